@@ -1,0 +1,110 @@
+//! Where things lie in the store, and in which order they are put there and taken away.
+//!
+//! - `docs/USER`: the records of one citizen, by id. What has a record exists.
+//! - `chunks/ID`: the bytes of one document, by number.
+//! - `unfinished`: what is being written or removed, by id.
+//!
+//! A clerk can be ended at any point. So a note in `unfinished` is written before the first chunk and removed after
+//! the record; and before a record is removed, and after its last chunk is. Whatever a clerk leaves behind has a note,
+//! and a later upload finishes the matter.
+
+use hms_window::{Problem, Store, StoreError, id_time_ms, now_ms};
+use serde::{Deserialize, Serialize};
+
+/// How old a note must be before another clerk takes it up. No clerk lives nearly as long.
+const ABANDONED_AFTER_MS: u64 = 60 * 60 * 1000;
+
+/// Notes looked at by one upload: it should not pay for many others.
+const SWEPT_AT_ONCE: usize = 4;
+
+#[derive(Serialize, Deserialize)]
+struct Note {
+    owner: String,
+    removing: bool,
+}
+
+/// The records of one citizen.
+pub fn records(owner: &str) -> Result<Store, StoreError> {
+    Store::open(&format!("docs/{owner}"))
+}
+
+/// The chunks of one document.
+pub fn chunks(id: &str) -> Result<Store, StoreError> {
+    Store::open(&format!("chunks/{id}"))
+}
+
+fn unfinished() -> Result<Store, StoreError> {
+    Store::open("unfinished")
+}
+
+/// To be called before anything of a document is written.
+pub fn begin(id: &str, owner: &str) -> Result<(), StoreError> {
+    unfinished()?.set(
+        id,
+        &Note {
+            owner: owner.to_owned(),
+            removing: false,
+        },
+    )
+}
+
+/// To be called when its record is written. A note that cannot be removed does no harm: the sweep sees the record.
+pub fn finish(id: &str) {
+    if let Err(error) = unfinished().and_then(|notes| notes.delete(id)) {
+        eprintln!("document {id}: its note stays until the next sweep: {error}");
+    }
+}
+
+/// Removes a document. If this ends half-way, the sweep removes the rest.
+pub fn remove(id: &str, owner: &str) -> Result<(), StoreError> {
+    unfinished()?.set(
+        id,
+        &Note {
+            owner: owner.to_owned(),
+            removing: true,
+        },
+    )?;
+    discard(id, owner)
+}
+
+/// Removes whatever there is of a document that has a note, and then the note.
+pub fn discard(id: &str, owner: &str) -> Result<(), StoreError> {
+    records(owner)?.delete(id)?;
+    let chunks = chunks(id)?;
+    loop {
+        let keys = chunks.keys(None)?.keys;
+        if keys.is_empty() {
+            break;
+        }
+        chunks.delete_many(&keys)?;
+    }
+    unfinished()?.delete(id)
+}
+
+/// Finishes what an ended clerk left: a little of it, and without troubling the request that happens to do it.
+pub fn sweep() {
+    if let Err(problem) = try_sweep() {
+        eprintln!("the sweep of unfinished documents failed: {problem}");
+    }
+}
+
+fn try_sweep() -> Result<(), Problem> {
+    let (notes, now) = (unfinished()?, now_ms());
+    for id in notes.page(None, SWEPT_AT_ONCE)?.keys {
+        let begun = id_time_ms(&id).unwrap_or(0);
+        if now.saturating_sub(begun) < ABANDONED_AFTER_MS {
+            // Ids are in the order of time: the others are younger still.
+            break;
+        }
+        let Some(note) = notes.get::<Note>(&id)? else {
+            continue;
+        };
+        if !note.removing && records(&note.owner)?.exists(&id)? {
+            notes.delete(&id)?;
+        } else {
+            discard(&id, &note.owner)?;
+            println!("document {id}: removed what an ended clerk had left of it");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! `GET /docs/{id}`: a document, or a part of it, chunk by chunk.
+
+use crate::range::{Wanted, admits_range, has_already, wanted};
+use crate::record::Record;
+use crate::{cabinet, chunks};
+use hms_window::{HeaderValue, Problem, Request, Response, header};
+
+/// Answers with the document, where the caller owns it.
+pub fn download(request: &Request, id: &str) -> Result<Response, Problem> {
+    let records = cabinet::records(&request.caller()?.user)?;
+    let record: Record = records.get(id)?.ok_or_else(Problem::not_found)?;
+    let (etag, size) = (record.etag(), record.size);
+
+    if has_already(request.text("if-none-match"), &etag) {
+        return Ok(common(Response::empty(304), &etag));
+    }
+    // HEAD knows no ranges (RFC 9110, section 14.2).
+    let ranged = !request.is_head() && admits_range(request.text("if-range"), &etag);
+    let (status, bytes) = match wanted(request.text("range").filter(|_| ranged), size) {
+        Wanted::Whole => (200, 0..size),
+        Wanted::Part(bytes) => (206, bytes),
+        Wanted::Nothing => return Err(not_satisfiable(size)),
+    };
+
+    let (start, end) = (bytes.start, bytes.end);
+    let id = record.id.clone();
+    let mut response = Response::stream(status, async move |out| {
+        let store = cabinet::chunks(&id)?;
+        for (key, part) in chunks::cover(bytes) {
+            let chunk = store.get_bytes(&key)?;
+            let part = chunk.as_deref().and_then(|chunk| chunk.get(part));
+            // Removed meanwhile: the client must see a cut and no shorter document.
+            let part = part.ok_or_else(|| Problem::internal(format!("{id}: no chunk {key}")))?;
+            out.write(part).await?;
+        }
+        Ok(())
+    });
+    if status == 206 {
+        response = response.header("content-range", format!("bytes {start}-{}/{size}", end - 1));
+    }
+    Ok(common(response, &etag)
+        .header("content-length", end - start)
+        .header("content-type", record.content_type.as_str())
+        .header("content-disposition", record.disposition())
+        // The type is the uploader's word: no browser shall guess another from the bytes.
+        .header("x-content-type-options", "nosniff"))
+}
+
+/// What 200, 206 and 304 have in common. A document never changes, but it can be removed, and it is its owner's alone.
+fn common(response: Response, etag: &str) -> Response {
+    response
+        .header("etag", etag)
+        .header("accept-ranges", "bytes")
+        .header("cache-control", "private, no-cache")
+}
+
+fn not_satisfiable(size: u64) -> Problem {
+    let problem = Problem::new(
+        416,
+        "range-not-satisfiable",
+        format!("the document has {size} bytes, and none of them are in that range"),
+    );
+    match HeaderValue::try_from(format!("bytes */{size}")) {
+        Ok(value) => problem.header(header::CONTENT_RANGE, value),
+        Err(_) => problem,
+    }
+}

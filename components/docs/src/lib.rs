@@ -1,0 +1,62 @@
+//! The documents window.
+//!
+//!     POST   /docs        multipart/form-data with a part `file`  ->  201 {"id", "url", "name", …}
+//!     GET    /docs/{id}   the file, byte for byte; ETag, Range
+//!     GET    /docs        {"docs": […], "next"}                       ?limit=&cursor=, the oldest first
+//!     DELETE /docs/{id}   204
+//!
+//! A document is a record and some chunks. The record is written last, and only then does the document exist:
+//! `cabinet` has the order of things. A file goes through in chunks and is never in memory as a whole.
+
+mod cabinet;
+mod chunks;
+mod download;
+mod range;
+mod record;
+mod upload;
+
+use hms_window::{Method, Problem, Request, Response, window};
+use record::Record;
+use serde_json::json;
+
+/// Documents in one answer: what a client gets unasked, and the most it can ask for.
+const PAGE: usize = 50;
+const PAGE_MAX: usize = 200;
+
+window!(handle);
+
+async fn handle(request: Request) -> Result<Response, Problem> {
+    match (request.method(), &*request.segments()) {
+        (&Method::POST, ["docs"]) => upload::upload(&request).await,
+        (&Method::GET, ["docs"]) => list(&request),
+        (&Method::GET, ["docs", id]) => download::download(&request, id),
+        (&Method::DELETE, ["docs", id]) => remove(&request, id),
+        (_, ["docs"]) => Err(Problem::method_not_allowed("GET, HEAD, POST")),
+        (_, ["docs", _]) => Err(Problem::method_not_allowed("DELETE, GET, HEAD")),
+        _ => Err(Problem::not_found()),
+    }
+}
+
+fn list(request: &Request) -> Result<Response, Problem> {
+    let records = cabinet::records(&request.caller()?.user)?;
+    let limit = request.param("limit")?.unwrap_or(PAGE).clamp(1, PAGE_MAX);
+    let page = records.page(request.param::<String>("cursor")?.as_deref(), limit)?;
+    let found: Vec<Option<Record>> = records.get_many(&page.keys)?;
+    let docs: Vec<_> = found
+        .iter()
+        .flatten()
+        .map(|record| record.shown(request))
+        .collect();
+    Ok(Response::json(
+        200,
+        &json!({ "docs": docs, "next": page.next }),
+    ))
+}
+
+fn remove(request: &Request, id: &str) -> Result<Response, Problem> {
+    let owner = request.caller()?.user;
+    let found: Option<Record> = cabinet::records(&owner)?.get(id)?;
+    found.ok_or_else(Problem::not_found)?;
+    cabinet::remove(id, &owner)?;
+    Ok(Response::empty(204))
+}

@@ -1,0 +1,154 @@
+//! `POST /docs`: from a form on the wire into chunks.
+
+use crate::cabinet;
+use crate::chunks::Writer;
+use crate::record::{Record, clean_content_type, clean_name};
+use futures_util::stream::{Stream, unfold};
+use hms_window::{Body, Bytes, Problem, Request, Response, new_id};
+use multer::{Constraints, Field, Multipart, SizeLimit};
+use sha2::{Digest, Sha256};
+use std::future::poll_fn;
+use std::task::Poll;
+
+/// The largest file: 25 MiB, which is a little more than the 25 MB that citizens are told.
+const FILE_MAX_BYTES: u64 = 25 * 1024 * 1024;
+
+/// What a form may have beside the file: boundaries, headers, a few small fields.
+const FORM_EXTRA_BYTES: u64 = 64 * 1024;
+
+/// Takes a file, and answers with its record once all of it is on disk.
+pub async fn upload(request: &Request) -> Result<Response, Problem> {
+    let owner = request.caller()?.user;
+    let mut form = form(request)?;
+    cabinet::sweep();
+
+    let mut file = find_file(&mut form).await?;
+    let name = clean_name(file.file_name()).map_err(Problem::bad_request)?;
+    let content_type = clean_content_type(file.content_type().map(AsRef::as_ref));
+    let id = new_id();
+
+    cabinet::begin(&id, &owner)?;
+    let stored = async {
+        let (size, sha256) = store(&id, &mut file).await?;
+        drop(file);
+        nothing_after(&mut form).await?;
+        let record = Record {
+            id: id.clone(),
+            name,
+            content_type,
+            size,
+            sha256,
+        };
+        cabinet::records(&owner)?.set(&id, &record)?;
+        Ok(record)
+    };
+    match stored.await {
+        Ok(record) => {
+            cabinet::finish(&id);
+            let response = Response::json(201, &record.shown(request));
+            Ok(response.header("location", record.url(request)))
+        }
+        Err(problem) => {
+            if let Err(error) = cabinet::discard(&id, &owner) {
+                eprintln!("document {id}: what there is of it stays until a sweep: {error}");
+            }
+            Err(problem)
+        }
+    }
+}
+
+/// The form, not yet read; 413 at once where the client says beforehand that it is too large.
+fn form(request: &Request) -> Result<Multipart<'static>, Problem> {
+    let whole = FILE_MAX_BYTES + FORM_EXTRA_BYTES;
+    let announced = request
+        .text("content-length")
+        .and_then(|length| length.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > whole) {
+        return Err(Problem::too_large(FILE_MAX_BYTES));
+    }
+    let content_type = request.text("content-type").unwrap_or_default();
+    let boundary = multer::parse_boundary(content_type).map_err(told)?;
+    let limits = Constraints::new().size_limit(SizeLimit::new().whole_stream(whole));
+    Ok(Multipart::with_constraints(
+        paced(request.body()),
+        boundary,
+        limits,
+    ))
+}
+
+/// The body as a stream that takes a breath before each chunk: multer gathers whatever it can have without waiting, so
+/// a fast client's whole file would be in memory.
+fn paced(body: Body) -> impl Stream<Item = Result<Bytes, Problem>> + Send {
+    unfold(body, async |mut body| {
+        let mut breathed = false;
+        poll_fn(|context| {
+            if std::mem::replace(&mut breathed, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+        let chunk = body.chunk().await.transpose()?;
+        Some((chunk, body))
+    })
+}
+
+async fn find_file(form: &mut Multipart<'static>) -> Result<Field<'static>, Problem> {
+    while let Some(part) = form.next_field().await.map_err(told)? {
+        if part.name() == Some("file") {
+            return Ok(part);
+        }
+    }
+    Err(Problem::bad_request("the form has no part 'file'"))
+}
+
+/// Reads to the form's end: only a form that is whole is taken.
+async fn nothing_after(form: &mut Multipart<'static>) -> Result<(), Problem> {
+    while let Some(part) = form.next_field().await.map_err(told)? {
+        if part.name() == Some("file") {
+            return Err(Problem::bad_request(
+                "the form has more than one part 'file'",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Stores a part in chunks, and returns its size and its SHA-256.
+async fn store(id: &str, file: &mut Field<'static>) -> Result<(u64, String), Problem> {
+    let (mut writer, mut digest, mut size) = (Writer::new(cabinet::chunks(id)?), Sha256::new(), 0);
+    while let Some(bytes) = file.chunk().await.map_err(told)? {
+        size += bytes.len() as u64;
+        if size > FILE_MAX_BYTES {
+            return Err(Problem::too_large(FILE_MAX_BYTES));
+        }
+        digest.update(&bytes);
+        writer.write(&bytes)?;
+    }
+    writer.finish()?;
+    Ok((size, format!("{:x}", digest.finalize())))
+}
+
+/// What is wrong with the form, in words that help whoever wrote the client.
+fn told(error: multer::Error) -> Problem {
+    use multer::Error as E;
+    Problem::bad_request(match error {
+        E::StreamSizeExceeded { .. } => return Problem::too_large(FILE_MAX_BYTES),
+        E::StreamReadFailed(cause) => match cause.downcast::<Problem>() {
+            Ok(problem) => return *problem,
+            Err(cause) => format!("the form cannot be read: {cause}"),
+        },
+        E::NoMultipart | E::DecodeContentType(_) => {
+            "the content type is not 'multipart/form-data': send the file as a form".into()
+        }
+        E::NoBoundary => "the content type 'multipart/form-data' names no boundary".into(),
+        E::IncompleteStream | E::IncompleteHeaders | E::IncompleteFieldData { .. } => {
+            "the form is cut off, or its boundary is not the one that the content type names".into()
+        }
+        E::ReadHeaderFailed(_) | E::DecodeHeaderName { .. } | E::DecodeHeaderValue { .. } => {
+            "the headers of a part of the form cannot be read".into()
+        }
+        other => format!("the form cannot be read: {other}"),
+    })
+}

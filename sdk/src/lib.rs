@@ -1,0 +1,77 @@
+//! Write a service window in Rust.
+//!
+//! A window is a component that answers HTTP requests. This crate shows its author four things: the [`Request`], the
+//! [`Response`], the [`Caller`] that the gateway has proven, and a [`Store`] that keeps what you can serialise.
+//!
+//! ```no_run
+//! use hms_window::{Method, Problem, Request, Response};
+//!
+//! async fn handle(request: Request) -> Result<Response, Problem> {
+//!     let letters = request.caller()?.store("letters")?;
+//!     match (request.method(), &*request.segments()) {
+//!         (&Method::GET, ["letters", id]) => {
+//!             let letter: String = letters.get(id)?.ok_or_else(Problem::not_found)?;
+//!             Ok(Response::json(200, &letter))
+//!         }
+//!         (_, ["letters", _]) => Err(Problem::method_not_allowed("GET, HEAD")),
+//!         _ => Err(Problem::not_found()),
+//!     }
+//! }
+//!
+//! hms_window::window!(handle);
+//! ```
+//!
+//! Build it with `crate-type = ["cdylib"]` for `wasm32-wasip2`, and deploy the `.wasm`.
+//!
+//! What a clerk knows ends with its request: the host starts a fresh one for the next. What must stay goes into the
+//! store. What is printed to standard output or error becomes a line of the window's log.
+
+mod body;
+mod id;
+mod paging;
+mod problem;
+mod request;
+mod response;
+mod serve;
+mod store;
+
+pub use body::Body;
+pub use bytes::Bytes;
+pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+pub use id::{id_time_ms, new_id, now_ms, sleep_ms};
+pub use paging::Page;
+pub use problem::Problem;
+pub use request::{Caller, Request};
+pub use response::{BodyWriter, Response};
+pub use store::{Store, StoreError};
+
+/// Makes an `async fn(Request) -> Result<Response, Problem>` the handler of this component.
+///
+/// Once in a crate. A HEAD request reaches the handler as GET, and its answer goes out without the body.
+#[macro_export]
+macro_rules! window {
+    ($handler:path) => {
+        struct HmsWindow;
+
+        impl $crate::__private::Guest for HmsWindow {
+            async fn handle(
+                request: $crate::__private::Request,
+            ) -> ::core::result::Result<$crate::__private::Response, $crate::__private::ErrorCode>
+            {
+                $crate::__private::serve(request, $handler).await
+            }
+        }
+
+        $crate::__private::export!(HmsWindow with_types_in $crate::__private::wasip3);
+    };
+}
+
+/// What [`window!`] expands to needs; no part of the interface.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::serve::serve;
+    pub use wasip3;
+    pub use wasip3::exports::http::handler::Guest;
+    pub use wasip3::http::service::export;
+    pub use wasip3::http::types::{ErrorCode, Request, Response};
+}

@@ -1,0 +1,213 @@
+//! What went wrong, as the client is told: problem details of RFC 9457.
+
+use crate::Response;
+use crate::store::StoreError;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde::Serialize;
+use std::fmt;
+
+/// A refusal or a failure that a client is told about, as `application/problem+json`.
+///
+/// Its `type` is `urn:hms:problem:CODE`: people script against the code, so a code once given stays. The `detail` is a
+/// sentence for a person: what is wrong, and what to do.
+///
+/// ```
+/// # use hms_window::Problem;
+/// let problem = Problem::new(409, "already-paid", "this fee was paid on Monday");
+/// assert_eq!(problem.status(), 409);
+/// ```
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// The members of RFC 9457, and the request id as an extension, so that a citizen can quote it.
+#[derive(Serialize)]
+struct Details<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(rename = "request-id", skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+}
+
+impl Problem {
+    /// A problem of your own. A `status` that is no HTTP status counts as 500.
+    pub fn new(status: u16, code: &'static str, detail: impl Into<String>) -> Self {
+        Problem {
+            status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            code,
+            detail: detail.into(),
+            headers: Vec::new(),
+        }
+    }
+
+    /// 400: the request is wrong, and `detail` says where.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(400, "bad-request", detail)
+    }
+
+    /// 401: this needs a caller, and the request came without one.
+    pub fn unauthorized() -> Self {
+        Self::new(
+            401,
+            "unauthorized",
+            "this needs a token: send it as 'Authorization: Bearer …'",
+        )
+        .header(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Bearer realm=\"hms\""),
+        )
+    }
+
+    /// 404: there is no such thing, or none that this caller may know of.
+    pub fn not_found() -> Self {
+        Self::new(
+            404,
+            "not-found",
+            "there is nothing here that you could have",
+        )
+    }
+
+    /// 405, with the `Allow` header that RFC 9110 asks for: `Problem::method_not_allowed("GET, HEAD, POST")`.
+    pub fn method_not_allowed(allow: &'static str) -> Self {
+        Self::new(405, "method-not-allowed", format!("here one can {allow}"))
+            .header(header::ALLOW, HeaderValue::from_static(allow))
+    }
+
+    /// 413: what was sent is larger than `limit` bytes.
+    pub fn too_large(limit: u64) -> Self {
+        Self::new(
+            413,
+            "body-too-large",
+            format!("more than the {limit} bytes that are taken here"),
+        )
+    }
+
+    /// 500. `cause` goes to the window's log and not to the client.
+    pub fn internal(cause: impl fmt::Display) -> Self {
+        eprintln!("internal error: {cause}");
+        Self::new(
+            500,
+            "internal",
+            "the window failed; its log says why, under this request id",
+        )
+    }
+
+    /// The same with one more header.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The answer that carries this problem.
+    pub(crate) fn into_response(self, request_id: Option<&str>) -> Response {
+        let details = Details {
+            kind: format!("urn:hms:problem:{}", self.code),
+            title: self.status.canonical_reason().unwrap_or("Problem"),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            request_id,
+        };
+        // A struct of strings and a number always serialises.
+        let json = serde_json::to_vec(&details).unwrap_or_default();
+        let response = Response::bytes(self.status.as_u16(), "application/problem+json", json);
+        self.headers
+            .into_iter()
+            .fold(response, |response, (name, value)| {
+                response.header(name, value)
+            })
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl From<StoreError> for Problem {
+    /// Full is 507, out of reach or too contended is 503 and worth another try, a bad cursor is the client's 400;
+    /// anything else is the window's own fault.
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full(_) => Self::new(507, "store-full", "the window's store is full"),
+            StoreError::Unavailable(_) | StoreError::Contended { .. } => {
+                eprintln!("{error}");
+                Self::new(
+                    503,
+                    "store-unavailable",
+                    "the window's store does not answer just now",
+                )
+                .header(header::RETRY_AFTER, HeaderValue::from_static("2"))
+            }
+            StoreError::InvalidCursor => Self::bad_request(error.to_string()),
+            StoreError::NotAsExpected { .. } | StoreError::Other(_) => Self::internal(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(problem: Problem) -> (http::response::Parts, serde_json::Value) {
+        let (head, body) = problem.into_response(Some("r-1")).into_parts();
+        (
+            head,
+            serde_json::from_slice(&body.into_bytes().unwrap()).unwrap(),
+        )
+    }
+
+    #[test]
+    fn a_problem_is_sent_as_rfc_9457_says() {
+        let (head, json) = sent(Problem::bad_request("the amount is missing"));
+        assert_eq!(head.status, 400);
+        assert_eq!(head.headers["content-type"], "application/problem+json");
+        assert_eq!(
+            json,
+            serde_json::json!({
+                "type": "urn:hms:problem:bad-request",
+                "title": "Bad Request",
+                "status": 400,
+                "detail": "the amount is missing",
+                "request-id": "r-1",
+            })
+        );
+    }
+
+    #[test]
+    fn a_wrong_method_is_told_the_right_ones() {
+        let (head, _) = sent(Problem::method_not_allowed("GET, HEAD"));
+        assert_eq!(head.status, 405);
+        assert_eq!(head.headers["allow"], "GET, HEAD");
+    }
+
+    #[test]
+    fn the_cause_of_an_internal_error_stays_inside() {
+        let (head, json) = sent(StoreError::Other("disk /dev/sda1 says no".into()).into());
+        assert_eq!(head.status, 500);
+        assert!(!json.to_string().contains("sda1"));
+    }
+
+    #[test]
+    fn each_failure_of_the_store_has_its_status() {
+        let status = |error: StoreError| Problem::from(error).status().as_u16();
+        assert_eq!(status(StoreError::Full("x".into())), 507);
+        assert_eq!(status(StoreError::Unavailable("x".into())), 503);
+        assert_eq!(status(StoreError::Contended { key: "x".into() }), 503);
+        assert_eq!(status(StoreError::InvalidCursor), 400);
+    }
+}

@@ -1,0 +1,235 @@
+//! What is asked, and who asks.
+
+use crate::{Body, Problem, Store, StoreError};
+use http::{HeaderMap, Method};
+use serde::de::DeserializeOwned;
+use std::cell::Cell;
+use std::fmt::Display;
+use std::str::FromStr;
+use wasip3::http::types::{self, ErrorCode};
+
+/// The most that [`Request::json`] reads, in bytes: forms are small, and files are not JSON.
+const JSON_LIMIT: usize = 64 * 1024;
+
+/// A request as the gateway hands it over: its path clean, its `x-hms-*` headers true.
+pub struct Request {
+    method: Method,
+    path: String,
+    segments: Vec<String>,
+    query: String,
+    headers: HeaderMap,
+    body: Cell<Option<Body>>,
+}
+
+impl Request {
+    pub(crate) fn from_wasi(request: types::Request) -> Result<Self, ErrorCode> {
+        let method = request
+            .get_method()
+            .try_into()
+            .map_err(|_| ErrorCode::HttpRequestMethodInvalid)?;
+        let target = request.get_path_with_query().unwrap_or_default();
+        let headers = request.get_headers().try_into()?;
+        Ok(Self::new(method, &target, headers, Body::new(request)))
+    }
+
+    fn new(method: Method, target: &str, headers: HeaderMap, body: Body) -> Self {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let segments = path.strip_prefix('/').unwrap_or(path).split('/');
+        let decoded = |segment| {
+            percent_encoding::percent_decode_str(segment)
+                .decode_utf8_lossy()
+                .into_owned()
+        };
+        Request {
+            method,
+            path: path.to_owned(),
+            segments: segments.map(decoded).collect(),
+            query: query.to_owned(),
+            headers,
+            body: Cell::new(Some(body)),
+        }
+    }
+
+    /// The method; GET for a HEAD request as well, because both want the same answer. See [`Request::is_head`].
+    pub fn method(&self) -> &Method {
+        if self.is_head() {
+            &Method::GET
+        } else {
+            &self.method
+        }
+    }
+
+    /// Whether this is a HEAD request: the answer's body will not be sent.
+    pub fn is_head(&self) -> bool {
+        self.method == Method::HEAD
+    }
+
+    /// The path as it came, without the query: `/payments/42`.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The parts of the path between its slashes, percent-decoded, to match on: `["payments", "42"]`.
+    ///
+    /// A slash at the end makes an empty last part: `/payments/` is not `/payments`.
+    pub fn segments(&self) -> Vec<&str> {
+        self.segments.iter().map(String::as_str).collect()
+    }
+
+    /// `path` as the client has to write it: the gateway took a prefix off (`/api/v1`), and this puts it back.
+    /// For `Location` and for links.
+    pub fn public_path(&self, path: &str) -> String {
+        format!(
+            "{}{path}",
+            self.text("x-forwarded-prefix").unwrap_or_default()
+        )
+    }
+
+    /// A query parameter, read as a `T`: nothing if it is missing, 400 if it cannot be read.
+    ///
+    /// ```no_run
+    /// # fn limit(request: hms_window::Request) -> Result<usize, hms_window::Problem> {
+    /// let limit = request.param("limit")?.unwrap_or(50);
+    /// # Ok(limit) }
+    /// ```
+    pub fn param<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, Problem> {
+        let mut all = form_urlencoded::parse(self.query.as_bytes());
+        let Some((_, value)) = all.find(|(key, _)| key == name) else {
+            return Ok(None);
+        };
+        let unread = |cause| Problem::bad_request(format!("the parameter '{name}': {cause}"));
+        value.parse().map(Some).map_err(unread)
+    }
+
+    /// The headers.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The value of a header, where there is one and it is UTF-8.
+    pub fn text(&self, header: &str) -> Option<&str> {
+        std::str::from_utf8(self.headers.get(header)?.as_bytes()).ok()
+    }
+
+    /// Who is asking; 401 if the request came without a token.
+    pub fn caller(&self) -> Result<Caller, Problem> {
+        let user = self.text("x-hms-user").filter(|user| !user.is_empty());
+        let scopes = self
+            .text("x-hms-scopes")
+            .unwrap_or_default()
+            .split_ascii_whitespace();
+        Ok(Caller {
+            user: user.ok_or_else(Problem::unauthorized)?.to_owned(),
+            scopes: scopes.map(str::to_owned).collect(),
+        })
+    }
+
+    /// The body. It can be had once: after that it is empty.
+    pub fn body(&self) -> Body {
+        self.body.take().unwrap_or(Body::ENDED)
+    }
+
+    /// The body as JSON, whatever content type it claims: at most 64 KiB (413), and of the form of `T` (400).
+    pub async fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        let bytes = self.body().read_to_end(JSON_LIMIT).await?;
+        serde_json::from_slice(&bytes).map_err(|cause| {
+            Problem::bad_request(match cause.is_data() {
+                true => format!("the JSON does not say what is needed: {cause}"),
+                false => format!("the body is not JSON: {cause}"),
+            })
+        })
+    }
+}
+
+/// Who is asking, as the gateway has proven it by the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The token's `sub`.
+    pub user: String,
+    /// The token's scopes.
+    pub scopes: Vec<String>,
+}
+
+impl Caller {
+    /// Whether the token has this scope.
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.scopes.iter().any(|one| one == scope)
+    }
+
+    /// The part `name` of the store that is this caller's own: two users never share one. `name` has no slash.
+    pub fn store(&self, name: &str) -> Result<Store, StoreError> {
+        Store::open(&format!("{name}/{}", self.user))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn request(method: Method, target: &str, headers: &[(&'static str, &str)]) -> Request {
+        let headers = headers.iter().map(|(name, value)| {
+            (
+                http::HeaderName::from_static(name),
+                HeaderValue::from_str(value).unwrap(),
+            )
+        });
+        Request::new(method, target, headers.collect(), Body::ENDED)
+    }
+
+    fn get(target: &str) -> Request {
+        request(Method::GET, target, &[])
+    }
+
+    #[test]
+    fn segments_are_decoded_after_they_are_split() {
+        assert_eq!(get("/docs/a%2Fb%20c?x=/").segments(), ["docs", "a/b c"]);
+        assert_eq!(get("/docs/").segments(), ["docs", ""]);
+        assert_eq!(get("/").segments(), [""]);
+    }
+
+    #[test]
+    fn parameters_are_typed_and_a_wrong_one_is_named() {
+        let request = get("/payments?limit=20&cursor=a%26b&limit=30&bad=x");
+        assert_eq!(request.param("limit").unwrap(), Some(20));
+        assert_eq!(
+            request.param::<String>("cursor").unwrap(),
+            Some("a&b".into())
+        );
+        assert_eq!(request.param::<u32>("offset").unwrap(), None);
+        let problem = request.param::<u32>("bad").unwrap_err();
+        assert_eq!(problem.status(), 400);
+        assert!(problem.to_string().contains("'bad'"));
+    }
+
+    #[test]
+    fn head_is_routed_as_get() {
+        let request = request(Method::HEAD, "/", &[]);
+        assert_eq!((request.method(), request.is_head()), (&Method::GET, true));
+    }
+
+    #[test]
+    fn a_link_carries_the_prefix_that_the_gateway_took_off() {
+        let behind = request(Method::GET, "/docs", &[("x-forwarded-prefix", "/api/v1")]);
+        assert_eq!(behind.public_path("/docs/7"), "/api/v1/docs/7");
+        assert_eq!(get("/docs").public_path("/docs/7"), "/docs/7");
+    }
+
+    #[test]
+    fn the_caller_is_whom_the_gateway_names() {
+        let headers = [
+            ("x-hms-user", "zoë"),
+            ("x-hms-scopes", "docs.read docs.write"),
+        ];
+        let caller = request(Method::GET, "/", &headers).caller().unwrap();
+        assert_eq!(caller.user, "zoë");
+        assert!(caller.has_scope("docs.write") && !caller.has_scope("docs"));
+    }
+
+    #[test]
+    fn without_a_caller_it_is_401() {
+        assert_eq!(get("/").caller().unwrap_err().status(), 401);
+        let empty = request(Method::GET, "/", &[("x-hms-user", "")]);
+        assert_eq!(empty.caller().unwrap_err().status(), 401);
+    }
+}

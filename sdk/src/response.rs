@@ -1,0 +1,253 @@
+//! What is answered: nothing, bytes, or a stream that the author writes while it is sent.
+
+use crate::Problem;
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode, header, response::Parts};
+use serde::Serialize;
+use std::future::Future;
+use std::pin::Pin;
+use wasip3::http::types::{self, ErrorCode};
+use wasip3::http_compat;
+
+type Producing = Pin<Box<dyn Future<Output = Result<(), Problem>>>>;
+
+pub(crate) enum Content {
+    Bytes(Bytes),
+    Stream(Box<dyn FnOnce(BodyWriter) -> Producing>),
+}
+
+/// An answer, built in one expression.
+///
+/// ```
+/// # use hms_window::Response;
+/// let response = Response::json(201, &serde_json::json!({ "id": 7 })).header("location", "/things/7");
+/// ```
+pub struct Response {
+    head: Parts,
+    content: Content,
+    /// The first thing that was wrong while building. It is told when the answer is sent, so that building needs no `?`.
+    fault: Option<String>,
+}
+
+impl Response {
+    fn new(status: u16, content: Content) -> Self {
+        let (mut head, ()) = http::Response::new(()).into_parts();
+        let known = StatusCode::from_u16(status);
+        let fault = known
+            .is_err()
+            .then(|| format!("{status} is no HTTP status"));
+        head.status = known.unwrap_or_default();
+        Response {
+            head,
+            content,
+            fault,
+        }
+    }
+
+    /// An answer without a body, such as 204.
+    pub fn empty(status: u16) -> Self {
+        Self::new(status, Content::Bytes(Bytes::new()))
+    }
+
+    /// Bytes of the given content type.
+    pub fn bytes(status: u16, content_type: &str, bytes: impl Into<Bytes>) -> Self {
+        Self::new(status, Content::Bytes(bytes.into())).header(header::CONTENT_TYPE, content_type)
+    }
+
+    /// A text.
+    pub fn text(status: u16, text: impl Into<String>) -> Self {
+        Self::bytes(status, "text/plain; charset=utf-8", text.into())
+    }
+
+    /// A value as JSON.
+    pub fn json(status: u16, value: &impl Serialize) -> Self {
+        match serde_json::to_vec(value) {
+            Ok(json) => Self::bytes(status, "application/json", json),
+            Err(cause) => {
+                let fault = Some(format!("the answer cannot be written as JSON: {cause}"));
+                Response {
+                    fault,
+                    ..Self::empty(status)
+                }
+            }
+        }
+    }
+
+    /// A body that `produce` writes while it is sent, after the head is out. If it fails, the client sees the body cut
+    /// off, and not a shorter one that looks whole. Name a `content-length` where it is known.
+    ///
+    /// ```no_run
+    /// # use hms_window::Response;
+    /// let response = Response::stream(200, async |out| {
+    ///     for line in 0..1_000_000 {
+    ///         out.write(format!("{line}\n")).await?;
+    ///     }
+    ///     Ok(())
+    /// });
+    /// ```
+    pub fn stream<F>(status: u16, produce: F) -> Self
+    where
+        F: AsyncFnOnce(&mut BodyWriter) -> Result<(), Problem> + 'static,
+    {
+        let run = |mut out: BodyWriter| -> Producing {
+            Box::pin(async move {
+                let outcome = produce(&mut out).await;
+                out.end(&outcome).await;
+                outcome
+            })
+        };
+        Self::new(status, Content::Stream(Box::new(run)))
+    }
+
+    /// Sets a header, in place of one of that name. A name or value that HTTP does not allow makes the answer a 500.
+    pub fn header<N, V>(mut self, name: N, value: V) -> Self
+    where
+        N: TryInto<HeaderName>,
+        V: TryInto<HeaderValue>,
+    {
+        match (name.try_into(), value.try_into()) {
+            (Ok(name), Ok(value)) => _ = self.head.headers.insert(name, value),
+            (Ok(name), Err(_)) => self.fail(format!("no valid value for the header '{name}'")),
+            (Err(_), _) => self.fail("no valid header name".into()),
+        }
+        self
+    }
+
+    fn fail(&mut self, fault: String) {
+        self.fault.get_or_insert(fault);
+    }
+
+    /// The answer, or what was wrong with its building.
+    pub(crate) fn checked(self) -> Result<Self, Problem> {
+        match self.fault {
+            Some(fault) => Err(Problem::internal(fault)),
+            None => Ok(self),
+        }
+    }
+
+    /// Hands the answer to the host; what is left to write goes on after this returns. With `head_only` the body is
+    /// neither made nor sent.
+    pub(crate) fn into_wasi(self, head_only: bool) -> Result<types::Response, ErrorCode> {
+        let Response {
+            head:
+                Parts {
+                    status,
+                    mut headers,
+                    ..
+                },
+            content,
+            ..
+        } = self;
+        let bodiless = status.is_informational() || matches!(status.as_u16(), 204 | 304);
+        if let Content::Bytes(bytes) = &content
+            && !bodiless
+        {
+            headers
+                .entry(header::CONTENT_LENGTH)
+                .or_insert_with(|| bytes.len().into());
+        }
+        let internal = |cause| ErrorCode::InternalError(Some(format!("{cause}")));
+        let headers = headers.try_into().map_err(internal)?;
+
+        let (writer, stream, end) = http_compat::BodyWriter::new();
+        let nothing = matches!(&content, Content::Bytes(bytes) if bytes.is_empty());
+        let stream = (!head_only && !bodiless && !nothing).then_some(stream);
+        let sent = stream.is_some();
+        let (response, _) = types::Response::new(headers, stream, end);
+        _ = response.set_status_code(status.as_u16());
+
+        let mut out = BodyWriter(writer);
+        wasip3::spawn_local(async move {
+            match content {
+                Content::Stream(produce) if sent => _ = produce(out).await,
+                Content::Bytes(bytes) if sent => {
+                    let outcome = out.write(bytes).await;
+                    out.end(&outcome).await;
+                }
+                _ => out.end(&Ok(())).await,
+            }
+        });
+        Ok(response)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn into_parts(self) -> (Parts, Content) {
+        (self.head, self.content)
+    }
+}
+
+#[cfg(test)]
+impl Content {
+    pub(crate) fn into_bytes(self) -> Option<Bytes> {
+        match self {
+            Content::Bytes(bytes) => Some(bytes),
+            Content::Stream(_) => None,
+        }
+    }
+}
+
+/// Where [`Response::stream`] writes.
+pub struct BodyWriter(http_compat::BodyWriter);
+
+impl BodyWriter {
+    /// Sends `bytes`, and waits until the host has taken them: a slow client slows the writer down. Fails when the client
+    /// has gone; return that error.
+    pub async fn write(&mut self, bytes: impl Into<Vec<u8>>) -> Result<(), Problem> {
+        match self
+            .0
+            .stream_writer
+            .write_all(bytes.into())
+            .await
+            .is_empty()
+        {
+            true => Ok(()),
+            false => Err(Problem::bad_request("the client has gone")),
+        }
+    }
+
+    /// The result first, the end of the stream after it: the host learns of a cut before it sees the end.
+    async fn end(self, outcome: &Result<(), Problem>) {
+        let http_compat::BodyWriter {
+            stream_writer,
+            result_writer,
+            ..
+        } = self.0;
+        match outcome {
+            Ok(()) => {
+                drop(stream_writer);
+                _ = result_writer.write(Ok(None)).await;
+            }
+            Err(problem) => {
+                let cause = ErrorCode::InternalError(Some(problem.to_string()));
+                _ = result_writer.write(Err(cause)).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_has_its_type_and_its_text() {
+        let (head, content) = Response::json(201, &[1, 2]).header("x-a", "b").into_parts();
+        assert_eq!(
+            (head.status.as_u16(), &head.headers["x-a"]),
+            (201, &HeaderValue::from_static("b"))
+        );
+        assert_eq!(head.headers["content-type"], "application/json");
+        assert_eq!(content.into_bytes().unwrap(), "[1,2]");
+    }
+
+    #[test]
+    fn what_http_does_not_allow_is_a_500_and_not_a_header() {
+        let status = |response: Response| response.checked().map(|_| ()).unwrap_err().status();
+        assert_eq!(
+            status(Response::empty(204).header("x-a", "b\r\nset-cookie: c")),
+            500
+        );
+        assert_eq!(status(Response::empty(204).header("x a", "b")), 500);
+        assert_eq!(status(Response::empty(42)), 500);
+    }
+}

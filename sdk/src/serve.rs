@@ -1,0 +1,20 @@
+//! The way of one request through a clerk: the only place where the author's types meet the handles.
+
+use crate::{Problem, Request, Response};
+use std::future::Future;
+use wasip3::http::types::{self, ErrorCode};
+
+/// Answers one request with `handler`: what [`crate::window!`] exports.
+pub async fn serve<H, A>(request: types::Request, handler: H) -> Result<types::Response, ErrorCode>
+where
+    H: FnOnce(Request) -> A,
+    A: Future<Output = Result<Response, Problem>>,
+{
+    let request = Request::from_wasi(request)?;
+    let head_only = request.is_head();
+    let request_id = request.text("x-request-id").map(str::to_owned);
+    let answer = handler(request).await.and_then(Response::checked);
+    answer
+        .unwrap_or_else(|problem| problem.into_response(request_id.as_deref()))
+        .into_wasi(head_only)
+}

@@ -1,0 +1,252 @@
+//! The window's store, typed: what serde can write is kept as JSON.
+
+use crate::paging::{self, Page};
+use serde::{Serialize, de::DeserializeOwned};
+use std::fmt;
+use wasi::keyvalue::{atomics, batch, store};
+
+wasip3::wit_bindgen::generate!({
+    path: "../wit",
+    world: "storage",
+    runtime_path: "wasip3::wit_bindgen::rt",
+    generate_all,
+});
+
+/// How often [`Store::update`] tries. Each failure means that another clerk has succeeded, so this many in a row is a
+/// crowd at one key, and the caller is better told so.
+const UPDATE_TRIES: usize = 64;
+
+/// The longest key, in bytes. The host refuses longer ones, so what is asked for by one is simply not there.
+const KEY_MAX_BYTES: usize = 1024;
+
+/// A named part of this window's store. The window's own: no other window reaches it, whatever names it uses.
+///
+/// A part needs no creating; use as many as you like, such as one for each citizen: listing is by part. A write is on
+/// disk when it returns. Keys are 1 byte to 1 KiB, values up to 4 MiB, a batch up to 16 MiB and 1,024 keys.
+///
+/// ```no_run
+/// # use hms_window::{Store, StoreError};
+/// # fn run() -> Result<(), StoreError> {
+/// let fees = Store::open("fees")?;
+/// fees.set("passport", &110)?;
+/// let fee: Option<u32> = fees.get("passport")?;
+/// # Ok(()) }
+/// ```
+pub struct Store(store::Bucket);
+
+impl Store {
+    /// Opens the part of that name, of up to 512 bytes.
+    pub fn open(name: &str) -> Result<Self, StoreError> {
+        Ok(Store(store::open(name)?))
+    }
+
+    /// The value at `key`, if there is one.
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StoreError> {
+        self.get_bytes(key)?
+            .map(|bytes| decode(key, &bytes))
+            .transpose()
+    }
+
+    /// The values at `keys`, in their order, from one call.
+    pub fn get_many<T: DeserializeOwned>(
+        &self,
+        keys: &[String],
+    ) -> Result<Vec<Option<T>>, StoreError> {
+        let found = batch::get_many(&self.0, keys)?;
+        let decoded = |(key, bytes): (String, Option<Vec<u8>>)| {
+            bytes.map(|bytes| decode(&key, &bytes)).transpose()
+        };
+        found.into_iter().map(decoded).collect()
+    }
+
+    /// Sets `key`, whether or not it was there.
+    pub fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), StoreError> {
+        self.set_bytes(key, &encode(key, value)?)
+    }
+
+    /// The bytes at `key`, if there are any.
+    pub fn get_bytes(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        match key.len() {
+            1..=KEY_MAX_BYTES => Ok(self.0.get(key)?),
+            _ => Ok(None),
+        }
+    }
+
+    /// Sets `key` to bytes as they are.
+    pub fn set_bytes(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        Ok(self.0.set(key, value)?)
+    }
+
+    /// Sets several keys to bytes, all of them or none.
+    pub fn set_many(&self, pairs: &[(String, Vec<u8>)]) -> Result<(), StoreError> {
+        Ok(batch::set_many(&self.0, pairs)?)
+    }
+
+    /// Removes `key`, if it is there.
+    pub fn delete(&self, key: &str) -> Result<(), StoreError> {
+        Ok(self.0.delete(key)?)
+    }
+
+    /// Removes those of `keys` that are there, all of them or none.
+    pub fn delete_many(&self, keys: &[String]) -> Result<(), StoreError> {
+        Ok(batch::delete_many(&self.0, keys)?)
+    }
+
+    /// Whether `key` is there.
+    pub fn exists(&self, key: &str) -> Result<bool, StoreError> {
+        Ok(self.0.exists(key)?)
+    }
+
+    /// Up to `limit` keys, from the start or from the `next` of the page before, in the order of their bytes. Keys that come
+    /// and go between two pages do not disturb the others.
+    pub fn page(&self, cursor: Option<&str>, limit: usize) -> Result<Page, StoreError> {
+        paging::page(cursor, limit, |cursor| self.keys(cursor))
+    }
+
+    /// Keys, as many as the host gives at once (1,000 by default): for going through all of them.
+    pub fn keys(&self, cursor: Option<&str>) -> Result<Page, StoreError> {
+        let store::KeyResponse { keys, cursor } = self.0.list_keys(cursor)?;
+        Ok(Page { keys, next: cursor })
+    }
+
+    /// Adds `by` to the number at `key`, which is 0 if it is not there, and returns the sum. Concurrent calls all count.
+    pub fn increment(&self, key: &str, by: i64) -> Result<i64, StoreError> {
+        Ok(atomics::increment(&self.0, key, by)?)
+    }
+
+    /// Changes the value at `key` from what it is to what `change` makes of it, and returns that.
+    ///
+    /// Where another clerk was faster, `change` is called again with the newer value: it should do nothing else.
+    ///
+    /// ```no_run
+    /// # use hms_window::{Store, StoreError};
+    /// # fn enqueue(queue: Store) -> Result<(), StoreError> {
+    /// queue.update("waiting", |old: Option<Vec<String>>| {
+    ///     let mut waiting = old.unwrap_or_default();
+    ///     waiting.push("alice".to_owned());
+    ///     waiting
+    /// })?;
+    /// # Ok(()) }
+    /// ```
+    pub fn update<T, F>(&self, key: &str, mut change: F) -> Result<T, StoreError>
+    where
+        T: Serialize + DeserializeOwned,
+        F: FnMut(Option<T>) -> T,
+    {
+        let mut cas = atomics::Cas::new(&self.0, key)?;
+        for _ in 0..UPDATE_TRIES {
+            let old = cas
+                .current()?
+                .map(|bytes| decode(key, &bytes))
+                .transpose()?;
+            let new = change(old);
+            match atomics::swap(cas, &encode(key, &new)?) {
+                Ok(()) => return Ok(new),
+                Err(atomics::CasError::CasFailed(newer)) => cas = newer,
+                Err(atomics::CasError::StoreError(error)) => return Err(error.into()),
+            }
+        }
+        Err(StoreError::Contended {
+            key: key.to_owned(),
+        })
+    }
+}
+
+/// Why the store did not do it. In a handler, `?` turns it into the right [`Problem`](crate::Problem).
+#[derive(Debug)]
+pub enum StoreError {
+    /// There is no room left.
+    Full(String),
+    /// The store cannot be reached just now.
+    Unavailable(String),
+    /// Too many clerks change this key at once.
+    Contended {
+        /// The key.
+        key: String,
+    },
+    /// A cursor that no listing gave out.
+    InvalidCursor,
+    /// What is stored there, or is to be, does not fit the type.
+    NotAsExpected {
+        /// The key.
+        key: String,
+        /// What serde says.
+        cause: serde_json::Error,
+    },
+    /// Anything else, in the host's words.
+    Other(String),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::Full(text) | StoreError::Unavailable(text) | StoreError::Other(text) => {
+                write!(f, "the store: {text}")
+            }
+            StoreError::Contended { key } => write!(f, "too many clerks change '{key}' at once"),
+            StoreError::InvalidCursor => {
+                f.write_str("the cursor is not one that a listing gave out")
+            }
+            StoreError::NotAsExpected { key, cause } => write!(f, "the value of '{key}': {cause}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+impl From<store::Error> for StoreError {
+    /// The standard has one case for all that can happen; the host begins its text with a code.
+    fn from(error: store::Error) -> Self {
+        let text = match error {
+            store::Error::NoSuchStore => return StoreError::Unavailable("no such store".into()),
+            store::Error::AccessDenied => return StoreError::Other("access denied".into()),
+            store::Error::Other(text) => text,
+        };
+        match text.split_once(':').map_or(text.as_str(), |(code, _)| code) {
+            "store-full" => StoreError::Full(text),
+            "store-unavailable" => StoreError::Unavailable(text),
+            "invalid-cursor" => StoreError::InvalidCursor,
+            _ => StoreError::Other(text),
+        }
+    }
+}
+
+fn encode<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(value).map_err(|cause| StoreError::NotAsExpected {
+        key: key.to_owned(),
+        cause,
+    })
+}
+
+fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(bytes).map_err(|cause| StoreError::NotAsExpected {
+        key: key.to_owned(),
+        cause,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_in_the_hosts_text_names_the_failure() {
+        let told = |text: &str| StoreError::from(store::Error::Other(text.to_owned()));
+        assert!(matches!(
+            told("store-full: 1 GiB is used"),
+            StoreError::Full(_)
+        ));
+        assert!(matches!(
+            told("store-unavailable: repairing"),
+            StoreError::Unavailable(_)
+        ));
+        assert!(matches!(told("invalid-cursor"), StoreError::InvalidCursor));
+        assert!(matches!(told("disk on fire"), StoreError::Other(_)));
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_named_by_its_key() {
+        let error = decode::<u32>("fees", b"\"free\"").unwrap_err();
+        assert!(error.to_string().contains("'fees'"), "{error}");
+    }
+}

@@ -1,0 +1,81 @@
+//! The store, as directly as the SDK allows.
+
+use hms_window::{Method, Problem, Request, Response, Store};
+use serde_json::{Map, Value, json};
+
+/// What the store takes as one value, so that tests can go up to it and beyond.
+const VALUE_MAX_BYTES: usize = 5 * 1024 * 1024;
+
+pub async fn one(
+    request: &Request,
+    method: &Method,
+    bucket: &str,
+    key: &str,
+) -> Result<Response, Problem> {
+    let store = Store::open(bucket)?;
+    match *method {
+        Method::GET => {
+            let value = store.get_bytes(key)?.ok_or_else(Problem::not_found)?;
+            Ok(Response::bytes(200, "application/octet-stream", value))
+        }
+        Method::PUT => {
+            store.set_bytes(key, &request.body().read_to_end(VALUE_MAX_BYTES).await?)?;
+            Ok(Response::empty(204))
+        }
+        Method::DELETE => {
+            store.delete(key)?;
+            Ok(Response::empty(204))
+        }
+        _ => Err(Problem::method_not_allowed("DELETE, GET, HEAD, PUT")),
+    }
+}
+
+/// Without `limit` a page of the host's own size, by the host's own cursor.
+pub fn list(request: &Request, bucket: &str) -> Result<Response, Problem> {
+    let (store, cursor) = (Store::open(bucket)?, request.param::<String>("cursor")?);
+    let page = match request.param("limit")? {
+        Some(limit) => store.page(cursor.as_deref(), limit)?,
+        None => store.keys(cursor.as_deref())?,
+    };
+    Ok(Response::json(
+        200,
+        &json!({ "keys": page.keys, "next": page.next }),
+    ))
+}
+
+/// The pairs of a JSON object of strings; or `?count=&bytes=`: keys 0000000… with values of that size.
+pub async fn many(request: &Request, bucket: &str) -> Result<Response, Problem> {
+    let pairs: Vec<(String, Vec<u8>)> = match request.param::<usize>("count")? {
+        Some(count) => {
+            let bytes = request.param("bytes")?.unwrap_or(1);
+            (0..count)
+                .map(|number| (format!("{number:07}"), vec![b'x'; bytes]))
+                .collect()
+        }
+        None => {
+            let object: Map<String, Value> = request.json().await?;
+            let text = |value: Value| value.as_str().unwrap_or_default().as_bytes().to_vec();
+            object
+                .into_iter()
+                .map(|(key, value)| (key, text(value)))
+                .collect()
+        }
+    };
+    Store::open(bucket)?.set_many(&pairs)?;
+    Ok(Response::empty(204))
+}
+
+pub fn increment(request: &Request, bucket: &str, key: &str) -> Result<Response, Problem> {
+    let sum = Store::open(bucket)?.increment(key, request.param("by")?.unwrap_or(1))?;
+    Ok(Response::json(200, &sum))
+}
+
+pub async fn append(request: &Request, bucket: &str, key: &str) -> Result<Response, Problem> {
+    let word = String::from_utf8_lossy(&request.body().read_to_end(1024).await?).into_owned();
+    let list = Store::open(bucket)?.update(key, |old: Option<Vec<String>>| {
+        let mut list = old.unwrap_or_default();
+        list.push(word.clone());
+        list
+    })?;
+    Ok(Response::json(200, &list))
+}
