@@ -1,0 +1,146 @@
+//! The table of what can be asked of the admin API.
+
+use super::{Metrics, reply, token, windows};
+use crate::body::Body;
+use crate::gateway::Gateway;
+use crate::windows::{Registry, WindowName};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// Whether the host takes traffic: false until everything is open, and again once it shuts down.
+#[derive(Clone, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// Sets it.
+    pub fn set(&self, ready: bool) {
+        self.0.store(ready, Relaxed);
+    }
+
+    fn get(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
+/// The admin API.
+pub struct Admin {
+    /// The bearer token that is asked for.
+    pub token: String,
+    /// What is shown and changed.
+    pub windows: Arc<Registry>,
+    /// Whose routes are shown.
+    pub gateway: Arc<Gateway>,
+    /// What `/metrics` shows.
+    pub metrics: Metrics,
+    /// What `/readyz` answers.
+    pub readiness: Readiness,
+}
+
+impl Admin {
+    /// Answers one request.
+    pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let path = request.uri().path().to_owned();
+        if let Some(response) = self.open_to_all(request.method(), &path).await {
+            return response;
+        }
+        if !self.authorised(request.headers()) {
+            let detail = "the admin API wants `Authorization: Bearer TOKEN` with the token in DATA/admin.token";
+            let mut response = reply::refuse(StatusCode::UNAUTHORIZED, "unauthorized", detail);
+            let challenge = http::HeaderValue::from_static("Bearer realm=\"hms-admin\"");
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, challenge);
+            return response;
+        }
+        let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        match segments.as_slice() {
+            ["windows"] if request.method() == Method::GET => windows::list(&self.windows).await,
+            ["windows"] => reply::method_not_allowed("GET"),
+            ["windows", name] => match name.parse() {
+                Ok(name) => self.window(name, request).await,
+                Err(why) => reply::refuse(StatusCode::BAD_REQUEST, "bad-name", why),
+            },
+            ["windows", name, verb] => match name.parse() {
+                Ok(name) => self.verb(&name, verb, &request).await,
+                Err(why) => reply::refuse(StatusCode::BAD_REQUEST, "bad-name", why),
+            },
+            ["routes"] if request.method() == Method::GET => {
+                reply::json(StatusCode::OK, &json!({ "routes": self.gateway.routes() }))
+            }
+            ["routes"] => reply::method_not_allowed("GET"),
+            _ => not_found(),
+        }
+    }
+
+    async fn open_to_all(&self, method: &Method, path: &str) -> Option<Response<Body>> {
+        let known = ["/healthz", "/readyz", "/metrics"].contains(&path);
+        if known && method != Method::GET && method != Method::HEAD {
+            return Some(reply::method_not_allowed("GET, HEAD"));
+        }
+        Some(match path {
+            "/healthz" => reply::json(StatusCode::OK, &json!({ "status": "ok" })),
+            "/readyz" if self.readiness.get() => {
+                reply::json(StatusCode::OK, &json!({ "status": "ready" }))
+            }
+            "/readyz" => reply::json(
+                StatusCode::SERVICE_UNAVAILABLE,
+                &json!({ "status": "not ready" }),
+            ),
+            "/metrics" => {
+                let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+                let text = self.metrics.render(&self.windows, &self.gateway).await;
+                reply::text(StatusCode::OK, kind, text)
+            }
+            _ => return None,
+        })
+    }
+
+    fn authorised(&self, headers: &HeaderMap) -> bool {
+        headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split_once(' '))
+            .is_some_and(|(scheme, given)| {
+                scheme.eq_ignore_ascii_case("bearer") && token::matches(given.trim(), &self.token)
+            })
+    }
+
+    async fn window(&self, name: WindowName, request: Request<Incoming>) -> Response<Body> {
+        match *request.method() {
+            Method::GET => windows::show(&self.windows, &name).await,
+            Method::PUT => windows::deploy(self.windows.clone(), name, request).await,
+            Method::DELETE => {
+                let query = request.uri().query().unwrap_or_default();
+                windows::remove(&self.windows, &name, query).await
+            }
+            _ => reply::method_not_allowed("GET, PUT, DELETE"),
+        }
+    }
+
+    async fn verb(
+        &self,
+        name: &WindowName,
+        verb: &str,
+        request: &Request<Incoming>,
+    ) -> Response<Body> {
+        let query = request.uri().query().unwrap_or_default();
+        match (verb, request.method()) {
+            ("log", &Method::GET) => windows::log(&self.windows, name),
+            ("log", _) => reply::method_not_allowed("GET"),
+            ("start", &Method::POST) => windows::start(&self.windows, name).await,
+            ("stop", &Method::POST) => windows::stop(&self.windows, name).await,
+            ("rollback", &Method::POST) => windows::rollback(&self.windows, name, query).await,
+            ("start" | "stop" | "rollback", _) => reply::method_not_allowed("POST"),
+            _ => not_found(),
+        }
+    }
+}
+
+fn not_found() -> Response<Body> {
+    let detail = "the admin API has /windows, /windows/NAME, /windows/NAME/start|stop|rollback|log, /routes, \
+                  /healthz, /readyz and /metrics";
+    reply::refuse(StatusCode::NOT_FOUND, "not-found", detail)
+}

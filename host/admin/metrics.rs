@@ -1,0 +1,72 @@
+//! `/metrics`, in the OpenMetrics text format.
+
+use crate::gateway::Gateway;
+use crate::windows::Registry;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry as MetricsRegistry;
+
+/// What can be measured of the host.
+pub struct Metrics {
+    registry: MetricsRegistry,
+    live: Family<WindowLabel, Gauge>,
+    leases: Family<WindowLabel, Gauge>,
+    open: Family<WindowLabel, Gauge>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WindowLabel {
+    window: String,
+}
+
+impl Metrics {
+    /// Registers the metrics of the gateway and the windows.
+    pub fn new(gateway: &Gateway) -> Self {
+        let mut registry = MetricsRegistry::with_prefix("hms");
+        let live = Family::default();
+        let leases = Family::default();
+        let open = Family::default();
+        registry.register(
+            "window_live_release",
+            "Number of the window's live release",
+            live.clone(),
+        );
+        registry.register(
+            "window_leases",
+            "Requests at work on the live release",
+            leases.clone(),
+        );
+        registry.register("window_open", "1 where the window is open", open.clone());
+        gateway.metrics().register(&mut registry);
+        Metrics {
+            registry,
+            live,
+            leases,
+            open,
+        }
+    }
+
+    /// The metrics now.
+    pub async fn render(&self, windows: &Registry, _: &Gateway) -> String {
+        for family in [&self.live, &self.leases, &self.open] {
+            family.clear();
+        }
+        for status in windows.statuses().await {
+            let label = WindowLabel {
+                window: status.name.to_string(),
+            };
+            let number = status.live.map_or(0, |release| release.number);
+            self.live.get_or_create(&label).set(number as i64);
+            self.leases.get_or_create(&label).set(status.leases as i64);
+            self.open
+                .get_or_create(&label)
+                .set(i64::from(status.state == "open"));
+        }
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

@@ -1,0 +1,78 @@
+//! How an answer of the admin API is written.
+
+use crate::body::{self, Body};
+use crate::error::{problem_response, problem_type};
+use crate::windows::ChangeError;
+use http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+
+/// A JSON answer, pretty-printed: people read it in a terminal.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
+    text.push(b'\n');
+    with_type(status, "application/json", text)
+}
+
+pub(super) fn text(status: StatusCode, kind: &'static str, text: String) -> Response<Body> {
+    with_type(status, kind, text.into_bytes())
+}
+
+fn with_type(status: StatusCode, kind: &'static str, bytes: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(body::full(bytes));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// The members of RFC 9457 that the admin API sends.
+#[derive(Serialize)]
+pub(super) struct Problem {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    detail: String,
+}
+
+impl Problem {
+    pub(super) fn of(error: &ChangeError) -> Self {
+        let (status, code) = error.parts();
+        Problem {
+            kind: problem_type(code),
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: error.to_string(),
+        }
+    }
+}
+
+pub(super) fn change_error(error: &ChangeError) -> Response<Body> {
+    if error.parts().0.is_server_error() {
+        tracing::error!(%error, "admin: a change was not made");
+    }
+    problem_response(error.parts().0, &Problem::of(error))
+}
+
+pub(super) fn refuse(status: StatusCode, code: &str, detail: impl Into<String>) -> Response<Body> {
+    problem_response(
+        status,
+        &Problem {
+            kind: problem_type(code),
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: detail.into(),
+        },
+    )
+}
+
+/// 405 with the methods that are there.
+pub(super) fn method_not_allowed(allowed: &'static str) -> Response<Body> {
+    let detail = format!("this path answers {allowed}");
+    let mut response = refuse(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail);
+    response
+        .headers_mut()
+        .insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
+}

@@ -1,0 +1,79 @@
+//! Holds the direction of the dependencies, so that nobody has to remember it.
+
+use std::path::{Path, PathBuf};
+
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("host")
+        .join(folder);
+    let mut found = Vec::new();
+    let mut folders = vec![root];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|x| x == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                found.push((path, text));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no sources in {folder}");
+    found
+}
+
+/// Fails where code (not a comment) of `folder` has one of `words`.
+fn never_named(folder: &str, words: &[&str]) {
+    for (path, text) in sources(folder) {
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            for word in words {
+                assert!(
+                    !code.contains(word),
+                    "{}:{}: {folder} must not name {word}",
+                    path.display(),
+                    number + 1
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn wasmtime_is_named_only_in_the_runtime() {
+    for folder in ["admin", "cli", "gateway", "store", "windows"] {
+        never_named(folder, &["wasmtime"]);
+    }
+}
+
+#[test]
+fn the_store_knows_neither_http_nor_wit_nor_anything_above_it() {
+    never_named(
+        "store",
+        &[
+            "http::",
+            "hyper",
+            "crate::body",
+            "crate::error",
+            "crate::runtime",
+            "crate::windows",
+        ],
+    );
+}
+
+#[test]
+fn dependencies_point_down_from_gateway_and_admin_over_windows_and_runtime_to_store() {
+    never_named(
+        "runtime",
+        &[
+            "crate::windows",
+            "crate::gateway",
+            "crate::admin",
+            "crate::cli",
+        ],
+    );
+    never_named("windows", &["crate::gateway", "crate::admin", "crate::cli"]);
+    never_named("gateway", &["crate::runtime", "crate::admin", "crate::cli"]);
+    never_named("admin", &["crate::runtime", "crate::cli"]);
+}

@@ -1,0 +1,114 @@
+//! Talks to the admin API of a running host.
+
+use super::Host;
+use crate::admin::token;
+use crate::body::{self, Body};
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client as HyperClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+use std::time::Duration;
+
+/// Bytes of one answer. A window's log is the longest.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
+
+/// Time to connect. The host is near; 5 s.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+
+/// A client of one host.
+pub(super) struct Client {
+    base: String,
+    token: String,
+    inner: HyperClient<HttpConnector, Body>,
+}
+
+impl Host {
+    /// The client for this host.
+    pub(super) fn client(&self) -> anyhow::Result<Client> {
+        let token = match &self.admin_token {
+            Some(token) => token.clone(),
+            None => token::load(&self.data)?,
+        };
+        let base = match self.admin.contains("://") {
+            true => self.admin.trim_end_matches('/').to_owned(),
+            false => format!("http://{}", self.admin),
+        };
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT_TIME));
+        Ok(Client {
+            base,
+            token,
+            inner: HyperClient::builder(TokioExecutor::new()).build(connector),
+        })
+    }
+}
+
+impl Client {
+    /// Sends a request and gives the answer, whatever its status.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&'static str, String)],
+        body: Body,
+    ) -> anyhow::Result<Response<Incoming>> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base))
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.token));
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let request = request
+            .body(body)
+            .with_context(|| format!("{} is not an admin address", self.base))?;
+        self.inner.request(request).await.with_context(|| {
+            format!(
+                "no host answers at {}: start one with `hms serve` or `hms up`, or name its admin address with --admin",
+                self.base
+            )
+        })
+    }
+
+    /// Sends a request without a body and reads its JSON answer.
+    ///
+    /// # Errors
+    /// The host's own sentence when it refuses.
+    pub(super) async fn call(&self, method: Method, path: &str) -> anyhow::Result<Value> {
+        let response = self.send(method, path, &[], body::empty()).await?;
+        read(response).await
+    }
+}
+
+/// The JSON answer, or what the host says is wrong.
+pub(super) async fn read(response: Response<Incoming>) -> anyhow::Result<Value> {
+    let status = response.status();
+    let bytes: Bytes = match Limited::new(response.into_body(), MAX_ANSWER_BYTES)
+        .collect()
+        .await
+    {
+        Ok(body) => body.to_bytes(),
+        Err(error) => bail!("the host's answer broke off: {error}"),
+    };
+    let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    if status.is_success() {
+        return Ok(value);
+    }
+    bail!("{}", refusal(status, &value))
+}
+
+/// What a problem+json says, for a person.
+pub(super) fn refusal(status: StatusCode, problem: &Value) -> String {
+    match problem.get("detail").and_then(Value::as_str) {
+        Some(detail) if status == StatusCode::UNAUTHORIZED => {
+            format!("{detail} (name the host's data folder with --data, or set HMS_ADMIN_TOKEN)")
+        }
+        Some(detail) => detail.to_owned(),
+        None => format!("the host answered {status}"),
+    }
+}

@@ -1,0 +1,118 @@
+//! The command line: one file a family of verbs. All but `serve`, `up`, `token` and `check` are clients of the admin API.
+
+pub mod build;
+mod client;
+mod deploy;
+mod serve;
+mod show;
+mod tokens;
+mod up;
+mod verbs;
+
+use crate::config::Settings;
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Service windows as sandboxed WebAssembly components behind one gateway, swapped live.
+#[derive(Debug, Parser)]
+#[command(name = "hms", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Build the windows under components/, serve, and deploy them: for authors
+    Up(up::Up),
+    /// Serve what is deployed: for operators
+    Serve(Settings),
+    /// Deploy a component to the running host
+    Deploy(deploy::Deploy),
+    /// List the windows
+    Windows(show::Windows),
+    /// List the releases of a window that can be gone back to
+    History(show::History),
+    /// Show what a window's clerks wrote to stdout and stderr
+    Logs(show::Logs),
+    /// Open a window that was stopped
+    Start(verbs::Start),
+    /// Close a window: no new requests; those it has are served to their end
+    Stop(verbs::Stop),
+    /// Make an earlier release live again
+    Rollback(verbs::Rollback),
+    /// Remove a window; asks first
+    Remove(verbs::Remove),
+    /// Make a token for development, signed with the data folder's secret
+    Token(tokens::Token),
+    /// Check route manifests without serving
+    Check(show::Check),
+    /// Compiles one component: the child process of a deploy
+    #[command(name = crate::runtime::compile::VERB, hide = true)]
+    CompileComponent { wasm: PathBuf, compiled: PathBuf },
+}
+
+/// How the running host is found.
+#[derive(Debug, Clone, Args)]
+struct Host {
+    /// The admin address of the running host
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9001",
+        env = "HMS_ADMIN"
+    )]
+    admin: String,
+    /// The host's data folder, for its admin token
+    #[arg(long, value_name = "DIR", default_value = "data", env = "HMS_DATA")]
+    data: PathBuf,
+    /// The admin token itself, instead of the one in the data folder
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "HMS_ADMIN_TOKEN",
+        hide_env_values = true
+    )]
+    admin_token: Option<String>,
+}
+
+/// Parses the command line and runs it. Errors go to stderr as one sentence; the status says whether it worked.
+pub fn main() -> ExitCode {
+    match run(Cli::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hms: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: Verb) -> anyhow::Result<()> {
+    // The child has limits on its memory: no runtime, no threads of ours.
+    if let Verb::CompileComponent { wasm, compiled } = verb {
+        return crate::runtime::compile::child(&wasm, &compiled);
+    }
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the asynchronous runtime could not be started")?
+        .block_on(async {
+            match verb {
+                Verb::Up(up) => up.run().await,
+                Verb::Serve(settings) => serve::run(settings).await,
+                Verb::Deploy(deploy) => deploy.run().await,
+                Verb::Windows(windows) => windows.run().await,
+                Verb::History(history) => history.run().await,
+                Verb::Logs(logs) => logs.run().await,
+                Verb::Start(start) => start.run().await,
+                Verb::Stop(stop) => stop.run().await,
+                Verb::Rollback(rollback) => rollback.run().await,
+                Verb::Remove(remove) => remove.run().await,
+                Verb::Token(token) => token.run(),
+                Verb::Check(check) => check.run(),
+                Verb::CompileComponent { .. } => Ok(()),
+            }
+        })
+}

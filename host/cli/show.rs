@@ -1,0 +1,215 @@
+//! `hms windows`, `history`, `logs`, `check`.
+
+use super::Host;
+use super::deploy::human_size;
+use crate::gateway::GatewayMetrics;
+use crate::gateway::routes::RouteSet;
+use crate::windows::WindowName;
+use clap::Args;
+use http::Method;
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// List the windows: what is live, what drains.
+#[derive(Debug, Args)]
+pub(super) struct Windows {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    host: Host,
+}
+
+impl Windows {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let answer = self.host.client()?.call(Method::GET, "/windows").await?;
+        if self.json {
+            println!("{answer:#}");
+            return Ok(());
+        }
+        let rows = list(&answer, "windows").iter().map(|window| {
+            let live = &window["live"];
+            [
+                text(&window["name"]),
+                text(&window["state"]),
+                text(&live["number"]),
+                short(&live["digest"]),
+                human_size(live["size"].as_u64().unwrap_or_default()),
+                text(&window["leases"]),
+                draining(&window["draining"]),
+                text(&live["deployed_at"]),
+            ]
+        });
+        table(
+            [
+                "WINDOW", "STATE", "RELEASE", "DIGEST", "SIZE", "LEASES", "DRAINING", "DEPLOYED",
+            ],
+            rows.collect(),
+        );
+        Ok(())
+    }
+}
+
+/// List the releases of a window that can be gone back to, newest first.
+#[derive(Debug, Args)]
+pub(super) struct History {
+    /// The window
+    name: WindowName,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    host: Host,
+}
+
+impl History {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let path = format!("/windows/{}", self.name);
+        let answer = self.host.client()?.call(Method::GET, &path).await?;
+        if self.json {
+            println!("{answer:#}");
+            return Ok(());
+        }
+        let live = &answer["window"]["live"]["number"];
+        let rows = list(&answer, "releases").iter().rev().map(|release| {
+            let mark = if release["number"] == *live {
+                "live"
+            } else {
+                ""
+            };
+            [
+                text(&release["number"]),
+                mark.to_owned(),
+                short(&release["digest"]),
+                human_size(release["size"].as_u64().unwrap_or_default()),
+                text(&release["deployed_at"]),
+                text(&release["by"]),
+            ]
+        });
+        table(
+            ["RELEASE", "", "DIGEST", "SIZE", "DEPLOYED", "BY"],
+            rows.collect(),
+        );
+        Ok(())
+    }
+}
+
+/// Show the last lines that a window's clerks wrote, and why any of them failed.
+#[derive(Debug, Args)]
+pub(super) struct Logs {
+    /// The window
+    name: WindowName,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    host: Host,
+}
+
+impl Logs {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let path = format!("/windows/{}/log", self.name);
+        let answer = self.host.client()?.call(Method::GET, &path).await?;
+        if self.json {
+            println!("{answer:#}");
+            return Ok(());
+        }
+        for line in list(&answer, "lines") {
+            println!("{} {}", text(&line["at"]), text(&line["text"]));
+        }
+        Ok(())
+    }
+}
+
+/// Check route manifests without serving: says every fault of every file.
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// The folder of manifests
+    #[arg(value_name = "DIR", default_value = "routes")]
+    routes: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Check {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.routes.is_dir(),
+            "the routes folder {} is not there",
+            self.routes.display()
+        );
+        let set = RouteSet::load(&self.routes, GatewayMetrics::new());
+        if let Some(fault) = set.folder_fault() {
+            anyhow::bail!("{}: {fault}", self.routes.display());
+        }
+        let files = set.status();
+        let faulty = files.iter().filter(|file| file.fault.is_some()).count();
+        if self.json {
+            println!("{:#}", serde_json::json!({ "routes": files }));
+        } else {
+            for file in &files {
+                match &file.fault {
+                    Some(fault) => println!("{}: {fault}", file.file),
+                    None => println!("{}: good", file.file),
+                }
+            }
+        }
+        anyhow::ensure!(
+            faulty == 0,
+            "{faulty} of {} manifests are refused",
+            files.len()
+        );
+        Ok(())
+    }
+}
+
+fn list<'a>(answer: &'a Value, key: &str) -> &'a [Value] {
+    answer[key]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "-".into(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn short(digest: &Value) -> String {
+    text(digest).chars().take(12).collect()
+}
+
+fn draining(releases: &Value) -> String {
+    let releases = releases.as_array().map(Vec::as_slice).unwrap_or_default();
+    if releases.is_empty() {
+        return "-".into();
+    }
+    let each = releases
+        .iter()
+        .map(|r| format!("{}:{}", r["number"], r["leases"]));
+    each.collect::<Vec<_>>().join(" ")
+}
+
+fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) {
+    let mut widths = head.map(str::len);
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: &[&str]| {
+        let padded = cells
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:<width$}"));
+        println!("{}", padded.collect::<Vec<_>>().join("  ").trim_end());
+    };
+    line(&head);
+    for row in &rows {
+        line(&row.each_ref().map(String::as_str));
+    }
+}

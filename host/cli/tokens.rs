@@ -1,0 +1,37 @@
+//! `hms token`: a token for development.
+
+use crate::config::parse_time;
+use crate::gateway::plugins::auth::dev_secret;
+use anyhow::Context;
+use clap::Args;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Make a token for development, signed with the data folder's secret. A host that checks tokens with --jwks does not take it.
+#[derive(Debug, Args)]
+pub(super) struct Token {
+    /// Whom it names (`sub`)
+    #[arg(long, value_name = "NAME")]
+    user: String,
+    /// A scope it carries; repeat for more
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<String>,
+    /// How long it holds
+    #[arg(long, value_name = "TIME", default_value = "60m", value_parser = parse_time)]
+    ttl: Duration,
+    /// The host's data folder
+    #[arg(long, value_name = "DIR", default_value = "data", env = "HMS_DATA")]
+    data: PathBuf,
+}
+
+impl Token {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let secret = dev_secret::load_or_create(&self.data).with_context(|| {
+            format!("the development secret in {} cannot be read; name the host's data folder with --data", self.data.display())
+        })?;
+        let token = dev_secret::issue_token(&secret, &self.user, &self.scopes, self.ttl)
+            .map_err(anyhow::Error::msg)?;
+        println!("{token}");
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! `hms start`, `stop`, `rollback`, `remove`.
+
+use super::Host;
+use crate::windows::WindowName;
+use anyhow::bail;
+use clap::Args;
+use http::Method;
+use serde_json::Value;
+use std::io::{IsTerminal, Write};
+
+/// Open a window that was stopped.
+#[derive(Debug, Args)]
+pub(super) struct Start {
+    /// The window
+    name: WindowName,
+    #[command(flatten)]
+    host: Host,
+}
+
+impl Start {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let path = format!("/windows/{}/start", self.name);
+        let answer = self.host.client()?.call(Method::POST, &path).await?;
+        println!("{}", live(&answer));
+        Ok(())
+    }
+}
+
+/// Close a window: no new requests; those it has are served to their end.
+#[derive(Debug, Args)]
+pub(super) struct Stop {
+    /// The window
+    name: WindowName,
+    #[command(flatten)]
+    host: Host,
+}
+
+impl Stop {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let path = format!("/windows/{}/stop", self.name);
+        self.host.client()?.call(Method::POST, &path).await?;
+        println!(
+            "{name} is stopped; `hms start {name}` opens it again",
+            name = self.name
+        );
+        Ok(())
+    }
+}
+
+/// Make an earlier release live again, without compiling.
+#[derive(Debug, Args)]
+pub(super) struct Rollback {
+    /// The window
+    name: WindowName,
+    /// The release; by default the one before the live one
+    #[arg(long, value_name = "N")]
+    to: Option<u64>,
+    #[command(flatten)]
+    host: Host,
+}
+
+impl Rollback {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let mut path = format!("/windows/{}/rollback", self.name);
+        if let Some(number) = self.to {
+            path.push_str(&format!("?to={number}"));
+        }
+        let answer = self.host.client()?.call(Method::POST, &path).await?;
+        println!("{}", live(&answer));
+        Ok(())
+    }
+}
+
+/// Remove a window: its releases, and with --delete-store all that it has stored.
+#[derive(Debug, Args)]
+pub(super) struct Remove {
+    /// The window
+    name: WindowName,
+    /// Delete the window's store too; by default it is kept for the next window of that name
+    #[arg(long)]
+    delete_store: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    host: Host,
+}
+
+impl Remove {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        if !self.yes && !self.confirmed()? {
+            println!("nothing was removed");
+            return Ok(());
+        }
+        let store = if self.delete_store { "delete" } else { "keep" };
+        let path = format!("/windows/{}?store={store}", self.name);
+        let answer = self.host.client()?.call(Method::DELETE, &path).await?;
+        println!(
+            "{} is removed; its store is {}",
+            self.name,
+            answer["store"].as_str().unwrap_or(store)
+        );
+        Ok(())
+    }
+
+    fn confirmed(&self) -> anyhow::Result<bool> {
+        if !std::io::stdin().is_terminal() {
+            bail!(
+                "there is nobody to ask: repeat with --yes to remove window {}",
+                self.name
+            );
+        }
+        let store = match self.delete_store {
+            true => "AND ALL THAT IT HAS STORED",
+            false => "(its store is kept)",
+        };
+        print!(
+            "Remove window {} with its releases {store}? [y/N] ",
+            self.name
+        );
+        std::io::stdout().flush()?;
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer)?;
+        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+}
+
+fn live(answer: &Value) -> String {
+    let window = &answer["window"];
+    let name = window["name"].as_str().unwrap_or_default();
+    format!(
+        "{name} is open: release {} is live",
+        window["live"]["number"]
+    )
+}

@@ -1,0 +1,199 @@
+//! What an operator can set: raw settings in, a checked [`Config`] out. The reasons for the defaults of single limits
+//! stand where the limits are defined.
+
+use crate::runtime::Limits;
+use crate::telemetry::LogFormat;
+use crate::windows::WindowsConfig;
+use anyhow::{Context, ensure};
+use clap::Args;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The settings of `hms serve` and `hms up`.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// Where citizens come in. Port 0 takes a free one
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9000",
+        env = "HMS_GATEWAY"
+    )]
+    pub gateway: SocketAddr,
+    /// Where operators come in
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9001",
+        env = "HMS_ADMIN"
+    )]
+    pub admin: SocketAddr,
+    /// The data folder: stores, releases, secrets
+    #[arg(long, value_name = "DIR", default_value = "data", env = "HMS_DATA")]
+    pub data: PathBuf,
+    /// The folder of route manifests, one YAML file a route
+    #[arg(long, value_name = "DIR", default_value = "routes", env = "HMS_ROUTES")]
+    pub routes: PathBuf,
+    /// Keys that tokens are checked with: a JWKS file or URL. Without it the development secret in the data folder
+    #[arg(long, value_name = "FILE|URL", env = "HMS_JWKS")]
+    pub jwks: Option<String>,
+    /// The issuer that tokens must name (`iss`)
+    #[arg(long, value_name = "ISS", env = "HMS_ISSUER")]
+    pub issuer: Option<String>,
+    /// The audience that tokens must name (`aud`)
+    #[arg(long, value_name = "AUD", env = "HMS_AUDIENCE")]
+    pub audience: Option<String>,
+    /// Clerks that can be at work at once, in all windows together
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    pub clerks: u32,
+    /// Memory of one clerk
+    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = parse_size)]
+    pub clerk_memory: u64,
+    /// CPU time of one request
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_time)]
+    pub clerk_cpu_time: Duration,
+    /// Time until a clerk answers, and between two chunks of a body
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_time)]
+    pub clerk_wall_time: Duration,
+    /// Time that a replaced release has to finish what it began, and the host at shutdown
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_time)]
+    pub drain: Duration,
+    /// The largest component that can be deployed
+    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = parse_size)]
+    pub max_upload: u64,
+    /// How the log on stderr is written; HMS_LOG sets how much
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// Settings that were found good together.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// As the operator gave them.
+    pub settings: Settings,
+    /// What the windows are given.
+    pub windows: WindowsConfig,
+}
+
+impl TryFrom<Settings> for Config {
+    type Error = anyhow::Error;
+
+    fn try_from(settings: Settings) -> anyhow::Result<Self> {
+        ensure!(
+            (1..=4096).contains(&settings.clerks),
+            "--clerks {}: use 1 to 4096",
+            settings.clerks
+        );
+        ensure!(
+            settings.clerk_memory >= 1 << 20,
+            "--clerk-memory {}: a clerk needs at least 1MiB",
+            settings.clerk_memory
+        );
+        ensure!(
+            !settings.clerk_cpu_time.is_zero(),
+            "--clerk-cpu-time must be more than nothing"
+        );
+        ensure!(
+            !settings.clerk_wall_time.is_zero(),
+            "--clerk-wall-time must be more than nothing"
+        );
+        ensure!(
+            settings.routes.is_dir(),
+            "the routes folder {} is not there: name it with --routes, or make it (one YAML file a route)",
+            settings.routes.display()
+        );
+        let mut windows = WindowsConfig::new(settings.data.clone());
+        windows.engine.clerks = settings.clerks;
+        windows.engine.max_memory_bytes = windows.engine.max_memory_bytes.max(
+            usize::try_from(settings.clerk_memory)
+                .context("--clerk-memory is more than this machine can address")?,
+        );
+        windows.limits = Limits {
+            memory_bytes: settings.clerk_memory,
+            cpu_time: settings.clerk_cpu_time,
+            wall_time: settings.clerk_wall_time,
+        };
+        windows.drain_deadline = settings.drain;
+        windows.max_upload_bytes = settings.max_upload;
+        Ok(Config { settings, windows })
+    }
+}
+
+/// A size such as `64MiB`, `1GiB`, `512KiB` or a number of bytes.
+///
+/// # Errors
+/// What was expected.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let units = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("B", 1),
+        ("", 1),
+    ];
+    let split = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor = units
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()))
+        .map(|(_, factor)| *factor);
+    match (number.parse::<u64>(), factor) {
+        (Ok(number), Some(factor)) => number
+            .checked_mul(factor)
+            .ok_or_else(|| format!("{text} is too large")),
+        _ => Err("use a number of bytes with KiB, MiB or GiB, for example 64MiB".into()),
+    }
+}
+
+/// A time such as `500ms`, `30s` or `2m`.
+///
+/// # Errors
+/// What was expected.
+pub fn parse_time(text: &str) -> Result<Duration, String> {
+    let units = [("ms", 1), ("s", 1000), ("m", 60_000)];
+    let split = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor = units
+        .iter()
+        .find(|(name, _)| *name == unit.trim())
+        .map(|(_, factor)| *factor);
+    match (number.parse::<u64>(), factor) {
+        (Ok(number), Some(factor)) => number
+            .checked_mul(factor)
+            .filter(|ms| *ms <= 24 * 3600 * 1000)
+            .map(Duration::from_millis)
+            .ok_or_else(|| format!("{text} is more than a day")),
+        _ => Err("use a number with ms, s or m, for example 500ms".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn sizes_and_times_are_read_with_their_units() {
+        assert_eq!(parse_size("64MiB"), Ok(64 << 20));
+        assert_eq!(parse_size("100"), Ok(100));
+        assert!(parse_size("64 parsecs").is_err());
+        assert!(parse_size("99999999999GiB").is_err());
+        assert_eq!(parse_time("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_time("2m"), Ok(Duration::from_secs(120)));
+        assert!(parse_time("5").is_err());
+        assert!(parse_time("9999999999m").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_readers_panic(text in "\\PC*") {
+            let _ = parse_size(&text);
+            let _ = parse_time(&text);
+        }
+    }
+}

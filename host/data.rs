@@ -1,0 +1,91 @@
+//! The data folder: made when missing, and one host's at a time.
+
+use anyhow::{Context, bail};
+use std::fs::{File, TryLockError};
+use std::io::{Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// A data folder that is ours until this is dropped.
+pub struct DataFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataFolder {
+    /// Takes the folder, making it (mode 0700) where it is missing.
+    ///
+    /// # Errors
+    /// When it cannot be made, or another host has it.
+    pub fn take(path: &Path) -> anyhow::Result<Self> {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .with_context(|| {
+                format!(
+                    "the data folder {} cannot be made; choose another with --data",
+                    path.display()
+                )
+            })?;
+        let file = path.join("lock");
+        let mut lock = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&file)
+            .with_context(|| {
+                format!(
+                    "{} cannot be opened; is the data folder writable?",
+                    file.display()
+                )
+            })?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _ = lock.read_to_string(&mut holder);
+                bail!(
+                    "the data folder {} is in use by another hms (process {}): stop that one, or choose another folder with \
+                     --data",
+                    path.display(),
+                    holder.trim()
+                );
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("{} cannot be locked", file.display()));
+            }
+        }
+        lock.set_len(0)?;
+        write!(lock, "{}", std::process::id())?;
+        Ok(DataFolder {
+            path: path.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_has_one_host_at_a_time_and_the_second_is_told_which() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("data");
+        let first = DataFolder::take(&path).unwrap();
+        let error = DataFolder::take(&path).err().unwrap().to_string();
+        assert!(
+            error.contains(&format!("process {}", std::process::id())),
+            "{error}"
+        );
+        drop(first);
+        DataFolder::take(&path).unwrap();
+    }
+}

@@ -1,0 +1,253 @@
+//! Every failure a client can meet, and the only map from failure to status and problem+json (RFC 9457).
+
+use crate::body::{self, Body};
+use http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+use std::time::Duration;
+
+/// A failure on the way of a request. [`Error::response`] is what its client sees.
+///
+/// The variant names are for us; what clients script against is [`Error::code`].
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    // The request itself.
+    #[error("{0}")]
+    BadRequest(String),
+    #[error("no route leads to this path")]
+    NoRoute,
+    #[error("the request body is larger than {limit} bytes")]
+    BodyTooLarge { limit: u64 },
+    #[error("the request target is longer than {limit} bytes")]
+    TargetTooLong { limit: usize },
+    #[error("the request has more than {limit} header fields")]
+    TooManyHeaders { limit: usize },
+
+    // Who is asking.
+    #[error("{reason}")]
+    Unauthorized {
+        reason: &'static str,
+        token_sent: bool,
+    },
+    #[error("the token has no scope that admits this method here: it needs {needed}")]
+    Forbidden { needed: String },
+    #[error("no scope of this route admits {method}")]
+    NoScopeForMethod { method: String },
+    #[error("the keys that tokens are checked with cannot be had just now")]
+    KeysUnavailable,
+    #[error("more than {limit} requests in {period_s} s")]
+    RateLimited {
+        limit: u64,
+        period_s: u64,
+        retry_after: Duration,
+    },
+
+    // The way to the upstream.
+    #[error("no release of window '{window}' is deployed")]
+    WindowNotDeployed { window: String },
+    #[error("window '{window}' is closed")]
+    WindowStopped { window: String },
+    #[error("the upstream cannot be reached: {0}")]
+    UpstreamUnreachable(String),
+    #[error("the upstream did not answer within {} s", .limit.as_secs_f32())]
+    UpstreamTimeout { limit: Duration },
+    #[error("the host is shutting down")]
+    ShuttingDown,
+
+    // What the clerk did.
+    #[error("all clerks of this window are at work and its queue is full")]
+    ClerkLimit,
+    #[error("the clerk could not be started: {0}")]
+    ClerkStart(String),
+    #[error("the clerk failed before it answered")]
+    ClerkTrapped,
+    #[error("the clerk asked for more than its {limit} bytes of memory")]
+    MemoryLimit { limit: u64 },
+    #[error("the clerk used up its {} s of CPU time", .limit.as_secs_f32())]
+    CpuTime { limit: Duration },
+    #[error("the clerk did not answer within {} s", .limit.as_secs_f32())]
+    WallTime { limit: Duration },
+    #[error("the clerk ended without an answer: {0}")]
+    NoResponse(String),
+
+    #[error("the release was replaced, and the time to finish on it has passed")]
+    DrainDeadline,
+
+    // The window's store.
+    #[error("the window's store cannot be opened: {0}")]
+    StoreUnavailable(String),
+
+    #[error("an internal error; the host's log has it under this request id")]
+    Internal(String),
+}
+
+/// The members of RFC 9457 that we send, and the request id as an extension.
+#[derive(Serialize)]
+struct Problem<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    detail: String,
+    #[serde(rename = "request-id", skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+}
+
+/// How long a client may wait before it asks a closed or busy window again, in seconds. Short, because a
+/// window is usually closed for a swap or for a moment of load.
+const RETRY_AFTER_S: u64 = 2;
+
+impl Error {
+    /// The stable name of this failure: the last part of the problem's `type`, and the reason in logs and metrics.
+    pub fn code(&self) -> &'static str {
+        self.parts().1
+    }
+
+    /// The HTTP status that this failure is answered with.
+    pub fn status(&self) -> StatusCode {
+        self.parts().0
+    }
+
+    fn parts(&self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as S;
+        match self {
+            Error::BadRequest(_) => (S::BAD_REQUEST, "bad-request", "Bad request"),
+            Error::NoRoute => (S::NOT_FOUND, "no-route", "No such route"),
+            Error::BodyTooLarge { .. } => {
+                (S::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large")
+            }
+            Error::TargetTooLong { .. } => (S::URI_TOO_LONG, "target-too-long", "Target too long"),
+            Error::TooManyHeaders { .. } => (
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "too-many-headers",
+                "Too many headers",
+            ),
+            Error::Unauthorized { .. } => (S::UNAUTHORIZED, "unauthorized", "Token required"),
+            Error::NoScopeForMethod { .. } => (S::FORBIDDEN, "insufficient-scope", "Scope missing"),
+            Error::Forbidden { .. } => (S::FORBIDDEN, "insufficient-scope", "Scope missing"),
+            Error::KeysUnavailable => (
+                S::SERVICE_UNAVAILABLE,
+                "keys-unavailable",
+                "Keys unavailable",
+            ),
+            Error::RateLimited { .. } => {
+                (S::TOO_MANY_REQUESTS, "rate-limited", "Too many requests")
+            }
+            Error::WindowNotDeployed { .. } => (
+                S::SERVICE_UNAVAILABLE,
+                "window-not-deployed",
+                "Window not deployed",
+            ),
+            Error::WindowStopped { .. } => {
+                (S::SERVICE_UNAVAILABLE, "window-stopped", "Window closed")
+            }
+            Error::UpstreamUnreachable(_) => (
+                S::BAD_GATEWAY,
+                "upstream-unreachable",
+                "Upstream unreachable",
+            ),
+            Error::UpstreamTimeout { .. } => {
+                (S::GATEWAY_TIMEOUT, "upstream-timeout", "Upstream too slow")
+            }
+            Error::ShuttingDown => (S::SERVICE_UNAVAILABLE, "shutting-down", "Shutting down"),
+            Error::ClerkLimit => (S::SERVICE_UNAVAILABLE, "clerk-limit", "All clerks at work"),
+            Error::ClerkStart(_) => (
+                S::INTERNAL_SERVER_ERROR,
+                "clerk-start",
+                "Clerk could not start",
+            ),
+            Error::ClerkTrapped => (S::INTERNAL_SERVER_ERROR, "clerk-trapped", "Clerk failed"),
+            Error::MemoryLimit { .. } => (
+                S::INTERNAL_SERVER_ERROR,
+                "memory-limit",
+                "Memory limit reached",
+            ),
+            Error::CpuTime { .. } => (S::GATEWAY_TIMEOUT, "cpu-time", "CPU time used up"),
+            Error::WallTime { .. } => (S::GATEWAY_TIMEOUT, "wall-time", "Clerk too slow"),
+            Error::NoResponse(_) => (S::BAD_GATEWAY, "no-response", "No answer"),
+            Error::DrainDeadline => (S::SERVICE_UNAVAILABLE, "drain-deadline", "Release replaced"),
+            Error::StoreUnavailable(_) => (
+                S::SERVICE_UNAVAILABLE,
+                "store-unavailable",
+                "Store unavailable",
+            ),
+            Error::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+        }
+    }
+
+    fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Error::RateLimited { retry_after, .. } => {
+                // Rounded up: a client that waits this long must not be refused again.
+                Some(retry_after.as_millis().div_ceil(1000).max(1) as u64)
+            }
+            Error::WindowStopped { .. }
+            | Error::WindowNotDeployed { .. }
+            | Error::ClerkLimit
+            | Error::KeysUnavailable
+            | Error::StoreUnavailable(_)
+            | Error::ShuttingDown => Some(RETRY_AFTER_S),
+            _ => None,
+        }
+    }
+
+    /// RFC 6750 section 3: bare when no token came, with an error code when one came and did not do.
+    fn challenge(&self) -> Option<String> {
+        match self {
+            Error::Unauthorized {
+                token_sent: false, ..
+            } => Some("Bearer realm=\"hms\"".into()),
+            Error::Unauthorized { reason, .. } => Some(format!(
+                "Bearer realm=\"hms\", error=\"invalid_token\", error_description=\"{reason}\""
+            )),
+            Error::NoScopeForMethod { .. } => {
+                Some("Bearer realm=\"hms\", error=\"insufficient_scope\"".into())
+            }
+            Error::Forbidden { needed } => Some(format!(
+                "Bearer realm=\"hms\", error=\"insufficient_scope\", scope=\"{}\"",
+                needed.replace(['"', '\\'], "")
+            )),
+            _ => None,
+        }
+    }
+
+    /// The answer as problem+json. `request_id` is repeated in it, so that a citizen can quote it.
+    pub fn response(&self, request_id: Option<&str>) -> Response<Body> {
+        let (status, code, title) = self.parts();
+        let problem = Problem {
+            kind: problem_type(code),
+            title,
+            status: status.as_u16(),
+            detail: self.to_string(),
+            request_id,
+        };
+        let mut response = problem_response(status, &problem);
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.retry_after_s() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(challenge) = self.challenge()
+            && let Ok(value) = HeaderValue::try_from(challenge)
+        {
+            headers.insert(header::WWW_AUTHENTICATE, value);
+        }
+        response
+    }
+}
+
+/// The `type` of a problem: a URN, because it names the problem and need not lead anywhere.
+pub fn problem_type(code: &str) -> String {
+    format!("urn:hms:problem:{code}")
+}
+
+/// A problem+json answer with `problem` as its body.
+pub fn problem_response(status: StatusCode, problem: &impl Serialize) -> Response<Body> {
+    // A struct of strings and numbers always serialises.
+    let json = serde_json::to_vec(problem).unwrap_or_default();
+    let mut response = Response::new(body::full(json));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
+    response
+}

@@ -1,0 +1,158 @@
+//! The access log: one line a request, written when the last byte of its answer is out, or when it is clear that
+//! there will be none.
+
+use crate::body::{Body, BodyError};
+use crate::gateway::metrics::GatewayMetrics;
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+/// The status in the log where the connection ended before there was one. As nginx writes it; never sent.
+const NO_STATUS: u16 = 499;
+
+/// The connection ended before the answer did: the client went away, or the host cut it at its shutdown.
+const CUT: &str = "connection-ended";
+
+/// The upstream's body broke off.
+const BROKEN: &str = "upstream-broke-off";
+
+/// What is known of one request. Dropping it writes its line and counts it.
+pub struct Record {
+    started: Instant,
+    metrics: GatewayMetrics,
+    pub method: Method,
+    /// Without the query, which may hold secrets.
+    pub path: String,
+    pub request_id: String,
+    pub route: Option<Arc<str>>,
+    pub upstream: Option<String>,
+    pub release: Option<u64>,
+    pub user: Option<String>,
+    status: u16,
+    bytes: u64,
+    code: Option<&'static str>,
+}
+
+impl Record {
+    pub fn new(metrics: GatewayMetrics, method: Method, path: String, request_id: String) -> Self {
+        Record {
+            started: Instant::now(),
+            metrics,
+            method,
+            path,
+            request_id,
+            route: None,
+            upstream: None,
+            release: None,
+            user: None,
+            status: NO_STATUS,
+            bytes: 0,
+            code: Some(CUT),
+        }
+    }
+
+    /// The head of the answer is decided; `code` names the failure, if it is one.
+    pub fn answered(&mut self, status: u16, code: Option<&'static str>) {
+        (self.status, self.code) = (status, code);
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let took = self.started.elapsed();
+        let route = self.route.as_deref().unwrap_or("-");
+        self.metrics.answered(route, self.status, took, self.code);
+        tracing::info!(
+            target: "access",
+            method = %self.method,
+            path = %self.path,
+            route,
+            upstream = self.upstream.as_deref(),
+            release = self.release,
+            status = self.status,
+            duration_ms = took.as_micros() as f64 / 1000.0,
+            bytes = self.bytes,
+            user = self.user.as_deref(),
+            request_id = %self.request_id,
+            error = self.code,
+        );
+    }
+}
+
+/// A response body that carries its request's record to its end, and drops trailers that claim an identity.
+pub struct RecordedBody {
+    inner: Body,
+    record: Record,
+    ended: bool,
+}
+
+impl RecordedBody {
+    pub fn new(inner: Body, record: Record) -> Self {
+        // The answer to HEAD has a body that nobody reads.
+        let ended = inner.is_end_stream() || record.method == Method::HEAD;
+        RecordedBody {
+            inner,
+            record,
+            ended,
+        }
+    }
+}
+
+impl HttpBody for RecordedBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let polled = ready!(Pin::new(&mut this.inner).poll_frame(cx));
+        Poll::Ready(match polled {
+            Some(Ok(frame)) => {
+                this.record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                this.ended = this.inner.is_end_stream();
+                Some(Ok(match frame.into_trailers() {
+                    Ok(trailers) => Frame::trailers(clean_trailers(trailers)),
+                    Err(frame) => frame,
+                }))
+            }
+            Some(Err(error)) => {
+                this.ended = true;
+                this.record.code = Some(BROKEN);
+                Some(Err(error))
+            }
+            None => {
+                this.ended = true;
+                None
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl Drop for RecordedBody {
+    fn drop(&mut self) {
+        // With a known length hyper stops at the last byte and does not ask for the end.
+        let complete = self.ended || self.inner.size_hint().exact() == Some(0);
+        if !complete && self.record.code.is_none() {
+            self.record.code = Some(CUT);
+        }
+    }
+}
+
+fn clean_trailers(mut trailers: HeaderMap) -> HeaderMap {
+    super::headers::drop_where(&mut trailers, super::headers::claims_identity);
+    trailers
+}

@@ -1,0 +1,95 @@
+//! The gateway as a client: pooled connections to ordinary services, plain and TLS.
+
+use crate::body::Body;
+use http::{Request, Response, Uri, uri::Scheme};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Builder, Client, Error as ClientError};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::time::Duration;
+
+/// Idle connections kept for each host, and for how long. Shorter than the usual server keeps them, so that
+/// we rarely write into one that is being closed.
+const MAX_IDLE_PER_HOST: usize = 64;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Why a request did not reach its service.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    #[error("this machine has no certificate authorities for https: install its ca-certificates")]
+    NoTrustStore,
+    #[error("no connection: {}", innermost(.0))]
+    Connect(ClientError),
+    #[error("the connection broke off: {}", innermost(.0))]
+    Broken(ClientError),
+}
+
+/// Follows no redirects and sends nothing twice, but for a pooled connection that closed before the request was on it.
+#[derive(Clone)]
+pub struct HttpClient {
+    plain: Client<HttpConnector, Body>,
+    /// None where the machine has no trust store.
+    tls: Option<Client<HttpsConnector<HttpConnector>, Body>>,
+}
+
+impl HttpClient {
+    /// `connect_timeout` bounds TCP connects, all addresses of a host together.
+    pub fn new(connect_timeout: Duration) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(connect_timeout));
+        connector.set_nodelay(true);
+        connector.enforce_http(false);
+        let tls = HttpsConnectorBuilder::new()
+            .with_native_roots()
+            .ok()
+            .map(|builder| {
+                let tls = builder.https_only().enable_all_versions();
+                pool().build(tls.wrap_connector(connector.clone()))
+            });
+        HttpClient {
+            plain: pool().build(connector),
+            tls,
+        }
+    }
+
+    /// Sends the request and waits for the head of the answer, without a limit of its own.
+    pub async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, SendError> {
+        let sent = if is_https(request.uri()) {
+            self.tls
+                .as_ref()
+                .ok_or(SendError::NoTrustStore)?
+                .request(request)
+                .await
+        } else {
+            self.plain.request(request).await
+        };
+        sent.map_err(|error| match error.is_connect() {
+            true => SendError::Connect(error),
+            false => SendError::Broken(error),
+        })
+    }
+}
+
+fn pool() -> Builder {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(MAX_IDLE_PER_HOST);
+    builder
+}
+
+fn is_https(uri: &Uri) -> bool {
+    uri.scheme() == Some(&Scheme::HTTPS)
+}
+
+/// The innermost cause says what happened; the layers around it only say where.
+fn innermost(error: &ClientError) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

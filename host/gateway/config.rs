@@ -1,0 +1,78 @@
+//! What the gateway is told at its start: where its routes are, whom it believes, and every limit with its reason.
+
+use crate::gateway::plugins::auth::AuthConfig;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything the gateway needs to know. [`GatewayConfig::new`] takes the defaults of [`Limits`].
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// The folder of route manifests: one file, one route.
+    pub routes: PathBuf,
+    /// Whose tokens are believed.
+    pub auth: AuthConfig,
+    pub limits: Limits,
+}
+
+impl GatewayConfig {
+    pub fn new(routes: impl Into<PathBuf>, auth: AuthConfig) -> Self {
+        GatewayConfig {
+            routes: routes.into(),
+            auth,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// The gateway's bounds.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections open at once, all listeners together. At the limit no more are accepted: the kernel's
+    /// queue holds them, which costs this process nothing.
+    pub max_connections: usize,
+    /// Time from the accept until it is clear which HTTP version the client speaks. hyper-util has no
+    /// timeout there.
+    pub first_byte_timeout: Duration,
+    /// Time for a whole request head, and so also how long an idle HTTP/1 connection is kept.
+    pub header_timeout: Duration,
+    /// Header fields in one request.
+    pub max_headers: usize,
+    /// Bytes of one request head.
+    pub max_header_bytes: u32,
+    /// Bytes of a request target; a longer one is 414. 8 KiB is what RFC 9112 section 3 asks for at least.
+    pub max_target_bytes: usize,
+    /// Requests at once on one HTTP/2 connection. 100 is the least that RFC 9113 recommends.
+    pub max_streams: u32,
+    /// Bytes of one request body. A window sets its own, lower limit; this one is for the host's sake.
+    pub max_body_bytes: u64,
+    /// The longest pause inside of a request body, so that a stalled upload frees its clerk.
+    pub body_idle_timeout: Duration,
+    /// After the shutdown began: how long requests in flight may still run before they are cut.
+    pub drain_timeout: Duration,
+    /// Time to connect to an ordinary upstream.
+    pub connect_timeout: Duration,
+    /// Time until an ordinary upstream has sent its response head. Windows have their own wall time.
+    pub upstream_timeout: Duration,
+    /// Callers counted at once by `rate-limit`. One costs up to 2 KiB.
+    pub max_rate_keys: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            max_connections: 4096,
+            first_byte_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(30),
+            max_headers: 100,
+            max_header_bytes: 64 * 1024,
+            max_target_bytes: 8 * 1024,
+            max_streams: 100,
+            max_body_bytes: 100 * 1024 * 1024,
+            body_idle_timeout: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(5),
+            upstream_timeout: Duration::from_secs(30),
+            max_rate_keys: 50_000,
+        }
+    }
+}

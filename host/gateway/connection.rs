@@ -1,0 +1,191 @@
+//! Connections: accepting them, serving HTTP/1.1 and HTTP/2 on them, and ending them well.
+
+use crate::gateway::Gateway;
+use crate::gateway::config::Limits;
+use crate::gateway::metrics::OpenConnection;
+use crate::gateway::sniff::Sniff;
+use futures_util::future::select_all;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use std::convert::Infallible;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// After an accept that failed for want of something, such as file descriptors: time for connections to end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// HTTP/2 has no idle timeout in hyper: a peer that is gone is found by pings.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What all connections share.
+#[derive(Clone)]
+struct House {
+    gateway: Arc<Gateway>,
+    builder: Arc<Builder<TokioExecutor>>,
+    places: Arc<Semaphore>,
+    connections: TaskTracker,
+    /// No new connections and requests from here on.
+    closing: CancellationToken,
+    /// What still runs is cut.
+    cut: CancellationToken,
+}
+
+/// `listeners` is not empty. Serves until `shutdown` is cancelled, then waits for the requests in flight, at most
+/// [`Limits::drain_timeout`]. Returns how many connections were cut.
+pub async fn serve(
+    gateway: Arc<Gateway>,
+    listeners: Vec<TcpListener>,
+    shutdown: CancellationToken,
+) -> usize {
+    let limits = &gateway.config.limits;
+    let drain_timeout = limits.drain_timeout;
+    let house = House {
+        builder: Arc::new(protocol(limits)),
+        places: Arc::new(Semaphore::new(limits.max_connections)),
+        connections: TaskTracker::new(),
+        closing: shutdown,
+        cut: CancellationToken::new(),
+        gateway: gateway.clone(),
+    };
+    house.accept(listeners).await;
+    house.connections.close();
+    if tokio::time::timeout(drain_timeout, house.connections.wait())
+        .await
+        .is_ok()
+    {
+        return 0;
+    }
+    let cut = house.connections.len();
+    tracing::warn!(
+        connections = cut,
+        ?drain_timeout,
+        "requests still run after the drain; they are cut"
+    );
+    house.cut.cancel();
+    house.connections.wait().await;
+    cut
+}
+
+fn protocol(limits: &Limits) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        // Without a timer hyper's timeouts are silently off.
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_headers(limits.max_headers)
+        .max_buf_size(limits.max_header_bytes as usize);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.max_streams)
+        .max_header_list_size(limits.max_header_bytes)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIMEOUT);
+    builder
+}
+
+impl House {
+    /// Accepts until the shutdown; then the listeners close and their port is free.
+    async fn accept(&self, listeners: Vec<TcpListener>) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.next(&listeners) => accepted,
+                () = self.closing.cancelled() => return,
+            };
+            match accepted {
+                Ok((place, stream, peer)) => self.spawn(place, stream, peer),
+                Err(error) if is_the_peers(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "accepting a connection failed");
+                    tokio::select! {
+                        () = tokio::time::sleep(ACCEPT_PAUSE) => {}
+                        () = self.closing.cancelled() => return,
+                    }
+                }
+            }
+        }
+    }
+
+    /// The place first: a connection that there is no place for stays in the kernel's queue. One place for all
+    /// listeners, so that none keeps one that another has a client for.
+    async fn next(
+        &self,
+        listeners: &[TcpListener],
+    ) -> io::Result<(OwnedSemaphorePermit, TcpStream, IpAddr)> {
+        if self.places.available_permits() == 0 {
+            self.gateway.metrics.connections_full();
+        }
+        let place = self
+            .places
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(io::Error::other)?;
+        let doors = listeners.iter().map(|listener| Box::pin(listener.accept()));
+        let (accepted, _, _) = select_all(doors).await;
+        let (stream, peer) = accepted?;
+        Ok((place, stream, peer.ip()))
+    }
+
+    fn spawn(&self, place: OwnedSemaphorePermit, stream: TcpStream, peer: IpAddr) {
+        let open = self.gateway.metrics.connection();
+        // A panic ends this task alone.
+        self.connections
+            .spawn(self.clone().connection(place, open, stream, peer));
+    }
+
+    async fn connection(
+        self,
+        _place: OwnedSemaphorePermit,
+        _open: OpenConnection,
+        stream: TcpStream,
+        peer: IpAddr,
+    ) {
+        // Answers are written whole; waiting to fill packets only delays them.
+        let _ = stream.set_nodelay(true);
+        let io = TokioIo::new(Sniff::new(
+            stream,
+            self.gateway.config.limits.first_byte_timeout,
+        ));
+        let service = service_fn(|request| {
+            let gateway = self.gateway.clone();
+            async move { Ok::<_, Infallible>(gateway.answer(request, peer).await) }
+        });
+        let mut connection = std::pin::pin!(self.builder.serve_connection(io, service));
+        let mut closing = false;
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%peer, error, "a connection ended early");
+                    }
+                    return;
+                }
+                () = self.closing.cancelled(), if !closing => {
+                    closing = true;
+                    // HTTP/1: no further request. HTTP/2: GOAWAY.
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = self.cut.cancelled() => return,
+            }
+        }
+    }
+}
+
+/// The peer gave up before it was accepted. The next accept may go well at once.
+fn is_the_peers(error: &io::Error) -> bool {
+    use io::ErrorKind as K;
+    matches!(
+        error.kind(),
+        K::ConnectionAborted | K::ConnectionReset | K::ConnectionRefused | K::Interrupted
+    )
+}

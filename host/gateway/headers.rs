@@ -1,0 +1,274 @@
+//! What may pass from the client to an upstream and back, and what the gateway itself says in headers.
+//!
+//! Inbound, a name is compared in the form that a careless upstream could read it in: case folded and every
+//! character but letters and digits taken as `-`, because CGI-like servers do not tell `X_HMS_User`, `x.hms.user`
+//! and `x-hms-user` apart. What belongs to the gateway is dropped in all of these spellings, then set anew.
+
+use crate::error::Error;
+use crate::gateway::plugins::auth::Caller;
+use crate::gateway::target::Target;
+use crate::gateway::trace::Trace;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use std::net::IpAddr;
+
+pub const USER: HeaderName = HeaderName::from_static("x-hms-user");
+pub const SCOPES: HeaderName = HeaderName::from_static("x-hms-scopes");
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+
+/// RFC 9110 section 7.6.1: these end here, whether or not Connection names them.
+const HOP_BY_HOP: [&str; 8] = [
+    "connection",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Only the gateway says these. `forwarded` and `x-real-ip`, because an upstream may believe them as well.
+const OURS: [&str; 4] = ["forwarded", "x-real-ip", "x-request-id", "traceparent"];
+
+/// Refuses a head whose framing or size is beyond the rules. hyper has checked what it parsed; this
+/// holds HTTP/2 to the same number of fields, and Transfer-Encoding to the one coding that is understood.
+pub fn check(parts: &Parts, max_headers: usize) -> Result<(), Error> {
+    if parts.headers.len() > max_headers {
+        return Err(Error::TooManyHeaders { limit: max_headers });
+    }
+    let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+        if !chunked || codings.next().is_some() {
+            return Err(Error::BadRequest(
+                "Transfer-Encoding must be 'chunked', once".into(),
+            ));
+        }
+        if parts.headers.contains_key(header::CONTENT_LENGTH) {
+            return Err(Error::BadRequest(
+                "the request has both Content-Length and Transfer-Encoding".into(),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Drops what ends at the gateway and what only the gateway may say.
+pub fn clean_request(headers: &mut HeaderMap) {
+    drop_hop_by_hop(headers);
+    // Request trailers are not passed on, and hyper has answered the expectation.
+    headers.remove(header::TRAILER);
+    headers.remove(header::EXPECT);
+    join_cookies(headers);
+    // Of a broken or forged trace nothing is continued.
+    let keep: Vec<HeaderName> = [REQUEST_ID, TRACEPARENT]
+        .into_iter()
+        .filter(|name| headers.get_all(name).iter().count() == 1)
+        .collect();
+    drop_where(headers, |name| {
+        let folded = fold(name);
+        let ours = is_identity(&folded)
+            || folded.starts_with("x-forwarded-")
+            || OURS.contains(&folded.as_str());
+        ours && !keep.contains(name)
+    });
+}
+
+/// HTTP/2 may split the Cookie field; whoever reads it next expects one (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if crumbs.len() > 1
+        && let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(b"; ".as_slice()))
+    {
+        headers.insert(header::COOKIE, whole);
+    }
+}
+
+/// The name as a careless upstream could read it.
+fn fold(name: &HeaderName) -> String {
+    name.as_str()
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        })
+        .collect()
+}
+
+fn is_identity(folded: &str) -> bool {
+    folded == "x-hms" || folded.starts_with("x-hms-")
+}
+
+/// Whether a field of a request or of a trailer section claims an identity.
+pub fn claims_identity(name: &HeaderName) -> bool {
+    is_identity(&fold(name))
+}
+
+/// What the upstream learns about the way of this request.
+pub struct Passage<'a> {
+    pub target: &'a Target,
+    pub peer: IpAddr,
+    /// What was cut off the path, or empty.
+    pub stripped: &'a str,
+    pub trace: &'a Trace,
+    /// Who asks, where the route has `auth`.
+    pub caller: Option<&'a Caller>,
+}
+
+/// Sets what the gateway says, on headers that [`clean_request`] has cleaned.
+///
+/// A value that cannot be a header is refused, not mangled: the caller's token or the path names it.
+pub fn stamp(headers: &mut HeaderMap, passage: &Passage<'_>) -> Result<(), Error> {
+    let mut set = |name: HeaderName, value: &str| -> Result<(), Error> {
+        let value = HeaderValue::from_str(value)
+            .map_err(|_| Error::BadRequest(format!("{name} cannot be sent as a header")))?;
+        headers.insert(name, value);
+        Ok(())
+    };
+    if let Some(caller) = passage.caller {
+        set(USER, &caller.user)?;
+        set(SCOPES, &caller.scopes.join(" "))?;
+    }
+    set(REQUEST_ID, &passage.trace.request_id)?;
+    set(TRACEPARENT, &passage.trace.traceparent)?;
+    set(FORWARDED_FOR, &passage.peer.to_canonical().to_string())?;
+    set(FORWARDED_PROTO, "http")?;
+    if let Some(authority) = passage.target.authority() {
+        set(FORWARDED_HOST, authority.as_str())?;
+    }
+    if !passage.stripped.is_empty() {
+        set(FORWARDED_PREFIX, passage.stripped)?;
+    }
+    Ok(())
+}
+
+/// Drops from an upstream's answer what ends at the gateway, and repeats the request id.
+pub fn clean_response(headers: &mut HeaderMap, request_id: &str) {
+    drop_hop_by_hop(headers);
+    drop_where(headers, claims_identity);
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        headers.insert(REQUEST_ID, value);
+    }
+}
+
+fn drop_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// Removes every field whose name `unwanted` picks.
+pub fn drop_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| unwanted(name))
+        .cloned()
+        .collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+        }
+        map
+    }
+
+    #[test]
+    fn no_spelling_of_an_identity_header_survives() {
+        let mut map = headers(&[
+            ("x-hms-user", "mallory"),
+            ("X-HMS-User", "mallory"),
+            ("x_hms_user", "mallory"),
+            ("X.Hms.Scopes", "admin"),
+            ("x-hms_user", "mallory"),
+            ("x-hms-anything", "1"),
+            ("x~hms~user", "mallory"),
+            ("x-hms", "1"),
+            ("x-hmsx", "kept"),
+        ]);
+        clean_request(&mut map);
+        assert_eq!(map, headers(&[("x-hmsx", "kept")]));
+    }
+
+    #[test]
+    fn what_connection_names_and_what_is_hop_by_hop_ends_here() {
+        let mut map = headers(&[
+            ("connection", "x-one, X-Two"),
+            ("connection", "close"),
+            ("x-one", "1"),
+            ("x-two", "2"),
+            ("te", "trailers"),
+            ("upgrade", "websocket"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("trailer", "x-hms-user"),
+            ("expect", "100-continue"),
+            ("accept", "*/*"),
+        ]);
+        clean_request(&mut map);
+        assert_eq!(map, headers(&[("accept", "*/*")]));
+    }
+
+    #[test]
+    fn forwarded_headers_of_the_client_are_dropped() {
+        let mut map = headers(&[
+            ("x-forwarded-for", "1.2.3.4"),
+            ("X_Forwarded_Host", "evil"),
+            ("forwarded", "for=1.2.3.4"),
+            ("x-real-ip", "1.2.3.4"),
+            ("x_request_id", "spoofed"),
+            ("x-request-id", "kept"),
+        ]);
+        clean_request(&mut map);
+        assert_eq!(map, headers(&[("x-request-id", "kept")]));
+    }
+
+    #[test]
+    fn a_split_cookie_becomes_one_field() {
+        let mut map = headers(&[("cookie", "a=1"), ("cookie", "b=2")]);
+        clean_request(&mut map);
+        assert_eq!(map, headers(&[("cookie", "a=1; b=2")]));
+    }
+
+    #[test]
+    fn a_response_claims_no_identity() {
+        let mut map = headers(&[
+            ("x-hms-user", "a"),
+            ("connection", "close"),
+            ("etag", "\"1\""),
+        ]);
+        clean_response(&mut map, "id-1");
+        assert_eq!(map, headers(&[("etag", "\"1\""), ("x-request-id", "id-1")]));
+    }
+}

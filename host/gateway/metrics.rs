@@ -1,0 +1,139 @@
+//! What the gateway counts. The admin API exports it.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use std::time::Duration;
+
+/// Seconds. From a fresh clerk's half millisecond to the wall time of slow services.
+const BUCKETS: [f64; 12] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0,
+];
+
+/// Counters of one gateway. Clones share them.
+#[derive(Clone)]
+pub struct GatewayMetrics {
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<RouteLabel, Histogram>,
+    refusals: Family<CodeLabel, Counter>,
+    connections: Gauge,
+    connections_full: Counter,
+    route_files_refused: Gauge,
+}
+
+/// Labels are bounded: routes by the number of manifests, the rest by their kind.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: String,
+    status: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabel {
+    route: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CodeLabel {
+    code: &'static str,
+}
+
+impl Default for GatewayMetrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl GatewayMetrics {
+    pub fn new() -> Self {
+        GatewayMetrics {
+            requests: Family::default(),
+            durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            refusals: Family::default(),
+            connections: Gauge::default(),
+            connections_full: Counter::default(),
+            route_files_refused: Gauge::default(),
+        }
+    }
+
+    /// Names the counters in `registry`, all under `gateway_`.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("gateway");
+        registry.register(
+            "requests",
+            "Requests answered, by route and class of status",
+            self.requests.clone(),
+        );
+        registry.register(
+            "request_duration_seconds",
+            "From the head of a request to the last byte of its answer",
+            self.durations.clone(),
+        );
+        registry.register(
+            "refusals",
+            "Requests that failed, by the problem's code",
+            self.refusals.clone(),
+        );
+        registry.register(
+            "open_connections",
+            "Client connections open",
+            self.connections.clone(),
+        );
+        registry.register(
+            "connection_limit_hits",
+            "Times that accepting waited because all connections were in use",
+            self.connections_full.clone(),
+        );
+        registry.register(
+            "route_files_refused",
+            "Route manifests whose present text is refused",
+            self.route_files_refused.clone(),
+        );
+    }
+
+    pub(super) fn answered(
+        &self,
+        route: &str,
+        status: u16,
+        took: Duration,
+        code: Option<&'static str>,
+    ) {
+        let (route, status) = (route.to_string(), format!("{}xx", status / 100));
+        self.durations
+            .get_or_create(&RouteLabel {
+                route: route.clone(),
+            })
+            .observe(took.as_secs_f64());
+        self.requests
+            .get_or_create(&RequestLabels { route, status })
+            .inc();
+        if let Some(code) = code {
+            self.refusals.get_or_create(&CodeLabel { code }).inc();
+        }
+    }
+
+    pub(super) fn route_files_refused(&self, files: usize) {
+        self.route_files_refused.set(files as i64);
+    }
+
+    pub(super) fn connections_full(&self) {
+        self.connections_full.inc();
+    }
+
+    /// Counts one open connection until the guard is dropped.
+    pub(super) fn connection(&self) -> OpenConnection {
+        self.connections.inc();
+        OpenConnection(self.connections.clone())
+    }
+}
+
+pub(super) struct OpenConnection(Gauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

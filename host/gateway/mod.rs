@@ -1,0 +1,197 @@
+//! The gateway: the one door to the windows.
+//!
+//! The life of a request, in order: `listen` and `connection` accept it -> `target` and `headers` make it clean,
+//! once -> the route table (`routes`, made from `manifest`s) matches -> `plugins` say who asks and whether they may ->
+//! `upstream` calls the window or the service -> the answer goes out through `headers`, and `access` writes its
+//! line when the last byte is out. Whatever fails on the way becomes an answer in [`Gateway::answer`] and nowhere
+//! else.
+
+mod access;
+mod client;
+mod config;
+mod connection;
+mod headers;
+mod listen;
+pub mod manifest;
+mod metrics;
+pub mod plugins;
+mod request_body;
+pub mod routes;
+mod sniff;
+mod target;
+mod trace;
+mod upstream;
+
+pub use config::{GatewayConfig, Limits};
+pub use listen::bind;
+pub use metrics::GatewayMetrics;
+pub use upstream::{Answer, Windows};
+
+use crate::body::Body;
+use crate::error::Error;
+use access::{Record, RecordedBody};
+use client::HttpClient;
+use futures_util::FutureExt;
+use headers::Passage;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+use plugins::{Passed, Plugins};
+use request_body::{Overflow, RequestBody};
+use routes::{RouteSet, RouteStatus};
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use target::Target;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use trace::Trace;
+use upstream::Upstreams;
+
+/// The gateway, assembled.
+pub struct Gateway {
+    config: GatewayConfig,
+    metrics: GatewayMetrics,
+    routes: Arc<RouteSet>,
+    plugins: Plugins,
+    upstreams: Upstreams,
+}
+
+impl Gateway {
+    /// Reads the routes and puts the parts together. Bad manifests do not keep it from starting: see
+    /// [`Gateway::routes`].
+    pub fn new(config: GatewayConfig, windows: Arc<dyn Windows>) -> Arc<Self> {
+        let metrics = GatewayMetrics::new();
+        let routes = Arc::new(RouteSet::load(&config.routes, metrics.clone()));
+        let plugins = Plugins::new(&config);
+        let limits = &config.limits;
+        let client = HttpClient::new(limits.connect_timeout);
+        let upstreams = Upstreams::new(windows, client, limits.upstream_timeout);
+        Arc::new(Gateway {
+            config,
+            metrics,
+            routes,
+            plugins,
+            upstreams,
+        })
+    }
+
+    /// Watches the routes and serves on `listeners` until `shutdown` is cancelled; then it takes no more, and waits for
+    /// the requests in flight, at most [`Limits::drain_timeout`]. Returns how many connections were cut.
+    pub async fn serve(
+        self: Arc<Self>,
+        listeners: Vec<TcpListener>,
+        shutdown: CancellationToken,
+    ) -> usize {
+        self.routes.watch();
+        connection::serve(self, listeners, shutdown).await
+    }
+
+    /// Every manifest, and what became of it.
+    pub fn routes(&self) -> Vec<RouteStatus> {
+        self.routes.status()
+    }
+
+    /// Why the routes folder itself could not be read the last time, if it could not.
+    pub fn routes_fault(&self) -> Option<String> {
+        self.routes.folder_fault()
+    }
+
+    pub fn metrics(&self) -> &GatewayMetrics {
+        &self.metrics
+    }
+
+    /// Answers one request, whatever happens. `peer` is the other end of its connection.
+    async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Response<RecordedBody> {
+        let trace = Trace::read(request.headers());
+        let mut record = Record::new(
+            self.metrics.clone(),
+            request.method().clone(),
+            request.uri().path().to_string(),
+            trace.request_id.clone(),
+        );
+        let mut passed = Passed::default();
+        let passage = self.pass(request, peer, &trace, &mut record, &mut passed);
+        let outcome = AssertUnwindSafe(passage)
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| Err(Error::Internal("a panic in the gateway".into())));
+        let (mut response, code) = match outcome {
+            Ok(response) => (response, None),
+            Err(error) => {
+                if let Error::Internal(reason) = &error {
+                    tracing::error!(request_id = %trace.request_id, reason, "a request failed inside of the host");
+                }
+                (error.response(Some(&trace.request_id)), Some(error.code()))
+            }
+        };
+        headers::clean_response(response.headers_mut(), &trace.request_id);
+        if let Some(limit) = &passed.limit {
+            limit.tell(response.headers_mut());
+        }
+        record.answered(response.status().as_u16(), code);
+        response.map(|body| RecordedBody::new(body, record))
+    }
+
+    /// The way of a request, from its head to the head of its answer.
+    async fn pass(
+        &self,
+        request: Request<Incoming>,
+        peer: IpAddr,
+        trace: &Trace,
+        record: &mut Record,
+        passed: &mut Passed,
+    ) -> Result<Response<Body>, Error> {
+        let limits = &self.config.limits;
+        let (mut parts, body) = request.into_parts();
+        headers::check(&parts, limits.max_headers)?;
+        let target = Target::read(&parts, limits.max_target_bytes)?;
+        record.path = target.path().to_string();
+        headers::clean_request(&mut parts.headers);
+
+        let table = self.routes.table();
+        let route = table.find(target.path()).ok_or(Error::NoRoute)?;
+        record.route = Some(route.name.clone());
+        record.upstream = Some(route.upstream.label().to_string());
+
+        let admitted = self
+            .plugins
+            .run(route, &parts.method, &parts.headers, peer, passed)
+            .await;
+        record.user = passed.caller.as_ref().map(|caller| caller.user.clone());
+        admitted?;
+
+        let too_large = Error::BodyTooLarge {
+            limit: limits.max_body_bytes,
+        };
+        if body.size_hint().lower() > limits.max_body_bytes {
+            return Err(too_large);
+        }
+        let overflow = Overflow::default();
+        let body = RequestBody::new(
+            body,
+            limits.max_body_bytes,
+            limits.body_idle_timeout,
+            overflow.clone(),
+        );
+        let passage = Passage {
+            target: &target,
+            peer,
+            stripped: &route.strip,
+            trace,
+            caller: passed.caller.as_ref(),
+        };
+        headers::stamp(&mut parts.headers, &passage)?;
+        let request = Request::from_parts(parts, body.boxed_unsync());
+        let answer = self.upstreams.call(route, &target, request).await?;
+        record.release = answer.release;
+        match answer.outcome {
+            // The upstream fails in its own way when its request breaks off; the client needs the cause.
+            Err(_) if overflow.happened() => Err(too_large),
+            outcome => outcome,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! The development secret: 32 random bytes in the data folder that `hms token` signs with and the gateway believes, as
+//! long as it listens on this machine alone.
+
+use super::claims::{check_scopes, check_user};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, get_current_timestamp};
+use serde::Serialize;
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+/// The file in the data folder, mode 0600, base64url.
+pub const FILE: &str = "dev-secret";
+
+/// As long as the hash, which is what RFC 7518 section 3.2 asks for at least.
+const SECRET_BYTES: usize = 32;
+
+/// The key of development tokens. Its `Debug` tells nothing.
+#[derive(Clone)]
+pub struct DevSecret([u8; SECRET_BYTES]);
+
+impl fmt::Debug for DevSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DevSecret(..)")
+    }
+}
+
+impl DevSecret {
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Reads the secret in the data folder `dir`; makes it, mode 0600, where there is none. When two processes make
+/// it at once, both get the same.
+pub fn load_or_create(dir: &Path) -> io::Result<DevSecret> {
+    let path = dir.join(FILE);
+    match load(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create(dir, &path),
+        read => read,
+    }
+}
+
+fn load(path: &Path) -> io::Result<DevSecret> {
+    let text = fs::read_to_string(path)?;
+    let mode = fs::metadata(path)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        tracing::warn!(path = %path.display(), "the development secret can be read by others: chmod 600 it");
+    }
+    let bytes = URL_SAFE_NO_PAD.decode(text.trim()).ok();
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .map(DevSecret)
+        .ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!(
+                    "{} holds no development secret: remove it and a new one is made",
+                    path.display()
+                ),
+            )
+        })
+}
+
+fn create(dir: &Path, path: &Path) -> io::Result<DevSecret> {
+    let mut secret = [0; SECRET_BYTES];
+    getrandom::fill(&mut secret).map_err(|error| io::Error::other(error.to_string()))?;
+    // Whole under another name first: nobody ever reads half of it, and the link fails where one exists.
+    let draft = dir.join(format!("{FILE}.{}", std::process::id()));
+    let _ = fs::remove_file(&draft);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)?;
+    file.write_all(URL_SAFE_NO_PAD.encode(secret).as_bytes())?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    let linked = fs::hard_link(&draft, path);
+    fs::remove_file(&draft)?;
+    match linked {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => load(path),
+        linked => linked.map(|()| DevSecret(secret)),
+    }
+}
+
+/// Signs a development token for `user`.
+///
+/// # Errors
+///
+/// A sentence, where user or scopes could not be sent as headers.
+pub fn issue_token(
+    secret: &DevSecret,
+    user: &str,
+    scopes: &[String],
+    ttl: Duration,
+) -> Result<String, String> {
+    #[derive(Serialize)]
+    struct Claims<'a> {
+        sub: &'a str,
+        scope: String,
+        iat: u64,
+        exp: u64,
+    }
+    check_user(user).map_err(|_| {
+        format!(
+            "'{user}' cannot be a user: 1 to 256 printable ASCII characters, no space at the ends"
+        )
+    })?;
+    check_scopes(scopes).map_err(|_| {
+        format!(
+            "'{}' cannot be scopes: printable ASCII without spaces",
+            scopes.join("', '")
+        )
+    })?;
+    let iat = get_current_timestamp();
+    let claims = Claims {
+        sub: user,
+        scope: scopes.join(" "),
+        iat,
+        exp: iat.saturating_add(ttl.as_secs()),
+    };
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)
+        .map_err(|error| error.to_string())
+}

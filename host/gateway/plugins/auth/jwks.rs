@@ -1,0 +1,133 @@
+//! The keys of a provider, kept fresh: one fetch at a time, the last good set for a bounded time, and a pause between
+//! fetches, so that tokens with invented key ids do not become a flood at the provider.
+
+use super::keys::{Key, KeySet, Miss};
+use super::source::JwksSource;
+use crate::error::Error;
+use crate::gateway::client::HttpClient;
+use arc_swap::ArcSwapOption;
+use jsonwebtoken::Algorithm;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+
+/// How old a set may get.
+#[derive(Debug, Clone, Copy)]
+pub struct Ages {
+    /// From here on it is fetched anew, while requests go on with the old one.
+    pub refresh: Duration,
+    /// From here on it is believed no more. An hour: a provider's outage, not a forgotten key.
+    pub dead: Duration,
+    /// Between two fetches, whatever asks for them.
+    pub pause: Duration,
+}
+
+impl Ages {
+    fn of(source: &JwksSource) -> Ages {
+        let dead = Duration::from_secs(3600);
+        let (refresh, pause) = match source {
+            // Reading a file costs nothing, and an edit should be live within a second.
+            JwksSource::File(_) => (Duration::from_millis(900), Duration::from_millis(900)),
+            JwksSource::Url(_) => (Duration::from_secs(300), Duration::from_secs(10)),
+        };
+        Ages {
+            refresh,
+            dead,
+            pause,
+        }
+    }
+}
+
+struct Kept {
+    set: KeySet,
+    at: Instant,
+}
+
+/// The keys of one source.
+pub struct Jwks {
+    source: JwksSource,
+    client: HttpClient,
+    ages: Ages,
+    kept: ArcSwapOption<Kept>,
+    /// Held during a fetch; when the last one began.
+    fetching: Mutex<Option<Instant>>,
+}
+
+impl Jwks {
+    pub fn new(source: JwksSource, client: HttpClient) -> Arc<Self> {
+        let ages = Ages::of(&source);
+        Self::with_ages(source, client, ages)
+    }
+
+    pub fn with_ages(source: JwksSource, client: HttpClient, ages: Ages) -> Arc<Self> {
+        let (kept, fetching) = (ArcSwapOption::empty(), Mutex::new(None));
+        Arc::new(Jwks {
+            source,
+            client,
+            ages,
+            kept,
+            fetching,
+        })
+    }
+
+    /// The key for a token of this header. `Ok(Err(_))` says why there is none.
+    pub async fn find(
+        self: &Arc<Self>,
+        id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Result<Result<Arc<Key>, Miss>, Error> {
+        let kept = self.current().await?;
+        match kept.set.find(id, algorithm) {
+            Err(Miss::UnknownId) => {
+                // A rotation that we have not seen yet, or an invention.
+                self.fetch_unless_newer(Some(&kept)).await;
+                let kept = self.alive().ok_or(Error::KeysUnavailable)?;
+                Ok(kept.set.find(id, algorithm))
+            }
+            found => Ok(found),
+        }
+    }
+
+    async fn current(self: &Arc<Self>) -> Result<Arc<Kept>, Error> {
+        if let Some(kept) = self.alive() {
+            if kept.at.elapsed() >= self.ages.refresh && self.fetching.try_lock().is_ok() {
+                let (this, old) = (self.clone(), kept.clone());
+                tokio::spawn(async move { this.fetch_unless_newer(Some(&old)).await });
+            }
+            return Ok(kept);
+        }
+        self.fetch_unless_newer(None).await;
+        self.alive().ok_or(Error::KeysUnavailable)
+    }
+
+    fn alive(&self) -> Option<Arc<Kept>> {
+        self.kept
+            .load_full()
+            .filter(|kept| kept.at.elapsed() < self.ages.dead)
+    }
+
+    /// Fetches, unless somebody else has just done so: then a set other than `old` is there, or the pause runs.
+    async fn fetch_unless_newer(&self, old: Option<&Arc<Kept>>) {
+        let mut last = self.fetching.lock().await;
+        let newer = match (self.alive(), old) {
+            (Some(now), Some(old)) => !Arc::ptr_eq(&now, old),
+            (now, _) => now.is_some(),
+        };
+        if newer || last.is_some_and(|last| last.elapsed() < self.ages.pause) {
+            return;
+        }
+        *last = Some(Instant::now());
+        let fetched = self.source.fetch(&self.client).await;
+        match fetched.and_then(|json| KeySet::parse(&json)) {
+            Ok(set) => self.kept.store(Some(Arc::new(Kept {
+                set,
+                at: Instant::now(),
+            }))),
+            Err(reason) => tracing::warn!(
+                source = %self.source,
+                reason,
+                "the JWKS cannot be had; the last good keys serve for an hour at most"
+            ),
+        }
+    }
+}

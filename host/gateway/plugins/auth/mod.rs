@@ -1,0 +1,32 @@
+//! `auth`: a bearer token (RFC 6750) names the caller, and the route's scopes decide what the caller may do.
+//!
+//! A token is checked in this order, cheap steps first: size and shape, header, the key that the header points to,
+//! signature, times, issuer and audience, then the caller's name and scopes. Keys pin their algorithm; the header
+//! only chooses among the keys there are (RFC 8725 section 3.1), and `jku`, `jwk`, `x5u` or `x5c` are never followed.
+
+mod claims;
+mod config;
+pub mod dev_secret;
+mod jwks;
+mod keys;
+mod rule;
+mod source;
+mod token;
+
+pub use config::{AuthConfig, KeySource, check_exposure};
+pub use dev_secret::{DevSecret, issue_token};
+pub use rule::Rule;
+pub use source::JwksSource;
+pub use token::Verifier;
+
+/// Who is asking, as a verified token says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The token's `sub`: 1 to 256 printable ASCII characters, without a space at either end.
+    pub user: String,
+    /// Each a scope token of RFC 6749 section 3.3, so without spaces.
+    pub scopes: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! Where a JWKS comes from: a file or a URL.
+
+use crate::body;
+use crate::gateway::client::HttpClient;
+use http::{Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Limited};
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+
+/// Bytes of a JWKS. Real ones have some thousand.
+const MAX_JWKS_BYTES: u64 = 1024 * 1024;
+
+/// Time for the whole fetch.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A file or a URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JwksSource {
+    File(PathBuf),
+    Url(Uri),
+}
+
+impl JwksSource {
+    /// Reads an option's value: a URL where it begins with `http://` or `https://`, else a file.
+    ///
+    /// # Errors
+    ///
+    /// A sentence, for a broken URL, and for `http://` beyond this machine: who changes keys on the way is everybody.
+    pub fn parse(text: &str) -> Result<JwksSource, String> {
+        if !text.starts_with("http://") && !text.starts_with("https://") {
+            return Ok(JwksSource::File(text.into()));
+        }
+        let uri: Uri = text
+            .parse()
+            .map_err(|error| format!("'{text}' is no URL: {error}"))?;
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        if uri.scheme_str() == Some("http") && !here {
+            return Err(format!(
+                "'{text}' must be https: keys fetched in the clear prove nothing"
+            ));
+        }
+        Ok(JwksSource::Url(uri))
+    }
+
+    /// The set as it is now.
+    pub async fn fetch(&self, client: &HttpClient) -> Result<Vec<u8>, String> {
+        let fetched = match self {
+            JwksSource::File(path) => {
+                let read = async {
+                    let file = tokio::fs::File::open(path).await?;
+                    let mut bytes = Vec::new();
+                    file.take(MAX_JWKS_BYTES + 1)
+                        .read_to_end(&mut bytes)
+                        .await?;
+                    std::io::Result::Ok(bytes)
+                };
+                let limited = tokio::time::timeout(FETCH_TIMEOUT, read).await;
+                limited
+                    .map_err(|_| too_slow())?
+                    .map_err(|error| error.to_string())?
+            }
+            JwksSource::Url(uri) => {
+                let get = get(client, uri);
+                tokio::time::timeout(FETCH_TIMEOUT, get)
+                    .await
+                    .map_err(|_| too_slow())??
+            }
+        };
+        if fetched.len() as u64 > MAX_JWKS_BYTES {
+            return Err(format!("it has more than {MAX_JWKS_BYTES} bytes"));
+        }
+        Ok(fetched)
+    }
+}
+
+fn too_slow() -> String {
+    format!("it took more than {} s", FETCH_TIMEOUT.as_secs())
+}
+
+/// Redirects are not followed: the operator names the place that is believed.
+async fn get(client: &HttpClient, uri: &Uri) -> Result<Vec<u8>, String> {
+    let request = Request::get(uri.clone())
+        .header(
+            http::header::ACCEPT,
+            "application/jwk-set+json, application/json",
+        )
+        .body(body::empty())
+        .map_err(|error| error.to_string())?;
+    let response = client
+        .send(request)
+        .await
+        .map_err(|error| error.to_string())?;
+    if response.status() != StatusCode::OK {
+        return Err(format!("it was answered with {}", response.status()));
+    }
+    let collected = Limited::new(response.into_body(), MAX_JWKS_BYTES as usize)
+        .collect()
+        .await;
+    Ok(collected
+        .map_err(|error| error.to_string())?
+        .to_bytes()
+        .to_vec())
+}
+
+impl fmt::Display for JwksSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JwksSource::File(path) => write!(f, "{}", path.display()),
+            JwksSource::Url(uri) => write!(f, "{uri}"),
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! `rate-limit`: at most `limit` requests in any period of `window` seconds, for each user, or for each client
+//! address where there is no user.
+//!
+//! Counters belong to the route's name and the caller, not to the route's present text: they outlive route edits
+//! and deploys.
+
+mod fields;
+mod limiter;
+mod log;
+mod rule;
+
+pub use limiter::{Limiter, Verdict};
+pub use rule::Rule;

@@ -1,0 +1,43 @@
+//! What `GET /routes` and `hms check` say about each file.
+
+use crate::gateway::manifest::Fault;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+/// One manifest and what became of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct RouteStatus {
+    /// The file name in the routes folder.
+    pub file: String,
+    pub state: RouteState,
+    /// What is wrong with the file as it is now, where it is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
+    /// The route that serves, be it the file's present text or its last good one. None where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<LiveRoute>,
+    /// Since when `state` and `route` are as they are.
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RouteState {
+    /// The file's present text serves.
+    Live,
+    /// The file's present text is refused; its last good route serves on, where there is one.
+    Refused,
+}
+
+/// The route that serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LiveRoute {
+    pub uri: String,
+    pub upstream: String,
+    /// In the order in which they run.
+    pub plugins: Vec<&'static str>,
+    /// What is cut off the path, or empty.
+    #[serde(rename = "strip-prefix")]
+    pub strip_prefix: String,
+}

@@ -1,0 +1,179 @@
+//! The request target: read once, strictly, so that matching, auth and the upstream see the same path.
+//!
+//! The rules, each of them a 400 where it is broken:
+//!
+//! - Methods CONNECT and TRACE are refused: this is no proxy, and nothing here echoes a request.
+//! - origin-form (`/path?query`) as usual. absolute-form (`http://host/path`) is accepted as RFC 9112 section
+//!   3.2.2 asks: scheme http or https, no user information; the authority must agree with Host.
+//!   asterisk-form only with OPTIONS; no route matches it.
+//! - Exactly one Host in HTTP/1.1, a valid authority without user information. HTTP/2 takes `:authority`.
+//! - The path has no empty segment, no dot segment (encoded or with a `;parameter` either), no encoded slash or
+//!   backslash, no raw backslash, no control byte in any form, no broken percent-encoding, only ASCII.
+//! - The path is then put into one form (RFC 3986 section 6.2.2): percent-encoded unreserved characters are
+//!   decoded, other percent-encodings are upper case, and what browsers send raw outside of the grammar
+//!   (`"<>[]^{|}` and the backtick) is encoded. This form is matched **and** passed on.
+//! - The query is passed on unchanged; it is ASCII without control bytes.
+
+use crate::error::Error;
+use http::request::Parts;
+use http::uri::Authority;
+use http::{HeaderMap, Method, Version, header};
+use std::fmt::Write;
+
+/// A request target that kept the rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    path: String,
+    query: Option<String>,
+    authority: Option<Authority>,
+}
+
+impl Target {
+    /// Reads and checks method, target and Host. `max_bytes` bounds path and query together.
+    pub fn read(parts: &Parts, max_bytes: usize) -> Result<Target, Error> {
+        let uri = &parts.uri;
+        if parts.method == Method::CONNECT || parts.method == Method::TRACE {
+            return Err(bad(format!("{} is not offered here", parts.method)));
+        }
+        match uri.scheme_str() {
+            None if uri.authority().is_some() => {
+                return Err(bad("the request target must begin with '/'"));
+            }
+            None | Some("http" | "https") => {}
+            Some(_) => return Err(bad("the request target's scheme is neither http nor https")),
+        }
+        let length = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
+        if length > max_bytes {
+            return Err(Error::TargetTooLong { limit: max_bytes });
+        }
+        let path = match uri.path() {
+            "*" if parts.method == Method::OPTIONS => "*".to_string(),
+            raw => normalise(raw).map_err(bad)?,
+        };
+        if uri
+            .query()
+            .is_some_and(|query| !query.bytes().all(|b| b.is_ascii_graphic()))
+        {
+            return Err(bad("the query holds a byte that is not printable ASCII"));
+        }
+        Ok(Target {
+            path,
+            query: uri.query().map(str::to_string),
+            authority: authority(&parts.headers, uri.authority(), parts.version)?,
+        })
+    }
+
+    /// The path in its one form.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub fn query(&self) -> Option<&str> {
+        self.query.as_deref()
+    }
+
+    /// Whom the client addressed. Absent only in HTTP/1.0.
+    pub fn authority(&self) -> Option<&Authority> {
+        self.authority.as_ref()
+    }
+}
+
+fn bad(reason: impl Into<String>) -> Error {
+    Error::BadRequest(reason.into())
+}
+
+fn authority(
+    headers: &HeaderMap,
+    in_target: Option<&Authority>,
+    version: Version,
+) -> Result<Option<Authority>, Error> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(bad("the request has more than one Host header"));
+    }
+    let host = match host {
+        Some(value) => Some(
+            Authority::try_from(value.as_bytes())
+                .map_err(|_| bad("the Host header is no host name"))?,
+        ),
+        None if version == Version::HTTP_11 => return Err(bad("the Host header is missing")),
+        None => None,
+    };
+    let found = match (in_target, host) {
+        (Some(target), Some(host)) if *target != host => {
+            return Err(bad(
+                "the Host header and the request target name different hosts",
+            ));
+        }
+        (Some(target), _) => Some(target.clone()),
+        (None, host) => host,
+    };
+    match found {
+        Some(authority) if authority.as_str().contains('@') => {
+            Err(bad("user information before the host name is not accepted"))
+        }
+        None if version >= Version::HTTP_2 => Err(bad("the request names no host")),
+        found => Ok(found),
+    }
+}
+
+/// Puts a path into its one form, or says which rule it breaks. Idempotent: its result passes unchanged.
+pub fn normalise(raw: &str) -> Result<String, &'static str> {
+    if !raw.starts_with('/') {
+        return Err("the path must begin with '/'");
+    }
+    let mut path = String::with_capacity(raw.len());
+    let mut bytes = raw.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'/' if path.ends_with('/') => return Err("the path has an empty segment ('//')"),
+            b'%' => {
+                let (Some(high), Some(low)) = (hex(bytes.next()), hex(bytes.next())) else {
+                    return Err("the path has a '%' without two hexadecimal digits");
+                };
+                match high * 16 + low {
+                    b'/' | b'\\' => return Err("the path has an encoded slash or backslash"),
+                    0..=0x1f | 0x7f => return Err("the path has an encoded control byte"),
+                    plain if is_unreserved(plain) => path.push(char::from(plain)),
+                    other => encode(&mut path, other),
+                }
+            }
+            b'\\' => return Err("the path has a backslash"),
+            b'"' | b'<' | b'>' | b'[' | b']' | b'^' | b'`' | b'{' | b'|' | b'}' => {
+                encode(&mut path, byte);
+            }
+            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':'
+            | b'@' | b'/' => path.push(char::from(byte)),
+            _ if is_unreserved(byte) => path.push(char::from(byte)),
+            _ => return Err("the path has a byte that must be percent-encoded"),
+        }
+    }
+    if path.split('/').any(is_dot_segment) {
+        return Err("the path has a dot segment ('.' or '..')");
+    }
+    Ok(path)
+}
+
+/// `..;x` counts, because some upstreams cut the parameter off and resolve what is left.
+fn is_dot_segment(segment: &str) -> bool {
+    let segment = segment.split(';').next().unwrap_or_default();
+    let segment = segment.split("%3B").next().unwrap_or_default();
+    segment == "." || segment == ".."
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+fn hex(digit: Option<u8>) -> Option<u8> {
+    char::from(digit?).to_digit(16).map(|value| value as u8)
+}
+
+fn encode(path: &mut String, byte: u8) {
+    // Writing to a String cannot fail.
+    let _ = write!(path, "%{byte:02X}");
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+use super::*;
+use http::Request;
+use proptest::prelude::*;
+
+fn read(request: http::request::Builder) -> Result<Target, Error> {
+    let (parts, ()) = request.body(()).unwrap().into_parts();
+    Target::read(&parts, 8192)
+}
+
+fn get(uri: &str) -> http::request::Builder {
+    Request::builder().uri(uri).header("host", "a.example")
+}
+
+#[test]
+fn one_form_of_a_path_is_matched_and_passed_on() {
+    for (raw, expected) in [
+        ("/", "/"),
+        ("/api/v1/payments", "/api/v1/payments"),
+        ("/api/v1/payments/", "/api/v1/payments/"),
+        ("/api/v1/%70ayments", "/api/v1/payments"),
+        ("/a%2db%7e", "/a-b~"),
+        ("/a%c3%a9", "/a%C3%A9"),
+        ("/a%20b", "/a%20b"),
+        ("/a|b[c]{d}", "/a%7Cb%5Bc%5D%7Bd%7D"),
+        ("/%252e%252e", "/%252e%252e"),
+        ("/a/...", "/a/..."),
+        ("/a;p=1/b", "/a;p=1/b"),
+    ] {
+        assert_eq!(normalise(raw).as_deref(), Ok(expected), "{raw}");
+    }
+}
+
+#[test]
+fn a_path_with_two_readings_is_refused() {
+    for raw in [
+        "",
+        "a",
+        "*",
+        "//",
+        "/a//b",
+        "/.",
+        "/..",
+        "/a/../b",
+        "/a/./b",
+        "/%2e%2e/b",
+        "/a/.%2E",
+        "/..;/b",
+        "/..;x=1",
+        "/..%3bx",
+        "/a%2fb",
+        "/a%2Fb",
+        "/a%5cb",
+        "/a\\b",
+        "/a%00",
+        "/a%0d%0a",
+        "/a%7f",
+        "/a%",
+        "/a%2",
+        "/a%zz",
+        "/a%+1",
+        "/a b",
+        "/é",
+        "/a\u{7f}",
+        "/a#b",
+        "/a?b",
+    ] {
+        assert!(normalise(raw).is_err(), "{raw}");
+    }
+}
+
+#[test]
+fn host_is_needed_once_and_must_agree_with_the_target() {
+    assert!(read(Request::builder().uri("/")).is_err());
+    assert!(read(get("/").header("host", "b.example")).is_err());
+    assert!(read(get("/").header("host", "a.example")).is_err());
+    assert!(read(Request::builder().uri("/").header("host", "user@a.example")).is_err());
+    assert!(read(Request::builder().uri("/").header("host", "a/b")).is_err());
+    assert!(read(Request::builder().uri("/").header("host", "")).is_err());
+    assert!(read(get("http://b.example/")).is_err());
+    assert!(read(get("ftp://a.example/")).is_err());
+    assert!(read(get("a.example:80")).is_err());
+    assert!(read(Request::builder().version(Version::HTTP_2).uri("/")).is_err());
+    assert!(read(Request::builder().version(Version::HTTP_10).uri("/")).is_ok());
+    let target = read(get("http://A.example/x?y=1")).unwrap();
+    assert_eq!((target.path(), target.query()), ("/x", Some("y=1")));
+    assert_eq!(target.authority().unwrap().host(), "A.example");
+}
+
+#[test]
+fn methods_of_proxies_and_a_stray_asterisk_are_refused() {
+    assert!(read(get("/").method("CONNECT")).is_err());
+    assert!(read(get("/").method("TRACE")).is_err());
+    assert!(read(get("*")).is_err());
+    assert_eq!(read(get("*").method("OPTIONS")).unwrap().path(), "*");
+}
+
+#[test]
+fn a_long_target_is_414() {
+    let long = format!("/{}?{}", "a".repeat(4096), "b".repeat(4096));
+    assert!(matches!(
+        read(get(&long)),
+        Err(Error::TargetTooLong { limit: 8192 })
+    ));
+}
+
+proptest! {
+    #[test]
+    fn no_path_gets_through_that_could_be_read_in_another_way(
+        raw in "/([a-z%.;/\\\\]|%2[eEfF]|%5[cC]|%00|\\.\\./|\\PC){0,12}"
+    ) {
+        if let Ok(path) = normalise(&raw) {
+            prop_assert!(path.starts_with('/') && path.is_ascii());
+            prop_assert!(!path.contains("//") && !path.contains('\\'));
+            let lower = path.to_ascii_lowercase();
+            prop_assert!(!lower.contains("%2f") && !lower.contains("%5c") && !lower.contains("%2e"));
+            prop_assert!(!lower.contains("%00"));
+            for segment in path.split('/') {
+                prop_assert!(segment != "." && segment != ".." && !segment.starts_with("..;"));
+            }
+            prop_assert_eq!(normalise(&path), Ok(path.clone()), "the form is final");
+            prop_assert!(path.parse::<http::uri::PathAndQuery>().is_ok());
+        }
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_panic(raw in "\\PC*") {
+        let _ = normalise(&raw);
+    }
+}

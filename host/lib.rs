@@ -1,0 +1,22 @@
+//! HMS-SVC: a WebAssembly plugin host and API gateway. Each service window is a sandboxed component with a private store;
+//! one process serves them all and swaps them live.
+//!
+//! In reading order: [`cli`] and [`config`] start the host; [`gateway`] takes a request in, [`windows`] leases it the live
+//! release, [`runtime`] has a clerk serve it, [`store`] keeps what the clerk writes; [`admin`] is the operators' side.
+//! Dependencies point that way only, from gateway and admin down to the store. [`error`] is the one map from failure to answer.
+
+pub mod admin;
+pub mod body;
+#[cfg(test)]
+mod boundaries;
+pub mod cli;
+pub mod config;
+pub mod data;
+pub mod error;
+pub mod front;
+pub mod gateway;
+pub mod runtime;
+pub mod shutdown;
+pub mod store;
+pub mod telemetry;
+pub mod windows;

@@ -1,0 +1,215 @@
+//! The engine: how code is compiled and run, and how much of it at once.
+
+use super::limits::EPOCH_TICK;
+use super::{linker, log::WindowLog};
+use crate::runtime::clerk::Clerk;
+use anyhow::Context;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+/// Sizes of the pool that all clerks share.
+#[derive(Debug, Clone, Copy)]
+pub struct EngineConfig {
+    /// Clerks that can be at work at once, in all windows together. 512: address space is reserved for
+    /// each (4 GiB), memory only as it is used.
+    pub clerks: u32,
+    /// The largest linear memory that any window can be given, in bytes. 1 GiB.
+    pub max_memory_bytes: usize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        EngineConfig {
+            clerks: 512,
+            max_memory_bytes: 1 << 30,
+        }
+    }
+}
+
+/// A component of a Rust window has about three core modules, one of a Python window more: the pool holds
+/// this many core instances, and half as many memories and tables, for each clerk.
+const CORE_INSTANCES_PER_CLERK: u32 = 4;
+const TABLES_PER_CLERK: u32 = 2;
+
+/// The most that a single component may take of the pool.
+const MAX_CORE_INSTANCES_PER_COMPONENT: u32 = 64;
+const MAX_TABLES_PER_COMPONENT: u32 = 64;
+const MAX_MEMORIES_PER_COMPONENT: u32 = 16;
+/// Elements of one table. CPython's is about 12,000.
+const MAX_TABLE_ELEMENTS: usize = 65_536;
+
+/// Bytes of each slot that stay in memory between two clerks and are cleared rather than given back to the
+/// kernel. Measured: with these a fresh clerk per request is about three times as fast.
+const MEMORY_KEEP_RESIDENT: usize = 1 << 20;
+const TABLE_KEEP_RESIDENT: usize = 64 << 10;
+const STACK_KEEP_RESIDENT: usize = 64 << 10;
+
+/// What compiling child and running host must agree on: all that shapes the native code.
+fn code_config() -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .wasm_component_model_async(true)
+        .epoch_interruption(true);
+    config
+}
+
+/// Compiles a component to native code for this build of the host. Runs in the child process.
+///
+/// # Errors
+/// The compiler's own words when the component is not valid.
+pub fn precompile(wasm: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let engine = Engine::new(&code_config())?;
+    Ok(engine.precompile_component(wasm)?)
+}
+
+/// The engine, the linker, and the pool behind them.
+pub struct Runtime {
+    engine: Engine,
+    linker: Linker<Clerk>,
+    /// Ends the epoch thread with the runtime.
+    running: Arc<AtomicBool>,
+}
+
+/// A compiled component, linked, ready to make clerks.
+#[derive(Clone)]
+pub struct Code {
+    pub(super) pre: InstancePre<Clerk>,
+    pub(super) engine: Engine,
+    /// Places in the pool that one instance takes: 1 for most, more for a component of many core modules.
+    pub weight: u32,
+}
+
+impl Runtime {
+    /// Makes the engine and starts its clock.
+    ///
+    /// # Errors
+    /// When the pool cannot be reserved, which says how to make it smaller.
+    pub fn new(config: &EngineConfig) -> anyhow::Result<Self> {
+        let mut code = code_config();
+        code.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)));
+        let engine = Engine::new(&code).map_err(anyhow::Error::from).with_context(|| {
+            format!(
+                "the pool for {} clerks could not be reserved: the address space is limited (see `ulimit -v`), \
+                 start with a smaller --clerks",
+                config.clerks
+            )
+        })?;
+        let linker = linker::build(&engine)?;
+        let running = Arc::new(AtomicBool::new(true));
+        start_clock(engine.clone(), running.clone())?;
+        Ok(Runtime {
+            engine,
+            linker,
+            running,
+        })
+    }
+
+    /// Names the native code this engine can load: it changes with the compiler, its settings and the CPU.
+    pub fn compatibility(&self) -> String {
+        let mut hasher = DefaultHasher::new();
+        self.engine
+            .precompile_compatibility_hash()
+            .hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
+    }
+
+    /// Loads what [`precompile`] wrote and links it with what a window may reach.
+    ///
+    /// # Errors
+    /// When the file is not native code for this engine, or the component wants what no window is given.
+    pub fn load(&self, compiled: &Path) -> anyhow::Result<Code> {
+        // SAFETY: native code is trusted as our own. The only files that come here were written by our compiler
+        // child into DATA/artifacts/native, a folder of mode 0700 into which nothing that was uploaded is ever put.
+        #[expect(unsafe_code, reason = "native code from our own compiler child")]
+        let component = unsafe { Component::deserialize_file(&self.engine, compiled) }?;
+        let weight = component.resources_required().map_or(1, |needed| {
+            needed
+                .num_tables
+                .div_ceil(TABLES_PER_CLERK)
+                .max(needed.num_memories.div_ceil(TABLES_PER_CLERK))
+                .max(1)
+        });
+        Ok(Code {
+            pre: self.linker.instantiate_pre(&component)?,
+            engine: self.engine.clone(),
+            weight,
+        })
+    }
+
+    /// A log for a window, with its default bounds.
+    pub fn window_log(window: &str) -> Arc<WindowLog> {
+        Arc::new(WindowLog::new(window))
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        self.running.store(false, Relaxed);
+    }
+}
+
+fn pool(config: &EngineConfig) -> PoolingAllocationConfig {
+    let clerks = config.clerks;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(clerks)
+        .total_core_instances(clerks * CORE_INSTANCES_PER_CLERK)
+        .total_memories(clerks * TABLES_PER_CLERK)
+        .total_tables(clerks * TABLES_PER_CLERK)
+        .total_stacks(clerks * 2)
+        .max_core_instances_per_component(MAX_CORE_INSTANCES_PER_COMPONENT)
+        .max_tables_per_component(MAX_TABLES_PER_COMPONENT)
+        .max_memories_per_component(MAX_MEMORIES_PER_COMPONENT)
+        .table_elements(MAX_TABLE_ELEMENTS)
+        .max_memory_size(config.max_memory_bytes)
+        .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT)
+        .table_keep_resident(TABLE_KEEP_RESIDENT)
+        .async_stack_keep_resident(STACK_KEEP_RESIDENT)
+        .pagemap_scan(pagemap_scan());
+    pool
+}
+
+/// PAGEMAP_SCAN resets a slot fastest, but wasmtime 48 misses dirty pages that were swapped out: the next clerk
+/// could read them. So it is used only where the kernel has it and no swap is active.
+fn pagemap_scan() -> Enabled {
+    let swaps = std::fs::read_to_string("/proc/swaps").unwrap_or_default();
+    let swap_active = swaps.lines().skip(1).any(|line| !line.trim().is_empty());
+    let known = swaps.starts_with("Filename");
+    if !known || swap_active {
+        let why = if known {
+            "swap is active"
+        } else {
+            "/proc/swaps cannot be read"
+        };
+        tracing::info!(why, "clerk memory is reset without PAGEMAP_SCAN");
+        return Enabled::No;
+    }
+    if !PoolingAllocationConfig::is_pagemap_scan_available() {
+        tracing::info!(
+            why = "the kernel has none",
+            "clerk memory is reset without PAGEMAP_SCAN"
+        );
+        return Enabled::No;
+    }
+    tracing::info!(
+        why = "no swap is active",
+        "clerk memory is reset with PAGEMAP_SCAN"
+    );
+    Enabled::Yes
+}
+
+fn start_clock(engine: Engine, running: Arc<AtomicBool>) -> anyhow::Result<()> {
+    std::thread::Builder::new()
+        .name("epoch".into())
+        .spawn(move || {
+            while running.load(Relaxed) {
+                std::thread::sleep(EPOCH_TICK);
+                engine.increment_epoch();
+            }
+        })?;
+    Ok(())
+}

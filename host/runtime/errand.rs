@@ -1,0 +1,170 @@
+//! One request from the clerk's side: shared by the clerk that serves it, the body that carries the answer
+//! out, and the watch that ends it when it takes too long.
+
+use super::failure::MemoryExhausted;
+use crate::error::Error;
+use futures_util::task::AtomicWaker;
+use std::any::Any;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// Time that a clerk has to tidy up once nobody waits for its answer any more. An upload that broke off
+/// removes its chunks in this time.
+const ABANDON_GRACE: Duration = Duration::from_secs(5);
+
+/// The state of one request at a clerk.
+pub(super) struct Errand {
+    started: Instant,
+    /// Milliseconds since `started` at which the body last moved, in either direction.
+    moved_ms: AtomicU64,
+    answered: AtomicBool,
+    memory_denied: OnceLock<MemoryExhausted>,
+    failure: OnceLock<Error>,
+    abandoned: OnceLock<Instant>,
+    watch: AtomicWaker,
+    ended: AtomicBool,
+    end: Notify,
+    /// What must live as long as anything of this request does: the lease and the place in the pool.
+    _held: Box<dyn Any + Send + Sync>,
+}
+
+impl Errand {
+    pub(super) fn new(held: impl Any + Send + Sync) -> Self {
+        Errand {
+            started: Instant::now(),
+            moved_ms: AtomicU64::new(0),
+            answered: AtomicBool::new(false),
+            memory_denied: OnceLock::new(),
+            failure: OnceLock::new(),
+            abandoned: OnceLock::new(),
+            watch: AtomicWaker::new(),
+            ended: AtomicBool::new(false),
+            end: Notify::new(),
+            _held: Box::new(held),
+        }
+    }
+
+    /// A chunk of the request or response body has passed.
+    pub(super) fn moved(&self) {
+        let now = self.started.elapsed().as_millis();
+        self.moved_ms.store(now as u64, Relaxed);
+    }
+
+    /// The head of the response has left the clerk: from now on only pauses are timed.
+    pub(super) fn answered(&self) {
+        self.moved();
+        self.answered.store(true, Relaxed);
+    }
+
+    pub(super) fn is_answered(&self) -> bool {
+        self.answered.load(Relaxed)
+    }
+
+    /// Nobody waits for the answer any more.
+    pub(super) fn abandon(&self) {
+        if self.abandoned.set(Instant::now()).is_ok() {
+            self.watch.wake();
+        }
+    }
+
+    /// When the clerk must have ended, as things stand now.
+    pub(super) fn deadline(&self, wall_time: Duration) -> Instant {
+        let moved = if self.is_answered() {
+            Duration::from_millis(self.moved_ms.load(Relaxed))
+        } else {
+            Duration::ZERO
+        };
+        let deadline = self.started + moved + wall_time;
+        match self.abandoned.get() {
+            Some(at) => deadline.min(*at + ABANDON_GRACE),
+            None => deadline,
+        }
+    }
+
+    /// Has `waker` called when [`Errand::deadline`] may have come nearer.
+    pub(super) fn watch(&self, waker: &Waker) {
+        self.watch.register(waker);
+    }
+
+    pub(super) fn memory_denied(&self, exhausted: MemoryExhausted) {
+        let _ = self.memory_denied.set(exhausted);
+    }
+
+    /// Records why the clerk failed; the first reason stands. A clerk that died after it was denied memory
+    /// died of that.
+    pub(super) fn fail(&self, error: Error) {
+        let error = match (&error, self.memory_denied.get()) {
+            (Error::ClerkTrapped, Some(MemoryExhausted(limit))) => {
+                Error::MemoryLimit { limit: *limit }
+            }
+            _ => error,
+        };
+        let _ = self.failure.set(error);
+    }
+
+    pub(super) fn failure(&self) -> Option<&Error> {
+        self.failure.get()
+    }
+
+    /// The clerk is gone.
+    pub(super) fn end(&self) {
+        self.ended.store(true, std::sync::atomic::Ordering::Release);
+        self.end.notify_waiters();
+    }
+
+    /// Waits until the clerk is gone and with it every doubt about why.
+    pub(super) async fn wait_end(&self) {
+        let notified = self.end.notified();
+        let mut notified = std::pin::pin!(notified);
+        notified.as_mut().enable();
+        if !self.ended.load(std::sync::atomic::Ordering::Acquire) {
+            notified.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_reason_stands() {
+        let errand = Errand::new(());
+        errand.fail(Error::ClerkTrapped);
+        errand.fail(Error::ClerkLimit);
+        assert_eq!(errand.failure().map(Error::code), Some("clerk-trapped"));
+    }
+
+    #[test]
+    fn a_trap_after_denied_memory_is_named_for_the_memory() {
+        let errand = Errand::new(());
+        errand.memory_denied(MemoryExhausted(7));
+        errand.fail(Error::ClerkTrapped);
+        assert_eq!(errand.failure().map(Error::code), Some("memory-limit"));
+    }
+
+    #[test]
+    fn abandonment_brings_the_deadline_nearer_but_never_further() {
+        let errand = Errand::new(());
+        let long = errand.deadline(Duration::from_secs(60));
+        errand.abandon();
+        assert!(errand.deadline(Duration::from_secs(60)) < long);
+        let short = errand.deadline(Duration::from_millis(1));
+        assert_eq!(short, errand.started + Duration::from_millis(1));
+    }
+
+    #[test]
+    fn body_movement_counts_only_once_the_head_is_out() {
+        let errand = Errand::new(());
+        let wall = Duration::from_secs(1);
+        let before = errand.deadline(wall);
+        std::thread::sleep(Duration::from_millis(2));
+        errand.moved();
+        assert_eq!(errand.deadline(wall), before);
+        errand.answered();
+        assert!(errand.deadline(wall) > before);
+    }
+}

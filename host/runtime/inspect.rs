@@ -1,0 +1,201 @@
+//! Reads an uploaded file before anything is done with it: whether it is a window, and if not, why not.
+
+use super::linker::{EMPTY, GRANTED};
+use serde::Serialize;
+use wasmparser::{ComponentExternalKind, Encoding, Parser, Payload, Validator, WasmFeatures};
+
+/// What a component says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Inspection {
+    /// Interfaces it imports, as `package/interface@version`, sorted.
+    pub imports: Vec<String>,
+    /// Interfaces it exports, likewise.
+    pub exports: Vec<String>,
+}
+
+/// Why a file is not a window. The message says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("the file is empty")]
+    Empty,
+    #[error("not a WebAssembly component: the file {0}")]
+    NotWasm(&'static str),
+    #[error(
+        "a core module, not a component: build it for the target wasm32-wasip2, or wrap it with \
+         `wasm-tools component new`"
+    )]
+    CoreModule,
+    #[error(
+        "truncated: the file ends in the middle of a section, after {0} bytes; copy or build it again"
+    )]
+    Truncated(u64),
+    #[error("not a valid component: {0}")]
+    Invalid(String),
+    #[error(
+        "it exports no HTTP handler: a window exports wasi:http/handler@0.3.x or \
+         wasi:http/incoming-handler@0.2.x; this component exports {}", list(.0)
+    )]
+    MissingExport(Vec<String>),
+    #[error("it imports {}, which no window is given: a window may import {}", list(.0), granted())]
+    UnknownImport(Vec<String>),
+}
+
+impl Refusal {
+    /// The stable name of this refusal, as in the problem's `type`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Refusal::Empty | Refusal::NotWasm(_) => "not-a-component",
+            Refusal::CoreModule => "core-module",
+            Refusal::Truncated(_) => "truncated",
+            Refusal::Invalid(_) => "invalid-component",
+            Refusal::MissingExport(_) => "missing-export",
+            Refusal::UnknownImport(_) => "unknown-import",
+        }
+    }
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        return "nothing".into();
+    }
+    names.join(", ")
+}
+
+fn granted() -> String {
+    GRANTED.join(", ")
+}
+
+const HANDLERS: [&str; 2] = ["wasi:http/handler@0.3.", "wasi:http/incoming-handler@0.2."];
+
+/// Inspects a whole file. Takes time in proportion to its size, so not for a request thread.
+///
+/// # Errors
+/// Why it is not a window.
+pub fn inspect(bytes: &[u8]) -> Result<Inspection, Refusal> {
+    check_magic(bytes)?;
+    let inspection = read(bytes)?;
+    let known = |name: &String| {
+        let package = name.split('/').next().unwrap_or_default();
+        GRANTED.contains(&package) || EMPTY.contains(&package)
+    };
+    let unknown: Vec<String> = inspection
+        .imports
+        .iter()
+        .filter(|name| !known(name))
+        .cloned()
+        .collect();
+    if !unknown.is_empty() {
+        return Err(Refusal::UnknownImport(unknown));
+    }
+    let is_handler = |name: &String| HANDLERS.iter().any(|handler| name.starts_with(handler));
+    if !inspection.exports.iter().any(is_handler) {
+        return Err(Refusal::MissingExport(inspection.exports));
+    }
+    Ok(inspection)
+}
+
+fn check_magic(bytes: &[u8]) -> Result<(), Refusal> {
+    if bytes.is_empty() {
+        return Err(Refusal::Empty);
+    }
+    if !bytes.starts_with(b"\0asm") {
+        return Err(Refusal::NotWasm(match bytes {
+            [0x7f, b'E', b'L', b'F', ..] => {
+                "is native code (ELF, or precompiled by wasmtime); deploy the .wasm it was made from"
+            }
+            [0x1f, 0x8b, ..] => "is gzip-compressed; deploy the .wasm inside",
+            [b'P', b'K', ..] => "is a zip archive; deploy the .wasm inside",
+            _ if bytes.starts_with(b"(component") || bytes.starts_with(b"(module") => {
+                "is WebAssembly text; convert it with `wasm-tools parse`"
+            }
+            _ => "does not begin with the WebAssembly magic number",
+        }));
+    }
+    if bytes.len() < 8 {
+        return Err(Refusal::Truncated(bytes.len() as u64));
+    }
+    Ok(())
+}
+
+fn read(bytes: &[u8]) -> Result<Inspection, Refusal> {
+    let fault = |error: wasmparser::BinaryReaderError| {
+        // wasmparser says how many bytes it still wanted only where the file ended too early.
+        if error.message().contains("unexpected end") {
+            Refusal::Truncated(bytes.len() as u64)
+        } else {
+            Refusal::Invalid(error.to_string())
+        }
+    };
+    let mut validator = Validator::new_with_features(WasmFeatures::all());
+    let mut depth = 0u32;
+    let mut imports = Vec::new();
+    let mut exports = Vec::new();
+    for payload in Parser::new(0).parse_all(bytes) {
+        let payload = payload.map_err(fault)?;
+        validator.payload(&payload).map_err(fault)?;
+        match payload {
+            Payload::Version {
+                encoding: Encoding::Module,
+                ..
+            } if depth == 0 => {
+                return Err(Refusal::CoreModule);
+            }
+            Payload::Version { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentImportSection(section) if depth == 1 => {
+                for import in section {
+                    imports.push(import.map_err(fault)?.name.name.to_owned());
+                }
+            }
+            Payload::ComponentExportSection(section) if depth == 1 => {
+                for export in section {
+                    let export = export.map_err(fault)?;
+                    if export.kind == ComponentExternalKind::Instance {
+                        exports.push(export.name.name.to_owned());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    imports.sort();
+    exports.sort();
+    Ok(Inspection { imports, exports })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+    const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+    #[test]
+    fn each_wrong_file_is_named_for_what_it_is() {
+        let code = |bytes: &[u8]| inspect(bytes).map_err(|refusal| refusal.code());
+        assert_eq!(code(b""), Err("not-a-component"));
+        assert_eq!(code(b"hello"), Err("not-a-component"));
+        assert_eq!(code(b"\x7fELF\x02\x01"), Err("not-a-component"));
+        assert_eq!(code(b"\0asm"), Err("truncated"));
+        assert_eq!(code(EMPTY_MODULE), Err("core-module"));
+        assert_eq!(code(EMPTY_COMPONENT), Err("missing-export"));
+    }
+
+    #[test]
+    fn a_section_that_ends_early_is_truncated() {
+        let mut bytes = EMPTY_COMPONENT.to_vec();
+        bytes.extend([0, 40, 4, b'n', b'a']);
+        assert_eq!(inspect(&bytes).map_err(|r| r.code()), Err("truncated"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(tail in proptest::collection::vec(any::<u8>(), 0..200), module: bool) {
+            let mut bytes = if module { EMPTY_MODULE } else { EMPTY_COMPONENT }.to_vec();
+            bytes.extend(&tail);
+            let _ = inspect(&bytes);
+            let _ = inspect(&tail);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! `wasi:keyvalue@0.2.0-draft`, as Spin 2 and `wasmtime serve` know it.
+
+use super::{
+    Bucket, HasKeyValue, KeyValue, KvError, KvResult, PAGE_KEYS, counter, open_bucket, view, write,
+};
+use crate::runtime::clerk::Clerk;
+use wasmtime::component::{Linker, Resource};
+
+mod bindings {
+    wasmtime::component::bindgen!({
+        path: "host/runtime/keyvalue/wit-draft",
+        world: "wasi:keyvalue/imports",
+        imports: { default: async | trappable },
+        with: {
+            "wasi:keyvalue/store.bucket": crate::runtime::keyvalue::Bucket,
+        },
+        trappable_error_type: {
+            "wasi:keyvalue/store.error" => crate::runtime::keyvalue::KvError,
+        },
+    });
+}
+
+use bindings::wasi::keyvalue::{atomics, batch, store};
+
+pub(super) fn add_to_linker(linker: &mut Linker<Clerk>) -> wasmtime::Result<()> {
+    store::add_to_linker::<_, HasKeyValue>(linker, view)?;
+    atomics::add_to_linker::<_, HasKeyValue>(linker, view)?;
+    batch::add_to_linker::<_, HasKeyValue>(linker, view)
+}
+
+impl store::Host for KeyValue<'_> {
+    async fn open(&mut self, identifier: String) -> KvResult<Resource<Bucket>> {
+        let bucket = open_bucket(self.post, identifier).await?;
+        Ok(self.table.push(bucket)?)
+    }
+
+    fn convert_error(&mut self, error: KvError) -> wasmtime::Result<store::Error> {
+        Ok(store::Error::Other(error.0))
+    }
+}
+
+impl store::HostBucket for KeyValue<'_> {
+    async fn get(&mut self, bucket: Resource<Bucket>, key: String) -> KvResult<Option<Vec<u8>>> {
+        self.table.get(&bucket)?.get(&key)
+    }
+
+    async fn set(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>) -> KvResult<()> {
+        let bucket = self.table.get(&bucket)?;
+        write(bucket.store.clone(), vec![bucket.set_op((key, value))]).await?;
+        Ok(())
+    }
+
+    async fn delete(&mut self, bucket: Resource<Bucket>, key: String) -> KvResult<()> {
+        let bucket = self.table.get(&bucket)?;
+        write(bucket.store.clone(), vec![bucket.delete_op(key)]).await?;
+        Ok(())
+    }
+
+    async fn exists(&mut self, bucket: Resource<Bucket>, key: String) -> KvResult<bool> {
+        self.table.get(&bucket)?.exists(&key)
+    }
+
+    /// The cursor of this draft is a number, so it can only say how many keys were listed before: a page costs
+    /// as much as all before it. The second draft's is the last key, and does not.
+    async fn list_keys(
+        &mut self,
+        bucket: Resource<Bucket>,
+        cursor: Option<u64>,
+    ) -> KvResult<store::KeyResponse> {
+        let bucket = self.table.get(&bucket)?;
+        let skip = cursor.unwrap_or(0);
+        let page = bucket.store.keys(&bucket.name, None, skip, PAGE_KEYS)?;
+        let next = skip.saturating_add(page.keys.len() as u64);
+        Ok(store::KeyResponse {
+            keys: page.keys,
+            cursor: page.more.then_some(next),
+        })
+    }
+
+    async fn drop(&mut self, bucket: Resource<Bucket>) -> wasmtime::Result<()> {
+        self.table.delete(bucket)?;
+        Ok(())
+    }
+}
+
+impl atomics::Host for KeyValue<'_> {
+    async fn increment(
+        &mut self,
+        bucket: Resource<Bucket>,
+        key: String,
+        delta: u64,
+    ) -> KvResult<u64> {
+        let too_large = || KvError("the counter would leave the range of a 63-bit number".into());
+        let delta = i64::try_from(delta).map_err(|_| too_large())?;
+        let bucket = self.table.get(&bucket)?;
+        let applied = write(bucket.store.clone(), vec![bucket.increment_op(key, delta)]).await?;
+        u64::try_from(counter(&applied)?).map_err(|_| too_large())
+    }
+}
+
+impl batch::Host for KeyValue<'_> {
+    async fn get_many(
+        &mut self,
+        bucket: Resource<Bucket>,
+        keys: Vec<String>,
+    ) -> KvResult<Vec<Option<(String, Vec<u8>)>>> {
+        let values = self.table.get(&bucket)?.get_many(&keys)?;
+        let pairs = keys.into_iter().zip(values);
+        Ok(pairs
+            .map(|(key, value)| value.map(|value| (key, value)))
+            .collect())
+    }
+
+    async fn set_many(
+        &mut self,
+        bucket: Resource<Bucket>,
+        pairs: Vec<(String, Vec<u8>)>,
+    ) -> KvResult<()> {
+        let bucket = self.table.get(&bucket)?;
+        let ops = pairs.into_iter().map(|pair| bucket.set_op(pair)).collect();
+        write(bucket.store.clone(), ops).await?;
+        Ok(())
+    }
+
+    async fn delete_many(&mut self, bucket: Resource<Bucket>, keys: Vec<String>) -> KvResult<()> {
+        let bucket = self.table.get(&bucket)?;
+        let ops = keys.into_iter().map(|key| bucket.delete_op(key)).collect();
+        write(bucket.store.clone(), ops).await?;
+        Ok(())
+    }
+}

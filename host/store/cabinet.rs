@@ -1,0 +1,298 @@
+//! The stores of all windows, by name.
+
+use super::{RedbStore, Store, StoreError, StoreLimits, StoreStats, create};
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The longest name: that of a DNS label, because a window's name is part of its internal host name.
+const MAX_NAME_BYTES: usize = 63;
+
+/// The file of a store, in the folder of its window.
+const FILE_NAME: &str = "store.redb";
+
+/// All stores under one folder, each in `ROOT/NAME/store.redb`. A store is opened when it is first asked
+/// for, and then kept.
+pub struct Cabinet {
+    root: PathBuf,
+    limits: StoreLimits,
+    /// Held for a look-up only, never while a file is opened: one slow window must not stop the others.
+    drawers: Mutex<HashMap<String, Arc<Drawer>>>,
+}
+
+/// The place of one store. Its lock is held while the store is opened, closed or removed, so that those who
+/// come together wait and find it done.
+#[derive(Default)]
+struct Drawer(Mutex<Option<Arc<RedbStore>>>);
+
+impl Cabinet {
+    /// Takes `root` as it is; folders are made when a store is.
+    pub fn new(root: PathBuf, limits: StoreLimits) -> Self {
+        Self {
+            root,
+            limits,
+            drawers: Mutex::default(),
+        }
+    }
+
+    /// The store of the window `name`, if it is open. Never blocks.
+    pub fn get(&self, name: &str) -> Option<Arc<dyn Store>> {
+        let drawer = lock(&self.drawers).get(name).cloned()?;
+        let store = drawer.0.try_lock().ok()?.clone()?;
+        Some(store)
+    }
+
+    /// The store of the window `name`, opened or made where that is needed. Blocks as
+    /// [`RedbStore::open_file`] does; callers on an async thread use [`Cabinet::open_async`].
+    pub fn open(&self, name: &str) -> Result<Arc<dyn Store>, StoreError> {
+        let path = self.path_of(name)?;
+        let drawer = self.drawer(name);
+        let mut store = lock(&drawer.0);
+        if let Some(store) = &*store {
+            return Ok(store.clone());
+        }
+        match RedbStore::open_file(path, name, self.limits.clone()) {
+            Ok(opened) => {
+                let opened = Arc::new(opened);
+                *store = Some(opened.clone());
+                Ok(opened)
+            }
+            Err(error) => {
+                drop(store);
+                self.forget(name, drawer);
+                Err(error)
+            }
+        }
+    }
+
+    /// As [`Cabinet::open`], with the blocking part on tokio's blocking pool.
+    pub async fn open_async(self: &Arc<Self>, name: &str) -> Result<Arc<dyn Store>, StoreError> {
+        if let Some(store) = self.get(name) {
+            return Ok(store);
+        }
+        let (cabinet, name) = (self.clone(), name.to_owned());
+        tokio::task::spawn_blocking(move || cabinet.open(&name))
+            .await
+            // The runtime is going down; opening itself does not panic.
+            .unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Closes the store of `name`, if it is open, after the writes it has taken. Who still holds it gets
+    /// [`StoreError::Closed`]. Blocks until the file is closed.
+    pub fn close(&self, name: &str) {
+        let drawer = lock(&self.drawers).get(name).cloned();
+        if let Some(drawer) = drawer {
+            if let Some(store) = lock(&drawer.0).take() {
+                store.close();
+            }
+            self.forget(name, drawer);
+        }
+    }
+
+    /// Closes every store. Blocks until the last file is closed.
+    pub fn close_all(&self) {
+        let names: Vec<String> = lock(&self.drawers).keys().cloned().collect();
+        for name in names {
+            self.close(&name);
+        }
+    }
+
+    /// Closes the store of `name` and deletes its file, and the folder of the window if nothing else is in
+    /// it. That there is none is no error. Blocks as [`Cabinet::close`] does.
+    pub fn remove(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.path_of(name)?;
+        let drawer = self.drawer(name);
+        let mut store = lock(&drawer.0);
+        if let Some(store) = store.take() {
+            store.close();
+        }
+        let removed = create::remove(&path);
+        if removed.is_ok()
+            && let Err(error) = std::fs::remove_dir(self.root.join(name))
+            && !matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty
+            )
+        {
+            tracing::warn!(window = name, %error, "the empty folder of a removed store stays");
+        }
+        drop(store);
+        self.forget(name, drawer);
+        removed.map_err(|error| StoreError::Io {
+            path,
+            reason: error.to_string(),
+        })
+    }
+
+    /// The figures of all open stores, by window.
+    pub fn stats(&self) -> Vec<(String, StoreStats)> {
+        let drawers: Vec<(String, Arc<Drawer>)> = lock(&self.drawers)
+            .iter()
+            .map(|(name, drawer)| (name.clone(), drawer.clone()))
+            .collect();
+        let mut stats: Vec<(String, StoreStats)> = drawers
+            .into_iter()
+            .filter_map(|(name, drawer)| {
+                let store = drawer.0.try_lock().ok()?.clone()?;
+                Some((name, store.stats()))
+            })
+            .collect();
+        stats.sort_by(|a, b| a.0.cmp(&b.0));
+        stats
+    }
+
+    fn path_of(&self, name: &str) -> Result<PathBuf, StoreError> {
+        let fits = !name.is_empty()
+            && name.len() <= MAX_NAME_BYTES
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        if !fits {
+            let name = name.chars().take(MAX_NAME_BYTES).collect();
+            return Err(StoreError::BadName { name });
+        }
+        Ok(self.root.join(name).join(FILE_NAME))
+    }
+
+    fn drawer(&self, name: &str) -> Arc<Drawer> {
+        lock(&self.drawers)
+            .entry(name.to_owned())
+            .or_default()
+            .clone()
+    }
+
+    /// Forgets an empty drawer that nobody else has a hand on, so that names once used do not pile up.
+    fn forget(&self, name: &str, drawer: Arc<Drawer>) {
+        let mut drawers = lock(&self.drawers);
+        // The map's and ours: who would take another must first have the map.
+        if Arc::strong_count(&drawer) == 2 && lock(&drawer.0).is_none() {
+            drawers.remove(name);
+        }
+    }
+}
+
+// What these guard is whole at every moment, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cabinet() -> (tempfile::TempDir, Cabinet) {
+        let folder = tempfile::tempdir().unwrap();
+        let cabinet = Cabinet::new(folder.path().join("windows"), StoreLimits::default());
+        (folder, cabinet)
+    }
+
+    fn set(value: &str) -> Vec<super::super::Op> {
+        vec![super::super::Op::Set {
+            bucket: "b".into(),
+            key: "k".into(),
+            value: value.into(),
+        }]
+    }
+
+    #[tokio::test]
+    async fn each_window_has_a_store_of_its_own() {
+        let (_folder, cabinet) = cabinet();
+        let (a, b) = (cabinet.open("a").unwrap(), cabinet.open("b").unwrap());
+        a.write(set("of a")).await.unwrap();
+        assert_eq!(b.get("b", "k").unwrap(), None);
+        b.write(set("of b")).await.unwrap();
+        assert_eq!(a.get("b", "k").unwrap().unwrap().value, b"of a");
+        let names: Vec<String> = cabinet.stats().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["a", "b"]);
+    }
+
+    #[test]
+    fn those_who_open_a_store_together_get_the_same_one() {
+        let (_folder, cabinet) = cabinet();
+        let stores: Vec<Arc<dyn Store>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..16)
+                .map(|_| scope.spawn(|| cabinet.open("a").unwrap()))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
+        });
+        assert!(stores.iter().all(|store| Arc::ptr_eq(store, &stores[0])));
+    }
+
+    #[test]
+    fn a_window_that_is_slow_to_open_does_not_stop_another() {
+        let (_folder, cabinet) = cabinet();
+        let slow = cabinet.drawer("slow");
+        let opening = lock(&slow.0);
+        assert!(cabinet.open("quick").is_ok());
+        assert!(cabinet.get("slow").is_none());
+        assert_eq!(cabinet.stats().len(), 1);
+        drop(opening);
+    }
+
+    #[test]
+    fn a_name_that_could_lead_elsewhere_is_refused() {
+        let (folder, cabinet) = cabinet();
+        let long = "x".repeat(64);
+        for name in ["", ".", "..", "../a", "a/b", "A", "a.b", "a\0", "ä", &long] {
+            assert!(
+                matches!(cabinet.open(name), Err(StoreError::BadName { .. })),
+                "{name:?}"
+            );
+            assert!(
+                matches!(cabinet.remove(name), Err(StoreError::BadName { .. })),
+                "{name:?}"
+            );
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert!(cabinet.open(&long[1..]).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_closed_store_refuses_its_old_holders_and_opens_again_with_its_content() {
+        let (_folder, cabinet) = cabinet();
+        let old = cabinet.open("a").unwrap();
+        old.write(set("kept")).await.unwrap();
+        cabinet.close("a");
+        assert!(cabinet.get("a").is_none());
+        assert_eq!(old.get("b", "k"), Err(StoreError::Closed));
+        assert_eq!(old.write(set("late")).await, Err(StoreError::Closed));
+        let new = Arc::new(cabinet).open_async("a").await.unwrap();
+        assert_eq!(new.get("b", "k").unwrap().unwrap().value, b"kept");
+    }
+
+    #[tokio::test]
+    async fn a_removed_store_leaves_no_file_and_comes_back_empty() {
+        let (folder, cabinet) = cabinet();
+        let old = cabinet.open("a").unwrap();
+        old.write(set("gone")).await.unwrap();
+        let home = folder.path().join("windows/a");
+        std::fs::write(home.join("store.redb.unfinished-1"), "left by a crash").unwrap();
+        cabinet.remove("a").unwrap();
+        assert!(!home.exists());
+        assert_eq!(old.get("b", "k"), Err(StoreError::Closed));
+        cabinet.remove("a").unwrap();
+        assert!(lock(&cabinet.drawers).is_empty());
+        let new = cabinet.open("a").unwrap();
+        assert_eq!(new.get("b", "k").unwrap(), None);
+    }
+
+    #[test]
+    fn removing_a_store_leaves_other_files_of_its_window_alone() {
+        let (folder, cabinet) = cabinet();
+        cabinet.open("a").unwrap();
+        let other = folder.path().join("windows/a/window.log");
+        std::fs::write(&other, "kept").unwrap();
+        cabinet.remove("a").unwrap();
+        assert_eq!(
+            std::fs::read_dir(folder.path().join("windows/a"))
+                .unwrap()
+                .count(),
+            1
+        );
+        assert!(other.exists());
+    }
+}

@@ -1,0 +1,233 @@
+//! Group commit: writes that arrive while a commit runs share the next one.
+//!
+//! A durable commit waits for the disk, and a file takes one at a time. So there is a queue for each store
+//! and, while it holds anything, one thread of the blocking pool at work on it. A lone write goes into a
+//! commit of its own at once; under load the groups grow by themselves. An idle store costs no thread.
+
+use super::fault::Fault;
+use super::file::StoreFile;
+use super::layout::Tables;
+use super::{Applied, Op, StoreError, StoreLimits, plan};
+use redb::{Database, Durability};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+/// After this many commits a busy store gives its thread back and queues for another, so that more busy
+/// stores than the pool has threads take turns.
+const COMMITS_PER_TURN: usize = 64;
+
+type Answer = Result<Vec<Applied>, StoreError>;
+
+struct Job {
+    ops: Vec<Op>,
+    bytes: usize,
+    reply: oneshot::Sender<Answer>,
+}
+
+pub(super) struct Committer {
+    file: Arc<StoreFile>,
+    limits: StoreLimits,
+    queue: Mutex<Queue>,
+    at_rest: Condvar,
+    pub(super) commits: AtomicU64,
+    pub(super) writes: AtomicU64,
+    pub(super) busy: AtomicU64,
+    pub(super) stored_bytes: AtomicU64,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Job>,
+    bytes: usize,
+    /// Whether a [`Turn`] exists, running or about to.
+    at_work: bool,
+    closed: bool,
+}
+
+impl Committer {
+    pub(super) fn new(file: Arc<StoreFile>, limits: StoreLimits, stored_bytes: u64) -> Self {
+        Self {
+            file,
+            limits,
+            queue: Mutex::default(),
+            at_rest: Condvar::new(),
+            commits: AtomicU64::new(0),
+            writes: AtomicU64::new(0),
+            busy: AtomicU64::new(0),
+            stored_bytes: AtomicU64::new(stored_bytes),
+        }
+    }
+
+    /// Queues a write of `bytes`. The answer comes after the commit that makes it durable.
+    pub(super) fn submit(
+        self: &Arc<Self>,
+        ops: Vec<Op>,
+        bytes: usize,
+    ) -> Result<oneshot::Receiver<Answer>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let begin = {
+            let mut queue = self.lock();
+            if queue.closed {
+                return Err(StoreError::Closed);
+            }
+            if !queue.waiting.is_empty() {
+                let limit = if queue.waiting.len() >= self.limits.queue_writes {
+                    Some(self.limits.queue_writes)
+                } else if queue.bytes.saturating_add(bytes) > self.limits.queue_bytes {
+                    Some(self.limits.queue_bytes)
+                } else {
+                    None
+                };
+                if let Some(limit) = limit {
+                    self.busy.fetch_add(1, Ordering::Relaxed);
+                    return Err(StoreError::Busy { limit });
+                }
+            }
+            queue.bytes = queue.bytes.saturating_add(bytes);
+            queue.waiting.push_back(Job { ops, bytes, reply });
+            !std::mem::replace(&mut queue.at_work, true)
+        };
+        if begin {
+            Turn(Some(self.clone())).begin();
+        }
+        Ok(answer)
+    }
+
+    /// Takes no more writes, and blocks until those already taken are answered.
+    pub(super) fn close(&self) {
+        let mut queue = self.lock();
+        queue.closed = true;
+        while queue.at_work {
+            queue = self
+                .at_rest
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The next group, or `None` when the queue is empty, which ends the work.
+    fn next_group(&self) -> Option<Vec<Job>> {
+        let mut queue = self.lock();
+        let (mut ops, mut bytes) = (0_usize, 0_usize);
+        let mut group = Vec::new();
+        while let Some(job) = queue.waiting.pop_front() {
+            ops = ops.saturating_add(job.ops.len());
+            bytes = bytes.saturating_add(job.bytes);
+            if !group.is_empty() && (ops > self.limits.group_ops || bytes > self.limits.group_bytes)
+            {
+                queue.waiting.push_front(job);
+                break;
+            }
+            queue.bytes = queue.bytes.saturating_sub(job.bytes);
+            group.push(job);
+        }
+        if group.is_empty() {
+            queue.at_work = false;
+            self.at_rest.notify_all();
+            return None;
+        }
+        Some(group)
+    }
+
+    fn commit(&self, group: Vec<Job>) {
+        let done = self.file.with_blocking(|db| self.write(db, &group));
+        self.writes.fetch_add(group.len() as u64, Ordering::Relaxed);
+        // A caller may have gone away; its write is done all the same.
+        match done {
+            Ok(answers) => {
+                for (job, answer) in group.into_iter().zip(answers) {
+                    let _ = job.reply.send(answer);
+                }
+            }
+            Err(error) => {
+                for job in group {
+                    let _ = job.reply.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// Does a group in one transaction and returns its answers once they are true on disk. That goes for
+    /// refusals and conflicts too, which may rest on a neighbour's write.
+    fn write(&self, db: &Database, group: &[Job]) -> Result<Vec<Answer>, Fault> {
+        let mut txn = db.begin_write()?;
+        txn.set_durability(Durability::Immediate)?;
+        txn.set_quick_repair(true);
+        let mut answers = Vec::with_capacity(group.len());
+        let mut tables = Tables::open(&txn)?;
+        for job in group {
+            answers.push(plan::apply(
+                &mut tables,
+                &job.ops,
+                self.limits.max_store_bytes,
+            )?);
+        }
+        let (changed, stored_bytes) = (tables.changed, tables.stored_bytes);
+        if changed {
+            tables.save_counters()?;
+        }
+        drop(tables);
+        if changed {
+            txn.commit()?;
+            self.commits.fetch_add(1, Ordering::Relaxed);
+            self.stored_bytes.store(stored_bytes, Ordering::Relaxed);
+        } else {
+            txn.abort()?;
+        }
+        Ok(answers)
+    }
+
+    // Nothing panics under this lock, and the queue is whole between any two of its lines.
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right and the duty to work on a queue. There is one at most for each store.
+///
+/// A runtime that shuts down drops tasks unrun, and this with them: then the waiting are told, and the
+/// queue is free again.
+struct Turn(Option<Arc<Committer>>);
+
+impl Turn {
+    fn begin(self) {
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || self.run())),
+            // Outside any runtime, as in a plain program or test. A thread that cannot be had drops the
+            // turn.
+            Err(_) => drop(std::thread::Builder::new().spawn(move || self.run())),
+        }
+    }
+
+    fn run(mut self) {
+        let Some(committer) = self.0.clone() else {
+            return;
+        };
+        for _ in 0..COMMITS_PER_TURN {
+            match committer.next_group() {
+                Some(group) => committer.commit(group),
+                None => {
+                    self.0 = None;
+                    return;
+                }
+            }
+        }
+        self.begin();
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(committer) = self.0.take() {
+            let mut queue = committer.lock();
+            // Dropping a job's sender tells its future.
+            queue.waiting.clear();
+            queue.bytes = 0;
+            queue.at_work = false;
+            committer.at_rest.notify_all();
+        }
+    }
+}

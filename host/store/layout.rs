@@ -1,0 +1,302 @@
+//! What a store file holds, and how an entry is written into it.
+//!
+//! - `heads`: (bucket, key) to version and value. A value above [`INLINE_MAX_BYTES`] is not in its head,
+//!   which then has only its length, but
+//! - `blobs`: version to value. So listing keys, `exists` and compare-and-swap read small heads only,
+//!   however large the values are, and large values lie in the order they were written.
+//! - `meta`: the format, the last version given, and the bytes stored.
+//! - `owner`: whose store this is.
+
+use super::Entry;
+use super::fault::Fault;
+use redb::{
+    Database, ReadOnlyTable, ReadableDatabase, ReadableTable, Table, TableDefinition,
+    WriteTransaction,
+};
+use std::ops::Bound;
+
+type HeadKey = (&'static str, &'static str);
+type Bytes = &'static [u8];
+
+const HEADS: TableDefinition<HeadKey, Bytes> = TableDefinition::new("heads");
+const BLOBS: TableDefinition<u64, Bytes> = TableDefinition::new("blobs");
+const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+const OWNER: TableDefinition<&str, &str> = TableDefinition::new("owner");
+
+const FORMAT: &str = "format";
+const VERSION: &str = "version";
+const STORED: &str = "stored-bytes";
+const NAME: &str = "name";
+
+/// The format that this code writes, and the only one it reads.
+const FORMAT_NOW: u64 = 1;
+
+/// The largest value that is kept in its head. A page of the tree, 4 KiB, still holds several of them.
+const INLINE_MAX_BYTES: usize = 1 << 10;
+
+const INLINE: u8 = 0;
+const APART: u8 = 1;
+
+/// What an entry costs beyond its bytes: its share of pages, version and lengths. It keeps ten million
+/// empty values from being free.
+const ENTRY_OVERHEAD_BYTES: u64 = 64;
+
+/// What an entry counts against `max_store_bytes`.
+pub(super) fn entry_cost(bucket: &str, key: &str, value_len: u64) -> u64 {
+    (bucket.len() as u64) + (key.len() as u64) + value_len + ENTRY_OVERHEAD_BYTES
+}
+
+/// An entry as its head has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) version: u64,
+    pub(super) value: Stored,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Stored {
+    Inline(Vec<u8>),
+    /// In `blobs`, with this length.
+    Apart(u64),
+}
+
+impl Head {
+    pub(super) fn value_len(&self) -> u64 {
+        match &self.value {
+            Stored::Inline(value) => value.len() as u64,
+            Stored::Apart(len) => *len,
+        }
+    }
+
+    fn decode(raw: &[u8]) -> Option<Self> {
+        let (version, rest) = raw.split_first_chunk()?;
+        let (kind, rest) = rest.split_first()?;
+        let value = match *kind {
+            INLINE => Stored::Inline(rest.to_vec()),
+            APART => Stored::Apart(u64::from_le_bytes(rest.try_into().ok()?)),
+            _ => return None,
+        };
+        Some(Self {
+            version: u64::from_le_bytes(*version),
+            value,
+        })
+    }
+}
+
+/// One consistent look at a store.
+pub(super) struct View {
+    heads: ReadOnlyTable<HeadKey, Bytes>,
+    blobs: ReadOnlyTable<u64, Bytes>,
+}
+
+impl View {
+    pub(super) fn of(db: &Database) -> Result<Self, Fault> {
+        let read = db.begin_read()?;
+        Ok(Self {
+            heads: read.open_table(HEADS)?,
+            blobs: read.open_table(BLOBS)?,
+        })
+    }
+
+    pub(super) fn exists(&self, bucket: &str, key: &str) -> Result<bool, Fault> {
+        Ok(ReadableTable::get(&self.heads, (bucket, key))?.is_some())
+    }
+
+    pub(super) fn head(&self, bucket: &str, key: &str) -> Result<Option<Head>, Fault> {
+        head(&self.heads, bucket, key)
+    }
+
+    pub(super) fn entry(&self, head: Head) -> Result<Entry, Fault> {
+        entry(&self.blobs, head)
+    }
+
+    /// Keys in order, as [`Store::keys`](super::Store::keys) has it, and whether more follow.
+    pub(super) fn keys(
+        &self,
+        bucket: &str,
+        after: Option<&str>,
+        skip: u64,
+        limit: usize,
+    ) -> Result<(Vec<String>, bool), Fault> {
+        let from = match after {
+            Some(key) => Bound::Excluded((bucket, key)),
+            None => Bound::Included((bucket, "")),
+        };
+        let range = ReadableTable::range::<(&str, &str)>(&self.heads, (from, Bound::Unbounded))?;
+        let mut keys = Vec::new();
+        let mut skipped = 0;
+        for item in range {
+            let (name, _) = item?;
+            let (in_bucket, key) = name.value();
+            if in_bucket != bucket {
+                break;
+            }
+            if skipped < skip {
+                skipped += 1;
+            } else if keys.len() < limit {
+                keys.push(key.to_owned());
+            } else {
+                return Ok((keys, true));
+            }
+        }
+        Ok((keys, false))
+    }
+}
+
+/// The tables of a store inside one write transaction, and the counters as they will be at its end.
+pub(super) struct Tables<'txn> {
+    heads: Table<'txn, HeadKey, Bytes>,
+    blobs: Table<'txn, u64, Bytes>,
+    meta: Table<'txn, &'static str, u64>,
+    /// The last version given.
+    pub(super) version: u64,
+    /// The sum of [`entry_cost`].
+    pub(super) stored_bytes: u64,
+    /// Whether there is anything to commit.
+    pub(super) changed: bool,
+}
+
+impl<'txn> Tables<'txn> {
+    pub(super) fn open(txn: &'txn WriteTransaction) -> Result<Self, Fault> {
+        let meta = txn.open_table(META)?;
+        Ok(Self {
+            version: counter(&meta, VERSION)?,
+            stored_bytes: counter(&meta, STORED)?,
+            heads: txn.open_table(HEADS)?,
+            blobs: txn.open_table(BLOBS)?,
+            meta,
+            changed: false,
+        })
+    }
+
+    pub(super) fn head(&self, bucket: &str, key: &str) -> Result<Option<Head>, Fault> {
+        head(&self.heads, bucket, key)
+    }
+
+    pub(super) fn entry(&self, head: Head) -> Result<Entry, Fault> {
+        entry(&self.blobs, head)
+    }
+
+    /// Writes an entry in the place of `old`, which is what [`Tables::head`] has under this key.
+    pub(super) fn put(
+        &mut self,
+        bucket: &str,
+        key: &str,
+        old: Option<&Head>,
+        version: u64,
+        value: &[u8],
+    ) -> Result<(), Fault> {
+        self.forget_blob(old)?;
+        let len = (value.len() as u64).to_le_bytes();
+        let (kind, rest) = if value.len() <= INLINE_MAX_BYTES {
+            (INLINE, value)
+        } else {
+            self.blobs.insert(version, value)?;
+            (APART, len.as_slice())
+        };
+        let raw = [version.to_le_bytes().as_slice(), &[kind], rest].concat();
+        self.heads.insert((bucket, key), raw.as_slice())?;
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Removes the entry that `old` is the head of.
+    pub(super) fn remove(&mut self, bucket: &str, key: &str, old: &Head) -> Result<(), Fault> {
+        self.forget_blob(Some(old))?;
+        self.heads.remove((bucket, key))?;
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Must be called once after the last change, before the commit.
+    pub(super) fn save_counters(&mut self) -> Result<(), Fault> {
+        self.meta.insert(VERSION, self.version)?;
+        self.meta.insert(STORED, self.stored_bytes)?;
+        Ok(())
+    }
+
+    fn forget_blob(&mut self, old: Option<&Head>) -> Result<(), Fault> {
+        if let Some(Head {
+            version,
+            value: Stored::Apart(_),
+        }) = old
+        {
+            self.blobs.remove(version)?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes the tables of a new store that belongs to `owner`.
+pub(super) fn found(txn: &WriteTransaction, owner: &str) -> Result<(), Fault> {
+    txn.open_table(HEADS)?;
+    txn.open_table(BLOBS)?;
+    txn.open_table(OWNER)?.insert(NAME, owner)?;
+    let mut meta = txn.open_table(META)?;
+    meta.insert(FORMAT, FORMAT_NOW)?;
+    meta.insert(VERSION, 0)?;
+    meta.insert(STORED, 0)?;
+    Ok(())
+}
+
+/// Who owns a store, and how many bytes it holds.
+pub(super) struct Identity {
+    pub(super) owner: String,
+    pub(super) stored_bytes: u64,
+}
+
+/// Reads whose store this is, and refuses a database that is no store of a known format.
+pub(super) fn identify(db: &Database) -> Result<Identity, Fault> {
+    let read = db.begin_read()?;
+    let meta = read.open_table(META)?;
+    let format = counter(&meta, FORMAT)?;
+    if format != FORMAT_NOW {
+        return Err(Fault::Damaged(format!(
+            "its format is {format}, and this host knows {FORMAT_NOW}"
+        )));
+    }
+    // Opened once here, so that a file without them is refused now and not at the first use.
+    read.open_table(HEADS)?;
+    read.open_table(BLOBS)?;
+    counter(&meta, VERSION)?;
+    let owner = ReadableTable::get(&read.open_table(OWNER)?, NAME)?
+        .map(|name| name.value().to_owned())
+        .ok_or_else(|| Fault::Damaged("it names no owner".into()))?;
+    Ok(Identity {
+        owner,
+        stored_bytes: counter(&meta, STORED)?,
+    })
+}
+
+fn head(
+    heads: &impl ReadableTable<HeadKey, Bytes>,
+    bucket: &str,
+    key: &str,
+) -> Result<Option<Head>, Fault> {
+    let Some(raw) = heads.get((bucket, key))? else {
+        return Ok(None);
+    };
+    match Head::decode(raw.value()) {
+        Some(head) => Ok(Some(head)),
+        None => Err(Fault::Damaged("an entry in it cannot be read".into())),
+    }
+}
+
+fn entry(blobs: &impl ReadableTable<u64, Bytes>, head: Head) -> Result<Entry, Fault> {
+    let version = head.version;
+    let value = match head.value {
+        Stored::Inline(value) => value,
+        Stored::Apart(len) => blobs
+            .get(version)?
+            .map(|blob| blob.value().to_vec())
+            .filter(|value| value.len() as u64 == len)
+            .ok_or_else(|| Fault::Damaged("a value in it is missing".into()))?,
+    };
+    Ok(Entry { value, version })
+}
+
+fn counter(meta: &impl ReadableTable<&'static str, u64>, name: &'static str) -> Result<u64, Fault> {
+    meta.get(name)?
+        .map(|value| value.value())
+        .ok_or_else(|| Fault::Damaged(format!("its '{name}' is missing")))
+}

@@ -1,0 +1,63 @@
+//! Every bound of a store, with its default and the reason for it.
+
+use std::time::Duration;
+
+/// The bounds of one store. All sizes are in bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreLimits {
+    /// 1 KiB, as with S3: enough for any path or id, and a page of the tree still holds several keys.
+    pub max_key_bytes: usize,
+    /// 512: a part's name and the longest subject that OpenID Connect has (255) fit, and it is repeated in each key.
+    pub max_bucket_bytes: usize,
+    /// 4 MiB: a value is held whole, in the guest and about three times in the host. Larger things go in
+    /// parts. A large value takes the next power of two in the file, so a part is best a little under
+    /// one: 60 KiB takes 64 KiB, 64 KiB takes 128.
+    pub max_value_bytes: usize,
+    /// 1,000 keys, so at most 1 MiB of names at a time.
+    pub max_keys_per_page: usize,
+    /// 1,024 steps in one write, or keys in one `get_many`: a page of keys fits.
+    pub max_batch_ops: usize,
+    /// 16 MiB in one write, or in the answer of one `get_many`.
+    pub max_batch_bytes: usize,
+    /// 1 GiB. Each entry counts with its bucket, key and value and 64 bytes more, exactly and in the same
+    /// commit, so that what a delete frees is free at once. The file may be larger, by the tree's own pages
+    /// and rounding: mostly up to twice as large.
+    pub max_store_bytes: u64,
+    /// 1 MiB for each open store; redb's own default is 1 GiB, and there may be 1,000 windows. The
+    /// operating system's page cache, which all share, does the rest.
+    pub cache_bytes: usize,
+    /// 1,024 writes waiting, well above the requests a window has at work at once.
+    pub queue_writes: usize,
+    /// 16 MiB of writes waiting. A write that finds the queue empty is always taken.
+    pub queue_bytes: usize,
+    /// 1,024 steps in one commit: beyond that a larger group gains next to nothing and only adds latency.
+    pub group_ops: usize,
+    /// 8 MiB in one commit, for the same reason. A commit always takes at least one write.
+    pub group_bytes: usize,
+    /// 250 ms between the first attempts to reopen a file after a fault. It doubles with each failure, up
+    /// to 30 s, because each attempt on a damaged file may read all of it.
+    pub reopen_pause: Duration,
+}
+
+/// The longest pause between two attempts to reopen a file: how long an operator who mended it waits.
+pub(super) const MAX_REOPEN_PAUSE: Duration = Duration::from_secs(30);
+
+impl Default for StoreLimits {
+    fn default() -> Self {
+        Self {
+            max_key_bytes: 1 << 10,
+            max_bucket_bytes: 512,
+            max_value_bytes: 4 << 20,
+            max_keys_per_page: 1_000,
+            max_batch_ops: 1_024,
+            max_batch_bytes: 16 << 20,
+            max_store_bytes: 1 << 30,
+            cache_bytes: 1 << 20,
+            queue_writes: 1_024,
+            queue_bytes: 16 << 20,
+            group_ops: 1_024,
+            group_bytes: 8 << 20,
+            reopen_pause: Duration::from_millis(250),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The file cabinet behind the windows: one durable key-value store for each.
+//!
+//! [`Store`] is what the rest of the host sees; it speaks of buckets, keys and versions, and knows neither
+//! HTTP nor WIT. [`RedbStore`] keeps one in one redb file. [`Cabinet`] is the set of them, by window name.
+//!
+//! The life of a write: `redb_store` checks it against the [`StoreLimits`] and hands it to `commit`, which
+//! gathers what arrives while an earlier commit runs; `plan` decides each write by itself, so that one
+//! which fails leaves its neighbours alone; `layout` puts the accepted ones into the tables; one commit
+//! makes them durable, and only then are their futures resolved. `file` holds the open database and brings
+//! it back after a fault; `create` makes a new file such that a crash never leaves half a one.
+
+mod cabinet;
+mod commit;
+mod create;
+mod error;
+mod fault;
+mod file;
+mod layout;
+mod limits;
+mod plan;
+mod redb_store;
+#[cfg(test)]
+mod tests;
+
+pub use cabinet::Cabinet;
+pub use error::StoreError;
+pub use limits::StoreLimits;
+pub use redb_store::RedbStore;
+
+use std::future::Future;
+use std::pin::Pin;
+
+/// A value and its version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub value: Vec<u8>,
+    /// Grows with every value written to this store and is never used twice, not after a delete and not
+    /// after a restart: a compare-and-swap cannot mistake a new value for an old one.
+    pub version: u64,
+}
+
+/// A part of a bucket's keys, in the order of their bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    pub keys: Vec<String>,
+    /// Whether more keys follow the last of these, which is then the `after` of the next page.
+    pub more: bool,
+}
+
+/// One step of a write.
+///
+/// A bucket is a name space inside the store. It needs no making: it holds what was put into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    Set {
+        bucket: String,
+        key: String,
+        value: Vec<u8>,
+    },
+    /// A key that is not there is no error.
+    Delete { bucket: String, key: String },
+    /// Adds to a counter and answers the sum. A counter is its decimal text, as in Redis and in wasmtime's
+    /// own host for `wasi:keyvalue`, so that `get` shows a number. A missing key counts as 0.
+    Increment {
+        bucket: String,
+        key: String,
+        delta: i64,
+    },
+    /// Compare-and-swap: sets the value only where the key's version is `expected`, or where the key is
+    /// missing for `None`.
+    Swap {
+        bucket: String,
+        key: String,
+        expected: Option<u64>,
+        value: Vec<u8>,
+    },
+}
+
+impl Op {
+    /// The bucket and the key that the step is about.
+    pub fn place(&self) -> (&str, &str) {
+        match self {
+            Self::Set { bucket, key, .. }
+            | Self::Delete { bucket, key }
+            | Self::Increment { bucket, key, .. }
+            | Self::Swap { bucket, key, .. } => (bucket, key),
+        }
+    }
+
+    /// The value that the step brings along.
+    fn value_len(&self) -> usize {
+        match self {
+            Self::Set { value, .. } | Self::Swap { value, .. } => value.len(),
+            Self::Delete { .. } | Self::Increment { .. } => 0,
+        }
+    }
+}
+
+/// What one step of a write did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    Written,
+    /// The counter's new value.
+    Counter(i64),
+    /// A swap met another version than it expected, so nothing of its write was done: this is what the store
+    /// holds under the key.
+    Conflict(Option<Entry>),
+}
+
+/// What [`Store::write`] returns. It may be dropped at any time: that does not undo the write.
+pub type WriteFuture =
+    Pin<Box<dyn Future<Output = Result<Vec<Applied>, StoreError>> + Send + 'static>>;
+
+/// Figures of one store, for metrics. The counters begin at 0 when the store is opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Durable commits done.
+    pub commits: u64,
+    /// Writes answered, whatever the answer; `writes / commits` is the mean size of a group.
+    pub writes: u64,
+    /// Writes turned away because the queue was full.
+    pub busy: u64,
+    /// Times the file was reopened after a fault.
+    pub reopened: u64,
+    /// What counts against [`StoreLimits::max_store_bytes`].
+    pub stored_bytes: u64,
+    /// The size of the file. It does not shrink: what is freed is used again.
+    pub file_bytes: u64,
+}
+
+/// A durable key-value store.
+///
+/// The reading calls see the latest acknowledged state. They block, for no more than a few page reads of
+/// the file, mostly from memory: an asynchronous caller may use them as they are, except `keys` with a large
+/// `skip`, which walks as many keys, and `get_many`, which may copy [`StoreLimits::max_batch_bytes`].
+pub trait Store: Send + Sync + 'static {
+    fn get(&self, bucket: &str, key: &str) -> Result<Option<Entry>, StoreError>;
+
+    /// One entry for each of `keys`, in their order and all from one moment.
+    ///
+    /// At most [`StoreLimits::max_batch_ops`] keys, [`StoreLimits::max_batch_bytes`] in the answer.
+    fn get_many(&self, bucket: &str, keys: &[String]) -> Result<Vec<Option<Entry>>, StoreError>;
+
+    fn exists(&self, bucket: &str, key: &str) -> Result<bool, StoreError>;
+
+    /// The keys of `bucket` in order: those after `after`, without the first `skip` of them, at most `limit`
+    /// (taken into 1 to [`StoreLimits::max_keys_per_page`]). It reads no values, however large they are.
+    fn keys(
+        &self,
+        bucket: &str,
+        after: Option<&str>,
+        skip: u64,
+        limit: usize,
+    ) -> Result<Page, StoreError>;
+
+    /// Does all of `ops`, in order, or none of them.
+    ///
+    /// The write is submitted by the call itself and goes on whether the future is polled, awaited or
+    /// dropped. The future resolves only once the write is durable, with one [`Applied`] for each op. If a
+    /// swap meets another version, nothing of the write is done and the answer is that single
+    /// [`Applied::Conflict`]. An error means that nothing was done, except [`StoreError::Io`],
+    /// [`StoreError::DiskFull`] and [`StoreError::Corrupt`]: then the write was not acknowledged, and may
+    /// or may not be there.
+    fn write(&self, ops: Vec<Op>) -> WriteFuture;
+
+    fn stats(&self) -> StoreStats;
+}

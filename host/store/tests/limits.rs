@@ -1,0 +1,183 @@
+//! Each bound refuses what is over it by one, and nothing else.
+
+use super::super::{Applied, Op, Store, StoreError, StoreLimits};
+use super::disk::Disk;
+use super::{bare_limits, block_on, delete, open, set, swap, written};
+
+fn tight() -> StoreLimits {
+    StoreLimits {
+        max_key_bytes: 10,
+        max_bucket_bytes: 5,
+        max_value_bytes: 100,
+        max_batch_ops: 3,
+        max_batch_bytes: 500,
+        max_keys_per_page: 4,
+        ..bare_limits()
+    }
+}
+
+#[test]
+fn names_and_values_over_their_limits_are_refused_by_every_call() {
+    let store = open(&Disk::new(), tight()).unwrap();
+    let (key, bucket) = ("k".repeat(11), "b".repeat(6));
+    let long_key = StoreError::KeyTooLong { len: 11, limit: 10 };
+    let long_bucket = StoreError::BucketTooLong { len: 6, limit: 5 };
+    assert_eq!(store.get("b", &key), Err(long_key.clone()));
+    assert_eq!(store.get(&bucket, "k"), Err(long_bucket.clone()));
+    assert_eq!(store.exists("b", &key), Err(long_key.clone()));
+    assert_eq!(
+        store.get_many("b", std::slice::from_ref(&key)),
+        Err(long_key.clone())
+    );
+    assert_eq!(store.keys("b", Some(&key), 0, 1), Err(long_key.clone()));
+    assert_eq!(store.keys(&bucket, None, 0, 1), Err(long_bucket));
+    block_on(async {
+        for op in [set(&key, ""), delete(&key), swap(&key, None, "")] {
+            let first = set("k", "v");
+            assert_eq!(store.write(vec![first, op]).await, Err(long_key.clone()));
+        }
+        let large = store.write(vec![set("k", [0; 101])]).await;
+        assert_eq!(
+            large,
+            Err(StoreError::ValueTooLarge {
+                len: 101,
+                limit: 100
+            })
+        );
+        assert!(!store.exists("b", "k").unwrap());
+        let fits = set(&key[1..], [0; 100]);
+        assert_eq!(store.write(vec![fits]).await, written(1));
+    });
+}
+
+#[test]
+fn a_call_is_bounded_in_steps_and_bytes_both_ways() {
+    let store = open(&Disk::new(), tight()).unwrap();
+    let many: Vec<String> = (0..4).map(|i| i.to_string()).collect();
+    assert_eq!(
+        store.get_many("b", &many),
+        Err(StoreError::TooMany { count: 4, limit: 3 })
+    );
+    block_on(async {
+        let ops: Vec<Op> = many.iter().map(|key| set(key, "v")).collect();
+        assert_eq!(
+            store.write(ops).await,
+            Err(StoreError::TooMany { count: 4, limit: 3 })
+        );
+        let ops = ["00", "01", "02"].map(|key| set(key, [0; 100])).to_vec();
+        assert_eq!(
+            store.write(ops).await,
+            Err(StoreError::BatchTooLarge { limit: 500 }),
+            "the names and a share for each step count too"
+        );
+    });
+    let store = {
+        let limits = StoreLimits {
+            max_value_bytes: 300,
+            ..tight()
+        };
+        open(&Disk::new(), limits).unwrap()
+    };
+    block_on(async {
+        store.write(vec![set("0", [0; 300])]).await.unwrap();
+        store.write(vec![set("1", [0; 200])]).await.unwrap();
+        store.write(vec![set("2", [0; 201])]).await.unwrap();
+    });
+    let ask = |keys: [&str; 2]| store.get_many("b", &keys.map(String::from));
+    assert_eq!(ask(["0", "1"]).unwrap().len(), 2);
+    assert_eq!(
+        ask(["0", "2"]),
+        Err(StoreError::BatchTooLarge { limit: 500 })
+    );
+}
+
+#[test]
+fn a_full_store_refuses_growth_and_admits_what_shrinks_it() {
+    let disk = Disk::new();
+    // Each entry: bucket 1, key 1, and 64 besides the value.
+    let limits = StoreLimits {
+        max_store_bytes: 300,
+        ..bare_limits()
+    };
+    let store = open(&disk, limits.clone()).unwrap();
+    let full = Err(StoreError::StoreFull { limit: 300 });
+    block_on(async {
+        assert_eq!(store.write(vec![set("a", [0; 84])]).await, written(1));
+        assert_eq!(store.write(vec![set("b", [0; 84])]).await, written(1));
+        assert_eq!(store.stats().stored_bytes, 300);
+        assert_eq!(store.write(vec![set("a", [0; 85])]).await, full);
+        assert_eq!(store.write(vec![set("c", "")]).await, full);
+        // What counts is the state after the whole write.
+        let moved = vec![set("c", [0; 84]), delete("b")];
+        assert_eq!(store.write(moved).await, written(2));
+        store.close();
+
+        let store = open(&disk, limits).unwrap();
+        assert_eq!(store.stats().stored_bytes, 300);
+        assert_eq!(store.write(vec![set("d", "")]).await, full);
+
+        store.close();
+        let lowered = StoreLimits {
+            max_store_bytes: 100,
+            ..bare_limits()
+        };
+        let store = open(&disk, lowered).unwrap();
+        assert_eq!(store.write(vec![set("a", [0; 80])]).await, written(1));
+        assert_eq!(
+            store.write(vec![set("a", [0; 81])]).await,
+            Err(StoreError::StoreFull { limit: 100 })
+        );
+        assert_eq!(store.write(vec![delete("c")]).await, written(1));
+        assert_eq!(store.stats().stored_bytes, 146);
+    });
+}
+
+#[test]
+fn a_counter_is_decimal_text() {
+    let store = open(&Disk::new(), bare_limits()).unwrap();
+    let add = |delta| store.write(vec![super::increment("n", delta)]);
+    block_on(async {
+        assert_eq!(add(5).await, Ok(vec![Applied::Counter(5)]));
+        assert_eq!(add(-47).await, Ok(vec![Applied::Counter(-42)]));
+        assert_eq!(store.get("b", "n").unwrap().unwrap().value, b"-42");
+        let no_number = Err(StoreError::NotANumber { key: "n".into() });
+        for text in [
+            "",
+            "1.5",
+            " 1",
+            "0x1",
+            "9223372036854775808",
+            &"1".repeat(5_000),
+        ] {
+            store.write(vec![set("n", text)]).await.unwrap();
+            assert_eq!(add(1).await, no_number, "{text:?}");
+        }
+        store.write(vec![set("n", [0xff])]).await.unwrap();
+        assert_eq!(add(1).await, no_number);
+        store
+            .write(vec![set("n", "-9223372036854775808")])
+            .await
+            .unwrap();
+        assert_eq!(add(-1).await, Err(StoreError::Overflow { key: "n".into() }));
+        assert_eq!(add(i64::MAX).await, Ok(vec![Applied::Counter(-1)]));
+    });
+}
+
+#[test]
+fn every_refusal_says_what_to_do() {
+    let path = std::path::PathBuf::from("windows/a/store.redb");
+    let errors = [
+        StoreError::Busy { limit: 1 },
+        StoreError::Corrupt {
+            path: path.clone(),
+            reason: "it is shorter than it should be".into(),
+        },
+        StoreError::InUse { path: path.clone() },
+        StoreError::DiskFull { path },
+    ];
+    for error in errors {
+        let text = error.to_string();
+        assert!(text.contains(": ") && !text.ends_with('.'), "{text}");
+        assert!(!error.is_fault() || text.contains("windows/a/store.redb"));
+    }
+}

@@ -1,0 +1,77 @@
+//! Tests of the store as a whole, on a simulated disk where the moment matters and on files where the file
+//! does.
+
+mod commit;
+mod crash;
+mod damage;
+mod disk;
+mod faults;
+mod limits;
+mod model;
+mod reading;
+
+use super::{Applied, Op, RedbStore, StoreError, StoreLimits};
+use disk::Disk;
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const OWNER: &str = "payments";
+
+/// Limits under which nothing is cached and a fault is mended as soon as somebody asks.
+fn bare_limits() -> StoreLimits {
+    StoreLimits {
+        cache_bytes: 0,
+        reopen_pause: Duration::ZERO,
+        ..StoreLimits::default()
+    }
+}
+
+fn open(disk: &Disk, limits: StoreLimits) -> Result<RedbStore, StoreError> {
+    let opener = disk.opener(limits.cache_bytes);
+    RedbStore::open_with(PathBuf::from("simulated"), OWNER, opener, limits)
+}
+
+fn set(key: &str, value: impl Into<Vec<u8>>) -> Op {
+    Op::Set {
+        bucket: "b".into(),
+        key: key.into(),
+        value: value.into(),
+    }
+}
+
+fn delete(key: &str) -> Op {
+    Op::Delete {
+        bucket: "b".into(),
+        key: key.into(),
+    }
+}
+
+fn increment(key: &str, delta: i64) -> Op {
+    Op::Increment {
+        bucket: "b".into(),
+        key: key.into(),
+        delta,
+    }
+}
+
+fn swap(key: &str, expected: Option<u64>, value: impl Into<Vec<u8>>) -> Op {
+    Op::Swap {
+        bucket: "b".into(),
+        key: key.into(),
+        expected,
+        value: value.into(),
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+fn written(count: usize) -> Result<Vec<Applied>, StoreError> {
+    Ok(vec![Applied::Written; count])
+}

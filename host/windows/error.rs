@@ -1,0 +1,63 @@
+//! Why a change to the windows was not made.
+
+use super::WindowName;
+use crate::error::Error;
+use crate::runtime::Refusal;
+use crate::store::StoreError;
+use http::StatusCode;
+
+/// A deploy, start, stop, rollback or removal that did not happen. Whatever was live is still live.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    #[error("{0}")]
+    Name(String),
+    #[error("there is no window '{0}'; `hms windows` lists those there are")]
+    NoWindow(WindowName),
+    #[error("window '{window}' has no release {number} to go back to; kept are {kept}")]
+    NoRelease {
+        window: WindowName,
+        number: u64,
+        kept: String,
+    },
+    #[error("window '{0}' has no release before the live one")]
+    NothingBefore(WindowName),
+    #[error("refused: {0}")]
+    Refused(#[from] Refusal),
+    #[error("refused: the file is larger than {limit} bytes; `hms serve --max-upload` raises that")]
+    TooLarge { limit: u64 },
+    #[error("the upload ended before the whole file was there: {0}")]
+    Upload(String),
+    #[error("refused: it does not compile: {0}")]
+    Compile(String),
+    #[error("refused: it does not link: {0}")]
+    Link(String),
+    #[error("refused: a clerk of it does not start: {0}")]
+    Try(Error),
+    #[error("the data folder cannot be written: {0}")]
+    Disk(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl ChangeError {
+    /// The status and the stable name for the admin API.
+    pub fn parts(&self) -> (StatusCode, &'static str) {
+        match self {
+            ChangeError::Name(_) => (StatusCode::BAD_REQUEST, "bad-name"),
+            ChangeError::NoWindow(_) => (StatusCode::NOT_FOUND, "no-window"),
+            ChangeError::NoRelease { .. } => (StatusCode::NOT_FOUND, "no-release"),
+            ChangeError::NothingBefore(_) => (StatusCode::CONFLICT, "no-release"),
+            ChangeError::Refused(refusal) => (StatusCode::UNPROCESSABLE_ENTITY, refusal.code()),
+            ChangeError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
+            ChangeError::Upload(_) => (StatusCode::BAD_REQUEST, "upload-broken"),
+            ChangeError::Compile(_) => (StatusCode::UNPROCESSABLE_ENTITY, "does-not-compile"),
+            ChangeError::Link(_) => (StatusCode::UNPROCESSABLE_ENTITY, "does-not-link"),
+            ChangeError::Try(_) => (StatusCode::UNPROCESSABLE_ENTITY, "does-not-start"),
+            ChangeError::Disk(_) => (StatusCode::INSUFFICIENT_STORAGE, "disk"),
+            ChangeError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "store-unavailable"),
+            ChangeError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        }
+    }
+}

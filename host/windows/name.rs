@@ -1,0 +1,80 @@
+//! What a window may be called.
+
+use serde::Serialize;
+use std::fmt;
+use std::str::FromStr;
+
+/// The longest name, in bytes: a DNS label (RFC 1035), since `http://hms-svc-NAME` is a host name.
+const MAX_BYTES: usize = 63;
+
+/// The name of a window: lower-case letters, digits and inner hyphens. It is also the name of the window's folder,
+/// so nothing else is let through.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct WindowName(String);
+
+impl WindowName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name that a file stands for: `my_window.wasm` is window `my-window`.
+    ///
+    /// # Errors
+    /// When what is left is not a name.
+    pub fn from_file(path: &std::path::Path) -> Result<Self, String> {
+        let stem = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .unwrap_or_default();
+        stem.replace('_', "-").parse()
+    }
+}
+
+impl FromStr for WindowName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        let fits = (1..=MAX_BYTES).contains(&text.len()) && text.bytes().all(allowed);
+        if fits && !text.starts_with('-') && !text.ends_with('-') {
+            return Ok(WindowName(text.to_owned()));
+        }
+        Err(format!(
+            "'{}' is not a window's name: use 1 to {MAX_BYTES} lower-case letters, digits and inner hyphens",
+            text.escape_debug()
+        ))
+    }
+}
+
+impl fmt::Display for WindowName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_file_names_its_window() {
+        let name = |file: &str| WindowName::from_file(file.as_ref()).map(|name| name.0);
+        assert_eq!(name("/tmp/payments.wasm"), Ok("payments".into()));
+        assert_eq!(name("my_window.wasm"), Ok("my-window".into()));
+        assert!(name("Bad Name.wasm").is_err());
+        assert!(name(".wasm").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_leaves_its_folder(text in "\\PC{0,70}") {
+            if let Ok(name) = text.parse::<WindowName>() {
+                prop_assert!(!name.as_str().contains(['/', '\\', '.', '\0']));
+                prop_assert_eq!(name.as_str(), text);
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What the disk knows of a window: one JSON value a window in `host.redb`, replaced whole, so that a change is
+//! wholly there or not at all.
+
+use super::{ChangeError, WindowName};
+use crate::store::{Op, Store};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use time::OffsetDateTime;
+
+/// Releases kept in a window's history.
+pub const KEPT_RELEASES: usize = 10;
+
+/// Everything durable about one window but its store.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct WindowRecord {
+    /// The number the next release will get; never reused.
+    pub next: u64,
+    /// The release that requests go to.
+    pub live: u64,
+    /// Closed by `stop`.
+    pub stopped: bool,
+    /// Releases that can be gone back to, oldest first.
+    pub releases: Vec<ReleaseRecord>,
+}
+
+/// One deploy that went through.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReleaseRecord {
+    /// 1 for the first of a window, then counting up.
+    pub number: u64,
+    /// SHA-256 of the component, hexadecimal.
+    pub digest: String,
+    /// Bytes of the component.
+    pub size: u64,
+    /// When it went live first.
+    #[serde(with = "time::serde::rfc3339")]
+    pub deployed_at: OffsetDateTime,
+    /// Who deployed it, as they said.
+    pub by: String,
+    /// Interfaces it imports.
+    pub imports: Vec<String>,
+    /// Interfaces it exports.
+    pub exports: Vec<String>,
+}
+
+impl WindowRecord {
+    /// The release of that number, if it is still kept.
+    pub fn release(&self, number: u64) -> Option<&ReleaseRecord> {
+        self.releases
+            .iter()
+            .find(|release| release.number == number)
+    }
+
+    /// With `release` added under the next number and live, and the oldest dropped when there are too many. The
+    /// live one is never dropped.
+    pub(super) fn with_release(mut self, mut release: ReleaseRecord) -> Self {
+        self.next = self.next.max(1);
+        release.number = self.next;
+        self.next += 1;
+        self.live = release.number;
+        self.releases.push(release);
+        let excess = self.releases.len().saturating_sub(KEPT_RELEASES);
+        self.releases.drain(..excess);
+        self
+    }
+
+    /// The newest release older than the live one.
+    pub(super) fn before_live(&self) -> Option<u64> {
+        self.releases
+            .iter()
+            .map(|release| release.number)
+            .filter(|number| *number < self.live)
+            .max()
+    }
+}
+
+const BUCKET: &str = "windows";
+
+/// The records of all windows.
+#[derive(Clone)]
+pub(super) struct Records {
+    store: Arc<dyn Store>,
+}
+
+impl Records {
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+        Records { store }
+    }
+
+    pub(super) fn all(&self) -> Result<Vec<(WindowName, WindowRecord)>, ChangeError> {
+        let mut records = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.store.keys(BUCKET, after.as_deref(), 0, 1000)?;
+            for key in &page.keys {
+                let Some(entry) = self.store.get(BUCKET, key)? else {
+                    continue;
+                };
+                let name = key.parse().map_err(ChangeError::Name)?;
+                records.push((name, parse(key, &entry.value)?));
+            }
+            after = page.keys.last().cloned();
+            if !page.more {
+                return Ok(records);
+            }
+        }
+    }
+
+    pub(super) fn get(&self, name: &WindowName) -> Result<Option<WindowRecord>, ChangeError> {
+        match self.store.get(BUCKET, name.as_str())? {
+            Some(entry) => parse(name.as_str(), &entry.value).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Durable once the future resolves.
+    pub(super) async fn put(
+        &self,
+        name: &WindowName,
+        record: &WindowRecord,
+    ) -> Result<(), ChangeError> {
+        let value =
+            serde_json::to_vec(record).map_err(|error| ChangeError::Internal(error.to_string()))?;
+        let set = Op::Set {
+            bucket: BUCKET.into(),
+            key: name.as_str().into(),
+            value,
+        };
+        self.store.write(vec![set]).await?;
+        Ok(())
+    }
+
+    pub(super) async fn delete(&self, name: &WindowName) -> Result<(), ChangeError> {
+        let delete = Op::Delete {
+            bucket: BUCKET.into(),
+            key: name.as_str().into(),
+        };
+        self.store.write(vec![delete]).await?;
+        Ok(())
+    }
+}
+
+fn parse(name: &str, json: &[u8]) -> Result<WindowRecord, ChangeError> {
+    serde_json::from_slice(json).map_err(|error| {
+        ChangeError::Internal(format!(
+            "the record of window '{name}' in host.redb: {error}"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn release() -> ReleaseRecord {
+        ReleaseRecord {
+            number: 0,
+            digest: "d".into(),
+            size: 1,
+            deployed_at: OffsetDateTime::UNIX_EPOCH,
+            by: "test".into(),
+            imports: vec![],
+            exports: vec![],
+        }
+    }
+
+    #[test]
+    fn numbers_count_up_and_are_never_reused() {
+        let mut record = WindowRecord::default();
+        for expected in 1..=25 {
+            record = record.with_release(release());
+            assert_eq!(record.live, expected);
+        }
+        assert_eq!(record.releases.len(), KEPT_RELEASES);
+        assert_eq!(record.releases[0].number, 16);
+        assert_eq!(record.before_live(), Some(24));
+    }
+
+    #[test]
+    fn the_first_release_has_none_before_it() {
+        assert_eq!(
+            WindowRecord::default()
+                .with_release(release())
+                .before_live(),
+            None
+        );
+    }
+}

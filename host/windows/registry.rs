@@ -1,0 +1,293 @@
+//! Finds the window for a request, and holds what all windows share.
+
+use super::artifacts::Artifacts;
+use super::record::{Records, WindowRecord};
+use super::release::Release;
+use super::window::{Live, Window};
+use super::{ChangeError, ReleaseRecord, WindowName, WindowStatus};
+use crate::body::Body;
+use crate::error::Error;
+use crate::runtime::clerk::Post;
+use crate::runtime::log::Line;
+use crate::runtime::{Clerks, Compiler, EngineConfig, Limits, Runtime};
+use crate::store::{Cabinet, RedbStore, StoreLimits};
+use arc_swap::ArcSwap;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// What the windows are given, with the reason for each default.
+#[derive(Debug, Clone)]
+pub struct WindowsConfig {
+    /// The data folder.
+    pub data: PathBuf,
+    /// Sizes of the pool.
+    pub engine: EngineConfig,
+    /// The bounds on each clerk.
+    pub limits: Limits,
+    /// The bounds on each store.
+    pub store: StoreLimits,
+    /// Requests that may wait for a clerk. 1,024: two for each clerk of the default pool.
+    pub queue: usize,
+    /// The longest wait for a clerk. 5 s: beyond it, to be told is better than to stand in line.
+    pub queue_wait: Duration,
+    /// How long an old release may serve what it began. 30 s.
+    pub drain_deadline: Duration,
+    /// The largest component, in bytes. 128 MiB: a Python window has about 20.
+    pub max_upload_bytes: u64,
+}
+
+impl WindowsConfig {
+    /// The defaults over a data folder.
+    pub fn new(data: PathBuf) -> Self {
+        WindowsConfig {
+            data,
+            engine: EngineConfig::default(),
+            limits: Limits::default(),
+            store: StoreLimits::default(),
+            queue: 1024,
+            queue_wait: Duration::from_secs(5),
+            drain_deadline: Duration::from_secs(30),
+            max_upload_bytes: 128 << 20,
+        }
+    }
+}
+
+/// All windows.
+pub struct Registry {
+    pub(super) config: WindowsConfig,
+    pub(super) runtime: Runtime,
+    pub(super) compatibility: String,
+    pub(super) artifacts: Arc<Artifacts>,
+    pub(super) records: Records,
+    pub(super) cabinet: Arc<Cabinet>,
+    windows: ArcSwap<HashMap<String, Arc<Window>>>,
+    /// Taken to add or remove a window; looking one up takes no lock.
+    membership: Mutex<()>,
+    clerks: Arc<Semaphore>,
+    queued: AtomicUsize,
+}
+
+impl Registry {
+    /// Makes the engine and opens `host.redb`, the artifacts and the stores' folder. Blocks.
+    ///
+    /// # Errors
+    /// When one of them cannot be had.
+    pub fn open(config: WindowsConfig, compiler: Compiler) -> anyhow::Result<Arc<Self>> {
+        let runtime = Runtime::new(&config.engine)?;
+        let host = config.data.join("host.redb");
+        let host = RedbStore::open_file(&host, "host", StoreLimits::default())?;
+        Ok(Arc::new(Registry {
+            compatibility: runtime.compatibility(),
+            runtime,
+            artifacts: Artifacts::open(config.data.join("artifacts"), compiler)?,
+            records: Records::new(Arc::new(host)),
+            cabinet: Arc::new(Cabinet::new(
+                config.data.join("windows"),
+                config.store.clone(),
+            )),
+            windows: ArcSwap::default(),
+            membership: Mutex::new(()),
+            clerks: Arc::new(Semaphore::new(config.engine.clerks as usize)),
+            queued: AtomicUsize::new(0),
+            config,
+        }))
+    }
+
+    /// Has the live release of `window` serve `request`. Gives what came of it, and the release's number where one was leased.
+    pub async fn serve(
+        &self,
+        window: &str,
+        request: http::Request<Body>,
+    ) -> (Result<http::Response<Body>, Error>, Option<u64>) {
+        match self.lease(window) {
+            Err(error) => (Err(error), None),
+            Ok(release) => {
+                let number = release.record.number;
+                (self.serve_on(release, request).await, Some(number))
+            }
+        }
+    }
+
+    async fn serve_on(
+        &self,
+        release: Arc<Release>,
+        request: http::Request<Body>,
+    ) -> Result<http::Response<Body>, Error> {
+        let place = self.place(release.clerks.weight()).await?;
+        let clerks = release.clerks.clone();
+        clerks.serve(request, (release, place)).await
+    }
+
+    fn lease(&self, window: &str) -> Result<Arc<Release>, Error> {
+        match self.windows.load().get(window) {
+            Some(window) => window.lease(),
+            None => Err(Error::WindowNotDeployed {
+                window: window.to_owned(),
+            }),
+        }
+    }
+
+    /// A place for one clerk in the pool: at once where there is one, else after a bounded wait in a bounded queue.
+    async fn place(&self, weight: u32) -> Result<tokio::sync::OwnedSemaphorePermit, Error> {
+        if let Ok(place) = self.clerks.clone().try_acquire_many_owned(weight) {
+            return Ok(place);
+        }
+        let queued = Queued::join(&self.queued, self.config.queue).ok_or(Error::ClerkLimit)?;
+        let waiting = self.clerks.clone().acquire_many_owned(weight);
+        let place = tokio::time::timeout(self.config.queue_wait, waiting).await;
+        drop(queued);
+        place.ok().and_then(Result::ok).ok_or(Error::ClerkLimit)
+    }
+
+    /// The window of that name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(super) fn window(&self, name: &WindowName) -> Result<Arc<Window>, ChangeError> {
+        let windows = self.windows.load();
+        windows
+            .get(name.as_str())
+            .cloned()
+            .ok_or_else(|| ChangeError::NoWindow(name.clone()))
+    }
+
+    /// The window of that name, made where there is none.
+    pub(super) fn window_or_new(&self, name: &WindowName, record: WindowRecord) -> Arc<Window> {
+        let _membership = self
+            .membership
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Ok(window) = self.window(name) {
+            return window;
+        }
+        let log = Runtime::window_log(name.as_str());
+        let window = Arc::new(Window::new(name.clone(), record, log));
+        let mut windows = HashMap::clone(&self.windows.load());
+        windows.insert(name.as_str().to_owned(), window.clone());
+        self.windows.store(Arc::new(windows));
+        window
+    }
+
+    pub(super) fn forget(&self, name: &WindowName) {
+        let _membership = self
+            .membership
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut windows = HashMap::clone(&self.windows.load());
+        windows.remove(name.as_str());
+        self.windows.store(Arc::new(windows));
+    }
+
+    /// All windows, by name.
+    pub(super) fn all(&self) -> Vec<Arc<Window>> {
+        let mut all: Vec<_> = self.windows.load().values().cloned().collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// The status of every window that has a release, by name.
+    pub async fn statuses(&self) -> Vec<WindowStatus> {
+        let mut statuses = Vec::new();
+        for window in self.all() {
+            let status = self.status_of(&window).await;
+            if status.live.is_some() {
+                statuses.push(status);
+            }
+        }
+        statuses
+    }
+
+    /// The status of one window, and its kept releases, oldest first.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub async fn status(
+        &self,
+        name: &WindowName,
+    ) -> Result<(WindowStatus, Vec<ReleaseRecord>), ChangeError> {
+        let window = self.window(name)?;
+        let record = self.records.get(name)?.unwrap_or_default();
+        Ok((window.status(&record), record.releases))
+    }
+
+    // From the disk's record rather than the locked one: a status must not wait for a deploy under way.
+    async fn status_of(&self, window: &Arc<Window>) -> WindowStatus {
+        let record = self
+            .records
+            .get(&window.name)
+            .ok()
+            .flatten()
+            .unwrap_or_default();
+        window.status(&record)
+    }
+
+    /// The lines that the window's clerks wrote, oldest first.
+    ///
+    /// # Errors
+    /// When there is no window of that name.
+    pub fn log(&self, name: &WindowName) -> Result<Vec<Line>, ChangeError> {
+        Ok(self.window(name)?.log.lines())
+    }
+
+    /// The largest component that is taken, in bytes.
+    pub fn max_upload_bytes(&self) -> u64 {
+        self.config.max_upload_bytes
+    }
+
+    /// Where uploads go.
+    pub fn artifacts(&self) -> &Arc<Artifacts> {
+        &self.artifacts
+    }
+
+    /// Closes every window for good and waits for what they have begun. Bounded by the caller.
+    pub async fn drain_all(&self) {
+        for window in self.all() {
+            window.swap(Live::Stopped, self.config.drain_deadline);
+        }
+        for window in self.all() {
+            window.drained().await;
+        }
+    }
+
+    /// Loads the native code of a release and makes its clerks.
+    pub(super) fn assemble(
+        &self,
+        window: &Window,
+        record: ReleaseRecord,
+        compiled: &std::path::Path,
+    ) -> Result<Arc<Release>, ChangeError> {
+        let link = |error: anyhow::Error| ChangeError::Link(format!("{error:#}"));
+        let code = self.runtime.load(compiled).map_err(link)?;
+        let post = Post {
+            window: window.name.as_str().into(),
+            cabinet: self.cabinet.clone(),
+            log: window.log.clone(),
+            limits: self.config.limits,
+        };
+        let clerks = Clerks::new(code, post).map_err(link)?;
+        Ok(Release::new(record, clerks))
+    }
+}
+
+/// A place in the queue for a clerk.
+struct Queued<'a>(&'a AtomicUsize);
+
+impl<'a> Queued<'a> {
+    fn join(queued: &'a AtomicUsize, limit: usize) -> Option<Self> {
+        queued
+            .fetch_update(Relaxed, Relaxed, |n| (n < limit).then_some(n + 1))
+            .ok()
+            .map(|_| Queued(queued))
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}

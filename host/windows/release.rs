@@ -1,0 +1,79 @@
+//! One release in memory. Whoever holds its `Arc` holds a lease on it: the window while it is live, each request until
+//! both its clerk and the last byte of its answer are gone. With the last of them the code is freed.
+
+use super::ReleaseRecord;
+use crate::error::Error;
+use crate::runtime::Clerks;
+use std::sync::{Arc, Weak};
+use tokio::sync::watch;
+
+/// A release that can serve.
+pub struct Release {
+    /// Number, digest, when, by whom.
+    pub record: ReleaseRecord,
+    pub(super) clerks: Clerks,
+    /// Closed by the drop of this release.
+    _alive: watch::Sender<()>,
+}
+
+impl Release {
+    pub(super) fn new(record: ReleaseRecord, clerks: Clerks) -> Arc<Self> {
+        Arc::new(Release {
+            record,
+            clerks,
+            _alive: watch::Sender::new(()),
+        })
+    }
+
+    /// A view on this release that holds no lease.
+    pub(super) fn drain(self: &Arc<Self>) -> Drain {
+        Drain {
+            number: self.record.number,
+            release: Arc::downgrade(self),
+            clerks: self.clerks.cutter(),
+            gone: self._alive.subscribe(),
+        }
+    }
+}
+
+/// An old release on its way out.
+#[derive(Clone)]
+pub(super) struct Drain {
+    pub number: u64,
+    release: Weak<Release>,
+    clerks: crate::runtime::Cutter,
+    gone: watch::Receiver<()>,
+}
+
+impl Drain {
+    /// Requests that still run on it.
+    pub fn leases(&self) -> usize {
+        self.release.strong_count()
+    }
+
+    /// Resolves once nothing holds the release any more.
+    pub async fn drained(&mut self) {
+        // The channel carries no values: it changes only by the release's end.
+        while self.gone.changed().await.is_ok() {}
+    }
+
+    /// Ends what still runs on it; its clients see a failure, or a body cut off.
+    pub fn cut(&self) {
+        self.clerks.cut(Error::DrainDeadline);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_watch_without_its_sender_says_that_the_release_is_gone() {
+        let alive = watch::Sender::new(());
+        let mut gone = alive.subscribe();
+        let waiting = tokio::spawn(async move { while gone.changed().await.is_ok() {} });
+        assert!(!waiting.is_finished());
+        drop(alive);
+        waiting.await.unwrap();
+    }
+}

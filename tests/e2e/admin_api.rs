@@ -1,0 +1,188 @@
+//! The admin API: who may, and why a component is refused.
+
+use super::harness::{Host, guest, window};
+use http::Method;
+
+#[tokio::test]
+async fn without_the_token_nothing_is_shown_or_changed() {
+    let host = Host::start().await;
+    let hello = guest("hello-wasip3").await;
+    for (method, path) in [
+        (Method::GET, "/windows"),
+        (Method::GET, "/routes"),
+        (Method::PUT, "/windows/x"),
+        (Method::POST, "/windows/x/stop"),
+        (Method::DELETE, "/windows/x"),
+    ] {
+        for header in ["", "Bearer wrong", "Basic dXNlcjpwYXNz"] {
+            let answer = host
+                .admin_request(
+                    method.clone(),
+                    path,
+                    &[("authorization", header)],
+                    hello.clone(),
+                )
+                .await;
+            assert_eq!(
+                (answer.status.as_u16(), answer.problem().as_str()),
+                (401, "unauthorized"),
+                "{method} {path}"
+            );
+        }
+    }
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(
+            host.admin_request(Method::GET, path, &[], vec![])
+                .await
+                .status,
+            200,
+            "{path}"
+        );
+    }
+    assert_eq!(host.get("/windows").await.problem(), "no-route");
+}
+
+#[tokio::test]
+async fn a_component_that_is_no_window_is_refused_by_name_and_the_old_one_serves_on() {
+    let hello = guest("hello-wasip3").await;
+    let host = Host::with_open_windows(&[("hello", &hello)]).await;
+    let core = b"\0asm\x01\0\0\0".to_vec();
+    let truncated = hello[..hello.len() / 2].to_vec();
+    for (bytes, code, part) in [
+        (b"hello".to_vec(), "not-a-component", "magic"),
+        (Vec::new(), "not-a-component", "empty"),
+        (
+            b"\x7fELF\x02\x01\x01".to_vec(),
+            "not-a-component",
+            "native code",
+        ),
+        (core, "core-module", "wasm32-wasip2"),
+        (truncated, "truncated", "ends"),
+        (
+            guest("no-handler").await,
+            "missing-export",
+            "wasi:http/handler",
+        ),
+        (
+            guest("unknown-import").await,
+            "unknown-import",
+            "acme:secret/vault",
+        ),
+    ] {
+        let refused = host.admin(Method::PUT, "/windows/hello", bytes).await;
+        let detail = refused.json()["detail"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        assert_eq!(
+            (refused.status.as_u16(), refused.problem().as_str()),
+            (422, code),
+            "{detail}"
+        );
+        assert!(detail.contains(part), "{code}: {detail}");
+        assert_eq!(host.get("/hello").await.status, 200, "after {code}");
+    }
+    let shown = host.admin(Method::GET, "/windows/hello", "").await.json();
+    assert_eq!(shown["releases"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        host.admin(Method::PUT, "/windows/Bad_Name", hello)
+            .await
+            .problem(),
+        "bad-name"
+    );
+}
+
+#[tokio::test]
+async fn a_component_of_which_no_clerk_can_start_is_never_live() {
+    let host = Host::start_with(super::harness::Options {
+        args: vec!["--clerk-memory".into(), "1MiB".into()],
+        ..Default::default()
+    })
+    .await;
+    let refused = host
+        .admin(Method::PUT, "/windows/payments", window("payments").await)
+        .await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.problem().as_str()),
+        (422, "does-not-start"),
+        "{}",
+        refused.text()
+    );
+    assert!(
+        refused.text().contains("1048576 bytes of memory"),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(
+        host.admin(Method::GET, "/windows", "").await.json()["windows"],
+        serde_json::json!([])
+    );
+}
+
+#[tokio::test]
+async fn a_component_that_is_too_large_is_refused_however_it_is_announced() {
+    let host = Host::start_with(super::harness::Options {
+        args: vec!["--max-upload".into(), "64KiB".into()],
+        ..Default::default()
+    })
+    .await;
+    let refused = host
+        .admin(Method::PUT, "/windows/x", vec![0; 70 << 10])
+        .await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.problem().as_str()),
+        (413, "too-large")
+    );
+    assert_eq!(
+        host.admin(Method::GET, "/windows", "").await.json()["windows"],
+        serde_json::json!([])
+    );
+}
+
+#[tokio::test]
+async fn a_second_host_on_the_same_data_folder_is_told_who_has_it() {
+    let host = Host::start().await;
+    let output = host
+        .hms("serve")
+        .args([
+            "--gateway",
+            "127.0.0.1:0",
+            "--admin",
+            "127.0.0.1:0",
+            "--routes",
+        ])
+        .arg(host.routes())
+        .output()
+        .unwrap();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success());
+    assert!(
+        message.contains("in use") && message.contains(&host.pid().to_string()),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named_with_what_to_do() {
+    let host = Host::start().await;
+    let data = tempfile::tempdir().unwrap();
+    let taken = host.gateway().trim_start_matches("http://").to_owned();
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_hms"))
+        .args([
+            "serve",
+            "--gateway",
+            &taken,
+            "--admin",
+            "127.0.0.1:0",
+            "--data",
+        ])
+        .arg(data.path())
+        .arg("--routes")
+        .arg(host.routes())
+        .output()
+        .await
+        .unwrap();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success());
+    assert!(message.contains("--gateway"), "{message}");
+}

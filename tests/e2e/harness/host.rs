@@ -1,0 +1,330 @@
+//! A real host process for one test.
+
+use super::http::{Answer, request};
+use super::{PATIENCE, eventually};
+use http::Method;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+use tempfile::TempDir;
+
+/// How a host is started.
+#[derive(Default)]
+pub struct Options {
+    /// More arguments for `hms serve`.
+    pub args: Vec<String>,
+    /// Route manifests by file name; where there are none, the repository's own.
+    pub routes: Vec<(&'static str, String)>,
+}
+
+/// A folder with routes and data, and the host that serves them. Ends with the test.
+pub struct Host {
+    folder: TempDir,
+    args: Vec<String>,
+    process: Option<Process>,
+}
+
+struct Process {
+    child: Child,
+    gateway: String,
+    admin: String,
+    log: Arc<Mutex<String>>,
+}
+
+/// The route that leads everything below `/NAME` to window NAME, without plugins.
+pub fn open_route(window: &str) -> String {
+    format!("uri: /{window}/**\nupstream: http://hms-svc-{window}\nstrip-prefix: /{window}\n")
+}
+
+impl Host {
+    /// Starts a host with the repository's routes and no windows.
+    pub async fn start() -> Host {
+        Host::start_with(Options::default()).await
+    }
+
+    /// Starts a host in which each of `windows` answers below its name, with no token.
+    pub async fn with_open_windows(windows: &[(&str, &[u8])]) -> Host {
+        Host::with_open_windows_and(windows, &[]).await
+    }
+
+    /// The same with more arguments.
+    pub async fn with_open_windows_and(windows: &[(&str, &[u8])], args: &[&str]) -> Host {
+        let file =
+            |name: &str| -> &'static str { Box::leak(format!("{name}.yaml").into_boxed_str()) };
+        let host = Host::start_with(Options {
+            args: args.iter().map(|arg| arg.to_string()).collect(),
+            routes: windows
+                .iter()
+                .map(|(name, _)| (file(name), open_route(name)))
+                .collect(),
+        })
+        .await;
+        for (name, wasm) in windows {
+            host.deploy(name, wasm).await;
+        }
+        host
+    }
+
+    pub async fn start_with(options: Options) -> Host {
+        let folder = tempfile::tempdir().unwrap();
+        let routes = folder.path().join("routes");
+        std::fs::create_dir(&routes).unwrap();
+        if options.routes.is_empty() {
+            let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("routes");
+            for entry in std::fs::read_dir(ours).unwrap() {
+                let entry = entry.unwrap();
+                std::fs::copy(entry.path(), routes.join(entry.file_name())).unwrap();
+            }
+        }
+        for (name, text) in &options.routes {
+            std::fs::write(routes.join(name), text).unwrap();
+        }
+        let mut host = Host {
+            folder,
+            args: options.args,
+            process: None,
+        };
+        host.boot().await;
+        host
+    }
+
+    /// Starts the process in its folder, as after an end of any kind.
+    pub async fn boot(&mut self) {
+        assert!(self.process.is_none(), "it runs already");
+        let mut child = self
+            .hms("serve")
+            .args(["--gateway", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .arg("--routes")
+            .arg(self.routes())
+            .args(&self.args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let stderr = child.stderr.take().unwrap();
+        let lines = log.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut log = lines.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let stdout = child.stdout.take().unwrap();
+        let announced = tokio::task::spawn_blocking(move || {
+            let (mut gateway, mut admin) = (None, None);
+            let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+            for line in lines.by_ref() {
+                let mut words = line.split_whitespace();
+                match (words.next(), words.next()) {
+                    (Some("gateway"), Some(url)) => gateway = Some(url.to_owned()),
+                    (Some("admin"), Some(url)) => admin = Some(url.to_owned()),
+                    _ => {}
+                }
+                if gateway.is_some() && admin.is_some() {
+                    break;
+                }
+            }
+            // Goes on reading, so that the host never meets a full or closed pipe.
+            std::thread::spawn(move || lines.for_each(drop));
+            gateway.zip(admin)
+        });
+        let announced = announced.await.unwrap();
+        let Some((gateway, admin)) = announced else {
+            let _ = child.wait();
+            panic!("the host did not start:\n{}", log.lock().unwrap());
+        };
+        self.process = Some(Process {
+            child,
+            gateway,
+            admin,
+            log,
+        });
+        eventually("the host is ready", || async {
+            let answer = self
+                .admin_request(Method::GET, "/readyz", &[], Vec::new())
+                .await;
+            (answer.status == 200).then_some(())
+        })
+        .await;
+    }
+
+    /// `hms VERB --data …`, to be given more arguments.
+    pub fn hms(&self, verb: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hms"));
+        command
+            .arg(verb)
+            .arg("--data")
+            .arg(self.data())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a client verb against this host.
+    pub async fn cli(&self, verb: &str, args: &[&str]) -> Output {
+        let admin = self
+            .process()
+            .admin
+            .trim_start_matches("http://")
+            .to_owned();
+        let mut command = self.hms(verb);
+        command.args(["--admin", &admin]).args(args);
+        tokio::task::spawn_blocking(move || command.output().unwrap())
+            .await
+            .unwrap()
+    }
+
+    fn process(&self) -> &Process {
+        self.process.as_ref().expect("the host runs")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process().child.id()
+    }
+
+    /// The base URL of the gateway.
+    pub fn gateway(&self) -> &str {
+        &self.process().gateway
+    }
+
+    /// What it wrote to stderr so far.
+    pub fn log(&self) -> String {
+        self.process().log.lock().unwrap().clone()
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub fn routes(&self) -> PathBuf {
+        self.folder.path().join("routes")
+    }
+
+    pub fn write_route(&self, file: &str, text: &str) {
+        std::fs::write(self.routes().join(file), text).unwrap();
+    }
+
+    /// A token by `hms token`.
+    pub fn token(&self, user: &str, scopes: &[&str]) -> String {
+        let mut command = self.hms("token");
+        command.args(["--user", user]);
+        for scope in scopes {
+            command.args(["--scope", scope]);
+        }
+        let output = command.output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// A request to the gateway.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Answer {
+        request(
+            method,
+            &format!("{}{path}", self.gateway()),
+            headers,
+            body.into(),
+        )
+        .await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, &[], Vec::new()).await
+    }
+
+    /// A request to the admin API without a token.
+    pub async fn admin_request(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Answer {
+        request(
+            method,
+            &format!("{}{path}", self.process().admin),
+            headers,
+            body,
+        )
+        .await
+    }
+
+    /// A request to the admin API with the token in the data folder.
+    pub async fn admin(&self, method: Method, path: &str, body: impl Into<Vec<u8>>) -> Answer {
+        let token = std::fs::read_to_string(self.data().join("admin.token")).unwrap();
+        let bearer = format!("Bearer {}", token.trim());
+        self.admin_request(method, path, &[("authorization", &bearer)], body.into())
+            .await
+    }
+
+    /// Deploys by the admin API and gives the number of the release.
+    pub async fn deploy(&self, window: &str, wasm: &[u8]) -> u64 {
+        let answer = self
+            .admin(Method::PUT, &format!("/windows/{window}"), wasm)
+            .await;
+        assert!(
+            answer.status.is_success(),
+            "{window}: {} {}",
+            answer.status,
+            answer.text()
+        );
+        answer.json()["release"]["number"].as_u64().unwrap()
+    }
+
+    /// Ends the process as a power cut would: no chance to tidy up.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.child.kill().unwrap();
+            process.child.wait().unwrap();
+        }
+    }
+
+    /// Asks the process to end, and waits until it has. Gives its exit status.
+    pub async fn terminate(&mut self) -> std::process::ExitStatus {
+        let mut process = self.process.take().expect("the host runs");
+        let pid = process.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = process.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "it does not end:\n{}",
+                process.log.lock().unwrap()
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.process {
+            let _ = process.child.kill();
+            let _ = process.child.wait();
+            if std::thread::panicking() {
+                eprintln!("--- the host's log ---\n{}", process.log.lock().unwrap());
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! HTTP as the tests speak it.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// A whole answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+    /// Why the body ended before its end.
+    pub cut: Option<String>,
+}
+
+impl Answer {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.text()))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The code of the problem that this is, the last part of its `type`.
+    pub fn problem(&self) -> String {
+        assert_eq!(
+            self.header("content-type"),
+            "application/problem+json",
+            "{} {}",
+            self.status,
+            self.text()
+        );
+        let problem = self.json();
+        assert_eq!(problem["status"], self.status.as_u16());
+        let kind = problem["type"].as_str().unwrap();
+        kind.strip_prefix("urn:hms:problem:").unwrap().to_owned()
+    }
+}
+
+/// Sends a request on a connection of its own and reads the answer to its end.
+pub async fn request(method: Method, url: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
+    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let mut request = Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Full::new(Bytes::from(body))).unwrap();
+    let response = client
+        .request(request)
+        .await
+        .unwrap_or_else(|error| panic!("{url}: {error:?}"));
+    let (head, mut incoming) = response.into_parts();
+    let mut body = Vec::new();
+    let mut cut = None;
+    while let Some(frame) = incoming.frame().await {
+        match frame {
+            Ok(frame) => body.extend(frame.into_data().unwrap_or_default()),
+            Err(error) => {
+                cut = Some(error.to_string());
+                break;
+            }
+        }
+    }
+    Answer {
+        status: head.status,
+        headers: head.headers,
+        body,
+        cut,
+    }
+}
+
+/// Sends bytes as they are and reads until the other side closes.
+pub async fn raw(base: &str, bytes: &[u8]) -> String {
+    let mut stream = connect(base).await;
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// A connection to a base URL such as `http://127.0.0.1:9000`.
+pub async fn connect(base: &str) -> TcpStream {
+    TcpStream::connect(base.trim_start_matches("http://"))
+        .await
+        .unwrap()
+}
+
+/// A `multipart/form-data` body with one file, as `curl -F` makes it, and its content type.
+pub fn multipart(file_name: &str, content_type: &str, bytes: &[u8]) -> (String, Vec<u8>) {
+    let boundary = "------------------------d74496d66958873e";
+    let mut body = format!(
+        "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{file_name}\"\r\n\
+         Content-Type: {content_type}\r\n\r\n"
+    )
+    .into_bytes();
+    body.extend(bytes);
+    body.extend(format!("\r\n--{boundary}--\r\n").as_bytes());
+    (format!("multipart/form-data; boundary={boundary}"), body)
+}

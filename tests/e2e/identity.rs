@@ -1,0 +1,178 @@
+//! Who asks is what the token says, and nothing else.
+
+use super::harness::http::raw;
+use super::harness::{Host, Options, eventually, guest};
+use http::Method;
+
+const ROUTE: &str = "uri: /api/v1/prober/**\nupstream: http://hms-svc-prober\nstrip-prefix: /api/v1/prober\nplugins: [auth]\n";
+
+async fn office() -> Host {
+    let host = Host::start_with(Options {
+        routes: vec![
+            ("prober.yaml", ROUTE.into()),
+            (
+                "open.yaml",
+                "uri: /open/**\nupstream: http://hms-svc-prober\nstrip-prefix: /open\n".into(),
+            ),
+        ],
+        ..Default::default()
+    })
+    .await;
+    host.deploy("prober", &guest("prober").await).await;
+    host
+}
+
+#[tokio::test]
+async fn a_spoofed_identity_reaches_no_window_however_it_is_spelt() {
+    let host = office().await;
+    let token = host.token("alice", &["x"]);
+    for name in [
+        "x-hms-user",
+        "X-HMS-User",
+        "x_hms_user",
+        "X-Hms_User",
+        "x.hms.user",
+        "x-hms-scopes",
+        "X_HMS_SCOPES",
+    ] {
+        for (path, with_token) in [("/api/v1/prober/headers", true), ("/open/headers", false)] {
+            let auth = if with_token {
+                format!("Authorization: Bearer {token}\r\n")
+            } else {
+                String::new()
+            };
+            let request = format!(
+                "GET {path} HTTP/1.1\r\nHost: h\r\n{auth}{name}: mallory\r\n{name}: mallory\r\nConnection: close, {name}\r\n\r\n"
+            );
+            let answer = raw(host.gateway(), request.as_bytes()).await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{name}: {answer}");
+            assert!(!answer.contains("mallory"), "{name} on {path}: {answer}");
+            assert_eq!(
+                answer.contains("alice"),
+                with_token,
+                "{name} on {path}: {answer}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_window_sees_the_caller_and_never_the_token() {
+    let host = office().await;
+    let token = host.token("alice", &["payments.read", "x"]);
+    let bearer = format!("Bearer {token}");
+    let seen = host
+        .call(
+            Method::GET,
+            "/api/v1/prober/headers",
+            &[("authorization", &bearer)],
+            "",
+        )
+        .await;
+    let text = seen.text();
+    let headers = seen.json();
+    let find = |name: &str| headers.to_string().contains(name);
+    assert!(
+        find("\"alice\"") && find("payments.read x") && find("traceparent") && find("x-request-id"),
+        "{text}"
+    );
+    assert!(!text.contains(&token), "{text}");
+    assert_eq!(seen.header("x-request-id").len(), 36);
+}
+
+#[tokio::test]
+async fn without_a_good_token_nobody_gets_past_auth() {
+    let host = office().await;
+    let path = "/api/v1/prober/headers";
+    let bare = host.get(path).await;
+    assert_eq!(
+        (bare.status.as_u16(), bare.problem().as_str()),
+        (401, "unauthorized")
+    );
+    assert!(bare.header("www-authenticate").starts_with("Bearer"));
+
+    let good = host.token("alice", &[]);
+    let mut forged = good.clone().into_bytes();
+    let last = forged.len() - 2;
+    forged[last] = if forged[last] == b'A' { b'B' } else { b'A' };
+    let forged = String::from_utf8(forged).unwrap();
+    let none = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSIsImV4cCI6OTk5OTk5OTk5OX0.";
+    for (token, why) in [
+        (forged.as_str(), "signature"),
+        (none, "alg none"),
+        ("", "empty"),
+        ("a.b", "no JWT"),
+    ] {
+        let refused = host
+            .call(
+                Method::GET,
+                path,
+                &[("authorization", &format!("Bearer {token}"))],
+                "",
+            )
+            .await;
+        assert_eq!(refused.status, 401, "{why}: {}", refused.text());
+    }
+    let good = format!("Bearer {good}");
+    assert_eq!(
+        host.call(Method::GET, path, &[("authorization", &good)], "")
+            .await
+            .status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn the_development_secret_is_refused_beyond_loopback() {
+    let data = tempfile::tempdir().unwrap();
+    let routes = tempfile::tempdir().unwrap();
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_hms"))
+        .args([
+            "serve",
+            "--gateway",
+            "0.0.0.0:0",
+            "--admin",
+            "127.0.0.1:0",
+            "--data",
+        ])
+        .arg(data.path())
+        .arg("--routes")
+        .arg(routes.path())
+        .output()
+        .await
+        .unwrap();
+    assert!(!output.status.success());
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("--jwks"), "{message}");
+}
+
+#[tokio::test]
+async fn each_request_is_one_line_in_the_log_with_what_matters() {
+    let host = office().await;
+    let bearer = format!("Bearer {}", host.token("alice", &[]));
+    let path = "/api/v1/prober/status?code=418";
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("x-request-id", "quoted-by-alice"),
+    ];
+    assert_eq!(host.call(Method::GET, path, &headers, "").await.status, 418);
+    let line = eventually("the request is logged", || async {
+        let log = host.log();
+        let line = log.lines().find(|line| line.contains("quoted-by-alice"));
+        line.map(str::to_owned)
+    })
+    .await;
+    for part in [
+        "upstream=\"prober\"",
+        "release=1",
+        "status=418",
+        "duration_ms=",
+        "user=\"alice\"",
+    ] {
+        assert!(line.contains(part), "{part} is not in: {line}");
+    }
+    assert!(
+        !host.log().contains(&bearer["Bearer ".len()..]),
+        "the token is in the log"
+    );
+}

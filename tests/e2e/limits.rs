@@ -1,0 +1,122 @@
+//! The first limits: each has one clear answer, and the host and the other windows go on.
+
+use super::harness::{Host, guest};
+use http::Method;
+use std::time::{Duration, Instant};
+
+async fn host(args: &[&str]) -> Host {
+    let (prober, hello) = (guest("prober").await, guest("hello-wasip3").await);
+    Host::with_open_windows_and(&[("prober", &prober), ("victim", &hello)], args).await
+}
+
+async fn refused(host: &Host, path: &str, status: u16, code: &str) {
+    let pid = host.pid();
+    let answer = host.get(path).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.problem().as_str()),
+        (status, code),
+        "{path}: {}",
+        answer.text()
+    );
+    assert_eq!(host.get("/victim").await.status, 200);
+    assert_eq!(host.pid(), pid);
+}
+
+#[tokio::test]
+async fn an_endless_loop_ends_with_its_cpu_time() {
+    let host = host(&["--clerk-cpu-time", "300ms"]).await;
+    refused(&host, "/prober/spin", 504, "cpu-time").await;
+}
+
+#[tokio::test]
+async fn a_sleeper_ends_with_its_wall_time() {
+    let host = host(&["--clerk-wall-time", "500ms"]).await;
+    let begun = Instant::now();
+    refused(&host, "/prober/sleep?ms=60000", 504, "wall-time").await;
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}
+
+#[tokio::test]
+async fn a_hoarder_ends_at_its_memory() {
+    let host = host(&["--clerk-memory", "32MiB"]).await;
+    assert_eq!(host.get("/prober/alloc?mib=4").await.status, 200);
+    refused(&host, "/prober/alloc?mib=100", 500, "memory-limit").await;
+}
+
+#[tokio::test]
+async fn a_trap_is_one_failed_request_and_its_reason_is_in_the_windows_log() {
+    let host = host(&[]).await;
+    refused(&host, "/prober/trap", 500, "clerk-trapped").await;
+    let log = host.cli("logs", &["prober"]).await;
+    let log = String::from_utf8_lossy(&log.stdout).into_owned();
+    assert!(log.contains("a trap, as asked"), "{log}");
+    let others = host.cli("logs", &["victim"]).await;
+    assert_eq!(String::from_utf8_lossy(&others.stdout), "");
+}
+
+#[tokio::test]
+async fn a_trap_after_half_a_body_is_a_cut_that_the_client_sees() {
+    let host = host(&[]).await;
+    for path in [
+        "/prober/trap-mid?length=true",
+        "/prober/trap-mid?length=false",
+    ] {
+        let answer = host.get(path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(
+            answer.cut.is_some(),
+            "{path}: {:?} looks whole",
+            answer.text()
+        );
+    }
+}
+
+#[tokio::test]
+async fn returning_without_an_answer_is_a_bad_gateway() {
+    let host = host(&[]).await;
+    refused(&host, "/prober/no-response", 502, "no-response").await;
+}
+
+#[tokio::test]
+async fn when_all_clerks_are_at_work_the_next_waits_and_then_is_told() {
+    let host = host(&["--clerks", "2"]).await;
+    let host = &host;
+    let busy = (0..2).map(|_| host.get("/prober/sleep?ms=8000"));
+    let busy = futures_util::future::join_all(busy);
+    let third = async {
+        // The two are at work once the registry counts their leases.
+        super::harness::eventually("both clerks are at work", || async {
+            let windows = host.admin(Method::GET, "/windows/prober", "").await.json();
+            (windows["window"]["leases"] == 2).then_some(())
+        })
+        .await;
+        host.get("/victim").await
+    };
+    let (busy, third) = tokio::join!(busy, third);
+    assert!(
+        busy.iter().all(|answer| answer.status == 200),
+        "{:?}",
+        busy[0].text()
+    );
+    assert_eq!(
+        (third.status.as_u16(), third.problem().as_str()),
+        (503, "clerk-limit")
+    );
+    assert!(!third.header("retry-after").is_empty());
+    assert_eq!(host.get("/victim").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_log_flood_is_bounded() {
+    let host = host(&[]).await;
+    assert_eq!(
+        host.get("/prober/log?lines=20000&bytes=100").await.status,
+        204
+    );
+    let lines = host
+        .admin(Method::GET, "/windows/prober/log", "")
+        .await
+        .json();
+    let count = lines["lines"].as_array().unwrap().len();
+    assert!((1..=1000).contains(&count), "{count}");
+}

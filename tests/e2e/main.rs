@@ -1,0 +1,15 @@
+//! The real `hms`, on port 0, over real sockets, with real components.
+//!
+//! [`harness`] starts hosts and speaks HTTP; each other module is one promise to the users.
+
+mod harness;
+
+mod admin_api;
+mod crash;
+mod exercise;
+mod foreign_guests;
+mod identity;
+mod isolation;
+mod limits;
+mod releases;
+mod routes;

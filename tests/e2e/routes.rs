@@ -1,0 +1,98 @@
+//! Routes follow their files, and a bad file harms no other.
+
+use super::harness::host::open_route;
+use super::harness::{Host, eventually, guest};
+use http::Method;
+use std::time::{Duration, Instant};
+
+#[tokio::test]
+async fn a_changed_file_is_live_within_a_second_and_a_bad_one_leaves_the_last_good_route() {
+    let hello = guest("hello-wasip3").await;
+    let host = Host::with_open_windows(&[("hello", &hello)]).await;
+    assert_eq!(host.get("/later").await.problem(), "no-route");
+
+    let written = Instant::now();
+    host.write_route(
+        "later.yaml",
+        &open_route("hello").replace("/hello", "/later"),
+    );
+    eventually("the new route is live", || async {
+        (host.get("/later").await.status == 200).then_some(())
+    })
+    .await;
+    assert!(
+        written.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        written.elapsed()
+    );
+
+    host.write_route(
+        "later.yaml",
+        "uri: /later/**\nupstraem: http://hms-svc-hello\n",
+    );
+    let routes = eventually("the bad file is reported", || async {
+        let routes = host.admin(Method::GET, "/routes", "").await.text();
+        routes.contains("upstraem").then_some(routes)
+    })
+    .await;
+    assert!(
+        routes.contains("later.yaml") && routes.contains("upstream"),
+        "{routes}"
+    );
+    assert_eq!(host.get("/later").await.status, 200);
+
+    std::fs::remove_file(host.routes().join("later.yaml")).unwrap();
+    eventually("the route is gone", || async {
+        (host.get("/later").await.status == 404).then_some(())
+    })
+    .await;
+    assert_eq!(host.get("/hello").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_rate_limit_admits_its_number_and_outlives_route_edits_and_deploys() {
+    let hello = guest("hello-wasip3").await;
+    let host = Host::with_open_windows(&[("hello", &hello)]).await;
+    let limited = |limit: u32| {
+        format!(
+            "{}plugins:\n  - rate-limit:\n      limit: {limit}\n      window: 600\n",
+            open_route("hello")
+        )
+    };
+    host.write_route("hello.yaml", &limited(5));
+    eventually("the limit is live", || async {
+        let routes = host.admin(Method::GET, "/routes", "").await.text();
+        routes.contains("rate-limit").then_some(())
+    })
+    .await;
+    for left in (0..5).rev() {
+        let answer = host.get("/hello").await;
+        assert_eq!(answer.status, 200);
+        assert!(
+            answer.header("ratelimit").contains(&format!("r={left}")),
+            "{:?}",
+            answer.headers
+        );
+        assert!(
+            answer.header("ratelimit-policy").contains("q=5;w=600"),
+            "{:?}",
+            answer.headers
+        );
+    }
+    let refused = host.get("/hello").await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.problem().as_str()),
+        (429, "rate-limited")
+    );
+    assert!(refused.header("retry-after").parse::<u64>().unwrap() > 0);
+
+    host.deploy("hello", &hello).await;
+    assert_eq!(host.get("/hello").await.status, 429);
+    host.write_route("hello.yaml", &limited(6));
+    // The edit itself is seen by the one request more that it admits, and by no other.
+    eventually("the higher limit is live", || async {
+        (host.get("/hello").await.status == 200).then_some(())
+    })
+    .await;
+    assert_eq!(host.get("/hello").await.status, 429);
+}
