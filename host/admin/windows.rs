@@ -2,7 +2,7 @@
 
 use super::reply::{self, Problem};
 use crate::body::Body;
-use crate::windows::{ChangeError, Deployed, Registry, Step, Upload, WindowName};
+use crate::windows::{ChangeError, DeployOptions, Deployed, Registry, Step, Upload, WindowName};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
@@ -100,7 +100,9 @@ pub(super) async fn deploy(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
-    let by = deployer(&head.headers);
+    let options = DeployOptions {
+        by: deployer(&head.headers),
+    };
     let upload = match receive(&windows, &head.headers, body).await {
         Ok(upload) => upload,
         Err(error) => return reply::change_error(&error),
@@ -111,7 +113,7 @@ pub(super) async fn deploy(
         let tell_step = |step: Step, ms: f64| {
             let _ = tell.try_send(json!({ "step": step, "ms": ms }));
         };
-        windows.deploy(name, upload, by, &tell_step).await
+        windows.deploy(name, upload, options, &tell_step).await
     });
     let end = async move {
         match deploying.await {

@@ -2,13 +2,12 @@
 
 use super::{build, serve};
 use crate::config::Settings;
-use crate::windows::{Artifacts, Registry, Upload};
+use crate::windows::{DeployOptions, FileDeploy, Registry};
 use anyhow::Context;
 use clap::Args;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::io::AsyncReadExt;
 
 /// Build the windows under components/, serve, and deploy them.
 #[derive(Debug, Args)]
@@ -50,40 +49,25 @@ impl Up {
 
 /// Deploys what was built, unless it is what is live already.
 async fn deploy(windows: &Arc<Registry>, built: &build::Built) -> anyhow::Result<String> {
-    let upload = upload(windows.artifacts(), &built.wasm).await?;
     let name = &built.window;
-    if let Ok((status, _)) = windows.status(name).await
-        && let Some(live) = status.live
-        && live.digest == upload.digest
-        && status.state != "unavailable"
-    {
-        return Ok(match status.state {
-            "open" => format!("{name} is unchanged: release {} is live", live.number),
-            state => format!("{name} is unchanged and {state}; `hms start {name}` opens it"),
-        });
-    }
-    let deployed = windows
-        .deploy(name.clone(), upload, "hms up".into(), &|_, _| {})
-        .await;
-    let deployed = deployed.with_context(|| format!("{name} was not deployed"))?;
-    Ok(format!(
-        "{name} release {} is live",
-        deployed.release.number
-    ))
-}
-
-/// A file from this machine, taken in like any upload.
-async fn upload(artifacts: &Artifacts, wasm: &Path) -> anyhow::Result<Upload> {
-    let mut file = tokio::fs::File::open(wasm)
-        .await
-        .with_context(|| format!("{} cannot be read", wasm.display()))?;
-    let mut receiving = artifacts.receive(u64::MAX).await?;
-    let mut chunk = vec![0; 64 << 10];
-    loop {
-        let read = file.read(&mut chunk).await?;
-        match chunk.get(..read) {
-            Some(bytes) if read > 0 => receiving.chunk(bytes).await?,
-            _ => return Ok(receiving.finish().await?),
-        }
-    }
+    let options = DeployOptions {
+        by: "hms up".into(),
+    };
+    let outcome = windows.deploy_file(name, &built.wasm, options).await;
+    Ok(
+        match outcome.with_context(|| format!("{name} was not deployed"))? {
+            FileDeploy::Deployed(deployed) => {
+                format!("{name} release {} is live", deployed.release.number)
+            }
+            FileDeploy::Unchanged(status) => {
+                let number = status.live.map_or(0, |live| live.number);
+                match status.state {
+                    "open" => format!("{name} is unchanged: release {number} is live"),
+                    state => {
+                        format!("{name} is unchanged and {state}; `hms start {name}` opens it")
+                    }
+                }
+            }
+        },
+    )
 }

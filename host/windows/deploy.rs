@@ -27,6 +27,13 @@ pub enum Step {
     Swap,
 }
 
+/// How a deploy is wished for.
+#[derive(Debug, Clone, Default)]
+pub struct DeployOptions {
+    /// Who deploys, as they say.
+    pub by: String,
+}
+
 /// A deploy that went through.
 #[derive(Debug, Clone, Serialize)]
 pub struct Deployed {
@@ -57,8 +64,8 @@ impl Progress<'_> {
 }
 
 impl Registry {
-    /// Deploys an upload as the next release of window `name`, which is made where there is none. `by` is who
-    /// deploys, as they say; `tell` hears of each step as it is done.
+    /// Deploys an upload as the next release of window `name`, which is made where there is none. `tell` hears of
+    /// each step as it is done.
     ///
     /// # Errors
     /// Why it is not live; the old release still is.
@@ -66,7 +73,7 @@ impl Registry {
         self: &Arc<Self>,
         name: WindowName,
         upload: Upload,
-        by: String,
+        options: DeployOptions,
         tell: &(dyn Fn(Step, f64) + Send + Sync),
     ) -> Result<Deployed, ChangeError> {
         let mut progress = Progress {
@@ -93,7 +100,7 @@ impl Registry {
             digest,
             size,
             deployed_at: OffsetDateTime::now_utc(),
-            by,
+            by: options.by,
             imports: inspection.imports,
             exports: inspection.exports,
         });

@@ -8,6 +8,7 @@
 mod artifacts;
 mod deploy;
 mod error;
+mod file;
 mod name;
 mod record;
 mod registry;
@@ -17,8 +18,9 @@ mod status;
 mod window;
 
 pub use artifacts::{Artifacts, Upload};
-pub use deploy::{Deployed, Step};
+pub use deploy::{DeployOptions, Deployed, Step};
 pub use error::ChangeError;
+pub use file::FileDeploy;
 pub use name::WindowName;
 pub use record::{ReleaseRecord, WindowRecord};
 pub use registry::{Registry, WindowsConfig};
