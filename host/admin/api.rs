@@ -133,14 +133,19 @@ impl Admin {
             ("start", &Method::POST) => windows::start(&self.windows, name).await,
             ("stop", &Method::POST) => windows::stop(&self.windows, name).await,
             ("rollback", &Method::POST) => windows::rollback(&self.windows, name, query).await,
-            ("start" | "stop" | "rollback", _) => reply::method_not_allowed("POST"),
+            ("canary", &Method::POST) => windows::share(&self.windows, name, query).await,
+            ("promote", &Method::POST) => windows::promote(&self.windows, name).await,
+            ("abort", &Method::POST) => windows::abort(&self.windows, name).await,
+            ("start" | "stop" | "rollback" | "canary" | "promote" | "abort", _) => {
+                reply::method_not_allowed("POST")
+            }
             _ => not_found(),
         }
     }
 }
 
 fn not_found() -> Response<Body> {
-    let detail = "the admin API has /windows, /windows/NAME, /windows/NAME/start|stop|rollback|log, /routes, \
+    let detail = "the admin API has /windows, /windows/NAME, /windows/NAME/start|stop|rollback|canary|promote|abort|log, /routes, \
                   /healthz, /readyz and /metrics";
     reply::refuse(StatusCode::NOT_FOUND, "not-found", detail)
 }

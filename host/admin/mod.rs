@@ -5,6 +5,7 @@
 
 mod api;
 mod metrics;
+mod query;
 mod reply;
 pub mod token;
 mod windows;

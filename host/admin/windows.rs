@@ -1,10 +1,15 @@
 //! What operators do with windows.
 
+use super::query::Query;
 use super::reply::{self, Problem};
 use crate::body::Body;
-use crate::windows::{ChangeError, DeployOptions, Deployed, Registry, Step, Upload, WindowName};
+use crate::config::parse_time;
+use crate::windows::{
+    ChangeError, DeployOptions, Deployed, Probe, Registry, Share, Told, Upload, WindowName,
+};
 use bytes::Bytes;
 use futures_util::StreamExt;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -47,7 +52,7 @@ pub(super) fn log(windows: &Registry, name: &WindowName) -> Response<Body> {
     }
 }
 
-pub(super) async fn start(windows: &Registry, name: &WindowName) -> Response<Body> {
+pub(super) async fn start(windows: &Arc<Registry>, name: &WindowName) -> Response<Body> {
     status(windows.start(name).await)
 }
 
@@ -55,27 +60,49 @@ pub(super) async fn stop(windows: &Registry, name: &WindowName) -> Response<Body
     status(windows.stop(name).await)
 }
 
-pub(super) async fn rollback(windows: &Registry, name: &WindowName, query: &str) -> Response<Body> {
-    let to = match query.split_once('=') {
-        None if query.is_empty() => None,
-        Some(("to", number)) if number.parse::<u64>().is_ok() => number.parse().ok(),
-        _ => {
-            let detail = "rollback takes one parameter, to=NUMBER, the release to go back to";
-            return reply::refuse(StatusCode::BAD_REQUEST, "bad-request", detail);
-        }
-    };
-    status(windows.rollback(name, to).await)
+pub(super) async fn rollback(
+    windows: &Arc<Registry>,
+    name: &WindowName,
+    query: &str,
+) -> Response<Body> {
+    let to = Query::read(query, &["to"]).and_then(|query| query.parsed::<u64>("to"));
+    match to {
+        Ok(to) => status(windows.rollback(name, to).await),
+        Err(error) => reply::change_error(&error),
+    }
+}
+
+pub(super) async fn share(windows: &Registry, name: &WindowName, query: &str) -> Response<Body> {
+    let share = Query::read(query, &["share"]).and_then(|query| query.parsed::<Share>("share"));
+    match share {
+        Ok(Some(share)) => status(windows.share(name, share).await),
+        Ok(None) => reply::change_error(&ChangeError::BadOption(
+            "say which share, for example share=25%".into(),
+        )),
+        Err(error) => reply::change_error(&error),
+    }
+}
+
+pub(super) async fn promote(windows: &Registry, name: &WindowName) -> Response<Body> {
+    status(windows.promote(name).await)
+}
+
+pub(super) async fn abort(windows: &Registry, name: &WindowName) -> Response<Body> {
+    status(windows.abort(name).await)
 }
 
 pub(super) async fn remove(windows: &Registry, name: &WindowName, query: &str) -> Response<Body> {
-    let delete_store = match query {
-        "" | "store=keep" => false,
-        "store=delete" => true,
-        _ => {
-            let detail = "remove takes one parameter, store=keep (the default) or store=delete";
-            return reply::refuse(StatusCode::BAD_REQUEST, "bad-request", detail);
-        }
-    };
+    let delete_store =
+        match Query::read(query, &["store"]).map(|query| query.text("store").map(str::to_owned)) {
+            Ok(None) => false,
+            Ok(Some(store)) if store == "keep" => false,
+            Ok(Some(store)) if store == "delete" => true,
+            Ok(Some(_)) => {
+                let error = ChangeError::BadOption("store is keep (the default) or delete".into());
+                return reply::change_error(&error);
+            }
+            Err(error) => return reply::change_error(&error),
+        };
     match windows.remove(name, delete_store).await {
         Ok(()) => reply::json(
             StatusCode::OK,
@@ -100,8 +127,9 @@ pub(super) async fn deploy(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
-    let options = DeployOptions {
-        by: deployer(&head.headers),
+    let options = match options(&head) {
+        Ok(options) => options,
+        Err(error) => return reply::change_error(&error),
     };
     let upload = match receive(&windows, &head.headers, body).await {
         Ok(upload) => upload,
@@ -110,8 +138,8 @@ pub(super) async fn deploy(
     let (tell, told) = mpsc::channel(PROGRESS_QUEUE);
     // A task of its own: a client that goes away does not leave a deploy half way.
     let deploying = tokio::spawn(async move {
-        let tell_step = |step: Step, ms: f64| {
-            let _ = tell.try_send(json!({ "step": step, "ms": ms }));
+        let tell_step = |told: Told| {
+            let _ = tell.try_send(json!(told));
         };
         windows.deploy(name, upload, options, &tell_step).await
     });
@@ -132,7 +160,7 @@ pub(super) async fn deploy(
 }
 
 fn created(deployed: &Deployed) -> StatusCode {
-    match deployed.replaced {
+    match deployed.difference {
         None => StatusCode::CREATED,
         Some(_) => StatusCode::OK,
     }
@@ -194,6 +222,27 @@ async fn receive(
             Some(Err(error)) => return Err(ChangeError::Upload(error.to_string())),
         }
     }
+}
+
+/// `PUT /windows/NAME?probe=/healthz&probe-time=5s&canary=10%&yes=true`, every part optional.
+fn options(head: &Parts) -> Result<DeployOptions, ChangeError> {
+    let query = Query::read(
+        head.uri.query().unwrap_or_default(),
+        &["probe", "probe-time", "canary", "yes"],
+    )?;
+    let time = match query.text("probe-time") {
+        Some(text) => {
+            parse_time(text).map_err(|why| ChangeError::BadOption(format!("probe-time: {why}")))?
+        }
+        None => Probe::DEADLINE,
+    };
+    let probe = query.text("probe").map(|path| Probe::new(path, time));
+    Ok(DeployOptions {
+        by: deployer(&head.headers),
+        yes: query.parsed::<bool>("yes")?.unwrap_or(false),
+        probe: probe.transpose().map_err(ChangeError::BadOption)?,
+        canary: query.parsed::<Share>("canary")?,
+    })
 }
 
 /// Who deploys, as they say in `x-hms-deployer`. The token proves that they may, not who they are.

@@ -2,7 +2,8 @@
 
 use super::{Host, client};
 use crate::body::Body;
-use crate::windows::WindowName;
+use crate::error::problem_type;
+use crate::windows::{Share, WindowName};
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use clap::Args;
@@ -12,6 +13,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Incoming;
 use serde_json::Value;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use tokio::io::AsyncReadExt;
 
@@ -30,6 +32,18 @@ pub(super) struct Deploy {
     /// The window; by default the file's name
     #[arg(long = "as", value_name = "NAME")]
     window: Option<WindowName>,
+    /// A path that it must answer with 2xx before it gets any request
+    #[arg(long, value_name = "PATH")]
+    probe: Option<String>,
+    /// How long the probe may take
+    #[arg(long, value_name = "TIME", default_value = "5s", requires = "probe")]
+    probe_time: String,
+    /// Give it this share of the requests at first, for example 10%; it ends by itself if it is clearly worse
+    #[arg(long, value_name = "SHARE")]
+    canary: Option<Share>,
+    /// Do not ask where it needs more than the live release has
+    #[arg(long)]
+    yes: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -39,12 +53,35 @@ pub(super) struct Deploy {
 
 impl Deploy {
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let window = match self.window {
-            Some(name) => name,
+        let window = match &self.window {
+            Some(name) => name.clone(),
             None => WindowName::from_file(&self.file)
                 .map_err(anyhow::Error::msg)
                 .context("name the window with --as NAME")?,
         };
+        let deployed = match self.upload(&window, self.yes).await? {
+            Outcome::Deployed(deployed) => deployed,
+            Outcome::NeedsConsent(why) => {
+                if !std::io::stdin().is_terminal() || self.json {
+                    bail!("{why}");
+                }
+                if !agreed(&why)? {
+                    bail!("nothing was deployed");
+                }
+                match self.upload(&window, true).await? {
+                    Outcome::Deployed(deployed) => deployed,
+                    Outcome::NeedsConsent(why) => bail!("{why}"),
+                }
+            }
+        };
+        match self.json {
+            true => println!("{deployed:#}"),
+            false => println!("{}", summary(&deployed)),
+        }
+        Ok(())
+    }
+
+    async fn upload(&self, window: &WindowName, yes: bool) -> anyhow::Result<Outcome> {
         let (size, body) = open(&self.file).await?;
         if !self.json {
             println!("{window}: {} ({})", self.file.display(), human_size(size));
@@ -54,21 +91,42 @@ impl Deploy {
             ("content-length", size.to_string()),
             ("x-hms-deployer", deployer()),
         ];
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        if let Some(path) = &self.probe {
+            query
+                .append_pair("probe", path)
+                .append_pair("probe-time", &self.probe_time);
+        }
+        if let Some(share) = &self.canary {
+            query.append_pair("canary", &share.to_string());
+        }
+        if yes {
+            query.append_pair("yes", "true");
+        }
+        let path = format!("/windows/{window}?{}", query.finish());
         let client = self.host.client()?;
-        let response = client
-            .send(Method::PUT, &format!("/windows/{window}"), &headers, body)
-            .await?;
+        let response = client.send(Method::PUT, &path, &headers, body).await?;
         if !response.status().is_success() {
             client::read(response).await?;
             bail!("the host refused without saying why");
         }
-        let deployed = follow(response.into_body(), !self.json).await?;
-        match self.json {
-            true => println!("{deployed:#}"),
-            false => println!("{}", summary(&deployed)),
-        }
-        Ok(())
+        follow(response.into_body(), !self.json).await
     }
+}
+
+/// What came of an upload.
+enum Outcome {
+    Deployed(Value),
+    /// Why it is asked for.
+    NeedsConsent(String),
+}
+
+fn agreed(why: &str) -> anyhow::Result<bool> {
+    print!("{why}\nDeploy it all the same? [y/N] ");
+    std::io::stdout().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 async fn open(path: &Path) -> anyhow::Result<(u64, Body)> {
@@ -87,7 +145,7 @@ async fn open(path: &Path) -> anyhow::Result<(u64, Body)> {
 }
 
 /// Reads the lines of progress to the last, which is the result.
-async fn follow(mut body: Incoming, show: bool) -> anyhow::Result<Value> {
+async fn follow(mut body: Incoming, show: bool) -> anyhow::Result<Outcome> {
     let mut pending = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame =
@@ -101,20 +159,17 @@ async fn follow(mut body: Incoming, show: bool) -> anyhow::Result<Value> {
             let mut event: Value =
                 serde_json::from_slice(&line).context("the host's answer cannot be read")?;
             if let Some(problem) = event.get("problem") {
-                bail!(
-                    "{}",
-                    client::refusal(StatusCode::UNPROCESSABLE_ENTITY, problem)
-                );
+                let why = client::refusal(StatusCode::UNPROCESSABLE_ENTITY, problem);
+                if problem["type"] == problem_type("needs-consent") {
+                    return Ok(Outcome::NeedsConsent(why));
+                }
+                bail!("{why}");
             }
             if let Some(deployed) = event.get_mut("deployed") {
-                return Ok(deployed.take());
+                return Ok(Outcome::Deployed(deployed.take()));
             }
             if show {
-                let step = event["step"].as_str().unwrap_or_default();
-                println!(
-                    "  {step:<8} {:>9.1} ms",
-                    event["ms"].as_f64().unwrap_or_default()
-                );
+                told(&event);
             }
         }
         anyhow::ensure!(
@@ -125,15 +180,66 @@ async fn follow(mut body: Incoming, show: bool) -> anyhow::Result<Value> {
     bail!("the host's answer ended early; `hms windows` shows what is live")
 }
 
+fn told(event: &Value) {
+    if let Some(difference) = event.get("difference") {
+        print!("{}", changes(difference));
+    }
+    if let Some(step) = event["step"].as_str() {
+        println!(
+            "  {step:<8} {:>9.1} ms",
+            event["ms"].as_f64().unwrap_or_default()
+        );
+    }
+}
+
+/// What differs from the live release, one line a kind. Nothing where nothing does.
+fn changes(difference: &Value) -> String {
+    let (before, after) = (&difference["size"][0], &difference["size"][1]);
+    let mut text = format!("  against release {}:\n", difference["live"]);
+    if before != after {
+        let size = |size: &Value| human_size(size.as_u64().unwrap_or_default());
+        text.push_str(&format!(
+            "    size         {} -> {}\n",
+            size(before),
+            size(after)
+        ));
+    }
+    for kind in ["capabilities", "imports", "exports"] {
+        let list = |which: &str, sign: char| {
+            let names = difference[kind][which]
+                .as_array()
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            let names = names
+                .iter()
+                .filter_map(Value::as_str)
+                .map(|name| format!("{sign}{name}"));
+            names.collect::<Vec<_>>()
+        };
+        let all = [list("gained", '+'), list("lost", '-')].concat();
+        if !all.is_empty() {
+            text.push_str(&format!("    {kind:<12} {}\n", all.join(" ")));
+        }
+    }
+    match text.lines().count() {
+        1 => String::new(),
+        _ => text,
+    }
+}
+
 fn summary(deployed: &Value) -> String {
     let release = &deployed["release"];
+    let window = deployed["window"].as_str().unwrap_or_default();
     let digest = release["digest"].as_str().unwrap_or_default();
     let digest = digest.get(..12).unwrap_or(digest);
-    let now = format!(
-        "{} release {} is live ({digest})",
-        deployed["window"].as_str().unwrap_or_default(),
-        release["number"]
-    );
+    if let Some(share) = deployed["canary"].as_str() {
+        return format!(
+            "{window} release {} gets {share} of the requests ({digest}); `hms windows` shows how it does, \
+             `hms promote {window}` or `hms abort {window}` ends it",
+            release["number"]
+        );
+    }
+    let now = format!("{window} release {} is live ({digest})", release["number"]);
     match deployed["replaced"].as_u64() {
         Some(before) => format!("{now}; release {before} drains"),
         None => now,

@@ -43,6 +43,12 @@ enum Verb {
     Stop(verbs::Stop),
     /// Make an earlier release live again
     Rollback(verbs::Rollback),
+    /// Give a running canary another share of the requests
+    Canary(verbs::Canary),
+    /// Give a running canary all requests
+    Promote(verbs::Promote),
+    /// End a running canary
+    Abort(verbs::Abort),
     /// Remove a window; asks first
     Remove(verbs::Remove),
     /// Make a token for development, signed with the data folder's secret
@@ -109,6 +115,9 @@ fn run(verb: Verb) -> anyhow::Result<()> {
                 Verb::Start(start) => start.run().await,
                 Verb::Stop(stop) => stop.run().await,
                 Verb::Rollback(rollback) => rollback.run().await,
+                Verb::Canary(canary) => canary.run().await,
+                Verb::Promote(promote) => promote.run().await,
+                Verb::Abort(abort) => abort.run().await,
                 Verb::Remove(remove) => remove.run().await,
                 Verb::Token(token) => token.run(),
                 Verb::Check(check) => check.run(),

@@ -36,13 +36,15 @@ impl Windows {
                 short(&live["digest"]),
                 human_size(live["size"].as_u64().unwrap_or_default()),
                 text(&window["leases"]),
+                canary(&window["canary"]),
                 draining(&window["draining"]),
                 text(&live["deployed_at"]),
             ]
         });
         table(
             [
-                "WINDOW", "STATE", "RELEASE", "DIGEST", "SIZE", "LEASES", "DRAINING", "DEPLOYED",
+                "WINDOW", "STATE", "RELEASE", "DIGEST", "SIZE", "LEASES", "CANARY", "DRAINING",
+                "DEPLOYED",
             ],
             rows.collect(),
         );
@@ -84,10 +86,11 @@ impl History {
                 human_size(release["size"].as_u64().unwrap_or_default()),
                 text(&release["deployed_at"]),
                 text(&release["by"]),
+                text(&release["fate"]),
             ]
         });
         table(
-            ["RELEASE", "", "DIGEST", "SIZE", "DEPLOYED", "BY"],
+            ["RELEASE", "", "DIGEST", "SIZE", "DEPLOYED", "BY", "FATE"],
             rows.collect(),
         );
         Ok(())
@@ -181,6 +184,21 @@ fn text(value: &Value) -> String {
 
 fn short(digest: &Value) -> String {
     text(digest).chars().take(12).collect()
+}
+
+/// The candidate, its share, and of how many requests it failed at how many.
+fn canary(canary: &Value) -> String {
+    if canary.is_null() {
+        return "-".into();
+    }
+    let seen = &canary["candidate"];
+    format!(
+        "{} at {} ({} of {} failed)",
+        canary["number"],
+        text(&canary["share"]),
+        seen["failures"],
+        seen["requests"]
+    )
 }
 
 fn draining(releases: &Value) -> String {

@@ -52,6 +52,9 @@ async fn deploy(windows: &Arc<Registry>, built: &build::Built) -> anyhow::Result
     let name = &built.window;
     let options = DeployOptions {
         by: "hms up".into(),
+        // Whoever builds it here knows what it needs.
+        yes: true,
+        ..DeployOptions::default()
     };
     let outcome = windows.deploy_file(name, &built.wasm, options).await;
     Ok(

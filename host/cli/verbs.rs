@@ -1,7 +1,7 @@
-//! `hms start`, `stop`, `rollback`, `remove`.
+//! `hms start`, `stop`, `rollback`, `canary`, `promote`, `abort`, `remove`.
 
 use super::Host;
-use crate::windows::WindowName;
+use crate::windows::{Share, WindowName};
 use anyhow::bail;
 use clap::Args;
 use http::Method;
@@ -67,6 +67,70 @@ impl Rollback {
         }
         let answer = self.host.client()?.call(Method::POST, &path).await?;
         println!("{}", live(&answer));
+        Ok(())
+    }
+}
+
+/// Give a running canary another share of the requests.
+#[derive(Debug, Args)]
+pub(super) struct Canary {
+    /// The window
+    name: WindowName,
+    /// The share, for example 25%
+    share: Share,
+    #[command(flatten)]
+    host: Host,
+}
+
+impl Canary {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let path = format!(
+            "/windows/{}/canary?share={}",
+            self.name,
+            String::from(self.share).replace('%', "%25")
+        );
+        let answer = self.host.client()?.call(Method::POST, &path).await?;
+        let canary = &answer["window"]["canary"];
+        println!(
+            "{} release {} gets {} of the requests",
+            self.name, canary["number"], self.share
+        );
+        Ok(())
+    }
+}
+
+/// Give a running canary all requests.
+#[derive(Debug, Args)]
+pub(super) struct Promote {
+    /// The window
+    name: WindowName,
+    #[command(flatten)]
+    host: Host,
+}
+
+impl Promote {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let path = format!("/windows/{}/promote", self.name);
+        let answer = self.host.client()?.call(Method::POST, &path).await?;
+        println!("{}", live(&answer));
+        Ok(())
+    }
+}
+
+/// End a running canary: the live release gets all requests again.
+#[derive(Debug, Args)]
+pub(super) struct Abort {
+    /// The window
+    name: WindowName,
+    #[command(flatten)]
+    host: Host,
+}
+
+impl Abort {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let path = format!("/windows/{}/abort", self.name);
+        let answer = self.host.client()?.call(Method::POST, &path).await?;
+        println!("the canary is ended; {}", live(&answer));
         Ok(())
     }
 }

@@ -1,37 +1,34 @@
-//! The one path by which a window changes: deploy, rollback, start, stop, remove. Admin API, command line and folder
-//! watch all end here.
+//! The one path by which a component becomes a release. Admin API, command line, `hms up` and folder watch all end here.
 //!
 //! check -> compile -> try -> record -> swap -> drain. Every step before the swap may fail and leaves the old release
 //! serving. The record is durable before the swap, so that whatever was ever live is live again after a crash.
 
 use super::artifacts::Upload;
+use super::front::Front;
+use super::operate::blocking;
+use super::progress::{Progress, Step, Told};
 use super::record::WindowRecord;
 use super::registry::Registry;
-use super::window::{Live, Window};
-use super::{ChangeError, ReleaseRecord, WindowName, WindowStatus};
+use super::release::Release;
+use super::window::Window;
+use super::{ChangeError, Difference, Probe, ReleaseRecord, Share, WindowName};
 use crate::runtime::inspect::{Inspection, inspect};
 use serde::Serialize;
-use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 use time::OffsetDateTime;
-
-/// A step of a deploy that is done, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Step {
-    Check,
-    Compile,
-    Try,
-    Record,
-    Swap,
-}
 
 /// How a deploy is wished for.
 #[derive(Debug, Clone, Default)]
 pub struct DeployOptions {
     /// Who deploys, as they say.
     pub by: String,
+    /// Whether it may need more than the live release has.
+    pub yes: bool,
+    /// What it must answer before it gets any request. Without one, a clerk must start.
+    pub probe: Option<Probe>,
+    /// The share of the requests that it gets at first, beside the live release. Without one it gets all.
+    pub canary: Option<Share>,
 }
 
 /// A deploy that went through.
@@ -39,28 +36,16 @@ pub struct DeployOptions {
 pub struct Deployed {
     /// The window.
     pub window: WindowName,
-    /// The release that is live now.
+    /// The new release.
     pub release: ReleaseRecord,
-    /// The number of the release that was live before, if there was one.
+    /// The number of the release that was live before and now drains, if there is one.
     pub replaced: Option<u64>,
+    /// Its share of the requests, where it is a canary.
+    pub canary: Option<Share>,
+    /// How it differs from the release that was live.
+    pub difference: Option<Difference>,
     /// Each step and how long it took, in milliseconds.
     pub steps: Vec<(Step, f64)>,
-}
-
-/// Times the steps and tells whoever watches.
-struct Progress<'a> {
-    since: Instant,
-    steps: Vec<(Step, f64)>,
-    tell: &'a (dyn Fn(Step, f64) + Send + Sync),
-}
-
-impl Progress<'_> {
-    fn done(&mut self, step: Step) {
-        let ms = self.since.elapsed().as_secs_f64() * 1000.0;
-        self.since = Instant::now();
-        self.steps.push((step, ms));
-        (self.tell)(step, ms);
-    }
 }
 
 impl Registry {
@@ -68,34 +53,59 @@ impl Registry {
     /// each step as it is done.
     ///
     /// # Errors
-    /// Why it is not live; the old release still is.
+    /// Why it gets no requests; the old release still does.
     pub async fn deploy(
         self: &Arc<Self>,
         name: WindowName,
         upload: Upload,
         options: DeployOptions,
-        tell: &(dyn Fn(Step, f64) + Send + Sync),
+        tell: &(dyn Fn(Told) + Send + Sync),
     ) -> Result<Deployed, ChangeError> {
-        let mut progress = Progress {
-            since: Instant::now(),
-            steps: Vec::new(),
-            tell,
-        };
+        let mut progress = Progress::new(tell);
+        match self.go_through(&name, upload, options, &mut progress).await {
+            Ok(deployed) => Ok(Deployed {
+                steps: progress.into_steps(),
+                ..deployed
+            }),
+            Err(error) => {
+                progress.refuse(&name, &error);
+                Err(error)
+            }
+        }
+    }
+
+    async fn go_through(
+        self: &Arc<Self>,
+        name: &WindowName,
+        upload: Upload,
+        options: DeployOptions,
+        progress: &mut Progress<'_>,
+    ) -> Result<Deployed, ChangeError> {
         let _pin = self.artifacts.pin(&upload.digest);
         let (digest, size) = (upload.digest.clone(), upload.size);
         let inspection = self.check(upload).await?;
-        progress.done(Step::Check);
+        let difference = self.difference(name, size, &inspection)?;
+        progress.done(Step::Check)?;
+        if let Some(difference) = &difference {
+            progress.differs(difference);
+            if !options.yes && !difference.capabilities.gained.is_empty() {
+                return Err(ChangeError::NeedsConsent(Box::new(difference.clone())));
+            }
+        }
 
         let compiled = self
             .artifacts
             .compiled(&digest, &self.compatibility)
             .await?;
-        progress.done(Step::Compile);
+        progress.done(Step::Compile)?;
 
         // From here to the swap one deploy of a window at a time, so that its history is one line.
-        let window = self.window_or_new(&name, WindowRecord::default());
+        let window = self.window_or_new(name, WindowRecord::default());
         let mut record = window.record.lock().await;
-        let next = record.clone().with_release(ReleaseRecord {
+        if record.canary.is_some() {
+            return Err(ChangeError::CanaryRunning(name.clone()));
+        }
+        let fresh = ReleaseRecord {
             number: 0,
             digest,
             size,
@@ -103,39 +113,55 @@ impl Registry {
             by: options.by,
             imports: inspection.imports,
             exports: inspection.exports,
-        });
-        let Some(release) = next.release(next.live).cloned() else {
+            fate: None,
+        };
+        let mut next = record.clone().with_release(fresh, options.canary);
+        let Some(release) = next.releases.last().cloned() else {
             return Err(ChangeError::Internal(
                 "the new release is not in its record".into(),
             ));
         };
-        let assembled = self.assemble(&window, release.clone(), &compiled)?;
-        assembled
-            .clerks
-            .try_start()
-            .await
-            .map_err(ChangeError::Try)?;
-        progress.done(Step::Try);
+        let assembled = self
+            .try_out(
+                &window,
+                &release,
+                &compiled,
+                options.probe.as_ref(),
+                progress,
+            )
+            .await?;
 
-        let replaced = (record.live > 0).then_some(record.live);
-        let next = WindowRecord {
-            stopped: false,
-            ..next
+        let front = match (options.canary, &*window.front()) {
+            (None, _) => {
+                next.stopped = false;
+                Front::Open {
+                    live: assembled,
+                    canary: None,
+                }
+            }
+            (Some(share), Front::Open { live, .. }) => Front::Open {
+                live: live.clone(),
+                canary: Some(self.canary(&window, assembled, share)),
+            },
+            (Some(_), _) => return Err(ChangeError::NothingLive(name.clone())),
         };
-        self.records.put(&name, &next).await?;
+        let replaced = (options.canary.is_none() && record.live > 0).then_some(record.live);
+        self.records.put(name, &next).await?;
         *record = next;
-        progress.done(Step::Record);
-
-        window.swap(Live::Open(assembled), self.config.drain_deadline);
-        progress.done(Step::Swap);
+        progress.done(Step::Record)?;
+        window.turn(front, self.config.drain_deadline);
+        progress.done(Step::Swap)?;
         drop(record);
+
         tracing::info!(window = %name, release = release.number, digest = release.digest, by = release.by, "deployed");
         self.clear_unused().await;
         Ok(Deployed {
-            window: name,
+            window: name.clone(),
             release,
             replaced,
-            steps: progress.steps,
+            canary: options.canary,
+            difference,
+            steps: Vec::new(),
         })
     }
 
@@ -149,154 +175,43 @@ impl Registry {
         .await
     }
 
-    /// Makes release `to`, or the one before the live one, live again. Nothing is compiled where its native code is
-    /// still there.
-    ///
-    /// # Errors
-    /// When there is no such release.
-    pub async fn rollback(
+    fn difference(
         &self,
         name: &WindowName,
-        to: Option<u64>,
-    ) -> Result<WindowStatus, ChangeError> {
-        let window = self.window(name)?;
-        let mut record = window.record.lock().await;
-        let number = match to {
-            Some(number) => number,
-            None => record
-                .before_live()
-                .ok_or_else(|| ChangeError::NothingBefore(name.clone()))?,
-        };
-        let next = WindowRecord {
-            live: number,
-            stopped: false,
-            ..record.clone()
-        };
-        self.make_live(&window, &next).await?;
-        *record = next;
-        Ok(window.status(&record))
+        size: u64,
+        found: &Inspection,
+    ) -> Result<Option<Difference>, ChangeError> {
+        let record = self.records.get(name)?.unwrap_or_default();
+        let live = record.release(record.live);
+        Ok(live.map(|live| Difference::between(live, size, &found.imports, &found.exports)))
     }
 
-    /// Opens a window that was stopped. Without effect on an open one.
-    ///
-    /// # Errors
-    /// When there is no such window, or its release cannot be loaded.
-    pub async fn start(&self, name: &WindowName) -> Result<WindowStatus, ChangeError> {
-        let window = self.window(name)?;
-        let mut record = window.record.lock().await;
-        if record.stopped || window.lease().is_err() {
-            let next = WindowRecord {
-                stopped: false,
-                ..record.clone()
-            };
-            self.make_live(&window, &next).await?;
-            *record = next;
-        }
-        Ok(window.status(&record))
-    }
-
-    /// Closes a window: no new requests, and those it has are served to their end. It stays closed over a restart.
-    ///
-    /// # Errors
-    /// When there is no such window, or the change cannot be made durable.
-    pub async fn stop(&self, name: &WindowName) -> Result<WindowStatus, ChangeError> {
-        let window = self.window(name)?;
-        let mut record = window.record.lock().await;
-        let next = WindowRecord {
-            stopped: true,
-            ..record.clone()
-        };
-        self.records.put(name, &next).await?;
-        *record = next;
-        window.swap(Live::Stopped, self.config.drain_deadline);
-        tracing::info!(window = %name, "stopped");
-        Ok(window.status(&record))
-    }
-
-    /// Removes a window: closes and drains it, forgets its releases, and with `delete_store` deletes what it has stored. A
-    /// store that is kept is there again when a window of that name is deployed.
-    ///
-    /// # Errors
-    /// When there is no such window, or the change cannot be made durable.
-    pub async fn remove(&self, name: &WindowName, delete_store: bool) -> Result<(), ChangeError> {
-        let window = self.window(name)?;
-        let mut record = window.record.lock().await;
-        self.records.delete(name).await?;
-        *record = WindowRecord::default();
-        self.forget(name);
-        window.swap(Live::Empty, self.config.drain_deadline);
-        window.drained().await;
-        let cabinet = self.cabinet.clone();
-        let owner = name.to_string();
-        blocking(move || {
-            if delete_store {
-                cabinet.remove(&owner)?;
-            } else {
-                cabinet.close(&owner);
-            }
-            Ok(())
-        })
-        .await?;
-        tracing::info!(window = %name, delete_store, "removed");
-        self.clear_unused().await;
-        Ok(())
-    }
-
-    /// Loads the live release of `next`, makes the record durable, and swaps.
-    async fn make_live(
+    /// Loads the release, has one clerk start, and asks the probe.
+    async fn try_out(
         &self,
-        window: &Arc<Window>,
-        next: &WindowRecord,
-    ) -> Result<(), ChangeError> {
-        let Some(release) = next.release(next.live).cloned() else {
-            let kept: Vec<String> = next
-                .releases
-                .iter()
-                .map(|release| release.number.to_string())
-                .collect();
-            return Err(ChangeError::NoRelease {
-                window: window.name.clone(),
-                number: next.live,
-                kept: kept.join(", "),
-            });
-        };
-        let number = release.number;
-        let assembled = self.load(window, release).await?;
-        assembled
-            .clerks
-            .try_start()
-            .await
-            .map_err(ChangeError::Try)?;
-        self.records.put(&window.name, next).await?;
-        window.swap(Live::Open(assembled), self.config.drain_deadline);
-        tracing::info!(window = %window.name, release = number, "live");
-        Ok(())
+        window: &Window,
+        release: &ReleaseRecord,
+        compiled: &Path,
+        probe: Option<&Probe>,
+        progress: &mut Progress<'_>,
+    ) -> Result<Arc<Release>, ChangeError> {
+        let clerks = self.clerks(window, compiled)?;
+        clerks.try_start().await.map_err(ChangeError::Try)?;
+        if let Some(probe) = probe {
+            let place = self
+                .place(clerks.weight())
+                .await
+                .map_err(ChangeError::Try)?;
+            if let Err(why) = probe.ask(&window.name, &clerks, place).await {
+                // Nobody will wait for it any more.
+                clerks.cutter().cut(crate::error::Error::DrainDeadline);
+                return Err(ChangeError::Probe(why));
+            }
+        }
+        progress.done(Step::Try)?;
+        // The state once its record is written, which the caller does before anything sees it.
+        let recorded = progress.state().next(super::state::Event::Record);
+        let recorded = recorded.map_err(|illegal| ChangeError::Internal(illegal.to_string()))?;
+        Ok(Release::new(release.clone(), clerks, recorded))
     }
-
-    /// Removes artifacts that no kept release refers to.
-    pub(super) async fn clear_unused(&self) {
-        let Ok(records) = self.records.all() else {
-            return;
-        };
-        let used: HashSet<String> = records
-            .into_iter()
-            .flat_map(|(_, record)| record.releases)
-            .map(|release| release.digest)
-            .collect();
-        let artifacts = self.artifacts.clone();
-        let _ = blocking(move || {
-            artifacts.clear_unused(&used);
-            Ok(())
-        })
-        .await;
-    }
-}
-
-/// Runs what reads or writes the disk off the request threads.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ChangeError> + Send + 'static,
-) -> Result<T, ChangeError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| ChangeError::Internal(error.to_string()))?
 }

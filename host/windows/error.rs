@@ -1,6 +1,6 @@
 //! Why a change to the windows was not made.
 
-use super::WindowName;
+use super::{Difference, WindowName};
 use crate::error::Error;
 use crate::runtime::Refusal;
 use crate::store::StoreError;
@@ -33,6 +33,25 @@ pub enum ChangeError {
     Link(String),
     #[error("refused: a clerk of it does not start: {0}")]
     Try(Error),
+    #[error("refused: the probe failed: {0}")]
+    Probe(String),
+    #[error(
+        "it needs more than release {} had: {}; if that is meant, repeat with --yes (yes=true in the admin API)",
+        .0.live, .0.capabilities.gained.join(", ")
+    )]
+    NeedsConsent(Box<Difference>),
+    #[error(
+        "window '{0}' has a canary running: end it first with `hms promote {0}` or `hms abort {0}`"
+    )]
+    CanaryRunning(WindowName),
+    #[error("window '{0}' has no canary running")]
+    NoCanary(WindowName),
+    #[error(
+        "window '{0}' has no open release that a canary could be compared with: deploy without a canary"
+    )]
+    NothingLive(WindowName),
+    #[error("{0}")]
+    BadOption(String),
     #[error("the data folder cannot be written: {0}")]
     Disk(String),
     #[error(transparent)]
@@ -55,6 +74,12 @@ impl ChangeError {
             ChangeError::Compile(_) => (StatusCode::UNPROCESSABLE_ENTITY, "does-not-compile"),
             ChangeError::Link(_) => (StatusCode::UNPROCESSABLE_ENTITY, "does-not-link"),
             ChangeError::Try(_) => (StatusCode::UNPROCESSABLE_ENTITY, "does-not-start"),
+            ChangeError::Probe(_) => (StatusCode::UNPROCESSABLE_ENTITY, "probe-failed"),
+            ChangeError::NeedsConsent(_) => (StatusCode::CONFLICT, "needs-consent"),
+            ChangeError::CanaryRunning(_) => (StatusCode::CONFLICT, "canary-running"),
+            ChangeError::NoCanary(_) => (StatusCode::CONFLICT, "no-canary"),
+            ChangeError::NothingLive(_) => (StatusCode::CONFLICT, "nothing-live"),
+            ChangeError::BadOption(_) => (StatusCode::BAD_REQUEST, "bad-request"),
             ChangeError::Disk(_) => (StatusCode::INSUFFICIENT_STORAGE, "disk"),
             ChangeError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "store-unavailable"),
             ChangeError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),

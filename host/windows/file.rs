@@ -39,9 +39,7 @@ impl Registry {
         {
             return Ok(FileDeploy::Unchanged(Box::new(status)));
         }
-        let deployed = self
-            .deploy(name.clone(), upload, options, &|_, _| {})
-            .await?;
+        let deployed = self.deploy(name.clone(), upload, options, &|_| {}).await?;
         Ok(FileDeploy::Deployed(Box::new(deployed)))
     }
 }

@@ -2,26 +2,45 @@
 //!
 //! [`name`] says what a window may be called. A [`record`] is what the disk knows of one, kept in `host.redb`; the
 //! [`artifacts`] are the components by digest. A [`release`] is one of them in memory, and a request holds a lease on it
-//! (an `Arc`) until its last byte. A [`window`] points at the live release; the [`registry`] finds the window.
-//! [`deploy`] is the one path by which any of this changes.
+//! (an `Arc`) until its last byte; its [`state`]s follow each other by one function. A [`window`] points at its [`front`]: the
+//! live release, and with a [`canary`] the candidate on [`trial`] beside it. The [`registry`] finds the window, [`serve`] has it
+//! answer. [`deploy`] is the one path by which a component becomes a release; [`operate`] holds the other changes.
 
 mod artifacts;
+mod canary;
 mod deploy;
+mod difference;
 mod error;
 mod file;
+mod front;
 mod name;
+mod operate;
+mod probe;
+mod progress;
 mod record;
 mod registry;
 mod release;
 mod restore;
+mod serve;
+mod share;
+mod slot;
+#[cfg(test)]
+mod slot_tests;
+mod state;
 mod status;
+mod sync;
+mod trial;
 mod window;
 
 pub use artifacts::{Artifacts, Upload};
-pub use deploy::{DeployOptions, Deployed, Step};
+pub use deploy::{DeployOptions, Deployed};
+pub use difference::{Change, Difference};
 pub use error::ChangeError;
 pub use file::FileDeploy;
 pub use name::WindowName;
-pub use record::{ReleaseRecord, WindowRecord};
+pub use probe::Probe;
+pub use progress::{Step, Told};
+pub use record::{CanaryRecord, ReleaseRecord, WindowRecord};
 pub use registry::{Registry, WindowsConfig};
-pub use status::{ReleaseStatus, WindowStatus};
+pub use share::Share;
+pub use status::{CanaryStatus, DrainStatus, SideStatus, WindowStatus};

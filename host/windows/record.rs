@@ -1,7 +1,7 @@
 //! What the disk knows of a window: one JSON value a window in `host.redb`, replaced whole, so that a change is
 //! wholly there or not at all.
 
-use super::{ChangeError, WindowName};
+use super::{ChangeError, Share, WindowName};
 use crate::store::{Op, Store};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -19,8 +19,20 @@ pub struct WindowRecord {
     pub live: u64,
     /// Closed by `stop`.
     pub stopped: bool,
+    /// The candidate beside the live release, where a canary is running.
+    #[serde(default)]
+    pub canary: Option<CanaryRecord>,
     /// Releases that can be gone back to, oldest first.
     pub releases: Vec<ReleaseRecord>,
+}
+
+/// A canary that is running.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CanaryRecord {
+    /// The candidate.
+    pub number: u64,
+    /// Its share of the requests.
+    pub share: Share,
 }
 
 /// One deploy that went through.
@@ -41,6 +53,9 @@ pub struct ReleaseRecord {
     pub imports: Vec<String>,
     /// Interfaces it exports.
     pub exports: Vec<String>,
+    /// How its canary ended, where that was not by promotion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fate: Option<String>,
 }
 
 impl WindowRecord {
@@ -51,23 +66,37 @@ impl WindowRecord {
             .find(|release| release.number == number)
     }
 
-    /// With `release` added under the next number and live, and the oldest dropped when there are too many. The
-    /// live one is never dropped.
-    pub(super) fn with_release(mut self, mut release: ReleaseRecord) -> Self {
+    /// With `release` added under the next number: live, or as the candidate where a share is given. The oldest are
+    /// dropped when there are too many, but never one that gets requests.
+    pub(super) fn with_release(mut self, mut release: ReleaseRecord, share: Option<Share>) -> Self {
         self.next = self.next.max(1);
-        release.number = self.next;
+        let number = self.next;
+        release.number = number;
         self.next += 1;
-        self.live = release.number;
         self.releases.push(release);
-        let excess = self.releases.len().saturating_sub(KEPT_RELEASES);
-        self.releases.drain(..excess);
+        match share {
+            Some(share) => self.canary = Some(CanaryRecord { number, share }),
+            None => self.live = number,
+        }
+        while self.releases.len() > KEPT_RELEASES {
+            let serving = [self.live, number];
+            let oldest = self
+                .releases
+                .iter()
+                .position(|release| !serving.contains(&release.number));
+            match oldest {
+                Some(index) => self.releases.remove(index),
+                None => break,
+            };
+        }
         self
     }
 
-    /// The newest release older than the live one.
+    /// The newest release older than the live one that did not end as a failed canary.
     pub(super) fn before_live(&self) -> Option<u64> {
         self.releases
             .iter()
+            .filter(|release| release.fate.is_none())
             .map(|release| release.number)
             .filter(|number| *number < self.live)
             .max()
@@ -161,6 +190,7 @@ mod tests {
             by: "test".into(),
             imports: vec![],
             exports: vec![],
+            fate: None,
         }
     }
 
@@ -168,7 +198,7 @@ mod tests {
     fn numbers_count_up_and_are_never_reused() {
         let mut record = WindowRecord::default();
         for expected in 1..=25 {
-            record = record.with_release(release());
+            record = record.with_release(release(), None);
             assert_eq!(record.live, expected);
         }
         assert_eq!(record.releases.len(), KEPT_RELEASES);
@@ -177,10 +207,21 @@ mod tests {
     }
 
     #[test]
+    fn the_live_release_stays_however_many_canaries_fail() {
+        let mut record = WindowRecord::default().with_release(release(), None);
+        for expected in 2..=30 {
+            record = record.with_release(release(), "10%".parse().ok());
+            assert_eq!((record.live, record.canary.unwrap().number), (1, expected));
+            assert!(record.release(1).is_some() && record.release(expected).is_some());
+        }
+        assert_eq!(record.releases.len(), KEPT_RELEASES);
+    }
+
+    #[test]
     fn the_first_release_has_none_before_it() {
         assert_eq!(
             WindowRecord::default()
-                .with_release(release())
+                .with_release(release(), None)
                 .before_live(),
             None
         );

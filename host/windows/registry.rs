@@ -1,11 +1,10 @@
 //! Finds the window for a request, and holds what all windows share.
 
 use super::artifacts::Artifacts;
+use super::front::Front;
 use super::record::{Records, WindowRecord};
-use super::release::Release;
-use super::window::{Live, Window};
+use super::window::Window;
 use super::{ChangeError, ReleaseRecord, WindowName, WindowStatus};
-use crate::body::Body;
 use crate::error::Error;
 use crate::runtime::clerk::Post;
 use crate::runtime::log::Line;
@@ -13,7 +12,7 @@ use crate::runtime::{Clerks, Compiler, EngineConfig, Limits, Runtime};
 use crate::store::{Cabinet, RedbStore, StoreLimits};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -68,7 +67,7 @@ pub struct Registry {
     windows: ArcSwap<HashMap<String, Arc<Window>>>,
     /// Taken to add or remove a window; looking one up takes no lock.
     membership: Mutex<()>,
-    clerks: Arc<Semaphore>,
+    places: Arc<Semaphore>,
     queued: AtomicUsize,
 }
 
@@ -92,53 +91,27 @@ impl Registry {
             )),
             windows: ArcSwap::default(),
             membership: Mutex::new(()),
-            clerks: Arc::new(Semaphore::new(config.engine.clerks as usize)),
+            places: Arc::new(Semaphore::new(config.engine.clerks as usize)),
             queued: AtomicUsize::new(0),
             config,
         }))
     }
 
-    /// Has the live release of `window` serve `request`. Gives what came of it, and the release's number where one was leased.
-    pub async fn serve(
-        &self,
-        window: &str,
-        request: http::Request<Body>,
-    ) -> (Result<http::Response<Body>, Error>, Option<u64>) {
-        match self.lease(window) {
-            Err(error) => (Err(error), None),
-            Ok(release) => {
-                let number = release.record.number;
-                (self.serve_on(release, request).await, Some(number))
-            }
-        }
-    }
-
-    async fn serve_on(
-        &self,
-        release: Arc<Release>,
-        request: http::Request<Body>,
-    ) -> Result<http::Response<Body>, Error> {
-        let place = self.place(release.clerks.weight()).await?;
-        let clerks = release.clerks.clone();
-        clerks.serve(request, (release, place)).await
-    }
-
-    fn lease(&self, window: &str) -> Result<Arc<Release>, Error> {
-        match self.windows.load().get(window) {
-            Some(window) => window.lease(),
-            None => Err(Error::WindowNotDeployed {
-                window: window.to_owned(),
-            }),
-        }
+    /// The windows by name, as they are now.
+    pub(super) fn windows(&self) -> Arc<HashMap<String, Arc<Window>>> {
+        self.windows.load_full()
     }
 
     /// A place for one clerk in the pool: at once where there is one, else after a bounded wait in a bounded queue.
-    async fn place(&self, weight: u32) -> Result<tokio::sync::OwnedSemaphorePermit, Error> {
-        if let Ok(place) = self.clerks.clone().try_acquire_many_owned(weight) {
+    pub(super) async fn place(
+        &self,
+        weight: u32,
+    ) -> Result<tokio::sync::OwnedSemaphorePermit, Error> {
+        if let Ok(place) = self.places.clone().try_acquire_many_owned(weight) {
             return Ok(place);
         }
         let queued = Queued::join(&self.queued, self.config.queue).ok_or(Error::ClerkLimit)?;
-        let waiting = self.clerks.clone().acquire_many_owned(weight);
+        let waiting = self.places.clone().acquire_many_owned(weight);
         let place = tokio::time::timeout(self.config.queue_wait, waiting).await;
         drop(queued);
         place.ok().and_then(Result::ok).ok_or(Error::ClerkLimit)
@@ -247,20 +220,15 @@ impl Registry {
     /// Closes every window for good and waits for what they have begun. Bounded by the caller.
     pub async fn drain_all(&self) {
         for window in self.all() {
-            window.swap(Live::Stopped, self.config.drain_deadline);
+            window.turn(Front::Stopped, self.config.drain_deadline);
         }
         for window in self.all() {
             window.drained().await;
         }
     }
 
-    /// Loads the native code of a release and makes its clerks.
-    pub(super) fn assemble(
-        &self,
-        window: &Window,
-        record: ReleaseRecord,
-        compiled: &std::path::Path,
-    ) -> Result<Arc<Release>, ChangeError> {
+    /// Loads native code and makes the clerks of a release of `window`.
+    pub(super) fn clerks(&self, window: &Window, compiled: &Path) -> Result<Clerks, ChangeError> {
         let link = |error: anyhow::Error| ChangeError::Link(format!("{error:#}"));
         let code = self.runtime.load(compiled).map_err(link)?;
         let post = Post {
@@ -269,8 +237,7 @@ impl Registry {
             log: window.log.clone(),
             limits: self.config.limits,
         };
-        let clerks = Clerks::new(code, post).map_err(link)?;
-        Ok(Release::new(record, clerks))
+        Clerks::new(code, post).map_err(link)
     }
 }
 

@@ -2,9 +2,10 @@
 //! both its clerk and the last byte of its answer are gone. With the last of them the code is freed.
 
 use super::ReleaseRecord;
+use super::state::{Event, State};
 use crate::error::Error;
 use crate::runtime::Clerks;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::watch;
 
 /// A release that can serve.
@@ -12,17 +13,38 @@ pub struct Release {
     /// Number, digest, when, by whom.
     pub record: ReleaseRecord,
     pub(super) clerks: Clerks,
+    state: Mutex<State>,
     /// Closed by the drop of this release.
     _alive: watch::Sender<()>,
 }
 
 impl Release {
-    pub(super) fn new(record: ReleaseRecord, clerks: Clerks) -> Arc<Self> {
+    pub(super) fn new(record: ReleaseRecord, clerks: Clerks, state: State) -> Arc<Self> {
         Arc::new(Release {
             record,
             clerks,
+            state: Mutex::new(state),
             _alive: watch::Sender::new(()),
         })
+    }
+
+    /// Notes what happens to it. An event that changes nothing, such as a swap to what is live already, is none.
+    pub(super) fn happens(&self, event: Event) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let stays = matches!(
+            (*state, event),
+            (State::Live, Event::Swap) | (State::Canary, Event::Share)
+        );
+        if stays {
+            return;
+        }
+        match state.next(event) {
+            Ok(next) => *state = next,
+            Err(illegal) => tracing::error!(
+                release = self.record.number,
+                "a fault of the host: {illegal}"
+            ),
+        }
     }
 
     /// A view on this release that holds no lease.
@@ -32,6 +54,16 @@ impl Release {
             release: Arc::downgrade(self),
             clerks: self.clerks.cutter(),
             gone: self._alive.subscribe(),
+        }
+    }
+}
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        // With the last lease. One that never served, or that ends with the process, does not drain.
+        let state = *self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if state == State::Draining {
+            self.happens(Event::Drain);
         }
     }
 }

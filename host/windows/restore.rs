@@ -1,9 +1,11 @@
-//! After a restart: every window as it was.
+//! From a record to what it says is open: after a restart, a start, a rollback.
 
+use super::front::Front;
 use super::record::WindowRecord;
 use super::registry::Registry;
 use super::release::Release;
-use super::window::{Live, Window};
+use super::state::State;
+use super::window::Window;
 use super::{ChangeError, ReleaseRecord};
 use std::sync::Arc;
 
@@ -16,12 +18,12 @@ impl Registry {
     pub async fn restore(self: &Arc<Self>) -> Result<(), ChangeError> {
         for (name, record) in self.records.all()? {
             let window = self.window_or_new(&name, record.clone());
-            if record.stopped {
-                window.swap(Live::Stopped, self.config.drain_deadline);
-                continue;
-            }
-            match self.restore_live(&window, &record).await {
-                Ok(release) => window.swap(Live::Open(release), self.config.drain_deadline),
+            let front = match record.stopped {
+                true => Ok(Front::Stopped),
+                false => self.load_front(&window, &record).await,
+            };
+            match front {
+                Ok(front) => window.turn(front, self.config.drain_deadline),
                 Err(error) => tracing::error!(
                     window = %name,
                     release = record.live,
@@ -33,39 +35,61 @@ impl Registry {
         Ok(())
     }
 
-    async fn restore_live(
+    /// Loads the live release of a record, and its candidate with a trial that begins anew.
+    pub(super) async fn load_front(
+        self: &Arc<Self>,
+        window: &Arc<Window>,
+        record: &WindowRecord,
+    ) -> Result<Front, ChangeError> {
+        let live = self.load(window, record, record.live).await?;
+        let canary = match record.canary {
+            None => None,
+            Some(running) => {
+                let release = self.load(window, record, running.number).await?;
+                Some(self.canary(window, release, running.share))
+            }
+        };
+        Ok(Front::Open { live, canary })
+    }
+
+    async fn load(
         &self,
         window: &Window,
         record: &WindowRecord,
+        number: u64,
     ) -> Result<Arc<Release>, ChangeError> {
-        let release = record.release(record.live).cloned();
-        let release = release.ok_or_else(|| ChangeError::NoWindow(window.name.clone()))?;
-        self.load(window, release).await
+        let Some(release) = record.release(number).cloned() else {
+            let kept: Vec<String> = record
+                .releases
+                .iter()
+                .map(|release| release.number.to_string())
+                .collect();
+            return Err(ChangeError::NoRelease {
+                window: window.name.clone(),
+                number,
+                kept: kept.join(", "),
+            });
+        };
+        self.load_release(window, release).await
     }
 
-    /// Loads a release from its artifact. Native code that does not load (a half-written disk, another engine) is
-    /// compiled anew, once.
-    pub(super) async fn load(
+    /// Native code that does not load (a half-written disk, another engine) is compiled anew, once.
+    async fn load_release(
         &self,
         window: &Window,
         release: ReleaseRecord,
     ) -> Result<Arc<Release>, ChangeError> {
-        let digest = release.digest.clone();
-        let compiled = self
-            .artifacts
-            .compiled(&digest, &self.compatibility)
-            .await?;
-        match self.assemble(window, release.clone(), &compiled) {
+        let digest = &release.digest;
+        let compiled = self.artifacts.compiled(digest, &self.compatibility).await?;
+        let clerks = match self.clerks(window, &compiled) {
             Err(error) => {
                 tracing::warn!(window = %window.name, %error, "compiling anew");
                 self.artifacts.discard(&compiled);
-                let compiled = self
-                    .artifacts
-                    .compiled(&digest, &self.compatibility)
-                    .await?;
-                self.assemble(window, release, &compiled)
+                let compiled = self.artifacts.compiled(digest, &self.compatibility).await?;
+                self.clerks(window, &compiled)?
             }
-            loaded => loaded,
-        }
+            Ok(clerks) => clerks,
+        };
+        Ok(Release::new(release, clerks, State::Recorded))
     }
 }

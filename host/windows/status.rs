@@ -1,6 +1,7 @@
 //! What operators see of a window.
 
-use super::{ReleaseRecord, WindowName};
+use super::front::Canary;
+use super::{ReleaseRecord, Share, WindowName};
 use serde::Serialize;
 
 /// A window as `hms windows` and `GET /windows` show it.
@@ -14,15 +15,61 @@ pub struct WindowStatus {
     pub live: Option<ReleaseRecord>,
     /// Requests at work on the live release.
     pub leases: usize,
+    /// The candidate beside it, where a canary is running.
+    pub canary: Option<CanaryStatus>,
     /// Old releases that still have requests.
-    pub draining: Vec<ReleaseStatus>,
+    pub draining: Vec<DrainStatus>,
+}
+
+/// A canary, and what was seen of it since it began or the host was started.
+#[derive(Debug, Clone, Serialize)]
+pub struct CanaryStatus {
+    /// The candidate's number.
+    pub number: u64,
+    /// Its share of the requests.
+    pub share: Share,
+    /// Requests at work on it.
+    pub leases: usize,
+    /// What the candidate answered.
+    pub candidate: SideStatus,
+    /// What the live release answered meanwhile.
+    pub live: SideStatus,
+}
+
+/// The answers of one release during a canary.
+#[derive(Debug, Clone, Serialize)]
+pub struct SideStatus {
+    /// Answers.
+    pub requests: u64,
+    /// Those of them that were 5xx or broke off.
+    pub failures: u64,
+    /// Milliseconds within which 99 of 100 heads came.
+    pub p99_ms: Option<f64>,
 }
 
 /// An old release that still has requests.
 #[derive(Debug, Clone, Serialize)]
-pub struct ReleaseStatus {
+pub struct DrainStatus {
     /// Its number.
     pub number: u64,
     /// Requests that still run on it.
     pub leases: usize,
+}
+
+impl CanaryStatus {
+    pub(super) fn of(canary: &Canary, leases: usize) -> Self {
+        let (live, candidate) = canary.trial.seen();
+        let side = |answers: super::trial::Answers| SideStatus {
+            requests: answers.requests,
+            failures: answers.failures,
+            p99_ms: answers.p99().map(|p99| p99.as_secs_f64() * 1000.0),
+        };
+        CanaryStatus {
+            number: canary.release.record.number,
+            share: canary.share,
+            leases,
+            candidate: side(candidate),
+            live: side(live),
+        }
+    }
 }

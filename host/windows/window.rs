@@ -1,25 +1,21 @@
-//! One window: the pointer to its live release, and what is draining behind it.
+//! One window: the pointer to what is open there, and what drains behind it.
 
+use super::front::{Entrant, Front};
 use super::record::WindowRecord;
 use super::release::{Drain, Release};
-use super::{ReleaseStatus, WindowName, WindowStatus};
+use super::slot::Slot;
+use super::state::Event;
+use super::{CanaryStatus, DrainStatus, WindowName, WindowStatus};
 use crate::error::Error;
 use crate::runtime::WindowLog;
-use arc_swap::ArcSwap;
+use http::HeaderMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-/// What a request finds.
-pub(super) enum Live {
-    Empty,
-    Stopped,
-    Open(Arc<Release>),
-}
 
 /// A window in memory.
 pub struct Window {
     pub(super) name: WindowName,
-    live: ArcSwap<Live>,
+    front: Slot<Front>,
     draining: Mutex<Vec<Drain>>,
     pub(super) log: Arc<WindowLog>,
     /// The record as it is on disk. Held locked through a change, so that the changes of one window follow each other
@@ -31,36 +27,63 @@ impl Window {
     pub(super) fn new(name: WindowName, record: WindowRecord, log: Arc<WindowLog>) -> Self {
         Window {
             name,
-            live: ArcSwap::from_pointee(Live::Empty),
+            front: Slot::new(Front::Empty),
             draining: Mutex::default(),
             log,
             record: tokio::sync::Mutex::new(record),
         }
     }
 
-    /// A lease on the live release.
+    /// A lease for a request with these headers, and its side where a canary is running.
     ///
     /// # Errors
     /// When the window is closed or nothing is deployed.
-    pub(super) fn lease(&self) -> Result<Arc<Release>, Error> {
+    pub(super) fn lease(
+        &self,
+        headers: &HeaderMap,
+    ) -> Result<(Arc<Release>, Option<Entrant>), Error> {
         let window = || self.name.to_string();
-        match &**self.live.load() {
-            Live::Open(release) => Ok(release.clone()),
-            Live::Stopped => Err(Error::WindowStopped { window: window() }),
-            Live::Empty => Err(Error::WindowNotDeployed { window: window() }),
+        match &*self.front.get() {
+            Front::Open { live, canary: None } => Ok((live.clone(), None)),
+            Front::Open {
+                live,
+                canary: Some(canary),
+            } => {
+                let (release, entrant) = canary.choose(live, headers);
+                Ok((release.clone(), Some(entrant)))
+            }
+            Front::Stopped => Err(Error::WindowStopped { window: window() }),
+            Front::Empty => Err(Error::WindowNotDeployed { window: window() }),
         }
     }
 
-    /// Swaps the pointer. What was live drains: it serves the requests that it began, for at most `deadline`, and
-    /// then is cut. No request is between the two: it leased the one or the other.
-    pub(super) fn swap(self: &Arc<Self>, next: Live, deadline: Duration) {
-        let before = self.live.swap(Arc::new(next));
-        let Live::Open(old) = &*before else { return };
-        let drain = old.drain();
-        let mut draining = self.draining.lock().unwrap_or_else(PoisonError::into_inner);
-        draining.push(drain.clone());
-        drop(draining);
-        tokio::spawn(self.clone().drain(drain, deadline));
+    /// What is there now.
+    pub(super) fn front(&self) -> Arc<Front> {
+        self.front.get()
+    }
+
+    /// Turns the pointer. Releases that are no longer there drain: they serve the requests that they began, for at most
+    /// `deadline`, and then are cut. No request is between the two: it leased the one or the other.
+    pub(super) fn turn(self: &Arc<Self>, next: Front, deadline: Duration) {
+        if let Front::Open { live, canary } = &next {
+            live.happens(Event::Swap);
+            if let Some(canary) = canary {
+                canary.release.happens(Event::Share);
+            }
+        }
+        let kept: Vec<_> = next.releases().cloned().collect();
+        let before = self.front.swap(next);
+        for old in before.releases() {
+            if kept.iter().any(|release| Arc::ptr_eq(release, old)) {
+                continue;
+            }
+            old.happens(Event::Replace);
+            let drain = old.drain();
+            let mut draining = self.draining.lock().unwrap_or_else(PoisonError::into_inner);
+            draining.push(drain.clone());
+            drop(draining);
+            tokio::spawn(self.clone().drain(drain, deadline));
+        }
     }
 
     async fn drain(self: Arc<Self>, mut drain: Drain, deadline: Duration) {
@@ -97,26 +120,33 @@ impl Window {
 
     /// What operators see of it. `record` is the caller's view of the record.
     pub(super) fn status(&self, record: &WindowRecord) -> WindowStatus {
-        let (state, leases) = match &**self.live.load() {
-            // One is the pointer's own.
-            Live::Open(release) => ("open", Arc::strong_count(release).saturating_sub(1)),
-            Live::Stopped => ("stopped", 0),
-            Live::Empty => ("unavailable", 0),
+        // One hold is the pointer's own.
+        let leases = |release: &Arc<Release>| Arc::strong_count(release).saturating_sub(1);
+        let front = self.front.get();
+        let (state, live_leases) = match &*front {
+            Front::Open { live, .. } => ("open", leases(live)),
+            Front::Stopped => ("stopped", 0),
+            Front::Empty => ("unavailable", 0),
+        };
+        let canary = match &*front {
+            Front::Open {
+                canary: Some(canary),
+                ..
+            } => Some(CanaryStatus::of(canary, leases(&canary.release))),
+            _ => None,
         };
         let draining = self.draining.lock().unwrap_or_else(PoisonError::into_inner);
+        let draining = draining.iter().map(|drain| DrainStatus {
+            number: drain.number,
+            leases: drain.leases(),
+        });
         WindowStatus {
             name: self.name.clone(),
             state,
             live: record.release(record.live).cloned(),
-            leases,
-            draining: draining
-                .iter()
-                .filter(|drain| drain.leases() > 0)
-                .map(|drain| ReleaseStatus {
-                    number: drain.number,
-                    leases: drain.leases(),
-                })
-                .collect(),
+            leases: live_leases,
+            canary,
+            draining: draining.filter(|drain| drain.leases > 0).collect(),
         }
     }
 }

@@ -5,7 +5,9 @@
 mod harness;
 
 mod admin_api;
+mod canary;
 mod crash;
+mod deploys;
 mod exercise;
 mod foreign_guests;
 mod identity;
@@ -13,3 +15,4 @@ mod isolation;
 mod limits;
 mod releases;
 mod routes;
+mod shutdown;

@@ -1,6 +1,6 @@
 //! A real host process for one test.
 
-use super::http::{Answer, request};
+use super::http::{Answer, send};
 use super::{PATIENCE, eventually};
 use http::Method;
 use std::io::{BufRead, BufReader};
@@ -92,6 +92,11 @@ impl Host {
 
     /// Starts the process in its folder, as after an end of any kind.
     pub async fn boot(&mut self) {
+        self.boot_with(&[]).await;
+    }
+
+    /// The same with more environment variables.
+    pub async fn boot_with(&mut self, envs: &[(&str, &str)]) {
         assert!(self.process.is_none(), "it runs already");
         let mut child = self
             .hms("serve")
@@ -99,6 +104,7 @@ impl Host {
             .arg("--routes")
             .arg(self.routes())
             .args(&self.args)
+            .envs(envs.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -231,7 +237,7 @@ impl Host {
         headers: &[(&str, &str)],
         body: impl Into<Vec<u8>>,
     ) -> Answer {
-        request(
+        send(
             method,
             &format!("{}{path}", self.gateway()),
             headers,
@@ -252,7 +258,7 @@ impl Host {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Answer {
-        request(
+        send(
             method,
             &format!("{}{path}", self.process().admin),
             headers,
@@ -269,10 +275,33 @@ impl Host {
             .await
     }
 
+    /// A request to the admin API that the host does not live to answer. Whether that is so.
+    pub async fn admin_broken(&self, method: Method, path: &str, body: &[u8]) -> bool {
+        let token = std::fs::read_to_string(self.data().join("admin.token")).unwrap();
+        let bearer = format!("Bearer {}", token.trim());
+        let url = format!("{}{path}", self.process().admin);
+        let headers = [("authorization", bearer.as_str())];
+        super::http::try_request(method, &url, &headers, body.to_vec())
+            .await
+            .is_err()
+    }
+
+    /// Sends the process a signal.
+    pub fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        assert!(
+            Command::new("kill")
+                .args([&format!("-{name}"), &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
     /// Deploys by the admin API and gives the number of the release.
     pub async fn deploy(&self, window: &str, wasm: &[u8]) -> u64 {
         let answer = self
-            .admin(Method::PUT, &format!("/windows/{window}"), wasm)
+            .admin(Method::PUT, &format!("/windows/{window}?yes=true"), wasm)
             .await;
         assert!(
             answer.status.is_success(),

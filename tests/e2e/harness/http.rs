@@ -52,7 +52,31 @@ impl Answer {
 }
 
 /// Sends a request on a connection of its own and reads the answer to its end.
-pub async fn request(method: Method, url: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
+pub async fn request(
+    method: Method,
+    url: impl AsRef<str>,
+    headers: Vec<(String, String)>,
+) -> Answer {
+    let headers: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    send(method, url.as_ref(), &headers, Vec::new()).await
+}
+
+/// The same with a body.
+pub async fn send(method: Method, url: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
+    let answer = try_request(method, url, headers, body).await;
+    answer.unwrap_or_else(|error| panic!("{url}: {error}"))
+}
+
+/// The same, where there may be no answer.
+pub async fn try_request(
+    method: Method,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> Result<Answer, String> {
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     let mut request = Request::builder().method(method).uri(url);
     for (name, value) in headers {
@@ -62,7 +86,7 @@ pub async fn request(method: Method, url: &str, headers: &[(&str, &str)], body: 
     let response = client
         .request(request)
         .await
-        .unwrap_or_else(|error| panic!("{url}: {error:?}"));
+        .map_err(|error| format!("{error:?}"))?;
     let (head, mut incoming) = response.into_parts();
     let mut body = Vec::new();
     let mut cut = None;
@@ -75,12 +99,12 @@ pub async fn request(method: Method, url: &str, headers: &[(&str, &str)], body: 
             }
         }
     }
-    Answer {
+    Ok(Answer {
         status: head.status,
         headers: head.headers,
         body,
         cut,
-    }
+    })
 }
 
 /// Sends bytes as they are and reads until the other side closes.

@@ -1,0 +1,29 @@
+//! The pointer that a swap turns. Small, and over the locks that `super::sync` names, so that its tests can run
+//! it under a scheduler that tries the interleavings.
+
+use super::sync::{Arc, RwLock};
+use std::sync::PoisonError;
+
+/// Holds one value; readers lease it, a writer replaces it.
+pub(super) struct Slot<T>(RwLock<Arc<T>>);
+
+impl<T> Slot<T> {
+    pub(super) fn new(value: T) -> Self {
+        Slot(RwLock::new(Arc::new(value)))
+    }
+
+    /// The value as it is now. It lives until the last such hold on it is gone.
+    pub(super) fn get(&self) -> Arc<T> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Puts `value` in place and gives what was there. Whoever comes after gets the new one.
+    pub(super) fn swap(&self, value: T) -> Arc<T> {
+        let value = Arc::new(value);
+        let mut place = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *place, value)
+    }
+}

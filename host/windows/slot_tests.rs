@@ -1,0 +1,118 @@
+//! The swap under a scheduler that tries many interleavings of its threads.
+
+mod sync {
+    pub(super) use shuttle::sync::{Arc, RwLock};
+}
+
+#[path = "slot.rs"]
+mod slot;
+
+use shuttle::sync::Arc;
+use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use shuttle::thread;
+use slot::Slot;
+
+/// Schedules tried for each property.
+const SCHEDULES: usize = 2000;
+
+/// How often each of the releases was freed.
+type Freed = Arc<[AtomicUsize; 4]>;
+
+/// A release that notes its end.
+struct Release {
+    number: usize,
+    freed: Freed,
+}
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        self.freed[self.number].fetch_add(1, SeqCst);
+    }
+}
+
+fn count(freed: &Freed) -> [usize; 4] {
+    std::array::from_fn(|number| freed[number].load(SeqCst))
+}
+
+fn check(property: impl Fn() + Send + Sync + 'static) {
+    shuttle::check_random(property, SCHEDULES);
+}
+
+#[test]
+fn a_lease_taken_after_the_swap_is_never_on_the_old_release() {
+    check(|| {
+        let slot = Arc::new(Slot::new(1));
+        let swapped = Arc::new(AtomicBool::new(false));
+        let requests: Vec<_> = (0..3)
+            .map(|_| {
+                let (slot, swapped) = (slot.clone(), swapped.clone());
+                thread::spawn(move || {
+                    let after = swapped.load(SeqCst);
+                    let lease = slot.get();
+                    assert!(
+                        !after || *lease == 2,
+                        "leased the old release after the swap"
+                    );
+                })
+            })
+            .collect();
+        slot.swap(2);
+        swapped.store(true, SeqCst);
+        for request in requests {
+            request.join().unwrap();
+        }
+        assert_eq!(*slot.get(), 2);
+    });
+}
+
+#[test]
+fn an_old_release_is_freed_once_and_only_after_its_last_lease() {
+    check(|| {
+        let freed = Freed::default();
+        let release = |number| Release {
+            number,
+            freed: freed.clone(),
+        };
+        let slot = Arc::new(Slot::new(release(1)));
+        let requests: Vec<_> = (0..3)
+            .map(|_| {
+                let (slot, freed) = (slot.clone(), freed.clone());
+                thread::spawn(move || {
+                    let lease = slot.get();
+                    thread::yield_now();
+                    assert_eq!(count(&freed)[lease.number], 0, "freed under a lease");
+                })
+            })
+            .collect();
+        drop(slot.swap(release(2)));
+        drop(slot.swap(release(3)));
+        for request in requests {
+            request.join().unwrap();
+        }
+        assert_eq!(count(&freed), [0, 1, 1, 0]);
+        drop(slot);
+        assert_eq!(count(&freed), [0, 1, 1, 1]);
+    });
+}
+
+#[test]
+fn swaps_at_the_same_time_lose_no_release() {
+    check(|| {
+        let freed = Freed::default();
+        let slot = Arc::new(Slot::new(Release {
+            number: 0,
+            freed: freed.clone(),
+        }));
+        let swaps: Vec<_> = (1..=3)
+            .map(|number| {
+                let (slot, freed) = (slot.clone(), freed.clone());
+                thread::spawn(move || slot.swap(Release { number, freed }).number)
+            })
+            .collect();
+        let mut seen: Vec<_> = swaps.into_iter().map(|swap| swap.join().unwrap()).collect();
+        seen.push(slot.get().number);
+        seen.sort_unstable();
+        assert_eq!(seen, [0, 1, 2, 3]);
+        assert_eq!(count(&freed).iter().sum::<usize>(), 3);
+    });
+}

@@ -1,0 +1,181 @@
+//! A canary gets its share, is sticky, and ends by itself when it is clearly worse.
+
+use super::harness::{Host, Options, eventually, guest};
+use http::Method;
+use serde_json::Value;
+use std::collections::HashSet;
+
+const ROUTE: &str = "uri: /w/**\nupstream: http://hms-svc-w\nstrip-prefix: /w\nplugins: [auth]\n";
+
+async fn office() -> Host {
+    let host = Host::start_with(Options {
+        routes: vec![("w.yaml", ROUTE.into())],
+        ..Default::default()
+    })
+    .await;
+    host.deploy("w", &guest("hello-wstd").await).await;
+    host
+}
+
+async fn shown(host: &Host) -> Value {
+    host.admin(Method::GET, "/windows/w", "").await.json()
+}
+
+/// Which of `users` get the candidate.
+async fn on_candidate(host: &Host, users: &[(String, String)]) -> HashSet<String> {
+    let mut found = HashSet::new();
+    for (user, bearer) in users {
+        let answer = host
+            .call(Method::GET, "/w", &[("authorization", bearer)], "")
+            .await;
+        assert_eq!(answer.status, 200);
+        if answer.text().contains("wasip3") {
+            found.insert(user.clone());
+        }
+    }
+    found
+}
+
+fn users(host: &Host, count: usize) -> Vec<(String, String)> {
+    let user = |i| {
+        let name = format!("user{i}");
+        let bearer = format!("Bearer {}", host.token(&name, &[]));
+        (name, bearer)
+    };
+    (0..count).map(user).collect()
+}
+
+#[tokio::test]
+async fn a_canary_is_sticky_per_user_can_be_widened_and_is_promoted() {
+    let mut host = office().await;
+    let users = users(&host, 60);
+    let candidate = super::harness::guests::path("hello-wasip3").await;
+    let deployed = host
+        .cli(
+            "deploy",
+            &[candidate.to_str().unwrap(), "--as", "w", "--canary", "30%"],
+        )
+        .await;
+    assert!(
+        deployed.status.success(),
+        "{}",
+        String::from_utf8_lossy(&deployed.stderr)
+    );
+
+    let first = on_candidate(&host, &users).await;
+    assert!(
+        (5..=35).contains(&first.len()),
+        "{} of 60 users at 30%",
+        first.len()
+    );
+    assert_eq!(on_candidate(&host, &users).await, first);
+    let window = shown(&host).await["window"].clone();
+    assert_eq!(
+        (
+            window["live"]["number"].as_u64(),
+            window["canary"]["number"].as_u64()
+        ),
+        (Some(1), Some(2))
+    );
+    assert_eq!(window["canary"]["candidate"]["requests"], 2 * first.len());
+    assert_eq!(window["canary"]["live"]["requests"], 2 * (60 - first.len()));
+
+    assert!(host.cli("canary", &["w", "70%"]).await.status.success());
+    let wider = on_candidate(&host, &users).await;
+    assert!(
+        wider.is_superset(&first) && wider.len() > first.len(),
+        "{} then {}",
+        first.len(),
+        wider.len()
+    );
+
+    // It goes on over a restart, with the same users.
+    host.kill();
+    host.boot().await;
+    assert_eq!(on_candidate(&host, &users).await, wider);
+
+    assert_eq!(
+        host.admin(Method::PUT, "/windows/w", guest("hello-wstd").await)
+            .await
+            .problem(),
+        "canary-running"
+    );
+    assert!(host.cli("promote", &["w"]).await.status.success());
+    assert_eq!(on_candidate(&host, &users).await.len(), 60);
+    assert_eq!(shown(&host).await["window"]["live"]["number"], 2);
+    assert!(host.cli("rollback", &["w"]).await.status.success());
+    assert_eq!(on_candidate(&host, &users).await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_candidate_that_answers_500_is_aborted_by_itself_and_says_why() {
+    let host = office().await;
+    let users = users(&host, 40);
+    let prober = guest("prober").await;
+    let started = host
+        .admin(Method::PUT, "/windows/w?canary=50%25&yes=true", prober)
+        .await;
+    assert_eq!(started.status, 200, "{}", started.text());
+    let aborted = eventually("the canary is aborted", || async {
+        for (_, bearer) in &users {
+            let _ = host
+                .call(Method::GET, "/w/trap", &[("authorization", bearer)], "")
+                .await;
+        }
+        let shown = shown(&host).await;
+        shown["window"]["canary"].is_null().then_some(shown)
+    })
+    .await;
+    assert_eq!(aborted["window"]["live"]["number"], 1);
+    let fate = aborted["releases"][1]["fate"].as_str().unwrap().to_owned();
+    assert!(fate.contains("aborted: it failed at"), "{fate}");
+    assert_eq!(on_candidate(&host, &users).await.len(), 0);
+    let history = host.cli("history", &["w"]).await;
+    assert!(String::from_utf8_lossy(&history.stdout).contains("aborted: it failed at"));
+}
+
+#[tokio::test]
+async fn an_operator_can_end_a_canary_and_one_needs_a_live_release() {
+    let host = office().await;
+    let candidate = guest("hello-wasip3").await;
+    let alone = host
+        .admin(
+            Method::PUT,
+            "/windows/other?canary=10%25",
+            candidate.clone(),
+        )
+        .await;
+    assert_eq!(
+        (alone.status.as_u16(), alone.problem().as_str()),
+        (409, "nothing-live")
+    );
+    assert_eq!(
+        host.admin(Method::POST, "/windows/w/abort", "")
+            .await
+            .problem(),
+        "no-canary"
+    );
+    assert_eq!(
+        host.admin(Method::PUT, "/windows/w?canary=100%25&yes=true", candidate)
+            .await
+            .status,
+        200
+    );
+    let users = users(&host, 3);
+    assert_eq!(on_candidate(&host, &users).await.len(), 3);
+    assert!(host.cli("abort", &["w"]).await.status.success());
+    assert_eq!(on_candidate(&host, &users).await.len(), 0);
+    // What was aborted is not what a rollback goes to, unless it is asked for.
+    assert_eq!(
+        host.admin(Method::POST, "/windows/w/rollback", "")
+            .await
+            .problem(),
+        "no-release"
+    );
+    assert_eq!(
+        host.admin(Method::POST, "/windows/w/rollback?to=2", "")
+            .await
+            .status,
+        200
+    );
+}
