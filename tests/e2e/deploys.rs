@@ -1,6 +1,7 @@
 //! A deploy in steps: what is bad is never live, what needs more asks, and a crash leaves the old release or the new one.
 
 use super::harness::guests::variant;
+use super::harness::surgery::trapping_at_start;
 use super::harness::{Answer, Host, Options, guest, window};
 use http::Method;
 
@@ -96,6 +97,22 @@ async fn a_component_cut_short_anywhere_or_with_a_bit_flipped_is_never_live_brok
     assert!(live < 24, "no flip was noticed");
     host.deploy("hello", &hello).await;
     assert_eq!(host.get("/hello").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_component_that_traps_when_a_clerk_starts_is_never_live() {
+    let hello = guest("hello-wasip3").await;
+    let host = Host::with_open_windows(&[("hello", &hello)]).await;
+    let refused = put(&host, "/windows/hello", &trapping_at_start(&hello)).await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.problem().as_str()),
+        (422, "does-not-start"),
+        "{}",
+        refused.text()
+    );
+    assert!(refused.text().contains("unreachable"), "{}", refused.text());
+    assert_eq!(host.get("/hello").await.status, 200);
+    assert_eq!(live(&host, "hello").await, 1);
 }
 
 #[tokio::test]

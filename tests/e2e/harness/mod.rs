@@ -3,6 +3,7 @@
 pub mod guests;
 pub mod host;
 pub mod http;
+pub mod surgery;
 
 pub use guests::{guest, window};
 pub use host::{Host, Options};
