@@ -2,7 +2,10 @@
 //! and the host's threads go on serving.
 
 use anyhow::{Context, bail};
-use rustix::process::{Resource, Rlimit, getpriority_process, setpriority_process, setrlimit};
+use rustix::process::{
+    Resource, Rlimit, Signal, getpriority_process, set_parent_process_death_signal,
+    setpriority_process, setrlimit,
+};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -85,6 +88,8 @@ impl Compiler {
 /// # Errors
 /// What the parent shows to whoever deploys.
 pub fn child(wasm: &Path, compiled: &Path) -> anyhow::Result<()> {
+    // A host that is killed takes its compiler along.
+    set_parent_process_death_signal(Some(Signal::KILL)).context("the parent cannot be watched")?;
     let nice = getpriority_process(None).unwrap_or(0);
     // Failing to become slower is no reason to fail.
     let _ = setpriority_process(None, nice + NICE);

@@ -271,6 +271,25 @@ async fn a_document_can_be_fetched_in_part_and_deleted() {
 }
 
 #[tokio::test]
+async fn a_document_larger_than_the_clerks_memory_goes_up_and_down() {
+    let host = Host::start_with(super::harness::Options {
+        args: vec!["--clerk-memory".into(), "6MiB".into()],
+        ..Default::default()
+    })
+    .await;
+    host.deploy("docs", &window("docs").await).await;
+    let bearer = format!("Bearer {}", host.token("alice", &SCOPES));
+    let bytes = photo(20 << 20);
+    let filed = upload(&host, &bearer, "scan.tiff", &bytes).await;
+    assert_eq!(filed.status, 201, "{}", filed.text());
+    let path = filed.json()["url"].as_str().unwrap().to_owned();
+    let back = host
+        .call(Method::GET, &path, &[("authorization", &bearer)], "")
+        .await;
+    assert!(back.body == bytes, "{} bytes came back", back.body.len());
+}
+
+#[tokio::test]
 async fn a_document_that_is_too_large_is_refused_and_leaves_nothing() {
     let host = office().await;
     let bearer = format!("Bearer {}", host.token("alice", &SCOPES));

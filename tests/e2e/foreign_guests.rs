@@ -19,3 +19,18 @@ async fn a_wstd_0_2_and_a_wasip3_0_3_hello_are_deployed_and_answer() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_component_for_the_first_draft_of_keyvalue_finds_all_that_it_has() {
+    let host = Host::with_open_windows(&[("w", &guest("kv-draft").await)]).await;
+    // What was set, whether it is there after delete, the counter, how many of two were found, the keys over all pages
+    // (1,500 and the counter), and those after the first 1,400 once two are deleted.
+    assert_eq!(
+        host.get("/w").await.text(),
+        "Some([49]) false 2 1 1501 99\n"
+    );
+    assert_eq!(
+        host.get("/w").await.text(),
+        "Some([49]) false 4 1 1501 99\n"
+    );
+}

@@ -123,6 +123,80 @@ async fn without_a_good_token_nobody_gets_past_auth() {
 }
 
 #[tokio::test]
+async fn with_a_jwks_the_providers_tokens_count_and_the_development_secret_does_not() {
+    use jsonwebtoken::jwk::Jwk;
+    use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pem = |name: &str| {
+        std::fs::read(root.join("host/gateway/plugins/auth/testkeys").join(name)).unwrap()
+    };
+    let rsa = EncodingKey::from_rsa_pem(&pem("rsa.pem")).unwrap();
+    let ec = EncodingKey::from_ec_pem(&pem("ec.pem")).unwrap();
+    let ed = EncodingKey::from_ed_pem(&pem("ed.pem")).unwrap();
+    let public = |key: &EncodingKey, algorithm, id: &str| {
+        let mut jwk = Jwk::from_encoding_key(key, algorithm).unwrap();
+        jwk.common.key_id = Some(id.into());
+        jwk
+    };
+    let set = serde_json::json!({ "keys": [
+        public(&rsa, Algorithm::RS256, "rsa"),
+        public(&ec, Algorithm::ES256, "ec"),
+        public(&ed, Algorithm::EdDSA, "ed"),
+    ] });
+    let folder = tempfile::tempdir().unwrap();
+    let jwks = folder.path().join("jwks.json");
+    std::fs::write(&jwks, set.to_string()).unwrap();
+    let host = Host::start_with(Options {
+        routes: vec![("prober.yaml", ROUTE.into())],
+        args: [
+            "--jwks",
+            jwks.to_str().unwrap(),
+            "--issuer",
+            "https://iam.example",
+            "--audience",
+            "office",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+    })
+    .await;
+    host.deploy("prober", &guest("prober").await).await;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let expires = now.unwrap().as_secs() + 600;
+    let sign = |algorithm, id: &str, key: &EncodingKey, issuer: &str| {
+        let claims =
+            serde_json::json!({ "sub": "carol", "iss": issuer, "aud": "office", "exp": expires });
+        let mut header = Header::new(algorithm);
+        header.kid = Some(id.into());
+        format!("Bearer {}", encode(&header, &claims, key).unwrap())
+    };
+    let path = "/api/v1/prober/headers";
+    for (algorithm, id, key) in [
+        (Algorithm::RS256, "rsa", &rsa),
+        (Algorithm::ES256, "ec", &ec),
+        (Algorithm::EdDSA, "ed", &ed),
+    ] {
+        let bearer = sign(algorithm, id, key, "https://iam.example");
+        let seen = host
+            .call(Method::GET, path, &[("authorization", &bearer)], "")
+            .await;
+        assert_eq!(seen.status, 200, "{algorithm:?}: {}", seen.text());
+        assert!(seen.text().contains("carol"));
+    }
+    let elsewhere = sign(Algorithm::RS256, "rsa", &rsa, "https://elsewhere.example");
+    let dev = format!("Bearer {}", host.token("mallory", &[]));
+    for (bearer, why) in [
+        (elsewhere, "another issuer"),
+        (dev, "the development secret"),
+    ] {
+        let refused = host
+            .call(Method::GET, path, &[("authorization", &bearer)], "")
+            .await;
+        assert_eq!(refused.status, 401, "{why}");
+    }
+}
+
+#[tokio::test]
 async fn the_development_secret_is_refused_beyond_loopback() {
     let data = tempfile::tempdir().unwrap();
     let routes = tempfile::tempdir().unwrap();
