@@ -5,6 +5,8 @@
 //! release, [`runtime`] has a clerk serve it, [`store`] keeps what the clerk writes; [`admin`] is the operators' side.
 //! Dependencies point that way only, from gateway and admin down to the store. [`error`] is the one map from failure to answer.
 
+// The documentation is for whoever carries on, and built with its private items.
+#![allow(rustdoc::private_intra_doc_links)]
 // `windows/slot.rs` is compiled a second time in its tests, over other locks.
 #![cfg_attr(test, allow(clippy::duplicate_mod))]
 

@@ -12,6 +12,7 @@ use super::registry::Registry;
 use super::release::Release;
 use super::window::Window;
 use super::{ChangeError, Difference, Probe, ReleaseRecord, Share, WindowName};
+use crate::error::Error;
 use crate::runtime::inspect::{Inspection, inspect};
 use serde::Serialize;
 use std::path::Path;
@@ -196,17 +197,18 @@ impl Registry {
         progress: &mut Progress<'_>,
     ) -> Result<Arc<Release>, ChangeError> {
         let clerks = self.clerks(window, compiled)?;
+        // A deploy waits its turn for a clerk like any request, so that it does not fail because the windows are busy.
+        let place = self
+            .place(clerks.weight())
+            .await
+            .map_err(ChangeError::Try)?;
         clerks.try_start().await.map_err(ChangeError::Try)?;
-        if let Some(probe) = probe {
-            let place = self
-                .place(clerks.weight())
-                .await
-                .map_err(ChangeError::Try)?;
-            if let Err(why) = probe.ask(&window.name, &clerks, place).await {
-                // Nobody will wait for it any more.
-                clerks.cutter().cut(crate::error::Error::DrainDeadline);
-                return Err(ChangeError::Probe(why));
-            }
+        if let Some(probe) = probe
+            && let Err(why) = probe.ask(&window.name, &clerks, place).await
+        {
+            // Nobody will wait for it any more.
+            clerks.cutter().cut(Error::DrainDeadline);
+            return Err(ChangeError::Probe(why));
         }
         progress.done(Step::Try)?;
         // The state once its record is written, which the caller does before anything sees it.

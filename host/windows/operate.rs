@@ -115,6 +115,10 @@ impl Registry {
     ) -> Result<(), ChangeError> {
         let front = self.load_front(window, next).await?;
         for release in front.releases() {
+            let _place = self
+                .place(release.clerks.weight())
+                .await
+                .map_err(ChangeError::Try)?;
             release.clerks.try_start().await.map_err(ChangeError::Try)?;
         }
         self.records.put(&window.name, next).await?;

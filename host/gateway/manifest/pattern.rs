@@ -20,7 +20,7 @@ pub enum Pattern {
 
 impl Pattern {
     /// Reads a manifest's `uri`. It has the same one form as request paths
-    /// ([`normalise`](crate::gateway::target::normalise)).
+    /// ([`normalise`]).
     pub fn parse(text: &str) -> Result<Pattern, String> {
         if text.len() > MAX_PATTERN {
             return Err(format!("it is longer than {MAX_PATTERN} bytes"));
