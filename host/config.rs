@@ -35,6 +35,9 @@ pub struct Settings {
     /// The folder of route manifests, one YAML file a route
     #[arg(long, value_name = "DIR", default_value = "routes", env = "HMS_ROUTES")]
     pub routes: PathBuf,
+    /// A folder of components: a .wasm that is dropped or replaced there is deployed under its file name
+    #[arg(long, value_name = "DIR", env = "HMS_WINDOWS")]
+    pub windows: Option<PathBuf>,
     /// Keys that tokens are checked with: a JWKS file or URL. Without it the development secret in the data folder
     #[arg(long, value_name = "FILE|URL", env = "HMS_JWKS")]
     pub jwks: Option<String>,
@@ -103,6 +106,13 @@ impl TryFrom<Settings> for Config {
             "the routes folder {} is not there: name it with --routes, or make it (one YAML file a route)",
             settings.routes.display()
         );
+        if let Some(folder) = &settings.windows {
+            ensure!(
+                folder.is_dir(),
+                "the windows folder {} is not there: make it, or start without --windows",
+                folder.display()
+            );
+        }
         let mut windows = WindowsConfig::new(settings.data.clone());
         windows.engine.clerks = settings.clerks;
         windows.engine.max_memory_bytes = windows.engine.max_memory_bytes.max(

@@ -14,6 +14,7 @@ pub mod admin;
 pub mod body;
 #[cfg(test)]
 mod boundaries;
+pub mod changes;
 pub mod cli;
 pub mod config;
 pub mod data;

@@ -48,6 +48,15 @@ impl Metrics {
         }
     }
 
+    /// Adds what a watched folder of components says: how many of its files were refused.
+    pub fn watched_files(&mut self, refused: Gauge) {
+        self.registry.register(
+            "watched_files_refused",
+            "Files of the windows folder that were not deployed; the log says why",
+            refused,
+        );
+    }
+
     /// The metrics now.
     pub async fn render(&self, windows: &Registry, _: &Gateway) -> String {
         for family in [&self.live, &self.leases, &self.open] {

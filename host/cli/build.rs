@@ -1,12 +1,14 @@
 //! Builds guest components with cargo, adding the target where it is missing.
 
+use super::workspace::Workspace;
 use crate::windows::WindowName;
 use anyhow::{Context, bail};
-use serde_json::Value;
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 /// What windows are compiled for.
 pub const TARGET: &str = "wasm32-wasip2";
@@ -51,65 +53,80 @@ pub async fn ensure_target(say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<()> {
     }
 }
 
-/// Builds the workspace at `manifest` for [`TARGET`] and gives the components whose packages lie below `below`. What the
-/// compiler says goes to our stderr as it wrote it.
+/// Builds the windows of the workspace at `manifest` whose packages lie below `below`. What the compiler says goes to our
+/// stderr as it wrote it.
 ///
 /// # Errors
 /// When a package does not build, or there is none.
-pub async fn build(
-    manifest: &Path,
-    below: &Path,
-    envs: &[(&str, &str)],
-) -> anyhow::Result<Vec<Built>> {
-    let below = below
-        .canonicalize()
-        .with_context(|| format!("{} is not there", below.display()))?;
-    let packages = packages(manifest, &below).await?;
-    if packages.is_empty() {
+pub async fn build(manifest: &Path, below: &Path) -> anyhow::Result<Vec<Built>> {
+    let workspace = Workspace::read(manifest, below).await?;
+    if workspace.windows.is_empty() {
         bail!("there is no window to build below {}", below.display());
     }
+    let (built, whole) = build_windows(&workspace).await?;
+    if !whole {
+        bail!("the windows did not build; the compiler's message is above");
+    }
+    Ok(built)
+}
+
+/// Builds every window of the workspace, gives those that could be built, and whether these are all. What the compiler says goes
+/// to our stderr as it wrote it. Dropping the future ends cargo and every compiler that it has started.
+///
+/// # Errors
+/// When cargo cannot be run.
+pub(super) async fn build_windows(workspace: &Workspace) -> anyhow::Result<(Vec<Built>, bool)> {
     let mut command = cargo();
-    command.args([
-        "build",
-        "--release",
-        "--target",
-        TARGET,
-        "--message-format",
-        "json-render-diagnostics",
-    ]);
     command
+        .args(["build", "--release", "--target", TARGET])
+        // One window that does not build is no reason to keep another one back.
+        .arg("--keep-going")
+        .args(["--message-format", "json-render-diagnostics"])
         .arg("--manifest-path")
-        .arg(manifest)
-        .envs(envs.iter().copied());
-    for package in &packages {
+        .arg(&workspace.manifest);
+    for package in &workspace.windows {
         command.args(["--package", package]);
     }
-    let mut child = command
+    let child = command
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .spawn()?;
-    let stdout = child
+        .spawn()
+        .context("cargo could not be started")?;
+    let mut group = Group(child);
+    let stdout = group
+        .0
         .stdout
         .take()
         .context("cargo's output cannot be read")?;
     let mut lines = BufReader::new(stdout).lines();
     let mut built = Vec::new();
     while let Some(line) = lines.next_line().await? {
-        let Ok(message) = serde_json::from_str::<Value>(&line) else {
-            continue;
-        };
-        built.extend(artifact(&message, &below));
+        let message = serde_json::from_str::<Message>(&line).ok();
+        built.extend(message.and_then(|message| message.component(&workspace.below)));
     }
-    if !child.wait().await?.success() {
-        bail!("the windows did not build; the compiler's message is above");
-    }
+    let whole = group.0.wait().await?.success();
     built.sort_by(|a, b| a.window.cmp(&b.window));
-    Ok(built)
+    Ok((built, whole))
 }
 
-fn cargo() -> Command {
+/// Cargo and the compilers that it has started, which end with it: a group of their own.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // While cargo was not waited for, its number is that of the group and of nothing else.
+        let id = self.0.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(group) = id.and_then(Pid::from_raw) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+/// Cargo, in the environment that the user gave us.
+pub(super) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // Set by `cargo run` for us, and of no business to the guests' build.
+    // Flags for the host's own build: they would be another build of every guest.
     for name in ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "CARGO_BUILD_TARGET"] {
         command.env_remove(name);
     }
@@ -117,66 +134,25 @@ fn cargo() -> Command {
     command
 }
 
-/// The packages below `below` that make a component.
-async fn packages(manifest: &Path, below: &Path) -> anyhow::Result<Vec<String>> {
-    let output = cargo()
-        .args([
-            "metadata",
-            "--no-deps",
-            "--format-version",
-            "1",
-            "--manifest-path",
-        ])
-        .arg(manifest)
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .await
-        .context("cargo is not there: install Rust with rustup (see rustup.rs)")?;
-    if !output.status.success() {
-        bail!(
-            "{} cannot be read as a cargo workspace; cargo's message is above",
-            manifest.display()
-        );
-    }
-    let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    let packages = metadata["packages"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    let ours = packages.iter().filter(|package| {
-        let inside = package["manifest_path"]
-            .as_str()
-            .is_some_and(|path| Path::new(path).starts_with(below));
-        let targets = package["targets"]
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let makes_component = targets.iter().any(|target| {
-            let types = target["crate_types"]
-                .as_array()
-                .map(Vec::as_slice)
-                .unwrap_or_default();
-            types.iter().any(|kind| kind == "cdylib" || kind == "bin")
-        });
-        inside && makes_component
-    });
-    Ok(ours
-        .filter_map(|package| package["name"].as_str().map(str::to_owned))
-        .collect())
+/// A line of cargo's output, as far as it is of interest.
+#[derive(Deserialize)]
+struct Message {
+    reason: String,
+    #[serde(default)]
+    manifest_path: PathBuf,
+    #[serde(default)]
+    filenames: Vec<PathBuf>,
 }
 
-fn artifact(message: &Value, below: &Path) -> Option<Built> {
-    let ours = message["reason"] == "compiler-artifact"
-        && Path::new(message["manifest_path"].as_str()?).starts_with(below);
-    let files = message["filenames"].as_array().filter(|_| ours)?;
-    let wasm = files
-        .iter()
-        .filter_map(Value::as_str)
-        .find(|file| file.ends_with(".wasm"))?;
-    let window = WindowName::from_file(wasm.as_ref()).ok()?;
-    Some(Built {
-        window,
-        wasm: wasm.into(),
-    })
+impl Message {
+    /// The component that it says was built, if that is one of a package below `below`.
+    fn component(self, below: &Path) -> Option<Built> {
+        if self.reason != "compiler-artifact" || !self.manifest_path.starts_with(below) {
+            return None;
+        }
+        let is_wasm = |file: &PathBuf| file.extension().is_some_and(|end| end == "wasm");
+        let wasm = self.filenames.into_iter().find(is_wasm)?;
+        let window = WindowName::from_file(&wasm).ok()?;
+        Some(Built { window, wasm })
+    }
 }

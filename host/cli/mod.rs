@@ -1,5 +1,6 @@
 //! The command line: one file a family of verbs. All but `serve`, `up`, `token` and `check` are clients of the admin API.
 
+mod banner;
 pub mod build;
 mod client;
 mod deploy;
@@ -8,6 +9,7 @@ mod show;
 mod tokens;
 mod up;
 mod verbs;
+mod workspace;
 
 use crate::config::Settings;
 use anyhow::Context;

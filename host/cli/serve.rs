@@ -1,5 +1,6 @@
 //! `hms serve`: the host itself, assembled in the order in which its parts need each other.
 
+use super::banner::Banner;
 use crate::admin::{self, Admin, Metrics, Readiness, token};
 use crate::config::{Config, Settings};
 use crate::data::DataFolder;
@@ -9,34 +10,41 @@ use crate::gateway::plugins::auth::{
 };
 use crate::gateway::{Gateway, GatewayConfig, bind};
 use crate::runtime::Compiler;
-use crate::windows::Registry;
+use crate::windows::{Registry, WindowsFolder};
 use crate::{shutdown, telemetry};
 use anyhow::Context;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 /// Time beyond the drain deadline that the end of the host may take: to close connections and stores. 5 s.
 const END_TIME: Duration = Duration::from_secs(5);
 
+/// How long the components of a watched folder may keep the host from being ready. 30 s: as long as a request may take; what
+/// is live already is served from the first moment on.
+const START_TIME: Duration = Duration::from_secs(30);
+
 pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
     let host = Host::open(settings).await?;
-    println!("{}", host.banner().await);
+    println!("{}", host.banner().text().await);
     host.run().await
 }
 
 /// A host with everything open and nothing served yet.
 pub(super) struct Host {
     pub(super) windows: Arc<Registry>,
+    /// Cancelled by the first signal.
+    pub(super) shutdown: CancellationToken,
     config: Config,
     data: DataFolder,
     gateway: Arc<Gateway>,
     gateway_listeners: Vec<TcpListener>,
     admin: Arc<Admin>,
     admin_listeners: Vec<TcpListener>,
-    shutdown: CancellationToken,
+    folder: Option<WindowsFolder>,
     dev_secret: bool,
 }
 
@@ -60,22 +68,29 @@ impl Host {
         let mut gateway_config = GatewayConfig::new(&settings.routes, auth);
         gateway_config.limits.drain_timeout = settings.drain;
         let gateway = Gateway::new(gateway_config, Arc::new(FrontDoor(windows.clone())));
+        let mut metrics = Metrics::new(&gateway);
+        let watched = |dir: &PathBuf| WindowsFolder::new(windows.clone(), dir.clone());
+        let folder = settings.windows.as_ref().map(watched);
+        if let Some(folder) = &folder {
+            metrics.watched_files(folder.refused());
+        }
         let admin = Arc::new(Admin {
             token: token::load_or_create(data.path())?,
             windows: windows.clone(),
-            metrics: Metrics::new(&gateway),
+            metrics,
             gateway: gateway.clone(),
             readiness: Readiness::default(),
         });
         Ok(Host {
             windows,
+            shutdown,
             config,
             data,
             gateway,
             gateway_listeners,
             admin,
             admin_listeners,
-            shutdown,
+            folder,
             dev_secret,
         })
     }
@@ -84,22 +99,36 @@ impl Host {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let Host {
             windows,
+            shutdown,
             config,
             data,
             gateway,
             gateway_listeners,
             admin,
             admin_listeners,
-            shutdown,
+            folder,
             ..
         } = self;
         let readiness = admin.readiness.clone();
-        readiness.set(true);
         // The admin API stays until the gateway is done, so that one can watch it drain.
         let admin_shutdown = CancellationToken::new();
         let admin = tokio::spawn(admin::serve(admin_listeners, admin, admin_shutdown.clone()));
         let serving = tokio::spawn(gateway.serve(gateway_listeners, shutdown.clone()));
-        shutdown.cancelled().await;
+        let (told, caught_up) = oneshot::channel();
+        match folder {
+            // It ends with the first signal: what it would deploy then would open a window that is being closed.
+            Some(folder) => {
+                tokio::spawn(shutdown.clone().run_until_cancelled_owned(folder.run(told)));
+            }
+            None => drop(told),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            _ = tokio::time::timeout(START_TIME, caught_up) => {
+                readiness.set(true);
+                shutdown.cancelled().await;
+            }
+        }
         readiness.set(false);
         let cut = serving
             .await
@@ -122,24 +151,15 @@ impl Host {
     }
 
     /// What is open where, and what to try next.
-    pub(super) async fn banner(&self) -> String {
-        let mut text = format!("hms {} is open\n", env!("CARGO_PKG_VERSION"));
-        text.push_str(&format!("  gateway  {}\n", url(&self.gateway_listeners)));
-        text.push_str(&format!("  admin    {}\n", url(&self.admin_listeners)));
-        text.push_str(&format!("  data     {}\n", self.data.path().display()));
-        text.push_str(&format!(
-            "  routes   {}\n",
-            self.config.settings.routes.display()
-        ));
-        for status in self.windows.statuses().await {
-            let number = status.live.map_or(0, |release| release.number);
-            text.push_str(&format!(
-                "  window   {} release {number} {}\n",
-                status.name, status.state
-            ));
+    pub(super) fn banner(&self) -> Banner {
+        Banner {
+            windows: self.windows.clone(),
+            gateway: url(&self.gateway_listeners),
+            admin: url(&self.admin_listeners),
+            data: self.data.path().to_owned(),
+            routes: self.config.settings.routes.clone(),
+            dev_secret: self.dev_secret,
         }
-        text.push_str(&self.to_try());
-        text
     }
 }
 
@@ -170,33 +190,5 @@ fn url(listeners: &[TcpListener]) -> String {
     {
         Some(addr) => format!("http://{addr}"),
         None => "nowhere".into(),
-    }
-}
-
-impl Host {
-    fn to_try(&self) -> String {
-        let gateway = url(&self.gateway_listeners);
-        let admin = url(&self.admin_listeners);
-        let data = self.data.path().display();
-        let hms = std::env::args().next().unwrap_or_else(|| "hms".into());
-        let mut text = String::from("\nto try:\n");
-        if self.dev_secret {
-            text.push_str(&format!(
-                "  TOKEN=$({hms} token --data {data} --user alice --scope payments.write --scope payments.read \\\n\
-                 \x20                  --scope docs.write --scope docs.read)\n"
-            ));
-        } else {
-            text.push_str("  TOKEN=…    # from your identity provider: its keys are configured\n");
-        }
-        text.push_str(&format!(
-            "  curl -H \"Authorization: Bearer $TOKEN\" -d '{{\"amount\":42,\"purpose\":\"FOIA copy fee\"}}' \\\n\
-             \x20      {gateway}/api/v1/payments\n\
-             \x20 curl -H \"Authorization: Bearer $TOKEN\" -F \"file=@./my_photo.jpg\" {gateway}/api/v1/docs\n\
-             \x20 {hms} deploy payments.wasm --admin {} --data {data}\n\
-             \x20 curl -X PUT -H \"Authorization: Bearer $(cat {data}/admin.token)\" --data-binary @payments.wasm \\\n\
-             \x20      {admin}/windows/payments\n",
-            admin.trim_start_matches("http://"),
-        ));
-        text
     }
 }

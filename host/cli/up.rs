@@ -1,15 +1,17 @@
 //! `hms up`: everything an author needs, by one command.
 
+mod author;
+mod sources;
+
 use super::{build, serve};
 use crate::config::Settings;
 use crate::windows::{DeployOptions, FileDeploy, Registry};
-use anyhow::Context;
+use author::Author;
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
-/// Build the windows under components/, serve, and deploy them.
+/// Build the windows under components/, serve and deploy them, and again whenever a source file is saved.
 #[derive(Debug, Args)]
 pub(super) struct Up {
     /// The cargo workspace of the windows
@@ -29,26 +31,27 @@ impl Up {
         );
         // Everything that can be wrong with the place is said before the build, which takes long.
         let host = serve::Host::open(self.settings).await?;
-        let say = |what: &str| eprintln!("hms up: {what}");
-        build::ensure_target(&say).await?;
-        say("building the windows (the first time takes a minute or two)");
-        let started = Instant::now();
-        let built = build::build(&manifest, &self.components, &[]).await?;
-        say(&format!(
-            "built {} windows in {:.1} s",
-            built.len(),
-            started.elapsed().as_secs_f32()
-        ));
-        for window in &built {
-            say(&deploy(&host.windows, window).await?);
-        }
-        println!("{}", host.banner().await);
-        host.run().await
+        let shutdown = host.shutdown.clone();
+        let ready = shutdown.run_until_cancelled(build::ensure_target(&|what| say(what)));
+        ready.await.transpose()?;
+        let author = Author {
+            manifest,
+            components: self.components.canonicalize()?,
+            windows: host.windows.clone(),
+            banner: host.banner(),
+        };
+        // What is live already is served while the first build runs, and while one fails.
+        let (served, _) = tokio::join!(host.run(), shutdown.run_until_cancelled(author.run()));
+        served
     }
 }
 
+fn say(what: &str) {
+    eprintln!("hms up: {what}");
+}
+
 /// Deploys what was built, unless it is what is live already.
-async fn deploy(windows: &Arc<Registry>, built: &build::Built) -> anyhow::Result<String> {
+async fn deploy(windows: &Arc<Registry>, built: &build::Built) -> anyhow::Result<FileDeploy> {
     let name = &built.window;
     let options = DeployOptions {
         by: "hms up".into(),
@@ -56,21 +59,5 @@ async fn deploy(windows: &Arc<Registry>, built: &build::Built) -> anyhow::Result
         yes: true,
         ..DeployOptions::default()
     };
-    let outcome = windows.deploy_file(name, &built.wasm, options).await;
-    Ok(
-        match outcome.with_context(|| format!("{name} was not deployed"))? {
-            FileDeploy::Deployed(deployed) => {
-                format!("{name} release {} is live", deployed.release.number)
-            }
-            FileDeploy::Unchanged(status) => {
-                let number = status.live.map_or(0, |live| live.number);
-                match status.state {
-                    "open" => format!("{name} is unchanged: release {number} is live"),
-                    state => {
-                        format!("{name} is unchanged and {state}; `hms start {name}` opens it")
-                    }
-                }
-            }
-        },
-    )
+    Ok(windows.deploy_file(name, &built.wasm, options).await?)
 }

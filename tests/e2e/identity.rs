@@ -158,6 +158,7 @@ async fn with_a_jwks_the_providers_tokens_count_and_the_development_secret_does_
         ]
         .map(str::to_owned)
         .to_vec(),
+        ..Default::default()
     })
     .await;
     host.deploy("prober", &guest("prober").await).await;

@@ -15,13 +15,22 @@ async fn built() -> &'static HashMap<String, PathBuf> {
             let manifest = root.join("components/Cargo.toml");
             let mut all = HashMap::new();
             for folder in ["components", "tests/guests"] {
-                for built in build(&manifest, &root.join(folder), &[]).await.unwrap() {
+                for built in build(&manifest, &root.join(folder)).await.unwrap() {
                     all.insert(built.window.to_string(), built.wasm);
                 }
             }
             all
         })
         .await
+}
+
+/// The folder that cargo builds guests in.
+pub fn target() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => root.join(folder),
+        None => root.join("components/target"),
+    }
 }
 
 /// The file of one of our windows, or of a test guest.

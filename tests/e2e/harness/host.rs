@@ -1,5 +1,6 @@
 //! A real host process for one test.
 
+use super::guests;
 use super::http::{Answer, send};
 use super::{PATIENCE, eventually};
 use http::Method;
@@ -17,12 +18,15 @@ pub struct Options {
     pub args: Vec<String>,
     /// Route manifests by file name; where there are none, the repository's own.
     pub routes: Vec<(&'static str, String)>,
+    /// The workspace for `hms up`, which is started instead of `hms serve`.
+    pub up: Option<PathBuf>,
 }
 
 /// A folder with routes and data, and the host that serves them. Ends with the test.
 pub struct Host {
     folder: TempDir,
     args: Vec<String>,
+    up: Option<PathBuf>,
     process: Option<Process>,
 }
 
@@ -59,6 +63,7 @@ impl Host {
                 .iter()
                 .map(|(name, _)| (file(name), open_route(name)))
                 .collect(),
+            up: None,
         })
         .await;
         for (name, wasm) in windows {
@@ -84,6 +89,7 @@ impl Host {
         let mut host = Host {
             folder,
             args: options.args,
+            up: options.up,
             process: None,
         };
         host.boot().await;
@@ -98,8 +104,17 @@ impl Host {
     /// The same with more environment variables.
     pub async fn boot_with(&mut self, envs: &[(&str, &str)]) {
         assert!(self.process.is_none(), "it runs already");
-        let mut child = self
-            .hms("serve")
+        let mut command = match &self.up {
+            None => self.hms("serve"),
+            Some(components) => {
+                let mut up = self.hms("up");
+                // What the guests are built from is built already, and is not built again for each test.
+                up.env("CARGO_TARGET_DIR", guests::target());
+                up.arg("--components").arg(components);
+                up
+            }
+        };
+        let mut child = command
             .args(["--gateway", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .arg("--routes")
             .arg(self.routes())

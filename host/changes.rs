@@ -1,0 +1,157 @@
+//! Says when something in a folder may have changed, so that whoever cares looks again.
+//!
+//! The file system's events say it at once; the end of a wait says it where events get lost: network file systems, too
+//! few watches, a folder that is made later or replaced. So nobody may rely on an event, and nobody needs to.
+
+use notify::event::{AccessKind, AccessMode, EventKind};
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// The longest that a change goes unseen where its event was lost. Half a second: "within a second" is what users are
+/// promised, and a look at a folder costs well below a millisecond.
+pub const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Whoever wants to see the events themselves. Called on the watcher's own thread.
+type OnEvent = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// The changes in some folders, without those below them.
+pub struct Changes {
+    news: Arc<Notify>,
+    on_event: OnEvent,
+    watcher: Option<RecommendedWatcher>,
+    followed: HashSet<PathBuf>,
+}
+
+impl Changes {
+    /// Of no folder yet.
+    pub fn new() -> Self {
+        Changes::seen_by(|_| {})
+    }
+
+    /// The same, with every event shown to `on_event` first. An event that only says that something was read is not.
+    pub fn seen_by(on_event: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        Changes {
+            news: Arc::default(),
+            on_event: Arc::new(on_event),
+            watcher: None,
+            followed: HashSet::new(),
+        }
+    }
+
+    /// Follows exactly these folders from now on. To be called before each look: a folder that could not be followed is
+    /// tried again, and one that was made anew is found.
+    pub fn follow<'a>(&mut self, folders: impl IntoIterator<Item = &'a Path>) {
+        let wanted: HashSet<&Path> = folders.into_iter().filter(|dir| dir.is_dir()).collect();
+        if self.watcher.is_none() {
+            self.watcher = self.start();
+        }
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
+        self.followed.retain(|dir| {
+            let keep = wanted.contains(dir.as_path());
+            if !keep {
+                let _ = watcher.unwatch(dir);
+            }
+            keep
+        });
+        for dir in wanted {
+            // Out of watches, for example: the looks go on.
+            if !self.followed.contains(dir)
+                && watcher.watch(dir, RecursiveMode::NonRecursive).is_ok()
+            {
+                self.followed.insert(dir.to_owned());
+            }
+        }
+    }
+
+    /// Resolves after an event, at once where there was one since the last wait, and at the latest after `at_most`.
+    pub async fn wait(&self, at_most: Duration) {
+        let _ = tokio::time::timeout(at_most, self.news.notified()).await;
+    }
+
+    fn start(&self) -> Option<RecommendedWatcher> {
+        let (news, on_event) = (self.news.clone(), self.on_event.clone());
+        let handler = move |event: notify::Result<Event>| {
+            match &event {
+                // Our own looks make these: to heed them would be to look for ever.
+                Ok(event) if only_read(event.kind) => return,
+                Ok(event) => on_event(event),
+                Err(_) => {}
+            }
+            news.notify_one();
+        };
+        notify::recommended_watcher(handler).ok()
+    }
+}
+
+impl Default for Changes {
+    fn default() -> Self {
+        Changes::new()
+    }
+}
+
+fn only_read(kind: EventKind) -> bool {
+    match kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
+        EventKind::Access(_) => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::time::Instant;
+
+    /// Far beyond what an event takes, and far below what a test may.
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn a_change_ends_the_wait_and_a_look_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut changes = Changes::new();
+        changes.follow([dir.path()]);
+        fs::write(dir.path().join("a"), "1").unwrap();
+        let started = Instant::now();
+        changes.wait(LONG).await;
+        assert!(started.elapsed() < LONG);
+        // The write was several events; they are over when a wait lasts to its end.
+        let quiet = Duration::from_millis(200);
+        loop {
+            let started = Instant::now();
+            changes.wait(quiet).await;
+            if started.elapsed() >= quiet {
+                break;
+            }
+            assert!(started.elapsed() < LONG);
+        }
+        let read = fs::read_dir(dir.path()).unwrap().count();
+        let text = fs::read_to_string(dir.path().join("a")).unwrap();
+        let started = Instant::now();
+        changes.wait(quiet).await;
+        assert!(started.elapsed() >= quiet, "{read} {text}");
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_made_anew_is_followed_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("folder");
+        let mut changes = Changes::new();
+        changes.follow([folder.as_path()]);
+        assert!(changes.followed.is_empty());
+        for _ in 0..2 {
+            fs::create_dir(&folder).unwrap();
+            changes.follow([folder.as_path()]);
+            assert!(changes.followed.contains(&folder));
+            fs::remove_dir(&folder).unwrap();
+            changes.follow([folder.as_path()]);
+            assert!(changes.followed.is_empty());
+        }
+    }
+}

@@ -1,0 +1,183 @@
+use super::*;
+
+const NOBODY: &dyn Fn(&OsStr) -> bool = &|_| false;
+
+fn found(files: &[(&str, u64)]) -> Found {
+    let stamp = |inode| Stamp::fake(100, inode);
+    files
+        .iter()
+        .map(|(file, inode)| (file.into(), stamp(*inode)))
+        .collect()
+}
+
+fn names(due: &[Due]) -> Vec<&str> {
+    due.iter().map(|due| due.window.as_str()).collect()
+}
+
+/// A folder in which `a.wasm` is settled and due.
+fn one_due() -> (Files, Due, Instant) {
+    let (mut files, start) = (Files::default(), Instant::now());
+    assert_eq!(files.look(found(&[("a.wasm", 1)]), NOBODY, start), []);
+    let settled = start + SETTLE;
+    let due = files.look(found(&[("a.wasm", 1)]), NOBODY, settled);
+    assert_eq!(names(&due), ["a"]);
+    (files, due[0].clone(), settled)
+}
+
+#[test]
+fn a_file_is_due_once_it_was_the_same_for_long_enough() {
+    let (mut files, start) = (Files::default(), Instant::now());
+    for step in 0..10 {
+        let now = start + SETTLE / 2 * step;
+        let changing = found(&[("a.wasm", u64::from(step))]);
+        assert_eq!(files.look(changing, NOBODY, now), []);
+        assert_eq!(files.next_due(now), SETTLE);
+    }
+    let last = start + SETTLE / 2 * 9;
+    assert_eq!(
+        files.look(found(&[("a.wasm", 9)]), NOBODY, last + SETTLE / 2),
+        []
+    );
+    assert_eq!(
+        names(&files.look(found(&[("a.wasm", 9)]), NOBODY, last + SETTLE)),
+        ["a"]
+    );
+}
+
+#[test]
+fn a_file_that_somebody_writes_waits_however_long_he_pauses() {
+    let (mut files, start) = (Files::default(), Instant::now());
+    for seconds in 0..100 {
+        let now = start + Duration::from_secs(seconds);
+        assert_eq!(
+            files.look(found(&[("a.wasm", 1)]), &|file| file == "a.wasm", now),
+            []
+        );
+    }
+    let now = start + Duration::from_secs(100);
+    assert_eq!(
+        names(&files.look(found(&[("a.wasm", 1)]), NOBODY, now)),
+        ["a"]
+    );
+}
+
+#[test]
+fn a_refused_file_is_tried_again_only_when_it_changes() {
+    let (mut files, due, now) = one_due();
+    files.done(&due, Outcome::Refused("truncated".into()), now);
+    assert_eq!(files.refused(), 1);
+    let later = now + AGAIN * 10;
+    assert_eq!(files.look(found(&[("a.wasm", 1)]), NOBODY, later), []);
+    assert_eq!(files.look(found(&[("a.wasm", 2)]), NOBODY, later), []);
+    let due = files.look(found(&[("a.wasm", 2)]), NOBODY, later + SETTLE);
+    assert_eq!(names(&due), ["a"]);
+    files.done(&due[0], Outcome::Done, later + SETTLE);
+    assert_eq!(files.refused(), 0);
+}
+
+#[test]
+fn what_may_pass_is_tried_again() {
+    let (mut files, due, now) = one_due();
+    files.done(&due, Outcome::Later("the disk is full".into()), now);
+    assert_eq!((files.refused(), files.next_due(now)), (1, AGAIN));
+    assert_eq!(
+        files.look(found(&[("a.wasm", 1)]), NOBODY, now + AGAIN / 2),
+        []
+    );
+    assert_eq!(
+        names(&files.look(found(&[("a.wasm", 1)]), NOBODY, now + AGAIN)),
+        ["a"]
+    );
+}
+
+#[test]
+fn a_file_that_changes_or_goes_during_its_deploy_is_never_deployed_twice_at_once() {
+    for between in [&[("a.wasm", 2)][..], &[]] {
+        let (mut files, due, now) = one_due();
+        files.look(found(between), NOBODY, now);
+        let later = now + SETTLE;
+        assert_eq!(files.look(found(&[("a.wasm", 2)]), NOBODY, later), []);
+        assert_eq!(
+            files.look(found(&[("a.wasm", 2)]), NOBODY, later + SETTLE),
+            []
+        );
+        // What came of the old file says nothing of the new one.
+        files.done(&due, Outcome::Refused("truncated".into()), later);
+        assert_eq!(files.refused(), 0);
+        let due = files.look(found(&[("a.wasm", 2)]), NOBODY, later + SETTLE);
+        assert_eq!(
+            (names(&due), due[0].stamp),
+            (vec!["a"], Stamp::fake(100, 2))
+        );
+    }
+}
+
+#[test]
+fn a_slow_deploy_holds_up_no_other_file() {
+    let (mut files, _, now) = one_due();
+    let both = found(&[("a.wasm", 1), ("b.wasm", 1)]);
+    assert_eq!(files.look(both.clone(), NOBODY, now), []);
+    assert_eq!(names(&files.look(both, NOBODY, now + SETTLE)), ["b"]);
+}
+
+#[test]
+fn no_more_than_a_few_deploys_are_at_work_at_once() {
+    let (mut files, start) = (Files::default(), Instant::now());
+    let all: Vec<String> = (0..10).map(|n| format!("w{n}.wasm")).collect();
+    let all: Vec<(&str, u64)> = all.iter().map(|name| (name.as_str(), 1)).collect();
+    files.look(found(&all), NOBODY, start);
+    let (mut at_work, mut seen) = (Vec::new(), 0);
+    while seen < 10 {
+        at_work.extend(files.look(found(&all), NOBODY, start + SETTLE));
+        assert!((1..=MAX_AT_WORK).contains(&at_work.len()));
+        files.done(&at_work.remove(0), Outcome::Done, start + SETTLE);
+        seen += 1;
+    }
+    assert!(files.caught_up());
+}
+
+#[test]
+fn an_empty_file_is_given_more_time() {
+    let (mut files, start) = (Files::default(), Instant::now());
+    let empty = || Found::from([("a.wasm".into(), Stamp::fake(0, 1))]);
+    assert_eq!(files.look(empty(), NOBODY, start), []);
+    assert_eq!(files.look(empty(), NOBODY, start + SETTLE * 2), []);
+    assert_eq!(
+        names(&files.look(empty(), NOBODY, start + SETTLE_EMPTY)),
+        ["a"]
+    );
+}
+
+#[test]
+fn names_that_are_none_and_names_that_are_taken_are_refused() {
+    let (mut files, start) = (Files::default(), Instant::now());
+    let all = found(&[
+        ("Bad Name.wasm", 1),
+        ("my-window.wasm", 1),
+        ("my_window.wasm", 1),
+    ]);
+    files.look(all.clone(), NOBODY, start);
+    assert_eq!(
+        names(&files.look(all, NOBODY, start + SETTLE)),
+        ["my-window"]
+    );
+    assert_eq!(files.refused(), 2);
+    files.look(found(&[]), NOBODY, start + SETTLE);
+    assert_eq!(files.refused(), 0);
+}
+
+#[test]
+fn the_watch_has_caught_up_when_what_was_there_at_first_was_tried() {
+    let (mut files, start) = (Files::default(), Instant::now());
+    assert!(!files.caught_up());
+    let both = found(&[("a.wasm", 1), ("b.wasm", 1)]);
+    files.look(both.clone(), NOBODY, start);
+    let due = files.look(both.clone(), NOBODY, start + SETTLE);
+    assert!(due.iter().all(|due| due.at_start) && !files.caught_up());
+    files.done(&due[0], Outcome::Done, start + SETTLE);
+    assert!(!files.caught_up());
+    files.done(&due[1], Outcome::Refused("why".into()), start + SETTLE);
+    assert!(files.caught_up());
+    files.look(found(&[("a.wasm", 2), ("b.wasm", 1)]), NOBODY, start);
+    assert!(files.caught_up());
+}

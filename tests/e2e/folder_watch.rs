@@ -1,0 +1,227 @@
+//! A folder of components is deployed as it is, and nothing half-written or bad from it.
+
+use super::harness::guests::variant;
+use super::harness::host::open_route;
+use super::harness::{Host, Options, eventually, guest};
+use http::Method;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// A host that watches a folder with these files, and has a route to each of the windows that the tests use.
+async fn watching(files: &[(&str, &[u8])]) -> (TempDir, Host) {
+    let folder = tempfile::tempdir().unwrap();
+    for (file, bytes) in files {
+        fs::write(folder.path().join(file), bytes).unwrap();
+    }
+    let host = Host::start_with(Options {
+        args: vec!["--windows".into(), folder.path().display().to_string()],
+        routes: vec![
+            ("hello.yaml", open_route("hello")),
+            ("other.yaml", open_route("other")),
+        ],
+        up: None,
+    })
+    .await;
+    (folder, host)
+}
+
+fn hello(folder: &TempDir) -> PathBuf {
+    folder.path().join("hello.wasm")
+}
+
+/// The numbers of a window's releases, oldest first, and who deployed the last.
+async fn releases(host: &Host, window: &str) -> (Vec<u64>, String) {
+    let shown = host
+        .admin(Method::GET, &format!("/windows/{window}"), "")
+        .await
+        .json();
+    let releases = shown["releases"].as_array().cloned().unwrap_or_default();
+    let number = |release: &serde_json::Value| release["number"].as_u64().unwrap();
+    let by = releases
+        .last()
+        .map_or("", |last| last["by"].as_str().unwrap())
+        .to_owned();
+    (releases.iter().map(number).collect(), by)
+}
+
+async fn answers(host: &Host, text: &str) {
+    eventually(&format!("hello answers '{text}'"), || async {
+        host.get("/hello").await.text().contains(text).then_some(())
+    })
+    .await;
+}
+
+/// Drops a component into the folder that was never there, and waits until it is live: whatever was there before has been
+/// looked at, and had at least as long to settle.
+async fn others_turn(host: &Host, folder: &Path, mark: &str) {
+    let (before, _) = releases(host, "other").await;
+    fs::write(
+        folder.join("other.wasm"),
+        variant(&guest("hello-wstd").await, mark),
+    )
+    .unwrap();
+    eventually("the other component is live", || async {
+        (releases(host, "other").await.0.len() > before.len()).then_some(())
+    })
+    .await;
+}
+
+async fn refused(host: &Host) -> String {
+    let metrics = host
+        .admin_request(Method::GET, "/metrics", &[], Vec::new())
+        .await
+        .text();
+    let mut lines = metrics.lines();
+    let line = lines.find(|line| line.starts_with("hms_watched_files_refused "));
+    line.unwrap_or_else(|| panic!("no such metric in {metrics}"))
+        .to_owned()
+}
+
+#[tokio::test]
+async fn a_component_that_is_dropped_or_replaced_is_live_under_its_file_name() {
+    let (older, newer) = (guest("hello-wstd").await, guest("hello-wasip3").await);
+    let (folder, host) = watching(&[]).await;
+    fs::write(hello(&folder), &older).unwrap();
+    answers(&host, "wstd").await;
+    assert_eq!(
+        releases(&host, "hello").await,
+        (vec![1], "folder watch".into())
+    );
+
+    // The same bytes once more are no release: the next one is the second.
+    fs::write(hello(&folder), &older).unwrap();
+    others_turn(&host, folder.path(), "1").await;
+    let draft = folder.path().join("draft");
+    fs::write(&draft, &newer).unwrap();
+    fs::rename(&draft, hello(&folder)).unwrap();
+    answers(&host, "wasip3").await;
+    assert_eq!(releases(&host, "hello").await.0, [1, 2]);
+
+    fs::remove_file(hello(&folder)).unwrap();
+    others_turn(&host, folder.path(), "2").await;
+    assert_eq!(
+        host.get("/hello").await.status,
+        200,
+        "only `hms remove` takes a window away"
+    );
+}
+
+#[tokio::test]
+async fn a_half_written_file_is_not_taken_however_long_its_writer_pauses() {
+    let (older, newer) = (guest("hello-wstd").await, guest("hello-wasip3").await);
+    // The first piece is a whole component in itself.
+    let newest = variant(&newer, "all of it");
+    let (folder, host) = watching(&[("hello.wasm", &older)]).await;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .truncate(true)
+        .open(hello(&folder))
+        .unwrap();
+    let middle = newer.len() / 2;
+    let pieces = [
+        &newest[..middle],
+        &newest[middle..newer.len()],
+        &newest[newer.len()..],
+    ];
+    for (pause, piece) in pieces.iter().enumerate() {
+        file.write_all(piece).unwrap();
+        others_turn(&host, folder.path(), &format!("{pause}")).await;
+        assert!(
+            host.get("/hello").await.text().contains("wstd"),
+            "after piece {pause}"
+        );
+    }
+    drop(file);
+    answers(&host, "wasip3").await;
+    assert_eq!(releases(&host, "hello").await.0, [1, 2]);
+    assert!(!host.log().contains("not deployed"), "{}", host.log());
+}
+
+#[tokio::test]
+async fn a_refused_file_leaves_the_old_release_and_says_so_once() {
+    let (older, newer) = (guest("hello-wstd").await, guest("hello-wasip3").await);
+    let (folder, host) = watching(&[("hello.wasm", &older)]).await;
+    fs::write(folder.path().join("Bad Name.wasm"), &older).unwrap();
+    fs::write(hello(&folder), &newer[..newer.len() / 2]).unwrap();
+    eventually("the refusal is counted", || async {
+        (refused(&host).await == "hms_watched_files_refused 2").then_some(())
+    })
+    .await;
+    others_turn(&host, folder.path(), "1").await;
+    others_turn(&host, folder.path(), "2").await;
+    let log = host.log();
+    let said = |file: &str| {
+        let what = format!("{file} was not deployed");
+        log.lines()
+            .filter(|line| line.contains(&what))
+            .collect::<Vec<_>>()
+    };
+    let (cut, name) = (said("hello.wasm"), said("Bad Name.wasm"));
+    assert!(
+        cut.len() == 1 && cut[0].contains("refused") && cut[0].contains("release 1 stays"),
+        "{log}"
+    );
+    assert!(
+        name.len() == 1 && name[0].contains("not a window's name"),
+        "{log}"
+    );
+    assert!(host.get("/hello").await.text().contains("wstd"));
+
+    fs::write(hello(&folder), &newer).unwrap();
+    answers(&host, "wasip3").await;
+    fs::remove_file(folder.path().join("Bad Name.wasm")).unwrap();
+    eventually("nothing is refused any more", || async {
+        (refused(&host).await == "hms_watched_files_refused 0").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn at_start_what_is_new_is_deployed_before_the_host_is_ready_and_a_rollback_is_not_undone() {
+    let (older, newer) = (guest("hello-wstd").await, guest("hello-wasip3").await);
+    let (folder, mut host) = watching(&[("hello.wasm", &older)]).await;
+    assert!(
+        host.get("/hello").await.text().contains("wstd"),
+        "it is ready, so it has caught up"
+    );
+    fs::write(hello(&folder), &newer).unwrap();
+    answers(&host, "wasip3").await;
+    assert!(host.cli("rollback", &["hello"]).await.status.success());
+    fs::write(folder.path().join("other.wasm"), &newer).unwrap();
+    host.kill();
+    host.boot().await;
+    assert_eq!(releases(&host, "other").await.0.len(), 1);
+    assert!(
+        host.get("/hello").await.text().contains("wstd"),
+        "a restart is no deploy"
+    );
+    assert_eq!(releases(&host, "hello").await.0, [1, 2]);
+
+    host.kill();
+    fs::write(
+        hello(&folder),
+        variant(&newer, "changed while the host was away"),
+    )
+    .unwrap();
+    host.boot().await;
+    assert!(host.get("/hello").await.text().contains("wasip3"));
+    assert_eq!(releases(&host, "hello").await.0, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_windows_folder_that_is_not_there_is_said_at_start() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("routes")).unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_hms"))
+        .args(["serve", "--windows", "nowhere", "--routes", "routes"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && said.contains("the windows folder nowhere is not there"),
+        "{said}"
+    );
+}
