@@ -2,6 +2,8 @@
 //!
 //! [`harness`] starts hosts and speaks HTTP; each other module is one promise to the users.
 
+// The benches use more of it than the tests do.
+#[allow(dead_code, unused_imports)]
 mod harness;
 
 mod admin_api;
@@ -18,3 +20,4 @@ mod releases;
 mod routes;
 mod shutdown;
 mod up;
+mod zero_failures;

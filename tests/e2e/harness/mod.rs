@@ -3,6 +3,10 @@
 pub mod guests;
 pub mod host;
 pub mod http;
+pub mod load;
+pub mod marked;
+pub mod process;
+pub mod rest;
 pub mod surgery;
 
 pub use guests::{guest, window};

@@ -1,0 +1,54 @@
+//! No citizen in the queue sees a swap: neither a failure nor two releases in one answer. The same in full, with the
+//! times, is `cargo bench --bench swap`.
+
+use super::harness::Host;
+use super::harness::load::{Ledger, Load};
+use super::harness::marked::Marked;
+use http::Method;
+use std::sync::Arc;
+
+/// Requests a second: beside it a host without optimisation must compile, on two cores.
+const RATE: u32 = 40;
+
+/// Releases that are uploaded, and swaps between those in all. To go back needs no compiling, so it makes many swaps of
+/// few releases.
+const RELEASES: u32 = 8;
+const SWAPS: u32 = 24;
+
+async fn upload(host: &Host, marked: &Marked, ledger: &Ledger, number: u32) {
+    ledger.begins(number);
+    assert_eq!(
+        host.deploy("marked", &marked.release(number)).await,
+        u64::from(number)
+    );
+    ledger.done();
+}
+
+async fn go_back(host: &Host, ledger: &Ledger, number: u32) {
+    ledger.begins(number);
+    let path = format!("/windows/marked/rollback?to={number}");
+    let answer = host.admin(Method::POST, &path, "").await;
+    assert!(answer.status.is_success(), "{}", answer.text());
+    ledger.done();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_fails_and_none_is_answered_by_two_releases_while_a_window_is_swapped() {
+    let marked = Marked::build().await;
+    let host = Host::with_open_windows(&[("marked", &marked.release(1))]).await;
+    let ledger = Arc::new(Ledger::default());
+    ledger.begins(1);
+    ledger.done();
+    let load = Load::start(&format!("{}/marked", host.gateway()), RATE, ledger.clone());
+    for number in 2..=RELEASES {
+        upload(&host, &marked, &ledger, number).await;
+    }
+    for swap in RELEASES..=SWAPS {
+        go_back(&host, &ledger, 1 + swap % RELEASES).await;
+        // So that the swaps lie over all of the requests, of which the longest take three seconds.
+        tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+    }
+    let tally = load.stop().await;
+    assert!(tally.requests() >= 200, "only {}", tally.requests());
+    assert_eq!(tally.failed_requests(), 0, "{tally}");
+}
