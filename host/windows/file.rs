@@ -2,9 +2,9 @@
 
 use super::artifacts::{Artifacts, hex};
 use super::deploy::DeployOptions;
+use super::stamp::Stamp;
 use super::{ChangeError, Deployed, Registry, Upload, WindowName, WindowStatus};
 use sha2::{Digest, Sha256};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::fs::File;
@@ -32,7 +32,19 @@ impl Registry {
         path: &Path,
         options: DeployOptions,
     ) -> Result<FileDeploy, ChangeError> {
-        let upload = take_in(&self.artifacts, path, self.config.max_upload_bytes).await?;
+        self.deploy_found(name, path, None, options).await
+    }
+
+    /// The same, only while the file is as it was `found`.
+    pub(super) async fn deploy_found(
+        self: &Arc<Self>,
+        name: &WindowName,
+        path: &Path,
+        found: Option<Stamp>,
+        options: DeployOptions,
+    ) -> Result<FileDeploy, ChangeError> {
+        let limit = self.config.max_upload_bytes;
+        let upload = take_in(&self.artifacts, path, found, limit).await?;
         if let Ok((status, _)) = self.status(name).await
             && status.state != "unavailable"
             && status
@@ -61,11 +73,19 @@ pub(super) async fn digest(path: &Path) -> std::io::Result<String> {
     Ok(hex(&hasher.finalize()))
 }
 
-async fn take_in(artifacts: &Artifacts, path: &Path, limit: u64) -> Result<Upload, ChangeError> {
+async fn take_in(
+    artifacts: &Artifacts,
+    path: &Path,
+    found: Option<Stamp>,
+    limit: u64,
+) -> Result<Upload, ChangeError> {
     let broken =
         |error: std::io::Error| ChangeError::Upload(format!("{}: {error}", path.display()));
     let mut file = File::open(path).await.map_err(broken)?;
-    let before = stamp(&file).await.map_err(broken)?;
+    let before = match found {
+        Some(found) => found,
+        None => stamp(&file).await.map_err(broken)?,
+    };
     let mut receiving = artifacts.receive(limit).await?;
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
@@ -83,8 +103,29 @@ async fn take_in(artifacts: &Artifacts, path: &Path, limit: u64) -> Result<Uploa
     receiving.finish().await
 }
 
-/// Length, and the time of the last change, which no writer can set back.
-async fn stamp(file: &File) -> std::io::Result<(u64, i64, i64)> {
-    let metadata = file.metadata().await?;
-    Ok((metadata.len(), metadata.ctime(), metadata.ctime_nsec()))
+async fn stamp(file: &File) -> std::io::Result<Stamp> {
+    Ok(Stamp::of(&file.metadata().await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::Compiler;
+
+    #[tokio::test]
+    async fn a_file_that_is_not_as_it_was_found_is_not_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let compiler = Compiler::this_program().unwrap();
+        let artifacts = Artifacts::open(dir.path().join("artifacts"), compiler).unwrap();
+        let path = dir.path().join("a.wasm");
+        std::fs::write(&path, "first").unwrap();
+        let found = Stamp::of(&std::fs::metadata(&path).unwrap());
+        let taken = take_in(&artifacts, &path, Some(found), 100).await.unwrap();
+        assert_eq!(Some(taken.digest.clone()), digest(&path).await.ok());
+        std::fs::write(&path, "another").unwrap();
+        let refused = take_in(&artifacts, &path, Some(found), 100).await;
+        let why = refused.err().unwrap().to_string();
+        assert!(why.contains("written while it was read"), "{why}");
+        assert!(take_in(&artifacts, &path, None, 100).await.is_ok());
+    }
 }

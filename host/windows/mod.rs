@@ -27,6 +27,7 @@ mod share;
 mod slot;
 #[cfg(test)]
 mod slot_tests;
+mod stamp;
 mod state;
 mod status;
 mod sync;

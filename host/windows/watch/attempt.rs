@@ -1,6 +1,7 @@
 //! One deploy of one file.
 
 use super::files::{Due, Outcome};
+use crate::windows::stamp::Stamp;
 use crate::windows::{ChangeError, DeployOptions, Registry, ReleaseRecord};
 use http::StatusCode;
 use std::path::{Path, PathBuf};
@@ -27,9 +28,17 @@ pub(super) async fn attempt(windows: Arc<Registry>, path: PathBuf, due: Due) -> 
         by: BY.into(),
         ..DeployOptions::default()
     };
-    match windows.deploy_file(&due.window, &path, options).await {
+    match windows
+        .deploy_found(&due.window, &path, Some(due.stamp), options)
+        .await
+    {
         Ok(_) => Outcome::Done,
         Err(error) => {
+            let now = tokio::fs::metadata(&path).await;
+            if now.map(|metadata| Stamp::of(&metadata)).ok() != Some(due.stamp) {
+                // It is another file by now: the next look sees that, and there is nothing to say.
+                return Outcome::Done;
+            }
             let serving = match windows.status(&due.window).await {
                 Ok((status, _)) => status.live.map(|live| live.number),
                 Err(_) => None,

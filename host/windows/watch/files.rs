@@ -1,7 +1,8 @@
 //! Which file is deployed, and when. Knows neither disk nor clock, so that it is tested without them.
 
-use super::folder::{Found, Stamp};
+use super::folder::Found;
 use crate::windows::WindowName;
+use crate::windows::stamp::Stamp;
 use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};

@@ -1,11 +1,11 @@
 //! Reading the folder of components.
 
+use crate::windows::stamp::Stamp;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Components in one folder. 1,000: as many as there may be routes.
@@ -13,44 +13,6 @@ const MAX_FILES: usize = 1000;
 
 /// The components of a folder by file name.
 pub(super) type Found = BTreeMap<OsString, Stamp>;
-
-/// Tells a changed file from an unchanged one without reading it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
-    pub bytes: u64,
-    inode: u64,
-    /// Seconds and nanoseconds. Whoever writes a file can set this one back,
-    modified: (i64, i64),
-    /// but not this one.
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    pub fn of(metadata: &Metadata) -> Self {
-        Stamp {
-            bytes: metadata.len(),
-            inode: metadata.ino(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-
-    /// When the file was last changed in any way, in nanoseconds since 1970.
-    pub fn changed_unix_ns(&self) -> i128 {
-        i128::from(self.changed.0) * 1_000_000_000 + i128::from(self.changed.1)
-    }
-
-    #[cfg(test)]
-    pub fn fake(bytes: u64, inode: u64) -> Self {
-        let (modified, changed) = ((0, 0), (0, 0));
-        Stamp {
-            bytes,
-            inode,
-            modified,
-            changed,
-        }
-    }
-}
 
 /// Every regular file `*.wasm` of the folder, but for hidden ones, which are what a copy in progress is often called.
 ///
