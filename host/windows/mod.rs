@@ -4,7 +4,7 @@
 //! [`artifacts`] are the components by digest. A [`release`] is one of them in memory, and a request holds a lease on it
 //! (an `Arc`) until its last byte; its [`state`]s follow each other by one function. A [`window`] points at its [`front`]: the
 //! live release, and with a [`canary`] the candidate on [`trial`] beside it. The [`registry`] finds the window, [`serve`] has it
-//! answer. [`deploy`] is the one path by which a component becomes a release; [`operate`] holds the other changes. [`file`] deploys a file of
+//! answer. [`deploy`] is the one path by which a component becomes a release; [`operate`] holds the other changes. [`mod@file`] deploys a file of
 //! this machine, and [`watch`] those of a folder.
 
 mod artifacts;
