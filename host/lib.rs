@@ -21,6 +21,7 @@ pub mod data;
 pub mod error;
 pub mod front;
 pub mod gateway;
+pub mod linger;
 pub mod runtime;
 pub mod shutdown;
 pub mod store;

@@ -3,9 +3,9 @@
 use super::{Metrics, reply, token, windows};
 use crate::body::Body;
 use crate::gateway::Gateway;
+use crate::linger::Inbound;
 use crate::windows::{Registry, WindowName};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -41,7 +41,7 @@ pub struct Admin {
 
 impl Admin {
     /// Answers one request.
-    pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    pub async fn answer(&self, request: Request<Inbound>) -> Response<Body> {
         let path = request.uri().path().to_owned();
         if let Some(response) = self.open_to_all(request.method(), &path).await {
             return response;
@@ -108,7 +108,7 @@ impl Admin {
             })
     }
 
-    async fn window(&self, name: WindowName, request: Request<Incoming>) -> Response<Body> {
+    async fn window(&self, name: WindowName, request: Request<Inbound>) -> Response<Body> {
         match *request.method() {
             Method::GET => windows::show(&self.windows, &name).await,
             Method::PUT => windows::deploy(self.windows.clone(), name, request).await,
@@ -124,7 +124,7 @@ impl Admin {
         &self,
         name: &WindowName,
         verb: &str,
-        request: &Request<Incoming>,
+        request: &Request<Inbound>,
     ) -> Response<Body> {
         let query = request.uri().query().unwrap_or_default();
         match (verb, request.method()) {

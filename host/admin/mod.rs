@@ -13,6 +13,7 @@ mod windows;
 pub use api::{Admin, Readiness};
 pub use metrics::Metrics;
 
+use crate::linger::{Lingering, Unread};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -77,7 +78,10 @@ async fn accept(
         let admin = admin.clone();
         let shutdown = shutdown.clone();
         tracker.spawn(async move {
+            let unread = Unread::default();
+            let io = TokioIo::new(Lingering::new(stream, unread.clone()));
             let service = service_fn(move |request| {
+                let request = unread.watch(request);
                 let admin = admin.clone();
                 async move { Ok::<_, Infallible>(admin.answer(request).await) }
             });
@@ -86,7 +90,7 @@ async fn accept(
                 .header_read_timeout(HEAD_TIME)
                 .max_buf_size(MAX_HEAD_BYTES)
                 .max_headers(MAX_FIELDS)
-                .serve_connection(TokioIo::new(stream), service);
+                .serve_connection(io, service);
             let mut connection = std::pin::pin!(connection);
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,

@@ -4,6 +4,7 @@ use super::query::Query;
 use super::reply::{self, Problem};
 use crate::body::Body;
 use crate::config::parse_time;
+use crate::linger::Inbound;
 use crate::windows::{
     ChangeError, DeployOptions, Deployed, Probe, Registry, Share, Told, Upload, WindowName,
 };
@@ -13,7 +14,6 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use hyper::body::Incoming;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,7 +124,7 @@ fn status(result: Result<crate::windows::WindowStatus, ChangeError>) -> Response
 pub(super) async fn deploy(
     windows: Arc<Registry>,
     name: WindowName,
-    request: Request<Incoming>,
+    request: Request<Inbound>,
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
     let options = match options(&head) {
@@ -197,7 +197,7 @@ fn progress(
 async fn receive(
     windows: &Registry,
     headers: &HeaderMap,
-    mut body: Incoming,
+    mut body: Inbound,
 ) -> Result<Upload, ChangeError> {
     let limit = windows.max_upload_bytes();
     let announced = headers

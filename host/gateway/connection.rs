@@ -4,6 +4,7 @@ use crate::gateway::Gateway;
 use crate::gateway::config::Limits;
 use crate::gateway::metrics::OpenConnection;
 use crate::gateway::sniff::Sniff;
+use crate::linger::{Lingering, Unread};
 use futures_util::future::select_all;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -152,11 +153,11 @@ impl House {
     ) {
         // Answers are written whole; waiting to fill packets only delays them.
         let _ = stream.set_nodelay(true);
-        let io = TokioIo::new(Sniff::new(
-            stream,
-            self.gateway.config.limits.first_byte_timeout,
-        ));
+        let unread = Unread::default();
+        let sniff = Sniff::new(stream, self.gateway.config.limits.first_byte_timeout);
+        let io = TokioIo::new(Lingering::new(sniff, unread.clone()));
         let service = service_fn(|request| {
+            let request = unread.watch(request);
             let gateway = self.gateway.clone();
             async move { Ok::<_, Infallible>(gateway.answer(request, peer).await) }
         });

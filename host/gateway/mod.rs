@@ -29,13 +29,14 @@ pub use upstream::{Answer, Windows};
 
 use crate::body::Body;
 use crate::error::Error;
+use crate::linger::Inbound;
 use access::{Record, RecordedBody};
 use client::HttpClient;
 use futures_util::FutureExt;
 use headers::Passage;
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use plugins::{Passed, Plugins};
 use request_body::{Overflow, RequestBody};
 use routes::{RouteSet, RouteStatus};
@@ -102,7 +103,7 @@ impl Gateway {
     }
 
     /// Answers one request, whatever happens. `peer` is the other end of its connection.
-    async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Response<RecordedBody> {
+    async fn answer(&self, request: Request<Inbound>, peer: IpAddr) -> Response<RecordedBody> {
         let trace = Trace::read(request.headers());
         let mut record = Record::new(
             self.metrics.clone(),
@@ -136,7 +137,7 @@ impl Gateway {
     /// The way of a request, from its head to the head of its answer.
     async fn pass(
         &self,
-        request: Request<Incoming>,
+        request: Request<Inbound>,
         peer: IpAddr,
         trace: &Trace,
         record: &mut Record,

@@ -1,9 +1,9 @@
 //! The request body on its way to the upstream: bounded in size and in pauses, and without trailers.
 
 use crate::body::BodyError;
+use crate::linger::Inbound;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +32,7 @@ enum Cut {
 
 /// Trailers are dropped: no window reads them, and they could claim an identity after the headers were checked.
 pub struct RequestBody {
-    inner: Incoming,
+    inner: Inbound,
     left: u64,
     limit: u64,
     overflow: Overflow,
@@ -43,7 +43,7 @@ pub struct RequestBody {
 }
 
 impl RequestBody {
-    pub fn new(inner: Incoming, limit: u64, idle_timeout: Duration, overflow: Overflow) -> Self {
+    pub fn new(inner: Inbound, limit: u64, idle_timeout: Duration, overflow: Overflow) -> Self {
         RequestBody {
             inner,
             left: limit,

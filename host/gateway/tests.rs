@@ -426,6 +426,22 @@ async fn a_body_beyond_the_limit_is_413_with_and_without_a_length() {
 }
 
 #[tokio::test]
+async fn a_client_that_goes_on_sending_after_a_refusal_still_reads_it() {
+    let house = House::with(|limits| limits.max_body_bytes = 10).await;
+    for head in [
+        "POST /open/in HTTP/1.1\r\nhost: x\r\ncontent-length: 26000000\r\n\r\n",
+        "POST /api/v1/payments HTTP/1.1\r\nhost: x\r\ncontent-length: 26000000\r\n\r\n",
+    ] {
+        let mut stream = house.connect().await;
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // Far more than the sockets hold, so that it goes on long after the answer.
+        stream.write_all(&vec![b'x'; 26_000_000]).await.unwrap();
+        let answer = read_to_end(&mut stream).await;
+        assert!(matches!(status(&answer), 413 | 401), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_stalled_upload_is_cut() {
     let mut house =
         House::with(|limits| limits.body_idle_timeout = Duration::from_millis(50)).await;
