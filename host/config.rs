@@ -1,7 +1,7 @@
 //! What an operator can set: raw settings in, a checked [`Config`] out. The reasons for the defaults of single limits
 //! stand where the limits are defined.
 
-use crate::runtime::Limits;
+use crate::runtime::{CompileLimits, Limits};
 use crate::telemetry::LogFormat;
 use crate::windows::WindowsConfig;
 use anyhow::{Context, ensure};
@@ -65,6 +65,12 @@ pub struct Settings {
     /// The largest component that can be deployed
     #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = parse_size)]
     pub max_upload: u64,
+    /// Time that compiling a component may take
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_time)]
+    pub compile_time: Duration,
+    /// Address space that compiling a component may take
+    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = parse_size)]
+    pub compile_memory: u64,
     /// How the log on stderr is written; HMS_LOG sets how much
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -102,6 +108,15 @@ impl TryFrom<Settings> for Config {
             "--clerk-wall-time must be more than nothing"
         );
         ensure!(
+            !settings.compile_time.is_zero(),
+            "--compile-time must be more than nothing"
+        );
+        ensure!(
+            settings.compile_memory >= 128 << 20,
+            "--compile-memory {}: compiling anything needs at least 128MiB",
+            settings.compile_memory
+        );
+        ensure!(
             settings.routes.is_dir(),
             "the routes folder {} is not there: name it with --routes, or make it (one YAML file a route)",
             settings.routes.display()
@@ -123,6 +138,10 @@ impl TryFrom<Settings> for Config {
             memory_bytes: settings.clerk_memory,
             cpu_time: settings.clerk_cpu_time,
             wall_time: settings.clerk_wall_time,
+        };
+        windows.compile = CompileLimits {
+            time: settings.compile_time,
+            memory_bytes: settings.compile_memory,
         };
         windows.drain_deadline = settings.drain;
         windows.max_upload_bytes = settings.max_upload;

@@ -59,7 +59,11 @@ enum Verb {
     Check(show::Check),
     /// Compiles one component: the child process of a deploy
     #[command(name = crate::runtime::compile::VERB, hide = true)]
-    CompileComponent { wasm: PathBuf, compiled: PathBuf },
+    CompileComponent {
+        wasm: PathBuf,
+        compiled: PathBuf,
+        memory_bytes: u64,
+    },
 }
 
 /// How the running host is found.
@@ -99,8 +103,13 @@ pub fn main() -> ExitCode {
 
 fn run(verb: Verb) -> anyhow::Result<()> {
     // The child has limits on its memory: no runtime, no threads of ours.
-    if let Verb::CompileComponent { wasm, compiled } = verb {
-        return crate::runtime::compile::child(&wasm, &compiled);
+    if let Verb::CompileComponent {
+        wasm,
+        compiled,
+        memory_bytes,
+    } = verb
+    {
+        return crate::runtime::compile::child(&wasm, &compiled, memory_bytes);
     }
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()

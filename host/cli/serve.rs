@@ -60,7 +60,8 @@ impl Host {
         let gateway_listeners = bind(settings.gateway, "--gateway").await?;
         let admin_listeners = bind(settings.admin, "--admin").await?;
 
-        let (windows_config, compiler) = (config.windows.clone(), Compiler::this_program()?);
+        let windows_config = config.windows.clone();
+        let compiler = Compiler::this_program(windows_config.compile)?;
         let windows =
             tokio::task::spawn_blocking(move || Registry::open(windows_config, compiler)).await??;
         windows.restore().await?;

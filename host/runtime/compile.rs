@@ -13,14 +13,29 @@ use std::time::Duration;
 /// The hidden verb of `hms` that is the child.
 pub const VERB: &str = "compile-component";
 
-/// The longest that one compile may take. Two minutes: an 18 MB component takes some seconds on two cores.
-const TIME: Duration = Duration::from_secs(120);
+/// What one compile may use.
+#[derive(Debug, Clone, Copy)]
+pub struct CompileLimits {
+    /// The longest that it may take. Two minutes: an 18 MB component takes some seconds on two cores.
+    pub time: Duration,
+    /// Address space of the child in bytes. 4 GiB: an 18 MB component takes about 1.
+    pub memory_bytes: u64,
+}
 
-/// Address space of the child in bytes. 4 GiB: an 18 MB component takes about 1.
-const ADDRESS_SPACE_BYTES: u64 = 4 << 30;
+impl Default for CompileLimits {
+    fn default() -> Self {
+        CompileLimits {
+            time: Duration::from_secs(120),
+            memory_bytes: 4 << 30,
+        }
+    }
+}
 
 /// Lower priority than the host's, so that requests go first: the usual value of `nice`.
 const NICE: i32 = 10;
+
+/// What Rust's standard library says before it ends a process that is refused memory.
+const OUT_OF_MEMORY: &str = "memory allocation of";
 
 /// The longest message taken over from the child, in bytes.
 const MAX_MESSAGE_BYTES: usize = 4096;
@@ -29,6 +44,7 @@ const MAX_MESSAGE_BYTES: usize = 4096;
 #[derive(Debug, Clone)]
 pub struct Compiler {
     program: PathBuf,
+    limits: CompileLimits,
 }
 
 impl Compiler {
@@ -36,7 +52,7 @@ impl Compiler {
     ///
     /// # Errors
     /// When the system cannot say which file that is.
-    pub fn this_program() -> std::io::Result<Self> {
+    pub fn this_program(limits: CompileLimits) -> std::io::Result<Self> {
         // Not `current_exe`: a binary that was replaced by an upgrade while the host runs would compile for
         // another engine. The kernel's link goes on leading to the file that is running.
         let link = PathBuf::from("/proc/self/exe");
@@ -45,7 +61,7 @@ impl Compiler {
         } else {
             std::env::current_exe()?
         };
-        Ok(Compiler { program })
+        Ok(Compiler { program, limits })
     }
 
     /// Compiles `wasm` into `compiled`, which must not exist yet. Dropping the future ends the child.
@@ -57,6 +73,7 @@ impl Compiler {
             .arg(VERB)
             .arg(wasm)
             .arg(compiled)
+            .arg(self.limits.memory_bytes.to_string())
             .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -64,10 +81,11 @@ impl Compiler {
             .kill_on_drop(true)
             .spawn()
             .context("the compiler could not be started")?;
-        let Ok(output) = tokio::time::timeout(TIME, child.wait_with_output()).await else {
+        let Ok(output) = tokio::time::timeout(self.limits.time, child.wait_with_output()).await
+        else {
             bail!(
-                "compiling took longer than {} s and was ended",
-                TIME.as_secs()
+                "compiling took longer than {} s and was ended; a host with a larger --compile-time allows more",
+                self.limits.time.as_secs_f32()
             );
         };
         let output = output.context("the compiler could not be waited for")?;
@@ -77,6 +95,11 @@ impl Compiler {
         let end = output.stderr.len().min(MAX_MESSAGE_BYTES);
         let message = String::from_utf8_lossy(output.stderr.get(..end).unwrap_or_default());
         match message.trim() {
+            message if message.contains(OUT_OF_MEMORY) => bail!(
+                "compiling needed more than {} MiB of memory and was ended; a host with a larger --compile-memory \
+                 allows more",
+                self.limits.memory_bytes >> 20
+            ),
             "" => bail!("the compiler ended with {} and no message", output.status),
             message => bail!("{message}"),
         }
@@ -87,7 +110,7 @@ impl Compiler {
 ///
 /// # Errors
 /// What the parent shows to whoever deploys.
-pub fn child(wasm: &Path, compiled: &Path) -> anyhow::Result<()> {
+pub fn child(wasm: &Path, compiled: &Path, memory_bytes: u64) -> anyhow::Result<()> {
     // A host that is killed takes its compiler along.
     set_parent_process_death_signal(Some(Signal::KILL)).context("the parent cannot be watched")?;
     let nice = getpriority_process(None).unwrap_or(0);
@@ -97,8 +120,7 @@ pub fn child(wasm: &Path, compiled: &Path) -> anyhow::Result<()> {
         current: Some(bytes),
         maximum: Some(bytes),
     };
-    setrlimit(Resource::As, bound(ADDRESS_SPACE_BYTES))
-        .context("the memory limit could not be set")?;
+    setrlimit(Resource::As, bound(memory_bytes)).context("the memory limit could not be set")?;
     setrlimit(Resource::Core, bound(0)).context("the core limit could not be set")?;
     let bytes =
         std::fs::read(wasm).with_context(|| format!("{} cannot be read", wasm.display()))?;

@@ -18,7 +18,7 @@ mod linker;
 pub mod log;
 
 pub use clerk::{Clerks, Cutter, Post};
-pub use compile::Compiler;
+pub use compile::{CompileLimits, Compiler};
 pub use engine::{EngineConfig, Runtime};
 pub use inspect::{Inspection, Refusal};
 pub use limits::Limits;

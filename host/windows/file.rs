@@ -115,7 +115,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_is_not_as_it_was_found_is_not_taken() {
         let dir = tempfile::tempdir().unwrap();
-        let compiler = Compiler::this_program().unwrap();
+        let compiler = Compiler::this_program(Default::default()).unwrap();
         let artifacts = Artifacts::open(dir.path().join("artifacts"), compiler).unwrap();
         let path = dir.path().join("a.wasm");
         std::fs::write(&path, "first").unwrap();

@@ -9,6 +9,7 @@
 
 mod artifacts;
 mod canary;
+mod crash;
 mod deploy;
 mod difference;
 mod error;

@@ -4,7 +4,7 @@ use super::front::Front;
 use super::record::WindowRecord;
 use super::registry::Registry;
 use super::window::Window;
-use super::{ChangeError, WindowName, WindowStatus};
+use super::{ChangeError, WindowName, WindowStatus, crash};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -33,6 +33,7 @@ impl Registry {
         let next = WindowRecord {
             live: number,
             stopped: false,
+            removing: false,
             ..record.clone()
         };
         self.reopen(&window, &next).await?;
@@ -50,6 +51,7 @@ impl Registry {
         if !matches!(&*window.front(), Front::Open { .. }) {
             let next = WindowRecord {
                 stopped: false,
+                removing: false,
                 ..record.clone()
             };
             self.reopen(&window, &next).await?;
@@ -84,27 +86,44 @@ impl Registry {
     pub async fn remove(&self, name: &WindowName, delete_store: bool) -> Result<(), ChangeError> {
         let window = self.window(name)?;
         let mut record = window.record.lock().await;
-        self.records.delete(name).await?;
-        *record = WindowRecord::default();
+        if delete_store {
+            let next = WindowRecord {
+                stopped: true,
+                removing: true,
+                ..record.clone()
+            };
+            self.records.put(name, &next).await?;
+            *record = next;
+        } else {
+            self.records.delete(name).await?;
+        }
         window.turn(Front::Empty, self.config.drain_deadline);
         window.drained().await;
-        let cabinet = self.cabinet.clone();
-        let owner = name.to_string();
-        blocking(move || {
-            if delete_store {
-                cabinet.remove(&owner)?;
-            } else {
+        if delete_store {
+            self.delete_with_store(name).await?;
+        } else {
+            let (cabinet, owner) = (self.cabinet.clone(), name.to_string());
+            blocking(move || {
                 cabinet.close(&owner);
-            }
-            Ok(())
-        })
-        .await?;
+                Ok(())
+            })
+            .await?;
+        }
+        *record = WindowRecord::default();
         // Last, and with the record still locked: a deploy under this name meanwhile waits, and comes after.
         self.forget(name);
         drop(record);
         tracing::info!(window = %name, delete_store, "removed");
         self.clear_unused().await;
         Ok(())
+    }
+
+    /// Deletes the store of a window that serves nothing, and then its record, which says until then that this is to be done.
+    pub(super) async fn delete_with_store(&self, name: &WindowName) -> Result<(), ChangeError> {
+        let (cabinet, owner) = (self.cabinet.clone(), name.to_string());
+        blocking(move || Ok(cabinet.remove(&owner)?)).await?;
+        crash::point("store-deleted");
+        self.records.delete(name).await
     }
 
     /// Loads what `next` says is open, makes the record durable, and turns the pointer to it.

@@ -1,7 +1,7 @@
 //! The steps of a deploy as they are done: told to whoever watches, and held to the states of a release.
 
 use super::state::{Event, State};
-use super::{ChangeError, Difference, WindowName};
+use super::{ChangeError, Difference, WindowName, crash};
 use serde::Serialize;
 use std::time::Instant;
 
@@ -71,7 +71,7 @@ impl<'a> Progress<'a> {
         self.since = Instant::now();
         self.steps.push((step, ms));
         (self.tell)(Told::Step { step, ms });
-        crash_point(step);
+        crash::point(&format!("{step:?}"));
         Ok(())
     }
 
@@ -90,17 +90,5 @@ impl<'a> Progress<'a> {
 
     pub fn into_steps(self) -> Vec<(Step, f64)> {
         self.steps
-    }
-}
-
-/// In builds for development `HMS_CRASH_AFTER=STEP` ends the process after that step as `kill -9` would, for the tests that
-/// show what is live afterwards.
-fn crash_point(step: Step) {
-    if cfg!(debug_assertions)
-        && let Ok(wanted) = std::env::var("HMS_CRASH_AFTER")
-        && wanted.eq_ignore_ascii_case(&format!("{step:?}"))
-    {
-        let _ =
-            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }
 }

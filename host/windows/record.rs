@@ -1,7 +1,7 @@
 //! What the disk knows of a window: one JSON value a window in `host.redb`, replaced whole, so that a change is
 //! wholly there or not at all.
 
-use super::{ChangeError, Share, WindowName};
+use super::{ChangeError, Share, WindowName, crash};
 use crate::store::{Op, Store};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -19,6 +19,10 @@ pub struct WindowRecord {
     pub live: u64,
     /// Closed by `stop`.
     pub stopped: bool,
+    /// Removed together with its store, which takes more than one write: a host that ends between them finishes it at its
+    /// next start.
+    #[serde(default)]
+    pub removing: bool,
     /// The candidate beside the live release, where a canary is running.
     #[serde(default)]
     pub canary: Option<CanaryRecord>,
@@ -70,6 +74,7 @@ impl WindowRecord {
     /// dropped when there are too many, but never one that gets requests.
     pub(super) fn with_release(mut self, mut release: ReleaseRecord, share: Option<Share>) -> Self {
         self.next = self.next.max(1);
+        self.removing = false;
         let number = self.next;
         release.number = number;
         self.next += 1;
@@ -155,8 +160,7 @@ impl Records {
             key: name.as_str().into(),
             value,
         };
-        self.store.write(vec![set]).await?;
-        Ok(())
+        self.write(set).await
     }
 
     pub(super) async fn delete(&self, name: &WindowName) -> Result<(), ChangeError> {
@@ -164,7 +168,13 @@ impl Records {
             bucket: BUCKET.into(),
             key: name.as_str().into(),
         };
-        self.store.write(vec![delete]).await?;
+        self.write(delete).await
+    }
+
+    async fn write(&self, op: Op) -> Result<(), ChangeError> {
+        crash::point("asked");
+        self.store.write(vec![op]).await?;
+        crash::point("recorded");
         Ok(())
     }
 }

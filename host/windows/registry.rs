@@ -8,7 +8,7 @@ use super::{ChangeError, ReleaseRecord, WindowName, WindowStatus};
 use crate::error::Error;
 use crate::runtime::clerk::Post;
 use crate::runtime::log::Line;
-use crate::runtime::{Clerks, Compiler, EngineConfig, Limits, Runtime};
+use crate::runtime::{Clerks, CompileLimits, Compiler, EngineConfig, Limits, Runtime};
 use crate::store::{Cabinet, RedbStore, StoreLimits};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
@@ -28,6 +28,8 @@ pub struct WindowsConfig {
     pub engine: EngineConfig,
     /// The bounds on each clerk.
     pub limits: Limits,
+    /// The bounds on each compile.
+    pub compile: CompileLimits,
     /// The bounds on each store.
     pub store: StoreLimits,
     /// Requests that may wait for a clerk. 1,024: two for each clerk of the default pool.
@@ -47,6 +49,7 @@ impl WindowsConfig {
             data,
             engine: EngineConfig::default(),
             limits: Limits::default(),
+            compile: CompileLimits::default(),
             store: StoreLimits::default(),
             queue: 1024,
             queue_wait: Duration::from_secs(5),

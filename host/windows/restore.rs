@@ -17,6 +17,13 @@ impl Registry {
     /// When the records themselves cannot be read.
     pub async fn restore(self: &Arc<Self>) -> Result<(), ChangeError> {
         for (name, record) in self.records.all()? {
+            if record.removing {
+                match self.delete_with_store(&name).await {
+                    Ok(()) => tracing::info!(window = %name, "its removal is finished"),
+                    Err(error) => tracing::error!(window = %name, "it cannot be removed: {error}"),
+                }
+                continue;
+            }
             let window = self.window_or_new(&name, record.clone());
             let front = match record.stopped {
                 true => Ok(Front::Stopped),

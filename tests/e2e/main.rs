@@ -8,7 +8,9 @@ mod harness;
 
 mod admin_api;
 mod canary;
+mod compile_bomb;
 mod crash;
+mod crash_of_operations;
 mod deploys;
 mod exercise;
 mod folder_watch;

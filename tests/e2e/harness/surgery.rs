@@ -32,6 +32,60 @@ pub fn trapping_at_start(component: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// The same component with a core module beside its own that nobody uses, but that the compiler must compile: functions as
+/// large as they may be, of which each value lives to the end, so that finding registers for them is the more work the longer
+/// they are.
+pub fn with_compile_bomb(component: &[u8]) -> Vec<u8> {
+    const FUNCTIONS: u32 = 4;
+    // The parser takes at most 7,654,321 bytes.
+    const BODY_BYTES: usize = 7_000_000;
+    const LOCALS: u32 = 5_000;
+
+    let mut body = vec![1];
+    leb128(LOCALS, &mut body);
+    body.push(0x7e); // i64
+    let mut local = 0;
+    while body.len() < BODY_BYTES {
+        // local = (local + another) inside of a block that may be left: a merge of all locals each time.
+        let another = (local * 7919 + 13) % LOCALS;
+        body.extend([0x02, 0x40, 0x20]);
+        leb128(another, &mut body);
+        body.extend([0x50, 0x0d, 0x00, 0x20]); // i64.eqz, br_if 0, local.get
+        leb128(local, &mut body);
+        body.push(0x20);
+        leb128(another, &mut body);
+        body.extend([0x7c, 0x21]); // i64.add, local.set
+        leb128(local, &mut body);
+        body.push(0x0b);
+        local = (local + 1) % LOCALS;
+    }
+    body.push(0x0b);
+
+    let mut module = b"\0asm\x01\0\0\0".to_vec();
+    section(1, &[1, 0x60, 0, 0], &mut module);
+    let mut functions = Vec::new();
+    leb128(FUNCTIONS, &mut functions);
+    functions.extend([0; FUNCTIONS as usize]);
+    section(3, &functions, &mut module);
+    let mut code = Vec::new();
+    leb128(FUNCTIONS, &mut code);
+    for _ in 0..FUNCTIONS {
+        leb128(body.len() as u32, &mut code);
+        code.extend(&body);
+    }
+    section(10, &code, &mut module);
+
+    let mut bytes = component.to_vec();
+    section(1, &module, &mut bytes);
+    bytes
+}
+
+fn section(id: u8, content: &[u8], out: &mut Vec<u8>) {
+    out.push(id);
+    leb128(content.len() as u32, out);
+    out.extend(content);
+}
+
 fn first_module(component: &[u8]) -> Range<usize> {
     Parser::new(0)
         .parse_all(component)

@@ -1,0 +1,13 @@
+//! Where a test has the process end as `kill -9` would, to show what is there afterwards.
+
+/// In builds for development `HMS_CRASH_AFTER=POINT` ends the process at this point, once it is reached. The points: each
+/// step of a deploy; `asked` and `recorded`, before and after any change to the record of a window; `store-deleted`.
+pub(super) fn point(name: &str) {
+    if cfg!(debug_assertions)
+        && let Ok(wanted) = std::env::var("HMS_CRASH_AFTER")
+        && wanted.eq_ignore_ascii_case(name)
+    {
+        let _ =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+}
