@@ -1,7 +1,7 @@
 //! What an operator can set: raw settings in, a checked [`Config`] out. The reasons for the defaults of single limits
 //! stand where the limits are defined.
 
-use crate::runtime::{CompileLimits, Limits};
+use crate::runtime::{CompileLimits, Limit, WindowLimits};
 use crate::telemetry::LogFormat;
 use crate::windows::WindowsConfig;
 use anyhow::{Context, ensure};
@@ -112,8 +112,8 @@ impl TryFrom<Settings> for Config {
             "--compile-time must be more than nothing"
         );
         ensure!(
-            settings.compile_memory >= 128 << 20,
-            "--compile-memory {}: compiling anything needs at least 128MiB",
+            settings.compile_memory >= 512 << 20,
+            "--compile-memory {}: compiling anything needs at least 512MiB",
             settings.compile_memory
         );
         ensure!(
@@ -134,11 +134,13 @@ impl TryFrom<Settings> for Config {
             usize::try_from(settings.clerk_memory)
                 .context("--clerk-memory is more than this machine can address")?,
         );
-        windows.limits = Limits {
-            memory_bytes: settings.clerk_memory,
-            cpu_time: settings.clerk_cpu_time,
-            wall_time: settings.clerk_wall_time,
-        };
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        windows.limits = WindowLimits::default()
+            .at(Limit::MemoryBytes, settings.clerk_memory)
+            .at(Limit::CpuTimeMs, ms(settings.clerk_cpu_time))
+            .at(Limit::WallTimeMs, ms(settings.clerk_wall_time))
+            // So that one window cannot have all.
+            .at(Limit::Clerks, u64::from(settings.clerks * 3).div_ceil(4));
         windows.compile = CompileLimits {
             time: settings.compile_time,
             memory_bytes: settings.compile_memory,

@@ -17,6 +17,8 @@ pub enum Error {
     NoRoute,
     #[error("the request body is larger than {limit} bytes")]
     BodyTooLarge { limit: u64 },
+    #[error("the request's header fields are larger than {limit} bytes")]
+    HeadersTooLarge { limit: u64 },
     #[error("the request target is longer than {limit} bytes")]
     TargetTooLong { limit: usize },
     #[error("the request has more than {limit} header fields")]
@@ -66,6 +68,8 @@ pub enum Error {
     CpuTime { limit: Duration },
     #[error("the clerk did not answer within {} s", .limit.as_secs_f32())]
     WallTime { limit: Duration },
+    #[error("the answer is larger than {limit} bytes")]
+    ResponseTooLarge { limit: u64 },
     #[error("the clerk ended without an answer: {0}")]
     NoResponse(String),
 
@@ -163,6 +167,14 @@ impl Error {
             ),
             Error::CpuTime { .. } => (S::GATEWAY_TIMEOUT, "cpu-time", "CPU time used up"),
             Error::WallTime { .. } => (S::GATEWAY_TIMEOUT, "wall-time", "Clerk too slow"),
+            Error::HeadersTooLarge { .. } => (
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "headers-too-large",
+                "Headers too large",
+            ),
+            Error::ResponseTooLarge { .. } => {
+                (S::BAD_GATEWAY, "response-too-large", "Answer too large")
+            }
             Error::NoResponse(_) => (S::BAD_GATEWAY, "no-response", "No answer"),
             Error::DrainDeadline => (S::SERVICE_UNAVAILABLE, "drain-deadline", "Release replaced"),
             Error::StoreUnavailable(_) => (

@@ -11,7 +11,6 @@ mod harness;
 mod args;
 mod deploy;
 mod leak;
-mod rest;
 mod swaps;
 mod upload;
 

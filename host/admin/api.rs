@@ -1,6 +1,6 @@
 //! The table of what can be asked of the admin API.
 
-use super::{Metrics, reply, token, windows};
+use super::{Metrics, limits, reply, token, windows};
 use crate::body::Body;
 use crate::gateway::Gateway;
 use crate::linger::Inbound;
@@ -63,6 +63,10 @@ impl Admin {
                 Ok(name) => self.window(name, request).await,
                 Err(why) => reply::refuse(StatusCode::BAD_REQUEST, "bad-name", why),
             },
+            ["windows", name, "limits"] => match name.parse() {
+                Ok(name) => self.limits(&name, request).await,
+                Err(why) => reply::refuse(StatusCode::BAD_REQUEST, "bad-name", why),
+            },
             ["windows", name, verb] => match name.parse() {
                 Ok(name) => self.verb(&name, verb, &request).await,
                 Err(why) => reply::refuse(StatusCode::BAD_REQUEST, "bad-name", why),
@@ -120,6 +124,14 @@ impl Admin {
         }
     }
 
+    async fn limits(&self, name: &WindowName, request: Request<Inbound>) -> Response<Body> {
+        match *request.method() {
+            Method::GET => limits::show(&self.windows, name),
+            Method::PATCH => limits::change(&self.windows, name, request.into_body()).await,
+            _ => reply::method_not_allowed("GET, PATCH"),
+        }
+    }
+
     async fn verb(
         &self,
         name: &WindowName,
@@ -145,7 +157,7 @@ impl Admin {
 }
 
 fn not_found() -> Response<Body> {
-    let detail = "the admin API has /windows, /windows/NAME, /windows/NAME/start|stop|rollback|canary|promote|abort|log, /routes, \
+    let detail = "the admin API has /windows, /windows/NAME, /windows/NAME/start|stop|rollback|canary|promote|abort|log|limits, /routes, \
                   /healthz, /readyz and /metrics";
     reply::refuse(StatusCode::NOT_FOUND, "not-found", detail)
 }

@@ -4,6 +4,7 @@ use crate::gateway::Gateway;
 use crate::windows::Registry;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry as MetricsRegistry;
@@ -14,11 +15,19 @@ pub struct Metrics {
     live: Family<WindowLabel, Gauge>,
     leases: Family<WindowLabel, Gauge>,
     open: Family<WindowLabel, Gauge>,
+    queued: Family<WindowLabel, Gauge>,
+    failures: Family<FailureLabel, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WindowLabel {
     window: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FailureLabel {
+    window: String,
+    reason: &'static str,
 }
 
 impl Metrics {
@@ -28,6 +37,8 @@ impl Metrics {
         let live = Family::default();
         let leases = Family::default();
         let open = Family::default();
+        let queued = Family::default();
+        let failures = Family::default();
         registry.register(
             "window_live_release",
             "Number of the window's live release",
@@ -39,12 +50,24 @@ impl Metrics {
             leases.clone(),
         );
         registry.register("window_open", "1 where the window is open", open.clone());
+        registry.register(
+            "window_queued",
+            "Requests that wait for a clerk of the window",
+            queued.clone(),
+        );
+        registry.register(
+            "window_failures",
+            "Requests that a window did not answer, or not to the end, by reason",
+            failures.clone(),
+        );
         gateway.metrics().register(&mut registry);
         Metrics {
             registry,
             live,
             leases,
             open,
+            queued,
+            failures,
         }
     }
 
@@ -59,15 +82,24 @@ impl Metrics {
 
     /// The metrics now.
     pub async fn render(&self, windows: &Registry, _: &Gateway) -> String {
-        for family in [&self.live, &self.leases, &self.open] {
+        for family in [&self.live, &self.leases, &self.open, &self.queued] {
             family.clear();
         }
+        self.failures.clear();
         for status in windows.statuses().await {
             let label = WindowLabel {
                 window: status.name.to_string(),
             };
             let number = status.live.map_or(0, |release| release.number);
             self.live.get_or_create(&label).set(number as i64);
+            self.queued.get_or_create(&label).set(status.queued as i64);
+            for (reason, count) in status.failures {
+                let label = FailureLabel {
+                    window: label.window.clone(),
+                    reason,
+                };
+                self.failures.get_or_create(&label).inc_by(count);
+            }
             self.leases.get_or_create(&label).set(status.leases as i64);
             self.open
                 .get_or_create(&label)

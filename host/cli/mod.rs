@@ -4,6 +4,7 @@ mod banner;
 pub mod build;
 mod client;
 mod deploy;
+mod limits;
 mod serve;
 mod show;
 mod tokens;
@@ -16,6 +17,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Service windows as sandboxed WebAssembly components behind one gateway, swapped live.
 #[derive(Debug, Parser)]
@@ -39,6 +41,8 @@ enum Verb {
     History(show::History),
     /// Show what a window's clerks wrote to stdout and stderr
     Logs(show::Logs),
+    /// Show or change the limits of a window
+    Limits(limits::Limits),
     /// Open a window that was stopped
     Start(verbs::Start),
     /// Close a window: no new requests; those it has are served to their end
@@ -101,6 +105,9 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// How long a thread for blocking work is kept without any: its stack and its share of the allocator are memory.
+const BLOCKING_THREAD_IDLE: Duration = Duration::from_secs(1);
+
 fn run(verb: Verb) -> anyhow::Result<()> {
     // The child has limits on its memory: no runtime, no threads of ours.
     if let Verb::CompileComponent {
@@ -113,6 +120,8 @@ fn run(verb: Verb) -> anyhow::Result<()> {
     }
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        // With tokio's 10 s the looks at the folders, each on the next thread in turn, would keep all of them for ever.
+        .thread_keep_alive(BLOCKING_THREAD_IDLE)
         .build()
         .context("the asynchronous runtime could not be started")?
         .block_on(async {
@@ -123,6 +132,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
                 Verb::Windows(windows) => windows.run().await,
                 Verb::History(history) => history.run().await,
                 Verb::Logs(logs) => logs.run().await,
+                Verb::Limits(limits) => limits.run().await,
                 Verb::Start(start) => start.run().await,
                 Verb::Stop(stop) => stop.run().await,
                 Verb::Rollback(rollback) => rollback.run().await,

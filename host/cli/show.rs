@@ -212,7 +212,7 @@ fn draining(releases: &Value) -> String {
     each.collect::<Vec<_>>().join(" ")
 }
 
-fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) {
+pub(super) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) {
     let mut widths = head.map(str::len);
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {

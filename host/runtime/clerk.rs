@@ -1,22 +1,25 @@
 //! One clerk: an instance at work on a request, and the mechanism that starts one for each.
 
+use super::bodies::{AnswerBody, AskedBody, Waiting, check_headers};
 use super::deadline::Deadline;
 use super::engine::Code;
 use super::errand::Errand;
 use super::failure::classify;
-use super::limits::{Limits, Meter, Metered};
+use super::limits::{Limit, LiveLimits, WindowLimits};
 use super::linker::NoNetwork;
 use super::log::WindowLog;
-use crate::body::{Body, BodyError};
+use super::meter::{Meter, Metered};
+use super::tally::Failures;
+use super::turns::{Turn, Turns};
+use crate::body::Body;
 use crate::error::Error;
 use crate::store::Cabinet;
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use std::any::Any;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, ready};
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::{GuestTaskId, ResourceTable};
 use wasmtime::{Store, StoreContextMut};
@@ -27,12 +30,6 @@ use wasmtime_wasi_http::handler::{
 };
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView, p2, p3};
 
-/// Bytes of header fields that a guest may make in one block, in memory. Gateways commonly allow 8 to 64 KiB.
-const FIELD_BYTES: usize = 64 << 10;
-
-/// Handles that one clerk may hold at once. Far above what a request needs.
-const MAX_HANDLES: usize = 10_000;
-
 /// Where a clerk works: what all clerks of one release share.
 #[derive(Clone)]
 pub struct Post {
@@ -42,8 +39,12 @@ pub struct Post {
     pub cabinet: Arc<Cabinet>,
     /// Where the guest's stdout and stderr go.
     pub log: Arc<WindowLog>,
-    /// The bounds on each clerk.
-    pub limits: Limits,
+    /// The window's limits.
+    pub limits: LiveLimits,
+    /// How its clerks share the processors with others.
+    pub turns: Turns,
+    /// Why its clerks failed.
+    pub failures: Arc<Failures>,
 }
 
 /// What wasmtime keeps for one clerk.
@@ -57,7 +58,7 @@ pub(super) struct Clerk {
 }
 
 impl Clerk {
-    fn new(post: Post) -> Self {
+    fn new(post: Post, limits: &WindowLimits, turn: Turn) -> Self {
         let wasi = WasiCtxBuilder::new()
             .stdout(post.log.stream())
             .stderr(post.log.stream())
@@ -66,16 +67,16 @@ impl Clerk {
             .allow_ip_name_lookup(false)
             .build();
         let mut http = WasiHttpCtx::new();
-        http.set_field_size_limit(FIELD_BYTES);
+        http.set_field_size_limit(limits.size(Limit::ResponseHeaderBytes));
         let mut table = ResourceTable::new();
-        table.set_max_capacity(MAX_HANDLES);
+        table.set_max_capacity(limits.size(Limit::Handles));
         Clerk {
             table,
             wasi,
             http,
             hooks: NoNetwork,
             metered: Metered {
-                meter: Meter::new(post.limits),
+                meter: Meter::new(limits, turn),
                 errand: None,
             },
             post,
@@ -190,22 +191,57 @@ impl Clerks {
         request: http::Request<Body>,
         held: impl Any + Send + Sync,
     ) -> Result<http::Response<Body>, Error> {
+        let outcome = self.answer(request, held).await;
+        if let Err(error) = &outcome {
+            self.handler.state().post.failures.note(error);
+        }
+        outcome
+    }
+
+    async fn answer(
+        &self,
+        request: http::Request<Body>,
+        held: impl Any + Send + Sync,
+    ) -> Result<http::Response<Body>, Error> {
+        let post = &self.handler.state().post;
+        let limits = post.limits.load();
+        check_headers(request.headers(), limits.get(Limit::RequestHeaderBytes))?;
+        let limit = limits.get(Limit::RequestBytes);
+        if request.body().size_hint().lower() > limit {
+            return Err(Error::BodyTooLarge { limit });
+        }
         let errand = Arc::new(Errand::new(held));
         let waiting = Waiting(errand.clone());
-        let request = request.map(|body| {
-            let errand = errand.clone();
-            body.map_frame(move |frame| {
-                errand.moved();
-                frame
-            })
-            .map_err(request_body_error)
-            .boxed_unsync()
+        let too_large = Arc::new(AtomicBool::new(false));
+        let request = request.map(|inner| {
+            let body = AskedBody {
+                inner,
+                errand: errand.clone(),
+                left: limit,
+                too_large: too_large.clone(),
+            };
+            body.boxed_unsync()
         });
         match self.handler.handle(errand.clone(), request).await {
             Ok(response) => {
                 errand.answered();
-                Ok(response.map(|inner| AnswerBody { inner, waiting }.boxed_unsync()))
+                let limit = limits.get(Limit::ResponseBytes);
+                if response.body().size_hint().lower() > limit {
+                    return Err(Error::ResponseTooLarge { limit });
+                }
+                let failures = post.failures.clone();
+                Ok(response.map(|inner| {
+                    let body = AnswerBody {
+                        inner,
+                        waiting,
+                        failures,
+                        left: limit,
+                        limit,
+                    };
+                    body.boxed_unsync()
+                }))
             }
+            Err(_) if too_large.load(Relaxed) => Err(Error::BodyTooLarge { limit }),
             Err(error) => Err(self.failure(&error, &errand).await),
         }
     }
@@ -231,65 +267,6 @@ fn start_failure(error: &wasmtime::Error) -> Error {
     }
 }
 
-/// A client's fault, as WASI HTTP can say it to a guest that reads the body.
-fn request_body_error(error: BodyError) -> wasmtime_wasi_http::Error {
-    if error
-        .downcast_ref()
-        .is_some_and(|e| matches!(e, Error::BodyTooLarge { .. }))
-    {
-        return wasmtime_wasi_http::Error::HttpRequestBodySize(None);
-    }
-    wasmtime_wasi_http::Error::ConnectionTerminated
-}
-
-/// Somebody waits for the answer; dropped, nobody does.
-struct Waiting(Arc<Errand>);
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.abandon();
-    }
-}
-
-/// The body of an answer: ends as an error when the clerk failed before it had said everything. Without this
-/// a clerk that is cut off would look to the client like one that had finished.
-struct AnswerBody {
-    inner: wasmtime_wasi_http::WasiBody,
-    waiting: Waiting,
-}
-
-impl http_body::Body for AnswerBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
-        let errand = &self.waiting.0;
-        Poll::Ready(match frame {
-            Some(Ok(frame)) => {
-                errand.moved();
-                Some(Ok(frame))
-            }
-            end => match (errand.failure(), end) {
-                (Some(failure), _) => Some(Err(failure.clone().into())),
-                (None, Some(Err(error))) => Some(Err(error.to_string().into())),
-                (None, _) => None,
-            },
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream() && self.waiting.0.failure().is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
-
 /// The place where clerks of one release are made: wasmtime's handler asks it for each.
 struct Counter {
     code: Code,
@@ -304,19 +281,22 @@ impl HandlerState for Counter {
     type WorkerState = AtWork;
 
     async fn instantiate(&self) -> wasmtime::Result<Instance<Clerk, Deadline, AtWork>> {
-        let mut store = Store::new(&self.code.engine, Clerk::new(self.post.clone()));
+        let limits = **self.post.limits.load();
+        let turn = Turn::new(&self.post.turns);
+        let clerk = Clerk::new(self.post.clone(), &limits, turn.clone());
+        let mut store = Store::new(&self.code.engine, clerk);
         store.limiter(|clerk| &mut clerk.metered);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut store| store.data_mut().metered.meter.tick());
-        let starting = self.pre.instantiate_async(&mut store);
-        let wall_time = self.post.limits.wall_time;
+        let wall_time = limits.time(Limit::WallTimeMs);
+        let starting = turn.around(self.pre.instantiate_async(&mut store));
         let proxy = tokio::time::timeout(wall_time, starting).await??;
         let errand = Arc::new(OnceLock::new());
         Ok(Instance {
             store,
             proxy,
             view: Clerk::http,
-            expiration: Deadline::new(wall_time, errand.clone(), self.cutter.clone()),
+            expiration: Deadline::new(wall_time, errand.clone(), self.cutter.clone(), turn),
             state: AtWork {
                 errand,
                 post: self.post.clone(),

@@ -75,6 +75,8 @@ impl Compiler {
             .arg(compiled)
             .arg(self.limits.memory_bytes.to_string())
             .env_clear()
+            // The allocator's address space must be what it uses, or its reserves alone meet the limit.
+            .env("MIMALLOC_ARENA_RESERVE", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

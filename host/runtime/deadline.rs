@@ -3,6 +3,7 @@
 
 use super::clerk::Cutter;
 use super::errand::Errand;
+use super::turns::Turn;
 use crate::error::Error;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -17,6 +18,7 @@ pub(super) struct Deadline {
     /// Filled when the clerk accepts its request, which is after this watch was made.
     errand: Arc<OnceLock<Arc<Errand>>>,
     sleep: Option<Pin<Box<Sleep>>>,
+    turn: Turn,
     cut_off: Pin<Box<dyn Future<Output = Error> + Send + Sync>>,
 }
 
@@ -25,11 +27,13 @@ impl Deadline {
         wall_time: Duration,
         errand: Arc<OnceLock<Arc<Errand>>>,
         cutter: Cutter,
+        turn: Turn,
     ) -> Self {
         Deadline {
             wall_time,
             errand,
             sleep: None,
+            turn,
             cut_off: Box::pin(cutter.cut_off()),
         }
     }
@@ -42,6 +46,8 @@ impl WorkerExpiration for Deadline {
         _: WorkerStatus,
         _: Instant,
     ) -> Poll<()> {
+        // The worker asks here whenever its guest has stopped running.
+        self.turn.over();
         let Some(errand) = self.errand.get().cloned() else {
             return Poll::Pending;
         };

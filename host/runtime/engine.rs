@@ -1,8 +1,9 @@
 //! The engine: how code is compiled and run, and how much of it at once.
 
-use super::limits::EPOCH_TICK;
+use super::meter::EPOCH_TICK;
 use super::{linker, log::WindowLog};
 use crate::runtime::clerk::Clerk;
+use crate::runtime::limits::LiveLimits;
 use anyhow::Context;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
@@ -141,9 +142,9 @@ impl Runtime {
         })
     }
 
-    /// A log for a window, with its default bounds.
-    pub fn window_log(window: &str) -> Arc<WindowLog> {
-        Arc::new(WindowLog::new(window))
+    /// A log for a window, with the rate that its limits say.
+    pub fn window_log(window: &str, limits: &LiveLimits) -> Arc<WindowLog> {
+        Arc::new(WindowLog::new(window, limits.clone()))
     }
 }
 

@@ -1,139 +1,263 @@
-//! What one clerk may use, and the meter that holds it to that.
+//! Every limit of a window: one table, from which the settings, the admin API, the command line and the documents take
+//! names, units, bounds and reasons.
 
-use super::errand::Errand;
-use super::failure::{CpuExhausted, MemoryExhausted};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use wasmtime::{ResourceLimiter, UpdateDeadline};
 
-/// The bounds on one clerk. Every field has a default that suits a small service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
-    /// Bytes of linear memory and tables together, over all core modules of the component.
+/// One limit of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    MemoryBytes,
+    CpuTimeMs,
+    WallTimeMs,
+    Clerks,
+    ReservedClerks,
+    Queue,
+    QueueWaitMs,
+    RequestHeaderBytes,
+    RequestBytes,
+    ResponseHeaderBytes,
+    ResponseBytes,
+    StoreBytes,
+    KeyBytes,
+    ValueBytes,
+    PageKeys,
+    LogLinesPerS,
+    Handles,
+}
+
+/// What a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    Bytes,
+    Milliseconds,
+    Count,
+}
+
+/// A row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    pub limit: Limit,
+    /// As in the admin API.
+    pub name: &'static str,
+    /// As on the command line, without its dashes.
+    pub flag: &'static str,
+    pub unit: Unit,
+    pub least: u64,
+    pub most: u64,
+    /// What a window has that nothing else is said of.
+    pub default: u64,
+    /// What it bounds and what comes of reaching it, in a sentence.
+    pub what: &'static str,
+}
+
+const DAY_MS: u64 = 24 * 3600 * 1000;
+const TIB: u64 = 1 << 40;
+
+macro_rules! row {
+    ($limit:ident, $name:literal, $flag:literal, $unit:ident, $least:expr, $most:expr, $default:expr, $what:literal) => {
+        Row {
+            limit: Limit::$limit,
+            name: $name,
+            flag: $flag,
+            unit: Unit::$unit,
+            least: $least,
+            most: $most,
+            default: $default,
+            what: $what,
+        }
+    };
+}
+
+/// The table, in the order of [`Limit`].
+#[rustfmt::skip]
+pub const TABLE: [Row; 17] = [
+    // A Rust window needs about 2 MiB, a Python one about 40; a full pool of runaways still fits a small machine.
+    row!(MemoryBytes, "memory_bytes", "memory", Bytes, 1 << 20, 4 << 30, 128 << 20,
+        "Memory of one clerk, its memories and tables together; more is 500 memory-limit"),
+    // Long for any form at a counter, short enough that a loop is noticed.
+    row!(CpuTimeMs, "cpu_time_ms", "cpu-time", Milliseconds, 1, DAY_MS, 5_000,
+        "CPU time of one request, the clerk's start included; more is 504 cpu-time"),
+    // As gateways commonly have it.
+    row!(WallTimeMs, "wall_time_ms", "wall-time", Milliseconds, 1, DAY_MS, 30_000,
+        "Time until the answer begins, and between two chunks of a body; more is 504 wall-time"),
+    // Three quarters of the pool where nothing is said: the registry puts that in.
+    row!(Clerks, "clerks", "clerks", Count, 1, 4096, 384,
+        "Clerks of this window at work at once; further requests queue"),
+    // Enough that a window with a few citizens never notices the others.
+    row!(ReservedClerks, "reserved_clerks", "reserved-clerks", Count, 0, 4096, 4,
+        "Clerks that no other window can take, as far as all that is reserved fits half of the pool"),
+    row!(Queue, "queue", "queue", Count, 0, 100_000, 256,
+        "Requests that wait for a clerk; one more is 503 clerk-limit at once"),
+    // Beyond it, to be told is better than to stand in line.
+    row!(QueueWaitMs, "queue_wait_ms", "queue-wait", Milliseconds, 0, DAY_MS, 5_000,
+        "The longest wait for a clerk; more is 503 clerk-limit"),
+    row!(RequestHeaderBytes, "request_header_bytes", "request-header", Bytes, 256, 1 << 20, 64 << 10,
+        "Header fields of a request; more is 431 too-many-headers"),
+    row!(RequestBytes, "request_bytes", "request-body", Bytes, 0, TIB, 25 << 20,
+        "Body of a request; more is 413 body-too-large"),
+    row!(ResponseHeaderBytes, "response_header_bytes", "response-header", Bytes, 256, 1 << 20, 64 << 10,
+        "Header fields that a clerk can make in one block; more is an error to the clerk"),
+    row!(ResponseBytes, "response_bytes", "response-body", Bytes, 0, TIB, 1 << 30,
+        "Body of an answer; more cuts it"),
+    row!(StoreBytes, "store_bytes", "store", Bytes, 0, TIB, 1 << 30,
+        "What the window's store holds; a write beyond it fails with store-full"),
+    row!(KeyBytes, "key_bytes", "key", Bytes, 1, 1 << 10, 1 << 10,
+        "A key of the store; a longer one is an error to the clerk"),
+    row!(ValueBytes, "value_bytes", "value", Bytes, 1, 4 << 20, 4 << 20,
+        "A value of the store; a larger one is an error to the clerk"),
+    row!(PageKeys, "page_keys", "page-keys", Count, 1, 1_000, 1_000,
+        "Keys in one answer to a listing of the store"),
+    row!(LogLinesPerS, "log_lines_per_s", "log-rate", Count, 0, 100_000, 200,
+        "Lines a second that the window's log takes; more are counted and left out"),
+    // Far above what a request needs.
+    row!(Handles, "handles", "handles", Count, 16, 1_000_000, 10_000,
+        "Handles that one clerk holds at once; one more is an error to the clerk"),
+];
+
+impl Limit {
+    /// Its row of the table.
+    pub fn row(self) -> &'static Row {
+        &TABLE[self as usize]
+    }
+}
+
+impl Row {
+    /// Whether `value` is within the bounds.
     ///
-    /// 128 MiB: a Rust window needs about 2, a Python one about 40; enough for either, and a full pool
-    /// of runaways still fits a small machine.
-    pub memory_bytes: u64,
-    /// Time that guest code may run for one request, start-up included. 5 s: long for any form at a
-    /// counter, short enough that a loop is noticed. Counted in [`EPOCH_TICK`]s.
-    pub cpu_time: Duration,
-    /// Time from the request to the head of its response, and the longest pause between two chunks of a
-    /// body in either direction. 30 s, as gateways commonly have it.
-    pub wall_time: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            memory_bytes: 128 << 20,
-            cpu_time: Duration::from_secs(5),
-            wall_time: Duration::from_secs(30),
+    /// # Errors
+    /// A sentence with the bounds.
+    pub fn check(&self, value: u64) -> Result<u64, String> {
+        if (self.least..=self.most).contains(&value) {
+            return Ok(value);
         }
-    }
-}
-
-/// How often running guest code is interrupted: the grain of CPU time, and the longest that one guest keeps
-/// a thread from the others. 5 ms costs next to nothing and keeps latency on two cores.
-pub const EPOCH_TICK: Duration = Duration::from_millis(5);
-
-/// Bytes that one table element takes on the host.
-const TABLE_ELEMENT_BYTES: usize = 8;
-
-/// Core instances, memories and tables of one clerk: what the pool can give one component at most.
-const MAX_INSTANCES: usize = 1024;
-
-/// Counts what one clerk uses; lives in its wasmtime store.
-pub(super) struct Meter {
-    limits: Limits,
-    memory_bytes: usize,
-    ticks: u32,
-}
-
-impl Meter {
-    pub(super) fn new(limits: Limits) -> Self {
-        Meter {
-            limits,
-            memory_bytes: 0,
-            ticks: 0,
-        }
-    }
-
-    /// Called at each epoch in which guest code ran. A tick is counted whole however little of it the guest
-    /// used, so that no pattern of short turns escapes the count.
-    pub(super) fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
-        self.ticks += 1;
-        if EPOCH_TICK * self.ticks > self.limits.cpu_time {
-            return Err(CpuExhausted(self.limits.cpu_time).into());
-        }
-        // tokio's own yield puts the task behind all others; wasmtime's would put it first again.
-        Ok(UpdateDeadline::YieldCustom(
-            1,
-            Box::pin(tokio::task::yield_now()),
+        Err(format!(
+            "{}: {value} is not from {} to {}",
+            self.name, self.least, self.most
         ))
     }
+}
 
-    fn grow(
-        &mut self,
-        by: usize,
-        first: bool,
-        errand: Option<&Arc<Errand>>,
-    ) -> wasmtime::Result<bool> {
-        let total = self.memory_bytes.saturating_add(by);
-        if total as u64 <= self.limits.memory_bytes {
-            self.memory_bytes = total;
-            return Ok(true);
+/// What is set for one window beside the defaults. As JSON an object of names and numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LimitsSet(BTreeMap<Limit, u64>);
+
+/// A change of [`LimitsSet`]: a number sets, null goes back to the default. As RFC 7396, JSON Merge Patch.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LimitsChange(pub BTreeMap<Limit, Option<u64>>);
+
+impl LimitsSet {
+    /// With `change` made.
+    ///
+    /// # Errors
+    /// Which value is out of bounds.
+    pub fn with(&self, change: &LimitsChange) -> Result<LimitsSet, String> {
+        let mut set = self.0.clone();
+        for (limit, value) in &change.0 {
+            match value {
+                Some(value) => {
+                    set.insert(*limit, limit.row().check(*value)?);
+                }
+                None => {
+                    set.remove(limit);
+                }
+            }
         }
-        let exhausted = MemoryExhausted(self.limits.memory_bytes);
-        if first {
-            return Err(exhausted.into());
-        }
-        // The guest sees a failed `memory.grow` and may cope; if it gives up instead, this is why.
-        if let Some(errand) = errand {
-            errand.memory_denied(exhausted);
-        }
-        Ok(false)
+        Ok(LimitsSet(set))
     }
 }
 
-/// A [`Meter`] together with the errand it reports to.
-pub(super) struct Metered {
-    pub(super) meter: Meter,
-    pub(super) errand: Option<Arc<Errand>>,
+/// All limits of one window as they hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowLimits([u64; TABLE.len()]);
+
+impl Default for WindowLimits {
+    fn default() -> Self {
+        WindowLimits(TABLE.map(|row| row.default))
+    }
 }
 
-impl ResourceLimiter for Metered {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let by = desired.saturating_sub(current);
-        self.meter.grow(by, current == 0, self.errand.as_ref())
+impl Serialize for WindowLimits {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(TABLE.iter().map(|row| (row.name, self.get(row.limit))))
+    }
+}
+
+impl WindowLimits {
+    /// These, with what is set in their place.
+    pub fn with(mut self, set: &LimitsSet) -> Self {
+        for (limit, value) in &set.0 {
+            self.0[*limit as usize] = *value;
+        }
+        self
     }
 
-    fn table_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let by = desired
-            .saturating_sub(current)
-            .saturating_mul(TABLE_ELEMENT_BYTES);
-        self.meter.grow(by, current == 0, self.errand.as_ref())
+    /// With one of them at `value`, as near as its bounds allow.
+    pub fn at(mut self, limit: Limit, value: u64) -> Self {
+        let row = limit.row();
+        self.0[limit as usize] = value.clamp(row.least, row.most);
+        self
     }
 
-    fn instances(&self) -> usize {
-        MAX_INSTANCES
+    pub fn get(&self, limit: Limit) -> u64 {
+        self.0[limit as usize]
     }
 
-    fn tables(&self) -> usize {
-        MAX_INSTANCES
+    /// A time.
+    pub fn time(&self, limit: Limit) -> Duration {
+        Duration::from_millis(self.get(limit))
     }
 
-    fn memories(&self) -> usize {
-        MAX_INSTANCES
+    /// A size or a count in memory.
+    pub fn size(&self, limit: Limit) -> usize {
+        usize::try_from(self.get(limit)).unwrap_or(usize::MAX)
+    }
+}
+
+/// The limits of one window as they are now: shared by all that hold it to them, so that a change is live at once.
+pub type LiveLimits = Arc<arc_swap::ArcSwap<WindowLimits>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_enum_and_its_defaults_are_in_bounds() {
+        for (index, row) in TABLE.iter().enumerate() {
+            assert_eq!(row.limit as usize, index, "{}", row.name);
+            assert_eq!(row.check(row.default), Ok(row.default));
+            assert_eq!(json!(row.limit), json!(row.name));
+        }
+    }
+
+    #[test]
+    fn a_change_sets_and_null_goes_back_to_the_default() {
+        let change = |value| serde_json::from_value::<LimitsChange>(value).unwrap();
+        let set = LimitsSet::default()
+            .with(&change(json!({"memory_bytes": 1 << 26, "queue": 3})))
+            .unwrap();
+        let set = set.with(&change(json!({"queue": null}))).unwrap();
+        let limits = WindowLimits::default().with(&set);
+        assert_eq!(limits.get(Limit::MemoryBytes), 1 << 26);
+        assert_eq!(limits.get(Limit::Queue), Limit::Queue.row().default);
+        assert_eq!(json!(set), json!({"memory_bytes": 1 << 26}));
+    }
+
+    #[test]
+    fn what_is_out_of_bounds_or_unknown_is_refused_with_its_name() {
+        let change = LimitsChange([(Limit::MemoryBytes, Some(1))].into());
+        let refused = LimitsSet::default().with(&change).unwrap_err();
+        assert!(
+            refused.starts_with("memory_bytes: 1 is not from"),
+            "{refused}"
+        );
+        let unknown = serde_json::from_value::<LimitsChange>(json!({"memroy": 1}));
+        assert!(unknown.unwrap_err().to_string().contains("memroy"));
     }
 }

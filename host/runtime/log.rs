@@ -1,6 +1,7 @@
 //! The window's own log: what its clerks write to stdout and stderr, and why they failed. Bounded in line
 //! length, in lines kept, and in lines per second passed on to the host's log.
 
+use super::limits::{Limit, LiveLimits};
 use bytes::Bytes;
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -22,9 +23,6 @@ const MAX_LINES: usize = 1000;
 /// Bytes kept per window over all lines. 256 KiB: a thousand windows that flood cost 256 MiB at most.
 const MAX_BYTES: usize = 256 << 10;
 
-/// Lines per second that a window may add; more are counted and dropped.
-const LINES_PER_SECOND: u32 = 200;
-
 /// One line of a window's log.
 #[derive(Debug, Clone, Serialize)]
 pub struct Line {
@@ -38,6 +36,7 @@ pub struct Line {
 /// A window's log in memory.
 pub struct WindowLog {
     window: String,
+    limits: LiveLimits,
     inner: Mutex<Inner>,
 }
 
@@ -45,14 +44,15 @@ struct Inner {
     lines: VecDeque<Line>,
     bytes: usize,
     second: Instant,
-    in_second: u32,
+    in_second: u64,
     dropped: u64,
 }
 
 impl WindowLog {
-    pub(super) fn new(window: &str) -> Self {
+    pub(super) fn new(window: &str, limits: LiveLimits) -> Self {
         WindowLog {
             window: window.to_owned(),
+            limits,
             inner: Mutex::new(Inner {
                 lines: VecDeque::new(),
                 bytes: 0,
@@ -71,21 +71,20 @@ impl WindowLog {
 
     /// Adds one line, unless the window has said enough for this second.
     pub fn line(&self, text: &str) {
+        let most = self.limits.load().get(Limit::LogLinesPerS);
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if inner.second.elapsed() >= Duration::from_secs(1) {
             let dropped = std::mem::take(&mut inner.dropped);
             inner.second = Instant::now();
             inner.in_second = 0;
             if dropped > 0 {
-                let note = format!(
-                    "({dropped} lines left out: more than {LINES_PER_SECOND} in one second)"
-                );
+                let note = format!("({dropped} lines left out: more than {most} in one second)");
                 tracing::warn!(target: "window", window = self.window, "{note}");
                 inner.push(note);
             }
         }
         inner.in_second += 1;
-        if inner.in_second > LINES_PER_SECOND {
+        if inner.in_second > most {
             inner.dropped += 1;
             return;
         }
@@ -258,7 +257,7 @@ mod tests {
     use super::*;
 
     fn written(pieces: &[&[u8]]) -> Vec<String> {
-        let log = Arc::new(WindowLog::new("w"));
+        let log = Arc::new(WindowLog::new("w", LiveLimits::default()));
         let stream = log.stream();
         for piece in pieces {
             stream.write_bytes(piece);
@@ -295,12 +294,9 @@ mod tests {
 
     #[test]
     fn a_flood_is_cut_off_within_the_second() {
-        let lines = written(&[&b"x\n".repeat(5 * LINES_PER_SECOND as usize)]);
-        assert!(
-            lines.len() <= 2 * LINES_PER_SECOND as usize,
-            "{}",
-            lines.len()
-        );
-        assert!(lines.len() >= LINES_PER_SECOND as usize);
+        let most = Limit::LogLinesPerS.row().default as usize;
+        let lines = written(&[&b"x\n".repeat(5 * most)]);
+        assert!(lines.len() <= 2 * most, "{}", lines.len());
+        assert!(lines.len() >= most);
     }
 }

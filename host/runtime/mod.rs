@@ -2,9 +2,11 @@
 //!
 //! In the order in which a component meets it: [`inspect`] reads the bytes and says whether they are a window;
 //! [`compile`] turns them into native code in a child process; [`engine`] and [`linker`] say what code may do
-//! and reach; [`clerk`] is one instance at work with its [`limits`] and its [`errand`], the request it serves;
+//! and reach; [`clerk`] is one instance at work with its [`limits`], which a [`meter`] counts and [`turns`] divide, and its [`errand`],
+//! the request it serves; [`tally`] counts why clerks failed;
 //! [`keyvalue`] is the window's store as the guest sees it, [`log`] is where its words go.
 
+mod bodies;
 pub mod clerk;
 pub mod compile;
 mod deadline;
@@ -16,10 +18,15 @@ mod keyvalue;
 pub mod limits;
 mod linker;
 pub mod log;
+mod meter;
+pub mod tally;
+mod turns;
 
 pub use clerk::{Clerks, Cutter, Post};
 pub use compile::{CompileLimits, Compiler};
 pub use engine::{EngineConfig, Runtime};
 pub use inspect::{Inspection, Refusal};
-pub use limits::Limits;
+pub use limits::{Limit, LimitsChange, LimitsSet, LiveLimits, WindowLimits};
 pub use log::WindowLog;
+pub use tally::Failures;
+pub use turns::Turns;

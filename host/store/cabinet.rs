@@ -17,6 +17,8 @@ const FILE_NAME: &str = "store.redb";
 pub struct Cabinet {
     root: PathBuf,
     limits: StoreLimits,
+    /// What single stores may hold, in bytes, where that is not the common bound.
+    sizes: Mutex<HashMap<String, u64>>,
     /// Held for a look-up only, never while a file is opened: one slow window must not stop the others.
     drawers: Mutex<HashMap<String, Arc<Drawer>>>,
 }
@@ -32,7 +34,17 @@ impl Cabinet {
         Self {
             root,
             limits,
+            sizes: Mutex::default(),
             drawers: Mutex::default(),
+        }
+    }
+
+    /// Bounds what the store of `name` holds, from its next write on. What is there already stays.
+    pub fn set_max_store_bytes(&self, name: &str, bytes: u64) {
+        lock(&self.sizes).insert(name.to_owned(), bytes);
+        let drawer = lock(&self.drawers).get(name).cloned();
+        if let Some(store) = drawer.and_then(|drawer| lock(&drawer.0).clone()) {
+            store.set_max_store_bytes(bytes);
         }
     }
 
@@ -52,7 +64,11 @@ impl Cabinet {
         if let Some(store) = &*store {
             return Ok(store.clone());
         }
-        match RedbStore::open_file(path, name, self.limits.clone()) {
+        let mut limits = self.limits.clone();
+        if let Some(bytes) = lock(&self.sizes).get(name) {
+            limits.max_store_bytes = *bytes;
+        }
+        match RedbStore::open_file(path, name, limits) {
             Ok(opened) => {
                 let opened = Arc::new(opened);
                 *store = Some(opened.clone());

@@ -30,6 +30,8 @@ struct Job {
 pub(super) struct Committer {
     file: Arc<StoreFile>,
     limits: StoreLimits,
+    /// Can be changed while the store is in use; the other bounds cannot.
+    pub(super) max_store_bytes: AtomicU64,
     queue: Mutex<Queue>,
     at_rest: Condvar,
     pub(super) commits: AtomicU64,
@@ -51,6 +53,7 @@ impl Committer {
     pub(super) fn new(file: Arc<StoreFile>, limits: StoreLimits, stored_bytes: u64) -> Self {
         Self {
             file,
+            max_store_bytes: AtomicU64::new(limits.max_store_bytes),
             limits,
             queue: Mutex::default(),
             at_rest: Condvar::new(),
@@ -162,7 +165,7 @@ impl Committer {
             answers.push(plan::apply(
                 &mut tables,
                 &job.ops,
-                self.limits.max_store_bytes,
+                self.max_store_bytes.load(Ordering::Relaxed),
             )?);
         }
         let (changed, stored_bytes) = (tables.changed, tables.stored_bytes);

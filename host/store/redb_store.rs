@@ -51,6 +51,12 @@ impl RedbStore {
         })
     }
 
+    /// Bounds what the store holds, from the next write on. What is there already stays.
+    pub fn set_max_store_bytes(&self, bytes: u64) {
+        let place = &self.committer.max_store_bytes;
+        place.store(bytes, std::sync::atomic::Ordering::Relaxed);
+    }
+
     /// Finishes the writes already taken and closes the file; from then on every call is
     /// [`StoreError::Closed`]. Blocks until then.
     ///

@@ -198,7 +198,8 @@ impl Registry {
     ) -> Result<Arc<Release>, ChangeError> {
         let clerks = self.clerks(window, compiled)?;
         // A deploy waits its turn for a clerk like any request, so that it does not fail because the windows are busy.
-        let place = self
+        let place = window
+            .desk
             .place(clerks.weight())
             .await
             .map_err(ChangeError::Try)?;

@@ -7,6 +7,7 @@
 //! answer. [`deploy`] is the one path by which a component becomes a release; [`operate`] holds the other changes. [`mod@file`] deploys a file of
 //! this machine, and [`watch`] those of a folder.
 
+mod admission;
 mod artifacts;
 mod canary;
 mod crash;
@@ -15,6 +16,7 @@ mod difference;
 mod error;
 mod file;
 mod front;
+mod limits;
 mod name;
 mod operate;
 mod probe;
@@ -49,3 +51,5 @@ pub use registry::{Registry, WindowsConfig};
 pub use share::Share;
 pub use status::{CanaryStatus, DrainStatus, SideStatus, WindowStatus};
 pub use watch::WindowsFolder;
+
+pub use crate::runtime::{LimitsChange, LimitsSet, WindowLimits};

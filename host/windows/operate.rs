@@ -134,7 +134,8 @@ impl Registry {
     ) -> Result<(), ChangeError> {
         let front = self.load_front(window, next).await?;
         for release in front.releases() {
-            let _place = self
+            let _place = window
+                .desk
                 .place(release.clerks.weight())
                 .await
                 .map_err(ChangeError::Try)?;

@@ -2,6 +2,7 @@
 //! wholly there or not at all.
 
 use super::{ChangeError, Share, WindowName, crash};
+use crate::runtime::LimitsSet;
 use crate::store::{Op, Store};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -26,6 +27,9 @@ pub struct WindowRecord {
     /// The candidate beside the live release, where a canary is running.
     #[serde(default)]
     pub canary: Option<CanaryRecord>,
+    /// What an operator has set of its limits.
+    #[serde(default)]
+    pub limits: LimitsSet,
     /// Releases that can be gone back to, oldest first.
     pub releases: Vec<ReleaseRecord>,
 }

@@ -1,23 +1,21 @@
 //! Finds the window for a request, and holds what all windows share.
 
+use super::admission::Pool;
 use super::artifacts::Artifacts;
 use super::front::Front;
 use super::record::{Records, WindowRecord};
 use super::window::Window;
 use super::{ChangeError, ReleaseRecord, WindowName, WindowStatus};
-use crate::error::Error;
 use crate::runtime::clerk::Post;
 use crate::runtime::log::Line;
-use crate::runtime::{Clerks, CompileLimits, Compiler, EngineConfig, Limits, Runtime};
+use crate::runtime::{Clerks, CompileLimits, Compiler, EngineConfig, Runtime, WindowLimits};
 use crate::store::{Cabinet, RedbStore, StoreLimits};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
-use tokio::sync::Semaphore;
 
 /// What the windows are given, with the reason for each default.
 #[derive(Debug, Clone)]
@@ -26,16 +24,12 @@ pub struct WindowsConfig {
     pub data: PathBuf,
     /// Sizes of the pool.
     pub engine: EngineConfig,
-    /// The bounds on each clerk.
-    pub limits: Limits,
+    /// The limits of each window for which nothing else is set.
+    pub limits: WindowLimits,
     /// The bounds on each compile.
     pub compile: CompileLimits,
     /// The bounds on each store.
     pub store: StoreLimits,
-    /// Requests that may wait for a clerk. 1,024: two for each clerk of the default pool.
-    pub queue: usize,
-    /// The longest wait for a clerk. 5 s: beyond it, to be told is better than to stand in line.
-    pub queue_wait: Duration,
     /// How long an old release may serve what it began. 30 s.
     pub drain_deadline: Duration,
     /// The largest component, in bytes. 128 MiB: a Python window has about 20.
@@ -48,11 +42,9 @@ impl WindowsConfig {
         WindowsConfig {
             data,
             engine: EngineConfig::default(),
-            limits: Limits::default(),
+            limits: WindowLimits::default(),
             compile: CompileLimits::default(),
             store: StoreLimits::default(),
-            queue: 1024,
-            queue_wait: Duration::from_secs(5),
             drain_deadline: Duration::from_secs(30),
             max_upload_bytes: 128 << 20,
         }
@@ -70,8 +62,7 @@ pub struct Registry {
     windows: ArcSwap<HashMap<String, Arc<Window>>>,
     /// Taken to add or remove a window; looking one up takes no lock.
     membership: Mutex<()>,
-    places: Arc<Semaphore>,
-    queued: AtomicUsize,
+    pool: Arc<Pool>,
 }
 
 impl Registry {
@@ -94,8 +85,7 @@ impl Registry {
             )),
             windows: ArcSwap::default(),
             membership: Mutex::new(()),
-            places: Arc::new(Semaphore::new(config.engine.clerks as usize)),
-            queued: AtomicUsize::new(0),
+            pool: Pool::new(config.engine.clerks),
             config,
         }))
     }
@@ -103,21 +93,6 @@ impl Registry {
     /// The windows by name, as they are now.
     pub(super) fn windows(&self) -> Arc<HashMap<String, Arc<Window>>> {
         self.windows.load_full()
-    }
-
-    /// A place for one clerk in the pool: at once where there is one, else after a bounded wait in a bounded queue.
-    pub(super) async fn place(
-        &self,
-        weight: u32,
-    ) -> Result<tokio::sync::OwnedSemaphorePermit, Error> {
-        if let Ok(place) = self.places.clone().try_acquire_many_owned(weight) {
-            return Ok(place);
-        }
-        let queued = Queued::join(&self.queued, self.config.queue).ok_or(Error::ClerkLimit)?;
-        let waiting = self.places.clone().acquire_many_owned(weight);
-        let place = tokio::time::timeout(self.config.queue_wait, waiting).await;
-        drop(queued);
-        place.ok().and_then(Result::ok).ok_or(Error::ClerkLimit)
     }
 
     /// The window of that name.
@@ -141,8 +116,9 @@ impl Registry {
         if let Ok(window) = self.window(name) {
             return window;
         }
-        let log = Runtime::window_log(name.as_str());
-        let window = Arc::new(Window::new(name.clone(), record, log));
+        let limits = self.config.limits.with(&record.limits);
+        let window = Arc::new(Window::new(name.clone(), record, limits, &self.pool));
+        self.hold(&window, limits);
         let mut windows = HashMap::clone(&self.windows.load());
         windows.insert(name.as_str().to_owned(), window.clone());
         self.windows.store(Arc::new(windows));
@@ -238,26 +214,10 @@ impl Registry {
             window: window.name.as_str().into(),
             cabinet: self.cabinet.clone(),
             log: window.log.clone(),
-            limits: self.config.limits,
+            limits: window.limits.clone(),
+            turns: window.turns.clone(),
+            failures: window.failures.clone(),
         };
         Clerks::new(code, post).map_err(link)
-    }
-}
-
-/// A place in the queue for a clerk.
-struct Queued<'a>(&'a AtomicUsize);
-
-impl<'a> Queued<'a> {
-    fn join(queued: &'a AtomicUsize, limit: usize) -> Option<Self> {
-        queued
-            .fetch_update(Relaxed, Relaxed, |n| (n < limit).then_some(n + 1))
-            .ok()
-            .map(|_| Queued(queued))
-    }
-}
-
-impl Drop for Queued<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
     }
 }

@@ -3,6 +3,7 @@
 use super::front::Entrant;
 use super::registry::Registry;
 use super::release::Release;
+use super::window::Window;
 use crate::body::{Body, BodyError};
 use crate::error::Error;
 use bytes::Bytes;
@@ -22,35 +23,42 @@ impl Registry {
         window: &str,
         request: Request<Body>,
     ) -> (Result<Response<Body>, Error>, Option<u64>) {
-        let leased = match self.windows().get(window) {
-            Some(window) => window.lease(request.headers()),
-            None => Err(Error::WindowNotDeployed {
-                window: window.to_owned(),
-            }),
+        let window = match self.windows().get(window) {
+            Some(window) => window.clone(),
+            None => {
+                let window = window.to_owned();
+                return (Err(Error::WindowNotDeployed { window }), None);
+            }
         };
-        let (release, entrant) = match leased {
+        let (release, entrant) = match window.lease(request.headers()) {
             Ok(leased) => leased,
             Err(error) => return (Err(error), None),
         };
         let number = release.record.number;
         let begun = Instant::now();
-        let outcome = self.serve_on(release, request).await;
+        let outcome = serve_on(&window, release, request).await;
         let outcome = match entrant {
             Some(entrant) => observe(entrant, outcome, begun.elapsed()),
             None => outcome,
         };
         (outcome, Some(number))
     }
+}
 
-    async fn serve_on(
-        &self,
-        release: Arc<Release>,
-        request: Request<Body>,
-    ) -> Result<Response<Body>, Error> {
-        let place = self.place(release.clerks.weight()).await?;
-        let clerks = release.clerks.clone();
-        clerks.serve(request, (release, place)).await
-    }
+async fn serve_on(
+    window: &Window,
+    release: Arc<Release>,
+    request: Request<Body>,
+) -> Result<Response<Body>, Error> {
+    let place = match window.desk.place(release.clerks.weight()).await {
+        Ok(place) => place,
+        Err(error) => {
+            window.failures.note(&error);
+            return Err(error);
+        }
+    };
+    let clerks = release.clerks.clone();
+    clerks.serve(request, (release, place)).await
 }
 
 fn observe(

@@ -2,7 +2,9 @@
 
 use super::front::Canary;
 use super::{ReleaseRecord, Share, WindowName};
+use crate::runtime::WindowLimits;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// A window as `hms windows` and `GET /windows` show it.
 #[derive(Debug, Clone, Serialize)]
@@ -15,8 +17,14 @@ pub struct WindowStatus {
     pub live: Option<ReleaseRecord>,
     /// Requests at work on the live release.
     pub leases: usize,
+    /// Requests that wait for a clerk.
+    pub queued: usize,
     /// The candidate beside it, where a canary is running.
     pub canary: Option<CanaryStatus>,
+    /// Failures of requests since the host began, by reason.
+    pub failures: BTreeMap<&'static str, u64>,
+    /// Its limits as they hold.
+    pub limits: WindowLimits,
     /// Old releases that still have requests.
     pub draining: Vec<DrainStatus>,
 }

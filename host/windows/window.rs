@@ -1,5 +1,6 @@
 //! One window: the pointer to what is open there, and what drains behind it.
 
+use super::admission::{Desk, Pool, Terms};
 use super::front::{Entrant, Front};
 use super::record::WindowRecord;
 use super::release::{Drain, Release};
@@ -7,7 +8,8 @@ use super::slot::Slot;
 use super::state::Event;
 use super::{CanaryStatus, DrainStatus, WindowName, WindowStatus};
 use crate::error::Error;
-use crate::runtime::WindowLog;
+use crate::runtime::{Failures, LiveLimits, Runtime, Turns, WindowLimits, WindowLog};
+use arc_swap::ArcSwap;
 use http::HeaderMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,18 +20,35 @@ pub struct Window {
     front: Slot<Front>,
     draining: Mutex<Vec<Drain>>,
     pub(super) log: Arc<WindowLog>,
+    pub(super) limits: LiveLimits,
+    pub(super) turns: Turns,
+    pub(super) failures: Arc<Failures>,
+    /// Where its requests get their places in the pool.
+    pub(super) desk: Desk,
     /// The record as it is on disk. Held locked through a change, so that the changes of one window follow each other
     /// and those of two do not wait for one another.
     pub(super) record: tokio::sync::Mutex<WindowRecord>,
 }
 
 impl Window {
-    pub(super) fn new(name: WindowName, record: WindowRecord, log: Arc<WindowLog>) -> Self {
+    /// `limits` are its own, with what its record sets.
+    pub(super) fn new(
+        name: WindowName,
+        record: WindowRecord,
+        limits: WindowLimits,
+        pool: &Arc<Pool>,
+    ) -> Self {
+        let live = LiveLimits::new(ArcSwap::from_pointee(limits));
+        let log = Runtime::window_log(name.as_str(), &live);
         Window {
             name,
             front: Slot::new(Front::Empty),
             draining: Mutex::default(),
+            failures: Arc::new(Failures::new(log.clone())),
             log,
+            turns: Turns::default(),
+            desk: pool.desk(Terms::of(&limits)),
+            limits: live,
             record: tokio::sync::Mutex::new(record),
         }
     }
@@ -140,9 +159,13 @@ impl Window {
             number: drain.number,
             leases: drain.leases(),
         });
+        let (_, queued) = self.desk.load();
         WindowStatus {
             name: self.name.clone(),
             state,
+            queued,
+            failures: self.failures.counts(),
+            limits: **self.limits.load(),
             live: record.release(record.live).cloned(),
             leases: live_leases,
             canary,

@@ -67,9 +67,9 @@ async fn a_compile_without_end_is_ended_at_its_time() {
 
 #[tokio::test]
 async fn a_compile_that_eats_memory_is_ended_at_its_bound() {
-    let host = host(&["--compile-memory", "256MiB"]).await;
+    let host = host(&["--compile-memory", "512MiB"]).await;
     let bomb = with_compile_bomb(&guest("hello-wstd").await);
-    refused(&host, &bomb, "needed more than 256 MiB").await;
+    refused(&host, &bomb, "needed more than 512 MiB").await;
 }
 
 #[tokio::test]

@@ -1,8 +1,6 @@
 //! `wasi:keyvalue@0.2.0-draft`, as Spin 2 and `wasmtime serve` know it.
 
-use super::{
-    Bucket, HasKeyValue, KeyValue, KvError, KvResult, PAGE_KEYS, counter, open_bucket, view, write,
-};
+use super::{Bucket, HasKeyValue, KeyValue, KvError, KvResult, counter, open_bucket, view, write};
 use crate::runtime::clerk::Clerk;
 use wasmtime::component::{Linker, Resource};
 
@@ -46,7 +44,7 @@ impl store::HostBucket for KeyValue<'_> {
 
     async fn set(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>) -> KvResult<()> {
         let bucket = self.table.get(&bucket)?;
-        write(bucket.store.clone(), vec![bucket.set_op((key, value))]).await?;
+        write(bucket.store.clone(), vec![bucket.set_op((key, value))?]).await?;
         Ok(())
     }
 
@@ -69,7 +67,9 @@ impl store::HostBucket for KeyValue<'_> {
     ) -> KvResult<store::KeyResponse> {
         let bucket = self.table.get(&bucket)?;
         let skip = cursor.unwrap_or(0);
-        let page = bucket.store.keys(&bucket.name, None, skip, PAGE_KEYS)?;
+        let page = bucket
+            .store
+            .keys(&bucket.name, None, skip, bucket.page_keys())?;
         let next = skip.saturating_add(page.keys.len() as u64);
         Ok(store::KeyResponse {
             keys: page.keys,
@@ -117,7 +117,10 @@ impl batch::Host for KeyValue<'_> {
         pairs: Vec<(String, Vec<u8>)>,
     ) -> KvResult<()> {
         let bucket = self.table.get(&bucket)?;
-        let ops = pairs.into_iter().map(|pair| bucket.set_op(pair)).collect();
+        let ops = pairs
+            .into_iter()
+            .map(|pair| bucket.set_op(pair))
+            .collect::<KvResult<Vec<_>>>()?;
         write(bucket.store.clone(), ops).await?;
         Ok(())
     }

@@ -2,8 +2,7 @@
 //! compare-and-swap.
 
 use super::{
-    Bucket, Cas, HasKeyValue, KeyValue, KvError, KvResult, PAGE_KEYS, counter, open_bucket, view,
-    write,
+    Bucket, Cas, HasKeyValue, KeyValue, KvError, KvResult, counter, open_bucket, view, write,
 };
 use crate::runtime::clerk::Clerk;
 use crate::store::{Applied, Op, StoreError};
@@ -64,7 +63,7 @@ impl store::HostBucket for KeyValue<'_> {
 
     async fn set(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>) -> KvResult<()> {
         let bucket = self.table.get(&bucket)?;
-        write(bucket.store.clone(), vec![bucket.set_op((key, value))]).await?;
+        write(bucket.store.clone(), vec![bucket.set_op((key, value))?]).await?;
         Ok(())
     }
 
@@ -86,7 +85,7 @@ impl store::HostBucket for KeyValue<'_> {
         let bucket = self.table.get(&bucket)?;
         let page = bucket
             .store
-            .keys(&bucket.name, cursor.as_deref(), 0, PAGE_KEYS);
+            .keys(&bucket.name, cursor.as_deref(), 0, bucket.page_keys());
         let page = page.map_err(|error| match error {
             StoreError::KeyTooLong { .. } => {
                 KvError("invalid-cursor: it is none that was given out".into())
@@ -187,7 +186,10 @@ impl batch::Host for KeyValue<'_> {
         pairs: Vec<(String, Vec<u8>)>,
     ) -> KvResult<()> {
         let bucket = self.table.get(&bucket)?;
-        let ops = pairs.into_iter().map(|pair| bucket.set_op(pair)).collect();
+        let ops = pairs
+            .into_iter()
+            .map(|pair| bucket.set_op(pair))
+            .collect::<KvResult<Vec<_>>>()?;
         write(bucket.store.clone(), ops).await?;
         Ok(())
     }

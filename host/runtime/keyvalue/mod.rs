@@ -8,17 +8,16 @@ mod draft;
 mod draft2;
 
 use super::clerk::{Clerk, Post};
+use super::limits::{Limit, LiveLimits};
 use crate::store::{Applied, Entry, Op, Store, StoreError};
 use std::sync::Arc;
 use wasmtime::component::{HasData, Linker, ResourceTable, ResourceTableError};
-
-/// Keys in one answer to `list-keys`. 1,000, as object stores commonly have it.
-const PAGE_KEYS: usize = 1000;
 
 /// An opened bucket.
 pub struct Bucket {
     store: Arc<dyn Store>,
     name: String,
+    limits: LiveLimits,
 }
 
 /// A compare-and-swap in progress: what was there when it began.
@@ -90,11 +89,13 @@ fn open_bucket(
     identifier: String,
 ) -> impl Future<Output = KvResult<Bucket>> + Send + use<> {
     let (cabinet, window) = (post.cabinet.clone(), post.window.clone());
+    let limits = post.limits.clone();
     async move {
         let store = cabinet.open_async(&window).await?;
         Ok(Bucket {
             store,
             name: identifier,
+            limits,
         })
     }
 }
@@ -116,12 +117,28 @@ impl Bucket {
             .collect())
     }
 
-    fn set_op(&self, (key, value): (String, Vec<u8>)) -> Op {
-        Op::Set {
+    /// Keys in one answer to `list-keys`.
+    fn page_keys(&self) -> usize {
+        self.limits.load().size(Limit::PageKeys)
+    }
+
+    fn set_op(&self, (key, value): (String, Vec<u8>)) -> KvResult<Op> {
+        let limits = self.limits.load();
+        for (what, bytes, limit) in [
+            ("key", key.len(), limits.size(Limit::KeyBytes)),
+            ("value", value.len(), limits.size(Limit::ValueBytes)),
+        ] {
+            if bytes > limit {
+                return Err(KvError(format!(
+                    "invalid: the {what} has {bytes} bytes; this window's limit is {limit}"
+                )));
+            }
+        }
+        Ok(Op::Set {
             bucket: self.name.clone(),
             key,
             value,
-        }
+        })
     }
 
     fn delete_op(&self, key: String) -> Op {

@@ -1,11 +1,45 @@
-//! A host in which nothing goes on.
+//! What a host holds when nothing goes on in it.
 
+use super::process::{Held, held};
 use super::{Host, eventually};
+use futures_util::future::join_all;
 use http::Method;
 use serde_json::json;
+use std::time::Duration;
 
-/// Waits until no client is connected, no request runs, and no old release of `window` is left.
-pub async fn at_rest(host: &Host, window: &str) {
+/// Arguments for a host whose memory is measured: a pool so small that each of its places has been used before the first
+/// look. The first use of a place would count as growth, and with the usual pool there are a thousand of them.
+pub const SMALL_POOL: [&str; 2] = ["--clerks", "16"];
+
+/// Requests at once in a rush.
+const RUSH: usize = 64;
+
+/// tokio ends a thread that did blocking work after 10 s without more; until then its stack counts among the mappings.
+const THREADS_END: Duration = Duration::from_secs(11);
+
+/// What the host holds once no client is connected, every old release of `window` is gone, and threads that no work is
+/// left for have ended.
+///
+/// The host keeps for use again what it needed at its busiest: places for clerks, threads, the allocator's own reserves.
+/// To compare like with like a rush on each of `paths` has it at its busiest first.
+pub async fn held_at_rest(host: &Host, window: &str, paths: &[&str]) -> Held {
+    rush(host, paths).await;
+    at_rest(host, window).await;
+    tokio::time::sleep(THREADS_END).await;
+    held(host.pid())
+}
+
+/// Every clerk at work on each of `paths`, and more requests in the queue.
+pub async fn rush(host: &Host, paths: &[&str]) {
+    for path in paths {
+        let rush = join_all((0..RUSH).map(|_| host.get(path))).await;
+        for answer in rush {
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        }
+    }
+}
+
+async fn at_rest(host: &Host, window: &str) {
     eventually("the host is at rest", || async {
         let path = format!("/windows/{window}");
         let shown = host.admin(Method::GET, &path, "").await.json();

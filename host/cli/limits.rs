@@ -1,0 +1,198 @@
+//! `hms limits`: one flag for each row of the table of limits.
+
+use super::Host;
+use super::client::read;
+use super::show::table;
+use crate::body;
+use crate::config::{parse_size, parse_time};
+use crate::runtime::limits::{LimitsChange, Row, TABLE, Unit};
+use crate::windows::WindowName;
+use clap::error::ErrorKind;
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+use http::{Method, header};
+
+/// Show the limits of a window, or change some: they hold at once, and over a restart.
+#[derive(Debug, Args)]
+pub(super) struct Limits {
+    /// The window
+    name: WindowName,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    change: Change,
+    #[command(flatten)]
+    host: Host,
+}
+
+/// What the flags ask for.
+#[derive(Debug, Default)]
+struct Change(LimitsChange);
+
+impl Args for Change {
+    fn augment_args(command: Command) -> Command {
+        TABLE.iter().fold(command, |command, row| {
+            command.arg(
+                Arg::new(row.flag)
+                    .long(row.flag)
+                    .value_name(match row.unit {
+                        Unit::Bytes => "SIZE",
+                        Unit::Milliseconds => "TIME",
+                        Unit::Count => "N",
+                    })
+                    .help(format!("{} [{}]", row.what, shown(row, row.default)))
+                    .help_heading("Limits (`default` goes back)"),
+            )
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Change {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut change = LimitsChange::default();
+        for row in &TABLE {
+            if let Some(text) = matches.get_one::<String>(row.flag) {
+                let value = parse(row, text).map_err(|why| {
+                    let message = format!("--{} '{text}': {why}\n", row.flag);
+                    clap::Error::raw(ErrorKind::ValueValidation, message)
+                })?;
+                change.0.insert(row.limit, value);
+            }
+        }
+        Ok(Change(change))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn parse(row: &Row, text: &str) -> Result<Option<u64>, String> {
+    if text == "default" {
+        return Ok(None);
+    }
+    let value = match row.unit {
+        Unit::Bytes => parse_size(text)?,
+        Unit::Milliseconds => u64::try_from(parse_time(text)?.as_millis()).unwrap_or(u64::MAX),
+        Unit::Count => text.parse().map_err(|_| "use a whole number".to_owned())?,
+    };
+    if (row.least..=row.most).contains(&value) {
+        return Ok(Some(value));
+    }
+    Err(format!(
+        "use {} to {}",
+        shown(row, row.least),
+        shown(row, row.most)
+    ))
+}
+
+/// A value with its unit, as the flags take it.
+fn shown(row: &Row, value: u64) -> String {
+    match row.unit {
+        Unit::Bytes => exact_size(value),
+        Unit::Milliseconds if value.is_multiple_of(1000) => format!("{}s", value / 1000),
+        Unit::Milliseconds => format!("{value}ms"),
+        Unit::Count => value.to_string(),
+    }
+}
+
+/// A size in the largest unit that says it exactly.
+fn exact_size(bytes: u64) -> String {
+    let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let fitting = units
+        .iter()
+        .find(|(_, size)| bytes > 0 && bytes.is_multiple_of(*size));
+    match fitting {
+        Some((unit, size)) => format!("{}{unit}", bytes / size),
+        None => format!("{bytes}B"),
+    }
+}
+
+impl Limits {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let path = format!("/windows/{}/limits", self.name);
+        let client = self.host.client()?;
+        let answer = if self.change.0.0.is_empty() {
+            client.call(Method::GET, &path).await?
+        } else {
+            let kind = (
+                header::CONTENT_TYPE.as_str(),
+                "application/merge-patch+json".to_owned(),
+            );
+            let change = body::full(serde_json::to_vec(&self.change.0)?);
+            read(client.send(Method::PATCH, &path, &[kind], change).await?).await?
+        };
+        if self.json {
+            println!("{answer:#}");
+            return Ok(());
+        }
+        let rows = TABLE.iter().map(|row| {
+            let value = answer["limits"][row.name].as_u64().unwrap_or_default();
+            let set = answer["set"].get(row.name).is_some();
+            [
+                row.flag.to_owned(),
+                shown(row, value),
+                if set { "set" } else { "default" }.to_owned(),
+                row.what.to_owned(),
+            ]
+        });
+        table(["LIMIT", "VALUE", "", "WHAT IT BOUNDS"], rows.collect());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::Limit;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        change: Change,
+    }
+
+    fn read(args: &[&str]) -> Result<LimitsChange, String> {
+        let args = std::iter::once(&"limits").chain(args);
+        let line: Result<Line, _> = clap::Parser::try_parse_from(args);
+        line.map(|line| line.change.0)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn each_flag_takes_its_unit_and_default_goes_back() {
+        let change = read(&[
+            "--memory",
+            "64MiB",
+            "--cpu-time",
+            "500ms",
+            "--queue",
+            "default",
+        ]);
+        let expected = [
+            (Limit::MemoryBytes, Some(64 << 20)),
+            (Limit::CpuTimeMs, Some(500)),
+            (Limit::Queue, None),
+        ];
+        assert_eq!(change.unwrap(), LimitsChange(expected.into()));
+    }
+
+    #[test]
+    fn a_value_out_of_bounds_is_refused_with_the_bounds() {
+        let refused = read(&["--memory", "12"]).unwrap_err();
+        assert!(
+            refused.contains("--memory '12': use 1MiB to 4GiB"),
+            "{refused}"
+        );
+        assert!(
+            read(&["--queue", "many"])
+                .unwrap_err()
+                .contains("whole number")
+        );
+    }
+}

@@ -1,0 +1,36 @@
+//! Why the clerks of one window failed, counted by reason.
+
+use super::log::WindowLog;
+use crate::error::Error;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The failures of one window since the host began.
+pub struct Failures {
+    log: Arc<WindowLog>,
+    counts: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Failures {
+    /// Each is said in `log` too.
+    pub fn new(log: Arc<WindowLog>) -> Self {
+        Failures {
+            log,
+            counts: Mutex::default(),
+        }
+    }
+
+    /// A request failed for this reason.
+    pub fn note(&self, error: &Error) {
+        let code = error.code();
+        self.log.line(&format!("{code}: {error}"));
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry(code).or_default() += 1;
+    }
+
+    /// The reasons, and how often each was met.
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.clone()
+    }
+}

@@ -1,0 +1,46 @@
+//! The host holds no more after many swaps than after a few. The same in full is `cargo bench --bench swap -- --leak`.
+
+use super::harness::Host;
+use super::harness::guests::variant;
+use super::harness::marked::Marked;
+use super::harness::rest::{SMALL_POOL, held_at_rest};
+use http::Method;
+
+const RELEASES: u32 = 6;
+const SWAPS: u32 = 300;
+
+async fn swap(host: &Host, times: u32) {
+    for swap in 0..times {
+        let path = format!("/windows/marked/rollback?to={}", 1 + swap % RELEASES);
+        let answer = host.admin(Method::POST, &path, "").await;
+        assert!(answer.status.is_success(), "{}", answer.text());
+        assert_eq!(host.get("/marked/now").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn memory_files_and_mappings_are_after_many_swaps_as_after_a_few() {
+    let marked = Marked::build().await;
+    let host = Host::with_open_windows_and(&[("marked", &marked.release(1))], &SMALL_POOL).await;
+    for number in 2..=RELEASES {
+        host.deploy("marked", &variant(&marked.release(number), "leak"))
+            .await;
+    }
+    let paths = ["/marked/sleep?ms=500"];
+    swap(&host, 50).await;
+    let first = held_at_rest(&host, "marked", &paths).await;
+    swap(&host, SWAPS).await;
+    let last = held_at_rest(&host, "marked", &paths).await;
+    let both = format!("{first:?}, then {last:?}");
+    assert_eq!(last.files, first.files, "{both}");
+    // What is kept of a release is a mapping at least, and tens of KiB; the allocator's chance is far below either.
+    let swaps = u64::from(SWAPS);
+    assert!(
+        last.mappings < first.mappings + SWAPS as usize / 4,
+        "{both}"
+    );
+    assert!(
+        last.private_dirty_kib < first.private_dirty_kib + swaps * 10,
+        "{both}"
+    );
+}
