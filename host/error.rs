@@ -48,6 +48,11 @@ pub enum Error {
     WindowNotDeployed { window: String },
     #[error("window '{window}' is closed")]
     WindowStopped { window: String },
+    #[error("window '{window}' is closed for a moment because its clerks keep failing")]
+    WindowTripped {
+        window: String,
+        retry_after: Duration,
+    },
     #[error("the upstream cannot be reached: {0}")]
     UpstreamUnreachable(String),
     #[error("the upstream did not answer within {} s", .limit.as_secs_f32())]
@@ -144,6 +149,9 @@ impl Error {
             Error::WindowStopped { .. } => {
                 (S::SERVICE_UNAVAILABLE, "window-stopped", "Window closed")
             }
+            Error::WindowTripped { .. } => {
+                (S::SERVICE_UNAVAILABLE, "window-tripped", "Window closed")
+            }
             Error::UpstreamUnreachable(_) => (
                 S::BAD_GATEWAY,
                 "upstream-unreachable",
@@ -188,7 +196,7 @@ impl Error {
 
     fn retry_after_s(&self) -> Option<u64> {
         match self {
-            Error::RateLimited { retry_after, .. } => {
+            Error::RateLimited { retry_after, .. } | Error::WindowTripped { retry_after, .. } => {
                 // Rounded up: a client that waits this long must not be refused again.
                 Some(retry_after.as_millis().div_ceil(1000).max(1) as u64)
             }

@@ -16,6 +16,7 @@ pub struct Metrics {
     leases: Family<WindowLabel, Gauge>,
     open: Family<WindowLabel, Gauge>,
     queued: Family<WindowLabel, Gauge>,
+    tripped: Family<WindowLabel, Gauge>,
     failures: Family<FailureLabel, Counter>,
 }
 
@@ -38,6 +39,7 @@ impl Metrics {
         let leases = Family::default();
         let open = Family::default();
         let queued = Family::default();
+        let tripped = Family::default();
         let failures = Family::default();
         registry.register(
             "window_live_release",
@@ -56,6 +58,11 @@ impl Metrics {
             queued.clone(),
         );
         registry.register(
+            "window_tripped",
+            "1 where the window is closed for a time because its clerks keep failing",
+            tripped.clone(),
+        );
+        registry.register(
             "window_failures",
             "Requests that a window did not answer, or not to the end, by reason",
             failures.clone(),
@@ -67,6 +74,7 @@ impl Metrics {
             leases,
             open,
             queued,
+            tripped,
             failures,
         }
     }
@@ -82,7 +90,13 @@ impl Metrics {
 
     /// The metrics now.
     pub async fn render(&self, windows: &Registry, _: &Gateway) -> String {
-        for family in [&self.live, &self.leases, &self.open, &self.queued] {
+        for family in [
+            &self.live,
+            &self.leases,
+            &self.open,
+            &self.queued,
+            &self.tripped,
+        ] {
             family.clear();
         }
         self.failures.clear();
@@ -92,6 +106,9 @@ impl Metrics {
             };
             let number = status.live.map_or(0, |release| release.number);
             self.live.get_or_create(&label).set(number as i64);
+            self.tripped
+                .get_or_create(&label)
+                .set(i64::from(status.tripped.is_some()));
             self.queued.get_or_create(&label).set(status.queued as i64);
             for (reason, count) in status.failures {
                 let label = FailureLabel {

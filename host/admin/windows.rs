@@ -224,11 +224,11 @@ async fn receive(
     }
 }
 
-/// `PUT /windows/NAME?probe=/healthz&probe-time=5s&canary=10%&yes=true`, every part optional.
+/// `PUT /windows/NAME?probe=/healthz&probe-time=5s&canary=10%&fallback=true&yes=true`, every part optional.
 fn options(head: &Parts) -> Result<DeployOptions, ChangeError> {
     let query = Query::read(
         head.uri.query().unwrap_or_default(),
-        &["probe", "probe-time", "canary", "yes"],
+        &["probe", "probe-time", "canary", "fallback", "yes"],
     )?;
     let time = match query.text("probe-time") {
         Some(text) => {
@@ -242,6 +242,7 @@ fn options(head: &Parts) -> Result<DeployOptions, ChangeError> {
         yes: query.parsed::<bool>("yes")?.unwrap_or(false),
         probe: probe.transpose().map_err(ChangeError::BadOption)?,
         canary: query.parsed::<Share>("canary")?,
+        fallback: query.parsed::<bool>("fallback")?.unwrap_or(false),
     })
 }
 

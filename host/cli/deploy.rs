@@ -41,6 +41,9 @@ pub(super) struct Deploy {
     /// Give it this share of the requests at first, for example 10%; it ends by itself if it is clearly worse
     #[arg(long, value_name = "SHARE")]
     canary: Option<Share>,
+    /// Go back to the release before by itself if this one keeps failing
+    #[arg(long)]
+    fallback: bool,
     /// Do not ask where it needs more than the live release has
     #[arg(long)]
     yes: bool,
@@ -99,6 +102,9 @@ impl Deploy {
         }
         if let Some(share) = &self.canary {
             query.append_pair("canary", &share.to_string());
+        }
+        if self.fallback {
+            query.append_pair("fallback", "true");
         }
         if yes {
             query.append_pair("yes", "true");

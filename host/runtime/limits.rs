@@ -27,6 +27,7 @@ pub enum Limit {
     PageKeys,
     LogLinesPerS,
     Handles,
+    FailuresInARow,
 }
 
 /// What a limit counts.
@@ -74,7 +75,7 @@ macro_rules! row {
 
 /// The table, in the order of [`Limit`].
 #[rustfmt::skip]
-pub const TABLE: [Row; 17] = [
+pub const TABLE: [Row; 18] = [
     // A Rust window needs about 2 MiB, a Python one about 40; a full pool of runaways still fits a small machine.
     row!(MemoryBytes, "memory_bytes", "memory", Bytes, 1 << 20, 4 << 30, 128 << 20,
         "Memory of one clerk, its memories and tables together; more is 500 memory-limit"),
@@ -116,6 +117,9 @@ pub const TABLE: [Row; 17] = [
     // Far above what a request needs.
     row!(Handles, "handles", "handles", Count, 16, 1_000_000, 10_000,
         "Handles that one clerk holds at once; one more is an error to the clerk"),
+    // A window that answers now and then is not closed; one whose every clerk fails is, within a moment.
+    row!(FailuresInARow, "failures_in_a_row", "failures", Count, 0, 1_000_000, 10,
+        "Requests in a row that may fail before the window is closed for a time; then 503 window-tripped. 0: never"),
 ];
 
 impl Limit {

@@ -30,6 +30,8 @@ pub struct DeployOptions {
     pub probe: Option<Probe>,
     /// The share of the requests that it gets at first, beside the live release. Without one it gets all.
     pub canary: Option<Share>,
+    /// Whether the window goes back to the release before by itself when this one keeps failing.
+    pub fallback: bool,
 }
 
 /// A deploy that went through.
@@ -114,6 +116,7 @@ impl Registry {
             by: options.by,
             imports: inspection.imports,
             exports: inspection.exports,
+            fallback: options.fallback,
             fate: None,
         };
         let mut next = record.clone().with_release(fresh, options.canary);

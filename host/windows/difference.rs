@@ -92,6 +92,7 @@ mod tests {
             by: String::new(),
             imports: names(imports),
             exports: names(&["wasi:http/handler@0.3.0"]),
+            fallback: false,
             fate: None,
         }
     }

@@ -9,11 +9,13 @@
 
 mod admission;
 mod artifacts;
+mod breaker;
 mod canary;
 mod crash;
 mod deploy;
 mod difference;
 mod error;
+mod fallback;
 mod file;
 mod front;
 mod limits;

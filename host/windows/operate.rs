@@ -127,7 +127,7 @@ impl Registry {
     }
 
     /// Loads what `next` says is open, makes the record durable, and turns the pointer to it.
-    async fn reopen(
+    pub(super) async fn reopen(
         self: &Arc<Self>,
         window: &Arc<Window>,
         next: &WindowRecord,

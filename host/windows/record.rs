@@ -61,7 +61,10 @@ pub struct ReleaseRecord {
     pub imports: Vec<String>,
     /// Interfaces it exports.
     pub exports: Vec<String>,
-    /// How its canary ended, where that was not by promotion.
+    /// Whether the window goes back to the release before by itself when this one keeps failing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fallback: bool,
+    /// How it ended: its canary, where that was not by promotion, or its time as the live release, where it fell back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fate: Option<String>,
 }
@@ -204,6 +207,7 @@ mod tests {
             by: "test".into(),
             imports: vec![],
             exports: vec![],
+            fallback: false,
             fate: None,
         }
     }

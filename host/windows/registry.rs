@@ -108,7 +108,11 @@ impl Registry {
     }
 
     /// The window of that name, made where there is none.
-    pub(super) fn window_or_new(&self, name: &WindowName, record: WindowRecord) -> Arc<Window> {
+    pub(super) fn window_or_new(
+        self: &Arc<Self>,
+        name: &WindowName,
+        record: WindowRecord,
+    ) -> Arc<Window> {
         let _membership = self
             .membership
             .lock()
@@ -117,7 +121,9 @@ impl Registry {
             return window;
         }
         let limits = self.config.limits.with(&record.limits);
-        let window = Arc::new(Window::new(name.clone(), record, limits, &self.pool));
+        let trips = self.watch_breaker(name.clone());
+        let window = Window::new(name.clone(), record, limits, &self.pool, trips);
+        let window = Arc::new(window);
         self.hold(&window, limits);
         let mut windows = HashMap::clone(&self.windows.load());
         windows.insert(name.as_str().to_owned(), window.clone());

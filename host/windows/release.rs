@@ -2,6 +2,7 @@
 //! both its clerk and the last byte of its answer are gone. With the last of them the code is freed.
 
 use super::ReleaseRecord;
+use super::breaker::Breaker;
 use super::state::{Event, State};
 use crate::error::Error;
 use crate::runtime::Clerks;
@@ -13,6 +14,7 @@ pub struct Release {
     /// Number, digest, when, by whom.
     pub record: ReleaseRecord,
     pub(super) clerks: Clerks,
+    pub(super) breaker: Arc<Breaker>,
     state: Mutex<State>,
     /// Closed by the drop of this release.
     _alive: watch::Sender<()>,
@@ -23,6 +25,7 @@ impl Release {
         Arc::new(Release {
             record,
             clerks,
+            breaker: Arc::new(Breaker::new()),
             state: Mutex::new(state),
             _alive: watch::Sender::new(()),
         })

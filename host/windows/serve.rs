@@ -1,11 +1,14 @@
 //! A request at a window: lease, place in the pool, clerk; and, while a canary runs, its part in the trial.
 
+use super::breaker::{Breaker, Outcome, Trip};
+use super::fallback::Tripped;
 use super::front::Entrant;
 use super::registry::Registry;
 use super::release::Release;
 use super::window::Window;
 use crate::body::{Body, BodyError};
 use crate::error::Error;
+use crate::runtime::Limit;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
@@ -35,12 +38,32 @@ impl Registry {
             Err(error) => return (Err(error), None),
         };
         let number = release.record.number;
-        let begun = Instant::now();
-        let outcome = serve_on(&window, release, request).await;
-        let outcome = match entrant {
-            Some(entrant) => observe(entrant, outcome, begun.elapsed()),
-            None => outcome,
+        if entrant.is_none()
+            && let Err(retry_after) = release.breaker.admit(Instant::now())
+        {
+            let window = window.name.to_string();
+            let tripped = Error::WindowTripped {
+                window,
+                retry_after,
+            };
+            return (Err(tripped), Some(number));
+        }
+        let mut observation = Observation {
+            window: window.clone(),
+            number,
+            breaker: release.breaker.clone(),
+            entrant,
+            begun: Instant::now(),
+            took: None,
+            outcome: Outcome::Unclear,
+            failed: false,
+            counts: true,
         };
+        let outcome = serve_on(&window, release, request).await;
+        observation.answered(&outcome);
+        let outcome = outcome.map(|response| {
+            response.map(|inner| ObservedBody { inner, observation }.boxed_unsync())
+        });
         (outcome, Some(number))
     }
 }
@@ -61,47 +84,69 @@ async fn serve_on(
     clerks.serve(request, (release, place)).await
 }
 
-fn observe(
-    entrant: Entrant,
-    outcome: Result<Response<Body>, Error>,
-    took: Duration,
-) -> Result<Response<Body>, Error> {
-    let failed = |failed| Observation {
-        entrant,
-        failed,
-        took,
-    };
-    match outcome {
-        // Too few clerks is the host's load, and says nothing of a release.
-        Err(Error::ClerkLimit) => Err(Error::ClerkLimit),
-        Err(error) => {
-            drop(failed(true));
-            Err(error)
-        }
-        Ok(response) => {
-            let observation = failed(response.status().is_server_error());
-            Ok(response.map(|inner| ObservedBody { inner, observation }.boxed_unsync()))
+/// What one request says of its release: to the trial while a canary is running, to the breaker else. Said when it is
+/// dropped, at the end of the answer. A client that goes away early counts for the release.
+struct Observation {
+    window: Arc<Window>,
+    number: u64,
+    breaker: Arc<Breaker>,
+    entrant: Option<Entrant>,
+    begun: Instant,
+    /// The time to the head.
+    took: Option<Duration>,
+    outcome: Outcome,
+    /// In a trial an answer of 5xx fails too.
+    failed: bool,
+    /// Too few clerks is the host's load, too large a body the client's: neither says anything of a release.
+    counts: bool,
+}
+
+impl Observation {
+    fn answered(&mut self, outcome: &Result<Response<Body>, Error>) {
+        self.took = Some(self.begun.elapsed());
+        match outcome {
+            Ok(response) => {
+                self.outcome = Outcome::Served;
+                self.failed = response.status().is_server_error();
+            }
+            Err(error) => {
+                self.outcome = Outcome::of(error);
+                self.failed = true;
+                self.counts = self.outcome != Outcome::Unclear;
+            }
         }
     }
 }
 
-/// Goes into the trial when it is dropped: at the end of the answer. A client that goes away early counts for the release.
-struct Observation {
-    entrant: Entrant,
-    failed: bool,
-    took: Duration,
-}
-
 impl Drop for Observation {
     fn drop(&mut self) {
-        let Entrant {
-            trial,
-            side,
-            verdict,
-        } = &self.entrant;
-        if let Some(why) = trial.add(*side, self.failed, self.took) {
-            let _ = verdict.try_send(why);
+        let Some(entrant) = &self.entrant else {
+            let most = self.window.limits.load().get(Limit::FailuresInARow);
+            if let Some(trip) = self.breaker.outcome(self.outcome, most, Instant::now()) {
+                self.tripped(&trip);
+            }
+            return;
+        };
+        // Whoever left before the head says nothing of the time it takes.
+        if let Some(took) = self.took
+            && self.counts
+            && let Some(why) = entrant.trial.add(entrant.side, self.failed, took)
+        {
+            let _ = entrant.verdict.try_send(why);
         }
+    }
+}
+
+impl Observation {
+    fn tripped(&self, trip: &Trip) {
+        let (window, pause) = (&self.window, trip.pause.as_secs());
+        let sentence = format!("closed for {pause} s: {}", trip.why);
+        tracing::warn!(window = %window.name, release = self.number, "{sentence}");
+        window.log.line(&sentence);
+        let _ = window.trips.try_send(Tripped {
+            number: self.number,
+            why: trip.why.clone(),
+        });
     }
 }
 
@@ -119,8 +164,10 @@ impl http_body::Body for ObservedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = Pin::new(&mut self.inner).poll_frame(cx);
-        if let Poll::Ready(Some(Err(_))) = &frame {
+        if let Poll::Ready(Some(Err(error))) = &frame {
             self.observation.failed = true;
+            let said = error.downcast_ref().map(Outcome::of);
+            self.observation.outcome = said.unwrap_or(Outcome::Unclear);
         }
         frame
     }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 pub struct WindowStatus {
     /// Its name.
     pub name: WindowName,
-    /// `open`, `stopped`, or `unavailable` where its live release could not be loaded.
+    /// `open`, `tripped` where its clerks keep failing, `stopped`, or `unavailable` where its live release could not be loaded.
     pub state: &'static str,
     /// The live release.
     pub live: Option<ReleaseRecord>,
@@ -23,6 +23,8 @@ pub struct WindowStatus {
     pub canary: Option<CanaryStatus>,
     /// Failures of requests since the host began, by reason.
     pub failures: BTreeMap<&'static str, u64>,
+    /// After how many failures in a row the window was closed for a time, where it is.
+    pub tripped: Option<u64>,
     /// Its limits as they hold.
     pub limits: WindowLimits,
     /// Old releases that still have requests.

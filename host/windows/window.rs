@@ -1,6 +1,7 @@
 //! One window: the pointer to what is open there, and what drains behind it.
 
 use super::admission::{Desk, Pool, Terms};
+use super::fallback::Tripped;
 use super::front::{Entrant, Front};
 use super::record::WindowRecord;
 use super::release::{Drain, Release};
@@ -13,6 +14,7 @@ use arc_swap::ArcSwap;
 use http::HeaderMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 /// A window in memory.
 pub struct Window {
@@ -23,6 +25,8 @@ pub struct Window {
     pub(super) limits: LiveLimits,
     pub(super) turns: Turns,
     pub(super) failures: Arc<Failures>,
+    /// Takes notice where a release trips its breaker.
+    pub(super) trips: mpsc::Sender<Tripped>,
     /// Where its requests get their places in the pool.
     pub(super) desk: Desk,
     /// The record as it is on disk. Held locked through a change, so that the changes of one window follow each other
@@ -37,6 +41,7 @@ impl Window {
         record: WindowRecord,
         limits: WindowLimits,
         pool: &Arc<Pool>,
+        trips: mpsc::Sender<Tripped>,
     ) -> Self {
         let live = LiveLimits::new(ArcSwap::from_pointee(limits));
         let log = Runtime::window_log(name.as_str(), &live);
@@ -46,6 +51,7 @@ impl Window {
             draining: Mutex::default(),
             failures: Arc::new(Failures::new(log.clone())),
             log,
+            trips,
             turns: Turns::default(),
             desk: pool.desk(Terms::of(&limits)),
             limits: live,
@@ -142,10 +148,13 @@ impl Window {
         // One hold is the pointer's own.
         let leases = |release: &Arc<Release>| Arc::strong_count(release).saturating_sub(1);
         let front = self.front.get();
-        let (state, live_leases) = match &*front {
-            Front::Open { live, .. } => ("open", leases(live)),
-            Front::Stopped => ("stopped", 0),
-            Front::Empty => ("unavailable", 0),
+        let (state, live_leases, tripped) = match &*front {
+            Front::Open { live, .. } => match live.breaker.tripped() {
+                None => ("open", leases(live), None),
+                failures => ("tripped", leases(live), failures),
+            },
+            Front::Stopped => ("stopped", 0, None),
+            Front::Empty => ("unavailable", 0, None),
         };
         let canary = match &*front {
             Front::Open {
@@ -164,6 +173,7 @@ impl Window {
             name: self.name.clone(),
             state,
             queued,
+            tripped,
             failures: self.failures.counts(),
             limits: **self.limits.load(),
             live: record.release(record.live).cloned(),

@@ -188,6 +188,66 @@ async fn a_window_that_hangs_takes_no_clerk_that_another_has_reserved() {
     assert_eq!(served, 32, "twelve at once and twenty that waited");
 }
 
+#[tokio::test]
+async fn a_window_whose_clerks_keep_failing_is_closed_for_a_time_and_opens_again() {
+    let host = host(&[]).await;
+    limit(&host, &["--failures", "3"]).await;
+    for _ in 0..3 {
+        assert_eq!(host.get("/prober/trap").await.problem(), "clerk-trapped");
+    }
+    let refused = host.get("/prober/status?code=204").await;
+    assert_eq!(
+        (refused.status.as_u16(), &*refused.problem()),
+        (503, "window-tripped")
+    );
+    assert!(!refused.header("retry-after").is_empty());
+    assert_eq!(window(&host, "prober").await["state"], "tripped");
+    assert_eq!(host.get("/victim").await.status, 200);
+    let log = host
+        .admin(Method::GET, "/windows/prober/log", "")
+        .await
+        .text();
+    assert!(
+        log.contains("closed for 1 s: 3 requests in a row failed"),
+        "{log}"
+    );
+    eventually("it is tried, and open again", || async {
+        let answer = host.get("/prober/status?code=204").await;
+        (answer.status == 204).then_some(())
+    })
+    .await;
+    assert_eq!(window(&host, "prober").await["state"], "open");
+}
+
+#[tokio::test]
+async fn a_release_that_keeps_failing_falls_back_where_that_was_wished() {
+    let (hello, prober) = (guest("hello-wasip3").await, guest("prober").await);
+    let mut host = Host::with_open_windows(&[("w", &hello)]).await;
+    let path = "/windows/w?yes=true&fallback=true";
+    assert_eq!(
+        host.admin(Method::PUT, path, prober.as_slice())
+            .await
+            .status,
+        200
+    );
+    for _ in 0..10 {
+        assert_eq!(host.get("/w/trap").await.problem(), "clerk-trapped");
+    }
+    eventually("the release before answers", || async {
+        host.get("/w").await.text().contains("wasip3").then_some(())
+    })
+    .await;
+    let history = host.cli("history", &["w"]).await;
+    let history = String::from_utf8_lossy(&history.stdout).into_owned();
+    assert!(
+        history.contains("fell back to 1: 10 requests in a row failed"),
+        "{history}"
+    );
+    host.kill();
+    host.boot().await;
+    assert!(host.get("/w").await.text().contains("wasip3"));
+}
+
 /// The time that a hundred requests of the victim take one after the other.
 async fn hundred(host: &Host) -> Duration {
     let begun = Instant::now();

@@ -1,0 +1,242 @@
+//! Closes a window for a time when its clerks keep failing, so that it does not burn the machine.
+//!
+//! A number of failures in a row trips it. Requests are then refused at once for a time that doubles with each trip up to a
+//! minute. After it one request is let through: if that is served the window is open again, if it fails the next time begins.
+
+use crate::error::Error;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The first time, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// What came of one request, as far as it says something of the release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Served,
+    /// The clerk failed, for the reason with this code.
+    Failed(&'static str),
+    /// The client's fault, or nobody's.
+    Unclear,
+}
+
+impl Outcome {
+    /// What `error` says of the clerk.
+    pub fn of(error: &Error) -> Self {
+        match error {
+            Error::ClerkStart(_)
+            | Error::ClerkTrapped
+            | Error::MemoryLimit { .. }
+            | Error::CpuTime { .. }
+            | Error::WallTime { .. }
+            | Error::NoResponse(_)
+            | Error::ResponseTooLarge { .. } => Outcome::Failed(error.code()),
+            _ => Outcome::Unclear,
+        }
+    }
+}
+
+/// The breaker of one release.
+pub(super) struct Breaker(Mutex<State>);
+
+struct State {
+    /// Failures since the last request that was served.
+    in_a_row: u64,
+    pause: Duration,
+    mode: Mode,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Closed,
+    Tripped {
+        until: Instant,
+    },
+    /// One request is on its way.
+    Trying,
+}
+
+/// It tripped just now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Trip {
+    pub why: String,
+    pub pause: Duration,
+}
+
+impl Breaker {
+    pub fn new() -> Self {
+        Breaker(Mutex::new(State {
+            in_a_row: 0,
+            pause: Duration::ZERO,
+            mode: Mode::Closed,
+        }))
+    }
+
+    /// Whether a request may pass at `now`; each that does tells its [`Breaker::outcome`].
+    ///
+    /// # Errors
+    /// How long no request will.
+    pub fn admit(&self, now: Instant) -> Result<(), Duration> {
+        let mut state = self.state();
+        match state.mode {
+            Mode::Closed => Ok(()),
+            Mode::Tripped { until } if until <= now => {
+                state.mode = Mode::Trying;
+                Ok(())
+            }
+            Mode::Tripped { until } => Err(until - now),
+            Mode::Trying => Err(FIRST_PAUSE),
+        }
+    }
+
+    /// Takes in what came of a request. `most` failures in a row trip it; 0 is never.
+    pub fn outcome(&self, outcome: Outcome, most: u64, now: Instant) -> Option<Trip> {
+        let mut state = self.state();
+        match (outcome, state.mode) {
+            // Begun before it tripped: says nothing new.
+            (_, Mode::Tripped { .. }) => None,
+            (Outcome::Served, _) => {
+                *state = State {
+                    in_a_row: 0,
+                    pause: Duration::ZERO,
+                    mode: Mode::Closed,
+                };
+                None
+            }
+            (Outcome::Unclear, Mode::Trying) => {
+                state.mode = Mode::Tripped { until: now };
+                None
+            }
+            (Outcome::Unclear, Mode::Closed) => None,
+            (Outcome::Failed(code), mode) => {
+                state.in_a_row += 1;
+                if most == 0 || (mode == Mode::Closed && state.in_a_row < most) {
+                    if most == 0 {
+                        state.mode = Mode::Closed;
+                    }
+                    return None;
+                }
+                state.pause = (state.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+                state.mode = Mode::Tripped {
+                    until: now + state.pause,
+                };
+                Some(Trip {
+                    why: format!(
+                        "{} requests in a row failed, the last with {code}",
+                        state.in_a_row
+                    ),
+                    pause: state.pause,
+                })
+            }
+        }
+    }
+
+    /// Whether requests are refused, and after how many failures in a row.
+    pub fn tripped(&self) -> Option<u64> {
+        let state = self.state();
+        (state.mode != Mode::Closed).then_some(state.in_a_row)
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const FAILED: Outcome = Outcome::Failed("clerk-trapped");
+
+    fn tripped(now: Instant) -> Breaker {
+        let breaker = Breaker::new();
+        for _ in 0..2 {
+            assert_eq!(breaker.admit(now), Ok(()));
+            assert_eq!(breaker.outcome(FAILED, 3, now), None);
+        }
+        let trip = breaker.outcome(FAILED, 3, now).unwrap();
+        assert!(
+            trip.why.starts_with("3 requests in a row failed"),
+            "{}",
+            trip.why
+        );
+        breaker
+    }
+
+    #[test]
+    fn failures_in_a_row_trip_it_and_one_that_is_served_starts_the_row_anew() {
+        let now = Instant::now();
+        let breaker = Breaker::new();
+        for _ in 0..10 {
+            assert_eq!(breaker.outcome(FAILED, 3, now), None);
+            assert_eq!(breaker.outcome(FAILED, 3, now), None);
+            assert_eq!(breaker.outcome(Outcome::Served, 3, now), None);
+        }
+        assert_eq!(tripped(now).admit(now), Err(FIRST_PAUSE));
+    }
+
+    #[test]
+    fn after_the_pause_one_is_let_through_and_decides() {
+        let now = Instant::now();
+        let breaker = tripped(now);
+        let later = now + FIRST_PAUSE;
+        assert_eq!(breaker.admit(later), Ok(()));
+        assert!(breaker.admit(later).is_err(), "a second beside it");
+        let trip = breaker.outcome(FAILED, 3, later).unwrap();
+        assert_eq!(trip.pause, FIRST_PAUSE * 2);
+        assert!(breaker.admit(later + FIRST_PAUSE).is_err());
+        let later = later + FIRST_PAUSE * 2;
+        assert_eq!(breaker.admit(later), Ok(()));
+        assert_eq!(breaker.outcome(Outcome::Served, 3, later), None);
+        assert_eq!(breaker.tripped(), None);
+    }
+
+    #[test]
+    fn one_that_says_nothing_lets_the_next_decide() {
+        let now = Instant::now();
+        let breaker = tripped(now);
+        let later = now + FIRST_PAUSE;
+        assert_eq!(breaker.admit(later), Ok(()));
+        assert_eq!(breaker.outcome(Outcome::Unclear, 3, later), None);
+        assert_eq!(breaker.admit(later), Ok(()));
+    }
+
+    #[test]
+    fn the_pause_grows_to_a_minute_and_no_further() {
+        let mut now = Instant::now();
+        let breaker = tripped(now);
+        for _ in 0..20 {
+            now += LONGEST_PAUSE;
+            assert_eq!(breaker.admit(now), Ok(()));
+            breaker.outcome(FAILED, 3, now).unwrap();
+        }
+        assert_eq!(breaker.admit(now), Err(LONGEST_PAUSE));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_it_is_open_again_once_a_request_is_served(
+            outcomes in proptest::collection::vec(
+                prop_oneof![Just(FAILED), Just(Outcome::Served), Just(Outcome::Unclear)], 0..60),
+            most in 0..5u64,
+        ) {
+            let mut now = Instant::now();
+            let breaker = Breaker::new();
+            for outcome in outcomes {
+                if breaker.admit(now).is_ok() {
+                    breaker.outcome(outcome, most, now);
+                }
+                now += Duration::from_millis(700);
+            }
+            if most == 0 {
+                prop_assert_eq!(breaker.tripped(), None);
+            }
+            now += LONGEST_PAUSE;
+            prop_assert_eq!(breaker.admit(now), Ok(()));
+            breaker.outcome(Outcome::Served, most, now);
+            prop_assert_eq!(breaker.tripped(), None);
+        }
+    }
+}
