@@ -1,6 +1,7 @@
 //! The host's own log: to stderr, as text for people or JSON for collectors.
 
 use clap::ValueEnum;
+use std::io::Write;
 use tracing_subscriber::EnvFilter;
 
 /// How log lines are written.
@@ -11,6 +12,16 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// Says something on stdout to whoever started the host, if they are still there: unlike `println!` it does not panic.
+pub fn tell(what: &str) {
+    let _ = writeln!(std::io::stdout(), "{what}");
+}
+
+/// The same on stderr.
+pub fn warn(what: &str) {
+    let _ = writeln!(std::io::stderr(), "{what}");
 }
 
 /// Starts logging. `HMS_LOG` sets what is shown, in the syntax of `tracing_subscriber`'s `EnvFilter`; the default is `info`.
@@ -24,7 +35,9 @@ pub fn start(format: LogFormat) -> anyhow::Result<()> {
     })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        // Else it says on stderr that stderr cannot be written, which panics: in every request, and in the shutdown.
+        .log_internal_errors(false);
     match format {
         LogFormat::Text => builder
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))

@@ -13,6 +13,7 @@ mod verbs;
 mod workspace;
 
 use crate::config::Settings;
+use crate::telemetry;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -99,7 +100,7 @@ pub fn main() -> ExitCode {
     match run(Cli::parse().verb) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("hms: {error:#}");
+            telemetry::warn(&format!("hms: {error:#}"));
             ExitCode::FAILURE
         }
     }

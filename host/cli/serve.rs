@@ -29,7 +29,7 @@ const START_TIME: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
     let host = Host::open(settings).await?;
-    println!("{}", host.banner().text().await);
+    telemetry::tell(&host.banner().text().await);
     host.run().await
 }
 

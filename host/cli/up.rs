@@ -5,6 +5,7 @@ mod sources;
 
 use super::{build, serve};
 use crate::config::Settings;
+use crate::telemetry;
 use crate::windows::{DeployOptions, FileDeploy, Registry};
 use author::Author;
 use clap::Args;
@@ -47,7 +48,7 @@ impl Up {
 }
 
 fn say(what: &str) {
-    eprintln!("hms up: {what}");
+    telemetry::warn(&format!("hms up: {what}"));
 }
 
 /// Deploys what was built, unless it is what is live already.

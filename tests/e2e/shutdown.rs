@@ -1,9 +1,11 @@
 //! The host ends without losing anything that it began, and at once when told twice.
 
-use super::harness::http::connect;
+use super::harness::http::{connect, try_request};
 use super::harness::{Host, PATIENCE, eventually, guest};
 use http::Method;
-use std::time::Duration;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
@@ -70,4 +72,49 @@ async fn a_second_signal_ends_at_once() {
         "{:?}",
         begun.elapsed()
     );
+}
+
+#[tokio::test]
+async fn a_host_whose_log_nobody_reads_any_more_serves_and_ends() {
+    let hello = guest("hello-wasip3").await;
+    let mut host = Host::with_open_windows(&[("w", &hello)]).await;
+    host.kill();
+    let mut child = host
+        .hms("serve")
+        .args(["--gateway", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        .arg("--routes")
+        .arg(host.routes())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let gateway = lines.find_map(|line| {
+        let line = line.unwrap();
+        let url = line.trim().strip_prefix("gateway")?;
+        Some(url.trim().to_owned())
+    });
+    drop((lines, child.stderr.take()));
+    let url = format!("{}/w", gateway.expect("the host starts"));
+    let answer = eventually("it answers", || async {
+        let answer = try_request(Method::GET, &url, &[], Vec::new()).await;
+        answer.ok().filter(|answer| answer.status == 200)
+    })
+    .await;
+    assert!(answer.text().contains("wasip3"), "{}", answer.text());
+    let pid = child.id().to_string();
+    let told = Command::new("kill").args(["-TERM", &pid]).status();
+    assert!(told.unwrap().success());
+    let deadline = Instant::now() + PATIENCE;
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            panic!("it does not end");
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(status.success(), "{status}");
 }
