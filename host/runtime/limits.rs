@@ -97,7 +97,7 @@ pub const TABLE: [Row; 18] = [
     row!(QueueWaitMs, "queue_wait_ms", "queue-wait", Milliseconds, 0, DAY_MS, 5_000,
         "The longest wait for a clerk; more is 503 clerk-limit"),
     row!(RequestHeaderBytes, "request_header_bytes", "request-header", Bytes, 256, 1 << 20, 64 << 10,
-        "Header fields of a request; more is 431 too-many-headers"),
+        "Header fields of a request; more is 431 headers-too-large"),
     row!(RequestBytes, "request_bytes", "request-body", Bytes, 0, TIB, 25 << 20,
         "Body of a request; more is 413 body-too-large"),
     row!(ResponseHeaderBytes, "response_header_bytes", "response-header", Bytes, 256, 1 << 20, 64 << 10,
