@@ -33,14 +33,15 @@ async fn memory_files_and_mappings_are_after_many_swaps_as_after_a_few() {
     let last = held_at_rest(&host, "marked", &paths).await;
     let both = format!("{first:?}, then {last:?}");
     assert_eq!(last.files, first.files, "{both}");
-    // What is kept of a release is a mapping at least, and tens of KiB; the allocator's chance is far below either.
+    // What is kept of a release is a file, some mappings and about 100 KiB; what the allocator keeps of freed memory
+    // goes up and down by up to 20 MiB.
     let swaps = u64::from(SWAPS);
     assert!(
         last.mappings < first.mappings + SWAPS as usize / 4,
         "{both}"
     );
     assert!(
-        last.private_dirty_kib < first.private_dirty_kib + swaps * 10,
+        last.private_dirty_kib < first.private_dirty_kib + swaps * 80,
         "{both}"
     );
 }
