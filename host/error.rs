@@ -71,10 +71,18 @@ pub enum Error {
     MemoryLimit { limit: u64 },
     #[error("the clerk used up its {} s of CPU time", .limit.as_secs_f32())]
     CpuTime { limit: Duration },
+    #[error("the clerk made more than {limit} calls a second to the host")]
+    HostCalls { limit: u64 },
+    #[error("the clerk wanted to move more in one call to the host than it may")]
+    HostCallTooLarge,
+    #[error("the clerk held more handles or subtasks at once than it may")]
+    HandleLimit,
     #[error("the clerk did not answer within {} s", .limit.as_secs_f32())]
     WallTime { limit: Duration },
     #[error("the answer is larger than {limit} bytes")]
     ResponseTooLarge { limit: u64 },
+    #[error("the answer's header fields are larger than they may be")]
+    ResponseHeadersTooLarge,
     #[error("the clerk ended without an answer: {0}")]
     NoResponse(String),
 
@@ -82,8 +90,8 @@ pub enum Error {
     DrainDeadline,
 
     // The window's store.
-    #[error("the window's store cannot be opened: {0}")]
-    StoreUnavailable(String),
+    #[error("window '{window}' is closed because its store cannot be used just now")]
+    StoreUnavailable { window: String },
 
     #[error("an internal error; the host's log has it under this request id")]
     Internal(String),
@@ -174,6 +182,17 @@ impl Error {
                 "Memory limit reached",
             ),
             Error::CpuTime { .. } => (S::GATEWAY_TIMEOUT, "cpu-time", "CPU time used up"),
+            Error::HostCalls { .. } => (
+                S::INTERNAL_SERVER_ERROR,
+                "host-calls",
+                "Too many host calls",
+            ),
+            Error::HostCallTooLarge => (
+                S::INTERNAL_SERVER_ERROR,
+                "host-call-too-large",
+                "Host call too large",
+            ),
+            Error::HandleLimit => (S::INTERNAL_SERVER_ERROR, "handle-limit", "Too many handles"),
             Error::WallTime { .. } => (S::GATEWAY_TIMEOUT, "wall-time", "Clerk too slow"),
             Error::HeadersTooLarge { .. } => (
                 S::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -183,9 +202,14 @@ impl Error {
             Error::ResponseTooLarge { .. } => {
                 (S::BAD_GATEWAY, "response-too-large", "Answer too large")
             }
+            Error::ResponseHeadersTooLarge => (
+                S::BAD_GATEWAY,
+                "response-headers-too-large",
+                "Answer's headers too large",
+            ),
             Error::NoResponse(_) => (S::BAD_GATEWAY, "no-response", "No answer"),
             Error::DrainDeadline => (S::SERVICE_UNAVAILABLE, "drain-deadline", "Release replaced"),
-            Error::StoreUnavailable(_) => (
+            Error::StoreUnavailable { .. } => (
                 S::SERVICE_UNAVAILABLE,
                 "store-unavailable",
                 "Store unavailable",
@@ -204,7 +228,7 @@ impl Error {
             | Error::WindowNotDeployed { .. }
             | Error::ClerkLimit
             | Error::KeysUnavailable
-            | Error::StoreUnavailable(_)
+            | Error::StoreUnavailable { .. }
             | Error::ShuttingDown => Some(RETRY_AFTER_S),
             _ => None,
         }
@@ -270,4 +294,36 @@ pub fn problem_response(status: StatusCode, problem: &impl Serialize) -> Respons
         HeaderValue::from_static("application/problem+json"),
     );
     response
+}
+
+#[cfg(test)]
+mod tests {
+    /// Each code as it stands in the source, so that a new one cannot be forgotten here.
+    fn codes() -> Vec<&'static str> {
+        let source = include_str!("error.rs");
+        let end = source.find("fn retry_after_s").unwrap();
+        let mut codes: Vec<_> = source[source.find("fn parts").unwrap()..end]
+            .split('"')
+            .skip(1)
+            .step_by(4)
+            .collect();
+        codes.dedup();
+        codes
+    }
+
+    #[test]
+    fn the_operators_page_has_every_code() {
+        let page = include_str!("../docs/limits.md");
+        let codes = codes();
+        assert!(
+            codes.contains(&"cpu-time") && codes.contains(&"internal"),
+            "{codes:?}"
+        );
+        for code in codes {
+            assert!(
+                page.contains(&format!("| `{code}` |")),
+                "docs/limits.md lacks `{code}`"
+            );
+        }
+    }
 }

@@ -18,6 +18,7 @@ pub mod changes;
 pub mod cli;
 pub mod config;
 pub mod data;
+pub mod descriptors;
 pub mod error;
 pub mod front;
 pub mod gateway;

@@ -165,6 +165,25 @@ mod tests {
     }
 
     #[test]
+    fn the_operators_page_has_every_limit_as_it_is() {
+        let page = include_str!("../../docs/limits.md");
+        let rows = TABLE.iter().map(|row| {
+            format!(
+                "| `--{}` | `{}` | {} | {} to {} | {} | {} |\n",
+                row.flag,
+                row.name,
+                shown(row, row.default),
+                shown(row, row.least),
+                shown(row, row.most),
+                row.what,
+                row.why
+            )
+        });
+        let table: String = rows.collect();
+        assert!(page.contains(&table), "docs/limits.md must have:\n{table}");
+    }
+
+    #[test]
     fn each_flag_takes_its_unit_and_default_goes_back() {
         let change = read(&[
             "--memory",

@@ -11,7 +11,7 @@ use crate::gateway::plugins::auth::{
 use crate::gateway::{Gateway, GatewayConfig, bind};
 use crate::runtime::Compiler;
 use crate::windows::{Registry, WindowsFolder};
-use crate::{shutdown, telemetry};
+use crate::{descriptors, shutdown, telemetry};
 use anyhow::Context;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -68,6 +68,9 @@ impl Host {
         let dev_secret = matches!(auth.keys, KeySource::DevSecret(_));
         let mut gateway_config = GatewayConfig::new(&settings.routes, auth);
         gateway_config.limits.drain_timeout = settings.drain;
+        let wished = gateway_config.limits.max_connections;
+        gateway_config.limits.max_connections =
+            descriptors::connections(wished, descriptors::raise());
         let gateway = Gateway::new(gateway_config, Arc::new(FrontDoor(windows.clone())));
         let mut metrics = Metrics::new(&gateway);
         let watched = |dir: &PathBuf| WindowsFolder::new(windows.clone(), dir.clone());

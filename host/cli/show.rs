@@ -48,6 +48,11 @@ impl Windows {
             ],
             rows.collect(),
         );
+        for window in list(&answer, "windows") {
+            if let Some(fault) = window["store_fault"].as_str() {
+                println!("\n{}: {fault}", text(&window["name"]));
+            }
+        }
         Ok(())
     }
 }

@@ -9,7 +9,8 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tokio::time::{Sleep, sleep};
 
 /// The status in the log where the connection ended before there was one. As nginx writes it; never sent.
 const NO_STATUS: u16 = 499;
@@ -88,7 +89,18 @@ pub struct RecordedBody {
     inner: Body,
     record: Record,
     ended: bool,
+    breaking: Option<Breaking>,
 }
+
+/// A body that breaks off at once would take its head with it: hyper drops what it has not sent yet. So what is there has
+/// time to leave.
+struct Breaking {
+    error: Option<BodyError>,
+    pause: Pin<Box<Sleep>>,
+}
+
+/// Time for what was said before a body broke off. 20 ms: a head leaves in less than one.
+const BREAK_PAUSE: Duration = Duration::from_millis(20);
 
 impl RecordedBody {
     pub fn new(inner: Body, record: Record) -> Self {
@@ -98,6 +110,7 @@ impl RecordedBody {
             inner,
             record,
             ended,
+            breaking: None,
         }
     }
 }
@@ -111,6 +124,10 @@ impl HttpBody for RecordedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if let Some(breaking) = &mut this.breaking {
+            ready!(breaking.pause.as_mut().poll(cx));
+            return Poll::Ready(breaking.error.take().map(Err));
+        }
         let polled = ready!(Pin::new(&mut this.inner).poll_frame(cx));
         Poll::Ready(match polled {
             Some(Ok(frame)) => {
@@ -124,7 +141,11 @@ impl HttpBody for RecordedBody {
             Some(Err(error)) => {
                 this.ended = true;
                 this.record.code = Some(BROKEN);
-                Some(Err(error))
+                this.breaking = Some(Breaking {
+                    error: Some(error),
+                    pause: Box::pin(sleep(BREAK_PAUSE)),
+                });
+                return self.poll_frame(cx);
             }
             None => {
                 this.ended = true;
@@ -134,7 +155,7 @@ impl HttpBody for RecordedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.breaking.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

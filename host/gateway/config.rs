@@ -47,6 +47,8 @@ pub struct Limits {
     pub max_body_bytes: u64,
     /// The longest pause inside of a request body, so that a stalled upload frees its clerk.
     pub body_idle_timeout: Duration,
+    /// The longest that a client may take nothing of what it is sent; then its connection ends.
+    pub write_idle_timeout: Duration,
     /// After the shutdown began: how long requests in flight may still run before they are cut.
     pub drain_timeout: Duration,
     /// Time to connect to an ordinary upstream.
@@ -69,6 +71,7 @@ impl Default for Limits {
             max_streams: 100,
             max_body_bytes: 100 * 1024 * 1024,
             body_idle_timeout: Duration::from_secs(60),
+            write_idle_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
             upstream_timeout: Duration::from_secs(30),

@@ -3,6 +3,7 @@
 use crate::gateway::Gateway;
 use crate::gateway::config::Limits;
 use crate::gateway::metrics::OpenConnection;
+use crate::gateway::pace::Paced;
 use crate::gateway::sniff::Sniff;
 use crate::linger::{Lingering, Unread};
 use futures_util::future::select_all;
@@ -154,7 +155,9 @@ impl House {
         // Answers are written whole; waiting to fill packets only delays them.
         let _ = stream.set_nodelay(true);
         let unread = Unread::default();
-        let sniff = Sniff::new(stream, self.gateway.config.limits.first_byte_timeout);
+        let limits = &self.gateway.config.limits;
+        let paced = Paced::new(stream, limits.write_idle_timeout);
+        let sniff = Sniff::new(paced, limits.first_byte_timeout);
         let io = TokioIo::new(Lingering::new(sniff, unread.clone()));
         let service = service_fn(|request| {
             let request = unread.watch(request);

@@ -14,6 +14,7 @@ mod headers;
 mod listen;
 pub mod manifest;
 mod metrics;
+mod pace;
 pub mod plugins;
 mod request_body;
 pub mod routes;

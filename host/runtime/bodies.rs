@@ -23,6 +23,28 @@ pub(super) fn check_headers(headers: &http::HeaderMap, limit: u64) -> Result<(),
     Ok(())
 }
 
+/// Empty pieces passed over before others have their turn.
+const EMPTY_AT_ONCE: u32 = 64;
+
+/// The next frame that says something. An endless row of empty pieces is no movement, and is not passed on: HTTP/2 would
+/// make a frame of each.
+fn poll_frame<B>(
+    inner: &mut B,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, B::Error>>>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    for _ in 0..EMPTY_AT_ONCE {
+        match ready!(Pin::new(&mut *inner).poll_frame(cx)) {
+            Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty) => {}
+            other => return Poll::Ready(other),
+        }
+    }
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
+
 /// The request's body on its way to the clerk: bounded, and each piece noted.
 pub(super) struct AskedBody {
     pub inner: Body,
@@ -40,7 +62,7 @@ impl http_body::Body for AskedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        let frame = ready!(poll_frame(&mut self.inner, cx));
         self.errand.moved();
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
@@ -108,8 +130,14 @@ impl http_body::Body for AnswerBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        let frame = poll_frame(&mut self.inner, cx);
         let errand = &self.waiting.0;
+        // A clerk that serves others goes on when the time of this one is over.
+        let frame = match (frame, errand.poll_failure(cx.waker())) {
+            (Poll::Pending, None) => return Poll::Pending,
+            (Poll::Pending, Some(_)) => None,
+            (Poll::Ready(frame), _) => frame,
+        };
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
                 errand.moved();
@@ -133,13 +161,21 @@ impl http_body::Body for AnswerBody {
                     Some(Err(failure.clone().into()))
                 }
                 (None, Some(Err(error))) => Some(Err(error.to_string().into())),
-                (None, _) => None,
+                (None, _) => {
+                    errand.finish();
+                    None
+                }
             },
         })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream() && self.waiting.0.failure().is_none()
+        let errand = &self.waiting.0;
+        let ended = self.inner.is_end_stream() && errand.failure().is_none();
+        if ended {
+            errand.finish();
+        }
+        ended
     }
 
     fn size_hint(&self) -> SizeHint {

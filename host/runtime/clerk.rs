@@ -1,9 +1,10 @@
 //! One clerk: an instance at work on a request, and the mechanism that starts one for each.
 
 use super::bodies::{AnswerBody, AskedBody, Waiting, check_headers};
-use super::deadline::Deadline;
+use super::counter::{Counter, Cutter};
+use super::duty::Duty;
 use super::engine::Code;
-use super::errand::Errand;
+use super::errand::{Errand, Held};
 use super::failure::classify;
 use super::limits::{Limit, LiveLimits, WindowLimits};
 use super::linker::NoNetwork;
@@ -17,18 +18,20 @@ use crate::store::Cabinet;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use std::any::Any;
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
-use tokio_util::sync::CancellationToken;
-use wasmtime::component::{GuestTaskId, ResourceTable};
-use wasmtime::{Store, StoreContextMut};
+use std::task::Poll;
+use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::handler::{
-    ExpirationError, HandlerState, Instance, InstantiationError, ProxyHandler, ProxyPre,
-    ShouldAccept, TrapOrPanicError, WorkerState,
+    ExpirationError, HandlerState, InstantiationError, ProxyHandler, ProxyPre, TrapOrPanicError,
 };
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView, p2, p3};
+
+/// Bytes of chance that a guest has in one call. 1 MiB: the host makes them before the guest has them.
+const RANDOM_BYTES: u64 = 1 << 20;
 
 /// Where a clerk works: what all clerks of one release share.
 #[derive(Clone)]
@@ -54,17 +57,20 @@ pub(super) struct Clerk {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     hooks: NoNetwork,
-    metered: Metered,
+    pub(super) metered: Metered,
+    /// It has had a request.
+    begun: bool,
 }
 
 impl Clerk {
-    fn new(post: Post, limits: &WindowLimits, turn: Turn) -> Self {
+    pub(super) fn new(post: Post, limits: &WindowLimits, duty: Arc<Duty>, turn: Turn) -> Self {
         let wasi = WasiCtxBuilder::new()
             .stdout(post.log.stream())
             .stderr(post.log.stream())
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
+            .max_random_size(RANDOM_BYTES)
             .build();
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(limits.size(Limit::ResponseHeaderBytes));
@@ -74,13 +80,26 @@ impl Clerk {
             table,
             wasi,
             http,
-            hooks: NoNetwork,
+            hooks: NoNetwork(post.failures.clone()),
             metered: Metered {
                 meter: Meter::new(limits, turn),
-                errand: None,
+                duty,
             },
             post,
+            begun: false,
         }
+    }
+
+    /// A request begins: the limits as they are now are its own. What the clerk's start took counts for the first.
+    pub(super) fn begin(&mut self) {
+        let limits = **self.post.limits.load();
+        if std::mem::replace(&mut self.begun, true) {
+            self.metered.meter.restart();
+        }
+        self.metered.meter.begin(&limits);
+        self.table.set_max_capacity(limits.size(Limit::Handles));
+        self.http
+            .set_field_size_limit(limits.size(Limit::ResponseHeaderBytes));
     }
 }
 
@@ -103,36 +122,12 @@ impl WasiHttpView for Clerk {
     }
 }
 
-/// The clerks of one release: starts a fresh one for every request.
+/// The clerks of one release: a fresh one for every request, or as many requests a clerk as the window's limits say.
 #[derive(Clone)]
 pub struct Clerks {
     handler: ProxyHandler<Counter>,
     weight: u32,
     cutter: Cutter,
-}
-
-/// Ends all clerks of one release without keeping the release itself.
-#[derive(Clone, Default)]
-pub struct Cutter(Arc<Cut>);
-
-#[derive(Default)]
-struct Cut {
-    why: OnceLock<Error>,
-    token: CancellationToken,
-}
-
-impl Cutter {
-    /// Ends every clerk at work; to its client `why` is the failure. There will be no further ones.
-    pub fn cut(&self, why: Error) {
-        let _ = self.0.why.set(why);
-        self.0.token.cancel();
-    }
-
-    /// Resolves with the reason once [`Cutter::cut`] was called.
-    pub(super) async fn cut_off(self) -> Error {
-        self.0.token.cancelled().await;
-        self.0.why.get().cloned().unwrap_or(Error::ClerkTrapped)
-    }
 }
 
 impl Clerks {
@@ -181,16 +176,18 @@ impl Clerks {
         }
     }
 
-    /// Has a clerk serve `request`. `held` is kept until both the clerk is gone and the last byte of the answer is
-    /// out. Dropping the future, or the answer's body, tells the clerk that nobody waits any more.
+    /// Has a clerk serve `request`. `place` is kept until the clerk is done, `lease` until the last byte of the answer is
+    /// out as well. Dropping the future, or the answer's body, tells the clerk that nobody waits any more.
     ///
     /// # Errors
     /// Why there is no answer; once there is a head, a failure shows as an error of the body.
     pub async fn serve(
         &self,
         request: http::Request<Body>,
-        held: impl Any + Send + Sync,
+        lease: impl Any + Send + Sync,
+        place: impl Any + Send + Sync,
     ) -> Result<http::Response<Body>, Error> {
+        let held = (Box::new(lease) as Held, Box::new(place) as Held);
         let outcome = self.answer(request, held).await;
         if let Err(error) = &outcome {
             self.handler.state().post.failures.note(error);
@@ -201,7 +198,7 @@ impl Clerks {
     async fn answer(
         &self,
         request: http::Request<Body>,
-        held: impl Any + Send + Sync,
+        (lease, place): (Held, Held),
     ) -> Result<http::Response<Body>, Error> {
         let post = &self.handler.state().post;
         let limits = post.limits.load();
@@ -210,7 +207,7 @@ impl Clerks {
         if request.body().size_hint().lower() > limit {
             return Err(Error::BodyTooLarge { limit });
         }
-        let errand = Arc::new(Errand::new(held));
+        let errand = Arc::new(Errand::new(lease, place, limits.time(Limit::WallTimeMs)));
         let waiting = Waiting(errand.clone());
         let too_large = Arc::new(AtomicBool::new(false));
         let request = request.map(|inner| {
@@ -222,7 +219,16 @@ impl Clerks {
             };
             body.boxed_unsync()
         });
-        match self.handler.handle(errand.clone(), request).await {
+        let mut handled = pin!(self.handler.handle(errand.clone(), request));
+        // A clerk that serves others goes on when the time of this one is over, and says nothing of it.
+        let answered = poll_fn(|cx| match handled.as_mut().poll(cx) {
+            Poll::Pending => match errand.poll_failure(cx.waker()) {
+                Some(failure) => Poll::Ready(Err(failure.clone())),
+                None => Poll::Pending,
+            },
+            Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
+        });
+        match answered.await? {
             Ok(response) => {
                 errand.answered();
                 let limit = limits.get(Limit::ResponseBytes);
@@ -251,7 +257,10 @@ impl Clerks {
             return start_failure(&start.error);
         }
         if error.is::<TrapOrPanicError>() {
-            errand.wait_end().await;
+            // A clerk that fails before it has taken the request on does not know of it.
+            if errand.is_begun() {
+                errand.wait_end().await;
+            }
         } else if !error.is::<ExpirationError>() {
             errand.fail(classify(error));
             self.handler.state().post.log.failure(error);
@@ -264,91 +273,5 @@ fn start_failure(error: &wasmtime::Error) -> Error {
     match classify(error) {
         known @ (Error::ClerkLimit | Error::CpuTime { .. } | Error::MemoryLimit { .. }) => known,
         _ => Error::ClerkStart(error.root_cause().to_string()),
-    }
-}
-
-/// The place where clerks of one release are made: wasmtime's handler asks it for each.
-struct Counter {
-    code: Code,
-    pre: ProxyPre<Clerk>,
-    post: Post,
-    cutter: Cutter,
-}
-
-impl HandlerState for Counter {
-    type StoreData = Clerk;
-    type WorkerExpiration = Deadline;
-    type WorkerState = AtWork;
-
-    async fn instantiate(&self) -> wasmtime::Result<Instance<Clerk, Deadline, AtWork>> {
-        let limits = **self.post.limits.load();
-        let turn = Turn::new(&self.post.turns);
-        let clerk = Clerk::new(self.post.clone(), &limits, turn.clone());
-        let mut store = Store::new(&self.code.engine, clerk);
-        store.limiter(|clerk| &mut clerk.metered);
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|mut store| store.data_mut().metered.meter.tick());
-        let wall_time = limits.time(Limit::WallTimeMs);
-        let starting = turn.around(self.pre.instantiate_async(&mut store));
-        let proxy = tokio::time::timeout(wall_time, starting).await??;
-        let errand = Arc::new(OnceLock::new());
-        Ok(Instance {
-            store,
-            proxy,
-            view: Clerk::http,
-            expiration: Deadline::new(wall_time, errand.clone(), self.cutter.clone(), turn),
-            state: AtWork {
-                errand,
-                post: self.post.clone(),
-            },
-        })
-    }
-}
-
-/// The state of one clerk at work.
-struct AtWork {
-    errand: Arc<OnceLock<Arc<Errand>>>,
-    post: Post,
-}
-
-impl WorkerState for AtWork {
-    type StoreData = Clerk;
-    type RequestData = Arc<Errand>;
-
-    // A clerk has no memory: one request, then it goes.
-    fn should_accept_request(&self, _: usize, total: usize) -> ShouldAccept {
-        if total == 0 {
-            ShouldAccept::Yes
-        } else {
-            ShouldAccept::Never
-        }
-    }
-
-    fn on_request_start(
-        &self,
-        mut store: StoreContextMut<'_, Clerk>,
-        errand: Arc<Errand>,
-        _: GuestTaskId,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
-        store.data_mut().metered.errand = Some(errand.clone());
-        let _ = self.errand.set(errand);
-        // `Deadline` ends the whole clerk, which with one request a clerk is the same and always fires.
-        Box::pin(std::future::pending())
-    }
-
-    fn drop(&self, store: Store<Clerk>, result: wasmtime::Result<()>) {
-        let errand = self.errand.get();
-        if let (Err(error), Some(errand)) = (&result, errand) {
-            if errand.failure().is_none() {
-                self.post.log.failure(error);
-            }
-            // Before the wasmtime store goes: with it goes the body's other end, and the body asks at its end
-            // whether the clerk failed.
-            errand.fail(classify(error));
-        }
-        drop(store);
-        if let Some(errand) = errand {
-            errand.end();
-        }
     }
 }

@@ -1,41 +1,67 @@
 //! Ends a clerk that takes too long, from outside its event loop: epoch yields and asynchronous host calls
 //! hold the wasmtime store, so a timer inside the loop may never be polled.
 
-use super::clerk::Cutter;
-use super::errand::Errand;
+use super::counter::Cutter;
+use super::duty::{Duty, Stand};
 use super::turns::Turn;
 use crate::error::Error;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 use tokio::time::{Sleep, sleep_until};
 use wasmtime_wasi_http::handler::{WorkerExpiration, WorkerStatus};
 
+/// How long a clerk that is reused waits for its next request. 5 s: a window that is asked now and then starts its clerks
+/// anew, one under load never does.
+const IDLE: Duration = Duration::from_secs(5);
+
 /// The deadline of one clerk.
 pub(super) struct Deadline {
+    /// For what it does when all its answers are out.
     wall_time: Duration,
-    /// Filled when the clerk accepts its request, which is after this watch was made.
-    errand: Arc<OnceLock<Arc<Errand>>>,
+    duty: Arc<Duty>,
+    /// Of the clerks of all windows that have nothing to do, and what this one takes of it.
+    room: Arc<Semaphore>,
+    weight: u32,
     sleep: Option<Pin<Box<Sleep>>>,
     turn: Turn,
     cut_off: Pin<Box<dyn Future<Output = Error> + Send + Sync>>,
+    closed: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
 }
 
 impl Deadline {
     pub(super) fn new(
         wall_time: Duration,
-        errand: Arc<OnceLock<Arc<Errand>>>,
+        duty: Arc<Duty>,
+        (room, weight): (Arc<Semaphore>, u32),
         cutter: Cutter,
         turn: Turn,
     ) -> Self {
         Deadline {
             wall_time,
-            errand,
+            duty,
+            room,
+            weight,
             sleep: None,
             turn,
-            cut_off: Box::pin(cutter.cut_off()),
+            cut_off: Box::pin(cutter.clone().cut_off()),
+            closed: Box::pin(cutter.closed()),
         }
+    }
+
+    /// Whether that time has come; else this is polled then.
+    fn is_past(&mut self, deadline: Instant, cx: &mut Context<'_>) -> bool {
+        if deadline <= Instant::now() {
+            return true;
+        }
+        let at = tokio::time::Instant::from_std(deadline);
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        if sleep.deadline() != at {
+            sleep.as_mut().reset(at);
+        }
+        sleep.as_mut().poll(cx).is_ready()
     }
 }
 
@@ -43,34 +69,39 @@ impl WorkerExpiration for Deadline {
     fn poll(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        _: WorkerStatus,
-        _: Instant,
+        status: WorkerStatus,
+        since: Instant,
     ) -> Poll<()> {
         // The worker asks here whenever its guest has stopped running.
         self.turn.over();
-        let Some(errand) = self.errand.get().cloned() else {
-            return Poll::Pending;
-        };
         if let Poll::Ready(why) = self.cut_off.as_mut().poll(cx) {
-            errand.fail(why);
+            self.duty.fail(&why);
             return Poll::Ready(());
         }
-        errand.watch(cx.waker());
-        loop {
-            let deadline = errand.deadline(self.wall_time);
-            if deadline <= Instant::now() {
-                errand.fail(Error::WallTime {
-                    limit: self.wall_time,
-                });
+        if status == WorkerStatus::Idle {
+            let may_stay = self.duty.rest(&self.room.clone(), self.weight)
+                && self.closed.as_mut().poll(cx).is_pending();
+            if !may_stay || self.is_past(since + IDLE, cx) {
                 return Poll::Ready(());
             }
-            let at = tokio::time::Instant::from_std(deadline);
-            let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
-            if sleep.deadline() != at {
-                sleep.as_mut().reset(at);
-            }
-            // When it fires the body may have moved meanwhile: look again rather than end.
-            if sleep.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.duty.watch(cx.waker());
+        loop {
+            let deadline = match self.duty.stand(Instant::now()) {
+                Stand::Over => return Poll::Ready(()),
+                Stand::Until(deadline) => deadline,
+                // Its answers are out, and it goes on with something of its own.
+                Stand::Empty => {
+                    let deadline = since + self.wall_time;
+                    if self.is_past(deadline, cx) {
+                        return Poll::Ready(());
+                    }
+                    return Poll::Pending;
+                }
+            };
+            // When the time has come a body may have moved meanwhile: look again rather than end.
+            if !self.is_past(deadline, cx) {
                 return Poll::Pending;
             }
         }

@@ -1,6 +1,7 @@
 //! The engine: how code is compiled and run, and how much of it at once.
 
 use super::meter::EPOCH_TICK;
+use super::turns::Clock;
 use super::{linker, log::WindowLog};
 use crate::runtime::clerk::Clerk;
 use crate::runtime::limits::LiveLimits;
@@ -9,6 +10,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use tokio::sync::Semaphore;
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -35,6 +37,12 @@ impl Default for EngineConfig {
 /// this many core instances, and half as many memories and tables, for each clerk.
 const CORE_INSTANCES_PER_CLERK: u32 = 4;
 const TABLES_PER_CLERK: u32 = 2;
+
+/// One clerk may wait for its next request for every so many that can be at work.
+const IDLE_SHARE: u32 = 4;
+
+/// Places more than clerks are let in to: for one that is on its way out.
+const SPARE: u32 = 8;
 
 /// The most that a single component may take of the pool.
 const MAX_CORE_INSTANCES_PER_COMPONENT: u32 = 64;
@@ -72,6 +80,8 @@ pub fn precompile(wasm: &[u8]) -> anyhow::Result<Vec<u8>> {
 pub struct Runtime {
     engine: Engine,
     linker: Linker<Clerk>,
+    room: Arc<Semaphore>,
+    clock: Clock,
     /// Ends the epoch thread with the runtime.
     running: Arc<AtomicBool>,
 }
@@ -83,6 +93,10 @@ pub struct Code {
     pub(super) engine: Engine,
     /// Places in the pool that one instance takes: 1 for most, more for a component of many core modules.
     pub weight: u32,
+    /// Places for clerks that have nothing to do, for all windows.
+    pub(super) room: Arc<Semaphore>,
+    /// The epochs of the engine.
+    pub(super) clock: Clock,
 }
 
 impl Runtime {
@@ -102,10 +116,13 @@ impl Runtime {
         })?;
         let linker = linker::build(&engine)?;
         let running = Arc::new(AtomicBool::new(true));
-        start_clock(engine.clone(), running.clone())?;
+        let clock = Clock::default();
+        start_clock(engine.clone(), clock.clone(), running.clone())?;
         Ok(Runtime {
             engine,
             linker,
+            room: Arc::new(Semaphore::new(idle(config.clerks) as usize)),
+            clock,
             running,
         })
     }
@@ -139,6 +156,8 @@ impl Runtime {
             pre: self.linker.instantiate_pre(&component)?,
             engine: self.engine.clone(),
             weight,
+            room: self.room.clone(),
+            clock: self.clock.clone(),
         })
     }
 
@@ -154,8 +173,15 @@ impl Drop for Runtime {
     }
 }
 
+/// Clerks that are reused and have nothing to do, for a pool of that many at work.
+fn idle(clerks: u32) -> u32 {
+    clerks.div_ceil(IDLE_SHARE)
+}
+
 fn pool(config: &EngineConfig) -> PoolingAllocationConfig {
-    let clerks = config.clerks;
+    // Those at work hold a place each, those that wait for their next request have room beside them; and one may end while
+    // the next begins.
+    let clerks = config.clerks + idle(config.clerks) + SPARE;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(clerks)
         .total_core_instances(clerks * CORE_INSTANCES_PER_CLERK)
@@ -203,12 +229,13 @@ fn pagemap_scan() -> Enabled {
     Enabled::Yes
 }
 
-fn start_clock(engine: Engine, running: Arc<AtomicBool>) -> anyhow::Result<()> {
+fn start_clock(engine: Engine, clock: Clock, running: Arc<AtomicBool>) -> anyhow::Result<()> {
     std::thread::Builder::new()
         .name("epoch".into())
         .spawn(move || {
             while running.load(Relaxed) {
                 std::thread::sleep(EPOCH_TICK);
+                clock.tick();
                 engine.increment_epoch();
             }
         })?;

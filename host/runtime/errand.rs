@@ -5,8 +5,8 @@ use super::failure::MemoryExhausted;
 use crate::error::Error;
 use futures_util::task::AtomicWaker;
 use std::any::Any;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -18,33 +18,66 @@ const ABANDON_GRACE: Duration = Duration::from_secs(5);
 /// The state of one request at a clerk.
 pub(super) struct Errand {
     started: Instant,
+    /// What it has until the answer begins, and between two chunks of a body.
+    wall_time: Duration,
     /// Milliseconds since `started` at which the body last moved, in either direction.
     moved_ms: AtomicU64,
     answered: AtomicBool,
     memory_denied: OnceLock<MemoryExhausted>,
     failure: OnceLock<Error>,
     abandoned: OnceLock<Instant>,
+    begun: AtomicBool,
+    finished: AtomicBool,
     watch: AtomicWaker,
+    failed: AtomicWaker,
     ended: AtomicBool,
     end: Notify,
-    /// What must live as long as anything of this request does: the lease and the place in the pool.
-    _held: Box<dyn Any + Send + Sync>,
+    /// The place in the pool: until the clerk is done with it, however slowly the client reads what is left.
+    place: Mutex<Option<Held>>,
+    /// What must live as long as anything of this request does: the lease.
+    _lease: Held,
 }
 
+/// Something that is only kept.
+pub(super) type Held = Box<dyn Any + Send + Sync>;
+
 impl Errand {
-    pub(super) fn new(held: impl Any + Send + Sync) -> Self {
+    pub(super) fn new(lease: Held, place: Held, wall_time: Duration) -> Self {
         Errand {
             started: Instant::now(),
+            wall_time,
             moved_ms: AtomicU64::new(0),
             answered: AtomicBool::new(false),
             memory_denied: OnceLock::new(),
             failure: OnceLock::new(),
             abandoned: OnceLock::new(),
+            begun: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
             watch: AtomicWaker::new(),
+            failed: AtomicWaker::new(),
             ended: AtomicBool::new(false),
             end: Notify::new(),
-            _held: Box::new(held),
+            place: Mutex::new(Some(place)),
+            _lease: lease,
         }
+    }
+
+    /// A clerk has taken it on.
+    pub(super) fn begin(&self) {
+        self.begun.store(true, Relaxed);
+    }
+
+    pub(super) fn is_begun(&self) -> bool {
+        self.begun.load(Relaxed)
+    }
+
+    /// The last byte of the answer is out.
+    pub(super) fn finish(&self) {
+        self.finished.store(true, Relaxed);
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished.load(Relaxed)
     }
 
     /// A chunk of the request or response body has passed.
@@ -70,17 +103,24 @@ impl Errand {
         }
     }
 
-    /// When the clerk must have ended, as things stand now.
-    pub(super) fn deadline(&self, wall_time: Duration) -> Instant {
+    /// When the clerk must be done with it, as things stand now.
+    pub(super) fn deadline(&self) -> Instant {
         let moved = if self.is_answered() {
             Duration::from_millis(self.moved_ms.load(Relaxed))
         } else {
             Duration::ZERO
         };
-        let deadline = self.started + moved + wall_time;
+        let deadline = self.started + moved + self.wall_time;
         match self.abandoned.get() {
             Some(at) => deadline.min(*at + ABANDON_GRACE),
             None => deadline,
+        }
+    }
+
+    /// What is said when the deadline has passed.
+    pub(super) fn wall_time_over(&self) -> Error {
+        Error::WallTime {
+            limit: self.wall_time,
         }
     }
 
@@ -102,15 +142,27 @@ impl Errand {
             }
             _ => error,
         };
-        let _ = self.failure.set(error);
+        if self.failure.set(error).is_ok() {
+            self.failed.wake();
+        }
     }
 
     pub(super) fn failure(&self) -> Option<&Error> {
         self.failure.get()
     }
 
-    /// The clerk is gone.
+    /// The failure; or `waker` is called when there is one. Of those that ask, the last is told.
+    pub(super) fn poll_failure(&self, waker: &Waker) -> Option<&Error> {
+        self.failed.register(waker);
+        self.failure.get()
+    }
+
+    /// The clerk is gone, or done with this.
     pub(super) fn end(&self) {
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        let given_back = place.take();
+        drop(place);
+        drop(given_back);
         self.ended.store(true, std::sync::atomic::Ordering::Release);
         self.end.notify_waiters();
     }
@@ -130,9 +182,11 @@ impl Errand {
 mod tests {
     use super::*;
 
+    const WALL: Duration = Duration::from_secs(60);
+
     #[test]
     fn the_first_reason_stands() {
-        let errand = Errand::new(());
+        let errand = Errand::new(Box::new(()), Box::new(()), WALL);
         errand.fail(Error::ClerkTrapped);
         errand.fail(Error::ClerkLimit);
         assert_eq!(errand.failure().map(Error::code), Some("clerk-trapped"));
@@ -140,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_trap_after_denied_memory_is_named_for_the_memory() {
-        let errand = Errand::new(());
+        let errand = Errand::new(Box::new(()), Box::new(()), WALL);
         errand.memory_denied(MemoryExhausted(7));
         errand.fail(Error::ClerkTrapped);
         assert_eq!(errand.failure().map(Error::code), Some("memory-limit"));
@@ -148,23 +202,23 @@ mod tests {
 
     #[test]
     fn abandonment_brings_the_deadline_nearer_but_never_further() {
-        let errand = Errand::new(());
-        let long = errand.deadline(Duration::from_secs(60));
+        let errand = Errand::new(Box::new(()), Box::new(()), WALL);
+        let long = errand.deadline();
         errand.abandon();
-        assert!(errand.deadline(Duration::from_secs(60)) < long);
-        let short = errand.deadline(Duration::from_millis(1));
-        assert_eq!(short, errand.started + Duration::from_millis(1));
+        assert!(errand.deadline() < long);
+        let short = Errand::new(Box::new(()), Box::new(()), Duration::from_millis(1));
+        short.abandon();
+        assert_eq!(short.deadline(), short.started + Duration::from_millis(1));
     }
 
     #[test]
     fn body_movement_counts_only_once_the_head_is_out() {
-        let errand = Errand::new(());
-        let wall = Duration::from_secs(1);
-        let before = errand.deadline(wall);
+        let errand = Errand::new(Box::new(()), Box::new(()), WALL);
+        let before = errand.deadline();
         std::thread::sleep(Duration::from_millis(2));
         errand.moved();
-        assert_eq!(errand.deadline(wall), before);
+        assert_eq!(errand.deadline(), before);
         errand.answered();
-        assert!(errand.deadline(wall) > before);
+        assert!(errand.deadline() > before);
     }
 }

@@ -3,6 +3,8 @@
 use crate::error::Error;
 use std::time::Duration;
 use wasmtime::Trap;
+use wasmtime::component::ResourceTableError;
+use wasmtime_wasi_http::FieldMapError;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode as ErrorCode2;
 use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode as ErrorCode3;
 
@@ -16,6 +18,20 @@ pub(super) struct CpuExhausted(pub Duration);
 #[error("asked for more than its {0} bytes of memory")]
 pub(super) struct MemoryExhausted(pub u64);
 
+/// Raised by the hook on host calls: so many a second, and no more.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("made more than {0} calls a second to the host")]
+pub(super) struct HostCallsExhausted(pub u64);
+
+/// wasmtime has no type for a guest's own table of handles being full.
+const HANDLES_FULL: &str = "handle limit exceeded";
+
+/// Nor for a guest that hands the host too much in one call, or asks it for too much.
+const CALL_TOO_LARGE: [&str; 2] = [
+    "fuel allocated for hostcalls has been exhausted",
+    "exceeds limit",
+];
+
 /// What a wasmtime error, met while a clerk was starting or at work, means to the client.
 pub(super) fn classify(error: &wasmtime::Error) -> Error {
     if let Some(CpuExhausted(limit)) = error.downcast_ref() {
@@ -23,6 +39,23 @@ pub(super) fn classify(error: &wasmtime::Error) -> Error {
     }
     if let Some(MemoryExhausted(limit)) = error.downcast_ref() {
         return Error::MemoryLimit { limit: *limit };
+    }
+    if let Some(HostCallsExhausted(limit)) = error.downcast_ref() {
+        return Error::HostCalls { limit: *limit };
+    }
+    if matches!(error.downcast_ref(), Some(ResourceTableError::Full))
+        || error.root_cause().to_string().contains(HANDLES_FULL)
+    {
+        return Error::HandleLimit;
+    }
+    if let Some(FieldMapError::TotalSizeTooBig | FieldMapError::TooManyFields) =
+        error.downcast_ref()
+    {
+        return Error::ResponseHeadersTooLarge;
+    }
+    let root = error.root_cause().to_string();
+    if CALL_TOO_LARGE.iter().any(|words| root.contains(words)) {
+        return Error::HostCallTooLarge;
     }
     if error.is::<wasmtime::PoolConcurrencyLimitError>() {
         return Error::ClerkLimit;

@@ -15,6 +15,7 @@ pub enum Limit {
     WallTimeMs,
     Clerks,
     ReservedClerks,
+    Reuse,
     Queue,
     QueueWaitMs,
     RequestHeaderBytes,
@@ -26,7 +27,9 @@ pub enum Limit {
     ValueBytes,
     PageKeys,
     LogLinesPerS,
+    HostCallsPerS,
     Handles,
+    Subtasks,
     FailuresInARow,
 }
 
@@ -53,13 +56,15 @@ pub struct Row {
     pub default: u64,
     /// What it bounds and what comes of reaching it, in a sentence.
     pub what: &'static str,
+    /// The reason of the default, in a sentence.
+    pub why: &'static str,
 }
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 const TIB: u64 = 1 << 40;
 
 macro_rules! row {
-    ($limit:ident, $name:literal, $flag:literal, $unit:ident, $least:expr, $most:expr, $default:expr, $what:literal) => {
+    ($limit:ident, $name:literal, $flag:literal, $unit:ident, $least:expr, $most:expr, $default:expr, $what:literal, $why:literal) => {
         Row {
             limit: Limit::$limit,
             name: $name,
@@ -69,57 +74,77 @@ macro_rules! row {
             most: $most,
             default: $default,
             what: $what,
+            why: $why,
         }
     };
 }
 
 /// The table, in the order of [`Limit`].
 #[rustfmt::skip]
-pub const TABLE: [Row; 18] = [
-    // A Rust window needs about 2 MiB, a Python one about 40; a full pool of runaways still fits a small machine.
+pub const TABLE: [Row; 21] = [
     row!(MemoryBytes, "memory_bytes", "memory", Bytes, 1 << 20, 4 << 30, 128 << 20,
-        "Memory of one clerk, its memories and tables together; more is 500 memory-limit"),
-    // Long for any form at a counter, short enough that a loop is noticed.
+        "Memory of one clerk, its memories and tables together; more is 500 memory-limit",
+        "A Rust window needs about 2 MiB, a Python one about 40; a full pool of runaways still fits a small machine"),
     row!(CpuTimeMs, "cpu_time_ms", "cpu-time", Milliseconds, 1, DAY_MS, 5_000,
-        "CPU time of one request, the clerk's start included; more is 504 cpu-time"),
-    // As gateways commonly have it.
+        "CPU time of one request, the clerk's start included; more is 504 cpu-time",
+        "Long for any form at a counter, short enough that a loop is noticed"),
     row!(WallTimeMs, "wall_time_ms", "wall-time", Milliseconds, 1, DAY_MS, 30_000,
-        "Time until the answer begins, and between two chunks of a body; more is 504 wall-time"),
-    // Three quarters of the pool where nothing is said: the registry puts that in.
+        "Time until the answer begins, and between two chunks of a body; more is 504 wall-time",
+        "As gateways commonly have it"),
     row!(Clerks, "clerks", "clerks", Count, 1, 4096, 384,
-        "Clerks of this window at work at once; further requests queue"),
-    // Enough that a window with a few citizens never notices the others.
+        "Requests of this window at work at once, each with its clerk's place in the pool; further ones queue",
+        "Three quarters of the pool: one window under load leaves the others some"),
     row!(ReservedClerks, "reserved_clerks", "reserved-clerks", Count, 0, 4096, 4,
-        "Clerks that no other window can take, as far as all that is reserved fits half of the pool"),
+        "Clerks that no other window can take, as far as all that is reserved fits half of the pool",
+        "Enough that a window with a few citizens never notices the others"),
+    row!(Reuse, "reuse", "reuse", Count, 1, 1_000_000, 1,
+        "Requests that a clerk serves before it goes, with WASI 0.3 several at once; 1: a fresh clerk for each",
+        "A clerk without memory cannot mix up two citizens"),
     row!(Queue, "queue", "queue", Count, 0, 100_000, 256,
-        "Requests that wait for a clerk; one more is 503 clerk-limit at once"),
-    // Beyond it, to be told is better than to stand in line.
+        "Requests that wait for a clerk; one more is 503 clerk-limit at once",
+        "A burst is served late rather than refused, and costs some KiB a request meanwhile"),
     row!(QueueWaitMs, "queue_wait_ms", "queue-wait", Milliseconds, 0, DAY_MS, 5_000,
-        "The longest wait for a clerk; more is 503 clerk-limit"),
+        "The longest wait for a clerk; more is 503 clerk-limit",
+        "Beyond it, to be told is better than to stand in line"),
     row!(RequestHeaderBytes, "request_header_bytes", "request-header", Bytes, 256, 1 << 20, 64 << 10,
-        "Header fields of a request; more is 431 headers-too-large"),
+        "Header fields of a request; more is 431 headers-too-large",
+        "As much as the gateway reads"),
     row!(RequestBytes, "request_bytes", "request-body", Bytes, 0, TIB, 25 << 20,
-        "Body of a request; more is 413 body-too-large"),
+        "Body of a request; more is 413 body-too-large",
+        "A photograph or a scanned form fits, a film does not"),
     row!(ResponseHeaderBytes, "response_header_bytes", "response-header", Bytes, 256, 1 << 20, 64 << 10,
-        "Header fields that a clerk can make in one block; more is an error to the clerk"),
+        "Header fields that a clerk can make in one block; more is 502 response-headers-too-large",
+        "More than clients commonly read"),
     row!(ResponseBytes, "response_bytes", "response-body", Bytes, 0, TIB, 1 << 30,
-        "Body of an answer; more cuts it"),
+        "Body of an answer; more is 502 response-too-large, after the head a cut",
+        "An endless answer ends; a large export does not come near it"),
     row!(StoreBytes, "store_bytes", "store", Bytes, 0, TIB, 1 << 30,
-        "What the window's store holds; a write beyond it fails with store-full"),
+        "What the window's store holds; a write beyond it fails with store-full",
+        "Some windows fill a small disk only together, and an operator hears of it before"),
     row!(KeyBytes, "key_bytes", "key", Bytes, 1, 1 << 10, 1 << 10,
-        "A key of the store; a longer one is an error to the clerk"),
+        "A key of the store; a longer one is key-too-long to the clerk",
+        "Keys are read often and kept in pages of 4 KiB"),
     row!(ValueBytes, "value_bytes", "value", Bytes, 1, 4 << 20, 4 << 20,
-        "A value of the store; a larger one is an error to the clerk"),
+        "A value of the store; a larger one is value-too-large to the clerk",
+        "It is in memory as a whole, some times over; what is larger is stored in parts"),
     row!(PageKeys, "page_keys", "page-keys", Count, 1, 1_000, 1_000,
-        "Keys in one answer to a listing of the store"),
+        "Keys in one answer to a listing of the store",
+        "About a millisecond of reading"),
     row!(LogLinesPerS, "log_lines_per_s", "log-rate", Count, 0, 100_000, 200,
-        "Lines a second that the window's log takes; more are counted and left out"),
-    // Far above what a request needs.
+        "Lines a second that the window's log takes; more are counted and left out",
+        "More than a person reads, less than a disk notices"),
+    row!(HostCallsPerS, "host_calls_per_s", "host-calls", Count, 1_000, 1_000_000_000, 1_000_000,
+        "Calls a second from one clerk to the host, after as many at once; more is 500 host-calls",
+        "An upload at a gigabyte a second makes about 100,000"),
     row!(Handles, "handles", "handles", Count, 16, 1_000_000, 10_000,
-        "Handles that one clerk holds at once; one more is an error to the clerk"),
-    // A window that answers now and then is not closed; one whose every clerk fails is, within a moment.
+        "Handles that one clerk holds at once; one more is 500 handle-limit",
+        "Far above what a request needs"),
+    row!(Subtasks, "subtasks", "subtasks", Count, 16, 1_000_000, 10_000,
+        "Tasks, streams and futures of WASI 0.3 that one clerk has at once; one more is 500 handle-limit",
+        "Far above what a request needs"),
     row!(FailuresInARow, "failures_in_a_row", "failures", Count, 0, 1_000_000, 10,
-        "Requests in a row that may fail before the window is closed for a time; then 503 window-tripped. 0: never"),
+        "Requests in a row that may fail before the window is closed for a time; then 503 window-tripped. 0: never",
+        "A window that answers now and then is not closed; one whose every clerk fails is, within a moment"),
 ];
 
 impl Limit {

@@ -6,6 +6,8 @@
 
 use super::clerk::Clerk;
 use super::keyvalue;
+use super::tally::Failures;
+use std::sync::Arc;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 use wasmtime_wasi_http::{WasiBody, WasiHttpHooks};
@@ -34,8 +36,8 @@ pub(super) fn build(engine: &Engine) -> anyhow::Result<Linker<Clerk>> {
     Ok(linker)
 }
 
-/// Refuses every outgoing request: a window has no network.
-pub(super) struct NoNetwork;
+/// Refuses every outgoing request, and counts it: a window has no network.
+pub(super) struct NoNetwork(pub Arc<Failures>);
 
 type SendResult = Result<
     (
@@ -48,10 +50,13 @@ type SendResult = Result<
 impl WasiHttpHooks for NoNetwork {
     fn send_request(
         &mut self,
-        _: http::Request<WasiBody>,
+        request: http::Request<WasiBody>,
         _: Option<wasmtime_wasi_http::RequestOptions>,
         _: Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>,
     ) -> Box<dyn Future<Output = SendResult> + Send> {
+        let to = request.uri().host().unwrap_or_default();
+        let sentence = format!("a request to '{to}' was refused: a window has no network");
+        self.0.count("no-network", &sentence);
         Box::new(async { Err(wasmtime_wasi_http::Error::HttpRequestDenied) })
     }
 

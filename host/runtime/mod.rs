@@ -2,14 +2,16 @@
 //!
 //! In the order in which a component meets it: [`inspect`] reads the bytes and says whether they are a window;
 //! [`compile`] turns them into native code in a child process; [`engine`] and [`linker`] say what code may do
-//! and reach; [`clerk`] is one instance at work with its [`limits`], which a [`meter`] counts and [`turns`] divide, and its [`errand`],
-//! the request it serves; [`tally`] counts why clerks failed;
+//! and reach; [`clerk`] is one instance at work with its [`limits`], which a [`meter`] counts and [`turns`] divide, and its [`duty`]: each
+//! [`errand`] of it one request; [`counter`] makes clerks and gives them requests; [`tally`] counts why clerks failed;
 //! [`keyvalue`] is the window's store as the guest sees it, [`log`] is where its words go.
 
 mod bodies;
 pub mod clerk;
 pub mod compile;
+mod counter;
 mod deadline;
+mod duty;
 pub mod engine;
 mod errand;
 mod failure;
@@ -22,8 +24,9 @@ mod meter;
 pub mod tally;
 mod turns;
 
-pub use clerk::{Clerks, Cutter, Post};
+pub use clerk::{Clerks, Post};
 pub use compile::{CompileLimits, Compiler};
+pub use counter::Cutter;
 pub use engine::{EngineConfig, Runtime};
 pub use inspect::{Inspection, Refusal};
 pub use limits::{Limit, LimitsChange, LimitsSet, LiveLimits, WindowLimits};

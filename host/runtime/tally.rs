@@ -22,8 +22,12 @@ impl Failures {
 
     /// A request failed for this reason.
     pub fn note(&self, error: &Error) {
-        let code = error.code();
-        self.log.line(&format!("{code}: {error}"));
+        self.count(error.code(), &error.to_string());
+    }
+
+    /// Something was refused to a clerk for this reason.
+    pub fn count(&self, code: &'static str, sentence: &str) {
+        self.log.line(&format!("{code}: {sentence}"));
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.entry(code).or_default() += 1;
     }

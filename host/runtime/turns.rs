@@ -5,12 +5,27 @@
 //! its window's turn to go on, of which there is one fewer than there are processors: the others stand in the window's
 //! own line, and in the queue a window stands once.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Time that a clerk runs before it needs a turn. 5 ms: most requests never need one.
 const FREE: Duration = Duration::from_millis(5);
+
+/// Counts the epochs of an engine.
+#[derive(Clone, Default)]
+pub(super) struct Clock(Arc<AtomicU64>);
+
+impl Clock {
+    pub fn tick(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    fn now(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
 
 /// The turns of one window.
 #[derive(Clone)]
@@ -29,6 +44,9 @@ impl Default for Turns {
 pub(super) struct Turn {
     turns: Turns,
     state: Arc<Mutex<State>>,
+    clock: Clock,
+    /// The epoch at which guest code began to run, or went on.
+    since: Arc<AtomicU64>,
 }
 
 enum State {
@@ -40,11 +58,27 @@ enum State {
 }
 
 impl Turn {
-    pub fn new(turns: &Turns) -> Self {
+    pub fn new(turns: &Turns, clock: &Clock) -> Self {
         Turn {
             turns: turns.clone(),
             state: Arc::new(Mutex::new(State::Without)),
+            clock: clock.clone(),
+            since: Arc::new(AtomicU64::new(clock.now())),
         }
+    }
+
+    /// Guest code runs from here.
+    pub fn runs(&self) {
+        self.since.store(self.clock.now(), Relaxed);
+    }
+
+    /// Epochs in which it has run since: at least one, so that no pattern of short runs escapes the count; and many where
+    /// it was at something that cannot be interrupted, as filling memory is.
+    pub fn ran(&self) -> u64 {
+        self.clock
+            .now()
+            .saturating_sub(self.since.load(Relaxed))
+            .max(1)
     }
 
     fn set(&self, state: State) {
@@ -53,6 +87,11 @@ impl Turn {
 
     /// Called where a guest that has run for `ran` so far was interrupted; ready when it may go on.
     pub async fn next(self, ran: Duration) {
+        self.wait(ran).await;
+        self.runs();
+    }
+
+    async fn wait(&self, ran: Duration) {
         self.set(State::Without);
         if ran <= FREE {
             // tokio's own yield puts the task behind all others; wasmtime's would put it first again.
@@ -96,6 +135,10 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(1);
 
+    fn turn(turns: &Turns) -> Turn {
+        Turn::new(turns, &Clock::default())
+    }
+
     fn turns() -> Turns {
         Turns(Arc::new(Semaphore::new(1)))
     }
@@ -103,7 +146,7 @@ mod tests {
     #[tokio::test]
     async fn one_runs_and_the_next_waits_until_its_turn_is_over() {
         let turns = turns();
-        let (first, second) = (Turn::new(&turns), Turn::new(&turns));
+        let (first, second) = (turn(&turns), turn(&turns));
         first.clone().next(LONG).await;
         let mut waiting = Box::pin(second.next(LONG));
         assert!(waiting.as_mut().now_or_never().is_none());
@@ -116,7 +159,7 @@ mod tests {
     #[tokio::test]
     async fn a_turn_that_was_given_is_not_over_before_it_was_used() {
         let turns = turns();
-        let (first, second) = (Turn::new(&turns), Turn::new(&turns));
+        let (first, second) = (turn(&turns), turn(&turns));
         let mut given = Box::pin(first.clone().next(LONG));
         assert!(given.as_mut().now_or_never().is_none());
         first.over();
@@ -127,17 +170,28 @@ mod tests {
     #[tokio::test]
     async fn a_clerk_that_goes_leaves_its_turn() {
         let turns = turns();
-        let first = Turn::new(&turns);
+        let first = turn(&turns);
         first.clone().next(LONG).await;
         drop(first);
-        Turn::new(&turns).next(LONG).await;
+        turn(&turns).next(LONG).await;
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_interrupted_counts_for_as_long_as_it_took() {
+        let clock = Clock::default();
+        let turn = Turn::new(&turns(), &clock);
+        assert_eq!(turn.ran(), 1);
+        (0..40).for_each(|_| clock.tick());
+        assert_eq!(turn.ran(), 40);
+        turn.clone().next(FREE).await;
+        assert_eq!(turn.ran(), 1);
     }
 
     #[tokio::test]
     async fn short_work_needs_no_turn() {
         let turns = turns();
-        let first = Turn::new(&turns);
+        let first = turn(&turns);
         first.clone().next(LONG).await;
-        Turn::new(&turns).next(Duration::from_millis(1)).await;
+        turn(&turns).next(Duration::from_millis(1)).await;
     }
 }

@@ -4,13 +4,19 @@ use super::{RedbStore, Store, StoreError, StoreLimits, StoreStats, create};
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The longest name: that of a DNS label, because a window's name is part of its internal host name.
 const MAX_NAME_BYTES: usize = 63;
 
 /// The file of a store, in the folder of its window.
 const FILE_NAME: &str = "store.redb";
+
+/// Time from a store that could not be opened to the next try. 1 s: soon after the fault is gone, and seldom enough that
+/// looking at a large damaged file again and again costs the other windows nothing.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// All stores under one folder, each in `ROOT/NAME/store.redb`. A store is opened when it is first asked
 /// for, and then kept.
@@ -21,6 +27,18 @@ pub struct Cabinet {
     sizes: Mutex<HashMap<String, u64>>,
     /// Held for a look-up only, never while a file is opened: one slow window must not stop the others.
     drawers: Mutex<HashMap<String, Arc<Drawer>>>,
+    /// The stores that could not be opened when that was last tried, and whether there are any.
+    broken: Mutex<HashMap<String, Broken>>,
+    any_broken: AtomicBool,
+}
+
+/// A store that could not be opened.
+#[derive(Debug, Clone)]
+pub struct Broken {
+    /// Why.
+    pub error: StoreError,
+    /// When it is tried again, at the earliest.
+    pub until: Instant,
 }
 
 /// The place of one store. Its lock is held while the store is opened, closed or removed, so that those who
@@ -36,6 +54,39 @@ impl Cabinet {
             limits,
             sizes: Mutex::default(),
             drawers: Mutex::default(),
+            broken: Mutex::default(),
+            any_broken: AtomicBool::new(false),
+        }
+    }
+
+    /// The store of `name`, if it could not be opened when that was last tried. Never blocks.
+    pub fn broken(&self, name: &str) -> Option<Broken> {
+        if !self.any_broken.load(Relaxed) {
+            return None;
+        }
+        lock(&self.broken).get(name).cloned()
+    }
+
+    /// Notes what came of opening, and says it in the log when it is news.
+    fn opened(&self, name: &str, outcome: Result<(), &StoreError>) {
+        let mut all = lock(&self.broken);
+        let before = match outcome {
+            Err(error) if error.is_fault() => {
+                let broken = Broken {
+                    error: error.clone(),
+                    until: Instant::now() + RETRY,
+                };
+                let before = all.insert(name.to_owned(), broken);
+                if before.is_none_or(|before| before.error != *error) {
+                    tracing::error!(window = name, "closed, and nothing is lost yet: {error}");
+                }
+                None
+            }
+            _ => all.remove(name),
+        };
+        self.any_broken.store(!all.is_empty(), Relaxed);
+        if before.is_some() {
+            tracing::info!(window = name, "its store can be used again");
         }
     }
 
@@ -64,17 +115,26 @@ impl Cabinet {
         if let Some(store) = &*store {
             return Ok(store.clone());
         }
+        if let Some(broken) = self.broken(name)
+            && Instant::now() < broken.until
+        {
+            drop(store);
+            self.forget(name, drawer);
+            return Err(broken.error);
+        }
         let mut limits = self.limits.clone();
         if let Some(bytes) = lock(&self.sizes).get(name) {
             limits.max_store_bytes = *bytes;
         }
         match RedbStore::open_file(path, name, limits) {
             Ok(opened) => {
+                self.opened(name, Ok(()));
                 let opened = Arc::new(opened);
                 *store = Some(opened.clone());
                 Ok(opened)
             }
             Err(error) => {
+                self.opened(name, Err(&error));
                 drop(store);
                 self.forget(name, drawer);
                 Err(error)
@@ -123,6 +183,7 @@ impl Cabinet {
         if let Some(store) = store.take() {
             store.close();
         }
+        self.opened(name, Ok(()));
         let removed = create::remove(&path);
         if removed.is_ok()
             && let Err(error) = std::fs::remove_dir(self.root.join(name))

@@ -72,7 +72,7 @@ impl Probe {
             .header(http::header::USER_AGENT, "hms-probe")
             .body(body::empty());
         let request = request.map_err(|error| error.to_string())?;
-        let response = match clerks.serve(request, held).await {
+        let response = match clerks.serve(request, (), held).await {
             Ok(response) => response,
             Err(error) => return Err(format!("{path}: {error}")),
         };

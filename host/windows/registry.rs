@@ -122,7 +122,14 @@ impl Registry {
         }
         let limits = self.config.limits.with(&record.limits);
         let trips = self.watch_breaker(name.clone());
-        let window = Window::new(name.clone(), record, limits, &self.pool, trips);
+        let window = Window::new(
+            name.clone(),
+            record,
+            limits,
+            &self.pool,
+            self.cabinet.clone(),
+            trips,
+        );
         let window = Arc::new(window);
         self.hold(&window, limits);
         let mut windows = HashMap::clone(&self.windows.load());

@@ -63,6 +63,7 @@ impl Release {
 
 impl Drop for Release {
     fn drop(&mut self) {
+        self.clerks.cutter().close();
         // With the last lease. One that never served, or that ends with the process, does not drain.
         let state = *self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         if state == State::Draining {

@@ -38,6 +38,13 @@ impl Registry {
             Err(error) => return (Err(error), None),
         };
         let number = release.record.number;
+        if window.store_fault(Instant::now()) {
+            let error = Error::StoreUnavailable {
+                window: window.name.to_string(),
+            };
+            window.failures.note(&error);
+            return (Err(error), Some(number));
+        }
         if entrant.is_none()
             && let Err(retry_after) = release.breaker.admit(Instant::now())
         {
@@ -81,7 +88,7 @@ async fn serve_on(
         }
     };
     let clerks = release.clerks.clone();
-    clerks.serve(request, (release, place)).await
+    clerks.serve(request, release, place).await
 }
 
 /// What one request says of its release: to the trial while a canary is running, to the breaker else. Said when it is

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 pub struct WindowStatus {
     /// Its name.
     pub name: WindowName,
-    /// `open`, `tripped` where its clerks keep failing, `stopped`, or `unavailable` where its live release could not be loaded.
+    /// `open`, `tripped` where its clerks keep failing, `store-unavailable` where its store cannot be opened, `stopped`, or `unavailable` where its live release could not be loaded.
     pub state: &'static str,
     /// The live release.
     pub live: Option<ReleaseRecord>,
@@ -25,6 +25,8 @@ pub struct WindowStatus {
     pub failures: BTreeMap<&'static str, u64>,
     /// After how many failures in a row the window was closed for a time, where it is.
     pub tripped: Option<u64>,
+    /// Why its store cannot be opened, where it cannot: which file, and what to do.
+    pub store_fault: Option<String>,
     /// Its limits as they hold.
     pub limits: WindowLimits,
     /// Old releases that still have requests.

@@ -10,10 +10,11 @@ use super::state::Event;
 use super::{CanaryStatus, DrainStatus, WindowName, WindowStatus};
 use crate::error::Error;
 use crate::runtime::{Failures, LiveLimits, Runtime, Turns, WindowLimits, WindowLog};
+use crate::store::Cabinet;
 use arc_swap::ArcSwap;
 use http::HeaderMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// A window in memory.
@@ -27,6 +28,8 @@ pub struct Window {
     pub(super) failures: Arc<Failures>,
     /// Takes notice where a release trips its breaker.
     pub(super) trips: mpsc::Sender<Tripped>,
+    /// Where its store is.
+    cabinet: Arc<Cabinet>,
     /// Where its requests get their places in the pool.
     pub(super) desk: Desk,
     /// The record as it is on disk. Held locked through a change, so that the changes of one window follow each other
@@ -41,6 +44,7 @@ impl Window {
         record: WindowRecord,
         limits: WindowLimits,
         pool: &Arc<Pool>,
+        cabinet: Arc<Cabinet>,
         trips: mpsc::Sender<Tripped>,
     ) -> Self {
         let live = LiveLimits::new(ArcSwap::from_pointee(limits));
@@ -52,6 +56,7 @@ impl Window {
             failures: Arc::new(Failures::new(log.clone())),
             log,
             trips,
+            cabinet,
             turns: Turns::default(),
             desk: pool.desk(Terms::of(&limits)),
             limits: live,
@@ -80,6 +85,13 @@ impl Window {
             Front::Stopped => Err(Error::WindowStopped { window: window() }),
             Front::Empty => Err(Error::WindowNotDeployed { window: window() }),
         }
+    }
+
+    /// Whether its store could not be opened, and it is too soon to try again. Whether a window needs its store is known
+    /// only when it asks for it, so the one request that may try is any.
+    pub(super) fn store_fault(&self, now: Instant) -> bool {
+        let broken = self.cabinet.broken(self.name.as_str());
+        broken.is_some_and(|broken| now < broken.until)
     }
 
     /// What is there now.
@@ -156,6 +168,11 @@ impl Window {
             Front::Stopped => ("stopped", 0, None),
             Front::Empty => ("unavailable", 0, None),
         };
+        let broken = self.cabinet.broken(self.name.as_str());
+        let state = match (state, &broken) {
+            ("open", Some(_)) => "store-unavailable",
+            _ => state,
+        };
         let canary = match &*front {
             Front::Open {
                 canary: Some(canary),
@@ -174,6 +191,7 @@ impl Window {
             state,
             queued,
             tripped,
+            store_fault: broken.map(|broken| broken.error.to_string()),
             failures: self.failures.counts(),
             limits: **self.limits.load(),
             live: record.release(record.live).cloned(),

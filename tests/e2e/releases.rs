@@ -32,7 +32,8 @@ async fn a_request_in_flight_finishes_on_the_release_that_it_began_on() {
     let prober = guest("prober").await;
     let hello = guest("hello-wasip3").await;
     let host = Host::with_open_windows(&[("w", &prober)]).await;
-    let slow = host.get("/w/slow-body?chunks=20&ms=100");
+    // Longer than a deploy takes on a loaded machine.
+    let slow = host.get("/w/slow-body?chunks=100&ms=100");
     let swap = async {
         eventually("the slow request is at work", || async {
             let shown = host.admin(Method::GET, "/windows/w", "").await.json();

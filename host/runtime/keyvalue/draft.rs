@@ -18,6 +18,9 @@ mod bindings {
     });
 }
 
+/// Keys passed over at once before others have their turn. 2,000: about a millisecond.
+const SKIP_KEYS: u64 = 2_000;
+
 use bindings::wasi::keyvalue::{atomics, batch, store};
 
 pub(super) fn add_to_linker(linker: &mut Linker<Clerk>) -> wasmtime::Result<()> {
@@ -33,7 +36,7 @@ impl store::Host for KeyValue<'_> {
     }
 
     fn convert_error(&mut self, error: KvError) -> wasmtime::Result<store::Error> {
-        Ok(store::Error::Other(error.0))
+        Ok(store::Error::Other(self.tell(error)?))
     }
 }
 
@@ -59,18 +62,33 @@ impl store::HostBucket for KeyValue<'_> {
     }
 
     /// The cursor of this draft is a number, so it can only say how many keys were listed before: a page costs
-    /// as much as all before it. The second draft's is the last key, and does not.
+    /// as much as all before it, and the clerk's CPU time pays for them. The second draft's is the last key, and does not.
     async fn list_keys(
         &mut self,
         bucket: Resource<Bucket>,
         cursor: Option<u64>,
     ) -> KvResult<store::KeyResponse> {
+        let (mut left, mut after) = (cursor.unwrap_or(0), None::<String>);
+        while left > 0 {
+            let bucket = self.table.get(&bucket)?;
+            let part = left.min(SKIP_KEYS);
+            let page = bucket
+                .store
+                .keys(&bucket.name, after.as_deref(), part - 1, 1)?;
+            let Some(last) = page.keys.into_iter().next() else {
+                return Ok(store::KeyResponse {
+                    keys: Vec::new(),
+                    cursor: None,
+                });
+            };
+            (left, after) = (left - part, Some(last));
+            self.meter.work().await?;
+        }
         let bucket = self.table.get(&bucket)?;
-        let skip = cursor.unwrap_or(0);
         let page = bucket
             .store
-            .keys(&bucket.name, None, skip, bucket.page_keys())?;
-        let next = skip.saturating_add(page.keys.len() as u64);
+            .keys(&bucket.name, after.as_deref(), 0, bucket.page_keys())?;
+        let next = cursor.unwrap_or(0).saturating_add(page.keys.len() as u64);
         Ok(store::KeyResponse {
             keys: page.keys,
             cursor: page.more.then_some(next),
@@ -90,10 +108,10 @@ impl atomics::Host for KeyValue<'_> {
         key: String,
         delta: u64,
     ) -> KvResult<u64> {
-        let too_large = || KvError("the counter would leave the range of a 63-bit number".into());
+        let too_large = || KvError::told("the counter would leave the range of a 63-bit number");
         let delta = i64::try_from(delta).map_err(|_| too_large())?;
         let bucket = self.table.get(&bucket)?;
-        let applied = write(bucket.store.clone(), vec![bucket.increment_op(key, delta)]).await?;
+        let applied = write(bucket.store.clone(), vec![bucket.increment_op(key, delta)?]).await?;
         u64::try_from(counter(&applied)?).map_err(|_| too_large())
     }
 }

@@ -2,7 +2,7 @@
 //! compare-and-swap.
 
 use super::{
-    Bucket, Cas, HasKeyValue, KeyValue, KvError, KvResult, counter, open_bucket, view, write,
+    Bucket, Cas, HasKeyValue, KeyValue, KvError, KvResult, check, counter, open_bucket, view, write,
 };
 use crate::runtime::clerk::Clerk;
 use crate::store::{Applied, Op, StoreError};
@@ -52,7 +52,7 @@ impl store::Host for KeyValue<'_> {
     }
 
     fn convert_error(&mut self, error: KvError) -> wasmtime::Result<store::Error> {
-        Ok(store::Error::Other(error.0))
+        Ok(store::Error::Other(self.tell(error)?))
     }
 }
 
@@ -88,7 +88,7 @@ impl store::HostBucket for KeyValue<'_> {
             .keys(&bucket.name, cursor.as_deref(), 0, bucket.page_keys());
         let page = page.map_err(|error| match error {
             StoreError::KeyTooLong { .. } => {
-                KvError("invalid-cursor: it is none that was given out".into())
+                KvError::told("invalid-cursor: it is none that was given out")
             }
             other => other.into(),
         })?;
@@ -117,12 +117,13 @@ impl atomics::Host for KeyValue<'_> {
         delta: i64,
     ) -> KvResult<i64> {
         let bucket = self.table.get(&bucket)?;
-        let applied = write(bucket.store.clone(), vec![bucket.increment_op(key, delta)]).await?;
+        let applied = write(bucket.store.clone(), vec![bucket.increment_op(key, delta)?]).await?;
         counter(&applied)
     }
 
     async fn swap(&mut self, cas: Resource<Cas>, value: Vec<u8>) -> Result<(), SwapError> {
         let mut cas = self.table.delete(cas)?;
+        check(&cas.limits, &cas.key, &value)?;
         let op = Op::Swap {
             bucket: cas.bucket.clone(),
             key: cas.key.clone(),
@@ -141,7 +142,9 @@ impl atomics::Host for KeyValue<'_> {
 
     fn convert_cas_error(&mut self, error: SwapError) -> wasmtime::Result<atomics::CasError> {
         Ok(match error {
-            SwapError::Store(error) => atomics::CasError::StoreError(store::Error::Other(error.0)),
+            SwapError::Store(error) => {
+                atomics::CasError::StoreError(store::Error::Other(self.tell(error)?))
+            }
             SwapError::Failed(cas) => atomics::CasError::CasFailed(cas),
         })
     }
@@ -155,6 +158,7 @@ impl atomics::HostCas for KeyValue<'_> {
             bucket: bucket.name.clone(),
             seen: bucket.store.get(&bucket.name, &key)?,
             key,
+            limits: bucket.limits.clone(),
         };
         Ok(self.table.push(cas)?)
     }

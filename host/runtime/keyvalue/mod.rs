@@ -9,6 +9,7 @@ mod draft2;
 
 use super::clerk::{Clerk, Post};
 use super::limits::{Limit, LiveLimits};
+use super::meter::Meter;
 use crate::store::{Applied, Entry, Op, Store, StoreError};
 use std::sync::Arc;
 use wasmtime::component::{HasData, Linker, ResourceTable, ResourceTableError};
@@ -26,34 +27,80 @@ pub struct Cas {
     bucket: String,
     key: String,
     seen: Option<Entry>,
+    limits: LiveLimits,
 }
 
-/// What the guest is told, in the one case of both drafts that carries words.
-pub struct KvError(String);
+/// What the guest is told, in the one case of both drafts that carries words: `CODE: sentence`, so that it can tell a
+/// full store from a bad request.
+pub struct KvError {
+    told: String,
+    /// Counted and logged for the operator, where a limit of the window or its store is why.
+    reason: Option<&'static str>,
+    /// It is not told: the clerk ends of it.
+    trap: Option<wasmtime::Error>,
+}
 
-/// A guest is told `CODE: sentence`, so that it can tell a full store from a bad request; paths and the host's own
-/// faults stay in the host's log.
+impl KvError {
+    fn told(told: impl Into<String>) -> Self {
+        KvError {
+            told: told.into(),
+            reason: None,
+            trap: None,
+        }
+    }
+}
+
+/// Paths and the host's own faults stay in the host's log.
 impl From<StoreError> for KvError {
     fn from(error: StoreError) -> Self {
         if error.is_fault() {
             tracing::error!(%error, "a window's store failed");
         }
         let sentence = error.to_string();
-        KvError(match error {
-            StoreError::StoreFull { .. } => format!("store-full: {sentence}"),
-            StoreError::DiskFull { .. } => "store-full: the disk is full".into(),
-            StoreError::Busy { .. } | StoreError::Closed => {
-                format!("store-unavailable: {sentence}")
+        let (told, reason) = match error {
+            StoreError::StoreFull { .. } => (format!("store-full: {sentence}"), "store-full"),
+            StoreError::DiskFull { .. } => ("store-full: the disk is full".into(), "disk-full"),
+            StoreError::Busy { .. } => (format!("store-unavailable: {sentence}"), "store-busy"),
+            StoreError::Closed => (
+                format!("store-unavailable: {sentence}"),
+                "store-unavailable",
+            ),
+            _ if error.is_fault() => (
+                "store-unavailable: the store cannot be used just now".into(),
+                "store-unavailable",
+            ),
+            StoreError::KeyTooLong { .. } | StoreError::BucketTooLong { .. } => {
+                (format!("invalid: {sentence}"), "key-too-long")
             }
-            _ if error.is_fault() => "store-unavailable: the store cannot be used just now".into(),
-            _ => format!("invalid: {sentence}"),
-        })
+            StoreError::ValueTooLarge { .. } => (format!("invalid: {sentence}"), "value-too-large"),
+            StoreError::TooMany { .. } | StoreError::BatchTooLarge { .. } => {
+                (format!("invalid: {sentence}"), "batch-too-large")
+            }
+            _ => return KvError::told(format!("invalid: {sentence}")),
+        };
+        KvError {
+            reason: Some(reason),
+            ..KvError::told(told)
+        }
     }
 }
 
 impl From<ResourceTableError> for KvError {
     fn from(error: ResourceTableError) -> Self {
-        KvError(error.to_string())
+        let full = matches!(error, ResourceTableError::Full);
+        KvError {
+            reason: full.then_some("handle-limit"),
+            ..KvError::told(error.to_string())
+        }
+    }
+}
+
+impl From<wasmtime::Error> for KvError {
+    fn from(error: wasmtime::Error) -> Self {
+        KvError {
+            trap: Some(error),
+            ..KvError::told("")
+        }
     }
 }
 
@@ -63,6 +110,20 @@ type KvResult<T> = Result<T, KvError>;
 pub struct KeyValue<'a> {
     post: &'a Post,
     table: &'a mut ResourceTable,
+    meter: &'a mut Meter,
+}
+
+impl KeyValue<'_> {
+    /// The words for the guest; the operator has the reason in the window's log and its counts.
+    fn tell(&self, error: KvError) -> wasmtime::Result<String> {
+        if let Some(trap) = error.trap {
+            return Err(trap);
+        }
+        if let Some(reason) = error.reason {
+            self.post.failures.count(reason, &error.told);
+        }
+        Ok(error.told)
+    }
 }
 
 struct HasKeyValue;
@@ -75,6 +136,7 @@ fn view(clerk: &mut Clerk) -> KeyValue<'_> {
     KeyValue {
         post: &clerk.post,
         table: &mut clerk.table,
+        meter: &mut clerk.metered.meter,
     }
 }
 
@@ -123,17 +185,7 @@ impl Bucket {
     }
 
     fn set_op(&self, (key, value): (String, Vec<u8>)) -> KvResult<Op> {
-        let limits = self.limits.load();
-        for (what, bytes, limit) in [
-            ("key", key.len(), limits.size(Limit::KeyBytes)),
-            ("value", value.len(), limits.size(Limit::ValueBytes)),
-        ] {
-            if bytes > limit {
-                return Err(KvError(format!(
-                    "invalid: the {what} has {bytes} bytes; this window's limit is {limit}"
-                )));
-            }
-        }
+        check(&self.limits, &key, &value)?;
         Ok(Op::Set {
             bucket: self.name.clone(),
             key,
@@ -148,13 +200,28 @@ impl Bucket {
         }
     }
 
-    fn increment_op(&self, key: String, delta: i64) -> Op {
-        Op::Increment {
+    fn increment_op(&self, key: String, delta: i64) -> KvResult<Op> {
+        check(&self.limits, &key, &[])?;
+        Ok(Op::Increment {
             bucket: self.name.clone(),
             key,
             delta,
-        }
+        })
     }
+}
+
+/// Holds a key and its value to the window's own limits; the store has wider ones.
+fn check(limits: &LiveLimits, key: &str, value: &[u8]) -> Result<(), StoreError> {
+    let limits = limits.load();
+    let (len, limit) = (key.len(), limits.size(Limit::KeyBytes));
+    if len > limit {
+        return Err(StoreError::KeyTooLong { len, limit });
+    }
+    let (len, limit) = (value.len(), limits.size(Limit::ValueBytes));
+    if len > limit {
+        return Err(StoreError::ValueTooLarge { len, limit });
+    }
+    Ok(())
 }
 
 /// Writes `ops` and waits until they are durable. The handles are borrowed no longer than the call that makes
@@ -170,6 +237,6 @@ async fn write(store: Arc<dyn Store>, ops: Vec<Op>) -> KvResult<Vec<Applied>> {
 fn counter(applied: &[Applied]) -> KvResult<i64> {
     match applied {
         [Applied::Counter(value)] => Ok(*value),
-        _ => Err(KvError("the store gave no counter".into())),
+        _ => Err(KvError::told("the store gave no counter")),
     }
 }

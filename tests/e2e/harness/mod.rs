@@ -2,6 +2,7 @@
 
 pub mod guests;
 pub mod host;
+pub mod hostile;
 pub mod http;
 pub mod load;
 pub mod marked;

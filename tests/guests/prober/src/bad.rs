@@ -10,6 +10,10 @@ pub fn spin() -> ! {
     }
 }
 
+pub fn work(turns: u64) -> u64 {
+    (0..turns).fold(0, |sum, turn| black_box(sum + turn))
+}
+
 pub async fn alloc(mib: usize, ms: u64) -> Result<Response, Problem> {
     let mut taken = Vec::new();
     for _ in 0..mib {
@@ -39,11 +43,61 @@ pub fn trap_mid(tell_length: bool) -> Response {
     }
 }
 
-pub fn log(lines: usize, bytes: usize) -> Response {
+pub fn log(lines: usize, bytes: usize, newline: bool) -> Response {
     let line = "x".repeat(bytes);
     for _ in 0..lines {
-        println!("{line}");
-        eprintln!("{line}");
+        if newline {
+            println!("{line}");
+            eprintln!("{line}");
+        } else {
+            print!("{line}");
+            eprint!("{line}");
+        }
     }
+    Response::empty(204)
+}
+
+/// Deeper for every byte of the stack.
+pub fn recurse(depth: u64) -> u64 {
+    if depth == black_box(u64::MAX) {
+        return depth;
+    }
+    let frame = black_box([depth; 64]);
+    black_box(recurse(depth + 1)) + frame[(depth % 64) as usize]
+}
+
+pub fn endless() -> Response {
+    Response::stream(200, async move |out| {
+        loop {
+            out.write(vec![b'.'; 64 * 1024]).await?;
+        }
+    })
+}
+
+/// An endless row of empty pieces, after the first.
+pub fn empty_pieces() -> Response {
+    Response::stream(200, async move |out| {
+        out.write("first\n").await?;
+        loop {
+            out.write("").await?;
+        }
+    })
+}
+
+/// Begins what never ends, and does not wait for it.
+pub async fn subtasks() -> ! {
+    let mut waiting = Vec::new();
+    loop {
+        let mut wait = Box::pin(wasip3::clocks::monotonic_clock::wait_for(u64::MAX));
+        let begun =
+            std::future::poll_fn(|cx| std::task::Poll::Ready(wait.as_mut().poll(cx).is_ready()));
+        begun.await;
+        waiting.push(wait);
+    }
+}
+
+/// Waits for what comes in some centuries, and lets nothing else happen meanwhile.
+pub fn poll() -> Response {
+    std::thread::sleep(std::time::Duration::from_secs(1 << 33));
     Response::empty(204)
 }

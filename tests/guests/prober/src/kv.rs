@@ -65,6 +65,31 @@ pub async fn many(request: &Request, bucket: &str) -> Result<Response, Problem> 
     Ok(Response::empty(204))
 }
 
+pub fn fill(bucket: &str, count: usize, bytes: usize) -> Result<Response, Problem> {
+    const AT_ONCE: usize = 1000;
+    let store = Store::open(bucket)?;
+    for first in (0..count).step_by(AT_ONCE) {
+        let pairs: Vec<(String, Vec<u8>)> = (first..count.min(first + AT_ONCE))
+            .map(|number| (format!("{number:08}"), vec![b'x'; bytes]))
+            .collect();
+        store.set_many(&pairs)?;
+    }
+    Ok(Response::empty(204))
+}
+
+pub fn scan(bucket: &str) -> Result<Response, Problem> {
+    let store = Store::open(bucket)?;
+    let (mut count, mut cursor) = (0, None::<String>);
+    loop {
+        let page = store.keys(cursor.as_deref())?;
+        count += page.keys.len();
+        cursor = page.next;
+        if cursor.is_none() {
+            return Ok(Response::text(200, format!("{count} keys\n")));
+        }
+    }
+}
+
 pub fn increment(request: &Request, bucket: &str, key: &str) -> Result<Response, Problem> {
     let sum = Store::open(bucket)?.increment(key, request.param("by")?.unwrap_or(1))?;
     Ok(Response::json(200, &sum))

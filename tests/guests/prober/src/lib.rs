@@ -6,9 +6,13 @@ mod kv;
 
 use hms_window::{Method, Problem, Request, Response, sleep_ms};
 use serde_json::{Map, Value, json};
+use std::sync::atomic::{AtomicU64, Ordering};
 use wasip3::http::types::{self, ErrorCode};
 
 struct Prober;
+
+/// What a clerk remembers, where it is reused.
+static SERVED: AtomicU64 = AtomicU64::new(0);
 
 impl wasip3::exports::http::handler::Guest for Prober {
     async fn handle(request: types::Request) -> Result<types::Response, ErrorCode> {
@@ -38,6 +42,12 @@ async fn handle(request: Request) -> Result<Response, Problem> {
             request.param("code")?.unwrap_or(200),
             "as asked\n",
         )),
+        // ?ms=: after a while, who was served by this clerk so far: itself included, as one number; 1 for a fresh one.
+        (_, ["count"]) => {
+            let served = SERVED.fetch_add(1, Ordering::Relaxed) + 1;
+            sleep_ms(request.param("ms")?.unwrap_or(0)).await;
+            Ok(Response::text(200, served.to_string()))
+        }
         // ?ms=: an answer after a while.
         (_, ["sleep"]) => {
             let ms = request.param("ms")?.unwrap_or(1000);
@@ -68,6 +78,11 @@ async fn handle(request: Request) -> Result<Response, Problem> {
 
         // Never ends, and never waits.
         (_, ["spin"]) => bad::spin(),
+        // ?turns=: computes for as long as that many turns of a loop take.
+        (_, ["work"]) => Ok(Response::text(
+            200,
+            bad::work(request.param("turns")?.unwrap_or(1)).to_string(),
+        )),
         // ?mib=[&ms=]: takes memory and writes to all of it, and holds it for a while.
         (_, ["alloc"]) => {
             bad::alloc(
@@ -80,11 +95,32 @@ async fn handle(request: Request) -> Result<Response, Problem> {
         (_, ["trap"]) => bad::trap(),
         // Sends half of a body whose length it has told (?length=false: has not), then traps.
         (_, ["trap-mid"]) => Ok(bad::trap_mid(request.param("length")?.unwrap_or(true))),
-        // ?lines=&bytes=: so many lines of that length to standard output, and as many to standard error.
+        // ?lines=&bytes=[&newline=false]: so many lines of that length to standard output, and as many to standard error.
         (_, ["log"]) => Ok(bad::log(
             request.param("lines")?.unwrap_or(1),
             request.param("bytes")?.unwrap_or(10),
+            request.param("newline")?.unwrap_or(true),
         )),
+        // Calls itself until the stack is used up.
+        (_, ["recurse"]) => Ok(Response::text(200, bad::recurse(0).to_string())),
+        // A body without an end.
+        (_, ["endless"]) => Ok(bad::endless()),
+        // A body of empty pieces without an end.
+        (_, ["empty-pieces"]) => Ok(bad::empty_pieces()),
+        // Answers without a look at what is uploaded.
+        (_, ["unread"]) => Ok(Response::text(200, "not read\n")),
+        // Begins tasks at the host that never end.
+        (_, ["subtasks"]) => bad::subtasks().await,
+        // Blocks for some centuries.
+        (_, ["poll"]) => Ok(bad::poll()),
+        // ?count=: fills a bucket with so many keys, by the thousand, until the store is full or they are there.
+        (_, ["fill", bucket]) => kv::fill(
+            bucket,
+            request.param("count")?.unwrap_or(1000),
+            request.param("bytes")?.unwrap_or(1),
+        ),
+        // Reads every key of a bucket; answers how many.
+        (_, ["scan", bucket]) => kv::scan(bucket),
         _ => Err(Problem::not_found()),
     }
 }

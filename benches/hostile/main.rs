@@ -1,0 +1,95 @@
+//! What hostile guests and too many clients do to their neighbours. See `benches/README.md`.
+//!
+//! Starts the real `hms` on port 0 with a folder of its own, speaks to it on loopback only, and ends by itself. The exit status
+//! is 1 where something was not reached.
+
+// The end-to-end tests use more of it than we do.
+#[allow(dead_code, unused_imports)]
+#[path = "../../tests/e2e/harness/mod.rs"]
+mod harness;
+
+mod acts;
+mod fairness;
+mod overload;
+mod victim;
+
+use clap::Parser;
+use harness::guests::guest;
+use harness::hostile::{self, ACTS};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use victim::Victim;
+
+/// Has guests do their worst, and measures what their neighbour sees.
+#[derive(Parser)]
+#[command(name = "hostile")]
+struct Args {
+    /// Seconds of each act
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..=600))]
+    seconds: u64,
+    /// Only what has this in its name; `fairness` and `overload` are names too
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
+    /// Seconds of each overload
+    #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(5..=600))]
+    overload: u64,
+    /// Given by cargo, of no meaning
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// Short, so that each act happens many times in its seconds.
+const LIMITS: [&str; 4] = ["--clerk-cpu-time", "1s", "--clerk-wall-time", "5s"];
+
+/// The longest that the whole may take.
+const BOUND: Duration = Duration::from_secs(3 * 3600);
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    match runtime.block_on(async { tokio::time::timeout(BOUND, run(&args)).await }) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(_) => {
+            eprintln!("not done after {} s", BOUND.as_secs());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: &Args) -> bool {
+    let mut reached = true;
+    let hello = guest("hello-wasip3").await;
+    let wanted: Vec<_> = ACTS
+        .iter()
+        .filter(|act| act.name.contains(&args.only))
+        .collect();
+    if !wanted.is_empty() {
+        let host = Arc::new(hostile::host(&hello, &LIMITS).await);
+        let pid = host.pid();
+        let victim = Victim::start(format!("{}/victim", host.gateway())).await;
+        // The pool's places, the allocator and the stores are as they stay.
+        victim.look(Duration::from_secs(3)).await;
+        acts::Row::head();
+        for act in wanted {
+            let row = acts::run(&host, &victim, act, Duration::from_secs(args.seconds)).await;
+            row.print();
+            reached &= row.faults().is_empty();
+        }
+        victim.stop().await;
+        reached &= host.pid() == pid;
+        println!("one process throughout: {}", host.pid() == pid);
+    }
+    if "fairness".contains(&args.only) {
+        reached &= fairness::run(&hello, Duration::from_secs(args.seconds)).await;
+    }
+    if "overload".contains(&args.only) {
+        reached &= overload::run(&hello, Duration::from_secs(args.overload)).await;
+    }
+    reached
+}

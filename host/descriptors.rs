@@ -1,0 +1,51 @@
+//! File descriptors: as many as the system lets this process have, and not all of them for connections. What is left is
+//! for stores, components and upstreams: a window that cannot open its store because of idle clients would be closed.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Of the descriptors, the share that connections of clients may take: three quarters.
+const FOR_CONNECTIONS: (u64, u64) = (3, 4);
+
+/// Raises the soft limit to the hard one, and gives the limit that holds; `None` for no limit.
+pub fn raise() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(error) => {
+            tracing::warn!(%error, "the limit on open files stays where it is");
+            limit.current
+        }
+    }
+}
+
+/// Connections that may be open at once where `wished` are wanted and `limit` descriptors are to be had.
+pub fn connections(wished: usize, limit: Option<u64>) -> usize {
+    let Some(limit) = limit else { return wished };
+    let (part, whole) = FOR_CONNECTIONS;
+    let fits = usize::try_from(limit / whole * part).unwrap_or(usize::MAX);
+    if fits < wished {
+        tracing::warn!(
+            connections = fits,
+            open_files = limit,
+            "fewer connections than usual, because of the limit on open files (see `ulimit -n`)"
+        );
+    }
+    wished.min(fits).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_descriptors_for_the_rest() {
+        assert_eq!(connections(4096, None), 4096);
+        assert_eq!(connections(4096, Some(1 << 20)), 4096);
+        assert_eq!(connections(4096, Some(1024)), 768);
+        assert_eq!(connections(4096, Some(0)), 1);
+    }
+}

@@ -1,0 +1,162 @@
+//! The place where the clerks of one release are made and their requests handed to them: our policy for wasmtime's
+//! mechanism.
+
+use super::clerk::{Clerk, Post};
+use super::deadline::Deadline;
+use super::duty::Duty;
+use super::engine::Code;
+use super::errand::Errand;
+use super::failure::classify;
+use super::limits::Limit;
+use super::turns::Turn;
+use crate::error::Error;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use tokio_util::sync::CancellationToken;
+use wasmtime::component::GuestTaskId;
+use wasmtime::{CallHook, Store, StoreContextMut};
+use wasmtime_wasi_http::WasiHttpView;
+use wasmtime_wasi_http::handler::{HandlerState, Instance, ProxyPre, ShouldAccept, WorkerState};
+
+/// Requests that one clerk has at once, where it is reused and WASI 0.3. 16: what waits overlaps, and a trap costs no more
+/// than these.
+const AT_ONCE: usize = 16;
+
+/// Bytes that a guest can hand to the host in one call. 16 MiB: four of the largest values of a store.
+const HOST_CALL_BYTES: usize = 16 << 20;
+
+/// Ends all clerks of one release without keeping the release itself.
+#[derive(Clone, Default)]
+pub struct Cutter(Arc<Cut>);
+
+#[derive(Default)]
+struct Cut {
+    why: OnceLock<Error>,
+    token: CancellationToken,
+    closed: CancellationToken,
+}
+
+impl Cutter {
+    /// Ends every clerk at work; to its client `why` is the failure. There will be no further ones.
+    pub fn cut(&self, why: Error) {
+        let _ = self.0.why.set(why);
+        self.0.token.cancel();
+    }
+
+    /// No request will come any more: clerks that wait for one go, those at work finish.
+    pub fn close(&self) {
+        self.0.closed.cancel();
+    }
+
+    /// Resolves once [`Cutter::close`] was called.
+    pub(super) async fn closed(self) {
+        self.0.closed.cancelled().await;
+    }
+
+    /// Resolves with the reason once [`Cutter::cut`] was called.
+    pub(super) async fn cut_off(self) -> Error {
+        self.0.token.cancelled().await;
+        self.0.why.get().cloned().unwrap_or(Error::ClerkTrapped)
+    }
+}
+
+/// Makes clerks: wasmtime's handler asks it for each.
+pub(super) struct Counter {
+    pub code: Code,
+    pub pre: ProxyPre<Clerk>,
+    pub post: Post,
+    pub cutter: Cutter,
+}
+
+impl HandlerState for Counter {
+    type StoreData = Clerk;
+    type WorkerExpiration = Deadline;
+    type WorkerState = AtWork;
+
+    async fn instantiate(&self) -> wasmtime::Result<Instance<Clerk, Deadline, AtWork>> {
+        let limits = **self.post.limits.load();
+        let turn = Turn::new(&self.post.turns, &self.code.clock);
+        let duty = Arc::new(Duty::default());
+        let clerk = Clerk::new(self.post.clone(), &limits, duty.clone(), turn.clone());
+        let mut store = Store::new(&self.code.engine, clerk);
+        store.limiter(|clerk| &mut clerk.metered);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|mut store| store.data_mut().metered.meter.tick());
+        store.call_hook(|mut store, what| match what {
+            CallHook::CallingHost => store.data_mut().metered.meter.host_call(),
+            CallHook::CallingWasm | CallHook::ReturningFromHost => {
+                store.data_mut().metered.meter.runs();
+                Ok(())
+            }
+            CallHook::ReturningFromWasm => Ok(()),
+        });
+        store.set_hostcall_fuel(HOST_CALL_BYTES);
+        store.set_max_component_handles(limits.size(Limit::Handles));
+        if let Some(table) = store.concurrent_resource_table() {
+            table.set_max_capacity(limits.size(Limit::Subtasks));
+        }
+        let wall_time = limits.time(Limit::WallTimeMs);
+        let starting = turn.around(self.pre.instantiate_async(&mut store));
+        let proxy = tokio::time::timeout(wall_time, starting).await??;
+        let room = (self.code.room.clone(), self.code.weight);
+        Ok(Instance {
+            store,
+            proxy,
+            view: Clerk::http,
+            expiration: Deadline::new(wall_time, duty.clone(), room, self.cutter.clone(), turn),
+            state: AtWork {
+                duty,
+                post: self.post.clone(),
+            },
+        })
+    }
+}
+
+/// One clerk at work.
+pub(super) struct AtWork {
+    duty: Arc<Duty>,
+    post: Post,
+}
+
+impl WorkerState for AtWork {
+    type StoreData = Clerk;
+    type RequestData = Arc<Errand>;
+
+    fn should_accept_request(&self, at_once: usize, total: usize) -> ShouldAccept {
+        if total == 0 {
+            return ShouldAccept::Yes;
+        }
+        if total >= self.post.limits.load().size(Limit::Reuse) || self.duty.is_closing() {
+            return ShouldAccept::Never;
+        }
+        if at_once < AT_ONCE {
+            ShouldAccept::Yes
+        } else {
+            ShouldAccept::No
+        }
+    }
+
+    fn on_request_start(
+        &self,
+        mut store: StoreContextMut<'_, Clerk>,
+        errand: Arc<Errand>,
+        _: GuestTaskId,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
+        store.data_mut().begin();
+        self.duty.begin(errand);
+        // `Deadline` times the errands, and always fires.
+        Box::pin(std::future::pending())
+    }
+
+    fn drop(&self, store: Store<Clerk>, result: wasmtime::Result<()>) {
+        if let Err(error) = &result {
+            // Before the wasmtime store goes: with it goes the bodies' other end, and a body asks at its end
+            // whether the clerk failed.
+            if self.duty.fail(&classify(error)) {
+                self.post.log.failure(error);
+            }
+        }
+        drop(store);
+        self.duty.end();
+    }
+}

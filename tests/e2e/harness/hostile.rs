@@ -1,0 +1,315 @@
+//! Everything that a guest could do to its neighbours, as one table: what is asked of which window, what its client must
+//! see, and which count must move. The end-to-end test goes through it in small, `benches/hostile` at length.
+
+use super::Host;
+use super::guests::guest;
+use super::http::{Answer, try_http2, try_request};
+use http::Method;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// One thing that a guest does.
+pub struct Act {
+    pub name: &'static str,
+    /// The window that does it.
+    pub window: &'static str,
+    pub path: &'static str,
+    pub client: Client,
+    pub outcome: Outcome,
+    /// The reason under which it is counted; none where nothing was exceeded.
+    pub reason: Option<&'static str>,
+}
+
+/// How it is asked.
+#[derive(Debug, Clone, Copy)]
+pub enum Client {
+    Get,
+    Http2,
+    /// With a body of so many MiB.
+    Upload(usize),
+    /// Reads so slowly that the answer stands still.
+    Slow,
+    /// With a key or a value of so many bytes.
+    Put(usize),
+}
+
+/// What the client must see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The host's answer.
+    Problem(u16, &'static str),
+    /// An answer that began and visibly did not end.
+    Cut,
+    /// The guest's own, which coped.
+    Whole(u16),
+}
+
+const fn act(
+    name: &'static str,
+    (window, path): (&'static str, &'static str),
+    client: Client,
+    outcome: Outcome,
+    reason: &'static str,
+) -> Act {
+    let reason = if reason.is_empty() {
+        None
+    } else {
+        Some(reason)
+    };
+    Act {
+        name,
+        window,
+        path,
+        client,
+        outcome,
+        reason,
+    }
+}
+
+use Client::{Get, Http2, Put, Slow, Upload};
+use Outcome::{Cut, Problem, Whole};
+
+const fn prober(path: &'static str) -> (&'static str, &'static str) {
+    ("prober", path)
+}
+
+const fn flooder(path: &'static str) -> (&'static str, &'static str) {
+    ("flooder", path)
+}
+
+/// The table.
+#[rustfmt::skip]
+pub const ACTS: &[Act] = &[
+    act("an endless loop", prober("/spin"), Get, Problem(504, "cpu-time"), "cpu-time"),
+    act("an endless loop of bulk memory operations", ("bulk", "/"), Get, Problem(504, "cpu-time"), "cpu-time"),
+    act("sleeping for ever", prober("/sleep?ms=100000000"), Get, Problem(504, "wall-time"), "wall-time"),
+    act("blocking in a thread's sleep", prober("/poll"), Get, Problem(504, "wall-time"), "wall-time"),
+    act("polling with no timeout", flooder("/poll"), Get, Problem(504, "wall-time"), "wall-time"),
+    act("memory growth", prober("/alloc?mib=4000"), Get, Problem(500, "memory-limit"), "memory-limit"),
+    act("growth of many memories", ("memories", "/"), Get, Problem(500, "memory-limit"), "memory-limit"),
+    act("growth of tables", ("tables", "/"), Get, Problem(500, "clerk-trapped"), "clerk-trapped"),
+    act("stack overflow by recursion", prober("/recurse"), Get, Problem(500, "clerk-trapped"), "clerk-trapped"),
+    act("a million header fields", flooder("/many-headers"), Get, Problem(502, "response-headers-too-large"), "response-headers-too-large"),
+    act("a header field of 64 MiB", flooder("/huge-header"), Get, Problem(500, "host-call-too-large"), "host-call-too-large"),
+    act("CR and LF in a header field", flooder("/split-header"), Get, Whole(500), ""),
+    act("an endless body to a slow reader", prober("/endless"), Slow, Cut, "wall-time"),
+    act("an endless body", prober("/endless"), Get, Cut, "response-too-large"),
+    act("an upload that is never read", prober("/unread"), Upload(8), Whole(200), ""),
+    act("an upload that is never read nor answered", prober("/poll"), Upload(8), Problem(504, "wall-time"), "wall-time"),
+    act("empty writes, HTTP/1.1", flooder("/empty-writes"), Get, Cut, "cpu-time"),
+    act("empty writes, HTTP/2", flooder("/empty-writes"), Http2, Cut, "cpu-time"),
+    act("empty writes without waiting", flooder("/empty-writes-unflushed"), Get, Cut, "clerk-trapped"),
+    act("empty writes without waiting, HTTP/2", flooder("/empty-writes-unflushed"), Http2, Cut, "clerk-trapped"),
+    act("empty writes, WASI 0.3", prober("/empty-pieces"), Get, Cut, "cpu-time"),
+    act("a trap", prober("/trap"), Get, Problem(500, "clerk-trapped"), "clerk-trapped"),
+    act("a trap after half a body", prober("/trap-mid"), Get, Cut, "clerk-trapped"),
+    act("a trap after half a body of no told length", prober("/trap-mid?length=false"), Get, Cut, "clerk-trapped"),
+    act("a trap after half a body, HTTP/2", prober("/trap-mid?length=false"), Http2, Cut, "clerk-trapped"),
+    act("returning without a response, WASI 0.2", flooder("/no-response"), Get, Problem(502, "no-response"), "no-response"),
+    act("returning an error, WASI 0.3", prober("/no-response"), Get, Problem(502, "no-response"), "no-response"),
+    act("a flood of log lines", prober("/log?lines=10000&bytes=100"), Get, Whole(204), ""),
+    act("a flood of log without newlines", prober("/log?lines=10000&bytes=100&newline=false"), Get, Whole(204), ""),
+    act("leaking handles", flooder("/handles"), Get, Problem(500, "handle-limit"), "handle-limit"),
+    act("tasks that never end", prober("/subtasks"), Get, Problem(500, "handle-limit"), "handle-limit"),
+    act("asking for a list of gigabytes", flooder("/gigabytes"), Get, Problem(500, "host-call-too-large"), "host-call-too-large"),
+    act("ten million cheap host calls", ("caller", "/calls"), Get, Problem(500, "host-calls"), "host-calls"),
+    act("a value of absurd size", prober("/kv/b/k"), Put(5 << 20), Whole(500), "value-too-large"),
+    act("filling the store", prober("/fill/full?count=100000&bytes=4000"), Get, Whole(507), "store-full"),
+    act("a full scan", prober("/scan/full"), Get, Whole(200), ""),
+    act("calling itself through the gateway", prober("/outbound?url=http://hms-svc-prober/spin"), Get, Whole(200), "no-network"),
+];
+
+/// The windows of the table, to be opened beside a victim.
+async fn windows() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("prober", guest("prober").await),
+        ("flooder", guest("flooder").await),
+        ("caller", guest("flooder").await),
+        ("bulk", component(BULK)),
+        ("memories", memories()),
+        ("tables", component(TABLES)),
+    ]
+}
+
+/// A host with the windows of the table and `victim` beside them, and the limits that the table is written for.
+pub async fn host(victim: &[u8], args: &[&str]) -> Host {
+    let hostile = windows().await;
+    let mut all = vec![("victim", victim)];
+    all.extend(hostile.iter().map(|(name, wasm)| (*name, wasm.as_slice())));
+    let host = Host::with_open_windows_and(&all, args).await;
+    for (name, _) in &hostile {
+        // The breaker would keep most of it from happening.
+        let mut set = vec![
+            *name,
+            "--failures",
+            "0",
+            "--store",
+            "16MiB",
+            "--response-body",
+            "16MiB",
+        ];
+        if *name == "caller" {
+            set.extend(["--host-calls", "50000"]);
+        }
+        let output = host.cli("limits", &set).await;
+        assert!(output.status.success(), "{output:?}");
+    }
+    host
+}
+
+/// Fills 64 MiB again and again: no single instruction of it can be interrupted.
+const BULK: &str = r#"
+    (memory 1024)
+    (func (export "handle") (param i32 i32)
+      (loop $again
+        (memory.fill (i32.const 0) (i32.const 7) (i32.const 0x4000000))
+        (br $again)))"#;
+
+/// Memories that one component has: a module has one, so it has as many modules.
+const MEMORY_COUNT: usize = 8;
+
+/// Grows eight memories in turn, and dies when one cannot grow.
+fn memories() -> Vec<u8> {
+    let numbers = || 0..MEMORY_COUNT;
+    let owners: String = numbers()
+        .map(|n| format!("(core instance $owner{n} (instantiate $owner))\n"))
+        .collect();
+    let imports: String = numbers()
+        .map(|n| format!("(import \"owner{n}\" \"grow\" (func $grow{n} (result i32)))\n"))
+        .collect();
+    let grown: String = numbers()
+        .map(|n| format!("(if (i32.lt_s (call $grow{n}) (i32.const 0)) (then unreachable))\n"))
+        .collect();
+    let with: String = numbers()
+        .map(|n| format!("(with \"owner{n}\" (instance $owner{n}))\n"))
+        .collect();
+    component_of(&format!(
+        r#"(core module $owner
+             (memory 1)
+             (func (export "grow") (result i32) (memory.grow (i32.const 16))))
+           {owners}
+           (core module $module
+             {imports}
+             (func (export "handle") (param i32 i32)
+               (loop $again {grown} (br $again))))
+           (core instance $core (instantiate $module {with}))"#
+    ))
+}
+
+/// Grows a table until it cannot.
+const TABLES: &str = r#"
+    (table $t 1 funcref)
+    (func (export "handle") (param i32 i32)
+      (loop $again
+        (if (i32.lt_s (table.grow $t (ref.null func) (i32.const 1000)) (i32.const 0)) (then unreachable))
+        (br $again)))"#;
+
+/// Never starts: its start function does not end.
+pub const START: &str = r#"
+    (func $start (loop $again (br $again)))
+    (start $start)
+    (func (export "handle") (param i32 i32))"#;
+
+/// The component of WASI 0.2 whose handler is that of a core module with these fields.
+pub fn component(fields: &str) -> Vec<u8> {
+    component_of(&format!(
+        "(core module $module {fields}) (core instance $core (instantiate $module))"
+    ))
+}
+
+/// The same, of a core instance `$core` that is made in any way.
+fn component_of(core: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(component
+          (import "wasi:http/types@0.2.0" (instance $types
+            (export "incoming-request" (type (sub resource)))
+            (export "response-outparam" (type (sub resource)))))
+          (alias export $types "incoming-request" (type $request))
+          (alias export $types "response-outparam" (type $out))
+          {core}
+          (func $handle (param "request" (own $request)) (param "response-out" (own $out))
+            (canon lift (core func $core "handle")))
+          (instance $handler (export "handle" (func $handle)))
+          (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+impl Act {
+    /// Asks for it once; what the client saw.
+    pub async fn once(&self, host: &Host) -> Result<Answer, String> {
+        let url = format!("{}/{}{}", host.gateway(), self.window, self.path);
+        match self.client {
+            Get => try_request(Method::GET, &url, &[], Vec::new()).await,
+            Http2 => try_http2(&url).await,
+            Upload(mib) => try_request(Method::POST, &url, &[], vec![b'u'; mib << 20]).await,
+            Put(bytes) => try_request(Method::PUT, &url, &[], vec![b'v'; bytes]).await,
+            Slow => slow(&url).await,
+        }
+    }
+
+    /// Whether that was what it must be.
+    ///
+    /// # Errors
+    /// A sentence with what it was instead.
+    pub fn check(&self, seen: &Result<Answer, String>) -> Result<(), String> {
+        let answer = match seen {
+            Ok(answer) => answer,
+            Err(error) => return Err(format!("{}: no answer: {error}", self.name)),
+        };
+        let status = answer.status.as_u16();
+        let saw = match &answer.cut {
+            Some(_) if status == 200 => Cut,
+            Some(cut) => return Err(format!("{}: {status} and a cut: {cut}", self.name)),
+            None => match self.outcome {
+                Problem(_, code)
+                    if answer.header("content-type") == "application/problem+json"
+                        && answer.problem() == code =>
+                {
+                    Problem(status, code)
+                }
+                _ => Whole(status),
+            },
+        };
+        if saw != self.outcome {
+            let text: String = answer.text().chars().take(300).collect();
+            let wished = self.outcome;
+            return Err(format!("{}: {saw:?}, not {wished:?}: {text}", self.name));
+        }
+        if answer.headers.contains_key("x-injected") {
+            return Err(format!("{}: it injected a header", self.name));
+        }
+        Ok(())
+    }
+}
+
+/// Reads an answer by a byte now and then, until it stands still, then what is left of it.
+async fn slow(url: &str) -> Result<Answer, String> {
+    const BYTES: usize = 35;
+    const PAUSE: Duration = Duration::from_millis(200);
+    let text = |error: std::io::Error| error.to_string();
+    let (authority, path) = url
+        .strip_prefix("http://")
+        .and_then(|rest| rest.split_once('/'))
+        .ok_or("no URL")?;
+    let mut stream = TcpStream::connect(authority).await.map_err(text)?;
+    let request = format!("GET /{path} HTTP/1.1\r\nhost: {authority}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.map_err(text)?;
+    let mut read = Vec::new();
+    for _ in 0..BYTES {
+        read.push(stream.read_u8().await.map_err(text)?);
+        tokio::time::sleep(PAUSE).await;
+    }
+    let ended = stream.read_to_end(&mut read).await;
+    let head = String::from_utf8_lossy(&read);
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+    // Of a chunked body the end would be an empty chunk.
+    let whole = ended.is_ok() && read.ends_with(b"\r\n0\r\n\r\n");
+    Ok(Answer {
+        status: status.ok_or("no status")?,
+        headers: http::HeaderMap::new(),
+        body: Vec::new(),
+        cut: (!whole).then(|| format!("{ended:?}")),
+    })
+}

@@ -1,0 +1,83 @@
+//! Whatever a guest does, the process lives, its neighbour is served, its own client sees one clear outcome, and the right
+//! reason is counted. At length, with the neighbour's times and the host's memory, by `cargo bench --bench hostile`.
+
+use super::harness::guests::guest;
+use super::harness::hostile::{self, ACTS, START, component};
+use super::harness::{Host, eventually};
+use futures_util::future::join_all;
+use http::Method;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+/// Short enough that all of it takes a minute; what is slow of it, the store, has the time it needs.
+const ARGS: [&str; 4] = ["--clerk-cpu-time", "1s", "--clerk-wall-time", "5s"];
+
+/// Requests that do the same at once.
+const AT_ONCE: usize = 2;
+
+async fn counted(host: &Host, window: &str, reason: &str) -> u64 {
+    let path = format!("/windows/{window}");
+    let shown = host.admin(Method::GET, &path, "").await.json();
+    shown["window"]["failures"][reason].as_u64().unwrap_or(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_a_guest_does_its_neighbour_is_served_and_its_client_sees_one_clear_outcome() {
+    let victim = guest("hello-wasip3").await;
+    let host = Arc::new(hostile::host(&victim, &ARGS).await);
+    let pid = host.pid();
+    let (over, served) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
+    let victim = tokio::spawn({
+        let (host, over, served) = (host.clone(), over.clone(), served.clone());
+        async move {
+            while !over.load(Relaxed) {
+                let answer = host.get("/victim").await;
+                assert_eq!(answer.status, 200, "{}", answer.text());
+                assert!(answer.cut.is_none(), "{answer:?}");
+                served.fetch_add(1, Relaxed);
+            }
+        }
+    });
+    let mut wrong = Vec::new();
+    for act in ACTS {
+        let before = served.load(Relaxed);
+        let counted_before = match act.reason {
+            Some(reason) => counted(&host, act.window, reason).await,
+            None => 0,
+        };
+        let seen = join_all((0..AT_ONCE).map(|_| act.once(&host))).await;
+        wrong.extend(seen.iter().filter_map(|seen| act.check(seen).err()));
+        if let Some(reason) = act.reason {
+            let counts = counted(&host, act.window, reason).await;
+            if counts < counted_before + AT_ONCE as u64 {
+                wrong.push(format!(
+                    "{}: {reason} was counted {counted_before}, then {counts} times",
+                    act.name
+                ));
+            }
+        }
+        eventually("the victim is served beside it", || async {
+            (served.load(Relaxed) > before).then_some(())
+        })
+        .await;
+    }
+    over.store(true, Relaxed);
+    victim.await.unwrap();
+    assert_eq!(host.pid(), pid);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[tokio::test]
+async fn a_release_that_never_starts_is_refused_and_the_one_before_serves() {
+    let hello = guest("hello-wasip3").await;
+    let host = Host::with_open_windows_and(&[("w", &hello)], &ARGS).await;
+    let refused = host
+        .admin(Method::PUT, "/windows/w?yes=true", component(START))
+        .await;
+    assert!(!refused.status.is_success());
+    assert!(refused.text().contains("CPU time"), "{}", refused.text());
+    assert_eq!(host.get("/w").await.status, 200);
+}

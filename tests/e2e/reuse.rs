@@ -1,0 +1,149 @@
+//! A clerk is fresh for every request, unless its window's limits say that it is reused.
+
+use super::harness::{Host, eventually, guest};
+use futures_util::future::join_all;
+use http::Method;
+use std::time::{Duration, Instant};
+
+async fn host(args: &[&str]) -> Host {
+    let (prober, flooder) = (guest("prober").await, guest("flooder").await);
+    let windows: [(&str, &[u8]); 2] = [("prober", &prober), ("flooder", &flooder)];
+    Host::with_open_windows_and(&windows, args).await
+}
+
+async fn reuse(host: &Host, times: &str) {
+    for window in ["prober", "flooder"] {
+        let output = host.cli("limits", &[window, "--reuse", times]).await;
+        assert!(output.status.success(), "{output:?}");
+    }
+}
+
+/// A clerk is free again a moment after its answer.
+async fn at_rest(host: &Host) {
+    eventually("the clerks are free again", || async {
+        let shown = host.admin(Method::GET, "/windows", "").await.json();
+        let windows = shown["windows"].as_array().unwrap();
+        let free = windows.iter().all(|window| window["leases"] == 0);
+        free.then_some(())
+    })
+    .await;
+}
+
+async fn count(host: &Host, path: &str) -> u64 {
+    let answer = host.get(path).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.text().trim().parse().unwrap()
+}
+
+async fn counts(host: &Host, path: &str, times: usize) -> Vec<u64> {
+    let mut counts = Vec::new();
+    for _ in 0..times {
+        counts.push(count(host, path).await);
+        at_rest(host).await;
+    }
+    counts
+}
+
+#[tokio::test]
+async fn a_clerk_serves_as_many_requests_as_was_said_and_then_goes() {
+    let host = host(&[]).await;
+    for path in ["/prober/count", "/flooder/count"] {
+        assert_eq!(counts(&host, path, 3).await, [1, 1, 1], "{path}");
+    }
+    reuse(&host, "3").await;
+    for path in ["/prober/count", "/flooder/count"] {
+        assert_eq!(
+            counts(&host, path, 7).await,
+            [1, 2, 3, 1, 2, 3, 1],
+            "{path}"
+        );
+    }
+    reuse(&host, "default").await;
+    for path in ["/prober/count", "/flooder/count"] {
+        // The one that waits for a request takes it.
+        counts(&host, path, 1).await;
+        assert_eq!(counts(&host, path, 3).await, [1, 1, 1], "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_trap_ends_a_reused_clerk_and_the_next_request_has_a_fresh_one() {
+    let host = host(&[]).await;
+    reuse(&host, "100").await;
+    assert_eq!(counts(&host, "/prober/count", 3).await, [1, 2, 3]);
+    assert_eq!(host.get("/prober/trap").await.problem(), "clerk-trapped");
+    assert_eq!(counts(&host, "/prober/count", 2).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_reused_clerk_of_wasi_0_3_serves_several_at_once_and_one_that_is_too_slow_fails_alone() {
+    let host = host(&["--clerk-wall-time", "2s"]).await;
+    reuse(&host, "100").await;
+    count(&host, "/prober/count").await;
+    let slow = host.get("/prober/sleep?ms=60000");
+    let beside = async {
+        eventually("the slow one is at work", || async {
+            let shown = host.admin(Method::GET, "/windows/prober", "").await.json();
+            (shown["window"]["leases"] == 1).then_some(())
+        })
+        .await;
+        // They last beyond the slow one's end.
+        tokio::time::sleep(Duration::from_millis(1000)).await;
+        join_all((0..6).map(|_| count(&host, "/prober/count?ms=1700"))).await
+    };
+    let (slow, beside) = tokio::join!(slow, beside);
+    assert_eq!(slow.problem(), "wall-time");
+    let shared = beside.iter().max().unwrap();
+    assert!(*shared >= 3, "all had clerks of their own: {beside:?}");
+}
+
+#[tokio::test]
+async fn cpu_time_and_memory_of_a_reused_clerk_count_for_each_request_anew() {
+    let host = host(&["--clerk-cpu-time", "500ms", "--clerk-memory", "64MiB"]).await;
+    reuse(&host, "1000").await;
+    // Together they take more than any one may.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        let answer = host.get("/prober/alloc?mib=20").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    assert_eq!(host.get("/prober/spin").await.problem(), "cpu-time");
+    assert_eq!(
+        host.get("/prober/alloc?mib=100").await.problem(),
+        "memory-limit"
+    );
+    assert_eq!(count(&host, "/prober/count").await, 1);
+}
+
+#[tokio::test]
+async fn no_clerk_of_the_release_before_serves_after_a_swap_though_it_waits_for_requests() {
+    let host = host(&[]).await;
+    reuse(&host, "100").await;
+    assert_eq!(counts(&host, "/prober/count", 2).await, [1, 2]);
+    let flooder = guest("flooder").await;
+    host.deploy("prober", &flooder).await;
+    assert_eq!(counts(&host, "/prober/count", 2).await, [1, 2]);
+    let shown = host.admin(Method::GET, "/windows/prober", "").await.json();
+    assert_eq!(shown["window"]["draining"], serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn clerks_that_wait_for_requests_take_no_place_from_others() {
+    let host = host(&["--clerks", "4"]).await;
+    reuse(&host, "100").await;
+    // As many as the pool has, of both windows in turn: each leaves clerks behind that wait.
+    for path in [
+        "/prober/count?ms=300",
+        "/flooder/count",
+        "/prober/count?ms=300",
+    ] {
+        let answers = join_all((0..3).map(|_| count(&host, path))).await;
+        assert_eq!(answers.len(), 3);
+    }
+    let both = join_all((0..20).map(|number| {
+        let window = if number % 2 == 0 { "prober" } else { "flooder" };
+        let host = &host;
+        async move { count(host, &format!("/{window}/count")).await }
+    }));
+    assert_eq!(both.await.len(), 20);
+}
