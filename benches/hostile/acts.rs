@@ -1,17 +1,12 @@
 //! Each act of the table at length, and what its neighbour and the host's memory make of it.
 
+use super::attack::{Attack, Report};
 use super::harness::Host;
 use super::harness::hostile::Act;
-use super::harness::process::{cpu, held};
+use super::harness::process::{Cpu, cpu, held};
 use super::victim::{Seen, Victim};
 use http::Method;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use tokio::task::JoinSet;
-
-/// Clients that ask for the act again and again.
-const AT_ONCE: usize = 8;
 
 /// The longest that memory may take to come back.
 const BACK: Duration = Duration::from_secs(30);
@@ -28,59 +23,38 @@ const TIMES: f64 = 2.0;
 /// What came of one act.
 pub struct Row {
     pub name: &'static str,
-    asked: u64,
-    wrong: Vec<String>,
+    clients: Report,
     reason: Option<(&'static str, u64)>,
-    quiet: Seen,
+    pub quiet: Seen,
     during: Seen,
     /// MiB of resident memory: before, at most, and at the end.
     memory: [f64; 3],
     /// Until memory was back; none where it was not.
     back: Option<Duration>,
-    /// Shares of one processor.
+    /// Shares of one processor: the host, and the clients with the neighbour's load.
     host: f64,
     generator: f64,
 }
 
 /// Does it for `time`, after and before a quiet half of that.
-pub async fn run(host: &Arc<Host>, victim: &Victim, act: &'static Act, time: Duration) -> Row {
+pub async fn run(host: &Host, victim: &Victim, act: &'static Act, time: Duration) -> Row {
     let mut quiet = victim.look(time / 2).await;
     let counted = count(host, act).await;
     let before = resident(host);
-    let (over, asked) = (
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicU64::new(0)),
-    );
-    let mut clients = JoinSet::new();
-    let (begun, cpu_before) = (Instant::now(), (cpu(host.pid()), cpu(std::process::id())));
+    let attack = Attack::start(host, act, time);
+    let (begun, pids) = (Instant::now(), [std::process::id(), attack.pid()]);
+    let (host_cpu, cpu_before) = (cpu(host.pid()), pids.map(cpu));
     victim.take();
-    for _ in 0..AT_ONCE {
-        let (host, over, asked) = (host.clone(), over.clone(), asked.clone());
-        clients.spawn(async move {
-            let mut wrong = Vec::new();
-            while !over.load(Relaxed) {
-                let seen = act.once(&host).await;
-                asked.fetch_add(1, Relaxed);
-                wrong.extend(act.check(&seen).err());
-                // A client asks again, but not as fast as the machine can: its own cost is not what is measured.
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            wrong
-        });
-    }
     let mut peak = before;
     while begun.elapsed() < time {
         tokio::time::sleep(EVERY).await;
         peak = peak.max(resident(host));
     }
     let during = victim.take();
-    let seconds = begun.elapsed().as_secs_f64();
-    let spent = (
-        (cpu(host.pid()) - cpu_before.0).own / seconds,
-        (cpu(std::process::id()) - cpu_before.1).own / seconds,
-    );
-    over.store(true, Relaxed);
-    let wrong: Vec<String> = clients.join_all().await.into_iter().flatten().collect();
+    let share = |now: Cpu, before: Cpu| (now - before).own / begun.elapsed().as_secs_f64();
+    let host_share = share(cpu(host.pid()), host_cpu);
+    let generator = share(cpu(pids[0]), cpu_before[0]) + share(cpu(pids[1]), cpu_before[1]);
+    let clients = attack.report().await;
     let ended = Instant::now();
     let back = loop {
         let now = resident(host);
@@ -97,15 +71,14 @@ pub async fn run(host: &Arc<Host>, victim: &Victim, act: &'static Act, time: Dur
     let counted = count(host, act).await - counted;
     Row {
         name: act.name,
-        asked: asked.load(Relaxed),
-        wrong,
+        clients,
         reason: act.reason.map(|reason| (reason, counted)),
         quiet,
         during,
         memory: [before, peak, resident(host)],
         back,
-        host: spent.0,
-        generator: spent.1,
+        host: host_share,
+        generator,
     }
 }
 
@@ -138,15 +111,18 @@ impl Row {
     }
 
     /// What was not as it must be.
-    pub fn faults(&self) -> Vec<String> {
+    fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        if let Some(wrong) = self.wrong.first() {
-            faults.push(format!("{} outcomes: {wrong}", self.wrong.len()));
+        if let Some(wrong) = self.clients.told.first() {
+            faults.push(format!("{} outcomes: {wrong}", self.clients.wrong));
         }
         if let Some((reason, counted)) = self.reason
-            && counted < self.asked
+            && counted < self.clients.asked
         {
-            faults.push(format!("{reason} counted {counted} of {}", self.asked));
+            faults.push(format!(
+                "{reason} counted {counted} of {}",
+                self.clients.asked
+            ));
         }
         let failed = self.quiet.failed.iter().chain(&self.during.failed);
         if let Some(error) = failed.clone().next() {
@@ -155,20 +131,15 @@ impl Row {
                 failed.count()
             ));
         }
-        if self.ratio() > TIMES {
-            faults.push(format!("p99 over {TIMES} times"));
-        }
         if self.back.is_none() {
             faults.push("memory not back".into());
         }
         faults
     }
 
-    fn ratio(&self) -> f64 {
-        self.during.ms(0.99) / self.quiet.ms(0.99)
-    }
-
-    pub fn print(&self) {
+    /// With `quiet`, all that the neighbour saw without any act: of its own seconds alone the 99th percentile is half chance.
+    pub fn print(&self, quiet: &Seen) -> bool {
+        let ratio = self.during.ms(0.99) / quiet.ms(0.99);
         let reason = self.reason.map_or("-".into(), |(reason, counted)| {
             format!("{reason} {counted}")
         });
@@ -177,15 +148,18 @@ impl Row {
         let back = self
             .back
             .map_or("-".into(), |back| format!("{:.1}", back.as_secs_f64()));
-        let faults = self.faults();
+        let mut faults = self.faults();
+        if ratio > TIMES {
+            faults.push(format!("p99 over {TIMES} times"));
+        }
         println!(
             "{:<48}{:>7}  {:<34}{:>12}{:>14}{:>6.2}{:>19}{:>7}{:>5.0}%{:>5.0}%  {}",
             self.name,
-            self.asked,
+            self.clients.asked,
             reason,
             pair(0.5),
             pair(0.99),
-            self.ratio(),
+            ratio,
             format!("{before:.0}/{peak:.0}/{end:.0}"),
             back,
             self.host * 100.0,
@@ -196,5 +170,6 @@ impl Row {
                 faults.join("; ")
             }
         );
+        faults.is_empty()
     }
 }

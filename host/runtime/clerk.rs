@@ -1,6 +1,6 @@
 //! One clerk: an instance at work on a request, and the mechanism that starts one for each.
 
-use super::bodies::{AnswerBody, AskedBody, Waiting, check_headers};
+use super::bodies::{AnswerBody, AskedBody, Empties, Waiting, check_headers};
 use super::counter::{Counter, Cutter};
 use super::duty::Duty;
 use super::engine::Code;
@@ -23,6 +23,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::Poll;
+use std::time::Duration;
+use tokio::time::error::Elapsed;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::handler::{
@@ -32,6 +34,9 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView, p2, p3};
 
 /// Bytes of chance that a guest has in one call. 1 MiB: the host makes them before the guest has them.
 const RANDOM_BYTES: u64 = 1 << 20;
+
+/// Time for a clerk to end after its request failed: it is at its end already, and to be done with it takes a moment.
+const END_TIME: Duration = Duration::from_secs(1);
 
 /// Where a clerk works: what all clerks of one release share.
 #[derive(Clone)]
@@ -172,7 +177,21 @@ impl Clerks {
     pub async fn try_start(&self) -> Result<(), Error> {
         match self.handler.state().instantiate().await {
             Ok(_) => Ok(()),
-            Err(error) => Err(start_failure(&error)),
+            Err(error) => Err(self.start_failure(&error)),
+        }
+    }
+
+    fn start_failure(&self, error: &wasmtime::Error) -> Error {
+        if error.is::<Elapsed>() {
+            let limit = self.handler.state().post.limits.load();
+            let limit = limit.time(Limit::WallTimeMs);
+            return Error::WallTime { limit };
+        }
+        match classify(error) {
+            known @ (Error::ClerkLimit | Error::CpuTime { .. } | Error::MemoryLimit { .. }) => {
+                known
+            }
+            _ => Error::ClerkStart(error.root_cause().to_string()),
         }
     }
 
@@ -213,6 +232,7 @@ impl Clerks {
         let request = request.map(|inner| {
             let body = AskedBody {
                 inner,
+                empties: Empties::default(),
                 errand: errand.clone(),
                 left: limit,
                 too_large: too_large.clone(),
@@ -239,6 +259,7 @@ impl Clerks {
                 Ok(response.map(|inner| {
                     let body = AnswerBody {
                         inner,
+                        empties: Empties::default(),
                         waiting,
                         failures,
                         left: limit,
@@ -254,24 +275,19 @@ impl Clerks {
 
     async fn failure(&self, error: &wasmtime::Error, errand: &Errand) -> Error {
         if let Some(start) = error.downcast_ref::<InstantiationError<Arc<Errand>>>() {
-            return start_failure(&start.error);
+            return self.start_failure(&start.error);
         }
-        if error.is::<TrapOrPanicError>() {
-            // A clerk that fails before it has taken the request on does not know of it.
-            if errand.is_begun() {
-                errand.wait_end().await;
+        // What the request is told may be less than what its clerk's end says; a clerk that fails before it has taken the
+        // request on does not know of it.
+        if errand.is_begun() {
+            let _ = tokio::time::timeout(END_TIME, errand.wait_end()).await;
+        }
+        if !error.is::<TrapOrPanicError>() && !error.is::<ExpirationError>() {
+            if errand.failure().is_none() {
+                self.handler.state().post.log.failure(error);
             }
-        } else if !error.is::<ExpirationError>() {
             errand.fail(classify(error));
-            self.handler.state().post.log.failure(error);
         }
         errand.failure().cloned().unwrap_or(Error::ClerkTrapped)
-    }
-}
-
-fn start_failure(error: &wasmtime::Error) -> Error {
-    match classify(error) {
-        known @ (Error::ClerkLimit | Error::CpuTime { .. } | Error::MemoryLimit { .. }) => known,
-        _ => Error::ClerkStart(error.root_cause().to_string()),
     }
 }

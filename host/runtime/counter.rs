@@ -96,7 +96,10 @@ impl HandlerState for Counter {
             table.set_max_capacity(limits.size(Limit::Subtasks));
         }
         let wall_time = limits.time(Limit::WallTimeMs);
-        let starting = turn.around(self.pre.instantiate_async(&mut store));
+        let starting = async {
+            turn.begin().await;
+            turn.around(self.pre.instantiate_async(&mut store)).await
+        };
         let proxy = tokio::time::timeout(wall_time, starting).await??;
         let room = (self.code.room.clone(), self.code.weight);
         Ok(Instance {

@@ -4,14 +4,26 @@
 //! with 64 spinning clerks would stand in the queue 64 times. So a clerk that has used up its first, free, time needs
 //! its window's turn to go on, of which there is one fewer than there are processors: the others stand in the window's
 //! own line, and in the queue a window stands once.
+//!
+//! Some of what a guest does cannot be interrupted: filling much memory is one instruction. So a clerk begins with a
+//! ticket, of which a window has as many as there are processors, and keeps it until it has stopped for the first time: a
+//! window of such guests holds that many threads at most, of which there are more (see `cli`). For a second after one of
+//! its guests was at such a thing for long, a window's clerks need its turn to begin as well.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Time that a clerk runs before it needs a turn. 5 ms: most requests never need one.
 const FREE: Duration = Duration::from_millis(5);
+
+/// Epochs that a guest ran without a stop from which on it is at something that cannot be interrupted. 20: under load the
+/// system itself may keep a thread waiting for some, and that is no fault of the guest.
+const LONG: u64 = 20;
+
+/// Epochs for which its window is remembered for it.
+const REMEMBERED: u64 = 1000;
 
 /// Counts the epochs of an engine.
 #[derive(Clone, Default)]
@@ -29,13 +41,27 @@ impl Clock {
 
 /// The turns of one window.
 #[derive(Clone)]
-pub struct Turns(Arc<Semaphore>);
+pub struct Turns {
+    turns: Arc<Semaphore>,
+    tickets: Arc<Semaphore>,
+    /// The epoch until which its clerks need a turn to begin.
+    hot_until: Arc<AtomicU64>,
+}
 
 impl Default for Turns {
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let turns = processors.saturating_sub(1).max(1);
-        Turns(Arc::new(Semaphore::new(turns)))
+        Turns::new(processors.saturating_sub(1).max(1), processors)
+    }
+}
+
+impl Turns {
+    fn new(turns: usize, tickets: usize) -> Self {
+        Turns {
+            turns: Arc::new(Semaphore::new(turns)),
+            tickets: Arc::new(Semaphore::new(tickets)),
+            hot_until: Arc::default(),
+        }
     }
 }
 
@@ -44,6 +70,8 @@ impl Default for Turns {
 pub(super) struct Turn {
     turns: Turns,
     state: Arc<Mutex<State>>,
+    /// Held until it has stopped running for the first time.
+    ticket: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
     clock: Clock,
     /// The epoch at which guest code began to run, or went on.
     since: Arc<AtomicU64>,
@@ -62,9 +90,26 @@ impl Turn {
         Turn {
             turns: turns.clone(),
             state: Arc::new(Mutex::new(State::Without)),
+            ticket: Arc::default(),
             clock: clock.clone(),
             since: Arc::new(AtomicU64::new(clock.now())),
         }
+    }
+
+    /// Waits for a ticket; to be called before guest code runs at all.
+    pub async fn begin(&self) {
+        let ticket = self.turns.tickets.clone().acquire_owned().await;
+        *self.ticket() = ticket.ok();
+        if self.clock.now() < self.turns.hot_until.load(Relaxed)
+            && let Ok(permit) = self.turns.turns.clone().acquire_owned().await
+        {
+            self.set(State::Running(permit));
+        }
+        self.runs();
+    }
+
+    fn ticket(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+        self.ticket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Guest code runs from here.
@@ -75,10 +120,12 @@ impl Turn {
     /// Epochs in which it has run since: at least one, so that no pattern of short runs escapes the count; and many where
     /// it was at something that cannot be interrupted, as filling memory is.
     pub fn ran(&self) -> u64 {
-        self.clock
-            .now()
-            .saturating_sub(self.since.load(Relaxed))
-            .max(1)
+        let now = self.clock.now();
+        let ran = now.saturating_sub(self.since.load(Relaxed)).max(1);
+        if ran >= LONG {
+            self.turns.hot_until.store(now + REMEMBERED, Relaxed);
+        }
+        ran
     }
 
     fn set(&self, state: State) {
@@ -92,12 +139,13 @@ impl Turn {
     }
 
     async fn wait(&self, ran: Duration) {
+        *self.ticket() = None;
         self.set(State::Without);
         if ran <= FREE {
             // tokio's own yield puts the task behind all others; wasmtime's would put it first again.
             return tokio::task::yield_now().await;
         }
-        let Ok(permit) = self.turns.0.clone().acquire_owned().await else {
+        let Ok(permit) = self.turns.turns.clone().acquire_owned().await else {
             return;
         };
         self.set(State::Given(permit));
@@ -113,14 +161,24 @@ impl Turn {
         let mut work = std::pin::pin!(work);
         std::future::poll_fn(|cx| {
             let polled = work.as_mut().poll(cx);
-            self.over();
+            if polled.is_pending() {
+                self.over();
+            } else {
+                self.give_back();
+            }
             polled
         })
         .await
     }
 
-    /// The clerk has stopped running for now, whatever for: its turn is over. A clerk that waits must not keep it.
+    /// The clerk has stopped running for now, whatever for: its turn is over, and its ticket. A clerk that waits must not
+    /// keep them.
     pub fn over(&self) {
+        *self.ticket() = None;
+        self.give_back();
+    }
+
+    fn give_back(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*state, State::Running(_)) {
             *state = State::Without;
@@ -133,22 +191,22 @@ mod tests {
     use super::*;
     use futures_util::FutureExt;
 
-    const LONG: Duration = Duration::from_secs(1);
+    const LONG_TIME: Duration = Duration::from_secs(1);
 
     fn turn(turns: &Turns) -> Turn {
         Turn::new(turns, &Clock::default())
     }
 
     fn turns() -> Turns {
-        Turns(Arc::new(Semaphore::new(1)))
+        Turns::new(1, 1)
     }
 
     #[tokio::test]
     async fn one_runs_and_the_next_waits_until_its_turn_is_over() {
         let turns = turns();
         let (first, second) = (turn(&turns), turn(&turns));
-        first.clone().next(LONG).await;
-        let mut waiting = Box::pin(second.next(LONG));
+        first.clone().next(LONG_TIME).await;
+        let mut waiting = Box::pin(second.next(LONG_TIME));
         assert!(waiting.as_mut().now_or_never().is_none());
         tokio::task::yield_now().await;
         assert!(waiting.as_mut().now_or_never().is_none());
@@ -160,10 +218,10 @@ mod tests {
     async fn a_turn_that_was_given_is_not_over_before_it_was_used() {
         let turns = turns();
         let (first, second) = (turn(&turns), turn(&turns));
-        let mut given = Box::pin(first.clone().next(LONG));
+        let mut given = Box::pin(first.clone().next(LONG_TIME));
         assert!(given.as_mut().now_or_never().is_none());
         first.over();
-        assert!(Box::pin(second.next(LONG)).now_or_never().is_none());
+        assert!(Box::pin(second.next(LONG_TIME)).now_or_never().is_none());
         given.await;
     }
 
@@ -171,9 +229,44 @@ mod tests {
     async fn a_clerk_that_goes_leaves_its_turn() {
         let turns = turns();
         let first = turn(&turns);
-        first.clone().next(LONG).await;
+        first.clone().next(LONG_TIME).await;
         drop(first);
-        turn(&turns).next(LONG).await;
+        turn(&turns).next(LONG_TIME).await;
+    }
+
+    #[tokio::test]
+    async fn a_clerk_begins_when_the_one_before_has_stopped_for_the_first_time() {
+        let turns = turns();
+        let (first, second) = (turn(&turns), turn(&turns));
+        first.begin().await;
+        assert!(second.begin().now_or_never().is_none());
+        first.over();
+        second.begin().await;
+        let third = turn(&turns);
+        assert!(third.begin().now_or_never().is_none());
+        drop(second);
+        third.begin().await;
+    }
+
+    #[tokio::test]
+    async fn a_window_whose_guests_cannot_be_interrupted_begins_one_at_a_time_for_a_while() {
+        let (turns, clock) = (Turns::new(1, 2), Clock::default());
+        let new = || Turn::new(&turns, &clock);
+        let (first, second) = (new(), new());
+        first.begin().await;
+        second.begin().await;
+        (0..LONG).for_each(|_| clock.tick());
+        first.ran();
+        first.over();
+        second.over();
+        first.begin().await;
+        assert!(second.begin().now_or_never().is_none());
+        first.over();
+        second.begin().await;
+        second.over();
+        (0..REMEMBERED).for_each(|_| clock.tick());
+        first.begin().await;
+        second.begin().await;
     }
 
     #[tokio::test]
@@ -191,7 +284,7 @@ mod tests {
     async fn short_work_needs_no_turn() {
         let turns = turns();
         let first = turn(&turns);
-        first.clone().next(LONG).await;
+        first.clone().next(LONG_TIME).await;
         turn(&turns).next(Duration::from_millis(1)).await;
     }
 }

@@ -48,7 +48,7 @@ async fn whatever_a_guest_does_its_neighbour_is_served_and_its_client_sees_one_c
             Some(reason) => counted(&host, act.window, reason).await,
             None => 0,
         };
-        let seen = join_all((0..AT_ONCE).map(|_| act.once(&host))).await;
+        let seen = join_all((0..AT_ONCE).map(|_| act.once(host.gateway()))).await;
         wrong.extend(seen.iter().filter_map(|seen| act.check(seen).err()));
         if let Some(reason) = act.reason {
             let counts = counted(&host, act.window, reason).await;

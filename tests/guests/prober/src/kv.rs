@@ -2,6 +2,7 @@
 
 use hms_window::{Method, Problem, Request, Response, Store};
 use serde_json::{Map, Value, json};
+use std::ops::Range;
 
 /// What the store takes as one value, so that tests can go up to it and beyond.
 const VALUE_MAX_BYTES: usize = 5 * 1024 * 1024;
@@ -65,11 +66,11 @@ pub async fn many(request: &Request, bucket: &str) -> Result<Response, Problem> 
     Ok(Response::empty(204))
 }
 
-pub fn fill(bucket: &str, count: usize, bytes: usize) -> Result<Response, Problem> {
+pub fn fill(bucket: &str, numbers: Range<usize>, bytes: usize) -> Result<Response, Problem> {
     const AT_ONCE: usize = 1000;
     let store = Store::open(bucket)?;
-    for first in (0..count).step_by(AT_ONCE) {
-        let pairs: Vec<(String, Vec<u8>)> = (first..count.min(first + AT_ONCE))
+    for first in numbers.clone().step_by(AT_ONCE) {
+        let pairs: Vec<(String, Vec<u8>)> = (first..numbers.end.min(first + AT_ONCE))
             .map(|number| (format!("{number:08}"), vec![b'x'; bytes]))
             .collect();
         store.set_many(&pairs)?;

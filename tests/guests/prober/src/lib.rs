@@ -113,12 +113,16 @@ async fn handle(request: Request) -> Result<Response, Problem> {
         (_, ["subtasks"]) => bad::subtasks().await,
         // Blocks for some centuries.
         (_, ["poll"]) => Ok(bad::poll()),
-        // ?count=: fills a bucket with so many keys, by the thousand, until the store is full or they are there.
-        (_, ["fill", bucket]) => kv::fill(
-            bucket,
-            request.param("count")?.unwrap_or(1000),
-            request.param("bytes")?.unwrap_or(1),
-        ),
+        // ?count=[&bytes=&from=]: fills a bucket with so many keys, until the store is full or they are there.
+        (_, ["fill", bucket]) => {
+            let from = request.param("from")?.unwrap_or(0);
+            let count: usize = request.param("count")?.unwrap_or(1000);
+            kv::fill(
+                bucket,
+                from..from + count,
+                request.param("bytes")?.unwrap_or(1),
+            )
+        }
         // Reads every key of a bucket; answers how many.
         (_, ["scan", bucket]) => kv::scan(bucket),
         _ => Err(Problem::not_found()),
