@@ -15,6 +15,12 @@ pub enum Error {
     BadRequest(String),
     #[error("no route leads to this path")]
     NoRoute,
+    #[error("the routes to this path take {allow}")]
+    MethodNotTaken { allow: String },
+    #[error("this client's address may not come in here")]
+    AddressRefused,
+    #[error("pages of this origin may not use this route")]
+    OriginRefused,
     #[error("the request body is larger than {limit} bytes")]
     BodyTooLarge { limit: u64 },
     #[error("the request's header fields are larger than {limit} bytes")]
@@ -114,6 +120,11 @@ struct Problem<'a> {
 const RETRY_AFTER_S: u64 = 2;
 
 impl Error {
+    /// Something that cannot be, with what was said of it.
+    pub fn internal(error: impl std::fmt::Display) -> Self {
+        Error::Internal(error.to_string())
+    }
+
     /// The stable name of this failure: the last part of the problem's `type`, and the reason in logs and metrics.
     pub fn code(&self) -> &'static str {
         self.parts().1
@@ -129,6 +140,13 @@ impl Error {
         match self {
             Error::BadRequest(_) => (S::BAD_REQUEST, "bad-request", "Bad request"),
             Error::NoRoute => (S::NOT_FOUND, "no-route", "No such route"),
+            Error::MethodNotTaken { .. } => (
+                S::METHOD_NOT_ALLOWED,
+                "method-not-taken",
+                "Method not allowed",
+            ),
+            Error::AddressRefused => (S::FORBIDDEN, "address-refused", "Address refused"),
+            Error::OriginRefused => (S::FORBIDDEN, "origin-refused", "Origin refused"),
             Error::BodyTooLarge { .. } => {
                 (S::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large")
             }
@@ -268,6 +286,11 @@ impl Error {
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after_s() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Error::MethodNotTaken { allow } = self
+            && let Ok(value) = HeaderValue::try_from(allow)
+        {
+            headers.insert(header::ALLOW, value);
         }
         if let Some(challenge) = self.challenge()
             && let Ok(value) = HeaderValue::try_from(challenge)

@@ -23,6 +23,7 @@ pub mod error;
 pub mod front;
 pub mod gateway;
 pub mod linger;
+pub mod next;
 pub mod runtime;
 pub mod shutdown;
 pub mod store;

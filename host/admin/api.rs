@@ -1,6 +1,6 @@
 //! The table of what can be asked of the admin API.
 
-use super::{Metrics, limits, reply, token, windows};
+use super::{Metrics, limits, reply, routes, token, windows};
 use crate::body::Body;
 use crate::gateway::Gateway;
 use crate::linger::Inbound;
@@ -71,10 +71,14 @@ impl Admin {
                 Ok(name) => self.verb(&name, verb, &request).await,
                 Err(why) => reply::refuse(StatusCode::BAD_REQUEST, "bad-name", why),
             },
-            ["routes"] if request.method() == Method::GET => {
-                reply::json(StatusCode::OK, &json!({ "routes": self.gateway.routes() }))
-            }
+            ["routes"] if request.method() == Method::GET => routes::list(&self.gateway),
             ["routes"] => reply::method_not_allowed("GET"),
+            ["routes", name] => match *request.method() {
+                Method::GET => routes::show(&self.gateway, name),
+                Method::PUT => routes::put(&self.gateway, name, request.into_body()).await,
+                Method::DELETE => routes::remove(&self.gateway, name).await,
+                _ => reply::method_not_allowed("GET, PUT, DELETE"),
+            },
             _ => not_found(),
         }
     }
@@ -157,7 +161,7 @@ impl Admin {
 }
 
 fn not_found() -> Response<Body> {
-    let detail = "the admin API has /windows, /windows/NAME, /windows/NAME/start|stop|rollback|canary|promote|abort|log|limits, /routes, \
+    let detail = "the admin API has /windows, /windows/NAME, /windows/NAME/start|stop|rollback|canary|promote|abort|log|limits, /routes, /routes/NAME, \
                   /healthz, /readyz and /metrics";
     reply::refuse(StatusCode::NOT_FOUND, "not-found", detail)
 }

@@ -8,6 +8,7 @@ mod limits;
 mod metrics;
 mod query;
 mod reply;
+mod routes;
 pub mod token;
 mod windows;
 

@@ -2,6 +2,7 @@
 
 mod banner;
 pub mod build;
+mod check;
 mod client;
 mod deploy;
 mod limits;
@@ -61,7 +62,7 @@ enum Verb {
     /// Make a token for development, signed with the data folder's secret
     Token(tokens::Token),
     /// Check route manifests without serving
-    Check(show::Check),
+    Check(check::Check),
     /// Compiles one component: the child process of a deploy
     #[command(name = crate::runtime::compile::VERB, hide = true)]
     CompileComponent {

@@ -67,6 +67,7 @@ impl Host {
         windows.restore().await?;
         let dev_secret = matches!(auth.keys, KeySource::DevSecret(_));
         let mut gateway_config = GatewayConfig::new(&settings.routes, auth);
+        gateway_config.kept_routes = Some(data.path().join("routes.json"));
         gateway_config.limits.drain_timeout = settings.drain;
         let wished = gateway_config.limits.max_connections;
         gateway_config.limits.max_connections =

@@ -2,13 +2,10 @@
 
 use super::Host;
 use super::deploy::human_size;
-use crate::gateway::GatewayMetrics;
-use crate::gateway::routes::RouteSet;
 use crate::windows::WindowName;
 use clap::Args;
 use http::Method;
 use serde_json::Value;
-use std::path::PathBuf;
 
 /// List the windows: what is live, what drains.
 #[derive(Debug, Args)]
@@ -125,49 +122,6 @@ impl Logs {
         for line in list(&answer, "lines") {
             println!("{} {}", text(&line["at"]), text(&line["text"]));
         }
-        Ok(())
-    }
-}
-
-/// Check route manifests without serving: says every fault of every file.
-#[derive(Debug, Args)]
-pub(super) struct Check {
-    /// The folder of manifests
-    #[arg(value_name = "DIR", default_value = "routes")]
-    routes: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-impl Check {
-    pub(super) fn run(self) -> anyhow::Result<()> {
-        anyhow::ensure!(
-            self.routes.is_dir(),
-            "the routes folder {} is not there",
-            self.routes.display()
-        );
-        let set = RouteSet::load(&self.routes, GatewayMetrics::new());
-        if let Some(fault) = set.folder_fault() {
-            anyhow::bail!("{}: {fault}", self.routes.display());
-        }
-        let files = set.status();
-        let faulty = files.iter().filter(|file| file.fault.is_some()).count();
-        if self.json {
-            println!("{:#}", serde_json::json!({ "routes": files }));
-        } else {
-            for file in &files {
-                match &file.fault {
-                    Some(fault) => println!("{}: {fault}", file.file),
-                    None => println!("{}: good", file.file),
-                }
-            }
-        }
-        anyhow::ensure!(
-            faulty == 0,
-            "{faulty} of {} manifests are refused",
-            files.len()
-        );
         Ok(())
     }
 }

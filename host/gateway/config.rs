@@ -9,6 +9,8 @@ use std::time::Duration;
 pub struct GatewayConfig {
     /// The folder of route manifests: one file, one route.
     pub routes: PathBuf,
+    /// Where the last good routes are kept for the next start, if anywhere.
+    pub kept_routes: Option<PathBuf>,
     /// Whose tokens are believed.
     pub auth: AuthConfig,
     pub limits: Limits,
@@ -18,6 +20,7 @@ impl GatewayConfig {
     pub fn new(routes: impl Into<PathBuf>, auth: AuthConfig) -> Self {
         GatewayConfig {
             routes: routes.into(),
+            kept_routes: None,
             auth,
             limits: Limits::default(),
         }

@@ -94,6 +94,16 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether only the gateway says or reads this field, in whatever spelling.
+pub fn is_ours(name: &HeaderName) -> bool {
+    let folded = fold(name);
+    is_identity(&folded)
+        || folded.starts_with("x-forwarded-")
+        || OURS.contains(&folded.as_str())
+        || HOP_BY_HOP.contains(&folded.as_str())
+        || [header::TRAILER, header::EXPECT].contains(name)
+}
+
 /// The name as a careless upstream could read it.
 fn fold(name: &HeaderName) -> String {
     name.as_str()

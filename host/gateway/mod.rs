@@ -2,7 +2,7 @@
 //!
 //! The life of a request, in order: `listen` and `connection` accept it -> `target` and `headers` make it clean,
 //! once -> the route table (`routes`, made from `manifest`s) matches -> `plugins` say who asks and whether they may ->
-//! `upstream` calls the window or the service -> the answer goes out through `headers`, and `access` writes its
+//! `way` takes it to its `upstream`, a window or a service, through the route's middlewares -> the answer goes out through `headers`, and `access` writes its
 //! line when the last byte is out. Whatever fails on the way becomes an answer in [`Gateway::answer`] and nowhere
 //! else.
 
@@ -22,6 +22,7 @@ mod sniff;
 mod target;
 mod trace;
 mod upstream;
+mod way;
 
 pub use config::{GatewayConfig, Limits};
 pub use listen::bind;
@@ -34,13 +35,14 @@ use crate::linger::Inbound;
 use access::{Record, RecordedBody};
 use client::HttpClient;
 use futures_util::FutureExt;
-use headers::Passage;
-use http::{Request, Response};
+use http::request::Parts;
+use http::{Method, Request, Response, header};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
+use manifest::{Route, fold};
 use plugins::{Passed, Plugins};
 use request_body::{Overflow, RequestBody};
-use routes::{RouteSet, RouteStatus};
+use routes::{EditError, Found, RouteSet, RouteStatus, Table};
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -49,6 +51,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use trace::Trace;
 use upstream::Upstreams;
+use way::Way;
 
 /// The gateway, assembled.
 pub struct Gateway {
@@ -56,7 +59,7 @@ pub struct Gateway {
     metrics: GatewayMetrics,
     routes: Arc<RouteSet>,
     plugins: Plugins,
-    upstreams: Upstreams,
+    upstreams: Arc<Upstreams>,
 }
 
 impl Gateway {
@@ -64,11 +67,12 @@ impl Gateway {
     /// [`Gateway::routes`].
     pub fn new(config: GatewayConfig, windows: Arc<dyn Windows>) -> Arc<Self> {
         let metrics = GatewayMetrics::new();
-        let routes = Arc::new(RouteSet::load(&config.routes, metrics.clone()));
+        let kept = config.kept_routes.clone();
+        let routes = Arc::new(RouteSet::load(&config.routes, kept, metrics.clone()));
         let plugins = Plugins::new(&config);
         let limits = &config.limits;
         let client = HttpClient::new(limits.connect_timeout);
-        let upstreams = Upstreams::new(windows, client, limits.upstream_timeout);
+        let upstreams = Arc::new(Upstreams::new(windows, client, limits.upstream_timeout));
         Arc::new(Gateway {
             config,
             metrics,
@@ -97,6 +101,39 @@ impl Gateway {
     /// Why the routes folder itself could not be read the last time, if it could not.
     pub fn routes_fault(&self) -> Option<String> {
         self.routes.folder_fault()
+    }
+
+    /// The route `name`, and its manifest's text.
+    pub fn route(&self, name: &str) -> Option<(RouteStatus, String)> {
+        self.routes.get(name)
+    }
+
+    /// Checks `text` and makes it the manifest of the route `name`; live when this returns. Whether it is new.
+    pub async fn put_route(
+        &self,
+        name: String,
+        text: String,
+    ) -> Result<(RouteStatus, bool), EditError> {
+        self.edit(move |routes| routes.put(&name, &text)).await
+    }
+
+    /// Removes the route `name` and its file.
+    pub async fn remove_route(&self, name: String) -> Result<(), EditError> {
+        self.edit(move |routes| routes.remove(&name)).await
+    }
+
+    async fn edit<T: Send + 'static>(
+        &self,
+        edit: impl FnOnce(&RouteSet) -> Result<T, EditError> + Send + 'static,
+    ) -> Result<T, EditError> {
+        let routes = self.routes.clone();
+        let path = routes.dir().to_path_buf();
+        tokio::task::spawn_blocking(move || edit(&routes))
+            .await
+            .unwrap_or_else(|error| {
+                let error = std::io::Error::other(error);
+                Err(EditError::Io { path, error })
+            })
     }
 
     pub fn metrics(&self) -> &GatewayMetrics {
@@ -128,9 +165,7 @@ impl Gateway {
             }
         };
         headers::clean_response(response.headers_mut(), &trace.request_id);
-        if let Some(limit) = &passed.limit {
-            limit.tell(response.headers_mut());
-        }
+        self.plugins.leave(&passed, response.headers_mut());
         record.answered(response.status().as_u16(), code);
         response.map(|body| RecordedBody::new(body, record))
     }
@@ -152,46 +187,79 @@ impl Gateway {
         headers::clean_request(&mut parts.headers);
 
         let table = self.routes.table();
-        let route = table.find(target.path()).ok_or(Error::NoRoute)?;
+        let route = find(&table, &target, &parts)?;
         record.route = Some(route.name.clone());
         record.upstream = Some(route.upstream.label().to_string());
 
-        let admitted = self
-            .plugins
-            .run(route, &parts.method, &parts.headers, peer, passed)
-            .await;
+        let entered = self.plugins.enter(route, &mut parts, peer, passed).await;
         record.user = passed.caller.as_ref().map(|caller| caller.user.clone());
-        admitted?;
+        if let Some(answer) = entered? {
+            return Ok(answer);
+        }
 
+        let rules = &route.rules;
+        let max_body_bytes = rules
+            .max_body_bytes()
+            .map_or(limits.max_body_bytes, |max| max.min(limits.max_body_bytes));
         let too_large = Error::BodyTooLarge {
-            limit: limits.max_body_bytes,
+            limit: max_body_bytes,
         };
-        if body.size_hint().lower() > limits.max_body_bytes {
+        if body.size_hint().lower() > max_body_bytes {
             return Err(too_large);
         }
         let overflow = Overflow::default();
         let body = RequestBody::new(
             body,
-            limits.max_body_bytes,
-            limits.body_idle_timeout,
+            max_body_bytes,
+            rules
+                .body_idle_timeout()
+                .unwrap_or(limits.body_idle_timeout),
             overflow.clone(),
         );
-        let passage = Passage {
-            target: &target,
-            peer,
-            stripped: &route.strip,
-            trace,
-            caller: passed.caller.as_ref(),
-        };
-        headers::stamp(&mut parts.headers, &passage)?;
+        let way = Arc::new(Way {
+            upstreams: self.upstreams.clone(),
+            route: route.clone(),
+            target,
+            client: peer,
+            trace: trace.clone(),
+            caller: passed.caller.clone(),
+            authorization: parts.headers.get(header::AUTHORIZATION).cloned(),
+        });
         let request = Request::from_parts(parts, body.boxed_unsync());
-        let answer = self.upstreams.call(route, &target, request).await?;
+        let answer = match rules.response_timeout() {
+            None => way.go(request).await?,
+            Some(limit) => tokio::time::timeout(limit, way.go(request))
+                .await
+                .map_err(|_| Error::UpstreamTimeout { limit })??,
+        };
         record.release = answer.release;
         match answer.outcome {
             // The upstream fails in its own way when its request breaks off; the client needs the cause.
             Err(_) if overflow.happened() => Err(too_large),
             outcome => outcome,
         }
+    }
+}
+
+/// The most specific route for the request; for a preflight that of the method that it asks about.
+fn find<'a>(table: &'a Table, target: &Target, parts: &Parts) -> Result<&'a Arc<Route>, Error> {
+    let host = target.authority().map(|authority| fold(authority.host()));
+    let find = |method: &Method| table.find(host.as_deref(), method, target.path());
+    if let Some(wanted) = plugins::preflight_for(&parts.method, &parts.headers)
+        && let Found::Route(route) = find(&wanted)
+        && route.rules.answers_preflights()
+    {
+        return Ok(route);
+    }
+    match find(&parts.method) {
+        Found::Route(route) => Ok(route),
+        Found::OtherMethods(methods) => {
+            let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+            Err(Error::MethodNotTaken {
+                allow: names.join(", "),
+            })
+        }
+        Found::Nothing => Err(Error::NoRoute),
     }
 }
 

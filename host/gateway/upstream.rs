@@ -62,17 +62,19 @@ impl Upstreams {
         &self,
         route: &Route,
         target: &Target,
+        path: PathAndQuery,
         mut request: Request<Body>,
     ) -> Result<Answer, Error> {
         *request.version_mut() = Version::HTTP_11;
-        let path = path_and_query(route, target)?;
         match &route.upstream {
             Upstream::Window { name, .. } => {
                 // The token has done its work. A window that never sees it cannot leak it.
                 request.headers_mut().remove(header::AUTHORIZATION);
                 let authority = match target.authority() {
                     Some(authority) => authority.clone(),
-                    None => Authority::try_from(format!("hms-svc-{name}")).map_err(internal)?,
+                    None => {
+                        Authority::try_from(format!("hms-svc-{name}")).map_err(Error::internal)?
+                    }
                 };
                 address(&mut request, Scheme::HTTP, authority, path)?;
                 Ok(self.windows.call(name, request).await)
@@ -84,6 +86,12 @@ impl Upstreams {
                 Ok(self.service(request).await.into())
             }
         }
+    }
+
+    /// Has a window answer, whatever the route's upstream is.
+    pub async fn window(&self, name: &str, mut request: Request<Body>) -> Answer {
+        *request.version_mut() = Version::HTTP_11;
+        self.windows.call(name, request).await
     }
 
     async fn service(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
@@ -109,33 +117,29 @@ impl Upstreams {
 }
 
 /// The upstream's base path, then what is left of the request's path, then the query.
-fn path_and_query(route: &Route, target: &Target) -> Result<PathAndQuery, Error> {
+pub fn path_and_query(route: &Route, target: &Target) -> Result<PathAndQuery, Error> {
     let mut text = format!("{}{}", route.upstream.base(), route.stripped(target.path()));
     if let Some(query) = target.query() {
         text.push('?');
         text.push_str(query);
     }
-    PathAndQuery::try_from(text).map_err(internal)
+    PathAndQuery::try_from(text).map_err(Error::internal)
 }
 
 /// Sets URI and Host, which must agree.
-fn address(
+pub fn address(
     request: &mut Request<Body>,
     scheme: Scheme,
     authority: Authority,
     path: PathAndQuery,
 ) -> Result<(), Error> {
-    let host = HeaderValue::from_str(authority.as_str()).map_err(internal)?;
+    let host = HeaderValue::from_str(authority.as_str()).map_err(Error::internal)?;
     request.headers_mut().insert(header::HOST, host);
     *request.uri_mut() = Uri::builder()
         .scheme(scheme)
         .authority(authority)
         .path_and_query(path)
         .build()
-        .map_err(internal)?;
+        .map_err(Error::internal)?;
     Ok(())
-}
-
-fn internal(error: impl std::fmt::Display) -> Error {
-    Error::Internal(error.to_string())
 }

@@ -7,13 +7,14 @@ use super::engine::Code;
 use super::errand::{Errand, Held};
 use super::failure::classify;
 use super::limits::{Limit, LiveLimits, WindowLimits};
-use super::linker::NoNetwork;
+use super::linker::Outside;
 use super::log::WindowLog;
 use super::meter::{Meter, Metered};
 use super::tally::Failures;
 use super::turns::{Turn, Turns};
 use crate::body::Body;
 use crate::error::Error;
+use crate::next::Next;
 use crate::store::Cabinet;
 use http_body::Body as _;
 use http_body_util::BodyExt;
@@ -61,7 +62,7 @@ pub(super) struct Clerk {
     pub(super) table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    hooks: NoNetwork,
+    pub(super) hooks: Outside,
     pub(super) metered: Metered,
     /// It has had a request.
     begun: bool,
@@ -85,7 +86,7 @@ impl Clerk {
             table,
             wasi,
             http,
-            hooks: NoNetwork(post.failures.clone()),
+            hooks: Outside::new(post.failures.clone()),
             metered: Metered {
                 meter: Meter::new(limits, turn),
                 duty,
@@ -202,12 +203,13 @@ impl Clerks {
     /// Why there is no answer; once there is a head, a failure shows as an error of the body.
     pub async fn serve(
         &self,
-        request: http::Request<Body>,
+        mut request: http::Request<Body>,
         lease: impl Any + Send + Sync,
         place: impl Any + Send + Sync,
     ) -> Result<http::Response<Body>, Error> {
         let held = (Box::new(lease) as Held, Box::new(place) as Held);
-        let outcome = self.answer(request, held).await;
+        let next = request.extensions_mut().remove::<Next>();
+        let outcome = self.answer(request, held, next).await;
         if let Err(error) = &outcome {
             self.handler.state().post.failures.note(error);
         }
@@ -218,6 +220,7 @@ impl Clerks {
         &self,
         request: http::Request<Body>,
         (lease, place): (Held, Held),
+        next: Option<Next>,
     ) -> Result<http::Response<Body>, Error> {
         let post = &self.handler.state().post;
         let limits = post.limits.load();
@@ -226,7 +229,8 @@ impl Clerks {
         if request.body().size_hint().lower() > limit {
             return Err(Error::BodyTooLarge { limit });
         }
-        let errand = Arc::new(Errand::new(lease, place, limits.time(Limit::WallTimeMs)));
+        let wall_time = limits.time(Limit::WallTimeMs);
+        let errand = Arc::new(Errand::new(lease, place, wall_time).with_next(next));
         let waiting = Waiting(errand.clone());
         let too_large = Arc::new(AtomicBool::new(false));
         let request = request.map(|inner| {

@@ -110,6 +110,7 @@ impl HandlerState for Counter {
             state: AtWork {
                 duty,
                 post: self.post.clone(),
+                chained: self.code.chained,
             },
         })
     }
@@ -119,6 +120,8 @@ impl HandlerState for Counter {
 pub(super) struct AtWork {
     duty: Arc<Duty>,
     post: Post,
+    /// It is a middleware.
+    chained: bool,
 }
 
 impl WorkerState for AtWork {
@@ -132,7 +135,9 @@ impl WorkerState for AtWork {
         if total >= self.post.limits.load().size(Limit::Reuse) || self.duty.is_closing() {
             return ShouldAccept::Never;
         }
-        if at_once < AT_ONCE {
+        // A middleware's requests each go on along a way of their own.
+        let at_most = if self.chained { 1 } else { AT_ONCE };
+        if at_once < at_most {
             ShouldAccept::Yes
         } else {
             ShouldAccept::No
@@ -146,6 +151,7 @@ impl WorkerState for AtWork {
         _: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
         store.data_mut().begin();
+        store.data_mut().hooks.next = errand.next().cloned();
         self.duty.begin(errand);
         // `Deadline` times the errands, and always fires.
         Box::pin(std::future::pending())

@@ -2,7 +2,7 @@
 
 use super::meter::EPOCH_TICK;
 use super::turns::Clock;
-use super::{linker, log::WindowLog};
+use super::{linker, log::WindowLog, middleware};
 use crate::runtime::clerk::Clerk;
 use crate::runtime::limits::LiveLimits;
 use anyhow::Context;
@@ -97,6 +97,8 @@ pub struct Code {
     pub(super) room: Arc<Semaphore>,
     /// The epochs of the engine.
     pub(super) clock: Clock,
+    /// It imports the handler that it exports: a middleware.
+    pub(super) chained: bool,
 }
 
 impl Runtime {
@@ -152,7 +154,12 @@ impl Runtime {
                 .max(needed.num_memories.div_ceil(TABLES_PER_CLERK))
                 .max(1)
         });
+        let kind = component.component_type();
+        let chained = kind
+            .imports(&self.engine)
+            .any(|(name, _)| middleware::is_handler(name));
         Ok(Code {
+            chained,
             pre: self.linker.instantiate_pre(&component)?,
             engine: self.engine.clone(),
             weight,

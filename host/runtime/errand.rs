@@ -3,6 +3,7 @@
 
 use super::failure::MemoryExhausted;
 use crate::error::Error;
+use crate::next::Next;
 use futures_util::task::AtomicWaker;
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -34,6 +35,8 @@ pub(super) struct Errand {
     end: Notify,
     /// The place in the pool: until the clerk is done with it, however slowly the client reads what is left.
     place: Mutex<Option<Held>>,
+    /// Where it goes on to, at a middleware.
+    next: Option<Next>,
     /// What must live as long as anything of this request does: the lease.
     _lease: Held,
 }
@@ -58,8 +61,19 @@ impl Errand {
             ended: AtomicBool::new(false),
             end: Notify::new(),
             place: Mutex::new(Some(place)),
+            next: None,
             _lease: lease,
         }
+    }
+
+    /// With the rest of its way, at a middleware.
+    pub(super) fn with_next(mut self, next: Option<Next>) -> Self {
+        self.next = next;
+        self
+    }
+
+    pub(super) fn next(&self) -> Option<&Next> {
+        self.next.as_ref()
     }
 
     /// A clerk has taken it on.

@@ -6,7 +6,9 @@
 
 use super::clerk::Clerk;
 use super::keyvalue;
+use super::middleware;
 use super::tally::Failures;
+use crate::next::Next;
 use std::sync::Arc;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
@@ -32,12 +34,34 @@ pub(super) fn build(engine: &Engine) -> anyhow::Result<Linker<Clerk>> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    middleware::add_to_linker(&mut linker)?;
     keyvalue::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 
-/// Refuses every outgoing request, and counts it: a window has no network.
-pub(super) struct NoNetwork(pub Arc<Failures>);
+/// What happens to a request that a guest sends. A window has no network, so it is refused, and counted; but a middleware's
+/// goes on along its own request's way.
+pub(super) struct Outside {
+    pub failures: Arc<Failures>,
+    /// Where requests go on to, at a middleware.
+    pub next: Option<Next>,
+    going_on: bool,
+}
+
+impl Outside {
+    pub fn new(failures: Arc<Failures>) -> Self {
+        Outside {
+            failures,
+            next: None,
+            going_on: false,
+        }
+    }
+
+    /// The next request that is sent goes on.
+    pub fn goes_on(&mut self) {
+        self.going_on = true;
+    }
+}
 
 type SendResult = Result<
     (
@@ -47,16 +71,28 @@ type SendResult = Result<
     wasmtime_wasi_http::Error,
 >;
 
-impl WasiHttpHooks for NoNetwork {
+impl WasiHttpHooks for Outside {
     fn send_request(
         &mut self,
         request: http::Request<WasiBody>,
         _: Option<wasmtime_wasi_http::RequestOptions>,
         _: Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>,
     ) -> Box<dyn Future<Output = SendResult> + Send> {
-        let to = request.uri().host().unwrap_or_default();
-        let sentence = format!("a request to '{to}' was refused: a window has no network");
-        self.0.count("no-network", &sentence);
+        let going_on = std::mem::take(&mut self.going_on);
+        if let (true, Some(next)) = (going_on, &self.next) {
+            let passed_on = middleware::pass_on(next.clone(), request);
+            return Box::new(async {
+                let done: Box<dyn Future<Output = _> + Send> = Box::new(async { Ok(()) });
+                Ok((passed_on.await?, done))
+            });
+        }
+        let sentence = if going_on {
+            "it called on, but no route has it as a middleware (wasm)".to_owned()
+        } else {
+            let to = request.uri().host().unwrap_or_default();
+            format!("a request to '{to}' was refused: a window has no network")
+        };
+        self.failures.count("no-network", &sentence);
         Box::new(async { Err(wasmtime_wasi_http::Error::HttpRequestDenied) })
     }
 

@@ -21,6 +21,7 @@ pub mod limits;
 mod linker;
 pub mod log;
 mod meter;
+mod middleware;
 pub mod tally;
 mod turns;
 

@@ -1,26 +1,30 @@
-//! A manifest: the YAML text of one file becomes one checked [`Route`], or a [`Fault`] that says where and why.
+//! A manifest: the YAML text of one file becomes one checked [`Route`], or the [`Fault`]s that say where and why: all of
+//! them, not only the first.
 //!
-//! Every check runs while serde reads the node that it is about, so that the fault carries that node's line.
-//!
-//! | field | meaning |
-//! |---|---|
-//! | `uri` | the path; `/**` at its end takes everything below the base as well ([`Pattern`]) |
-//! | `upstream` | `http://hms-svc-NAME[:port]` for a window, else an http(s) URL ([`Upstream`]) |
-//! | `plugins` | a list; of each, its name alone or with settings ([`Rules`]) |
-//! | `strip-prefix` | what is cut off the path: a prefix of `uri`, or `false`; default the `/api/vN` in front |
+//! `tree` reads the text -> `node` walks it by tables of fields -> what is found becomes the route. [`FIELDS`] says
+//! what a manifest holds, and [`schema`] makes a JSON Schema of it.
 
+mod claim;
+mod host;
+mod node;
 mod pattern;
+pub mod schema;
 mod strip;
 mod suggest;
+mod tree;
 mod upstream;
-pub mod yaml;
 
-pub use pattern::Pattern;
-pub use upstream::Upstream;
+pub use claim::Claim;
+pub use host::{HostPattern, fold};
+pub use node::{Field, Kind, Map, Node, unknown};
+pub use pattern::{MAX_SEGMENTS, Pattern, Segment, segments_of};
+pub use tree::Tree;
+pub use upstream::{Upstream, is_window_name};
 
 use crate::gateway::plugins::Rules;
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde::{Deserialize, Serialize};
+use http::Method;
+use node::Found;
+use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
 
@@ -30,18 +34,60 @@ pub const MAX_MANIFEST_BYTES: u64 = 64 * 1024;
 /// An editor that has just begun to write leaves such a file for a moment.
 const EMPTY: &str = "the file is empty";
 
-const FIELDS: &[&str] = &["uri", "upstream", "plugins", "strip-prefix"];
+/// Hosts, and methods, of one route.
+const MAX_HOSTS: usize = 64;
+const MAX_METHODS: usize = 16;
+
+/// What a manifest holds.
+pub const FIELDS: &[Field] = &[
+    Field {
+        name: "uri",
+        kind: Kind::Text("/api/v1/payments/**"),
+        doc: "The paths that the route takes: '/a/b' this one alone, '{name}' any one segment, '/**' at the end everything below as well.",
+    },
+    Field {
+        name: "hosts",
+        kind: Kind::Texts(MAX_HOSTS, "[api.example.org, \"*.example.org\"]"),
+        doc: "The hosts that the route takes, without port. Default: any.",
+    },
+    Field {
+        name: "methods",
+        kind: Kind::Texts(MAX_METHODS, "[GET, POST]"),
+        doc: "The methods that the route takes; GET takes HEAD as well. Default: any.",
+    },
+    Field {
+        name: "upstream",
+        kind: Kind::Own(r#"{"type": "string", "pattern": "^https?://"}"#),
+        doc: "Where the route leads: 'http://hms-svc-NAME:8080' for the window NAME, else an http or https URL.",
+    },
+    Field {
+        name: "strip-prefix",
+        kind: Kind::Own(r#"{"type": ["string", "boolean"]}"#),
+        doc: "What is cut off the path before the upstream sees it: a prefix of 'uri', or false. Default: the '/api/vN' in front.",
+    },
+    Field {
+        name: "plugins",
+        kind: Kind::Own("plugins"),
+        doc: "The steps that a request passes; of each, its name alone or with settings.",
+    },
+];
 
 /// A checked manifest.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub struct Route {
     /// The manifest's file name without its extension: the route's name in logs, metrics and rate limits.
     pub name: Arc<str>,
     pub uri: Pattern,
+    /// Empty for any.
+    pub hosts: Vec<HostPattern>,
+    /// Empty for any.
+    pub methods: Vec<Method>,
     pub upstream: Upstream,
     /// Cut off the front of the path; on segment borders, without a slash at its end, often empty.
     pub strip: String,
     pub rules: Rules,
+    /// The manifest.
+    pub text: String,
 }
 
 /// What is wrong with a manifest, and where.
@@ -52,6 +98,17 @@ pub struct Fault {
     /// Counted from 1.
     pub column: usize,
     pub reason: String,
+}
+
+impl Fault {
+    /// One of the whole file.
+    pub fn whole(reason: impl Into<String>) -> Fault {
+        Fault {
+            line: 1,
+            column: 1,
+            reason: reason.into(),
+        }
+    }
 }
 
 impl fmt::Display for Fault {
@@ -66,28 +123,25 @@ impl fmt::Display for Fault {
 
 impl Route {
     /// Reads the manifest `text` of the route `name`.
-    pub fn parse(name: &str, text: &str) -> Result<Route, Fault> {
+    ///
+    /// # Errors
+    ///
+    /// Every fault, in the order of the text; at least one.
+    pub fn parse(name: &str, text: &str) -> Result<Route, Vec<Fault>> {
         if text.trim().is_empty() {
-            return Err(Fault {
-                line: 1,
-                column: 1,
-                reason: EMPTY.into(),
-            });
+            return Err(vec![Fault::whole(EMPTY)]);
         }
-        let manifest: Manifest = serde_yaml::from_str(text).map_err(yaml::fault)?;
-        let strip =
-            strip::choose(&manifest.uri, manifest.strip.as_ref()).map_err(|reason| Fault {
-                line: line_of(text, "strip-prefix"),
-                column: 1,
-                reason,
-            })?;
-        Ok(Route {
-            name: name.into(),
-            uri: manifest.uri,
-            upstream: manifest.upstream,
-            strip,
-            rules: manifest.rules,
-        })
+        let tree: Tree = serde_yaml::from_str(text).map_err(|error| vec![broken(error)])?;
+        if tree == Tree::Nothing {
+            return Err(vec![Fault::whole(EMPTY)]);
+        }
+        let found = Found::default();
+        let route = read(name, text, &Node::root(&tree, &found));
+        let found = found.into_inner();
+        match route {
+            Some(route) if found.is_empty() => Ok(route),
+            _ => Err(faults(text, found)),
+        }
     }
 
     /// The path that the upstream sees for a `path` that this route matches.
@@ -98,6 +152,108 @@ impl Route {
             _ => path,
         }
     }
+
+    /// Whether the route takes the method. GET takes HEAD as well.
+    pub fn takes(&self, method: &Method) -> bool {
+        self.methods.is_empty()
+            || self.methods.contains(method)
+            || (*method == Method::HEAD && self.methods.contains(&Method::GET))
+    }
+}
+
+fn read(name: &str, text: &str, node: &Node<'_>) -> Option<Route> {
+    let map = node.map(FIELDS, "a manifest with the fields 'uri' and 'upstream'")?;
+    let has_uri = map.require("uri").is_some();
+    let uri = has_uri.then(|| map.parsed("uri", Pattern::parse)).flatten();
+    let upstream = map.require("upstream").and_then(Upstream::read);
+    let hosts = map.each("hosts", HostPattern::parse);
+    let methods = map.each("methods", method);
+    let rules = map.get("plugins").map(Rules::read).unwrap_or_default();
+    let uri = uri?;
+    let strip = strip::choose(&uri, map.get("strip-prefix"));
+    Some(Route {
+        name: name.into(),
+        uri,
+        hosts: hosts.unwrap_or_default(),
+        methods: methods.unwrap_or_default(),
+        upstream: upstream?,
+        strip: strip?,
+        rules,
+        text: text.into(),
+    })
+}
+
+/// Methods that a route may name: those of HTTP, QUERY, WebDAV's, and some that caches and registries use.
+const METHODS: &[&str] = &[
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "PATCH",
+    "DELETE",
+    "OPTIONS",
+    "QUERY",
+    "PROPFIND",
+    "PROPPATCH",
+    "MKCOL",
+    "COPY",
+    "MOVE",
+    "LOCK",
+    "UNLOCK",
+    "REPORT",
+    "SEARCH",
+    "PURGE",
+    "LINK",
+    "UNLINK",
+];
+
+pub fn method(text: &str) -> Result<Method, String> {
+    match Method::from_bytes(text.as_bytes()) {
+        Ok(method) if METHODS.contains(&text) => Ok(method),
+        _ => Err(unknown("method", text, METHODS)),
+    }
+}
+
+/// A text that is no YAML.
+fn broken(error: serde_yaml::Error) -> Fault {
+    let (line, column) = error
+        .location()
+        .map_or((1, 1), |at| (at.line(), at.column()));
+    let text = error.to_string();
+    // serde_yaml repeats the place at the end of its sentence.
+    let reason = match text.rsplit_once(" at line ") {
+        Some((reason, place)) if place.starts_with(|c: char| c.is_ascii_digit()) => {
+            reason.to_string()
+        }
+        _ if text.contains("more than one document") => {
+            "the file holds more than one YAML document ('---'): one file is one route".into()
+        }
+        _ => text,
+    };
+    Fault {
+        line,
+        column,
+        reason,
+    }
+}
+
+fn faults(text: &str, found: Vec<(Vec<tree::Step>, String)>) -> Vec<Fault> {
+    let mut faults: Vec<Fault> = found
+        .into_iter()
+        .map(|(steps, reason)| {
+            let (line, column) = tree::locate(text, &steps);
+            Fault {
+                line,
+                column,
+                reason,
+            }
+        })
+        .collect();
+    faults.sort_by_key(|fault| (fault.line, fault.column));
+    if faults.is_empty() {
+        faults.push(Fault::whole("the manifest cannot be read"));
+    }
+    faults
 }
 
 /// The line of a top-level field, or 1.
@@ -107,59 +263,6 @@ pub fn line_of(text: &str, field: &str) -> usize {
             .is_some_and(|rest| rest.trim_start().starts_with(':'))
     };
     text.lines().position(is_field).map_or(1, |index| index + 1)
-}
-
-struct Manifest {
-    uri: Pattern,
-    upstream: Upstream,
-    rules: Rules,
-    strip: Option<strip::Choice>,
-}
-
-impl<'de> Deserialize<'de> for Manifest {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ManifestVisitor;
-        impl<'de> Visitor<'de> for ManifestVisitor {
-            type Value = Manifest;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a manifest with the fields 'uri' and 'upstream'")
-            }
-
-            fn visit_unit<E: serde::de::Error>(self) -> Result<Manifest, E> {
-                Err(E::custom(EMPTY))
-            }
-
-            fn visit_none<E: serde::de::Error>(self) -> Result<Manifest, E> {
-                Err(E::custom(EMPTY))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Manifest, A::Error> {
-                let (mut uri, mut upstream, mut rules, mut strip) = (None, None, None, None);
-                let mut keys = yaml::Keys::new("field", FIELDS);
-                while let Some(key) = map.next_key_seed(&mut keys)? {
-                    match key {
-                        "uri" => {
-                            uri = Some(map.next_value_seed(yaml::parsed("uri", Pattern::parse))?)
-                        }
-                        "upstream" => {
-                            let seed = yaml::parsed("upstream", Upstream::parse);
-                            upstream = Some(map.next_value_seed(seed)?);
-                        }
-                        "plugins" => rules = Some(map.next_value::<Rules>()?),
-                        _ => strip = Some(map.next_value::<strip::Choice>()?),
-                    }
-                }
-                Ok(Manifest {
-                    uri: uri.ok_or_else(|| yaml::missing("uri"))?,
-                    upstream: upstream.ok_or_else(|| yaml::missing("upstream"))?,
-                    rules: rules.unwrap_or_default(),
-                    strip,
-                })
-            }
-        }
-        deserializer.deserialize_any(ManifestVisitor)
-    }
 }
 
 #[cfg(test)]

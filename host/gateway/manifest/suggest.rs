@@ -12,7 +12,12 @@ pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let folded = name.to_ascii_lowercase().replace('_', "-");
     known
         .iter()
-        .map(|candidate| (distance(&folded, candidate), *candidate))
+        .map(|candidate| {
+            (
+                distance(&folded, &candidate.to_ascii_lowercase()),
+                *candidate,
+            )
+        })
         .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3))
         .min()
         .map(|(_, candidate)| candidate)

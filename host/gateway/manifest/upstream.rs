@@ -1,5 +1,6 @@
 //! Where a route leads.
 
+use super::node::Node;
 use crate::gateway::target::normalise;
 use http::Uri;
 use http::uri::{Authority, Scheme};
@@ -25,6 +26,14 @@ pub enum Upstream {
 }
 
 impl Upstream {
+    /// Reads a manifest's `upstream`.
+    pub fn read(node: &Node<'_>) -> Option<Upstream> {
+        let text = node.text("a URL like 'http://hms-svc-payments:8080'")?;
+        Upstream::parse(text)
+            .map_err(|reason| node.fault(reason))
+            .ok()
+    }
+
     pub fn parse(text: &str) -> Result<Upstream, String> {
         let refuse = |reason: &str| Err(format!("'{text}' {reason}"));
         let Ok(uri) = text.parse::<Uri>() else {
@@ -98,7 +107,7 @@ impl Upstream {
     }
 }
 
-fn is_window_name(name: &str) -> bool {
+pub fn is_window_name(name: &str) -> bool {
     (1..=MAX_WINDOW_NAME).contains(&name.len())
         && name
             .bytes()

@@ -1,38 +1,221 @@
-//! The steps that a request passes between its route and its upstream, in one fixed order: `auth`, then
-//! `rate-limit`, whatever order the manifest lists them in, because the limit counts per user.
+//! The steps that a request passes between its route and its upstream, in one fixed order, whatever order the manifest
+//! lists them in. On the way in: `ip-allow` -> `cors` (preflights) -> `auth` -> `rate-limit` (it counts per user) ->
+//! `body-limit` -> `headers` -> `timeout` -> `wasm`. On the way out, errors included: `headers` -> `cors`.
 //!
 //! [`Rules`] is what one route asks for; [`Plugins`] holds what outlives every route: keys and counters.
 
 pub mod auth;
+mod body_limit;
+mod cors;
+mod headers;
+mod ip_allow;
 pub mod rate_limit;
+mod timeout;
+mod wasm;
 
+pub use cors::preflight_for;
+
+use crate::body::Body;
 use crate::error::Error;
 use crate::gateway::config::GatewayConfig;
-use crate::gateway::manifest::{Route, yaml};
+use crate::gateway::manifest::{Field, Map, Node, Route, Tree, unknown};
 use auth::{Caller, Verifier};
-use http::{HeaderMap, Method};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Response, header};
 use rate_limit::{Limiter, Verdict};
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
-use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
-const NAMES: &[&str] = &["auth", "rate-limit"];
+/// One plugin, as manifests and the JSON Schema know it.
+pub struct Plugin {
+    pub name: &'static str,
+    pub fields: &'static [Field],
+    /// Fields without which it says nothing; where there are none its name alone will do.
+    pub required: &'static [&'static str],
+    pub doc: &'static str,
+}
+
+/// The one plugin that may be listed more than once.
+const WASM: &str = "wasm";
+
+/// All plugins, in the order in which they run.
+pub const ALL: &[Plugin] = &[
+    Plugin {
+        name: "ip-allow",
+        fields: ip_allow::FIELDS,
+        required: &["addresses"],
+        doc: "Only clients of these addresses and networks may come in.",
+    },
+    Plugin {
+        name: "cors",
+        fields: cors::FIELDS,
+        required: &["origins"],
+        doc: "Pages of other origins may read the answers; preflights are answered here.",
+    },
+    Plugin {
+        name: "auth",
+        fields: auth::FIELDS,
+        required: &[],
+        doc: "A verified token names the caller, and its scopes decide what the caller may do.",
+    },
+    Plugin {
+        name: "rate-limit",
+        fields: rate_limit::FIELDS,
+        required: &[],
+        doc: "At most so many requests in any period, for each caller.",
+    },
+    Plugin {
+        name: "body-limit",
+        fields: body_limit::FIELDS,
+        required: &["max"],
+        doc: "The largest request body.",
+    },
+    Plugin {
+        name: "headers",
+        fields: headers::FIELDS,
+        required: &[],
+        doc: "Header fields that are set or removed on the way in and out.",
+    },
+    Plugin {
+        name: "timeout",
+        fields: timeout::FIELDS,
+        required: &[],
+        doc: "How long the route waits for its upstream, and for the client's body.",
+    },
+    Plugin {
+        name: WASM,
+        fields: wasm::FIELDS,
+        required: &["window"],
+        doc: "A component in the chain (wasi:http/middleware): it sees the request, and calls on or answers itself.",
+    },
+];
 
 /// What a route asks of its requests.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Rules {
+    ip_allow: Option<ip_allow::Rule>,
+    cors: Option<cors::Rule>,
     pub auth: Option<auth::Rule>,
     pub rate_limit: Option<rate_limit::Rule>,
+    body_limit: Option<body_limit::Rule>,
+    headers: Option<headers::Rule>,
+    timeout: Option<timeout::Rule>,
+    /// Names of windows, in the order in which they are visited.
+    wasm: Vec<String>,
 }
 
 impl Rules {
     /// The plugins in the order in which they run.
     pub fn names(&self) -> Vec<&'static str> {
-        let mut names = Vec::new();
-        names.extend(self.auth.as_ref().map(|_| "auth"));
-        names.extend(self.rate_limit.as_ref().map(|_| "rate-limit"));
-        names
+        let there = |plugin: &&Plugin| match plugin.name {
+            "ip-allow" => self.ip_allow.is_some(),
+            "cors" => self.cors.is_some(),
+            "auth" => self.auth.is_some(),
+            "rate-limit" => self.rate_limit.is_some(),
+            "body-limit" => self.body_limit.is_some(),
+            "headers" => self.headers.is_some(),
+            "timeout" => self.timeout.is_some(),
+            _ => !self.wasm.is_empty(),
+        };
+        ALL.iter().filter(there).map(|plugin| plugin.name).collect()
+    }
+
+    /// The windows that a request visits before its upstream.
+    pub fn middlewares(&self) -> &[String] {
+        &self.wasm
+    }
+
+    /// Whether preflights are answered here.
+    pub fn answers_preflights(&self) -> bool {
+        self.cors.is_some()
+    }
+
+    /// The most bytes of a request body, if the route says so.
+    pub fn max_body_bytes(&self) -> Option<u64> {
+        self.body_limit.as_ref().map(|rule| rule.max)
+    }
+
+    /// How long the upstream may take to begin its answer, if the route says so.
+    pub fn response_timeout(&self) -> Option<Duration> {
+        self.timeout.as_ref().and_then(|rule| rule.response)
+    }
+
+    /// The longest pause inside of a request body, if the route says so.
+    pub fn body_idle_timeout(&self) -> Option<Duration> {
+        self.timeout.as_ref().and_then(|rule| rule.body_idle)
+    }
+
+    /// Reads a manifest's `plugins`.
+    pub fn read(node: &Node<'_>) -> Rules {
+        let mut rules = Rules::default();
+        if *node.tree() == Tree::Nothing {
+            return rules;
+        }
+        let expected = "a list of plugins, as in 'plugins: [auth, rate-limit]'";
+        let mut seen = Vec::new();
+        for entry in node.list(expected).unwrap_or_default() {
+            let Some(plugin) = rules.read_entry(&entry) else {
+                continue;
+            };
+            if plugin.name != WASM && seen.contains(&plugin.name) {
+                entry.fault(format_args!("the plugin '{}' is given twice", plugin.name));
+            }
+            seen.push(plugin.name);
+        }
+        rules
+    }
+
+    /// One entry of the list: a name alone, or a mapping of one name to its settings.
+    fn read_entry(&mut self, entry: &Node<'_>) -> Option<&'static Plugin> {
+        let (name, settings) = match entry.tree() {
+            Tree::Text(name) => (name.as_str(), entry.clone()),
+            Tree::Map(_) => {
+                let mut entries = entry.entries("a mapping")?.into_iter();
+                let Some((name, settings)) = entries.next() else {
+                    entry.fault("an empty entry in the list of plugins");
+                    return None;
+                };
+                if let Some((other, _)) = entries.next() {
+                    entry.fault(format_args!(
+                        "'{other}' stands beside '{name}': indent the settings of a plugin deeper than its name, and begin each plugin with '- '"
+                    ));
+                    return None;
+                }
+                (name, settings)
+            }
+            _ => {
+                entry.fault("use the name of a plugin, alone or with its settings, as in '- rate-limit: {limit: 30, window: 60}'");
+                return None;
+            }
+        };
+        let known: Vec<&str> = ALL.iter().map(|plugin| plugin.name).collect();
+        let Some(plugin) = ALL.iter().find(|plugin| plugin.name == name) else {
+            entry.fault(unknown("plugin", name, &known));
+            return None;
+        };
+        let map = if matches!(entry.tree(), Tree::Text(_)) {
+            entry.no_fields(plugin.fields)
+        } else {
+            let fields: Vec<&str> = plugin.fields.iter().map(|field| field.name).collect();
+            let expected = format!("the settings of {name}: {}", fields.join(", "));
+            settings.map(plugin.fields, &expected)?
+        };
+        self.set(plugin.name, &map);
+        Some(plugin)
+    }
+
+    fn set(&mut self, name: &str, map: &Map<'_>) {
+        match name {
+            "ip-allow" => self.ip_allow = ip_allow::Rule::read(map),
+            "cors" => self.cors = cors::Rule::read(map),
+            "auth" => self.auth = auth::Rule::read(map),
+            "rate-limit" => self.rate_limit = rate_limit::Rule::read(map),
+            "body-limit" => self.body_limit = body_limit::Rule::read(map),
+            "headers" => self.headers = headers::Rule::read(map),
+            "timeout" => self.timeout = timeout::Rule::read(map),
+            _ => self.wasm.extend(wasm::read(map)),
+        }
     }
 }
 
@@ -43,10 +226,12 @@ pub struct Plugins {
 }
 
 /// What the plugins found out about a request. Kept for refused ones too: the answer and the log need it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Passed {
+    pub route: Option<Arc<Route>>,
     pub caller: Option<Caller>,
-    pub limit: Option<Verdict>,
+    limit: Option<Verdict>,
+    origin: Option<HeaderValue>,
 }
 
 impl Plugins {
@@ -57,101 +242,56 @@ impl Plugins {
         }
     }
 
-    /// Runs the route's plugins. What they find is in `passed`, also when one refuses.
-    pub async fn run(
+    /// The way in. What is found is in `passed`, also when one refuses; an answer ends the way here.
+    pub async fn enter(
         &self,
-        route: &Route,
-        method: &Method,
-        headers: &HeaderMap,
-        peer: IpAddr,
+        route: &Arc<Route>,
+        parts: &mut Parts,
+        client: IpAddr,
         passed: &mut Passed,
-    ) -> Result<(), Error> {
-        if let Some(rule) = &route.rules.auth {
-            let caller = self.verifier.caller(headers).await?;
-            let caller = passed.caller.insert(caller);
-            rule.admit(caller, method)?;
+    ) -> Result<Option<Response<Body>>, Error> {
+        passed.route = Some(route.clone());
+        passed.origin = parts.headers.get(header::ORIGIN).cloned();
+        let rules = &route.rules;
+        if let Some(rule) = &rules.ip_allow {
+            rule.admit(client)?;
         }
-        if let Some(rule) = &route.rules.rate_limit {
+        if let Some(rule) = &rules.cors
+            && preflight_for(&parts.method, &parts.headers).is_some()
+        {
+            return rule.preflight(&parts.headers, &route.methods).map(Some);
+        }
+        if let Some(rule) = &rules.auth {
+            let caller = self.verifier.caller(&parts.headers).await?;
+            let caller = passed.caller.insert(caller);
+            rule.admit(caller, &parts.method)?;
+        }
+        if let Some(rule) = &rules.rate_limit {
             let user = passed.caller.as_ref().map(|caller| caller.user.as_str());
-            let verdict = self.limiter.admit(rule, &route.name, user, peer);
+            let verdict = self
+                .limiter
+                .admit(rule, &route.name, user, &parts.headers, client);
             passed.limit.insert(verdict).outcome()?;
         }
-        Ok(())
-    }
-}
-
-impl<'de> Deserialize<'de> for Rules {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ListVisitor)
-    }
-}
-
-struct ListVisitor;
-
-impl<'de> Visitor<'de> for ListVisitor {
-    type Value = Rules;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of plugins, as in 'plugins: [auth, rate-limit]'")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Rules, A::Error> {
-        let mut rules = Rules::default();
-        let mut keys = yaml::Keys::new("plugin", NAMES);
-        while list
-            .next_element_seed(Entry {
-                rules: &mut rules,
-                keys: &mut keys,
-            })?
-            .is_some()
-        {}
-        Ok(rules)
-    }
-}
-
-/// One entry of the list: a name alone, or a mapping of one name to its settings.
-struct Entry<'a> {
-    rules: &'a mut Rules,
-    keys: &'a mut yaml::Keys,
-}
-
-impl<'de> serde::de::DeserializeSeed<'de> for Entry<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Entry<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of a plugin, alone or with its settings, as in '- rate-limit: {limit: 30, window: 60}'")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<(), E> {
-        match self.keys.take(name)? {
-            "auth" => self.rules.auth = Some(auth::Rule::default()),
-            _ => self.rules.rate_limit = Some(rate_limit::Rule::default()),
+        if let Some(rule) = &rules.headers {
+            rule.request.apply(&mut parts.headers);
         }
-        Ok(())
+        Ok(None)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        use serde::de::Error;
-        let Some(name) = map.next_key_seed(&mut *self.keys)? else {
-            return Err(A::Error::custom("an empty entry in the list of plugins"));
+    /// The way out, for every answer to a request that had a route.
+    pub fn leave(&self, passed: &Passed, headers: &mut HeaderMap) {
+        let Some(route) = &passed.route else {
+            return;
         };
-        match name {
-            "auth" => self.rules.auth = Some(map.next_value::<Option<_>>()?.unwrap_or_default()),
-            _ => self.rules.rate_limit = Some(map.next_value::<Option<_>>()?.unwrap_or_default()),
+        if let Some(limit) = &passed.limit {
+            limit.tell(headers);
         }
-        if let Some(other) = map.next_key::<String>()? {
-            return Err(A::Error::custom(format_args!(
-                "'{other}' stands beside '{name}': indent the settings of a plugin deeper than its name, and begin each plugin with '- '"
-            )));
+        if let Some(rule) = &route.rules.headers {
+            rule.response.apply(headers);
         }
-        Ok(())
+        if let Some(rule) = &route.rules.cors {
+            rule.stamp(passed.origin.as_ref(), headers);
+        }
     }
 }

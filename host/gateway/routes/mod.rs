@@ -1,17 +1,22 @@
 //! The routes: a folder of manifests, watched, and the immutable table that requests are matched with.
 //!
-//! `folder` reads the files -> `set` decides what is live (a bad or conflicting file keeps its last good route) ->
-//! `table` answers lookups; `watch` calls the set again whenever a file has changed.
+//! `folder` reads the files -> `files` decides what is live (a bad or conflicting file keeps its last good route, `kept`
+//! over a restart too) -> `table` answers lookups; `set` holds it all together, `watch` has it look again whenever a file
+//! has changed, and `edit` changes files for the admin API.
 
+mod edit;
+mod files;
 mod folder;
+mod kept;
 mod set;
 mod status;
 mod table;
 mod watch;
 
+pub use edit::EditError;
 pub use set::RouteSet;
 pub use status::{RouteState, RouteStatus};
-pub use table::Table;
+pub use table::{Found, Table};
 
 #[cfg(test)]
 mod tests;

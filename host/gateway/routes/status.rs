@@ -1,6 +1,6 @@
 //! What `GET /routes` and `hms check` say about each file.
 
-use crate::gateway::manifest::Fault;
+use crate::gateway::manifest::{Fault, Route};
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -11,8 +11,8 @@ pub struct RouteStatus {
     pub file: String,
     pub state: RouteState,
     /// What is wrong with the file as it is now, where it is refused.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fault: Option<Fault>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
     /// The route that serves, be it the file's present text or its last good one. None where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<LiveRoute>,
@@ -34,10 +34,29 @@ pub enum RouteState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LiveRoute {
     pub uri: String,
+    /// Left out for any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// Left out for any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
     pub upstream: String,
     /// In the order in which they run.
     pub plugins: Vec<&'static str>,
     /// What is cut off the path, or empty.
     #[serde(rename = "strip-prefix")]
     pub strip_prefix: String,
+}
+
+impl LiveRoute {
+    pub fn of(route: &Route) -> LiveRoute {
+        LiveRoute {
+            uri: route.uri.to_string(),
+            hosts: route.hosts.iter().map(ToString::to_string).collect(),
+            methods: route.methods.iter().map(ToString::to_string).collect(),
+            upstream: route.upstream.to_string(),
+            plugins: route.rules.names(),
+            strip_prefix: route.strip.clone(),
+        }
+    }
 }

@@ -1,51 +1,164 @@
 //! The route table: immutable, and its lookup does not grow with the number of routes.
+//!
+//! The most specific route has a request: first by host (a whole name, then below the longest name, then any), then by
+//! path, segment for segment (a literal, then `{name}`, then `/**`), then by method (named, then any). A request that
+//! finds nothing under its host is looked for under the next.
 
-use crate::gateway::manifest::{Pattern, Route};
+use crate::gateway::manifest::{HostPattern, MAX_SEGMENTS, Pattern, Route, Segment, segments_of};
+use http::Method;
 use std::collections::HashMap;
 use std::sync::Arc;
+
+/// Of a path no more segments are looked at: no pattern has as many.
+const LOOKED_AT: usize = MAX_SEGMENTS + 1;
 
 /// One snapshot of all live routes.
 #[derive(Debug, Default)]
 pub struct Table {
-    exact: HashMap<String, Arc<Route>>,
-    below: HashMap<String, Arc<Route>>,
-    /// The most segments of a base in `below`: a longer prefix of a path need not be looked up, so a path of
-    /// thousands of segments costs no more than a short one.
-    depth: usize,
+    exact: HashMap<String, Node>,
+    below: HashMap<String, Node>,
+    any: Node,
+}
+
+/// The routes that share a beginning of their paths.
+#[derive(Debug, Default)]
+struct Node {
+    literal: HashMap<String, Node>,
+    any: Option<Box<Node>>,
+    /// Routes of this very path.
+    here: Vec<Arc<Route>>,
+    /// Routes of this path and everything below.
+    below: Vec<Arc<Route>>,
+}
+
+/// What the table says about a request.
+#[derive(Debug)]
+pub enum Found<'a> {
+    Route(&'a Arc<Route>),
+    /// Routes lead to this path, but none takes the method; those that one does.
+    OtherMethods(Vec<Method>),
+    Nothing,
 }
 
 impl Table {
-    /// The routes must not claim the same pattern twice; of two that do, the last stays.
+    /// Two routes must not claim the same; of those that do, either is found.
     pub fn new(routes: impl IntoIterator<Item = Arc<Route>>) -> Table {
         let mut table = Table::default();
         for route in routes {
-            match &route.uri {
-                Pattern::Exact(path) => table.exact.insert(path.clone(), route.clone()),
-                Pattern::Below(base) => {
-                    table.depth = table.depth.max(base.matches('/').count());
-                    table.below.insert(base.clone(), route.clone())
-                }
-            };
+            if route.hosts.is_empty() {
+                table.any.add(&route);
+            }
+            for host in &route.hosts {
+                let nodes = match host {
+                    HostPattern::Exact(name) => table.exact.entry(name.clone()),
+                    HostPattern::Below(name) => table.below.entry(name.clone()),
+                };
+                nodes.or_default().add(&route);
+            }
         }
         table
     }
 
-    /// The most specific route: the exact path, else the longest base. `path` is in its one form.
-    pub fn find(&self, path: &str) -> Option<&Arc<Route>> {
-        if let Some(route) = self.exact.get(path) {
+    /// `host` is folded ([`crate::gateway::manifest::fold`]) and without port, `path` in its one form.
+    pub fn find(&self, host: Option<&str>, method: &Method, path: &str) -> Found<'_> {
+        if !path.starts_with('/') {
+            return Found::Nothing;
+        }
+        let mut buffer = [""; LOOKED_AT];
+        let mut count = 0;
+        for (place, segment) in buffer.iter_mut().zip(segments_of(path)) {
+            *place = segment;
+            count += 1;
+        }
+        let segments = buffer.get(..count).unwrap_or_default();
+        let mut others = Vec::new();
+        let found = host
+            .and_then(|host| self.find_under(host, segments, method, &mut others))
+            .or_else(|| self.any.find(segments, method, &mut others));
+        if let Some(route) = found {
+            return Found::Route(route);
+        }
+        if others.is_empty() {
+            return Found::Nothing;
+        }
+        others.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        others.dedup();
+        Found::OtherMethods(others)
+    }
+
+    /// Under the host's own name, then under those that it is below of, the longest first.
+    fn find_under(
+        &self,
+        host: &str,
+        segments: &[&str],
+        method: &Method,
+        others: &mut Vec<Method>,
+    ) -> Option<&Arc<Route>> {
+        let exact = self.exact.get(host);
+        if let Some(route) = exact.and_then(|node| node.find(segments, method, others)) {
             return Some(route);
         }
-        if !path.starts_with('/') || self.below.is_empty() {
-            return None;
-        }
-        // Where the bases end that this path is below of: before its 1st, 2nd, … slash, or at its end.
-        let ends = path
-            .match_indices('/')
-            .map(|(at, _)| at)
-            .chain([path.len()]);
-        let ends: Vec<usize> = ends.take(self.depth + 1).collect();
-        ends.into_iter()
-            .rev()
-            .find_map(|end| self.below.get(path.get(..end)?))
+        let dots = host.match_indices('.').filter(|(at, _)| *at > 0);
+        let mut below = dots.filter_map(|(at, _)| self.below.get(host.get(at + 1..)?));
+        below.find_map(|node| node.find(segments, method, others))
     }
+}
+
+impl Node {
+    fn add(&mut self, route: &Arc<Route>) {
+        let pattern: &Pattern = &route.uri;
+        let mut node = self;
+        for segment in pattern.segments() {
+            node = match segment {
+                Segment::Literal(literal) => node.literal.entry(literal.clone()).or_default(),
+                Segment::Any(_) => node.any.get_or_insert_default(),
+            };
+        }
+        if pattern.is_below() {
+            node.below.push(route.clone());
+        } else {
+            node.here.push(route.clone());
+        }
+    }
+
+    fn find(
+        &self,
+        segments: &[&str],
+        method: &Method,
+        others: &mut Vec<Method>,
+    ) -> Option<&Arc<Route>> {
+        let inner = match segments.split_first() {
+            None => pick(&self.here, method, others),
+            Some((first, rest)) => {
+                let literal = self.literal.get(*first);
+                let any = self.any.as_deref().filter(|_| !first.is_empty());
+                literal
+                    .and_then(|node| node.find(rest, method, others))
+                    .or_else(|| any.and_then(|node| node.find(rest, method, others)))
+            }
+        };
+        inner.or_else(|| pick(&self.below, method, others))
+    }
+}
+
+/// The route for the method: one that names it, then one that takes it as part of GET, then one that takes any.
+fn pick<'a>(
+    routes: &'a [Arc<Route>],
+    method: &Method,
+    others: &mut Vec<Method>,
+) -> Option<&'a Arc<Route>> {
+    let found = routes
+        .iter()
+        .find(|route| route.methods.contains(method))
+        .or_else(|| {
+            let named = |route: &&Arc<Route>| !route.methods.is_empty();
+            routes
+                .iter()
+                .find(|route| named(route) && route.takes(method))
+        })
+        .or_else(|| routes.iter().find(|route| route.methods.is_empty()));
+    if found.is_none() {
+        others.extend(routes.iter().flat_map(|route| route.methods.clone()));
+    }
+    found
 }

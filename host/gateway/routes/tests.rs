@@ -1,5 +1,5 @@
 use super::*;
-use crate::gateway::manifest::{Pattern, Route};
+use crate::gateway::manifest::{Pattern, Route, Segment};
 use crate::gateway::metrics::GatewayMetrics;
 use proptest::prelude::*;
 use std::fs;
@@ -27,7 +27,7 @@ impl Desk {
         for (file, text) in files {
             fs::write(dir.path().join(file), text).unwrap();
         }
-        let set = Arc::new(RouteSet::load(dir.path(), GatewayMetrics::new()));
+        let set = Arc::new(RouteSet::load(dir.path(), None, GatewayMetrics::new()));
         Desk { dir, set }
     }
 
@@ -42,10 +42,7 @@ impl Desk {
     }
 
     fn serves(&self, path: &str) -> Option<String> {
-        self.set
-            .table()
-            .find(path)
-            .map(|route| route.name.to_string())
+        found(&self.set.table(), None, "GET", path)
     }
 
     fn fault(&self, file: &str) -> Option<String> {
@@ -55,7 +52,16 @@ impl Desk {
             .into_iter()
             .find(|status| status.file == file)
             .unwrap();
-        status.fault.map(|fault| fault.to_string())
+        let said: Vec<String> = status.faults.iter().map(ToString::to_string).collect();
+        (!said.is_empty()).then(|| said.join("\n"))
+    }
+}
+
+/// The name of the route that has the request.
+fn found(table: &Table, host: Option<&str>, method: &str, path: &str) -> Option<String> {
+    match table.find(host, &method.parse().unwrap(), path) {
+        Found::Route(route) => Some(route.name.to_string()),
+        Found::OtherMethods(_) | Found::Nothing => None,
     }
 }
 
@@ -67,7 +73,7 @@ fn the_most_specific_route_wins() {
         route("exact", "/api/v1/payments"),
         route("payments", "/api/v1/payments/**"),
     ]);
-    let name = |path| table.find(path).map(|route| route.name.to_string());
+    let name = |path| found(&table, None, "GET", path);
     assert_eq!(name("/api/v1/payments").as_deref(), Some("exact"));
     assert_eq!(name("/api/v1/payments/").as_deref(), Some("payments"));
     assert_eq!(
@@ -81,21 +87,115 @@ fn the_most_specific_route_wins() {
     assert_eq!(name("*"), None);
 }
 
+#[test]
+fn a_host_is_more_specific_than_none_and_a_literal_than_a_name() {
+    let with = |name: &str, more: &str| {
+        let text = format!("upstream: http://hms-svc-{name}\n{more}");
+        Arc::new(Route::parse(name, &text).unwrap())
+    };
+    let table = Table::new([
+        with("any", "uri: /**"),
+        with("host", "uri: /a/**\nhosts: [api.example.org]"),
+        with("below", "uri: /**\nhosts: ['*.example.org']"),
+        with("deeper", "uri: /**\nhosts: ['*.eu.example.org']"),
+        with("id", "uri: /a/{id}"),
+        with("list", "uri: /a/list"),
+        with("inner", "uri: /a/{id}/files/**"),
+        with("post", "uri: /a/{id}\nmethods: [POST]"),
+    ]);
+    for (host, method, path, expected) in [
+        (None, "GET", "/", "any"),
+        (Some("api.example.org"), "GET", "/a/1", "host"),
+        (Some("api.example.org"), "GET", "/b", "below"),
+        (Some("x.eu.example.org"), "GET", "/b", "deeper"),
+        (Some("example.org"), "GET", "/b", "any"),
+        (None, "GET", "/a/1", "id"),
+        (None, "POST", "/a/1", "post"),
+        (None, "GET", "/a/list", "list"),
+        (None, "POST", "/a/list", "list"),
+        (None, "GET", "/a/", "any"),
+        (None, "GET", "/a/1/files", "inner"),
+        (None, "GET", "/a/list/files/x", "inner"),
+        (None, "GET", "/a/1/x", "any"),
+    ] {
+        let name = found(&table, host, method, path);
+        assert_eq!(name.as_deref(), Some(expected), "{host:?} {method} {path}");
+    }
+}
+
+#[test]
+fn a_method_that_no_route_takes_is_told_the_others() {
+    let text = "uri: /a\nupstream: http://hms-svc-a\nmethods: [GET, POST]";
+    let table = Table::new([Arc::new(Route::parse("a", text).unwrap())]);
+    assert_eq!(found(&table, None, "HEAD", "/a").as_deref(), Some("a"));
+    match table.find(None, &http::Method::PUT, "/a") {
+        Found::OtherMethods(methods) => assert_eq!(methods, ["GET", "POST"]),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// How specific a pattern is, segment for segment: the definition that the table's lookup must agree with.
+fn specificity(pattern: &Pattern) -> Vec<u8> {
+    let mut order: Vec<u8> = pattern
+        .segments()
+        .iter()
+        .map(|segment| match segment {
+            Segment::Literal(_) => 3,
+            Segment::Any(_) => 2,
+        })
+        .collect();
+    // The end of an exact path is more than `/**`.
+    order.push(if pattern.is_below() { 0 } else { 1 });
+    order
+}
+
 proptest! {
     #[test]
     fn the_table_finds_what_a_look_at_every_route_finds(
-        uris in prop::collection::hash_set("(/[ab]{1,2}){0,3}(/\\*\\*|/[ab])", 0..12),
+        uris in prop::collection::hash_set("(/([ab]{1,2}|\\{x\\})){0,1}(/([ab]{1,2}|\\{y\\})){0,2}(/\\*\\*|/[ab])", 0..12),
         path in "(/[ab]{1,2}){0,4}/?",
     ) {
-        let uris: Vec<_> = uris.into_iter().collect();
-        let routes: Vec<_> = uris.iter().map(|uri| route("x", uri)).collect();
+        // Names do not tell patterns apart.
+        let mut shapes = std::collections::HashSet::new();
+        let routes: Vec<_> = uris
+            .iter()
+            .filter(|uri| uri.matches("{y}").count() < 2)
+            .map(|uri| route("x", uri))
+            .filter(|route| shapes.insert(route.uri.shape()))
+            .collect();
         let path = if path.is_empty() { "/" } else { &path };
         let naive = routes
             .iter()
             .filter(|route| route.uri.matches(path))
-            .max_by_key(|route| (route.uri.base().len(), matches!(route.uri, Pattern::Exact(_))));
+            .max_by_key(|route| specificity(&route.uri));
         let table = Table::new(routes.iter().cloned());
-        prop_assert_eq!(table.find(path).map(|r| &r.uri), naive.map(|r| &r.uri));
+        let found = match table.find(None, &http::Method::GET, path) {
+            Found::Route(route) => Some(&route.uri),
+            _ => None,
+        };
+        prop_assert_eq!(found, naive.map(|r| &r.uri));
+    }
+
+    #[test]
+    fn hosts_are_found_as_a_look_at_every_route_finds_them(
+        hosts in prop::collection::hash_set("(\\*\\.)?([ab]\\.){0,2}[ab]", 0..8),
+        host in "([ab]\\.){0,3}[ab]",
+    ) {
+        let routes: Vec<_> = hosts
+            .iter()
+            .map(|host| {
+                let text = format!("uri: /**\nupstream: http://hms-svc-a\nhosts: ['{host}']");
+                Arc::new(Route::parse(host, &text).unwrap())
+            })
+            .collect();
+        // A whole name is longer than every name that it is below of.
+        let naive = routes
+            .iter()
+            .filter(|route| route.hosts[0].matches(&host))
+            .max_by_key(|route| route.name.trim_start_matches("*.").len());
+        let table = Table::new(routes.iter().cloned());
+        let name = found(&table, Some(&host), "GET", "/x");
+        prop_assert_eq!(name.as_deref(), naive.map(|route| &*route.name));
     }
 }
 
@@ -154,6 +254,104 @@ fn a_conflict_names_both_files_and_the_live_route_stays() {
         (desk.serves("/x").as_deref(), desk.fault("a.yaml")),
         (Some("a"), None)
     );
+}
+
+#[test]
+fn files_with_other_hosts_or_methods_claim_nothing_of_each_other() {
+    let uri = manifest("/x/{id}");
+    let desk = Desk::open(&[
+        ("a.yaml", &uri),
+        ("b.yaml", &format!("{uri}hosts: [a.org, b.org]\n")),
+        ("c.yaml", &format!("{uri}methods: [GET]\n")),
+        ("d.yaml", &format!("{uri}methods: [POST, PUT]\n")),
+    ]);
+    for file in ["a.yaml", "b.yaml", "c.yaml", "d.yaml"] {
+        assert_eq!(desk.fault(file), None, "{file}");
+    }
+    desk.write(
+        "e.yaml",
+        &format!("{}methods: [DELETE, PUT]\n", manifest("/x/{name}")),
+    );
+    let fault = desk.fault("e.yaml").unwrap();
+    assert!(
+        fault.contains("PUT of uri '/x/{}' is claimed by d.yaml and e.yaml"),
+        "{fault}"
+    );
+    desk.write("f.yaml", &format!("{uri}hosts: [c.org, b.org]\n"));
+    let fault = desk.fault("f.yaml").unwrap();
+    assert!(
+        fault.contains("for host b.org is claimed by b.yaml"),
+        "{fault}"
+    );
+}
+
+#[test]
+fn every_fault_of_a_file_is_said_at_once() {
+    let text = "uri: api\nupstraem: x\nplugins:\n  - auht\n  - rate-limit: {limit: 0, windw: 5}\nmethods: [GET, PSOT]\n";
+    let desk = Desk::open(&[("a.yaml", text)]);
+    let said = desk.fault("a.yaml").unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    for (line, begin, word) in [
+        (0, "line 1, column 6: ", "must begin with '/'"),
+        (1, "line 2, column 1: ", "did you mean 'upstream'?"),
+        (2, "line 4, column 5: ", "did you mean 'auth'?"),
+        (3, "line 5, column 25: ", "from 1 to 1000000"),
+        (4, "line 5, column 28: ", "did you mean 'window'?"),
+        (5, "line 6, column 16: ", "did you mean 'POST'?"),
+    ] {
+        assert!(
+            lines[line].starts_with(begin) && lines[line].contains(word),
+            "{said}"
+        );
+    }
+    assert_eq!(lines.len(), 6, "{said}");
+}
+
+#[test]
+fn the_last_good_route_serves_after_a_restart_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let (routes, kept) = (dir.path().join("routes"), dir.path().join("routes.json"));
+    fs::create_dir(&routes).unwrap();
+    let load = || RouteSet::load(&routes, Some(kept.clone()), GatewayMetrics::new());
+    fs::write(routes.join("a.yaml"), manifest("/a")).unwrap();
+    drop(load());
+    fs::write(routes.join("a.yaml"), "uri: /b").unwrap();
+    let set = load();
+    assert_eq!(found(&set.table(), None, "GET", "/a").as_deref(), Some("a"));
+    assert_eq!(set.status()[0].faults.len(), 1);
+    drop(set);
+    // And after the next; but not what was removed meanwhile, and not in another folder.
+    assert!(found(&load().table(), None, "GET", "/a").is_some());
+    fs::remove_file(routes.join("a.yaml")).unwrap();
+    drop(load());
+    fs::write(routes.join("a.yaml"), "uri: /b").unwrap();
+    assert!(found(&load().table(), None, "GET", "/a").is_none());
+}
+
+#[test]
+fn an_edit_is_checked_as_a_whole_before_it_is_written() {
+    let desk = Desk::open(&[("a.yml", &manifest("/a")), ("b.yaml", &manifest("/b"))]);
+    let (status, new) = desk.set.put("a", &manifest("/c")).unwrap();
+    assert_eq!((status.file.as_str(), new), ("a.yml", false));
+    assert_eq!(desk.serves("/c").as_deref(), Some("a"));
+    assert!(
+        matches!(desk.set.put("a", "uri: x"), Err(EditError::Refused(faults)) if faults.len() == 2)
+    );
+    assert!(matches!(
+        desk.set.put("a", &manifest("/b")),
+        Err(EditError::Claimed(_))
+    ));
+    for name in ["", "../a", ".a", "a/b", "-a"] {
+        assert!(
+            matches!(desk.set.put(name, &manifest("/n")), Err(EditError::Name(_))),
+            "{name}"
+        );
+    }
+    assert_eq!(desk.serves("/c").as_deref(), Some("a"));
+    assert!(desk.set.put("n", &manifest("/n")).unwrap().1);
+    desk.set.remove("n").unwrap();
+    assert_eq!(desk.serves("/n"), None);
+    assert!(matches!(desk.set.remove("n"), Err(EditError::Unknown(_))));
 }
 
 #[test]

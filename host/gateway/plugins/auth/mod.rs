@@ -15,7 +15,7 @@ mod token;
 
 pub use config::{AuthConfig, KeySource, check_exposure};
 pub use dev_secret::{DevSecret, issue_token};
-pub use rule::Rule;
+pub use rule::{FIELDS, Rule};
 pub use source::JwksSource;
 pub use token::Verifier;
 

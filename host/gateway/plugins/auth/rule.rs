@@ -3,14 +3,24 @@
 use super::Caller;
 use super::claims::is_scope;
 use crate::error::Error;
-use crate::gateway::manifest::yaml;
+use crate::gateway::manifest::{Field, Kind, Map};
 use http::Method;
-use serde::Deserialize;
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use std::fmt;
 
 /// Scopes in one rule.
 const MAX_SCOPES: usize = 64;
+
+pub const FIELDS: &[Field] = &[
+    Field {
+        name: "scopes",
+        kind: Kind::Texts(MAX_SCOPES, "[payments.write, payments.read]"),
+        doc: "The token needs one that admits the method: '.read' admits GET, HEAD and OPTIONS, '.write' the others, any other all. Default: a valid token is enough.",
+    },
+    Field {
+        name: "match",
+        kind: Kind::Choice(&["any", "all"]),
+        doc: "'all': every scope is needed, whatever the method. Default: any.",
+    },
+];
 
 /// Which scopes a route asks for. The default asks for a valid token only.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -21,6 +31,13 @@ pub struct Rule {
 }
 
 impl Rule {
+    pub fn read(map: &Map<'_>) -> Option<Rule> {
+        Some(Rule {
+            scopes: map.each("scopes", parse_scope).unwrap_or_default(),
+            all: map.choice("match") == Some("all"),
+        })
+    }
+
     /// Admits the caller's request, or says which scope is missing.
     pub fn admit(&self, caller: &Caller, method: &Method) -> Result<(), Error> {
         if self.scopes.is_empty() {
@@ -65,41 +82,6 @@ fn admits(scope: &str, method: &Method) -> bool {
     }
 }
 
-impl<'de> Deserialize<'de> for Rule {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct RuleVisitor;
-        impl<'de> Visitor<'de> for RuleVisitor {
-            type Value = Rule;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the settings 'scopes' and 'match' of auth")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Rule, A::Error> {
-                let mut rule = Rule::default();
-                let mut keys = yaml::Keys::new("field", &["scopes", "match"]);
-                while let Some(key) = map.next_key_seed(&mut keys)? {
-                    if key == "scopes" {
-                        rule.scopes = map.next_value_seed(Scopes)?;
-                    } else {
-                        rule.all = map.next_value_seed(yaml::parsed("match", parse_match))?;
-                    }
-                }
-                Ok(rule)
-            }
-        }
-        deserializer.deserialize_any(RuleVisitor)
-    }
-}
-
-fn parse_match(text: &str) -> Result<bool, String> {
-    match text {
-        "any" => Ok(false),
-        "all" => Ok(true),
-        other => Err(format!("match is 'any' or 'all', not '{other}'")),
-    }
-}
-
 fn parse_scope(text: &str) -> Result<String, String> {
     if is_scope(text) {
         Ok(text.to_string())
@@ -107,42 +89,5 @@ fn parse_scope(text: &str) -> Result<String, String> {
         Err(format!(
             "'{text}' is no scope: printable ASCII without spaces, '\"' and '\\'"
         ))
-    }
-}
-
-struct Scopes;
-
-impl<'de> DeserializeSeed<'de> for Scopes {
-    type Value = Vec<String>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<String>, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Scopes {
-    type Value = Vec<String>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of scopes, as in 'scopes: [\"payments.write\"]'")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
-        let mut scopes = Vec::new();
-        while let Some(scope) = list.next_element_seed(yaml::parsed("scopes", parse_scope))? {
-            if scopes.len() == MAX_SCOPES {
-                return Err(de::Error::custom(format_args!(
-                    "more than {MAX_SCOPES} scopes"
-                )));
-            }
-            scopes.push(scope);
-        }
-        if scopes.is_empty() {
-            // It would read as "no scope does" and mean "any token does".
-            return Err(de::Error::custom(
-                "the list of scopes is empty: leave 'scopes' out to ask for a token only",
-            ));
-        }
-        Ok(scopes)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Verdict;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use std::fmt::Write;
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -20,7 +21,15 @@ impl Verdict {
                 headers.insert(name, value);
             }
         };
-        set(POLICY, format!("\"default\";q={limit};w={period_s}"));
-        set(LIMIT, format!("\"default\";r={left};t={reset_s}"));
+        let mut policy = format!("\"default\";q={limit};w={period_s}");
+        let mut now = format!("\"default\";r={left};t={reset_s}");
+        if let (Some(burst), Some(left)) = (self.rule.burst, self.burst_left) {
+            let refill_s = (burst * period_s).div_ceil(limit);
+            // Writing to a String cannot fail.
+            let _ = write!(policy, ", \"burst\";q={burst};w={refill_s}");
+            let _ = write!(now, ", \"burst\";r={left}");
+        }
+        set(POLICY, policy);
+        set(LIMIT, now);
     }
 }

@@ -5,9 +5,12 @@
 //! no caller can push another one out. A stranger that gets space of its own later starts with a copy of the
 //! shared log, because some of what is in it may be its own.
 
-use super::Rule;
+use super::bucket::Bucket;
 use super::log::{Log, Reading};
+use super::{By, Rule};
 use crate::error::Error;
+use http::HeaderMap;
+use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
@@ -27,6 +30,9 @@ enum Who {
     User(Box<str>),
     /// IPv4 whole; of IPv6 the first 64 bits, because one client has at least those.
     Address(IpAddr),
+    /// The first half of the SHA-256 of a field's value, which may be long.
+    Value([u8; 16]),
+    All,
     /// Everybody for whom there was no space.
     Strangers,
 }
@@ -37,8 +43,10 @@ struct Key {
     who: Who,
 }
 
+#[derive(Clone, Default)]
 struct Entry {
     log: Log,
+    bucket: Bucket,
     /// From then on nothing in the log counts.
     ends: Duration,
 }
@@ -63,6 +71,8 @@ pub struct Limiter {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     pub reading: Reading,
+    /// How many more would be admitted at once, where there is a `burst`.
+    pub burst_left: Option<u64>,
     pub rule: Rule,
 }
 
@@ -98,43 +108,36 @@ impl Limiter {
         rule: &Rule,
         route: &Arc<str>,
         user: Option<&str>,
-        peer: IpAddr,
+        headers: &HeaderMap,
+        client: IpAddr,
     ) -> Verdict {
-        self.admit_at(rule, route, user, peer, self.epoch.elapsed())
+        let who = who(&rule.key, user, headers, client);
+        self.admit_at(rule, route, who, self.epoch.elapsed())
     }
 
-    fn admit_at(
-        &self,
-        rule: &Rule,
-        route: &Arc<str>,
-        user: Option<&str>,
-        peer: IpAddr,
-        now: Duration,
-    ) -> Verdict {
-        let who = user.map_or_else(
-            || Who::Address(network(peer)),
-            |user| Who::User(user.into()),
-        );
+    fn admit_at(&self, rule: &Rule, route: &Arc<str>, who: Who, now: Duration) -> Verdict {
         let key = Key {
             route: route.clone(),
             who,
         };
-        let reading = self.count(rule, key, now);
+        let (reading, burst_left) = self.count(rule, key, now);
         Verdict {
             reading,
+            burst_left,
             rule: rule.clone(),
         }
     }
 
-    fn count(&self, rule: &Rule, key: Key, now: Duration) -> Reading {
+    fn count(&self, rule: &Rule, key: Key, now: Duration) -> (Reading, Option<u64>) {
         let index = self.hasher.hash_one(&key) as usize % SHARDS;
         let Some(shard) = self.shards.get(index) else {
             // The remainder above is below SHARDS.
-            return Reading {
+            let reading = Reading {
                 admitted: false,
                 remaining: 0,
                 reset: rule.period,
             };
+            return (reading, None);
         };
         let mut shard = lock(shard);
         if let Some(entry) = shard.entries.get_mut(&key) {
@@ -147,30 +150,65 @@ impl Limiter {
             who: Who::Strangers,
         };
         if shard.has_space(self.max_per_shard, now) {
-            let log = match strangers.get(&shared) {
-                Some(entry) if entry.ends > now => entry.log.clone(),
-                _ => Log::default(),
+            let entry = match strangers.get(&shared) {
+                Some(entry) if entry.ends > now => entry.clone(),
+                _ => Entry::default(),
             };
-            let entry = shard.entries.entry(key).or_insert(Entry { log, ends: now });
-            entry.admit(rule, now)
+            shard.entries.entry(key).or_insert(entry).admit(rule, now)
         } else {
             strangers.retain(|_, entry| entry.ends > now);
-            let entry = strangers.entry(shared).or_insert(Entry {
-                log: Log::default(),
-                ends: now,
-            });
-            entry.admit(rule, now)
+            strangers.entry(shared).or_default().admit(rule, now)
         }
     }
 }
 
+/// Who is counted for a request.
+fn who(key: &By, user: Option<&str>, headers: &HeaderMap, client: IpAddr) -> Who {
+    let value = match key {
+        By::Route => return Who::All,
+        By::Address => return Who::Address(network(client)),
+        By::User => None,
+        By::Header(name) => headers.get(name),
+    };
+    match (value, user) {
+        (Some(value), _) => {
+            let [low, ..] = *Sha256::digest(value.as_bytes()).as_chunks::<16>().0 else {
+                return Who::All;
+            };
+            Who::Value(low)
+        }
+        (None, Some(user)) => Who::User(user.into()),
+        (None, None) => Who::Address(network(client)),
+    }
+}
+
 impl Entry {
-    fn admit(&mut self, rule: &Rule, now: Duration) -> Reading {
+    fn admit(&mut self, rule: &Rule, now: Duration) -> (Reading, Option<u64>) {
         // Under the lock, so that times do not go back for this log.
         let now = now.max(self.log.ends(Duration::ZERO));
-        let reading = self.log.admit(rule.limit, rule.period, now);
+        let wait = self.bucket.wait(rule, now);
+        let reading = if wait.is_zero() {
+            let reading = self.log.admit(rule.limit, rule.period, now);
+            if reading.admitted {
+                self.bucket.take(rule, now);
+            }
+            reading
+        } else {
+            let reading = self.log.look(rule.limit, rule.period, now);
+            let reset = if reading.admitted {
+                wait
+            } else {
+                reading.reset.max(wait)
+            };
+            Reading {
+                admitted: false,
+                reset,
+                ..reading
+            }
+        };
+        // A burst is part of the limit, so the bucket is full again before the log ends.
         self.ends = self.log.ends(rule.period);
-        reading
+        (reading, self.bucket.left(rule, now))
     }
 }
 
@@ -214,7 +252,49 @@ mod tests {
         Rule {
             limit,
             period: Duration::from_secs(period_s),
+            ..Rule::default()
         }
+    }
+
+    fn by(user: &str) -> Who {
+        Who::User(user.into())
+    }
+
+    #[test]
+    fn who_is_counted_is_what_the_rule_says() {
+        let mut headers = HeaderMap::new();
+        let tenant = http::HeaderName::from_static("x-tenant");
+        let key = By::Header(tenant.clone());
+        let of = |key: &By, headers: &HeaderMap, user| who(key, user, headers, HERE);
+        let here = Who::Address(network(HERE));
+        assert_eq!(of(&By::User, &headers, Some("alice")), by("alice"));
+        assert_eq!(of(&By::User, &headers, None), here);
+        assert_eq!(of(&By::Address, &headers, Some("alice")), here);
+        assert_eq!(of(&By::Route, &headers, Some("alice")), Who::All);
+        assert_eq!(of(&key, &headers, Some("alice")), by("alice"));
+        headers.insert(tenant.clone(), "a".parse().unwrap());
+        let a = of(&key, &headers, Some("alice"));
+        assert_eq!(of(&key, &headers, Some("bob")), a);
+        headers.insert(tenant, "b".parse().unwrap());
+        assert_ne!(of(&key, &headers, Some("bob")), a);
+    }
+
+    #[test]
+    fn a_burst_is_a_part_of_the_limit_and_the_limit_holds_beside_it() {
+        let limiter = Limiter::new(1000);
+        let route = Arc::from("a");
+        let rule = Rule {
+            burst: Some(2),
+            ..rule(4, 40)
+        };
+        let admitted = |at| limiter.admit_at(&rule, &route, by("alice"), at).reading;
+        assert!(admitted(secs(0)).admitted && admitted(secs(0)).admitted);
+        let refused = admitted(secs(0));
+        assert_eq!((refused.admitted, refused.reset), (false, secs(10)));
+        assert!(admitted(secs(10)).admitted && admitted(secs(20)).admitted);
+        let refused = admitted(secs(30));
+        assert_eq!((refused.admitted, refused.reset), (false, secs(10)));
+        assert!(admitted(secs(40)).admitted);
     }
 
     fn secs(s: u64) -> Duration {
@@ -225,9 +305,10 @@ mod tests {
     fn users_count_apart_and_routes_count_apart() {
         let limiter = Limiter::new(1000);
         let (a, b) = (Arc::from("a"), Arc::from("b"));
-        let admit = |route, user| {
+        let admit = |route, user: Option<&str>| {
+            let who = user.map_or(Who::Address(HERE), by);
             limiter
-                .admit_at(&rule(1, 60), route, user, HERE, secs(1))
+                .admit_at(&rule(1, 60), route, who, secs(1))
                 .reading
                 .admitted
         };
@@ -255,26 +336,18 @@ mod tests {
         let limiter = Limiter::new(1000);
         let route = Arc::from("a");
         for _ in 0..3 {
-            assert!(
-                limiter
-                    .admit_at(&rule(3, 60), &route, Some("alice"), HERE, secs(1))
-                    .reading
-                    .admitted
-            );
+            let verdict = limiter.admit_at(&rule(3, 60), &route, by("alice"), secs(1));
+            assert!(verdict.reading.admitted);
         }
         // The edited manifest makes a new route of the same name.
         let route = Arc::from("a");
-        let verdict = limiter.admit_at(&rule(4, 60), &route, Some("alice"), HERE, secs(2));
+        let verdict = limiter.admit_at(&rule(4, 60), &route, by("alice"), secs(2));
         assert_eq!(
             (verdict.reading.admitted, verdict.reading.remaining),
             (true, 0)
         );
-        assert!(
-            !limiter
-                .admit_at(&rule(4, 60), &route, Some("alice"), HERE, secs(3))
-                .reading
-                .admitted
-        );
+        let verdict = limiter.admit_at(&rule(4, 60), &route, by("alice"), secs(3));
+        assert!(!verdict.reading.admitted);
     }
 
     #[test]
@@ -283,7 +356,7 @@ mod tests {
         let route = Arc::from("a");
         let admit = |user: &str, at| {
             limiter
-                .admit_at(&rule(1, 60), &route, Some(user), HERE, at)
+                .admit_at(&rule(1, 60), &route, by(user), at)
                 .reading
                 .admitted
         };
@@ -323,7 +396,7 @@ mod tests {
                 now += gap_ms;
                 let name = user.to_string();
                 let at = Duration::from_millis(now);
-                if limiter.admit_at(&rule, &route, Some(&name), HERE, at).reading.admitted {
+                if limiter.admit_at(&rule, &route, by(&name), at).reading.admitted {
                     let past = log.entry(user).or_default();
                     prop_assert!(past.iter().filter(|t| **t + 5000 > now).count() < 3);
                     past.push(now);

@@ -41,14 +41,22 @@ pub struct Reading {
 impl Log {
     /// Admits a request at `now`, or refuses it. A refused one is not counted. `now` must not go back.
     pub fn admit(&mut self, limit: u64, period: Duration, now: Duration) -> Reading {
-        self.forget(period, now);
-        let admitted = self.counted < limit;
+        let admitted = self.look(limit, period, now).admitted;
         if admitted {
             self.count(limit, period, now);
         }
-        let oldest_ends = self.cells.front().map_or(now, |cell| cell.last + period);
         Reading {
             admitted,
+            ..self.look(limit, period, now)
+        }
+    }
+
+    /// What [`Log::admit`] would say, without counting.
+    pub fn look(&mut self, limit: u64, period: Duration, now: Duration) -> Reading {
+        self.forget(period, now);
+        let oldest_ends = self.cells.front().map_or(now, |cell| cell.last + period);
+        Reading {
+            admitted: self.counted < limit,
             remaining: limit.saturating_sub(self.counted),
             reset: oldest_ends.saturating_sub(now),
         }

@@ -1,9 +1,7 @@
 //! The settings of `rate-limit` in a manifest.
 
-use crate::gateway::manifest::yaml;
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
-use std::fmt;
+use crate::gateway::manifest::{Field, Kind, Map};
+use http::HeaderName;
 use std::time::Duration;
 
 /// `limit` is a counter in a log cell.
@@ -12,12 +10,51 @@ const MAX_LIMIT: u64 = 1_000_000;
 /// A day. Counters live in memory, so a longer period would promise what a restart breaks.
 const MAX_PERIOD_S: u64 = 86_400;
 
+pub const FIELDS: &[Field] = &[
+    Field {
+        name: "limit",
+        kind: Kind::Number(1..=MAX_LIMIT),
+        doc: "Requests admitted in any period of 'window' seconds. Default: 60.",
+    },
+    Field {
+        name: "window",
+        kind: Kind::Number(1..=MAX_PERIOD_S),
+        doc: "The period in seconds. Default: 60.",
+    },
+    Field {
+        name: "burst",
+        kind: Kind::Number(1..=MAX_LIMIT),
+        doc: "Of these so many at once; further ones as time passes, evenly. Default: all.",
+    },
+    Field {
+        name: "key",
+        kind: Kind::Text("header:x-tenant"),
+        doc: "Who is counted apart: 'user' (the address where there is none), 'address', 'header:NAME', or 'route' for all together. Default: user.",
+    },
+];
+
 /// At most `limit` requests in any `period`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     pub limit: u64,
     /// Whole seconds. `window:` in the manifest.
     pub period: Duration,
+    /// At most `limit`.
+    pub burst: Option<u64>,
+    pub key: By,
+}
+
+/// What tells callers apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum By {
+    /// The user; the client's address where there is none.
+    User,
+    Address,
+    /// The values of this field; as `User` where it is not sent. Whoever may choose it freely has no limit, so it
+    /// is for fields that `auth` or a proxy in front vouches for.
+    Header(HeaderName),
+    /// All together.
+    Route,
 }
 
 impl Default for Rule {
@@ -25,41 +62,45 @@ impl Default for Rule {
         Rule {
             limit: 60,
             period: Duration::from_secs(60),
+            burst: None,
+            key: By::User,
         }
     }
 }
 
-impl<'de> Deserialize<'de> for Rule {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct RuleVisitor;
-        impl<'de> Visitor<'de> for RuleVisitor {
-            type Value = Rule;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the settings 'limit' and 'window' (seconds) of rate-limit")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Rule, A::Error> {
-                let mut rule = Rule::default();
-                let mut keys = yaml::Keys::new("field", &["limit", "window"]);
-                while let Some(key) = map.next_key_seed(&mut keys)? {
-                    if key == "limit" {
-                        let seed = yaml::Number {
-                            field: "limit",
-                            bounds: 1..=MAX_LIMIT,
-                        };
-                        rule.limit = map.next_value_seed(seed)?;
-                    } else {
-                        let seed = yaml::Number {
-                            field: "window",
-                            bounds: 1..=MAX_PERIOD_S,
-                        };
-                        rule.period = Duration::from_secs(map.next_value_seed(seed)?);
-                    }
-                }
-                Ok(rule)
-            }
+impl Rule {
+    pub fn read(map: &Map<'_>) -> Option<Rule> {
+        let default = Rule::default();
+        let rule = Rule {
+            limit: map.number("limit").unwrap_or(default.limit),
+            period: map
+                .number("window")
+                .map_or(default.period, Duration::from_secs),
+            burst: map.number("burst"),
+            key: map.parsed("key", parse_key).unwrap_or(default.key),
+        };
+        if let (Some(burst), Some(node)) = (rule.burst, map.get("burst"))
+            && burst > rule.limit
+        {
+            node.fault(format_args!(
+                "{burst} is more than the limit of {} that it is a part of",
+                rule.limit
+            ));
         }
-        deserializer.deserialize_any(RuleVisitor)
+        Some(rule)
+    }
+}
+
+fn parse_key(text: &str) -> Result<By, String> {
+    match text.split_once(':') {
+        None if text == "user" => Ok(By::User),
+        None if text == "address" => Ok(By::Address),
+        None if text == "route" => Ok(By::Route),
+        Some(("header", name)) => HeaderName::try_from(name.trim())
+            .map(By::Header)
+            .map_err(|_| format!("'{name}' is no header name")),
+        _ => Err(format!(
+            "key is 'user', 'address', 'header:NAME' or 'route', not '{text}'"
+        )),
     }
 }

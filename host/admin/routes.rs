@@ -1,0 +1,91 @@
+//! The routes: shown, and changed one at a time, checked as a whole before anything is written.
+
+use super::reply;
+use crate::body::Body;
+use crate::error::problem_type;
+use crate::gateway::Gateway;
+use crate::gateway::manifest::{Fault, MAX_MANIFEST_BYTES};
+use crate::gateway::routes::{EditError, RouteStatus};
+use crate::linger::Inbound;
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use serde_json::{Value, json};
+
+pub(super) fn list(gateway: &Gateway) -> Response<Body> {
+    reply::json(StatusCode::OK, &json!({ "routes": gateway.routes() }))
+}
+
+pub(super) fn show(gateway: &Gateway, name: &str) -> Response<Body> {
+    match gateway.route(name) {
+        Some((status, text)) => reply::json(StatusCode::OK, &shown(&status, Some(text))),
+        None => refuse(&EditError::Unknown(name.into())),
+    }
+}
+
+pub(super) async fn put(gateway: &Gateway, name: &str, body: Inbound) -> Response<Body> {
+    let limit = MAX_MANIFEST_BYTES as usize;
+    let text = match Limited::new(body, limit).collect().await {
+        Ok(text) => text.to_bytes().to_vec(),
+        Err(error) => {
+            let detail =
+                format!("the manifest cannot be read, or is larger than {limit} bytes: {error}");
+            return reply::refuse(StatusCode::BAD_REQUEST, "upload-broken", detail);
+        }
+    };
+    let Ok(text) = String::from_utf8(text) else {
+        let fault = Fault::whole("the manifest is not UTF-8");
+        return refuse(&EditError::Refused(vec![fault]));
+    };
+    match gateway.put_route(name.into(), text).await {
+        Ok((status, new)) => {
+            let code = if new {
+                StatusCode::CREATED
+            } else {
+                StatusCode::OK
+            };
+            reply::json(code, &shown(&status, None))
+        }
+        Err(error) => refuse(&error),
+    }
+}
+
+pub(super) async fn remove(gateway: &Gateway, name: &str) -> Response<Body> {
+    match gateway.remove_route(name.into()).await {
+        Ok(()) => reply::json(StatusCode::OK, &json!({ "removed": name })),
+        Err(error) => refuse(&error),
+    }
+}
+
+fn shown(status: &RouteStatus, text: Option<String>) -> Value {
+    match text {
+        Some(text) => json!({ "route": status, "manifest": text }),
+        None => json!({ "route": status }),
+    }
+}
+
+/// Every fault, each with its line.
+fn refuse(error: &EditError) -> Response<Body> {
+    let (status, code, faults) = match error {
+        EditError::Name(_) => (StatusCode::BAD_REQUEST, "bad-name", None),
+        EditError::Refused(faults) => (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "manifest-refused",
+            Some(faults),
+        ),
+        EditError::Claimed(faults) => (StatusCode::CONFLICT, "manifest-refused", Some(faults)),
+        EditError::Unknown(_) => (StatusCode::NOT_FOUND, "no-such-route", None),
+        EditError::Io { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "disk", None),
+    };
+    let mut problem = json!({
+        "type": problem_type(code),
+        "title": status.canonical_reason(),
+        "status": status.as_u16(),
+        "detail": error.to_string(),
+    });
+    if let Some(faults) = faults {
+        let said: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        problem["detail"] = json!(format!("{error}: {}", said.join("; ")));
+        problem["faults"] = json!(faults);
+    }
+    crate::error::problem_response(status, &problem)
+}

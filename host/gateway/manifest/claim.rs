@@ -1,0 +1,53 @@
+//! What a route claims for itself alone. Of two routes that take the same request the more specific has it; two with the
+//! same claim are a fault, because neither is.
+
+use super::{HostPattern, Route};
+use http::Method;
+use std::fmt;
+
+/// One combination of host, shape of path and method.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Claim {
+    host: Option<HostPattern>,
+    /// Without the names of its `{name}`s.
+    shape: String,
+    method: Option<Method>,
+}
+
+impl Route {
+    pub fn claims(&self) -> Vec<Claim> {
+        let hosts: Vec<Option<HostPattern>> = any_or(&self.hosts);
+        let methods: Vec<Option<Method>> = any_or(&self.methods);
+        let mut claims = Vec::with_capacity(hosts.len() * methods.len());
+        for host in &hosts {
+            for method in &methods {
+                claims.push(Claim {
+                    host: host.clone(),
+                    shape: self.uri.shape(),
+                    method: method.clone(),
+                });
+            }
+        }
+        claims
+    }
+}
+
+fn any_or<T: Clone>(list: &[T]) -> Vec<Option<T>> {
+    match list {
+        [] => vec![None],
+        list => list.iter().cloned().map(Some).collect(),
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(method) = &self.method {
+            write!(f, "{method} of ")?;
+        }
+        write!(f, "uri '{}'", self.shape)?;
+        if let Some(host) = &self.host {
+            write!(f, " for host {host}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,81 @@
+//! A JSON Schema (draft 2020-12) of manifests, for editors. Made from the tables that manifests are read with, so the two
+//! cannot part.
+
+use super::FIELDS;
+use super::node::{Field, Kind};
+use crate::gateway::plugins;
+use serde_json::{Map, Value, json};
+
+/// The schema of a manifest.
+pub fn schema() -> Value {
+    let mut schema = object(FIELDS, &["uri", "upstream"]);
+    schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    schema["title"] = json!("A route of HMS-SVC");
+    schema
+}
+
+fn object(fields: &[Field], required: &[&str]) -> Value {
+    let properties: Map<String, Value> = fields
+        .iter()
+        .map(|field| {
+            let mut value = kind(&field.kind);
+            value["description"] = json!(field.doc);
+            (field.name.to_string(), value)
+        })
+        .collect();
+    let mut object = json!({
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": false,
+    });
+    if !required.is_empty() {
+        object["required"] = json!(required);
+    }
+    object
+}
+
+fn kind(kind: &Kind) -> Value {
+    match kind {
+        Kind::Number(bounds) => {
+            json!({ "type": "integer", "minimum": bounds.start(), "maximum": bounds.end() })
+        }
+        Kind::Flag => json!({ "type": "boolean" }),
+        Kind::Text(example) => json!({ "type": "string", "examples": [example] }),
+        Kind::Choice(words) => json!({ "enum": words }),
+        Kind::Texts(at_most, _) => json!({
+            "type": "array", "items": { "type": "string" }, "minItems": 1, "maxItems": at_most,
+        }),
+        Kind::TextMap(_) => {
+            json!({ "type": "object", "additionalProperties": { "type": "string" } })
+        }
+        Kind::Time(_) => json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m)$" }),
+        Kind::Size(_) => json!({ "type": ["string", "integer"] }),
+        Kind::Map(fields) => object(fields, &[]),
+        Kind::Own("plugins") => plugins_schema(),
+        Kind::Own(schema) => serde_json::from_str(schema).unwrap_or_else(|_| json!({})),
+    }
+}
+
+/// A list; of each its name alone, or a mapping of the name to its settings.
+fn plugins_schema() -> Value {
+    let bare: Vec<&str> = plugins::ALL
+        .iter()
+        .filter(|plugin| plugin.required.is_empty())
+        .map(|plugin| plugin.name)
+        .collect();
+    let mut entries = vec![json!({ "enum": bare })];
+    for plugin in plugins::ALL {
+        let mut settings = object(plugin.fields, plugin.required);
+        if plugin.required.is_empty() {
+            settings["type"] = json!(["object", "null"]);
+        }
+        entries.push(json!({
+            "type": "object",
+            "description": plugin.doc,
+            "properties": { plugin.name: settings },
+            "required": [plugin.name],
+            "additionalProperties": false,
+        }));
+    }
+    json!({ "type": ["array", "null"], "items": { "anyOf": entries } })
+}

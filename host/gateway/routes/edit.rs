@@ -1,0 +1,106 @@
+//! Changing the folder through the admin API: checked as a whole before anything is written.
+
+use super::RouteSet;
+use super::files::route_name;
+use super::kept::write_whole;
+use super::status::RouteStatus;
+use crate::gateway::manifest::{Fault, MAX_MANIFEST_BYTES, Route, line_of};
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+/// Bytes of a route's name.
+const MAX_NAME: usize = 100;
+
+/// Why an edit was not made. The folder is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError {
+    #[error(
+        "'{0}' is no name for a route: letters, digits, '-', '_' and inner dots, at most {MAX_NAME}"
+    )]
+    Name(String),
+    #[error("the manifest is refused")]
+    Refused(Vec<Fault>),
+    #[error("the manifest claims what another file has")]
+    Claimed(Vec<Fault>),
+    #[error("there is no route '{0}'")]
+    Unknown(String),
+    #[error("{}: {error}", .path.display())]
+    Io { path: PathBuf, error: io::Error },
+}
+
+impl RouteSet {
+    /// Checks `text` and makes it the manifest of the route `name`; live when this returns. Whether the file is new.
+    /// Blocks on the file system.
+    pub fn put(&self, name: &str, text: &str) -> Result<(RouteStatus, bool), EditError> {
+        check_name(name)?;
+        if text.len() as u64 > MAX_MANIFEST_BYTES {
+            let reason = format!("it is larger than {MAX_MANIFEST_BYTES} bytes");
+            return Err(EditError::Refused(vec![Fault::whole(reason)]));
+        }
+        let route = Route::parse(name, text).map_err(EditError::Refused)?;
+        let mut files = self.files();
+        // What changed on the disk meanwhile may claim the same.
+        self.reload_locked(&mut files);
+        let there = file_of(&files.status(), name);
+        let file = there.clone().unwrap_or_else(|| format!("{name}.yaml"));
+        if let Some((other, claim)) = files.claimed(&file, &route) {
+            let reason = format!("{claim} is claimed by {other} already");
+            let line = line_of(text, "uri");
+            return Err(EditError::Claimed(vec![Fault {
+                line,
+                column: 1,
+                reason,
+            }]));
+        }
+        let path = self.dir().join(&file);
+        write_whole(&path, text.as_bytes()).map_err(|error| EditError::Io { path, error })?;
+        self.reload_locked(&mut files);
+        let status = files
+            .status()
+            .into_iter()
+            .find(|status| status.file == file);
+        let status = status.ok_or_else(|| EditError::Unknown(name.into()))?;
+        Ok((status, there.is_none()))
+    }
+
+    /// Removes the manifest of the route `name`. Blocks on the file system.
+    pub fn remove(&self, name: &str) -> Result<(), EditError> {
+        check_name(name)?;
+        let mut files = self.files();
+        let file = file_of(&files.status(), name);
+        let path = self
+            .dir()
+            .join(file.ok_or_else(|| EditError::Unknown(name.into()))?);
+        fs::remove_file(&path).map_err(|error| EditError::Io { path, error })?;
+        self.reload_locked(&mut files);
+        Ok(())
+    }
+
+    /// What became of the route `name`, and its present text.
+    pub fn get(&self, name: &str) -> Option<(RouteStatus, String)> {
+        let files = self.files();
+        let found = files.status().into_iter();
+        let status = found
+            .into_iter()
+            .find(|status| route_name(&status.file) == name)?;
+        let text = files.text(&status.file)?.to_string();
+        Some((status, text))
+    }
+}
+
+fn file_of(files: &[RouteStatus], name: &str) -> Option<String> {
+    let found = files.iter().find(|status| route_name(&status.file) == name);
+    found.map(|status| status.file.clone())
+}
+
+/// It becomes a file name.
+fn check_name(name: &str) -> Result<(), EditError> {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let fits = (1..=MAX_NAME).contains(&name.len())
+        && name.bytes().all(inner)
+        && !name.starts_with(['.', '-'])
+        && !name.ends_with('.');
+    fits.then_some(())
+        .ok_or_else(|| EditError::Name(name.into()))
+}

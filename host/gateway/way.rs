@@ -1,0 +1,134 @@
+//! The way of one request from its route's plugins to its upstream: straight, or through the route's middlewares (`wasm`).
+//!
+//! A middleware is a window that the request visits before its upstream. What it passes on is checked and stamped like
+//! what a client sends: it may change path, fields and body, but not whom the request is from.
+
+use crate::body::Body;
+use crate::error::Error;
+use crate::gateway::headers::{self, Passage};
+use crate::gateway::manifest::{Route, Upstream};
+use crate::gateway::plugins::auth::Caller;
+use crate::gateway::target::{Target, normalise};
+use crate::gateway::trace::Trace;
+use crate::gateway::upstream::{Answer, Upstreams, address, path_and_query};
+use crate::next::Next;
+use futures_util::future::BoxFuture;
+use http::header::{self, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Request, Response};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What holds for a request wherever it is on its way.
+pub struct Way {
+    pub upstreams: Arc<Upstreams>,
+    pub route: Arc<Route>,
+    pub target: Target,
+    pub client: IpAddr,
+    pub trace: Trace,
+    pub caller: Option<Caller>,
+    /// The token, for a service behind a middleware, which does not see it.
+    pub authorization: Option<HeaderValue>,
+}
+
+impl Way {
+    /// Sends `request`, whose headers are clean, along the whole way.
+    ///
+    /// # Errors
+    ///
+    /// When it could not even be sent; what went wrong beyond that is in the answer.
+    pub async fn go(self: &Arc<Self>, mut request: Request<Body>) -> Result<Answer, Error> {
+        self.stamp(&mut request)?;
+        let path = path_and_query(&self.route, &self.target)?;
+        match self.route.rules.middlewares() {
+            [] => {
+                self.upstreams
+                    .call(&self.route, &self.target, path, request)
+                    .await
+            }
+            [first, ..] => self.visit(first, 1, path, request).await,
+        }
+    }
+
+    /// Has the middleware `window` answer; what it passes on goes to the one at `next`, or to the upstream.
+    async fn visit(
+        self: &Arc<Self>,
+        window: &str,
+        next: usize,
+        path: PathAndQuery,
+        mut request: Request<Body>,
+    ) -> Result<Answer, Error> {
+        request.headers_mut().remove(header::AUTHORIZATION);
+        let authority = match self.target.authority() {
+            Some(authority) => authority.clone(),
+            None => Authority::try_from(format!("hms-svc-{window}")).map_err(Error::internal)?,
+        };
+        address(&mut request, Scheme::HTTP, authority, path)?;
+        let way = self.clone();
+        let rest = Next::new(move |request| way.clone().rest(next, request));
+        request.extensions_mut().insert(rest);
+        Ok(self.upstreams.window(window, request).await)
+    }
+
+    /// The way from the middleware before `next` on. Always answers.
+    fn rest(
+        self: Arc<Self>,
+        next: usize,
+        request: Request<Body>,
+    ) -> BoxFuture<'static, Response<Body>> {
+        Box::pin(async move {
+            let answered = match self.pass_on(next, request).await {
+                Ok(answer) => answer.outcome,
+                Err(error) => Err(error),
+            };
+            answered.unwrap_or_else(|error| error.response(Some(&self.trace.request_id)))
+        })
+    }
+
+    async fn pass_on(
+        self: &Arc<Self>,
+        next: usize,
+        request: Request<Body>,
+    ) -> Result<Answer, Error> {
+        let (mut parts, body) = request.into_parts();
+        let path = checked(parts.uri.path_and_query())?;
+        headers::clean_request(&mut parts.headers);
+        let mut request = Request::from_parts(parts, body);
+        self.stamp(&mut request)?;
+        if let Some(window) = self.route.rules.middlewares().get(next) {
+            return self.visit(window, next + 1, path, request).await;
+        }
+        if let (Upstream::Service { .. }, Some(token)) = (&self.route.upstream, &self.authorization)
+        {
+            let headers = request.headers_mut();
+            headers.insert(header::AUTHORIZATION, token.clone());
+        }
+        self.upstreams
+            .call(&self.route, &self.target, path, request)
+            .await
+    }
+
+    fn stamp(&self, request: &mut Request<Body>) -> Result<(), Error> {
+        let passage = Passage {
+            target: &self.target,
+            peer: self.client,
+            stripped: &self.route.strip,
+            trace: &self.trace,
+            caller: self.caller.as_ref(),
+        };
+        headers::stamp(request.headers_mut(), &passage)
+    }
+}
+
+/// The path that a middleware asks for, by the rules for clients.
+fn checked(given: Option<&PathAndQuery>) -> Result<PathAndQuery, Error> {
+    let given =
+        given.ok_or_else(|| Error::BadRequest("the middleware asked for no path".into()))?;
+    let mut path = normalise(given.path())
+        .map_err(|reason| Error::BadRequest(format!("the middleware's request: {reason}")))?;
+    if let Some(query) = given.query() {
+        path.push('?');
+        path.push_str(query);
+    }
+    PathAndQuery::try_from(path).map_err(Error::internal)
+}
