@@ -18,9 +18,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Time that a clerk runs before it needs a turn. 5 ms: most requests never need one.
 const FREE: Duration = Duration::from_millis(5);
 
-/// Epochs that a guest ran without a stop from which on it is at something that cannot be interrupted. 20: under load the
-/// system itself may keep a thread waiting for some, and that is no fault of the guest.
-const LONG: u64 = 20;
+/// Processor time that a guest took without a stop from which on it is at something that cannot be interrupted. 4 ms, of
+/// which an interruption comes after one. Not wall time: under load the system itself keeps threads waiting.
+const LONG: Duration = Duration::from_millis(4);
 
 /// Epochs for which its window is remembered for it.
 const REMEMBERED: u64 = 1000;
@@ -75,6 +75,14 @@ pub(super) struct Turn {
     clock: Clock,
     /// The epoch at which guest code began to run, or went on.
     since: Arc<AtomicU64>,
+    /// The processor time of its thread then, in nanoseconds.
+    thread_since: Arc<AtomicU64>,
+}
+
+/// Processor time that this thread has taken, in nanoseconds.
+fn thread_time() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    (time.tv_sec as u64) * 1_000_000_000 + time.tv_nsec as u64
 }
 
 enum State {
@@ -93,6 +101,7 @@ impl Turn {
             ticket: Arc::default(),
             clock: clock.clone(),
             since: Arc::new(AtomicU64::new(clock.now())),
+            thread_since: Arc::new(AtomicU64::new(thread_time())),
         }
     }
 
@@ -115,6 +124,7 @@ impl Turn {
     /// Guest code runs from here.
     pub fn runs(&self) {
         self.since.store(self.clock.now(), Relaxed);
+        self.thread_since.store(thread_time(), Relaxed);
     }
 
     /// Epochs in which it has run since: at least one, so that no pattern of short runs escapes the count; and many where
@@ -122,8 +132,12 @@ impl Turn {
     pub fn ran(&self) -> u64 {
         let now = self.clock.now();
         let ran = now.saturating_sub(self.since.load(Relaxed)).max(1);
-        if ran >= LONG {
-            self.turns.hot_until.store(now + REMEMBERED, Relaxed);
+        // Asked for only where it can be: it is a system call.
+        if ran > LONG.as_millis() as u64 {
+            let took = thread_time().saturating_sub(self.thread_since.load(Relaxed));
+            if took >= LONG.as_nanos() as u64 {
+                self.turns.hot_until.store(now + REMEMBERED, Relaxed);
+            }
         }
         ran
     }
@@ -255,7 +269,16 @@ mod tests {
         let (first, second) = (new(), new());
         first.begin().await;
         second.begin().await;
-        (0..LONG).for_each(|_| clock.tick());
+        first.runs();
+        (0..10).for_each(|_| clock.tick());
+        first.ran();
+        assert_eq!(
+            turns.hot_until.load(Relaxed),
+            0,
+            "it was kept waiting, it did not run"
+        );
+        let begun = thread_time();
+        while thread_time() < begun + LONG.as_nanos() as u64 {}
         first.ran();
         first.over();
         second.over();
