@@ -104,8 +104,10 @@ const BREAK_PAUSE: Duration = Duration::from_millis(20);
 
 impl RecordedBody {
     pub fn new(inner: Body, record: Record) -> Self {
-        // The answer to HEAD has a body that nobody reads.
-        let ended = inner.is_end_stream() || record.method == Method::HEAD;
+        // The answer to HEAD, and one of such a status, has a body that nobody reads.
+        let ended = inner.is_end_stream()
+            || record.method == Method::HEAD
+            || matches!(record.status, 204 | 304);
         RecordedBody {
             inner,
             record,
