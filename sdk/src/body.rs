@@ -8,6 +8,13 @@ use wasip3::wit_bindgen::{FutureReader, FutureWriter, StreamReader, StreamResult
 /// How much is asked for at once. The host hands over what it has, at most this.
 const READ_BYTES: usize = 64 * 1024;
 
+/// The body of a request that is sent on.
+pub(crate) enum Passing {
+    /// As it came, and whether its head is as it came as well.
+    Whole((Request, bool)),
+    Bytes(Vec<u8>),
+}
+
 /// A request's body: a stream of chunks. What the author never reads is never fetched.
 pub struct Body(State);
 
@@ -28,6 +35,14 @@ impl Body {
 
     pub(crate) fn new(request: Request) -> Self {
         Body(State::Unread(request))
+    }
+
+    /// What is sent on: the request itself while nothing of its body was read. `None` where it was.
+    pub(crate) fn unread(self) -> Option<Request> {
+        match self.0 {
+            State::Unread(request) => Some(request),
+            State::Reading { .. } | State::Ended => None,
+        }
     }
 
     /// The next chunk, of 1 byte to 64 KiB; nothing at the end.

@@ -28,6 +28,7 @@
 
 mod body;
 mod id;
+mod next;
 mod paging;
 mod problem;
 mod request;
@@ -39,6 +40,7 @@ pub use body::Body;
 pub use bytes::Bytes;
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 pub use id::{id_time_ms, new_id, now_ms, sleep_ms};
+pub use next::Next;
 pub use paging::Page;
 pub use problem::Problem;
 pub use request::{Caller, Request};
@@ -66,10 +68,32 @@ macro_rules! window {
     };
 }
 
+/// Makes an `async fn(Request, Next) -> Result<Response, Problem>` the handler of this component: a middleware, which stands
+/// between a route and its window. See [`Next`].
+///
+/// Once in a crate, in place of [`window!`].
+#[macro_export]
+macro_rules! middleware {
+    ($handler:path) => {
+        struct HmsMiddleware;
+
+        impl $crate::__private::Guest for HmsMiddleware {
+            async fn handle(
+                request: $crate::__private::Request,
+            ) -> ::core::result::Result<$crate::__private::Response, $crate::__private::ErrorCode>
+            {
+                $crate::__private::serve_between(request, $handler).await
+            }
+        }
+
+        $crate::__private::export!(HmsMiddleware with_types_in $crate::__private::wasip3);
+    };
+}
+
 /// What [`window!`] expands to needs; no part of the interface.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::serve::serve;
+    pub use crate::serve::{serve, serve_between};
     pub use wasip3;
     pub use wasip3::exports::http::handler::Guest;
     pub use wasip3::http::service::export;

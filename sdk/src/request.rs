@@ -1,7 +1,8 @@
 //! What is asked, and who asks.
 
+use crate::body::Passing;
 use crate::{Body, Problem, Store, StoreError};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::de::DeserializeOwned;
 use std::cell::Cell;
 use std::fmt::Display;
@@ -19,6 +20,11 @@ pub struct Request {
     query: String,
     headers: HeaderMap,
     body: Cell<Option<Body>>,
+    authority: Option<String>,
+    /// What a middleware puts in place of the body.
+    new_body: Option<Vec<u8>>,
+    /// A middleware has changed path or headers.
+    changed: bool,
 }
 
 impl Request {
@@ -29,7 +35,9 @@ impl Request {
             .map_err(|_| ErrorCode::HttpRequestMethodInvalid)?;
         let target = request.get_path_with_query().unwrap_or_default();
         let headers = request.get_headers().try_into()?;
-        Ok(Self::new(method, &target, headers, Body::new(request)))
+        let authority = request.get_authority();
+        let new = Self::new(method, &target, headers, Body::new(request));
+        Ok(Request { authority, ..new })
     }
 
     fn new(method: Method, target: &str, headers: HeaderMap, body: Body) -> Self {
@@ -47,7 +55,58 @@ impl Request {
             query: query.to_owned(),
             headers,
             body: Cell::new(Some(body)),
+            authority: None,
+            new_body: None,
+            changed: false,
         }
+    }
+
+    /// Method, target, headers, authority and body, to be sent on.
+    pub(crate) fn into_parts(self) -> (Method, String, HeaderMap, Option<String>, Passing) {
+        let target = match self.query.as_str() {
+            "" => self.path,
+            query => format!("{}?{query}", self.path),
+        };
+        let body = match (self.new_body, self.body.take().and_then(Body::unread)) {
+            (Some(bytes), _) => Passing::Bytes(bytes),
+            (None, Some(request)) => Passing::Whole((request, !self.changed)),
+            (None, None) => Passing::Bytes(Vec::new()),
+        };
+        (self.method, target, self.headers, self.authority, body)
+    }
+
+    /// The request with another body: for a middleware that has read it, or changes it.
+    pub fn with_body(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.new_body = Some(bytes.into());
+        self
+    }
+
+    /// The request with this header in place of those of its name: for a middleware, before it sends the request on.
+    ///
+    /// A name or value that HTTP does not allow is an error.
+    pub fn with_header<N, V>(mut self, name: N, value: V) -> Result<Self, Problem>
+    where
+        N: TryInto<HeaderName>,
+        V: TryInto<HeaderValue>,
+    {
+        match (name.try_into(), value.try_into()) {
+            (Ok(name), Ok(value)) => _ = self.headers.insert(name, value),
+            (Ok(name), Err(_)) => {
+                let cause = format!("no valid value for the header '{name}'");
+                return Err(Problem::internal(cause));
+            }
+            (Err(_), _) => return Err(Problem::internal("no valid header name")),
+        }
+        self.changed = true;
+        Ok(self)
+    }
+
+    /// The request for another path, with its query: for a middleware, before it sends the request on.
+    pub fn with_target(mut self, target: &str) -> Self {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        (self.path, self.query) = (path.to_owned(), query.to_owned());
+        self.changed = true;
+        self
     }
 
     /// The method; GET for a HEAD request as well, because both want the same answer. See [`Request::is_head`].

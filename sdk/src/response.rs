@@ -2,7 +2,7 @@
 
 use crate::Problem;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode, header, response::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response::Parts};
 use serde::Serialize;
 use std::future::Future;
 use std::pin::Pin;
@@ -14,6 +14,8 @@ type Producing = Pin<Box<dyn Future<Output = Result<(), Problem>>>>;
 pub(crate) enum Content {
     Bytes(Bytes),
     Stream(Box<dyn FnOnce(BodyWriter) -> Producing>),
+    /// What came back to a middleware, its body unread.
+    Passed(types::Response),
 }
 
 /// An answer, built in one expression.
@@ -113,6 +115,24 @@ impl Response {
         self
     }
 
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.head.status
+    }
+
+    /// The headers.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    pub(crate) fn headers_mut(&mut self) -> &mut HeaderMap {
+        &mut self.head.headers
+    }
+
+    pub(crate) fn with_content(self, content: Content) -> Self {
+        Response { content, ..self }
+    }
+
     fn fail(&mut self, fault: String) {
         self.fault.get_or_insert(fault);
     }
@@ -138,6 +158,9 @@ impl Response {
             content,
             ..
         } = self;
+        if let Content::Passed(response) = content {
+            return pass_on(response, status, headers, head_only);
+        }
         let bodiless = status.is_informational() || matches!(status.as_u16(), 204 | 304);
         if let Content::Bytes(bytes) = &content
             && !bodiless
@@ -181,9 +204,26 @@ impl Content {
     pub(crate) fn into_bytes(self) -> Option<Bytes> {
         match self {
             Content::Bytes(bytes) => Some(bytes),
-            Content::Stream(_) => None,
+            Content::Stream(_) | Content::Passed(_) => None,
         }
     }
+}
+
+/// An answer of the rest of the way, under this status and these headers.
+fn pass_on(
+    response: types::Response,
+    status: StatusCode,
+    headers: HeaderMap,
+    head_only: bool,
+) -> Result<types::Response, ErrorCode> {
+    let internal = |cause| ErrorCode::InternalError(Some(format!("{cause}")));
+    let headers = headers.try_into().map_err(internal)?;
+    let (taken, result) = wasip3::wit_future::new(|| Ok(()));
+    let (stream, trailers) = types::Response::consume_body(response, result);
+    wasip3::spawn_local(async move { _ = taken.write(Ok(())).await });
+    let (passed, _) = types::Response::new(headers, (!head_only).then_some(stream), trailers);
+    _ = passed.set_status_code(status.as_u16());
+    Ok(passed)
 }
 
 /// Where [`Response::stream`] writes.

@@ -1,8 +1,20 @@
 //! The way of one request through a clerk: the only place where the author's types meet the handles.
 
-use crate::{Problem, Request, Response};
+use crate::{Next, Problem, Request, Response};
 use std::future::Future;
 use wasip3::http::types::{self, ErrorCode};
+
+/// Answers one request with `handler`: what [`crate::middleware!`] exports.
+pub async fn serve_between<H, A>(
+    request: types::Request,
+    handler: H,
+) -> Result<types::Response, ErrorCode>
+where
+    H: FnOnce(Request, Next) -> A,
+    A: Future<Output = Result<Response, Problem>>,
+{
+    serve(request, |request| handler(request, Next::new())).await
+}
 
 /// Answers one request with `handler`: what [`crate::window!`] exports.
 pub async fn serve<H, A>(request: types::Request, handler: H) -> Result<types::Response, ErrorCode>

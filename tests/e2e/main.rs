@@ -21,6 +21,7 @@ mod identity;
 mod isolation;
 mod leak;
 mod limits;
+mod middleware;
 mod neighbours;
 mod releases;
 mod reuse;

@@ -1,0 +1,161 @@
+//! Components in the chain of a route: they see the request, and call on or answer themselves.
+
+use super::harness::{Answer, Host, eventually, guest, guests};
+use http::Method;
+use serde_json::Value;
+
+const ROUTE: &str =
+    "uri: /prober/**\nstrip-prefix: /prober\nupstream: http://hms-svc-prober\nplugins:\n  - auth\n";
+
+/// A host with a prober behind these middlewares; each window's component by its name.
+async fn host(windows: &[(&str, &[u8])], chain: &[&str]) -> Host {
+    let host = Host::start().await;
+    host.deploy("prober", &guest("prober").await).await;
+    for (name, wasm) in windows {
+        host.deploy(name, wasm).await;
+    }
+    let chain: String = chain
+        .iter()
+        .map(|name| format!("  - wasm: {{window: {name}}}\n"))
+        .collect();
+    host.write_route("prober.yaml", &format!("{ROUTE}{chain}"));
+    eventually("the route is live", || async {
+        (host.get("/prober/status").await.status == 401).then_some(())
+    })
+    .await;
+    host
+}
+
+async fn ask(
+    host: &Host,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let token = format!("Bearer {}", host.token("alice", &["a.read", "a.write"]));
+    let headers: Vec<(&str, &str)> = [("authorization", token.as_str())]
+        .into_iter()
+        .chain(headers.iter().copied())
+        .collect();
+    host.call(method, path, &headers, body.as_bytes().to_vec())
+        .await
+}
+
+async fn meddled(host: &Host, path: &str, how: &str, body: &str) -> Answer {
+    ask(host, Method::POST, path, &[("x-meddle", how)], body).await
+}
+
+#[tokio::test]
+async fn the_example_asks_for_reasons_and_keeps_who_changed_what() {
+    let audit = guests::window("audit").await;
+    let host = host(&[("audit", &audit)], &["audit"]).await;
+    let got = ask(&host, Method::GET, "/prober/status?code=418", &[], "").await;
+    assert_eq!((got.status.as_u16(), got.header("x-audit-id")), (418, ""));
+    let posted = ask(&host, Method::POST, "/prober/echo", &[], "hello").await;
+    assert_eq!(
+        (posted.status.as_u16(), posted.text().as_str()),
+        (200, "hello")
+    );
+    assert!(!posted.header("x-audit-id").is_empty(), "{posted:?}");
+    let refused = ask(&host, Method::DELETE, "/prober/echo", &[], "").await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("x-reason"), "{}", refused.text());
+    let reason = [("x-reason", "a citizen asked for it")];
+    let deleted = ask(&host, Method::DELETE, "/prober/echo", &reason, "").await;
+    assert_eq!(deleted.status, 200);
+    assert!(!deleted.header("x-audit-id").is_empty());
+}
+
+#[tokio::test]
+async fn a_middleware_may_change_path_and_body_but_not_whom_the_request_is_from() {
+    let meddler = guest("meddler").await;
+    let host = host(&[("meddler", &meddler)], &["meddler"]).await;
+    let headers = meddled(&host, "/prober/headers", "forge root", "")
+        .await
+        .json();
+    assert_eq!(headers["x-hms-user"], serde_json::json!(["alice"]));
+    assert_eq!(
+        headers["x-hms-scopes"],
+        serde_json::json!(["a.read a.write"])
+    );
+    assert_eq!(headers["x-seen"], serde_json::json!(["yes"]));
+    assert_ne!(headers["x-forwarded-for"], serde_json::json!(["192.0.2.1"]));
+    assert_eq!(headers["authorization"], Value::Null);
+
+    assert_eq!(
+        meddled(&host, "/prober/echo", "answer no", "x")
+            .await
+            .text(),
+        "no"
+    );
+    let moved = meddled(&host, "/prober/echo", "path /status?code=418", "x").await;
+    assert_eq!(moved.status, 418);
+    assert_eq!(
+        meddled(&host, "/prober/echo", "body other", "x")
+            .await
+            .text(),
+        "other"
+    );
+    assert_eq!(
+        meddled(&host, "/prober/echo", "upper", "loud").await.text(),
+        "LOUD"
+    );
+    let dots = meddled(&host, "/prober/echo", "path /../admin", "x").await;
+    assert_eq!(dots.problem(), "bad-request", "{}", dots.text());
+    assert_eq!(
+        meddled(&host, "/prober/echo", "trap", "x").await.problem(),
+        "clerk-trapped"
+    );
+}
+
+#[tokio::test]
+async fn bodies_stream_through_a_chain_and_a_cut_stays_a_cut() {
+    let meddler = guest("meddler").await;
+    let windows: [(&str, &[u8]); 2] = [("first", &meddler), ("second", &meddler)];
+    let host = host(&windows, &["first", "second"]).await;
+    let large = "x".repeat(8 << 20);
+    let echoed = meddled(&host, "/prober/echo", "", &large).await;
+    assert_eq!(
+        (echoed.status.as_u16(), echoed.text().len()),
+        (200, large.len())
+    );
+    let marked = meddled(&host, "/prober/echo", "mark !", "x").await;
+    assert_eq!(marked.header("x-marks"), "-!!");
+    let cut = meddled(&host, "/prober/trap-mid?length=false", "", "").await;
+    assert!(cut.cut.is_some(), "{cut:?}");
+    let gone = meddled(&host, "/prober/trap", "", "").await;
+    assert_eq!(gone.problem(), "clerk-trapped");
+}
+
+#[tokio::test]
+async fn a_middleware_is_a_window_swapped_live_and_closed_like_any_other() {
+    let (meddler, audit) = (guest("meddler").await, guests::window("audit").await);
+    let host = host(&[("between", &meddler)], &["between"]).await;
+    assert_eq!(
+        meddled(&host, "/prober/echo", "answer no", "x")
+            .await
+            .status,
+        203
+    );
+    host.deploy("between", &audit).await;
+    assert_eq!(
+        meddled(&host, "/prober/echo", "answer no", "x")
+            .await
+            .text(),
+        "x"
+    );
+    host.admin(Method::POST, "/windows/between/stop", "").await;
+    let closed = meddled(&host, "/prober/echo", "", "x").await;
+    assert_eq!(closed.problem(), "window-stopped");
+}
+
+#[tokio::test]
+async fn a_middleware_that_no_route_has_in_its_chain_has_nobody_to_call_on() {
+    let meddler = guest("meddler").await;
+    let host = Host::with_open_windows(&[("meddler", &meddler)]).await;
+    let answer = host.get("/meddler/x").await;
+    assert_eq!(answer.status, 502, "{}", answer.text());
+    let shown = host.admin(Method::GET, "/windows/meddler", "").await.json();
+    assert_eq!(shown["window"]["failures"]["no-network"], 1);
+}
