@@ -26,6 +26,9 @@ pub struct Args {
     /// With --upload: another component that is measured beside payments; may be given again
     #[arg(long, value_name = "FILE", requires = "upload")]
     pub component: Vec<PathBuf>,
+    /// Edit one route again and again instead; 1,000 times without a number
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1000", conflicts_with_all = ["leak", "upload"], value_parser = clap::value_parser!(u32).range(60..=100_000))]
+    reloads: Option<u32>,
     /// Given by cargo, of no meaning
     #[arg(long, hide = true)]
     bench: bool,
@@ -37,6 +40,7 @@ pub enum Mode {
     Swaps,
     Leak,
     Upload,
+    Reloads,
 }
 
 impl Args {
@@ -44,6 +48,7 @@ impl Args {
         match (self.leak, self.upload) {
             (true, _) => Mode::Leak,
             (_, true) => Mode::Upload,
+            _ if self.reloads.is_some() => Mode::Reloads,
             _ => Mode::Swaps,
         }
     }
@@ -51,6 +56,10 @@ impl Args {
     pub fn swaps(&self) -> u32 {
         let usual = if self.leak { 1000 } else { 500 };
         self.swaps.unwrap_or(usual)
+    }
+
+    pub fn reloads(&self) -> u32 {
+        self.reloads.unwrap_or_default()
     }
 
     pub fn rate(&self) -> u32 {

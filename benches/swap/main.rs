@@ -1,6 +1,6 @@
 //! What a swap costs: failures, time, memory. See `benches/README.md`.
 //!
-//! [`swaps`] is the default, [`leak`] `--leak`, [`upload`] `--upload`. Starts the real `hms` on port 0 with a folder of its
+//! [`swaps`] is the default, [`leak`] `--leak`, [`upload`] `--upload`, [`reloads`] `--reloads`. Starts the real `hms` on port 0 with a folder of its
 //! own, speaks to it on loopback only, and ends by itself. The exit status is 1 where something was not reached.
 
 // The end-to-end tests use more of it than we do.
@@ -11,6 +11,7 @@ mod harness;
 mod args;
 mod deploy;
 mod leak;
+mod reloads;
 mod swaps;
 mod upload;
 
@@ -32,13 +33,14 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .expect("a runtime");
-    let bound = BOUND + SWAP_TIME * args.swaps() + args.seconds() * 2;
+    let bound = BOUND + SWAP_TIME * args.swaps().max(args.reloads()) + args.seconds() * 2;
     let reached = runtime.block_on(async {
         let run = async {
             match args.mode() {
                 Mode::Swaps => swaps::run(&args).await,
                 Mode::Leak => leak::run(&args).await,
                 Mode::Upload => upload::run(&args).await,
+                Mode::Reloads => reloads::run(&args).await,
             }
         };
         tokio::time::timeout(bound, run).await

@@ -1,9 +1,10 @@
 //! No citizen in the queue sees a swap: neither a failure nor two releases in one answer. The same in full, with the
 //! times, is `cargo bench --bench swap`.
 
-use super::harness::Host;
+use super::harness::host::open_route;
 use super::harness::load::{Ledger, Load};
 use super::harness::marked::Marked;
+use super::harness::{Host, eventually};
 use http::Method;
 use std::sync::Arc;
 
@@ -50,5 +51,37 @@ async fn no_request_fails_and_none_is_answered_by_two_releases_while_a_window_is
     }
     let tally = load.stop().await;
     assert!(tally.requests() >= 200, "only {}", tally.requests());
+    assert_eq!(tally.failed_requests(), 0, "{tally}");
+}
+
+/// Route edits in small; `cargo bench --bench swap -- --reloads` makes 1,000.
+const EDITS: u32 = 40;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_fails_while_routes_are_edited_and_refused() {
+    let marked = Marked::build().await;
+    let host = Host::with_open_windows(&[("marked", &marked.release(1))]).await;
+    let ledger = Arc::new(Ledger::default());
+    ledger.begins(1);
+    ledger.done();
+    let load = Load::start(&format!("{}/marked", host.gateway()), RATE, ledger);
+    for edit in 0..EDITS {
+        let mark = format!("x-edit: \"{edit}\"");
+        let good = format!(
+            "{}plugins:\n  - headers: {{response: {{set: {{{mark}}}}}}}\n",
+            open_route("marked")
+        );
+        // Each good text comes after a bad one, which must harm nobody.
+        host.write_route("marked.yaml", &good.replace("upstream", "upstraem"));
+        host.write_route("marked.yaml", &good);
+        eventually("the edit is live", || async {
+            let answer = host.get("/marked/sleep?ms=0").await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            (answer.header("x-edit") == edit.to_string()).then_some(())
+        })
+        .await;
+    }
+    let tally = load.stop().await;
+    assert!(tally.requests() >= 40, "only {}", tally.requests());
     assert_eq!(tally.failed_requests(), 0, "{tally}");
 }

@@ -153,7 +153,7 @@ pub async fn host(victim: &[u8], args: &[&str]) -> Host {
         if *name == "caller" {
             set.extend(["--host-calls", "50000"]);
         }
-        if ["spinner", "flooder", "bulk"].contains(name) {
+        if ["spinner", "bulk"].contains(name) {
             // Some at once share one processor, and all must be through before their wall time is.
             set.extend(["--cpu-time", "200ms"]);
         }

@@ -1,0 +1,221 @@
+//! What each plugin does to a request and its answer, over real sockets.
+
+use super::*;
+
+impl House {
+    /// Adds a route to the window `open` under `/NAME`, live when this returns.
+    fn route(&self, name: &str, plugins: &str) {
+        let text = format!(
+            "uri: /{name}/**\nupstream: http://hms-svc-open\nstrip-prefix: /{name}\n{plugins}"
+        );
+        std::fs::write(self.data.path().join(format!("{name}.yaml")), text).unwrap();
+        self.gateway.routes.reload();
+        let status = self.gateway.route(name).unwrap().0;
+        assert!(status.faults.is_empty(), "{:?}", status.faults);
+    }
+
+    async fn ask(&self, method: &str, path: &str, headers: &str) -> String {
+        self.raw(&format!(
+            "{method} {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n{headers}\r\n"
+        ))
+        .await
+    }
+}
+
+/// The value of a field of the answer, or nothing.
+fn field<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
+    let head = answer.split("\r\n\r\n").next().unwrap_or_default();
+    head.lines()
+        .filter_map(|line| line.split_once(": "))
+        .find(|(key, _)| key.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value)
+}
+
+const CORS: &str = "methods: [GET, PUT]\nplugins:\n  - auth\n  - cors:\n      origins: [\"https://app.example.org\", \"https://*.town.org\"]\n      credentials: true\n      expose: [ratelimit]\n      max-age: 60\n";
+
+#[tokio::test]
+async fn a_preflight_is_answered_before_auth_and_says_what_the_page_may() {
+    let house = House::open().await;
+    house.route("cors", CORS);
+    // Each: origin, method asked for, status, whether it is allowed. Fetch, section 4.8 (CORS-preflight fetch).
+    for (origin, wanted, expected, allowed) in [
+        ("https://app.example.org", "PUT", 204, true),
+        ("https://a.town.org", "GET", 204, true),
+        ("https://evil.org", "PUT", 403, false),
+        ("https://app.example.org.evil.org", "PUT", 403, false),
+        ("http://app.example.org", "PUT", 403, false),
+        ("null", "PUT", 403, false),
+        // No route takes it, so there is nothing that could allow it.
+        ("https://app.example.org", "DELETE", 405, false),
+    ] {
+        let headers = format!(
+            "origin: {origin}\r\naccess-control-request-method: {wanted}\r\naccess-control-request-headers: x-a, authorization\r\n"
+        );
+        let answer = house.ask("OPTIONS", "/cors/x", &headers).await;
+        assert_eq!(status(&answer), expected, "{origin} {wanted}: {answer}");
+        let said = field(&answer, "access-control-allow-origin");
+        assert_eq!(said, allowed.then_some(origin), "{answer}");
+        if allowed {
+            let of = |name| field(&answer, name);
+            assert_eq!(of("access-control-allow-methods"), Some("GET, PUT"));
+            assert_eq!(
+                of("access-control-allow-headers"),
+                Some("x-a, authorization")
+            );
+            assert_eq!(of("access-control-allow-credentials"), Some("true"));
+            assert_eq!(of("access-control-max-age"), Some("60"));
+            assert_eq!(of("vary"), Some("Origin"));
+        }
+    }
+    // Without the field that makes it a preflight it is a request like any other.
+    let options = house
+        .ask("OPTIONS", "/cors/x", "origin: https://app.example.org\r\n")
+        .await;
+    assert_eq!(status(&options), 405, "{options}");
+}
+
+#[tokio::test]
+async fn what_a_page_may_read_is_said_on_refusals_too() {
+    let house = House::open().await;
+    house.route("cors", CORS);
+    let origin = "origin: https://app.example.org\r\n";
+    let refused = house.ask("GET", "/cors/x", origin).await;
+    assert_eq!(status(&refused), 401);
+    let allowed = Some("https://app.example.org");
+    assert_eq!(field(&refused, "access-control-allow-origin"), allowed);
+    let token = house.bearer(&[]);
+    let served = house
+        .ask("GET", "/cors/x", &format!("{token}{origin}"))
+        .await;
+    assert_eq!(status(&served), 200);
+    assert_eq!(field(&served, "access-control-allow-origin"), allowed);
+    assert_eq!(
+        field(&served, "access-control-expose-headers"),
+        Some("ratelimit")
+    );
+    let stranger = house
+        .ask(
+            "GET",
+            "/cors/x",
+            &format!("{token}origin: https://evil.org\r\n"),
+        )
+        .await;
+    assert_eq!(
+        status(&stranger),
+        200,
+        "CORS protects readers, it is no access control"
+    );
+    assert_eq!(field(&stranger, "access-control-allow-origin"), None);
+    assert_eq!(field(&stranger, "vary"), Some("Origin"));
+}
+
+#[tokio::test]
+async fn any_origin_is_said_as_a_star_and_without_credentials() {
+    let house = House::open().await;
+    house.route("any", "plugins:\n  - cors: {origins: [\"*\"]}\n");
+    let answer = house.ask("GET", "/any/x", "origin: null\r\n").await;
+    assert_eq!(field(&answer, "access-control-allow-origin"), Some("*"));
+    assert_eq!(field(&answer, "access-control-allow-credentials"), None);
+    assert_eq!(field(&answer, "vary"), None);
+}
+
+#[tokio::test]
+async fn only_the_named_addresses_come_in() {
+    let house = House::open().await;
+    house.route(
+        "here",
+        "plugins:\n  - ip-allow: {addresses: [127.0.0.0/8]}\n",
+    );
+    house.route(
+        "there",
+        "plugins:\n  - ip-allow: {addresses: [192.0.2.0/24]}\n",
+    );
+    assert_eq!(status(&house.ask("GET", "/here/x", "").await), 200);
+    let refused = house
+        .ask("GET", "/there/x", "x-forwarded-for: 192.0.2.1\r\n")
+        .await;
+    assert_eq!(status(&refused), 403);
+    assert!(
+        refused.contains("urn:hms:problem:address-refused"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn fields_are_set_and_removed_on_both_ways_and_on_refusals() {
+    let house = House::open().await;
+    house.route(
+        "edited",
+        "plugins:\n  - rate-limit: {limit: 1}\n  - headers:\n      request: {remove: [cookie], set: {x-tenant: town-hall}}\n      response: {remove: [content-type], set: {x-frame-options: DENY}}\n",
+    );
+    let served = house
+        .ask("GET", "/edited/x", "cookie: a=1\r\nx-tenant: forged\r\n")
+        .await;
+    assert!(
+        served.contains("x-tenant: town-hall\n") && !served.contains("forged"),
+        "{served}"
+    );
+    assert!(!served.contains("cookie: a=1"), "{served}");
+    assert_eq!(field(&served, "x-frame-options"), Some("DENY"));
+    let limited = house.ask("GET", "/edited/x", "").await;
+    assert_eq!(status(&limited), 429);
+    assert_eq!(field(&limited, "x-frame-options"), Some("DENY"));
+    assert_eq!(field(&limited, "content-type"), None);
+}
+
+#[tokio::test]
+async fn a_routes_own_body_limit_is_told_by_length_and_while_it_comes() {
+    let house = House::open().await;
+    house.route("small", "plugins:\n  - body-limit: {max: 5}\n");
+    let post = |headers: &str, body: &str| format!("{headers}\r\n\r\n{body}");
+    for (request, expected) in [
+        (post("content-length: 5", "12345"), 200),
+        (post("content-length: 6", "123456"), 413),
+        (
+            post(
+                "transfer-encoding: chunked",
+                "3\r\n123\r\n3\r\n456\r\n0\r\n\r\n",
+            ),
+            413,
+        ),
+    ] {
+        let head = "POST /small/in HTTP/1.1\r\nhost: here\r\nconnection: close\r\n";
+        let answer = house.raw(&format!("{head}{request}")).await;
+        assert_eq!(status(&answer), expected, "{request}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_slower_than_the_route_allows_is_504() {
+    let house = House::open().await;
+    house.route("slow", "plugins:\n  - timeout: {response: 50ms}\n");
+    // The window reads a body that does not come.
+    let mut stream = house.connect().await;
+    let head =
+        "POST /slow/in HTTP/1.1\r\nhost: here\r\nconnection: close\r\ncontent-length: 5\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let answer = read_to_end(&mut stream).await;
+    assert_eq!(status(&answer), 504, "{answer}");
+    assert!(answer.contains("within 0.05 s"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_method_that_no_route_takes_is_405_with_those_that_one_does() {
+    let house = House::open().await;
+    house.route("two", "methods: [GET, POST]\n");
+    let answer = house.ask("DELETE", "/two/x", "").await;
+    assert_eq!(status(&answer), 405);
+    assert_eq!(field(&answer, "allow"), Some("GET, POST"));
+    assert_eq!(status(&house.ask("HEAD", "/two/x", "").await), 200);
+    assert_eq!(status(&house.ask("GET", "/three/x", "").await), 404);
+}
+
+#[tokio::test]
+async fn a_route_has_the_requests_of_its_host() {
+    let house = House::open().await;
+    house.route("at", "hosts: [api.example.org]\n");
+    let at =
+        |host: &str| format!("GET /at/x HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    assert_eq!(status(&house.raw(&at("API.example.org:9000")).await), 200);
+    assert_eq!(status(&house.raw(&at("example.org")).await), 404);
+}
