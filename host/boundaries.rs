@@ -77,3 +77,25 @@ fn dependencies_point_down_from_gateway_and_admin_over_windows_and_runtime_to_st
     never_named("gateway", &["crate::runtime", "crate::admin", "crate::cli"]);
     never_named("admin", &["crate::runtime", "crate::cli"]);
 }
+
+#[test]
+fn the_threat_model_names_tests_that_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/threat-model.md")).unwrap();
+    let mut all = String::new();
+    for folder in ["../host", "../tests/e2e"] {
+        all.extend(sources(folder).into_iter().map(|(_, text)| text));
+    }
+    // Names of tests are sentences; nothing else in the page's code marks is as long.
+    let names = page.split('`').skip(1).step_by(2);
+    let tests: Vec<&str> = names
+        .filter(|name| name.matches('_').count() >= 3)
+        .collect();
+    assert!(tests.len() > 20, "{tests:?}");
+    for name in tests {
+        assert!(
+            all.contains(&format!("fn {name}(")),
+            "no test is called {name}"
+        );
+    }
+}

@@ -23,7 +23,7 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self) -> anyhow::Result<()> {
         if self.schema {
-            println!("{:#}", schema());
+            say!("{:#}", schema());
             return Ok(());
         }
         anyhow::ensure!(
@@ -38,14 +38,14 @@ impl Check {
         let files = set.status();
         let faulty = files.iter().filter(|file| !file.faults.is_empty()).count();
         if self.json {
-            println!("{:#}", serde_json::json!({ "routes": files }));
+            say!("{:#}", serde_json::json!({ "routes": files }));
         } else {
             for file in &files {
                 if file.faults.is_empty() {
-                    println!("{}: good", file.file);
+                    say!("{}: good", file.file);
                 }
                 for fault in &file.faults {
-                    println!("{}: {fault}", file.file);
+                    say!("{}: {fault}", file.file);
                 }
             }
         }

@@ -78,8 +78,8 @@ impl Deploy {
             }
         };
         match self.json {
-            true => println!("{deployed:#}"),
-            false => println!("{}", summary(&deployed)),
+            true => say!("{deployed:#}"),
+            false => say!("{}", summary(&deployed)),
         }
         Ok(())
     }
@@ -87,7 +87,7 @@ impl Deploy {
     async fn upload(&self, window: &WindowName, yes: bool) -> anyhow::Result<Outcome> {
         let (size, body) = open(&self.file).await?;
         if !self.json {
-            println!("{window}: {} ({})", self.file.display(), human_size(size));
+            say!("{window}: {} ({})", self.file.display(), human_size(size));
         }
         let headers = [
             ("accept", "application/x-ndjson".to_owned()),
@@ -188,10 +188,10 @@ async fn follow(mut body: Incoming, show: bool) -> anyhow::Result<Outcome> {
 
 fn told(event: &Value) {
     if let Some(difference) = event.get("difference") {
-        print!("{}", changes(difference));
+        say!("{}", changes(difference).trim_end());
     }
     if let Some(step) = event["step"].as_str() {
-        println!(
+        say!(
             "  {step:<8} {:>9.1} ms",
             event["ms"].as_f64().unwrap_or_default()
         );

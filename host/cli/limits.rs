@@ -128,7 +128,7 @@ impl Limits {
             read(client.send(Method::PATCH, &path, &[kind], change).await?).await?
         };
         if self.json {
-            println!("{answer:#}");
+            say!("{answer:#}");
             return Ok(());
         }
         let rows = TABLE.iter().map(|row| {

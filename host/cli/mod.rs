@@ -1,11 +1,19 @@
 //! The command line: one file a family of verbs. All but `serve`, `up`, `token` and `check` are clients of the admin API.
 
+/// A line on stdout, as `println!`, but without a panic where its reader has gone (`hms windows | head -1`).
+macro_rules! say {
+    ($($part:tt)*) => {
+        crate::telemetry::tell(&format!($($part)*))
+    };
+}
+
 mod banner;
 pub mod build;
 mod check;
 mod client;
 mod deploy;
 mod limits;
+mod routes;
 mod serve;
 mod show;
 mod tokens;
@@ -41,6 +49,8 @@ enum Verb {
     Windows(show::Windows),
     /// List the releases of a window that can be gone back to
     History(show::History),
+    /// List the routes: which are live, which files are refused and why
+    Routes(routes::Routes),
     /// Show what a window's clerks wrote to stdout and stderr
     Logs(show::Logs),
     /// Show or change the limits of a window
@@ -140,6 +150,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
                 Verb::Deploy(deploy) => deploy.run().await,
                 Verb::Windows(windows) => windows.run().await,
                 Verb::History(history) => history.run().await,
+                Verb::Routes(routes) => routes.run().await,
                 Verb::Logs(logs) => logs.run().await,
                 Verb::Limits(limits) => limits.run().await,
                 Verb::Start(start) => start.run().await,

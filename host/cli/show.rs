@@ -1,4 +1,4 @@
-//! `hms windows`, `history`, `logs`, `check`.
+//! `hms windows`, `history`, `logs`.
 
 use super::Host;
 use super::deploy::human_size;
@@ -21,7 +21,7 @@ impl Windows {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let answer = self.host.client()?.call(Method::GET, "/windows").await?;
         if self.json {
-            println!("{answer:#}");
+            say!("{answer:#}");
             return Ok(());
         }
         let rows = list(&answer, "windows").iter().map(|window| {
@@ -47,7 +47,7 @@ impl Windows {
         );
         for window in list(&answer, "windows") {
             if let Some(fault) = window["store_fault"].as_str() {
-                println!("\n{}: {fault}", text(&window["name"]));
+                say!("\n{}: {fault}", text(&window["name"]));
             }
         }
         Ok(())
@@ -71,7 +71,7 @@ impl History {
         let path = format!("/windows/{}", self.name);
         let answer = self.host.client()?.call(Method::GET, &path).await?;
         if self.json {
-            println!("{answer:#}");
+            say!("{answer:#}");
             return Ok(());
         }
         let live = &answer["window"]["live"]["number"];
@@ -116,24 +116,24 @@ impl Logs {
         let path = format!("/windows/{}/log", self.name);
         let answer = self.host.client()?.call(Method::GET, &path).await?;
         if self.json {
-            println!("{answer:#}");
+            say!("{answer:#}");
             return Ok(());
         }
         for line in list(&answer, "lines") {
-            println!("{} {}", text(&line["at"]), text(&line["text"]));
+            say!("{} {}", text(&line["at"]), text(&line["text"]));
         }
         Ok(())
     }
 }
 
-fn list<'a>(answer: &'a Value, key: &str) -> &'a [Value] {
+pub(super) fn list<'a>(answer: &'a Value, key: &str) -> &'a [Value] {
     answer[key]
         .as_array()
         .map(Vec::as_slice)
         .unwrap_or_default()
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".into(),
         Value::String(text) => text.clone(),
@@ -183,7 +183,7 @@ pub(super) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) {
             .iter()
             .zip(widths)
             .map(|(cell, width)| format!("{cell:<width$}"));
-        println!("{}", padded.collect::<Vec<_>>().join("  ").trim_end());
+        say!("{}", padded.collect::<Vec<_>>().join("  ").trim_end());
     };
     line(&head);
     for row in &rows {

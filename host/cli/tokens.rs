@@ -31,7 +31,7 @@ impl Token {
         })?;
         let token = dev_secret::issue_token(&secret, &self.user, &self.scopes, self.ttl)
             .map_err(anyhow::Error::msg)?;
-        println!("{token}");
+        say!("{token}");
         Ok(())
     }
 }

@@ -21,7 +21,7 @@ impl Start {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let path = format!("/windows/{}/start", self.name);
         let answer = self.host.client()?.call(Method::POST, &path).await?;
-        println!("{}", live(&answer));
+        say!("{}", live(&answer));
         Ok(())
     }
 }
@@ -39,7 +39,7 @@ impl Stop {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let path = format!("/windows/{}/stop", self.name);
         self.host.client()?.call(Method::POST, &path).await?;
-        println!(
+        say!(
             "{name} is stopped; `hms start {name}` opens it again",
             name = self.name
         );
@@ -66,7 +66,7 @@ impl Rollback {
             path.push_str(&format!("?to={number}"));
         }
         let answer = self.host.client()?.call(Method::POST, &path).await?;
-        println!("{}", live(&answer));
+        say!("{}", live(&answer));
         Ok(())
     }
 }
@@ -91,9 +91,11 @@ impl Canary {
         );
         let answer = self.host.client()?.call(Method::POST, &path).await?;
         let canary = &answer["window"]["canary"];
-        println!(
+        say!(
             "{} release {} gets {} of the requests",
-            self.name, canary["number"], self.share
+            self.name,
+            canary["number"],
+            self.share
         );
         Ok(())
     }
@@ -112,7 +114,7 @@ impl Promote {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let path = format!("/windows/{}/promote", self.name);
         let answer = self.host.client()?.call(Method::POST, &path).await?;
-        println!("{}", live(&answer));
+        say!("{}", live(&answer));
         Ok(())
     }
 }
@@ -130,7 +132,7 @@ impl Abort {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let path = format!("/windows/{}/abort", self.name);
         let answer = self.host.client()?.call(Method::POST, &path).await?;
-        println!("the canary is ended; {}", live(&answer));
+        say!("the canary is ended; {}", live(&answer));
         Ok(())
     }
 }
@@ -153,13 +155,13 @@ pub(super) struct Remove {
 impl Remove {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         if !self.yes && !self.confirmed()? {
-            println!("nothing was removed");
+            say!("nothing was removed");
             return Ok(());
         }
         let store = if self.delete_store { "delete" } else { "keep" };
         let path = format!("/windows/{}?store={store}", self.name);
         let answer = self.host.client()?.call(Method::DELETE, &path).await?;
-        println!(
+        say!(
             "{} is removed; its store is {}",
             self.name,
             answer["store"].as_str().unwrap_or(store)

@@ -19,7 +19,7 @@ pub mod plugins;
 mod request_body;
 pub mod routes;
 mod sniff;
-mod target;
+pub mod target;
 mod trace;
 mod upstream;
 mod way;

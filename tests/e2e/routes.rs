@@ -96,3 +96,17 @@ async fn a_rate_limit_admits_its_number_and_outlives_route_edits_and_deploys() {
     .await;
     assert_eq!(host.get("/hello").await.status, 429);
 }
+
+#[test]
+fn a_reader_that_goes_away_costs_no_panic() {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_hms"))
+        .args(["check", "--schema"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}

@@ -11,6 +11,7 @@
 mod cabinet;
 mod chunks;
 mod download;
+mod names;
 mod range;
 mod record;
 mod upload;

@@ -1,15 +1,9 @@
 //! What is known of a document, and how a stranger's file name and content type are made safe to repeat.
 
-use hms_window::{HeaderValue, Request};
+use hms_window::Request;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-
-/// The longest file name, in bytes: what file systems take, so that the file can be saved under it.
-const NAME_MAX_BYTES: usize = 255;
-
-/// The longest content type, in bytes. Real ones are under 100.
-const CONTENT_TYPE_MAX_BYTES: usize = 255;
 
 /// What may stand as it is in an RFC 8187 value: `attr-char`.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
@@ -75,41 +69,6 @@ impl Record {
     }
 }
 
-/// The file name that a client sent, without its folders and without what is not seen but has an effect; or what is
-/// wrong with it.
-pub fn clean_name(sent: Option<&str>) -> Result<String, String> {
-    let sent = sent.ok_or("the part 'file' has no file name")?;
-    let last = sent.rsplit(['/', '\\']).next().unwrap_or_default();
-    let name: String = last
-        .chars()
-        .filter(|c| !c.is_control() && !turns_text(*c))
-        .collect();
-    match name.trim() {
-        "" | "." | ".." => Err("the part 'file' has an empty file name".into()),
-        name if name.len() > NAME_MAX_BYTES => Err(format!(
-            "the file name is longer than {NAME_MAX_BYTES} bytes"
-        )),
-        name => Ok(name.to_owned()),
-    }
-}
-
-/// Marks that turn the direction of text, by which `exe.jpg` can be made of `gpj.exe`.
-fn turns_text(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// The content type that a client sent, if it can stand in a header.
-pub fn clean_content_type(sent: Option<&str>) -> String {
-    let fits = |sent: &&str| {
-        sent.len() <= CONTENT_TYPE_MAX_BYTES
-            && sent.is_ascii()
-            && HeaderValue::from_str(sent).is_ok()
-    };
-    sent.filter(fits)
-        .unwrap_or("application/octet-stream")
-        .to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,40 +106,6 @@ mod tests {
             assert!(HeaderValue::from_str(&header).is_ok(), "{header:?}");
             assert_eq!(header.matches('"').count(), 2, "{header}");
             assert!(!header.contains(['\\', '\r', '\n']), "{header}");
-        }
-    }
-
-    #[test]
-    fn a_name_keeps_neither_folders_nor_what_is_not_seen() {
-        let clean = |sent| clean_name(Some(sent));
-        assert_eq!(clean("C:\\photos\\me.jpg"), Ok("me.jpg".into()));
-        assert_eq!(clean("../../etc/passwd"), Ok("passwd".into()));
-        assert_eq!(clean(" a\r\nb\u{202e}gpj.exe "), Ok("abgpj.exe".into()));
-    }
-
-    #[test]
-    fn a_name_that_is_none_is_told() {
-        assert!(clean_name(None).is_err_and(|why| why.contains("no file name")));
-        for empty in ["", "..", "photos/", " \u{202e}"] {
-            assert!(
-                clean_name(Some(empty)).is_err_and(|why| why.contains("empty")),
-                "{empty:?}"
-            );
-        }
-        assert!(clean_name(Some(&"é".repeat(127))).is_ok());
-        assert!(clean_name(Some(&"é".repeat(128))).is_err_and(|why| why.contains("255")));
-    }
-
-    #[test]
-    fn a_content_type_that_no_header_takes_is_replaced() {
-        assert_eq!(clean_content_type(Some("image/jpeg")), "image/jpeg");
-        for wrong in [
-            None,
-            Some("a/b\r\nx: y"),
-            Some("text/ü"),
-            Some(&*"x".repeat(256)),
-        ] {
-            assert_eq!(clean_content_type(wrong), "application/octet-stream");
         }
     }
 }

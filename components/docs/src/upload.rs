@@ -2,7 +2,8 @@
 
 use crate::cabinet;
 use crate::chunks::Writer;
-use crate::record::{Record, clean_content_type, clean_name};
+use crate::names::{clean_content_type, clean_name};
+use crate::record::Record;
 use futures_util::stream::{Stream, unfold};
 use hms_window::{Body, Bytes, Problem, Request, Response, new_id};
 use multer::{Constraints, Field, Multipart, SizeLimit};

@@ -1,0 +1,23 @@
+//! A path that the gateway lets through has one form, which passes unchanged and holds nothing that another reader could
+//! take for something else.
+#![no_main]
+
+use hms_svc::gateway::target::normalise;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    let Ok(path) = normalise(text) else {
+        return;
+    };
+    assert_eq!(normalise(&path).as_deref(), Ok(path.as_str()));
+    assert!(path.starts_with('/') && !path.contains("//") && !path.contains('\\'));
+    assert!(path.bytes().all(|b| b.is_ascii_graphic()));
+    let lower = path.to_ascii_lowercase();
+    for bad in ["%2f", "%5c", "%00", "%2e", "%0a", "%0d"] {
+        assert!(!lower.contains(bad), "{path}");
+    }
+    for segment in path.split('/') {
+        let plain = segment.split(';').next().unwrap_or_default();
+        assert!(plain != "." && plain != "..", "{path}");
+    }
+});
