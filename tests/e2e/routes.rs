@@ -97,6 +97,69 @@ async fn a_rate_limit_admits_its_number_and_outlives_route_edits_and_deploys() {
     assert_eq!(host.get("/hello").await.status, 429);
 }
 
+#[tokio::test]
+async fn a_route_is_put_shown_and_removed_by_the_admin_api_and_a_bad_one_changes_nothing() {
+    let hello = guest("hello-wasip3").await;
+    let host = Host::with_open_windows(&[("hello", &hello)]).await;
+    let good = open_route("hello").replace("/hello", "/there");
+    let put = |name: &'static str, text: String| {
+        let path = format!("/routes/{name}");
+        let host = &host;
+        async move { host.admin(Method::PUT, &path, text).await }
+    };
+    let made = put("there", good.clone()).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    assert_eq!(made.json()["route"]["route"]["uri"], "/there/**");
+    // Live when it is answered.
+    assert_eq!(host.get("/there").await.status, 200);
+    assert_eq!(put("there", good.clone()).await.status, 200);
+
+    let refused = put(
+        "there",
+        good.replace("uri: /", "uri: ")
+            .replace("upstream", "upstraem"),
+    )
+    .await;
+    assert_eq!(refused.status, 422);
+    let faults = refused.json()["faults"].as_array().unwrap().len();
+    assert_eq!(faults, 2, "{}", refused.text());
+    let claimed = put("elsewhere", good.clone()).await;
+    assert_eq!(claimed.status, 409);
+    assert!(claimed.text().contains("there.yaml"), "{}", claimed.text());
+    assert_eq!(host.get("/there").await.status, 200);
+    assert!(!host.routes().join("elsewhere.yaml").exists());
+
+    let shown = host.admin(Method::GET, "/routes/there", "").await.json();
+    assert_eq!(shown["manifest"], good.as_str());
+    let listed = host.cli("routes", &[]).await;
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(
+        listed.contains("there.yaml") && listed.contains("/there/**"),
+        "{listed}"
+    );
+    let removed = host.admin(Method::DELETE, "/routes/there", "").await;
+    assert_eq!(removed.status, 200);
+    assert_eq!(host.get("/there").await.problem(), "no-route");
+    assert_eq!(
+        host.admin(Method::DELETE, "/routes/there", "").await.status,
+        404
+    );
+}
+
+#[tokio::test]
+async fn after_a_restart_a_bad_file_has_its_last_good_route() {
+    let hello = guest("hello-wasip3").await;
+    let mut host = Host::with_open_windows(&[("hello", &hello)]).await;
+    let good = host.admin(Method::GET, "/routes/hello", "").await.json();
+    let text = good["manifest"].as_str().unwrap();
+    host.write_route("hello.yaml", &text.replace("uri", "url"));
+    host.terminate().await;
+    host.boot().await;
+    assert_eq!(host.get("/hello").await.status, 200);
+    let routes = host.admin(Method::GET, "/routes", "").await.json();
+    assert_eq!(routes["routes"][0]["state"], "refused");
+}
+
 #[test]
 fn a_reader_that_goes_away_costs_no_panic() {
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_hms"))
