@@ -5,6 +5,7 @@ pub mod build;
 mod check;
 mod client;
 mod deploy;
+mod identity;
 mod limits;
 mod serve;
 mod show;

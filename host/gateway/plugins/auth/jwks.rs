@@ -28,7 +28,9 @@ impl Ages {
         let (refresh, pause) = match source {
             // Reading a file costs nothing, and an edit should be live within a second.
             JwksSource::File(_) => (Duration::from_millis(900), Duration::from_millis(900)),
-            JwksSource::Url(_) => (Duration::from_secs(300), Duration::from_secs(10)),
+            JwksSource::Url(_) | JwksSource::Discovery(_) => {
+                (Duration::from_secs(300), Duration::from_secs(10))
+            }
         };
         Ages {
             refresh,
@@ -80,7 +82,7 @@ impl Jwks {
         match kept.set.find(id, algorithm) {
             Err(Miss::UnknownId) => {
                 // A rotation that we have not seen yet, or an invention.
-                self.fetch_unless_newer(Some(&kept)).await;
+                self.clone().fetched(Some(kept)).await;
                 let kept = self.alive().ok_or(Error::KeysUnavailable)?;
                 Ok(kept.set.find(id, algorithm))
             }
@@ -91,12 +93,11 @@ impl Jwks {
     async fn current(self: &Arc<Self>) -> Result<Arc<Kept>, Error> {
         if let Some(kept) = self.alive() {
             if kept.at.elapsed() >= self.ages.refresh && self.fetching.try_lock().is_ok() {
-                let (this, old) = (self.clone(), kept.clone());
-                tokio::spawn(async move { this.fetch_unless_newer(Some(&old)).await });
+                tokio::spawn(self.clone().fetch_unless_newer(Some(kept.clone())));
             }
             return Ok(kept);
         }
-        self.fetch_unless_newer(None).await;
+        self.clone().fetched(None).await;
         self.alive().ok_or(Error::KeysUnavailable)
     }
 
@@ -106,10 +107,18 @@ impl Jwks {
             .filter(|kept| kept.at.elapsed() < self.ages.dead)
     }
 
+    /// Waits for [`Jwks::fetch_unless_newer`] in a task of its own: a client that goes away must not end a fetch half way,
+    /// or it could keep everybody from a new key by the pause that follows.
+    async fn fetched(self: Arc<Self>, old: Option<Arc<Kept>>) {
+        if tokio::spawn(self.fetch_unless_newer(old)).await.is_err() {
+            tracing::error!("a fetch of keys ended by a fault of its own");
+        }
+    }
+
     /// Fetches, unless somebody else has just done so: then a set other than `old` is there, or the pause runs.
-    async fn fetch_unless_newer(&self, old: Option<&Arc<Kept>>) {
+    async fn fetch_unless_newer(self: Arc<Self>, old: Option<Arc<Kept>>) {
         let mut last = self.fetching.lock().await;
-        let newer = match (self.alive(), old) {
+        let newer = match (self.alive(), &old) {
             (Some(now), Some(old)) => !Arc::ptr_eq(&now, old),
             (now, _) => now.is_some(),
         };
