@@ -15,6 +15,7 @@ pub mod dev_secret;
 mod discovery;
 mod issuer;
 mod issuers_file;
+mod json;
 mod jwks;
 mod keys;
 mod rule;

@@ -1,6 +1,7 @@
 //! A token, taken apart before anything of it is believed.
 
 use super::claims::{Claims, member};
+use super::json::{self, Flaw};
 use crate::error::Error;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -27,6 +28,27 @@ pub fn refuse(reason: &'static str) -> Error {
 
 const SHAPE: &str = "the token is no JWT";
 
+/// Members that would have us take a token's own word for its key. They are never followed (RFC 8725 section 3.10), and whoever
+/// sends one hopes that they are.
+const OWN_KEYS: [(&str, &str); 4] = [
+    (
+        "jwk",
+        "the token brings its own key (jwk); keys come from the issuer alone",
+    ),
+    (
+        "jku",
+        "the token says where its key is (jku); keys come from the issuer alone",
+    ),
+    (
+        "x5u",
+        "the token says where its certificate is (x5u); keys come from the issuer alone",
+    ),
+    (
+        "x5c",
+        "the token brings its own certificate (x5c); keys come from the issuer alone",
+    ),
+];
+
 impl<'a> Token<'a> {
     /// Refuses what no key could make good.
     pub fn read(text: &'a str) -> Result<Token<'a>, Error> {
@@ -40,6 +62,9 @@ impl<'a> Token<'a> {
             return Err(refuse(SHAPE));
         };
         let header = object(head)?;
+        if let Some((_, reason)) = OWN_KEYS.iter().find(|(name, _)| header.contains_key(*name)) {
+            return Err(refuse(reason));
+        }
         if header.contains_key("crit") {
             // RFC 7515 section 4.1.11: we understand no extension, so whatever it names must be refused.
             return Err(refuse("the token has a critical extension (crit)"));
@@ -76,7 +101,12 @@ impl<'a> Token<'a> {
 
 fn object(part: &str) -> Result<Claims, Error> {
     let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| refuse(SHAPE))?;
-    serde_json::from_slice(&json).map_err(|_| refuse(SHAPE))
+    json::object(&json).map_err(|flaw| {
+        refuse(match flaw {
+            Flaw::Shape => SHAPE,
+            Flaw::Twice => "the token has a member twice",
+        })
+    })
 }
 
 fn text_of(header: &Claims, name: &str) -> Result<Option<String>, Error> {
