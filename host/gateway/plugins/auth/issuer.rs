@@ -4,7 +4,7 @@ use super::algorithms;
 use super::claims::{Claims, caller};
 use super::config::{DEV_ISSUER, IssuerConfig};
 use super::dev_secret::DevSecret;
-use super::jwks::Jwks;
+use super::jwks::{Found, Jwks};
 use super::keys::{Key, Miss};
 use super::token::{Token, refuse};
 use super::{Caller, JwksSource};
@@ -19,6 +19,18 @@ use std::time::Duration;
 enum Keys {
     Secret(Arc<Key>),
     Jwks(Arc<Jwks>),
+}
+
+/// The development secret is read once.
+const SECRET_GENERATION: u64 = 0;
+
+/// What a token was found to prove.
+pub struct Proof {
+    pub caller: Caller,
+    /// `exp`, in seconds since 1970.
+    pub expiry_s: u64,
+    /// Of the keys that it was verified with.
+    pub generation: u64,
 }
 
 /// Verifies the tokens of one issuer.
@@ -65,22 +77,40 @@ impl Issuer {
         self.config.issuer.as_deref()
     }
 
-    /// The caller that `token` names, if it is one of ours and holds now. What is cheap to refuse comes first.
-    pub async fn verify(&self, token: &Token<'_>) -> Result<Caller, Error> {
+    /// The generation of the keys that are believed now, if there are any.
+    pub fn generation(&self) -> Option<u64> {
+        match &self.keys {
+            Keys::Secret(_) => Some(SECRET_GENERATION),
+            Keys::Jwks(jwks) => jwks.generation(),
+        }
+    }
+
+    /// What `token` proves, if it is one of ours and holds now. What is cheap to refuse comes first.
+    pub async fn verify(&self, token: &Token<'_>) -> Result<Proof, Error> {
         let exp = token.expiry()?;
         // RFC 7519 section 4.1.4: "on or after" exp.
         if exp.saturating_add(self.leeway_s) <= get_current_timestamp() {
             return Err(refuse("the token has expired"));
         }
-        let key = self.key(token).await?;
-        self.check(token, &key)?;
-        caller(&token.claims, self.config.scope_claim.as_deref()).map_err(refuse)
+        let found = self.key(token).await?;
+        self.check(token, &found.key)?;
+        let caller = caller(&token.claims, self.config.scope_claim.as_deref()).map_err(refuse)?;
+        Ok(Proof {
+            caller,
+            expiry_s: exp,
+            generation: found.generation,
+        })
     }
 
-    async fn key(&self, token: &Token<'_>) -> Result<Arc<Key>, Error> {
+    async fn key(&self, token: &Token<'_>) -> Result<Found, Error> {
         const OTHER: &str = "the token's algorithm is not accepted";
         let jwks = match &self.keys {
-            Keys::Secret(key) if token.algorithm == "HS256" => return Ok(key.clone()),
+            Keys::Secret(key) if token.algorithm == "HS256" => {
+                return Ok(Found {
+                    key: key.clone(),
+                    generation: SECRET_GENERATION,
+                });
+            }
             Keys::Secret(_) => return Err(refuse(OTHER)),
             Keys::Jwks(jwks) => jwks,
         };

@@ -5,10 +5,12 @@
 //! algorithm; the header only chooses among the keys there are (RFC 8725 section 3.1), `iss` only among the issuers, and `jku`,
 //! `jwk`, `x5u` or `x5c` are never followed.
 //!
-//! In reading order: [`token`] takes a token apart, [`verifier`] chooses the issuer, [`issuer`] believes it or not, with a key
+//! In reading order: [`token`] takes a token apart, [`verifier`] chooses the issuer and remembers ([`cache`]) what
+//! it found, [`issuer`] believes it or not, with a key
 //! that [`jwks`] keeps fresh from its [`source`]; [`claims`] makes the caller, and [`rule`] says whether that is enough.
 
 mod algorithms;
+mod cache;
 mod claims;
 mod config;
 pub mod dev_secret;

@@ -1,12 +1,14 @@
 //! From the Authorization header to the caller.
 
+use super::cache::{self, Cache, Verified};
 use super::config::{AuthConfig, KeySource};
 use super::issuer::Issuer;
-use super::token::{Token, bearer, refuse};
+use super::token::{Token, bearer, check_size, refuse};
 use super::{Caller, Rule};
 use crate::error::Error;
 use crate::gateway::client::HttpClient;
 use http::HeaderMap;
+use jsonwebtoken::get_current_timestamp;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -21,6 +23,7 @@ const MAX_SAID: usize = 256;
 /// Verifies bearer tokens.
 pub struct Verifier {
     issuers: Vec<Issuer>,
+    cache: Cache,
     said: Mutex<BTreeSet<String>>,
 }
 
@@ -38,6 +41,7 @@ impl Verifier {
         };
         Verifier {
             issuers,
+            cache: Cache::default(),
             said: Mutex::default(),
         }
     }
@@ -50,24 +54,49 @@ impl Verifier {
     /// The caller that `token` proves, where one of `names` issued it; any issuer where there are none.
     pub async fn verify(&self, token: &str, names: &[String]) -> Result<Caller, Error> {
         self.say_unknown(names);
+        check_size(token)?;
+        let name = cache::name(token);
+        let now_s = get_current_timestamp();
+        if let Some(known) = self.cache.get(&name, now_s)
+            && let Some(issuer) = self.issuers.get(known.issuer)
+            && issuer.generation() == Some(known.generation)
+        {
+            admitted(issuer, names)?;
+            return Ok(known.caller);
+        }
         let token = Token::read(token)?;
-        let issuer = self.issuer(&token)?;
+        let (place, issuer) = self.issuer(&token)?;
         admitted(issuer, names)?;
-        issuer.verify(&token).await
+        let proof = issuer.verify(&token).await?;
+        let verified = Verified {
+            caller: proof.caller.clone(),
+            expiry_s: proof.expiry_s,
+            issuer: place,
+            generation: proof.generation,
+        };
+        self.cache.put(name, verified, now_s);
+        Ok(proof.caller)
     }
 
-    /// Whose token it says it is. That chooses only by whose keys it is checked.
-    fn issuer(&self, token: &Token<'_>) -> Result<&Issuer, Error> {
+    /// Whose token it says it is, with its place. That chooses only by whose keys it is checked.
+    fn issuer(&self, token: &Token<'_>) -> Result<(usize, &Issuer), Error> {
         if let [only] = self.issuers.as_slice()
             && only.iss().is_none()
         {
-            return Ok(only);
+            return Ok((0, only));
         }
         let named = token.issuer()?;
         self.issuers
             .iter()
-            .find(|issuer| issuer.iss() == Some(named))
+            .enumerate()
+            .find(|(_, issuer)| issuer.iss() == Some(named))
             .ok_or_else(|| refuse("the token is of another issuer (iss)"))
+    }
+
+    #[cfg(test)]
+    pub fn remembers(&self, token: &str) -> bool {
+        let known = self.cache.get(&cache::name(token), get_current_timestamp());
+        known.is_some()
     }
 
     /// Says in the log which of `names` the host does not have: manifests are read without knowing its issuers.

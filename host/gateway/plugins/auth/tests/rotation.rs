@@ -164,3 +164,96 @@ async fn a_client_that_goes_away_does_not_end_the_fetch_that_it_began() {
     assert!(found.unwrap().is_ok(), "the pause would run for an hour");
     assert_eq!(fetches.load(Ordering::SeqCst), 1);
 }
+
+/// The cache would know the token for an hour.
+#[tokio::test]
+async fn a_token_of_a_key_that_was_rotated_out_is_refused_once_the_rotation_is_seen() {
+    let (_dir, path) = jwks_file(json!([jwk(Algorithm::EdDSA, "old")]));
+    let issuer = IssuerConfig::only(JwksSource::File(path.clone()));
+    let verifier = Verifier::new(AuthConfig::new(KeySource::Issuers(vec![issuer])));
+    let hour = json!({"exp": get_current_timestamp() + 3600});
+    let token = sign(Algorithm::EdDSA, Some("old"), &claims(hour));
+    for _ in 0..2 {
+        assert!(verifier.verify(&token, &[]).await.is_ok());
+    }
+    fs::write(
+        &path,
+        json!({"keys": [jwk(Algorithm::ES256, "new")]}).to_string(),
+    )
+    .unwrap();
+    // A file is looked at every second, while requests with known tokens come.
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    let refused = loop {
+        match verifier.verify(&token, &[]).await {
+            Ok(_) => assert!(std::time::Instant::now() < deadline, "it is never seen"),
+            refused => break reason(refused),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(refused, "the token's key is unknown");
+    let new = sign(Algorithm::ES256, Some("new"), &claims(json!({})));
+    assert!(verifier.verify(&new, &[]).await.is_ok());
+}
+
+#[tokio::test]
+async fn the_same_keys_fetched_again_are_the_same_generation() {
+    let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
+    let (url, fetches) = provider_of(answer.clone()).await;
+    let ages = Ages {
+        refresh: LONG,
+        dead: LONG,
+        pause: Duration::ZERO,
+    };
+    let jwks = jwks_at(&url, ages).await;
+    assert_eq!(jwks.generation(), None);
+    for (kid, generation) in [("1", 1), ("1", 1), ("2", 2), ("1", 3)] {
+        *answer.lock().unwrap() = set_of(kid);
+        let before = fetches.load(Ordering::SeqCst);
+        // An unknown key has the set fetched anew.
+        let found = jwks.find(Some("unknown"), Algorithm::EdDSA).await;
+        assert!(found.unwrap().is_err());
+        assert!(fetches.load(Ordering::SeqCst) > before);
+        assert_eq!(jwks.generation(), Some(generation), "{kid}");
+    }
+}
+
+#[tokio::test]
+async fn a_known_token_is_refused_when_the_keys_are_too_old_to_be_believed() {
+    let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
+    let (url, _) = provider_of(answer).await;
+    let ages = Ages {
+        refresh: LONG,
+        dead: Duration::ZERO,
+        pause: LONG,
+    };
+    let jwks = jwks_at(&url, ages).await;
+    assert!(jwks.find(Some("1"), Algorithm::EdDSA).await.is_err());
+    assert_eq!(jwks.generation(), None);
+}
+
+#[tokio::test]
+async fn a_known_token_dies_with_its_expiry() {
+    let (_dir, secret, verifier) = dev();
+    let exp = get_current_timestamp() + 2;
+    let token = forge(
+        secret.as_bytes(),
+        &json!({"alg": "HS256"}),
+        &claims(json!({ "exp": exp })),
+    );
+    assert!(verifier.verify(&token, &[]).await.is_ok());
+    assert!(verifier.remembers(&token));
+    while get_current_timestamp() < exp {
+        let found = verifier.verify(&token, &[]).await;
+        // It may have expired since it was asked.
+        assert!(found.is_ok() || get_current_timestamp() >= exp, "{found:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(
+        reason(verifier.verify(&token, &[]).await),
+        "the token has expired"
+    );
+    assert!(!verifier.remembers(&token));
+    let forged = forge(b"x", &json!({"alg": "HS256"}), &claims(json!({})));
+    assert!(verifier.verify(&forged, &[]).await.is_err());
+    assert!(!verifier.remembers(&forged), "what is refused is forgotten");
+}
