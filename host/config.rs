@@ -41,10 +41,16 @@ pub struct Settings {
     /// Keys that tokens are checked with: a JWKS file or URL. Without it the development secret in the data folder
     #[arg(long, value_name = "FILE|URL", env = "HMS_JWKS")]
     pub jwks: Option<String>,
-    /// The issuer that tokens must name (`iss`)
+    /// The OpenID provider whose tokens are believed: its keys are found by discovery
+    #[arg(long, value_name = "URL", env = "HMS_OIDC", conflicts_with_all = ["jwks", "issuer"])]
+    pub oidc: Option<String>,
+    /// Several issuers of tokens: a YAML or JSON file
+    #[arg(long, value_name = "FILE", env = "HMS_ISSUERS", conflicts_with_all = ["jwks", "oidc", "issuer", "audience"])]
+    pub issuers: Option<PathBuf>,
+    /// The issuer that tokens must name (`iss`), with --jwks
     #[arg(long, value_name = "ISS", env = "HMS_ISSUER")]
     pub issuer: Option<String>,
-    /// The audience that tokens must name (`aud`)
+    /// The audience that tokens must name (`aud`), with --jwks or --oidc
     #[arg(long, value_name = "AUD", env = "HMS_AUDIENCE")]
     pub audience: Option<String>,
     /// Clerks that can be at work at once, in all windows together

@@ -12,6 +12,7 @@ pub mod build;
 mod check;
 mod client;
 mod deploy;
+mod identity;
 mod limits;
 mod routes;
 mod serve;

@@ -1,19 +1,18 @@
 //! `hms serve`: the host itself, assembled in the order in which its parts need each other.
 
 use super::banner::Banner;
+use super::identity;
 use crate::admin::{self, Admin, Metrics, Readiness, token};
 use crate::config::{Config, Settings};
 use crate::data::DataFolder;
 use crate::front::FrontDoor;
-use crate::gateway::plugins::auth::{
-    AuthConfig, JwksSource, KeySource, check_exposure, dev_secret,
-};
+use crate::gateway::plugins::auth::{KeySource, check_exposure};
 use crate::gateway::{Gateway, GatewayConfig, bind};
 use crate::runtime::Compiler;
 use crate::windows::{Registry, WindowsFolder};
 use crate::{descriptors, shutdown, telemetry};
 use anyhow::Context;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -55,7 +54,7 @@ impl Host {
         let settings = &config.settings;
         let shutdown = shutdown::watch()?;
         let data = DataFolder::take(&settings.data)?;
-        let auth = auth(settings, data.path())?;
+        let auth = identity::auth(settings, data.path())?;
         check_exposure(&[settings.gateway], &auth).map_err(anyhow::Error::msg)?;
         let gateway_listeners = bind(settings.gateway, "--gateway").await?;
         let admin_listeners = bind(settings.admin, "--admin").await?;
@@ -166,25 +165,6 @@ impl Host {
             dev_secret: self.dev_secret,
         }
     }
-}
-
-/// Whose tokens the settings say to believe.
-fn auth(settings: &Settings, data: &Path) -> anyhow::Result<AuthConfig> {
-    let keys = match &settings.jwks {
-        Some(source) => KeySource::Jwks(
-            JwksSource::parse(source)
-                .map_err(anyhow::Error::msg)
-                .context("--jwks")?,
-        ),
-        None => KeySource::DevSecret(
-            dev_secret::load_or_create(data).context("the development secret")?,
-        ),
-    };
-    Ok(AuthConfig {
-        issuer: settings.issuer.clone(),
-        audience: settings.audience.iter().cloned().collect(),
-        ..AuthConfig::new(keys)
-    })
 }
 
 /// The address as a URL. The first listener is the one that was asked for; a second is its twin on `::1`.

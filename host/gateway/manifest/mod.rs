@@ -128,20 +128,7 @@ impl Route {
     ///
     /// Every fault, in the order of the text; at least one.
     pub fn parse(name: &str, text: &str) -> Result<Route, Vec<Fault>> {
-        if text.trim().is_empty() {
-            return Err(vec![Fault::whole(EMPTY)]);
-        }
-        let tree: Tree = serde_yaml::from_str(text).map_err(|error| vec![broken(error)])?;
-        if tree == Tree::Nothing {
-            return Err(vec![Fault::whole(EMPTY)]);
-        }
-        let found = Found::default();
-        let route = read(name, text, &Node::root(&tree, &found));
-        let found = found.into_inner();
-        match route {
-            Some(route) if found.is_empty() => Ok(route),
-            _ => Err(faults(text, found)),
-        }
+        read_document(text, |node| read(name, text, node))
     }
 
     /// The path that the upstream sees for a `path` that this route matches.
@@ -158,6 +145,31 @@ impl Route {
         self.methods.is_empty()
             || self.methods.contains(method)
             || (*method == Method::HEAD && self.methods.contains(&Method::GET))
+    }
+}
+
+/// Reads a YAML text, of which JSON is a part, by `read`, which notes the faults that it finds in the nodes.
+///
+/// # Errors
+///
+/// Every fault, in the order of the text; at least one.
+pub fn read_document<T>(
+    text: &str,
+    read: impl FnOnce(&Node<'_>) -> Option<T>,
+) -> Result<T, Vec<Fault>> {
+    if text.trim().is_empty() {
+        return Err(vec![Fault::whole(EMPTY)]);
+    }
+    let tree: Tree = serde_yaml::from_str(text).map_err(|error| vec![broken(error)])?;
+    if tree == Tree::Nothing {
+        return Err(vec![Fault::whole(EMPTY)]);
+    }
+    let found = Found::default();
+    let document = read(&Node::root(&tree, &found));
+    let found = found.into_inner();
+    match document {
+        Some(document) if found.is_empty() => Ok(document),
+        _ => Err(faults(text, found)),
     }
 }
 

@@ -83,7 +83,13 @@ fn the_chapters_manifest_works_as_it_stands() {
     assert_eq!(route.stripped("/api/v1/payments"), "/payments");
     assert_eq!(route.stripped("/api/v1/payments/1"), "/payments/1");
     let scopes = vec!["payments.write".into(), "payments.read".into()];
-    assert_eq!(route.rules.auth, Some(auth::Rule { scopes, all: false }));
+    assert_eq!(
+        route.rules.auth,
+        Some(auth::Rule {
+            scopes,
+            ..auth::Rule::default()
+        })
+    );
     let period = Duration::from_secs(60);
     assert_eq!(
         route.rules.rate_limit,

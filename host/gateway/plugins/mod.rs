@@ -262,7 +262,7 @@ impl Plugins {
             return rule.preflight(&parts.headers, &route.methods).map(Some);
         }
         if let Some(rule) = &rules.auth {
-            let caller = self.verifier.caller(&parts.headers).await?;
+            let caller = self.verifier.caller(&parts.headers, rule).await?;
             let caller = passed.caller.insert(caller);
             rule.admit(caller, &parts.method)?;
         }

@@ -1,7 +1,7 @@
 //! What of a token's claims becomes the caller.
 
 use super::Caller;
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
 /// Characters of a user. OpenID Connect allows 255.
 const MAX_USER: usize = 256;
@@ -10,39 +10,48 @@ const MAX_USER: usize = 256;
 const MAX_SCOPES: usize = 256;
 const MAX_SCOPE_BYTES: usize = 4096;
 
-/// The claims that we read. Times, issuer and audience are checked before.
-#[derive(Deserialize)]
-pub struct Claims {
-    sub: Option<String>,
-    scope: Option<ScopeClaim>,
-    scp: Option<ScopeClaim>,
-    scopes: Option<ScopeClaim>,
+/// The members of a token's claims. Times, issuer and audience are checked elsewhere.
+pub type Claims = Map<String, Value>;
+
+/// The claims that have the scopes, where the issuer's is not configured: RFC 8693 section 4.2, then what some providers send.
+const SCOPE_CLAIMS: [&str; 3] = ["scope", "scp", "scopes"];
+
+/// The caller that these claims name. What cannot be sent as a header is refused, not mangled.
+pub fn caller(claims: &Claims, scope_claim: Option<&str>) -> Result<Caller, &'static str> {
+    let user = match member(claims, "sub") {
+        Some(Value::String(user)) => user.clone(),
+        Some(_) => return Err("the token's user (sub) is no text"),
+        None => return Err("the token names no user (sub)"),
+    };
+    check_user(&user)?;
+    let claim = match scope_claim {
+        Some(name) => member(claims, name),
+        None => SCOPE_CLAIMS.iter().find_map(|name| member(claims, name)),
+    };
+    let scopes = claim.map(scopes).transpose()?.unwrap_or_default();
+    check_scopes(&scopes)?;
+    Ok(Caller { user, scopes })
 }
 
-/// A space-separated text (RFC 8693 section 4.2), or a list as some providers send it.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum ScopeClaim {
-    Text(String),
-    List(Vec<String>),
+/// A member that is there and not null.
+pub fn member<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
+    claims.get(name).filter(|value| !value.is_null())
 }
 
-impl Claims {
-    /// The caller that these claims name. What cannot be sent as a header is refused, not mangled.
-    pub fn caller(self) -> Result<Caller, &'static str> {
-        let user = self.sub.ok_or("the token names no user (sub)")?;
-        check_user(&user)?;
-        let scopes: Vec<String> = match self.scope.or(self.scp).or(self.scopes) {
-            None => Vec::new(),
-            Some(ScopeClaim::Text(text)) => text
-                .split(' ')
-                .filter(|scope| !scope.is_empty())
-                .map(str::to_string)
-                .collect(),
-            Some(ScopeClaim::List(list)) => list,
-        };
-        check_scopes(&scopes)?;
-        Ok(Caller { user, scopes })
+/// A text of words, or a list with a scope each.
+fn scopes(claim: &Value) -> Result<Vec<String>, &'static str> {
+    const WRONG: &str = "the token's scopes are neither a text nor a list of texts";
+    match claim {
+        Value::String(text) => Ok(text
+            .split(' ')
+            .filter(|scope| !scope.is_empty())
+            .map(str::to_string)
+            .collect()),
+        Value::Array(list) => list
+            .iter()
+            .map(|scope| scope.as_str().map(str::to_string).ok_or(WRONG))
+            .collect(),
+        _ => Err(WRONG),
     }
 }
 

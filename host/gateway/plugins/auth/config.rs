@@ -2,37 +2,68 @@
 
 use super::dev_secret::DevSecret;
 use super::source::JwksSource;
+use jsonwebtoken::Algorithm;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Whose tokens are believed. One source of keys: while real ones are configured the development secret is nothing.
+/// The name of the one issuer of `--jwks` or `--oidc`, for the `issuers` of a route.
+pub const ONLY_ISSUER: &str = "default";
+
+/// The name under which a route takes tokens of the development secret, where it names issuers.
+pub const DEV_ISSUER: &str = "dev";
+
+/// Whose tokens are believed.
 #[derive(Debug, Clone)]
 pub struct AuthConfig {
     pub keys: KeySource,
-    /// Once set, a token must have this `iss`.
-    pub issuer: Option<String>,
-    /// Once not empty, a token's `aud` must name one of these.
-    pub audience: Vec<String>,
     /// How far the clocks of issuer and host may differ, for `exp` and `nbf`. Default 5 s: hosts have NTP, and
     /// an expired token should be dead. Not applied to the development secret, which has one clock.
     pub leeway: Duration,
 }
 
-/// What tokens are verified with.
+/// What tokens are verified with. While real issuers are configured the development secret is nothing.
 #[derive(Debug, Clone)]
 pub enum KeySource {
     /// HS256 with the secret of the data folder.
     DevSecret(DevSecret),
-    /// RS256, ES256 and EdDSA with the keys of a JWKS.
-    Jwks(JwksSource),
+    /// The public keys of these issuers, each for its own tokens alone.
+    Issuers(Vec<IssuerConfig>),
+}
+
+/// One issuer of tokens. Where there are several, each has an `issuer`, and no two the same name or `issuer`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IssuerConfig {
+    /// What manifests call it.
+    pub name: String,
+    /// Once set, its tokens must have this `iss`.
+    pub issuer: Option<String>,
+    /// Once not empty, a token's `aud` must name one of these.
+    pub audience: Vec<String>,
+    pub jwks: JwksSource,
+    /// The claim that has the scopes. None: `scope`, then `scp`, then `scopes`.
+    pub scope_claim: Option<String>,
+    /// The algorithms that are taken of it; empty for all that we know.
+    pub algorithms: Vec<Algorithm>,
+}
+
+impl IssuerConfig {
+    /// The only issuer of a host, with the keys of `jwks`.
+    pub fn only(jwks: JwksSource) -> Self {
+        IssuerConfig {
+            name: ONLY_ISSUER.into(),
+            issuer: None,
+            audience: Vec::new(),
+            jwks,
+            scope_claim: None,
+            algorithms: Vec::new(),
+        }
+    }
 }
 
 impl AuthConfig {
     pub fn new(keys: KeySource) -> Self {
         AuthConfig {
             keys,
-            issuer: None,
-            audience: Vec::new(),
             leeway: Duration::from_secs(5),
         }
     }
@@ -50,7 +81,7 @@ pub fn check_exposure(addrs: &[SocketAddr], auth: &AuthConfig) -> Result<(), Str
     match (exposed, &auth.keys) {
         (Some(addr), KeySource::DevSecret(_)) => Err(format!(
             "the gateway would listen on {addr}, beyond this machine, with the development secret as its only key: \
-             name your provider's keys with --jwks FILE|URL, or listen on 127.0.0.1"
+             name your provider's keys with --jwks FILE|URL, --oidc URL or --issuers FILE, or listen on 127.0.0.1"
         )),
         _ => Ok(()),
     }

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::gateway::client::HttpClient;
 use arc_swap::ArcSwapOption;
 use jsonwebtoken::Algorithm;
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
@@ -28,7 +29,9 @@ impl Ages {
         let (refresh, pause) = match source {
             // Reading a file costs nothing, and an edit should be live within a second.
             JwksSource::File(_) => (Duration::from_millis(900), Duration::from_millis(900)),
-            JwksSource::Url(_) => (Duration::from_secs(300), Duration::from_secs(10)),
+            JwksSource::Url(_) | JwksSource::Discovery(_) => {
+                (Duration::from_secs(300), Duration::from_secs(10))
+            }
         };
         Ages {
             refresh,
@@ -38,9 +41,21 @@ impl Ages {
     }
 }
 
+#[derive(Clone)]
 struct Kept {
-    set: KeySet,
+    set: Arc<KeySet>,
+    /// Of the JSON that it was read from.
+    digest: [u8; 32],
+    /// Counts up with each set that is another.
+    generation: u64,
+    /// When it was fetched last.
     at: Instant,
+}
+
+/// A key, and the generation of the set that it is from.
+pub struct Found {
+    pub key: Arc<Key>,
+    pub generation: u64,
 }
 
 /// The keys of one source.
@@ -75,29 +90,40 @@ impl Jwks {
         self: &Arc<Self>,
         id: Option<&str>,
         algorithm: Algorithm,
-    ) -> Result<Result<Arc<Key>, Miss>, Error> {
+    ) -> Result<Result<Found, Miss>, Error> {
         let kept = self.current().await?;
-        match kept.set.find(id, algorithm) {
+        match kept.find(id, algorithm) {
             Err(Miss::UnknownId) => {
                 // A rotation that we have not seen yet, or an invention.
-                self.fetch_unless_newer(Some(&kept)).await;
+                self.clone().fetched(Some(kept)).await;
                 let kept = self.alive().ok_or(Error::KeysUnavailable)?;
-                Ok(kept.set.find(id, algorithm))
+                Ok(kept.find(id, algorithm))
             }
             found => Ok(found),
         }
     }
 
+    /// The generation of the set that is believed now, if there is one. Has it fetched anew when that is due, since a token
+    /// that is remembered asks for nothing else.
+    pub fn generation(self: &Arc<Self>) -> Option<u64> {
+        self.refreshed().map(|kept| kept.generation)
+    }
+
     async fn current(self: &Arc<Self>) -> Result<Arc<Kept>, Error> {
-        if let Some(kept) = self.alive() {
-            if kept.at.elapsed() >= self.ages.refresh && self.fetching.try_lock().is_ok() {
-                let (this, old) = (self.clone(), kept.clone());
-                tokio::spawn(async move { this.fetch_unless_newer(Some(&old)).await });
-            }
+        if let Some(kept) = self.refreshed() {
             return Ok(kept);
         }
-        self.fetch_unless_newer(None).await;
+        self.clone().fetched(None).await;
         self.alive().ok_or(Error::KeysUnavailable)
+    }
+
+    /// The set that is believed now; where it is due, a fetch is begun.
+    fn refreshed(self: &Arc<Self>) -> Option<Arc<Kept>> {
+        let kept = self.alive()?;
+        if kept.at.elapsed() >= self.ages.refresh && self.fetching.try_lock().is_ok() {
+            tokio::spawn(self.clone().fetch_unless_newer(Some(kept.clone())));
+        }
+        Some(kept)
     }
 
     fn alive(&self) -> Option<Arc<Kept>> {
@@ -106,10 +132,18 @@ impl Jwks {
             .filter(|kept| kept.at.elapsed() < self.ages.dead)
     }
 
+    /// Waits for [`Jwks::fetch_unless_newer`] in a task of its own: a client that goes away must not end a fetch half way,
+    /// or it could keep everybody from a new key by the pause that follows.
+    async fn fetched(self: Arc<Self>, old: Option<Arc<Kept>>) {
+        if tokio::spawn(self.fetch_unless_newer(old)).await.is_err() {
+            tracing::error!("a fetch of keys ended by a fault of its own");
+        }
+    }
+
     /// Fetches, unless somebody else has just done so: then a set other than `old` is there, or the pause runs.
-    async fn fetch_unless_newer(&self, old: Option<&Arc<Kept>>) {
+    async fn fetch_unless_newer(self: Arc<Self>, old: Option<Arc<Kept>>) {
         let mut last = self.fetching.lock().await;
-        let newer = match (self.alive(), old) {
+        let newer = match (self.alive(), &old) {
             (Some(now), Some(old)) => !Arc::ptr_eq(&now, old),
             (now, _) => now.is_some(),
         };
@@ -118,16 +152,41 @@ impl Jwks {
         }
         *last = Some(Instant::now());
         let fetched = self.source.fetch(&self.client).await;
-        match fetched.and_then(|json| KeySet::parse(&json)) {
-            Ok(set) => self.kept.store(Some(Arc::new(Kept {
-                set,
-                at: Instant::now(),
-            }))),
+        match fetched.and_then(|json| self.next(&json)) {
+            Ok(kept) => self.kept.store(Some(Arc::new(kept))),
             Err(reason) => tracing::warn!(
                 source = %self.source,
                 reason,
                 "the JWKS cannot be had; the last good keys serve for an hour at most"
             ),
         }
+    }
+
+    /// What is to be kept after this `json` came. The same text is the same set.
+    fn next(&self, json: &[u8]) -> Result<Kept, String> {
+        let (digest, at) = (Sha256::digest(json).into(), Instant::now());
+        let before = self.kept.load_full();
+        match before.as_deref() {
+            Some(before) if before.digest == digest => Ok(Kept {
+                at,
+                ..before.clone()
+            }),
+            before => Ok(Kept {
+                set: Arc::new(KeySet::parse(json)?),
+                digest,
+                generation: before.map_or(0, |before| before.generation) + 1,
+                at,
+            }),
+        }
+    }
+}
+
+impl Kept {
+    fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Found, Miss> {
+        let key = self.set.find(id, algorithm)?;
+        Ok(Found {
+            key,
+            generation: self.generation,
+        })
     }
 }

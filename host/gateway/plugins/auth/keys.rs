@@ -1,6 +1,7 @@
-//! The keys of a JWKS (RFC 7517), each pinned to one algorithm.
+//! The keys of a JWKS (RFC 7517), each pinned to one algorithm (RFC 8725 section 3.1): its `alg`, else the usual one of its kind.
 
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
+use super::algorithms;
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -51,7 +52,7 @@ impl KeySet {
             .map(Arc::new)
             .collect();
         if keys.is_empty() {
-            return Err("it has no signature key for RS256, ES256 or EdDSA".into());
+            return Err("it has no signature key that we can use: RSA of 2048 bits or more, P-256, P-384 or Ed25519".into());
         }
         Ok(KeySet(keys))
     }
@@ -84,28 +85,29 @@ impl KeySet {
 fn usable(json: serde_json::Value) -> Option<Key> {
     let jwk: Jwk = serde_json::from_value(json).ok()?;
     let common = &jwk.common;
-    if common
+    let for_signatures = common
         .public_key_use
         .as_ref()
-        .is_some_and(|use_| *use_ != PublicKeyUse::Signature)
+        .is_none_or(|use_| *use_ == PublicKeyUse::Signature);
+    let to_verify = common
+        .key_operations
+        .as_ref()
+        .is_none_or(|operations| operations.contains(&KeyOperations::Verify));
+    if !for_signatures || !to_verify {
+        return None;
+    }
+    if let AlgorithmParameters::RSA(rsa) = &jwk.algorithm
+        && rsa.n.len() < MIN_RSA_MODULUS_CHARS
     {
         return None;
     }
-    let (algorithm, name) = match &jwk.algorithm {
-        AlgorithmParameters::RSA(rsa) if rsa.n.len() >= MIN_RSA_MODULUS_CHARS => {
-            (Algorithm::RS256, KeyAlgorithm::RS256)
-        }
-        AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P256 => {
-            (Algorithm::ES256, KeyAlgorithm::ES256)
-        }
-        AlgorithmParameters::OctetKeyPair(okp) if okp.curve == EllipticCurve::Ed25519 => {
-            (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
-        }
-        _ => return None,
+    let of_kind = algorithms::of_kind(&jwk.algorithm);
+    let algorithm = match common.key_algorithm {
+        None => *of_kind.first()?,
+        Some(own) => Algorithm::try_from(own)
+            .ok()
+            .filter(|own| of_kind.contains(own))?,
     };
-    if common.key_algorithm.is_some_and(|own| own != name) {
-        return None;
-    }
     let decoding = DecodingKey::from_jwk(&jwk).ok()?;
     Some(Key {
         id: jwk.common.key_id,

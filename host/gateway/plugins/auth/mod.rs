@@ -1,23 +1,36 @@
 //! `auth`: a bearer token (RFC 6750) names the caller, and the route's scopes decide what the caller may do.
 //!
-//! A token is checked in this order, cheap steps first: size and shape, header, the key that the header points to,
-//! signature, times, issuer and audience, then the caller's name and scopes. Keys pin their algorithm; the header
-//! only chooses among the keys there are (RFC 8725 section 3.1), and `jku`, `jwk`, `x5u` or `x5c` are never followed.
+//! A token is checked in this order, cheap steps first: size and shape, header, the issuer that its `iss` chooses, expiry, the
+//! key that the header points to, signature, times, issuer and audience, then the caller's name and scopes. Keys pin their
+//! algorithm; the header only chooses among the keys there are (RFC 8725 section 3.1), `iss` only among the issuers, and `jku`,
+//! `jwk`, `x5u` or `x5c` are never followed.
+//!
+//! In reading order: [`token`] takes a token apart, [`verifier`] chooses the issuer and remembers ([`cache`]) what
+//! it found, [`issuer`] believes it or not, with a key
+//! that [`jwks`] keeps fresh from its [`source`]; [`claims`] makes the caller, and [`rule`] says whether that is enough.
 
+mod algorithms;
+mod cache;
 mod claims;
 mod config;
 pub mod dev_secret;
+mod discovery;
+mod issuer;
+mod issuers_file;
+mod json;
 mod jwks;
 mod keys;
 mod rule;
 mod source;
 mod token;
+mod verifier;
 
-pub use config::{AuthConfig, KeySource, check_exposure};
+pub use config::{AuthConfig, IssuerConfig, KeySource, check_exposure};
 pub use dev_secret::{DevSecret, issue_token};
+pub use issuers_file::load as load_issuers;
 pub use rule::{FIELDS, Rule};
 pub use source::JwksSource;
-pub use token::Verifier;
+pub use verifier::Verifier;
 
 /// Who is asking, as a verified token says it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use super::Caller;
 use super::claims::is_scope;
+use super::issuers_file::{MAX_ISSUERS, parse_name};
 use crate::error::Error;
 use crate::gateway::manifest::{Field, Kind, Map};
 use http::Method;
@@ -20,6 +21,11 @@ pub const FIELDS: &[Field] = &[
         kind: Kind::Choice(&["any", "all"]),
         doc: "'all': every scope is needed, whatever the method. Default: any.",
     },
+    Field {
+        name: "issuers",
+        kind: Kind::Texts(MAX_ISSUERS, "[staff]"),
+        doc: "Only tokens of these issuers are taken, by the names that the host's configuration gives them. Default: any.",
+    },
 ];
 
 /// Which scopes a route asks for. The default asks for a valid token only.
@@ -28,6 +34,8 @@ pub struct Rule {
     pub scopes: Vec<String>,
     /// `match: all`: every scope, whatever the method. Else one that admits the method.
     pub all: bool,
+    /// Names of issuers; empty for any. One that the host does not have admits nobody.
+    pub issuers: Vec<String>,
 }
 
 impl Rule {
@@ -35,6 +43,7 @@ impl Rule {
         Some(Rule {
             scopes: map.each("scopes", parse_scope).unwrap_or_default(),
             all: map.choice("match") == Some("all"),
+            issuers: map.each("issuers", parse_name).unwrap_or_default(),
         })
     }
 

@@ -1,26 +1,29 @@
-//! Where a JWKS comes from: a file or a URL.
+//! Where a JWKS comes from: a file, a URL, or what an OpenID provider says of itself.
 
+use super::discovery;
 use crate::body;
 use crate::gateway::client::HttpClient;
 use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
-/// Bytes of a JWKS. Real ones have some thousand.
+/// Bytes of a JWKS, and of a provider's configuration. Real ones have some thousand.
 const MAX_JWKS_BYTES: u64 = 1024 * 1024;
 
 /// Time for the whole fetch.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A file or a URL.
+/// Where keys are fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JwksSource {
     File(PathBuf),
     Url(Uri),
+    /// OpenID Connect Discovery 1.0 at this issuer.
+    Discovery(String),
 }
 
 impl JwksSource {
@@ -33,43 +36,40 @@ impl JwksSource {
         if !text.starts_with("http://") && !text.starts_with("https://") {
             return Ok(JwksSource::File(text.into()));
         }
-        let uri: Uri = text
-            .parse()
-            .map_err(|error| format!("'{text}' is no URL: {error}"))?;
-        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        let here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        if uri.scheme_str() == Some("http") && !here {
-            return Err(format!(
-                "'{text}' must be https: keys fetched in the clear prove nothing"
-            ));
-        }
-        Ok(JwksSource::Url(uri))
+        key_url(text).map(JwksSource::Url)
+    }
+
+    /// The keys that the OpenID provider `issuer` publishes.
+    ///
+    /// # Errors
+    ///
+    /// A sentence, where `issuer` cannot be the address of a provider.
+    pub fn discover(issuer: &str) -> Result<JwksSource, String> {
+        discovery::configuration_url(issuer)?;
+        Ok(JwksSource::Discovery(issuer.to_string()))
     }
 
     /// The set as it is now.
     pub async fn fetch(&self, client: &HttpClient) -> Result<Vec<u8>, String> {
-        let fetched = match self {
-            JwksSource::File(path) => {
-                let read = async {
-                    let file = tokio::fs::File::open(path).await?;
-                    let mut bytes = Vec::new();
-                    file.take(MAX_JWKS_BYTES + 1)
-                        .read_to_end(&mut bytes)
-                        .await?;
-                    std::io::Result::Ok(bytes)
-                };
-                let limited = tokio::time::timeout(FETCH_TIMEOUT, read).await;
-                limited
-                    .map_err(|_| too_slow())?
-                    .map_err(|error| error.to_string())?
-            }
-            JwksSource::Url(uri) => {
-                let get = get(client, uri);
-                tokio::time::timeout(FETCH_TIMEOUT, get)
-                    .await
-                    .map_err(|_| too_slow())??
+        let fetch = async {
+            match self {
+                JwksSource::File(path) => read(path).await.map_err(|error| error.to_string()),
+                JwksSource::Url(uri) => get(client, uri).await,
+                JwksSource::Discovery(issuer) => {
+                    let uri = discovery::configuration_url(issuer)?;
+                    let configuration = get(client, &uri)
+                        .await
+                        .map_err(|reason| format!("{uri}: {reason}"))?;
+                    let uri = discovery::jwks_uri(issuer, &configuration)?;
+                    get(client, &uri)
+                        .await
+                        .map_err(|reason| format!("{uri}: {reason}"))
+                }
             }
         };
+        let fetched = tokio::time::timeout(FETCH_TIMEOUT, fetch)
+            .await
+            .map_err(|_| format!("it took more than {} s", FETCH_TIMEOUT.as_secs()))??;
         if fetched.len() as u64 > MAX_JWKS_BYTES {
             return Err(format!("it has more than {MAX_JWKS_BYTES} bytes"));
         }
@@ -77,8 +77,30 @@ impl JwksSource {
     }
 }
 
-fn too_slow() -> String {
-    format!("it took more than {} s", FETCH_TIMEOUT.as_secs())
+/// A URL that keys may come from: https, or http on this machine.
+pub fn key_url(text: &str) -> Result<Uri, String> {
+    let uri: Uri = text
+        .parse()
+        .map_err(|error| format!("'{text}' is no URL: {error}"))?;
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    match uri.scheme_str() {
+        Some("https") if !host.is_empty() => Ok(uri),
+        Some("http") if here => Ok(uri),
+        Some("http") => Err(format!(
+            "'{text}' must be https: keys fetched in the clear prove nothing"
+        )),
+        _ => Err(format!("'{text}' is no https URL")),
+    }
+}
+
+async fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let file = tokio::fs::File::open(path).await?;
+    let mut bytes = Vec::new();
+    file.take(MAX_JWKS_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .await?;
+    Ok(bytes)
 }
 
 /// Redirects are not followed: the operator names the place that is believed.
@@ -111,6 +133,7 @@ impl fmt::Display for JwksSource {
         match self {
             JwksSource::File(path) => write!(f, "{}", path.display()),
             JwksSource::Url(uri) => write!(f, "{uri}"),
+            JwksSource::Discovery(issuer) => write!(f, "discovery at {issuer}"),
         }
     }
 }

@@ -17,17 +17,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+mod issuers;
+mod keys;
+mod rotation;
 
 const RSA: &str = include_str!("testkeys/rsa.pem");
 const EC: &str = include_str!("testkeys/ec.pem");
+const EC384: &str = include_str!("testkeys/ec384.pem");
 const ED: &str = include_str!("testkeys/ed.pem");
 
 fn signer(algorithm: Algorithm) -> EncodingKey {
     match algorithm {
-        Algorithm::RS256 => EncodingKey::from_rsa_pem(RSA.as_bytes()),
         Algorithm::ES256 => EncodingKey::from_ec_pem(EC.as_bytes()),
-        _ => EncodingKey::from_ed_pem(ED.as_bytes()),
+        Algorithm::ES384 => EncodingKey::from_ec_pem(EC384.as_bytes()),
+        Algorithm::EdDSA => EncodingKey::from_ed_pem(ED.as_bytes()),
+        _ => EncodingKey::from_rsa_pem(RSA.as_bytes()),
     }
     .unwrap()
 }
@@ -62,11 +67,11 @@ fn sign(algorithm: Algorithm, kid: Option<&str>, claims: &Value) -> String {
 
 /// A token with any header and a correct HS256 signature.
 fn forge(secret: &[u8], header: &Value, claims: &Value) -> String {
-    let message = format!(
-        "{}.{}",
-        BASE64.encode(header.to_string()),
-        BASE64.encode(claims.to_string())
-    );
+    forge_text(secret, &header.to_string(), &claims.to_string())
+}
+
+fn forge_text(secret: &[u8], header: &str, claims: &str) -> String {
+    let message = format!("{}.{}", BASE64.encode(header), BASE64.encode(claims));
     let key = EncodingKey::from_secret(secret);
     let provider = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256);
     format!("{message}.{}", provider.unwrap())
@@ -101,7 +106,9 @@ fn jwks_verifier(keys: Value) -> (TempDir, Verifier) {
     let (dir, path) = jwks_file(keys);
     (
         dir,
-        Verifier::new(AuthConfig::new(KeySource::Jwks(JwksSource::File(path)))),
+        Verifier::new(AuthConfig::new(KeySource::Issuers(vec![
+            IssuerConfig::only(JwksSource::File(path)),
+        ]))),
     )
 }
 
@@ -110,7 +117,7 @@ async fn a_development_token_names_its_caller() {
     let (_dir, secret, verifier) = dev();
     let scopes = ["payments.write".to_string(), "docs.read".to_string()];
     let token = issue_token(&secret, "alice", &scopes, Duration::from_secs(60)).unwrap();
-    let caller = verifier.verify(&token).await.unwrap();
+    let caller = verifier.verify(&token, &[]).await.unwrap();
     assert_eq!(
         caller,
         Caller {
@@ -168,7 +175,24 @@ async fn claims_that_do_not_hold_are_refused() {
         (json!({"exp": now - 1}), "the token has expired"),
         (json!({"exp": now}), "the token has expired"),
         (json!({"exp": null}), "the token never expires (exp)"),
-        (json!({"exp": "tomorrow"}), "the token never expires (exp)"),
+        (
+            json!({"exp": "tomorrow"}),
+            "the token's expiry (exp) is no number",
+        ),
+        (json!({"exp": -1}), "the token has expired"),
+        (
+            json!({"nbf": "now"}),
+            "the token's beginning (nbf) is no number",
+        ),
+        (json!({"sub": 7}), "the token's user (sub) is no text"),
+        (
+            json!({"scope": 7}),
+            "the token's scopes are neither a text nor a list of texts",
+        ),
+        (
+            json!({"scope": null, "scp": [7]}),
+            "the token's scopes are neither a text nor a list of texts",
+        ),
         (json!({"nbf": now + 30}), "the token is not valid yet (nbf)"),
         (json!({"sub": null}), "the token names no user (sub)"),
         (
@@ -197,7 +221,11 @@ async fn claims_that_do_not_hold_are_refused() {
         ),
     ] {
         let token = forge(secret.as_bytes(), &header, &claims(changes.clone()));
-        assert_eq!(reason(verifier.verify(&token).await), expected, "{changes}");
+        assert_eq!(
+            reason(verifier.verify(&token, &[]).await),
+            expected,
+            "{changes}"
+        );
     }
 }
 
@@ -216,7 +244,7 @@ async fn scopes_come_as_text_or_list() {
             &json!({"alg": "HS256"}),
             &claims(changes),
         );
-        assert_eq!(verifier.verify(&token).await.unwrap().scopes, expected);
+        assert_eq!(verifier.verify(&token, &[]).await.unwrap().scopes, expected);
     }
 }
 
@@ -241,24 +269,49 @@ async fn headers_that_do_not_hold_are_refused() {
             "the token has a critical extension (crit)",
         ),
         (
+            json!({"alg": "HS256", "crit": null}),
+            "the token has a critical extension (crit)",
+        ),
+        (
+            json!({"alg": "HS256", "jwk": {"kty": "oct", "k": "c2VjcmV0"}}),
+            "the token brings its own key (jwk); keys come from the issuer alone",
+        ),
+        (
+            json!({"alg": "HS256", "jku": "http://evil.example/keys"}),
+            "the token says where its key is (jku); keys come from the issuer alone",
+        ),
+        (
+            json!({"alg": "HS256", "x5u": "http://evil.example/cert"}),
+            "the token says where its certificate is (x5u); keys come from the issuer alone",
+        ),
+        (
+            json!({"alg": "HS256", "x5c": []}),
+            "the token brings its own certificate (x5c); keys come from the issuer alone",
+        ),
+        (json!({"alg": "HS256", "kid": 7}), "the token is no JWT"),
+        (
             json!({"alg": "HS256", "typ": "dpop+jwt"}),
             "the token is of another type (typ)",
         ),
         (json!({"typ": "JWT"}), "the token is no JWT"),
     ] {
         let token = forge(secret.as_bytes(), &header, &claims(json!({})));
-        assert_eq!(reason(verifier.verify(&token).await), expected, "{header}");
+        assert_eq!(
+            reason(verifier.verify(&token, &[]).await),
+            expected,
+            "{header}"
+        );
     }
     let good = forge(
         secret.as_bytes(),
         &json!({"alg": "HS256", "typ": "at+JWT"}),
         &claims(json!({})),
     );
-    assert!(verifier.verify(&good).await.is_ok());
+    assert!(verifier.verify(&good, &[]).await.is_ok());
     for broken in ["", "a", "a.b", "a.b.c", "a.b.c.d", "..", &"x".repeat(9000)] {
         assert!(
             matches!(
-                verifier.verify(broken).await,
+                verifier.verify(broken, &[]).await,
                 Err(Error::Unauthorized { .. })
             ),
             "{broken}"
@@ -270,12 +323,12 @@ async fn headers_that_do_not_hold_are_refused() {
         &claims(json!({})),
     );
     assert_eq!(
-        reason(verifier.verify(&other).await),
+        reason(verifier.verify(&other, &[]).await),
         "the token's signature is wrong"
     );
     let unsigned = good.rsplit_once('.').unwrap().0.to_string() + ".";
     assert_eq!(
-        reason(verifier.verify(&unsigned).await),
+        reason(verifier.verify(&unsigned, &[]).await),
         "the token's signature is wrong"
     );
 }
@@ -293,7 +346,7 @@ async fn one_authorization_header_with_a_bearer_token_is_needed() {
     };
     assert!(
         verifier
-            .caller(&headers(&[&format!("bearer {token}")]))
+            .caller(&headers(&[&format!("bearer {token}")]), &Rule::default())
             .await
             .is_ok()
     );
@@ -302,7 +355,7 @@ async fn one_authorization_header_with_a_bearer_token_is_needed() {
         (vec!["Basic YTpi"], false),
         (vec!["Bearer x", "Bearer y"], true),
     ] {
-        match verifier.caller(&headers(&values)).await {
+        match verifier.caller(&headers(&values), &Rule::default()).await {
             Err(Error::Unauthorized { token_sent, .. }) => {
                 assert_eq!(token_sent, sent, "{values:?}")
             }
@@ -312,89 +365,12 @@ async fn one_authorization_header_with_a_bearer_token_is_needed() {
 }
 
 #[tokio::test]
-async fn every_kind_of_key_in_a_jwks_verifies_its_own_algorithm() {
-    let kinds = [
-        (Algorithm::RS256, "r"),
-        (Algorithm::ES256, "e"),
-        (Algorithm::EdDSA, "d"),
-    ];
-    let keys: Vec<_> = kinds
-        .iter()
-        .map(|(algorithm, kid)| jwk(*algorithm, kid))
-        .collect();
-    let (_dir, verifier) = jwks_verifier(json!(keys));
-    for (algorithm, kid) in kinds {
-        let token = sign(algorithm, Some(kid), &claims(json!({})));
-        assert_eq!(
-            verifier.verify(&token).await.unwrap().user,
-            "alice",
-            "{algorithm:?}"
-        );
-        let unnamed = sign(algorithm, None, &claims(json!({})));
-        assert!(verifier.verify(&unnamed).await.is_ok(), "only one key fits");
-    }
-    let crossed = sign(Algorithm::ES256, Some("r"), &claims(json!({})));
-    assert_eq!(
-        reason(verifier.verify(&crossed).await),
-        "the token's algorithm is not that of its key"
-    );
-}
-
-/// The classic attack: HS256 with the public key as its secret (RFC 8725 section 2.1).
-#[tokio::test]
-async fn a_public_key_is_no_hmac_secret() {
-    let public = jwk(Algorithm::RS256, "r");
-    let (_dir, verifier) = jwks_verifier(json!([public]));
-    for secret in [public["n"].as_str().unwrap().as_bytes(), RSA.as_bytes()] {
-        let token = forge(
-            secret,
-            &json!({"alg": "HS256", "kid": "r"}),
-            &claims(json!({})),
-        );
-        assert_eq!(
-            reason(verifier.verify(&token).await),
-            "the token's algorithm is not accepted"
-        );
-    }
-}
-
-#[test]
-fn unusable_keys_of_a_jwks_are_passed_over() {
-    let oct = json!({"kty": "oct", "k": BASE64.encode("secret"), "alg": "HS256", "kid": "o"});
-    let mut encryption = jwk(Algorithm::ES256, "x");
-    encryption["use"] = "enc".into();
-    let mut mislabelled = jwk(Algorithm::ES256, "m");
-    mislabelled["alg"] = "RS256".into();
-    let short = json!({"kty": "RSA", "n": BASE64.encode([0xff; 128]), "e": "AQAB", "kid": "s"});
-    let strange = json!({"kty": "NEW", "kid": "n"});
-    let useless = json!([oct, encryption, mislabelled, short, strange]);
-    let none = KeySet::parse(json!({ "keys": useless }).to_string().as_bytes());
-    assert!(none.is_err_and(|reason| reason.contains("no signature key")));
-
-    let two = json!({"keys": [jwk(Algorithm::ES256, "1"), jwk(Algorithm::ES256, "2"), oct]});
-    let set = KeySet::parse(two.to_string().as_bytes()).unwrap();
-    assert!(set.find(Some("1"), Algorithm::ES256).is_ok());
-    assert_eq!(
-        set.find(None, Algorithm::ES256).err(),
-        Some(Miss::Ambiguous)
-    );
-    assert_eq!(
-        set.find(Some("o"), Algorithm::ES256).err(),
-        Some(Miss::UnknownId)
-    );
-    assert_eq!(
-        set.find(Some("1"), Algorithm::RS256).err(),
-        Some(Miss::WrongAlgorithm)
-    );
-}
-
-#[tokio::test]
 async fn issuer_and_audience_are_required_once_configured() {
     let (_dir, path) = jwks_file(json!([jwk(Algorithm::EdDSA, "d")]));
-    let mut config = AuthConfig::new(KeySource::Jwks(JwksSource::File(path)));
-    config.issuer = Some("https://id.example".into());
-    config.audience = vec!["hms".into(), "desk".into()];
-    let verifier = Verifier::new(config);
+    let mut issuer = IssuerConfig::only(JwksSource::File(path));
+    issuer.issuer = Some("https://id.example".into());
+    issuer.audience = vec!["hms".into(), "desk".into()];
+    let verifier = Verifier::new(AuthConfig::new(KeySource::Issuers(vec![issuer])));
     for (changes, expected) in [
         (json!({"aud": "hms"}), "the token names no issuer (iss)"),
         (
@@ -411,148 +387,19 @@ async fn issuer_and_audience_are_required_once_configured() {
         ),
     ] {
         let token = sign(Algorithm::EdDSA, Some("d"), &claims(changes.clone()));
-        assert_eq!(reason(verifier.verify(&token).await), expected, "{changes}");
+        assert_eq!(
+            reason(verifier.verify(&token, &[]).await),
+            expected,
+            "{changes}"
+        );
     }
     let good = claims(json!({"iss": "https://id.example", "aud": ["x", "desk"]}));
     assert!(
         verifier
-            .verify(&sign(Algorithm::EdDSA, Some("d"), &good))
+            .verify(&sign(Algorithm::EdDSA, Some("d"), &good), &[])
             .await
             .is_ok()
     );
-}
-
-/// A provider that answers each connection with what the test set, and counts.
-async fn provider(body: Arc<std::sync::Mutex<(u16, String)>>) -> (String, Arc<AtomicUsize>) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/jwks", listener.local_addr().unwrap());
-    let fetches = Arc::new(AtomicUsize::new(0));
-    let count = fetches.clone();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            count.fetch_add(1, Ordering::SeqCst);
-            let mut request = [0; 2048];
-            let _ = stream.read(&mut request).await;
-            let (status, body) = body.lock().unwrap().clone();
-            let head = format!(
-                "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-                body.len()
-            );
-            let _ = stream.write_all((head + &body).as_bytes()).await;
-        }
-    });
-    (url, fetches)
-}
-
-fn set_of(kid: &str) -> (u16, String) {
-    (
-        200,
-        json!({"keys": [jwk(Algorithm::EdDSA, kid)]}).to_string(),
-    )
-}
-
-async fn jwks_at(url: &str, ages: Ages) -> Arc<Jwks> {
-    let source = JwksSource::parse(url).unwrap();
-    Jwks::with_ages(source, HttpClient::new(Duration::from_secs(1)), ages)
-}
-
-const LONG: Duration = Duration::from_secs(3600);
-
-#[tokio::test]
-async fn many_requests_at_once_make_one_fetch() {
-    let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
-    let (url, fetches) = provider(answer).await;
-    let jwks = jwks_at(
-        &url,
-        Ages {
-            refresh: LONG,
-            dead: LONG,
-            pause: LONG,
-        },
-    )
-    .await;
-    let finds = (0..50).map(|_| jwks.find(Some("1"), Algorithm::EdDSA));
-    for found in futures_util::future::join_all(finds).await {
-        assert!(found.unwrap().is_ok());
-    }
-    assert_eq!(fetches.load(Ordering::SeqCst), 1);
-    for _ in 0..20 {
-        assert!(
-            jwks.find(Some("invented"), Algorithm::EdDSA)
-                .await
-                .unwrap()
-                .is_err()
-        );
-    }
-    assert_eq!(fetches.load(Ordering::SeqCst), 1, "the pause runs");
-}
-
-#[tokio::test]
-async fn a_rotated_key_is_found_at_once() {
-    let answer = Arc::new(std::sync::Mutex::new(set_of("old")));
-    let (url, fetches) = provider(answer.clone()).await;
-    let jwks = jwks_at(
-        &url,
-        Ages {
-            refresh: LONG,
-            dead: LONG,
-            pause: Duration::ZERO,
-        },
-    )
-    .await;
-    assert!(
-        jwks.find(Some("old"), Algorithm::EdDSA)
-            .await
-            .unwrap()
-            .is_ok()
-    );
-    *answer.lock().unwrap() = set_of("new");
-    assert!(
-        jwks.find(Some("new"), Algorithm::EdDSA)
-            .await
-            .unwrap()
-            .is_ok()
-    );
-    assert_eq!(fetches.load(Ordering::SeqCst), 2);
-}
-
-#[tokio::test]
-async fn the_last_good_keys_outlive_a_broken_provider_but_not_for_ever() {
-    let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
-    let (url, _) = provider(answer.clone()).await;
-    let ages = Ages {
-        refresh: Duration::ZERO,
-        dead: LONG,
-        pause: Duration::ZERO,
-    };
-    let patient = jwks_at(&url, ages).await;
-    let strict = jwks_at(
-        &url,
-        Ages {
-            dead: Duration::ZERO,
-            ..ages
-        },
-    )
-    .await;
-    assert!(
-        patient
-            .find(Some("1"), Algorithm::EdDSA)
-            .await
-            .unwrap()
-            .is_ok()
-    );
-    *answer.lock().unwrap() = (500, "<html>".into());
-    for _ in 0..3 {
-        assert!(
-            patient
-                .find(Some("1"), Algorithm::EdDSA)
-                .await
-                .unwrap()
-                .is_ok()
-        );
-    }
-    let failed = strict.find(Some("1"), Algorithm::EdDSA).await;
-    assert!(matches!(failed, Err(Error::KeysUnavailable)));
 }
 
 #[test]
@@ -585,7 +432,9 @@ fn the_development_secret_stays_on_this_machine() {
         let sentence = check_exposure(&[addr("127.0.0.1:9000"), addr(open)], &auth).unwrap_err();
         assert!(sentence.contains(open), "{sentence}");
     }
-    let jwks = AuthConfig::new(KeySource::Jwks(JwksSource::File("keys.json".into())));
+    let jwks = AuthConfig::new(KeySource::Issuers(vec![IssuerConfig::only(
+        JwksSource::File("keys.json".into()),
+    )]));
     assert!(check_exposure(&[addr("0.0.0.0:9000")], &jwks).is_ok());
 }
 
@@ -594,6 +443,7 @@ fn a_scope_admits_the_methods_its_ending_says() {
     let rule = |scopes: &[&str], all| Rule {
         scopes: scopes.iter().map(|s| s.to_string()).collect(),
         all,
+        ..Rule::default()
     };
     let caller = |scopes: &[&str]| Caller {
         user: "alice".into(),

@@ -1,138 +1,138 @@
-//! From the Authorization header to the caller.
+//! A token, taken apart before anything of it is believed.
 
-use super::Caller;
-use super::claims::Claims;
-use super::config::{AuthConfig, KeySource};
-use super::jwks::Jwks;
-use super::keys::{Key, Miss};
+use super::claims::{Claims, member};
+use super::json::{self, Flaw};
 use crate::error::Error;
-use crate::gateway::client::HttpClient;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, header};
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use serde::Deserialize;
-use std::sync::Arc;
-use std::time::Duration;
+use serde_json::Value;
 
 /// Bytes of a token. Larger ones would not fit many servers' headers either.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
-/// Time to connect to the provider of a JWKS.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-enum Keys {
-    Secret(Arc<Key>),
-    Jwks(Arc<Jwks>),
+/// A JWS in its compact form. Nothing of it is verified.
+pub struct Token<'a> {
+    pub text: &'a str,
+    pub algorithm: String,
+    pub key_id: Option<String>,
+    pub claims: Claims,
 }
 
-/// Verifies bearer tokens.
-pub struct Verifier {
-    keys: Keys,
-    config: AuthConfig,
-}
-
-/// The part of the JOSE header that decides something.
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    kid: Option<String>,
-    typ: Option<String>,
-    #[serde(default)]
-    crit: Option<serde_json::Value>,
-}
-
-fn refuse(reason: &'static str) -> Error {
+pub fn refuse(reason: &'static str) -> Error {
     Error::Unauthorized {
         reason,
         token_sent: true,
     }
 }
 
-impl Verifier {
-    pub fn new(config: AuthConfig) -> Self {
-        let keys = match &config.keys {
-            KeySource::DevSecret(secret) => Keys::Secret(Arc::new(Key {
-                id: None,
-                algorithm: Algorithm::HS256,
-                decoding: DecodingKey::from_secret(secret.as_bytes()),
-            })),
-            KeySource::Jwks(source) => {
-                Keys::Jwks(Jwks::new(source.clone(), HttpClient::new(CONNECT_TIMEOUT)))
-            }
+const SHAPE: &str = "the token is no JWT";
+
+/// Members that would have us take a token's own word for its key. They are never followed (RFC 8725 section 3.10), and whoever
+/// sends one hopes that they are.
+const OWN_KEYS: [(&str, &str); 4] = [
+    (
+        "jwk",
+        "the token brings its own key (jwk); keys come from the issuer alone",
+    ),
+    (
+        "jku",
+        "the token says where its key is (jku); keys come from the issuer alone",
+    ),
+    (
+        "x5u",
+        "the token says where its certificate is (x5u); keys come from the issuer alone",
+    ),
+    (
+        "x5c",
+        "the token brings its own certificate (x5c); keys come from the issuer alone",
+    ),
+];
+
+/// Refuses what is too large to be looked at.
+pub fn check_size(token: &str) -> Result<(), Error> {
+    if token.len() > MAX_TOKEN_BYTES {
+        return Err(refuse("the token is too large"));
+    }
+    Ok(())
+}
+
+impl<'a> Token<'a> {
+    /// Refuses what no key could make good. `text` has passed [`check_size`].
+    pub fn read(text: &'a str) -> Result<Token<'a>, Error> {
+        let mut parts = text.split('.');
+        let (Some(head), Some(payload), Some(_), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(refuse(SHAPE));
         };
-        Verifier { keys, config }
+        let header = object(head)?;
+        if let Some((_, reason)) = OWN_KEYS.iter().find(|(name, _)| header.contains_key(*name)) {
+            return Err(refuse(reason));
+        }
+        if header.contains_key("crit") {
+            // RFC 7515 section 4.1.11: we understand no extension, so whatever it names must be refused.
+            return Err(refuse("the token has a critical extension (crit)"));
+        }
+        check_type(&header)?;
+        Ok(Token {
+            text,
+            algorithm: text_of(&header, "alg")?.ok_or_else(|| refuse(SHAPE))?,
+            key_id: text_of(&header, "kid")?,
+            claims: object(payload)?,
+        })
     }
 
-    /// The caller that the request's one bearer token proves.
-    pub async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Error> {
-        self.verify(bearer(headers)?).await
-    }
-
-    /// The caller that `token` proves.
-    pub async fn verify(&self, token: &str) -> Result<Caller, Error> {
-        let header = header(token)?;
-        let key = self.key(&header).await?;
-        let validation = self.validation(&key);
-        let verified = jsonwebtoken::decode::<Claims>(token, &key.decoding, &validation)
-            .map_err(|error| refuse(reason(error.kind())))?;
-        verified.claims.caller().map_err(refuse)
-    }
-
-    async fn key(&self, header: &Header) -> Result<Arc<Key>, Error> {
-        let algorithm = match header.alg.as_str() {
-            "HS256" => Algorithm::HS256,
-            "RS256" => Algorithm::RS256,
-            "ES256" => Algorithm::ES256,
-            "EdDSA" => Algorithm::EdDSA,
-            _ => return Err(refuse("the token's algorithm is not accepted")),
-        };
-        match &self.keys {
-            Keys::Secret(key) if key.algorithm == algorithm => Ok(key.clone()),
-            Keys::Jwks(jwks) if algorithm != Algorithm::HS256 => jwks
-                .find(header.kid.as_deref(), algorithm)
-                .await?
-                .map_err(|miss| {
-                    refuse(match miss {
-                        Miss::UnknownId => "the token's key is unknown",
-                        Miss::WrongAlgorithm => "the token's algorithm is not that of its key",
-                        Miss::Ambiguous => {
-                            "the token does not say which key it is signed with (kid)"
-                        }
-                    })
-                }),
-            _ => Err(refuse("the token's algorithm is not accepted")),
+    /// Whom it says that it is from.
+    pub fn issuer(&self) -> Result<&str, Error> {
+        match member(&self.claims, "iss") {
+            Some(Value::String(issuer)) => Ok(issuer),
+            Some(_) => Err(refuse("the token's issuer (iss) is no text")),
+            None => Err(refuse("the token names no issuer (iss)")),
         }
     }
 
-    fn validation(&self, key: &Key) -> Validation {
-        let mut validation = Validation::new(key.algorithm);
-        let mut required = vec!["exp", "sub"];
-        validation.leeway = match self.keys {
-            Keys::Secret(_) => 0,
-            Keys::Jwks(_) => self.config.leeway.as_secs(),
+    /// When it says that it expires, in seconds since 1970. A fraction counts as nothing.
+    pub fn expiry(&self) -> Result<u64, Error> {
+        let Some(exp) = member(&self.claims, "exp") else {
+            return Err(refuse("the token never expires (exp)"));
         };
-        // RFC 7519 section 4.1.4: "on or after" exp. jsonwebtoken alone would allow that second.
-        validation.reject_tokens_expiring_in_less_than = 1;
-        validation.validate_nbf = true;
-        if let Some(issuer) = &self.config.issuer {
-            validation.set_issuer(&[issuer]);
-            required.push("iss");
-        }
-        if self.config.audience.is_empty() {
-            validation.validate_aud = false;
-        } else {
-            validation.set_audience(&self.config.audience);
-            required.push("aud");
-        }
-        validation.set_required_spec_claims(&required);
-        validation
+        // A cast from f64 saturates, so a negative one has expired long ago.
+        exp.as_u64()
+            .or_else(|| exp.as_f64().map(|exp| exp as u64))
+            .ok_or_else(|| refuse("the token's expiry (exp) is no number"))
+    }
+}
+
+fn object(part: &str) -> Result<Claims, Error> {
+    let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| refuse(SHAPE))?;
+    json::object(&json).map_err(|flaw| {
+        refuse(match flaw {
+            Flaw::Shape => SHAPE,
+            Flaw::Twice => "the token has a member twice",
+        })
+    })
+}
+
+fn text_of(header: &Claims, name: &str) -> Result<Option<String>, Error> {
+    match member(header, name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(refuse(SHAPE)),
+    }
+}
+
+/// RFC 8725 section 3.11; RFC 9068 section 2.1 for access tokens.
+fn check_type(header: &Claims) -> Result<(), Error> {
+    let kind = text_of(header, "typ")?.map(|kind| kind.to_ascii_lowercase());
+    match kind.as_deref() {
+        None | Some("jwt" | "at+jwt" | "application/jwt" | "application/at+jwt") => Ok(()),
+        Some(_) => Err(refuse("the token is of another type (typ)")),
     }
 }
 
 /// The one token of the request. The scheme is compared without case (RFC 9110 section 11.1).
-fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
+pub fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
     let missing = |reason: &'static str| Error::Unauthorized {
         reason,
         token_sent: false,
@@ -150,51 +150,5 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
     match value.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
         _ => Err(missing("send a token: Authorization: Bearer TOKEN")),
-    }
-}
-
-fn header(token: &str) -> Result<Header, Error> {
-    const SHAPE: &str = "the token is no JWT";
-    if token.len() > MAX_TOKEN_BYTES {
-        return Err(refuse("the token is too large"));
-    }
-    let mut parts = token.split('.');
-    let (Some(head), Some(_), Some(_), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err(refuse(SHAPE));
-    };
-    let json = URL_SAFE_NO_PAD.decode(head).map_err(|_| refuse(SHAPE))?;
-    let header: Header = serde_json::from_slice(&json).map_err(|_| refuse(SHAPE))?;
-    if header.crit.is_some() {
-        // RFC 7515 section 4.1.11: we understand no extension, so whatever it names must be refused.
-        return Err(refuse("the token has a critical extension (crit)"));
-    }
-    // RFC 8725 section 3.11; RFC 9068 section 2.1 for access tokens.
-    let typ = header.typ.as_deref().unwrap_or("JWT").to_ascii_lowercase();
-    if !matches!(
-        typ.as_str(),
-        "jwt" | "at+jwt" | "application/jwt" | "application/at+jwt"
-    ) {
-        return Err(refuse("the token is of another type (typ)"));
-    }
-    Ok(header)
-}
-
-fn reason(kind: &ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::InvalidSignature => "the token's signature is wrong",
-        ErrorKind::ExpiredSignature => "the token has expired",
-        ErrorKind::ImmatureSignature => "the token is not valid yet (nbf)",
-        ErrorKind::InvalidIssuer => "the token is of another issuer (iss)",
-        ErrorKind::InvalidAudience => "the token is for another audience (aud)",
-        ErrorKind::MissingRequiredClaim(claim) => match claim.as_str() {
-            "exp" => "the token never expires (exp)",
-            "sub" => "the token names no user (sub)",
-            "iss" => "the token names no issuer (iss)",
-            "aud" => "the token names no audience (aud)",
-            _ => "the token lacks a claim",
-        },
-        _ => "the token is malformed",
     }
 }

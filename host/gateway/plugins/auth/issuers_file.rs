@@ -1,0 +1,181 @@
+//! The file of issuers (`--issuers`): YAML or JSON, a list with one entry an issuer.
+
+use super::algorithms;
+use super::config::IssuerConfig;
+use super::source::JwksSource;
+use crate::gateway::manifest::{Fault, Field, Kind, Map, Node, Tree, read_document};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// Bytes of the file. A real one has some hundred.
+const MAX_FILE_BYTES: u64 = 256 * 1024;
+
+/// Issuers of one host, and of one route. Each has keys in memory and a fetch now and then.
+pub const MAX_ISSUERS: usize = 64;
+
+/// Audiences of one issuer.
+const MAX_AUDIENCES: usize = 64;
+
+/// Bytes of an issuer's name.
+const MAX_NAME: usize = 64;
+
+const FIELDS: &[Field] = &[
+    Field {
+        name: "name",
+        kind: Kind::Text("staff"),
+        doc: "What manifests call it: lower-case letters, digits and '-'.",
+    },
+    Field {
+        name: "issuer",
+        kind: Kind::Text("https://id.example.org"),
+        doc: "The 'iss' of its tokens, exactly.",
+    },
+    Field {
+        name: "audience",
+        kind: Kind::Own(r#"{"type": ["string", "array"]}"#),
+        doc: "A token's 'aud' must name it, or one of a list. Default: any.",
+    },
+    Field {
+        name: "jwks",
+        kind: Kind::Text("https://id.example.org/keys"),
+        doc: "Its keys: a file or a URL. Default: by OIDC discovery at the issuer.",
+    },
+    Field {
+        name: "scope-claim",
+        kind: Kind::Text("permissions"),
+        doc: "The claim that has the scopes. Default: scope, then scp, then scopes.",
+    },
+    Field {
+        name: "algorithms",
+        kind: Kind::Texts(algorithms::ASYMMETRIC.len(), "[ES256, RS256]"),
+        doc: "The algorithms that are taken. Default: all that we know.",
+    },
+];
+
+/// Reads the file.
+///
+/// # Errors
+///
+/// A sentence with every fault, each with its line.
+pub fn load(path: &Path) -> Result<Vec<IssuerConfig>, String> {
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text))
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        let path = path.display();
+        return Err(format!("{path}: it has more than {MAX_FILE_BYTES} bytes"));
+    }
+    parse(&text).map_err(|faults| {
+        let said: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        format!("{}: {}", path.display(), said.join("; "))
+    })
+}
+
+/// Reads the text of a file of issuers.
+///
+/// # Errors
+///
+/// Every fault; at least one.
+pub fn parse(text: &str) -> Result<Vec<IssuerConfig>, Vec<Fault>> {
+    read_document(text, |root| {
+        let entries =
+            root.list("a list of issuers, each beginning with '- name: …' and 'issuer: …'")?;
+        if entries.is_empty() || entries.len() > MAX_ISSUERS {
+            root.fault(format_args!("name 1 to {MAX_ISSUERS} issuers"));
+            return None;
+        }
+        let mut issuers: Vec<IssuerConfig> = Vec::new();
+        for entry in &entries {
+            let Some(issuer) = read(entry) else {
+                continue;
+            };
+            if issuers.iter().any(|other| other.name == issuer.name) {
+                entry.fault(format_args!("the name '{}' is given twice", issuer.name));
+            }
+            // The `iss` of a token chooses the issuer, so it must choose one.
+            if issuers.iter().any(|other| other.issuer == issuer.issuer) {
+                entry.fault("another entry has the same 'issuer'; give that one both audiences");
+            }
+            issuers.push(issuer);
+        }
+        Some(issuers)
+    })
+}
+
+fn read(entry: &Node<'_>) -> Option<IssuerConfig> {
+    let map = entry.map(FIELDS, "an issuer with the fields 'name' and 'issuer'")?;
+    let (has_name, has_issuer) = (map.require("name"), map.require("issuer"));
+    let name = has_name.and_then(|_| map.parsed("name", parse_name));
+    let issuer = has_issuer.and_then(|_| map.parsed("issuer", not_empty));
+    let audience = audience(&map);
+    let jwks = match map.get("jwks") {
+        Some(_) => map.parsed("jwks", JwksSource::parse),
+        None => issuer.as_deref().and_then(|issuer| {
+            JwksSource::discover(issuer)
+                .map_err(|reason| entry.fault(reason))
+                .ok()
+        }),
+    };
+    let scope_claim = map.parsed("scope-claim", not_empty);
+    let algorithms = map.each("algorithms", algorithms::parse);
+    Some(IssuerConfig {
+        name: name?,
+        issuer: Some(issuer?),
+        audience: audience?,
+        jwks: jwks?,
+        scope_claim,
+        algorithms: algorithms.unwrap_or_default(),
+    })
+}
+
+/// One text or a list of them.
+fn audience(map: &Map<'_>) -> Option<Vec<String>> {
+    const EXPECTED: &str = "an audience, or a list of them";
+    let Some(node) = map.get("audience") else {
+        return Some(Vec::new());
+    };
+    let items = match node.tree() {
+        Tree::List(_) => node.list(EXPECTED)?,
+        _ => vec![node.clone()],
+    };
+    if items.is_empty() || items.len() > MAX_AUDIENCES {
+        node.fault(format_args!(
+            "name 1 to {MAX_AUDIENCES} audiences, or leave it out"
+        ));
+        return None;
+    }
+    let texts: Vec<Option<String>> = items
+        .iter()
+        .map(|item| {
+            let text = item.text(EXPECTED)?;
+            not_empty(text).map_err(|reason| item.fault(reason)).ok()
+        })
+        .collect();
+    texts.into_iter().collect()
+}
+
+/// The name of an issuer, as files and manifests have it.
+///
+/// # Errors
+///
+/// What a name is.
+pub fn parse_name(text: &str) -> Result<String, String> {
+    let fits = (1..=MAX_NAME).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+    fits.then(|| text.to_string()).ok_or_else(|| {
+        format!(
+            "'{text}' is no name for an issuer: 1 to {MAX_NAME} lower-case letters, digits and '-'"
+        )
+    })
+}
+
+fn not_empty(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("it is empty".into());
+    }
+    Ok(text.to_string())
+}

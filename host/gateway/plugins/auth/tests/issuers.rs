@@ -1,0 +1,221 @@
+//! Several issuers: which keys a token is checked with, and which routes take it.
+
+use super::rotation::provider;
+use super::*;
+
+const STAFF: &str = "https://staff.example";
+const TOWN: &str = "https://town.example";
+
+/// Two issuers; each has its own key, and both keys have the same name.
+fn two() -> (TempDir, TempDir, Verifier) {
+    let (dir, staff) = jwks_file(json!([jwk(Algorithm::EdDSA, "1")]));
+    let (other, town) = jwks_file(json!([jwk(Algorithm::ES256, "1")]));
+    let issuer = |name: &str, iss: &str, path| IssuerConfig {
+        name: name.into(),
+        issuer: Some(iss.into()),
+        ..IssuerConfig::only(JwksSource::File(path))
+    };
+    let mut town = issuer("town", TOWN, town);
+    town.scope_claim = Some("https://town.example/may".into());
+    let issuers = vec![issuer("staff", STAFF, staff), town];
+    let verifier = Verifier::new(AuthConfig::new(KeySource::Issuers(issuers)));
+    (dir, other, verifier)
+}
+
+fn token(algorithm: Algorithm, changes: Value) -> String {
+    sign(algorithm, Some("1"), &claims(changes))
+}
+
+#[tokio::test]
+async fn the_issuer_that_a_token_names_chooses_the_keys_and_nothing_else() {
+    let (_dir, _other, verifier) = two();
+    for (algorithm, iss) in [(Algorithm::EdDSA, STAFF), (Algorithm::ES256, TOWN)] {
+        let good = token(algorithm, json!({ "iss": iss }));
+        assert!(verifier.verify(&good, &[]).await.is_ok(), "{iss}");
+    }
+    for (algorithm, iss, expected) in [
+        (
+            Algorithm::EdDSA,
+            json!(TOWN),
+            "the token's algorithm is not that of its key",
+        ),
+        (
+            Algorithm::EdDSA,
+            json!("https://staff.example/"),
+            "the token is of another issuer (iss)",
+        ),
+        (
+            Algorithm::EdDSA,
+            json!(null),
+            "the token names no issuer (iss)",
+        ),
+        (
+            Algorithm::EdDSA,
+            json!([STAFF]),
+            "the token's issuer (iss) is no text",
+        ),
+    ] {
+        let bad = token(algorithm, json!({ "iss": iss }));
+        assert_eq!(reason(verifier.verify(&bad, &[]).await), expected, "{iss}");
+    }
+}
+
+#[tokio::test]
+async fn scopes_are_read_from_the_claim_that_is_configured() {
+    let (_dir, _other, verifier) = two();
+    let claims = json!({"iss": TOWN, "https://town.example/may": ["a.read"], "scope": "admin"});
+    let caller = verifier
+        .verify(&token(Algorithm::ES256, claims), &[])
+        .await
+        .unwrap();
+    assert_eq!(caller.scopes, ["a.read"]);
+    let bare = json!({"iss": TOWN, "scope": "admin"});
+    let caller = verifier
+        .verify(&token(Algorithm::ES256, bare), &[])
+        .await
+        .unwrap();
+    assert_eq!(caller.scopes, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_route_takes_only_the_issuers_that_it_names() {
+    let (_dir, _other, verifier) = two();
+    let staff = token(Algorithm::EdDSA, json!({"iss": STAFF}));
+    let town = token(Algorithm::ES256, json!({"iss": TOWN}));
+    let names = |names: &[&str]| names.iter().map(|n| n.to_string()).collect::<Vec<_>>();
+    assert!(verifier.verify(&staff, &names(&["staff"])).await.is_ok());
+    assert!(
+        verifier
+            .verify(&town, &names(&["staff", "town"]))
+            .await
+            .is_ok()
+    );
+    for unwelcome in [names(&["staff"]), names(&["unknown"])] {
+        assert_eq!(
+            reason(verifier.verify(&town, &unwelcome).await),
+            "this route takes no tokens of that issuer (iss)"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_may_be_held_to_some_algorithms() {
+    let (_dir, path) = jwks_file(json!([
+        jwk(Algorithm::EdDSA, "d"),
+        jwk(Algorithm::ES256, "e")
+    ]));
+    let mut issuer = IssuerConfig::only(JwksSource::File(path));
+    issuer.algorithms = vec![Algorithm::ES256];
+    let verifier = Verifier::new(AuthConfig::new(KeySource::Issuers(vec![issuer])));
+    let good = sign(Algorithm::ES256, Some("e"), &claims(json!({})));
+    assert!(verifier.verify(&good, &[]).await.is_ok());
+    let other = sign(Algorithm::EdDSA, Some("d"), &claims(json!({})));
+    assert_eq!(
+        reason(verifier.verify(&other, &[]).await),
+        "the token's algorithm is not accepted"
+    );
+}
+
+#[tokio::test]
+async fn discovery_finds_the_keys_of_an_issuer_that_says_the_same_name() {
+    let keys = json!({"keys": [jwk(Algorithm::EdDSA, "1")]}).to_string();
+    let said = Arc::new(std::sync::Mutex::new(String::new()));
+    let answer = said.clone();
+    let (url, _) = provider(move |path| match path {
+        "/.well-known/openid-configuration" => (200, answer.lock().unwrap().clone()),
+        "/keys" => (200, keys.clone()),
+        _ => (404, String::new()),
+    })
+    .await;
+    let verifier = || {
+        let jwks = JwksSource::discover(&url).unwrap();
+        let issuer = IssuerConfig {
+            issuer: Some(url.clone()),
+            ..IssuerConfig::only(jwks)
+        };
+        Verifier::new(AuthConfig::new(KeySource::Issuers(vec![issuer])))
+    };
+    let token = token(Algorithm::EdDSA, json!({ "iss": url }));
+    let keys = format!("{url}/keys");
+    *said.lock().unwrap() = json!({"issuer": url, "jwks_uri": keys}).to_string();
+    assert!(verifier().verify(&token, &[]).await.is_ok());
+    *said.lock().unwrap() = json!({"issuer": format!("{url}/"), "jwks_uri": keys}).to_string();
+    assert!(matches!(
+        verifier().verify(&token, &[]).await,
+        Err(Error::KeysUnavailable)
+    ));
+}
+
+#[test]
+fn a_file_of_issuers_is_yaml_or_json() {
+    let yaml = "- name: staff\n  issuer: https://staff.example\n  audience: hms\n  jwks: keys.json\n\
+                - name: town\n  issuer: https://town.example\n  audience: [hms, desk]\n  scope-claim: may\n  algorithms: [ES256]\n";
+    let json = r#"[
+        {"name": "staff", "issuer": "https://staff.example", "audience": "hms", "jwks": "keys.json"},
+        {"name": "town", "issuer": "https://town.example", "audience": ["hms", "desk"],
+         "scope-claim": "may", "algorithms": ["ES256"]}
+    ]"#;
+    let issuers = issuers_file::parse(yaml).unwrap();
+    assert_eq!(issuers, issuers_file::parse(json).unwrap());
+    assert_eq!(issuers[0].jwks, JwksSource::File("keys.json".into()));
+    assert_eq!(issuers[0].audience, ["hms"]);
+    assert_eq!(issuers[1].jwks, JwksSource::Discovery(TOWN.into()));
+    assert_eq!(issuers[1].audience, ["hms", "desk"]);
+    assert_eq!(issuers[1].scope_claim.as_deref(), Some("may"));
+    assert_eq!(issuers[1].algorithms, [Algorithm::ES256]);
+}
+
+#[test]
+fn every_fault_of_a_file_of_issuers_is_said_with_its_line() {
+    let said = |text: &str| {
+        let faults = issuers_file::parse(text).unwrap_err();
+        let said: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        said.join("; ")
+    };
+    let first = "- name: staff\n  issuer: https://staff.example\n";
+    for (text, expected) in [
+        ("", "the file is empty"),
+        ("issuers: []", "a list of issuers"),
+        ("[]", "name 1 to 64 issuers"),
+        ("- name: staff", "'issuer' is missing"),
+        (
+            "- name: Staff\n  issuer: https://a.example",
+            "'Staff' is no name",
+        ),
+        ("- name: a\n  issuer: http://a.example", "must be https"),
+        (
+            "- name: a\n  issuer: a\n  jwks: http://a.example/keys",
+            "line 3",
+        ),
+        ("- name: a\n  issuer: a", "OIDC discovery"),
+        (
+            "- name: a\n  issuer: https://a.example\n  algorithms: [HS256]",
+            "'HS256' is no algorithm",
+        ),
+        (
+            "- name: a\n  issuer: https://a.example\n  audience: []",
+            "audiences",
+        ),
+        (
+            "- name: a\n  issuer: https://a.example\n  audience: [1]",
+            "audience[0]",
+        ),
+        (
+            "- name: a\n  issuer: https://a.example\n  jkws: x",
+            "did you mean 'jwks'?",
+        ),
+        (
+            &format!("{first}- name: staff\n  issuer: https://b.example"),
+            "line 3, column 3: [1]: the name 'staff' is given twice",
+        ),
+        (
+            &format!("{first}- name: b\n  issuer: https://staff.example"),
+            "the same 'issuer'",
+        ),
+    ] {
+        let said = said(text);
+        assert!(said.contains(expected), "{text:?}: {said}");
+    }
+    let many = said("- name: A\n  issuer: https://a.example\n  scope-claim: 7\n- issuer: ''\n");
+    assert_eq!(many.matches("line").count(), 4, "{many}");
+}

@@ -1,0 +1,259 @@
+//! Keys that rotate, providers that fail.
+
+use super::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// A provider that answers each connection with what `answer` makes of the path, and counts them.
+pub async fn provider(
+    answer: impl Fn(&str) -> (u16, String) + Send + 'static,
+) -> (String, Arc<AtomicUsize>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let fetches = Arc::new(AtomicUsize::new(0));
+    let count = fetches.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::SeqCst);
+            let mut request = [0; 2048];
+            let read = stream.read(&mut request).await.unwrap_or(0);
+            let request = String::from_utf8_lossy(&request[..read]).into_owned();
+            let (status, body) = answer(request.split(' ').nth(1).unwrap_or_default());
+            let head = format!(
+                "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            );
+            let _ = stream.write_all((head + &body).as_bytes()).await;
+        }
+    });
+    (url, fetches)
+}
+
+/// An answer that the test changes.
+type Answer = Arc<std::sync::Mutex<(u16, String)>>;
+
+async fn provider_of(answer: Answer) -> (String, Arc<AtomicUsize>) {
+    provider(move |_| answer.lock().unwrap().clone()).await
+}
+
+pub fn set_of(kid: &str) -> (u16, String) {
+    (
+        200,
+        json!({"keys": [jwk(Algorithm::EdDSA, kid)]}).to_string(),
+    )
+}
+
+pub async fn jwks_at(url: &str, ages: Ages) -> Arc<Jwks> {
+    let source = JwksSource::parse(url).unwrap();
+    Jwks::with_ages(source, HttpClient::new(Duration::from_secs(1)), ages)
+}
+
+pub const LONG: Duration = Duration::from_secs(3600);
+
+#[tokio::test]
+async fn many_requests_at_once_make_one_fetch() {
+    let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
+    let (url, fetches) = provider_of(answer).await;
+    let jwks = jwks_at(
+        &url,
+        Ages {
+            refresh: LONG,
+            dead: LONG,
+            pause: LONG,
+        },
+    )
+    .await;
+    let finds = (0..50).map(|_| jwks.find(Some("1"), Algorithm::EdDSA));
+    for found in futures_util::future::join_all(finds).await {
+        assert!(found.unwrap().is_ok());
+    }
+    assert_eq!(fetches.load(Ordering::SeqCst), 1);
+    for _ in 0..20 {
+        assert!(
+            jwks.find(Some("invented"), Algorithm::EdDSA)
+                .await
+                .unwrap()
+                .is_err()
+        );
+    }
+    assert_eq!(fetches.load(Ordering::SeqCst), 1, "the pause runs");
+}
+
+#[tokio::test]
+async fn a_rotated_key_is_found_at_once() {
+    let answer = Arc::new(std::sync::Mutex::new(set_of("old")));
+    let (url, fetches) = provider_of(answer.clone()).await;
+    let jwks = jwks_at(
+        &url,
+        Ages {
+            refresh: LONG,
+            dead: LONG,
+            pause: Duration::ZERO,
+        },
+    )
+    .await;
+    assert!(
+        jwks.find(Some("old"), Algorithm::EdDSA)
+            .await
+            .unwrap()
+            .is_ok()
+    );
+    *answer.lock().unwrap() = set_of("new");
+    assert!(
+        jwks.find(Some("new"), Algorithm::EdDSA)
+            .await
+            .unwrap()
+            .is_ok()
+    );
+    assert_eq!(fetches.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn the_last_good_keys_outlive_a_broken_provider_but_not_for_ever() {
+    let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
+    let (url, _) = provider_of(answer.clone()).await;
+    let ages = Ages {
+        refresh: Duration::ZERO,
+        dead: LONG,
+        pause: Duration::ZERO,
+    };
+    let patient = jwks_at(&url, ages).await;
+    let strict = jwks_at(
+        &url,
+        Ages {
+            dead: Duration::ZERO,
+            ..ages
+        },
+    )
+    .await;
+    assert!(
+        patient
+            .find(Some("1"), Algorithm::EdDSA)
+            .await
+            .unwrap()
+            .is_ok()
+    );
+    *answer.lock().unwrap() = (500, "<html>".into());
+    for _ in 0..3 {
+        assert!(
+            patient
+                .find(Some("1"), Algorithm::EdDSA)
+                .await
+                .unwrap()
+                .is_ok()
+        );
+    }
+    let failed = strict.find(Some("1"), Algorithm::EdDSA).await;
+    assert!(matches!(failed, Err(Error::KeysUnavailable)));
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_does_not_end_the_fetch_that_it_began() {
+    let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
+    let (url, fetches) = provider_of(answer).await;
+    let ages = Ages {
+        refresh: LONG,
+        dead: LONG,
+        pause: LONG,
+    };
+    let jwks = jwks_at(&url, ages).await;
+    {
+        let mut find = std::pin::pin!(jwks.find(Some("1"), Algorithm::EdDSA));
+        assert!(futures_util::poll!(find.as_mut()).is_pending());
+    }
+    let found = jwks.find(Some("1"), Algorithm::EdDSA).await;
+    assert!(found.unwrap().is_ok(), "the pause would run for an hour");
+    assert_eq!(fetches.load(Ordering::SeqCst), 1);
+}
+
+/// The cache would know the token for an hour.
+#[tokio::test]
+async fn a_token_of_a_key_that_was_rotated_out_is_refused_once_the_rotation_is_seen() {
+    let (_dir, path) = jwks_file(json!([jwk(Algorithm::EdDSA, "old")]));
+    let issuer = IssuerConfig::only(JwksSource::File(path.clone()));
+    let verifier = Verifier::new(AuthConfig::new(KeySource::Issuers(vec![issuer])));
+    let hour = json!({"exp": get_current_timestamp() + 3600});
+    let token = sign(Algorithm::EdDSA, Some("old"), &claims(hour));
+    for _ in 0..2 {
+        assert!(verifier.verify(&token, &[]).await.is_ok());
+    }
+    fs::write(
+        &path,
+        json!({"keys": [jwk(Algorithm::ES256, "new")]}).to_string(),
+    )
+    .unwrap();
+    // A file is looked at every second, while requests with known tokens come.
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    let refused = loop {
+        match verifier.verify(&token, &[]).await {
+            Ok(_) => assert!(std::time::Instant::now() < deadline, "it is never seen"),
+            refused => break reason(refused),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(refused, "the token's key is unknown");
+    let new = sign(Algorithm::ES256, Some("new"), &claims(json!({})));
+    assert!(verifier.verify(&new, &[]).await.is_ok());
+}
+
+#[tokio::test]
+async fn the_same_keys_fetched_again_are_the_same_generation() {
+    let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
+    let (url, fetches) = provider_of(answer.clone()).await;
+    let ages = Ages {
+        refresh: LONG,
+        dead: LONG,
+        pause: Duration::ZERO,
+    };
+    let jwks = jwks_at(&url, ages).await;
+    assert_eq!(jwks.generation(), None);
+    for (kid, generation) in [("1", 1), ("1", 1), ("2", 2), ("1", 3)] {
+        *answer.lock().unwrap() = set_of(kid);
+        let before = fetches.load(Ordering::SeqCst);
+        // An unknown key has the set fetched anew.
+        let found = jwks.find(Some("unknown"), Algorithm::EdDSA).await;
+        assert!(found.unwrap().is_err());
+        assert!(fetches.load(Ordering::SeqCst) > before);
+        assert_eq!(jwks.generation(), Some(generation), "{kid}");
+    }
+}
+
+#[tokio::test]
+async fn a_known_token_is_refused_when_the_keys_are_too_old_to_be_believed() {
+    let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
+    let (url, _) = provider_of(answer).await;
+    let ages = Ages {
+        refresh: LONG,
+        dead: Duration::ZERO,
+        pause: LONG,
+    };
+    let jwks = jwks_at(&url, ages).await;
+    assert!(jwks.find(Some("1"), Algorithm::EdDSA).await.is_err());
+    assert_eq!(jwks.generation(), None);
+}
+
+#[tokio::test]
+async fn a_known_token_dies_with_its_expiry() {
+    let (_dir, secret, verifier) = dev();
+    let exp = get_current_timestamp() + 2;
+    let token = forge(
+        secret.as_bytes(),
+        &json!({"alg": "HS256"}),
+        &claims(json!({ "exp": exp })),
+    );
+    assert!(verifier.verify(&token, &[]).await.is_ok());
+    assert!(verifier.remembers(&token));
+    while get_current_timestamp() < exp {
+        let found = verifier.verify(&token, &[]).await;
+        // It may have expired since it was asked.
+        assert!(found.is_ok() || get_current_timestamp() >= exp, "{found:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(
+        reason(verifier.verify(&token, &[]).await),
+        "the token has expired"
+    );
+    assert!(!verifier.remembers(&token));
+    let forged = forge(b"x", &json!({"alg": "HS256"}), &claims(json!({})));
+    assert!(verifier.verify(&forged, &[]).await.is_err());
+    assert!(!verifier.remembers(&forged), "what is refused is forgotten");
+}

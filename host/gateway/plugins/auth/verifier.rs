@@ -1,0 +1,124 @@
+//! From the Authorization header to the caller.
+
+use super::cache::{self, Cache, Verified};
+use super::config::{AuthConfig, KeySource};
+use super::issuer::Issuer;
+use super::token::{Token, bearer, check_size, refuse};
+use super::{Caller, Rule};
+use crate::error::Error;
+use crate::gateway::client::HttpClient;
+use http::HeaderMap;
+use jsonwebtoken::get_current_timestamp;
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Time to connect to the provider of a JWKS.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Unknown names of issuers that are said in the log, each once. Manifests are the operator's own; a script that writes
+/// ever new ones must not fill the log or the memory.
+const MAX_SAID: usize = 256;
+
+/// Verifies bearer tokens.
+pub struct Verifier {
+    issuers: Vec<Issuer>,
+    cache: Cache,
+    said: Mutex<BTreeSet<String>>,
+}
+
+impl Verifier {
+    pub fn new(config: AuthConfig) -> Self {
+        let issuers = match config.keys {
+            KeySource::DevSecret(secret) => vec![Issuer::development(&secret)],
+            KeySource::Issuers(issuers) => {
+                let client = HttpClient::new(CONNECT_TIMEOUT);
+                issuers
+                    .into_iter()
+                    .map(|issuer| Issuer::provider(issuer, config.leeway, client.clone()))
+                    .collect()
+            }
+        };
+        Verifier {
+            issuers,
+            cache: Cache::default(),
+            said: Mutex::default(),
+        }
+    }
+
+    /// The caller that the request's one bearer token proves to a route of this rule.
+    pub async fn caller(&self, headers: &HeaderMap, rule: &Rule) -> Result<Caller, Error> {
+        self.verify(bearer(headers)?, &rule.issuers).await
+    }
+
+    /// The caller that `token` proves, where one of `names` issued it; any issuer where there are none.
+    pub async fn verify(&self, token: &str, names: &[String]) -> Result<Caller, Error> {
+        self.say_unknown(names);
+        check_size(token)?;
+        let name = cache::name(token);
+        let now_s = get_current_timestamp();
+        if let Some(known) = self.cache.get(&name, now_s)
+            && let Some(issuer) = self.issuers.get(known.issuer)
+            && issuer.generation() == Some(known.generation)
+        {
+            admitted(issuer, names)?;
+            return Ok(known.caller);
+        }
+        let token = Token::read(token)?;
+        let (place, issuer) = self.issuer(&token)?;
+        admitted(issuer, names)?;
+        let proof = issuer.verify(&token).await?;
+        let verified = Verified {
+            caller: proof.caller.clone(),
+            expiry_s: proof.expiry_s,
+            issuer: place,
+            generation: proof.generation,
+        };
+        self.cache.put(name, verified, now_s);
+        Ok(proof.caller)
+    }
+
+    /// Whose token it says it is, with its place. That chooses only by whose keys it is checked.
+    fn issuer(&self, token: &Token<'_>) -> Result<(usize, &Issuer), Error> {
+        if let [only] = self.issuers.as_slice()
+            && only.iss().is_none()
+        {
+            return Ok((0, only));
+        }
+        let named = token.issuer()?;
+        self.issuers
+            .iter()
+            .enumerate()
+            .find(|(_, issuer)| issuer.iss() == Some(named))
+            .ok_or_else(|| refuse("the token is of another issuer (iss)"))
+    }
+
+    #[cfg(test)]
+    pub fn remembers(&self, token: &str) -> bool {
+        let known = self.cache.get(&cache::name(token), get_current_timestamp());
+        known.is_some()
+    }
+
+    /// Says in the log which of `names` the host does not have: manifests are read without knowing its issuers.
+    fn say_unknown(&self, names: &[String]) {
+        let unknown = names
+            .iter()
+            .filter(|name| self.issuers.iter().all(|issuer| issuer.name() != *name));
+        for name in unknown {
+            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+            if said.len() < MAX_SAID && said.insert(name.clone()) {
+                tracing::warn!(
+                    issuer = name,
+                    "a route takes tokens of an issuer that this host does not have: by that name it admits nobody"
+                );
+            }
+        }
+    }
+}
+
+fn admitted(issuer: &Issuer, names: &[String]) -> Result<(), Error> {
+    if names.is_empty() || names.iter().any(|name| name == issuer.name()) {
+        return Ok(());
+    }
+    Err(refuse("this route takes no tokens of that issuer (iss)"))
+}
