@@ -53,6 +53,15 @@ pub struct Settings {
     /// The audience that tokens must name (`aud`), with --jwks or --oidc
     #[arg(long, value_name = "AUD", env = "HMS_AUDIENCE")]
     pub audience: Option<String>,
+    /// The gateway speaks TLS with this certificate and its chain (PEM), and HTTP/2 by ALPN. Read again when it changes
+    #[arg(long, value_name = "FILE", env = "HMS_TLS_CERT", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", env = "HMS_TLS_KEY", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Proxies in front whose X-Forwarded-For or Forwarded is believed: addresses and networks
+    #[arg(long, value_name = "NET", env = "HMS_TRUSTED_PROXIES", value_delimiter = ',', value_parser = crate::gateway::network)]
+    pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Clerks that can be at work at once, in all windows together
     #[arg(long, value_name = "N", default_value_t = 512)]
     pub clerks: u32,

@@ -7,7 +7,7 @@ use crate::config::{Config, Settings};
 use crate::data::DataFolder;
 use crate::front::FrontDoor;
 use crate::gateway::plugins::auth::{KeySource, check_exposure};
-use crate::gateway::{Gateway, GatewayConfig, bind};
+use crate::gateway::{Certificate, Gateway, GatewayConfig, bind};
 use crate::runtime::Compiler;
 use crate::windows::{Registry, WindowsFolder};
 use crate::{descriptors, shutdown, telemetry};
@@ -66,6 +66,11 @@ impl Host {
         windows.restore().await?;
         let dev_secret = matches!(auth.keys, KeySource::DevSecret(_));
         let mut gateway_config = GatewayConfig::new(&settings.routes, auth);
+        gateway_config.trusted_proxies = settings.trusted_proxies.clone();
+        if let (Some(chain), Some(key)) = (&settings.tls_cert, &settings.tls_key) {
+            let certificate = Certificate::load(chain.clone(), key.clone());
+            gateway_config.certificate = Some(certificate.map_err(anyhow::Error::msg)?);
+        }
         gateway_config.kept_routes = Some(data.path().join("routes.json"));
         gateway_config.limits.drain_timeout = settings.drain;
         let wished = gateway_config.limits.max_connections;
@@ -158,7 +163,10 @@ impl Host {
     pub(super) fn banner(&self) -> Banner {
         Banner {
             windows: self.windows.clone(),
-            gateway: url(&self.gateway_listeners),
+            gateway: match &self.config.settings.tls_cert {
+                Some(_) => url(&self.gateway_listeners).replacen("http", "https", 1),
+                None => url(&self.gateway_listeners),
+            },
             admin: url(&self.admin_listeners),
             data: self.data.path().to_owned(),
             routes: self.config.settings.routes.clone(),

@@ -6,6 +6,7 @@ use crate::gateway::metrics::GatewayMetrics;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -33,6 +34,8 @@ pub struct Record {
     pub upstream: Option<String>,
     pub release: Option<u64>,
     pub user: Option<String>,
+    /// Known once the headers were read.
+    pub client: Option<IpAddr>,
     status: u16,
     bytes: u64,
     code: Option<&'static str>,
@@ -50,6 +53,7 @@ impl Record {
             upstream: None,
             release: None,
             user: None,
+            client: None,
             status: NO_STATUS,
             bytes: 0,
             code: Some(CUT),
@@ -78,6 +82,7 @@ impl Drop for Record {
             duration_ms = took.as_micros() as f64 / 1000.0,
             bytes = self.bytes,
             user = self.user.as_deref(),
+            client = self.client.map(tracing::field::display),
             request_id = %self.request_id,
             error = self.code,
         );

@@ -1,7 +1,10 @@
 //! What the gateway is told at its start: where its routes are, whom it believes, and every limit with its reason.
 
 use crate::gateway::plugins::auth::AuthConfig;
+use crate::gateway::tls::Certificate;
+use ipnet::IpNet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Everything the gateway needs to know. [`GatewayConfig::new`] takes the defaults of [`Limits`].
@@ -14,6 +17,10 @@ pub struct GatewayConfig {
     /// Whose tokens are believed.
     pub auth: AuthConfig,
     pub limits: Limits,
+    /// The networks of proxies whose word about the client is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// What the listeners speak TLS with; without it they speak in the clear.
+    pub certificate: Option<Arc<Certificate>>,
 }
 
 impl GatewayConfig {
@@ -23,6 +30,8 @@ impl GatewayConfig {
             kept_routes: None,
             auth,
             limits: Limits::default(),
+            trusted_proxies: Vec::new(),
+            certificate: None,
         }
     }
 }
@@ -33,6 +42,8 @@ pub struct Limits {
     /// Connections open at once, all listeners together. At the limit no more are accepted: the kernel's
     /// queue holds them, which costs this process nothing.
     pub max_connections: usize,
+    /// Time for the TLS handshake, from the accept on.
+    pub handshake_timeout: Duration,
     /// Time from the accept until it is clear which HTTP version the client speaks. hyper-util has no
     /// timeout there.
     pub first_byte_timeout: Duration,
@@ -66,6 +77,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             max_connections: 4096,
+            handshake_timeout: Duration::from_secs(10),
             first_byte_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(30),
             max_headers: 100,

@@ -3,6 +3,7 @@
 use crate::gateway::Gateway;
 use crate::gateway::config::Limits;
 use crate::gateway::metrics::OpenConnection;
+use crate::gateway::origin::Origin;
 use crate::gateway::pace::Paced;
 use crate::gateway::sniff::Sniff;
 use crate::linger::{Lingering, Unread};
@@ -15,6 +16,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -154,15 +156,44 @@ impl House {
     ) {
         // Answers are written whole; waiting to fill packets only delays them.
         let _ = stream.set_nodelay(true);
+        let paced = Paced::new(stream, self.gateway.config.limits.write_idle_timeout);
+        let origin = |secure| Origin {
+            client: peer.to_canonical(),
+            secure,
+        };
+        let Some(certificate) = &self.gateway.config.certificate else {
+            return self.serve(paced, origin(false)).await;
+        };
+        let handshake = certificate.acceptor().accept(paced);
+        let limit = self.gateway.config.limits.handshake_timeout;
+        tokio::select! {
+            shaken = tokio::time::timeout(limit, handshake) => match shaken {
+                Ok(Ok(stream)) => self.serve(stream, origin(true)).await,
+                Ok(Err(error)) => {
+                    self.gateway.metrics.handshake_failed();
+                    tracing::debug!(%peer, %error, "a TLS handshake failed");
+                }
+                Err(_) => {
+                    self.gateway.metrics.handshake_failed();
+                    tracing::debug!(%peer, "a TLS handshake took too long");
+                }
+            },
+            () = self.closing.cancelled() => {}
+        }
+    }
+
+    async fn serve<S>(&self, stream: S, origin: Origin)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let unread = Unread::default();
         let limits = &self.gateway.config.limits;
-        let paced = Paced::new(stream, limits.write_idle_timeout);
-        let sniff = Sniff::new(paced, limits.first_byte_timeout);
+        let sniff = Sniff::new(stream, limits.first_byte_timeout);
         let io = TokioIo::new(Lingering::new(sniff, unread.clone()));
         let service = service_fn(|request| {
             let request = unread.watch(request);
             let gateway = self.gateway.clone();
-            async move { Ok::<_, Infallible>(gateway.answer(request, peer).await) }
+            async move { Ok::<_, Infallible>(gateway.answer(request, origin).await) }
         });
         let mut connection = std::pin::pin!(self.builder.serve_connection(io, service));
         let mut closing = false;
@@ -170,7 +201,7 @@ impl House {
             tokio::select! {
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
-                        tracing::debug!(%peer, error, "a connection ended early");
+                        tracing::debug!(peer = %origin.client, error, "a connection ended early");
                     }
                     return;
                 }

@@ -5,12 +5,12 @@
 //! and `x-hms-user` apart. What belongs to the gateway is dropped in all of these spellings, then set anew.
 
 use crate::error::Error;
+use crate::gateway::origin::Origin;
 use crate::gateway::plugins::auth::Caller;
 use crate::gateway::target::Target;
 use crate::gateway::trace::Trace;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use std::net::IpAddr;
 
 pub const USER: HeaderName = HeaderName::from_static("x-hms-user");
 pub const SCOPES: HeaderName = HeaderName::from_static("x-hms-scopes");
@@ -130,7 +130,7 @@ pub fn claims_identity(name: &HeaderName) -> bool {
 /// What the upstream learns about the way of this request.
 pub struct Passage<'a> {
     pub target: &'a Target,
-    pub peer: IpAddr,
+    pub origin: Origin,
     /// What was cut off the path, or empty.
     pub stripped: &'a str,
     pub trace: &'a Trace,
@@ -154,8 +154,8 @@ pub fn stamp(headers: &mut HeaderMap, passage: &Passage<'_>) -> Result<(), Error
     }
     set(REQUEST_ID, &passage.trace.request_id)?;
     set(TRACEPARENT, &passage.trace.traceparent)?;
-    set(FORWARDED_FOR, &passage.peer.to_canonical().to_string())?;
-    set(FORWARDED_PROTO, "http")?;
+    set(FORWARDED_FOR, &passage.origin.client.to_string())?;
+    set(FORWARDED_PROTO, passage.origin.scheme())?;
     if let Some(authority) = passage.target.authority() {
         set(FORWARDED_HOST, authority.as_str())?;
     }

@@ -21,6 +21,7 @@ pub struct GatewayMetrics {
     refusals: Family<CodeLabel, Counter>,
     connections: Gauge,
     connections_full: Counter,
+    handshakes_failed: Counter,
     route_files_refused: Gauge,
 }
 
@@ -55,6 +56,7 @@ impl GatewayMetrics {
             refusals: Family::default(),
             connections: Gauge::default(),
             connections_full: Counter::default(),
+            handshakes_failed: Counter::default(),
             route_files_refused: Gauge::default(),
         }
     }
@@ -88,6 +90,11 @@ impl GatewayMetrics {
             self.connections_full.clone(),
         );
         registry.register(
+            "tls_handshakes_failed",
+            "TLS handshakes that failed or took too long",
+            self.handshakes_failed.clone(),
+        );
+        registry.register(
             "route_files_refused",
             "Route manifests whose present text is refused",
             self.route_files_refused.clone(),
@@ -117,6 +124,10 @@ impl GatewayMetrics {
 
     pub(super) fn route_files_refused(&self, files: usize) {
         self.route_files_refused.set(files as i64);
+    }
+
+    pub(super) fn handshake_failed(&self) {
+        self.handshakes_failed.inc();
     }
 
     pub(super) fn connections_full(&self) {

@@ -14,12 +14,14 @@ mod headers;
 mod listen;
 pub mod manifest;
 mod metrics;
+mod origin;
 mod pace;
 pub mod plugins;
 mod request_body;
 pub mod routes;
 mod sniff;
 pub mod target;
+mod tls;
 mod trace;
 mod upstream;
 mod way;
@@ -27,6 +29,8 @@ mod way;
 pub use config::{GatewayConfig, Limits};
 pub use listen::bind;
 pub use metrics::GatewayMetrics;
+pub use plugins::network;
+pub use tls::Certificate;
 pub use upstream::{Answer, Windows};
 
 use crate::body::Body;
@@ -40,10 +44,10 @@ use http::{Method, Request, Response, header};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use manifest::{Route, fold};
+use origin::Origin;
 use plugins::{Passed, Plugins};
 use request_body::{Overflow, RequestBody};
 use routes::{EditError, Found, RouteSet, RouteStatus, Table};
-use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use target::Target;
@@ -90,6 +94,9 @@ impl Gateway {
         shutdown: CancellationToken,
     ) -> usize {
         self.routes.watch();
+        if let Some(certificate) = &self.config.certificate {
+            certificate.watch();
+        }
         connection::serve(self, listeners, shutdown).await
     }
 
@@ -140,8 +147,12 @@ impl Gateway {
         &self.metrics
     }
 
-    /// Answers one request, whatever happens. `peer` is the other end of its connection.
-    async fn answer(&self, request: Request<Inbound>, peer: IpAddr) -> Response<RecordedBody> {
+    /// Answers one request, whatever happens. `connection` is the other end of its connection.
+    async fn answer(
+        &self,
+        request: Request<Inbound>,
+        connection: Origin,
+    ) -> Response<RecordedBody> {
         let trace = Trace::read(request.headers());
         let mut record = Record::new(
             self.metrics.clone(),
@@ -150,7 +161,7 @@ impl Gateway {
             trace.request_id.clone(),
         );
         let mut passed = Passed::default();
-        let passage = self.pass(request, peer, &trace, &mut record, &mut passed);
+        let passage = self.pass(request, connection, &trace, &mut record, &mut passed);
         let outcome = AssertUnwindSafe(passage)
             .catch_unwind()
             .await
@@ -174,7 +185,7 @@ impl Gateway {
     async fn pass(
         &self,
         request: Request<Inbound>,
-        peer: IpAddr,
+        connection: Origin,
         trace: &Trace,
         record: &mut Record,
         passed: &mut Passed,
@@ -182,6 +193,8 @@ impl Gateway {
         let limits = &self.config.limits;
         let (mut parts, body) = request.into_parts();
         headers::check(&parts, limits.max_headers)?;
+        let origin = connection.of(&parts.headers, &self.config.trusted_proxies)?;
+        record.client = Some(origin.client);
         let target = Target::read(&parts, limits.max_target_bytes)?;
         record.path = target.path().to_string();
         headers::clean_request(&mut parts.headers);
@@ -191,7 +204,10 @@ impl Gateway {
         record.route = Some(route.name.clone());
         record.upstream = Some(route.upstream.label().to_string());
 
-        let entered = self.plugins.enter(route, &mut parts, peer, passed).await;
+        let entered = self
+            .plugins
+            .enter(route, &mut parts, origin.client, passed)
+            .await;
         record.user = passed.caller.as_ref().map(|caller| caller.user.clone());
         if let Some(answer) = entered? {
             return Ok(answer);
@@ -220,7 +236,7 @@ impl Gateway {
             upstreams: self.upstreams.clone(),
             route: route.clone(),
             target,
-            client: peer,
+            origin,
             trace: trace.clone(),
             caller: passed.caller.clone(),
             authorization: parts.headers.get(header::AUTHORIZATION).cloned(),

@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
+mod front;
 mod plugin_cases;
 
 /// The end of a test that hangs.
@@ -108,13 +109,17 @@ impl House {
     }
 
     async fn with(change: impl FnOnce(&mut Limits)) -> House {
+        Self::configured(|config| change(&mut config.limits)).await
+    }
+
+    async fn configured(change: impl FnOnce(&mut GatewayConfig)) -> House {
         let data = tempfile::tempdir().unwrap();
         std::fs::write(data.path().join("open.yaml"), OPEN).unwrap();
         std::fs::write(data.path().join("payments.yaml"), PAYMENTS).unwrap();
         let secret = dev_secret::load_or_create(data.path()).unwrap();
         let auth = AuthConfig::new(KeySource::DevSecret(secret.clone()));
         let mut config = GatewayConfig::new(data.path(), auth);
-        change(&mut config.limits);
+        change(&mut config);
         let (arrived_in, arrived) = mpsc::unbounded_channel();
         let (give, given) = mpsc::unbounded_channel();
         let windows = FakeWindows {

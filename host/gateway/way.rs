@@ -7,6 +7,7 @@ use crate::body::Body;
 use crate::error::Error;
 use crate::gateway::headers::{self, Passage};
 use crate::gateway::manifest::{Route, Upstream};
+use crate::gateway::origin::Origin;
 use crate::gateway::plugins::auth::Caller;
 use crate::gateway::target::{Target, normalise};
 use crate::gateway::trace::Trace;
@@ -16,7 +17,6 @@ use futures_util::future::BoxFuture;
 use http::header::{self, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What holds for a request wherever it is on its way.
@@ -24,7 +24,7 @@ pub struct Way {
     pub upstreams: Arc<Upstreams>,
     pub route: Arc<Route>,
     pub target: Target,
-    pub client: IpAddr,
+    pub origin: Origin,
     pub trace: Trace,
     pub caller: Option<Caller>,
     /// The token, for a service behind a middleware, which does not see it.
@@ -111,7 +111,7 @@ impl Way {
     fn stamp(&self, request: &mut Request<Body>) -> Result<(), Error> {
         let passage = Passage {
             target: &self.target,
-            peer: self.client,
+            origin: self.origin,
             stripped: &self.route.strip,
             trace: &self.trace,
             caller: self.caller.as_ref(),

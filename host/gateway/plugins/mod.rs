@@ -14,6 +14,7 @@ mod timeout;
 mod wasm;
 
 pub use cors::preflight_for;
+pub use ip_allow::network;
 
 use crate::body::Body;
 use crate::error::Error;

@@ -1,0 +1,132 @@
+//! TLS for the gateway's listeners: one certificate from two files, which are read again when they change.
+
+use crate::changes::{Changes, LOOK_EVERY};
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use tokio_rustls::TlsAcceptor;
+
+/// Certificates in one chain.
+const MAX_CHAIN: usize = 16;
+
+/// Bytes of each file. Real ones have some thousand.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// The two files, and what of them is in use.
+#[derive(Debug)]
+pub struct Certificate {
+    chain: PathBuf,
+    key: PathBuf,
+    config: ArcSwap<ServerConfig>,
+    /// The files' contents as they were read last, good or not.
+    seen: Mutex<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Certificate {
+    /// Reads a chain and its key, both PEM.
+    ///
+    /// # Errors
+    ///
+    /// A sentence with the file at fault.
+    pub fn load(chain: PathBuf, key: PathBuf) -> Result<Arc<Certificate>, String> {
+        let files = (read(&chain)?, read(&key)?);
+        let config = config(&files, &chain, &key)?;
+        Ok(Arc::new(Certificate {
+            chain,
+            key,
+            config: ArcSwap::from_pointee(config),
+            seen: Mutex::new(files),
+        }))
+    }
+
+    /// What a connection that begins now is served with.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.config.load_full())
+    }
+
+    /// Starts the watch, in a task of the present tokio runtime. It ends when the certificate is dropped.
+    pub fn watch(self: &Arc<Self>) {
+        tokio::spawn(watch(Arc::downgrade(self)));
+    }
+
+    /// Reads the files again. A pair that does not fit, as while one of both is written, leaves the old one.
+    fn reload(&self) {
+        let (Ok(chain), Ok(key)) = (read(&self.chain), read(&self.key)) else {
+            return;
+        };
+        let files = (chain, key);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if *seen == files {
+            return;
+        }
+        match config(&files, &self.chain, &self.key) {
+            Ok(config) => {
+                tracing::info!(file = %self.chain.display(), "new certificate live");
+                self.config.store(Arc::new(config));
+            }
+            Err(reason) => tracing::warn!(
+                reason,
+                "the new certificate is refused; the old one serves on"
+            ),
+        }
+        *seen = files;
+    }
+}
+
+async fn watch(certificate: Weak<Certificate>) {
+    let mut changes = Changes::new();
+    while let Some(certificate) = certificate.upgrade() {
+        let folders = [&certificate.chain, &certificate.key].map(|file| match file.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
+            _ => PathBuf::from("."),
+        });
+        changes.follow(folders.iter().map(PathBuf::as_path));
+        // One that failed by a fault of its own is followed by the next.
+        let _ = tokio::task::spawn_blocking(move || certificate.reload()).await;
+        changes.wait(LOOK_EVERY).await;
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, String> {
+    let told = |error: std::io::Error| format!("{}: {error}", file.display());
+    let length = fs::metadata(file).map_err(told)?.len();
+    if length > MAX_FILE_BYTES {
+        return Err(format!(
+            "{} has more than {MAX_FILE_BYTES} bytes",
+            file.display()
+        ));
+    }
+    fs::read(file).map_err(told)
+}
+
+fn config(files: &(Vec<u8>, Vec<u8>), chain: &Path, key: &Path) -> Result<ServerConfig, String> {
+    let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&files.0)
+        .take(MAX_CHAIN)
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("{}: {error}", chain.display()))?;
+    if certificates.is_empty() {
+        return Err(format!("{} has no certificate (PEM)", chain.display()));
+    }
+    let private = PrivateKeyDer::from_pem_slice(&files.1)
+        .map_err(|error| format!("{} has no private key (PEM): {error}", key.display()))?;
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_no_client_auth()
+        .with_single_cert(certificates, private)
+        .map_err(|error| {
+            format!(
+                "{} and {} are no pair: {error}",
+                chain.display(),
+                key.display()
+            )
+        })?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
