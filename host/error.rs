@@ -13,6 +13,10 @@ pub enum Error {
     // The request itself.
     #[error("{0}")]
     BadRequest(String),
+    #[error("the request's head was not there within {} s", .limit.as_secs_f32())]
+    HeadTooSlow { limit: Duration },
+    #[error("the only expectation that is met is 100-continue")]
+    ExpectationFailed,
     #[error("no route leads to this path")]
     NoRoute,
     #[error("the routes to this path take {allow}")]
@@ -139,6 +143,12 @@ impl Error {
         use StatusCode as S;
         match self {
             Error::BadRequest(_) => (S::BAD_REQUEST, "bad-request", "Bad request"),
+            Error::HeadTooSlow { .. } => (S::REQUEST_TIMEOUT, "head-too-slow", "Request too slow"),
+            Error::ExpectationFailed => (
+                S::EXPECTATION_FAILED,
+                "expectation-failed",
+                "Expectation failed",
+            ),
             Error::NoRoute => (S::NOT_FOUND, "no-route", "No such route"),
             Error::MethodNotTaken { .. } => (
                 S::METHOD_NOT_ALLOWED,

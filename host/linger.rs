@@ -30,6 +30,11 @@ const PIECE: usize = 16 << 10;
 pub struct Unread(Arc<AtomicBool>);
 
 impl Unread {
+    /// What the last request was is not read to its end, and will not be.
+    pub fn leave(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
     /// Keeps account of how far `request` is read.
     pub fn watch<B: Body>(&self, request: Request<B>) -> Request<Watched<B>> {
         self.0

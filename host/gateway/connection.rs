@@ -6,6 +6,7 @@ use crate::gateway::metrics::OpenConnection;
 use crate::gateway::origin::Origin;
 use crate::gateway::pace::Paced;
 use crate::gateway::sniff::Sniff;
+use crate::gateway::strict::{Refused, Strict};
 use crate::linger::{Lingering, Unread};
 use futures_util::future::select_all;
 use hyper::service::service_fn;
@@ -189,11 +190,22 @@ impl House {
         let unread = Unread::default();
         let limits = &self.gateway.config.limits;
         let sniff = Sniff::new(stream, limits.first_byte_timeout);
-        let io = TokioIo::new(Lingering::new(sniff, unread.clone()));
+        let refused = Refused::default();
+        let strict = Strict::new(sniff, limits, refused.clone());
+        let io = TokioIo::new(Lingering::new(strict, unread.clone()));
         let service = service_fn(|request| {
+            let violation = refused.of(&request);
             let request = unread.watch(request);
+            if violation.is_some() {
+                unread.leave();
+            }
             let gateway = self.gateway.clone();
-            async move { Ok::<_, Infallible>(gateway.answer(request, origin).await) }
+            async move {
+                Ok::<_, Infallible>(match violation {
+                    Some(violation) => gateway.refuse(violation, origin),
+                    None => gateway.answer(request, origin).await,
+                })
+            }
         });
         let mut connection = std::pin::pin!(self.builder.serve_connection(io, service));
         let mut closing = false;

@@ -20,6 +20,7 @@ pub mod plugins;
 mod request_body;
 pub mod routes;
 mod sniff;
+mod strict;
 pub mod target;
 mod tls;
 mod trace;
@@ -40,7 +41,7 @@ use access::{Record, RecordedBody};
 use client::HttpClient;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{Method, Request, Response, header};
+use http::{HeaderMap, Method, Request, Response, header};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use manifest::{Route, fold};
@@ -50,6 +51,7 @@ use request_body::{Overflow, RequestBody};
 use routes::{EditError, Found, RouteSet, RouteStatus, Table};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use strict::{Kind, Violation};
 use target::Target;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -178,6 +180,32 @@ impl Gateway {
         headers::clean_response(response.headers_mut(), &trace.request_id);
         self.plugins.leave(&passed, response.headers_mut());
         record.answered(response.status().as_u16(), code);
+        response.map(|body| RecordedBody::new(body, record))
+    }
+
+    /// Answers a request whose head was refused before it was one.
+    fn refuse(&self, violation: Violation, connection: Origin) -> Response<RecordedBody> {
+        let limits = &self.config.limits;
+        let error = match violation.kind {
+            Kind::Syntax(reason) => Error::BadRequest(reason.into()),
+            Kind::TooManyFields => Error::TooManyHeaders {
+                limit: limits.max_headers,
+            },
+            Kind::TooLarge => Error::HeadersTooLarge {
+                limit: u64::from(limits.max_header_bytes),
+            },
+            Kind::TooSlow => Error::HeadTooSlow {
+                limit: limits.header_timeout,
+            },
+            Kind::Expectation => Error::ExpectationFailed,
+        };
+        let trace = Trace::read(&HeaderMap::new());
+        let (metrics, id) = (self.metrics.clone(), trace.request_id.clone());
+        let mut record = Record::new(metrics, violation.method, "-".into(), id);
+        record.client = Some(connection.client);
+        let mut response = error.response(Some(&trace.request_id));
+        headers::clean_response(response.headers_mut(), &trace.request_id);
+        record.answered(response.status().as_u16(), Some(error.code()));
         response.map(|body| RecordedBody::new(body, record))
     }
 

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 
 mod front;
 mod plugin_cases;
+mod requests;
 
 /// The end of a test that hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -310,55 +311,6 @@ async fn the_limit_of_a_route_counts_per_user_and_outlives_an_edit() {
         "{one_more}"
     );
     assert_eq!(status(&house.get("/api/v1/payments", &token).await), 429);
-}
-
-#[tokio::test]
-async fn ambiguous_requests_are_400_over_the_wire() {
-    let house = House::open().await;
-    for request in [
-        "GET /open/a/../b HTTP/1.1\r\nhost: x\r\n\r\n",
-        "GET /open/%2e%2e/b HTTP/1.1\r\nhost: x\r\n\r\n",
-        "GET /open/a%2fb HTTP/1.1\r\nhost: x\r\n\r\n",
-        "GET /open/a\\b HTTP/1.1\r\nhost: x\r\n\r\n",
-        "GET /open/a%00 HTTP/1.1\r\nhost: x\r\n\r\n",
-        "GET /open//a HTTP/1.1\r\nhost: x\r\n\r\n",
-        "GET /open/a HTTP/1.1\r\n\r\n",
-        "GET /open/a HTTP/1.1\r\nhost: x\r\nhost: x\r\n\r\n",
-        "GET http://other/open/a HTTP/1.1\r\nhost: x\r\n\r\n",
-        "CONNECT x:443 HTTP/1.1\r\nhost: x:443\r\n\r\n",
-        "GET * HTTP/1.1\r\nhost: x\r\n\r\n",
-        "TRACE /open/a HTTP/1.1\r\nhost: x\r\n\r\n",
-        "GET /open/a HTTP/1.1\r\nhost: x\r\nbad name: 1\r\n\r\n",
-        "GET /open/a HTTP/1.1\r\nhost: x\r\nx: 1\r\n folded\r\n\r\n",
-        "POST /open/in HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-        "POST /open/in HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-        "POST /open/in HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab",
-        "POST /open/in HTTP/1.1\r\nhost: x\r\ncontent-length: +1\r\n\r\na",
-    ] {
-        let mut stream = house.connect().await;
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let head = read_until(&mut stream, "\r\n\r\n").await;
-        assert_eq!(status(&head), 400, "{request:?} -> {head}");
-    }
-    let absolute = house
-        .raw("GET http://x/open/echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-        .await;
-    assert!(absolute.contains("GET http://x/echo open\n"), "{absolute}");
-}
-
-/// hyper hides the Content-Length from us, so the request is not refused. RFC 9112 section 6.3 allows it
-/// to be read by its Transfer-Encoding when the connection is closed after it: nothing can be smuggled behind it.
-#[tokio::test]
-async fn with_both_lengths_the_chunks_count_and_the_connection_closes() {
-    let mut house = House::open().await;
-    let answer = house
-        .raw(
-            "POST /open/in HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n\
-             5\r\nhello\r\n0\r\n\r\nGET /open/smuggled HTTP/1.1\r\nhost: x\r\n\r\n",
-        )
-        .await;
-    assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
-    assert_eq!(next(&mut house.arrived).await, "hello");
 }
 
 #[tokio::test]
