@@ -68,6 +68,7 @@ impl Host {
         let dev_secret = matches!(auth.keys, KeySource::DevSecret(_));
         let mut gateway_config = GatewayConfig::new(&settings.routes, auth);
         gateway_config.kept_routes = Some(data.path().join("routes.json"));
+        gateway_config.idempotency = Some(data.path().join("idempotency.redb"));
         gateway_config.limits.drain_timeout = settings.drain;
         let wished = gateway_config.limits.max_connections;
         gateway_config.limits.max_connections =

@@ -11,6 +11,8 @@ pub struct GatewayConfig {
     pub routes: PathBuf,
     /// Where the last good routes are kept for the next start, if anywhere.
     pub kept_routes: Option<PathBuf>,
+    /// The file of idempotency keys, made when a route first needs it. Without it such routes answer 503.
+    pub idempotency: Option<PathBuf>,
     /// Whose tokens are believed.
     pub auth: AuthConfig,
     pub limits: Limits,
@@ -21,6 +23,7 @@ impl GatewayConfig {
         GatewayConfig {
             routes: routes.into(),
             kept_routes: None,
+            idempotency: None,
             auth,
             limits: Limits::default(),
         }

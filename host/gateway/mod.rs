@@ -40,6 +40,7 @@ use http::{Method, Request, Response, header};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use manifest::{Route, fold};
+use plugins::idempotency::Keyed;
 use plugins::{Passed, Plugins};
 use request_body::{Overflow, RequestBody};
 use routes::{EditError, Found, RouteSet, RouteStatus, Table};
@@ -51,7 +52,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use trace::Trace;
 use upstream::Upstreams;
-use way::Way;
+use way::{Fate, Way};
 
 /// The gateway, assembled.
 pub struct Gateway {
@@ -90,7 +91,16 @@ impl Gateway {
         shutdown: CancellationToken,
     ) -> usize {
         self.routes.watch();
-        connection::serve(self, listeners, shutdown).await
+        let drain_timeout = self.config.limits.drain_timeout;
+        let idempotency = self.plugins.idempotency.clone();
+        let deadline = async {
+            shutdown.cancelled().await;
+            tokio::time::Instant::now() + drain_timeout
+        };
+        let serving = connection::serve(self, listeners, shutdown.clone());
+        let (cut, deadline) = futures_util::future::join(serving, deadline).await;
+        idempotency.finish(deadline).await;
+        cut
     }
 
     /// Every manifest, and what became of it.
@@ -198,9 +208,12 @@ impl Gateway {
         }
 
         let rules = &route.rules;
-        let max_body_bytes = rules
-            .max_body_bytes()
-            .map_or(limits.max_body_bytes, |max| max.min(limits.max_body_bytes));
+        let user = passed.caller.as_ref().map(|caller| caller.user.as_str());
+        let keyed = Keyed::read(route, &parts, user, peer)?;
+        let max_body_bytes = [rules.max_body_bytes(), keyed.as_ref().map(Keyed::max_body)]
+            .into_iter()
+            .flatten()
+            .fold(limits.max_body_bytes, u64::min);
         let too_large = Error::BodyTooLarge {
             limit: max_body_bytes,
         };
@@ -224,13 +237,15 @@ impl Gateway {
             trace: trace.clone(),
             caller: passed.caller.clone(),
             authorization: parts.headers.get(header::AUTHORIZATION).cloned(),
+            fate: Fate::default(),
         });
         let request = Request::from_parts(parts, body.boxed_unsync());
-        let answer = match rules.response_timeout() {
-            None => way.go(request).await?,
-            Some(limit) => tokio::time::timeout(limit, way.go(request))
-                .await
-                .map_err(|_| Error::UpstreamTimeout { limit })??,
+        let answer = match keyed {
+            None => way.go_in_time(request).await?,
+            Some(keyed) => {
+                let outcome = self.plugins.idempotency.pass(keyed, way, request).await;
+                outcome.unwrap_or_else(|error| Err(error).into())
+            }
         };
         record.release = answer.release;
         match answer.outcome {

@@ -1,6 +1,6 @@
 //! The steps that a request passes between its route and its upstream, in one fixed order, whatever order the manifest
 //! lists them in. On the way in: `ip-allow` -> `cors` (preflights) -> `auth` -> `rate-limit` (it counts per user) ->
-//! `body-limit` -> `headers` -> `timeout` -> `wasm`. On the way out, errors included: `headers` -> `cors`.
+//! `body-limit` -> `headers` -> `timeout` -> `idempotency` -> `wasm`. On the way out, errors included: `headers` -> `cors`.
 //!
 //! [`Rules`] is what one route asks for; [`Plugins`] holds what outlives every route: keys and counters.
 
@@ -8,6 +8,7 @@ pub mod auth;
 mod body_limit;
 mod cors;
 mod headers;
+pub mod idempotency;
 mod ip_allow;
 pub mod rate_limit;
 mod timeout;
@@ -22,6 +23,7 @@ use crate::gateway::manifest::{Field, Map, Node, Route, Tree, unknown};
 use auth::{Caller, Verifier};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, header};
+use idempotency::Idempotency;
 use rate_limit::{Limiter, Verdict};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -84,6 +86,12 @@ pub const ALL: &[Plugin] = &[
         doc: "How long the route waits for its upstream, and for the client's body.",
     },
     Plugin {
+        name: "idempotency",
+        fields: idempotency::FIELDS,
+        required: &[],
+        doc: "A POST or PATCH that is sent again with its Idempotency-Key is done once, and answered as the first time.",
+    },
+    Plugin {
         name: WASM,
         fields: wasm::FIELDS,
         required: &["window"],
@@ -101,6 +109,7 @@ pub struct Rules {
     body_limit: Option<body_limit::Rule>,
     headers: Option<headers::Rule>,
     timeout: Option<timeout::Rule>,
+    pub idempotency: Option<idempotency::Rule>,
     /// Names of windows, in the order in which they are visited.
     wasm: Vec<String>,
 }
@@ -116,6 +125,7 @@ impl Rules {
             "body-limit" => self.body_limit.is_some(),
             "headers" => self.headers.is_some(),
             "timeout" => self.timeout.is_some(),
+            "idempotency" => self.idempotency.is_some(),
             _ => !self.wasm.is_empty(),
         };
         ALL.iter().filter(there).map(|plugin| plugin.name).collect()
@@ -214,6 +224,7 @@ impl Rules {
             "body-limit" => self.body_limit = body_limit::Rule::read(map),
             "headers" => self.headers = headers::Rule::read(map),
             "timeout" => self.timeout = timeout::Rule::read(map),
+            "idempotency" => self.idempotency = Some(idempotency::Rule::read(map)),
             _ => self.wasm.extend(wasm::read(map)),
         }
     }
@@ -223,6 +234,7 @@ impl Rules {
 pub struct Plugins {
     verifier: Verifier,
     limiter: Limiter,
+    pub idempotency: Arc<Idempotency>,
 }
 
 /// What the plugins found out about a request. Kept for refused ones too: the answer and the log need it.
@@ -239,6 +251,7 @@ impl Plugins {
         Plugins {
             verifier: Verifier::new(config.auth.clone()),
             limiter: Limiter::new(config.limits.max_rate_keys),
+            idempotency: Arc::new(Idempotency::new(config.idempotency.clone())),
         }
     }
 
