@@ -176,6 +176,7 @@ impl Gateway {
         };
         headers::clean_response(response.headers_mut(), &trace.request_id);
         self.plugins.leave(&passed, response.headers_mut());
+        let response = self.plugins.compress(&passed, response);
         record.answered(response.status().as_u16(), code);
         response.map(|body| RecordedBody::new(body, record))
     }
