@@ -63,6 +63,9 @@ pub struct Limits {
     pub upstream_timeout: Duration,
     /// Callers counted at once by `rate-limit`. One costs up to 2 KiB.
     pub max_rate_keys: usize,
+    /// Bytes of idempotency keys and their answers on disk, from which on no new key is taken. 1 GiB: a million payments
+    /// a day with a kilobyte each.
+    pub max_idempotency_bytes: u64,
 }
 
 impl Default for Limits {
@@ -82,6 +85,7 @@ impl Default for Limits {
             connect_timeout: Duration::from_secs(5),
             upstream_timeout: Duration::from_secs(30),
             max_rate_keys: 50_000,
+            max_idempotency_bytes: 1 << 30,
         }
     }
 }

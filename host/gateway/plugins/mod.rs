@@ -265,7 +265,10 @@ impl Plugins {
         Plugins {
             verifier: Verifier::new(config.auth.clone()),
             limiter: Limiter::new(config.limits.max_rate_keys),
-            idempotency: Arc::new(Idempotency::new(config.idempotency.clone())),
+            idempotency: Arc::new(Idempotency::new(
+                config.idempotency.clone(),
+                config.limits.max_idempotency_bytes,
+            )),
             compressor: Compressor::default(),
         }
     }

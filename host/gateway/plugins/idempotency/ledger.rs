@@ -15,10 +15,7 @@ const OWNER: &str = "idempotency";
 const RECORDS: &str = "records";
 const EXPIRY: &str = "expiry";
 
-/// Bytes of all keys and answers from which on no new key is taken. 1 GiB: a million payments a day with a kilobyte each.
-pub const FULL_BYTES: u64 = 1 << 30;
-
-/// Bytes above [`FULL_BYTES`] for the answers of requests that are at work then.
+/// Bytes above the bound for the answers of requests that are at work then.
 const ROOM_BYTES: u64 = 256 << 20;
 
 /// Bytes of a record beyond the answer's body: its header fields.
@@ -31,6 +28,7 @@ pub const SWEEP_KEYS: usize = 256;
 pub struct Ledger {
     store: RedbStore,
     path: PathBuf,
+    full_bytes: u64,
 }
 
 /// A record as it was found.
@@ -40,23 +38,27 @@ pub struct Found {
 }
 
 impl Ledger {
-    /// Opens the file at `path` and makes it where there is none. Blocks.
+    /// Opens the file at `path` and makes it where there is none. From `full_bytes` on it is full for new keys. Blocks.
     ///
     /// # Errors
     /// When it is anything but a whole file of keys; it is left as it is.
-    pub fn open(path: PathBuf) -> Result<Self, StoreError> {
+    pub fn open(path: PathBuf, full_bytes: u64) -> Result<Self, StoreError> {
         let limits = StoreLimits {
-            max_store_bytes: FULL_BYTES + ROOM_BYTES,
+            max_store_bytes: full_bytes.saturating_add(ROOM_BYTES),
             max_value_bytes: super::MAX_BODY_BYTES as usize + MAX_HEAD_BYTES,
             ..StoreLimits::default()
         };
         let store = RedbStore::open_file(&path, OWNER, limits)?;
-        Ok(Ledger { store, path })
+        Ok(Ledger {
+            store,
+            path,
+            full_bytes,
+        })
     }
 
     /// Whether no new key is to be taken.
     pub fn is_full(&self) -> bool {
-        self.store.stats().stored_bytes >= FULL_BYTES
+        self.store.stats().stored_bytes >= self.full_bytes
     }
 
     pub fn get(&self, scope: &str) -> Result<Option<Found>, StoreError> {
@@ -228,7 +230,7 @@ mod tests {
 
     fn ledger() -> (tempfile::TempDir, Arc<Ledger>) {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(folder.path().join("idempotency.redb")).unwrap();
+        let ledger = Ledger::open(folder.path().join("idempotency.redb"), 1 << 30).unwrap();
         (folder, Arc::new(ledger))
     }
 
@@ -285,7 +287,7 @@ mod tests {
         let begun = record(10, State::Begun);
         ledger.begin("k", &begun, None).await.unwrap();
         ledger.close();
-        let again = Ledger::open(folder.path().join("idempotency.redb")).unwrap();
+        let again = Ledger::open(folder.path().join("idempotency.redb"), 1 << 30).unwrap();
         assert_eq!(again.get("k").unwrap().unwrap().record, begun);
     }
 }

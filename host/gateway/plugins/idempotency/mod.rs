@@ -12,6 +12,7 @@ mod budget;
 mod key;
 mod ledger;
 mod record;
+mod rest;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -141,6 +142,8 @@ impl Keyed {
 /// The keys of all routes.
 pub struct Idempotency {
     path: Option<PathBuf>,
+    /// Bytes of all keys and answers from which on no new key is taken.
+    full_bytes: u64,
     ledger: OnceLock<Arc<Ledger>>,
     /// Held while the file is opened; until when it is not tried again.
     opening: tokio::sync::Mutex<Option<Instant>>,
@@ -152,10 +155,11 @@ pub struct Idempotency {
 }
 
 impl Idempotency {
-    /// Nothing is opened before it is needed.
-    pub fn new(path: Option<PathBuf>) -> Self {
+    /// Nothing is opened before it is needed. From `full_bytes` of keys and answers on no new key is taken.
+    pub fn new(path: Option<PathBuf>, full_bytes: u64) -> Self {
         Idempotency {
             path,
+            full_bytes,
             ledger: OnceLock::new(),
             opening: tokio::sync::Mutex::default(),
             running: Mutex::default(),
@@ -236,7 +240,8 @@ impl Idempotency {
         let Some(path) = self.path.clone() else {
             return Err(Error::IdempotencyUnavailable);
         };
-        let opened = tokio::task::spawn_blocking(move || Ledger::open(path)).await;
+        let full_bytes = self.full_bytes;
+        let opened = tokio::task::spawn_blocking(move || Ledger::open(path, full_bytes)).await;
         match opened.unwrap_or(Err(StoreError::Closed)) {
             Ok(ledger) => {
                 let ledger = self.ledger.get_or_init(|| Arc::new(ledger)).clone();

@@ -4,14 +4,15 @@ use super::budget::Held;
 use super::key::Digest;
 use super::ledger::{Found, Ledger, now_ms};
 use super::record::{Kept, Record, State};
+use super::rest::to_the_end;
 use super::{Idempotency, Keyed, MAX_RUNNING, lock, told};
 use crate::body::{Body, BodyError};
 use crate::error::Error;
 use crate::gateway::upstream::Answer;
 use crate::gateway::way::Way;
 use crate::store::StoreError;
-use bytes::{Bytes, BytesMut};
-use futures_util::{FutureExt, StreamExt, stream};
+use bytes::BytesMut;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -55,7 +56,7 @@ enum Verdict {
 /// An upstream's answer.
 enum Taken {
     Whole(Kept, Held),
-    /// More than is kept: what was read of it, and the rest.
+    /// More than is kept: what was read of it, and the rest as it comes, without trailers.
     Larger(Response<Body>),
     /// It only says why the upstream did nothing.
     NeverRan(Response<Body>),
@@ -236,23 +237,16 @@ impl Idempotency {
                 Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
             };
             if (whole.len() + data.len()) as u64 > max || !held.grow(data.len()) {
-                let read = [whole.freeze(), data].map(|data| Ok(Frame::data(data)));
-                let read = stream::iter(read.into_iter().filter(has_data));
-                let rest = stream::unfold(body, |mut body| async move {
-                    let frame = body.frame().await?;
-                    Some((frame, body))
-                });
-                let body = StreamBody::new(read.chain(rest)).boxed_unsync();
+                let (rest, reading) = to_the_end(body, ANSWER_TIME);
+                self.tasks.spawn(reading);
+                let read = stream::iter([whole.freeze(), data]).map(|data| Ok(Frame::data(data)));
+                let body = StreamBody::new(read.chain(rest.into_data_stream().map_ok(Frame::data)));
+                let body = body.boxed_unsync();
                 return Taken::Larger(Response::from_parts(head, body));
             }
             whole.extend_from_slice(&data);
         }
     }
-}
-
-fn has_data(frame: &Result<Frame<Bytes>, BodyError>) -> bool {
-    let data = frame.as_ref().ok().and_then(Frame::data_ref);
-    data.is_some_and(|data| !data.is_empty())
 }
 
 /// What a second request with a key is told.

@@ -6,7 +6,7 @@ use super::record::{Record, State};
 use crate::body::{self, Body, BodyError};
 use crate::error::Error;
 use crate::gateway::plugins::auth::{AuthConfig, DevSecret, KeySource, dev_secret, issue_token};
-use crate::gateway::{Answer, Gateway, GatewayConfig, Windows, bind};
+use crate::gateway::{Answer, Gateway, GatewayConfig, Limits, Windows, bind};
 use crate::next::Next;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -119,6 +119,9 @@ const SHORT: &str =
 const VISITED: &str = "uri: /visited/**\nupstream: http://hms-svc-till\nplugins:\n  - wasm: {window: audit}\n  - idempotency\n";
 const PLAIN: &str = "uri: /plain/**\nupstream: http://hms-svc-till\n";
 
+/// Port 1 of this machine, where nobody listens.
+const GONE: &str = "uri: /gone\nupstream: http://127.0.0.1:1\nplugins: [idempotency]\n";
+
 struct House {
     addr: SocketAddr,
     data: TempDir,
@@ -157,6 +160,10 @@ impl House {
 
     /// With what `prepare` does to the file of keys.
     async fn with(prepare: impl FnOnce(&Path)) -> House {
+        Self::with_limits(prepare, |_| {}).await
+    }
+
+    async fn with_limits(prepare: impl FnOnce(&Path), change: impl FnOnce(&mut Limits)) -> House {
         let data = tempfile::tempdir().unwrap();
         let routes = data.path().join("routes");
         std::fs::create_dir(&routes).unwrap();
@@ -166,6 +173,7 @@ impl House {
             ("short", SHORT),
             ("visited", VISITED),
             ("plain", PLAIN),
+            ("gone", GONE),
         ] {
             std::fs::write(routes.join(format!("{name}.yaml")), text).unwrap();
         }
@@ -177,6 +185,7 @@ impl House {
         let file = data.path().join("idempotency.redb");
         prepare(&file);
         config.idempotency = Some(file);
+        change(&mut config.limits);
         let till = Arc::new(Till::new());
         let gateway = Gateway::new(config, till.clone());
         let listeners = bind("127.0.0.1:0".parse().unwrap(), "--gateway")
@@ -346,7 +355,7 @@ async fn the_end_of_the_host_waits_for_a_request_whose_client_is_gone() {
     // The gateway's own handle goes with its last task.
     let begun = Instant::now();
     let ledger = loop {
-        match Ledger::open(path.clone()) {
+        match Ledger::open(path.clone(), 1 << 30) {
             Ok(ledger) => break ledger,
             Err(error) => assert!(begun.elapsed() < PATIENCE, "{error}"),
         }
@@ -356,7 +365,7 @@ async fn the_end_of_the_host_waits_for_a_request_whose_client_is_gone() {
     assert!(matches!(found.record.state, State::Answered(_)));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_at_once_with_one_key_one_is_done() {
     let house = Arc::new(House::open().await);
     for round in 1..=30 {
@@ -490,13 +499,36 @@ async fn a_key_is_free_again_where_the_request_surely_never_ran() {
 }
 
 #[tokio::test]
+async fn a_key_is_free_again_where_there_was_no_connection() {
+    let house = House::open().await;
+    for body in ["42", "43"] {
+        let said = house.pay("/gone", "k", body).await;
+        assert!(
+            said.is_problem(502, "upstream-unreachable") && !said.replayed(),
+            "{said:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_full_file_takes_no_new_keys_and_still_has_the_old() {
+    let house = House::with_limits(|_| {}, |limits| limits.max_idempotency_bytes = 100).await;
+    assert_eq!(house.pay("/open/pay", "k", "42").await.status, 201);
+    let refused = house.pay("/open/pay", "l", "42").await;
+    assert!(refused.is_problem(503, "idempotency-full"), "{refused:?}");
+    assert!(!refused.header("retry-after").is_empty());
+    assert!(house.pay("/open/pay", "k", "42").await.replayed());
+    assert_eq!(house.till.payments(), 1);
+}
+
+#[tokio::test]
 async fn what_an_earlier_run_of_the_host_began_is_unknown() {
     let scope = key::scope("open", None, [127, 0, 0, 1].into(), "k").hex();
     let fingerprint = key::fingerprint("POST", ("/open/pay", None), b"", b"42");
     let house = {
         let data = tempfile::tempdir().unwrap();
         let file = data.path().join("keys");
-        let ledger = Ledger::open(file.clone()).unwrap();
+        let ledger = Ledger::open(file.clone(), 1 << 30).unwrap();
         let record = Record::new(fingerprint, now_ms() + 60_000, State::Begun);
         assert!(ledger.begin(&scope, &record, None).await.unwrap());
         ledger.close();
