@@ -65,6 +65,9 @@ pub enum Error {
     },
     #[error("the upstream cannot be reached: {0}")]
     UpstreamUnreachable(String),
+    /// The request was on its way, so nobody knows what the upstream did with it.
+    #[error("the upstream did not answer to the end: {0}")]
+    UpstreamBroken(String),
     #[error("the upstream did not answer within {} s", .limit.as_secs_f32())]
     UpstreamTimeout { limit: Duration },
     #[error("the host is shutting down")]
@@ -102,6 +105,32 @@ pub enum Error {
     // The window's store.
     #[error("window '{window}' is closed because its store cannot be used just now")]
     StoreUnavailable { window: String },
+
+    // Idempotency keys.
+    #[error(
+        "this route needs an Idempotency-Key on POST and PATCH: send a new one for each thing to be done, as a UUID in quotes"
+    )]
+    IdempotencyKeyMissing,
+    #[error("the first request with this Idempotency-Key is still at work: ask again shortly")]
+    IdempotencyRunning,
+    #[error(
+        "this Idempotency-Key was used for another request: send a new key with each new request, and the same one only to repeat it unchanged"
+    )]
+    IdempotencyKeyReused,
+    #[error(
+        "the host ended while the first request with this Idempotency-Key was at work, so its outcome is unknown: look whether it was done before you send it with a new key"
+    )]
+    IdempotencyUnknown,
+    #[error(
+        "the first request with this Idempotency-Key was answered, and its answer was too large to be kept: look at what it made; do not send it again"
+    )]
+    IdempotencyAnswerNotKept,
+    #[error(
+        "the host keeps as many idempotency keys as it can, and does nothing without that: ask again shortly"
+    )]
+    IdempotencyFull,
+    #[error("the host's file of idempotency keys cannot be used just now, so nothing is done")]
+    IdempotencyUnavailable,
 
     #[error("an internal error; the host's log has it under this request id")]
     Internal(String),
@@ -193,6 +222,11 @@ impl Error {
                 "upstream-unreachable",
                 "Upstream unreachable",
             ),
+            Error::UpstreamBroken(_) => (
+                S::BAD_GATEWAY,
+                "upstream-unreachable",
+                "Upstream unreachable",
+            ),
             Error::UpstreamTimeout { .. } => {
                 (S::GATEWAY_TIMEOUT, "upstream-timeout", "Upstream too slow")
             }
@@ -242,7 +276,93 @@ impl Error {
                 "store-unavailable",
                 "Store unavailable",
             ),
+            Error::IdempotencyKeyMissing => (
+                S::BAD_REQUEST,
+                "idempotency-key-missing",
+                "Idempotency-Key missing",
+            ),
+            Error::IdempotencyRunning => (S::CONFLICT, "idempotency-running", "Still at work"),
+            Error::IdempotencyKeyReused => (
+                S::UNPROCESSABLE_ENTITY,
+                "idempotency-key-reused",
+                "Idempotency-Key reused",
+            ),
+            Error::IdempotencyUnknown => (S::CONFLICT, "idempotency-unknown", "Outcome unknown"),
+            Error::IdempotencyAnswerNotKept => (
+                S::CONFLICT,
+                "idempotency-answer-not-kept",
+                "Answer not kept",
+            ),
+            Error::IdempotencyFull => (
+                S::SERVICE_UNAVAILABLE,
+                "idempotency-full",
+                "No room for the key",
+            ),
+            Error::IdempotencyUnavailable => (
+                S::SERVICE_UNAVAILABLE,
+                "idempotency-unavailable",
+                "Keys unavailable",
+            ),
             Error::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+        }
+    }
+
+    /// Whether the upstream surely did nothing with the request, so that it may be sent again as if for the first time. Where
+    /// that is in doubt it is not so: what was done twice cannot be undone, and what was not done shows.
+    ///
+    /// Every variant is named, so that whoever adds one decides.
+    pub fn never_ran(&self) -> bool {
+        match self {
+            // Refused before any upstream was asked.
+            Error::BadRequest(_)
+            | Error::HeadTooSlow { .. }
+            | Error::ExpectationFailed
+            | Error::NoRoute
+            | Error::MethodNotTaken { .. }
+            | Error::AddressRefused
+            | Error::OriginRefused
+            | Error::BodyTooLarge { .. }
+            | Error::HeadersTooLarge { .. }
+            | Error::TargetTooLong { .. }
+            | Error::TooManyHeaders { .. }
+            | Error::Unauthorized { .. }
+            | Error::Forbidden { .. }
+            | Error::NoScopeForMethod { .. }
+            | Error::KeysUnavailable
+            | Error::RateLimited { .. }
+            | Error::IdempotencyKeyMissing
+            | Error::IdempotencyRunning
+            | Error::IdempotencyKeyReused
+            | Error::IdempotencyUnknown
+            | Error::IdempotencyAnswerNotKept
+            | Error::IdempotencyFull
+            | Error::IdempotencyUnavailable
+            | Error::ShuttingDown => true,
+            // The window was closed, or had no clerk for it.
+            Error::WindowNotDeployed { .. }
+            | Error::WindowStopped { .. }
+            | Error::WindowTripped { .. }
+            | Error::StoreUnavailable { .. }
+            | Error::ClerkLimit
+            | Error::ClerkStart(_) => true,
+            // There was no connection that it could have gone by.
+            Error::UpstreamUnreachable(_) => true,
+            // It was on its way, or a clerk had it.
+            Error::UpstreamBroken(_)
+            | Error::UpstreamTimeout { .. }
+            | Error::ClerkTrapped
+            | Error::MemoryLimit { .. }
+            | Error::CpuTime { .. }
+            | Error::HostCalls { .. }
+            | Error::HostCallTooLarge
+            | Error::HandleLimit
+            | Error::WallTime { .. }
+            | Error::ResponseTooLarge { .. }
+            | Error::ResponseHeadersTooLarge
+            | Error::NoResponse(_)
+            | Error::DrainDeadline => false,
+            // It may have happened anywhere.
+            Error::Internal(_) => false,
         }
     }
 
@@ -257,7 +377,10 @@ impl Error {
             | Error::ClerkLimit
             | Error::KeysUnavailable
             | Error::StoreUnavailable { .. }
+            | Error::IdempotencyFull
+            | Error::IdempotencyUnavailable
             | Error::ShuttingDown => Some(RETRY_AFTER_S),
+            Error::IdempotencyRunning => Some(1),
             _ => None,
         }
     }
@@ -284,6 +407,11 @@ impl Error {
 
     /// The answer as problem+json. `request_id` is repeated in it, so that a citizen can quote it.
     pub fn response(&self, request_id: Option<&str>) -> Response<Body> {
+        self.answer(request_id).map(body::full)
+    }
+
+    /// [`Error::response`], with its body as bytes.
+    pub fn answer(&self, request_id: Option<&str>) -> Response<Vec<u8>> {
         let (status, code, title) = self.parts();
         let problem = Problem {
             kind: problem_type(code),
@@ -292,7 +420,7 @@ impl Error {
             detail: self.to_string(),
             request_id,
         };
-        let mut response = problem_response(status, &problem);
+        let mut response = problem_bytes(status, &problem);
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after_s() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -318,9 +446,13 @@ pub fn problem_type(code: &str) -> String {
 
 /// A problem+json answer with `problem` as its body.
 pub fn problem_response(status: StatusCode, problem: &impl Serialize) -> Response<Body> {
+    problem_bytes(status, problem).map(body::full)
+}
+
+fn problem_bytes(status: StatusCode, problem: &impl Serialize) -> Response<Vec<u8>> {
     // A struct of strings and numbers always serialises.
     let json = serde_json::to_vec(problem).unwrap_or_default();
-    let mut response = Response::new(body::full(json));
+    let mut response = Response::new(json);
     *response.status_mut() = status;
     response.headers_mut().insert(
         header::CONTENT_TYPE,
@@ -334,7 +466,7 @@ mod tests {
     /// Each code as it stands in the source, so that a new one cannot be forgotten here.
     fn codes() -> Vec<&'static str> {
         let source = include_str!("error.rs");
-        let end = source.find("fn retry_after_s").unwrap();
+        let end = source.find("pub fn never_ran").unwrap();
         let mut codes: Vec<_> = source[source.find("fn parts").unwrap()..end]
             .split('"')
             .skip(1)

@@ -72,6 +72,7 @@ impl Host {
             gateway_config.certificate = Some(certificate.map_err(anyhow::Error::msg)?);
         }
         gateway_config.kept_routes = Some(data.path().join("routes.json"));
+        gateway_config.idempotency = Some(data.path().join("idempotency.redb"));
         gateway_config.limits.drain_timeout = settings.drain;
         let wished = gateway_config.limits.max_connections;
         gateway_config.limits.max_connections =

@@ -14,6 +14,8 @@ pub struct GatewayConfig {
     pub routes: PathBuf,
     /// Where the last good routes are kept for the next start, if anywhere.
     pub kept_routes: Option<PathBuf>,
+    /// The file of idempotency keys, made when a route first needs it. Without it such routes answer 503.
+    pub idempotency: Option<PathBuf>,
     /// Whose tokens are believed.
     pub auth: AuthConfig,
     pub limits: Limits,
@@ -28,6 +30,7 @@ impl GatewayConfig {
         GatewayConfig {
             routes: routes.into(),
             kept_routes: None,
+            idempotency: None,
             auth,
             limits: Limits::default(),
             trusted_proxies: Vec::new(),
@@ -71,6 +74,9 @@ pub struct Limits {
     pub upstream_timeout: Duration,
     /// Callers counted at once by `rate-limit`. One costs up to 2 KiB.
     pub max_rate_keys: usize,
+    /// Bytes of idempotency keys and their answers on disk, from which on no new key is taken. 1 GiB: a million payments
+    /// a day with a kilobyte each.
+    pub max_idempotency_bytes: u64,
 }
 
 impl Default for Limits {
@@ -91,6 +97,7 @@ impl Default for Limits {
             connect_timeout: Duration::from_secs(5),
             upstream_timeout: Duration::from_secs(30),
             max_rate_keys: 50_000,
+            max_idempotency_bytes: 1 << 30,
         }
     }
 }

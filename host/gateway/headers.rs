@@ -174,7 +174,8 @@ pub fn clean_response(headers: &mut HeaderMap, request_id: &str) {
     }
 }
 
-fn drop_hop_by_hop(headers: &mut HeaderMap) {
+/// Drops what ends at the gateway.
+pub fn drop_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()

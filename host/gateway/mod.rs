@@ -46,6 +46,7 @@ use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use manifest::{Route, fold};
 use origin::Origin;
+use plugins::idempotency::Keyed;
 use plugins::{Passed, Plugins};
 use request_body::{Overflow, RequestBody};
 use routes::{EditError, Found, RouteSet, RouteStatus, Table};
@@ -57,7 +58,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use trace::Trace;
 use upstream::Upstreams;
-use way::Way;
+use way::{Fate, Way};
 
 /// The gateway, assembled.
 pub struct Gateway {
@@ -99,7 +100,16 @@ impl Gateway {
         if let Some(certificate) = &self.config.certificate {
             certificate.watch();
         }
-        connection::serve(self, listeners, shutdown).await
+        let drain_timeout = self.config.limits.drain_timeout;
+        let idempotency = self.plugins.idempotency.clone();
+        let deadline = async {
+            shutdown.cancelled().await;
+            tokio::time::Instant::now() + drain_timeout
+        };
+        let serving = connection::serve(self, listeners, shutdown.clone());
+        let (cut, deadline) = futures_util::future::join(serving, deadline).await;
+        idempotency.finish(deadline).await;
+        cut
     }
 
     /// Every manifest, and what became of it.
@@ -179,6 +189,7 @@ impl Gateway {
         };
         headers::clean_response(response.headers_mut(), &trace.request_id);
         self.plugins.leave(&passed, response.headers_mut());
+        let response = self.plugins.compress(&passed, response);
         record.answered(response.status().as_u16(), code);
         response.map(|body| RecordedBody::new(body, record))
     }
@@ -242,9 +253,12 @@ impl Gateway {
         }
 
         let rules = &route.rules;
-        let max_body_bytes = rules
-            .max_body_bytes()
-            .map_or(limits.max_body_bytes, |max| max.min(limits.max_body_bytes));
+        let user = passed.caller.as_ref().map(|caller| caller.user.as_str());
+        let keyed = Keyed::read(route, &parts, user, origin.client)?;
+        let max_body_bytes = [rules.max_body_bytes(), keyed.as_ref().map(Keyed::max_body)]
+            .into_iter()
+            .flatten()
+            .fold(limits.max_body_bytes, u64::min);
         let too_large = Error::BodyTooLarge {
             limit: max_body_bytes,
         };
@@ -268,13 +282,15 @@ impl Gateway {
             trace: trace.clone(),
             caller: passed.caller.clone(),
             authorization: parts.headers.get(header::AUTHORIZATION).cloned(),
+            fate: Fate::default(),
         });
         let request = Request::from_parts(parts, body.boxed_unsync());
-        let answer = match rules.response_timeout() {
-            None => way.go(request).await?,
-            Some(limit) => tokio::time::timeout(limit, way.go(request))
-                .await
-                .map_err(|_| Error::UpstreamTimeout { limit })??,
+        let answer = match keyed {
+            None => way.go_in_time(request).await?,
+            Some(keyed) => {
+                let outcome = self.plugins.idempotency.pass(keyed, way, request).await;
+                outcome.unwrap_or_else(|error| Err(error).into())
+            }
         };
         record.release = answer.release;
         match answer.outcome {

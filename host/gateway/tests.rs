@@ -486,6 +486,34 @@ async fn http2_with_prior_knowledge_is_served_by_the_same_rules() {
 }
 
 #[tokio::test]
+async fn a_compressed_answer_streams_to_the_client() {
+    let house = House::open().await;
+    let manifest = "uri: /packed/**\nupstream: http://hms-svc-open\nstrip-prefix: /packed\nplugins: [compression]\n";
+    std::fs::write(house.data.path().join("packed.yaml"), manifest).unwrap();
+    house.gateway.routes.reload();
+    let request = Request::builder()
+        .uri(format!("http://{}/packed/out", house.addr))
+        .header("accept-encoding", "gzip, identity;q=0")
+        .body(Full::default())
+        .unwrap();
+    house.give.send("first".into()).unwrap();
+    let answer = h2().request(request).await.unwrap();
+    assert_eq!(answer.headers()["content-encoding"], "gzip");
+    assert_eq!(answer.headers()["vary"], "accept-encoding");
+    let mut body = answer.into_body();
+    let mut plain = flate2::write::GzDecoder::new(Vec::new());
+    for said in ["first", "firstsecond"] {
+        while plain.get_ref().as_slice() != said.as_bytes() {
+            let frame = tokio::time::timeout(PATIENCE, body.frame()).await;
+            let data = frame.expect("it arrives in time").unwrap().unwrap();
+            std::io::Write::write_all(&mut plain, &data.into_data().unwrap()).unwrap();
+            std::io::Write::flush(&mut plain).unwrap();
+        }
+        let _ = house.give.send("second".into());
+    }
+}
+
+#[tokio::test]
 async fn a_shutdown_lets_a_running_answer_finish_and_takes_nothing_new() {
     let house = House::open().await;
     let mut idle = house.connect().await;

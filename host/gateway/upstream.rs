@@ -102,15 +102,16 @@ impl Upstreams {
                     limit: self.timeout,
                 });
             }
-            Ok(Err(
-                error @ (SendError::Connect(_) | SendError::Broken(_) | SendError::NoTrustStore),
-            )) => {
+            Ok(Err(error @ (SendError::Connect(_) | SendError::NoTrustStore))) => {
                 return Err(Error::UpstreamUnreachable(error.to_string()));
+            }
+            Ok(Err(error @ SendError::Broken(_))) => {
+                return Err(Error::UpstreamBroken(error.to_string()));
             }
             Ok(Ok(response)) => response,
         };
         if response.status().is_informational() {
-            return Err(Error::UpstreamUnreachable("it changed the protocol".into()));
+            return Err(Error::UpstreamBroken("it changed the protocol".into()));
         }
         Ok(response.map(|body| body.map_err(Into::into).boxed_unsync()))
     }

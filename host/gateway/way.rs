@@ -16,8 +16,8 @@ use crate::next::Next;
 use futures_util::future::BoxFuture;
 use http::header::{self, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Response};
-use std::sync::Arc;
+use http::{Request, Response, StatusCode};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What holds for a request wherever it is on its way.
 pub struct Way {
@@ -29,9 +29,39 @@ pub struct Way {
     pub caller: Option<Caller>,
     /// The token, for a service behind a middleware, which does not see it.
     pub authorization: Option<HeaderValue>,
+    pub fate: Fate,
+}
+
+/// What became of a request behind its middlewares, which may ask the upstream any number of times.
+#[derive(Default)]
+pub struct Fate(Mutex<(bool, Option<StatusCode>)>);
+
+impl Fate {
+    /// Whether the upstream surely did nothing, and an answer of `status` only says why.
+    pub fn never_ran(&self, status: StatusCode) -> bool {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) == (false, Some(status))
+    }
+
+    fn note(&self, answered: &Result<Response<Body>, Error>) {
+        let mut fate = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match answered {
+            Err(error) if error.never_ran() => fate.1 = Some(error.status()),
+            _ => fate.0 = true,
+        }
+    }
 }
 
 impl Way {
+    /// [`Way::go`], for at most as long as the route's `timeout` says.
+    pub async fn go_in_time(self: &Arc<Self>, request: Request<Body>) -> Result<Answer, Error> {
+        let Some(limit) = self.route.rules.response_timeout() else {
+            return self.go(request).await;
+        };
+        tokio::time::timeout(limit, self.go(request))
+            .await
+            .map_err(|_| Error::UpstreamTimeout { limit })?
+    }
+
     /// Sends `request`, whose headers are clean, along the whole way.
     ///
     /// # Errors
@@ -81,6 +111,7 @@ impl Way {
                 Ok(answer) => answer.outcome,
                 Err(error) => Err(error),
             };
+            self.fate.note(&answered);
             answered.unwrap_or_else(|error| error.response(Some(&self.trace.request_id)))
         })
     }

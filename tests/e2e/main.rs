@@ -17,6 +17,7 @@ mod exercise;
 mod folder_watch;
 mod foreign_guests;
 mod hostile;
+mod idempotency;
 mod identity;
 mod isolation;
 mod leak;

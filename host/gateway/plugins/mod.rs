@@ -1,13 +1,15 @@
 //! The steps that a request passes between its route and its upstream, in one fixed order, whatever order the manifest
 //! lists them in. On the way in: `ip-allow` -> `cors` (preflights) -> `auth` -> `rate-limit` (it counts per user) ->
-//! `body-limit` -> `headers` -> `timeout` -> `wasm`. On the way out, errors included: `headers` -> `cors`.
+//! `body-limit` -> `headers` -> `timeout` -> `idempotency` -> `wasm`. On the way out, errors included: `headers` -> `cors` -> `compression`.
 //!
 //! [`Rules`] is what one route asks for; [`Plugins`] holds what outlives every route: keys and counters.
 
 pub mod auth;
 mod body_limit;
+mod compression;
 mod cors;
 mod headers;
+pub mod idempotency;
 mod ip_allow;
 pub mod rate_limit;
 mod timeout;
@@ -21,8 +23,10 @@ use crate::error::Error;
 use crate::gateway::config::GatewayConfig;
 use crate::gateway::manifest::{Field, Map, Node, Route, Tree, unknown};
 use auth::{Caller, Verifier};
+use compression::{Compressor, Wish};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Response, header};
+use idempotency::Idempotency;
 use rate_limit::{Limiter, Verdict};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -85,10 +89,22 @@ pub const ALL: &[Plugin] = &[
         doc: "How long the route waits for its upstream, and for the client's body.",
     },
     Plugin {
+        name: "idempotency",
+        fields: idempotency::FIELDS,
+        required: &[],
+        doc: "A POST or PATCH that is sent again with its Idempotency-Key is done once, and answered as the first time.",
+    },
+    Plugin {
         name: WASM,
         fields: wasm::FIELDS,
         required: &["window"],
         doc: "A component in the chain (wasi:http/middleware): it sees the request, and calls on or answers itself.",
+    },
+    Plugin {
+        name: "compression",
+        fields: compression::FIELDS,
+        required: &[],
+        doc: "Answers are compressed on their way out, with br or gzip, for clients that ask for it.",
     },
 ];
 
@@ -102,8 +118,10 @@ pub struct Rules {
     body_limit: Option<body_limit::Rule>,
     headers: Option<headers::Rule>,
     timeout: Option<timeout::Rule>,
+    pub idempotency: Option<idempotency::Rule>,
     /// Names of windows, in the order in which they are visited.
     wasm: Vec<String>,
+    compression: Option<compression::Rule>,
 }
 
 impl Rules {
@@ -117,6 +135,8 @@ impl Rules {
             "body-limit" => self.body_limit.is_some(),
             "headers" => self.headers.is_some(),
             "timeout" => self.timeout.is_some(),
+            "idempotency" => self.idempotency.is_some(),
+            "compression" => self.compression.is_some(),
             _ => !self.wasm.is_empty(),
         };
         ALL.iter().filter(there).map(|plugin| plugin.name).collect()
@@ -215,6 +235,8 @@ impl Rules {
             "body-limit" => self.body_limit = body_limit::Rule::read(map),
             "headers" => self.headers = headers::Rule::read(map),
             "timeout" => self.timeout = timeout::Rule::read(map),
+            "idempotency" => self.idempotency = Some(idempotency::Rule::read(map)),
+            "compression" => self.compression = Some(compression::Rule::read(map)),
             _ => self.wasm.extend(wasm::read(map)),
         }
     }
@@ -224,6 +246,8 @@ impl Rules {
 pub struct Plugins {
     verifier: Verifier,
     limiter: Limiter,
+    pub idempotency: Arc<Idempotency>,
+    compressor: Compressor,
 }
 
 /// What the plugins found out about a request. Kept for refused ones too: the answer and the log need it.
@@ -233,6 +257,8 @@ pub struct Passed {
     pub caller: Option<Caller>,
     limit: Option<Verdict>,
     origin: Option<HeaderValue>,
+    method: Method,
+    wish: Wish,
 }
 
 impl Plugins {
@@ -240,6 +266,11 @@ impl Plugins {
         Plugins {
             verifier: Verifier::new(config.auth.clone()),
             limiter: Limiter::new(config.limits.max_rate_keys),
+            idempotency: Arc::new(Idempotency::new(
+                config.idempotency.clone(),
+                config.limits.max_idempotency_bytes,
+            )),
+            compressor: Compressor::default(),
         }
     }
 
@@ -253,7 +284,11 @@ impl Plugins {
     ) -> Result<Option<Response<Body>>, Error> {
         passed.route = Some(route.clone());
         passed.origin = parts.headers.get(header::ORIGIN).cloned();
+        passed.method = parts.method.clone();
         let rules = &route.rules;
+        if rules.compression.is_some() {
+            passed.wish = Wish::read(&parts.headers);
+        }
         if let Some(rule) = &rules.ip_allow {
             rule.admit(client)?;
         }
@@ -293,6 +328,18 @@ impl Plugins {
         }
         if let Some(rule) = &route.rules.cors {
             rule.stamp(passed.origin.as_ref(), headers);
+        }
+    }
+
+    /// The last step of the way out.
+    pub fn compress(&self, passed: &Passed, response: Response<Body>) -> Response<Body> {
+        let rules = passed.route.as_ref().map(|route| &route.rules);
+        match rules.and_then(|rules| rules.compression.as_ref()) {
+            Some(rule) => {
+                let (wish, method) = (passed.wish, &passed.method);
+                self.compressor.compress(rule, wish, method, response)
+            }
+            None => response,
         }
     }
 }

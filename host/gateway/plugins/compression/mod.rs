@@ -1,0 +1,191 @@
+//! `compression`: answers are compressed on their way out, for clients that ask for it (RFC 9110 section 8.4).
+//!
+//! `wish` reads what the client wants; what may be compressed is decided here; `encoder` does it as the answer streams.
+
+mod encoder;
+#[cfg(test)]
+mod tests;
+mod types;
+mod wish;
+
+use crate::body::Body;
+use crate::gateway::manifest::{Field, Kind, Map};
+use encoder::Compressed;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Response, StatusCode};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use types::MediaRange;
+pub use wish::Wish;
+
+/// Answers that are compressed at once; others are sent as they are meanwhile. 1,024, at about a megabyte each.
+const MAX_AT_ONCE: usize = 1024;
+
+/// Below a network packet nothing is gained.
+const DEFAULT_MIN_BYTES: u64 = 1 << 10;
+
+/// Media types that one rule names.
+const MAX_TYPES: usize = 64;
+
+/// What is text. `text/event-stream` is not among `text/*` here: see [`types`].
+const DEFAULT_TYPES: [&str; 6] = [
+    "text/*",
+    "application/json",
+    "application/problem+json",
+    "application/javascript",
+    "application/xml",
+    "image/svg+xml",
+];
+
+/// Digests of the bytes as the upstream sent them (RFC 9530, and the older ones).
+const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
+
+pub const FIELDS: &[Field] = &[
+    Field {
+        name: "min-size",
+        kind: Kind::Size(0..=1 << 30),
+        doc: "Bytes below which an answer of known length is sent as it is. Default: 1KiB.",
+    },
+    Field {
+        name: "types",
+        kind: Kind::Texts(MAX_TYPES, "[application/json, \"text/*\"]"),
+        doc: "Media types of answers that are compressed. Default: text/* but for text/event-stream, JSON, problem+json, JavaScript, XML, SVG.",
+    },
+];
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    min_bytes: u64,
+    types: Vec<MediaRange>,
+}
+
+impl Rule {
+    pub fn read(map: &Map<'_>) -> Rule {
+        let default = || {
+            let types = DEFAULT_TYPES.iter();
+            types
+                .filter_map(|text| MediaRange::parse(text).ok())
+                .collect()
+        };
+        Rule {
+            min_bytes: map.size("min-size").unwrap_or(DEFAULT_MIN_BYTES),
+            types: map.each("types", MediaRange::parse).unwrap_or_else(default),
+        }
+    }
+
+    /// Whether the answer may be sent compressed to some client.
+    fn admits(&self, response: &Response<Body>, wish: Wish) -> bool {
+        let headers = response.headers();
+        let length = length(response);
+        if !is_whole(response.status(), headers) || length == Some(0) {
+            return false;
+        }
+        // A client that takes nothing as it is would not be served better by that.
+        wish.only_coded
+            || (length.is_none_or(|length| length >= self.min_bytes)
+                && self.types.iter().any(|range| range.has(headers)))
+    }
+}
+
+/// The answers that are compressed just now.
+pub struct Compressor {
+    places: Arc<Semaphore>,
+}
+
+impl Default for Compressor {
+    fn default() -> Self {
+        Compressor {
+            places: Arc::new(Semaphore::new(MAX_AT_ONCE)),
+        }
+    }
+}
+
+impl Compressor {
+    /// The answer to a request of `method`, compressed where `rule`, the answer and the client's `wish` admit it.
+    pub fn compress(
+        &self,
+        rule: &Rule,
+        wish: Wish,
+        method: &Method,
+        mut response: Response<Body>,
+    ) -> Response<Body> {
+        if !rule.admits(&response, wish) {
+            return response;
+        }
+        vary(response.headers_mut());
+        let (Some(coding), true) = (wish.coding, *method != Method::HEAD) else {
+            return response;
+        };
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            return response;
+        };
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_ENCODING, coding.name());
+        headers.remove(header::CONTENT_LENGTH);
+        // Ranges would be of other bytes each time.
+        headers.remove(header::ACCEPT_RANGES);
+        weaken(headers);
+        response.map(|body| Compressed::new(body, coding, place).boxed_unsync())
+    }
+}
+
+fn length(response: &Response<Body>) -> Option<u64> {
+    let said = || {
+        let length = response.headers().get(header::CONTENT_LENGTH)?;
+        length.to_str().ok()?.parse().ok()
+    };
+    response.body().size_hint().exact().or_else(said)
+}
+
+/// Whether there is a body, all of it and not coded, that nobody said must stay as it is.
+fn is_whole(status: StatusCode, headers: &HeaderMap) -> bool {
+    let bodyless = [
+        StatusCode::NO_CONTENT,
+        StatusCode::RESET_CONTENT,
+        StatusCode::NOT_MODIFIED,
+    ];
+    let no_transform = headers
+        .get_all(header::CACHE_CONTROL)
+        .iter()
+        .filter_map(|field| field.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .any(|directive| directive.trim().eq_ignore_ascii_case("no-transform"));
+    !status.is_informational()
+        && !bodyless.contains(&status)
+        && status != StatusCode::PARTIAL_CONTENT
+        && !headers.contains_key(header::CONTENT_RANGE)
+        && !headers.contains_key(header::CONTENT_ENCODING)
+        && !no_transform
+        && !DIGESTS.iter().any(|name| headers.contains_key(*name))
+}
+
+/// Says that the answer depends on what the client takes: also on those that are sent as they are, for caches.
+fn vary(headers: &mut HeaderMap) {
+    let says = |name: &str| name == "*" || name.eq_ignore_ascii_case("accept-encoding");
+    let said = headers
+        .get_all(header::VARY)
+        .iter()
+        .filter_map(|field| field.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .any(|name| says(name.trim()));
+    if !said {
+        const ACCEPT_ENCODING: HeaderName = header::ACCEPT_ENCODING;
+        headers.append(header::VARY, ACCEPT_ENCODING.into());
+    }
+}
+
+/// A strong validator names these very bytes (RFC 9110 section 8.8.1), and they are others now.
+fn weaken(headers: &mut HeaderMap) {
+    let Some(strong) = headers.get(header::ETAG) else {
+        return;
+    };
+    if strong.as_bytes().starts_with(b"W/") {
+        return;
+    }
+    match HeaderValue::from_bytes(&[b"W/", strong.as_bytes()].concat()) {
+        Ok(weak) => drop(headers.insert(header::ETAG, weak)),
+        Err(_) => drop(headers.remove(header::ETAG)),
+    }
+}

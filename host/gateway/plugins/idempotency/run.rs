@@ -1,0 +1,273 @@
+//! One request with a key, in its own task: from the look at its record to the kept answer.
+
+use super::budget::Held;
+use super::key::Digest;
+use super::ledger::{Found, Ledger, now_ms};
+use super::record::{Kept, Record, State};
+use super::rest::to_the_end;
+use super::{Idempotency, Keyed, MAX_RUNNING, lock, told};
+use crate::body::{Body, BodyError};
+use crate::error::Error;
+use crate::gateway::upstream::Answer;
+use crate::gateway::way::Way;
+use crate::store::StoreError;
+use bytes::BytesMut;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use http::{HeaderName, HeaderValue, Request, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use std::collections::hash_map::Entry;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// On an answer that is sent again.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// Looks at one record before its request is told to come back: each look but the last met somebody else's change.
+const MAX_LOOKS: usize = 8;
+
+/// The longest pause inside of an answer, and the longest time for all of it. Windows have their own, shorter; without one a
+/// service that stalls would hold its key for ever.
+const ANSWER_IDLE: Duration = Duration::from_secs(60);
+const ANSWER_TIME: Duration = Duration::from_secs(600);
+
+/// Says that a key is at work in this process, until it is dropped.
+struct Claim {
+    all: Arc<Idempotency>,
+    scope: String,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        lock(&self.all.running).remove(&self.scope);
+    }
+}
+
+/// What is to be done with a request.
+enum Verdict {
+    /// It is done: this is its answer.
+    Replay(Box<Kept>),
+    /// It is ours to do. The record says "begun" until then, in milliseconds since 1970.
+    Ours(Claim, u64),
+}
+
+/// An upstream's answer.
+enum Taken {
+    Whole(Kept, Held),
+    /// More than is kept: what was read of it, and the rest as it comes, without trailers.
+    Larger(Response<Body>),
+    /// It only says why the upstream did nothing.
+    NeverRan(Response<Body>),
+    Failed(Error),
+}
+
+impl Idempotency {
+    pub(super) async fn run(
+        self: Arc<Self>,
+        keyed: Keyed,
+        fingerprint: Digest,
+        way: Arc<Way>,
+        request: Request<Body>,
+    ) -> Result<Answer, Error> {
+        let ledger = self.ledger().await?;
+        let (claim, begun_ms) = match self.begin(&ledger, &keyed, fingerprint).await? {
+            Verdict::Ours(claim, begun_ms) => (claim, begun_ms),
+            Verdict::Replay(kept) => {
+                let mut held = self.answers.hold();
+                if !held.grow(kept.body.len()) {
+                    return Err(Error::IdempotencyFull);
+                }
+                let mut response = kept.response(|body| held.body(body));
+                let headers = response.headers_mut();
+                headers.insert(REPLAYED, HeaderValue::from_static("true"));
+                return Ok(Ok(response).into());
+            }
+        };
+        let work = self.ask(&keyed, &way, request);
+        // A panic may come at any point, so it counts as a request that ran.
+        let (taken, release) = AssertUnwindSafe(work)
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| {
+                let error = Error::Internal("a panic behind an idempotency key".into());
+                (Err(error), None)
+            });
+        let record = |state| {
+            let expires_ms = now_ms().saturating_add(keyed.rule.ttl.as_millis() as u64);
+            Record::new(fingerprint, expires_ms, state)
+        };
+        let (state, outcome) = match taken {
+            Err(error) if error.never_ran() => (None, Err(error)),
+            Ok(Taken::NeverRan(response)) => (None, Ok(response)),
+            Ok(Taken::Whole(kept, held)) => {
+                let response = kept.clone().response(|body| held.body(body));
+                (Some(State::Answered(kept)), Ok(response))
+            }
+            Ok(Taken::Larger(response)) => (Some(State::NotKept), Ok(response)),
+            Ok(Taken::Failed(error)) | Err(error) => {
+                let kept = Kept::problem(&error, &way.trace.request_id);
+                (Some(State::Answered(kept)), Err(error))
+            }
+        };
+        let answer = Answer { outcome, release };
+        let Some(state) = state else {
+            let freed = ledger.free(&keyed.scope, begun_ms).await;
+            drop(claim);
+            noted(
+                freed,
+                "a key that could be free stays taken until it expires",
+            );
+            return Ok(answer);
+        };
+        let mut finished = ledger.finish(&keyed.scope, begun_ms, &record(state)).await;
+        if let Err(StoreError::StoreFull { .. } | StoreError::ValueTooLarge { .. }) = finished {
+            let record = record(State::NotKept);
+            finished = ledger.finish(&keyed.scope, begun_ms, &record).await;
+        }
+        drop(claim);
+        // What was done was done: its client hears of it all the same.
+        noted(
+            finished,
+            "an answer could not be kept, so it is unknown to whoever asks again",
+        );
+        Ok(answer)
+    }
+
+    /// Makes the key ours, or says what became of its request.
+    async fn begin(
+        self: &Arc<Self>,
+        ledger: &Ledger,
+        keyed: &Keyed,
+        fingerprint: Digest,
+    ) -> Result<Verdict, Error> {
+        let hex = fingerprint.hex();
+        let mut left_behind = None;
+        for _ in 0..MAX_LOOKS {
+            let now_ms = now_ms();
+            let found = ledger.get(&keyed.scope).map_err(told)?;
+            let live = |found: &&Found| found.record.expires_ms > now_ms;
+            if let Some(Found { record, version }) = found.as_ref().filter(live) {
+                if record.fingerprint != hex {
+                    return Err(Error::IdempotencyKeyReused);
+                }
+                match &record.state {
+                    State::Answered(kept) => return Ok(Verdict::Replay(Box::new(kept.clone()))),
+                    State::NotKept => return Err(Error::IdempotencyAnswerNotKept),
+                    State::Begun => {}
+                }
+                self.check_running(&keyed.scope, fingerprint)?;
+                // Whoever works on it changes the record before the claim ends. One that is as it was is nobody's.
+                if left_behind == Some(*version) {
+                    return Err(Error::IdempotencyUnknown);
+                }
+                left_behind = Some(*version);
+                continue;
+            }
+            let claim = self.claim(&keyed.scope, fingerprint)?;
+            if ledger.is_full() {
+                return Err(Error::IdempotencyFull);
+            }
+            let begun_ms = now_ms.saturating_add(keyed.rule.ttl.as_millis() as u64);
+            let record = Record::new(fingerprint, begun_ms, State::Begun);
+            let begun = ledger.begin(&keyed.scope, &record, found.as_ref());
+            if begun.await.map_err(told)? {
+                return Ok(Verdict::Ours(claim, begun_ms));
+            }
+        }
+        Err(Error::IdempotencyRunning)
+    }
+
+    fn check_running(&self, scope: &str, fingerprint: Digest) -> Result<(), Error> {
+        match lock(&self.running).get(scope) {
+            Some(running) => Err(taken(*running, fingerprint)),
+            None => Ok(()),
+        }
+    }
+
+    fn claim(self: &Arc<Self>, scope: &str, fingerprint: Digest) -> Result<Claim, Error> {
+        let mut running = lock(&self.running);
+        let count = running.len();
+        match running.entry(scope.to_owned()) {
+            Entry::Occupied(running) => Err(taken(*running.get(), fingerprint)),
+            Entry::Vacant(_) if count >= MAX_RUNNING => Err(Error::IdempotencyFull),
+            Entry::Vacant(place) => {
+                place.insert(fingerprint);
+                Ok(Claim {
+                    all: self.clone(),
+                    scope: scope.to_owned(),
+                })
+            }
+        }
+    }
+
+    /// Asks the upstream. An outer error is one before the answer began.
+    async fn ask(
+        &self,
+        keyed: &Keyed,
+        way: &Arc<Way>,
+        request: Request<Body>,
+    ) -> (Result<Taken, Error>, Option<u64>) {
+        let answer = match way.go_in_time(request).await {
+            Ok(answer) => answer,
+            Err(error) => return (Err(error), None),
+        };
+        let taken = match answer.outcome {
+            // A middleware passed on why its request went no further.
+            Ok(response) if way.fate.never_ran(response.status()) => Ok(Taken::NeverRan(response)),
+            Ok(response) => Ok(self.take(response, keyed.rule.max_body).await),
+            Err(error) => Err(error),
+        };
+        (taken, answer.release)
+    }
+
+    /// Reads an answer whole, up to `max` bytes.
+    async fn take(&self, response: Response<Body>, max: u64) -> Taken {
+        let (head, mut body) = response.into_parts();
+        let mut held = self.answers.hold();
+        let mut whole = BytesMut::new();
+        let until = Instant::now() + ANSWER_TIME;
+        loop {
+            let idle = Instant::now() + ANSWER_IDLE;
+            let data = match timeout_at(idle.min(until), body.frame()).await {
+                Err(_) => return Taken::Failed(Error::UpstreamTimeout { limit: ANSWER_TIME }),
+                Ok(None) => return Taken::Whole(Kept::new(head, whole.freeze()), held),
+                Ok(Some(Err(error))) => return Taken::Failed(broken(error)),
+                Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+            };
+            if (whole.len() + data.len()) as u64 > max || !held.grow(data.len()) {
+                let (rest, reading) = to_the_end(body, ANSWER_TIME);
+                self.tasks.spawn(reading);
+                let read = stream::iter([whole.freeze(), data]).map(|data| Ok(Frame::data(data)));
+                let body = StreamBody::new(read.chain(rest.into_data_stream().map_ok(Frame::data)));
+                let body = body.boxed_unsync();
+                return Taken::Larger(Response::from_parts(head, body));
+            }
+            whole.extend_from_slice(&data);
+        }
+    }
+}
+
+/// What a second request with a key is told.
+fn taken(running: Digest, fingerprint: Digest) -> Error {
+    match running == fingerprint {
+        true => Error::IdempotencyRunning,
+        false => Error::IdempotencyKeyReused,
+    }
+}
+
+/// Why an answer broke off. It had begun, so the upstream did something, whatever the reason says.
+fn broken(error: BodyError) -> Error {
+    match error.downcast::<Error>() {
+        Ok(error) if !error.never_ran() => *error,
+        Ok(error) => Error::UpstreamBroken(error.to_string()),
+        Err(error) => Error::UpstreamBroken(error.to_string()),
+    }
+}
+
+fn noted(outcome: Result<(), StoreError>, what: &str) {
+    if let Err(error) = outcome {
+        tracing::error!(%error, "{what}");
+    }
+}

@@ -1,0 +1,99 @@
+//! A payment that is sent again with its `Idempotency-Key` is made once, whatever happens to the host in between.
+
+use super::harness::host::Options;
+use super::harness::http::{connect, try_request};
+use super::harness::{Answer, Host, PATIENCE, window};
+use http::Method;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+const PAYMENTS: &str = "uri: /api/v1/payments/**\nupstream: http://hms-svc-payments\nplugins:\n  - auth\n  - idempotency\n";
+
+async fn host(file: &'static str, route: String) -> Host {
+    Host::start_with(Options {
+        routes: vec![(file, route)],
+        ..Options::default()
+    })
+    .await
+}
+
+async fn pay(host: &Host, bearer: &str, key: &str) -> Answer {
+    let headers = [("authorization", bearer), ("idempotency-key", key)];
+    let body = r#"{"amount":42,"purpose":"FOIA copy fee"}"#;
+    host.call(Method::POST, "/api/v1/payments", &headers, body)
+        .await
+}
+
+#[tokio::test]
+async fn an_acknowledged_payment_is_not_made_again_after_kill_9() {
+    let mut host = host("payments.yaml", PAYMENTS.into()).await;
+    host.deploy("payments", &window("payments").await).await;
+    let bearer = format!("Bearer {}", host.token("alice", &[]));
+    let first = pay(&host, &bearer, "\"fee-1\"").await;
+    assert_eq!(first.status, 201, "{}", first.text());
+    host.kill();
+    host.boot().await;
+    let again = pay(&host, &bearer, "\"fee-1\"").await;
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    assert_eq!(
+        (again.status, again.text(), again.header("location")),
+        (first.status, first.text(), first.header("location"))
+    );
+    // Another key is another payment, so it was the key that made it the same.
+    let other = pay(&host, &bearer, "\"fee-2\"").await;
+    assert_ne!(other.header("location"), first.header("location"));
+    let bob = format!("Bearer {}", host.token("bob", &[]));
+    let bobs = pay(&host, &bob, "\"fee-1\"").await;
+    assert_eq!(
+        (bobs.status.as_u16(), bobs.header("idempotency-replayed")),
+        (201, "")
+    );
+}
+
+#[tokio::test]
+async fn the_outcome_of_a_payment_cut_by_kill_9_is_unknown_and_it_is_not_sent_again() {
+    let bank = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let route = format!(
+        "uri: /bank\nupstream: http://{}\nplugins: [idempotency]\n",
+        bank.local_addr().unwrap()
+    );
+    let mut host = host("bank.yaml", route).await;
+    let url = format!("{}/bank", host.gateway());
+    let headers = [("idempotency-key", "k")];
+    let cut = async {
+        let paying = try_request(Method::POST, &url, &headers, b"42".to_vec());
+        let taking = async {
+            let (mut order, _) = bank.accept().await.unwrap();
+            order.read_u8().await.unwrap();
+            order
+        };
+        let mut paying = std::pin::pin!(paying);
+        let order = tokio::select! {
+            said = &mut paying => panic!("answered: {said:?}"),
+            order = taking => order,
+        };
+        host.kill();
+        assert!(paying.await.is_err());
+        drop(order);
+    };
+    tokio::time::timeout(PATIENCE, cut).await.unwrap();
+    host.boot().await;
+    let again = host.call(Method::POST, "/bank", &headers, "42").await;
+    assert_eq!(
+        (again.status.as_u16(), again.problem().as_str()),
+        (409, "idempotency-unknown"),
+        "{}",
+        again.text()
+    );
+    // The bank would have seen a second order before the answer was there.
+    let second = tokio::time::timeout(std::time::Duration::ZERO, bank.accept()).await;
+    assert!(second.is_err(), "it was sent again");
+
+    // A new key is a new order, and it gets through.
+    let mut stream = connect(host.gateway()).await;
+    let request =
+        "POST /bank HTTP/1.1\r\nhost: x\r\nidempotency-key: l\r\ncontent-length: 2\r\n\r\n42";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let order = tokio::time::timeout(PATIENCE, bank.accept()).await;
+    assert!(order.unwrap().is_ok());
+}
