@@ -2,10 +2,11 @@
 
 use crate::config::Settings;
 use crate::gateway::plugins::auth::{
-    AuthConfig, IssuerConfig, JwksSource, KeySource, dev_secret, load_issuers,
+    ApiKeys, AuthConfig, IssuerConfig, JwksSource, KeySource, dev_secret, load_issuers,
 };
 use anyhow::{Context, ensure};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Whose tokens the settings say to believe; without any, those of the development secret in the data folder.
 pub(super) fn auth(settings: &Settings, data: &Path) -> anyhow::Result<AuthConfig> {
@@ -34,5 +35,9 @@ pub(super) fn auth(settings: &Settings, data: &Path) -> anyhow::Result<AuthConfi
         );
         KeySource::DevSecret(dev_secret::load_or_create(data).context("the development secret")?)
     };
-    Ok(AuthConfig::new(keys))
+    let api_keys = ApiKeys::open(data).context("the API keys")?;
+    Ok(AuthConfig {
+        api_keys: Arc::new(api_keys),
+        ..AuthConfig::new(keys)
+    })
 }

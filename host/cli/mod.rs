@@ -6,6 +6,7 @@ mod check;
 mod client;
 mod deploy;
 mod identity;
+mod keys;
 mod limits;
 mod serve;
 mod show;
@@ -62,6 +63,8 @@ enum Verb {
     Remove(verbs::Remove),
     /// Make a token for development, signed with the data folder's secret
     Token(tokens::Token),
+    /// Make, list and revoke API keys for machine callers
+    Key(keys::Keys),
     /// Check route manifests without serving
     Check(check::Check),
     /// Compiles one component: the child process of a deploy
@@ -151,6 +154,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
                 Verb::Abort(abort) => abort.run().await,
                 Verb::Remove(remove) => remove.run().await,
                 Verb::Token(token) => token.run(),
+                Verb::Key(keys) => keys.run().await,
                 Verb::Check(check) => check.run(),
                 Verb::CompileComponent { .. } => Ok(()),
             }

@@ -36,10 +36,11 @@ use access::{Record, RecordedBody};
 use client::HttpClient;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{Method, Request, Response, header};
+use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use manifest::{Route, fold};
+use plugins::auth::ApiKeys;
 use plugins::{Passed, Plugins};
 use request_body::{Overflow, RequestBody};
 use routes::{EditError, Found, RouteSet, RouteStatus, Table};
@@ -136,6 +137,11 @@ impl Gateway {
             })
     }
 
+    /// The keys of machine callers.
+    pub fn api_keys(&self) -> &Arc<ApiKeys> {
+        &self.config.auth.api_keys
+    }
+
     pub fn metrics(&self) -> &GatewayMetrics {
         &self.metrics
     }
@@ -223,7 +229,7 @@ impl Gateway {
             client: peer,
             trace: trace.clone(),
             caller: passed.caller.clone(),
-            authorization: parts.headers.get(header::AUTHORIZATION).cloned(),
+            credentials: headers::credentials(&parts.headers),
         });
         let request = Request::from_parts(parts, body.boxed_unsync());
         let answer = match rules.response_timeout() {

@@ -19,6 +19,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
+mod keys;
+
 /// The end of a test that hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
 

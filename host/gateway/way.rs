@@ -13,7 +13,7 @@ use crate::gateway::trace::Trace;
 use crate::gateway::upstream::{Answer, Upstreams, address, path_and_query};
 use crate::next::Next;
 use futures_util::future::BoxFuture;
-use http::header::{self, HeaderValue};
+use http::header::HeaderMap;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response};
 use std::net::IpAddr;
@@ -27,8 +27,8 @@ pub struct Way {
     pub client: IpAddr,
     pub trace: Trace,
     pub caller: Option<Caller>,
-    /// The token, for a service behind a middleware, which does not see it.
-    pub authorization: Option<HeaderValue>,
+    /// For a service behind a middleware, which does not see them. No API key of ours is among them.
+    pub credentials: HeaderMap,
 }
 
 impl Way {
@@ -58,7 +58,7 @@ impl Way {
         path: PathAndQuery,
         mut request: Request<Body>,
     ) -> Result<Answer, Error> {
-        request.headers_mut().remove(header::AUTHORIZATION);
+        headers::drop_credentials(request.headers_mut());
         let authority = match self.target.authority() {
             Some(authority) => authority.clone(),
             None => Authority::try_from(format!("hms-svc-{window}")).map_err(Error::internal)?,
@@ -98,10 +98,8 @@ impl Way {
         if let Some(window) = self.route.rules.middlewares().get(next) {
             return self.visit(window, next + 1, path, request).await;
         }
-        if let (Upstream::Service { .. }, Some(token)) = (&self.route.upstream, &self.authorization)
-        {
-            let headers = request.headers_mut();
-            headers.insert(header::AUTHORIZATION, token.clone());
+        if let Upstream::Service { .. } = &self.route.upstream {
+            headers::give_back(request.headers_mut(), &self.credentials);
         }
         self.upstreams
             .call(&self.route, &self.target, path, request)

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 
+mod api_keys;
 mod challenge;
 mod issuers;
 mod keys;
