@@ -308,6 +308,30 @@ mod tests {
     }
 
     #[test]
+    fn credentials_are_kept_from_a_window_and_given_back_for_a_service() {
+        let mut map = headers(&[
+            ("authorization", "Bearer a"),
+            ("x-api-key", "b"),
+            ("X_Api_Key", "c"),
+            ("accept", "*/*"),
+        ]);
+        let whole = map.clone();
+        let shown = credentials(&map);
+        drop_credentials(&mut map);
+        assert_eq!(map, headers(&[("accept", "*/*")]));
+        map.insert(API_KEY, "a middleware's".parse().unwrap());
+        give_back(&mut map, &shown);
+        assert_eq!(map, whole);
+        // What the client did not send may be the middleware's.
+        let mut map = headers(&[("authorization", "Bearer own")]);
+        give_back(&mut map, &headers(&[("x-api-key", "b")]));
+        assert_eq!(
+            map,
+            headers(&[("authorization", "Bearer own"), ("x-api-key", "b")])
+        );
+    }
+
+    #[test]
     fn a_response_claims_no_identity() {
         let mut map = headers(&[
             ("x-hms-user", "a"),

@@ -143,3 +143,37 @@ async fn a_route_says_whether_it_takes_tokens_or_keys() {
         "this route takes API keys, no tokens"
     );
 }
+
+#[test]
+fn a_manifest_says_what_a_route_accepts_and_of_whom() {
+    let rule = |settings: &str| {
+        let text = format!("uri: /a\nupstream: http://hms-svc-a\nplugins: [auth: {settings}]");
+        let route = crate::gateway::manifest::Route::parse("a", &text);
+        route.map(|route| route.rules.auth.unwrap())
+    };
+    for (settings, accept) in [
+        ("{}", None),
+        ("{accept: [token, key]}", None),
+        ("{accept: [key]}", Some(Accept::Key)),
+        ("{accept: [token]}", Some(Accept::Token)),
+        ("{accept: [token, token]}", Some(Accept::Token)),
+    ] {
+        assert_eq!(rule(settings).unwrap().accept, accept, "{settings}");
+    }
+    assert_eq!(
+        rule("{issuers: [staff, b]}").unwrap().issuers,
+        ["staff", "b"]
+    );
+    for (settings, expected) in [
+        ("{accept: [keys]}", "did you mean 'key'?"),
+        ("{accept: []}", "the list is empty"),
+        ("{accept: key}", "accept"),
+        ("{issuers: [Staff]}", "'Staff' is no name for an issuer"),
+    ] {
+        let faults = rule(settings).unwrap_err();
+        assert!(
+            faults[0].reason.contains(expected),
+            "{settings}: {faults:?}"
+        );
+    }
+}
