@@ -385,21 +385,23 @@ impl Error {
         }
     }
 
-    /// RFC 6750 section 3: bare when no token came, with an error code when one came and did not do.
+    /// RFC 6750 section 3: bare when no token came (section 3.1 wants no error code then), with an error code when one came
+    /// and did not do, and with the scopes that would do where they are missing.
     fn challenge(&self) -> Option<String> {
         match self {
             Error::Unauthorized {
                 token_sent: false, ..
             } => Some("Bearer realm=\"hms\"".into()),
             Error::Unauthorized { reason, .. } => Some(format!(
-                "Bearer realm=\"hms\", error=\"invalid_token\", error_description=\"{reason}\""
+                "Bearer realm=\"hms\", error=\"invalid_token\", error_description=\"{}\"",
+                quotable(reason)
             )),
             Error::NoScopeForMethod { .. } => {
                 Some("Bearer realm=\"hms\", error=\"insufficient_scope\"".into())
             }
             Error::Forbidden { needed } => Some(format!(
                 "Bearer realm=\"hms\", error=\"insufficient_scope\", scope=\"{}\"",
-                needed.replace(['"', '\\'], "")
+                quotable(needed)
             )),
             _ => None,
         }
@@ -437,6 +439,13 @@ impl Error {
         }
         response
     }
+}
+
+/// What may stand between the quotes of a challenge (RFC 6750 section 3): printable ASCII but for `"` and `\`.
+fn quotable(text: &str) -> String {
+    text.chars()
+        .filter(|c| matches!(c, ' ' | '!' | '#'..='[' | ']'..='~'))
+        .collect()
 }
 
 /// The `type` of a problem: a URN, because it names the problem and need not lead anywhere.

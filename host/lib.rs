@@ -20,6 +20,7 @@ pub mod config;
 pub mod data;
 pub mod descriptors;
 pub mod error;
+pub mod files;
 pub mod front;
 pub mod gateway;
 pub mod linger;

@@ -1,6 +1,6 @@
 //! The table of what can be asked of the admin API.
 
-use super::{Metrics, limits, reply, routes, token, windows};
+use super::{Metrics, keys, limits, reply, routes, token, windows};
 use crate::body::Body;
 use crate::gateway::Gateway;
 use crate::linger::Inbound;
@@ -70,6 +70,15 @@ impl Admin {
             ["windows", name, verb] => match name.parse() {
                 Ok(name) => self.verb(&name, verb, &request).await,
                 Err(why) => reply::refuse(StatusCode::BAD_REQUEST, "bad-name", why),
+            },
+            ["keys"] => match *request.method() {
+                Method::GET => keys::list(&self.gateway),
+                Method::POST => keys::add(&self.gateway, request.into_body()).await,
+                _ => reply::method_not_allowed("GET, POST"),
+            },
+            ["keys", id] => match *request.method() {
+                Method::DELETE => keys::revoke(&self.gateway, id).await,
+                _ => reply::method_not_allowed("DELETE"),
             },
             ["routes"] if request.method() == Method::GET => routes::list(&self.gateway),
             ["routes"] => reply::method_not_allowed("GET"),
@@ -161,7 +170,7 @@ impl Admin {
 }
 
 fn not_found() -> Response<Body> {
-    let detail = "the admin API has /windows, /windows/NAME, /windows/NAME/start|stop|rollback|canary|promote|abort|log|limits, /routes, /routes/NAME, \
+    let detail = "the admin API has /windows, /windows/NAME, /windows/NAME/start|stop|rollback|canary|promote|abort|log|limits, /routes, /routes/NAME, /keys, /keys/ID, \
                   /healthz, /readyz and /metrics";
     reply::refuse(StatusCode::NOT_FOUND, "not-found", detail)
 }

@@ -4,6 +4,7 @@
 //! windows, [`reply`] how an answer or a refusal is written.
 
 mod api;
+mod keys;
 mod limits;
 mod metrics;
 mod query;

@@ -2,10 +2,11 @@
 
 use crate::config::Settings;
 use crate::gateway::plugins::auth::{
-    AuthConfig, IssuerConfig, JwksSource, KeySource, dev_secret, load_issuers,
+    ApiKeys, AuthConfig, IssuerConfig, JwksSource, KeySource, dev_secret, load_issuers,
 };
 use anyhow::{Context, ensure};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Whose tokens the settings say to believe; without any, those of the development secret in the data folder.
 pub(super) fn auth(settings: &Settings, data: &Path) -> anyhow::Result<AuthConfig> {
@@ -34,5 +35,94 @@ pub(super) fn auth(settings: &Settings, data: &Path) -> anyhow::Result<AuthConfi
         );
         KeySource::DevSecret(dev_secret::load_or_create(data).context("the development secret")?)
     };
-    Ok(AuthConfig::new(keys))
+    let api_keys = ApiKeys::open(data).context("the API keys")?;
+    Ok(AuthConfig {
+        api_keys: Arc::new(api_keys),
+        ..AuthConfig::new(keys)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    fn read(args: &[&str]) -> Result<AuthConfig, String> {
+        let data = tempfile::tempdir().unwrap();
+        let line = Line::try_parse_from([&["hms"], args].concat()).map_err(|e| e.to_string())?;
+        auth(&line.settings, data.path()).map_err(|error| format!("{error:#}"))
+    }
+
+    fn issuers(args: &[&str]) -> Vec<IssuerConfig> {
+        match read(args).unwrap().keys {
+            KeySource::Issuers(issuers) => issuers,
+            KeySource::DevSecret(_) => panic!("{args:?}: the development secret"),
+        }
+    }
+
+    #[test]
+    fn the_settings_say_whose_tokens_are_believed() {
+        assert!(matches!(read(&[]).unwrap().keys, KeySource::DevSecret(_)));
+        let [only] = &*issuers(&["--jwks", "keys.json"]) else {
+            panic!();
+        };
+        assert_eq!((&*only.name, &only.issuer), ("default", &None));
+        assert!(only.audience.is_empty());
+
+        let url = "https://id.example";
+        let [only] = &*issuers(&["--oidc", url, "--audience", "hms"]) else {
+            panic!();
+        };
+        assert_eq!(only.issuer.as_deref(), Some(url));
+        assert_eq!(only.audience, ["hms"]);
+        assert_eq!(only.jwks, JwksSource::Discovery(url.into()));
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("issuers.yaml");
+        let text =
+            "- {name: a, issuer: https://a.example}\n- {name: b, issuer: https://b.example}\n";
+        std::fs::write(&file, text).unwrap();
+        assert_eq!(issuers(&["--issuers", file.to_str().unwrap()]).len(), 2);
+    }
+
+    #[test]
+    fn settings_that_do_not_go_together_or_cannot_be_read_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("issuers.yaml");
+        std::fs::write(&file, "- {name: a, issuer: http://a.example}\n").unwrap();
+        let file = file.to_str().unwrap();
+        for (args, expected) in [
+            (
+                &["--jwks", "k", "--oidc", "https://a.example"][..],
+                "cannot be used with",
+            ),
+            (&["--issuers", file, "--jwks", "k"], "cannot be used with"),
+            (
+                &["--issuers", file, "--audience", "a"],
+                "cannot be used with",
+            ),
+            (
+                &["--oidc", "https://a.example", "--issuer", "a"],
+                "cannot be used with",
+            ),
+            (&["--issuer", "https://a.example"], "--jwks"),
+            (&["--audience", "hms"], "--oidc"),
+            (
+                &["--oidc", "http://a.example"],
+                "--oidc: an issuer without jwks",
+            ),
+            (&["--jwks", "http://a.example/keys"], "must be https"),
+            (&["--issuers", file], "line 1"),
+            (&["--issuers", "nowhere.yaml"], "nowhere.yaml"),
+        ] {
+            let sentence = read(args).err().unwrap();
+            assert!(sentence.contains(expected), "{args:?}: {sentence}");
+        }
+    }
 }

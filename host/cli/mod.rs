@@ -13,6 +13,7 @@ mod check;
 mod client;
 mod deploy;
 mod identity;
+mod keys;
 mod limits;
 mod routes;
 mod serve;
@@ -72,6 +73,8 @@ enum Verb {
     Remove(verbs::Remove),
     /// Make a token for development, signed with the data folder's secret
     Token(tokens::Token),
+    /// Make, list and revoke API keys for machine callers
+    Key(keys::Keys),
     /// Check route manifests without serving
     Check(check::Check),
     /// Compiles one component: the child process of a deploy
@@ -162,6 +165,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
                 Verb::Abort(abort) => abort.run().await,
                 Verb::Remove(remove) => remove.run().await,
                 Verb::Token(token) => token.run(),
+                Verb::Key(keys) => keys.run().await,
                 Verb::Check(check) => check.run(),
                 Verb::CompileComponent { .. } => Ok(()),
             }

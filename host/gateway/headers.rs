@@ -16,6 +16,8 @@ pub const USER: HeaderName = HeaderName::from_static("x-hms-user");
 pub const SCOPES: HeaderName = HeaderName::from_static("x-hms-scopes");
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Where API keys may stand, ours and those of upstreams.
+pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -125,6 +127,40 @@ fn is_identity(folded: &str) -> bool {
 /// Whether a field of a request or of a trailer section claims an identity.
 pub fn claims_identity(name: &HeaderName) -> bool {
     is_identity(&fold(name))
+}
+
+/// Whether the field is `x-api-key`, in whatever spelling.
+pub fn is_api_key(name: &HeaderName) -> bool {
+    fold(name) == API_KEY.as_str()
+}
+
+fn is_credential(name: &HeaderName) -> bool {
+    *name == header::AUTHORIZATION || is_api_key(name)
+}
+
+/// What a request shows of itself, whoever it is for.
+pub fn credentials(headers: &HeaderMap) -> HeaderMap {
+    let shown = headers.iter().filter(|(name, _)| is_credential(name));
+    let mut credentials = HeaderMap::new();
+    for (name, value) in shown {
+        credentials.append(name, value.clone());
+    }
+    credentials
+}
+
+/// Removes what a request shows of itself.
+pub fn drop_credentials(headers: &mut HeaderMap) {
+    drop_where(headers, is_credential);
+}
+
+/// Sets what [`credentials`] found, in place of other values of the same fields.
+pub fn give_back(headers: &mut HeaderMap, credentials: &HeaderMap) {
+    for name in credentials.keys() {
+        headers.remove(name);
+    }
+    for (name, value) in credentials {
+        headers.append(name, value.clone());
+    }
 }
 
 /// What the upstream learns about the way of this request.
@@ -270,6 +306,30 @@ mod tests {
         let mut map = headers(&[("cookie", "a=1"), ("cookie", "b=2")]);
         clean_request(&mut map);
         assert_eq!(map, headers(&[("cookie", "a=1; b=2")]));
+    }
+
+    #[test]
+    fn credentials_are_kept_from_a_window_and_given_back_for_a_service() {
+        let mut map = headers(&[
+            ("authorization", "Bearer a"),
+            ("x-api-key", "b"),
+            ("X_Api_Key", "c"),
+            ("accept", "*/*"),
+        ]);
+        let whole = map.clone();
+        let shown = credentials(&map);
+        drop_credentials(&mut map);
+        assert_eq!(map, headers(&[("accept", "*/*")]));
+        map.insert(API_KEY, "a middleware's".parse().unwrap());
+        give_back(&mut map, &shown);
+        assert_eq!(map, whole);
+        // What the client did not send may be the middleware's.
+        let mut map = headers(&[("authorization", "Bearer own")]);
+        give_back(&mut map, &headers(&[("x-api-key", "b")]));
+        assert_eq!(
+            map,
+            headers(&[("authorization", "Bearer own"), ("x-api-key", "b")])
+        );
     }
 
     #[test]

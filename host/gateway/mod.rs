@@ -41,11 +41,12 @@ use access::{Record, RecordedBody};
 use client::HttpClient;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, header};
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use manifest::{Route, fold};
 use origin::Origin;
+use plugins::auth::ApiKeys;
 use plugins::idempotency::Keyed;
 use plugins::{Passed, Plugins};
 use request_body::{Overflow, RequestBody};
@@ -153,6 +154,11 @@ impl Gateway {
                 let error = std::io::Error::other(error);
                 Err(EditError::Io { path, error })
             })
+    }
+
+    /// The keys of machine callers.
+    pub fn api_keys(&self) -> &Arc<ApiKeys> {
+        &self.config.auth.api_keys
     }
 
     pub fn metrics(&self) -> &GatewayMetrics {
@@ -281,7 +287,7 @@ impl Gateway {
             origin,
             trace: trace.clone(),
             caller: passed.caller.clone(),
-            authorization: parts.headers.get(header::AUTHORIZATION).cloned(),
+            credentials: headers::credentials(&parts.headers),
             fate: Fate::default(),
         });
         let request = Request::from_parts(parts, body.boxed_unsync());

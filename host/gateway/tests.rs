@@ -20,6 +20,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
 mod front;
+mod keys;
 mod plugin_cases;
 mod requests;
 

@@ -3,6 +3,7 @@
 use crate::body::Body;
 use crate::error::Error;
 use crate::gateway::client::{HttpClient, SendError};
+use crate::gateway::headers;
 use crate::gateway::manifest::{Route, Upstream};
 use crate::gateway::target::Target;
 use futures_util::future::BoxFuture;
@@ -68,8 +69,8 @@ impl Upstreams {
         *request.version_mut() = Version::HTTP_11;
         match &route.upstream {
             Upstream::Window { name, .. } => {
-                // The token has done its work. A window that never sees it cannot leak it.
-                request.headers_mut().remove(header::AUTHORIZATION);
+                // They have done their work. A window that never sees them cannot leak them.
+                headers::drop_credentials(request.headers_mut());
                 let authority = match target.authority() {
                     Some(authority) => authority.clone(),
                     None => {

@@ -14,7 +14,7 @@ use crate::gateway::trace::Trace;
 use crate::gateway::upstream::{Answer, Upstreams, address, path_and_query};
 use crate::next::Next;
 use futures_util::future::BoxFuture;
-use http::header::{self, HeaderValue};
+use http::header::HeaderMap;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, StatusCode};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,8 +27,8 @@ pub struct Way {
     pub origin: Origin,
     pub trace: Trace,
     pub caller: Option<Caller>,
-    /// The token, for a service behind a middleware, which does not see it.
-    pub authorization: Option<HeaderValue>,
+    /// For a service behind a middleware, which does not see them. No API key of ours is among them.
+    pub credentials: HeaderMap,
     pub fate: Fate,
 }
 
@@ -88,7 +88,7 @@ impl Way {
         path: PathAndQuery,
         mut request: Request<Body>,
     ) -> Result<Answer, Error> {
-        request.headers_mut().remove(header::AUTHORIZATION);
+        headers::drop_credentials(request.headers_mut());
         let authority = match self.target.authority() {
             Some(authority) => authority.clone(),
             None => Authority::try_from(format!("hms-svc-{window}")).map_err(Error::internal)?,
@@ -129,10 +129,8 @@ impl Way {
         if let Some(window) = self.route.rules.middlewares().get(next) {
             return self.visit(window, next + 1, path, request).await;
         }
-        if let (Upstream::Service { .. }, Some(token)) = (&self.route.upstream, &self.authorization)
-        {
-            let headers = request.headers_mut();
-            headers.insert(header::AUTHORIZATION, token.clone());
+        if let Upstream::Service { .. } = &self.route.upstream {
+            headers::give_back(request.headers_mut(), &self.credentials);
         }
         self.upstreams
             .call(&self.route, &self.target, path, request)

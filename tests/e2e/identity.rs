@@ -1,4 +1,4 @@
-//! Who asks is what the token says, and nothing else.
+//! Who asks is what the token or the key says, and nothing else.
 
 use super::harness::http::raw;
 use super::harness::{Host, Options, eventually, guest};
@@ -195,6 +195,102 @@ async fn with_a_jwks_the_providers_tokens_count_and_the_development_secret_does_
             .await;
         assert_eq!(refused.status, 401, "{why}");
     }
+}
+
+#[tokio::test]
+async fn with_oidc_the_keys_that_the_provider_publishes_count() {
+    use jsonwebtoken::jwk::Jwk;
+    use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pem = root.join("host/gateway/plugins/auth/testkeys/ec384.pem");
+    let key = EncodingKey::from_ec_pem(&std::fs::read(pem).unwrap()).unwrap();
+    let public = Jwk::from_encoding_key(&key, Algorithm::ES384).unwrap();
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let issuer = format!("http://{}", listener.local_addr().unwrap());
+    let said = serde_json::json!({ "issuer": issuer, "jwks_uri": format!("{issuer}/keys") });
+    let keys = serde_json::json!({ "keys": [public] });
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 2048];
+            let read = stream.read(&mut request).await.unwrap_or(0);
+            let body = match request[..read].starts_with(b"GET /.well-known/openid-configuration ")
+            {
+                true => said.to_string(),
+                false => keys.to_string(),
+            };
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+            );
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+
+    let host = Host::start_with(Options {
+        routes: vec![("prober.yaml", ROUTE.into())],
+        args: vec!["--oidc".into(), issuer.clone()],
+        ..Default::default()
+    })
+    .await;
+    host.deploy("prober", &guest("prober").await).await;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let expires = now.unwrap().as_secs() + 600;
+    for (iss, status) in [(issuer.as_str(), 200), ("https://elsewhere.example", 401)] {
+        let claims = serde_json::json!({ "sub": "carol", "iss": iss, "exp": expires });
+        let token = encode(&Header::new(Algorithm::ES384), &claims, &key).unwrap();
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str())];
+        let path = "/api/v1/prober/headers";
+        let seen = host.call(Method::GET, path, &headers, "").await;
+        assert_eq!(seen.status, status, "{iss}: {}", seen.text());
+    }
+}
+
+#[tokio::test]
+async fn an_api_key_is_made_shown_once_and_revoked_by_the_command_line() {
+    let host = office().await;
+    let run = async |verb: &str, args: &[&str]| {
+        let output = host.cli_of("key", verb, args).await;
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{verb}: {stderr}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let key = run("add", &["robot", "--scope", "a.read", "--expires", "30d"]).await;
+    assert!(
+        key.starts_with("hms_") && !key.contains(char::is_whitespace),
+        "{key}"
+    );
+    let path = "/api/v1/prober/headers";
+    let headers = [("x-api-key", key.as_str())];
+    let seen = host.call(Method::GET, path, &headers, "").await;
+    assert_eq!(seen.status, 200, "{}", seen.text());
+    assert!(seen.text().contains("robot") && seen.text().contains("a.read"));
+    assert!(!seen.text().contains(&key), "{}", seen.text());
+
+    let listed: serde_json::Value = serde_json::from_str(&run("list", &["--json"]).await).unwrap();
+    let [listed] = listed["keys"].as_array().unwrap().as_slice() else {
+        panic!("{listed}");
+    };
+    assert_eq!(listed["user"], "robot");
+    let secret = key.rsplit_once(listed["id"].as_str().unwrap()).unwrap().1;
+    assert!(!listed.to_string().contains(secret), "{listed}");
+
+    run("revoke", &[listed["id"].as_str().unwrap()]).await;
+    let refused = host.call(Method::GET, path, &headers, "").await;
+    assert_eq!(refused.status, 401, "{}", refused.text());
+    let bad = host.admin(
+        Method::POST,
+        "/keys",
+        r#"{"user": "a", "expires_in": "1d"}"#,
+    );
+    assert_eq!(bad.await.status, 400);
+    let gone = host.admin(Method::DELETE, "/keys/nothing", "").await;
+    assert_eq!(
+        (gone.status.as_u16(), gone.problem().as_str()),
+        (404, "no-such-key")
+    );
 }
 
 #[tokio::test]

@@ -62,7 +62,7 @@ pub const ALL: &[Plugin] = &[
         name: "auth",
         fields: auth::FIELDS,
         required: &[],
-        doc: "A verified token names the caller, and its scopes decide what the caller may do.",
+        doc: "A verified token or an API key names the caller, and its scopes decide what the caller may do.",
     },
     Plugin {
         name: "rate-limit",
@@ -309,6 +309,7 @@ impl Plugins {
                 .admit(rule, &route.name, user, &parts.headers, client);
             passed.limit.insert(verdict).outcome()?;
         }
+        auth::strip_keys(&mut parts.headers);
         if let Some(rule) = &rules.headers {
             rule.request.apply(&mut parts.headers);
         }

@@ -2,8 +2,8 @@
 
 use super::RouteSet;
 use super::files::route_name;
-use super::kept::write_whole;
 use super::status::RouteStatus;
+use crate::files::write_whole;
 use crate::gateway::manifest::{Fault, MAX_MANIFEST_BYTES, Route, line_of};
 use std::fs;
 use std::io;

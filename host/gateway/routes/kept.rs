@@ -1,9 +1,10 @@
 //! The last good texts, kept in the data folder, so that a file that is bad when the host starts again still has a route.
 
+use crate::files::write_whole;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 #[derive(Serialize, Deserialize, Default, PartialEq)]
@@ -62,22 +63,4 @@ impl Kept {
         let json = serde_json::to_vec_pretty(&self.content).map_err(io::Error::other)?;
         write_whole(&self.file, &json)
     }
-}
-
-/// Writes a file wholly or not at all.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // Hidden, so that it is no manifest.
-    let beside = path.with_file_name(format!(".{name}.new"));
-    let mut file = File::create(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    if let Some(folder) = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(())
 }

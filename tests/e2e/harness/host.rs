@@ -198,6 +198,24 @@ impl Host {
             .unwrap()
     }
 
+    /// Runs a client verb of a family, such as `hms key add`, against this host.
+    pub async fn cli_of(&self, family: &str, verb: &str, args: &[&str]) -> Output {
+        let admin = self
+            .process()
+            .admin
+            .trim_start_matches("http://")
+            .to_owned();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hms"));
+        command
+            .args([family, verb, "--admin", &admin, "--data"])
+            .arg(self.data())
+            .args(args)
+            .stdin(Stdio::null());
+        tokio::task::spawn_blocking(move || command.output().unwrap())
+            .await
+            .unwrap()
+    }
+
     fn process(&self) -> &Process {
         self.process.as_ref().expect("the host runs")
     }

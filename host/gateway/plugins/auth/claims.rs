@@ -56,7 +56,7 @@ fn scopes(claim: &Value) -> Result<Vec<String>, &'static str> {
 }
 
 /// 1 to 256 printable ASCII characters, without a space at either end.
-pub fn check_user(user: &str) -> Result<(), &'static str> {
+fn check_user(user: &str) -> Result<(), &'static str> {
     let fits = (1..=MAX_USER).contains(&user.len())
         && user.bytes().all(|b| matches!(b, 0x20..=0x7e))
         && user.trim() == user;
@@ -64,7 +64,27 @@ pub fn check_user(user: &str) -> Result<(), &'static str> {
         .ok_or("the token's user (sub) cannot be sent as a header")
 }
 
-pub fn check_scopes(scopes: &[String]) -> Result<(), &'static str> {
+/// Whether somebody may be given this name and these scopes.
+///
+/// # Errors
+///
+/// A sentence for whoever gives them.
+pub fn check_grant(user: &str, scopes: &[String]) -> Result<(), String> {
+    check_user(user).map_err(|_| {
+        format!(
+            "'{}' cannot be a user: 1 to {MAX_USER} printable ASCII characters, no space at the ends",
+            user.escape_debug()
+        )
+    })?;
+    check_scopes(scopes).map_err(|_| {
+        format!(
+            "'{}' cannot be scopes: printable ASCII without spaces, '\"' and '\\', at most {MAX_SCOPES}, {MAX_SCOPE_BYTES} bytes together",
+            scopes.join("', '").escape_debug()
+        )
+    })
+}
+
+fn check_scopes(scopes: &[String]) -> Result<(), &'static str> {
     let bytes: usize = scopes.iter().map(|scope| scope.len() + 1).sum();
     if scopes.len() > MAX_SCOPES || bytes > MAX_SCOPE_BYTES {
         return Err("the token has too many scopes");

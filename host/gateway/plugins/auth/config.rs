@@ -1,9 +1,11 @@
 //! Whose tokens are believed.
 
+use super::api_keys::ApiKeys;
 use super::dev_secret::DevSecret;
 use super::source::JwksSource;
 use jsonwebtoken::Algorithm;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The name of the one issuer of `--jwks` or `--oidc`, for the `issuers` of a route.
@@ -16,6 +18,8 @@ pub const DEV_ISSUER: &str = "dev";
 #[derive(Debug, Clone)]
 pub struct AuthConfig {
     pub keys: KeySource,
+    /// Keys of machine callers, beside tokens.
+    pub api_keys: Arc<ApiKeys>,
     /// How far the clocks of issuer and host may differ, for `exp` and `nbf`. Default 5 s: hosts have NTP, and
     /// an expired token should be dead. Not applied to the development secret, which has one clock.
     pub leeway: Duration,
@@ -61,9 +65,11 @@ impl IssuerConfig {
 }
 
 impl AuthConfig {
+    /// With API keys that nobody keeps.
     pub fn new(keys: KeySource) -> Self {
         AuthConfig {
             keys,
+            api_keys: Arc::new(ApiKeys::in_memory()),
             leeway: Duration::from_secs(5),
         }
     }

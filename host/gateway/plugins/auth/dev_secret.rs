@@ -1,7 +1,7 @@
 //! The development secret: 32 random bytes in the data folder that `hms token` signs with and the gateway believes, as
 //! long as it listens on this machine alone.
 
-use super::claims::{check_scopes, check_user};
+use super::claims::check_grant;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, get_current_timestamp};
@@ -106,17 +106,7 @@ pub fn issue_token(
         iat: u64,
         exp: u64,
     }
-    check_user(user).map_err(|_| {
-        format!(
-            "'{user}' cannot be a user: 1 to 256 printable ASCII characters, no space at the ends"
-        )
-    })?;
-    check_scopes(scopes).map_err(|_| {
-        format!(
-            "'{}' cannot be scopes: printable ASCII without spaces",
-            scopes.join("', '")
-        )
-    })?;
+    check_grant(user, scopes)?;
     let iat = get_current_timestamp();
     let claims = Claims {
         sub: user,

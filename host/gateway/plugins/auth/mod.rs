@@ -1,18 +1,21 @@
-//! `auth`: a bearer token (RFC 6750) names the caller, and the route's scopes decide what the caller may do.
+//! `auth`: a bearer token (RFC 6750) or an API key names the caller, and the route's scopes decide what the caller may do.
 //!
 //! A token is checked in this order, cheap steps first: size and shape, header, the issuer that its `iss` chooses, expiry, the
 //! key that the header points to, signature, times, issuer and audience, then the caller's name and scopes. Keys pin their
 //! algorithm; the header only chooses among the keys there are (RFC 8725 section 3.1), `iss` only among the issuers, and `jku`,
 //! `jwk`, `x5u` or `x5c` are never followed.
 //!
-//! In reading order: [`token`] takes a token apart, [`verifier`] chooses the issuer and remembers ([`cache`]) what
+//! In reading order: [`credential`] finds what a request shows; [`api_keys`] knows the keys of machine callers; [`token`] takes a token apart, [`verifier`] chooses the issuer and remembers ([`cache`]) what
 //! it found, [`issuer`] believes it or not, with a key
 //! that [`jwks`] keeps fresh from its [`source`]; [`claims`] makes the caller, and [`rule`] says whether that is enough.
 
 mod algorithms;
+mod api_key;
+mod api_keys;
 mod cache;
 mod claims;
 mod config;
+mod credential;
 pub mod dev_secret;
 mod discovery;
 mod issuer;
@@ -25,17 +28,19 @@ mod source;
 mod token;
 mod verifier;
 
+pub use api_keys::{ApiKey, ApiKeys, KeyError, parse_lifetime};
 pub use config::{AuthConfig, IssuerConfig, KeySource, check_exposure};
+pub use credential::strip_keys;
 pub use dev_secret::{DevSecret, issue_token};
 pub use issuers_file::load as load_issuers;
-pub use rule::{FIELDS, Rule};
+pub use rule::{Accept, FIELDS, Rule};
 pub use source::JwksSource;
 pub use verifier::Verifier;
 
-/// Who is asking, as a verified token says it.
+/// Who is asking, as a verified token or an API key says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// The token's `sub`: 1 to 256 printable ASCII characters, without a space at either end.
+    /// The token's `sub`, or the key's user: 1 to 256 printable ASCII characters, without a space at either end.
     pub user: String,
     /// Each a scope token of RFC 6749 section 3.3, so without spaces.
     pub scopes: Vec<String>,

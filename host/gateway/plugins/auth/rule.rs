@@ -4,7 +4,7 @@ use super::Caller;
 use super::claims::is_scope;
 use super::issuers_file::{MAX_ISSUERS, parse_name};
 use crate::error::Error;
-use crate::gateway::manifest::{Field, Kind, Map};
+use crate::gateway::manifest::{Field, Kind, Map, unknown};
 use http::Method;
 
 /// Scopes in one rule.
@@ -26,7 +26,19 @@ pub const FIELDS: &[Field] = &[
         kind: Kind::Texts(MAX_ISSUERS, "[staff]"),
         doc: "Only tokens of these issuers are taken, by the names that the host's configuration gives them. Default: any.",
     },
+    Field {
+        name: "accept",
+        kind: Kind::Texts(2, "[token, key]"),
+        doc: "Whether tokens or API keys name the caller. Default: both.",
+    },
 ];
+
+/// The one kind of credential that a route takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accept {
+    Token,
+    Key,
+}
 
 /// Which scopes a route asks for. The default asks for a valid token only.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -36,6 +48,8 @@ pub struct Rule {
     pub all: bool,
     /// Names of issuers; empty for any. One that the host does not have admits nobody.
     pub issuers: Vec<String>,
+    /// None: tokens and API keys.
+    pub accept: Option<Accept>,
 }
 
 impl Rule {
@@ -44,6 +58,7 @@ impl Rule {
             scopes: map.each("scopes", parse_scope).unwrap_or_default(),
             all: map.choice("match") == Some("all"),
             issuers: map.each("issuers", parse_name).unwrap_or_default(),
+            accept: accept(map),
         })
     }
 
@@ -77,6 +92,17 @@ impl Rule {
             })
         }
     }
+}
+
+fn accept(map: &Map<'_>) -> Option<Accept> {
+    let parse = |text: &str| match text {
+        "token" => Ok(Accept::Token),
+        "key" => Ok(Accept::Key),
+        _ => Err(unknown("credential", text, &["token", "key"])),
+    };
+    let taken = map.each("accept", parse)?;
+    let (first, rest) = taken.split_first()?;
+    rest.iter().all(|other| other == first).then_some(*first)
 }
 
 /// `.read` admits what only looks, `.write` everything else, any other scope all methods.

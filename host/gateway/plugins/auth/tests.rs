@@ -18,6 +18,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 
+mod api_keys;
+mod challenge;
 mod issuers;
 mod keys;
 mod rotation;

@@ -5,7 +5,6 @@ use super::json::{self, Flaw};
 use crate::error::Error;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{HeaderMap, header};
 use serde_json::Value;
 
 /// Bytes of a token. Larger ones would not fit many servers' headers either.
@@ -128,27 +127,5 @@ fn check_type(header: &Claims) -> Result<(), Error> {
     match kind.as_deref() {
         None | Some("jwt" | "at+jwt" | "application/jwt" | "application/at+jwt") => Ok(()),
         Some(_) => Err(refuse("the token is of another type (typ)")),
-    }
-}
-
-/// The one token of the request. The scheme is compared without case (RFC 9110 section 11.1).
-pub fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
-    let missing = |reason: &'static str| Error::Unauthorized {
-        reason,
-        token_sent: false,
-    };
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let value = values
-        .next()
-        .ok_or_else(|| missing("send a token: Authorization: Bearer TOKEN"))?;
-    if values.next().is_some() {
-        return Err(refuse("more than one Authorization header"));
-    }
-    let value = value
-        .to_str()
-        .map_err(|_| refuse("the Authorization header is not ASCII"))?;
-    match value.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
-        _ => Err(missing("send a token: Authorization: Bearer TOKEN")),
     }
 }

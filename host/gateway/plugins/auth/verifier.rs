@@ -1,16 +1,19 @@
-//! From the Authorization header to the caller.
+//! From the credential of a request to the caller.
 
+use super::api_keys::ApiKeys;
 use super::cache::{self, Cache, Verified};
 use super::config::{AuthConfig, KeySource};
+use super::credential::{self, Credential};
 use super::issuer::Issuer;
-use super::token::{Token, bearer, check_size, refuse};
+use super::rule::Accept;
+use super::token::{Token, check_size, refuse};
 use super::{Caller, Rule};
 use crate::error::Error;
 use crate::gateway::client::HttpClient;
 use http::HeaderMap;
 use jsonwebtoken::get_current_timestamp;
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Time to connect to the provider of a JWKS.
@@ -20,10 +23,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// ever new ones must not fill the log or the memory.
 const MAX_SAID: usize = 256;
 
-/// Verifies bearer tokens.
+/// Verifies tokens and API keys.
 pub struct Verifier {
     issuers: Vec<Issuer>,
     cache: Cache,
+    api_keys: Arc<ApiKeys>,
     said: Mutex<BTreeSet<String>>,
 }
 
@@ -42,13 +46,23 @@ impl Verifier {
         Verifier {
             issuers,
             cache: Cache::default(),
+            api_keys: config.api_keys,
             said: Mutex::default(),
         }
     }
 
-    /// The caller that the request's one bearer token proves to a route of this rule.
+    /// The caller that the request's one credential proves to a route of this rule.
     pub async fn caller(&self, headers: &HeaderMap, rule: &Rule) -> Result<Caller, Error> {
-        self.verify(bearer(headers)?, &rule.issuers).await
+        match (credential::read(headers)?, rule.accept) {
+            (Credential::Token(_), Some(Accept::Key)) => {
+                Err(refuse("this route takes API keys, no tokens"))
+            }
+            (Credential::Key(_), Some(Accept::Token)) => {
+                Err(refuse("this route takes tokens, no API keys"))
+            }
+            (Credential::Token(token), _) => self.verify(token, &rule.issuers).await,
+            (Credential::Key(key), _) => self.api_keys.caller(key),
+        }
     }
 
     /// The caller that `token` proves, where one of `names` issued it; any issuer where there are none.

@@ -1,0 +1,135 @@
+//! `hms key`: API keys for machine callers.
+
+use super::Host;
+use super::client::read;
+use super::show::{list, table, text};
+use crate::body;
+use crate::gateway::plugins::auth::parse_lifetime;
+use clap::{Args, Subcommand};
+use http::Method;
+use serde_json::{Value, json};
+
+/// Make, list and revoke API keys: for machine callers that have no provider to get tokens from.
+#[derive(Debug, Args)]
+pub(super) struct Keys {
+    #[command(subcommand)]
+    verb: KeyVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyVerb {
+    /// Make a key and print it, this once
+    Add(Add),
+    /// List the keys, without their secrets
+    List(List),
+    /// Revoke a key: it names nobody from the next request on
+    Revoke(Revoke),
+}
+
+#[derive(Debug, Args)]
+struct Add {
+    /// Whom it names, as a token's `sub` does
+    user: String,
+    /// A scope it carries; repeat for more
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<String>,
+    /// How long it holds, for example 30d; without it until it is revoked
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
+    expires: Option<String>,
+    #[command(flatten)]
+    host: Host,
+}
+
+#[derive(Debug, Args)]
+struct List {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    host: Host,
+}
+
+#[derive(Debug, Args)]
+struct Revoke {
+    /// Its id, as `hms key list` shows it
+    #[arg(value_parser = id)]
+    id: String,
+    #[command(flatten)]
+    host: Host,
+}
+
+impl Keys {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        match self.verb {
+            KeyVerb::Add(add) => add.run().await,
+            KeyVerb::List(list) => list.run().await,
+            KeyVerb::Revoke(revoke) => revoke.run().await,
+        }
+    }
+}
+
+impl Add {
+    async fn run(self) -> anyhow::Result<()> {
+        let mut order = json!({ "user": self.user, "scopes": self.scopes });
+        if let Some(expires) = self.expires {
+            order["expires-in"] = json!(expires);
+        }
+        let client = self.host.client()?;
+        let body = body::full(order.to_string());
+        let answer = client.send(Method::POST, "/keys", &[], body).await?;
+        let answer = read(answer).await?;
+        // The key alone on stdout, so that KEY=$(hms key add …) works.
+        eprintln!(
+            "key {} for {}; it is shown this once",
+            text(&answer["id"]),
+            text(&answer["user"])
+        );
+        println!("{}", text(&answer["key"]));
+        Ok(())
+    }
+}
+
+impl List {
+    async fn run(self) -> anyhow::Result<()> {
+        let answer = self.host.client()?.call(Method::GET, "/keys").await?;
+        if self.json {
+            println!("{answer:#}");
+            return Ok(());
+        }
+        let rows = list(&answer, "keys").iter().map(|key| {
+            let scopes = list(key, "scopes").iter().filter_map(Value::as_str);
+            [
+                text(&key["id"]),
+                text(&key["user"]),
+                scopes.collect::<Vec<_>>().join(" "),
+                text(&key["created"]),
+                text(&key["expires"]),
+            ]
+        });
+        table(
+            ["ID", "USER", "SCOPES", "CREATED", "EXPIRES"],
+            rows.collect(),
+        );
+        Ok(())
+    }
+}
+
+impl Revoke {
+    async fn run(self) -> anyhow::Result<()> {
+        let path = format!("/keys/{}", self.id);
+        self.host.client()?.call(Method::DELETE, &path).await?;
+        println!("key {} is revoked", self.id);
+        Ok(())
+    }
+}
+
+fn lifetime(text: &str) -> Result<String, String> {
+    parse_lifetime(text).map(|_| text.to_owned())
+}
+
+/// What can stand in a path.
+fn id(text: &str) -> Result<String, String> {
+    let fits = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    fits.then(|| text.to_owned())
+        .ok_or_else(|| "an id has letters and digits only; `hms key list` shows it".into())
+}

@@ -1,0 +1,63 @@
+//! Writing a file so that a crash leaves the old one or the new one.
+
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+/// What the owner alone may read.
+const PRIVATE: u32 = 0o600;
+
+/// Writes a file wholly or not at all. On disk when this returns.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write(path, bytes, None)
+}
+
+/// The same, with mode 0600.
+pub fn write_whole_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write(path, bytes, Some(PRIVATE))
+}
+
+fn write(path: &Path, bytes: &[u8], mode: Option<u32>) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // Hidden, so that beside a manifest it is no manifest.
+    let beside = path.with_file_name(format!(".{name}.new"));
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    if let Some(mode) = mode {
+        options.mode(mode);
+    }
+    let mut file = options.open(&beside)?;
+    if let Some(mode) = mode {
+        // One that a crash left behind may have another.
+        file.set_permissions(Permissions::from_mode(mode))?;
+    }
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_private_file_is_private_whatever_was_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        fs::write(&path, "old").unwrap();
+        fs::write(dir.path().join(".secret.new"), "half").unwrap();
+        write_whole_private(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,88 @@
+//! Where an API key may be seen, and where not.
+
+use super::*;
+
+const KEYED: &str =
+    "uri: /keyed/**\nupstream: http://hms-svc-open:8080\nstrip-prefix: /keyed\nplugins: [auth]\n";
+
+#[tokio::test]
+async fn an_api_key_names_the_caller_at_once_until_it_is_revoked_and_no_window_sees_one() {
+    let house = House::open().await;
+    std::fs::write(house.data.path().join("keyed.yaml"), KEYED).unwrap();
+    house.gateway.routes.reload();
+    let keys = house.gateway.api_keys().clone();
+    let (key, text) = keys.add("robot", &["a.read".into()], None).unwrap();
+    for header in [
+        format!("x-api-key: {text}\r\n"),
+        format!("authorization: Bearer {text}\r\n"),
+        format!("authorization: bearer {text}\r\nX-API-Key: {text}\r\n"),
+    ] {
+        let seen = house.get("/keyed/echo", &header).await;
+        assert_eq!(status(&seen), 200, "{seen}");
+        assert!(seen.contains("x-hms-user: robot\n") && seen.contains("x-hms-scopes: a.read\n"));
+        assert!(
+            !seen.contains("hms_") && !seen.contains("api-key"),
+            "{seen}"
+        );
+    }
+    // Another's key, and no route that asks for one.
+    for header in ["X_API_KEY: theirs\r\n", "x.api.key: theirs\r\n"] {
+        let seen = house.get("/open/echo", header).await;
+        assert!(!seen.contains("theirs"), "{seen}");
+    }
+    let both = format!("x-api-key: {text}\r\n{}", house.bearer(&[]));
+    assert_eq!(status(&house.get("/keyed/echo", &both).await), 401);
+
+    keys.revoke(&key.id).unwrap();
+    let refused = house
+        .get("/keyed/echo", &format!("x-api-key: {text}\r\n"))
+        .await;
+    assert_eq!(status(&refused), 401);
+    assert!(refused.contains("error=\"invalid_token\""), "{refused}");
+}
+
+#[tokio::test]
+async fn a_service_gets_its_own_keys_and_never_one_of_ours() {
+    let house = House::open().await;
+    let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let authority = service.local_addr().unwrap();
+    for (name, plugins) in [("open", ""), ("shut", "plugins: [auth]\n")] {
+        let manifest = format!("uri: /legacy-{name}/**\nupstream: http://{authority}\n{plugins}");
+        let file = format!("legacy-{name}.yaml");
+        std::fs::write(house.data.path().join(file), manifest).unwrap();
+    }
+    house.gateway.routes.reload();
+    let (_, ours) = house.gateway.api_keys().add("robot", &[], None).unwrap();
+    let token = house.bearer(&[]);
+    for (path, header, expected) in [
+        ("open", "x-api-key: theirs\r\n".into(), Some("theirs")),
+        ("open", format!("x-api-key: {ours}\r\n"), None),
+        ("open", format!("authorization: Bearer {ours}\r\n"), None),
+        ("shut", format!("x-api-key: {ours}\r\n"), None),
+        ("shut", format!("authorization: Bearer {ours}\r\n"), None),
+        (
+            "shut",
+            format!("x-api-key: theirs\r\n{token}"),
+            Some("theirs"),
+        ),
+    ] {
+        let path = format!("/legacy-{path}/x");
+        let asking = house.get(&path, &header);
+        let serving = async {
+            let (mut upstream, _) = service.accept().await.unwrap();
+            let seen = read_until(&mut upstream, "\r\n\r\n").await;
+            let answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+            upstream.write_all(answer).await.unwrap();
+            seen
+        };
+        let (answer, seen) =
+            tokio::time::timeout(PATIENCE, async { tokio::join!(asking, serving) })
+                .await
+                .unwrap();
+        assert_eq!(status(&answer), 200, "{answer}");
+        assert!(!seen.contains("hms_"), "{header}: {seen}");
+        if let Some(expected) = expected {
+            assert!(seen.contains(&format!("x-api-key: {expected}")), "{seen}");
+        }
+    }
+}
