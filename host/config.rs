@@ -62,6 +62,9 @@ pub struct Settings {
     /// Proxies in front whose X-Forwarded-For or Forwarded is believed: addresses and networks
     #[arg(long, value_name = "NET", env = "HMS_TRUSTED_PROXIES", value_delimiter = ',', value_parser = crate::gateway::network)]
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Networks beyond the public internet that routes may lead to: services on this machine or in its network
+    #[arg(long, value_name = "NET", env = "HMS_UPSTREAM_ALLOW", value_delimiter = ',', value_parser = crate::gateway::network)]
+    pub upstream_allow: Vec<ipnet::IpNet>,
     /// Clerks that can be at work at once, in all windows together
     #[arg(long, value_name = "N", default_value_t = 512)]
     pub clerks: u32,

@@ -63,6 +63,8 @@ pub enum Error {
         window: String,
         retry_after: Duration,
     },
+    #[error("the upstream may not be reached: {0}")]
+    UpstreamRefused(String),
     #[error("the upstream cannot be reached: {0}")]
     UpstreamUnreachable(String),
     /// The request was on its way, so nobody knows what the upstream did with it.
@@ -217,6 +219,7 @@ impl Error {
             Error::WindowTripped { .. } => {
                 (S::SERVICE_UNAVAILABLE, "window-tripped", "Window closed")
             }
+            Error::UpstreamRefused(_) => (S::BAD_GATEWAY, "upstream-refused", "Upstream refused"),
             Error::UpstreamUnreachable(_) => (
                 S::BAD_GATEWAY,
                 "upstream-unreachable",
@@ -346,7 +349,7 @@ impl Error {
             | Error::ClerkLimit
             | Error::ClerkStart(_) => true,
             // There was no connection that it could have gone by.
-            Error::UpstreamUnreachable(_) => true,
+            Error::UpstreamRefused(_) | Error::UpstreamUnreachable(_) => true,
             // It was on its way, or a clerk had it.
             Error::UpstreamBroken(_)
             | Error::UpstreamTimeout { .. }

@@ -66,6 +66,7 @@ impl Host {
         windows.restore().await?;
         let dev_secret = matches!(auth.keys, KeySource::DevSecret(_));
         let mut gateway_config = GatewayConfig::new(&settings.routes, auth);
+        gateway_config.upstream_allow = settings.upstream_allow.clone();
         gateway_config.trusted_proxies = settings.trusted_proxies.clone();
         if let (Some(chain), Some(key)) = (&settings.tls_cert, &settings.tls_key) {
             let certificate = Certificate::load(chain.clone(), key.clone());

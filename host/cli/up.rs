@@ -9,6 +9,7 @@ use crate::telemetry;
 use crate::windows::{DeployOptions, FileDeploy, Registry};
 use author::Author;
 use clap::Args;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -23,7 +24,15 @@ pub(super) struct Up {
 }
 
 impl Up {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
+    pub(super) async fn run(mut self) -> anyhow::Result<()> {
+        // Services beside the windows: whoever writes the one runs the other.
+        let here = [
+            IpAddr::from(Ipv4Addr::LOCALHOST),
+            IpAddr::from(Ipv6Addr::LOCALHOST),
+        ];
+        self.settings
+            .upstream_allow
+            .extend(here.map(ipnet::IpNet::from));
         let manifest = self.components.join("Cargo.toml");
         anyhow::ensure!(
             manifest.is_file(),

@@ -1,6 +1,7 @@
 //! The gateway as a client: pooled connections to ordinary services, plain and TLS.
 
 use crate::body::Body;
+use crate::gateway::screen::{NotAllowed, Resolver, Screen};
 use http::{Request, Response, Uri, uri::Scheme};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -19,6 +20,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 pub enum SendError {
     #[error("this machine has no certificate authorities for https: install its ca-certificates")]
     NoTrustStore,
+    #[error("{0}")]
+    NotAllowed(NotAllowed),
     #[error("no connection: {}", innermost(.0))]
     Connect(ClientError),
     #[error("the connection broke off: {}", innermost(.0))]
@@ -28,15 +31,16 @@ pub enum SendError {
 /// Follows no redirects and sends nothing twice, but for a pooled connection that closed before the request was on it.
 #[derive(Clone)]
 pub struct HttpClient {
-    plain: Client<HttpConnector, Body>,
+    plain: Client<HttpConnector<Resolver>, Body>,
     /// None where the machine has no trust store.
-    tls: Option<Client<HttpsConnector<HttpConnector>, Body>>,
+    tls: Option<Client<HttpsConnector<HttpConnector<Resolver>>, Body>>,
+    screen: Screen,
 }
 
 impl HttpClient {
-    /// `connect_timeout` bounds TCP connects, all addresses of a host together.
-    pub fn new(connect_timeout: Duration) -> Self {
-        let mut connector = HttpConnector::new();
+    /// Connects to what `screen` lets through. `connect_timeout` bounds TCP connects, all addresses of a host together.
+    pub fn new(connect_timeout: Duration, screen: Screen) -> Self {
+        let mut connector = HttpConnector::new_with_resolver(Resolver::new(screen.clone()));
         connector.set_connect_timeout(Some(connect_timeout));
         connector.set_nodelay(true);
         connector.enforce_http(false);
@@ -50,11 +54,17 @@ impl HttpClient {
         HttpClient {
             plain: pool().build(connector),
             tls,
+            screen,
         }
     }
 
     /// Sends the request and waits for the head of the answer, without a limit of its own.
     pub async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, SendError> {
+        // The connector resolves names alone.
+        let host = request.uri().host().unwrap_or_default();
+        self.screen
+            .check_host(host)
+            .map_err(SendError::NotAllowed)?;
         let sent = if is_https(request.uri()) {
             self.tls
                 .as_ref()
@@ -64,9 +74,10 @@ impl HttpClient {
         } else {
             self.plain.request(request).await
         };
-        sent.map_err(|error| match error.is_connect() {
-            true => SendError::Connect(error),
-            false => SendError::Broken(error),
+        sent.map_err(|error| match (not_allowed(&error), error.is_connect()) {
+            (Some(address), _) => SendError::NotAllowed(address),
+            (None, true) => SendError::Connect(error),
+            (None, false) => SendError::Broken(error),
         })
     }
 }
@@ -83,6 +94,25 @@ fn pool() -> Builder {
 
 fn is_https(uri: &Uri) -> bool {
     uri.scheme() == Some(&Scheme::HTTPS)
+}
+
+/// The refused address, if that is the cause.
+fn not_allowed(error: &ClientError) -> Option<NotAllowed> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref::<NotAllowed>() {
+            return Some(*found);
+        }
+        // An io::Error's `source` is that of what it holds, not what it holds.
+        let held = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(|error| error.get_ref());
+        if let Some(found) = held.and_then(|held| held.downcast_ref::<NotAllowed>()) {
+            return Some(*found);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// The innermost cause says what happened; the layers around it only say where.

@@ -21,6 +21,8 @@ pub struct GatewayConfig {
     pub limits: Limits,
     /// The networks of proxies whose word about the client is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Networks beyond the public internet that routes may lead to.
+    pub upstream_allow: Vec<IpNet>,
     /// What the listeners speak TLS with; without it they speak in the clear.
     pub certificate: Option<Arc<Certificate>>,
 }
@@ -34,6 +36,7 @@ impl GatewayConfig {
             auth,
             limits: Limits::default(),
             trusted_proxies: Vec::new(),
+            upstream_allow: Vec::new(),
             certificate: None,
         }
     }

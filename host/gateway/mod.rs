@@ -19,6 +19,7 @@ mod pace;
 pub mod plugins;
 mod request_body;
 pub mod routes;
+mod screen;
 mod sniff;
 mod strict;
 pub mod target;
@@ -51,6 +52,7 @@ use plugins::idempotency::Keyed;
 use plugins::{Passed, Plugins};
 use request_body::{Overflow, RequestBody};
 use routes::{EditError, Found, RouteSet, RouteStatus, Table};
+use screen::Screen;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use strict::{Kind, Violation};
@@ -79,7 +81,10 @@ impl Gateway {
         let routes = Arc::new(RouteSet::load(&config.routes, kept, metrics.clone()));
         let plugins = Plugins::new(&config);
         let limits = &config.limits;
-        let client = HttpClient::new(limits.connect_timeout);
+        let client = HttpClient::new(
+            limits.connect_timeout,
+            Screen::public_and(&config.upstream_allow),
+        );
         let upstreams = Arc::new(Upstreams::new(windows, client, limits.upstream_timeout));
         Arc::new(Gateway {
             config,

@@ -121,6 +121,8 @@ impl House {
         let secret = dev_secret::load_or_create(data.path()).unwrap();
         let auth = AuthConfig::new(KeySource::DevSecret(secret.clone()));
         let mut config = GatewayConfig::new(data.path(), auth);
+        // The services that tests play.
+        config.upstream_allow = vec!["127.0.0.0/8".parse().unwrap()];
         change(&mut config);
         let (arrived_in, arrived) = mpsc::unbounded_channel();
         let (give, given) = mpsc::unbounded_channel();

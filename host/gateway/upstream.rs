@@ -103,6 +103,9 @@ impl Upstreams {
                     limit: self.timeout,
                 });
             }
+            Ok(Err(SendError::NotAllowed(address))) => {
+                return Err(Error::UpstreamRefused(address.to_string()));
+            }
             Ok(Err(error @ (SendError::Connect(_) | SendError::NoTrustStore))) => {
                 return Err(Error::UpstreamUnreachable(error.to_string()));
             }

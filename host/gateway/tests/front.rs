@@ -139,3 +139,29 @@ async fn the_client_of_a_trusted_proxy_is_whom_the_proxy_names() {
     let both = "x-forwarded-for: 198.51.100.1\r\nforwarded: for=198.51.100.2\r\n";
     assert_eq!(status(&house.get("/open/x", both).await), 400);
 }
+
+#[tokio::test]
+async fn a_route_leads_to_no_address_of_this_machine_unless_the_operator_allows_it() {
+    let house = House::configured(|config| config.upstream_allow.clear()).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for (name, host) in [
+        ("one", "127.0.0.1"),
+        ("two", "localhost"),
+        ("three", "[::ffff:127.0.0.1]"),
+    ] {
+        let text = format!("uri: /{name}/**\nupstream: http://{host}:{port}\n");
+        std::fs::write(house.data.path().join(format!("{name}.yaml")), text).unwrap();
+        house.gateway.routes.reload();
+        let answer = house.get(&format!("/{name}/x"), "").await;
+        assert_eq!(status(&answer), 502, "{answer}");
+        assert!(
+            answer.contains("urn:hms:problem:upstream-refused"),
+            "{answer}"
+        );
+        assert!(answer.contains("--upstream-allow"), "{answer}");
+    }
+    // Nobody has even knocked.
+    let knocked = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
+    assert!(knocked.is_err());
+}

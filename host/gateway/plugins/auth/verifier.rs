@@ -10,6 +10,7 @@ use super::token::{Token, check_size, refuse};
 use super::{Caller, Rule};
 use crate::error::Error;
 use crate::gateway::client::HttpClient;
+use crate::gateway::screen::Screen;
 use http::HeaderMap;
 use jsonwebtoken::get_current_timestamp;
 use std::collections::BTreeSet;
@@ -36,7 +37,7 @@ impl Verifier {
         let issuers = match config.keys {
             KeySource::DevSecret(secret) => vec![Issuer::development(&secret)],
             KeySource::Issuers(issuers) => {
-                let client = HttpClient::new(CONNECT_TIMEOUT);
+                let client = HttpClient::new(CONNECT_TIMEOUT, Screen::open());
                 issuers
                     .into_iter()
                     .map(|issuer| Issuer::provider(issuer, config.leeway, client.clone()))

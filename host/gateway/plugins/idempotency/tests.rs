@@ -182,6 +182,7 @@ impl House {
             routes,
             AuthConfig::new(KeySource::DevSecret(secret.clone())),
         );
+        config.upstream_allow = vec!["127.0.0.0/8".parse().unwrap()];
         let file = data.path().join("idempotency.redb");
         prepare(&file);
         config.idempotency = Some(file);

@@ -44,7 +44,14 @@ pub fn set_of(kid: &str) -> (u16, String) {
 
 pub async fn jwks_at(url: &str, ages: Ages) -> Arc<Jwks> {
     let source = JwksSource::parse(url).unwrap();
-    Jwks::with_ages(source, HttpClient::new(Duration::from_secs(1)), ages)
+    Jwks::with_ages(
+        source,
+        HttpClient::new(
+            Duration::from_secs(1),
+            crate::gateway::screen::Screen::open(),
+        ),
+        ages,
+    )
 }
 
 pub const LONG: Duration = Duration::from_secs(3600);
