@@ -2,6 +2,7 @@
 //! there will be none.
 
 use crate::body::{Body, BodyError};
+use crate::gateway::idle::AtWork;
 use crate::gateway::metrics::GatewayMetrics;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -36,6 +37,8 @@ pub struct Record {
     pub user: Option<String>,
     /// Known once the headers were read.
     pub client: Option<IpAddr>,
+    /// What lasts as long as the request does.
+    pub at_work: Option<AtWork>,
     status: u16,
     bytes: u64,
     code: Option<&'static str>,
@@ -54,6 +57,7 @@ impl Record {
             release: None,
             user: None,
             client: None,
+            at_work: None,
             status: NO_STATUS,
             bytes: 0,
             code: Some(CUT),

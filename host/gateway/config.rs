@@ -55,6 +55,8 @@ pub struct Limits {
     pub first_byte_timeout: Duration,
     /// Time for a whole request head, and so also how long an idle HTTP/1 connection is kept.
     pub header_timeout: Duration,
+    /// The longest that a connection is kept without a request; for HTTP/1 `header_timeout` ends it sooner.
+    pub connection_idle_timeout: Duration,
     /// Header fields in one request.
     pub max_headers: usize,
     /// Bytes of one request head.
@@ -89,6 +91,7 @@ impl Default for Limits {
             handshake_timeout: Duration::from_secs(10),
             first_byte_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(30),
+            connection_idle_timeout: Duration::from_secs(60),
             max_headers: 100,
             max_header_bytes: 64 * 1024,
             max_target_bytes: 8 * 1024,

@@ -2,6 +2,7 @@
 
 use crate::gateway::Gateway;
 use crate::gateway::config::Limits;
+use crate::gateway::idle::Activity;
 use crate::gateway::metrics::OpenConnection;
 use crate::gateway::origin::Origin;
 use crate::gateway::pace::Paced;
@@ -15,6 +16,7 @@ use hyper_util::server::conn::auto::Builder;
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -29,6 +31,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// HTTP/2 has no idle timeout in hyper: a peer that is gone is found by pings.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Time for an idle HTTP/2 client to take its leave.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// What all connections share.
 #[derive(Clone)]
@@ -191,6 +196,7 @@ impl House {
         let limits = &self.gateway.config.limits;
         let sniff = Sniff::new(stream, limits.first_byte_timeout);
         let refused = Refused::default();
+        let activity = Activity::new();
         let strict = Strict::new(sniff, limits, refused.clone());
         let io = TokioIo::new(Lingering::new(strict, unread.clone()));
         let service = service_fn(|request| {
@@ -200,14 +206,17 @@ impl House {
                 unread.leave();
             }
             let gateway = self.gateway.clone();
+            let at_work = activity.begin();
             async move {
                 Ok::<_, Infallible>(match violation {
                     Some(violation) => gateway.refuse(violation, origin),
-                    None => gateway.answer(request, origin).await,
+                    None => gateway.answer(request, origin, at_work).await,
                 })
             }
         });
+        let mut idle = std::pin::pin!(activity.idle_for(limits.connection_idle_timeout));
         let mut connection = std::pin::pin!(self.builder.serve_connection(io, service));
+        let mut gone = std::pin::pin!(None);
         let mut closing = false;
         loop {
             tokio::select! {
@@ -222,9 +231,25 @@ impl House {
                     // HTTP/1: no further request. HTTP/2: GOAWAY.
                     connection.as_mut().graceful_shutdown();
                 }
+                () = idle.as_mut(), if !closing => {
+                    closing = true;
+                    connection.as_mut().graceful_shutdown();
+                    // A client that leaves the GOAWAY unanswered would stay; one that has just asked for more is served.
+                    let grace = limits.connection_idle_timeout.min(GOODBYE);
+                    gone.set(Some(activity.idle_after(grace)));
+                }
+                Some(()) = maybe(gone.as_mut().as_pin_mut()) => return,
                 () = self.cut.cancelled() => return,
             }
         }
+    }
+}
+
+/// What comes of a future, if there is one.
+async fn maybe<F: Future>(future: Option<Pin<&mut F>>) -> Option<F::Output> {
+    match future {
+        Some(future) => Some(future.await),
+        None => None,
     }
 }
 

@@ -11,6 +11,7 @@ mod client;
 mod config;
 mod connection;
 mod headers;
+mod idle;
 mod listen;
 pub mod manifest;
 mod metrics;
@@ -45,6 +46,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
+use idle::AtWork;
 use manifest::{Route, fold};
 use origin::Origin;
 use plugins::auth::ApiKeys;
@@ -175,6 +177,7 @@ impl Gateway {
         &self,
         request: Request<Inbound>,
         connection: Origin,
+        at_work: AtWork,
     ) -> Response<RecordedBody> {
         let trace = Trace::read(request.headers());
         let mut record = Record::new(
@@ -183,6 +186,7 @@ impl Gateway {
             request.uri().path().to_string(),
             trace.request_id.clone(),
         );
+        record.at_work = Some(at_work);
         let mut passed = Passed::default();
         let passage = self.pass(request, connection, &trace, &mut record, &mut passed);
         let outcome = AssertUnwindSafe(passage)

@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
+mod floods;
 mod front;
 mod keys;
 mod plugin_cases;
