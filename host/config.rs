@@ -197,12 +197,12 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     }
 }
 
-/// A time such as `500ms`, `30s` or `2m`.
+/// A time such as `500ms`, `30s`, `2m` or `1h`, at most a day.
 ///
 /// # Errors
 /// What was expected.
 pub fn parse_time(text: &str) -> Result<Duration, String> {
-    let units = [("ms", 1), ("s", 1000), ("m", 60_000)];
+    let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
     let split = text
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());
@@ -217,7 +217,7 @@ pub fn parse_time(text: &str) -> Result<Duration, String> {
             .filter(|ms| *ms <= 24 * 3600 * 1000)
             .map(Duration::from_millis)
             .ok_or_else(|| format!("{text} is more than a day")),
-        _ => Err("use a number with ms, s or m, for example 500ms".into()),
+        _ => Err("use a number with ms, s, m or h, for example 500ms".into()),
     }
 }
 
@@ -234,6 +234,8 @@ mod tests {
         assert!(parse_size("99999999999GiB").is_err());
         assert_eq!(parse_time("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse_time("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_time("24h"), Ok(Duration::from_secs(24 * 3600)));
+        assert!(parse_time("25h").is_err());
         assert!(parse_time("5").is_err());
         assert!(parse_time("9999999999m").is_err());
     }

@@ -12,6 +12,7 @@ const PAYMENTS: &str = "uri: /api/v1/payments/**\nupstream: http://hms-svc-payme
 async fn host(file: &'static str, route: String) -> Host {
     Host::start_with(Options {
         routes: vec![(file, route)],
+        args: ["--upstream-allow", "127.0.0.1"].map(String::from).into(),
         ..Options::default()
     })
     .await

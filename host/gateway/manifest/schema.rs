@@ -48,7 +48,7 @@ fn kind(kind: &Kind) -> Value {
         Kind::TextMap(_) => {
             json!({ "type": "object", "additionalProperties": { "type": "string" } })
         }
-        Kind::Time(_) => json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m)$" }),
+        Kind::Time(_) => json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)$" }),
         Kind::Size(_) => json!({ "type": ["string", "integer"] }),
         Kind::Map(fields) => object(fields, &[]),
         Kind::Own("plugins") => plugins_schema(),

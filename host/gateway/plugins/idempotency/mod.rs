@@ -61,7 +61,7 @@ pub const FIELDS: &[Field] = &[
     Field {
         name: "ttl",
         kind: Kind::Time(1_000..=24 * 3600 * 1000),
-        doc: "How long an answer is kept and sent again, as 60m. Default: a day, 1440m.",
+        doc: "How long an answer is kept and sent again, as 60m or 1h. Default: a day, 24h.",
     },
     Field {
         name: "required",
