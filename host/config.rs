@@ -62,6 +62,9 @@ pub struct Settings {
     /// Proxies in front whose X-Forwarded-For or Forwarded is believed: addresses and networks
     #[arg(long, value_name = "NET", env = "HMS_TRUSTED_PROXIES", value_delimiter = ',', value_parser = crate::gateway::network)]
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Each connection of a trusted proxy begins with a PROXY header, version 1 or 2, that names the client
+    #[arg(long, env = "HMS_PROXY_PROTOCOL", requires = "trusted_proxies")]
+    pub proxy_protocol: bool,
     /// Networks beyond the public internet that routes may lead to: services on this machine or in its network
     #[arg(long, value_name = "NET", env = "HMS_UPSTREAM_ALLOW", value_delimiter = ',', value_parser = crate::gateway::network)]
     pub upstream_allow: Vec<ipnet::IpNet>,

@@ -14,7 +14,7 @@ impl Windows for FrontDoor {
     fn call<'a>(&'a self, window: &'a str, request: Request<Body>) -> BoxFuture<'a, Answer> {
         Box::pin(async move {
             let (outcome, release) = self.0.serve(window, request).await;
-            Answer { outcome, release }
+            Answer::of(outcome, release)
         })
     }
 }

@@ -63,7 +63,11 @@ impl Args {
     }
 
     pub fn rate(&self) -> u32 {
-        let usual = if self.leak { 20 } else { 100 };
+        let usual = match self.mode() {
+            Mode::Leak => 20,
+            Mode::Reloads => 40,
+            Mode::Swaps | Mode::Upload => 100,
+        };
         self.rate.unwrap_or(usual)
     }
 

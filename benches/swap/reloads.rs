@@ -6,7 +6,7 @@ use super::harness::host::open_route;
 use super::harness::load::{Ledger, Load};
 use super::harness::marked::Marked;
 use super::harness::process::Held;
-use super::harness::rest::{SMALL_POOL, held_at_rest};
+use super::harness::rest::held_at_rest;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,13 +22,16 @@ const MEMORY_MARGIN: f64 = 0.10;
 /// The window's requests that fill its pool before memory is looked at.
 const RUSH: [&str; 2] = ["/marked/sleep?ms=300", "/marked/big?blocks=64"];
 
+/// So small that a rush uses each of its places, and large enough for the load.
+const POOL: [&str; 2] = ["--clerks", "64"];
+
 /// Beside the route that is edited, so that a reload has more than one to look at.
 const OTHERS: usize = 50;
 
 /// Edits one route under load, and says whether no request failed, each edit was live soon, and memory is as before.
 pub async fn run(args: &Args) -> bool {
     let marked = Marked::build().await;
-    let host = Host::with_open_windows_and(&[("marked", &marked.release(0))], &SMALL_POOL).await;
+    let host = Host::with_open_windows_and(&[("marked", &marked.release(0))], &POOL).await;
     for other in 0..OTHERS {
         let text = open_route("marked").replace("/marked", &format!("/other-{other}"));
         host.write_route(&format!("other-{other}.yaml"), &text);

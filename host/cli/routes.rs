@@ -42,6 +42,15 @@ impl Routes {
             rows.collect(),
         );
         for file in list(&answer, "routes") {
+            for target in list(&file["route"], "targets") {
+                if target["left-out"] == true {
+                    say!(
+                        "\n{}: {} fails and is left out",
+                        text(&file["file"]),
+                        text(&target["url"])
+                    );
+                }
+            }
             for fault in list(file, "faults") {
                 say!(
                     "\n{}: line {}, column {}: {}",

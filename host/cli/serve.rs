@@ -68,6 +68,7 @@ impl Host {
         let mut gateway_config = GatewayConfig::new(&settings.routes, auth);
         gateway_config.upstream_allow = settings.upstream_allow.clone();
         gateway_config.trusted_proxies = settings.trusted_proxies.clone();
+        gateway_config.proxy_protocol = settings.proxy_protocol;
         if let (Some(chain), Some(key)) = (&settings.tls_cert, &settings.tls_key) {
             let certificate = Certificate::load(chain.clone(), key.clone());
             gateway_config.certificate = Some(certificate.map_err(anyhow::Error::msg)?);

@@ -39,6 +39,8 @@ pub struct Record {
     pub client: Option<IpAddr>,
     /// What lasts as long as the request does.
     pub at_work: Option<AtWork>,
+    /// Of its upstream, where there were several.
+    pub tries: Option<usize>,
     status: u16,
     bytes: u64,
     code: Option<&'static str>,
@@ -58,6 +60,7 @@ impl Record {
             user: None,
             client: None,
             at_work: None,
+            tries: None,
             status: NO_STATUS,
             bytes: 0,
             code: Some(CUT),
@@ -82,6 +85,7 @@ impl Drop for Record {
             route,
             upstream = self.upstream.as_deref(),
             release = self.release,
+            tries = self.tries,
             status = self.status,
             duration_ms = took.as_micros() as f64 / 1000.0,
             bytes = self.bytes,

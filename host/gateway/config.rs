@@ -21,6 +21,8 @@ pub struct GatewayConfig {
     pub limits: Limits,
     /// The networks of proxies whose word about the client is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether connections of trusted proxies begin with a PROXY header.
+    pub proxy_protocol: bool,
     /// Networks beyond the public internet that routes may lead to.
     pub upstream_allow: Vec<IpNet>,
     /// What the listeners speak TLS with; without it they speak in the clear.
@@ -36,6 +38,7 @@ impl GatewayConfig {
             auth,
             limits: Limits::default(),
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             upstream_allow: Vec::new(),
             certificate: None,
         }
@@ -57,6 +60,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// The longest that a connection is kept without a request; for HTTP/1 `header_timeout` ends it sooner.
     pub connection_idle_timeout: Duration,
+    /// The longest that a WebSocket may be silent both ways; pings count.
+    pub websocket_idle_timeout: Duration,
     /// Header fields in one request.
     pub max_headers: usize,
     /// Bytes of one request head.
@@ -92,6 +97,7 @@ impl Default for Limits {
             first_byte_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(30),
             connection_idle_timeout: Duration::from_secs(60),
+            websocket_idle_timeout: Duration::from_secs(300),
             max_headers: 100,
             max_header_bytes: 64 * 1024,
             max_target_bytes: 8 * 1024,

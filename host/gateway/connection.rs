@@ -6,8 +6,10 @@ use crate::gateway::idle::Activity;
 use crate::gateway::metrics::OpenConnection;
 use crate::gateway::origin::Origin;
 use crate::gateway::pace::Paced;
+use crate::gateway::proxy;
 use crate::gateway::sniff::Sniff;
 use crate::gateway::strict::{Refused, Strict};
+use crate::gateway::upstream::{Opened, Slot};
 use crate::linger::{Lingering, Unread};
 use futures_util::future::select_all;
 use hyper::service::service_fn;
@@ -157,24 +159,41 @@ impl House {
         self,
         _place: OwnedSemaphorePermit,
         _open: OpenConnection,
-        stream: TcpStream,
+        mut stream: TcpStream,
         peer: IpAddr,
     ) {
+        let limits = &self.gateway.config.limits;
+        let mut origin = Origin {
+            client: peer.to_canonical(),
+            secure: false,
+        };
+        if self.gateway.config.proxy_protocol
+            && origin.is_trusted(&self.gateway.config.trusted_proxies)
+        {
+            let reading = proxy::read(&mut stream, origin);
+            origin = match tokio::time::timeout(limits.first_byte_timeout, reading).await {
+                Ok(Ok(named)) => named,
+                // A health check that only connects.
+                Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return,
+                Ok(Err(error)) => {
+                    tracing::warn!(%peer, %error, "a trusted proxy's connection begins with no PROXY header");
+                    return;
+                }
+                Err(_) => return,
+            };
+        }
         // Answers are written whole; waiting to fill packets only delays them.
         let _ = stream.set_nodelay(true);
-        let paced = Paced::new(stream, self.gateway.config.limits.write_idle_timeout);
-        let origin = |secure| Origin {
-            client: peer.to_canonical(),
-            secure,
-        };
+        let paced = Paced::new(stream, limits.write_idle_timeout);
         let Some(certificate) = &self.gateway.config.certificate else {
-            return self.serve(paced, origin(false)).await;
+            return self.serve(paced, origin).await;
         };
         let handshake = certificate.acceptor().accept(paced);
-        let limit = self.gateway.config.limits.handshake_timeout;
+        let limit = limits.handshake_timeout;
+        origin.secure = true;
         tokio::select! {
             shaken = tokio::time::timeout(limit, handshake) => match shaken {
-                Ok(Ok(stream)) => self.serve(stream, origin(true)).await,
+                Ok(Ok(stream)) => self.serve(stream, origin).await,
                 Ok(Err(error)) => {
                     self.gateway.metrics.handshake_failed();
                     tracing::debug!(%peer, %error, "a TLS handshake failed");
@@ -198,24 +217,33 @@ impl House {
         let refused = Refused::default();
         let activity = Activity::new();
         let strict = Strict::new(sniff, limits, refused.clone());
+        let (slot, through) = (Slot::default(), strict.through());
         let io = TokioIo::new(Lingering::new(strict, unread.clone()));
         let service = service_fn(|request| {
             let violation = refused.of(&request);
-            let request = unread.watch(request);
+            let mut request = unread.watch(request);
+            request.extensions_mut().insert(slot.clone());
             if violation.is_some() {
                 unread.leave();
             }
             let gateway = self.gateway.clone();
-            let at_work = activity.begin();
+            let (at_work, through) = (activity.begin(), through.clone());
             async move {
                 Ok::<_, Infallible>(match violation {
                     Some(violation) => gateway.refuse(violation, origin),
-                    None => gateway.answer(request, origin, at_work).await,
+                    None => {
+                        let answer = gateway.answer(request, origin, at_work).await;
+                        if answer.extensions().get::<Opened>().is_some() {
+                            through.open();
+                        }
+                        answer
+                    }
                 })
             }
         });
         let mut idle = std::pin::pin!(activity.idle_for(limits.connection_idle_timeout));
-        let mut connection = std::pin::pin!(self.builder.serve_connection(io, service));
+        let mut connection =
+            std::pin::pin!(self.builder.serve_connection_with_upgrades(io, service));
         let mut gone = std::pin::pin!(None);
         let mut closing = false;
         loop {
@@ -224,7 +252,7 @@ impl House {
                     if let Err(error) = ended {
                         tracing::debug!(peer = %origin.client, error, "a connection ended early");
                     }
-                    return;
+                    break;
                 }
                 () = self.closing.cancelled(), if !closing => {
                     closing = true;
@@ -240,6 +268,13 @@ impl House {
                 }
                 Some(()) = maybe(gone.as_mut().as_pin_mut()) => return,
                 () = self.cut.cancelled() => return,
+            }
+        }
+        if let Some(tunnel) = slot.take() {
+            // It has no end to wait for at a shutdown.
+            tokio::select! {
+                () = tunnel.run(limits.websocket_idle_timeout) => {}
+                () = self.closing.cancelled() => {}
             }
         }
     }

@@ -18,6 +18,7 @@ mod metrics;
 mod origin;
 mod pace;
 pub mod plugins;
+mod proxy;
 mod request_body;
 pub mod routes;
 mod screen;
@@ -62,7 +63,7 @@ use target::Target;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use trace::Trace;
-use upstream::Upstreams;
+use upstream::{Opened, Upstreams, Wish, name_upgrade};
 use way::{Fate, Way};
 
 /// The gateway, assembled.
@@ -204,6 +205,9 @@ impl Gateway {
         };
         headers::clean_response(response.headers_mut(), &trace.request_id);
         self.plugins.leave(&passed, response.headers_mut());
+        if response.extensions().get::<Opened>().is_some() {
+            name_upgrade(response.headers_mut());
+        }
         let response = self.plugins.compress(&passed, response);
         record.answered(response.status().as_u16(), code);
         response.map(|body| RecordedBody::new(body, record))
@@ -246,6 +250,10 @@ impl Gateway {
     ) -> Result<Response<Body>, Error> {
         let limits = &self.config.limits;
         let (mut parts, body) = request.into_parts();
+        let wish = body
+            .is_end_stream()
+            .then(|| Wish::read(&mut parts))
+            .flatten();
         headers::check(&parts, limits.max_headers)?;
         let origin = connection.of(&parts.headers, &self.config.trusted_proxies)?;
         record.client = Some(origin.client);
@@ -256,7 +264,7 @@ impl Gateway {
         let table = self.routes.table();
         let route = find(&table, &target, &parts)?;
         record.route = Some(route.name.clone());
-        record.upstream = Some(route.upstream.label().to_string());
+        record.upstream = Some(route.upstream.label());
 
         let entered = self
             .plugins
@@ -299,6 +307,9 @@ impl Gateway {
             credentials: headers::credentials(&parts.headers),
             fate: Fate::default(),
         });
+        if let Some(wish) = wish {
+            parts.extensions.insert(wish);
+        }
         let request = Request::from_parts(parts, body.boxed_unsync());
         let answer = match keyed {
             None => way.go_in_time(request).await?,
@@ -308,6 +319,10 @@ impl Gateway {
             }
         };
         record.release = answer.release;
+        record.tries = (answer.tries > 1).then_some(answer.tries);
+        if let Some(endpoint) = answer.endpoint {
+            record.upstream = Some(endpoint);
+        }
         match answer.outcome {
             // The upstream fails in its own way when its request breaks off; the client needs the cause.
             Err(_) if overflow.happened() => Err(too_large),

@@ -27,6 +27,11 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// Whether a proxy that the operator trusts is at the other end.
+    pub fn is_trusted(&self, trusted: &[IpNet]) -> bool {
+        trusted.iter().any(|net| net.contains(&self.client))
+    }
+
     /// The scheme that the client used.
     pub fn scheme(&self) -> &'static str {
         if self.secure { "https" } else { "http" }
@@ -38,10 +43,10 @@ impl Origin {
     ///
     /// Where a trusted proxy's two words disagree.
     pub fn of(self, headers: &HeaderMap, trusted: &[IpNet]) -> Result<Origin, Error> {
-        let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
-        if !is_trusted(&self.client) {
+        if !self.is_trusted(trusted) {
             return Ok(self);
         }
+        let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
         let listed = walk(list(headers, &FORWARDED_FOR).map(address), is_trusted);
         let elements: Vec<&str> = list(headers, &FORWARDED).collect();
         let told = walk(

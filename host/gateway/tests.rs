@@ -24,6 +24,8 @@ mod front;
 mod keys;
 mod plugin_cases;
 mod requests;
+mod upstreams;
+mod websockets;
 
 /// The end of a test that hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,12 +39,7 @@ struct FakeWindows {
 
 impl Windows for FakeWindows {
     fn call<'a>(&'a self, window: &'a str, request: Request<Body>) -> BoxFuture<'a, Answer> {
-        Box::pin(async move {
-            Answer {
-                outcome: self.answer(window, request).await,
-                release: Some(7),
-            }
-        })
+        Box::pin(async move { Answer::of(self.answer(window, request).await, Some(7)) })
     }
 }
 

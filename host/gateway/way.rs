@@ -6,7 +6,7 @@
 use crate::body::Body;
 use crate::error::Error;
 use crate::gateway::headers::{self, Passage};
-use crate::gateway::manifest::{Route, Upstream};
+use crate::gateway::manifest::{Place, Route};
 use crate::gateway::origin::Origin;
 use crate::gateway::plugins::auth::Caller;
 use crate::gateway::target::{Target, normalise};
@@ -129,7 +129,14 @@ impl Way {
         if let Some(window) = self.route.rules.middlewares().get(next) {
             return self.visit(window, next + 1, path, request).await;
         }
-        if let Upstream::Service { .. } = &self.route.upstream {
+        // A window among the targets loses them again.
+        let mut places = self
+            .route
+            .upstream
+            .endpoints
+            .iter()
+            .map(|endpoint| &endpoint.place);
+        if places.any(|place| matches!(place, Place::Service { .. })) {
             headers::give_back(request.headers_mut(), &self.credentials);
         }
         self.upstreams

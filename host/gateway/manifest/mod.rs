@@ -19,7 +19,7 @@ pub use host::{HostPattern, fold};
 pub use node::{Field, Kind, Map, Node, unknown};
 pub use pattern::{MAX_SEGMENTS, Pattern, Segment, segments_of};
 pub use tree::Tree;
-pub use upstream::{Upstream, is_window_name};
+pub use upstream::{Endpoint, Place, Upstream, is_window_name};
 
 use crate::gateway::plugins::Rules;
 use http::Method;
@@ -57,8 +57,8 @@ pub const FIELDS: &[Field] = &[
     },
     Field {
         name: "upstream",
-        kind: Kind::Own(r#"{"type": "string", "pattern": "^https?://"}"#),
-        doc: "Where the route leads: 'http://hms-svc-NAME:8080' for the window NAME, else an http or https URL.",
+        kind: Kind::Own("upstream"),
+        doc: "Where the route leads: 'http://hms-svc-NAME:8080' for the window NAME, else an http or https URL; or several of them.",
     },
     Field {
         name: "strip-prefix",

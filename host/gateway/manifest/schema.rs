@@ -3,6 +3,7 @@
 
 use super::FIELDS;
 use super::node::{Field, Kind};
+use super::upstream;
 use crate::gateway::plugins;
 use serde_json::{Map, Value, json};
 
@@ -52,8 +53,20 @@ fn kind(kind: &Kind) -> Value {
         Kind::Size(_) => json!({ "type": ["string", "integer"] }),
         Kind::Map(fields) => object(fields, &[]),
         Kind::Own("plugins") => plugins_schema(),
+        Kind::Own("upstream") => {
+            json!({ "anyOf": [url(), object(upstream::FIELDS, &["targets"])] })
+        }
+        Kind::Own("targets") => json!({
+            "type": "array",
+            "items": { "anyOf": [url(), object(upstream::TARGET, &["url"])] },
+            "minItems": 1,
+        }),
         Kind::Own(schema) => serde_json::from_str(schema).unwrap_or_else(|_| json!({})),
     }
+}
+
+fn url() -> Value {
+    json!({ "type": "string", "pattern": "^https?://" })
 }
 
 /// A list; of each its name alone, or a mapping of the name to its settings.

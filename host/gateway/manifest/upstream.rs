@@ -1,10 +1,13 @@
 //! Where a route leads.
 
-use super::node::Node;
+use super::node::{Field, Kind, Map, Node};
+use super::tree::Tree;
 use crate::gateway::target::normalise;
+use crate::gateway::upstream::{Health, Shared};
 use http::Uri;
 use http::uri::{Authority, Scheme};
 use std::fmt;
+use std::time::Duration;
 
 /// Host names that begin so are windows. They are resolved in this process, never by DNS.
 const WINDOW_PREFIX: &str = "hms-svc-";
@@ -12,29 +15,221 @@ const WINDOW_PREFIX: &str = "hms-svc-";
 /// Bytes of a window's name: with the prefix it stays a DNS label.
 const MAX_WINDOW_NAME: usize = 63 - WINDOW_PREFIX.len();
 
-/// The upstream of a route.
+/// Targets of one upstream.
+const MAX_TARGETS: usize = 64;
+
+const EXAMPLE: &str = "a URL like 'http://hms-svc-payments:8080', or a mapping with 'targets'";
+
+/// An upstream that is more than one URL.
+pub const FIELDS: &[Field] = &[
+    Field {
+        name: "targets",
+        kind: Kind::Own("targets"),
+        doc: "The URLs that share the requests; of each, the URL alone or with its weight. All have the same path.",
+    },
+    Field {
+        name: "retries",
+        kind: Kind::Number(0..=5),
+        doc: "How many more tries a request has that may be sent again. Default: 1.",
+    },
+    Field {
+        name: "try-timeout",
+        kind: Kind::Time(1..=600_000),
+        doc: "How long one try may wait for the head of its answer. Default: 30s, without another try after it.",
+    },
+    Field {
+        name: "max-fails",
+        kind: Kind::Number(1..=1000),
+        doc: "Failures in a row after which a target is left out. Default: 3.",
+    },
+    Field {
+        name: "fail-timeout",
+        kind: Kind::Time(100..=3_600_000),
+        doc: "How long it is left out; then one request tries it. Default: 10s.",
+    },
+];
+
+/// One of the targets, with its weight.
+pub const TARGET: &[Field] = &[
+    Field {
+        name: "url",
+        kind: Kind::Text("http://hms-svc-payments:8080"),
+        doc: "Where it leads: a window, or an http or https URL.",
+    },
+    Field {
+        name: "weight",
+        kind: Kind::Number(1..=1000),
+        doc: "Its share of the requests, against the weights of the others. Default: 1.",
+    },
+];
+
+/// The upstream of a route: one target or several that share its requests.
+#[derive(Debug, PartialEq)]
+pub struct Upstream {
+    /// Not empty. Where there are several, each is another place.
+    pub endpoints: Vec<Endpoint>,
+    /// Joined in front of the request's path: without a slash at its end, often empty.
+    pub base: String,
+    /// Tries beyond the first.
+    pub retries: u32,
+    /// None: the host's, after which there is no other try.
+    pub try_timeout: Option<Duration>,
+    /// Failures in a row after which a target is left out.
+    pub max_fails: u32,
+    pub fail_timeout: Duration,
+    pub shared: Shared,
+}
+
+/// One target of an upstream.
+#[derive(Debug, PartialEq)]
+pub struct Endpoint {
+    pub place: Place,
+    pub weight: u32,
+    pub health: Health,
+}
+
+/// Who answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Upstream {
-    /// `http://hms-svc-NAME[:port][/base]`. The port is for people who come from containers; it means nothing.
-    Window { name: String, base: String },
+pub enum Place {
+    /// `http://hms-svc-NAME[:port]`. The port is for people who come from containers; it means nothing.
+    Window(String),
     /// Any other http(s) URL: an ordinary service on the network.
     Service {
         scheme: Scheme,
         authority: Authority,
-        base: String,
     },
 }
 
 impl Upstream {
     /// Reads a manifest's `upstream`.
     pub fn read(node: &Node<'_>) -> Option<Upstream> {
-        let text = node.text("a URL like 'http://hms-svc-payments:8080'")?;
+        if let Tree::Map(_) = node.tree() {
+            return Upstream::several(&node.map(FIELDS, EXAMPLE)?);
+        }
+        let text = node.text(EXAMPLE)?;
         Upstream::parse(text)
             .map_err(|reason| node.fault(reason))
             .ok()
     }
 
+    /// One URL.
     pub fn parse(text: &str) -> Result<Upstream, String> {
+        let (place, base) = Place::parse(text)?;
+        Ok(Upstream::of(vec![Endpoint::new(place, 1)], base))
+    }
+
+    fn of(endpoints: Vec<Endpoint>, base: String) -> Upstream {
+        Upstream {
+            endpoints,
+            base,
+            retries: 1,
+            try_timeout: None,
+            max_fails: 3,
+            fail_timeout: Duration::from_secs(10),
+            shared: Shared::default(),
+        }
+    }
+
+    fn several(map: &Map<'_>) -> Option<Upstream> {
+        let targets = map.require("targets").and_then(targets);
+        let (retries, try_timeout) = (map.number("retries"), map.time("try-timeout"));
+        let (max_fails, fail_timeout) = (map.number("max-fails"), map.time("fail-timeout"));
+        let (endpoints, base) = targets?;
+        let mut upstream = Upstream::of(endpoints, base);
+        let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        upstream.retries = retries.map_or(upstream.retries, small);
+        upstream.try_timeout = try_timeout;
+        upstream.max_fails = max_fails.map_or(upstream.max_fails, small);
+        upstream.fail_timeout = fail_timeout.unwrap_or(upstream.fail_timeout);
+        Some(upstream)
+    }
+
+    /// The name for logs: that of its one target, or how many there are.
+    pub fn label(&self) -> String {
+        match self.endpoints.as_slice() {
+            [one] => one.place.label().to_string(),
+            several => format!("{} targets", several.len()),
+        }
+    }
+}
+
+fn targets(node: &Node<'_>) -> Option<(Vec<Endpoint>, String)> {
+    let items =
+        node.list("a list of URLs, as in 'targets: [http://10.0.0.1:8080, http://10.0.0.2:8080]'")?;
+    if items.is_empty() {
+        node.fault("the list is empty: an upstream has at least one target");
+        return None;
+    }
+    if items.len() > MAX_TARGETS {
+        node.fault(format_args!("more than {MAX_TARGETS}"));
+        return None;
+    }
+    let (mut found, mut whole) = (Vec::<(Endpoint, String)>::new(), true);
+    for item in &items {
+        let Some((endpoint, base)) = target(item) else {
+            whole = false;
+            continue;
+        };
+        if found.iter().any(|(other, _)| other.place == endpoint.place) {
+            item.fault(format_args!(
+                "'{}' is given twice: give it a weight",
+                endpoint.place
+            ));
+            whole = false;
+        } else if let Some((_, first)) = found.first()
+            && *first != base
+        {
+            item.fault(format_args!(
+                "its path is '{base}', and that of the first target '{first}': all targets have the same path"
+            ));
+            whole = false;
+        } else {
+            found.push((endpoint, base));
+        }
+    }
+    let base = found.first()?.1.clone();
+    whole.then(|| {
+        (
+            found.into_iter().map(|(endpoint, _)| endpoint).collect(),
+            base,
+        )
+    })
+}
+
+fn target(node: &Node<'_>) -> Option<(Endpoint, String)> {
+    let (text, weight, at) = match node.tree() {
+        Tree::Map(_) => {
+            let map = node.map(TARGET, EXAMPLE)?;
+            let weight = map.number("weight").unwrap_or(1);
+            let at = map.require("url")?.clone();
+            (at.text(EXAMPLE)?, weight, at)
+        }
+        _ => (
+            node.text("a URL, or a mapping with 'url' and 'weight'")?,
+            1,
+            node.clone(),
+        ),
+    };
+    let (place, base) = Place::parse(text).map_err(|reason| at.fault(reason)).ok()?;
+    Some((
+        Endpoint::new(place, u32::try_from(weight).unwrap_or(1)),
+        base,
+    ))
+}
+
+impl Endpoint {
+    fn new(place: Place, weight: u32) -> Endpoint {
+        Endpoint {
+            place,
+            weight,
+            health: Health::default(),
+        }
+    }
+}
+
+impl Place {
+    /// Reads a URL: who answers, and the path in front of every request's.
+    pub fn parse(text: &str) -> Result<(Place, String), String> {
         let refuse = |reason: &str| Err(format!("'{text}' {reason}"));
         let Ok(uri) = text.parse::<Uri>() else {
             return refuse("is no URL like 'http://hms-svc-payments:8080'");
@@ -71,11 +266,7 @@ impl Upstream {
         };
         let host = authority.host().to_ascii_lowercase();
         let Some(name) = host.strip_prefix(WINDOW_PREFIX) else {
-            return Ok(Upstream::Service {
-                scheme,
-                authority,
-                base,
-            });
+            return Ok((Place::Service { scheme, authority }, base));
         };
         if scheme == Scheme::HTTPS {
             return refuse("is a window, which is reached inside of the process: write 'http://'");
@@ -85,24 +276,14 @@ impl Upstream {
                 "has no valid window name after 'hms-svc-': small letters, digits and inner hyphens, at most 55",
             );
         }
-        Ok(Upstream::Window {
-            name: name.to_string(),
-            base,
-        })
+        Ok((Place::Window(name.to_string()), base))
     }
 
-    /// The name for logs: `window:NAME`, or the host of a service.
+    /// The name for logs: the window's, or the host of a service.
     pub fn label(&self) -> &str {
         match self {
-            Upstream::Window { name, .. } => name,
-            Upstream::Service { authority, .. } => authority.as_str(),
-        }
-    }
-
-    /// Joined in front of the request's path: without a slash at its end, often empty.
-    pub fn base(&self) -> &str {
-        match self {
-            Upstream::Window { base, .. } | Upstream::Service { base, .. } => base,
+            Place::Window(name) => name,
+            Place::Service { authority, .. } => authority.as_str(),
         }
     }
 }
@@ -118,15 +299,22 @@ pub fn is_window_name(name: &str) -> bool {
 
 impl fmt::Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Upstream::Window { name, base } => write!(f, "http://{WINDOW_PREFIX}{name}{base}"),
-            Upstream::Service {
-                scheme,
-                authority,
-                base,
-            } => {
-                write!(f, "{scheme}://{authority}{base}")
+        for (index, endpoint) in self.endpoints.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{}{}", endpoint.place, self.base)?;
+            if self.endpoints.len() > 1 {
+                write!(f, " ({})", endpoint.weight)?;
             }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Window(name) => write!(f, "http://{WINDOW_PREFIX}{name}"),
+            Place::Service { scheme, authority } => write!(f, "{scheme}://{authority}"),
         }
     }
 }

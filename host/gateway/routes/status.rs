@@ -1,7 +1,8 @@
 //! What `GET /routes` and `hms check` say about each file.
 
-use crate::gateway::manifest::{Fault, Route};
+use crate::gateway::manifest::{Fault, Route, Upstream};
 use serde::Serialize;
+use std::time::Instant;
 use time::OffsetDateTime;
 
 /// One manifest and what became of it.
@@ -41,11 +42,23 @@ pub struct LiveRoute {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<String>,
     pub upstream: String,
+    /// Where there are several: each with its weight, and whether it is left out because it fails.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<TargetStatus>,
     /// In the order in which they run.
     pub plugins: Vec<&'static str>,
     /// What is cut off the path, or empty.
     #[serde(rename = "strip-prefix")]
     pub strip_prefix: String,
+}
+
+/// One of several targets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TargetStatus {
+    pub url: String,
+    pub weight: u32,
+    #[serde(rename = "left-out")]
+    pub left_out: bool,
 }
 
 impl LiveRoute {
@@ -55,8 +68,24 @@ impl LiveRoute {
             hosts: route.hosts.iter().map(ToString::to_string).collect(),
             methods: route.methods.iter().map(ToString::to_string).collect(),
             upstream: route.upstream.to_string(),
+            targets: targets(&route.upstream),
             plugins: route.rules.names(),
             strip_prefix: route.strip.clone(),
         }
     }
+}
+
+fn targets(upstream: &Upstream) -> Vec<TargetStatus> {
+    let now = Instant::now();
+    let several = upstream
+        .endpoints
+        .iter()
+        .filter(|_| upstream.endpoints.len() > 1);
+    several
+        .map(|endpoint| TargetStatus {
+            url: format!("{}{}", endpoint.place, upstream.base),
+            weight: endpoint.weight,
+            left_out: !endpoint.health.is_in(now),
+        })
+        .collect()
 }

@@ -16,6 +16,7 @@ use chunks::Chunks;
 use head::Framing;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -46,10 +47,22 @@ impl Refused {
     }
 }
 
+/// Tells a connection's stream that what comes is no HTTP any more.
+#[derive(Clone, Default)]
+pub struct Through(Arc<AtomicBool>);
+
+impl Through {
+    /// From the next head on.
+    pub fn open(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// A stream whose HTTP/1 heads have been read strictly.
 pub struct Strict<S> {
     stream: S,
     refused: Refused,
+    through: Through,
     max_head_bytes: usize,
     max_fields: usize,
     max_head_time: Duration,
@@ -82,6 +95,7 @@ impl<S> Strict<S> {
         Strict {
             stream,
             refused,
+            through: Through::default(),
             max_head_bytes: limits.max_header_bytes as usize,
             max_fields: limits.max_headers,
             max_head_time: limits.header_timeout,
@@ -91,6 +105,10 @@ impl<S> Strict<S> {
             checked: (Vec::new(), 0),
             state: State::Head { first: true },
         }
+    }
+
+    pub fn through(&self) -> Through {
+        self.through.clone()
     }
 
     /// Takes a whole head from what is pending. Whether there was one.
@@ -217,6 +235,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Strict<S> {
                 State::Through => {
                     this.hand_on_pending(buf);
                     return Poll::Ready(Ok(()));
+                }
+                State::Head { .. } if this.through.0.load(Ordering::Acquire) => {
+                    this.state = State::Through;
                 }
                 State::Head { first } => {
                     let first = *first;

@@ -141,6 +141,29 @@ async fn the_client_of_a_trusted_proxy_is_whom_the_proxy_names() {
 }
 
 #[tokio::test]
+async fn a_proxy_header_names_the_client_where_the_proxy_is_trusted_and_is_needed_there() {
+    let trusting = |net: &'static str| {
+        House::configured(move |config| {
+            config.trusted_proxies = vec![net.parse().unwrap()];
+            config.proxy_protocol = true;
+        })
+    };
+    let request = "GET /open/x HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let named = format!("PROXY TCP4 198.51.100.1 127.0.0.1 1 2\r\n{request}");
+    let house = trusting("127.0.0.0/8").await;
+    let answer = house.raw(&named).await;
+    assert!(
+        answer.contains("x-forwarded-for: 198.51.100.1\n"),
+        "{answer}"
+    );
+    assert_eq!(house.raw(request).await, "");
+    // From anybody else it is no request.
+    let house = trusting("10.0.0.0/8").await;
+    assert_eq!(status(&house.raw(&named).await), 400);
+    assert_eq!(status(&house.raw(request).await), 200);
+}
+
+#[tokio::test]
 async fn a_route_leads_to_no_address_of_this_machine_unless_the_operator_allows_it() {
     let house = House::configured(|config| config.upstream_allow.clear()).await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

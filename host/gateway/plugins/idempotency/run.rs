@@ -111,7 +111,7 @@ impl Idempotency {
                 (Some(State::Answered(kept)), Err(error))
             }
         };
-        let answer = Answer { outcome, release };
+        let answer = Answer::of(outcome, release);
         let Some(state) = state else {
             let freed = ledger.free(&keyed.scope, begun_ms).await;
             drop(claim);

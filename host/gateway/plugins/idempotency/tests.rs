@@ -42,8 +42,7 @@ impl Windows for Till {
     fn call<'a>(&'a self, window: &'a str, request: Request<Body>) -> BoxFuture<'a, Answer> {
         Box::pin(async move {
             let outcome = self.answer(window, request).await;
-            let release = Some(7);
-            Answer { outcome, release }
+            Answer::of(outcome, Some(7))
         })
     }
 }

@@ -1,17 +1,29 @@
-//! From a checked request to its upstream: a window in this process, or an ordinary service.
+//! From a checked request to its upstream: windows in this process, or ordinary services.
+//!
+//! Where there are several targets, `tries` picks one, by weight and by what [`Health`] says of them, and another where the
+//! first fails; `retained` has the body of the second try. `tunnel` is what a WebSocket becomes.
+
+mod health;
+mod retained;
+mod tries;
+mod tunnel;
+
+pub use health::{Health, Shared};
+pub use tunnel::{Opened, Slot, Wish, name_upgrade};
 
 use crate::body::Body;
 use crate::error::Error;
 use crate::gateway::client::{HttpClient, SendError};
 use crate::gateway::headers;
-use crate::gateway::manifest::{Route, Upstream};
+use crate::gateway::manifest::{Endpoint, Place, Route};
 use crate::gateway::target::Target;
 use futures_util::future::BoxFuture;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
-use http::{HeaderValue, Request, Response, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body_util::BodyExt;
 use std::sync::Arc;
 use std::time::Duration;
+use tries::Sending;
 
 /// The windows, as the gateway sees them. The registry behind it hands out the lease and keeps it until the
 /// answer's body has ended.
@@ -26,14 +38,27 @@ pub struct Answer {
     pub outcome: Result<Response<Body>, Error>,
     /// Which release of the window it came to, also where that failed.
     pub release: Option<u64>,
+    /// Which of the upstream's targets it came from, where it had to be chosen.
+    pub endpoint: Option<String>,
+    /// How many were made; 0 where there could only be one.
+    pub tries: usize,
+}
+
+impl Answer {
+    /// An answer of a window.
+    pub fn of(outcome: Result<Response<Body>, Error>, release: Option<u64>) -> Self {
+        Answer {
+            outcome,
+            release,
+            endpoint: None,
+            tries: 0,
+        }
+    }
 }
 
 impl From<Result<Response<Body>, Error>> for Answer {
     fn from(outcome: Result<Response<Body>, Error>) -> Self {
-        Answer {
-            outcome,
-            release: None,
-        }
+        Answer::of(outcome, None)
     }
 }
 
@@ -67,25 +92,20 @@ impl Upstreams {
         mut request: Request<Body>,
     ) -> Result<Answer, Error> {
         *request.version_mut() = Version::HTTP_11;
-        match &route.upstream {
-            Upstream::Window { name, .. } => {
-                // They have done their work. A window that never sees them cannot leak them.
-                headers::drop_credentials(request.headers_mut());
-                let authority = match target.authority() {
-                    Some(authority) => authority.clone(),
-                    None => {
-                        Authority::try_from(format!("hms-svc-{name}")).map_err(Error::internal)?
-                    }
-                };
-                address(&mut request, Scheme::HTTP, authority, path)?;
-                Ok(self.windows.call(name, request).await)
-            }
-            Upstream::Service {
-                scheme, authority, ..
-            } => {
-                address(&mut request, scheme.clone(), authority.clone(), path)?;
-                Ok(self.service(request).await.into())
-            }
+        let sending = Sending {
+            route,
+            target,
+            path: &path,
+        };
+        match route.upstream.endpoints.as_slice() {
+            // Its own front has the queue, the breaker and the clerks; there is nothing to try again.
+            [
+                only @ Endpoint {
+                    place: Place::Window(_),
+                    ..
+                },
+            ] => self.ask(&sending, only, request).await,
+            _ => self.tries(&sending, request).await,
         }
     }
 
@@ -95,14 +115,44 @@ impl Upstreams {
         self.windows.call(name, request).await
     }
 
-    async fn service(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
-        let sent = tokio::time::timeout(self.timeout, self.client.send(request)).await;
-        let response = match sent {
-            Err(_) => {
-                return Err(Error::UpstreamTimeout {
-                    limit: self.timeout,
-                });
+    /// Has one target answer.
+    async fn ask(
+        &self,
+        sending: &Sending<'_>,
+        endpoint: &Endpoint,
+        mut request: Request<Body>,
+    ) -> Result<Answer, Error> {
+        let path = sending.path.clone();
+        match &endpoint.place {
+            Place::Window(name) => {
+                // They have done their work. A window that never sees them cannot leak them.
+                headers::drop_credentials(request.headers_mut());
+                let authority = match sending.target.authority() {
+                    Some(authority) => authority.clone(),
+                    None => {
+                        Authority::try_from(format!("hms-svc-{name}")).map_err(Error::internal)?
+                    }
+                };
+                address(&mut request, Scheme::HTTP, authority, path)?;
+                Ok(self.windows.call(name, request).await)
             }
+            Place::Service { scheme, authority } => {
+                address(&mut request, scheme.clone(), authority.clone(), path)?;
+                let timeout = sending.route.upstream.try_timeout.unwrap_or(self.timeout);
+                Ok(self.service(request, timeout).await.into())
+            }
+        }
+    }
+
+    async fn service(
+        &self,
+        mut request: Request<Body>,
+        timeout: Duration,
+    ) -> Result<Response<Body>, Error> {
+        let wish = Wish::take(&mut request);
+        let sent = tokio::time::timeout(timeout, self.client.send(request)).await;
+        let response = match sent {
+            Err(_) => return Err(Error::UpstreamTimeout { limit: timeout }),
             Ok(Err(SendError::NotAllowed(address))) => {
                 return Err(Error::UpstreamRefused(address.to_string()));
             }
@@ -114,6 +164,11 @@ impl Upstreams {
             }
             Ok(Ok(response)) => response,
         };
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(wish) = wish
+        {
+            return wish.open(response);
+        }
         if response.status().is_informational() {
             return Err(Error::UpstreamBroken("it changed the protocol".into()));
         }
@@ -123,7 +178,7 @@ impl Upstreams {
 
 /// The upstream's base path, then what is left of the request's path, then the query.
 pub fn path_and_query(route: &Route, target: &Target) -> Result<PathAndQuery, Error> {
-    let mut text = format!("{}{}", route.upstream.base(), route.stripped(target.path()));
+    let mut text = format!("{}{}", route.upstream.base, route.stripped(target.path()));
     if let Some(query) = target.query() {
         text.push('?');
         text.push_str(query);

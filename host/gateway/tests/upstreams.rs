@@ -1,0 +1,241 @@
+//! Routes with several targets, and tries that are made again. The services are played here, on real sockets.
+
+use super::*;
+use http_body_util::Full;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// A service that answers with its name and what it was sent, with the status that it is told.
+struct Service {
+    url: String,
+    /// 0: it closes the connection instead.
+    status: Arc<AtomicU16>,
+    seen: Arc<AtomicUsize>,
+    serving: JoinHandle<()>,
+}
+
+impl Service {
+    async fn start(name: &'static str) -> Service {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (status, seen) = (Arc::new(AtomicU16::new(200)), Arc::new(AtomicUsize::new(0)));
+        let serving = tokio::spawn(serve(name, listener, status.clone(), seen.clone()));
+        Service {
+            url,
+            status,
+            seen,
+            serving,
+        }
+    }
+
+    fn answers(&self, status: u16) {
+        self.status.store(status, Ordering::Relaxed);
+    }
+
+    /// Nothing listens there any more.
+    async fn stop(&mut self) {
+        self.serving.abort();
+        let _ = (&mut self.serving).await;
+    }
+
+    fn seen(&self) -> usize {
+        self.seen.swap(0, Ordering::Relaxed)
+    }
+}
+
+async fn serve(
+    name: &'static str,
+    listener: TcpListener,
+    status: Arc<AtomicU16>,
+    seen: Arc<AtomicUsize>,
+) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (status, seen) = (status.clone(), seen.clone());
+        tokio::spawn(async move {
+            let service = service_fn(|request: Request<hyper::body::Incoming>| {
+                let status = status.load(Ordering::Relaxed);
+                seen.fetch_add(1, Ordering::Relaxed);
+                async move {
+                    let body = request.into_body().collect().await.unwrap().to_bytes();
+                    if status == 0 {
+                        return Err(std::io::Error::other("closed"));
+                    }
+                    let said = format!("{name} got {}", String::from_utf8_lossy(&body));
+                    let response = Response::builder().status(status);
+                    Ok(response.body(Full::new(Bytes::from(said))).unwrap())
+                }
+            });
+            // No connection outlives an answer, so that a stopped service is not reached by an old one.
+            let connection = hyper::server::conn::http1::Builder::new()
+                .keep_alive(false)
+                .serve_connection(TokioIo::new(stream), service);
+            let _ = connection.await;
+        });
+    }
+}
+
+async fn house_with(upstream: &str) -> House {
+    let house = House::open().await;
+    let text = format!("uri: /svc/**\nupstream:\n{upstream}");
+    std::fs::write(house.data.path().join("svc.yaml"), text).unwrap();
+    house.gateway.routes.reload();
+    assert!(house.gateway.route("svc").unwrap().0.faults.is_empty());
+    house
+}
+
+fn targets(services: &[&Service]) -> String {
+    let urls: Vec<&str> = services.iter().map(|service| &*service.url).collect();
+    format!("  targets: [{}]\n", urls.join(", "))
+}
+
+async fn send(house: &House, method: &str) -> String {
+    house
+        .raw(&format!(
+            "{method} /svc/x HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 5\r\n\r\nhello"
+        ))
+        .await
+}
+
+#[tokio::test]
+async fn targets_share_the_requests_by_their_weights() {
+    let (one, two) = (Service::start("one").await, Service::start("two").await);
+    let weights = format!(
+        "  targets:\n    - {}\n    - {{url: \"{}\", weight: 3}}\n",
+        one.url, two.url
+    );
+    let house = house_with(&weights).await;
+    for _ in 0..40 {
+        assert_eq!(status(&house.get("/svc/x", "").await), 200);
+    }
+    let (first, second) = (one.seen(), two.seen());
+    assert!((8..=12).contains(&first), "{first} and {second}");
+    assert_eq!(first + second, 40);
+}
+
+#[tokio::test]
+async fn a_target_that_is_not_there_costs_no_request_and_is_left_out() {
+    let (mut gone, there) = (Service::start("gone").await, Service::start("there").await);
+    let upstream = targets(&[&gone, &there]) + "  max-fails: 2\n  fail-timeout: 100ms\n";
+    let house = house_with(&upstream).await;
+    gone.stop().await;
+    // Nothing was sent, so that a POST may go elsewhere too, with its whole body.
+    for _ in 0..8 {
+        let answer = send(&house, "POST").await;
+        assert!(answer.ends_with("there got hello"), "{answer}");
+    }
+    let route = house.gateway.routes.table();
+    let route = route.find(None, &Method::GET, "/svc/x");
+    let Found::Route(route) = route else {
+        panic!("no route")
+    };
+    let health = &route.upstream.endpoints[0].health;
+    assert!(health.failures() >= 2, "it is asked no more");
+    let failures = health.failures();
+    let soon = std::time::Instant::now() + Duration::from_millis(100);
+    assert!(health.is_in(soon) && failures <= 8);
+}
+
+#[tokio::test]
+async fn what_may_have_been_done_is_done_again_for_idempotent_methods_alone() {
+    let (broken, there) = (
+        Service::start("broken").await,
+        Service::start("there").await,
+    );
+    let house = house_with(&(targets(&[&broken, &there]) + "  max-fails: 1000\n")).await;
+    for failing in [0, 503] {
+        broken.answers(failing);
+        for _ in 0..6 {
+            let answer = send(&house, "PUT").await;
+            assert!(answer.ends_with("there got hello"), "{answer}");
+        }
+        assert!(broken.seen() > 0);
+        there.seen();
+        let mut failed = 0;
+        for _ in 0..6 {
+            failed += usize::from(status(&send(&house, "POST").await) >= 500);
+        }
+        let (broke, went) = (broken.seen(), there.seen());
+        assert!(
+            failed > 0 && broke == failed && went == 6 - failed,
+            "{broke} {went} {failed}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_try_that_is_too_slow_is_made_elsewhere_where_the_manifest_says_how_long_it_may_take() {
+    let there = Service::start("there").await;
+    // It takes connections, and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = format!(
+        "  targets: [http://{}, {}]\n  try-timeout: 50ms\n",
+        silent.local_addr().unwrap(),
+        there.url
+    );
+    let house = house_with(&upstream).await;
+    for _ in 0..4 {
+        assert!(house.get("/svc/x", "").await.ends_with("there got "));
+    }
+    let posted = [send(&house, "POST").await, send(&house, "POST").await];
+    assert!(
+        posted
+            .iter()
+            .all(|answer| matches!(status(answer), 200 | 504)),
+        "{posted:?}"
+    );
+}
+
+#[tokio::test]
+async fn where_all_targets_fail_the_client_gets_the_last_answer_and_tries_are_bounded() {
+    let (one, two) = (Service::start("one").await, Service::start("two").await);
+    let house = house_with(&(targets(&[&one, &two]) + "  retries: 5\n")).await;
+    one.answers(503);
+    two.answers(503);
+    let answer = house.get("/svc/x", "").await;
+    assert_eq!(status(&answer), 503);
+    assert!(answer.ends_with(" got "), "{answer}");
+    assert_eq!(one.seen() + two.seen(), 2, "each says once that it cannot");
+    // Both are left out by now, and yet somebody is asked.
+    for _ in 0..6 {
+        house.get("/svc/x", "").await;
+    }
+    one.answers(200);
+    two.answers(200);
+    assert_eq!(status(&house.get("/svc/x", "").await), 200);
+}
+
+#[tokio::test]
+async fn a_window_that_is_closed_leaves_its_share_to_the_service_beside_it() {
+    let service = Service::start("legacy").await;
+    let house = House::open().await;
+    let text = format!(
+        "uri: /closed\nupstream:\n  targets: [http://hms-svc-payments, {}]\n",
+        service.url
+    );
+    std::fs::write(house.data.path().join("svc.yaml"), text).unwrap();
+    house.gateway.routes.reload();
+    let request =
+        "POST /closed HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 5\r\n\r\nhello";
+    for _ in 0..4 {
+        let answer = house.raw(request).await;
+        assert!(answer.ends_with("legacy got hello"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_breaks_off_is_asked_once_more() {
+    let service = Service::start("one").await;
+    let house = House::open().await;
+    let text = format!("uri: /svc/**\nupstream: {}\n", service.url);
+    std::fs::write(house.data.path().join("svc.yaml"), text).unwrap();
+    house.gateway.routes.reload();
+    service.answers(0);
+    assert_eq!(status(&house.get("/svc/x", "").await), 502);
+    assert_eq!(service.seen(), 2);
+    assert_eq!(status(&send(&house, "POST").await), 502);
+    assert_eq!(service.seen(), 1);
+}

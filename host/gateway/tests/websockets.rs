@@ -1,0 +1,164 @@
+//! WebSockets to services (RFC 6455), byte by byte. The service is played here.
+
+use super::*;
+use tokio::net::TcpListener;
+
+const ASK: &str = "connection: keep-alive, Upgrade\r\nupgrade: WebSocket\r\nsec-websocket-version: 13\r\n\
+                   sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+const AGREE: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                     sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nsec-websocket-protocol: chat\r\n\r\n";
+
+/// A gateway whose route `/ws` leads to the listener.
+async fn house(change: impl FnOnce(&mut Limits)) -> (House, TcpListener) {
+    let house = House::with(change).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let text = format!(
+        "uri: /ws/**\nupstream: {{targets: [\"http://{addr}\"], retries: 0}}\nplugins: [auth]\n"
+    );
+    std::fs::write(house.data.path().join("ws.yaml"), text).unwrap();
+    house.gateway.routes.reload();
+    (house, listener)
+}
+
+/// Sends a request, and gives what the service reads of it.
+async fn knock(
+    house: &House,
+    listener: &TcpListener,
+    fields: &str,
+) -> (TcpStream, TcpStream, String) {
+    let mut client = house.connect().await;
+    let head = format!(
+        "GET /ws/room HTTP/1.1\r\nhost: x\r\n{}{fields}\r\n",
+        house.bearer(&[])
+    );
+    client.write_all(head.as_bytes()).await.unwrap();
+    let (mut service, _) = tokio::time::timeout(PATIENCE, listener.accept())
+        .await
+        .unwrap()
+        .unwrap();
+    let asked = read_until(&mut service, "\r\n\r\n").await;
+    (client, service, asked)
+}
+
+async fn opened(house: &House, listener: &TcpListener) -> (TcpStream, TcpStream) {
+    let (mut client, mut service, _) = knock(house, listener, ASK).await;
+    service.write_all(AGREE.as_bytes()).await.unwrap();
+    let agreed = read_until(&mut client, "\r\n\r\n").await;
+    assert_eq!(status(&agreed), 101, "{agreed}");
+    (client, service)
+}
+
+#[tokio::test]
+async fn after_the_handshake_bytes_pass_both_ways_and_are_not_read_as_http() {
+    let (house, listener) = house(|_| {}).await;
+    let (mut client, mut service, asked) = knock(&house, &listener, ASK).await;
+    assert!(
+        asked.contains("connection: upgrade\r\n") && asked.contains("upgrade: websocket\r\n"),
+        "{asked}"
+    );
+    assert!(
+        asked.contains("sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"),
+        "{asked}"
+    );
+    assert!(asked.contains("x-hms-user: alice\r\n"), "{asked}");
+    // The first frame of a service may come with its answer.
+    service
+        .write_all(format!("{AGREE}first").as_bytes())
+        .await
+        .unwrap();
+    let agreed = read_until(&mut client, "\r\n\r\n").await;
+    assert_eq!(status(&agreed), 101, "{agreed}");
+    for field in [
+        "connection: upgrade\r\n",
+        "upgrade: websocket\r\n",
+        "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n",
+        "sec-websocket-protocol: chat\r\n",
+    ] {
+        assert!(agreed.contains(field), "{agreed}");
+    }
+    assert_eq!(read_until(&mut client, "first").await, "first");
+    let like_http = "GET /open/echo HTTP/1.1\nhost: a\nhost: b\n\n\0";
+    client.write_all(like_http.as_bytes()).await.unwrap();
+    assert_eq!(read_until(&mut service, like_http).await, like_http);
+    service.write_all(b"second").await.unwrap();
+    assert_eq!(read_until(&mut client, "second").await, "second");
+    drop(service);
+    assert_eq!(read_to_end(&mut client).await, "");
+}
+
+#[tokio::test]
+async fn what_a_client_sends_before_the_answer_reaches_no_other_request() {
+    let (house, listener) = house(|_| {}).await;
+    let early = format!("{ASK}\r\nGET /open/echo HTTP/1.1\r\nhost: smuggled\r\n");
+    let (mut client, mut service, asked) = knock(&house, &listener, &early).await;
+    assert!(!asked.contains("smuggled"), "{asked}");
+    // The service did not agree after all: it is the next request, and the gateway's to answer.
+    service
+        .write_all(
+            b"HTTP/1.1 426 Upgrade Required\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+        )
+        .await
+        .unwrap();
+    assert_eq!(status(&read_until(&mut client, "\r\n\r\n").await), 426);
+    let next = read_until(&mut client, "\r\n\r\n").await;
+    assert_eq!(status(&next), 200, "{next}");
+}
+
+#[tokio::test]
+async fn nothing_else_is_upgraded() {
+    for fields in [
+        ASK.replace("WebSocket", "h2c"),
+        ASK.replace("13", "12"),
+        ASK.replace("dGhl", ""),
+        ASK.replace("keep-alive, Upgrade", "keep-alive"),
+        format!("{ASK}upgrade: h2c\r\n"),
+        format!("{ASK}content-length: 3\r\n\r\nabc"),
+    ] {
+        let (house, listener) = house(|_| {}).await;
+        let (mut client, mut service, asked) = knock(&house, &listener, &fields).await;
+        assert!(!asked.contains("upgrade"), "{asked}");
+        // A service that agrees all the same has broken the protocol.
+        service.write_all(AGREE.as_bytes()).await.unwrap();
+        assert_eq!(
+            status(&read_until(&mut client, "\r\n\r\n").await),
+            502,
+            "{fields}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn no_window_is_upgraded() {
+    let house = House::open().await;
+    let answer = house
+        .get("/open/echo", &ASK.replace("keep-alive", "close"))
+        .await;
+    assert_eq!(status(&answer), 200);
+    assert!(!answer.contains("upgrade: "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_silent_one_ends_after_its_time_and_one_that_pings_does_not() {
+    let (house, listener) =
+        house(|limits| limits.websocket_idle_timeout = Duration::from_millis(200)).await;
+    let (mut client, mut service) = opened(&house, &listener).await;
+    for _ in 0..8 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        service.write_all(b"ping").await.unwrap();
+        assert_eq!(read_until(&mut client, "ping").await, "ping");
+    }
+    assert_eq!(read_to_end(&mut client).await, "");
+    assert_eq!(read_to_end(&mut service).await, "");
+}
+
+#[tokio::test]
+async fn a_shutdown_does_not_wait_for_it() {
+    let (house, listener) = house(|_| {}).await;
+    let (mut client, mut service) = opened(&house, &listener).await;
+    house.shutdown.cancel();
+    assert_eq!(read_to_end(&mut client).await, "");
+    assert_eq!(read_to_end(&mut service).await, "");
+    let cut = tokio::time::timeout(PATIENCE, house.serving).await.unwrap();
+    assert_eq!(cut.unwrap(), 0);
+}

@@ -1,0 +1,194 @@
+//! What is learnt about the targets of an upstream from the requests that they answer: passive health, and how many tries
+//! may be made again.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tower::retry::budget::{Budget as _, TpsBudget};
+
+/// Tries that may be made again: a fifth of the requests of the last ten seconds, and two more a second. So an upstream
+/// that is down has a fifth more to do, not twice as much.
+const RETRY_SHARE: f32 = 0.2;
+const RETRIES_PER_SECOND: u32 = 2;
+const RETRY_MEMORY: Duration = Duration::from_secs(10);
+
+/// 2^64 / golden ratio: multiples of it are spread evenly, however few there are (Weyl's sequence).
+const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// What is learnt about one target: failures in a row, and until when it is left out because of them.
+///
+/// Equal to any other: it is no part of what a manifest says.
+#[derive(Debug, Default)]
+pub struct Health(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    failures: u32,
+    out_until: Option<Instant>,
+}
+
+impl Health {
+    /// Whether requests may go there. One whose time out is over may have one request; what comes of it decides.
+    pub fn is_in(&self, now: Instant) -> bool {
+        self.state().out_until.is_none_or(|until| until <= now)
+    }
+
+    /// A request goes there. Where that is a trial, no other goes there for `pause`.
+    pub fn begin(&self, now: Instant, pause: Duration) {
+        let mut state = self.state();
+        if state.out_until.is_some_and(|until| until <= now) {
+            state.out_until = Some(now + pause);
+        }
+    }
+
+    /// An answer came. Whether the target was left out before.
+    pub fn succeeded(&self) -> bool {
+        let mut state = self.state();
+        state.failures = 0;
+        state.out_until.take().is_some()
+    }
+
+    /// The request failed; after `most` failures in a row the target is left out for `pause`. Whether it is from now on.
+    pub fn failed(&self, now: Instant, most: u32, pause: Duration) -> bool {
+        let mut state = self.state();
+        state.failures = state.failures.saturating_add(1);
+        if state.failures < most {
+            return false;
+        }
+        let was_out = state.out_until.replace(now + pause).is_some();
+        !was_out
+    }
+
+    /// Failures in a row until now.
+    #[cfg(test)]
+    pub fn failures(&self) -> u32 {
+        self.state().failures
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PartialEq for Health {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// What the requests of one upstream share.
+///
+/// Equal to any other: it is no part of what a manifest says.
+#[derive(Debug)]
+pub struct Shared {
+    retries: TpsBudget,
+    turn: AtomicU64,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Shared {
+            retries: TpsBudget::new(RETRY_MEMORY, RETRIES_PER_SECOND, RETRY_SHARE),
+            turn: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Shared {
+    /// A request came, which earns its part of a retry.
+    pub fn request(&self) {
+        self.retries.deposit();
+    }
+
+    /// Whether one more try may be made.
+    pub fn may_retry(&self) -> bool {
+        self.retries.withdraw()
+    }
+
+    /// Picks one of `weights` by its share. None where there is none.
+    pub fn pick(&self, weights: impl Iterator<Item = u32> + Clone) -> Option<usize> {
+        let total: u64 = weights.clone().map(u64::from).sum();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let at = (u128::from(turn.wrapping_mul(SPREAD)) * u128::from(total)) >> 64;
+        let mut upto = 0;
+        weights.map(u128::from).position(|weight| {
+            upto += weight;
+            at < upto
+        })
+    }
+}
+
+impl PartialEq for Shared {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PAUSE: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_target_is_left_out_after_its_failures_in_a_row_and_tried_once_after_its_pause() {
+        let (health, start) = (Health::default(), Instant::now());
+        assert!(!health.failed(start, 3, PAUSE));
+        assert!(!health.failed(start, 3, PAUSE));
+        health.succeeded();
+        assert!(!health.failed(start, 3, PAUSE));
+        assert!(!health.failed(start, 3, PAUSE));
+        assert!(health.is_in(start));
+        assert!(health.failed(start, 3, PAUSE));
+        assert!(!health.is_in(start));
+        // One that was on its way already says nothing new.
+        assert!(!health.failed(start, 3, PAUSE));
+
+        let later = start + PAUSE;
+        assert!(health.is_in(later));
+        health.begin(later, PAUSE);
+        assert!(!health.is_in(later), "a second trial beside the first");
+        assert!(!health.failed(later, 3, PAUSE));
+        assert!(!health.is_in(later));
+        health.begin(later + PAUSE, PAUSE);
+        assert!(health.succeeded());
+        assert!(health.is_in(later + PAUSE));
+        assert!(!health.succeeded());
+    }
+
+    #[test]
+    fn retries_are_a_part_of_the_requests() {
+        let shared = Shared::default();
+        let taken = |shared: &Shared| (0..10_000).take_while(|_| shared.may_retry()).count();
+        let reserve = taken(&shared);
+        for _ in 0..100 {
+            shared.request();
+        }
+        let earned = taken(&shared);
+        assert!((19..=21).contains(&earned), "{earned}");
+        assert!((1..=40).contains(&reserve), "{reserve}");
+    }
+
+    proptest! {
+        #[test]
+        fn targets_have_their_shares(weights in proptest::collection::vec(1u32..20, 1..6)) {
+            let shared = Shared::default();
+            let total: u32 = weights.iter().sum();
+            let rounds = 200 * total;
+            let mut seen = vec![0u32; weights.len()];
+            for _ in 0..rounds {
+                seen[shared.pick(weights.iter().copied()).unwrap()] += 1;
+            }
+            for (weight, seen) in weights.iter().zip(&seen) {
+                let due = 200 * weight;
+                prop_assert!(seen.abs_diff(due) <= 10 + due / 50, "{weights:?}: {seen} of {due}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_nothing_nothing_is_picked() {
+        assert_eq!(Shared::default().pick(std::iter::empty()), None);
+    }
+}

@@ -1,0 +1,170 @@
+//! One request to an upstream of several targets, or of one that may fail: which target, and whether once more.
+//!
+//! A request is sent again where that cannot do a thing twice: it never left, or its method is idempotent (RFC 9110
+//! section 9.2.2) and its body is still there. And only within the upstream's budget of retries, so that a service that
+//! is down is not also flooded.
+
+use super::retained::Retained;
+use super::{Answer, Upstreams};
+use crate::body::Body;
+use crate::error::Error;
+use crate::gateway::manifest::{Endpoint, Route};
+use crate::gateway::target::Target;
+use http::uri::PathAndQuery;
+use http::{Request, Response, StatusCode};
+use std::time::{Duration, Instant};
+
+/// Bytes of a request body kept for another try.
+const MOST_RETAINED: usize = 64 << 10;
+
+/// Before the target that has just failed is asked again, and twice as long each time.
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// What is to be sent, and where to.
+pub struct Sending<'a> {
+    pub route: &'a Route,
+    pub target: &'a Target,
+    pub path: &'a PathAndQuery,
+}
+
+/// What came of one try.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Answered,
+    /// It is no failure of the target.
+    NotIts,
+    /// Nothing was done, so anything may be sent again.
+    NeverRan,
+    /// It is not known what was done.
+    Unclear,
+    /// The target says itself that it cannot.
+    Unable,
+    /// As `Unclear`, and it may be that it is only slow.
+    Slow,
+}
+
+impl Upstreams {
+    /// Sends the request until a target has answered, or no further try may be made.
+    pub(super) async fn tries(
+        &self,
+        sending: &Sending<'_>,
+        request: Request<Body>,
+    ) -> Result<Answer, Error> {
+        let upstream = &sending.route.upstream;
+        upstream.shared.request();
+        let (parts, body) = request.into_parts();
+        let idempotent = parts.method.is_idempotent();
+        let body = Retained::new(body, if idempotent { MOST_RETAINED } else { 0 });
+        let mut tried = Vec::new();
+        let mut next = body.again();
+        loop {
+            let now = Instant::now();
+            let index = choose(sending.route, &tried, now);
+            let (Some(endpoint), Some(body_of_try)) = (upstream.endpoints.get(index), next.take())
+            else {
+                return Err(Error::Internal("an upstream without a target".into()));
+            };
+            if tried.last() == Some(&index) {
+                let doublings = u32::try_from(tried.len()).unwrap_or(u32::MAX);
+                tokio::time::sleep(PAUSE * 2u32.saturating_pow(doublings - 1)).await;
+            }
+            tried.push(index);
+            endpoint.health.begin(now, upstream.fail_timeout);
+            let request = Request::from_parts(parts.clone(), body_of_try);
+            let mut answer = self.ask(sending, endpoint, request).await?;
+            let verdict = if body.has_failed() {
+                Verdict::NotIts
+            } else {
+                verdict(&answer.outcome)
+            };
+            note(sending.route, endpoint, &verdict);
+            let others = tried.len() < upstream.endpoints.len();
+            let again = match verdict {
+                Verdict::Answered | Verdict::NotIts => false,
+                Verdict::NeverRan => true,
+                Verdict::Unclear => idempotent,
+                Verdict::Unable => idempotent && others,
+                Verdict::Slow => idempotent && upstream.try_timeout.is_some(),
+            };
+            let left = tried.len() <= upstream.retries as usize;
+            if again && left {
+                next = body.again();
+            }
+            if next.is_none() || !upstream.shared.may_retry() {
+                answer.endpoint = Some(endpoint.place.label().to_string());
+                answer.tries = tried.len();
+                return Ok(answer);
+            }
+        }
+    }
+}
+
+/// The next target: one that has not been tried and is not left out, else one that has not been tried, else any.
+fn choose(route: &Route, tried: &[usize], now: Instant) -> usize {
+    let upstream = &route.upstream;
+    let endpoints = || upstream.endpoints.iter().enumerate();
+    let pick = |fits: &dyn Fn(usize, &Endpoint) -> bool| {
+        let fitting: Vec<usize> = endpoints()
+            .filter(|(index, endpoint)| fits(*index, endpoint))
+            .map(|(index, _)| index)
+            .collect();
+        let weight = |index: &usize| {
+            upstream
+                .endpoints
+                .get(*index)
+                .map_or(0, |found| found.weight)
+        };
+        let picked = upstream.shared.pick(fitting.iter().map(weight))?;
+        fitting.get(picked).copied()
+    };
+    let fresh = |index: usize| !tried.contains(&index);
+    pick(&|index, endpoint| fresh(index) && endpoint.health.is_in(now))
+        .or_else(|| pick(&|index, _| fresh(index)))
+        .or_else(|| pick(&|_, _| true))
+        .unwrap_or_default()
+}
+
+fn verdict(outcome: &Result<Response<Body>, Error>) -> Verdict {
+    match outcome {
+        Ok(response) => match response.status() {
+            StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT => Verdict::Unable,
+            _ => Verdict::Answered,
+        },
+        Err(error) if error.never_ran() && error.status().is_server_error() => Verdict::NeverRan,
+        Err(Error::UpstreamBroken(_)) => Verdict::Unclear,
+        Err(Error::UpstreamTimeout { .. }) => Verdict::Slow,
+        // A clerk had it, and its window has a breaker.
+        Err(_) => Verdict::NotIts,
+    }
+}
+
+/// Learns from what came of a try. The only target is never left out.
+fn note(route: &Route, endpoint: &Endpoint, verdict: &Verdict) {
+    let upstream = &route.upstream;
+    if upstream.endpoints.len() == 1 {
+        return;
+    }
+    let (route, target) = (&*route.name, endpoint.place.label());
+    match verdict {
+        Verdict::NotIts => {}
+        Verdict::Answered => {
+            if endpoint.health.succeeded() {
+                tracing::info!(route, target, "the target answers again");
+            }
+        }
+        Verdict::NeverRan | Verdict::Unclear | Verdict::Unable | Verdict::Slow => {
+            let (most, pause) = (upstream.max_fails, upstream.fail_timeout);
+            if endpoint.health.failed(Instant::now(), most, pause) {
+                tracing::warn!(
+                    route,
+                    target,
+                    failures = most,
+                    ?pause,
+                    "the target fails and is left out"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! WebSockets to ordinary services (RFC 6455): the handshake passes like any request; when the service has answered 101,
+//! both connections become one stream of bytes that the gateway no longer reads.
+//!
+//! Nothing else is upgraded, and no window is: what does not ask for a WebSocket as the RFC says loses its `Upgrade`
+//! like any hop-by-hop field, and a 101 that nobody asked for is a broken answer.
+
+use crate::body::{self, Body};
+use crate::error::Error;
+use crate::gateway::headers::REQUEST_ID;
+use crate::gateway::idle::Activity;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, Version};
+use hyper::body::Incoming;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
+const UPGRADE: HeaderValue = HeaderValue::from_static("upgrade");
+
+/// RFC 6455 section 4.1: the one version there is.
+const VERSION: &[u8] = b"13";
+
+/// 16 bytes in base64.
+const KEY_LENGTH: usize = 24;
+
+/// Where a connection finds what it becomes after its answer, if it becomes something else.
+#[derive(Clone, Default)]
+pub struct Slot(Arc<Mutex<Option<Tunnel>>>);
+
+impl Slot {
+    pub fn take(&self) -> Option<Tunnel> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// A client's wish for a WebSocket. It travels with the request, and windows know nothing of it.
+#[derive(Clone)]
+pub struct Wish {
+    client: OnUpgrade,
+    slot: Slot,
+    request_id: String,
+}
+
+impl Wish {
+    /// Reads it from a head whose hop-by-hop fields are still there, and whose request has no body.
+    pub fn read(parts: &mut Parts) -> Option<Wish> {
+        let slot = parts.extensions.remove::<Slot>()?;
+        let client = parts.extensions.remove::<OnUpgrade>()?;
+        let one = |name: HeaderName| {
+            let mut values = parts.headers.get_all(name).iter();
+            values.next().filter(|_| values.next().is_none())
+        };
+        let asks = parts.method == Method::GET
+            && parts.version == Version::HTTP_11
+            && is_websocket(&parts.headers)
+            && connection_names_upgrade(&parts.headers)
+            && one(header::SEC_WEBSOCKET_VERSION).is_some_and(|value| value == VERSION)
+            && one(header::SEC_WEBSOCKET_KEY).is_some_and(|value| value.len() == KEY_LENGTH);
+        asks.then(|| Wish {
+            client,
+            slot,
+            request_id: String::new(),
+        })
+    }
+
+    /// Takes it out of a request that goes to a service, and puts it into the request's fields.
+    pub(super) fn take(request: &mut Request<Body>) -> Option<Wish> {
+        let mut wish = request.extensions_mut().remove::<Wish>()?;
+        let id = request.headers().get(REQUEST_ID);
+        wish.request_id = id
+            .and_then(|id| id.to_str().ok())
+            .unwrap_or_default()
+            .into();
+        name_upgrade(request.headers_mut());
+        Some(wish)
+    }
+
+    /// The service has answered 101.
+    pub(super) fn open(self, mut answered: Response<Incoming>) -> Result<Response<Body>, Error> {
+        if !is_websocket(answered.headers()) {
+            return Err(Error::UpstreamBroken(
+                "it changed the protocol to another".into(),
+            ));
+        }
+        let tunnel = Tunnel {
+            client: self.client,
+            service: hyper::upgrade::on(&mut answered),
+            request_id: self.request_id,
+        };
+        *self.slot.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
+        let mut response = answered.map(|_| body::empty());
+        response.extensions_mut().insert(Opened);
+        Ok(response)
+    }
+}
+
+/// Marks the answer after which the connection is a WebSocket.
+#[derive(Clone)]
+pub struct Opened;
+
+/// Says the upgrade in fields from which the hop-by-hop ones have been dropped.
+pub fn name_upgrade(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, UPGRADE);
+    headers.insert(header::UPGRADE, WEBSOCKET);
+}
+
+/// hyper looks at `Upgrade` alone.
+fn connection_names_upgrade(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::CONNECTION).iter();
+    let mut names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    names.any(|name| name.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+}
+
+fn is_websocket(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::UPGRADE).iter();
+    let first = values.next();
+    values.next().is_none()
+        && first.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// A WebSocket between a client and a service.
+pub struct Tunnel {
+    client: OnUpgrade,
+    service: OnUpgrade,
+    request_id: String,
+}
+
+impl Tunnel {
+    /// Copies both ways until both have ended, one has failed, or nothing came for `idle`.
+    pub async fn run(self, idle: Duration) {
+        let (opened, request_id) = (Instant::now(), self.request_id);
+        let (client, service) = match futures_util::try_join!(self.client, self.service) {
+            Ok(both) => both,
+            Err(error) => {
+                tracing::debug!(%request_id, %error, "a WebSocket did not open");
+                return;
+            }
+        };
+        let activity = Activity::new();
+        let (mut client, mut service) =
+            (Side::new(client, &activity), Side::new(service, &activity));
+        let end = tokio::select! {
+            copied = tokio::io::copy_bidirectional(&mut client, &mut service) => match copied {
+                Ok(_) => "ended",
+                Err(_) => "broken",
+            },
+            () = activity.idle_for(idle) => "idle",
+        };
+        tracing::info!(
+            target: "access",
+            websocket = end,
+            bytes_in = client.bytes,
+            bytes_out = service.bytes,
+            duration_ms = opened.elapsed().as_millis() as u64,
+            %request_id,
+        );
+    }
+}
+
+/// One side of a tunnel, whose bytes are counted as they come.
+struct Side {
+    stream: TokioIo<Upgraded>,
+    activity: Activity,
+    bytes: u64,
+}
+
+impl Side {
+    fn new(stream: Upgraded, activity: &Activity) -> Side {
+        Side {
+            stream: TokioIo::new(stream),
+            activity: activity.clone(),
+            bytes: 0,
+        }
+    }
+}
+
+impl AsyncRead for Side {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if polled.is_ready() {
+            self.bytes += (buf.filled().len() - before) as u64;
+            drop(self.activity.begin());
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Side {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
