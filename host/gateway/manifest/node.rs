@@ -38,6 +38,8 @@ pub enum Kind {
     TextMap(&'static str),
     /// A time such as `500ms` or `30s`, within bounds in milliseconds.
     Time(RangeInclusive<u64>),
+    /// Whole seconds, as a number or as a time such as `1m`, within bounds in seconds.
+    Seconds(RangeInclusive<u64>),
     /// A size such as `1MiB`, within bounds in bytes.
     Size(RangeInclusive<u64>),
     /// A mapping of fields.
@@ -77,6 +79,12 @@ impl std::fmt::Display for Expected<'_> {
                 "a time from {} to {}",
                 show_time(*bounds.start()),
                 show_time(*bounds.end())
+            ),
+            Kind::Seconds(bounds) => write!(
+                f,
+                "a number of seconds from {} to {}, or a time such as 1m",
+                bounds.start(),
+                bounds.end()
             ),
             Kind::Size(bounds) => write!(
                 f,
@@ -404,6 +412,28 @@ impl<'a> Map<'a> {
             (Err(reason), _) => {
                 node.fault(reason);
                 None
+            }
+            _ => {
+                node.wrong(field.describe());
+                None
+            }
+        }
+    }
+
+    /// Whole seconds.
+    pub fn seconds(&self, name: &str) -> Option<Duration> {
+        let (field, node) = self.field(name)?;
+        let seconds = match node.tree {
+            Tree::Number(seconds) => Some(*seconds),
+            Tree::Text(text) => parse_time(text)
+                .ok()
+                .filter(|time| time.subsec_millis() == 0)
+                .map(|time| time.as_secs()),
+            _ => None,
+        };
+        match (seconds, &field.kind) {
+            (Some(seconds), Kind::Seconds(bounds)) if bounds.contains(&seconds) => {
+                Some(Duration::from_secs(seconds))
             }
             _ => {
                 node.wrong(field.describe());

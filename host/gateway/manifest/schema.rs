@@ -50,6 +50,10 @@ fn kind(kind: &Kind) -> Value {
             json!({ "type": "object", "additionalProperties": { "type": "string" } })
         }
         Kind::Time(_) => json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)$" }),
+        Kind::Seconds(bounds) => json!({ "anyOf": [
+            { "type": "integer", "minimum": bounds.start(), "maximum": bounds.end() },
+            { "type": "string", "pattern": "^[0-9]+(s|m|h)$" },
+        ] }),
         Kind::Size(_) => json!({ "type": ["string", "integer"] }),
         Kind::Map(fields) => object(fields, &[]),
         Kind::Own("plugins") => plugins_schema(),

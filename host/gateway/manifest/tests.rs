@@ -100,6 +100,17 @@ fn the_chapters_manifest_works_as_it_stands() {
 }
 
 #[test]
+fn the_window_of_a_limit_is_a_number_of_seconds_or_a_time() {
+    for (window, seconds) in [("90", 90), ("90s", 90), ("2m", 120), ("1h", 3600)] {
+        let text = format!(
+            "uri: /x\nupstream: http://hms-svc-x\nplugins:\n  - rate-limit: {{window: {window}}}\n"
+        );
+        let rule = parse(&text).unwrap().rules.rate_limit.unwrap();
+        assert_eq!(rule.period, Duration::from_secs(seconds), "{window}");
+    }
+}
+
+#[test]
 fn the_short_form_means_any_token_and_60_a_minute() {
     let route = parse("uri: /a\nupstream: http://hms-svc-a\nplugins: [auth, rate-limit]").unwrap();
     assert_eq!(route.rules.auth, Some(auth::Rule::default()));

@@ -18,8 +18,8 @@ pub const FIELDS: &[Field] = &[
     },
     Field {
         name: "window",
-        kind: Kind::Number(1..=MAX_PERIOD_S),
-        doc: "The period in seconds. Default: 60.",
+        kind: Kind::Seconds(1..=MAX_PERIOD_S),
+        doc: "The period, in seconds or as 1m. Default: 60.",
     },
     Field {
         name: "burst",
@@ -73,9 +73,7 @@ impl Rule {
         let default = Rule::default();
         let rule = Rule {
             limit: map.number("limit").unwrap_or(default.limit),
-            period: map
-                .number("window")
-                .map_or(default.period, Duration::from_secs),
+            period: map.seconds("window").unwrap_or(default.period),
             burst: map.number("burst"),
             key: map.parsed("key", parse_key).unwrap_or(default.key),
         };
