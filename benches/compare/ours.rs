@@ -53,6 +53,10 @@ impl Ours {
             log,
         };
         ours.boot()?;
+        // It listens before it has all.
+        while !ours.data().join("admin.token").exists() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         Ok(ours)
     }
 

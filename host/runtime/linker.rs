@@ -12,7 +12,7 @@ use crate::next::Next;
 use std::sync::Arc;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
-use wasmtime_wasi_http::{WasiBody, WasiHttpHooks};
+use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, WasiBody, WasiHttpHooks};
 
 /// The packages of which a window may import interfaces, for messages.
 pub const GRANTED: [&str; 7] = [
@@ -94,6 +94,11 @@ impl WasiHttpHooks for Outside {
         };
         self.failures.count("no-network", &sentence);
         Box::new(async { Err(wasmtime_wasi_http::Error::HttpRequestDenied) })
+    }
+
+    // As the default is, without a closure made for each name.
+    fn is_forbidden_header(&mut self, name: &http::HeaderName) -> bool {
+        DEFAULT_FORBIDDEN_HEADERS.contains(name)
     }
 
     // A window's headers were cleaned by the gateway, and what it answers is cleaned there again.

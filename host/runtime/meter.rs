@@ -81,7 +81,13 @@ impl Meter {
 
     /// Called at an epoch in which guest code ran. One is counted whole however little of it the guest used.
     pub(super) fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
+        let first = self.ticks == 0;
         let ran = self.charge(self.turn.ran())?;
+        // It may have run for no more than a moment of this epoch. Most requests are done soon, and each that is put behind all
+        // others waits once more for all of them.
+        if first && ran == EPOCH_TICK {
+            return Ok(UpdateDeadline::Continue(1));
+        }
         let turn = self.turn.clone();
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(turn.next(ran))))
     }

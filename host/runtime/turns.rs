@@ -10,6 +10,7 @@
 //! window of such guests holds that many threads at most, of which there are more (see `cli`). For a second after one of
 //! its guests was at such a thing for long, a window's clerks need its turn to begin as well.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -65,24 +66,37 @@ impl Turns {
     }
 }
 
-/// One clerk's part in them.
+/// One clerk's part in them. Clones share it.
 #[derive(Clone)]
-pub(super) struct Turn {
+pub(super) struct Turn(Arc<Part>);
+
+struct Part {
     turns: Turns,
-    state: Arc<Mutex<State>>,
-    /// Held until it has stopped running for the first time.
-    ticket: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
     clock: Clock,
+    state: Mutex<State>,
+    /// Held until it has stopped running for the first time.
+    ticket: Mutex<Option<OwnedSemaphorePermit>>,
     /// The epoch at which guest code began to run, or went on.
-    since: Arc<AtomicU64>,
+    since: AtomicU64,
     /// The processor time of its thread then, in nanoseconds.
-    thread_since: Arc<AtomicU64>,
+    thread_since: AtomicU64,
 }
 
 /// Processor time that this thread has taken, in nanoseconds.
 fn thread_time() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     (time.tv_sec as u64) * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// The same, read once in each epoch: guest code begins to run again at every return of a host call, and this is a system call.
+fn thread_time_at(epoch: u64) -> u64 {
+    thread_local!(static LAST: Cell<(u64, u64)> = const { Cell::new((u64::MAX, 0)) });
+    LAST.with(|last| {
+        if last.get().0 != epoch {
+            last.set((epoch, thread_time()));
+        }
+        last.get().1
+    })
 }
 
 enum State {
@@ -95,22 +109,22 @@ enum State {
 
 impl Turn {
     pub fn new(turns: &Turns, clock: &Clock) -> Self {
-        Turn {
+        Turn(Arc::new(Part {
             turns: turns.clone(),
-            state: Arc::new(Mutex::new(State::Without)),
-            ticket: Arc::default(),
             clock: clock.clone(),
-            since: Arc::new(AtomicU64::new(clock.now())),
-            thread_since: Arc::new(AtomicU64::new(thread_time())),
-        }
+            state: Mutex::new(State::Without),
+            ticket: Mutex::default(),
+            since: AtomicU64::new(clock.now()),
+            thread_since: AtomicU64::default(),
+        }))
     }
 
     /// Waits for a ticket; to be called before guest code runs at all.
     pub async fn begin(&self) {
-        let ticket = self.turns.tickets.clone().acquire_owned().await;
+        let ticket = self.0.turns.tickets.clone().acquire_owned().await;
         *self.ticket() = ticket.ok();
-        if self.clock.now() < self.turns.hot_until.load(Relaxed)
-            && let Ok(permit) = self.turns.turns.clone().acquire_owned().await
+        if self.0.clock.now() < self.0.turns.hot_until.load(Relaxed)
+            && let Ok(permit) = self.0.turns.turns.clone().acquire_owned().await
         {
             self.set(State::Running(permit));
         }
@@ -118,32 +132,33 @@ impl Turn {
     }
 
     fn ticket(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
-        self.ticket.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.ticket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Guest code runs from here.
     pub fn runs(&self) {
-        self.since.store(self.clock.now(), Relaxed);
-        self.thread_since.store(thread_time(), Relaxed);
+        let now = self.0.clock.now();
+        self.0.since.store(now, Relaxed);
+        self.0.thread_since.store(thread_time_at(now), Relaxed);
     }
 
     /// Epochs in which it has run since: at least one, so that no pattern of short runs escapes the count; and many where
     /// it was at something that cannot be interrupted, as filling memory is.
     pub fn ran(&self) -> u64 {
-        let now = self.clock.now();
-        let ran = now.saturating_sub(self.since.load(Relaxed)).max(1);
+        let now = self.0.clock.now();
+        let ran = now.saturating_sub(self.0.since.load(Relaxed)).max(1);
         // Asked for only where it can be: it is a system call.
         if ran > LONG.as_millis() as u64 {
-            let took = thread_time().saturating_sub(self.thread_since.load(Relaxed));
+            let took = thread_time().saturating_sub(self.0.thread_since.load(Relaxed));
             if took >= LONG.as_nanos() as u64 {
-                self.turns.hot_until.store(now + REMEMBERED, Relaxed);
+                self.0.turns.hot_until.store(now + REMEMBERED, Relaxed);
             }
         }
         ran
     }
 
     fn set(&self, state: State) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        *self.0.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
     /// Called where a guest that has run for `ran` so far was interrupted; ready when it may go on.
@@ -159,12 +174,12 @@ impl Turn {
             // tokio's own yield puts the task behind all others; wasmtime's would put it first again.
             return tokio::task::yield_now().await;
         }
-        let Ok(permit) = self.turns.turns.clone().acquire_owned().await else {
+        let Ok(permit) = self.0.turns.turns.clone().acquire_owned().await else {
             return;
         };
         self.set(State::Given(permit));
         tokio::task::yield_now().await;
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let State::Given(permit) = std::mem::replace(&mut *state, State::Without) {
             *state = State::Running(permit);
         }
@@ -193,7 +208,7 @@ impl Turn {
     }
 
     fn give_back(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*state, State::Running(_)) {
             *state = State::Without;
         }

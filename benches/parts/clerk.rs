@@ -1,0 +1,38 @@
+//! A clerk that starts and is let go.
+
+use super::harness::guests;
+use arc_swap::ArcSwap;
+use divan::Bencher;
+use hms_svc::runtime::engine::precompile;
+use hms_svc::runtime::{Clerks, EngineConfig, Failures, Post, Runtime, Turns, WindowLimits};
+use hms_svc::store::{Cabinet, StoreLimits};
+use std::sync::Arc;
+
+#[divan::bench(args = ["hello-wstd", "hello-wasip3", "payments"])]
+fn fresh(bencher: Bencher, guest: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.expect("a runtime");
+    let wasm = std::fs::read(runtime.block_on(guests::path(guest))).expect("a component");
+    let folder = tempfile::tempdir().expect("a folder");
+    let native = folder.path().join("native");
+    std::fs::write(&native, precompile(&wasm).expect("it compiles")).expect("a file");
+    let engine = Runtime::new(&EngineConfig::default()).expect("an engine");
+    let limits = Arc::new(ArcSwap::from_pointee(WindowLimits::default()));
+    let log = Runtime::window_log("bench", &limits);
+    let post = Post {
+        window: "bench".into(),
+        cabinet: Arc::new(Cabinet::new(
+            folder.path().join("stores"),
+            StoreLimits::default(),
+        )),
+        failures: Arc::new(Failures::new(log.clone())),
+        log,
+        limits,
+        turns: Turns::default(),
+    };
+    let code = engine.load(&native).expect("native code");
+    let clerks = Clerks::new(code, post).expect("a window");
+    bencher.bench_local(|| runtime.block_on(clerks.try_start()).is_ok());
+}

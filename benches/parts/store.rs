@@ -1,0 +1,53 @@
+//! A window's store: reads, and commits that are on disk.
+
+use divan::Bencher;
+use futures_util::future::join_all;
+use hms_svc::store::{Op, RedbStore, Store, StoreLimits};
+use tempfile::TempDir;
+
+/// On the disk that the build is on: a folder for temporary files may be in memory.
+fn store() -> (TempDir, RedbStore) {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let store = RedbStore::open_file(
+        folder.path().join("store.redb"),
+        "bench",
+        StoreLimits::default(),
+    );
+    (folder, store.expect("a store"))
+}
+
+fn set(n: u64) -> Vec<Op> {
+    vec![Op::Set {
+        bucket: "payments".into(),
+        key: format!("key-{n:012}"),
+        value: vec![b'x'; 128],
+    }]
+}
+
+/// As many writes at once, each acknowledged when it is on disk.
+#[divan::bench(args = [1, 8, 64])]
+fn durable_writes_at_once(bencher: Bencher, writes: u64) {
+    let ((_folder, store), runtime) = (store(), tokio::runtime::Runtime::new().expect("a runtime"));
+    let mut n = 0;
+    bencher.counter(writes).bench_local(|| {
+        let first = n;
+        n += writes;
+        let writing = (first..n).map(|key| store.write(set(key)));
+        let done = runtime.block_on(join_all(writing));
+        assert!(done.iter().all(Result::is_ok));
+    });
+}
+
+#[divan::bench(args = [1_000, 100_000])]
+fn a_read_among(bencher: Bencher, keys: u64) {
+    let ((_folder, store), runtime) = (store(), tokio::runtime::Runtime::new().expect("a runtime"));
+    for start in (0..keys).step_by(500) {
+        let writing = (start..start + 500).map(|n| store.write(set(n)));
+        runtime.block_on(join_all(writing));
+    }
+    let mut n = 0;
+    bencher.bench_local(|| {
+        n = (n + 7919) % keys;
+        store.get("payments", &format!("key-{n:012}"))
+    });
+}
