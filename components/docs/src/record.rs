@@ -71,6 +71,8 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use hms_window::HeaderValue;
+
     use super::*;
 
     fn disposition(name: &str) -> String {
