@@ -7,8 +7,8 @@ use std::ops::Range;
 /// A little under 256 KiB: with its key and its page's own bytes a chunk just fits a page of a power of two.
 pub const CHUNK_BYTES: usize = 252 * 1024;
 
-/// Chunks written in one commit: fewer waits for the disk, and about 1 MiB in memory.
-const CHUNKS_AT_ONCE: usize = 4;
+/// Chunks written in one commit: fewer waits for the disk, and half a MiB in memory here and again in the host.
+const CHUNKS_AT_ONCE: usize = 2;
 
 fn key(number: u64) -> String {
     format!("{number:06}")

@@ -7,7 +7,6 @@ use crate::record::Record;
 use futures_util::stream::{Stream, unfold};
 use hms_window::{Body, Bytes, Problem, Request, Response, new_id};
 use multer::{Constraints, Field, Multipart, SizeLimit};
-use sha2::{Digest, Sha256};
 use std::future::poll_fn;
 use std::task::Poll;
 
@@ -30,7 +29,7 @@ pub async fn upload(request: &Request) -> Result<Response, Problem> {
 
     cabinet::begin(&id, &owner)?;
     let stored = async {
-        let (size, sha256) = store(&id, &mut file).await?;
+        let size = store(&id, &mut file).await?;
         drop(file);
         nothing_after(&mut form).await?;
         let record = Record {
@@ -38,7 +37,6 @@ pub async fn upload(request: &Request) -> Result<Response, Problem> {
             name,
             content_type,
             size,
-            sha256,
         };
         cabinet::records(&owner)?.set(&id, &record)?;
         Ok(record)
@@ -116,19 +114,18 @@ async fn nothing_after(form: &mut Multipart<'static>) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Stores a part in chunks, and returns its size and its SHA-256.
-async fn store(id: &str, file: &mut Field<'static>) -> Result<(u64, String), Problem> {
-    let (mut writer, mut digest, mut size) = (Writer::new(cabinet::chunks(id)?), Sha256::new(), 0);
+/// Stores a part in chunks, and returns its size.
+async fn store(id: &str, file: &mut Field<'static>) -> Result<u64, Problem> {
+    let (mut writer, mut size) = (Writer::new(cabinet::chunks(id)?), 0);
     while let Some(bytes) = file.chunk().await.map_err(told)? {
         size += bytes.len() as u64;
         if size > FILE_MAX_BYTES {
             return Err(Problem::too_large(FILE_MAX_BYTES));
         }
-        digest.update(&bytes);
         writer.write(&bytes)?;
     }
     writer.finish()?;
-    Ok((size, format!("{:x}", digest.finalize())))
+    Ok(size)
 }
 
 /// What is wrong with the form, in words that help whoever wrote the client.
