@@ -2,7 +2,8 @@
 //!
 //! A durable commit waits for the disk, and a file takes one at a time. So there is a queue for each store
 //! and, while it holds anything, one thread of the blocking pool at work on it. A lone write goes into a
-//! commit of its own at once; under load the groups grow by themselves. An idle store costs no thread.
+//! commit of its own at once; under load the groups grow by themselves, and each waits a little for more, because a commit
+//! costs much the same for one write as for many ([`patience`]). An idle store costs no thread.
 
 use super::fault::Fault;
 use super::file::StoreFile;
@@ -12,12 +13,19 @@ use redb::{Database, Durability};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 /// After this many commits a busy store gives its thread back and queues for another, so that more busy
 /// stores than the pool has threads take turns.
 const COMMITS_PER_TURN: usize = 64;
+
+/// Writes that came during a commit for which the next one waits for more.
+const BUSY: usize = 2;
+
+/// The longest such wait. 2 ms: less than the disk's own time of many machines.
+const MOST_PATIENCE: Duration = Duration::from_millis(2);
 
 type Answer = Result<Vec<Applied>, StoreError>;
 
@@ -189,6 +197,15 @@ impl Committer {
     }
 }
 
+/// How long the next commit waits for more writes, where so many came during the last one, which took `last`. As long as that:
+/// then about as many more will come, and nobody waits longer than for one commit more.
+fn patience(waiting: usize, last: Duration) -> Duration {
+    if waiting < BUSY {
+        return Duration::ZERO;
+    }
+    last.min(MOST_PATIENCE)
+}
+
 /// The right and the duty to work on a queue. There is one at most for each store.
 ///
 /// A runtime that shuts down drops tasks unrun, and this with them: then the waiting are told, and the
@@ -209,9 +226,18 @@ impl Turn {
         let Some(committer) = self.0.clone() else {
             return;
         };
+        let mut last = Duration::ZERO;
         for _ in 0..COMMITS_PER_TURN {
+            let pause = patience(committer.lock().waiting.len(), last);
+            if !pause.is_zero() {
+                std::thread::sleep(pause);
+            }
             match committer.next_group() {
-                Some(group) => committer.commit(group),
+                Some(group) => {
+                    let begun = Instant::now();
+                    committer.commit(group);
+                    last = begun.elapsed();
+                }
                 None => {
                     self.0 = None;
                     return;
@@ -232,5 +258,21 @@ impl Drop for Turn {
             queue.at_work = false;
             committer.at_rest.notify_all();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_waits_for_more_only_where_more_came_and_never_longer_than_the_last_one_took() {
+        let ms = Duration::from_millis;
+        assert_eq!(patience(0, ms(1)), Duration::ZERO);
+        assert_eq!(patience(1, ms(1)), Duration::ZERO);
+        assert_eq!(patience(BUSY, ms(1)), ms(1));
+        assert_eq!(patience(1000, ms(500)), MOST_PATIENCE);
+        // The first of a turn has nothing to wait as long as.
+        assert_eq!(patience(1000, Duration::ZERO), Duration::ZERO);
     }
 }
