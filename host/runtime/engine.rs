@@ -18,7 +18,7 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 #[derive(Debug, Clone, Copy)]
 pub struct EngineConfig {
     /// Clerks that can be at work at once, in all windows together. 512: address space is reserved for
-    /// each (4 GiB), memory only as it is used.
+    /// each (20 GiB), memory only as it is used.
     pub clerks: u32,
     /// The largest linear memory that any window can be given, in bytes. 1 GiB.
     pub max_memory_bytes: usize,
@@ -34,9 +34,13 @@ impl Default for EngineConfig {
 }
 
 /// A component of a Rust window has about three core modules, one of a Python window more: the pool holds
-/// this many core instances, and half as many memories and tables, for each clerk.
+/// this many core instances, and half as many tables, for each clerk.
 const CORE_INSTANCES_PER_CLERK: u32 = 4;
 const TABLES_PER_CLERK: u32 = 2;
+
+/// As many memories as tables are what clerks need. Twice as many, because a slot is quick for the window that it was last used for, and each
+/// thread looks for such a one in a part of the pool that it shares with few: so a thousand windows find theirs.
+const MEMORIES_PER_CLERK: u32 = 4;
 
 /// One clerk may wait for its next request for every so many that can be at work.
 const IDLE_SHARE: u32 = 4;
@@ -52,8 +56,9 @@ const MAX_MEMORIES_PER_COMPONENT: u32 = 16;
 const MAX_TABLE_ELEMENTS: usize = 65_536;
 
 /// Bytes of each slot that stay in memory between two clerks and are cleared rather than given back to the
-/// kernel. Measured: with these a fresh clerk per request is about three times as fast.
-const MEMORY_KEEP_RESIDENT: usize = 1 << 20;
+/// kernel. Measured: with these a fresh clerk per request is about three times as fast. 256 KiB: what a request of most
+/// windows touches, because every slot may keep as much (see `pool`).
+const MEMORY_KEEP_RESIDENT: usize = 256 << 10;
 const TABLE_KEEP_RESIDENT: usize = 64 << 10;
 const STACK_KEEP_RESIDENT: usize = 64 << 10;
 
@@ -192,9 +197,11 @@ fn pool(config: &EngineConfig) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(clerks)
         .total_core_instances(clerks * CORE_INSTANCES_PER_CLERK)
-        .total_memories(clerks * TABLES_PER_CLERK)
+        .total_memories(clerks * MEMORIES_PER_CLERK)
         .total_tables(clerks * TABLES_PER_CLERK)
         .total_stacks(clerks * 2)
+        // With wasmtime's 100 the clerks of the 101st window would map their memory anew.
+        .max_unused_warm_slots(clerks * MEMORIES_PER_CLERK)
         .max_core_instances_per_component(MAX_CORE_INSTANCES_PER_COMPONENT)
         .max_tables_per_component(MAX_TABLES_PER_COMPONENT)
         .max_memories_per_component(MAX_MEMORIES_PER_COMPONENT)
