@@ -1,4 +1,6 @@
 use super::{Process, free_port};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
@@ -16,6 +18,10 @@ impl Nginx {
         let folder = tempfile::tempdir()?;
         let (port, root) = (free_port()?, folder.path().join("www"));
         std::fs::create_dir(&root)?;
+        // Started by root it works as somebody else.
+        for folder in [folder.path(), &root] {
+            std::fs::set_permissions(folder, Permissions::from_mode(0o777))?;
+        }
         let root = root.display().to_string();
         let at = folder.path().display().to_string();
         let text = format!(
