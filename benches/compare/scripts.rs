@@ -26,6 +26,17 @@ pub fn upload(bytes: usize) -> anyhow::Result<PathBuf> {
     )
 }
 
+/// POSTs with an idempotency key that no other has.
+pub fn keyed() -> anyhow::Result<PathBuf> {
+    write(
+        "keyed.lua",
+        "wrk.method = 'POST'\n\
+         wrk.body = '{}'\n\
+         local n, run = 0, os.time() .. '-' .. os.clock()\n\
+         request = function()\n  n = n + 1\n  wrk.headers['idempotency-key'] = run .. '-' .. n\n  return wrk.format()\nend\n",
+    )
+}
+
 /// A PUT of as many bytes to a path of its own for each connection.
 pub fn put(bytes: usize) -> anyhow::Result<PathBuf> {
     write(

@@ -5,10 +5,11 @@ use super::hello::Guests;
 use crate::load::{Figure, Load};
 use crate::ours::{Disk, Ours};
 use crate::pairs::{median, middle};
+use crate::scripts;
 use std::fmt::Write;
 
 /// The routes that are compared, the first with the others.
-const ROUTES: [(&str, &str); 7] = [
+const ROUTES: [(&str, &str); 8] = [
     ("none", ""),
     ("auth", "plugins: [auth]\n"),
     (
@@ -28,7 +29,11 @@ const ROUTES: [(&str, &str); 7] = [
         "plugins:\n  - cors: {origins: [\"https://app.example.org\"]}\n",
     ),
     ("compression", "plugins: [compression]\n"),
+    (KEYED, "plugins: [auth, idempotency]\n"),
 ];
+
+/// The one of which each request is a POST with a key of its own, written to disk before and after. It has `auth` too: keys are per user.
+const KEYED: &str = "idempotency";
 
 /// A table in Markdown.
 pub fn table(settings: &Settings, guests: &Guests) -> anyhow::Result<String> {
@@ -47,10 +52,13 @@ pub fn table(settings: &Settings, guests: &Guests) -> anyhow::Result<String> {
         host.deploy("hello", &guests.p3)?;
     }
     let bearer = quiet.bearer(&[])?;
+    let keyed = scripts::keyed()?;
     let ask = |host: &Ours, name: &str| {
-        Load::get(host.url(&format!("/{name}")))
-            .header("authorization", &bearer)
-            .run(settings.time)
+        let mut load = Load::get(host.url(&format!("/{name}"))).header("authorization", &bearer);
+        if name == KEYED {
+            load = load.script(keyed.clone());
+        }
+        load.run(settings.time)
     };
     // All in turn, so that each sees the same machine.
     let mut figures: Vec<Vec<Figure>> = vec![Vec::new(); ROUTES.len() + 1];
