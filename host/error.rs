@@ -15,6 +15,8 @@ pub enum Error {
     BadRequest(String),
     #[error("the request's head was not there within {} s", .limit.as_secs_f32())]
     HeadTooSlow { limit: Duration },
+    #[error("{0}")]
+    BodyTooSlow(String),
     #[error("the only expectation that is met is 100-continue")]
     ExpectationFailed,
     #[error("no route leads to this path")]
@@ -175,6 +177,7 @@ impl Error {
         match self {
             Error::BadRequest(_) => (S::BAD_REQUEST, "bad-request", "Bad request"),
             Error::HeadTooSlow { .. } => (S::REQUEST_TIMEOUT, "head-too-slow", "Request too slow"),
+            Error::BodyTooSlow(_) => (S::REQUEST_TIMEOUT, "body-too-slow", "Request too slow"),
             Error::ExpectationFailed => (
                 S::EXPECTATION_FAILED,
                 "expectation-failed",
@@ -363,6 +366,7 @@ impl Error {
             | Error::ResponseTooLarge { .. }
             | Error::ResponseHeadersTooLarge
             | Error::NoResponse(_)
+            | Error::BodyTooSlow(_)
             | Error::DrainDeadline => false,
             // It may have happened anywhere.
             Error::Internal(_) => false,

@@ -1,6 +1,7 @@
 //! What the gateway is told at its start: where its routes are, whom it believes, and every limit with its reason.
 
 use crate::gateway::plugins::auth::AuthConfig;
+use crate::gateway::request_body::Pace;
 use crate::gateway::tls::Certificate;
 use ipnet::IpNet;
 use std::path::PathBuf;
@@ -72,8 +73,9 @@ pub struct Limits {
     pub max_streams: u32,
     /// Bytes of one request body. A window sets its own, lower limit; this one is for the host's sake.
     pub max_body_bytes: u64,
-    /// The longest pause inside of a request body, so that a stalled upload frees its clerk.
-    pub body_idle_timeout: Duration,
+    /// How slow a client may be with its body, so that an upload that stalls or drips frees its clerk. The average is that
+    /// of Kestrel (`MinRequestBodyDataRate`); a client on a bad line has six times its grace.
+    pub body_pace: Pace,
     /// The longest that a client may take nothing of what it is sent; then its connection ends.
     pub write_idle_timeout: Duration,
     /// After the shutdown began: how long requests in flight may still run before they are cut.
@@ -103,7 +105,11 @@ impl Default for Limits {
             max_target_bytes: 8 * 1024,
             max_streams: 100,
             max_body_bytes: 100 * 1024 * 1024,
-            body_idle_timeout: Duration::from_secs(60),
+            body_pace: Pace {
+                pause: Duration::from_secs(60),
+                grace: Duration::from_secs(30),
+                bytes_per_s: 240,
+            },
             write_idle_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),

@@ -53,7 +53,7 @@ use origin::Origin;
 use plugins::auth::ApiKeys;
 use plugins::idempotency::Keyed;
 use plugins::{Passed, Plugins};
-use request_body::{Overflow, RequestBody};
+use request_body::{Broken, RequestBody};
 use routes::{EditError, Found, RouteSet, RouteStatus, Table};
 use screen::Screen;
 use std::panic::AssertUnwindSafe;
@@ -282,20 +282,17 @@ impl Gateway {
             .into_iter()
             .flatten()
             .fold(limits.max_body_bytes, u64::min);
-        let too_large = Error::BodyTooLarge {
-            limit: max_body_bytes,
-        };
         if body.size_hint().lower() > max_body_bytes {
-            return Err(too_large);
+            return Err(Error::BodyTooLarge {
+                limit: max_body_bytes,
+            });
         }
-        let overflow = Overflow::default();
+        let broken = Broken::default();
         let body = RequestBody::new(
             body,
             max_body_bytes,
-            rules
-                .body_idle_timeout()
-                .unwrap_or(limits.body_idle_timeout),
-            overflow.clone(),
+            rules.body_pace(limits.body_pace),
+            broken.clone(),
         );
         let way = Arc::new(Way {
             upstreams: self.upstreams.clone(),
@@ -325,8 +322,8 @@ impl Gateway {
         }
         match answer.outcome {
             // The upstream fails in its own way when its request breaks off; the client needs the cause.
-            Err(_) if overflow.happened() => Err(too_large),
-            outcome => outcome,
+            Err(error) => Err(broken.why().cloned().unwrap_or(error)),
+            answered => answered,
         }
     }
 }

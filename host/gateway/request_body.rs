@@ -1,62 +1,91 @@
-//! The request body on its way to the upstream: bounded in size and in pauses, and without trailers.
+//! The request body on its way to the upstream: bounded in size, in pauses and in slowness, and without trailers.
 
 use crate::body::BodyError;
+use crate::error::Error;
 use crate::linger::Inbound;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::{Sleep, sleep};
 
 /// Says afterwards why the upstream did not get the whole body.
 #[derive(Clone, Default)]
-pub struct Overflow(Arc<AtomicBool>);
+pub struct Broken(Arc<OnceLock<Error>>);
 
-impl Overflow {
-    /// Whether the body was larger than its limit.
-    pub fn happened(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+impl Broken {
+    /// The client's own fault, if there was one.
+    pub fn why(&self) -> Option<&Error> {
+        self.0.get()
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-enum Cut {
-    #[error("the request body is larger than {0} bytes")]
-    TooLarge(u64),
-    #[error("nothing of the request body came for {} s", .0.as_secs_f32())]
-    Idle(Duration),
+/// How slow a client may be with its body.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// The longest pause.
+    pub pause: Duration,
+    /// Time that the client is waited for before the average counts.
+    pub grace: Duration,
+    /// The least average, in bytes a second; 0 is any.
+    pub bytes_per_s: u64,
+}
+
+impl Pace {
+    /// How long a client may still be waited for, of whom so much came while it was waited for so long.
+    fn left(&self, bytes: u64, waited: Duration) -> Duration {
+        if self.bytes_per_s == 0 {
+            return self.pause;
+        }
+        let earned = Duration::try_from_secs_f64(bytes as f64 / self.bytes_per_s as f64);
+        let left = self.grace.saturating_add(earned.unwrap_or(Duration::MAX));
+        left.saturating_sub(waited).min(self.pause)
+    }
+
+    fn fault(&self, waited: Duration) -> Error {
+        if waited >= self.pause {
+            let pause = self.pause.as_secs_f32();
+            return Error::BodyTooSlow(format!("nothing of the request's body came for {pause} s"));
+        }
+        let pace = self.bytes_per_s;
+        Error::BodyTooSlow(format!(
+            "the request's body came at less than {pace} bytes a second"
+        ))
+    }
 }
 
 /// Trailers are dropped: no window reads them, and they could claim an identity after the headers were checked.
 pub struct RequestBody {
     inner: Inbound,
-    left: u64,
+    came: u64,
     limit: u64,
-    overflow: Overflow,
-    idle_timeout: Duration,
-    /// Runs only while the client is waited for, not while the upstream takes its time.
-    idle: Option<Pin<Box<Sleep>>>,
+    broken: Broken,
+    pace: Pace,
+    waited: Duration,
+    /// Since when, and until when. Runs only while the client is waited for, not while the upstream takes its time.
+    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
     ended: bool,
 }
 
 impl RequestBody {
-    pub fn new(inner: Inbound, limit: u64, idle_timeout: Duration, overflow: Overflow) -> Self {
+    pub fn new(inner: Inbound, limit: u64, pace: Pace, broken: Broken) -> Self {
         RequestBody {
             inner,
-            left: limit,
+            came: 0,
             limit,
-            overflow,
-            idle_timeout,
-            idle: None,
+            broken,
+            pace,
+            waited: Duration::ZERO,
+            waiting: None,
             ended: false,
         }
     }
 
-    fn cut(&mut self, cut: Cut) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn cut(&mut self, cut: Error) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.ended = true;
+        let _ = self.broken.0.set(cut.clone());
         Poll::Ready(Some(Err(cut.into())))
     }
 }
@@ -75,16 +104,18 @@ impl HttpBody for RequestBody {
         }
         match Pin::new(&mut this.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                this.idle = None;
+                if let Some((since, _)) = this.waiting.take() {
+                    this.waited += since.elapsed();
+                }
                 let Ok(data) = frame.into_data() else {
                     this.ended = true;
                     return Poll::Ready(None);
                 };
-                let Some(left) = this.left.checked_sub(data.len() as u64) else {
-                    this.overflow.0.store(true, Ordering::Release);
-                    return this.cut(Cut::TooLarge(this.limit));
-                };
-                this.left = left;
+                this.came = this.came.saturating_add(data.len() as u64);
+                if this.came > this.limit {
+                    let limit = this.limit;
+                    return this.cut(Error::BodyTooLarge { limit });
+                }
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
             Poll::Ready(Some(Err(error))) => {
@@ -96,10 +127,15 @@ impl HttpBody for RequestBody {
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                let timeout = this.idle_timeout;
-                let idle = this.idle.get_or_insert_with(|| Box::pin(sleep(timeout)));
-                match idle.as_mut().poll(cx) {
-                    Poll::Ready(()) => this.cut(Cut::Idle(timeout)),
+                let (since, sleep) = this.waiting.get_or_insert_with(|| {
+                    let left = this.pace.left(this.came, this.waited);
+                    (Instant::now(), Box::pin(sleep(left)))
+                });
+                match sleep.as_mut().poll(cx) {
+                    Poll::Ready(()) => {
+                        let fault = this.pace.fault(since.elapsed());
+                        this.cut(fault)
+                    }
                     Poll::Pending => Poll::Pending,
                 }
             }
@@ -112,5 +148,34 @@ impl HttpBody for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACE: Pace = Pace {
+        pause: Duration::from_secs(60),
+        grace: Duration::from_secs(30),
+        bytes_per_s: 240,
+    };
+
+    fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_client_is_waited_for_as_long_as_it_keeps_the_pace_on_average() {
+        assert_eq!(PACE.left(0, s(0)), s(30));
+        assert_eq!(PACE.left(0, s(30)), s(0));
+        assert_eq!(PACE.left(2400, s(30)), s(10));
+        assert_eq!(PACE.left(2400, s(45)), s(0));
+        assert_eq!(PACE.left(u64::MAX, s(0)), s(60), "no pause is longer");
+        let any = Pace {
+            bytes_per_s: 0,
+            ..PACE
+        };
+        assert_eq!(any.left(0, s(3600)), s(60));
     }
 }

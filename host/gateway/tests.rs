@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::body::{self, BodyError};
+use crate::gateway::request_body::Pace;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream;
@@ -402,14 +403,45 @@ async fn a_client_that_goes_on_sending_after_a_refusal_still_reads_it() {
 }
 
 #[tokio::test]
-async fn a_stalled_upload_is_cut() {
-    let mut house =
-        House::with(|limits| limits.body_idle_timeout = Duration::from_millis(50)).await;
-    let answer = house
-        .raw("POST /open/in HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nabc")
-        .await;
-    assert_eq!(status(&answer), 502);
+async fn an_upload_that_stalls_or_drips_is_cut() {
+    let head = "POST /open/in HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n";
+    let pace = Pace {
+        pause: Duration::from_millis(200),
+        grace: Duration::from_millis(300),
+        bytes_per_s: 10_000,
+    };
+    let mut house = House::with(|limits| limits.body_pace = pace).await;
+
+    let answer = house.raw(&format!("{head}abc")).await;
+    assert_eq!(status(&answer), 408, "{answer}");
+    assert!(answer.contains("body-too-slow") && answer.contains("came for 0.2 s"));
     assert_eq!(next(&mut house.arrived).await, "abc");
+
+    for (piece, cut) in [(1, true), (2000, false)] {
+        let mut stream = house.connect().await;
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let (mut reader, mut writer) = stream.into_split();
+        let answer = tokio::spawn(async move {
+            let mut answer = String::new();
+            let _ = reader.read_to_string(&mut answer).await;
+            answer
+        });
+        let begun = Instant::now();
+        // Never a pause that is too long. A drip of a byte is over with its grace, and the other goes on for much longer.
+        while begun.elapsed() < Duration::from_secs(2) && !answer.is_finished() {
+            let _ = writer.write_all(&vec![b'x'; piece]).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(answer.is_finished(), cut, "{piece} bytes every 20 ms");
+        if cut {
+            let answer = answer.await.unwrap();
+            assert_eq!(status(&answer), 408, "{answer}");
+            assert!(
+                answer.contains("less than 10000 bytes a second"),
+                "{answer}"
+            );
+        }
+    }
 }
 
 #[tokio::test]

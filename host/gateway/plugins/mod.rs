@@ -22,6 +22,7 @@ use crate::body::Body;
 use crate::error::Error;
 use crate::gateway::config::GatewayConfig;
 use crate::gateway::manifest::{Field, Map, Node, Route, Tree, unknown};
+use crate::gateway::request_body::Pace;
 use auth::{Caller, Verifier};
 use compression::{Compressor, Wish};
 use http::request::Parts;
@@ -162,9 +163,16 @@ impl Rules {
         self.timeout.as_ref().and_then(|rule| rule.response)
     }
 
-    /// The longest pause inside of a request body, if the route says so.
-    pub fn body_idle_timeout(&self) -> Option<Duration> {
-        self.timeout.as_ref().and_then(|rule| rule.body_idle)
+    /// How slow a client may be with its body: the host's `pace`, but for what the route says.
+    pub fn body_pace(&self, pace: Pace) -> Pace {
+        let Some(rule) = &self.timeout else {
+            return pace;
+        };
+        Pace {
+            pause: rule.body_idle.unwrap_or(pace.pause),
+            grace: pace.grace,
+            bytes_per_s: rule.body_pace.unwrap_or(pace.bytes_per_s),
+        }
     }
 
     /// Reads a manifest's `plugins`.

@@ -17,12 +17,18 @@ pub const FIELDS: &[Field] = &[
         kind: Kind::Time(1..=MAX_MS),
         doc: "The longest pause inside of a request body. Default: the host's, 60s.",
     },
+    Field {
+        name: "body-pace",
+        kind: Kind::Number(0..=1 << 30),
+        doc: "The least bytes a second of a request body, on average after its first 30 s; 0 is any. Default: the host's, 240.",
+    },
 ];
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rule {
     pub response: Option<Duration>,
     pub body_idle: Option<Duration>,
+    pub body_pace: Option<u64>,
 }
 
 impl Rule {
@@ -30,10 +36,12 @@ impl Rule {
         let rule = Rule {
             response: map.time("response"),
             body_idle: map.time("body-idle"),
+            body_pace: map.number("body-pace"),
         };
-        if map.get("response").is_none() && map.get("body-idle").is_none() {
-            map.node()
-                .fault("name 'response' or 'body-idle', as in '- timeout: {response: 5s}'");
+        if FIELDS.iter().all(|field| map.get(field.name).is_none()) {
+            map.node().fault(
+                "name 'response', 'body-idle' or 'body-pace', as in '- timeout: {response: 5s}'",
+            );
             return None;
         }
         Some(rule)
