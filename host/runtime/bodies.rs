@@ -6,12 +6,25 @@ use crate::body::{Body, BodyError};
 use crate::error::Error;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Sleep, sleep};
+
+/// The largest first piece behind which one more is looked for at once. 16 KiB: a larger one fills a write by itself.
+const EARLY_BYTES: u64 = 16 << 10;
+
+/// Turns in all: one for the first piece and one for the end, and as many again where the clerk is at work for another
+/// request. On an idle thread they take microseconds.
+const EARLY_TURNS: u32 = 4;
+
+fn bytes_of(frame: &Frame<Bytes>) -> u64 {
+    frame.data_ref().map_or(0, Bytes::len) as u64
+}
 
 /// Names and values, and the four bytes that HTTP/1.1 writes around each pair.
 pub(super) fn check_headers(headers: &http::HeaderMap, limit: u64) -> Result<(), Error> {
@@ -93,7 +106,7 @@ impl http_body::Body for AskedBody {
         self.errand.moved();
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
-                let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+                let bytes = bytes_of(&frame);
                 match self.left.checked_sub(bytes) {
                     Some(left) => {
                         self.left = left;
@@ -148,18 +161,51 @@ pub(super) struct AnswerBody {
     pub failures: Arc<Failures>,
     pub left: u64,
     pub limit: u64,
+    pub early: Early,
 }
 
-impl http_body::Body for AnswerBody {
-    type Data = Bytes;
-    type Error = BodyError;
+/// What was there before anybody asked for it: at most two frames.
+#[derive(Default)]
+pub(super) struct Early {
+    frames: VecDeque<Result<Frame<Bytes>, BodyError>>,
+    /// Nothing comes after them.
+    whole: bool,
+}
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
-        let frame = this.empties.poll_frame(&mut this.inner, cx);
+impl AnswerBody {
+    /// Lets the clerk go on for some turns of this thread, and takes what it has written then: most write all that they have
+    /// right after the head. Head, body and end then leave in one write instead of three, and have a length.
+    pub async fn with_early(mut self) -> Self {
+        let mut turns = 0;
+        poll_fn(|cx| {
+            loop {
+                match self.poll_next(cx) {
+                    Poll::Ready(Some(frame)) => {
+                        let small = matches!(&frame, Ok(frame) if bytes_of(frame) <= EARLY_BYTES);
+                        self.early.frames.push_back(frame);
+                        if !small || self.early.frames.len() > 1 {
+                            return Poll::Ready(());
+                        }
+                    }
+                    Poll::Ready(None) => {
+                        self.early.whole = true;
+                        return Poll::Ready(());
+                    }
+                    Poll::Pending if turns == EARLY_TURNS => return Poll::Ready(()),
+                    Poll::Pending => {
+                        turns += 1;
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                }
+            }
+        })
+        .await;
+        self
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = self.empties.poll_frame(&mut self.inner, cx);
         let errand = &self.waiting.0;
         // A clerk that serves others goes on when the time of this one is over.
         let frame = match (frame, errand.poll_failure(cx.waker())) {
@@ -170,7 +216,7 @@ impl http_body::Body for AnswerBody {
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
                 errand.moved();
-                let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+                let bytes = bytes_of(&frame);
                 match self.left.checked_sub(bytes) {
                     Some(left) => {
                         self.left = left;
@@ -197,8 +243,27 @@ impl http_body::Body for AnswerBody {
             },
         })
     }
+}
+
+impl http_body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.early.frames.pop_front() {
+            Some(frame) => Poll::Ready(Some(frame)),
+            None if self.early.whole => Poll::Ready(None),
+            None => self.poll_next(cx),
+        }
+    }
 
     fn is_end_stream(&self) -> bool {
+        if self.early.whole || !self.early.frames.is_empty() {
+            return self.early.frames.is_empty();
+        }
         let errand = &self.waiting.0;
         let ended = self.inner.is_end_stream() && errand.failure().is_none();
         if ended {
@@ -208,12 +273,23 @@ impl http_body::Body for AnswerBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        let early = self.early.frames.iter().flatten().map(bytes_of).sum();
+        if self.early.whole {
+            return SizeHint::with_exact(early);
+        }
+        let mut hint = self.inner.size_hint();
+        if let Some(most) = hint.upper() {
+            hint.set_upper(most.saturating_add(early));
+        }
+        hint.set_lower(hint.lower().saturating_add(early));
+        hint
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::limits::LiveLimits;
+    use super::super::log::WindowLog;
     use super::*;
     use http_body_util::{BodyExt, StreamBody};
     use std::convert::Infallible;
@@ -266,5 +342,61 @@ mod tests {
         assert_eq!(first_said(body).await, "full");
         assert!(begun.elapsed() >= 2 * EMPTY_PAUSE);
         writer.await.unwrap();
+    }
+
+    type Pieces = http_body_util::channel::Channel<Bytes, wasmtime_wasi_http::Error>;
+
+    async fn answer(inner: Pieces) -> AnswerBody {
+        let time = Duration::from_secs(9);
+        let log = Arc::new(WindowLog::new("w", LiveLimits::default()));
+        let errand = Arc::new(Errand::new(Box::new(()), Box::new(()), time));
+        let body = AnswerBody {
+            inner: inner.boxed_unsync(),
+            empties: Empties::default(),
+            waiting: Waiting(errand),
+            failures: Arc::new(Failures::new(log)),
+            left: 1 << 30,
+            limit: 1 << 30,
+            early: Early::default(),
+        };
+        body.with_early().await
+    }
+
+    #[tokio::test]
+    async fn what_is_written_whole_right_after_the_head_has_a_length() {
+        let (mut pieces, inner) = Pieces::new(1);
+        tokio::spawn(async move { pieces.send_data(Bytes::from_static(b"all of it")).await });
+        let body = answer(inner).await;
+        assert_eq!(http_body::Body::size_hint(&body).exact(), Some(9));
+        assert!(!http_body::Body::is_end_stream(&body));
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "all of it");
+    }
+
+    #[tokio::test]
+    async fn trailers_right_after_the_head_are_kept_and_leave_the_length_open() {
+        let (mut pieces, inner) = Pieces::new(2);
+        tokio::spawn(async move {
+            pieces.send_data(Bytes::from_static(b"told")).await?;
+            let trailers = http::HeaderMap::from_iter([(
+                http::HeaderName::from_static("x-sum"),
+                http::HeaderValue::from_static("4"),
+            )]);
+            pieces.send_trailers(trailers).await
+        });
+        let body = answer(inner).await;
+        assert_eq!(http_body::Body::size_hint(&body).exact(), None);
+        let all = body.collect().await.unwrap();
+        assert_eq!(all.trailers().unwrap()["x-sum"], "4");
+        assert_eq!(all.to_bytes(), "told");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_takes_its_time_is_not_waited_for() {
+        let (mut pieces, inner) = Pieces::new(1);
+        let body = answer(inner).await;
+        assert!(body.early.frames.is_empty() && !body.early.whole);
+        pieces.send_data(Bytes::from_static(b"late")).await.unwrap();
+        drop(pieces);
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "late");
     }
 }

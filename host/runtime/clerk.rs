@@ -1,6 +1,6 @@
 //! One clerk: an instance at work on a request, and the mechanism that starts one for each.
 
-use super::bodies::{AnswerBody, AskedBody, Empties, Waiting, check_headers};
+use super::bodies::{AnswerBody, AskedBody, Early, Empties, Waiting, check_headers};
 use super::counter::{Counter, Cutter};
 use super::duty::Duty;
 use super::engine::Code;
@@ -260,17 +260,18 @@ impl Clerks {
                     return Err(Error::ResponseTooLarge { limit });
                 }
                 let failures = post.failures.clone();
-                Ok(response.map(|inner| {
-                    let body = AnswerBody {
-                        inner,
-                        empties: Empties::default(),
-                        waiting,
-                        failures,
-                        left: limit,
-                        limit,
-                    };
-                    body.boxed_unsync()
-                }))
+                let (head, inner) = response.into_parts();
+                let body = AnswerBody {
+                    inner,
+                    empties: Empties::default(),
+                    waiting,
+                    failures,
+                    left: limit,
+                    limit,
+                    early: Early::default(),
+                };
+                let body = body.with_early().await.boxed_unsync();
+                Ok(http::Response::from_parts(head, body))
             }
             Err(_) if too_large.load(Relaxed) => Err(Error::BodyTooLarge { limit }),
             Err(error) => Err(self.failure(&error, &errand).await),

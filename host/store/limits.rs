@@ -28,7 +28,7 @@ pub struct StoreLimits {
     pub cache_bytes: usize,
     /// 1,024 writes waiting, well above the requests a window has at work at once.
     pub queue_writes: usize,
-    /// 16 MiB of writes waiting. A write that finds the queue empty is always taken.
+    /// 64 MiB of writes waiting, less than a second of a disk's time: a hundred uploads at once. A write that finds the queue empty is always taken.
     pub queue_bytes: usize,
     /// 1,024 steps in one commit: beyond that a larger group gains next to nothing and only adds latency.
     pub group_ops: usize,
@@ -54,7 +54,7 @@ impl Default for StoreLimits {
             max_store_bytes: 1 << 30,
             cache_bytes: 1 << 20,
             queue_writes: 1_024,
-            queue_bytes: 16 << 20,
+            queue_bytes: 64 << 20,
             group_ops: 1_024,
             group_bytes: 8 << 20,
             reopen_pause: Duration::from_millis(250),

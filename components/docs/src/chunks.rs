@@ -87,6 +87,16 @@ pub fn cover(bytes: Range<u64>) -> impl Iterator<Item = (String, Range<usize>)> 
     })
 }
 
+/// The wanted part of a chunk, in the same memory; none where the chunk is shorter.
+pub fn part(mut chunk: Vec<u8>, wanted: Range<usize>) -> Option<Vec<u8>> {
+    if wanted.start > wanted.end || wanted.end > chunk.len() {
+        return None;
+    }
+    chunk.truncate(wanted.end);
+    chunk.drain(..wanted.start);
+    Some(chunk)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +131,14 @@ mod tests {
             assert_eq!(next, end);
         }
         assert_eq!(cover(0..0).count(), 0);
+    }
+
+    #[test]
+    fn a_part_is_cut_out_of_its_chunk_or_is_not_there() {
+        let chunk = || vec![0, 1, 2, 3];
+        assert_eq!(part(chunk(), 0..4), Some(chunk()));
+        assert_eq!(part(chunk(), 1..3), Some(vec![1, 2]));
+        assert_eq!(part(chunk(), 2..5), None);
     }
 
     #[test]
