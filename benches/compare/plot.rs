@@ -12,11 +12,11 @@ pub fn svg(rows: &[Row]) -> String {
     let height = TOP + HEIGHT * rows.len() as f64 + 14.0;
     let most = rows
         .iter()
-        .map(|row| row.found.max(row.mark))
+        .map(|row| row.found.max(row.mark.unwrap_or(row.found)))
         .fold(2.0, f64::max);
     let least = rows
         .iter()
-        .map(|row| row.found.min(row.mark))
+        .map(|row| row.found.min(row.mark.unwrap_or(row.found)))
         .fold(0.5, f64::min);
     let (low, high) = ((least * 0.8).ln(), (most * 1.3).ln());
     let x = |ratio: f64| LEFT + (ratio.ln() - low) / (high - low) * (WIDTH - LEFT - 70.0);
@@ -27,15 +27,19 @@ pub fn svg(rows: &[Row]) -> String {
     );
     for (index, row) in rows.iter().enumerate() {
         let y = TOP + HEIGHT * index as f64;
-        let colour = if row.reached() { "#2a7f62" } else { "#c0504d" };
+        let colour = match (row.mark, row.reached()) {
+            (None, _) => "#8a8f98",
+            (_, true) => "#2a7f62",
+            (_, false) => "#c0504d",
+        };
         let label = format!("{}. {} / {}", row.number, row.work, row.baseline);
-        let (start, end, mark) = (x(1.0), x(row.found.max(1e-3)), x(row.mark));
+        let found = row.found.max(1e-3);
+        let (start, end, mark) = (x(1.0), x(found), x(row.mark.unwrap_or(found)));
         // Writing to a String cannot fail.
         let _ = write!(
             text,
             "<text x=\"{}\" y=\"{}\" text-anchor=\"end\" fill=\"#333\">{}</text>\n\
              <rect x=\"{:.1}\" y=\"{}\" width=\"{:.1}\" height=\"14\" fill=\"{colour}\"/>\n\
-             <line x1=\"{mark:.1}\" y1=\"{}\" x2=\"{mark:.1}\" y2=\"{}\" stroke=\"#111\" stroke-width=\"2\"/>\n\
              <text x=\"{:.1}\" y=\"{}\" fill=\"#333\">{:.2}</text>\n",
             LEFT - 8.0,
             y + 12.0,
@@ -43,12 +47,18 @@ pub fn svg(rows: &[Row]) -> String {
             start.min(end),
             y + 1.0,
             (end - start).abs().max(1.0),
-            y - 2.0,
-            y + 18.0,
             end.max(start).max(mark) + 6.0,
             y + 12.0,
             row.found
         );
+        if row.mark.is_some() {
+            let _ = writeln!(
+                text,
+                "<line x1=\"{mark:.1}\" y1=\"{}\" x2=\"{mark:.1}\" y2=\"{}\" stroke=\"#111\" stroke-width=\"2\"/>",
+                y - 2.0,
+                y + 18.0
+            );
+        }
     }
     text.push_str("</svg>\n");
     text

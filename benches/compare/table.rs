@@ -11,8 +11,8 @@ pub struct Row {
     pub baseline: String,
     pub ours: String,
     pub theirs: String,
-    /// What was to be reached, and what was, as factors: larger is better.
-    pub mark: f64,
+    /// What was to be reached, where anything was, and what was found, as factors: larger is better.
+    pub mark: Option<f64>,
     pub found: f64,
     /// What must hold beside.
     pub also: Option<(String, bool)>,
@@ -25,7 +25,7 @@ impl Row {
         number: &'static str,
         work: &str,
         baseline: &str,
-        mark: f64,
+        mark: Option<f64>,
         pairs: &Pairs,
     ) -> Row {
         Row {
@@ -47,7 +47,8 @@ impl Row {
     }
 
     pub fn reached(&self) -> bool {
-        self.found >= self.mark && self.also.as_ref().is_none_or(|(_, holds)| *holds)
+        self.mark.is_none_or(|mark| self.found >= mark)
+            && self.also.as_ref().is_none_or(|(_, holds)| *holds)
     }
 }
 
@@ -80,16 +81,17 @@ pub fn markdown(rows: &[Row]) -> String {
             .as_ref()
             .map(|(what, _)| format!("; {what}"))
             .unwrap_or_default();
-        let verdict = if row.reached() {
-            "reached"
-        } else {
-            "**not reached**"
+        let verdict = match (row.mark, row.reached()) {
+            (None, _) => "for comparison",
+            (_, true) => "reached",
+            (_, false) => "**not reached**",
         };
+        let mark = row.mark.map_or("–".into(), |mark| format!("{mark:.2}"));
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {:.2}{also} | {:.2} | {verdict} |",
-            row.number, row.work, row.baseline, row.ours, row.theirs, row.found, row.mark
+            "| {} | {} | {} | {} | {} | {:.2}{also} | {mark} | {verdict} |",
+            row.number, row.work, row.baseline, row.ours, row.theirs, row.found
         );
     }
     for row in rows.iter().filter(|row| !row.notes.is_empty()) {

@@ -76,7 +76,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<Vec<Row>> {
     let (few, many) = (both_ways(CONNECTIONS)?, both_ways(MANY_CONNECTIONS)?);
     let each = many.saturating_sub(few) as f64 / 1024.0 / f64::from(MANY_CONNECTIONS - CONNECTIONS);
     let row = |number, work: &str, baseline: &str, pairs: &Pairs| {
-        let mut row = Row::of_pairs(number, work, baseline, 0.4, pairs);
+        let mut row = Row::of_pairs(number, work, baseline, Some(0.4), pairs);
         let rate = |figures: &[Figure]| {
             crate::pairs::middle(figures, |figure| figure.per_second) * BYTES as f64 / MIB
         };

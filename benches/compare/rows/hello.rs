@@ -50,16 +50,46 @@ impl Hello {
     }
 }
 
+const ONCE: [&str; 2] = ["--max-instance-reuse-count", "1"];
+
+/// What makes `wasmtime serve` quick at that: its own pool, the kernel's list of written pages, memory kept.
+const TUNED: [&str; 7] = [
+    ONCE[0],
+    ONCE[1],
+    "-Opooling-allocator",
+    "-Opooling-pagemap-scan=y",
+    "-Opooling-memory-keep-resident=1048576",
+    "-Opooling-table-keep-resident=65536",
+    "-Opooling-async-stack-keep-resident=65536",
+];
+
 /// A fresh clerk for each request, against `wasmtime serve` that does the same.
 pub fn fresh(settings: &Settings, guests: &Guests) -> anyhow::Result<Vec<Row>> {
     let ours = Hello::start(guests, 1)?;
     let mut rows = Vec::new();
-    for (number, name, component, wasi) in [
-        ("1a", "p2", &guests.p2, Wasi::P2),
-        ("1b", "p3", &guests.p3, Wasi::P3),
+    let (reuse_1, tuned) = ("wasmtime serve, reuse 1", "the same, tuned by its options");
+    for (number, name, component, wasi, baseline, flags, mark) in [
+        (
+            "1a",
+            "p2",
+            &guests.p2,
+            Wasi::P2,
+            reuse_1,
+            &ONCE[..],
+            Some(3.0),
+        ),
+        (
+            "1b",
+            "p3",
+            &guests.p3,
+            Wasi::P3,
+            reuse_1,
+            &ONCE[..],
+            Some(3.0),
+        ),
+        ("1c", "p3", &guests.p3, Wasi::P3, tuned, &TUNED[..], None),
     ] {
-        let once = ["--max-instance-reuse-count", "1"];
-        let theirs = Wasmtime::start(&settings.wasmtime, component, wasi, &once)?;
+        let theirs = Wasmtime::start(&settings.wasmtime, component, wasi, flags)?;
         let pairs = Pairs::take(
             settings.pairs,
             || ours.load(name).run(settings.time),
@@ -69,9 +99,12 @@ pub fn fresh(settings: &Settings, guests: &Guests) -> anyhow::Result<Vec<Row>> {
             Wasi::P2 => "hello through the gateway, fresh clerk, WASI 0.2",
             Wasi::P3 => "hello through the gateway, fresh clerk, WASI 0.3",
         };
-        let mut row = Row::of_pairs(number, work, "wasmtime serve, reuse 1", 3.0, &pairs);
+        let mut row = Row::of_pairs(number, work, baseline, mark, &pairs);
         let p99 = pairs.ratio(|figure| figure.p99_ms);
-        row.also = Some((format!("p99 {p99:.2} of theirs"), p99 <= 1.0));
+        row.also = Some((
+            format!("p99 {p99:.2} of theirs"),
+            p99 <= 1.0 || mark.is_none(),
+        ));
         rows.push(row);
     }
     Ok(rows)
@@ -91,7 +124,7 @@ pub fn reused(settings: &Settings, guests: &Guests) -> anyhow::Result<Row> {
         "2",
         work,
         "wasmtime serve, its reuse of 128",
-        1.0,
+        Some(1.0),
         &pairs,
     ))
 }
@@ -107,7 +140,7 @@ pub fn workerd(settings: &Settings, guests: &Guests) -> anyhow::Result<Row> {
         "3",
         "row 1b",
         "workerd, no gateway",
-        1.2,
+        Some(1.2),
         &pairs,
     ))
 }
@@ -129,7 +162,7 @@ pub fn express(settings: &Settings, guests: &Guests) -> anyhow::Result<Row> {
         "4",
         "row 1b",
         "Express behind an Express gateway",
-        10.0,
+        Some(10.0),
         &pairs,
     ))
 }

@@ -33,7 +33,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<Row> {
         "9",
         work,
         "nginx in front of it, no token",
-        0.35,
+        Some(0.35),
         &pairs,
     ))
 }

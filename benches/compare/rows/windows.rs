@@ -52,7 +52,7 @@ pub fn many(settings: &Settings, guests: &Guests) -> anyhow::Result<Row> {
         baseline: "to the only window".into(),
         ours: shown(&pairs.ours),
         theirs: shown(&pairs.theirs),
-        mark: 1.0 / 1.2,
+        mark: Some(1.0 / 1.2),
         found: 1.0 / pairs.ratio(|figure| figure.p50_ms),
         also: Some((format!("{each:.3} MiB for each idle window"), each < 1.0)),
         notes: format!(
@@ -78,7 +78,7 @@ pub fn restart(settings: &Settings, guests: &Guests) -> anyhow::Result<Row> {
         baseline: "one second".into(),
         ours: format!("{:.0} ms", time * 1000.0),
         theirs: "-".into(),
-        mark: 1.0,
+        mark: Some(1.0),
         found: 1.0 / time,
         also: None,
         notes: String::new(),
