@@ -5,7 +5,7 @@ use crate::harness::guests;
 use crate::harness::process::held;
 use crate::load::{Figure, Load};
 use crate::ours::Ours;
-use crate::pairs::Pairs;
+use crate::pairs::{Pairs, median};
 use crate::peers::Nginx;
 use crate::scripts;
 use crate::table::Row;
@@ -15,8 +15,9 @@ use std::time::Duration;
 
 const BYTES: usize = 10 << 20;
 const CONNECTIONS: u32 = 8;
-/// For what each transfer more takes of memory, looked at so often.
+/// For what each transfer more takes of memory: the median of as many pairs, as the allocator keeps now more, now less.
 const MANY_CONNECTIONS: u32 = 40;
+/// Between two looks at the resident memory.
 const LOOK: Duration = Duration::from_millis(50);
 const MIB: f64 = 1_048_576.0;
 
@@ -73,8 +74,13 @@ pub async fn run(settings: &Settings) -> anyhow::Result<Vec<Row>> {
         }
         Ok(most)
     };
-    let (few, many) = (both_ways(CONNECTIONS)?, both_ways(MANY_CONNECTIONS)?);
-    let each = many.saturating_sub(few) as f64 / 1024.0 / f64::from(MANY_CONNECTIONS - CONNECTIONS);
+    let more = f64::from(MANY_CONNECTIONS - CONNECTIONS);
+    let mut each = Vec::new();
+    for _ in 0..settings.pairs {
+        let (few, many) = (both_ways(CONNECTIONS)?, both_ways(MANY_CONNECTIONS)?);
+        each.push((many as f64 - few as f64) / 1024.0 / more);
+    }
+    let each = median(each.into_iter());
     let row = |number, work: &str, baseline: &str, pairs: &Pairs| {
         let mut row = Row::of_pairs(number, work, baseline, Some(0.4), pairs);
         let rate = |figures: &[Figure]| {

@@ -36,6 +36,9 @@ impl Writer {
     /// Takes the next bytes.
     pub fn write(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
         while !bytes.is_empty() {
+            if self.chunk.capacity() == 0 {
+                self.chunk.reserve_exact(CHUNK_BYTES);
+            }
             let room = CHUNK_BYTES - self.chunk.len();
             let (now, later) = bytes.split_at(bytes.len().min(room));
             self.chunk.extend_from_slice(now);
@@ -56,7 +59,7 @@ impl Writer {
     }
 
     fn cut(&mut self) -> Result<(), StoreError> {
-        let full = mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK_BYTES));
+        let full = mem::take(&mut self.chunk);
         self.batch.push((key(self.number), full));
         self.number += 1;
         if self.batch.len() < CHUNKS_AT_ONCE {
