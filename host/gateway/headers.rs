@@ -24,15 +24,15 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
 /// RFC 9110 section 7.6.1: these end here, whether or not Connection names them.
-const HOP_BY_HOP: [&str; 8] = [
-    "connection",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-connection",
-    "te",
-    "transfer-encoding",
-    "upgrade",
+static HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("keep-alive"),
+    header::PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
 ];
 
 /// Only the gateway says these. `forwarded` and `x-real-ip`, because an upstream may believe them as well.
@@ -93,7 +93,7 @@ fn join_cookies(headers: &mut HeaderMap) {
 /// Whether only the gateway says or reads this field, in whatever spelling.
 pub fn is_ours(name: &HeaderName) -> bool {
     is_told(name)
-        || HOP_BY_HOP.iter().any(|ours| reads_as(name, ours))
+        || HOP_BY_HOP.iter().any(|ours| reads_as(name, ours.as_str()))
         || [header::TRAILER, header::EXPECT].contains(name)
 }
 
@@ -217,7 +217,7 @@ pub fn drop_hop_by_hop(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
-    for name in HOP_BY_HOP {
+    for name in &HOP_BY_HOP {
         headers.remove(name);
     }
 }

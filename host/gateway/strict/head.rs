@@ -4,6 +4,7 @@
 //! differently, and then two of them see two requests where there was one.
 
 use http::Method;
+use memchr::{memchr, memchr2};
 
 /// What follows the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +109,7 @@ fn request_line(line: &[u8], method: &mut Method) -> Result<bool, Kind> {
             "the request line is not a method, a target and a version with one space between (RFC 9112 section 3)",
         ));
     };
-    if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
+    if name.is_empty() || !is_all(name, &TOKEN) {
         return Err(Kind::Syntax(
             "the method is no token (RFC 9110 section 9.1)",
         ));
@@ -116,7 +117,7 @@ fn request_line(line: &[u8], method: &mut Method) -> Result<bool, Kind> {
     if let Ok(name) = Method::from_bytes(name) {
         *method = name;
     }
-    if target.is_empty() || !target.iter().all(|byte| (0x21..=0x7e).contains(byte)) {
+    if target.is_empty() || !is_all(target, &VISIBLE) {
         return Err(Kind::Syntax(
             "the request target has a byte that must be percent-encoded (RFC 9112 section 3.2)",
         ));
@@ -136,21 +137,18 @@ fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Kind> {
             "a field is folded over two lines (RFC 9112 section 5.2)",
         ));
     }
-    let colon = line.iter().position(|byte| *byte == b':');
-    let Some((name, value)) = colon.and_then(|at| Some((line.get(..at)?, line.get(at + 1..)?)))
+    let Some((name, value)) =
+        memchr(b':', line).and_then(|at| Some((line.get(..at)?, line.get(at + 1..)?)))
     else {
         return Err(Kind::Syntax("a field has no colon (RFC 9112 section 5)"));
     };
-    if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
+    if name.is_empty() || !is_all(name, &TOKEN) {
         // A space before the colon among them (section 5.1).
         return Err(Kind::Syntax(
             "a field's name is no token (RFC 9112 section 5.1)",
         ));
     }
-    if !value
-        .iter()
-        .all(|byte| matches!(byte, b'\t' | 0x20..=0x7e | 0x80..))
-    {
+    if !is_all(value, &VALUE) {
         return Err(Kind::Syntax(
             "a field's value has a control byte (RFC 9110 section 5.5)",
         ));
@@ -165,9 +163,49 @@ fn decimal(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
+/// Which bytes belong to a set. A table, because every byte of every head is asked.
+type Bytes = [bool; 256];
+
 /// RFC 9110 section 5.6.2.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+const TOKEN: Bytes = {
+    let mut set = between(
+        b'0',
+        b'9',
+        between(b'A', b'Z', between(b'a', b'z', [false; 256])),
+    );
+    let others = b"!#$%&'*+-.^_`|~";
+    let mut at = 0;
+    while at < others.len() {
+        set[others[at] as usize] = true;
+        at += 1;
+    }
+    set
+};
+
+/// What a request target is of.
+const VISIBLE: Bytes = between(0x21, 0x7e, [false; 256]);
+
+/// RFC 9110 section 5.5.
+const VALUE: Bytes = between(
+    b'\t',
+    b'\t',
+    between(0x20, 0x7e, between(0x80, 0xff, [false; 256])),
+);
+
+/// `set`, and the bytes from `first` to `last`.
+const fn between(first: u8, last: u8, mut set: Bytes) -> Bytes {
+    let mut byte = first as usize;
+    while byte <= last as usize {
+        set[byte] = true;
+        byte += 1;
+    }
+    set
+}
+
+fn is_all(text: &[u8], set: &Bytes) -> bool {
+    // Of 256 there is one for each byte.
+    text.iter()
+        .all(|byte| set.get(usize::from(*byte)) == Some(&true))
 }
 
 /// Lines, each ended by CR and LF and by nothing less.
@@ -180,7 +218,7 @@ impl<'a> Iterator for Lines<'a> {
         if self.0.is_empty() {
             return None;
         }
-        let Some(end) = self.0.iter().position(|byte| matches!(byte, b'\r' | b'\n')) else {
+        let Some(end) = memchr2(b'\r', b'\n', self.0) else {
             self.0 = &[];
             return Some(Err(Kind::Syntax(
                 "a line does not end (RFC 9112 section 2.2)",

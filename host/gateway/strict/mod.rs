@@ -14,6 +14,7 @@ pub use head::{Kind, Violation};
 use crate::gateway::config::Limits;
 use chunks::Chunks;
 use head::Framing;
+use memchr::memchr_iter;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -203,8 +204,7 @@ impl<S> Strict<S> {
 /// The bytes of the head, its empty line included, if it is there. A line that ends with LF alone counts here, so that its
 /// head is found and refused rather than waited for.
 fn head_length(bytes: &[u8]) -> Option<usize> {
-    let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
-    for (at, _) in ends {
+    for at in memchr_iter(b'\n', bytes) {
         let rest = bytes.get(at + 1..)?;
         if rest.starts_with(b"\r\n") {
             return Some(at + 3);
