@@ -23,6 +23,7 @@ pub mod error;
 pub mod files;
 pub mod front;
 pub mod gateway;
+pub mod lanes;
 pub mod linger;
 pub mod next;
 pub mod runtime;

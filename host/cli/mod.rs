@@ -124,9 +124,8 @@ pub fn main() -> ExitCode {
 /// How long a thread for blocking work is kept without any: its stack and its share of the allocator are memory.
 const BLOCKING_THREAD_IDLE: Duration = Duration::from_secs(1);
 
-/// Threads that requests run on, beside one for each processor. What a guest does cannot always be interrupted, so there must
-/// be one beside those that guests can hold; the system then shares the processors between them. Each more costs all requests:
-/// measured on 2 processors, fresh clerks a second with 2, 3, 4 and 8 threads: 6,690, 6,240, 5,300 and 4,860.
+/// Threads beside the lanes, more than processors. What a guest does cannot always be interrupted, so there must be one beside those that
+/// guests can hold; the system then shares the processors between them.
 const SPARE_THREADS: usize = 1;
 
 fn run(verb: Verb) -> anyhow::Result<()> {

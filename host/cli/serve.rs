@@ -1,13 +1,14 @@
 //! `hms serve`: the host itself, assembled in the order in which its parts need each other.
 
 use super::banner::Banner;
-use super::identity;
+use super::{BLOCKING_THREAD_IDLE, identity};
 use crate::admin::{self, Admin, Metrics, Readiness, token};
 use crate::config::{Config, Settings};
 use crate::data::DataFolder;
 use crate::front::FrontDoor;
 use crate::gateway::plugins::auth::{KeySource, check_exposure};
 use crate::gateway::{Certificate, Gateway, GatewayConfig, bind};
+use crate::lanes::{Lanes, Threads};
 use crate::runtime::Compiler;
 use crate::windows::{Registry, WindowsFolder};
 use crate::{descriptors, shutdown, telemetry};
@@ -44,6 +45,7 @@ pub(super) struct Host {
     admin: Arc<Admin>,
     admin_listeners: Vec<TcpListener>,
     folder: Option<WindowsFolder>,
+    lanes: Threads,
     dev_secret: bool,
 }
 
@@ -79,6 +81,9 @@ impl Host {
         let wished = gateway_config.limits.max_connections;
         gateway_config.limits.max_connections =
             descriptors::connections(wished, descriptors::raise());
+        let (lanes, threads) = Lanes::start(BLOCKING_THREAD_IDLE)
+            .context("the threads of the gateway could not be started")?;
+        gateway_config.lanes = Some(lanes);
         let gateway = Gateway::new(gateway_config, Arc::new(FrontDoor(windows.clone())));
         let mut metrics = Metrics::new(&gateway);
         let watched = |dir: &PathBuf| WindowsFolder::new(windows.clone(), dir.clone());
@@ -103,6 +108,7 @@ impl Host {
             admin,
             admin_listeners,
             folder,
+            lanes: threads,
             dev_secret,
         })
     }
@@ -119,6 +125,7 @@ impl Host {
             admin,
             admin_listeners,
             folder,
+            lanes,
             ..
         } = self;
         let readiness = admin.readiness.clone();
@@ -157,6 +164,8 @@ impl Host {
         }
         admin_shutdown.cancel();
         let _ = tokio::time::timeout(END_TIME, admin).await;
+        let ended = tokio::task::spawn_blocking(move || lanes.end());
+        let _ = tokio::time::timeout(END_TIME, ended).await;
         drop(data);
         tracing::info!("ended");
         Ok(())

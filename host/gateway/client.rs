@@ -2,6 +2,7 @@
 
 use crate::body::Body;
 use crate::gateway::screen::{NotAllowed, Resolver, Screen};
+use crate::lanes::PerLane;
 use http::{Request, Response, Uri, uri::Scheme};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -10,7 +11,7 @@ use hyper_util::client::legacy::{Builder, Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::time::Duration;
 
-/// Idle connections kept for each host, and for how long. Shorter than the usual server keeps them, so that
+/// Idle connections kept for each host by each lane, and for how long. Shorter than the usual server keeps them, so that
 /// we rarely write into one that is being closed.
 const MAX_IDLE_PER_HOST: usize = 64;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -28,12 +29,12 @@ pub enum SendError {
     Broken(ClientError),
 }
 
-/// Follows no redirects and sends nothing twice, but for a pooled connection that closed before the request was on it.
+/// Each lane has connections of its own, so that an answer wakes no other thread. Follows no redirects and sends nothing twice, but for a pooled connection that closed before the request was on it.
 #[derive(Clone)]
 pub struct HttpClient {
-    plain: Client<HttpConnector<Resolver>, Body>,
+    plain: PerLane<Client<HttpConnector<Resolver>, Body>>,
     /// None where the machine has no trust store.
-    tls: Option<Client<HttpsConnector<HttpConnector<Resolver>>, Body>>,
+    tls: Option<PerLane<Client<HttpsConnector<HttpConnector<Resolver>>, Body>>>,
     screen: Screen,
 }
 
@@ -49,10 +50,11 @@ impl HttpClient {
             .ok()
             .map(|builder| {
                 let tls = builder.https_only().enable_all_versions();
-                pool().build(tls.wrap_connector(connector.clone()))
+                let tls = tls.wrap_connector(connector.clone());
+                PerLane::new(|| pool().build(tls.clone()))
             });
         HttpClient {
-            plain: pool().build(connector),
+            plain: PerLane::new(|| pool().build(connector.clone())),
             tls,
             screen,
         }
@@ -69,10 +71,11 @@ impl HttpClient {
             self.tls
                 .as_ref()
                 .ok_or(SendError::NoTrustStore)?
+                .here()
                 .request(request)
                 .await
         } else {
-            self.plain.request(request).await
+            self.plain.here().request(request).await
         };
         sent.map_err(|error| match (not_allowed(&error), error.is_connect()) {
             (Some(address), _) => SendError::NotAllowed(address),

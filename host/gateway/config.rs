@@ -3,6 +3,7 @@
 use crate::gateway::plugins::auth::AuthConfig;
 use crate::gateway::request_body::Pace;
 use crate::gateway::tls::Certificate;
+use crate::lanes::Lanes;
 use ipnet::IpNet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub struct GatewayConfig {
     pub upstream_allow: Vec<IpNet>,
     /// What the listeners speak TLS with; without it they speak in the clear.
     pub certificate: Option<Arc<Certificate>>,
+    /// The threads that connections are given to; without them they are served where [`crate::gateway::Gateway::serve`] is called.
+    pub lanes: Option<Lanes>,
 }
 
 impl GatewayConfig {
@@ -42,6 +45,7 @@ impl GatewayConfig {
             proxy_protocol: false,
             upstream_allow: Vec::new(),
             certificate: None,
+            lanes: None,
         }
     }
 }

@@ -10,10 +10,12 @@ use crate::gateway::proxy;
 use crate::gateway::sniff::Sniff;
 use crate::gateway::strict::{Refused, Strict};
 use crate::gateway::upstream::{Opened, Slot};
+use crate::lanes::Lanes;
 use crate::linger::{Lingering, Unread};
 use futures_util::future::select_all;
+use hyper::rt::Executor;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use std::convert::Infallible;
 use std::io;
@@ -23,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -41,7 +44,7 @@ const GOODBYE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 struct House {
     gateway: Arc<Gateway>,
-    builder: Arc<Builder<TokioExecutor>>,
+    builder: Arc<Builder<Beside>>,
     places: Arc<Semaphore>,
     connections: TaskTracker,
     /// No new connections and requests from here on.
@@ -86,8 +89,23 @@ pub async fn serve(
     cut
 }
 
-fn protocol(limits: &Limits) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+/// Where the requests of an HTTP/2 connection run: beside its lane, where threads take work from each other, because they may be all
+/// that the host is asked at the time.
+#[derive(Clone)]
+struct Beside(Handle);
+
+impl<F> Executor<F> for Beside
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, request: F) {
+        self.0.spawn(request);
+    }
+}
+
+fn protocol(limits: &Limits) -> Builder<Beside> {
+    let mut builder = Builder::new(Beside(Handle::current()));
     builder
         .http1()
         // Without a timer hyper's timeouts are silently off.
@@ -150,9 +168,24 @@ impl House {
 
     fn spawn(&self, place: OwnedSemaphorePermit, stream: TcpStream, peer: IpAddr) {
         let open = self.gateway.metrics.connection();
-        // A panic ends this task alone.
-        self.connections
-            .spawn(self.clone().connection(place, open, stream, peer));
+        let lanes = self.gateway.config.lanes.as_ref();
+        let Some(seat) = lanes.and_then(Lanes::seat) else {
+            // A panic ends this task alone.
+            self.connections
+                .spawn(self.clone().connection(place, open, stream, peer));
+            return;
+        };
+        let (house, lane) = (self.clone(), seat.handle().clone());
+        // Its events are to be those of the lane's own queue.
+        let stream = stream.into_std();
+        let serving = async move {
+            let _seat = seat;
+            match stream.and_then(TcpStream::from_std) {
+                Ok(stream) => house.connection(place, open, stream, peer).await,
+                Err(error) => tracing::warn!(%error, "a connection could not be given to its lane"),
+            }
+        };
+        self.connections.spawn_on(serving, &lane);
     }
 
     async fn connection(

@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 mod floods;
 mod front;
 mod keys;
+mod lanes;
 mod plugin_cases;
 mod requests;
 mod upstreams;
@@ -31,7 +32,7 @@ mod websockets;
 /// The end of a test that hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A window that says what it was sent, on the path `/echo`; streams its request to the test on `/in`; streams what
+/// A window that says what it was sent, on the path `/echo`; its lane on `/lane`; streams its request to the test on `/in`; streams what
 /// the test gives on `/out`; and misbehaves on other paths.
 struct FakeWindows {
     arrived: mpsc::UnboundedSender<Bytes>,
@@ -63,6 +64,10 @@ impl FakeWindows {
                     Some((Ok::<_, BodyError>(Frame::data(data)), given))
                 });
                 Response::new(StreamBody::new(frames).boxed_unsync())
+            }
+            "/lane" => {
+                let lane = crate::lanes::current();
+                Response::new(body::full(format!("lane {lane}!")))
             }
             "/panic" => panic!("a window's host code panics"),
             "/closed" => {

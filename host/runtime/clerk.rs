@@ -14,17 +14,19 @@ use super::tally::Failures;
 use super::turns::{Turn, Turns};
 use crate::body::Body;
 use crate::error::Error;
+use crate::lanes::PerLane;
 use crate::next::Next;
 use crate::store::Cabinet;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use std::any::Any;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::time::error::Elapsed;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -131,7 +133,8 @@ impl WasiHttpView for Clerk {
 /// The clerks of one release: a fresh one for every request, or as many requests a clerk as the window's limits say.
 #[derive(Clone)]
 pub struct Clerks {
-    handler: ProxyHandler<Counter>,
+    /// Each lane has clerks of its own: one that is reused serves the lane that it is on.
+    handlers: PerLane<ProxyHandler<Counter>>,
     weight: u32,
     cutter: Cutter,
 }
@@ -148,17 +151,26 @@ impl Clerks {
         };
         let weight = code.weight;
         let cutter = Cutter::default();
-        let counter = Counter {
-            code,
-            pre,
-            post,
-            cutter: cutter.clone(),
-        };
+        let handlers = PerLane::new(|| {
+            ProxyHandler::new(Counter {
+                code: code.clone(),
+                pre: match &pre {
+                    ProxyPre::P2(pre) => ProxyPre::P2(pre.clone()),
+                    ProxyPre::P3(pre) => ProxyPre::P3(pre.clone()),
+                },
+                post: post.clone(),
+                cutter: cutter.clone(),
+            })
+        });
         Ok(Clerks {
-            handler: ProxyHandler::new(counter),
+            handlers,
             weight,
             cutter,
         })
+    }
+
+    fn counter(&self) -> &Counter {
+        self.handlers.beside().state()
     }
 
     /// The means to end these clerks.
@@ -176,7 +188,7 @@ impl Clerks {
     /// # Errors
     /// Why it could not start.
     pub async fn try_start(&self) -> Result<(), Error> {
-        match self.handler.state().instantiate().await {
+        match self.counter().instantiate().await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.start_failure(&error)),
         }
@@ -184,7 +196,7 @@ impl Clerks {
 
     fn start_failure(&self, error: &wasmtime::Error) -> Error {
         if error.is::<Elapsed>() {
-            let limit = self.handler.state().post.limits.load();
+            let limit = self.counter().post.limits.load();
             let limit = limit.time(Limit::WallTimeMs);
             return Error::WallTime { limit };
         }
@@ -211,7 +223,7 @@ impl Clerks {
         let next = request.extensions_mut().remove::<Next>();
         let outcome = self.answer(request, held, next).await;
         if let Err(error) = &outcome {
-            self.handler.state().post.failures.note(error);
+            self.counter().post.failures.note(error);
         }
         outcome
     }
@@ -222,7 +234,7 @@ impl Clerks {
         (lease, place): (Held, Held),
         next: Option<Next>,
     ) -> Result<http::Response<Body>, Error> {
-        let post = &self.handler.state().post;
+        let post = &self.counter().post;
         let limits = post.limits.load();
         check_headers(request.headers(), limits.get(Limit::RequestHeaderBytes))?;
         let limit = limits.get(Limit::RequestBytes);
@@ -243,9 +255,15 @@ impl Clerks {
             };
             body.boxed_unsync()
         });
-        let mut handled = pin!(self.handler.handle(errand.clone(), request));
+        let Code { clock, beside, .. } = &self.counter().code;
+        let (handler, beside) = match beside {
+            // One that may hold its thread for long.
+            Some(beside) if post.turns.are_heavy(clock) => (self.handlers.beside(), Some(beside)),
+            _ => (self.handlers.here(), None),
+        };
+        let mut handled = pin!(handler.handle(errand.clone(), request));
         // A clerk that serves others goes on when the time of this one is over, and says nothing of it.
-        let answered = poll_fn(|cx| match handled.as_mut().poll(cx) {
+        let answered = poll_fn(|cx| match polled_on(beside, handled.as_mut(), cx) {
             Poll::Pending => match errand.poll_failure(cx.waker()) {
                 Some(failure) => Poll::Ready(Err(failure.clone())),
                 None => Poll::Pending,
@@ -289,10 +307,20 @@ impl Clerks {
         }
         if !error.is::<TrapOrPanicError>() && !error.is::<ExpirationError>() {
             if errand.failure().is_none() {
-                self.handler.state().post.log.failure(error);
+                self.counter().post.log.failure(error);
             }
             errand.fail(classify(error));
         }
         errand.failure().cloned().unwrap_or(Error::ClerkTrapped)
     }
+}
+
+/// Polls `future` where what it starts is to run: on that runtime, or on this one.
+fn polled_on<F: Future>(
+    runtime: Option<&Handle>,
+    future: Pin<&mut F>,
+    cx: &mut Context<'_>,
+) -> Poll<F::Output> {
+    let _entered = runtime.map(Handle::enter);
+    future.poll(cx)
 }

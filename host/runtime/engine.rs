@@ -10,6 +10,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
@@ -87,6 +88,7 @@ pub struct Runtime {
     linker: Linker<Clerk>,
     room: Arc<Semaphore>,
     clock: Clock,
+    beside: Option<Handle>,
     /// Ends the epoch thread with the runtime.
     running: Arc<AtomicBool>,
 }
@@ -102,12 +104,14 @@ pub struct Code {
     pub(super) room: Arc<Semaphore>,
     /// The epochs of the engine.
     pub(super) clock: Clock,
+    /// Where clerks run that do not belong on a lane.
+    pub(super) beside: Option<Handle>,
     /// It imports the handler that it exports: a middleware.
     pub(super) chained: bool,
 }
 
 impl Runtime {
-    /// Makes the engine and starts its clock.
+    /// Makes the engine and starts its clock. Clerks that do not belong on a lane run on the runtime that this is called on.
     ///
     /// # Errors
     /// When the pool cannot be reserved, which says how to make it smaller.
@@ -130,6 +134,7 @@ impl Runtime {
             linker,
             room: Arc::new(Semaphore::new(idle(config.clerks) as usize)),
             clock,
+            beside: Handle::try_current().ok(),
             running,
         })
     }
@@ -170,6 +175,7 @@ impl Runtime {
             weight,
             room: self.room.clone(),
             clock: self.clock.clone(),
+            beside: self.beside.clone(),
         })
     }
 

@@ -56,6 +56,7 @@ impl Meter {
     /// The CPU time counts from here.
     pub(super) fn restart(&mut self) {
         self.ticks = 0;
+        self.turn.restart();
     }
 
     /// Called at each call to the host, the component model's own among them. A bucket of one second's calls.
@@ -86,6 +87,7 @@ impl Meter {
         // It may have run for no more than a moment of this epoch. Most requests are done soon, and each that is put behind all
         // others waits once more for all of them.
         if first && ran == EPOCH_TICK {
+            self.turn.runs();
             return Ok(UpdateDeadline::Continue(1));
         }
         let turn = self.turn.clone();

@@ -9,6 +9,9 @@
 //! ticket, of which a window has as many as there are processors, and keeps it until it has stopped for the first time: a
 //! window of such guests holds that many threads at most, of which there are more (see `cli`). For a second after one of
 //! its guests was at such a thing for long, a window's clerks need its turn to begin as well.
+//!
+//! A clerk is started on the lane that its request came on (`crate::lanes`), which it shares with the requests of all windows. For a
+//! second after one of its clerks has used up its free time a window's clerks are started beside the lanes.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -23,7 +26,7 @@ const FREE: Duration = Duration::from_millis(5);
 /// which an interruption comes after one. Not wall time: under load the system itself keeps threads waiting.
 const LONG: Duration = Duration::from_millis(4);
 
-/// Epochs for which its window is remembered for it.
+/// Epochs for which its window is remembered for it, and for a clerk that took more than its free time.
 const REMEMBERED: u64 = 1000;
 
 /// Counts the epochs of an engine.
@@ -47,6 +50,8 @@ pub struct Turns {
     tickets: Arc<Semaphore>,
     /// The epoch until which its clerks need a turn to begin.
     hot_until: Arc<AtomicU64>,
+    /// The epoch until which its clerks do not belong on a lane.
+    heavy_until: Arc<AtomicU64>,
 }
 
 impl Default for Turns {
@@ -62,7 +67,13 @@ impl Turns {
             turns: Arc::new(Semaphore::new(turns)),
             tickets: Arc::new(Semaphore::new(tickets)),
             hot_until: Arc::default(),
+            heavy_until: Arc::default(),
         }
+    }
+
+    /// Whether one of its clerks has just computed for long.
+    pub(super) fn are_heavy(&self, clock: &Clock) -> bool {
+        clock.now() < self.heavy_until.load(Relaxed)
     }
 }
 
@@ -80,6 +91,8 @@ struct Part {
     since: AtomicU64,
     /// The processor time of its thread then, in nanoseconds.
     thread_since: AtomicU64,
+    /// Processor time that it has taken for its request up to the last interruption, in nanoseconds.
+    used: AtomicU64,
 }
 
 /// Processor time that this thread has taken, in nanoseconds.
@@ -116,6 +129,7 @@ impl Turn {
             ticket: Mutex::default(),
             since: AtomicU64::new(clock.now()),
             thread_since: AtomicU64::default(),
+            used: AtomicU64::default(),
         }))
     }
 
@@ -142,17 +156,25 @@ impl Turn {
         self.0.thread_since.store(thread_time_at(now), Relaxed);
     }
 
+    /// Another request begins.
+    pub fn restart(&self) {
+        self.0.used.store(0, Relaxed);
+    }
+
     /// Epochs in which it has run since: at least one, so that no pattern of short runs escapes the count; and many where
     /// it was at something that cannot be interrupted, as filling memory is.
     pub fn ran(&self) -> u64 {
         let now = self.0.clock.now();
         let ran = now.saturating_sub(self.0.since.load(Relaxed)).max(1);
-        // Asked for only where it can be: it is a system call.
-        if ran > LONG.as_millis() as u64 {
-            let took = thread_time().saturating_sub(self.0.thread_since.load(Relaxed));
-            if took >= LONG.as_nanos() as u64 {
-                self.0.turns.hot_until.store(now + REMEMBERED, Relaxed);
-            }
+        // A system call, but at most one in an epoch.
+        let took = thread_time().saturating_sub(self.0.thread_since.load(Relaxed));
+        let turns = &self.0.turns;
+        if ran > LONG.as_millis() as u64 && took >= LONG.as_nanos() as u64 {
+            turns.hot_until.store(now + REMEMBERED, Relaxed);
+        }
+        let used = self.0.used.fetch_add(took, Relaxed) + took;
+        if used >= FREE.as_nanos() as u64 {
+            turns.heavy_until.store(now + REMEMBERED, Relaxed);
         }
         ran
     }
@@ -305,6 +327,36 @@ mod tests {
         (0..REMEMBERED).for_each(|_| clock.tick());
         first.begin().await;
         second.begin().await;
+    }
+
+    #[test]
+    fn a_window_is_heavy_for_a_while_after_one_of_its_clerks_took_more_than_its_free_time() {
+        let (turns, clock) = (turns(), Clock::default());
+        // A clerk that is done soon, again and again.
+        let busy = |turn: &Turn, time: Duration| {
+            turn.runs();
+            let begun = thread_time();
+            while thread_time() < begun + time.as_nanos() as u64 {}
+            clock.tick();
+            turn.ran();
+        };
+        for _ in 0..20 {
+            busy(&Turn::new(&turns, &clock), Duration::from_micros(500));
+        }
+        assert!(!turns.are_heavy(&clock));
+        let reused = Turn::new(&turns, &clock);
+        for _ in 0..20 {
+            busy(&reused, Duration::from_micros(500));
+            reused.restart();
+        }
+        assert!(!turns.are_heavy(&clock));
+        let long = Turn::new(&turns, &clock);
+        for _ in 0..6 {
+            busy(&long, Duration::from_millis(1));
+        }
+        assert!(turns.are_heavy(&clock));
+        (0..REMEMBERED).for_each(|_| clock.tick());
+        assert!(!turns.are_heavy(&clock));
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! A clerk is fresh for every request, unless its window's limits say that it is reused.
 
+use super::harness::http::Kept;
 use super::harness::{Host, eventually, guest};
 use futures_util::future::join_all;
 use http::Method;
@@ -35,10 +36,13 @@ async fn count(host: &Host, path: &str) -> u64 {
     answer.text().trim().parse().unwrap()
 }
 
-async fn counts(host: &Host, path: &str, times: usize) -> Vec<u64> {
+/// Asks on one connection: each lane has clerks of its own.
+async fn counts(host: &Host, kept: &mut Kept, path: &str, times: usize) -> Vec<u64> {
     let mut counts = Vec::new();
     for _ in 0..times {
-        counts.push(count(host, path).await);
+        let answer = kept.get(path).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        counts.push(answer.text().trim().parse().unwrap());
         at_rest(host).await;
     }
     counts
@@ -47,13 +51,14 @@ async fn counts(host: &Host, path: &str, times: usize) -> Vec<u64> {
 #[tokio::test]
 async fn a_clerk_serves_as_many_requests_as_was_said_and_then_goes() {
     let host = host(&[]).await;
+    let mut kept = Kept::open(host.gateway()).await;
     for path in ["/prober/count", "/flooder/count"] {
-        assert_eq!(counts(&host, path, 3).await, [1, 1, 1], "{path}");
+        assert_eq!(counts(&host, &mut kept, path, 3).await, [1, 1, 1], "{path}");
     }
     reuse(&host, "3").await;
     for path in ["/prober/count", "/flooder/count"] {
         assert_eq!(
-            counts(&host, path, 7).await,
+            counts(&host, &mut kept, path, 7).await,
             [1, 2, 3, 1, 2, 3, 1],
             "{path}"
         );
@@ -61,18 +66,23 @@ async fn a_clerk_serves_as_many_requests_as_was_said_and_then_goes() {
     reuse(&host, "default").await;
     for path in ["/prober/count", "/flooder/count"] {
         // The one that waits for a request takes it.
-        counts(&host, path, 1).await;
-        assert_eq!(counts(&host, path, 3).await, [1, 1, 1], "{path}");
+        counts(&host, &mut kept, path, 1).await;
+        assert_eq!(counts(&host, &mut kept, path, 3).await, [1, 1, 1], "{path}");
     }
 }
 
 #[tokio::test]
 async fn a_trap_ends_a_reused_clerk_and_the_next_request_has_a_fresh_one() {
     let host = host(&[]).await;
+    let mut kept = Kept::open(host.gateway()).await;
     reuse(&host, "100").await;
-    assert_eq!(counts(&host, "/prober/count", 3).await, [1, 2, 3]);
-    assert_eq!(host.get("/prober/trap").await.problem(), "clerk-trapped");
-    assert_eq!(counts(&host, "/prober/count", 2).await, [1, 2]);
+    assert_eq!(
+        counts(&host, &mut kept, "/prober/count", 3).await,
+        [1, 2, 3]
+    );
+    let trapped = kept.get("/prober/trap").await;
+    assert_eq!(trapped.problem(), "clerk-trapped");
+    assert_eq!(counts(&host, &mut kept, "/prober/count", 2).await, [1, 2]);
 }
 
 #[tokio::test]
@@ -89,7 +99,7 @@ async fn a_reused_clerk_of_wasi_0_3_serves_several_at_once_and_one_that_is_too_s
         .await;
         // They last beyond the slow one's end.
         tokio::time::sleep(Duration::from_millis(1000)).await;
-        join_all((0..6).map(|_| count(&host, "/prober/count?ms=1700"))).await
+        join_all((0..8).map(|_| count(&host, "/prober/count?ms=1700"))).await
     };
     let (slow, beside) = tokio::join!(slow, beside);
     assert_eq!(slow.problem(), "wall-time");
@@ -118,11 +128,12 @@ async fn cpu_time_and_memory_of_a_reused_clerk_count_for_each_request_anew() {
 #[tokio::test]
 async fn no_clerk_of_the_release_before_serves_after_a_swap_though_it_waits_for_requests() {
     let host = host(&[]).await;
+    let mut kept = Kept::open(host.gateway()).await;
     reuse(&host, "100").await;
-    assert_eq!(counts(&host, "/prober/count", 2).await, [1, 2]);
+    assert_eq!(counts(&host, &mut kept, "/prober/count", 2).await, [1, 2]);
     let flooder = guest("flooder").await;
     host.deploy("prober", &flooder).await;
-    assert_eq!(counts(&host, "/prober/count", 2).await, [1, 2]);
+    assert_eq!(counts(&host, &mut kept, "/prober/count", 2).await, [1, 2]);
     let shown = host.admin(Method::GET, "/windows/prober", "").await.json();
     assert_eq!(shown["window"]["draining"], serde_json::json!([]));
 }

@@ -1,11 +1,13 @@
 //! HTTP as the tests speak it.
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -89,6 +91,25 @@ pub async fn try_http2(url: &str) -> Result<Answer, String> {
     ask(client, Method::GET, url, &[], Vec::new()).await
 }
 
+/// One kept connection, so that its requests come to the same lane.
+pub struct Kept(SendRequest<Empty<Bytes>>);
+
+impl Kept {
+    pub async fn open(base: &str) -> Kept {
+        let io = TokioIo::new(connect(base).await);
+        let (sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+        tokio::spawn(connection);
+        Kept(sender)
+    }
+
+    pub async fn get(&mut self, path: &str) -> Answer {
+        self.0.ready().await.unwrap();
+        let request = Request::get(path).header("host", "kept");
+        let sent = self.0.send_request(request.body(Empty::new()).unwrap());
+        whole(sent.await.unwrap()).await
+    }
+}
+
 async fn ask(
     client: Client<HttpConnector, Full<Bytes>>,
     method: Method,
@@ -105,6 +126,11 @@ async fn ask(
         .request(request)
         .await
         .map_err(|error| format!("{error:?}"))?;
+    Ok(whole(response).await)
+}
+
+/// Reads an answer to its end.
+async fn whole(response: Response<Incoming>) -> Answer {
     let (head, mut incoming) = response.into_parts();
     let mut body = Vec::new();
     let mut cut = None;
@@ -117,12 +143,12 @@ async fn ask(
             }
         }
     }
-    Ok(Answer {
+    Answer {
         status: head.status,
         headers: head.headers,
         body,
         cut,
-    })
+    }
 }
 
 /// Sends bytes as they are and reads until the other side closes.

@@ -1,0 +1,214 @@
+//! Lanes: threads that each have connections of their own and serve them alone, from the accept to the clerk and back.
+//!
+//! A request that stays on one thread wakes no other, meets what it needs in that thread's caches, and is served together with
+//! others at the same step. On two processors that is a third to a half more requests than with threads that take work from
+//! each other (docs/performance.md). What it costs is that nobody takes over while a lane is held. So what computes for long has
+//! no place here: a clerk of a window that was seen to do so is started beside the lanes (`runtime/turns.rs`), and so are the
+//! requests of an HTTP/2 connection, which may be many at once (`gateway/connection.rs`). Beside the lanes is tokio's runtime of
+//! many threads, on which the host was started.
+
+use std::cell::Cell;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+thread_local!(static CURRENT: Cell<usize> = const { Cell::new(0) });
+
+/// How many lanes a host has: one for each processor.
+pub fn count() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The lane that this thread is, from 1 to [`count`]; 0 beside the lanes.
+pub fn current() -> usize {
+    CURRENT.get()
+}
+
+/// One of a thing for each lane, and one for what runs beside them: so that lanes share nothing and wait for nobody.
+#[derive(Debug, Clone)]
+pub struct PerLane<T> {
+    beside: T,
+    lanes: Box<[T]>,
+}
+
+impl<T> PerLane<T> {
+    /// Makes one for each.
+    pub fn new(mut make: impl FnMut() -> T) -> Self {
+        PerLane {
+            beside: make(),
+            lanes: (0..count()).map(|_| make()).collect(),
+        }
+    }
+
+    /// That of this thread.
+    pub fn here(&self) -> &T {
+        let lane = current().checked_sub(1);
+        lane.and_then(|lane| self.lanes.get(lane))
+            .unwrap_or(&self.beside)
+    }
+
+    /// That beside the lanes.
+    pub fn beside(&self) -> &T {
+        &self.beside
+    }
+}
+
+/// The lanes of a host.
+#[derive(Debug, Clone)]
+pub struct Lanes(Arc<[Lane]>);
+
+#[derive(Debug)]
+struct Lane {
+    handle: Handle,
+    connections: Arc<AtomicUsize>,
+}
+
+/// The threads of the lanes, which end with it.
+#[derive(Debug)]
+pub struct Threads(Vec<(oneshot::Sender<()>, JoinHandle<()>)>);
+
+/// A connection's place on a lane.
+#[derive(Debug)]
+pub struct Seat {
+    handle: Handle,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Lanes {
+    /// Starts one for each processor. A thread for blocking work is kept for `blocking_idle` without any.
+    ///
+    /// # Errors
+    /// When the system gives no thread or no event queue.
+    pub fn start(blocking_idle: Duration) -> io::Result<(Lanes, Threads)> {
+        let (mut lanes, mut threads) = (Vec::new(), Vec::new());
+        for number in 1..=count() {
+            // Of one thread: a task that becomes ready stands behind all others, so that requests go from step to step together.
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .thread_keep_alive(blocking_idle)
+                .build()?;
+            lanes.push(Lane {
+                handle: runtime.handle().clone(),
+                connections: Arc::default(),
+            });
+            let (running, ended) = oneshot::channel::<()>();
+            let thread = std::thread::Builder::new()
+                .name(format!("lane-{number}"))
+                .spawn(move || {
+                    CURRENT.set(number);
+                    // Nothing is ever sent.
+                    let _ = runtime.block_on(ended);
+                })?;
+            threads.push((running, thread));
+        }
+        Ok((Lanes(lanes.into()), Threads(threads)))
+    }
+
+    /// A place on the lane with the fewest connections.
+    pub fn seat(&self) -> Option<Seat> {
+        let load = |lane: &&Lane| lane.connections.load(Relaxed);
+        let lane = self.0.iter().min_by_key(load)?;
+        lane.connections.fetch_add(1, Relaxed);
+        Some(Seat {
+            handle: lane.handle.clone(),
+            connections: lane.connections.clone(),
+        })
+    }
+}
+
+impl Threads {
+    /// Ends them, and what still runs on them as soon as it stops for the first time; waits for blocking work that has begun. Blocks.
+    pub fn end(self) {
+        let ending: Vec<_> = self.0.into_iter().map(|(_, thread)| thread).collect();
+        for thread in ending {
+            // What panics is a task, which tokio catches.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Seat {
+    /// The lane's runtime.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.connections.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(1);
+
+    #[tokio::test]
+    async fn connections_go_where_there_are_fewest_and_leave_their_place_when_they_end() {
+        let (lanes, threads) = Lanes::start(IDLE).unwrap();
+        let mut seats: Vec<Seat> = (0..count() * 3).filter_map(|_| lanes.seat()).collect();
+        let loads = || lanes.0.iter().map(|lane| lane.connections.load(Relaxed));
+        assert!(
+            loads().all(|load| load == 3),
+            "{:?}",
+            loads().collect::<Vec<_>>()
+        );
+        let left = seats.remove(0);
+        let id = left.handle.id();
+        drop(left);
+        assert_eq!(lanes.seat().unwrap().handle.id(), id);
+        tokio::task::spawn_blocking(move || threads.end())
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn each_lane_has_a_thread_and_things_of_its_own() {
+        let (lanes, threads) = Lanes::start(IDLE).unwrap();
+        let mut next = 0;
+        let things = Arc::new(PerLane::new(|| {
+            next += 1;
+            next
+        }));
+        assert_eq!((current(), *things.here(), *things.beside()), (0, 1, 1));
+        let mut found = Vec::new();
+        let seats: Vec<Seat> = (0..count()).filter_map(|_| lanes.seat()).collect();
+        for seat in &seats {
+            let things = things.clone();
+            let there = seat
+                .handle()
+                .spawn(async move { (current(), *things.here()) });
+            found.push(there.await.unwrap());
+        }
+        found.sort_unstable();
+        let expected: Vec<_> = (1..=count()).map(|lane| (lane, lane + 1)).collect();
+        assert_eq!(found, expected);
+        tokio::task::spawn_blocking(move || threads.end())
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_lanes_ends_what_still_waits_on_them() {
+        let (lanes, threads) = Lanes::start(IDLE).unwrap();
+        let held = Arc::new(());
+        let seat = lanes.seat().unwrap();
+        let on_lane = held.clone();
+        let waiting = seat.handle().spawn(async move {
+            std::future::pending::<()>().await;
+            drop(on_lane);
+        });
+        tokio::task::spawn_blocking(move || threads.end())
+            .await
+            .unwrap();
+        assert!(waiting.await.is_err());
+        assert_eq!(Arc::strong_count(&held), 1);
+    }
+}
