@@ -54,7 +54,7 @@ pub fn put(bytes: usize) -> anyhow::Result<PathBuf> {
 /// One of so many paths `/wN`, by turns that are not in their order.
 pub fn any_window(windows: u32) -> anyhow::Result<PathBuf> {
     write(
-        "windows.lua",
+        &format!("windows-{windows}.lua"),
         &format!(
             "local n = 0\nrequest = function()\n  n = (n + 7919) % {windows}\n  return wrk.format(nil, '/w' .. n)\nend\n"
         ),

@@ -34,7 +34,11 @@ pub fn many(settings: &Settings, guests: &Guests) -> anyhow::Result<Row> {
     // Before any request, which is when they are idle.
     let (small, large) = (held(one.id()).rss_kib, held(many.id()).rss_kib);
     let each = (large - small) as f64 / 1024.0 / f64::from(settings.windows - 1);
-    let any = scripts::any_window(settings.windows)?;
+    // Both by the same script, which costs the generator something for each request.
+    let (any, only) = (
+        scripts::any_window(settings.windows)?,
+        scripts::any_window(1)?,
+    );
     // Few at once: the look-up is to be seen, not a queue.
     let pairs = Pairs::take(
         settings.pairs,
@@ -44,7 +48,12 @@ pub fn many(settings: &Settings, guests: &Guests) -> anyhow::Result<Row> {
                 .script(any.clone())
                 .run(settings.time)
         },
-        || Load::get(one.url("/w0")).connections(4).run(settings.time),
+        || {
+            Load::get(one.url("/w0"))
+                .connections(4)
+                .script(only.clone())
+                .run(settings.time)
+        },
     )?;
     Ok(Row {
         number: "10",
