@@ -3,7 +3,7 @@
 //! A request that stays on one thread wakes no other, meets what it needs in that thread's caches, and is served together with
 //! others at the same step. On two processors that is a third to a half more requests than with threads that take work from
 //! each other (docs/performance.md). What it costs is that nobody takes over while a lane is held. So what computes for long has
-//! no place here: a clerk of a window that was seen to do so is started beside the lanes (`runtime/turns.rs`), and so are the
+//! no place here: a clerk of a window that was seen to do so, or has not answered much yet, is started beside the lanes (`runtime/turns.rs`), and so are the
 //! requests of an HTTP/2 connection, which may be many at once (`gateway/connection.rs`). Beside the lanes is tokio's runtime of
 //! many threads, on which the host was started.
 

@@ -258,7 +258,7 @@ impl Clerks {
         let Code { clock, beside, .. } = &self.counter().code;
         let (handler, beside) = match beside {
             // One that may hold its thread for long.
-            Some(beside) if post.turns.are_heavy(clock) => (self.handlers.beside(), Some(beside)),
+            Some(beside) if !post.turns.fit_lanes(clock) => (self.handlers.beside(), Some(beside)),
             _ => (self.handlers.here(), None),
         };
         let mut handled = pin!(handler.handle(errand.clone(), request));
@@ -273,6 +273,7 @@ impl Clerks {
         match answered.await? {
             Ok(response) => {
                 errand.answered();
+                post.turns.answered();
                 let limit = limits.get(Limit::ResponseBytes);
                 if response.body().size_hint().lower() > limit {
                     return Err(Error::ResponseTooLarge { limit });

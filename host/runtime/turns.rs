@@ -10,8 +10,9 @@
 //! window of such guests holds that many threads at most, of which there are more (see `cli`). For a second after one of
 //! its guests was at such a thing for long, a window's clerks need its turn to begin as well.
 //!
-//! A clerk is started on the lane that its request came on (`crate::lanes`), which it shares with the requests of all windows. For a
-//! second after one of its clerks has used up its free time a window's clerks are started beside the lanes.
+//! A clerk is started on the lane that its request came on (`crate::lanes`), which it shares with the requests of all windows. Not so
+//! before its window has answered some requests, and for a while after one of its clerks has used up its free time: then it is started
+//! beside the lanes.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -26,8 +27,16 @@ const FREE: Duration = Duration::from_millis(5);
 /// which an interruption comes after one. Not wall time: under load the system itself keeps threads waiting.
 const LONG: Duration = Duration::from_millis(4);
 
-/// Epochs for which its window is remembered for it, and for a clerk that took more than its free time.
+/// Epochs for which its window is remembered for it.
 const REMEMBERED: u64 = 1000;
+
+/// Epochs for which a window stays beside the lanes after a clerk took more than its free time. 10 s: beside them a request costs
+/// some more, on them it can cost all others.
+const HEAVY_FOR: u64 = 10_000;
+
+/// Answers before a window comes onto the lanes. 16: what computes for long at each request, or does what cannot be interrupted,
+/// is known by then.
+const PROVEN: u64 = 16;
 
 /// Counts the epochs of an engine.
 #[derive(Clone, Default)]
@@ -52,6 +61,8 @@ pub struct Turns {
     hot_until: Arc<AtomicU64>,
     /// The epoch until which its clerks do not belong on a lane.
     heavy_until: Arc<AtomicU64>,
+    /// Answers since it began, or since a clerk took more than its free time.
+    answers: Arc<AtomicU64>,
 }
 
 impl Default for Turns {
@@ -68,12 +79,20 @@ impl Turns {
             tickets: Arc::new(Semaphore::new(tickets)),
             hot_until: Arc::default(),
             heavy_until: Arc::default(),
+            answers: Arc::default(),
         }
     }
 
-    /// Whether one of its clerks has just computed for long.
-    pub(super) fn are_heavy(&self, clock: &Clock) -> bool {
-        clock.now() < self.heavy_until.load(Relaxed)
+    /// One of its clerks has answered.
+    pub(super) fn answered(&self) {
+        if self.answers.load(Relaxed) < PROVEN {
+            self.answers.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Whether its clerks belong on lanes: it has shown that they are done soon, and none has computed for long of late.
+    pub(super) fn fit_lanes(&self, clock: &Clock) -> bool {
+        self.answers.load(Relaxed) >= PROVEN && clock.now() >= self.heavy_until.load(Relaxed)
     }
 }
 
@@ -174,7 +193,8 @@ impl Turn {
         }
         let used = self.0.used.fetch_add(took, Relaxed) + took;
         if used >= FREE.as_nanos() as u64 {
-            turns.heavy_until.store(now + REMEMBERED, Relaxed);
+            turns.heavy_until.store(now + HEAVY_FOR, Relaxed);
+            turns.answers.store(0, Relaxed);
         }
         ran
     }
@@ -330,8 +350,12 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_heavy_for_a_while_after_one_of_its_clerks_took_more_than_its_free_time() {
+    fn a_window_comes_onto_the_lanes_by_its_answers_and_leaves_them_for_a_clerk_that_computes() {
         let (turns, clock) = (turns(), Clock::default());
+        let answer = || (0..PROVEN).for_each(|_| turns.answered());
+        assert!(!turns.fit_lanes(&clock));
+        answer();
+        assert!(turns.fit_lanes(&clock));
         // A clerk that is done soon, again and again.
         let busy = |turn: &Turn, time: Duration| {
             turn.runs();
@@ -343,20 +367,24 @@ mod tests {
         for _ in 0..20 {
             busy(&Turn::new(&turns, &clock), Duration::from_micros(500));
         }
-        assert!(!turns.are_heavy(&clock));
+        assert!(turns.fit_lanes(&clock));
         let reused = Turn::new(&turns, &clock);
         for _ in 0..20 {
             busy(&reused, Duration::from_micros(500));
             reused.restart();
         }
-        assert!(!turns.are_heavy(&clock));
+        assert!(turns.fit_lanes(&clock));
         let long = Turn::new(&turns, &clock);
         for _ in 0..6 {
             busy(&long, Duration::from_millis(1));
         }
-        assert!(turns.are_heavy(&clock));
-        (0..REMEMBERED).for_each(|_| clock.tick());
-        assert!(!turns.are_heavy(&clock));
+        answer();
+        assert!(!turns.fit_lanes(&clock));
+        (0..HEAVY_FOR).for_each(|_| clock.tick());
+        assert!(turns.fit_lanes(&clock));
+        busy(&long, Duration::from_millis(1));
+        (0..HEAVY_FOR).for_each(|_| clock.tick());
+        assert!(!turns.fit_lanes(&clock), "it must answer again first");
     }
 
     #[tokio::test]
