@@ -121,13 +121,17 @@ impl Lanes {
 }
 
 impl Threads {
-    /// Ends them, and what still runs on them as soon as it stops for the first time; waits for blocking work that has begun. Blocks.
-    pub fn end(self) {
+    /// Ends them, and what still runs on them as soon as it stops for the first time; waits for blocking work that has begun.
+    pub async fn end(self) {
         let ending: Vec<_> = self.0.into_iter().map(|(_, thread)| thread).collect();
-        for thread in ending {
-            // What panics is a task, which tokio catches.
-            let _ = thread.join();
-        }
+        let ended = tokio::task::spawn_blocking(move || {
+            for thread in ending {
+                // What panics is a task, which tokio catches.
+                let _ = thread.join();
+            }
+        });
+        // It does not panic, and is not cancelled.
+        let _ = ended.await;
     }
 }
 
@@ -164,9 +168,7 @@ mod tests {
         let id = left.handle.id();
         drop(left);
         assert_eq!(lanes.seat().unwrap().handle.id(), id);
-        tokio::task::spawn_blocking(move || threads.end())
-            .await
-            .unwrap();
+        threads.end().await;
     }
 
     #[tokio::test]
@@ -190,9 +192,7 @@ mod tests {
         found.sort_unstable();
         let expected: Vec<_> = (1..=count()).map(|lane| (lane, lane + 1)).collect();
         assert_eq!(found, expected);
-        tokio::task::spawn_blocking(move || threads.end())
-            .await
-            .unwrap();
+        threads.end().await;
     }
 
     #[tokio::test]
@@ -205,9 +205,7 @@ mod tests {
             std::future::pending::<()>().await;
             drop(on_lane);
         });
-        tokio::task::spawn_blocking(move || threads.end())
-            .await
-            .unwrap();
+        threads.end().await;
         assert!(waiting.await.is_err());
         assert_eq!(Arc::strong_count(&held), 1);
     }

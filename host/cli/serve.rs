@@ -164,8 +164,7 @@ impl Host {
         }
         admin_shutdown.cancel();
         let _ = tokio::time::timeout(END_TIME, admin).await;
-        let ended = tokio::task::spawn_blocking(move || lanes.end());
-        let _ = tokio::time::timeout(END_TIME, ended).await;
+        let _ = tokio::time::timeout(END_TIME, lanes.end()).await;
         drop(data);
         tracing::info!("ended");
         Ok(())

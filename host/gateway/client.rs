@@ -29,7 +29,8 @@ pub enum SendError {
     Broken(ClientError),
 }
 
-/// Each lane has connections of its own, so that an answer wakes no other thread. Follows no redirects and sends nothing twice, but for a pooled connection that closed before the request was on it.
+/// Follows no redirects and sends nothing twice, but for a pooled connection that closed before the request was on it. Each lane
+/// has connections of its own, so that an answer wakes no other thread.
 #[derive(Clone)]
 pub struct HttpClient {
     plain: PerLane<Client<HttpConnector<Resolver>, Body>>,
