@@ -11,6 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 /// A whole answer.
 #[derive(Debug)]
@@ -92,21 +93,33 @@ pub async fn try_http2(url: &str) -> Result<Answer, String> {
 }
 
 /// One kept connection, so that its requests come to the same lane.
-pub struct Kept(SendRequest<Empty<Bytes>>);
+pub struct Kept {
+    sender: SendRequest<Empty<Bytes>>,
+    connection: JoinHandle<hyper::Result<()>>,
+}
 
 impl Kept {
     pub async fn open(base: &str) -> Kept {
         let io = TokioIo::new(connect(base).await);
         let (sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
-        tokio::spawn(connection);
-        Kept(sender)
+        Kept {
+            sender,
+            connection: tokio::spawn(connection),
+        }
     }
 
     pub async fn get(&mut self, path: &str) -> Answer {
-        self.0.ready().await.unwrap();
+        self.sender.ready().await.unwrap();
         let request = Request::get(path).header("host", "kept");
-        let sent = self.0.send_request(request.body(Empty::new()).unwrap());
+        let sent = self
+            .sender
+            .send_request(request.body(Empty::new()).unwrap());
         whole(sent.await.unwrap()).await
+    }
+
+    /// Waits for the other side to close, which is an error while it owes an answer.
+    pub async fn closed(&mut self) -> hyper::Result<()> {
+        (&mut self.connection).await.unwrap()
     }
 }
 
