@@ -7,6 +7,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use std::path::Path;
+use tempfile::TempDir;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 

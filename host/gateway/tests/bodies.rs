@@ -1,0 +1,160 @@
+//! Bodies of requests and answers: streamed, bounded, packed.
+
+use super::*;
+
+#[tokio::test]
+async fn request_bodies_stream_to_the_window_without_their_trailers() {
+    let mut house = House::open().await;
+    let mut stream = house.connect().await;
+    let head = "POST /open/in HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\ntrailer: x-hms-user\r\n\r\n";
+    stream
+        .write_all(format!("{head}5\r\nfirst\r\n").as_bytes())
+        .await
+        .unwrap();
+    assert_eq!(
+        next(&mut house.arrived).await,
+        "first",
+        "before the last was sent"
+    );
+    stream
+        .write_all(b"4\r\nlast\r\n0\r\nx-hms-user: mallory\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(next(&mut house.arrived).await, "last");
+    assert!(
+        read_until(&mut stream, "read")
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
+
+    // The same connection, and a body of known length.
+    stream
+        .write_all(b"POST /open/in HTTP/1.1\r\nhost: x\r\ncontent-length: 6\r\n\r\none")
+        .await
+        .unwrap();
+    assert_eq!(next(&mut house.arrived).await, "one");
+    stream.write_all(b"two").await.unwrap();
+    assert_eq!(next(&mut house.arrived).await, "two");
+    assert!(
+        read_until(&mut stream, "read")
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
+}
+
+#[tokio::test]
+async fn response_bodies_stream_to_the_client() {
+    let house = House::open().await;
+    let mut stream = house.connect().await;
+    stream
+        .write_all(b"GET /open/out HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    house.give.send("first".into()).unwrap();
+    read_until(&mut stream, "first\r\n").await;
+    house.give.send("last".into()).unwrap();
+    read_until(&mut stream, "last\r\n").await;
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_413_with_and_without_a_length() {
+    let house = House::with(|limits| limits.max_body_bytes = 10).await;
+    let announced = house
+        .raw("POST /open/in HTTP/1.1\r\nhost: x\r\ncontent-length: 11\r\n\r\n")
+        .await;
+    assert_eq!(status(&announced), 413);
+    let chunked = house
+        .raw("POST /open/in HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\nb\r\n01234567890\r\n0\r\n\r\n")
+        .await;
+    assert_eq!(status(&chunked), 413);
+    let fits = house
+        .raw("POST /open/in HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 10\r\n\r\n0123456789")
+        .await;
+    assert_eq!(status(&fits), 200);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_on_sending_after_a_refusal_still_reads_it() {
+    let house = House::with(|limits| limits.max_body_bytes = 10).await;
+    for head in [
+        "POST /open/in HTTP/1.1\r\nhost: x\r\ncontent-length: 26000000\r\n\r\n",
+        "POST /api/v1/payments HTTP/1.1\r\nhost: x\r\ncontent-length: 26000000\r\n\r\n",
+    ] {
+        let mut stream = house.connect().await;
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // Far more than the sockets hold, so that it goes on long after the answer.
+        stream.write_all(&vec![b'x'; 26_000_000]).await.unwrap();
+        let answer = read_to_end(&mut stream).await;
+        assert!(matches!(status(&answer), 413 | 401), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_stalls_or_drips_is_cut() {
+    let head = "POST /open/in HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n";
+    let pace = Pace {
+        pause: Duration::from_millis(200),
+        grace: Duration::from_millis(300),
+        bytes_per_s: 10_000,
+    };
+    let mut house = House::with(|limits| limits.body_pace = pace).await;
+
+    let answer = house.raw(&format!("{head}abc")).await;
+    assert_eq!(status(&answer), 408, "{answer}");
+    assert!(answer.contains("body-too-slow") && answer.contains("came for 0.2 s"));
+    assert_eq!(next(&mut house.arrived).await, "abc");
+
+    for (piece, cut) in [(1, true), (2000, false)] {
+        let mut stream = house.connect().await;
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let (mut reader, mut writer) = stream.into_split();
+        let answer = tokio::spawn(async move {
+            let mut answer = String::new();
+            let _ = reader.read_to_string(&mut answer).await;
+            answer
+        });
+        let begun = Instant::now();
+        // Never a pause that is too long. A drip of a byte is over with its grace, and the other goes on for much longer.
+        while begun.elapsed() < Duration::from_secs(2) && !answer.is_finished() {
+            let _ = writer.write_all(&vec![b'x'; piece]).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(answer.is_finished(), cut, "{piece} bytes every 20 ms");
+        if cut {
+            let answer = answer.await.unwrap();
+            assert_eq!(status(&answer), 408, "{answer}");
+            assert!(
+                answer.contains("less than 10000 bytes a second"),
+                "{answer}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_answer_streams_to_the_client() {
+    let house = House::open().await;
+    let manifest = "uri: /packed/**\nupstream: http://hms-svc-open\nstrip-prefix: /packed\nplugins: [compression]\n";
+    std::fs::write(house.data.path().join("packed.yaml"), manifest).unwrap();
+    house.gateway.routes.reload();
+    let request = Request::builder()
+        .uri(format!("http://{}/packed/out", house.addr))
+        .header("accept-encoding", "gzip, identity;q=0")
+        .body(Full::default())
+        .unwrap();
+    house.give.send("first".into()).unwrap();
+    let answer = h2().request(request).await.unwrap();
+    assert_eq!(answer.headers()["content-encoding"], "gzip");
+    assert_eq!(answer.headers()["vary"], "accept-encoding");
+    let mut body = answer.into_body();
+    let mut plain = flate2::write::GzDecoder::new(Vec::new());
+    for said in ["first", "firstsecond"] {
+        while plain.get_ref().as_slice() != said.as_bytes() {
+            let frame = tokio::time::timeout(PATIENCE, body.frame()).await;
+            let data = frame.expect("it arrives in time").unwrap().unwrap();
+            std::io::Write::write_all(&mut plain, &data.into_data().unwrap()).unwrap();
+            std::io::Write::flush(&mut plain).unwrap();
+        }
+        let _ = house.give.send("second".into());
+    }
+}

@@ -1,0 +1,59 @@
+//! Routes to an ordinary service, which is played here.
+
+use super::*;
+
+#[tokio::test]
+async fn an_ordinary_service_is_reached_with_streaming_and_its_own_host() {
+    let house = House::open().await;
+    let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let authority = service.local_addr().unwrap().to_string();
+    let manifest =
+        format!("uri: /legacy/**\nupstream: http://{authority}/base\nstrip-prefix: /legacy\n");
+    std::fs::write(house.data.path().join("legacy.yaml"), manifest).unwrap();
+    house.gateway.routes.reload();
+
+    let mut client = house.connect().await;
+    let head = "POST /legacy/x?y=1 HTTP/1.1\r\nhost: here\r\nauthorization: Bearer own\r\ntransfer-encoding: chunked\r\n\r\n";
+    client
+        .write_all(format!("{head}5\r\nfirst\r\n").as_bytes())
+        .await
+        .unwrap();
+    let (mut upstream, _) = service.accept().await.unwrap();
+    let seen = read_until(&mut upstream, "first\r\n").await;
+    assert!(seen.starts_with("POST /base/x?y=1 HTTP/1.1\r\n"), "{seen}");
+    assert!(
+        seen.contains(&format!("host: {authority}\r\n"))
+            && seen.contains("x-forwarded-host: here\r\n")
+    );
+    assert!(
+        seen.contains("authorization: Bearer own\r\n"),
+        "a service checks its own tokens"
+    );
+    upstream
+        .write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n")
+        .await
+        .unwrap();
+    read_until(&mut client, "one\r\n").await;
+    client.write_all(b"0\r\n\r\n").await.unwrap();
+    upstream.write_all(b"3\r\ntwo\r\n0\r\n\r\n").await.unwrap();
+    read_until(&mut client, "two\r\n0\r\n\r\n").await;
+}
+
+#[tokio::test]
+async fn a_service_that_is_gone_is_502_and_one_that_is_slow_504() {
+    let house = House::with(|limits| limits.upstream_timeout = Duration::from_millis(100)).await;
+    let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let manifest = format!(
+        "uri: /slow\nupstream: http://{}\n",
+        service.local_addr().unwrap()
+    );
+    std::fs::write(house.data.path().join("slow.yaml"), manifest).unwrap();
+    house.gateway.routes.reload();
+    assert_eq!(status(&house.get("/slow", "").await), 504);
+    drop(service);
+    let gone = house.get("/slow", "").await;
+    assert!(
+        status(&gone) == 502 && gone.contains("upstream-unreachable"),
+        "{gone}"
+    );
+}
