@@ -1,9 +1,9 @@
 //! One clerk: an instance at work on a request, and the mechanism that starts one for each.
 
 use super::bodies::{AnswerBody, AskedBody, Early, Empties, Waiting, check_headers};
+use super::code::Code;
 use super::counter::{Counter, Cutter};
 use super::duty::Duty;
-use super::engine::Code;
 use super::errand::{Errand, Held};
 use super::failure::classify;
 use super::limits::{Limit, LiveLimits, WindowLimits};
@@ -145,11 +145,11 @@ impl Clerks {
     /// # Errors
     /// When the component exports neither `wasi:http/handler` nor `wasi:http/incoming-handler`.
     pub fn new(code: Code, post: Post) -> anyhow::Result<Self> {
-        let pre = match p3::bindings::ServicePre::new(code.pre.clone()) {
+        let pre = match p3::bindings::ServicePre::new(code.linked.pre.clone()) {
             Ok(pre) => ProxyPre::P3(pre),
-            Err(_) => ProxyPre::P2(p2::bindings::ProxyPre::new(code.pre.clone())?),
+            Err(_) => ProxyPre::P2(p2::bindings::ProxyPre::new(code.linked.pre.clone())?),
         };
-        let weight = code.weight;
+        let weight = code.linked.weight;
         let cutter = Cutter::default();
         let handlers = PerLane::new(|| {
             ProxyHandler::new(Counter {

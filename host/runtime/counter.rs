@@ -2,9 +2,9 @@
 //! mechanism.
 
 use super::clerk::{Clerk, Post};
+use super::code::Code;
 use super::deadline::Deadline;
 use super::duty::Duty;
-use super::engine::Code;
 use super::errand::Errand;
 use super::failure::classify;
 use super::limits::Limit;
@@ -101,7 +101,7 @@ impl HandlerState for Counter {
             turn.around(self.pre.instantiate_async(&mut store)).await
         };
         let proxy = tokio::time::timeout(wall_time, starting).await??;
-        let room = (self.code.room.clone(), self.code.weight);
+        let room = (self.code.room.clone(), self.code.linked.weight);
         Ok(Instance {
             store,
             proxy,
@@ -110,7 +110,7 @@ impl HandlerState for Counter {
             state: AtWork {
                 duty,
                 post: self.post.clone(),
-                chained: self.code.chained,
+                chained: self.code.linked.chained,
             },
         })
     }

@@ -1,8 +1,9 @@
 //! The engine: how code is compiled and run, and how much of it at once.
 
+use super::code::{Code, Loaded};
 use super::meter::EPOCH_TICK;
 use super::turns::Clock;
-use super::{linker, log::WindowLog, middleware};
+use super::{linker, log::WindowLog};
 use crate::runtime::clerk::Clerk;
 use crate::runtime::limits::LiveLimits;
 use anyhow::Context;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 /// Sizes of the pool that all clerks share.
@@ -37,10 +38,10 @@ impl Default for EngineConfig {
 /// A component of a Rust window has about three core modules, one of a Python window more: the pool holds
 /// this many core instances, and half as many tables, for each clerk.
 const CORE_INSTANCES_PER_CLERK: u32 = 4;
-const TABLES_PER_CLERK: u32 = 2;
+pub(super) const TABLES_PER_CLERK: u32 = 2;
 
-/// As many memories as tables are what clerks need. Twice as many, because a slot is quick for the window that it was last used for, and each
-/// thread looks for such a one in a part of the pool that it shares with few: so a thousand windows find theirs.
+/// As many memories as tables are what clerks need. Twice as many, because a slot is quick for the component that it was last used for, and each
+/// thread looks for such a one in a part of the pool that it shares with few: so a thousand components find theirs.
 const MEMORIES_PER_CLERK: u32 = 4;
 
 /// One clerk may wait for its next request for every so many that can be at work.
@@ -86,28 +87,12 @@ pub fn precompile(wasm: &[u8]) -> anyhow::Result<Vec<u8>> {
 pub struct Runtime {
     engine: Engine,
     linker: Linker<Clerk>,
+    loaded: Loaded,
     room: Arc<Semaphore>,
     clock: Clock,
     beside: Option<Handle>,
     /// Ends the epoch thread with the runtime.
     running: Arc<AtomicBool>,
-}
-
-/// A compiled component, linked, ready to make clerks.
-#[derive(Clone)]
-pub struct Code {
-    pub(super) pre: InstancePre<Clerk>,
-    pub(super) engine: Engine,
-    /// Places in the pool that one instance takes: 1 for most, more for a component of many core modules.
-    pub weight: u32,
-    /// Places for clerks that have nothing to do, for all windows.
-    pub(super) room: Arc<Semaphore>,
-    /// The epochs of the engine.
-    pub(super) clock: Clock,
-    /// Where clerks run that do not belong on a lane.
-    pub(super) beside: Option<Handle>,
-    /// It imports the handler that it exports: a middleware.
-    pub(super) chained: bool,
 }
 
 impl Runtime {
@@ -132,6 +117,7 @@ impl Runtime {
         Ok(Runtime {
             engine,
             linker,
+            loaded: Loaded::default(),
             room: Arc::new(Semaphore::new(idle(config.clerks) as usize)),
             clock,
             beside: Handle::try_current().ok(),
@@ -148,31 +134,14 @@ impl Runtime {
         format!("{:016x}", hasher.finish())
     }
 
-    /// Loads what [`precompile`] wrote and links it with what a window may reach.
+    /// Loads what [`precompile`] wrote, unless it is loaded already, and links it with what a window may reach.
     ///
     /// # Errors
     /// When the file is not native code for this engine, or the component wants what no window is given.
     pub fn load(&self, compiled: &Path) -> anyhow::Result<Code> {
-        // SAFETY: native code is trusted as our own. The only files that come here were written by our compiler
-        // child into DATA/artifacts/native, a folder of mode 0700 into which nothing that was uploaded is ever put.
-        #[expect(unsafe_code, reason = "native code from our own compiler child")]
-        let component = unsafe { Component::deserialize_file(&self.engine, compiled) }?;
-        let weight = component.resources_required().map_or(1, |needed| {
-            needed
-                .num_tables
-                .div_ceil(TABLES_PER_CLERK)
-                .max(needed.num_memories.div_ceil(TABLES_PER_CLERK))
-                .max(1)
-        });
-        let kind = component.component_type();
-        let chained = kind
-            .imports(&self.engine)
-            .any(|(name, _)| middleware::is_handler(name));
         Ok(Code {
-            chained,
-            pre: self.linker.instantiate_pre(&component)?,
+            linked: self.loaded.get(&self.engine, &self.linker, compiled)?,
             engine: self.engine.clone(),
-            weight,
             room: self.room.clone(),
             clock: self.clock.clone(),
             beside: self.beside.clone(),
