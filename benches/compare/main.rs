@@ -95,7 +95,7 @@ async fn run(args: &Args) -> anyhow::Result<bool> {
             7 => payments::among_many(&settings).await.map(one),
             8 => docs::run(&settings).await,
             9 => proxy::run(&settings).map(one),
-            10 => windows::many(&settings, &guests).map(one),
+            10 => windows::many(&settings, &guests),
             11 => windows::restart(&settings, &guests).map(one),
             _ => {
                 costs = Some(plugins::table(&settings, &guests)?);
