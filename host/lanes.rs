@@ -3,9 +3,9 @@
 //! A request that stays on one thread wakes no other, meets what it needs in that thread's caches, and is served together with
 //! others at the same step. On two processors that is a third to a half more requests than with threads that take work from
 //! each other (docs/performance.md). What it costs is that nobody takes over while a lane is held. So what computes for long has
-//! no place here: a clerk of a window that was seen to do so, or has not answered much yet, is started beside the lanes (`runtime/turns.rs`), and so are the
+//! no place here: a clerk of a window that was seen to do so, or has not answered much yet, is started beside the lanes (`runtime/standing.rs`), and so are the
 //! requests of an HTTP/2 connection, which may be many at once (`gateway/connection.rs`). Beside the lanes is tokio's runtime of
-//! many threads, on which the host was started.
+//! many threads, on which the host was started; such clerks have one of their own, which comes after both (`runtime/workroom.rs`).
 
 use std::cell::Cell;
 use std::io;
@@ -18,9 +18,19 @@ use tokio::sync::oneshot;
 
 thread_local!(static CURRENT: Cell<usize> = const { Cell::new(0) });
 
+/// How long a thread for blocking work is kept without any: its stack and its share of the allocator are memory. With tokio's
+/// 10 s the looks at the folders, each on the next thread in turn, would keep all of them for ever.
+pub const BLOCKING_THREAD_IDLE: Duration = Duration::from_secs(1);
+
 /// How many lanes a host has: one for each processor.
 pub fn count() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// How many threads a runtime beside the lanes has: one more than processors. What a guest does cannot always be interrupted, so there
+/// must be one beside those that guests can hold; the system then shares the processors between them.
+pub fn threads_beside() -> usize {
+    count() + 1
 }
 
 /// The lane that this thread is, from 1 to [`count`]; 0 beside the lanes.
@@ -79,17 +89,17 @@ pub struct Seat {
 }
 
 impl Lanes {
-    /// Starts one for each processor. A thread for blocking work is kept for `blocking_idle` without any.
+    /// Starts one for each processor.
     ///
     /// # Errors
     /// When the system gives no thread or no event queue.
-    pub fn start(blocking_idle: Duration) -> io::Result<(Lanes, Threads)> {
+    pub fn start() -> io::Result<(Lanes, Threads)> {
         let (mut lanes, mut threads) = (Vec::new(), Vec::new());
         for number in 1..=count() {
             // Of one thread: a task that becomes ready stands behind all others, so that requests go from step to step together.
             let runtime = Builder::new_current_thread()
                 .enable_all()
-                .thread_keep_alive(blocking_idle)
+                .thread_keep_alive(BLOCKING_THREAD_IDLE)
                 .build()?;
             lanes.push(Lane {
                 handle: runtime.handle().clone(),
@@ -152,11 +162,9 @@ impl Drop for Seat {
 mod tests {
     use super::*;
 
-    const IDLE: Duration = Duration::from_secs(1);
-
     #[tokio::test]
     async fn connections_go_where_there_are_fewest_and_leave_their_place_when_they_end() {
-        let (lanes, threads) = Lanes::start(IDLE).unwrap();
+        let (lanes, threads) = Lanes::start().unwrap();
         let mut seats: Vec<Seat> = (0..count() * 3).filter_map(|_| lanes.seat()).collect();
         let loads = || lanes.0.iter().map(|lane| lane.connections.load(Relaxed));
         assert!(
@@ -173,7 +181,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_lane_has_a_thread_and_things_of_its_own() {
-        let (lanes, threads) = Lanes::start(IDLE).unwrap();
+        let (lanes, threads) = Lanes::start().unwrap();
         let mut next = 0;
         let things = Arc::new(PerLane::new(|| {
             next += 1;
@@ -197,7 +205,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_of_the_lanes_ends_what_still_waits_on_them() {
-        let (lanes, threads) = Lanes::start(IDLE).unwrap();
+        let (lanes, threads) = Lanes::start().unwrap();
         let held = Arc::new(());
         let seat = lanes.seat().unwrap();
         let on_lane = held.clone();

@@ -24,12 +24,12 @@ mod verbs;
 mod workspace;
 
 use crate::config::Settings;
+use crate::lanes::{BLOCKING_THREAD_IDLE, threads_beside};
 use crate::telemetry;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 /// Service windows as sandboxed WebAssembly components behind one gateway, swapped live.
 #[derive(Debug, Parser)]
@@ -121,13 +121,6 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// How long a thread for blocking work is kept without any: its stack and its share of the allocator are memory.
-const BLOCKING_THREAD_IDLE: Duration = Duration::from_secs(1);
-
-/// Threads beside the lanes, more than processors. What a guest does cannot always be interrupted, so there must be one beside those that
-/// guests can hold; the system then shares the processors between them.
-const SPARE_THREADS: usize = 1;
-
 fn run(verb: Verb) -> anyhow::Result<()> {
     // The child has limits on its memory: no runtime, no threads of ours.
     if let Verb::CompileComponent {
@@ -138,11 +131,9 @@ fn run(verb: Verb) -> anyhow::Result<()> {
     {
         return crate::runtime::compile::child(&wasm, &compiled, memory_bytes);
     }
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .worker_threads(processors + SPARE_THREADS)
-        // With tokio's 10 s the looks at the folders, each on the next thread in turn, would keep all of them for ever.
+        .worker_threads(threads_beside())
         .thread_keep_alive(BLOCKING_THREAD_IDLE)
         .build()
         .context("the asynchronous runtime could not be started")?

@@ -1,7 +1,7 @@
 //! `hms serve`: the host itself, assembled in the order in which its parts need each other.
 
 use super::banner::Banner;
-use super::{BLOCKING_THREAD_IDLE, identity};
+use super::identity;
 use crate::admin::{self, Admin, Metrics, Readiness, token};
 use crate::config::{Config, Settings};
 use crate::data::DataFolder;
@@ -81,8 +81,8 @@ impl Host {
         let wished = gateway_config.limits.max_connections;
         gateway_config.limits.max_connections =
             descriptors::connections(wished, descriptors::raise());
-        let (lanes, threads) = Lanes::start(BLOCKING_THREAD_IDLE)
-            .context("the threads of the gateway could not be started")?;
+        let (lanes, threads) =
+            Lanes::start().context("the threads of the gateway could not be started")?;
         gateway_config.lanes = Some(lanes);
         let gateway = Gateway::new(gateway_config, Arc::new(FrontDoor(windows.clone())));
         let mut metrics = Metrics::new(&gateway);

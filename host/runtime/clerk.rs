@@ -255,15 +255,19 @@ impl Clerks {
             };
             body.boxed_unsync()
         });
-        let Code { clock, beside, .. } = &self.counter().code;
-        let (handler, beside) = match beside {
+        let Code {
+            clock, workroom, ..
+        } = &self.counter().code;
+        let (handler, workroom) = match workroom {
             // One that may hold its thread for long.
-            Some(beside) if !post.turns.fit_lanes(clock) => (self.handlers.beside(), Some(beside)),
+            Some(workroom) if !post.turns.fit_lanes(clock) => {
+                (self.handlers.beside(), Some(workroom))
+            }
             _ => (self.handlers.here(), None),
         };
         let mut handled = pin!(handler.handle(errand.clone(), request));
         // A clerk that serves others goes on when the time of this one is over, and says nothing of it.
-        let answered = poll_fn(|cx| match polled_on(beside, handled.as_mut(), cx) {
+        let answered = poll_fn(|cx| match polled_on(workroom, handled.as_mut(), cx) {
             Poll::Pending => match errand.poll_failure(cx.waker()) {
                 Some(failure) => Poll::Ready(Err(failure.clone())),
                 None => Poll::Pending,

@@ -3,6 +3,7 @@
 use super::code::{Code, Loaded};
 use super::meter::EPOCH_TICK;
 use super::turns::Clock;
+use super::workroom::Workroom;
 use super::{linker, log::WindowLog};
 use crate::runtime::clerk::Clerk;
 use crate::runtime::limits::LiveLimits;
@@ -11,7 +12,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
@@ -90,13 +90,13 @@ pub struct Runtime {
     loaded: Loaded,
     room: Arc<Semaphore>,
     clock: Clock,
-    beside: Option<Handle>,
+    workroom: Workroom,
     /// Ends the epoch thread with the runtime.
     running: Arc<AtomicBool>,
 }
 
 impl Runtime {
-    /// Makes the engine and starts its clock. Clerks that do not belong on a lane run on the runtime that this is called on.
+    /// Makes the engine and starts its clock and its workroom.
     ///
     /// # Errors
     /// When the pool cannot be reserved, which says how to make it smaller.
@@ -113,6 +113,8 @@ impl Runtime {
         let linker = linker::build(&engine)?;
         let running = Arc::new(AtomicBool::new(true));
         let clock = Clock::default();
+        let workroom =
+            Workroom::start().context("the threads for the clerks could not be started")?;
         start_clock(engine.clone(), clock.clone(), running.clone())?;
         Ok(Runtime {
             engine,
@@ -120,7 +122,7 @@ impl Runtime {
             loaded: Loaded::default(),
             room: Arc::new(Semaphore::new(idle(config.clerks) as usize)),
             clock,
-            beside: Handle::try_current().ok(),
+            workroom,
             running,
         })
     }
@@ -144,7 +146,7 @@ impl Runtime {
             engine: self.engine.clone(),
             room: self.room.clone(),
             clock: self.clock.clone(),
-            beside: self.beside.clone(),
+            workroom: self.workroom.handle().cloned(),
         })
     }
 

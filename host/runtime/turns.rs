@@ -7,13 +7,14 @@
 //!
 //! Some of what a guest does cannot be interrupted: filling much memory is one instruction. So a clerk begins with a
 //! ticket, of which a window has as many as there are processors, and keeps it until it has stopped for the first time: a
-//! window of such guests holds that many threads at most, of which there are more (see `cli`). For a second after one of
+//! window of such guests holds that many threads at most, of which there are more (`workroom.rs`). For a second after one of
 //! its guests was at such a thing for long, a window's clerks need its turn to begin as well.
 //!
-//! A clerk is started on the lane that its request came on (`crate::lanes`), which it shares with the requests of all windows. Not so
-//! before its window has answered some requests, and for a while after one of its clerks has used up its free time: then it is started
-//! beside the lanes.
+//! Where a clerk is started, on the lane that its request came on or in the workroom, its window's standing says (`standing.rs`), for
+//! which what is seen here counts.
 
+use super::meter::EPOCH_TICK;
+use super::standing::Standing;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,14 +30,6 @@ const LONG: Duration = Duration::from_millis(4);
 
 /// Epochs for which its window is remembered for it.
 const REMEMBERED: u64 = 1000;
-
-/// Epochs for which a window stays beside the lanes after a clerk took more than its free time. 10 s: beside them a request costs
-/// some more, on them it can cost all others.
-const HEAVY_FOR: u64 = 10_000;
-
-/// Answers before a window comes onto the lanes. 16: what computes for long at each request, or does what cannot be interrupted,
-/// is known by then.
-const PROVEN: u64 = 16;
 
 /// Counts the epochs of an engine.
 #[derive(Clone, Default)]
@@ -59,10 +52,7 @@ pub struct Turns {
     tickets: Arc<Semaphore>,
     /// The epoch until which its clerks need a turn to begin.
     hot_until: Arc<AtomicU64>,
-    /// The epoch until which its clerks do not belong on a lane.
-    heavy_until: Arc<AtomicU64>,
-    /// Answers since it began, or since a clerk took more than its free time.
-    answers: Arc<AtomicU64>,
+    standing: Arc<Standing>,
 }
 
 impl Default for Turns {
@@ -78,21 +68,18 @@ impl Turns {
             turns: Arc::new(Semaphore::new(turns)),
             tickets: Arc::new(Semaphore::new(tickets)),
             hot_until: Arc::default(),
-            heavy_until: Arc::default(),
-            answers: Arc::default(),
+            standing: Arc::default(),
         }
     }
 
     /// One of its clerks has answered.
     pub(super) fn answered(&self) {
-        if self.answers.load(Relaxed) < PROVEN {
-            self.answers.fetch_add(1, Relaxed);
-        }
+        self.standing.answered();
     }
 
-    /// Whether its clerks belong on lanes: it has shown that they are done soon, and none has computed for long of late.
+    /// Whether its clerks belong on lanes now.
     pub(super) fn fit_lanes(&self, clock: &Clock) -> bool {
-        self.answers.load(Relaxed) >= PROVEN && clock.now() >= self.heavy_until.load(Relaxed)
+        self.standing.fits_lanes(clock.now())
     }
 }
 
@@ -184,7 +171,8 @@ impl Turn {
     /// it was at something that cannot be interrupted, as filling memory is.
     pub fn ran(&self) -> u64 {
         let now = self.0.clock.now();
-        let ran = now.saturating_sub(self.0.since.load(Relaxed)).max(1);
+        let ended = now.saturating_sub(self.0.since.load(Relaxed));
+        let ran = ended.max(1);
         // A system call, but at most one in an epoch.
         let took = thread_time().saturating_sub(self.0.thread_since.load(Relaxed));
         let turns = &self.0.turns;
@@ -192,9 +180,11 @@ impl Turn {
             turns.hot_until.store(now + REMEMBERED, Relaxed);
         }
         let used = self.0.used.fetch_add(took, Relaxed) + took;
+        // No more than it took: the system itself may have kept it waiting.
+        let epoch = EPOCH_TICK.as_nanos() as u64;
+        turns.standing.computed(ended.min(took.div_ceil(epoch)));
         if used >= FREE.as_nanos() as u64 {
-            turns.heavy_until.store(now + HEAVY_FOR, Relaxed);
-            turns.answers.store(0, Relaxed);
+            turns.standing.took_long(now);
         }
         ran
     }
@@ -350,13 +340,9 @@ mod tests {
     }
 
     #[test]
-    fn a_window_comes_onto_the_lanes_by_its_answers_and_leaves_them_for_a_clerk_that_computes() {
+    fn what_guests_compute_counts_for_the_windows_standing() {
         let (turns, clock) = (turns(), Clock::default());
-        let answer = || (0..PROVEN).for_each(|_| turns.answered());
-        assert!(!turns.fit_lanes(&clock));
-        answer();
-        assert!(turns.fit_lanes(&clock));
-        // A clerk that is done soon, again and again.
+        let answers = |count: usize| (0..count).for_each(|_| turns.answered());
         let busy = |turn: &Turn, time: Duration| {
             turn.runs();
             let begun = thread_time();
@@ -364,27 +350,32 @@ mod tests {
             clock.tick();
             turn.ran();
         };
+        answers(32);
+        assert!(turns.fit_lanes(&clock));
+        // One that has just gone on after a wait, which is no time at all.
+        let waited = Turn::new(&turns, &clock);
         for _ in 0..20 {
-            busy(&Turn::new(&turns, &clock), Duration::from_micros(500));
+            clock.tick();
+            waited.runs();
+            waited.ran();
+            waited.restart();
         }
         assert!(turns.fit_lanes(&clock));
-        let reused = Turn::new(&turns, &clock);
+        // Requests of a millisecond each, more than they earn.
         for _ in 0..20 {
-            busy(&reused, Duration::from_micros(500));
-            reused.restart();
+            busy(&Turn::new(&turns, &clock), Duration::from_millis(1));
+            turns.answered();
         }
+        assert!(!turns.fit_lanes(&clock));
+        // One of several.
+        answers(32);
         assert!(turns.fit_lanes(&clock));
         let long = Turn::new(&turns, &clock);
         for _ in 0..6 {
             busy(&long, Duration::from_millis(1));
         }
-        answer();
+        answers(32);
         assert!(!turns.fit_lanes(&clock));
-        (0..HEAVY_FOR).for_each(|_| clock.tick());
-        assert!(turns.fit_lanes(&clock));
-        busy(&long, Duration::from_millis(1));
-        (0..HEAVY_FOR).for_each(|_| clock.tick());
-        assert!(!turns.fit_lanes(&clock), "it must answer again first");
     }
 
     #[tokio::test]

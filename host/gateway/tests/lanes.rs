@@ -7,7 +7,7 @@ use hyper_util::rt::TokioIo;
 use std::collections::BTreeSet;
 
 async fn house() -> (House, Threads) {
-    let (lanes, threads) = Lanes::start(Duration::from_secs(1)).unwrap();
+    let (lanes, threads) = Lanes::start().unwrap();
     let house = House::configured(|config| config.lanes = Some(lanes)).await;
     (house, threads)
 }

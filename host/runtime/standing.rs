@@ -1,0 +1,141 @@
+//! A window's standing: whether its clerks are started on the lanes (`crate::lanes`), which they share with the requests of all
+//! windows, or in the workroom (`workroom.rs`).
+//!
+//! On a lane all that is ready takes its turn one after the other. With sixteen clerks there that compute for 3 ms each a neighbour's
+//! request waits for all of them at each of its steps. So a window earns its place by requests that are done soon: each
+//! answer earns half a millisecond, and what its guests compute is taken off. That is sampled, since to read the clock at each
+//! return of a host call would cost more than it is to save: guest code that runs at the end of an epoch has computed for one.
+//! Short requests are seldom met there, and in the mean it is what they take.
+
+use super::meter::EPOCH_TICK;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+/// What an answer earns: guest time that a window may take for each request in the mean. 500 µs, where a hello of Rust takes some 10.
+const EARNED: i64 = 500;
+
+/// The most that is owned or owed, in microseconds. 8 ms: 16 answers bring a new window onto the lanes, and a few requests of some
+/// milliseconds take it off.
+const MOST: i64 = 8_000;
+
+/// Epochs for which a window stays off after one clerk took long. 10 s: in the workroom a request costs some more, on
+/// the lanes it can cost all others.
+const OFF_FOR: u64 = 10_000;
+
+/// The standing of one window.
+pub(super) struct Standing {
+    /// Microseconds; on the lanes from 0 on.
+    credit: AtomicI64,
+    /// The epoch until which it stays off whatever it earns.
+    off_until: AtomicU64,
+}
+
+impl Default for Standing {
+    /// That of a window of which nothing is known.
+    fn default() -> Self {
+        Standing {
+            credit: AtomicI64::new(-MOST),
+            off_until: AtomicU64::default(),
+        }
+    }
+}
+
+impl Standing {
+    /// One of its clerks has answered.
+    pub fn answered(&self) {
+        self.add(EARNED);
+    }
+
+    /// Guest code of it ran while so many epochs ended.
+    pub fn computed(&self, epochs: u64) {
+        let epoch = i64::try_from(EPOCH_TICK.as_micros()).unwrap_or(MOST);
+        let epochs = i64::try_from(epochs).unwrap_or(MOST);
+        self.add(epochs.saturating_mul(-epoch));
+    }
+
+    /// One clerk took long for one request, now.
+    pub fn took_long(&self, now: u64) {
+        self.off_until.store(now + OFF_FOR, Relaxed);
+        self.credit.store(-MOST, Relaxed);
+    }
+
+    /// Whether its clerks belong on the lanes now.
+    pub fn fits_lanes(&self, now: u64) -> bool {
+        self.credit.load(Relaxed) >= 0 && now >= self.off_until.load(Relaxed)
+    }
+
+    fn add(&self, earned: i64) {
+        let before = self.credit.load(Relaxed);
+        let after = before.saturating_add(earned).clamp(-MOST, MOST);
+        // Most windows own all they can, and lanes need not tell each other so. What is lost of two at once is no harm.
+        if after != before {
+            self.credit.store(after, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Requests that compute for so many microseconds each, after waits as given: as they are met at the ends of epochs.
+    fn asked(standing: &Standing, takes: u64, waits: &[u64]) -> Vec<bool> {
+        let mut time = 0;
+        let fits = waits.iter().map(|wait| {
+            let begun = time + wait;
+            time = begun + takes;
+            standing.computed(time / 1000 - begun / 1000);
+            standing.answered();
+            standing.fits_lanes(0)
+        });
+        fits.collect()
+    }
+
+    proptest! {
+        #[test]
+        fn short_requests_keep_a_window_on_the_lanes_whenever_they_come(
+            takes in 0u64..200,
+            waits in prop::collection::vec(0u64..5000, 500),
+        ) {
+            let standing = Standing::default();
+            let fits = asked(&standing, takes, &waits);
+            // Some are met while the window is new.
+            prop_assert!(fits[100..].iter().all(|fits| *fits), "{fits:?}");
+        }
+
+        #[test]
+        fn requests_of_some_milliseconds_keep_or_take_it_off(
+            takes in 1500u64..5000,
+            waits in prop::collection::vec(0u64..5000, 100),
+        ) {
+            let new = Standing::default();
+            prop_assert!(!asked(&new, takes, &waits).contains(&true));
+            let known = Standing::default();
+            (0..1000).for_each(|_| known.answered());
+            prop_assert!(known.fits_lanes(0));
+            let fits = asked(&known, takes, &waits);
+            prop_assert!(!fits[20..].contains(&true), "{fits:?}");
+        }
+    }
+
+    #[test]
+    fn sixteen_answers_bring_a_new_window_on() {
+        let standing = Standing::default();
+        (0..15).for_each(|_| standing.answered());
+        assert!(!standing.fits_lanes(0));
+        standing.answered();
+        assert!(standing.fits_lanes(0));
+    }
+
+    #[test]
+    fn a_long_request_takes_it_off_for_ten_seconds_and_until_it_has_earned_it() {
+        let standing = Standing::default();
+        let answer = || (0..16).for_each(|_| standing.answered());
+        answer();
+        standing.took_long(5);
+        assert!(!standing.fits_lanes(5 + OFF_FOR));
+        answer();
+        assert!(!standing.fits_lanes(4 + OFF_FOR));
+        assert!(standing.fits_lanes(5 + OFF_FOR));
+    }
+}

@@ -1,0 +1,74 @@
+//! The workroom: threads for the clerks that do not belong on a lane (`standing.rs`), as they compute for long or may do so.
+//!
+//! They come after the lanes where there are too few processors for both: else the system would give a window that computes as much
+//! as all lanes together, and the refusals and answers of its neighbours would wait behind it without end.
+
+use crate::lanes::{BLOCKING_THREAD_IDLE, threads_beside};
+use std::io;
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// Steps of niceness by which its threads come after the others. 5: a third of the weight, so that its windows go on at all times.
+#[cfg(target_os = "linux")]
+const NICER: i32 = 5;
+
+/// The threads, which end with it.
+pub(super) struct Workroom(Option<Runtime>);
+
+impl Workroom {
+    /// Starts them.
+    ///
+    /// # Errors
+    /// When the system gives no thread or no event queue.
+    pub fn start() -> io::Result<Workroom> {
+        let runtime = Builder::new_multi_thread()
+            .enable_all()
+            .thread_name("workroom")
+            .worker_threads(threads_beside())
+            .thread_keep_alive(BLOCKING_THREAD_IDLE)
+            .on_thread_start(come_after)
+            .build()?;
+        Ok(Workroom(Some(runtime)))
+    }
+
+    /// Where its clerks are started.
+    pub fn handle(&self) -> Option<&Handle> {
+        self.0.as_ref().map(Runtime::handle)
+    }
+}
+
+impl Drop for Workroom {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            // It may be dropped where nothing may block.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Makes this thread nicer. Where the system does not let it, it shares the processors as the others do.
+fn come_after() {
+    // Only Linux has a niceness for each thread.
+    #[cfg(target_os = "linux")]
+    if let Ok(now) = rustix::process::getpriority_process(None) {
+        let _ = rustix::process::setpriority_process(None, now + NICER);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn its_threads_come_after_those_of_the_lanes() {
+        let niceness = || rustix::process::getpriority_process(None).unwrap();
+        let here = niceness();
+        let workroom = Workroom::start().unwrap();
+        let handle = workroom.handle().unwrap();
+        let worker = handle.spawn(async move { niceness() }).await.unwrap();
+        let blocking = handle.spawn_blocking(niceness).await.unwrap();
+        let nicest = 19;
+        let expected = (here + NICER).min(nicest);
+        assert_eq!((worker, blocking, niceness()), (expected, expected, here));
+    }
+}
