@@ -17,7 +17,7 @@ const EARNED: i64 = 500;
 /// milliseconds take it off.
 const MOST: i64 = 8_000;
 
-/// Epochs for which a window stays off after one clerk took long. 10 s: in the workroom a request costs some more, on
+/// Epochs for which a window stays off after one clerk took long, or could not be interrupted. 10 s: in the workroom a request costs some more, on
 /// the lanes it can cost all others.
 const OFF_FOR: u64 = 10_000;
 
@@ -52,7 +52,7 @@ impl Standing {
         self.add(epochs.saturating_mul(-epoch));
     }
 
-    /// One clerk took long for one request, now.
+    /// One clerk took long for one request, or could not be interrupted, now.
     pub fn took_long(&self, now: u64) {
         self.off_until.store(now + OFF_FOR, Relaxed);
         self.credit.store(-MOST, Relaxed);

@@ -28,6 +28,9 @@ const FREE: Duration = Duration::from_millis(5);
 /// which an interruption comes after one. Not wall time: under load the system itself keeps threads waiting.
 const LONG: Duration = Duration::from_millis(4);
 
+/// Processor time of one request from which on it is long. 50 ms: it is summed from what may each be up to an epoch too much.
+const LONG_REQUEST: Duration = Duration::from_millis(50);
+
 /// Epochs for which its window is remembered for it.
 const REMEMBERED: u64 = 1000;
 
@@ -176,14 +179,21 @@ impl Turn {
         // A system call, but at most one in an epoch.
         let took = thread_time().saturating_sub(self.0.thread_since.load(Relaxed));
         let turns = &self.0.turns;
-        if ran > LONG.as_millis() as u64 && took >= LONG.as_nanos() as u64 {
+        let uninterrupted = ran > LONG.as_millis() as u64 && took >= LONG.as_nanos() as u64;
+        if uninterrupted {
             turns.hot_until.store(now + REMEMBERED, Relaxed);
         }
-        let used = self.0.used.fetch_add(took, Relaxed) + took;
-        // No more than it took: the system itself may have kept it waiting.
+        // In an epoch that ends late the thread may have worked for many others since its time was read.
         let epoch = EPOCH_TICK.as_nanos() as u64;
-        turns.standing.computed(ended.min(took.div_ceil(epoch)));
-        if used >= FREE.as_nanos() as u64 {
+        let own = took.min(ran.saturating_mul(epoch));
+        let used = self.0.used.fetch_add(own, Relaxed) + own;
+        turns.standing.computed(match ended {
+            // It has just gone on: after a wait, or between host calls of which there may be no end.
+            0 => u64::from(used >= FREE.as_nanos() as u64),
+            // The system may have kept it waiting.
+            _ => ended.min(took.div_ceil(epoch)),
+        });
+        if uninterrupted || used >= LONG_REQUEST.as_nanos() as u64 {
             turns.standing.took_long(now);
         }
         ran
@@ -367,11 +377,27 @@ mod tests {
             turns.answered();
         }
         assert!(!turns.fit_lanes(&clock));
-        // One of several.
+        // Short ones in epochs that end late, on a thread that has worked for others.
+        answers(32);
+        for _ in 0..10 {
+            busy(&Turn::new(&turns, &clock), Duration::from_millis(8));
+            answers(2);
+        }
+        assert!(turns.fit_lanes(&clock));
+        // Host calls without end: it has always just gone on.
+        let calling = Turn::new(&turns, &clock);
+        for _ in 0..40 {
+            calling.runs();
+            let begun = thread_time();
+            while thread_time() < begun + EPOCH_TICK.as_nanos() as u64 {}
+            calling.ran();
+        }
+        assert!(!turns.fit_lanes(&clock));
+        // A long one.
         answers(32);
         assert!(turns.fit_lanes(&clock));
         let long = Turn::new(&turns, &clock);
-        for _ in 0..6 {
+        for _ in 0..60 {
             busy(&long, Duration::from_millis(1));
         }
         answers(32);
