@@ -58,7 +58,7 @@ fn variant(component: &Path, number: u32, folder: &Path) -> anyhow::Result<PathB
 /// So many are enough that one finds nothing of its own in the processor's nearest caches.
 const FEW: u32 = 64;
 
-/// Against the only window of a host: where all have one component, and where each has its own. And against 64 of the same
+/// Against the only window of a host: equal windows, which have one component, and different ones, of which each has its own. And against 64 of the same
 /// windows, where all that grows with their number would show.
 pub fn many(settings: &Settings, guests: &Guests) -> anyhow::Result<Vec<Row>> {
     let count = settings.windows;
@@ -70,11 +70,11 @@ pub fn many(settings: &Settings, guests: &Guests) -> anyhow::Result<Vec<Row>> {
         let each = all.saturating_sub(least) as f64 / 1024.0 / f64::from(count - 1);
         Some((format!("{each:.3} MiB for each idle window"), each < 1.0))
     };
-    let only = Asked(&one, 1, "the only window".into());
+    let only = Asked(&one, 1, "the only one".into());
 
     let same = host(guests, count, Components::One)?;
     let also = idle(&same);
-    let work = format!("any of {count} windows, one component");
+    let work = format!("any of {count} equal windows");
     let mut rows = vec![among(
         settings,
         "10a",
@@ -86,10 +86,10 @@ pub fn many(settings: &Settings, guests: &Guests) -> anyhow::Result<Vec<Row>> {
 
     let own = host(guests, count, Components::Each)?;
     let also = idle(&own);
-    let work = format!("any of {count} windows, each of its own component");
+    let work = format!("any of {count} different windows");
     let all = Asked(&own, count, work);
     let few = count.min(FEW);
-    let few = Asked(&own, few, format!("any of {few} of them"));
+    let few = Asked(&own, few, format!("any of {few}"));
     rows.push(among(settings, "10b", all.clone(), &only, also)?);
     rows.push(among(settings, "10c", all, &few, None)?);
     Ok(rows)
@@ -125,8 +125,8 @@ fn among(
     )?;
     Ok(Row {
         number,
-        work: format!("a request to {}", ours.2),
-        baseline: format!("to {}", theirs.2),
+        work: ours.2,
+        baseline: theirs.2.clone(),
         ours: shown(&pairs.ours),
         theirs: shown(&pairs.theirs),
         mark: Some(1.0 / 1.2),
@@ -149,7 +149,7 @@ pub fn restart(settings: &Settings, guests: &Guests) -> anyhow::Result<Row> {
     let time = median(times.iter().copied());
     Ok(Row {
         number: "11",
-        work: format!("restart to the first answer, {WINDOWS} windows, each of its own component"),
+        work: format!("restart to an answer, {WINDOWS} different windows"),
         baseline: "one second".into(),
         ours: format!("{:.0} ms", time * 1000.0),
         theirs: "-".into(),
