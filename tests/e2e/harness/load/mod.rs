@@ -73,6 +73,11 @@ impl Load {
         self.shared.period.store(period as u8, Relaxed);
     }
 
+    /// Requests that have come to their end so far.
+    pub fn ended(&self) -> usize {
+        self.shared.tally.lock().unwrap().requests()
+    }
+
     /// Starts no more, waits for those under way, closes every connection, and gives what came out.
     pub async fn stop(self) -> Tally {
         self.shared.stopped.store(true, Relaxed);
