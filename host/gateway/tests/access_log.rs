@@ -88,13 +88,7 @@ async fn one_line_a_request_when_its_last_byte_is_out_or_its_client_is_gone() {
         "{line}"
     );
 
-    let mut stream = house.connect().await;
-    stream
-        .write_all(b"GET /open/out HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
-    house.give.send("first".into()).unwrap();
-    read_until(&mut stream, "first\r\n").await;
+    let stream = house.begin_answer("first").await;
     drop(stream);
     // The gateway notices when it reads or writes next.
     let _ = house.give.send("second".into());

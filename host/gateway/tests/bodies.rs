@@ -45,13 +45,7 @@ async fn request_bodies_stream_to_the_window_without_their_trailers() {
 #[tokio::test]
 async fn response_bodies_stream_to_the_client() {
     let house = House::open().await;
-    let mut stream = house.connect().await;
-    stream
-        .write_all(b"GET /open/out HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
-    house.give.send("first".into()).unwrap();
-    read_until(&mut stream, "first\r\n").await;
+    let mut stream = house.begin_answer("first").await;
     house.give.send("last".into()).unwrap();
     read_until(&mut stream, "last\r\n").await;
 }

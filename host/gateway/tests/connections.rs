@@ -40,13 +40,7 @@ async fn too_many_headers_and_too_long_targets_are_refused() {
 #[tokio::test]
 async fn over_the_connection_limit_a_client_waits_and_is_served_later() {
     let house = House::with(|limits| limits.max_connections = 1).await;
-    let mut first = house.connect().await;
-    first
-        .write_all(b"GET /open/out HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
-    house.give.send("held".into()).unwrap();
-    read_until(&mut first, "held\r\n").await;
+    let first = house.begin_answer("held").await;
     let mut second = house.connect().await;
     second
         .write_all(b"GET /open/echo HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -66,13 +60,7 @@ async fn a_shutdown_lets_a_running_answer_finish_and_takes_nothing_new() {
         .await
         .unwrap();
     read_until(&mut idle, "\r\n\r\n").await;
-    let mut running = house.connect().await;
-    running
-        .write_all(b"GET /open/out HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
-    house.give.send("first".into()).unwrap();
-    read_until(&mut running, "first\r\n").await;
+    let mut running = house.begin_answer("first").await;
 
     house.shutdown.cancel();
     read_to_end(&mut idle).await;
@@ -90,13 +78,7 @@ async fn a_shutdown_lets_a_running_answer_finish_and_takes_nothing_new() {
 #[tokio::test]
 async fn a_shutdown_cuts_what_runs_beyond_the_deadline() {
     let house = House::with(|limits| limits.drain_timeout = Duration::from_millis(100)).await;
-    let mut running = house.connect().await;
-    running
-        .write_all(b"GET /open/out HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
-    house.give.send("first".into()).unwrap();
-    read_until(&mut running, "first\r\n").await;
+    let mut running = house.begin_answer("first").await;
     house.shutdown.cancel();
     assert_eq!(house.serving.await.unwrap(), 1);
     assert!(
