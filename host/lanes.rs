@@ -3,9 +3,10 @@
 //! A request that stays on one thread wakes no other, meets what it needs in that thread's caches, and is served together with
 //! others at the same step. On two processors that is a third to a half more requests than with threads that take work from
 //! each other (docs/performance.md). What it costs is that nobody takes over while a lane is held. So what computes for long has
-//! no place here: a clerk of a window that was seen to do so, or has not answered much yet, is started beside the lanes (`runtime/standing.rs`), and so are the
-//! requests of an HTTP/2 connection, which may be many at once (`gateway/connection.rs`). Beside the lanes is tokio's runtime of
-//! many threads, on which the host was started; such clerks have one of their own, which comes after both (`runtime/workroom.rs`).
+//! no place here: a clerk of a window that was seen to do so, or has not answered much yet (`runtime/standing.rs`), is started in a runtime for
+//! such clerks alone, which comes after all others (`runtime/workroom.rs`). The requests of an HTTP/2 connection, which may be many at
+//! once, have no place here either (`gateway/connection.rs`): they are beside the lanes, on tokio's runtime of many threads on which the
+//! host was started.
 
 use std::cell::Cell;
 use std::io;

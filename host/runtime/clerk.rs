@@ -258,12 +258,11 @@ impl Clerks {
         let Code {
             clock, workroom, ..
         } = &self.counter().code;
-        let (handler, workroom) = match workroom {
-            // One that may hold its thread for long.
-            Some(workroom) if !post.turns.fit_lanes(clock) => {
-                (self.handlers.beside(), Some(workroom))
-            }
-            _ => (self.handlers.here(), None),
+        let (handler, workroom) = if post.turns.fit_lanes(clock) {
+            (self.handlers.here(), None)
+        } else {
+            // It may hold its thread for long.
+            (self.handlers.beside(), Some(workroom))
         };
         let mut handled = pin!(handler.handle(errand.clone(), request));
         // A clerk that serves others goes on when the time of this one is over, and says nothing of it.

@@ -23,7 +23,7 @@ pub struct Code {
     /// The epochs of the engine.
     pub(super) clock: Clock,
     /// Where clerks run that do not belong on a lane.
-    pub(super) workroom: Option<Handle>,
+    pub(super) workroom: Handle,
 }
 
 /// A component in memory. It holds nothing of a window, of which it may serve many.

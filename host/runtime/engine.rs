@@ -146,7 +146,7 @@ impl Runtime {
             engine: self.engine.clone(),
             room: self.room.clone(),
             clock: self.clock.clone(),
-            workroom: self.workroom.handle().cloned(),
+            workroom: self.workroom.handle().clone(),
         })
     }
 

@@ -3,7 +3,8 @@
 //! In the order in which a component meets it: [`inspect`] reads the bytes and says whether they are a window;
 //! [`compile`] turns them into native code in a child process; [`engine`] and [`linker`] say what code may do
 //! and reach; [`code`] is what was loaded; [`clerk`] is one instance at work with its [`limits`], which a [`meter`] counts and
-//! [`turns`] divide, on a lane or in the [`workroom`] as the window's [`standing`] says, and its [`duty`]: each [`errand`] of it one request; [`counter`] makes clerks and gives them requests; [`tally`] counts why clerks failed;
+//! [`turns`] divide, on a lane or in the [`workroom`] as the window's [`standing`] says, and its [`duty`]: each [`errand`] of it
+//! one request; [`counter`] makes clerks and gives them requests; [`tally`] counts why clerks failed;
 //! [`keyvalue`] is the window's store as the guest sees it, [`log`] is where its words go.
 
 mod bodies;

@@ -60,7 +60,7 @@ pub struct Turns {
 
 impl Default for Turns {
     fn default() -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let processors = crate::lanes::count();
         Turns::new(processors.saturating_sub(1).max(1), processors)
     }
 }

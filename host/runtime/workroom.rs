@@ -12,7 +12,11 @@ use tokio::runtime::{Builder, Handle, Runtime};
 const NICER: i32 = 5;
 
 /// The threads, which end with it.
-pub(super) struct Workroom(Option<Runtime>);
+pub(super) struct Workroom {
+    handle: Handle,
+    /// Taken at its end.
+    runtime: Option<Runtime>,
+}
 
 impl Workroom {
     /// Starts them.
@@ -27,18 +31,21 @@ impl Workroom {
             .thread_keep_alive(BLOCKING_THREAD_IDLE)
             .on_thread_start(come_after)
             .build()?;
-        Ok(Workroom(Some(runtime)))
+        Ok(Workroom {
+            handle: runtime.handle().clone(),
+            runtime: Some(runtime),
+        })
     }
 
     /// Where its clerks are started.
-    pub fn handle(&self) -> Option<&Handle> {
-        self.0.as_ref().map(Runtime::handle)
+    pub fn handle(&self) -> &Handle {
+        &self.handle
     }
 }
 
 impl Drop for Workroom {
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
+        if let Some(runtime) = self.runtime.take() {
             // It may be dropped where nothing may block.
             runtime.shutdown_background();
         }
@@ -64,7 +71,7 @@ mod tests {
         let niceness = || rustix::process::getpriority_process(None).unwrap();
         let here = niceness();
         let workroom = Workroom::start().unwrap();
-        let handle = workroom.handle().unwrap();
+        let handle = workroom.handle();
         let worker = handle.spawn(async move { niceness() }).await.unwrap();
         let blocking = handle.spawn_blocking(niceness).await.unwrap();
         let nicest = 19;
