@@ -248,10 +248,8 @@ fn options(head: &Parts) -> Result<DeployOptions, ChangeError> {
 
 /// Who deploys, as they say in `x-hms-deployer`. The token proves that they may, not who they are.
 fn deployer(headers: &HeaderMap) -> String {
-    let said = headers
-        .get("x-hms-deployer")
-        .and_then(|by| by.to_str().ok());
-    match said {
+    let said = headers.get("x-hms-deployer").map(HeaderValue::as_bytes);
+    match said.map(String::from_utf8_lossy) {
         Some(by) if !by.is_empty() => by.chars().take(MAX_BY_BYTES).collect(),
         _ => "admin".to_owned(),
     }

@@ -199,6 +199,7 @@ impl House {
         let mut origin = Origin {
             client: peer.to_canonical(),
             secure: false,
+            untold: false,
         };
         if self.gateway.config.proxy_protocol
             && origin.is_trusted(&self.gateway.config.trusted_proxies)

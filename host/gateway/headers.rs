@@ -5,6 +5,7 @@
 //! and `x-hms-user` apart. What belongs to the gateway is dropped in all of these spellings, then set anew.
 
 use crate::error::Error;
+use crate::gateway::fields::{members, only};
 use crate::gateway::origin::Origin;
 use crate::gateway::plugins::auth::Caller;
 use crate::gateway::target::Target;
@@ -71,7 +72,7 @@ pub fn clean_request(headers: &mut HeaderMap) {
     // Of a broken or forged trace nothing is continued.
     let keep: Vec<HeaderName> = [REQUEST_ID, TRACEPARENT]
         .into_iter()
-        .filter(|name| headers.get_all(name).iter().count() == 1)
+        .filter(|name| only(headers, name).is_some())
         .collect();
     drop_where(headers, |name| is_told(name) && !keep.contains(name));
 }
@@ -207,12 +208,9 @@ pub fn clean_response(headers: &mut HeaderMap, request_id: &str) {
 
 /// Drops what ends at the gateway.
 pub fn drop_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|list| list.split(','))
-        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
+    // What is no name names no field.
+    let named: Vec<HeaderName> = members(headers, &header::CONNECTION)
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
         .collect();
     for name in named {
         headers.remove(name);
@@ -278,6 +276,16 @@ mod tests {
             ("expect", "100-continue"),
             ("accept", "*/*"),
         ]);
+        clean_request(&mut map);
+        assert_eq!(map, headers(&[("accept", "*/*")]));
+    }
+
+    #[test]
+    fn a_byte_beyond_ascii_keeps_no_hop_by_hop_field() {
+        let line = |bytes| HeaderValue::from_bytes(bytes).unwrap();
+        let mut map = headers(&[("x-one", "1"), ("x-two", "2"), ("accept", "*/*")]);
+        map.append("connection", line(b"\xff, x-one"));
+        map.append("connection", line(b"X-Two , \xe9"));
         clean_request(&mut map);
         assert_eq!(map, headers(&[("accept", "*/*")]));
     }

@@ -10,6 +10,8 @@ mod access;
 mod client;
 mod config;
 mod connection;
+mod fields;
+mod forwarded;
 mod headers;
 mod idle;
 mod listen;

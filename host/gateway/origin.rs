@@ -1,22 +1,27 @@
 //! Who is at the other end: the socket's peer, or, where that is a proxy which the operator trusts, the client that it
 //! speaks for.
 //!
-//! A proxy appends the address that it saw to `X-Forwarded-For`. So the list is read from its end: entries of trusted
-//! proxies are passed over, and the first other one is the client. What stands before that is the client's own word. An
-//! entry that is no address ends the walk at the last one that was. `Forwarded` (RFC 7239) is read the same way; where a
-//! request has both and they disagree, one of them was not checked by the proxy, and the request is refused.
+//! A proxy appends the address that it saw to `X-Forwarded-For`, often on the client's own line. So the list is read by its
+//! bytes, from its end: entries of trusted proxies are passed over, and the first other one is the client. What stands
+//! before that is the client's own word. An entry that names nobody ends the walk at the last one that did. `Forwarded`
+//! (RFC 7239) is read the same way.
+//!
+//! The peer's own entry counts, or the request is refused. Where both fields are there, it cannot be told which of them the
+//! proxy wrote and which the client: so they must say the same.
 
 use crate::error::Error;
+use crate::gateway::fields::members;
+use crate::gateway::forwarded::{Element, Node, elements};
 use http::HeaderMap;
 use http::header::{FORWARDED, HeaderName};
 use ipnet::IpNet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Entries that are looked at; more proxies do not stand in a row.
-const MAX_ENTRIES: usize = 32;
+/// Entries that are looked at, so proxies in a row; more are a loop or a lie.
+const MAX_PROXIES: usize = 32;
 
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +29,9 @@ pub struct Origin {
     pub client: IpAddr,
     /// Whether the client speaks TLS, to us or to the trusted proxy.
     pub secure: bool,
+    /// Whether a proxy passed the bytes of somebody on whom it did not name. Then `client` is the proxy, and what the
+    /// requests say of their way is not.
+    pub untold: bool,
 }
 
 impl Origin {
@@ -41,177 +49,107 @@ impl Origin {
     ///
     /// # Errors
     ///
-    /// Where a trusted proxy's two words disagree.
+    /// Where a trusted proxy's word cannot be read, or its two words disagree.
     pub fn of(self, headers: &HeaderMap, trusted: &[IpNet]) -> Result<Origin, Error> {
-        if !self.is_trusted(trusted) {
+        if self.untold || !self.is_trusted(trusted) {
             return Ok(self);
         }
         let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
-        let listed = walk(list(headers, &FORWARDED_FOR).map(address), is_trusted);
-        let elements: Vec<&str> = list(headers, &FORWARDED).collect();
-        let told = walk(
-            elements
-                .iter()
-                .map(|element| parameter(element, "for").and_then(address)),
-            is_trusted,
+        let listed = members(headers, &FORWARDED_FOR).rev().map(Node::read);
+        let listed = Walk::over(listed, is_trusted).map_err(|why| bad("X-Forwarded-For", why))?;
+        let elements = elements(headers).map_err(|why| bad("Forwarded", why))?;
+        let told = elements.iter().rev().map(|element| element.node);
+        let told = Walk::over(told, is_trusted).map_err(|why| bad("Forwarded", why))?;
+        let (both, clients) = (
+            headers.contains_key(&FORWARDED_FOR) && headers.contains_key(FORWARDED),
+            (listed.client, told.client),
         );
-        let client = match (listed, told) {
-            (Some(listed), Some(told)) if listed != told => {
+        if both && clients.0 != clients.1 {
+            return Err(Error::BadRequest(
+                "X-Forwarded-For and Forwarded name different clients".into(),
+            ));
+        }
+        let by_list = members(headers, &FORWARDED_PROTO).next_back().map(is_https);
+        let by_list = by_list
+            .transpose()
+            .map_err(|why| bad("X-Forwarded-Proto", why))?;
+        let by_element = proto(&elements, told.place).map_err(|why| bad("Forwarded", why))?;
+        let secure = match (by_list, by_element) {
+            (Some(one), Some(other)) if one != other => {
                 return Err(Error::BadRequest(
-                    "X-Forwarded-For and Forwarded name different clients".into(),
+                    "X-Forwarded-Proto and Forwarded name different schemes".into(),
                 ));
             }
-            (listed, told) => listed.or(told).unwrap_or(self.client),
+            (one, other) => one.or(other).unwrap_or(self.secure),
         };
-        let scheme = list(headers, &FORWARDED_PROTO).next().or_else(|| {
-            elements
-                .first()
-                .and_then(|element| parameter(element, "proto"))
-        });
-        let secure = match scheme {
-            Some(scheme) if scheme.eq_ignore_ascii_case("https") => true,
-            Some(scheme) if scheme.eq_ignore_ascii_case("http") => false,
-            _ => self.secure,
-        };
-        Ok(Origin { client, secure })
+        Ok(Origin {
+            client: clients.0.or(clients.1).unwrap_or(self.client),
+            secure,
+            untold: false,
+        })
     }
 }
 
-/// The entries of a list field, the last first.
-fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let values: Vec<&str> = headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .collect();
-    values
-        .into_iter()
-        .rev()
-        .flat_map(|value| value.rsplit(','))
-        .map(str::trim)
-        .take(MAX_ENTRIES)
+fn bad(field: &str, why: &str) -> Error {
+    Error::BadRequest(format!("the field {field} of the proxy in front: {why}"))
 }
 
-/// The first address that is not trusted; the last that could be read where all are.
-fn walk(
-    entries: impl Iterator<Item = Option<IpAddr>>,
-    is_trusted: impl Fn(&IpAddr) -> bool,
-) -> Option<IpAddr> {
-    let mut last = None;
-    for entry in entries {
-        let Some(address) = entry else {
-            return last;
+/// What was found along a list, from its end.
+struct Walk {
+    /// None where the first entry tells of nobody, or there is none.
+    client: Option<IpAddr>,
+    /// Which entry named the client, counted from the end.
+    place: usize,
+}
+
+impl Walk {
+    /// To the first address that is not trusted; to the last that was named where all are.
+    fn over(
+        entries: impl Iterator<Item = Node>,
+        is_trusted: impl Fn(&IpAddr) -> bool,
+    ) -> Result<Walk, &'static str> {
+        let mut walk = Walk {
+            client: None,
+            place: 0,
         };
-        last = Some(address);
-        if !is_trusted(&address) {
-            return last;
+        for (place, entry) in entries.enumerate() {
+            if place >= MAX_PROXIES {
+                return Err("it names too many trusted proxies");
+            }
+            match (entry, walk.client) {
+                (Node::Address(address), _) => {
+                    let client = Some(address);
+                    walk = Walk { client, place };
+                    if !is_trusted(&address) {
+                        break;
+                    }
+                }
+                (Node::Untold, _) | (Node::Unreadable, Some(_)) => break,
+                (Node::Unreadable, None) => return Err("its last entry is no address"),
+            }
         }
+        Ok(walk)
     }
-    last
 }
 
-/// An address, also with a port, in brackets, in quotes.
-fn address(text: &str) -> Option<IpAddr> {
-    let text = text.trim().trim_matches('"');
-    let plain = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
-    let address = plain.unwrap_or(text).parse::<IpAddr>();
-    let address = address.or_else(|_| text.parse::<SocketAddr>().map(|addr| addr.ip()));
-    address.ok().map(|address| address.to_canonical())
+/// Whether the element at `place` from the end says TLS.
+fn proto(elements: &[Element], place: usize) -> Result<Option<bool>, &'static str> {
+    let element = elements.iter().rev().nth(place);
+    let proto = element.and_then(|element| element.proto.as_deref());
+    proto.map(is_https).transpose()
 }
 
-/// A parameter of one element of `Forwarded`.
-fn parameter<'a>(element: &'a str, name: &str) -> Option<&'a str> {
-    element
-        .split(';')
-        .filter_map(|pair| pair.split_once('='))
-        .find(|(key, _)| key.trim().eq_ignore_ascii_case(name))
-        .map(|(_, value)| value.trim().trim_matches('"'))
+/// `wss` and `ws` are what some proxies say of a WebSocket's handshake.
+fn is_https(scheme: &[u8]) -> Result<bool, &'static str> {
+    let is = |one: &str, other: &str| {
+        scheme.eq_ignore_ascii_case(one.as_bytes()) || scheme.eq_ignore_ascii_case(other.as_bytes())
+    };
+    match (is("https", "wss"), is("http", "ws")) {
+        (true, _) => Ok(true),
+        (_, true) => Ok(false),
+        _ => Err("it names neither http nor https"),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn origin(peer: &str, fields: &[(&str, &str)]) -> Result<(String, &'static str), Error> {
-        let trusted = [
-            "10.0.0.0/8".parse().unwrap(),
-            "2001:db8::/32".parse().unwrap(),
-        ];
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
-        }
-        let peer = Origin {
-            client: peer.parse().unwrap(),
-            secure: false,
-        };
-        let origin = peer.of(&headers, &trusted)?;
-        Ok((origin.client.to_string(), origin.scheme()))
-    }
-
-    #[test]
-    fn only_a_trusted_proxys_word_counts_and_of_a_list_its_end() {
-        let xff = "x-forwarded-for";
-        for (peer, fields, client) in [
-            ("192.0.2.9", &[(xff, "198.51.100.1")][..], "192.0.2.9"),
-            ("10.0.0.1", &[(xff, "198.51.100.1")], "198.51.100.1"),
-            (
-                "10.0.0.1",
-                &[(xff, "6.6.6.6, 198.51.100.1")],
-                "198.51.100.1",
-            ),
-            (
-                "10.0.0.1",
-                &[(xff, "6.6.6.6, 198.51.100.1, 10.0.0.2")],
-                "198.51.100.1",
-            ),
-            (
-                "10.0.0.1",
-                &[(xff, "6.6.6.6"), (xff, "198.51.100.1")],
-                "198.51.100.1",
-            ),
-            (
-                "10.0.0.1",
-                &[(xff, "198.51.100.1, unknown, 10.0.0.2")],
-                "10.0.0.2",
-            ),
-            ("10.0.0.1", &[(xff, "nonsense")], "10.0.0.1"),
-            ("10.0.0.1", &[], "10.0.0.1"),
-            ("10.0.0.1", &[(xff, "198.51.100.1:4711")], "198.51.100.1"),
-            ("10.0.0.1", &[(xff, "::ffff:198.51.100.1")], "198.51.100.1"),
-            (
-                "10.0.0.1",
-                &[(
-                    "forwarded",
-                    "for=6.6.6.6, for=\"[2001:db9::1]:80\";proto=https",
-                )],
-                "2001:db9::1",
-            ),
-            (
-                "2001:db8::1",
-                &[("forwarded", "For=198.51.100.1")],
-                "198.51.100.1",
-            ),
-            (
-                "10.0.0.1",
-                &[("forwarded", "for=198.51.100.1"), (xff, "198.51.100.1")],
-                "198.51.100.1",
-            ),
-        ] {
-            assert_eq!(origin(peer, fields).unwrap().0, client, "{peer} {fields:?}");
-        }
-        let both = [("forwarded", "for=198.51.100.1"), (xff, "198.51.100.2")];
-        assert!(origin("10.0.0.1", &both).is_err());
-    }
-
-    #[test]
-    fn the_scheme_is_a_trusted_proxys_word_as_well() {
-        let proto = [("x-forwarded-proto", "https")];
-        assert_eq!(origin("10.0.0.1", &proto).unwrap().1, "https");
-        assert_eq!(origin("192.0.2.9", &proto).unwrap().1, "http");
-        let told = [("forwarded", "for=1.2.3.4;proto=https")];
-        assert_eq!(origin("10.0.0.1", &told).unwrap().1, "https");
-    }
-}
+mod tests;

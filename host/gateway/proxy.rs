@@ -60,10 +60,7 @@ fn version_1(header: &[u8], proxy: Origin) -> io::Result<Origin> {
         v1::Addresses::Tcp6(addresses) => Some(addresses.source_address.into()),
         v1::Addresses::Unknown => None,
     };
-    Ok(Origin {
-        client: source.unwrap_or(proxy.client).to_canonical(),
-        ..proxy
-    })
+    Ok(behind(proxy, source, proxy.secure))
 }
 
 fn version_2(header: &[u8], proxy: Origin) -> io::Result<Origin> {
@@ -82,10 +79,17 @@ fn version_2(header: &[u8], proxy: Origin) -> io::Result<Origin> {
         field.kind == u8::from(v2::Type::SSL)
             && field.value.first().is_some_and(|bits| bits & 1 == 1)
     });
-    Ok(Origin {
+    Ok(behind(proxy, source, proxy.secure || by_tls))
+}
+
+/// Somebody whose bytes the proxy passes on. Where it does not say whose, as for a client of a Unix socket, it still is not
+/// the proxy that speaks.
+fn behind(proxy: Origin, source: Option<IpAddr>, secure: bool) -> Origin {
+    Origin {
         client: source.unwrap_or(proxy.client).to_canonical(),
-        secure: proxy.secure || by_tls,
-    })
+        secure,
+        untold: source.is_none(),
+    }
 }
 
 fn broken(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
@@ -100,6 +104,7 @@ mod tests {
     const PROXY: Origin = Origin {
         client: IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)),
         secure: false,
+        untold: false,
     };
 
     /// Who the client is, and what is left on the stream.
@@ -126,37 +131,43 @@ mod tests {
         let mut v6 = [0; 36];
         v6[..4].copy_from_slice(&[0x20, 0x01, 0x0d, 0xb8]);
         let ssl = [0x20, 0, 5, 1, 0, 0, 0, 0];
-        for (header, client, secure) in [
+        for (header, client, secure, untold) in [
             (
                 b"PROXY TCP4 192.0.2.7 10.0.0.1 12345 443\r\n".to_vec(),
                 "192.0.2.7",
+                false,
                 false,
             ),
             (
                 b"PROXY TCP6 2001:db8:: ::1 12345 443\r\n".to_vec(),
                 "2001:db8::",
                 false,
+                false,
             ),
             (
                 b"PROXY TCP6 ::ffff:192.0.2.7 ::1 1 443\r\n".to_vec(),
                 "192.0.2.7",
                 false,
+                false,
             ),
-            (b"PROXY UNKNOWN\r\n".to_vec(), "10.0.0.1", false),
-            (v2_header(1, 0x11, &V4), "192.0.2.7", false),
-            (v2_header(1, 0x21, &v6), "2001:db8::", false),
+            (b"PROXY UNKNOWN\r\n".to_vec(), "10.0.0.1", false, true),
+            (v2_header(1, 0x11, &V4), "192.0.2.7", false, false),
+            (v2_header(1, 0x21, &v6), "2001:db8::", false, false),
             (
                 v2_header(1, 0x11, &[&V4[..], &ssl].concat()),
                 "192.0.2.7",
                 true,
+                false,
             ),
-            (v2_header(0, 0x00, &[]), "10.0.0.1", false),
+            (v2_header(0, 0x00, &[]), "10.0.0.1", false, false),
+            (v2_header(1, 0x00, &[]), "10.0.0.1", false, true),
         ] {
             let bytes = [&header[..], b"GET / HTTP/1.1\r\n"].concat();
             let (origin, rest) = origin(&bytes).await.unwrap();
             let expected = Origin {
                 client: client.parse().unwrap(),
                 secure,
+                untold,
             };
             assert_eq!(origin, expected, "{}", header.escape_ascii());
             assert_eq!(rest, b"GET / HTTP/1.1\r\n");

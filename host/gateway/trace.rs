@@ -1,5 +1,6 @@
 //! The two names of a request: its request id, for people, and its `traceparent`, for tracing systems.
 
+use crate::gateway::fields::only;
 use crate::gateway::headers::{REQUEST_ID, TRACEPARENT};
 use http::header::{HeaderMap, HeaderName};
 use uuid::Uuid;
@@ -19,12 +20,9 @@ pub struct Trace {
 
 impl Trace {
     pub fn read(headers: &HeaderMap) -> Trace {
-        let only = |name: HeaderName| {
-            let mut values = headers.get_all(name).iter();
-            let first = values.next()?.to_str().ok()?;
-            values.next().is_none().then_some(first)
-        };
-        let request_id = only(REQUEST_ID)
+        // One that is no text is replaced, like any other that is broken.
+        let text = |name: HeaderName| only(headers, &name)?.to_str().ok();
+        let request_id = text(REQUEST_ID)
             .filter(|id| (1..=MAX_REQUEST_ID).contains(&id.len()))
             .filter(|id| {
                 id.bytes()
@@ -32,7 +30,7 @@ impl Trace {
             })
             .map_or_else(|| Uuid::new_v4().to_string(), str::to_string);
         let span = Uuid::new_v4().as_u64_pair().1;
-        let traceparent = match only(TRACEPARENT).and_then(parse) {
+        let traceparent = match text(TRACEPARENT).and_then(parse) {
             Some((trace_id, flags)) => format!("00-{trace_id}-{span:016x}-{flags}"),
             None => format!("00-{}-{span:016x}-01", Uuid::new_v4().simple()),
         };

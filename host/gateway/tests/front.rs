@@ -142,6 +142,39 @@ async fn the_client_of_a_trusted_proxy_is_whom_the_proxy_names() {
 }
 
 #[tokio::test]
+async fn a_byte_beyond_ascii_forges_no_address_and_keeps_no_field_that_ends_here() {
+    let house = House::configured(|config| {
+        config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    let only = "uri: /inner/**\nupstream: http://hms-svc-inner\nplugins:\n  - ip-allow: {addresses: [127.0.0.0/8, 10.0.0.0/8]}\n";
+    std::fs::write(house.data.path().join("inner.yaml"), only).unwrap();
+    house.gateway.routes.reload();
+    let ask = async |path: &str, fields: &[u8]| {
+        let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
+        house.raw([head.as_bytes(), fields, b"\r\n"].concat()).await
+    };
+    // What a client sent, and a proxy wrote behind it.
+    let listed = b"x-forwarded-for: \xff, 198.51.100.1\r\n";
+    let answer = ask("/open/x", listed).await;
+    assert!(
+        answer.contains("x-forwarded-for: 198.51.100.1\n"),
+        "{answer}"
+    );
+    assert_eq!(status(&ask("/inner/x", listed).await), 403);
+    let both = [&listed[..], b"forwarded: for=10.9.8.7\r\n"].concat();
+    assert_eq!(status(&ask("/inner/x", &both).await), 400);
+    let own = b"x-forwarded-for: 10.9.8.7, \xff\r\n";
+    assert_eq!(status(&ask("/inner/x", own).await), 400);
+    let named = b"connection: \xff, x-inner\r\nx-inner: 1\r\nx-outer: \xff\r\n";
+    let answer = ask("/open/x", named).await;
+    assert!(
+        answer.contains("x-outer: ") && !answer.contains("x-inner"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
 async fn a_proxy_header_names_the_client_where_the_proxy_is_trusted_and_is_needed_there() {
     let trusting = |net: &'static str| {
         House::configured(move |config| {

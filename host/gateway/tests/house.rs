@@ -60,7 +60,8 @@ impl FakeWindows {
             _ => {
                 let mut said = format!("{} {} {window}\n", parts.method, parts.uri);
                 for (name, value) in &parts.headers {
-                    said += &format!("{name}: {}\n", value.to_str().unwrap());
+                    let value = String::from_utf8_lossy(value.as_bytes());
+                    said += &format!("{name}: {value}\n");
                 }
                 let mut response = Response::new(body::full(said));
                 response
@@ -141,9 +142,9 @@ impl House {
     }
 
     /// Sends bytes as they are, and reads until the gateway closes.
-    pub(super) async fn raw(&self, request: &str) -> String {
+    pub(super) async fn raw(&self, request: impl AsRef<[u8]>) -> String {
         let mut stream = self.connect().await;
-        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.write_all(request.as_ref()).await.unwrap();
         read_to_end(&mut stream).await
     }
 

@@ -6,6 +6,7 @@
 
 use crate::body::{self, Body};
 use crate::error::Error;
+use crate::gateway::fields::{members, only};
 use crate::gateway::headers::REQUEST_ID;
 use crate::gateway::idle::Activity;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -53,10 +54,7 @@ impl Wish {
     pub fn read(parts: &mut Parts) -> Option<Wish> {
         let slot = parts.extensions.remove::<Slot>()?;
         let client = parts.extensions.remove::<OnUpgrade>()?;
-        let one = |name: HeaderName| {
-            let mut values = parts.headers.get_all(name).iter();
-            values.next().filter(|_| values.next().is_none())
-        };
+        let one = |name: HeaderName| only(&parts.headers, &name);
         let asks = parts.method == Method::GET
             && parts.version == Version::HTTP_11
             && is_websocket(&parts.headers)
@@ -113,16 +111,12 @@ pub fn name_upgrade(headers: &mut HeaderMap) {
 
 /// hyper looks at `Upgrade` alone.
 fn connection_names_upgrade(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::CONNECTION).iter();
-    let mut names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    names.any(|name| name.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+    members(headers, &header::CONNECTION).any(|name| name.eq_ignore_ascii_case(b"upgrade"))
 }
 
 fn is_websocket(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(header::UPGRADE).iter();
-    let first = values.next();
-    values.next().is_none()
-        && first.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+    only(headers, &header::UPGRADE)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// A WebSocket between a client and a service.

@@ -20,6 +20,9 @@ const ID_BYTES: usize = 6;
 /// 256 random bits.
 const SECRET_BYTES: usize = 32;
 
+/// In base64url, without padding.
+const SECRET_CHARS: usize = (SECRET_BYTES * 8).div_ceil(6);
+
 /// A key as it is shown once.
 pub struct NewKey {
     pub id: String,
@@ -45,6 +48,28 @@ impl NewKey {
             id,
         })
     }
+}
+
+/// Whether the text of a key is anywhere in `bytes`.
+pub fn is_key_in(bytes: &[u8]) -> bool {
+    // Every field of every request is asked, and few have an underscore.
+    memchr::memchr_iter(b'_', bytes).any(|at| {
+        let (front, rest) = bytes.split_at(at + 1);
+        front.ends_with(PREFIX.as_bytes()) && begins_with_id_and_secret(rest)
+    })
+}
+
+fn begins_with_id_and_secret(bytes: &[u8]) -> bool {
+    let Some((id, rest)) = bytes.split_at_checked(2 * ID_BYTES) else {
+        return false;
+    };
+    let secret = rest.strip_prefix(b"_");
+    let secret = secret.and_then(|secret| secret.get(..SECRET_CHARS));
+    id.iter().all(u8::is_ascii_hexdigit)
+        && secret.is_some_and(|secret| {
+            let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
+            secret.iter().all(fits)
+        })
 }
 
 /// Id and secret of a key's text.
@@ -109,6 +134,13 @@ mod tests {
         assert!(kept.is_of(secret));
         for broken in ["", "hms_", "hms_1", "xhms_1_2"] {
             assert!(split(broken).is_none(), "{broken}");
+        }
+        assert!(is_key_in(one.text.as_bytes()));
+        let (cut, _) = one.text.split_at(one.text.len() - 1);
+        for none in ["", "_", "hms_", "hms_000000000000_", "hms__hms_", cut] {
+            assert!(!is_key_in(none.as_bytes()), "{none}");
+            // One that only begins like a key hides none behind it.
+            assert!(is_key_in(format!("{none}{}", other.text).as_bytes()));
         }
     }
 }

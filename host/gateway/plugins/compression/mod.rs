@@ -9,6 +9,7 @@ mod types;
 mod wish;
 
 use crate::body::Body;
+use crate::gateway::fields::members;
 use crate::gateway::manifest::{Field, Kind, Map};
 use encoder::Compressed;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -146,12 +147,8 @@ fn is_whole(status: StatusCode, headers: &HeaderMap) -> bool {
         StatusCode::RESET_CONTENT,
         StatusCode::NOT_MODIFIED,
     ];
-    let no_transform = headers
-        .get_all(header::CACHE_CONTROL)
-        .iter()
-        .filter_map(|field| field.to_str().ok())
-        .flat_map(|list| list.split(','))
-        .any(|directive| directive.trim().eq_ignore_ascii_case("no-transform"));
+    let no_transform = members(headers, &header::CACHE_CONTROL)
+        .any(|directive| directive.eq_ignore_ascii_case(b"no-transform"));
     !status.is_informational()
         && !bodyless.contains(&status)
         && status != StatusCode::PARTIAL_CONTENT
@@ -163,13 +160,8 @@ fn is_whole(status: StatusCode, headers: &HeaderMap) -> bool {
 
 /// Says that the answer depends on what the client takes: also on those that are sent as they are, for caches.
 fn vary(headers: &mut HeaderMap) {
-    let says = |name: &str| name == "*" || name.eq_ignore_ascii_case("accept-encoding");
-    let said = headers
-        .get_all(header::VARY)
-        .iter()
-        .filter_map(|field| field.to_str().ok())
-        .flat_map(|list| list.split(','))
-        .any(|name| says(name.trim()));
+    let said = members(headers, &header::VARY)
+        .any(|name| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding"));
     if !said {
         const ACCEPT_ENCODING: HeaderName = header::ACCEPT_ENCODING;
         headers.append(header::VARY, ACCEPT_ENCODING.into());

@@ -95,10 +95,10 @@ fn a_compressed_answer_says_so_and_claims_nothing_that_is_no_longer_true() {
 
     let weak = compress(answer(&[
         ("etag", "W/\"1\""),
-        ("vary", "x, Accept-Encoding"),
+        ("vary", "\u{e9}, Accept-Encoding"),
     ]));
     assert_eq!(weak.headers()["etag"], "W/\"1\"");
-    assert_eq!(weak.headers()["vary"], "x, Accept-Encoding");
+    assert_eq!(weak.headers().get_all("vary").iter().count(), 1);
 }
 
 #[test]
@@ -107,6 +107,7 @@ fn what_must_stay_as_it_is_does() {
         ("content-encoding", "gzip"),
         ("content-encoding", "identity"),
         ("cache-control", "public, No-Transform"),
+        ("cache-control", "a=\u{e9}, no-transform"),
         ("content-range", "bytes 0-1/2"),
         ("content-digest", "sha-256=:AA==:"),
         ("content-type", "image/png"),

@@ -1,6 +1,6 @@
 //! Media types as a rule names them: `application/json`, or `text/*`.
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 
 /// Its events would be compressed one by one, which gains nothing, and proxies on the way hold them back. So no wildcard
 /// has it: it is compressed only where it is named.
@@ -36,12 +36,11 @@ impl MediaRange {
 
     /// Whether the content is of this type, by its `Content-Type`, whose parameters do not count.
     pub fn has(&self, headers: &HeaderMap) -> bool {
-        let content = headers.get(header::CONTENT_TYPE);
-        let content = content
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        let essence = content.split(';').next().unwrap_or_default().trim();
-        let Some((kind, subtype)) = essence.split_once('/') else {
+        let content = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+        // Its parameters may be of any bytes, a type is of ASCII.
+        let essence = content.and_then(|content| content.split(|byte| *byte == b';').next());
+        let essence = essence.and_then(|essence| std::str::from_utf8(essence.trim_ascii()).ok());
+        let Some((kind, subtype)) = essence.and_then(|essence| essence.split_once('/')) else {
             return false;
         };
         let is = |(one, other): (&str, &str)| {
@@ -80,6 +79,7 @@ mod tests {
             ),
             ("text/*", "textual/html", false),
             ("application/json", "application/json;charset=utf-8", true),
+            ("application/json", "application/json; a=\u{e9}", true),
             ("application/json", "application/json-seq", false),
             ("application/json", "", false),
             ("application/json", "json", false),

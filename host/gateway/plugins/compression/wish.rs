@@ -1,5 +1,6 @@
 //! Which content coding a client wants, by its `Accept-Encoding` (RFC 9110 section 12.5.3).
 
+use crate::gateway::fields::members;
 use http::{HeaderMap, HeaderValue, header};
 
 /// Members of an `Accept-Encoding` that are read; the codings that exist are fewer.
@@ -33,15 +34,12 @@ pub struct Wish {
 impl Wish {
     /// Members that cannot be read count as not there.
     pub fn read(headers: &HeaderMap) -> Wish {
-        let fields = headers.get_all(header::ACCEPT_ENCODING).iter();
-        let members: Vec<(String, f32)> = fields
-            .filter_map(|field| field.to_str().ok())
-            .flat_map(|list| list.split(','))
+        let wishes: Vec<(String, f32)> = members(headers, &header::ACCEPT_ENCODING)
             .take(MAX_MEMBERS)
-            .filter_map(member)
+            .filter_map(|text| member(std::str::from_utf8(text).ok()?))
             .collect();
         let named = |names: &[&str]| {
-            let found = members
+            let found = wishes
                 .iter()
                 .find(|(name, _)| names.contains(&name.as_str()));
             found.map(|(_, q)| *q)
@@ -116,6 +114,7 @@ mod tests {
             ("gzip;q=2", None, false),
             ("gzip;q=nan, br;q=-1", None, false),
             ("gzip;q", None, false),
+            ("\u{e9}, gzip", Some(Gzip), false),
         ] {
             let expected = Wish { coding, only_coded };
             assert_eq!(wish(&[value]), expected, "{value}");
