@@ -20,6 +20,7 @@ mod hostile;
 mod idempotency;
 mod identity;
 mod isolation;
+mod issuers;
 mod leak;
 mod limits;
 mod middleware;

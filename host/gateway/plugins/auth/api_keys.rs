@@ -25,7 +25,7 @@ const MAX_LIFETIME_S: u64 = 10 * 365 * 24 * 3600;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ApiKey {
     pub id: String,
-    /// Whom it names: what `sub` is to a token.
+    /// Whom it names among the keys' users: what `sub` is to a token.
     pub user: String,
     pub scopes: Vec<String>,
     #[serde(with = "time::serde::rfc3339")]
@@ -109,7 +109,7 @@ impl ApiKeys {
         })
     }
 
-    /// The caller that the key `text` proves.
+    /// The caller that the key `text` proves, called by the key's user alone.
     pub fn caller(&self, text: &str) -> Result<Caller, Error> {
         const UNKNOWN: &str = "the API key is unknown or was revoked";
         let (id, secret) = split(text).ok_or_else(|| refuse(UNKNOWN))?;

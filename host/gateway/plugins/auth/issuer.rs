@@ -1,6 +1,7 @@
 //! One issuer: whether a token is its own, and whom it names.
 
 use super::algorithms;
+use super::caller::Naming;
 use super::claims::{Claims, caller};
 use super::config::{DEV_ISSUER, IssuerConfig};
 use super::dev_secret::DevSecret;
@@ -37,6 +38,7 @@ pub struct Proof {
 pub struct Issuer {
     keys: Keys,
     config: IssuerConfig,
+    naming: Naming,
     leeway_s: u64,
 }
 
@@ -55,15 +57,22 @@ impl Issuer {
                 decoding: DecodingKey::from_secret(secret.as_bytes()),
             })),
             config,
+            naming: Naming::Bare,
             leeway_s: 0,
         }
     }
 
-    /// A provider with public keys.
-    pub fn provider(config: IssuerConfig, leeway: Duration, client: HttpClient) -> Self {
+    /// A provider with public keys, whose users are called by `naming`.
+    pub fn provider(
+        config: IssuerConfig,
+        naming: Naming,
+        leeway: Duration,
+        client: HttpClient,
+    ) -> Self {
         Issuer {
             keys: Keys::Jwks(Jwks::new(config.jwks.clone(), client)),
             config,
+            naming,
             leeway_s: leeway.as_secs(),
         }
     }
@@ -94,7 +103,9 @@ impl Issuer {
         }
         let found = self.key(token).await?;
         self.check(token, &found.key)?;
-        let caller = caller(&token.claims, self.config.scope_claim.as_deref()).map_err(refuse)?;
+        let claim = self.config.scope_claim.as_deref();
+        let mut caller = caller(&token.claims, claim).map_err(refuse)?;
+        caller.user = self.naming.user(caller.user).map_err(refuse)?;
         Ok(Proof {
             caller,
             expiry_s: exp,

@@ -1,6 +1,7 @@
 //! The file of issuers (`--issuers`): YAML or JSON, a list with one entry an issuer.
 
 use super::algorithms;
+use super::caller::KEYS;
 use super::config::IssuerConfig;
 use super::source::JwksSource;
 use crate::gateway::manifest::{Fault, Field, Kind, Map, Node, Tree, read_document};
@@ -51,6 +52,11 @@ const FIELDS: &[Field] = &[
         kind: Kind::Texts(algorithms::ASYMMETRIC.len(), "[ES256, RS256]"),
         doc: "The algorithms that are taken. Default: all that we know.",
     },
+    Field {
+        name: "bare-users",
+        kind: Kind::Flag,
+        doc: "Its users are called by their 'sub' alone also beside other issuers, as they were before there were any. For one entry at most. Default: false.",
+    },
 ];
 
 /// Reads the file.
@@ -98,6 +104,9 @@ pub fn parse(text: &str) -> Result<Vec<IssuerConfig>, Vec<Fault>> {
             if issuers.iter().any(|other| other.issuer == issuer.issuer) {
                 entry.fault("another entry has the same 'issuer'; give that one both audiences");
             }
+            if issuer.bare_users && issuers.iter().any(|other| other.bare_users) {
+                entry.fault("another entry has 'bare-users': with two of them two users could have one name");
+            }
             issuers.push(issuer);
         }
         Some(issuers)
@@ -107,7 +116,7 @@ pub fn parse(text: &str) -> Result<Vec<IssuerConfig>, Vec<Fault>> {
 fn read(entry: &Node<'_>) -> Option<IssuerConfig> {
     let map = entry.map(FIELDS, "an issuer with the fields 'name' and 'issuer'")?;
     let (has_name, has_issuer) = (map.require("name"), map.require("issuer"));
-    let name = has_name.and_then(|_| map.parsed("name", parse_name));
+    let name = has_name.and_then(|_| map.parsed("name", parse_own_name));
     let issuer = has_issuer.and_then(|_| map.parsed("issuer", not_empty));
     let audience = audience(&map);
     let jwks = match map.get("jwks") {
@@ -127,6 +136,7 @@ fn read(entry: &Node<'_>) -> Option<IssuerConfig> {
         jwks: jwks?,
         scope_claim,
         algorithms: algorithms.unwrap_or_default(),
+        bare_users: map.flag("bare-users").unwrap_or(false),
     })
 }
 
@@ -156,7 +166,16 @@ fn audience(map: &Map<'_>) -> Option<Vec<String>> {
     texts.into_iter().collect()
 }
 
-/// The name of an issuer, as files and manifests have it.
+fn parse_own_name(text: &str) -> Result<String, String> {
+    if text == KEYS {
+        return Err(format!(
+            "'{KEYS}' is what the users of API keys are called by: take another name"
+        ));
+    }
+    parse_name(text)
+}
+
+/// The name of an issuer, as files and manifests have it. It has no colon: see [`super::caller::Naming`].
 ///
 /// # Errors
 ///

@@ -7,12 +7,13 @@
 //!
 //! In reading order: [`credential`] finds what a request shows; [`api_keys`] knows the keys of machine callers; [`token`] takes a token apart, [`verifier`] chooses the issuer and remembers ([`cache`]) what
 //! it found, [`issuer`] believes it or not, with a key
-//! that [`jwks`] keeps fresh from its [`source`]; [`claims`] makes the caller, and [`rule`] says whether that is enough.
+//! that [`jwks`] keeps fresh from its [`source`]; [`claims`] makes the [`caller`], and [`rule`] says whether that is enough.
 
 mod algorithms;
 mod api_key;
 mod api_keys;
 mod cache;
+mod caller;
 mod claims;
 mod config;
 mod credential;
@@ -29,6 +30,7 @@ mod token;
 mod verifier;
 
 pub use api_keys::{ApiKey, ApiKeys, KeyError, parse_lifetime};
+pub use caller::Caller;
 pub use config::{AuthConfig, IssuerConfig, KeySource, check_exposure};
 pub use credential::strip_keys;
 pub use dev_secret::{DevSecret, issue_token};
@@ -36,15 +38,6 @@ pub use issuers_file::load as load_issuers;
 pub use rule::{Accept, FIELDS, Rule};
 pub use source::JwksSource;
 pub use verifier::Verifier;
-
-/// Who is asking, as a verified token or an API key says it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
-    /// The token's `sub`, or the key's user: 1 to 256 printable ASCII characters, without a space at either end.
-    pub user: String,
-    /// Each a scope token of RFC 6749 section 3.3, so without spaces.
-    pub scopes: Vec<String>,
-}
 
 #[cfg(test)]
 mod tests;

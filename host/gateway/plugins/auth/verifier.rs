@@ -2,6 +2,7 @@
 
 use super::api_keys::ApiKeys;
 use super::cache::{self, Cache, Verified};
+use super::caller::Naming;
 use super::config::{AuthConfig, KeySource};
 use super::credential::{self, Credential};
 use super::issuer::Issuer;
@@ -29,25 +30,28 @@ pub struct Verifier {
     issuers: Vec<Issuer>,
     cache: Cache,
     api_keys: Arc<ApiKeys>,
+    key_users: Naming,
     said: Mutex<BTreeSet<String>>,
 }
 
 impl Verifier {
     pub fn new(config: AuthConfig) -> Self {
-        let issuers = match config.keys {
-            KeySource::DevSecret(secret) => vec![Issuer::development(&secret)],
+        let (issuers, key_users) = match config.keys {
+            KeySource::DevSecret(secret) => (vec![Issuer::development(&secret)], Naming::Bare),
             KeySource::Issuers(issuers) => {
                 let client = HttpClient::new(CONNECT_TIMEOUT, Screen::open());
-                issuers
-                    .into_iter()
-                    .map(|issuer| Issuer::provider(issuer, config.leeway, client.clone()))
-                    .collect()
+                let (namings, key_users) = Naming::of(&issuers);
+                let issuers = issuers.into_iter().zip(namings).map(|(issuer, naming)| {
+                    Issuer::provider(issuer, naming, config.leeway, client.clone())
+                });
+                (issuers.collect(), key_users)
             }
         };
         Verifier {
             issuers,
             cache: Cache::default(),
             api_keys: config.api_keys,
+            key_users,
             said: Mutex::default(),
         }
     }
@@ -62,7 +66,11 @@ impl Verifier {
                 Err(refuse("this route takes tokens, no API keys"))
             }
             (Credential::Token(token), _) => self.verify(token, &rule.issuers).await,
-            (Credential::Key(key), _) => self.api_keys.caller(key),
+            (Credential::Key(key), _) => {
+                let mut caller = self.api_keys.caller(key)?;
+                caller.user = self.key_users.user(caller.user).map_err(refuse)?;
+                Ok(caller)
+            }
         }
     }
 
@@ -106,6 +114,11 @@ impl Verifier {
             .enumerate()
             .find(|(_, issuer)| issuer.iss() == Some(named))
             .ok_or_else(|| refuse("the token is of another issuer (iss)"))
+    }
+
+    #[cfg(test)]
+    pub fn api_keys(&self) -> &ApiKeys {
+        &self.api_keys
     }
 
     #[cfg(test)]

@@ -61,6 +61,68 @@ async fn the_issuer_that_a_token_names_chooses_the_keys_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_user_is_issuer_and_subject_where_there_are_several_issuers() {
+    let (_dir, _other, verifier) = two();
+    for (algorithm, iss, user) in [
+        (Algorithm::EdDSA, STAFF, "staff:town:1001"),
+        (Algorithm::ES256, TOWN, "town:town:1001"),
+    ] {
+        let good = token(algorithm, json!({ "iss": iss, "sub": "town:1001" }));
+        // Verified, then remembered.
+        for _ in 0..2 {
+            assert_eq!(verifier.verify(&good, &[]).await.unwrap().user, user);
+        }
+    }
+    let longest = "a".repeat(256);
+    let long = token(Algorithm::EdDSA, json!({ "iss": STAFF, "sub": longest }));
+    let user = verifier.verify(&long, &[]).await.unwrap().user;
+    assert_eq!(user, format!("staff:{longest}"));
+    // Users of keys are nobody else's.
+    let (_, text) = verifier.api_keys().add("staff:1", &[], None).unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert("x-api-key", text.parse().unwrap());
+    let caller = verifier.caller(&headers, &Rule::default()).await.unwrap();
+    assert_eq!(caller.user, "key:staff:1");
+}
+
+#[tokio::test]
+async fn one_of_several_issuers_may_keep_the_names_that_its_users_had() {
+    let issuers = |bare_users| {
+        let (dir, staff) = jwks_file(json!([jwk(Algorithm::EdDSA, "1")]));
+        let (other, town) = jwks_file(json!([jwk(Algorithm::ES256, "1")]));
+        let issuer = |name: &str, iss: &str, path, bare_users| IssuerConfig {
+            name: name.into(),
+            issuer: Some(iss.into()),
+            bare_users,
+            ..IssuerConfig::only(JwksSource::File(path))
+        };
+        let issuers = vec![
+            issuer("staff", STAFF, staff, bare_users),
+            issuer("town", TOWN, town, false),
+        ];
+        (
+            dir,
+            other,
+            Verifier::new(AuthConfig::new(KeySource::Issuers(issuers))),
+        )
+    };
+    let (_dir, _other, verifier) = issuers(true);
+    let of = |sub: &str| token(Algorithm::EdDSA, json!({ "iss": STAFF, "sub": sub }));
+    let user = verifier.verify(&of("1001"), &[]).await.unwrap().user;
+    assert_eq!(user, "1001");
+    let town = token(Algorithm::ES256, json!({ "iss": TOWN, "sub": "1001" }));
+    let user = verifier.verify(&town, &[]).await.unwrap().user;
+    assert_eq!(user, "town:1001");
+    for forged in ["town:1001", "staff:1001", "key:robot"] {
+        assert_eq!(
+            reason(verifier.verify(&of(forged), &[]).await),
+            "the token's user (sub) begins like one of another issuer",
+            "{forged}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn scopes_are_read_from_the_claim_that_is_configured() {
     let (_dir, _other, verifier) = two();
     let claims = json!({"iss": TOWN, "https://town.example/may": ["a.read"], "scope": "admin"});
@@ -207,6 +269,20 @@ fn every_fault_of_a_file_of_issuers_is_said_with_its_line() {
         (
             &format!("{first}- name: staff\n  issuer: https://b.example"),
             "line 3, column 3: [1]: the name 'staff' is given twice",
+        ),
+        (
+            "- name: key\n  issuer: https://a.example",
+            "take another name",
+        ),
+        (
+            "- name: a:b\n  issuer: https://a.example",
+            "'a:b' is no name",
+        ),
+        (
+            &format!(
+                "{first}  bare-users: true\n- name: b\n  issuer: https://b.example\n  bare-users: true"
+            ),
+            "could have one name",
         ),
         (
             &format!("{first}- name: b\n  issuer: https://staff.example"),
