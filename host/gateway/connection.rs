@@ -9,7 +9,7 @@ use crate::gateway::pace::Paced;
 use crate::gateway::proxy;
 use crate::gateway::sniff::Sniff;
 use crate::gateway::strict::{Refused, Strict};
-use crate::gateway::upstream::{Opened, Slot};
+use crate::gateway::upstream::{Opened, Slot, Terms};
 use crate::lanes::Lanes;
 use crate::linger::{Lingering, Unread};
 use futures_util::future::select_all;
@@ -305,10 +305,13 @@ impl House {
             }
         }
         if let Some(tunnel) = slot.take() {
-            // It has no end to wait for at a shutdown.
-            tokio::select! {
-                () = tunnel.run(limits.websocket_idle_timeout) => {}
-                () = self.closing.cancelled() => {}
+            let terms = Terms {
+                plugins: &self.gateway.plugins,
+                idle: limits.websocket_idle_timeout,
+                closing: &self.closing,
+            };
+            if let Some(end) = tunnel.run(terms).await {
+                self.gateway.metrics.websocket_ended(end);
             }
         }
     }

@@ -1,12 +1,14 @@
 //! Reading fields by their bytes.
 //!
-//! A value may have bytes beyond ASCII (RFC 9110 section 5.5, `obs-text`). A reader that only takes text does not see such a
-//! line at all, nor what others have written beside it: so whoever sends one byte decides what is read. Here nothing vanishes.
+//! A value may have bytes beyond ASCII (RFC 9110 section 5.5, `obs-text`). A reader that only takes
+//! text does not see such a line at all, nor what others have written beside it: so whoever sends
+//! one byte decides what is read. Here nothing vanishes.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-/// The members of a list field (RFC 9110 section 5.6.1), of all its lines in order, without the blanks around them. Empty
-/// members are given too. Quotes mean nothing: this is for fields whose members are tokens.
+/// The members of a list field (RFC 9110 section 5.6.1), of all its lines in order, without the
+/// blanks around them. Empty members are given too. Quotes mean nothing: this is for fields whose
+/// members are tokens.
 pub fn members<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,

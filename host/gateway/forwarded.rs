@@ -15,8 +15,8 @@ pub enum Node {
 }
 
 impl Node {
-    /// `nodename [":" node-port]` of section 6, where IPv6 may also stand without brackets, as it does in
-    /// `X-Forwarded-For`.
+    /// `nodename [":" node-port]` of section 6, where IPv6 may also stand without brackets, as it
+    /// does in `X-Forwarded-For`.
     pub fn read(bytes: &[u8]) -> Node {
         let Ok(text) = std::str::from_utf8(bytes) else {
             return Node::Unreadable;
@@ -75,9 +75,10 @@ pub struct Element {
 ///
 /// # Errors
 ///
-/// Where a line is not as section 4 has it. It is not repaired: a client that opens a quote, and a proxy that adds its own
-/// element behind it, make a line that each reader could take apart in its own way. A quote that is opened and never
-/// closed is found always, since a proxy adds only whole ones.
+/// Where a line is not as section 4 has it. It is not repaired: a client that opens a quote, and a
+/// proxy that adds its own element behind it, make a line that each reader could take apart in its
+/// own way. A quote that is opened and never closed is found always, since a proxy adds only whole
+/// ones.
 pub fn elements(headers: &HeaderMap) -> Result<Vec<Element>, &'static str> {
     let mut elements = Vec::new();
     for line in headers.get_all(FORWARDED) {
@@ -99,7 +100,8 @@ pub fn elements(headers: &HeaderMap) -> Result<Vec<Element>, &'static str> {
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
-    /// `[ forwarded-pair ] *( ";" [ forwarded-pair ] )`. Blanks around `;` are let pass: many configurations have them.
+    /// `[ forwarded-pair ] *( ";" [ forwarded-pair ] )`. Blanks around `;` are let pass: many
+    /// configurations have them.
     fn element(&mut self) -> Option<Element> {
         let (mut node, mut proto, mut is_empty) = (None, None, true);
         loop {
@@ -133,7 +135,8 @@ impl<'a> Rest<'a> {
         }
     }
 
-    /// `token / quoted-string`. An address with its port is to be quoted; where it is not, it is taken all the same.
+    /// `token / quoted-string`. An address with its port is to be quoted; where it is not, it is
+    /// taken all the same.
     fn value(&mut self) -> Option<Vec<u8>> {
         if !self.skip(b'"') {
             let plain = self.take(|byte| is_token(byte) || b":[]".contains(&byte));

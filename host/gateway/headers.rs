@@ -25,11 +25,14 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
 /// RFC 9110 section 7.6.1: these end here, whether or not Connection names them.
-static HOP_BY_HOP: [HeaderName; 8] = [
+static HOP_BY_HOP: [HeaderName; 10] = [
     header::CONNECTION,
     HeaderName::from_static("http2-settings"),
     HeaderName::from_static("keep-alive"),
     header::PROXY_AUTHENTICATE,
+    // No upstream is the proxy that the client means.
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-authentication-info"),
     HeaderName::from_static("proxy-connection"),
     header::TE,
     header::TRANSFER_ENCODING,
@@ -38,6 +41,33 @@ static HOP_BY_HOP: [HeaderName; 8] = [
 
 /// Only the gateway says these. `forwarded` and `x-real-ip`, because an upstream may believe them as well.
 const OURS: [&str; 4] = ["forwarded", "x-real-ip", "x-request-id", "traceparent"];
+
+/// What other gateways say in front of an upstream: whom a client's certificate names (RFC 9440 and
+/// what is usual), who signed in, from which address. We say it by fields of our own, so from a
+/// client it is a claim that nothing proves. A name stands for all that begin like it, and is found
+/// by its first letter: every field of every request is asked.
+const CLAIMS: [(u8, &[&str]); 6] = [
+    (b'c', &["client-cert", "cf-access-", "cf-connecting-ip"]),
+    (b'f', &["fastly-client-ip"]),
+    (b'r', &["remote-user"]),
+    (b's', &["ssl-client-"]),
+    (b't', &["true-client-ip"]),
+    (
+        b'x',
+        &[
+            "x-client-cert",
+            "x-ssl-client-",
+            "x-remote-user",
+            "x-auth-request-",
+            "x-client-ip",
+            "x-cluster-client-ip",
+        ],
+    ),
+];
+
+/// What the names of the host's own cookies begin with. They are for its own pages alone, which no
+/// route leads to.
+const OWN_COOKIES: [&[u8]; 3] = [b"hms-", b"__host-hms-", b"__secure-hms-"];
 
 /// Refuses a head whose framing or size is beyond the rules. hyper has checked what it parsed; this
 /// holds HTTP/2 to the same number of fields, and Transfer-Encoding to the one coding that is understood.
@@ -68,26 +98,61 @@ pub fn clean_request(headers: &mut HeaderMap) {
     // Request trailers are not passed on, and hyper has answered the expectation.
     headers.remove(header::TRAILER);
     headers.remove(header::EXPECT);
-    join_cookies(headers);
+    clean_cookies(headers);
     // Of a broken or forged trace nothing is continued.
     let keep: Vec<HeaderName> = [REQUEST_ID, TRACEPARENT]
         .into_iter()
         .filter(|name| only(headers, name).is_some())
         .collect();
-    drop_where(headers, |name| is_told(name) && !keep.contains(name));
+    drop_where(headers, |name| {
+        is_claim(name) || (is_told(name) && !keep.contains(name))
+    });
 }
 
-/// HTTP/2 may split the Cookie field; whoever reads it next expects one (RFC 9113 section 8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
-    let crumbs: Vec<&[u8]> = headers
-        .get_all(header::COOKIE)
-        .iter()
-        .map(HeaderValue::as_bytes)
+/// Makes one field of all cookies, without the host's own. HTTP/2 may split the field; whoever
+/// reads it next expects one (RFC 9113 section 8.2.3).
+fn clean_cookies(headers: &mut HeaderMap) {
+    let lines = headers.get_all(header::COOKIE);
+    let cookies = || {
+        let lines = lines.iter();
+        lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+    };
+    if lines.iter().nth(1).is_none() && !cookies().any(is_own_cookie) {
+        return;
+    }
+    let kept: Vec<&[u8]> = cookies()
+        .filter(|cookie| !is_own_cookie(cookie))
+        .map(<[u8]>::trim_ascii)
         .collect();
-    if crumbs.len() > 1
-        && let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(b"; ".as_slice()))
-    {
-        headers.insert(header::COOKIE, whole);
+    match HeaderValue::from_bytes(&kept.join(b"; ".as_slice())) {
+        Ok(whole) if !kept.is_empty() => drop(headers.insert(header::COOKIE, whole)),
+        _ => drop(headers.remove(header::COOKIE)),
+    }
+}
+
+/// Browsers tell the prefixes of names apart without regard to case.
+fn is_own_cookie(cookie: &[u8]) -> bool {
+    let cookie = cookie.trim_ascii_start();
+    OWN_COOKIES.iter().any(|own| {
+        let front = cookie.get(..own.len());
+        front.is_some_and(|front| front.eq_ignore_ascii_case(own))
+    })
+}
+
+/// Drops what an upstream would set as a cookie of the host's own.
+fn drop_own_cookies(headers: &mut HeaderMap) {
+    let all = headers.get_all(header::SET_COOKIE);
+    if !all.iter().any(|cookie| is_own_cookie(cookie.as_bytes())) {
+        return;
+    }
+    let kept: Vec<HeaderValue> = all
+        .iter()
+        .filter(|cookie| !is_own_cookie(cookie.as_bytes()))
+        .cloned()
+        .collect();
+    headers.remove(header::SET_COOKIE);
+    for cookie in kept {
+        headers.append(header::SET_COOKIE, cookie);
     }
 }
 
@@ -103,6 +168,15 @@ fn is_told(name: &HeaderName) -> bool {
     claims_identity(name)
         || begins_as(name, "x-forwarded-")
         || OURS.iter().any(|ours| reads_as(name, ours))
+}
+
+/// Whether it is what another gateway would say, in whatever spelling.
+fn is_claim(name: &HeaderName) -> bool {
+    let first = name.as_str().bytes().next();
+    CLAIMS
+        .iter()
+        .filter(|(letter, _)| first == Some(*letter))
+        .any(|(_, known)| known.iter().any(|known| begins_as(name, known)))
 }
 
 /// Whether a careless upstream could read the name as `known`, which is in small letters. Every field of every request is
@@ -201,6 +275,7 @@ pub fn stamp(headers: &mut HeaderMap, passage: &Passage<'_>) -> Result<(), Error
 pub fn clean_response(headers: &mut HeaderMap, request_id: &str) {
     drop_hop_by_hop(headers);
     drop_where(headers, claims_identity);
+    drop_own_cookies(headers);
     if let Ok(value) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, value);
     }
@@ -233,116 +308,4 @@ pub fn drop_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> boo
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(fields: &[(&str, &str)]) -> HeaderMap {
-        let mut map = HeaderMap::new();
-        for (name, value) in fields {
-            map.append(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
-        }
-        map
-    }
-
-    #[test]
-    fn no_spelling_of_an_identity_header_survives() {
-        let mut map = headers(&[
-            ("x-hms-user", "mallory"),
-            ("X-HMS-User", "mallory"),
-            ("x_hms_user", "mallory"),
-            ("X.Hms.Scopes", "admin"),
-            ("x-hms_user", "mallory"),
-            ("x-hms-anything", "1"),
-            ("x~hms~user", "mallory"),
-            ("x-hms", "1"),
-            ("x-hmsx", "kept"),
-        ]);
-        clean_request(&mut map);
-        assert_eq!(map, headers(&[("x-hmsx", "kept")]));
-    }
-
-    #[test]
-    fn what_connection_names_and_what_is_hop_by_hop_ends_here() {
-        let mut map = headers(&[
-            ("connection", "x-one, X-Two"),
-            ("connection", "close"),
-            ("x-one", "1"),
-            ("x-two", "2"),
-            ("te", "trailers"),
-            ("upgrade", "websocket"),
-            ("keep-alive", "timeout=5"),
-            ("proxy-connection", "keep-alive"),
-            ("trailer", "x-hms-user"),
-            ("expect", "100-continue"),
-            ("accept", "*/*"),
-        ]);
-        clean_request(&mut map);
-        assert_eq!(map, headers(&[("accept", "*/*")]));
-    }
-
-    #[test]
-    fn a_byte_beyond_ascii_keeps_no_hop_by_hop_field() {
-        let line = |bytes| HeaderValue::from_bytes(bytes).unwrap();
-        let mut map = headers(&[("x-one", "1"), ("x-two", "2"), ("accept", "*/*")]);
-        map.append("connection", line(b"\xff, x-one"));
-        map.append("connection", line(b"X-Two , \xe9"));
-        clean_request(&mut map);
-        assert_eq!(map, headers(&[("accept", "*/*")]));
-    }
-
-    #[test]
-    fn forwarded_headers_of_the_client_are_dropped() {
-        let mut map = headers(&[
-            ("x-forwarded-for", "1.2.3.4"),
-            ("X_Forwarded_Host", "evil"),
-            ("forwarded", "for=1.2.3.4"),
-            ("x-real-ip", "1.2.3.4"),
-            ("x_request_id", "spoofed"),
-            ("x-request-id", "kept"),
-        ]);
-        clean_request(&mut map);
-        assert_eq!(map, headers(&[("x-request-id", "kept")]));
-    }
-
-    #[test]
-    fn a_split_cookie_becomes_one_field() {
-        let mut map = headers(&[("cookie", "a=1"), ("cookie", "b=2")]);
-        clean_request(&mut map);
-        assert_eq!(map, headers(&[("cookie", "a=1; b=2")]));
-    }
-
-    #[test]
-    fn credentials_are_kept_from_a_window_and_given_back_for_a_service() {
-        let mut map = headers(&[
-            ("authorization", "Bearer a"),
-            ("x-api-key", "b"),
-            ("X_Api_Key", "c"),
-            ("accept", "*/*"),
-        ]);
-        let whole = map.clone();
-        let shown = credentials(&map);
-        drop_credentials(&mut map);
-        assert_eq!(map, headers(&[("accept", "*/*")]));
-        map.insert(API_KEY, "a middleware's".parse().unwrap());
-        give_back(&mut map, &shown);
-        assert_eq!(map, whole);
-        // What the client did not send may be the middleware's.
-        let mut map = headers(&[("authorization", "Bearer own")]);
-        give_back(&mut map, &headers(&[("x-api-key", "b")]));
-        assert_eq!(
-            map,
-            headers(&[("authorization", "Bearer own"), ("x-api-key", "b")])
-        );
-    }
-
-    #[test]
-    fn a_response_claims_no_identity() {
-        let mut map = headers(&[
-            ("x-hms-user", "a"),
-            ("connection", "close"),
-            ("etag", "\"1\""),
-        ]);
-        clean_response(&mut map, "id-1");
-        assert_eq!(map, headers(&[("etag", "\"1\""), ("x-request-id", "id-1")]));
-    }
-}
+mod tests;

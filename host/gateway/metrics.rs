@@ -22,6 +22,7 @@ pub struct GatewayMetrics {
     connections: Gauge,
     connections_full: Counter,
     handshakes_failed: Counter,
+    websockets_ended: Family<ReasonLabel, Counter>,
     route_files_refused: Gauge,
 }
 
@@ -42,6 +43,11 @@ struct CodeLabel {
     code: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
 impl Default for GatewayMetrics {
     fn default() -> Self {
         Self::new()
@@ -57,6 +63,7 @@ impl GatewayMetrics {
             connections: Gauge::default(),
             connections_full: Counter::default(),
             handshakes_failed: Counter::default(),
+            websockets_ended: Family::default(),
             route_files_refused: Gauge::default(),
         }
     }
@@ -95,6 +102,11 @@ impl GatewayMetrics {
             self.handshakes_failed.clone(),
         );
         registry.register(
+            "websockets_ended",
+            "WebSockets that have ended, by reason",
+            self.websockets_ended.clone(),
+        );
+        registry.register(
             "route_files_refused",
             "Route manifests whose present text is refused",
             self.route_files_refused.clone(),
@@ -128,6 +140,12 @@ impl GatewayMetrics {
 
     pub(super) fn handshake_failed(&self) {
         self.handshakes_failed.inc();
+    }
+
+    /// `reason` is a word of the access log: `ended`, `broken`, `idle`, `credential` or `shutdown`.
+    pub(super) fn websocket_ended(&self, reason: &'static str) {
+        let label = ReasonLabel { reason };
+        self.websockets_ended.get_or_create(&label).inc();
     }
 
     pub(super) fn connections_full(&self) {

@@ -54,7 +54,7 @@ use manifest::{Route, fold};
 use origin::Origin;
 use plugins::auth::ApiKeys;
 use plugins::idempotency::Keyed;
-use plugins::{Passed, Plugins};
+use plugins::{Admission, Passed, Plugins};
 use request_body::{Broken, RequestBody};
 use routes::{EditError, Found, RouteSet, RouteStatus, Table};
 use screen::Screen;
@@ -257,6 +257,7 @@ impl Gateway {
             .then(|| Wish::read(&mut parts))
             .flatten();
         headers::check(&parts, limits.max_headers)?;
+        record.client = Some(connection.client);
         let origin = connection.of(&parts.headers, &self.config.trusted_proxies)?;
         record.client = Some(origin.client);
         let target = Target::read(&parts, limits.max_target_bytes)?;
@@ -268,6 +269,7 @@ impl Gateway {
         record.route = Some(route.name.clone());
         record.upstream = Some(route.upstream.label());
 
+        let admission = wish.is_some().then(|| Admission::of(route, &parts.headers));
         let entered = self
             .plugins
             .enter(route, &mut parts, origin.client, passed)
@@ -306,7 +308,8 @@ impl Gateway {
             credentials: headers::credentials(&parts.headers),
             fate: Fate::default(),
         });
-        if let Some(wish) = wish {
+        if let (Some(mut wish), Some(admission)) = (wish, admission) {
+            wish.admitted(admission);
             parts.extensions.insert(wish);
         }
         let request = Request::from_parts(parts, body.boxed_unsync());

@@ -1,13 +1,14 @@
 //! Who is at the other end: the socket's peer, or, where that is a proxy which the operator trusts, the client that it
 //! speaks for.
 //!
-//! A proxy appends the address that it saw to `X-Forwarded-For`, often on the client's own line. So the list is read by its
-//! bytes, from its end: entries of trusted proxies are passed over, and the first other one is the client. What stands
-//! before that is the client's own word. An entry that names nobody ends the walk at the last one that did. `Forwarded`
-//! (RFC 7239) is read the same way.
+//! A proxy appends the address that it saw to `X-Forwarded-For`, often on the client's own line. So
+//! the list is read by its bytes, from its end: entries of trusted proxies are passed over, and the
+//! first other one is the client. What stands before that is the client's own word. An entry that
+//! names nobody ends the walk at the last one that did. `Forwarded` (RFC 7239) is read the same
+//! way.
 //!
-//! The peer's own entry counts, or the request is refused. Where both fields are there, it cannot be told which of them the
-//! proxy wrote and which the client: so they must say the same.
+//! The peer's own entry counts, or the request is refused. Where both fields are there, it cannot
+//! be told which of them the proxy wrote and which the client: so they must say the same.
 
 use crate::error::Error;
 use crate::gateway::fields::members;
@@ -29,8 +30,8 @@ pub struct Origin {
     pub client: IpAddr,
     /// Whether the client speaks TLS, to us or to the trusted proxy.
     pub secure: bool,
-    /// Whether a proxy passed the bytes of somebody on whom it did not name. Then `client` is the proxy, and what the
-    /// requests say of their way is not.
+    /// Whether a proxy passed the bytes of somebody on whom it did not name. Then `client` is the
+    /// proxy, and what the requests say of their way is not.
     pub untold: bool,
 }
 

@@ -82,8 +82,8 @@ fn version_2(header: &[u8], proxy: Origin) -> io::Result<Origin> {
     Ok(behind(proxy, source, proxy.secure || by_tls))
 }
 
-/// Somebody whose bytes the proxy passes on. Where it does not say whose, as for a client of a Unix socket, it still is not
-/// the proxy that speaks.
+/// Somebody whose bytes the proxy passes on. Where it does not say whose, as for a client of a Unix
+/// socket, it still is not the proxy that speaks.
 fn behind(proxy: Origin, source: Option<IpAddr>, secure: bool) -> Origin {
     Origin {
         client: source.unwrap_or(proxy.client).to_canonical(),

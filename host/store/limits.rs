@@ -7,7 +7,8 @@ use std::time::Duration;
 pub struct StoreLimits {
     /// 1 KiB, as with S3: enough for any path or id, and a page of the tree still holds several keys.
     pub max_key_bytes: usize,
-    /// 512: a part's name and the longest user (321, an issuer's name and a subject) fit, and it is repeated in each key.
+    /// 512: a part's name and the longest user (321, an issuer's name and a subject) fit, and it is
+    /// repeated in each key.
     pub max_bucket_bytes: usize,
     /// 4 MiB: a value is held whole, in the guest and about three times in the host. Larger things go in
     /// parts. A large value takes the next power of two in the file, so a part is best a little under

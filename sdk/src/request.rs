@@ -203,8 +203,9 @@ impl Request {
 /// Who is asking, as the gateway has proven it by the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// Issuer and subject in one name: the token's `sub` where the host has one issuer, `ISSUER:SUB` where it has several, and
-    /// `key:USER` for the user of an API key there. Compare it as a whole: a `sub` may have colons of its own.
+    /// Issuer and subject in one name: the token's `sub` where the host has one issuer,
+    /// `ISSUER:SUB` where it has several, and `key:USER` for the user of an API key there. Compare
+    /// it as a whole: a `sub` may have colons of its own.
     pub user: String,
     /// The token's scopes.
     pub scopes: Vec<String>,
@@ -216,8 +217,8 @@ impl Caller {
         self.scopes.iter().any(|one| one == scope)
     }
 
-    /// The part `name` of the store that is this caller's own: two users never share one, whoever their issuers are. `name` has no
-    /// slash, and at most 190 bytes.
+    /// The part `name` of the store that is this caller's own: two users never share one, whoever
+    /// their issuers are. `name` has no slash, and at most 190 bytes.
     pub fn store(&self, name: &str) -> Result<Store, StoreError> {
         Store::open(&format!("{name}/{}", self.user))
     }

@@ -1,6 +1,6 @@
 //! Several issuers: one `sub` of two of them is two callers, everywhere it counts.
 
-use super::harness::{Host, Options, guest, window};
+use super::harness::{Host, Options, eventually, guest, window};
 use http::Method;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -29,7 +29,9 @@ fn issuer(folder: &Path, name: &str, algorithm: Algorithm) -> EncodingKey {
 fn bearer(name: &str, key: &EncodingKey, algorithm: Algorithm) -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let claims = json!({
-        "iss": format!("https://{name}.example"), "sub": "1001", "exp": now.unwrap().as_secs() + 600,
+        "iss": format!("https://{name}.example"),
+        "sub": "1001",
+        "exp": now.unwrap().as_secs() + 600,
     });
     let token = encode(&Header::new(algorithm), &claims, key).unwrap();
     format!("Bearer {token}")
@@ -75,11 +77,12 @@ async fn the_same_sub_of_two_issuers_is_two_callers() {
             .call(Method::GET, "/prober/headers", &headers, "")
             .await;
         assert_eq!(again.status, 429);
-        assert!(
-            host.log().contains(&format!("user=\"{user}\"")),
-            "{}",
+        eventually("the user is in the log", || async {
             host.log()
-        );
+                .contains(&format!("user=\"{user}\""))
+                .then_some(())
+        })
+        .await;
     }
     // One key of idempotency, two payments: each its caller's own.
     let mut ids = Vec::new();

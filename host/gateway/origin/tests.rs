@@ -222,8 +222,8 @@ fn quoted(text: &[u8]) -> Vec<u8> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// A client writes what it likes into both fields; each proxy adds what it saw to the one that it knows, on the
-    /// client's line or on one of its own. The client is never anybody else.
+    /// A client writes what it likes into both fields; each proxy adds what it saw to the one that
+    /// it knows, on the client's line or on one of its own. The client is never anybody else.
     #[test]
     fn whatever_a_client_writes_it_is_itself_or_refused(
         (listed, told) in (prop::option::of(junk()), prop::option::of(junk())),

@@ -21,6 +21,7 @@ pub use ip_allow::network;
 use crate::body::Body;
 use crate::error::Error;
 use crate::gateway::config::GatewayConfig;
+use crate::gateway::headers::credentials as credentials_of;
 use crate::gateway::manifest::{Field, Map, Node, Route, Tree, unknown};
 use crate::gateway::request_body::Pace;
 use auth::{Caller, Verifier};
@@ -269,6 +270,29 @@ pub struct Passed {
     wish: Wish,
 }
 
+/// What a request showed to be let in, to be asked about again while it lasts.
+#[derive(Clone, Default)]
+pub struct Admission {
+    /// Copied: a value of the request would keep its whole head in memory.
+    credentials: HeaderMap,
+    rule: Option<auth::Rule>,
+}
+
+impl Admission {
+    pub fn of(route: &Route, headers: &HeaderMap) -> Self {
+        let rule = route.rules.auth.clone();
+        let mut credentials = HeaderMap::new();
+        if rule.is_some() {
+            for (name, value) in &credentials_of(headers) {
+                if let Ok(copy) = HeaderValue::from_bytes(value.as_bytes()) {
+                    credentials.append(name, copy);
+                }
+            }
+        }
+        Admission { credentials, rule }
+    }
+}
+
 impl Plugins {
     pub fn new(config: &GatewayConfig) -> Self {
         Plugins {
@@ -322,6 +346,23 @@ impl Plugins {
             rule.request.apply(&mut parts.headers);
         }
         Ok(None)
+    }
+
+    /// Whether what a request was let in with would still let it in. Where the route asks for
+    /// nothing, it does for ever.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub async fn admits_still(&self, admission: &Admission) -> Result<(), Error> {
+        match &admission.rule {
+            Some(rule) => self
+                .verifier
+                .caller(&admission.credentials, rule)
+                .await
+                .map(drop),
+            None => std::future::pending().await,
+        }
     }
 
     /// The way out, for every answer to a request that had a route.

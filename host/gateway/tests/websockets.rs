@@ -1,6 +1,7 @@
 //! WebSockets to services (RFC 6455), byte by byte. The service is played here.
 
 use super::*;
+use plugins::auth::issue_token;
 use tokio::net::TcpListener;
 
 const ASK: &str = "connection: keep-alive, Upgrade\r\nupgrade: WebSocket\r\nsec-websocket-version: 13\r\n\
@@ -27,11 +28,17 @@ async fn knock(
     listener: &TcpListener,
     fields: &str,
 ) -> (TcpStream, TcpStream, String) {
+    knock_as(&house.bearer(&[]), house, listener, fields).await
+}
+
+async fn knock_as(
+    credential: &str,
+    house: &House,
+    listener: &TcpListener,
+    fields: &str,
+) -> (TcpStream, TcpStream, String) {
     let mut client = house.connect().await;
-    let head = format!(
-        "GET /ws/room HTTP/1.1\r\nhost: x\r\n{}{fields}\r\n",
-        house.bearer(&[])
-    );
+    let head = format!("GET /ws/room HTTP/1.1\r\nhost: x\r\n{credential}{fields}\r\n");
     client.write_all(head.as_bytes()).await.unwrap();
     let (mut service, _) = tokio::time::timeout(PATIENCE, listener.accept())
         .await
@@ -42,7 +49,15 @@ async fn knock(
 }
 
 async fn opened(house: &House, listener: &TcpListener) -> (TcpStream, TcpStream) {
-    let (mut client, mut service, _) = knock(house, listener, ASK).await;
+    opened_as(&house.bearer(&[]), house, listener).await
+}
+
+async fn opened_as(
+    credential: &str,
+    house: &House,
+    listener: &TcpListener,
+) -> (TcpStream, TcpStream) {
+    let (mut client, mut service, _) = knock_as(credential, house, listener, ASK).await;
     service.write_all(AGREE.as_bytes()).await.unwrap();
     let agreed = read_until(&mut client, "\r\n\r\n").await;
     assert_eq!(status(&agreed), 101, "{agreed}");
@@ -150,6 +165,68 @@ async fn a_silent_one_ends_after_its_time_and_one_that_pings_does_not() {
     }
     assert_eq!(read_to_end(&mut client).await, "");
     assert_eq!(read_to_end(&mut service).await, "");
+}
+
+/// Talks on until the gateway ends the WebSocket, and says how long that took.
+async fn until_its_end((mut client, mut service): (TcpStream, TcpStream)) -> Duration {
+    let begun = Instant::now();
+    loop {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let _ = service.write_all(b"ping").await;
+        let mut read = [0; 4];
+        match tokio::time::timeout(PATIENCE, client.read(&mut read)).await {
+            Ok(Ok(0) | Err(_)) => break,
+            Ok(Ok(_)) => assert!(begun.elapsed() < PATIENCE, "it goes on"),
+            Err(_) => panic!("neither a byte nor the end"),
+        }
+    }
+    assert_eq!(read_to_end(&mut service).await, "");
+    begun.elapsed()
+}
+
+#[tokio::test]
+async fn a_websocket_ends_with_its_token_or_its_key_and_others_go_on() {
+    let (house, listener) = house(|_| {}).await;
+    let keys = house.gateway.api_keys().clone();
+    let (key, text) = keys.add("robot", &[], None).unwrap();
+    let (mut client, mut service) = opened(&house, &listener).await;
+    let by_key = opened_as(&format!("x-api-key: {text}\r\n"), &house, &listener).await;
+    let life = Duration::from_secs(2);
+    let token = issue_token(&house.secret, "alice", &[], life).unwrap();
+    let short = format!("authorization: Bearer {token}\r\n");
+    let by_token = opened_as(&short, &house, &listener).await;
+    let (_, dying) = keys.add("robot", &[], Some(life)).unwrap();
+    let by_dying = opened_as(&format!("x-api-key: {dying}\r\n"), &house, &listener).await;
+
+    let lived = tokio::join!(until_its_end(by_token), until_its_end(by_dying));
+    for lived in [lived.0, lived.1] {
+        assert!(lived < life + Duration::from_secs(3), "{lived:?}");
+    }
+    keys.revoke(&key.id).unwrap();
+    let lived = until_its_end(by_key).await;
+    assert!(lived < Duration::from_secs(3), "{lived:?}");
+
+    service.write_all(b"ping").await.unwrap();
+    assert_eq!(read_until(&mut client, "ping").await, "ping");
+    let mut registry = prometheus_client::registry::Registry::default();
+    house.gateway.metrics().register(&mut registry);
+    let mut counted = String::new();
+    prometheus_client::encoding::text::encode(&mut counted, &registry).unwrap();
+    let line = "gateway_websockets_ended_total{reason=\"credential\"} 3";
+    assert!(counted.contains(line), "{counted}");
+}
+
+#[tokio::test]
+async fn a_websocket_that_a_route_lets_anybody_open_needs_no_credential_to_last() {
+    let (house, listener) = house(|_| {}).await;
+    let addr = listener.local_addr().unwrap();
+    let text = format!("uri: /ws/**\nupstream: http://{addr}\n");
+    std::fs::write(house.data.path().join("ws.yaml"), text).unwrap();
+    house.gateway.routes.reload();
+    let (mut client, mut service) = opened_as("", &house, &listener).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    service.write_all(b"ping").await.unwrap();
+    assert_eq!(read_until(&mut client, "ping").await, "ping");
 }
 
 #[tokio::test]

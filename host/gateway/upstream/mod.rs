@@ -9,7 +9,7 @@ mod tries;
 mod tunnel;
 
 pub use health::{Health, Shared};
-pub use tunnel::{Opened, Slot, Wish, name_upgrade};
+pub use tunnel::{Opened, Slot, Terms, Wish, name_upgrade};
 
 use crate::body::Body;
 use crate::error::Error;

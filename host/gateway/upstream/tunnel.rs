@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::gateway::fields::{members, only};
 use crate::gateway::headers::REQUEST_ID;
 use crate::gateway::idle::Activity;
+use crate::gateway::plugins::{Admission, Plugins};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, Version};
@@ -20,7 +21,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio_util::sync::CancellationToken;
 
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 const UPGRADE: HeaderValue = HeaderValue::from_static("upgrade");
@@ -30,6 +32,13 @@ const VERSION: &[u8] = b"13";
 
 /// 16 bytes in base64.
 const KEY_LENGTH: usize = 24;
+
+/// Between two looks whether the client of a WebSocket may still be there. It costs a hash each
+/// time.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Time for the end of a WebSocket to be told to both sides.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Where a connection finds what it becomes after its answer, if it becomes something else.
 #[derive(Clone, Default)]
@@ -47,6 +56,7 @@ pub struct Wish {
     client: OnUpgrade,
     slot: Slot,
     request_id: String,
+    admission: Admission,
 }
 
 impl Wish {
@@ -65,7 +75,13 @@ impl Wish {
             client,
             slot,
             request_id: String::new(),
+            admission: Admission::default(),
         })
+    }
+
+    /// What the request was let in with, which is to hold as long as the WebSocket does.
+    pub fn admitted(&mut self, admission: Admission) {
+        self.admission = admission;
     }
 
     /// Takes it out of a request that goes to a service, and puts it into the request's fields.
@@ -91,6 +107,7 @@ impl Wish {
             client: self.client,
             service: hyper::upgrade::on(&mut answered),
             request_id: self.request_id,
+            admission: self.admission,
         };
         *self.slot.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
         let mut response = answered.map(|_| body::empty());
@@ -124,37 +141,77 @@ pub struct Tunnel {
     client: OnUpgrade,
     service: OnUpgrade,
     request_id: String,
+    admission: Admission,
+}
+
+/// What ends a WebSocket from the gateway's side.
+pub struct Terms<'a> {
+    /// Asked again whether the client may still be there.
+    pub plugins: &'a Plugins,
+    /// The longest silence both ways.
+    pub idle: Duration,
+    pub closing: &'a CancellationToken,
 }
 
 impl Tunnel {
-    /// Copies both ways until both have ended, one has failed, or nothing came for `idle`.
-    pub async fn run(self, idle: Duration) {
+    /// Copies both ways until both have ended, one has failed, or `terms` say so. Why it ended;
+    /// nothing where it never opened.
+    pub async fn run(self, terms: Terms<'_>) -> Option<&'static str> {
         let (opened, request_id) = (Instant::now(), self.request_id);
-        let (client, service) = match futures_util::try_join!(self.client, self.service) {
+        let opening = async { futures_util::try_join!(self.client, self.service) };
+        let both = tokio::select! {
+            both = opening => both,
+            () = terms.closing.cancelled() => return None,
+        };
+        let (client, service) = match both {
             Ok(both) => both,
             Err(error) => {
                 tracing::debug!(%request_id, %error, "a WebSocket did not open");
-                return;
+                return None;
             }
         };
         let activity = Activity::new();
         let (mut client, mut service) =
             (Side::new(client, &activity), Side::new(service, &activity));
+        let mut reason = None;
         let end = tokio::select! {
             copied = tokio::io::copy_bidirectional(&mut client, &mut service) => match copied {
                 Ok(_) => "ended",
                 Err(_) => "broken",
             },
-            () = activity.idle_for(idle) => "idle",
+            () = activity.idle_for(terms.idle) => "idle",
+            error = lapse(terms.plugins, &self.admission) => {
+                reason = Some(error.to_string());
+                "credential"
+            }
+            // It has no end to wait for.
+            () = terms.closing.cancelled() => "shutdown",
         };
+        // The frames are not ours, so no Close frame can be put between them: what was passed on
+        // arrives, and then the end.
+        let leave = async { tokio::join!(client.shutdown(), service.shutdown()) };
+        let _ = tokio::time::timeout(GOODBYE, leave).await;
         tracing::info!(
             target: "access",
             websocket = end,
+            reason,
             bytes_in = client.bytes,
             bytes_out = service.bytes,
             duration_ms = opened.elapsed().as_millis() as u64,
             %request_id,
         );
+        Some(end)
+    }
+}
+
+/// Resolves when what the client was let in with does not do any more: its token has expired, its
+/// API key was revoked, its issuer's keys have changed. Why it would be refused now.
+async fn lapse(plugins: &Plugins, admission: &Admission) -> Error {
+    loop {
+        if let Err(error) = plugins.admits_still(admission).await {
+            return error;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

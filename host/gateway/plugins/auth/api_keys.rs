@@ -173,7 +173,8 @@ impl ApiKeys {
         Ok((key, new.text))
     }
 
-    /// Takes a key away. Requests that it was admitted with go on. Blocks on the file system.
+    /// Takes a key away. Requests that were admitted with it go on; WebSockets end within a second.
+    /// Blocks on the file system.
     pub fn revoke(&self, id: &str) -> Result<(), KeyError> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut keys = BTreeMap::clone(&self.keys.load());

@@ -1,4 +1,5 @@
-//! Who is asking, under one name that counts everywhere: for windows, `rate-limit`, `idempotency`, canaries and the log.
+//! Who is asking, under one name that counts everywhere: for windows, `rate-limit`, `idempotency`,
+//! canaries and the log.
 
 use super::config::IssuerConfig;
 
@@ -8,8 +9,8 @@ pub const KEYS: &str = "key";
 /// Who is asking, as a verified token or an API key says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// Issuer and subject in one name, as [`Naming`] makes it: printable ASCII characters, without a space at either end.
-    /// Two callers are the same if and only if these are.
+    /// Issuer and subject in one name, as [`Naming`] makes it: printable ASCII characters, without
+    /// a space at either end. Two callers are the same if and only if these are.
     pub user: String,
     /// Each a scope token of RFC 6749 section 3.3, so without spaces.
     pub scopes: Vec<String>,
@@ -17,9 +18,10 @@ pub struct Caller {
 
 /// How the users of one issuer, or those of API keys, are called.
 ///
-/// A subject says who somebody is among the users of its issuer alone (OpenID Connect Core 1.0 section 2). So where a host
-/// has several issuers, a user is `ISSUER:SUBJECT`, with the issuer's name in the host's file. That name has no colon, so
-/// what stands before the first one is always the issuer, whatever colons a subject has.
+/// A subject says who somebody is among the users of its issuer alone (OpenID Connect Core 1.0
+/// section 2). So where a host has several issuers, a user is `ISSUER:SUBJECT`, with the issuer's
+/// name in the host's file. That name has no colon, so what stands before the first one is always
+/// the issuer, whatever colons a subject has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Naming {
     /// The subject alone: there is one issuer.
@@ -27,7 +29,8 @@ pub enum Naming {
     Bare,
     /// The subject behind this and a colon.
     Under(String),
-    /// The subject alone, beside issuers with these names: so it must not begin as one of their users.
+    /// The subject alone, beside issuers with these names: so it must not begin as one of their
+    /// users.
     BareBeside(Vec<String>),
 }
 
@@ -97,7 +100,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever colons subjects have, no two users share a name, and an issuer alone calls its users as before.
+        /// Whatever colons subjects have, no two users share a name, and an issuer alone calls its
+        /// users as before.
         #[test]
         fn no_two_users_have_one_name(
             bare in prop::option::of(0usize..3),

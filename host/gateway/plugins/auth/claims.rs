@@ -3,7 +3,8 @@
 use super::Caller;
 use serde_json::{Map, Value};
 
-/// Characters of a subject. OpenID Connect allows 255. With an issuer's name in front a user has at most 321.
+/// Characters of a subject. OpenID Connect allows 255. With an issuer's name in front a user has at
+/// most 321.
 const MAX_USER: usize = 256;
 
 /// Scopes of one token, and the bytes of all together: they travel in one header.
@@ -16,7 +17,8 @@ pub type Claims = Map<String, Value>;
 /// The claims that have the scopes, where the issuer's is not configured: RFC 8693 section 4.2, then what some providers send.
 const SCOPE_CLAIMS: [&str; 3] = ["scope", "scp", "scopes"];
 
-/// The caller that these claims name, called by the subject alone. What cannot be sent as a header is refused, not mangled.
+/// The caller that these claims name, called by the subject alone. What cannot be sent as a header
+/// is refused, not mangled.
 pub fn caller(claims: &Claims, scope_claim: Option<&str>) -> Result<Caller, &'static str> {
     let user = match member(claims, "sub") {
         Some(Value::String(user)) => user.clone(),

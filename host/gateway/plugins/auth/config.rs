@@ -48,7 +48,8 @@ pub struct IssuerConfig {
     pub scope_claim: Option<String>,
     /// The algorithms that are taken of it; empty for all that we know.
     pub algorithms: Vec<Algorithm>,
-    /// Whether its users are called by their `sub` alone also where there are several issuers. At most one's are.
+    /// Whether its users are called by their `sub` alone also where there are several issuers. At
+    /// most one's are.
     pub bare_users: bool,
 }
 

@@ -34,8 +34,9 @@ pub fn read(headers: &HeaderMap) -> Result<Credential<'_>, Error> {
     }
 }
 
-/// Removes every field that shows a key of ours, whatever its name: a key is good here alone, and whoever else had it could
-/// use it. Looks at bytes, because one that is not ASCII would hide a key from a reader of text.
+/// Removes every field that shows a key of ours, whatever its name: a key is good here alone, and
+/// whoever else had it could use it. Looks at bytes, because one that is not ASCII would hide a key
+/// from a reader of text.
 pub fn strip_keys(headers: &mut HeaderMap) {
     let shown = headers
         .iter()
@@ -58,7 +59,8 @@ fn shows_key(name: &HeaderName, value: &HeaderValue) -> bool {
     here || is_key_in(bytes)
 }
 
-/// Whether a user and password in base64 are a key of ours (RFC 7617), as programs send them that know no other scheme.
+/// Whether a user and password in base64 are a key of ours (RFC 7617), as programs send them that
+/// know no other scheme.
 fn is_basic(rest: &[u8]) -> bool {
     STANDARD
         .decode(rest.trim_ascii())

@@ -175,7 +175,8 @@ fn parse_own_name(text: &str) -> Result<String, String> {
     parse_name(text)
 }
 
-/// The name of an issuer, as files and manifests have it. It has no colon: see [`super::caller::Naming`].
+/// The name of an issuer, as files and manifests have it. It has no colon: see
+/// [`super::caller::Naming`].
 ///
 /// # Errors
 ///

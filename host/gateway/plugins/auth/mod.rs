@@ -7,7 +7,8 @@
 //!
 //! In reading order: [`credential`] finds what a request shows; [`api_keys`] knows the keys of machine callers; [`token`] takes a token apart, [`verifier`] chooses the issuer and remembers ([`cache`]) what
 //! it found, [`issuer`] believes it or not, with a key
-//! that [`jwks`] keeps fresh from its [`source`]; [`claims`] makes the [`caller`], and [`rule`] says whether that is enough.
+//! that [`jwks`] keeps fresh from its [`source`]; [`claims`] makes the [`caller`], and [`rule`]
+//! says whether that is enough.
 
 mod algorithms;
 mod api_key;
