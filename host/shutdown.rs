@@ -1,5 +1,6 @@
 //! How the host ends: the first SIGTERM or Ctrl-C asks, the second insists.
 
+use crate::telemetry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,7 @@ pub fn watch() -> std::io::Result<CancellationToken> {
         shutdown.cancel();
         either(&mut terminate, &mut interrupt).await;
         tracing::warn!("ended at once");
+        telemetry::finish();
         std::process::exit(INSISTED);
     });
     Ok(token)

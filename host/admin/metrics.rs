@@ -67,6 +67,11 @@ impl Metrics {
             "Requests that a window did not answer, or not to the end, by reason",
             failures.clone(),
         );
+        registry.register(
+            "log_lines_left_out",
+            "Lines of the host's log that were left out because nobody read it fast enough",
+            crate::telemetry::lines_left_out(),
+        );
         gateway.metrics().register(&mut registry);
         Metrics {
             registry,

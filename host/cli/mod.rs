@@ -112,13 +112,15 @@ struct Host {
 
 /// Parses the command line and runs it. Errors go to stderr as one sentence; the status says whether it worked.
 pub fn main() -> ExitCode {
-    match run(Cli::parse().verb) {
+    let status = match run(Cli::parse().verb) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             telemetry::warn(&format!("hms: {error:#}"));
             ExitCode::FAILURE
         }
-    }
+    };
+    telemetry::finish();
+    status
 }
 
 fn run(verb: Verb) -> anyhow::Result<()> {

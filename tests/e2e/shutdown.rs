@@ -1,10 +1,10 @@
 //! The host ends without losing anything that it began, and at once when told twice.
 
 use super::harness::http::{Kept, connect, try_request};
-use super::harness::{Host, PATIENCE, eventually, guest};
+use super::harness::{Answer, Host, PATIENCE, eventually, guest};
 use http::Method;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -67,47 +67,131 @@ async fn a_second_signal_ends_at_once() {
     );
 }
 
+/// A host started by hand, whose log the test reads, or does not.
+struct Unread {
+    child: Child,
+    gateway: String,
+    admin: String,
+}
+
+impl Unread {
+    /// Starts it in the folder of `host`, in whose place it comes.
+    async fn start(host: &mut Host) -> Unread {
+        host.kill();
+        let mut child = host
+            .hms("serve")
+            .args(["--gateway", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .arg("--routes")
+            .arg(host.routes())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut url = |name| {
+            let named = lines.find_map(|line| {
+                let line = line.unwrap();
+                let url = line.trim().strip_prefix(name)?;
+                Some(url.trim().to_owned())
+            });
+            named.expect("the host starts")
+        };
+        let (gateway, admin) = (url("gateway"), url("admin"));
+        Unread {
+            child,
+            gateway,
+            admin,
+        }
+    }
+
+    async fn is_served(&self) -> Answer {
+        let url = format!("{}/w", self.gateway);
+        eventually("it answers", || async {
+            let answer = try_request(Method::GET, &url, &[], Vec::new()).await;
+            answer.ok().filter(|answer| answer.status == 200)
+        })
+        .await
+    }
+
+    /// Asks often enough, and for what makes long enough lines, to fill the pipe and the queue behind it.
+    async fn flood_the_log(&self) {
+        let mut kept = Kept::open(&self.gateway).await;
+        let nowhere = format!("/nowhere/{}", "x".repeat(8000));
+        for _ in 0..1500 {
+            let answer = tokio::time::timeout(PATIENCE, kept.get(&nowhere)).await;
+            assert_eq!(answer.expect("nobody waits for the log").status, 404);
+        }
+    }
+
+    /// Lines that it counts as left out.
+    async fn left_out(&self) -> u64 {
+        let url = format!("{}/metrics", self.admin);
+        let answer = try_request(Method::GET, &url, &[], Vec::new()).await;
+        let text = answer.unwrap().text();
+        let mut lines = text.lines();
+        let count = lines.find_map(|line| line.strip_prefix("hms_log_lines_left_out_total "));
+        count.expect("it is counted").parse().unwrap()
+    }
+
+    /// Ends it by a signal.
+    async fn end(mut self) {
+        let pid = self.child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(told.unwrap().success());
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            if Instant::now() > deadline {
+                self.child.kill().unwrap();
+                panic!("it does not end");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        assert!(status.success(), "{status}");
+    }
+}
+
 #[tokio::test]
 async fn a_host_whose_log_nobody_reads_any_more_serves_and_ends() {
     let hello = guest("hello-wasip3").await;
     let mut host = Host::with_open_windows(&[("w", &hello)]).await;
-    host.kill();
-    let mut child = host
-        .hms("serve")
-        .args(["--gateway", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-        .arg("--routes")
-        .arg(host.routes())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let gateway = lines.find_map(|line| {
-        let line = line.unwrap();
-        let url = line.trim().strip_prefix("gateway")?;
-        Some(url.trim().to_owned())
+    let mut host = Unread::start(&mut host).await;
+    drop(host.child.stderr.take());
+    assert!(host.is_served().await.text().contains("wasip3"));
+    host.end().await;
+}
+
+#[tokio::test]
+async fn a_log_reader_that_pauses_holds_no_request_up_and_hears_how_many_lines_it_missed() {
+    let hello = guest("hello-wasip3").await;
+    let mut host = Host::with_open_windows(&[("w", &hello)]).await;
+    let mut unread = Unread::start(&mut host).await;
+    unread.flood_the_log().await;
+    unread.is_served().await;
+    assert!(unread.left_out().await > 0);
+
+    let stderr = unread.child.stderr.take().unwrap();
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut lines = BufReader::new(stderr).lines().map_while(Result::ok);
+        let missed = lines.find(|line| line.contains("lines left out of the log"));
+        (missed, lines)
     });
-    drop((lines, child.stderr.take()));
-    let url = format!("{}/w", gateway.expect("the host starts"));
-    let answer = eventually("it answers", || async {
-        let answer = try_request(Method::GET, &url, &[], Vec::new()).await;
-        answer.ok().filter(|answer| answer.status == 200)
-    })
-    .await;
-    assert!(answer.text().contains("wasip3"), "{}", answer.text());
-    let pid = child.id().to_string();
-    let told = Command::new("kill").args(["-TERM", &pid]).status();
-    assert!(told.unwrap().success());
-    let deadline = Instant::now() + PATIENCE;
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        if Instant::now() > deadline {
-            child.kill().unwrap();
-            panic!("it does not end");
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
-    assert!(status.success(), "{status}");
+    let (missed, lines) = tokio::time::timeout(PATIENCE, reading)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(missed.is_some());
+    std::thread::spawn(move || lines.for_each(drop));
+    unread.end().await;
+}
+
+#[tokio::test]
+async fn a_host_whose_log_reader_pauses_ends_when_it_is_told_to() {
+    let hello = guest("hello-wasip3").await;
+    let mut host = Host::with_open_windows(&[("w", &hello)]).await;
+    let unread = Unread::start(&mut host).await;
+    unread.flood_the_log().await;
+    unread.end().await;
 }
