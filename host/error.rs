@@ -126,13 +126,17 @@ pub enum Error {
     )]
     IdempotencyUnknown,
     #[error(
-        "the first request with this Idempotency-Key was answered, and its answer was too large to be kept: look at what it made; do not send it again"
+        "the first request with this Idempotency-Key was answered, and its answer was not kept, because it was too large or there was no room: look at what it made; do not send it again"
     )]
     IdempotencyAnswerNotKept,
     #[error(
         "the host keeps as many idempotency keys as it can, and does nothing without that: ask again shortly"
     )]
     IdempotencyFull,
+    #[error(
+        "this caller has its share of {what} for idempotency keys, which becomes free as they end or expire: send fewer at once, or ask again later"
+    )]
+    IdempotencyShare { what: &'static str },
     #[error("the host's file of idempotency keys cannot be used just now, so nothing is done")]
     IdempotencyUnavailable,
 
@@ -155,6 +159,9 @@ struct Problem<'a> {
 /// How long a client may wait before it asks a closed or busy window again, in seconds. Short, because a
 /// window is usually closed for a swap or for a moment of load.
 const RETRY_AFTER_S: u64 = 2;
+
+/// How long a caller may wait whose share of what all share is used up, in seconds. A minute: expired keys are removed once a minute.
+const SHARE_RETRY_AFTER_S: u64 = 60;
 
 impl Error {
     /// Something that cannot be, with what was said of it.
@@ -304,6 +311,11 @@ impl Error {
                 "idempotency-full",
                 "No room for the key",
             ),
+            Error::IdempotencyShare { .. } => (
+                S::TOO_MANY_REQUESTS,
+                "idempotency-full",
+                "Share of keys used up",
+            ),
             Error::IdempotencyUnavailable => (
                 S::SERVICE_UNAVAILABLE,
                 "idempotency-unavailable",
@@ -342,6 +354,7 @@ impl Error {
             | Error::IdempotencyUnknown
             | Error::IdempotencyAnswerNotKept
             | Error::IdempotencyFull
+            | Error::IdempotencyShare { .. }
             | Error::IdempotencyUnavailable
             | Error::ShuttingDown => true,
             // The window was closed, or had no clerk for it.
@@ -388,6 +401,7 @@ impl Error {
             | Error::IdempotencyUnavailable
             | Error::ShuttingDown => Some(RETRY_AFTER_S),
             Error::IdempotencyRunning => Some(1),
+            Error::IdempotencyShare { .. } => Some(SHARE_RETRY_AFTER_S),
             _ => None,
         }
     }

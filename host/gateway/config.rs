@@ -93,6 +93,12 @@ pub struct Limits {
     /// Bytes of idempotency keys and their answers on disk, from which on no new key is taken. 1 GiB: a million payments
     /// a day with a kilobyte each.
     pub max_idempotency_bytes: u64,
+    /// Bytes of the bodies of requests with idempotency keys that are held in memory at once, and as many of answers to them.
+    /// 256 MiB: a payment has some hundred bytes.
+    pub max_idempotency_held_bytes: u64,
+    /// Time for the whole body of a request with an idempotency key, which is read into memory before anything is done. 2 min: 4 MiB
+    /// at 280 kbit/s.
+    pub idempotency_body_time: Duration,
 }
 
 impl Default for Limits {
@@ -120,6 +126,8 @@ impl Default for Limits {
             upstream_timeout: Duration::from_secs(30),
             max_rate_keys: 50_000,
             max_idempotency_bytes: 1 << 30,
+            max_idempotency_held_bytes: 256 << 20,
+            idempotency_body_time: Duration::from_secs(120),
         }
     }
 }

@@ -24,6 +24,39 @@ pub struct GatewayMetrics {
     handshakes_failed: Counter,
     websockets_ended: Family<ReasonLabel, Counter>,
     route_files_refused: Gauge,
+    share_hits: ShareHits,
+}
+
+/// How often somebody wanted more of what all share than their share. Clones count together.
+#[derive(Clone, Default)]
+pub struct ShareHits(Family<ShareLabels, Counter>);
+
+/// Whose share was used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// One caller's, or one client address's where there is no caller.
+    Caller,
+    Route,
+    /// All of it.
+    Host,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ShareLabels {
+    of: &'static str,
+    whose: &'static str,
+}
+
+impl ShareHits {
+    /// Counts one such time for a share of `of`.
+    pub fn hit(&self, of: &'static str, whose: Whose) {
+        let whose = match whose {
+            Whose::Caller => "caller",
+            Whose::Route => "route",
+            Whose::Host => "host",
+        };
+        self.0.get_or_create(&ShareLabels { of, whose }).inc();
+    }
 }
 
 /// Labels are bounded: routes by the number of manifests, the rest by their kind.
@@ -65,6 +98,7 @@ impl GatewayMetrics {
             handshakes_failed: Counter::default(),
             websockets_ended: Family::default(),
             route_files_refused: Gauge::default(),
+            share_hits: ShareHits::default(),
         }
     }
 
@@ -111,6 +145,11 @@ impl GatewayMetrics {
             "Route manifests whose present text is refused",
             self.route_files_refused.clone(),
         );
+        registry.register(
+            "share_hits",
+            "Times that somebody wanted more of what all share than their share",
+            self.share_hits.0.clone(),
+        );
     }
 
     pub(super) fn answered(
@@ -132,6 +171,10 @@ impl GatewayMetrics {
         if let Some(code) = code {
             self.refusals.get_or_create(&CodeLabel { code }).inc();
         }
+    }
+
+    pub(super) fn share_hits(&self) -> &ShareHits {
+        &self.share_hits
     }
 
     pub(super) fn route_files_refused(&self, files: usize) {

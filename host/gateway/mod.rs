@@ -84,7 +84,7 @@ impl Gateway {
         let metrics = GatewayMetrics::new();
         let kept = config.kept_routes.clone();
         let routes = Arc::new(RouteSet::load(&config.routes, kept, metrics.clone()));
-        let plugins = Plugins::new(&config);
+        let plugins = Plugins::new(&config, &metrics);
         let limits = &config.limits;
         let client = HttpClient::new(
             limits.connect_timeout,
@@ -280,8 +280,8 @@ impl Gateway {
         }
 
         let rules = &route.rules;
-        let user = passed.caller.as_ref().map(|caller| caller.user.as_str());
-        let keyed = Keyed::read(route, &parts, user, origin.client)?;
+        let user = passed.caller.as_ref().map(plugins::identity);
+        let keyed = Keyed::read(route, &target, &parts, user, origin.client)?;
         let max_body_bytes = [rules.max_body_bytes(), keyed.as_ref().map(Keyed::max_body)]
             .into_iter()
             .flatten()

@@ -57,6 +57,11 @@ impl RedbStore {
         place.store(bytes, std::sync::atomic::Ordering::Relaxed);
     }
 
+    /// What counts against [`StoreLimits::max_store_bytes`] just now, without a look at the file.
+    pub fn stored_bytes(&self) -> u64 {
+        self.committer.stored_bytes.load(Ordering::Relaxed)
+    }
+
     /// Finishes the writes already taken and closes the file; from then on every call is
     /// [`StoreError::Closed`]. Blocks until then.
     ///

@@ -52,6 +52,22 @@ async fn an_acknowledged_payment_is_not_made_again_after_kill_9() {
 }
 
 #[tokio::test]
+async fn a_payment_is_not_made_again_after_the_file_of_its_route_was_renamed() {
+    let mut host = host("payments.yaml", PAYMENTS.into()).await;
+    host.deploy("payments", &window("payments").await).await;
+    let bearer = format!("Bearer {}", host.token("alice", &[]));
+    let first = pay(&host, &bearer, "\"fee-1\"").await;
+    assert_eq!(first.status, 201, "{}", first.text());
+    host.kill();
+    let routes = host.routes();
+    std::fs::rename(routes.join("payments.yaml"), routes.join("fees.yaml")).unwrap();
+    host.boot().await;
+    let again = pay(&host, &bearer, "\"fee-1\"").await;
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    assert_eq!(again.header("location"), first.header("location"));
+}
+
+#[tokio::test]
 async fn the_outcome_of_a_payment_cut_by_kill_9_is_unknown_and_it_is_not_sent_again() {
     let bank = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let route = format!(

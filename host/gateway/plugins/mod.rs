@@ -9,6 +9,7 @@ mod body_limit;
 mod compression;
 mod cors;
 mod headers;
+mod holder;
 pub mod idempotency;
 mod ip_allow;
 pub mod rate_limit;
@@ -16,6 +17,7 @@ mod timeout;
 mod wasm;
 
 pub use cors::preflight_for;
+pub use holder::identity;
 pub use ip_allow::network;
 
 use crate::body::Body;
@@ -23,6 +25,7 @@ use crate::error::Error;
 use crate::gateway::config::GatewayConfig;
 use crate::gateway::headers::credentials as credentials_of;
 use crate::gateway::manifest::{Field, Map, Node, Route, Tree, unknown};
+use crate::gateway::metrics::GatewayMetrics;
 use crate::gateway::request_body::Pace;
 use auth::{Caller, Verifier};
 use compression::{Compressor, Wish};
@@ -294,13 +297,15 @@ impl Admission {
 }
 
 impl Plugins {
-    pub fn new(config: &GatewayConfig) -> Self {
+    pub fn new(config: &GatewayConfig, metrics: &GatewayMetrics) -> Self {
+        let hits = metrics.share_hits();
         Plugins {
             verifier: Verifier::new(config.auth.clone()),
-            limiter: Limiter::new(config.limits.max_rate_keys),
+            limiter: Limiter::counting(config.limits.max_rate_keys, hits.clone()),
             idempotency: Arc::new(Idempotency::new(
                 config.idempotency.clone(),
-                config.limits.max_idempotency_bytes,
+                &config.limits,
+                hits,
             )),
             compressor: Compressor::default(),
         }
@@ -335,7 +340,7 @@ impl Plugins {
             rule.admit(caller, &parts.method)?;
         }
         if let Some(rule) = &rules.rate_limit {
-            let user = passed.caller.as_ref().map(|caller| caller.user.as_str());
+            let user = passed.caller.as_ref().map(identity);
             let verdict = self
                 .limiter
                 .admit(rule, &route.name, user, &parts.headers, client);

@@ -1,34 +1,82 @@
-//! Bytes that are held in memory at once, with a bound.
+//! What requests with keys hold in memory at once: a bound for all together, and in it a share for each holder.
 
+use super::key::Owner;
+use super::lock;
 use crate::body::{Body, BodyError};
+use crate::gateway::metrics::{ShareHits, Whose};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
+use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-/// A number of bytes that all together may hold.
+/// A holder may have a quarter of what is free. One alone gets a fifth of the whole, of `n` greedy ones each `1 / (n + 4)`: so
+/// there is always something free for those who hold less, and the heaviest are refused first.
+pub const SHARE_OF_FREE: u64 = 4;
+
+/// An amount that all together may hold.
 #[derive(Clone)]
 pub struct Budget {
-    held: Arc<AtomicU64>,
+    books: Arc<Mutex<Books>>,
+    /// What it is of, in metrics.
+    of: &'static str,
+    hits: ShareHits,
+}
+
+struct Books {
     limit: u64,
+    held: u64,
+    /// Nobody who holds nothing.
+    holders: HashMap<Owner, u64>,
 }
 
 impl Budget {
-    pub fn new(limit: u64) -> Self {
-        Budget {
-            held: Arc::default(),
+    pub fn new(limit: u64, of: &'static str, hits: ShareHits) -> Self {
+        let books = Books {
             limit,
+            held: 0,
+            holders: HashMap::new(),
+        };
+        Budget {
+            books: Arc::new(Mutex::new(books)),
+            of,
+            hits,
         }
     }
 
-    /// Holds nothing yet.
-    pub fn hold(&self) -> Held {
+    /// Holds nothing yet, for `owner`.
+    pub fn hold(&self, owner: Owner) -> Held {
         Held {
             budget: self.clone(),
-            bytes: 0,
+            owner,
+            amount: 0,
+        }
+    }
+}
+
+impl Books {
+    fn grow(&mut self, owner: Owner, more: u64) -> Result<(), Whose> {
+        let held = self.held.saturating_add(more);
+        let free = self.limit.checked_sub(held).ok_or(Whose::Host)?;
+        let mine = self.holders.get(&owner).copied().unwrap_or(0);
+        if mine.saturating_add(more) > free / SHARE_OF_FREE {
+            // Whoever holds nothing has not used anything up.
+            return Err(if mine > 0 { Whose::Caller } else { Whose::Host });
+        }
+        self.held = held;
+        self.holders.insert(owner, mine + more);
+        Ok(())
+    }
+
+    fn shrink(&mut self, owner: Owner, less: u64) {
+        self.held = self.held.saturating_sub(less);
+        if let Some(mine) = self.holders.get_mut(&owner) {
+            *mine = mine.saturating_sub(less);
+            if *mine == 0 {
+                self.holders.remove(&owner);
+            }
         }
     }
 }
@@ -36,20 +84,27 @@ impl Budget {
 /// What one holds; given back when it is dropped.
 pub struct Held {
     budget: Budget,
-    bytes: u64,
+    owner: Owner,
+    amount: u64,
 }
 
 impl Held {
-    /// Holds `more` bytes. False, and nothing held of them, where that is beyond the bound.
-    pub fn grow(&mut self, more: usize) -> bool {
+    /// Holds `more`.
+    ///
+    /// # Errors
+    ///
+    /// Nothing of `more` is held where that is beyond a bound; says whose.
+    pub fn grow(&mut self, more: usize) -> Result<(), Whose> {
         let more = more as u64;
-        let before = self.budget.held.fetch_add(more, Relaxed);
-        if before.saturating_add(more) > self.budget.limit {
-            self.budget.held.fetch_sub(more, Relaxed);
-            return false;
+        if more == 0 {
+            return Ok(());
         }
-        self.bytes += more;
-        true
+        let grown = lock(&self.budget.books).grow(self.owner, more);
+        match grown {
+            Ok(()) => self.amount += more,
+            Err(whose) => self.budget.hits.hit(self.budget.of, whose),
+        }
+        grown
     }
 
     /// `bytes` as a body, and held until it is sent.
@@ -61,7 +116,9 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.budget.held.fetch_sub(self.bytes, Relaxed);
+        if self.amount > 0 {
+            lock(&self.budget.books).shrink(self.owner, self.amount);
+        }
     }
 }
 
@@ -95,15 +152,78 @@ impl http_body::Body for HeldBody {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::plugins::holder::Holder;
+    use proptest::prelude::*;
+
+    fn owner(number: usize) -> Owner {
+        Owner::of(&Holder::User(number.to_string().into()))
+    }
+
+    fn budget(limit: u64) -> Budget {
+        Budget::new(limit, "test", ShareHits::default())
+    }
 
     #[test]
     fn what_is_dropped_is_given_back_and_no_more() {
-        let budget = Budget::new(10);
-        let (mut one, mut other) = (budget.hold(), budget.hold());
-        assert!(one.grow(6) && !other.grow(5) && other.grow(4));
+        let budget = budget(100);
+        let (mut one, mut other) = (budget.hold(owner(1)), budget.hold(owner(1)));
+        one.grow(12).unwrap();
+        assert_eq!(other.grow(9), Err(Whose::Caller));
+        other.grow(8).unwrap();
         drop(one);
-        assert!(!other.grow(7) && other.grow(6));
+        assert_eq!(other.grow(13), Err(Whose::Caller));
+        other.grow(12).unwrap();
         drop(other.body(Bytes::from_static(b"0123456789")));
-        assert!(budget.hold().grow(10));
+        budget.hold(owner(1)).grow(20).unwrap();
+        assert!(lock(&budget.books).holders.is_empty());
+        assert_eq!(budget.hold(owner(1)).grow(101), Err(Whose::Host));
+    }
+
+    #[test]
+    fn the_greedy_are_refused_first_and_something_is_free_for_others() {
+        let budget = budget(256 << 20);
+        let frame = 16 << 10;
+        let mut greedy: Vec<Held> = (0..64).map(|i| budget.hold(owner(i % 8))).collect();
+        let mut grows = true;
+        while grows {
+            grows = false;
+            for held in &mut greedy {
+                grows |= held.grow(frame).is_ok();
+            }
+        }
+        // Each has a twelfth.
+        let twelfth = (256 << 20) / 12;
+        let all = lock(&budget.books).holders.clone();
+        assert!(
+            all.values().all(|held| held.abs_diff(twelfth) < 1 << 20),
+            "{all:?}"
+        );
+        let mut modest = budget.hold(owner(100));
+        modest.grow(4 << 20).unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn the_books_agree_with_what_is_held(
+            steps in prop::collection::vec((0_usize..6, 0_usize..400, any::<bool>()), 1..300),
+        ) {
+            let budget = budget(1000);
+            let mut all: Vec<Held> = Vec::new();
+            for (who, amount, drops) in steps {
+                if drops && !all.is_empty() {
+                    all.swap_remove(amount % all.len());
+                } else {
+                    let mut held = budget.hold(owner(who));
+                    if held.grow(amount).is_ok() {
+                        all.push(held);
+                    }
+                }
+                let books = lock(&budget.books);
+                prop_assert!(books.held <= books.limit);
+                prop_assert_eq!(books.held, all.iter().map(|held| held.amount).sum::<u64>());
+                prop_assert_eq!(books.held, books.holders.values().sum::<u64>());
+                prop_assert!(books.holders.values().all(|held| *held > 0));
+            }
+        }
     }
 }

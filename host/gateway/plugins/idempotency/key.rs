@@ -1,6 +1,7 @@
 //! The `Idempotency-Key` field, whose key it is, and what makes two requests the same.
 
 use crate::error::Error;
+use crate::gateway::plugins::holder::Holder;
 use http::{HeaderMap, HeaderName};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write;
@@ -28,11 +29,7 @@ impl Digest {
 
     /// 64 characters.
     pub fn hex(&self) -> String {
-        self.0.iter().fold(String::new(), |mut hex, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        hex(String::new(), &self.0)
     }
 }
 
@@ -83,15 +80,85 @@ fn unquoted(text: &str) -> Option<String> {
     (!key.is_empty() && visible(&key)).then_some(key)
 }
 
-/// Where a key holds: one route, and one user; the client's address where there is no user.
-pub fn scope(route: &str, user: Option<&str>, client: IpAddr, key: &str) -> Digest {
+/// Whose share a key, its answer and its bodies take: a named hash of a [`Holder`], the same in every version of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Owner {
+    pub is_address: bool,
+    hash: [u8; 16],
+}
+
+impl Owner {
+    pub fn of(holder: &Holder) -> Owner {
+        let Digest(digest) = match holder {
+            Holder::User(user) => Digest::of(&[b"user", user.as_bytes()]),
+            Holder::Address(address) => Digest::of(&[b"address", address.to_string().as_bytes()]),
+        };
+        let mut hash = [0; 16];
+        hash.iter_mut()
+            .zip(digest)
+            .for_each(|(to, from)| *to = from);
+        Owner {
+            is_address: matches!(holder, Holder::Address(_)),
+            hash,
+        }
+    }
+
+    /// 33 characters; [`Owner::parse`] reads them.
+    pub fn name(&self) -> String {
+        let kind = if self.is_address { 'a' } else { 'u' };
+        hex(kind.into(), &self.hash)
+    }
+
+    pub fn parse(name: &str) -> Option<Owner> {
+        let is_address = match name.as_bytes().first()? {
+            b'a' => true,
+            b'u' => false,
+            _ => return None,
+        };
+        let hex = name.get(1..)?;
+        // No sign, which the parser would take.
+        let whole = hex.len() == 32 && hex.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let number = u128::from_str_radix(hex, 16).ok().filter(|_| whole)?;
+        Some(Owner {
+            is_address,
+            hash: number.to_be_bytes(),
+        })
+    }
+}
+
+fn hex(start: String, bytes: &[u8]) -> String {
+    bytes.iter().fold(start, |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// To what a key belongs. Not to the name of the route's file: that is the operator's own affair, and a client repeats a request
+/// to the same resource.
+#[derive(Debug, Clone, Copy)]
+pub enum Realm<'a> {
+    /// The route's `uri`, without the names in it, and the host that was asked where the route names `hosts`.
+    Resource { uri: &'a str, host: &'a str },
+    /// What the manifest calls it.
+    Named(&'a str),
+}
+
+/// Where a key holds: one realm, and one user; the client's address where there is no user.
+pub fn scope(realm: Realm<'_>, user: Option<&str>, client: IpAddr, key: &str) -> Digest {
     let address = client.to_canonical().to_string();
     let (kind, who) = match user {
         Some(user) => ("user", user),
         None => ("address", address.as_str()),
     };
+    let (realm, name, host) = match realm {
+        Realm::Resource { uri, host } => ("uri", uri, host),
+        Realm::Named(name) => ("scope", name, ""),
+    };
     Digest::of(&[
-        route.as_bytes(),
+        realm.as_bytes(),
+        name.as_bytes(),
+        host.as_bytes(),
         kind.as_bytes(),
         who.as_bytes(),
         key.as_bytes(),
@@ -177,26 +244,52 @@ mod tests {
     }
 
     #[test]
-    fn each_route_and_user_has_keys_of_its_own() {
+    fn each_resource_and_user_has_keys_of_its_own() {
         let here: IpAddr = "192.0.2.7".parse().unwrap();
         let there: IpAddr = "192.0.2.8".parse().unwrap();
+        let at = |uri, host| Realm::Resource { uri, host };
+        let pay = at("/pay", "");
         let all = [
-            scope("pay", Some("alice"), here, "k"),
-            scope("pay", Some("bob"), here, "k"),
-            scope("docs", Some("alice"), here, "k"),
-            scope("pay", Some("alice"), here, "l"),
-            scope("pay", None, here, "k"),
-            scope("pay", None, there, "k"),
+            scope(pay, Some("alice"), here, "k"),
+            scope(pay, Some("bob"), here, "k"),
+            scope(at("/docs", ""), Some("alice"), here, "k"),
+            scope(at("/pay", "a.example"), Some("alice"), here, "k"),
+            scope(at("/pay", "b.example"), Some("alice"), here, "k"),
+            scope(Realm::Named("/pay"), Some("alice"), here, "k"),
+            scope(pay, Some("alice"), here, "l"),
+            scope(pay, None, here, "k"),
+            scope(pay, None, there, "k"),
             // A user that is named like an address, and names that run into each other.
-            scope("pay", Some("192.0.2.7"), here, "k"),
-            scope("payalice", Some(""), here, "k"),
+            scope(pay, Some("192.0.2.7"), here, "k"),
+            scope(at("/payalice", ""), Some(""), here, "k"),
         ];
         for (i, one) in all.iter().enumerate() {
             assert!(!all[..i].contains(one), "{i}");
         }
-        assert_eq!(all[0], scope("pay", Some("alice"), there, "k"));
+        assert_eq!(all[0], scope(pay, Some("alice"), there, "k"));
         let mapped = "::ffff:192.0.2.7".parse().unwrap();
-        assert_eq!(all[4], scope("pay", None, mapped, "k"));
+        assert_eq!(all[7], scope(pay, None, mapped, "k"));
+    }
+
+    #[test]
+    fn an_owner_is_read_as_it_is_named_and_is_the_same_in_every_version() {
+        let alice = Owner::of(&Holder::User("alice".into()));
+        let here = Owner::of(&Holder::Address([192, 0, 2, 7].into()));
+        for owner in [alice, here] {
+            assert_eq!(Owner::parse(&owner.name()), Some(owner));
+        }
+        assert_ne!(here, Owner::of(&Holder::User("192.0.2.7".into())));
+        for broken in [
+            "",
+            "a",
+            "x0123",
+            "u12",
+            &alice.name()[..32],
+            "u+2345678901234567890123456789012",
+        ] {
+            assert_eq!(Owner::parse(broken), None, "{broken}");
+        }
+        assert_eq!(alice.name(), "ub386072a653cac59a74cf54a070b44bf");
     }
 
     #[test]

@@ -7,7 +7,10 @@
 //! gets the kept answer. After a crash the record still says "begun": then nobody knows, and that is what is said.
 //!
 //! A key is free again where the upstream surely did nothing ([`crate::error::Error::never_ran`]).
+//!
+//! What the keys take is shared: on disk by the `ledger`, in memory by the [`Budget`]s. It expires by the `age` of the file.
 
+mod age;
 mod budget;
 mod key;
 mod ledger;
@@ -19,7 +22,11 @@ mod tests;
 
 use crate::body::Body;
 use crate::error::Error;
-use crate::gateway::manifest::{Field, Kind, Map, Route};
+use crate::gateway::config::Limits;
+use crate::gateway::manifest::{Field, Kind, Map, Route, fold};
+use crate::gateway::metrics::{ShareHits, Whose};
+use crate::gateway::plugins::holder::Holder;
+use crate::gateway::target::Target;
 use crate::gateway::upstream::Answer;
 use crate::gateway::way::Way;
 use crate::store::StoreError;
@@ -28,12 +35,12 @@ use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::{Method, Request, header};
 use http_body_util::BodyExt;
-use key::Digest;
-use ledger::Ledger;
+use key::{Digest, Owner, Realm};
+use ledger::{Ledger, Name};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -45,10 +52,7 @@ const DEFAULT_TTL: Duration = Duration::from_secs(24 * 3600);
 const DEFAULT_BODY_BYTES: u64 = 1 << 20;
 
 /// Requests with a key at work at once. As many as there are connections to the gateway by default.
-const MAX_RUNNING: usize = 4096;
-
-/// Bytes of request bodies, and of answers, that are held at once. 256 MiB each: a payment has some hundred.
-const MAX_HELD_BYTES: u64 = 256 << 20;
+const MAX_RUNNING: u64 = 4096;
 
 /// Time from a file that could not be opened to the next try. 1 s, as for the stores of the windows.
 const RETRY: Duration = Duration::from_secs(1);
@@ -56,6 +60,18 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Time between two sweeps for expired keys, and between two where there is more to sweep.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const SWEEP_PAUSE: Duration = Duration::from_millis(50);
+
+/// Between two times that the file's age is kept for the next start: what a crash may take from it after a restart of the machine.
+const SAVE_EVERY: Duration = Duration::from_secs(60);
+
+/// What is shared, in metrics.
+const BODIES: &str = "idempotency-bodies";
+const ANSWERS: &str = "idempotency-answers";
+const REQUESTS: &str = "idempotency-requests";
+const KEYS: &str = "idempotency-keys";
+
+/// Characters of a `scope`.
+const MAX_SCOPE_CHARS: usize = 128;
 
 pub const FIELDS: &[Field] = &[
     Field {
@@ -73,6 +89,11 @@ pub const FIELDS: &[Field] = &[
         kind: Kind::Size(1..=MAX_BODY_BYTES),
         doc: "Bytes of a request body with a key, beyond which it is refused with 413, and of an answer that is kept. Default: 1MiB.",
     },
+    Field {
+        name: "scope",
+        kind: Kind::Text("payments"),
+        doc: "Routes of one scope share their keys. Default: keys belong to the route's 'uri', and where it names 'hosts' to the host that was asked.",
+    },
 ];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +101,7 @@ pub struct Rule {
     ttl: Duration,
     required: bool,
     max_body: u64,
+    scope: Option<String>,
 }
 
 impl Rule {
@@ -88,15 +110,28 @@ impl Rule {
             ttl: map.time("ttl").unwrap_or(DEFAULT_TTL),
             required: map.flag("required").unwrap_or(false),
             max_body: map.size("max-body").unwrap_or(DEFAULT_BODY_BYTES),
+            scope: map.parsed("scope", parse_scope),
         }
     }
+}
+
+fn parse_scope(text: &str) -> Result<String, String> {
+    let fits = (1..=MAX_SCOPE_CHARS).contains(&text.len());
+    if fits && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "a scope is a text of 1 to {MAX_SCOPE_CHARS} visible ASCII characters, as 'payments'"
+    ))
 }
 
 /// A request with a key on a route that heeds it.
 pub struct Keyed {
     rule: Rule,
-    /// Whose key it is, in hex.
+    /// Where the key holds, in hex.
     scope: String,
+    /// Whose share it takes.
+    owner: Owner,
     content_type: Vec<u8>,
 }
 
@@ -108,6 +143,7 @@ impl Keyed {
     /// Where the key is broken, or missing and required.
     pub fn read(
         route: &Route,
+        target: &Target,
         parts: &Parts,
         user: Option<&str>,
         client: IpAddr,
@@ -126,9 +162,21 @@ impl Keyed {
             };
         };
         let content_type = parts.headers.get(header::CONTENT_TYPE);
+        let uri = route.uri.shape();
+        // Where the route names no host it is the same resource under all of them.
+        let host = target.authority().filter(|_| !route.hosts.is_empty());
+        let host = host.map(|host| fold(host.host())).unwrap_or_default();
+        let realm = match &rule.scope {
+            Some(name) => Realm::Named(name),
+            None => Realm::Resource {
+                uri: &uri,
+                host: &host,
+            },
+        };
         Ok(Some(Keyed {
             rule: rule.clone(),
-            scope: key::scope(&route.name, user, client, &key).hex(),
+            scope: key::scope(realm, user, client, &key).hex(),
+            owner: Owner::of(&Holder::of(user, client)),
             content_type: content_type.map_or_else(Vec::new, |kind| kind.as_bytes().to_vec()),
         }))
     }
@@ -136,6 +184,13 @@ impl Keyed {
     /// The most bytes of the request's body.
     pub fn max_body(&self) -> u64 {
         self.rule.max_body
+    }
+
+    fn name(&self) -> Name<'_> {
+        Name {
+            scope: &self.scope,
+            owner: self.owner,
+        }
     }
 }
 
@@ -150,22 +205,30 @@ pub struct Idempotency {
     /// Requests at work in this process, by the scope of their key, with their fingerprint.
     running: Mutex<HashMap<String, Digest>>,
     tasks: TaskTracker,
+    places: Budget,
     requests: Budget,
     answers: Budget,
+    /// Time for the whole of a request's body.
+    body_time: Duration,
+    hits: ShareHits,
 }
 
 impl Idempotency {
-    /// Nothing is opened before it is needed. From `full_bytes` of keys and answers on no new key is taken.
-    pub fn new(path: Option<PathBuf>, full_bytes: u64) -> Self {
+    /// Nothing is opened before it is needed. `hits` counts how often a share was used up.
+    pub fn new(path: Option<PathBuf>, limits: &Limits, hits: &ShareHits) -> Self {
+        let budget = |limit, of| Budget::new(limit, of, hits.clone());
         Idempotency {
             path,
-            full_bytes,
+            full_bytes: limits.max_idempotency_bytes,
             ledger: OnceLock::new(),
             opening: tokio::sync::Mutex::default(),
             running: Mutex::default(),
             tasks: TaskTracker::new(),
-            requests: Budget::new(MAX_HELD_BYTES),
-            answers: Budget::new(MAX_HELD_BYTES),
+            places: budget(MAX_RUNNING, REQUESTS),
+            requests: budget(limits.max_idempotency_held_bytes, BODIES),
+            answers: budget(limits.max_idempotency_held_bytes, ANSWERS),
+            body_time: limits.idempotency_body_time,
+            hits: hits.clone(),
         }
     }
 
@@ -181,7 +244,7 @@ impl Idempotency {
         request: Request<Body>,
     ) -> Result<Answer, Error> {
         let (parts, body) = request.into_parts();
-        let (body, held) = self.read_request(body).await?;
+        let (body, held) = self.read_in_time(keyed.owner, body).await?;
         let target = (way.target.path(), way.target.query());
         let method = parts.method.as_str();
         let fingerprint = key::fingerprint(method, target, &keyed.content_type, &body);
@@ -194,16 +257,29 @@ impl Idempotency {
             .unwrap_or_else(|error| Err(Error::internal(error)))
     }
 
-    /// Reads a body whole. Its size is bounded already.
-    async fn read_request(&self, mut body: Body) -> Result<(Bytes, Held), Error> {
-        let mut held = self.requests.hold();
+    /// Reads a body whole, within the time that it may take. Its size is bounded already, and so is its pace; but what is read is
+    /// held in memory, where a body that keeps the least pace would stay for hours.
+    async fn read_in_time(&self, owner: Owner, body: Body) -> Result<(Bytes, Held), Error> {
+        let read = self.read_request(owner, body);
+        match tokio::time::timeout(self.body_time, read).await {
+            Ok(read) => read,
+            Err(_) => {
+                let limit = self.body_time.as_secs_f32();
+                Err(Error::BodyTooSlow(format!(
+                    "the body of a request with an Idempotency-Key was not whole within {limit} s"
+                )))
+            }
+        }
+    }
+
+    async fn read_request(&self, owner: Owner, mut body: Body) -> Result<(Bytes, Held), Error> {
+        let mut held = self.requests.hold(owner);
         let mut whole = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| Error::BadRequest(error.to_string()))?;
             let data = frame.into_data().unwrap_or_default();
-            if !held.grow(data.len()) {
-                return Err(Error::IdempotencyFull);
-            }
+            held.grow(data.len())
+                .map_err(|whose| full(whose, "request bodies"))?;
             whole.extend_from_slice(&data);
         }
         Ok((whole.freeze(), held))
@@ -223,10 +299,13 @@ impl Idempotency {
                 "requests with idempotency keys still run after the drain; their outcome is unknown"
             );
         }
+        if let Some(ledger) = self.ledger.get() {
+            save_age(ledger).await;
+        }
     }
 
     /// The open file; opens it where that is needed.
-    async fn ledger(&self) -> Result<Arc<Ledger>, Error> {
+    async fn ledger(self: &Arc<Self>) -> Result<Arc<Ledger>, Error> {
         if let Some(ledger) = self.ledger.get() {
             return Ok(ledger.clone());
         }
@@ -244,8 +323,10 @@ impl Idempotency {
         let opened = tokio::task::spawn_blocking(move || Ledger::open(path, full_bytes)).await;
         match opened.unwrap_or(Err(StoreError::Closed)) {
             Ok(ledger) => {
+                // A key must not be older than the age that is kept.
+                save_age(&ledger).await;
                 let ledger = self.ledger.get_or_init(|| Arc::new(ledger)).clone();
-                tokio::spawn(sweep(Arc::downgrade(&ledger)));
+                tokio::spawn(sweep(Arc::downgrade(self)));
                 Ok(ledger)
             }
             Err(error) => {
@@ -258,22 +339,56 @@ impl Idempotency {
     }
 }
 
-/// Removes expired keys for as long as the ledger is in use.
-async fn sweep(ledger: std::sync::Weak<Ledger>) {
+/// Removes expired keys for as long as the file is in use, and keeps its age.
+async fn sweep(all: Weak<Idempotency>) {
+    let (mut due, mut holders) = (None, Some(None));
+    let mut saved = Instant::now();
     let mut pause = SWEEP_PAUSE;
     loop {
         tokio::time::sleep(pause).await;
-        let Some(ledger) = ledger.upgrade() else {
+        let Some(all) = all.upgrade() else {
             return;
         };
-        pause = match ledger.sweep(ledger::now_ms()).await {
-            Ok(true) => SWEEP_PAUSE,
-            Ok(false) => SWEEP_EVERY,
+        let Some(ledger) = all.ledger.get() else {
+            return;
+        };
+        let at_work = |scope: &str| lock(&all.running).contains_key(scope);
+        let swept = ledger.sweep(ledger.now_ms(), due.take(), at_work).await;
+        pause = SWEEP_EVERY;
+        match swept {
+            Ok(next) => due = next,
             Err(error) => {
                 tracing::warn!(%error, "expired idempotency keys cannot be removed just now");
-                SWEEP_EVERY
             }
-        };
+        }
+        // Once after the start.
+        if let Some(after) = holders.take() {
+            match ledger.tidy_some(after).await {
+                Ok(next) => holders = next.map(Some),
+                Err(error) => tracing::warn!(%error, "the file of idempotency keys"),
+            }
+        }
+        if due.is_some() || holders.is_some() {
+            pause = SWEEP_PAUSE;
+        }
+        if saved.elapsed() >= SAVE_EVERY {
+            saved = Instant::now();
+            save_age(ledger).await;
+        }
+    }
+}
+
+async fn save_age(ledger: &Ledger) {
+    if let Err(error) = ledger.save_age().await {
+        tracing::warn!(%error, "the age of the file of idempotency keys cannot be kept just now");
+    }
+}
+
+/// What clients are told where a share is used up: of `what`.
+fn full(whose: Whose, what: &'static str) -> Error {
+    match whose {
+        Whose::Caller => Error::IdempotencyShare { what },
+        Whose::Route | Whose::Host => Error::IdempotencyFull,
     }
 }
 

@@ -2,10 +2,11 @@
 
 use super::budget::Held;
 use super::key::Digest;
-use super::ledger::{Found, Ledger, now_ms};
+use super::key::Owner;
+use super::ledger::{Begun, Found, Ledger};
 use super::record::{Kept, Record, State};
 use super::rest::to_the_end;
-use super::{Idempotency, Keyed, MAX_RUNNING, lock, told};
+use super::{Idempotency, KEYS, Keyed, full, lock, told};
 use crate::body::{Body, BodyError};
 use crate::error::Error;
 use crate::gateway::upstream::Answer;
@@ -37,6 +38,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(600);
 struct Claim {
     all: Arc<Idempotency>,
     scope: String,
+    _place: Held,
 }
 
 impl Drop for Claim {
@@ -49,8 +51,8 @@ impl Drop for Claim {
 enum Verdict {
     /// It is done: this is its answer.
     Replay(Box<Kept>),
-    /// It is ours to do. The record says "begun" until then, in milliseconds since 1970.
-    Ours(Claim, u64),
+    /// It is ours to do. The record says "begun".
+    Ours(Claim, Begun),
 }
 
 /// An upstream's answer.
@@ -72,13 +74,12 @@ impl Idempotency {
         request: Request<Body>,
     ) -> Result<Answer, Error> {
         let ledger = self.ledger().await?;
-        let (claim, begun_ms) = match self.begin(&ledger, &keyed, fingerprint).await? {
-            Verdict::Ours(claim, begun_ms) => (claim, begun_ms),
+        let (claim, begun) = match self.begin(&ledger, &keyed, fingerprint).await? {
+            Verdict::Ours(claim, begun) => (claim, begun),
             Verdict::Replay(kept) => {
-                let mut held = self.answers.hold();
-                if !held.grow(kept.body.len()) {
-                    return Err(Error::IdempotencyFull);
-                }
+                let mut held = self.answers.hold(keyed.owner);
+                held.grow(kept.body.len())
+                    .map_err(|whose| full(whose, "answers that are being sent"))?;
                 let mut response = kept.response(|body| held.body(body));
                 let headers = response.headers_mut();
                 headers.insert(REPLAYED, HeaderValue::from_static("true"));
@@ -95,7 +96,9 @@ impl Idempotency {
                 (Err(error), None)
             });
         let record = |state| {
-            let expires_ms = now_ms().saturating_add(keyed.rule.ttl.as_millis() as u64);
+            let expires_ms = ledger
+                .now_ms()
+                .saturating_add(keyed.rule.ttl.as_millis() as u64);
             Record::new(fingerprint, expires_ms, state)
         };
         let (state, outcome) = match taken {
@@ -103,7 +106,15 @@ impl Idempotency {
             Ok(Taken::NeverRan(response)) => (None, Ok(response)),
             Ok(Taken::Whole(kept, held)) => {
                 let response = kept.clone().response(|body| held.body(body));
-                (Some(State::Answered(kept)), Ok(response))
+                // What others did meanwhile may have left its holder no room. It was done, so the key stays.
+                let state = match ledger.admit(keyed.owner) {
+                    Ok(Err(whose)) => {
+                        self.hits.hit(KEYS, whose);
+                        State::NotKept
+                    }
+                    _ => State::Answered(kept),
+                };
+                (Some(state), Ok(response))
             }
             Ok(Taken::Larger(response)) => (Some(State::NotKept), Ok(response)),
             Ok(Taken::Failed(error)) | Err(error) => {
@@ -113,7 +124,7 @@ impl Idempotency {
         };
         let answer = Answer::of(outcome, release);
         let Some(state) = state else {
-            let freed = ledger.free(&keyed.scope, begun_ms).await;
+            let freed = ledger.free(keyed.name(), begun).await;
             drop(claim);
             noted(
                 freed,
@@ -121,10 +132,10 @@ impl Idempotency {
             );
             return Ok(answer);
         };
-        let mut finished = ledger.finish(&keyed.scope, begun_ms, &record(state)).await;
+        let mut finished = ledger.finish(keyed.name(), begun, &record(state)).await;
         if let Err(StoreError::StoreFull { .. } | StoreError::ValueTooLarge { .. }) = finished {
             let record = record(State::NotKept);
-            finished = ledger.finish(&keyed.scope, begun_ms, &record).await;
+            finished = ledger.finish(keyed.name(), begun, &record).await;
         }
         drop(claim);
         // What was done was done: its client hears of it all the same.
@@ -145,7 +156,7 @@ impl Idempotency {
         let hex = fingerprint.hex();
         let mut left_behind = None;
         for _ in 0..MAX_LOOKS {
-            let now_ms = now_ms();
+            let now_ms = ledger.now_ms();
             let found = ledger.get(&keyed.scope).map_err(told)?;
             let live = |found: &&Found| found.record.expires_ms > now_ms;
             if let Some(Found { record, version }) = found.as_ref().filter(live) {
@@ -165,15 +176,16 @@ impl Idempotency {
                 left_behind = Some(*version);
                 continue;
             }
-            let claim = self.claim(&keyed.scope, fingerprint)?;
-            if ledger.is_full() {
-                return Err(Error::IdempotencyFull);
+            let claim = self.claim(keyed, fingerprint)?;
+            if let Err(whose) = ledger.admit(keyed.owner).map_err(told)? {
+                self.hits.hit(KEYS, whose);
+                return Err(full(whose, "kept keys and answers"));
             }
-            let begun_ms = now_ms.saturating_add(keyed.rule.ttl.as_millis() as u64);
-            let record = Record::new(fingerprint, begun_ms, State::Begun);
-            let begun = ledger.begin(&keyed.scope, &record, found.as_ref());
-            if begun.await.map_err(told)? {
-                return Ok(Verdict::Ours(claim, begun_ms));
+            let expires_ms = now_ms.saturating_add(keyed.rule.ttl.as_millis() as u64);
+            let record = Record::new(fingerprint, expires_ms, State::Begun);
+            let begun = ledger.begin(keyed.name(), &record, found.as_ref());
+            if let Some(begun) = begun.await.map_err(told)? {
+                return Ok(Verdict::Ours(claim, begun));
             }
         }
         Err(Error::IdempotencyRunning)
@@ -186,17 +198,20 @@ impl Idempotency {
         }
     }
 
-    fn claim(self: &Arc<Self>, scope: &str, fingerprint: Digest) -> Result<Claim, Error> {
+    fn claim(self: &Arc<Self>, keyed: &Keyed, fingerprint: Digest) -> Result<Claim, Error> {
         let mut running = lock(&self.running);
-        let count = running.len();
-        match running.entry(scope.to_owned()) {
+        match running.entry(keyed.scope.clone()) {
             Entry::Occupied(running) => Err(taken(*running.get(), fingerprint)),
-            Entry::Vacant(_) if count >= MAX_RUNNING => Err(Error::IdempotencyFull),
-            Entry::Vacant(place) => {
-                place.insert(fingerprint);
+            Entry::Vacant(vacant) => {
+                let mut place = self.places.hold(keyed.owner);
+                place
+                    .grow(1)
+                    .map_err(|whose| full(whose, "requests at work"))?;
+                vacant.insert(fingerprint);
                 Ok(Claim {
                     all: self.clone(),
-                    scope: scope.to_owned(),
+                    scope: keyed.scope.clone(),
+                    _place: place,
                 })
             }
         }
@@ -216,16 +231,16 @@ impl Idempotency {
         let taken = match answer.outcome {
             // A middleware passed on why its request went no further.
             Ok(response) if way.fate.never_ran(response.status()) => Ok(Taken::NeverRan(response)),
-            Ok(response) => Ok(self.take(response, keyed.rule.max_body).await),
+            Ok(response) => Ok(self.take(response, keyed.owner, keyed.rule.max_body).await),
             Err(error) => Err(error),
         };
         (taken, answer.release)
     }
 
     /// Reads an answer whole, up to `max` bytes.
-    async fn take(&self, response: Response<Body>, max: u64) -> Taken {
+    async fn take(&self, response: Response<Body>, owner: Owner, max: u64) -> Taken {
         let (head, mut body) = response.into_parts();
-        let mut held = self.answers.hold();
+        let mut held = self.answers.hold(owner);
         let mut whole = BytesMut::new();
         let until = Instant::now() + ANSWER_TIME;
         loop {
@@ -236,7 +251,7 @@ impl Idempotency {
                 Ok(Some(Err(error))) => return Taken::Failed(broken(error)),
                 Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
             };
-            if (whole.len() + data.len()) as u64 > max || !held.grow(data.len()) {
+            if (whole.len() + data.len()) as u64 > max || held.grow(data.len()).is_err() {
                 let (rest, reading) = to_the_end(body, ANSWER_TIME);
                 self.tasks.spawn(reading);
                 let read = stream::iter([whole.freeze(), data]).map(|data| Ok(Frame::data(data)));

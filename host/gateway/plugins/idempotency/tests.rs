@@ -1,11 +1,12 @@
 //! Keys over real sockets, with an upstream that a test plays itself.
 
-use super::key;
-use super::ledger::{Ledger, now_ms};
+use super::key::{self, Owner, Realm};
+use super::ledger::{Ledger, Name};
 use super::record::{Record, State};
 use crate::body::{self, Body, BodyError};
 use crate::error::Error;
 use crate::gateway::plugins::auth::{AuthConfig, DevSecret, KeySource, dev_secret, issue_token};
+use crate::gateway::plugins::holder::Holder;
 use crate::gateway::{Answer, Gateway, GatewayConfig, Limits, Windows, bind};
 use crate::next::Next;
 use bytes::Bytes;
@@ -18,11 +19,11 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -112,11 +113,22 @@ impl Till {
 
 const OPEN: &str =
     "uri: /open/**\nupstream: http://hms-svc-till\nplugins:\n  - idempotency: {max-body: 2KiB}\n";
+const OPEN_REALM: Realm<'static> = Realm::Resource {
+    uri: "/open/**",
+    host: "",
+};
 const STRICT: &str = "uri: /strict/**\nupstream: http://hms-svc-till\nplugins:\n  - auth\n  - idempotency: {required: true}\n";
 const SHORT: &str =
     "uri: /short/**\nupstream: http://hms-svc-till\nplugins:\n  - idempotency: {ttl: 1s}\n";
 const VISITED: &str = "uri: /visited/**\nupstream: http://hms-svc-till\nplugins:\n  - wasm: {window: audit}\n  - idempotency\n";
 const PLAIN: &str = "uri: /plain/**\nupstream: http://hms-svc-till\n";
+
+/// Its answers have three thousand bytes, and it counts by token.
+const LARGE: &str = "uri: /large/**\nupstream: http://hms-svc-till\nplugins:\n  - auth\n  - idempotency: {max-body: 4MiB}\n";
+const ALPHA: &str = "uri: /twin/{a}\nhosts: [one.example, two.example]\nupstream: http://hms-svc-till\nplugins:\n  - idempotency\n";
+const SPLIT: &str =
+    "uri: /split/**\nupstream: http://hms-svc-till\nplugins:\n  - idempotency: {scope: split}\n";
+const SPLIT_OFF: &str = "uri: /split/off/**\nupstream: http://hms-svc-till\nplugins:\n  - idempotency: {scope: split}\n";
 
 /// Port 1 of this machine, where nobody listens.
 const GONE: &str = "uri: /gone\nupstream: http://127.0.0.1:1\nplugins: [idempotency]\n";
@@ -126,6 +138,7 @@ struct House {
     data: TempDir,
     secret: DevSecret,
     till: Arc<Till>,
+    gateway: Weak<Gateway>,
     shutdown: CancellationToken,
     serving: tokio::task::JoinHandle<usize>,
 }
@@ -173,6 +186,10 @@ impl House {
             ("visited", VISITED),
             ("plain", PLAIN),
             ("gone", GONE),
+            ("large", LARGE),
+            ("twin", ALPHA),
+            ("split", SPLIT),
+            ("split-off", SPLIT_OFF),
         ] {
             std::fs::write(routes.join(format!("{name}.yaml")), text).unwrap();
         }
@@ -193,8 +210,10 @@ impl House {
             .unwrap();
         let addr = listeners[0].local_addr().unwrap();
         let shutdown = CancellationToken::new();
+        let weak = Arc::downgrade(&gateway);
         let serving = tokio::spawn(gateway.serve(listeners, shutdown.clone()));
         House {
+            gateway: weak,
             addr,
             data,
             secret,
@@ -222,6 +241,60 @@ impl House {
             status: head.status.as_u16(),
             headers: head.headers,
             body: String::from_utf8_lossy(&body).into_owned(),
+        }
+    }
+
+    /// Sends `sent` bytes of a body of `length` with the key `k`, and no more.
+    async fn begin_upload(
+        &self,
+        path: &str,
+        bearer: Option<&str>,
+        length: usize,
+        sent: usize,
+    ) -> TcpStream {
+        let mut stream = TcpStream::connect(self.addr).await.unwrap();
+        let authorization = bearer.map(|bearer| format!("authorization: {bearer}\r\n"));
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nidempotency-key: k\r\n{}content-length: {length}\r\n\r\n",
+            authorization.unwrap_or_default()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&vec![b'x'; sent]).await.unwrap();
+        stream
+    }
+
+    fn metrics(&self) -> String {
+        let mut registry = prometheus_client::registry::Registry::default();
+        self.gateway
+            .upgrade()
+            .unwrap()
+            .metrics()
+            .register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text
+    }
+
+    async fn rename(&self, from: &str, to: &str) {
+        let routes = self.data.path().join("routes");
+        let file = |name: &str| routes.join(format!("{name}.yaml"));
+        std::fs::rename(file(from), file(to)).unwrap();
+        self.until_routes_are(|names| {
+            names.contains(&format!("{to}.yaml")) && !names.contains(&format!("{from}.yaml"))
+        })
+        .await;
+    }
+
+    async fn until_routes_are(&self, wanted: impl Fn(&[String]) -> bool) {
+        let begun = Instant::now();
+        loop {
+            let routes = self.gateway.upgrade().unwrap().routes();
+            let names: Vec<String> = routes.into_iter().map(|route| route.file).collect();
+            if wanted(&names) {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{names:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
@@ -351,7 +424,7 @@ async fn the_end_of_the_host_waits_for_a_request_whose_client_is_gone() {
     let cut = tokio::time::timeout(PATIENCE, house.serving).await;
     assert_eq!(cut.expect("it ends").unwrap(), 0);
     let path = house.data.path().join("idempotency.redb");
-    let scope = key::scope("open", None, house.addr.ip(), "k").hex();
+    let scope = key::scope(OPEN_REALM, None, house.addr.ip(), "k").hex();
     // The gateway's own handle goes with its last task.
     let begun = Instant::now();
     let ledger = loop {
@@ -512,25 +585,161 @@ async fn a_key_is_free_again_where_there_was_no_connection() {
 
 #[tokio::test]
 async fn a_full_file_takes_no_new_keys_and_still_has_the_old() {
-    let house = House::with_limits(|_| {}, |limits| limits.max_idempotency_bytes = 100).await;
-    assert_eq!(house.pay("/open/pay", "k", "42").await.status, 201);
-    let refused = house.pay("/open/pay", "l", "42").await;
+    let house = House::with_limits(|_| {}, |limits| limits.max_idempotency_bytes = 20_000).await;
+    let ask = async |user: usize| {
+        let bearer = house.bearer(&format!("user-{user}"));
+        let headers = [("authorization", bearer.as_str()), ("idempotency-key", "k")];
+        house.send(Method::POST, "/large/big", &headers, "42").await
+    };
+    let mut users = 0;
+    let refused = loop {
+        let said = ask(users).await;
+        if said.status != 201 {
+            break said;
+        }
+        users += 1;
+        assert!(users < 20, "twenty answers are three times as much");
+    };
+    // Whoever holds nothing has used nothing up.
     assert!(refused.is_problem(503, "idempotency-full"), "{refused:?}");
     assert!(!refused.header("retry-after").is_empty());
-    assert!(house.pay("/open/pay", "k", "42").await.replayed());
-    assert_eq!(house.till.payments(), 1);
+    assert!(ask(0).await.replayed());
+    assert_eq!(house.till.payments(), users);
+}
+
+#[tokio::test]
+async fn one_caller_that_keeps_all_it_can_is_refused_and_another_is_served() {
+    let house = House::with_limits(|_| {}, |limits| limits.max_idempotency_bytes = 100_000).await;
+    let bearer = house.bearer("mallory");
+    let ask = async |key: &str| {
+        let headers = [("authorization", bearer.as_str()), ("idempotency-key", key)];
+        house.send(Method::POST, "/large/big", &headers, "42").await
+    };
+    let mut kept = 0;
+    let refused = loop {
+        let said = ask(&format!("k{kept}")).await;
+        if said.status != 201 {
+            break said;
+        }
+        kept += 1;
+        assert!(kept < 30, "a fifth of it is about five answers");
+    };
+    assert!(refused.is_problem(429, "idempotency-full"), "{refused:?}");
+    assert!(refused.body.contains("this caller has its share"));
+    assert_eq!(refused.header("retry-after"), "60");
+    // Nothing of hers is lost, so nothing is done twice.
+    let before = house.till.payments();
+    for key in 0..kept {
+        assert!(ask(&format!("k{key}")).await.replayed());
+    }
+    assert_eq!(house.till.payments(), before);
+    let bearer = house.bearer("bob");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("idempotency-key", "k0"),
+    ];
+    let bobs = house
+        .send(Method::POST, "/strict/pay", &headers, "42")
+        .await;
+    assert_eq!(bobs.status, 201, "{bobs:?}");
+    let hits = house.metrics();
+    let hit = "gateway_share_hits_total{of=\"idempotency-keys\",whose=\"caller\"} 1";
+    assert!(hits.contains(hit), "{hits}");
+}
+
+#[tokio::test]
+async fn a_body_that_stalls_is_408_and_its_memory_is_free_again() {
+    let change = |limits: &mut Limits| {
+        limits.idempotency_body_time = Duration::from_millis(300);
+    };
+    let house = House::with_limits(|_| {}, change).await;
+    let mut stalled = house.begin_upload("/open/pay", None, 2000, 1000).await;
+    let mut said = vec![0; 4096];
+    let read = tokio::time::timeout(PATIENCE, stalled.read(&mut said)).await;
+    let read = read.expect("it is answered").unwrap();
+    let said = String::from_utf8_lossy(&said[..read]);
+    assert!(said.starts_with("HTTP/1.1 408"), "{said}");
+    assert!(said.contains("body-too-slow"), "{said}");
+    assert_eq!(house.till.payments(), 0);
+    // It is nothing that has happened, so the key is free.
+    assert_eq!(house.pay("/open/pay", "k", "42").await.status, 201);
+}
+
+#[tokio::test]
+async fn the_uploads_of_one_caller_leave_memory_to_another() {
+    let change = |limits: &mut Limits| limits.max_idempotency_held_bytes = 100_000;
+    let house = House::with_limits(|_| {}, change).await;
+    let mallory = house.bearer("mallory");
+    let mut stalled = Vec::new();
+    for _ in 0..64 {
+        let upload = house.begin_upload("/large/pay", Some(&mallory), 90_000, 10_000);
+        stalled.push(upload.await);
+    }
+    // Two of them fit into her share; the others are refused while they send.
+    let mut refused = 0;
+    for upload in &mut stalled {
+        let mut said = vec![0; 4096];
+        let read = tokio::time::timeout(Duration::from_millis(500), upload.read(&mut said)).await;
+        if let Ok(Ok(read)) = read {
+            let said = String::from_utf8_lossy(&said[..read]);
+            assert!(said.starts_with("HTTP/1.1 429"), "{said}");
+            refused += 1;
+        }
+        if refused > 40 {
+            break;
+        }
+    }
+    assert!(refused > 40, "{refused}");
+    let bob = house.bearer("bob");
+    let headers = [("authorization", bob.as_str()), ("idempotency-key", "k")];
+    let large = "x".repeat(10_000);
+    let bobs = house
+        .send(Method::POST, "/large/pay", &headers, &large)
+        .await;
+    assert_eq!(bobs.status, 201, "{bobs:?}");
+}
+
+#[tokio::test]
+async fn a_key_belongs_to_the_resource_and_not_to_the_file_of_its_route() {
+    let house = House::open().await;
+    let first = house.pay("/open/pay", "k", "42").await;
+    house.rename("open", "renamed").await;
+    let again = house.pay("/open/pay", "k", "42").await;
+    assert!(again.replayed() && again.body == first.body, "{again:?}");
+    // Routes of one scope share their keys, so that one can be split.
+    assert_eq!(house.pay("/split/off/pay", "k", "42").await.status, 201);
+    std::fs::remove_file(house.data.path().join("routes/split-off.yaml")).unwrap();
+    house
+        .until_routes_are(|names| !names.contains(&"split-off.yaml".into()))
+        .await;
+    let again = house.pay("/split/off/pay", "k", "42").await;
+    assert!(again.replayed(), "{again:?}");
+    // Another host is another resource where the route names its hosts.
+    for host in ["one.example", "two.example"] {
+        let headers = [("idempotency-key", "k"), ("host", host)];
+        let said = house.send(Method::POST, "/twin/x", &headers, "42").await;
+        assert!(said.status == 201 && !said.replayed(), "{said:?}");
+        let headers = [("idempotency-key", "k"), ("host", "ONE.example:80")];
+        let said = house.send(Method::POST, "/twin/x", &headers, "42").await;
+        assert!(said.replayed(), "{said:?}");
+    }
 }
 
 #[tokio::test]
 async fn what_an_earlier_run_of_the_host_began_is_unknown() {
-    let scope = key::scope("open", None, [127, 0, 0, 1].into(), "k").hex();
+    let client = [127, 0, 0, 1].into();
+    let scope = key::scope(OPEN_REALM, None, client, "k").hex();
+    let name = Name {
+        scope: &scope,
+        owner: Owner::of(&Holder::of(None, client)),
+    };
     let fingerprint = key::fingerprint("POST", ("/open/pay", None), b"", b"42");
     let house = {
         let data = tempfile::tempdir().unwrap();
         let file = data.path().join("keys");
         let ledger = Ledger::open(file.clone(), 1 << 30).unwrap();
-        let record = Record::new(fingerprint, now_ms() + 60_000, State::Begun);
-        assert!(ledger.begin(&scope, &record, None).await.unwrap());
+        let record = Record::new(fingerprint, ledger.now_ms() + 60_000, State::Begun);
+        ledger.begin(name, &record, None).await.unwrap().unwrap();
         ledger.close();
         House::with(|path| {
             std::fs::copy(file, path).unwrap();

@@ -3,12 +3,18 @@
 //!
 //! Counters belong to the route's name and the caller, not to the route's present text: they outlive route edits
 //! and deploys.
+//!
+//! `who` says who is counted -> `limiter` finds the counter, or makes one where `shares` has room -> `entry` admits by its
+//! `log` and its `bucket` -> `fields` tells the client.
 
 mod bucket;
+mod entry;
 mod fields;
 mod limiter;
 mod log;
 mod rule;
+mod shares;
+mod who;
 
 pub use limiter::{Limiter, Verdict};
 pub use rule::{By, FIELDS, Rule};
