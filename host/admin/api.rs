@@ -139,7 +139,7 @@ impl Admin {
 
     async fn limits(&self, name: &WindowName, request: Request<Inbound>) -> Response<Body> {
         match *request.method() {
-            Method::GET => limits::show(&self.windows, name),
+            Method::GET => limits::show(&self.windows, name).await,
             Method::PATCH => limits::change(&self.windows, name, request.into_body()).await,
             _ => reply::method_not_allowed("GET, PATCH"),
         }

@@ -11,8 +11,8 @@ use serde_json::json;
 /// The longest change in bytes: all limits fit many times.
 const MAX_CHANGE_BYTES: usize = 16 << 10;
 
-pub(super) fn show(windows: &Registry, name: &WindowName) -> Response<Body> {
-    answer(windows.limits(name))
+pub(super) async fn show(windows: &Registry, name: &WindowName) -> Response<Body> {
+    answer(windows.limits(name).await)
 }
 
 pub(super) async fn change(windows: &Registry, name: &WindowName, body: Inbound) -> Response<Body> {

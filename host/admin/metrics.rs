@@ -18,6 +18,7 @@ pub struct Metrics {
     queued: Family<WindowLabel, Gauge>,
     tripped: Family<WindowLabel, Gauge>,
     failures: Family<FailureLabel, Counter>,
+    stores: StoreMetrics,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -29,6 +30,48 @@ struct WindowLabel {
 struct FailureLabel {
     window: String,
     reason: &'static str,
+}
+
+/// What disks do to the stores of the windows.
+#[derive(Default)]
+struct StoreMetrics {
+    waited: Family<WindowLabel, Counter>,
+    waiting: Family<WindowLabel, Gauge>,
+    reopened: Family<WindowLabel, Counter>,
+}
+
+impl StoreMetrics {
+    fn register(registry: &mut MetricsRegistry) -> Self {
+        let stores = StoreMetrics::default();
+        registry.register(
+            "store_reads_waited",
+            "Reads of the window's store that had to wait for the disk, and did so beside the lanes",
+            stores.waited.clone(),
+        );
+        registry.register(
+            "store_reads_waiting",
+            "Reads of the window's store that wait for the disk now; a few of them have a thread",
+            stores.waiting.clone(),
+        );
+        registry.register(
+            "store_reopened",
+            "Times that the window's store was opened again after a fault of its file",
+            stores.reopened.clone(),
+        );
+        stores
+    }
+
+    fn fill(&self, windows: &Registry) {
+        self.waited.clear();
+        self.waiting.clear();
+        self.reopened.clear();
+        for (window, stats) in windows.store_stats() {
+            let label = WindowLabel { window };
+            self.waited.get_or_create(&label).inc_by(stats.waited);
+            self.waiting.get_or_create(&label).set(stats.waiting as i64);
+            self.reopened.get_or_create(&label).inc_by(stats.reopened);
+        }
+    }
 }
 
 impl Metrics {
@@ -72,6 +115,7 @@ impl Metrics {
             "Lines of the host's log that were left out because nobody read it fast enough",
             crate::telemetry::lines_left_out(),
         );
+        let stores = StoreMetrics::register(&mut registry);
         gateway.metrics().register(&mut registry);
         Metrics {
             registry,
@@ -81,6 +125,7 @@ impl Metrics {
             queued,
             tripped,
             failures,
+            stores,
         }
     }
 
@@ -127,6 +172,7 @@ impl Metrics {
                 .get_or_create(&label)
                 .set(i64::from(status.state == "open"));
         }
+        self.stores.fill(windows);
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = encode(&mut text, &self.registry);

@@ -1,12 +1,15 @@
 //! The stores of all windows, by name.
 
+use super::waiting::READERS;
 use super::{RedbStore, Store, StoreError, StoreLimits, StoreStats, create};
+use arc_swap::ArcSwapOption;
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 
 /// The longest name: that of a DNS label, because a window's name is part of its internal host name.
 const MAX_NAME_BYTES: usize = 63;
@@ -30,6 +33,8 @@ pub struct Cabinet {
     /// The stores that could not be opened when that was last tried, and whether there are any.
     broken: Mutex<HashMap<String, Broken>>,
     any_broken: AtomicBool,
+    /// The places of all its stores for reads that wait for the disk.
+    readers: Arc<Semaphore>,
 }
 
 /// A store that could not be opened.
@@ -41,10 +46,16 @@ pub struct Broken {
     pub until: Instant,
 }
 
-/// The place of one store. Its lock is held while the store is opened, closed or removed, so that those who
-/// come together wait and find it done.
+/// The place of one store.
 #[derive(Default)]
-struct Drawer(Mutex<Option<Arc<RedbStore>>>);
+struct Drawer {
+    /// Looked at without a lock: nobody who wants an open store waits for a disk.
+    store: ArcSwapOption<RedbStore>,
+    /// Held while the store is opened, closed or removed, so that those who come together wait and find it done.
+    changing: Mutex<()>,
+    /// The same for those on an asynchronous thread: of them one has a thread that blocks.
+    opening: Arc<tokio::sync::Mutex<()>>,
+}
 
 impl Cabinet {
     /// Takes `root` as it is; folders are made when a store is.
@@ -56,6 +67,7 @@ impl Cabinet {
             drawers: Mutex::default(),
             broken: Mutex::default(),
             any_broken: AtomicBool::new(false),
+            readers: Arc::new(Semaphore::new(READERS)),
         }
     }
 
@@ -69,6 +81,7 @@ impl Cabinet {
 
     /// Notes what came of opening, and says it in the log when it is news.
     fn opened(&self, name: &str, outcome: Result<(), &StoreError>) {
+        let mut news = None;
         let mut all = lock(&self.broken);
         let before = match outcome {
             Err(error) if error.is_fault() => {
@@ -78,13 +91,18 @@ impl Cabinet {
                 };
                 let before = all.insert(name.to_owned(), broken);
                 if before.is_none_or(|before| before.error != *error) {
-                    tracing::error!(window = name, "closed, and nothing is lost yet: {error}");
+                    news = Some(error);
                 }
                 None
             }
             _ => all.remove(name),
         };
         self.any_broken.store(!all.is_empty(), Relaxed);
+        drop(all);
+        // Without the lock, which requests take: the log may be slow.
+        if let Some(error) = news {
+            tracing::error!(window = name, "closed, and nothing is lost yet: {error}");
+        }
         if before.is_some() {
             tracing::info!(window = name, "its store can be used again");
         }
@@ -94,7 +112,7 @@ impl Cabinet {
     pub fn set_max_store_bytes(&self, name: &str, bytes: u64) {
         lock(&self.sizes).insert(name.to_owned(), bytes);
         let drawer = lock(&self.drawers).get(name).cloned();
-        if let Some(store) = drawer.and_then(|drawer| lock(&drawer.0).clone()) {
+        if let Some(store) = drawer.and_then(|drawer| drawer.store.load_full()) {
             store.set_max_store_bytes(bytes);
         }
     }
@@ -102,8 +120,7 @@ impl Cabinet {
     /// The store of the window `name`, if it is open. Never blocks.
     pub fn get(&self, name: &str) -> Option<Arc<dyn Store>> {
         let drawer = lock(&self.drawers).get(name).cloned()?;
-        let store = drawer.0.try_lock().ok()?.clone()?;
-        Some(store)
+        Some(drawer.store.load_full()?)
     }
 
     /// The store of the window `name`, opened or made where that is needed. Blocks as
@@ -111,44 +128,56 @@ impl Cabinet {
     pub fn open(&self, name: &str) -> Result<Arc<dyn Store>, StoreError> {
         let path = self.path_of(name)?;
         let drawer = self.drawer(name);
-        let mut store = lock(&drawer.0);
-        if let Some(store) = &*store {
-            return Ok(store.clone());
+        let changing = lock(&drawer.changing);
+        if let Some(store) = drawer.store.load_full() {
+            return Ok(store);
         }
         if let Some(broken) = self.broken(name)
             && Instant::now() < broken.until
         {
-            drop(store);
+            drop(changing);
             self.forget(name, drawer);
             return Err(broken.error);
         }
-        let mut limits = self.limits.clone();
-        if let Some(bytes) = lock(&self.sizes).get(name) {
-            limits.max_store_bytes = *bytes;
-        }
-        match RedbStore::open_file(path, name, limits) {
+        match RedbStore::open_file(path, name, self.limits.clone()) {
             Ok(opened) => {
                 self.opened(name, Ok(()));
-                let opened = Arc::new(opened);
-                *store = Some(opened.clone());
+                let opened = Arc::new(opened.sharing(&self.readers));
+                drawer.store.store(Some(opened.clone()));
+                // Looked up once it can be found, so that a bound that is set meanwhile is not missed.
+                if let Some(bytes) = lock(&self.sizes).get(name) {
+                    opened.set_max_store_bytes(*bytes);
+                }
                 Ok(opened)
             }
             Err(error) => {
                 self.opened(name, Err(&error));
-                drop(store);
+                drop(changing);
                 self.forget(name, drawer);
                 Err(error)
             }
         }
     }
 
-    /// As [`Cabinet::open`], with the blocking part on tokio's blocking pool.
+    /// As [`Cabinet::open`], with the blocking part on tokio's blocking pool: on one thread, however many wait for it.
     pub async fn open_async(self: &Arc<Self>, name: &str) -> Result<Arc<dyn Store>, StoreError> {
         if let Some(store) = self.get(name) {
             return Ok(store);
         }
+        self.path_of(name)?;
+        let drawer = self.drawer(name);
+        let turn = drawer.opening.clone().lock_owned().await;
+        if let Some(store) = drawer.store.load_full() {
+            return Ok(store);
+        }
         let (cabinet, name) = (self.clone(), name.to_owned());
-        tokio::task::spawn_blocking(move || cabinet.open(&name))
+        // The turn ends with the opening, which goes on where its caller leaves.
+        let open = move || {
+            let _turn = turn;
+            drop(drawer);
+            cabinet.open(&name)
+        };
+        tokio::task::spawn_blocking(open)
             .await
             // The runtime is going down; opening itself does not panic.
             .unwrap_or(Err(StoreError::Closed))
@@ -159,9 +188,11 @@ impl Cabinet {
     pub fn close(&self, name: &str) {
         let drawer = lock(&self.drawers).get(name).cloned();
         if let Some(drawer) = drawer {
-            if let Some(store) = lock(&drawer.0).take() {
+            let changing = lock(&drawer.changing);
+            if let Some(store) = drawer.store.swap(None) {
                 store.close();
             }
+            drop(changing);
             self.forget(name, drawer);
         }
     }
@@ -179,8 +210,8 @@ impl Cabinet {
     pub fn remove(&self, name: &str) -> Result<(), StoreError> {
         let path = self.path_of(name)?;
         let drawer = self.drawer(name);
-        let mut store = lock(&drawer.0);
-        if let Some(store) = store.take() {
+        let changing = lock(&drawer.changing);
+        if let Some(store) = drawer.store.swap(None) {
             store.close();
         }
         self.opened(name, Ok(()));
@@ -194,7 +225,7 @@ impl Cabinet {
         {
             tracing::warn!(window = name, %error, "the empty folder of a removed store stays");
         }
-        drop(store);
+        drop(changing);
         self.forget(name, drawer);
         removed.map_err(|error| StoreError::Io {
             path,
@@ -211,7 +242,7 @@ impl Cabinet {
         let mut stats: Vec<(String, StoreStats)> = drawers
             .into_iter()
             .filter_map(|(name, drawer)| {
-                let store = drawer.0.try_lock().ok()?.clone()?;
+                let store = drawer.store.load_full()?;
                 Some((name, store.stats()))
             })
             .collect();
@@ -243,7 +274,7 @@ impl Cabinet {
     fn forget(&self, name: &str, drawer: Arc<Drawer>) {
         let mut drawers = lock(&self.drawers);
         // The map's and ours: who would take another must first have the map.
-        if Arc::strong_count(&drawer) == 2 && lock(&drawer.0).is_none() {
+        if Arc::strong_count(&drawer) == 2 && drawer.store.load().is_none() {
             drawers.remove(name);
         }
     }
@@ -303,11 +334,55 @@ mod tests {
     fn a_window_that_is_slow_to_open_does_not_stop_another() {
         let (_folder, cabinet) = cabinet();
         let slow = cabinet.drawer("slow");
-        let opening = lock(&slow.0);
+        let opening = lock(&slow.changing);
         assert!(cabinet.open("quick").is_ok());
         assert!(cabinet.get("slow").is_none());
         assert_eq!(cabinet.stats().len(), 1);
         drop(opening);
+    }
+
+    #[test]
+    fn an_open_store_is_found_while_it_is_being_closed_and_its_size_can_be_set() {
+        let (_folder, cabinet) = cabinet();
+        cabinet.open("a").unwrap();
+        let drawer = cabinet.drawer("a");
+        let closing = lock(&drawer.changing);
+        assert!(cabinet.get("a").is_some());
+        assert_eq!(cabinet.stats().len(), 1);
+        cabinet.set_max_store_bytes("a", 1);
+        drop(closing);
+    }
+
+    #[test]
+    fn however_many_wait_for_a_store_to_open_they_hold_one_thread() {
+        let (_folder, cabinet) = cabinet();
+        let cabinet = Arc::new(cabinet);
+        let drawer = cabinet.drawer("slow");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(2)
+            .build()
+            .unwrap();
+        let opening = lock(&drawer.changing);
+        let waiting = runtime.block_on(async {
+            let waiting: Vec<_> = (0..50)
+                .map(|_| {
+                    let cabinet = cabinet.clone();
+                    tokio::spawn(async move { cabinet.open_async("slow").await })
+                })
+                .collect();
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            // One thread waits, so there is one left.
+            tokio::task::spawn_blocking(|| ()).await.unwrap();
+            waiting
+        });
+        drop(opening);
+        runtime.block_on(async {
+            for open in waiting {
+                open.await.unwrap().unwrap();
+            }
+        });
     }
 
     #[test]

@@ -144,7 +144,7 @@ impl Committer {
     }
 
     fn commit(&self, group: Vec<Job>) {
-        let done = self.file.with_blocking(|db| self.write(db, &group));
+        let done = self.file.change(|db| self.write(db, &group));
         self.writes.fetch_add(group.len() as u64, Ordering::Relaxed);
         // A caller may have gone away; its write is done all the same.
         match done {
@@ -157,6 +157,8 @@ impl Committer {
                 for job in group {
                     let _ = job.reply.send(Err(error.clone()));
                 }
+                // After they were told: it may take as long as the disk does.
+                self.file.recover();
             }
         }
     }

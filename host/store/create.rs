@@ -2,7 +2,7 @@
 
 use super::StoreError;
 use super::fault::{Fault, guarded};
-use super::layout;
+use super::{layout, unsynced};
 use redb::{Database, Durability};
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -18,27 +18,29 @@ const UNFINISHED: &str = ".unfinished-";
 /// taken: never does it replace a file, and never is there half a one under the name.
 pub(super) fn create_if_missing(path: &Path, owner: &str) -> Result<(), StoreError> {
     let io_error = |error: io::Error| Fault::from(redb::Error::Io(error)).into_error(path);
-    if fs::exists(path).map_err(io_error)? {
-        return Ok(());
-    }
     let folder = folder_of(path);
+    if fs::exists(path).map_err(io_error)? {
+        // A crash, or a disk that failed, may have kept whoever made it from this.
+        return sync_folders(folder).map_err(io_error);
+    }
     fs::create_dir_all(folder).map_err(io_error)?;
     let unfinished = unfinished_name(path);
     // Of an earlier process with our number, or of an attempt of ours that failed.
     remove_if_there(&unfinished).map_err(io_error)?;
+    unsynced::forget(path).map_err(io_error)?;
     let made = fill(&unfinished, owner)
         .map_err(|fault| fault.into_error(&unfinished))
         .and_then(|()| give_name(&unfinished, path).map_err(io_error));
     let tidied = remove_if_there(&unfinished).map_err(io_error);
     made?;
     tidied?;
-    sync_folder(folder).map_err(io_error)?;
-    sync_folder(folder_of(folder)).map_err(io_error)
+    sync_folders(folder).map_err(io_error)
 }
 
 /// Deletes the store file at `path` and what unfinished ones a crash left beside it.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     remove_if_there(path)?;
+    unsynced::forget(path)?;
     let folder = folder_of(path);
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -113,6 +115,12 @@ fn folder_of(path: &Path) -> &Path {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     }
+}
+
+/// Makes the name of a file in `folder` durable, and that of the folder.
+fn sync_folders(folder: &Path) -> io::Result<()> {
+    sync_folder(folder)?;
+    sync_folder(folder_of(folder))
 }
 
 /// Makes the names in a folder durable. Only Unix has and needs it.

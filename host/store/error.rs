@@ -31,6 +31,8 @@ pub enum StoreError {
     Busy { limit: usize },
     #[error("the store is closed, with its window or with the host: try again when it is open")]
     Closed,
+    #[error("reading this would have to wait for the disk: have it read where that is no harm")]
+    WouldWait,
 
     // The file.
     #[error("'{name}' is no name for a store: use 1 to 63 of a-z, 0-9 and '-'")]

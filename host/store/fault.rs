@@ -1,13 +1,14 @@
 //! Failures below the tables, on their way to a [`StoreError`].
 
 use super::StoreError;
+use super::waiting::WouldWait;
 use std::any::Any;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-/// Why an access to the file failed. After any of these the database handle is not used again: redb
-/// refuses all work after an I/O error until the file is reopened.
+/// Why an access to the file failed. After any of these but [`Fault::WouldWait`] the database handle is not used again:
+/// redb refuses all work after an I/O error until the file is reopened.
 #[derive(Debug)]
 pub(super) enum Fault {
     Redb(redb::Error),
@@ -17,6 +18,8 @@ pub(super) enum Fault {
     Panicked(String),
     /// The file is in order, but not ours to use.
     Refused(StoreError),
+    /// Nothing failed: the read may not wait for the disk, and would have to.
+    WouldWait,
 }
 
 impl<E: Into<redb::Error>> From<E> for Fault {
@@ -30,7 +33,7 @@ impl Fault {
     pub(super) fn is_suspect(&self) -> bool {
         match self {
             Self::Damaged(_) | Self::Panicked(_) => true,
-            Self::Refused(_) => false,
+            Self::Refused(_) | Self::WouldWait => false,
             Self::Redb(error) => damage(error).is_some(),
         }
     }
@@ -39,6 +42,7 @@ impl Fault {
         let path = path.to_path_buf();
         let error = match self {
             Self::Refused(error) => return error,
+            Self::WouldWait => return StoreError::WouldWait,
             Self::Damaged(reason) | Self::Panicked(reason) => {
                 return StoreError::Corrupt { path, reason };
             }
@@ -86,12 +90,16 @@ fn damage(error: &redb::Error) -> Option<String> {
     }
 }
 
-/// Runs `work` on the database; a panic in it is a [`Fault`], because it means a damaged file.
+/// Runs `work` on the database; a panic in it is a [`Fault`], because it means a damaged file, or a read that
+/// would have to wait.
 ///
-/// Unwind safety: after a fault the caller drops the handle that `work` used, unseen.
+/// Unwind safety: after a fault the caller drops the handle that `work` used, unseen. A read that would have to wait
+/// unwinds from inside of the backend, where redb holds no lock that it could poison.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|panic| Err(Fault::Panicked(panic_message(panic.as_ref()))))
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| match panic.is::<WouldWait>() {
+        true => Err(Fault::WouldWait),
+        false => Err(Fault::Panicked(panic_message(panic.as_ref()))),
+    })
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {

@@ -1,51 +1,71 @@
 //! The open database of a store, and its return after a fault.
 //!
 //! After an I/O error redb refuses all work until the file is opened anew, and after damage nothing it
-//! holds in memory can be trusted. So a fault closes the database at once, and the file is opened again
+//! holds in memory can be trusted. So a fault takes the database out of use at once, and the file is opened again
 //! behind the callers' backs: they get an error meanwhile, and never wait for it.
+//!
+//! A reader takes no lock: it looks at the [`View`] that the last commit left behind. redb itself holds locks
+//! while it makes a file longer, for which a new reader of its own would wait.
 
 use super::StoreError;
 use super::fault::{Fault, guarded};
-use super::layout::{self, Identity};
+use super::layout::{self, Identity, View};
 use super::limits::MAX_REOPEN_PAUSE;
+use arc_swap::ArcSwap;
 use redb::{Database, DatabaseError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Opens the database of an existing store. With `true`, it must check all of the file first.
-pub(super) type Opener = Box<dyn Fn(bool) -> Result<Database, DatabaseError> + Send + Sync>;
+/// The pause between two looks at whether all work on a database that is to be closed has ended.
+const CLOSING_PAUSE: Duration = Duration::from_millis(1);
 
-/// The opener of the file at `path`. It never makes one, nor takes an empty file for a new store.
-pub(super) fn opener(path: PathBuf, cache_bytes: usize) -> Opener {
-    Box::new(move |check| {
-        Database::builder()
-            .set_cache_size(cache_bytes)
-            .set_check_integrity_on_open(check)
-            .open(&path)
-    })
+/// What a store lies on: a file, or in tests a disk in memory.
+pub(super) trait Medium: Send + Sync {
+    /// Opens the database of an existing store, and never makes one. With `check`, it checks all of it first.
+    fn open(&self, check: bool) -> Result<Database, DatabaseError>;
+
+    /// Whether a sync failed, and it is not known since what the disk holds.
+    fn is_in_doubt(&self) -> bool;
+
+    /// Sees to it that what is read from now on is what the disk holds, which ends the doubt. Only while no database is open.
+    fn settle(&self) -> io::Result<()>;
+
+    /// Its size.
+    fn bytes(&self) -> u64;
 }
 
 pub(super) struct StoreFile {
     path: PathBuf,
     owner: String,
-    opener: Opener,
+    medium: Box<dyn Medium>,
     reopen_pause: Duration,
-    state: RwLock<State>,
+    /// Replaced as a whole, so that a reader waits for nobody.
+    state: ArcSwap<State>,
+    /// Held while `state` is replaced, and never while a file is waited for.
+    changing: Mutex<()>,
+    /// Databases out of use that are still to be closed.
+    remains: Mutex<Vec<Arc<Database>>>,
     reopened: AtomicU64,
 }
 
 enum State {
-    Open {
-        db: Database,
-        /// Tells a late report of a fault from one of the database that is open now.
-        generation: u64,
-    },
+    Open(Open),
     Broken(Broken),
-    /// Somebody is opening it, outside the lock.
+    /// Somebody is opening it.
     Opening(Broken),
     Closed,
+}
+
+struct Open {
+    /// Whoever works on it holds the state, and this with it: it is closed when nobody does.
+    db: Arc<Database>,
+    /// As the last commit left it.
+    view: View,
+    /// Tells a late report of a fault from one of the database that is open now.
+    generation: u64,
 }
 
 #[derive(Clone)]
@@ -64,24 +84,32 @@ impl StoreFile {
     pub(super) fn open(
         path: PathBuf,
         owner: String,
-        opener: Opener,
+        medium: Box<dyn Medium>,
         reopen_pause: Duration,
     ) -> Result<(Self, Identity), StoreError> {
-        let (db, identity) =
-            open_checked(&opener, &owner, &path, false).map_err(|fault| fault.into_error(&path))?;
+        let (db, view, identity) = open_checked(&*medium, &owner, &path, false)
+            .map_err(|fault| fault.into_error(&path))?;
+        let open = Open {
+            db: Arc::new(db),
+            view,
+            generation: 0,
+        };
         let file = Self {
             path,
             owner,
-            opener,
+            medium,
             reopen_pause,
-            state: RwLock::new(State::Open { db, generation: 0 }),
+            state: ArcSwap::from_pointee(State::Open(open)),
+            changing: Mutex::default(),
+            remains: Mutex::default(),
             reopened: AtomicU64::new(0),
         };
         Ok((file, identity))
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    /// The size of the file.
+    pub(super) fn bytes(&self) -> u64 {
+        self.medium.bytes()
     }
 
     /// How often the file came back after a fault.
@@ -89,13 +117,13 @@ impl StoreFile {
         self.reopened.load(Ordering::Relaxed)
     }
 
-    /// Does `work` on the open database. Where there is none, it has the file opened again in the
+    /// Reads by `work` what the last commit left. Where no database is open, it has the file opened again in the
     /// background, if it is time, and returns what is wrong.
     pub(super) fn with<T>(
         self: &Arc<Self>,
-        work: impl FnOnce(&Database) -> Result<T, Fault>,
+        work: impl FnOnce(&View) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
-        let result = self.attempt(work);
+        let result = self.look(work);
         if result.is_err() && self.is_due() {
             let file = self.clone();
             match tokio::runtime::Handle::try_current() {
@@ -106,62 +134,91 @@ impl StoreFile {
         result
     }
 
-    /// As [`Self::with`], for a thread that may block: it opens the file itself where that is due, before
-    /// the work, and again after a fault in it.
-    pub(super) fn with_blocking<T>(
+    /// Does `work` on the open database; readers see what it did from when this returns on. For a thread that may block: it
+    /// opens the file itself first, where that is due.
+    pub(super) fn change<T>(
         &self,
         work: impl FnOnce(&Database) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
+        self.recover();
+        self.attempt(work)
+    }
+
+    /// Opens the file again, where that is due. Blocks.
+    pub(super) fn recover(&self) {
         if self.is_due() {
             self.reopen();
         }
-        let result = self.attempt(work);
-        if result.is_err() && self.is_due() {
-            self.reopen();
-        }
-        result
     }
 
     /// Closes the database, once the work that is being done on it has ended. Blocks until then.
     pub(super) fn close(&self) {
-        let before = std::mem::replace(&mut *self.write_state(), State::Closed);
-        dispose(before);
+        let before = {
+            let _changing = lock(&self.changing);
+            self.state.swap(Arc::new(State::Closed))
+        };
+        if let State::Open(open) = &*before {
+            lock(&self.remains).push(open.db.clone());
+        }
+        drop(before);
+        self.clear_away();
+    }
+
+    fn look<T>(&self, work: impl FnOnce(&View) -> Result<T, Fault>) -> Result<T, StoreError> {
+        let state = self.state.load();
+        let open = open_in(&state)?;
+        let fault = match guarded(|| work(&open.view)) {
+            Ok(done) => return Ok(done),
+            Err(fault) => fault,
+        };
+        let generation = open.generation;
+        drop(state);
+        Err(self.break_off(fault, generation))
     }
 
     fn attempt<T>(
         &self,
         work: impl FnOnce(&Database) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
-        let state = self.read_state();
-        let (fault, generation) = match &*state {
-            State::Open { db, generation } => match guarded(|| work(db)) {
-                Ok(done) => return Ok(done),
-                Err(fault) => (fault, *generation),
-            },
-            State::Broken(broken) | State::Opening(broken) => return Err(broken.error.clone()),
-            State::Closed => return Err(StoreError::Closed),
+        let (db, generation) = {
+            let state = self.state.load();
+            let open = open_in(&state)?;
+            (open.db.clone(), open.generation)
         };
-        drop(state);
-        Err(self.break_off(fault, generation))
+        let done = guarded(|| {
+            let done = work(&db)?;
+            Ok((done, View::of(&db)?))
+        });
+        match done {
+            Ok((done, view)) => {
+                self.publish(Open {
+                    db,
+                    view,
+                    generation,
+                });
+                Ok(done)
+            }
+            Err(fault) => {
+                drop(db);
+                Err(self.break_off(fault, generation))
+            }
+        }
     }
 
-    /// Takes the database that failed out of use.
+    fn publish(&self, open: Open) {
+        let _changing = lock(&self.changing);
+        if matches!(&**self.state.load(), State::Open(now) if now.generation == open.generation) {
+            self.state.store(Arc::new(State::Open(open)));
+        }
+    }
+
+    /// Takes the database that failed out of use. Does not block: it is closed by whoever opens the file again.
     fn break_off(&self, fault: Fault, failed: u64) -> StoreError {
         let suspect = fault.is_suspect();
         let error = fault.into_error(&self.path);
         if !error.is_fault() {
             return error;
         }
-        let mut state = self.write_state();
-        match &*state {
-            State::Open { generation, .. } if *generation == failed => {}
-            // Somebody else saw it first; what each of them saw may differ.
-            _ => {
-                tracing::warn!(store = %self.owner, %error, "one more failure of the store");
-                return error;
-            }
-        }
-        tracing::error!(store = %self.owner, %error, "the store is closed until its file can be opened again");
         let broken = Broken {
             error: error.clone(),
             suspect,
@@ -169,44 +226,51 @@ impl StoreFile {
             failures: 0,
             retry_at: Instant::now(),
         };
-        dispose(std::mem::replace(&mut *state, State::Broken(broken)));
+        let first = {
+            let _changing = lock(&self.changing);
+            let state = self.state.load();
+            match &**state {
+                State::Open(open) if open.generation == failed => {
+                    lock(&self.remains).push(open.db.clone());
+                    self.state.store(Arc::new(State::Broken(broken)));
+                    true
+                }
+                _ => false,
+            }
+        };
+        if first {
+            tracing::error!(store = %self.owner, %error, "the store is closed until its file can be opened again");
+        } else {
+            // Somebody else saw it first; what each of them saw may differ.
+            tracing::warn!(store = %self.owner, %error, "one more failure of the store");
+        }
         error
     }
 
     fn is_due(&self) -> bool {
-        matches!(&*self.read_state(), State::Broken(broken) if Instant::now() >= broken.retry_at)
+        matches!(&**self.state.load(), State::Broken(broken) if Instant::now() >= broken.retry_at)
     }
 
-    /// Opens the file again, if nobody else is at it. The lock is not held meanwhile.
+    /// Opens the file again, if nobody else is at it. No lock is held meanwhile.
     fn reopen(&self) {
         let mut broken = {
-            let mut state = self.write_state();
-            let State::Broken(broken) = &*state else {
+            let _changing = lock(&self.changing);
+            let state = self.state.load();
+            let State::Broken(broken) = &**state else {
                 return;
             };
             let broken = broken.clone();
-            *state = State::Opening(broken.clone());
+            self.state.store(Arc::new(State::Opening(broken.clone())));
             broken
         };
-        let opened = open_checked(&self.opener, &self.owner, &self.path, broken.suspect);
-        let mut state = self.write_state();
-        if !matches!(&*state, State::Opening(_)) {
-            // Closed meanwhile.
-            drop(state);
-            if let Ok((db, _)) = opened {
-                drop_quietly(db);
-            }
-            return;
-        }
-        *state = match opened {
-            Ok((db, _)) => {
-                tracing::info!(store = %self.owner, "the store is open again");
-                self.reopened.fetch_add(1, Ordering::Relaxed);
-                State::Open {
-                    db,
-                    generation: broken.generation + 1,
-                }
-            }
+        self.clear_away();
+        let opened = open_checked(&*self.medium, &self.owner, &self.path, broken.suspect);
+        let next = match opened {
+            Ok((db, view, _)) => State::Open(Open {
+                db: Arc::new(db),
+                view,
+                generation: broken.generation + 1,
+            }),
             Err(fault) => {
                 broken.suspect |= fault.is_suspect();
                 broken.error = fault.into_error(&self.path);
@@ -220,26 +284,68 @@ impl StoreFile {
                 State::Broken(broken)
             }
         };
+        let is_open = matches!(next, State::Open(_));
+        let closed_meanwhile = {
+            let _changing = lock(&self.changing);
+            match &**self.state.load() {
+                State::Opening(_) => {
+                    self.state.store(Arc::new(next));
+                    None
+                }
+                _ => Some(next),
+            }
+        };
+        match closed_meanwhile {
+            Some(State::Open(open)) => close_when_idle(open.db),
+            Some(_) => {}
+            None if is_open => {
+                self.reopened.fetch_add(1, Ordering::Relaxed);
+                tracing::info!(store = %self.owner, "the store is open again");
+            }
+            None => {}
+        }
     }
 
-    // A panic under these locks is caught by `guarded`, and no state is left half changed by one.
-    fn read_state(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write_state(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    /// Closes what is out of use. Blocks until it is closed.
+    fn clear_away(&self) {
+        let remains = std::mem::take(&mut *lock(&self.remains));
+        for db in remains {
+            close_when_idle(db);
+        }
     }
 }
 
+fn open_in(state: &State) -> Result<&Open, StoreError> {
+    match state {
+        State::Open(open) => Ok(open),
+        State::Broken(broken) | State::Opening(broken) => Err(broken.error.clone()),
+        State::Closed => Err(StoreError::Closed),
+    }
+}
+
+// What these guard is whole at every moment, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn open_checked(
-    opener: &Opener,
+    medium: &dyn Medium,
     owner: &str,
     path: &Path,
-    check: bool,
-) -> Result<(Database, Identity), Fault> {
+    mut check: bool,
+) -> Result<(Database, View, Identity), Fault> {
     guarded(|| {
-        let db = opener(check)?;
+        if medium.is_in_doubt() {
+            medium
+                .settle()
+                .map_err(|error| Fault::from(redb::Error::Io(error)))?;
+            tracing::warn!(
+                store = owner,
+                "a sync of the store had failed: what its disk holds is used, and checked first"
+            );
+            check = true;
+        }
+        let db = medium.open(check)?;
         let identity = layout::identify(&db)?;
         if identity.owner != owner {
             return Err(Fault::Refused(StoreError::WrongOwner {
@@ -248,19 +354,26 @@ fn open_checked(
                 expected: owner.to_owned(),
             }));
         }
-        Ok((db, identity))
+        let view = View::of(&db)?;
+        Ok((db, view, identity))
     })
 }
 
-fn dispose(state: State) {
-    if let State::Open { db, .. } = state {
-        drop_quietly(db);
+/// Closes a database that is out of use, once the work that was begun on it has ended. It is the last to hold it: closing
+/// writes to the file, which no reader's thread may be made to do.
+fn close_when_idle(mut db: Arc<Database>) {
+    loop {
+        match Arc::try_unwrap(db) {
+            Ok(db) => return close_quietly(db),
+            Err(in_use) => db = in_use,
+        }
+        std::thread::sleep(CLOSING_PAUSE);
     }
 }
 
-/// Closing writes to the file, so on a damaged one it may fail like any other access. Nothing is lost with
-/// that: what was acknowledged is on disk already.
-fn drop_quietly(db: Database) {
+/// On a damaged file closing may fail like any other access. Nothing is lost with that: what was
+/// acknowledged is on disk already.
+fn close_quietly(db: Database) {
     let closed = guarded(|| {
         db.close()?;
         Ok(())

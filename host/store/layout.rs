@@ -10,8 +10,8 @@
 use super::Entry;
 use super::fault::Fault;
 use redb::{
-    Database, ReadOnlyTable, ReadableDatabase, ReadableTable, Table, TableDefinition,
-    WriteTransaction,
+    Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, Table,
+    TableDefinition, WriteTransaction,
 };
 use std::ops::Bound;
 
@@ -85,8 +85,10 @@ impl Head {
 
 /// One consistent look at a store.
 pub(super) struct View {
+    read: ReadTransaction,
+    /// Open for as long as the view is there, and its root page with it: no head is larger than a page. The root of `blobs` may be
+    /// as large as the largest value, so that is opened where it is needed.
     heads: ReadOnlyTable<HeadKey, Bytes>,
-    blobs: ReadOnlyTable<u64, Bytes>,
 }
 
 impl View {
@@ -94,7 +96,7 @@ impl View {
         let read = db.begin_read()?;
         Ok(Self {
             heads: read.open_table(HEADS)?,
-            blobs: read.open_table(BLOBS)?,
+            read,
         })
     }
 
@@ -107,7 +109,13 @@ impl View {
     }
 
     pub(super) fn entry(&self, head: Head) -> Result<Entry, Fault> {
-        entry(&self.blobs, head)
+        match head {
+            Head {
+                version,
+                value: Stored::Inline(value),
+            } => Ok(Entry { value, version }),
+            head => entry(&self.read.open_table(BLOBS)?, head),
+        }
     }
 
     /// Keys in order, as [`Store::keys`](super::Store::keys) has it, and whether more follow.

@@ -8,10 +8,14 @@
 //! which fails leaves its neighbours alone; `layout` puts the accepted ones into the tables; one commit
 //! makes them durable, and only then are their futures resolved. `file` holds the open database and brings
 //! it back after a fault; `create` makes a new file such that a crash never leaves half a one.
+//!
+//! `disk_file` is the file as redb sees it. A read that must not wait for the disk leaves its thread by
+//! `waiting`; a file whose sync failed is not used before `unsynced` knows what the disk holds.
 
 mod cabinet;
 mod commit;
 mod create;
+mod disk_file;
 mod error;
 mod fault;
 mod file;
@@ -21,14 +25,18 @@ mod plan;
 mod redb_store;
 #[cfg(test)]
 mod tests;
+mod unsynced;
+mod waiting;
 
 pub use cabinet::Cabinet;
 pub use error::StoreError;
 pub use limits::StoreLimits;
 pub use redb_store::RedbStore;
+pub use waiting::{Readers, read};
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 /// A value and its version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,13 +134,16 @@ pub struct StoreStats {
     pub stored_bytes: u64,
     /// The size of the file. It does not shrink: what is freed is used again.
     pub file_bytes: u64,
+    /// Reads that had to wait for the disk.
+    pub waited: u64,
+    /// Reads that wait for the disk now.
+    pub waiting: u64,
 }
 
 /// A durable key-value store.
 ///
-/// The reading calls see the latest acknowledged state. They block, for no more than a few page reads of
-/// the file, mostly from memory: an asynchronous caller may use them as they are, except `keys` with a large
-/// `skip`, which walks as many keys, and `get_many`, which may copy [`StoreLimits::max_batch_bytes`].
+/// The reading calls see the latest acknowledged state. They may wait for the disk, however long that
+/// takes: an asynchronous caller uses them by [`read`]. They take no lock that a commit holds meanwhile.
 pub trait Store: Send + Sync + 'static {
     fn get(&self, bucket: &str, key: &str) -> Result<Option<Entry>, StoreError>;
 
@@ -164,4 +175,7 @@ pub trait Store: Send + Sync + 'static {
     fn write(&self, ops: Vec<Op>) -> WriteFuture;
 
     fn stats(&self) -> StoreStats;
+
+    /// Its share of the threads that wait for disks.
+    fn readers(&self) -> &Arc<Readers>;
 }

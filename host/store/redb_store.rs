@@ -1,12 +1,15 @@
 //! A [`Store`] in one redb file.
 
 use super::commit::Committer;
-use super::file::{Opener, StoreFile, opener};
-use super::layout::View;
-use super::{Entry, Op, Page, Store, StoreError, StoreLimits, StoreStats, WriteFuture, create};
+use super::disk_file::DiskMedium;
+use super::file::{Medium, StoreFile};
+use super::{
+    Entry, Op, Page, Readers, Store, StoreError, StoreLimits, StoreStats, WriteFuture, create,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tokio::sync::Semaphore;
 
 /// What each step of a write counts besides its names and value, so that small steps are not free.
 const OP_OVERHEAD_BYTES: usize = 64;
@@ -16,6 +19,7 @@ pub struct RedbStore {
     file: Arc<StoreFile>,
     committer: Arc<Committer>,
     limits: StoreLimits,
+    readers: Arc<Readers>,
 }
 
 impl RedbStore {
@@ -30,25 +34,32 @@ impl RedbStore {
     ) -> Result<Self, StoreError> {
         let path = path.into();
         create::create_if_missing(&path, owner)?;
-        let opener = opener(path.clone(), limits.cache_bytes);
-        Self::open_with(path, owner, opener, limits)
+        let medium = Box::new(DiskMedium::new(path.clone(), limits.cache_bytes));
+        Self::open_with(path, owner, medium, limits)
     }
 
     pub(super) fn open_with(
         path: PathBuf,
         owner: &str,
-        opener: Opener,
+        medium: Box<dyn Medium>,
         limits: StoreLimits,
     ) -> Result<Self, StoreError> {
         let (file, identity) =
-            StoreFile::open(path, owner.to_owned(), opener, limits.reopen_pause)?;
+            StoreFile::open(path, owner.to_owned(), medium, limits.reopen_pause)?;
         let file = Arc::new(file);
         let committer = Committer::new(file.clone(), limits.clone(), identity.stored_bytes);
         Ok(Self {
             file,
             committer: Arc::new(committer),
             limits,
+            readers: Arc::new(Readers::new(None)),
         })
+    }
+
+    /// Has it share the threads that wait for disks with the stores of the same `bound`.
+    pub(super) fn sharing(mut self, bound: &Arc<Semaphore>) -> Self {
+        self.readers = Arc::new(Readers::new(Some(bound.clone())));
+        self
     }
 
     /// Bounds what the store holds, from the next write on. What is there already stays.
@@ -120,8 +131,7 @@ impl RedbStore {
 impl Store for RedbStore {
     fn get(&self, bucket: &str, key: &str) -> Result<Option<Entry>, StoreError> {
         self.check_place(bucket, key)?;
-        self.file.with(|db| {
-            let view = View::of(db)?;
+        self.file.with(|view| {
             let head = view.head(bucket, key)?;
             head.map(|head| view.entry(head)).transpose()
         })
@@ -133,8 +143,7 @@ impl Store for RedbStore {
             self.check_place(bucket, key)?;
         }
         let limit = self.limits.max_batch_bytes;
-        let found = self.file.with(|db| {
-            let view = View::of(db)?;
+        let found = self.file.with(|view| {
             let mut found = Vec::with_capacity(keys.len());
             let mut bytes = 0_u64;
             for key in keys {
@@ -153,7 +162,7 @@ impl Store for RedbStore {
 
     fn exists(&self, bucket: &str, key: &str) -> Result<bool, StoreError> {
         self.check_place(bucket, key)?;
-        self.file.with(|db| View::of(db)?.exists(bucket, key))
+        self.file.with(|view| view.exists(bucket, key))
     }
 
     fn keys(
@@ -167,7 +176,7 @@ impl Store for RedbStore {
         let limit = limit.min(self.limits.max_keys_per_page).max(1);
         let (keys, more) = self
             .file
-            .with(|db| View::of(db)?.keys(bucket, after, skip, limit))?;
+            .with(|view| view.keys(bucket, after, skip, limit))?;
         Ok(Page { keys, more })
     }
 
@@ -188,7 +197,13 @@ impl Store for RedbStore {
             busy: count(&self.committer.busy),
             reopened: self.file.reopened(),
             stored_bytes: count(&self.committer.stored_bytes),
-            file_bytes: std::fs::metadata(self.file.path()).map_or(0, |file| file.len()),
+            file_bytes: self.file.bytes(),
+            waited: self.readers.left(),
+            waiting: self.readers.waiting(),
         }
+    }
+
+    fn readers(&self) -> &Arc<Readers> {
+        &self.readers
     }
 }

@@ -142,9 +142,9 @@ impl Artifacts {
         let place = self.wasm_path(&upload.digest);
         if !place.exists() {
             std::fs::rename(&upload.path, &place).map_err(disk(&place))?;
-            sync_folder(&self.root)?;
         }
-        Ok(())
+        // Also where it was there: whoever put it there may have failed at this.
+        sync_folder(&self.root)
     }
 
     /// The native code for the artifact of that digest, compiled now unless it is there already.

@@ -87,7 +87,7 @@ impl Registry {
         let _pin = self.artifacts.pin(&upload.digest);
         let (digest, size) = (upload.digest.clone(), upload.size);
         let inspection = self.check(upload).await?;
-        let difference = self.difference(name, size, &inspection)?;
+        let difference = self.difference(name, size, &inspection).await?;
         progress.done(Step::Check)?;
         if let Some(difference) = &difference {
             progress.differs(difference);
@@ -179,13 +179,13 @@ impl Registry {
         .await
     }
 
-    fn difference(
+    async fn difference(
         &self,
         name: &WindowName,
         size: u64,
         found: &Inspection,
     ) -> Result<Option<Difference>, ChangeError> {
-        let record = self.records.get(name)?.unwrap_or_default();
+        let record = self.records.get(name).await?.unwrap_or_default();
         let live = record.release(record.live);
         Ok(live.map(|live| Difference::between(live, size, &found.imports, &found.exports)))
     }

@@ -13,9 +13,12 @@ impl Registry {
     ///
     /// # Errors
     /// When there is no such window.
-    pub fn limits(&self, name: &WindowName) -> Result<(WindowLimits, LimitsSet), ChangeError> {
+    pub async fn limits(
+        &self,
+        name: &WindowName,
+    ) -> Result<(WindowLimits, LimitsSet), ChangeError> {
         let window = self.window(name)?;
-        let record = self.records.get(name)?.unwrap_or_default();
+        let record = self.records.get(name).await?.unwrap_or_default();
         Ok((**window.limits.load(), record.limits))
     }
 

@@ -149,7 +149,7 @@ impl Registry {
 
     /// Removes artifacts that no kept release refers to.
     pub(super) async fn clear_unused(&self) {
-        let Ok(records) = self.records.all() else {
+        let Ok(records) = self.records.all().await else {
             return;
         };
         let used: HashSet<String> = records

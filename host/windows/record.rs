@@ -3,7 +3,7 @@
 
 use super::{ChangeError, Share, WindowName, crash};
 use crate::runtime::LimitsSet;
-use crate::store::{Op, Store};
+use crate::store::{Op, Store, StoreError, read};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use time::OffsetDateTime;
@@ -128,27 +128,22 @@ impl Records {
         Records { store }
     }
 
-    pub(super) fn all(&self) -> Result<Vec<(WindowName, WindowRecord)>, ChangeError> {
+    pub(super) async fn all(&self) -> Result<Vec<(WindowName, WindowRecord)>, ChangeError> {
+        let entries = read(self.store.clone(), |store| entries(store)).await?;
         let mut records = Vec::new();
-        let mut after: Option<String> = None;
-        loop {
-            let page = self.store.keys(BUCKET, after.as_deref(), 0, 1000)?;
-            for key in &page.keys {
-                let Some(entry) = self.store.get(BUCKET, key)? else {
-                    continue;
-                };
-                let name = key.parse().map_err(ChangeError::Name)?;
-                records.push((name, parse(key, &entry.value)?));
-            }
-            after = page.keys.last().cloned();
-            if !page.more {
-                return Ok(records);
-            }
+        for (key, value) in entries {
+            let name = key.parse().map_err(ChangeError::Name)?;
+            records.push((name, parse(&key, &value)?));
         }
+        Ok(records)
     }
 
-    pub(super) fn get(&self, name: &WindowName) -> Result<Option<WindowRecord>, ChangeError> {
-        match self.store.get(BUCKET, name.as_str())? {
+    pub(super) async fn get(&self, name: &WindowName) -> Result<Option<WindowRecord>, ChangeError> {
+        let key = name.clone();
+        let found = read(self.store.clone(), move |store| {
+            store.get(BUCKET, key.as_str())
+        });
+        match found.await? {
             Some(entry) => parse(name.as_str(), &entry.value).map(Some),
             None => Ok(None),
         }
@@ -183,6 +178,23 @@ impl Records {
         self.store.write(vec![op]).await?;
         crash::point("recorded");
         Ok(())
+    }
+}
+
+fn entries(store: &dyn Store) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+    let mut entries = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let page = store.keys(BUCKET, after.as_deref(), 0, 1000)?;
+        for key in &page.keys {
+            if let Some(entry) = store.get(BUCKET, key)? {
+                entries.push((key.clone(), entry.value));
+            }
+        }
+        after = page.keys.last().cloned();
+        if !page.more {
+            return Ok(entries);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::{ChangeError, ReleaseRecord, WindowName, WindowStatus};
 use crate::runtime::clerk::Post;
 use crate::runtime::log::Line;
 use crate::runtime::{Clerks, CompileLimits, Compiler, EngineConfig, Runtime, WindowLimits};
-use crate::store::{Cabinet, RedbStore, StoreLimits};
+use crate::store::{Cabinet, RedbStore, StoreLimits, StoreStats};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -176,7 +176,7 @@ impl Registry {
         name: &WindowName,
     ) -> Result<(WindowStatus, Vec<ReleaseRecord>), ChangeError> {
         let window = self.window(name)?;
-        let record = self.records.get(name)?.unwrap_or_default();
+        let record = self.records.get(name).await?.unwrap_or_default();
         Ok((window.status(&record), record.releases))
     }
 
@@ -185,10 +185,16 @@ impl Registry {
         let record = self
             .records
             .get(&window.name)
+            .await
             .ok()
             .flatten()
             .unwrap_or_default();
         window.status(&record)
+    }
+
+    /// The figures of the stores that are open, by window.
+    pub fn store_stats(&self) -> Vec<(String, StoreStats)> {
+        self.cabinet.stats()
     }
 
     /// The lines that the window's clerks wrote, oldest first.

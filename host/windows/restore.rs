@@ -16,7 +16,7 @@ impl Registry {
     /// # Errors
     /// When the records themselves cannot be read.
     pub async fn restore(self: &Arc<Self>) -> Result<(), ChangeError> {
-        for (name, record) in self.records.all()? {
+        for (name, record) in self.records.all().await? {
             if record.removing {
                 match self.delete_with_store(&name).await {
                     Ok(()) => tracing::info!(window = %name, "its removal is finished"),

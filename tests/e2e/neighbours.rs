@@ -287,3 +287,56 @@ async fn many_that_spin_in_one_window_are_to_the_others_as_few_that_do() {
         assert_eq!(answer.problem(), "wall-time");
     }
 }
+
+#[tokio::test]
+async fn a_slow_disk_under_one_windows_store_makes_no_neighbour_wait() {
+    /// Each read of the disk; a request needs some.
+    const DELAY_MS: u64 = 150;
+    let prober = guest("prober").await;
+    let mut host = Host::with_open_windows(&[("slow", &prober), ("victim", &prober)]).await;
+    // Larger than what an open store keeps of itself.
+    let kept = "kept ".repeat(20_000);
+    let put = host
+        .call(Method::PUT, "/slow/kv/b/k", &[], kept.as_str())
+        .await;
+    assert_eq!(put.status, 204, "{}", put.text());
+    assert!(host.terminate().await.success());
+    host.boot_with(&[("HMS_SLOW_STORE", &format!("slow:{DELAY_MS}"))])
+        .await;
+    // Both have the standing for lanes before the disk is asked for anything.
+    for _ in 0..40 {
+        for window in ["slow", "victim"] {
+            let worked = host.get(&format!("/{window}/work?turns=1")).await;
+            assert_eq!(worked.status, 200, "{}", worked.text());
+        }
+    }
+    let begun = Instant::now();
+    let reads = join_all((0..24).map(|_| host.get("/slow/kv/b/k")));
+    let neighbour = async {
+        let mut times = Vec::new();
+        while begun.elapsed() < Duration::from_secs(3) {
+            let asked = Instant::now();
+            let worked = host.get("/victim/work?turns=1").await;
+            assert_eq!(worked.status, 200, "{}", worked.text());
+            times.push(asked.elapsed());
+        }
+        times.sort();
+        times
+    };
+    let (reads, times) = futures_util::future::join(reads, neighbour).await;
+    for read in reads {
+        assert_eq!(read.status, 200, "{}", read.text());
+        assert!(read.text() == kept);
+    }
+    let slow = Duration::from_millis(DELAY_MS);
+    assert!(begun.elapsed() > slow, "the disk was not slow");
+    // One in a hundred may wait for something else; a held lane would be seen by most.
+    let late = times.iter().filter(|time| **time > slow / 2).count();
+    assert!(late * 50 <= times.len(), "{late} of {}", times.len());
+    let metrics = host.admin(Method::GET, "/metrics", "").await.text();
+    let waited = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("hms_store_reads_waited_total{window=\"slow\"} "))
+        .map(|count| count.parse::<u64>().unwrap());
+    assert!(waited.is_some_and(|count| count > 0), "{metrics}");
+}

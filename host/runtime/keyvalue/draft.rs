@@ -42,7 +42,7 @@ impl store::Host for KeyValue<'_> {
 
 impl store::HostBucket for KeyValue<'_> {
     async fn get(&mut self, bucket: Resource<Bucket>, key: String) -> KvResult<Option<Vec<u8>>> {
-        self.table.get(&bucket)?.get(&key)
+        self.table.get(&bucket)?.get(key).await
     }
 
     async fn set(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>) -> KvResult<()> {
@@ -58,7 +58,7 @@ impl store::HostBucket for KeyValue<'_> {
     }
 
     async fn exists(&mut self, bucket: Resource<Bucket>, key: String) -> KvResult<bool> {
-        self.table.get(&bucket)?.exists(&key)
+        self.table.get(&bucket)?.exists(key).await
     }
 
     /// The cursor of this draft is a number, so it can only say how many keys were listed before: a page costs
@@ -72,9 +72,7 @@ impl store::HostBucket for KeyValue<'_> {
         while left > 0 {
             let bucket = self.table.get(&bucket)?;
             let part = left.min(SKIP_KEYS);
-            let page = bucket
-                .store
-                .keys(&bucket.name, after.as_deref(), part - 1, 1)?;
+            let page = bucket.keys(after, part - 1, 1).await?;
             let Some(last) = page.keys.into_iter().next() else {
                 return Ok(store::KeyResponse {
                     keys: Vec::new(),
@@ -85,9 +83,7 @@ impl store::HostBucket for KeyValue<'_> {
             self.meter.work().await?;
         }
         let bucket = self.table.get(&bucket)?;
-        let page = bucket
-            .store
-            .keys(&bucket.name, after.as_deref(), 0, bucket.page_keys())?;
+        let page = bucket.keys(after, 0, bucket.page_keys()).await?;
         let next = cursor.unwrap_or(0).saturating_add(page.keys.len() as u64);
         Ok(store::KeyResponse {
             keys: page.keys,
@@ -122,8 +118,7 @@ impl batch::Host for KeyValue<'_> {
         bucket: Resource<Bucket>,
         keys: Vec<String>,
     ) -> KvResult<Vec<Option<(String, Vec<u8>)>>> {
-        let values = self.table.get(&bucket)?.get_many(&keys)?;
-        let pairs = keys.into_iter().zip(values);
+        let pairs = self.table.get(&bucket)?.get_many(keys).await?;
         Ok(pairs
             .map(|(key, value)| value.map(|value| (key, value)))
             .collect())

@@ -58,7 +58,7 @@ impl store::Host for KeyValue<'_> {
 
 impl store::HostBucket for KeyValue<'_> {
     async fn get(&mut self, bucket: Resource<Bucket>, key: String) -> KvResult<Option<Vec<u8>>> {
-        self.table.get(&bucket)?.get(&key)
+        self.table.get(&bucket)?.get(key).await
     }
 
     async fn set(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>) -> KvResult<()> {
@@ -74,7 +74,7 @@ impl store::HostBucket for KeyValue<'_> {
     }
 
     async fn exists(&mut self, bucket: Resource<Bucket>, key: String) -> KvResult<bool> {
-        self.table.get(&bucket)?.exists(&key)
+        self.table.get(&bucket)?.exists(key).await
     }
 
     async fn list_keys(
@@ -83,9 +83,7 @@ impl store::HostBucket for KeyValue<'_> {
         cursor: Option<String>,
     ) -> KvResult<store::KeyResponse> {
         let bucket = self.table.get(&bucket)?;
-        let page = bucket
-            .store
-            .keys(&bucket.name, cursor.as_deref(), 0, bucket.page_keys());
+        let page = bucket.keys(cursor, 0, bucket.page_keys()).await;
         let page = page.map_err(|error| match error {
             StoreError::KeyTooLong { .. } => {
                 KvError::told("invalid-cursor: it is none that was given out")
@@ -125,7 +123,7 @@ impl atomics::Host for KeyValue<'_> {
         let mut cas = self.table.delete(cas)?;
         check(&cas.limits, &cas.key, &value)?;
         let op = Op::Swap {
-            bucket: cas.bucket.clone(),
+            bucket: cas.bucket.to_string(),
             key: cas.key.clone(),
             expected: cas.seen.as_ref().map(|entry| entry.version),
             value,
@@ -156,7 +154,7 @@ impl atomics::HostCas for KeyValue<'_> {
         let cas = Cas {
             store: bucket.store.clone(),
             bucket: bucket.name.clone(),
-            seen: bucket.store.get(&bucket.name, &key)?,
+            seen: bucket.entry(key.clone()).await?,
             key,
             limits: bucket.limits.clone(),
         };
@@ -180,8 +178,7 @@ impl batch::Host for KeyValue<'_> {
         bucket: Resource<Bucket>,
         keys: Vec<String>,
     ) -> KvResult<Vec<(String, Option<Vec<u8>>)>> {
-        let values = self.table.get(&bucket)?.get_many(&keys)?;
-        Ok(keys.into_iter().zip(values).collect())
+        Ok(self.table.get(&bucket)?.get_many(keys).await?.collect())
     }
 
     async fn set_many(

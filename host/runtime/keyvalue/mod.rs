@@ -10,21 +10,21 @@ mod draft2;
 use super::clerk::{Clerk, Post};
 use super::limits::{Limit, LiveLimits};
 use super::meter::Meter;
-use crate::store::{Applied, Entry, Op, Store, StoreError};
+use crate::store::{Applied, Entry, Op, Page, Store, StoreError, read};
 use std::sync::Arc;
 use wasmtime::component::{HasData, Linker, ResourceTable, ResourceTableError};
 
 /// An opened bucket.
 pub struct Bucket {
     store: Arc<dyn Store>,
-    name: String,
+    name: Arc<str>,
     limits: LiveLimits,
 }
 
 /// A compare-and-swap in progress: what was there when it began.
 pub struct Cas {
     store: Arc<dyn Store>,
-    bucket: String,
+    bucket: Arc<str>,
     key: String,
     seen: Option<Entry>,
     limits: LiveLimits,
@@ -156,27 +156,56 @@ fn open_bucket(
         let store = cabinet.open_async(&window).await?;
         Ok(Bucket {
             store,
-            name: identifier,
+            name: identifier.into(),
             limits,
         })
     }
 }
 
 impl Bucket {
-    fn get(&self, key: &str) -> KvResult<Option<Vec<u8>>> {
-        Ok(self.store.get(&self.name, key)?.map(|entry| entry.value))
+    /// The store and the name of the bucket in it, for a read that may leave this thread.
+    fn place(&self) -> (Arc<dyn Store>, Arc<str>) {
+        (self.store.clone(), self.name.clone())
     }
 
-    fn exists(&self, key: &str) -> KvResult<bool> {
-        Ok(self.store.exists(&self.name, key)?)
+    async fn entry(&self, key: String) -> KvResult<Option<Entry>> {
+        let (store, name) = self.place();
+        Ok(read(store, move |store| store.get(&name, &key)).await?)
     }
 
-    fn get_many(&self, keys: &[String]) -> KvResult<Vec<Option<Vec<u8>>>> {
-        let entries = self.store.get_many(&self.name, keys)?;
-        Ok(entries
-            .into_iter()
-            .map(|entry| entry.map(|e| e.value))
-            .collect())
+    async fn get(&self, key: String) -> KvResult<Option<Vec<u8>>> {
+        Ok(self.entry(key).await?.map(|entry| entry.value))
+    }
+
+    async fn exists(&self, key: String) -> KvResult<bool> {
+        let (store, name) = self.place();
+        Ok(read(store, move |store| store.exists(&name, &key)).await?)
+    }
+
+    /// The keys again, each with its value.
+    async fn get_many(
+        &self,
+        keys: Vec<String>,
+    ) -> KvResult<impl Iterator<Item = (String, Option<Vec<u8>>)> + use<>> {
+        let (store, name) = self.place();
+        let keys = Arc::new(keys);
+        let asked = keys.clone();
+        let entries = read(store, move |store| store.get_many(&name, &asked)).await?;
+        let values = entries.into_iter().map(|entry| entry.map(|e| e.value));
+        Ok(Arc::unwrap_or_clone(keys).into_iter().zip(values))
+    }
+
+    async fn keys(
+        &self,
+        after: Option<String>,
+        skip: u64,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let (store, name) = self.place();
+        let page = read(store, move |store| {
+            store.keys(&name, after.as_deref(), skip, limit)
+        });
+        page.await
     }
 
     /// Keys in one answer to `list-keys`.
@@ -187,7 +216,7 @@ impl Bucket {
     fn set_op(&self, (key, value): (String, Vec<u8>)) -> KvResult<Op> {
         check(&self.limits, &key, &value)?;
         Ok(Op::Set {
-            bucket: self.name.clone(),
+            bucket: self.name.to_string(),
             key,
             value,
         })
@@ -195,7 +224,7 @@ impl Bucket {
 
     fn delete_op(&self, key: String) -> Op {
         Op::Delete {
-            bucket: self.name.clone(),
+            bucket: self.name.to_string(),
             key,
         }
     }
@@ -203,7 +232,7 @@ impl Bucket {
     fn increment_op(&self, key: String, delta: i64) -> KvResult<Op> {
         check(&self.limits, &key, &[])?;
         Ok(Op::Increment {
-            bucket: self.name.clone(),
+            bucket: self.name.to_string(),
             key,
             delta,
         })

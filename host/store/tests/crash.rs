@@ -132,3 +132,41 @@ fn no_acknowledged_write_is_lost_by_a_crash_during_the_repair_after_a_crash() {
         }
     }
 }
+
+/// Syncs that a run of [`work`] makes, at least; the test says so where there are more.
+const MAX_SYNCS: u64 = 100;
+
+#[test]
+fn no_acknowledged_write_is_lost_by_a_crash_at_any_access_after_a_failed_sync() {
+    let empty = Disk::new().after_power_loss(1);
+    let mut struck = 0;
+    for sync in 1..MAX_SYNCS {
+        let mut failed = false;
+        for later in (0..).step_by(3) {
+            let disk = Disk::of(empty.clone());
+            disk.arm(Trouble::FailSync(sync, later));
+            let mut seen = Acknowledged::default();
+            if let Ok(store) = open(&disk, bare_limits()) {
+                block_on(work(&store, &mut seen));
+                store.close();
+            }
+            failed = disk.sync_failed();
+            for seed in [0, later * 2 + 1, later * 7 + 3] {
+                let after = Disk::of(disk.after_power_loss(seed));
+                match open(&after, bare_limits()) {
+                    Ok(store) => check(&store, &seen),
+                    Err(error) => panic!("sync {sync} failed, power lost {later} later: {error}"),
+                }
+            }
+            if !disk.struck() {
+                break;
+            }
+            struck += 1;
+        }
+        if !failed {
+            assert!(struck > 100, "{struck} crashes are too few to have tried");
+            return;
+        }
+    }
+    panic!("a run has more syncs than {MAX_SYNCS}");
+}

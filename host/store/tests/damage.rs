@@ -1,5 +1,6 @@
 //! A file that is not a whole store of this window is refused, with its name, and left as it is.
 
+use super::super::unsynced::Doubt;
 use super::super::{RedbStore, Store, StoreError, StoreLimits};
 use super::{OWNER, bare_limits, block_on, open, set, written};
 use std::fs;
@@ -186,4 +187,26 @@ fn a_simulated_disk_without_a_store_is_refused_too() {
         open(&disk, bare_limits()),
         Err(StoreError::Corrupt { .. })
     ));
+}
+
+#[test]
+fn a_store_whose_sync_failed_is_compared_with_its_disk_before_it_is_used_whoever_opens_it() {
+    let program = std::env::current_exe().unwrap();
+    let folder = tempfile::tempdir_in(program.parent().unwrap()).unwrap();
+    let path = folder.path().join("a window/store.redb");
+    let store = open_file(&path).unwrap();
+    assert_eq!(block_on(store.write(vec![set("k", "v")])), written(1));
+    store.close();
+    let note = path.with_file_name("store.redb.unsynced");
+    Doubt::of(&path).raise();
+    assert!(note.exists());
+    let store = open_file(&path).unwrap();
+    assert!(!note.exists());
+    assert_eq!(store.get("b", "k").unwrap().unwrap().value, b"v");
+    store.close();
+    // A new store has nothing to do with the one before.
+    Doubt::of(&path).raise();
+    fs::remove_file(&path).unwrap();
+    open_file(&path).unwrap();
+    assert!(!note.exists());
 }

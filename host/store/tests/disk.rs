@@ -1,12 +1,19 @@
 //! A disk in memory that loses power, fails, waits and counts on command.
+//!
+//! It is as unkind as Linux: pages that a failed sync did not write are read back as written, the next sync
+//! reports success without them, and a power loss shows that they are not there.
 
 use super::super::create::found;
-use super::super::file::Opener;
+use super::super::file::Medium;
+use super::super::waiting::{may_wait, would_wait};
 use super::OWNER;
-use redb::{Database, StorageBackend};
+use redb::{Database, DatabaseError, StorageBackend};
 use std::io::{self, Error, ErrorKind};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
+
+/// Bytes of a page of memory.
+const PAGE_BYTES: usize = 4_096;
 
 /// What is to happen, by the number of the access (from 1, counted since the last [`Disk::arm`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +23,8 @@ pub(super) enum Trouble {
     PowerLoss(u64),
     /// This access fails, and no other.
     FailOnce(u64, ErrorKind),
+    /// The sync of this number fails, counted by themselves; then, so many accesses later, the power goes.
+    FailSync(u64, u64),
 }
 
 #[derive(Debug, Clone)]
@@ -37,9 +46,18 @@ struct State {
     unsynced: Vec<Change>,
     trouble: Trouble,
     accesses: u64,
+    syncs: u64,
+    /// The access at which the sync failed that [`Trouble::FailSync`] is about.
+    failed_at: Option<u64>,
+    /// Whether a sync failed since the content was last taken from the disk.
+    in_doubt: bool,
     read_bytes: u64,
     hold_syncs: bool,
     syncs_held: usize,
+    /// Whether memory holds nothing of it, so that each read waits.
+    cold: bool,
+    hold_reads: bool,
+    reads_held: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -82,9 +100,15 @@ impl Disk {
             unsynced: Vec::new(),
             trouble: Trouble::None,
             accesses: 0,
+            syncs: 0,
+            failed_at: None,
+            in_doubt: false,
             read_bytes: 0,
             hold_syncs: false,
             syncs_held: 0,
+            cold: false,
+            hold_reads: false,
+            reads_held: 0,
         };
         Self(Arc::new(Shared {
             state: Mutex::new(state),
@@ -92,13 +116,10 @@ impl Disk {
         }))
     }
 
-    pub(super) fn opener(&self, cache_bytes: usize) -> Opener {
-        let disk = self.clone();
-        Box::new(move |check| {
-            Database::builder()
-                .set_cache_size(cache_bytes)
-                .set_check_integrity_on_open(check)
-                .create_with_backend(disk.clone())
+    pub(super) fn medium(&self, cache_bytes: usize) -> Box<dyn Medium> {
+        Box::new(DiskMedium {
+            disk: self.clone(),
+            cache_bytes,
         })
     }
 
@@ -106,6 +127,8 @@ impl Disk {
         let mut state = self.0.state.lock().unwrap();
         state.trouble = trouble;
         state.accesses = 0;
+        state.syncs = 0;
+        state.failed_at = None;
     }
 
     /// Whether the trouble has come.
@@ -114,7 +137,13 @@ impl Disk {
         match state.trouble {
             Trouble::None => false,
             Trouble::PowerLoss(at) | Trouble::FailOnce(at, _) => state.accesses >= at,
+            Trouble::FailSync(..) => state.power_is_gone(),
         }
+    }
+
+    /// Whether the sync has failed that was to fail.
+    pub(super) fn sync_failed(&self) -> bool {
+        self.0.state.lock().unwrap().failed_at.is_some()
     }
 
     pub(super) fn read_bytes(&self) -> u64 {
@@ -153,9 +182,30 @@ impl Disk {
         Hold(self.clone())
     }
 
+    /// Has memory hold nothing of the disk, and no read of it return until the guard is dropped.
+    pub(super) fn hold_reads(&self) -> Hold {
+        let mut state = self.0.state.lock().unwrap();
+        (state.cold, state.hold_reads) = (true, true);
+        drop(state);
+        Hold(self.clone())
+    }
+
+    /// Whether each read waits for the disk.
+    pub(super) fn set_cold(&self, cold: bool) {
+        self.0.state.lock().unwrap().cold = cold;
+    }
+
+    /// Reads of the disk that are being waited for.
+    pub(super) fn reads_held(&self) -> usize {
+        self.0.state.lock().unwrap().reads_held
+    }
+
     fn access(&self) -> io::Result<std::sync::MutexGuard<'_, State>> {
         let mut state = self.0.state.lock().unwrap();
         state.accesses += 1;
+        if state.power_is_gone() {
+            return Err(Error::other("the power is gone"));
+        }
         match state.trouble {
             Trouble::PowerLoss(at) if state.accesses >= at => {
                 Err(Error::other("the power is gone"))
@@ -166,7 +216,65 @@ impl Disk {
     }
 }
 
-/// See [`Disk::hold_syncs`].
+impl State {
+    fn power_is_gone(&self) -> bool {
+        match (self.trouble, self.failed_at) {
+            (Trouble::FailSync(_, later), Some(failed_at)) => self.accesses > failed_at + later,
+            _ => false,
+        }
+    }
+
+    /// A sync that fails: of the pages some were written, and all count as clean from now on. Lengths are kept elsewhere
+    /// and are not lost.
+    fn fail_sync(&mut self) -> io::Error {
+        self.in_doubt = true;
+        let mut lengths = Vec::new();
+        for (number, change) in self.unsynced.drain(..).enumerate() {
+            match change {
+                Change::Length(_) => lengths.push(change),
+                Change::Write(..) if (number as u64 + self.accesses) % 3 == 0 => {
+                    change.apply(&mut self.durable);
+                }
+                Change::Write(..) => {}
+            }
+        }
+        self.unsynced = lengths;
+        Error::other("the sync failed")
+    }
+}
+
+/// The disk as a store's medium.
+struct DiskMedium {
+    disk: Disk,
+    cache_bytes: usize,
+}
+
+impl Medium for DiskMedium {
+    fn open(&self, check: bool) -> Result<Database, DatabaseError> {
+        Database::builder()
+            .set_cache_size(self.cache_bytes)
+            .set_check_integrity_on_open(check)
+            .create_with_backend(self.disk.clone())
+    }
+
+    fn is_in_doubt(&self) -> bool {
+        self.disk.0.state.lock().unwrap().in_doubt
+    }
+
+    fn settle(&self) -> io::Result<()> {
+        self.disk.sync_data()?;
+        let mut state = self.disk.access()?;
+        state.current = state.durable.clone();
+        state.in_doubt = false;
+        Ok(())
+    }
+
+    fn bytes(&self) -> u64 {
+        self.disk.0.state.lock().unwrap().current.len() as u64
+    }
+}
+
+/// See [`Disk::hold_syncs`] and [`Disk::hold_reads`].
 pub(super) struct Hold(Disk);
 
 impl Hold {
@@ -186,7 +294,9 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.0.0.state.lock().unwrap().hold_syncs = false;
+        let mut state = self.0.0.state.lock().unwrap();
+        (state.hold_syncs, state.hold_reads) = (false, false);
+        drop(state);
         self.0.0.changed.notify_all();
     }
 }
@@ -198,6 +308,18 @@ impl StorageBackend for Disk {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let mut state = self.access()?;
+        if state.cold && !may_wait() {
+            drop(state);
+            would_wait();
+        }
+        if state.hold_reads {
+            state.reads_held += 1;
+            self.0.changed.notify_all();
+            while state.hold_reads {
+                state = self.0.changed.wait(state).unwrap();
+            }
+            state.reads_held -= 1;
+        }
         state.read_bytes += out.len() as u64;
         let range = offset as usize..offset as usize + out.len();
         let data = state.current.get(range);
@@ -214,7 +336,21 @@ impl StorageBackend for Disk {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let mut state = self.access()?;
+        let mut state = match self.access() {
+            Ok(state) => state,
+            Err(error) => {
+                let mut state = self.0.state.lock().unwrap();
+                if matches!(state.trouble, Trouble::FailOnce(..)) {
+                    state.fail_sync();
+                }
+                return Err(error);
+            }
+        };
+        state.syncs += 1;
+        if matches!(state.trouble, Trouble::FailSync(at, _) if state.syncs == at) {
+            state.failed_at = Some(state.accesses);
+            return Err(state.fail_sync());
+        }
         state.syncs_held += 1;
         self.0.changed.notify_all();
         while state.hold_syncs {
@@ -232,9 +368,13 @@ impl StorageBackend for Disk {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut state = self.access()?;
-        let change = Change::Write(offset, data.to_vec());
-        change.apply(&mut state.current);
-        state.unsynced.push(change);
+        Change::Write(offset, data.to_vec()).apply(&mut state.current);
+        // Memory and disk exchange whole pages: what a failed sync lost of one is written with the rest of it.
+        let from = offset as usize / PAGE_BYTES * PAGE_BYTES;
+        let to = (offset as usize + data.len()).next_multiple_of(PAGE_BYTES);
+        let to = to.min(state.current.len());
+        let pages = state.current.get(from..to).unwrap_or_default().to_vec();
+        state.unsynced.push(Change::Write(from as u64, pages));
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ mod faults;
 mod limits;
 mod model;
 mod reading;
+mod waiting;
 
 use super::{Applied, Op, RedbStore, StoreError, StoreLimits};
 use disk::Disk;
@@ -28,8 +29,8 @@ fn bare_limits() -> StoreLimits {
 }
 
 fn open(disk: &Disk, limits: StoreLimits) -> Result<RedbStore, StoreError> {
-    let opener = disk.opener(limits.cache_bytes);
-    RedbStore::open_with(PathBuf::from("simulated"), OWNER, opener, limits)
+    let medium = disk.medium(limits.cache_bytes);
+    RedbStore::open_with(PathBuf::from("simulated"), OWNER, medium, limits)
 }
 
 fn set(key: &str, value: impl Into<Vec<u8>>) -> Op {

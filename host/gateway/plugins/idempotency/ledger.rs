@@ -12,7 +12,7 @@ use super::budget::SHARE_OF_FREE;
 use super::key::Owner;
 use super::record::Record;
 use crate::gateway::metrics::Whose;
-use crate::store::{Applied, Entry, Op, RedbStore, Store, StoreError, StoreLimits};
+use crate::store::{Applied, Entry, Op, RedbStore, Store, StoreError, StoreLimits, read};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub const SWEEP_KEYS: usize = 256;
 
 /// The open file.
 pub struct Ledger {
-    store: RedbStore,
+    store: Arc<RedbStore>,
     path: PathBuf,
     full_bytes: u64,
     age: Age,
@@ -97,7 +97,7 @@ impl Ledger {
             max_value_bytes: super::MAX_BODY_BYTES as usize + MAX_HEAD_BYTES,
             ..StoreLimits::default()
         };
-        let store = RedbStore::open_file(&path, OWNER, limits)?;
+        let store = Arc::new(RedbStore::open_file(&path, OWNER, limits)?);
         let saved = match store.get(CLOCK, SAVED)? {
             None => None,
             Some(entry) => {
@@ -139,9 +139,12 @@ impl Ledger {
     /// # Errors
     ///
     /// Whose share is used up; the outer error is the file's.
-    pub fn admit(&self, owner: Owner) -> Result<Result<(), Whose>, StoreError> {
+    pub async fn admit(&self, owner: Owner) -> Result<Result<(), Whose>, StoreError> {
         let counters = [owner.name(), ADDRESSES.to_owned()];
-        let found = self.store.get_many(HOLDERS, &counters)?;
+        let found = read(self.store.clone(), move |store| {
+            store.get_many(HOLDERS, &counters)
+        });
+        let found = found.await?;
         let mut bytes = found.iter().map(|entry| entry.as_ref().map_or(0, counter));
         let held = bytes.next().unwrap_or(0);
         let addresses = bytes.next().unwrap_or(0);
@@ -159,9 +162,14 @@ impl Ledger {
         })
     }
 
-    pub fn get(&self, scope: &str) -> Result<Option<Found>, StoreError> {
-        let entry = self.store.get(RECORDS, scope)?;
+    /// The record of a key. Does not block.
+    pub async fn get(&self, scope: &str) -> Result<Option<Found>, StoreError> {
+        let entry = self.entry(RECORDS, scope.to_owned()).await?;
         entry.map(|entry| self.found(entry)).transpose()
+    }
+
+    async fn entry(&self, bucket: &'static str, key: String) -> Result<Option<Entry>, StoreError> {
+        read(self.store.clone(), move |store| store.get(bucket, &key)).await
     }
 
     fn found(&self, Entry { value, version }: Entry) -> Result<Found, StoreError> {
@@ -192,7 +200,7 @@ impl Ledger {
         let mut before = 0;
         if let Some(found) = expired {
             let place = place(found.record.expires_ms, name.scope);
-            let entry = self.store.get(EXPIRY, &place)?;
+            let entry = self.entry(EXPIRY, place.clone()).await?;
             before = entry
                 .and_then(|entry| read_charge(&entry.value))
                 .map_or(0, |(_, bytes)| bytes);
@@ -312,7 +320,7 @@ impl Ledger {
 
     /// Forgets the counter of a holder that holds nothing.
     async fn tidy(&self, holder: &str) -> Result<(), StoreError> {
-        let Some(entry) = self.store.get(HOLDERS, holder)? else {
+        let Some(entry) = self.entry(HOLDERS, holder.to_owned()).await? else {
             return Ok(());
         };
         if counter(&entry) > 0 || holder == ADDRESSES {
@@ -334,7 +342,10 @@ impl Ledger {
     /// Forgets the counters of holders that hold nothing, which a crash may have left, among a thousand behind `after`. Where to go
     /// on, if there are more.
     pub async fn tidy_some(&self, after: Option<String>) -> Result<Option<String>, StoreError> {
-        let page = self.store.keys(HOLDERS, after.as_deref(), 0, 1000)?;
+        let page = read(self.store.clone(), move |store| {
+            store.keys(HOLDERS, after.as_deref(), 0, 1000)
+        });
+        let page = page.await?;
         for holder in &page.keys {
             self.tidy(holder).await?;
         }

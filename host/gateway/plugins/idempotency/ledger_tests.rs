@@ -88,7 +88,7 @@ async fn one_begins_and_the_other_is_told() {
             .unwrap()
             .is_none()
     );
-    let found = ledger.get("k").unwrap().unwrap();
+    let found = ledger.get("k").await.unwrap().unwrap();
     assert_eq!(found.record, begun);
     // It has expired, and two see it.
     let anew = record(20, State::Begun);
@@ -123,7 +123,7 @@ async fn a_sweep_takes_what_is_due_a_bounded_number_at_a_time_and_nothing_else()
     assert_eq!(ledger.keys(), (10, 10, 1));
     assert_eq!(ledger.sweep(10, None, idle).await.unwrap(), None);
     assert_eq!(ledger.keys(), (1, 1, 1));
-    assert_eq!(ledger.get("k0").unwrap().unwrap().record, later);
+    assert_eq!(ledger.get("k0").await.unwrap().unwrap().record, later);
     assert_eq!(ledger.sweep(30, None, idle).await.unwrap(), None);
     assert_eq!(ledger.keys(), (0, 0, 0));
 }
@@ -151,7 +151,7 @@ async fn what_was_written_is_there_when_the_file_is_opened_again() {
     let sums = [ledger.sum(&address(1).name()), ledger.sum(ADDRESSES)];
     ledger.close();
     let again = Ledger::open(folder.path().join("idempotency.redb"), FULL_BYTES).unwrap();
-    assert_eq!(again.get("k").unwrap().unwrap().record, begun);
+    assert_eq!(again.get("k").await.unwrap().unwrap().record, begun);
     assert!(sums[0] > 0 && sums[0] == sums[1]);
     assert_eq!(sums, [again.sum(&address(1).name()), again.sum(ADDRESSES)]);
 }
@@ -189,7 +189,7 @@ async fn a_clock_set_forward_over_a_restart_frees_no_key() {
         let expected_ms = 23 * hour_ms..24 * hour_ms + 60_000;
         assert!(expected_ms.contains(&left_ms), "{left_ms}");
         ledger.sweep(ledger.now_ms(), None, idle).await.unwrap();
-        assert!(ledger.get("k").unwrap().is_some());
+        assert!(ledger.get("k").await.unwrap().is_some());
         ledger.close();
     }
     let ledger = open(&moment(40 * year_ms, "a", 25 * hour_ms));
@@ -203,7 +203,7 @@ async fn a_holder_takes_its_share_and_then_no_more_while_others_do() {
     let mut taken = 0;
     let mut fill = async |owner: Owner, bytes| {
         let mut keys = 0;
-        while ledger.admit(owner).unwrap().is_ok() {
+        while ledger.admit(owner).await.unwrap().is_ok() {
             let scope = format!("k{taken}");
             ledger
                 .take(
@@ -221,25 +221,25 @@ async fn a_holder_takes_its_share_and_then_no_more_while_others_do() {
     };
     let mallory = user("mallory");
     assert!(fill(mallory, 10_000).await > 10);
-    assert_eq!(ledger.admit(mallory).unwrap(), Err(Whose::Caller));
+    assert_eq!(ledger.admit(mallory).await.unwrap(), Err(Whose::Caller));
     let held = ledger.sum(&mallory.name());
     assert!((FULL / 5..FULL / 4).contains(&held), "a fifth: {held}");
     // Others too, each a little less; somebody who holds nothing always finds room.
     for other in 0..12 {
         assert!(fill(user(&format!("greedy-{other}")), 10_000).await > 0);
     }
-    assert_eq!(ledger.admit(user("bob")).unwrap(), Ok(()));
+    assert_eq!(ledger.admit(user("bob")).await.unwrap(), Ok(()));
     // When its keys have expired it may again.
     ledger.sweep(10, None, idle).await.unwrap();
     assert_eq!(ledger.sum(&mallory.name()), 0);
-    assert_eq!(ledger.admit(mallory).unwrap(), Ok(()));
+    assert_eq!(ledger.admit(mallory).await.unwrap(), Ok(()));
 }
 
 #[tokio::test]
 async fn any_number_of_addresses_leave_half_of_it_to_callers_who_show_who_they_are() {
     let (_folder, ledger) = ledger_of(100_000);
     let mut number = 0;
-    while ledger.admit(address(number)).unwrap().is_ok() {
+    while ledger.admit(address(number)).await.unwrap().is_ok() {
         let scope = format!("k{number}");
         let owner = address(number);
         ledger
@@ -254,10 +254,10 @@ async fn any_number_of_addresses_leave_half_of_it_to_callers_who_show_who_they_a
             .await;
         number += 1;
     }
-    assert_eq!(ledger.admit(address(number)).unwrap(), Err(Whose::Host));
+    assert_eq!(ledger.admit(address(number)).await.unwrap(), Err(Whose::Host));
     let all = ledger.sum(ADDRESSES);
     assert!((50_000..55_000).contains(&all), "{all}");
-    assert_eq!(ledger.admit(user("bob")).unwrap(), Ok(()));
+    assert_eq!(ledger.admit(user("bob")).await.unwrap(), Ok(()));
 }
 
 #[tokio::test]
@@ -293,7 +293,7 @@ proptest! {
                 let name = Name { scope: &scope, owner: holder(number) };
                 match act {
                     0 | 1 => {
-                        let found = ledger.get(&scope).unwrap();
+                        let found = ledger.get(&scope).await.unwrap();
                         let first = record(time, State::Begun);
                         if !begun.contains_key(&scope)
                             && let Some(now) = ledger.begin(name, &first, found.as_ref()).await.unwrap()

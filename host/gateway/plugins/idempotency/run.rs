@@ -107,7 +107,7 @@ impl Idempotency {
             Ok(Taken::Whole(kept, held)) => {
                 let response = kept.clone().response(|body| held.body(body));
                 // What others did meanwhile may have left its holder no room. It was done, so the key stays.
-                let state = match ledger.admit(keyed.owner) {
+                let state = match ledger.admit(keyed.owner).await {
                     Ok(Err(whose)) => {
                         self.hits.hit(KEYS, whose);
                         State::NotKept
@@ -157,7 +157,7 @@ impl Idempotency {
         let mut left_behind = None;
         for _ in 0..MAX_LOOKS {
             let now_ms = ledger.now_ms();
-            let found = ledger.get(&keyed.scope).map_err(told)?;
+            let found = ledger.get(&keyed.scope).await.map_err(told)?;
             let live = |found: &&Found| found.record.expires_ms > now_ms;
             if let Some(Found { record, version }) = found.as_ref().filter(live) {
                 if record.fingerprint != hex {
@@ -177,7 +177,7 @@ impl Idempotency {
                 continue;
             }
             let claim = self.claim(keyed, fingerprint)?;
-            if let Err(whose) = ledger.admit(keyed.owner).map_err(told)? {
+            if let Err(whose) = ledger.admit(keyed.owner).await.map_err(told)? {
                 self.hits.hit(KEYS, whose);
                 return Err(full(whose, "kept keys and answers"));
             }

@@ -434,7 +434,7 @@ async fn the_end_of_the_host_waits_for_a_request_whose_client_is_gone() {
         }
         tokio::task::yield_now().await;
     };
-    let found = ledger.get(&scope).unwrap().unwrap();
+    let found = ledger.get(&scope).await.unwrap().unwrap();
     assert!(matches!(found.record.state, State::Answered(_)));
 }
 

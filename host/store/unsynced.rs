@@ -1,0 +1,198 @@
+//! What is known of a file after a sync of it failed.
+//!
+//! Linux marks pages that it could not write as clean: they are read back as if they were on the disk, and
+//! the next sync reports success without them. Whatever is built on such pages is lost with them. So a
+//! file whose sync failed is in [`Doubt`], and is used again only once what is read from it was compared with what
+//! the disk holds.
+//!
+//! A new process reads the same pages of the same memory, so the doubt is noted beside the file as well,
+//! with the boot of the machine: a boot ends the doubt, because it empties the memory. The note need not be
+//! durable for the same reason.
+
+use rustix::fs::{Advice, OFlags, fadvise};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What the name of the note ends in.
+pub(super) const NOTE: &str = ".unsynced";
+
+/// Bytes compared at a time.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// What a read past the page cache must be aligned to: no disk has larger blocks.
+const ALIGN_BYTES: usize = 4 << 10;
+
+/// Whether the content of a file is in doubt.
+#[derive(Debug)]
+pub(super) struct Doubt {
+    path: PathBuf,
+    note: PathBuf,
+    failed: AtomicBool,
+}
+
+impl Doubt {
+    /// Of the file at `path`.
+    pub(super) fn of(path: &Path) -> Self {
+        let mut note = path.as_os_str().to_owned();
+        note.push(NOTE);
+        Doubt {
+            path: path.to_owned(),
+            note: note.into(),
+            failed: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes that a sync failed.
+    pub(super) fn raise(&self) {
+        if self.failed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if let Err(error) = fs::write(&self.note, boot()) {
+            tracing::error!(file = %self.note.display(), %error,
+                "cannot be written: do not restart the host before its disk is mended, or restart the machine as well");
+        }
+    }
+
+    /// Whether a sync failed in this process, or in one before it since the machine was started, and the content was not
+    /// compared since.
+    pub(super) fn is_raised(&self) -> bool {
+        if self.failed.load(Ordering::Acquire) {
+            return true;
+        }
+        match fs::read_to_string(&self.note) {
+            Ok(noted) => noted == boot() || noted.is_empty(),
+            Err(error) => error.kind() != ErrorKind::NotFound,
+        }
+    }
+
+    /// Compares what is read from the file with what the disk holds, after dropping what memory has of it. The file must
+    /// not be open for writing. Blocks: it reads all of the file twice.
+    ///
+    /// # Errors
+    /// Where they differ, or cannot be compared; the doubt then stays.
+    pub(super) fn settle(&self) -> io::Result<()> {
+        let cached = OpenOptions::new().read(true).write(true).open(&self.path)?;
+        // What is dirty still can be written; what cannot is reported here.
+        cached.sync_all()?;
+        // Drops what is clean, but promises nothing.
+        fadvise(&cached, 0, None, Advice::DontNeed)?;
+        self.compare(&cached)?;
+        remove_if_there(&self.note)?;
+        self.failed.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    fn compare(&self, cached: &File) -> io::Result<()> {
+        let mut direct = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlags::DIRECT.bits() as i32)
+            .open(&self.path)
+            .map_err(|error| self.unknown(&error))?;
+        let mut space = vec![0; CHUNK_BYTES + ALIGN_BYTES];
+        let aligned = space.as_ptr().align_offset(ALIGN_BYTES);
+        let space = space
+            .get_mut(aligned..)
+            .and_then(|space| space.get_mut(..CHUNK_BYTES))
+            .ok_or_else(|| io::Error::other("memory could not be aligned"))?;
+        let mut seen = vec![0; CHUNK_BYTES];
+        let len = cached.metadata()?.len();
+        let mut at = 0;
+        while at < len {
+            let read = direct.read(space).map_err(|error| self.unknown(&error))?;
+            let (Some(on_disk), Some(seen)) = (space.get(..read), seen.get_mut(..read)) else {
+                return Err(ErrorKind::InvalidData.into());
+            };
+            if read == 0 {
+                return Err(io::Error::other(
+                    "a sync failed, and the file could not be compared to its end",
+                ));
+            }
+            cached.read_exact_at(seen, at)?;
+            if on_disk != seen {
+                return Err(io::Error::other(
+                    "a sync failed, and memory still has other content than the disk",
+                ));
+            }
+            at += read as u64;
+        }
+        Ok(())
+    }
+
+    fn unknown(&self, error: &io::Error) -> io::Error {
+        io::Error::other(format!(
+            "a sync failed, and what the disk holds cannot be read past the memory ({error}): restart the machine, or mount the disk anew and delete {}",
+            self.note.display()
+        ))
+    }
+}
+
+/// Removes the note of the file at `path`, whose content is gone.
+pub(super) fn forget(path: &Path) -> io::Result<()> {
+    remove_if_there(&Doubt::of(path).note)
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// What this boot of the machine is called.
+fn boot() -> String {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    id.map_or_else(|_| String::new(), |id| id.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file beside the test's program, which is on a disk; a temporary folder may be in memory.
+    fn file(bytes: usize) -> (tempfile::TempDir, PathBuf) {
+        let program = std::env::current_exe().unwrap();
+        let folder = tempfile::tempdir_in(program.parent().unwrap()).unwrap();
+        let path = folder.path().join("store.redb");
+        fs::write(&path, vec![7; bytes]).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn a_doubt_outlives_the_process_and_ends_when_the_disk_was_compared() {
+        for bytes in [0, 5_000, 3 * CHUNK_BYTES, 2 * CHUNK_BYTES + 100] {
+            let (_folder, path) = file(bytes);
+            let doubt = Doubt::of(&path);
+            assert!(!doubt.is_raised());
+            doubt.raise();
+            assert!(doubt.is_raised());
+            let next_process = Doubt::of(&path);
+            assert!(next_process.is_raised());
+            next_process.settle().unwrap();
+            assert!(!next_process.is_raised());
+            assert!(!Doubt::of(&path).is_raised());
+        }
+    }
+
+    #[test]
+    fn a_doubt_of_an_earlier_boot_is_none() {
+        let (_folder, path) = file(1);
+        fs::write(Doubt::of(&path).note, "another boot").unwrap();
+        assert!(!Doubt::of(&path).is_raised());
+        // Half written: it may be of this one.
+        fs::write(Doubt::of(&path).note, "").unwrap();
+        assert!(Doubt::of(&path).is_raised());
+    }
+
+    #[test]
+    fn what_cannot_be_compared_stays_in_doubt() {
+        let (_folder, path) = file(1);
+        let doubt = Doubt::of(&path);
+        doubt.raise();
+        fs::remove_file(&path).unwrap();
+        assert!(doubt.settle().is_err());
+        assert!(doubt.is_raised() && Doubt::of(&path).is_raised());
+    }
+}
