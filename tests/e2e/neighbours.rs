@@ -292,14 +292,16 @@ async fn many_that_spin_in_one_window_are_to_the_others_as_few_that_do() {
 async fn a_slow_disk_under_one_windows_store_makes_no_neighbour_wait() {
     /// Each read of the disk; a request needs some.
     const DELAY_MS: u64 = 150;
+    const KEYS: usize = 6;
     let prober = guest("prober").await;
     let mut host = Host::with_open_windows(&[("slow", &prober), ("victim", &prober)]).await;
-    // Larger than what an open store keeps of itself.
-    let kept = "kept ".repeat(20_000);
-    let put = host
-        .call(Method::PUT, "/slow/kv/b/k", &[], kept.as_str())
-        .await;
-    assert_eq!(put.status, 204, "{}", put.text());
+    // More than an open store keeps in memory of its own.
+    let kept = "kept ".repeat(120_000);
+    for key in 0..KEYS {
+        let path = format!("/slow/kv/b/{key}");
+        let put = host.call(Method::PUT, &path, &[], kept.as_str()).await;
+        assert_eq!(put.status, 204, "{}", put.text());
+    }
     assert!(host.terminate().await.success());
     host.boot_with(&[("HMS_SLOW_STORE", &format!("slow:{DELAY_MS}"))])
         .await;
@@ -311,7 +313,10 @@ async fn a_slow_disk_under_one_windows_store_makes_no_neighbour_wait() {
         }
     }
     let begun = Instant::now();
-    let reads = join_all((0..24).map(|_| host.get("/slow/kv/b/k")));
+    let paths: Vec<_> = (0..24)
+        .map(|i| format!("/slow/kv/b/{}", i % KEYS))
+        .collect();
+    let reads = join_all(paths.iter().map(|path| host.get(path)));
     let neighbour = async {
         let mut times = Vec::new();
         while begun.elapsed() < Duration::from_secs(3) {
