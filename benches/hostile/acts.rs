@@ -1,9 +1,9 @@
 //! Each act of the table at length, and what its neighbour and the host's memory make of it.
 
-use super::attack::{Attack, Report};
+use super::attack::{AT_ONCE, Attack, Report};
 use super::harness::Host;
 use super::harness::hostile::Act;
-use super::harness::process::{Cpu, cpu, held};
+use super::harness::process::{Cpu, Peak, cpu, held};
 use super::victim::{Seen, Victim};
 use http::Method;
 use std::time::{Duration, Instant};
@@ -29,6 +29,8 @@ pub struct Row {
     during: Seen,
     /// MiB of resident memory: before, at most, and at the end.
     memory: [f64; 3],
+    /// MiB by which it may grow.
+    most: f64,
     /// Until memory was back; none where it was not.
     back: Option<Duration>,
     /// Shares of one processor: the host, and the clients with the neighbour's load.
@@ -40,16 +42,13 @@ pub struct Row {
 pub async fn run(host: &Host, victim: &Victim, act: &'static Act, time: Duration) -> Row {
     let mut quiet = victim.look(time / 2).await;
     let counted = count(host, act).await;
-    let before = resident(host);
+    let peak = Peak::since_now(host.pid());
+    let before = peak.before_mib();
     let attack = Attack::start(host, act, time);
     let (begun, pids) = (Instant::now(), [std::process::id(), attack.pid()]);
     let (host_cpu, cpu_before) = (cpu(host.pid()), pids.map(cpu));
     victim.take();
-    let mut peak = before;
-    while begun.elapsed() < time {
-        tokio::time::sleep(EVERY).await;
-        peak = peak.max(resident(host));
-    }
+    tokio::time::sleep(time).await;
     let during = victim.take();
     let share = |now: Cpu, before: Cpu| (now - before).own / begun.elapsed().as_secs_f64();
     let host_share = share(cpu(host.pid()), host_cpu);
@@ -58,7 +57,6 @@ pub async fn run(host: &Host, victim: &Victim, act: &'static Act, time: Duration
     let ended = Instant::now();
     let back = loop {
         let now = resident(host);
-        peak = peak.max(now);
         if now <= before * MARGIN {
             break Some(ended.elapsed());
         }
@@ -71,11 +69,12 @@ pub async fn run(host: &Host, victim: &Victim, act: &'static Act, time: Duration
     let counted = count(host, act).await - counted;
     Row {
         name: act.name,
+        most: act.most_mib(AT_ONCE),
         clients,
         reason: act.reason.map(|reason| (reason, counted)),
         quiet,
         during,
-        memory: [before, peak, resident(host)],
+        memory: [before, peak.mib(), resident(host)],
         back,
         host: host_share,
         generator,
@@ -96,7 +95,7 @@ async fn count(host: &Host, act: &Act) -> u64 {
 impl Row {
     pub fn head() {
         println!(
-            "{:<48}{:>7}  {:<34}{:>12}{:>14}{:>6}{:>19}{:>7}{:>6}{:>6}  verdict",
+            "{:<48}{:>7}  {:<34}{:>12}{:>14}{:>6}{:>19}{:>12}{:>7}{:>6}{:>6}  verdict",
             "what the guest does",
             "times",
             "counted as",
@@ -104,6 +103,7 @@ impl Row {
             "p99 ms q/d",
             "ratio",
             "MiB before/peak/end",
+            "grown/most",
             "back s",
             "host",
             "gen."
@@ -131,6 +131,10 @@ impl Row {
                 failed.count()
             ));
         }
+        let [before, peak, _] = self.memory;
+        if peak - before > self.most {
+            faults.push(format!("memory over {:.0} MiB", self.most));
+        }
         if self.back.is_none() {
             faults.push("memory not back".into());
         }
@@ -153,7 +157,7 @@ impl Row {
             faults.push(format!("p99 over {TIMES} times"));
         }
         println!(
-            "{:<48}{:>7}  {:<34}{:>12}{:>14}{:>6.2}{:>19}{:>7}{:>5.0}%{:>5.0}%  {}",
+            "{:<48}{:>7}  {:<34}{:>12}{:>14}{:>6.2}{:>19}{:>12}{:>7}{:>5.0}%{:>5.0}%  {}",
             self.name,
             self.clients.asked,
             reason,
@@ -161,6 +165,7 @@ impl Row {
             pair(0.99),
             ratio,
             format!("{before:.0}/{peak:.0}/{end:.0}"),
+            format!("{:.0}/{:.0}", peak - before, self.most),
             back,
             self.host * 100.0,
             self.generator * 100.0,

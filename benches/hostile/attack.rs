@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
 /// Clients that ask for the act again and again.
-const AT_ONCE: usize = 8;
+pub const AT_ONCE: usize = 8;
 
 /// A client asks again, but not as fast as the machine can.
 const PAUSE: Duration = Duration::from_millis(5);

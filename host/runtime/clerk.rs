@@ -9,7 +9,8 @@ use super::failure::classify;
 use super::limits::{Limit, LiveLimits, WindowLimits};
 use super::linker::Outside;
 use super::log::WindowLog;
-use super::meter::{Meter, Metered};
+use super::meter::Meter;
+use super::requests::Requests;
 use super::tally::Failures;
 use super::turns::{Turn, Turns};
 use crate::body::Body;
@@ -28,7 +29,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::error::Elapsed;
-use wasmtime::component::ResourceTable;
+use wasmtime::ResourceLimiter;
+use wasmtime::component::{GuestTaskId, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::handler::{
     ExpirationError, HandlerState, InstantiationError, ProxyHandler, ProxyPre, TrapOrPanicError,
@@ -37,6 +39,12 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView, p2, p3};
 
 /// Bytes of chance that a guest has in one call. 1 MiB: the host makes them before the guest has them.
 const RANDOM_BYTES: u64 = 1 << 20;
+
+/// Bytes that one table element takes on the host.
+const TABLE_ELEMENT_BYTES: usize = 8;
+
+/// Core instances, memories and tables of one clerk: what the pool can give one component at most.
+const MAX_INSTANCES: usize = 1024;
 
 /// Time for a clerk to end after its request failed: it is at its end already, and to be done with it takes a moment.
 const END_TIME: Duration = Duration::from_secs(1);
@@ -65,9 +73,12 @@ pub(super) struct Clerk {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     pub(super) hooks: Outside,
-    pub(super) metered: Metered,
-    /// It has had a request.
-    begun: bool,
+    pub(super) meter: Meter,
+    duty: Arc<Duty>,
+    /// The requests that it was given.
+    pub(super) requests: Requests,
+    /// It has taken a body of WASI 0.3.
+    pub(super) has_taken_a_body: bool,
 }
 
 impl Clerk {
@@ -89,25 +100,72 @@ impl Clerk {
             wasi,
             http,
             hooks: Outside::new(post.failures.clone()),
-            metered: Metered {
-                meter: Meter::new(limits, turn),
-                duty,
-            },
+            meter: Meter::new(limits, turn),
+            requests: Requests::new(duty.clone()),
+            has_taken_a_body: false,
+            duty,
             post,
-            begun: false,
         }
     }
 
-    /// A request begins: the limits as they are now are its own. What the clerk's start took counts for the first.
-    pub(super) fn begin(&mut self) {
+    /// The request `errand` begins, as the guest's task `task`: the limits as they are now are its own. What the clerk's start
+    /// took counts for the first.
+    pub(super) fn begin(&mut self, errand: &Errand, task: GuestTaskId) {
         let limits = **self.post.limits.load();
-        if std::mem::replace(&mut self.begun, true) {
-            self.metered.meter.restart();
+        if self.requests.begin(errand.onward(), task) > 1 {
+            self.meter.restart();
         }
-        self.metered.meter.begin(&limits);
+        self.meter.begin(&limits);
         self.table.set_max_capacity(limits.size(Limit::Handles));
         self.http
             .set_field_size_limit(limits.size(Limit::ResponseHeaderBytes));
+    }
+
+    /// It calls the host.
+    pub(super) fn host_call(&mut self) -> wasmtime::Result<()> {
+        self.meter.host_call(&mut self.table)
+    }
+
+    /// The host is about to keep at most `bytes` more for it. See [`Meter::keep`].
+    pub(super) fn keep(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        self.meter.keep(bytes, &mut self.table)
+    }
+
+    fn grow(&mut self, by: usize, first: bool) -> wasmtime::Result<bool> {
+        self.meter.grow(by, first, &self.duty, &mut self.table)
+    }
+}
+
+impl ResourceLimiter for Clerk {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.grow(desired.saturating_sub(current), current == 0)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let elements = desired.saturating_sub(current);
+        self.grow(elements.saturating_mul(TABLE_ELEMENT_BYTES), current == 0)
+    }
+
+    fn instances(&self) -> usize {
+        MAX_INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        MAX_INSTANCES
+    }
+
+    fn memories(&self) -> usize {
+        MAX_INSTANCES
     }
 }
 

@@ -3,7 +3,6 @@
 
 use super::clerk::Clerk;
 use super::engine::TABLES_PER_CLERK;
-use super::middleware;
 use super::turns::Clock;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -31,8 +30,6 @@ pub(super) struct Linked {
     pub pre: InstancePre<Clerk>,
     /// Places in the pool that one instance takes: 1 for most, more for a component of many core modules.
     pub weight: u32,
-    /// It imports the handler that it exports: a middleware.
-    pub chained: bool,
 }
 
 /// The components in memory by the file of their native code, whose name says which component for which engine. A component
@@ -79,14 +76,9 @@ fn load(engine: &Engine, linker: &Linker<Clerk>, compiled: &Path) -> anyhow::Res
             .max(needed.num_memories.div_ceil(TABLES_PER_CLERK))
             .max(1)
     });
-    let kind = component.component_type();
-    let chained = kind
-        .imports(engine)
-        .any(|(name, _)| middleware::is_handler(name));
     Ok(Linked {
         pre: linker.instantiate_pre(&component)?,
         weight,
-        chained,
     })
 }
 

@@ -22,8 +22,17 @@ use wasmtime_wasi_http::handler::{HandlerState, Instance, ProxyPre, ShouldAccept
 /// than these.
 const AT_ONCE: usize = 16;
 
-/// Bytes that a guest can hand to the host in one call. 16 MiB: four of the largest values of a store.
+/// Bytes that a guest can hand to the host in one call. 16 MiB: four of the largest values of a store. Never more than its
+/// memory limit.
 const HOST_CALL_BYTES: usize = 16 << 20;
+
+/// Bytes of the memory limit for each task, stream or future that a clerk may have at once. 8 KiB: one takes about 1 KiB of the
+/// host, which is not counted, so all of them take an eighth of the limit more. The default of `--subtasks` fits the default
+/// of `--memory`.
+const SUBTASK_MEMORY_BYTES: usize = 8 << 10;
+
+/// As many it may have however little memory: what a few requests need.
+const LEAST_SUBTASKS: usize = 256;
 
 /// Ends all clerks of one release without keeping the release itself.
 #[derive(Clone, Default)]
@@ -79,21 +88,23 @@ impl HandlerState for Counter {
         let duty = Arc::new(Duty::default());
         let clerk = Clerk::new(self.post.clone(), &limits, duty.clone(), turn.clone());
         let mut store = Store::new(&self.code.engine, clerk);
-        store.limiter(|clerk| &mut clerk.metered);
+        store.limiter(|clerk| clerk);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|mut store| store.data_mut().metered.meter.tick());
+        store.epoch_deadline_callback(|mut store| store.data_mut().meter.tick());
         store.call_hook(|mut store, what| match what {
-            CallHook::CallingHost => store.data_mut().metered.meter.host_call(),
+            CallHook::CallingHost => store.data_mut().host_call(),
             CallHook::CallingWasm | CallHook::ReturningFromHost => {
-                store.data_mut().metered.meter.runs();
+                store.data_mut().meter.runs();
                 Ok(())
             }
             CallHook::ReturningFromWasm => Ok(()),
         });
-        store.set_hostcall_fuel(HOST_CALL_BYTES);
+        let memory = limits.size(Limit::MemoryBytes);
+        store.set_hostcall_fuel(HOST_CALL_BYTES.min(memory));
         store.set_max_component_handles(limits.size(Limit::Handles));
         if let Some(table) = store.concurrent_resource_table() {
-            table.set_max_capacity(limits.size(Limit::Subtasks));
+            let most = (memory / SUBTASK_MEMORY_BYTES).max(LEAST_SUBTASKS);
+            table.set_max_capacity(limits.size(Limit::Subtasks).min(most));
         }
         let wall_time = limits.time(Limit::WallTimeMs);
         let starting = async {
@@ -110,7 +121,6 @@ impl HandlerState for Counter {
             state: AtWork {
                 duty,
                 post: self.post.clone(),
-                chained: self.code.linked.chained,
             },
         })
     }
@@ -120,8 +130,6 @@ impl HandlerState for Counter {
 pub(super) struct AtWork {
     duty: Arc<Duty>,
     post: Post,
-    /// It is a middleware.
-    chained: bool,
 }
 
 impl WorkerState for AtWork {
@@ -132,12 +140,10 @@ impl WorkerState for AtWork {
         if total == 0 {
             return ShouldAccept::Yes;
         }
-        if total >= self.post.limits.load().size(Limit::Reuse) || self.duty.is_closing() {
+        if total >= self.post.limits.load().size(Limit::Reuse) || self.duty.takes_no_more() {
             return ShouldAccept::Never;
         }
-        // A middleware's requests each go on along a way of their own.
-        let at_most = if self.chained { 1 } else { AT_ONCE };
-        if at_once < at_most {
+        if at_once < AT_ONCE {
             ShouldAccept::Yes
         } else {
             ShouldAccept::No
@@ -148,10 +154,9 @@ impl WorkerState for AtWork {
         &self,
         mut store: StoreContextMut<'_, Clerk>,
         errand: Arc<Errand>,
-        _: GuestTaskId,
+        task: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
-        store.data_mut().begin();
-        store.data_mut().hooks.next = errand.next().cloned();
+        store.data_mut().begin(&errand, task);
         self.duty.begin(errand);
         // `Deadline` times the errands, and always fires.
         Box::pin(std::future::pending())

@@ -16,6 +16,8 @@ struct State {
     errands: Vec<Arc<Errand>>,
     /// It takes no further requests: one was not answered in time, so nobody knows what it is at.
     closing: bool,
+    /// It takes no further requests, and finishes what it has.
+    last: bool,
     /// Held while it has nothing to do. A clerk at work is covered by the places of its requests.
     idle: Option<OwnedSemaphorePermit>,
 }
@@ -48,16 +50,22 @@ impl Duty {
         done.iter().for_each(|errand| errand.end());
     }
 
-    /// Whether it takes requests.
-    pub fn is_closing(&self) -> bool {
-        self.state().closing
+    /// Whether it takes no further requests.
+    pub fn takes_no_more(&self) -> bool {
+        let state = self.state();
+        state.closing || state.last
+    }
+
+    /// The request that it has is its last.
+    pub fn take_no_more(&self) {
+        self.state().last = true;
     }
 
     /// All is done. Keeps the clerk where there is room for one more of `weight` that has nothing to do.
     pub fn rest(&self, room: &Arc<Semaphore>, weight: u32) -> bool {
         let mut state = self.state();
         let done = std::mem::take(&mut state.errands);
-        if state.idle.is_none() && !state.closing {
+        if state.idle.is_none() && !state.closing && !state.last {
             state.idle = room.clone().try_acquire_many_owned(weight).ok();
         }
         let kept = state.idle.is_some();
@@ -143,9 +151,9 @@ mod tests {
         duty.begin(long.clone());
         let now = Instant::now();
         assert_eq!(duty.stand(now), Stand::Until(short.deadline()));
-        assert!(!duty.is_closing());
+        assert!(!duty.takes_no_more());
         assert_eq!(duty.stand(now + SECOND * 2), Stand::Until(long.deadline()));
-        assert!(duty.is_closing());
+        assert!(duty.takes_no_more());
         assert_eq!(short.failure().map(Error::code), Some("wall-time"));
         assert!(long.failure().is_none());
         long.finish();
@@ -178,6 +186,18 @@ mod tests {
         let duty = Duty::default();
         duty.begin(errand(Duration::ZERO));
         assert_eq!(duty.stand(Instant::now() + SECOND), Stand::Over);
+        assert!(!duty.rest(&Arc::new(Semaphore::new(9)), 1));
+    }
+
+    #[test]
+    fn a_clerk_that_has_its_last_request_finishes_it_and_does_not_rest() {
+        let duty = Duty::default();
+        let errand = errand(SECOND);
+        duty.begin(errand.clone());
+        duty.take_no_more();
+        assert!(duty.takes_no_more());
+        errand.finish();
+        assert_eq!(duty.stand(Instant::now()), Stand::Until(errand.deadline()));
         assert!(!duty.rest(&Arc::new(Semaphore::new(9)), 1));
     }
 

@@ -11,6 +11,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 /// Time that a clerk has to tidy up once nobody waits for its answer any more. An upload that broke off
 /// removes its chunks in this time.
@@ -35,10 +36,24 @@ pub(super) struct Errand {
     end: Notify,
     /// The place in the pool: until the clerk is done with it, however slowly the client reads what is left.
     place: Mutex<Option<Held>>,
-    /// Where it goes on to, at a middleware.
-    next: Option<Next>,
+    /// Where it goes on to, at a middleware, until it is over.
+    onward: Option<Onward>,
     /// What must live as long as anything of this request does: the lease.
     _lease: Held,
+}
+
+/// The rest of a request's way, and what says that the request is over.
+#[derive(Clone)]
+pub(super) struct Onward {
+    pub next: Next,
+    pub over: CancellationToken,
+}
+
+impl Onward {
+    /// Its answer is out, nobody waits for it, or it failed.
+    pub fn is_over(&self) -> bool {
+        self.over.is_cancelled()
+    }
 }
 
 /// Something that is only kept.
@@ -61,19 +76,28 @@ impl Errand {
             ended: AtomicBool::new(false),
             end: Notify::new(),
             place: Mutex::new(Some(place)),
-            next: None,
+            onward: None,
             _lease: lease,
         }
     }
 
     /// With the rest of its way, at a middleware.
     pub(super) fn with_next(mut self, next: Option<Next>) -> Self {
-        self.next = next;
+        let over = CancellationToken::new;
+        self.onward = next.map(|next| Onward { next, over: over() });
         self
     }
 
-    pub(super) fn next(&self) -> Option<&Next> {
-        self.next.as_ref()
+    /// The rest of its way, at a middleware.
+    pub(super) fn onward(&self) -> Option<Onward> {
+        self.onward.clone()
+    }
+
+    /// What was sent on for it ends here, and nothing more is.
+    fn over(&self) {
+        if let Some(onward) = &self.onward {
+            onward.over.cancel();
+        }
     }
 
     /// A clerk has taken it on.
@@ -88,6 +112,7 @@ impl Errand {
     /// The last byte of the answer is out.
     pub(super) fn finish(&self) {
         self.finished.store(true, Relaxed);
+        self.over();
     }
 
     pub(super) fn is_finished(&self) -> bool {
@@ -115,6 +140,7 @@ impl Errand {
         if self.abandoned.set(Instant::now()).is_ok() {
             self.watch.wake();
         }
+        self.over();
     }
 
     /// When the clerk must be done with it, as things stand now.
@@ -159,6 +185,7 @@ impl Errand {
         if self.failure.set(error).is_ok() {
             self.failed.wake();
         }
+        self.over();
     }
 
     pub(super) fn failure(&self) -> Option<&Error> {
@@ -212,6 +239,23 @@ mod tests {
         errand.memory_denied(MemoryExhausted(7));
         errand.fail(Error::ClerkTrapped);
         assert_eq!(errand.failure().map(Error::code), Some("memory-limit"));
+    }
+
+    #[test]
+    fn whatever_ends_a_request_ends_what_it_may_send_on() {
+        let ends: [fn(&Errand); 3] = [Errand::finish, Errand::abandon, |errand| {
+            errand.fail(Error::ClerkTrapped);
+        }];
+        for end in ends {
+            let next = Next::new(|_| Box::pin(std::future::pending()));
+            let errand = Errand::new(Box::new(()), Box::new(()), WALL).with_next(Some(next));
+            let begun = errand.onward().unwrap();
+            // An answer that is passed through outlives its clerk.
+            errand.end();
+            assert!(!begun.is_over());
+            end(&errand);
+            assert!(begun.is_over());
+        }
     }
 
     #[test]

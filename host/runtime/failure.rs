@@ -1,5 +1,6 @@
 //! Why a clerk failed: from wasmtime's errors to ours.
 
+use super::error_text::{ERROR_BYTES, cut};
 use crate::error::Error;
 use std::time::Duration;
 use wasmtime::Trap;
@@ -43,8 +44,8 @@ pub(super) fn classify(error: &wasmtime::Error) -> Error {
     if let Some(HostCallsExhausted(limit)) = error.downcast_ref() {
         return Error::HostCalls { limit: *limit };
     }
-    if matches!(error.downcast_ref(), Some(ResourceTableError::Full))
-        || error.root_cause().to_string().contains(HANDLES_FULL)
+    let root = cut(ERROR_BYTES, format_args!("{}", error.root_cause()));
+    if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) || root.contains(HANDLES_FULL)
     {
         return Error::HandleLimit;
     }
@@ -53,7 +54,6 @@ pub(super) fn classify(error: &wasmtime::Error) -> Error {
     {
         return Error::ResponseHeadersTooLarge;
     }
-    let root = error.root_cause().to_string();
     if CALL_TOO_LARGE.iter().any(|words| root.contains(words)) {
         return Error::HostCallTooLarge;
     }
@@ -61,13 +61,18 @@ pub(super) fn classify(error: &wasmtime::Error) -> Error {
         return Error::ClerkLimit;
     }
     if let Some(code) = error.downcast_ref::<ErrorCode3>() {
-        return Error::NoResponse(format!("it returned the error {code:?}"));
+        return Error::NoResponse(returned(code));
     }
     if let Some(code) = error.downcast_ref::<ErrorCode2>() {
-        return Error::NoResponse(format!("it returned the error {code:?}"));
+        return Error::NoResponse(returned(code));
     }
     if error.is::<Trap>() || error.is::<wasmtime::WasmBacktrace>() {
         return Error::ClerkTrapped;
     }
-    Error::NoResponse(error.root_cause().to_string())
+    Error::NoResponse(root)
+}
+
+/// What is said of the error that a guest returned, in its own words.
+fn returned(code: &dyn std::fmt::Debug) -> String {
+    cut(ERROR_BYTES, format_args!("it returned the error {code:?}"))
 }

@@ -83,7 +83,7 @@ macro_rules! row {
 #[rustfmt::skip]
 pub const TABLE: [Row; 21] = [
     row!(MemoryBytes, "memory_bytes", "memory", Bytes, 1 << 20, 4 << 30, 128 << 20,
-        "Memory of one clerk, its memories and tables together; more is 500 memory-limit",
+        "Memory of one clerk: its memories and tables, and what the host keeps for it; more is 500 memory-limit",
         "A Rust window needs about 2 MiB, a Python one about 40; a full pool of runaways still fits a small machine"),
     row!(CpuTimeMs, "cpu_time_ms", "cpu-time", Milliseconds, 1, DAY_MS, 5_000,
         "CPU time of one request, the clerk's start included; more is 504 cpu-time",
@@ -140,7 +140,7 @@ pub const TABLE: [Row; 21] = [
         "Handles that one clerk holds at once; one more is 500 handle-limit",
         "Far above what a request needs"),
     row!(Subtasks, "subtasks", "subtasks", Count, 16, 1_000_000, 10_000,
-        "Tasks, streams and futures of WASI 0.3 that one clerk has at once; one more is 500 handle-limit",
+        "Tasks, streams and futures of WASI 0.3 that one clerk has at once, and one for 8 KiB of its memory; one more is 500 handle-limit",
         "Far above what a request needs"),
     row!(FailuresInARow, "failures_in_a_row", "failures", Count, 0, 1_000_000, 10,
         "Requests in a row that may fail before the window is closed for a time; then 503 window-tripped. 0: never",

@@ -5,10 +5,11 @@
 //! are empty, every socket address and every outgoing request is refused.
 
 use super::clerk::Clerk;
+use super::host_memory::BODY_CHUNK_BYTES;
+use super::http_types;
 use super::keyvalue;
-use super::middleware;
+use super::middleware::{self, PassedOn};
 use super::tally::Failures;
-use crate::next::Next;
 use std::sync::Arc;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
@@ -34,6 +35,7 @@ pub(super) fn build(engine: &Engine) -> anyhow::Result<Linker<Clerk>> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    http_types::add_to_linker(&mut linker)?;
     middleware::add_to_linker(&mut linker)?;
     keyvalue::add_to_linker(&mut linker)?;
     Ok(linker)
@@ -43,23 +45,16 @@ pub(super) fn build(engine: &Engine) -> anyhow::Result<Linker<Clerk>> {
 /// goes on along its own request's way.
 pub(super) struct Outside {
     pub failures: Arc<Failures>,
-    /// Where requests go on to, at a middleware.
-    pub next: Option<Next>,
-    going_on: bool,
+    /// What becomes of the request that is being sent, where it is passed on; none where it is sent out.
+    pub passed_on: Option<PassedOn>,
 }
 
 impl Outside {
     pub fn new(failures: Arc<Failures>) -> Self {
         Outside {
             failures,
-            next: None,
-            going_on: false,
+            passed_on: None,
         }
-    }
-
-    /// The next request that is sent goes on.
-    pub fn goes_on(&mut self) {
-        self.going_on = true;
     }
 }
 
@@ -78,21 +73,22 @@ impl WasiHttpHooks for Outside {
         _: Option<wasmtime_wasi_http::RequestOptions>,
         _: Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>,
     ) -> Box<dyn Future<Output = SendResult> + Send> {
-        let going_on = std::mem::take(&mut self.going_on);
-        if let (true, Some(next)) = (going_on, &self.next) {
-            let passed_on = middleware::pass_on(next.clone(), request);
-            return Box::new(async {
-                let done: Box<dyn Future<Output = _> + Send> = Box::new(async { Ok(()) });
-                Ok((passed_on.await?, done))
-            });
-        }
-        let sentence = if going_on {
-            "it called on, but no route has it as a middleware (wasm)".to_owned()
-        } else {
-            let to = request.uri().host().unwrap_or_default();
-            format!("a request to '{to}' was refused: a window has no network")
+        let (reason, sentence) = match self.passed_on.take() {
+            Some(PassedOn::Along(along)) => {
+                let answer = along.answer(request);
+                return Box::new(async {
+                    let done: Box<dyn Future<Output = _> + Send> = Box::new(async { Ok(()) });
+                    Ok((answer.await?, done))
+                });
+            }
+            Some(PassedOn::Refused(reason, sentence)) => (reason, sentence.to_owned()),
+            None => {
+                let to = request.uri().host().unwrap_or_default();
+                let sentence = format!("a request to '{to}' was refused: a window has no network");
+                ("no-network", sentence)
+            }
         };
-        self.failures.count("no-network", &sentence);
+        self.failures.count(reason, &sentence);
         Box::new(async { Err(wasmtime_wasi_http::Error::HttpRequestDenied) })
     }
 
@@ -110,7 +106,3 @@ impl WasiHttpHooks for Outside {
         BODY_CHUNK_BYTES
     }
 }
-
-/// Bytes copied out of a guest in one piece. 64 KiB: larger pieces gain nothing on a socket and cost memory
-/// for every transfer.
-const BODY_CHUNK_BYTES: usize = 64 << 10;

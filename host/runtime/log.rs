@@ -1,6 +1,7 @@
 //! The window's own log: what its clerks write to stdout and stderr, and why they failed. Bounded in line
 //! length, in lines kept, and in lines per second passed on to the host's log.
 
+use super::error_text::{BACKTRACE_BYTES, cut};
 use super::limits::{Limit, LiveLimits};
 use bytes::Bytes;
 use serde::Serialize;
@@ -16,6 +17,9 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 /// Bytes of one line; the rest of a longer one is left out. 4 KiB holds any sentence.
 const MAX_LINE_BYTES: usize = 4096;
+
+/// Bytes of one line with what the host adds to it.
+const MAX_LOGGED_BYTES: usize = MAX_LINE_BYTES + 128;
 
 /// Lines kept per window, oldest dropped first.
 const MAX_LINES: usize = 1000;
@@ -88,14 +92,19 @@ impl WindowLog {
             inner.dropped += 1;
             return;
         }
-        let text = printable(text);
+        let text = if text.len() > MAX_LOGGED_BYTES {
+            printable(&cut(MAX_LOGGED_BYTES, format_args!("{text}")))
+        } else {
+            printable(text)
+        };
         tracing::info!(target: "window", window = self.window, "{text}");
         inner.push(text);
     }
 
     /// Adds the error that a clerk ended with, its guest backtrace included.
     pub(super) fn failure(&self, error: &wasmtime::Error) {
-        for line in format!("{error:?}").lines() {
+        let text = cut(BACKTRACE_BYTES, format_args!("{error:?}"));
+        for line in text.lines() {
             self.line(line);
         }
     }

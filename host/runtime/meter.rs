@@ -2,27 +2,27 @@
 
 use super::duty::Duty;
 use super::failure::{CpuExhausted, HostCallsExhausted, MemoryExhausted};
+use super::host_memory::{HANDLE_BYTES, HostMemory, Kept};
 use super::limits::{Limit, WindowLimits};
 use super::turns::Turn;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wasmtime::{ResourceLimiter, UpdateDeadline};
+use wasmtime::UpdateDeadline;
+use wasmtime::component::ResourceTable;
 
 /// How often running guest code is interrupted: the grain of CPU time, and the longest that one guest keeps
 /// a thread from the others. A short request waits for a millisecond at most where one spins on each processor.
 pub const EPOCH_TICK: Duration = Duration::from_millis(1);
 
-/// Bytes that one table element takes on the host.
-const TABLE_ELEMENT_BYTES: usize = 8;
-
-/// Core instances, memories and tables of one clerk: what the pool can give one component at most.
-const MAX_INSTANCES: usize = 1024;
+/// Calls to the host after which the handles that they may have made are counted. 1,024: half a MiB of handles at most, and
+/// next to nothing for a call. A power of two.
+const COUNTED_CALLS: u64 = 1024;
 
 /// Counts what one clerk uses; lives in its wasmtime store.
 pub(super) struct Meter {
     memory_limit: u64,
     cpu_limit: Duration,
     memory_bytes: usize,
+    host: HostMemory,
     ticks: u64,
     host_calls_per_s: u64,
     /// Calls to the host before the next look at the time, which is when they are given again.
@@ -37,6 +37,7 @@ impl Meter {
             memory_limit: limits.get(Limit::MemoryBytes),
             cpu_limit: limits.time(Limit::CpuTimeMs),
             memory_bytes: 0,
+            host: HostMemory::default(),
             ticks: 0,
             host_calls_per_s: limits.get(Limit::HostCallsPerS),
             host_calls_left: limits.get(Limit::HostCallsPerS),
@@ -59,10 +60,15 @@ impl Meter {
         self.turn.restart();
     }
 
-    /// Called at each call to the host, the component model's own among them. A bucket of one second's calls.
-    pub(super) fn host_call(&mut self) -> wasmtime::Result<()> {
+    /// Called at each call to the host, the component model's own among them. A bucket of one second's calls. Each may make
+    /// a handle in `table`.
+    pub(super) fn host_call(&mut self, table: &mut ResourceTable) -> wasmtime::Result<()> {
         if let Some(left) = self.host_calls_left.checked_sub(1) {
             self.host_calls_left = left;
+            // Zero is one of them, so none is passed over when calls are given again.
+            if left & (COUNTED_CALLS - 1) == 0 {
+                self.keep(COUNTED_CALLS as usize * HANDLE_BYTES, table)?;
+            }
             return Ok(());
         }
         let per_s = self.host_calls_per_s;
@@ -113,10 +119,63 @@ impl Meter {
         Ok(ran)
     }
 
-    fn grow(&mut self, by: usize, first: bool, duty: &Duty) -> wasmtime::Result<bool> {
-        let total = self.memory_bytes.saturating_add(by);
-        if total as u64 <= self.memory_limit {
-            self.memory_bytes = total;
+    /// The host is about to keep at most `bytes` more for the clerk, in `table`.
+    ///
+    /// # Errors
+    /// [`MemoryExhausted`], where that would be more than its memory limit with all that it has.
+    pub(super) fn keep(&mut self, bytes: usize, table: &mut ResourceTable) -> wasmtime::Result<()> {
+        if !self.has_room(bytes, table)? {
+            return Err(MemoryExhausted(self.memory_limit).into());
+        }
+        self.host.add(bytes);
+        Ok(())
+    }
+
+    /// The same for what is kept outside of the table, until what is returned is dropped.
+    ///
+    /// # Errors
+    /// As [`Meter::keep`].
+    pub(super) fn keep_beside(
+        &mut self,
+        bytes: usize,
+        table: &mut ResourceTable,
+    ) -> wasmtime::Result<Kept> {
+        if !self.has_room(bytes, table)? {
+            return Err(MemoryExhausted(self.memory_limit).into());
+        }
+        Ok(self.host.beside(bytes))
+    }
+
+    /// Trailers of that many bytes go behind an outgoing body.
+    pub(super) fn trailers(&mut self, bytes: usize) {
+        self.host.trailers(bytes);
+    }
+
+    /// Whether `bytes` more fit into the memory limit, what the host keeps included.
+    fn has_room(&mut self, bytes: usize, table: &mut ResourceTable) -> wasmtime::Result<bool> {
+        let fits = |meter: &Meter| {
+            let total = meter.memory_bytes.saturating_add(meter.host.bytes());
+            total.saturating_add(bytes) as u64 <= meter.memory_limit
+        };
+        if fits(self) {
+            return Ok(true);
+        }
+        let begun = Instant::now();
+        self.host.count(table);
+        self.charge((begun.elapsed().as_nanos() / EPOCH_TICK.as_nanos()) as u64)?;
+        Ok(fits(self))
+    }
+
+    /// A memory or a table of the clerk is about to grow by so many bytes.
+    pub(super) fn grow(
+        &mut self,
+        by: usize,
+        first: bool,
+        duty: &Duty,
+        table: &mut ResourceTable,
+    ) -> wasmtime::Result<bool> {
+        if self.has_room(by, table)? {
+            self.memory_bytes = self.memory_bytes.saturating_add(by);
             return Ok(true);
         }
         let exhausted = MemoryExhausted(self.memory_limit);
@@ -126,48 +185,6 @@ impl Meter {
         // The guest sees a failed `memory.grow` and may cope; if it gives up instead, this is why.
         duty.memory_denied(exhausted);
         Ok(false)
-    }
-}
-
-/// A [`Meter`] together with the errands of which it says why they failed.
-pub(super) struct Metered {
-    pub(super) meter: Meter,
-    pub(super) duty: Arc<Duty>,
-}
-
-impl ResourceLimiter for Metered {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let by = desired.saturating_sub(current);
-        self.meter.grow(by, current == 0, &self.duty)
-    }
-
-    fn table_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let by = desired
-            .saturating_sub(current)
-            .saturating_mul(TABLE_ELEMENT_BYTES);
-        self.meter.grow(by, current == 0, &self.duty)
-    }
-
-    fn instances(&self) -> usize {
-        MAX_INSTANCES
-    }
-
-    fn tables(&self) -> usize {
-        MAX_INSTANCES
-    }
-
-    fn memories(&self) -> usize {
-        MAX_INSTANCES
     }
 }
 
@@ -184,7 +201,13 @@ mod tests {
     #[test]
     fn host_calls_are_given_again_with_time_and_no_more_than_a_seconds() {
         let mut meter = meter(Limit::HostCallsPerS, 1000);
-        let mut made = |most: usize| (0..most).take_while(|_| meter.host_call().is_ok()).count();
+        let mut table = ResourceTable::new();
+        let mut made = |most: usize| {
+            let calls = 0..most;
+            calls
+                .take_while(|_| meter.host_call(&mut table).is_ok())
+                .count()
+        };
         // A slow machine gives some while it counts.
         assert!((1000..1500).contains(&made(10_000)));
         std::thread::sleep(Duration::from_millis(100));
@@ -200,5 +223,46 @@ mod tests {
             assert_eq!((0..9).take_while(|_| meter.charge(1).is_ok()).count(), 3);
             meter.restart();
         }
+    }
+
+    const LIMIT: u64 = 1 << 20;
+
+    fn grows(meter: &mut Meter, table: &mut ResourceTable, by: usize) -> bool {
+        meter.grow(by, false, &Duty::default(), table).unwrap()
+    }
+
+    #[test]
+    fn memory_and_what_the_host_keeps_share_one_limit() {
+        let (mut meter, mut table) = (meter(Limit::MemoryBytes, LIMIT), ResourceTable::new());
+        let half = LIMIT as usize / 2;
+        let kept = meter.keep_beside(half, &mut table).unwrap();
+        assert!(!grows(&mut meter, &mut table, half + 1));
+        assert!(grows(&mut meter, &mut table, half));
+        let refused = meter.keep(1, &mut table).unwrap_err();
+        assert!(refused.is::<MemoryExhausted>(), "{refused}");
+        drop(kept);
+        meter.keep(half, &mut table).unwrap();
+        assert!(meter.keep_beside(LIMIT as usize, &mut table).is_err());
+    }
+
+    #[test]
+    fn what_was_declared_and_is_not_in_the_table_is_forgotten_when_there_is_need() {
+        let (mut meter, mut table) = (meter(Limit::MemoryBytes, LIMIT), ResourceTable::new());
+        for _ in 0..100 {
+            meter.keep(LIMIT as usize / 2, &mut table).unwrap();
+        }
+        assert!(grows(&mut meter, &mut table, LIMIT as usize));
+    }
+
+    #[test]
+    fn handles_that_calls_may_have_made_are_counted() {
+        let (mut meter, mut table) = (meter(Limit::MemoryBytes, LIMIT), ResourceTable::new());
+        let calls = || 0..LIMIT / HANDLE_BYTES as u64 + COUNTED_CALLS;
+        assert!(calls().all(|_| meter.host_call(&mut table).is_ok()));
+        let made = calls().take_while(|_| {
+            table.push(()).unwrap();
+            meter.host_call(&mut table).is_ok()
+        });
+        assert!(made.count() as u64 <= LIMIT / HANDLE_BYTES as u64);
     }
 }

@@ -5,7 +5,8 @@
 //! and reach; [`code`] is what was loaded; [`clerk`] is one instance at work with its [`limits`], which a [`meter`] counts and
 //! [`turns`] divide, on a lane or in the [`workroom`] as the window's [`standing`] says, and its [`duty`]: each [`errand`] of it
 //! one request; [`counter`] makes clerks and gives them requests; [`tally`] counts why clerks failed;
-//! [`keyvalue`] is the window's store as the guest sees it, [`log`] is where its words go.
+//! [`keyvalue`] is the window's store as the guest sees it, [`log`] is where its words go; [`host_memory`] is what the host keeps
+//! for it, which [`http_types`] declares for wasmtime's own types; [`middleware`] passes requests on, and [`requests`] says whose.
 
 mod bodies;
 pub mod clerk;
@@ -16,7 +17,10 @@ mod deadline;
 mod duty;
 pub mod engine;
 mod errand;
+mod error_text;
 mod failure;
+mod host_memory;
+mod http_types;
 pub mod inspect;
 mod keyvalue;
 pub mod limits;
@@ -24,6 +28,7 @@ mod linker;
 pub mod log;
 mod meter;
 mod middleware;
+mod requests;
 mod standing;
 pub mod tally;
 mod turns;

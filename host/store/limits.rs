@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
+/// Bytes of a bucket's name. 512: a part's name and the longest user (321, an issuer's name and a
+/// subject) fit, and it is repeated in each key.
+pub const MAX_BUCKET_BYTES: usize = 512;
+
+/// Steps in one write, or keys in one `get_many`. 1,024: a page of keys fits.
+pub const MAX_BATCH_OPS: usize = 1_024;
+
 /// The bounds of one store. All sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreLimits {
     /// 1 KiB, as with S3: enough for any path or id, and a page of the tree still holds several keys.
     pub max_key_bytes: usize,
-    /// 512: a part's name and the longest user (321, an issuer's name and a subject) fit, and it is
-    /// repeated in each key.
+    /// [`MAX_BUCKET_BYTES`].
     pub max_bucket_bytes: usize,
     /// 4 MiB: a value is held whole, in the guest and about three times in the host. Larger things go in
     /// parts. A large value takes the next power of two in the file, so a part is best a little under
@@ -16,7 +22,7 @@ pub struct StoreLimits {
     pub max_value_bytes: usize,
     /// 1,000 keys, so at most 1 MiB of names at a time.
     pub max_keys_per_page: usize,
-    /// 1,024 steps in one write, or keys in one `get_many`: a page of keys fits.
+    /// [`MAX_BATCH_OPS`].
     pub max_batch_ops: usize,
     /// 16 MiB in one write, or in the answer of one `get_many`.
     pub max_batch_bytes: usize,
@@ -47,10 +53,10 @@ impl Default for StoreLimits {
     fn default() -> Self {
         Self {
             max_key_bytes: 1 << 10,
-            max_bucket_bytes: 512,
+            max_bucket_bytes: MAX_BUCKET_BYTES,
             max_value_bytes: 4 << 20,
             max_keys_per_page: 1_000,
-            max_batch_ops: 1_024,
+            max_batch_ops: MAX_BATCH_OPS,
             max_batch_bytes: 16 << 20,
             max_store_bytes: 1 << 30,
             cache_bytes: 1 << 20,

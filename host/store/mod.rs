@@ -30,7 +30,7 @@ mod waiting;
 
 pub use cabinet::Cabinet;
 pub use error::StoreError;
-pub use limits::StoreLimits;
+pub use limits::{MAX_BATCH_OPS, MAX_BUCKET_BYTES, StoreLimits};
 pub use redb_store::RedbStore;
 pub use waiting::{Readers, read};
 

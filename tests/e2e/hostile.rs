@@ -1,8 +1,10 @@
-//! Whatever a guest does, the process lives, its neighbour is served, its own client sees one clear outcome, and the right
-//! reason is counted. At length, with the neighbour's times and the host's memory, by `cargo bench --bench hostile`.
+//! Whatever a guest does, the process lives, its neighbour is served, its own client sees one clear outcome, the right
+//! reason is counted, and the host's memory grows by no more than the window's limit and a fixed slack. At length, with the
+//! neighbour's times, by `cargo bench --bench hostile`.
 
 use super::harness::guests::guest;
 use super::harness::hostile::{self, ACTS, START, component};
+use super::harness::process::Peak;
 use super::harness::{Host, eventually};
 use futures_util::future::join_all;
 use http::Method;
@@ -48,7 +50,11 @@ async fn whatever_a_guest_does_its_neighbour_is_served_and_its_client_sees_one_c
             Some(reason) => counted(&host, act.window, reason).await,
             None => 0,
         };
+        let peak = Peak::since_now(pid);
         let seen = join_all((0..AT_ONCE).map(|_| act.once(host.gateway()))).await;
+        let memory = act.check_memory(&peak, AT_ONCE);
+        wrong.extend(memory.err());
+        println!("{}: {:.0} MiB more", act.name, peak.grown_mib());
         wrong.extend(seen.iter().filter_map(|seen| act.check(seen).err()));
         if let Some(reason) = act.reason {
             let counts = counted(&host, act.window, reason).await;

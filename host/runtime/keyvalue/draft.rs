@@ -1,6 +1,9 @@
 //! `wasi:keyvalue@0.2.0-draft`, as Spin 2 and `wasmtime serve` know it.
 
-use super::{Bucket, HasKeyValue, KeyValue, KvError, KvResult, counter, open_bucket, view, write};
+use super::{
+    Bucket, HasKeyValue, KeyValue, KvError, KvResult, check_count, counter, open_bucket, view,
+    write,
+};
 use crate::runtime::clerk::Clerk;
 use wasmtime::component::{Linker, Resource};
 
@@ -32,6 +35,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<Clerk>) -> wasmtime::Result<()> 
 impl store::Host for KeyValue<'_> {
     async fn open(&mut self, identifier: String) -> KvResult<Resource<Bucket>> {
         let bucket = open_bucket(self.post, identifier).await?;
+        self.keep(bucket.bytes())?;
         Ok(self.table.push(bucket)?)
     }
 
@@ -129,6 +133,7 @@ impl batch::Host for KeyValue<'_> {
         bucket: Resource<Bucket>,
         pairs: Vec<(String, Vec<u8>)>,
     ) -> KvResult<()> {
+        check_count(pairs.len())?;
         let bucket = self.table.get(&bucket)?;
         let ops = pairs
             .into_iter()
@@ -139,6 +144,7 @@ impl batch::Host for KeyValue<'_> {
     }
 
     async fn delete_many(&mut self, bucket: Resource<Bucket>, keys: Vec<String>) -> KvResult<()> {
+        check_count(keys.len())?;
         let bucket = self.table.get(&bucket)?;
         let ops = keys.into_iter().map(|key| bucket.delete_op(key)).collect();
         write(bucket.store.clone(), ops).await?;

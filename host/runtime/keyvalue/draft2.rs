@@ -2,7 +2,8 @@
 //! compare-and-swap.
 
 use super::{
-    Bucket, Cas, HasKeyValue, KeyValue, KvError, KvResult, check, counter, open_bucket, view, write,
+    Bucket, Cas, HasKeyValue, KeyValue, KvError, KvResult, check, check_count, counter,
+    open_bucket, view, write,
 };
 use crate::runtime::clerk::Clerk;
 use crate::store::{Applied, Op, StoreError};
@@ -48,6 +49,7 @@ impl<E: Into<KvError>> From<E> for SwapError {
 impl store::Host for KeyValue<'_> {
     async fn open(&mut self, identifier: String) -> KvResult<Resource<Bucket>> {
         let bucket = open_bucket(self.post, identifier).await?;
+        self.keep(bucket.bytes())?;
         Ok(self.table.push(bucket)?)
     }
 
@@ -132,6 +134,7 @@ impl atomics::Host for KeyValue<'_> {
         match applied.pop() {
             Some(Applied::Conflict(now)) => {
                 cas.seen = now;
+                self.keep(cas.bytes())?;
                 Err(SwapError::Failed(self.table.push(cas)?))
             }
             _ => Ok(()),
@@ -158,6 +161,7 @@ impl atomics::HostCas for KeyValue<'_> {
             key,
             limits: bucket.limits.clone(),
         };
+        self.keep(cas.bytes())?;
         Ok(self.table.push(cas)?)
     }
 
@@ -186,6 +190,7 @@ impl batch::Host for KeyValue<'_> {
         bucket: Resource<Bucket>,
         pairs: Vec<(String, Vec<u8>)>,
     ) -> KvResult<()> {
+        check_count(pairs.len())?;
         let bucket = self.table.get(&bucket)?;
         let ops = pairs
             .into_iter()
@@ -196,6 +201,7 @@ impl batch::Host for KeyValue<'_> {
     }
 
     async fn delete_many(&mut self, bucket: Resource<Bucket>, keys: Vec<String>) -> KvResult<()> {
+        check_count(keys.len())?;
         let bucket = self.table.get(&bucket)?;
         let ops = keys.into_iter().map(|key| bucket.delete_op(key)).collect();
         write(bucket.store.clone(), ops).await?;

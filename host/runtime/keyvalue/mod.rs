@@ -10,7 +10,9 @@ mod draft2;
 use super::clerk::{Clerk, Post};
 use super::limits::{Limit, LiveLimits};
 use super::meter::Meter;
-use crate::store::{Applied, Entry, Op, Page, Store, StoreError, read};
+use crate::store::{
+    Applied, Entry, MAX_BATCH_OPS, MAX_BUCKET_BYTES, Op, Page, Store, StoreError, read,
+};
 use std::sync::Arc;
 use wasmtime::component::{HasData, Linker, ResourceTable, ResourceTableError};
 
@@ -114,6 +116,11 @@ pub struct KeyValue<'a> {
 }
 
 impl KeyValue<'_> {
+    /// The host is about to keep at most `bytes` more for the clerk.
+    fn keep(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        self.meter.keep(bytes, self.table)
+    }
+
     /// The words for the guest; the operator has the reason in the window's log and its counts.
     fn tell(&self, error: KvError) -> wasmtime::Result<String> {
         if let Some(trap) = error.trap {
@@ -136,7 +143,7 @@ fn view(clerk: &mut Clerk) -> KeyValue<'_> {
     KeyValue {
         post: &clerk.post,
         table: &mut clerk.table,
-        meter: &mut clerk.metered.meter,
+        meter: &mut clerk.meter,
     }
 }
 
@@ -153,6 +160,10 @@ fn open_bucket(
     let (cabinet, window) = (post.cabinet.clone(), post.window.clone());
     let limits = post.limits.clone();
     async move {
+        let (len, limit) = (identifier.len(), MAX_BUCKET_BYTES);
+        if len > limit {
+            return Err(StoreError::BucketTooLong { len, limit }.into());
+        }
         let store = cabinet.open_async(&window).await?;
         Ok(Bucket {
             store,
@@ -162,7 +173,20 @@ fn open_bucket(
     }
 }
 
+impl Cas {
+    /// The bytes that it holds.
+    pub(super) fn bytes(&self) -> usize {
+        let seen = self.seen.as_ref().map_or(0, |entry| entry.value.capacity());
+        self.bucket.len() + self.key.capacity() + seen
+    }
+}
+
 impl Bucket {
+    /// The bytes that it holds.
+    pub(super) fn bytes(&self) -> usize {
+        self.name.len()
+    }
+
     /// The store and the name of the bucket in it, for a read that may leave this thread.
     fn place(&self) -> (Arc<dyn Store>, Arc<str>) {
         (self.store.clone(), self.name.clone())
@@ -237,6 +261,15 @@ impl Bucket {
             delta,
         })
     }
+}
+
+/// Refuses more steps than the store takes in one write, before any is made: each carries the bucket's name.
+fn check_count(count: usize) -> Result<(), StoreError> {
+    let limit = MAX_BATCH_OPS;
+    if count > limit {
+        return Err(StoreError::TooMany { count, limit });
+    }
+    Ok(())
 }
 
 /// Holds a key and its value to the window's own limits; the store has wider ones.

@@ -1,9 +1,11 @@
 //! Everything that a guest could do to its neighbours, as one table: what is asked of which window, what its client must
-//! see, and which count must move. The end-to-end test goes through it in small, `benches/hostile` at length.
+//! see, which count must move, and how much of the machine's memory it may take meanwhile. The end-to-end test goes through it
+//! in small, `benches/hostile` at length.
 
 use super::Host;
 use super::guests::guest;
 use super::http::{Answer, try_http2, try_request};
+use super::process::Peak;
 use http::Method;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -78,6 +80,25 @@ const fn flooder(path: &'static str) -> (&'static str, &'static str) {
     ("flooder", path)
 }
 
+const fn hoarder(path: &'static str) -> (&'static str, &'static str) {
+    ("hoarder", path)
+}
+
+const fn keeper(path: &'static str) -> (&'static str, &'static str) {
+    ("keeper", path)
+}
+
+/// The memory limit of windows in MiB, and of those in [`SMALL`].
+const MEMORY_MIB: f64 = 128.0;
+const SMALL_MIB: f64 = 32.0;
+
+/// Windows of little memory: what they have the host keep beyond it stands out.
+const SMALL: [&str; 2] = ["hoarder", "keeper"];
+
+/// MiB that one request may take of the host beside its window's memory limit: what it hands over in one call, 16 MiB; what of
+/// it is not counted, 10,000 tasks among it; its bodies and connections, and what the allocator keeps.
+const SLACK_MIB: f64 = 32.0;
+
 /// The table.
 #[rustfmt::skip]
 pub const ACTS: &[Act] = &[
@@ -117,6 +138,17 @@ pub const ACTS: &[Act] = &[
     act("a value of absurd size", prober("/kv/b/k"), Put(5 << 20), Whole(500), "value-too-large"),
     act("filling the store", prober("/fill/full?count=100000&bytes=4000"), Get, Whole(507), "store-full"),
     act("a full scan", prober("/scan/full"), Get, Whole(200), ""),
+    act("a bucket name of 15 MiB", hoarder("/hoard/names"), Get, Whole(500), "key-too-long"),
+    act("holding header fields", hoarder("/hoard/fields"), Get, Problem(500, "memory-limit"), "memory-limit"),
+    act("holding copies of header fields", hoarder("/hoard/copies"), Get, Problem(500, "memory-limit"), "memory-limit"),
+    act("holding header fields that were emptied", hoarder("/hoard/emptied"), Get, Whole(200), ""),
+    act("holding requests to long names", hoarder("/hoard/requests"), Get, Problem(500, "memory-limit"), "memory-limit"),
+    act("holding errors of much text", hoarder("/hoard/errors"), Get, Whole(200), ""),
+    act("holding values by compare-and-swap", hoarder("/hoard/values"), Get, Problem(500, "memory-limit"), "memory-limit"),
+    act("holding header fields, WASI 0.2", keeper("/hoard-fields"), Get, Problem(500, "memory-limit"), "memory-limit"),
+    act("holding bodies that nobody takes", keeper("/hoard-bodies"), Get, Problem(500, "memory-limit"), "memory-limit"),
+    act("holding trailers that nobody takes", keeper("/hoard-trailers"), Get, Problem(500, "memory-limit"), "memory-limit"),
+    act("holding requests of long methods", keeper("/hoard-methods"), Get, Problem(500, "memory-limit"), "memory-limit"),
     act("calling itself through the gateway", prober("/outbound?url=http://hms-svc-prober/spin"), Get, Whole(200), "no-network"),
 ];
 
@@ -127,6 +159,8 @@ async fn windows() -> Vec<(&'static str, Vec<u8>)> {
         ("flooder", guest("flooder").await),
         ("spinner", guest("prober").await),
         ("caller", guest("flooder").await),
+        ("hoarder", guest("prober").await),
+        ("keeper", guest("flooder").await),
         ("bulk", component(BULK)),
         ("memories", memories()),
         ("tables", component(TABLES)),
@@ -150,6 +184,17 @@ pub async fn host(victim: &[u8], args: &[&str]) -> Host {
             "--response-body",
             "16MiB",
         ];
+        if SMALL.contains(name) {
+            // Most of what it does is the host's work, which a build for development does slowly.
+            set.extend([
+                "--memory",
+                "32MiB",
+                "--cpu-time",
+                "4s",
+                "--wall-time",
+                "10s",
+            ]);
+        }
         if *name == "caller" {
             set.extend(["--host-calls", "50000"]);
         }
@@ -252,6 +297,28 @@ impl Act {
             Put(bytes) => try_request(Method::PUT, &url, &[], vec![b'v'; bytes]).await,
             Slow => slow(&url).await,
         }
+    }
+
+    /// MiB by which the host's memory may grow while `at_once` requests do it.
+    pub fn most_mib(&self, at_once: usize) -> f64 {
+        let small = SMALL.contains(&self.window);
+        let memory = if small { SMALL_MIB } else { MEMORY_MIB };
+        at_once as f64 * (memory + SLACK_MIB)
+    }
+
+    /// Whether the host took no more than that, by the peak since it was begun.
+    ///
+    /// # Errors
+    /// A sentence with what it took.
+    pub fn check_memory(&self, peak: &Peak, at_once: usize) -> Result<(), String> {
+        let (grown, most) = (peak.grown_mib(), self.most_mib(at_once));
+        if grown > most {
+            let name = self.name;
+            return Err(format!(
+                "{name}: the host grew by {grown:.0} MiB, over {most:.0}"
+            ));
+        }
+        Ok(())
     }
 
     /// Whether that was what it must be.

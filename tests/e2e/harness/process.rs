@@ -37,6 +37,44 @@ pub fn held(pid: u32) -> Held {
     }
 }
 
+/// The most memory that a process had since a moment, by the kernel's own mark, which misses nothing in between.
+pub struct Peak {
+    pid: u32,
+    before_kib: u64,
+}
+
+impl Peak {
+    /// From now on. There is one mark for a process: a later one ends this.
+    pub fn since_now(pid: u32) -> Self {
+        // See proc_pid_clear_refs(5): 5 sets the mark to what is resident.
+        fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
+        let before_kib = status_kib(pid, "VmRSS:");
+        Peak { pid, before_kib }
+    }
+
+    /// MiB of resident memory at that moment.
+    pub fn before_mib(&self) -> f64 {
+        self.before_kib as f64 / 1024.0
+    }
+
+    /// The most MiB since.
+    pub fn mib(&self) -> f64 {
+        status_kib(self.pid, "VmHWM:") as f64 / 1024.0
+    }
+
+    /// MiB by which it grew at most.
+    pub fn grown_mib(&self) -> f64 {
+        self.mib() - self.before_mib()
+    }
+}
+
+fn status_kib(pid: u32, name: &str) -> u64 {
+    let status = read(pid, "status");
+    let line = status.lines().find(|line| line.starts_with(name));
+    let value = line.and_then(|line| line.split_whitespace().nth(1));
+    value.and_then(|value| value.parse().ok()).unwrap()
+}
+
 /// Seconds of CPU time that a process took, and that the children it has waited for took.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cpu {
@@ -79,4 +117,15 @@ pub fn cpu(pid: u32) -> Cpu {
 
 fn read(pid: u32, file: &str) -> String {
     fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap()
+}
+
+#[test]
+fn a_peak_is_seen_after_it_is_over_and_a_later_one_begins_anew() {
+    const MIB: usize = 1 << 20;
+    let pid = std::process::id();
+    let peak = Peak::since_now(pid);
+    drop(std::hint::black_box(vec![1_u8; 64 * MIB]));
+    assert!(peak.grown_mib() >= 60.0, "{}", peak.grown_mib());
+    let later = Peak::since_now(pid);
+    assert!(later.grown_mib() < 60.0, "{}", later.grown_mib());
 }

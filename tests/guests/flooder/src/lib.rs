@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use wasip2::clocks::{monotonic_clock, wall_clock};
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::types::{
-    Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam,
+    Fields, IncomingRequest, Method, OutgoingBody, OutgoingRequest, OutgoingResponse,
+    ResponseOutparam,
 };
 use wasip2::io::poll::poll;
 use wasip2::random::random::get_random_bytes;
@@ -66,6 +67,42 @@ impl Guest for Flooder {
             "handles" => loop {
                 std::mem::forget(monotonic_clock::subscribe_duration(1));
             },
+            // Header fields by handles that are never given back.
+            "hoard-fields" => hoard(out, || {
+                let fields = Fields::new();
+                let _ = fields.append("x", &vec![b'v'; 60_000]);
+                std::mem::forget(fields);
+            }),
+            // Bodies that are written and that nobody takes.
+            "hoard-bodies" => hoard(out, || {
+                let response = OutgoingResponse::new(Fields::new());
+                let body = response.body();
+                let stream = body.as_ref().map(OutgoingBody::write);
+                if let Ok(Ok(stream)) = &stream {
+                    while let Ok(1..) = stream.check_write() {
+                        let _ = stream.write(&vec![b'b'; 64 << 10]);
+                    }
+                }
+                std::mem::forget(stream);
+                std::mem::forget(body);
+                std::mem::forget(response);
+            }),
+            // The same with trailers behind them.
+            "hoard-trailers" => hoard(out, || {
+                let response = OutgoingResponse::new(Fields::new());
+                let trailers = Fields::new();
+                let _ = trailers.append("x", &vec![b'v'; 60_000]);
+                if let Ok(body) = response.body() {
+                    let _ = OutgoingBody::finish(body, Some(trailers));
+                }
+                std::mem::forget(response);
+            }),
+            // Requests with methods of a MiB.
+            "hoard-methods" => hoard(out, || {
+                let request = OutgoingRequest::new(Fields::new());
+                let _ = request.set_method(&Method::Other("M".repeat(1 << 20)));
+                std::mem::forget(request);
+            }),
             // A list of gigabytes from the host.
             "gigabytes" => {
                 let random = get_random_bytes(3 << 30);
@@ -93,6 +130,14 @@ fn answer(out: ResponseOutparam, status: u16, fields: Fields, text: &str) {
         let _ = stream.blocking_write_and_flush(text.as_bytes());
     }
     let _ = OutgoingBody::finish(body, None);
+}
+
+/// Some thousand times, and an answer if that went well.
+fn hoard(out: ResponseOutparam, keep: impl Fn()) {
+    for _ in 0..2_000 {
+        keep();
+    }
+    answer(out, 200, Fields::new(), "held\n");
 }
 
 fn empty_writes(out: ResponseOutparam, wait: bool) {

@@ -2,6 +2,7 @@
 //! at its arm in [`handle`].
 
 mod bad;
+mod hoard;
 mod kv;
 
 use hms_window::{Method, Problem, Request, Response, sleep_ms};
@@ -109,6 +110,8 @@ async fn handle(request: Request) -> Result<Response, Problem> {
         (_, ["empty-pieces"]) => Ok(bad::empty_pieces()),
         // Answers without a look at what is uploaded.
         (_, ["unread"]) => Ok(Response::text(200, "not read\n")),
+        // Has the host keep much of something.
+        (_, ["hoard", what]) => hoard::hoard(what).await,
         // Begins tasks at the host that never end.
         (_, ["subtasks"]) => bad::subtasks().await,
         // Blocks for some centuries.
