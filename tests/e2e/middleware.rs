@@ -1,8 +1,10 @@
 //! Components in the chain of a route: they see the request, and call on or answer themselves.
 
 use super::harness::{Answer, Host, eventually, guest, guests};
+use futures_util::future::join_all;
 use http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::time::Duration;
 
 const ROUTE: &str =
     "uri: /prober/**\nstrip-prefix: /prober\nupstream: http://hms-svc-prober\nplugins:\n  - auth\n";
@@ -33,7 +35,18 @@ async fn ask(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Answer {
-    let token = format!("Bearer {}", host.token("alice", &["a.read", "a.write"]));
+    ask_as(host, "alice", method, path, headers, body).await
+}
+
+async fn ask_as(
+    host: &Host,
+    user: &str,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let token = format!("Bearer {}", host.token(user, &["a.read", "a.write"]));
     let headers: Vec<(&str, &str)> = [("authorization", token.as_str())]
         .into_iter()
         .chain(headers.iter().copied())
@@ -158,4 +171,68 @@ async fn a_middleware_that_no_route_has_in_its_chain_has_nobody_to_call_on() {
     assert_eq!(answer.status, 502, "{}", answer.text());
     let shown = host.admin(Method::GET, "/windows/meddler", "").await.json();
     assert_eq!(shown["window"]["failures"]["no-network"], 1);
+}
+
+/// How often window `meddler` was refused to call on for a request that was over.
+async fn refused(host: &Host) -> u64 {
+    let shown = host.admin(Method::GET, "/windows/meddler", "").await.json();
+    let count = &shown["window"]["failures"]["request-over"];
+    count.as_u64().unwrap_or(0)
+}
+
+/// What is sent on after the answer, with and without another citizen who is served then by the same clerk.
+#[tokio::test]
+async fn what_a_middleware_sends_on_after_its_answer_goes_out_as_nobody() {
+    for reuse in ["1", "100"] {
+        let meddler = guest("meddler").await;
+        let host = host(&[("meddler", &meddler)], &["meddler"]).await;
+        let set = host.cli("limits", &["meddler", "--reuse", reuse]).await;
+        assert!(set.status.success(), "{set:?}");
+        let later = [("x-meddle", "later 500")];
+        let alice = ask(
+            &host,
+            Method::POST,
+            "/prober/cas/seen/by",
+            &later,
+            "by alice",
+        )
+        .await;
+        assert_eq!(alice.status, 202, "{}", alice.text());
+        let bob = ask_as(&host, "bob", Method::GET, "/prober/sleep?ms=1500", &[], "").await;
+        assert_eq!(bob.status, 200, "{}", bob.text());
+        eventually("it tried, and was refused", || async {
+            (refused(&host).await == 1).then_some(())
+        })
+        .await;
+        let seen = ask(&host, Method::GET, "/prober/kv/seen/by", &[], "").await;
+        assert_eq!(seen.status, 404, "reuse {reuse}: {}", seen.text());
+    }
+}
+
+/// Requests of two citizens at work at once in one clerk.
+#[tokio::test]
+async fn requests_that_one_clerk_has_at_once_go_on_each_as_whose_it_is() {
+    let meddler = guest("meddler").await;
+    let host = host(&[("meddler", &meddler)], &["meddler"]).await;
+    let set = host.cli("limits", &["meddler", "--reuse", "1000"]).await;
+    assert!(set.status.success(), "{set:?}");
+    let hold = [("x-meddle", "hold 300")];
+    let mut together = 0;
+    for _ in 0..3 {
+        let asked = (0..12).map(|number| {
+            let user = if number % 2 == 0 { "alice" } else { "bob" };
+            let host = &host;
+            async move {
+                tokio::time::sleep(Duration::from_millis(10 * number)).await;
+                let answer = ask_as(host, user, Method::GET, "/prober/headers", &hold, "").await;
+                (user, answer)
+            }
+        });
+        for (user, answer) in join_all(asked).await {
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            assert_eq!(answer.json()["x-hms-user"], json!([user]));
+            together = together.max(answer.header("x-at-work").parse().unwrap());
+        }
+    }
+    assert!(together > 1, "no clerk had two at once");
 }

@@ -1,6 +1,10 @@
 //! A middleware that does with what passes as the header `x-meddle` says.
 
-use hms_window::{Next, Problem, Request, Response, middleware};
+use hms_window::{Next, Problem, Request, Response, middleware, sleep_ms};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Requests at work in this clerk.
+static AT_WORK: AtomicU64 = AtomicU64::new(0);
 
 async fn handle(request: Request, next: Next) -> Result<Response, Problem> {
     let how = request.text("x-meddle").unwrap_or_default().to_owned();
@@ -27,6 +31,29 @@ async fn handle(request: Request, next: Next) -> Result<Response, Problem> {
             next.call(request.with_body(upper)).await
         }
         ("trap", _) => panic!("as asked"),
+        // Answers at once, and sends its request on after so many milliseconds.
+        ("later", ms) => {
+            let ms = milliseconds(ms)?;
+            let body = request.body().read_to_end(1 << 20).await?;
+            let request = request.with_body(body);
+            wasip3::spawn_local(async move {
+                sleep_ms(ms).await;
+                match next.call(request).await {
+                    Ok(answer) => println!("later: {}", answer.status()),
+                    Err(problem) => println!("later: {problem:?}"),
+                }
+            });
+            Ok(Response::text(202, "accepted\n"))
+        }
+        // Sends it on after so many milliseconds, and says how many of its clerk's requests were at work then.
+        ("hold", ms) => {
+            AT_WORK.fetch_add(1, Ordering::Relaxed);
+            sleep_ms(milliseconds(ms)?).await;
+            let at_work = AT_WORK.load(Ordering::Relaxed);
+            let answer = next.call(request).await;
+            AT_WORK.fetch_sub(1, Ordering::Relaxed);
+            Ok(answer?.header("x-at-work", at_work))
+        }
         // Marks what comes back.
         ("mark", mark) => {
             let response = next.call(request).await?;
@@ -37,6 +64,10 @@ async fn handle(request: Request, next: Next) -> Result<Response, Problem> {
         }
         _ => next.call(request).await,
     }
+}
+
+fn milliseconds(text: &str) -> Result<u64, Problem> {
+    text.parse().map_err(Problem::internal)
 }
 
 middleware!(handle);
