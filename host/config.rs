@@ -68,6 +68,9 @@ pub struct Settings {
     /// Networks beyond the public internet that routes may lead to: services on this machine or in its network
     #[arg(long, value_name = "NET", env = "HMS_UPSTREAM_ALLOW", value_delimiter = ',', value_parser = crate::gateway::network)]
     pub upstream_allow: Vec<ipnet::IpNet>,
+    /// Connections that one client's address may have (IPv6: its /64). Default: a quarter of all; trusted proxies have no such bound
+    #[arg(long, value_name = "N", env = "HMS_CONNECTIONS_PER_ADDRESS")]
+    pub connections_per_address: Option<usize>,
     /// Clerks that can be at work at once, in all windows together
     #[arg(long, value_name = "N", default_value_t = 512)]
     pub clerks: u32,
@@ -110,6 +113,10 @@ impl TryFrom<Settings> for Config {
     type Error = anyhow::Error;
 
     fn try_from(settings: Settings) -> anyhow::Result<Self> {
+        ensure!(
+            settings.connections_per_address != Some(0),
+            "--connections-per-address 0: use 1 or more"
+        );
         ensure!(
             (1..=4096).contains(&settings.clerks),
             "--clerks {}: use 1 to 4096",

@@ -26,6 +26,8 @@ pub mod gateway;
 pub mod lanes;
 pub mod linger;
 pub mod next;
+pub mod pace;
+pub mod places;
 pub mod runtime;
 pub mod shutdown;
 pub mod store;

@@ -1,5 +1,6 @@
 //! The table of what can be asked of the admin API.
 
+use super::claimed::Claimed;
 use super::{Metrics, keys, limits, reply, routes, token, windows};
 use crate::body::Body;
 use crate::gateway::Gateway;
@@ -40,8 +41,12 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Answers one request.
-    pub async fn answer(&self, request: Request<Inbound>) -> Response<Body> {
+    /// Answers one request, which is `claimed` for its sender once it has shown the token.
+    pub(super) async fn answer(
+        &self,
+        request: Request<Inbound>,
+        claimed: &mut Claimed,
+    ) -> Response<Body> {
         let path = request.uri().path().to_owned();
         if let Some(response) = self.open_to_all(request.method(), &path).await {
             return response;
@@ -54,6 +59,10 @@ impl Admin {
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, challenge);
             return response;
+        }
+        if !claimed.prove() {
+            let detail = "the admin API has as many requests at work as it takes: try again when one of them is done";
+            return reply::refuse(StatusCode::SERVICE_UNAVAILABLE, "admin-busy", detail);
         }
         let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         match segments.as_slice() {

@@ -1,6 +1,7 @@
 //! `/metrics`, in the OpenMetrics text format.
 
 use crate::gateway::Gateway;
+use crate::places::PlaceCounters;
 use crate::windows::Registry;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -19,6 +20,9 @@ pub struct Metrics {
     tripped: Family<WindowLabel, Gauge>,
     failures: Family<FailureLabel, Counter>,
     stores: StoreMetrics,
+    /// Of the admin listener.
+    pub(super) connections: PlaceCounters,
+    pub(super) slow_readers: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -117,6 +121,14 @@ impl Metrics {
         );
         let stores = StoreMetrics::register(&mut registry);
         gateway.metrics().register(&mut registry);
+        let (connections, slow_readers) = (PlaceCounters::default(), Counter::default());
+        let admin = registry.sub_registry_with_prefix("admin");
+        connections.register(admin);
+        admin.register(
+            "slow_readers",
+            "Connections of the admin API that were ended because their client took too little",
+            slow_readers.clone(),
+        );
         Metrics {
             registry,
             live,
@@ -126,6 +138,8 @@ impl Metrics {
             tripped,
             failures,
             stores,
+            connections,
+            slow_readers,
         }
     }
 

@@ -4,6 +4,7 @@
 //! windows, [`reply`] how an answer or a refusal is written.
 
 mod api;
+mod claimed;
 mod keys;
 mod limits;
 mod metrics;
@@ -16,22 +17,40 @@ mod windows;
 pub use api::{Admin, Readiness};
 pub use metrics::Metrics;
 
+use crate::gateway::Listeners;
 use crate::linger::{Lingering, Unread};
+use crate::pace::{Paced, WritePace};
+use crate::places::{Holder, Place, Places};
+use claimed::{Claimed, ClaimedBody};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-/// Admin connections at once. 64: operators, scripts and one scraper; more is a mistake.
+/// Admin connections at once. 64: operators, scripts and one scraper; more is a mistake. On loopback all of them have one address, so
+/// each may have all, and the one that can best be done without gives way.
 const MAX_CONNECTIONS: usize = 64;
 
-/// Time for the head of a request. 10 s.
-const HEAD_TIME: Duration = Duration::from_secs(10);
+/// Requests with the token at work at once, which nobody's connection takes the place of. The other 8 places are kept for probes.
+const MAX_AT_WORK: usize = 56;
+
+/// Time for the head of a request, and so how long an idle connection is kept. 5 s.
+const HEAD_TIME: Duration = Duration::from_secs(5);
+
+/// How slow a client may be in taking an answer: as at the gateway.
+const PACE: WritePace = WritePace {
+    longest: Duration::from_secs(30),
+    bytes_per_s: 240,
+};
+
+/// After an accept that failed for want of something, such as file descriptors: time for connections to end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Bytes of head that are read, and fields in it.
 const MAX_HEAD_BYTES: usize = 16 << 10;
@@ -39,73 +58,81 @@ const MAX_FIELDS: usize = 64;
 
 /// Serves the admin API on `listeners` until `shutdown`; requests under way are finished.
 pub async fn serve(listeners: Vec<TcpListener>, admin: Arc<Admin>, shutdown: CancellationToken) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let tracker = tokio_util::task::TaskTracker::new();
-    for listener in listeners {
-        let accept = accept(
-            listener,
-            admin.clone(),
-            places.clone(),
-            tracker.clone(),
-            shutdown.clone(),
-        );
-        tracker.spawn(accept);
+    let listeners = Listeners::new(listeners);
+    let counters = admin.metrics.connections.clone();
+    let places = Places::new(MAX_CONNECTIONS, MAX_CONNECTIONS, counters);
+    let room = Arc::new(Semaphore::new(MAX_AT_WORK));
+    let tracker = TaskTracker::new();
+    loop {
+        let next = async {
+            let (stream, peer) = listeners.accept().await?;
+            let place = places.take(Holder::of(peer.ip())).await;
+            Ok::<_, std::io::Error>(place.map(|place| (place, stream)))
+        };
+        let accepted = tokio::select! {
+            accepted = next => accepted,
+            () = shutdown.cancelled() => break,
+        };
+        match accepted {
+            Ok(Some((place, stream))) => {
+                let (admin, room) = (admin.clone(), room.clone());
+                tracker.spawn(connection(place, stream, admin, room, shutdown.clone()));
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(%error, "admin: a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
     }
+    drop(listeners);
     tracker.close();
     tracker.wait().await;
 }
 
-async fn accept(
-    listener: TcpListener,
+async fn connection(
+    place: Place,
+    stream: TcpStream,
     admin: Arc<Admin>,
-    places: Arc<Semaphore>,
-    tracker: tokio_util::task::TaskTracker,
+    room: Arc<Semaphore>,
     shutdown: CancellationToken,
 ) {
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else {
-            return;
-        };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = shutdown.cancelled() => return,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "admin: a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let admin = admin.clone();
-        let shutdown = shutdown.clone();
-        tracker.spawn(async move {
-            let unread = Unread::default();
-            let io = TokioIo::new(Lingering::new(stream, unread.clone()));
-            let service = service_fn(move |request| {
-                let request = unread.watch(request);
-                let admin = admin.clone();
-                async move { Ok::<_, Infallible>(admin.answer(request).await) }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIME)
-                .max_buf_size(MAX_HEAD_BYTES)
-                .max_headers(MAX_FIELDS)
-                .serve_connection(io, service);
-            let mut connection = std::pin::pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = shutdown.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
+    let unread = Unread::default();
+    let stream = Paced::new(stream, PACE, admin.metrics.slow_readers.clone());
+    let io = TokioIo::new(Lingering::new(stream, unread.clone()));
+    let service = service_fn(|request| {
+        let request = unread.watch(request);
+        let (admin, room) = (admin.clone(), room.clone());
+        let begun = place.activity().begin_unproven();
+        async move {
+            let Some(at_work) = begun else {
+                // The connection is about to be dropped.
+                return std::future::pending().await;
             };
-            if let Err(error) = ended {
-                tracing::debug!(%error, "admin: a connection ended");
+            let mut claimed = Claimed::new(at_work, room);
+            let answer = admin.answer(request, &mut claimed).await;
+            Ok::<_, Infallible>(answer.map(|inner| ClaimedBody::new(inner, claimed)))
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_FIELDS)
+        .serve_connection(io, service);
+    let mut connection = std::pin::pin!(connection);
+    let mut closing = false;
+    let ended = loop {
+        tokio::select! {
+            ended = connection.as_mut() => break ended,
+            () = shutdown.cancelled(), if !closing => {
+                closing = true;
+                connection.as_mut().graceful_shutdown();
             }
-            drop(place);
-        });
+            () = place.evicted() => return,
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "admin: a connection ended");
     }
 }

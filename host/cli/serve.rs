@@ -79,8 +79,10 @@ impl Host {
         gateway_config.idempotency = Some(data.path().join("idempotency.redb"));
         gateway_config.limits.drain_timeout = settings.drain;
         let wished = gateway_config.limits.max_connections;
-        gateway_config.limits.max_connections =
-            descriptors::connections(wished, descriptors::raise());
+        gateway_config.limits.bound_connections(
+            descriptors::connections(wished, descriptors::raise()),
+            settings.connections_per_address,
+        );
         let (lanes, threads) =
             Lanes::start().context("the threads of the gateway could not be started")?;
         gateway_config.lanes = Some(lanes);

@@ -2,8 +2,8 @@
 //! there will be none.
 
 use crate::body::{Body, BodyError};
-use crate::gateway::idle::AtWork;
 use crate::gateway::metrics::GatewayMetrics;
+use crate::places::AtWork;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use http_body::{Body as HttpBody, Frame, SizeHint};

@@ -4,6 +4,7 @@ use crate::gateway::plugins::auth::AuthConfig;
 use crate::gateway::request_body::Pace;
 use crate::gateway::tls::Certificate;
 use crate::lanes::Lanes;
+use crate::pace::WritePace;
 use ipnet::IpNet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,12 +51,18 @@ impl GatewayConfig {
     }
 }
 
+/// One address has at most so large a part of the connections: a quarter.
+const ADDRESS_SHARE: usize = 4;
+
 /// The gateway's bounds.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections open at once, all listeners together. At the limit no more are accepted: the kernel's
-    /// queue holds them, which costs this process nothing.
+    /// Connections open at once, all listeners together. At the limit the one that has been idle longest gives way. Where all have
+    /// requests at work no more are accepted: the kernel's queue holds them, which costs this process nothing.
     pub max_connections: usize,
+    /// Of those, what one client's address (IPv6: its /64) may have; trusted proxies are not bounded by it. A quarter: an office behind
+    /// one address is far below, and four addresses at least are needed to have requests at work in all places.
+    pub max_connections_per_address: usize,
     /// Time for the TLS handshake, from the accept on.
     pub handshake_timeout: Duration,
     /// Time from the accept until it is clear which HTTP version the client speaks. hyper-util has no
@@ -80,8 +87,11 @@ pub struct Limits {
     /// How slow a client may be with its body, so that an upload that stalls or drips frees its clerk. The average is that
     /// of Kestrel (`MinRequestBodyDataRate`); a client on a bad line has six times its grace.
     pub body_pace: Pace,
-    /// The longest that a client may take nothing of what it is sent; then its connection ends.
+    /// The longest that a client may take nothing of what it is sent, or be behind [`Limits::write_bytes_per_s`]; then its connection
+    /// ends.
     pub write_idle_timeout: Duration,
+    /// The least pace at which a client takes what it is sent, in bytes a second. That of request bodies.
+    pub write_bytes_per_s: u32,
     /// After the shutdown began: how long requests in flight may still run before they are cut.
     pub drain_timeout: Duration,
     /// Time to connect to an ordinary upstream.
@@ -105,6 +115,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             max_connections: 4096,
+            max_connections_per_address: 4096 / ADDRESS_SHARE,
             handshake_timeout: Duration::from_secs(10),
             first_byte_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(30),
@@ -121,6 +132,7 @@ impl Default for Limits {
                 bytes_per_s: 240,
             },
             write_idle_timeout: Duration::from_secs(30),
+            write_bytes_per_s: 240,
             drain_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
             upstream_timeout: Duration::from_secs(30),
@@ -128,6 +140,23 @@ impl Default for Limits {
             max_idempotency_bytes: 1 << 30,
             max_idempotency_held_bytes: 256 << 20,
             idempotency_body_time: Duration::from_secs(120),
+        }
+    }
+}
+
+impl Limits {
+    /// Takes at most `most` connections, and of one address `per_address`, or else its usual share of them.
+    pub fn bound_connections(&mut self, most: usize, per_address: Option<usize>) {
+        let share = || most / ADDRESS_SHARE;
+        self.max_connections = most;
+        self.max_connections_per_address = per_address.unwrap_or_else(share).clamp(1, most.max(1));
+    }
+
+    /// How slow a client may be with what it is sent.
+    pub fn write_pace(&self) -> WritePace {
+        WritePace {
+            longest: self.write_idle_timeout,
+            bytes_per_s: self.write_bytes_per_s,
         }
     }
 }

@@ -2,31 +2,30 @@
 
 use crate::gateway::Gateway;
 use crate::gateway::config::Limits;
-use crate::gateway::idle::Activity;
+use crate::gateway::listen::Listeners;
 use crate::gateway::metrics::OpenConnection;
 use crate::gateway::origin::Origin;
-use crate::gateway::pace::Paced;
 use crate::gateway::proxy;
 use crate::gateway::sniff::Sniff;
 use crate::gateway::strict::{Refused, Strict};
 use crate::gateway::upstream::{Opened, Slot, Terms};
 use crate::lanes::Lanes;
 use crate::linger::{Lingering, Unread};
-use futures_util::future::select_all;
+use crate::pace::Paced;
+use crate::places::{Holder, Place, Places};
 use hyper::rt::Executor;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use std::convert::Infallible;
 use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -45,7 +44,7 @@ const GOODBYE: Duration = Duration::from_secs(5);
 struct House {
     gateway: Arc<Gateway>,
     builder: Arc<Builder<Beside>>,
-    places: Arc<Semaphore>,
+    places: Places,
     connections: TaskTracker,
     /// No new connections and requests from here on.
     closing: CancellationToken,
@@ -64,13 +63,17 @@ pub async fn serve(
     let drain_timeout = limits.drain_timeout;
     let house = House {
         builder: Arc::new(protocol(limits)),
-        places: Arc::new(Semaphore::new(limits.max_connections)),
+        places: Places::new(
+            limits.max_connections,
+            limits.max_connections_per_address,
+            gateway.metrics.places(),
+        ),
         connections: TaskTracker::new(),
         closing: shutdown,
         cut: CancellationToken::new(),
         gateway: gateway.clone(),
     };
-    house.accept(listeners).await;
+    house.accept(Listeners::new(listeners)).await;
     house.connections.close();
     if tokio::time::timeout(drain_timeout, house.connections.wait())
         .await
@@ -125,15 +128,15 @@ fn protocol(limits: &Limits) -> Builder<Beside> {
 
 impl House {
     /// Accepts until the shutdown; then the listeners close and their port is free.
-    async fn accept(&self, listeners: Vec<TcpListener>) {
+    async fn accept(&self, listeners: Listeners) {
         loop {
             let accepted = tokio::select! {
                 accepted = self.next(&listeners) => accepted,
                 () = self.closing.cancelled() => return,
             };
             match accepted {
-                Ok((place, stream, peer)) => self.spawn(place, stream, peer),
-                Err(error) if is_the_peers(&error) => {}
+                Ok(Some((place, stream, peer))) => self.spawn(place, stream, peer),
+                Ok(None) => {}
                 Err(error) => {
                     tracing::warn!(%error, "accepting a connection failed");
                     tokio::select! {
@@ -145,34 +148,37 @@ impl House {
         }
     }
 
-    /// The place first: a connection that there is no place for stays in the kernel's queue. One place for all
-    /// listeners, so that none keeps one that another has a client for.
-    async fn next(
-        &self,
-        listeners: &[TcpListener],
-    ) -> io::Result<(OwnedSemaphorePermit, TcpStream, IpAddr)> {
-        if self.places.available_permits() == 0 {
-            self.gateway.metrics.connections_full();
+    /// The next connection and its place; none where its address has its share. While it waits for a place, those that come after it
+    /// are in the kernel's queue.
+    async fn next(&self, listeners: &Listeners) -> io::Result<Option<(Place, TcpStream, Origin)>> {
+        let (stream, peer) = listeners.accept().await?;
+        let origin = Origin {
+            client: peer.ip().to_canonical(),
+            secure: false,
+            untold: false,
+        };
+        let place = self.places.take(self.holder(&origin)).await;
+        if place.is_none() {
+            tracing::debug!(peer = %origin.client, "a connection is refused: its address has its share");
         }
-        let place = self
-            .places
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(io::Error::other)?;
-        let doors = listeners.iter().map(|listener| Box::pin(listener.accept()));
-        let (accepted, _, _) = select_all(doors).await;
-        let (stream, peer) = accepted?;
-        Ok((place, stream, peer.ip()))
+        Ok(place.map(|place| (place, stream, origin)))
     }
 
-    fn spawn(&self, place: OwnedSemaphorePermit, stream: TcpStream, peer: IpAddr) {
+    /// A trusted proxy speaks for many.
+    fn holder(&self, origin: &Origin) -> Holder {
+        match origin.is_trusted(&self.gateway.config.trusted_proxies) {
+            true => Holder::Proxy,
+            false => Holder::of(origin.client),
+        }
+    }
+
+    fn spawn(&self, place: Place, stream: TcpStream, origin: Origin) {
         let open = self.gateway.metrics.connection();
         let lanes = self.gateway.config.lanes.as_ref();
         let Some(seat) = lanes.and_then(Lanes::seat) else {
             // A panic ends this task alone.
             self.connections
-                .spawn(self.clone().connection(place, open, stream, peer));
+                .spawn(self.clone().connection(place, open, stream, origin));
             return;
         };
         let (house, lane) = (self.clone(), seat.handle().clone());
@@ -181,7 +187,7 @@ impl House {
         let serving = async move {
             let _seat = seat;
             match stream.and_then(TcpStream::from_std) {
-                Ok(stream) => house.connection(place, open, stream, peer).await,
+                Ok(stream) => house.connection(place, open, stream, origin).await,
                 Err(error) => tracing::warn!(%error, "a connection could not be given to its lane"),
             }
         };
@@ -190,22 +196,23 @@ impl House {
 
     async fn connection(
         self,
-        _place: OwnedSemaphorePermit,
+        mut place: Place,
         _open: OpenConnection,
         mut stream: TcpStream,
-        peer: IpAddr,
+        mut origin: Origin,
     ) {
         let limits = &self.gateway.config.limits;
-        let mut origin = Origin {
-            client: peer.to_canonical(),
-            secure: false,
-            untold: false,
-        };
+        let peer = origin.client;
         if self.gateway.config.proxy_protocol
             && origin.is_trusted(&self.gateway.config.trusted_proxies)
         {
             let reading = proxy::read(&mut stream, origin);
-            origin = match tokio::time::timeout(limits.first_byte_timeout, reading).await {
+            let reading = tokio::time::timeout(limits.first_byte_timeout, reading);
+            let read = tokio::select! {
+                read = reading => read,
+                () = place.evicted() => return,
+            };
+            origin = match read {
                 Ok(Ok(named)) => named,
                 // A health check that only connects.
                 Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return,
@@ -215,19 +222,25 @@ impl House {
                 }
                 Err(_) => return,
             };
+            if !place.belongs_to(self.holder(&origin)) {
+                let client = origin.client;
+                tracing::debug!(%client, "a connection is refused: its address has its share");
+                return;
+            }
         }
         // Answers are written whole; waiting to fill packets only delays them.
         let _ = stream.set_nodelay(true);
-        let paced = Paced::new(stream, limits.write_idle_timeout);
+        let slow = self.gateway.metrics.slow_readers();
+        let paced = Paced::new(stream, limits.write_pace(), slow);
         let Some(certificate) = &self.gateway.config.certificate else {
-            return self.serve(paced, origin).await;
+            return self.serve(paced, origin, place).await;
         };
         let handshake = certificate.acceptor().accept(paced);
         let limit = limits.handshake_timeout;
         origin.secure = true;
         tokio::select! {
             shaken = tokio::time::timeout(limit, handshake) => match shaken {
-                Ok(Ok(stream)) => self.serve(stream, origin).await,
+                Ok(Ok(stream)) => self.serve(stream, origin, place).await,
                 Ok(Err(error)) => {
                     self.gateway.metrics.handshake_failed();
                     tracing::debug!(%peer, %error, "a TLS handshake failed");
@@ -238,10 +251,11 @@ impl House {
                 }
             },
             () = self.closing.cancelled() => {}
+            () = place.evicted() => {}
         }
     }
 
-    async fn serve<S>(&self, stream: S, origin: Origin)
+    async fn serve<S>(&self, stream: S, origin: Origin, place: Place)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -249,7 +263,7 @@ impl House {
         let limits = &self.gateway.config.limits;
         let sniff = Sniff::new(stream, limits.first_byte_timeout);
         let refused = Refused::default();
-        let activity = Activity::new();
+        let activity = place.activity();
         let strict = Strict::new(sniff, limits, refused.clone());
         let (slot, through) = (Slot::default(), strict.through());
         let io = TokioIo::new(Lingering::new(strict, unread.clone()));
@@ -261,8 +275,12 @@ impl House {
                 unread.leave();
             }
             let gateway = self.gateway.clone();
-            let (at_work, through) = (activity.begin(), through.clone());
+            let (begun, through) = (activity.begin(), through.clone());
             async move {
+                let Some(at_work) = begun else {
+                    // The connection is about to be dropped.
+                    return std::future::pending().await;
+                };
                 Ok::<_, Infallible>(match violation {
                     Some(violation) => gateway.refuse(violation, origin),
                     None => {
@@ -301,10 +319,23 @@ impl House {
                     gone.set(Some(activity.idle_after(grace)));
                 }
                 Some(()) = maybe(gone.as_mut().as_pin_mut()) => return,
+                () = place.evicted() => {
+                    connection.as_mut().graceful_shutdown();
+                    // What can be said at once, a GOAWAY or the farewell of TLS. Somebody waits for the place.
+                    std::future::poll_fn(|cx| {
+                        let _ = connection.as_mut().poll(cx);
+                        Poll::Ready(())
+                    })
+                    .await;
+                    return;
+                }
                 () = self.cut.cancelled() => return,
             }
         }
         if let Some(tunnel) = slot.take() {
+            let Some(_at_work) = activity.begin() else {
+                return;
+            };
             let terms = Terms {
                 plugins: &self.gateway.plugins,
                 idle: limits.websocket_idle_timeout,
@@ -323,13 +354,4 @@ async fn maybe<F: Future>(future: Option<Pin<&mut F>>) -> Option<F::Output> {
         Some(future) => Some(future.await),
         None => None,
     }
-}
-
-/// The peer gave up before it was accepted. The next accept may go well at once.
-fn is_the_peers(error: &io::Error) -> bool {
-    use io::ErrorKind as K;
-    matches!(
-        error.kind(),
-        K::ConnectionAborted | K::ConnectionReset | K::ConnectionRefused | K::Interrupted
-    )
 }

@@ -2,7 +2,9 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use tokio::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::Poll;
+use tokio::net::{TcpListener, TcpStream};
 
 /// How often another free port is tried when the one that the kernel chose is taken on `::1`.
 const PORT_ZERO_ATTEMPTS: usize = 16;
@@ -36,6 +38,47 @@ pub async fn bind(addr: SocketAddr, flag: &str) -> io::Result<Vec<TcpListener>> 
     }
 }
 
+/// Listeners that take turns, so that none of them is starved by a flood at another.
+pub struct Listeners {
+    listeners: Vec<TcpListener>,
+    turn: AtomicUsize,
+}
+
+impl Listeners {
+    pub fn new(listeners: Vec<TcpListener>) -> Self {
+        let turn = AtomicUsize::new(0);
+        Listeners { listeners, turn }
+    }
+
+    /// The next connection, and its other end. For one caller at a time.
+    ///
+    /// # Errors
+    /// What the system lacks. A peer that gave up before it was accepted is no error.
+    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        loop {
+            let first = self.turn.fetch_add(1, Relaxed) % self.listeners.len().max(1);
+            let (before, from) = self.listeners.split_at(first);
+            let accepted = std::future::poll_fn(|cx| {
+                let mut polls = from.iter().chain(before).map(|each| each.poll_accept(cx));
+                polls.find(Poll::is_ready).unwrap_or(Poll::Pending)
+            });
+            match accepted.await {
+                Err(error) if is_the_peers(&error) => {}
+                accepted => return accepted,
+            }
+        }
+    }
+}
+
+/// The peer gave up before it was accepted. The next accept may go well at once.
+fn is_the_peers(error: &io::Error) -> bool {
+    use io::ErrorKind as K;
+    matches!(
+        error.kind(),
+        K::ConnectionAborted | K::ConnectionReset | K::ConnectionRefused | K::Interrupted
+    )
+}
+
 fn explain(error: io::Error, addr: SocketAddr, flag: &str) -> io::Error {
     let (ip, port) = (addr.ip(), addr.port());
     let sentence = match error.kind() {
@@ -56,7 +99,6 @@ fn explain(error: io::Error, addr: SocketAddr, flag: &str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::net::TcpStream;
 
     #[tokio::test]
     async fn the_default_address_answers_on_both_loopbacks() {
@@ -69,6 +111,24 @@ mod tests {
             assert_eq!(listeners.len(), 2);
             TcpStream::connect(("::1", port)).await.unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn a_flood_at_one_listener_starves_no_other() {
+        let bound = || TcpListener::bind("127.0.0.1:0");
+        let (flooded, other) = (bound().await.unwrap(), bound().await.unwrap());
+        let (flood, knock) = (flooded.local_addr().unwrap(), other.local_addr().unwrap());
+        let listeners = Listeners::new(vec![flooded, other]);
+        let mut clients = Vec::new();
+        for addr in [flood, flood, flood, knock] {
+            clients.push(TcpStream::connect(addr).await.unwrap());
+        }
+        let mut served = Vec::new();
+        for _ in 0..2 {
+            let (stream, _) = listeners.accept().await.unwrap();
+            served.push(stream.local_addr().unwrap());
+        }
+        assert!(served.contains(&knock), "{served:?}");
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! What the gateway counts. The admin API exports it.
 
+use crate::places::PlaceCounters;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -20,7 +21,8 @@ pub struct GatewayMetrics {
     durations: Family<RouteLabel, Histogram>,
     refusals: Family<CodeLabel, Counter>,
     connections: Gauge,
-    connections_full: Counter,
+    places: PlaceCounters,
+    slow_readers: Counter,
     handshakes_failed: Counter,
     websockets_ended: Family<ReasonLabel, Counter>,
     route_files_refused: Gauge,
@@ -94,7 +96,8 @@ impl GatewayMetrics {
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             refusals: Family::default(),
             connections: Gauge::default(),
-            connections_full: Counter::default(),
+            places: PlaceCounters::default(),
+            slow_readers: Counter::default(),
             handshakes_failed: Counter::default(),
             websockets_ended: Family::default(),
             route_files_refused: Gauge::default(),
@@ -125,10 +128,11 @@ impl GatewayMetrics {
             "Client connections open",
             self.connections.clone(),
         );
+        self.places.register(registry);
         registry.register(
-            "connection_limit_hits",
-            "Times that accepting waited because all connections were in use",
-            self.connections_full.clone(),
+            "slow_readers",
+            "Connections that were ended because their client took too little of what it was sent",
+            self.slow_readers.clone(),
         );
         registry.register(
             "tls_handshakes_failed",
@@ -191,8 +195,12 @@ impl GatewayMetrics {
         self.websockets_ended.get_or_create(&label).inc();
     }
 
-    pub(super) fn connections_full(&self) {
-        self.connections_full.inc();
+    pub(super) fn places(&self) -> PlaceCounters {
+        self.places.clone()
+    }
+
+    pub(super) fn slow_readers(&self) -> Counter {
+        self.slow_readers.clone()
     }
 
     /// Counts one open connection until the guard is dropped.

@@ -7,6 +7,7 @@
 mod harness;
 
 mod admin_api;
+mod admin_connections;
 mod canary;
 mod compile_bomb;
 mod crash;

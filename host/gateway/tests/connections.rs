@@ -86,3 +86,136 @@ async fn a_shutdown_cuts_what_runs_beyond_the_deadline() {
         "cut, not ended"
     );
 }
+
+/// A client of this address, which is one of this machine.
+async fn connect_from(house: &House, address: [u8; 4]) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((address, 0).into()).unwrap();
+    socket.connect(house.addr).await.unwrap()
+}
+
+/// One request, and its whole answer; the connection stays.
+async fn ask(stream: &mut TcpStream) {
+    let request = b"GET /open/closed HTTP/1.1\r\nhost: x\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    read_until(stream, "}").await;
+}
+
+async fn is_closed(stream: &mut TcpStream) -> bool {
+    let read = tokio::time::timeout(PATIENCE, stream.read_u8()).await;
+    read.expect("it is closed in time").is_err()
+}
+
+fn counted(house: &House, name: &str) -> u64 {
+    let mut registry = prometheus_client::registry::Registry::default();
+    house.gateway.metrics().register(&mut registry);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    let value = text.lines().find_map(|line| line.strip_prefix(name));
+    value.unwrap().trim().parse().unwrap()
+}
+
+#[tokio::test]
+async fn one_address_that_holds_all_connections_keeps_no_other_client_out() {
+    let house = House::with(|limits| limits.bound_connections(6, Some(6))).await;
+    let running = house.begin_answer("held").await;
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        let mut stream = house.connect().await;
+        ask(&mut stream).await;
+        held.push(stream);
+    }
+    // Idle longest is now the second.
+    ask(&mut held[0]).await;
+    let mut other = connect_from(&house, [127, 0, 0, 2]).await;
+    ask(&mut other).await;
+    assert!(is_closed(&mut held[1]).await);
+    for stream in [&mut held[0], &mut other] {
+        ask(stream).await;
+    }
+    drop(running);
+    assert_eq!(counted(&house, "gateway_connections_evicted_total"), 1);
+}
+
+#[tokio::test]
+async fn an_address_with_its_share_at_work_is_refused_and_others_are_served() {
+    let house = House::with(|limits| limits.bound_connections(8, None)).await;
+    let _upload = {
+        let mut stream = house.connect().await;
+        let head = "POST /open/in HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    };
+    let _download = house.begin_answer("held").await;
+    assert!(is_closed(&mut house.connect().await).await);
+    ask(&mut connect_from(&house, [127, 0, 0, 2]).await).await;
+    assert_eq!(counted(&house, "gateway_connections_refused_total"), 1);
+}
+
+#[tokio::test]
+async fn behind_a_proxy_header_each_client_has_a_share_of_his_own() {
+    let house = House::configured(|config| {
+        config.proxy_protocol = true;
+        config.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+        config.limits.bound_connections(8, Some(2));
+    })
+    .await;
+    let mut streams = Vec::new();
+    for client in ["192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.1"] {
+        let mut stream = house.connect().await;
+        let header = format!("PROXY TCP4 {client} 10.0.0.1 1 443\r\n");
+        stream.write_all(header.as_bytes()).await.unwrap();
+        ask(&mut stream).await;
+        streams.push(stream);
+    }
+    assert!(is_closed(&mut streams[0]).await, "his third ends his first");
+    for stream in &mut streams[1..] {
+        ask(stream).await;
+    }
+}
+
+#[tokio::test]
+async fn what_has_not_asked_for_anything_yet_gives_way_in_whatever_state_it_is() {
+    for begun in [
+        "",
+        "PRI",
+        "GET / HTTP/1.1\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ] {
+        let house = House::with(|limits| limits.bound_connections(4, Some(2))).await;
+        let mut first = house.connect().await;
+        first.write_all(begun.as_bytes()).await.unwrap();
+        let mut others = [house.connect().await, house.connect().await];
+        for other in &mut others {
+            ask(other).await;
+        }
+        let closed = tokio::time::timeout(Duration::from_secs(5), read_to_end(&mut first)).await;
+        assert!(closed.is_ok(), "{begun:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_web_socket_gives_way_to_nobody() {
+    let house = House::with(|limits| limits.bound_connections(3, Some(3))).await;
+    let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = service.local_addr().unwrap();
+    let route = format!("uri: /ws/**\nupstream: http://{at}\n");
+    std::fs::write(house.data.path().join("ws.yaml"), route).unwrap();
+    house.gateway.routes.reload();
+    let mut client = house.connect().await;
+    let ask_for_it =
+        b"GET /ws HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+        sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    client.write_all(ask_for_it).await.unwrap();
+    let (mut other_end, _) = service.accept().await.unwrap();
+    read_until(&mut other_end, "\r\n\r\n").await;
+    let agree =
+        b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    other_end.write_all(agree).await.unwrap();
+    read_until(&mut client, "\r\n\r\n").await;
+    for _ in 0..6 {
+        ask(&mut house.connect().await).await;
+    }
+    other_end.write_all(b"still here").await.unwrap();
+    read_until(&mut client, "still here").await;
+}

@@ -7,7 +7,10 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -22,6 +25,12 @@ fn renew(dir: &Path) -> CertificateDer<'static> {
 
 /// A gateway with TLS, the folder of its certificate, and the certificate.
 async fn secure() -> (House, TempDir, CertificateDer<'static>) {
+    secure_with(|_| {}).await
+}
+
+async fn secure_with(
+    change: impl FnOnce(&mut Limits),
+) -> (House, TempDir, CertificateDer<'static>) {
     let dir = tempfile::tempdir().unwrap();
     let known = renew(dir.path());
     let certificate = Certificate::load(dir.path().join("cert.pem"), dir.path().join("key.pem"));
@@ -29,6 +38,7 @@ async fn secure() -> (House, TempDir, CertificateDer<'static>) {
     let house = House::configured(|config| {
         config.certificate = Some(certificate);
         config.limits.handshake_timeout = Duration::from_millis(200);
+        change(&mut config.limits);
     })
     .await;
     (house, dir, known)
@@ -40,6 +50,14 @@ async fn shake(
     known: &CertificateDer<'static>,
     protocol: &str,
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    shake_over(house.connect().await, known, protocol).await
+}
+
+async fn shake_over<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    known: &CertificateDer<'static>,
+    protocol: &str,
+) -> std::io::Result<TlsStream<S>> {
     let mut roots = RootCertStore::empty();
     roots.add(known.clone()).unwrap();
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -50,7 +68,91 @@ async fn shake(
     config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
     let name = ServerName::try_from("localhost").unwrap();
     let connector = TlsConnector::from(Arc::new(config));
-    connector.connect(name, house.connect().await).await
+    connector.connect(name, stream).await
+}
+
+/// A client on a bad line: it takes 4 KiB every 20 ms.
+struct BadLine {
+    stream: TcpStream,
+    pause: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl AsyncRead for BadLine {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        ready!(self.pause.as_mut().poll(cx));
+        let mut piece = [0; 4096];
+        let room = piece.len().min(buf.remaining());
+        let mut piece = ReadBuf::new(&mut piece[..room]);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece))?;
+        buf.put_slice(piece.filled());
+        let next = tokio::time::Instant::now() + Duration::from_millis(20);
+        self.pause.as_mut().reset(next);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for BadLine {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_on_a_bad_line_is_waited_for_over_tls_by_http_1_and_http_2() {
+    for protocol in ["http/1.1", "h2"] {
+        let (house, _dir, known) = secure_with(|limits| {
+            limits.handshake_timeout = PATIENCE;
+            limits.write_idle_timeout = Duration::from_millis(700);
+        })
+        .await;
+        // Of what the kernel holds for this client a third takes longer than it has.
+        for _ in 0..300 {
+            house.give.send(vec![7; 64 << 10].into()).unwrap();
+        }
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(16 << 10).unwrap();
+        let line = BadLine {
+            stream: socket.connect(house.addr).await.unwrap(),
+            pause: Box::pin(tokio::time::sleep(Duration::ZERO)),
+        };
+        let stream = TokioIo::new(shake_over(line, &known, protocol).await.unwrap());
+        let request = Request::get("https://localhost/open/out").header("host", "localhost");
+        let request = request.body(Empty::<Bytes>::new()).unwrap();
+        let mut body = if protocol == "h2" {
+            let mut client = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+            client.initial_stream_window_size(1 << 28);
+            client.initial_connection_window_size(1 << 28);
+            let (mut sender, connection) = client.handshake(stream).await.unwrap();
+            tokio::spawn(connection);
+            sender.send_request(request).await.unwrap().into_body()
+        } else {
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake(stream).await.unwrap();
+            tokio::spawn(connection);
+            sender.send_request(request).await.unwrap().into_body()
+        };
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(4) {
+            let frame = tokio::time::timeout(PATIENCE, body.frame()).await;
+            assert!(matches!(frame, Ok(Some(Ok(_)))), "{protocol}: {frame:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -8,8 +8,8 @@ use crate::body::{self, Body};
 use crate::error::Error;
 use crate::gateway::fields::{members, only};
 use crate::gateway::headers::REQUEST_ID;
-use crate::gateway::idle::Activity;
 use crate::gateway::plugins::{Admission, Plugins};
+use crate::places::Activity;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, Version};
@@ -179,7 +179,7 @@ impl Tunnel {
                 Ok(_) => "ended",
                 Err(_) => "broken",
             },
-            () = activity.idle_for(terms.idle) => "idle",
+            () = activity.idle_after(terms.idle) => "idle",
             error = lapse(terms.plugins, &self.admission) => {
                 reason = Some(error.to_string());
                 "credential"

@@ -229,6 +229,11 @@ impl Host {
         &self.process().gateway
     }
 
+    /// The base URL of the admin API.
+    pub fn admin_url(&self) -> &str {
+        &self.process().admin
+    }
+
     /// What it wrote to stderr so far.
     pub fn log(&self) -> String {
         self.process().log.lock().unwrap().clone()

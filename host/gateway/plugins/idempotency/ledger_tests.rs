@@ -254,7 +254,10 @@ async fn any_number_of_addresses_leave_half_of_it_to_callers_who_show_who_they_a
             .await;
         number += 1;
     }
-    assert_eq!(ledger.admit(address(number)).await.unwrap(), Err(Whose::Host));
+    assert_eq!(
+        ledger.admit(address(number)).await.unwrap(),
+        Err(Whose::Host)
+    );
     let all = ledger.sum(ADDRESSES);
     assert!((50_000..55_000).contains(&all), "{all}");
     assert_eq!(ledger.admit(user("bob")).await.unwrap(), Ok(()));

@@ -1,0 +1,173 @@
+//! What a connection has to do. hyper ends an idle HTTP/1 connection by itself; for HTTP/2 it has no such time, and a client that
+//! answers pings would keep its place for ever. Where places are short, a connection without requests is the one that goes.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// While requests are at work, the least between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// The requests of one connection.
+#[derive(Clone)]
+pub struct Activity(Arc<Mutex<State>>);
+
+struct State {
+    /// Requests that nothing may end but their own time.
+    at_work: usize,
+    /// Requests of which nobody knows yet whether they are anybody's.
+    unproven: usize,
+    /// When the last one ended or an unproven one began, or the connection began.
+    since: Instant,
+    /// The connection ends; a request that comes now has come too late.
+    ended: bool,
+}
+
+/// One request at work, to the last byte of its answer.
+pub struct AtWork {
+    activity: Activity,
+    proven: bool,
+}
+
+/// How well a connection can be done without. The least goes first: one without requests, and of those the one idle longest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claim {
+    unproven: bool,
+    pub since: Instant,
+}
+
+impl Activity {
+    pub fn new() -> Self {
+        Activity(Arc::new(Mutex::new(State {
+            at_work: 0,
+            unproven: 0,
+            since: Instant::now(),
+            ended: false,
+        })))
+    }
+
+    /// A request begins. None where the connection has been given up meanwhile.
+    pub fn begin(&self) -> Option<AtWork> {
+        let mut state = self.state();
+        state.at_work += usize::from(!state.ended);
+        (!state.ended).then(|| AtWork {
+            activity: self.clone(),
+            proven: true,
+        })
+    }
+
+    /// The same for a request that gives no claim to the connection until [`AtWork::prove`].
+    pub fn begin_unproven(&self) -> Option<AtWork> {
+        let mut state = self.state();
+        state.unproven += usize::from(!state.ended);
+        state.since = Instant::now();
+        (!state.ended).then(|| AtWork {
+            activity: self.clone(),
+            proven: false,
+        })
+    }
+
+    /// What the connection has to say for itself; none where it has a request at work and cannot be done without.
+    pub fn claim(&self) -> Option<Claim> {
+        let state = self.state();
+        (state.at_work == 0).then_some(Claim {
+            unproven: state.unproven > 0,
+            since: state.since,
+        })
+    }
+
+    /// Gives the connection up, unless a request is at work: none will begin any more. Whether it is so.
+    pub fn end(&self) -> bool {
+        let mut state = self.state();
+        state.ended = state.at_work == 0;
+        state.ended
+    }
+
+    /// Resolves when there was no request for so long.
+    pub async fn idle_for(&self, longest: Duration) {
+        while let Some(left) = self.left(longest) {
+            tokio::time::sleep(left).await;
+        }
+    }
+
+    /// Resolves after so long, as soon as there is no request.
+    pub async fn idle_after(&self, pause: Duration) {
+        tokio::time::sleep(pause).await;
+        self.idle_for(Duration::ZERO).await;
+    }
+
+    /// How long to wait until it may have been idle for `longest`; nothing when it has.
+    fn left(&self, longest: Duration) -> Option<Duration> {
+        let state = self.state();
+        if state.at_work + state.unproven > 0 {
+            return Some(longest.max(LOOK_EVERY));
+        }
+        let left = longest.saturating_sub(state.since.elapsed());
+        (!left.is_zero()).then_some(left)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AtWork {
+    /// The request is somebody's, and its connection is not given up for another from here on. Whether that is in time.
+    pub fn prove(&mut self) -> bool {
+        let mut state = self.activity.state();
+        if !self.proven && !state.ended {
+            state.unproven -= 1;
+            state.at_work += 1;
+            self.proven = true;
+        }
+        self.proven
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        let mut state = self.activity.state();
+        match self.proven {
+            true => state.at_work -= 1,
+            false => state.unproven -= 1,
+        }
+        state.since = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_with_a_request_is_not_idle_however_long_it_takes() {
+        let (activity, longest) = (Activity::new(), Duration::from_millis(20));
+        let begun = Instant::now();
+        let at_work = activity.begin();
+        let idle = activity.idle_for(longest);
+        tokio::pin!(idle);
+        assert!(tokio::time::timeout(longest * 4, &mut idle).await.is_err());
+        drop(at_work);
+        idle.await;
+        assert!(begun.elapsed() >= longest * 5);
+    }
+
+    #[test]
+    fn a_connection_with_a_request_of_somebody_cannot_be_done_without() {
+        let activity = Activity::new();
+        let at_work = activity.begin();
+        assert!(activity.claim().is_none() && !activity.end());
+        drop(at_work);
+        let idle = activity.claim().unwrap();
+
+        let mut unproven = activity.begin_unproven().unwrap();
+        assert!(activity.claim().unwrap() > idle);
+        assert!(unproven.prove());
+        assert!(activity.claim().is_none() && !activity.end());
+        drop(unproven);
+
+        let mut late = activity.begin_unproven().unwrap();
+        assert!(activity.end(), "an unproven request holds nothing");
+        assert!(!late.prove());
+        assert!(activity.begin().is_none() && activity.begin_unproven().is_none());
+    }
+}

@@ -1,0 +1,138 @@
+//! The admin listener under those who may connect to it and have no token, and under too much of what has one.
+
+use super::harness::http::connect;
+use super::harness::{Host, PATIENCE, guest};
+use http::Method;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// As many as the listener takes, and some more.
+const HELD: usize = 80;
+
+/// Requests with the token that the listener takes at once.
+const AT_WORK: usize = 56;
+
+/// The longest that a probe waits.
+const SOON: Duration = Duration::from_secs(4);
+
+/// Holds connections, sends `first` on each, and opens each again as soon as it is closed.
+struct Siege {
+    over: Arc<AtomicBool>,
+    opened: Arc<AtomicUsize>,
+}
+
+impl Siege {
+    async fn begin(host: &Host, first: &'static str) -> Siege {
+        let addr: SocketAddr = host.admin_url().replace("http://", "").parse().unwrap();
+        let (over, opened) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        for _ in 0..HELD {
+            let (over, opened) = (over.clone(), opened.clone());
+            tokio::spawn(async move {
+                while !over.load(Relaxed) {
+                    let Ok(mut stream) = TcpStream::connect(addr).await else {
+                        continue;
+                    };
+                    opened.fetch_add(1, Relaxed);
+                    if stream.write_all(first.as_bytes()).await.is_err() {
+                        continue;
+                    }
+                    let mut answer = [0; 4096];
+                    while stream.read(&mut answer).await.is_ok_and(|read| read > 0) {}
+                }
+            });
+        }
+        while opened.load(Relaxed) < HELD {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Siege { over, opened }
+    }
+}
+
+impl Drop for Siege {
+    fn drop(&mut self) {
+        self.over.store(true, Relaxed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_holds_admin_connections_without_a_token_keeps_neither_probes_nor_operators_out() {
+    let host = Host::start().await;
+    for first in [
+        "",
+        "GET /healthz HTTP/1.1\r\n",
+        "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n",
+        "PUT /windows/x HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\nx",
+    ] {
+        let siege = Siege::begin(&host, first).await;
+        for path in ["/readyz", "/healthz", "/readyz", "/metrics"] {
+            let begun = Instant::now();
+            let answer = host.admin_request(Method::GET, path, &[], Vec::new()).await;
+            assert_eq!(answer.status, 200, "{path} beside {first:?}");
+            assert!(begun.elapsed() < SOON, "{path} took {:?}", begun.elapsed());
+        }
+        let listed = host.cli("windows", &[]).await;
+        let said = String::from_utf8_lossy(&listed.stderr);
+        assert!(listed.status.success(), "{said} beside {first:?}");
+        assert!(siege.opened.load(Relaxed) >= HELD);
+    }
+    let metrics = host.admin_request(Method::GET, "/metrics", &[], Vec::new());
+    let metrics = metrics.await.text();
+    let evicted = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("hms_admin_connections_evicted_total "));
+    assert!(evicted.unwrap().parse::<u64>().unwrap() > 0);
+}
+
+#[tokio::test]
+async fn what_an_operator_has_at_work_gives_way_to_nobody_and_leaves_room_for_probes() {
+    let host = Host::start().await;
+    let hello = guest("hello-wasip3").await;
+    let token = std::fs::read_to_string(host.data().join("admin.token")).unwrap();
+    let begin = async |name: &str| {
+        let mut stream = connect(host.admin_url()).await;
+        let head = format!(
+            "PUT /windows/{name} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n",
+            token.trim(),
+            hello.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&hello[..100]).await.unwrap();
+        stream
+    };
+    let mut first = begin("first").await;
+    let mut uploads = Vec::new();
+    for number in 1..AT_WORK {
+        uploads.push(begin(&format!("w{number}")).await);
+    }
+    let mut one_more = begin("one-more").await;
+    let mut refused = String::new();
+    let reading = one_more.read_to_string(&mut refused);
+    tokio::time::timeout(PATIENCE, reading)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        refused.starts_with("HTTP/1.1 503") && refused.contains("admin-busy"),
+        "{refused}"
+    );
+
+    let _siege = Siege::begin(&host, "").await;
+    for _ in 0..4 {
+        let begun = Instant::now();
+        let answer = host
+            .admin_request(Method::GET, "/readyz", &[], Vec::new())
+            .await;
+        assert_eq!(answer.status, 200);
+        assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    }
+    first.write_all(&hello[100..]).await.unwrap();
+    let mut answer = [0; 12];
+    let read = tokio::time::timeout(PATIENCE, first.read_exact(&mut answer)).await;
+    read.unwrap().unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 201");
+    drop(uploads);
+}
