@@ -38,6 +38,7 @@ pub(super) fn auth(settings: &Settings, data: &Path) -> anyhow::Result<AuthConfi
     let api_keys = ApiKeys::open(data).context("the API keys")?;
     Ok(AuthConfig {
         api_keys: Arc::new(api_keys),
+        upstream_allow: settings.upstream_allow.clone(),
         ..AuthConfig::new(keys)
     })
 }

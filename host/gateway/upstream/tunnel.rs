@@ -179,7 +179,7 @@ impl Tunnel {
                 Ok(_) => "ended",
                 Err(_) => "broken",
             },
-            () = activity.idle_after(terms.idle) => "idle",
+            () = activity.idle_for(terms.idle) => "idle",
             error = lapse(terms.plugins, &self.admission) => {
                 reason = Some(error.to_string());
                 "credential"

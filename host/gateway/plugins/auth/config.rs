@@ -3,6 +3,7 @@
 use super::api_keys::ApiKeys;
 use super::dev_secret::DevSecret;
 use super::source::JwksSource;
+use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub struct AuthConfig {
     /// How far the clocks of issuer and host may differ, for `exp` and `nbf`. Default 5 s: hosts have NTP, and
     /// an expired token should be dead. Not applied to the development secret, which has one clock.
     pub leeway: Duration,
+    /// Networks beyond the public internet in which the keys may be that a provider's discovery document names.
+    pub upstream_allow: Vec<IpNet>,
 }
 
 /// What tokens are verified with. While real issuers are configured the development secret is nothing.
@@ -75,6 +78,7 @@ impl AuthConfig {
             keys,
             api_keys: Arc::new(ApiKeys::in_memory()),
             leeway: Duration::from_secs(5),
+            upstream_allow: Vec::new(),
         }
     }
 }

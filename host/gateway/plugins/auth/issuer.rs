@@ -7,10 +7,10 @@ use super::config::{DEV_ISSUER, IssuerConfig};
 use super::dev_secret::DevSecret;
 use super::jwks::{Found, Jwks};
 use super::keys::{Key, Miss};
+use super::source::KeyClients;
 use super::token::{Token, refuse};
 use super::{Caller, JwksSource};
 use crate::error::Error;
-use crate::gateway::client::HttpClient;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, get_current_timestamp};
 use serde::de::IgnoredAny;
@@ -67,10 +67,10 @@ impl Issuer {
         config: IssuerConfig,
         naming: Naming,
         leeway: Duration,
-        client: HttpClient,
+        clients: KeyClients,
     ) -> Self {
         Issuer {
-            keys: Keys::Jwks(Jwks::new(config.jwks.clone(), client)),
+            keys: Keys::Jwks(Jwks::new(config.jwks.clone(), clients)),
             config,
             naming,
             leeway_s: leeway.as_secs(),

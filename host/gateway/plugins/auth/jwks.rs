@@ -2,9 +2,8 @@
 //! fetches, so that tokens with invented key ids do not become a flood at the provider.
 
 use super::keys::{Key, KeySet, Miss};
-use super::source::JwksSource;
+use super::source::{JwksSource, KeyClients};
 use crate::error::Error;
-use crate::gateway::client::HttpClient;
 use arc_swap::ArcSwapOption;
 use jsonwebtoken::Algorithm;
 use sha2::{Digest, Sha256};
@@ -61,7 +60,7 @@ pub struct Found {
 /// The keys of one source.
 pub struct Jwks {
     source: JwksSource,
-    client: HttpClient,
+    clients: KeyClients,
     ages: Ages,
     kept: ArcSwapOption<Kept>,
     /// Held during a fetch; when the last one began.
@@ -69,16 +68,16 @@ pub struct Jwks {
 }
 
 impl Jwks {
-    pub fn new(source: JwksSource, client: HttpClient) -> Arc<Self> {
+    pub fn new(source: JwksSource, clients: KeyClients) -> Arc<Self> {
         let ages = Ages::of(&source);
-        Self::with_ages(source, client, ages)
+        Self::with_ages(source, clients, ages)
     }
 
-    pub fn with_ages(source: JwksSource, client: HttpClient, ages: Ages) -> Arc<Self> {
+    pub fn with_ages(source: JwksSource, clients: KeyClients, ages: Ages) -> Arc<Self> {
         let (kept, fetching) = (ArcSwapOption::empty(), Mutex::new(None));
         Arc::new(Jwks {
             source,
-            client,
+            clients,
             ages,
             kept,
             fetching,
@@ -151,7 +150,7 @@ impl Jwks {
             return;
         }
         *last = Some(Instant::now());
-        let fetched = self.source.fetch(&self.client).await;
+        let fetched = self.source.fetch(&self.clients).await;
         match fetched.and_then(|json| self.next(&json)) {
             Ok(kept) => self.kept.store(Some(Arc::new(kept))),
             Err(reason) => tracing::warn!(

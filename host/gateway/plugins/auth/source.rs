@@ -3,8 +3,11 @@
 use super::discovery;
 use crate::body;
 use crate::gateway::client::HttpClient;
+use crate::gateway::screen::Screen;
+use http::uri::Scheme;
 use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
+use ipnet::IpNet;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -16,6 +19,28 @@ const MAX_JWKS_BYTES: u64 = 1024 * 1024;
 
 /// Time for the whole fetch.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time to connect to a provider.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What keys are fetched with.
+#[derive(Clone)]
+pub struct KeyClients {
+    /// For what the operator named: he may mean any address.
+    named: HttpClient,
+    /// For what a provider's document names: the same addresses that routes may lead to.
+    found: HttpClient,
+}
+
+impl KeyClients {
+    /// Beyond the public internet a document may lead into the networks `allowed`.
+    pub fn new(allowed: &[IpNet]) -> Self {
+        KeyClients {
+            named: HttpClient::new(CONNECT_TIMEOUT, Screen::open()),
+            found: HttpClient::new(CONNECT_TIMEOUT, Screen::public_and(allowed)),
+        }
+    }
+}
 
 /// Where keys are fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,20 +75,26 @@ impl JwksSource {
     }
 
     /// The set as it is now.
-    pub async fn fetch(&self, client: &HttpClient) -> Result<Vec<u8>, String> {
+    pub async fn fetch(&self, clients: &KeyClients) -> Result<Vec<u8>, String> {
         let fetch = async {
             match self {
                 JwksSource::File(path) => read(path).await.map_err(|error| error.to_string()),
-                JwksSource::Url(uri) => get(client, uri).await,
+                JwksSource::Url(uri) => get(&clients.named, uri).await,
                 JwksSource::Discovery(issuer) => {
                     let uri = discovery::configuration_url(issuer)?;
-                    let configuration = get(client, &uri)
+                    let configuration = get(&clients.named, &uri)
                         .await
                         .map_err(|reason| format!("{uri}: {reason}"))?;
-                    let uri = discovery::jwks_uri(issuer, &configuration)?;
-                    get(client, &uri)
+                    let keys = discovery::jwks_uri(issuer, &configuration)?;
+                    // The operator named this server. Any other is the provider's word, which must not lead to what
+                    // only this machine or its network can reach.
+                    let client = match same_origin(&keys, &uri) {
+                        true => &clients.named,
+                        false => &clients.found,
+                    };
+                    get(client, &keys)
                         .await
-                        .map_err(|reason| format!("{uri}: {reason}"))
+                        .map_err(|reason| format!("its jwks_uri {keys}: {reason}"))
                 }
             }
         };
@@ -92,6 +123,17 @@ pub fn key_url(text: &str) -> Result<Uri, String> {
         )),
         _ => Err(format!("'{text}' is no https URL")),
     }
+}
+
+/// Whether both are of one server: scheme, host and port.
+fn same_origin(one: &Uri, other: &Uri) -> bool {
+    let origin = |uri: &Uri| {
+        let https = uri.scheme() == Some(&Scheme::HTTPS);
+        let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
+        let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+        (https, host, port)
+    };
+    origin(one) == origin(other)
 }
 
 async fn read(path: &Path) -> std::io::Result<Vec<u8>> {

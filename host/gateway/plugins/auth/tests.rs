@@ -4,7 +4,6 @@ use super::jwks::{Ages, Jwks};
 use super::keys::{KeySet, Miss};
 use super::*;
 use crate::error::Error;
-use crate::gateway::client::HttpClient;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use http::{HeaderMap, Method};

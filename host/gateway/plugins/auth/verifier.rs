@@ -7,19 +7,14 @@ use super::config::{AuthConfig, KeySource};
 use super::credential::{self, Credential};
 use super::issuer::Issuer;
 use super::rule::Accept;
+use super::source::KeyClients;
 use super::token::{Token, check_size, refuse};
 use super::{Caller, Rule};
 use crate::error::Error;
-use crate::gateway::client::HttpClient;
-use crate::gateway::screen::Screen;
 use http::HeaderMap;
 use jsonwebtoken::get_current_timestamp;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-/// Time to connect to the provider of a JWKS.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Unknown names of issuers that are said in the log, each once. Manifests are the operator's own; a script that writes
 /// ever new ones must not fill the log or the memory.
@@ -39,10 +34,10 @@ impl Verifier {
         let (issuers, key_users) = match config.keys {
             KeySource::DevSecret(secret) => (vec![Issuer::development(&secret)], Naming::Bare),
             KeySource::Issuers(issuers) => {
-                let client = HttpClient::new(CONNECT_TIMEOUT, Screen::open());
+                let clients = KeyClients::new(&config.upstream_allow);
                 let (namings, key_users) = Naming::of(&issuers);
                 let issuers = issuers.into_iter().zip(namings).map(|(issuer, naming)| {
-                    Issuer::provider(issuer, naming, config.leeway, client.clone())
+                    Issuer::provider(issuer, naming, config.leeway, clients.clone())
                 });
                 (issuers.collect(), key_users)
             }

@@ -208,6 +208,70 @@ async fn discovery_finds_the_keys_of_an_issuer_that_says_the_same_name() {
     ));
 }
 
+#[tokio::test]
+async fn a_discovery_document_leads_to_no_address_of_this_machine_unless_that_is_allowed() {
+    let keys = json!({"keys": [jwk(Algorithm::EdDSA, "1")]}).to_string();
+    let (inner, reached) = provider(move |_| (200, keys.clone())).await;
+    let said = Arc::new(std::sync::Mutex::new(String::new()));
+    let answer = said.clone();
+    let (url, _) = provider(move |_| (200, answer.lock().unwrap().clone())).await;
+    let port = inner.rsplit(':').next().unwrap().to_owned();
+    let verify = async |allowed: &[&str]| {
+        let issuer = IssuerConfig {
+            issuer: Some(url.clone()),
+            ..IssuerConfig::only(JwksSource::discover(&url).unwrap())
+        };
+        let config = AuthConfig {
+            upstream_allow: allowed.iter().map(|net| net.parse().unwrap()).collect(),
+            ..AuthConfig::new(KeySource::Issuers(vec![issuer]))
+        };
+        let token = token(Algorithm::EdDSA, json!({ "iss": url }));
+        Verifier::new(config).verify(&token, &[]).await
+    };
+    for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"] {
+        let elsewhere = format!("http://{host}:{port}/keys");
+        *said.lock().unwrap() = json!({"issuer": url, "jwks_uri": elsewhere}).to_string();
+        let refused = verify(&[]).await;
+        assert!(matches!(refused, Err(Error::KeysUnavailable)), "{host}");
+        assert_eq!(reached.load(Ordering::SeqCst), 0, "{host}");
+    }
+    let elsewhere = format!("{inner}/keys");
+    *said.lock().unwrap() = json!({"issuer": url, "jwks_uri": elsewhere}).to_string();
+    assert!(verify(&["127.0.0.0/8"]).await.is_ok());
+    assert_eq!(reached.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_provider_that_redirects_is_not_followed() {
+    let (inner, reached) = provider(|_| (200, String::new())).await;
+    // The helper's status line is all that a redirect needs beside its field.
+    let location = format!("302 Found\r\nlocation: {inner}/keys");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 2048]).await;
+            let head = format!("HTTP/1.1 {location}\r\ncontent-length: 0\r\n\r\n");
+            let _ = stream.write_all(head.as_bytes()).await;
+        }
+    });
+    for jwks in [
+        JwksSource::discover(&url).unwrap(),
+        JwksSource::parse(&url).unwrap(),
+    ] {
+        let issuer = IssuerConfig {
+            issuer: Some(url.clone()),
+            ..IssuerConfig::only(jwks)
+        };
+        let verifier = Verifier::new(AuthConfig::new(KeySource::Issuers(vec![issuer])));
+        let token = token(Algorithm::EdDSA, json!({ "iss": url }));
+        let refused = verifier.verify(&token, &[]).await;
+        assert!(matches!(refused, Err(Error::KeysUnavailable)));
+    }
+    assert_eq!(reached.load(Ordering::SeqCst), 0);
+}
+
 #[test]
 fn a_file_of_issuers_is_yaml_or_json() {
     let yaml = "- name: staff\n  issuer: https://staff.example\n  audience: hms\n  jwks: keys.json\n\

@@ -46,10 +46,7 @@ pub async fn jwks_at(url: &str, ages: Ages) -> Arc<Jwks> {
     let source = JwksSource::parse(url).unwrap();
     Jwks::with_ages(
         source,
-        HttpClient::new(
-            Duration::from_secs(1),
-            crate::gateway::screen::Screen::open(),
-        ),
+        crate::gateway::plugins::auth::source::KeyClients::new(&[]),
         ages,
     )
 }
