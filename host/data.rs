@@ -1,5 +1,6 @@
-//! The data folder: made when missing, and one host's at a time.
+//! The data folder: made when missing, this user's alone, and one host's at a time.
 
+use crate::permissions::secure_data;
 use anyhow::{Context, bail};
 use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
@@ -13,10 +14,10 @@ pub struct DataFolder {
 }
 
 impl DataFolder {
-    /// Takes the folder, making it (mode 0700) where it is missing.
+    /// Takes the folder, making it (mode 0700) where it is missing. One that other users can read is closed to them.
     ///
     /// # Errors
-    /// When it cannot be made, or another host has it.
+    /// When it cannot be made, other users can write it, or another host has it.
     pub fn take(path: &Path) -> anyhow::Result<Self> {
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -28,6 +29,7 @@ impl DataFolder {
                     path.display()
                 )
             })?;
+        secure_data(path)?;
         let file = path.join("lock");
         let mut lock = File::options()
             .read(true)

@@ -27,6 +27,7 @@ pub mod lanes;
 pub mod linger;
 pub mod next;
 pub mod pace;
+pub mod permissions;
 pub mod places;
 pub mod runtime;
 pub mod shutdown;

@@ -9,6 +9,7 @@ use crate::front::FrontDoor;
 use crate::gateway::plugins::auth::{KeySource, check_exposure};
 use crate::gateway::{Certificate, Gateway, GatewayConfig, bind};
 use crate::lanes::{Lanes, Threads};
+use crate::permissions::{self, warn_if_readable, warn_if_writable};
 use crate::runtime::Compiler;
 use crate::windows::{Registry, WindowsFolder};
 use crate::{descriptors, shutdown, telemetry};
@@ -28,6 +29,8 @@ const END_TIME: Duration = Duration::from_secs(5);
 const START_TIME: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
+    // Not for `hms up`, whose builds make files that are the author's to share.
+    permissions::make_private_files();
     let host = Host::open(settings).await?;
     telemetry::tell(&host.banner().text().await);
     host.run().await
@@ -56,6 +59,7 @@ impl Host {
         let settings = &config.settings;
         let shutdown = shutdown::watch()?;
         let data = DataFolder::take(&settings.data)?;
+        warn_of_others(settings);
         let auth = identity::auth(settings, data.path())?;
         check_exposure(&[settings.gateway], &auth).map_err(anyhow::Error::msg)?;
         let gateway_listeners = bind(settings.gateway, "--gateway").await?;
@@ -185,6 +189,28 @@ impl Host {
             routes: self.config.settings.routes.clone(),
             dev_secret: self.dev_secret,
         }
+    }
+}
+
+/// Says what the host trusts that every user of this machine can change, or read where it is secret.
+fn warn_of_others(settings: &Settings) {
+    warn_if_writable(&settings.routes, "the routes folder");
+    let trusted = [
+        (&settings.windows, "the windows folder"),
+        (&settings.issuers, "the file of issuers"),
+        (&settings.tls_cert, "the certificate"),
+    ];
+    for (path, what) in trusted {
+        if let Some(path) = path {
+            warn_if_writable(path, what);
+        }
+    }
+    if let Some(source) = &settings.jwks {
+        // Where it is a URL there is no such file.
+        warn_if_writable(source.as_ref(), "the key set");
+    }
+    if let Some(key) = &settings.tls_key {
+        warn_if_readable(key, "the private key");
     }
 }
 

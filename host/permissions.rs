@@ -1,0 +1,203 @@
+//! Who else on this machine can read or write what the host relies on.
+
+use anyhow::{Context, bail};
+use rustix::fs::Mode;
+use std::fs::{self, Metadata, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+/// Mode bits by which group and others can write, and can do anything at all.
+const OTHERS_WRITE: u32 = 0o022;
+const OTHERS_ANY: u32 = 0o077;
+
+/// Mode bits by which everybody can write or read. A group is chosen by whoever sets it, so it is not warned of.
+const ALL_WRITE: u32 = 0o002;
+const ALL_READ: u32 = 0o004;
+
+/// Folders below the data folder that are looked into: `windows/NAME` and `artifacts/native` are two deep.
+const MAX_DEPTH: usize = 4;
+
+/// What this process makes from now on is its user's alone.
+pub fn make_private_files() {
+    rustix::process::umask(Mode::from_raw_mode(OTHERS_ANY));
+}
+
+/// Makes sure that a data folder is for this user alone. What others can read is closed to them, which is said in the log.
+///
+/// # Errors
+/// A sentence, where others can write the folder, or it or something in it is another user's: what lies there may be theirs.
+pub fn secure_data(path: &Path) -> anyhow::Result<()> {
+    let shown = path.display();
+    let folder = fs::metadata(path).with_context(|| format!("{shown} cannot be looked at"))?;
+    let mode = mode(&folder);
+    if !ours(&folder) {
+        bail!(
+            "the data folder {shown} is user {}'s, and this host runs as user {}: `chown {}` it, or choose another with \
+             --data",
+            folder.uid(),
+            user(),
+            user()
+        );
+    }
+    if mode & OTHERS_WRITE != 0 {
+        bail!(
+            "the data folder {shown} can be written by other users (mode {mode:04o}), and native code and secrets in it are \
+             trusted: see that nothing in it is theirs and `chmod 700 {shown}`, or choose another with --data, such as a new \
+             folder inside it"
+        );
+    }
+    let open = mode & OTHERS_ANY != 0;
+    if open {
+        close(path, mode)?;
+        tracing::warn!(
+            "the data folder {shown} could be read by other users (mode {mode:04o}): it is now 0700"
+        );
+    }
+    // Below a folder that is closed nobody else reaches anything, so only whose it is counts there.
+    secure_below(path, if open { MAX_DEPTH } else { 1 }, open)
+}
+
+fn secure_below(folder: &Path, depth: usize, was_open: bool) -> anyhow::Result<()> {
+    let shown = folder.display();
+    let entries = fs::read_dir(folder).with_context(|| format!("{shown} cannot be listed"))?;
+    for entry in entries.flatten() {
+        let path = entry.path();
+        // Of a link itself: whoever made it says where it leads.
+        let Ok(metadata) = fs::symlink_metadata(&path) else {
+            continue;
+        };
+        if !ours(&metadata) {
+            bail!(
+                "{} is user {}'s, in a data folder of user {}: see what it is, and remove it or `chown -h {}` it",
+                path.display(),
+                metadata.uid(),
+                user(),
+                user()
+            );
+        }
+        let mode = mode(&metadata);
+        if was_open && !metadata.is_symlink() && mode & OTHERS_ANY != 0 {
+            close(&path, mode)?;
+        }
+        if metadata.is_dir() && depth > 1 {
+            secure_below(&path, depth - 1, was_open)?;
+        }
+    }
+    Ok(())
+}
+
+fn close(path: &Path, mode: u32) -> anyhow::Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(mode & !OTHERS_ANY)).with_context(|| {
+        format!(
+            "{} can be read by other users (mode {mode:04o}), which cannot be changed: `chmod go= ` it",
+            path.display()
+        )
+    })
+}
+
+/// Says in the log where everybody on this machine can change `what`, which the host trusts.
+pub fn warn_if_writable(path: &Path, what: &str) {
+    if let Some(mode) = fs::metadata(path).ok().map(|found| mode(&found))
+        && mode & ALL_WRITE != 0
+    {
+        tracing::warn!(
+            "{what} {} can be changed by every user of this machine (mode {mode:04o}): `chmod o-w` it",
+            path.display()
+        );
+    }
+}
+
+/// Says in the log where everybody on this machine can read `what`, which is secret.
+pub fn warn_if_readable(path: &Path, what: &str) {
+    if let Some(mode) = fs::metadata(path).ok().map(|found| mode(&found))
+        && mode & (ALL_READ | ALL_WRITE) != 0
+    {
+        tracing::warn!(
+            "{what} {} can be read by every user of this machine (mode {mode:04o}): `chmod o=` it",
+            path.display()
+        );
+    }
+}
+
+fn mode(metadata: &Metadata) -> u32 {
+    metadata.permissions().mode() & 0o7777
+}
+
+fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Of the user that this process is, or of root, who can do everything anyway.
+fn ours(metadata: &Metadata) -> bool {
+    metadata.uid() == user() || metadata.uid() == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn folder(mode: u32) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        chmod(folder.path(), mode);
+        folder
+    }
+
+    fn chmod(path: &Path, mode: u32) {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn mode_of(path: &Path) -> u32 {
+        mode(&fs::metadata(path).unwrap())
+    }
+
+    #[test]
+    fn a_data_folder_that_others_can_write_is_refused_and_left_alone() {
+        for mode in [0o777, 0o1777, 0o770, 0o702, 0o720, 0o2775] {
+            let data = folder(mode);
+            let why = secure_data(data.path()).unwrap_err().to_string();
+            assert!(why.contains("chmod 700"), "{mode:o}: {why}");
+            assert_eq!(mode_of(data.path()), mode);
+        }
+    }
+
+    #[test]
+    fn a_data_folder_that_others_can_read_is_closed_with_all_that_is_in_it() {
+        for mode in [0o755, 0o750, 0o711, 0o2755, 0o704] {
+            let data = folder(mode);
+            let below = data.path().join("windows/payments");
+            fs::create_dir_all(&below).unwrap();
+            let store = below.join("store.redb");
+            fs::write(&store, "").unwrap();
+            chmod(&store, 0o644);
+            chmod(&below, 0o755);
+            let outside = folder(0o755);
+            symlink(outside.path(), data.path().join("link")).unwrap();
+            secure_data(data.path()).unwrap();
+            assert_eq!(mode_of(data.path()) & 0o777, 0o700, "{mode:o}");
+            assert_eq!((mode_of(&below), mode_of(&store)), (0o700, 0o600));
+            assert_eq!(mode_of(outside.path()), 0o755, "a link leads out");
+        }
+        secure_data(folder(0o700).path()).unwrap();
+    }
+
+    #[test]
+    fn what_another_user_put_into_a_data_folder_keeps_the_host_from_starting() {
+        let data = folder(0o700);
+        let planted = data.path().join("host.redb");
+        symlink("/etc/passwd", &planted).unwrap();
+        let theirs = std::os::unix::fs::lchown(&planted, Some(65534), None);
+        if theirs.is_err() {
+            // Only root can make a file another user's.
+            return;
+        }
+        let why = secure_data(data.path()).unwrap_err().to_string();
+        assert!(why.contains("host.redb") && why.contains("65534"), "{why}");
+        fs::remove_file(&planted).unwrap();
+        secure_data(data.path()).unwrap();
+
+        std::os::unix::fs::chown(data.path(), Some(65534), None).unwrap();
+        let why = secure_data(data.path()).unwrap_err().to_string();
+        assert!(why.contains("chown"), "{why}");
+    }
+}
