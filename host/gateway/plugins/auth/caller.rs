@@ -99,14 +99,23 @@ mod tests {
         }
     }
 
+    /// Few, so that two are often the same, and one is often another behind an issuer's name.
+    fn subject() -> impl Strategy<Value = String> {
+        let front = prop::sample::select(vec!["", ":", "a:", "b:", "a:b:", "key:", "x:"]);
+        let back = prop::sample::select(vec!["x", "a", "a:", ":x"]);
+        (front, back).prop_map(|(front, back)| format!("{front}{back}"))
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5000))]
+
         /// Whatever colons subjects have, no two users share a name, and an issuer alone calls its
         /// users as before.
         #[test]
         fn no_two_users_have_one_name(
             bare in prop::option::of(0usize..3),
-            one in (0usize..4, "(a|b|c|key)?:?(a|b|c|key)?:?[a-c:]{0,4}"),
-            other in (0usize..4, "(a|b|c|key)?:?(a|b|c|key)?:?[a-c:]{0,4}"),
+            one in (0usize..4, subject()),
+            other in (0usize..4, subject()),
         ) {
             let issuer = |(i, name)| issuer(name, bare == Some(i));
             let issuers: Vec<_> = ["a", "b", "c"].into_iter().enumerate().map(issuer).collect();

@@ -36,6 +36,16 @@ impl Verifier {
             KeySource::Issuers(issuers) => {
                 let clients = KeyClients::new(&config.upstream_allow);
                 let (namings, key_users) = Naming::of(&issuers);
+                if let Naming::Under(keys) = &key_users {
+                    tracing::info!(
+                        issuers = issuers.len(),
+                        bare = issuers
+                            .iter()
+                            .find(|one| one.bare_users)
+                            .map(|one| &*one.name),
+                        "a user is ISSUER:SUB, because there are several issuers; of an API key {keys}:USER"
+                    );
+                }
                 let issuers = issuers.into_iter().zip(namings).map(|(issuer, naming)| {
                     Issuer::provider(issuer, naming, config.leeway, clients.clone())
                 });
