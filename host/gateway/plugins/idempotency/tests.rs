@@ -764,3 +764,26 @@ async fn a_damaged_file_closes_the_routes_that_need_it_and_no_others() {
     let kept = std::fs::read_to_string(house.data.path().join("idempotency.redb"));
     assert_eq!(kept.unwrap(), "no file of keys");
 }
+
+#[test]
+fn the_operators_page_has_the_shares_of_keys_and_memory() {
+    let page = include_str!("../../../../docs/limits.md");
+    let limits = Limits::default();
+    let (gib, mib) = (
+        limits.max_idempotency_bytes >> 30,
+        limits.max_idempotency_held_bytes >> 20,
+    );
+    let minutes = limits.idempotency_body_time.as_secs() / 60;
+    assert_eq!(
+        (super::budget::SHARE_OF_FREE, super::MAX_RUNNING),
+        (4, 4096)
+    );
+    for row in [
+        format!("| idempotency keys and their answers on disk | {gib} GiB |"),
+        "| of these, what one caller holds, or one address | a quarter of what is free |".into(),
+        format!("in memory | 4,096; {mib} MiB each |"),
+        format!("| time for the whole body of a request with an idempotency key | {minutes} min |"),
+    ] {
+        assert!(page.contains(&row), "{row}");
+    }
+}

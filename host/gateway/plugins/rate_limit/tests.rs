@@ -2,6 +2,7 @@
 
 use super::super::shares::VALUES_SHARE;
 use super::*;
+use crate::gateway::Limits;
 use proptest::prelude::*;
 
 const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -209,6 +210,20 @@ fn a_value_that_counts_with_others_counts_in_no_second_place() {
         .count();
     assert_eq!(admitted, 3);
     assert_eq!(lock(&limiter.shares).together().1, 0);
+}
+
+#[test]
+fn the_operators_page_has_the_shares_of_the_counters() {
+    let page = include_str!("../../../../docs/limits.md");
+    let max = Limits::default().max_rate_keys;
+    for (what, number) in [
+        ("| counters of `rate-limit`", max),
+        ("| of these, values of header fields", max / VALUES_SHARE),
+    ] {
+        let row = page.lines().find(|line| line.starts_with(what)).unwrap();
+        let number = format!("| {},{:03} |", number / 1000, number % 1000);
+        assert!(row.contains(&number), "{row} lacks {number}");
+    }
 }
 
 /// A request: which route, from which address, of whom (a value, a user or an address), and how long after the one before.
