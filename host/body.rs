@@ -1,13 +1,50 @@
 //! The one body type that travels between gateway, windows and network.
 
 use bytes::Bytes;
+use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 /// Why a body ended before its end.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A streaming body, either direction. Nothing in the host collects one whole.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
+
+/// A body, and what lasts as long as it.
+pub struct Guarded<G> {
+    inner: Body,
+    _guard: G,
+}
+
+impl<G> Guarded<G> {
+    /// Keeps `guard` until the body is dropped.
+    pub fn new(inner: Body, guard: G) -> Self {
+        let _guard = guard;
+        Guarded { inner, _guard }
+    }
+}
+
+impl<G: Unpin> http_body::Body for Guarded<G> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.inner).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
 
 /// A body with no bytes.
 pub fn empty() -> Body {

@@ -6,6 +6,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Of the descriptors, the share that connections of clients may take: three quarters.
 const FOR_CONNECTIONS: (u64, u64) = (3, 4);
 
+/// And that of requests at services: an eighth, half of what is left.
+const FOR_SERVICES: u64 = 8;
+
 /// Raises the soft limit to the hard one, and gives the limit that holds; `None` for no limit.
 pub fn raise() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
@@ -37,6 +40,12 @@ pub fn connections(wished: usize, limit: Option<u64>) -> usize {
     wished.min(fits).max(1)
 }
 
+/// Requests that may be at services at once where `wished` are wanted and `limit` descriptors are to be had.
+pub fn services(wished: usize, limit: Option<u64>) -> usize {
+    let fits = limit.and_then(|limit| usize::try_from(limit / FOR_SERVICES).ok());
+    fits.map_or(wished, |fits| wished.min(fits).max(1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,5 +56,9 @@ mod tests {
         assert_eq!(connections(4096, Some(1 << 20)), 4096);
         assert_eq!(connections(4096, Some(1024)), 768);
         assert_eq!(connections(4096, Some(0)), 1);
+        assert_eq!(services(4096, None), 4096);
+        assert_eq!(services(4096, Some(1 << 20)), 4096);
+        assert_eq!(services(4096, Some(1024)), 128);
+        assert_eq!(services(4096, Some(0)), 1);
     }
 }

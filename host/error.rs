@@ -74,6 +74,10 @@ pub enum Error {
     UpstreamBroken(String),
     #[error("the upstream did not answer within {} s", .limit.as_secs_f32())]
     UpstreamTimeout { limit: Duration },
+    #[error(
+        "as many requests as may be are with services just now, or as many of this client's address"
+    )]
+    ServicesFull,
     #[error("the host is shutting down")]
     ShuttingDown,
 
@@ -243,6 +247,11 @@ impl Error {
             Error::UpstreamTimeout { .. } => {
                 (S::GATEWAY_TIMEOUT, "upstream-timeout", "Upstream too slow")
             }
+            Error::ServicesFull => (
+                S::SERVICE_UNAVAILABLE,
+                "services-full",
+                "Too many requests at services",
+            ),
             Error::ShuttingDown => (S::SERVICE_UNAVAILABLE, "shutting-down", "Shutting down"),
             Error::ClerkLimit => (S::SERVICE_UNAVAILABLE, "clerk-limit", "All clerks at work"),
             Error::ClerkStart(_) => (
@@ -363,6 +372,7 @@ impl Error {
             | Error::WindowTripped { .. }
             | Error::StoreUnavailable { .. }
             | Error::ClerkLimit
+            | Error::ServicesFull
             | Error::ClerkStart(_) => true,
             // There was no connection that it could have gone by.
             Error::UpstreamRefused(_) | Error::UpstreamUnreachable(_) => true,
@@ -395,6 +405,7 @@ impl Error {
             Error::WindowStopped { .. }
             | Error::WindowNotDeployed { .. }
             | Error::ClerkLimit
+            | Error::ServicesFull
             | Error::KeysUnavailable
             | Error::StoreUnavailable { .. }
             | Error::IdempotencyFull

@@ -17,11 +17,12 @@ mod windows;
 pub use api::{Admin, Readiness};
 pub use metrics::Metrics;
 
+use crate::body::Guarded;
 use crate::gateway::Listeners;
 use crate::linger::{Lingering, Unread};
 use crate::pace::{Paced, WritePace};
 use crate::places::{Holder, Place, Places};
-use claimed::{Claimed, ClaimedBody};
+use claimed::Claimed;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -111,7 +112,7 @@ async fn connection(
             };
             let mut claimed = Claimed::new(at_work, room);
             let answer = admin.answer(request, &mut claimed).await;
-            Ok::<_, Infallible>(answer.map(|inner| ClaimedBody::new(inner, claimed)))
+            Ok::<_, Infallible>(answer.map(|inner| Guarded::new(inner, claimed)))
         }
     });
     let connection = http1::Builder::new()

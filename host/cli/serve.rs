@@ -82,11 +82,13 @@ impl Host {
         gateway_config.kept_routes = Some(data.path().join("routes.json"));
         gateway_config.idempotency = Some(data.path().join("idempotency.redb"));
         gateway_config.limits.drain_timeout = settings.drain;
-        let wished = gateway_config.limits.max_connections;
-        gateway_config.limits.bound_connections(
-            descriptors::connections(wished, descriptors::raise()),
+        let open_files = descriptors::raise();
+        let limits = &mut gateway_config.limits;
+        limits.bound_connections(
+            descriptors::connections(limits.max_connections, open_files),
             settings.connections_per_address,
         );
+        limits.max_at_services = descriptors::services(limits.max_at_services, open_files);
         let (lanes, threads) =
             Lanes::start().context("the threads of the gateway could not be started")?;
         gateway_config.lanes = Some(lanes);

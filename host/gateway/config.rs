@@ -94,6 +94,8 @@ pub struct Limits {
     pub write_bytes_per_s: u32,
     /// After the shutdown began: how long requests in flight may still run before they are cut.
     pub drain_timeout: Duration,
+    /// Requests at ordinary upstreams at once, WebSockets among them; one address may have a quarter of them. Each has a connection.
+    pub max_at_services: usize,
     /// Time to connect to an ordinary upstream.
     pub connect_timeout: Duration,
     /// Time until an ordinary upstream has sent its response head. Windows have their own wall time.
@@ -134,6 +136,7 @@ impl Default for Limits {
             write_idle_timeout: Duration::from_secs(30),
             write_bytes_per_s: 240,
             drain_timeout: Duration::from_secs(30),
+            max_at_services: 4096,
             connect_timeout: Duration::from_secs(5),
             upstream_timeout: Duration::from_secs(30),
             max_rate_keys: 50_000,

@@ -23,6 +23,7 @@ pub struct GatewayMetrics {
     connections: Gauge,
     places: PlaceCounters,
     slow_readers: Counter,
+    services_full: Counter,
     handshakes_failed: Counter,
     websockets_ended: Family<ReasonLabel, Counter>,
     route_files_refused: Gauge,
@@ -98,6 +99,7 @@ impl GatewayMetrics {
             connections: Gauge::default(),
             places: PlaceCounters::default(),
             slow_readers: Counter::default(),
+            services_full: Counter::default(),
             handshakes_failed: Counter::default(),
             websockets_ended: Family::default(),
             route_files_refused: Gauge::default(),
@@ -129,6 +131,11 @@ impl GatewayMetrics {
             self.connections.clone(),
         );
         self.places.register(registry);
+        registry.register(
+            "service_limit_hits",
+            "Requests that were refused because as many as may be are at services",
+            self.services_full.clone(),
+        );
         registry.register(
             "slow_readers",
             "Connections that were ended because their client took too little of what it was sent",
@@ -197,6 +204,10 @@ impl GatewayMetrics {
 
     pub(super) fn places(&self) -> PlaceCounters {
         self.places.clone()
+    }
+
+    pub(super) fn services_full(&self) -> Counter {
+        self.services_full.clone()
     }
 
     pub(super) fn slow_readers(&self) -> Counter {

@@ -63,7 +63,7 @@ use target::Target;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use trace::Trace;
-use upstream::{Opened, Upstreams, Wish, name_upgrade};
+use upstream::{Opened, Room, Upstreams, Wish, name_upgrade};
 use way::{Fate, Way};
 
 /// The gateway, assembled.
@@ -88,7 +88,9 @@ impl Gateway {
             limits.connect_timeout,
             Screen::public_and(&config.upstream_allow),
         );
-        let upstreams = Arc::new(Upstreams::new(windows, client, limits.upstream_timeout));
+        let room = Room::new(limits.max_at_services, metrics.services_full());
+        let timeout = limits.upstream_timeout;
+        let upstreams = Arc::new(Upstreams::new(windows, client, timeout, room));
         Arc::new(Gateway {
             config,
             metrics,

@@ -34,14 +34,21 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// How long a client may still be waited for, of whom so much came while it was waited for so long.
-    fn left(&self, bytes: u64, waited: Duration) -> Duration {
-        if self.bytes_per_s == 0 {
-            return self.pause;
-        }
+    /// What is left of a client's time, of which there was `left`, after it was waited for so long and so much came. What came early
+    /// counts for no more than a pause: else a client that begins quickly could drip for days.
+    fn after(&self, left: Duration, waited: Duration, bytes: usize) -> Duration {
         let earned = Duration::try_from_secs_f64(bytes as f64 / self.bytes_per_s as f64);
-        let left = self.grace.saturating_add(earned.unwrap_or(Duration::MAX));
-        left.saturating_sub(waited).min(self.pause)
+        let left = left.saturating_sub(waited);
+        let left = left.saturating_add(earned.unwrap_or(Duration::MAX));
+        left.min(self.grace.max(self.pause))
+    }
+
+    /// How long a client is waited for that has so much time left.
+    fn wait(&self, left: Duration) -> Duration {
+        match self.bytes_per_s {
+            0 => self.pause,
+            _ => left.min(self.pause),
+        }
     }
 
     fn fault(&self, waited: Duration) -> Error {
@@ -63,7 +70,7 @@ pub struct RequestBody {
     limit: u64,
     broken: Broken,
     pace: Pace,
-    waited: Duration,
+    left: Duration,
     /// Since when, and until when. Runs only while the client is waited for, not while the upstream takes its time.
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
     ended: bool,
@@ -76,8 +83,8 @@ impl RequestBody {
             came: 0,
             limit,
             broken,
+            left: pace.grace,
             pace,
-            waited: Duration::ZERO,
             waiting: None,
             ended: false,
         }
@@ -104,13 +111,13 @@ impl HttpBody for RequestBody {
         }
         match Pin::new(&mut this.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                if let Some((since, _)) = this.waiting.take() {
-                    this.waited += since.elapsed();
-                }
+                let waited = this.waiting.take().map(|(since, _)| since.elapsed());
                 let Ok(data) = frame.into_data() else {
                     this.ended = true;
                     return Poll::Ready(None);
                 };
+                let waited = waited.unwrap_or_default();
+                this.left = this.pace.after(this.left, waited, data.len());
                 this.came = this.came.saturating_add(data.len() as u64);
                 if this.came > this.limit {
                     let limit = this.limit;
@@ -128,8 +135,8 @@ impl HttpBody for RequestBody {
             }
             Poll::Pending => {
                 let (since, sleep) = this.waiting.get_or_insert_with(|| {
-                    let left = this.pace.left(this.came, this.waited);
-                    (Instant::now(), Box::pin(sleep(left)))
+                    let wait = this.pace.wait(this.left);
+                    (Instant::now(), Box::pin(sleep(wait)))
                 });
                 match sleep.as_mut().poll(cx) {
                     Poll::Ready(()) => {
@@ -167,15 +174,19 @@ mod tests {
 
     #[test]
     fn a_client_is_waited_for_as_long_as_it_keeps_the_pace_on_average() {
-        assert_eq!(PACE.left(0, s(0)), s(30));
-        assert_eq!(PACE.left(0, s(30)), s(0));
-        assert_eq!(PACE.left(2400, s(30)), s(10));
-        assert_eq!(PACE.left(2400, s(45)), s(0));
-        assert_eq!(PACE.left(u64::MAX, s(0)), s(60), "no pause is longer");
+        assert_eq!(PACE.wait(PACE.grace), s(30));
+        assert_eq!(PACE.after(s(30), s(30), 0), s(0));
+        assert_eq!(PACE.after(s(30), s(30), 2400), s(10));
+        assert_eq!(PACE.after(s(10), s(10), 0), s(0));
+        assert_eq!(
+            PACE.after(s(30), s(0), usize::MAX),
+            s(60),
+            "no more than a pause"
+        );
         let any = Pace {
             bytes_per_s: 0,
             ..PACE
         };
-        assert_eq!(any.left(0, s(3600)), s(60));
+        assert_eq!(any.wait(any.after(s(30), s(3600), 0)), s(60));
     }
 }

@@ -73,7 +73,7 @@ impl Way {
         match self.route.rules.middlewares() {
             [] => {
                 self.upstreams
-                    .call(&self.route, &self.target, path, request)
+                    .call(&self.route, &self.target, path, self.origin.client, request)
                     .await
             }
             [first, ..] => self.visit(first, 1, path, request).await,
@@ -140,7 +140,7 @@ impl Way {
             headers::give_back(request.headers_mut(), &self.credentials);
         }
         self.upstreams
-            .call(&self.route, &self.target, path, request)
+            .call(&self.route, &self.target, path, self.origin.client, request)
             .await
     }
 

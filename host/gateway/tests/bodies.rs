@@ -98,9 +98,11 @@ async fn an_upload_that_stalls_or_drips_is_cut() {
     assert!(answer.contains("body-too-slow") && answer.contains("came for 0.2 s"));
     assert_eq!(next(&mut house.arrived).await, "abc");
 
-    for (piece, cut) in [(1, true), (2000, false)] {
+    for (first, piece, cut) in [(0, 1, true), (100_000, 1, true), (0, 2000, false)] {
         let mut stream = house.connect().await;
         stream.write_all(head.as_bytes()).await.unwrap();
+        // At the least pace it would be worth ten seconds.
+        stream.write_all(&vec![b'x'; first]).await.unwrap();
         let (mut reader, mut writer) = stream.into_split();
         let answer = tokio::spawn(async move {
             let mut answer = String::new();
@@ -113,7 +115,11 @@ async fn an_upload_that_stalls_or_drips_is_cut() {
             let _ = writer.write_all(&vec![b'x'; piece]).await;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        assert_eq!(answer.is_finished(), cut, "{piece} bytes every 20 ms");
+        assert_eq!(
+            answer.is_finished(),
+            cut,
+            "{first} bytes, then {piece} every 20 ms"
+        );
         if cut {
             let answer = answer.await.unwrap();
             assert_eq!(status(&answer), 408, "{answer}");

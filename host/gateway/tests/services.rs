@@ -57,3 +57,43 @@ async fn a_service_that_is_gone_is_502_and_one_that_is_slow_504() {
         "{gone}"
     );
 }
+
+#[tokio::test]
+async fn one_address_has_a_share_of_the_requests_at_services_and_others_are_served() {
+    let house = House::with(|limits| limits.max_at_services = 8).await;
+    let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = service.local_addr().unwrap();
+    let manifest = format!("uri: /slow\nupstream: http://{at}\n");
+    std::fs::write(house.data.path().join("slow.yaml"), manifest).unwrap();
+    house.gateway.routes.reload();
+    let request = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut client = house.connect().await;
+        client.write_all(request).await.unwrap();
+        let (upstream, _) = service.accept().await.unwrap();
+        held.push((client, upstream));
+    }
+    let refused = house.get("/slow", "").await;
+    assert!(
+        status(&refused) == 503 && refused.contains("services-full"),
+        "{refused}"
+    );
+    assert_eq!(status(&house.get("/open/echo", "").await), 200);
+
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = socket.connect(house.addr).await.unwrap();
+    other.write_all(request).await.unwrap();
+    let (mut upstream, _) = service.accept().await.unwrap();
+    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nthere";
+    upstream.write_all(answer).await.unwrap();
+    read_until(&mut other, "there").await;
+
+    // What has been answered to its end counts no longer.
+    held[0].1.write_all(answer).await.unwrap();
+    read_until(&mut held[0].0, "there").await;
+    held[0].0.write_all(request).await.unwrap();
+    let asked = tokio::time::timeout(PATIENCE, read_until(&mut held[0].1, "\r\n\r\n"));
+    asked.await.unwrap();
+}

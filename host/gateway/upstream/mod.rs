@@ -5,13 +5,15 @@
 
 mod health;
 mod retained;
+mod room;
 mod tries;
 mod tunnel;
 
 pub use health::{Health, Shared};
+pub use room::Room;
 pub use tunnel::{Opened, Slot, Terms, Wish, name_upgrade};
 
-use crate::body::Body;
+use crate::body::{Body, Guarded};
 use crate::error::Error;
 use crate::gateway::client::{HttpClient, SendError};
 use crate::gateway::headers;
@@ -21,6 +23,8 @@ use futures_util::future::BoxFuture;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body_util::BodyExt;
+use room::AtService;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tries::Sending;
@@ -67,19 +71,26 @@ pub struct Upstreams {
     windows: Arc<dyn Windows>,
     client: HttpClient,
     timeout: Duration,
+    room: Room,
 }
 
 impl Upstreams {
-    /// `timeout` bounds the time until an ordinary service has sent its response head.
-    pub fn new(windows: Arc<dyn Windows>, client: HttpClient, timeout: Duration) -> Self {
+    /// `timeout` bounds the time until an ordinary service has sent its response head, `room` the requests at services.
+    pub fn new(
+        windows: Arc<dyn Windows>,
+        client: HttpClient,
+        timeout: Duration,
+        room: Room,
+    ) -> Self {
         Upstreams {
             windows,
             client,
             timeout,
+            room,
         }
     }
 
-    /// Sends `request`, whose headers are cleaned and stamped, to the route's upstream.
+    /// Sends `request`, whose headers are cleaned and stamped, to the route's upstream. `client` is the address that it comes from.
     ///
     /// # Errors
     ///
@@ -89,10 +100,12 @@ impl Upstreams {
         route: &Route,
         target: &Target,
         path: PathAndQuery,
+        client: IpAddr,
         mut request: Request<Body>,
     ) -> Result<Answer, Error> {
         *request.version_mut() = Version::HTTP_11;
         let sending = Sending {
+            client,
             route,
             target,
             path: &path,
@@ -137,9 +150,12 @@ impl Upstreams {
                 Ok(self.windows.call(name, request).await)
             }
             Place::Service { scheme, authority } => {
+                let Some(at_service) = self.room.enter(sending.client) else {
+                    return Ok(Err(Error::ServicesFull).into());
+                };
                 address(&mut request, scheme.clone(), authority.clone(), path)?;
                 let timeout = sending.route.upstream.try_timeout.unwrap_or(self.timeout);
-                Ok(self.service(request, timeout).await.into())
+                Ok(self.service(request, timeout, at_service).await.into())
             }
         }
     }
@@ -148,6 +164,7 @@ impl Upstreams {
         &self,
         mut request: Request<Body>,
         timeout: Duration,
+        at_service: AtService,
     ) -> Result<Response<Body>, Error> {
         let wish = Wish::take(&mut request);
         let sent = tokio::time::timeout(timeout, self.client.send(request)).await;
@@ -167,12 +184,15 @@ impl Upstreams {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(wish) = wish
         {
-            return wish.open(response);
+            return wish.open(response, at_service);
         }
         if response.status().is_informational() {
             return Err(Error::UpstreamBroken("it changed the protocol".into()));
         }
-        Ok(response.map(|body| body.map_err(Into::into).boxed_unsync()))
+        Ok(response.map(|body| {
+            let body = body.map_err(Into::into).boxed_unsync();
+            Guarded::new(body, at_service).boxed_unsync()
+        }))
     }
 }
 

@@ -12,6 +12,7 @@ use crate::gateway::manifest::{Endpoint, Route};
 use crate::gateway::target::Target;
 use http::uri::PathAndQuery;
 use http::{Request, Response, StatusCode};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// Bytes of a request body kept for another try.
@@ -22,6 +23,7 @@ const PAUSE: Duration = Duration::from_millis(25);
 
 /// What is to be sent, and where to.
 pub struct Sending<'a> {
+    pub client: IpAddr,
     pub route: &'a Route,
     pub target: &'a Target,
     pub path: &'a PathAndQuery,
@@ -132,6 +134,8 @@ fn verdict(outcome: &Result<Response<Body>, Error>) -> Verdict {
             | StatusCode::GATEWAY_TIMEOUT => Verdict::Unable,
             _ => Verdict::Answered,
         },
+        // The same everywhere.
+        Err(Error::ServicesFull) => Verdict::NotIts,
         Err(error) if error.never_ran() && error.status().is_server_error() => Verdict::NeverRan,
         Err(Error::UpstreamBroken(_)) => Verdict::Unclear,
         Err(Error::UpstreamTimeout { .. }) => Verdict::Slow,

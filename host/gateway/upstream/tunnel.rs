@@ -4,6 +4,7 @@
 //! Nothing else is upgraded, and no window is: what does not ask for a WebSocket as the RFC says loses its `Upgrade`
 //! like any hop-by-hop field, and a 101 that nobody asked for is a broken answer.
 
+use super::room::AtService;
 use crate::body::{self, Body};
 use crate::error::Error;
 use crate::gateway::fields::{members, only};
@@ -97,7 +98,11 @@ impl Wish {
     }
 
     /// The service has answered 101.
-    pub(super) fn open(self, mut answered: Response<Incoming>) -> Result<Response<Body>, Error> {
+    pub(super) fn open(
+        self,
+        mut answered: Response<Incoming>,
+        at_service: AtService,
+    ) -> Result<Response<Body>, Error> {
         if !is_websocket(answered.headers()) {
             return Err(Error::UpstreamBroken(
                 "it changed the protocol to another".into(),
@@ -108,6 +113,7 @@ impl Wish {
             service: hyper::upgrade::on(&mut answered),
             request_id: self.request_id,
             admission: self.admission,
+            at_service,
         };
         *self.slot.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
         let mut response = answered.map(|_| body::empty());
@@ -142,6 +148,7 @@ pub struct Tunnel {
     service: OnUpgrade,
     request_id: String,
     admission: Admission,
+    at_service: AtService,
 }
 
 /// What ends a WebSocket from the gateway's side.
@@ -158,6 +165,7 @@ impl Tunnel {
     /// nothing where it never opened.
     pub async fn run(self, terms: Terms<'_>) -> Option<&'static str> {
         let (opened, request_id) = (Instant::now(), self.request_id);
+        let _at_service = self.at_service;
         let opening = async { futures_util::try_join!(self.client, self.service) };
         let both = tokio::select! {
             both = opening => both,

@@ -1,0 +1,105 @@
+//! Requests at ordinary services at once. Each has a connection of its own, which is a file descriptor that a store or a client could
+//! have had; so their number is bounded, and one address has at most a share of them.
+
+use crate::places::Holder;
+use prometheus_client::metrics::counter::Counter;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// One address has at most so large a part: a quarter.
+const ADDRESS_SHARE: usize = 4;
+
+/// Room for requests at services. Clones share it.
+#[derive(Clone)]
+pub struct Room(Arc<Inner>);
+
+struct Inner {
+    most: usize,
+    held: Mutex<Held>,
+    refused: Counter,
+}
+
+#[derive(Default)]
+struct Held {
+    all: usize,
+    each: HashMap<Holder, usize>,
+}
+
+/// One request at a service, until it is dropped.
+pub struct AtService {
+    room: Room,
+    holder: Holder,
+}
+
+impl Room {
+    /// For `most` requests. `refused` counts those beyond it, or beyond their address's share.
+    pub fn new(most: usize, refused: Counter) -> Self {
+        Room(Arc::new(Inner {
+            most,
+            held: Mutex::default(),
+            refused,
+        }))
+    }
+
+    /// Room for a request of the client at this address, if there is some.
+    pub fn enter(&self, client: IpAddr) -> Option<AtService> {
+        let holder = Holder::of(client);
+        let mut held = self.held();
+        let own = held.each.get(&holder).copied().unwrap_or_default();
+        if held.all >= self.0.most || own >= (self.0.most / ADDRESS_SHARE).max(1) {
+            self.0.refused.inc();
+            return None;
+        }
+        held.all += 1;
+        held.each.insert(holder, own + 1);
+        let room = self.clone();
+        Some(AtService { room, holder })
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for AtService {
+    fn drop(&mut self) {
+        let mut held = self.room.held();
+        held.all -= 1;
+        let own = held.each.remove(&self.holder).unwrap_or_default();
+        if own > 1 {
+            held.each.insert(self.holder, own - 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_has_a_quarter_of_the_requests_at_services_and_all_together_no_more_than_there_is_room()
+     {
+        let refused = Counter::default();
+        let room = Room::new(8, refused.clone());
+        let enter = |address: &str| room.enter(address.parse().unwrap());
+        let first = [enter("192.0.2.1").unwrap(), enter("192.0.2.1").unwrap()];
+        assert!(enter("192.0.2.1").is_none());
+        let mut others = Vec::new();
+        for address in [
+            "192.0.2.2",
+            "192.0.2.3",
+            "2001:db8::1",
+            "192.0.2.2",
+            "192.0.2.3",
+        ] {
+            others.push(enter(address).unwrap());
+        }
+        others.push(enter("2001:db8::2").unwrap());
+        assert!(enter("192.0.2.9").is_none(), "all is taken");
+        assert_eq!(refused.get(), 2);
+        drop((first, others));
+        let held = room.held();
+        assert_eq!((held.all, held.each.len()), (0, 0));
+    }
+}
