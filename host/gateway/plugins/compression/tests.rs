@@ -44,6 +44,21 @@ fn compress(response: Response<Body>) -> Response<Body> {
     Compressor::default().compress(&rule(), wish, &Method::GET, response)
 }
 
+#[test]
+fn beyond_what_is_compressed_at_once_answers_are_sent_as_they_are() {
+    let compressor = Compressor {
+        places: Arc::new(Semaphore::new(1)),
+    };
+    let compress = || compressor.compress(&rule(), wish(Coding::Gzip), &Method::GET, answer(&[]));
+    let first = compress();
+    assert!(is_coded(&first));
+    let second = compress();
+    assert!(!is_coded(&second));
+    assert_eq!(second.headers()["content-length"], "2048");
+    drop(first);
+    assert!(is_coded(&compress()));
+}
+
 fn is_coded(response: &Response<Body>) -> bool {
     response.headers().contains_key("content-encoding")
 }
