@@ -92,7 +92,7 @@ impl Admin {
             ["routes"] if request.method() == Method::GET => routes::list(&self.gateway),
             ["routes"] => reply::method_not_allowed("GET"),
             ["routes", name] => match *request.method() {
-                Method::GET => routes::show(&self.gateway, name),
+                Method::GET => routes::show(&self.gateway, name).await,
                 Method::PUT => routes::put(&self.gateway, name, request.into_body()).await,
                 Method::DELETE => routes::remove(&self.gateway, name).await,
                 _ => reply::method_not_allowed("GET, PUT, DELETE"),

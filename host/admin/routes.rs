@@ -15,8 +15,8 @@ pub(super) fn list(gateway: &Gateway) -> Response<Body> {
     reply::json(StatusCode::OK, &json!({ "routes": gateway.routes() }))
 }
 
-pub(super) fn show(gateway: &Gateway, name: &str) -> Response<Body> {
-    match gateway.route(name) {
+pub(super) async fn show(gateway: &Gateway, name: &str) -> Response<Body> {
+    match gateway.route(name.to_owned()).await {
         Some((status, text)) => reply::json(StatusCode::OK, &shown(&status, Some(text))),
         None => refuse(&EditError::Unknown(name.into())),
     }

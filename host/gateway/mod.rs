@@ -134,8 +134,10 @@ impl Gateway {
     }
 
     /// The route `name`, and its manifest's text.
-    pub fn route(&self, name: &str) -> Option<(RouteStatus, String)> {
-        self.routes.get(name)
+    pub async fn route(&self, name: String) -> Option<(RouteStatus, String)> {
+        let routes = self.routes.clone();
+        let found = tokio::task::spawn_blocking(move || routes.get(&name)).await;
+        found.ok().flatten()
     }
 
     /// Checks `text` and makes it the manifest of the route `name`; live when this returns. Whether it is new.

@@ -77,7 +77,7 @@ impl RouteSet {
         Ok(())
     }
 
-    /// What became of the route `name`, and its present text.
+    /// What became of the route `name`, and its present text. Blocks on the file system.
     pub fn get(&self, name: &str) -> Option<(RouteStatus, String)> {
         let files = self.files();
         let found = files.status().into_iter();

@@ -11,12 +11,21 @@ use arc_swap::ArcSwap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// What operators are shown.
+#[derive(Default)]
+struct Shown {
+    files: Vec<RouteStatus>,
+    folder_fault: Option<String>,
+}
+
 /// The routes of one folder.
 pub struct RouteSet {
     dir: PathBuf,
     metrics: GatewayMetrics,
     files: Mutex<Files>,
     table: ArcSwap<Table>,
+    /// What the last look at the folder found, for those who do not wait for the next one: it may take as long as a disk does.
+    shown: ArcSwap<Shown>,
     /// Where the last good texts are kept, if anywhere. Locked only by whoever holds `files`.
     kept: Mutex<Option<Kept>>,
 }
@@ -37,6 +46,7 @@ impl RouteSet {
             metrics,
             files: Mutex::new(Files::new(texts)),
             table: ArcSwap::default(),
+            shown: ArcSwap::default(),
             kept: Mutex::new(kept),
         };
         set.reload();
@@ -64,14 +74,18 @@ impl RouteSet {
     pub(super) fn reload_locked(&self, files: &mut Files) {
         match folder::read(&self.dir, |name| files.stamp(name)) {
             Ok(found) => {
-                files.folder_fault = None;
-                if files.take_in(found) {
+                let was_gone = files.folder_fault.take().is_some();
+                let changed = files.take_in(found);
+                if changed {
                     self.table.store(Arc::new(files.resolve()));
                     self.metrics.route_files_refused(files.refused());
                     let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
                     if let Some(kept) = kept.as_mut() {
                         kept.keep(files.live_texts());
                     }
+                }
+                if changed || was_gone {
+                    self.show(files);
                 }
             }
             Err(error) => {
@@ -81,18 +95,26 @@ impl RouteSet {
                     let folder = self.dir.display();
                     tracing::warn!(%folder, fault, "the routes folder cannot be read; the routes stay as they are");
                     files.folder_fault = Some(fault);
+                    self.show(files);
                 }
             }
         }
     }
 
-    /// One line a file, by name.
-    pub fn status(&self) -> Vec<RouteStatus> {
-        self.files().status()
+    fn show(&self, files: &Files) {
+        self.shown.store(Arc::new(Shown {
+            files: files.status(),
+            folder_fault: files.folder_fault.clone(),
+        }));
     }
 
-    /// Why the folder itself could not be read the last time, if it could not.
+    /// One line a file, by name. Does not block.
+    pub fn status(&self) -> Vec<RouteStatus> {
+        self.shown.load().files.clone()
+    }
+
+    /// Why the folder itself could not be read the last time, if it could not. Does not block.
     pub fn folder_fault(&self) -> Option<String> {
-        self.files().folder_fault.clone()
+        self.shown.load().folder_fault.clone()
     }
 }

@@ -428,3 +428,12 @@ async fn a_changed_file_is_live_within_a_second() {
         }
     }
 }
+
+#[test]
+fn what_is_shown_of_the_folder_waits_for_no_look_at_it() {
+    let desk = Desk::open(&[("a.yaml", &manifest("/a"))]);
+    // As while a look waits for the disk.
+    let _looking = desk.set.files();
+    assert_eq!(desk.set.status().len(), 1);
+    assert_eq!(desk.set.folder_fault(), None);
+}

@@ -10,7 +10,7 @@ impl House {
         );
         std::fs::write(self.data.path().join(format!("{name}.yaml")), text).unwrap();
         self.gateway.routes.reload();
-        let status = self.gateway.route(name).unwrap().0;
+        let status = self.gateway.routes.get(name).unwrap().0;
         assert!(status.faults.is_empty(), "{:?}", status.faults);
     }
 

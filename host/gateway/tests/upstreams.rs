@@ -83,7 +83,7 @@ async fn house_with(upstream: &str) -> House {
     let text = format!("uri: /svc/**\nupstream:\n{upstream}");
     std::fs::write(house.data.path().join("svc.yaml"), text).unwrap();
     house.gateway.routes.reload();
-    assert!(house.gateway.route("svc").unwrap().0.faults.is_empty());
+    assert!(house.gateway.routes.get("svc").unwrap().0.faults.is_empty());
     house
 }
 
