@@ -18,6 +18,7 @@ pub struct Metrics {
     open: Family<WindowLabel, Gauge>,
     queued: Family<WindowLabel, Gauge>,
     tripped: Family<WindowLabel, Gauge>,
+    canary_left_out: Family<WindowLabel, Gauge>,
     failures: Family<FailureLabel, Counter>,
     stores: StoreMetrics,
     /// Of the admin listener.
@@ -87,6 +88,7 @@ impl Metrics {
         let open = Family::default();
         let queued = Family::default();
         let tripped = Family::default();
+        let canary_left_out = Family::default();
         let failures = Family::default();
         registry.register(
             "window_live_release",
@@ -108,6 +110,11 @@ impl Metrics {
             "window_tripped",
             "1 where the window is closed for a time because its clerks keep failing",
             tripped.clone(),
+        );
+        registry.register(
+            "window_canary_left_out",
+            "Requests of the running canary that were not compared, because too many were under way",
+            canary_left_out.clone(),
         );
         registry.register(
             "window_failures",
@@ -136,6 +143,7 @@ impl Metrics {
             open,
             queued,
             tripped,
+            canary_left_out,
             failures,
             stores,
             connections,
@@ -160,6 +168,7 @@ impl Metrics {
             &self.open,
             &self.queued,
             &self.tripped,
+            &self.canary_left_out,
         ] {
             family.clear();
         }
@@ -174,6 +183,10 @@ impl Metrics {
                 .get_or_create(&label)
                 .set(i64::from(status.tripped.is_some()));
             self.queued.get_or_create(&label).set(status.queued as i64);
+            if let Some(canary) = &status.canary {
+                let left_out = self.canary_left_out.get_or_create(&label);
+                left_out.set(canary.left_out as i64);
+            }
             for (reason, count) in status.failures {
                 let label = FailureLabel {
                     window: label.window.clone(),

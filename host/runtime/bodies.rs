@@ -102,7 +102,8 @@ impl http_body::Body for AskedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
-        let frame = ready!(this.empties.poll_frame(&mut this.inner, cx));
+        let (empties, inner) = (&mut this.empties, &mut this.inner);
+        let frame = ready!(this.errand.ask(cx, |cx| empties.poll_frame(inner, cx)));
         self.errand.moved();
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
@@ -114,11 +115,15 @@ impl http_body::Body for AskedBody {
                     }
                     None => {
                         self.too_large.store(true, Relaxed);
+                        self.errand.body_failed();
                         Some(Err(wasmtime_wasi_http::Error::HttpRequestBodySize(None)))
                     }
                 }
             }
-            Some(Err(error)) => Some(Err(request_body_error(error))),
+            Some(Err(error)) => {
+                self.errand.body_failed();
+                Some(Err(request_body_error(error)))
+            }
             None => None,
         })
     }
@@ -253,11 +258,18 @@ impl http_body::Body for AnswerBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match self.early.frames.pop_front() {
-            Some(frame) => Poll::Ready(Some(frame)),
-            None if self.early.whole => Poll::Ready(None),
-            None => self.poll_next(cx),
+        if self.early.whole {
+            return Poll::Ready(self.early.frames.pop_front());
         }
+        self.waiting.0.taken();
+        let frame = match self.early.frames.pop_front() {
+            Some(frame) => Poll::Ready(Some(frame)),
+            None => self.poll_next(cx),
+        };
+        if let Poll::Ready(Some(_)) = frame {
+            self.waiting.0.given();
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -342,6 +354,54 @@ mod tests {
         assert_eq!(first_said(body).await, "full");
         assert!(begun.elapsed() >= 2 * EMPTY_PAUSE);
         writer.await.unwrap();
+    }
+
+    fn asked(inner: Body, left: u64) -> (AskedBody, Arc<Errand>) {
+        let time = Duration::from_secs(9);
+        let errand = Arc::new(Errand::new(Box::new(()), Box::new(()), time));
+        let body = AskedBody {
+            inner,
+            empties: Empties::default(),
+            errand: errand.clone(),
+            left,
+            too_large: Arc::default(),
+        };
+        (body, errand)
+    }
+
+    #[tokio::test]
+    async fn the_time_in_which_the_client_sends_nothing_is_measured_and_the_clerks_own_is_not() {
+        let pause = Duration::from_millis(40);
+        let (mut pieces, inner) = http_body_util::channel::Channel::<Bytes, BodyError>::new(2);
+        let (mut body, errand) = asked(inner.boxed_unsync(), 100);
+        let mut next = Box::pin(body.frame());
+        assert!(futures_util::poll!(&mut next).is_pending());
+        tokio::time::sleep(pause).await;
+        assert!(errand.waited_for_body() >= pause, "also while it waits");
+        pieces.send_data(Bytes::from_static(b"here")).await.unwrap();
+        let waited = errand.waited_for_body();
+        // It is there, and the clerk does not look.
+        std::thread::sleep(pause);
+        assert_eq!(errand.waited_for_body(), waited);
+        assert_eq!(next.await.unwrap().unwrap().into_data().unwrap(), "here");
+        // Nor does it wait for more yet.
+        std::thread::sleep(pause);
+        let after = errand.waited_for_body();
+        assert!(after < waited + pause, "{after:?} after {waited:?}");
+        assert!(!errand.is_clients_fault());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_or_is_too_large_is_the_clients_fault() {
+        let broken = StreamBody::new(futures_util::stream::iter([
+            Err::<Frame<Bytes>, BodyError>("reset".into()),
+        ]));
+        let large = crate::body::full("more than ten bytes");
+        for inner in [broken.boxed_unsync(), large] {
+            let (body, errand) = asked(inner, 10);
+            assert!(body.collect().await.is_err());
+            assert!(errand.is_clients_fault());
+        }
     }
 
     type Pieces = http_body_util::channel::Channel<Bytes, wasmtime_wasi_http::Error>;

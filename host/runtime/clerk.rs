@@ -266,20 +266,31 @@ impl Clerks {
         }
     }
 
-    /// Has a clerk serve `request`. `place` is kept until the clerk is done, `lease` until the last byte of the answer is
-    /// out as well. Dropping the future, or the answer's body, tells the clerk that nobody waits any more.
+    /// What is known of `request` as long as it is at work. `place` is kept until the clerk is
+    /// done, `lease` until the last byte of the answer is out as well.
+    pub fn errand(
+        &self,
+        request: &mut http::Request<Body>,
+        lease: impl Any + Send + Sync,
+        place: impl Any + Send + Sync,
+    ) -> Arc<Errand> {
+        let wall_time = self.counter().post.limits.load().time(Limit::WallTimeMs);
+        let next = request.extensions_mut().remove::<Next>();
+        let (lease, place) = (Box::new(lease) as Held, Box::new(place) as Held);
+        Arc::new(Errand::new(lease, place, wall_time).with_next(next))
+    }
+
+    /// Has a clerk serve `request`, whose `errand` this is. Dropping the future, or the answer's
+    /// body, tells the clerk that nobody waits any more.
     ///
     /// # Errors
     /// Why there is no answer; once there is a head, a failure shows as an error of the body.
     pub async fn serve(
         &self,
-        mut request: http::Request<Body>,
-        lease: impl Any + Send + Sync,
-        place: impl Any + Send + Sync,
+        request: http::Request<Body>,
+        errand: Arc<Errand>,
     ) -> Result<http::Response<Body>, Error> {
-        let held = (Box::new(lease) as Held, Box::new(place) as Held);
-        let next = request.extensions_mut().remove::<Next>();
-        let outcome = self.answer(request, held, next).await;
+        let outcome = self.answer(request, errand).await;
         if let Err(error) = &outcome {
             self.counter().post.failures.note(error);
         }
@@ -289,9 +300,9 @@ impl Clerks {
     async fn answer(
         &self,
         request: http::Request<Body>,
-        (lease, place): (Held, Held),
-        next: Option<Next>,
+        errand: Arc<Errand>,
     ) -> Result<http::Response<Body>, Error> {
+        let waiting = Waiting(errand.clone());
         let post = &self.counter().post;
         let limits = post.limits.load();
         check_headers(request.headers(), limits.get(Limit::RequestHeaderBytes))?;
@@ -299,9 +310,6 @@ impl Clerks {
         if request.body().size_hint().lower() > limit {
             return Err(Error::BodyTooLarge { limit });
         }
-        let wall_time = limits.time(Limit::WallTimeMs);
-        let errand = Arc::new(Errand::new(lease, place, wall_time).with_next(next));
-        let waiting = Waiting(errand.clone());
         let too_large = Arc::new(AtomicBool::new(false));
         let request = request.map(|inner| {
             let body = AskedBody {

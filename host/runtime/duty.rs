@@ -87,7 +87,7 @@ impl Duty {
                 last = last.max(deadline);
             } else if deadline <= now {
                 state.closing = true;
-                errand.fail(errand.wall_time_over());
+                errand.time_over();
             } else {
                 next = Some(next.map_or(deadline, |next: Instant| next.min(deadline)));
             }

@@ -1,14 +1,15 @@
 //! One request from the clerk's side: shared by the clerk that serves it, the body that carries the answer
 //! out, and the watch that ends it when it takes too long.
 
+use super::client_time::Stopwatch;
 use super::failure::MemoryExhausted;
 use crate::error::Error;
 use crate::next::Next;
 use futures_util::task::AtomicWaker;
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, OnceLock, PoisonError};
-use std::task::Waker;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -18,13 +19,22 @@ use tokio_util::sync::CancellationToken;
 const ABANDON_GRACE: Duration = Duration::from_secs(5);
 
 /// The state of one request at a clerk.
-pub(super) struct Errand {
+pub struct Errand {
     started: Instant,
     /// What it has until the answer begins, and between two chunks of a body.
     wall_time: Duration,
     /// Milliseconds since `started` at which the body last moved, in either direction.
     moved_ms: AtomicU64,
     answered: AtomicBool,
+    /// Runs while the clerk waits for more of the request's body.
+    asking: Stopwatch,
+    /// Who is woken when more of it is there.
+    asker: AtomicWaker,
+    /// Runs while more of the answer would be taken out, were the client there for it.
+    taking: Stopwatch,
+    /// Microseconds that it had waited for the client when the body last moved.
+    waited_when_moved_us: AtomicU64,
+    clients_fault: AtomicBool,
     memory_denied: OnceLock<MemoryExhausted>,
     failure: OnceLock<Error>,
     abandoned: OnceLock<Instant>,
@@ -66,6 +76,11 @@ impl Errand {
             wall_time,
             moved_ms: AtomicU64::new(0),
             answered: AtomicBool::new(false),
+            asking: Stopwatch::default(),
+            asker: AtomicWaker::new(),
+            taking: Stopwatch::default(),
+            waited_when_moved_us: AtomicU64::new(0),
+            clients_fault: AtomicBool::new(false),
             memory_denied: OnceLock::new(),
             failure: OnceLock::new(),
             abandoned: OnceLock::new(),
@@ -121,8 +136,60 @@ impl Errand {
 
     /// A chunk of the request or response body has passed.
     pub(super) fn moved(&self) {
-        let now = self.started.elapsed().as_millis();
-        self.moved_ms.store(now as u64, Relaxed);
+        let now = self.started.elapsed();
+        let waited = self.waited(now);
+        self.waited_when_moved_us
+            .store(waited.as_micros() as u64, Relaxed);
+        self.moved_ms.store(now.as_millis() as u64, Relaxed);
+    }
+
+    /// Looks for more of the request's body by `poll`. Until that wakes us it is the client who is
+    /// waited for; what the clerk does before it looks again is its own time.
+    pub(super) fn ask<T>(
+        self: &Arc<Self>,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        self.asker.register(cx.waker());
+        self.asking.start(self.started.elapsed());
+        let waker = Waker::from(self.clone());
+        let polled = poll(&mut Context::from_waker(&waker));
+        if polled.is_ready() {
+            self.asking.stop(self.started.elapsed());
+        }
+        polled
+    }
+
+    /// The client was given some of the answer, and more is to come: it is waited for until it
+    /// takes that.
+    pub(super) fn given(&self) {
+        self.taking.start(self.started.elapsed());
+    }
+
+    /// The client is there for more of the answer.
+    pub(super) fn taken(&self) {
+        self.taking.stop(self.started.elapsed());
+    }
+
+    /// How long it has waited for the client to send the request's body: so much of its time is not
+    /// the clerk's.
+    pub fn waited_for_body(&self) -> Duration {
+        self.asking.read(self.started.elapsed())
+    }
+
+    fn waited(&self, now: Duration) -> Duration {
+        self.asking.read(now) + self.taking.read(now)
+    }
+
+    /// The request's body broke off or was too large: whatever the clerk makes of it, the sender is
+    /// to blame.
+    pub(super) fn body_failed(&self) {
+        self.clients_fault.store(true, Relaxed);
+    }
+
+    /// Whether it is the client's fault if this fails.
+    pub fn is_clients_fault(&self) -> bool {
+        self.clients_fault.load(Relaxed)
     }
 
     /// The head of the response has left the clerk: from now on only pauses are timed.
@@ -157,11 +224,23 @@ impl Errand {
         }
     }
 
-    /// What is said when the deadline has passed.
-    pub(super) fn wall_time_over(&self) -> Error {
-        Error::WallTime {
-            limit: self.wall_time,
+    /// The deadline has passed. It is the client's fault where the clerk had less than half of the
+    /// time for itself.
+    pub(super) fn time_over(&self) {
+        let now = self.started.elapsed();
+        let (since, before) = match self.is_answered() {
+            true => (&self.moved_ms, &self.waited_when_moved_us),
+            false => (&AtomicU64::new(0), &AtomicU64::new(0)),
+        };
+        let passed = now.saturating_sub(Duration::from_millis(since.load(Relaxed)));
+        let before = Duration::from_micros(before.load(Relaxed));
+        let waited = self.waited(now).saturating_sub(before);
+        if passed.saturating_sub(waited) < self.wall_time / 2 {
+            self.clients_fault.store(true, Relaxed);
         }
+        self.fail(Error::WallTime {
+            limit: self.wall_time,
+        });
     }
 
     /// Has `waker` called when [`Errand::deadline`] may have come nearer.
@@ -216,6 +295,14 @@ impl Errand {
         if !self.ended.load(std::sync::atomic::Ordering::Acquire) {
             notified.await;
         }
+    }
+}
+
+impl Wake for Errand {
+    /// More of the request's body is there, or its end.
+    fn wake(self: Arc<Self>) {
+        self.asking.stop(self.started.elapsed());
+        self.asker.wake();
     }
 }
 
@@ -278,5 +365,53 @@ mod tests {
         assert_eq!(errand.deadline(), before);
         errand.answered();
         assert!(errand.deadline() > before);
+    }
+
+    fn over_after(answered: bool, waits: impl Fn(&Arc<Errand>, bool)) -> bool {
+        let wall = Duration::from_millis(20);
+        let errand = Arc::new(Errand::new(Box::new(()), Box::new(()), wall));
+        if answered {
+            errand.answered();
+        }
+        waits(&errand, true);
+        std::thread::sleep(wall);
+        waits(&errand, false);
+        errand.time_over();
+        assert_eq!(errand.failure().map(Error::code), Some("wall-time"));
+        errand.is_clients_fault()
+    }
+
+    #[test]
+    fn time_that_went_to_the_client_is_not_the_clerks_fault() {
+        let asked = |errand: &Arc<Errand>, begins: bool| match begins {
+            true => {
+                let mut cx = Context::from_waker(Waker::noop());
+                assert!(errand.ask(&mut cx, |_| Poll::<()>::Pending).is_pending());
+            }
+            false => errand.clone().wake(),
+        };
+        let taken = |errand: &Arc<Errand>, begins: bool| match begins {
+            true => errand.given(),
+            false => errand.taken(),
+        };
+        for answered in [false, true] {
+            assert!(over_after(answered, asked));
+            assert!(over_after(answered, taken));
+            assert!(!over_after(answered, |_, _| ()));
+        }
+    }
+
+    #[test]
+    fn what_the_client_took_before_the_last_chunk_excuses_nothing_after_it() {
+        let wall = Duration::from_millis(20);
+        let errand = Arc::new(Errand::new(Box::new(()), Box::new(()), wall));
+        errand.answered();
+        errand.given();
+        std::thread::sleep(wall);
+        errand.taken();
+        errand.moved();
+        std::thread::sleep(wall);
+        errand.time_over();
+        assert!(!errand.is_clients_fault());
     }
 }

@@ -30,7 +30,11 @@ impl Outcome {
             | Error::MemoryLimit { .. }
             | Error::CpuTime { .. }
             | Error::WallTime { .. }
+            | Error::HostCalls { .. }
+            | Error::HostCallTooLarge
+            | Error::HandleLimit
             | Error::NoResponse(_)
+            | Error::ResponseHeadersTooLarge
             | Error::ResponseTooLarge { .. } => Outcome::Failed(error.code()),
             _ => Outcome::Unclear,
         }

@@ -17,7 +17,7 @@ impl Registry {
         self: &Arc<Self>,
         window: &Arc<Window>,
         release: Arc<Release>,
-        share: Share,
+        running: &CanaryRecord,
     ) -> Canary {
         let (verdict, mut verdicts) = mpsc::channel(1);
         let number = release.record.number;
@@ -46,8 +46,8 @@ impl Registry {
         });
         Canary {
             release,
-            share,
-            trial: Arc::new(Trial::default()),
+            salt: running.salt,
+            trial: Arc::new(Trial::new(running.share.steps(), running.salt)),
             verdict,
         }
     }
@@ -73,19 +73,11 @@ impl Registry {
         self.records.put(name, &next).await?;
         *record = next;
         if let Front::Open {
-            live,
             canary: Some(canary),
+            ..
         } = &*window.front()
         {
-            let canary = Canary {
-                share,
-                ..canary.clone()
-            };
-            let front = Front::Open {
-                live: live.clone(),
-                canary: Some(canary),
-            };
-            window.turn(front, self.config.drain_deadline);
+            canary.trial.set_share(share.steps());
         }
         Ok(window.status(&record))
     }

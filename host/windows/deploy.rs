@@ -135,7 +135,7 @@ impl Registry {
             )
             .await?;
 
-        let front = match (options.canary, &*window.front()) {
+        let front = match (next.canary, &*window.front()) {
             (None, _) => {
                 next.stopped = false;
                 Front::Open {
@@ -143,9 +143,9 @@ impl Registry {
                     canary: None,
                 }
             }
-            (Some(share), Front::Open { live, .. }) => Front::Open {
+            (Some(running), Front::Open { live, .. }) => Front::Open {
                 live: live.clone(),
-                canary: Some(self.canary(&window, assembled, share)),
+                canary: Some(self.canary(&window, assembled, &running)),
             },
             (Some(_), _) => return Err(ChangeError::NothingLive(name.clone())),
         };

@@ -1,10 +1,11 @@
 //! What a request finds at a window, and what goes when something else is put there.
 
 use super::release::Release;
-use super::share::Share;
-use super::trial::{Side, Trial};
+use super::share::Caller;
+use super::trial::{Entry, Outcome, Side, Trial};
 use http::HeaderMap;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// What is at a window.
@@ -21,18 +22,42 @@ pub(super) enum Front {
 #[derive(Clone)]
 pub(super) struct Canary {
     pub release: Arc<Release>,
-    pub share: Share,
+    /// Decides which callers are in which group.
+    pub salt: u64,
+    /// Knows the share as well.
     pub trial: Arc<Trial>,
     /// Takes the reason when the candidate is clearly worse. One place: the first reason is enough.
     pub verdict: mpsc::Sender<String>,
 }
 
-/// The side of a trial that a request is on.
-#[derive(Clone)]
+/// The part of a request in a trial.
 pub(super) struct Entrant {
-    pub trial: Arc<Trial>,
-    pub side: Side,
-    pub verdict: mpsc::Sender<String>,
+    trial: Arc<Trial>,
+    /// Until its outcome was told.
+    entry: Option<Entry>,
+    verdict: mpsc::Sender<String>,
+}
+
+impl Entrant {
+    /// Tells what came of it.
+    pub fn end(mut self, outcome: Outcome) {
+        self.tell(outcome);
+    }
+
+    fn tell(&mut self, outcome: Outcome) {
+        if let Some(entry) = self.entry.take()
+            && let Some(why) = self.trial.end(entry, outcome, Instant::now())
+        {
+            let _ = self.verdict.try_send(why);
+        }
+    }
+}
+
+impl Drop for Entrant {
+    /// Those behind it wait for its outcome: it must have one.
+    fn drop(&mut self) {
+        self.tell(Outcome::Unclear);
+    }
 }
 
 impl Front {
@@ -55,16 +80,15 @@ impl Canary {
         live: &'a Arc<Release>,
         headers: &HeaderMap,
     ) -> (&'a Arc<Release>, Entrant) {
-        let candidate = self
-            .share
-            .takes(self.release.record.number, caller(headers));
-        let (release, side) = match candidate {
-            true => (&self.release, Side::Candidate),
-            false => (live, Side::Live),
+        let group = caller(headers).group(self.salt);
+        let entry = self.trial.begin(group, Instant::now());
+        let release = match entry.side {
+            Side::Candidate => &self.release,
+            Side::Live => live,
         };
         let entrant = Entrant {
             trial: self.trial.clone(),
-            side,
+            entry: Some(entry),
             verdict: self.verdict.clone(),
         };
         (release, entrant)
@@ -72,9 +96,10 @@ impl Canary {
 }
 
 /// Who asks: the user, or the address where there is none. The gateway sets both, so neither can be chosen by the client.
-fn caller(headers: &HeaderMap) -> &[u8] {
-    ["x-hms-user", "x-forwarded-for"]
-        .iter()
-        .find_map(|name| headers.get(*name))
-        .map_or(&[], |value| value.as_bytes())
+fn caller(headers: &HeaderMap) -> Caller<'_> {
+    match (headers.get("x-hms-user"), headers.get("x-forwarded-for")) {
+        (Some(user), _) => Caller::User(user.as_bytes()),
+        (None, Some(address)) => Caller::Address(address.as_bytes()),
+        (None, None) => Caller::Address(&[]),
+    }
 }

@@ -71,8 +71,9 @@ impl Probe {
             .header(http::header::HOST, host)
             .header(http::header::USER_AGENT, "hms-probe")
             .body(body::empty());
-        let request = request.map_err(|error| error.to_string())?;
-        let response = match clerks.serve(request, (), held).await {
+        let mut request = request.map_err(|error| error.to_string())?;
+        let errand = clerks.errand(&mut request, (), held);
+        let response = match clerks.serve(request, errand).await {
             Ok(response) => response,
             Err(error) => return Err(format!("{path}: {error}")),
         };

@@ -41,6 +41,22 @@ pub struct CanaryRecord {
     pub number: u64,
     /// Its share of the requests.
     pub share: Share,
+    /// Drawn for this canary, and told to nobody: decides which callers get it.
+    #[serde(default)]
+    pub salt: u64,
+}
+
+impl CanaryRecord {
+    /// With a salt of its own.
+    fn new(number: u64, share: Share) -> Self {
+        let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+        CanaryRecord {
+            number,
+            share,
+            // The two have their fixed bits in different places.
+            salt: high ^ low,
+        }
+    }
 }
 
 /// One deploy that went through.
@@ -87,7 +103,7 @@ impl WindowRecord {
         self.next += 1;
         self.releases.push(release);
         match share {
-            Some(share) => self.canary = Some(CanaryRecord { number, share }),
+            Some(share) => self.canary = Some(CanaryRecord::new(number, share)),
             None => self.live = number,
         }
         while self.releases.len() > KEPT_RELEASES {

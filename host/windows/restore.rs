@@ -53,7 +53,7 @@ impl Registry {
             None => None,
             Some(running) => {
                 let release = self.load(window, record, running.number).await?;
-                Some(self.canary(window, release, running.share))
+                Some(self.canary(window, release, &running))
             }
         };
         Ok(Front::Open { live, canary })

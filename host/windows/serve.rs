@@ -5,10 +5,11 @@ use super::fallback::Tripped;
 use super::front::Entrant;
 use super::registry::Registry;
 use super::release::Release;
+use super::trial;
 use super::window::Window;
 use crate::body::{Body, BodyError};
 use crate::error::Error;
-use crate::runtime::Limit;
+use crate::runtime::{Errand, Limit};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
@@ -61,12 +62,13 @@ impl Registry {
             breaker: release.breaker.clone(),
             entrant,
             begun: Instant::now(),
+            errand: None,
             took: None,
             outcome: Outcome::Unclear,
             failed: false,
             counts: true,
         };
-        let outcome = serve_on(&window, release, request).await;
+        let outcome = serve_on(&window, release, request, &mut observation.errand).await;
         observation.answered(&outcome);
         let outcome = outcome.map(|response| {
             response.map(|inner| ObservedBody { inner, observation }.boxed_unsync())
@@ -78,7 +80,8 @@ impl Registry {
 async fn serve_on(
     window: &Window,
     release: Arc<Release>,
-    request: Request<Body>,
+    mut request: Request<Body>,
+    begun: &mut Option<Arc<Errand>>,
 ) -> Result<Response<Body>, Error> {
     let place = match window.desk.place(release.clerks.weight()).await {
         Ok(place) => place,
@@ -88,18 +91,22 @@ async fn serve_on(
         }
     };
     let clerks = release.clerks.clone();
-    clerks.serve(request, release, place).await
+    let errand = clerks.errand(&mut request, release, place);
+    *begun = Some(errand.clone());
+    clerks.serve(request, errand).await
 }
 
 /// What one request says of its release: to the trial while a canary is running, to the breaker else. Said when it is
-/// dropped, at the end of the answer. A client that goes away early counts for the release.
+/// dropped, at the end of the answer. What its client did, or left undone, says nothing.
 struct Observation {
     window: Arc<Window>,
     number: u64,
     breaker: Arc<Breaker>,
     entrant: Option<Entrant>,
     begun: Instant,
-    /// The time to the head.
+    /// Once it has its place.
+    errand: Option<Arc<Errand>>,
+    /// The time to the head, without what waited for the client.
     took: Option<Duration>,
     outcome: Outcome,
     /// In a trial an answer of 5xx fails too.
@@ -110,36 +117,58 @@ struct Observation {
 
 impl Observation {
     fn answered(&mut self, outcome: &Result<Response<Body>, Error>) {
-        self.took = Some(self.begun.elapsed());
+        self.took = Some(self.took_so_far());
         match outcome {
             Ok(response) => {
                 self.outcome = Outcome::Served;
                 self.failed = response.status().is_server_error();
             }
-            Err(error) => {
-                self.outcome = Outcome::of(error);
-                self.failed = true;
-                self.counts = self.outcome != Outcome::Unclear;
+            Err(error) => self.failed_with(error),
+        }
+    }
+
+    fn failed_with(&mut self, error: &Error) {
+        self.failed = true;
+        self.outcome = Outcome::of(error);
+        self.counts = self.outcome != Outcome::Unclear;
+    }
+
+    fn took_so_far(&self) -> Duration {
+        let waited = self.errand.as_ref().map(|errand| errand.waited_for_body());
+        let begun = self.begun.elapsed();
+        begun.saturating_sub(waited.unwrap_or_default())
+    }
+
+    /// What it says to a trial.
+    fn heard(&self, clients_fault: bool) -> trial::Outcome {
+        match self.took {
+            Some(took) if self.counts && !(self.failed && clients_fault) => {
+                let failed = self.failed;
+                trial::Outcome::Answered { failed, took }
             }
+            None if self.errand.is_some() && !clients_fault => trial::Outcome::Left {
+                after: self.took_so_far(),
+            },
+            _ => trial::Outcome::Unclear,
         }
     }
 }
 
 impl Drop for Observation {
     fn drop(&mut self) {
-        let Some(entrant) = &self.entrant else {
-            let most = self.window.limits.load().get(Limit::FailuresInARow);
-            if let Some(trip) = self.breaker.outcome(self.outcome, most, Instant::now()) {
-                self.tripped(&trip);
-            }
+        let errand = self.errand.as_ref();
+        let clients_fault = errand.is_some_and(|errand| errand.is_clients_fault());
+        if let Some(entrant) = self.entrant.take() {
+            entrant.end(self.heard(clients_fault));
             return;
+        }
+        let outcome = match self.outcome {
+            Outcome::Failed(_) if clients_fault => Outcome::Unclear,
+            outcome => outcome,
         };
-        // Whoever left before the head says nothing of the time it takes.
-        if let Some(took) = self.took
-            && self.counts
-            && let Some(why) = entrant.trial.add(entrant.side, self.failed, took)
-        {
-            let _ = entrant.verdict.try_send(why);
+        let most = self.window.limits.load().get(Limit::FailuresInARow);
+        if let Some(trip) = self.breaker.outcome(outcome, most, Instant::now()) {
+            self.tripped(&trip);
         }
     }
 }
@@ -172,9 +201,13 @@ impl http_body::Body for ObservedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = Pin::new(&mut self.inner).poll_frame(cx);
         if let Poll::Ready(Some(Err(error))) = &frame {
-            self.observation.failed = true;
-            let said = error.downcast_ref().map(Outcome::of);
-            self.observation.outcome = said.unwrap_or(Outcome::Unclear);
+            match error.downcast_ref::<Error>() {
+                Some(error) => self.observation.failed_with(error),
+                None => {
+                    self.observation.failed = true;
+                    self.observation.outcome = Outcome::Unclear;
+                }
+            }
         }
         frame
     }

@@ -1,8 +1,10 @@
 //! Which requests a canary gets.
 
+use super::trial::GROUPS;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
 use std::str::FromStr;
 
 /// A share of the requests, from 0.01% to 100%, in hundredths of a percent.
@@ -10,16 +12,51 @@ use std::str::FromStr;
 #[serde(into = "String", try_from = "String")]
 pub struct Share(u16);
 
-const WHOLE: u16 = 10_000;
-
 impl Share {
-    /// Whether the request of `caller` belongs to this share of the requests of release `number`. The same caller gets the same
-    /// answer as long as the share does not shrink, and each release draws anew, so that no one is the canary of every release.
-    pub(super) fn takes(self, number: u64, caller: &[u8]) -> bool {
-        // Its keys are fixed, so a restart changes nothing.
-        let mut hasher = DefaultHasher::new();
-        (number, caller).hash(&mut hasher);
-        hasher.finish() % u64::from(WHOLE) < u64::from(self.0)
+    pub(super) fn of_steps(steps: u16) -> Self {
+        Share(steps)
+    }
+
+    /// In hundredths of a percent.
+    pub(super) fn steps(self) -> u16 {
+        self.0
+    }
+}
+
+/// Who asks, as a canary tells callers apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Caller<'a> {
+    User(&'a [u8]),
+    /// An IPv6 address stands for its /64: whoever has one address of it has them all.
+    Address(&'a [u8]),
+}
+
+impl Caller<'_> {
+    /// The group of a caller. The same as long as the canary runs, also over a restart. `salt` is
+    /// secret and drawn for each canary: so nobody is the canary of every release, and nobody can
+    /// choose an address that is in a certain group.
+    pub fn group(self, salt: u64) -> u32 {
+        let hash = Sha256::new().chain_update(salt.to_le_bytes());
+        let digest = match self {
+            Caller::User(user) => hash.chain_update(b"u").chain_update(user),
+            Caller::Address(address) => match network(address) {
+                Some(network) => hash.chain_update(b"6").chain_update(network),
+                None => hash.chain_update(b"a").chain_update(address),
+            },
+        };
+        let digest: [u8; 32] = digest.finalize().into();
+        let [a, b, c, d, e, f, g, h, ..] = digest;
+        let number = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        // Below `GROUPS`, which is an `u32`.
+        (number % u64::from(GROUPS)) as u32
+    }
+}
+
+/// The /64 of an IPv6 address.
+fn network(address: &[u8]) -> Option<[u8; 8]> {
+    match std::str::from_utf8(address).ok()?.parse().ok()? {
+        IpAddr::V6(address) => Some(((u128::from(address) >> 64) as u64).to_be_bytes()),
+        IpAddr::V4(_) => None,
     }
 }
 
@@ -63,6 +100,7 @@ impl fmt::Display for Share {
 
 #[cfg(test)]
 mod tests {
+    use super::super::trial::STEPS;
     use super::*;
     use proptest::prelude::*;
 
@@ -76,21 +114,36 @@ mod tests {
     }
 
     #[test]
-    fn a_share_gets_about_that_many_callers() {
-        let share = Share(1000);
-        let taken = (0..20_000u32)
-            .filter(|i| share.takes(4, &i.to_be_bytes()))
-            .count();
+    fn a_share_gets_about_that_many_callers_and_who_is_in_it_is_in_every_larger_one() {
+        let group = |i: u32| Caller::User(&i.to_be_bytes()).group(4) % STEPS;
+        let taken = (0..20_000).filter(|i| group(*i) < 1000).count();
         assert!((1800..2200).contains(&taken), "{taken}");
+        assert!((0..20_000).all(|i| group(i) < STEPS));
+    }
+
+    /// Callers keep their side over a restart, and over an update of the host.
+    #[test]
+    fn groups_never_change() {
+        assert_eq!(Caller::User(b"alice").group(7), 918);
+        assert_eq!(Caller::Address(b"203.0.113.9").group(7), 17619);
+        assert_eq!(Caller::Address(b"2001:db8::1").group(7), 3366);
+        assert_ne!(Caller::User(b"alice").group(8), 918);
+    }
+
+    #[test]
+    fn an_ipv6_address_stands_for_its_64_and_a_user_is_no_address() {
+        let group = |address: &'static str| Caller::Address(address.as_bytes()).group(1);
+        assert_eq!(group("2001:db8::1"), group("2001:db8::ffff:1"));
+        assert_ne!(group("2001:db8::1"), group("2001:db8:0:1::1"));
+        assert_ne!(group("203.0.113.9"), group("203.0.113.10"));
+        assert_ne!(group("203.0.113.9"), Caller::User(b"203.0.113.9").group(1));
     }
 
     proptest! {
         #[test]
-        fn whoever_is_in_a_share_is_in_every_larger_one(a in 1u16..=WHOLE, b in 1u16..=WHOLE, number: u64, caller: Vec<u8>) {
-            let (small, large) = (Share(a.min(b)), Share(a.max(b)));
-            prop_assert!(!small.takes(number, &caller) || large.takes(number, &caller));
-            prop_assert!(Share(WHOLE).takes(number, &caller));
-            prop_assert_eq!(small.to_string().parse(), Ok(small));
+        fn shares_are_read_as_they_are_shown(steps in 1u16..=10_000) {
+            let share = Share(steps);
+            prop_assert_eq!(share.to_string().parse(), Ok(share));
         }
     }
 }

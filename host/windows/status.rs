@@ -46,6 +46,8 @@ pub struct CanaryStatus {
     pub candidate: SideStatus,
     /// What the live release answered meanwhile.
     pub live: SideStatus,
+    /// Requests that were not compared, because too many were under way at once.
+    pub left_out: u64,
 }
 
 /// The answers of one release during a canary.
@@ -70,7 +72,7 @@ pub struct DrainStatus {
 
 impl CanaryStatus {
     pub(super) fn of(canary: &Canary, leases: usize) -> Self {
-        let (live, candidate) = canary.trial.seen();
+        let seen = canary.trial.seen();
         let side = |answers: super::trial::Answers| SideStatus {
             requests: answers.requests,
             failures: answers.failures,
@@ -78,10 +80,11 @@ impl CanaryStatus {
         };
         CanaryStatus {
             number: canary.release.record.number,
-            share: canary.share,
+            share: Share::of_steps(seen.share),
             leases,
-            candidate: side(candidate),
-            live: side(live),
+            candidate: side(seen.candidate),
+            live: side(seen.live),
+            left_out: seen.left_out,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A canary gets its share, is sticky, and ends by itself when it is clearly worse.
 
+use super::harness::host::open_route;
+use super::harness::http::raw;
 use super::harness::{Host, Options, eventually, guest};
 use http::Method;
 use serde_json::Value;
@@ -132,6 +134,63 @@ async fn a_candidate_that_answers_500_is_aborted_by_itself_and_says_why() {
     assert_eq!(on_candidate(&host, &users).await.len(), 0);
     let history = host.cli("history", &["w"]).await;
     assert!(String::from_utf8_lossy(&history.stdout).contains("aborted: it failed at"));
+}
+
+/// Thousands of requests, each of another caller. Fewer answers are slow than one in a hundred, on
+/// both sides.
+#[tokio::test]
+async fn a_component_as_canary_of_itself_is_not_ended() {
+    let host = Host::start_with(Options {
+        args: vec!["--trusted-proxies".into(), "127.0.0.0/8".into()],
+        routes: vec![("w.yaml", open_route("w"))],
+        ..Default::default()
+    })
+    .await;
+    let prober = guest("prober").await;
+    host.deploy("w", &prober).await;
+    let started = host
+        .admin(Method::PUT, "/windows/w?canary=50%25&yes=true", prober)
+        .await;
+    assert_eq!(started.status, 200, "{}", started.text());
+    let (connections, each) = (30, 200);
+    let talk = |connection: usize| {
+        let request = |i: usize| {
+            let slow = i % 500 == 499;
+            let path = if slow {
+                "sleep?ms=150"
+            } else {
+                "status?code=200"
+            };
+            let last = i % each == each - 1;
+            let end = if last { "connection: close\r\n" } else { "" };
+            let (a, b) = (i / 250, i % 250);
+            format!(
+                "GET /w/{path} HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 203.0.{a}.{b}\r\n{end}\r\n"
+            )
+        };
+        let all: String = (connection * each..(connection + 1) * each)
+            .map(request)
+            .collect();
+        let gateway = host.gateway().to_owned();
+        async move { raw(&gateway, all.as_bytes()).await }
+    };
+    let mut answered = 0;
+    for first in (0..connections).step_by(6) {
+        let talks = (first..first + 6).map(talk);
+        let said = futures_util::future::join_all(talks).await;
+        answered += said
+            .iter()
+            .map(|said| said.matches("HTTP/1.1 200").count())
+            .sum::<usize>();
+    }
+    assert_eq!(answered, connections * each);
+    let shown = shown(&host).await;
+    let canary = &shown["window"]["canary"];
+    assert_eq!(canary["number"], 2, "{shown}");
+    let seen = |side: &str| canary[side]["requests"].as_u64().unwrap();
+    assert_eq!(seen("candidate") + seen("live"), answered as u64);
+    assert!(seen("candidate") > 2500 && seen("live") > 2500, "{canary}");
+    assert_eq!(canary["left_out"], 0);
 }
 
 #[tokio::test]
