@@ -4,6 +4,7 @@ use super::harness::guests;
 use arc_swap::ArcSwap;
 use divan::Bencher;
 use hms_svc::runtime::engine::precompile;
+use hms_svc::runtime::native;
 use hms_svc::runtime::{Clerks, EngineConfig, Failures, Post, Runtime, Turns, WindowLimits};
 use hms_svc::store::{Cabinet, StoreLimits};
 use std::sync::Arc;
@@ -17,7 +18,8 @@ fn fresh(bencher: Bencher, guest: &str) {
     let wasm = std::fs::read(runtime.block_on(guests::path(guest))).expect("a component");
     let folder = tempfile::tempdir().expect("a folder");
     let native = folder.path().join("native");
-    std::fs::write(&native, precompile(&wasm).expect("it compiles")).expect("a file");
+    let compiled = precompile(&wasm).expect("it compiles");
+    native::write(&native, guest, &compiled).expect("a file");
     let engine = Runtime::new(&EngineConfig::default()).expect("an engine");
     let limits = Arc::new(ArcSwap::from_pointee(WindowLimits::default()));
     let log = Runtime::window_log("bench", &limits);
@@ -32,7 +34,7 @@ fn fresh(bencher: Bencher, guest: &str) {
         limits,
         turns: Turns::default(),
     };
-    let code = engine.load(&native).expect("native code");
+    let code = engine.load(&native, guest).expect("native code");
     let clerks = Clerks::new(code, post).expect("a window");
     bencher.bench_local(|| runtime.block_on(clerks.try_start()).is_ok());
 }

@@ -2,7 +2,7 @@
 
 use crate::gateway::Gateway;
 use crate::places::PlaceCounters;
-use crate::windows::Registry;
+use crate::windows::{Load, Registry};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -24,6 +24,9 @@ pub struct Metrics {
     /// Of the admin listener.
     pub(super) connections: PlaceCounters,
     pub(super) slow_readers: Counter,
+    deploys_at_work: Family<StageLabel, Gauge>,
+    deploys_waiting: Family<StageLabel, Gauge>,
+    deploys_refused: Family<StageLabel, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -79,6 +82,11 @@ impl StoreMetrics {
     }
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StageLabel {
+    stage: &'static str,
+}
+
 impl Metrics {
     /// Registers the metrics of the gateway and the windows.
     pub fn new(gateway: &Gateway) -> Self {
@@ -127,6 +135,24 @@ impl Metrics {
             crate::telemetry::lines_left_out(),
         );
         let stores = StoreMetrics::register(&mut registry);
+        let deploys_at_work = Family::default();
+        let deploys_waiting = Family::default();
+        let deploys_refused = Family::default();
+        registry.register(
+            "deploys_at_work",
+            "Components that are taken in (upload) or compiled (compile)",
+            deploys_at_work.clone(),
+        );
+        registry.register(
+            "deploys_waiting",
+            "Components that wait for that",
+            deploys_waiting.clone(),
+        );
+        registry.register(
+            "deploys_refused",
+            "Deploys refused because too many waited",
+            deploys_refused.clone(),
+        );
         gateway.metrics().register(&mut registry);
         let (connections, slow_readers) = (PlaceCounters::default(), Counter::default());
         let admin = registry.sub_registry_with_prefix("admin");
@@ -148,6 +174,9 @@ impl Metrics {
             stores,
             connections,
             slow_readers,
+            deploys_at_work,
+            deploys_waiting,
+            deploys_refused,
         }
     }
 
@@ -200,9 +229,27 @@ impl Metrics {
                 .set(i64::from(status.state == "open"));
         }
         self.stores.fill(windows);
+        self.deploys_refused.clear();
+        let artifacts = windows.artifacts();
+        self.deploys("upload", artifacts.receiving());
+        self.deploys("compile", artifacts.compiling());
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+
+    fn deploys(&self, stage: &'static str, load: Load) {
+        let label = StageLabel { stage };
+        let count = |many: usize| i64::try_from(many).unwrap_or(i64::MAX);
+        self.deploys_at_work
+            .get_or_create(&label)
+            .set(count(load.at_work));
+        self.deploys_waiting
+            .get_or_create(&label)
+            .set(count(load.waiting));
+        self.deploys_refused
+            .get_or_create(&label)
+            .inc_by(load.refused);
     }
 }

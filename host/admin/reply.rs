@@ -6,6 +6,9 @@ use crate::windows::ChangeError;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
+/// When a deploy may be tried again that found too many before it, in seconds: about a compile.
+const RETRY_AFTER_S: u64 = 10;
+
 /// A JSON answer, pretty-printed: people read it in a terminal.
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
     let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
@@ -52,7 +55,12 @@ pub(super) fn change_error(error: &ChangeError) -> Response<Body> {
     if error.parts().0.is_server_error() {
         tracing::error!(%error, "admin: a change was not made");
     }
-    problem_response(error.parts().0, &Problem::of(error))
+    let mut response = problem_response(error.parts().0, &Problem::of(error));
+    if let ChangeError::Busy(_) = error {
+        let seconds = HeaderValue::from(RETRY_AFTER_S);
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    response
 }
 
 pub(super) fn refuse(status: StatusCode, code: &str, detail: impl Into<String>) -> Response<Body> {

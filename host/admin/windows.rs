@@ -22,6 +22,10 @@ use tokio::sync::mpsc;
 /// The longest pause between two pieces of an upload. 30 s.
 const UPLOAD_PAUSE: Duration = Duration::from_secs(30);
 
+/// The longest that a whole upload may take, so that one which drips does not keep its place from others. 15 min: 128 MiB at
+/// 1.2 Mbit/s.
+const UPLOAD_TIME: Duration = Duration::from_secs(15 * 60);
+
 /// Bytes of the name that whoever deploys gives themselves.
 const MAX_BY_BYTES: usize = 128;
 
@@ -131,7 +135,8 @@ pub(super) async fn deploy(
         Ok(options) => options,
         Err(error) => return reply::change_error(&error),
     };
-    let upload = match receive(&windows, &head.headers, body).await {
+    let upload = receive(&windows, &head.headers, &options.by, body);
+    let upload = match upload.await {
         Ok(upload) => upload,
         Err(error) => return reply::change_error(&error),
     };
@@ -197,6 +202,7 @@ fn progress(
 async fn receive(
     windows: &Registry,
     headers: &HeaderMap,
+    who: &str,
     mut body: Inbound,
 ) -> Result<Upload, ChangeError> {
     let limit = windows.max_upload_bytes();
@@ -206,22 +212,26 @@ async fn receive(
     if announced.is_some_and(|length| length > limit) {
         return Err(ChangeError::TooLarge { limit });
     }
-    let mut receiving = windows.artifacts().receive(limit).await?;
-    loop {
-        let frame = tokio::time::timeout(UPLOAD_PAUSE, body.frame()).await;
-        let frame = frame.map_err(|_| {
-            ChangeError::Upload(format!("nothing came for {} s", UPLOAD_PAUSE.as_secs()))
-        })?;
-        match frame {
-            None => return receiving.finish().await,
-            Some(Ok(frame)) => {
-                if let Ok(bytes) = frame.into_data() {
-                    receiving.chunk(&bytes).await?;
-                }
+    let mut receiving = windows.artifacts().receive(limit, who).await?;
+    let taking_in = async {
+        while let Some(frame) = tokio::time::timeout(UPLOAD_PAUSE, body.frame())
+            .await
+            .map_err(|_| {
+                ChangeError::Upload(format!("nothing came for {} s", UPLOAD_PAUSE.as_secs()))
+            })?
+        {
+            let frame = frame.map_err(|error| ChangeError::Upload(error.to_string()))?;
+            if let Ok(bytes) = frame.into_data() {
+                receiving.chunk(&bytes).await?;
             }
-            Some(Err(error)) => return Err(ChangeError::Upload(error.to_string())),
         }
-    }
+        receiving.finish().await
+    };
+    let taken_in = tokio::time::timeout(UPLOAD_TIME, taking_in).await;
+    taken_in.unwrap_or_else(|_| {
+        let limit = UPLOAD_TIME.as_secs();
+        Err(ChangeError::Upload(format!("it took more than {limit} s")))
+    })
 }
 
 /// `PUT /windows/NAME?probe=/healthz&probe-time=5s&canary=10%&fallback=true&yes=true`, every part optional.

@@ -190,6 +190,9 @@ fn told(event: &Value) {
     if let Some(difference) = event.get("difference") {
         say!("{}", changes(difference).trim_end());
     }
+    if let Some(what) = event["waiting"].as_str() {
+        say!("  waits for a {what}, {} before it", event["ahead"]);
+    }
     if let Some(step) = event["step"].as_str() {
         say!(
             "  {step:<8} {:>9.1} ms",

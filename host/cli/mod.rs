@@ -81,6 +81,7 @@ enum Verb {
     #[command(name = crate::runtime::compile::VERB, hide = true)]
     CompileComponent {
         wasm: PathBuf,
+        digest: String,
         compiled: PathBuf,
         memory_bytes: u64,
     },
@@ -127,11 +128,12 @@ fn run(verb: Verb) -> anyhow::Result<()> {
     // The child has limits on its memory: no runtime, no threads of ours.
     if let Verb::CompileComponent {
         wasm,
+        digest,
         compiled,
         memory_bytes,
     } = verb
     {
-        return crate::runtime::compile::child(&wasm, &compiled, memory_bytes);
+        return crate::runtime::compile::child(&wasm, &digest, &compiled, memory_bytes);
     }
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -1,11 +1,13 @@
 //! Compiling, in a child process of our own binary: a compile bomb or a compiler crash costs that deploy alone,
 //! and the host's threads go on serving.
 
-use anyhow::{Context, bail};
+use super::native;
+use anyhow::{Context, bail, ensure};
 use rustix::process::{
     Resource, Rlimit, Signal, getpriority_process, set_parent_process_death_signal,
     setpriority_process, setrlimit,
 };
+use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -64,14 +66,16 @@ impl Compiler {
         Ok(Compiler { program, limits })
     }
 
-    /// Compiles `wasm` into `compiled`, which must not exist yet. Dropping the future ends the child.
+    /// Compiles `wasm`, whose SHA-256 is `digest`, into `compiled`, which must not exist yet. Dropping the future ends the
+    /// child.
     ///
     /// # Errors
-    /// The compiler's message, or that it took too long, or that it crashed.
-    pub async fn compile(&self, wasm: &Path, compiled: &Path) -> anyhow::Result<()> {
+    /// The compiler's message, or that it took too long, or that it crashed; or that the file has another digest.
+    pub async fn compile(&self, wasm: &Path, digest: &str, compiled: &Path) -> anyhow::Result<()> {
         let child = tokio::process::Command::new(&self.program)
             .arg(VERB)
             .arg(wasm)
+            .arg(digest)
             .arg(compiled)
             .arg(self.limits.memory_bytes.to_string())
             .env_clear()
@@ -112,7 +116,7 @@ impl Compiler {
 ///
 /// # Errors
 /// What the parent shows to whoever deploys.
-pub fn child(wasm: &Path, compiled: &Path, memory_bytes: u64) -> anyhow::Result<()> {
+pub fn child(wasm: &Path, digest: &str, compiled: &Path, memory_bytes: u64) -> anyhow::Result<()> {
     // A host that is killed takes its compiler along.
     set_parent_process_death_signal(Some(Signal::KILL)).context("the parent cannot be watched")?;
     let nice = getpriority_process(None).unwrap_or(0);
@@ -126,18 +130,13 @@ pub fn child(wasm: &Path, compiled: &Path, memory_bytes: u64) -> anyhow::Result<
     setrlimit(Resource::Core, bound(0)).context("the core limit could not be set")?;
     let bytes =
         std::fs::read(wasm).with_context(|| format!("{} cannot be read", wasm.display()))?;
+    // What is compiled under a digest is what was uploaded under it, whatever the disk has made of it.
+    ensure!(
+        native::hex(&Sha256::digest(&bytes)) == digest,
+        "{} is damaged, its SHA-256 is not its name: deploy the component again",
+        wasm.display()
+    );
     let code = super::engine::precompile(&bytes)?;
-    write_new(compiled, &code).with_context(|| format!("{} cannot be written", compiled.display()))
-}
-
-fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    native::write(compiled, digest, &code)
+        .with_context(|| format!("{} cannot be written", compiled.display()))
 }

@@ -1,7 +1,8 @@
 //! The engine: how code is compiled and run, and how much of it at once.
 
-use super::code::{Code, Loaded};
+use super::code::{Code, LoadError, Loaded};
 use super::meter::EPOCH_TICK;
+use super::native;
 use super::turns::Clock;
 use super::workroom::Workroom;
 use super::{linker, log::WindowLog};
@@ -133,16 +134,21 @@ impl Runtime {
         self.engine
             .precompile_compatibility_hash()
             .hash(&mut hasher);
+        native::FORM.hash(&mut hasher);
         format!("{:016x}", hasher.finish())
     }
 
-    /// Loads what [`precompile`] wrote, unless it is loaded already, and links it with what a window may reach.
+    /// Loads what the compiler wrote of the component with the digest `component`, unless it is loaded already, and links it
+    /// with what a window may reach. Blocks: the whole file is read.
     ///
     /// # Errors
-    /// When the file is not native code for this engine, or the component wants what no window is given.
-    pub fn load(&self, compiled: &Path) -> anyhow::Result<Code> {
+    /// When the file is damaged or not native code for this engine, or the component wants what no window is given.
+    pub fn load(&self, compiled: &Path, component: &str) -> Result<Code, LoadError> {
+        let linked = self
+            .loaded
+            .get(&self.engine, &self.linker, compiled, component)?;
         Ok(Code {
-            linked: self.loaded.get(&self.engine, &self.linker, compiled)?,
+            linked,
             engine: self.engine.clone(),
             room: self.room.clone(),
             clock: self.clock.clone(),

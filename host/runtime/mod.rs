@@ -1,7 +1,7 @@
 //! The sandbox: the only place that names wasmtime.
 //!
 //! In the order in which a component meets it: [`inspect`] reads the bytes and says whether they
-//! are a window; [`compile`] turns them into native code in a child process; [`engine`] and
+//! are a window; [`compile`] turns them into [`native`] code in a child process; [`engine`] and
 //! [`linker`] say what code may do and reach; [`code`] is what was loaded; [`clerk`] is one
 //! instance at work with its [`limits`], which a [`meter`] counts and [`turns`] divide, on a lane
 //! or in the [`workroom`] as the window's [`standing`] says, and its [`duty`]: each [`errand`] of
@@ -32,6 +32,7 @@ mod linker;
 pub mod log;
 mod meter;
 mod middleware;
+pub mod native;
 mod requests;
 mod standing;
 pub mod tally;
@@ -39,6 +40,7 @@ mod turns;
 mod workroom;
 
 pub use clerk::{Clerks, Post};
+pub use code::{Code, LoadError};
 pub use compile::{CompileLimits, Compiler};
 pub use counter::Cutter;
 pub use engine::{EngineConfig, Runtime};

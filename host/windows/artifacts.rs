@@ -4,18 +4,38 @@
 //! of it for one engine. Both are put in place by renaming a finished, synced file.
 
 use super::ChangeError;
+use super::places::{Asker, Full, Load, Place, Places};
+use crate::lanes;
 use crate::runtime::Compiler;
+pub(super) use crate::runtime::native::hex;
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::{MutexGuard, Semaphore, SemaphorePermit};
+
+/// Components taken in at once. 8: each may write as fast as the disk takes it, and is 128 MiB at most.
+const MAX_RECEIVING: usize = 8;
+
+/// Uploads that wait to be taken in, and deploys that wait for a compiler. 32: each of the latter is a file of up to 128 MiB on
+/// disk, and whoever is last waits for 31 compiles of some seconds each.
+pub const MAX_WAITING: usize = 32;
+
+/// Components read into memory at once to be checked. 2: each is 128 MiB at most, and takes less than a second.
+const MAX_CHECKED: usize = 2;
 
 /// The folder of artifacts.
 pub struct Artifacts {
     root: PathBuf,
     compiler: Compiler,
+    receiving: Arc<Places>,
+    /// One compiler fewer than processors at once, at least one: requests go on meanwhile.
+    compiling: Arc<Places>,
+    checking: Semaphore,
+    /// Held while native code that was damaged is made anew, so that of many windows with one component one does it.
+    mending: tokio::sync::Mutex<()>,
     /// Digests that a deploy under way relies on, with how many do.
     pinned: Mutex<HashMap<String, usize>>,
 }
@@ -37,6 +57,7 @@ impl Drop for Upload {
 
 /// An upload in progress.
 pub struct Receiving {
+    _place: Place,
     file: tokio::fs::File,
     upload: Upload,
     hasher: Sha256,
@@ -92,20 +113,32 @@ impl Artifacts {
         Ok(Arc::new(Artifacts {
             root,
             compiler,
+            receiving: Places::new(MAX_RECEIVING, MAX_WAITING),
+            compiling: Places::new(lanes::count().saturating_sub(1), MAX_WAITING),
+            checking: Semaphore::new(MAX_CHECKED),
+            mending: tokio::sync::Mutex::default(),
             pinned: Mutex::default(),
         }))
     }
 
-    /// Begins to take in a component of at most `limit` bytes.
+    /// Begins to take in a component of at most `limit` bytes from `who`, when it is his turn.
     ///
     /// # Errors
-    /// When the disk does not take it.
-    pub async fn receive(&self, limit: u64) -> Result<Receiving, ChangeError> {
+    /// When too many wait already, or the disk does not take it.
+    pub async fn receive(&self, limit: u64, who: &str) -> Result<Receiving, ChangeError> {
+        let asker = Asker {
+            who,
+            refusable: true,
+            waits: &|_| {},
+        };
+        let place = self.receiving.place(&asker).await;
+        let place = place.map_err(|Full| ChangeError::Busy("to be taken in"))?;
         let path = self.incoming();
         let file = tokio::fs::File::create_new(&path)
             .await
             .map_err(disk(&path))?;
         Ok(Receiving {
+            _place: place,
             file,
             upload: Upload {
                 path,
@@ -137,12 +170,17 @@ impl Artifacts {
         }
     }
 
-    /// Puts a checked upload in its place. The same component twice is one file.
+    /// Leave to read a component into memory.
+    pub(super) async fn leave_to_check(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.checking.acquire().await.ok()
+    }
+
+    /// Puts a checked upload in its place. The same component twice is one file: the later one, so that a deploy of good
+    /// bytes mends what the disk has damaged.
     pub(super) fn keep(&self, upload: &Upload) -> Result<(), ChangeError> {
         let place = self.wasm_path(&upload.digest);
-        if !place.exists() {
-            std::fs::rename(&upload.path, &place).map_err(disk(&place))?;
-        }
+        std::fs::rename(&upload.path, &place).map_err(disk(&place))?;
         // Also where it was there: whoever put it there may have failed at this.
         sync_folder(&self.root)
     }
@@ -152,30 +190,69 @@ impl Artifacts {
         &self,
         digest: &str,
         compatibility: &str,
+        asker: &Asker<'_>,
     ) -> Result<PathBuf, ChangeError> {
-        let native = self.root.join("native");
-        let place = native.join(format!("{digest}-{compatibility}"));
-        if place.exists() {
-            return Ok(place);
+        let place = self.native_path(digest, compatibility);
+        if !place.exists() {
+            let _compiler = self.compiler(asker).await?;
+            // Others may have waited with the same component.
+            if !place.exists() {
+                self.compile(digest, &place).await?;
+            }
         }
+        Ok(place)
+    }
+
+    /// The same, in place of what is there.
+    pub(super) async fn compiled_anew(
+        &self,
+        digest: &str,
+        compatibility: &str,
+    ) -> Result<PathBuf, ChangeError> {
+        let place = self.native_path(digest, compatibility);
+        let _compiler = self.compiler(&Asker::HOST).await?;
+        self.compile(digest, &place).await?;
+        Ok(place)
+    }
+
+    /// Held while damaged native code is looked at and made anew.
+    pub(super) async fn mending(&self) -> MutexGuard<'_, ()> {
+        self.mending.lock().await
+    }
+
+    /// How many components are compiled at once.
+    pub fn compiling(&self) -> Load {
+        self.compiling.load()
+    }
+
+    /// How many components are taken in at once.
+    pub fn receiving(&self) -> Load {
+        self.receiving.load()
+    }
+
+    fn native_path(&self, digest: &str, compatibility: &str) -> PathBuf {
+        let name = format!("{digest}-{compatibility}");
+        self.root.join("native").join(name)
+    }
+
+    async fn compiler(&self, asker: &Asker<'_>) -> Result<Place, ChangeError> {
+        let place = self.compiling.place(asker).await;
+        place.map_err(|Full| ChangeError::Busy("for a compiler"))
+    }
+
+    async fn compile(&self, digest: &str, place: &Path) -> Result<(), ChangeError> {
         let fresh = self.incoming();
         let wasm = self.wasm_path(digest);
-        let result = self.compiler.compile(&wasm, &fresh).await;
+        let result = self.compiler.compile(&wasm, digest, &fresh).await;
         let moved = match result {
-            Ok(()) => std::fs::rename(&fresh, &place).map_err(disk(&place)),
+            Ok(()) => std::fs::rename(&fresh, place).map_err(disk(place)),
             Err(error) => Err(ChangeError::Compile(format!("{error:#}"))),
         };
         if moved.is_err() {
             let _ = std::fs::remove_file(&fresh);
         }
         moved?;
-        sync_folder(&native)?;
-        Ok(place)
-    }
-
-    /// Removes native code that could not be loaded, so that it is compiled anew.
-    pub(super) fn discard(&self, compiled: &Path) {
-        let _ = std::fs::remove_file(compiled);
+        sync_folder(&self.root.join("native"))
     }
 
     /// Removes every artifact whose digest is neither in `used` nor pinned. What cannot be removed stays for next time.
@@ -237,8 +314,4 @@ impl Upload {
     pub(super) fn read(&self) -> Result<Vec<u8>, ChangeError> {
         std::fs::read(&self.path).map_err(disk(&self.path))
     }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -6,6 +6,7 @@
 use super::artifacts::Upload;
 use super::front::Front;
 use super::operate::blocking;
+use super::places::Asker;
 use super::progress::{Progress, Step, Told};
 use super::record::WindowRecord;
 use super::registry::Registry;
@@ -15,7 +16,6 @@ use super::{ChangeError, Difference, Probe, ReleaseRecord, Share, WindowName};
 use crate::error::Error;
 use crate::runtime::inspect::{Inspection, inspect};
 use serde::Serialize;
-use std::path::Path;
 use std::sync::Arc;
 use time::OffsetDateTime;
 
@@ -96,9 +96,13 @@ impl Registry {
             }
         }
 
-        let compiled = self
-            .artifacts
-            .compiled(&digest, &self.compatibility)
+        let asker = Asker {
+            who: &options.by,
+            refusable: true,
+            waits: &|ahead| progress.waits_for_compiler(ahead),
+        };
+        self.artifacts
+            .compiled(&digest, &self.compatibility, &asker)
             .await?;
         progress.done(Step::Compile)?;
 
@@ -126,13 +130,7 @@ impl Registry {
             ));
         };
         let assembled = self
-            .try_out(
-                &window,
-                &release,
-                &compiled,
-                options.probe.as_ref(),
-                progress,
-            )
+            .try_out(&window, &release, options.probe.as_ref(), progress)
             .await?;
 
         let front = match (next.canary, &*window.front()) {
@@ -171,6 +169,7 @@ impl Registry {
 
     async fn check(self: &Arc<Self>, upload: Upload) -> Result<Inspection, ChangeError> {
         let artifacts = self.artifacts.clone();
+        let _leave = self.artifacts.leave_to_check().await;
         blocking(move || {
             let inspection = inspect(&upload.read()?)?;
             artifacts.keep(&upload)?;
@@ -192,14 +191,13 @@ impl Registry {
 
     /// Loads the release, has one clerk start, and asks the probe.
     async fn try_out(
-        &self,
+        self: &Arc<Self>,
         window: &Window,
         release: &ReleaseRecord,
-        compiled: &Path,
         probe: Option<&Probe>,
         progress: &mut Progress<'_>,
     ) -> Result<Arc<Release>, ChangeError> {
-        let clerks = self.clerks(window, compiled)?;
+        let clerks = self.clerks(window, &release.digest).await?;
         // A deploy waits its turn for a clerk like any request, so that it does not fail because the windows are busy.
         let place = window
             .desk

@@ -52,6 +52,13 @@ pub enum ChangeError {
     NothingLive(WindowName),
     #[error("{0}")]
     BadOption(String),
+    #[error("as many deploys wait {0} as the host takes: try again in a while")]
+    Busy(&'static str),
+    #[error(
+        "the record of window '{window}' in host.redb cannot be read: {why}. A newer hms may have written it. \
+        `hms remove {window}` forgets it and keeps the store"
+    )]
+    Record { window: String, why: String },
     #[error("the data folder cannot be written: {0}")]
     Disk(String),
     #[error(transparent)]
@@ -80,6 +87,8 @@ impl ChangeError {
             ChangeError::NoCanary(_) => (StatusCode::CONFLICT, "no-canary"),
             ChangeError::NothingLive(_) => (StatusCode::CONFLICT, "nothing-live"),
             ChangeError::BadOption(_) => (StatusCode::BAD_REQUEST, "bad-request"),
+            ChangeError::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "deploys-busy"),
+            ChangeError::Record { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "record-unreadable"),
             ChangeError::Disk(_) => (StatusCode::INSUFFICIENT_STORAGE, "disk"),
             ChangeError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "store-unavailable"),
             ChangeError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),

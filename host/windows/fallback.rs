@@ -1,6 +1,5 @@
 //! Back to the release before, by itself, when the live one keeps failing and was deployed to be given up so.
 
-use super::record::WindowRecord;
 use super::registry::Registry;
 use super::{ChangeError, WindowName};
 use std::sync::Arc;
@@ -42,19 +41,20 @@ impl Registry {
         if !wished || record.live != tripped.number || record.canary.is_some() || record.stopped {
             return Ok(());
         }
-        let Some(before) = record.before_live() else {
-            return Ok(());
-        };
-        let mut next = WindowRecord {
-            live: before,
-            ..record.clone()
-        };
-        for release in &mut next.releases {
-            if release.number == tripped.number {
-                release.fate = Some(format!("fell back to {before}: {}", tripped.why));
+        let mut next = record.clone();
+        let mut why = tripped.why.clone();
+        let mut outcome = Ok(());
+        let before = loop {
+            let Some(before) = next.before_live() else {
+                return outcome;
+            };
+            next.fall_back_to(before, &why);
+            match self.reopen(&window, &mut next).await {
+                Ok(()) => break before,
+                // The one before that may do.
+                Err(error) => (why, outcome) = (error.to_string(), Err(error)),
             }
-        }
-        self.reopen(&window, &next).await?;
+        };
         *record = next;
         let why = &tripped.why;
         window

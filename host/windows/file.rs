@@ -44,7 +44,7 @@ impl Registry {
         options: DeployOptions,
     ) -> Result<FileDeploy, ChangeError> {
         let limit = self.config.max_upload_bytes;
-        let upload = take_in(&self.artifacts, path, found, limit).await?;
+        let upload = take_in(&self.artifacts, path, found, limit, &options.by).await?;
         if let Ok((status, _)) = self.status(name).await
             && status.state != "unavailable"
             && status
@@ -78,6 +78,7 @@ async fn take_in(
     path: &Path,
     found: Option<Stamp>,
     limit: u64,
+    who: &str,
 ) -> Result<Upload, ChangeError> {
     let broken =
         |error: std::io::Error| ChangeError::Upload(format!("{}: {error}", path.display()));
@@ -86,7 +87,7 @@ async fn take_in(
         Some(found) => found,
         None => stamp(&file).await.map_err(broken)?,
     };
-    let mut receiving = artifacts.receive(limit).await?;
+    let mut receiving = artifacts.receive(limit, who).await?;
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
         let read = file.read(&mut chunk).await.map_err(broken)?;
@@ -120,12 +121,14 @@ mod tests {
         let path = dir.path().join("a.wasm");
         std::fs::write(&path, "first").unwrap();
         let found = Stamp::of(&std::fs::metadata(&path).unwrap());
-        let taken = take_in(&artifacts, &path, Some(found), 100).await.unwrap();
+        let taken = take_in(&artifacts, &path, Some(found), 100, "")
+            .await
+            .unwrap();
         assert_eq!(Some(taken.digest.clone()), digest(&path).await.ok());
         std::fs::write(&path, "another").unwrap();
-        let refused = take_in(&artifacts, &path, Some(found), 100).await;
+        let refused = take_in(&artifacts, &path, Some(found), 100, "").await;
         let why = refused.err().unwrap().to_string();
         assert!(why.contains("written while it was read"), "{why}");
-        assert!(take_in(&artifacts, &path, None, 100).await.is_ok());
+        assert!(take_in(&artifacts, &path, None, 100, "").await.is_ok());
     }
 }

@@ -3,8 +3,10 @@
 use super::front::Front;
 use super::record::WindowRecord;
 use super::registry::Registry;
+use super::release::Release;
 use super::window::Window;
 use super::{ChangeError, WindowName, WindowStatus, crash};
+use crate::error::Error;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -30,13 +32,13 @@ impl Registry {
                 .before_live()
                 .ok_or_else(|| ChangeError::NothingBefore(name.clone()))?,
         };
-        let next = WindowRecord {
+        let mut next = WindowRecord {
             live: number,
             stopped: false,
             removing: false,
             ..record.clone()
         };
-        self.reopen(&window, &next).await?;
+        self.reopen(&window, &mut next).await?;
         *record = next;
         Ok(window.status(&record))
     }
@@ -49,12 +51,12 @@ impl Registry {
         let window = self.window(name)?;
         let mut record = window.record.lock().await;
         if !matches!(&*window.front(), Front::Open { .. }) {
-            let next = WindowRecord {
+            let mut next = WindowRecord {
                 stopped: false,
                 removing: false,
                 ..record.clone()
             };
-            self.reopen(&window, &next).await?;
+            self.reopen(&window, &mut next).await?;
             *record = next;
         }
         Ok(window.status(&record))
@@ -126,20 +128,25 @@ impl Registry {
         self.records.delete(name).await
     }
 
-    /// Loads what `next` says is open, makes the record durable, and turns the pointer to it.
+    /// Loads what `next` says is open, makes the record durable, and turns the pointer to it. A candidate that cannot be loaded
+    /// or started loses its canary, and `next` says so afterwards.
     pub(super) async fn reopen(
         self: &Arc<Self>,
         window: &Arc<Window>,
-        next: &WindowRecord,
+        next: &mut WindowRecord,
     ) -> Result<(), ChangeError> {
-        let front = self.load_front(window, next).await?;
-        for release in front.releases() {
-            let _place = window
-                .desk
-                .place(release.clerks.weight())
-                .await
-                .map_err(ChangeError::Try)?;
-            release.clerks.try_start().await.map_err(ChangeError::Try)?;
+        let mut front = self.load_front(window, next).await?;
+        if let Front::Open { live, canary } = &mut front {
+            try_clerk(window, live).await?;
+            if let Some(candidate) = canary
+                && let Err(error) = try_clerk(window, &candidate.release).await
+            {
+                if matches!(error, ChangeError::Try(Error::ClerkLimit)) {
+                    return Err(error);
+                }
+                next.end_canary(&format!("aborted: {error}"));
+                *canary = None;
+            }
         }
         self.records.put(&window.name, next).await?;
         window.turn(front, self.config.drain_deadline);
@@ -152,11 +159,13 @@ impl Registry {
         let Ok(records) = self.records.all().await else {
             return;
         };
-        let used: HashSet<String> = records
-            .into_iter()
-            .flat_map(|(_, record)| record.releases)
-            .map(|release| release.digest)
-            .collect();
+        let records = records.into_iter().map(|(_, record)| record);
+        // What a record needs that cannot be read is not known.
+        let Ok(records) = records.collect::<Result<Vec<_>, _>>() else {
+            return;
+        };
+        let releases = records.into_iter().flat_map(|record| record.releases);
+        let used: HashSet<String> = releases.map(|release| release.digest).collect();
         let artifacts = self.artifacts.clone();
         let _ = blocking(move || {
             artifacts.clear_unused(&used);
@@ -164,6 +173,13 @@ impl Registry {
         })
         .await;
     }
+}
+
+/// Has one clerk of the release start.
+async fn try_clerk(window: &Window, release: &Release) -> Result<(), ChangeError> {
+    let place = window.desk.place(release.clerks.weight()).await;
+    let _place = place.map_err(ChangeError::Try)?;
+    release.clerks.try_start().await.map_err(ChangeError::Try)
 }
 
 /// Runs what reads or writes the disk off the request threads.

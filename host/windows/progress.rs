@@ -26,6 +26,12 @@ pub enum Told {
         /// How long it took, in milliseconds.
         ms: f64,
     },
+    /// It waits for something of which there is only so much.
+    Waiting {
+        waiting: &'static str,
+        /// How many were asked for before.
+        ahead: usize,
+    },
     /// How the new release differs from the live one.
     Difference { difference: Box<Difference> },
 }
@@ -73,6 +79,14 @@ impl<'a> Progress<'a> {
         (self.tell)(Told::Step { step, ms });
         crash::point(&format!("{step:?}"));
         Ok(())
+    }
+
+    /// It waits for a compiler, after so many others.
+    pub fn waits_for_compiler(&self, ahead: usize) {
+        (self.tell)(Told::Waiting {
+            waiting: "compiler",
+            ahead,
+        });
     }
 
     /// The release was found wanting, for this reason.

@@ -120,6 +120,25 @@ impl WindowRecord {
         self
     }
 
+    /// Ends the canary, with how it ended in the history.
+    pub(super) fn end_canary(&mut self, fate: &str) {
+        let ended = self.canary.take().map(|canary| canary.number);
+        self.set_fate(ended, fate.to_owned());
+    }
+
+    /// Gives up the live release for the kept one of that number.
+    pub(super) fn fall_back_to(&mut self, number: u64, why: &str) {
+        self.set_fate(Some(self.live), format!("fell back to {number}: {why}"));
+        self.live = number;
+    }
+
+    fn set_fate(&mut self, number: Option<u64>, fate: String) {
+        let mut releases = self.releases.iter_mut();
+        if let Some(release) = releases.find(|release| Some(release.number) == number) {
+            release.fate = Some(fate);
+        }
+    }
+
     /// The newest release older than the live one that did not end as a failed canary.
     pub(super) fn before_live(&self) -> Option<u64> {
         self.releases
@@ -133,6 +152,9 @@ impl WindowRecord {
 
 const BUCKET: &str = "windows";
 
+/// A window, and its record where that can be read.
+pub(super) type Recorded = (WindowName, Result<WindowRecord, ChangeError>);
+
 /// The records of all windows.
 #[derive(Clone)]
 pub(super) struct Records {
@@ -144,12 +166,17 @@ impl Records {
         Records { store }
     }
 
-    pub(super) async fn all(&self) -> Result<Vec<(WindowName, WindowRecord)>, ChangeError> {
+    /// Every window that has a record. One that cannot be read says nothing of the others.
+    pub(super) async fn all(&self) -> Result<Vec<Recorded>, ChangeError> {
         let entries = read(self.store.clone(), |store| entries(store)).await?;
         let mut records = Vec::new();
         for (key, value) in entries {
-            let name = key.parse().map_err(ChangeError::Name)?;
-            records.push((name, parse(&key, &value)?));
+            match key.parse() {
+                Ok(name) => records.push((name, parse(&key, &value))),
+                Err(error) => {
+                    tracing::error!(key, "a record in host.redb is passed over: {error}");
+                }
+            }
         }
         Ok(records)
     }
@@ -166,11 +193,15 @@ impl Records {
     }
 
     /// Durable once the future resolves.
+    ///
+    /// # Errors
+    /// When it cannot be written, or the record that is there cannot be read: a newer host may yet.
     pub(super) async fn put(
         &self,
         name: &WindowName,
         record: &WindowRecord,
     ) -> Result<(), ChangeError> {
+        self.get(name).await?;
         let value =
             serde_json::to_vec(record).map_err(|error| ChangeError::Internal(error.to_string()))?;
         let set = Op::Set {
@@ -215,10 +246,9 @@ fn entries(store: &dyn Store) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
 }
 
 fn parse(name: &str, json: &[u8]) -> Result<WindowRecord, ChangeError> {
-    serde_json::from_slice(json).map_err(|error| {
-        ChangeError::Internal(format!(
-            "the record of window '{name}' in host.redb: {error}"
-        ))
+    serde_json::from_slice(json).map_err(|error| ChangeError::Record {
+        window: name.to_owned(),
+        why: error.to_string(),
     })
 }
 

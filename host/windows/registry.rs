@@ -4,15 +4,16 @@ use super::admission::Pool;
 use super::artifacts::Artifacts;
 use super::front::Front;
 use super::record::{Records, WindowRecord};
+use super::watch::TakenFiles;
 use super::window::Window;
 use super::{ChangeError, ReleaseRecord, WindowName, WindowStatus};
 use crate::runtime::clerk::Post;
 use crate::runtime::log::Line;
-use crate::runtime::{Clerks, CompileLimits, Compiler, EngineConfig, Runtime, WindowLimits};
-use crate::store::{Cabinet, RedbStore, StoreLimits, StoreStats};
+use crate::runtime::{CompileLimits, Compiler, EngineConfig, Runtime, WindowLimits};
+use crate::store::{Cabinet, RedbStore, Store, StoreLimits, StoreStats};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -58,6 +59,8 @@ pub struct Registry {
     pub(super) compatibility: String,
     pub(super) artifacts: Arc<Artifacts>,
     pub(super) records: Records,
+    /// What was taken from a watched folder.
+    pub(super) taken: TakenFiles,
     pub(super) cabinet: Arc<Cabinet>,
     windows: ArcSwap<HashMap<String, Arc<Window>>>,
     /// Taken to add or remove a window; looking one up takes no lock.
@@ -74,11 +77,13 @@ impl Registry {
         let runtime = Runtime::new(&config.engine)?;
         let host = config.data.join("host.redb");
         let host = RedbStore::open_file(&host, "host", StoreLimits::default())?;
+        let host: Arc<dyn Store> = Arc::new(host);
         Ok(Arc::new(Registry {
             compatibility: runtime.compatibility(),
             runtime,
             artifacts: Artifacts::open(config.data.join("artifacts"), compiler)?,
-            records: Records::new(Arc::new(host)),
+            records: Records::new(host.clone()),
+            taken: TakenFiles::new(host),
             cabinet: Arc::new(Cabinet::new(
                 config.data.join("windows"),
                 config.store.clone(),
@@ -225,18 +230,15 @@ impl Registry {
         }
     }
 
-    /// Loads native code and makes the clerks of a release of `window`.
-    pub(super) fn clerks(&self, window: &Window, compiled: &Path) -> Result<Clerks, ChangeError> {
-        let link = |error: anyhow::Error| ChangeError::Link(format!("{error:#}"));
-        let code = self.runtime.load(compiled).map_err(link)?;
-        let post = Post {
+    /// What the clerks of `window` share.
+    pub(super) fn post(&self, window: &Window) -> Post {
+        Post {
             window: window.name.as_str().into(),
             cabinet: self.cabinet.clone(),
             log: window.log.clone(),
             limits: window.limits.clone(),
             turns: window.turns.clone(),
             failures: window.failures.clone(),
-        };
-        Clerks::new(code, post).map_err(link)
+        }
     }
 }

@@ -1,66 +1,140 @@
 //! From a record to what it says is open: after a restart, a start, a rollback.
 
 use super::front::Front;
+use super::places::Asker;
 use super::record::WindowRecord;
 use super::registry::Registry;
 use super::release::Release;
 use super::state::State;
 use super::window::Window;
-use super::{ChangeError, ReleaseRecord};
+use super::{ChangeError, ReleaseRecord, WindowName};
+use crate::runtime::{Clerks, Code, LoadError};
+use futures_util::{StreamExt, stream};
+use std::path::Path;
 use std::sync::Arc;
 
+/// Windows brought back at once. 16: while some wait for a compiler, those that need none go on.
+const AT_ONCE: usize = 16;
+
 impl Registry {
-    /// Brings every recorded window back. One that cannot be loaded is left unavailable, with the reason in the log, and
-    /// does not keep the others from opening.
+    /// Brings every recorded window back. One that cannot be loaded, or whose record cannot be read, is left unavailable,
+    /// with the reason in the log, and does not keep the others from opening.
     ///
     /// # Errors
-    /// When the records themselves cannot be read.
+    /// When the records cannot be listed.
     pub async fn restore(self: &Arc<Self>) -> Result<(), ChangeError> {
-        for (name, record) in self.records.all().await? {
-            if record.removing {
-                match self.delete_with_store(&name).await {
-                    Ok(()) => tracing::info!(window = %name, "its removal is finished"),
-                    Err(error) => tracing::error!(window = %name, "it cannot be removed: {error}"),
+        let windows = stream::iter(self.records.all().await?);
+        windows
+            .for_each_concurrent(AT_ONCE, |(name, record)| async move {
+                match record {
+                    Ok(record) if record.removing => match self.delete_with_store(&name).await {
+                        Ok(()) => tracing::info!(window = %name, "its removal is finished"),
+                        Err(error) => {
+                            tracing::error!(window = %name, "it cannot be removed: {error}");
+                        }
+                    },
+                    Ok(record) => self.restore_window(&name, record).await,
+                    Err(error) => {
+                        // So that `hms remove` finds it.
+                        self.window_or_new(&name, WindowRecord::default());
+                        tracing::error!(window = %name, "the window stays closed: {error}");
+                    }
                 }
-                continue;
-            }
-            let window = self.window_or_new(&name, record.clone());
-            let front = match record.stopped {
-                true => Ok(Front::Stopped),
-                false => self.load_front(&window, &record).await,
-            };
-            match front {
-                Ok(front) => window.turn(front, self.config.drain_deadline),
-                Err(error) => tracing::error!(
-                    window = %name,
-                    release = record.live,
-                    "the window stays closed: {error}; deploy it again, or roll it back"
-                ),
-            }
-        }
+            })
+            .await;
         self.clear_unused().await;
         Ok(())
     }
 
-    /// Loads the live release of a record, and its candidate with a trial that begins anew.
+    async fn restore_window(self: &Arc<Self>, name: &WindowName, record: WindowRecord) {
+        let window = self.window_or_new(name, record.clone());
+        if record.stopped {
+            return window.turn(Front::Stopped, self.config.drain_deadline);
+        }
+        let mut next = record.clone();
+        let mut loaded = self.load_front(&window, &mut next).await;
+        if let Err(error) = &loaded
+            && let Some(earlier) = self.load_earlier(&window, &mut next, error).await
+        {
+            loaded = Ok(earlier);
+        }
+        let front = match loaded {
+            Ok(front) => front,
+            Err(error) => {
+                return tracing::error!(
+                    window = %name,
+                    release = record.live,
+                    "the window stays closed: {error}; deploy it again, or roll it back"
+                );
+            }
+        };
+        if next != record {
+            match self.records.put(name, &next).await {
+                Ok(()) => *window.record.lock().await = next,
+                // It serves all the same, and the next start tries again.
+                Err(error) => {
+                    tracing::error!(window = %name, "its record was not changed: {error}")
+                }
+            }
+        }
+        window.turn(front, self.config.drain_deadline);
+    }
+
+    /// Loads the live release of a record, and its candidate with a trial that begins anew. A candidate that cannot be loaded
+    /// is no reason to close the window: its canary ends, which `record` then says.
     pub(super) async fn load_front(
         self: &Arc<Self>,
         window: &Arc<Window>,
-        record: &WindowRecord,
+        record: &mut WindowRecord,
     ) -> Result<Front, ChangeError> {
         let live = self.load(window, record, record.live).await?;
-        let canary = match record.canary {
-            None => None,
-            Some(running) => {
-                let release = self.load(window, record, running.number).await?;
-                Some(self.canary(window, release, &running))
+        let mut canary = None;
+        if let Some(running) = record.canary.clone() {
+            match self.load(window, record, running.number).await {
+                Ok(release) => canary = Some(self.canary(window, release, &running)),
+                Err(error) => {
+                    tracing::error!(
+                        window = %window.name,
+                        release = running.number,
+                        "the canary ends, the live release serves: {error}"
+                    );
+                    record.end_canary(&format!("aborted: it could not be loaded: {error}"));
+                }
             }
-        };
+        }
         Ok(Front::Open { live, canary })
     }
 
+    /// The newest earlier release that can be loaded, where the live one cannot and was deployed to be given up then. `record`
+    /// says so afterwards.
+    async fn load_earlier(
+        self: &Arc<Self>,
+        window: &Arc<Window>,
+        record: &mut WindowRecord,
+        error: &ChangeError,
+    ) -> Option<Front> {
+        let wished = record.release(record.live).is_some_and(|r| r.fallback);
+        if !wished || record.canary.is_some() {
+            return None;
+        }
+        let mut next = record.clone();
+        let mut why = error.to_string();
+        while let Some(before) = next.before_live() {
+            tracing::error!(window = %window.name, from = next.live, to = before, "falls back: {why}");
+            next.fall_back_to(before, &why);
+            match self.load_front(window, &mut next).await {
+                Ok(front) => {
+                    *record = next;
+                    return Some(front);
+                }
+                Err(error) => why = error.to_string(),
+            }
+        }
+        None
+    }
+
     async fn load(
-        &self,
+        self: &Arc<Self>,
         window: &Window,
         record: &WindowRecord,
         number: u64,
@@ -80,23 +154,50 @@ impl Registry {
         self.load_release(window, release).await
     }
 
-    /// Native code that does not load (a half-written disk, another engine) is compiled anew, once.
     async fn load_release(
-        &self,
+        self: &Arc<Self>,
         window: &Window,
         release: ReleaseRecord,
     ) -> Result<Arc<Release>, ChangeError> {
-        let digest = &release.digest;
-        let compiled = self.artifacts.compiled(digest, &self.compatibility).await?;
-        let clerks = match self.clerks(window, &compiled) {
-            Err(error) => {
-                tracing::warn!(window = %window.name, %error, "compiling anew");
-                self.artifacts.discard(&compiled);
-                let compiled = self.artifacts.compiled(digest, &self.compatibility).await?;
-                self.clerks(window, &compiled)?
-            }
-            Ok(clerks) => clerks,
-        };
+        let clerks = self.clerks(window, &release.digest).await?;
         Ok(Release::new(release, clerks, State::Recorded))
+    }
+
+    /// Makes the clerks of the component with that digest for `window`. Native code that cannot be used (damaged, or of
+    /// another engine) is compiled anew.
+    pub(super) async fn clerks(
+        self: &Arc<Self>,
+        window: &Window,
+        digest: &str,
+    ) -> Result<Clerks, ChangeError> {
+        let (artifacts, compatibility) = (&self.artifacts, &self.compatibility);
+        let host = &Asker::HOST;
+        let compiled = artifacts.compiled(digest, compatibility, host).await?;
+        let mut code = self.load_code(&compiled, digest).await;
+        if let Err(LoadError::Native { .. }) = code {
+            let _mending = artifacts.mending().await;
+            // Another window with this component may have had it mended.
+            code = self.load_code(&compiled, digest).await;
+            if let Err(error @ LoadError::Native { .. }) = &code {
+                tracing::error!(window = %window.name, "{error}: it is compiled anew");
+                let compiled = artifacts.compiled_anew(digest, compatibility).await?;
+                code = self.load_code(&compiled, digest).await;
+            }
+        }
+        let link = |error: String| ChangeError::Link(error);
+        let code = code.map_err(|error| link(error.to_string()))?;
+        Clerks::new(code, self.post(window)).map_err(|error| link(format!("{error:#}")))
+    }
+
+    /// Beside the request threads: the whole file is read.
+    async fn load_code(self: &Arc<Self>, compiled: &Path, digest: &str) -> Result<Code, LoadError> {
+        let (registry, path) = (self.clone(), compiled.to_owned());
+        let component = digest.to_owned();
+        let loading = tokio::task::spawn_blocking(move || registry.runtime.load(&path, &component));
+        loading.await.unwrap_or_else(|error| {
+            Err(LoadError::Link(format!(
+                "loading ended by a fault of its own: {error}"
+            )))
+        })
     }
 }

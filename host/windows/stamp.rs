@@ -1,10 +1,11 @@
 //! Tells a changed file from an unchanged one without reading it.
 
+use serde::{Deserialize, Serialize};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
 /// What changes with every change of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stamp {
     pub bytes: u64,
     inode: u64,
@@ -25,9 +26,11 @@ impl Stamp {
         }
     }
 
-    /// When the file was last changed in any way, in nanoseconds since 1970.
-    pub fn changed_unix_ns(&self) -> i128 {
-        i128::from(self.changed.0) * 1_000_000_000 + i128::from(self.changed.1)
+    /// Whether nothing was done to the file but what leaves its content alone, such as another mode or a link to it: as far
+    /// as its writer does not set the time of the last write back.
+    pub fn same_write(&self, other: &Stamp) -> bool {
+        let changed = self.changed;
+        *self == Stamp { changed, ..*other }
     }
 
     #[cfg(test)]

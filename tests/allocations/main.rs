@@ -138,9 +138,9 @@ fn is_whole(answer: &[u8]) -> bool {
 }
 
 fn compile_child(args: &[String]) {
-    let [wasm, compiled, memory] = args else {
-        panic!("three arguments: {args:?}");
+    let [wasm, digest, compiled, memory] = args else {
+        panic!("four arguments: {args:?}");
     };
     let memory = memory.parse().expect("bytes");
-    compile::child(Path::new(wasm), Path::new(compiled), memory).expect("it compiles");
+    compile::child(Path::new(wasm), digest, Path::new(compiled), memory).expect("it compiles");
 }

@@ -90,3 +90,70 @@ async fn a_compiler_that_crashes_costs_its_deploy_alone() {
     };
     tokio::join!(refused(&host, &bomb, "signal: 6"), crash);
 }
+
+/// Deploys as this deployer, to a window of its own.
+async fn deploy_as(host: &Host, who: &str, window: &str, component: &[u8]) -> Answer {
+    let token = std::fs::read_to_string(host.data().join("admin.token")).unwrap();
+    let bearer = format!("Bearer {}", token.trim());
+    let headers = [("authorization", bearer.as_str()), ("x-hms-deployer", who)];
+    let path = format!("/windows/{window}?yes=true");
+    host.admin_request(Method::PUT, &path, &headers, component.to_vec())
+        .await
+}
+
+#[tokio::test]
+async fn a_flood_of_deploys_runs_few_compilers_and_another_deployer_has_his_turn() {
+    let host = host(&["--compile-time", "5s"]).await;
+    let (hello, pid) = (guest("hello-wstd").await, host.pid());
+    let bomb = with_compile_bomb(&hello);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let at_once = processors.saturating_sub(1).max(1);
+    // One more than those that are compiled and those that may wait.
+    let flood = at_once + hms_svc::windows::MAX_DEPLOYS_WAITING + 1;
+    let refused = std::sync::Mutex::new(Vec::new());
+    let flooding = (0..flood).map(|n| {
+        let (host, bomb, refused) = (&host, &bomb, &refused);
+        async move {
+            let answer = deploy_as(host, "flood", &format!("f{n}"), bomb).await;
+            if answer.status == 503 {
+                refused.lock().unwrap().push(answer);
+            }
+        }
+    });
+    let flooding = futures_util::future::join_all(flooding);
+    let other = async {
+        eventually("the queue is full", || async {
+            let most = compilers(pid).len();
+            assert!(most <= at_once, "{most} compilers");
+            (!refused.lock().unwrap().is_empty()).then_some(())
+        })
+        .await;
+        let begun = std::time::Instant::now();
+        let answer = deploy_as(&host, "other", "w", &hello).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        // Those that are compiled already, and one of the flood's at most.
+        let turns = begun.elapsed().as_secs_f64() / 5.0;
+        assert!(turns < 6.0, "it waited for {turns} compiles");
+        let metrics = host
+            .admin_request(Method::GET, "/metrics", &[], Vec::new())
+            .await
+            .text();
+        for line in [
+            format!("hms_deploys_at_work{{stage=\"compile\"}} {at_once}"),
+            "hms_deploys_refused_total{stage=\"compile\"} ".to_owned(),
+        ] {
+            assert!(metrics.contains(&line), "{line} is not in {metrics}");
+        }
+    };
+    tokio::select! {
+        _ = flooding => panic!("all of the flood was compiled before the other was asked"),
+        () = other => {}
+    }
+    let refused = refused.into_inner().unwrap();
+    assert!(refused.len() <= 2, "{} were refused", refused.len());
+    for answer in refused {
+        assert_eq!(answer.problem(), "deploys-busy");
+        assert_eq!(answer.header("retry-after"), "10");
+    }
+    assert_eq!(host.get("/victim").await.status, 200);
+}

@@ -6,6 +6,7 @@ use super::harness::{Host, Options, eventually, guest};
 use http::Method;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -198,6 +199,24 @@ async fn at_start_what_is_new_is_deployed_before_the_host_is_ready_and_a_rollbac
         "a restart is no deploy"
     );
     assert_eq!(releases(&host, "hello").await.0, [1, 2]);
+
+    // Nor is another mode, nor a file that is younger than its release by the clock, as after a jump back of that.
+    fs::set_permissions(hello(&folder), fs::Permissions::from_mode(0o600)).unwrap();
+    others_turn(&host, folder.path(), "1").await;
+    assert!(host.get("/hello").await.text().contains("wstd"));
+    host.kill();
+    fs::copy(hello(&folder), folder.path().join("copy")).unwrap();
+    fs::rename(folder.path().join("copy"), hello(&folder)).unwrap();
+    host.boot().await;
+    assert!(host.get("/hello").await.text().contains("wstd"));
+    assert_eq!(releases(&host, "hello").await.0, [1, 2]);
+
+    // Nor does it bring back what was removed.
+    let removed = host.cli("remove", &["other", "--yes"]).await;
+    assert!(removed.status.success());
+    host.kill();
+    host.boot().await;
+    assert_eq!(host.get("/other").await.problem(), "window-not-deployed");
 
     host.kill();
     fs::write(

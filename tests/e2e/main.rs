@@ -8,10 +8,12 @@ mod harness;
 
 mod admin_api;
 mod admin_connections;
+mod artifacts;
 mod canary;
 mod compile_bomb;
 mod crash;
 mod crash_of_operations;
+mod data_folder;
 mod deploys;
 mod descriptors;
 mod exercise;

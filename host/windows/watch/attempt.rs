@@ -1,8 +1,9 @@
 //! One deploy of one file.
 
 use super::files::{Due, Outcome};
+use super::taken::Taken;
 use crate::windows::stamp::Stamp;
-use crate::windows::{ChangeError, DeployOptions, Registry, ReleaseRecord};
+use crate::windows::{ChangeError, DeployOptions, FileDeploy, Registry};
 use http::StatusCode;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,10 +12,8 @@ use std::sync::Arc;
 const BY: &str = "folder watch";
 
 pub(super) async fn attempt(windows: Arc<Registry>, path: PathBuf, due: Due) -> Outcome {
-    if due.at_start
-        && let Some(release) = deployed_since(&windows, &path, &due).await
-    {
-        tracing::debug!(window = %due.window, release = release.number, "the file was deployed already");
+    if taken_before(&windows, &path, &due).await {
+        tracing::debug!(window = %due.window, "the file was deployed already");
         return Outcome::Done;
     }
     if let Ok((status, _)) = windows.status(&due.window).await
@@ -32,7 +31,16 @@ pub(super) async fn attempt(windows: Arc<Registry>, path: PathBuf, due: Due) -> 
         .deploy_found(&due.window, &path, Some(due.stamp), options)
         .await
     {
-        Ok(_) => Outcome::Done,
+        Ok(deployed) => {
+            let live = match &deployed {
+                FileDeploy::Deployed(deployed) => Some(&deployed.release),
+                FileDeploy::Unchanged(status) => status.live.as_ref(),
+            };
+            if let Some(release) = live {
+                note(&windows, &due, release.digest.clone()).await;
+            }
+            Outcome::Done
+        }
         Err(error) => {
             let now = tokio::fs::metadata(&path).await;
             if now.map(|metadata| Stamp::of(&metadata)).ok() != Some(due.stamp) {
@@ -55,22 +63,46 @@ pub(super) async fn attempt(windows: Arc<Registry>, path: PathBuf, due: Due) -> 
     }
 }
 
-/// The release that this file became when it was last changed, if that is kept. Whatever is live instead (a rollback, a deploy by
-/// other means) was chosen later, and a restart must not undo it.
-async fn deployed_since(windows: &Registry, path: &Path, due: &Due) -> Option<ReleaseRecord> {
-    let (_, releases) = windows.status(&due.window).await.ok()?;
-    let may_be = |release: &ReleaseRecord| {
-        release.size == due.stamp.bytes
-            && release.deployed_at.unix_timestamp_nanos() >= due.stamp.changed_unix_ns()
-    };
-    if !releases.iter().any(may_be) {
-        return None;
+/// Whether the file was taken before as it is. Whatever is live instead (a rollback, a deploy by other means, nothing after a
+/// removal) was chosen later, and neither a restart nor another mode of the file must undo it. Asks no clock: the file is known
+/// by its content.
+async fn taken_before(windows: &Registry, path: &Path, due: &Due) -> bool {
+    let known = windows.status(&due.window).await.ok();
+    let closed = known.as_ref().map(|(status, _)| status.state) == Some("unavailable");
+    if closed {
+        // It may be what mends the window.
+        return false;
     }
-    let digest = crate::windows::file::digest(path).await.ok()?;
-    releases
-        .into_iter()
-        .rev()
-        .find(|release| may_be(release) && release.digest == digest)
+    let taken = windows.taken.get(&due.window);
+    let may_be = match &taken {
+        Some(taken) if taken.stamp == due.stamp => return due.at_start,
+        Some(taken) => due.at_start || taken.stamp.same_write(&due.stamp),
+        None => due.at_start,
+    };
+    if !may_be {
+        return false;
+    }
+    let Ok(digest) = crate::windows::file::digest(path).await else {
+        return false;
+    };
+    let before = match &taken {
+        Some(taken) => taken.digest == digest,
+        // Deployed by a host that did not note it, or that ended before it could.
+        None => known.is_some_and(|(_, releases)| releases.iter().any(|r| r.digest == digest)),
+    };
+    if before {
+        note(windows, due, digest).await;
+    }
+    before
+}
+
+async fn note(windows: &Registry, due: &Due, digest: String) {
+    let stamp = due.stamp;
+    let taken = Taken { digest, stamp };
+    if let Err(error) = windows.taken.put(&due.window, &taken).await {
+        // Then the next start goes by the window's history.
+        tracing::warn!(window = %due.window, %error, "it is not noted which file was deployed");
+    }
 }
 
 /// Whether the fault is in the file, so that only another file helps.

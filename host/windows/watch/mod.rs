@@ -7,6 +7,7 @@
 mod attempt;
 mod files;
 mod folder;
+mod taken;
 mod writers;
 
 use super::Registry;
@@ -22,6 +23,8 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 use tokio::task::{Id, JoinSet};
 use writers::Writers;
+
+pub(super) use taken::TakenFiles;
 
 /// A folder whose components are deployed.
 pub struct WindowsFolder {
@@ -57,11 +60,15 @@ impl WindowsFolder {
         let mut changes = Changes::seen_by(move |event| heeding.heed(event));
         let mut files = Files::default();
         let mut deploys = Deploys::default();
+        let mut tidied = false;
         loop {
             changes.follow([self.dir.as_path()]);
             let held = |file: &OsStr| writers.hold(file);
             match self.read().await {
                 Some(found) => {
+                    if !std::mem::replace(&mut tidied, true) {
+                        self.tidy(&found).await;
+                    }
                     for due in files.look(found, &held, Instant::now()) {
                         deploys.start(&self, due);
                     }
@@ -78,6 +85,17 @@ impl WindowsFolder {
                 (due, outcome) = deploys.next() => files.done(&due, outcome, Instant::now()),
                 () = changes.wait(until) => {}
             }
+        }
+    }
+
+    /// Forgets what was taken for windows that are gone, and whose files are.
+    async fn tidy(&self, found: &folder::Found) {
+        let windows = self.windows.windows();
+        let is_there = |name: &str| {
+            windows.contains_key(name) || found.contains_key(OsStr::new(&format!("{name}.wasm")))
+        };
+        if let Err(error) = self.windows.taken.retain(is_there).await {
+            tracing::warn!(%error, "what was taken from the windows folder is not tidied up");
         }
     }
 

@@ -1,0 +1,267 @@
+//! What the disk damages of components, native code and records is made anew, replaced, or closes no more than it must.
+
+use super::harness::guests::variant;
+use super::harness::host::open_route;
+use super::harness::{Host, Options, eventually, guest};
+use hms_svc::runtime::native::hex;
+use hms_svc::store::{Op, RedbStore, Store, StoreLimits};
+use http::Method;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::path::PathBuf;
+
+fn digest(component: &[u8]) -> String {
+    hex(&Sha256::digest(component))
+}
+
+fn artifact(host: &Host, component: &[u8]) -> PathBuf {
+    let name = format!("{}.wasm", digest(component));
+    host.data().join("artifacts").join(name)
+}
+
+fn native(host: &Host, component: &[u8]) -> PathBuf {
+    let (folder, digest) = (host.data().join("artifacts/native"), digest(component));
+    let mut files = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path());
+    let of_it = |path: &PathBuf| {
+        path.file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .starts_with(&digest)
+    };
+    files.find(of_it).expect("native code of it")
+}
+
+/// The disk loses most of the component, and all that was made of it.
+fn damage(host: &Host, component: &[u8]) {
+    fs::remove_file(native(host, component)).unwrap();
+    let file = artifact(host, component);
+    fs::write(&file, &component[..500]).unwrap();
+}
+
+async fn releases(host: &Host, window: &str) -> Value {
+    let path = format!("/windows/{window}");
+    host.admin(Method::GET, &path, "").await.json()
+}
+
+fn fate(shown: &Value, number: u64) -> &str {
+    let releases = shown["releases"].as_array().unwrap();
+    let release = releases.iter().find(|r| r["number"] == number).unwrap();
+    release["fate"].as_str().unwrap_or_default()
+}
+
+async fn put(host: &Host, path: &str, component: &[u8]) {
+    let answer = host.admin(Method::PUT, path, component).await;
+    assert!(answer.status.is_success(), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn native_code_that_the_disk_damaged_is_compiled_anew_and_never_run() {
+    let (hello, other) = (guest("hello-wstd").await, guest("hello-wasip3").await);
+    let windows: [(&str, &[u8]); 2] = [("hello", &hello), ("other", &other)];
+    let mut host = Host::with_open_windows(&windows).await;
+    let file = native(&host, &hello);
+    let (good, others) = (
+        fs::read(&file).unwrap(),
+        fs::read(native(&host, &other)).unwrap(),
+    );
+    let flipped = |step: usize| {
+        let mut bytes = good.clone();
+        bytes
+            .iter_mut()
+            .step_by(step)
+            .for_each(|byte| *byte ^= 0x5a);
+        bytes
+    };
+    for (name, spoilt) in [
+        ("a bit in a page", flipped(4096)),
+        ("one byte", flipped(good.len())),
+        ("cut", good[..good.len() / 2].to_vec()),
+        ("the end cut off", good[..good.len() - 1].to_vec()),
+        ("empty", Vec::new()),
+        ("zeroed", vec![0; good.len()]),
+        ("another component's", others),
+    ] {
+        assert!(host.terminate().await.success());
+        fs::write(&file, spoilt).unwrap();
+        host.boot().await;
+        let log = host.log();
+        assert!(log.contains("it is compiled anew"), "{name}: {log}");
+        let answer = host.get("/hello").await;
+        assert_eq!(answer.status, 200, "{name}: {}", answer.text());
+        assert!(answer.text().contains("wstd"), "{name}: {}", answer.text());
+        assert_eq!(host.get("/other").await.status, 200);
+    }
+    assert!(host.terminate().await.success());
+    host.boot().await;
+    assert!(!host.log().contains("anew"), "{}", host.log());
+
+    // A rollback meets it as well.
+    host.deploy("hello", &other).await;
+    fs::write(&file, flipped(4096)).unwrap();
+    let back = host.cli("rollback", &["hello"]).await;
+    assert!(back.status.success(), "{back:?}");
+    assert!(host.get("/hello").await.text().contains("wstd"));
+    // And a deploy of what is there already.
+    let third = variant(&hello, "third");
+    put(&host, "/windows/third", &third).await;
+    let removed = host.cli("remove", &["third", "--yes"]).await;
+    assert!(removed.status.success());
+}
+
+#[tokio::test]
+async fn a_component_that_the_disk_damaged_is_mended_by_deploying_it_again() {
+    let hello = guest("hello-wstd").await;
+    let mut host = Host::with_open_windows(&[("hello", &hello)]).await;
+    assert!(host.terminate().await.success());
+    damage(&host, &hello);
+    host.boot().await;
+    assert_eq!(host.get("/hello").await.problem(), "window-not-deployed");
+    let log = host.log();
+    assert!(
+        log.contains("is damaged") && log.contains("deploy"),
+        "{log}"
+    );
+    assert_eq!(host.deploy("hello", &hello).await, 2);
+    assert_eq!(host.get("/hello").await.status, 200);
+    assert!(fs::read(artifact(&host, &hello)).unwrap() == hello);
+
+    // Though its native code is whole.
+    fs::write(artifact(&host, &hello), b"").unwrap();
+    host.deploy("hello", &hello).await;
+    assert!(fs::read(artifact(&host, &hello)).unwrap() == hello);
+}
+
+#[tokio::test]
+async fn a_damaged_component_is_mended_from_the_watched_folder() {
+    let hello = guest("hello-wstd").await;
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("hello.wasm"), &hello).unwrap();
+    let mut host = Host::start_with(Options {
+        args: vec!["--windows".into(), folder.path().display().to_string()],
+        routes: vec![("hello.yaml", open_route("hello"))],
+        ..Default::default()
+    })
+    .await;
+    assert_eq!(host.get("/hello").await.status, 200);
+    assert!(host.terminate().await.success());
+    damage(&host, &hello);
+    host.boot().await;
+    assert_eq!(host.get("/hello").await.status, 200, "{}", host.log());
+}
+
+#[tokio::test]
+async fn a_candidate_that_cannot_be_loaded_ends_its_canary_and_the_live_release_serves() {
+    let hello = guest("hello-wstd").await;
+    let mut host = Host::with_open_windows(&[("hello", &hello)]).await;
+    for restart in [true, false] {
+        let mark = format!("candidate {restart}");
+        let candidate = variant(&hello, &mark);
+        put(&host, "/windows/hello?canary=5%25", &candidate).await;
+        let number = releases(&host, "hello").await["window"]["canary"]["number"].as_u64();
+        let number = number.expect("a canary");
+        if restart {
+            assert!(host.terminate().await.success());
+            damage(&host, &candidate);
+            host.boot().await;
+        } else {
+            assert!(host.cli("stop", &["hello"]).await.status.success());
+            // Nothing of it is in memory any more once it has drained.
+            eventually("it has drained", || async {
+                let shown = releases(&host, "hello").await;
+                (shown["window"]["draining"] == serde_json::json!([])).then_some(())
+            })
+            .await;
+            damage(&host, &candidate);
+            let started = host.cli("start", &["hello"]).await;
+            assert!(started.status.success(), "{started:?}");
+        }
+        assert_eq!(host.get("/hello").await.status, 200);
+        let shown = releases(&host, "hello").await;
+        assert_eq!(shown["window"]["canary"], Value::Null);
+        assert_eq!(shown["window"]["live"]["number"], 1);
+        let fate = fate(&shown, number);
+        assert!(fate.contains("could not be loaded"), "{fate}");
+    }
+    // It is not tried again, and others can be deployed.
+    assert!(host.terminate().await.success());
+    host.boot().await;
+    assert!(!host.log().contains("canary ends"), "{}", host.log());
+    host.deploy("hello", &variant(&hello, "next")).await;
+}
+
+#[tokio::test]
+async fn a_damaged_release_of_the_past_closes_nothing_and_one_that_may_fall_back_does() {
+    let hello = guest("hello-wstd").await;
+    let [second, third] = ["second", "third"].map(|mark| variant(&hello, mark));
+    let mut host = Host::with_open_windows(&[("hello", &hello)]).await;
+    host.deploy("hello", &second).await;
+    put(&host, "/windows/hello?fallback=true", &third).await;
+    assert!(host.terminate().await.success());
+    damage(&host, &second);
+    host.boot().await;
+    let live = |shown: &Value| shown["window"]["live"]["number"].as_u64();
+    assert_eq!(live(&releases(&host, "hello").await), Some(3));
+    let refused = host.cli("rollback", &["hello"]).await;
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("is damaged"));
+    assert_eq!(live(&releases(&host, "hello").await), Some(3));
+    assert_eq!(host.get("/hello").await.status, 200);
+
+    // The live one goes too: the one before it is damaged, and the one before that serves.
+    assert!(host.terminate().await.success());
+    damage(&host, &third);
+    host.boot().await;
+    assert_eq!(host.get("/hello").await.status, 200, "{}", host.log());
+    let shown = releases(&host, "hello").await;
+    assert_eq!(live(&shown), Some(1));
+    assert!(fate(&shown, 3).contains("fell back to 2"), "{shown}");
+    assert!(fate(&shown, 2).contains("fell back to 1"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_closes_its_window_alone_and_is_not_written_over() {
+    let hello = guest("hello-wstd").await;
+    let windows: [(&str, &[u8]); 2] = [("broken", &hello), ("other", &hello)];
+    let mut host = Host::with_open_windows(&windows).await;
+    assert!(host.terminate().await.success());
+    let newer = br#"{"next": 2, "live": "of a newer form"}"#;
+    let file = host.data().join("host.redb");
+    let open = || RedbStore::open_file(&file, "host", StoreLimits::default()).unwrap();
+    let set = Op::Set {
+        bucket: "windows".into(),
+        key: "broken".into(),
+        value: newer.to_vec(),
+    };
+    open().write(vec![set]).await.unwrap();
+    host.boot().await;
+    assert_eq!(host.get("/other").await.status, 200);
+    assert_eq!(host.get("/broken").await.problem(), "window-not-deployed");
+    assert!(
+        host.log().contains("record of window 'broken'"),
+        "{}",
+        host.log()
+    );
+    for (method, path, body) in [
+        (Method::GET, "/windows/broken", &b""[..]),
+        (Method::PUT, "/windows/broken?yes=true", &hello),
+        (Method::POST, "/windows/broken/stop", b""),
+        (Method::PATCH, "/windows/broken/limits", br#"{"queue": 1}"#),
+    ] {
+        let refused = host.admin(method, path, body).await;
+        assert_eq!(refused.problem(), "record-unreadable", "{path}");
+        assert!(refused.text().contains("hms remove broken"));
+    }
+    assert!(host.terminate().await.success());
+    let kept = open().get("windows", "broken").unwrap().unwrap();
+    assert_eq!(kept.value, newer);
+    host.boot().await;
+    assert!(
+        host.cli("remove", &["broken", "--yes"])
+            .await
+            .status
+            .success()
+    );
+    host.deploy("broken", &hello).await;
+    assert_eq!(host.get("/broken").await.status, 200);
+}
