@@ -22,26 +22,57 @@ fn write(path: &Path, bytes: &[u8], mode: Option<u32>) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     // Hidden, so that beside a manifest it is no manifest.
     let beside = path.with_file_name(format!(".{name}.new"));
+    if let Err(error) = fill(&beside, bytes, mode).and_then(|()| fs::rename(&beside, path)) {
+        // On a full disk half a file would hold the space that the next try needs.
+        let _ = fs::remove_file(&beside);
+        return Err(error);
+    }
+    match path.parent() {
+        Some(folder) => sync_folder(folder),
+        None => Ok(()),
+    }
+}
+
+fn fill(path: &Path, bytes: &[u8], mode: Option<u32>) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     if let Some(mode) = mode {
         options.mode(mode);
     }
-    let mut file = options.open(&beside)?;
+    let mut file = options.open(path)?;
     if let Some(mode) = mode {
         // One that a crash left behind may have another.
         file.set_permissions(Permissions::from_mode(mode))?;
     }
     file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    if let Some(folder) = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    {
-        fs::File::open(folder)?.sync_all()?;
+    file.sync_all()
+}
+
+/// Removes a file. On disk when this returns.
+pub fn remove(path: &Path) -> io::Result<()> {
+    fs::remove_file(path)?;
+    match path.parent() {
+        Some(folder) => sync_folder(folder),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Makes the names in `folder` durable.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    let here = Path::new(".");
+    let folder = match folder.as_os_str().is_empty() {
+        true => here,
+        false => folder,
+    };
+    fs::File::open(folder)?.sync_all()
+}
+
+/// Whether a write failed because the disk is full.
+pub fn is_full_disk(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 #[cfg(test)]
@@ -58,6 +89,15 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"new");
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_put_in_its_place_leaves_nothing_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("taken");
+        fs::create_dir(&path).unwrap();
+        assert!(write_whole(&path, b"new").is_err());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

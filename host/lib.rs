@@ -29,6 +29,7 @@ pub mod next;
 pub mod pace;
 pub mod permissions;
 pub mod places;
+pub mod reserve;
 pub mod runtime;
 pub mod shutdown;
 pub mod store;

@@ -1,10 +1,10 @@
 //! The table of what can be asked of the admin API.
 
 use super::claimed::Claimed;
+use super::tasks::Tasks;
 use super::{Metrics, keys, limits, reply, routes, token, windows};
 use crate::body::Body;
 use crate::gateway::Gateway;
-use crate::linger::Inbound;
 use crate::windows::{Registry, WindowName};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use serde_json::json;
@@ -38,13 +38,17 @@ pub struct Admin {
     pub metrics: Metrics,
     /// What `/readyz` answers.
     pub readiness: Readiness,
+    /// The changes under way.
+    pub tasks: Tasks,
 }
 
 impl Admin {
     /// Answers one request, which is `claimed` for its sender once it has shown the token.
+    ///
+    /// It may be dropped at any time: a change that it has begun goes on.
     pub(super) async fn answer(
         &self,
-        request: Request<Inbound>,
+        request: Request<Body>,
         claimed: &mut Claimed,
     ) -> Response<Body> {
         let path = request.uri().path().to_owned();
@@ -66,35 +70,40 @@ impl Admin {
         }
         let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         match segments.as_slice() {
-            ["windows"] if request.method() == Method::GET => windows::list(&self.windows).await,
+            ["windows"] if request.method() == Method::GET => windows::list(&self.windows),
             ["windows"] => reply::method_not_allowed("GET"),
             ["windows", name] => match name.parse() {
                 Ok(name) => self.window(name, request).await,
                 Err(why) => reply::refuse(StatusCode::BAD_REQUEST, "bad-name", why),
             },
             ["windows", name, "limits"] => match name.parse() {
-                Ok(name) => self.limits(&name, request).await,
+                Ok(name) => self.limits(name, request).await,
                 Err(why) => reply::refuse(StatusCode::BAD_REQUEST, "bad-name", why),
             },
             ["windows", name, verb] => match name.parse() {
-                Ok(name) => self.verb(&name, verb, &request).await,
+                Ok(name) => {
+                    let query = request.uri().query().unwrap_or_default();
+                    self.verb(name, verb, request.method(), query).await
+                }
                 Err(why) => reply::refuse(StatusCode::BAD_REQUEST, "bad-name", why),
             },
             ["keys"] => match *request.method() {
                 Method::GET => keys::list(&self.gateway),
-                Method::POST => keys::add(&self.gateway, request.into_body()).await,
+                Method::POST => keys::add(&self.tasks, &self.gateway, request.into_body()).await,
                 _ => reply::method_not_allowed("GET, POST"),
             },
             ["keys", id] => match *request.method() {
-                Method::DELETE => keys::revoke(&self.gateway, id).await,
+                Method::DELETE => keys::revoke(&self.tasks, &self.gateway, id).await,
                 _ => reply::method_not_allowed("DELETE"),
             },
             ["routes"] if request.method() == Method::GET => routes::list(&self.gateway),
             ["routes"] => reply::method_not_allowed("GET"),
             ["routes", name] => match *request.method() {
                 Method::GET => routes::show(&self.gateway, name).await,
-                Method::PUT => routes::put(&self.gateway, name, request.into_body()).await,
-                Method::DELETE => routes::remove(&self.gateway, name).await,
+                Method::PUT => {
+                    routes::put(&self.tasks, &self.gateway, name, request.into_body()).await
+                }
+                Method::DELETE => routes::remove(&self.tasks, &self.gateway, name).await,
                 _ => reply::method_not_allowed("GET, PUT, DELETE"),
             },
             _ => not_found(),
@@ -117,7 +126,7 @@ impl Admin {
             ),
             "/metrics" => {
                 let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                let text = self.metrics.render(&self.windows, &self.gateway).await;
+                let text = self.metrics.render(&self.windows, &self.gateway);
                 reply::text(StatusCode::OK, kind, text)
             }
             _ => return None,
@@ -134,46 +143,51 @@ impl Admin {
             })
     }
 
-    async fn window(&self, name: WindowName, request: Request<Inbound>) -> Response<Body> {
+    async fn window(&self, name: WindowName, request: Request<Body>) -> Response<Body> {
         match *request.method() {
-            Method::GET => windows::show(&self.windows, &name).await,
-            Method::PUT => windows::deploy(self.windows.clone(), name, request).await,
+            Method::GET => windows::show(&self.windows, &name),
+            Method::PUT => windows::deploy(&self.tasks, self.windows.clone(), name, request).await,
             Method::DELETE => {
                 let query = request.uri().query().unwrap_or_default();
-                windows::remove(&self.windows, &name, query).await
+                windows::change(
+                    &self.tasks,
+                    &self.windows,
+                    name,
+                    windows::Verb::remove(query),
+                )
+                .await
             }
             _ => reply::method_not_allowed("GET, PUT, DELETE"),
         }
     }
 
-    async fn limits(&self, name: &WindowName, request: Request<Inbound>) -> Response<Body> {
+    async fn limits(&self, name: WindowName, request: Request<Body>) -> Response<Body> {
         match *request.method() {
-            Method::GET => limits::show(&self.windows, name).await,
-            Method::PATCH => limits::change(&self.windows, name, request.into_body()).await,
+            Method::GET => limits::show(&self.windows, &name),
+            Method::PATCH => {
+                limits::change(&self.tasks, &self.windows, name, request.into_body()).await
+            }
             _ => reply::method_not_allowed("GET, PATCH"),
         }
     }
 
     async fn verb(
         &self,
-        name: &WindowName,
+        name: WindowName,
         verb: &str,
-        request: &Request<Inbound>,
+        method: &Method,
+        query: &str,
     ) -> Response<Body> {
-        let query = request.uri().query().unwrap_or_default();
-        match (verb, request.method()) {
-            ("log", &Method::GET) => windows::log(&self.windows, name),
-            ("log", _) => reply::method_not_allowed("GET"),
-            ("start", &Method::POST) => windows::start(&self.windows, name).await,
-            ("stop", &Method::POST) => windows::stop(&self.windows, name).await,
-            ("rollback", &Method::POST) => windows::rollback(&self.windows, name, query).await,
-            ("canary", &Method::POST) => windows::share(&self.windows, name, query).await,
-            ("promote", &Method::POST) => windows::promote(&self.windows, name).await,
-            ("abort", &Method::POST) => windows::abort(&self.windows, name).await,
-            ("start" | "stop" | "rollback" | "canary" | "promote" | "abort", _) => {
-                reply::method_not_allowed("POST")
-            }
-            _ => not_found(),
+        if verb == "log" {
+            return match *method {
+                Method::GET => windows::log(&self.windows, &name),
+                _ => reply::method_not_allowed("GET"),
+            };
+        }
+        match windows::Verb::read(verb, query) {
+            None => not_found(),
+            Some(_) if *method != Method::POST => reply::method_not_allowed("POST"),
+            Some(verb) => windows::change(&self.tasks, &self.windows, name, verb).await,
         }
     }
 }

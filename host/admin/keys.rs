@@ -1,12 +1,13 @@
 //! API keys of machine callers: made, listed, revoked.
 
 use super::reply;
+use super::tasks::Tasks;
+use super::whole::whole;
 use crate::body::Body;
+use crate::files::is_full_disk;
 use crate::gateway::Gateway;
-use crate::gateway::plugins::auth::{ApiKeys, KeyError, parse_lifetime};
-use crate::linger::Inbound;
+use crate::gateway::plugins::auth::{ApiKey, KeyError, parse_lifetime};
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -23,17 +24,16 @@ struct Order {
 }
 
 pub(super) fn list(gateway: &Gateway) -> Response<Body> {
-    let keys = gateway.api_keys().list();
-    reply::json(StatusCode::OK, &json!({ "keys": keys }))
+    let keys = gateway.api_keys();
+    let shown = json!({ "keys": keys.list(), "unsaved": keys.unsaved() });
+    reply::json(StatusCode::OK, &shown)
 }
 
 /// 201 with the key; it is nowhere else.
-pub(super) async fn add(gateway: &Gateway, body: Inbound) -> Response<Body> {
-    let order = match Limited::new(body, MAX_ORDER_BYTES).collect().await {
-        Ok(body) => serde_json::from_slice::<Order>(&body.to_bytes()),
-        Err(error) => {
-            return reply::refuse(StatusCode::BAD_REQUEST, "upload-broken", error.to_string());
-        }
+pub(super) async fn add(tasks: &Tasks, gateway: &Gateway, body: Body) -> Response<Body> {
+    let order = match whole(body, MAX_ORDER_BYTES).await {
+        Ok(body) => serde_json::from_slice::<Order>(&body),
+        Err(why) => return reply::refuse(StatusCode::BAD_REQUEST, "upload-broken", why),
     };
     let order = match order {
         Ok(order) => order,
@@ -46,10 +46,13 @@ pub(super) async fn add(gateway: &Gateway, body: Inbound) -> Response<Body> {
         Ok(lifetime) => lifetime,
         Err(expected) => return bad(format!("expires-in: {expected}")),
     };
-    let made = change(gateway, move |keys| {
-        keys.add(&order.user, &order.scopes, lifetime)
-    });
-    match made.await {
+    let keys = gateway.api_keys().clone();
+    let made = blocking(move || keys.add(&order.user, &order.scopes, lifetime));
+    tasks.answer(async { added(made.await) }).await
+}
+
+fn added(made: Result<(ApiKey, String), KeyError>) -> Response<Body> {
+    match made {
         Ok((key, text)) => {
             let mut shown = json!(key);
             shown["key"] = json!(text);
@@ -62,21 +65,27 @@ pub(super) async fn add(gateway: &Gateway, body: Inbound) -> Response<Body> {
     }
 }
 
-pub(super) async fn revoke(gateway: &Gateway, id: &str) -> Response<Body> {
-    let name = id.to_owned();
-    match change(gateway, move |keys| keys.revoke(&name)).await {
-        Ok(()) => reply::json(StatusCode::OK, &json!({ "revoked": id })),
-        Err(error) => refuse(&error),
-    }
+/// What the disk has not taken is said: the key is refused all the same.
+pub(super) async fn revoke(tasks: &Tasks, gateway: &Gateway, id: &str) -> Response<Body> {
+    let (keys, id) = (gateway.api_keys().clone(), id.to_owned());
+    let change = async move {
+        let name = id.clone();
+        match blocking(move || keys.revoke(&name)).await {
+            Ok(unsaved) => {
+                let why = unsaved.as_ref().map(|unsaved| unsaved.why.as_str());
+                reply::changed(json!({ "revoked": id }), why)
+            }
+            Err(error) => refuse(&error),
+        }
+    };
+    tasks.answer(change).await
 }
 
 /// Away from the threads of requests: it waits for the disk.
-async fn change<T: Send + 'static>(
-    gateway: &Gateway,
-    change: impl FnOnce(&ApiKeys) -> Result<T, KeyError> + Send + 'static,
+async fn blocking<T: Send + 'static>(
+    change: impl FnOnce() -> Result<T, KeyError> + Send + 'static,
 ) -> Result<T, KeyError> {
-    let keys = gateway.api_keys().clone();
-    tokio::task::spawn_blocking(move || change(&keys))
+    tokio::task::spawn_blocking(change)
         .await
         .unwrap_or_else(|error| Err(KeyError::Io(std::io::Error::other(error))))
 }
@@ -90,6 +99,7 @@ fn refuse(error: &KeyError) -> Response<Body> {
         KeyError::Bad(_) => (StatusCode::BAD_REQUEST, "bad-request"),
         KeyError::Full => (StatusCode::CONFLICT, "too-many-keys"),
         KeyError::Unknown(_) => (StatusCode::NOT_FOUND, "no-such-key"),
+        KeyError::Io(error) if is_full_disk(error) => (StatusCode::INSUFFICIENT_STORAGE, "disk"),
         KeyError::Io(_) => (StatusCode::INTERNAL_SERVER_ERROR, "disk"),
     };
     if status.is_server_error() {

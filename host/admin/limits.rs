@@ -1,24 +1,36 @@
 //! The limits of a window: shown, and changed by a JSON Merge Patch (RFC 7396).
 
 use super::reply;
+use super::tasks::Tasks;
+use super::whole::whole;
 use crate::body::Body;
-use crate::linger::Inbound;
-use crate::windows::{ChangeError, LimitsChange, LimitsSet, Registry, WindowLimits, WindowName};
+use crate::windows::{ChangeError, LimitsChange, Registry, WindowName};
 use http::{Response, StatusCode};
-use http_body_util::{BodyExt, Limited};
 use serde_json::json;
+use std::sync::Arc;
 
 /// The longest change in bytes: all limits fit many times.
 const MAX_CHANGE_BYTES: usize = 16 << 10;
 
-pub(super) async fn show(windows: &Registry, name: &WindowName) -> Response<Body> {
-    answer(windows.limits(name).await)
+pub(super) fn show(windows: &Registry, name: &WindowName) -> Response<Body> {
+    match windows.limits(name) {
+        Ok((limits, set)) => {
+            let shown = json!({ "limits": limits, "set": set });
+            reply::json(StatusCode::OK, &shown)
+        }
+        Err(error) => reply::change_error(&error),
+    }
 }
 
-pub(super) async fn change(windows: &Registry, name: &WindowName, body: Inbound) -> Response<Body> {
-    let change = match Limited::new(body, MAX_CHANGE_BYTES).collect().await {
-        Ok(body) => serde_json::from_slice::<LimitsChange>(&body.to_bytes()),
-        Err(error) => return reply::change_error(&ChangeError::Upload(error.to_string())),
+pub(super) async fn change(
+    tasks: &Tasks,
+    windows: &Arc<Registry>,
+    name: WindowName,
+    body: Body,
+) -> Response<Body> {
+    let change = match whole(body, MAX_CHANGE_BYTES).await {
+        Ok(body) => serde_json::from_slice::<LimitsChange>(&body),
+        Err(why) => return reply::change_error(&ChangeError::Upload(why)),
     };
     let change = match change {
         Ok(change) => change,
@@ -28,12 +40,15 @@ pub(super) async fn change(windows: &Registry, name: &WindowName, body: Inbound)
             )));
         }
     };
-    answer(windows.set_limits(name, &change).await)
-}
-
-fn answer(result: Result<(WindowLimits, LimitsSet), ChangeError>) -> Response<Body> {
-    match result {
-        Ok((limits, set)) => reply::json(StatusCode::OK, &json!({ "limits": limits, "set": set })),
-        Err(error) => reply::change_error(&error),
-    }
+    let windows = windows.clone();
+    let change = async move {
+        match windows.set_limits(&name, &change).await {
+            Ok((limits, set, unsaved)) => {
+                let why = unsaved.map(|unsaved| unsaved.why);
+                reply::changed(json!({ "limits": limits, "set": set }), why.as_deref())
+            }
+            Err(error) => reply::change_error(&error),
+        }
+    };
+    tasks.answer(change).await
 }

@@ -2,13 +2,18 @@
 
 use crate::gateway::Gateway;
 use crate::places::PlaceCounters;
+use crate::reserve::Reserve;
 use crate::windows::{Load, Registry};
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry as MetricsRegistry;
+use std::sync::Arc;
 
 /// What can be measured of the host.
 pub struct Metrics {
@@ -27,6 +32,7 @@ pub struct Metrics {
     deploys_at_work: Family<StageLabel, Gauge>,
     deploys_waiting: Family<StageLabel, Gauge>,
     deploys_refused: Family<StageLabel, Counter>,
+    unsaved: Family<UnsavedLabel, Gauge>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -87,6 +93,11 @@ struct StageLabel {
     stage: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UnsavedLabel {
+    what: &'static str,
+}
+
 impl Metrics {
     /// Registers the metrics of the gateway and the windows.
     pub fn new(gateway: &Gateway) -> Self {
@@ -98,6 +109,7 @@ impl Metrics {
         let tripped = Family::default();
         let canary_left_out = Family::default();
         let failures = Family::default();
+        let unsaved = Family::default();
         registry.register(
             "window_live_release",
             "Number of the window's live release",
@@ -153,6 +165,11 @@ impl Metrics {
             "Deploys refused because too many waited",
             deploys_refused.clone(),
         );
+        registry.register(
+            "unsaved_changes",
+            "Windows, and API keys that were revoked, whose last change holds and is not on disk yet",
+            unsaved.clone(),
+        );
         gateway.metrics().register(&mut registry);
         let (connections, slow_readers) = (PlaceCounters::default(), Counter::default());
         let admin = registry.sub_registry_with_prefix("admin");
@@ -177,7 +194,14 @@ impl Metrics {
             deploys_at_work,
             deploys_waiting,
             deploys_refused,
+            unsaved,
         }
+    }
+
+    /// Adds whether the host's reserve on the disk is there.
+    pub fn reserve(&mut self, reserve: Arc<Reserve>) {
+        self.registry
+            .register_collector(Box::new(ReserveCollector(reserve)));
     }
 
     /// Adds what a watched folder of components says: how many of its files were refused.
@@ -190,7 +214,7 @@ impl Metrics {
     }
 
     /// The metrics now.
-    pub async fn render(&self, windows: &Registry, _: &Gateway) -> String {
+    pub fn render(&self, windows: &Registry, gateway: &Gateway) -> String {
         for family in [
             &self.live,
             &self.leases,
@@ -202,7 +226,7 @@ impl Metrics {
             family.clear();
         }
         self.failures.clear();
-        for status in windows.statuses().await {
+        for status in windows.statuses() {
             let label = WindowLabel {
                 window: status.name.to_string(),
             };
@@ -233,6 +257,12 @@ impl Metrics {
         let artifacts = windows.artifacts();
         self.deploys("upload", artifacts.receiving());
         self.deploys("compile", artifacts.compiling());
+        let keys = gateway.api_keys().unsaved();
+        let revoked = keys.map_or(0, |unsaved| unsaved.revoked.len());
+        for (what, count) in [("window", windows.unsaved()), ("key", revoked)] {
+            let unsaved = self.unsaved.get_or_create(&UnsavedLabel { what });
+            unsaved.set(count as i64);
+        }
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = encode(&mut text, &self.registry);
@@ -251,5 +281,18 @@ impl Metrics {
         self.deploys_refused
             .get_or_create(&label)
             .inc_by(load.refused);
+    }
+}
+
+/// Asks the reserve when the metrics are asked for.
+#[derive(Debug)]
+struct ReserveCollector(Arc<Reserve>);
+
+impl Collector for ReserveCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let gauge = ConstGauge::new(i64::from(self.0.is_there()));
+        let help = "1 where the host's reserve on the disk is there, 0 once a full disk took it";
+        let metric = encoder.encode_descriptor("disk_reserve", help, None, gauge.metric_type())?;
+        gauge.encode(metric)
     }
 }

@@ -1,7 +1,7 @@
 //! The operators' side: its own listener, its own credentials, never reachable through the gateway.
 //!
 //! [`token`] is the credential, [`api`] the table of what can be asked, [`windows`] the handlers that change and show
-//! windows, [`reply`] how an answer or a refusal is written.
+//! windows, [`tasks`] where changes run, [`reply`] how an answer or a refusal is written.
 
 mod api;
 mod claimed;
@@ -11,11 +11,16 @@ mod metrics;
 mod query;
 mod reply;
 mod routes;
+mod tasks;
+#[cfg(test)]
+mod tests;
 pub mod token;
+mod whole;
 mod windows;
 
 pub use api::{Admin, Readiness};
 pub use metrics::Metrics;
+pub use tasks::Tasks;
 
 use crate::body::Guarded;
 use crate::gateway::Listeners;
@@ -23,6 +28,7 @@ use crate::linger::{Lingering, Unread};
 use crate::pace::{Paced, WritePace};
 use crate::places::{Holder, Place, Places};
 use claimed::Claimed;
+use http_body_util::BodyExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -103,6 +109,7 @@ async fn connection(
     let io = TokioIo::new(Lingering::new(stream, unread.clone()));
     let service = service_fn(|request| {
         let request = unread.watch(request);
+        let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
         let (admin, room) = (admin.clone(), room.clone());
         let begun = place.activity().begin_unproven();
         async move {

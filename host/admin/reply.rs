@@ -5,6 +5,7 @@ use crate::error::{problem_response, problem_type};
 use crate::windows::ChangeError;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
+use serde_json::Value;
 
 /// When a deploy may be tried again that found too many before it, in seconds: about a compile.
 const RETRY_AFTER_S: u64 = 10;
@@ -14,6 +15,21 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body>
     let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
     text.push(b'\n');
     with_type(status, "application/json", text)
+}
+
+/// The answer to a change that holds: 200 where it is durable too, which the member `durable` says. Otherwise 202 with
+/// a `warning` that says why the disk has not taken it.
+pub(super) fn changed(mut value: Value, why: Option<&str>) -> Response<Body> {
+    value["durable"] = why.is_none().into();
+    let Some(why) = why else {
+        return json(StatusCode::OK, &value);
+    };
+    let warning = format!(
+        "it holds now, and is not on disk yet: {why}. It is tried again by itself; a restart before that succeeds brings back \
+         what was before"
+    );
+    value["warning"] = warning.into();
+    json(StatusCode::ACCEPTED, &value)
 }
 
 pub(super) fn text(status: StatusCode, kind: &'static str, text: String) -> Response<Body> {

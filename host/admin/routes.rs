@@ -1,15 +1,17 @@
 //! The routes: shown, and changed one at a time, checked as a whole before anything is written.
 
 use super::reply;
+use super::tasks::Tasks;
+use super::whole::whole;
 use crate::body::Body;
 use crate::error::problem_type;
+use crate::files::is_full_disk;
 use crate::gateway::Gateway;
 use crate::gateway::manifest::{Fault, MAX_MANIFEST_BYTES};
 use crate::gateway::routes::{EditError, RouteStatus};
-use crate::linger::Inbound;
 use http::{Response, StatusCode};
-use http_body_util::{BodyExt, Limited};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 pub(super) fn list(gateway: &Gateway) -> Response<Body> {
     reply::json(StatusCode::OK, &json!({ "routes": gateway.routes() }))
@@ -22,13 +24,17 @@ pub(super) async fn show(gateway: &Gateway, name: &str) -> Response<Body> {
     }
 }
 
-pub(super) async fn put(gateway: &Gateway, name: &str, body: Inbound) -> Response<Body> {
+pub(super) async fn put(
+    tasks: &Tasks,
+    gateway: &Arc<Gateway>,
+    name: &str,
+    body: Body,
+) -> Response<Body> {
     let limit = MAX_MANIFEST_BYTES as usize;
-    let text = match Limited::new(body, limit).collect().await {
-        Ok(text) => text.to_bytes().to_vec(),
-        Err(error) => {
-            let detail =
-                format!("the manifest cannot be read, or is larger than {limit} bytes: {error}");
+    let text = match whole(body, limit).await {
+        Ok(text) => text,
+        Err(why) => {
+            let detail = format!("the manifest cannot be read: {why}");
             return reply::refuse(StatusCode::BAD_REQUEST, "upload-broken", detail);
         }
     };
@@ -36,24 +42,32 @@ pub(super) async fn put(gateway: &Gateway, name: &str, body: Inbound) -> Respons
         let fault = Fault::whole("the manifest is not UTF-8");
         return refuse(&EditError::Refused(vec![fault]));
     };
-    match gateway.put_route(name.into(), text).await {
-        Ok((status, new)) => {
-            let code = if new {
-                StatusCode::CREATED
-            } else {
-                StatusCode::OK
-            };
-            reply::json(code, &shown(&status, None))
+    let (gateway, name) = (gateway.clone(), name.to_owned());
+    let change = async move {
+        match gateway.put_route(name, text).await {
+            Ok((status, new)) => {
+                let code = if new {
+                    StatusCode::CREATED
+                } else {
+                    StatusCode::OK
+                };
+                reply::json(code, &shown(&status, None))
+            }
+            Err(error) => refuse(&error),
         }
-        Err(error) => refuse(&error),
-    }
+    };
+    tasks.answer(change).await
 }
 
-pub(super) async fn remove(gateway: &Gateway, name: &str) -> Response<Body> {
-    match gateway.remove_route(name.into()).await {
-        Ok(()) => reply::json(StatusCode::OK, &json!({ "removed": name })),
-        Err(error) => refuse(&error),
-    }
+pub(super) async fn remove(tasks: &Tasks, gateway: &Arc<Gateway>, name: &str) -> Response<Body> {
+    let (gateway, name) = (gateway.clone(), name.to_owned());
+    let change = async move {
+        match gateway.remove_route(name.clone()).await {
+            Ok(why) => reply::changed(json!({ "removed": name }), why.as_deref()),
+            Err(error) => refuse(&error),
+        }
+    };
+    tasks.answer(change).await
 }
 
 fn shown(status: &RouteStatus, text: Option<String>) -> Value {
@@ -74,6 +88,9 @@ fn refuse(error: &EditError) -> Response<Body> {
         ),
         EditError::Claimed(faults) => (StatusCode::CONFLICT, "manifest-refused", Some(faults)),
         EditError::Unknown(_) => (StatusCode::NOT_FOUND, "no-such-route", None),
+        EditError::Io { error, .. } if is_full_disk(error) => {
+            (StatusCode::INSUFFICIENT_STORAGE, "disk", None)
+        }
         EditError::Io { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "disk", None),
     };
     let mut problem = json!({

@@ -2,11 +2,11 @@
 
 use super::query::Query;
 use super::reply::{self, Problem};
+use super::tasks::Tasks;
 use crate::body::Body;
 use crate::config::parse_time;
-use crate::linger::Inbound;
 use crate::windows::{
-    ChangeError, DeployOptions, Deployed, Probe, Registry, Share, Told, Upload, WindowName,
+    ChangeError, DeployOptions, Deployed, Probe, Registry, Share, Told, Unsaved, Upload, WindowName,
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -32,15 +32,12 @@ const MAX_BY_BYTES: usize = 128;
 /// Steps that may wait to be read by a slow client; a deploy has five.
 const PROGRESS_QUEUE: usize = 16;
 
-pub(super) async fn list(windows: &Registry) -> Response<Body> {
-    reply::json(
-        StatusCode::OK,
-        &json!({ "windows": windows.statuses().await }),
-    )
+pub(super) fn list(windows: &Registry) -> Response<Body> {
+    reply::json(StatusCode::OK, &json!({ "windows": windows.statuses() }))
 }
 
-pub(super) async fn show(windows: &Registry, name: &WindowName) -> Response<Body> {
-    match windows.status(name).await {
+pub(super) fn show(windows: &Registry, name: &WindowName) -> Response<Body> {
+    match windows.status(name) {
         Ok((status, releases)) => reply::json(
             StatusCode::OK,
             &json!({ "window": status, "releases": releases }),
@@ -56,69 +53,102 @@ pub(super) fn log(windows: &Registry, name: &WindowName) -> Response<Body> {
     }
 }
 
-pub(super) async fn start(windows: &Arc<Registry>, name: &WindowName) -> Response<Body> {
-    status(windows.start(name).await)
+/// A change without a body: what it is, read from the request.
+pub(super) enum Verb {
+    Start,
+    Stop,
+    Rollback(Option<u64>),
+    Share(Share),
+    Promote,
+    Abort,
+    Remove { delete_store: bool },
 }
 
-pub(super) async fn stop(windows: &Registry, name: &WindowName) -> Response<Body> {
-    status(windows.stop(name).await)
-}
-
-pub(super) async fn rollback(
-    windows: &Arc<Registry>,
-    name: &WindowName,
-    query: &str,
-) -> Response<Body> {
-    let to = Query::read(query, &["to"]).and_then(|query| query.parsed::<u64>("to"));
-    match to {
-        Ok(to) => status(windows.rollback(name, to).await),
-        Err(error) => reply::change_error(&error),
-    }
-}
-
-pub(super) async fn share(windows: &Registry, name: &WindowName, query: &str) -> Response<Body> {
-    let share = Query::read(query, &["share"]).and_then(|query| query.parsed::<Share>("share"));
-    match share {
-        Ok(Some(share)) => status(windows.share(name, share).await),
-        Ok(None) => reply::change_error(&ChangeError::BadOption(
-            "say which share, for example share=25%".into(),
-        )),
-        Err(error) => reply::change_error(&error),
-    }
-}
-
-pub(super) async fn promote(windows: &Registry, name: &WindowName) -> Response<Body> {
-    status(windows.promote(name).await)
-}
-
-pub(super) async fn abort(windows: &Registry, name: &WindowName) -> Response<Body> {
-    status(windows.abort(name).await)
-}
-
-pub(super) async fn remove(windows: &Registry, name: &WindowName, query: &str) -> Response<Body> {
-    let delete_store =
-        match Query::read(query, &["store"]).map(|query| query.text("store").map(str::to_owned)) {
-            Ok(None) => false,
-            Ok(Some(store)) if store == "keep" => false,
-            Ok(Some(store)) if store == "delete" => true,
-            Ok(Some(_)) => {
-                let error = ChangeError::BadOption("store is keep (the default) or delete".into());
-                return reply::change_error(&error);
-            }
-            Err(error) => return reply::change_error(&error),
+impl Verb {
+    /// The verb of that name, or None where there is no such.
+    pub fn read(verb: &str, query: &str) -> Option<Result<Self, ChangeError>> {
+        let to = || Query::read(query, &["to"])?.parsed::<u64>("to");
+        let share = || {
+            let query = Query::read(query, &["share"])?;
+            query.parsed::<Share>("share")?.ok_or_else(|| {
+                ChangeError::BadOption("say which share, for example share=25%".into())
+            })
         };
-    match windows.remove(name, delete_store).await {
-        Ok(()) => reply::json(
-            StatusCode::OK,
-            &json!({ "removed": name, "store": if delete_store { "deleted" } else { "kept" } }),
-        ),
+        Some(match verb {
+            "start" => Ok(Verb::Start),
+            "stop" => Ok(Verb::Stop),
+            "rollback" => to().map(Verb::Rollback),
+            "canary" => share().map(Verb::Share),
+            "promote" => Ok(Verb::Promote),
+            "abort" => Ok(Verb::Abort),
+            _ => return None,
+        })
+    }
+
+    /// The removal of a window.
+    pub fn remove(query: &str) -> Result<Self, ChangeError> {
+        let query = Query::read(query, &["store"])?;
+        let delete_store = match query.text("store") {
+            None | Some("keep") => false,
+            Some("delete") => true,
+            Some(_) => {
+                let why = "store is keep (the default) or delete";
+                return Err(ChangeError::BadOption(why.into()));
+            }
+        };
+        Ok(Verb::Remove { delete_store })
+    }
+
+    async fn done(self, windows: &Arc<Registry>, name: &WindowName) -> Response<Body> {
+        let status = match self {
+            Verb::Start => windows.start(name).await,
+            Verb::Stop => windows.stop(name).await,
+            Verb::Rollback(to) => windows.rollback(name, to).await,
+            Verb::Share(share) => windows.share(name, share).await,
+            Verb::Promote => windows.promote(name).await,
+            Verb::Abort => windows.abort(name).await,
+            Verb::Remove { delete_store } => {
+                return removed(name, delete_store, windows.remove(name, delete_store).await);
+            }
+        };
+        match status {
+            Ok(status) => {
+                let why = status.unsaved.as_ref().map(|unsaved| unsaved.why.clone());
+                reply::changed(json!({ "window": status }), why.as_deref())
+            }
+            Err(error) => reply::change_error(&error),
+        }
+    }
+}
+
+/// Does what `verb` says. What of it the disk has not taken is said.
+pub(super) async fn change(
+    tasks: &Tasks,
+    windows: &Arc<Registry>,
+    name: WindowName,
+    verb: Result<Verb, ChangeError>,
+) -> Response<Body> {
+    let windows = windows.clone();
+    match verb {
+        Ok(verb) => {
+            let change = async move { verb.done(&windows, &name).await };
+            tasks.answer(change).await
+        }
         Err(error) => reply::change_error(&error),
     }
 }
 
-fn status(result: Result<crate::windows::WindowStatus, ChangeError>) -> Response<Body> {
+fn removed(
+    name: &WindowName,
+    delete_store: bool,
+    result: Result<Option<Unsaved>, ChangeError>,
+) -> Response<Body> {
     match result {
-        Ok(status) => reply::json(StatusCode::OK, &json!({ "window": status })),
+        Ok(unsaved) => {
+            let why = unsaved.map(|unsaved| unsaved.why);
+            let store = if delete_store { "deleted" } else { "kept" };
+            reply::changed(json!({ "removed": name, "store": store }), why.as_deref())
+        }
         Err(error) => reply::change_error(&error),
     }
 }
@@ -126,9 +156,10 @@ fn status(result: Result<crate::windows::WindowStatus, ChangeError>) -> Response
 /// Takes in the component and deploys it. With `Accept: application/x-ndjson` each step is told as it is done, one JSON
 /// object a line, the last being `{"deployed":…}` or `{"problem":…}`; otherwise there is one answer at the end.
 pub(super) async fn deploy(
+    tasks: &Tasks,
     windows: Arc<Registry>,
     name: WindowName,
-    request: Request<Inbound>,
+    request: Request<Body>,
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
     let options = match options(&head) {
@@ -141,8 +172,7 @@ pub(super) async fn deploy(
         Err(error) => return reply::change_error(&error),
     };
     let (tell, told) = mpsc::channel(PROGRESS_QUEUE);
-    // A task of its own: a client that goes away does not leave a deploy half way.
-    let deploying = tokio::spawn(async move {
+    let deploying = tasks.begin(async move {
         let tell_step = |told: Told| {
             let _ = tell.try_send(json!(told));
         };
@@ -203,7 +233,7 @@ async fn receive(
     windows: &Registry,
     headers: &HeaderMap,
     who: &str,
-    mut body: Inbound,
+    mut body: Body,
 ) -> Result<Upload, ChangeError> {
     let limit = windows.max_upload_bytes();
     let announced = headers

@@ -24,7 +24,7 @@ impl Banner {
         text.push_str(&format!("  admin    {}\n", self.admin));
         text.push_str(&format!("  data     {}\n", self.data.display()));
         text.push_str(&format!("  routes   {}\n", self.routes.display()));
-        for status in self.windows.statuses().await {
+        for status in self.windows.statuses() {
             let number = status.live.map_or(0, |release| release.number);
             text.push_str(&format!(
                 "  window   {} release {number} {}\n",

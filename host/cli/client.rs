@@ -102,6 +102,25 @@ pub(super) async fn read(response: Response<Incoming>) -> anyhow::Result<Value> 
     bail!("{}", refusal(status, &value))
 }
 
+/// A change that holds, and that the host's disk has not taken yet. Not a failure, and not done either.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct NotDurable(String);
+
+/// That the change of this answer is on disk.
+///
+/// # Errors
+/// [`NotDurable`], with the host's own sentence, where it is not yet.
+pub(super) fn durable(answer: &Value) -> anyhow::Result<()> {
+    match answer["durable"].as_bool() {
+        Some(false) => {
+            let warning = answer["warning"].as_str().unwrap_or_default();
+            Err(NotDurable(warning.to_owned()).into())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What a problem+json says, for a person.
 pub(super) fn refusal(status: StatusCode, problem: &Value) -> String {
     match problem.get("detail").and_then(Value::as_str) {

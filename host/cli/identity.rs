@@ -4,12 +4,17 @@ use crate::config::Settings;
 use crate::gateway::plugins::auth::{
     ApiKeys, AuthConfig, IssuerConfig, JwksSource, KeySource, dev_secret, load_issuers,
 };
+use crate::reserve::Reserve;
 use anyhow::{Context, ensure};
 use std::path::Path;
 use std::sync::Arc;
 
 /// Whose tokens the settings say to believe; without any, those of the development secret in the data folder.
-pub(super) fn auth(settings: &Settings, data: &Path) -> anyhow::Result<AuthConfig> {
+pub(super) fn auth(
+    settings: &Settings,
+    data: &Path,
+    reserve: Arc<Reserve>,
+) -> anyhow::Result<AuthConfig> {
     let audience = settings.audience.iter().cloned().collect();
     let keys = if let Some(file) = &settings.issuers {
         let issuers = load_issuers(file).map_err(anyhow::Error::msg);
@@ -35,9 +40,8 @@ pub(super) fn auth(settings: &Settings, data: &Path) -> anyhow::Result<AuthConfi
         );
         KeySource::DevSecret(dev_secret::load_or_create(data).context("the development secret")?)
     };
-    let api_keys = ApiKeys::open(data).context("the API keys")?;
     Ok(AuthConfig {
-        api_keys: Arc::new(api_keys),
+        api_keys: ApiKeys::open(data, reserve).context("the API keys")?,
         upstream_allow: settings.upstream_allow.clone(),
         ..AuthConfig::new(keys)
     })
@@ -57,7 +61,7 @@ mod tests {
     fn read(args: &[&str]) -> Result<AuthConfig, String> {
         let data = tempfile::tempdir().unwrap();
         let line = Line::try_parse_from([&["hms"], args].concat()).map_err(|e| e.to_string())?;
-        auth(&line.settings, data.path()).map_err(|error| format!("{error:#}"))
+        auth(&line.settings, data.path(), Arc::default()).map_err(|error| format!("{error:#}"))
     }
 
     fn issuers(args: &[&str]) -> Vec<IssuerConfig> {

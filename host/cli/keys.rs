@@ -1,7 +1,7 @@
 //! `hms key`: API keys for machine callers.
 
 use super::Host;
-use super::client::read;
+use super::client::{durable, read};
 use super::show::{list, table, text};
 use crate::body;
 use crate::gateway::plugins::auth::parse_lifetime;
@@ -110,6 +110,18 @@ impl List {
             ["ID", "USER", "SCOPES", "CREATED", "EXPIRES"],
             rows.collect(),
         );
+        let unsaved = &answer["unsaved"];
+        if let Some(why) = unsaved["why"].as_str() {
+            let revoked = list(unsaved, "revoked").iter().map(text);
+            let revoked: Vec<String> = revoked.collect();
+            say!("\nnot yet on disk: {why}");
+            if !revoked.is_empty() {
+                say!(
+                    "revoked, and back after a restart before it is: {}",
+                    revoked.join(", ")
+                );
+            }
+        }
         Ok(())
     }
 }
@@ -117,9 +129,9 @@ impl List {
 impl Revoke {
     async fn run(self) -> anyhow::Result<()> {
         let path = format!("/keys/{}", self.id);
-        self.host.client()?.call(Method::DELETE, &path).await?;
+        let answer = self.host.client()?.call(Method::DELETE, &path).await?;
         println!("key {} is revoked", self.id);
-        Ok(())
+        durable(&answer)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `hms limits`: one flag for each row of the table of limits.
 
 use super::Host;
-use super::client::read;
+use super::client::{durable, read};
 use super::show::table;
 use crate::body;
 use crate::config::{parse_size, parse_time};
@@ -129,7 +129,7 @@ impl Limits {
         };
         if self.json {
             say!("{answer:#}");
-            return Ok(());
+            return durable(&answer);
         }
         let rows = TABLE.iter().map(|row| {
             let value = answer["limits"][row.name].as_u64().unwrap_or_default();
@@ -142,7 +142,7 @@ impl Limits {
             ]
         });
         table(["LIMIT", "VALUE", "", "WHAT IT BOUNDS"], rows.collect());
-        Ok(())
+        durable(&answer)
     }
 }
 

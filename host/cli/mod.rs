@@ -31,6 +31,9 @@ use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// The exit status where a change holds and is not on disk yet: `EX_TEMPFAIL` of sysexits.h.
+const NOT_DURABLE: u8 = 75;
+
 /// Service windows as sandboxed WebAssembly components behind one gateway, swapped live.
 #[derive(Debug, Parser)]
 #[command(name = "hms", version, about, max_term_width = 100)]
@@ -115,6 +118,10 @@ struct Host {
 pub fn main() -> ExitCode {
     let status = match run(Cli::parse().verb) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<client::NotDurable>() => {
+            telemetry::warn(&format!("hms: warning: {error:#}"));
+            ExitCode::from(NOT_DURABLE)
+        }
         Err(error) => {
             telemetry::warn(&format!("hms: {error:#}"));
             ExitCode::FAILURE

@@ -2,7 +2,7 @@
 
 use super::banner::Banner;
 use super::identity;
-use crate::admin::{self, Admin, Metrics, Readiness, token};
+use crate::admin::{self, Admin, Metrics, Readiness, Tasks, token};
 use crate::config::{Config, Settings};
 use crate::data::DataFolder;
 use crate::front::FrontDoor;
@@ -10,6 +10,7 @@ use crate::gateway::plugins::auth::{KeySource, check_exposure};
 use crate::gateway::{Certificate, Gateway, GatewayConfig, bind};
 use crate::lanes::{Lanes, Threads};
 use crate::permissions::{self, warn_if_readable, warn_if_writable};
+use crate::reserve::Reserve;
 use crate::runtime::Compiler;
 use crate::windows::{Registry, WindowsFolder};
 use crate::{descriptors, shutdown, telemetry};
@@ -49,6 +50,7 @@ pub(super) struct Host {
     admin_listeners: Vec<TcpListener>,
     folder: Option<WindowsFolder>,
     lanes: Threads,
+    reserve: Arc<Reserve>,
     dev_secret: bool,
 }
 
@@ -60,12 +62,14 @@ impl Host {
         let shutdown = shutdown::watch()?;
         let data = DataFolder::take(&settings.data)?;
         warn_of_others(settings);
-        let auth = identity::auth(settings, data.path())?;
+        let reserve = Reserve::open(data.path());
+        let auth = identity::auth(settings, data.path(), reserve.clone())?;
         check_exposure(&[settings.gateway], &auth).map_err(anyhow::Error::msg)?;
         let gateway_listeners = bind(settings.gateway, "--gateway").await?;
         let admin_listeners = bind(settings.admin, "--admin").await?;
 
-        let windows_config = config.windows.clone();
+        let mut windows_config = config.windows.clone();
+        windows_config.reserve = reserve.clone();
         let compiler = Compiler::this_program(windows_config.compile)?;
         let windows =
             tokio::task::spawn_blocking(move || Registry::open(windows_config, compiler)).await??;
@@ -94,6 +98,7 @@ impl Host {
         gateway_config.lanes = Some(lanes);
         let gateway = Gateway::new(gateway_config, Arc::new(FrontDoor(windows.clone())));
         let mut metrics = Metrics::new(&gateway);
+        metrics.reserve(reserve.clone());
         let watched = |dir: &PathBuf| WindowsFolder::new(windows.clone(), dir.clone());
         let folder = settings.windows.as_ref().map(watched);
         if let Some(folder) = &folder {
@@ -105,6 +110,7 @@ impl Host {
             metrics,
             gateway: gateway.clone(),
             readiness: Readiness::default(),
+            tasks: Tasks::default(),
         });
         Ok(Host {
             windows,
@@ -117,6 +123,7 @@ impl Host {
             admin_listeners,
             folder,
             lanes: threads,
+            reserve,
             dev_secret,
         })
     }
@@ -134,9 +141,12 @@ impl Host {
             admin_listeners,
             folder,
             lanes,
+            reserve,
             ..
         } = self;
-        let readiness = admin.readiness.clone();
+        tokio::spawn(reserve.keep());
+        let (readiness, tasks) = (admin.readiness.clone(), admin.tasks.clone());
+        let keys = gateway.api_keys().clone();
         // The admin API stays until the gateway is done, so that one can watch it drain.
         let admin_shutdown = CancellationToken::new();
         let admin = tokio::spawn(admin::serve(admin_listeners, admin, admin_shutdown.clone()));
@@ -172,6 +182,21 @@ impl Host {
         }
         admin_shutdown.cancel();
         let _ = tokio::time::timeout(END_TIME, admin).await;
+        // A change whose client has left is finished too. One that still takes longer, such as a compile, is given up as
+        // by a crash: wholly there, or not at all.
+        let given_up = tasks.end(END_TIME).await;
+        if given_up > 0 {
+            tracing::warn!(changes = given_up, "ended with changes under way");
+        }
+        let revoked = keys.unsaved().map_or(0, |unsaved| unsaved.revoked.len());
+        if windows.unsaved() + revoked > 0 {
+            let windows = windows.unsaved();
+            tracing::error!(
+                windows,
+                keys = revoked,
+                "their last changes are not on disk: the next start brings back what was before"
+            );
+        }
         let _ = tokio::time::timeout(END_TIME, lanes.end()).await;
         drop(data);
         tracing::info!("ended");

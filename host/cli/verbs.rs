@@ -1,6 +1,7 @@
 //! `hms start`, `stop`, `rollback`, `canary`, `promote`, `abort`, `remove`.
 
 use super::Host;
+use super::client::durable;
 use crate::windows::{Share, WindowName};
 use anyhow::bail;
 use clap::Args;
@@ -38,12 +39,12 @@ pub(super) struct Stop {
 impl Stop {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let path = format!("/windows/{}/stop", self.name);
-        self.host.client()?.call(Method::POST, &path).await?;
+        let answer = self.host.client()?.call(Method::POST, &path).await?;
         say!(
             "{name} is stopped; `hms start {name}` opens it again",
             name = self.name
         );
-        Ok(())
+        durable(&answer)
     }
 }
 
@@ -67,7 +68,7 @@ impl Rollback {
         }
         let answer = self.host.client()?.call(Method::POST, &path).await?;
         say!("{}", live(&answer));
-        Ok(())
+        durable(&answer)
     }
 }
 
@@ -97,7 +98,7 @@ impl Canary {
             canary["number"],
             self.share
         );
-        Ok(())
+        durable(&answer)
     }
 }
 
@@ -133,7 +134,7 @@ impl Abort {
         let path = format!("/windows/{}/abort", self.name);
         let answer = self.host.client()?.call(Method::POST, &path).await?;
         say!("the canary is ended; {}", live(&answer));
-        Ok(())
+        durable(&answer)
     }
 }
 
@@ -161,12 +162,15 @@ impl Remove {
         let store = if self.delete_store { "delete" } else { "keep" };
         let path = format!("/windows/{}?store={store}", self.name);
         let answer = self.host.client()?.call(Method::DELETE, &path).await?;
-        say!(
-            "{} is removed; its store is {}",
-            self.name,
-            answer["store"].as_str().unwrap_or(store)
-        );
-        Ok(())
+        let store = match (
+            answer["store"].as_str().unwrap_or(store),
+            &answer["durable"],
+        ) {
+            ("deleted", Value::Bool(false)) => "deleted as soon as the disk lets it",
+            (store, _) => store,
+        };
+        say!("{} is removed; its store is {store}", self.name);
+        durable(&answer)
     }
 
     fn confirmed(&self) -> anyhow::Result<bool> {

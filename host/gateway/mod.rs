@@ -149,8 +149,8 @@ impl Gateway {
         self.edit(move |routes| routes.put(&name, &text)).await
     }
 
-    /// Removes the route `name` and its file.
-    pub async fn remove_route(&self, name: String) -> Result<(), EditError> {
+    /// Removes the route `name` and its file. Gives why the file is still there, where it is.
+    pub async fn remove_route(&self, name: String) -> Result<Option<String>, EditError> {
         self.edit(move |routes| routes.remove(&name)).await
     }
 

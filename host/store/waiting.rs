@@ -63,7 +63,7 @@ pub struct Readers {
 
 impl Readers {
     /// Of a store that shares the bound `shared` with others, or is alone.
-    pub(super) fn new(shared: Option<Arc<Semaphore>>) -> Self {
+    pub(crate) fn new(shared: Option<Arc<Semaphore>>) -> Self {
         Readers {
             places: Arc::new(Semaphore::new(READERS_PER_STORE)),
             shared,

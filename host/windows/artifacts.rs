@@ -255,9 +255,14 @@ impl Artifacts {
         sync_folder(&self.root.join("native"))
     }
 
-    /// Removes every artifact whose digest is neither in `used` nor pinned. What cannot be removed stays for next time.
-    pub(super) fn clear_unused(&self, used: &HashSet<String>) {
+    /// Removes every artifact whose digest is neither in what `used` gives nor pinned. What cannot be removed stays for next
+    /// time.
+    pub(super) fn clear_unused(&self, used: impl FnOnce() -> Option<HashSet<String>>) {
         let pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
+        // While nobody can take a pin away: a deploy does so only when its release is recorded.
+        let Some(used) = used() else {
+            return;
+        };
         for folder in [self.root.clone(), self.root.join("native")] {
             let Ok(entries) = std::fs::read_dir(&folder) else {
                 continue;

@@ -1,6 +1,7 @@
 //! A canary: a candidate that gets a share of the requests beside the live release, until it is promoted or aborted, or
 //! ends by itself because it is clearly worse.
 
+use super::change::Change;
 use super::front::{Canary, Front};
 use super::record::{CanaryRecord, WindowRecord};
 use super::registry::Registry;
@@ -22,23 +23,25 @@ impl Registry {
         let (verdict, mut verdicts) = mpsc::channel(1);
         let number = release.record.number;
         let (registry, name) = (Arc::downgrade(self), window.name.clone());
+        // Not by its name: by then another window may have that, with a release of that number.
+        let window = Arc::downgrade(window);
         // Ends with the canary: the last sender goes with its last request.
         tokio::spawn(async move {
             let Some(why) = verdicts.recv().await else {
                 return;
             };
-            let Some(registry) = registry.upgrade() else {
+            let (Some(registry), Some(window)) = (registry.upgrade(), window.upgrade()) else {
                 return;
             };
-            match registry
-                .end_canary(&name, Some(number), &format!("aborted: {why}"))
-                .await
-            {
+            let Some(change) = registry.change_of(&window).await else {
+                return;
+            };
+            match end(change, Some(number), &format!("aborted: {why}")).await {
                 Ok(_) => {
                     tracing::warn!(window = %name, release = number, "the canary was aborted: {why}")
                 }
                 // Somebody ended it first.
-                Err(ChangeError::NoCanary(_) | ChangeError::NoWindow(_)) => {}
+                Err(ChangeError::NoCanary(_)) => {}
                 Err(error) => {
                     tracing::error!(window = %name, release = number, %error, "the canary could not be aborted")
                 }
@@ -57,102 +60,94 @@ impl Registry {
     /// # Errors
     /// When no canary is running.
     pub async fn share(
-        &self,
+        self: &Arc<Self>,
         name: &WindowName,
         share: Share,
     ) -> Result<WindowStatus, ChangeError> {
-        let window = self.window(name)?;
-        let mut record = window.record.lock().await;
+        let mut change = self.change(name).await?;
+        let record = change.record();
         let running = record
             .canary
             .ok_or_else(|| ChangeError::NoCanary(name.clone()))?;
         let next = WindowRecord {
             canary: Some(CanaryRecord { share, ..running }),
-            ..record.clone()
+            ..record
         };
-        self.records.put(name, &next).await?;
-        *record = next;
         if let Front::Open {
             canary: Some(canary),
             ..
-        } = &*window.front()
+        } = &*change.window().front()
         {
             canary.trial.set_share(share.steps());
         }
-        Ok(window.status(&record))
+        change.enforce(next, None).await;
+        Ok(change.status())
     }
 
     /// Gives the candidate all requests.
     ///
     /// # Errors
-    /// When no canary is running.
-    pub async fn promote(&self, name: &WindowName) -> Result<WindowStatus, ChangeError> {
-        let window = self.window(name)?;
-        let mut record = window.record.lock().await;
+    /// When no canary is running, or the change cannot be made durable.
+    pub async fn promote(self: &Arc<Self>, name: &WindowName) -> Result<WindowStatus, ChangeError> {
+        let mut change = self.change(name).await?;
+        let record = change.record();
         let running = record
             .canary
             .ok_or_else(|| ChangeError::NoCanary(name.clone()))?;
         let next = WindowRecord {
             live: running.number,
             canary: None,
-            ..record.clone()
+            ..record
         };
-        self.records.put(name, &next).await?;
-        *record = next;
-        if let Front::Open {
-            canary: Some(canary),
-            ..
-        } = &*window.front()
-        {
-            let front = Front::Open {
+        let front = match &*change.window().front() {
+            Front::Open {
+                canary: Some(canary),
+                ..
+            } => Some(Front::Open {
                 live: canary.release.clone(),
                 canary: None,
-            };
-            window.turn(front, self.config.drain_deadline);
-        }
+            }),
+            _ => None,
+        };
+        change.commit(next, front).await?;
         tracing::info!(window = %name, release = running.number, "the canary was promoted");
-        Ok(window.status(&record))
+        Ok(change.status())
     }
 
     /// Ends the canary; the live release gets all requests again.
     ///
     /// # Errors
     /// When no canary is running.
-    pub async fn abort(&self, name: &WindowName) -> Result<WindowStatus, ChangeError> {
-        self.end_canary(name, None, "aborted by an operator").await
+    pub async fn abort(self: &Arc<Self>, name: &WindowName) -> Result<WindowStatus, ChangeError> {
+        let change = self.change(name).await?;
+        end(change, None, "aborted by an operator").await
     }
+}
 
-    /// Ends the canary if it is the one meant, and notes its fate.
-    async fn end_canary(
-        &self,
-        name: &WindowName,
-        meant: Option<u64>,
-        fate: &str,
-    ) -> Result<WindowStatus, ChangeError> {
-        let window = self.window(name)?;
-        let mut record = window.record.lock().await;
-        let running = record
-            .canary
-            .filter(|running| meant.is_none_or(|number| number == running.number));
-        let running = running.ok_or_else(|| ChangeError::NoCanary(name.clone()))?;
-        let mut next = WindowRecord {
-            canary: None,
-            ..record.clone()
-        };
-        for release in &mut next.releases {
-            if release.number == running.number {
-                release.fate = Some(fate.to_owned());
-            }
+/// Ends the canary if it is the one meant, and notes its fate.
+async fn end(
+    mut change: Change,
+    meant: Option<u64>,
+    fate: &str,
+) -> Result<WindowStatus, ChangeError> {
+    let mut next = change.record();
+    let running = next
+        .canary
+        .take()
+        .filter(|running| meant.is_none_or(|number| number == running.number))
+        .ok_or_else(|| ChangeError::NoCanary(change.window().name.clone()))?;
+    for release in &mut next.releases {
+        if release.number == running.number {
+            release.fate = Some(fate.to_owned());
         }
-        self.records.put(name, &next).await?;
-        *record = next;
-        if let Front::Open { live, .. } = &*window.front() {
-            let front = Front::Open {
-                live: live.clone(),
-                canary: None,
-            };
-            window.turn(front, self.config.drain_deadline);
-        }
-        Ok(window.status(&record))
     }
+    let front = match &*change.window().front() {
+        Front::Open { live, .. } => Some(Front::Open {
+            live: live.clone(),
+            canary: None,
+        }),
+        _ => None,
+    };
+    change.enforce(next, front).await;
+    Ok(change.status())
 }

@@ -87,13 +87,14 @@ impl Registry {
         let _pin = self.artifacts.pin(&upload.digest);
         let (digest, size) = (upload.digest.clone(), upload.size);
         let inspection = self.check(upload).await?;
-        let difference = self.difference(name, size, &inspection).await?;
+        let known = self.window(name).ok().map(|window| window.recorded.known());
+        let at_first = known
+            .filter(|known| !known.is_going())
+            .and_then(|known| difference(&known.record, size, &inspection));
         progress.done(Step::Check)?;
-        if let Some(difference) = &difference {
+        if let Some(difference) = &at_first {
             progress.differs(difference);
-            if !options.yes && !difference.capabilities.gained.is_empty() {
-                return Err(ChangeError::NeedsConsent(Box::new(difference.clone())));
-            }
+            consented(&options, difference)?;
         }
 
         let asker = Asker {
@@ -107,10 +108,16 @@ impl Registry {
         progress.done(Step::Compile)?;
 
         // From here to the swap one deploy of a window at a time, so that its history is one line.
-        let window = self.window_or_new(name, WindowRecord::default());
-        let mut record = window.record.lock().await;
+        let mut change = self.change_or_new(name).await?;
+        let window = change.window().clone();
+        let record = change.record();
         if record.canary.is_some() {
             return Err(ChangeError::CanaryRunning(name.clone()));
+        }
+        // Another release may have gone live meanwhile: consent is to what this one has more than that.
+        let difference = difference(&record, size, &inspection);
+        if let Some(difference) = &difference {
+            consented(&options, difference)?;
         }
         let fresh = ReleaseRecord {
             number: 0,
@@ -148,12 +155,11 @@ impl Registry {
             (Some(_), _) => return Err(ChangeError::NothingLive(name.clone())),
         };
         let replaced = (options.canary.is_none() && record.live > 0).then_some(record.live);
-        self.records.put(name, &next).await?;
-        *record = next;
+        change.commit(next, None).await?;
         progress.done(Step::Record)?;
-        window.turn(front, self.config.drain_deadline);
+        change.open(front);
         progress.done(Step::Swap)?;
-        drop(record);
+        drop(change);
 
         tracing::info!(window = %name, release = release.number, digest = release.digest, by = release.by, "deployed");
         self.clear_unused().await;
@@ -176,17 +182,6 @@ impl Registry {
             Ok(inspection)
         })
         .await
-    }
-
-    async fn difference(
-        &self,
-        name: &WindowName,
-        size: u64,
-        found: &Inspection,
-    ) -> Result<Option<Difference>, ChangeError> {
-        let record = self.records.get(name).await?.unwrap_or_default();
-        let live = record.release(record.live);
-        Ok(live.map(|live| Difference::between(live, size, &found.imports, &found.exports)))
     }
 
     /// Loads the release, has one clerk start, and asks the probe.
@@ -218,4 +213,22 @@ impl Registry {
         let recorded = recorded.map_err(|illegal| ChangeError::Internal(illegal.to_string()))?;
         Ok(Release::new(release.clone(), clerks, recorded))
     }
+}
+
+/// How what was found differs from the live release of `record`, if there is one.
+fn difference(record: &WindowRecord, size: u64, found: &Inspection) -> Option<Difference> {
+    let live = record.release(record.live)?;
+    Some(Difference::between(
+        live,
+        size,
+        &found.imports,
+        &found.exports,
+    ))
+}
+
+fn consented(options: &DeployOptions, difference: &Difference) -> Result<(), ChangeError> {
+    if !options.yes && !difference.capabilities.gained.is_empty() {
+        return Err(ChangeError::NeedsConsent(Box::new(difference.clone())));
+    }
+    Ok(())
 }

@@ -59,6 +59,10 @@ pub enum ChangeError {
         `hms remove {window}` forgets it and keeps the store"
     )]
     Record { window: String, why: String },
+    #[error(
+        "window '{window}' is being removed, and its removal is not done yet: {why}; it is tried again by itself"
+    )]
+    Removing { window: WindowName, why: String },
     #[error("the data folder cannot be written: {0}")]
     Disk(String),
     #[error(transparent)]
@@ -68,6 +72,16 @@ pub enum ChangeError {
 }
 
 impl ChangeError {
+    /// Whether a write failed because the disk is full.
+    pub(super) fn is_full_disk(&self) -> bool {
+        matches!(self, ChangeError::Store(StoreError::DiskFull { .. }))
+    }
+
+    /// Whether a write failed such that the disk may have it or not.
+    pub(super) fn leaves_the_disk_in_doubt(&self) -> bool {
+        matches!(self, ChangeError::Store(error) if error.is_fault() || *error == StoreError::Closed)
+    }
+
     /// The status and the stable name for the admin API.
     pub fn parts(&self) -> (StatusCode, &'static str) {
         match self {
@@ -89,7 +103,11 @@ impl ChangeError {
             ChangeError::BadOption(_) => (StatusCode::BAD_REQUEST, "bad-request"),
             ChangeError::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "deploys-busy"),
             ChangeError::Record { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "record-unreadable"),
+            ChangeError::Removing { .. } => (StatusCode::CONFLICT, "window-removing"),
             ChangeError::Disk(_) => (StatusCode::INSUFFICIENT_STORAGE, "disk"),
+            ChangeError::Store(StoreError::DiskFull { .. }) => {
+                (StatusCode::INSUFFICIENT_STORAGE, "disk")
+            }
             ChangeError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "store-unavailable"),
             ChangeError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }

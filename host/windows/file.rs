@@ -45,8 +45,8 @@ impl Registry {
     ) -> Result<FileDeploy, ChangeError> {
         let limit = self.config.max_upload_bytes;
         let upload = take_in(&self.artifacts, path, found, limit, &options.by).await?;
-        if let Ok((status, _)) = self.status(name).await
-            && status.state != "unavailable"
+        if let Ok((status, _)) = self.status(name)
+            && !["unavailable", "removing"].contains(&status.state)
             && status
                 .live
                 .as_ref()

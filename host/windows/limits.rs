@@ -4,7 +4,7 @@ use super::admission::Terms;
 use super::record::WindowRecord;
 use super::registry::Registry;
 use super::window::Window;
-use super::{ChangeError, WindowName};
+use super::{ChangeError, Unsaved, WindowName};
 use crate::runtime::{Limit, LimitsChange, LimitsSet, WindowLimits};
 use std::sync::Arc;
 
@@ -13,27 +13,28 @@ impl Registry {
     ///
     /// # Errors
     /// When there is no such window.
-    pub async fn limits(
-        &self,
-        name: &WindowName,
-    ) -> Result<(WindowLimits, LimitsSet), ChangeError> {
+    pub fn limits(&self, name: &WindowName) -> Result<(WindowLimits, LimitsSet), ChangeError> {
         let window = self.window(name)?;
-        let record = self.records.get(name).await?.unwrap_or_default();
-        Ok((**window.limits.load(), record.limits))
+        let set = window.recorded.known().record.limits.clone();
+        Ok((**window.limits.load(), set))
     }
 
-    /// Changes them. They hold from the next request on, and over a restart.
+    /// Changes them. They hold from the next request on, and over a restart once the disk has them, which
+    /// the third of what is returned says where it is not so yet.
     ///
     /// # Errors
     /// When there is no such window, or a value is out of bounds.
     pub async fn set_limits(
-        &self,
+        self: &Arc<Self>,
         name: &WindowName,
-        change: &LimitsChange,
-    ) -> Result<(WindowLimits, LimitsSet), ChangeError> {
-        let window = self.window(name)?;
-        let mut record = window.record.lock().await;
-        let set = record.limits.with(change).map_err(ChangeError::BadOption)?;
+        limits: &LimitsChange,
+    ) -> Result<(WindowLimits, LimitsSet, Option<Unsaved>), ChangeError> {
+        let mut change = self.change_any(name).await?;
+        if change.window().recorded.known().is_going() {
+            return Err(ChangeError::NoWindow(name.clone()));
+        }
+        let record = change.record();
+        let set = record.limits.with(limits).map_err(ChangeError::BadOption)?;
         let limits = self.config.limits.with(&set);
         let most = self.config.engine.max_memory_bytes as u64;
         if limits.get(Limit::MemoryBytes) > most {
@@ -43,13 +44,12 @@ impl Registry {
         }
         let next = WindowRecord {
             limits: set.clone(),
-            ..record.clone()
+            ..record
         };
-        self.records.put(name, &next).await?;
-        *record = next;
-        self.hold(&window, limits);
+        self.hold(change.window(), limits);
+        change.enforce(next, None).await;
         tracing::info!(window = %name, set = ?set, "limits");
-        Ok((limits, set))
+        Ok((limits, set, change.unsaved()))
     }
 
     /// Holds the window to `limits` from now on.

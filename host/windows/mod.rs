@@ -4,13 +4,15 @@
 //! [`artifacts`] are the components by digest. A [`release`] is one of them in memory, and a request holds a lease on it
 //! (an `Arc`) until its last byte; its [`state`]s follow each other by one function. A [`window`] points at its [`front`]: the
 //! live release, and with a [`canary`] the candidate on [`trial`] beside it. The [`registry`] finds the window, [`serve`] has it
-//! answer. [`deploy`] is the one path by which a component becomes a release; [`operate`] holds the other changes. [`mod@file`] deploys a file of
+//! answer. [`mod@change`] is the one way to change a window, and holds the order of memory and disk. [`deploy`] is the one path by
+//! which a component becomes a release; [`operate`] holds the other changes. [`mod@file`] deploys a file of
 //! this machine, and [`watch`] those of a folder.
 
 mod admission;
 mod artifacts;
 mod breaker;
 mod canary;
+mod change;
 mod crash;
 mod deploy;
 mod difference;
@@ -37,11 +39,14 @@ mod stamp;
 mod state;
 mod status;
 mod sync;
+#[cfg(test)]
+pub(crate) mod testing;
 mod trial;
 mod watch;
 mod window;
 
 pub use artifacts::{Artifacts, MAX_WAITING as MAX_DEPLOYS_WAITING, Upload};
+pub use change::Unsaved;
 pub use deploy::{DeployOptions, Deployed};
 pub use difference::{Change, Difference};
 pub use error::ChangeError;

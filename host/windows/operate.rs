@@ -5,7 +5,7 @@ use super::record::WindowRecord;
 use super::registry::Registry;
 use super::release::Release;
 use super::window::Window;
-use super::{ChangeError, WindowName, WindowStatus, crash};
+use super::{ChangeError, Unsaved, WindowName, WindowStatus};
 use crate::error::Error;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ impl Registry {
         name: &WindowName,
         to: Option<u64>,
     ) -> Result<WindowStatus, ChangeError> {
-        let window = self.window(name)?;
-        let mut record = window.record.lock().await;
+        let mut change = self.change(name).await?;
+        let record = change.record();
         if record.canary.is_some() {
             return Err(ChangeError::CanaryRunning(name.clone()));
         }
@@ -35,106 +35,78 @@ impl Registry {
         let mut next = WindowRecord {
             live: number,
             stopped: false,
-            removing: false,
-            ..record.clone()
+            ..record
         };
-        self.reopen(&window, &mut next).await?;
-        *record = next;
-        Ok(window.status(&record))
+        let front = self.tried_front(change.window(), &mut next).await?;
+        change.enforce(next, Some(front)).await;
+        tracing::info!(window = %name, release = number, "live");
+        Ok(change.status())
     }
 
     /// Opens a window that was stopped, or one whose release could not be loaded. Without effect on an open one.
     ///
     /// # Errors
-    /// When there is no such window, or its release cannot be loaded.
+    /// When there is no such window, its release cannot be loaded, or the change cannot be made durable.
     pub async fn start(self: &Arc<Self>, name: &WindowName) -> Result<WindowStatus, ChangeError> {
-        let window = self.window(name)?;
-        let mut record = window.record.lock().await;
-        if !matches!(&*window.front(), Front::Open { .. }) {
+        let mut change = self.change(name).await?;
+        if !matches!(&*change.window().front(), Front::Open { .. }) {
             let mut next = WindowRecord {
                 stopped: false,
-                removing: false,
-                ..record.clone()
+                ..change.record()
             };
-            self.reopen(&window, &mut next).await?;
-            *record = next;
+            let front = self.tried_front(change.window(), &mut next).await?;
+            let release = next.live;
+            change.commit(next, Some(front)).await?;
+            tracing::info!(window = %name, release, "live");
         }
-        Ok(window.status(&record))
+        Ok(change.status())
     }
 
-    /// Closes a window: no new requests, and those it has are served to their end. It stays closed over a restart.
+    /// Closes a window: no new requests, and those it has are served to their end. It stays closed over a restart, once
+    /// the disk has taken that.
     ///
     /// # Errors
-    /// When there is no such window, or the change cannot be made durable.
-    pub async fn stop(&self, name: &WindowName) -> Result<WindowStatus, ChangeError> {
-        let window = self.window(name)?;
-        let mut record = window.record.lock().await;
+    /// When there is no such window.
+    pub async fn stop(self: &Arc<Self>, name: &WindowName) -> Result<WindowStatus, ChangeError> {
+        let mut change = self.change(name).await?;
         let next = WindowRecord {
             stopped: true,
-            ..record.clone()
+            ..change.record()
         };
-        self.records.put(name, &next).await?;
-        *record = next;
-        window.turn(Front::Stopped, self.config.drain_deadline);
+        change.enforce(next, Some(Front::Stopped)).await;
         tracing::info!(window = %name, "stopped");
-        Ok(window.status(&record))
+        Ok(change.status())
     }
 
     /// Removes a window: closes and drains it, forgets its releases, and with `delete_store` deletes what it has stored. A
-    /// store that is kept is there again when a window of that name is deployed.
+    /// store that is kept is there again when a window of that name is deployed. Gives what of that the disk has not
+    /// taken yet.
     ///
     /// # Errors
-    /// When there is no such window, or the change cannot be made durable.
-    pub async fn remove(&self, name: &WindowName, delete_store: bool) -> Result<(), ChangeError> {
-        let window = self.window(name)?;
-        let mut record = window.record.lock().await;
-        if delete_store {
-            let next = WindowRecord {
-                stopped: true,
-                removing: true,
-                ..record.clone()
-            };
-            self.records.put(name, &next).await?;
-            *record = next;
-        } else {
-            self.records.delete(name).await?;
-        }
-        window.turn(Front::Empty, self.config.drain_deadline);
-        window.drained().await;
-        if delete_store {
-            self.delete_with_store(name).await?;
-        } else {
-            let (cabinet, owner) = (self.cabinet.clone(), name.to_string());
-            blocking(move || {
-                cabinet.close(&owner);
-                Ok(())
-            })
-            .await?;
-        }
-        *record = WindowRecord::default();
-        // Last, and with the record still locked: a deploy under this name meanwhile waits, and comes after.
-        self.forget(name);
-        drop(record);
+    /// When there is no such window.
+    pub async fn remove(
+        self: &Arc<Self>,
+        name: &WindowName,
+        delete_store: bool,
+    ) -> Result<Option<Unsaved>, ChangeError> {
+        let mut change = self.change_any(name).await?;
+        // Once the data is given up for deletion there is no way back.
+        let delete_store = delete_store || change.record().removing;
+        change.remove(delete_store).await;
+        let unsaved = change.unsaved();
+        drop(change);
         tracing::info!(window = %name, delete_store, "removed");
         self.clear_unused().await;
-        Ok(())
+        Ok(unsaved)
     }
 
-    /// Deletes the store of a window that serves nothing, and then its record, which says until then that this is to be done.
-    pub(super) async fn delete_with_store(&self, name: &WindowName) -> Result<(), ChangeError> {
-        let (cabinet, owner) = (self.cabinet.clone(), name.to_string());
-        blocking(move || Ok(cabinet.remove(&owner)?)).await?;
-        crash::point("store-deleted");
-        self.records.delete(name).await
-    }
-
-    /// Loads what `next` says is open, makes the record durable, and turns the pointer to it. A candidate that cannot be loaded
-    /// or started loses its canary, and `next` says so afterwards.
-    pub(super) async fn reopen(
+    /// Loads what `next` says is open, and has one clerk of each release start. A candidate that cannot
+    /// be loaded or started loses its canary, and `next` says so afterwards.
+    pub(super) async fn tried_front(
         self: &Arc<Self>,
         window: &Arc<Window>,
         next: &mut WindowRecord,
-    ) -> Result<(), ChangeError> {
+    ) -> Result<Front, ChangeError> {
         let mut front = self.load_front(window, next).await?;
         if let Front::Open { live, canary } = &mut front {
             try_clerk(window, live).await?;
@@ -148,30 +120,35 @@ impl Registry {
                 *canary = None;
             }
         }
-        self.records.put(&window.name, next).await?;
-        window.turn(front, self.config.drain_deadline);
-        tracing::info!(window = %window.name, release = next.live, "live");
-        Ok(())
+        Ok(front)
     }
 
     /// Removes artifacts that no kept release refers to.
-    pub(super) async fn clear_unused(&self) {
-        let Ok(records) = self.records.all().await else {
-            return;
-        };
-        let records = records.into_iter().map(|(_, record)| record);
-        // What a record needs that cannot be read is not known.
-        let Ok(records) = records.collect::<Result<Vec<_>, _>>() else {
-            return;
-        };
-        let releases = records.into_iter().flat_map(|record| record.releases);
-        let used: HashSet<String> = releases.map(|release| release.digest).collect();
-        let artifacts = self.artifacts.clone();
+    pub(super) async fn clear_unused(self: &Arc<Self>) {
+        let registry = self.clone();
         let _ = blocking(move || {
-            artifacts.clear_unused(&used);
+            registry.artifacts.clear_unused(|| registry.used().ok());
             Ok(())
         })
         .await;
+    }
+
+    /// The digests that a record refers to, be it in memory or on disk: the two may differ for a time.
+    fn used(&self) -> Result<HashSet<String>, ChangeError> {
+        // What a record needs that cannot be read is not known, so nothing is cleared then.
+        let on_disk = self.records.all_blocking()?.into_iter();
+        let on_disk: Vec<_> = on_disk
+            .map(|(_, record)| record)
+            .collect::<Result<_, _>>()?;
+        let in_memory = self.all().into_iter().map(|window| {
+            let known = window.recorded.known();
+            known.record.clone()
+        });
+        let releases = on_disk
+            .into_iter()
+            .chain(in_memory)
+            .flat_map(|record| record.releases);
+        Ok(releases.map(|release| release.digest).collect())
     }
 }
 

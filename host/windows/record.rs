@@ -86,6 +86,11 @@ pub struct ReleaseRecord {
 }
 
 impl WindowRecord {
+    /// Whether there is nothing that the disk should know: no release, no limits.
+    pub(super) fn is_vacant(&self) -> bool {
+        !self.removing && self.releases.is_empty() && self.limits == LimitsSet::default()
+    }
+
     /// The release of that number, if it is still kept.
     pub fn release(&self, number: u64) -> Option<&ReleaseRecord> {
         self.releases
@@ -169,39 +174,36 @@ impl Records {
     /// Every window that has a record. One that cannot be read says nothing of the others.
     pub(super) async fn all(&self) -> Result<Vec<Recorded>, ChangeError> {
         let entries = read(self.store.clone(), |store| entries(store)).await?;
-        let mut records = Vec::new();
-        for (key, value) in entries {
-            match key.parse() {
-                Ok(name) => records.push((name, parse(&key, &value))),
-                Err(error) => {
-                    tracing::error!(key, "a record in host.redb is passed over: {error}");
-                }
-            }
-        }
-        Ok(records)
+        Ok(parsed(entries))
     }
 
-    pub(super) async fn get(&self, name: &WindowName) -> Result<Option<WindowRecord>, ChangeError> {
-        let key = name.clone();
-        let found = read(self.store.clone(), move |store| {
-            store.get(BUCKET, key.as_str())
-        });
+    /// The same, on a thread that may wait for the disk.
+    pub(super) fn all_blocking(&self) -> Result<Vec<Recorded>, ChangeError> {
+        Ok(parsed(entries(&*self.store)?))
+    }
+
+    async fn check_readable(&self, name: &WindowName) -> Result<(), ChangeError> {
+        let key = name.to_string();
+        let found = read(self.store.clone(), move |store| store.get(BUCKET, &key));
         match found.await? {
-            Some(entry) => parse(name.as_str(), &entry.value).map(Some),
-            None => Ok(None),
+            Some(entry) => parse(name.as_str(), &entry.value).map(drop),
+            None => Ok(()),
         }
     }
 
-    /// Durable once the future resolves.
+    /// Has the disk know of `record` what is to be known: nothing, where it is vacant. Durable once the future resolves.
     ///
     /// # Errors
     /// When it cannot be written, or the record that is there cannot be read: a newer host may yet.
-    pub(super) async fn put(
+    pub(super) async fn save(
         &self,
         name: &WindowName,
         record: &WindowRecord,
     ) -> Result<(), ChangeError> {
-        self.get(name).await?;
+        if record.is_vacant() {
+            return self.delete(name).await;
+        }
+        self.check_readable(name).await?;
         let value =
             serde_json::to_vec(record).map_err(|error| ChangeError::Internal(error.to_string()))?;
         let set = Op::Set {
@@ -212,7 +214,7 @@ impl Records {
         self.write(set).await
     }
 
-    pub(super) async fn delete(&self, name: &WindowName) -> Result<(), ChangeError> {
+    async fn delete(&self, name: &WindowName) -> Result<(), ChangeError> {
         let delete = Op::Delete {
             bucket: BUCKET.into(),
             key: name.as_str().into(),
@@ -243,6 +245,17 @@ fn entries(store: &dyn Store) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
             return Ok(entries);
         }
     }
+}
+
+fn parsed(entries: Vec<(String, Vec<u8>)>) -> Vec<Recorded> {
+    let mut records = Vec::new();
+    for (key, value) in entries {
+        match key.parse() {
+            Ok(name) => records.push((name, parse(&key, &value))),
+            Err(error) => tracing::error!(key, "a record in host.redb is passed over: {error}"),
+        }
+    }
+    records
 }
 
 fn parse(name: &str, json: &[u8]) -> Result<WindowRecord, ChangeError> {
@@ -301,5 +314,36 @@ mod tests {
                 .before_live(),
             None
         );
+    }
+
+    #[tokio::test]
+    async fn a_change_of_a_record_takes_less_than_a_quarter_of_the_reserve() {
+        use crate::reserve::RESERVE_BYTES;
+        use crate::store::{RedbStore, StoreLimits};
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("host.redb");
+        let store = RedbStore::open_file(&path, "host", StoreLimits::default()).unwrap();
+        let records = Records::new(Arc::new(store));
+        let mut record = WindowRecord::default();
+        for _ in 0..KEPT_RELEASES {
+            let release = ReleaseRecord {
+                digest: "d".repeat(64),
+                imports: vec!["wasi:some/interface@0.2.0".into(); 20],
+                ..release()
+            };
+            record = record.with_release(release, None);
+        }
+        // 512 bytes each, whatever the file system says of its own.
+        let taken = || std::fs::metadata(&path).unwrap().blocks() * 512;
+        let mut most = 0;
+        for change in 0..600_u64 {
+            let name = format!("window-{}", change % 300).parse().unwrap();
+            record.next += 1;
+            let before = taken();
+            records.save(&name, &record).await.unwrap();
+            most = most.max(taken().saturating_sub(before));
+        }
+        assert!(most <= RESERVE_BYTES as u64 / 4, "{most} bytes");
     }
 }

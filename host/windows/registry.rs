@@ -7,6 +7,7 @@ use super::record::{Records, WindowRecord};
 use super::watch::TakenFiles;
 use super::window::Window;
 use super::{ChangeError, ReleaseRecord, WindowName, WindowStatus};
+use crate::reserve::Reserve;
 use crate::runtime::clerk::Post;
 use crate::runtime::log::Line;
 use crate::runtime::{CompileLimits, Compiler, EngineConfig, Runtime, WindowLimits};
@@ -31,6 +32,8 @@ pub struct WindowsConfig {
     pub compile: CompileLimits,
     /// The bounds on each store.
     pub store: StoreLimits,
+    /// What is given up on a full disk for what takes something away. None.
+    pub reserve: Arc<Reserve>,
     /// How long an old release may serve what it began. 30 s.
     pub drain_deadline: Duration,
     /// The largest component, in bytes. 128 MiB: a Python window has about 20.
@@ -46,6 +49,7 @@ impl WindowsConfig {
             limits: WindowLimits::default(),
             compile: CompileLimits::default(),
             store: StoreLimits::default(),
+            reserve: Arc::default(),
             drain_deadline: Duration::from_secs(30),
             max_upload_bytes: 128 << 20,
         }
@@ -74,10 +78,18 @@ impl Registry {
     /// # Errors
     /// When one of them cannot be had.
     pub fn open(config: WindowsConfig, compiler: Compiler) -> anyhow::Result<Arc<Self>> {
-        let runtime = Runtime::new(&config.engine)?;
         let host = config.data.join("host.redb");
         let host = RedbStore::open_file(&host, "host", StoreLimits::default())?;
-        let host: Arc<dyn Store> = Arc::new(host);
+        Self::open_over(config, compiler, Arc::new(host))
+    }
+
+    /// The same over another store for the records.
+    pub(super) fn open_over(
+        config: WindowsConfig,
+        compiler: Compiler,
+        host: Arc<dyn Store>,
+    ) -> anyhow::Result<Arc<Self>> {
+        let runtime = Runtime::new(&config.engine)?;
         Ok(Arc::new(Registry {
             compatibility: runtime.compatibility(),
             runtime,
@@ -126,7 +138,7 @@ impl Registry {
             return window;
         }
         let limits = self.config.limits.with(&record.limits);
-        let trips = self.watch_breaker(name.clone());
+        let trips = self.watch_breaker();
         let window = Window::new(
             name.clone(),
             record,
@@ -143,14 +155,21 @@ impl Registry {
         window
     }
 
-    pub(super) fn forget(&self, name: &WindowName) {
+    /// Takes the window out, if it is still in.
+    pub(super) fn forget(&self, window: &Arc<Window>) {
         let _membership = self
             .membership
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut windows = HashMap::clone(&self.windows.load());
-        windows.remove(name.as_str());
-        self.windows.store(Arc::new(windows));
+        let name = window.name.as_str();
+        if windows
+            .get(name)
+            .is_some_and(|now| Arc::ptr_eq(now, window))
+        {
+            windows.remove(name);
+            self.windows.store(Arc::new(windows));
+        }
     }
 
     /// All windows, by name.
@@ -160,41 +179,30 @@ impl Registry {
         all
     }
 
-    /// The status of every window that has a release, by name.
-    pub async fn statuses(&self) -> Vec<WindowStatus> {
-        let mut statuses = Vec::new();
-        for window in self.all() {
-            let status = self.status_of(&window).await;
-            if status.live.is_some() {
-                statuses.push(status);
-            }
-        }
-        statuses
+    /// The status of every window that has a release, or is being removed, by name.
+    pub fn statuses(&self) -> Vec<WindowStatus> {
+        let shown = |status: &WindowStatus| status.live.is_some() || status.state == "removing";
+        let all = self.all().into_iter().map(|window| window.status());
+        all.filter(shown).collect()
+    }
+
+    /// How many windows have a change that the disk has not taken yet.
+    pub fn unsaved(&self) -> usize {
+        let unsaved = |window: &Arc<Window>| window.recorded.known().unsaved.is_some();
+        self.all().iter().filter(|window| unsaved(window)).count()
     }
 
     /// The status of one window, and its kept releases, oldest first.
     ///
     /// # Errors
     /// When there is none of that name.
-    pub async fn status(
+    pub fn status(
         &self,
         name: &WindowName,
     ) -> Result<(WindowStatus, Vec<ReleaseRecord>), ChangeError> {
         let window = self.window(name)?;
-        let record = self.records.get(name).await?.unwrap_or_default();
-        Ok((window.status(&record), record.releases))
-    }
-
-    // From the disk's record rather than the locked one: a status must not wait for a deploy under way.
-    async fn status_of(&self, window: &Arc<Window>) -> WindowStatus {
-        let record = self
-            .records
-            .get(&window.name)
-            .await
-            .ok()
-            .flatten()
-            .unwrap_or_default();
-        window.status(&record)
+        let releases = window.recorded.known().record.releases.clone();
+        Ok((window.status(), releases))
     }
 
     /// The figures of the stores that are open, by window.

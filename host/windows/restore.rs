@@ -27,12 +27,6 @@ impl Registry {
         windows
             .for_each_concurrent(AT_ONCE, |(name, record)| async move {
                 match record {
-                    Ok(record) if record.removing => match self.delete_with_store(&name).await {
-                        Ok(()) => tracing::info!(window = %name, "its removal is finished"),
-                        Err(error) => {
-                            tracing::error!(window = %name, "it cannot be removed: {error}");
-                        }
-                    },
                     Ok(record) => self.restore_window(&name, record).await,
                     Err(error) => {
                         // So that `hms remove` finds it.
@@ -48,8 +42,22 @@ impl Registry {
 
     async fn restore_window(self: &Arc<Self>, name: &WindowName, record: WindowRecord) {
         let window = self.window_or_new(name, record.clone());
+        let Some(mut change) = self.change_of(&window).await else {
+            return;
+        };
+        if record.removing {
+            match change.finish_removal().await {
+                true => tracing::info!(window = %name, "its removal is finished"),
+                false => tracing::error!(window = %name, "its removal is not finished yet"),
+            }
+            return;
+        }
+        if record.releases.is_empty() {
+            // Limits that were set before the first deploy.
+            return;
+        }
         if record.stopped {
-            return window.turn(Front::Stopped, self.config.drain_deadline);
+            return change.open(Front::Stopped);
         }
         let mut next = record.clone();
         let mut loaded = self.load_front(&window, &mut next).await;
@@ -68,16 +76,10 @@ impl Registry {
                 );
             }
         };
-        if next != record {
-            match self.records.put(name, &next).await {
-                Ok(()) => *window.record.lock().await = next,
-                // It serves all the same, and the next start tries again.
-                Err(error) => {
-                    tracing::error!(window = %name, "its record was not changed: {error}")
-                }
-            }
+        match next == record {
+            true => change.open(front),
+            false => change.enforce(next, Some(front)).await,
         }
-        window.turn(front, self.config.drain_deadline);
     }
 
     /// Loads the live release of a record, and its candidate with a trial that begins anew. A candidate that cannot be loaded

@@ -180,6 +180,7 @@ impl Observation {
         tracing::warn!(window = %window.name, release = self.number, "{sentence}");
         window.log.line(&sentence);
         let _ = window.trips.try_send(Tripped {
+            window: window.clone(),
             number: self.number,
             why: trip.why.clone(),
         });

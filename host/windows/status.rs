@@ -1,7 +1,7 @@
 //! What operators see of a window.
 
 use super::front::Canary;
-use super::{ReleaseRecord, Share, WindowName};
+use super::{ReleaseRecord, Share, Unsaved, WindowName};
 use crate::runtime::WindowLimits;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 pub struct WindowStatus {
     /// Its name.
     pub name: WindowName,
-    /// `open`, `tripped` where its clerks keep failing, `store-unavailable` where its store cannot be opened, `stopped`, or `unavailable` where its live release could not be loaded.
+    /// `open`, `tripped` where its clerks keep failing, `store-unavailable` where its store cannot be opened, `stopped`,
+    /// `removing` where it is removed and the disk has not taken that yet, or `unavailable` where its live release could
+    /// not be loaded.
     pub state: &'static str,
     /// The live release.
     pub live: Option<ReleaseRecord>,
@@ -31,6 +33,8 @@ pub struct WindowStatus {
     pub limits: WindowLimits,
     /// Old releases that still have requests.
     pub draining: Vec<DrainStatus>,
+    /// The last change of it, where the disk has not taken that yet.
+    pub unsaved: Option<Unsaved>,
 }
 
 /// A canary, and what was seen of it since it began or the host was started.

@@ -1,6 +1,7 @@
 //! One window: the pointer to what is open there, and what drains behind it.
 
 use super::admission::{Desk, Pool, Terms};
+use super::change::Recorded;
 use super::fallback::Tripped;
 use super::front::{Entrant, Front};
 use super::record::WindowRecord;
@@ -32,9 +33,8 @@ pub struct Window {
     cabinet: Arc<Cabinet>,
     /// Where its requests get their places in the pool.
     pub(super) desk: Desk,
-    /// The record as it is on disk. Held locked through a change, so that the changes of one window follow each other
-    /// and those of two do not wait for one another.
-    pub(super) record: tokio::sync::Mutex<WindowRecord>,
+    /// Its record. The changes of one window follow each other, and those of two do not wait for one another.
+    pub(super) recorded: Recorded,
 }
 
 impl Window {
@@ -60,7 +60,7 @@ impl Window {
             turns: Turns::default(),
             desk: pool.desk(Terms::of(&limits)),
             limits: live,
-            record: tokio::sync::Mutex::new(record),
+            recorded: Recorded::new(record),
         }
     }
 
@@ -100,7 +100,8 @@ impl Window {
     }
 
     /// Turns the pointer. Releases that are no longer there drain: they serve the requests that they began, for at most
-    /// `deadline`, and then are cut. No request is between the two: it leased the one or the other.
+    /// `deadline`, and then are cut. No request is between the two: it leased the one or the other. For
+    /// [`super::change::Change`], and for the end of the host.
     pub(super) fn turn(self: &Arc<Self>, next: Front, deadline: Duration) {
         if let Front::Open { live, canary } = &next {
             live.happens(Event::Swap);
@@ -155,8 +156,10 @@ impl Window {
         }
     }
 
-    /// What operators see of it. `record` is the caller's view of the record.
-    pub(super) fn status(&self, record: &WindowRecord) -> WindowStatus {
+    /// What operators see of it. Waits for no change that is under way.
+    pub(super) fn status(&self) -> WindowStatus {
+        let known = self.recorded.known();
+        let record = &known.record;
         // One hold is the pointer's own.
         let leases = |release: &Arc<Release>| Arc::strong_count(release).saturating_sub(1);
         let front = self.front.get();
@@ -170,6 +173,7 @@ impl Window {
         };
         let broken = self.cabinet.broken(self.name.as_str());
         let state = match (state, &broken) {
+            _ if known.is_going() => "removing",
             ("open", Some(_)) => "store-unavailable",
             _ => state,
         };
@@ -198,6 +202,7 @@ impl Window {
             leases: live_leases,
             canary,
             draining: draining.filter(|drain| drain.leases > 0).collect(),
+            unsaved: known.unsaved.clone(),
         }
     }
 }

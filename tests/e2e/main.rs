@@ -28,6 +28,7 @@ mod leak;
 mod limits;
 mod middleware;
 mod neighbours;
+mod operators;
 mod releases;
 mod reuse;
 mod routes;

@@ -171,7 +171,7 @@ impl Author {
             Ok(FileDeploy::Unchanged(_)) => None,
             Err(error) => {
                 *whole = false;
-                Some(match self.windows.status(name).await {
+                Some(match self.windows.status(name) {
                     Ok((
                         WindowStatus {
                             live: Some(live), ..

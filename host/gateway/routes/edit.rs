@@ -3,9 +3,8 @@
 use super::RouteSet;
 use super::files::route_name;
 use super::status::RouteStatus;
-use crate::files::write_whole;
+use crate::files::{self, write_whole};
 use crate::gateway::manifest::{Fault, MAX_MANIFEST_BYTES, Route, line_of};
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 
@@ -55,6 +54,7 @@ impl RouteSet {
         }
         let path = self.dir().join(&file);
         write_whole(&path, text.as_bytes()).map_err(|error| EditError::Io { path, error })?;
+        files.come_back(&file);
         self.reload_locked(&mut files);
         let status = files
             .status()
@@ -64,17 +64,25 @@ impl RouteSet {
         Ok((status, there.is_none()))
     }
 
-    /// Removes the manifest of the route `name`. Blocks on the file system.
-    pub fn remove(&self, name: &str) -> Result<(), EditError> {
+    /// Takes the route `name` out, at once, and removes its file. Gives why the disk does not let that, where it does not:
+    /// then the route serves no more all the same, and the removal is tried again with each look at the folder, unless
+    /// somebody changes the file. Blocks on the file system.
+    pub fn remove(&self, name: &str) -> Result<Option<String>, EditError> {
         check_name(name)?;
         let mut files = self.files();
         let file = file_of(&files.status(), name);
-        let path = self
-            .dir()
-            .join(file.ok_or_else(|| EditError::Unknown(name.into()))?);
-        fs::remove_file(&path).map_err(|error| EditError::Io { path, error })?;
-        self.reload_locked(&mut files);
-        Ok(())
+        let file = file.ok_or_else(|| EditError::Unknown(name.into()))?;
+        match files::remove(&self.dir().join(&file)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let why = error.to_string();
+                self.withdraw(&mut files, &file, &why);
+                Ok(Some(why))
+            }
+            _ => {
+                self.reload_locked(&mut files);
+                Ok(None)
+            }
+        }
     }
 
     /// What became of the route `name`, and its present text. Blocks on the file system.

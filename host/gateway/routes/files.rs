@@ -14,6 +14,10 @@ pub struct Files {
     by_name: BTreeMap<String, Entry>,
     /// Last good texts of an earlier run, by file, for those that are bad when they are seen first.
     kept: BTreeMap<String, String>,
+    /// Files that were removed and that the disk still has, with why. They serve nothing until they change.
+    withdrawn: BTreeMap<String, String>,
+    /// What is live is to be decided anew, whatever is found.
+    stale: bool,
     /// Why the folder could not be read, the last time.
     pub folder_fault: Option<String>,
 }
@@ -73,10 +77,26 @@ impl Files {
         None
     }
 
+    /// Has `file` serve nothing, because it was removed and is still there for the reason `why`.
+    pub fn withdraw(&mut self, file: &str, why: &str) {
+        self.withdrawn.insert(file.into(), why.into());
+    }
+
+    /// Has `file` count again.
+    pub fn come_back(&mut self, file: &str) {
+        self.stale |= self.withdrawn.remove(file).is_some();
+    }
+
+    /// The files that were removed and are still there.
+    pub fn withdrawn(&self) -> Vec<String> {
+        self.withdrawn.keys().cloned().collect()
+    }
+
     /// Notes what was found. Whether anything changed.
     pub fn take_in(&mut self, found: BTreeMap<String, Found>) -> bool {
         // What was remembered of files that are gone is to be forgotten.
-        let mut changed = !self.kept.is_empty();
+        let mut changed = !self.kept.is_empty() || std::mem::take(&mut self.stale);
+        self.withdrawn.retain(|file, _| found.contains_key(file));
         self.by_name.retain(|file, _| {
             let kept = found.contains_key(file);
             if !kept {
@@ -95,11 +115,15 @@ impl Files {
                 Content::Bad(reason) => (String::new(), Err(vec![Fault::whole(reason)])),
             };
             let kept = self.kept.remove(&file);
+            let entry_name = file.clone();
             let entry = self.by_name.entry(file).or_insert_with_key(|file| {
                 changed = true;
                 let live = kept.and_then(|text| Route::parse(route_name(file), &text).ok());
                 Entry::new(text.clone(), wanted.clone(), live.map(Arc::new))
             });
+            if entry.text != text {
+                self.withdrawn.remove(&entry_name);
+            }
             changed |= entry.text != text || entry.wanted.as_ref().err() != wanted.as_ref().err();
             (entry.stamp, entry.text, entry.wanted) = (found.stamp, text, wanted);
         }
@@ -114,6 +138,11 @@ impl Files {
         let mut faults: HashMap<String, Vec<Fault>> = HashMap::new();
         let mut serve: BTreeMap<String, Arc<Route>> = BTreeMap::new();
         for (file, entry) in &self.by_name {
+            if let Some(why) = self.withdrawn.get(file) {
+                let reason = format!("it was removed, and the file cannot be: {why}");
+                faults.insert(file.clone(), vec![Fault::whole(reason)]);
+                continue;
+            }
             let route = match &entry.wanted {
                 Ok(route) => Some(route),
                 Err(found) => {

@@ -75,17 +75,16 @@ impl RouteSet {
         match folder::read(&self.dir, |name| files.stamp(name)) {
             Ok(found) => {
                 let was_gone = files.folder_fault.take().is_some();
-                let changed = files.take_in(found);
-                if changed {
-                    self.table.store(Arc::new(files.resolve()));
-                    self.metrics.route_files_refused(files.refused());
-                    let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-                    if let Some(kept) = kept.as_mut() {
-                        kept.keep(files.live_texts());
-                    }
-                }
-                if changed || was_gone {
+                if files.take_in(found) {
+                    self.swap(files);
+                } else if was_gone {
                     self.show(files);
+                }
+                // Gone with the next look.
+                for file in files.withdrawn() {
+                    if crate::files::remove(&self.dir.join(&file)).is_ok() {
+                        tracing::info!(file, "the file of a removed route is removed");
+                    }
                 }
             }
             Err(error) => {
@@ -99,6 +98,24 @@ impl RouteSet {
                 }
             }
         }
+    }
+
+    /// Has a file serve nothing that cannot be removed.
+    pub(super) fn withdraw(&self, files: &mut Files, file: &str, why: &str) {
+        tracing::warn!(file, "a route is removed, and its file is not yet: {why}");
+        files.withdraw(file, why);
+        self.swap(files);
+    }
+
+    fn swap(&self, files: &mut Files) {
+        self.table.store(Arc::new(files.resolve()));
+        self.metrics.route_files_refused(files.refused());
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = kept.as_mut() {
+            kept.keep(files.live_texts());
+        }
+        drop(kept);
+        self.show(files);
     }
 
     fn show(&self, files: &Files) {

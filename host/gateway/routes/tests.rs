@@ -437,3 +437,34 @@ fn what_is_shown_of_the_folder_waits_for_no_look_at_it() {
     assert_eq!(desk.set.status().len(), 1);
     assert_eq!(desk.set.folder_fault(), None);
 }
+
+#[test]
+fn a_removed_route_serves_no_more_though_its_file_is_still_there() {
+    let desk = Desk::open(&[("a.yaml", &manifest("/a")), ("b.yaml", &manifest("/b"))]);
+    // As where the disk does not let the file be removed.
+    let withdraw = || {
+        desk.set
+            .withdraw(&mut desk.set.files(), "a.yaml", "the disk fails")
+    };
+    let file = desk.dir.path().join("a.yaml");
+    withdraw();
+    assert!(desk.serves("/a").is_none() && desk.serves("/b").is_some());
+    assert!(desk.fault("a.yaml").unwrap().contains("the disk fails"));
+    // Its path is free for another.
+    desk.write("b.yaml", &manifest("/a"));
+    assert_eq!(desk.serves("/a").as_deref(), Some("b"));
+    assert!(!file.exists(), "it is tried again with the next look");
+    desk.write("b.yaml", &manifest("/b"));
+    assert_eq!(desk.set.status().len(), 1);
+
+    // Somebody who changes the file wants it, and so does who puts the same text there once more.
+    desk.write("a.yaml", &manifest("/a"));
+    withdraw();
+    desk.write("a.yaml", &manifest("/changed"));
+    assert!(desk.serves("/changed").is_some() && file.exists());
+    withdraw();
+    desk.set.put("a", &manifest("/changed")).unwrap();
+    assert!(desk.serves("/changed").is_some() && file.exists());
+    assert_eq!(desk.set.remove("a").unwrap(), None);
+    assert!(desk.serves("/changed").is_none() && !file.exists());
+}

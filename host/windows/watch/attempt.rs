@@ -16,7 +16,7 @@ pub(super) async fn attempt(windows: Arc<Registry>, path: PathBuf, due: Due) -> 
         tracing::debug!(window = %due.window, "the file was deployed already");
         return Outcome::Done;
     }
-    if let Ok((status, _)) = windows.status(&due.window).await
+    if let Ok((status, _)) = windows.status(&due.window)
         && status.canary.is_some()
     {
         // It would be refused, once in a while for as long as the canary runs.
@@ -47,7 +47,7 @@ pub(super) async fn attempt(windows: Arc<Registry>, path: PathBuf, due: Due) -> 
                 // It is another file by now: the next look sees that, and there is nothing to say.
                 return Outcome::Done;
             }
-            let serving = match windows.status(&due.window).await {
+            let serving = match windows.status(&due.window) {
                 Ok((status, _)) => status.live.map(|live| live.number),
                 Err(_) => None,
             };
@@ -67,7 +67,7 @@ pub(super) async fn attempt(windows: Arc<Registry>, path: PathBuf, due: Due) -> 
 /// removal) was chosen later, and neither a restart nor another mode of the file must undo it. Asks no clock: the file is known
 /// by its content.
 async fn taken_before(windows: &Registry, path: &Path, due: &Due) -> bool {
-    let known = windows.status(&due.window).await.ok();
+    let known = windows.status(&due.window).ok();
     let closed = known.as_ref().map(|(status, _)| status.state) == Some("unavailable");
     if closed {
         // It may be what mends the window.

@@ -76,7 +76,7 @@ impl AuthConfig {
     pub fn new(keys: KeySource) -> Self {
         AuthConfig {
             keys,
-            api_keys: Arc::new(ApiKeys::in_memory()),
+            api_keys: ApiKeys::in_memory(),
             leeway: Duration::from_secs(5),
             upstream_allow: Vec::new(),
         }

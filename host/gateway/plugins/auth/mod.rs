@@ -30,7 +30,7 @@ mod source;
 mod token;
 mod verifier;
 
-pub use api_keys::{ApiKey, ApiKeys, KeyError, parse_lifetime};
+pub use api_keys::{ApiKey, ApiKeys, KeyError, UnsavedKeys, parse_lifetime};
 pub use caller::Caller;
 pub use config::{AuthConfig, IssuerConfig, KeySource, check_exposure};
 pub use credential::strip_keys;

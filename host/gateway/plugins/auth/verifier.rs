@@ -122,7 +122,7 @@ impl Verifier {
     }
 
     #[cfg(test)]
-    pub fn api_keys(&self) -> &ApiKeys {
+    pub fn api_keys(&self) -> &Arc<ApiKeys> {
         &self.api_keys
     }
 

@@ -11,7 +11,7 @@ fn scopes(scopes: &[&str]) -> Vec<String> {
 #[test]
 fn a_key_names_its_caller_until_it_is_revoked_also_over_a_restart() {
     let dir = tempfile::tempdir().unwrap();
-    let keys = ApiKeys::open(dir.path()).unwrap();
+    let keys = ApiKeys::open(dir.path(), Arc::default()).unwrap();
     let (key, text) = keys.add("robot", &scopes(&["a.read", "b"]), None).unwrap();
     let caller = Caller {
         user: "robot".into(),
@@ -19,20 +19,25 @@ fn a_key_names_its_caller_until_it_is_revoked_also_over_a_restart() {
     };
     assert_eq!(keys.caller(&text).unwrap(), caller);
 
-    let again = ApiKeys::open(dir.path()).unwrap();
+    let again = ApiKeys::open(dir.path(), Arc::default()).unwrap();
     assert_eq!(again.caller(&text).unwrap(), caller);
     assert_eq!(again.list().len(), 1);
     again.revoke(&key.id).unwrap();
     let revoked = reason(again.caller(&text));
     assert_eq!(revoked, "the API key is unknown or was revoked");
     assert!(matches!(again.revoke(&key.id), Err(KeyError::Unknown(_))));
-    assert!(ApiKeys::open(dir.path()).unwrap().list().is_empty());
+    assert!(
+        ApiKeys::open(dir.path(), Arc::default())
+            .unwrap()
+            .list()
+            .is_empty()
+    );
 }
 
 #[test]
 fn only_the_whole_key_is_good_and_the_disk_does_not_have_it() {
     let dir = tempfile::tempdir().unwrap();
-    let keys = ApiKeys::open(dir.path()).unwrap();
+    let keys = ApiKeys::open(dir.path(), Arc::default()).unwrap();
     let (key, text) = keys.add("robot", &[], None).unwrap();
     let (_, other) = keys.add("robot", &[], None).unwrap();
     let secret = text.rsplit_once(&format!("{}_", key.id)).unwrap().1;
@@ -82,7 +87,7 @@ fn a_user_or_scope_that_cannot_be_a_header_gets_no_key_and_there_are_no_more_tha
     }
     // As many on disk as there may be.
     let dir = tempfile::tempdir().unwrap();
-    let few = ApiKeys::open(dir.path()).unwrap();
+    let few = ApiKeys::open(dir.path(), Arc::default()).unwrap();
     few.add("robot", &[], None).unwrap();
     let file = dir.path().join("keys.json");
     let mut content: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
@@ -94,7 +99,7 @@ fn a_user_or_scope_that_cannot_be_a_header_gets_no_key_and_there_are_no_more_tha
     });
     content["keys"] = copies.collect();
     fs::write(&file, content.to_string()).unwrap();
-    let full = ApiKeys::open(dir.path()).unwrap();
+    let full = ApiKeys::open(dir.path(), Arc::default()).unwrap();
     assert!(matches!(full.add("robot", &[], None), Err(KeyError::Full)));
     full.revoke("000000000000").unwrap();
     assert!(full.add("robot", &[], None).is_ok());
@@ -104,7 +109,9 @@ fn a_user_or_scope_that_cannot_be_a_header_gets_no_key_and_there_are_no_more_tha
 fn a_file_of_keys_that_cannot_be_read_is_not_an_empty_one() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("keys.json"), "{\"keys\": [").unwrap();
-    let sentence = ApiKeys::open(dir.path()).unwrap_err().to_string();
+    let sentence = ApiKeys::open(dir.path(), Arc::default())
+        .unwrap_err()
+        .to_string();
     assert!(sentence.contains("keys.json"), "{sentence}");
 }
 
@@ -176,4 +183,63 @@ fn a_manifest_says_what_a_route_accepts_and_of_whom() {
             "{settings}: {faults:?}"
         );
     }
+}
+
+/// In the place of the file that is written first: nothing can be written there.
+fn obstruct(dir: &std::path::Path) -> std::path::PathBuf {
+    let path = dir.join(".keys.json.new");
+    fs::create_dir(&path).unwrap();
+    path
+}
+
+async fn settled(keys: &ApiKeys) {
+    for _ in 0..500 {
+        if keys.unsaved().is_none() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("never on disk: {:?}", keys.unsaved());
+}
+
+#[tokio::test]
+async fn a_key_is_revoked_at_once_whatever_the_disk_says_and_on_disk_when_that_can_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = ApiKeys::open(dir.path(), Arc::default()).unwrap();
+    let (key, text) = keys.add("robot", &[], None).unwrap();
+    let (kept, kept_text) = keys.add("other", &[], None).unwrap();
+    let obstacle = obstruct(dir.path());
+    let unsaved = keys.revoke(&key.id).unwrap().unwrap();
+    assert!(unsaved.revoked.contains(&key.id) && !unsaved.why.is_empty());
+    assert!(keys.caller(&text).is_err(), "a revoked key is good");
+    assert!(keys.caller(&kept_text).is_ok());
+    // Once more says the same, and does not say that there never was such a key.
+    assert!(keys.revoke(&key.id).unwrap().is_some());
+    assert!(matches!(keys.revoke("nobody"), Err(KeyError::Unknown(_))));
+    // As it said: a restart before it is on disk brings the key back.
+    let restarted = ApiKeys::open(dir.path(), Arc::default()).unwrap();
+    assert!(restarted.caller(&text).is_ok());
+
+    fs::remove_dir(obstacle).unwrap();
+    settled(&keys).await;
+    let restarted = ApiKeys::open(dir.path(), Arc::default()).unwrap();
+    assert!(restarted.caller(&text).is_err() && restarted.caller(&kept_text).is_ok());
+    assert!(matches!(keys.revoke(&key.id), Err(KeyError::Unknown(_))));
+    assert!(keys.revoke(&kept.id).unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_kept_is_not_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = ApiKeys::open(dir.path(), Arc::default()).unwrap();
+    let obstacle = obstruct(dir.path());
+    assert!(matches!(keys.add("robot", &[], None), Err(KeyError::Io(_))));
+    assert!(keys.list().is_empty());
+    // What is written next takes along what the disk did not take before.
+    fs::remove_dir(obstacle).unwrap();
+    keys.add("robot", &[], None).unwrap();
+    assert!(keys.unsaved().is_none());
+    settled(&keys).await;
+    let restarted = ApiKeys::open(dir.path(), Arc::default()).unwrap();
+    assert_eq!(restarted.list().len(), 1);
 }

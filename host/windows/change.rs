@@ -1,0 +1,238 @@
+//! The one way to change a window.
+//!
+//! [`Registry::change`] and its siblings wait until they have a window to themselves, and then make sure that it is still
+//! the registry's: a window that was removed while they waited is not changed any more. The [`Change`] that they give is
+//! the only thing that sets a window's record, turns its pointer or writes its record to disk. It does so in one of two
+//! orders. [`Change::commit`], for what gives something: durable first, then in memory, so that nothing is ever live that
+//! a crash would take away. [`Change::enforce`], for what takes something away: in memory first, so that no disk can
+//! keep an operator from closing a window. What the disk did not take is [`Unsaved`], and is tried again in the background
+//! until the disk takes it or a later change replaces it.
+
+mod settle;
+#[cfg(test)]
+mod tests;
+
+use super::front::Front;
+use super::record::WindowRecord;
+use super::registry::Registry;
+use super::window::Window;
+use super::{ChangeError, WindowName, WindowStatus};
+use arc_swap::ArcSwap;
+pub use settle::Unsaved;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+/// A window's record as memory has it. Read at any time; set only by whoever holds the [`Change`].
+pub(super) struct Recorded {
+    known: ArcSwap<Known>,
+    turn: Arc<Mutex<()>>,
+    /// Whether a task is at work on what is left to do.
+    settling: AtomicBool,
+}
+
+/// What is known of a record.
+#[derive(Clone)]
+pub(super) struct Known {
+    pub record: WindowRecord,
+    pub unsaved: Option<Unsaved>,
+}
+
+impl Known {
+    /// Whether something is left to do: the disk has another record, or a removal is not done.
+    fn is_settled(&self) -> bool {
+        self.unsaved.is_none() && !self.record.removing
+    }
+
+    /// Whether the window was taken away, and only the disk still has it.
+    pub fn is_going(&self) -> bool {
+        let enforced = self.unsaved.as_ref().is_some_and(|u| u.enforced);
+        self.record.removing || enforced && self.record.is_vacant()
+    }
+}
+
+impl Recorded {
+    pub fn new(record: WindowRecord) -> Self {
+        Recorded {
+            known: ArcSwap::from_pointee(Known {
+                record,
+                unsaved: None,
+            }),
+            turn: Arc::default(),
+            settling: AtomicBool::new(false),
+        }
+    }
+
+    /// The record as it holds.
+    pub fn known(&self) -> Arc<Known> {
+        self.known.load_full()
+    }
+}
+
+/// A window that nobody else changes meanwhile, and that is the registry's. Dropping it at any moment, in the middle of
+/// a write as well, leaves memory as it was before or after the change, and has the disk follow.
+pub(super) struct Change {
+    registry: Arc<Registry>,
+    window: Arc<Window>,
+    /// The disk was asked and has not answered: it may have the one record or the other.
+    in_doubt: bool,
+    _turn: OwnedMutexGuard<()>,
+}
+
+impl Registry {
+    /// The window of that name, to be changed.
+    ///
+    /// # Errors
+    /// When there is none, nothing was ever deployed to it, or it was removed while this waited.
+    pub(super) async fn change(self: &Arc<Self>, name: &WindowName) -> Result<Change, ChangeError> {
+        let change = self.change_any(name).await?;
+        match change.record().releases.is_empty() || change.record().removing {
+            true => Err(ChangeError::NoWindow(name.clone())),
+            false => Ok(change),
+        }
+    }
+
+    /// The same where nothing may be deployed yet, or a removal not be done.
+    ///
+    /// # Errors
+    /// When there is none, or it was removed while this waited.
+    pub(super) async fn change_any(
+        self: &Arc<Self>,
+        name: &WindowName,
+    ) -> Result<Change, ChangeError> {
+        loop {
+            let window = self.window(name)?;
+            if let Some(change) = self.change_of(&window).await {
+                return Ok(change);
+            }
+        }
+    }
+
+    /// The window of that name, made where there is none.
+    ///
+    /// # Errors
+    /// When one of that name is being removed, and the disk does not let that end.
+    pub(super) async fn change_or_new(
+        self: &Arc<Self>,
+        name: &WindowName,
+    ) -> Result<Change, ChangeError> {
+        loop {
+            let window = self.window_or_new(name, WindowRecord::default());
+            let Some(mut change) = self.change_of(&window).await else {
+                continue;
+            };
+            if !change.record().removing {
+                return Ok(change);
+            }
+            // What it had stored was to be deleted, so the next window of its name must not find it.
+            if !change.settle().await {
+                return Err(ChangeError::Removing {
+                    window: name.clone(),
+                    why: change.why(),
+                });
+            }
+        }
+    }
+
+    /// This very window. None where it is not the registry's any more, once it is its turn.
+    pub(super) async fn change_of(self: &Arc<Self>, window: &Arc<Window>) -> Option<Change> {
+        let turn = window.recorded.turn.clone().lock_owned().await;
+        let now = self.window(&window.name).ok()?;
+        Arc::ptr_eq(&now, window).then(|| Change {
+            registry: self.clone(),
+            window: window.clone(),
+            in_doubt: false,
+            _turn: turn,
+        })
+    }
+}
+
+impl Change {
+    pub fn window(&self) -> &Arc<Window> {
+        &self.window
+    }
+
+    /// The record as it holds.
+    pub fn record(&self) -> WindowRecord {
+        self.window.recorded.known().record.clone()
+    }
+
+    pub fn status(&self) -> WindowStatus {
+        self.window.status()
+    }
+
+    /// What of the window the disk has not taken yet.
+    pub fn unsaved(&self) -> Option<Unsaved> {
+        self.window.recorded.known().unsaved.clone()
+    }
+
+    /// Makes `next` durable, then holds to it and opens `front`, where there is one to be opened.
+    ///
+    /// # Errors
+    /// When it cannot be made durable. Then everything is as before.
+    pub async fn commit(
+        &mut self,
+        next: WindowRecord,
+        front: Option<Front>,
+    ) -> Result<(), ChangeError> {
+        self.in_doubt = true;
+        let written = self.registry.records.save(&self.window.name, &next).await;
+        self.in_doubt = false;
+        if let Err(error) = written {
+            if error.leaves_the_disk_in_doubt() {
+                self.doubt(&error.to_string());
+            }
+            return Err(error);
+        }
+        self.set(next, None);
+        self.turn(front);
+        Ok(())
+    }
+
+    /// Holds to `next` and opens `front` at once, and then makes it durable. Where the disk does not take it, it holds all
+    /// the same, [`Change::unsaved`] says so, and it is tried again in the background.
+    pub async fn enforce(&mut self, next: WindowRecord, front: Option<Front>) {
+        self.set(next, Some(Unsaved::now("", true)));
+        self.turn(front);
+        self.save().await;
+    }
+
+    /// Removes the window: closes and drains it, and takes it out of the registry. What of that the disk does not take is
+    /// done later, and then the window is [`Known::is_going`] until it is.
+    pub async fn remove(&mut self, delete_store: bool) {
+        let next = match delete_store {
+            // Two writes and a deleted file. A host that ends between them finishes it at its next start.
+            true => WindowRecord {
+                stopped: true,
+                removing: true,
+                ..self.record()
+            },
+            false => WindowRecord::default(),
+        };
+        self.enforce(next, Some(Front::Empty)).await;
+        if self.unsaved().is_none() {
+            self.settle().await;
+        }
+    }
+
+    /// Finishes a removal that an earlier run began. Whether it is done.
+    pub async fn finish_removal(&mut self) -> bool {
+        self.settle().await
+    }
+
+    /// Opens what the record says.
+    pub fn open(&self, front: Front) {
+        self.turn(Some(front));
+    }
+
+    fn set(&self, record: WindowRecord, unsaved: Option<Unsaved>) {
+        let known = Known { record, unsaved };
+        self.window.recorded.known.store(Arc::new(known));
+    }
+
+    fn turn(&self, front: Option<Front>) {
+        if let Some(front) = front {
+            self.window.turn(front, self.registry.config.drain_deadline);
+        }
+    }
+}

@@ -1,0 +1,540 @@
+//! Changes that race each other, meet a disk that fails, or come too late.
+
+use crate::runtime::{Limit, LimitsChange};
+use crate::windows::fallback::Tripped;
+use crate::windows::front::Front;
+use crate::windows::record::CanaryRecord;
+use crate::windows::testing::{House, Random, Seen, Trouble, name, numbered};
+use crate::windows::{ChangeError, DeployOptions, Registry, Upload, WindowRecord};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+/// Interleavings that are tried of each pair of verbs, in each state of the window.
+const SEEDS: u64 = 3;
+
+/// The longest that a test waits for what is tried again after a second.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Verb {
+    Deploy,
+    Canary,
+    Start,
+    Stop,
+    Rollback,
+    Share,
+    Promote,
+    Abort,
+    Limits,
+    Remove,
+    RemoveWithStore,
+}
+
+use Verb::*;
+
+const VERBS: [Verb; 11] = [
+    Deploy,
+    Canary,
+    Start,
+    Stop,
+    Rollback,
+    Share,
+    Promote,
+    Abort,
+    Limits,
+    Remove,
+    RemoveWithStore,
+];
+
+fn share(percent: &str) -> crate::windows::Share {
+    percent.parse().unwrap()
+}
+
+fn limits(queue: u64) -> LimitsChange {
+    LimitsChange([(Limit::Queue, Some(queue))].into())
+}
+
+/// What a verb is to do, said once more and without any waiting: what the window is afterwards, or why it is as before.
+fn model(verb: Verb, now: &Seen) -> Result<Seen, &'static str> {
+    let gone = Seen {
+        record: None,
+        front: "nothing".into(),
+        data: now.data,
+    };
+    let Some(record) = now.record.clone() else {
+        return match verb {
+            Deploy => {
+                let record = WindowRecord::default().with_release(numbered(0), None);
+                Ok(opened(record, now.data))
+            }
+            Canary => Err("nothing-live"),
+            _ => Err("no-window"),
+        };
+    };
+    let mut next = record.clone();
+    let running = record.canary.ok_or("no-canary");
+    match verb {
+        Deploy | Canary | Rollback if record.canary.is_some() => return Err("canary-running"),
+        Deploy => {
+            next = next.with_release(numbered(0), None);
+            next.stopped = false;
+        }
+        Canary if record.stopped => return Err("nothing-live"),
+        Canary => next = next.with_release(numbered(0), Some(share("10%"))),
+        Start => next.stopped = false,
+        Stop => next.stopped = true,
+        Rollback => {
+            next.live = record.before_live().ok_or("no-release")?;
+            next.stopped = false;
+        }
+        Share => {
+            let number = running?.number;
+            let share = share("25%");
+            next.canary = Some(CanaryRecord {
+                number,
+                share,
+                salt: 0,
+            });
+        }
+        Promote => {
+            next.live = running?.number;
+            next.canary = None;
+        }
+        Abort => {
+            let number = running?.number;
+            next.canary = None;
+            let mut releases = next.releases.iter_mut();
+            let candidate = releases.find(|release| release.number == number);
+            candidate.unwrap().fate = Some("aborted by an operator".into());
+        }
+        Limits => next.limits = record.limits.with(&limits(7)).unwrap(),
+        Remove => return Ok(gone),
+        RemoveWithStore => {
+            return Ok(Seen {
+                data: false,
+                ..gone
+            });
+        }
+    }
+    Ok(opened(next, now.data))
+}
+
+/// The window of that record, as it is open.
+fn opened(record: WindowRecord, data: bool) -> Seen {
+    let front = match (record.stopped, record.canary) {
+        (true, _) => "stopped".into(),
+        (false, None) => record.live.to_string(),
+        (false, Some(canary)) => {
+            format!("{} and {} at {}", record.live, canary.number, canary.share)
+        }
+    };
+    let seen = Seen {
+        record: Some(record),
+        front,
+        data,
+    };
+    seen.comparable()
+}
+
+type Outcome = Result<(), &'static str>;
+
+async fn run(registry: Arc<Registry>, verb: Verb, upload: Option<Upload>) -> Outcome {
+    let name = &name();
+    let done = match verb {
+        Deploy | Canary => {
+            let options = DeployOptions {
+                canary: (verb == Canary).then(|| share("10%")),
+                ..DeployOptions::default()
+            };
+            let upload = upload.unwrap();
+            let deployed = registry
+                .deploy(name.clone(), upload, options, &|_| {})
+                .await;
+            deployed.map(drop)
+        }
+        Start => registry.start(name).await.map(drop),
+        Stop => registry.stop(name).await.map(drop),
+        Rollback => registry.rollback(name, None).await.map(drop),
+        Share => registry.share(name, share("25%")).await.map(drop),
+        Promote => registry.promote(name).await.map(drop),
+        Abort => registry.abort(name).await.map(drop),
+        Limits => registry.set_limits(name, &limits(7)).await.map(drop),
+        Remove => registry.remove(name, false).await.map(drop),
+        RemoveWithStore => registry.remove(name, true).await.map(drop),
+    };
+    done.map_err(|error: ChangeError| error.parts().1)
+}
+
+async fn begin(house: &House, verb: Verb) -> impl Future<Output = Outcome> + use<> {
+    let upload = match verb {
+        Deploy => Some(house.upload(3).await),
+        Canary => Some(house.upload(4).await),
+        _ => None,
+    };
+    run(house.registry.clone(), verb, upload)
+}
+
+/// Both at once; at each step it is left to chance which of them goes on.
+async fn raced<T>(a: impl Future<Output = T>, b: impl Future<Output = T>, seed: u64) -> (T, T) {
+    let (mut a, mut b) = (pin!(a), pin!(b));
+    let (mut of_a, mut of_b) = (None, None);
+    let mut random = Random::new(seed);
+    poll_fn(move |cx| {
+        let chosen = random.below(3);
+        if of_a.is_none()
+            && chosen != 0
+            && let Poll::Ready(done) = a.as_mut().poll(cx)
+        {
+            of_a = Some(done);
+        }
+        if of_b.is_none()
+            && chosen != 1
+            && let Poll::Ready(done) = b.as_mut().poll(cx)
+        {
+            of_b = Some(done);
+        }
+        if of_a.is_some() && of_b.is_some() {
+            return Poll::Ready(of_a.take().zip(of_b.take()).unwrap());
+        }
+        // Whoever was passed over may be the one that was woken.
+        if chosen < 2 {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_changes_of_a_window_at_once_are_as_one_after_the_other() {
+    let house = House::new(false).await;
+    let states = house.states().await;
+    let mut seed = 0;
+    for (at, a) in VERBS.into_iter().enumerate() {
+        for b in &VERBS[at..] {
+            for state in &states {
+                for _ in 0..SEEDS {
+                    seed += 1;
+                    house.disk.seed(seed);
+                    house.set_up(state).await;
+                    let before = house.seen(&house.registry).comparable();
+                    let both = raced(begin(&house, a).await, begin(&house, *b).await, seed).await;
+                    let case = format!("{a:?} and {b:?} on {}, seed {seed}", before.front);
+                    check(&house, &before, (a, *b), both, &case);
+                    if seed % 50 == 0 {
+                        let now = house.seen(&house.registry).comparable();
+                        let later = house.seen(&house.restarted().await);
+                        assert_eq!(later.comparable(), now, "{case}, after a restart");
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn check(house: &House, before: &Seen, verbs: (Verb, Verb), both: (Outcome, Outcome), case: &str) {
+    let after = house.seen(&house.registry);
+    assert_eq!(house.on_disk(), after.record, "{case}: disk and memory");
+    let after = after.comparable();
+    let in_order = |first: Verb, second: Verb| {
+        let mut now = before.clone();
+        let outcomes = [first, second].map(|verb| match model(verb, &now) {
+            Ok(next) => {
+                now = next;
+                Ok(())
+            }
+            Err(code) => Err(code),
+        });
+        (outcomes, now)
+    };
+    let (a, b) = verbs;
+    let ([of_a, of_b], end) = in_order(a, b);
+    let forward = (of_a, of_b) == both && end == after;
+    let ([of_b, of_a], other) = in_order(b, a);
+    let backward = (of_a, of_b) == both && other == after;
+    assert!(
+        forward || backward,
+        "{case}: {both:?} and {after:#?}, neither {end:#?} nor {other:#?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_change_does_what_the_model_says_and_a_restart_keeps_it() {
+    let house = House::new(false).await;
+    for state in house.states().await {
+        for verb in VERBS {
+            house.set_up(&state).await;
+            let before = house.seen(&house.registry).comparable();
+            let outcome = begin(&house, verb).await.await;
+            let (expected, end) = match model(verb, &before) {
+                Ok(end) => (Ok(()), end),
+                Err(code) => (Err(code), before.clone()),
+            };
+            let case = format!("{verb:?} on {}", before.front);
+            assert_eq!(outcome, expected, "{case}");
+            assert_eq!(house.seen(&house.registry).comparable(), end, "{case}");
+            let later = house.seen(&house.restarted().await);
+            assert_eq!(later.comparable(), end, "{case}, after a restart");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deploy_that_waited_for_a_removal_is_live_in_a_new_window_and_limits_find_none() {
+    let house = House::new(false).await;
+    let [open, ..] = house.states().await;
+    house.set_up(&open).await;
+    let window = house.registry.window(&name()).unwrap();
+    let lease = window.lease(&http::HeaderMap::new()).unwrap();
+    let removal = tokio::spawn(run(house.registry.clone(), RemoveWithStore, None));
+    while !matches!(&*window.front(), Front::Empty) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // The one waits behind the other, and both behind the removal, which waits for the request.
+    let set = tokio::spawn(run(house.registry.clone(), Limits, None));
+    let deploy = tokio::spawn(begin(&house, Deploy).await);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!deploy.is_finished() && !set.is_finished());
+    drop(lease);
+    assert_eq!(removal.await.unwrap(), Ok(()));
+    assert_eq!(set.await.unwrap(), Err("no-window"));
+    assert_eq!(deploy.await.unwrap(), Ok(()));
+    let seen = house.seen(&house.registry);
+    assert_eq!((seen.front.as_str(), seen.data), ("1", false));
+    assert_eq!(house.on_disk(), seen.record);
+    assert_eq!(house.seen(&house.restarted().await), seen);
+}
+
+/// What takes something away, on the state of which it does.
+const TAKING: [(Verb, usize); 7] = [
+    (Stop, 0),
+    (Rollback, 0),
+    (Limits, 0),
+    (Share, 2),
+    (Abort, 2),
+    (Remove, 0),
+    (RemoveWithStore, 0),
+];
+
+async fn settled(house: &House) {
+    let deadline = Instant::now() + PATIENCE;
+    while house.registry.unsaved() > 0 {
+        assert!(Instant::now() < deadline, "it is never on disk");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_full_disk_what_takes_away_holds_at_once_and_is_on_disk_when_it_can_be() {
+    let house = House::new(false).await;
+    let states = house.states().await;
+    for (verb, at) in TAKING {
+        house.disk.trouble(Trouble::None);
+        house.set_up(&states[at]).await;
+        let before = house.seen(&house.registry);
+        let end = model(verb, &before.clone().comparable()).unwrap();
+        house.disk.trouble(Trouble::Full);
+        assert_eq!(begin(&house, verb).await.await, Ok(()), "{verb:?}");
+        let now = house.seen(&house.registry).comparable();
+        assert_eq!(now.front, end.front, "{verb:?}");
+        assert_eq!(house.registry.unsaved(), 1, "{verb:?}");
+        let (status, _) = house.registry.status(&name()).unwrap();
+        let unsaved = status.unsaved.unwrap();
+        assert!(
+            unsaved.enforced && unsaved.why.contains("full"),
+            "{unsaved:?}"
+        );
+        // Whoever ends the host now has the window as it was, with all that it has stored.
+        assert_eq!(house.on_disk(), before.record, "{verb:?}");
+        assert!(house.store().exists(), "{verb:?}");
+        house.disk.trouble(Trouble::None);
+        settled(&house).await;
+        let seen = house.seen(&house.registry);
+        assert_eq!(house.on_disk(), seen.record, "{verb:?}");
+        assert_eq!(seen.comparable(), end, "{verb:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_full_disk_what_gives_something_is_refused_and_nothing_is_as_it_was_not() {
+    let house = House::new(false).await;
+    let states = house.states().await;
+    for (verb, at) in [(Deploy, 0), (Canary, 0), (Start, 1), (Promote, 2)] {
+        for trouble in [Trouble::Full, Trouble::TakesAndFails] {
+            house.disk.trouble(Trouble::None);
+            house.set_up(&states[at]).await;
+            let before = house.seen(&house.registry);
+            house.disk.trouble(trouble.clone());
+            assert!(begin(&house, verb).await.await.is_err(), "{verb:?}");
+            assert_eq!(house.seen(&house.registry), before, "{verb:?}, {trouble:?}");
+            // The disk may have what does not hold.
+            house.disk.trouble(Trouble::None);
+            settled(&house).await;
+            assert_eq!(house.on_disk(), before.record, "{verb:?}, {trouble:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_reserve_is_for_what_takes_away_and_not_for_a_deploy() {
+    let house = House::new(true).await;
+    let [open, ..] = house.states().await;
+    let reserve = house.dir.path().join("reserve");
+    house.disk.trouble(Trouble::FullWhile(reserve.clone()));
+    assert_eq!(begin(&house, Deploy).await.await, Err("canary-running"));
+    assert_eq!(begin(&house, Promote).await.await, Err("disk"));
+    assert!(reserve.exists());
+    assert_eq!(begin(&house, Stop).await.await, Ok(()));
+    assert!(!reserve.exists());
+    let (status, _) = house.registry.status(&name()).unwrap();
+    assert!(status.unsaved.is_none());
+    assert!(house.on_disk().unwrap().stopped && !open.stopped);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_that_the_disk_has_not_taken_keeps_its_name_from_another_window() {
+    let house = House::new(false).await;
+    let [open, ..] = house.states().await;
+    house.set_up(&open).await;
+    house.disk.trouble(Trouble::Full);
+    assert_eq!(begin(&house, RemoveWithStore).await.await, Ok(()));
+    let (status, _) = house.registry.status(&name()).unwrap();
+    assert_eq!(status.state, "removing");
+    for verb in [Start, Stop, Rollback, Limits] {
+        assert_eq!(
+            begin(&house, verb).await.await,
+            Err("no-window"),
+            "{verb:?}"
+        );
+    }
+    // It would find what was to be deleted.
+    assert_eq!(begin(&house, Deploy).await.await, Err("window-removing"));
+    house.disk.trouble(Trouble::None);
+    assert_eq!(begin(&house, Deploy).await.await, Ok(()));
+    let seen = house.seen(&house.registry);
+    assert_eq!((seen.front.as_str(), seen.data), ("1", false));
+    assert_eq!(house.on_disk(), seen.record);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_is_dropped_anywhere_leaves_memory_and_disk_alike() {
+    let house = House::new(false).await;
+    let states = house.states().await;
+    for (verb, at) in [
+        (Deploy, 0),
+        (Stop, 0),
+        (Start, 1),
+        (Promote, 2),
+        (RemoveWithStore, 0),
+    ] {
+        for polls in 1.. {
+            house.disk.seed(polls);
+            house.set_up(&states[at]).await;
+            let before = house.seen(&house.registry);
+            let end = model(verb, &before.clone().comparable()).unwrap();
+            let mut left = polls;
+            let mut change = Box::pin(begin(&house, verb).await);
+            let done = poll_fn(|cx| match (change.as_mut().poll(cx), left) {
+                (Poll::Ready(_), _) => Poll::Ready(true),
+                (Poll::Pending, 1) => Poll::Ready(false),
+                _ => {
+                    left -= 1;
+                    Poll::Pending
+                }
+            });
+            let done = done.await;
+            drop(change);
+            let deadline = Instant::now() + PATIENCE;
+            loop {
+                let now = house.seen(&house.registry);
+                let whole = now == before || now.clone().comparable() == end;
+                if whole && house.on_disk() == now.record && house.registry.unsaved() == 0 {
+                    break;
+                }
+                assert!(
+                    Instant::now() < deadline,
+                    "{verb:?} after {polls} polls: {now:#?}, {:#?}",
+                    house.on_disk()
+                );
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            if done {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_said_of_a_removed_window_changes_no_other_of_its_name() {
+    let house = House::new(false).await;
+    let [open, _, canary] = house.states().await;
+    house.set_up(&open).await;
+    let removed = house.registry.window(&name()).unwrap();
+    house.set_up(&open).await;
+    let window = house.registry.window(&name()).unwrap();
+    let trip = |window: &Arc<crate::windows::window::Window>| Tripped {
+        window: window.clone(),
+        number: 2,
+        why: "the test has it so".into(),
+    };
+    removed.trips.send(trip(&removed)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(house.seen(&house.registry).front, "2");
+    window.trips.send(trip(&window)).await.unwrap();
+    eventually(&house, "1").await;
+
+    house.set_up(&canary).await;
+    let removed = verdict(&house);
+    house.set_up(&canary).await;
+    removed.send("worse".into()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(house.seen(&house.registry).front, "2 and 3 at 50%");
+    verdict(&house).send("worse".into()).await.unwrap();
+    eventually(&house, "2").await;
+}
+
+fn verdict(house: &House) -> tokio::sync::mpsc::Sender<String> {
+    match &*house.registry.window(&name()).unwrap().front() {
+        Front::Open {
+            canary: Some(canary),
+            ..
+        } => canary.verdict.clone(),
+        _ => panic!("no canary"),
+    }
+}
+
+async fn eventually(house: &House, front: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while house.seen(&house.registry).front != front {
+        assert!(
+            Instant::now() < deadline,
+            "{:?}",
+            house.seen(&house.registry)
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_deploy_relies_on_is_not_cleared_away_while_it_becomes_recorded() {
+    let house = House::new(false).await;
+    let artifacts = house.registry.artifacts();
+    let digest = "d".repeat(64);
+    let file = artifacts.wasm_path(&digest);
+    std::fs::write(&file, "a component").unwrap();
+    let pin = artifacts.pin(&digest);
+    artifacts.clear_unused(|| {
+        // The records are read by now, and do not have it; then its deploy ends.
+        let ending = std::thread::spawn(move || drop(pin));
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(!ending.is_finished());
+        Some(Default::default())
+    });
+    assert!(file.exists());
+    artifacts.clear_unused(|| None);
+    assert!(file.exists());
+}

@@ -1,0 +1,367 @@
+//! A small registry for tests: real releases of a component that does nothing, over a disk that tests can fill.
+
+use super::front::Front;
+use super::record::Records;
+use super::window::Window;
+use super::{
+    DeployOptions, Registry, ReleaseRecord, Share, Upload, WindowName, WindowRecord, WindowsConfig,
+};
+use crate::reserve::Reserve;
+use crate::runtime::{Compiler, EngineConfig};
+use crate::store::{Applied, Entry, Op, Page, Readers, Store, StoreError, StoreStats, WriteFuture};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// A window of WASI 0.2 that can be started.
+const WINDOW: &str = r#"(component
+    (import "wasi:http/types@0.2.0" (instance $types
+        (export "incoming-request" (type (sub resource)))
+        (export "response-outparam" (type (sub resource)))))
+    (alias export $types "incoming-request" (type $request))
+    (alias export $types "response-outparam" (type $out))
+    (core module $code (func (export "handle") (param i32 i32)))
+    (core instance $instance (instantiate $code))
+    (type $handle (func (param "request" (own $request)) (param "response-out" (own $out))))
+    (func $lifted (type $handle) (canon lift (core func $instance "handle")))
+    (component $shape
+        (import "incoming" (type $request (sub resource)))
+        (import "out" (type $out (sub resource)))
+        (type $handle (func (param "request" (own $request)) (param "response-out" (own $out))))
+        (import "handle" (func $handle (type $handle)))
+        (export "handle" (func $handle)))
+    (instance $handler (instantiate $shape
+        (with "incoming" (type $request))
+        (with "out" (type $out))
+        (with "handle" (func $lifted))))
+    (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))"#;
+
+/// The bytes of a component; those of each mark are another one.
+pub(crate) fn component(mark: u8) -> Vec<u8> {
+    let mut bytes = wat::parse_str(WINDOW).unwrap();
+    // A custom section.
+    bytes.extend([0, 3, 1, b'v', mark]);
+    bytes
+}
+
+/// The window of all tests.
+pub(crate) fn name() -> WindowName {
+    "w".parse().unwrap()
+}
+
+/// What the disk does with a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    None,
+    Full,
+    /// Full as long as there is a file of that name.
+    FullWhile(PathBuf),
+    /// It takes the write, and says that it failed.
+    TakesAndFails,
+}
+
+/// A disk for the records: in memory, and there over a restart of the host. A write is done when it is asked for, and
+/// answered some polls later, as many as the seed says.
+pub(crate) struct Disk(Mutex<State>, Arc<Readers>);
+
+struct State {
+    entries: BTreeMap<(String, String), Vec<u8>>,
+    trouble: Trouble,
+    random: Random,
+}
+
+/// Numbers that look random, the same for each seed.
+#[derive(Debug, Clone)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % bound
+    }
+}
+
+impl Disk {
+    fn new() -> Arc<Self> {
+        let state = State {
+            entries: BTreeMap::new(),
+            trouble: Trouble::None,
+            random: Random::new(1),
+        };
+        Arc::new(Disk(Mutex::new(state), Arc::new(Readers::new(None))))
+    }
+
+    pub fn seed(&self, seed: u64) {
+        self.0.lock().unwrap().random = Random::new(seed);
+    }
+
+    pub fn trouble(&self, trouble: Trouble) {
+        self.0.lock().unwrap().trouble = trouble;
+    }
+}
+
+impl Store for Disk {
+    fn readers(&self) -> &Arc<Readers> {
+        &self.1
+    }
+
+    fn get(&self, bucket: &str, key: &str) -> Result<Option<Entry>, StoreError> {
+        let state = self.0.lock().unwrap();
+        let value = state.entries.get(&(bucket.into(), key.into())).cloned();
+        Ok(value.map(|value| Entry { value, version: 1 }))
+    }
+
+    fn get_many(&self, bucket: &str, keys: &[String]) -> Result<Vec<Option<Entry>>, StoreError> {
+        keys.iter().map(|key| self.get(bucket, key)).collect()
+    }
+
+    fn exists(&self, bucket: &str, key: &str) -> Result<bool, StoreError> {
+        Ok(self.get(bucket, key)?.is_some())
+    }
+
+    fn keys(&self, bucket: &str, _: Option<&str>, _: u64, _: usize) -> Result<Page, StoreError> {
+        let state = self.0.lock().unwrap();
+        let keys = state.entries.keys().filter(|(of, _)| of == bucket);
+        let keys = keys.map(|(_, key)| key.clone()).collect();
+        Ok(Page { keys, more: false })
+    }
+
+    fn write(&self, ops: Vec<Op>) -> WriteFuture {
+        let mut state = self.0.lock().unwrap();
+        let path = PathBuf::from("host.redb");
+        let full = Err(StoreError::DiskFull { path: path.clone() });
+        let answer = match &state.trouble {
+            Trouble::Full => full,
+            Trouble::FullWhile(file) if file.exists() => full,
+            Trouble::TakesAndFails => Err(StoreError::Io {
+                path,
+                reason: "the test has it so".into(),
+            }),
+            _ => Ok(vec![Applied::Written; ops.len()]),
+        };
+        if answer.is_ok() || state.trouble == Trouble::TakesAndFails {
+            for op in ops {
+                match op {
+                    Op::Set { bucket, key, value } => state.entries.insert((bucket, key), value),
+                    Op::Delete { bucket, key } => state.entries.remove(&(bucket, key)),
+                    other => panic!("records are not written by {other:?}"),
+                };
+            }
+        }
+        let polls = state.random.below(4);
+        Box::pin(async move {
+            for _ in 0..polls {
+                tokio::task::yield_now().await;
+            }
+            answer
+        })
+    }
+
+    fn stats(&self) -> StoreStats {
+        StoreStats::default()
+    }
+}
+
+/// A data folder, its disk, and the registry over both.
+pub(crate) struct House {
+    pub dir: TempDir,
+    pub disk: Arc<Disk>,
+    pub registry: Arc<Registry>,
+}
+
+/// What a window is: its record, what is open, and whether it has stored anything.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Seen {
+    pub record: Option<WindowRecord>,
+    pub front: String,
+    pub data: bool,
+}
+
+impl Seen {
+    /// Without what no two releases have in common: when, by whom, and of which bytes.
+    pub fn comparable(mut self) -> Seen {
+        let releases = self
+            .record
+            .iter_mut()
+            .flat_map(|record| &mut record.releases);
+        for release in releases {
+            *release = ReleaseRecord {
+                fate: release.fate.clone(),
+                ..numbered(release.number)
+            };
+        }
+        if let Some(canary) = self.record.as_mut().and_then(|r| r.canary.as_mut()) {
+            canary.salt = 0;
+        }
+        self
+    }
+}
+
+/// A release of which only the number is known.
+pub(crate) fn numbered(number: u64) -> ReleaseRecord {
+    ReleaseRecord {
+        number,
+        digest: String::new(),
+        size: 0,
+        deployed_at: time::OffsetDateTime::UNIX_EPOCH,
+        by: String::new(),
+        imports: vec![],
+        exports: vec![],
+        fallback: false,
+        fate: None,
+    }
+}
+
+impl House {
+    /// A registry without windows, whose reserve is `with_reserve` there.
+    pub async fn new(with_reserve: bool) -> House {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::new();
+        let reserve = match with_reserve {
+            true => Reserve::open(dir.path()),
+            false => Arc::default(),
+        };
+        let registry = open(&dir, disk.clone(), reserve);
+        House {
+            dir,
+            disk,
+            registry,
+        }
+    }
+
+    /// Another host over the same disk, as after a restart.
+    pub async fn restarted(&self) -> Arc<Registry> {
+        let registry = open(&self.dir, self.disk.clone(), Arc::default());
+        registry.restore().await.unwrap();
+        registry
+    }
+
+    pub async fn upload(&self, mark: u8) -> Upload {
+        let mut receiving = self
+            .registry
+            .artifacts()
+            .receive(1 << 20, "")
+            .await
+            .unwrap();
+        receiving.chunk(&component(mark)).await.unwrap();
+        receiving.finish().await.unwrap()
+    }
+
+    /// Deploys the component of that mark to the window of that name.
+    pub async fn deploy(&self, name: &str, mark: u8, canary: Option<Share>) {
+        let upload = self.upload(mark).await;
+        let options = DeployOptions {
+            canary,
+            fallback: true,
+            ..DeployOptions::default()
+        };
+        let name = name.parse().unwrap();
+        let deployed = self.registry.deploy(name, upload, options, &|_| {}).await;
+        deployed.unwrap();
+    }
+
+    /// The window `w` with two releases: open, stopped, and open with a third as its canary.
+    pub async fn states(&self) -> [WindowRecord; 3] {
+        // Another window keeps their components, so that the removal of the one does not have them compiled again.
+        for mark in 1..=4 {
+            self.deploy("keeper", mark, None).await;
+        }
+        for mark in 1..=2 {
+            self.deploy("w", mark, None).await;
+        }
+        let open = self.on_disk().unwrap();
+        let stopped = WindowRecord {
+            stopped: true,
+            ..open.clone()
+        };
+        self.deploy("w", 3, "50%".parse().ok()).await;
+        [open, stopped, self.on_disk().unwrap()]
+    }
+
+    /// The file in which the window keeps what it stores.
+    pub fn store(&self) -> PathBuf {
+        self.dir.path().join("windows/w/store.redb")
+    }
+
+    /// Has the window `w` be as `record` says, on disk and in memory, with something stored.
+    pub async fn set_up(&self, record: &WindowRecord) {
+        let registry = &self.registry;
+        registry.cabinet.close("w");
+        std::fs::create_dir_all(self.store().parent().unwrap()).unwrap();
+        std::fs::write(self.store(), "what it has stored").unwrap();
+        if let Ok(window) = registry.window(&name()) {
+            registry.forget(&window);
+        }
+        Records::new(self.disk.clone())
+            .save(&name(), record)
+            .await
+            .unwrap();
+        if record.releases.is_empty() {
+            return;
+        }
+        let window = registry.window_or_new(&name(), record.clone());
+        let front = match record.stopped {
+            true => Front::Stopped,
+            false => {
+                let mut record = record.clone();
+                let front = registry.load_front(&window, &mut record);
+                front.await.unwrap()
+            }
+        };
+        window.turn(front, Duration::from_secs(1));
+    }
+
+    /// The window as `registry` has it.
+    pub fn seen(&self, registry: &Arc<Registry>) -> Seen {
+        let window = registry.window(&name()).ok();
+        let record = window.as_ref().map(|window| window.recorded.known());
+        let record = record.map(|known| known.record.clone());
+        Seen {
+            record: record.filter(|record| !record.is_vacant()),
+            front: front(window.as_deref()),
+            data: self.store().exists(),
+        }
+    }
+
+    /// The record as the disk has it.
+    pub fn on_disk(&self) -> Option<WindowRecord> {
+        let all = Records::new(self.disk.clone()).all_blocking().unwrap();
+        let found = all.into_iter().find(|(found, _)| *found == name());
+        found.map(|(_, record)| record.unwrap())
+    }
+}
+
+fn front(window: Option<&Window>) -> String {
+    match window.map(|window| window.front()).as_deref() {
+        None | Some(Front::Empty) => "nothing".into(),
+        Some(Front::Stopped) => "stopped".into(),
+        Some(Front::Open { live, canary }) => match canary {
+            None => format!("{}", live.record.number),
+            Some(canary) => {
+                let candidate = canary.release.record.number;
+                let share = Share::of_steps(canary.trial.seen().share);
+                format!("{} and {candidate} at {share}", live.record.number)
+            }
+        },
+    }
+}
+
+fn open(dir: &TempDir, disk: Arc<Disk>, reserve: Arc<Reserve>) -> Arc<Registry> {
+    let mut config = WindowsConfig::new(dir.path().to_owned());
+    config.engine = EngineConfig {
+        clerks: 8,
+        max_memory_bytes: 128 << 20,
+    };
+    config.drain_deadline = Duration::from_secs(1);
+    config.reserve = reserve;
+    Registry::open_over(config, Compiler::in_process(), disk).unwrap()
+}
