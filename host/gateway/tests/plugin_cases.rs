@@ -219,3 +219,40 @@ async fn a_route_has_the_requests_of_its_host() {
     assert_eq!(status(&house.raw(&at("API.example.org:9000")).await), 200);
     assert_eq!(status(&house.raw(&at("example.org")).await), 404);
 }
+
+#[tokio::test]
+async fn an_address_that_invents_tenants_takes_no_other_clients_limit() {
+    let house = House::configured(|config| {
+        config.limits.max_rate_keys = 320;
+        config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    house.route(
+        "tenants",
+        "plugins:\n  - rate-limit: {limit: 3, window: 3600, key: \"header:x-tenant\"}\n",
+    );
+    house.route(
+        "citizens",
+        "plugins:\n  - rate-limit: {limit: 1, window: 3600, key: address}\n",
+    );
+    let mut admitted = 0;
+    for tenant in 0..400 {
+        let headers = format!("x-forwarded-for: 198.51.100.7\r\nx-tenant: t{tenant}\r\n");
+        let answer = house.get("/tenants/echo", &headers).await;
+        admitted += usize::from(status(&answer) == 200);
+    }
+    assert_eq!(admitted, 10 + 3, "its share, and all others together");
+    for citizen in 1..=40 {
+        let headers = format!("x-forwarded-for: 203.0.113.{citizen}\r\nx-tenant: c{citizen}\r\n");
+        for route in ["citizens", "tenants"] {
+            let answer = house.get(&format!("/{route}/echo"), &headers).await;
+            assert_eq!(status(&answer), 200, "{route} {citizen}: {answer}");
+        }
+    }
+    let mut registry = prometheus_client::registry::Registry::default();
+    house.gateway.metrics().register(&mut registry);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    let hits = "gateway_share_hits_total{of=\"rate-limit-counters\",whose=\"caller\"} 390";
+    assert!(text.contains(hits), "{text}");
+}
