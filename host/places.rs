@@ -140,6 +140,12 @@ impl Places {
         Self::with(most, share, counters, LEAST_IDLE)
     }
 
+    /// The same where everybody has one address, so that a share would say nothing: the connection idle longest goes, but for those
+    /// that have been there for less than `least_idle`.
+    pub fn of_one_address(most: usize, counters: PlaceCounters, least_idle: Duration) -> Self {
+        Self::with(most, usize::MAX, counters, least_idle)
+    }
+
     fn with(most: usize, share: usize, counters: PlaceCounters, least_idle: Duration) -> Self {
         Places(Arc::new(Inner {
             most,
@@ -202,7 +208,8 @@ impl Places {
         if holder == Holder::Proxy || book.held(&holder) < self.0.share {
             return true;
         }
-        let own = book.holders.get(&holder).and_then(Held::idlest);
+        let own = book.holders.get(&holder);
+        let own = own.and_then(|own| own.idlest(Duration::ZERO));
         let own = own.map(|(_, entry)| entry.clone());
         let room = own.is_some_and(|own| self.evict(book, holder, &own));
         if !room {
@@ -224,13 +231,15 @@ impl Places {
             if found.as_ref().is_some_and(|found| held < found.held) {
                 continue;
             }
-            let Some((claim, entry)) = connections.idlest() else {
+            // Nobody is robbed of what he just came with, but for one who has more than the newcomer would have.
+            let crowded = held > own + 1;
+            let least = match crowded {
+                true => Duration::ZERO,
+                false => self.0.least_idle,
+            };
+            let Some((claim, entry)) = connections.idlest(least) else {
                 continue;
             };
-            // Nobody is robbed of what he just came with, but for one who has more than the newcomer would have.
-            if held <= own + 1 && claim.since.elapsed() < self.0.least_idle {
-                continue;
-            }
             let better = |other: &Found<'_>| held > other.held || claim < other.claim;
             if found.as_ref().is_none_or(better) {
                 let holder = *holder;
@@ -295,14 +304,16 @@ impl Book {
 }
 
 impl Held {
-    /// The connection that can best be done without.
-    fn idlest(&self) -> Option<(Claim, &Arc<Entry>)> {
+    /// The connection that can best be done without, of those that have been there, or idle, for so long.
+    fn idlest(&self, least: Duration) -> Option<(Claim, &Arc<Entry>)> {
         let stay = self
             .entries
             .iter()
             .filter(|entry| !entry.leaving.load(Relaxed));
         let claims = stay.filter_map(|entry| Some((entry.activity.claim()?, entry)));
-        claims.min_by_key(|(claim, _)| *claim)
+        claims
+            .filter(|(claim, _)| claim.since.elapsed() >= least)
+            .min_by_key(|(claim, _)| *claim)
     }
 }
 

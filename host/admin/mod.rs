@@ -41,8 +41,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Admin connections at once. 64: operators, scripts and one scraper; more is a mistake. On loopback all of them have one address, so
-/// each may have all, and the one that can best be done without gives way.
+/// nobody has a share, and the one that can best be done without gives way.
 const MAX_CONNECTIONS: usize = 64;
+
+/// How long a connection is left alone, for its first head to be read: 100 ms. So who opens one after the other takes nobody's place
+/// before he has used it, and 640 a second are taken from the kernel's queue.
+const LEAST_TIME: Duration = Duration::from_millis(100);
 
 /// Requests with the token at work at once, which nobody's connection takes the place of. The other 8 places are kept for probes.
 const MAX_AT_WORK: usize = 56;
@@ -67,7 +71,7 @@ const MAX_FIELDS: usize = 64;
 pub async fn serve(listeners: Vec<TcpListener>, admin: Arc<Admin>, shutdown: CancellationToken) {
     let listeners = Listeners::new(listeners);
     let counters = admin.metrics.connections.clone();
-    let places = Places::new(MAX_CONNECTIONS, MAX_CONNECTIONS, counters);
+    let places = Places::of_one_address(MAX_CONNECTIONS, counters, LEAST_TIME);
     let room = Arc::new(Semaphore::new(MAX_AT_WORK));
     let tracker = TaskTracker::new();
     loop {

@@ -16,7 +16,7 @@ struct State {
     at_work: usize,
     /// Requests of which nobody knows yet whether they are anybody's.
     unproven: usize,
-    /// When the last one ended or an unproven one began, or the connection began.
+    /// When the last one ended, or the connection began. Unproven ones do not count: who asks without an end would be young for ever.
     since: Instant,
     /// The connection ends; a request that comes now has come too late.
     ended: bool,
@@ -59,7 +59,6 @@ impl Activity {
     pub fn begin_unproven(&self) -> Option<AtWork> {
         let mut state = self.state();
         state.unproven += usize::from(!state.ended);
-        state.since = Instant::now();
         (!state.ended).then(|| AtWork {
             activity: self.clone(),
             proven: false,
@@ -126,11 +125,12 @@ impl AtWork {
 impl Drop for AtWork {
     fn drop(&mut self) {
         let mut state = self.activity.state();
-        match self.proven {
-            true => state.at_work -= 1,
-            false => state.unproven -= 1,
+        if self.proven {
+            state.at_work -= 1;
+            state.since = Instant::now();
+        } else {
+            state.unproven -= 1;
         }
-        state.since = Instant::now();
     }
 }
 
