@@ -17,7 +17,7 @@ use futures_util::future::BoxFuture;
 use http::header::HeaderMap;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, StatusCode};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What holds for a request wherever it is on its way.
 pub struct Way {
@@ -34,19 +34,61 @@ pub struct Way {
 
 /// What became of a request behind its middlewares, which may ask the upstream any number of times.
 #[derive(Default)]
-pub struct Fate(Mutex<(bool, Option<StatusCode>)>);
+pub struct Fate(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// Tries that nothing has become of yet.
+    at_work: usize,
+    /// One may have done something.
+    may_have_run: bool,
+    /// What the last one that surely did nothing was answered with.
+    refused: Option<StatusCode>,
+}
 
 impl Fate {
     /// Whether the upstream surely did nothing, and an answer of `status` only says why.
     pub fn never_ran(&self, status: StatusCode) -> bool {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) == (false, Some(status))
+        let state = self.state();
+        state.at_work == 0 && !state.may_have_run && state.refused == Some(status)
     }
 
-    fn note(&self, answered: &Result<Response<Body>, Error>) {
-        let mut fate = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match answered {
-            Err(error) if error.never_ran() => fate.1 = Some(error.status()),
-            _ => fate.0 = true,
+    /// A try begins. One that is dropped before it has an answer, with the request that it was for, may have done anything.
+    fn begin(&self) -> Try<'_> {
+        self.state().at_work += 1;
+        Try {
+            fate: self,
+            refused: None,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Try<'a> {
+    fate: &'a Fate,
+    refused: Option<StatusCode>,
+}
+
+impl Try<'_> {
+    fn note(mut self, answered: &Result<Response<Body>, Error>) {
+        if let Err(error) = answered
+            && error.never_ran()
+        {
+            self.refused = Some(error.status());
+        }
+    }
+}
+
+impl Drop for Try<'_> {
+    fn drop(&mut self) {
+        let mut state = self.fate.state();
+        state.at_work -= 1;
+        match self.refused {
+            Some(status) => state.refused = Some(status),
+            None => state.may_have_run = true,
         }
     }
 }
@@ -107,11 +149,12 @@ impl Way {
         request: Request<Body>,
     ) -> BoxFuture<'static, Response<Body>> {
         Box::pin(async move {
+            let tried = self.fate.begin();
             let answered = match self.pass_on(next, request).await {
                 Ok(answer) => answer.outcome,
                 Err(error) => Err(error),
             };
-            self.fate.note(&answered);
+            tried.note(&answered);
             answered.unwrap_or_else(|error| error.response(Some(&self.trace.request_id)))
         })
     }
@@ -167,4 +210,24 @@ fn checked(given: Option<&PathAndQuery>) -> Result<PathAndQuery, Error> {
         path.push_str(query);
     }
     PathAndQuery::try_from(path).map_err(Error::internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUSY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+
+    #[test]
+    fn what_was_refused_each_time_never_ran_and_what_is_at_work_or_was_cut_off_may_have() {
+        let fate = Fate::default();
+        assert!(!fate.never_ran(BUSY));
+        fate.begin().note(&Err(Error::ClerkLimit));
+        assert!(fate.never_ran(BUSY));
+        assert!(!fate.never_ran(StatusCode::BAD_GATEWAY));
+        let at_work = fate.begin();
+        assert!(!fate.never_ran(BUSY));
+        drop(at_work);
+        assert!(!fate.never_ran(BUSY));
+    }
 }
