@@ -53,7 +53,8 @@ impl Fate {
         state.at_work == 0 && !state.may_have_run && state.refused == Some(status)
     }
 
-    /// A try begins. One that is dropped before it has an answer, with the request that it was for, may have done anything.
+    /// A try begins. One that is dropped before it has an answer, with the request that it was for,
+    /// may have done anything.
     fn begin(&self) -> Try<'_> {
         self.state().at_work += 1;
         Try {

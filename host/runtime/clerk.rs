@@ -108,8 +108,8 @@ impl Clerk {
         }
     }
 
-    /// The request `errand` begins, as the guest's task `task`: the limits as they are now are its own. What the clerk's start
-    /// took counts for the first.
+    /// The request `errand` begins, as the guest's task `task`: the limits as they are now are its
+    /// own. What the clerk's start took counts for the first.
     pub(super) fn begin(&mut self, errand: &Errand, task: GuestTaskId) {
         let limits = **self.post.limits.load();
         if self.requests.begin(errand.onward(), task) > 1 {

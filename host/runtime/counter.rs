@@ -22,13 +22,13 @@ use wasmtime_wasi_http::handler::{HandlerState, Instance, ProxyPre, ShouldAccept
 /// than these.
 const AT_ONCE: usize = 16;
 
-/// Bytes that a guest can hand to the host in one call. 16 MiB: four of the largest values of a store. Never more than its
-/// memory limit.
+/// Bytes that a guest can hand to the host in one call. 16 MiB: four of the largest values of a
+/// store. Never more than its memory limit.
 const HOST_CALL_BYTES: usize = 16 << 20;
 
-/// Bytes of the memory limit for each task, stream or future that a clerk may have at once. 8 KiB: one takes about 1 KiB of the
-/// host, which is not counted, so all of them take an eighth of the limit more. The default of `--subtasks` fits the default
-/// of `--memory`.
+/// Bytes of the memory limit for each task, stream or future that a clerk may have at once. 8 KiB:
+/// one takes about 1 KiB of the host, which is not counted, so all of them take an eighth of the
+/// limit more. The default of `--subtasks` fits the default of `--memory`.
 const SUBTASK_MEMORY_BYTES: usize = 8 << 10;
 
 /// As many it may have however little memory: what a few requests need.

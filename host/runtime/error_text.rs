@@ -37,8 +37,9 @@ pub(super) fn cut(most: usize, words: fmt::Arguments<'_>) -> String {
     text.0
 }
 
-/// The same future, of which an error says no more than [`ERROR_BYTES`] in each of its words: the host keeps it until somebody
-/// asks for it, and a guest may have thousands. `lost` has what comes when nobody waits for it any more.
+/// The same future, of which an error says no more than [`ERROR_BYTES`] in each of its words: the
+/// host keeps it until somebody asks for it, and a guest may have thousands. `lost` has what comes
+/// when nobody waits for it any more.
 pub(super) fn shortened<T, D>(
     store: &mut StoreContextMut<'_, D>,
     future: FutureReader<Result<T, ErrorCode>>,

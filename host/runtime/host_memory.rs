@@ -1,9 +1,11 @@
-//! The memory that the host keeps for one clerk, beside the clerk's own memories: what its handles stand for.
+//! The memory that the host keeps for one clerk, beside the clerk's own memories: what its handles
+//! stand for.
 //!
-//! Most of it is in the clerk's resource table, as types of wasmtime's that carry no guard of ours. So it is not followed
-//! piece by piece but counted: each host call declares the most that it adds, and only where the limit would be passed is the
-//! table walked and every resource measured. What was dropped meanwhile is then simply no longer there. A walk is paid for
-//! with the clerk's CPU time.
+//! Most of it is in the clerk's resource table, as types of wasmtime's that carry no guard of ours.
+//! So it is not followed piece by piece but counted: each host call declares the most that it adds,
+//! and only where the limit would be passed is the table walked and every resource measured. What
+//! was dropped meanwhile is then simply no longer there. A walk is paid for with the clerk's CPU
+//! time.
 
 use super::keyvalue::{Bucket, Cas};
 use http::HeaderMap;
@@ -18,26 +20,27 @@ use wasmtime_wasi_http::p2::body::HostOutgoingBody;
 use wasmtime_wasi_http::p2::types::{HostOutgoingRequest, HostOutgoingResponse};
 use wasmtime_wasi_http::p3::{Request, Response};
 
-/// Bytes that any handle counts: its place in the tables, and the largest of the resources without what they refer to.
+/// Bytes that any handle counts: its place in the tables, and the largest of the resources without
+/// what they refer to.
 pub(super) const HANDLE_BYTES: usize = 512;
 
-/// Bytes copied out of a guest in one piece of a body. 64 KiB: larger pieces gain nothing on a socket and cost memory
-/// for every transfer.
+/// Bytes copied out of a guest in one piece of a body. 64 KiB: larger pieces gain nothing on a
+/// socket and cost memory for every transfer.
 pub(super) const BODY_CHUNK_BYTES: usize = 64 << 10;
 
 /// Bytes that an outgoing body of WASI 0.2 counts: the two pieces that its channel holds.
 pub(super) const BODY_BYTES: usize = 2 * BODY_CHUNK_BYTES;
 
-/// Bytes that a request which a middleware passes on counts beside its header fields, until its answer's body has ended:
-/// two pieces in each direction.
+/// Bytes that a request which a middleware passes on counts beside its header fields, until its
+/// answer's body has ended: two pieces in each direction.
 pub(super) const PASSED_ON_BYTES: usize = 4 * BODY_CHUNK_BYTES;
 
-/// Values of one block of header fields from which on it is built anew when some are removed. `HeaderMap` keeps the room of
-/// removed ones, which nothing could see.
+/// Values of one block of header fields from which on it is built anew when some are removed.
+/// `HeaderMap` keeps the room of removed ones, which nothing could see.
 pub(super) const MANY_VALUES: usize = 32;
 
-/// What one more value of a block of header fields counts beside its name and its bytes: its part of the tables, as they
-/// double, and the headers of its allocations.
+/// What one more value of a block of header fields counts beside its name and its bytes: its part
+/// of the tables, as they double, and the headers of its allocations.
 pub(super) const FIELD_BYTES: usize = 2 * (SLOT_BYTES + EXTRA_BYTES) + ALLOCATION_BYTES;
 
 /// A name's slot in a `HeaderMap` of http 1: hash, name, value, links and index.
@@ -58,7 +61,8 @@ pub(super) struct HostMemory {
     since: usize,
     /// Outside of the table, each as long as its [`Kept`]. None until there is something.
     beside: Option<Arc<AtomicUsize>>,
-    /// The largest trailers that were ever handed to an outgoing body of WASI 0.2, behind which they cannot be seen.
+    /// The largest trailers that were ever handed to an outgoing body of WASI 0.2, behind which
+    /// they cannot be seen.
     trailer_bytes: usize,
 }
 
@@ -118,7 +122,8 @@ fn bytes_of(table: &mut ResourceTable, trailer_bytes: usize) -> usize {
     sizes.fold(0, usize::saturating_add)
 }
 
-/// Blocks of header fields that were counted already: what is handed out again of a request's head shares its memory.
+/// Blocks of header fields that were counted already: what is handed out again of a request's head
+/// shares its memory.
 #[derive(Default)]
 struct Seen(HashSet<*const HeaderMap>);
 

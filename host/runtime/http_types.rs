@@ -1,5 +1,6 @@
-//! The functions of `wasi:http/types` by which a guest has the host keep something, in both generations: each says first how much
-//! that is at most (see [`super::host_memory`]), and is then wasmtime's own.
+//! The functions of `wasi:http/types` by which a guest has the host keep something, in both
+//! generations: each says first how much that is at most (see [`super::host_memory`]), and is then
+//! wasmtime's own.
 
 use super::clerk::Clerk;
 use super::error_text::shortened;
@@ -14,7 +15,8 @@ use wasmtime_wasi_http::p3::bindings::http::types as p3;
 use wasmtime_wasi_http::p3::{Request, Response};
 use wasmtime_wasi_http::{FieldMap, WasiHttp, WasiHttpView};
 
-/// As wasmtime-wasi-http 48 names them. Under another name nothing would be charged: `tests/e2e/hostile.rs` shows that it is.
+/// As wasmtime-wasi-http 48 names them. Under another name nothing would be charged:
+/// `tests/e2e/hostile.rs` shows that it is.
 const TYPES_2: &str = "wasi:http/types@0.2.12";
 const TYPES_3: &str = "wasi:http/types@0.3.0";
 
@@ -130,7 +132,8 @@ macro_rules! fields {
                     Ok((told!(clerk, deleted),))
                 },
             )?;
-            // A copy of its own at once: shared until it is changed it would be charged to nobody then.
+            // A copy of its own at once: shared until it is changed it would be charged to nobody
+            // then.
             types.func_wrap("[method]fields.clone", |mut store: Store, (fields,)| {
                 let clerk = store.data_mut();
                 let bytes = fields_bytes(clerk.table.get::<FieldMap>(&fields)?);
@@ -248,7 +251,8 @@ fn drop_fields(clerk: &mut Clerk, fields: Option<Fields>) {
 type End = FutureReader<Result<(), p3::ErrorCode>>;
 type Trailers = FutureReader<Result<Option<Fields>, p3::ErrorCode>>;
 
-/// What a guest says of a body that it has taken. The first of a clerk goes as it is: most take one body, and it costs nothing.
+/// What a guest says of a body that it has taken. The first of a clerk goes as it is: most take one
+/// body, and it costs nothing.
 fn taken_end(store: &mut Store, end: End) -> wasmtime::Result<End> {
     if !std::mem::replace(&mut store.data_mut().has_taken_a_body, true) {
         return Ok(end);

@@ -45,7 +45,8 @@ pub(super) fn build(engine: &Engine) -> anyhow::Result<Linker<Clerk>> {
 /// goes on along its own request's way.
 pub(super) struct Outside {
     pub failures: Arc<Failures>,
-    /// What becomes of the request that is being sent, where it is passed on; none where it is sent out.
+    /// What becomes of the request that is being sent, where it is passed on; none where it is sent
+    /// out.
     pub passed_on: Option<PassedOn>,
 }
 

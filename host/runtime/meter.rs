@@ -13,8 +13,8 @@ use wasmtime::component::ResourceTable;
 /// a thread from the others. A short request waits for a millisecond at most where one spins on each processor.
 pub const EPOCH_TICK: Duration = Duration::from_millis(1);
 
-/// Calls to the host after which the handles that they may have made are counted. 1,024: half a MiB of handles at most, and
-/// next to nothing for a call. A power of two.
+/// Calls to the host after which the handles that they may have made are counted. 1,024: half a MiB
+/// of handles at most, and next to nothing for a call. A power of two.
 const COUNTED_CALLS: u64 = 1024;
 
 /// Counts what one clerk uses; lives in its wasmtime store.
@@ -60,8 +60,8 @@ impl Meter {
         self.turn.restart();
     }
 
-    /// Called at each call to the host, the component model's own among them. A bucket of one second's calls. Each may make
-    /// a handle in `table`.
+    /// Called at each call to the host, the component model's own among them. A bucket of one
+    /// second's calls. Each may make a handle in `table`.
     pub(super) fn host_call(&mut self, table: &mut ResourceTable) -> wasmtime::Result<()> {
         if let Some(left) = self.host_calls_left.checked_sub(1) {
             self.host_calls_left = left;

@@ -1,8 +1,9 @@
 //! `wasi:http/middleware@0.3`: a component that imports the handler that it exports, and so stands in a chain. What it
 //! calls is the rest of its request's way ([`Next`]); a window that was not asked as a middleware has none.
 //!
-//! A call goes on as the request whose task makes it ([`super::requests`]), and ends with that request: what is at work then is
-//! ended, bodies in both directions included, and later calls are refused.
+//! A call goes on as the request whose task makes it ([`super::requests`]), and ends with that
+//! request: what is at work then is ended, bodies in both directions included, and later calls are
+//! refused.
 
 use super::clerk::Clerk;
 use super::errand::Onward;
@@ -41,8 +42,9 @@ pub(super) enum PassedOn {
     Refused(&'static str, &'static str),
 }
 
-/// wasmtime's own way to send a request does all but the sending, which is for [`super::linker::Outside`]: in its first poll,
-/// in which alone it is told that this request goes on and not out.
+/// wasmtime's own way to send a request does all but the sending, which is for
+/// [`super::linker::Outside`]: in its first poll, in which alone it is told that this request goes
+/// on and not out.
 async fn handle(
     clerk: &Accessor<Clerk>,
     request: Resource<Request>,
@@ -97,7 +99,8 @@ pub(super) struct Along {
 }
 
 impl Along {
-    /// Has the rest of the way answer `request`, for as long as the request lasts that it goes on for.
+    /// Has the rest of the way answer `request`, for as long as the request lasts that it goes on
+    /// for.
     pub async fn answer(
         self,
         request: http::Request<WasiBody>,

@@ -1,9 +1,11 @@
-//! Which of its requests a clerk calls on for: told by the guest's task that calls, as the component model has it.
+//! Which of its requests a clerk calls on for: told by the guest's task that calls, as the
+//! component model has it.
 //!
-//! wasmtime says of a host call which task makes it, and which task had called that one, up to the one that the host began. A
-//! task that the host began is a request's own, and its number means nothing else as long as it runs. The number of a task
-//! further up may have been given to another request meanwhile, because a task can outlive the one that called it: so calls
-//! of such inner tasks count only in a clerk that never had more than one request, and never gets another.
+//! wasmtime says of a host call which task makes it, and which task had called that one, up to the
+//! one that the host began. A task that the host began is a request's own, and its number means
+//! nothing else as long as it runs. The number of a task further up may have been given to another
+//! request meanwhile, because a task can outlive the one that called it: so calls of such inner
+//! tasks count only in a clerk that never had more than one request, and never gets another.
 
 use super::duty::Duty;
 use super::errand::Onward;

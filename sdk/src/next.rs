@@ -42,8 +42,8 @@ impl Next {
     ///
     /// Whom the request is from cannot be changed: the host sets `x-hms-*` anew.
     ///
-    /// It goes out for the request whose task calls, and lasts no longer than that one: once its answer has ended, what is
-    /// at work is cut, and a further call is an error.
+    /// It goes out for the request whose task calls, and lasts no longer than that one: once its
+    /// answer has ended, what is at work is cut, and a further call is an error.
     pub async fn call(self, request: Request) -> Result<Response, Problem> {
         let request = into_wasi(request).map_err(Problem::internal)?;
         match wasi::http::handler::handle(request).await {

@@ -1,6 +1,7 @@
-//! Whatever a guest does, the process lives, its neighbour is served, its own client sees one clear outcome, the right
-//! reason is counted, and the host's memory grows by no more than the window's limit and a fixed slack. At length, with the
-//! neighbour's times, by `cargo bench --bench hostile`.
+//! Whatever a guest does, the process lives, its neighbour is served, its own client sees one clear
+//! outcome, the right reason is counted, and the host's memory grows by no more than the window's
+//! limit and a fixed slack. At length, with the neighbour's times, by `cargo bench --bench
+//! hostile`.
 
 use super::harness::guests::guest;
 use super::harness::hostile::{self, ACTS, START, component};

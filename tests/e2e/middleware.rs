@@ -180,7 +180,8 @@ async fn refused(host: &Host) -> u64 {
     count.as_u64().unwrap_or(0)
 }
 
-/// What is sent on after the answer, with and without another citizen who is served then by the same clerk.
+/// What is sent on after the answer, with and without another citizen who is served then by the
+/// same clerk.
 #[tokio::test]
 async fn what_a_middleware_sends_on_after_its_answer_goes_out_as_nobody() {
     for reuse in ["1", "100"] {

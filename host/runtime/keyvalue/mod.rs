@@ -263,7 +263,8 @@ impl Bucket {
     }
 }
 
-/// Refuses more steps than the store takes in one write, before any is made: each carries the bucket's name.
+/// Refuses more steps than the store takes in one write, before any is made: each carries the
+/// bucket's name.
 fn check_count(count: usize) -> Result<(), StoreError> {
     let limit = MAX_BATCH_OPS;
     if count > limit {

@@ -95,8 +95,9 @@ const SMALL_MIB: f64 = 32.0;
 /// Windows of little memory: what they have the host keep beyond it stands out.
 const SMALL: [&str; 2] = ["hoarder", "keeper"];
 
-/// MiB that one request may take of the host beside its window's memory limit: what it hands over in one call, 16 MiB; what of
-/// it is not counted, 10,000 tasks among it; its bodies and connections, and what the allocator keeps.
+/// MiB that one request may take of the host beside its window's memory limit: what it hands over
+/// in one call, 16 MiB; what of it is not counted, 10,000 tasks among it; its bodies and
+/// connections, and what the allocator keeps.
 const SLACK_MIB: f64 = 32.0;
 
 /// The table.

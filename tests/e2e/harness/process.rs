@@ -37,7 +37,8 @@ pub fn held(pid: u32) -> Held {
     }
 }
 
-/// The most memory that a process had since a moment, by the kernel's own mark, which misses nothing in between.
+/// The most memory that a process had since a moment, by the kernel's own mark, which misses
+/// nothing in between.
 pub struct Peak {
     pid: u32,
     before_kib: u64,
