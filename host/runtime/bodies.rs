@@ -103,7 +103,11 @@ impl http_body::Body for AskedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
         let (empties, inner) = (&mut this.empties, &mut this.inner);
-        let frame = ready!(this.errand.ask(cx, |cx| empties.poll_frame(inner, cx)));
+        let frame = match inner.is_end_stream() {
+            // Most requests have none, and nobody is waited for.
+            true => ready!(empties.poll_frame(inner, cx)),
+            false => ready!(this.errand.ask(cx, |cx| empties.poll_frame(inner, cx))),
+        };
         self.errand.moved();
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
