@@ -26,7 +26,7 @@ impl Dice {
     }
 
     fn below(&mut self, bound: u32) -> u32 {
-        ((self.number() >> 32) * u64::from(bound) >> 32) as u32
+        (((self.number() >> 32) * u64::from(bound)) >> 32) as u32
     }
 
     fn chance(&mut self) -> f64 {
