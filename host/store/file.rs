@@ -51,6 +51,10 @@ pub(super) struct StoreFile {
     reopened: AtomicU64,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each store, behind a pointer"
+)]
 enum State {
     Open(Open),
     Broken(Broken),

@@ -173,7 +173,7 @@ impl Records {
 
     /// Every window that has a record. One that cannot be read says nothing of the others.
     pub(super) async fn all(&self) -> Result<Vec<Recorded>, ChangeError> {
-        let entries = read(self.store.clone(), |store| entries(store)).await?;
+        let entries = read(self.store.clone(), entries).await?;
         Ok(parsed(entries))
     }
 
@@ -230,7 +230,7 @@ impl Records {
     }
 }
 
-fn entries(store: &dyn Store) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+fn entries(store: &(dyn Store + 'static)) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
     let mut entries = Vec::new();
     let mut after: Option<String> = None;
     loop {

@@ -232,7 +232,7 @@ impl State {
         for (number, change) in self.unsynced.drain(..).enumerate() {
             match change {
                 Change::Length(_) => lengths.push(change),
-                Change::Write(..) if (number as u64 + self.accesses) % 3 == 0 => {
+                Change::Write(..) if (number as u64 + self.accesses).is_multiple_of(3) => {
                     change.apply(&mut self.durable);
                 }
                 Change::Write(..) => {}
