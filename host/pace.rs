@@ -4,8 +4,8 @@
 //! a release with it. This writer ends the wait of a client that is behind a least pace for too long.
 //!
 //! Linux says that a socket can be written to only once a third of its send buffer is free. That buffer grows to 4 MiB, so a client that
-//! steadily takes 20 kB a second looks for a minute as if it took nothing. A write, however, takes what room there is: so when a client's
-//! time is over, one is tried before it is believed.
+//! steadily takes 20 kB a second looks for a minute as if it took nothing. A write, however, takes what room there is: so while one waits,
+//! it is tried once a second. A client that keeps up never waits as long, and costs nothing.
 
 use prometheus_client::metrics::counter::Counter;
 use std::io;
@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
+
+/// Between two looks for room in the kernel's buffer.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How slow a client may be in taking what it is sent.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +29,12 @@ pub struct WritePace {
 }
 
 impl WritePace {
+    /// How often room is looked for that was not told of. A second: the clerk behind has a time of its own for its next chunk, which
+    /// must move before that is over.
+    fn look(&self) -> Duration {
+        LOOK_EVERY.min(self.longest / 8)
+    }
+
     /// The time that taking so much is worth.
     fn worth(&self, bytes: usize) -> Duration {
         let seconds = bytes as f64 / f64::from(self.bytes_per_s.max(1));
@@ -102,10 +111,10 @@ impl<S: Press> Paced<S> {
             Poll::Ready(Err(_)) => return polled,
             Poll::Pending => {}
         }
+        let (left, look) = (self.left, self.pace.look());
+        let waiting = || (Instant::now(), Box::pin(sleep(left.min(look))));
+        let (since, until) = self.waiting.get_or_insert_with(waiting);
         if !self.pressing {
-            let left = self.left;
-            let waiting = || (Instant::now(), Box::pin(sleep(left)));
-            let (_, until) = self.waiting.get_or_insert_with(waiting);
             ready!(until.as_mut().poll(cx));
         }
         match self.stream.press(bytes) {
@@ -115,13 +124,16 @@ impl<S: Press> Paced<S> {
                 Poll::Ready(Ok(taken))
             }
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Poll::Ready(Err(error)),
-            _ if self.pressing => {
-                self.pressing = false;
-                self.timed(cx, Poll::Pending, bytes)
-            }
             _ => {
-                self.slow.inc();
-                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+                self.pressing = false;
+                let left = left.saturating_sub(since.elapsed());
+                if left.is_zero() {
+                    self.slow.inc();
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+                let next = tokio::time::Instant::now() + left.min(look);
+                until.as_mut().reset(next);
+                self.timed(cx, Poll::Pending, bytes)
             }
         }
     }

@@ -35,7 +35,14 @@ pub struct Claim {
     pub since: Instant,
 }
 
+impl Default for Activity {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Activity {
+    /// Of a connection that begins now, without a request.
     pub fn new() -> Self {
         Activity(Arc::new(Mutex::new(State {
             at_work: 0,
