@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 
 /// The hidden verb of `hms` that is the child.
 pub const VERB: &str = "compile-component";
@@ -86,7 +87,7 @@ impl Compiler {
             let code = super::engine::precompile(&std::fs::read(wasm)?)?;
             return Ok(native::write(compiled, digest, &code)?);
         }
-        let child = tokio::process::Command::new(&self.program)
+        let mut child = tokio::process::Command::new(&self.program)
             .arg(VERB)
             .arg(wasm)
             .arg(digest)
@@ -101,26 +102,35 @@ impl Compiler {
             .kill_on_drop(true)
             .spawn()
             .context("the compiler could not be started")?;
-        let Ok(output) = tokio::time::timeout(self.limits.time, child.wait_with_output()).await
-        else {
+        let mut stderr = child.stderr.take();
+        let running = async {
+            let mut said = Vec::new();
+            if let Some(stderr) = &mut stderr {
+                stderr.read_to_end(&mut said).await?;
+            }
+            Ok::<_, std::io::Error>((child.wait().await?, said))
+        };
+        let Ok(ended) = tokio::time::timeout(self.limits.time, running).await else {
+            // Gone before another is let in to its place.
+            let _ = child.kill().await;
             bail!(
                 "compiling took longer than {} s and was ended; a host with a larger --compile-time allows more",
                 self.limits.time.as_secs_f32()
             );
         };
-        let output = output.context("the compiler could not be waited for")?;
-        if output.status.success() {
+        let (status, said) = ended.context("the compiler could not be waited for")?;
+        if status.success() {
             return Ok(());
         }
-        let end = output.stderr.len().min(MAX_MESSAGE_BYTES);
-        let message = String::from_utf8_lossy(output.stderr.get(..end).unwrap_or_default());
+        let end = said.len().min(MAX_MESSAGE_BYTES);
+        let message = String::from_utf8_lossy(said.get(..end).unwrap_or_default());
         match message.trim() {
             message if message.contains(OUT_OF_MEMORY) => bail!(
                 "compiling needed more than {} MiB of memory and was ended; a host with a larger --compile-memory \
                  allows more",
                 self.limits.memory_bytes >> 20
             ),
-            "" => bail!("the compiler ended with {} and no message", output.status),
+            "" => bail!("the compiler ended with {status} and no message"),
             message => bail!("{message}"),
         }
     }
