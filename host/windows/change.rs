@@ -36,12 +36,27 @@ pub(super) struct Recorded {
 pub(super) struct Known {
     pub record: WindowRecord,
     pub unsaved: Option<Unsaved>,
+    /// Why the record that the disk has cannot be read. Then the window can be removed, and nothing
+    /// else: a newer host may read the record yet.
+    unreadable: Option<String>,
 }
 
 impl Known {
     /// Whether something is left to do: the disk has another record, or a removal is not done.
     fn is_settled(&self) -> bool {
         self.unsaved.is_none() && !self.record.removing
+    }
+
+    /// # Errors
+    /// When the record of this window, `name`, cannot be read.
+    pub fn check_readable(&self, name: &WindowName) -> Result<(), ChangeError> {
+        match &self.unreadable {
+            None => Ok(()),
+            Some(why) => Err(ChangeError::Record {
+                window: name.to_string(),
+                why: why.clone(),
+            }),
+        }
     }
 
     /// Whether the window was taken away, and only the disk still has it.
@@ -57,10 +72,19 @@ impl Recorded {
             known: ArcSwap::from_pointee(Known {
                 record,
                 unsaved: None,
+                unreadable: None,
             }),
             turn: Arc::default(),
             settling: AtomicBool::new(false),
         }
+    }
+
+    /// Notes that the record on disk cannot be read, before anybody can change the window.
+    pub fn set_unreadable(&self, why: &str) {
+        self.known.store(Arc::new(Known {
+            unreadable: Some(why.to_owned()),
+            ..Known::clone(&self.known())
+        }));
     }
 
     /// The record as it holds.
@@ -95,8 +119,21 @@ impl Registry {
     /// The same where nothing may be deployed yet, or a removal not be done.
     ///
     /// # Errors
-    /// When there is none, or it was removed while this waited.
+    /// When there is none, it was removed while this waited, or its record cannot be read.
     pub(super) async fn change_any(
+        self: &Arc<Self>,
+        name: &WindowName,
+    ) -> Result<Change, ChangeError> {
+        let change = self.change_unread(name).await?;
+        change.window.recorded.known().check_readable(name)?;
+        Ok(change)
+    }
+
+    /// The same where its record need not be readable: to remove it.
+    ///
+    /// # Errors
+    /// When there is none, or it was removed while this waited.
+    pub(super) async fn change_unread(
         self: &Arc<Self>,
         name: &WindowName,
     ) -> Result<Change, ChangeError> {
@@ -111,7 +148,8 @@ impl Registry {
     /// The window of that name, made where there is none.
     ///
     /// # Errors
-    /// When one of that name is being removed, and the disk does not let that end.
+    /// When one of that name is being removed, and the disk does not let that end; or its record
+    /// cannot be read.
     pub(super) async fn change_or_new(
         self: &Arc<Self>,
         name: &WindowName,
@@ -121,6 +159,7 @@ impl Registry {
             let Some(mut change) = self.change_of(&window).await else {
                 continue;
             };
+            change.window.recorded.known().check_readable(name)?;
             if !change.record().removing {
                 return Ok(change);
             }
@@ -226,7 +265,11 @@ impl Change {
     }
 
     fn set(&self, record: WindowRecord, unsaved: Option<Unsaved>) {
-        let known = Known { record, unsaved };
+        let known = Known {
+            record,
+            unsaved,
+            unreadable: None,
+        };
         self.window.recorded.known.store(Arc::new(known));
     }
 

@@ -88,6 +88,9 @@ impl Registry {
         let (digest, size) = (upload.digest.clone(), upload.size);
         let inspection = self.check(upload).await?;
         let known = self.window(name).ok().map(|window| window.recorded.known());
+        if let Some(known) = &known {
+            known.check_readable(name)?;
+        }
         let at_first = known
             .filter(|known| !known.is_going())
             .and_then(|known| difference(&known.record, size, &inspection));

@@ -15,7 +15,9 @@ impl Registry {
     /// When there is no such window.
     pub fn limits(&self, name: &WindowName) -> Result<(WindowLimits, LimitsSet), ChangeError> {
         let window = self.window(name)?;
-        let set = window.recorded.known().record.limits.clone();
+        let known = window.recorded.known();
+        known.check_readable(name)?;
+        let set = known.record.limits.clone();
         Ok((**window.limits.load(), set))
     }
 

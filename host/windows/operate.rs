@@ -89,7 +89,7 @@ impl Registry {
         name: &WindowName,
         delete_store: bool,
     ) -> Result<Option<Unsaved>, ChangeError> {
-        let mut change = self.change_any(name).await?;
+        let mut change = self.change_unread(name).await?;
         // Once the data is given up for deletion there is no way back.
         let delete_store = delete_store || change.record().removing;
         change.remove(delete_store).await;

@@ -182,19 +182,10 @@ impl Records {
         Ok(parsed(entries(&*self.store)?))
     }
 
-    async fn check_readable(&self, name: &WindowName) -> Result<(), ChangeError> {
-        let key = name.to_string();
-        let found = read(self.store.clone(), move |store| store.get(BUCKET, &key));
-        match found.await? {
-            Some(entry) => parse(name.as_str(), &entry.value).map(drop),
-            None => Ok(()),
-        }
-    }
-
     /// Has the disk know of `record` what is to be known: nothing, where it is vacant. Durable once the future resolves.
     ///
     /// # Errors
-    /// When it cannot be written, or the record that is there cannot be read: a newer host may yet.
+    /// When it cannot be written.
     pub(super) async fn save(
         &self,
         name: &WindowName,
@@ -203,7 +194,6 @@ impl Records {
         if record.is_vacant() {
             return self.delete(name).await;
         }
-        self.check_readable(name).await?;
         let value =
             serde_json::to_vec(record).map_err(|error| ChangeError::Internal(error.to_string()))?;
         let set = Op::Set {

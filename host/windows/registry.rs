@@ -201,8 +201,9 @@ impl Registry {
         name: &WindowName,
     ) -> Result<(WindowStatus, Vec<ReleaseRecord>), ChangeError> {
         let window = self.window(name)?;
-        let releases = window.recorded.known().record.releases.clone();
-        Ok((window.status(), releases))
+        let known = window.recorded.known();
+        known.check_readable(name)?;
+        Ok((window.status(), known.record.releases.clone()))
     }
 
     /// The figures of the stores that are open, by window.

@@ -30,7 +30,10 @@ impl Registry {
                     Ok(record) => self.restore_window(&name, record).await,
                     Err(error) => {
                         // So that `hms remove` finds it.
-                        self.window_or_new(&name, WindowRecord::default());
+                        let window = self.window_or_new(&name, WindowRecord::default());
+                        if let ChangeError::Record { why, .. } = &error {
+                            window.recorded.set_unreadable(why);
+                        }
                         tracing::error!(window = %name, "the window stays closed: {error}");
                     }
                 }

@@ -1,7 +1,7 @@
 //! The admin listener under those who may connect to it and have no token, and under too much of what has one.
 
 use super::harness::http::connect;
-use super::harness::{Host, PATIENCE, guest};
+use super::harness::{Host, PATIENCE};
 use http::Method;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -98,18 +98,18 @@ async fn who_holds_admin_connections_without_a_token_keeps_neither_probes_nor_op
 #[tokio::test]
 async fn what_an_operator_has_at_work_gives_way_to_nobody_and_leaves_room_for_probes() {
     let host = Host::start().await;
-    let hello = guest("hello-wasip3").await;
+    let manifest = |name: &str| format!("uri: /{name}\nupstream: http://hms-svc-none\n");
     let token = std::fs::read_to_string(host.data().join("admin.token")).unwrap();
     let begin = async |name: String| {
         let mut stream = connect(host.admin_url()).await;
         let head = format!(
-            "PUT /windows/{name} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n",
+            "PUT /routes/{name} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n",
             token.trim(),
-            hello.len()
+            manifest(&name).len()
         );
         stream.write_all(head.as_bytes()).await.unwrap();
-        stream.write_all(&hello[..100]).await.unwrap();
-        stream
+        stream.write_all(b"u").await.unwrap();
+        (name, stream)
     };
     let mut uploads = Vec::new();
     for number in 0..AT_WORK + BEYOND {
@@ -124,10 +124,10 @@ async fn what_an_operator_has_at_work_gives_way_to_nobody_and_leaves_room_for_pr
             "{refused} of {BEYOND} are refused"
         );
         let mut at_work = Vec::new();
-        for mut upload in uploads {
+        for (name, mut upload) in uploads {
             let mut answer = [0; 4096];
             match tokio::time::timeout(Duration::from_millis(20), upload.read(&mut answer)).await {
-                Err(_) => at_work.push(upload),
+                Err(_) => at_work.push((name, upload)),
                 Ok(read) => {
                     let answer = String::from_utf8_lossy(&answer[..read.unwrap()]).into_owned();
                     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
@@ -139,7 +139,7 @@ async fn what_an_operator_has_at_work_gives_way_to_nobody_and_leaves_room_for_pr
         uploads = at_work;
     }
     assert_eq!(uploads.len(), AT_WORK);
-    let mut first = uploads.remove(0);
+    let (name, mut first) = uploads.remove(0);
 
     let _siege = Siege::begin(&host, "").await;
     for _ in 0..4 {
@@ -150,7 +150,8 @@ async fn what_an_operator_has_at_work_gives_way_to_nobody_and_leaves_room_for_pr
         assert_eq!(answer.status, 200);
         assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     }
-    first.write_all(&hello[100..]).await.unwrap();
+    let rest = &manifest(&name)[1..];
+    first.write_all(rest.as_bytes()).await.unwrap();
     let mut answer = [0; 12];
     let read = tokio::time::timeout(PATIENCE, first.read_exact(&mut answer)).await;
     read.unwrap().unwrap();
