@@ -42,6 +42,8 @@ mod sync;
 #[cfg(test)]
 pub(crate) mod testing;
 mod trial;
+#[cfg(test)]
+mod trial_tests;
 mod watch;
 mod window;
 

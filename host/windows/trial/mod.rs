@@ -10,8 +10,6 @@ mod fisher;
 mod hopeless;
 mod order;
 mod rounds;
-#[cfg(test)]
-mod tests;
 mod times;
 
 pub(super) use rounds::{GROUPS, STEPS};

@@ -1,14 +1,14 @@
 //! The trial under simulated traffic, with fixed seeds: a small part of what `cargo bench --bench
 //! canary` does.
 
-use super::*;
-use crate::windows::trial;
+use super::trial::{self, GROUPS, Outcome, Side, Trial};
 use scenarios::{Callers, Drift, Ends, Rates, Scenario, good};
+use std::time::{Duration, Instant};
 
-#[path = "../../../benches/canary/scenarios.rs"]
+#[path = "../../benches/canary/scenarios.rs"]
 #[allow(dead_code)]
 mod scenarios;
-#[path = "../../../benches/canary/traffic.rs"]
+#[path = "../../benches/canary/traffic.rs"]
 mod traffic;
 
 const FAST: Duration = Duration::from_millis(2);
