@@ -86,7 +86,7 @@ async fn native_code_that_the_disk_damaged_is_compiled_anew_and_never_run() {
         assert!(host.terminate().await.success());
         fs::write(&file, spoilt).unwrap();
         host.boot().await;
-        let log = host.log();
+        let log = host.whole_log().await;
         assert!(log.contains("it is compiled anew"), "{name}: {log}");
         let answer = host.get("/hello").await;
         assert_eq!(answer.status, 200, "{name}: {}", answer.text());
@@ -95,7 +95,8 @@ async fn native_code_that_the_disk_damaged_is_compiled_anew_and_never_run() {
     }
     assert!(host.terminate().await.success());
     host.boot().await;
-    assert!(!host.log().contains("anew"), "{}", host.log());
+    let log = host.whole_log().await;
+    assert!(!log.contains("anew"), "{log}");
 
     // A rollback meets it as well.
     host.deploy("hello", &other).await;
@@ -118,7 +119,7 @@ async fn a_component_that_the_disk_damaged_is_mended_by_deploying_it_again() {
     damage(&host, &hello);
     host.boot().await;
     assert_eq!(host.get("/hello").await.problem(), "window-not-deployed");
-    let log = host.log();
+    let log = host.whole_log().await;
     assert!(
         log.contains("is damaged") && log.contains("deploy"),
         "{log}"
@@ -187,7 +188,8 @@ async fn a_candidate_that_cannot_be_loaded_ends_its_canary_and_the_live_release_
     // It is not tried again, and others can be deployed.
     assert!(host.terminate().await.success());
     host.boot().await;
-    assert!(!host.log().contains("canary ends"), "{}", host.log());
+    let log = host.whole_log().await;
+    assert!(!log.contains("canary ends"), "{log}");
     host.deploy("hello", &variant(&hello, "next")).await;
 }
 
@@ -237,11 +239,8 @@ async fn a_record_that_cannot_be_read_closes_its_window_alone_and_is_not_written
     host.boot().await;
     assert_eq!(host.get("/other").await.status, 200);
     assert_eq!(host.get("/broken").await.problem(), "window-not-deployed");
-    assert!(
-        host.log().contains("record of window 'broken'"),
-        "{}",
-        host.log()
-    );
+    let log = host.whole_log().await;
+    assert!(log.contains("record of window 'broken'"), "{log}");
     for (method, path, body) in [
         (Method::GET, "/windows/broken", &b""[..]),
         (Method::PUT, "/windows/broken?yes=true", &hello),

@@ -43,7 +43,8 @@ async fn a_data_folder_that_others_could_read_is_closed_to_them_with_all_that_wa
     host.boot().await;
     open_to_others(&host.data(), &mut found);
     assert_eq!(found, [""; 0]);
-    assert!(host.log().contains("could be read by other users"));
+    let log = host.whole_log().await;
+    assert!(log.contains("could be read by other users"), "{log}");
     assert_eq!(host.get("/w/kv/b/k").await.text(), "private");
 }
 
@@ -72,11 +73,12 @@ async fn a_data_folder_that_others_can_write_is_refused_with_what_to_do() {
 #[tokio::test]
 async fn files_of_the_operator_that_everybody_can_change_or_read_are_said_at_the_start() {
     let mut host = Host::start().await;
-    assert!(!host.log().contains("every user of this machine"));
+    let log = host.whole_log().await;
+    assert!(!log.contains("every user of this machine"), "{log}");
     assert!(host.terminate().await.success());
     chmod(&host.routes(), 0o777);
     host.boot().await;
-    let log = host.log();
+    let log = host.whole_log().await;
     assert!(
         log.contains("the routes folder") && log.contains("every user"),
         "{log}"
@@ -95,7 +97,8 @@ async fn a_token_that_a_crash_left_empty_admits_nobody_and_is_made_anew() {
     let refused = host.hms("windows").output().unwrap();
     assert!(String::from_utf8_lossy(&refused.stderr).contains("holds no token"));
     host.boot().await;
-    assert!(host.log().contains("a new one is made"), "{}", host.log());
+    let log = host.whole_log().await;
+    assert!(log.contains("a new one is made"), "{log}");
     for bearer in ["Bearer ", "Bearer", &format!("Bearer {before}")] {
         let headers = [("authorization", bearer)];
         let refused = host

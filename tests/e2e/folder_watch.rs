@@ -137,7 +137,8 @@ async fn a_half_written_file_is_not_taken_however_long_its_writer_pauses() {
     drop(file);
     answers(&host, "wasip3").await;
     assert_eq!(releases(&host, "hello").await.0, [1, 2]);
-    assert!(!host.log().contains("not deployed"), "{}", host.log());
+    let log = host.whole_log().await;
+    assert!(!log.contains("not deployed"), "{log}");
 }
 
 #[tokio::test]
@@ -152,7 +153,7 @@ async fn a_refused_file_leaves_the_old_release_and_says_so_once() {
     .await;
     others_turn(&host, folder.path(), "1").await;
     others_turn(&host, folder.path(), "2").await;
-    let log = host.log();
+    let log = host.whole_log().await;
     let said = |file: &str| {
         let what = format!("{file} was not deployed");
         log.lines()

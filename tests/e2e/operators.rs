@@ -135,7 +135,11 @@ async fn on_a_full_disk_keys_are_revoked_and_windows_stopped_from_the_reserve_an
     assert!(host.terminate().await.success());
     let data = host.data();
     let Some(disk) = SmallDisk::mount(&data) else {
-        eprintln!("no disk can be mounted here");
+        assert!(
+            std::env::var("CI").is_err(),
+            "a small disk cannot be mounted here, which this test needs"
+        );
+        eprintln!("skipped: a small disk cannot be mounted here, which takes root");
         return;
     };
     host.write_route("w.yaml", &super::harness::host::open_route("w"));

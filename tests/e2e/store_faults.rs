@@ -113,7 +113,8 @@ async fn a_store_file_that_cannot_be_used_closes_its_window_alone_and_comes_back
             "{}: {said}",
             fault.name
         );
-        assert!(host.log().contains(said), "{}: {}", fault.name, host.log());
+        let log = host.whole_log().await;
+        assert!(log.contains(said), "{}: {log}", fault.name);
         let listed = host.cli("windows", &[]).await;
         assert!(String::from_utf8_lossy(&listed.stdout).contains(said));
         let failures = window["failures"].as_object().unwrap();

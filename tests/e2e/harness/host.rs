@@ -7,6 +7,7 @@ use http::Method;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tempfile::TempDir;
@@ -232,6 +233,20 @@ impl Host {
     /// The base URL of the admin API.
     pub fn admin_url(&self) -> &str {
         &self.process().admin
+    }
+
+    /// Everything that it wrote to stderr until now. A thread of its own writes the log, so this waits
+    /// for the line of a request that comes after all else.
+    pub async fn whole_log(&self) -> String {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let id = format!("end-of-log-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let headers = [("x-request-id", id.as_str())];
+        self.call(Method::GET, "/end-of-log", &headers, "").await;
+        eventually("its log is written", || async {
+            let log = self.log();
+            log.contains(&id).then_some(log)
+        })
+        .await
     }
 
     /// What it wrote to stderr so far.
