@@ -94,7 +94,7 @@ impl Registry {
     ) -> Result<Front, ChangeError> {
         let live = self.load(window, record, record.live).await?;
         let mut canary = None;
-        if let Some(running) = record.canary.clone() {
+        if let Some(running) = record.canary {
             match self.load(window, record, running.number).await {
                 Ok(release) => canary = Some(self.canary(window, release, &running)),
                 Err(error) => {
