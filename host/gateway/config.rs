@@ -100,7 +100,7 @@ pub struct Limits {
     pub connect_timeout: Duration,
     /// Time until an ordinary upstream has sent its response head. Windows have their own wall time.
     pub upstream_timeout: Duration,
-    /// Callers counted at once by `rate-limit`. One costs up to 2 KiB.
+    /// Callers counted at once by `rate-limit`. One costs up to 3 KiB.
     pub max_rate_keys: usize,
     /// Bytes of idempotency keys and their answers on disk, from which on no new key is taken. 1 GiB: a million payments
     /// a day with a kilobyte each.
