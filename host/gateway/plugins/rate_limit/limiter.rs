@@ -152,15 +152,23 @@ impl Limiter {
             if let Some(Slot::Together { holder, .. }) = shard.remove(&key) {
                 shares.give_together(&key.route, &holder);
             }
-            let full = match (shares.place(&key.route, bringer.as_ref(), now), &bringer) {
-                (Place::Own(mut entry), _) => {
-                    shares.take_own(&key.route, bringer.as_ref());
-                    let counted = entry.admit(rule, now);
-                    shares.ends_at(index, entry.ends());
-                    drop(shares);
-                    shard.insert(key, Slot::Own { entry, bringer });
-                    return counted;
-                }
+            let place = shares.place(&key.route, bringer.as_ref(), now);
+            if let Place::Own(mut entry) = place {
+                shares.take_own(&key.route, bringer.as_ref());
+                let counted = entry.admit(rule, now);
+                shares.ends_at(index, entry.ends());
+                drop(shares);
+                shard.insert(key, Slot::Own { entry, bringer });
+                return counted;
+            }
+            // Counters that have ended use up shares until they are swept, so that comes before anybody is counted with
+            // others or refused. No more often than there are shards: each is due once a second.
+            if let Some(due) = shares.due(now) {
+                drop((shares, shard));
+                self.sweep(due, now);
+                continue;
+            }
+            let full = match (place, &bringer) {
                 (Place::Together, Some(holder)) => {
                     self.hits.hit(COUNTERS, Whose::Caller);
                     let (reading, left, ends) =
@@ -172,15 +180,9 @@ impl Limiter {
                     }
                     return (reading, left);
                 }
-                (Place::Together, None) => Full::Route,
                 (Place::Full(full), _) => full,
+                _ => Full::Route,
             };
-            // No more often than there are shards: each is due once a second.
-            if let Some(due) = shares.due(now) {
-                drop((shares, shard));
-                self.sweep(due, now);
-                continue;
-            }
             let whose = match full {
                 Full::Holder => Whose::Caller,
                 Full::Route => Whose::Route,

@@ -169,6 +169,26 @@ fn values_that_one_address_invents_cost_nobody_else_a_counter() {
 }
 
 #[test]
+fn counters_that_have_ended_use_up_no_share() {
+    const MAX: usize = 3200;
+    let limiter = Limiter::new(MAX);
+    let route = Arc::from("by-tenant");
+    let tenants = rule(5, 1);
+    let service = address(7);
+    let share = (MAX / VALUES_SHARE) as u32;
+    for tenant in 0..share {
+        assert!(limiter.admits_from(&tenants, &route, value(tenant), &service, secs(1)));
+    }
+    // All of them have ended, and nobody has asked for room since. Each newcomer has the limit for itself.
+    for newcomer in share..share + 20 {
+        for _ in 0..5 {
+            assert!(limiter.admits_from(&tenants, &route, value(newcomer), &service, secs(9)));
+        }
+    }
+    assert_eq!(lock(&limiter.shares).together(), (0, 0));
+}
+
+#[test]
 fn a_route_that_is_flooded_leaves_counters_to_the_others() {
     const MAX: usize = 640;
     let limiter = Limiter::new(MAX);
