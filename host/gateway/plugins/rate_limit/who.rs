@@ -1,6 +1,7 @@
 //! Who is counted for a request.
 
 use super::By;
+use crate::gateway::fields::only;
 use crate::gateway::plugins::holder::Holder;
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
@@ -21,7 +22,8 @@ pub fn who(key: &By, user: Option<&str>, headers: &HeaderMap, client: IpAddr) ->
         By::Route => return Who::All,
         By::Address => return Who::Holder(Holder::of(None, client)),
         By::User => None,
-        By::Header(name) => headers.get(name),
+        // A proxy may add its line behind the client's own: of two, none is known to be the one it vouches for.
+        By::Header(name) => only(headers, name),
     };
     let Some(value) = value else {
         return Who::Holder(Holder::of(user, client));
@@ -55,5 +57,22 @@ mod tests {
         assert_eq!(of(&key, &headers, Some("bob")), a);
         headers.insert(tenant, "b".parse().unwrap());
         assert_ne!(of(&key, &headers, Some("bob")), a);
+    }
+
+    #[test]
+    fn a_field_that_is_there_twice_lets_nobody_choose_whom_it_counts_for() {
+        let here = IpAddr::from([192, 0, 2, 7]);
+        let tenant = http::HeaderName::from_static("x-tenant");
+        let key = By::Header(tenant.clone());
+        let mut headers = HeaderMap::new();
+        for line in ["the-clients", "the-proxys"] {
+            headers.append(tenant.clone(), line.parse().unwrap());
+        }
+        let who = |user| who(&key, user, &headers, here);
+        assert_eq!(who(None), Who::Holder(Holder::Address(here)));
+        assert_eq!(
+            who(Some("alice")),
+            Who::Holder(Holder::User("alice".into()))
+        );
     }
 }
