@@ -2,19 +2,19 @@
 
 use super::key::Owner;
 use super::lock;
-use crate::body::{Body, BodyError};
+use crate::body::{self, Body};
 use crate::gateway::metrics::{ShareHits, Whose};
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
-use http_body_util::{BodyExt, Full};
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 
 /// A holder may have a quarter of what is free. One alone gets a fifth of the whole, of `n` greedy ones each `1 / (n + 4)`: so
 /// there is always something free for those who hold less, and the heaviest are refused first.
 pub const SHARE_OF_FREE: u64 = 4;
+
+/// The part of the whole that client addresses may have together, so that callers who show who they are find room however many
+/// addresses there are. Of that part one address alone gets a fifth.
+pub const ADDRESSES_SHARE: u64 = 2;
 
 /// An amount that all together may hold.
 #[derive(Clone)]
@@ -28,6 +28,8 @@ pub struct Budget {
 struct Books {
     limit: u64,
     held: u64,
+    /// Of these, what addresses hold.
+    addresses: u64,
     /// Nobody who holds nothing.
     holders: HashMap<Owner, u64>,
 }
@@ -37,6 +39,7 @@ impl Budget {
         let books = Books {
             limit,
             held: 0,
+            addresses: 0,
             holders: HashMap::new(),
         };
         Budget {
@@ -59,19 +62,29 @@ impl Budget {
 impl Books {
     fn grow(&mut self, owner: Owner, more: u64) -> Result<(), Whose> {
         let held = self.held.saturating_add(more);
-        let free = self.limit.checked_sub(held).ok_or(Whose::Host)?;
+        let mut free = self.limit.checked_sub(held).ok_or(Whose::Host)?;
+        let mut addresses = self.addresses;
+        if owner.is_address {
+            addresses = addresses.saturating_add(more);
+            let theirs = self.limit / ADDRESSES_SHARE;
+            free = free.min(theirs.checked_sub(addresses).ok_or(Whose::Host)?);
+        }
         let mine = self.holders.get(&owner).copied().unwrap_or(0);
         if mine.saturating_add(more) > free / SHARE_OF_FREE {
             // Whoever holds nothing has not used anything up.
             return Err(if mine > 0 { Whose::Caller } else { Whose::Host });
         }
         self.held = held;
+        self.addresses = addresses;
         self.holders.insert(owner, mine + more);
         Ok(())
     }
 
     fn shrink(&mut self, owner: Owner, less: u64) {
         self.held = self.held.saturating_sub(less);
+        if owner.is_address {
+            self.addresses = self.addresses.saturating_sub(less);
+        }
         if let Some(mine) = self.holders.get_mut(&owner) {
             *mine = mine.saturating_sub(less);
             if *mine == 0 {
@@ -107,10 +120,15 @@ impl Held {
         grown
     }
 
-    /// `bytes` as a body, and held until it is sent.
+    /// `bytes`, and held until the last part of them is dropped: a server keeps what it writes longer than the body that it
+    /// had it from.
+    pub fn bytes(self, bytes: Bytes) -> Bytes {
+        Bytes::from_owner(HeldBytes { bytes, _held: self })
+    }
+
+    /// The same as a body.
     pub fn body(self, bytes: Bytes) -> Body {
-        let inner = Full::new(bytes);
-        HeldBody { inner, _held: self }.boxed_unsync()
+        body::full(self.bytes(bytes))
     }
 }
 
@@ -122,30 +140,14 @@ impl Drop for Held {
     }
 }
 
-struct HeldBody {
-    inner: Full<Bytes>,
+struct HeldBytes {
+    bytes: Bytes,
     _held: Held,
 }
 
-impl http_body::Body for HeldBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.inner)
-            .poll_frame(cx)
-            .map_err(|never| match never {})
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+impl AsRef<[u8]> for HeldBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -157,6 +159,10 @@ mod tests {
 
     fn owner(number: usize) -> Owner {
         Owner::of(&Holder::User(number.to_string().into()))
+    }
+
+    fn address(number: u32) -> Owner {
+        Owner::of(&Holder::Address(std::net::Ipv4Addr::from(number).into()))
     }
 
     fn budget(limit: u64) -> Budget {
@@ -173,7 +179,11 @@ mod tests {
         drop(one);
         assert_eq!(other.grow(13), Err(Whose::Caller));
         other.grow(12).unwrap();
-        drop(other.body(Bytes::from_static(b"0123456789")));
+        let mut sent = other.bytes(Bytes::from_static(b"0123456789"));
+        let written = sent.split_to(5);
+        drop(sent);
+        assert_eq!(budget.hold(owner(1)).grow(1), Err(Whose::Caller));
+        drop(written);
         budget.hold(owner(1)).grow(20).unwrap();
         assert!(lock(&budget.books).holders.is_empty());
         assert_eq!(budget.hold(owner(1)).grow(101), Err(Whose::Host));
@@ -202,6 +212,25 @@ mod tests {
         modest.grow(4 << 20).unwrap();
     }
 
+    #[test]
+    fn any_number_of_addresses_leave_half_to_callers_who_show_who_they_are() {
+        let budget = budget(1000);
+        let mut all = Vec::new();
+        for number in 0..1000 {
+            let mut held = budget.hold(address(number));
+            while held.grow(1).is_ok() {}
+            all.push(held);
+        }
+        let amounts = all.iter().map(|held| held.amount);
+        assert_eq!(amounts.clone().max(), Some(100), "a tenth for the first");
+        assert!((490..=500).contains(&amounts.sum::<u64>()));
+        assert_eq!(budget.hold(address(1000)).grow(1), Err(Whose::Host));
+        let mut alice = budget.hold(owner(1));
+        alice.grow(100).unwrap();
+        drop(all);
+        budget.hold(address(1000)).grow(100).unwrap();
+    }
+
     proptest! {
         #[test]
         fn the_books_agree_with_what_is_held(
@@ -213,7 +242,8 @@ mod tests {
                 if drops && !all.is_empty() {
                     all.swap_remove(amount % all.len());
                 } else {
-                    let mut held = budget.hold(owner(who));
+                    let who = if who < 3 { owner(who) } else { address(who as u32) };
+                    let mut held = budget.hold(who);
                     if held.grow(amount).is_ok() {
                         all.push(held);
                     }
@@ -222,6 +252,9 @@ mod tests {
                 prop_assert!(books.held <= books.limit);
                 prop_assert_eq!(books.held, all.iter().map(|held| held.amount).sum::<u64>());
                 prop_assert_eq!(books.held, books.holders.values().sum::<u64>());
+                let addresses = books.holders.iter().filter(|(who, _)| who.is_address);
+                prop_assert_eq!(books.addresses, addresses.map(|(_, held)| *held).sum::<u64>());
+                prop_assert!(books.addresses <= books.limit / ADDRESSES_SHARE);
                 prop_assert!(books.holders.values().all(|held| *held > 0));
             }
         }

@@ -8,7 +8,7 @@
 //! refused to new keys, first to those of the heaviest holders.
 
 use super::age::{Age, Moment, Saved};
-use super::budget::SHARE_OF_FREE;
+use super::budget::{ADDRESSES_SHARE, SHARE_OF_FREE};
 use super::key::Owner;
 use super::record::Record;
 use crate::gateway::metrics::Whose;
@@ -30,10 +30,6 @@ const ADDRESSES: &str = "addresses";
 /// The file's age, as it was last.
 const CLOCK: &str = "clock";
 const SAVED: &str = "saved";
-
-/// The part of all bytes that client addresses may have together, so that callers who show who they are find room however many
-/// addresses there are.
-const ADDRESSES_SHARE: u64 = 2;
 
 /// What a key takes beyond its record and twice its scope: two entries' names and overhead, and a place's owner.
 const KEY_OVERHEAD_BYTES: u64 = 256;

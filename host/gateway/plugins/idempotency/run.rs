@@ -2,7 +2,6 @@
 
 use super::budget::Held;
 use super::key::Digest;
-use super::key::Owner;
 use super::ledger::{Begun, Found, Ledger};
 use super::record::{Kept, Record, State};
 use super::rest::to_the_end;
@@ -38,7 +37,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(600);
 struct Claim {
     all: Arc<Idempotency>,
     scope: String,
-    _place: Held,
+    place: Arc<Held>,
 }
 
 impl Drop for Claim {
@@ -86,7 +85,7 @@ impl Idempotency {
                 return Ok(Ok(response).into());
             }
         };
-        let work = self.ask(&keyed, &way, request);
+        let work = self.ask(&keyed, &claim.place, &way, request);
         // A panic may come at any point, so it counts as a request that ran.
         let (taken, release) = AssertUnwindSafe(work)
             .catch_unwind()
@@ -211,7 +210,7 @@ impl Idempotency {
                 Ok(Claim {
                     all: self.clone(),
                     scope: keyed.scope.clone(),
-                    _place: place,
+                    place: Arc::new(place),
                 })
             }
         }
@@ -221,6 +220,7 @@ impl Idempotency {
     async fn ask(
         &self,
         keyed: &Keyed,
+        place: &Arc<Held>,
         way: &Arc<Way>,
         request: Request<Body>,
     ) -> (Result<Taken, Error>, Option<u64>) {
@@ -231,16 +231,17 @@ impl Idempotency {
         let taken = match answer.outcome {
             // A middleware passed on why its request went no further.
             Ok(response) if way.fate.never_ran(response.status()) => Ok(Taken::NeverRan(response)),
-            Ok(response) => Ok(self.take(response, keyed.owner, keyed.rule.max_body).await),
+            Ok(response) => Ok(self.take(response, keyed, place).await),
             Err(error) => Err(error),
         };
         (taken, answer.release)
     }
 
-    /// Reads an answer whole, up to `max` bytes.
-    async fn take(&self, response: Response<Body>, owner: Owner, max: u64) -> Taken {
+    /// Reads an answer whole, up to `max-body`. The rest of a larger one keeps `place` until it is read.
+    async fn take(&self, response: Response<Body>, keyed: &Keyed, place: &Arc<Held>) -> Taken {
         let (head, mut body) = response.into_parts();
-        let mut held = self.answers.hold(owner);
+        let max = keyed.rule.max_body;
+        let mut held = self.answers.hold(keyed.owner);
         let mut whole = BytesMut::new();
         let until = Instant::now() + ANSWER_TIME;
         loop {
@@ -251,10 +252,17 @@ impl Idempotency {
                 Ok(Some(Err(error))) => return Taken::Failed(broken(error)),
                 Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
             };
-            if (whole.len() + data.len()) as u64 > max || held.grow(data.len()).is_err() {
+            let has_room = held.grow(data.len()).is_ok();
+            if !has_room || (whole.len() + data.len()) as u64 > max {
                 let (rest, reading) = to_the_end(body, ANSWER_TIME);
-                self.tasks.spawn(reading);
-                let read = stream::iter([whole.freeze(), data]).map(|data| Ok(Frame::data(data)));
+                let place = place.clone();
+                self.tasks.spawn(async move {
+                    let _place = place;
+                    reading.await;
+                });
+                // The last piece is as large as on any route, and what came before is charged until it is sent.
+                let read = [held.bytes(whole.freeze()), data];
+                let read = stream::iter(read).map(|data| Ok(Frame::data(data)));
                 let body = StreamBody::new(read.chain(rest.into_data_stream().map_ok(Frame::data)));
                 let body = body.boxed_unsync();
                 return Taken::Larger(Response::from_parts(head, body));
@@ -286,3 +294,7 @@ fn noted(outcome: Result<(), StoreError>, what: &str) {
         tracing::error!(%error, "{what}");
     }
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

@@ -775,12 +775,18 @@ fn the_operators_page_has_the_shares_of_keys_and_memory() {
     );
     let minutes = limits.idempotency_body_time.as_secs() / 60;
     assert_eq!(
-        (super::budget::SHARE_OF_FREE, super::MAX_RUNNING),
-        (4, 4096)
+        (
+            super::budget::SHARE_OF_FREE,
+            super::budget::ADDRESSES_SHARE,
+            super::MAX_RUNNING
+        ),
+        (4, 2, 4096)
     );
     for row in [
         format!("| idempotency keys and their answers on disk | {gib} GiB |"),
-        "| of these, what one caller holds, or one address | a quarter of what is free |".into(),
+        "| of these, what one caller holds, or one address | a quarter of what is free: a lone caller a fifth of all, a lone address a tenth |".into(),
+        "| of each of these, what one caller holds, or one address | a quarter of what is free |".into(),
+        "| of each of these, what all client addresses hold together | half |".into(),
         format!("in memory | 4,096; {mib} MiB each |"),
         format!("| time for the whole body of a request with an idempotency key | {minutes} min |"),
     ] {
