@@ -29,6 +29,9 @@ pub enum Error {
     OriginRefused,
     #[error("the request body is larger than {limit} bytes")]
     BodyTooLarge { limit: u64 },
+    /// As [`Error::BodyTooLarge`], found out when a clerk was at work on it already.
+    #[error("the request body is larger than {limit} bytes")]
+    BodyOverrun { limit: u64 },
     #[error("the request's header fields are larger than {limit} bytes")]
     HeadersTooLarge { limit: u64 },
     #[error("the request target is longer than {limit} bytes")]
@@ -202,7 +205,7 @@ impl Error {
             ),
             Error::AddressRefused => (S::FORBIDDEN, "address-refused", "Address refused"),
             Error::OriginRefused => (S::FORBIDDEN, "origin-refused", "Origin refused"),
-            Error::BodyTooLarge { .. } => {
+            Error::BodyTooLarge { .. } | Error::BodyOverrun { .. } => {
                 (S::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large")
             }
             Error::TargetTooLong { .. } => (S::URI_TOO_LONG, "target-too-long", "Target too long"),
@@ -390,6 +393,7 @@ impl Error {
             | Error::ResponseHeadersTooLarge
             | Error::NoResponse(_)
             | Error::BodyTooSlow(_)
+            | Error::BodyOverrun { .. }
             | Error::DrainDeadline => false,
             // It may have happened anywhere.
             Error::Internal(_) => false,

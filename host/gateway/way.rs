@@ -231,4 +231,21 @@ mod tests {
         drop(at_work);
         assert!(!fate.never_ran(BUSY));
     }
+
+    #[test]
+    fn a_body_that_is_cut_while_a_clerk_reads_it_is_no_request_that_never_ran() {
+        let too_large = StatusCode::PAYLOAD_TOO_LARGE;
+        for (error, never_ran) in [
+            (Error::BodyTooLarge { limit: 1 }, true),
+            (Error::BodyOverrun { limit: 1 }, false),
+        ] {
+            assert_eq!(
+                (error.status(), error.code()),
+                (too_large, "body-too-large")
+            );
+            let fate = Fate::default();
+            fate.begin().note(&Err(error));
+            assert_eq!(fate.never_ran(too_large), never_ran);
+        }
+    }
 }

@@ -361,7 +361,8 @@ impl Clerks {
                 let body = body.with_early().await.boxed_unsync();
                 Ok(http::Response::from_parts(head, body))
             }
-            Err(_) if too_large.load(Relaxed) => Err(Error::BodyTooLarge { limit }),
+            // Only a clerk at work reads the body, and it may have done something before it came to the end.
+            Err(_) if too_large.load(Relaxed) => Err(Error::BodyOverrun { limit }),
             Err(error) => Err(self.failure(&error, &errand).await),
         }
     }
