@@ -7,6 +7,7 @@
 //! steadily takes 20 kB a second looks for a minute as if it took nothing. A write, however, takes what room there is: so while one waits,
 //! it is tried once a second. A client that keeps up never waits as long, and costs nothing.
 
+use crate::places::{Activity, AtWork};
 use prometheus_client::metrics::counter::Counter;
 use std::io;
 use std::pin::Pin;
@@ -67,18 +68,25 @@ pub struct Paced<S> {
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
     /// There was room that was not told of, and may be more.
     pressing: bool,
+    /// Of the connection.
+    activity: Activity,
+    /// From a write that waited to the flush behind the last one: whoever writes has more meanwhile.
+    unsent: Option<AtWork>,
     /// Counts the clients whose time was over.
     slow: Counter,
 }
 
 impl<S> Paced<S> {
-    pub fn new(stream: S, pace: WritePace, slow: Counter) -> Self {
+    /// Bounds the wait for the client of `stream`, whose connection counts as busy meanwhile.
+    pub fn new(stream: S, pace: WritePace, slow: Counter, activity: Activity) -> Self {
         Paced {
             stream,
             pace,
             left: pace.longest,
             waiting: None,
             pressing: false,
+            activity,
+            unsent: None,
             slow,
         }
     }
@@ -110,6 +118,9 @@ impl<S: Press> Paced<S> {
             }
             Poll::Ready(Err(_)) => return polled,
             Poll::Pending => {}
+        }
+        if self.unsent.is_none() {
+            self.unsent = Some(self.activity.unsent());
         }
         let (left, look) = (self.left, self.pace.look());
         let waiting = || (Instant::now(), Box::pin(sleep(left.min(look))));
@@ -163,9 +174,13 @@ impl<S: AsyncWrite + Press + Unpin> AsyncWrite for Paced<S> {
         self.stream.is_write_vectored()
     }
 
-    /// Of a socket it waits for nothing.
+    /// Of a socket it waits for nothing. Comes when all has been written.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if flushed.is_ready() {
+            self.unsent = None;
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -210,7 +225,8 @@ mod tests {
         let client = client.connect(listener.local_addr().unwrap());
         let (client, accepted) = tokio::join!(client, listener.accept());
         let (mut client, slow) = (client.unwrap(), Counter::default());
-        let mut server = Paced::new(accepted.unwrap().0, PACE, slow.clone());
+        let server = accepted.unwrap().0;
+        let mut server = Paced::new(server, PACE, slow.clone(), Activity::new());
         let begun = Instant::now();
         let writing: JoinHandle<io::Result<()>> = tokio::spawn(async move {
             loop {
@@ -252,7 +268,7 @@ mod tests {
 
     #[test]
     fn who_is_behind_the_pace_loses_time_and_gains_no_more_than_there_was() {
-        let mut paced = Paced::new((), PACE, Counter::default());
+        let mut paced = Paced::new((), PACE, Counter::default(), Activity::new());
         paced.took(1 << 30);
         assert_eq!(paced.left, PACE.longest);
         paced.left = Duration::from_millis(100);

@@ -109,7 +109,8 @@ async fn connection(
     shutdown: CancellationToken,
 ) {
     let unread = Unread::default();
-    let stream = Paced::new(stream, PACE, admin.metrics.slow_readers.clone());
+    let (slow, activity) = (admin.metrics.slow_readers.clone(), place.activity().clone());
+    let stream = Paced::new(stream, PACE, slow, activity);
     let io = TokioIo::new(Lingering::new(stream, unread.clone()));
     let service = service_fn(|request| {
         let request = unread.watch(request);

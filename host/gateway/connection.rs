@@ -39,6 +39,9 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time for an idle HTTP/2 client to take its leave.
 const GOODBYE: Duration = Duration::from_secs(5);
 
+/// Time for output that begins to wait for its client in the moment in which its connection is told to go.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
+
 /// What all connections share.
 #[derive(Clone)]
 struct House {
@@ -231,7 +234,8 @@ impl House {
         // Answers are written whole; waiting to fill packets only delays them.
         let _ = stream.set_nodelay(true);
         let slow = self.gateway.metrics.slow_readers();
-        let paced = Paced::new(stream, limits.write_pace(), slow);
+        let activity = place.activity().clone();
+        let paced = Paced::new(stream, limits.write_pace(), slow, activity);
         let Some(certificate) = &self.gateway.config.certificate else {
             return self.serve(paced, origin, place).await;
         };
@@ -321,12 +325,16 @@ impl House {
                 Some(()) = maybe(gone.as_mut().as_pin_mut()) => return,
                 () = place.evicted() => {
                     connection.as_mut().graceful_shutdown();
-                    // What can be said at once, a GOAWAY or the farewell of TLS. Somebody waits for the place.
-                    std::future::poll_fn(|cx| {
-                        let _ = connection.as_mut().poll(cx);
-                        Poll::Ready(())
-                    })
-                    .await;
+                    // What can be said at once, a GOAWAY or the farewell of TLS. Somebody waits for the place. An
+                    // answer that had not reached the socket when the connection was chosen is sent first.
+                    let leave = std::future::poll_fn(|cx| {
+                        let polled = connection.as_mut().poll(cx).map(drop);
+                        match activity.claim() {
+                            Some(_) => Poll::Ready(()),
+                            None => polled,
+                        }
+                    });
+                    let _ = tokio::time::timeout(LAST_OUTPUT, leave).await;
                     return;
                 }
                 () = self.cut.cancelled() => return,

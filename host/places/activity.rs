@@ -16,13 +16,15 @@ struct State {
     at_work: usize,
     /// Requests of which nobody knows yet whether they are anybody's.
     unproven: usize,
+    /// The last request is or was somebody's.
+    proven: bool,
     /// When the last one ended, or the connection began. Unproven ones do not count: who asks without an end would be young for ever.
     since: Instant,
     /// The connection ends; a request that comes now has come too late.
     ended: bool,
 }
 
-/// One request at work, to the last byte of its answer.
+/// One request at work, or output that waits for the client.
 pub struct AtWork {
     activity: Activity,
     proven: bool,
@@ -47,6 +49,7 @@ impl Activity {
         Activity(Arc::new(Mutex::new(State {
             at_work: 0,
             unproven: 0,
+            proven: false,
             since: Instant::now(),
             ended: false,
         })))
@@ -56,6 +59,7 @@ impl Activity {
     pub fn begin(&self) -> Option<AtWork> {
         let mut state = self.state();
         state.at_work += usize::from(!state.ended);
+        state.proven = true;
         (!state.ended).then(|| AtWork {
             activity: self.clone(),
             proven: true,
@@ -66,10 +70,27 @@ impl Activity {
     pub fn begin_unproven(&self) -> Option<AtWork> {
         let mut state = self.state();
         state.unproven += usize::from(!state.ended);
+        state.proven = false;
         (!state.ended).then(|| AtWork {
             activity: self.clone(),
             proven: false,
         })
+    }
+
+    /// Output waits for the client. A request ends when its answer has been handed over; until the
+    /// socket has taken the last byte, the connection has the claim that its last request had. Also
+    /// where the connection has been given up: what was answered before that is still sent.
+    pub fn unsent(&self) -> AtWork {
+        let mut state = self.state();
+        let proven = state.proven;
+        match proven {
+            true => state.at_work += 1,
+            false => state.unproven += 1,
+        }
+        AtWork {
+            activity: self.clone(),
+            proven,
+        }
     }
 
     /// What the connection has to say for itself; none where it has a request at work and cannot be done without.
@@ -123,6 +144,7 @@ impl AtWork {
         if !self.proven && !state.ended {
             state.unproven -= 1;
             state.at_work += 1;
+            state.proven = true;
             self.proven = true;
         }
         self.proven
@@ -176,5 +198,25 @@ mod tests {
         assert!(activity.end(), "an unproven request holds nothing");
         assert!(!late.prove());
         assert!(activity.begin().is_none() && activity.begin_unproven().is_none());
+    }
+
+    #[test]
+    fn unsent_output_has_the_claim_of_the_request_that_it_answers() {
+        let activity = Activity::new();
+        drop(activity.begin_unproven());
+        let unsent = activity.unsent();
+        assert!(activity.claim().is_some(), "nobody's answer holds nothing");
+        drop(unsent);
+
+        drop(activity.begin());
+        let unsent = activity.unsent();
+        assert!(activity.claim().is_none() && !activity.end());
+        drop(unsent);
+        assert!(activity.end());
+
+        let begun_before = activity.unsent();
+        assert!(activity.claim().is_none(), "its sender waits for it");
+        drop(begun_before);
+        assert!(activity.claim().is_some());
     }
 }

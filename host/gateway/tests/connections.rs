@@ -194,6 +194,68 @@ async fn what_has_not_asked_for_anything_yet_gives_way_in_whatever_state_it_is()
     }
 }
 
+/// A service that answers `/N` with N bytes.
+async fn sizes() -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let head = read_until(&mut stream, "\r\n\r\n").await;
+                let path = head.split_whitespace().nth(1).unwrap();
+                let size: usize = path.rsplit('/').next().unwrap().parse().unwrap();
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n");
+                stream.write_all(head.as_bytes()).await.unwrap();
+                stream.write_all(&vec![b'x'; size]).await.unwrap();
+            });
+        }
+    });
+    at
+}
+
+#[tokio::test]
+async fn an_answer_is_whole_although_others_want_its_slow_readers_place() {
+    const SLOW: usize = 24;
+    let house = House::with(|limits| limits.bound_connections(64, Some(SLOW))).await;
+    let at = sizes().await;
+    let route = format!("uri: /sizes/**\nupstream: http://{at}\n");
+    std::fs::write(house.data.path().join("sizes.yaml"), route).unwrap();
+    house.gateway.routes.reload();
+    // So that of some the last bytes wait in the host: how many the kernel holds is its own choice.
+    let mut slow = Vec::new();
+    for i in 0..SLOW {
+        let size = (2400 + i * 100) << 10;
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(8 << 10).unwrap();
+        let mut stream = socket.connect(house.addr).await.unwrap();
+        let ask = format!("GET /sizes/{size} HTTP/1.1\r\nhost: x\r\n\r\n");
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        slow.push((size, stream));
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut newcomers = Vec::new();
+    for _ in 0..SLOW {
+        newcomers.push(house.connect().await);
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let reading = slow.into_iter().map(|(size, mut stream)| async move {
+        let head = read_until(&mut stream, "\r\n\r\n").await;
+        assert_eq!(status(&head), 200);
+        let mut body = Vec::new();
+        let whole = async {
+            while body.len() < size {
+                if !matches!(stream.read_buf(&mut body).await, Ok(1..)) {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, whole).await.unwrap();
+        size - body.len()
+    });
+    let missing = futures_util::future::join_all(reading).await;
+    assert!(missing.iter().all(|bytes| *bytes == 0), "{missing:?}");
+}
+
 #[tokio::test]
 async fn a_web_socket_gives_way_to_nobody() {
     let house = House::with(|limits| limits.bound_connections(3, Some(3))).await;
