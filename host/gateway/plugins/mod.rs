@@ -294,6 +294,11 @@ impl Admission {
         }
         Admission { credentials, rule }
     }
+
+    /// Whether there is anything that could end.
+    pub fn may_end(&self) -> bool {
+        self.rule.is_some()
+    }
 }
 
 impl Plugins {
@@ -354,19 +359,22 @@ impl Plugins {
     }
 
     /// Whether what a request was let in with would still let it in. Where the route asks for
-    /// nothing, it does for ever.
+    /// nothing, it does.
+    ///
+    /// While the issuer's keys cannot be had a token that was believed before holds on: an outage
+    /// of the provider says nothing of its tokens. It ends at its own `exp`, which is looked at
+    /// before the keys.
     ///
     /// # Errors
     ///
     /// Why not.
     pub async fn admits_still(&self, admission: &Admission) -> Result<(), Error> {
-        match &admission.rule {
-            Some(rule) => self
-                .verifier
-                .caller(&admission.credentials, rule)
-                .await
-                .map(drop),
-            None => std::future::pending().await,
+        let Some(rule) = &admission.rule else {
+            return Ok(());
+        };
+        match self.verifier.caller(&admission.credentials, rule).await {
+            Ok(_) | Err(Error::KeysUnavailable) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

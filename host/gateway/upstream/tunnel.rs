@@ -215,6 +215,9 @@ impl Tunnel {
 /// Resolves when what the client was let in with does not do any more: its token has expired, its
 /// API key was revoked, its issuer's keys have changed. Why it would be refused now.
 async fn lapse(plugins: &Plugins, admission: &Admission) -> Error {
+    if !admission.may_end() {
+        return std::future::pending().await;
+    }
     loop {
         if let Err(error) = plugins.admits_still(admission).await {
             return error;
@@ -271,5 +274,55 @@ impl AsyncWrite for Side {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::config::GatewayConfig;
+    use crate::gateway::manifest::Route;
+    use crate::gateway::metrics::GatewayMetrics;
+    use crate::gateway::plugins::auth::{AuthConfig, IssuerConfig, JwksSource, KeySource};
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    /// Of a token that was verified when there still were keys.
+    fn admission(expiry_s: u64) -> Admission {
+        let text = "uri: /ws/**\nupstream: http://192.0.2.1\nplugins: [auth]\n";
+        let route = Route::parse("ws", text).unwrap();
+        let part = |json: String| URL_SAFE_NO_PAD.encode(json);
+        let header = part(r#"{"alg":"ES256","kid":"1"}"#.into());
+        let claims = part(format!(r#"{{"sub":"alice","exp":{expiry_s}}}"#));
+        let token = format!("Bearer {header}.{claims}.AAAA");
+        let field = (header::AUTHORIZATION, token.parse().unwrap());
+        Admission::of(&route, &HeaderMap::from_iter([field]))
+    }
+
+    #[tokio::test]
+    async fn an_outage_of_the_provider_ends_no_websocket_before_its_token_does() {
+        let data = tempfile::tempdir().unwrap();
+        let gone = JwksSource::File(data.path().join("gone.json"));
+        let issuers = vec![IssuerConfig::only(gone)];
+        let auth = AuthConfig {
+            leeway: Duration::ZERO,
+            ..AuthConfig::new(KeySource::Issuers(issuers))
+        };
+        let config = GatewayConfig::new(data.path(), auth);
+        let plugins = Plugins::new(&config, &GatewayMetrics::new());
+        let now_s = jsonwebtoken::get_current_timestamp();
+        let lasting = admission(now_s + 3600);
+        let ending = admission(now_s + 3);
+        let begun = Instant::now();
+        let ended = tokio::select! {
+            error = lapse(&plugins, &lasting) => panic!("ended by {error:?}"),
+            error = lapse(&plugins, &ending) => error,
+            () = tokio::time::sleep(Duration::from_secs(20)) => panic!("it goes on"),
+        };
+        assert!(matches!(ended, Error::Unauthorized { .. }), "{ended:?}");
+        assert!(
+            begun.elapsed() >= Duration::from_secs(1),
+            "it ended at once"
+        );
     }
 }
