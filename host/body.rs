@@ -46,6 +46,38 @@ impl<G: Unpin> http_body::Body for Guarded<G> {
     }
 }
 
+/// `inner` to the end of its data.
+pub fn without_trailers(inner: Body) -> Body {
+    WithoutTrailers(inner).boxed_unsync()
+}
+
+struct WithoutTrailers(Body);
+
+impl http_body::Body for WithoutTrailers {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            let polled = std::task::ready!(Pin::new(&mut self.0).poll_frame(cx));
+            if !matches!(&polled, Some(Ok(frame)) if frame.is_trailers()) {
+                return Poll::Ready(polled);
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
 /// A body with no bytes.
 pub fn empty() -> Body {
     Empty::new().map_err(|never| match never {}).boxed_unsync()

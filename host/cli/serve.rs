@@ -92,7 +92,10 @@ impl Host {
             descriptors::connections(limits.max_connections, open_files),
             settings.connections_per_address,
         );
-        limits.max_at_services = descriptors::services(limits.max_at_services, open_files);
+        limits.bound_services(
+            descriptors::services(limits.max_at_services, open_files),
+            settings.connections_per_address,
+        );
         let (lanes, threads) =
             Lanes::start().context("the threads of the gateway could not be started")?;
         gateway_config.lanes = Some(lanes);

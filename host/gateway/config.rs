@@ -51,7 +51,7 @@ impl GatewayConfig {
     }
 }
 
-/// One address has at most so large a part of the connections: a quarter.
+/// One address has at most so large a part of the connections, and of the requests at services: a quarter.
 const ADDRESS_SHARE: usize = 4;
 
 /// The gateway's bounds.
@@ -94,8 +94,11 @@ pub struct Limits {
     pub write_bytes_per_s: u32,
     /// After the shutdown began: how long requests in flight may still run before they are cut.
     pub drain_timeout: Duration,
-    /// Requests at ordinary upstreams at once, WebSockets among them; one address may have a quarter of them. Each has a connection.
+    /// Requests at ordinary upstreams at once, WebSockets among them. Each has a connection.
     pub max_at_services: usize,
+    /// Of those, what one client's address (IPv6: its /64) may have; trusted proxies are not bounded by it. A quarter, or as many as it
+    /// may have connections where that is more.
+    pub max_at_services_per_address: usize,
     /// Time to connect to an ordinary upstream.
     pub connect_timeout: Duration,
     /// Time until an ordinary upstream has sent its response head. Windows have their own wall time.
@@ -137,6 +140,7 @@ impl Default for Limits {
             write_bytes_per_s: 240,
             drain_timeout: Duration::from_secs(30),
             max_at_services: 4096,
+            max_at_services_per_address: 4096 / ADDRESS_SHARE,
             connect_timeout: Duration::from_secs(5),
             upstream_timeout: Duration::from_secs(30),
             max_rate_keys: 50_000,
@@ -153,6 +157,14 @@ impl Limits {
         let share = || most / ADDRESS_SHARE;
         self.max_connections = most;
         self.max_connections_per_address = per_address.unwrap_or_else(share).clamp(1, most.max(1));
+    }
+
+    /// Has at most `most` requests at services, and of one address its usual share of them. Where
+    /// `per_address` gives an address more connections, it may have a request on each.
+    pub fn bound_services(&mut self, most: usize, per_address: Option<usize>) {
+        let share = (most / ADDRESS_SHARE).max(per_address.unwrap_or_default());
+        self.max_at_services = most;
+        self.max_at_services_per_address = share.clamp(1, most.max(1));
     }
 
     /// How slow a client may be with what it is sent.

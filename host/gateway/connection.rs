@@ -167,12 +167,8 @@ impl House {
         Ok(place.map(|place| (place, stream, origin)))
     }
 
-    /// A trusted proxy speaks for many.
     fn holder(&self, origin: &Origin) -> Holder {
-        match origin.is_trusted(&self.gateway.config.trusted_proxies) {
-            true => Holder::Proxy,
-            false => Holder::of(origin.client),
-        }
+        origin.holder(&self.gateway.config.trusted_proxies)
     }
 
     fn spawn(&self, place: Place, stream: TcpStream, origin: Origin) {

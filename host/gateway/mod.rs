@@ -71,7 +71,7 @@ pub struct Gateway {
     config: GatewayConfig,
     metrics: GatewayMetrics,
     routes: Arc<RouteSet>,
-    plugins: Plugins,
+    plugins: Arc<Plugins>,
     upstreams: Arc<Upstreams>,
 }
 
@@ -82,13 +82,17 @@ impl Gateway {
         let metrics = GatewayMetrics::new();
         let kept = config.kept_routes.clone();
         let routes = Arc::new(RouteSet::load(&config.routes, kept, metrics.clone()));
-        let plugins = Plugins::new(&config, &metrics);
+        let plugins = Arc::new(Plugins::new(&config, &metrics));
         let limits = &config.limits;
         let client = HttpClient::new(
             limits.connect_timeout,
             Screen::public_and(&config.upstream_allow),
         );
-        let room = Room::new(limits.max_at_services, metrics.services_full());
+        let room = Room::new(
+            limits.max_at_services,
+            limits.max_at_services_per_address,
+            metrics.services_full(),
+        );
         let timeout = limits.upstream_timeout;
         let upstreams = Arc::new(Upstreams::new(windows, client, timeout, room));
         Arc::new(Gateway {
@@ -271,7 +275,12 @@ impl Gateway {
         record.route = Some(route.name.clone());
         record.upstream = Some(route.upstream.label());
 
-        let admission = wish.is_some().then(|| Admission::of(route, &parts.headers));
+        // Before the keys are taken away.
+        let asked_again = wish.is_some() || !route.rules.middlewares().is_empty();
+        let admission = match asked_again {
+            true => Admission::of(route, &parts.headers),
+            false => Admission::default(),
+        };
         let entered = self
             .plugins
             .enter(route, &mut parts, origin.client, passed)
@@ -300,8 +309,15 @@ impl Gateway {
             rules.body_pace(limits.body_pace),
             broken.clone(),
         );
+        if let Some(mut wish) = wish {
+            wish.admitted(admission.clone());
+            parts.extensions.insert(wish);
+        }
         let way = Arc::new(Way {
             upstreams: self.upstreams.clone(),
+            plugins: self.plugins.clone(),
+            admission,
+            holder: origin.holder(&self.config.trusted_proxies),
             route: route.clone(),
             target,
             origin,
@@ -310,10 +326,6 @@ impl Gateway {
             credentials: headers::credentials(&parts.headers),
             fate: Fate::default(),
         });
-        if let (Some(mut wish), Some(admission)) = (wish, admission) {
-            wish.admitted(admission);
-            parts.extensions.insert(wish);
-        }
         let request = Request::from_parts(parts, body.boxed_unsync());
         let answer = match keyed {
             None => way.go_in_time(request).await?,

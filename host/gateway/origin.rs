@@ -13,6 +13,7 @@
 use crate::error::Error;
 use crate::gateway::fields::members;
 use crate::gateway::forwarded::{Element, Node, elements};
+use crate::places::Holder;
 use http::HeaderMap;
 use http::header::{FORWARDED, HeaderName};
 use ipnet::IpNet;
@@ -39,6 +40,14 @@ impl Origin {
     /// Whether a proxy that the operator trusts is at the other end.
     pub fn is_trusted(&self, trusted: &[IpNet]) -> bool {
         trusted.iter().any(|net| net.contains(&self.client))
+    }
+
+    /// Whose share it counts to. A trusted proxy speaks for many.
+    pub fn holder(&self, trusted: &[IpNet]) -> Holder {
+        match self.is_trusted(trusted) {
+            true => Holder::Proxy,
+            false => Holder::of(self.client),
+        }
     }
 
     /// The scheme that the client used.

@@ -3,16 +3,18 @@
 //! A middleware is a window that the request visits before its upstream. What it passes on is checked and stamped like
 //! what a client sends: it may change path, fields and body, but not whom the request is from.
 
-use crate::body::Body;
+use crate::body::{self, Body};
 use crate::error::Error;
 use crate::gateway::headers::{self, Passage};
 use crate::gateway::manifest::{Place, Route};
 use crate::gateway::origin::Origin;
 use crate::gateway::plugins::auth::Caller;
+use crate::gateway::plugins::{Admission, Plugins};
 use crate::gateway::target::{Target, normalise};
 use crate::gateway::trace::Trace;
 use crate::gateway::upstream::{Answer, Upstreams, address, path_and_query};
 use crate::next::Next;
+use crate::places::Holder;
 use futures_util::future::BoxFuture;
 use http::header::HeaderMap;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -22,6 +24,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// What holds for a request wherever it is on its way.
 pub struct Way {
     pub upstreams: Arc<Upstreams>,
+    pub plugins: Arc<Plugins>,
+    /// Asked again whenever a middleware passes the request on. Empty where there is none.
+    pub admission: Admission,
+    /// Whose share of the requests at services it counts to.
+    pub holder: Holder,
     pub route: Arc<Route>,
     pub target: Target,
     pub origin: Origin,
@@ -116,7 +123,7 @@ impl Way {
         match self.route.rules.middlewares() {
             [] => {
                 self.upstreams
-                    .call(&self.route, &self.target, path, self.origin.client, request)
+                    .call(&self.route, &self.target, path, self.holder, request)
                     .await
             }
             [first, ..] => self.visit(first, 1, path, request).await,
@@ -165,10 +172,12 @@ impl Way {
         next: usize,
         request: Request<Body>,
     ) -> Result<Answer, Error> {
+        // A middleware has its own time, in which a key may be revoked and a token expire.
+        self.plugins.admits_still(&self.admission).await?;
         let (mut parts, body) = request.into_parts();
         let path = checked(parts.uri.path_and_query())?;
         headers::clean_request(&mut parts.headers);
-        let mut request = Request::from_parts(parts, body);
+        let mut request = Request::from_parts(parts, body::without_trailers(body));
         self.stamp(&mut request)?;
         if let Some(window) = self.route.rules.middlewares().get(next) {
             return self.visit(window, next + 1, path, request).await;
@@ -184,7 +193,7 @@ impl Way {
             headers::give_back(request.headers_mut(), &self.credentials);
         }
         self.upstreams
-            .call(&self.route, &self.target, path, self.origin.client, request)
+            .call(&self.route, &self.target, path, self.holder, request)
             .await
     }
 

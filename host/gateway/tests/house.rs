@@ -29,7 +29,10 @@ impl Windows for FakeWindows {
 
 impl FakeWindows {
     async fn answer(&self, window: &str, request: Request<Body>) -> Result<Response<Body>, Error> {
-        let (parts, mut body) = request.into_parts();
+        let (mut parts, mut body) = request.into_parts();
+        if let Some(next) = parts.extensions.remove::<crate::next::Next>() {
+            return Ok(self.pass_on(next, parts).await);
+        }
         let response = match parts.uri.path() {
             "/in" => {
                 while let Some(frame) = body.frame().await {
@@ -74,6 +77,34 @@ impl FakeWindows {
             }
         };
         Ok(response)
+    }
+}
+
+impl FakeWindows {
+    /// As a middleware: answers at once, and passes on what the test gives it, one request a piece,
+    /// each with a body and trailers. Its answer is the status of each.
+    async fn pass_on(
+        &self,
+        next: crate::next::Next,
+        parts: http::request::Parts,
+    ) -> Response<Body> {
+        let given = self.given.lock().await.take().unwrap();
+        let frames = stream::unfold(
+            (given, next, parts),
+            |(mut given, next, parts)| async move {
+                let data = given.recv().await?;
+                let claim = [(headers::USER, "root".parse().unwrap())];
+                let body = stream::iter([
+                    Ok::<_, BodyError>(Frame::data(data)),
+                    Ok(Frame::trailers(HeaderMap::from_iter(claim))),
+                ]);
+                let body = StreamBody::new(body).boxed_unsync();
+                let answered = next.call(Request::from_parts(parts.clone(), body)).await;
+                let said = Bytes::from(format!("{};", answered.status().as_u16()));
+                Some((Ok::<_, BodyError>(Frame::data(said)), (given, next, parts)))
+            },
+        );
+        Response::new(StreamBody::new(frames).boxed_unsync())
     }
 }
 

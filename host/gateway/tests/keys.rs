@@ -86,3 +86,47 @@ async fn a_service_gets_its_own_keys_and_never_one_of_ours() {
         }
     }
 }
+
+/// A route whose middleware passes on what the test gives.
+const VISITED: &str = "uri: /visited/**\nupstream: http://hms-svc-open:8080\nstrip-prefix: /visited\n\
+                       plugins: [auth, {wasm: {window: between}}]\n";
+
+#[tokio::test]
+async fn a_middleware_passes_on_for_nobody_whose_key_was_revoked_meanwhile() {
+    let mut house = House::open().await;
+    std::fs::write(house.data.path().join("visited.yaml"), VISITED).unwrap();
+    house.gateway.routes.reload();
+    let keys = house.gateway.api_keys().clone();
+    let (key, text) = keys.add("robot", &[], None).unwrap();
+    let mut stream = house.connect().await;
+    let ask = format!(
+        "POST /visited/in HTTP/1.1\r\nhost: x\r\nx-api-key: {text}\r\ncontent-length: 0\r\n\r\n"
+    );
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    read_until(&mut stream, "\r\n\r\n").await;
+    house.give.send("first".into()).unwrap();
+    read_until(&mut stream, "200;\r\n").await;
+    assert_eq!(next(&mut house.arrived).await, "first");
+
+    keys.revoke(&key.id).unwrap();
+    house.give.send("second".into()).unwrap();
+    read_until(&mut stream, "401;\r\n").await;
+    assert!(house.arrived.try_recv().is_err(), "it came through");
+}
+
+#[tokio::test]
+async fn a_middleware_passes_on_where_a_route_lets_anybody_in_and_no_trailers_of_its_own() {
+    let mut house = House::open().await;
+    let open = VISITED.replace("auth, ", "");
+    std::fs::write(house.data.path().join("visited.yaml"), open).unwrap();
+    house.gateway.routes.reload();
+    let mut stream = house.connect().await;
+    let ask = "POST /visited/in HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n";
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    for piece in ["one", "two"] {
+        house.give.send(piece.into()).unwrap();
+        // The window behind it panics at trailers.
+        read_until(&mut stream, "200;\r\n").await;
+        assert_eq!(next(&mut house.arrived).await, piece);
+    }
+}

@@ -60,7 +60,7 @@ async fn a_service_that_is_gone_is_502_and_one_that_is_slow_504() {
 
 #[tokio::test]
 async fn one_address_has_a_share_of_the_requests_at_services_and_others_are_served() {
-    let house = House::with(|limits| limits.max_at_services = 8).await;
+    let house = House::with(|limits| limits.bound_services(8, None)).await;
     let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = service.local_addr().unwrap();
     let manifest = format!("uri: /slow\nupstream: http://{at}\n");
@@ -96,4 +96,26 @@ async fn one_address_has_a_share_of_the_requests_at_services_and_others_are_serv
     held[0].0.write_all(request).await.unwrap();
     let asked = tokio::time::timeout(PATIENCE, read_until(&mut held[0].1, "\r\n\r\n"));
     asked.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_that_names_nobody_speaks_for_many_and_has_no_share_of_the_services() {
+    let house = House::configured(|config| {
+        config.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+        config.limits.bound_services(8, None);
+    })
+    .await;
+    let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = service.local_addr().unwrap();
+    let manifest = format!("uri: /slow\nupstream: http://{at}\n");
+    std::fs::write(house.data.path().join("slow.yaml"), manifest).unwrap();
+    house.gateway.routes.reload();
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let mut client = house.connect().await;
+        let request = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        let accepted = tokio::time::timeout(PATIENCE, service.accept()).await;
+        held.push((client, accepted.expect("it comes through").unwrap()));
+    }
 }

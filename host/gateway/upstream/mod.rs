@@ -19,12 +19,12 @@ use crate::gateway::client::{HttpClient, SendError};
 use crate::gateway::headers;
 use crate::gateway::manifest::{Endpoint, Place, Route};
 use crate::gateway::target::Target;
+use crate::places::Holder;
 use futures_util::future::BoxFuture;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body_util::BodyExt;
 use room::AtService;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tries::Sending;
@@ -90,7 +90,8 @@ impl Upstreams {
         }
     }
 
-    /// Sends `request`, whose headers are cleaned and stamped, to the route's upstream. `client` is the address that it comes from.
+    /// Sends `request`, whose headers are cleaned and stamped, to the route's upstream. `holder` is whose share of them
+    /// it counts to.
     ///
     /// # Errors
     ///
@@ -100,12 +101,12 @@ impl Upstreams {
         route: &Route,
         target: &Target,
         path: PathAndQuery,
-        client: IpAddr,
+        holder: Holder,
         mut request: Request<Body>,
     ) -> Result<Answer, Error> {
         *request.version_mut() = Version::HTTP_11;
         let sending = Sending {
-            client,
+            holder,
             route,
             target,
             path: &path,
@@ -150,7 +151,7 @@ impl Upstreams {
                 Ok(self.windows.call(name, request).await)
             }
             Place::Service { scheme, authority } => {
-                let Some(at_service) = self.room.enter(sending.client) else {
+                let Some(at_service) = self.room.enter(sending.holder) else {
                     return Ok(Err(Error::ServicesFull).into());
                 };
                 address(&mut request, scheme.clone(), authority.clone(), path)?;

@@ -1,14 +1,11 @@
 //! Requests at ordinary services at once. Each has a connection of its own, which is a file descriptor that a store or a client could
-//! have had; so their number is bounded, and one address has at most a share of them.
+//! have had; so their number is bounded, and one address has at most a share of them. A trusted proxy that names nobody speaks for many
+//! and has no such bound.
 
 use crate::places::Holder;
 use prometheus_client::metrics::counter::Counter;
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// One address has at most so large a part: a quarter.
-const ADDRESS_SHARE: usize = 4;
 
 /// Room for requests at services. Clones share it.
 #[derive(Clone)]
@@ -16,6 +13,7 @@ pub struct Room(Arc<Inner>);
 
 struct Inner {
     most: usize,
+    share: usize,
     held: Mutex<Held>,
     refused: Counter,
 }
@@ -33,21 +31,22 @@ pub struct AtService {
 }
 
 impl Room {
-    /// For `most` requests. `refused` counts those beyond it, or beyond their address's share.
-    pub fn new(most: usize, refused: Counter) -> Self {
+    /// For `most` requests, `share` of them of one address. `refused` counts those beyond it, or beyond their address's share.
+    pub fn new(most: usize, share: usize, refused: Counter) -> Self {
         Room(Arc::new(Inner {
             most,
+            share,
             held: Mutex::default(),
             refused,
         }))
     }
 
-    /// Room for a request of the client at this address, if there is some.
-    pub fn enter(&self, client: IpAddr) -> Option<AtService> {
-        let holder = Holder::of(client);
+    /// Room for a request of `holder`, if there is some.
+    pub fn enter(&self, holder: Holder) -> Option<AtService> {
         let mut held = self.held();
         let own = held.each.get(&holder).copied().unwrap_or_default();
-        if held.all >= self.0.most || own >= (self.0.most / ADDRESS_SHARE).max(1) {
+        let shared = holder != Holder::Proxy && own >= self.0.share;
+        if held.all >= self.0.most || shared {
             self.0.refused.inc();
             return None;
         }
@@ -78,11 +77,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_address_has_a_quarter_of_the_requests_at_services_and_all_together_no_more_than_there_is_room()
+    fn one_address_has_a_share_of_the_requests_at_services_and_all_together_no_more_than_there_is_room()
      {
         let refused = Counter::default();
-        let room = Room::new(8, refused.clone());
-        let enter = |address: &str| room.enter(address.parse().unwrap());
+        let room = Room::new(8, 2, refused.clone());
+        let enter = |address: &str| room.enter(Holder::of(address.parse().unwrap()));
         let first = [enter("192.0.2.1").unwrap(), enter("192.0.2.1").unwrap()];
         assert!(enter("192.0.2.1").is_none());
         let mut others = Vec::new();
@@ -99,6 +98,9 @@ mod tests {
         assert!(enter("192.0.2.9").is_none(), "all is taken");
         assert_eq!(refused.get(), 2);
         drop((first, others));
+        let proxied: Vec<_> = (0..8).map(|_| room.enter(Holder::Proxy).unwrap()).collect();
+        assert!(room.enter(Holder::Proxy).is_none(), "all is taken");
+        drop(proxied);
         let held = room.held();
         assert_eq!((held.all, held.each.len()), (0, 0));
     }

@@ -10,9 +10,9 @@ use crate::body::Body;
 use crate::error::Error;
 use crate::gateway::manifest::{Endpoint, Route};
 use crate::gateway::target::Target;
+use crate::places::Holder;
 use http::uri::PathAndQuery;
 use http::{Request, Response, StatusCode};
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// Bytes of a request body kept for another try.
@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(25);
 
 /// What is to be sent, and where to.
 pub struct Sending<'a> {
-    pub client: IpAddr,
+    pub holder: Holder,
     pub route: &'a Route,
     pub target: &'a Target,
     pub path: &'a PathAndQuery,
