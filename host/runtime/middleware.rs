@@ -61,9 +61,18 @@ async fn handle(
         Poll::Pending => sent.await,
     };
     match answer {
-        Ok(response) => Ok(Ok(response)),
+        Ok(response) => {
+            clerk.with(|mut access| received(access.get(), &response))?;
+            Ok(Ok(response))
+        }
         Err(error) => Ok(Err(error.downcast()?)),
     }
+}
+
+/// The answer's head is the clerk's from here on: it may hold that long after the body has ended.
+fn received(clerk: &mut Clerk, response: &Resource<Response>) -> wasmtime::Result<()> {
+    let head = fields_bytes(&clerk.table.get(response)?.headers);
+    clerk.keep(head)
 }
 
 fn passed_on(

@@ -2,10 +2,10 @@
 //! see, which count must move, and how much of the machine's memory it may take meanwhile. The end-to-end test goes through it
 //! in small, `benches/hostile` at length.
 
-use super::Host;
 use super::guests::guest;
 use super::http::{Answer, try_http2, try_request};
 use super::process::Peak;
+use super::{Host, eventually};
 use http::Method;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -34,6 +34,8 @@ pub enum Client {
     Slow,
     /// With a key or a value of so many bytes.
     Put(usize),
+    /// With this as the header by which the middleware is told what to do.
+    Meddle(&'static str),
 }
 
 /// What the client must see.
@@ -69,7 +71,7 @@ const fn act(
     }
 }
 
-use Client::{Get, Http2, Put, Slow, Upload};
+use Client::{Get, Http2, Meddle, Put, Slow, Upload};
 use Outcome::{Cut, Problem, Whole};
 
 const fn prober(path: &'static str) -> (&'static str, &'static str) {
@@ -93,7 +95,11 @@ const MEMORY_MIB: f64 = 128.0;
 const SMALL_MIB: f64 = 32.0;
 
 /// Windows of little memory: what they have the host keep beyond it stands out.
-const SMALL: [&str; 2] = ["hoarder", "keeper"];
+const SMALL: [&str; 3] = ["hoarder", "keeper", "between"];
+
+/// What leads to "teller" through the middleware "between".
+const BETWEEN: &str = "uri: /between/**\nupstream: http://hms-svc-teller\nstrip-prefix: /between\n\
+    plugins:\n  - wasm: {window: between}\n";
 
 /// MiB that one request may take of the host beside its window's memory limit: what it hands over
 /// in one call, 16 MiB; what of it is not counted, 10,000 tasks among it; its bodies and
@@ -150,6 +156,7 @@ pub const ACTS: &[Act] = &[
     act("holding bodies that nobody takes", keeper("/hoard-bodies"), Get, Problem(500, "memory-limit"), "memory-limit"),
     act("holding trailers that nobody takes", keeper("/hoard-trailers"), Get, Problem(500, "memory-limit"), "memory-limit"),
     act("holding requests of long methods", keeper("/hoard-methods"), Get, Problem(500, "memory-limit"), "memory-limit"),
+    act("holding the heads of answers", ("between", "/large-head"), Meddle("hold-heads 200"), Problem(500, "memory-limit"), "memory-limit"),
     act("calling itself through the gateway", prober("/outbound?url=http://hms-svc-prober/spin"), Get, Whole(200), "no-network"),
 ];
 
@@ -162,6 +169,8 @@ async fn windows() -> Vec<(&'static str, Vec<u8>)> {
         ("caller", guest("flooder").await),
         ("hoarder", guest("prober").await),
         ("keeper", guest("flooder").await),
+        ("between", guest("meddler").await),
+        ("teller", guest("flooder").await),
         ("bulk", component(BULK)),
         ("memories", memories()),
         ("tables", component(TABLES)),
@@ -196,6 +205,9 @@ pub async fn host(victim: &[u8], args: &[&str]) -> Host {
                 "10s",
             ]);
         }
+        if *name == "teller" {
+            set.extend(["--response-header", "1MiB"]);
+        }
         if *name == "caller" {
             set.extend(["--host-calls", "50000"]);
         }
@@ -206,6 +218,16 @@ pub async fn host(victim: &[u8], args: &[&str]) -> Host {
         let output = host.cli("limits", &set).await;
         assert!(output.status.success(), "{output:?}");
     }
+    host.write_route("between.yaml", BETWEEN);
+    let url = format!("{}/between/", host.gateway());
+    eventually("the middleware is in its route", || async {
+        // Before that it has nowhere to call on to.
+        let answer = try_request(Method::GET, &url, &[], Vec::new()).await;
+        answer
+            .is_ok_and(|answer| answer.status == 200)
+            .then_some(())
+    })
+    .await;
     host
 }
 
@@ -297,6 +319,7 @@ impl Act {
             Upload(mib) => try_request(Method::POST, &url, &[], vec![b'u'; mib << 20]).await,
             Put(bytes) => try_request(Method::PUT, &url, &[], vec![b'v'; bytes]).await,
             Slow => slow(&url).await,
+            Meddle(how) => try_request(Method::GET, &url, &[("x-meddle", how)], Vec::new()).await,
         }
     }
 

@@ -46,6 +46,10 @@ impl Guest for Flooder {
                 let refused = fields.append("x-huge", &vec![b'v'; 64 << 20]).is_err();
                 answer(out, if refused { 500 } else { 200 }, fields, "huge\n");
             }
+            // One header field of almost a MiB.
+            "large-head" => answer(out, 200, large(), "head\n"),
+            // The same behind the body.
+            "large-trailers" => answer_with(out, 200, Fields::new(), "body\n", Some(large())),
             // A header that would begin another.
             "split-header" => {
                 let fields = Fields::new();
@@ -120,7 +124,24 @@ impl Guest for Flooder {
     }
 }
 
+/// One field of almost a MiB.
+fn large() -> Fields {
+    let fields = Fields::new();
+    let _ = fields.append("x-large", &vec![b'v'; 1_000_000]);
+    fields
+}
+
 fn answer(out: ResponseOutparam, status: u16, fields: Fields, text: &str) {
+    answer_with(out, status, fields, text, None);
+}
+
+fn answer_with(
+    out: ResponseOutparam,
+    status: u16,
+    fields: Fields,
+    text: &str,
+    trailers: Option<Fields>,
+) {
     let response = OutgoingResponse::new(fields);
     let (Ok(()), Ok(body)) = (response.set_status_code(status), response.body()) else {
         return;
@@ -129,7 +150,7 @@ fn answer(out: ResponseOutparam, status: u16, fields: Fields, text: &str) {
     if let Ok(stream) = body.write() {
         let _ = stream.blocking_write_and_flush(text.as_bytes());
     }
-    let _ = OutgoingBody::finish(body, None);
+    let _ = OutgoingBody::finish(body, trailers);
 }
 
 /// Some thousand times, and an answer if that went well.

@@ -1,5 +1,7 @@
 //! A middleware that does with what passes as the header `x-meddle` says.
 
+mod hold;
+
 use hms_window::{Next, Problem, Request, Response, middleware, sleep_ms};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -33,7 +35,7 @@ async fn handle(request: Request, next: Next) -> Result<Response, Problem> {
         ("trap", _) => panic!("as asked"),
         // Answers at once, and sends its request on after so many milliseconds.
         ("later", ms) => {
-            let ms = milliseconds(ms)?;
+            let ms = number(ms)?;
             let body = request.body().read_to_end(1 << 20).await?;
             let request = request.with_body(body);
             wasip3::spawn_local(async move {
@@ -49,7 +51,7 @@ async fn handle(request: Request, next: Next) -> Result<Response, Problem> {
         // work then.
         ("hold", ms) => {
             AT_WORK.fetch_add(1, Ordering::Relaxed);
-            sleep_ms(milliseconds(ms)?).await;
+            sleep_ms(number(ms)?).await;
             let at_work = AT_WORK.load(Ordering::Relaxed);
             let answer = next.call(request).await;
             AT_WORK.fetch_sub(1, Ordering::Relaxed);
@@ -63,11 +65,15 @@ async fn handle(request: Request, next: Next) -> Result<Response, Problem> {
             let marks = format!("{before}{mark}");
             Ok(response.header("x-marks", marks))
         }
+        // Calls on so many times, and holds the heads of the answers.
+        ("hold-heads", times) => hold::heads(request.path(), number(times)?).await,
+        // The same with their trailers.
+        ("hold-trailers", times) => hold::trailers(request.path(), number(times)?).await,
         _ => next.call(request).await,
     }
 }
 
-fn milliseconds(text: &str) -> Result<u64, Problem> {
+fn number(text: &str) -> Result<u64, Problem> {
     text.parse().map_err(Problem::internal)
 }
 
