@@ -8,7 +8,7 @@
 //! time.
 
 use super::keyvalue::{Bucket, Cas};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use std::any::Any;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -59,22 +59,31 @@ pub(super) struct HostMemory {
     counted: usize,
     /// The most that has come since.
     since: usize,
-    /// Outside of the table, each as long as its [`Kept`]. None until there is something.
-    beside: Option<Arc<AtomicUsize>>,
+    /// What is told from elsewhere. None until there is something.
+    shared: Option<Arc<Shared>>,
     /// The largest trailers that were ever handed to an outgoing body of WASI 0.2, behind which
     /// they cannot be seen.
     trailer_bytes: usize,
 }
 
+/// What is told without the clerk at hand.
+#[derive(Default)]
+struct Shared {
+    /// Outside of the table, each as long as its [`Kept`].
+    beside: AtomicUsize,
+    /// The most that bodies have put into the table since it was last walked.
+    arrived: AtomicUsize,
+}
+
 impl HostMemory {
     pub fn bytes(&self) -> usize {
-        let beside = self
-            .beside
-            .as_ref()
-            .map_or(0, |beside| beside.load(Relaxed));
+        let shared = self.shared.as_ref().map_or(0, |shared| {
+            let arrived = shared.arrived.load(Relaxed);
+            shared.beside.load(Relaxed).saturating_add(arrived)
+        });
         self.counted
             .saturating_add(self.since)
-            .saturating_add(beside)
+            .saturating_add(shared)
     }
 
     /// At most `bytes` have come.
@@ -86,13 +95,16 @@ impl HostMemory {
     pub fn count(&mut self, table: &mut ResourceTable) {
         self.counted = bytes_of(table, self.trailer_bytes);
         self.since = 0;
+        if let Some(shared) = &self.shared {
+            shared.arrived.store(0, Relaxed);
+        }
     }
 
     /// Bytes outside of the table, until what is returned is dropped.
     pub fn beside(&mut self, bytes: usize) -> Kept {
-        let beside = self.beside.get_or_insert_default().clone();
-        beside.fetch_add(bytes, Relaxed);
-        Kept { bytes, beside }
+        let shared = self.shared.get_or_insert_default().clone();
+        shared.beside.fetch_add(bytes, Relaxed);
+        Kept { bytes, shared }
     }
 
     /// Such trailers go where they are not seen.
@@ -104,12 +116,19 @@ impl HostMemory {
 /// Bytes that count for a clerk for as long as this is kept.
 pub(super) struct Kept {
     bytes: usize,
-    beside: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
+}
+
+impl Kept {
+    /// At most `bytes` go into the table. They count as what was declared: until it is walked.
+    pub fn arrives(&self, bytes: usize) {
+        self.shared.arrived.fetch_add(bytes, Relaxed);
+    }
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        self.beside.fetch_sub(self.bytes, Relaxed);
+        self.shared.beside.fetch_sub(self.bytes, Relaxed);
     }
 }
 
@@ -181,6 +200,17 @@ fn resource_bytes(entry: &mut (dyn Any + Send), trailer_bytes: usize, seen: &mut
     0
 }
 
+/// Has each value own its bytes. One that came over a connection is a part of what was read with
+/// it, up to 400 KiB, and would keep all of that.
+pub(super) fn own_values(fields: &mut HeaderMap) {
+    for value in fields.values_mut() {
+        if let Ok(mut own) = HeaderValue::from_bytes(value.as_bytes()) {
+            own.set_sensitive(value.is_sensitive());
+            *value = own;
+        }
+    }
+}
+
 /// The bytes that a block of header fields takes.
 pub(super) fn fields_bytes(map: &HeaderMap) -> usize {
     // What was removed of fewer than that many values leaves its room.
@@ -194,7 +224,8 @@ pub(super) fn fields_bytes(map: &HeaderMap) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderName, HeaderValue};
+    use bytes::Bytes;
+    use http::HeaderName;
 
     fn append(fields: &mut FieldMap, name: &str, bytes: usize) {
         let name = HeaderName::try_from(name).unwrap();
@@ -245,8 +276,27 @@ mod tests {
         assert_eq!(host.bytes(), 111);
         drop(kept);
         assert_eq!(host.bytes(), 11);
+        other.arrives(1000);
+        assert_eq!(host.bytes(), 1011);
+        host.count(&mut ResourceTable::new());
+        assert_eq!(host.bytes(), 11);
         drop(other);
         assert_eq!(host.bytes(), 0);
+    }
+
+    #[test]
+    fn a_value_keeps_nothing_of_what_was_read_with_it() {
+        let read = Bytes::from(vec![b'v'; 400_000]);
+        let mut map = HeaderMap::new();
+        for number in 0..3 {
+            let value = HeaderValue::from_maybe_shared(read.slice(number..number + 2)).unwrap();
+            map.append("x", value);
+        }
+        let before = map.clone();
+        own_values(&mut map);
+        assert_eq!(map, before);
+        drop(before);
+        assert!(read.is_unique());
     }
 
     #[test]

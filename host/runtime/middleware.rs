@@ -7,7 +7,7 @@
 
 use super::clerk::Clerk;
 use super::errand::Onward;
-use super::host_memory::{Kept, PASSED_ON_BYTES, fields_bytes};
+use super::host_memory::{HANDLE_BYTES, Kept, PASSED_ON_BYTES, fields_bytes, own_values};
 use super::requests::Caller;
 use crate::body::{Body, BodyError};
 use bytes::Bytes;
@@ -118,42 +118,57 @@ impl Along {
         let Onward { next, over } = onward;
         let request = request.map(|body| -> Body {
             let body = body.map_err(|error| BodyError::from(error.to_string()));
-            Lasting::new(body, &over, (), || "the request is over".into()).boxed_unsync()
+            Lasting::new(body, &over, |frame| frame, || "the request is over".into()).boxed_unsync()
         });
         let response = over.run_until_cancelled(next.call(request)).await;
         let response = response.ok_or(Error::ConnectionTerminated)?;
-        Ok(response.map(|body| {
-            let body = body.map_err(|_| Error::HttpResponseIncomplete);
-            Lasting::new(body, &over, kept, || Error::ConnectionTerminated).boxed_unsync()
-        }))
+        let (mut head, body) = response.into_parts();
+        own_values(&mut head.headers);
+        let body = body.map_err(|_| Error::HttpResponseIncomplete);
+        let pass = move |frame| arriving(frame, &kept);
+        let body = Lasting::new(body, &over, pass, || Error::ConnectionTerminated);
+        Ok(http::Response::from_parts(head, body.boxed_unsync()))
+    }
+}
+
+/// The answer's trailers are the clerk's from here on, like its head.
+fn arriving(frame: Frame<Bytes>, kept: &Kept) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            own_values(&mut trailers);
+            kept.arrives(HANDLE_BYTES + fields_bytes(&trailers));
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
     }
 }
 
 /// A body that lasts no longer than the request that it belongs to: then it is cut.
-struct Lasting<B: http_body::Body, K> {
+struct Lasting<B: http_body::Body, P> {
     body: B,
     token: CancellationToken,
     over: Pin<Box<WaitForCancellationFutureOwned>>,
     cut: fn() -> B::Error,
-    _kept: K,
+    /// What becomes of each of its frames.
+    pass: P,
 }
 
-impl<B: http_body::Body, K> Lasting<B, K> {
-    fn new(body: B, over: &CancellationToken, kept: K, cut: fn() -> B::Error) -> Self {
+impl<B: http_body::Body, P> Lasting<B, P> {
+    fn new(body: B, over: &CancellationToken, pass: P, cut: fn() -> B::Error) -> Self {
         Lasting {
             body,
             token: over.clone(),
             over: Box::pin(over.clone().cancelled_owned()),
             cut,
-            _kept: kept,
+            pass,
         }
     }
 }
 
-impl<B, K> http_body::Body for Lasting<B, K>
+impl<B, P> http_body::Body for Lasting<B, P>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
-    K: Unpin,
+    P: FnMut(Frame<Bytes>) -> Frame<Bytes> + Unpin,
 {
     type Data = Bytes;
     type Error = B::Error;
@@ -170,7 +185,7 @@ where
         if frame.is_pending() && this.over.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Some(Err((this.cut)())));
         }
-        frame
+        frame.map_ok(&mut this.pass)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -197,11 +212,11 @@ mod tests {
         };
         let over = CancellationToken::new();
         let (mut pieces, inner): (_, Body) = body();
-        let mut waits = Lasting::new(inner, &over, (), || "over".into());
+        let mut waits = Lasting::new(inner, &over, |frame| frame, || "over".into());
         pieces.send_data(Bytes::from_static(b"one")).await.unwrap();
         assert!(waits.frame().await.unwrap().is_ok());
         let (mut pieces, inner): (_, Body) = body();
-        let mut has_more = Lasting::new(inner, &over, (), || "over".into());
+        let mut has_more = Lasting::new(inner, &over, |frame| frame, || "over".into());
         pieces.send_data(Bytes::from_static(b"two")).await.unwrap();
         let waiting = tokio::spawn(async move { waits.frame().await.unwrap().is_err() });
         tokio::time::sleep(Duration::from_millis(10)).await;

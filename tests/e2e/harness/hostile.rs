@@ -157,6 +157,7 @@ pub const ACTS: &[Act] = &[
     act("holding trailers that nobody takes", keeper("/hoard-trailers"), Get, Problem(500, "memory-limit"), "memory-limit"),
     act("holding requests of long methods", keeper("/hoard-methods"), Get, Problem(500, "memory-limit"), "memory-limit"),
     act("holding the heads of answers", ("between", "/large-head"), Meddle("hold-heads 200"), Problem(500, "memory-limit"), "memory-limit"),
+    act("holding the trailers of answers", ("between", "/large-trailers"), Meddle("hold-trailers 200"), Problem(500, "memory-limit"), "memory-limit"),
     act("calling itself through the gateway", prober("/outbound?url=http://hms-svc-prober/spin"), Get, Whole(200), "no-network"),
 ];
 
