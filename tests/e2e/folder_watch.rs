@@ -205,6 +205,19 @@ async fn at_start_what_is_new_is_deployed_before_the_host_is_ready_and_a_rollbac
     fs::set_permissions(hello(&folder), fs::Permissions::from_mode(0o600)).unwrap();
     others_turn(&host, folder.path(), "1").await;
     assert!(host.get("/hello").await.text().contains("wstd"));
+
+    // Nor a folder that was away for a time, as a network file system may be, with the file as it was.
+    let away = tempfile::tempdir().unwrap();
+    let (shown, hidden) = (folder.path(), away.path().join("folder"));
+    fs::rename(shown, &hidden).unwrap();
+    fs::create_dir(shown).unwrap();
+    others_turn(&host, shown, "in the empty folder").await;
+    fs::remove_dir_all(shown).unwrap();
+    fs::rename(&hidden, shown).unwrap();
+    others_turn(&host, shown, "2").await;
+    assert!(host.get("/hello").await.text().contains("wstd"));
+    assert_eq!(releases(&host, "hello").await.0, [1, 2]);
+
     host.kill();
     fs::copy(hello(&folder), folder.path().join("copy")).unwrap();
     fs::rename(folder.path().join("copy"), hello(&folder)).unwrap();

@@ -3,7 +3,7 @@
 use super::files::{Due, Outcome};
 use super::taken::Taken;
 use crate::windows::stamp::Stamp;
-use crate::windows::{ChangeError, DeployOptions, FileDeploy, Registry};
+use crate::windows::{ChangeError, DeployOptions, FileDeploy, Registry, ReleaseRecord};
 use http::StatusCode;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,8 +64,8 @@ pub(super) async fn attempt(windows: Arc<Registry>, path: PathBuf, due: Due) -> 
 }
 
 /// Whether the file was taken before as it is. Whatever is live instead (a rollback, a deploy by other means, nothing after a
-/// removal) was chosen later, and neither a restart nor another mode of the file must undo it. Asks no clock: the file is known
-/// by its content.
+/// removal) was chosen later, and neither a restart, nor another mode of the file, nor a folder that was away and is mounted
+/// again must undo it. Asks no clock: the file is known by its content.
 async fn taken_before(windows: &Registry, path: &Path, due: &Due) -> bool {
     let known = windows.status(&due.window).ok();
     let closed = known.as_ref().map(|(status, _)| status.state) == Some("unavailable");
@@ -75,7 +75,7 @@ async fn taken_before(windows: &Registry, path: &Path, due: &Due) -> bool {
     }
     let taken = windows.taken.get(&due.window);
     let may_be = match &taken {
-        Some(taken) if taken.stamp == due.stamp => return due.at_start,
+        Some(taken) if taken.stamp == due.stamp => return true,
         Some(taken) => due.at_start || taken.stamp.same_write(&due.stamp),
         None => due.at_start,
     };
@@ -85,10 +85,17 @@ async fn taken_before(windows: &Registry, path: &Path, due: &Due) -> bool {
     let Ok(digest) = crate::windows::file::digest(path).await else {
         return false;
     };
+    let releases = known.map(|(_, releases)| releases).unwrap_or_default();
     let before = match &taken {
-        Some(taken) => taken.digest == digest,
+        Some(taken) if taken.digest == digest => true,
+        // A later file was deployed, and the disk did not take the note of it.
+        Some(taken) => {
+            let later = |release: &&ReleaseRecord| release.number > taken.release;
+            let mut ours = releases.iter().filter(later).filter(|r| r.by == BY);
+            ours.next_back().is_some_and(|r| r.digest == digest)
+        }
         // Deployed by a host that did not note it, or that ended before it could.
-        None => known.is_some_and(|(_, releases)| releases.iter().any(|r| r.digest == digest)),
+        None => releases.iter().any(|r| r.digest == digest),
     };
     if before {
         note(windows, due, digest).await;
@@ -97,10 +104,15 @@ async fn taken_before(windows: &Registry, path: &Path, due: &Due) -> bool {
 }
 
 async fn note(windows: &Registry, due: &Due, digest: String) {
-    let stamp = due.stamp;
-    let taken = Taken { digest, stamp };
+    let status = windows.status(&due.window).ok();
+    let last = status.and_then(|(_, releases)| releases.last().map(|release| release.number));
+    let taken = Taken {
+        digest,
+        stamp: due.stamp,
+        release: last.unwrap_or_default(),
+    };
     if let Err(error) = windows.taken.put(&due.window, &taken).await {
-        // Then the next start goes by the window's history.
+        // Then the next start goes by the window's history: see `taken_before`.
         tracing::warn!(window = %due.window, %error, "it is not noted which file was deployed");
     }
 }
@@ -112,4 +124,58 @@ fn speaks_of_the_file(error: &ChangeError) -> bool {
     needs_more
         || status == StatusCode::UNPROCESSABLE_ENTITY
         || status == StatusCode::PAYLOAD_TOO_LARGE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::windows::testing::{House, component, name};
+
+    fn due(path: &Path, at_start: bool) -> Due {
+        Due {
+            file: "w.wasm".into(),
+            window: name(),
+            stamp: Stamp::of(&std::fs::metadata(path).unwrap()),
+            at_start,
+        }
+    }
+
+    /// Attempts the file as it is. The number of the live release afterwards.
+    async fn live_after(house: &House, path: &Path, at_start: bool) -> u64 {
+        let outcome = attempt(house.registry.clone(), path.into(), due(path, at_start)).await;
+        assert_eq!(outcome, Outcome::Done);
+        let (status, _) = house.registry.status(&name()).unwrap();
+        status.live.unwrap().number
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_away_and_is_back_untouched_undoes_no_rollback() {
+        let house = House::new(false).await;
+        let path = house.dir.path().join("w.wasm");
+        house.deploy("w", 1, None).await;
+        std::fs::write(&path, component(2)).unwrap();
+        assert_eq!(live_after(&house, &path, false).await, 2);
+        house.registry.rollback(&name(), None).await.unwrap();
+        for at_start in [false, true] {
+            assert_eq!(live_after(&house, &path, at_start).await, 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_whose_note_the_disk_did_not_take_undoes_no_rollback_at_the_next_start() {
+        let house = House::new(false).await;
+        let (path, taken) = (house.dir.path().join("w.wasm"), &house.registry.taken);
+        std::fs::write(&path, component(1)).unwrap();
+        assert_eq!(live_after(&house, &path, false).await, 1);
+        let first = taken.get(&name()).unwrap();
+        std::fs::write(&path, component(2)).unwrap();
+        assert_eq!(live_after(&house, &path, false).await, 2);
+        house.registry.rollback(&name(), None).await.unwrap();
+        taken.put(&name(), &first).await.unwrap();
+        assert_eq!(live_after(&house, &path, true).await, 1);
+        // An earlier file that is put back while the host is away is deployed.
+        house.registry.rollback(&name(), Some(2)).await.unwrap();
+        std::fs::write(&path, component(1)).unwrap();
+        assert_eq!(live_after(&house, &path, true).await, 3);
+    }
 }

@@ -18,6 +18,8 @@ pub(in crate::windows) struct Taken {
     /// SHA-256, hexadecimal.
     pub digest: String,
     pub stamp: Stamp,
+    /// The window's newest release then.
+    pub release: u64,
 }
 
 /// The table.
