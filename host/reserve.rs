@@ -8,12 +8,17 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Bytes of the reserve. 2 MiB: a change of a window's record takes less than a quarter of it (a test of the records
 /// holds that), and 4,096 API keys of an ordinary length are a file of about 1.5 MiB.
 pub const RESERVE_BYTES: usize = 2 << 20;
+
+/// Bytes that must be free before it is made. Twice its own: what it takes then was of no use to anybody who found the disk
+/// full, and a write at the same time finds space.
+const FREE_BYTES: u64 = 2 * RESERVE_BYTES as u64;
 
 /// How often a reserve that was given up is tried to be made again. 10 s.
 const REMAKE_PAUSE: Duration = Duration::from_secs(10);
@@ -22,7 +27,9 @@ const REMAKE_PAUSE: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct Reserve {
     file: Option<PathBuf>,
-    there: Mutex<bool>,
+    there: AtomicBool,
+    /// Held while it is made or given up, which takes as long as the disk does.
+    at_work: Mutex<()>,
 }
 
 impl Reserve {
@@ -34,23 +41,24 @@ impl Reserve {
         let there = fs::metadata(&file).is_ok_and(whole);
         let reserve = Reserve {
             file: Some(file),
-            there: Mutex::new(there),
+            there: AtomicBool::new(there),
+            at_work: Mutex::default(),
         };
-        if let Err(error) = reserve.make() {
+        if let Err(error) = reserve.make(free_bytes) {
             tracing::warn!(%error, "the disk has no space for the host's reserve: what closes a window or revokes a key may not last over a restart");
         }
         Arc::new(reserve)
     }
 
-    /// Whether it is there to be given up.
+    /// Whether it is there to be given up. Waits for nothing.
     pub fn is_there(&self) -> bool {
-        *self.there()
+        self.there.load(Relaxed)
     }
 
     /// Gives the space back to the disk. Whether there was any. Blocks for the removal of one file.
     pub fn give_up(&self) -> bool {
-        let mut there = self.there();
-        let (true, Some(file)) = (*there, &self.file) else {
+        let _at_work = self.at_work();
+        let (true, Some(file)) = (self.is_there(), &self.file) else {
             return false;
         };
         match fs::remove_file(file) {
@@ -62,7 +70,7 @@ impl Reserve {
                 return false;
             }
         }
-        *there = false;
+        self.there.store(false, Relaxed);
         true
     }
 
@@ -74,29 +82,42 @@ impl Reserve {
                 continue;
             }
             let reserve = self.clone();
-            let made = tokio::task::spawn_blocking(move || reserve.make()).await;
+            let made = tokio::task::spawn_blocking(move || reserve.make(free_bytes)).await;
             if matches!(made, Ok(Ok(()))) {
                 tracing::info!("the host's reserve on the disk is there again");
             }
         }
     }
 
-    fn make(&self) -> io::Result<()> {
-        let mut there = self.there();
-        let (false, Some(file)) = (*there, &self.file) else {
+    /// Writes it where `free_bytes` says that there is space enough: one that does not fit must not fill the disk only to
+    /// find that out.
+    fn make(&self, free_bytes: impl FnOnce(&Path) -> io::Result<u64>) -> io::Result<()> {
+        let _at_work = self.at_work();
+        let (false, Some(file)) = (self.is_there(), &self.file) else {
             return Ok(());
         };
+        let free = free_bytes(file.parent().unwrap_or(file))?;
+        if free < FREE_BYTES {
+            let why = format!("{free} bytes are free, and {FREE_BYTES} must be");
+            return Err(io::Error::new(io::ErrorKind::StorageFull, why));
+        }
         if let Err(error) = fill(file) {
             let _ = fs::remove_file(file);
             return Err(error);
         }
-        *there = true;
+        self.there.store(true, Relaxed);
         Ok(())
     }
 
-    fn there(&self) -> MutexGuard<'_, bool> {
-        self.there.lock().unwrap_or_else(PoisonError::into_inner)
+    fn at_work(&self) -> MutexGuard<'_, ()> {
+        self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Bytes that this user can write to the file system of `dir`.
+fn free_bytes(dir: &Path) -> io::Result<u64> {
+    let found = rustix::fs::statvfs(dir)?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 /// Random bytes: of zeros a file system that compresses, or leaves holes, would keep nothing free.
@@ -129,9 +150,35 @@ mod tests {
         assert_eq!(fs::read(&file).unwrap(), before, "it was there already");
         assert!(reserve.give_up() && !file.exists() && !reserve.is_there());
         assert!(!reserve.give_up());
-        reserve.make().unwrap();
+        reserve.make(free_bytes).unwrap();
         assert!(reserve.is_there() && file.exists());
         assert!(!Reserve::default().give_up());
+    }
+
+    #[test]
+    fn a_reserve_is_made_only_where_twice_its_space_is_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("reserve");
+        let reserve = Reserve::open(dir.path());
+        assert!(reserve.give_up());
+        let refused = reserve.make(|_| Ok(FREE_BYTES - 1)).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::StorageFull);
+        assert!(!file.exists() && !reserve.is_there());
+        reserve.make(|_| Ok(FREE_BYTES)).unwrap();
+        assert!(file.exists() && reserve.is_there());
+    }
+
+    #[test]
+    fn whether_it_is_there_is_known_while_it_is_being_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let reserve = Reserve::open(dir.path());
+        assert!(reserve.give_up());
+        let made = reserve.make(|_| {
+            // As a slow disk would hold it.
+            assert!(!reserve.is_there());
+            Ok(FREE_BYTES)
+        });
+        made.unwrap();
     }
 
     #[test]
