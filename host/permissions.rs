@@ -25,7 +25,8 @@ pub fn make_private_files() {
 /// Makes sure that a data folder is for this user alone. What others can read is closed to them, which is said in the log.
 ///
 /// # Errors
-/// A sentence, where others can write the folder, or it or something in it is another user's: what lies there may be theirs.
+/// A sentence, where others can write the folder or what they reach in it, or it or something in it is another user's: what
+/// lies there may be theirs.
 pub fn secure_data(path: &Path) -> anyhow::Result<()> {
     let shown = path.display();
     let folder = fs::metadata(path).with_context(|| format!("{shown} cannot be looked at"))?;
@@ -47,46 +48,77 @@ pub fn secure_data(path: &Path) -> anyhow::Result<()> {
         );
     }
     let open = mode & OTHERS_ANY != 0;
+    // Below a folder that is closed nobody else reaches anything, so only whose it is counts there.
+    let depth = if open { MAX_DEPTH } else { 1 };
+    // All of it before anything is closed: the next start would find a closed folder, and take what is in it.
+    below(path, depth, &mut |entry, metadata| {
+        check(path, entry, metadata, open)
+    })?;
     if open {
         close(path, mode)?;
+        below(
+            path,
+            depth,
+            &mut |entry, metadata| match metadata.is_symlink() {
+                true => Ok(()),
+                false => close(entry, self::mode(metadata)),
+            },
+        )?;
         tracing::warn!(
             "the data folder {shown} could be read by other users (mode {mode:04o}): it is now 0700"
         );
     }
-    // Below a folder that is closed nobody else reaches anything, so only whose it is counts there.
-    secure_below(path, if open { MAX_DEPTH } else { 1 }, open)
+    Ok(())
 }
 
-fn secure_below(folder: &Path, depth: usize, was_open: bool) -> anyhow::Result<()> {
+/// Has `each` see all that is in `folder`, so many folders deep. Of a link it sees the link itself: whoever made it says
+/// where it leads.
+fn below(
+    folder: &Path,
+    depth: usize,
+    each: &mut dyn FnMut(&Path, &Metadata) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let shown = folder.display();
     let entries = fs::read_dir(folder).with_context(|| format!("{shown} cannot be listed"))?;
     for entry in entries.flatten() {
         let path = entry.path();
-        // Of a link itself: whoever made it says where it leads.
         let Ok(metadata) = fs::symlink_metadata(&path) else {
             continue;
         };
-        if !ours(&metadata) {
-            bail!(
-                "{} is user {}'s, in a data folder of user {}: see what it is, and remove it or `chown -h {}` it",
-                path.display(),
-                metadata.uid(),
-                user(),
-                user()
-            );
-        }
-        let mode = mode(&metadata);
-        if was_open && !metadata.is_symlink() && mode & OTHERS_ANY != 0 {
-            close(&path, mode)?;
-        }
+        each(&path, &metadata)?;
         if metadata.is_dir() && depth > 1 {
-            secure_below(&path, depth - 1, was_open)?;
+            below(&path, depth - 1, each)?;
         }
     }
     Ok(())
 }
 
+/// Whether something in the data folder `data` may be another user's.
+fn check(data: &Path, path: &Path, metadata: &Metadata, open: bool) -> anyhow::Result<()> {
+    let (shown, mode) = (path.display(), mode(metadata));
+    if !ours(metadata) {
+        bail!(
+            "{shown} is user {}'s, in a data folder of user {}: see what it is, and remove it or `chown -h {}` it",
+            metadata.uid(),
+            user(),
+            user()
+        );
+    }
+    if open && !metadata.is_symlink() && mode & OTHERS_WRITE != 0 {
+        let data = data.display();
+        bail!(
+            "{shown} can be written by other users (mode {mode:04o}), in a data folder that they can enter, and native code \
+             and secrets in it are trusted: see that nothing in it is theirs and `chmod -R go= {data}`; what is in \
+             {data}/artifacts/native can be removed, it is compiled again"
+        );
+    }
+    Ok(())
+}
+
 fn close(path: &Path, mode: u32) -> anyhow::Result<()> {
+    if mode & OTHERS_ANY == 0 {
+        return Ok(());
+    }
     fs::set_permissions(path, Permissions::from_mode(mode & !OTHERS_ANY)).with_context(|| {
         format!(
             "{} can be read by other users (mode {mode:04o}), which cannot be changed: `chmod go= ` it",
@@ -179,6 +211,33 @@ mod tests {
             assert_eq!(mode_of(outside.path()), 0o755, "a link leads out");
         }
         secure_data(folder(0o700).path()).unwrap();
+    }
+
+    #[test]
+    fn what_others_could_write_in_a_data_folder_that_they_could_enter_is_refused_and_left_alone() {
+        for (folder_mode, file_mode) in [(0o777, 0o644), (0o755, 0o666), (0o755, 0o620)] {
+            let data = folder(0o755);
+            let native = data.path().join("artifacts/native");
+            fs::create_dir_all(&native).unwrap();
+            let planted = native.join("code");
+            fs::write(&planted, "").unwrap();
+            chmod(&planted, file_mode);
+            chmod(&native, folder_mode);
+            // Twice: the first refusal must not be what lets the second start pass.
+            for _ in 0..2 {
+                let why = secure_data(data.path()).unwrap_err().to_string();
+                let command = format!("chmod -R go= {}", data.path().display());
+                assert!(
+                    why.contains("artifacts/native") && why.contains(&command),
+                    "{why}"
+                );
+                let modes = (mode_of(data.path()), mode_of(&native), mode_of(&planted));
+                assert_eq!(modes, (0o755, folder_mode, file_mode));
+            }
+            // Nobody else reaches it.
+            chmod(data.path(), 0o700);
+            secure_data(data.path()).unwrap();
+        }
     }
 
     #[test]

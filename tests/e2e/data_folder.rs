@@ -49,6 +49,31 @@ async fn a_data_folder_that_others_could_read_is_closed_to_them_with_all_that_wa
 }
 
 #[tokio::test]
+async fn what_others_could_write_in_a_data_folder_that_they_could_read_keeps_the_host_from_starting()
+ {
+    let mut host = Host::start().await;
+    assert!(host.terminate().await.success());
+    chmod(&host.data(), 0o755);
+    let native = host.data().join("artifacts/native");
+    chmod(&native, 0o777);
+    for _ in 0..2 {
+        let output = host
+            .hms("serve")
+            .args(["--gateway", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .arg("--routes")
+            .arg(host.data())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && said.contains("chmod -R go="),
+            "{said}"
+        );
+        assert_eq!((mode(&host.data()), mode(&native)), (0o755, 0o777));
+    }
+}
+
+#[tokio::test]
 async fn a_data_folder_that_others_can_write_is_refused_with_what_to_do() {
     let mut host = Host::start().await;
     assert!(host.terminate().await.success());
