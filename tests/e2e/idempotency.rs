@@ -1,8 +1,8 @@
 //! A payment that is sent again with its `Idempotency-Key` is made once, whatever happens to the host in between.
 
 use super::harness::host::Options;
-use super::harness::http::{connect, try_request};
-use super::harness::{Answer, Host, PATIENCE, window};
+use super::harness::http::{connect, raw, try_request};
+use super::harness::{Answer, Host, PATIENCE, guest, window};
 use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -113,4 +113,37 @@ async fn the_outcome_of_a_payment_cut_by_kill_9_is_unknown_and_it_is_not_sent_ag
     stream.write_all(request.as_bytes()).await.unwrap();
     let order = tokio::time::timeout(PATIENCE, bank.accept()).await;
     assert!(order.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn a_request_whose_body_is_cut_while_a_window_reads_it_is_not_done_again() {
+    let route = "uri: /incr-and-read/**\nupstream: http://hms-svc-prober\nplugins:\n  - idempotency\n  - wasm: {window: meddler}\n";
+    let host = host("prober.yaml", route.into()).await;
+    for name in ["prober", "meddler"] {
+        host.deploy(name, &guest(name).await).await;
+    }
+    let set = host
+        .cli("limits", &["prober", "--request-body", "1KiB"])
+        .await;
+    assert!(set.status.success(), "{set:?}");
+    // The middleware sends it on as a stream without a length: the window is at work before it shows how large it is.
+    let pay = async |key: &str, length: usize| {
+        let chunk = "x".repeat(length);
+        let request = format!(
+            "POST /incr-and-read/bucket/n HTTP/1.1\r\nhost: x\r\nidempotency-key: {key}\r\nx-meddle: unsized\r\nconnection: close\r\n\
+             transfer-encoding: chunked\r\n\r\n{length:x}\r\n{chunk}\r\n0\r\n\r\n"
+        );
+        raw(host.gateway(), request.as_bytes()).await
+    };
+    let cut = pay("k", 3000).await;
+    assert!(
+        cut.starts_with("HTTP/1.1 413") && cut.contains("body-too-large"),
+        "{cut}"
+    );
+    let again = pay("k", 3000).await;
+    assert!(again.contains("idempotency-replayed: true"), "{again}");
+    assert!(again.starts_with("HTTP/1.1 413"), "{again}");
+    // It was done once: this is the second time.
+    let sum = pay("l", 10).await;
+    assert!(sum.ends_with("\r\n\r\n2"), "{sum}");
 }

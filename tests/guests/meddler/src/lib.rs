@@ -2,8 +2,10 @@
 
 mod hold;
 
-use hms_window::{Next, Problem, Request, Response, middleware, sleep_ms};
+use hms_window::{Next, Problem, Request, Response, sleep_ms};
 use std::sync::atomic::{AtomicU64, Ordering};
+use wasip3::http::types::{ErrorCode, Request as Raw, Response as RawResponse};
+use wasip3::wit_bindgen::StreamResult;
 
 /// Requests at work in this clerk.
 static AT_WORK: AtomicU64 = AtomicU64::new(0);
@@ -77,4 +79,49 @@ fn number(text: &str) -> Result<u64, Problem> {
     text.parse().map_err(Problem::internal)
 }
 
-middleware!(handle);
+struct Meddler;
+
+impl wasip3::exports::http::handler::Guest for Meddler {
+    async fn handle(request: Raw) -> Result<RawResponse, ErrorCode> {
+        // `unsized`: sends the body on in a stream of its own, without a length. The SDK always tells it, so it is done here.
+        let how = request.get_headers().get("x-meddle");
+        let request = match how.iter().any(|how| how == b"unsized") {
+            true => without_length(request)?,
+            false => request,
+        };
+        hms_window::__private::serve_between(request, handle).await
+    }
+}
+
+wasip3::http::service::export!(Meddler with_types_in wasip3);
+
+fn without_length(request: Raw) -> Result<Raw, ErrorCode> {
+    let (method, path) = (request.get_method(), request.get_path_with_query());
+    let (scheme, authority) = (request.get_scheme(), request.get_authority());
+    let headers = request.get_headers();
+    let (taken, result) = wasip3::wit_future::new(|| Ok(()));
+    let (mut body, _) = Raw::consume_body(request, result);
+    let (mut writer, stream) = wasip3::wit_stream::new();
+    let (end, trailers) = wasip3::wit_future::new(|| Ok(None));
+    wasip3::spawn_local(async move {
+        loop {
+            let (status, bytes) = body.read(Vec::with_capacity(4096)).await;
+            if !bytes.is_empty() {
+                writer.write_all(bytes).await;
+            }
+            if !matches!(status, StreamResult::Complete(_)) {
+                break;
+            }
+        }
+        drop(writer);
+        _ = taken.write(Ok(())).await;
+        _ = end.write(Ok(None)).await;
+    });
+    let (sent, _) = Raw::new(headers, Some(stream), trailers, None);
+    sent.set_method(&method)
+        .and_then(|()| sent.set_path_with_query(path.as_deref()))
+        .and_then(|()| sent.set_scheme(scheme.as_ref()))
+        .and_then(|()| sent.set_authority(authority.as_deref()))
+        .map_err(|()| ErrorCode::InternalError(None))?;
+    Ok(sent)
+}

@@ -74,6 +74,14 @@ async fn handle(request: Request) -> Result<Response, Problem> {
         (&Method::POST, ["kv-many", bucket]) => kv::many(&request, bucket).await,
         // ?by=: adds to a number, and answers the sum.
         (&Method::POST, ["incr", bucket, key]) => kv::increment(&request, bucket, key),
+        // Adds one to a number, and then reads the request's body; traps where that is cut.
+        (&Method::POST, ["incr-and-read", bucket, key]) => {
+            let sum = kv::increment(&request, bucket, key)?;
+            if request.body().read_to_end(1 << 20).await.is_err() {
+                bad::trap();
+            }
+            Ok(sum)
+        }
         // Appends the request's body to a list by compare-and-swap, and answers the list.
         (&Method::POST, ["cas", bucket, key]) => kv::append(&request, bucket, key).await,
 
