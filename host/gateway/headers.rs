@@ -39,8 +39,14 @@ static HOP_BY_HOP: [HeaderName; 10] = [
     header::UPGRADE,
 ];
 
-/// Only the gateway says these. `forwarded` and `x-real-ip`, because an upstream may believe them as well.
-const OURS: [&str; 4] = ["forwarded", "x-real-ip", "x-request-id", "traceparent"];
+/// Only the gateway says these. `forwarded`, `x-forwarded` and `x-real-ip`, because an upstream may believe them as well.
+const OURS: [&str; 5] = [
+    "forwarded",
+    "x-forwarded",
+    "x-real-ip",
+    "x-request-id",
+    "traceparent",
+];
 
 /// What other gateways say in front of an upstream: whom a client's certificate names (RFC 9440 and
 /// what is usual), who signed in, from which address. We say it by fields of our own, so from a
@@ -61,6 +67,13 @@ const CLAIMS: [(u8, &[&str]); 6] = [
             "x-auth-request-",
             "x-client-ip",
             "x-cluster-client-ip",
+            "x-envoy-external-address",
+            "x-original-forwarded-for",
+            "x-goog-authenticated-user-",
+            "x-goog-iap-jwt-assertion",
+            "x-amzn-oidc-",
+            "x-ms-client-principal",
+            "x-consumer-",
         ],
     ),
 ];
