@@ -3,8 +3,8 @@
 
 use crate::body::{Body, BodyError};
 use crate::gateway::metrics::GatewayMetrics;
+use crate::gateway::piece::Piece;
 use crate::places::AtWork;
-use bytes::Bytes;
 use http::{HeaderMap, Method};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::net::IpAddr;
@@ -39,6 +39,8 @@ pub struct Record {
     pub client: Option<IpAddr>,
     /// What lasts as long as the request does.
     pub at_work: Option<AtWork>,
+    /// Whether HTTP/2 is spoken, which keeps what the client's window has no room for.
+    pub kept: bool,
     /// Of its upstream, where there were several.
     pub tries: Option<usize>,
     status: u16,
@@ -60,6 +62,7 @@ impl Record {
             user: None,
             client: None,
             at_work: None,
+            kept: false,
             tries: None,
             status: NO_STATUS,
             bytes: 0,
@@ -131,13 +134,13 @@ impl RecordedBody {
 }
 
 impl HttpBody for RecordedBody {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Piece>, BodyError>>> {
         let this = &mut *self;
         if let Some(breaking) = &mut this.breaking {
             ready!(breaking.pause.as_mut().poll(cx));
@@ -150,7 +153,10 @@ impl HttpBody for RecordedBody {
                 this.ended = this.inner.is_end_stream();
                 Some(Ok(match frame.into_trailers() {
                     Ok(trailers) => Frame::trailers(clean_trailers(trailers)),
-                    Err(frame) => frame,
+                    Err(frame) => frame.map_data(|data| {
+                        let at_work = this.record.at_work.as_ref().filter(|_| this.record.kept);
+                        Piece::new(data, at_work.map(AtWork::also))
+                    }),
                 }))
             }
             Some(Err(error)) => {

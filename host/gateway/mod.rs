@@ -17,6 +17,7 @@ mod listen;
 pub mod manifest;
 mod metrics;
 mod origin;
+mod piece;
 pub mod plugins;
 mod proxy;
 mod request_body;
@@ -45,7 +46,7 @@ use access::{Record, RecordedBody};
 use client::HttpClient;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, Version};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use manifest::{Route, fold};
@@ -196,6 +197,7 @@ impl Gateway {
             trace.request_id.clone(),
         );
         record.at_work = Some(at_work);
+        record.kept = request.version() == Version::HTTP_2;
         let mut passed = Passed::default();
         let passage = self.pass(request, connection, &trace, &mut record, &mut passed);
         let outcome = AssertUnwindSafe(passage)

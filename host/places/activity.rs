@@ -138,6 +138,19 @@ impl Activity {
 }
 
 impl AtWork {
+    /// One more thing that is at work as long as this.
+    pub fn also(&self) -> AtWork {
+        let mut state = self.activity.state();
+        match self.proven {
+            true => state.at_work += 1,
+            false => state.unproven += 1,
+        }
+        AtWork {
+            activity: self.activity.clone(),
+            proven: self.proven,
+        }
+    }
+
     /// The request is somebody's, and its connection is not given up for another from here on. Whether that is in time.
     pub fn prove(&mut self) -> bool {
         let mut state = self.activity.state();

@@ -1,6 +1,7 @@
 //! Connections from their first byte to the shutdown.
 
 use super::*;
+use hyper_util::client::legacy::Client;
 
 #[tokio::test]
 async fn clients_that_are_slow_with_their_first_bytes_or_headers_are_cut() {
@@ -254,6 +255,31 @@ async fn an_answer_is_whole_although_others_want_its_slow_readers_place() {
     });
     let missing = futures_util::future::join_all(reading).await;
     assert!(missing.iter().all(|bytes| *bytes == 0), "{missing:?}");
+}
+
+#[tokio::test]
+async fn over_http2_an_answer_is_whole_although_its_clients_window_had_no_room_for_it() {
+    let house = House::with(|limits| limits.bound_connections(64, Some(2))).await;
+    let client = Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .http2_initial_stream_window_size(1000)
+        .build_http();
+    let request = Request::builder()
+        .uri(format!("http://{}/open/echo", house.addr))
+        .header("pad", "x".repeat(8000))
+        .body(Full::<Bytes>::default())
+        .unwrap();
+    let answer = client.request(request).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut newcomers = Vec::new();
+    for _ in 0..2 {
+        let mut stream = house.connect().await;
+        ask(&mut stream).await;
+        newcomers.push(stream);
+    }
+    let said = answer.into_body().collect().await.unwrap().to_bytes();
+    assert!(said.len() > 8000, "{}", said.len());
+    assert!(is_closed(&mut newcomers[0]).await, "that one was idle");
 }
 
 #[tokio::test]
