@@ -73,7 +73,7 @@ async fn taken_before(windows: &Registry, path: &Path, due: &Due) -> bool {
         // It may be what mends the window.
         return false;
     }
-    let taken = windows.taken.get(&due.window);
+    let taken = windows.taken.get(&due.window).await;
     let may_be = match &taken {
         Some(taken) if taken.stamp == due.stamp => return true,
         Some(taken) => due.at_start || taken.stamp.same_write(&due.stamp),
@@ -167,7 +167,7 @@ mod tests {
         let (path, taken) = (house.dir.path().join("w.wasm"), &house.registry.taken);
         std::fs::write(&path, component(1)).unwrap();
         assert_eq!(live_after(&house, &path, false).await, 1);
-        let first = taken.get(&name()).unwrap();
+        let first = taken.get(&name()).await.unwrap();
         std::fs::write(&path, component(2)).unwrap();
         assert_eq!(live_after(&house, &path, false).await, 2);
         house.registry.rollback(&name(), None).await.unwrap();

@@ -1,7 +1,7 @@
 //! What was last taken from the folder for each window, kept in `host.redb`: so that a start tells a file that is new from one
 //! that was deployed before, whatever the clock said then or says now.
 
-use crate::store::{Op, Store};
+use crate::store::{Op, Store, read};
 use crate::windows::stamp::Stamp;
 use crate::windows::{ChangeError, WindowName};
 use serde::{Deserialize, Serialize};
@@ -33,8 +33,12 @@ impl TakenFiles {
     }
 
     /// What was taken for that window. None too where it cannot be read: then the window's history has to say.
-    pub fn get(&self, window: &WindowName) -> Option<Taken> {
-        let entry = self.store.get(BUCKET, window.as_str()).ok()??;
+    pub async fn get(&self, window: &WindowName) -> Option<Taken> {
+        let window = window.clone();
+        let found = read(self.store.clone(), move |store| {
+            store.get(BUCKET, window.as_str())
+        });
+        let entry = found.await.ok()??;
         serde_json::from_slice(&entry.value).ok()
     }
 
@@ -55,7 +59,11 @@ impl TakenFiles {
     pub async fn retain(&self, keep: impl Fn(&str) -> bool) -> Result<(), ChangeError> {
         let mut after: Option<String> = None;
         loop {
-            let page = self.store.keys(BUCKET, after.as_deref(), 0, PAGE)?;
+            let from = after.clone();
+            let page = read(self.store.clone(), move |store| {
+                store.keys(BUCKET, from.as_deref(), 0, PAGE)
+            });
+            let page = page.await?;
             let gone = page.keys.iter().filter(|name| !keep(name));
             let gone = gone.map(|name| Op::Delete {
                 bucket: BUCKET.into(),
