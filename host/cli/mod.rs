@@ -25,6 +25,7 @@ mod workspace;
 
 use crate::config::Settings;
 use crate::lanes::{BLOCKING_THREAD_IDLE, threads_beside};
+use crate::runtime::compile::{CompileError, child};
 use crate::telemetry;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -124,7 +125,10 @@ pub fn main() -> ExitCode {
         }
         Err(error) => {
             telemetry::warn(&format!("hms: {error:#}"));
-            ExitCode::FAILURE
+            match error.downcast_ref::<CompileError>() {
+                Some(error) => ExitCode::from(error.exit_status()),
+                None => ExitCode::FAILURE,
+            }
         }
     };
     telemetry::finish();
@@ -140,7 +144,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         memory_bytes,
     } = verb
     {
-        return crate::runtime::compile::child(&wasm, &digest, &compiled, memory_bytes);
+        return Ok(child(&wasm, &digest, &compiled, memory_bytes)?);
     }
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -2,7 +2,8 @@
 //! and the host's threads go on serving.
 
 use super::native;
-use anyhow::{Context, bail, ensure};
+use anyhow::Context;
+use rustix::io::Errno;
 use rustix::process::{
     Resource, Rlimit, Signal, getpriority_process, set_parent_process_death_signal,
     setpriority_process, setrlimit,
@@ -15,6 +16,39 @@ use tokio::io::AsyncReadExt;
 
 /// The hidden verb of `hms` that is the child.
 pub const VERB: &str = "compile-component";
+
+/// Why there is no native code.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// The component is at fault, or what the disk has left of it: it fails at another time too.
+    #[error("{0}")]
+    Component(String),
+    /// The native code could not be written, for one because the disk is full.
+    #[error("{0}")]
+    Disk(String),
+    /// The system did not give what a compile needs, such as a process.
+    #[error("{0}")]
+    Host(String),
+}
+
+/// Exit statuses of the child. Not 2, with which the command line's parser ends, nor 101, a panic's.
+const CANNOT_WRITE: u8 = 3;
+const HOST_FAULT: u8 = 4;
+
+impl CompileError {
+    /// The exit status by which the child tells its parent.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            CompileError::Component(_) => 1,
+            CompileError::Disk(_) => CANNOT_WRITE,
+            CompileError::Host(_) => HOST_FAULT,
+        }
+    }
+
+    fn host(what: &str) -> impl FnOnce(std::io::Error) -> Self {
+        move |error| CompileError::Host(format!("{what}: {error}"))
+    }
+}
 
 /// What one compile may use.
 #[derive(Debug, Clone, Copy)]
@@ -80,12 +114,17 @@ impl Compiler {
     /// child.
     ///
     /// # Errors
-    /// The compiler's message, or that it took too long, or that it crashed; or that the file has another digest.
-    pub async fn compile(&self, wasm: &Path, digest: &str, compiled: &Path) -> anyhow::Result<()> {
+    /// The compiler's message, or that it took too long, or that it crashed; or that the file has another digest, or cannot
+    /// be written.
+    pub async fn compile(
+        &self,
+        wasm: &Path,
+        digest: &str,
+        compiled: &Path,
+    ) -> Result<(), CompileError> {
         #[cfg(test)]
         if self.program.as_os_str().is_empty() {
-            let code = super::engine::precompile(&std::fs::read(wasm)?)?;
-            return Ok(native::write(compiled, digest, &code)?);
+            return compile_file(wasm, digest, compiled);
         }
         let mut child = tokio::process::Command::new(&self.program)
             .arg(VERB)
@@ -101,7 +140,7 @@ impl Compiler {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .context("the compiler could not be started")?;
+            .map_err(CompileError::host("the compiler could not be started"))?;
         let mut stderr = child.stderr.take();
         let running = async {
             let mut said = Vec::new();
@@ -113,34 +152,50 @@ impl Compiler {
         let Ok(ended) = tokio::time::timeout(self.limits.time, running).await else {
             // Gone before another is let in to its place.
             let _ = child.kill().await;
-            bail!(
+            return Err(CompileError::Component(format!(
                 "compiling took longer than {} s and was ended; a host with a larger --compile-time allows more",
                 self.limits.time.as_secs_f32()
-            );
+            )));
         };
-        let (status, said) = ended.context("the compiler could not be waited for")?;
+        let (status, said) =
+            ended.map_err(CompileError::host("the compiler could not be waited for"))?;
         if status.success() {
             return Ok(());
         }
         let end = said.len().min(MAX_MESSAGE_BYTES);
         let message = String::from_utf8_lossy(said.get(..end).unwrap_or_default());
-        match message.trim() {
-            message if message.contains(OUT_OF_MEMORY) => bail!(
+        let message = match message.trim() {
+            message if message.contains(OUT_OF_MEMORY) => format!(
                 "compiling needed more than {} MiB of memory and was ended; a host with a larger --compile-memory \
                  allows more",
                 self.limits.memory_bytes >> 20
             ),
-            "" => bail!("the compiler ended with {status} and no message"),
-            message => bail!("{message}"),
-        }
+            "" => format!("the compiler ended with {status} and no message"),
+            message => message.strip_prefix("hms: ").unwrap_or(message).to_owned(),
+        };
+        Err(match status.code().map(u8::try_from) {
+            Some(Ok(CANNOT_WRITE)) => CompileError::Disk(message),
+            Some(Ok(HOST_FAULT)) => CompileError::Host(message),
+            _ => CompileError::Component(message),
+        })
     }
 }
 
 /// The child: compiles one file into another, within its limits.
 ///
 /// # Errors
-/// What the parent shows to whoever deploys.
-pub fn child(wasm: &Path, digest: &str, compiled: &Path, memory_bytes: u64) -> anyhow::Result<()> {
+/// What the parent shows to whoever deploys. The process must end with its exit status.
+pub fn child(
+    wasm: &Path,
+    digest: &str,
+    compiled: &Path,
+    memory_bytes: u64,
+) -> Result<(), CompileError> {
+    confine(memory_bytes).map_err(|error| CompileError::Host(format!("{error:#}")))?;
+    compile_file(wasm, digest, compiled)
+}
+
+fn confine(memory_bytes: u64) -> anyhow::Result<()> {
     // A host that is killed takes its compiler along.
     set_parent_process_death_signal(Some(Signal::KILL)).context("the parent cannot be watched")?;
     let nice = getpriority_process(None).unwrap_or(0);
@@ -151,16 +206,27 @@ pub fn child(wasm: &Path, digest: &str, compiled: &Path, memory_bytes: u64) -> a
         maximum: Some(bytes),
     };
     setrlimit(Resource::As, bound(memory_bytes)).context("the memory limit could not be set")?;
-    setrlimit(Resource::Core, bound(0)).context("the core limit could not be set")?;
-    let bytes =
-        std::fs::read(wasm).with_context(|| format!("{} cannot be read", wasm.display()))?;
+    setrlimit(Resource::Core, bound(0)).context("the core limit could not be set")
+}
+
+fn compile_file(wasm: &Path, digest: &str, compiled: &Path) -> Result<(), CompileError> {
+    let shown = wasm.display();
+    let bytes = std::fs::read(wasm).map_err(|error| {
+        let why = format!("{shown} cannot be read: {error}");
+        match Errno::from_io_error(&error) {
+            // The disk has lost it.
+            Some(Errno::NOENT | Errno::IO) => CompileError::Component(why),
+            _ => CompileError::Host(why),
+        }
+    })?;
     // What is compiled under a digest is what was uploaded under it, whatever the disk has made of it.
-    ensure!(
-        native::hex(&Sha256::digest(&bytes)) == digest,
-        "{} is damaged, its SHA-256 is not its name: deploy the component again",
-        wasm.display()
-    );
-    let code = super::engine::precompile(&bytes)?;
+    if native::hex(&Sha256::digest(&bytes)) != digest {
+        return Err(CompileError::Component(format!(
+            "{shown} is damaged, its SHA-256 is not its name: deploy the component again"
+        )));
+    }
+    let code = super::engine::precompile(&bytes);
+    let code = code.map_err(|error| CompileError::Component(format!("{error:#}")))?;
     native::write(compiled, digest, &code)
-        .with_context(|| format!("{} cannot be written", compiled.display()))
+        .map_err(|error| CompileError::Disk(format!("{}: {error}", compiled.display())))
 }

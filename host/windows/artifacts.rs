@@ -36,8 +36,18 @@ pub struct Artifacts {
     checking: Semaphore,
     /// Held while native code that was damaged is made anew, so that of many windows with one component one does it.
     mending: tokio::sync::Mutex<()>,
-    /// Digests that a deploy under way relies on, with how many do.
-    pinned: Mutex<HashMap<String, usize>>,
+    pins: Mutex<Pins>,
+    /// Held while what is unused is cleared away.
+    clearing: Mutex<()>,
+}
+
+/// Digests that deploys under way rely on. Its lock is held for no longer than a look or a rename.
+#[derive(Default)]
+struct Pins {
+    /// With how many deploys do.
+    held: HashMap<String, usize>,
+    /// Those that were pinned at any time since the clearing under way began: the records that it goes by may not have them.
+    since_clearing: Option<HashSet<String>>,
 }
 
 /// A component that is wholly on disk, under a temporary name that goes with it.
@@ -72,15 +82,11 @@ pub(super) struct Pin {
 
 impl Drop for Pin {
     fn drop(&mut self) {
-        let mut pinned = self
-            .artifacts
-            .pinned
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = pinned.get_mut(&self.digest) {
+        let mut pins = self.artifacts.pins();
+        if let Some(count) = pins.held.get_mut(&self.digest) {
             *count -= 1;
             if *count == 0 {
-                pinned.remove(&self.digest);
+                pins.held.remove(&self.digest);
             }
         }
     }
@@ -117,7 +123,8 @@ impl Artifacts {
             compiling: Places::new(lanes::count().saturating_sub(1), MAX_WAITING),
             checking: Semaphore::new(MAX_CHECKED),
             mending: tokio::sync::Mutex::default(),
-            pinned: Mutex::default(),
+            pins: Mutex::default(),
+            clearing: Mutex::default(),
         }))
     }
 
@@ -162,12 +169,20 @@ impl Artifacts {
 
     /// Keeps the artifact of that digest until the pin is dropped.
     pub(super) fn pin(self: &Arc<Self>, digest: &str) -> Pin {
-        let mut pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
-        *pinned.entry(digest.to_owned()).or_default() += 1;
+        let mut pins = self.pins();
+        *pins.held.entry(digest.to_owned()).or_default() += 1;
+        if let Some(since) = &mut pins.since_clearing {
+            since.insert(digest.to_owned());
+        }
+        drop(pins);
         Pin {
             artifacts: self.clone(),
             digest: digest.to_owned(),
         }
+    }
+
+    fn pins(&self) -> std::sync::MutexGuard<'_, Pins> {
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Leave to read a component into memory.
@@ -246,7 +261,7 @@ impl Artifacts {
         let result = self.compiler.compile(&wasm, digest, &fresh).await;
         let moved = match result {
             Ok(()) => std::fs::rename(&fresh, place).map_err(disk(place)),
-            Err(error) => Err(ChangeError::Compile(format!("{error:#}"))),
+            Err(error) => Err(error.into()),
         };
         if moved.is_err() {
             let _ = std::fs::remove_file(&fresh);
@@ -255,26 +270,42 @@ impl Artifacts {
         sync_folder(&self.root.join("native"))
     }
 
-    /// Removes every artifact whose digest is neither in what `used` gives nor pinned. What cannot be removed stays for next
-    /// time.
+    /// Removes every artifact whose digest is neither in what `used` gives nor pinned, then or since. What cannot be removed
+    /// stays for next time. Blocks for as long as `used` and the disk do; who pins meanwhile does not wait for it.
     pub(super) fn clear_unused(&self, used: impl FnOnce() -> Option<HashSet<String>>) {
-        let pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
-        // While nobody can take a pin away: a deploy does so only when its release is recorded.
-        let Some(used) = used() else {
+        let _alone = self.clearing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pins = self.pins();
+        // First of all: a deploy takes its pin away only when its release is recorded, so each is in one of the two.
+        pins.since_clearing = Some(pins.held.keys().cloned().collect());
+        drop(pins);
+        if let Some(used) = used() {
+            for folder in [self.root.clone(), self.root.join("native")] {
+                self.clear(&folder, &used);
+            }
+        }
+        self.pins().since_clearing = None;
+    }
+
+    fn clear(&self, folder: &Path, used: &HashSet<String>) {
+        let Ok(entries) = std::fs::read_dir(folder) else {
             return;
         };
-        for folder in [self.root.clone(), self.root.join("native")] {
-            let Ok(entries) = std::fs::read_dir(&folder) else {
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let digest = name.split(['.', '-']).next().unwrap_or_default();
+            if digest.len() != 64 || used.contains(digest) || !entry.path().is_file() {
                 continue;
-            };
-            for entry in entries.flatten() {
-                let name = entry.file_name();
-                let name = name.to_string_lossy();
-                let digest = name.split(['.', '-']).next().unwrap_or_default();
-                let is_artifact = digest.len() == 64 && entry.path().is_file();
-                if is_artifact && !used.contains(digest) && !pinned.contains_key(digest) {
-                    let _ = std::fs::remove_file(entry.path());
-                }
+            }
+            let aside = self.incoming();
+            let pins = self.pins();
+            let since = pins.since_clearing.as_ref();
+            // Out of its place before anybody can pin it; its removal may take the disk longer.
+            let moved = since.is_some_and(|since| !since.contains(digest))
+                && std::fs::rename(entry.path(), &aside).is_ok();
+            drop(pins);
+            if moved {
+                let _ = std::fs::remove_file(aside);
             }
         }
     }

@@ -94,7 +94,7 @@ impl Registry {
         let running = record
             .canary
             .ok_or_else(|| ChangeError::NoCanary(name.clone()))?;
-        let next = WindowRecord {
+        let mut next = WindowRecord {
             live: running.number,
             canary: None,
             ..record
@@ -107,6 +107,10 @@ impl Registry {
                 live: canary.release.clone(),
                 canary: None,
             }),
+            // It could not be loaded when the window was opened.
+            Front::Open { canary: None, .. } => {
+                Some(self.tried_front(change.window(), &mut next).await?)
+            }
             _ => None,
         };
         change.commit(next, front).await?;

@@ -65,6 +65,7 @@ impl Registry {
         tell: &(dyn Fn(Told) + Send + Sync),
     ) -> Result<Deployed, ChangeError> {
         let mut progress = Progress::new(tell);
+        let artifact = self.artifacts.wasm_path(&upload.digest);
         match self.go_through(&name, upload, options, &mut progress).await {
             Ok(deployed) => Ok(Deployed {
                 steps: progress.into_steps(),
@@ -72,6 +73,10 @@ impl Registry {
             }),
             Err(error) => {
                 progress.refuse(&name, &error);
+                // Not where the disk may have the record of it, whatever it says now.
+                if artifact.exists() && !error.leaves_the_disk_in_doubt() {
+                    self.clear_unused().await;
+                }
                 Err(error)
             }
         }
@@ -234,4 +239,41 @@ fn consented(options: &DeployOptions, difference: &Difference) -> Result<(), Cha
         return Err(ChangeError::NeedsConsent(Box::new(difference.clone())));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::windows::testing::{House, name};
+
+    #[tokio::test]
+    async fn a_refused_deploy_leaves_no_artifact() {
+        let house = House::new(false).await;
+        let files = || {
+            let folder = house.dir.path().join("artifacts");
+            let folders = [
+                folder.clone(),
+                folder.join("native"),
+                folder.join("incoming"),
+            ];
+            let files = folders.map(|folder| std::fs::read_dir(folder).unwrap());
+            let files = files.into_iter().flatten().map(|entry| entry.unwrap());
+            files.filter(|entry| entry.path().is_file()).count()
+        };
+        house.deploy("keeper", 1, None).await;
+        assert_eq!(files(), 2);
+        for (mark, after) in [(2, 2), (1, 2)] {
+            let options = DeployOptions {
+                canary: "50%".parse().ok(),
+                ..DeployOptions::default()
+            };
+            let upload = house.upload(mark).await;
+            let refused = house
+                .registry
+                .deploy(name(), upload, options, &|_| {})
+                .await;
+            assert!(matches!(refused, Err(ChangeError::NothingLive(_))));
+            assert_eq!(files(), after, "component {mark}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use super::{Difference, WindowName};
 use crate::error::Error;
 use crate::runtime::Refusal;
+use crate::runtime::compile::CompileError;
 use crate::store::StoreError;
 use http::StatusCode;
 
@@ -71,7 +72,24 @@ pub enum ChangeError {
     Internal(String),
 }
 
+impl From<CompileError> for ChangeError {
+    fn from(error: CompileError) -> Self {
+        match error {
+            CompileError::Component(why) => ChangeError::Compile(why),
+            CompileError::Disk(why) => ChangeError::Disk(why),
+            CompileError::Host(why) => ChangeError::Internal(why),
+        }
+    }
+}
+
 impl ChangeError {
+    /// Whether a release could not be loaded for a fault of its own, which it still has at another time. The host's faults,
+    /// such as a full disk, pass: nothing lasting is decided for them.
+    pub(super) fn is_of_the_release(&self) -> bool {
+        use ChangeError::{Compile, Link, NoRelease};
+        matches!(self, Compile(_) | Link(_) | NoRelease { .. })
+    }
+
     /// Whether a write failed because the disk is full.
     pub(super) fn is_full_disk(&self) -> bool {
         matches!(self, ChangeError::Store(StoreError::DiskFull { .. }))

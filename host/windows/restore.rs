@@ -72,10 +72,14 @@ impl Registry {
         let front = match loaded {
             Ok(front) => front,
             Err(error) => {
+                let cure = match error.is_of_the_release() {
+                    true => "deploy it again, or roll it back".to_owned(),
+                    false => format!("`hms start {name}` tries again"),
+                };
                 return tracing::error!(
                     window = %name,
                     release = record.live,
-                    "the window stays closed: {error}; deploy it again, or roll it back"
+                    "the window stays closed: {error}; {cure}"
                 );
             }
         };
@@ -86,7 +90,8 @@ impl Registry {
     }
 
     /// Loads the live release of a record, and its candidate with a trial that begins anew. A candidate that cannot be loaded
-    /// is no reason to close the window: its canary ends, which `record` then says.
+    /// is no reason to close the window: its canary ends, which `record` then says. Where that is a fault of the host, which
+    /// may pass, the canary stays in the record, and its candidate gets no requests.
     pub(super) async fn load_front(
         self: &Arc<Self>,
         window: &Arc<Window>,
@@ -97,6 +102,13 @@ impl Registry {
         if let Some(running) = record.canary {
             match self.load(window, record, running.number).await {
                 Ok(release) => canary = Some(self.canary(window, release, &running)),
+                Err(error) if !error.is_of_the_release() => tracing::error!(
+                    window = %window.name,
+                    release = running.number,
+                    "the live release serves all requests: {error}; a restart of the host tries the canary again, \
+                     `hms abort {}` ends it",
+                    window.name
+                ),
                 Err(error) => {
                     tracing::error!(
                         window = %window.name,
@@ -119,7 +131,7 @@ impl Registry {
         error: &ChangeError,
     ) -> Option<Front> {
         let wished = record.release(record.live).is_some_and(|r| r.fallback);
-        if !wished || record.canary.is_some() {
+        if !wished || record.canary.is_some() || !error.is_of_the_release() {
             return None;
         }
         let mut next = record.clone();
@@ -132,7 +144,11 @@ impl Registry {
                     *record = next;
                     return Some(front);
                 }
-                Err(error) => why = error.to_string(),
+                Err(error) if error.is_of_the_release() => why = error.to_string(),
+                Err(error) => {
+                    tracing::error!(window = %window.name, release = before, "it cannot be fallen back to now: {error}");
+                    return None;
+                }
             }
         }
         None
@@ -188,6 +204,10 @@ impl Registry {
                 let compiled = artifacts.compiled_anew(digest, compatibility).await?;
                 code = self.load_code(&compiled, digest).await;
             }
+        }
+        if let Err(error @ LoadError::Native { .. }) = &code {
+            // What was compiled just now cannot be read.
+            return Err(ChangeError::Internal(error.to_string()));
         }
         let link = |error: String| ChangeError::Link(error);
         let code = code.map_err(|error| link(error.to_string()))?;

@@ -222,6 +222,82 @@ async fn a_damaged_release_of_the_past_closes_nothing_and_one_that_may_fall_back
 }
 
 #[tokio::test]
+async fn a_disk_that_takes_no_native_code_ends_no_canary_and_is_no_fault_of_the_component() {
+    let hello = guest("hello-wstd").await;
+    let host = Host::with_open_windows(&[("hello", &hello)]).await;
+    let candidate = variant(&hello, "candidate");
+    put(&host, "/windows/hello?canary=5%25", &candidate).await;
+    let incoming = host.data().join("artifacts/incoming");
+    let stop = async || {
+        assert!(host.cli("stop", &["hello"]).await.status.success());
+        eventually("it has drained", || async {
+            let shown = releases(&host, "hello").await;
+            (shown["window"]["draining"] == serde_json::json!([])).then_some(())
+        })
+        .await;
+        fs::remove_file(native(&host, &candidate)).unwrap();
+        fs::remove_dir(&incoming).unwrap();
+    };
+    stop().await;
+    let started = host.cli("start", &["hello"]).await;
+    assert!(started.status.success(), "{started:?}");
+    assert_eq!(host.get("/hello").await.status, 200);
+    let shown = releases(&host, "hello").await;
+    assert_eq!(
+        (fate(&shown, 2), &shown["window"]["live"]["number"]),
+        ("", &1.into())
+    );
+    let full = host.admin(Method::POST, "/windows/hello/promote", "").await;
+    assert_eq!(
+        (full.status.as_u16(), full.problem()),
+        (507, "disk".into()),
+        "{}",
+        full.text()
+    );
+
+    fs::create_dir(&incoming).unwrap();
+    let promoted = host.admin(Method::POST, "/windows/hello/promote", "").await;
+    assert_eq!(promoted.status, 200, "{}", promoted.text());
+    assert_eq!(
+        releases(&host, "hello").await["window"]["live"]["number"],
+        2
+    );
+    stop().await;
+    let full = host.admin(Method::POST, "/windows/hello/start", "").await;
+    assert_eq!(
+        (full.status.as_u16(), full.problem()),
+        (507, "disk".into()),
+        "{}",
+        full.text()
+    );
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_no_native_code_has_no_release_fall_back_for_good() {
+    let hello = guest("hello-wstd").await;
+    let mut host = Host::with_open_windows(&[("hello", &hello)]).await;
+    let second = variant(&hello, "second");
+    put(&host, "/windows/hello?fallback=true", &second).await;
+    assert!(host.terminate().await.success());
+    let file = native(&host, &second);
+    fs::remove_file(&file).unwrap();
+    // Nothing can be put in its place.
+    fs::create_dir_all(file.join("in the way")).unwrap();
+    host.boot().await;
+    assert_eq!(host.get("/hello").await.problem(), "window-not-deployed");
+    let log = host.whole_log().await;
+    assert!(log.contains("`hms start hello` tries again"), "{log}");
+    fs::remove_dir_all(&file).unwrap();
+    assert!(host.cli("start", &["hello"]).await.status.success());
+    assert_eq!(host.get("/hello").await.status, 200);
+    let shown = releases(&host, "hello").await;
+    assert_eq!(
+        (fate(&shown, 2), &shown["window"]["live"]["number"]),
+        ("", &2.into())
+    );
+}
+
+#[tokio::test]
 async fn a_record_that_cannot_be_read_closes_its_window_alone_and_is_not_written_over() {
     let hello = guest("hello-wstd").await;
     let windows: [(&str, &[u8]); 2] = [("broken", &hello), ("other", &hello)];
