@@ -68,42 +68,41 @@ impl Admin {
             let detail = "the admin API has as many requests at work as it takes: try again when one of them is done";
             return reply::refuse(StatusCode::SERVICE_UNAVAILABLE, "admin-busy", detail);
         }
+        let tasks = &self.tasks.of_request(claimed.room());
         let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         match segments.as_slice() {
             ["windows"] if request.method() == Method::GET => windows::list(&self.windows),
             ["windows"] => reply::method_not_allowed("GET"),
             ["windows", name] => match name.parse() {
-                Ok(name) => self.window(name, request).await,
+                Ok(name) => self.window(tasks, name, request).await,
                 Err(why) => reply::refuse(StatusCode::BAD_REQUEST, "bad-name", why),
             },
             ["windows", name, "limits"] => match name.parse() {
-                Ok(name) => self.limits(name, request).await,
+                Ok(name) => self.limits(tasks, name, request).await,
                 Err(why) => reply::refuse(StatusCode::BAD_REQUEST, "bad-name", why),
             },
             ["windows", name, verb] => match name.parse() {
                 Ok(name) => {
                     let query = request.uri().query().unwrap_or_default();
-                    self.verb(name, verb, request.method(), query).await
+                    self.verb(tasks, name, verb, request.method(), query).await
                 }
                 Err(why) => reply::refuse(StatusCode::BAD_REQUEST, "bad-name", why),
             },
             ["keys"] => match *request.method() {
                 Method::GET => keys::list(&self.gateway),
-                Method::POST => keys::add(&self.tasks, &self.gateway, request.into_body()).await,
+                Method::POST => keys::add(tasks, &self.gateway, request.into_body()).await,
                 _ => reply::method_not_allowed("GET, POST"),
             },
             ["keys", id] => match *request.method() {
-                Method::DELETE => keys::revoke(&self.tasks, &self.gateway, id).await,
+                Method::DELETE => keys::revoke(tasks, &self.gateway, id).await,
                 _ => reply::method_not_allowed("DELETE"),
             },
             ["routes"] if request.method() == Method::GET => routes::list(&self.gateway),
             ["routes"] => reply::method_not_allowed("GET"),
             ["routes", name] => match *request.method() {
                 Method::GET => routes::show(&self.gateway, name).await,
-                Method::PUT => {
-                    routes::put(&self.tasks, &self.gateway, name, request.into_body()).await
-                }
-                Method::DELETE => routes::remove(&self.tasks, &self.gateway, name).await,
+                Method::PUT => routes::put(tasks, &self.gateway, name, request.into_body()).await,
+                Method::DELETE => routes::remove(tasks, &self.gateway, name).await,
                 _ => reply::method_not_allowed("GET, PUT, DELETE"),
             },
             _ => not_found(),
@@ -143,36 +142,39 @@ impl Admin {
             })
     }
 
-    async fn window(&self, name: WindowName, request: Request<Body>) -> Response<Body> {
+    async fn window(
+        &self,
+        tasks: &Tasks,
+        name: WindowName,
+        request: Request<Body>,
+    ) -> Response<Body> {
         match *request.method() {
             Method::GET => windows::show(&self.windows, &name),
-            Method::PUT => windows::deploy(&self.tasks, self.windows.clone(), name, request).await,
+            Method::PUT => windows::deploy(tasks, self.windows.clone(), name, request).await,
             Method::DELETE => {
                 let query = request.uri().query().unwrap_or_default();
-                windows::change(
-                    &self.tasks,
-                    &self.windows,
-                    name,
-                    windows::Verb::remove(query),
-                )
-                .await
+                windows::change(tasks, &self.windows, name, windows::Verb::remove(query)).await
             }
             _ => reply::method_not_allowed("GET, PUT, DELETE"),
         }
     }
 
-    async fn limits(&self, name: WindowName, request: Request<Body>) -> Response<Body> {
+    async fn limits(
+        &self,
+        tasks: &Tasks,
+        name: WindowName,
+        request: Request<Body>,
+    ) -> Response<Body> {
         match *request.method() {
             Method::GET => limits::show(&self.windows, &name),
-            Method::PATCH => {
-                limits::change(&self.tasks, &self.windows, name, request.into_body()).await
-            }
+            Method::PATCH => limits::change(tasks, &self.windows, name, request.into_body()).await,
             _ => reply::method_not_allowed("GET, PATCH"),
         }
     }
 
     async fn verb(
         &self,
+        tasks: &Tasks,
         name: WindowName,
         verb: &str,
         method: &Method,
@@ -187,7 +189,7 @@ impl Admin {
         match windows::Verb::read(verb, query) {
             None => not_found(),
             Some(_) if *method != Method::POST => reply::method_not_allowed("POST"),
-            Some(verb) => windows::change(&self.tasks, &self.windows, name, verb).await,
+            Some(verb) => windows::change(tasks, &self.windows, name, verb).await,
         }
     }
 }

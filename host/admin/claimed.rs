@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub(super) struct Claimed {
     at_work: AtWork,
     room: Arc<Semaphore>,
-    permit: Option<OwnedSemaphorePermit>,
+    permit: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Claimed {
@@ -26,7 +26,12 @@ impl Claimed {
 
     /// It has shown the token. Whether there is room for it.
     pub fn prove(&mut self) -> bool {
-        self.permit = self.room.clone().try_acquire_owned().ok();
+        self.permit = self.room.clone().try_acquire_owned().ok().map(Arc::new);
         self.permit.is_some() && self.at_work.prove()
+    }
+
+    /// Its part of the room, which the changes that it begins keep until they are done.
+    pub fn room(&self) -> Option<Arc<OwnedSemaphorePermit>> {
+        self.permit.clone()
     }
 }

@@ -4,22 +4,40 @@
 use super::reply;
 use crate::body::Body;
 use http::{Response, StatusCode};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::task::TaskTracker;
 
-/// The changes under way. No more than requests of the admin listener, and those whose clients have left: each window
-/// and each file takes one at a time.
+/// The changes under way. No more than the admin listener has requests at work at once: a change keeps the room of its
+/// request until it is done, also where its client has left.
 #[derive(Debug, Clone, Default)]
-pub struct Tasks(TaskTracker);
+pub struct Tasks {
+    tracker: TaskTracker,
+    room: Option<Arc<OwnedSemaphorePermit>>,
+}
 
 impl Tasks {
+    /// For the changes of one request, each of which keeps its `room`.
+    pub(super) fn of_request(&self, room: Option<Arc<OwnedSemaphorePermit>>) -> Tasks {
+        Tasks {
+            tracker: self.tracker.clone(),
+            room,
+        }
+    }
+
     /// Begins a change. It goes on whether or not what is returned is awaited.
     pub(super) fn begin<T: Send + 'static>(
         &self,
         change: impl Future<Output = T> + Send + 'static,
     ) -> JoinHandle<T> {
-        self.0.spawn(change)
+        let room = self.room.clone();
+        self.tracker.spawn(async move {
+            let done = change.await;
+            drop(room);
+            done
+        })
     }
 
     /// Begins a change and gives its answer.
@@ -34,9 +52,9 @@ impl Tasks {
 
     /// Waits for the changes under way, for at most `time`. Gives how many there still are.
     pub async fn end(&self, time: Duration) -> usize {
-        self.0.close();
-        let _ = tokio::time::timeout(time, self.0.wait()).await;
-        self.0.len()
+        self.tracker.close();
+        let _ = tokio::time::timeout(time, self.tracker.wait()).await;
+        self.tracker.len()
     }
 }
 
@@ -67,6 +85,26 @@ mod tests {
         go_on.send(()).unwrap();
         assert_eq!(tasks.end(Duration::from_secs(10)).await, 0);
         done.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_change_whose_client_left_keeps_its_room_until_it_is_done() {
+        let room = Arc::new(tokio::sync::Semaphore::new(1));
+        let permit = room.clone().try_acquire_owned().unwrap();
+        let tasks = Tasks::default();
+        let (go_on, wait) = oneshot::channel::<()>();
+        let change = async move {
+            let _ = wait.await;
+            Response::new(crate::body::empty())
+        };
+        let of_request = tasks.of_request(Some(Arc::new(permit)));
+        let answer = tokio::time::timeout(Duration::from_millis(10), of_request.answer(change));
+        assert!(answer.await.is_err(), "the client leaves");
+        drop(of_request);
+        assert_eq!(room.available_permits(), 0);
+        go_on.send(()).unwrap();
+        assert_eq!(tasks.end(Duration::from_secs(10)).await, 0);
+        assert_eq!(room.available_permits(), 1);
     }
 
     #[tokio::test]
