@@ -18,7 +18,7 @@ pub(super) fn show(windows: &Registry, name: &WindowName) -> Response<Body> {
             let shown = json!({ "limits": limits, "set": set });
             reply::json(StatusCode::OK, &shown)
         }
-        Err(error) => reply::change_error(&error),
+        Err(error) => reply::not_shown(&error),
     }
 }
 

@@ -71,6 +71,11 @@ pub(super) fn change_error(error: &ChangeError) -> Response<Body> {
     if error.parts().0.is_server_error() {
         tracing::error!(%error, "admin: a change was not made");
     }
+    not_shown(error)
+}
+
+/// The same where nothing was to be changed.
+pub(super) fn not_shown(error: &ChangeError) -> Response<Body> {
     let mut response = problem_response(error.parts().0, &Problem::of(error));
     if let ChangeError::Busy(_) = error {
         let seconds = HeaderValue::from(RETRY_AFTER_S);

@@ -6,7 +6,7 @@ use super::tasks::Tasks;
 use crate::body::Body;
 use crate::config::parse_time;
 use crate::windows::{
-    ChangeError, DeployOptions, Deployed, Probe, Registry, Share, Told, Unsaved, Upload, WindowName,
+    ChangeError, DeployOptions, Deployed, Probe, Registry, Removed, Share, Told, Upload, WindowName,
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -42,14 +42,14 @@ pub(super) fn show(windows: &Registry, name: &WindowName) -> Response<Body> {
             StatusCode::OK,
             &json!({ "window": status, "releases": releases }),
         ),
-        Err(error) => reply::change_error(&error),
+        Err(error) => reply::not_shown(&error),
     }
 }
 
 pub(super) fn log(windows: &Registry, name: &WindowName) -> Response<Body> {
     match windows.log(name) {
         Ok(lines) => reply::json(StatusCode::OK, &json!({ "lines": lines })),
-        Err(error) => reply::change_error(&error),
+        Err(error) => reply::not_shown(&error),
     }
 }
 
@@ -108,7 +108,7 @@ impl Verb {
             Verb::Promote => windows.promote(name).await,
             Verb::Abort => windows.abort(name).await,
             Verb::Remove { delete_store } => {
-                return removed(name, delete_store, windows.remove(name, delete_store).await);
+                return removed(name, windows.remove(name, delete_store).await);
             }
         };
         match status {
@@ -138,15 +138,15 @@ pub(super) async fn change(
     }
 }
 
-fn removed(
-    name: &WindowName,
-    delete_store: bool,
-    result: Result<Option<Unsaved>, ChangeError>,
-) -> Response<Body> {
+fn removed(name: &WindowName, result: Result<Removed, ChangeError>) -> Response<Body> {
     match result {
-        Ok(unsaved) => {
-            let why = unsaved.map(|unsaved| unsaved.why);
-            let store = if delete_store { "deleted" } else { "kept" };
+        Ok(removed) => {
+            let store = match (removed.delete_store, &removed.unsaved) {
+                (true, None) => "deleted",
+                (true, Some(_)) => "deleting",
+                (false, _) => "kept",
+            };
+            let why = removed.unsaved.map(|unsaved| unsaved.why);
             reply::changed(json!({ "removed": name, "store": store }), why.as_deref())
         }
         Err(error) => reply::change_error(&error),

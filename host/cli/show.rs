@@ -49,6 +49,10 @@ impl Windows {
             if let Some(fault) = window["store_fault"].as_str() {
                 say!("\n{}: {fault}", text(&window["name"]));
             }
+            if let Some(why) = window["unreadable"].as_str() {
+                let name = text(&window["name"]);
+                say!("\n{name}: its record in host.redb cannot be read: {why}");
+            }
             if let Some(why) = window["unsaved"]["why"].as_str() {
                 let name = text(&window["name"]);
                 say!("\n{name}: its last change is not yet on disk: {why}");

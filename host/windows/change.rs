@@ -5,9 +5,11 @@
 //! the only thing that sets a window's record, turns its pointer or writes its record to disk. It does so in one of two
 //! orders. [`Change::commit`], for what gives something: durable first, then in memory, so that nothing is ever live that
 //! a crash would take away. [`Change::enforce`], for what takes something away: in memory first, so that no disk can
-//! keep an operator from closing a window. What the disk did not take is [`Unsaved`], and is tried again in the background
+//! keep an operator from closing a window. A stop and a removal do not even wait for their turn to do that, see [`closing`].
+//! What the disk did not take is [`Unsaved`], and is tried again in the background
 //! until the disk takes it or a later change replaces it.
 
+mod closing;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -17,10 +19,15 @@ use super::record::WindowRecord;
 use super::registry::Registry;
 use super::window::Window;
 use super::{ChangeError, WindowName, WindowStatus};
+use crate::error::Error;
 use arc_swap::ArcSwap;
-pub use settle::Unsaved;
-use std::sync::Arc;
+use closing::Closings;
+pub use closing::TURN_TIME;
+pub(super) use closing::{Closed, Closing};
+use settle::Write;
+pub use settle::{DISK_TIME, Unsaved};
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex as SyncMutex};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// A window's record as memory has it. Read at any time; set only by whoever holds the [`Change`].
@@ -29,6 +36,9 @@ pub(super) struct Recorded {
     turn: Arc<Mutex<()>>,
     /// Whether a task is at work on what is left to do.
     settling: AtomicBool,
+    closings: Closings,
+    /// The write that the disk has not answered in time. No other is asked for before it is.
+    slow: SyncMutex<Option<Write>>,
 }
 
 /// What is known of a record.
@@ -38,7 +48,7 @@ pub(super) struct Known {
     pub unsaved: Option<Unsaved>,
     /// Why the record that the disk has cannot be read. Then the window can be removed, and nothing
     /// else: a newer host may read the record yet.
-    unreadable: Option<String>,
+    pub unreadable: Option<String>,
 }
 
 impl Known {
@@ -76,7 +86,33 @@ impl Recorded {
             }),
             turn: Arc::default(),
             settling: AtomicBool::new(false),
+            closings: Closings::default(),
+            slow: SyncMutex::default(),
         }
+    }
+
+    /// Whether requests are served. Takes no lock.
+    ///
+    /// # Errors
+    /// Where an operator has closed the window, `name`, and another change has its turn.
+    pub fn check_not_closed(&self, name: &WindowName) -> Result<(), Error> {
+        self.closings.check(name)
+    }
+
+    /// What closes it once it is its turn.
+    pub fn closing(&self) -> Option<Closing> {
+        self.closings.pending().map(|(closing, _)| closing)
+    }
+
+    /// What of it is not on disk yet.
+    pub fn unsaved(&self) -> Option<Unsaved> {
+        let pending = self.closings.pending().map(|(_, unsaved)| unsaved);
+        pending.or_else(|| self.known().unsaved.clone())
+    }
+
+    /// Counts the stops that were asked for.
+    pub fn stops(&self) -> u64 {
+        self.closings.stops()
     }
 
     /// Notes that the record on disk cannot be read, before anybody can change the window.
@@ -100,7 +136,8 @@ pub(super) struct Change {
     window: Arc<Window>,
     /// The disk was asked and has not answered: it may have the one record or the other.
     in_doubt: bool,
-    _turn: OwnedMutexGuard<()>,
+    /// Shared with what blocks on its behalf, and cannot be given up.
+    turn: Arc<OwnedMutexGuard<()>>,
 }
 
 impl Registry {
@@ -177,12 +214,17 @@ impl Registry {
     pub(super) async fn change_of(self: &Arc<Self>, window: &Arc<Window>) -> Option<Change> {
         let turn = window.recorded.turn.clone().lock_owned().await;
         let now = self.window(&window.name).ok()?;
-        Arc::ptr_eq(&now, window).then(|| Change {
+        if !Arc::ptr_eq(&now, window) {
+            return None;
+        }
+        let change = Change {
             registry: self.clone(),
             window: window.clone(),
             in_doubt: false,
-            _turn: turn,
-        })
+            turn: Arc::new(turn),
+        };
+        change.take_left();
+        Some(change)
     }
 }
 
@@ -239,16 +281,9 @@ impl Change {
     /// Removes the window: closes and drains it, and takes it out of the registry. What of that the disk does not take is
     /// done later, and then the window is [`Known::is_going`] until it is.
     pub async fn remove(&mut self, delete_store: bool) {
-        let next = match delete_store {
-            // Two writes and a deleted file. A host that ends between them finishes it at its next start.
-            true => WindowRecord {
-                stopped: true,
-                removing: true,
-                ..self.record()
-            },
-            false => WindowRecord::default(),
-        };
-        self.enforce(next, Some(Front::Empty)).await;
+        if let Some((next, front)) = (Closing::Remove { delete_store }).of(self.record()) {
+            self.enforce(next, Some(front)).await;
+        }
         if self.unsaved().is_none() {
             self.settle().await;
         }
@@ -265,6 +300,8 @@ impl Change {
     }
 
     fn set(&self, record: WindowRecord, unsaved: Option<Unsaved>) {
+        let limits = self.registry.config.limits.with(&record.limits);
+        self.registry.hold(&self.window, limits);
         let known = Known {
             record,
             unsaved,

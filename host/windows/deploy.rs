@@ -89,6 +89,8 @@ impl Registry {
         options: DeployOptions,
         progress: &mut Progress<'_>,
     ) -> Result<Deployed, ChangeError> {
+        let begun_at = self.window(name).ok();
+        let stops = begun_at.as_ref().map(|window| window.recorded.stops());
         let _pin = self.artifacts.pin(&upload.digest);
         let (digest, size) = (upload.digest.clone(), upload.size);
         let inspection = self.check(upload).await?;
@@ -148,7 +150,11 @@ impl Registry {
             .try_out(&window, &release, options.probe.as_ref(), progress)
             .await?;
 
+        // An operator who closed the window since this began has the last word: it is deployed, and stays closed.
+        let same = begun_at.is_some_and(|begun_at| Arc::ptr_eq(&begun_at, &window));
+        let stays_closed = same && record.stopped && stops != Some(window.recorded.stops());
         let front = match (next.canary, &*window.front()) {
+            (None, _) if stays_closed => Front::Stopped,
             (None, _) => {
                 next.stopped = false;
                 Front::Open {

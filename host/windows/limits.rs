@@ -48,7 +48,6 @@ impl Registry {
             limits: set.clone(),
             ..record
         };
-        self.hold(change.window(), limits);
         change.enforce(next, None).await;
         tracing::info!(window = %name, set = ?set, "limits");
         Ok((limits, set, change.unsaved()))

@@ -54,6 +54,7 @@ pub use difference::{Change, Difference};
 pub use error::ChangeError;
 pub use file::FileDeploy;
 pub use name::WindowName;
+pub use operate::Removed;
 pub use places::Load;
 pub use probe::Probe;
 pub use progress::{Step, Told};

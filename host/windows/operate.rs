@@ -1,5 +1,6 @@
 //! What operators do with a window besides deploying: rollback, start, stop, remove.
 
+use super::change::{Closed, Closing};
 use super::front::Front;
 use super::record::WindowRecord;
 use super::registry::Registry;
@@ -9,6 +10,15 @@ use super::{ChangeError, Unsaved, WindowName, WindowStatus};
 use crate::error::Error;
 use std::collections::HashSet;
 use std::sync::Arc;
+
+/// A removal that holds.
+#[derive(Debug)]
+pub struct Removed {
+    /// Whether what it has stored is deleted: also where an earlier removal, which is not done yet, was to do so.
+    pub delete_store: bool,
+    /// What of it the disk has not taken yet.
+    pub unsaved: Option<Unsaved>,
+}
 
 impl Registry {
     /// Makes release `to`, or the one before the live one, live again. Nothing is compiled where its native code is
@@ -62,25 +72,28 @@ impl Registry {
         Ok(change.status())
     }
 
-    /// Closes a window: no new requests, and those it has are served to their end. It stays closed over a restart, once
-    /// the disk has taken that.
+    /// Closes a window: no new requests, and those it has are served to their end. It does so at once, also where another
+    /// change has the window's turn. It stays closed over a restart, once the disk has taken that.
     ///
     /// # Errors
     /// When there is no such window.
     pub async fn stop(self: &Arc<Self>, name: &WindowName) -> Result<WindowStatus, ChangeError> {
-        let mut change = self.change(name).await?;
-        let next = WindowRecord {
-            stopped: true,
-            ..change.record()
+        let (mut change, asking) = match self.close(name, Closing::Stop).await? {
+            Closed::Turn(change, asking) => (change, asking),
+            Closed::Left(window, _) => return Ok(window.status()),
         };
-        change.enforce(next, Some(Front::Stopped)).await;
+        let Some((next, front)) = Closing::Stop.of(change.record()) else {
+            return Err(ChangeError::NoWindow(name.clone()));
+        };
+        change.enforce(next, Some(front)).await;
+        drop(asking);
         tracing::info!(window = %name, "stopped");
         Ok(change.status())
     }
 
     /// Removes a window: closes and drains it, forgets its releases, and with `delete_store` deletes what it has stored. A
     /// store that is kept is there again when a window of that name is deployed. Gives what of that the disk has not
-    /// taken yet.
+    /// taken yet, at once where another change has the window's turn.
     ///
     /// # Errors
     /// When there is no such window.
@@ -88,16 +101,29 @@ impl Registry {
         self: &Arc<Self>,
         name: &WindowName,
         delete_store: bool,
-    ) -> Result<Option<Unsaved>, ChangeError> {
-        let mut change = self.change_unread(name).await?;
+    ) -> Result<Removed, ChangeError> {
+        let (mut change, asking) = match self.close(name, Closing::Remove { delete_store }).await? {
+            Closed::Turn(change, asking) => (change, asking),
+            Closed::Left(window, unsaved) => {
+                let removing = window.recorded.known().record.removing;
+                return Ok(Removed {
+                    delete_store: delete_store || removing,
+                    unsaved: Some(unsaved),
+                });
+            }
+        };
         // Once the data is given up for deletion there is no way back.
         let delete_store = delete_store || change.record().removing;
         change.remove(delete_store).await;
         let unsaved = change.unsaved();
+        drop(asking);
         drop(change);
         tracing::info!(window = %name, delete_store, "removed");
         self.clear_unused().await;
-        Ok(unsaved)
+        Ok(Removed {
+            delete_store,
+            unsaved,
+        })
     }
 
     /// Loads what `next` says is open, and has one clerk of each release start. A candidate that cannot

@@ -2,6 +2,7 @@
 
 use super::admission::Pool;
 use super::artifacts::Artifacts;
+use super::change::{DISK_TIME, TURN_TIME};
 use super::front::Front;
 use super::record::{Records, WindowRecord};
 use super::watch::TakenFiles;
@@ -38,6 +39,10 @@ pub struct WindowsConfig {
     pub drain_deadline: Duration,
     /// The largest component, in bytes. 128 MiB: a Python window has about 20.
     pub max_upload_bytes: u64,
+    /// How long a stop or a removal waits for another change of the window, before it is left to be done later. 500 ms.
+    pub turn_time: Duration,
+    /// How long a change that holds waits for the disk, before it is left to be tried again. 5 s.
+    pub disk_time: Duration,
 }
 
 impl WindowsConfig {
@@ -52,6 +57,8 @@ impl WindowsConfig {
             reserve: Arc::default(),
             drain_deadline: Duration::from_secs(30),
             max_upload_bytes: 128 << 20,
+            turn_time: TURN_TIME,
+            disk_time: DISK_TIME,
         }
     }
 }
@@ -179,16 +186,18 @@ impl Registry {
         all
     }
 
-    /// The status of every window that has a release, or is being removed, by name.
+    /// The status of every window that has a release, is being removed, or whose record cannot be read, by name.
     pub fn statuses(&self) -> Vec<WindowStatus> {
-        let shown = |status: &WindowStatus| status.live.is_some() || status.state == "removing";
+        let shown = |status: &WindowStatus| {
+            status.live.is_some() || ["removing", "unreadable"].contains(&status.state)
+        };
         let all = self.all().into_iter().map(|window| window.status());
         all.filter(shown).collect()
     }
 
     /// How many windows have a change that the disk has not taken yet.
     pub fn unsaved(&self) -> usize {
-        let unsaved = |window: &Arc<Window>| window.recorded.known().unsaved.is_some();
+        let unsaved = |window: &Arc<Window>| window.recorded.unsaved().is_some();
         self.all().iter().filter(|window| unsaved(window)).count()
     }
 

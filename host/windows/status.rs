@@ -12,8 +12,8 @@ pub struct WindowStatus {
     /// Its name.
     pub name: WindowName,
     /// `open`, `tripped` where its clerks keep failing, `store-unavailable` where its store cannot be opened, `stopped`,
-    /// `removing` where it is removed and the disk has not taken that yet, or `unavailable` where its live release could
-    /// not be loaded.
+    /// `removing` where it is removed and the disk has not taken that yet, `unreadable` where its record cannot be read,
+    /// or `unavailable` where its live release could not be loaded.
     pub state: &'static str,
     /// The live release.
     pub live: Option<ReleaseRecord>,
@@ -35,6 +35,8 @@ pub struct WindowStatus {
     pub draining: Vec<DrainStatus>,
     /// The last change of it, where the disk has not taken that yet.
     pub unsaved: Option<Unsaved>,
+    /// Why its record cannot be read, where it cannot.
+    pub unreadable: Option<String>,
 }
 
 /// A canary, and what was seen of it since it began or the host was started.

@@ -1,5 +1,6 @@
 //! A small registry for tests: real releases of a component that does nothing, over a disk that tests can fill.
 
+use super::change::TURN_TIME;
 use super::front::Front;
 use super::record::Records;
 use super::window::Window;
@@ -46,6 +47,9 @@ pub(crate) fn component(mark: u8) -> Vec<u8> {
     bytes
 }
 
+/// How long what closes a window waits for its turn, where tests are about something else: the machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// The window of all tests.
 pub(crate) fn name() -> WindowName {
     "w".parse().unwrap()
@@ -60,11 +64,13 @@ pub(crate) enum Trouble {
     FullWhile(PathBuf),
     /// It takes the write, and says that it failed.
     TakesAndFails,
+    /// It takes the write, and says nothing for as long as this lasts.
+    Hangs,
 }
 
 /// A disk for the records: in memory, and there over a restart of the host. A write is done when it is asked for, and
 /// answered some polls later, as many as the seed says.
-pub(crate) struct Disk(Mutex<State>, Arc<Readers>);
+pub(crate) struct Disk(Arc<Mutex<State>>, Arc<Readers>);
 
 struct State {
     entries: BTreeMap<(String, String), Vec<u8>>,
@@ -97,7 +103,8 @@ impl Disk {
             trouble: Trouble::None,
             random: Random::new(1),
         };
-        Arc::new(Disk(Mutex::new(state), Arc::new(Readers::new(None))))
+        let state = Arc::new(Mutex::new(state));
+        Arc::new(Disk(state, Arc::new(Readers::new(None))))
     }
 
     pub fn seed(&self, seed: u64) {
@@ -158,7 +165,11 @@ impl Store for Disk {
             }
         }
         let polls = state.random.below(4);
+        let state = self.0.clone();
         Box::pin(async move {
+            while state.lock().unwrap().trouble == Trouble::Hangs {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
             for _ in 0..polls {
                 tokio::task::yield_now().await;
             }
@@ -224,13 +235,22 @@ pub(crate) fn numbered(number: u64) -> ReleaseRecord {
 impl House {
     /// A registry without windows, whose reserve is `with_reserve` there.
     pub async fn new(with_reserve: bool) -> House {
+        Self::with(with_reserve, PATIENCE).await
+    }
+
+    /// One in which what closes a window waits for its turn as long as it does for operators.
+    pub async fn of_operators() -> House {
+        Self::with(false, TURN_TIME).await
+    }
+
+    async fn with(with_reserve: bool, turn_time: Duration) -> House {
         let dir = tempfile::tempdir().unwrap();
         let disk = Disk::new();
         let reserve = match with_reserve {
             true => Reserve::open(dir.path()),
             false => Arc::default(),
         };
-        let registry = open(&dir, disk.clone(), reserve);
+        let registry = open(&dir, disk.clone(), reserve, turn_time);
         House {
             dir,
             disk,
@@ -240,7 +260,7 @@ impl House {
 
     /// Another host over the same disk, as after a restart.
     pub async fn restarted(&self) -> Arc<Registry> {
-        let registry = open(&self.dir, self.disk.clone(), Arc::default());
+        let registry = open(&self.dir, self.disk.clone(), Arc::default(), PATIENCE);
         registry.restore().await.unwrap();
         registry
     }
@@ -355,13 +375,20 @@ fn front(window: Option<&Window>) -> String {
     }
 }
 
-fn open(dir: &TempDir, disk: Arc<Disk>, reserve: Arc<Reserve>) -> Arc<Registry> {
+fn open(
+    dir: &TempDir,
+    disk: Arc<Disk>,
+    reserve: Arc<Reserve>,
+    turn_time: Duration,
+) -> Arc<Registry> {
     let mut config = WindowsConfig::new(dir.path().to_owned());
     config.engine = EngineConfig {
         clerks: 8,
         max_memory_bytes: 128 << 20,
     };
     config.drain_deadline = Duration::from_secs(1);
+    config.turn_time = turn_time;
+    config.disk_time = Duration::from_secs(1);
     config.reserve = reserve;
     Registry::open_over(config, Compiler::in_process(), disk).unwrap()
 }

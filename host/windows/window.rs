@@ -1,7 +1,7 @@
 //! One window: the pointer to what is open there, and what drains behind it.
 
 use super::admission::{Desk, Pool, Terms};
-use super::change::Recorded;
+use super::change::{Closing, Recorded};
 use super::fallback::Tripped;
 use super::front::{Entrant, Front};
 use super::record::WindowRecord;
@@ -72,6 +72,7 @@ impl Window {
         &self,
         headers: &HeaderMap,
     ) -> Result<(Arc<Release>, Option<Entrant>), Error> {
+        self.recorded.check_not_closed(&self.name)?;
         let window = || self.name.to_string();
         match &*self.front.get() {
             Front::Open { live, canary: None } => Ok((live.clone(), None)),
@@ -171,9 +172,13 @@ impl Window {
             Front::Stopped => ("stopped", 0, None),
             Front::Empty => ("unavailable", 0, None),
         };
+        let closing = self.recorded.closing();
         let broken = self.cabinet.broken(self.name.as_str());
         let state = match (state, &broken) {
             _ if known.is_going() => "removing",
+            _ if known.unreadable.is_some() => "unreadable",
+            _ if matches!(closing, Some(Closing::Remove { .. })) => "removing",
+            _ if closing.is_some() => "stopped",
             ("open", Some(_)) => "store-unavailable",
             _ => state,
         };
@@ -202,7 +207,8 @@ impl Window {
             leases: live_leases,
             canary,
             draining: draining.filter(|drain| drain.leases > 0).collect(),
-            unsaved: known.unsaved.clone(),
+            unsaved: self.recorded.unsaved(),
+            unreadable: known.unreadable.clone(),
         }
     }
 }

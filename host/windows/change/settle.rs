@@ -7,10 +7,12 @@ use crate::windows::registry::Registry;
 use crate::windows::window::Window;
 use crate::windows::{ChangeError, crash};
 use serde::Serialize;
+use std::pin::Pin;
 use std::sync::atomic::{Ordering::AcqRel, Ordering::Release};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 use time::OffsetDateTime;
+use tokio::time::{Instant, timeout_at};
 
 /// The first pause before what the disk did not take is tried again. 1 s; it doubles with each failure.
 const SETTLE_PAUSE: Duration = Duration::from_secs(1);
@@ -22,6 +24,13 @@ const MAX_SETTLE_PAUSE: Duration = Duration::from_secs(30);
 /// full disk is opened again a quarter of a second later at the earliest.
 const RESERVE_TRIES: usize = 4;
 const RESERVE_PAUSE: Duration = Duration::from_millis(300);
+
+/// How long a change that holds waits for the disk, before it is answered and tried again in the background. 5 s: longer than
+/// a disk that works takes, and short enough for whoever waits.
+pub const DISK_TIME: Duration = Duration::from_secs(5);
+
+/// A write of a record that was asked for.
+pub(super) type Write = Pin<Box<dyn Future<Output = Result<(), ChangeError>> + Send>>;
 
 /// A change that holds, and that the disk has not taken yet. A restart before it does brings back what was before.
 #[derive(Debug, Clone, Serialize)]
@@ -49,6 +58,23 @@ impl Unsaved {
 impl Change {
     /// Does what is left to do. Whether nothing is left.
     pub(super) async fn settle(&mut self) -> bool {
+        while self.settle_known().await {
+            let record = self.record();
+            if !record.removing && !record.is_vacant() {
+                return true;
+            }
+            if self.window.recorded.closings.end() {
+                // Last, and still in turn: whoever waits to change it finds out that it is gone, and a deploy makes it anew.
+                self.registry.forget(&self.window);
+                return true;
+            }
+            // It is to be removed with its store after all.
+            self.take_left();
+        }
+        false
+    }
+
+    async fn settle_known(&mut self) -> bool {
         if self.unsaved().is_some() && !self.save().await {
             return false;
         }
@@ -58,16 +84,24 @@ impl Change {
         }
         self.window.drained().await;
         let (cabinet, owner) = (self.registry.cabinet.clone(), self.window.name.to_string());
+        // Whoever waits for this may go. Then it is done all the same, and no other window of its name is made before.
+        let turn = self.turn.clone();
         if !record.removing {
-            let closed = blocking(move || {
+            let closed = self.in_time(blocking(move || {
                 cabinet.close(&owner);
+                drop(turn);
                 Ok(())
-            });
+            }));
             if let Err(error) = closed.await {
                 tracing::warn!(window = %self.window.name, %error, "its store stays open");
             }
         } else {
-            if let Err(error) = blocking(move || Ok(cabinet.remove(&owner)?)).await {
+            let removed = self.in_time(blocking(move || {
+                let removed = cabinet.remove(&owner);
+                drop(turn);
+                Ok(removed?)
+            }));
+            if let Err(error) = removed.await {
                 self.failed(&error.to_string());
                 return false;
             }
@@ -77,33 +111,25 @@ impl Change {
                 return false;
             }
         }
-        // Last, and still in turn: whoever waits to change it finds out that it is gone, and a deploy makes it anew.
-        self.registry.forget(&self.window);
         true
     }
 
-    /// Has the disk take the record as memory has it. Whether it did.
+    /// Has the disk take the record as memory has it. Whether it did, in time.
     pub(super) async fn save(&mut self) -> bool {
         let known = self.window.recorded.known();
-        let registry = self.registry.clone();
-        let mut written = registry
-            .records
-            .save(&self.window.name, &known.record)
-            .await;
+        let deadline = Instant::now() + self.registry.config.disk_time;
+        let mut written = self.write(&known.record, deadline).await;
         let may_use_reserve = known.unsaved.as_ref().is_some_and(|u| u.enforced);
         if may_use_reserve
             && written.as_ref().is_err_and(ChangeError::is_full_disk)
-            && self.reserve_given_up().await
+            && timeout_at(deadline, self.reserve_given_up()).await == Ok(true)
         {
             for attempt in 0..RESERVE_TRIES {
                 if attempt > 0 {
                     tokio::time::sleep(RESERVE_PAUSE).await;
                 }
-                written = registry
-                    .records
-                    .save(&self.window.name, &known.record)
-                    .await;
-                if written.is_ok() {
+                written = self.write(&known.record, deadline).await;
+                if !written.as_ref().is_err_and(ChangeError::is_full_disk) {
                     break;
                 }
             }
@@ -121,6 +147,46 @@ impl Change {
                 false
             }
         }
+    }
+
+    /// Asks the disk to take `record`. Where it does not answer in time it may take it yet, and is not asked for more
+    /// until then: so a disk that hangs has one write of a window waiting, however often it is tried.
+    async fn write(&self, record: &WindowRecord, deadline: Instant) -> Result<(), ChangeError> {
+        let slow = || {
+            let slow = &self.window.recorded.slow;
+            slow.lock().unwrap_or_else(PoisonError::into_inner)
+        };
+        let earlier = slow().take();
+        if let Some(mut earlier) = earlier
+            && timeout_at(deadline, &mut earlier).await.is_err()
+        {
+            *slow() = Some(earlier);
+            return Err(self.no_answer());
+        }
+        let (records, name) = (self.registry.records.clone(), self.window.name.clone());
+        let record = record.clone();
+        let mut write: Write = Box::pin(async move { records.save(&name, &record).await });
+        match timeout_at(deadline, &mut write).await {
+            Ok(written) => written,
+            Err(_) => {
+                *slow() = Some(write);
+                Err(self.no_answer())
+            }
+        }
+    }
+
+    /// What blocks for the disk, for as long as anybody waits.
+    async fn in_time(
+        &self,
+        work: impl Future<Output = Result<(), ChangeError>>,
+    ) -> Result<(), ChangeError> {
+        let done = tokio::time::timeout(self.registry.config.disk_time, work).await;
+        done.unwrap_or_else(|_| Err(self.no_answer()))
+    }
+
+    fn no_answer(&self) -> ChangeError {
+        let time = self.registry.config.disk_time;
+        ChangeError::Disk(format!("it has not answered for {time:?}"))
     }
 
     async fn reserve_given_up(&self) -> bool {
@@ -175,6 +241,20 @@ impl Drop for Change {
             // The host ends.
             Err(_) => recorded.settling.store(false, Release),
         }
+    }
+}
+
+impl Registry {
+    /// Tries once more, for at most `time`, to have the disk take what holds. For the end of the host.
+    pub async fn settle_all(self: &Arc<Self>, time: Duration) {
+        let settling = self.all().into_iter().map(|window| async move {
+            let recorded = &window.recorded;
+            let settled = recorded.known().is_settled() && recorded.closing().is_none();
+            if !settled && let Some(mut change) = self.change_of(&window).await {
+                change.settle().await;
+            }
+        });
+        let _ = tokio::time::timeout(time, futures_util::future::join_all(settling)).await;
     }
 }
 

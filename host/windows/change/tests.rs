@@ -1,6 +1,6 @@
 //! Changes that race each other, meet a disk that fails, or come too late.
 
-use crate::runtime::{Limit, LimitsChange};
+use crate::runtime::{Limit, LimitsChange, LimitsSet};
 use crate::windows::fallback::Tripped;
 use crate::windows::front::Front;
 use crate::windows::record::CanaryRecord;
@@ -352,6 +352,9 @@ async fn on_a_full_disk_what_takes_away_holds_at_once_and_is_on_disk_when_it_can
         assert!(house.store().exists(), "{verb:?}");
         house.disk.trouble(Trouble::None);
         settled(&house).await;
+        if matches!(verb, Remove | RemoveWithStore) {
+            gone(&house).await;
+        }
         let seen = house.seen(&house.registry);
         assert_eq!(house.on_disk(), seen.record, "{verb:?}");
         assert_eq!(seen.comparable(), end, "{verb:?}");
@@ -541,4 +544,197 @@ async fn what_a_deploy_relies_on_is_not_cleared_away_while_it_becomes_recorded()
     assert!(files.iter().all(|file| file.exists()));
     artifacts.clear_unused(|| Some(Default::default()));
     assert!(files.iter().all(|file| !file.exists()));
+}
+
+async fn gone(house: &House) {
+    let deadline = Instant::now() + PATIENCE;
+    while house.registry.window(&name()).is_ok() {
+        assert!(Instant::now() < deadline, "it is never removed");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Whether the window gets requests.
+fn serves(house: &House) -> bool {
+    let window = house.registry.window(&name()).unwrap();
+    window.lease(&http::HeaderMap::new()).is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_is_closed_at_once_while_another_change_has_its_turn() {
+    let house = House::of_operators().await;
+    let [open, ..] = house.states().await;
+    for verb in [Stop, Remove, RemoveWithStore] {
+        house.set_up(&open).await;
+        // As a deploy whose probe hangs.
+        let mut deploy = house.registry.change(&name()).await.unwrap();
+        assert!(serves(&house));
+        let closing = tokio::spawn(run(house.registry.clone(), verb, None));
+        while serves(&house) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let asked = Instant::now();
+        assert_eq!(closing.await.unwrap(), Ok(()), "{verb:?}");
+        assert!(asked.elapsed() < Duration::from_secs(1), "{verb:?}");
+        let (status, _) = house.registry.status(&name()).unwrap();
+        assert_eq!(
+            status.state,
+            if verb == Stop { "stopped" } else { "removing" }
+        );
+        assert!(status.unsaved.unwrap().why.contains("another change"));
+        // Once more, and as often as anybody likes, makes nothing more of it.
+        assert_eq!(run(house.registry.clone(), verb, None).await, Ok(()));
+        // What it opens gets nothing, then and afterwards.
+        let next = deploy.record().with_release(numbered(0), None);
+        let mut loaded = open.clone();
+        let front = house.registry.load_front(deploy.window(), &mut loaded);
+        let front = front.await.unwrap();
+        deploy.commit(next, Some(front)).await.unwrap();
+        assert!(!serves(&house), "{verb:?}");
+        drop(deploy);
+        settled(&house).await;
+        if verb != Stop {
+            gone(&house).await;
+        }
+        let seen = house.seen(&house.registry);
+        assert_eq!(house.on_disk(), seen.record, "{verb:?}");
+        assert_eq!(seen.data, verb != RemoveWithStore, "{verb:?}");
+        match verb {
+            Stop => {
+                let record = seen.record.unwrap();
+                assert_eq!((record.stopped, record.live), (true, 3));
+                assert_eq!(seen.front, "stopped");
+            }
+            _ => assert_eq!((seen.record, seen.front.as_str()), (None, "nothing")),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_hangs_keeps_nobody_from_closing_a_window() {
+    let house = House::of_operators().await;
+    let states = house.states().await;
+    for (verb, at) in TAKING {
+        house.set_up(&states[at]).await;
+        let before = house.seen(&house.registry);
+        let end = model(verb, &before.clone().comparable()).unwrap();
+        house.disk.trouble(Trouble::Hangs);
+        // Twice: the second finds the first one's write still under way.
+        for _ in 0..2 {
+            let asked = Instant::now();
+            let outcome = begin(&house, verb).await.await;
+            assert!(asked.elapsed() < Duration::from_secs(4), "{verb:?}");
+            assert_eq!(house.registry.unsaved(), 1, "{verb:?}");
+            if outcome != Ok(()) {
+                // It had it, or has nothing more to be taken away.
+                assert!(
+                    matches!(verb, Rollback | Abort | Share),
+                    "{verb:?}: {outcome:?}"
+                );
+            }
+        }
+        let now = house.seen(&house.registry).comparable();
+        assert_eq!(now.front, end.front, "{verb:?}");
+        let (status, _) = house.registry.status(&name()).unwrap();
+        let why = status.unsaved.unwrap().why;
+        assert!(
+            why.contains("not answered") || why.contains("another change"),
+            "{why}"
+        );
+        house.disk.trouble(Trouble::None);
+        settled(&house).await;
+        if matches!(verb, Remove | RemoveWithStore) {
+            gone(&house).await;
+        }
+        let seen = house.seen(&house.registry);
+        assert_eq!(house.on_disk(), seen.record, "{verb:?}");
+        assert_eq!(seen.comparable(), end, "{verb:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_that_was_stopped_since_its_deploy_began_is_deployed_and_stays_closed() {
+    let house = House::new(false).await;
+    let [open, stopped, _] = house.states().await;
+    for state in [open, stopped] {
+        house.set_up(&state).await;
+        let turn = house.registry.change(&name()).await.unwrap();
+        let mut deploy = Box::pin(begin(&house, Deploy).await);
+        assert!(futures_util::poll!(&mut deploy).is_pending());
+        let deploy = tokio::spawn(deploy);
+        let stop = tokio::spawn(run(house.registry.clone(), Stop, None));
+        while house.registry.window(&name()).unwrap().recorded.stops() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        drop(turn);
+        assert_eq!(stop.await.unwrap(), Ok(()));
+        assert_eq!(deploy.await.unwrap(), Ok(()));
+        let seen = house.seen(&house.registry);
+        assert_eq!(seen.front, "stopped");
+        assert_eq!(house.on_disk(), seen.record);
+        assert_eq!(seen.record.unwrap().live, 3);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_window_of_a_name_has_no_limits_of_one_that_the_disk_has_not_let_go() {
+    let house = House::new(false).await;
+    let [open, ..] = house.states().await;
+    house.set_up(&open).await;
+    assert_eq!(begin(&house, Limits).await.await, Ok(()));
+    let queue = || {
+        let (limits, set) = house.registry.limits(&name()).unwrap();
+        (limits.get(Limit::Queue), set == LimitsSet::default())
+    };
+    assert_eq!(queue(), (7, false));
+    house.disk.trouble(Trouble::Full);
+    assert_eq!(begin(&house, Remove).await.await, Ok(()));
+    house.disk.trouble(Trouble::None);
+    assert_eq!(begin(&house, Deploy).await.await, Ok(()));
+    let (queue, none_set) = queue();
+    assert!(none_set);
+    let default = crate::windows::WindowLimits::default();
+    assert_eq!(queue, default.get(Limit::Queue));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_says_whether_its_store_goes() {
+    let house = House::new(false).await;
+    let [open, ..] = house.states().await;
+    house.set_up(&open).await;
+    house.disk.trouble(Trouble::Full);
+    for asked in [true, false] {
+        let removed = house.registry.remove(&name(), asked).await.unwrap();
+        assert!(removed.delete_store && removed.unsaved.is_some(), "{asked}");
+    }
+    house.disk.trouble(Trouble::None);
+    gone(&house).await;
+    assert!(!house.store().exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_the_host_tries_once_more() {
+    let house = House::new(false).await;
+    let [open, ..] = house.states().await;
+    house.set_up(&open).await;
+    house.disk.trouble(Trouble::Full);
+    assert_eq!(begin(&house, Stop).await.await, Ok(()));
+    house.disk.trouble(Trouble::None);
+    house.registry.settle_all(PATIENCE).await;
+    assert_eq!(house.registry.unsaved(), 0);
+    assert!(house.on_disk().unwrap().stopped);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_whose_record_cannot_be_read_is_listed_with_the_reason() {
+    let house = House::new(false).await;
+    let [open, ..] = house.states().await;
+    house.set_up(&open).await;
+    let window = house.registry.window(&name()).unwrap();
+    window.recorded.set_unreadable("the test has it so");
+    let status = house.registry.statuses();
+    let status = status.iter().find(|status| status.name == name()).unwrap();
+    assert_eq!(status.state, "unreadable");
+    assert_eq!(status.unreadable.as_deref(), Some("the test has it so"));
+    assert_eq!(begin(&house, Stop).await.await, Err("record-unreadable"));
 }
