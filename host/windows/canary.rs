@@ -135,16 +135,13 @@ async fn end(
     fate: &str,
 ) -> Result<WindowStatus, ChangeError> {
     let mut next = change.record();
-    let running = next
+    if next
         .canary
-        .take()
-        .filter(|running| meant.is_none_or(|number| number == running.number))
-        .ok_or_else(|| ChangeError::NoCanary(change.window().name.clone()))?;
-    for release in &mut next.releases {
-        if release.number == running.number {
-            release.fate = Some(fate.to_owned());
-        }
+        .is_none_or(|running| meant.is_some_and(|number| number != running.number))
+    {
+        return Err(ChangeError::NoCanary(change.window().name.clone()));
     }
+    next.end_canary(fate);
     let front = match &*change.window().front() {
         Front::Open { live, .. } => Some(Front::Open {
             live: live.clone(),
