@@ -317,9 +317,16 @@ async fn a_record_that_cannot_be_read_closes_its_window_alone_and_is_not_written
     assert_eq!(host.get("/broken").await.problem(), "window-not-deployed");
     let log = host.whole_log().await;
     assert!(log.contains("record of window 'broken'"), "{log}");
+    let listed = host.admin(Method::GET, "/windows", b"").await.text();
+    assert!(listed.contains(r#""state": "unreadable""#), "{listed}");
+    let metrics = host.admin(Method::GET, "/metrics", b"").await.text();
+    assert!(metrics.contains(r#"hms_window_open{window="broken"} 0"#));
+    let shown = host.admin(Method::GET, "/windows/broken", b"").await;
+    assert_eq!(shown.problem(), "record-unreadable");
+    let log = host.whole_log().await;
+    assert!(!log.contains("a change was not made"), "{log}");
     for (method, path, body) in [
-        (Method::GET, "/windows/broken", &b""[..]),
-        (Method::PUT, "/windows/broken?yes=true", &hello),
+        (Method::PUT, "/windows/broken?yes=true", &hello[..]),
         (Method::POST, "/windows/broken/stop", b""),
         (Method::PATCH, "/windows/broken/limits", br#"{"queue": 1}"#),
     ] {
