@@ -205,7 +205,9 @@ async fn sizes() -> std::net::SocketAddr {
                 let head = read_until(&mut stream, "\r\n\r\n").await;
                 let path = head.split_whitespace().nth(1).unwrap();
                 let size: usize = path.rsplit('/').next().unwrap().parse().unwrap();
-                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n");
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {size}\r\n\r\n"
+                );
                 stream.write_all(head.as_bytes()).await.unwrap();
                 stream.write_all(&vec![b'x'; size]).await.unwrap();
             });
