@@ -7,7 +7,7 @@ use super::deadline::Deadline;
 use super::duty::Duty;
 use super::errand::Errand;
 use super::failure::classify;
-use super::limits::Limit;
+use super::limits::{Limit, WindowLimits};
 use super::turns::Turn;
 use crate::error::Error;
 use std::pin::Pin;
@@ -126,6 +126,14 @@ impl HandlerState for Counter {
     }
 }
 
+/// Requests that a clerk serves before it goes. It may hold the heads of all of them, which are not
+/// counted: so no more than have room in its memory limit once more, each as large as it may be.
+fn reuse(limits: &WindowLimits) -> usize {
+    let head = limits.size(Limit::RequestHeaderBytes).max(1);
+    let heads = limits.size(Limit::MemoryBytes) / head;
+    limits.size(Limit::Reuse).min(heads).max(1)
+}
+
 /// One clerk at work.
 pub(super) struct AtWork {
     duty: Arc<Duty>,
@@ -140,7 +148,7 @@ impl WorkerState for AtWork {
         if total == 0 {
             return ShouldAccept::Yes;
         }
-        if total >= self.post.limits.load().size(Limit::Reuse) || self.duty.takes_no_more() {
+        if total >= reuse(&self.post.limits.load()) || self.duty.takes_no_more() {
             return ShouldAccept::Never;
         }
         if at_once < AT_ONCE {
@@ -172,5 +180,23 @@ impl WorkerState for AtWork {
         }
         drop(store);
         self.duty.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_heads_of_all_requests_of_a_clerk_fit_its_memory_limit() {
+        let limits = WindowLimits::default();
+        let memory = limits.get(Limit::MemoryBytes);
+        let head = limits.get(Limit::RequestHeaderBytes);
+        assert_eq!(reuse(&limits), 1);
+        assert_eq!(reuse(&limits.at(Limit::Reuse, 1000)), 1000);
+        let most = reuse(&limits.at(Limit::Reuse, 1_000_000));
+        assert_eq!(most as u64, memory / head);
+        let small = limits.at(Limit::RequestHeaderBytes, 1024);
+        assert_eq!(reuse(&small.at(Limit::Reuse, 10_000)), 10_000);
     }
 }
