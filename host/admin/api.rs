@@ -64,12 +64,13 @@ impl Admin {
                 .insert(header::WWW_AUTHENTICATE, challenge);
             return response;
         }
-        if !claimed.prove() {
-            let detail = "the admin API has as many requests at work as it takes: try again when one of them is done";
+        let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        if !claimed.prove(gives(request.method(), &segments)) {
+            let detail = "the admin API has as many requests at work as it takes: \
+                          try again when one of them is done";
             return reply::refuse(StatusCode::SERVICE_UNAVAILABLE, "admin-busy", detail);
         }
         let tasks = &self.tasks.of_request(claimed.room());
-        let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         match segments.as_slice() {
             ["windows"] if request.method() == Method::GET => windows::list(&self.windows),
             ["windows"] => reply::method_not_allowed("GET"),
@@ -191,6 +192,16 @@ impl Admin {
             Some(_) if *method != Method::POST => reply::method_not_allowed("POST"),
             Some(verb) => windows::change(tasks, &self.windows, name, verb).await,
         }
+    }
+}
+
+/// Whether a request may wait long for a disk or a compiler: neither one that looks does, nor one
+/// that closes or removes something.
+fn gives(method: &Method, segments: &[&str]) -> bool {
+    match (method, segments) {
+        (&Method::GET | &Method::HEAD | &Method::DELETE, _) => false,
+        (_, ["windows", _, "stop" | "abort"]) => false,
+        _ => true,
     }
 }
 

@@ -1,37 +1,105 @@
 //! Whose a request to the admin API is, and how many of those that are somebody's are at work at once.
 //!
-//! Everybody on the machine can connect to the admin listener. So a request holds its connection's place only once it has shown the
-//! token; until then, and after it, whoever comes next may take it.
+//! Everybody on the machine can connect to the admin listener. So a request holds its connection's
+//! place only once it has shown the token; until then, and after it, whoever comes next may take it.
 
 use crate::places::AtWork;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// Requests with the token at work at once, which nobody's connection takes the place of. Of the 64
+/// connections the other 8 are kept for probes.
+const MAX_AT_WORK: usize = 56;
+
+/// Those of them that upload, deploy or open something. The other 16 are for those that look, and
+/// for those that close or remove something: so deploys that wait for a disk or for a compiler keep
+/// no operator from stopping a window.
+const MAX_GIVING: usize = 40;
+
+/// The room of all requests with the token.
+#[derive(Debug, Clone)]
+pub(super) struct Rooms {
+    all: Arc<Semaphore>,
+    giving: Arc<Semaphore>,
+}
+
+impl Default for Rooms {
+    fn default() -> Self {
+        Rooms {
+            all: Arc::new(Semaphore::new(MAX_AT_WORK)),
+            giving: Arc::new(Semaphore::new(MAX_GIVING)),
+        }
+    }
+}
+
+/// A request's part of the rooms. It is given back once nobody shares it any more.
+#[derive(Debug)]
+pub(super) struct Room {
+    _all: OwnedSemaphorePermit,
+    _giving: Option<OwnedSemaphorePermit>,
+}
+
+impl Rooms {
+    fn enter(&self, gives: bool) -> Option<Arc<Room>> {
+        let giving = match gives {
+            true => Some(self.giving.clone().try_acquire_owned().ok()?),
+            false => None,
+        };
+        Some(Arc::new(Room {
+            _all: self.all.clone().try_acquire_owned().ok()?,
+            _giving: giving,
+        }))
+    }
+}
+
 /// A request at work.
 pub(super) struct Claimed {
     at_work: AtWork,
-    room: Arc<Semaphore>,
-    permit: Option<Arc<OwnedSemaphorePermit>>,
+    rooms: Rooms,
+    room: Option<Arc<Room>>,
 }
 
 impl Claimed {
-    /// Nobody's yet. Those that are somebody's have `room` together.
-    pub fn new(at_work: AtWork, room: Arc<Semaphore>) -> Self {
+    /// Nobody's yet. Those that are somebody's share `rooms`.
+    pub fn new(at_work: AtWork, rooms: Rooms) -> Self {
         Claimed {
             at_work,
-            room,
-            permit: None,
+            rooms,
+            room: None,
         }
     }
 
-    /// It has shown the token. Whether there is room for it.
-    pub fn prove(&mut self) -> bool {
-        self.permit = self.room.clone().try_acquire_owned().ok().map(Arc::new);
-        self.permit.is_some() && self.at_work.prove()
+    /// It has shown the token. Whether there is room for it; `gives` says that it may take long, as
+    /// what uploads, deploys or opens something does.
+    pub fn prove(&mut self, gives: bool) -> bool {
+        self.room = self.rooms.enter(gives);
+        self.room.is_some() && self.at_work.prove()
     }
 
-    /// Its part of the room, which the changes that it begins keep until they are done.
-    pub fn room(&self) -> Option<Arc<OwnedSemaphorePermit>> {
-        self.permit.clone()
+    /// Its part of the rooms, which the changes that it begins keep until they are done.
+    pub fn room(&self) -> Option<Arc<Room>> {
+        self.room.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::places::Activity;
+
+    #[test]
+    fn whatever_deploys_leaves_room_for_whatever_stops() {
+        let rooms = Rooms::default();
+        let claim = |gives| {
+            let at_work = Activity::new().begin_unproven().unwrap();
+            let mut claimed = Claimed::new(at_work, rooms.clone());
+            claimed.prove(gives).then_some(claimed)
+        };
+        let giving: Vec<_> = (0..100).filter_map(|_| claim(true)).collect();
+        assert_eq!(giving.len(), MAX_GIVING);
+        let others: Vec<_> = (0..100).filter_map(|_| claim(false)).collect();
+        assert_eq!(others.len(), MAX_AT_WORK - MAX_GIVING);
+        drop(giving);
+        assert!(claim(true).is_some());
     }
 }

@@ -27,7 +27,7 @@ use crate::gateway::Listeners;
 use crate::linger::{Lingering, Unread};
 use crate::pace::{Paced, WritePace};
 use crate::places::{Holder, Place, Places};
-use claimed::Claimed;
+use claimed::{Claimed, Rooms};
 use http_body_util::BodyExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -36,7 +36,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -47,9 +46,6 @@ const MAX_CONNECTIONS: usize = 64;
 /// How long a connection is left alone, for its first head to be read: 100 ms. So who opens one after the other takes nobody's place
 /// before he has used it, and 640 a second are taken from the kernel's queue.
 const LEAST_TIME: Duration = Duration::from_millis(100);
-
-/// Requests with the token at work at once, which nobody's connection takes the place of. The other 8 places are kept for probes.
-const MAX_AT_WORK: usize = 56;
 
 /// Time for the head of a request, and so how long an idle connection is kept. 5 s.
 const HEAD_TIME: Duration = Duration::from_secs(5);
@@ -72,7 +68,7 @@ pub async fn serve(listeners: Vec<TcpListener>, admin: Arc<Admin>, shutdown: Can
     let listeners = Listeners::new(listeners);
     let counters = admin.metrics.connections.clone();
     let places = Places::of_one_address(MAX_CONNECTIONS, counters, LEAST_TIME);
-    let room = Arc::new(Semaphore::new(MAX_AT_WORK));
+    let rooms = Rooms::default();
     let tracker = TaskTracker::new();
     loop {
         let next = async {
@@ -86,8 +82,8 @@ pub async fn serve(listeners: Vec<TcpListener>, admin: Arc<Admin>, shutdown: Can
         };
         match accepted {
             Ok(Some((place, stream))) => {
-                let (admin, room) = (admin.clone(), room.clone());
-                tracker.spawn(connection(place, stream, admin, room, shutdown.clone()));
+                let (admin, rooms) = (admin.clone(), rooms.clone());
+                tracker.spawn(connection(place, stream, admin, rooms, shutdown.clone()));
             }
             Ok(None) => {}
             Err(error) => {
@@ -105,7 +101,7 @@ async fn connection(
     place: Place,
     stream: TcpStream,
     admin: Arc<Admin>,
-    room: Arc<Semaphore>,
+    rooms: Rooms,
     shutdown: CancellationToken,
 ) {
     let unread = Unread::default();
@@ -115,14 +111,14 @@ async fn connection(
     let service = service_fn(|request| {
         let request = unread.watch(request);
         let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-        let (admin, room) = (admin.clone(), room.clone());
+        let (admin, rooms) = (admin.clone(), rooms.clone());
         let begun = place.activity().begin_unproven();
         async move {
             let Some(at_work) = begun else {
                 // The connection is about to be dropped.
                 return std::future::pending().await;
             };
-            let mut claimed = Claimed::new(at_work, room);
+            let mut claimed = Claimed::new(at_work, rooms);
             let answer = admin.answer(request, &mut claimed).await;
             Ok::<_, Infallible>(answer.map(|inner| Guarded::new(inner, claimed)))
         }

@@ -1,12 +1,12 @@
 //! Changes run in tasks of their own. An answer only watches its change, so that a client that goes away, or is cut, never
 //! leaves one half done.
 
+use super::claimed::Room;
 use super::reply;
 use crate::body::Body;
 use http::{Response, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::task::TaskTracker;
 
@@ -15,12 +15,12 @@ use tokio_util::task::TaskTracker;
 #[derive(Debug, Clone, Default)]
 pub struct Tasks {
     tracker: TaskTracker,
-    room: Option<Arc<OwnedSemaphorePermit>>,
+    room: Option<Arc<Room>>,
 }
 
 impl Tasks {
     /// For the changes of one request, each of which keeps its `room`.
-    pub(super) fn of_request(&self, room: Option<Arc<OwnedSemaphorePermit>>) -> Tasks {
+    pub(super) fn of_request(&self, room: Option<Arc<Room>>) -> Tasks {
         Tasks {
             tracker: self.tracker.clone(),
             room,
@@ -67,6 +67,8 @@ fn ended(error: &JoinError) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::claimed::{Claimed, Rooms};
+    use crate::places::Activity;
     use tokio::sync::oneshot;
 
     #[tokio::test]
@@ -89,22 +91,24 @@ mod tests {
 
     #[tokio::test]
     async fn a_change_whose_client_left_keeps_its_room_until_it_is_done() {
-        let room = Arc::new(tokio::sync::Semaphore::new(1));
-        let permit = room.clone().try_acquire_owned().unwrap();
+        let at_work = Activity::new().begin_unproven().unwrap();
+        let mut claimed = Claimed::new(at_work, Rooms::default());
+        assert!(claimed.prove(true));
+        let room = claimed.room().unwrap();
         let tasks = Tasks::default();
         let (go_on, wait) = oneshot::channel::<()>();
         let change = async move {
             let _ = wait.await;
             Response::new(crate::body::empty())
         };
-        let of_request = tasks.of_request(Some(Arc::new(permit)));
+        let of_request = tasks.of_request(claimed.room());
         let answer = tokio::time::timeout(Duration::from_millis(10), of_request.answer(change));
         assert!(answer.await.is_err(), "the client leaves");
-        drop(of_request);
-        assert_eq!(room.available_permits(), 0);
+        drop((of_request, claimed));
+        assert_eq!(Arc::strong_count(&room), 2, "the change has it");
         go_on.send(()).unwrap();
         assert_eq!(tasks.end(Duration::from_secs(10)).await, 0);
-        assert_eq!(room.available_permits(), 1);
+        assert_eq!(Arc::strong_count(&room), 1);
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! Every change by its request, whose client leaves at any of its steps.
 
-use super::claimed::Claimed;
+use super::claimed::{Claimed, Rooms};
 use super::{Admin, Metrics, Readiness, Tasks};
 use crate::body;
 use crate::front::FrontDoor;
@@ -15,7 +15,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -115,7 +114,7 @@ impl House {
             .body(body::full(verb.body.clone()))
             .unwrap();
         let at_work = Activity::new().begin_unproven().unwrap();
-        let mut claimed = Claimed::new(at_work, Arc::new(Semaphore::new(1)));
+        let mut claimed = Claimed::new(at_work, Rooms::default());
         let mut answer = Box::pin(self.admin.answer(request, &mut claimed));
         let answered = poll_fn(|cx| match answer.as_mut().poll(cx) {
             Poll::Ready(answer) => Poll::Ready(Some(answer.status())),

@@ -29,6 +29,7 @@ pub use settle::{DISK_TIME, Unsaved};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex as SyncMutex};
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::Instant;
 
 /// A window's record as memory has it. Read at any time; set only by whoever holds the [`Change`].
 pub(super) struct Recorded {
@@ -250,14 +251,16 @@ impl Change {
     /// Makes `next` durable, then holds to it and opens `front`, where there is one to be opened.
     ///
     /// # Errors
-    /// When it cannot be made durable. Then everything is as before.
+    /// When it cannot be made durable in time. Then everything is as before; what the disk may have
+    /// of `next` is replaced in the background.
     pub async fn commit(
         &mut self,
         next: WindowRecord,
         front: Option<Front>,
     ) -> Result<(), ChangeError> {
         self.in_doubt = true;
-        let written = self.registry.records.save(&self.window.name, &next).await;
+        let deadline = Instant::now() + self.registry.config.disk_time;
+        let written = self.write(&next, deadline).await;
         self.in_doubt = false;
         if let Err(error) = written {
             if error.leaves_the_disk_in_doubt() {

@@ -6,6 +6,7 @@ use crate::runtime::Refusal;
 use crate::runtime::compile::CompileError;
 use crate::store::StoreError;
 use http::StatusCode;
+use std::time::Duration;
 
 /// A deploy, start, stop, rollback or removal that did not happen. Whatever was live is still live.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +67,8 @@ pub enum ChangeError {
     Removing { window: WindowName, why: String },
     #[error("the data folder cannot be written: {0}")]
     Disk(String),
+    #[error("the disk of the data folder has not answered for {0:?}")]
+    DiskTimeout(Duration),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("{0}")]
@@ -97,7 +100,11 @@ impl ChangeError {
 
     /// Whether a write failed such that the disk may have it or not.
     pub(super) fn leaves_the_disk_in_doubt(&self) -> bool {
-        matches!(self, ChangeError::Store(error) if error.is_fault() || *error == StoreError::Closed)
+        match self {
+            ChangeError::DiskTimeout(_) => true,
+            ChangeError::Store(error) => error.is_fault() || *error == StoreError::Closed,
+            _ => false,
+        }
     }
 
     /// The status and the stable name for the admin API.
@@ -123,6 +130,7 @@ impl ChangeError {
             ChangeError::Record { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "record-unreadable"),
             ChangeError::Removing { .. } => (StatusCode::CONFLICT, "window-removing"),
             ChangeError::Disk(_) => (StatusCode::INSUFFICIENT_STORAGE, "disk"),
+            ChangeError::DiskTimeout(_) => (StatusCode::SERVICE_UNAVAILABLE, "disk-timeout"),
             ChangeError::Store(StoreError::DiskFull { .. }) => {
                 (StatusCode::INSUFFICIENT_STORAGE, "disk")
             }

@@ -25,8 +25,9 @@ const MAX_SETTLE_PAUSE: Duration = Duration::from_secs(30);
 const RESERVE_TRIES: usize = 4;
 const RESERVE_PAUSE: Duration = Duration::from_millis(300);
 
-/// How long a change that holds waits for the disk, before it is answered and tried again in the background. 5 s: longer than
-/// a disk that works takes, and short enough for whoever waits.
+/// How long a change waits for the disk. Then one that holds is answered and tried again in the
+/// background, and one that does not is refused. 5 s: longer than a disk that works takes, and short
+/// enough for whoever waits.
 pub const DISK_TIME: Duration = Duration::from_secs(5);
 
 /// A write of a record that was asked for.
@@ -151,7 +152,11 @@ impl Change {
 
     /// Asks the disk to take `record`. Where it does not answer in time it may take it yet, and is not asked for more
     /// until then: so a disk that hangs has one write of a window waiting, however often it is tried.
-    async fn write(&self, record: &WindowRecord, deadline: Instant) -> Result<(), ChangeError> {
+    pub(super) async fn write(
+        &self,
+        record: &WindowRecord,
+        deadline: Instant,
+    ) -> Result<(), ChangeError> {
         let slow = || {
             let slow = &self.window.recorded.slow;
             slow.lock().unwrap_or_else(PoisonError::into_inner)
@@ -185,8 +190,7 @@ impl Change {
     }
 
     fn no_answer(&self) -> ChangeError {
-        let time = self.registry.config.disk_time;
-        ChangeError::Disk(format!("it has not answered for {time:?}"))
+        ChangeError::DiskTimeout(self.registry.config.disk_time)
     }
 
     async fn reserve_given_up(&self) -> bool {

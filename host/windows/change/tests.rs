@@ -653,6 +653,31 @@ async fn a_disk_that_hangs_keeps_nobody_from_closing_a_window() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_hangs_refuses_what_gives_in_time_and_keeps_what_was_before() {
+    let house = House::of_operators().await;
+    let states = house.states().await;
+    for (verb, at) in [(Deploy, 0), (Canary, 0), (Start, 1), (Promote, 2)] {
+        house.set_up(&states[at]).await;
+        let before = house.seen(&house.registry);
+        let (first, second) = (begin(&house, verb).await, begin(&house, verb).await);
+        house.disk.trouble(Trouble::Hangs);
+        // Twice: the second finds the first one's write still under way.
+        for change in [Box::pin(first), Box::pin(second)] {
+            let asked = Instant::now();
+            assert_eq!(change.await, Err("disk-timeout"), "{verb:?}");
+            assert!(asked.elapsed() < Duration::from_secs(4), "{verb:?}");
+            assert_eq!(house.seen(&house.registry), before, "{verb:?}");
+        }
+        house.disk.trouble(Trouble::None);
+        settled(&house).await;
+        let seen = house.seen(&house.registry);
+        assert_eq!(seen, before, "{verb:?}");
+        assert_eq!(house.on_disk(), seen.record, "{verb:?}");
+        assert_eq!(begin(&house, verb).await.await, Ok(()), "{verb:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_window_that_was_stopped_since_its_deploy_began_is_deployed_and_stays_closed() {
     let house = House::new(false).await;
     let [open, stopped, _] = house.states().await;
