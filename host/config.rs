@@ -6,9 +6,13 @@ use crate::telemetry::LogFormat;
 use crate::windows::WindowsConfig;
 use anyhow::{Context, ensure};
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// What `--max-token` may be: within the bound of a request's head, with room for its other fields.
+const MAX_TOKEN: std::ops::RangeInclusive<u64> = 1 << 10..=60 << 10;
 
 /// The settings of `hms serve` and `hms up`.
 #[derive(Debug, Clone, Args)]
@@ -39,20 +43,23 @@ pub struct Settings {
     #[arg(long, value_name = "DIR", env = "HMS_WINDOWS")]
     pub windows: Option<PathBuf>,
     /// Keys that tokens are checked with: a JWKS file or URL. Without it the development secret in the data folder
-    #[arg(long, value_name = "FILE|URL", env = "HMS_JWKS")]
+    #[arg(long, value_name = "FILE|URL", env = "HMS_JWKS", value_parser = NonEmptyStringValueParser::new())]
     pub jwks: Option<String>,
     /// The OpenID provider whose tokens are believed: its keys are found by discovery
-    #[arg(long, value_name = "URL", env = "HMS_OIDC", conflicts_with_all = ["jwks", "issuer"])]
+    #[arg(long, value_name = "URL", env = "HMS_OIDC", conflicts_with_all = ["jwks", "issuer"], value_parser = NonEmptyStringValueParser::new())]
     pub oidc: Option<String>,
     /// Several issuers of tokens: a YAML or JSON file
     #[arg(long, value_name = "FILE", env = "HMS_ISSUERS", conflicts_with_all = ["jwks", "oidc", "issuer", "audience"])]
     pub issuers: Option<PathBuf>,
     /// The issuer that tokens must name (`iss`), with --jwks
-    #[arg(long, value_name = "ISS", env = "HMS_ISSUER")]
+    #[arg(long, value_name = "ISS", env = "HMS_ISSUER", value_parser = NonEmptyStringValueParser::new())]
     pub issuer: Option<String>,
     /// The audience that tokens must name (`aud`), with --jwks or --oidc
-    #[arg(long, value_name = "AUD", env = "HMS_AUDIENCE")]
+    #[arg(long, value_name = "AUD", env = "HMS_AUDIENCE", value_parser = NonEmptyStringValueParser::new())]
     pub audience: Option<String>,
+    /// The largest token that is taken; the whole head of a request has 64KiB
+    #[arg(long, value_name = "SIZE", default_value = "32KiB", env = "HMS_MAX_TOKEN", value_parser = parse_size)]
+    pub max_token: u64,
     /// The gateway speaks TLS with this certificate and its chain (PEM), and HTTP/2 by ALPN. Read again when it changes
     #[arg(long, value_name = "FILE", env = "HMS_TLS_CERT", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
@@ -116,6 +123,11 @@ impl TryFrom<Settings> for Config {
         ensure!(
             settings.connections_per_address != Some(0),
             "--connections-per-address 0: use 1 or more"
+        );
+        ensure!(
+            MAX_TOKEN.contains(&settings.max_token),
+            "--max-token {}: use 1KiB to 60KiB; the rest of a request's head must fit into its 64KiB as well",
+            settings.max_token
         );
         ensure!(
             (1..=4096).contains(&settings.clerks),

@@ -61,7 +61,9 @@ pub fn warn(what: &str) {
 /// # Errors
 /// When `HMS_LOG` cannot be read, or the system gives no thread.
 pub fn start(format: LogFormat) -> anyhow::Result<()> {
-    let directives = std::env::var("HMS_LOG").unwrap_or_else(|_| "info".into());
+    let directives = std::env::var("HMS_LOG").ok();
+    let directives = directives.filter(|set| !set.is_empty());
+    let directives = directives.unwrap_or_else(|| "info".into());
     let filter: EnvFilter = directives.parse().map_err(|error| {
         anyhow::anyhow!("HMS_LOG='{directives}' cannot be read: {error}; for example HMS_LOG=debug")
     })?;

@@ -28,7 +28,7 @@ use crate::lanes::{BLOCKING_THREAD_IDLE, threads_beside};
 use crate::runtime::compile::{CompileError, child};
 use crate::telemetry;
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -115,9 +115,30 @@ struct Host {
     admin_token: Option<String>,
 }
 
+/// Takes a variable that is set to nothing as one that is not set, for every option of `command`:
+/// `HMS_JWKS=${JWKS:-}` in a compose file or a unit says nothing.
+fn without_empty_variables(command: Command) -> Command {
+    let command = command.mut_args(|arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        match value.is_some_and(|value| value.is_empty()) {
+            true => arg.env(None::<&'static str>),
+            false => arg,
+        }
+    });
+    command.mut_subcommands(without_empty_variables)
+}
+
+/// The command line and the environment. Says what is wrong and ends the process where they cannot
+/// be read.
+fn parse() -> Cli {
+    let mut command = without_empty_variables(Cli::command());
+    let read = Cli::from_arg_matches(&command.get_matches_mut());
+    read.unwrap_or_else(|error| error.format(&mut command).exit())
+}
+
 /// Parses the command line and runs it. Errors go to stderr as one sentence; the status says whether it worked.
 pub fn main() -> ExitCode {
-    let status = match run(Cli::parse().verb) {
+    let status = match run(parse().verb) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<client::NotDurable>() => {
             telemetry::warn(&format!("hms: warning: {error:#}"));

@@ -1,5 +1,6 @@
 //! What the gateway counts. The admin API exports it.
 
+use crate::gateway::plugins::auth::KeyState;
 use crate::places::PlaceCounters;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -7,6 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Seconds. From a fresh clerk's half millisecond to the wall time of slow services.
@@ -28,6 +30,10 @@ pub struct GatewayMetrics {
     websockets_ended: Family<ReasonLabel, Counter>,
     route_files_refused: Gauge,
     share_hits: ShareHits,
+    keys_age: Family<IssuerLabel, Gauge<f64, AtomicU64>>,
+    keys_usable: Family<IssuerLabel, Gauge>,
+    key_fetches_failed: Family<IssuerLabel, Counter>,
+    tokens_too_large: Counter,
 }
 
 /// How often somebody wanted more of what all share than their share. Clones count together.
@@ -84,6 +90,12 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
+/// By the names that the host's configuration gives them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct IssuerLabel {
+    issuer: String,
+}
+
 impl Default for GatewayMetrics {
     fn default() -> Self {
         Self::new()
@@ -104,6 +116,10 @@ impl GatewayMetrics {
             websockets_ended: Family::default(),
             route_files_refused: Gauge::default(),
             share_hits: ShareHits::default(),
+            keys_age: Family::default(),
+            keys_usable: Family::default(),
+            key_fetches_failed: Family::default(),
+            tokens_too_large: Counter::default(),
         }
     }
 
@@ -161,6 +177,40 @@ impl GatewayMetrics {
             "Times that somebody wanted more of what all share than their share",
             self.share_hits.0.clone(),
         );
+        registry.register(
+            "keys_age_seconds",
+            "Since the keys of an issuer were fetched; where they never were, since the start",
+            self.keys_age.clone(),
+        );
+        registry.register(
+            "keys_usable",
+            "Keys of an issuer that tokens can be checked with",
+            self.keys_usable.clone(),
+        );
+        registry.register(
+            "key_fetches_failed",
+            "Fetches of an issuer's keys that have failed",
+            self.key_fetches_failed.clone(),
+        );
+        registry.register(
+            "tokens_too_large",
+            "Tokens that were refused because they are larger than --max-token",
+            self.tokens_too_large.clone(),
+        );
+    }
+
+    /// Notes how it stands with the keys of one issuer.
+    pub(super) fn keys(&self, issuer: &str, state: KeyState) {
+        let label = IssuerLabel {
+            issuer: issuer.to_owned(),
+        };
+        let age = self.keys_age.get_or_create(&label);
+        age.set(state.age.as_secs_f64());
+        self.keys_usable
+            .get_or_create(&label)
+            .set(state.keys as i64);
+        let failed = self.key_fetches_failed.get_or_create(&label);
+        failed.inner().store(state.failed, Ordering::Relaxed);
     }
 
     pub(super) fn answered(
@@ -208,6 +258,10 @@ impl GatewayMetrics {
 
     pub(super) fn services_full(&self) -> Counter {
         self.services_full.clone()
+    }
+
+    pub(super) fn tokens_too_large(&self) -> Counter {
+        self.tokens_too_large.clone()
     }
 
     pub(super) fn slow_readers(&self) -> Counter {

@@ -113,6 +113,7 @@ impl Gateway {
         shutdown: CancellationToken,
     ) -> usize {
         self.routes.watch();
+        self.plugins.keep_keys(&shutdown);
         if let Some(certificate) = &self.config.certificate {
             certificate.watch();
         }
@@ -180,6 +181,11 @@ impl Gateway {
 
     pub fn metrics(&self) -> &GatewayMetrics {
         &self.metrics
+    }
+
+    /// Notes in the metrics how old the keys are that tokens are checked with.
+    pub fn measure_keys(&self) {
+        self.plugins.measure_keys(&self.metrics);
     }
 
     /// Answers one request, whatever happens. `connection` is the other end of its connection.

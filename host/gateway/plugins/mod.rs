@@ -36,6 +36,7 @@ use rate_limit::{Limiter, Verdict};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// One plugin, as manifests and the JSON Schema know it.
 pub struct Plugin {
@@ -305,7 +306,7 @@ impl Plugins {
     pub fn new(config: &GatewayConfig, metrics: &GatewayMetrics) -> Self {
         let hits = metrics.share_hits();
         Plugins {
-            verifier: Verifier::new(config.auth.clone()),
+            verifier: Verifier::counting(config.auth.clone(), metrics.tokens_too_large()),
             limiter: Limiter::counting(config.limits.max_rate_keys, hits.clone()),
             idempotency: Arc::new(Idempotency::new(
                 config.idempotency.clone(),
@@ -313,6 +314,18 @@ impl Plugins {
                 hits,
             )),
             compressor: Compressor::default(),
+        }
+    }
+
+    /// Keeps the keys that tokens are checked with fresh until `end`.
+    pub fn keep_keys(&self, end: &CancellationToken) {
+        self.verifier.keep_keys(end);
+    }
+
+    /// Notes how it stands with these keys.
+    pub fn measure_keys(&self, metrics: &GatewayMetrics) {
+        for (issuer, state) in self.verifier.key_states() {
+            metrics.keys(issuer, state);
         }
     }
 

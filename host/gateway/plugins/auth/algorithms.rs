@@ -1,19 +1,47 @@
 //! The algorithms that tokens may be signed with.
 
-use jsonwebtoken::Algorithm;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve};
+use jsonwebtoken::Algorithm as Library;
 
-/// What an issuer's tokens may be signed with, by their names in RFC 7518 and RFC 8037. No HMAC: an issuer's keys are public.
+/// How a token is signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// What jsonwebtoken verifies.
+    Library(Library),
+    /// ECDSA on P-521 with SHA-512 (RFC 7518 section 3.4), which jsonwebtoken does not have.
+    Es512,
+}
+
+impl From<Library> for Algorithm {
+    fn from(library: Library) -> Self {
+        Algorithm::Library(library)
+    }
+}
+
+/// What an issuer's tokens may be signed with, by their names in RFC 7518, RFC 8037 and RFC 9864.
+/// No HMAC: an issuer's keys are public. `Ed25519` is the full name of what `EdDSA` is with a key
+/// on that curve, so both name one algorithm.
 pub const ASYMMETRIC: &[(&str, Algorithm)] = &[
-    ("RS256", Algorithm::RS256),
-    ("RS384", Algorithm::RS384),
-    ("RS512", Algorithm::RS512),
-    ("PS256", Algorithm::PS256),
-    ("PS384", Algorithm::PS384),
-    ("PS512", Algorithm::PS512),
-    ("ES256", Algorithm::ES256),
-    ("ES384", Algorithm::ES384),
-    ("EdDSA", Algorithm::EdDSA),
+    ("RS256", Algorithm::Library(Library::RS256)),
+    ("RS384", Algorithm::Library(Library::RS384)),
+    ("RS512", Algorithm::Library(Library::RS512)),
+    ("PS256", Algorithm::Library(Library::PS256)),
+    ("PS384", Algorithm::Library(Library::PS384)),
+    ("PS512", Algorithm::Library(Library::PS512)),
+    ("ES256", Algorithm::Library(Library::ES256)),
+    ("ES384", Algorithm::Library(Library::ES384)),
+    ("ES512", Algorithm::Es512),
+    ("EdDSA", Algorithm::Library(Library::EdDSA)),
+    ("Ed25519", Algorithm::Library(Library::EdDSA)),
+];
+
+/// What RSA keys can verify, the usual one first.
+pub const RSA: &[Algorithm] = &[
+    Algorithm::Library(Library::RS256),
+    Algorithm::Library(Library::RS384),
+    Algorithm::Library(Library::RS512),
+    Algorithm::Library(Library::PS256),
+    Algorithm::Library(Library::PS384),
+    Algorithm::Library(Library::PS512),
 ];
 
 /// The algorithm of that name.
@@ -37,28 +65,4 @@ pub fn find(name: &str) -> Option<Algorithm> {
         .iter()
         .find(|(other, _)| *other == name)
         .map(|(_, algorithm)| *algorithm)
-}
-
-/// What a key of this kind can verify; the first where it does not say which (`alg`).
-pub fn of_kind(parameters: &AlgorithmParameters) -> &'static [Algorithm] {
-    match parameters {
-        AlgorithmParameters::RSA(_) => &[
-            Algorithm::RS256,
-            Algorithm::RS384,
-            Algorithm::RS512,
-            Algorithm::PS256,
-            Algorithm::PS384,
-            Algorithm::PS512,
-        ],
-        AlgorithmParameters::EllipticCurve(ec) => match ec.curve {
-            EllipticCurve::P256 => &[Algorithm::ES256],
-            EllipticCurve::P384 => &[Algorithm::ES384],
-            _ => &[],
-        },
-        AlgorithmParameters::OctetKeyPair(okp) if okp.curve == EllipticCurve::Ed25519 => {
-            &[Algorithm::EdDSA]
-        }
-        // Symmetric keys among them: a public set holds no secrets.
-        _ => &[],
-    }
 }

@@ -7,9 +7,14 @@ use serde_json::{Map, Value};
 /// most 321.
 const MAX_USER: usize = 256;
 
-/// Scopes of one token, and the bytes of all together: they travel in one header.
+/// Scopes of one token, and the bytes of all together: they travel in one header. Entra puts up to
+/// 200 groups into a token, each a name of 36 characters.
 const MAX_SCOPES: usize = 256;
-const MAX_SCOPE_BYTES: usize = 4096;
+const MAX_SCOPE_BYTES: usize = 8192;
+
+/// Names of members, and characters of each, that the log shows of a token.
+const SHOWN_MEMBERS: usize = 20;
+const SHOWN_CHARS: usize = 40;
 
 /// The members of a token's claims. Times, issuer and audience are checked elsewhere.
 pub type Claims = Map<String, Value>;
@@ -27,7 +32,7 @@ pub fn caller(claims: &Claims, scope_claim: Option<&str>) -> Result<Caller, &'st
     };
     check_user(&user)?;
     let claim = match scope_claim {
-        Some(name) => member(claims, name),
+        Some(place) => at(claims, place),
         None => SCOPE_CLAIMS.iter().find_map(|name| member(claims, name)),
     };
     let scopes = claim.map(scopes).transpose()?.unwrap_or_default();
@@ -38,6 +43,52 @@ pub fn caller(claims: &Claims, scope_claim: Option<&str>) -> Result<Caller, &'st
 /// A member that is there and not null.
 pub fn member<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
     claims.get(name).filter(|value| !value.is_null())
+}
+
+/// The claim at `place`, as an operator names it: a JSON pointer (RFC 6901) where it begins with a
+/// slash; else the name of a claim, or, where there is none of that name, the names of members
+/// inside each other with dots between them.
+pub fn at<'a>(claims: &'a Claims, place: &str) -> Option<&'a Value> {
+    let found = match place.strip_prefix('/') {
+        Some(path) => {
+            let (first, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
+            let first = first.replace("~1", "/").replace("~0", "~");
+            claims.get(&first)?.pointer(rest)
+        }
+        None => claims.get(place).or_else(|| {
+            let mut names = place.split('.');
+            let first = claims.get(names.next()?)?;
+            names.try_fold(first, |inner, name| inner.as_object()?.get(name))
+        }),
+    };
+    found.filter(|value| !value.is_null())
+}
+
+/// Checks the place of a claim.
+///
+/// # Errors
+///
+/// A sentence.
+pub fn parse_place(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("it is empty".into());
+    }
+    let mut escapes = text.split('~').skip(1);
+    if text.starts_with('/') && !escapes.all(|rest| rest.starts_with(['0', '1'])) {
+        return Err(format!(
+            "'{text}' is no JSON pointer (RFC 6901): write '~' as '~0', and '/' in a name as '~1'"
+        ));
+    }
+    Ok(text.to_string())
+}
+
+/// The names of a token's members, for the log.
+pub fn names(claims: &Claims) -> String {
+    let shown = claims.keys().take(SHOWN_MEMBERS).map(|name| {
+        let name: String = name.chars().take(SHOWN_CHARS).collect();
+        name.escape_debug().to_string()
+    });
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 /// A text of words, or a list with a scope each.
@@ -102,4 +153,77 @@ pub fn is_scope(text: &str) -> bool {
         && text
             .bytes()
             .all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_claim_is_found_by_its_name_by_a_pointer_and_by_dots() {
+        let claims = json!({
+            "roles": ["top"],
+            "realm_access": {"roles": ["realm"], "none": null},
+            "resource_access": {"my.client": {"roles": ["client"]}, "a/b~c": "odd"},
+            "https://example.org/roles": "url",
+            "a.b": "literal",
+            "a": {"b": "nested"},
+            "list": [{"name": "first"}],
+            "": "empty",
+        });
+        let claims = claims.as_object().unwrap();
+        for (place, expected) in [
+            ("roles", Some(json!(["top"]))),
+            ("/roles", Some(json!(["top"]))),
+            ("/realm_access/roles", Some(json!(["realm"]))),
+            ("realm_access.roles", Some(json!(["realm"]))),
+            ("/resource_access/my.client/roles", Some(json!(["client"]))),
+            ("/resource_access/a~1b~0c", Some(json!("odd"))),
+            ("https://example.org/roles", Some(json!("url"))),
+            ("/https:~1~1example.org~1roles", Some(json!("url"))),
+            ("a.b", Some(json!("literal"))),
+            ("/a/b", Some(json!("nested"))),
+            ("/list/0/name", Some(json!("first"))),
+            ("/", Some(json!("empty"))),
+            ("/realm_access/none", None),
+            ("realm_access.none", None),
+            ("/realm_access/roles/x", None),
+            ("realm_access.roles.x", None),
+            ("/nothing", None),
+            (".", None),
+            ("nothing", None),
+        ] {
+            assert_eq!(at(claims, place), expected.as_ref(), "{place}");
+        }
+        for (text, fits) in [
+            ("/a~0b/c~1d", true),
+            ("a~b", true),
+            ("/a~b", false),
+            ("/a~", false),
+            (" ", false),
+        ] {
+            assert_eq!(parse_place(text).is_ok(), fits, "{text}");
+        }
+    }
+
+    #[test]
+    fn as_many_groups_as_a_provider_puts_into_a_token_are_its_scopes() {
+        let groups = |count: usize| {
+            let group = |n: usize| format!("6c1d{n:04}-0000-4000-8000-000000000000");
+            json!({"sub": "a", "groups": (0..count).map(group).collect::<Vec<_>>()})
+        };
+        let of = |claims: Value| caller(claims.as_object().unwrap(), Some("groups"));
+        assert_eq!(of(groups(200)).unwrap().scopes.len(), 200);
+        assert!(of(groups(300)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_place_makes_it_panic(place in "[/~.a0-]{0,12}") {
+            let claims = json!({"a": {"a": ["a", {"": 0}]}, "": {"0": 1}});
+            let _ = at(claims.as_object().unwrap(), &place);
+        }
+    }
 }

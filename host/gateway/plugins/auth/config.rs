@@ -1,10 +1,10 @@
 //! Whose tokens are believed.
 
+use super::algorithms::Algorithm;
 use super::api_keys::ApiKeys;
 use super::dev_secret::DevSecret;
 use super::source::JwksSource;
 use ipnet::IpNet;
-use jsonwebtoken::Algorithm;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,10 @@ pub const ONLY_ISSUER: &str = "default";
 /// The name under which a route takes tokens of the development secret, where it names issuers.
 pub const DEV_ISSUER: &str = "dev";
 
+/// Bytes of a token. 32 KiB: half of a request's head, and three times a token with the 200 groups
+/// that Entra puts into one at most.
+pub const MAX_TOKEN_BYTES: usize = 32 * 1024;
+
 /// Whose tokens are believed.
 #[derive(Debug, Clone)]
 pub struct AuthConfig {
@@ -24,6 +28,8 @@ pub struct AuthConfig {
     /// How far the clocks of issuer and host may differ, for `exp` and `nbf`. Default 5 s: hosts have NTP, and
     /// an expired token should be dead. Not applied to the development secret, which has one clock.
     pub leeway: Duration,
+    /// Bytes of a token; a larger one is refused.
+    pub max_token_bytes: usize,
     /// Networks beyond the public internet in which the keys may be that a provider's discovery document names.
     pub upstream_allow: Vec<IpNet>,
 }
@@ -47,9 +53,11 @@ pub struct IssuerConfig {
     /// Once not empty, a token's `aud` must name one of these.
     pub audience: Vec<String>,
     pub jwks: JwksSource,
-    /// The claim that has the scopes. None: `scope`, then `scp`, then `scopes`.
+    /// The claim that has the scopes: its name, or where it is (see docs/identity.md). None:
+    /// `scope`, then `scp`, then `scopes`.
     pub scope_claim: Option<String>,
-    /// The algorithms that are taken of it; empty for all that we know.
+    /// The algorithms that are taken of it; empty for all that we know. A key that does not say
+    /// its own has the first of these that it can do.
     pub algorithms: Vec<Algorithm>,
     /// Whether its users are called by their `sub` alone also where there are several issuers. At
     /// most one's are.
@@ -78,6 +86,7 @@ impl AuthConfig {
             keys,
             api_keys: ApiKeys::in_memory(),
             leeway: Duration::from_secs(5),
+            max_token_bytes: MAX_TOKEN_BYTES,
             upstream_allow: Vec::new(),
         }
     }

@@ -2,23 +2,23 @@
 
 use super::algorithms;
 use super::caller::Naming;
-use super::claims::{Claims, caller};
+use super::claims::{self, Claims, caller};
 use super::config::{DEV_ISSUER, IssuerConfig};
 use super::dev_secret::DevSecret;
-use super::jwks::{Found, Jwks};
+use super::jwks::{Ages, Jwks};
 use super::keys::{Key, Miss};
+use super::seldom::Seldom;
 use super::source::KeyClients;
 use super::token::{Token, refuse};
-use super::{Caller, JwksSource};
+use super::{Caller, JwksSource, signature, validity};
 use crate::error::Error;
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, get_current_timestamp};
-use serde::de::IgnoredAny;
+use jsonwebtoken::{Algorithm, DecodingKey, get_current_timestamp};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 enum Keys {
-    Secret(Arc<Key>),
+    Secret(Key),
     Jwks(Arc<Jwks>),
 }
 
@@ -40,6 +40,9 @@ pub struct Issuer {
     config: IssuerConfig,
     naming: Naming,
     leeway_s: u64,
+    /// Whether a token has had the claim that is configured for scopes.
+    scoped: AtomicBool,
+    unscoped: Seldom,
 }
 
 impl Issuer {
@@ -51,14 +54,16 @@ impl Issuer {
             ..IssuerConfig::only(JwksSource::File(Default::default()))
         };
         Issuer {
-            keys: Keys::Secret(Arc::new(Key {
+            keys: Keys::Secret(Key {
                 id: None,
-                algorithm: Algorithm::HS256,
+                algorithm: Algorithm::HS256.into(),
                 decoding: DecodingKey::from_secret(secret.as_bytes()),
-            })),
+            }),
             config,
             naming: Naming::Bare,
             leeway_s: 0,
+            scoped: AtomicBool::default(),
+            unscoped: Seldom::default(),
         }
     }
 
@@ -69,11 +74,16 @@ impl Issuer {
         leeway: Duration,
         clients: KeyClients,
     ) -> Self {
+        let (source, algorithms) = (config.jwks.clone(), config.algorithms.clone());
+        let ages = Ages::of(&source);
+        let jwks = Jwks::new(&config.name, source, algorithms, clients, ages);
         Issuer {
-            keys: Keys::Jwks(Jwks::new(config.jwks.clone(), clients)),
+            keys: Keys::Jwks(jwks),
             config,
             naming,
             leeway_s: leeway.as_secs(),
+            scoped: AtomicBool::default(),
+            unscoped: Seldom::default(),
         }
     }
 
@@ -94,6 +104,14 @@ impl Issuer {
         }
     }
 
+    /// Its keys, where they are fetched.
+    pub fn jwks(&self) -> Option<&Arc<Jwks>> {
+        match &self.keys {
+            Keys::Secret(_) => None,
+            Keys::Jwks(jwks) => Some(jwks),
+        }
+    }
+
     /// What `token` proves, if it is one of ours and holds now. What is cheap to refuse comes first.
     pub async fn verify(&self, token: &Token<'_>) -> Result<Proof, Error> {
         let exp = token.expiry()?;
@@ -101,88 +119,68 @@ impl Issuer {
         if exp.saturating_add(self.leeway_s) <= get_current_timestamp() {
             return Err(refuse("the token has expired"));
         }
-        let found = self.key(token).await?;
-        self.check(token, &found.key)?;
-        let claim = self.config.scope_claim.as_deref();
-        let mut caller = caller(&token.claims, claim).map_err(refuse)?;
+        let generation = self.signed(token).await?;
+        let (claims, config) = (&token.claims, &self.config);
+        validity::has_begun(claims, get_current_timestamp(), self.leeway_s)
+            .and_then(|()| validity::is_from(claims, config.issuer.as_deref()))
+            .and_then(|()| validity::is_for(claims, &config.audience))
+            .map_err(refuse)?;
+        self.look_for_scopes(claims);
+        let mut caller = caller(claims, config.scope_claim.as_deref()).map_err(refuse)?;
         caller.user = self.naming.user(caller.user).map_err(refuse)?;
         Ok(Proof {
             caller,
             expiry_s: exp,
-            generation: found.generation,
+            generation,
         })
     }
 
-    async fn key(&self, token: &Token<'_>) -> Result<Found, Error> {
+    /// Says in the log that no token has the claim that is configured for scopes, while that holds:
+    /// its callers have no scopes, and nothing else says why.
+    fn look_for_scopes(&self, claims: &Claims) {
+        let Some(place) = &self.config.scope_claim else {
+            return;
+        };
+        if self.scoped.load(Ordering::Relaxed) {
+            return;
+        }
+        if claims::at(claims, place).is_some() {
+            self.scoped.store(true, Ordering::Relaxed);
+        } else if self.unscoped.is_due() {
+            tracing::warn!(
+                issuer = self.name(),
+                scope_claim = place,
+                claims = claims::names(claims),
+                "no token of this issuer has had the claim that 'scope-claim' names, so its callers have no scopes: \
+                 name one of its claims, or a JSON pointer such as /realm_access/roles"
+            );
+        }
+    }
+
+    /// The generation of the keys of which one has signed the token.
+    async fn signed(&self, token: &Token<'_>) -> Result<u64, Error> {
         const OTHER: &str = "the token's algorithm is not accepted";
+        const WRONG: &str = "the token's signature is wrong";
+        let verifies = |key: &Key| signature::is_of(key, token.text);
         let jwks = match &self.keys {
-            Keys::Secret(key) if token.algorithm == "HS256" => {
-                return Ok(Found {
-                    key: key.clone(),
-                    generation: SECRET_GENERATION,
-                });
+            Keys::Secret(_) if token.algorithm != "HS256" => return Err(refuse(OTHER)),
+            Keys::Secret(key) => {
+                let signed = verifies(key).then_some(SECRET_GENERATION);
+                return signed.ok_or_else(|| refuse(WRONG));
             }
-            Keys::Secret(_) => return Err(refuse(OTHER)),
             Keys::Jwks(jwks) => jwks,
         };
         let taken = &self.config.algorithms;
         let algorithm = algorithms::find(&token.algorithm)
             .filter(|algorithm| taken.is_empty() || taken.contains(algorithm))
             .ok_or_else(|| refuse(OTHER))?;
-        let found = jwks.find(token.key_id.as_deref(), algorithm).await?;
-        found.map_err(|miss| {
+        let proved = jwks.prove(token.key_id.as_deref(), algorithm, verifies);
+        proved.await?.map_err(|miss| {
             refuse(match miss {
                 Miss::UnknownId => "the token's key is unknown",
                 Miss::WrongAlgorithm => "the token's algorithm is not that of its key",
-                Miss::Ambiguous => "the token does not say which key it is signed with (kid)",
+                Miss::WrongSignature => WRONG,
             })
         })
-    }
-
-    /// Signature, times, issuer and audience.
-    fn check(&self, token: &Token<'_>, key: &Key) -> Result<(), Error> {
-        let mut validation = Validation::new(key.algorithm);
-        let mut required = vec!["exp", "sub"];
-        validation.leeway = self.leeway_s;
-        // jsonwebtoken alone would allow the second of exp.
-        validation.reject_tokens_expiring_in_less_than = 1;
-        validation.validate_nbf = true;
-        if let Some(issuer) = &self.config.issuer {
-            validation.set_issuer(&[issuer]);
-            required.push("iss");
-        }
-        if self.config.audience.is_empty() {
-            validation.validate_aud = false;
-        } else {
-            validation.set_audience(&self.config.audience);
-            required.push("aud");
-        }
-        validation.set_required_spec_claims(&required);
-        // The claims are in `token` already: read from the same bytes.
-        jsonwebtoken::decode::<IgnoredAny>(token.text, &key.decoding, &validation)
-            .map_err(|error| refuse(reason(error.kind(), &token.claims)))?;
-        Ok(())
-    }
-}
-
-fn reason(kind: &ErrorKind, claims: &Claims) -> &'static str {
-    match kind {
-        ErrorKind::InvalidSignature => "the token's signature is wrong",
-        ErrorKind::ExpiredSignature => "the token has expired",
-        ErrorKind::ImmatureSignature => "the token is not valid yet (nbf)",
-        ErrorKind::InvalidIssuer => "the token is of another issuer (iss)",
-        ErrorKind::InvalidAudience => "the token is for another audience (aud)",
-        ErrorKind::InvalidClaimFormat(claim) if claim == "nbf" => {
-            "the token's beginning (nbf) is no number"
-        }
-        ErrorKind::MissingRequiredClaim(claim) => match claim.as_str() {
-            "exp" => "the token never expires (exp)",
-            "sub" if claims.contains_key("sub") => "the token's user (sub) is no text",
-            "sub" => "the token names no user (sub)",
-            "iss" => "the token names no issuer (iss)",
-            "aud" => "the token names no audience (aud)",
-            _ => "the token lacks a claim",
-        },
-        _ => "the token is malformed",
     }
 }

@@ -2,6 +2,7 @@
 
 use super::algorithms;
 use super::caller::KEYS;
+use super::claims;
 use super::config::IssuerConfig;
 use super::source::JwksSource;
 use crate::gateway::manifest::{Fault, Field, Kind, Map, Node, Tree, read_document};
@@ -45,12 +46,12 @@ const FIELDS: &[Field] = &[
     Field {
         name: "scope-claim",
         kind: Kind::Text("permissions"),
-        doc: "The claim that has the scopes. Default: scope, then scp, then scopes.",
+        doc: "The claim that has the scopes: its name, or a JSON pointer such as /realm_access/roles. Default: scope, then scp, then scopes.",
     },
     Field {
         name: "algorithms",
         kind: Kind::Texts(algorithms::ASYMMETRIC.len(), "[ES256, RS256]"),
-        doc: "The algorithms that are taken. Default: all that we know.",
+        doc: "The algorithms that are taken; a key that does not say its own has the first of these that it can do. Default: all that we know.",
     },
     Field {
         name: "bare-users",
@@ -127,7 +128,7 @@ fn read(entry: &Node<'_>) -> Option<IssuerConfig> {
                 .ok()
         }),
     };
-    let scope_claim = map.parsed("scope-claim", not_empty);
+    let scope_claim = map.parsed("scope-claim", claims::parse_place);
     let algorithms = map.each("algorithms", algorithms::parse);
     Some(IssuerConfig {
         name: name?,

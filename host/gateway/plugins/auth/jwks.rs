@@ -1,11 +1,13 @@
-//! The keys of a provider, kept fresh: one fetch at a time, the last good set for a bounded time, and a pause between
-//! fetches, so that tokens with invented key ids do not become a flood at the provider.
+//! The keys of a provider, kept fresh: the host fetches them by itself, whether or not requests
+//! come, one fetch at a time and with a pause between two, so that tokens with invented key ids do
+//! not become a flood at the provider. How old a set may be is in [`Ages`].
 
+use super::algorithms::Algorithm;
+use super::fetches::Fetches;
 use super::keys::{Key, KeySet, Miss};
 use super::source::{JwksSource, KeyClients};
 use crate::error::Error;
 use arc_swap::ArcSwapOption;
-use jsonwebtoken::Algorithm;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,28 +16,41 @@ use tokio::sync::Mutex;
 /// How old a set may get.
 #[derive(Debug, Clone, Copy)]
 pub struct Ages {
-    /// From here on it is fetched anew, while requests go on with the old one.
+    /// From here on the host fetches it anew by itself.
     pub refresh: Duration,
-    /// From here on it is believed no more. An hour: a provider's outage, not a forgotten key.
+    /// From here on it is believed only after a fetch was tried: so a key that was withdrawn is
+    /// dead after that long, whatever the traffic, unless the provider is away.
+    pub fresh: Duration,
+    /// From here on it is believed no more, though every fetch since has failed. An hour: a
+    /// provider's outage, not a forgotten key.
     pub dead: Duration,
     /// Between two fetches, whatever asks for them.
     pub pause: Duration,
+    /// How long a fetch that failed counts as tried. Longer than a pause and a fetch, so that
+    /// requests do not wait for a provider that is away: the host asks it between them.
+    pub tried: Duration,
 }
 
 impl Ages {
-    fn of(source: &JwksSource) -> Ages {
+    /// Of the sets of `source`.
+    pub fn of(source: &JwksSource) -> Ages {
         let dead = Duration::from_secs(3600);
-        let (refresh, pause) = match source {
+        match source {
             // Reading a file costs nothing, and an edit should be live within a second.
-            JwksSource::File(_) => (Duration::from_millis(900), Duration::from_millis(900)),
-            JwksSource::Url(_) | JwksSource::Discovery(_) => {
-                (Duration::from_secs(300), Duration::from_secs(10))
-            }
-        };
-        Ages {
-            refresh,
-            dead,
-            pause,
+            JwksSource::File(_) => Ages {
+                refresh: Duration::from_millis(900),
+                fresh: Duration::from_secs(2),
+                dead,
+                pause: Duration::from_millis(900),
+                tried: Duration::from_secs(10),
+            },
+            JwksSource::Url(_) | JwksSource::Discovery(_) => Ages {
+                refresh: Duration::from_secs(240),
+                fresh: Duration::from_secs(300),
+                dead,
+                pause: Duration::from_secs(10),
+                tried: Duration::from_secs(30),
+            },
         }
     }
 }
@@ -51,78 +66,118 @@ struct Kept {
     at: Instant,
 }
 
-/// A key, and the generation of the set that it is from.
-pub struct Found {
-    pub key: Arc<Key>,
-    pub generation: u64,
-}
-
 /// The keys of one source.
 pub struct Jwks {
     source: JwksSource,
     clients: KeyClients,
     ages: Ages,
+    /// The algorithms that the issuer is configured with; empty for all.
+    algorithms: Vec<Algorithm>,
     kept: ArcSwapOption<Kept>,
     /// Held during a fetch; when the last one began.
     fetching: Mutex<Option<Instant>>,
+    fetches: Fetches,
+}
+
+/// What an operator may want to know of an issuer's keys.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyState {
+    /// Since the last fetch that succeeded; where none has, since the start of the host.
+    pub age: Duration,
+    /// Keys that can be used.
+    pub keys: usize,
+    /// Fetches that have failed.
+    pub failed: u64,
 }
 
 impl Jwks {
-    pub fn new(source: JwksSource, clients: KeyClients) -> Arc<Self> {
-        let ages = Ages::of(&source);
-        Self::with_ages(source, clients, ages)
-    }
-
-    pub fn with_ages(source: JwksSource, clients: KeyClients, ages: Ages) -> Arc<Self> {
-        let (kept, fetching) = (ArcSwapOption::empty(), Mutex::new(None));
+    /// The keys of `source`, which are those of the issuer that manifests call `issuer`.
+    pub fn new(
+        issuer: &str,
+        source: JwksSource,
+        algorithms: Vec<Algorithm>,
+        clients: KeyClients,
+        ages: Ages,
+    ) -> Arc<Self> {
         Arc::new(Jwks {
+            fetches: Fetches::new(issuer, &source, ages.dead),
             source,
             clients,
             ages,
-            kept,
-            fetching,
+            algorithms,
+            kept: ArcSwapOption::empty(),
+            fetching: Mutex::new(None),
         })
     }
 
-    /// The key for a token of this header. `Ok(Err(_))` says why there is none.
-    pub async fn find(
+    /// Has the keys fetched at once, and again before they are old. Never ends.
+    pub async fn keep(self: Arc<Self>) {
+        loop {
+            self.clone().fetch_unless_newer(self.kept.load_full()).await;
+            let age = self.kept.load().as_ref().map(|kept| kept.at.elapsed());
+            let left = age.map_or(Duration::ZERO, |age| self.ages.refresh.saturating_sub(age));
+            tokio::time::sleep(left.max(self.ages.pause)).await;
+        }
+    }
+
+    /// Finds a key that `verifies`, for a token of this header, and gives the generation of its
+    /// set. `Ok(Err(_))` says why there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeysUnavailable`] where there is no set that may be believed.
+    pub async fn prove(
         self: &Arc<Self>,
         id: Option<&str>,
         algorithm: Algorithm,
-    ) -> Result<Result<Found, Miss>, Error> {
+        verifies: impl Fn(&Key) -> bool,
+    ) -> Result<Result<u64, Miss>, Error> {
         let kept = self.current().await?;
-        match kept.find(id, algorithm) {
-            Err(Miss::UnknownId) => {
-                // A rotation that we have not seen yet, or an invention.
-                self.clone().fetched(Some(kept)).await;
-                let kept = self.alive().ok_or(Error::KeysUnavailable)?;
-                Ok(kept.find(id, algorithm))
-            }
-            found => Ok(found),
+        let proved = kept.set.prove(id, algorithm, &verifies);
+        let Err(miss) = proved else {
+            return Ok(Ok(kept.generation));
+        };
+        // A rotation that we have not seen yet, or an invention.
+        self.ask(Some(kept.clone())).await;
+        let newer = self.alive().ok_or(Error::KeysUnavailable)?;
+        if newer.generation == kept.generation {
+            return Ok(Err(miss));
+        }
+        let proved = newer.set.prove(id, algorithm, verifies);
+        Ok(proved.map(|()| newer.generation))
+    }
+
+    /// The generation of the set that is believed now, if there is one.
+    pub fn generation(&self) -> Option<u64> {
+        self.believed().map(|kept| kept.generation)
+    }
+
+    pub fn state(&self) -> KeyState {
+        let kept = self.kept.load();
+        let kept = kept.as_ref();
+        KeyState {
+            age: kept.map_or_else(|| self.fetches.since_start(), |kept| kept.at.elapsed()),
+            keys: kept.map_or(0, |kept| kept.set.len()),
+            failed: self.fetches.failed(),
         }
     }
 
-    /// The generation of the set that is believed now, if there is one. Has it fetched anew when that is due, since a token
-    /// that is remembered asks for nothing else.
-    pub fn generation(self: &Arc<Self>) -> Option<u64> {
-        self.refreshed().map(|kept| kept.generation)
-    }
-
+    /// The set that is believed, for which a fetch may have to be waited for: where the set is old
+    /// and none was tried lately.
     async fn current(self: &Arc<Self>) -> Result<Arc<Kept>, Error> {
-        if let Some(kept) = self.refreshed() {
+        if let Some(kept) = self.believed() {
             return Ok(kept);
         }
-        self.clone().fetched(None).await;
+        self.ask(self.kept.load_full()).await;
         self.alive().ok_or(Error::KeysUnavailable)
     }
 
-    /// The set that is believed now; where it is due, a fetch is begun.
-    fn refreshed(self: &Arc<Self>) -> Option<Arc<Kept>> {
+    /// The set that is believed as it is.
+    fn believed(&self) -> Option<Arc<Kept>> {
         let kept = self.alive()?;
-        if kept.at.elapsed() >= self.ages.refresh && self.fetching.try_lock().is_ok() {
-            tokio::spawn(self.clone().fetch_unless_newer(Some(kept.clone())));
-        }
-        Some(kept)
+        let believed =
+            kept.at.elapsed() < self.ages.fresh || self.fetches.failed_within(self.ages.tried);
+        believed.then_some(kept)
     }
 
     fn alive(&self) -> Option<Arc<Kept>> {
@@ -131,10 +186,15 @@ impl Jwks {
             .filter(|kept| kept.at.elapsed() < self.ages.dead)
     }
 
-    /// Waits for [`Jwks::fetch_unless_newer`] in a task of its own: a client that goes away must not end a fetch half way,
-    /// or it could keep everybody from a new key by the pause that follows.
-    async fn fetched(self: Arc<Self>, old: Option<Arc<Kept>>) {
-        if tokio::spawn(self.fetch_unless_newer(old)).await.is_err() {
+    /// Waits until a fetch was tried, unless one has failed lately. In a task of its own: a client
+    /// that goes away must not end a fetch half way, or it could keep everybody from a new key by
+    /// the pause that follows.
+    async fn ask(self: &Arc<Self>, old: Option<Arc<Kept>>) {
+        if self.fetches.failed_within(self.ages.tried) {
+            return;
+        }
+        let fetch = self.clone().fetch_unless_newer(old);
+        if tokio::spawn(fetch).await.is_err() {
             tracing::error!("a fetch of keys ended by a fault of its own");
         }
     }
@@ -142,7 +202,7 @@ impl Jwks {
     /// Fetches, unless somebody else has just done so: then a set other than `old` is there, or the pause runs.
     async fn fetch_unless_newer(self: Arc<Self>, old: Option<Arc<Kept>>) {
         let mut last = self.fetching.lock().await;
-        let newer = match (self.alive(), &old) {
+        let newer = match (self.kept.load_full(), &old) {
             (Some(now), Some(old)) => !Arc::ptr_eq(&now, old),
             (now, _) => now.is_some(),
         };
@@ -152,12 +212,17 @@ impl Jwks {
         *last = Some(Instant::now());
         let fetched = self.source.fetch(&self.clients).await;
         match fetched.and_then(|json| self.next(&json)) {
-            Ok(kept) => self.kept.store(Some(Arc::new(kept))),
-            Err(reason) => tracing::warn!(
-                source = %self.source,
-                reason,
-                "the JWKS cannot be had; the last good keys serve for an hour at most"
-            ),
+            Ok(kept) => {
+                let before = self.kept.load().as_ref().map(|kept| kept.generation);
+                let is_new = before != Some(kept.generation);
+                let keys = kept.set.len();
+                self.kept.store(Some(Arc::new(kept)));
+                self.fetches.succeeded(keys, is_new);
+            }
+            Err(reason) => {
+                let age = self.kept.load().as_ref().map(|kept| kept.at.elapsed());
+                self.fetches.has_failed(&reason, age);
+            }
         }
     }
 
@@ -171,21 +236,11 @@ impl Jwks {
                 ..before.clone()
             }),
             before => Ok(Kept {
-                set: Arc::new(KeySet::parse(json)?),
+                set: Arc::new(KeySet::parse(json, &self.algorithms)?),
                 digest,
                 generation: before.map_or(0, |before| before.generation) + 1,
                 at,
             }),
         }
-    }
-}
-
-impl Kept {
-    fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Found, Miss> {
-        let key = self.set.find(id, algorithm)?;
-        Ok(Found {
-            key,
-            generation: self.generation,
-        })
     }
 }

@@ -3,11 +3,11 @@
 //! A token is checked in this order, cheap steps first: size and shape, header, the issuer that its `iss` chooses, expiry, the
 //! key that the header points to, signature, times, issuer and audience, then the caller's name and scopes. Keys pin their
 //! algorithm; the header only chooses among the keys there are (RFC 8725 section 3.1), `iss` only among the issuers, and `jku`,
-//! `jwk`, `x5u` or `x5c` are never followed.
+//! `jwk`, `x5u` or `x5c` are not read.
 //!
 //! In reading order: [`credential`] finds what a request shows; [`api_keys`] knows the keys of machine callers; [`token`] takes a token apart, [`verifier`] chooses the issuer and remembers ([`cache`]) what
-//! it found, [`issuer`] believes it or not, with a key
-//! that [`jwks`] keeps fresh from its [`source`]; [`claims`] makes the [`caller`], and [`rule`]
+//! it found, [`issuer`] believes it or not, by its [`signature`] with a key
+//! that [`jwks`] keeps fresh from its [`source`], and by its [`validity`]; [`claims`] makes the [`caller`], and [`rule`]
 //! says whether that is enough.
 
 mod algorithms;
@@ -20,22 +20,28 @@ mod config;
 mod credential;
 pub mod dev_secret;
 mod discovery;
+mod fetches;
 mod issuer;
 mod issuers_file;
 mod json;
 mod jwks;
 mod keys;
+mod proxy;
 mod rule;
+mod seldom;
+mod signature;
 mod source;
 mod token;
+mod validity;
 mod verifier;
 
 pub use api_keys::{ApiKey, ApiKeys, KeyError, UnsavedKeys, parse_lifetime};
 pub use caller::Caller;
-pub use config::{AuthConfig, IssuerConfig, KeySource, check_exposure};
+pub use config::{AuthConfig, IssuerConfig, KeySource, MAX_TOKEN_BYTES, check_exposure};
 pub use credential::strip_keys;
 pub use dev_secret::{DevSecret, issue_token};
 pub use issuers_file::load as load_issuers;
+pub use jwks::KeyState;
 pub use rule::{Accept, FIELDS, Rule};
 pub use source::JwksSource;
 pub use verifier::Verifier;

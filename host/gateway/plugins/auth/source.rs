@@ -1,12 +1,14 @@
 //! Where a JWKS comes from: a file, a URL, or what an OpenID provider says of itself.
 
 use super::discovery;
-use crate::body;
+use super::proxy::Proxies;
+use crate::body::{self, Body};
 use crate::gateway::client::HttpClient;
 use crate::gateway::screen::Screen;
 use http::uri::Scheme;
-use http::{Request, StatusCode, Uri};
+use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
 use ipnet::IpNet;
 use std::fmt;
 use std::net::IpAddr;
@@ -30,15 +32,45 @@ pub struct KeyClients {
     named: HttpClient,
     /// For what a provider's document names: the same addresses that routes may lead to.
     found: HttpClient,
+    screen: Screen,
+    proxies: Proxies,
+}
+
+/// Who says where keys are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Operator,
+    Document,
 }
 
 impl KeyClients {
     /// Beyond the public internet a document may lead into the networks `allowed`.
     pub fn new(allowed: &[IpNet]) -> Self {
+        let screen = Screen::public_and(allowed);
         KeyClients {
             named: HttpClient::new(CONNECT_TIMEOUT, Screen::open()),
-            found: HttpClient::new(CONNECT_TIMEOUT, Screen::public_and(allowed)),
+            found: HttpClient::new(CONNECT_TIMEOUT, screen.clone()),
+            screen,
+            proxies: Proxies::from_env(CONNECT_TIMEOUT),
         }
+    }
+
+    async fn send(&self, by: By, request: Request<Body>) -> Result<Response<Incoming>, String> {
+        let client = match by {
+            By::Operator => &self.named,
+            By::Document => &self.found,
+        };
+        let Some(proxy) = self.proxies.of(request.uri()) else {
+            let sent = client.send(request).await;
+            return sent.map_err(|error| error.to_string());
+        };
+        // The proxy resolves names, by its own rules. An address is held to ours.
+        if by == By::Document {
+            let host = request.uri().host().unwrap_or_default();
+            let checked = self.screen.check_host(host);
+            checked.map_err(|refused| refused.to_string())?;
+        }
+        proxy.send(request).await
     }
 }
 
@@ -74,25 +106,40 @@ impl JwksSource {
         Ok(JwksSource::Discovery(issuer.to_string()))
     }
 
+    /// What to look at where the keys cannot be had, for the log.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            JwksSource::File(_) => {
+                "is the file where --jwks, or 'jwks' in the file of issuers, says, and may the host read it?"
+            }
+            JwksSource::Url(_) => {
+                "is the address that --jwks, or 'jwks' in the file of issuers, says the right one, and can this machine reach it?"
+            }
+            JwksSource::Discovery(_) => {
+                "is the issuer that --oidc, or 'issuer' in the file of issuers, says the right one, to the letter, and can this machine reach it?"
+            }
+        }
+    }
+
     /// The set as it is now.
     pub async fn fetch(&self, clients: &KeyClients) -> Result<Vec<u8>, String> {
         let fetch = async {
             match self {
                 JwksSource::File(path) => read(path).await.map_err(|error| error.to_string()),
-                JwksSource::Url(uri) => get(&clients.named, uri).await,
+                JwksSource::Url(uri) => get(clients, By::Operator, uri).await,
                 JwksSource::Discovery(issuer) => {
                     let uri = discovery::configuration_url(issuer)?;
-                    let configuration = get(&clients.named, &uri)
+                    let configuration = get(clients, By::Operator, &uri)
                         .await
                         .map_err(|reason| format!("{uri}: {reason}"))?;
                     let keys = discovery::jwks_uri(issuer, &configuration)?;
                     // The operator named this server. Any other is the provider's word, which must not lead to what
                     // only this machine or its network can reach.
-                    let client = match same_origin(&keys, &uri) {
-                        true => &clients.named,
-                        false => &clients.found,
+                    let by = match same_origin(&keys, &uri) {
+                        true => By::Operator,
+                        false => By::Document,
                     };
-                    get(client, &keys)
+                    get(clients, by, &keys)
                         .await
                         .map_err(|reason| format!("its jwks_uri {keys}: {reason}"))
                 }
@@ -146,7 +193,7 @@ async fn read(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 /// Redirects are not followed: the operator names the place that is believed.
-async fn get(client: &HttpClient, uri: &Uri) -> Result<Vec<u8>, String> {
+async fn get(clients: &KeyClients, by: By, uri: &Uri) -> Result<Vec<u8>, String> {
     let request = Request::get(uri.clone())
         .header(
             http::header::ACCEPT,
@@ -154,10 +201,7 @@ async fn get(client: &HttpClient, uri: &Uri) -> Result<Vec<u8>, String> {
         )
         .body(body::empty())
         .map_err(|error| error.to_string())?;
-    let response = client
-        .send(request)
-        .await
-        .map_err(|error| error.to_string())?;
+    let response = clients.send(by, request).await?;
     if response.status() != StatusCode::OK {
         return Err(format!("it was answered with {}", response.status()));
     }

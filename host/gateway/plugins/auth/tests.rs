@@ -1,7 +1,7 @@
 //! Tokens accepted and refused, each by its reason.
 
 use super::jwks::{Ages, Jwks};
-use super::keys::{KeySet, Miss};
+use super::keys::{Key, KeySet, Miss};
 use super::*;
 use crate::error::Error;
 use base64::Engine;
@@ -22,6 +22,11 @@ mod challenge;
 mod issuers;
 mod keys;
 mod rotation;
+
+/// In base64url, without padding.
+pub fn b64(bytes: &[u8]) -> String {
+    BASE64.encode(bytes)
+}
 
 const RSA: &str = include_str!("testkeys/rsa.pem");
 const EC: &str = include_str!("testkeys/ec.pem");
@@ -272,22 +277,6 @@ async fn headers_that_do_not_hold_are_refused() {
         (
             json!({"alg": "HS256", "crit": null}),
             "the token has a critical extension (crit)",
-        ),
-        (
-            json!({"alg": "HS256", "jwk": {"kty": "oct", "k": "c2VjcmV0"}}),
-            "the token brings its own key (jwk); keys come from the issuer alone",
-        ),
-        (
-            json!({"alg": "HS256", "jku": "http://evil.example/keys"}),
-            "the token says where its key is (jku); keys come from the issuer alone",
-        ),
-        (
-            json!({"alg": "HS256", "x5u": "http://evil.example/cert"}),
-            "the token says where its certificate is (x5u); keys come from the issuer alone",
-        ),
-        (
-            json!({"alg": "HS256", "x5c": []}),
-            "the token brings its own certificate (x5c); keys come from the issuer alone",
         ),
         (json!({"alg": "HS256", "kid": 7}), "the token is no JWT"),
         (

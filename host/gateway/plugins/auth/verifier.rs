@@ -6,15 +6,19 @@ use super::caller::Naming;
 use super::config::{AuthConfig, KeySource};
 use super::credential::{self, Credential};
 use super::issuer::Issuer;
+use super::jwks::KeyState;
 use super::rule::Accept;
+use super::seldom::Seldom;
 use super::source::KeyClients;
-use super::token::{Token, check_size, refuse};
+use super::token::{Token, refuse};
 use super::{Caller, Rule};
 use crate::error::Error;
 use http::HeaderMap;
 use jsonwebtoken::get_current_timestamp;
+use prometheus_client::metrics::counter::Counter;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio_util::sync::CancellationToken;
 
 /// Unknown names of issuers that are said in the log, each once. Manifests are the operator's own; a script that writes
 /// ever new ones must not fill the log or the memory.
@@ -27,10 +31,19 @@ pub struct Verifier {
     api_keys: Arc<ApiKeys>,
     key_users: Naming,
     said: Mutex<BTreeSet<String>>,
+    max_token_bytes: usize,
+    /// Tokens that were larger.
+    too_large: Counter,
+    too_large_said: Seldom,
 }
 
 impl Verifier {
     pub fn new(config: AuthConfig) -> Self {
+        Self::counting(config, Counter::default())
+    }
+
+    /// Counts tokens beyond their bound in `too_large`.
+    pub fn counting(config: AuthConfig, too_large: Counter) -> Self {
         let (issuers, key_users) = match config.keys {
             KeySource::DevSecret(secret) => (vec![Issuer::development(&secret)], Naming::Bare),
             KeySource::Issuers(issuers) => {
@@ -58,6 +71,9 @@ impl Verifier {
             api_keys: config.api_keys,
             key_users,
             said: Mutex::default(),
+            max_token_bytes: config.max_token_bytes,
+            too_large,
+            too_large_said: Seldom::default(),
         }
     }
 
@@ -82,7 +98,7 @@ impl Verifier {
     /// The caller that `token` proves, where one of `names` issued it; any issuer where there are none.
     pub async fn verify(&self, token: &str, names: &[String]) -> Result<Caller, Error> {
         self.say_unknown(names);
-        check_size(token)?;
+        self.check_size(token)?;
         let name = cache::name(token);
         let now_s = get_current_timestamp();
         if let Some(known) = self.cache.get(&name, now_s)
@@ -106,6 +122,23 @@ impl Verifier {
         Ok(proof.caller)
     }
 
+    /// Refuses what is too large to be looked at.
+    fn check_size(&self, token: &str) -> Result<(), Error> {
+        let (bytes, limit) = (token.len(), self.max_token_bytes);
+        if bytes <= limit {
+            return Ok(());
+        }
+        self.too_large.inc();
+        if self.too_large_said.is_due() {
+            tracing::warn!(
+                bytes,
+                limit,
+                "a token is too large and refused, as any beyond the limit: --max-token raises that"
+            );
+        }
+        Err(refuse("the token is too large"))
+    }
+
     /// Whose token it says it is, with its place. That chooses only by whose keys it is checked.
     fn issuer(&self, token: &Token<'_>) -> Result<(usize, &Issuer), Error> {
         if let [only] = self.issuers.as_slice()
@@ -119,6 +152,21 @@ impl Verifier {
             .enumerate()
             .find(|(_, issuer)| issuer.iss() == Some(named))
             .ok_or_else(|| refuse("the token is of another issuer (iss)"))
+    }
+
+    /// Keeps the keys of every issuer fresh until `end`, beginning at once.
+    pub fn keep_keys(&self, end: &CancellationToken) {
+        for jwks in self.issuers.iter().filter_map(Issuer::jwks) {
+            let keep = jwks.clone().keep();
+            tokio::spawn(end.clone().run_until_cancelled_owned(keep));
+        }
+    }
+
+    /// How it stands with the keys of every issuer whose keys are fetched, by its name.
+    pub fn key_states(&self) -> impl Iterator<Item = (&str, KeyState)> {
+        let state = |issuer: &Issuer| issuer.jwks().map(|jwks| jwks.state());
+        let issuers = self.issuers.iter();
+        issuers.filter_map(move |issuer| Some((issuer.name(), state(issuer)?)))
     }
 
     #[cfg(test)]

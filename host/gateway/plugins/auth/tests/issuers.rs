@@ -167,7 +167,7 @@ async fn an_issuer_may_be_held_to_some_algorithms() {
         jwk(Algorithm::ES256, "e")
     ]));
     let mut issuer = IssuerConfig::only(JwksSource::File(path));
-    issuer.algorithms = vec![Algorithm::ES256];
+    issuer.algorithms = vec![Algorithm::ES256.into()];
     let verifier = Verifier::new(AuthConfig::new(KeySource::Issuers(vec![issuer])));
     let good = sign(Algorithm::ES256, Some("e"), &claims(json!({})));
     assert!(verifier.verify(&good, &[]).await.is_ok());
@@ -288,7 +288,7 @@ fn a_file_of_issuers_is_yaml_or_json() {
     assert_eq!(issuers[1].jwks, JwksSource::Discovery(TOWN.into()));
     assert_eq!(issuers[1].audience, ["hms", "desk"]);
     assert_eq!(issuers[1].scope_claim.as_deref(), Some("may"));
-    assert_eq!(issuers[1].algorithms, [Algorithm::ES256]);
+    assert_eq!(issuers[1].algorithms, [Algorithm::ES256.into()]);
 }
 
 #[test]

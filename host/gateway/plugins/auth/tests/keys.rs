@@ -1,27 +1,74 @@
 //! Keys, each with its algorithm.
 
 use super::*;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+
+/// All that jsonwebtoken can sign.
+const SIGNED: [Algorithm; 9] = [
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+];
+
+/// A key pair on P-521, and its public half under the name `kid`.
+fn p521(kid: &str) -> (EcdsaKeyPair, Value) {
+    let pair = EcdsaKeyPair::generate(&ECDSA_P521_SHA512_FIXED_SIGNING).unwrap();
+    let (x, y) = pair.public_key().as_ref()[1..].split_at(66);
+    let jwk = json!({"kty": "EC", "crv": "P-521", "kid": kid, "x": b64(x), "y": b64(y)});
+    (pair, jwk)
+}
+
+fn sign_es512(pair: &EcdsaKeyPair, kid: &str) -> String {
+    let header = json!({"alg": "ES512", "kid": kid}).to_string();
+    let message = format!(
+        "{}.{}",
+        b64(header.as_bytes()),
+        b64(claims(json!({})).to_string().as_bytes())
+    );
+    let signature = pair.sign(&SystemRandom::new(), message.as_bytes());
+    format!("{message}.{}", b64(signature.unwrap().as_ref()))
+}
+
+/// The token with another `alg` in its header, signed anew by the Ed25519 key.
+fn sign_ed25519(kid: &str, algorithm: &str) -> String {
+    let header = json!({"alg": algorithm, "kid": kid}).to_string();
+    let body = claims(json!({})).to_string();
+    let message = format!("{}.{}", b64(header.as_bytes()), b64(body.as_bytes()));
+    let key = signer(Algorithm::EdDSA);
+    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::EdDSA);
+    format!("{message}.{}", signature.unwrap())
+}
 
 #[tokio::test]
 async fn every_kind_of_key_in_a_jwks_verifies_its_own_algorithm() {
-    for (name, algorithm) in algorithms::ASYMMETRIC {
-        let (_dir, verifier) = jwks_verifier(json!([jwk(*algorithm, "k")]));
-        let token = sign(*algorithm, Some("k"), &claims(json!({})));
+    for algorithm in SIGNED {
+        let (_dir, verifier) = jwks_verifier(json!([jwk(algorithm, "k")]));
+        let token = sign(algorithm, Some("k"), &claims(json!({})));
         let caller = verifier.verify(&token, &[]).await;
-        assert_eq!(caller.unwrap().user, "alice", "{name}");
-        let unnamed = sign(*algorithm, None, &claims(json!({})));
-        assert!(verifier.verify(&unnamed, &[]).await.is_ok(), "{name}");
+        assert_eq!(caller.unwrap().user, "alice", "{algorithm:?}");
+        let unnamed = sign(algorithm, None, &claims(json!({})));
+        assert!(
+            verifier.verify(&unnamed, &[]).await.is_ok(),
+            "{algorithm:?}"
+        );
         // The same key, with any other algorithm that it could do.
-        for (other, wrong) in algorithms::ASYMMETRIC {
+        for wrong in SIGNED {
             if wrong.family() == algorithm.family() && wrong != algorithm {
                 if algorithm.family() == jsonwebtoken::AlgorithmFamily::Ec {
                     continue;
                 }
-                let token = sign(*wrong, Some("k"), &claims(json!({})));
+                let token = sign(wrong, Some("k"), &claims(json!({})));
                 assert_eq!(
                     reason(verifier.verify(&token, &[]).await),
                     "the token's algorithm is not that of its key",
-                    "{other} with a key for {name}"
+                    "{wrong:?} with a key for {algorithm:?}"
                 );
             }
         }
@@ -33,6 +80,181 @@ async fn every_kind_of_key_in_a_jwks_verifies_its_own_algorithm() {
         reason(verifier.verify(&crossed, &[]).await),
         "the token's algorithm is not that of its key"
     );
+}
+
+#[tokio::test]
+async fn es512_is_verified_with_keys_on_p521_alone() {
+    let (pair, own) = p521("s");
+    let (stranger, _) = p521("s");
+    let (_dir, verifier) = jwks_verifier(json!([own, jwk(Algorithm::ES256, "e")]));
+    let caller = verifier.verify(&sign_es512(&pair, "s"), &[]).await;
+    assert_eq!(caller.unwrap().user, "alice");
+    for (token, expected) in [
+        (sign_es512(&stranger, "s"), "the token's signature is wrong"),
+        (
+            sign_es512(&pair, "e"),
+            "the token's algorithm is not that of its key",
+        ),
+    ] {
+        assert_eq!(reason(verifier.verify(&token, &[]).await), expected);
+    }
+}
+
+#[tokio::test]
+async fn ed25519_has_two_names_in_key_sets_tokens_and_settings() {
+    for key in [None, Some("EdDSA"), Some("Ed25519")] {
+        for setting in [None, Some("EdDSA"), Some("Ed25519")] {
+            let mut jwk = jwk(Algorithm::EdDSA, "d");
+            match key {
+                Some(name) => jwk["alg"] = name.into(),
+                None => drop(jwk.as_object_mut().unwrap().remove("alg")),
+            }
+            let (_dir, path) = jwks_file(json!([jwk]));
+            let mut issuer = IssuerConfig::only(JwksSource::File(path));
+            issuer.algorithms = setting
+                .map(|name| algorithms::parse(name).unwrap())
+                .into_iter()
+                .collect();
+            let verifier = Verifier::new(AuthConfig::new(KeySource::Issuers(vec![issuer])));
+            for token in ["EdDSA", "Ed25519"] {
+                let verified = verifier.verify(&sign_ed25519("d", token), &[]).await;
+                assert!(verified.is_ok(), "{key:?} {setting:?} {token}");
+            }
+            let other = sign_ed25519("d", "ed25519");
+            assert_eq!(
+                reason(verifier.verify(&other, &[]).await),
+                "the token's algorithm is not accepted"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_several_keys_that_a_token_may_mean_each_is_tried() {
+    let token = sign(Algorithm::EdDSA, Some("same"), &claims(json!({})));
+    let own = jwk(Algorithm::EdDSA, "same");
+    let stranger = |number: u8| {
+        let x = b64(&[number; 32]);
+        json!({"kty": "OKP", "crv": "Ed25519", "kid": "same", "x": x})
+    };
+    let without_id = |mut key: Value| {
+        key.as_object_mut().unwrap().remove("kid");
+        key
+    };
+    let mut encryption = jwk(Algorithm::RS256, "same");
+    encryption["use"] = "enc".into();
+    let unnamed = sign(Algorithm::EdDSA, None, &claims(json!({})));
+    for (keys, token) in [
+        (json!([stranger(1), own]), &token),
+        (json!([own, stranger(1)]), &token),
+        (json!([jwk(Algorithm::RS256, "same"), own]), &token),
+        (json!([encryption, own]), &token),
+        // Providers that name no keys, or whose tokens name none.
+        (
+            json!([without_id(stranger(1)), without_id(own.clone())]),
+            &token,
+        ),
+        (json!([stranger(1), own]), &unnamed),
+    ] {
+        let (_dir, verifier) = jwks_verifier(keys.clone());
+        let verified = verifier.verify(token, &[]).await;
+        assert!(verified.is_ok(), "{keys}: {verified:?}");
+    }
+    let (_dir, verifier) = jwks_verifier(json!([stranger(1), stranger(2)]));
+    assert_eq!(
+        reason(verifier.verify(&token, &[]).await),
+        "the token's signature is wrong"
+    );
+    // A key without a name does not stand in for one that has the token's.
+    let (_dir, verifier) = jwks_verifier(json!([stranger(1), without_id(own.clone())]));
+    assert_eq!(
+        reason(verifier.verify(&token, &[]).await),
+        "the token's signature is wrong"
+    );
+    // Each costs processor time, so there is a bound.
+    let tried = std::cell::Cell::new(0);
+    let many: Vec<Value> = (0..50).map(stranger).collect();
+    let set = KeySet::parse(json!({ "keys": many }).to_string().as_bytes(), &[]).unwrap();
+    let none = set.prove(Some("same"), Algorithm::EdDSA.into(), |_| {
+        tried.set(tried.get() + 1);
+        false
+    });
+    assert_eq!((none, tried.get()), (Err(Miss::WrongSignature), 8));
+}
+
+#[tokio::test]
+async fn keys_are_read_as_providers_write_their_numbers() {
+    use base64::engine::general_purpose::URL_SAFE;
+    let decode = |key: &Value, name: &str| BASE64.decode(key[name].as_str().unwrap()).unwrap();
+    for (algorithm, names) in [
+        (Algorithm::RS256, &["n", "e"][..]),
+        (Algorithm::ES256, &["x", "y"]),
+        (Algorithm::ES384, &["x", "y"]),
+    ] {
+        let token = sign(algorithm, Some("k"), &claims(json!({})));
+        for write in [
+            |number: &[u8]| b64(&[&[0], number].concat()),
+            |number: &[u8]| b64(&[&[0, 0], number].concat()),
+            |number: &[u8]| URL_SAFE.encode(number),
+            |number: &[u8]| URL_SAFE.encode([&[0], number].concat()),
+        ] {
+            let mut key = jwk(algorithm, "k");
+            for name in names {
+                key[*name] = write(&decode(&key, name)).into();
+            }
+            let (_dir, verifier) = jwks_verifier(json!([key]));
+            assert!(verifier.verify(&token, &[]).await.is_ok(), "{key}");
+        }
+    }
+    // A coordinate that begins with a zero, which its provider leaves out.
+    let short = loop {
+        let (pair, key) = p521("s");
+        if let [0, rest @ ..] = &*decode(&key, "x") {
+            let mut key = key.clone();
+            key["x"] = b64(rest).into();
+            break (pair, key);
+        }
+    };
+    let (_dir, verifier) = jwks_verifier(json!([short.1]));
+    let token = sign_es512(&short.0, "s");
+    assert!(verifier.verify(&token, &[]).await.is_ok());
+}
+
+/// The header of SAP's and Microsoft's tokens has such members.
+#[tokio::test]
+async fn what_a_token_says_of_its_own_key_is_neither_followed_nor_a_reason_to_refuse_it() {
+    let (url, asked) = super::rotation::provider(|_| (200, String::new())).await;
+    let (_dir, verifier) = jwks_verifier(json!([jwk(Algorithm::EdDSA, "d")]));
+    let body = claims(json!({})).to_string();
+    let (stranger, public) = p521("d");
+    for (name, value) in [
+        ("jku", json!(format!("{url}/keys"))),
+        ("x5u", json!(format!("{url}/certificate"))),
+        ("jwk", public),
+        ("x5c", json!(["MIIB"])),
+        ("x5t", json!("AAAA")),
+        ("x5t#S256", json!(7)),
+        ("anything", json!({"else": null})),
+    ] {
+        let with = |algorithm: &str| {
+            let header = json!({"alg": algorithm, "kid": "d", name: value}).to_string();
+            format!("{}.{}", b64(header.as_bytes()), b64(body.as_bytes()))
+        };
+        let message = with("EdDSA");
+        let key = signer(Algorithm::EdDSA);
+        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::EdDSA);
+        let good = format!("{message}.{}", signature.unwrap());
+        assert!(verifier.verify(&good, &[]).await.is_ok(), "{name}");
+        let message = with("ES512");
+        let signature = stranger.sign(&SystemRandom::new(), message.as_bytes());
+        let forged = format!("{message}.{}", b64(signature.unwrap().as_ref()));
+        assert_eq!(
+            reason(verifier.verify(&forged, &[]).await),
+            "the token's algorithm is not that of its key",
+            "{name}"
+        );
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
 }
 
 /// The classic attack: HS256 with the public key as its secret (RFC 8725 section 2.1).
@@ -75,43 +297,74 @@ fn unusable_keys_of_a_jwks_are_passed_over() {
         short,
         strange
     ]);
-    let none = KeySet::parse(json!({ "keys": useless }).to_string().as_bytes());
-    assert!(none.is_err_and(|reason| reason.contains("no signature key")));
+    let parse = |keys: &Value| {
+        let set = json!({ "keys": keys }).to_string();
+        KeySet::parse(set.as_bytes(), &[]).unwrap()
+    };
+    assert_eq!(parse(&useless).len(), 0);
+    assert_eq!(parse(&json!([])).len(), 0);
+    for none in ["", "[]", "{}", r#"{"keys": {}}"#, "<html>"] {
+        let reason = KeySet::parse(none.as_bytes(), &[]).err().unwrap();
+        assert!(reason.contains("no JWKS"), "{none}: {reason}");
+    }
 
-    let two = json!({"keys": [jwk(Algorithm::ES256, "1"), jwk(Algorithm::ES256, "2"), oct]});
-    let set = KeySet::parse(two.to_string().as_bytes()).unwrap();
-    assert!(set.find(Some("1"), Algorithm::ES256).is_ok());
-    assert_eq!(
-        set.find(None, Algorithm::ES256).err(),
-        Some(Miss::Ambiguous)
-    );
-    assert_eq!(
-        set.find(Some("o"), Algorithm::ES256).err(),
-        Some(Miss::UnknownId)
-    );
-    assert_eq!(
-        set.find(Some("1"), Algorithm::RS256).err(),
-        Some(Miss::WrongAlgorithm)
-    );
+    let two = parse(&json!([
+        jwk(Algorithm::ES256, "1"),
+        jwk(Algorithm::ES256, "2"),
+        oct
+    ]));
+    let find = |id, algorithm: Algorithm| two.prove(id, algorithm.into(), |_| true);
+    assert_eq!(find(Some("1"), Algorithm::ES256), Ok(()));
+    assert_eq!(find(None, Algorithm::ES256), Ok(()));
+    assert_eq!(find(Some("o"), Algorithm::ES256), Err(Miss::UnknownId));
+    assert_eq!(find(Some("1"), Algorithm::RS256), Err(Miss::WrongAlgorithm));
 }
 
 #[test]
-fn a_key_that_does_not_say_its_algorithm_has_the_usual_one_of_its_kind() {
-    for (algorithm, usual) in [
-        (Algorithm::PS512, Algorithm::RS256),
-        (Algorithm::ES256, Algorithm::ES256),
-        (Algorithm::ES384, Algorithm::ES384),
-        (Algorithm::EdDSA, Algorithm::EdDSA),
+fn a_key_that_does_not_say_its_algorithm_has_that_of_the_issuer_or_the_usual_one_of_its_kind() {
+    use Algorithm::{ES256, ES384, EdDSA, PS256, PS512, RS256, RS512};
+    for (kind, taken, expected) in [
+        (PS512, &[][..], RS256),
+        (ES256, &[], ES256),
+        (ES384, &[], ES384),
+        (EdDSA, &[], EdDSA),
+        (RS256, &[PS256], PS256),
+        (RS256, &[ES256, PS512, RS512], PS512),
+        (RS256, &[ES256], RS256),
+        (ES256, &[PS256, RS256], ES256),
     ] {
-        let mut key = jwk(algorithm, "k");
+        let mut key = jwk(kind, "k");
         key.as_object_mut().unwrap().remove("alg");
-        let set = KeySet::parse(json!({ "keys": [key] }).to_string().as_bytes()).unwrap();
-        assert_eq!(set.find(Some("k"), usual).unwrap().algorithm, usual);
-        if algorithm != usual {
-            let other = set.find(Some("k"), algorithm).err();
-            assert_eq!(other, Some(Miss::WrongAlgorithm));
+        let set = json!({ "keys": [key] }).to_string();
+        let taken: Vec<_> = taken.iter().map(|taken| (*taken).into()).collect();
+        let set = KeySet::parse(set.as_bytes(), &taken).unwrap();
+        let is = |algorithm: Algorithm| {
+            set.prove(Some("k"), algorithm.into(), |key: &Key| {
+                key.algorithm == algorithm.into()
+            })
+        };
+        assert_eq!(is(expected), Ok(()), "{kind:?} {taken:?}");
+        if kind != expected {
+            assert_eq!(is(kind), Err(Miss::WrongAlgorithm), "{kind:?} {taken:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn rsa_keys_without_an_algorithm_verify_the_one_that_the_issuer_is_held_to() {
+    let mut key = jwk(Algorithm::RS256, "r");
+    key.as_object_mut().unwrap().remove("alg");
+    let (_dir, path) = jwks_file(json!([key]));
+    let mut issuer = IssuerConfig::only(JwksSource::File(path));
+    issuer.algorithms = vec![Algorithm::PS256.into()];
+    let verifier = Verifier::new(AuthConfig::new(KeySource::Issuers(vec![issuer])));
+    let good = sign(Algorithm::PS256, Some("r"), &claims(json!({})));
+    assert!(verifier.verify(&good, &[]).await.is_ok());
+    let usual = sign(Algorithm::RS256, Some("r"), &claims(json!({})));
+    assert_eq!(
+        reason(verifier.verify(&usual, &[]).await),
+        "the token's algorithm is not accepted"
+    );
 }
 
 #[tokio::test]

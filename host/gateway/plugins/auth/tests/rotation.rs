@@ -42,111 +42,188 @@ pub fn set_of(kid: &str) -> (u16, String) {
     )
 }
 
-pub async fn jwks_at(url: &str, ages: Ages) -> Arc<Jwks> {
+pub const LONG: Duration = Duration::from_secs(3600);
+
+/// Of a set that nothing makes old.
+const YOUNG: Ages = Ages {
+    refresh: LONG,
+    fresh: LONG,
+    dead: LONG,
+    pause: Duration::ZERO,
+    tried: Duration::ZERO,
+};
+
+/// Of a set that is old at once, so that each request wants a fetch.
+const OLD: Ages = Ages {
+    fresh: Duration::ZERO,
+    ..YOUNG
+};
+
+fn jwks_at(url: &str, ages: Ages) -> Arc<Jwks> {
+    let clients = crate::gateway::plugins::auth::source::KeyClients::new(&[]);
     let source = JwksSource::parse(url).unwrap();
-    Jwks::with_ages(
-        source,
-        crate::gateway::plugins::auth::source::KeyClients::new(&[]),
-        ages,
-    )
+    Jwks::new("default", source, Vec::new(), clients, ages)
 }
 
-pub const LONG: Duration = Duration::from_secs(3600);
+/// As for a token that is signed with the key of this id, if there is one.
+async fn find(jwks: &Arc<Jwks>, id: &str) -> Result<Result<u64, Miss>, Error> {
+    let algorithm = Algorithm::EdDSA.into();
+    jwks.prove(Some(id), algorithm, |_| true).await
+}
 
 #[tokio::test]
 async fn many_requests_at_once_make_one_fetch() {
-    let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
-    let (url, fetches) = provider_of(answer).await;
-    let jwks = jwks_at(
-        &url,
-        Ages {
-            refresh: LONG,
-            dead: LONG,
-            pause: LONG,
-        },
-    )
-    .await;
-    let finds = (0..50).map(|_| jwks.find(Some("1"), Algorithm::EdDSA));
-    for found in futures_util::future::join_all(finds).await {
-        assert!(found.unwrap().is_ok());
-    }
-    assert_eq!(fetches.load(Ordering::SeqCst), 1);
-    for _ in 0..20 {
-        assert!(
-            jwks.find(Some("invented"), Algorithm::EdDSA)
-                .await
-                .unwrap()
-                .is_err()
+    for ages in [YOUNG, OLD] {
+        let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
+        let (url, fetches) = provider_of(answer).await;
+        let jwks = jwks_at(
+            &url,
+            Ages {
+                pause: LONG,
+                ..ages
+            },
         );
+        let finds = (0..50).map(|_| find(&jwks, "1"));
+        for found in futures_util::future::join_all(finds).await {
+            assert!(found.unwrap().is_ok());
+        }
+        assert_eq!(fetches.load(Ordering::SeqCst), 1);
+        for _ in 0..20 {
+            assert!(find(&jwks, "invented").await.unwrap().is_err());
+        }
+        assert_eq!(fetches.load(Ordering::SeqCst), 1, "the pause runs");
     }
-    assert_eq!(fetches.load(Ordering::SeqCst), 1, "the pause runs");
 }
 
 #[tokio::test]
 async fn a_rotated_key_is_found_at_once() {
     let answer = Arc::new(std::sync::Mutex::new(set_of("old")));
     let (url, fetches) = provider_of(answer.clone()).await;
-    let jwks = jwks_at(
-        &url,
-        Ages {
-            refresh: LONG,
-            dead: LONG,
-            pause: Duration::ZERO,
-        },
-    )
-    .await;
-    assert!(
-        jwks.find(Some("old"), Algorithm::EdDSA)
-            .await
-            .unwrap()
-            .is_ok()
-    );
+    let jwks = jwks_at(&url, YOUNG);
+    assert!(find(&jwks, "old").await.unwrap().is_ok());
     *answer.lock().unwrap() = set_of("new");
-    assert!(
-        jwks.find(Some("new"), Algorithm::EdDSA)
-            .await
-            .unwrap()
-            .is_ok()
-    );
+    assert!(find(&jwks, "new").await.unwrap().is_ok());
     assert_eq!(fetches.load(Ordering::SeqCst), 2);
+    // Another key under the same name is a rotation too.
+    let other =
+        json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "new", "x": b64(&[7; 32])}]});
+    *answer.lock().unwrap() = (200, other.to_string());
+    let is_other = |key: &Key| key.decoding.try_get_as_bytes().unwrap() == [7; 32];
+    let found = jwks.prove(Some("new"), Algorithm::EdDSA.into(), is_other);
+    assert_eq!(found.await.unwrap(), Ok(3));
+}
+
+/// The first request after a quiet time once believed what the host had fetched before it.
+#[tokio::test]
+async fn a_withdrawn_key_is_dead_for_the_first_request_after_a_quiet_time() {
+    let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
+    let (url, _) = provider_of(answer.clone()).await;
+    let fresh = Duration::from_millis(50);
+    let jwks = jwks_at(&url, Ages { fresh, ..YOUNG });
+    assert!(find(&jwks, "1").await.unwrap().is_ok());
+    assert_eq!(jwks.generation(), Some(1));
+    *answer.lock().unwrap() = set_of("2");
+    tokio::time::sleep(fresh).await;
+    assert_eq!(
+        jwks.generation(),
+        None,
+        "a token that is remembered is verified again"
+    );
+    assert_eq!(find(&jwks, "1").await.unwrap(), Err(Miss::UnknownId));
+    assert!(find(&jwks, "2").await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn an_empty_key_set_and_one_of_no_use_withdraw_every_key() {
+    for none in [json!([]), json!([{"kty": "NEW", "kid": "1"}])] {
+        let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
+        let (url, _) = provider_of(answer.clone()).await;
+        let jwks = jwks_at(&url, OLD);
+        assert!(find(&jwks, "1").await.unwrap().is_ok());
+        *answer.lock().unwrap() = (200, json!({ "keys": none }).to_string());
+        assert_eq!(
+            find(&jwks, "1").await.unwrap(),
+            Err(Miss::UnknownId),
+            "{none}"
+        );
+        assert_eq!(jwks.state().keys, 0);
+        // What is no set at all withdraws nothing.
+        *answer.lock().unwrap() = set_of("1");
+        assert!(find(&jwks, "1").await.unwrap().is_ok());
+        *answer.lock().unwrap() = (200, "{}".into());
+        assert!(find(&jwks, "1").await.unwrap().is_ok());
+    }
+}
+
+#[tokio::test]
+async fn keys_are_fetched_from_the_start_on_whether_or_not_requests_come() {
+    let answer = Arc::new(std::sync::Mutex::new((500, "no".to_string())));
+    let (url, fetches) = provider_of(answer.clone()).await;
+    let soon = Duration::from_millis(10);
+    let ages = Ages {
+        refresh: soon,
+        pause: soon,
+        ..YOUNG
+    };
+    let jwks = jwks_at(&url, ages);
+    let keeping = tokio::spawn(jwks.clone().keep());
+    let until = async |what: &str, holds: &dyn Fn() -> bool| {
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while !holds() {
+            assert!(std::time::Instant::now() < deadline, "{what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    until("it asks again", &|| jwks.state().failed >= 2).await;
+    assert_eq!((jwks.state().keys, jwks.generation()), (0, None));
+    *answer.lock().unwrap() = set_of("1");
+    until("it has the keys", &|| jwks.generation() == Some(1)).await;
+    let before = fetches.load(Ordering::SeqCst);
+    until("it goes on", &|| {
+        fetches.load(Ordering::SeqCst) > before + 1
+    })
+    .await;
+    *answer.lock().unwrap() = set_of("2");
+    until("it sees a rotation", &|| jwks.generation() == Some(2)).await;
+    keeping.abort();
+}
+
+#[tokio::test]
+async fn a_provider_that_is_away_is_not_waited_for_again_and_again() {
+    let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
+    let (url, fetches) = provider_of(answer.clone()).await;
+    let jwks = jwks_at(&url, Ages { tried: LONG, ..OLD });
+    assert!(find(&jwks, "1").await.unwrap().is_ok());
+    *answer.lock().unwrap() = (500, "<html>".into());
+    for _ in 0..20 {
+        assert!(find(&jwks, "1").await.unwrap().is_ok());
+        assert!(find(&jwks, "invented").await.unwrap().is_err());
+        assert_eq!(fetches.load(Ordering::SeqCst), 2, "one has failed lately");
+    }
+    assert_eq!(jwks.generation(), Some(1));
+    let never = jwks_at("http://127.0.0.1:1", Ages { tried: LONG, ..OLD });
+    for _ in 0..2 {
+        assert!(matches!(
+            find(&never, "1").await,
+            Err(Error::KeysUnavailable)
+        ));
+        assert_eq!(never.state().failed, 1);
+    }
 }
 
 #[tokio::test]
 async fn the_last_good_keys_outlive_a_broken_provider_but_not_for_ever() {
     let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
     let (url, _) = provider_of(answer.clone()).await;
-    let ages = Ages {
-        refresh: Duration::ZERO,
-        dead: LONG,
-        pause: Duration::ZERO,
-    };
-    let patient = jwks_at(&url, ages).await;
-    let strict = jwks_at(
-        &url,
-        Ages {
-            dead: Duration::ZERO,
-            ..ages
-        },
-    )
-    .await;
-    assert!(
-        patient
-            .find(Some("1"), Algorithm::EdDSA)
-            .await
-            .unwrap()
-            .is_ok()
-    );
+    let patient = jwks_at(&url, OLD);
+    let dead = Duration::ZERO;
+    let strict = jwks_at(&url, Ages { dead, ..OLD });
+    assert!(find(&patient, "1").await.unwrap().is_ok());
     *answer.lock().unwrap() = (500, "<html>".into());
     for _ in 0..3 {
-        assert!(
-            patient
-                .find(Some("1"), Algorithm::EdDSA)
-                .await
-                .unwrap()
-                .is_ok()
-        );
+        assert!(find(&patient, "1").await.unwrap().is_ok());
     }
-    let failed = strict.find(Some("1"), Algorithm::EdDSA).await;
+    let failed = find(&strict, "1").await;
     assert!(matches!(failed, Err(Error::KeysUnavailable)));
 }
 
@@ -154,17 +231,18 @@ async fn the_last_good_keys_outlive_a_broken_provider_but_not_for_ever() {
 async fn a_client_that_goes_away_does_not_end_the_fetch_that_it_began() {
     let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
     let (url, fetches) = provider_of(answer).await;
-    let ages = Ages {
-        refresh: LONG,
-        dead: LONG,
-        pause: LONG,
-    };
-    let jwks = jwks_at(&url, ages).await;
+    let jwks = jwks_at(
+        &url,
+        Ages {
+            pause: LONG,
+            ..YOUNG
+        },
+    );
     {
-        let mut find = std::pin::pin!(jwks.find(Some("1"), Algorithm::EdDSA));
+        let mut find = std::pin::pin!(find(&jwks, "1"));
         assert!(futures_util::poll!(find.as_mut()).is_pending());
     }
-    let found = jwks.find(Some("1"), Algorithm::EdDSA).await;
+    let found = find(&jwks, "1").await;
     assert!(found.unwrap().is_ok(), "the pause would run for an hour");
     assert_eq!(fetches.load(Ordering::SeqCst), 1);
 }
@@ -203,18 +281,13 @@ async fn a_token_of_a_key_that_was_rotated_out_is_refused_once_the_rotation_is_s
 async fn the_same_keys_fetched_again_are_the_same_generation() {
     let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
     let (url, fetches) = provider_of(answer.clone()).await;
-    let ages = Ages {
-        refresh: LONG,
-        dead: LONG,
-        pause: Duration::ZERO,
-    };
-    let jwks = jwks_at(&url, ages).await;
+    let jwks = jwks_at(&url, YOUNG);
     assert_eq!(jwks.generation(), None);
     for (kid, generation) in [("1", 1), ("1", 1), ("2", 2), ("1", 3)] {
         *answer.lock().unwrap() = set_of(kid);
         let before = fetches.load(Ordering::SeqCst);
         // An unknown key has the set fetched anew.
-        let found = jwks.find(Some("unknown"), Algorithm::EdDSA).await;
+        let found = find(&jwks, "unknown").await;
         assert!(found.unwrap().is_err());
         assert!(fetches.load(Ordering::SeqCst) > before);
         assert_eq!(jwks.generation(), Some(generation), "{kid}");
@@ -225,13 +298,16 @@ async fn the_same_keys_fetched_again_are_the_same_generation() {
 async fn a_known_token_is_refused_when_the_keys_are_too_old_to_be_believed() {
     let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
     let (url, _) = provider_of(answer).await;
-    let ages = Ages {
-        refresh: LONG,
-        dead: Duration::ZERO,
-        pause: LONG,
-    };
-    let jwks = jwks_at(&url, ages).await;
-    assert!(jwks.find(Some("1"), Algorithm::EdDSA).await.is_err());
+    let (dead, pause) = (Duration::ZERO, LONG);
+    let jwks = jwks_at(
+        &url,
+        Ages {
+            dead,
+            pause,
+            ..YOUNG
+        },
+    );
+    assert!(find(&jwks, "1").await.is_err());
     assert_eq!(jwks.generation(), None);
 }
 

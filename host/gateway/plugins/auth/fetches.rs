@@ -1,0 +1,116 @@
+//! What became of the fetches of one issuer's keys: said in the log when it changes, so that a
+//! setting that cannot work is known from the start on, and counted.
+
+use super::source::JwksSource;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Between two lines of the log that say the same of an issuer. A file is read every second.
+const SAY_AGAIN: Duration = Duration::from_secs(300);
+
+/// What is known of the fetches of one issuer's keys.
+pub struct Fetches {
+    issuer: String,
+    /// As the log calls it.
+    source: String,
+    advice: &'static str,
+    /// The age from which on a set is believed no more.
+    dead: Duration,
+    start: Instant,
+    failed: AtomicU64,
+    failing: Mutex<Option<Failing>>,
+}
+
+/// That the last fetch has failed.
+struct Failing {
+    at: Instant,
+    reason: String,
+    said: Instant,
+}
+
+impl Fetches {
+    pub fn new(issuer: &str, source: &JwksSource, dead: Duration) -> Self {
+        Fetches {
+            issuer: issuer.to_owned(),
+            source: source.to_string(),
+            advice: source.advice(),
+            dead,
+            start: Instant::now(),
+            failed: AtomicU64::new(0),
+            failing: Mutex::new(None),
+        }
+    }
+
+    /// How many have failed.
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    pub fn since_start(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Whether the last one has failed, not longer ago than `time`.
+    pub fn failed_within(&self, time: Duration) -> bool {
+        let failing = self.failing();
+        failing.as_ref().is_some_and(|it| it.at.elapsed() < time)
+    }
+
+    /// One has brought a set with so many `keys`; whether it is another than the one before.
+    pub fn succeeded(&self, keys: usize, is_new: bool) {
+        let failing = self.failing().take();
+        if failing.is_none() && !is_new {
+            return;
+        }
+        let (issuer, source) = (&self.issuer, &self.source);
+        match keys {
+            0 => tracing::warn!(
+                issuer,
+                source,
+                "the key set of an issuer has no key that can be used: all its tokens are refused; \
+                 usable are RSA of 2048 to 8192 bits, P-256, P-384, P-521 and Ed25519, for signatures"
+            ),
+            keys => tracing::info!(issuer, source, keys, "the keys of an issuer were fetched"),
+        }
+    }
+
+    /// One has failed, for `reason`; `age` is that of the set that there is.
+    pub fn has_failed(&self, reason: &str, age: Option<Duration>) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        let at = Instant::now();
+        let mut failing = self.failing();
+        if let Some(failing) = &mut *failing {
+            failing.at = at;
+            if failing.reason == reason && failing.said.elapsed() < SAY_AGAIN {
+                return;
+            }
+        }
+        *failing = Some(Failing {
+            at,
+            reason: reason.to_owned(),
+            said: at,
+        });
+        drop(failing);
+        let (issuer, source, advice) = (&self.issuer, &self.source, self.advice);
+        match age.map(|age| self.dead.saturating_sub(age).as_secs()) {
+            None | Some(0) => tracing::warn!(
+                issuer,
+                source,
+                reason,
+                "the keys of an issuer cannot be had: until they can, its tokens are answered with 503 keys-unavailable; {advice}"
+            ),
+            Some(left_s) => tracing::warn!(
+                issuer,
+                source,
+                reason,
+                left_s,
+                "the keys of an issuer cannot be fetched anew: the last good ones serve for left_s seconds at most; {advice}"
+            ),
+        }
+    }
+
+    fn failing(&self) -> MutexGuard<'_, Option<Failing>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
