@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::gateway::headers::{self, Passage};
 use crate::gateway::manifest::{Place, Route};
 use crate::gateway::origin::Origin;
-use crate::gateway::plugins::auth::Caller;
+use crate::gateway::plugins::auth::{self, Caller};
 use crate::gateway::plugins::{Admission, Plugins};
 use crate::gateway::target::{Target, normalise};
 use crate::gateway::trace::Trace;
@@ -34,7 +34,7 @@ pub struct Way {
     pub origin: Origin,
     pub trace: Trace,
     pub caller: Option<Caller>,
-    /// For a service behind a middleware, which does not see them. No API key of ours is among them.
+    /// For a service behind a middleware that does not see them. No API key of ours is among them.
     pub credentials: HeaderMap,
     pub fate: Fate,
 }
@@ -138,7 +138,9 @@ impl Way {
         path: PathAndQuery,
         mut request: Request<Body>,
     ) -> Result<Answer, Error> {
-        headers::drop_credentials(request.headers_mut());
+        if !self.route.rules.window_gets_credentials() {
+            headers::drop_credentials(request.headers_mut());
+        }
         let authority = match self.target.authority() {
             Some(authority) => authority.clone(),
             None => Authority::try_from(format!("hms-svc-{window}")).map_err(Error::internal)?,
@@ -177,24 +179,24 @@ impl Way {
         let (mut parts, body) = request.into_parts();
         let path = checked(parts.uri.path_and_query())?;
         headers::clean_request(&mut parts.headers);
+        auth::strip_keys(&mut parts.headers);
         let mut request = Request::from_parts(parts, body::without_trailers(body));
         self.stamp(&mut request)?;
         if let Some(window) = self.route.rules.middlewares().get(next) {
             return self.visit(window, next + 1, path, request).await;
         }
-        // A window among the targets loses them again.
-        let mut places = self
-            .route
-            .upstream
-            .endpoints
-            .iter()
-            .map(|endpoint| &endpoint.place);
-        if places.any(|place| matches!(place, Place::Service { .. })) {
+        // A middleware that saw them has the say. A window among the targets loses them again.
+        if !self.route.rules.window_gets_credentials() && self.leads_to_a_service() {
             headers::give_back(request.headers_mut(), &self.credentials);
         }
         self.upstreams
             .call(&self.route, &self.target, path, self.holder, request)
             .await
+    }
+
+    fn leads_to_a_service(&self) -> bool {
+        let mut endpoints = self.route.upstream.endpoints.iter();
+        endpoints.any(|endpoint| matches!(endpoint.place, Place::Service { .. }))
     }
 
     fn stamp(&self, request: &mut Request<Body>) -> Result<(), Error> {

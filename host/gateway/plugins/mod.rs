@@ -23,7 +23,7 @@ pub use ip_allow::network;
 use crate::body::Body;
 use crate::error::Error;
 use crate::gateway::config::GatewayConfig;
-use crate::gateway::headers::credentials as credentials_of;
+use crate::gateway::headers::{credentials as credentials_of, drop_credentials};
 use crate::gateway::manifest::{Field, Map, Node, Route, Tree, unknown};
 use crate::gateway::metrics::GatewayMetrics;
 use crate::gateway::request_body::Pace;
@@ -151,6 +151,19 @@ impl Rules {
     /// The windows that a request visits before its upstream.
     pub fn middlewares(&self) -> &[String] {
         &self.wasm
+    }
+
+    /// Whether a window of the route, a middleware among them, gets what a request shows of itself.
+    /// Where no `auth` reads it, it is the upstream's.
+    pub fn window_gets_credentials(&self) -> bool {
+        let rule = self.auth.as_ref();
+        rule.is_none_or(|rule| rule.pass_credentials == Some(true))
+    }
+
+    /// Whether a service of the route does.
+    pub fn service_gets_credentials(&self) -> bool {
+        let rule = self.auth.as_ref();
+        rule.is_none_or(|rule| rule.pass_credentials != Some(false))
     }
 
     /// Whether preflights are answered here.
@@ -365,6 +378,10 @@ impl Plugins {
             passed.limit.insert(verdict).outcome()?;
         }
         auth::strip_keys(&mut parts.headers);
+        // A window's are dropped on the way to it: a route may have both kinds of target.
+        if !rules.service_gets_credentials() {
+            drop_credentials(&mut parts.headers);
+        }
         if let Some(rule) = &rules.headers {
             rule.request.apply(&mut parts.headers);
         }

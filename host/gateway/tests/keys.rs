@@ -25,10 +25,11 @@ async fn an_api_key_names_the_caller_at_once_until_it_is_revoked_and_no_window_s
             "{seen}"
         );
     }
-    // Another's key, and no route that asks for one.
+    // Another's key, beside a token that the route asks for.
     for header in ["X_API_KEY: theirs\r\n", "x.api.key: theirs\r\n"] {
-        let seen = house.get("/open/echo", header).await;
-        assert!(!seen.contains("theirs"), "{seen}");
+        let header = format!("{header}{}", house.bearer(&[]));
+        let seen = house.get("/keyed/echo", &header).await;
+        assert!(status(&seen) == 200 && !seen.contains("theirs"), "{seen}");
     }
     let both = format!("x-api-key: {text}\r\n{}", house.bearer(&[]));
     assert_eq!(status(&house.get("/keyed/echo", &both).await), 401);
@@ -41,12 +42,69 @@ async fn an_api_key_names_the_caller_at_once_until_it_is_revoked_and_no_window_s
     assert!(refused.contains("error=\"invalid_token\""), "{refused}");
 }
 
+/// Which routes pass on what a request shows of itself, to a window and to a middleware.
+#[tokio::test]
+async fn a_window_gets_credentials_where_no_auth_reads_them_or_the_route_passes_them() {
+    let house = House::open().await;
+    let token = house.bearer(&["a.read"]);
+    let (_, ours) = house.gateway.api_keys().add("robot", &[], None).unwrap();
+    let route = |plugins: &str| {
+        let manifest = format!(
+            "uri: /own/**\nupstream: http://hms-svc-open\nstrip-prefix: /own\nplugins: [{plugins}]\n"
+        );
+        std::fs::write(house.data.path().join("own.yaml"), manifest).unwrap();
+        house.gateway.routes.reload();
+    };
+    let theirs = "X_Api_Key: theirs\r\n";
+    for (plugins, passes) in [
+        ("", true),
+        ("rate-limit", true),
+        ("auth", false),
+        ("auth: {pass-credentials: false}", false),
+        ("auth: {pass-credentials: true}", true),
+    ] {
+        route(plugins);
+        let seen = house.get("/own/echo", &format!("{token}{theirs}")).await;
+        assert_eq!(status(&seen), 200, "{plugins}: {seen}");
+        assert_eq!(seen.contains(token.trim_end()), passes, "{plugins}: {seen}");
+        assert_eq!(seen.contains("theirs"), passes, "{plugins}: {seen}");
+        for header in [
+            format!("x-api-key: {ours}\r\n"),
+            format!("authorization: Bearer {ours}\r\n"),
+            format!("authorization: Bearer {ours}\r\nx-token: {ours}\r\ncookie: k={ours}\r\n"),
+        ] {
+            let seen = house.get("/own/echo", &header).await;
+            assert_eq!(status(&seen), 200, "{plugins}: {seen}");
+            assert!(!seen.contains("hms_"), "{plugins}: {seen}");
+        }
+    }
+    route("");
+    for own in [
+        "Basic YWxpY2U6c2VjcmV0",
+        "Bearer of-the-window",
+        "Negotiate x",
+    ] {
+        let seen = house
+            .get(
+                "/own/echo",
+                &format!("authorization: {own}\r\ncookie: session=1; hms-admin=x\r\n"),
+            )
+            .await;
+        assert!(seen.contains(&format!("authorization: {own}\n")), "{seen}");
+        assert!(seen.contains("cookie: session=1\n"), "{seen}");
+    }
+}
+
 #[tokio::test]
 async fn a_service_gets_its_own_keys_and_never_one_of_ours() {
     let house = House::open().await;
     let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let authority = service.local_addr().unwrap();
-    for (name, plugins) in [("open", ""), ("shut", "plugins: [auth]\n")] {
+    for (name, plugins) in [
+        ("open", ""),
+        ("shut", "plugins: [auth]\n"),
+        ("kept", "plugins: [auth: {pass-credentials: false}]\n"),
+    ] {
         let manifest = format!("uri: /legacy-{name}/**\nupstream: http://{authority}\n{plugins}");
         let file = format!("legacy-{name}.yaml");
         std::fs::write(house.data.path().join(file), manifest).unwrap();
@@ -65,6 +123,7 @@ async fn a_service_gets_its_own_keys_and_never_one_of_ours() {
             format!("x-api-key: theirs\r\n{token}"),
             Some("theirs"),
         ),
+        ("kept", format!("x-api-key: theirs\r\n{token}"), None),
     ] {
         let path = format!("/legacy-{path}/x");
         let asking = house.get(&path, &header);
@@ -83,6 +142,11 @@ async fn a_service_gets_its_own_keys_and_never_one_of_ours() {
         assert!(!seen.contains("hms_"), "{header}: {seen}");
         if let Some(expected) = expected {
             assert!(seen.contains(&format!("x-api-key: {expected}")), "{seen}");
+        } else {
+            let shown = ["theirs", "authorization"]
+                .iter()
+                .any(|it| seen.contains(it));
+            assert!(!shown, "{header}: {seen}");
         }
     }
 }

@@ -140,7 +140,9 @@ impl Upstreams {
         match &endpoint.place {
             Place::Window(name) => {
                 // They have done their work. A window that never sees them cannot leak them.
-                headers::drop_credentials(request.headers_mut());
+                if !sending.route.rules.window_gets_credentials() {
+                    headers::drop_credentials(request.headers_mut());
+                }
                 let authority = match sending.target.authority() {
                     Some(authority) => authority.clone(),
                     None => {

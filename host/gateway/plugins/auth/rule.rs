@@ -31,6 +31,11 @@ pub const FIELDS: &[Field] = &[
         kind: Kind::Texts(2, "[token, key]"),
         doc: "Whether tokens or API keys name the caller. Default: both.",
     },
+    Field {
+        name: "pass-credentials",
+        kind: Kind::Flag,
+        doc: "Whether Authorization and x-api-key go on to the upstream, but for API keys of this host. Default: to services, not to windows.",
+    },
 ];
 
 /// The one kind of credential that a route takes.
@@ -50,6 +55,8 @@ pub struct Rule {
     pub issuers: Vec<String>,
     /// None: tokens and API keys.
     pub accept: Option<Accept>,
+    /// Whether what the request shows of itself goes on. None: to services, not to windows.
+    pub pass_credentials: Option<bool>,
 }
 
 impl Rule {
@@ -59,6 +66,7 @@ impl Rule {
             all: map.choice("match") == Some("all"),
             issuers: map.each("issuers", parse_name).unwrap_or_default(),
             accept: accept(map),
+            pass_credentials: map.flag("pass-credentials"),
         })
     }
 
