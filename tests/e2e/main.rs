@@ -29,6 +29,7 @@ mod limits;
 mod middleware;
 mod neighbours;
 mod operators;
+mod providers;
 mod releases;
 mod reuse;
 mod routes;

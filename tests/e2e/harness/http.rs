@@ -87,9 +87,14 @@ pub async fn try_request(
 
 /// A GET by HTTP/2 with prior knowledge, where there may be no answer.
 pub async fn try_http2(url: &str) -> Result<Answer, String> {
+    try_http2_with(url, &[]).await
+}
+
+/// The same with header fields.
+pub async fn try_http2_with(url: &str, headers: &[(&str, &str)]) -> Result<Answer, String> {
     let mut client = Client::builder(TokioExecutor::new());
     let client = client.http2_only(true).build_http();
-    ask(client, Method::GET, url, &[], Vec::new()).await
+    ask(client, Method::GET, url, headers, Vec::new()).await
 }
 
 /// One kept connection, so that its requests come to the same lane.
