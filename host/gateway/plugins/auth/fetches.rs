@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 /// Between two lines of the log that say the same of an issuer. A file is read every second.
 const SAY_AGAIN: Duration = Duration::from_secs(300);
 
+/// Characters of a reason that are shown: a provider's text may be in it.
+const SHOWN: usize = 500;
+
 /// What is known of the fetches of one issuer's keys.
 pub struct Fetches {
     issuer: String,
@@ -78,6 +81,7 @@ impl Fetches {
     /// One has failed, for `reason`; `age` is that of the set that there is.
     pub fn has_failed(&self, reason: &str, age: Option<Duration>) {
         self.failed.fetch_add(1, Ordering::Relaxed);
+        let reason: String = reason.chars().take(SHOWN).collect();
         let at = Instant::now();
         let mut failing = self.failing();
         if let Some(failing) = &mut *failing {
@@ -88,7 +92,7 @@ impl Fetches {
         }
         *failing = Some(Failing {
             at,
-            reason: reason.to_owned(),
+            reason: reason.clone(),
             said: at,
         });
         drop(failing);

@@ -76,6 +76,8 @@ pub struct Jwks {
     kept: ArcSwapOption<Kept>,
     /// Held during a fetch; when the last one began.
     fetching: Mutex<Option<Instant>>,
+    /// Held by a thread that reads the file.
+    reading: Arc<Mutex<()>>,
     fetches: Fetches,
 }
 
@@ -107,6 +109,7 @@ impl Jwks {
             algorithms,
             kept: ArcSwapOption::empty(),
             fetching: Mutex::new(None),
+            reading: Arc::default(),
         })
     }
 
@@ -210,7 +213,7 @@ impl Jwks {
             return;
         }
         *last = Some(Instant::now());
-        let fetched = self.source.fetch(&self.clients).await;
+        let fetched = self.source.fetch(&self.clients, &self.reading).await;
         match fetched.and_then(|json| self.next(&json)) {
             Ok(kept) => {
                 let before = self.kept.load().as_ref().map(|kept| kept.generation);

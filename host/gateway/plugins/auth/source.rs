@@ -11,10 +11,13 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use ipnet::IpNet;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
+use tokio::sync::Mutex;
 
 /// Bytes of a JWKS, and of a provider's configuration. Real ones have some thousand.
 const MAX_JWKS_BYTES: u64 = 1024 * 1024;
@@ -121,11 +124,19 @@ impl JwksSource {
         }
     }
 
-    /// The set as it is now.
-    pub async fn fetch(&self, clients: &KeyClients) -> Result<Vec<u8>, String> {
+    /// The set as it is now. `reading` is held while a thread reads the file.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be had.
+    pub async fn fetch(
+        &self,
+        clients: &KeyClients,
+        reading: &Arc<Mutex<()>>,
+    ) -> Result<Vec<u8>, String> {
         let fetch = async {
             match self {
-                JwksSource::File(path) => read(path).await.map_err(|error| error.to_string()),
+                JwksSource::File(path) => read(path, reading).await,
                 JwksSource::Url(uri) => get(clients, By::Operator, uri).await,
                 JwksSource::Discovery(issuer) => {
                     let uri = discovery::configuration_url(issuer)?;
@@ -183,13 +194,22 @@ fn same_origin(one: &Uri, other: &Uri) -> bool {
     origin(one) == origin(other)
 }
 
-async fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    let file = tokio::fs::File::open(path).await?;
-    let mut bytes = Vec::new();
-    file.take(MAX_JWKS_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .await?;
-    Ok(bytes)
+/// Reads the file on a thread that may wait for its disk, one at a time: a disk that hangs, or a
+/// pipe that nobody writes, holds that thread for as long as it likes.
+async fn read(path: &Path, reading: &Arc<Mutex<()>>) -> Result<Vec<u8>, String> {
+    let Ok(held) = reading.clone().try_lock_owned() else {
+        return Err("the last try to read it has not ended".into());
+    };
+    let path = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || {
+        let _held = held;
+        let mut bytes = Vec::new();
+        let file = File::open(path)?;
+        file.take(MAX_JWKS_BYTES + 1).read_to_end(&mut bytes)?;
+        Ok::<_, io::Error>(bytes)
+    });
+    let read = read.await.map_err(|error| error.to_string())?;
+    read.map_err(|error| error.to_string())
 }
 
 /// Redirects are not followed: the operator names the place that is believed.

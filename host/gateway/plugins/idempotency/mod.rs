@@ -23,6 +23,7 @@ mod tests;
 use crate::body::Body;
 use crate::error::Error;
 use crate::gateway::config::Limits;
+use crate::gateway::headers::credentials;
 use crate::gateway::manifest::{Field, Kind, Map, Route, fold};
 use crate::gateway::metrics::{ShareHits, Whose};
 use crate::gateway::plugins::holder::Holder;
@@ -33,7 +34,7 @@ use crate::store::StoreError;
 use budget::{Budget, Held};
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
-use http::{Method, Request, header};
+use http::{HeaderMap, Method, Request, header};
 use http_body_util::BodyExt;
 use key::{Digest, Owner, Realm};
 use ledger::{Ledger, Name};
@@ -132,7 +133,8 @@ pub struct Keyed {
     scope: String,
     /// Whose share it takes.
     owner: Owner,
-    content_type: Vec<u8>,
+    /// The fields in which two requests with one key are the same.
+    fields: Vec<u8>,
 }
 
 impl Keyed {
@@ -161,7 +163,6 @@ impl Keyed {
                 false => Ok(None),
             };
         };
-        let content_type = parts.headers.get(header::CONTENT_TYPE);
         let uri = route.uri.shape();
         // Where the route names no host it is the same resource under all of them.
         let host = target.authority().filter(|_| !route.hosts.is_empty());
@@ -177,7 +178,7 @@ impl Keyed {
             rule: rule.clone(),
             scope: key::scope(realm, user, client, &key).hex(),
             owner: Owner::of(&Holder::of(user, client)),
-            content_type: content_type.map_or_else(Vec::new, |kind| kind.as_bytes().to_vec()),
+            fields: fields(&parts.headers, user.is_none()),
         }))
     }
 
@@ -192,6 +193,27 @@ impl Keyed {
             owner: self.owner,
         }
     }
+}
+
+/// The content type; and what the request shows of itself, where the upstream alone reads that: who
+/// shares an address with its client must not be given an answer that the upstream would refuse
+/// him. No value has the byte that parts them.
+fn fields(headers: &HeaderMap, with_credentials: bool) -> Vec<u8> {
+    let kind = headers.get(header::CONTENT_TYPE);
+    let mut all = kind.map_or_else(Vec::new, |kind| kind.as_bytes().to_vec());
+    if with_credentials {
+        let shown = credentials(headers);
+        let shown = shown
+            .iter()
+            .map(|(name, value)| [name.as_ref(), value.as_bytes()]);
+        let mut shown: Vec<[&[u8]; 2]> = shown.collect();
+        shown.sort();
+        for part in shown.as_flattened() {
+            all.push(0);
+            all.extend_from_slice(part);
+        }
+    }
+    all
 }
 
 /// The keys of all routes.
@@ -247,7 +269,7 @@ impl Idempotency {
         let (body, held) = self.read_in_time(keyed.owner, body).await?;
         let target = (way.target.path(), way.target.query());
         let method = parts.method.as_str();
-        let fingerprint = key::fingerprint(method, target, &keyed.content_type, &body);
+        let fingerprint = key::fingerprint(method, target, &keyed.fields, &body);
         let request = Request::from_parts(parts, held.body(body));
         let this = self.clone();
         let task = async move { this.run(keyed, fingerprint, way, request).await };

@@ -27,7 +27,7 @@ fn keyed(scope: u32, holder: Holder) -> Keyed {
         },
         scope: scope.to_string(),
         owner: Owner::of(&holder),
-        content_type: Vec::new(),
+        fields: Vec::new(),
     }
 }
 

@@ -361,6 +361,34 @@ async fn the_same_request_again_has_the_first_answer_and_is_not_done_again() {
     assert_eq!(house.till.payments(), 2);
 }
 
+/// Where no `auth` says who asks, the upstream does by what the request shows.
+#[tokio::test]
+async fn whoever_shares_an_address_is_given_no_answer_that_is_for_other_credentials() {
+    let house = House::open().await;
+    let shows = [
+        &[("authorization", "Basic YTpi")][..],
+        &[("x-api-key", "theirs")],
+        &[("authorization", "Basic YTpi"), ("x-api-key", "theirs")],
+        &[],
+    ];
+    for (number, own) in shows.iter().enumerate() {
+        let key = format!("key-{number}");
+        for (other, shown) in [(own, true)]
+            .into_iter()
+            .chain(shows.iter().map(|it| (it, it == own)))
+        {
+            let mut headers = vec![("idempotency-key", key.as_str())];
+            headers.extend(other.iter().copied());
+            let said = house.send(Method::POST, "/open/pay", &headers, "42").await;
+            match shown {
+                true => assert!(said.status < 300, "{own:?} {other:?}: {said:?}"),
+                false => assert!(said.is_problem(422, "idempotency-key-reused"), "{said:?}"),
+            }
+        }
+    }
+    assert_eq!(house.till.payments(), shows.len());
+}
+
 #[tokio::test]
 async fn a_key_used_for_another_request_is_422() {
     let house = House::open().await;

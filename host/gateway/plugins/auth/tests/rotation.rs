@@ -211,6 +211,31 @@ async fn a_provider_that_is_away_is_not_waited_for_again_and_again() {
     }
 }
 
+/// A disk that hangs, played by a pipe that nobody writes.
+#[tokio::test]
+async fn a_file_that_cannot_be_read_to_its_end_holds_one_thread() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("keys");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, mode).unwrap();
+    let source = JwksSource::File(pipe.clone());
+    let clients = crate::gateway::plugins::auth::source::KeyClients::new(&[]);
+    let reading = Arc::default();
+    {
+        let first = source.fetch(&clients, &reading);
+        let mut first = std::pin::pin!(first);
+        assert!(futures_util::poll!(first.as_mut()).is_pending());
+    }
+    for _ in 0..3 {
+        let reason = source.fetch(&clients, &reading).await.unwrap_err();
+        assert_eq!(reason, "the last try to read it has not ended");
+    }
+    // Its reader gets what comes, and the file is read again.
+    let writing = tokio::task::spawn_blocking(move || fs::write(pipe, "{}"));
+    writing.await.unwrap().unwrap();
+    drop(reading.lock().await);
+}
+
 #[tokio::test]
 async fn the_last_good_keys_outlive_a_broken_provider_but_not_for_ever() {
     let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
