@@ -7,6 +7,8 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     // The caller asked for more than it may.
+    #[error("a key cannot be empty: use a key of at least 1 byte")]
+    KeyEmpty,
     #[error("a key of {len} bytes is over the limit of {limit}: use a shorter key")]
     KeyTooLong { len: usize, limit: usize },
     #[error("a bucket name of {len} bytes is over the limit of {limit}: use a shorter name")]

@@ -12,6 +12,9 @@ pub const MAX_BATCH_OPS: usize = 1_024;
 /// The bounds of one store. All sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreLimits {
+    /// 1 byte: an empty key is mostly an id that somebody forgot, and guests' tools take an empty
+    /// cursor for none. Older stores may hold one: it can be read, listed and deleted.
+    pub min_key_bytes: usize,
     /// 1 KiB, as with S3: enough for any path or id, and a page of the tree still holds several keys.
     pub max_key_bytes: usize,
     /// [`MAX_BUCKET_BYTES`].
@@ -52,6 +55,7 @@ pub(super) const MAX_REOPEN_PAUSE: Duration = Duration::from_secs(30);
 impl Default for StoreLimits {
     fn default() -> Self {
         Self {
+            min_key_bytes: 1,
             max_key_bytes: 1 << 10,
             max_bucket_bytes: MAX_BUCKET_BYTES,
             max_value_bytes: 4 << 20,

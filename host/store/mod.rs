@@ -142,6 +142,12 @@ pub struct StoreStats {
 
 /// A durable key-value store.
 ///
+/// Keys and names of buckets are any UTF-8, ordered and compared by their bytes. A bucket's name
+/// has up to [`StoreLimits::max_bucket_bytes`], and may be empty: `wasmtime serve` has only that
+/// one. A key that is written has [`StoreLimits::min_key_bytes`] to [`StoreLimits::max_key_bytes`];
+/// every write of another is refused. A read finds nothing under such a key and a delete has
+/// nothing to do, unless it was written under an older rule.
+///
 /// The reading calls see the latest acknowledged state. They may wait for the disk, however long that
 /// takes: an asynchronous caller uses them by [`read`]. They take no lock that a commit holds meanwhile.
 pub trait Store: Send + Sync + 'static {
@@ -156,6 +162,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// The keys of `bucket` in order: those after `after`, without the first `skip` of them, at most `limit`
     /// (taken into 1 to [`StoreLimits::max_keys_per_page`]). It reads no values, however large they are.
+    /// An `after` that is too long for a key is [`StoreError::KeyTooLong`].
     fn keys(
         &self,
         bucket: &str,

@@ -90,13 +90,26 @@ impl RedbStore {
         Ok(())
     }
 
-    fn check_place(&self, bucket: &str, key: &str) -> Result<(), StoreError> {
-        self.check_bucket(bucket)?;
+    /// The rule for a key that is to be written. Reads and deletes have none: a key that breaks the
+    /// rule is not there, unless it lies there from before the rule.
+    fn check_key(&self, key: &str) -> Result<(), StoreError> {
+        if key.len() < self.limits.min_key_bytes {
+            return Err(StoreError::KeyEmpty);
+        }
+        self.check_key_length(key)
+    }
+
+    fn check_key_length(&self, key: &str) -> Result<(), StoreError> {
         let (len, limit) = (key.len(), self.limits.max_key_bytes);
         if len > limit {
             return Err(StoreError::KeyTooLong { len, limit });
         }
         Ok(())
+    }
+
+    /// Whether the key can be there at all; where not, the file need not be asked.
+    fn may_hold(&self, key: &str) -> bool {
+        key.len() <= self.limits.max_key_bytes
     }
 
     fn check_count(&self, count: usize) -> Result<(), StoreError> {
@@ -113,7 +126,10 @@ impl RedbStore {
         let mut bytes = 0_usize;
         for op in ops {
             let (bucket, key) = op.place();
-            self.check_place(bucket, key)?;
+            self.check_bucket(bucket)?;
+            if !matches!(op, Op::Delete { .. }) {
+                self.check_key(key)?;
+            }
             let (len, limit) = (op.value_len(), self.limits.max_value_bytes);
             if len > limit {
                 return Err(StoreError::ValueTooLarge { len, limit });
@@ -130,7 +146,10 @@ impl RedbStore {
 
 impl Store for RedbStore {
     fn get(&self, bucket: &str, key: &str) -> Result<Option<Entry>, StoreError> {
-        self.check_place(bucket, key)?;
+        self.check_bucket(bucket)?;
+        if !self.may_hold(key) {
+            return Ok(None);
+        }
         self.file.with(|view| {
             let head = view.head(bucket, key)?;
             head.map(|head| view.entry(head)).transpose()
@@ -139,15 +158,16 @@ impl Store for RedbStore {
 
     fn get_many(&self, bucket: &str, keys: &[String]) -> Result<Vec<Option<Entry>>, StoreError> {
         self.check_count(keys.len())?;
-        for key in keys {
-            self.check_place(bucket, key)?;
-        }
+        self.check_bucket(bucket)?;
         let limit = self.limits.max_batch_bytes;
         let found = self.file.with(|view| {
             let mut found = Vec::with_capacity(keys.len());
             let mut bytes = 0_u64;
             for key in keys {
-                let head = view.head(bucket, key)?;
+                let head = match self.may_hold(key) {
+                    true => view.head(bucket, key)?,
+                    false => None,
+                };
                 bytes = bytes.saturating_add(head.as_ref().map_or(0, |head| head.value_len()));
                 // Before the value is loaded: the sum is what the bound is about.
                 if bytes > limit as u64 {
@@ -161,7 +181,10 @@ impl Store for RedbStore {
     }
 
     fn exists(&self, bucket: &str, key: &str) -> Result<bool, StoreError> {
-        self.check_place(bucket, key)?;
+        self.check_bucket(bucket)?;
+        if !self.may_hold(key) {
+            return Ok(false);
+        }
         self.file.with(|view| view.exists(bucket, key))
     }
 
@@ -172,7 +195,8 @@ impl Store for RedbStore {
         skip: u64,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        self.check_place(bucket, after.unwrap_or_default())?;
+        self.check_bucket(bucket)?;
+        self.check_key_length(after.unwrap_or_default())?;
         let limit = limit.min(self.limits.max_keys_per_page).max(1);
         let (keys, more) = self
             .file

@@ -71,6 +71,7 @@ impl From<StoreError> for KvError {
                 "store-unavailable: the store cannot be used just now".into(),
                 "store-unavailable",
             ),
+            StoreError::KeyEmpty => (format!("invalid: {sentence}"), "key-empty"),
             StoreError::KeyTooLong { .. } | StoreError::BucketTooLong { .. } => {
                 (format!("invalid: {sentence}"), "key-too-long")
             }
@@ -273,7 +274,8 @@ fn check_count(count: usize) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Holds a key and its value to the window's own limits; the store has wider ones.
+/// Holds a key and its value that are to be written to the window's own limits; the store has wider
+/// ones. What was written under wider ones can still be read and deleted.
 fn check(limits: &LiveLimits, key: &str, value: &[u8]) -> Result<(), StoreError> {
     let limits = limits.load();
     let (len, limit) = (key.len(), limits.size(Limit::KeyBytes));

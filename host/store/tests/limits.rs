@@ -2,7 +2,7 @@
 
 use super::super::{Applied, Op, Store, StoreError, StoreLimits};
 use super::disk::Disk;
-use super::{bare_limits, block_on, delete, open, set, swap, written};
+use super::{bare_limits, block_on, delete, increment, open, set, swap, written};
 
 fn tight() -> StoreLimits {
     StoreLimits {
@@ -17,24 +17,22 @@ fn tight() -> StoreLimits {
 }
 
 #[test]
-fn names_and_values_over_their_limits_are_refused_by_every_call() {
+fn names_and_values_over_their_limits_are_refused_by_every_write() {
     let store = open(&Disk::new(), tight()).unwrap();
     let (key, bucket) = ("k".repeat(11), "b".repeat(6));
     let long_key = StoreError::KeyTooLong { len: 11, limit: 10 };
     let long_bucket = StoreError::BucketTooLong { len: 6, limit: 5 };
-    assert_eq!(store.get("b", &key), Err(long_key.clone()));
-    assert_eq!(store.get(&bucket, "k"), Err(long_bucket.clone()));
-    assert_eq!(store.exists("b", &key), Err(long_key.clone()));
-    assert_eq!(
-        store.get_many("b", std::slice::from_ref(&key)),
-        Err(long_key.clone())
-    );
     assert_eq!(store.keys("b", Some(&key), 0, 1), Err(long_key.clone()));
+    assert_eq!(store.get(&bucket, "k"), Err(long_bucket.clone()));
+    assert_eq!(store.exists(&bucket, "k"), Err(long_bucket.clone()));
+    assert_eq!(store.get_many(&bucket, &[]), Err(long_bucket.clone()));
     assert_eq!(store.keys(&bucket, None, 0, 1), Err(long_bucket));
     block_on(async {
-        for op in [set(&key, ""), delete(&key), swap(&key, None, "")] {
-            let first = set("k", "v");
-            assert_eq!(store.write(vec![first, op]).await, Err(long_key.clone()));
+        for (key, refusal) in [(key.as_str(), long_key), ("", StoreError::KeyEmpty)] {
+            for op in [set(key, ""), increment(key, 1), swap(key, None, "")] {
+                let first = set("k", "v");
+                assert_eq!(store.write(vec![first, op]).await, Err(refusal.clone()));
+            }
         }
         let large = store.write(vec![set("k", [0; 101])]).await;
         assert_eq!(
@@ -48,6 +46,45 @@ fn names_and_values_over_their_limits_are_refused_by_every_call() {
         let fits = set(&key[1..], [0; 100]);
         assert_eq!(store.write(vec![fits]).await, written(1));
     });
+}
+
+#[test]
+fn a_key_that_cannot_be_written_is_simply_not_there() {
+    let store = open(&Disk::new(), tight()).unwrap();
+    for key in ["", "more than 10 bytes"] {
+        assert_eq!(store.get("b", key), Ok(None));
+        assert_eq!(store.exists("b", key), Ok(false));
+        assert_eq!(store.get_many("b", &[key.to_owned()]), Ok(vec![None]));
+        assert_eq!(block_on(store.write(vec![delete(key)])), written(1));
+    }
+}
+
+#[test]
+fn an_empty_key_from_before_the_rule_is_read_listed_and_deleted_but_not_written() {
+    let disk = Disk::new();
+    let before = StoreLimits {
+        min_key_bytes: 0,
+        ..tight()
+    };
+    let store = open(&disk, before).unwrap();
+    block_on(store.write(vec![set("", "old"), set("a", "new")])).unwrap();
+    store.close();
+
+    let store = open(&disk, tight()).unwrap();
+    let old = store.get("b", "").unwrap().unwrap();
+    assert_eq!(old.value, b"old");
+    assert!(store.exists("b", "").unwrap());
+    let both = store.get_many("b", &["".into(), "a".into()]).unwrap();
+    assert_eq!(both.iter().flatten().count(), 2);
+    let first = store.keys("b", None, 0, 1).unwrap();
+    assert_eq!((first.keys, first.more), (vec![String::new()], true));
+    assert_eq!(store.keys("b", Some(""), 0, 9).unwrap().keys, ["a"]);
+    block_on(async {
+        let swapped = store.write(vec![swap("", Some(old.version), "x")]).await;
+        assert_eq!(swapped, Err(StoreError::KeyEmpty));
+        assert_eq!(store.write(vec![delete("")]).await, written(1));
+    });
+    assert_eq!(store.keys("b", None, 0, 9).unwrap().keys, ["a"]);
 }
 
 #[test]

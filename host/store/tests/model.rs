@@ -205,7 +205,7 @@ proptest! {
 
     #[test]
     fn a_store_does_what_a_map_does(actions in proptest::collection::vec(action(), 1..40)) {
-        let limits = StoreLimits { max_store_bytes: MAX_STORE_BYTES, ..bare_limits() };
+        let limits = StoreLimits { min_key_bytes: 0, max_store_bytes: MAX_STORE_BYTES, ..bare_limits() };
         let mut disk = Disk::new();
         let mut store = open(&disk, limits.clone()).unwrap();
         let mut model = Model::default();
@@ -235,7 +235,8 @@ proptest! {
         limit in 1_usize..20,
         skip in 0_u64..10,
     ) {
-        let store = open(&Disk::new(), bare_limits()).unwrap();
+        let limits = StoreLimits { min_key_bytes: 0, ..bare_limits() };
+        let store = open(&Disk::new(), limits).unwrap();
         let ops = keys.iter().flat_map(|key| ["b", "b\0", "", "bb"].map(|bucket| Op::Set {
             bucket: bucket.into(), key: key.clone(), value: vec![],
         }));
