@@ -21,12 +21,25 @@
 //! hms_window::window!(handle);
 //! ```
 //!
+//! Some things may be there several times: [`Request::params`] has all values of a query parameter,
+//! and `request.headers().get_all(name)` all fields of a name; [`Response::header`] sets a field,
+//! and [`Response::append`] adds one beside it. [`Request::conditional`] and [`Validators`] are for
+//! conditional requests, and [`Store::try_update`] makes a change that depends on one.
+//!
 //! Build it with `crate-type = ["cdylib"]` for `wasm32-wasip2`, and deploy the `.wasm`.
 //!
 //! What a clerk knows ends with its request: the host starts a fresh one for the next. What must stay goes into the
 //! store. What is printed to standard output or error becomes a line of the window's log.
 
+/// The code in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 mod body;
+mod conditional;
+mod cookies;
+mod http_date;
 mod id;
 mod next;
 mod paging;
@@ -35,9 +48,11 @@ mod request;
 mod response;
 mod serve;
 mod store;
+mod validators;
 
 pub use body::Body;
 pub use bytes::Bytes;
+pub use conditional::Conditional;
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 pub use id::{id_time_ms, new_id, now_ms, sleep_ms};
 pub use next::Next;
@@ -46,6 +61,7 @@ pub use problem::Problem;
 pub use request::{Caller, Request};
 pub use response::{BodyWriter, Response};
 pub use store::{Store, StoreError};
+pub use validators::Validators;
 
 /// Makes an `async fn(Request) -> Result<Response, Problem>` the handler of this component.
 ///

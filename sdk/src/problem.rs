@@ -1,8 +1,9 @@
 //! What went wrong, as the client is told: problem details of RFC 9457.
 
 use crate::Response;
+use crate::response::field;
 use crate::store::StoreError;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use std::fmt;
 
@@ -21,7 +22,7 @@ pub struct Problem {
     status: StatusCode,
     code: &'static str,
     detail: String,
-    headers: Vec<(HeaderName, HeaderValue)>,
+    headers: HeaderMap,
 }
 
 /// The members of RFC 9457, and the request id as an extension, so that a citizen can quote it.
@@ -43,7 +44,7 @@ impl Problem {
             status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             code,
             detail: detail.into(),
-            headers: Vec::new(),
+            headers: HeaderMap::new(),
         }
     }
 
@@ -59,10 +60,7 @@ impl Problem {
             "unauthorized",
             "this needs a token: send it as 'Authorization: Bearer …'",
         )
-        .header(
-            header::WWW_AUTHENTICATE,
-            HeaderValue::from_static("Bearer realm=\"hms\""),
-        )
+        .header(header::WWW_AUTHENTICATE, "Bearer realm=\"hms\"")
     }
 
     /// 404: there is no such thing, or none that this caller may know of.
@@ -77,7 +75,19 @@ impl Problem {
     /// 405, with the `Allow` header that RFC 9110 asks for: `Problem::method_not_allowed("GET, HEAD, POST")`.
     pub fn method_not_allowed(allow: &'static str) -> Self {
         Self::new(405, "method-not-allowed", format!("here one can {allow}"))
-            .header(header::ALLOW, HeaderValue::from_static(allow))
+            .header(header::ALLOW, allow)
+    }
+
+    /// 412: a condition of the request does not hold for what is there now.
+    pub(crate) fn precondition_failed(field: &HeaderName) -> Self {
+        Self::new(
+            412,
+            "precondition-failed",
+            format!(
+                "the condition in '{field}' does not hold for what is here now: read it again, \
+                 and decide anew"
+            ),
+        )
     }
 
     /// 413: what was sent is larger than `limit` bytes.
@@ -99,9 +109,31 @@ impl Problem {
         )
     }
 
-    /// The same with one more header.
-    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
+    /// Sets a header of the answer, in place of those of that name. A name or value that HTTP does
+    /// not allow makes it a 500.
+    pub fn header<N, V>(mut self, name: N, value: V) -> Self
+    where
+        N: TryInto<HeaderName>,
+        V: TryInto<HeaderValue>,
+    {
+        match field(name, value) {
+            Ok((name, value)) => _ = self.headers.insert(name, value),
+            Err(fault) => return Self::internal(fault),
+        }
+        self
+    }
+
+    /// Adds a header beside those of that name, such as a second `WWW-Authenticate`. Otherwise as
+    /// [`Problem::header`].
+    pub fn append<N, V>(mut self, name: N, value: V) -> Self
+    where
+        N: TryInto<HeaderName>,
+        V: TryInto<HeaderValue>,
+    {
+        match field(name, value) {
+            Ok((name, value)) => _ = self.headers.append(name, value),
+            Err(fault) => return Self::internal(fault),
+        }
         self
     }
 
@@ -121,12 +153,10 @@ impl Problem {
         };
         // A struct of strings and a number always serialises.
         let json = serde_json::to_vec(&details).unwrap_or_default();
-        let response = Response::bytes(self.status.as_u16(), "application/problem+json", json);
-        self.headers
-            .into_iter()
-            .fold(response, |response, (name, value)| {
-                response.header(name, value)
-            })
+        let mut response = Response::bytes(self.status.as_u16(), "application/problem+json", json);
+        // Each of its names takes the place of what is there, with all of its values.
+        response.headers_mut().extend(self.headers);
+        response
     }
 }
 
@@ -151,10 +181,12 @@ impl From<StoreError> for Problem {
                     "store-unavailable",
                     "the window's store does not answer just now",
                 )
-                .header(header::RETRY_AFTER, HeaderValue::from_static("2"))
+                .header(header::RETRY_AFTER, "2")
             }
             StoreError::InvalidCursor => Self::bad_request(error.to_string()),
-            StoreError::NotAsExpected { .. } | StoreError::Other(_) => Self::internal(error),
+            StoreError::NotAsExpected { .. } | StoreError::Invalid(_) | StoreError::Other(_) => {
+                Self::internal(error)
+            }
         }
     }
 }
@@ -193,6 +225,22 @@ mod tests {
         let (head, _) = sent(Problem::method_not_allowed("GET, HEAD"));
         assert_eq!(head.status, 405);
         assert_eq!(head.headers["allow"], "GET, HEAD");
+    }
+
+    #[test]
+    fn a_problem_takes_headers_as_an_answer_does() {
+        let problem = Problem::unauthorized().append("www-authenticate", "Basic realm=\"old\"");
+        let (head, _) = sent(problem);
+        assert_eq!(head.headers.get_all("www-authenticate").iter().count(), 2);
+        let (head, _) = sent(
+            Problem::not_found()
+                .header("retry-after", 5)
+                .header("retry-after", 6),
+        );
+        let times: Vec<_> = head.headers.get_all("retry-after").iter().collect();
+        assert_eq!(times, ["6"]);
+        let (head, _) = sent(Problem::not_found().header("x-a", "b\r\nc: d"));
+        assert_eq!(head.status, 500);
     }
 
     #[test]

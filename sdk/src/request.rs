@@ -1,7 +1,9 @@
 //! What is asked, and who asks.
 
 use crate::body::Passing;
-use crate::{Body, Problem, Store, StoreError};
+use crate::conditional::{self, Conditional, Refusal};
+use crate::response::field;
+use crate::{Body, Problem, Store, StoreError, Validators, cookies, now_ms};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::de::DeserializeOwned;
 use std::cell::Cell;
@@ -42,16 +44,10 @@ impl Request {
 
     fn new(method: Method, target: &str, headers: HeaderMap, body: Body) -> Self {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let segments = path.strip_prefix('/').unwrap_or(path).split('/');
-        let decoded = |segment| {
-            percent_encoding::percent_decode_str(segment)
-                .decode_utf8_lossy()
-                .into_owned()
-        };
         Request {
             method,
             path: path.to_owned(),
-            segments: segments.map(decoded).collect(),
+            segments: segments(path),
             query: query.to_owned(),
             headers,
             body: Cell::new(Some(body)),
@@ -89,22 +85,37 @@ impl Request {
         N: TryInto<HeaderName>,
         V: TryInto<HeaderValue>,
     {
-        match (name.try_into(), value.try_into()) {
-            (Ok(name), Ok(value)) => _ = self.headers.insert(name, value),
-            (Ok(name), Err(_)) => {
-                let cause = format!("no valid value for the header '{name}'");
-                return Err(Problem::internal(cause));
-            }
-            (Err(_), _) => return Err(Problem::internal("no valid header name")),
-        }
+        let (name, value) = field(name, value).map_err(Problem::internal)?;
+        self.headers.insert(name, value);
         self.changed = true;
         Ok(self)
+    }
+
+    /// The request with this header beside those of its name. Otherwise as
+    /// [`Request::with_header`].
+    pub fn with_appended<N, V>(mut self, name: N, value: V) -> Result<Self, Problem>
+    where
+        N: TryInto<HeaderName>,
+        V: TryInto<HeaderValue>,
+    {
+        let (name, value) = field(name, value).map_err(Problem::internal)?;
+        self.headers.append(name, value);
+        self.changed = true;
+        Ok(self)
+    }
+
+    /// The request without the headers of that name: for a middleware, before it sends the request
+    /// on.
+    pub fn without_header(mut self, name: &str) -> Self {
+        self.changed |= self.headers.remove(name).is_some();
+        self
     }
 
     /// The request for another path, with its query: for a middleware, before it sends the request on.
     pub fn with_target(mut self, target: &str) -> Self {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         (self.path, self.query) = (path.to_owned(), query.to_owned());
+        self.segments = segments(path);
         self.changed = true;
         self
     }
@@ -144,7 +155,14 @@ impl Request {
         )
     }
 
-    /// A query parameter, read as a `T`: nothing if it is missing, 400 if it cannot be read.
+    /// The query as it came, without the question mark; empty where there is none. For what
+    /// [`Request::param`] and [`Request::params`] cannot say.
+    pub fn query(&self) -> &str {
+        &self.query
+    }
+
+    /// A query parameter, read as a `T`: nothing if it is missing, 400 if it cannot be read. Where
+    /// it is there several times, the first.
     ///
     /// ```no_run
     /// # fn limit(request: hms_window::Request) -> Result<usize, hms_window::Problem> {
@@ -152,22 +170,109 @@ impl Request {
     /// # Ok(limit) }
     /// ```
     pub fn param<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, Problem> {
-        let mut all = form_urlencoded::parse(self.query.as_bytes());
-        let Some((_, value)) = all.find(|(key, _)| key == name) else {
-            return Ok(None);
-        };
-        let unread = |cause| Problem::bad_request(format!("the parameter '{name}': {cause}"));
-        value.parse().map(Some).map_err(unread)
+        self.values(name).next().transpose()
     }
 
-    /// The headers.
+    /// All values of a query parameter that may be there several times, each read as a `T`, in
+    /// their order: 400 if one cannot be read.
+    ///
+    /// ```no_run
+    /// # fn tags(request: hms_window::Request) -> Result<Vec<String>, hms_window::Problem> {
+    /// let tags = request.params("tag")?; // ?tag=a&tag=b
+    /// # Ok(tags) }
+    /// ```
+    pub fn params<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Vec<T>, Problem> {
+        self.values(name).collect()
+    }
+
+    fn values<T: FromStr<Err: Display>>(
+        &self,
+        name: &str,
+    ) -> impl Iterator<Item = Result<T, Problem>> {
+        let all = form_urlencoded::parse(self.query.as_bytes());
+        all.filter(move |(key, _)| key == name)
+            .map(move |(_, value)| {
+                let unread =
+                    |cause| Problem::bad_request(format!("the parameter '{name}': {cause}"));
+                value.parse().map_err(unread)
+            })
+    }
+
+    /// The headers: `headers().get_all(name)` has all fields of a name, of which some may be there
+    /// several times.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// The value of a header, where there is one and it is UTF-8.
+    /// The value of a header, where there is one and it is UTF-8; where there are several, the
+    /// first.
     pub fn text(&self, header: &str) -> Option<&str> {
         std::str::from_utf8(self.headers.get(header)?.as_bytes()).ok()
+    }
+
+    /// The value of a cookie, as it came; where there are several of that name, the first (RFC
+    /// 6265).
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        cookies::find(&self.headers, name)
+    }
+
+    /// What the conditions of the request come to (`If-Match`, `If-None-Match`,
+    /// `If-Modified-Since`, `If-Unmodified-Since`, `If-Range`; RFC 9110, section 13), by the
+    /// validators of what is there now, or for nothing there. A condition that fails is the problem
+    /// 412, `precondition-failed`; a list of tags that cannot be read is 400 where the request
+    /// would change something.
+    ///
+    /// To be asked when it is known that the request would be done without its conditions: 404
+    /// comes before 412. A GET answers by it:
+    ///
+    /// ```no_run
+    /// # use hms_window::{Conditional, Problem, Request, Response, Validators};
+    /// # fn show(request: &Request, version: u64, text: String) -> Result<Response, Problem> {
+    /// let current = Validators::new().strong_tag(version.to_string());
+    /// let response = match request.conditional(Some(&current))? {
+    ///     Conditional::NotModified => Response::empty(304),
+    ///     Conditional::Proceed | Conditional::Whole => Response::text(200, text),
+    /// };
+    /// Ok(response.validators(&current))
+    /// # }
+    /// ```
+    ///
+    /// What changes something asks inside of [`Store::try_update`], so that nobody else changes it
+    /// between the question and the deed:
+    ///
+    /// ```no_run
+    /// # use hms_window::{Problem, Request, Response, Store, Validators};
+    /// # use serde::{Deserialize, Serialize};
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Letter {
+    ///     version: u64,
+    ///     text: String,
+    /// }
+    ///
+    /// fn validators(letter: &Letter) -> Validators {
+    ///     Validators::new().strong_tag(letter.version.to_string())
+    /// }
+    ///
+    /// fn put(request: &Request, letters: Store, id: &str, text: String) -> Result<Response, Problem> {
+    ///     let letter = letters.try_update(id, |old: Option<Letter>| {
+    ///         request.conditional(old.as_ref().map(validators).as_ref())?;
+    ///         let version = old.map_or(1, |old| old.version + 1);
+    ///         Ok::<_, Problem>(Letter { version, text: text.clone() })
+    ///     })?;
+    ///     Ok(Response::empty(204).validators(&validators(&letter)))
+    /// }
+    /// ```
+    pub fn conditional(&self, current: Option<&Validators>) -> Result<Conditional, Problem> {
+        let now_s = || i64::try_from(now_ms() / 1000).unwrap_or(i64::MAX);
+        conditional::evaluate(&self.method, &self.headers, current, now_s).map_err(|refusal| {
+            match refusal {
+                Refusal::Failed(field) => Problem::precondition_failed(&field),
+                Refusal::Malformed(field) => Problem::bad_request(format!(
+                    "'{field}' is no list of entity tags: write '*', or tags in double quotes with \
+                     commas between them"
+                )),
+            }
+        })
     }
 
     /// Who is asking; 401 if the request came without a token.
@@ -224,6 +329,17 @@ impl Caller {
     }
 }
 
+/// The parts of a path, percent-decoded after they are split.
+fn segments(path: &str) -> Vec<String> {
+    let decoded = |segment| {
+        percent_encoding::percent_decode_str(segment)
+            .decode_utf8_lossy()
+            .into_owned()
+    };
+    let path = path.strip_prefix('/').unwrap_or(path);
+    path.split('/').map(decoded).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,6 +378,52 @@ mod tests {
         let problem = request.param::<u32>("bad").unwrap_err();
         assert_eq!(problem.status(), 400);
         assert!(problem.to_string().contains("'bad'"));
+    }
+
+    #[test]
+    fn a_parameter_may_be_there_several_times() {
+        let request = get("/docs?tag=a&limit=1&tag=b%26c&tag=&n=1&n=x");
+        let tags: Vec<String> = request.params("tag").unwrap();
+        assert_eq!(tags, ["a", "b&c", ""]);
+        assert_eq!(request.param::<String>("tag").unwrap(), Some("a".into()));
+        assert_eq!(request.params::<u32>("limit").unwrap(), [1]);
+        assert_eq!(request.params::<u32>("none").unwrap(), [0; 0]);
+        assert_eq!(request.param::<u32>("n").unwrap(), Some(1));
+        let problem = request.params::<u32>("n").unwrap_err();
+        assert!(problem.to_string().contains("'n'"));
+        assert_eq!(get("/docs?a=b;c&%").query(), "a=b;c&%");
+        assert_eq!(get("/docs").query(), "");
+    }
+
+    #[test]
+    fn a_middleware_sets_adds_and_takes_away() {
+        let first = request(Method::GET, "/old/a%20b", &[("x-a", "1")]);
+        let changed = first.with_appended("x-a", "2").unwrap();
+        assert_eq!(changed.headers().get_all("x-a").iter().count(), 2);
+        let changed = changed.with_header("x-a", "3").unwrap();
+        assert_eq!(changed.headers().get_all("x-a").iter().count(), 1);
+        let changed = changed.without_header("X-A").with_target("/new/c%20d?e=f");
+        assert!(changed.headers().is_empty() && changed.changed);
+        assert_eq!(changed.segments(), ["new", "c d"]);
+        assert_eq!(changed.query(), "e=f");
+        assert!(!get("/").without_header("x-none").changed);
+    }
+
+    #[test]
+    fn a_condition_that_fails_is_412_and_one_that_cannot_be_read_400() {
+        let current = Validators::new().strong_tag("a");
+        let asked = |method, field, value| {
+            let request = request(method, "/", &[(field, value)]);
+            request.conditional(Some(&current))
+        };
+        let status = |outcome: Result<Conditional, Problem>| outcome.unwrap_err().status();
+        assert_eq!(status(asked(Method::DELETE, "if-match", "\"b\"")), 412);
+        let unread = asked(Method::DELETE, "if-match", "b").unwrap_err();
+        assert_eq!(unread.status(), 400);
+        assert!(unread.to_string().contains("'if-match'"));
+        // A HEAD request is no GET here: it knows no ranges.
+        let known = asked(Method::HEAD, "if-none-match", "\"a\"").unwrap();
+        assert_eq!(known, Conditional::NotModified);
     }
 
     #[test]

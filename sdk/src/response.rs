@@ -1,9 +1,10 @@
 //! What is answered: nothing, bytes, or a stream that the author writes while it is sent.
 
-use crate::Problem;
+use crate::{Problem, Validators};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response::Parts};
 use serde::Serialize;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use wasip3::http::types::{self, ErrorCode};
@@ -101,16 +102,57 @@ impl Response {
         Self::new(status, Content::Stream(Box::new(run)))
     }
 
-    /// Sets a header, in place of one of that name. A name or value that HTTP does not allow makes the answer a 500.
+    /// Sets a header, in place of those of that name. A name or value that HTTP does not allow
+    /// makes the answer a 500.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
         V: TryInto<HeaderValue>,
     {
-        match (name.try_into(), value.try_into()) {
-            (Ok(name), Ok(value)) => _ = self.head.headers.insert(name, value),
-            (Ok(name), Err(_)) => self.fail(format!("no valid value for the header '{name}'")),
-            (Err(_), _) => self.fail("no valid header name".into()),
+        match field(name, value) {
+            Ok((name, value)) => _ = self.head.headers.insert(name, value),
+            Err(fault) => self.fail(fault),
+        }
+        self
+    }
+
+    /// Adds a header beside those of that name: a second `Set-Cookie`, a further `Link`. Otherwise
+    /// as [`Response::header`].
+    ///
+    /// ```
+    /// # use hms_window::Response;
+    /// let response = Response::empty(204)
+    ///     .append("set-cookie", "session=1f; Path=/; Secure; HttpOnly; SameSite=Lax")
+    ///     .append("set-cookie", "theme=dark; Path=/");
+    /// assert_eq!(response.headers().get_all("set-cookie").iter().count(), 2);
+    /// ```
+    pub fn append<N, V>(mut self, name: N, value: V) -> Self
+    where
+        N: TryInto<HeaderName>,
+        V: TryInto<HeaderValue>,
+    {
+        match field(name, value) {
+            Ok((name, value)) => _ = self.head.headers.append(name, value),
+            Err(fault) => self.fail(fault),
+        }
+        self
+    }
+
+    /// Takes all headers of that name away: for a middleware, from the answer that came back.
+    pub fn without_header(mut self, name: &str) -> Self {
+        self.head.headers.remove(name);
+        self
+    }
+
+    /// Sets `ETag` and `Last-Modified`, by which a client makes its next request conditional. They
+    /// belong on the 200, the 206 and the 304 alike.
+    pub fn validators(mut self, current: &Validators) -> Self {
+        let headers = &mut self.head.headers;
+        if let Some(etag) = current.etag() {
+            headers.insert(header::ETAG, etag);
+        }
+        if let Some(date) = current.last_modified() {
+            headers.insert(header::LAST_MODIFIED, date);
         }
         self
     }
@@ -209,6 +251,29 @@ impl Content {
     }
 }
 
+/// The head alone, so that `Result<Response, Problem>` can be asserted on in tests.
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.head.status)
+            .field("headers", &self.head.headers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A header as HTTP allows it, or what is wrong with it.
+pub(crate) fn field<N, V>(name: N, value: V) -> Result<(HeaderName, HeaderValue), String>
+where
+    N: TryInto<HeaderName>,
+    V: TryInto<HeaderValue>,
+{
+    match (name.try_into(), value.try_into()) {
+        (Ok(name), Ok(value)) => Ok((name, value)),
+        (Ok(name), Err(_)) => Err(format!("no valid value for the header '{name}'")),
+        (Err(_), _) => Err("no valid header name".into()),
+    }
+}
+
 /// An answer of the rest of the way, under this status and these headers.
 fn pass_on(
     response: types::Response,
@@ -281,6 +346,33 @@ mod tests {
     }
 
     #[test]
+    fn a_header_is_set_in_place_of_others_or_added_beside_them() {
+        let response = Response::empty(204)
+            .header("x-a", "1")
+            .append("x-a", "2")
+            .append("x-a", "3");
+        let values: Vec<_> = response.headers().get_all("x-a").iter().collect();
+        assert_eq!(values, ["1", "2", "3"]);
+        let response = response.header("x-a", "4");
+        assert_eq!(response.headers().get_all("x-a").iter().count(), 1);
+        let response = response.without_header("X-A").without_header("x-none");
+        assert!(response.headers().is_empty());
+    }
+
+    #[test]
+    fn validators_are_sent_as_they_are_compared() {
+        let current = Validators::new().weak_tag("v7").last_modified_ms(0);
+        let (head, _) = Response::empty(304).validators(&current).into_parts();
+        assert_eq!(head.headers["etag"], "W/\"v7\"");
+        assert_eq!(
+            head.headers["last-modified"],
+            "Thu, 01 Jan 1970 00:00:00 GMT"
+        );
+        let bare = Response::empty(304).validators(&Validators::new());
+        assert!(bare.headers().is_empty());
+    }
+
+    #[test]
     fn what_http_does_not_allow_is_a_500_and_not_a_header() {
         let status = |response: Response| response.checked().map(|_| ()).unwrap_err().status();
         assert_eq!(
@@ -288,6 +380,7 @@ mod tests {
             500
         );
         assert_eq!(status(Response::empty(204).header("x a", "b")), 500);
+        assert_eq!(status(Response::empty(204).append("x-a", "\n")), 500);
         assert_eq!(status(Response::empty(42)), 500);
     }
 }

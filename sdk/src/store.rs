@@ -16,13 +16,15 @@ wasip3::wit_bindgen::generate!({
 /// crowd at one key, and the caller is better told so.
 const UPDATE_TRIES: usize = 64;
 
-/// The longest key, in bytes. The host refuses longer ones, so what is asked for by one is simply not there.
-const KEY_MAX_BYTES: usize = 1024;
-
 /// A named part of this window's store. The window's own: no other window reaches it, whatever names it uses.
 ///
 /// A part needs no creating; use as many as you like, such as one for each citizen: listing is by part. A write is on
-/// disk when it returns. Keys are 1 byte to 1 KiB, values up to 4 MiB, a batch up to 16 MiB and 1,024 keys.
+/// disk when it returns. Values have up to 4 MiB, a batch up to 16 MiB and 1,024 keys.
+///
+/// A key is any text of 1 byte to 1 KiB (less where the operator set `--key`), compared and listed
+/// by its bytes. Whatever would write another key fails with [`StoreError::Invalid`]; whatever
+/// reads finds nothing there, and [`Store::delete`] has nothing to do. So a part of a path can be
+/// asked for as it is, and is checked where something is made under it.
 ///
 /// ```no_run
 /// # use hms_window::{Store, StoreError};
@@ -35,7 +37,7 @@ const KEY_MAX_BYTES: usize = 1024;
 pub struct Store(store::Bucket);
 
 impl Store {
-    /// Opens the part of that name, of up to 512 bytes.
+    /// Opens the part of that name: any text of up to 512 bytes.
     pub fn open(name: &str) -> Result<Self, StoreError> {
         Ok(Store(store::open(name)?))
     }
@@ -66,10 +68,7 @@ impl Store {
 
     /// The bytes at `key`, if there are any.
     pub fn get_bytes(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        match key.len() {
-            1..=KEY_MAX_BYTES => Ok(self.0.get(key)?),
-            _ => Ok(None),
-        }
+        Ok(self.0.get(key)?)
     }
 
     /// Sets `key` to bytes as they are.
@@ -133,22 +132,48 @@ impl Store {
         T: Serialize + DeserializeOwned,
         F: FnMut(Option<T>) -> T,
     {
-        let mut cas = atomics::Cas::new(&self.0, key)?;
+        self.try_update(key, |old| Ok(change(old)))
+    }
+
+    /// The same, where `change` may find that there is nothing to change: its error comes back, and
+    /// nothing is written. What it decides by is still true when its value is written, so this is
+    /// how a conditional request changes something (see
+    /// [`Request::conditional`](crate::Request::conditional)).
+    ///
+    /// ```no_run
+    /// # use hms_window::{Problem, Store};
+    /// # fn withdraw(accounts: Store) -> Result<(), Problem> {
+    /// accounts.try_update("alice", |old: Option<u64>| {
+    ///     let balance = old.ok_or_else(Problem::not_found)?;
+    ///     let short = || Problem::new(409, "no-funds", "there is not enough in the account");
+    ///     balance.checked_sub(10).ok_or_else(short)
+    /// })?;
+    /// # Ok(()) }
+    /// ```
+    pub fn try_update<T, E, F>(&self, key: &str, mut change: F) -> Result<T, E>
+    where
+        T: Serialize + DeserializeOwned,
+        E: From<StoreError>,
+        F: FnMut(Option<T>) -> Result<T, E>,
+    {
+        let failed = |error: store::Error| E::from(StoreError::from(error));
+        let mut cas = atomics::Cas::new(&self.0, key).map_err(failed)?;
         for _ in 0..UPDATE_TRIES {
             let old = cas
-                .current()?
+                .current()
+                .map_err(failed)?
                 .map(|bytes| decode(key, &bytes))
                 .transpose()?;
-            let new = change(old);
+            let new = change(old)?;
             match atomics::swap(cas, &encode(key, &new)?) {
                 Ok(()) => return Ok(new),
                 Err(atomics::CasError::CasFailed(newer)) => cas = newer,
-                Err(atomics::CasError::StoreError(error)) => return Err(error.into()),
+                Err(atomics::CasError::StoreError(error)) => return Err(failed(error)),
             }
         }
-        Err(StoreError::Contended {
+        Err(E::from(StoreError::Contended {
             key: key.to_owned(),
-        })
+        }))
     }
 }
 
@@ -164,6 +189,9 @@ pub enum StoreError {
         /// The key.
         key: String,
     },
+    /// It breaks a rule of the store, and did nothing: a key that is empty or too long, a name, a
+    /// value or a batch that is too large, a counter at what is no number or out of its range.
+    Invalid(String),
     /// A cursor that no listing gave out.
     InvalidCursor,
     /// What is stored there, or is to be, does not fit the type.
@@ -180,9 +208,10 @@ pub enum StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StoreError::Full(text) | StoreError::Unavailable(text) | StoreError::Other(text) => {
-                write!(f, "the store: {text}")
-            }
+            StoreError::Full(text)
+            | StoreError::Unavailable(text)
+            | StoreError::Invalid(text)
+            | StoreError::Other(text) => write!(f, "the store: {text}"),
             StoreError::Contended { key } => write!(f, "too many clerks change '{key}' at once"),
             StoreError::InvalidCursor => {
                 f.write_str("the cursor is not one that a listing gave out")
@@ -205,6 +234,7 @@ impl From<store::Error> for StoreError {
         match text.split_once(':').map_or(text.as_str(), |(code, _)| code) {
             "store-full" => StoreError::Full(text),
             "store-unavailable" => StoreError::Unavailable(text),
+            "invalid" => StoreError::Invalid(text),
             "invalid-cursor" => StoreError::InvalidCursor,
             _ => StoreError::Other(text),
         }
@@ -241,6 +271,10 @@ mod tests {
             StoreError::Unavailable(_)
         ));
         assert!(matches!(told("invalid-cursor"), StoreError::InvalidCursor));
+        assert!(matches!(
+            told("invalid: a key cannot be empty"),
+            StoreError::Invalid(_)
+        ));
         assert!(matches!(told("disk on fire"), StoreError::Other(_)));
     }
 

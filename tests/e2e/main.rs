@@ -9,6 +9,7 @@ mod harness;
 mod admin_api;
 mod admin_connections;
 mod artifacts;
+mod authors;
 mod canary;
 mod compile_bomb;
 mod crash;

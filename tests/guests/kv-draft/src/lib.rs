@@ -1,5 +1,6 @@
-//! A window written for `wasi:keyvalue@0.2.0-draft`, WASI 0.2: what Spin 2 and `wasmtime serve` offer. On any path it
-//! does each thing the draft has, and answers what it saw.
+//! A window written for `wasi:keyvalue@0.2.0-draft`, WASI 0.2: what Spin 2 and `wasmtime serve`
+//! offer. It does each thing the draft has, and answers what it saw: with the key that follows
+//! `?key=`, or with keys of its own.
 
 use wstd::http::{Body, Error, Request, Response};
 
@@ -12,8 +13,16 @@ wit_bindgen::generate!({
 use wasi::keyvalue::{atomics, batch, store};
 
 #[wstd::http_server]
-async fn main(_request: Request<Body>) -> Result<Response<Body>, Error> {
-    let text = match probe() {
+async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
+    let seen = match request
+        .uri()
+        .query()
+        .and_then(|query| query.strip_prefix("key="))
+    {
+        Some(key) => each(key),
+        None => probe(),
+    };
+    let text = match seen {
         Ok(text) => text,
         Err(error) => format!("{error:?}"),
     };
@@ -47,4 +56,33 @@ fn probe() -> Result<String, store::Error> {
     batch::delete_many(&bucket, &["k0000".into(), "k0001".into()])?;
     let left = bucket.list_keys(Some(1400))?.keys.len();
     Ok(format!("{a:?} {gone} {sum} {found} {keys} {left}\n"))
+}
+
+/// In the bucket without a name, which is the only one that `wasmtime serve` has.
+fn each(key: &str) -> Result<String, store::Error> {
+    let (bucket, keys) = (store::open("")?, [key.to_owned()]);
+    let done = |outcome: Result<(), store::Error>| match outcome {
+        Ok(()) => "done".to_owned(),
+        Err(store::Error::Other(text)) => text.split(':').next().unwrap_or_default().to_owned(),
+        Err(error) => format!("{error:?}"),
+    };
+    let pairs = [
+        ("beside".to_owned(), vec![]),
+        (key.to_owned(), b"1".to_vec()),
+    ];
+    let set = done(bucket.set(key, b"1"));
+    let set_many = done(batch::set_many(&bucket, &pairs));
+    let increment = done(atomics::increment(&bucket, key, 1).map(drop));
+    let get = bucket
+        .get(key)?
+        .map(|value| String::from_utf8_lossy(&value).into_owned());
+    let many = batch::get_many(&bucket, &keys)?.iter().flatten().count();
+    let exists = bucket.exists(key)?;
+    let listed = bucket.list_keys(None)?.keys;
+    let delete = done(bucket.delete(key));
+    let delete_many = done(batch::delete_many(&bucket, &keys));
+    let left = bucket.exists(key)?;
+    Ok(format!(
+        "{set} {set_many} {increment} {get:?} {many} {exists} {listed:?} {delete} {delete_many} {left}\n"
+    ))
 }

@@ -96,6 +96,39 @@ pub fn scan(bucket: &str) -> Result<Response, Problem> {
     }
 }
 
+/// Writes first, so that what is read is what could be written.
+pub fn each(request: &Request, bucket: &str) -> Result<Response, Problem> {
+    let key = request.param::<String>("key")?.unwrap_or_default();
+    let (store, keys) = (Store::open(bucket)?, [key.clone()]);
+    let done = |outcome: Result<(), StoreError>| match outcome {
+        Ok(()) => json!("done"),
+        Err(StoreError::Invalid(_)) => json!("invalid"),
+        Err(other) => json!(other.to_string()),
+    };
+    let writes = json!({
+        "set": done(store.set_bytes(&key, b"1")),
+        "set-many": done(store.set_many(&[("beside".into(), vec![]), (key.clone(), b"1".to_vec())])),
+        "increment": done(store.increment(&key, 1).map(drop)),
+        "swap": done(store.update(&key, |old: Option<i64>| old.unwrap_or(0) + 1).map(drop)),
+    });
+    let value = store.get_bytes(&key)?;
+    let reads = json!({
+        "get": value.map(|value| String::from_utf8_lossy(&value).into_owned()),
+        "get-many": store.get_many::<Value>(&keys)?.iter().flatten().count(),
+        "exists": store.exists(&key)?,
+        "listed": store.keys(None)?.keys,
+    });
+    let deletes = json!({
+        "delete": done(store.delete(&key)),
+        "delete-many": done(store.delete_many(&keys)),
+        "exists": store.exists(&key)?,
+    });
+    Ok(Response::json(
+        200,
+        &json!({ "writes": writes, "reads": reads, "deletes": deletes }),
+    ))
+}
+
 pub fn increment(request: &Request, bucket: &str, key: &str) -> Result<Response, Problem> {
     let sum = Store::open(bucket)?.increment(key, request.param("by")?.unwrap_or(1))?;
     Ok(Response::json(200, &sum))

@@ -4,6 +4,7 @@
 mod bad;
 mod hoard;
 mod kv;
+mod note;
 
 use hms_window::{Method, Problem, Request, Response, sleep_ms};
 use serde_json::{Map, Value, json};
@@ -81,6 +82,21 @@ async fn handle(request: Request) -> Result<Response, Problem> {
                 bad::trap();
             }
             Ok(sum)
+        }
+        // ?key=: does each thing that the store has with that key; answers what came of it.
+        (&Method::POST, ["kv-each", bucket]) => kv::each(&request, bucket),
+        // GET and PUT of a text that has a version, with the conditions of the request.
+        (&Method::GET | &Method::PUT, ["note", bucket, key]) => {
+            note::handle(&request, bucket, key).await
+        }
+        // ?tag=&tag=: each value in a Set-Cookie of its own, and all of them in the body.
+        (_, ["tags"]) => {
+            let tags: Vec<String> = request.params("tag")?;
+            let response = Response::json(200, &tags);
+            let cookie = |response: Response, tag: &String| {
+                response.append("set-cookie", format!("tag={tag}; Path=/"))
+            };
+            Ok(tags.iter().fold(response, cookie))
         }
         // Appends the request's body to a list by compare-and-swap, and answers the list.
         (&Method::POST, ["cas", bucket, key]) => kv::append(&request, bucket, key).await,
