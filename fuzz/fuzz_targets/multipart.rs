@@ -7,6 +7,8 @@ use libfuzzer_sys::fuzz_target;
 use multer::{Constraints, Multipart, SizeLimit};
 use std::convert::Infallible;
 
+#[path = "../../components/docs/src/disposition.rs"]
+mod disposition;
 #[path = "../../components/docs/src/names.rs"]
 mod names;
 
@@ -24,7 +26,11 @@ fuzz_target!(|input: (&str, Vec<Vec<u8>>)| {
     let mut form = Multipart::with_constraints(stream, boundary, limits);
     runtime.block_on(async {
         while let Ok(Some(mut field)) = form.next_field().await {
-            if let Ok(name) = names::clean_name(field.file_name()) {
+            let part = field.headers().get("content-disposition");
+            let part = disposition::parse(part.map_or(&[][..], |part| part.as_bytes()));
+            if let Ok(part) = part
+                && let Ok(name) = names::clean_name(part.file_name.as_deref())
+            {
                 assert!(!name.is_empty() && !name.chars().any(char::is_control));
             }
             let kind = names::clean_content_type(field.content_type().map(AsRef::as_ref));

@@ -17,6 +17,7 @@ mod crash_of_operations;
 mod data_folder;
 mod deploys;
 mod descriptors;
+mod documents;
 mod exercise;
 mod folder_watch;
 mod foreign_guests;

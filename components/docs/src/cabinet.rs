@@ -1,6 +1,7 @@
 //! Where things lie in the store, and in which order they are put there and taken away.
 //!
-//! - `docs/USER`: the records of one citizen, by id. What has a record exists.
+//! - `docs/USER`: the records of one citizen, by id. What has a record exists, unless that says
+//!   `removed`.
 //! - `chunks/ID`: the bytes of one document, by number.
 //! - `unfinished`: what is being written or removed, by id.
 //!
@@ -8,6 +9,7 @@
 //! the record; and before a record is removed, and after its last chunk is. Whatever a clerk leaves behind has a note,
 //! and a later upload finishes the matter.
 
+use crate::record::Record;
 use hms_window::{Problem, Store, StoreError, id_time_ms, now_ms};
 use serde::{Deserialize, Serialize};
 
@@ -55,8 +57,24 @@ pub fn finish(id: &str) {
     }
 }
 
-/// Removes a document. If this ends half-way, the sweep removes the rest.
-pub fn remove(id: &str, owner: &str) -> Result<(), StoreError> {
+/// The record of a document that is there; 404 for another.
+pub fn find(id: &str, owner: &str) -> Result<Record, Problem> {
+    there(records(owner)?.get(id)?)
+}
+
+fn there(record: Option<Record>) -> Result<Record, Problem> {
+    record
+        .filter(|record| !record.removed)
+        .ok_or_else(Problem::not_found)
+}
+
+/// Removes a document that `admit` has looked at: 404 where another request was faster. If this
+/// ends half-way, the sweep removes the rest.
+pub fn remove(
+    id: &str,
+    owner: &str,
+    admit: impl Fn(&Record) -> Result<(), Problem>,
+) -> Result<(), Problem> {
     unfinished()?.set(
         id,
         &Note {
@@ -64,7 +82,17 @@ pub fn remove(id: &str, owner: &str) -> Result<(), StoreError> {
             removing: true,
         },
     )?;
-    discard(id, owner)
+    // Of several requests the one that marks the record has removed it: a delete would not tell
+    // them apart.
+    records(owner)?.try_update(id, |old: Option<Record>| {
+        let record = there(old)?;
+        admit(&record)?;
+        Ok::<_, Problem>(Record {
+            removed: true,
+            ..record
+        })
+    })?;
+    Ok(discard(id, owner)?)
 }
 
 /// Removes whatever there is of a document that has a note, and then the note.

@@ -1,22 +1,27 @@
 //! `GET /docs/{id}`: a document, or a part of it, chunk by chunk.
 
-use crate::range::{Wanted, admits_range, has_already, wanted};
-use crate::record::Record;
+use crate::range::{Wanted, wanted};
 use crate::{cabinet, chunks};
-use hms_window::{HeaderValue, Problem, Request, Response, header};
+use hms_window::{Conditional, Problem, Request, Response, Validators, header};
 
 /// Answers with the document, where the caller owns it.
 pub fn download(request: &Request, id: &str) -> Result<Response, Problem> {
-    let records = cabinet::records(&request.caller()?.user)?;
-    let record: Record = records.get(id)?.ok_or_else(Problem::not_found)?;
-    let (etag, size) = (record.etag(), record.size);
+    let record = cabinet::find(id, &request.caller()?.user)?;
+    let (current, size) = (record.validators(), record.size);
 
-    if has_already(request.text("if-none-match"), &etag) {
-        return Ok(common(Response::empty(304), &etag));
-    }
     // HEAD knows no ranges (RFC 9110, section 14.2).
-    let ranged = !request.is_head() && admits_range(request.text("if-range"), &etag);
-    let (status, bytes) = match wanted(request.text("range").filter(|_| ranged), size) {
+    let ranged = match request.conditional(Some(&current))? {
+        Conditional::NotModified => return Ok(common(Response::empty(304), &current)),
+        Conditional::Whole => false,
+        Conditional::Proceed => !request.is_head(),
+    };
+    let mut ranges = request.headers().get_all(header::RANGE).iter();
+    // Several fields are no range, and may be ignored.
+    let range = match (ranges.next(), ranges.next()) {
+        (Some(range), None) if ranged => range.to_str().ok(),
+        _ => None,
+    };
+    let (status, bytes) = match wanted(range, size) {
         Wanted::Whole => (200, 0..size),
         Wanted::Part(bytes) => (206, bytes),
         Wanted::Nothing => return Err(not_satisfiable(size)),
@@ -38,7 +43,7 @@ pub fn download(request: &Request, id: &str) -> Result<Response, Problem> {
     if status == 206 {
         response = response.header("content-range", format!("bytes {start}-{}/{size}", end - 1));
     }
-    Ok(common(response, &etag)
+    Ok(common(response, &current)
         .header("content-length", end - start)
         .header("content-type", record.content_type.as_str())
         .header("content-disposition", record.disposition())
@@ -47,21 +52,18 @@ pub fn download(request: &Request, id: &str) -> Result<Response, Problem> {
 }
 
 /// What 200, 206 and 304 have in common. A document never changes, but it can be removed, and it is its owner's alone.
-fn common(response: Response, etag: &str) -> Response {
+fn common(response: Response, current: &Validators) -> Response {
     response
-        .header("etag", etag)
+        .validators(current)
         .header("accept-ranges", "bytes")
         .header("cache-control", "private, no-cache")
 }
 
 fn not_satisfiable(size: u64) -> Problem {
-    let problem = Problem::new(
+    Problem::new(
         416,
         "range-not-satisfiable",
         format!("the document has {size} bytes, and none of them are in that range"),
-    );
-    match HeaderValue::try_from(format!("bytes */{size}")) {
-        Ok(value) => problem.header(header::CONTENT_RANGE, value),
-        Err(_) => problem,
-    }
+    )
+    .header("content-range", format!("bytes */{size}"))
 }

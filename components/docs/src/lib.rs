@@ -1,22 +1,26 @@
 //! The documents window.
 //!
 //!     POST   /docs        multipart/form-data with a part `file`  ->  201 {"id", "url", "name", …}
-//!     GET    /docs/{id}   the file, byte for byte; ETag, Range
+//!     GET    /docs/{id}   the file, byte for byte; ETag, Last-Modified, Range
 //!     GET    /docs        {"docs": […], "next"}                       ?limit=&cursor=, the oldest first
 //!     DELETE /docs/{id}   204
+//!
+//! Conditional requests are those of RFC 9110, section 13, at each of these. The list has no
+//! validators.
 //!
 //! A document is a record and some chunks. The record is written last, and only then does the document exist:
 //! `cabinet` has the order of things. A file goes through in chunks and is never in memory as a whole.
 
 mod cabinet;
 mod chunks;
+mod disposition;
 mod download;
 mod names;
 mod range;
 mod record;
 mod upload;
 
-use hms_window::{Method, Problem, Request, Response, window};
+use hms_window::{Method, Problem, Request, Response, Validators, window};
 use record::Record;
 use serde_json::json;
 
@@ -40,12 +44,14 @@ async fn handle(request: Request) -> Result<Response, Problem> {
 
 fn list(request: &Request) -> Result<Response, Problem> {
     let records = cabinet::records(&request.caller()?.user)?;
+    request.conditional(Some(&Validators::new()))?;
     let limit = request.param("limit")?.unwrap_or(PAGE).clamp(1, PAGE_MAX);
     let page = records.page(request.param::<String>("cursor")?.as_deref(), limit)?;
     let found: Vec<Option<Record>> = records.get_many(&page.keys)?;
     let docs: Vec<_> = found
         .iter()
         .flatten()
+        .filter(|record| !record.removed)
         .map(|record| record.shown(request))
         .collect();
     Ok(Response::json(
@@ -56,8 +62,10 @@ fn list(request: &Request) -> Result<Response, Problem> {
 
 fn remove(request: &Request, id: &str) -> Result<Response, Problem> {
     let owner = request.caller()?.user;
-    let found: Option<Record> = cabinet::records(&owner)?.get(id)?;
-    found.ok_or_else(Problem::not_found)?;
-    cabinet::remove(id, &owner)?;
+    let record = cabinet::find(id, &owner)?;
+    request.conditional(Some(&record.validators()))?;
+    cabinet::remove(id, &owner, |record| {
+        request.conditional(Some(&record.validators())).map(drop)
+    })?;
     Ok(Response::empty(204))
 }

@@ -1,4 +1,4 @@
-//! Conditions and ranges of RFC 9110, sections 13 and 14.
+//! Ranges of RFC 9110, section 14.
 
 use std::ops::Range;
 
@@ -43,17 +43,6 @@ pub fn wanted(header: Option<&str>, size: u64) -> Wanted {
 fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(u64::MAX))
-}
-
-/// Whether an `If-None-Match` header names `etag`: the client has it already. Weak comparison, as section 13.1.2 says.
-pub fn has_already(header: Option<&str>, etag: &str) -> bool {
-    let known = |one: &str| one == "*" || one.strip_prefix("W/").unwrap_or(one) == etag;
-    header.is_some_and(|header| header.split(',').map(str::trim).any(known))
-}
-
-/// Whether an `If-Range` header admits the range: there is none, or it names `etag` (strong comparison; we give no dates).
-pub fn admits_range(header: Option<&str>, etag: &str) -> bool {
-    header.is_none_or(|header| header.trim() == etag)
 }
 
 #[cfg(test)]
@@ -103,20 +92,5 @@ mod tests {
             assert_eq!(wanted(Some(header), 10), Wanted::Whole, "{header}");
         }
         assert_eq!(wanted(None, 10), Wanted::Whole);
-    }
-
-    #[test]
-    fn etags_are_compared_as_each_header_asks() {
-        assert!(has_already(Some("\"a\", W/\"b\""), "\"b\""));
-        assert!(has_already(Some("*"), "\"b\""));
-        assert!(!has_already(Some("\"a\""), "\"b\""));
-        assert!(!has_already(None, "\"b\""));
-        assert!(admits_range(None, "\"b\""));
-        assert!(admits_range(Some("\"b\""), "\"b\""));
-        assert!(!admits_range(Some("W/\"b\""), "\"b\""));
-        assert!(!admits_range(
-            Some("Sun, 06 Nov 1994 08:49:37 GMT"),
-            "\"b\""
-        ));
     }
 }

@@ -1,6 +1,6 @@
 //! What is known of a document, and how a stranger's file name and content type are made safe to repeat.
 
-use hms_window::Request;
+use hms_window::{Request, Validators, id_time_ms};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -28,6 +28,9 @@ pub struct Record {
     pub content_type: String,
     /// In bytes.
     pub size: u64,
+    /// Somebody is removing it: for everybody else it is not there any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub removed: bool,
 }
 
 impl Record {
@@ -47,9 +50,14 @@ impl Record {
         })
     }
 
-    /// Strong: a document never changes, and its id is never given again.
-    pub fn etag(&self) -> String {
-        format!("\"{}\"", self.id)
+    /// A strong tag: a document never changes, and its id is never given again. The id has the time
+    /// of its making as well.
+    pub fn validators(&self) -> Validators {
+        let tagged = Validators::new().strong_tag(&self.id);
+        match id_time_ms(&self.id) {
+            Some(ms) => tagged.last_modified_ms(ms),
+            None => tagged,
+        }
     }
 
     /// `Content-Disposition` by RFC 6266: to be saved, never shown, under a name in plain ASCII and, for those who
@@ -79,6 +87,7 @@ mod tests {
             name: name.to_owned(),
             content_type,
             size: 0,
+            removed: false,
         }
         .disposition()
     }
@@ -89,6 +98,14 @@ mod tests {
             disposition("Zoë's photo (1).jpg"),
             "attachment; filename=\"Zo_'s photo (1).jpg\"; filename*=UTF-8''Zo%C3%AB%27s%20photo%20%281%29.jpg"
         );
+    }
+
+    #[test]
+    fn only_a_record_that_is_being_removed_says_so() {
+        let kept = r#"{"id":"1","name":"a","content_type":"b","size":2}"#;
+        let record: Record = serde_json::from_str(kept).unwrap();
+        assert!(!record.removed);
+        assert_eq!(serde_json::to_string(&record).unwrap(), kept);
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use crate::cabinet;
 use crate::chunks::Writer;
+use crate::disposition::{self, Disposition};
 use crate::names::{clean_content_type, clean_name};
 use crate::record::Record;
 use futures_util::stream::{Stream, unfold};
-use hms_window::{Body, Bytes, Problem, Request, Response, new_id};
+use hms_window::{Body, Bytes, Problem, Request, Response, Validators, new_id};
 use multer::{Constraints, Field, Multipart, SizeLimit};
 use std::future::poll_fn;
 use std::task::Poll;
@@ -20,10 +21,12 @@ const FORM_EXTRA_BYTES: u64 = 64 * 1024;
 pub async fn upload(request: &Request) -> Result<Response, Problem> {
     let owner = request.caller()?.user;
     let mut form = form(request)?;
+    // It adds to the list, which is there and has no validators.
+    request.conditional(Some(&Validators::new()))?;
     cabinet::sweep();
 
-    let mut file = find_file(&mut form).await?;
-    let name = clean_name(file.file_name()).map_err(Problem::bad_request)?;
+    let (mut file, sent_name) = find_file(&mut form).await?;
+    let name = clean_name(sent_name.as_deref()).map_err(Problem::bad_request)?;
     let content_type = clean_content_type(file.content_type().map(AsRef::as_ref));
     let id = new_id();
 
@@ -37,6 +40,7 @@ pub async fn upload(request: &Request) -> Result<Response, Problem> {
             name,
             content_type,
             size,
+            removed: false,
         };
         cabinet::records(&owner)?.set(&id, &record)?;
         Ok(record)
@@ -93,19 +97,31 @@ fn paced(body: Body) -> impl Stream<Item = Result<Bytes, Problem>> + Send {
     })
 }
 
-async fn find_file(form: &mut Multipart<'static>) -> Result<Field<'static>, Problem> {
+/// The part `file`, and what the client calls the file.
+async fn find_file(
+    form: &mut Multipart<'static>,
+) -> Result<(Field<'static>, Option<String>), Problem> {
     while let Some(part) = form.next_field().await.map_err(told)? {
-        if part.name() == Some("file") {
-            return Ok(part);
+        let Disposition { name, file_name } = disposition(&part)?;
+        if name.as_deref() == Some("file") {
+            return Ok((part, file_name));
         }
     }
     Err(Problem::bad_request("the form has no part 'file'"))
 }
 
+/// What a part says of itself. Read by us: multer knows neither all forms of a name nor where a
+/// quoted one ends.
+fn disposition(part: &Field<'_>) -> Result<Disposition, Problem> {
+    let field = part.headers().get("content-disposition");
+    let field = field.map_or(&[][..], |field| field.as_bytes());
+    disposition::parse(field).map_err(Problem::bad_request)
+}
+
 /// Reads to the form's end: only a form that is whole is taken.
 async fn nothing_after(form: &mut Multipart<'static>) -> Result<(), Problem> {
     while let Some(part) = form.next_field().await.map_err(told)? {
-        if part.name() == Some("file") {
+        if disposition(&part)?.name.as_deref() == Some("file") {
             return Err(Problem::bad_request(
                 "the form has more than one part 'file'",
             ));
