@@ -23,6 +23,7 @@ pub struct Metrics {
     open: Family<WindowLabel, Gauge>,
     queued: Family<WindowLabel, Gauge>,
     tripped: Family<WindowLabel, Gauge>,
+    half_open: Family<WindowLabel, Gauge>,
     canary_left_out: Family<WindowLabel, Gauge>,
     failures: Family<FailureLabel, Counter>,
     stores: StoreMetrics,
@@ -107,6 +108,7 @@ impl Metrics {
         let open = Family::default();
         let queued = Family::default();
         let tripped = Family::default();
+        let half_open = Family::default();
         let canary_left_out = Family::default();
         let failures = Family::default();
         let unsaved = Family::default();
@@ -130,6 +132,11 @@ impl Metrics {
             "window_tripped",
             "1 where the window is closed for a time because its clerks keep failing",
             tripped.clone(),
+        );
+        registry.register(
+            "window_half_open",
+            "1 where that time is over, and the next request decides whether the window is open again",
+            half_open.clone(),
         );
         registry.register(
             "window_canary_left_out",
@@ -186,6 +193,7 @@ impl Metrics {
             open,
             queued,
             tripped,
+            half_open,
             canary_left_out,
             failures,
             stores,
@@ -221,6 +229,7 @@ impl Metrics {
             &self.open,
             &self.queued,
             &self.tripped,
+            &self.half_open,
             &self.canary_left_out,
         ] {
             family.clear();
@@ -235,6 +244,9 @@ impl Metrics {
             self.tripped
                 .get_or_create(&label)
                 .set(i64::from(status.tripped.is_some()));
+            self.half_open
+                .get_or_create(&label)
+                .set(i64::from(status.half_open.is_some()));
             self.queued.get_or_create(&label).set(status.queued as i64);
             if let Some(canary) = &status.canary {
                 let left_out = self.canary_left_out.get_or_create(&label);

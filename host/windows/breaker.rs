@@ -61,6 +61,17 @@ enum Mode {
     Trying,
 }
 
+/// How a breaker stands, after so many failures in a row. In the usual words of circuit breakers, whose "open" is not the window's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Requests pass.
+    Closed,
+    /// Requests are refused, for a time.
+    Tripped { failures: u64 },
+    /// That time is over: the next request decides, or one that is on its way.
+    HalfOpen { failures: u64 },
+}
+
 /// It tripped just now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Trip {
@@ -136,10 +147,15 @@ impl Breaker {
         }
     }
 
-    /// Whether requests are refused, and after how many failures in a row.
-    pub fn tripped(&self) -> Option<u64> {
+    /// What operators see of it at `now`.
+    pub fn standing(&self, now: Instant) -> Standing {
         let state = self.state();
-        (state.mode != Mode::Closed).then_some(state.in_a_row)
+        let failures = state.in_a_row;
+        match state.mode {
+            Mode::Closed => Standing::Closed,
+            Mode::Tripped { until } if until > now => Standing::Tripped { failures },
+            Mode::Tripped { .. } | Mode::Trying => Standing::HalfOpen { failures },
+        }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -194,7 +210,29 @@ mod tests {
         let later = later + FIRST_PAUSE * 2;
         assert_eq!(breaker.admit(later), Ok(()));
         assert_eq!(breaker.outcome(Outcome::Served, 3, later), None);
-        assert_eq!(breaker.tripped(), None);
+        assert_eq!(breaker.standing(later), Standing::Closed);
+    }
+
+    #[test]
+    fn it_is_shown_as_tripped_while_the_pause_lasts_and_no_longer() {
+        let now = Instant::now();
+        let breaker = Breaker::new();
+        assert_eq!(breaker.standing(now), Standing::Closed);
+        let breaker = tripped(now);
+        let failures = 3;
+        let last = now + FIRST_PAUSE - Duration::from_nanos(1);
+        assert_eq!(breaker.standing(last), Standing::Tripped { failures });
+        let half_open = Standing::HalfOpen { failures };
+        let later = now + FIRST_PAUSE;
+        for hours in [0, 1, 100] {
+            let at = later + Duration::from_secs(hours * 3600);
+            assert_eq!(breaker.standing(at), half_open);
+        }
+        assert_eq!(breaker.admit(later), Ok(()));
+        assert_eq!(breaker.standing(later), half_open, "one is on its way");
+        breaker.outcome(FAILED, 3, later).unwrap();
+        let failures = 4;
+        assert_eq!(breaker.standing(later), Standing::Tripped { failures });
     }
 
     #[test]
@@ -235,12 +273,12 @@ mod tests {
                 now += Duration::from_millis(700);
             }
             if most == 0 {
-                prop_assert_eq!(breaker.tripped(), None);
+                prop_assert_eq!(breaker.standing(now), Standing::Closed);
             }
             now += LONGEST_PAUSE;
             prop_assert_eq!(breaker.admit(now), Ok(()));
             breaker.outcome(Outcome::Served, most, now);
-            prop_assert_eq!(breaker.tripped(), None);
+            prop_assert_eq!(breaker.standing(now), Standing::Closed);
         }
     }
 }

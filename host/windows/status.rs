@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 pub struct WindowStatus {
     /// Its name.
     pub name: WindowName,
-    /// `open`, `tripped` where its clerks keep failing, `store-unavailable` where its store cannot be opened, `stopped`,
+    /// `open`, `tripped` for a time where its clerks keep failing, `half-open` once that time is over and the next request, or one
+    /// that is on its way, decides whether it is open again, `store-unavailable` where its store cannot be opened, `stopped`,
     /// `removing` where it is removed and the disk has not taken that yet, `unreadable` where its record cannot be read,
     /// or `unavailable` where its live release could not be loaded.
     pub state: &'static str,
@@ -25,8 +26,10 @@ pub struct WindowStatus {
     pub canary: Option<CanaryStatus>,
     /// Failures of requests since the host began, by reason.
     pub failures: BTreeMap<&'static str, u64>,
-    /// After how many failures in a row the window was closed for a time, where it is.
+    /// After how many failures in a row the window is closed for a time, where it is.
     pub tripped: Option<u64>,
+    /// The same where that time is over, and the next request decides.
+    pub half_open: Option<u64>,
     /// Why its store cannot be opened, where it cannot: which file, and what to do.
     pub store_fault: Option<String>,
     /// Its limits as they hold.

@@ -1,6 +1,7 @@
 //! One window: the pointer to what is open there, and what drains behind it.
 
 use super::admission::{Desk, Pool, Terms};
+use super::breaker::Standing;
 use super::change::{Closing, Recorded};
 use super::fallback::Tripped;
 use super::front::{Entrant, Front};
@@ -164,13 +165,28 @@ impl Window {
         // One hold is the pointer's own.
         let leases = |release: &Arc<Release>| Arc::strong_count(release).saturating_sub(1);
         let front = self.front.get();
-        let (state, live_leases, tripped) = match &*front {
-            Front::Open { live, .. } => match live.breaker.tripped() {
-                None => ("open", leases(live), None),
-                failures => ("tripped", leases(live), failures),
-            },
-            Front::Stopped => ("stopped", 0, None),
-            Front::Empty => ("unavailable", 0, None),
+        let (state, live_leases, standing) = match &*front {
+            // The trial of a canary counts what fails, and nobody asks the breaker.
+            Front::Open {
+                live,
+                canary: Some(_),
+            } => ("open", leases(live), Standing::Closed),
+            Front::Open { live, canary: None } => {
+                let standing = live.breaker.standing(Instant::now());
+                let state = match standing {
+                    Standing::Closed => "open",
+                    Standing::Tripped { .. } => "tripped",
+                    Standing::HalfOpen { .. } => "half-open",
+                };
+                (state, leases(live), standing)
+            }
+            Front::Stopped => ("stopped", 0, Standing::Closed),
+            Front::Empty => ("unavailable", 0, Standing::Closed),
+        };
+        let (tripped, half_open) = match standing {
+            Standing::Closed => (None, None),
+            Standing::Tripped { failures } => (Some(failures), None),
+            Standing::HalfOpen { failures } => (None, Some(failures)),
         };
         let closing = self.recorded.closing();
         let broken = self.cabinet.broken(self.name.as_str());
@@ -200,6 +216,7 @@ impl Window {
             state,
             queued,
             tripped,
+            half_open,
             store_fault: broken.map(|broken| broken.error.to_string()),
             failures: self.failures.counts(),
             limits: **self.limits.load(),

@@ -201,8 +201,29 @@ async fn a_window_whose_clerks_keep_failing_is_closed_for_a_time_and_opens_again
         (503, "window-tripped")
     );
     assert!(!refused.header("retry-after").is_empty());
-    assert_eq!(window(&host, "prober").await["state"], "tripped");
     assert_eq!(host.get("/victim").await.status, 200);
+    // Nobody asks it: what is shown is true all the same.
+    let shown = eventually("its pause is over", || async {
+        let shown = window(&host, "prober").await;
+        (shown["state"] != "tripped").then_some(shown)
+    })
+    .await;
+    assert_eq!(shown["state"], "half-open");
+    assert_eq!(
+        (&shown["tripped"], &shown["half_open"]),
+        (&json!(null), &json!(3))
+    );
+    let table = host.cli("windows", &[]).await.stdout;
+    let table = String::from_utf8(table).unwrap();
+    assert!(table.contains("half-open"), "{table}");
+    let metrics = host
+        .admin_request(Method::GET, "/metrics", &[], Vec::new())
+        .await
+        .text();
+    for (name, value) in [("open", 0), ("tripped", 0), ("half_open", 1)] {
+        let line = format!("hms_window_{name}{{window=\"prober\"}} {value}\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
     let log = host
         .admin(Method::GET, "/windows/prober/log", "")
         .await

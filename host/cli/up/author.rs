@@ -195,7 +195,11 @@ fn unchanged(status: &WindowStatus) -> String {
     let number = status.live.as_ref().map_or(0, |live| live.number);
     match status.state {
         "open" => format!("{name} is unchanged: release {number} is live"),
-        state => format!("{name} is unchanged and {state}; `hms start {name}` opens it"),
+        "stopped" | "unavailable" => {
+            let state = status.state;
+            format!("{name} is unchanged and {state}; `hms start {name}` opens it")
+        }
+        state => format!("{name} is unchanged: release {number} is live, and {state}"),
     }
 }
 
