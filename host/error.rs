@@ -214,7 +214,9 @@ impl Error {
                 "too-many-headers",
                 "Too many headers",
             ),
-            Error::Unauthorized { .. } => (S::UNAUTHORIZED, "unauthorized", "Token required"),
+            Error::Unauthorized { .. } => {
+                (S::UNAUTHORIZED, "unauthorized", "Authentication required")
+            }
             Error::NoScopeForMethod { .. } => (S::FORBIDDEN, "insufficient-scope", "Scope missing"),
             Error::Forbidden { .. } => (S::FORBIDDEN, "insufficient-scope", "Scope missing"),
             Error::KeysUnavailable => (

@@ -147,7 +147,9 @@ fn removed(name: &WindowName, result: Result<Removed, ChangeError>) -> Response<
                 (false, _) => "kept",
             };
             let why = removed.unsaved.map(|unsaved| unsaved.why);
-            reply::changed(json!({ "removed": name, "store": store }), why.as_deref())
+            let left = removed.left;
+            let shown = json!({ "removed": name, "store": store, "left": left });
+            reply::changed(shown, why.as_deref())
         }
         Err(error) => reply::change_error(&error),
     }
@@ -166,6 +168,9 @@ pub(super) async fn deploy(
         Ok(options) => options,
         Err(error) => return reply::change_error(&error),
     };
+    if let Err(error) = windows.check_takes_deploys(&name, options.canary.is_some()) {
+        return reply::change_error(&error);
+    }
     let upload = receive(&windows, &head.headers, &options.by, body);
     let upload = match upload.await {
         Ok(upload) => upload,

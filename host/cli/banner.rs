@@ -51,10 +51,10 @@ impl Banner {
         text.push_str(&format!(
             "  curl -H \"Authorization: Bearer $TOKEN\" -d '{{\"amount\":42,\"purpose\":\"FOIA copy fee\"}}' \\\n\
              \x20      {gateway}/api/v1/payments\n\
-             \x20 curl -H \"Authorization: Bearer $TOKEN\" -F \"file=@./my_photo.jpg\" {gateway}/api/v1/docs\n\
-             \x20 {hms} deploy payments.wasm --admin {} --data {data}\n\
-             \x20 curl -X PUT -H \"Authorization: Bearer $(cat {data}/admin.token)\" --data-binary @payments.wasm \\\n\
-             \x20      {admin}/windows/payments\n",
+             \x20 curl -H \"Authorization: Bearer $TOKEN\" -F \"file=@FILE\" {gateway}/api/v1/docs\n\
+             \x20 {hms} deploy FILE.wasm --admin {} --data {data}\n\
+             \x20 curl -X PUT -H \"Authorization: Bearer $(cat {data}/admin.token)\" --data-binary @FILE.wasm \\\n\
+             \x20      {admin}/windows/NAME\n",
             admin.trim_start_matches("http://"),
         ));
         text

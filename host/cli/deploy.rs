@@ -1,6 +1,6 @@
 //! `hms deploy`: uploads a component and shows the steps as they go.
 
-use super::{Host, client};
+use super::{Host, agreed, client};
 use crate::body::Body;
 use crate::error::problem_type;
 use crate::windows::{Share, WindowName};
@@ -13,7 +13,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Incoming;
 use serde_json::Value;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use tokio::io::AsyncReadExt;
 
@@ -68,7 +68,7 @@ impl Deploy {
                 if !std::io::stdin().is_terminal() || self.json {
                     bail!("{why}");
                 }
-                if !agreed(&why)? {
+                if !agreed(&format!("{why}\nDeploy it all the same?"))? {
                     bail!("nothing was deployed");
                 }
                 match self.upload(&window, true).await? {
@@ -125,14 +125,6 @@ enum Outcome {
     Deployed(Value),
     /// Why it is asked for.
     NeedsConsent(String),
-}
-
-fn agreed(why: &str) -> anyhow::Result<bool> {
-    print!("{why}\nDeploy it all the same? [y/N] ");
-    std::io::stdout().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 async fn open(path: &Path) -> anyhow::Result<(u64, Body)> {

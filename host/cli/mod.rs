@@ -29,6 +29,7 @@ use crate::runtime::compile::{CompileError, child};
 use crate::telemetry;
 use anyhow::Context;
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -154,6 +155,16 @@ pub fn main() -> ExitCode {
     };
     telemetry::finish();
     status
+}
+
+/// Asks whoever sits at the terminal. Not by `print!`, which panics where nobody reads.
+fn agreed(question: &str) -> anyhow::Result<bool> {
+    let mut stdout = std::io::stdout();
+    write!(stdout, "{question} [y/N] ")?;
+    stdout.flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 fn run(verb: Verb) -> anyhow::Result<()> {

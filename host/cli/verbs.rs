@@ -1,13 +1,13 @@
 //! `hms start`, `stop`, `rollback`, `canary`, `promote`, `abort`, `remove`.
 
-use super::Host;
 use super::client::durable;
+use super::{Host, agreed};
 use crate::windows::{Share, WindowName};
 use anyhow::bail;
 use clap::Args;
 use http::Method;
 use serde_json::Value;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 /// Open a window that was stopped.
 #[derive(Debug, Args)]
@@ -170,6 +170,11 @@ impl Remove {
             (store, _) => store,
         };
         say!("{} is removed; its store is {store}", self.name);
+        if let Some(file) = answer["left"]["file"].as_str() {
+            let part = |name: &str| answer["left"][name].as_str().unwrap_or_default();
+            let (folder, again) = (part("folder"), part("deployed_again"));
+            say!("{file} still lies in {folder}; it is deployed again {again}");
+        }
         durable(&answer)
     }
 
@@ -184,14 +189,8 @@ impl Remove {
             true => "AND ALL THAT IT HAS STORED",
             false => "(its store is kept)",
         };
-        print!(
-            "Remove window {} with its releases {store}? [y/N] ",
-            self.name
-        );
-        std::io::stdout().flush()?;
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer)?;
-        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+        let name = &self.name;
+        agreed(&format!("Remove window {name} with its releases {store}?"))
     }
 }
 

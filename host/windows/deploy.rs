@@ -89,6 +89,7 @@ impl Registry {
         options: DeployOptions,
         progress: &mut Progress<'_>,
     ) -> Result<Deployed, ChangeError> {
+        self.check_takes_deploys(name, options.canary.is_some())?;
         let begun_at = self.window(name).ok();
         let stops = begun_at.as_ref().map(|window| window.recorded.stops());
         let _pin = self.artifacts.pin(&upload.digest);
@@ -185,6 +186,31 @@ impl Registry {
             difference,
             steps: Vec::new(),
         })
+    }
+
+    /// Whether a deploy of window `name` could go through as things are now: so that nobody uploads and compiles for nothing. It is
+    /// checked again once its turn has come.
+    ///
+    /// # Errors
+    /// Why it could not.
+    pub fn check_takes_deploys(
+        &self,
+        name: &WindowName,
+        as_canary: bool,
+    ) -> Result<(), ChangeError> {
+        let window = self.window(name).ok();
+        let known = window.as_ref().map(|window| window.recorded.known());
+        if let Some(known) = &known {
+            known.check_readable(name)?;
+            if known.record.canary.is_some() && !known.is_going() {
+                return Err(ChangeError::CanaryRunning(name.clone()));
+            }
+        }
+        let open = window.is_some_and(|window| matches!(&*window.front(), Front::Open { .. }));
+        match as_canary && !open {
+            true => Err(ChangeError::NothingLive(name.clone())),
+            false => Ok(()),
+        }
     }
 
     async fn check(self: &Arc<Self>, upload: Upload) -> Result<Inspection, ChangeError> {

@@ -5,6 +5,7 @@ use super::front::Front;
 use super::record::WindowRecord;
 use super::registry::Registry;
 use super::release::Release;
+use super::watch::LeftFile;
 use super::window::Window;
 use super::{ChangeError, Unsaved, WindowName, WindowStatus};
 use crate::error::Error;
@@ -18,6 +19,8 @@ pub struct Removed {
     pub delete_store: bool,
     /// What of it the disk has not taken yet.
     pub unsaved: Option<Unsaved>,
+    /// The component that still lies in the watched folder for it.
+    pub left: Option<LeftFile>,
 }
 
 impl Registry {
@@ -109,6 +112,7 @@ impl Registry {
                 return Ok(Removed {
                     delete_store: delete_store || removing,
                     unsaved: Some(unsaved),
+                    left: self.leave_in_folder(name).await,
                 });
             }
         };
@@ -119,10 +123,12 @@ impl Registry {
         drop(asking);
         drop(change);
         tracing::info!(window = %name, delete_store, "removed");
+        let left = self.leave_in_folder(name).await;
         self.clear_unused().await;
         Ok(Removed {
             delete_store,
             unsaved,
+            left,
         })
     }
 

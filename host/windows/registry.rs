@@ -39,6 +39,8 @@ pub struct WindowsConfig {
     pub drain_deadline: Duration,
     /// The largest component, in bytes. 128 MiB: a Python window has about 20.
     pub max_upload_bytes: u64,
+    /// The folder whose components are deployed, if there is one.
+    pub watched: Option<PathBuf>,
     /// How long a stop or a removal waits for another change of the window, before it is left to be done later. 500 ms.
     pub turn_time: Duration,
     /// How long a change that holds waits for the disk, before it is left to be tried again. 5 s.
@@ -57,6 +59,7 @@ impl WindowsConfig {
             reserve: Arc::default(),
             drain_deadline: Duration::from_secs(30),
             max_upload_bytes: 128 << 20,
+            watched: None,
             turn_time: TURN_TIME,
             disk_time: DISK_TIME,
         }

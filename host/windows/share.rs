@@ -64,7 +64,13 @@ impl FromStr for Share {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let number = text.strip_suffix('%').unwrap_or(text).trim();
+        let Some(number) = text.strip_suffix('%').map(str::trim) else {
+            return Err(format!(
+                "'{}' has no percent sign, so it could be a percentage or a fraction: write 10% for one in ten, 0.5% for one in \
+                 two hundred",
+                text.escape_debug()
+            ));
+        };
         let plain = number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         match number.parse::<f64>() {
             Ok(percent) if plain && (0.01..=100.0).contains(&percent) => {
@@ -107,9 +113,14 @@ mod tests {
     #[test]
     fn shares_are_percentages() {
         assert_eq!("10%".parse(), Ok(Share(1000)));
-        assert_eq!("0.5".parse(), Ok(Share(50)));
-        for wrong in ["", "0%", "101%", "-5%", "NaN", "inf", "1e1", "ten"] {
-            assert!(wrong.parse::<Share>().is_err(), "{wrong}");
+        assert_eq!("0.5%".parse(), Ok(Share(50)));
+        for wrong in ["0%", "101%", "-5%", "NaN%", "inf%", "1e1%", "ten%", "%"] {
+            let why = wrong.parse::<Share>().unwrap_err();
+            assert!(why.contains("from 0.01% to 100%"), "{why}");
+        }
+        for unclear in ["", "0.5", "1", "10", "NaN", "0.5 %%x"] {
+            let why = unclear.parse::<Share>().unwrap_err();
+            assert!(why.contains("no percent sign"), "{why}");
         }
     }
 

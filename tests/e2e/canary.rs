@@ -96,6 +96,9 @@ async fn a_canary_is_sticky_per_user_can_be_widened_and_is_promoted() {
     host.boot().await;
     assert_eq!(on_candidate(&host, &users).await, wider);
 
+    // Said before anything is looked at or compiled.
+    let nonsense = host.admin(Method::PUT, "/windows/w", "no component").await;
+    assert_eq!(nonsense.problem(), "canary-running");
     assert_eq!(
         host.admin(Method::PUT, "/windows/w", guest("hello-wstd").await)
             .await

@@ -228,6 +228,12 @@ async fn at_start_what_is_new_is_deployed_before_the_host_is_ready_and_a_rollbac
     // Nor does it bring back what was removed.
     let removed = host.cli("remove", &["other", "--yes"]).await;
     assert!(removed.status.success());
+    let said = String::from_utf8(removed.stdout).unwrap();
+    let expected = format!(
+        "other.wasm still lies in {}; it is deployed again when it changes",
+        folder.path().display()
+    );
+    assert!(said.contains(&expected), "{said}");
     host.kill();
     host.boot().await;
     assert_eq!(host.get("/other").await.problem(), "window-not-deployed");
@@ -241,6 +247,54 @@ async fn at_start_what_is_new_is_deployed_before_the_host_is_ready_and_a_rollbac
     host.boot().await;
     assert!(host.get("/hello").await.text().contains("wasip3"));
     assert_eq!(releases(&host, "hello").await.0, [1, 2, 3]);
+}
+
+/// As long as the window was there, its file was refused because it needs more. Without it nothing would ask for consent.
+#[tokio::test]
+async fn a_file_that_was_never_taken_does_not_come_back_for_a_window_that_was_removed() {
+    let needs_more = guest("kv-draft").await;
+    let (folder, mut host) = watching(&[]).await;
+    host.deploy("hello", &guest("hello-wstd").await).await;
+    fs::write(hello(&folder), &needs_more).unwrap();
+    eventually("the refusal is counted", || async {
+        (refused(&host).await == "hms_watched_files_refused 1").then_some(())
+    })
+    .await;
+    let answer = host.admin(Method::DELETE, "/windows/hello", "").await;
+    let left = &answer.json()["left"];
+    assert_eq!(
+        (&left["file"], &left["deployed_again"]),
+        (&"hello.wasm".into(), &"when it changes".into())
+    );
+    others_turn(&host, folder.path(), "1").await;
+    for start in ["first", "second"] {
+        host.kill();
+        host.boot().await;
+        others_turn(&host, folder.path(), start).await;
+        assert_eq!(host.get("/hello").await.problem(), "window-not-deployed");
+    }
+    // A folder that is mounted after the start brings nothing back either.
+    let away = tempfile::tempdir().unwrap();
+    let hidden = away.path().join("folder");
+    host.kill();
+    fs::rename(folder.path(), &hidden).unwrap();
+    fs::create_dir(folder.path()).unwrap();
+    host.boot().await;
+    fs::remove_dir(folder.path()).unwrap();
+    fs::rename(&hidden, folder.path()).unwrap();
+    others_turn(&host, folder.path(), "3").await;
+    assert_eq!(host.get("/hello").await.problem(), "window-not-deployed");
+
+    fs::write(hello(&folder), &needs_more).unwrap();
+    eventually("a file that is written again is deployed", || async {
+        (host.get("/hello").await.status != 503).then_some(())
+    })
+    .await;
+    let nothing = host.admin(Method::DELETE, "/windows/other", "").await;
+    assert_eq!(nothing.json()["left"]["file"], "other.wasm");
+    host.deploy("third", &needs_more).await;
+    let nothing = host.admin(Method::DELETE, "/windows/third", "").await;
+    assert!(nothing.json()["left"].is_null(), "{}", nothing.text());
 }
 
 #[tokio::test]

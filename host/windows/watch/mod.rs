@@ -7,6 +7,7 @@
 mod attempt;
 mod files;
 mod folder;
+mod left;
 mod taken;
 mod writers;
 
@@ -24,6 +25,7 @@ use tokio::sync::oneshot;
 use tokio::task::{Id, JoinSet};
 use writers::Writers;
 
+pub use left::LeftFile;
 pub(super) use taken::TakenFiles;
 
 /// A folder whose components are deployed.
@@ -66,7 +68,9 @@ impl WindowsFolder {
             let held = |file: &OsStr| writers.hold(file);
             match self.read().await {
                 Some(found) => {
-                    if !std::mem::replace(&mut tidied, true) {
+                    // An empty folder may be one that is mounted later: what was removed must not come back with it.
+                    if !tidied && !found.is_empty() {
+                        tidied = true;
                         self.tidy(&found).await;
                     }
                     for due in files.look(found, &held, Instant::now()) {
