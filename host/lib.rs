@@ -15,10 +15,13 @@ pub mod body;
 #[cfg(test)]
 mod boundaries;
 pub mod changes;
+pub mod children;
 pub mod cli;
 pub mod config;
 pub mod data;
 pub mod descriptors;
+#[cfg(test)]
+mod documented;
 pub mod error;
 pub mod files;
 pub mod front;
@@ -29,9 +32,10 @@ pub mod next;
 pub mod pace;
 pub mod permissions;
 pub mod places;
+pub mod reload;
 pub mod reserve;
 pub mod runtime;
-pub mod shutdown;
+pub mod signals;
 pub mod store;
 pub mod telemetry;
 pub mod windows;

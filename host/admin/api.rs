@@ -2,7 +2,8 @@
 
 use super::claimed::Claimed;
 use super::tasks::Tasks;
-use super::{Metrics, keys, limits, reply, routes, token, windows};
+use super::token::AdminToken;
+use super::{Metrics, keys, limits, reply, routes, windows};
 use crate::body::Body;
 use crate::gateway::Gateway;
 use crate::windows::{Registry, WindowName};
@@ -29,7 +30,7 @@ impl Readiness {
 /// The admin API.
 pub struct Admin {
     /// The bearer token that is asked for.
-    pub token: String,
+    pub token: Arc<AdminToken>,
     /// What is shown and changed.
     pub windows: Arc<Registry>,
     /// Whose routes are shown.
@@ -55,7 +56,7 @@ impl Admin {
         if let Some(response) = self.open_to_all(request.method(), &path).await {
             return response;
         }
-        if !self.authorised(request.headers()) {
+        if !self.authorised(request.headers()).await {
             let detail = "the admin API wants `Authorization: Bearer TOKEN` with the token in DATA/admin.token";
             let mut response = reply::refuse(StatusCode::UNAUTHORIZED, "unauthorized", detail);
             let challenge = http::HeaderValue::from_static("Bearer realm=\"hms-admin\"");
@@ -133,14 +134,17 @@ impl Admin {
         })
     }
 
-    fn authorised(&self, headers: &HeaderMap) -> bool {
-        headers
+    async fn authorised(&self, headers: &HeaderMap) -> bool {
+        let shown = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split_once(' '))
-            .is_some_and(|(scheme, given)| {
-                scheme.eq_ignore_ascii_case("bearer") && token::matches(given.trim(), &self.token)
-            })
+            .and_then(|value| value.split_once(' '));
+        match shown {
+            Some((scheme, given)) if scheme.eq_ignore_ascii_case("bearer") => {
+                self.token.admits(given.trim()).await
+            }
+            _ => false,
+        }
     }
 
     async fn window(

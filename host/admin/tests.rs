@@ -1,6 +1,7 @@
 //! Every change by its request, whose client leaves at any of its steps.
 
 use super::claimed::{Claimed, Rooms};
+use super::token::AdminToken;
 use super::{Admin, Metrics, Readiness, Tasks};
 use crate::body;
 use crate::front::FrontDoor;
@@ -49,7 +50,7 @@ impl House {
         let windows = inner.registry.clone();
         let gateway = Gateway::new(config, Arc::new(FrontDoor(windows.clone())));
         let admin = Admin {
-            token: "token".into(),
+            token: AdminToken::fixed("token"),
             windows,
             metrics: Metrics::new(&gateway),
             gateway,

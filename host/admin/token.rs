@@ -1,16 +1,30 @@
-//! The admin API's credential: `DATA/admin.token`.
+//! The admin API's credential: `DATA/admin.token`, which is read again while the host runs.
 
 use crate::files::write_whole_private;
 use crate::permissions::warn_if_readable;
 use anyhow::Context;
+use arc_swap::ArcSwap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Characters of a token at least. Ours have 43; a crash of the machine can leave a file empty, cut short or zeroed.
 const MIN_CHARS: usize = 32;
+
+/// Bytes of the file that are read. A token has some dozens.
+const MAX_FILE_BYTES: u64 = 4 << 10;
+
+/// Between two looks at the file, whoever asks. 100 ms: nobody can have the disk read more often, and a token that was replaced is
+/// good for no longer.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How long a request waits for a look. 1 s: a read of some bytes takes longer only where the disk hangs.
+const LOOK_TIME: Duration = Duration::from_secs(1);
 
 /// Where the token of a data folder is.
 pub fn path(data: &Path) -> PathBuf {
@@ -74,9 +88,134 @@ fn usable(bytes: &[u8]) -> Option<String> {
     whole.then(|| token.to_owned())
 }
 
-/// Compares in a time that does not depend on where the two differ: by their digests.
-pub fn matches(given: &str, expected: &str) -> bool {
-    Sha256::digest(given) == Sha256::digest(expected)
+/// The token that a running host asks for.
+///
+/// Whoever asks with a token has the file looked at first, at most every [`LOOK_EVERY`]. So a token that was replaced opens
+/// nothing after that, and its successor is good at once.
+pub struct AdminToken {
+    path: PathBuf,
+    /// SHA-256 of the token: digests are compared in a time that does not depend on where two tokens differ.
+    digest: ArcSwap<[u8; 32]>,
+    /// Held during a look.
+    looked: Mutex<Looked>,
+}
+
+struct Looked {
+    at: Instant,
+    /// Why the file could not be used the last time, as it was said.
+    fault: Option<String>,
+}
+
+impl AdminToken {
+    /// The token of a data folder, made where there is none that can be used.
+    ///
+    /// # Errors
+    /// When the file cannot be read or made.
+    pub fn open(data: &Path) -> anyhow::Result<Arc<Self>> {
+        let token = load_or_create(data)?;
+        Ok(Self::new(path(data), &token))
+    }
+
+    fn new(path: PathBuf, token: &str) -> Arc<Self> {
+        let looked = Looked {
+            at: Instant::now(),
+            fault: None,
+        };
+        Arc::new(AdminToken {
+            path,
+            digest: ArcSwap::from_pointee(Sha256::digest(token).into()),
+            looked: Mutex::new(looked),
+        })
+    }
+
+    /// Of no file.
+    #[cfg(test)]
+    pub fn fixed(token: &str) -> Arc<Self> {
+        Self::new(PathBuf::from("/nowhere"), token)
+    }
+
+    /// Whether `given` is the token as the file has it. A file that was looked at a moment ago, or that somebody is looking at, is
+    /// not waited for.
+    pub async fn admits(self: &Arc<Self>, given: &str) -> bool {
+        if self.is_due() {
+            let token = self.clone();
+            let look = tokio::task::spawn_blocking(move || token.look_unless_looked_at());
+            // A disk that hangs must not keep an operator out.
+            let _ = tokio::time::timeout(LOOK_TIME, look).await;
+        }
+        let given: [u8; 32] = Sha256::digest(given).into();
+        given == **self.digest.load()
+    }
+
+    fn is_due(&self) -> bool {
+        let looked = self.looked.try_lock();
+        looked.is_ok_and(|looked| looked.at.elapsed() >= LOOK_EVERY)
+    }
+
+    fn look_unless_looked_at(&self) {
+        if let Ok(mut looked) = self.looked.try_lock()
+            && looked.at.elapsed() >= LOOK_EVERY
+        {
+            // What is wrong was said.
+            let _ = self.look(&mut looked);
+        }
+    }
+
+    /// Reads the file now. Gives whether it has another token; where it has none that can be used, the last one stays.
+    ///
+    /// # Errors
+    /// A sentence, where the file cannot be read or holds no token.
+    pub fn read_again(&self) -> Result<bool, String> {
+        let looked = self.looked.lock();
+        self.look(&mut looked.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn look(&self, looked: &mut Looked) -> Result<bool, String> {
+        let read = read(&self.path);
+        looked.at = Instant::now();
+        let shown = self.path.display();
+        match read {
+            Ok(token) => {
+                if looked.fault.take().is_some() {
+                    tracing::info!("the admin token {shown} can be read again");
+                }
+                let digest: [u8; 32] = Sha256::digest(token).into();
+                let changed = digest != **self.digest.load();
+                if changed {
+                    self.digest.store(Arc::new(digest));
+                    tracing::info!("{shown} has a new admin token; the old one opens nothing now");
+                    warn_if_readable(&self.path, "the admin token");
+                }
+                Ok(changed)
+            }
+            Err(why) => {
+                if looked.fault.as_ref() != Some(&why) {
+                    tracing::warn!("{why}; the last admin token stays good");
+                    looked.fault = Some(why.clone());
+                }
+                Err(why)
+            }
+        }
+    }
+}
+
+/// The token in the file at `path`. Its errors name the file.
+fn read(path: &Path) -> Result<String, String> {
+    let shown = path.display();
+    let cannot = |error: io::Error| format!("{shown} cannot be read: {error}");
+    // Opening what is no file, such as a pipe, could wait for ever.
+    if !std::fs::metadata(path).map_err(cannot)?.is_file() {
+        return Err(format!("{shown} is no file"));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(cannot)?;
+    let mut bounded = file.take(MAX_FILE_BYTES + 1);
+    bounded.read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(format!("{shown} has more than {MAX_FILE_BYTES} bytes"));
+    }
+    usable(&bytes)
+        .ok_or_else(|| format!("{shown} holds no token of at least {MIN_CHARS} characters"))
 }
 
 #[cfg(test)]
@@ -84,13 +223,53 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
+    const OTHER: &str = "another-token-of-the-operators-own-making";
+
+    #[tokio::test]
+    async fn a_token_that_is_replaced_is_good_at_once_and_the_old_one_opens_nothing() {
+        let data = tempfile::tempdir().unwrap();
+        let token = AdminToken::open(data.path()).unwrap();
+        let first = load(data.path()).unwrap();
+        assert!(token.admits(&first).await && !token.admits(OTHER).await);
+        assert!(!token.admits(&first[1..]).await && !token.admits("").await);
+        for (file, mode) in [(OTHER.into(), 0o600), (format!("{first}\n"), 0o644)] {
+            std::fs::write(path(data.path()), &file).unwrap();
+            std::fs::set_permissions(path(data.path()), PermissionsExt::from_mode(mode)).unwrap();
+            tokio::time::sleep(LOOK_EVERY).await;
+            for given in [OTHER, &first] {
+                assert_eq!(token.admits(given).await, file.trim() == given, "{file}");
+            }
+        }
+        // An operator does not wait for the next look.
+        std::fs::write(path(data.path()), OTHER).unwrap();
+        assert_eq!(token.read_again(), Ok(true));
+        assert_eq!(token.read_again(), Ok(false));
+        assert!(token.admits(OTHER).await);
+    }
+
+    #[tokio::test]
+    async fn a_token_file_that_is_no_token_leaves_the_last_one_good() {
+        let data = tempfile::tempdir().unwrap();
+        let token = AdminToken::open(data.path()).unwrap();
+        let (first, path) = (load(data.path()).unwrap(), path(data.path()));
+        for left in [&b""[..], b"\n", &[0; 43], b"half-a-token", &[b'a'; 5000]] {
+            std::fs::write(&path, left).unwrap();
+            assert!(token.read_again().is_err(), "{} bytes", left.len());
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(token.read_again().unwrap_err().contains("cannot be read"));
+        std::fs::create_dir(&path).unwrap();
+        assert!(token.read_again().unwrap_err().contains("is no file"));
+        tokio::time::sleep(LOOK_EVERY).await;
+        assert!(token.admits(&first).await && !token.admits("").await);
+    }
+
     #[test]
     fn a_token_is_made_once_and_only_its_owner_can_read_it() {
         let data = tempfile::tempdir().unwrap();
         let first = load_or_create(data.path()).unwrap();
         assert_eq!(first, load_or_create(data.path()).unwrap());
-        assert!(matches(&first, &load(data.path()).unwrap()));
-        assert!(!matches(&first[1..], &first));
+        assert_eq!(first, load(data.path()).unwrap());
         let mode = std::fs::metadata(path(data.path()))
             .unwrap()
             .permissions()

@@ -1,14 +1,14 @@
 //! Builds guest components with cargo, adding the target where it is missing.
 
 use super::workspace::Workspace;
+use crate::children::Group;
 use crate::windows::WindowName;
 use anyhow::{Context, bail};
-use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 /// What windows are compiled for.
 pub const TARGET: &str = "wasm32-wasip2";
@@ -45,6 +45,7 @@ pub async fn ensure_target(say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<()> {
     let added = Command::new("rustup")
         .args(["target", "add", TARGET])
         .stdin(Stdio::null())
+        .kill_on_drop(true)
         .status()
         .await;
     match added {
@@ -91,15 +92,15 @@ pub(super) async fn build_windows(workspace: &Workspace) -> anyhow::Result<(Vec<
     for package in &workspace.windows {
         command.args(["--package", package]);
     }
-    let child = command
+    let mut child = command
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
         .context("cargo could not be started")?;
-    let mut group = Group(child);
-    let stdout = group
-        .0
+    // Cargo and the compilers that it starts.
+    let group = child.id().and_then(Group::led_by);
+    let stdout = child
         .stdout
         .take()
         .context("cargo's output cannot be read")?;
@@ -109,22 +110,12 @@ pub(super) async fn build_windows(workspace: &Workspace) -> anyhow::Result<(Vec<
         let message = serde_json::from_str::<Message>(&line).ok();
         built.extend(message.and_then(|message| message.component(&workspace.below)));
     }
-    let whole = group.0.wait().await?.success();
+    let whole = child.wait().await?.success();
+    if let Some(group) = group {
+        group.release();
+    }
     built.sort_by(|a, b| a.window.cmp(&b.window));
     Ok((built, whole))
-}
-
-/// Cargo and the compilers that it has started, which end with it: a group of their own.
-struct Group(Child);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        // While cargo was not waited for, its number is that of the group and of nothing else.
-        let id = self.0.id().and_then(|id| i32::try_from(id).ok());
-        if let Some(group) = id.and_then(Pid::from_raw) {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    }
 }
 
 /// Cargo, in the environment that the user gave us.

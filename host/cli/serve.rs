@@ -2,7 +2,8 @@
 
 use super::banner::Banner;
 use super::identity;
-use crate::admin::{self, Admin, Metrics, Readiness, Tasks, token};
+use crate::admin::token::AdminToken;
+use crate::admin::{self, Admin, Metrics, Readiness, Tasks};
 use crate::config::{Config, Settings};
 use crate::data::DataFolder;
 use crate::front::FrontDoor;
@@ -12,8 +13,9 @@ use crate::lanes::{Lanes, Threads};
 use crate::permissions::{self, warn_if_readable, warn_if_writable};
 use crate::reserve::Reserve;
 use crate::runtime::Compiler;
+use crate::signals::{self, Hangup, Hangups};
 use crate::windows::{Registry, WindowsFolder};
-use crate::{descriptors, shutdown, telemetry};
+use crate::{descriptors, reload, telemetry};
 use anyhow::Context;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,7 +34,9 @@ const START_TIME: Duration = Duration::from_secs(30);
 pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
     // Not for `hms up`, whose builds make files that are the author's to share.
     permissions::make_private_files();
-    let host = Host::open(settings).await?;
+    let Some(host) = Host::open(settings, Hangup::Reload).await? else {
+        return Ok(());
+    };
     telemetry::tell(&host.banner().text().await);
     host.run().await
 }
@@ -40,8 +44,9 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
 /// A host with everything open and nothing served yet.
 pub(super) struct Host {
     pub(super) windows: Arc<Registry>,
-    /// Cancelled by the first signal.
+    /// Cancelled by the first signal that ends.
     pub(super) shutdown: CancellationToken,
+    hangups: Option<Hangups>,
     config: Config,
     data: DataFolder,
     gateway: Arc<Gateway>,
@@ -55,11 +60,12 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) async fn open(settings: Settings) -> anyhow::Result<Self> {
+    /// `hangup` is what SIGHUP asks this host for. None where it was told to end before it was open.
+    pub(super) async fn open(settings: Settings, hangup: Hangup) -> anyhow::Result<Option<Self>> {
         telemetry::start(settings.log_format)?;
         let config = Config::try_from(settings)?;
         let settings = &config.settings;
-        let shutdown = shutdown::watch()?;
+        let signals = signals::watch(hangup)?;
         let data = DataFolder::take(&settings.data)?;
         warn_of_others(settings);
         let reserve = Reserve::open(data.path());
@@ -73,7 +79,13 @@ impl Host {
         let compiler = Compiler::this_program(windows_config.compile)?;
         let windows =
             tokio::task::spawn_blocking(move || Registry::open(windows_config, compiler)).await??;
-        windows.restore().await?;
+        // It may compile for minutes, after an upgrade, and leaves everything as it was where it is left.
+        let restoring = signals.shutdown.run_until_cancelled(windows.restore());
+        let Some(restored) = restoring.await else {
+            tracing::info!("ended before it was open");
+            return Ok(None);
+        };
+        restored?;
         let dev_secret = matches!(auth.keys, KeySource::DevSecret(_));
         let mut gateway_config = GatewayConfig::new(&settings.routes, auth);
         gateway_config.upstream_allow = settings.upstream_allow.clone();
@@ -108,16 +120,17 @@ impl Host {
             metrics.watched_files(folder.refused());
         }
         let admin = Arc::new(Admin {
-            token: token::load_or_create(data.path())?,
+            token: AdminToken::open(data.path())?,
             windows: windows.clone(),
             metrics,
             gateway: gateway.clone(),
             readiness: Readiness::default(),
             tasks: Tasks::default(),
         });
-        Ok(Host {
+        Ok(Some(Host {
             windows,
-            shutdown,
+            shutdown: signals.shutdown,
+            hangups: signals.hangups,
             config,
             data,
             gateway,
@@ -128,7 +141,7 @@ impl Host {
             lanes: threads,
             reserve,
             dev_secret,
-        })
+        }))
     }
 
     /// Serves until a signal, then drains and ends.
@@ -136,6 +149,7 @@ impl Host {
         let Host {
             windows,
             shutdown,
+            hangups,
             config,
             data,
             gateway,
@@ -150,10 +164,15 @@ impl Host {
         tokio::spawn(reserve.keep());
         let (readiness, tasks) = (admin.readiness.clone(), admin.tasks.clone());
         let keys = gateway.api_keys().clone();
+        if let Some(hangups) = hangups {
+            let reloading = reload_by(hangups, gateway.clone(), admin.token.clone());
+            tokio::spawn(shutdown.clone().run_until_cancelled_owned(reloading));
+        }
         // The admin API stays until the gateway is done, so that one can watch it drain.
         let admin_shutdown = CancellationToken::new();
         let admin = tokio::spawn(admin::serve(admin_listeners, admin, admin_shutdown.clone()));
-        let serving = tokio::spawn(gateway.serve(gateway_listeners, shutdown.clone()));
+        let closing = CancellationToken::new();
+        let serving = tokio::spawn(gateway.serve(gateway_listeners, closing.clone()));
         let (told, caught_up) = oneshot::channel();
         match folder {
             // It ends with the first signal: what it would deploy then would open a window that is being closed.
@@ -169,7 +188,17 @@ impl Host {
                 shutdown.cancelled().await;
             }
         }
+        // First, so that a load balancer sends nobody any more while somebody is still at the door.
         readiness.set(false);
+        let delay = config.settings.shutdown_delay;
+        if !delay.is_zero() {
+            tracing::info!(
+                ?delay,
+                "not ready any more; requests are taken for that long"
+            );
+            tokio::time::sleep(delay).await;
+        }
+        closing.cancel();
         let cut = serving
             .await
             .context("the gateway ended by a fault of its own")?;
@@ -220,6 +249,18 @@ impl Host {
             routes: self.config.settings.routes.clone(),
             dev_secret: self.dev_secret,
         }
+    }
+}
+
+/// Reads again what is read from files, each time it is asked for by SIGHUP.
+async fn reload_by(mut hangups: Hangups, gateway: Arc<Gateway>, token: Arc<AdminToken>) {
+    loop {
+        hangups.next().await;
+        let token = token.clone();
+        let token = reload::blocking("admin token", move || token.read_again().map(reload::news));
+        let (mut all, token) = tokio::join!(gateway.read_again(), token);
+        all.push(token);
+        reload::say(&all);
     }
 }
 

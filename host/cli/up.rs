@@ -5,6 +5,7 @@ mod sources;
 
 use super::{build, serve};
 use crate::config::Settings;
+use crate::signals::Hangup;
 use crate::telemetry;
 use crate::windows::{DeployOptions, FileDeploy, Registry};
 use author::Author;
@@ -40,7 +41,9 @@ impl Up {
             manifest.display()
         );
         // Everything that can be wrong with the place is said before the build, which takes long.
-        let host = serve::Host::open(self.settings).await?;
+        let Some(host) = serve::Host::open(self.settings, Hangup::End).await? else {
+            return Ok(());
+        };
         let shutdown = host.shutdown.clone();
         let ready = shutdown.run_until_cancelled(build::ensure_target(&|what| say(what)));
         ready.await.transpose()?;

@@ -94,6 +94,9 @@ pub struct Limits {
     pub write_bytes_per_s: u32,
     /// After the shutdown began: how long requests in flight may still run before they are cut.
     pub drain_timeout: Duration,
+    /// After the shutdown began: how long a connection without a request is kept, so that the request which is on its way is answered,
+    /// as the connection's last. 1 s: a way around the world takes 0.3; half of `drain_timeout` at most.
+    pub farewell: Duration,
     /// Requests at ordinary upstreams at once, WebSockets among them. Each has a connection.
     pub max_at_services: usize,
     /// Of those, what one client's address (IPv6: its /64) may have; trusted proxies are not bounded by it. A quarter, or as many as it
@@ -139,6 +142,7 @@ impl Default for Limits {
             write_idle_timeout: Duration::from_secs(30),
             write_bytes_per_s: 240,
             drain_timeout: Duration::from_secs(30),
+            farewell: Duration::from_secs(1),
             max_at_services: 4096,
             max_at_services_per_address: 4096 / ADDRESS_SHARE,
             connect_timeout: Duration::from_secs(5),

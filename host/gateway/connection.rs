@@ -1,5 +1,6 @@
 //! Connections: accepting them, serving HTTP/1.1 and HTTP/2 on them, and ending them well.
 
+use crate::body::BodyError;
 use crate::gateway::Gateway;
 use crate::gateway::config::Limits;
 use crate::gateway::listen::Listeners;
@@ -13,6 +14,8 @@ use crate::lanes::Lanes;
 use crate::linger::{Lingering, Unread};
 use crate::pace::Paced;
 use crate::places::{Holder, Place, Places};
+use futures_util::FutureExt;
+use http::{HeaderValue, Version, header};
 use hyper::rt::Executor;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -21,6 +24,7 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -42,6 +46,10 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// Time for output that begins to wait for its client in the moment in which its connection is told to go.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
+/// Connections taken from the kernel's queue at the shutdown, before the listeners close and it resets what is left there. As many
+/// as the queue is usually made for.
+const LAST_ACCEPTS: usize = 4096;
+
 /// What all connections share.
 #[derive(Clone)]
 struct House {
@@ -49,8 +57,10 @@ struct House {
     builder: Arc<Builder<Beside>>,
     places: Places,
     connections: TaskTracker,
-    /// No new connections and requests from here on.
+    /// No new connections from here on, and no requests but those that clients may have sent by then.
     closing: CancellationToken,
+    /// The same for those who take no lock: answers over HTTP/1 are the last of their connections.
+    leaving: Arc<AtomicBool>,
     /// What still runs is cut.
     cut: CancellationToken,
 }
@@ -73,6 +83,7 @@ pub async fn serve(
         ),
         connections: TaskTracker::new(),
         closing: shutdown,
+        leaving: Arc::default(),
         cut: CancellationToken::new(),
         gateway: gateway.clone(),
     };
@@ -130,12 +141,12 @@ fn protocol(limits: &Limits) -> Builder<Beside> {
 }
 
 impl House {
-    /// Accepts until the shutdown; then the listeners close and their port is free.
+    /// Accepts until the shutdown, and then those who had come by then; the listeners close and their port is free.
     async fn accept(&self, listeners: Listeners) {
         loop {
             let accepted = tokio::select! {
                 accepted = self.next(&listeners) => accepted,
-                () = self.closing.cancelled() => return,
+                () = self.closing.cancelled() => break,
             };
             match accepted {
                 Ok(Some((place, stream, peer))) => self.spawn(place, stream, peer),
@@ -144,11 +155,33 @@ impl House {
                     tracing::warn!(%error, "accepting a connection failed");
                     tokio::select! {
                         () = tokio::time::sleep(ACCEPT_PAUSE) => {}
-                        () = self.closing.cancelled() => return,
+                        () = self.closing.cancelled() => break,
                     }
                 }
             }
         }
+        self.leaving.store(true, Relaxed);
+        // So that the runtime sees who has come.
+        tokio::task::yield_now().await;
+        for _ in 0..LAST_ACCEPTS {
+            match self.next(&listeners).now_or_never() {
+                Some(Ok(Some((place, stream, peer)))) => self.spawn(place, stream, peer),
+                Some(Ok(None)) => {}
+                _ => return,
+            }
+        }
+    }
+
+    /// How long clients that have a connection, and no request at work, may still send one after the shutdown has begun.
+    fn farewell(&self) -> Duration {
+        let limits = &self.gateway.config.limits;
+        limits.farewell.min(limits.drain_timeout / 2)
+    }
+
+    /// Resolves when that time is over.
+    async fn farewell_is_over(&self) {
+        self.closing.cancelled().await;
+        tokio::time::sleep(self.farewell()).await;
     }
 
     /// The next connection and its place; none where its address has its share. While it waits for a place, those that come after it
@@ -250,7 +283,7 @@ impl House {
                     tracing::debug!(%peer, "a TLS handshake took too long");
                 }
             },
-            () = self.closing.cancelled() => {}
+            () = self.farewell_is_over() => {}
             () = place.evicted() => {}
         }
     }
@@ -266,6 +299,7 @@ impl House {
         let activity = place.activity();
         let strict = Strict::new(sniff, limits, refused.clone());
         let (slot, through) = (Slot::default(), strict.through());
+        let multiplexed = Arc::new(AtomicBool::new(false));
         let io = TokioIo::new(Lingering::new(strict, unread.clone()));
         let service = service_fn(|request| {
             let violation = refused.of(&request);
@@ -276,6 +310,9 @@ impl House {
             }
             let gateway = self.gateway.clone();
             let (begun, through) = (activity.begin(), through.clone());
+            let http1 = request.version() < Version::HTTP_2;
+            multiplexed.store(!http1, Relaxed);
+            let leaving = self.leaving.clone();
             async move {
                 let Some(at_work) = begun else {
                     // The connection is about to be dropped.
@@ -284,9 +321,13 @@ impl House {
                 Ok::<_, Infallible>(match violation {
                     Some(violation) => gateway.refuse(violation, origin),
                     None => {
-                        let answer = gateway.answer(request, origin, at_work).await;
+                        let mut answer = gateway.answer(request, origin, at_work).await;
                         if answer.extensions().get::<Opened>().is_some() {
                             through.open();
+                        } else if http1 && leaving.load(Relaxed) {
+                            // RFC 9112 section 9.6: the client sends nothing more here, and loses nothing.
+                            let close = HeaderValue::from_static("close");
+                            answer.headers_mut().insert(header::CONNECTION, close);
                         }
                         answer
                     }
@@ -297,19 +338,36 @@ impl House {
         let mut connection =
             std::pin::pin!(self.builder.serve_connection_with_upgrades(io, service));
         let mut gone = std::pin::pin!(None);
+        let mut parting = std::pin::pin!(None);
         let mut closing = false;
         loop {
             tokio::select! {
                 ended = connection.as_mut() => {
-                    if let Err(error) = ended {
-                        tracing::debug!(peer = %origin.client, error, "a connection ended early");
-                    }
+                    log_early_end(&origin, ended);
                     break;
                 }
                 () = self.closing.cancelled(), if !closing => {
                     closing = true;
-                    // HTTP/1: no further request. HTTP/2: GOAWAY.
-                    connection.as_mut().graceful_shutdown();
+                    self.leaving.store(true, Relaxed);
+                    match multiplexed.load(Relaxed) {
+                        // A GOAWAY that refuses nothing, and another that says which requests were taken once the client has
+                        // seen the first (RFC 9113 section 6.8): h2 asks by a PING.
+                        true => connection.as_mut().graceful_shutdown(),
+                        // A connection that is closed between two requests loses the one that is on its way.
+                        false => parting.set(Some(activity.idle_from_now(self.farewell()))),
+                    }
+                }
+                Some(()) = maybe(parting.as_mut().as_pin_mut()) => {
+                    parting.set(None);
+                    // What has come in this very moment is a request.
+                    if let Some(ended) = connection.as_mut().now_or_never() {
+                        log_early_end(&origin, ended);
+                        break;
+                    }
+                    match activity.claim() {
+                        Some(_) => connection.as_mut().graceful_shutdown(),
+                        None => parting.set(Some(activity.idle_from_now(self.farewell()))),
+                    }
                 }
                 () = idle.as_mut(), if !closing => {
                     closing = true;
@@ -349,6 +407,12 @@ impl House {
                 self.gateway.metrics.websocket_ended(end);
             }
         }
+    }
+}
+
+fn log_early_end(origin: &Origin, ended: Result<(), BodyError>) {
+    if let Err(error) = ended {
+        tracing::debug!(peer = %origin.client, error, "a connection ended early");
     }
 }
 

@@ -42,6 +42,7 @@ use crate::body::Body;
 use crate::error::Error;
 use crate::linger::Inbound;
 use crate::places::AtWork;
+use crate::reload::ReadAgain;
 use access::{Record, RecordedBody};
 use client::HttpClient;
 use futures_util::FutureExt;
@@ -172,6 +173,34 @@ impl Gateway {
                 let error = std::io::Error::other(error);
                 Err(EditError::Io { path, error })
             })
+    }
+
+    /// Reads again now what is read from files and fetched: routes, certificate, keys of issuers. Gives what became of each; what
+    /// cannot be read stays as it was.
+    pub async fn read_again(&self) -> Vec<ReadAgain> {
+        let routes = self.routes.clone();
+        let routes = crate::reload::blocking("routes", move || {
+            routes.reload();
+            routes.outcome()
+        });
+        let certificate = async {
+            let certificate = self.config.certificate.clone()?;
+            let outcome = crate::reload::blocking("certificate", move || {
+                certificate.read_again().map(crate::reload::news)
+            });
+            Some(outcome.await)
+        };
+        let keys = self.plugins.read_keys_again();
+        let (routes, certificate, keys) = futures_util::join!(routes, certificate, keys);
+        let keys = keys.into_iter().map(|(issuer, outcome)| ReadAgain {
+            what: format!("keys of {issuer}"),
+            outcome: outcome.map(|()| "fetched".into()),
+        });
+        [routes]
+            .into_iter()
+            .chain(certificate)
+            .chain(keys)
+            .collect()
     }
 
     /// The keys of machine callers.

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 mod access_log;
 mod bodies;
 mod connections;
+mod farewell;
 mod floods;
 mod front;
 mod house;

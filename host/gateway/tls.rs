@@ -54,27 +54,43 @@ impl Certificate {
         tokio::spawn(watch(Arc::downgrade(self)));
     }
 
-    /// Reads the files again. A pair that does not fit, as while one of both is written, leaves the old one.
+    /// Reads the files now. Gives whether they have another pair; one that is no pair leaves the old one. Blocks.
+    ///
+    /// # Errors
+    /// A sentence with the file at fault.
+    pub fn read_again(&self) -> Result<bool, String> {
+        self.take_in((read(&self.chain)?, read(&self.key)?))
+    }
+
+    /// The same, and nothing is said of files that are as they were seen last, or that cannot be read, as while one of both is
+    /// written.
     fn reload(&self) {
         let (Ok(chain), Ok(key)) = (read(&self.chain), read(&self.key)) else {
             return;
         };
         let files = (chain, key);
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if *seen == files {
-            return;
-        }
-        match config(&files, &self.chain, &self.key) {
-            Ok(config) => {
-                tracing::info!(file = %self.chain.display(), "new certificate live");
-                self.config.store(Arc::new(config));
-            }
-            Err(reason) => tracing::warn!(
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = *seen == files;
+        drop(seen);
+        if !known && let Err(reason) = self.take_in(files) {
+            tracing::warn!(
                 reason,
                 "the new certificate is refused; the old one serves on"
-            ),
+            );
         }
+    }
+
+    fn take_in(&self, files: (Vec<u8>, Vec<u8>)) -> Result<bool, String> {
+        let config = config(&files, &self.chain, &self.key);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = *seen != files;
         *seen = files;
+        let config = config?;
+        if changed {
+            tracing::info!(file = %self.chain.display(), "new certificate live");
+            self.config.store(Arc::new(config));
+        }
+        Ok(changed)
     }
 }
 

@@ -116,6 +116,12 @@ impl Activity {
         }
     }
 
+    /// Resolves when there was no request for so long, what was before this call not counted.
+    pub async fn idle_from_now(&self, longest: Duration) {
+        tokio::time::sleep(longest).await;
+        self.idle_for(longest).await;
+    }
+
     /// Resolves after so long, as soon as there is no request.
     pub async fn idle_after(&self, pause: Duration) {
         tokio::time::sleep(pause).await;

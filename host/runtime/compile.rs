@@ -9,8 +9,9 @@ use rustix::process::{
     setpriority_process, setrlimit,
 };
 use sha2::{Digest, Sha256};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
@@ -138,6 +139,8 @@ impl Compiler {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
+            // The keyboard's signals are for the host, which lets a change that is under way go on for a while.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(CompileError::host("the compiler could not be started"))?;
@@ -162,6 +165,11 @@ impl Compiler {
         if status.success() {
             return Ok(());
         }
+        if let Some(signal) = ended_from_outside(status) {
+            return Err(CompileError::Host(format!(
+                "the compiler was ended by signal {signal}, which says nothing of the component: deploy it again"
+            )));
+        }
         let end = said.len().min(MAX_MESSAGE_BYTES);
         let message = String::from_utf8_lossy(said.get(..end).unwrap_or_default());
         let message = match message.trim() {
@@ -179,6 +187,16 @@ impl Compiler {
             _ => CompileError::Component(message),
         })
     }
+}
+
+/// The signal of somebody who wanted the compiler to end, if one did. A crash, or the kernel's SIGKILL where memory is short, is
+/// none: those come back with the component.
+fn ended_from_outside(status: ExitStatus) -> Option<i32> {
+    let signal = status.signal()?;
+    let asks = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
+    asks.iter()
+        .any(|ask| ask.as_raw() == signal)
+        .then_some(signal)
 }
 
 /// The child: compiles one file into another, within its limits.
@@ -229,4 +247,44 @@ fn compile_file(wasm: &Path, digest: &str, compiled: &Path) -> Result<(), Compil
     let code = code.map_err(|error| CompileError::Component(format!("{error:#}")))?;
     native::write(compiled, digest, &code)
         .map_err(|error| CompileError::Disk(format!("{}: {error}", compiled.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// What comes of a compiler that does `script`.
+    async fn compile_by(script: &str) -> CompileError {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("compiler");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        let limits = CompileLimits::default();
+        let compiler = Compiler { program, limits };
+        let path = dir.path();
+        compiler.compile(path, "", path).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_compiler_that_somebody_ends_is_no_fault_of_the_component() {
+        for signal in ["HUP", "INT", "QUIT", "TERM"] {
+            let error = compile_by(&format!("kill -{signal} $$")).await;
+            assert!(matches!(error, CompileError::Host(_)), "{signal}: {error}");
+        }
+        for crash in ["kill -SEGV $$", "kill -KILL $$", "exit 1"] {
+            let error = compile_by(crash).await;
+            assert!(
+                matches!(error, CompileError::Component(_)),
+                "{crash}: {error}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn the_keyboards_signals_do_not_reach_a_compiler() {
+        let own = "[ \"$(cut -d' ' -f5 /proc/self/stat)\" = $$ ] && kill -TERM $$; exit 1";
+        // `cut` has the group of its shell, which is the shell's own.
+        assert!(matches!(compile_by(own).await, CompileError::Host(_)));
+    }
 }

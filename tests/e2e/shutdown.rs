@@ -59,12 +59,88 @@ async fn a_second_signal_ends_at_once() {
     .await;
     let begun = std::time::Instant::now();
     let status = host.terminate().await;
-    assert!(!status.success());
+    assert_eq!(status.code(), Some(128 + 15));
     assert!(
         begun.elapsed() < Duration::from_secs(5),
         "{:?}",
         begun.elapsed()
     );
+}
+
+#[tokio::test]
+async fn signals_that_do_not_end_a_host_leave_it_serving_and_sighup_reads_files_again() {
+    let hello = guest("hello-wasip3").await;
+    let mut host = Host::with_open_windows_and(&[("w", &hello)], &["--jwks", "no-such.json"]).await;
+    for signal in [
+        "HUP", "USR1", "USR2", "ALRM", "VTALRM", "IO", "XFSZ", "PIPE",
+    ] {
+        host.signal(signal);
+        assert_eq!(host.get("/w").await.status, 200, "{signal}");
+    }
+    let read_again = |times: usize| {
+        let host = &host;
+        eventually("files are read again", move || async move {
+            let log = host.log();
+            let said = log
+                .lines()
+                .filter(|line| line.contains("read again by SIGHUP"));
+            let said: Vec<String> = said.map(str::to_owned).collect();
+            (said.len() >= times).then_some(said)
+        })
+    };
+    let said = &read_again(1).await[0];
+    let [routes, keys, token] = [
+        "routes: 1 live",
+        "keys of default: as before (no-such.json",
+        "admin token: unchanged",
+    ];
+    assert!(
+        said.contains(routes) && said.contains(keys) && said.contains(token),
+        "{said}"
+    );
+
+    let other = "a-token-of-the-operators-own-making-0123456789";
+    std::fs::write(host.data().join("admin.token"), other).unwrap();
+    host.write_route("bad.yaml", "uri: nonsense");
+    host.signal("HUP");
+    let said = &read_again(2).await[1];
+    assert!(
+        said.contains("routes: 1 live, 1 files refused") && said.contains("admin token: "),
+        "{said}"
+    );
+    assert_eq!(host.admin(Method::GET, "/windows", "").await.status, 200);
+    let log = host.whole_log().await;
+    assert_eq!(
+        log.matches("SIGUSR1 changes nothing here").count(),
+        1,
+        "{log}"
+    );
+
+    host.signal("QUIT");
+    assert!(host.ended().await.success());
+}
+
+#[tokio::test]
+async fn a_delay_leaves_load_balancers_time_to_see_that_it_is_not_ready() {
+    let hello = guest("hello-wasip3").await;
+    let mut host = Host::with_open_windows_and(&[("w", &hello)], &["--shutdown-delay", "3s"]).await;
+    let begun = Instant::now();
+    host.signal("TERM");
+    eventually("it is not ready any more", || async {
+        let ready = host
+            .admin_request(Method::GET, "/readyz", &[], Vec::new())
+            .await;
+        (ready.status == 503).then_some(())
+    })
+    .await;
+    // On a connection of its own.
+    assert_eq!(host.get("/w").await.status, 200);
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "the machine is too slow for this test"
+    );
+    assert!(host.ended().await.success());
+    assert!(begun.elapsed() >= Duration::from_secs(3));
 }
 
 /// A host started by hand, whose log the test reads, or does not.

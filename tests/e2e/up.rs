@@ -159,6 +159,24 @@ async fn a_save_during_a_build_is_built_after_it_and_the_end_of_the_host_ends_th
 }
 
 #[tokio::test]
+async fn a_closed_terminal_ends_the_host_and_the_build_under_way() {
+    let workspace = Workspace::new("waiter", &says("first"));
+    workspace.add_build_script("waiter");
+    let mut host = workspace.up().await;
+    workspace.hold("waiter");
+    workspace.save("waiter", &says("second"));
+    let cargo = build_script_of(&host).await;
+    for _ in 0..2 {
+        host.signal("HUP");
+    }
+    assert!(host.ended().await.success());
+    eventually("cargo and what it started have ended", || async {
+        members(cargo).is_empty().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_missing_to_build_windows_is_said_with_what_to_install() {
     let workspace = Workspace::new("greeter", BROKEN);
     let nothing = tempfile::tempdir().unwrap();

@@ -342,6 +342,11 @@ impl Plugins {
         }
     }
 
+    /// Fetches the keys of every issuer of tokens now. Gives what came of each, by its name.
+    pub async fn read_keys_again(&self) -> Vec<(&str, Result<(), String>)> {
+        self.verifier.read_again().await
+    }
+
     /// The way in. What is found is in `passed`, also when one refuses; an answer ends the way here.
     pub async fn enter(
         &self,

@@ -134,4 +134,25 @@ impl RouteSet {
     pub fn folder_fault(&self) -> Option<String> {
         self.shown.load().folder_fault.clone()
     }
+
+    /// What the last look at the folder found, in words. Does not block.
+    ///
+    /// # Errors
+    /// Why the folder could not be read.
+    pub fn outcome(&self) -> Result<String, String> {
+        let shown = self.shown.load();
+        if let Some(fault) = &shown.folder_fault {
+            return Err(fault.clone());
+        }
+        let refused = |file: &&RouteStatus| !file.faults.is_empty();
+        let live = shown.files.iter().filter(|file| file.route.is_some());
+        Ok(
+            match (live.count(), shown.files.iter().filter(refused).count()) {
+                (live, 0) => format!("{live} live"),
+                (live, refused) => {
+                    format!("{live} live, {refused} files refused, see `hms routes`")
+                }
+            },
+        )
+    }
 }

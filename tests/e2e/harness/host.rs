@@ -375,15 +375,13 @@ impl Host {
 
     /// Asks the process to end, and waits until it has. Gives its exit status.
     pub async fn terminate(&mut self) -> std::process::ExitStatus {
+        self.signal("TERM");
+        self.ended().await
+    }
+
+    /// Waits until the process has ended. Gives its exit status.
+    pub async fn ended(&mut self) -> std::process::ExitStatus {
         let mut process = self.process.take().expect("the host runs");
-        let pid = process.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = process.child.try_wait().unwrap() {

@@ -60,6 +60,11 @@ impl Fetches {
         failing.as_ref().is_some_and(|it| it.at.elapsed() < time)
     }
 
+    /// Why the last one has failed, where it has.
+    pub fn reason(&self) -> Option<String> {
+        self.failing().as_ref().map(|it| it.reason.clone())
+    }
+
     /// One has brought a set with so many `keys`; whether it is another than the one before.
     pub fn succeeded(&self, keys: usize, is_new: bool) {
         let failing = self.failing().take();

@@ -112,6 +112,14 @@ impl Issuer {
         }
     }
 
+    /// Fetches its keys now. None where they are a secret that is read once.
+    pub async fn read_again(&self) -> Option<Result<(), String>> {
+        match &self.keys {
+            Keys::Secret(_) => None,
+            Keys::Jwks(jwks) => Some(jwks.read_again().await),
+        }
+    }
+
     /// What `token` proves, if it is one of ours and holds now. What is cheap to refuse comes first.
     pub async fn verify(&self, token: &Token<'_>) -> Result<Proof, Error> {
         let exp = token.expiry()?;

@@ -165,6 +165,19 @@ impl Jwks {
         }
     }
 
+    /// Fetches now, whatever the ages say.
+    ///
+    /// # Errors
+    /// A sentence; the last good set stays.
+    pub async fn read_again(&self) -> Result<(), String> {
+        let mut last = self.fetching.lock().await;
+        self.fetch(&mut last).await;
+        match self.fetches.reason() {
+            Some(reason) => Err(format!("{}: {reason}", self.source)),
+            None => Ok(()),
+        }
+    }
+
     /// The set that is believed, for which a fetch may have to be waited for: where the set is old
     /// and none was tried lately.
     async fn current(self: &Arc<Self>) -> Result<Arc<Kept>, Error> {
@@ -212,6 +225,11 @@ impl Jwks {
         if newer || last.is_some_and(|last| last.elapsed() < self.ages.pause) {
             return;
         }
+        self.fetch(&mut last).await;
+    }
+
+    /// Fetches; `last` is when the last fetch began.
+    async fn fetch(&self, last: &mut Option<Instant>) {
         *last = Some(Instant::now());
         let fetched = self.source.fetch(&self.clients, &self.reading).await;
         match fetched.and_then(|json| self.next(&json)) {

@@ -77,6 +77,16 @@ impl Verifier {
         }
     }
 
+    /// Fetches the keys of every issuer now. Gives what came of each, by its name.
+    pub async fn read_again(&self) -> Vec<(&str, Result<(), String>)> {
+        let fetches = self.issuers.iter().map(|issuer| async move {
+            let outcome = issuer.read_again().await?;
+            Some((issuer.name(), outcome))
+        });
+        let outcomes = futures_util::future::join_all(fetches).await;
+        outcomes.into_iter().flatten().collect()
+    }
+
     /// The caller that the request's one credential proves to a route of this rule.
     pub async fn caller(&self, headers: &HeaderMap, rule: &Rule) -> Result<Caller, Error> {
         match (credential::read(headers)?, rule.accept) {

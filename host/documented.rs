@@ -1,0 +1,89 @@
+//! Holds the operators' pages to the code, so that nobody has to remember them.
+
+use crate::boundaries::sources;
+
+/// Every text right behind each `mark` in the sources of these files, white space between them aside; tests are left out.
+fn named_behind(mark: &str, files: &[&str]) -> Vec<String> {
+    let mut names = Vec::new();
+    for (path, text) in sources("") {
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        if path.to_string_lossy().contains("tests") || !files.iter().any(|it| path.ends_with(it)) {
+            continue;
+        }
+        for behind in code.split(mark).skip(1) {
+            let literal = behind.trim_start().strip_prefix('"');
+            let name = literal.and_then(|literal| literal.split('"').next());
+            names.extend(name.map(str::to_owned));
+        }
+    }
+    names
+}
+
+#[test]
+fn the_operators_page_has_every_code_of_the_admin_api() {
+    let page = include_str!("../docs/operations.md");
+    let files = [
+        "admin/api.rs",
+        "admin/keys.rs",
+        "admin/limits.rs",
+        "admin/reply.rs",
+        "admin/routes.rs",
+        "admin/tasks.rs",
+        "admin/windows.rs",
+        "windows/error.rs",
+    ];
+    // A status and the code behind it, in a call or in a pair.
+    let mut codes = Vec::new();
+    for (path, text) in sources("") {
+        if files.iter().any(|file| path.ends_with(file)) {
+            for behind in text.split("StatusCode::").skip(1) {
+                let next = behind.split_once(',').map(|(_, next)| next.trim_start());
+                let literal = next.and_then(|next| next.strip_prefix('"'));
+                codes.extend(
+                    literal
+                        .and_then(|text| text.split('"').next())
+                        .map(str::to_owned),
+                );
+            }
+        }
+    }
+    let refusals = named_behind("=>", &["runtime/inspect.rs"]);
+    codes.extend(refusals.into_iter().filter(|code| !code.contains(' ')));
+    codes.sort();
+    codes.dedup();
+    assert!(codes.len() > 30, "{codes:?}");
+    for code in codes {
+        assert!(
+            page.contains(&format!("`{code}`")),
+            "docs/operations.md lacks `{code}`"
+        );
+    }
+}
+
+#[test]
+fn the_operators_page_has_every_metric() {
+    let page = include_str!("../docs/limits.md");
+    let of = |prefix: &str, mark: &str, file: &str| {
+        let names = named_behind(mark, &[file]).into_iter();
+        let names = names.map(|name| format!("`hms_{prefix}{name}"));
+        names.collect::<Vec<_>>()
+    };
+    let names = [
+        of("", "registry.register(", "admin/metrics.rs"),
+        of("", "encode_descriptor(", "admin/metrics.rs"),
+        of("admin_", "admin.register(", "admin/metrics.rs"),
+        of("admin_", "registry.register(", "host/places.rs"),
+        of("gateway_", "registry.register(", "host/places.rs"),
+        of("gateway_", "registry.register(", "gateway/metrics.rs"),
+    ];
+    let names = names.concat();
+    assert!(names.len() > 30, "{names:?}");
+    for name in names {
+        let ends = ["`", "{", "_total`", "_total{"];
+        assert!(
+            ends.iter()
+                .any(|end| page.contains(&format!("{name}{end}"))),
+            "docs/limits.md lacks {name}`"
+        );
+    }
+}

@@ -1,0 +1,210 @@
+//! The shutdown loses no request that a client may have sent before it could know of it.
+
+use super::*;
+use std::io::Write;
+
+const REQUEST: &[u8] = b"GET /open/echo HTTP/1.1\r\nhost: x\r\n\r\n";
+
+/// One request and its whole answer, of which the head is given.
+async fn exchange(stream: &mut TcpStream) -> String {
+    stream.write_all(REQUEST).await.unwrap();
+    answer(stream).await
+}
+
+async fn answer(stream: &mut TcpStream) -> String {
+    let head = read_until(stream, "\r\n\r\n").await;
+    assert_eq!(status(&head), 200, "{head}");
+    let length = head.split("content-length: ").nth(1).unwrap();
+    let length: usize = length.split("\r\n").next().unwrap().parse().unwrap();
+    let mut body = vec![0; length];
+    let read = tokio::time::timeout(PATIENCE, stream.read_exact(&mut body)).await;
+    read.expect("the body in time").unwrap();
+    head
+}
+
+fn says_close(head: &str) -> bool {
+    head.contains("\r\nconnection: close\r\n")
+}
+
+/// Waits until nobody new is taken.
+async fn listener_is_closed(house: &House) {
+    while TcpStream::connect(house.addr).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn busy_clients_are_told_to_close_and_lose_nothing() {
+    let house = House::open().await;
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        let mut stream = house.connect().await;
+        clients.push(tokio::spawn(async move {
+            let mut answered = 0;
+            while !says_close(&exchange(&mut stream).await) {
+                answered += 1;
+            }
+            read_to_end(&mut stream).await;
+            answered
+        }));
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let begun = Instant::now();
+    house.shutdown.cancel();
+    for client in clients {
+        assert!(client.await.unwrap() > 0);
+    }
+    assert_eq!(house.serving.await.unwrap(), 0);
+    assert!(begun.elapsed() < PATIENCE);
+}
+
+#[tokio::test]
+async fn a_request_on_its_way_by_an_idle_connection_is_answered_and_the_idle_one_is_closed() {
+    let house = House::open().await;
+    let (mut late, mut idle) = (house.connect().await, house.connect().await);
+    // One that has said nothing yet is as good.
+    let mut silent = house.connect().await;
+    for stream in [&mut late, &mut idle] {
+        assert!(!says_close(&exchange(stream).await));
+    }
+    let begun = Instant::now();
+    house.shutdown.cancel();
+    listener_is_closed(&house).await;
+    for stream in [&mut late, &mut silent] {
+        assert!(says_close(&exchange(stream).await));
+        assert_eq!(read_to_end(stream).await, "");
+    }
+    assert_eq!(read_to_end(&mut idle).await, "");
+    let farewell = Limits::default().farewell;
+    assert!(begun.elapsed() >= farewell.mul_f32(0.9));
+    assert_eq!(house.serving.await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_client_has_the_same_time_after_a_long_answer() {
+    let farewell = Duration::from_millis(300);
+    let house = House::with(|limits| limits.farewell = farewell).await;
+    let mut stream = house.begin_answer("first").await;
+    house.shutdown.cancel();
+    tokio::time::sleep(farewell * 2).await;
+    drop(house.give);
+    read_until(&mut stream, "0\r\n\r\n").await;
+    assert!(says_close(&exchange(&mut stream).await));
+    assert_eq!(house.serving.await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn who_is_in_the_kernels_queue_at_the_shutdown_is_served() {
+    let house = House::open().await;
+    // Without a chance for the gateway's task to accept in between.
+    let clients: Vec<_> = (0..20)
+        .map(|_| {
+            let mut client = std::net::TcpStream::connect(house.addr).unwrap();
+            client.write_all(REQUEST).unwrap();
+            client
+        })
+        .collect();
+    house.shutdown.cancel();
+    for client in clients {
+        client.set_nonblocking(true).unwrap();
+        let mut client = TcpStream::from_std(client).unwrap();
+        assert!(says_close(&answer(&mut client).await));
+    }
+    assert_eq!(house.serving.await.unwrap(), 0);
+}
+
+/// A frame of HTTP/2 (RFC 9113 section 4.1).
+#[derive(Debug)]
+struct Frame {
+    kind: u8,
+    flags: u8,
+    stream: u32,
+    payload: Vec<u8>,
+}
+
+const HEADERS: u8 = 1;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const ACK: u8 = 1;
+
+async fn send(stream: &mut TcpStream, kind: u8, flags: u8, id: u32, payload: &[u8]) {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut bytes = length[1..].to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(id.to_be_bytes());
+    bytes.extend(payload);
+    stream.write_all(&bytes).await.unwrap();
+}
+
+/// The next frame; None at the end of the connection.
+async fn receive(stream: &mut TcpStream) -> Option<Frame> {
+    let read = async {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.ok()?;
+        let [a, b, c, kind, flags, id @ ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        stream.read_exact(&mut payload).await.ok()?;
+        Some(Frame {
+            kind,
+            flags,
+            stream: u32::from_be_bytes(id),
+            payload,
+        })
+    };
+    let read = tokio::time::timeout(PATIENCE, read).await;
+    read.expect("a frame in time")
+}
+
+async fn receive_until(stream: &mut TcpStream, wanted: impl Fn(&Frame) -> bool) -> Frame {
+    loop {
+        let frame = receive(stream).await.expect("the connection is open");
+        if wanted(&frame) {
+            return frame;
+        }
+    }
+}
+
+/// GET, by fields of HPACK's static table (RFC 7541).
+async fn ask(stream: &mut TcpStream, id: u32) {
+    let path = b"/open/echo";
+    let mut fields = vec![0x82, 0x86, 0x01, 1, b'x', 0x04, path.len() as u8];
+    fields.extend(path);
+    // END_STREAM and END_HEADERS.
+    send(stream, HEADERS, 0x5, id, &fields).await;
+}
+
+/// Of a GOAWAY: the last stream that was taken, and why.
+fn goaway(frame: &Frame) -> (u32, u32) {
+    let word = |at: usize| u32::from_be_bytes(frame.payload[at..at + 4].try_into().unwrap());
+    (word(0), word(4))
+}
+
+#[tokio::test]
+async fn over_http2_a_first_goaway_refuses_nothing_and_a_second_says_what_was_taken() {
+    let house = House::open().await;
+    let mut stream = house.connect().await;
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    stream.write_all(preface).await.unwrap();
+    send(&mut stream, 4, 0, 0, &[]).await;
+    ask(&mut stream, 1).await;
+    receive_until(&mut stream, |it| it.kind == 0 && it.flags & 1 == 1).await;
+
+    house.shutdown.cancel();
+    let first = receive_until(&mut stream, |it| it.kind == GOAWAY).await;
+    assert_eq!(goaway(&first), (u32::MAX >> 1, 0));
+    let asks = |it: &Frame| it.kind == PING && it.flags & ACK == 0;
+    let ping = receive_until(&mut stream, asks).await;
+    // As if it had been on its way when the GOAWAY was sent.
+    ask(&mut stream, 3).await;
+    send(&mut stream, PING, ACK, 0, &ping.payload).await;
+    let (mut second, mut answered) = (None, false);
+    while let Some(frame) = receive(&mut stream).await {
+        match frame.kind {
+            GOAWAY => second = Some(goaway(&frame)),
+            _ => answered |= frame.stream == 3 && frame.kind == 0 && frame.flags & 1 == 1,
+        }
+    }
+    assert!(answered);
+    assert_eq!(second, Some((3, 0)));
+    assert_eq!(house.serving.await.unwrap(), 0);
+}
