@@ -38,7 +38,19 @@ pub enum Refusal {
     MissingExport(Vec<String>),
     #[error("it imports {}, which no window is given: a window may import {}", list(.0), granted())]
     UnknownImport(Vec<String>),
+    #[error(
+        "it is built for a draft of WASI, which is not what was released and which no window is given: {}. \
+         Build it with tools for the released WASI 0.2 or 0.3, whose interfaces end in @0.2.x or @0.3.x", list(.0)
+    )]
+    Draft(Vec<String>),
+    #[error(
+        "it needs {}, in a version that this host does not have: build it for WASI 0.2 or 0.3{KEYVALUE}", list(.0)
+    )]
+    UnknownVersion(Vec<String>),
 }
+
+/// What is said beside, because drafts are all there is of it.
+const KEYVALUE: &str = ", and wasi:keyvalue@0.2.0-draft or @0.2.0-draft2";
 
 impl Refusal {
     /// The stable name of this refusal, as in the problem's `type`.
@@ -50,6 +62,8 @@ impl Refusal {
             Refusal::Invalid(_) => "invalid-component",
             Refusal::MissingExport(_) => "missing-export",
             Refusal::UnknownImport(_) => "unknown-import",
+            Refusal::Draft(_) => "draft-interface",
+            Refusal::UnknownVersion(_) => "unknown-version",
         }
     }
 }
@@ -66,6 +80,42 @@ fn granted() -> String {
 }
 
 const HANDLERS: [&str; 2] = ["wasi:http/handler@0.3.", "wasi:http/incoming-handler@0.2."];
+
+/// The one package of which drafts are linked: it has not been released.
+const DRAFTED: &str = "wasi:keyvalue";
+
+/// Its versions. Drafts match by their exact names.
+const DRAFTS: [&str; 2] = ["0.2.0-draft", "0.2.0-draft2"];
+
+/// The versions of all other packages, whatever the number behind.
+const RELEASED: [&str; 2] = ["0.2.", "0.3."];
+
+/// How the version of an interface stands to those that are linked.
+#[derive(Debug, PartialEq, Eq)]
+enum Version {
+    Linked,
+    Draft,
+    Unknown,
+}
+
+fn version(name: &str) -> Version {
+    let (interface, version) = name.split_once('@').unwrap_or((name, ""));
+    if interface.split('/').next() == Some(DRAFTED) {
+        return match DRAFTS.contains(&version) {
+            true => Version::Linked,
+            false => Version::Unknown,
+        };
+    }
+    let number = |rest: &str| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
+    let mut released = RELEASED
+        .iter()
+        .filter_map(|begin| version.strip_prefix(begin));
+    match released.next() {
+        Some(patch) if number(patch) => Version::Linked,
+        _ if version.contains('-') => Version::Draft,
+        _ => Version::Unknown,
+    }
+}
 
 /// Inspects a whole file. Takes time in proportion to its size, so not for a request thread.
 ///
@@ -86,6 +136,24 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, Refusal> {
         .collect();
     if !unknown.is_empty() {
         return Err(Refusal::UnknownImport(unknown));
+    }
+    let begun = |name: &&String| HANDLERS.iter().any(|handler| name.starts_with(handler));
+    let needed = || {
+        let exports = inspection.exports.iter().filter(begun);
+        inspection.imports.iter().chain(exports)
+    };
+    let of = |wanted: Version| -> Vec<String> {
+        needed()
+            .filter(|name| version(name) == wanted)
+            .cloned()
+            .collect()
+    };
+    let (drafts, versions) = (of(Version::Draft), of(Version::Unknown));
+    if !drafts.is_empty() {
+        return Err(Refusal::Draft(drafts));
+    }
+    if !versions.is_empty() {
+        return Err(Refusal::UnknownVersion(versions));
     }
     let is_handler = |name: &String| HANDLERS.iter().any(|handler| name.starts_with(handler));
     if !inspection.exports.iter().any(is_handler) {
@@ -180,6 +248,62 @@ mod tests {
         assert_eq!(code(b"\0asm"), Err("truncated"));
         assert_eq!(code(EMPTY_MODULE), Err("core-module"));
         assert_eq!(code(EMPTY_COMPONENT), Err("missing-export"));
+    }
+
+    #[test]
+    fn only_released_versions_are_linked_and_of_keyvalue_its_drafts() {
+        for (name, stands) in [
+            ("wasi:http/handler@0.3.0", Version::Linked),
+            ("wasi:http/types@0.2.0", Version::Linked),
+            ("wasi:cli/stdout@0.2.12", Version::Linked),
+            ("wasi:sockets/types@0.3.1", Version::Linked),
+            ("wasi:keyvalue/store@0.2.0-draft", Version::Linked),
+            ("wasi:keyvalue/store@0.2.0-draft2", Version::Linked),
+            ("wasi:http/handler@0.3.0-rc-2026-01-06", Version::Draft),
+            ("wasi:http/types@0.3.0-draft", Version::Draft),
+            ("wasi:io/streams@0.2.0-rc-2023-11-10", Version::Draft),
+            ("wasi:cli/environment@0.4.0-rc-1", Version::Draft),
+            ("wasi:keyvalue/store@0.2.0-draft3", Version::Unknown),
+            ("wasi:keyvalue/store@0.2.0", Version::Unknown),
+            ("wasi:cli/stdout@0.1.0", Version::Unknown),
+            ("wasi:cli/stdout@1.0.0", Version::Unknown),
+            ("wasi:cli/stdout@0.2.", Version::Unknown),
+            ("wasi:cli/stdout@0.20.0", Version::Unknown),
+            ("wasi:cli/stdout", Version::Unknown),
+        ] {
+            assert_eq!(version(name), stands, "{name}");
+        }
+    }
+
+    /// A component that imports and exports an instance without anything in it.
+    fn component(import: &str, export: &str) -> Vec<u8> {
+        let text = format!(
+            r#"(component (import "{import}" (instance)) (instance $i) (export "{export}" (instance $i)))"#
+        );
+        wat::parse_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_draft_is_refused_by_name_before_it_is_compiled() {
+        let (released, handler) = ("wasi:http/types@0.3.0", "wasi:http/handler@0.3.0");
+        let (types, drafted) = (
+            "wasi:http/types@0.3.0-rc-2026-01-06",
+            "wasi:http/handler@0.3.0-rc-2026-01-06",
+        );
+        assert!(inspect(&component(released, handler)).is_ok());
+        for (component, names) in [
+            (component(types, handler), vec![types]),
+            (component(released, drafted), vec![drafted]),
+            (component(types, drafted), vec![types, drafted]),
+        ] {
+            let refused = inspect(&component).unwrap_err();
+            assert_eq!(refused.code(), "draft-interface");
+            let said = refused.to_string();
+            assert!(names.iter().all(|name| said.contains(name)), "{said}");
+            assert!(said.contains("released WASI 0.2 or 0.3"), "{said}");
+        }
+        let old = inspect(&component("wasi:cli/stdout@0.1.0", handler)).unwrap_err();
+        assert_eq!(old.code(), "unknown-version");
     }
 
     #[test]

@@ -48,6 +48,11 @@ async fn a_component_that_is_no_window_is_refused_by_name_and_the_old_one_serves
     let host = Host::with_open_windows(&[("hello", &hello)]).await;
     let core = b"\0asm\x01\0\0\0".to_vec();
     let truncated = hello[..hello.len() / 2].to_vec();
+    let draft = wat::parse_str(
+        r#"(component (import "wasi:http/types@0.3.0-rc-2026-01-06" (instance)) (instance $i)
+            (export "wasi:http/handler@0.3.0" (instance $i)))"#,
+    );
+    let draft = draft.unwrap();
     for (bytes, code, part) in [
         (b"hello".to_vec(), "not-a-component", "magic"),
         (Vec::new(), "not-a-component", "empty"),
@@ -67,6 +72,11 @@ async fn a_component_that_is_no_window_is_refused_by_name_and_the_old_one_serves
             guest("unknown-import").await,
             "unknown-import",
             "acme:secret/vault",
+        ),
+        (
+            draft,
+            "draft-interface",
+            "wasi:http/types@0.3.0-rc-2026-01-06",
         ),
     ] {
         let refused = host.admin(Method::PUT, "/windows/hello", bytes).await;
