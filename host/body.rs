@@ -1,6 +1,7 @@
 //! The one body type that travels between gateway, windows and network.
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
 use std::pin::Pin;
@@ -46,14 +47,14 @@ impl<G: Unpin> http_body::Body for Guarded<G> {
     }
 }
 
-/// `inner` to the end of its data.
-pub fn without_trailers(inner: Body) -> Body {
-    WithoutTrailers(inner).boxed_unsync()
+/// `inner`, of whose trailers `clean` leaves what may pass.
+pub fn with_trailers(inner: Body, clean: fn(&mut HeaderMap)) -> Body {
+    Trailed(inner, clean).boxed_unsync()
 }
 
-struct WithoutTrailers(Body);
+struct Trailed(Body, fn(&mut HeaderMap));
 
-impl http_body::Body for WithoutTrailers {
+impl http_body::Body for Trailed {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -62,9 +63,18 @@ impl http_body::Body for WithoutTrailers {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
-            let polled = std::task::ready!(Pin::new(&mut self.0).poll_frame(cx));
-            if !matches!(&polled, Some(Ok(frame)) if frame.is_trailers()) {
-                return Poll::Ready(polled);
+            let frame = match std::task::ready!(Pin::new(&mut self.0).poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                ended => return Poll::Ready(ended),
+            };
+            match frame.into_trailers() {
+                Err(frame) => return Poll::Ready(Some(Ok(frame))),
+                Ok(mut trailers) => {
+                    (self.1)(&mut trailers);
+                    if !trailers.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                    }
+                }
             }
         }
     }

@@ -1,8 +1,16 @@
 //! Every failure a client can meet, and the only map from failure to status and problem+json (RFC 9457).
+//!
+//! What a client reads is made of this program's own words. Words of others, of guests, services and
+//! the system, are a [`Cause`], which cannot be displayed: only the log and operators have them.
+
+mod words;
+
+pub use words::{Cause, Plain};
 
 use crate::body::{self, Body};
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// A failure on the way of a request. [`Error::response`] is what its client sees.
@@ -12,7 +20,13 @@ use std::time::Duration;
 pub enum Error {
     // The request itself.
     #[error("{0}")]
-    BadRequest(String),
+    BadRequest(Plain),
+    /// The body broke off, or is not what its framing says.
+    #[error("the request's body did not come to its end")]
+    BodyBroken(Cause),
+    /// As [`Error::HeadersTooLarge`], for what stands behind the body.
+    #[error("the request's trailer fields are more or larger than they may be")]
+    TrailersTooLarge,
     #[error("the request's head was not there within {} s", .limit.as_secs_f32())]
     HeadTooSlow { limit: Duration },
     #[error("{0}")]
@@ -59,22 +73,22 @@ pub enum Error {
     },
 
     // The way to the upstream.
-    #[error("no release of window '{window}' is deployed")]
+    #[error("the window that answers here has no release deployed")]
     WindowNotDeployed { window: String },
-    #[error("window '{window}' is closed")]
+    #[error("the window that answers here is closed")]
     WindowStopped { window: String },
-    #[error("window '{window}' is closed for a moment because its clerks keep failing")]
+    #[error("the window that answers here is closed for a moment, because it keeps failing")]
     WindowTripped {
         window: String,
         retry_after: Duration,
     },
-    #[error("the upstream may not be reached: {0}")]
-    UpstreamRefused(String),
-    #[error("the upstream cannot be reached: {0}")]
-    UpstreamUnreachable(String),
+    #[error("the host may not reach the upstream at its address")]
+    UpstreamRefused(Cause),
+    #[error("the upstream cannot be reached")]
+    UpstreamUnreachable(Cause),
     /// The request was on its way, so nobody knows what the upstream did with it.
-    #[error("the upstream did not answer to the end: {0}")]
-    UpstreamBroken(String),
+    #[error("the upstream did not answer to the end")]
+    UpstreamBroken(Cause),
     #[error("the upstream did not answer within {} s", .limit.as_secs_f32())]
     UpstreamTimeout { limit: Duration },
     #[error(
@@ -87,8 +101,8 @@ pub enum Error {
     // What the clerk did.
     #[error("all clerks of this window are at work and its queue is full")]
     ClerkLimit,
-    #[error("the clerk could not be started: {0}")]
-    ClerkStart(String),
+    #[error("the clerk could not be started")]
+    ClerkStart(Cause),
     #[error("the clerk failed before it answered")]
     ClerkTrapped,
     #[error("the clerk asked for more than its {limit} bytes of memory")]
@@ -107,14 +121,17 @@ pub enum Error {
     ResponseTooLarge { limit: u64 },
     #[error("the answer's header fields are larger than they may be")]
     ResponseHeadersTooLarge,
-    #[error("the clerk ended without an answer: {0}")]
-    NoResponse(String),
+    #[error("the clerk ended without an answer")]
+    NoResponse(Cause),
+    /// An answer that HTTP cannot carry.
+    #[error("the upstream's answer is not one that HTTP can carry")]
+    ResponseInvalid(Cause),
 
     #[error("the release was replaced, and the time to finish on it has passed")]
     DrainDeadline,
 
     // The window's store.
-    #[error("window '{window}' is closed because its store cannot be used just now")]
+    #[error("the window that answers here is closed, because its store cannot be used just now")]
     StoreUnavailable { window: String },
 
     // Idempotency keys.
@@ -148,7 +165,7 @@ pub enum Error {
     IdempotencyUnavailable,
 
     #[error("an internal error; the host's log has it under this request id")]
-    Internal(String),
+    Internal(Cause),
 }
 
 /// The members of RFC 9457 that we send, and the request id as an extension.
@@ -173,7 +190,34 @@ const SHARE_RETRY_AFTER_S: u64 = 60;
 impl Error {
     /// Something that cannot be, with what was said of it.
     pub fn internal(error: impl std::fmt::Display) -> Self {
-        Error::Internal(error.to_string())
+        Error::Internal(Cause::of(error))
+    }
+
+    /// What only the log and operators may read: words of others, and names of windows.
+    pub fn cause(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Error::BodyBroken(cause)
+            | Error::UpstreamRefused(cause)
+            | Error::UpstreamUnreachable(cause)
+            | Error::UpstreamBroken(cause)
+            | Error::ClerkStart(cause)
+            | Error::NoResponse(cause)
+            | Error::ResponseInvalid(cause)
+            | Error::Internal(cause) => Some(Cow::Borrowed(cause.private())),
+            Error::WindowNotDeployed { window }
+            | Error::WindowStopped { window }
+            | Error::WindowTripped { window, .. }
+            | Error::StoreUnavailable { window } => Some(Cow::Owned(format!("window '{window}'"))),
+            _ => None,
+        }
+    }
+
+    /// The failure with its cause, for operators. Never for a client of the gateway.
+    pub fn in_full(&self) -> String {
+        match self.cause() {
+            Some(cause) => format!("{self}: {cause}"),
+            None => self.to_string(),
+        }
     }
 
     /// The stable name of this failure: the last part of the problem's `type`, and the reason in logs and metrics.
@@ -189,7 +233,9 @@ impl Error {
     fn parts(&self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         match self {
-            Error::BadRequest(_) => (S::BAD_REQUEST, "bad-request", "Bad request"),
+            Error::BadRequest(_) | Error::BodyBroken(_) => {
+                (S::BAD_REQUEST, "bad-request", "Bad request")
+            }
             Error::HeadTooSlow { .. } => (S::REQUEST_TIMEOUT, "head-too-slow", "Request too slow"),
             Error::BodyTooSlow(_) => (S::REQUEST_TIMEOUT, "body-too-slow", "Request too slow"),
             Error::ExpectationFailed => (
@@ -288,6 +334,11 @@ impl Error {
                 "headers-too-large",
                 "Headers too large",
             ),
+            Error::TrailersTooLarge => (
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "trailers-too-large",
+                "Trailers too large",
+            ),
             Error::ResponseTooLarge { .. } => {
                 (S::BAD_GATEWAY, "response-too-large", "Answer too large")
             }
@@ -297,6 +348,7 @@ impl Error {
                 "Answer's headers too large",
             ),
             Error::NoResponse(_) => (S::BAD_GATEWAY, "no-response", "No answer"),
+            Error::ResponseInvalid(_) => (S::BAD_GATEWAY, "response-invalid", "Answer not valid"),
             Error::DrainDeadline => (S::SERVICE_UNAVAILABLE, "drain-deadline", "Release replaced"),
             Error::StoreUnavailable { .. } => (
                 S::SERVICE_UNAVAILABLE,
@@ -394,6 +446,9 @@ impl Error {
             | Error::ResponseTooLarge { .. }
             | Error::ResponseHeadersTooLarge
             | Error::NoResponse(_)
+            | Error::ResponseInvalid(_)
+            | Error::TrailersTooLarge
+            | Error::BodyBroken(_)
             | Error::BodyTooSlow(_)
             | Error::BodyOverrun { .. }
             | Error::DrainDeadline => false,
@@ -509,33 +564,4 @@ fn problem_bytes(status: StatusCode, problem: &impl Serialize) -> Response<Vec<u
 }
 
 #[cfg(test)]
-mod tests {
-    /// Each code as it stands in the source, so that a new one cannot be forgotten here.
-    fn codes() -> Vec<&'static str> {
-        let source = include_str!("error.rs");
-        let end = source.find("pub fn never_ran").unwrap();
-        let mut codes: Vec<_> = source[source.find("fn parts").unwrap()..end]
-            .split('"')
-            .skip(1)
-            .step_by(4)
-            .collect();
-        codes.dedup();
-        codes
-    }
-
-    #[test]
-    fn the_operators_page_has_every_code() {
-        let page = include_str!("../docs/limits.md");
-        let codes = codes();
-        assert!(
-            codes.contains(&"cpu-time") && codes.contains(&"internal"),
-            "{codes:?}"
-        );
-        for code in codes {
-            assert!(
-                page.contains(&format!("| `{code}` |")),
-                "docs/limits.md lacks `{code}`"
-            );
-        }
-    }
-}
+mod tests;

@@ -24,6 +24,7 @@ pub mod descriptors;
 mod documented;
 pub mod error;
 pub mod files;
+mod framing;
 pub mod front;
 pub mod gateway;
 pub mod lanes;

@@ -2,11 +2,14 @@
 //! there will be none.
 
 use crate::body::{Body, BodyError};
+use crate::error::Error;
+use crate::gateway::headers::clean_trailers;
 use crate::gateway::metrics::GatewayMetrics;
 use crate::gateway::piece::Piece;
 use crate::places::AtWork;
-use http::{HeaderMap, Method};
+use http::Method;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -46,6 +49,8 @@ pub struct Record {
     status: u16,
     bytes: u64,
     code: Option<&'static str>,
+    /// Why, in words that no client may read.
+    cause: Option<String>,
 }
 
 impl Record {
@@ -67,7 +72,14 @@ impl Record {
             status: NO_STATUS,
             bytes: 0,
             code: Some(CUT),
+            cause: None,
         }
+    }
+
+    /// The request has failed: as `error` is the answer, and its cause is for the log alone.
+    pub fn failed(&mut self, error: &Error) {
+        self.answered(error.status().as_u16(), Some(error.code()));
+        self.cause = error.cause().map(Cow::into_owned);
     }
 
     /// The head of the answer is decided; `code` names the failure, if it is one.
@@ -96,6 +108,7 @@ impl Drop for Record {
             client = self.client.map(tracing::field::display),
             request_id = %self.request_id,
             error = self.code,
+            cause = self.cause.as_deref(),
         );
     }
 }
@@ -105,6 +118,8 @@ pub struct RecordedBody {
     inner: Body,
     record: Record,
     ended: bool,
+    /// Bytes that are still to come, where the head has told the length.
+    left: Option<u64>,
     breaking: Option<Breaking>,
 }
 
@@ -119,17 +134,42 @@ struct Breaking {
 const BREAK_PAUSE: Duration = Duration::from_millis(20);
 
 impl RecordedBody {
-    pub fn new(inner: Body, record: Record) -> Self {
-        // The answer to HEAD, and one of such a status, has a body that nobody reads.
-        let ended = inner.is_end_stream()
-            || record.method == Method::HEAD
-            || matches!(record.status, 204 | 304);
+    /// `length` is what the head says of it.
+    pub fn new(inner: Body, record: Record, length: Option<u64>) -> Self {
+        let ended = inner.is_end_stream() && length.unwrap_or_default() == 0;
         RecordedBody {
             inner,
             record,
             ended,
+            left: length,
             breaking: None,
         }
+    }
+
+    /// Takes account of a piece of the body, or of its end.
+    fn measure(&mut self, bytes: Option<u64>) -> Result<(), BodyError> {
+        let Some(left) = self.left else {
+            return Ok(());
+        };
+        match (left.checked_sub(bytes.unwrap_or_default()), bytes) {
+            (None, _) => Err("the body is longer than its content-length".into()),
+            (Some(1..), None) => Err("the body is shorter than its content-length".into()),
+            (left, _) => {
+                self.left = left;
+                Ok(())
+            }
+        }
+    }
+
+    /// It ends here, before its end.
+    fn breaks(&mut self, error: BodyError) {
+        self.ended = true;
+        self.record.code = Some(BROKEN);
+        self.record.cause = Some(why(&error));
+        self.breaking = Some(Breaking {
+            error: Some(error),
+            pause: Box::pin(sleep(BREAK_PAUSE)),
+        });
     }
 }
 
@@ -147,12 +187,24 @@ impl HttpBody for RecordedBody {
             return Poll::Ready(breaking.error.take().map(Err));
         }
         let polled = ready!(Pin::new(&mut this.inner).poll_frame(cx));
+        let measured = match &polled {
+            Some(Ok(frame)) => this.measure(Some(frame.data_ref().map_or(0, |d| d.len() as u64))),
+            Some(Err(_)) => Ok(()),
+            None => this.measure(None),
+        };
+        let polled = match measured {
+            Ok(()) => polled,
+            Err(error) => Some(Err(error)),
+        };
         Poll::Ready(match polled {
             Some(Ok(frame)) => {
                 this.record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
                 this.ended = this.inner.is_end_stream();
                 Some(Ok(match frame.into_trailers() {
-                    Ok(trailers) => Frame::trailers(clean_trailers(trailers)),
+                    Ok(mut trailers) => {
+                        clean_trailers(&mut trailers);
+                        Frame::trailers(trailers)
+                    }
                     Err(frame) => frame.map_data(|data| {
                         let at_work = this.record.at_work.as_ref().filter(|_| this.record.kept);
                         Piece::new(data, at_work.map(AtWork::also))
@@ -160,12 +212,7 @@ impl HttpBody for RecordedBody {
                 }))
             }
             Some(Err(error)) => {
-                this.ended = true;
-                this.record.code = Some(BROKEN);
-                this.breaking = Some(Breaking {
-                    error: Some(error),
-                    pause: Box::pin(sleep(BREAK_PAUSE)),
-                });
+                this.breaks(error);
                 return self.poll_frame(cx);
             }
             None => {
@@ -176,7 +223,7 @@ impl HttpBody for RecordedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.breaking.is_none() && self.inner.is_end_stream()
+        self.breaking.is_none() && self.left.unwrap_or_default() == 0 && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -187,14 +234,18 @@ impl HttpBody for RecordedBody {
 impl Drop for RecordedBody {
     fn drop(&mut self) {
         // With a known length hyper stops at the last byte and does not ask for the end.
-        let complete = self.ended || self.inner.size_hint().exact() == Some(0);
+        let complete =
+            self.ended || self.left == Some(0) || self.inner.size_hint().exact() == Some(0);
         if !complete && self.record.code.is_none() {
             self.record.code = Some(CUT);
         }
     }
 }
 
-fn clean_trailers(mut trailers: HeaderMap) -> HeaderMap {
-    super::headers::drop_where(&mut trailers, super::headers::claims_identity);
-    trailers
+/// Why a body broke off, for the log.
+fn why(error: &BodyError) -> String {
+    match error.downcast_ref::<Error>() {
+        Some(error) => format!("{}: {}", error.code(), error.in_full()),
+        None => Error::internal(error).in_full(),
+    }
 }

@@ -108,8 +108,8 @@ pub fn check(parts: &Parts, max_headers: usize) -> Result<(), Error> {
 /// Drops what ends at the gateway and what only the gateway may say.
 pub fn clean_request(headers: &mut HeaderMap) {
     drop_hop_by_hop(headers);
-    // Request trailers are not passed on, and hyper has answered the expectation.
-    headers.remove(header::TRAILER);
+    clean_trailer_names(headers);
+    // hyper has answered the expectation.
     headers.remove(header::EXPECT);
     clean_cookies(headers);
     // Of a broken or forged trace nothing is continued.
@@ -120,6 +120,27 @@ pub fn clean_request(headers: &mut HeaderMap) {
     drop_where(headers, |name| {
         is_claim(name) || (is_told(name) && !keep.contains(name))
     });
+}
+
+/// Leaves of the trailers that are announced those that may come (RFC 9110 section 6.6.2).
+fn clean_trailer_names(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::TRAILER) {
+        return;
+    }
+    let names = members(headers, &header::TRAILER);
+    let names = names.filter_map(|name| HeaderName::from_bytes(name).ok());
+    let kept: Vec<HeaderName> = names.filter(|name| !is_no_trailer(name)).collect();
+    headers.remove(header::TRAILER);
+    if let Ok(names) = HeaderValue::from_str(
+        &kept
+            .iter()
+            .map(HeaderName::as_str)
+            .collect::<Vec<_>>()
+            .join(", "),
+    ) && !kept.is_empty()
+    {
+        headers.insert(header::TRAILER, names);
+    }
 }
 
 /// Makes one field of all cookies, without the host's own. HTTP/2 may split the field; whoever
@@ -262,8 +283,9 @@ pub struct Passage<'a> {
 /// A value that cannot be a header is refused, not mangled: the caller's token or the path names it.
 pub fn stamp(headers: &mut HeaderMap, passage: &Passage<'_>) -> Result<(), Error> {
     let mut set = |name: HeaderName, value: &str| -> Result<(), Error> {
-        let value = HeaderValue::from_str(value)
-            .map_err(|_| Error::BadRequest(format!("{name} cannot be sent as a header")))?;
+        let value = HeaderValue::from_str(value).map_err(|_| {
+            Error::BadRequest("the caller's name or the path cannot be sent as a header".into())
+        })?;
         headers.insert(name, value);
         Ok(())
     };
@@ -292,6 +314,37 @@ pub fn clean_response(headers: &mut HeaderMap, request_id: &str) {
     if let Ok(value) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, value);
     }
+}
+
+/// What would change how the message around it is read, or who it is from: no trailer may say it
+/// (RFC 9110 section 6.5.1).
+static NO_TRAILERS: [HeaderName; 13] = [
+    header::CACHE_CONTROL,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+    header::EXPECT,
+    header::HOST,
+    header::LOCATION,
+    header::MAX_FORWARDS,
+    header::RANGE,
+    header::SET_COOKIE,
+    header::TRAILER,
+];
+
+/// Drops from a trailer section, of either direction, what no trailer may say.
+pub fn clean_trailers(trailers: &mut HeaderMap) {
+    drop_where(trailers, is_no_trailer);
+}
+
+fn is_no_trailer(name: &HeaderName) -> bool {
+    is_told(name)
+        || is_claim(name)
+        || is_credential(name)
+        || HOP_BY_HOP.contains(name)
+        || NO_TRAILERS.contains(name)
 }
 
 /// Drops what ends at the gateway.

@@ -17,6 +17,7 @@ mod listen;
 pub mod manifest;
 mod metrics;
 mod origin;
+mod outgoing;
 mod piece;
 pub mod plugins;
 mod proxy;
@@ -55,7 +56,7 @@ use origin::Origin;
 use plugins::auth::ApiKeys;
 use plugins::idempotency::Keyed;
 use plugins::{Admission, Passed, Plugins};
-use request_body::{Broken, RequestBody};
+use request_body::{Broken, RequestBody, TrailerBounds};
 use routes::{EditError, Found, RouteSet, RouteStatus, Table};
 use screen::Screen;
 use std::panic::AssertUnwindSafe;
@@ -239,13 +240,18 @@ impl Gateway {
             .catch_unwind()
             .await
             .unwrap_or_else(|_| Err(Error::Internal("a panic in the gateway".into())));
-        let (mut response, code) = match outcome {
-            Ok(response) => (response, None),
+        let mut response = match outcome.and_then(outgoing::checked(&record.method)) {
+            Ok(response) => {
+                record.answered(response.status().as_u16(), None);
+                response
+            }
             Err(error) => {
-                if let Error::Internal(reason) = &error {
-                    tracing::error!(request_id = %trace.request_id, reason, "a request failed inside of the host");
+                record.failed(&error);
+                if let (Error::Internal(_), Some(reason)) = (&error, error.cause()) {
+                    let request_id = &trace.request_id;
+                    tracing::error!(%request_id, %reason, "a request failed inside of the host");
                 }
-                (error.response(Some(&trace.request_id)), Some(error.code()))
+                error.response(Some(&trace.request_id))
             }
         };
         headers::clean_response(response.headers_mut(), &trace.request_id);
@@ -254,8 +260,8 @@ impl Gateway {
             name_upgrade(response.headers_mut());
         }
         let response = self.plugins.compress(&passed, response);
-        record.answered(response.status().as_u16(), code);
-        response.map(|body| RecordedBody::new(body, record))
+        let (response, length) = outgoing::framed(&record.method, response);
+        response.map(|body| RecordedBody::new(body, record, length))
     }
 
     /// Answers a request whose head was refused before it was one.
@@ -280,8 +286,9 @@ impl Gateway {
         record.client = Some(connection.client);
         let mut response = error.response(Some(&trace.request_id));
         headers::clean_response(response.headers_mut(), &trace.request_id);
-        record.answered(response.status().as_u16(), Some(error.code()));
-        response.map(|body| RecordedBody::new(body, record))
+        record.failed(&error);
+        let (response, length) = outgoing::framed(&record.method, response);
+        response.map(|body| RecordedBody::new(body, record, length))
     }
 
     /// The way of a request, from its head to the head of its answer.
@@ -299,16 +306,34 @@ impl Gateway {
             .is_end_stream()
             .then(|| Wish::read(&mut parts))
             .flatten();
-        headers::check(&parts, limits.max_headers)?;
         record.client = Some(connection.client);
-        let origin = connection.of(&parts.headers, &self.config.trusted_proxies)?;
+        let table = self.routes.table();
+        let target = Target::read(&parts, limits.max_target_bytes);
+        let origin = headers::check(&parts, limits.max_headers)
+            .and_then(|()| connection.of(&parts.headers, &self.config.trusted_proxies));
+        let (origin, target) = match (origin, target) {
+            (Ok(origin), Ok(target)) => (origin, target),
+            (origin, target) => {
+                // What is refused before its route is known is refused to the pages of that too.
+                if let Ok(target) = &target {
+                    let found = find(&table, target, &parts);
+                    let route = found.map_or_else(|missed| missed.beside, Some);
+                    passed.refused(route, &parts.headers);
+                }
+                return Err(origin.err().or(target.err()).unwrap_or(Error::NoRoute));
+            }
+        };
         record.client = Some(origin.client);
-        let target = Target::read(&parts, limits.max_target_bytes)?;
         record.path = target.path().to_string();
         headers::clean_request(&mut parts.headers);
 
-        let table = self.routes.table();
-        let route = find(&table, &target, &parts)?;
+        let route = match find(&table, &target, &parts) {
+            Ok(route) => route,
+            Err(missed) => {
+                passed.refused(missed.beside, &parts.headers);
+                return Err(missed.error);
+            }
+        };
         record.route = Some(route.name.clone());
         record.upstream = Some(route.upstream.label());
 
@@ -344,6 +369,10 @@ impl Gateway {
             body,
             max_body_bytes,
             rules.body_pace(limits.body_pace),
+            TrailerBounds {
+                fields: limits.max_headers,
+                bytes: limits.max_header_bytes as usize,
+            },
             broken.clone(),
         );
         if let Some(mut wish) = wish {
@@ -384,8 +413,19 @@ impl Gateway {
     }
 }
 
+/// No route takes the request.
+struct Missed<'a> {
+    error: Error,
+    /// The route of the path by whose `cors` pages may read that.
+    beside: Option<&'a Arc<Route>>,
+}
+
 /// The most specific route for the request; for a preflight that of the method that it asks about.
-fn find<'a>(table: &'a Table, target: &Target, parts: &Parts) -> Result<&'a Arc<Route>, Error> {
+fn find<'a>(
+    table: &'a Table,
+    target: &Target,
+    parts: &Parts,
+) -> Result<&'a Arc<Route>, Missed<'a>> {
     let host = target.authority().map(|authority| fold(authority.host()));
     let find = |method: &Method| table.find(host.as_deref(), method, target.path());
     if let Some(wanted) = plugins::preflight_for(&parts.method, &parts.headers)
@@ -396,13 +436,24 @@ fn find<'a>(table: &'a Table, target: &Target, parts: &Parts) -> Result<&'a Arc<
     }
     match find(&parts.method) {
         Found::Route(route) => Ok(route),
-        Found::OtherMethods(methods) => {
-            let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
-            Err(Error::MethodNotTaken {
-                allow: names.join(", "),
+        Found::OtherMethods(routes) => {
+            let methods = routes.iter().flat_map(|route| &route.methods);
+            let mut names: Vec<&str> = methods.map(Method::as_str).collect();
+            names.sort_unstable();
+            names.dedup();
+            let allow = names.join(", ");
+            let beside = routes
+                .into_iter()
+                .find(|route| route.rules.answers_preflights());
+            Err(Missed {
+                error: Error::MethodNotTaken { allow },
+                beside,
             })
         }
-        Found::Nothing => Err(Error::NoRoute),
+        Found::Nothing => Err(Missed {
+            error: Error::NoRoute,
+            beside: None,
+        }),
     }
 }
 

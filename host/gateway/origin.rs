@@ -100,8 +100,8 @@ impl Origin {
     }
 }
 
-fn bad(field: &str, why: &str) -> Error {
-    Error::BadRequest(format!("the field {field} of the proxy in front: {why}"))
+fn bad(field: &'static str, why: &'static str) -> Error {
+    Error::BadRequest(["the field ", field, " of the proxy in front: ", why].into())
 }
 
 /// What was found along a list, from its end.

@@ -1,9 +1,14 @@
-//! The request body on its way to the upstream: bounded in size, in pauses and in slowness, and without trailers.
+//! The request body on its way to the upstream: bounded in size, in pauses and in slowness, its trailers cleaned as its
+//! head was.
 
 use crate::body::BodyError;
-use crate::error::Error;
+use crate::error::{Cause, Error};
+use crate::gateway::headers::clean_trailers;
+use crate::gateway::plugins::auth::strip_keys;
+use crate::gateway::strict::TrailersTooLong;
 use crate::linger::Inbound;
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -63,12 +68,29 @@ impl Pace {
     }
 }
 
-/// Trailers are dropped: no window reads them, and they could claim an identity after the headers were checked.
+/// How much may stand behind a body: as much as in front of it.
+#[derive(Debug, Clone, Copy)]
+pub struct TrailerBounds {
+    pub fields: usize,
+    /// Of names and values, and the four bytes that HTTP/1.1 writes around each pair.
+    pub bytes: usize,
+}
+
+impl TrailerBounds {
+    fn admit(&self, trailers: &HeaderMap) -> bool {
+        let bytes =
+            |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+        let bytes: usize = trailers.iter().map(bytes).sum();
+        trailers.len() <= self.fields && bytes <= self.bytes
+    }
+}
+
 pub struct RequestBody {
     inner: Inbound,
     came: u64,
     limit: u64,
     broken: Broken,
+    trailers: TrailerBounds,
     pace: Pace,
     left: Duration,
     /// Since when, and until when. Runs only while the client is waited for, not while the upstream takes its time.
@@ -77,8 +99,15 @@ pub struct RequestBody {
 }
 
 impl RequestBody {
-    pub fn new(inner: Inbound, limit: u64, pace: Pace, broken: Broken) -> Self {
+    pub fn new(
+        inner: Inbound,
+        limit: u64,
+        pace: Pace,
+        trailers: TrailerBounds,
+        broken: Broken,
+    ) -> Self {
         RequestBody {
+            trailers,
             inner,
             came: 0,
             limit,
@@ -97,6 +126,40 @@ impl RequestBody {
     }
 }
 
+impl RequestBody {
+    /// What comes behind the body. It was not there when the head was checked, so it may say no more than that might.
+    fn end_with(
+        &mut self,
+        mut trailers: HeaderMap,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if !self.trailers.admit(&trailers) {
+            return self.cut(Error::TrailersTooLarge);
+        }
+        self.ended = true;
+        clean_trailers(&mut trailers);
+        strip_keys(&mut trailers);
+        let some = !trailers.is_empty();
+        Poll::Ready(some.then(|| Ok(Frame::trailers(trailers))))
+    }
+}
+
+/// The error with all that caused it.
+fn in_full(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let causes: Vec<String> = causes.map(ToString::to_string).collect();
+    causes.join(": ")
+}
+
+/// Whether it was the trailer section that had no room.
+fn is_oversized(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| {
+        let io = cause.downcast_ref::<std::io::Error>();
+        io.and_then(|io| io.get_ref())
+            .is_some_and(|inner| inner.is::<TrailersTooLong>())
+    })
+}
+
 impl HttpBody for RequestBody {
     type Data = Bytes;
     type Error = BodyError;
@@ -112,9 +175,9 @@ impl HttpBody for RequestBody {
         match Pin::new(&mut this.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 let waited = this.waiting.take().map(|(since, _)| since.elapsed());
-                let Ok(data) = frame.into_data() else {
-                    this.ended = true;
-                    return Poll::Ready(None);
+                let data = match frame.into_data() {
+                    Ok(data) => data,
+                    Err(frame) => return this.end_with(frame.into_trailers().unwrap_or_default()),
                 };
                 let waited = waited.unwrap_or_default();
                 this.left = this.pace.after(this.left, waited, data.len());
@@ -126,8 +189,11 @@ impl HttpBody for RequestBody {
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
             Poll::Ready(Some(Err(error))) => {
-                this.ended = true;
-                Poll::Ready(Some(Err(error.into())))
+                let cause = Cause::of(in_full(&error));
+                this.cut(match is_oversized(&error) {
+                    true => Error::TrailersTooLarge,
+                    false => Error::BodyBroken(cause),
+                })
             }
             Poll::Ready(None) => {
                 this.ended = true;

@@ -33,7 +33,7 @@ impl Target {
     pub fn read(parts: &Parts, max_bytes: usize) -> Result<Target, Error> {
         let uri = &parts.uri;
         if parts.method == Method::CONNECT || parts.method == Method::TRACE {
-            return Err(bad(format!("{} is not offered here", parts.method)));
+            return Err(bad("CONNECT and TRACE are not offered here"));
         }
         match uri.scheme_str() {
             None if uri.authority().is_some() => {
@@ -78,7 +78,7 @@ impl Target {
     }
 }
 
-fn bad(reason: impl Into<String>) -> Error {
+fn bad(reason: &'static str) -> Error {
     Error::BadRequest(reason.into())
 }
 

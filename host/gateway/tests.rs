@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 mod access_log;
+mod answers;
 mod bodies;
 mod connections;
 mod farewell;

@@ -165,7 +165,15 @@ impl Way {
                 Err(error) => Err(error),
             };
             tried.note(&answered);
-            answered.unwrap_or_else(|error| error.response(Some(&self.trace.request_id)))
+            answered.unwrap_or_else(|error| {
+                let request_id = &self.trace.request_id;
+                // The middleware may make anything of the answer, so the cause is said here.
+                if let Some(cause) = error.cause() {
+                    let (error, cause) = (error.code(), &*cause);
+                    tracing::warn!(%request_id, error, cause, "behind a middleware a request failed");
+                }
+                error.response(Some(request_id))
+            })
         })
     }
 
@@ -180,7 +188,8 @@ impl Way {
         let path = checked(parts.uri.path_and_query())?;
         headers::clean_request(&mut parts.headers);
         auth::strip_keys(&mut parts.headers);
-        let mut request = Request::from_parts(parts, body::without_trailers(body));
+        let mut request =
+            Request::from_parts(parts, body::with_trailers(body, headers::clean_trailers));
         self.stamp(&mut request)?;
         if let Some(window) = self.route.rules.middlewares().get(next) {
             return self.visit(window, next + 1, path, request).await;
@@ -215,8 +224,9 @@ impl Way {
 fn checked(given: Option<&PathAndQuery>) -> Result<PathAndQuery, Error> {
     let given =
         given.ok_or_else(|| Error::BadRequest("the middleware asked for no path".into()))?;
-    let mut path = normalise(given.path())
-        .map_err(|reason| Error::BadRequest(format!("the middleware's request: {reason}")))?;
+    let mut path = normalise(given.path()).map_err(|reason| {
+        Error::BadRequest(["the middleware's request: ", reason, "", ""].into())
+    })?;
     if let Some(query) = given.query() {
         path.push('?');
         path.push_str(query);

@@ -1,6 +1,7 @@
 //! What passes between a client and a clerk: bounded, timed, and ending as it did.
 
 use super::errand::Errand;
+use super::host_memory::own_values;
 use super::tally::Failures;
 use crate::body::{Body, BodyError};
 use crate::error::Error;
@@ -9,8 +10,7 @@ use http_body::{Frame, SizeHint};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Sleep, sleep};
@@ -27,15 +27,17 @@ fn bytes_of(frame: &Frame<Bytes>) -> u64 {
 }
 
 /// Names and values, and the four bytes that HTTP/1.1 writes around each pair.
-pub(super) fn check_headers(headers: &http::HeaderMap, limit: u64) -> Result<(), Error> {
+fn fields_bytes(fields: &http::HeaderMap) -> u64 {
     let bytes = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-        name.as_str().len() + value.len() + 4
+        (name.as_str().len() + value.len() + 4) as u64
     };
-    let sum: usize = headers.iter().map(bytes).sum();
-    if sum as u64 > limit {
-        return Err(Error::HeadersTooLarge { limit });
-    }
-    Ok(())
+    fields.iter().map(bytes).sum()
+}
+
+/// What `limit` leaves for trailers.
+pub(super) fn check_headers(headers: &http::HeaderMap, limit: u64) -> Result<u64, Error> {
+    let left = limit.checked_sub(fields_bytes(headers));
+    left.ok_or(Error::HeadersTooLarge { limit })
 }
 
 /// Empty pieces passed over at once, and the pause before the next: about 1,000 a second, which cost the host next to
@@ -89,8 +91,51 @@ pub(super) struct AskedBody {
     pub empties: Empties,
     pub errand: Arc<Errand>,
     pub left: u64,
-    /// Set where it was larger than that.
-    pub too_large: Arc<AtomicBool>,
+    /// What it may have of that and of the head's bytes, and what was refused of it.
+    pub limits: AskedLimits,
+    pub refused: Arc<OnceLock<Error>>,
+}
+
+/// The bounds of what a clerk is sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AskedLimits {
+    pub body: u64,
+    /// What the head has left of its own: the trailers have that, so that a clerk holds no more of
+    /// either than of one.
+    pub trailers: u64,
+}
+
+impl AskedBody {
+    /// The client has sent more than it may.
+    fn refuse(&self, why: Error, told: wasmtime_wasi_http::Error) -> wasmtime_wasi_http::Error {
+        let _ = self.refused.set(why);
+        self.errand.body_failed();
+        told
+    }
+
+    fn pass(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, wasmtime_wasi_http::Error> {
+        match frame.into_trailers() {
+            Ok(mut trailers) => {
+                if fields_bytes(&trailers) > self.limits.trailers {
+                    let told = wasmtime_wasi_http::Error::HttpRequestTrailerSectionSize(None);
+                    return Err(self.refuse(Error::TrailersTooLarge, told));
+                }
+                own_values(&mut trailers);
+                Ok(Frame::trailers(trailers))
+            }
+            Err(frame) => match self.left.checked_sub(bytes_of(&frame)) {
+                Some(left) => {
+                    self.left = left;
+                    Ok(frame)
+                }
+                None => {
+                    let limit = self.limits.body;
+                    let told = wasmtime_wasi_http::Error::HttpRequestBodySize(None);
+                    Err(self.refuse(Error::BodyOverrun { limit }, told))
+                }
+            },
+        }
+    }
 }
 
 impl http_body::Body for AskedBody {
@@ -110,20 +155,7 @@ impl http_body::Body for AskedBody {
         };
         self.errand.moved();
         Poll::Ready(match frame {
-            Some(Ok(frame)) => {
-                let bytes = bytes_of(&frame);
-                match self.left.checked_sub(bytes) {
-                    Some(left) => {
-                        self.left = left;
-                        Some(Ok(frame))
-                    }
-                    None => {
-                        self.too_large.store(true, Relaxed);
-                        self.errand.body_failed();
-                        Some(Err(wasmtime_wasi_http::Error::HttpRequestBodySize(None)))
-                    }
-                }
-            }
+            Some(Ok(frame)) => Some(self.pass(frame)),
             Some(Err(error)) => {
                 self.errand.body_failed();
                 Some(Err(request_body_error(error)))
@@ -143,13 +175,13 @@ impl http_body::Body for AskedBody {
 
 /// A client's fault, as WASI HTTP can say it to a guest that reads the body.
 fn request_body_error(error: BodyError) -> wasmtime_wasi_http::Error {
-    if error
-        .downcast_ref()
-        .is_some_and(|e| matches!(e, Error::BodyTooLarge { .. }))
-    {
-        return wasmtime_wasi_http::Error::HttpRequestBodySize(None);
+    match error.downcast_ref() {
+        Some(Error::BodyTooLarge { .. }) => wasmtime_wasi_http::Error::HttpRequestBodySize(None),
+        Some(Error::TrailersTooLarge) => {
+            wasmtime_wasi_http::Error::HttpRequestTrailerSectionSize(None)
+        }
+        _ => wasmtime_wasi_http::Error::ConnectionTerminated,
     }
-    wasmtime_wasi_http::Error::ConnectionTerminated
 }
 
 /// Somebody waits for the answer; dropped, nobody does.
@@ -368,7 +400,11 @@ mod tests {
             empties: Empties::default(),
             errand: errand.clone(),
             left,
-            too_large: Arc::default(),
+            limits: AskedLimits {
+                body: left,
+                trailers: 100,
+            },
+            refused: Arc::default(),
         };
         (body, errand)
     }
@@ -401,11 +437,34 @@ mod tests {
             Err::<Frame<Bytes>, BodyError>("reset".into()),
         ]));
         let large = crate::body::full("more than ten bytes");
-        for inner in [broken.boxed_unsync(), large] {
+        let code = |body: &AskedBody| body.refused.clone();
+        for (inner, refused) in [
+            (broken.boxed_unsync(), None),
+            (large, Some("body-too-large")),
+            (trailed(101 - 5), Some("trailers-too-large")),
+        ] {
             let (body, errand) = asked(inner, 10);
+            let why = code(&body);
             assert!(body.collect().await.is_err());
             assert!(errand.is_clients_fault());
+            assert_eq!(why.get().map(Error::code), refused);
         }
+    }
+
+    /// No body, and one trailer of so many bytes beside its name.
+    fn trailed(bytes: usize) -> Body {
+        let value = "v".repeat(bytes).parse().unwrap();
+        let trailers = http::HeaderMap::from_iter([(http::HeaderName::from_static("x"), value)]);
+        let frames = [Ok::<_, BodyError>(Frame::trailers(trailers))];
+        StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync()
+    }
+
+    #[tokio::test]
+    async fn trailers_reach_the_clerk_within_what_the_head_left() {
+        let (body, errand) = asked(trailed(100 - 5), 10);
+        let collected = body.collect().await.unwrap();
+        assert_eq!(collected.trailers().unwrap()["x"].len(), 95);
+        assert!(!errand.is_clients_fault());
     }
 
     type Pieces = http_body_util::channel::Channel<Bytes, wasmtime_wasi_http::Error>;

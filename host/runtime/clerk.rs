@@ -1,6 +1,6 @@
 //! One clerk: an instance at work on a request, and the mechanism that starts one for each.
 
-use super::bodies::{AnswerBody, AskedBody, Early, Empties, Waiting, check_headers};
+use super::bodies::{AnswerBody, AskedBody, AskedLimits, Early, Empties, Waiting, check_headers};
 use super::code::Code;
 use super::counter::{Counter, Cutter};
 use super::duty::Duty;
@@ -14,7 +14,8 @@ use super::requests::Requests;
 use super::tally::Failures;
 use super::turns::{Turn, Turns};
 use crate::body::Body;
-use crate::error::Error;
+use crate::error::{Cause, Error};
+use crate::framing;
 use crate::lanes::PerLane;
 use crate::next::Next;
 use crate::store::Cabinet;
@@ -23,8 +24,7 @@ use http_body_util::BodyExt;
 use std::any::Any;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -99,7 +99,7 @@ impl Clerk {
             table,
             wasi,
             http,
-            hooks: Outside::new(post.failures.clone()),
+            hooks: Outside::new(post.failures.clone(), limits.get(Limit::MemoryBytes)),
             meter: Meter::new(limits, turn),
             requests: Requests::new(duty.clone()),
             has_taken_a_body: false,
@@ -262,7 +262,7 @@ impl Clerks {
             known @ (Error::ClerkLimit | Error::CpuTime { .. } | Error::MemoryLimit { .. }) => {
                 known
             }
-            _ => Error::ClerkStart(error.root_cause().to_string()),
+            _ => Error::ClerkStart(Cause::of(error.root_cause())),
         }
     }
 
@@ -305,19 +305,24 @@ impl Clerks {
         let waiting = Waiting(errand.clone());
         let post = &self.counter().post;
         let limits = post.limits.load();
-        check_headers(request.headers(), limits.get(Limit::RequestHeaderBytes))?;
+        let trailers = check_headers(request.headers(), limits.get(Limit::RequestHeaderBytes))?;
         let limit = limits.get(Limit::RequestBytes);
         if request.body().size_hint().lower() > limit {
             return Err(Error::BodyTooLarge { limit });
         }
-        let too_large = Arc::new(AtomicBool::new(false));
+        let refused = Arc::new(OnceLock::new());
+        let method = request.method().clone();
         let request = request.map(|inner| {
             let body = AskedBody {
                 inner,
                 empties: Empties::default(),
                 errand: errand.clone(),
                 left: limit,
-                too_large: too_large.clone(),
+                limits: AskedLimits {
+                    body: limit,
+                    trailers,
+                },
+                refused: refused.clone(),
             };
             body.boxed_unsync()
         });
@@ -358,12 +363,18 @@ impl Clerks {
                     limit,
                     early: Early::default(),
                 };
-                let body = body.with_early().await.boxed_unsync();
-                Ok(http::Response::from_parts(head, body))
+                let body = body.with_early().await;
+                let bytes = body.size_hint().exact();
+                match framing::check(&method, head.status, &head.headers, bytes) {
+                    Ok(()) => Ok(http::Response::from_parts(head, body.boxed_unsync())),
+                    Err(why) => Err(Error::ResponseInvalid(why.into())),
+                }
             }
             // Only a clerk at work reads the body, and it may have done something before it came to the end.
-            Err(_) if too_large.load(Relaxed) => Err(Error::BodyOverrun { limit }),
-            Err(error) => Err(self.failure(&error, &errand).await),
+            Err(error) => match refused.get() {
+                Some(refused) => Err(refused.clone()),
+                None => Err(self.failure(&error, &errand).await),
+            },
         }
     }
 

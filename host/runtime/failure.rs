@@ -61,15 +61,15 @@ pub(super) fn classify(error: &wasmtime::Error) -> Error {
         return Error::ClerkLimit;
     }
     if let Some(code) = error.downcast_ref::<ErrorCode3>() {
-        return Error::NoResponse(returned(code));
+        return Error::NoResponse(returned(code).into());
     }
     if let Some(code) = error.downcast_ref::<ErrorCode2>() {
-        return Error::NoResponse(returned(code));
+        return Error::NoResponse(returned(code).into());
     }
     if error.is::<Trap>() || error.is::<wasmtime::WasmBacktrace>() {
         return Error::ClerkTrapped;
     }
-    Error::NoResponse(root)
+    Error::NoResponse(root.into())
 }
 
 /// What is said of the error that a guest returned, in its own words.

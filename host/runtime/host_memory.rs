@@ -28,8 +28,19 @@ pub(super) const HANDLE_BYTES: usize = 512;
 /// socket and cost memory for every transfer.
 pub(super) const BODY_CHUNK_BYTES: usize = 64 << 10;
 
-/// Bytes that an outgoing body of WASI 0.2 counts: the two pieces that its channel holds.
-pub(super) const BODY_BYTES: usize = 2 * BODY_CHUNK_BYTES;
+/// Bytes of one piece of an outgoing body of WASI 0.2, at most. 1 MiB, as wasmtime has it: some
+/// toolchains write a body whole before they answer, and nobody takes any of it until then.
+const MAX_WRITE_BYTES: usize = 1 << 20;
+
+/// The part of its memory limit that such a piece takes at most, two of which the host keeps for
+/// each body: an eighth for both.
+const WRITE_SHARE: usize = 16;
+
+/// Bytes of one piece of an outgoing body of WASI 0.2, for a clerk of so much memory.
+pub(super) fn write_bytes(memory_limit: u64) -> usize {
+    let share = usize::try_from(memory_limit).unwrap_or(usize::MAX) / WRITE_SHARE;
+    share.clamp(BODY_CHUNK_BYTES, MAX_WRITE_BYTES)
+}
 
 /// Bytes that a request which a middleware passes on counts beside its header fields, until its
 /// answer's body has ended: two pieces in each direction.
@@ -55,6 +66,8 @@ const ALLOCATION_BYTES: usize = 80;
 /// What the host keeps for one clerk, in bytes.
 #[derive(Default)]
 pub(super) struct HostMemory {
+    /// That an outgoing body of WASI 0.2 counts: the two pieces that its channel holds.
+    body_bytes: usize,
     /// What was in the table when it was last walked.
     counted: usize,
     /// The most that has come since.
@@ -76,6 +89,19 @@ struct Shared {
 }
 
 impl HostMemory {
+    /// For a clerk of so much memory.
+    pub fn new(memory_limit: u64) -> Self {
+        HostMemory {
+            body_bytes: 2 * write_bytes(memory_limit),
+            ..HostMemory::default()
+        }
+    }
+
+    /// Bytes that an outgoing body of WASI 0.2 counts.
+    pub fn body_bytes(&self) -> usize {
+        self.body_bytes
+    }
+
     pub fn bytes(&self) -> usize {
         let shared = self.shared.as_ref().map_or(0, |shared| {
             let arrived = shared.arrived.load(Relaxed);
@@ -93,7 +119,7 @@ impl HostMemory {
 
     /// Walks the table. What was declared and is not in it yet must be added again.
     pub fn count(&mut self, table: &mut ResourceTable) {
-        self.counted = bytes_of(table, self.trailer_bytes);
+        self.counted = bytes_of(table, self.body_bytes, self.trailer_bytes);
         self.since = 0;
         if let Some(shared) = &self.shared {
             shared.arrived.store(0, Relaxed);
@@ -133,11 +159,12 @@ impl Drop for Kept {
 }
 
 /// The bytes that the resources of a table hold.
-fn bytes_of(table: &mut ResourceTable, trailer_bytes: usize) -> usize {
+fn bytes_of(table: &mut ResourceTable, body_bytes: usize, trailer_bytes: usize) -> usize {
     let mut seen = Seen::default();
+    let bodies = (body_bytes, trailer_bytes);
     let sizes = table
         .iter_mut()
-        .map(|entry| HANDLE_BYTES + resource_bytes(entry, trailer_bytes, &mut seen));
+        .map(|entry| HANDLE_BYTES + resource_bytes(entry, bodies, &mut seen));
     sizes.fold(0, usize::saturating_add)
 }
 
@@ -156,8 +183,12 @@ impl Seen {
     }
 }
 
-fn resource_bytes(entry: &mut (dyn Any + Send), trailer_bytes: usize, seen: &mut Seen) -> usize {
-    let body = |there: bool| if there { BODY_BYTES + trailer_bytes } else { 0 };
+fn resource_bytes(
+    entry: &mut (dyn Any + Send),
+    (body_bytes, trailer_bytes): (usize, usize),
+    seen: &mut Seen,
+) -> usize {
+    let body = |there: bool| if there { body_bytes + trailer_bytes } else { 0 };
     if let Some(fields) = entry.downcast_ref::<FieldMap>() {
         return seen.fields_bytes(fields);
     }
@@ -180,7 +211,7 @@ fn resource_bytes(entry: &mut (dyn Any + Send), trailer_bytes: usize, seen: &mut
         return seen.fields_bytes(&response.headers);
     }
     if entry.is::<HostOutgoingBody>() {
-        return BODY_BYTES;
+        return body_bytes;
     }
     if let Some(response) = entry.downcast_ref::<HostOutgoingResponse>() {
         return seen.fields_bytes(&response.headers) + body(response.body.is_some());
@@ -226,6 +257,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use http::HeaderName;
+    use wasmtime_wasi_http::p2::body::StreamContext;
 
     fn append(fields: &mut FieldMap, name: &str, bytes: usize) {
         let name = HeaderName::try_from(name).unwrap();
@@ -282,6 +314,22 @@ mod tests {
         assert_eq!(host.bytes(), 11);
         drop(other);
         assert_eq!(host.bytes(), 0);
+    }
+
+    #[test]
+    fn a_body_of_wasi_0_2_counts_what_it_may_hold_and_takes_an_eighth_of_the_limit_at_most() {
+        const MIB: usize = 1 << 20;
+        for (limit, piece) in [(1, MIB / 16), (4, MIB / 4), (16, MIB), (4096, MIB)] {
+            let limit = limit * MIB as u64;
+            assert_eq!(write_bytes(limit), piece, "{limit}");
+            let mut table = ResourceTable::new();
+            let mut host = HostMemory::new(limit);
+            let (body, _) = HostOutgoingBody::new(StreamContext::Response, None, 1, piece);
+            table.push(body).unwrap();
+            host.count(&mut table);
+            assert_eq!(host.bytes(), HANDLE_BYTES + 2 * piece);
+            assert!(2 * piece as u64 <= limit / 8);
+        }
     }
 
     #[test]

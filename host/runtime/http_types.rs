@@ -4,7 +4,7 @@
 
 use super::clerk::Clerk;
 use super::error_text::shortened;
-use super::host_memory::{BODY_BYTES, FIELD_BYTES, MANY_VALUES, fields_bytes};
+use super::host_memory::{FIELD_BYTES, MANY_VALUES, fields_bytes};
 use super::limits::Limit;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Access, FutureReader, Linker, LinkerInstance, Resource, StreamReader};
@@ -210,7 +210,7 @@ fn messages_2(types: &mut LinkerInstance<'_, Clerk>) -> wasmtime::Result<()> {
         "[method]outgoing-request.body",
         |mut store: Store, (request,): (Sent,)| {
             let clerk = store.data_mut();
-            clerk.keep(BODY_BYTES)?;
+            clerk.keep(clerk.meter.body_bytes())?;
             Ok((p2::HostOutgoingRequest::body(&mut clerk.http(), request)?,))
         },
     )?;
@@ -218,7 +218,7 @@ fn messages_2(types: &mut LinkerInstance<'_, Clerk>) -> wasmtime::Result<()> {
         "[method]outgoing-response.body",
         |mut store: Store, (response,): (Resource<HostOutgoingResponse>,)| {
             let clerk = store.data_mut();
-            clerk.keep(BODY_BYTES)?;
+            clerk.keep(clerk.meter.body_bytes())?;
             let http = &mut clerk.http();
             Ok((p2::HostOutgoingResponse::body(http, response)?,))
         },

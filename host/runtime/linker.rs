@@ -5,7 +5,7 @@
 //! are empty, every socket address and every outgoing request is refused.
 
 use super::clerk::Clerk;
-use super::host_memory::BODY_CHUNK_BYTES;
+use super::host_memory::{BODY_CHUNK_BYTES, write_bytes};
 use super::http_types;
 use super::keyvalue;
 use super::middleware::{self, PassedOn};
@@ -48,11 +48,15 @@ pub(super) struct Outside {
     /// What becomes of the request that is being sent, where it is passed on; none where it is sent
     /// out.
     pub passed_on: Option<PassedOn>,
+    /// Bytes of one piece of an outgoing body of WASI 0.2.
+    write_bytes: usize,
 }
 
 impl Outside {
-    pub fn new(failures: Arc<Failures>) -> Self {
+    /// For a clerk of so much memory.
+    pub fn new(failures: Arc<Failures>, memory_limit: u64) -> Self {
         Outside {
+            write_bytes: write_bytes(memory_limit),
             failures,
             passed_on: None,
         }
@@ -100,7 +104,7 @@ impl WasiHttpHooks for Outside {
 
     // A window's headers were cleaned by the gateway, and what it answers is cleaned there again.
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
-        BODY_CHUNK_BYTES
+        self.write_bytes
     }
 
     fn p3_outgoing_body_chunk_size(&mut self) -> usize {

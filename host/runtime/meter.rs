@@ -37,7 +37,7 @@ impl Meter {
             memory_limit: limits.get(Limit::MemoryBytes),
             cpu_limit: limits.time(Limit::CpuTimeMs),
             memory_bytes: 0,
-            host: HostMemory::default(),
+            host: HostMemory::new(limits.get(Limit::MemoryBytes)),
             ticks: 0,
             host_calls_per_s: limits.get(Limit::HostCallsPerS),
             host_calls_left: limits.get(Limit::HostCallsPerS),
@@ -144,6 +144,11 @@ impl Meter {
             return Err(MemoryExhausted(self.memory_limit).into());
         }
         Ok(self.host.beside(bytes))
+    }
+
+    /// Bytes that an outgoing body of WASI 0.2 counts.
+    pub(super) fn body_bytes(&self) -> usize {
+        self.host.body_bytes()
     }
 
     /// Trailers of that many bytes go behind an outgoing body.

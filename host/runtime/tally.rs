@@ -22,7 +22,7 @@ impl Failures {
 
     /// A request failed for this reason.
     pub fn note(&self, error: &Error) {
-        self.count(error.code(), &error.to_string());
+        self.count(error.code(), &error.in_full());
     }
 
     /// Something was refused to a clerk for this reason.

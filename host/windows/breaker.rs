@@ -34,6 +34,7 @@ impl Outcome {
             | Error::HostCallTooLarge
             | Error::HandleLimit
             | Error::NoResponse(_)
+            | Error::ResponseInvalid(_)
             | Error::ResponseHeadersTooLarge
             | Error::ResponseTooLarge { .. } => Outcome::Failed(error.code()),
             _ => Outcome::Unclear,

@@ -33,7 +33,7 @@ pub enum ChangeError {
     Compile(String),
     #[error("refused: it does not link: {0}")]
     Link(String),
-    #[error("refused: a clerk of it does not start: {0}")]
+    #[error("refused: a clerk of it does not start: {}", .0.in_full())]
     Try(Error),
     #[error("refused: the probe failed: {0}")]
     Probe(String),

@@ -2,6 +2,7 @@
 
 use super::WindowName;
 use crate::body;
+use crate::error::Error;
 use crate::runtime::Clerks;
 use http::Request;
 use http_body_util::BodyExt;
@@ -75,7 +76,7 @@ impl Probe {
         let errand = clerks.errand(&mut request, (), held);
         let response = match clerks.serve(request, errand).await {
             Ok(response) => response,
-            Err(error) => return Err(format!("{path}: {error}")),
+            Err(error) => return Err(format!("{path}: {}", error.in_full())),
         };
         let status = response.status();
         if !status.is_success() {
@@ -87,8 +88,12 @@ impl Probe {
             match frame {
                 Ok(frame) => read += frame.data_ref().map_or(0, |data| data.len()),
                 Err(error) => {
+                    let why = match error.downcast::<Error>() {
+                        Ok(error) => error.in_full(),
+                        Err(error) => error.to_string(),
+                    };
                     return Err(format!(
-                        "{path} was answered with {status} and a body that broke off: {error}"
+                        "{path} was answered with {status} and a body that broke off: {why}"
                     ));
                 }
             }

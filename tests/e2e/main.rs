@@ -8,6 +8,7 @@ mod harness;
 
 mod admin_api;
 mod admin_connections;
+mod answers;
 mod artifacts;
 mod authors;
 mod canary;

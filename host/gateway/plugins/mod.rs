@@ -285,6 +285,16 @@ pub struct Passed {
     origin: Option<HeaderValue>,
     method: Method,
     wish: Wish,
+    /// Of a request that was refused before it had a route: the one whose `cors` holds for it.
+    beside: Option<Arc<Route>>,
+}
+
+impl Passed {
+    /// The request has no route; `beside` is the one whose pages may read why.
+    pub fn refused(&mut self, beside: Option<&Arc<Route>>, headers: &HeaderMap) {
+        self.beside = beside.cloned();
+        self.origin = headers.get(header::ORIGIN).cloned();
+    }
 }
 
 /// What a request showed to be let in, to be asked about again while it lasts.
@@ -413,18 +423,20 @@ impl Plugins {
         }
     }
 
-    /// The way out, for every answer to a request that had a route.
+    /// The way out, for every answer. Of one without a route `cors` alone has something to say.
     pub fn leave(&self, passed: &Passed, headers: &mut HeaderMap) {
-        let Some(route) = &passed.route else {
-            return;
-        };
         if let Some(limit) = &passed.limit {
             limit.tell(headers);
         }
-        if let Some(rule) = &route.rules.headers {
+        if let Some(rule) = passed
+            .route
+            .as_ref()
+            .and_then(|route| route.rules.headers.as_ref())
+        {
             rule.response.apply(headers);
         }
-        if let Some(rule) = &route.rules.cors {
+        let route = passed.route.as_ref().or(passed.beside.as_ref());
+        if let Some(rule) = route.and_then(|route| route.rules.cors.as_ref()) {
             rule.stamp(passed.origin.as_ref(), headers);
         }
     }

@@ -35,8 +35,8 @@ struct Node {
 #[derive(Debug)]
 pub enum Found<'a> {
     Route(&'a Arc<Route>),
-    /// Routes lead to this path, but none takes the method; those that one does.
-    OtherMethods(Vec<Method>),
+    /// Routes lead to this path, the most specific first, but none takes the method.
+    OtherMethods(Vec<&'a Arc<Route>>),
     Nothing,
 }
 
@@ -81,19 +81,17 @@ impl Table {
         if others.is_empty() {
             return Found::Nothing;
         }
-        others.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
-        others.dedup();
         Found::OtherMethods(others)
     }
 
     /// Under the host's own name, then under those that it is below of, the longest first.
-    fn find_under(
-        &self,
+    fn find_under<'a>(
+        &'a self,
         host: &str,
         segments: &[&str],
         method: &Method,
-        others: &mut Vec<Method>,
-    ) -> Option<&Arc<Route>> {
+        others: &mut Vec<&'a Arc<Route>>,
+    ) -> Option<&'a Arc<Route>> {
         let exact = self.exact.get(host);
         if let Some(route) = exact.and_then(|node| node.find(segments, method, others)) {
             return Some(route);
@@ -121,12 +119,12 @@ impl Node {
         }
     }
 
-    fn find(
-        &self,
+    fn find<'a>(
+        &'a self,
         segments: &[&str],
         method: &Method,
-        others: &mut Vec<Method>,
-    ) -> Option<&Arc<Route>> {
+        others: &mut Vec<&'a Arc<Route>>,
+    ) -> Option<&'a Arc<Route>> {
         let inner = match segments.split_first() {
             None => pick(&self.here, method, others),
             Some((first, rest)) => {
@@ -145,7 +143,7 @@ impl Node {
 fn pick<'a>(
     routes: &'a [Arc<Route>],
     method: &Method,
-    others: &mut Vec<Method>,
+    others: &mut Vec<&'a Arc<Route>>,
 ) -> Option<&'a Arc<Route>> {
     let found = routes
         .iter()
@@ -158,7 +156,7 @@ fn pick<'a>(
         })
         .or_else(|| routes.iter().find(|route| route.methods.is_empty()));
     if found.is_none() {
-        others.extend(routes.iter().flat_map(|route| route.methods.clone()));
+        others.extend(routes);
     }
     found
 }

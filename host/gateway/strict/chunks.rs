@@ -1,7 +1,7 @@
 //! Where a chunked body ends (RFC 9112 section 7.1). hyper reads the same bytes and refuses what is wrong in them; this
 //! must only never see an end where hyper sees none, and is therefore as strict or stricter.
 
-/// Bytes of a chunk's line, extensions included, and of one line of the trailer section.
+/// Bytes of a chunk's line, extensions included.
 const MAX_LINE: usize = 4096;
 
 /// Hexadecimal digits of a chunk's size: as many as fit.
@@ -16,6 +16,16 @@ pub struct Chunks {
     length: usize,
     /// Of a trailer line nothing but its end has come.
     empty: bool,
+    /// Bytes and lines of the trailer section.
+    trailers: (usize, usize),
+    most: Most,
+}
+
+/// The most that a trailer section may have.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Most {
+    pub bytes: usize,
+    pub fields: usize,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -34,9 +44,21 @@ enum At {
 
 /// The bytes are no chunked body.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Broken;
+pub enum Broken {
+    Syntax,
+    /// Of its trailers there are more than it may have.
+    Trailers,
+}
 
 impl Chunks {
+    /// A body whose trailer section is at most so large.
+    pub fn bounded(most: Most) -> Self {
+        Chunks {
+            most,
+            ..Chunks::default()
+        }
+    }
+
     /// How many of `bytes` belong to the body; fewer than all only where it ends there.
     pub fn take(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
         let mut taken = 0;
@@ -66,8 +88,15 @@ impl Chunks {
 
     fn step(&mut self, byte: u8) -> Result<(), Broken> {
         self.length += 1;
-        if self.length > MAX_LINE {
-            return Err(Broken);
+        let (bytes, lines) = &mut self.trailers;
+        if matches!(self.at, At::Trailer | At::TrailerLf) {
+            *bytes += 1;
+            *lines += usize::from(byte == b'\n' && !self.empty);
+            if *bytes > self.most.bytes || *lines > self.most.fields {
+                return Err(Broken::Trailers);
+            }
+        } else if self.length > MAX_LINE {
+            return Err(Broken::Syntax);
         }
         self.at = match (self.at, byte) {
             (At::Size, byte) if byte.is_ascii_hexdigit() && self.length <= MAX_DIGITS => {
@@ -104,7 +133,7 @@ impl Chunks {
                 self.empty = true;
                 At::Trailer
             }
-            _ => return Err(Broken),
+            _ => return Err(Broken::Syntax),
         };
         Ok(())
     }
@@ -119,7 +148,10 @@ mod tests {
     use super::*;
 
     fn end(body: &str) -> Result<Option<usize>, Broken> {
-        let mut chunks = Chunks::default();
+        let mut chunks = Chunks::bounded(Most {
+            bytes: 100,
+            fields: 3,
+        });
         let taken = chunks.take(body.as_bytes())?;
         Ok(chunks.has_ended().then_some(taken))
     }
@@ -158,8 +190,21 @@ mod tests {
             "0\r\nx: y\n\r\n",
             "0\r\nx\0: y\r\n",
         ] {
-            assert_eq!(end(body), Err(Broken), "{body:?}");
+            assert_eq!(end(body), Err(Broken::Syntax), "{body:?}");
         }
-        assert_eq!(end(&format!("1;{}\r\n", "x".repeat(5000))), Err(Broken));
+        assert_eq!(
+            end(&format!("1;{}\r\n", "x".repeat(5000))),
+            Err(Broken::Syntax)
+        );
+    }
+
+    #[test]
+    fn a_trailer_section_is_bounded_in_bytes_and_in_fields() {
+        let ended = |fields: &str| end(&format!("0\r\n{fields}\r\n"));
+        assert!(ended(&"x: y\r\n".repeat(3)).unwrap().is_some());
+        assert_eq!(ended(&"x: y\r\n".repeat(4)), Err(Broken::Trailers));
+        let long = |bytes: usize| format!("x: {}\r\n", "y".repeat(bytes - 5));
+        assert!(ended(&long(98)).unwrap().is_some());
+        assert_eq!(ended(&long(99)), Err(Broken::Trailers));
     }
 }

@@ -12,7 +12,7 @@ mod head;
 pub use head::{Kind, Violation};
 
 use crate::gateway::config::Limits;
-use chunks::Chunks;
+use chunks::{Broken, Chunks, Most};
 use head::Framing;
 use memchr::memchr_iter;
 use std::io;
@@ -30,6 +30,10 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What hyper reads in place of a head that is refused.
 const SUBSTITUTE: &[u8] = b"GET /-/refused HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 const SUBSTITUTE_PATH: &str = "/-/refused";
+
+/// Bytes of the trailer section of a body. hyper takes less than 16 KiB, and says nothing of it that
+/// could be told from other faults.
+const MOST_TRAILER_BYTES: usize = 16_000;
 
 /// Bytes read at a time while a head is waited for.
 const PIECE: usize = 8 << 10;
@@ -157,7 +161,10 @@ impl<S> Strict<S> {
                 self.state = match framing {
                     Framing::Nothing => State::Head { first: false },
                     Framing::Length(length) => State::Length(length),
-                    Framing::Chunked => State::Chunked(Chunks::default()),
+                    Framing::Chunked => State::Chunked(Chunks::bounded(Most {
+                        bytes: self.max_head_bytes.min(MOST_TRAILER_BYTES),
+                        fields: self.max_fields,
+                    })),
                 };
             }
             Err(violation) => self.refuse(violation),
@@ -310,10 +317,10 @@ impl<S: AsyncRead + Unpin> Strict<S> {
             }
             State::Chunked(chunks) => match chunks.take(read) {
                 Ok(count) => (count, chunks.has_ended()),
-                Err(_) => {
+                Err(why) => {
                     // Who fails has read nothing.
                     buf.set_filled(before);
-                    return Poll::Ready(Err(broken()));
+                    return Poll::Ready(Err(broken(&why)));
                 }
             },
             _ => (read.len(), false),
@@ -360,11 +367,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Strict<S> {
     }
 }
 
-fn broken() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        "the body is not chunked as RFC 9112 has it",
-    )
+/// The trailer section of a body is larger than a head may be.
+#[derive(Debug, thiserror::Error)]
+#[error("the trailer section is too long")]
+pub struct TrailersTooLong;
+
+fn broken(why: &Broken) -> io::Error {
+    let kind = io::ErrorKind::InvalidData;
+    match why {
+        Broken::Syntax => io::Error::new(kind, "the body is not chunked as RFC 9112 has it"),
+        Broken::Trailers => io::Error::new(kind, TrailersTooLong),
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::*;
 
 /// The access lines of this thread, as JSON. All of a `#[tokio::test]` runs on its own thread.
 #[derive(Clone, Default)]
-struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+pub(super) struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
 
 impl std::io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -20,7 +20,7 @@ impl std::io::Write for Lines {
 impl Lines {
     /// Recording ends when what is returned is dropped. The second dispatch is there because with a single one
     /// `tracing` asks the thread that meets a log statement first whether anybody listens, and caches its no.
-    fn record(&self) -> (tracing::subscriber::DefaultGuard, tracing::Dispatch) {
+    pub(super) fn record(&self) -> (tracing::subscriber::DefaultGuard, tracing::Dispatch) {
         let spare = tracing::Dispatch::new(tracing_subscriber::fmt().finish());
         let lines = self.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -31,7 +31,7 @@ impl Lines {
     }
 
     /// The `count`th access line, once it is there.
-    async fn line(&self, count: usize) -> serde_json::Value {
+    pub(super) async fn line(&self, count: usize) -> serde_json::Value {
         let look = async {
             loop {
                 let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn request_bodies_stream_to_the_window_without_their_trailers() {
+async fn request_bodies_stream_to_the_window_without_claims_in_their_trailers() {
     let mut house = House::open().await;
     let mut stream = house.connect().await;
     let head = "POST /open/in HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\ntrailer: x-hms-user\r\n\r\n";
@@ -40,6 +40,60 @@ async fn request_bodies_stream_to_the_window_without_their_trailers() {
             .await
             .starts_with("HTTP/1.1 200")
     );
+}
+
+const CHUNKED: &str = "transfer-encoding: chunked\r\n\r\n2\r\nin\r\n0\r\n";
+
+#[tokio::test]
+async fn trailers_of_a_request_reach_the_window_but_for_what_no_trailer_may_say() {
+    let mut house = House::open().await;
+    let (_, key) = house.gateway.api_keys().add("robot", &[], None).unwrap();
+    let trailers = format!(
+        "x-sum: 1\r\nx-hms-user: root\r\nX_HMS_Scopes: all\r\nauthorization: Bearer a\r\nx-forwarded-for: 1.1.1.1\r\n\
+         content-length: 9\r\nconnection: close\r\ncookie: a=b\r\nhost: other\r\nx-own: {key}\r\nX-Late: yes\r\n"
+    );
+    let head = "POST /open/in HTTP/1.1\r\nhost: x\r\nconnection: close\r\n";
+    let answer = house.raw(format!("{head}{CHUNKED}{trailers}\r\n")).await;
+    assert_eq!(status(&answer), 200, "{answer}");
+    assert_eq!(next(&mut house.arrived).await, "in");
+    assert_eq!(
+        next(&mut house.arrived).await,
+        "trailers [\"x-sum\", \"x-late\"]"
+    );
+}
+
+#[tokio::test]
+async fn trailers_beyond_the_heads_bounds_are_the_clients_fault_and_said_so() {
+    let house = House::with(|limits| limits.max_headers = 10).await;
+    let head = "POST /open/in HTTP/1.1\r\nhost: x\r\nconnection: close\r\n";
+    let long = format!("x-long: {}\r\n", "v".repeat(20_000));
+    let wide = (0..11).map(|n| format!("x-{n}: v\r\n")).collect::<String>();
+    for trailers in [long, wide] {
+        let answer = house.raw(format!("{head}{CHUNKED}{trailers}\r\n")).await;
+        assert_eq!(status(&answer), 431, "{answer}");
+        assert!(
+            answer.contains("urn:hms:problem:trailers-too-large"),
+            "{answer}"
+        );
+    }
+    let broken = house.raw(format!("{head}{CHUNKED}x\0: 1\r\n\r\n")).await;
+    assert!(
+        status(&broken) == 400 && broken.contains("bad-request"),
+        "{broken}"
+    );
+
+    let trailers = (0..11).map(|n| (format!("x-{n}").parse().unwrap(), "v".parse().unwrap()));
+    let frames = [
+        Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from("in"))),
+        Ok(http_body::Frame::trailers(HeaderMap::from_iter(trailers))),
+    ];
+    let body = http_body_util::StreamBody::new(futures_util::stream::iter(frames));
+    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http();
+    let request = Request::post(format!("http://{}/open/in", house.addr)).body(body);
+    let answer = client.request(request.unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 431);
 }
 
 #[tokio::test]

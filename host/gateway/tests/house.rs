@@ -36,9 +36,14 @@ impl FakeWindows {
         let response = match parts.uri.path() {
             "/in" => {
                 while let Some(frame) = body.frame().await {
-                    let frame = frame.map_err(|error| Error::NoResponse(error.to_string()))?;
-                    assert!(!frame.is_trailers(), "trailers got through");
-                    let _ = self.arrived.send(frame.into_data().unwrap_or_default());
+                    let frame =
+                        frame.map_err(|error| Error::NoResponse(error.to_string().into()))?;
+                    let _ = self.arrived.send(match frame.into_trailers() {
+                        Ok(trailers) => {
+                            format!("trailers {:?}", trailers.keys().collect::<Vec<_>>()).into()
+                        }
+                        Err(frame) => frame.into_data().unwrap_or_default(),
+                    });
                 }
                 Response::new(body::full("read"))
             }
@@ -54,6 +59,8 @@ impl FakeWindows {
                 let lane = crate::lanes::current();
                 Response::new(body::full(format!("lane {lane}!")))
             }
+            "/answer" => chosen(parts.uri.query().unwrap_or_default()),
+            "/broken" => return Err(Error::NoResponse("secret words of a guest".into())),
             "/panic" => panic!("a window's host code panics"),
             "/closed" => {
                 return Err(Error::WindowStopped {
@@ -93,7 +100,10 @@ impl FakeWindows {
             (given, next, parts),
             |(mut given, next, parts)| async move {
                 let data = given.recv().await?;
-                let claim = [(headers::USER, "root".parse().unwrap())];
+                let claim = [
+                    (headers::USER, "root".parse().unwrap()),
+                    ("x-sum".parse().unwrap(), "1".parse().unwrap()),
+                ];
                 let body = stream::iter([
                     Ok::<_, BodyError>(Frame::data(data)),
                     Ok(Frame::trailers(HeaderMap::from_iter(claim))),
@@ -106,6 +116,46 @@ impl FakeWindows {
         );
         Response::new(StreamBody::new(frames).boxed_unsync())
     }
+}
+
+/// The answer that the query describes.
+fn chosen(query: &str) -> Response<Body> {
+    let said: std::collections::HashMap<_, _> = query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .collect();
+    let body = said["body"].to_string();
+    let trailers = [
+        "x-checksum",
+        "x-hms-user",
+        "content-length",
+        "set-cookie",
+        "connection",
+    ];
+    let trailers = trailers.map(|name| (name.parse().unwrap(), "1".parse().unwrap()));
+    let frames = [
+        Some(Frame::data(body.clone().into())),
+        said.contains_key("trailers")
+            .then(|| Frame::trailers(HeaderMap::from_iter(trailers))),
+    ];
+    let streamed = said.contains_key("streamed") || said.contains_key("trailers");
+    let mut response = Response::new(match streamed {
+        true => {
+            let frames = frames.into_iter().flatten().map(Ok::<_, BodyError>);
+            StreamBody::new(stream::iter(frames)).boxed_unsync()
+        }
+        false => body::full(body),
+    });
+    *response.status_mut() = said["status"].parse().unwrap();
+    for length in said
+        .get("length")
+        .into_iter()
+        .flat_map(|text| text.split(','))
+    {
+        let length = length.parse().unwrap();
+        response.headers_mut().append("content-length", length);
+    }
+    response
 }
 
 /// A running gateway.

@@ -119,3 +119,31 @@ async fn a_trusted_proxy_that_names_nobody_speaks_for_many_and_has_no_share_of_t
         held.push((client, accepted.expect("it comes through").unwrap()));
     }
 }
+
+#[tokio::test]
+async fn a_service_sees_the_trailers_that_were_announced_but_for_what_no_trailer_may_say() {
+    let house = House::open().await;
+    let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = service.local_addr().unwrap();
+    let manifest = format!("uri: /legacy\nupstream: http://{at}\n");
+    std::fs::write(house.data.path().join("legacy.yaml"), manifest).unwrap();
+    house.gateway.routes.reload();
+    let mut client = house.connect().await;
+    let head = "POST /legacy HTTP/1.1\r\nhost: here\r\ntrailer: X-Sum, x-hms-user, Host\r\n\
+                trailer: x-late, content-length\r\ntransfer-encoding: chunked\r\n\r\n";
+    let rest = "2\r\nin\r\n0\r\nx-sum: 42\r\nx-hms-user: root\r\nx-late: yes\r\nx-other: 1\r\n\r\n";
+    client
+        .write_all(format!("{head}{rest}").as_bytes())
+        .await
+        .unwrap();
+    let (mut upstream, _) = service.accept().await.unwrap();
+    let seen = read_until(&mut upstream, "0\r\nx-sum: 42\r\nx-late: yes\r\n\r\n").await;
+    assert!(seen.contains("trailer: x-sum, x-late\r\n"), "{seen}");
+    assert!(
+        !seen.contains("root") && !seen.contains("content-length"),
+        "{seen}"
+    );
+    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone";
+    upstream.write_all(answer).await.unwrap();
+    read_until(&mut client, "done").await;
+}

@@ -14,7 +14,7 @@ pub use room::Room;
 pub use tunnel::{Opened, Slot, Terms, Wish, name_upgrade};
 
 use crate::body::{Body, Guarded};
-use crate::error::Error;
+use crate::error::{Cause, Error};
 use crate::gateway::client::{HttpClient, SendError};
 use crate::gateway::headers;
 use crate::gateway::manifest::{Endpoint, Place, Route};
@@ -174,13 +174,13 @@ impl Upstreams {
         let response = match sent {
             Err(_) => return Err(Error::UpstreamTimeout { limit: timeout }),
             Ok(Err(SendError::NotAllowed(address))) => {
-                return Err(Error::UpstreamRefused(address.to_string()));
+                return Err(Error::UpstreamRefused(Cause::of(address)));
             }
             Ok(Err(error @ (SendError::Connect(_) | SendError::NoTrustStore))) => {
-                return Err(Error::UpstreamUnreachable(error.to_string()));
+                return Err(Error::UpstreamUnreachable(Cause::of(error)));
             }
             Ok(Err(error @ SendError::Broken(_))) => {
-                return Err(Error::UpstreamBroken(error.to_string()));
+                return Err(Error::UpstreamBroken(Cause::of(error)));
             }
             Ok(Ok(response)) => response,
         };

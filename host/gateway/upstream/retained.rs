@@ -6,6 +6,7 @@
 
 use crate::body::{Body, BodyError};
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use std::pin::Pin;
@@ -22,6 +23,8 @@ struct State {
     taken: Option<Vec<Bytes>>,
     size: usize,
     most: usize,
+    /// What came behind it.
+    trailers: Option<HeaderMap>,
     /// Only the latest try reads: an earlier one may not be gone yet.
     tries: u32,
     ended: bool,
@@ -40,6 +43,7 @@ impl Retained {
             taken: Some(Vec::new()),
             size: 0,
             most,
+            trailers: None,
             tries: 0,
             ended: false,
             failed: false,
@@ -54,6 +58,7 @@ impl Retained {
         let attempt = Attempt {
             number: state.tries,
             next: 0,
+            trailed: false,
             retained: self.clone(),
         };
         Some(attempt.boxed_unsync())
@@ -74,6 +79,8 @@ struct Attempt {
     number: u32,
     /// Of those that were taken before.
     next: usize,
+    /// The trailers were sent.
+    trailed: bool,
     retained: Retained,
 }
 
@@ -97,10 +104,16 @@ impl HttpBody for Attempt {
             return Poll::Ready(Some(Ok(Frame::data(piece.clone()))));
         }
         if state.ended {
-            return Poll::Ready(None);
+            let trailers = state.trailers.as_ref().filter(|_| !this.trailed);
+            this.trailed = true;
+            return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers.clone()))));
         }
         let frame = ready!(Pin::new(&mut state.rest).poll_frame(cx));
         match &frame {
+            Some(Ok(frame)) if frame.is_trailers() => {
+                state.trailers = frame.trailers_ref().cloned();
+                (state.ended, this.trailed) = (true, true);
+            }
             Some(Ok(frame)) => {
                 let piece = frame.data_ref();
                 state.size = state.size.saturating_add(piece.map_or(0, Bytes::len));
@@ -124,7 +137,8 @@ impl HttpBody for Attempt {
             .taken
             .as_ref()
             .is_none_or(|taken| self.next >= taken.len());
-        replayed && (state.ended || state.rest.is_end_stream())
+        let trailed = self.trailed || state.trailers.is_none();
+        replayed && trailed && (state.ended || state.rest.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -211,6 +225,23 @@ mod tests {
         let mut second = retained.again().unwrap();
         assert_eq!(take(&mut second, 1).await, [1]);
         assert!(retained.again().is_none());
+    }
+
+    #[tokio::test]
+    async fn each_try_has_the_trailers() {
+        let sum = (http::HeaderName::from_static("x-sum"), "1".parse().unwrap());
+        let sum = HeaderMap::from_iter([sum]);
+        let frames = [
+            Ok::<_, BodyError>(Frame::data(Bytes::from("in"))),
+            Ok(Frame::trailers(sum.clone())),
+        ];
+        let body = StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync();
+        let retained = Retained::new(body, 10);
+        for _ in 0..3 {
+            let whole = retained.again().unwrap().collect().await.unwrap();
+            assert_eq!(whole.trailers(), Some(&sum));
+            assert_eq!(whole.to_bytes(), "in");
+        }
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use super::retained::Retained;
 use super::{Answer, Upstreams};
 use crate::body::Body;
 use crate::error::Error;
+use crate::gateway::headers::REQUEST_ID;
 use crate::gateway::manifest::{Endpoint, Route};
 use crate::gateway::target::Target;
 use crate::places::Holder;
@@ -96,6 +97,22 @@ impl Upstreams {
                 answer.endpoint = Some(endpoint.place.label().to_string());
                 answer.tries = tried.len();
                 return Ok(answer);
+            }
+            if let Err(error) = &answer.outcome {
+                let target = endpoint.place.label();
+                let request_id = parts
+                    .headers
+                    .get(REQUEST_ID)
+                    .and_then(|id| id.to_str().ok());
+                let (error, cause) = (error.code(), error.cause());
+                let cause = cause.as_deref();
+                tracing::warn!(
+                    request_id,
+                    target,
+                    error,
+                    cause,
+                    "a try failed, and another is made"
+                );
             }
         }
     }

@@ -8,7 +8,8 @@ mod tests;
 mod types;
 mod wish;
 
-use crate::body::Body;
+use crate::body::{self, Body};
+use crate::framing;
 use crate::gateway::fields::members;
 use crate::gateway::manifest::{Field, Kind, Map};
 use encoder::Compressed;
@@ -76,17 +77,24 @@ impl Rule {
         }
     }
 
-    /// Whether the answer may be sent compressed to some client.
-    fn admits(&self, response: &Response<Body>, wish: Wish) -> bool {
+    /// Whether the answer to a request of `method` may be sent compressed to some client. That to
+    /// HEAD, and one of 304, say of themselves what GET's, and 200, would (RFC 9110 sections 9.3.2
+    /// and 15.4.5): what is not known of their body is taken as it is most often.
+    fn admits(&self, response: &Response<Body>, wish: Wish, method: &Method) -> bool {
         let headers = response.headers();
-        let length = length(response);
-        if !is_whole(response.status(), headers) || length == Some(0) {
+        let unmodified = response.status() == StatusCode::NOT_MODIFIED;
+        let length = match *method == Method::HEAD || unmodified {
+            true => told_length(headers).or(length(response).filter(|length| *length > 0)),
+            false => length(response),
+        };
+        if !(unmodified || has_body(response.status())) || !is_whole(headers) || length == Some(0) {
             return false;
         }
+        let untyped = unmodified && !headers.contains_key(header::CONTENT_TYPE);
         // A client that takes nothing as it is would not be served better by that.
         wish.only_coded
             || (length.is_none_or(|length| length >= self.min_bytes)
-                && self.types.iter().any(|range| range.has(headers)))
+                && (untyped || self.types.iter().any(|range| range.has(headers))))
     }
 }
 
@@ -112,47 +120,62 @@ impl Compressor {
         method: &Method,
         mut response: Response<Body>,
     ) -> Response<Body> {
-        if !rule.admits(&response, wish) {
+        if !rule.admits(&response, wish, method) {
             return response;
         }
         vary(response.headers_mut());
-        let (Some(coding), true) = (wish.coding, *method != Method::HEAD) else {
+        let Some(coding) = wish.coding else {
             return response;
         };
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
-            return response;
+        let unmodified = response.status() == StatusCode::NOT_MODIFIED;
+        let bodyless = unmodified || *method == Method::HEAD;
+        let place = match bodyless {
+            true => None,
+            false => match self.places.clone().try_acquire_owned() {
+                Ok(place) => Some(place),
+                Err(_) => return response,
+            },
         };
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_ENCODING, coding.name());
+        if !unmodified {
+            headers.insert(header::CONTENT_ENCODING, coding.name());
+        }
         headers.remove(header::CONTENT_LENGTH);
         // Ranges would be of other bytes each time.
         headers.remove(header::ACCEPT_RANGES);
         weaken(headers);
-        response.map(|body| Compressed::new(body, coding, place).boxed_unsync())
+        response.map(|body| match place {
+            Some(place) => Compressed::new(body, coding, place).boxed_unsync(),
+            None => body::empty(),
+        })
     }
 }
 
 fn length(response: &Response<Body>) -> Option<u64> {
-    let said = || {
-        let length = response.headers().get(header::CONTENT_LENGTH)?;
-        length.to_str().ok()?.parse().ok()
-    };
-    response.body().size_hint().exact().or_else(said)
+    let exact = response.body().size_hint().exact();
+    exact.or_else(|| told_length(response.headers()))
 }
 
-/// Whether there is a body, all of it and not coded, that nobody said must stay as it is.
-fn is_whole(status: StatusCode, headers: &HeaderMap) -> bool {
+fn told_length(headers: &HeaderMap) -> Option<u64> {
+    framing::length(headers).ok().flatten()
+}
+
+fn has_body(status: StatusCode) -> bool {
     let bodyless = [
         StatusCode::NO_CONTENT,
         StatusCode::RESET_CONTENT,
         StatusCode::NOT_MODIFIED,
     ];
-    let no_transform = members(headers, &header::CACHE_CONTROL)
-        .any(|directive| directive.eq_ignore_ascii_case(b"no-transform"));
     !status.is_informational()
         && !bodyless.contains(&status)
         && status != StatusCode::PARTIAL_CONTENT
-        && !headers.contains_key(header::CONTENT_RANGE)
+}
+
+/// Whether the body is all of it and not coded, and nobody said that it must stay as it is.
+fn is_whole(headers: &HeaderMap) -> bool {
+    let no_transform = members(headers, &header::CACHE_CONTROL)
+        .any(|directive| directive.eq_ignore_ascii_case(b"no-transform"));
+    !headers.contains_key(header::CONTENT_RANGE)
         && !headers.contains_key(header::CONTENT_ENCODING)
         && !no_transform
         && !DIGESTS.iter().any(|name| headers.contains_key(*name))

@@ -150,12 +150,59 @@ fn what_must_stay_as_it_is_does() {
 fn an_answer_that_is_sent_as_it_is_to_this_client_still_varies() {
     let compressor = Compressor::default();
     let plain = compressor.compress(&rule(), Wish::default(), &Method::GET, answer(&[]));
-    let head = compressor.compress(&rule(), wish(Coding::Gzip), &Method::HEAD, answer(&[]));
-    for response in [plain, head] {
-        assert!(!is_coded(&response));
-        assert_eq!(response.headers()["vary"], "accept-encoding");
-        assert_eq!(response.headers()["content-length"], "2048");
+    assert!(!is_coded(&plain));
+    assert_eq!(plain.headers()["vary"], "accept-encoding");
+    assert_eq!(plain.headers()["content-length"], "2048");
+}
+
+/// RFC 9110 sections 9.3.2 and 15.4.5.
+#[test]
+fn head_and_304_say_of_themselves_what_get_and_200_would() {
+    let compressor = Compressor::default();
+    let compress = |method, wish, answer| compressor.compress(&rule(), wish, &method, answer);
+    let fields = [("etag", "\"1\""), ("accept-ranges", "bytes")];
+    let head = |fields: &[(&'static str, &str)], length: Option<&str>| {
+        let mut answer = answer(fields).map(|_| body::empty());
+        let headers = answer.headers_mut();
+        headers.remove("content-length");
+        if let Some(length) = length {
+            headers.insert("content-length", length.parse().unwrap());
+        }
+        answer
+    };
+    for coding in CODINGS {
+        let get = compress(Method::GET, wish(coding), answer(&fields));
+        // As an upstream tells the length, or does not.
+        for length in [Some("2048"), None] {
+            let head = compress(Method::HEAD, wish(coding), head(&fields, length));
+            assert_eq!(head.headers(), get.headers(), "{length:?}");
+            assert_eq!(head.body().size_hint().exact(), Some(0));
+        }
+        let small = compress(Method::HEAD, wish(coding), head(&fields, Some("100")));
+        assert!(!is_coded(&small) && small.headers()["etag"] == "\"1\"");
+
+        for typed in [true, false] {
+            let mut unmodified = head(&fields, None);
+            *unmodified.status_mut() = StatusCode::NOT_MODIFIED;
+            if !typed {
+                unmodified.headers_mut().remove("content-type");
+            }
+            let seen = compress(Method::GET, wish(coding), unmodified);
+            assert_eq!(seen.headers()["etag"], get.headers()["etag"], "{typed}");
+            assert_eq!(seen.headers()["vary"], "accept-encoding");
+            assert!(!is_coded(&seen));
+        }
+        let mut picture = head(&[("etag", "\"1\""), ("content-type", "image/png")], None);
+        *picture.status_mut() = StatusCode::NOT_MODIFIED;
+        let seen = compress(Method::GET, wish(coding), picture);
+        assert_eq!(seen.headers()["etag"], "\"1\"");
+        assert!(!seen.headers().contains_key("vary"));
     }
+    let mut uncoded = head(&fields, None);
+    *uncoded.status_mut() = StatusCode::NOT_MODIFIED;
+    let seen = compress(Method::GET, Wish::default(), uncoded);
+    assert_eq!(seen.headers()["etag"], "\"1\"");
+    assert_eq!(seen.headers()["vary"], "accept-encoding");
 }
 
 #[test]

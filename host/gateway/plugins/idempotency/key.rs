@@ -56,8 +56,8 @@ pub fn read(headers: &HeaderMap) -> Result<Option<String>, Error> {
     Ok(Some(key))
 }
 
-fn refused(reason: &str) -> Error {
-    Error::BadRequest(format!("the field Idempotency-Key {reason}"))
+fn refused(reason: &'static str) -> Error {
+    Error::BadRequest(["the field Idempotency-Key ", reason, "", ""].into())
 }
 
 fn unquoted(text: &str) -> Option<String> {

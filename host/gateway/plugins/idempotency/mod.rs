@@ -21,7 +21,7 @@ mod run;
 mod tests;
 
 use crate::body::Body;
-use crate::error::Error;
+use crate::error::{Cause, Error};
 use crate::gateway::config::Limits;
 use crate::gateway::headers::credentials;
 use crate::gateway::manifest::{Field, Kind, Map, Route, fold};
@@ -298,7 +298,7 @@ impl Idempotency {
         let mut held = self.requests.hold(owner);
         let mut whole = BytesMut::new();
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| Error::BadRequest(error.to_string()))?;
+            let frame = frame.map_err(|error| Error::BodyBroken(Cause::of(error)))?;
             let data = frame.into_data().unwrap_or_default();
             held.grow(data.len())
                 .map_err(|whose| full(whose, "request bodies"))?;

@@ -7,7 +7,7 @@ use super::record::{Kept, Record, State};
 use super::rest::to_the_end;
 use super::{Idempotency, KEYS, Keyed, full, lock, told};
 use crate::body::{Body, BodyError};
-use crate::error::Error;
+use crate::error::{Cause, Error};
 use crate::gateway::upstream::Answer;
 use crate::gateway::way::Way;
 use crate::store::StoreError;
@@ -284,8 +284,8 @@ fn taken(running: Digest, fingerprint: Digest) -> Error {
 fn broken(error: BodyError) -> Error {
     match error.downcast::<Error>() {
         Ok(error) if !error.never_ran() => *error,
-        Ok(error) => Error::UpstreamBroken(error.to_string()),
-        Err(error) => Error::UpstreamBroken(error.to_string()),
+        Ok(error) => Error::UpstreamBroken(error.in_full().into()),
+        Err(error) => Error::UpstreamBroken(Cause::of(error)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use wasip2::clocks::{monotonic_clock, wall_clock};
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::types::{
-    Fields, IncomingRequest, Method, OutgoingBody, OutgoingRequest, OutgoingResponse,
+    Fields, IncomingBody, IncomingRequest, Method, OutgoingBody, OutgoingRequest, OutgoingResponse,
     ResponseOutparam,
 };
 use wasip2::io::poll::poll;
@@ -28,6 +28,28 @@ impl Guest for Flooder {
                 let served = SERVED.fetch_add(1, Ordering::Relaxed) + 1;
                 answer(out, 200, Fields::new(), &served.to_string());
             }
+            // An answer to the first request of a clerk alone: it traps at any other.
+            "once" => {
+                if SERVED.fetch_add(1, Ordering::Relaxed) > 0 {
+                    panic!("one request was served, as asked");
+                }
+                answer(out, 200, Fields::new(), "once\n");
+            }
+            // ?status: an answer of that status, or 500 where the host takes none of that.
+            path if path.starts_with("status?") => {
+                let status = argument(path).parse().unwrap_or(500);
+                status_of(out, status);
+            }
+            // ?told-sent: a body of so many bytes, behind a head that tells another length.
+            path if path.starts_with("length?") => length(out, argument(path)),
+            // ?name: whether the host takes a field of that name.
+            path if path.starts_with("field?") => {
+                let fields = Fields::new();
+                let taken = fields.append(argument(path), b"x").is_ok();
+                answer(out, 200, fields, if taken { "taken\n" } else { "refused\n" });
+            }
+            // The trailers of the request, as `name: value` a line.
+            "trailers" => trailers(out, &request),
             // No answer at all.
             "no-response" => {}
             // A million header fields in the answer.
@@ -77,14 +99,16 @@ impl Guest for Flooder {
                 let _ = fields.append("x", &vec![b'v'; 60_000]);
                 std::mem::forget(fields);
             }),
+            // A body of 900 KiB, written whole before the answer is given.
+            "early-body" => early_body(out),
             // Bodies that are written and that nobody takes.
             "hoard-bodies" => hoard(out, || {
                 let response = OutgoingResponse::new(Fields::new());
                 let body = response.body();
                 let stream = body.as_ref().map(OutgoingBody::write);
                 if let Ok(Ok(stream)) = &stream {
-                    while let Ok(1..) = stream.check_write() {
-                        let _ = stream.write(&vec![b'b'; 64 << 10]);
+                    while let Ok(room @ 1..) = stream.check_write() {
+                        let _ = stream.write(&vec![b'b'; room as usize]);
                     }
                 }
                 std::mem::forget(stream);
@@ -124,6 +148,52 @@ impl Guest for Flooder {
     }
 }
 
+fn argument(path: &str) -> &str {
+    path.split_once('?').map_or("", |(_, argument)| argument)
+}
+
+fn status_of(out: ResponseOutparam, status: u16) {
+    let response = OutgoingResponse::new(Fields::new());
+    if response.set_status_code(status).is_err() {
+        return answer(out, 500, Fields::new(), "no such status\n");
+    }
+    drop(response);
+    answer(out, status, Fields::new(), "as asked\n");
+}
+
+fn length(out: ResponseOutparam, lengths: &str) {
+    let (told, sent) = lengths.split_once('-').unwrap_or_default();
+    let fields = Fields::new();
+    let set = fields.append("content-length", told.as_bytes()).is_ok();
+    let response = OutgoingResponse::new(fields);
+    let body = response.body();
+    let (true, Ok(body)) = (set, body) else {
+        return answer(out, 500, Fields::new(), "refused\n");
+    };
+    ResponseOutparam::set(out, Ok(response));
+    if let Ok(stream) = body.write() {
+        let sent = vec![b'.'; sent.parse().unwrap_or(0)];
+        let _ = stream.blocking_write_and_flush(&sent);
+    }
+    let _ = OutgoingBody::finish(body, None);
+}
+
+fn trailers(out: ResponseOutparam, request: &IncomingRequest) {
+    let Ok(body) = request.consume() else { return };
+    if let Ok(stream) = body.stream() {
+        while stream.blocking_read(64 << 10).is_ok() {}
+    }
+    let end = IncomingBody::finish(body);
+    end.subscribe().block();
+    let mut said = String::new();
+    if let Some(Ok(Ok(Some(fields)))) = end.get() {
+        for (name, value) in fields.entries() {
+            said += &format!("{name}: {}\n", String::from_utf8_lossy(&value));
+        }
+    }
+    answer(out, 200, Fields::new(), &said);
+}
+
 /// One field of almost a MiB.
 fn large() -> Fields {
     let fields = Fields::new();
@@ -151,6 +221,21 @@ fn answer_with(
         let _ = stream.blocking_write_and_flush(text.as_bytes());
     }
     let _ = OutgoingBody::finish(body, trailers);
+}
+
+fn early_body(out: ResponseOutparam) {
+    let response = OutgoingResponse::new(Fields::new());
+    let Ok(body) = response.body() else { return };
+    let piece = vec![b'e'; 900 << 10];
+    {
+        let Ok(stream) = body.write() else { return };
+        let room = stream.check_write().unwrap_or(0);
+        if room < piece.len() as u64 || stream.write(&piece).is_err() {
+            return answer(out, 500, Fields::new(), &format!("room for {room} bytes\n"));
+        }
+    }
+    let _ = OutgoingBody::finish(body, None);
+    ResponseOutparam::set(out, Ok(response));
 }
 
 /// Some thousand times, and an answer if that went well.

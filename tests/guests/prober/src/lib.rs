@@ -5,6 +5,7 @@ mod bad;
 mod hoard;
 mod kv;
 mod note;
+mod raw;
 
 use hms_window::{Method, Problem, Request, Response, sleep_ms};
 use serde_json::{Map, Value, json};
@@ -24,6 +25,10 @@ impl wasip3::exports::http::handler::Guest for Prober {
             .is_some_and(|path| path.ends_with("/no-response"))
         {
             return Err(ErrorCode::InternalError(Some("no answer, as asked".into())));
+        }
+        let path = request.get_path_with_query().unwrap_or_default();
+        if let Some(what) = path.strip_prefix("/raw/") {
+            return raw::answer(what, request).await;
         }
         hms_window::__private::serve(request, handle).await
     }
@@ -50,6 +55,11 @@ async fn handle(request: Request) -> Result<Response, Problem> {
             sleep_ms(request.param("ms")?.unwrap_or(0)).await;
             Ok(Response::text(200, served.to_string()))
         }
+        // An answer to the first request of a clerk alone: it traps at any other.
+        (_, ["once"]) => match SERVED.fetch_add(1, Ordering::Relaxed) {
+            0 => Ok(Response::text(200, "once\n")),
+            _ => bad::trap(),
+        },
         // ?ms=: an answer after a while.
         (_, ["sleep"]) => {
             let ms = request.param("ms")?.unwrap_or(1000);
