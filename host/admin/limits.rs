@@ -15,7 +15,8 @@ const MAX_CHANGE_BYTES: usize = 16 << 10;
 pub(super) fn show(windows: &Registry, name: &WindowName) -> Response<Body> {
     match windows.limits(name) {
         Ok((limits, set)) => {
-            let shown = json!({ "limits": limits, "set": set });
+            let reuse_off = windows.reuse_off(name);
+            let shown = json!({ "limits": limits, "set": set, "reuse_off": reuse_off });
             reply::json(StatusCode::OK, &shown)
         }
         Err(error) => reply::not_shown(&error),

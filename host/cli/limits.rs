@@ -142,6 +142,9 @@ impl Limits {
             ]
         });
         table(["LIMIT", "VALUE", "", "WHAT IT BOUNDS"], rows.collect());
+        if let Some(why) = answer["reuse_off"].as_str() {
+            say!("reuse is not in effect: {why}");
+        }
         durable(&answer)
     }
 }

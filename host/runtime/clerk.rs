@@ -11,6 +11,7 @@ use super::linker::Outside;
 use super::log::WindowLog;
 use super::meter::Meter;
 use super::requests::Requests;
+use super::reuse::Reuse;
 use super::tally::Failures;
 use super::turns::{Turn, Turns};
 use crate::body::Body;
@@ -109,16 +110,18 @@ impl Clerk {
     }
 
     /// The request `errand` begins, as the guest's task `task`: the limits as they are now are its
-    /// own. What the clerk's start took counts for the first.
-    pub(super) fn begin(&mut self, errand: &Errand, task: GuestTaskId) {
+    /// own. What the clerk's start took counts for the first. How many that makes.
+    pub(super) fn begin(&mut self, errand: &Errand, task: GuestTaskId) -> u64 {
         let limits = **self.post.limits.load();
-        if self.requests.begin(errand.onward(), task) > 1 {
+        let begun = self.requests.begin(errand.onward(), task);
+        if begun > 1 {
             self.meter.restart();
         }
         self.meter.begin(&limits);
         self.table.set_max_capacity(limits.size(Limit::Handles));
         self.http
             .set_field_size_limit(limits.size(Limit::ResponseHeaderBytes));
+        begun
     }
 
     /// It calls the host.
@@ -209,6 +212,7 @@ impl Clerks {
         };
         let weight = code.linked.weight;
         let cutter = Cutter::default();
+        let reuse = Arc::new(Reuse::default());
         let handlers = PerLane::new(|| {
             ProxyHandler::new(Counter {
                 code: code.clone(),
@@ -218,6 +222,7 @@ impl Clerks {
                 },
                 post: post.clone(),
                 cutter: cutter.clone(),
+                reuse: reuse.clone(),
             })
         });
         Ok(Clerks {
@@ -234,6 +239,11 @@ impl Clerks {
     /// The means to end these clerks.
     pub fn cutter(&self) -> Cutter {
         self.cutter.clone()
+    }
+
+    /// What is known of whether a clerk can serve several requests.
+    pub fn reuse(&self) -> &Reuse {
+        &self.counter().reuse
     }
 
     /// Places in the pool that one clerk takes.

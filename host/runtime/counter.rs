@@ -8,10 +8,11 @@ use super::duty::Duty;
 use super::errand::Errand;
 use super::failure::classify;
 use super::limits::{Limit, WindowLimits};
+use super::reuse::{Reuse, Trial};
 use super::turns::Turn;
 use crate::error::Error;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::GuestTaskId;
 use wasmtime::{CallHook, Store, StoreContextMut};
@@ -75,6 +76,7 @@ pub(super) struct Counter {
     pub pre: ProxyPre<Clerk>,
     pub post: Post,
     pub cutter: Cutter,
+    pub reuse: Arc<Reuse>,
 }
 
 impl HandlerState for Counter {
@@ -117,10 +119,19 @@ impl HandlerState for Counter {
             store,
             proxy,
             view: Clerk::http,
-            expiration: Deadline::new(wall_time, duty.clone(), room, self.cutter.clone(), turn),
+            expiration: Deadline::new(
+                wall_time,
+                duty.clone(),
+                room,
+                self.cutter.clone(),
+                turn,
+                self.reuse.clone(),
+            ),
             state: AtWork {
                 duty,
                 post: self.post.clone(),
+                reuse: self.reuse.clone(),
+                trial: Mutex::default(),
             },
         })
     }
@@ -138,6 +149,33 @@ fn reuse(limits: &WindowLimits) -> usize {
 pub(super) struct AtWork {
     duty: Arc<Duty>,
     post: Post,
+    reuse: Arc<Reuse>,
+    /// The right to a second request, until it comes.
+    trial: Mutex<Option<Trial>>,
+}
+
+impl AtWork {
+    fn trial(&self) -> MutexGuard<'_, Option<Trial>> {
+        self.trial.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it may try a further request, of which nobody knows how it ends: alone, and no other
+    /// instance does.
+    fn may_try(&self, at_once: usize) -> ShouldAccept {
+        if at_once > 0 {
+            return ShouldAccept::No;
+        }
+        let mut trial = self.trial();
+        if trial.is_none() {
+            *trial = self.reuse.try_one();
+        }
+        match *trial {
+            Some(_) => ShouldAccept::Yes,
+            // Its `Deadline` has it asked again.
+            None if self.reuse.is_on_trial() && self.duty.has_tried() => ShouldAccept::No,
+            None => ShouldAccept::Never,
+        }
+    }
 }
 
 impl WorkerState for AtWork {
@@ -150,6 +188,9 @@ impl WorkerState for AtWork {
         }
         if total >= reuse(&self.post.limits.load()) || self.duty.takes_no_more() {
             return ShouldAccept::Never;
+        }
+        if !self.reuse.is_proven() {
+            return self.may_try(at_once);
         }
         if at_once < AT_ONCE {
             ShouldAccept::Yes
@@ -164,7 +205,12 @@ impl WorkerState for AtWork {
         errand: Arc<Errand>,
         task: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
-        store.data_mut().begin(&errand, task);
+        if store.data_mut().begin(&errand, task) > 1
+            && let Some(trial) = self.trial().take()
+        {
+            self.duty.try_one();
+            errand.tries(trial);
+        }
         self.duty.begin(errand);
         // `Deadline` times the errands, and always fires.
         Box::pin(std::future::pending())

@@ -3,6 +3,7 @@
 
 use super::counter::Cutter;
 use super::duty::{Duty, Stand};
+use super::reuse::Reuse;
 use super::turns::Turn;
 use crate::error::Error;
 use std::pin::Pin;
@@ -27,6 +28,8 @@ pub(super) struct Deadline {
     weight: u32,
     sleep: Option<Pin<Box<Sleep>>>,
     turn: Turn,
+    /// Has the worker look again once it knows whether the clerk may have another request.
+    reuse: Arc<Reuse>,
     cut_off: Pin<Box<dyn Future<Output = Error> + Send + Sync>>,
     closed: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
 }
@@ -38,8 +41,10 @@ impl Deadline {
         (room, weight): (Arc<Semaphore>, u32),
         cutter: Cutter,
         turn: Turn,
+        reuse: Arc<Reuse>,
     ) -> Self {
         Deadline {
+            reuse,
             wall_time,
             duty,
             room,
@@ -77,6 +82,9 @@ impl WorkerExpiration for Deadline {
         if let Poll::Ready(why) = self.cut_off.as_mut().poll(cx) {
             self.duty.fail(&why);
             return Poll::Ready(());
+        }
+        if self.reuse.is_on_trial() && self.duty.has_tried() {
+            self.reuse.wait(cx.waker());
         }
         if status == WorkerStatus::Idle {
             let may_stay = self.duty.rest(&self.room.clone(), self.weight)

@@ -18,6 +18,8 @@ struct State {
     closing: bool,
     /// It takes no further requests, and finishes what it has.
     last: bool,
+    /// It has served a second request, of which nobody knew whether it could.
+    tries: bool,
     /// Held while it has nothing to do. A clerk at work is covered by the places of its requests.
     idle: Option<OwnedSemaphorePermit>,
 }
@@ -54,6 +56,16 @@ impl Duty {
     pub fn takes_no_more(&self) -> bool {
         let state = self.state();
         state.closing || state.last
+    }
+
+    /// The request that it has is the trial of its release.
+    pub fn try_one(&self) {
+        self.state().tries = true;
+    }
+
+    /// Whether one of its requests was the trial of its release.
+    pub fn has_tried(&self) -> bool {
+        self.state().tries
     }
 
     /// The request that it has is its last.

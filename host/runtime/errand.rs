@@ -3,6 +3,7 @@
 
 use super::client_time::Stopwatch;
 use super::failure::MemoryExhausted;
+use super::reuse::Trial;
 use crate::error::Error;
 use crate::next::Next;
 use futures_util::task::AtomicWaker;
@@ -46,6 +47,8 @@ pub struct Errand {
     end: Notify,
     /// The place in the pool: until the clerk is done with it, however slowly the client reads what is left.
     place: Mutex<Option<Held>>,
+    /// It is by this one that is seen whether its clerk can serve a further request.
+    trial: OnceLock<Trial>,
     /// Where it goes on to, at a middleware, until it is over.
     onward: Option<Onward>,
     /// What must live as long as anything of this request does: the lease.
@@ -91,6 +94,7 @@ impl Errand {
             ended: AtomicBool::new(false),
             end: Notify::new(),
             place: Mutex::new(Some(place)),
+            trial: OnceLock::new(),
             onward: None,
             _lease: lease,
         }
@@ -113,6 +117,16 @@ impl Errand {
         if let Some(onward) = &self.onward {
             onward.over.cancel();
         }
+    }
+
+    /// Its clerk has served before, and nobody knows whether it can.
+    pub(super) fn tries(&self, trial: Trial) {
+        let _ = self.trial.set(trial);
+    }
+
+    /// What its outcome decides, where it decides something.
+    pub fn trial(&self) -> Option<&Trial> {
+        self.trial.get()
     }
 
     /// A clerk has taken it on.

@@ -9,7 +9,8 @@
 //! makes clerks and gives them requests; [`tally`] counts why clerks failed; [`keyvalue`] is the
 //! window's store as the guest sees it, [`log`] is where its words go; [`host_memory`] is what the
 //! host keeps for it, which [`http_types`] declares for wasmtime's own types; [`middleware`] passes
-//! requests on, and [`requests`] says whose.
+//! requests on, and [`requests`] says whose; [`reuse`] finds out whether a clerk can serve more than
+//! one request.
 
 mod bodies;
 pub mod clerk;
@@ -34,6 +35,7 @@ mod meter;
 mod middleware;
 pub mod native;
 mod requests;
+mod reuse;
 mod standing;
 pub mod tally;
 mod turns;
@@ -48,5 +50,6 @@ pub use errand::Errand;
 pub use inspect::{Inspection, Refusal};
 pub use limits::{Limit, LimitsChange, LimitsSet, LiveLimits, WindowLimits};
 pub use log::WindowLog;
+pub use reuse::Reuse;
 pub use tally::Failures;
 pub use turns::Turns;

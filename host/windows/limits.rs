@@ -21,6 +21,11 @@ impl Registry {
         Ok((**window.limits.load(), set))
     }
 
+    /// Why the window's `reuse` is not in effect, where it is not.
+    pub fn reuse_off(&self, name: &WindowName) -> Option<String> {
+        self.window(name).ok()?.reuse_off()
+    }
+
     /// Changes them. They hold from the next request on, and over a restart once the disk has them, which
     /// the third of what is returned says where it is not so yet.
     ///
@@ -36,6 +41,7 @@ impl Registry {
             return Err(ChangeError::NoWindow(name.clone()));
         }
         let record = change.record();
+        let limits_asked = &limits.0;
         let set = record.limits.with(limits).map_err(ChangeError::BadOption)?;
         let limits = self.config.limits.with(&set);
         let most = self.config.engine.max_memory_bytes as u64;
@@ -49,6 +55,11 @@ impl Registry {
             ..record
         };
         change.enforce(next, None).await;
+        if limits_asked.contains_key(&Limit::Reuse) {
+            for release in change.window().front().releases() {
+                release.clerks.reuse().ask_again();
+            }
+        }
         tracing::info!(window = %name, set = ?set, "limits");
         Ok((limits, set, change.unsaved()))
     }

@@ -158,6 +158,9 @@ impl Drop for Observation {
     fn drop(&mut self) {
         let errand = self.errand.as_ref();
         let clients_fault = errand.is_some_and(|errand| errand.is_clients_fault());
+        if !clients_fault {
+            self.tell_reuse();
+        }
         if let Some(entrant) = self.entrant.take() {
             entrant.end(self.heard(clients_fault));
             return;
@@ -174,6 +177,29 @@ impl Drop for Observation {
 }
 
 impl Observation {
+    /// What it says of whether clerks can be reused.
+    fn tell_reuse(&self) {
+        let trial = self.errand.as_ref().and_then(|errand| errand.trial());
+        match (self.outcome, trial) {
+            (Outcome::Served, Some(trial)) => trial.went_well(),
+            (Outcome::Failed(code), Some(trial)) if trial.failed(code) => {
+                let window = &self.window;
+                let sentence = reuse_is_off(code);
+                tracing::warn!(window = %window.name, release = self.number, "{sentence}");
+                window.failures.count(REUSE_OFF, &sentence);
+            }
+            (Outcome::Failed(code), None) => {
+                let front = self.window.front();
+                let mut releases = front.releases();
+                if let Some(release) = releases.find(|release| release.record.number == self.number)
+                {
+                    release.clerks.reuse().fresh_failed(code);
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn tripped(&self, trip: &Trip) {
         let (window, pause) = (&self.window, trip.pause.as_secs());
         let sentence = format!("closed for {pause} s: {}", trip.why);
@@ -185,6 +211,17 @@ impl Observation {
             why: trip.why.clone(),
         });
     }
+}
+
+/// Under which a release is counted whose clerks turned out to serve one request each.
+const REUSE_OFF: &str = "reuse-off";
+
+/// What is said of a release whose clerk failed for `code` at its second request.
+pub(super) fn reuse_is_off(code: &str) -> String {
+    format!(
+        "a clerk that had served one request failed at the next ({code}), so each request has a fresh one: \
+         --reuse is kept and not in effect until it is set again or another release is live"
+    )
 }
 
 struct ObservedBody {

@@ -7,11 +7,12 @@ use super::fallback::Tripped;
 use super::front::{Entrant, Front};
 use super::record::WindowRecord;
 use super::release::{Drain, Release};
+use super::serve::reuse_is_off;
 use super::slot::Slot;
 use super::state::Event;
 use super::{CanaryStatus, DrainStatus, WindowName, WindowStatus};
 use crate::error::Error;
-use crate::runtime::{Failures, LiveLimits, Runtime, Turns, WindowLimits, WindowLog};
+use crate::runtime::{Failures, Limit, LiveLimits, Runtime, Turns, WindowLimits, WindowLog};
 use crate::store::Cabinet;
 use arc_swap::ArcSwap;
 use http::HeaderMap;
@@ -158,6 +159,15 @@ impl Window {
         }
     }
 
+    /// Why what its limits say of reuse is not in effect, where it is not.
+    pub(super) fn reuse_off(&self) -> Option<String> {
+        let front = self.front.get();
+        let mut releases = front.releases();
+        let code = releases.find_map(|release| release.clerks.reuse().refuted())?;
+        let asked = self.limits.load().get(Limit::Reuse) > 1;
+        asked.then(|| reuse_is_off(code))
+    }
+
     /// What operators see of it. Waits for no change that is under way.
     pub(super) fn status(&self) -> WindowStatus {
         let known = self.recorded.known();
@@ -219,6 +229,7 @@ impl Window {
             half_open,
             store_fault: broken.map(|broken| broken.error.to_string()),
             failures: self.failures.counts(),
+            reuse_off: self.reuse_off(),
             limits: **self.limits.load(),
             live: record.release(record.live).cloned(),
             leases: live_leases,

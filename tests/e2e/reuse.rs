@@ -30,6 +30,17 @@ async fn at_rest(host: &Host) {
     .await;
 }
 
+/// A clerk of the window has served twice: until then they serve one by one.
+async fn relied_on(host: &Host, window: &str) {
+    let path = format!("/{window}/count");
+    eventually("a clerk is reused", || async {
+        let served = count(host, &path).await;
+        at_rest(host).await;
+        (served > 1).then_some(())
+    })
+    .await;
+}
+
 fn number(answer: &Answer) -> u64 {
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.text().trim().parse().unwrap()
@@ -90,7 +101,7 @@ async fn a_trap_ends_a_reused_clerk_and_the_next_request_has_a_fresh_one() {
 async fn a_reused_clerk_of_wasi_0_3_serves_several_at_once_and_one_that_is_too_slow_fails_alone() {
     let host = host(&["--clerk-wall-time", "2s"]).await;
     reuse(&host, "100").await;
-    count(&host, "/prober/count").await;
+    relied_on(&host, "prober").await;
     let slow = host.get("/prober/sleep?ms=60000");
     let beside = async {
         eventually("the slow one is at work", || async {
@@ -106,6 +117,79 @@ async fn a_reused_clerk_of_wasi_0_3_serves_several_at_once_and_one_that_is_too_s
     assert_eq!(slow.problem(), "wall-time");
     let shared = beside.iter().max().unwrap();
     assert!(*shared >= 3, "all had clerks of their own: {beside:?}");
+}
+
+async fn reuse_off(host: &Host, window: &str) -> Option<String> {
+    let path = format!("/windows/{window}/limits");
+    let shown = host.admin(Method::GET, &path, "").await.json();
+    let path = format!("/windows/{window}");
+    let window = host.admin(Method::GET, &path, "").await.json();
+    assert_eq!(window["window"]["reuse_off"], shown["reuse_off"]);
+    shown["reuse_off"].as_str().map(str::to_owned)
+}
+
+#[tokio::test]
+async fn a_guest_that_serves_one_request_by_nature_costs_one_client_a_failure_and_then_runs_fresh()
+{
+    let host = host(&[]).await;
+    reuse(&host, "100").await;
+    for window in ["prober", "flooder"] {
+        let path = format!("/{window}/once");
+        let failures = async |times: usize| {
+            let asked = (0..times).map(|_| host.get(&path));
+            let answers = join_all(asked).await;
+            answers.iter().filter(|answer| answer.status != 200).count()
+        };
+        assert_eq!(failures(1).await, 0);
+        at_rest(&host).await;
+        assert_eq!(reuse_off(&host, window).await, None);
+        // All at once: one of them is the one that tries.
+        let failed = failures(8).await + failures(8).await + failures(30).await;
+        assert_eq!(failed, 1, "{window}");
+        let why = reuse_off(&host, window).await.unwrap();
+        assert!(why.contains("clerk-trapped"), "{why}");
+        let limits = host.cli("limits", &[window]).await;
+        let limits = String::from_utf8_lossy(&limits.stdout).into_owned();
+        assert!(limits.contains("reuse is not in effect"), "{limits}");
+        assert!(
+            host.whole_log()
+                .await
+                .contains("--reuse is kept and not in effect")
+        );
+
+        // The operator asks again: it is found out again.
+        reuse(&host, "100").await;
+        assert_eq!(reuse_off(&host, window).await, None);
+        let mut failed = 0;
+        for _ in 0..20 {
+            failed += failures(1).await;
+            at_rest(&host).await;
+        }
+        assert_eq!(failed, 1, "{window}");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_that_fresh_clerks_have_as_well_is_not_taken_for_the_guests_nature() {
+    let host = host(&[]).await;
+    let mut kept = Kept::open(host.gateway()).await;
+    reuse(&host, "100").await;
+    assert_eq!(counts(&host, &mut kept, "/prober/count", 1).await, [1]);
+    // By chance it is the second of its clerk.
+    assert_eq!(kept.get("/prober/trap").await.problem(), "clerk-trapped");
+    at_rest(&host).await;
+    assert!(reuse_off(&host, "prober").await.is_some());
+    assert_eq!(counts(&host, &mut kept, "/prober/count", 2).await, [1, 1]);
+    assert_eq!(kept.get("/prober/trap").await.problem(), "clerk-trapped");
+    at_rest(&host).await;
+    assert_eq!(reuse_off(&host, "prober").await, None);
+    assert_eq!(
+        counts(&host, &mut kept, "/prober/count", 3).await,
+        [1, 2, 3]
+    );
+    // From here on no failure undoes it.
+    assert_eq!(kept.get("/prober/trap").await.problem(), "clerk-trapped");
+    assert_eq!(reuse_off(&host, "prober").await, None);
 }
 
 #[tokio::test]
