@@ -53,6 +53,9 @@ impl Windows {
                 let name = text(&window["name"]);
                 say!("\n{name}: its record in host.redb cannot be read: {why}");
             }
+            if let Some(why) = window["reuse_off"].as_str() {
+                say!("\n{}: {why}", text(&window["name"]));
+            }
             if let Some(why) = window["unsaved"]["why"].as_str() {
                 let name = text(&window["name"]);
                 say!("\n{name}: its last change is not yet on disk: {why}");

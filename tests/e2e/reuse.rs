@@ -151,6 +151,9 @@ async fn a_guest_that_serves_one_request_by_nature_costs_one_client_a_failure_an
         let limits = host.cli("limits", &[window]).await;
         let limits = String::from_utf8_lossy(&limits.stdout).into_owned();
         assert!(limits.contains("reuse is not in effect"), "{limits}");
+        let windows = host.cli("windows", &[]).await;
+        let windows = String::from_utf8_lossy(&windows.stdout).into_owned();
+        assert!(windows.contains("not in effect"), "{windows}");
         assert!(
             host.whole_log()
                 .await

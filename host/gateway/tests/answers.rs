@@ -221,3 +221,98 @@ async fn a_client_reads_a_plain_sentence_and_the_log_has_the_cause_with_the_requ
         }
     }
 }
+
+#[tokio::test]
+async fn what_a_service_answers_has_one_outcome_over_both_protocols() {
+    let house = House::open().await;
+    const OK: &str = "connection: close\r\ncontent-length: 2\r\n\r\nok";
+    // What it says before it closes; the status that the client sees, and the body, or that it is cut.
+    let all = [
+        (format!("200 OK\r\n{OK}"), 200, Some("ok")),
+        (
+            format!("100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n{OK}"),
+            200,
+            Some("ok"),
+        ),
+        (
+            format!("103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\n{OK}"),
+            200,
+            Some("ok"),
+        ),
+        (
+            "101 Other\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n".into(),
+            502,
+            None,
+        ),
+        (format!("099 Low\r\n{OK}"), 502, None),
+        (format!("1000 High\r\n{OK}"), 502, None),
+        (format!("xyz Odd\r\n{OK}"), 502, None),
+        (format!("999 Odd\r\n{OK}"), 999, Some("ok")),
+        (format!("200 \u{e9} odd\r\n{OK}"), 200, Some("ok")),
+        (format!("200\r\n{OK}"), 200, Some("ok")),
+        (format!("204 No Content\r\n{OK}"), 204, Some("")),
+        (format!("205 Reset Content\r\n{OK}"), 205, Some("")),
+        (
+            "304 Not Modified\r\nconnection: close\r\ncontent-length: 2\r\n\r\n".into(),
+            304,
+            Some(""),
+        ),
+        (format!("200 OK\r\ncontent-length: 3\r\n{OK}"), 502, None),
+        (
+            "200 OK\r\nconnection: close\r\ncontent-length: x\r\n\r\nok".into(),
+            502,
+            None,
+        ),
+        (format!("200 OK\r\nbad name: 1\r\n{OK}"), 502, None),
+        (format!("200 OK\r\nx: a\0b\r\n{OK}"), 502, None),
+        (
+            format!("200 OK\r\nconnection: x-a, close\r\nx-a: 1\r\n{OK}"),
+            200,
+            Some("ok"),
+        ),
+        (
+            "200 OK\r\nconnection: close\r\ncontent-length: 5\r\n\r\nok".into(),
+            200,
+            None,
+        ),
+        (
+            "200 OK\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\nzz\r\n"
+                .into(),
+            200,
+            None,
+        ),
+        (
+            "200 OK\r\nconnection: close\r\n\r\nok".into(),
+            200,
+            Some("ok"),
+        ),
+    ];
+    let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = service.local_addr().unwrap();
+    let manifest = format!("uri: /raw\nupstream: http://{at}\n");
+    std::fs::write(house.data.path().join("raw.yaml"), manifest).unwrap();
+    house.gateway.routes.reload();
+    let said = Arc::new(std::sync::Mutex::new(String::new()));
+    let saying = said.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = service.accept().await {
+            read_until(&mut stream, "\r\n\r\n").await;
+            let said = format!("HTTP/1.1 {}", saying.lock().unwrap());
+            let _ = stream.write_all(said.as_bytes()).await;
+        }
+    });
+    let uri = format!("http://{}/raw", house.addr);
+    for client in both() {
+        for (answer, status, body) in &all {
+            *said.lock().unwrap() = answer.clone();
+            let (seen, headers, read) = ask(&client, Method::GET, &uri).await;
+            assert_eq!(seen, *status, "{answer:?}");
+            assert!(headers.contains_key("x-request-id") && !headers.contains_key("x-a"));
+            match (body, *status) {
+                (Some(body), _) => assert_eq!(read.unwrap(), *body, "{answer:?}"),
+                (None, 200) => assert!(read.is_err(), "{answer:?}"),
+                _ => assert_eq!(headers["content-type"], "application/problem+json"),
+            }
+        }
+    }
+}
