@@ -27,7 +27,7 @@ pub fn clean_name(sent: Option<&str>) -> Result<String, String> {
 
 /// Marks that turn the direction of text, by which `exe.jpg` can be made of `gpj.exe`.
 fn turns_text(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The content type that a client sent, if it can stand in a header.
@@ -50,7 +50,10 @@ mod tests {
         let clean = |sent| clean_name(Some(sent));
         assert_eq!(clean("C:\\photos\\me.jpg"), Ok("me.jpg".into()));
         assert_eq!(clean("../../etc/passwd"), Ok("passwd".into()));
-        assert_eq!(clean(" a\r\nb\u{202e}gpj.exe "), Ok("abgpj.exe".into()));
+        assert_eq!(
+            clean(" a\r\nb\u{202e}gpj\u{61c}.exe "),
+            Ok("abgpj.exe".into())
+        );
     }
 
     #[test]
