@@ -117,6 +117,12 @@ pub enum Error {
     HandleLimit,
     #[error("the clerk did not answer within {} s", .limit.as_secs_f32())]
     WallTime { limit: Duration },
+    /// Once it had begun, nothing of it or of its request moved for so long.
+    #[error("nothing of the answer came for {} s", .limit.as_secs_f32())]
+    StreamIdle { limit: Duration },
+    /// Its client held a clerk by reading too slowly.
+    #[error("the client took the answer too slowly")]
+    ReaderTooSlow,
     #[error("the answer is larger than {limit} bytes")]
     ResponseTooLarge { limit: u64 },
     #[error("the answer's header fields are larger than they may be")]
@@ -329,6 +335,8 @@ impl Error {
             ),
             Error::HandleLimit => (S::INTERNAL_SERVER_ERROR, "handle-limit", "Too many handles"),
             Error::WallTime { .. } => (S::GATEWAY_TIMEOUT, "wall-time", "Clerk too slow"),
+            Error::StreamIdle { .. } => (S::GATEWAY_TIMEOUT, "stream-idle", "Answer went quiet"),
+            Error::ReaderTooSlow => (S::REQUEST_TIMEOUT, "reader-too-slow", "Reader too slow"),
             Error::HeadersTooLarge { .. } => (
                 S::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "headers-too-large",
@@ -443,6 +451,8 @@ impl Error {
             | Error::HostCallTooLarge
             | Error::HandleLimit
             | Error::WallTime { .. }
+            | Error::StreamIdle { .. }
+            | Error::ReaderTooSlow
             | Error::ResponseTooLarge { .. }
             | Error::ResponseHeadersTooLarge
             | Error::NoResponse(_)

@@ -37,6 +37,8 @@ pub mod reload;
 pub mod reserve;
 pub mod runtime;
 pub mod signals;
+pub mod stopwatch;
 pub mod store;
+pub mod stream_idle;
 pub mod telemetry;
 pub mod windows;

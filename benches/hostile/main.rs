@@ -13,6 +13,7 @@ mod attack;
 mod fairness;
 mod keys;
 mod overload;
+mod slow;
 mod victim;
 
 use clap::Parser;
@@ -30,10 +31,11 @@ struct Args {
     /// Seconds of each act
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..=600))]
     seconds: u64,
-    /// Only what has this in its name; `fairness`, `ten million keys` and `overload` are names too
+    /// Only what has this in its name; `fairness`, `ten million keys`, `overload` and `slow clients` are
+    /// names too
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
-    /// Seconds of each overload
+    /// Seconds of each overload, and of the slow clients
     #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(5..=600))]
     overload: u64,
     /// Be the clients of one act
@@ -134,6 +136,9 @@ async fn run(args: &Args) -> bool {
     }
     if "overload".contains(&args.only) {
         reached &= overload::run(&hello, Duration::from_secs(args.overload)).await;
+    }
+    if "slow clients".contains(&args.only) {
+        reached &= slow::run(&hello, Duration::from_secs(args.overload)).await;
     }
     reached
 }

@@ -27,6 +27,7 @@ pub struct Metrics {
     canary_left_out: Family<WindowLabel, Gauge>,
     failures: Family<FailureLabel, Counter>,
     stores: StoreMetrics,
+    slow_clients: SlowClientMetrics,
     /// Of the admin listener.
     pub(super) connections: PlaceCounters,
     pub(super) slow_readers: Counter,
@@ -86,6 +87,37 @@ impl StoreMetrics {
             self.waiting.get_or_create(&label).set(stats.waiting as i64);
             self.reopened.get_or_create(&label).inc_by(stats.reopened);
         }
+    }
+}
+
+/// Clerks that wait for slow clients.
+#[derive(Default)]
+struct SlowClientMetrics {
+    waiting: Gauge,
+    given_way: Counter,
+}
+
+impl SlowClientMetrics {
+    fn register(registry: &mut MetricsRegistry) -> Self {
+        let clients = SlowClientMetrics::default();
+        registry.register(
+            "slow_clients",
+            "Requests whose clerks wait for slow clients now",
+            clients.waiting.clone(),
+        );
+        registry.register(
+            "slow_clients_ended",
+            "Requests ended because too many clerks waited for clients, and theirs was the slowest",
+            clients.given_way.clone(),
+        );
+        clients
+    }
+
+    fn fill(&self, windows: &Registry) {
+        let (waiting, given_way) = windows.slow_clients();
+        self.waiting.set(waiting as i64);
+        let counted = self.given_way.get();
+        self.given_way.inc_by(given_way.saturating_sub(counted));
     }
 }
 
@@ -154,6 +186,7 @@ impl Metrics {
             crate::telemetry::lines_left_out(),
         );
         let stores = StoreMetrics::register(&mut registry);
+        let slow_clients = SlowClientMetrics::register(&mut registry);
         let deploys_at_work = Family::default();
         let deploys_waiting = Family::default();
         let deploys_refused = Family::default();
@@ -197,6 +230,7 @@ impl Metrics {
             canary_left_out,
             failures,
             stores,
+            slow_clients,
             connections,
             slow_readers,
             deploys_at_work,
@@ -265,6 +299,7 @@ impl Metrics {
                 .set(i64::from(status.state == "open"));
         }
         self.stores.fill(windows);
+        self.slow_clients.fill(windows);
         self.deploys_refused.clear();
         let artifacts = windows.artifacts();
         self.deploys("upload", artifacts.receiving());

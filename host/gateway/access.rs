@@ -164,7 +164,8 @@ impl RecordedBody {
     /// It ends here, before its end.
     fn breaks(&mut self, error: BodyError) {
         self.ended = true;
-        self.record.code = Some(BROKEN);
+        let known = error.downcast_ref::<Error>();
+        self.record.code = Some(known.map_or(BROKEN, Error::code));
         self.record.cause = Some(why(&error));
         self.breaking = Some(Breaking {
             error: Some(error),

@@ -5,6 +5,7 @@ use crate::gateway::request_body::Pace;
 use crate::gateway::tls::Certificate;
 use crate::lanes::Lanes;
 use crate::pace::WritePace;
+use crate::stream_idle::StreamIdle;
 use ipnet::IpNet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -85,8 +86,22 @@ pub struct Limits {
     /// Bytes of one request body. A window sets its own, lower limit; this one is for the host's sake.
     pub max_body_bytes: u64,
     /// How slow a client may be with its body, so that an upload that stalls or drips frees its clerk. The average is that
-    /// of Kestrel (`MinRequestBodyDataRate`); a client on a bad line has six times its grace.
+    /// of Kestrel (`MinRequestBodyDataRate`); a client on a bad line has six times its grace. It would hold a clerk for hours, so
+    /// from the tenth minute of waiting on 32 KiB a second are asked for: 20 MB come by then at half of that, over EDGE.
     pub body_pace: Pace,
+    /// Bytes of a request body up to which it is read before the upstream is asked. 64 KiB: most forms and JSON documents, so that
+    /// their clients, however slow, hold no clerk and no service's worker.
+    pub early_body_bytes: usize,
+    /// Bytes of such bodies that are held at once; a request beyond them is passed on at once. 64 MiB: a thousand slow clients.
+    pub max_early_bytes: u64,
+    /// The longest wait for such a body of known length. 2 s: 64 KiB at 256 kbit/s. Whoever takes longer has a clerk that waits with it.
+    pub early_known: Duration,
+    /// The longest wait for a body of unknown length, which may be a stream whose sender waits for an answer first. 100 ms: what a
+    /// client sends at once has come by then, and a person does not notice.
+    pub early_unknown: Duration,
+    /// The longest time in which nothing of an answer or of its request's body moves, once the answer has begun. As Envoy's
+    /// `stream_idle_timeout`.
+    pub stream_idle: Duration,
     /// The longest that a client may take nothing of what it is sent, or be behind [`Limits::write_bytes_per_s`]; then its connection
     /// ends.
     pub write_idle_timeout: Duration,
@@ -138,7 +153,14 @@ impl Default for Limits {
                 pause: Duration::from_secs(60),
                 grace: Duration::from_secs(30),
                 bytes_per_s: 240,
+                long_grace: Duration::from_secs(600),
+                long_bytes_per_s: 32 * 1024,
             },
+            early_body_bytes: 64 * 1024,
+            max_early_bytes: 64 << 20,
+            early_known: Duration::from_secs(2),
+            early_unknown: Duration::from_millis(100),
+            stream_idle: StreamIdle::default().0,
             write_idle_timeout: Duration::from_secs(30),
             write_bytes_per_s: 240,
             drain_timeout: Duration::from_secs(30),

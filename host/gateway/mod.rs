@@ -10,6 +10,7 @@ mod access;
 mod client;
 mod config;
 mod connection;
+mod early;
 mod fields;
 mod forwarded;
 mod headers;
@@ -29,6 +30,7 @@ mod strict;
 pub mod target;
 mod tls;
 mod trace;
+mod upload;
 mod upstream;
 mod way;
 
@@ -46,9 +48,10 @@ use crate::places::AtWork;
 use crate::reload::ReadAgain;
 use access::{Record, RecordedBody};
 use client::HttpClient;
+use early::EarlyBodies;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, Version};
+use http::{HeaderMap, Method, Request, Response, Version, header};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use manifest::{Route, fold};
@@ -56,7 +59,7 @@ use origin::Origin;
 use plugins::auth::ApiKeys;
 use plugins::idempotency::Keyed;
 use plugins::{Admission, Passed, Plugins};
-use request_body::{Broken, RequestBody, TrailerBounds};
+use request_body::{RequestBody, TrailerBounds};
 use routes::{EditError, Found, RouteSet, RouteStatus, Table};
 use screen::Screen;
 use std::panic::AssertUnwindSafe;
@@ -66,7 +69,8 @@ use target::Target;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use trace::Trace;
-use upstream::{Opened, Room, Upstreams, Wish, name_upgrade};
+use upload::Upload;
+use upstream::{Opened, Room, Times, Upstreams, Wish, name_upgrade};
 use way::{Fate, Way};
 
 /// The gateway, assembled.
@@ -76,6 +80,7 @@ pub struct Gateway {
     routes: Arc<RouteSet>,
     plugins: Arc<Plugins>,
     upstreams: Arc<Upstreams>,
+    early: EarlyBodies,
 }
 
 impl Gateway {
@@ -96,9 +101,14 @@ impl Gateway {
             limits.max_at_services_per_address,
             metrics.services_full(),
         );
-        let timeout = limits.upstream_timeout;
-        let upstreams = Arc::new(Upstreams::new(windows, client, timeout, room));
+        let times = Times {
+            head: limits.upstream_timeout,
+            idle: limits.stream_idle,
+        };
+        let upstreams = Arc::new(Upstreams::new(windows, client, times, room));
+        let early = EarlyBodies::new(limits, metrics.share_hits());
         Arc::new(Gateway {
+            early,
             config,
             metrics,
             routes,
@@ -325,6 +335,7 @@ impl Gateway {
         };
         record.client = Some(origin.client);
         record.path = target.path().to_string();
+        let asks = parts.headers.contains_key(header::EXPECT);
         headers::clean_request(&mut parts.headers);
 
         let route = match find(&table, &target, &parts) {
@@ -364,7 +375,7 @@ impl Gateway {
                 limit: max_body_bytes,
             });
         }
-        let broken = Broken::default();
+        let upload = Upload::default();
         let body = RequestBody::new(
             body,
             max_body_bytes,
@@ -373,8 +384,14 @@ impl Gateway {
                 fields: limits.max_headers,
                 bytes: limits.max_header_bytes as usize,
             },
-            broken.clone(),
+            upload.clone(),
         );
+        // A request with a key is read whole in any case, for the key's own sake; and where the client
+        // asks whether its body is wanted, the upstream decides.
+        let body = match keyed.is_none() && !asks {
+            true => self.early.read(body).await?,
+            false => body.boxed_unsync(),
+        };
         if let Some(mut wish) = wish {
             wish.admitted(admission.clone());
             parts.extensions.insert(wish);
@@ -390,9 +407,10 @@ impl Gateway {
             trace: trace.clone(),
             caller: passed.caller.clone(),
             credentials: headers::credentials(&parts.headers),
+            upload: upload.clone(),
             fate: Fate::default(),
         });
-        let request = Request::from_parts(parts, body.boxed_unsync());
+        let request = Request::from_parts(parts, body);
         let answer = match keyed {
             None => way.go_in_time(request).await?,
             Some(keyed) => {
@@ -405,10 +423,11 @@ impl Gateway {
         if let Some(endpoint) = answer.endpoint {
             record.upstream = Some(endpoint);
         }
-        match answer.outcome {
-            // The upstream fails in its own way when its request breaks off; the client needs the cause.
-            Err(error) => Err(broken.why().cloned().unwrap_or(error)),
-            answered => answered,
+        // The upstream fails in its own way when its request breaks off, or says so itself; the client
+        // needs the cause.
+        match upload.why() {
+            Some(why) => Err(why.clone()),
+            None => answer.outcome,
         }
     }
 }

@@ -6,26 +6,15 @@ use crate::error::{Cause, Error};
 use crate::gateway::headers::clean_trailers;
 use crate::gateway::plugins::auth::strip_keys;
 use crate::gateway::strict::TrailersTooLong;
+use crate::gateway::upload::Upload;
 use crate::linger::Inbound;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::time::{Sleep, sleep};
-
-/// Says afterwards why the upstream did not get the whole body.
-#[derive(Clone, Default)]
-pub struct Broken(Arc<OnceLock<Error>>);
-
-impl Broken {
-    /// The client's own fault, if there was one.
-    pub fn why(&self) -> Option<&Error> {
-        self.0.get()
-    }
-}
 
 /// How slow a client may be with its body.
 #[derive(Debug, Clone, Copy)]
@@ -34,34 +23,69 @@ pub struct Pace {
     pub pause: Duration,
     /// Time that the client is waited for before the average counts.
     pub grace: Duration,
-    /// The least average, in bytes a second; 0 is any.
+    /// The least average, in bytes a second; 0 is any, also in the long run.
     pub bytes_per_s: u64,
+    /// Time that the client is waited for in all before the average of the long run counts.
+    pub long_grace: Duration,
+    /// The least average in the long run, in bytes a second.
+    pub long_bytes_per_s: u64,
+}
+
+/// What is left of a client's time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Left {
+    /// By the average.
+    soon: Duration,
+    /// By that of the long run.
+    long: Duration,
+}
+
+/// The time that so many bytes are worth.
+fn worth(bytes: usize, bytes_per_s: u64) -> Duration {
+    let seconds = bytes as f64 / bytes_per_s as f64;
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
 impl Pace {
-    /// What is left of a client's time, of which there was `left`, after it was waited for so long and so much came. What came early
-    /// counts for no more than a pause: else a client that begins quickly could drip for days.
-    fn after(&self, left: Duration, waited: Duration, bytes: usize) -> Duration {
-        let earned = Duration::try_from_secs_f64(bytes as f64 / self.bytes_per_s as f64);
-        let left = left.saturating_sub(waited);
-        let left = left.saturating_add(earned.unwrap_or(Duration::MAX));
-        left.min(self.grace.max(self.pause))
-    }
-
-    /// How long a client is waited for that has so much time left.
-    fn wait(&self, left: Duration) -> Duration {
-        match self.bytes_per_s {
-            0 => self.pause,
-            _ => left.min(self.pause),
+    /// The time of a client that begins.
+    fn whole(&self) -> Left {
+        Left {
+            soon: self.grace,
+            long: self.long_grace,
         }
     }
 
-    fn fault(&self, waited: Duration) -> Error {
+    /// What is left of a client's time, of which there was `left`, after it was waited for so long
+    /// and so much came. What came early counts for no more than a pause, and in the long run for
+    /// no more than its grace: else a client that begins quickly could drip for days.
+    fn after(&self, left: Left, waited: Duration, bytes: usize) -> Left {
+        let then = |left: Duration, bytes_per_s, most| {
+            let left = left.saturating_sub(waited);
+            left.saturating_add(worth(bytes, bytes_per_s)).min(most)
+        };
+        Left {
+            soon: then(left.soon, self.bytes_per_s, self.grace.max(self.pause)),
+            long: then(left.long, self.long_bytes_per_s, self.long_grace),
+        }
+    }
+
+    /// How long a client is waited for that has so much time left.
+    fn wait(&self, left: Left) -> Duration {
+        match self.bytes_per_s {
+            0 => self.pause,
+            _ => left.soon.min(left.long).min(self.pause),
+        }
+    }
+
+    fn fault(&self, left: Left, waited: Duration) -> Error {
         if waited >= self.pause {
             let pause = self.pause.as_secs_f32();
             return Error::BodyTooSlow(format!("nothing of the request's body came for {pause} s"));
         }
-        let pace = self.bytes_per_s;
+        let pace = match left.long < left.soon {
+            true => self.long_bytes_per_s,
+            false => self.bytes_per_s,
+        };
         Error::BodyTooSlow(format!(
             "the request's body came at less than {pace} bytes a second"
         ))
@@ -89,30 +113,31 @@ pub struct RequestBody {
     inner: Inbound,
     came: u64,
     limit: u64,
-    broken: Broken,
+    upload: Upload,
     trailers: TrailerBounds,
     pace: Pace,
-    left: Duration,
+    left: Left,
     /// Since when, and until when. Runs only while the client is waited for, not while the upstream takes its time.
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
     ended: bool,
 }
 
 impl RequestBody {
+    /// Of at most `limit` bytes, with `trailers` behind it. `upload` is told how far it comes.
     pub fn new(
         inner: Inbound,
         limit: u64,
         pace: Pace,
         trailers: TrailerBounds,
-        broken: Broken,
+        upload: Upload,
     ) -> Self {
         RequestBody {
             trailers,
             inner,
             came: 0,
             limit,
-            broken,
-            left: pace.grace,
+            upload,
+            left: pace.whole(),
             pace,
             waiting: None,
             ended: false,
@@ -121,7 +146,7 @@ impl RequestBody {
 
     fn cut(&mut self, cut: Error) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.ended = true;
-        let _ = self.broken.0.set(cut.clone());
+        self.upload.break_off(cut.clone());
         Poll::Ready(Some(Err(cut.into())))
     }
 }
@@ -175,6 +200,7 @@ impl HttpBody for RequestBody {
         match Pin::new(&mut this.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 let waited = this.waiting.take().map(|(since, _)| since.elapsed());
+                this.upload.moved();
                 let data = match frame.into_data() {
                     Ok(data) => data,
                     Err(frame) => return this.end_with(frame.into_trailers().unwrap_or_default()),
@@ -197,16 +223,19 @@ impl HttpBody for RequestBody {
             }
             Poll::Ready(None) => {
                 this.ended = true;
+                this.upload.moved();
                 Poll::Ready(None)
             }
             Poll::Pending => {
+                let upload = &this.upload;
                 let (since, sleep) = this.waiting.get_or_insert_with(|| {
+                    upload.waits();
                     let wait = this.pace.wait(this.left);
                     (Instant::now(), Box::pin(sleep(wait)))
                 });
                 match sleep.as_mut().poll(cx) {
                     Poll::Ready(()) => {
-                        let fault = this.pace.fault(since.elapsed());
+                        let fault = this.pace.fault(this.left, since.elapsed());
                         this.cut(fault)
                     }
                     Poll::Pending => Poll::Pending,
@@ -232,27 +261,58 @@ mod tests {
         pause: Duration::from_secs(60),
         grace: Duration::from_secs(30),
         bytes_per_s: 240,
+        long_grace: Duration::from_secs(600),
+        long_bytes_per_s: 32 << 10,
     };
 
     fn s(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
     }
 
+    fn soon(seconds: u64) -> Left {
+        let soon = s(seconds);
+        Left {
+            soon,
+            ..PACE.whole()
+        }
+    }
+
     #[test]
     fn a_client_is_waited_for_as_long_as_it_keeps_the_pace_on_average() {
-        assert_eq!(PACE.wait(PACE.grace), s(30));
-        assert_eq!(PACE.after(s(30), s(30), 0), s(0));
-        assert_eq!(PACE.after(s(30), s(30), 2400), s(10));
-        assert_eq!(PACE.after(s(10), s(10), 0), s(0));
-        assert_eq!(
-            PACE.after(s(30), s(0), usize::MAX),
-            s(60),
-            "no more than a pause"
-        );
+        assert_eq!(PACE.wait(PACE.whole()), s(30));
+        let after = |left, waited, bytes| PACE.after(soon(left), s(waited), bytes).soon;
+        assert_eq!(after(30, 30, 0), s(0));
+        assert_eq!(after(30, 30, 2400), s(10));
+        assert_eq!(after(10, 10, 0), s(0));
+        assert_eq!(after(30, 0, usize::MAX), s(60), "no more than a pause");
         let any = Pace {
             bytes_per_s: 0,
             ..PACE
         };
-        assert_eq!(any.wait(any.after(s(30), s(3600), 0)), s(60));
+        assert_eq!(any.wait(any.after(any.whole(), s(3600), 0)), s(60));
+    }
+
+    /// Seconds until a client is cut that sends so many bytes each second, within an hour.
+    fn cut_after(bytes_per_s: usize) -> Option<u64> {
+        let mut left = PACE.whole();
+        (1..3600).find(|_| {
+            left = PACE.after(left, s(1), bytes_per_s);
+            PACE.wait(left) < s(1)
+        })
+    }
+
+    #[test]
+    fn the_longer_it_takes_the_quicker_it_must_be() {
+        assert_eq!(cut_after(0), Some(30));
+        assert_eq!(cut_after(200), Some(174), "of each second a sixth is lost");
+        // The least pace holds for ten minutes, and no longer.
+        assert_eq!(cut_after(240), Some(604));
+        assert_eq!(cut_after(16 << 10), Some(1199));
+        assert_eq!(cut_after(32 << 10), None);
+        let late = PACE.fault(PACE.after(PACE.whole(), s(599), 240 * 599), s(2));
+        assert!(
+            late.to_string().contains("less than 32768 bytes a second"),
+            "{late}"
+        );
     }
 }

@@ -28,6 +28,7 @@ mod lanes;
 mod plugin_cases;
 mod requests;
 mod services;
+mod slow;
 mod upstreams;
 mod websockets;
 

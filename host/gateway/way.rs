@@ -12,9 +12,11 @@ use crate::gateway::plugins::auth::{self, Caller};
 use crate::gateway::plugins::{Admission, Plugins};
 use crate::gateway::target::{Target, normalise};
 use crate::gateway::trace::Trace;
-use crate::gateway::upstream::{Answer, Upstreams, address, path_and_query};
+use crate::gateway::upload::Upload;
+use crate::gateway::upstream::{Answer, Sending, Upstreams, address, path_and_query};
 use crate::next::Next;
 use crate::places::Holder;
+use crate::stream_idle::StreamIdle;
 use futures_util::future::BoxFuture;
 use http::header::HeaderMap;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -36,6 +38,8 @@ pub struct Way {
     pub caller: Option<Caller>,
     /// For a service behind a middleware that does not see them. No API key of ours is among them.
     pub credentials: HeaderMap,
+    /// How far the request's body has come.
+    pub upload: Upload,
     pub fate: Fate,
 }
 
@@ -102,12 +106,14 @@ impl Drop for Try<'_> {
 }
 
 impl Way {
-    /// [`Way::go`], for at most as long as the route's `timeout` says.
+    /// [`Way::go`], for at most as long as the route's `timeout` says, not counting what waits for the
+    /// client.
     pub async fn go_in_time(self: &Arc<Self>, request: Request<Body>) -> Result<Answer, Error> {
         let Some(limit) = self.route.rules.response_timeout() else {
             return self.go(request).await;
         };
-        tokio::time::timeout(limit, self.go(request))
+        self.upload
+            .within(limit, self.go(request))
             .await
             .map_err(|_| Error::UpstreamTimeout { limit })?
     }
@@ -121,11 +127,7 @@ impl Way {
         self.stamp(&mut request)?;
         let path = path_and_query(&self.route, &self.target)?;
         match self.route.rules.middlewares() {
-            [] => {
-                self.upstreams
-                    .call(&self.route, &self.target, path, self.holder, request)
-                    .await
-            }
+            [] => self.call(path, request).await,
             [first, ..] => self.visit(first, 1, path, request).await,
         }
     }
@@ -146,6 +148,8 @@ impl Way {
             None => Authority::try_from(format!("hms-svc-{window}")).map_err(Error::internal)?,
         };
         address(&mut request, Scheme::HTTP, authority, path)?;
+        let idle = self.route.rules.stream_idle().map(StreamIdle);
+        idle.map(|idle| request.extensions_mut().insert(idle));
         let way = self.clone();
         let rest = Next::new(move |request| way.clone().rest(next, request));
         request.extensions_mut().insert(rest);
@@ -198,9 +202,19 @@ impl Way {
         if !self.route.rules.window_gets_credentials() && self.leads_to_a_service() {
             headers::give_back(request.headers_mut(), &self.credentials);
         }
-        self.upstreams
-            .call(&self.route, &self.target, path, self.holder, request)
-            .await
+        self.call(path, request).await
+    }
+
+    /// Sends it to the route's upstream.
+    async fn call(&self, path: PathAndQuery, request: Request<Body>) -> Result<Answer, Error> {
+        let sending = Sending {
+            holder: self.holder,
+            route: &self.route,
+            target: &self.target,
+            upload: &self.upload,
+            path: &path,
+        };
+        self.upstreams.call(&sending, request).await
     }
 
     fn leads_to_a_service(&self) -> bool {

@@ -123,17 +123,21 @@ impl AskedBody {
                 own_values(&mut trailers);
                 Ok(Frame::trailers(trailers))
             }
-            Err(frame) => match self.left.checked_sub(bytes_of(&frame)) {
-                Some(left) => {
-                    self.left = left;
-                    Ok(frame)
+            Err(frame) => {
+                let bytes = bytes_of(&frame);
+                self.errand.came(bytes);
+                match self.left.checked_sub(bytes) {
+                    Some(left) => {
+                        self.left = left;
+                        Ok(frame)
+                    }
+                    None => {
+                        let limit = self.limits.body;
+                        let told = wasmtime_wasi_http::Error::HttpRequestBodySize(None);
+                        Err(self.refuse(Error::BodyOverrun { limit }, told))
+                    }
                 }
-                None => {
-                    let limit = self.limits.body;
-                    let told = wasmtime_wasi_http::Error::HttpRequestBodySize(None);
-                    Err(self.refuse(Error::BodyOverrun { limit }, told))
-                }
-            },
+            }
         }
     }
 }
@@ -147,6 +151,10 @@ impl http_body::Body for AskedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
+        if this.errand.failure().is_some() {
+            // The request is over, whatever its client still sends.
+            return Poll::Ready(Some(Err(wasmtime_wasi_http::Error::ConnectionTerminated)));
+        }
         let (empties, inner) = (&mut this.empties, &mut this.inner);
         let frame = match inner.is_end_stream() {
             // Most requests have none, and nobody is waited for.
@@ -154,6 +162,9 @@ impl http_body::Body for AskedBody {
             false => ready!(this.errand.ask(cx, |cx| empties.poll_frame(inner, cx))),
         };
         self.errand.moved();
+        if !matches!(frame, Some(Ok(_))) || self.inner.is_end_stream() {
+            self.errand.asked_all();
+        }
         Poll::Ready(match frame {
             Some(Ok(frame)) => Some(self.pass(frame)),
             Some(Err(error)) => {
@@ -302,8 +313,9 @@ impl http_body::Body for AnswerBody {
             Some(frame) => Poll::Ready(Some(frame)),
             None => self.poll_next(cx),
         };
-        if let Poll::Ready(Some(_)) = frame {
-            self.waiting.0.given();
+        if let Poll::Ready(Some(frame)) = &frame {
+            let bytes = frame.as_ref().map_or(0, bytes_of);
+            self.waiting.0.given(bytes);
         }
         frame
     }

@@ -20,6 +20,7 @@ use crate::framing;
 use crate::lanes::PerLane;
 use crate::next::Next;
 use crate::store::Cabinet;
+use crate::stream_idle::StreamIdle;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use std::any::Any;
@@ -286,8 +287,10 @@ impl Clerks {
     ) -> Arc<Errand> {
         let wall_time = self.counter().post.limits.load().time(Limit::WallTimeMs);
         let next = request.extensions_mut().remove::<Next>();
+        let idle = request.extensions_mut().remove::<StreamIdle>();
         let (lease, place) = (Box::new(lease) as Held, Box::new(place) as Held);
-        Arc::new(Errand::new(lease, place, wall_time).with_next(next))
+        let errand = Errand::new(lease, place, wall_time);
+        Arc::new(errand.with_next(next).with_idle(idle))
     }
 
     /// Has a clerk serve `request`, whose `errand` this is. Dropping the future, or the answer's

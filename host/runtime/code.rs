@@ -5,6 +5,7 @@ use super::clerk::Clerk;
 use super::engine::TABLES_PER_CLERK;
 use super::native;
 use super::turns::Clock;
+use super::waiters::Waiters;
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -22,6 +23,8 @@ pub struct Code {
     pub(super) engine: Engine,
     /// Places for clerks that have nothing to do, for all windows.
     pub(super) room: Arc<Semaphore>,
+    /// The clerks of all windows that wait for slow clients.
+    pub(super) waiters: Arc<Waiters>,
     /// The epochs of the engine.
     pub(super) clock: Clock,
     /// Where clerks run that do not belong on a lane.

@@ -10,6 +10,7 @@ use super::failure::classify;
 use super::limits::{Limit, WindowLimits};
 use super::reuse::{Reuse, Trial};
 use super::turns::Turn;
+use super::waiters::Share;
 use crate::error::Error;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -114,7 +115,14 @@ impl HandlerState for Counter {
             turn.around(self.pre.instantiate_async(&mut store)).await
         };
         let proxy = tokio::time::timeout(wall_time, starting).await??;
-        let room = (self.code.room.clone(), self.code.linked.weight);
+        let room = self.code.room.clone();
+        let share = Share {
+            waiters: self.code.waiters.clone(),
+            window: self.post.window.clone(),
+            weight: self.code.linked.weight,
+            limits: self.post.limits.clone(),
+        };
+        let cutter = self.cutter.clone();
         Ok(Instance {
             store,
             proxy,
@@ -123,7 +131,8 @@ impl HandlerState for Counter {
                 wall_time,
                 duty.clone(),
                 room,
-                self.cutter.clone(),
+                share,
+                cutter,
                 turn,
                 self.reuse.clone(),
             ),

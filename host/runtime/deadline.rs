@@ -5,6 +5,7 @@ use super::counter::Cutter;
 use super::duty::{Duty, Stand};
 use super::reuse::Reuse;
 use super::turns::Turn;
+use super::waiters::Share;
 use crate::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,9 +24,10 @@ pub(super) struct Deadline {
     /// For what it does when all its answers are out.
     wall_time: Duration,
     duty: Arc<Duty>,
-    /// Of the clerks of all windows that have nothing to do, and what this one takes of it.
+    /// Of the clerks of all windows that have nothing to do.
     room: Arc<Semaphore>,
-    weight: u32,
+    /// Of what may wait for slow clients.
+    share: Share,
     sleep: Option<Pin<Box<Sleep>>>,
     turn: Turn,
     /// Has the worker look again once it knows whether the clerk may have another request.
@@ -38,7 +40,8 @@ impl Deadline {
     pub(super) fn new(
         wall_time: Duration,
         duty: Arc<Duty>,
-        (room, weight): (Arc<Semaphore>, u32),
+        room: Arc<Semaphore>,
+        share: Share,
         cutter: Cutter,
         turn: Turn,
         reuse: Arc<Reuse>,
@@ -48,7 +51,7 @@ impl Deadline {
             wall_time,
             duty,
             room,
-            weight,
+            share,
             sleep: None,
             turn,
             cut_off: Box::pin(cutter.clone().cut_off()),
@@ -87,7 +90,7 @@ impl WorkerExpiration for Deadline {
             self.reuse.wait(cx.waker());
         }
         if status == WorkerStatus::Idle {
-            let may_stay = self.duty.rest(&self.room.clone(), self.weight)
+            let may_stay = self.duty.rest(&self.room.clone(), self.share.weight)
                 && self.closed.as_mut().poll(cx).is_pending();
             if !may_stay || self.is_past(since + IDLE, cx) {
                 return Poll::Ready(());
@@ -95,6 +98,9 @@ impl WorkerExpiration for Deadline {
             return Poll::Pending;
         }
         self.duty.watch(cx.waker());
+        for errand in self.duty.waits_for_clients() {
+            self.share.add(&errand);
+        }
         loop {
             let deadline = match self.duty.stand(Instant::now()) {
                 Stand::Over => return Poll::Ready(()),

@@ -94,14 +94,17 @@ impl Duty {
         }
         let (mut next, mut last) = (None, now);
         for errand in &state.errands {
-            let deadline = errand.deadline();
-            if errand.is_finished() || errand.failure().is_some() {
-                last = last.max(deadline);
-            } else if deadline <= now {
-                state.closing = true;
-                errand.time_over();
-            } else {
-                next = Some(next.map_or(deadline, |next: Instant| next.min(deadline)));
+            let over = errand.is_finished() || errand.failure().is_some();
+            let look = if over { None } else { errand.look(now) };
+            let by_client = errand.failure().is_some() && errand.is_clients_fault();
+            match look {
+                Some(look) => next = Some(next.map_or(look, |next: Instant| next.min(look))),
+                None if over || by_client => {
+                    // It has a moment to tidy up, and may not notice that this is over.
+                    state.last |= by_client;
+                    last = last.max(errand.deadline());
+                }
+                None => state.closing = true,
             }
         }
         match next {
@@ -110,6 +113,13 @@ impl Duty {
             None if last > now && !state.closing => Stand::Until(last),
             None => Stand::Over,
         }
+    }
+
+    /// Those that wait for a slow client, and are not counted among such yet.
+    pub fn waits_for_clients(&self) -> Vec<Arc<Errand>> {
+        let state = self.state();
+        let waits = |errand: &&Arc<Errand>| errand.failure().is_none() && errand.needs_seat();
+        state.errands.iter().filter(waits).cloned().collect()
     }
 
     /// Has `waker` called when an errand's deadline may have come nearer.
@@ -211,6 +221,18 @@ mod tests {
         errand.finish();
         assert_eq!(duty.stand(Instant::now()), Stand::Until(errand.deadline()));
         assert!(!duty.rest(&Arc::new(Semaphore::new(9)), 1));
+    }
+
+    #[test]
+    fn a_clerk_whose_request_gave_way_takes_no_more_and_has_a_moment_to_tidy_up() {
+        let duty = Duty::default();
+        let errand = errand(SECOND);
+        duty.begin(errand.clone());
+        errand.give_way();
+        let now = Instant::now();
+        assert_eq!(duty.stand(now), Stand::Until(errand.deadline()));
+        assert!(duty.takes_no_more());
+        assert_eq!(duty.stand(errand.deadline()), Stand::Over);
     }
 
     #[test]

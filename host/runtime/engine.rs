@@ -4,6 +4,7 @@ use super::code::{Code, LoadError, Loaded};
 use super::meter::EPOCH_TICK;
 use super::native;
 use super::turns::Clock;
+use super::waiters::Waiters;
 use super::workroom::Workroom;
 use super::{linker, log::WindowLog};
 use crate::runtime::clerk::Clerk;
@@ -90,6 +91,7 @@ pub struct Runtime {
     linker: Linker<Clerk>,
     loaded: Loaded,
     room: Arc<Semaphore>,
+    waiters: Arc<Waiters>,
     clock: Clock,
     workroom: Workroom,
     /// Ends the epoch thread with the runtime.
@@ -122,6 +124,7 @@ impl Runtime {
             linker,
             loaded: Loaded::default(),
             room: Arc::new(Semaphore::new(idle(config.clerks) as usize)),
+            waiters: Waiters::new(config.clerks),
             clock,
             workroom,
             running,
@@ -151,9 +154,15 @@ impl Runtime {
             linked,
             engine: self.engine.clone(),
             room: self.room.clone(),
+            waiters: self.waiters.clone(),
             clock: self.clock.clone(),
             workroom: self.workroom.handle().clone(),
         })
+    }
+
+    /// The clerks that wait for slow clients.
+    pub fn waiters(&self) -> &Waiters {
+        &self.waiters
     }
 
     /// A log for a window, with the rate that its limits say.

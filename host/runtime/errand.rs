@@ -1,15 +1,18 @@
 //! One request from the clerk's side: shared by the clerk that serves it, the body that carries the answer
 //! out, and the watch that ends it when it takes too long.
 
-use super::client_time::Stopwatch;
+use super::client_time::ClientTime;
 use super::failure::MemoryExhausted;
 use super::reuse::Trial;
+use super::waiters::Seat;
 use crate::error::Error;
 use crate::next::Next;
+use crate::stream_idle::StreamIdle;
 use futures_util::task::AtomicWaker;
 use std::any::Any;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -19,20 +22,23 @@ use tokio_util::sync::CancellationToken;
 /// removes its chunks in this time.
 const ABANDON_GRACE: Duration = Duration::from_secs(5);
 
+/// Between two looks at a request that waits for its client. 1 s: by so much a clerk may be late
+/// that is asked for more than its time allows.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// The state of one request at a clerk.
 pub struct Errand {
     started: Instant,
-    /// What it has until the answer begins, and between two chunks of a body.
+    /// What it has until the answer begins, and for what it does when that is out.
     wall_time: Duration,
+    /// What it has between two chunks of a body, once the answer has begun.
+    idle: StreamIdle,
     /// Milliseconds since `started` at which the body last moved, in either direction.
     moved_ms: AtomicU64,
     answered: AtomicBool,
-    /// Runs while the clerk waits for more of the request's body.
-    asking: Stopwatch,
-    /// Who is woken when more of it is there.
+    client: ClientTime,
+    /// Who is woken when more of the request's body is there.
     asker: AtomicWaker,
-    /// Runs while more of the answer would be taken out, were the client there for it.
-    taking: Stopwatch,
     /// Microseconds that it had waited for the client when the body last moved.
     waited_when_moved_us: AtomicU64,
     clients_fault: AtomicBool,
@@ -49,6 +55,8 @@ pub struct Errand {
     place: Mutex<Option<Held>>,
     /// It is by this one that is seen whether its clerk can serve a further request.
     trial: OnceLock<Trial>,
+    /// Its part of what may wait for clients, where its own is slow.
+    seat: Mutex<Option<Seat>>,
     /// Where it goes on to, at a middleware, until it is over.
     onward: Option<Onward>,
     /// What must live as long as anything of this request does: the lease.
@@ -77,11 +85,11 @@ impl Errand {
         Errand {
             started: Instant::now(),
             wall_time,
+            idle: StreamIdle::default(),
             moved_ms: AtomicU64::new(0),
             answered: AtomicBool::new(false),
-            asking: Stopwatch::default(),
+            client: ClientTime::new(),
             asker: AtomicWaker::new(),
-            taking: Stopwatch::default(),
             waited_when_moved_us: AtomicU64::new(0),
             clients_fault: AtomicBool::new(false),
             memory_denied: OnceLock::new(),
@@ -95,6 +103,7 @@ impl Errand {
             end: Notify::new(),
             place: Mutex::new(Some(place)),
             trial: OnceLock::new(),
+            seat: Mutex::new(None),
             onward: None,
             _lease: lease,
         }
@@ -104,6 +113,12 @@ impl Errand {
     pub(super) fn with_next(mut self, next: Option<Next>) -> Self {
         let over = CancellationToken::new;
         self.onward = next.map(|next| Onward { next, over: over() });
+        self
+    }
+
+    /// With another time for an answer that has begun to be quiet, if any.
+    pub(super) fn with_idle(mut self, idle: Option<StreamIdle>) -> Self {
+        self.idle = idle.unwrap_or_default();
         self
     }
 
@@ -151,7 +166,7 @@ impl Errand {
     /// A chunk of the request or response body has passed.
     pub(super) fn moved(&self) {
         let now = self.started.elapsed();
-        let waited = self.waited(now);
+        let waited = self.client.waited(now);
         self.waited_when_moved_us
             .store(waited.as_micros() as u64, Relaxed);
         self.moved_ms.store(now.as_millis() as u64, Relaxed);
@@ -165,34 +180,81 @@ impl Errand {
         poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         self.asker.register(cx.waker());
-        self.asking.start(self.started.elapsed());
+        self.client.ask(self.started.elapsed());
         let waker = Waker::from(self.clone());
         let polled = poll(&mut Context::from_waker(&waker));
         if polled.is_ready() {
-            self.asking.stop(self.started.elapsed());
+            self.client.came(self.started.elapsed());
         }
         polled
     }
 
-    /// The client was given some of the answer, and more is to come: it is waited for until it
-    /// takes that.
-    pub(super) fn given(&self) {
-        self.taking.start(self.started.elapsed());
+    /// So many bytes of the request's body were taken.
+    pub(super) fn came(&self, bytes: u64) {
+        self.client.moved(bytes);
+    }
+
+    /// All of the request's body is there, or there will be no more.
+    pub(super) fn asked_all(&self) {
+        drop(lock(&self.seat).take());
+    }
+
+    /// The client was given so many bytes of the answer, and more is to come: it is waited for until
+    /// it takes that.
+    pub(super) fn given(&self, bytes: u64) {
+        self.client.give(self.started.elapsed(), bytes);
     }
 
     /// The client is there for more of the answer.
     pub(super) fn taken(&self) {
-        self.taking.stop(self.started.elapsed());
+        self.client.take(self.started.elapsed());
     }
 
     /// How long it has waited for the client to send the request's body: so much of its time is not
     /// the clerk's.
     pub fn waited_for_body(&self) -> Duration {
-        self.asking.read(self.started.elapsed())
+        self.client.asked(self.started.elapsed())
     }
 
-    fn waited(&self, now: Duration) -> Duration {
-        self.asking.read(now) + self.taking.read(now)
+    /// Bytes that moved for each second in which its client was waited for.
+    pub(super) fn client_pace(&self) -> u64 {
+        self.client.pace(self.started.elapsed())
+    }
+
+    /// Whether it waits for a slow client, and has no seat among those that do.
+    pub(super) fn needs_seat(&self) -> bool {
+        self.client.is_waited_for()
+            && self.client.is_slow(self.started.elapsed())
+            && lock(&self.seat).is_none()
+    }
+
+    /// It has a seat, for as long as it may wait.
+    pub(super) fn seated(&self, seat: Seat) {
+        let before = lock(&self.seat).replace(seat);
+        drop(before);
+        // It may be over already.
+        if self.ended.load(Acquire) {
+            self.asked_all();
+        }
+    }
+
+    /// Ends it in favour of others, because its client is slower than theirs.
+    pub(super) fn give_way(&self) {
+        self.end_for_client(match self.is_answered() {
+            true => Error::ReaderTooSlow,
+            false => Error::BodyTooSlow(
+                "too many clients are slow just now, and this one was the slowest of them".into(),
+            ),
+        });
+    }
+
+    /// It fails by the fault of its client: nobody waits for it any more.
+    fn end_for_client(&self, error: Error) {
+        self.body_failed();
+        self.fail(error);
+        self.abandon();
+        // Whoever reads the body is told that it ends here.
+        self.asker.wake();
     }
 
     /// The request's body broke off or was too large: whatever the clerk makes of it, the sender is
@@ -224,37 +286,53 @@ impl Errand {
         self.over();
     }
 
-    /// When the clerk must be done with it, as things stand now.
+    /// When the clerk must be done with it, as things stand now. What waited for the client is added.
     pub(super) fn deadline(&self) -> Instant {
-        let moved = if self.is_answered() {
-            Duration::from_millis(self.moved_ms.load(Relaxed))
-        } else {
-            Duration::ZERO
+        let since = |micros: &AtomicU64| Duration::from_micros(micros.load(Relaxed));
+        let (moved, before) = match self.is_answered() {
+            true => (
+                Duration::from_millis(self.moved_ms.load(Relaxed)),
+                since(&self.waited_when_moved_us),
+            ),
+            false => (Duration::ZERO, Duration::ZERO),
         };
-        let deadline = self.started + moved + self.wall_time;
+        let waited = self.client.waited(self.started.elapsed());
+        let deadline = self.started + moved + waited.saturating_sub(before) + self.time();
         match self.abandoned.get() {
             Some(at) => deadline.min(*at + ABANDON_GRACE),
             None => deadline,
         }
     }
 
-    /// The deadline has passed. It is the client's fault where the clerk had less than half of the
-    /// time for itself.
-    pub(super) fn time_over(&self) {
-        let now = self.started.elapsed();
-        let (since, before) = match self.is_answered() {
-            true => (&self.moved_ms, &self.waited_when_moved_us),
-            false => (&AtomicU64::new(0), &AtomicU64::new(0)),
-        };
-        let passed = now.saturating_sub(Duration::from_millis(since.load(Relaxed)));
-        let before = Duration::from_micros(before.load(Relaxed));
-        let waited = self.waited(now).saturating_sub(before);
-        if passed.saturating_sub(waited) < self.wall_time / 2 {
-            self.clients_fault.store(true, Relaxed);
+    /// What the clerk has at its present stage.
+    fn time(&self) -> Duration {
+        match self.is_answered() && !self.is_finished() {
+            true => self.idle.0,
+            false => self.wall_time,
         }
-        self.fail(Error::WallTime {
-            limit: self.wall_time,
+    }
+
+    /// When it is to be looked at again; none where its time is over, and it has failed of that. While
+    /// its client is waited for no time of the clerk's passes.
+    pub(super) fn look(&self, now: Instant) -> Option<Instant> {
+        if self.abandoned.get().is_none() && self.client.is_waited_for() {
+            let since = now.saturating_duration_since(self.started);
+            if self.client.reads_too_slowly(since) {
+                self.end_for_client(Error::ReaderTooSlow);
+                return None;
+            }
+            return Some(now + LOOK_EVERY);
+        }
+        let deadline = self.deadline();
+        if deadline > now {
+            return Some(deadline);
+        }
+        let limit = self.time();
+        self.fail(match self.is_answered() {
+            true => Error::StreamIdle { limit },
+            false => Error::WallTime { limit },
         });
+        None
     }
 
     /// Has `waker` called when [`Errand::deadline`] may have come nearer.
@@ -293,11 +371,10 @@ impl Errand {
 
     /// The clerk is gone, or done with this.
     pub(super) fn end(&self) {
-        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        let given_back = place.take();
-        drop(place);
+        let given_back = lock(&self.place).take();
         drop(given_back);
-        self.ended.store(true, std::sync::atomic::Ordering::Release);
+        self.ended.store(true, Release);
+        self.asked_all();
         self.end.notify_waiters();
     }
 
@@ -306,7 +383,7 @@ impl Errand {
         let notified = self.end.notified();
         let mut notified = std::pin::pin!(notified);
         notified.as_mut().enable();
-        if !self.ended.load(std::sync::atomic::Ordering::Acquire) {
+        if !self.ended.load(Acquire) {
             notified.await;
         }
     }
@@ -315,9 +392,13 @@ impl Errand {
 impl Wake for Errand {
     /// More of the request's body is there, or its end.
     fn wake(self: Arc<Self>) {
-        self.asking.stop(self.started.elapsed());
+        self.client.came(self.started.elapsed());
         self.asker.wake();
     }
+}
+
+fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -381,51 +462,97 @@ mod tests {
         assert!(errand.deadline() > before);
     }
 
-    fn over_after(answered: bool, waits: impl Fn(&Arc<Errand>, bool)) -> bool {
-        let wall = Duration::from_millis(20);
-        let errand = Arc::new(Errand::new(Box::new(()), Box::new(()), wall));
+    const SHORT: Duration = Duration::from_millis(20);
+
+    /// One that has so little time, answered or not.
+    fn short(answered: bool) -> Arc<Errand> {
+        let errand = Errand::new(Box::new(()), Box::new(()), SHORT);
+        let errand = Arc::new(errand.with_idle(Some(StreamIdle(SHORT))));
         if answered {
             errand.answered();
         }
-        waits(&errand, true);
-        std::thread::sleep(wall);
-        waits(&errand, false);
-        errand.time_over();
-        assert_eq!(errand.failure().map(Error::code), Some("wall-time"));
-        errand.is_clients_fault()
+        errand
+    }
+
+    fn asks(errand: &Arc<Errand>, begins: bool) {
+        let mut cx = Context::from_waker(Waker::noop());
+        match begins {
+            true => assert!(errand.ask(&mut cx, |_| Poll::<()>::Pending).is_pending()),
+            false => errand.clone().wake(),
+        }
+    }
+
+    fn gives(errand: &Arc<Errand>, begins: bool) {
+        match begins {
+            true => errand.given(1),
+            false => errand.taken(),
+        }
     }
 
     #[test]
-    fn time_that_went_to_the_client_is_not_the_clerks_fault() {
-        let asked = |errand: &Arc<Errand>, begins: bool| match begins {
-            true => {
-                let mut cx = Context::from_waker(Waker::noop());
-                assert!(errand.ask(&mut cx, |_| Poll::<()>::Pending).is_pending());
-            }
-            false => errand.clone().wake(),
-        };
-        let taken = |errand: &Arc<Errand>, begins: bool| match begins {
-            true => errand.given(),
-            false => errand.taken(),
-        };
+    fn no_time_of_the_clerks_passes_while_its_client_is_waited_for() {
         for answered in [false, true] {
-            assert!(over_after(answered, asked));
-            assert!(over_after(answered, taken));
-            assert!(!over_after(answered, |_, _| ()));
+            for waits in [asks, gives] {
+                let errand = short(answered);
+                waits(&errand, true);
+                for _ in 0..3 {
+                    std::thread::sleep(SHORT);
+                    assert!(errand.look(Instant::now()).is_some());
+                    // Another look at the same thing.
+                    waits(&errand, true);
+                }
+                waits(&errand, false);
+                assert!(
+                    errand.look(Instant::now()).is_some(),
+                    "it has its time still"
+                );
+                std::thread::sleep(SHORT);
+                assert!(errand.look(Instant::now()).is_none());
+                let code = ["wall-time", "stream-idle"][usize::from(answered)];
+                assert_eq!(errand.failure().map(Error::code), Some(code));
+                assert!(!errand.is_clients_fault());
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_that_left_is_not_waited_for() {
+        let errand = short(false);
+        asks(&errand, true);
+        errand.abandon();
+        std::thread::sleep(2 * SHORT);
+        let look = errand.look(Instant::now());
+        assert!(look.is_some_and(|at| at <= Instant::now() + ABANDON_GRACE));
+    }
+
+    #[test]
+    fn one_that_gives_way_fails_by_its_clients_fault_and_is_soon_over() {
+        for (answered, code) in [(false, "body-too-slow"), (true, "reader-too-slow")] {
+            let errand = short(answered);
+            errand.give_way();
+            assert_eq!(errand.failure().map(Error::code), Some(code));
+            assert!(errand.is_clients_fault());
+            assert!(errand.deadline() <= Instant::now() + ABANDON_GRACE);
         }
     }
 
     #[test]
     fn what_the_client_took_before_the_last_chunk_excuses_nothing_after_it() {
-        let wall = Duration::from_millis(20);
-        let errand = Arc::new(Errand::new(Box::new(()), Box::new(()), wall));
-        errand.answered();
-        errand.given();
-        std::thread::sleep(wall);
+        let errand = short(true);
+        errand.given(1);
+        std::thread::sleep(SHORT);
         errand.taken();
         errand.moved();
-        std::thread::sleep(wall);
-        errand.time_over();
-        assert!(!errand.is_clients_fault());
+        std::thread::sleep(SHORT);
+        assert!(errand.look(Instant::now()).is_none());
+    }
+
+    #[test]
+    fn what_is_done_after_the_answer_has_the_wall_time() {
+        let errand = Errand::new(Box::new(()), Box::new(()), SHORT);
+        errand.answered();
+        assert!(errand.deadline() > Instant::now() + WALL);
+        errand.finish();
+        assert!(errand.deadline() <= Instant::now() + SHORT);
     }
 }

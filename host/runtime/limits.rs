@@ -89,7 +89,7 @@ pub const TABLE: [Row; 21] = [
         "CPU time of one request, the clerk's start included; more is 504 cpu-time",
         "Long for any form at a counter, short enough that a loop is noticed"),
     row!(WallTimeMs, "wall_time_ms", "wall-time", Milliseconds, 1, DAY_MS, 30_000,
-        "Time until the answer begins, and between two chunks of a body; more is 504 wall-time",
+        "Time until the answer begins, without what waits for the client; more is 504 wall-time",
         "As gateways commonly have it"),
     row!(Clerks, "clerks", "clerks", Count, 1, 4096, 384,
         "Requests of this window at work at once, each with its clerk's place in the pool; further ones queue",

@@ -5,7 +5,8 @@
 //! [`linker`] say what code may do and reach; [`code`] is what was loaded; [`clerk`] is one
 //! instance at work with its [`limits`], which a [`meter`] counts and [`turns`] divide, on a lane
 //! or in the [`workroom`] as the window's [`standing`] says, and its [`duty`]: each [`errand`] of
-//! it one request, which knows the time that waited for the client (`client_time`); [`counter`]
+//! it one request, which knows the time that waited for the client (`client_time`), as [`waiters`]
+//! does which clerks wait for slow ones; [`counter`]
 //! makes clerks and gives them requests; [`tally`] counts why clerks failed; [`keyvalue`] is the
 //! window's store as the guest sees it, [`log`] is where its words go; [`host_memory`] is what the
 //! host keeps for it, which [`http_types`] declares for wasmtime's own types; [`middleware`] passes
@@ -39,6 +40,7 @@ mod reuse;
 mod standing;
 pub mod tally;
 mod turns;
+mod waiters;
 mod workroom;
 
 pub use clerk::{Clerks, Post};
@@ -53,3 +55,4 @@ pub use log::WindowLog;
 pub use reuse::Reuse;
 pub use tally::Failures;
 pub use turns::Turns;
+pub use waiters::Waiters;

@@ -11,6 +11,10 @@ use std::time::{Duration, Instant};
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+/// How long the one request that is let through is waited for before another is. 5 s: its client may
+/// be slow, and keeps the window closed to nobody for longer.
+const TRY_TIME: Duration = Duration::from_secs(5);
+
 /// What came of one request, as far as it says something of the release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -58,8 +62,10 @@ enum Mode {
     Tripped {
         until: Instant,
     },
-    /// One request is on its way.
-    Trying,
+    /// One request is on its way. From then on another may be.
+    Trying {
+        again: Instant,
+    },
 }
 
 /// How a breaker stands, after so many failures in a row. In the usual words of circuit breakers, whose "open" is not the window's.
@@ -97,12 +103,13 @@ impl Breaker {
         let mut state = self.state();
         match state.mode {
             Mode::Closed => Ok(()),
-            Mode::Tripped { until } if until <= now => {
-                state.mode = Mode::Trying;
+            Mode::Tripped { until: due } | Mode::Trying { again: due } if due <= now => {
+                let again = now + TRY_TIME;
+                state.mode = Mode::Trying { again };
                 Ok(())
             }
             Mode::Tripped { until } => Err(until - now),
-            Mode::Trying => Err(FIRST_PAUSE),
+            Mode::Trying { .. } => Err(FIRST_PAUSE),
         }
     }
 
@@ -120,7 +127,7 @@ impl Breaker {
                 };
                 None
             }
-            (Outcome::Unclear, Mode::Trying) => {
+            (Outcome::Unclear, Mode::Trying { .. }) => {
                 state.mode = Mode::Tripped { until: now };
                 None
             }
@@ -244,6 +251,19 @@ mod tests {
         assert_eq!(breaker.admit(later), Ok(()));
         assert_eq!(breaker.outcome(Outcome::Unclear, 3, later), None);
         assert_eq!(breaker.admit(later), Ok(()));
+    }
+
+    #[test]
+    fn one_whose_client_is_slow_keeps_the_window_closed_to_others_for_no_longer_than_that() {
+        let now = Instant::now();
+        let breaker = tripped(now);
+        let later = now + FIRST_PAUSE;
+        assert_eq!(breaker.admit(later), Ok(()));
+        assert!(breaker.admit(later + TRY_TIME / 2).is_err());
+        assert_eq!(breaker.admit(later + TRY_TIME), Ok(()));
+        assert!(breaker.admit(later + TRY_TIME).is_err());
+        assert_eq!(breaker.outcome(Outcome::Served, 3, later + TRY_TIME), None);
+        assert_eq!(breaker.tripped(), None);
     }
 
     #[test]

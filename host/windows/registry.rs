@@ -218,6 +218,11 @@ impl Registry {
         Ok((window.status(), known.record.releases.clone()))
     }
 
+    /// Requests whose clerks wait for slow clients now, and those that had to give way to others so far.
+    pub fn slow_clients(&self) -> (usize, u64) {
+        self.runtime.waiters().counts()
+    }
+
     /// The figures of the stores that are open, by window.
     pub fn store_stats(&self) -> Vec<(String, StoreStats)> {
         self.cabinet.stats()

@@ -39,6 +39,7 @@ mod readme {}
 mod body;
 mod conditional;
 mod cookies;
+mod events;
 mod http_date;
 mod id;
 mod next;
@@ -53,6 +54,7 @@ mod validators;
 pub use body::Body;
 pub use bytes::Bytes;
 pub use conditional::Conditional;
+pub use events::{Event, Events};
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 pub use id::{id_time_ms, new_id, now_ms, sleep_ms};
 pub use next::Next;

@@ -37,6 +37,7 @@ mod releases;
 mod reuse;
 mod routes;
 mod shutdown;
+mod slow_clients;
 mod store_faults;
 mod up;
 mod zero_failures;

@@ -188,9 +188,14 @@ impl Rules {
         };
         Pace {
             pause: rule.body_idle.unwrap_or(pace.pause),
-            grace: pace.grace,
             bytes_per_s: rule.body_pace.unwrap_or(pace.bytes_per_s),
+            ..pace
         }
+    }
+
+    /// How long an answer that has begun may be quiet, if the route says so.
+    pub fn stream_idle(&self) -> Option<Duration> {
+        self.timeout.as_ref().and_then(|rule| rule.stream_idle)
     }
 
     /// Reads a manifest's `plugins`.

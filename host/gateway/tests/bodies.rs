@@ -144,6 +144,8 @@ async fn an_upload_that_stalls_or_drips_is_cut() {
         pause: Duration::from_millis(200),
         grace: Duration::from_millis(300),
         bytes_per_s: 10_000,
+        long_grace: Duration::from_secs(60),
+        long_bytes_per_s: 10_000,
     };
     let mut house = House::with(|limits| limits.body_pace = pace).await;
 

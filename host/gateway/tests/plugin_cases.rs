@@ -188,15 +188,22 @@ async fn a_routes_own_body_limit_is_told_by_length_and_while_it_comes() {
 #[tokio::test]
 async fn an_upstream_that_is_slower_than_the_route_allows_is_504() {
     let house = House::open().await;
-    house.route("slow", "plugins:\n  - timeout: {response: 50ms}\n");
-    // The window reads a body that does not come.
-    let mut stream = house.connect().await;
-    let head =
-        "POST /slow/in HTTP/1.1\r\nhost: here\r\nconnection: close\r\ncontent-length: 5\r\n\r\n";
-    stream.write_all(head.as_bytes()).await.unwrap();
-    let answer = read_to_end(&mut stream).await;
-    assert_eq!(status(&answer), 504, "{answer}");
-    assert!(answer.contains("within 0.05 s"), "{answer}");
+    let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let manifest = format!(
+        "uri: /slow\nupstream: http://{}\nplugins:\n  - timeout: {{response: 50ms}}\n",
+        service.local_addr().unwrap()
+    );
+    std::fs::write(house.data.path().join("slow.yaml"), manifest).unwrap();
+    house.gateway.routes.reload();
+    for request in [
+        "GET /slow HTTP/1.1\r\n\r\n",
+        "POST /slow HTTP/1.1\r\ncontent-length: 5\r\n\r\nwhole",
+    ] {
+        let head = "HTTP/1.1\r\nhost: here\r\nconnection: close\r\n";
+        let answer = house.raw(request.replace("HTTP/1.1\r\n", head)).await;
+        assert_eq!(status(&answer), 504, "{answer}");
+        assert!(answer.contains("within 0.05 s"), "{answer}");
+    }
 }
 
 #[tokio::test]

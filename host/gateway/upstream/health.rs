@@ -33,11 +33,17 @@ impl Health {
         self.state().out_until.is_none_or(|until| until <= now)
     }
 
-    /// A request goes there. Where that is a trial, no other goes there for `pause`.
-    pub fn begin(&self, now: Instant, pause: Duration) {
+    /// A request goes there. Where that is a trial, no other goes there for `pause`, or until it is
+    /// clear that this one says nothing.
+    pub fn begin(&self, now: Instant, pause: Duration) -> Attempt<'_> {
         let mut state = self.state();
-        if state.out_until.is_some_and(|until| until <= now) {
+        let trial = state.out_until.is_some_and(|until| until <= now);
+        if trial {
             state.out_until = Some(now + pause);
+        }
+        Attempt {
+            health: self,
+            trial,
         }
     }
 
@@ -67,6 +73,29 @@ impl Health {
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request at a target, until it is known what it says of the target.
+pub struct Attempt<'a> {
+    health: &'a Health,
+    trial: bool,
+}
+
+impl Attempt<'_> {
+    /// The target was told of: [`Health::succeeded`] or [`Health::failed`].
+    pub fn decided(mut self) {
+        self.trial = false;
+    }
+}
+
+impl Drop for Attempt<'_> {
+    /// It said nothing: its client left, or was late itself. The next request may try the target.
+    fn drop(&mut self) {
+        let mut state = self.health.state();
+        if self.trial && state.out_until.is_some() {
+            state.out_until = Some(Instant::now());
+        }
     }
 }
 
@@ -147,14 +176,32 @@ mod tests {
 
         let later = start + PAUSE;
         assert!(health.is_in(later));
-        health.begin(later, PAUSE);
+        let trial = health.begin(later, PAUSE);
         assert!(!health.is_in(later), "a second trial beside the first");
         assert!(!health.failed(later, 3, PAUSE));
+        trial.decided();
         assert!(!health.is_in(later));
-        health.begin(later + PAUSE, PAUSE);
+        let trial = health.begin(later + PAUSE, PAUSE);
         assert!(health.succeeded());
+        trial.decided();
         assert!(health.is_in(later + PAUSE));
         assert!(!health.succeeded());
+    }
+
+    #[test]
+    fn a_trial_that_says_nothing_leaves_the_next_request_to_try() {
+        let health = Health::default();
+        let before = Instant::now() - 2 * PAUSE;
+        assert!(health.failed(before, 1, PAUSE));
+        let trial = health.begin(Instant::now(), PAUSE);
+        assert!(!health.is_in(Instant::now()));
+        drop(trial);
+        assert!(health.is_in(Instant::now()));
+        // One that was in says nothing by its going.
+        assert!(health.begin(Instant::now(), PAUSE).trial);
+        assert!(health.succeeded());
+        drop(health.begin(Instant::now(), PAUSE));
+        assert!(!health.succeeded(), "it was not left out");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! first fails; `retained` has the body of the second try. `tunnel` is what a WebSocket becomes.
 
 mod health;
+mod quiet;
 mod retained;
 mod room;
 mod tries;
@@ -11,23 +12,25 @@ mod tunnel;
 
 pub use health::{Health, Shared};
 pub use room::Room;
+pub use tries::Sending;
 pub use tunnel::{Opened, Slot, Terms, Wish, name_upgrade};
 
-use crate::body::{Body, Guarded};
+use crate::body::Body;
 use crate::error::{Cause, Error};
 use crate::gateway::client::{HttpClient, SendError};
 use crate::gateway::headers;
 use crate::gateway::manifest::{Endpoint, Place, Route};
 use crate::gateway::target::Target;
-use crate::places::Holder;
+use crate::gateway::upload::Late;
+use crate::stream_idle::StreamIdle;
 use futures_util::future::BoxFuture;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body_util::BodyExt;
+use quiet::ServiceBody;
 use room::AtService;
 use std::sync::Arc;
 use std::time::Duration;
-use tries::Sending;
 
 /// The windows, as the gateway sees them. The registry behind it hands out the lease and keeps it until the
 /// answer's body has ended.
@@ -70,56 +73,50 @@ impl From<Result<Response<Body>, Error>> for Answer {
 pub struct Upstreams {
     windows: Arc<dyn Windows>,
     client: HttpClient,
-    timeout: Duration,
+    times: Times,
     room: Room,
 }
 
+/// How long an ordinary service is waited for, where its route says nothing else.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// Until it has sent the head of its answer, from the last byte of the request on.
+    pub head: Duration,
+    /// While nothing moves, once its answer has begun.
+    pub idle: Duration,
+}
+
 impl Upstreams {
-    /// `timeout` bounds the time until an ordinary service has sent its response head, `room` the requests at services.
-    pub fn new(
-        windows: Arc<dyn Windows>,
-        client: HttpClient,
-        timeout: Duration,
-        room: Room,
-    ) -> Self {
+    /// `times` bound the waits for ordinary services, `room` the requests at them.
+    pub fn new(windows: Arc<dyn Windows>, client: HttpClient, times: Times, room: Room) -> Self {
         Upstreams {
             windows,
             client,
-            timeout,
+            times,
             room,
         }
     }
 
-    /// Sends `request`, whose headers are cleaned and stamped, to the route's upstream. `holder` is whose share of them
-    /// it counts to.
+    /// Sends `request`, whose headers are cleaned and stamped, to the route's upstream.
     ///
     /// # Errors
     ///
     /// When it could not even be sent; what went wrong beyond that is in the answer.
     pub async fn call(
         &self,
-        route: &Route,
-        target: &Target,
-        path: PathAndQuery,
-        holder: Holder,
+        sending: &Sending<'_>,
         mut request: Request<Body>,
     ) -> Result<Answer, Error> {
         *request.version_mut() = Version::HTTP_11;
-        let sending = Sending {
-            holder,
-            route,
-            target,
-            path: &path,
-        };
-        match route.upstream.endpoints.as_slice() {
+        match sending.route.upstream.endpoints.as_slice() {
             // Its own front has the queue, the breaker and the clerks; there is nothing to try again.
             [
                 only @ Endpoint {
                     place: Place::Window(_),
                     ..
                 },
-            ] => self.ask(&sending, only, request).await,
-            _ => self.tries(&sending, request).await,
+            ] => self.ask(sending, only, request).await,
+            _ => self.tries(sending, request).await,
         }
     }
 
@@ -150,6 +147,8 @@ impl Upstreams {
                     }
                 };
                 address(&mut request, Scheme::HTTP, authority, path)?;
+                let idle = sending.route.rules.stream_idle().map(StreamIdle);
+                idle.map(|idle| request.extensions_mut().insert(idle));
                 Ok(self.windows.call(name, request).await)
             }
             Place::Service { scheme, authority } => {
@@ -157,22 +156,24 @@ impl Upstreams {
                     return Ok(Err(Error::ServicesFull).into());
                 };
                 address(&mut request, scheme.clone(), authority.clone(), path)?;
-                let timeout = sending.route.upstream.try_timeout.unwrap_or(self.timeout);
-                Ok(self.service(request, timeout, at_service).await.into())
+                Ok(self.service(sending, request, at_service).await.into())
             }
         }
     }
 
     async fn service(
         &self,
+        sending: &Sending<'_>,
         mut request: Request<Body>,
-        timeout: Duration,
         at_service: AtService,
     ) -> Result<Response<Body>, Error> {
+        let (route, upload) = (sending.route, sending.upload);
+        let timeout = route.upstream.try_timeout.unwrap_or(self.times.head);
+        let idle = route.rules.stream_idle().unwrap_or(self.times.idle);
         let wish = Wish::take(&mut request);
-        let sent = tokio::time::timeout(timeout, self.client.send(request)).await;
+        let sent = upload.within(timeout, self.client.send(request)).await;
         let response = match sent {
-            Err(_) => return Err(Error::UpstreamTimeout { limit: timeout }),
+            Err(Late) => return Err(Error::UpstreamTimeout { limit: timeout }),
             Ok(Err(SendError::NotAllowed(address))) => {
                 return Err(Error::UpstreamRefused(Cause::of(address)));
             }
@@ -194,7 +195,7 @@ impl Upstreams {
         }
         Ok(response.map(|body| {
             let body = body.map_err(Into::into).boxed_unsync();
-            Guarded::new(body, at_service).boxed_unsync()
+            ServiceBody::new(body, idle, upload.clone(), at_service).boxed_unsync()
         }))
     }
 }

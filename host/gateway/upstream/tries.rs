@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::gateway::headers::REQUEST_ID;
 use crate::gateway::manifest::{Endpoint, Route};
 use crate::gateway::target::Target;
+use crate::gateway::upload::Upload;
 use crate::places::Holder;
 use http::uri::PathAndQuery;
 use http::{Request, Response, StatusCode};
@@ -24,9 +25,12 @@ const PAUSE: Duration = Duration::from_millis(25);
 
 /// What is to be sent, and where to.
 pub struct Sending<'a> {
+    /// Whose share of the requests at services it counts to.
     pub holder: Holder,
     pub route: &'a Route,
     pub target: &'a Target,
+    /// How far the request's body has come.
+    pub upload: &'a Upload,
     pub path: &'a PathAndQuery,
 }
 
@@ -72,7 +76,7 @@ impl Upstreams {
                 tokio::time::sleep(PAUSE * 2u32.saturating_pow(doublings - 1)).await;
             }
             tried.push(index);
-            endpoint.health.begin(now, upstream.fail_timeout);
+            let attempt = endpoint.health.begin(now, upstream.fail_timeout);
             let request = Request::from_parts(parts.clone(), body_of_try);
             let mut answer = self.ask(sending, endpoint, request).await?;
             let verdict = if body.has_failed() {
@@ -80,7 +84,13 @@ impl Upstreams {
             } else {
                 verdict(&answer.outcome)
             };
-            note(sending.route, endpoint, &verdict);
+            // What failed while the client was waited for may have failed for that: a service has a
+            // time of its own for a request.
+            let clients = verdict != Verdict::Answered && sending.upload.is_waiting();
+            if verdict != Verdict::NotIts && !clients {
+                note(sending.route, endpoint, &verdict);
+                attempt.decided();
+            }
             let others = tried.len() < upstream.endpoints.len();
             let again = match verdict {
                 Verdict::Answered | Verdict::NotIts => false,

@@ -43,6 +43,12 @@ pub fn open_route(window: &str) -> String {
     format!("uri: /{window}/**\nupstream: http://hms-svc-{window}\nstrip-prefix: /{window}\n")
 }
 
+/// The host's binary: the one just built, or `HMS`, for figures of another.
+fn program() -> PathBuf {
+    let other = std::env::var_os("HMS").map(PathBuf::from);
+    other.unwrap_or_else(|| env!("CARGO_BIN_EXE_hms").into())
+}
+
 impl Host {
     /// Starts a host with the repository's routes and no windows.
     pub async fn start() -> Host {
@@ -176,7 +182,7 @@ impl Host {
 
     /// `hms VERB --data …`, to be given more arguments.
     pub fn hms(&self, verb: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hms"));
+        let mut command = Command::new(program());
         command
             .arg(verb)
             .arg("--data")
@@ -206,7 +212,7 @@ impl Host {
             .admin
             .trim_start_matches("http://")
             .to_owned();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hms"));
+        let mut command = Command::new(program());
         command
             .args([family, verb, "--admin", &admin, "--data"])
             .arg(self.data())

@@ -3,6 +3,7 @@
 //! in small, `benches/hostile` at length.
 
 use super::guests::guest;
+use super::host::open_route;
 use super::http::{Answer, try_http2, try_request};
 use super::process::Peak;
 use super::{Host, eventually};
@@ -97,6 +98,9 @@ const SMALL_MIB: f64 = 32.0;
 /// Windows of little memory: what they have the host keep beyond it stands out.
 const SMALL: [&str; 3] = ["hoarder", "keeper", "between"];
 
+/// How long an answer of theirs may be quiet.
+const QUIET: &str = "plugins:\n  - timeout: {stream-idle: 5s}\n";
+
 /// What leads to "teller" through the middleware "between".
 const BETWEEN: &str = "uri: /between/**\nupstream: http://hms-svc-teller\nstrip-prefix: /between\n\
     plugins:\n  - wasm: {window: between}\n";
@@ -121,15 +125,15 @@ pub const ACTS: &[Act] = &[
     act("a million header fields", flooder("/many-headers"), Get, Problem(502, "response-headers-too-large"), "response-headers-too-large"),
     act("a header field of 64 MiB", flooder("/huge-header"), Get, Problem(500, "host-call-too-large"), "host-call-too-large"),
     act("CR and LF in a header field", flooder("/split-header"), Get, Whole(500), ""),
-    act("an endless body to a slow reader", prober("/endless"), Slow, Cut, "wall-time"),
+    act("an endless body to a slow reader", prober("/endless"), Slow, Cut, "response-too-large"),
     act("an endless body", prober("/endless"), Get, Cut, "response-too-large"),
     act("an upload that is never read", prober("/unread"), Upload(8), Whole(200), ""),
     act("an upload that is never read nor answered", prober("/poll"), Upload(8), Problem(504, "wall-time"), "wall-time"),
-    act("empty writes, HTTP/1.1", flooder("/empty-writes"), Get, Cut, "wall-time"),
-    act("empty writes, HTTP/2", flooder("/empty-writes"), Http2, Cut, "wall-time"),
+    act("empty writes, HTTP/1.1", flooder("/empty-writes"), Get, Cut, "stream-idle"),
+    act("empty writes, HTTP/2", flooder("/empty-writes"), Http2, Cut, "stream-idle"),
     act("empty writes without waiting", flooder("/empty-writes-unflushed"), Get, Cut, "clerk-trapped"),
     act("empty writes without waiting, HTTP/2", flooder("/empty-writes-unflushed"), Http2, Cut, "clerk-trapped"),
-    act("empty writes, WASI 0.3", prober("/empty-pieces"), Get, Cut, "wall-time"),
+    act("empty writes, WASI 0.3", prober("/empty-pieces"), Get, Cut, "stream-idle"),
     act("a trap", prober("/trap"), Get, Problem(500, "clerk-trapped"), "clerk-trapped"),
     act("a trap after half a body", prober("/trap-mid"), Get, Cut, "clerk-trapped"),
     act("a trap after half a body of no told length", prober("/trap-mid?length=false"), Get, Cut, "clerk-trapped"),
@@ -185,6 +189,8 @@ pub async fn host(victim: &[u8], args: &[&str]) -> Host {
     all.extend(hostile.iter().map(|(name, wasm)| (*name, wasm.as_slice())));
     let host = Host::with_open_windows_and(&all, args).await;
     for (name, _) in &hostile {
+        let route = format!("{}{QUIET}", open_route(name));
+        host.write_route(&format!("{name}.yaml"), &route);
         // The breaker would keep most of it from happening.
         let mut set = vec![
             *name,

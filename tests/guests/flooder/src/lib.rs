@@ -50,6 +50,11 @@ impl Guest for Flooder {
             }
             // The trailers of the request, as `name: value` a line.
             "trailers" => trailers(out, &request),
+            // The whole body first, then its length as the answer.
+            "read" => {
+                let length = read(&request);
+                answer(out, 200, Fields::new(), &length.to_string());
+            }
             // No answer at all.
             "no-response" => {}
             // A million header fields in the answer.
@@ -192,6 +197,19 @@ fn trailers(out: ResponseOutparam, request: &IncomingRequest) {
         }
     }
     answer(out, 200, Fields::new(), &said);
+}
+
+/// Bytes of the request's body.
+fn read(request: &IncomingRequest) -> usize {
+    let Ok(body) = request.consume() else {
+        return 0;
+    };
+    let Ok(stream) = body.stream() else { return 0 };
+    let mut length = 0;
+    while let Ok(piece) = stream.blocking_read(64 << 10) {
+        length += piece.len();
+    }
+    length
 }
 
 /// One field of almost a MiB.

@@ -7,7 +7,7 @@ mod kv;
 mod note;
 mod raw;
 
-use hms_window::{Method, Problem, Request, Response, sleep_ms};
+use hms_window::{Event, Method, Problem, Request, Response, sleep_ms};
 use serde_json::{Map, Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
 use wasip3::http::types::{self, ErrorCode};
@@ -40,6 +40,11 @@ async fn handle(request: Request) -> Result<Response, Problem> {
     match (request.method(), &*request.segments()) {
         // What came, as it comes.
         (_, ["echo"]) => Ok(echo(&request)),
+        // The whole body first, then its length as the answer.
+        (_, ["read"]) => {
+            let body = request.body().read_to_end(64 << 20).await?;
+            Ok(Response::text(200, body.len().to_string()))
+        }
         // Every header that the clerk saw: {"name": ["value", …]}.
         (_, ["headers"]) => Ok(headers(&request)),
         // What of the machine the clerk can see.
@@ -74,6 +79,8 @@ async fn handle(request: Request) -> Result<Response, Problem> {
             );
             Ok(slow_body(chunks, ms))
         }
+        // ?ms=: two events, and pings every 100 ms meanwhile.
+        (_, ["events"]) => Ok(events(request.param("ms")?.unwrap_or(1000))),
         // ?mib=: so many MiB, made while they are sent.
         (_, ["big"]) => Ok(big(request.param("mib")?.unwrap_or(1))),
         // ?url=: tries to reach the network, and tells how that ended.
@@ -213,6 +220,15 @@ fn slow_body(chunks: u64, ms: u64) -> Response {
             sleep_ms(ms).await;
         }
         Ok(())
+    })
+}
+
+fn events(ms: u64) -> Response {
+    Response::events(async move |events| {
+        events.ping_every_ms(100);
+        events.send(&Event::new("first")).await?;
+        events.waiting(sleep_ms(ms)).await?;
+        events.send(&Event::new("second")).await
     })
 }
 

@@ -1,0 +1,259 @@
+//! Clients that are slow with their bodies, and what they cost nobody else.
+
+use super::*;
+
+const HEAD: &str = "POST /open/in HTTP/1.1\r\nhost: x\r\nconnection: close\r\n";
+
+async fn begin(house: &House, text: &str) -> TcpStream {
+    let mut stream = house.connect().await;
+    let text = format!("{HEAD}{text}");
+    stream.write_all(text.as_bytes()).await.unwrap();
+    stream
+}
+
+/// Nothing of a body reaches the window for a while.
+async fn nothing_arrives(house: &mut House) {
+    let arrived = tokio::time::timeout(Duration::from_millis(150), house.arrived.recv()).await;
+    assert!(arrived.is_err(), "{arrived:?}");
+}
+
+fn patient(limits: &mut Limits) {
+    limits.early_known = PATIENCE;
+    limits.early_unknown = PATIENCE;
+}
+
+#[tokio::test]
+async fn a_small_body_is_read_before_the_window_is_asked() {
+    for (framing, parts) in [
+        ("content-length: 9", ["one", "two", "end"]),
+        (
+            "transfer-encoding: chunked",
+            ["3\r\none\r\n", "3\r\ntwo\r\n", "3\r\nend\r\n0\r\n\r\n"],
+        ),
+    ] {
+        let mut house = House::with(patient).await;
+        let mut stream = begin(&house, &format!("{framing}\r\n\r\n{}", parts[0])).await;
+        nothing_arrives(&mut house).await;
+        stream.write_all(parts[1].as_bytes()).await.unwrap();
+        nothing_arrives(&mut house).await;
+        stream.write_all(parts[2].as_bytes()).await.unwrap();
+        assert_eq!(next(&mut house.arrived).await, "onetwoend");
+        assert_eq!(status(&read_to_end(&mut stream).await), 200);
+    }
+}
+
+#[tokio::test]
+async fn where_it_takes_longer_or_memory_is_short_the_window_has_what_is_there() {
+    let short_of_time: fn(&mut Limits) = |limits| {
+        limits.early_known = Duration::from_millis(50);
+        limits.early_unknown = Duration::from_millis(50);
+    };
+    let short_of_memory: fn(&mut Limits) = |limits| {
+        patient(limits);
+        limits.max_early_bytes = 8;
+    };
+    let larger: fn(&mut Limits) = |limits| {
+        patient(limits);
+        limits.early_body_bytes = 2;
+    };
+    for change in [short_of_time, short_of_memory, larger] {
+        let mut house = House::with(change).await;
+        let mut stream = begin(&house, "content-length: 9\r\n\r\none").await;
+        assert_eq!(next(&mut house.arrived).await, "one");
+        stream.write_all(b"twoend").await.unwrap();
+        assert_eq!(next(&mut house.arrived).await, "twoend");
+        assert_eq!(status(&read_to_end(&mut stream).await), 200);
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_unknown_length_that_is_larger_comes_whole() {
+    let larger = |limits: &mut Limits| {
+        patient(limits);
+        limits.early_body_bytes = 4;
+    };
+    let mut house = House::with(larger).await;
+    let mut stream = begin(&house, "transfer-encoding: chunked\r\n\r\n3\r\none\r\n").await;
+    nothing_arrives(&mut house).await;
+    stream.write_all(b"3\r\ntwo\r\n0\r\n\r\n").await.unwrap();
+    assert_eq!(next(&mut house.arrived).await, "one");
+    assert_eq!(next(&mut house.arrived).await, "two");
+    assert_eq!(status(&read_to_end(&mut stream).await), 200);
+}
+
+#[tokio::test]
+async fn memory_of_early_bodies_is_given_back() {
+    let one = |limits: &mut Limits| {
+        patient(limits);
+        limits.max_early_bytes = 6;
+    };
+    let mut house = House::with(one).await;
+    for _ in 0..3 {
+        let mut stream = begin(&house, "content-length: 6\r\n\r\none").await;
+        nothing_arrives(&mut house).await;
+        stream.write_all(b"two").await.unwrap();
+        assert_eq!(next(&mut house.arrived).await, "onetwo");
+        read_to_end(&mut stream).await;
+        // One whose client leaves gives it back as well.
+        drop(begin(&house, "content-length: 6\r\n\r\none").await);
+        nothing_arrives(&mut house).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_asks_whether_its_body_is_wanted_is_answered_by_the_window() {
+    let house = House::with(patient).await;
+    let closed = "POST /open/closed HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+                  expect: 100-continue\r\ncontent-length: 9\r\n\r\n";
+    let answer = house.raw(closed).await;
+    assert_eq!(status(&answer), 503, "{answer}");
+}
+
+#[tokio::test]
+async fn a_small_body_that_stalls_is_408_and_never_reaches_the_window() {
+    let stalls = |limits: &mut Limits| {
+        patient(limits);
+        limits.body_pace.pause = Duration::from_millis(100);
+    };
+    let mut house = House::with(stalls).await;
+    let mut stream = begin(&house, "content-length: 9\r\n\r\none").await;
+    let answer = read_to_end(&mut stream).await;
+    assert_eq!(status(&answer), 408, "{answer}");
+    assert!(answer.contains("body-too-slow"), "{answer}");
+    nothing_arrives(&mut house).await;
+}
+
+/// A service that answers when it has read so many bytes of a body.
+async fn service(bytes: usize, answer: &'static [u8]) -> (SocketAddr, JoinHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let serving = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                read_until(&mut stream, "\r\n\r\n").await;
+                let mut body = vec![0; bytes];
+                let _ = stream.read_exact(&mut body).await;
+                let _ = stream.write_all(answer).await;
+            });
+        }
+    });
+    (at, serving)
+}
+
+/// Sends a body of `bytes` to `/svc` in five pieces, so long apart; the answer.
+async fn upload(house: &House, bytes: usize, pause: Duration) -> String {
+    let mut stream = house.connect().await;
+    let head = format!(
+        "POST /svc HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {bytes}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    for _ in 0..5 {
+        stream.write_all(&vec![b'x'; bytes / 5]).await.unwrap();
+        tokio::time::sleep(pause).await;
+    }
+    read_to_end(&mut stream).await
+}
+
+const READ: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\nread";
+
+#[tokio::test]
+async fn the_time_of_a_service_counts_from_the_last_byte_of_the_request() {
+    let limit = Duration::from_millis(400);
+    for (manifest, service_time) in [
+        ("uri: /svc\nupstream: http://AT\n", limit),
+        (
+            "uri: /svc\nupstream: http://AT\nplugins:\n  - timeout: {response: 400ms}\n",
+            PATIENCE,
+        ),
+        (
+            "uri: /svc\nupstream:\n  targets: [http://AT]\n  try-timeout: 400ms\n",
+            PATIENCE,
+        ),
+    ] {
+        let house = House::with(|limits| limits.upstream_timeout = service_time).await;
+        let (at, _serving) = service(100_000, READ).await;
+        let text = manifest.replace("AT", &at.to_string());
+        std::fs::write(house.data.path().join("svc.yaml"), text).unwrap();
+        house.gateway.routes.reload();
+        let answer = upload(&house, 100_000, limit).await;
+        assert!(answer.ends_with("read"), "{manifest}: {answer}");
+        // Its own time it still has.
+        let begun = Instant::now();
+        let late = upload(&house, 90_000, Duration::ZERO).await;
+        assert_eq!(status(&late), 504, "{manifest}: {late}");
+        assert!(begun.elapsed() >= limit);
+    }
+}
+
+#[tokio::test]
+async fn what_slow_clients_do_leaves_no_target_out() {
+    let house = House::with(|limits| {
+        limits.body_pace.pause = Duration::from_millis(300);
+        limits.upstream_timeout = Duration::from_millis(100);
+    })
+    .await;
+    let (one, _one) = service(100_000, READ).await;
+    // It has a time of its own, and closes.
+    let (other, _other) = service(1000, b"").await;
+    let manifest = format!(
+        "uri: /svc\nupstream:\n  targets: [http://{one}, http://{other}]\n  max-fails: 1\n"
+    );
+    std::fs::write(house.data.path().join("svc.yaml"), manifest).unwrap();
+    house.gateway.routes.reload();
+    for _ in 0..8 {
+        let mut stream = house.connect().await;
+        let head =
+            "POST /svc HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 200000\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&[b'x'; 2000]).await.unwrap();
+        let answer = read_to_end(&mut stream).await;
+        assert!(matches!(status(&answer), 408 | 502), "{answer}");
+    }
+    let table = house.gateway.routes.table();
+    let request = Request::post("/svc").header("host", "x").body(()).unwrap();
+    let (parts, ()) = request.into_parts();
+    let target = Target::read(&parts, 1000).unwrap();
+    let route = find(&table, &target, &parts).unwrap();
+    for endpoint in &route.upstream.endpoints {
+        assert!(
+            endpoint.health.is_in(Instant::now()),
+            "{}",
+            endpoint.place.label()
+        );
+        assert_eq!(endpoint.health.failures(), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_a_service_that_goes_quiet_is_cut_and_one_whose_request_moves_is_not() {
+    let house = House::with(|limits| limits.stream_idle = Duration::from_millis(300)).await;
+    let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n";
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let manifest = format!("uri: /svc\nupstream: http://{at}\n");
+    std::fs::write(house.data.path().join("svc.yaml"), manifest).unwrap();
+    house.gateway.routes.reload();
+
+    let mut quiet = house.connect().await;
+    let request = b"GET /svc HTTP/1.1\r\nhost: x\r\n\r\n";
+    quiet.write_all(request).await.unwrap();
+    let (mut upstream, _) = listener.accept().await.unwrap();
+    upstream.write_all(head).await.unwrap();
+    let begun = Instant::now();
+    let cut = read_to_end(&mut quiet).await;
+    assert!(cut.contains("one") && !cut.ends_with("0\r\n\r\n"), "{cut}");
+    assert!(begun.elapsed() >= Duration::from_millis(300));
+
+    let mut talks = house.connect().await;
+    let request = b"POST /svc HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n";
+    talks.write_all(request).await.unwrap();
+    let (mut upstream, _) = listener.accept().await.unwrap();
+    upstream.write_all(head).await.unwrap();
+    for _ in 0..6 {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        talks.write_all(b"1\r\nx\r\n").await.unwrap();
+    }
+    upstream.write_all(b"3\r\ntwo\r\n0\r\n\r\n").await.unwrap();
+    read_until(&mut talks, "two\r\n0\r\n\r\n").await;
+}

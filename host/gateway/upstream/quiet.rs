@@ -1,0 +1,79 @@
+//! The answer of a service on its way: cut where nothing moves for too long, either way.
+
+use super::room::AtService;
+use crate::body::{Body, BodyError};
+use crate::error::Error;
+use crate::gateway::upload::Upload;
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+use tokio::time::{Sleep, sleep};
+
+/// A service's answer; its place at services is held until it is dropped.
+pub struct ServiceBody {
+    inner: Body,
+    idle: Duration,
+    /// Of the request, whose body may move meanwhile.
+    upload: Upload,
+    /// Since when the service is waited for, and when it is looked at again. Runs only while the
+    /// client is there for more.
+    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
+    over: bool,
+    _place: AtService,
+}
+
+impl ServiceBody {
+    /// May be quiet for `idle`.
+    pub fn new(inner: Body, idle: Duration, upload: Upload, place: AtService) -> Self {
+        ServiceBody {
+            inner,
+            idle,
+            upload,
+            waiting: None,
+            over: false,
+            _place: place,
+        }
+    }
+}
+
+impl HttpBody for ServiceBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        if this.over {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) {
+            this.waiting = None;
+            return Poll::Ready(frame);
+        }
+        let idle = this.idle;
+        let (since, until) = this
+            .waiting
+            .get_or_insert_with(|| (Instant::now(), Box::pin(sleep(idle))));
+        loop {
+            ready!(until.as_mut().poll(cx));
+            let moved = (*since).max(this.upload.last_moved());
+            if moved.elapsed() >= idle {
+                this.over = true;
+                return Poll::Ready(Some(Err(Error::StreamIdle { limit: idle }.into())));
+            }
+            until.as_mut().reset((moved + idle).into());
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.over || self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
