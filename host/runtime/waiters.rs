@@ -7,6 +7,7 @@
 
 use super::errand::Errand;
 use super::limits::{Limit, LiveLimits};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -62,6 +63,8 @@ impl Share {
     pub fn add(&self, errand: &Arc<Errand>) {
         let clerks = self.limits.load().get(Limit::Clerks);
         let most = u32::try_from(clerks).unwrap_or(u32::MAX).div_ceil(SHARE);
+        // Dropped when the lock is free again: the last hold of an errand gives back its seat.
+        let mut looked_at = Vec::new();
         let (id, gone) = {
             let mut state = self.waiters.state();
             let id = state.next;
@@ -73,7 +76,8 @@ impl Share {
                 weight: self.weight,
                 errand: Arc::downgrade(errand),
             });
-            (id, state.shrink(&self.window, most, self.waiters.most))
+            let most = (most, self.waiters.most);
+            (id, state.shrink(&self.window, most, &mut looked_at))
         };
         errand.seated(Seat {
             waiters: self.waiters.clone(),
@@ -115,18 +119,29 @@ impl State {
         }
     }
 
-    /// Takes out those that are too many: of `window`, or of the window that has most of all.
-    fn shrink(&mut self, window: &Arc<str>, most: u32, most_places: u32) -> Vec<Arc<Errand>> {
+    /// Takes out those that are too many: of `window`, or of the window that has most of all. `most`
+    /// are clerks of the window, and places of the pool. Whoever is held to be looked at is in
+    /// `looked_at`.
+    fn shrink(
+        &mut self,
+        window: &Arc<str>,
+        (most, most_places): (u32, u32),
+        looked_at: &mut Vec<Arc<Errand>>,
+    ) -> Vec<Arc<Errand>> {
         let mut gone = Vec::new();
         while self.of(window) > most as usize {
-            self.take_slowest(window, &mut gone);
+            gone.extend(self.take_slowest(window, looked_at));
         }
         while self.used > most_places && self.entries.len() > 1 {
-            let crowded = self.entries.iter().map(|entry| &entry.window);
-            let Some(crowded) = crowded.max_by_key(|window| self.of(window)).cloned() else {
+            let mut windows = BTreeMap::new();
+            for entry in &self.entries {
+                *windows.entry(entry.window.clone()).or_insert(0) += entry.weight;
+            }
+            let most = windows.into_iter().max_by_key(|(_, places)| *places);
+            let Some((crowded, _)) = most else {
                 break;
             };
-            self.take_slowest(&crowded, &mut gone);
+            gone.extend(self.take_slowest(&crowded, looked_at));
         }
         gone
     }
@@ -136,16 +151,24 @@ impl State {
         self.entries.iter().filter(same).count()
     }
 
-    fn take_slowest(&mut self, window: &Arc<str>, gone: &mut Vec<Arc<Errand>>) {
-        let own = self.entries.iter().filter(|entry| entry.window == *window);
-        // One that is gone already goes first.
-        let pace = |entry: &&Entry| entry.errand.upgrade().map(|errand| errand.client_pace());
-        let Some(slowest) = own.min_by_key(pace) else {
-            return;
-        };
-        let (id, errand) = (slowest.id, slowest.errand.upgrade());
+    /// Takes out the one of `window` whose client is slowest; one that is over goes first.
+    fn take_slowest(
+        &mut self,
+        window: &Arc<str>,
+        looked_at: &mut Vec<Arc<Errand>>,
+    ) -> Option<Arc<Errand>> {
+        let mut slowest: Option<(Option<u64>, u64, Option<Arc<Errand>>)> = None;
+        for entry in self.entries.iter().filter(|entry| entry.window == *window) {
+            let errand = entry.errand.upgrade();
+            looked_at.extend(errand.clone());
+            let pace = errand.as_ref().map(|errand| errand.client_pace());
+            if slowest.as_ref().is_none_or(|(least, ..)| pace < *least) {
+                slowest = Some((pace, entry.id, errand));
+            }
+        }
+        let (_, id, errand) = slowest?;
         self.remove(id);
-        gone.extend(errand);
+        errand
     }
 }
 
