@@ -4,11 +4,12 @@
 use crate::runtime::{CompileLimits, Limit, WindowLimits};
 use crate::telemetry::LogFormat;
 use crate::windows::WindowsConfig;
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What `--max-token` may be: within the bound of a request's head, with room for its other fields.
@@ -159,17 +160,14 @@ impl TryFrom<Settings> for Config {
             "--compile-memory {}: compiling anything needs at least 512MiB",
             settings.compile_memory
         );
-        ensure!(
-            settings.routes.is_dir(),
-            "the routes folder {} is not there: name it with --routes, or make it (one YAML file a route)",
-            settings.routes.display()
-        );
+        is_folder(
+            &settings.routes,
+            "the routes folder",
+            "name it with --routes, or make it (one YAML file a route)",
+        )?;
         if let Some(folder) = &settings.windows {
-            ensure!(
-                folder.is_dir(),
-                "the windows folder {} is not there: make it, or start without --windows",
-                folder.display()
-            );
+            let cure = "make it, or start without --windows";
+            is_folder(folder, "the windows folder", cure)?;
         }
         let mut windows = WindowsConfig::new(settings.data.clone());
         windows.engine.clerks = settings.clerks;
@@ -193,6 +191,20 @@ impl TryFrom<Settings> for Config {
         windows.watched = settings.windows.clone();
         Ok(Config { settings, windows })
     }
+}
+
+/// Refuses a folder that is not there, which is a mistake. One that only cannot be looked at may be
+/// there in a moment: until then what was there last serves.
+fn is_folder(path: &Path, what: &str, cure: &str) -> anyhow::Result<()> {
+    let shown = path.display();
+    match std::fs::metadata(path) {
+        Ok(found) => ensure!(found.is_dir(), "{what} {shown} is no folder: {cure}"),
+        Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {
+            bail!("{what} {shown} is not there: {cure}")
+        }
+        Err(_) => {}
+    }
+    Ok(())
 }
 
 /// A size such as `64MiB`, `1GiB`, `512KiB` or a number of bytes.

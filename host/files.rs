@@ -1,5 +1,6 @@
-//! Writing a file so that a crash leaves the old one or the new one.
+//! Writing a file so that a crash leaves the old one or the new one, and names of files as text.
 
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -65,6 +66,14 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
         false => folder,
     };
     fs::File::open(folder)?.sync_all()
+}
+
+/// A file name as text. The bytes of one that is no UTF-8 are escaped, so that no two are shown alike.
+pub fn shown_name(name: &OsStr) -> String {
+    match name.to_str() {
+        Some(name) => name.to_owned(),
+        None => format!("{name:?}").trim_matches('"').to_owned(),
+    }
 }
 
 /// Whether a write failed because the disk is full.

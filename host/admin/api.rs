@@ -9,21 +9,53 @@ use crate::gateway::Gateway;
 use crate::windows::{Registry, WindowName};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use serde_json::json;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Whether the host takes traffic: false until everything is open, and again once it shuts down.
+/// Whether the host takes traffic: false until everything is open and was read, and again once it shuts down.
 #[derive(Clone, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+pub struct Readiness(Arc<State>);
+
+#[derive(Default)]
+struct State {
+    ready: AtomicBool,
+    waits: Mutex<Vec<Wait>>,
+}
+
+/// What has to be read first, and whether it was.
+struct Wait {
+    what: &'static str,
+    is_over: Box<dyn Fn() -> bool + Send + Sync>,
+}
 
 impl Readiness {
     /// Sets it.
     pub fn set(&self, ready: bool) {
-        self.0.store(ready, Relaxed);
+        self.0.ready.store(ready, Relaxed);
     }
 
-    fn get(&self) -> bool {
-        self.0.load(Relaxed)
+    /// Has the host not be ready before `is_over` says that `what` was read. Asked again and again, so it must not block.
+    pub fn wait_for(&self, what: &'static str, is_over: impl Fn() -> bool + Send + Sync + 'static) {
+        let is_over = Box::new(is_over);
+        self.waits().push(Wait { what, is_over });
+    }
+
+    fn answer(&self) -> Response<Body> {
+        let waits = self.waits();
+        let open = waits.iter().filter(|wait| !(wait.is_over)());
+        let unread: Vec<&str> = open.map(|wait| wait.what).collect();
+        if self.0.ready.load(Relaxed) && unread.is_empty() {
+            return reply::json(StatusCode::OK, &json!({ "status": "ready" }));
+        }
+        let mut why = json!({ "status": "not ready" });
+        if !unread.is_empty() {
+            why["not-read-yet"] = json!(unread);
+        }
+        reply::json(StatusCode::SERVICE_UNAVAILABLE, &why)
+    }
+
+    fn waits(&self) -> MutexGuard<'_, Vec<Wait>> {
+        self.0.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -118,13 +150,7 @@ impl Admin {
         }
         Some(match path {
             "/healthz" => reply::json(StatusCode::OK, &json!({ "status": "ok" })),
-            "/readyz" if self.readiness.get() => {
-                reply::json(StatusCode::OK, &json!({ "status": "ready" }))
-            }
-            "/readyz" => reply::json(
-                StatusCode::SERVICE_UNAVAILABLE,
-                &json!({ "status": "not ready" }),
-            ),
+            "/readyz" => self.readiness.answer(),
             "/metrics" => {
                 let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
                 let text = self.metrics.render(&self.windows, &self.gateway);

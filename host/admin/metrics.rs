@@ -3,7 +3,7 @@
 use crate::gateway::Gateway;
 use crate::places::PlaceCounters;
 use crate::reserve::Reserve;
-use crate::windows::{Load, Registry};
+use crate::windows::{FolderCounts, Load, Registry};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -246,12 +246,22 @@ impl Metrics {
             .register_collector(Box::new(ReserveCollector(reserve)));
     }
 
-    /// Adds what a watched folder of components says: how many of its files were refused.
-    pub fn watched_files(&mut self, refused: Gauge) {
+    /// Adds what is measured of a watched folder of components.
+    pub fn watched_files(&mut self, counts: FolderCounts) {
         self.registry.register(
             "watched_files_refused",
             "Files of the windows folder that were not deployed; the log says why",
-            refused,
+            counts.refused,
+        );
+        self.registry.register(
+            "watched_files_over_limit",
+            "Files of the windows folder that are not read because there are as many as the host follows",
+            counts.over_limit,
+        );
+        self.registry.register(
+            "watched_folder_unreadable",
+            "1 where the windows folder cannot be read: the windows stay as they last were",
+            counts.unreadable,
         );
     }
 

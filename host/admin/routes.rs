@@ -14,7 +14,11 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 pub(super) fn list(gateway: &Gateway) -> Response<Body> {
-    reply::json(StatusCode::OK, &json!({ "routes": gateway.routes() }))
+    let mut shown = json!({ "routes": gateway.routes() });
+    if let Some(fault) = gateway.routes_fault() {
+        shown["folder-fault"] = json!(fault);
+    }
+    reply::json(StatusCode::OK, &shown)
 }
 
 pub(super) async fn show(gateway: &Gateway, name: &str) -> Response<Body> {
@@ -88,6 +92,10 @@ fn refuse(error: &EditError) -> Response<Body> {
         ),
         EditError::Claimed(faults) => (StatusCode::CONFLICT, "manifest-refused", Some(faults)),
         EditError::Unknown(_) => (StatusCode::NOT_FOUND, "no-such-route", None),
+        EditError::Full(_) => (StatusCode::CONFLICT, "too-many-routes", None),
+        EditError::Unreadable(_) | EditError::NotLive(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "routes-unreadable", None)
+        }
         EditError::Io { error, .. } if is_full_disk(error) => {
             (StatusCode::INSUFFICIENT_STORAGE, "disk", None)
         }

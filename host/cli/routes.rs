@@ -41,6 +41,11 @@ impl Routes {
             ],
             rows.collect(),
         );
+        if let Some(fault) = answer["folder-fault"].as_str() {
+            say!(
+                "\nthe routes folder cannot be read, and the routes stay as they last were: {fault}"
+            );
+        }
         for file in list(&answer, "routes") {
             for target in list(&file["route"], "targets") {
                 if target["left-out"] == true {

@@ -19,6 +19,7 @@ use crate::{descriptors, reload, telemetry};
 use anyhow::Context;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -117,14 +118,20 @@ impl Host {
         let watched = |dir: &PathBuf| WindowsFolder::new(windows.clone(), dir.clone());
         let folder = settings.windows.as_ref().map(watched);
         if let Some(folder) = &folder {
-            metrics.watched_files(folder.refused());
+            metrics.watched_files(folder.counts());
+        }
+        let readiness = Readiness::default();
+        let routes = gateway.clone();
+        readiness.wait_for("the routes folder", move || routes.routes_were_read());
+        if let Some(was_read) = folder.as_ref().map(WindowsFolder::was_read) {
+            readiness.wait_for("the windows folder", move || was_read.load(Relaxed));
         }
         let admin = Arc::new(Admin {
             token: AdminToken::open(data.path())?,
             windows: windows.clone(),
             metrics,
             gateway: gateway.clone(),
-            readiness: Readiness::default(),
+            readiness,
             tasks: Tasks::default(),
         });
         Ok(Some(Host {

@@ -112,6 +112,9 @@ pub struct Limits {
     /// After the shutdown began: how long a connection without a request is kept, so that the request which is on its way is answered,
     /// as the connection's last. 1 s: a way around the world takes 0.3; half of `drain_timeout` at most.
     pub farewell: Duration,
+    /// Manifests in the routes folder that are read. 10,000: far beyond what people write, and a look at so many files, twice a
+    /// second, still takes some hundredths of a second. Further files are refused, each for itself.
+    pub max_routes: usize,
     /// Requests at ordinary upstreams at once, WebSockets among them. Each has a connection.
     pub max_at_services: usize,
     /// Of those, what one client's address (IPv6: its /64) may have; trusted proxies are not bounded by it. A quarter, or as many as it
@@ -165,6 +168,7 @@ impl Default for Limits {
             write_bytes_per_s: 240,
             drain_timeout: Duration::from_secs(30),
             farewell: Duration::from_secs(1),
+            max_routes: 10_000,
             max_at_services: 4096,
             max_at_services_per_address: 4096 / ADDRESS_SHARE,
             connect_timeout: Duration::from_secs(5),

@@ -29,6 +29,8 @@ pub struct GatewayMetrics {
     handshakes_failed: Counter,
     websockets_ended: Family<ReasonLabel, Counter>,
     route_files_refused: Gauge,
+    route_files_over_limit: Gauge,
+    route_folder_unreadable: Gauge,
     share_hits: ShareHits,
     keys_age: Family<IssuerLabel, Gauge<f64, AtomicU64>>,
     keys_usable: Family<IssuerLabel, Gauge>,
@@ -115,6 +117,8 @@ impl GatewayMetrics {
             handshakes_failed: Counter::default(),
             websockets_ended: Family::default(),
             route_files_refused: Gauge::default(),
+            route_files_over_limit: Gauge::default(),
+            route_folder_unreadable: Gauge::default(),
             share_hits: ShareHits::default(),
             keys_age: Family::default(),
             keys_usable: Family::default(),
@@ -171,6 +175,16 @@ impl GatewayMetrics {
             "route_files_refused",
             "Route manifests whose present text is refused",
             self.route_files_refused.clone(),
+        );
+        registry.register(
+            "route_files_over_limit",
+            "Route manifests that are not read because there are as many as the host follows",
+            self.route_files_over_limit.clone(),
+        );
+        registry.register(
+            "route_folder_unreadable",
+            "1 where the routes folder cannot be read: the routes stay as they last were",
+            self.route_folder_unreadable.clone(),
         );
         registry.register(
             "share_hits",
@@ -240,6 +254,14 @@ impl GatewayMetrics {
 
     pub(super) fn route_files_refused(&self, files: usize) {
         self.route_files_refused.set(files as i64);
+    }
+
+    pub(super) fn route_files_over_limit(&self, files: usize) {
+        self.route_files_over_limit.set(files as i64);
+    }
+
+    pub(super) fn route_folder_unreadable(&self, unreadable: bool) {
+        self.route_folder_unreadable.set(i64::from(unreadable));
     }
 
     pub(super) fn handshake_failed(&self) {

@@ -89,7 +89,9 @@ impl Gateway {
     pub fn new(config: GatewayConfig, windows: Arc<dyn Windows>) -> Arc<Self> {
         let metrics = GatewayMetrics::new();
         let kept = config.kept_routes.clone();
-        let routes = Arc::new(RouteSet::load(&config.routes, kept, metrics.clone()));
+        let most = config.limits.max_routes;
+        let routes = RouteSet::load(&config.routes, kept, most, metrics.clone());
+        let routes = Arc::new(routes);
         let plugins = Arc::new(Plugins::new(&config, &metrics));
         let limits = &config.limits;
         let client = HttpClient::new(
@@ -149,6 +151,11 @@ impl Gateway {
     /// Why the routes folder itself could not be read the last time, if it could not.
     pub fn routes_fault(&self) -> Option<String> {
         self.routes.folder_fault()
+    }
+
+    /// Whether the routes folder was read at least once since the start.
+    pub fn routes_were_read(&self) -> bool {
+        self.routes.was_read()
     }
 
     /// The route `name`, and its manifest's text.

@@ -62,6 +62,6 @@ pub use record::{CanaryRecord, ReleaseRecord, WindowRecord};
 pub use registry::{Registry, WindowsConfig};
 pub use share::Share;
 pub use status::{CanaryStatus, DrainStatus, SideStatus, WindowStatus};
-pub use watch::WindowsFolder;
+pub use watch::{FolderCounts, WindowsFolder};
 
 pub use crate::runtime::{LimitsChange, LimitsSet, WindowLimits};

@@ -24,10 +24,10 @@ impl WindowName {
     /// # Errors
     /// When what is left is not a name.
     pub fn from_file(path: &std::path::Path) -> Result<Self, String> {
-        let stem = path
-            .file_stem()
-            .and_then(|stem| stem.to_str())
-            .unwrap_or_default();
+        let stem = path.file_stem().unwrap_or_default();
+        let Some(stem) = stem.to_str() else {
+            return Err("its name is not UTF-8: rename it".into());
+        };
         stem.replace('_', "-").parse()
     }
 }

@@ -21,6 +21,7 @@ mod descriptors;
 mod documents;
 mod exercise;
 mod folder_watch;
+mod folders;
 mod foreign_guests;
 mod hostile;
 mod idempotency;

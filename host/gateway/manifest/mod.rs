@@ -148,7 +148,8 @@ impl Route {
     }
 }
 
-/// Reads a YAML text, of which JSON is a part, by `read`, which notes the faults that it finds in the nodes.
+/// Reads a YAML text, of which JSON is a part, by `read`, which notes the faults that it finds in the nodes. A byte order
+/// mark in front, which editors on Windows leave, is passed over.
 ///
 /// # Errors
 ///
@@ -157,6 +158,7 @@ pub fn read_document<T>(
     text: &str,
     read: impl FnOnce(&Node<'_>) -> Option<T>,
 ) -> Result<T, Vec<Fault>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim().is_empty() {
         return Err(vec![Fault::whole(EMPTY)]);
     }

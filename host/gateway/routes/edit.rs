@@ -24,6 +24,18 @@ pub enum EditError {
     Claimed(Vec<Fault>),
     #[error("there is no route '{0}'")]
     Unknown(String),
+    #[error(
+        "the folder has as many manifests as the host follows, {0}: remove some; nothing was written"
+    )]
+    Full(usize),
+    #[error(
+        "the routes folder cannot be read ({0}): nothing was written, and the routes stay as they are"
+    )]
+    Unreadable(String),
+    #[error(
+        "the manifest is written and not live: the routes folder cannot be read since ({0}); it is taken once it can be"
+    )]
+    NotLive(String),
     #[error("{}: {error}", .path.display())]
     Io { path: PathBuf, error: io::Error },
 }
@@ -41,8 +53,14 @@ impl RouteSet {
         let mut files = self.files();
         // What changed on the disk meanwhile may claim the same.
         self.reload_locked(&mut files);
+        if let Some(fault) = &files.folder_fault {
+            return Err(EditError::Unreadable(fault.clone()));
+        }
         let there = file_of(&files.status(), name);
         let file = there.clone().unwrap_or_else(|| format!("{name}.yaml"));
+        if !files.has_place(&file, self.most()) {
+            return Err(EditError::Full(self.most()));
+        }
         if let Some((other, claim)) = files.claimed(&file, &route) {
             let reason = format!("{claim} is claimed by {other} already");
             let line = line_of(text, "uri");
@@ -56,12 +74,15 @@ impl RouteSet {
         write_whole(&path, text.as_bytes()).map_err(|error| EditError::Io { path, error })?;
         files.come_back(&file);
         self.reload_locked(&mut files);
+        if let Some(fault) = &files.folder_fault {
+            return Err(EditError::NotLive(fault.clone()));
+        }
         let status = files
             .status()
             .into_iter()
             .find(|status| status.file == file);
-        let status = status.ok_or_else(|| EditError::Unknown(name.into()))?;
-        Ok((status, there.is_none()))
+        let gone = || EditError::NotLive("somebody removed the file".into());
+        Ok((status.ok_or_else(gone)?, there.is_none()))
     }
 
     /// Takes the route `name` out, at once, and removes its file. Gives why the disk does not let that, where it does not:
@@ -80,7 +101,12 @@ impl RouteSet {
             }
             _ => {
                 self.reload_locked(&mut files);
-                Ok(None)
+                // Then the look did not see that the file is gone, if it is.
+                let why = files.folder_fault.clone();
+                if let Some(why) = &why {
+                    self.withdraw(&mut files, &file, why);
+                }
+                Ok(why)
             }
         }
     }

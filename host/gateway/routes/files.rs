@@ -1,10 +1,10 @@
 //! The files of the folder: what each asks for, and what of it is live.
 
-use super::folder::{Content, Found, Stamp};
+use super::folder::{Content, Found, Known, Stamp};
 use super::status::{LiveRoute, RouteState, RouteStatus};
 use super::table::Table;
 use crate::gateway::manifest::{Claim, Fault, Route, line_of};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use time::OffsetDateTime;
 
@@ -20,11 +20,17 @@ pub struct Files {
     stale: bool,
     /// Why the folder could not be read, the last time.
     pub folder_fault: Option<String>,
+    /// The folder was read at least once.
+    pub was_read: bool,
+    /// Files beyond the bound that have no entry.
+    pub left_out: usize,
 }
 
 /// One file.
 struct Entry {
     stamp: Option<Stamp>,
+    /// It has no place among the files that are followed.
+    beyond: bool,
     text: String,
     /// What the file's present text asks for.
     wanted: Result<Arc<Route>, Vec<Fault>>,
@@ -43,9 +49,46 @@ impl Files {
         }
     }
 
-    /// What the file looked like when it was read last.
-    pub fn stamp(&self, file: &str) -> Option<Stamp> {
-        self.by_name.get(file)?.stamp.clone()
+    /// Whether the file has a place, and what it looked like when it was read last. One that has a
+    /// last good route from an earlier run has had its place.
+    pub fn known(&self, file: &str) -> Known {
+        match self.by_name.get(file) {
+            Some(entry) if entry.beyond => Known::New,
+            Some(entry) => Known::Followed(entry.stamp.clone()),
+            None if self.kept.contains_key(file) => Known::Followed(None),
+            None => Known::New,
+        }
+    }
+
+    /// Whether `file` is followed, or one more is where `most` are at most.
+    pub fn has_place(&self, file: &str, most: usize) -> bool {
+        match self.by_name.get(file) {
+            Some(entry) => !entry.beyond,
+            None => self.by_name.len() - self.beyond() < most,
+        }
+    }
+
+    fn beyond(&self) -> usize {
+        self.by_name.values().filter(|entry| entry.beyond).count()
+    }
+
+    /// How many files have no place.
+    pub fn over_limit(&self) -> usize {
+        self.beyond() + self.left_out
+    }
+
+    /// Takes what was kept of an earlier run for what is in the folder, which could not be read so
+    /// far. Whether that changed anything.
+    pub fn stand_in(&mut self) -> bool {
+        if self.was_read || !self.by_name.is_empty() || self.kept.is_empty() {
+            return false;
+        }
+        for (file, text) in &self.kept {
+            let wanted = Route::parse(route_name(file), text).map(Arc::new);
+            let entry = Entry::new(text.clone(), wanted, None);
+            self.by_name.insert(file.clone(), entry);
+        }
+        true
     }
 
     /// The file's present text.
@@ -96,6 +139,7 @@ impl Files {
     pub fn take_in(&mut self, found: BTreeMap<String, Found>) -> bool {
         // What was remembered of files that are gone is to be forgotten.
         let mut changed = !self.kept.is_empty() || std::mem::take(&mut self.stale);
+        self.was_read = true;
         self.withdrawn.retain(|file, _| found.contains_key(file));
         self.by_name.retain(|file, _| {
             let kept = found.contains_key(file);
@@ -106,13 +150,16 @@ impl Files {
             kept
         });
         for (file, found) in found {
+            let beyond = matches!(found.content, Content::Beyond(_));
             let (text, wanted) = match found.content {
                 Content::Unchanged => continue,
                 Content::Text(text) => {
                     let wanted = Route::parse(route_name(&file), &text).map(Arc::new);
                     (text, wanted)
                 }
-                Content::Bad(reason) => (String::new(), Err(vec![Fault::whole(reason)])),
+                Content::Bad(reason) | Content::Beyond(reason) => {
+                    (String::new(), Err(vec![Fault::whole(reason)]))
+                }
             };
             let kept = self.kept.remove(&file);
             let entry_name = file.clone();
@@ -126,6 +173,7 @@ impl Files {
             }
             changed |= entry.text != text || entry.wanted.as_ref().err() != wanted.as_ref().err();
             (entry.stamp, entry.text, entry.wanted) = (found.stamp, text, wanted);
+            entry.beyond = beyond;
         }
         // Of a file that was not there at the start nothing is remembered.
         self.kept.clear();
@@ -152,28 +200,7 @@ impl Files {
             };
             serve.extend(route.map(|route| (file.clone(), route.clone())));
         }
-        // Every round takes one new route back, or a last good one away, so this ends.
-        while let Some((loser, winner, claim)) = self.conflict(&serve) {
-            let Some(entry) = self.by_name.get(&loser) else {
-                break;
-            };
-            let fault = Fault {
-                line: line_of(&entry.text, "uri"),
-                column: 1,
-                reason: format!(
-                    "{claim} is claimed by {winner} and {loser}: {winner} keeps it; choose another for one of them"
-                ),
-            };
-            faults.entry(loser.clone()).or_default().push(fault);
-            match (&entry.live, serve.get(&loser)) {
-                (Some(live), Some(now)) if !Arc::ptr_eq(live, now) => {
-                    serve.insert(loser, live.clone());
-                }
-                _ => {
-                    serve.remove(&loser);
-                }
-            }
-        }
+        self.settle(&mut serve, &mut faults);
         for (file, entry) in &mut self.by_name {
             let faults = faults.remove(file).unwrap_or_default();
             entry.become_(file, serve.get(file).cloned(), faults);
@@ -181,27 +208,76 @@ impl Files {
         Table::new(serve.into_values())
     }
 
-    /// Two files with the same claim: who loses it, and to whom.
-    fn conflict(&self, serve: &BTreeMap<String, Arc<Route>>) -> Option<(String, String, Claim)> {
-        let mut claims: HashMap<Claim, &String> = HashMap::new();
-        for (file, route) in serve {
-            for claim in route.claims() {
-                let Some(other) = claims.insert(claim.clone(), file) else {
-                    continue;
-                };
-                let serves_it = |file: &String| {
-                    let live = self.by_name.get(file).and_then(|entry| entry.live.as_ref());
-                    live.is_some_and(|live| live.claims().contains(&claim))
-                };
-                // `other` is the first by name.
-                return Some(if serves_it(file) && !serves_it(other) {
-                    (other.clone(), file.clone(), claim)
-                } else {
-                    (file.clone(), other.clone(), claim)
-                });
+    /// Has each claim with one file. A file that loses one serves its last good route, or nothing.
+    /// Every loss takes one new route back, or a last good one away, so this ends, and in a time
+    /// that grows with the number of claims.
+    fn settle(
+        &self,
+        serve: &mut BTreeMap<String, Arc<Route>>,
+        faults: &mut HashMap<String, Vec<Fault>>,
+    ) {
+        let mut taken: HashMap<Claim, String> = HashMap::new();
+        let mut waiting: BTreeSet<String> = serve.keys().cloned().collect();
+        while let Some(file) = waiting.pop_first() {
+            let Some(route) = serve.get(&file).cloned() else {
+                continue;
+            };
+            let claims = route.claims();
+            let conflict = claims
+                .iter()
+                .find_map(|claim| taken.get(claim).map(|other| (claim, other.clone())));
+            let Some((claim, other)) = conflict else {
+                taken.extend(claims.into_iter().map(|claim| (claim, file.clone())));
+                continue;
+            };
+            let (first, second) = match other < file {
+                true => (&other, &file),
+                false => (&file, &other),
+            };
+            let (loser, winner) = match self.serves(second, claim) && !self.serves(first, claim) {
+                true => (first, second),
+                false => (second, first),
+            };
+            self.note_loss(loser, winner, claim, faults);
+            if *loser == other {
+                taken.retain(|_, holder| *holder != other);
+                waiting.insert(file.clone());
+            }
+            let last_good = self.by_name.get(loser).and_then(|e| e.live.as_ref());
+            match (last_good, serve.get(loser)) {
+                (Some(live), Some(now)) if !Arc::ptr_eq(live, now) => {
+                    serve.insert(loser.clone(), live.clone());
+                    waiting.insert(loser.clone());
+                }
+                _ => {
+                    serve.remove(loser);
+                }
             }
         }
-        None
+    }
+
+    /// Whether the file's live route has the claim.
+    fn serves(&self, file: &str, claim: &Claim) -> bool {
+        let live = self.by_name.get(file).and_then(|entry| entry.live.as_ref());
+        live.is_some_and(|live| live.claims().contains(claim))
+    }
+
+    fn note_loss(
+        &self,
+        loser: &str,
+        winner: &str,
+        claim: &Claim,
+        faults: &mut HashMap<String, Vec<Fault>>,
+    ) {
+        let text = self.by_name.get(loser).map_or("", |entry| &entry.text);
+        let fault = Fault {
+            line: line_of(text, "uri"),
+            column: 1,
+            reason: format!(
+                "{claim} is claimed by {winner} and {loser}: {winner} keeps it; choose another for one of them"
+            ),
+        };
+        faults.entry(loser.to_owned()).or_default().push(fault);
     }
 
     pub fn refused(&self) -> usize {
@@ -228,6 +304,7 @@ impl Entry {
         let since = OffsetDateTime::now_utc();
         Entry {
             stamp: None,
+            beyond: false,
             text,
             wanted,
             live,
@@ -278,7 +355,7 @@ impl Entry {
     }
 }
 
-/// The file name without its extension.
+/// The file name without its extension, which is the route's name.
 pub fn route_name(file: &str) -> &str {
     file.rsplit_once('.').map_or(file, |(name, _)| name)
 }

@@ -1,15 +1,24 @@
 //! Reading the folder of manifests.
 
+use crate::files::shown_name;
 use crate::gateway::manifest::MAX_MANIFEST_BYTES;
-use std::collections::BTreeMap;
-use std::fs::{self, File, Metadata};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs::{self, DirEntry, File, Metadata};
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// Manifests in one folder.
-pub const MAX_FILES: usize = 1000;
+/// Files beyond the bound, and other entries that are no manifests, that are each said by name.
+/// 1,000: more would not be read; the rest is counted.
+const MAX_NAMED: usize = 1000;
+
+/// How deep sub-folders are searched for manifests that make no routes, and how many entries of
+/// them a look reads. The search only says what is passed over: it must not make a look slow.
+const MAX_DEPTH: usize = 8;
+const MAX_SEARCHED: usize = 1000;
 
 /// A file that changed so recently may change again within the same tick of the file system's clock, so its
 /// stamp proves nothing and it is read again.
@@ -23,6 +32,13 @@ pub struct Stamp {
     inode: u64,
 }
 
+/// Whether a file has a place among those that are followed.
+pub enum Known {
+    New,
+    /// With its stamp of the last time, if it could be read then.
+    Followed(Option<Stamp>),
+}
+
 /// One manifest as it was found.
 pub struct Found {
     pub stamp: Option<Stamp>,
@@ -33,53 +49,138 @@ pub enum Content {
     /// As last time.
     Unchanged,
     Text(String),
-    /// Not readable, not UTF-8, or too large.
+    /// Not readable, not UTF-8, too large, or nothing that can be a manifest.
     Bad(String),
+    /// There are as many manifests as are followed without it.
+    Beyond(String),
 }
 
-/// All manifests of the folder by file name: `*.yaml` and `*.yml`, but for hidden files, which editors make.
-/// `known` is the stamp that each had the last time.
+/// What is in the folder.
+#[derive(Default)]
+pub struct Listing {
+    /// By file name, or by what is shown of a name that is no UTF-8 or a folder's.
+    pub files: BTreeMap<String, Found>,
+    /// Files beyond the bound that are not among `files`.
+    pub left_out: usize,
+}
+
+/// All manifests of the folder: `*.yaml` and `*.yml` in any case, but for hidden files, which
+/// editors make. At most `most` are read; those that are followed already come first, then those
+/// first by name, so that one more file takes no other's place.
 ///
 /// # Errors
 ///
-/// When the folder itself cannot be read, or has too many manifests.
-pub fn read(
-    dir: &Path,
-    known: impl Fn(&str) -> Option<Stamp>,
-) -> io::Result<BTreeMap<String, Found>> {
-    let mut files = BTreeMap::new();
+/// When the folder itself cannot be read.
+pub fn read(dir: &Path, most: usize, known: impl Fn(&str) -> Known) -> io::Result<Listing> {
+    let mut listing = Listing::default();
+    let mut names = BTreeSet::new();
+    let mut search = MAX_SEARCHED;
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        let Ok(name) = entry.file_name().into_string() else {
+        let name = entry.file_name();
+        if is_hidden(&name) {
             continue;
+        }
+        let why = match (is_manifest(&name), name.to_str()) {
+            (true, Some(name)) => {
+                let is_new = matches!(known(name), Known::New);
+                names.insert((is_new, name.to_owned()));
+                if names.len() > most.saturating_add(MAX_NAMED) {
+                    names.pop_last();
+                    listing.left_out += 1;
+                }
+                continue;
+            }
+            (true, None) => Some("the name of the file is not UTF-8: rename it".to_owned()),
+            (false, _) => passed_over(&entry, &mut search),
         };
-        let is_manifest = name.ends_with(".yaml") || name.ends_with(".yml");
-        if !is_manifest || name.starts_with('.') {
-            continue;
-        }
-        if files.len() == MAX_FILES {
-            return Err(io::Error::other(format!(
-                "the folder has more than {MAX_FILES} manifests"
-            )));
-        }
-        let known = known(&name);
-        if let Some(found) = look(&entry.path(), known) {
-            files.insert(name, found);
+        if let Some(why) = why.filter(|_| listing.files.len() < MAX_NAMED) {
+            listing.files.insert(shown_name(&name), bad(None, why));
         }
     }
-    Ok(files)
+    for (place, (is_new, name)) in names.into_iter().enumerate() {
+        if place >= most {
+            let reason = format!(
+                "the folder has more than {most} manifests, and no more are read: remove some"
+            );
+            listing.files.insert(name, beyond(reason));
+            continue;
+        }
+        let known = match known(&name) {
+            Known::Followed(stamp) if !is_new => stamp,
+            _ => None,
+        };
+        if let Some(found) = look(&dir.join(&name), known) {
+            listing.files.insert(name, found);
+        }
+    }
+    Ok(listing)
 }
 
-/// None for what is no regular file (reading a pipe would never end) or is gone again.
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b".")
+}
+
+fn is_manifest(name: &OsStr) -> bool {
+    let name = name.as_bytes().to_ascii_lowercase();
+    name.ends_with(b".yaml") || name.ends_with(b".yml")
+}
+
+/// Why something in the folder that is no manifest makes no routes, where it looks as if it were to.
+fn passed_over(entry: &DirEntry, search: &mut usize) -> Option<String> {
+    let kind = entry.file_type().ok()?;
+    // Container platforms mount folders as links.
+    let is_folder = kind.is_dir()
+        || (kind.is_symlink() && fs::metadata(entry.path()).is_ok_and(|m| m.is_dir()));
+    if !is_folder {
+        return None;
+    }
+    let first = first_manifest(&entry.path(), MAX_DEPTH, search)?;
+    Some(format!(
+        "sub-folders are not read, and this one has a manifest, {first}: move it up into the routes \
+         folder, or give the sub-folder a name that begins with '.'"
+    ))
+}
+
+/// The name of a manifest below `folder`, if there is one.
+fn first_manifest(folder: &Path, depth: usize, search: &mut usize) -> Option<String> {
+    for entry in fs::read_dir(folder).ok()?.flatten() {
+        *search = search.checked_sub(1)?;
+        let name = entry.file_name();
+        if is_hidden(&name) {
+            continue;
+        }
+        if is_manifest(&name) {
+            return Some(shown_name(&name));
+        }
+        if depth > 1 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let below = first_manifest(&entry.path(), depth - 1, search);
+            if let Some(below) = below {
+                return Some(format!("{}/{below}", shown_name(&name)));
+            }
+        }
+    }
+    None
+}
+
+/// None for what is gone again.
 fn look(path: &Path, known: Option<Stamp>) -> Option<Found> {
     // Follows links: container platforms mount configuration as links.
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // A link stays where a volume is away for a moment; its route must not go with that.
+            fs::symlink_metadata(path).ok()?;
+            return Some(bad(None, "it is a link that leads nowhere".into()));
+        }
         Err(error) => return Some(bad(None, format!("the file cannot be read: {error}"))),
     };
+    if metadata.is_dir() {
+        return Some(bad(None, "it is a folder, and no manifest".into()));
+    }
     if !metadata.is_file() {
-        return None;
+        // Reading a pipe would never end.
+        return Some(bad(None, "it is no regular file".into()));
     }
     let stamp = stamp(&metadata);
     if stamp.is_some() && stamp == known && is_settled(&metadata) {
@@ -105,6 +206,13 @@ fn bad(stamp: Option<Stamp>, reason: String) -> Found {
     }
 }
 
+fn beyond(reason: String) -> Found {
+    Found {
+        stamp: None,
+        content: Content::Beyond(reason),
+    }
+}
+
 fn text(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     File::open(path)?
@@ -115,7 +223,12 @@ fn text(path: &Path) -> io::Result<String> {
             "it is larger than {MAX_MANIFEST_BYTES} bytes"
         )));
     }
-    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
+    String::from_utf8(bytes).map_err(|error| {
+        io::Error::other(match error.as_bytes() {
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "it is UTF-16: save it as UTF-8",
+            _ => "it is not UTF-8",
+        })
+    })
 }
 
 fn stamp(metadata: &Metadata) -> Option<Stamp> {

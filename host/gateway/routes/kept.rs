@@ -1,4 +1,5 @@
-//! The last good texts, kept in the data folder, so that a file that is bad when the host starts again still has a route.
+//! The last good texts, kept in the data folder, so that a file that is bad when the host starts again still has a route,
+//! and so that all have one where the folder itself cannot be read then.
 
 use crate::files::write_whole;
 use serde::{Deserialize, Serialize};
@@ -9,25 +10,28 @@ use std::path::{Path, PathBuf};
 
 #[derive(Serialize, Deserialize, Default, PartialEq)]
 struct Content {
-    /// Of which folder: another one's files may have the same names.
+    /// Of which folder, with all links resolved: another one's files may have the same names.
     folder: PathBuf,
+    /// The same as it was named, absolute: what is known of a folder that cannot be reached.
+    #[serde(default)]
+    named: PathBuf,
     /// Text by file.
     routes: BTreeMap<String, String>,
 }
 
 pub struct Kept {
     file: PathBuf,
+    dir: PathBuf,
     content: Content,
 }
 
 impl Kept {
     /// What is kept for `folder`; nothing where the file is not there or cannot be read, which is said in the log.
     pub fn open(file: PathBuf, folder: &Path) -> Kept {
-        let folder = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_path_buf());
         let read = fs::read(&file)
             .and_then(|json| serde_json::from_slice::<Content>(&json).map_err(io::Error::other));
         let content = match read {
-            Ok(content) if content.folder == folder => content,
+            Ok(content) if is_of(&content, folder) => content,
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 let path = file.display();
                 tracing::warn!(%path, %error, "the last good routes cannot be read");
@@ -35,23 +39,27 @@ impl Kept {
             }
             _ => Content::default(),
         };
-        let routes = content.routes;
-        Kept {
-            file,
-            content: Content { folder, routes },
-        }
+        let dir = folder.to_owned();
+        Kept { file, dir, content }
     }
 
     pub fn texts(&self) -> BTreeMap<String, String> {
         self.content.routes.clone()
     }
 
-    /// Keeps these texts in place of the others. A failure is said in the log: the routes serve all the same.
+    /// Keeps these texts in place of the others. A failure is said in the log: the routes serve all the same. To be called
+    /// only when the folder was read.
     pub fn keep(&mut self, routes: BTreeMap<String, String>) {
-        if routes == self.content.routes {
+        let named = absolute(&self.dir);
+        let content = Content {
+            folder: fs::canonicalize(&self.dir).unwrap_or_else(|_| named.clone()),
+            named,
+            routes,
+        };
+        if content == self.content {
             return;
         }
-        self.content.routes = routes;
+        self.content = content;
         if let Err(error) = self.write() {
             let path = self.file.display();
             tracing::warn!(%path, %error, "the last good routes cannot be kept for the next start");
@@ -63,4 +71,15 @@ impl Kept {
         let json = serde_json::to_vec_pretty(&self.content).map_err(io::Error::other)?;
         write_whole(&self.file, &json)
     }
+}
+
+fn is_of(content: &Content, folder: &Path) -> bool {
+    match fs::canonicalize(folder) {
+        Ok(folder) => content.folder == folder,
+        Err(_) => content.named == absolute(folder),
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

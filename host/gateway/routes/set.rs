@@ -2,7 +2,7 @@
 //! a restart too.
 
 use super::files::Files;
-use super::folder;
+use super::folder::{self, Listing};
 use super::kept::Kept;
 use super::status::RouteStatus;
 use super::table::Table;
@@ -16,11 +16,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 struct Shown {
     files: Vec<RouteStatus>,
     folder_fault: Option<String>,
+    was_read: bool,
 }
 
 /// The routes of one folder.
 pub struct RouteSet {
     dir: PathBuf,
+    /// Manifests that are followed.
+    most: usize,
     metrics: GatewayMetrics,
     files: Mutex<Files>,
     table: ArcSwap<Table>,
@@ -31,11 +34,13 @@ pub struct RouteSet {
 }
 
 impl RouteSet {
-    /// Reads the folder. Bad files, or a folder that is not there, are said in the log and in [`RouteSet::status`];
-    /// the rest serves. With `kept`, a file that is bad at the start serves as it was when it was good.
+    /// Reads the folder, and of it at most so many manifests. Bad files are said in the log and in [`RouteSet::status`], as are
+    /// those beyond the bound; the rest serves. With `kept`, a file that is bad at the start serves as it was when it was good,
+    /// and so do all files where the folder cannot be read.
     pub fn load(
         dir: impl Into<PathBuf>,
         kept: Option<PathBuf>,
+        most: usize,
         metrics: GatewayMetrics,
     ) -> RouteSet {
         let dir = dir.into();
@@ -43,6 +48,7 @@ impl RouteSet {
         let texts = kept.as_ref().map(Kept::texts).unwrap_or_default();
         let set = RouteSet {
             dir,
+            most,
             metrics,
             files: Mutex::new(Files::new(texts)),
             table: ArcSwap::default(),
@@ -55,6 +61,11 @@ impl RouteSet {
 
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Manifests that are followed at most.
+    pub(super) fn most(&self) -> usize {
+        self.most
     }
 
     /// The live routes, as they are now.
@@ -72,30 +83,65 @@ impl RouteSet {
     }
 
     pub(super) fn reload_locked(&self, files: &mut Files) {
-        match folder::read(&self.dir, |name| files.stamp(name)) {
-            Ok(found) => {
-                let was_gone = files.folder_fault.take().is_some();
-                if files.take_in(found) {
-                    self.swap(files);
-                } else if was_gone {
-                    self.show(files);
-                }
-                // Gone with the next look.
-                for file in files.withdrawn() {
-                    if crate::files::remove(&self.dir.join(&file)).is_ok() {
-                        tracing::info!(file, "the file of a removed route is removed");
-                    }
-                }
+        match folder::read(&self.dir, self.most, |name| files.known(name)) {
+            Ok(found) => self.take_in(files, found),
+            Err(error) => self.keep_all(files, error.to_string()),
+        }
+    }
+
+    fn take_in(&self, files: &mut Files, found: Listing) {
+        let was_gone = files.folder_fault.take().is_some();
+        if was_gone {
+            tracing::info!(folder = %self.dir.display(), "the routes folder can be read again");
+        }
+        let before = std::mem::replace(&mut files.left_out, found.left_out);
+        if found.left_out > before {
+            let (left_out, most) = (found.left_out, self.most);
+            tracing::warn!(
+                left_out,
+                most,
+                "more manifests in the routes folder are not read, and not named one by one"
+            );
+        }
+        if files.take_in(found.files) {
+            self.swap(files);
+        } else {
+            self.count(files);
+            if was_gone {
+                self.show(files);
             }
-            Err(error) => {
-                // A folder that is gone for a moment takes no route with it.
-                let fault = error.to_string();
-                if files.folder_fault.as_ref() != Some(&fault) {
-                    let folder = self.dir.display();
-                    tracing::warn!(%folder, fault, "the routes folder cannot be read; the routes stay as they are");
-                    files.folder_fault = Some(fault);
-                    self.show(files);
-                }
+        }
+        // Gone with the next look.
+        for file in files.withdrawn() {
+            if crate::files::remove(&self.dir.join(&file)).is_ok() {
+                tracing::info!(file, "the file of a removed route is removed");
+            }
+        }
+    }
+
+    /// A folder that cannot be read takes no route with it. At the start those serve that served last.
+    fn keep_all(&self, files: &mut Files, fault: String) {
+        if files.folder_fault.as_ref() == Some(&fault) {
+            return;
+        }
+        let (folder, ready) = (self.dir.display(), files.was_read);
+        match ready {
+            true => tracing::warn!(
+                %folder, fault,
+                "the routes folder cannot be read; the routes stay as they are"
+            ),
+            false => tracing::error!(
+                %folder, fault,
+                "the routes folder cannot be read; the routes of the last run serve, and the host is \
+                 not ready until it can"
+            ),
+        }
+        files.folder_fault = Some(fault);
+        match files.stand_in() {
+            true => self.swap(files),
+            false => {
+                self.count(files);
+                self.show(files);
             }
         }
     }
@@ -109,19 +155,28 @@ impl RouteSet {
 
     fn swap(&self, files: &mut Files) {
         self.table.store(Arc::new(files.resolve()));
-        self.metrics.route_files_refused(files.refused());
+        self.count(files);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = kept.as_mut() {
+        // What is in a folder that was never read is not known, so nothing that was kept of it is given up.
+        if let Some(kept) = kept.as_mut().filter(|_| files.was_read) {
             kept.keep(files.live_texts());
         }
         drop(kept);
         self.show(files);
     }
 
+    fn count(&self, files: &Files) {
+        self.metrics.route_files_refused(files.refused());
+        self.metrics.route_files_over_limit(files.over_limit());
+        let unreadable = files.folder_fault.is_some();
+        self.metrics.route_folder_unreadable(unreadable);
+    }
+
     fn show(&self, files: &Files) {
         self.shown.store(Arc::new(Shown {
             files: files.status(),
             folder_fault: files.folder_fault.clone(),
+            was_read: files.was_read,
         }));
     }
 
@@ -154,5 +209,10 @@ impl RouteSet {
                 }
             },
         )
+    }
+
+    /// Whether the folder was read at least once, so that what serves is what is in it. Does not block.
+    pub fn was_read(&self) -> bool {
+        self.shown.load().was_read
     }
 }

@@ -1,10 +1,11 @@
 //! Which file is deployed, and when. Knows neither disk nor clock, so that it is tested without them.
 
 use super::folder::Found;
+use crate::files::shown_name;
 use crate::windows::WindowName;
 use crate::windows::stamp::Stamp;
 use std::collections::btree_map::Entry as Slot;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -50,6 +51,8 @@ pub(super) struct Due {
 #[derive(Default)]
 pub(super) struct Files {
     by_name: BTreeMap<OsString, Entry>,
+    /// What was said of files that are not taken for components.
+    refused: BTreeMap<OsString, String>,
     looked: bool,
 }
 
@@ -82,9 +85,9 @@ impl Files {
         let mut due = Vec::new();
         for (file, entry) in &mut self.by_name {
             let Some(stamp) = entry.stamp else { continue };
-            let shown = file.to_string_lossy();
+            let shown = shown_name(file);
             let window = WindowName::from_file(Path::new(file)).and_then(|window| {
-                match claims.insert(window.clone(), shown.to_string()) {
+                match claims.insert(window.clone(), shown.clone()) {
                     Some(other) => Err(format!(
                         "{other} is window '{window}' already: rename one of them"
                     )),
@@ -119,13 +122,19 @@ impl Files {
 
     fn take_in(&mut self, found: Found, now: Instant) {
         self.by_name.retain(|file, entry| {
-            if !found.contains_key(file) {
+            if !found.files.contains_key(file) {
                 entry.stamp = None;
                 entry.at_start = false;
             }
             entry.stamp.is_some() || entry.at_work
         });
-        for (file, stamp) in found {
+        for (file, why) in &found.refused {
+            if self.refused.get(file) != Some(why) {
+                say_refused(&shown_name(file), why);
+            }
+        }
+        self.refused = found.refused;
+        for (file, stamp) in found.files {
             match self.by_name.entry(file) {
                 Slot::Vacant(slot) => {
                     slot.insert(Entry {
@@ -160,9 +169,9 @@ impl Files {
         entry.at_start = false;
         match outcome {
             Outcome::Done => entry.fault = None,
-            Outcome::Refused(why) => entry.is_refused(&due.file.to_string_lossy(), why),
+            Outcome::Refused(why) => entry.is_refused(&shown_name(&due.file), why),
             Outcome::Later(why) => {
-                entry.is_refused(&due.file.to_string_lossy(), why);
+                entry.is_refused(&shown_name(&due.file), why);
                 entry.state = State::Again(now + AGAIN);
             }
         }
@@ -188,10 +197,13 @@ impl Files {
 
     /// How many files are not live for a reason that was said.
     pub fn refused(&self) -> usize {
-        self.by_name
-            .values()
-            .filter(|entry| entry.fault.is_some())
-            .count()
+        let faulty = self.by_name.values().filter(|entry| entry.fault.is_some());
+        faulty.count() + self.refused.len()
+    }
+
+    /// The files that are followed.
+    pub fn names(&self) -> BTreeSet<OsString> {
+        self.by_name.keys().cloned().collect()
     }
 }
 
@@ -216,7 +228,7 @@ impl Entry {
     fn is_refused(&mut self, file: &str, reason: String) {
         self.at_start = false;
         if self.fault.as_ref() != Some(&reason) {
-            tracing::warn!(file, "windows folder: {file} was not deployed: {reason}");
+            say_refused(file, &reason);
             self.fault = Some(reason);
         }
     }
@@ -234,6 +246,10 @@ impl Entry {
             self.held_said = true;
         }
     }
+}
+
+fn say_refused(file: &str, reason: &str) {
+    tracing::warn!(file, "windows folder: {file} was not deployed: {reason}");
 }
 
 #[cfg(test)]

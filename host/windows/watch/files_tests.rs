@@ -4,10 +4,13 @@ const NOBODY: &dyn Fn(&OsStr) -> bool = &|_| false;
 
 fn found(files: &[(&str, u64)]) -> Found {
     let stamp = |inode| Stamp::fake(100, inode);
-    files
-        .iter()
-        .map(|(file, inode)| (file.into(), stamp(*inode)))
-        .collect()
+    let files = files.iter();
+    Found {
+        files: files
+            .map(|(file, inode)| (file.into(), stamp(*inode)))
+            .collect(),
+        ..Found::default()
+    }
 }
 
 fn names(due: &[Due]) -> Vec<&str> {
@@ -139,7 +142,10 @@ fn no_more_than_a_few_deploys_are_at_work_at_once() {
 #[test]
 fn an_empty_file_is_given_more_time() {
     let (mut files, start) = (Files::default(), Instant::now());
-    let empty = || Found::from([("a.wasm".into(), Stamp::fake(0, 1))]);
+    let empty = || Found {
+        files: BTreeMap::from([("a.wasm".into(), Stamp::fake(0, 1))]),
+        ..Found::default()
+    };
     assert_eq!(files.look(empty(), NOBODY, start), []);
     assert_eq!(files.look(empty(), NOBODY, start + SETTLE * 2), []);
     assert_eq!(
@@ -164,6 +170,11 @@ fn names_that_are_none_and_names_that_are_taken_are_refused() {
     assert_eq!(files.refused(), 2);
     files.look(found(&[]), NOBODY, start + SETTLE);
     assert_eq!(files.refused(), 0);
+    let mut odd = found(&[]);
+    odd.refused
+        .insert("link.wasm".into(), "it leads nowhere".into());
+    files.look(odd, NOBODY, start + SETTLE);
+    assert_eq!(files.refused(), 1);
 }
 
 #[test]

@@ -1,48 +1,139 @@
 //! Reading the folder of components.
 
 use crate::windows::stamp::Stamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Components in one folder. 1,000: as many as there may be routes.
-const MAX_FILES: usize = 1000;
+/// Components in one folder that are followed. 10,000: as many as there may be routes. Further ones
+/// are refused, each for itself.
+pub(super) const MAX_FILES: usize = 10_000;
 
-/// The components of a folder by file name.
-pub(super) type Found = BTreeMap<OsString, Stamp>;
+/// Of the others so many are said by name. 1,000: more would not be read; the rest is counted.
+const MAX_NAMED: usize = 1000;
 
-/// Every regular file `*.wasm` of the folder, but for hidden ones, which are what a copy in progress is often called.
+/// What is in a folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// The components by file name.
+    pub files: BTreeMap<OsString, Stamp>,
+    /// What has the name of a component and is not taken for one, with why.
+    pub refused: BTreeMap<OsString, String>,
+    /// Components beyond the bound: those in `refused`, and those that are in neither.
+    pub over_limit: usize,
+}
+
+impl Found {
+    /// Whether there is no component, and nothing with the name of one.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.refused.is_empty()
+    }
+
+    /// Whether that file is, or may be, in the folder.
+    pub fn has(&self, file: &OsStr) -> bool {
+        let named = self.files.contains_key(file) || self.refused.contains_key(file);
+        named || self.over_limit > MAX_NAMED
+    }
+}
+
+/// Every regular file `*.wasm` of the folder, in any case, but for hidden ones, which are what a
+/// copy in progress is often called. At most `most`: those that `has_place` says first, then those
+/// first by name, so that one more file takes no other's place.
 ///
 /// # Errors
-/// When the folder cannot be read, or holds too many.
-pub(super) fn read(dir: &Path) -> io::Result<Found> {
-    let mut found = Found::new();
+/// When the folder cannot be read.
+pub(super) fn read(
+    dir: &Path,
+    most: usize,
+    has_place: &dyn Fn(&OsStr) -> bool,
+) -> io::Result<Found> {
+    let mut found = Found::default();
+    let mut names = BTreeSet::new();
     for entry in fs::read_dir(dir)? {
         let file = entry?.file_name();
-        if !is_component(&file) {
+        if is_component(&file) {
+            names.insert((!has_place(&file), file));
+            if names.len() > most.saturating_add(MAX_NAMED) {
+                names.pop_last();
+                found.over_limit += 1;
+            }
+        }
+    }
+    for (place, (_, file)) in names.into_iter().enumerate() {
+        if place >= most {
+            let why = format!("the folder has more than {most} components: remove some");
+            found.refused.insert(file, why);
+            found.over_limit += 1;
             continue;
         }
-        // Follows links: container platforms mount files as links. What is gone again is no error.
-        let Ok(metadata) = fs::metadata(dir.join(&file)) else {
-            continue;
+        match look(&dir.join(&file)) {
+            Some(Ok(stamp)) => found.files.insert(file, stamp).map(drop),
+            Some(Err(why)) => found.refused.insert(file, why).map(drop),
+            None => None,
         };
-        if !metadata.is_file() {
-            continue;
-        }
-        if found.len() == MAX_FILES {
-            let message = format!("the folder has more than {MAX_FILES} components");
-            return Err(io::Error::other(message));
-        }
-        found.insert(file, Stamp::of(&metadata));
     }
     Ok(found)
+}
+
+/// None for what is gone again, and for a folder.
+fn look(path: &Path) -> Option<Result<Stamp, String>> {
+    // Follows links: container platforms mount files as links.
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::symlink_metadata(path).ok()?;
+            return Some(Err("it is a link that leads nowhere".into()));
+        }
+        Err(error) => return Some(Err(format!("it cannot be read: {error}"))),
+    };
+    if metadata.is_dir() {
+        return Some(Err("it is a folder, and no component".into()));
+    }
+    match metadata.is_file() {
+        true => Some(Ok(Stamp::of(&metadata))),
+        false => Some(Err("it is no regular file".into())),
+    }
 }
 
 /// Whether a file of that name is taken for a component.
 pub(super) fn is_component(file: &OsStr) -> bool {
     let name = file.as_bytes();
-    name.ends_with(b".wasm") && !name.starts_with(b".")
+    name.to_ascii_lowercase().ends_with(b".wasm") && !name.starts_with(b".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(found: &BTreeMap<OsString, impl Sized>) -> Vec<&str> {
+        found.keys().map(|name| name.to_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn beyond_the_bound_each_file_is_refused_for_itself_and_takes_no_other_s_place() {
+        let dir = tempfile::tempdir().unwrap();
+        for file in ["a.wasm", "b.WASM", "c.wasm", ".d.wasm", "e.txt"] {
+            fs::write(dir.path().join(file), "x").unwrap();
+        }
+        let found = read(dir.path(), 3, &|_| false).unwrap();
+        assert_eq!(names(&found.files), ["a.wasm", "b.WASM", "c.wasm"]);
+        assert_eq!((found.refused.len(), found.over_limit), (0, 0));
+        let found = read(dir.path(), 2, &|file| file == "c.wasm").unwrap();
+        assert_eq!(names(&found.files), ["a.wasm", "c.wasm"]);
+        assert_eq!(names(&found.refused), ["b.WASM"]);
+        assert!(found.over_limit == 1 && found.has("b.WASM".as_ref()));
+    }
+
+    #[test]
+    fn what_has_the_name_of_a_component_and_is_none_is_refused_with_why() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("folder.wasm")).unwrap();
+        std::os::unix::fs::symlink("nowhere", dir.path().join("link.wasm")).unwrap();
+        let found = read(dir.path(), 9, &|_| false).unwrap();
+        assert_eq!(names(&found.refused), ["folder.wasm", "link.wasm"]);
+        assert!(found.refused["link.wasm".as_ref() as &OsStr].contains("nowhere"));
+    }
 }

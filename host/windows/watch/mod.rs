@@ -11,15 +11,16 @@ mod left;
 mod taken;
 mod writers;
 
-use super::Registry;
+use super::{Registry, WindowName};
 use crate::changes::{Changes, LOOK_EVERY};
 use attempt::attempt;
 use files::{Due, Files, Outcome};
 use prometheus_client::metrics::gauge::Gauge;
-use std::collections::HashMap;
-use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 use tokio::sync::oneshot;
 use tokio::task::{Id, JoinSet};
@@ -32,9 +33,21 @@ pub(super) use taken::TakenFiles;
 pub struct WindowsFolder {
     windows: Arc<Registry>,
     dir: Arc<PathBuf>,
-    refused: Gauge,
+    counts: FolderCounts,
+    was_read: Arc<AtomicBool>,
     /// Why the folder could not be read, the last time.
     fault: Option<String>,
+}
+
+/// What is measured of a watched folder. Clones count together.
+#[derive(Clone, Default)]
+pub struct FolderCounts {
+    /// Files that are not live for a reason that was said in the log.
+    pub refused: Gauge,
+    /// Of these, files beyond the bound on how many are followed.
+    pub over_limit: Gauge,
+    /// 1 where the folder cannot be read.
+    pub unreadable: Gauge,
 }
 
 impl WindowsFolder {
@@ -43,14 +56,20 @@ impl WindowsFolder {
         WindowsFolder {
             windows,
             dir: Arc::new(dir),
-            refused: Gauge::default(),
+            counts: FolderCounts::default(),
+            was_read: Arc::default(),
             fault: None,
         }
     }
 
-    /// How many files of the folder are not live for a reason that was said in the log.
-    pub fn refused(&self) -> Gauge {
-        self.refused.clone()
+    /// What is measured of it.
+    pub fn counts(&self) -> FolderCounts {
+        self.counts.clone()
+    }
+
+    /// Becomes true once the folder was read.
+    pub fn was_read(&self) -> Arc<AtomicBool> {
+        self.was_read.clone()
     }
 
     /// Deploys what is there, and then what changes, until it is dropped; deploys under way end with it. `caught_up` is told
@@ -66,21 +85,19 @@ impl WindowsFolder {
         loop {
             changes.follow([self.dir.as_path()]);
             let held = |file: &OsStr| writers.hold(file);
-            match self.read().await {
-                Some(found) => {
-                    // An empty folder may be one that is mounted later: what was removed must not come back with it.
-                    if !tidied && !found.is_empty() {
-                        tidied = true;
-                        self.tidy(&found).await;
-                    }
-                    for due in files.look(found, &held, Instant::now()) {
-                        deploys.start(&self, due);
-                    }
+            if let Some(found) = self.read(files.names()).await {
+                // An empty folder may be one that is mounted later: what was removed must not come
+                // back with it.
+                if !tidied && !found.is_empty() {
+                    tidied = true;
+                    self.tidy(&found).await;
                 }
-                // A folder that cannot be read must not keep the host from being ready.
-                None => drop(caught_up.take()),
+                self.counts.over_limit.set(found.over_limit as i64);
+                for due in files.look(found, &held, Instant::now()) {
+                    deploys.start(&self, due);
+                }
             }
-            self.refused.set(files.refused() as i64);
+            self.counts.refused.set(files.refused() as i64);
             if files.caught_up() {
                 caught_up.take().map(|told| told.send(()));
             }
@@ -96,30 +113,47 @@ impl WindowsFolder {
     async fn tidy(&self, found: &folder::Found) {
         let windows = self.windows.windows();
         let is_there = |name: &str| {
-            windows.contains_key(name) || found.contains_key(OsStr::new(&format!("{name}.wasm")))
+            windows.contains_key(name) || found.has(OsStr::new(&format!("{name}.wasm")))
         };
         if let Err(error) = self.windows.taken.retain(is_there).await {
             tracing::warn!(%error, "what was taken from the windows folder is not tidied up");
         }
     }
 
-    /// None where the folder cannot be read: then everything stays as it is.
-    async fn read(&mut self) -> Option<folder::Found> {
-        let dir = self.dir.clone();
-        let found = match tokio::task::spawn_blocking(move || folder::read(&dir)).await {
+    /// None where the folder cannot be read: then everything stays as it is. Those `followed`, and
+    /// those of windows that there are, come before others where there are too many.
+    async fn read(&mut self, followed: BTreeSet<OsString>) -> Option<folder::Found> {
+        let (dir, windows) = (self.dir.clone(), self.windows.windows());
+        let has_place = move |file: &OsStr| {
+            let of_window = |name: WindowName| windows.contains_key(name.as_str());
+            followed.contains(file) || WindowName::from_file(Path::new(file)).is_ok_and(of_window)
+        };
+        let read = move || folder::read(&dir, folder::MAX_FILES, &has_place);
+        let found = match tokio::task::spawn_blocking(read).await {
             Ok(found) => found.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         let fault = found.as_ref().err().cloned();
-        if let Some(fault) = fault
-            .as_ref()
-            .filter(|fault| self.fault.as_ref() != Some(fault))
-        {
+        if fault != self.fault {
             let folder = self.dir.display();
-            tracing::warn!(%folder, fault, "the windows folder cannot be read; the windows stay as they are");
+            match &fault {
+                None => tracing::info!(%folder, "the windows folder can be read again"),
+                Some(fault) if self.was_read.load(Relaxed) => tracing::warn!(
+                    %folder, fault,
+                    "the windows folder cannot be read; the windows stay as they are"
+                ),
+                Some(fault) => tracing::error!(
+                    %folder, fault,
+                    "the windows folder cannot be read; the windows of the last run serve, and the \
+                     host is not ready until it can"
+                ),
+            }
         }
+        self.counts.unreadable.set(i64::from(fault.is_some()));
         self.fault = fault;
-        found.ok()
+        let found = found.ok()?;
+        self.was_read.store(true, Relaxed);
+        Some(found)
     }
 }
 

@@ -110,6 +110,21 @@ impl Host {
 
     /// The same with more environment variables.
     pub async fn boot_with(&mut self, envs: &[(&str, &str)]) {
+        self.open(envs).await;
+        eventually("the host is ready", || async {
+            (self.readyz().await.status == 200).then_some(())
+        })
+        .await;
+    }
+
+    /// What the host says of whether it is ready.
+    pub async fn readyz(&self) -> Answer {
+        self.admin_request(Method::GET, "/readyz", &[], Vec::new())
+            .await
+    }
+
+    /// Starts the process and waits until it is open, which it is before it is ready.
+    pub async fn open(&mut self, envs: &[(&str, &str)]) {
         assert!(self.process.is_none(), "it runs already");
         let mut command = match &self.up {
             None => self.hms("serve"),
@@ -171,13 +186,6 @@ impl Host {
             admin,
             log,
         });
-        eventually("the host is ready", || async {
-            let answer = self
-                .admin_request(Method::GET, "/readyz", &[], Vec::new())
-                .await;
-            (answer.status == 200).then_some(())
-        })
-        .await;
     }
 
     /// `hms VERB --data …`, to be given more arguments.
