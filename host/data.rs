@@ -59,8 +59,9 @@ impl DataFolder {
                 return Err(error).with_context(|| format!("{} cannot be locked", file.display()));
             }
         }
-        lock.set_len(0)?;
-        write!(lock, "{}", std::process::id())?;
+        lock.set_len(0)
+            .and_then(|()| write!(lock, "{}", std::process::id()))
+            .with_context(|| format!("{} cannot be written", file.display()))?;
         Ok(DataFolder {
             path: path.to_owned(),
             _lock: lock,

@@ -31,6 +31,7 @@ pub struct GatewayMetrics {
     route_files_refused: Gauge,
     route_files_over_limit: Gauge,
     route_folder_unreadable: Gauge,
+    certificate_refused: Gauge,
     share_hits: ShareHits,
     keys_age: Family<IssuerLabel, Gauge<f64, AtomicU64>>,
     keys_usable: Family<IssuerLabel, Gauge>,
@@ -119,6 +120,7 @@ impl GatewayMetrics {
             route_files_refused: Gauge::default(),
             route_files_over_limit: Gauge::default(),
             route_folder_unreadable: Gauge::default(),
+            certificate_refused: Gauge::default(),
             share_hits: ShareHits::default(),
             keys_age: Family::default(),
             keys_usable: Family::default(),
@@ -185,6 +187,11 @@ impl GatewayMetrics {
             "route_folder_unreadable",
             "1 where the routes folder cannot be read: the routes stay as they last were",
             self.route_folder_unreadable.clone(),
+        );
+        registry.register(
+            "certificate_refused",
+            "1 where the files of the certificate cannot be used as they are: the one before serves on",
+            self.certificate_refused.clone(),
         );
         registry.register(
             "share_hits",
@@ -262,6 +269,10 @@ impl GatewayMetrics {
 
     pub(super) fn route_folder_unreadable(&self, unreadable: bool) {
         self.route_folder_unreadable.set(i64::from(unreadable));
+    }
+
+    pub(super) fn certificate_refused(&self) -> Gauge {
+        self.certificate_refused.clone()
     }
 
     pub(super) fn handshake_failed(&self) {

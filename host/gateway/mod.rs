@@ -129,7 +129,7 @@ impl Gateway {
         self.routes.watch();
         self.plugins.keep_keys(&shutdown);
         if let Some(certificate) = &self.config.certificate {
-            certificate.watch();
+            certificate.watch(self.metrics.certificate_refused());
         }
         let drain_timeout = self.config.limits.drain_timeout;
         let idempotency = self.plugins.idempotency.clone();
@@ -203,8 +203,9 @@ impl Gateway {
         });
         let certificate = async {
             let certificate = self.config.certificate.clone()?;
+            let refused = self.metrics.certificate_refused();
             let outcome = crate::reload::blocking("certificate", move || {
-                certificate.read_again().map(crate::reload::news)
+                certificate.read_again(&refused).map(crate::reload::news)
             });
             Some(outcome.await)
         };

@@ -1,7 +1,10 @@
 //! TLS for the gateway's listeners: one certificate from two files, which are read again when they change.
 
+mod pem;
+
 use crate::changes::{Changes, LOOK_EVERY};
 use arc_swap::ArcSwap;
+use prometheus_client::metrics::gauge::Gauge;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
@@ -23,8 +26,8 @@ pub struct Certificate {
     chain: PathBuf,
     key: PathBuf,
     config: ArcSwap<ServerConfig>,
-    /// The files' contents as they were read last, good or not.
-    seen: Mutex<(Vec<u8>, Vec<u8>)>,
+    /// The files' contents as they were read last, good or not, or why they could not be.
+    seen: Mutex<Result<(Vec<u8>, Vec<u8>), String>>,
 }
 
 impl Certificate {
@@ -35,12 +38,12 @@ impl Certificate {
     /// A sentence with the file at fault.
     pub fn load(chain: PathBuf, key: PathBuf) -> Result<Arc<Certificate>, String> {
         let files = (read(&chain)?, read(&key)?);
-        let config = config(&files, &chain, &key)?;
+        let config = config_of(&files, &chain, &key)?;
         Ok(Arc::new(Certificate {
             chain,
             key,
             config: ArcSwap::from_pointee(config),
-            seen: Mutex::new(files),
+            seen: Mutex::new(Ok(files)),
         }))
     }
 
@@ -49,30 +52,29 @@ impl Certificate {
         TlsAcceptor::from(self.config.load_full())
     }
 
-    /// Starts the watch, in a task of the present tokio runtime. It ends when the certificate is dropped.
-    pub fn watch(self: &Arc<Self>) {
-        tokio::spawn(watch(Arc::downgrade(self)));
+    /// Starts the watch, in a task of the present tokio runtime. It ends when the certificate is dropped. `refused` is 1 while
+    /// the files as they are cannot be used.
+    pub fn watch(self: &Arc<Self>, refused: Gauge) {
+        tokio::spawn(watch(Arc::downgrade(self), refused));
     }
 
-    /// Reads the files now. Gives whether they have another pair; one that is no pair leaves the old one. Blocks.
+    /// Reads the files now. Gives whether they have another pair; one that is no pair leaves the old
+    /// one. `refused` is 1 while the files as they are cannot be used. Blocks.
     ///
     /// # Errors
     /// A sentence with the file at fault.
-    pub fn read_again(&self) -> Result<bool, String> {
-        self.take_in((read(&self.chain)?, read(&self.key)?))
+    pub fn read_again(&self, refused: &Gauge) -> Result<bool, String> {
+        self.take_in(self.read(), refused)
     }
 
-    /// The same, and nothing is said of files that are as they were seen last, or that cannot be read, as while one of both is
-    /// written.
-    fn reload(&self) {
-        let (Ok(chain), Ok(key)) = (read(&self.chain), read(&self.key)) else {
-            return;
-        };
-        let files = (chain, key);
+    /// The same, and nothing is said of files that are as they were seen last. A pair that does not
+    /// fit, as while one of both is written, leaves the old one.
+    pub(super) fn reload(&self, refused: &Gauge) {
+        let files = self.read();
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let known = *seen == files;
         drop(seen);
-        if !known && let Err(reason) = self.take_in(files) {
+        if !known && let Err(reason) = self.take_in(files, refused) {
             tracing::warn!(
                 reason,
                 "the new certificate is refused; the old one serves on"
@@ -80,11 +82,21 @@ impl Certificate {
         }
     }
 
-    fn take_in(&self, files: (Vec<u8>, Vec<u8>)) -> Result<bool, String> {
-        let config = config(&files, &self.chain, &self.key);
+    fn read(&self) -> Result<(Vec<u8>, Vec<u8>), String> {
+        Ok((read(&self.chain)?, read(&self.key)?))
+    }
+
+    fn take_in(
+        &self,
+        files: Result<(Vec<u8>, Vec<u8>), String>,
+        refused: &Gauge,
+    ) -> Result<bool, String> {
+        let config = files.as_ref().map_err(String::clone);
+        let config = config.and_then(|files| config_of(files, &self.chain, &self.key));
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = *seen != files;
         *seen = files;
+        refused.set(i64::from(config.is_err()));
         let config = config?;
         if changed {
             tracing::info!(file = %self.chain.display(), "new certificate live");
@@ -94,7 +106,7 @@ impl Certificate {
     }
 }
 
-async fn watch(certificate: Weak<Certificate>) {
+async fn watch(certificate: Weak<Certificate>, refused: Gauge) {
     let mut changes = Changes::new();
     while let Some(certificate) = certificate.upgrade() {
         let folders = [&certificate.chain, &certificate.key].map(|file| match file.parent() {
@@ -103,7 +115,8 @@ async fn watch(certificate: Weak<Certificate>) {
         });
         changes.follow(folders.iter().map(PathBuf::as_path));
         // One that failed by a fault of its own is followed by the next.
-        let _ = tokio::task::spawn_blocking(move || certificate.reload()).await;
+        let refused = refused.clone();
+        let _ = tokio::task::spawn_blocking(move || certificate.reload(&refused)).await;
         changes.wait(LOOK_EVERY).await;
     }
 }
@@ -120,16 +133,32 @@ fn read(file: &Path) -> Result<Vec<u8>, String> {
     fs::read(file).map_err(told)
 }
 
-fn config(files: &(Vec<u8>, Vec<u8>), chain: &Path, key: &Path) -> Result<ServerConfig, String> {
-    let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&files.0)
+fn config_of(files: &(Vec<u8>, Vec<u8>), chain: &Path, key: &Path) -> Result<ServerConfig, String> {
+    let (chain_pem, key_pem) = (pem::without_mark(&files.0), pem::without_mark(&files.1));
+    let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain_pem)
         .take(MAX_CHAIN)
         .collect::<Result<_, _>>()
         .map_err(|error| format!("{}: {error}", chain.display()))?;
     if certificates.is_empty() {
-        return Err(format!("{} has no certificate (PEM)", chain.display()));
+        let why = pem::no_certificate(chain_pem);
+        return Err(format!(
+            "{} has no certificate (PEM): {why}",
+            chain.display()
+        ));
     }
-    let private = PrivateKeyDer::from_pem_slice(&files.1)
-        .map_err(|error| format!("{} has no private key (PEM): {error}", key.display()))?;
+    let private = PrivateKeyDer::from_pem_slice(key_pem).map_err(|error| {
+        let shown = key.display();
+        match pem::is_encrypted(key_pem) {
+            true => format!(
+                "the private key in {shown} is encrypted, and there is nobody to ask for its passphrase: write it decrypted \
+                 into a file that this user alone can read (umask 077; openssl pkey -in {shown} -out NEW) and name that one"
+            ),
+            false => {
+                let why = pem::no_key(key_pem).unwrap_or_else(|| error.to_string());
+                format!("{shown} has no private key (PEM): {why}")
+            }
+        }
+    })?;
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -1,12 +1,13 @@
 //! The files that the windows are built from, and which of them changed.
 
+use super::say;
 use crate::changes::{Changes, LOOK_EVERY};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Source files that are looked at. 20,000: a look at them takes some tens of milliseconds; what is more is not watched.
+/// Source files that are looked at. 20,000: a look at them takes some tens of milliseconds; what is more is not watched, which is said.
 const MAX_FILES: usize = 20_000;
 
 /// Folders whose events are followed. 2,000 of the 8,192 that Linux gives a user at the least; a change in another is seen by
@@ -27,12 +28,16 @@ pub(super) struct Sources {
     roots: Vec<PathBuf>,
     seen: Look,
     changes: Changes,
+    /// It was said that there are too many.
+    said: bool,
 }
 
 #[derive(Default)]
 struct Look {
     files: BTreeMap<PathBuf, Stamp>,
     folders: Vec<PathBuf>,
+    /// There are more files, which are not watched.
+    more: bool,
 }
 
 impl Sources {
@@ -42,6 +47,7 @@ impl Sources {
             roots: Vec::new(),
             seen: Look::default(),
             changes: Changes::new(),
+            said: false,
         };
         sources.look_below(vec![root]).await;
         sources
@@ -69,6 +75,12 @@ impl Sources {
             let now = self.look().await;
             let folders = now.folders.iter().take(MAX_FOLLOWED);
             self.changes.follow(folders.map(PathBuf::as_path));
+            if now.more && !std::mem::replace(&mut self.said, true) {
+                say(&format!(
+                    "there are more than {MAX_FILES} source files: that the others are saved is not seen; put folders \
+                     that hold none out of the way, or mark them with a {CACHE_TAG}"
+                ));
+            }
             let changed = difference(&self.seen.files, &now.files);
             self.seen = now;
             if !changed.is_empty() {
@@ -100,7 +112,11 @@ impl Look {
         self.folders.push(dir.to_owned());
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            if self.files.len() >= MAX_FILES || is_none_of_ours(&name.to_string_lossy()) {
+            if is_none_of_ours(&name.to_string_lossy()) {
+                continue;
+            }
+            if self.files.len() >= MAX_FILES {
+                self.more = true;
                 continue;
             }
             let path = entry.path();

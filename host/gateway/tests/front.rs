@@ -3,6 +3,7 @@
 use super::*;
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
+use prometheus_client::metrics::gauge::Gauge;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -223,7 +224,65 @@ fn files_that_are_no_pair_are_refused_by_name() {
     assert!(load(&cert, &key).contains("are no pair"));
     assert!(load(&cert, &cert).contains("has no private key"));
     assert!(load(&key, &key).contains("has no certificate"));
+    assert!(load(&key, &cert).contains("swapped"));
     assert!(load(Path::new("/not/there"), &key).contains("/not/there"));
+}
+
+#[test]
+fn a_key_that_needs_a_passphrase_is_said_to_be_encrypted_and_how_to_decrypt_it() {
+    let dir = tempfile::tempdir().unwrap();
+    renew(dir.path());
+    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    let plain = std::fs::read_to_string(&key).unwrap();
+    let pkcs8 = plain.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+    let openssl = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n\
+                   AAAA\n-----END RSA PRIVATE KEY-----\n";
+    for encrypted in [&pkcs8, openssl] {
+        std::fs::write(&key, encrypted).unwrap();
+        let why = Certificate::load(cert.clone(), key.clone()).unwrap_err();
+        let named = format!("the private key in {} is encrypted", key.display());
+        assert!(
+            why.starts_with(&named) && why.contains("openssl pkey -in"),
+            "{why}"
+        );
+    }
+    for (content, expected) in [
+        (&b""[..], "it is empty"),
+        (b"\x30\x82\x01", "binary"),
+        (
+            b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
+            "it has: PUBLIC KEY",
+        ),
+    ] {
+        std::fs::write(&key, content).unwrap();
+        let why = Certificate::load(cert.clone(), key.clone()).unwrap_err();
+        assert!(
+            why.contains("has no private key (PEM)") && why.contains(expected),
+            "{why}"
+        );
+    }
+    std::fs::write(&key, format!("\u{feff}{plain}")).unwrap();
+    Certificate::load(cert, key).unwrap();
+}
+
+#[test]
+fn files_that_cannot_be_read_for_a_moment_leave_the_certificate_and_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    renew(dir.path());
+    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    let certificate = Certificate::load(cert, key.clone()).unwrap();
+    let refused = Gauge::default();
+    certificate.reload(&refused);
+    assert_eq!(refused.get(), 0);
+    let away = dir.path().join("away");
+    for round in 0..2 {
+        std::fs::rename(&key, &away).unwrap();
+        certificate.reload(&refused);
+        assert_eq!(refused.get(), 1, "{round}");
+        std::fs::rename(&away, &key).unwrap();
+        certificate.reload(&refused);
+        assert_eq!(refused.get(), 0, "{round}");
+    }
 }
 
 #[tokio::test]

@@ -122,7 +122,10 @@ impl ApiKeys {
                 )
             })?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Content { keys: Vec::new() },
-            Err(error) => return Err(error),
+            Err(error) => {
+                let why = format!("{}: {error}", file.display());
+                return Err(io::Error::new(error.kind(), why));
+            }
         };
         let keys = content
             .keys

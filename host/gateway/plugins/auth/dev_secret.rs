@@ -46,22 +46,21 @@ pub fn load_or_create(dir: &Path) -> io::Result<DevSecret> {
 }
 
 fn load(path: &Path) -> io::Result<DevSecret> {
-    let text = fs::read_to_string(path)?;
+    let shown = path.display();
+    let text = fs::read(path)
+        .map_err(|error| io::Error::new(error.kind(), format!("{shown}: {error}")))?;
     let mode = fs::metadata(path)?.permissions().mode();
     if mode & 0o077 != 0 {
-        tracing::warn!(path = %path.display(), "the development secret can be read by others: chmod 600 it");
+        tracing::warn!(path = %shown, "the development secret can be read by others: chmod 600 it");
     }
-    let bytes = URL_SAFE_NO_PAD.decode(text.trim()).ok();
+    let bytes = URL_SAFE_NO_PAD.decode(text.trim_ascii()).ok();
     bytes
         .and_then(|bytes| bytes.try_into().ok())
         .map(DevSecret)
         .ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!(
-                    "{} holds no development secret: remove it and a new one is made",
-                    path.display()
-                ),
+                format!("{shown} holds no development secret: remove it and a new one is made"),
             )
         })
 }
@@ -117,4 +116,28 @@ pub fn issue_token(
     let key = EncodingKey::from_secret(secret.as_bytes());
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)
         .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_no_secret_is_named_whatever_is_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        for content in [&b"\xff\xfe"[..], b"", b"short", b"not base64url!"] {
+            fs::write(&path, content).unwrap();
+            let why = load_or_create(dir.path()).unwrap_err().to_string();
+            let expected = format!("{} holds no development secret", path.display());
+            assert!(why.starts_with(&expected), "{content:?}: {why}");
+        }
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        let why = load_or_create(dir.path()).unwrap_err().to_string();
+        assert!(why.starts_with(&path.display().to_string()), "{why}");
+        fs::remove_dir(&path).unwrap();
+        let made = load_or_create(dir.path()).unwrap();
+        assert_eq!(load_or_create(dir.path()).unwrap().0, made.0);
+    }
 }
