@@ -1,6 +1,7 @@
 //! What an operator can set: raw settings in, a checked [`Config`] out. The reasons for the defaults of single limits
 //! stand where the limits are defined.
 
+use crate::gateway::parse_address;
 use crate::runtime::{CompileLimits, Limit, WindowLimits};
 use crate::telemetry::LogFormat;
 use crate::windows::WindowsConfig;
@@ -23,7 +24,8 @@ pub struct Settings {
         long,
         value_name = "ADDR",
         default_value = "127.0.0.1:9000",
-        env = "HMS_GATEWAY"
+        env = "HMS_GATEWAY",
+        value_parser = parse_address
     )]
     pub gateway: SocketAddr,
     /// Where operators come in
@@ -31,7 +33,8 @@ pub struct Settings {
         long,
         value_name = "ADDR",
         default_value = "127.0.0.1:9001",
-        env = "HMS_ADMIN"
+        env = "HMS_ADMIN",
+        value_parser = parse_address
     )]
     pub admin: SocketAddr,
     /// The data folder: stores, releases, secrets
@@ -106,7 +109,7 @@ pub struct Settings {
     /// Address space that compiling a component may take
     #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = parse_size)]
     pub compile_memory: u64,
-    /// How the log on stderr is written; HMS_LOG sets how much
+    /// How the log on stderr is written, and what the host says on stdout; HMS_LOG sets how much
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
 }

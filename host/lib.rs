@@ -33,6 +33,7 @@ pub mod next;
 pub mod pace;
 pub mod permissions;
 pub mod places;
+pub mod printable;
 pub mod reload;
 pub mod reserve;
 pub mod runtime;

@@ -2,6 +2,7 @@
 
 use crate::gateway::Gateway;
 use crate::places::PlaceCounters;
+use crate::printable::Label;
 use crate::reserve::Reserve;
 use crate::windows::{FolderCounts, Load, Registry};
 use prometheus_client::collector::Collector;
@@ -39,12 +40,12 @@ pub struct Metrics {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WindowLabel {
-    window: String,
+    window: Label,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FailureLabel {
-    window: String,
+    window: Label,
     reason: &'static str,
 }
 
@@ -82,6 +83,7 @@ impl StoreMetrics {
         self.waiting.clear();
         self.reopened.clear();
         for (window, stats) in windows.store_stats() {
+            let window = Label(window);
             let label = WindowLabel { window };
             self.waited.get_or_create(&label).inc_by(stats.waited);
             self.waiting.get_or_create(&label).set(stats.waiting as i64);
@@ -281,7 +283,7 @@ impl Metrics {
         self.failures.clear();
         for status in windows.statuses() {
             let label = WindowLabel {
-                window: status.name.to_string(),
+                window: Label(status.name.to_string()),
             };
             let number = status.live.map_or(0, |release| release.number);
             self.live.get_or_create(&label).set(number as i64);

@@ -1,6 +1,9 @@
 //! What a host says of itself on stdout when it is open.
 
+use crate::printable::Printable;
+use crate::telemetry::{self, LogFormat};
 use crate::windows::Registry;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,13 +20,38 @@ pub(super) struct Banner {
 }
 
 impl Banner {
-    /// As it is now.
-    pub async fn text(&self) -> String {
+    /// Says it, as it is now: for people, or as one object where the log is JSON.
+    pub fn tell(&self) {
+        match telemetry::format() {
+            Some(LogFormat::Json) => telemetry::tell_json(&self.json()),
+            _ => telemetry::tell(&self.text()),
+        }
+    }
+
+    fn json(&self) -> Value {
+        let windows = self.windows.statuses().into_iter().map(|status| {
+            let number = status.live.map_or(0, |release| release.number);
+            json!({ "name": status.name, "release": number, "state": status.state })
+        });
+        json!({
+            "message": format!("hms {} is open", env!("CARGO_PKG_VERSION")),
+            "gateway": self.gateway,
+            "admin": self.admin,
+            "data": self.data.display().to_string(),
+            "routes": self.routes.display().to_string(),
+            "windows": windows.collect::<Vec<_>>(),
+        })
+    }
+
+    fn text(&self) -> String {
         let mut text = format!("hms {} is open\n", env!("CARGO_PKG_VERSION"));
         text.push_str(&format!("  gateway  {}\n", self.gateway));
         text.push_str(&format!("  admin    {}\n", self.admin));
-        text.push_str(&format!("  data     {}\n", self.data.display()));
-        text.push_str(&format!("  routes   {}\n", self.routes.display()));
+        text.push_str(&format!("  data     {}\n", Printable(self.data.display())));
+        text.push_str(&format!(
+            "  routes   {}\n",
+            Printable(self.routes.display())
+        ));
         for status in self.windows.statuses() {
             let number = status.live.map_or(0, |release| release.number);
             text.push_str(&format!(
@@ -37,7 +65,7 @@ impl Banner {
 
     fn to_try(&self) -> String {
         let (gateway, admin) = (&self.gateway, &self.admin);
-        let data = self.data.display();
+        let data = Printable(self.data.display());
         let hms = std::env::args().next().unwrap_or_else(|| "hms".into());
         let mut text = String::from("\nto try:\n");
         if self.dev_secret {

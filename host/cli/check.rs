@@ -3,6 +3,8 @@
 use crate::gateway::manifest::schema::schema;
 use crate::gateway::routes::RouteSet;
 use crate::gateway::{GatewayMetrics, Limits};
+use crate::printable::{Printable, printable};
+use crate::telemetry::tell_json;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -37,14 +39,15 @@ impl Check {
         let files = set.status();
         let faulty = files.iter().filter(|file| !file.faults.is_empty()).count();
         if self.json {
-            say!("{:#}", serde_json::json!({ "routes": files }));
+            tell_json(&serde_json::json!({ "routes": files }));
         } else {
             for file in &files {
+                let name = printable(&file.file);
                 if file.faults.is_empty() {
-                    say!("{}: good", file.file);
+                    say!("{name}: good");
                 }
                 for fault in &file.faults {
-                    say!("{}: {fault}", file.file);
+                    say!("{name}: {}", Printable(fault));
                 }
             }
         }

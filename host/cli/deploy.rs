@@ -1,8 +1,11 @@
 //! `hms deploy`: uploads a component and shows the steps as they go.
 
+use super::show::text;
 use super::{Host, agreed, client};
 use crate::body::Body;
 use crate::error::problem_type;
+use crate::printable::{Printable, printable, printable_lines};
+use crate::telemetry::tell_json;
 use crate::windows::{Share, WindowName};
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -68,7 +71,10 @@ impl Deploy {
                 if !std::io::stdin().is_terminal() || self.json {
                     bail!("{why}");
                 }
-                if !agreed(&format!("{why}\nDeploy it all the same?"))? {
+                if !agreed(&format!(
+                    "{}\nDeploy it all the same?",
+                    printable_lines(&why)
+                ))? {
                     bail!("nothing was deployed");
                 }
                 match self.upload(&window, true).await? {
@@ -78,8 +84,8 @@ impl Deploy {
             }
         };
         match self.json {
-            true => say!("{deployed:#}"),
-            false => say!("{}", summary(&deployed)),
+            true => tell_json(&deployed),
+            false => say!("{}", printable(&summary(&deployed))),
         }
         Ok(())
     }
@@ -87,7 +93,8 @@ impl Deploy {
     async fn upload(&self, window: &WindowName, yes: bool) -> anyhow::Result<Outcome> {
         let (size, body) = open(&self.file).await?;
         if !self.json {
-            say!("{window}: {} ({})", self.file.display(), human_size(size));
+            let file = Printable(self.file.display());
+            say!("{window}: {file} ({})", human_size(size));
         }
         let headers = [
             ("accept", "application/x-ndjson".to_owned()),
@@ -183,9 +190,11 @@ fn told(event: &Value) {
         say!("{}", changes(difference).trim_end());
     }
     if let Some(what) = event["waiting"].as_str() {
-        say!("  waits for a {what}, {} before it", event["ahead"]);
+        let (what, ahead) = (printable(what), text(&event["ahead"]));
+        say!("  waits for a {what}, {ahead} before it");
     }
     if let Some(step) = event["step"].as_str() {
+        let step = printable(step);
         say!(
             "  {step:<8} {:>9.1} ms",
             event["ms"].as_f64().unwrap_or_default()
@@ -196,7 +205,7 @@ fn told(event: &Value) {
 /// What differs from the live release, one line a kind. Nothing where nothing does.
 fn changes(difference: &Value) -> String {
     let (before, after) = (&difference["size"][0], &difference["size"][1]);
-    let mut text = format!("  against release {}:\n", difference["live"]);
+    let mut text = format!("  against release {}:\n", text(&difference["live"]));
     if before != after {
         let size = |size: &Value| human_size(size.as_u64().unwrap_or_default());
         text.push_str(&format!(
@@ -214,7 +223,7 @@ fn changes(difference: &Value) -> String {
             let names = names
                 .iter()
                 .filter_map(Value::as_str)
-                .map(|name| format!("{sign}{name}"));
+                .map(|name| format!("{sign}{}", printable(name)));
             names.collect::<Vec<_>>()
         };
         let all = [list("gained", '+'), list("lost", '-')].concat();

@@ -5,9 +5,10 @@ use super::client::{durable, read};
 use super::show::{list, table, text};
 use crate::body;
 use crate::gateway::plugins::auth::parse_lifetime;
+use crate::telemetry::{tell_json, warn};
 use clap::{Args, Subcommand};
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Make, list and revoke API keys: for machine callers that have no provider to get tokens from.
 #[derive(Debug, Args)]
@@ -79,12 +80,9 @@ impl Add {
         let answer = client.send(Method::POST, "/keys", &[], body).await?;
         let answer = read(answer).await?;
         // The key alone on stdout, so that KEY=$(hms key add …) works.
-        eprintln!(
-            "key {} for {}; it is shown this once",
-            text(&answer["id"]),
-            text(&answer["user"])
-        );
-        println!("{}", text(&answer["key"]));
+        let (id, user) = (text(&answer["id"]), text(&answer["user"]));
+        warn(&format!("key {id} for {user}; it is shown this once"));
+        say!("{}", text(&answer["key"]));
         Ok(())
     }
 }
@@ -93,11 +91,11 @@ impl List {
     async fn run(self) -> anyhow::Result<()> {
         let answer = self.host.client()?.call(Method::GET, "/keys").await?;
         if self.json {
-            println!("{answer:#}");
+            tell_json(&answer);
             return Ok(());
         }
         let rows = list(&answer, "keys").iter().map(|key| {
-            let scopes = list(key, "scopes").iter().filter_map(Value::as_str);
+            let scopes = list(key, "scopes").iter().map(text);
             [
                 text(&key["id"]),
                 text(&key["user"]),
@@ -111,7 +109,8 @@ impl List {
             rows.collect(),
         );
         let unsaved = &answer["unsaved"];
-        if let Some(why) = unsaved["why"].as_str() {
+        if unsaved["why"].is_string() {
+            let why = text(&unsaved["why"]);
             let revoked = list(unsaved, "revoked").iter().map(text);
             let revoked: Vec<String> = revoked.collect();
             say!("\nnot yet on disk: {why}");
@@ -130,7 +129,7 @@ impl Revoke {
     async fn run(self) -> anyhow::Result<()> {
         let path = format!("/keys/{}", self.id);
         let answer = self.host.client()?.call(Method::DELETE, &path).await?;
-        println!("key {} is revoked", self.id);
+        say!("key {} is revoked", self.id);
         durable(&answer)
     }
 }

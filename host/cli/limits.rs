@@ -6,6 +6,7 @@ use super::show::table;
 use crate::body;
 use crate::config::{parse_size, parse_time};
 use crate::runtime::limits::{LimitsChange, Row, TABLE, Unit};
+use crate::telemetry::tell_json;
 use crate::windows::WindowName;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
@@ -128,7 +129,7 @@ impl Limits {
             read(client.send(Method::PATCH, &path, &[kind], change).await?).await?
         };
         if self.json {
-            say!("{answer:#}");
+            tell_json(&answer);
             return durable(&answer);
         }
         let rows = TABLE.iter().map(|row| {

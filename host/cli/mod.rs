@@ -146,7 +146,7 @@ pub fn main() -> ExitCode {
             ExitCode::from(NOT_DURABLE)
         }
         Err(error) => {
-            telemetry::warn(&format!("hms: {error:#}"));
+            telemetry::fail(&format!("hms: {error:#}"));
             match error.downcast_ref::<CompileError>() {
                 Some(error) => ExitCode::from(error.exit_status()),
                 None => ExitCode::FAILURE,

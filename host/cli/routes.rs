@@ -2,6 +2,7 @@
 
 use super::Host;
 use super::show::{list, table, text};
+use crate::telemetry::tell_json;
 use clap::Args;
 use http::Method;
 use serde_json::Value;
@@ -20,7 +21,7 @@ impl Routes {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let answer = self.host.client()?.call(Method::GET, "/routes").await?;
         if self.json {
-            say!("{answer:#}");
+            tell_json(&answer);
             return Ok(());
         }
         let rows = list(&answer, "routes").iter().map(|file| {
@@ -41,9 +42,11 @@ impl Routes {
             ],
             rows.collect(),
         );
-        if let Some(fault) = answer["folder-fault"].as_str() {
+        let fault = &answer["folder-fault"];
+        if fault.is_string() {
             say!(
-                "\nthe routes folder cannot be read, and the routes stay as they last were: {fault}"
+                "\nthe routes folder cannot be read, and the routes stay as they last were: {}",
+                text(fault)
             );
         }
         for file in list(&answer, "routes") {

@@ -38,7 +38,7 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
     let Some(host) = Host::open(settings, Hangup::Reload).await? else {
         return Ok(());
     };
-    telemetry::tell(&host.banner().text().await);
+    host.banner().tell();
     host.run().await
 }
 

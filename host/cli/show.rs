@@ -2,6 +2,8 @@
 
 use super::Host;
 use super::deploy::human_size;
+use crate::printable::printable;
+use crate::telemetry::tell_json;
 use crate::windows::WindowName;
 use clap::Args;
 use http::Method;
@@ -21,7 +23,7 @@ impl Windows {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let answer = self.host.client()?.call(Method::GET, "/windows").await?;
         if self.json {
-            say!("{answer:#}");
+            tell_json(&answer);
             return Ok(());
         }
         let rows = list(&answer, "windows").iter().map(|window| {
@@ -46,18 +48,18 @@ impl Windows {
             rows.collect(),
         );
         for window in list(&answer, "windows") {
-            if let Some(fault) = window["store_fault"].as_str() {
-                say!("\n{}: {fault}", text(&window["name"]));
+            let name = text(&window["name"]);
+            let said = |value: &Value| value.is_string().then(|| text(value));
+            if let Some(fault) = said(&window["store_fault"]) {
+                say!("\n{name}: {fault}");
             }
-            if let Some(why) = window["unreadable"].as_str() {
-                let name = text(&window["name"]);
+            if let Some(why) = said(&window["unreadable"]) {
                 say!("\n{name}: its record in host.redb cannot be read: {why}");
             }
-            if let Some(why) = window["reuse_off"].as_str() {
-                say!("\n{}: {why}", text(&window["name"]));
+            if let Some(why) = said(&window["reuse_off"]) {
+                say!("\n{name}: {why}");
             }
-            if let Some(why) = window["unsaved"]["why"].as_str() {
-                let name = text(&window["name"]);
+            if let Some(why) = said(&window["unsaved"]["why"]) {
                 say!("\n{name}: its last change is not yet on disk: {why}");
             }
         }
@@ -82,7 +84,7 @@ impl History {
         let path = format!("/windows/{}", self.name);
         let answer = self.host.client()?.call(Method::GET, &path).await?;
         if self.json {
-            say!("{answer:#}");
+            tell_json(&answer);
             return Ok(());
         }
         let live = &answer["window"]["live"]["number"];
@@ -127,7 +129,7 @@ impl Logs {
         let path = format!("/windows/{}/log", self.name);
         let answer = self.host.client()?.call(Method::GET, &path).await?;
         if self.json {
-            say!("{answer:#}");
+            tell_json(&answer);
             return Ok(());
         }
         for line in list(&answer, "lines") {
@@ -144,10 +146,11 @@ pub(super) fn list<'a>(answer: &'a Value, key: &str) -> &'a [Value] {
         .unwrap_or_default()
 }
 
+/// What the host says, made harmless for a terminal.
 pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".into(),
-        Value::String(text) => text.clone(),
+        Value::String(text) => printable(text).into_owned(),
         other => other.to_string(),
     }
 }
@@ -164,7 +167,7 @@ fn canary(canary: &Value) -> String {
     let seen = &canary["candidate"];
     format!(
         "{} at {} ({} of {} failed)",
-        canary["number"],
+        text(&canary["number"]),
         text(&canary["share"]),
         seen["failures"],
         seen["requests"]

@@ -1,7 +1,9 @@
 //! `hms start`, `stop`, `rollback`, `canary`, `promote`, `abort`, `remove`.
 
 use super::client::durable;
+use super::show::text;
 use super::{Host, agreed};
+use crate::printable::printable;
 use crate::windows::{Share, WindowName};
 use anyhow::bail;
 use clap::Args;
@@ -95,7 +97,7 @@ impl Canary {
         say!(
             "{} release {} gets {} of the requests",
             self.name,
-            canary["number"],
+            text(&canary["number"]),
             self.share
         );
         durable(&answer)
@@ -169,10 +171,14 @@ impl Remove {
             ("deleted", Value::Bool(false)) => "deleted as soon as the disk lets it",
             (store, _) => store,
         };
-        say!("{} is removed; its store is {store}", self.name);
-        if let Some(file) = answer["left"]["file"].as_str() {
-            let part = |name: &str| answer["left"][name].as_str().unwrap_or_default();
-            let (folder, again) = (part("folder"), part("deployed_again"));
+        say!(
+            "{} is removed; its store is {}",
+            self.name,
+            printable(store)
+        );
+        if answer["left"]["file"].is_string() {
+            let [file, folder, again] =
+                ["file", "folder", "deployed_again"].map(|part| text(&answer["left"][part]));
             say!("{file} still lies in {folder}; it is deployed again {again}");
         }
         durable(&answer)
@@ -196,9 +202,6 @@ impl Remove {
 
 fn live(answer: &Value) -> String {
     let window = &answer["window"];
-    let name = window["name"].as_str().unwrap_or_default();
-    format!(
-        "{name} is open: release {} is live",
-        window["live"]["number"]
-    )
+    let (name, number) = (text(&window["name"]), text(&window["live"]["number"]));
+    format!("{name} is open: release {number} is live")
 }

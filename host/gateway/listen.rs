@@ -1,7 +1,7 @@
 //! Opening the listening sockets, for the gateway and for the admin API alike.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
 use tokio::net::{TcpListener, TcpStream};
@@ -34,6 +34,47 @@ pub async fn bind(addr: SocketAddr, flag: &str) -> io::Result<Vec<TcpListener>> 
             }
             // No IPv6 on this machine.
             Err(_) => return Ok(vec![first]),
+        }
+    }
+}
+
+/// Reads an address to listen on: an IP address or the name of one, and a port. A name is looked up, but for `localhost`,
+/// which is what [`bind`] makes of 127.0.0.1. Blocks on the system's resolver.
+///
+/// # Errors
+/// What is wrong, and an example.
+pub fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    const EXAMPLE: &str =
+        "use an address and a port, such as 127.0.0.1:9000 for this machine alone";
+    if let Ok(addr) = text.parse() {
+        return Ok(addr);
+    }
+    if text.contains("://") {
+        return Err(format!("it is a URL; {EXAMPLE}"));
+    }
+    let (host, port) = match text.rsplit_once(':') {
+        Some(parts) if text.parse::<IpAddr>().is_err() => parts,
+        _ => return Err(format!("it has no port; {EXAMPLE}")),
+    };
+    let port = port
+        .parse::<u16>()
+        .map_err(|_| format!("'{port}' is no port; {EXAMPLE}"))?;
+    match host {
+        "" | "*" => Err(format!(
+            "it names no address; {EXAMPLE}, or 0.0.0.0:{port} for all addresses of it"
+        )),
+        host if host.eq_ignore_ascii_case("localhost") => {
+            Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        }
+        host if host.contains(':') => Err(format!(
+            "an IPv6 address stands in brackets, as in [::1]:{port}"
+        )),
+        host => {
+            let found = (host, port).to_socket_addrs();
+            let found =
+                found.map_err(|error| format!("'{host}' has no address ({error}); {EXAMPLE}"))?;
+            let first = found.into_iter().next();
+            first.ok_or_else(|| format!("'{host}' has no address; {EXAMPLE}"))
         }
     }
 }
@@ -99,6 +140,37 @@ fn explain(error: io::Error, addr: SocketAddr, flag: &str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_read_with_a_name_too_and_what_is_none_is_said() {
+        let read = |text: &str| parse_address(text).map(|addr| addr.to_string());
+        for (text, addr) in [
+            ("127.0.0.1:9000", "127.0.0.1:9000"),
+            ("[::1]:0", "[::1]:0"),
+            ("localhost:9000", "127.0.0.1:9000"),
+            ("LocalHost:0", "127.0.0.1:0"),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(addr), "{text}");
+        }
+        for (text, expected) in [
+            ("", "no port"),
+            ("9000", "no port"),
+            ("localhost", "no port"),
+            ("127.0.0.1", "no port"),
+            ("::1", "no port"),
+            (":9000", "no address"),
+            ("*:9000", "0.0.0.0:9000"),
+            ("::1:9000", "no port"),
+            ("fe80::1%lo:9000", "in brackets"),
+            ("localhost:http", "'http' is no port"),
+            ("localhost:70000", "'70000' is no port"),
+            ("http://localhost:9000", "a URL"),
+            ("no.such.host.invalid:9000", "has no address"),
+        ] {
+            let why = read(text).unwrap_err();
+            assert!(why.contains(expected), "{text}: {why}");
+        }
+    }
 
     #[tokio::test]
     async fn the_default_address_answers_on_both_loopbacks() {

@@ -2,6 +2,7 @@
 
 use crate::gateway::plugins::auth::KeyState;
 use crate::places::PlaceCounters;
+use crate::printable::Label;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -74,13 +75,13 @@ impl ShareHits {
 /// Labels are bounded: routes by the number of manifests, the rest by their kind.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
-    route: String,
+    route: Label,
     status: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RouteLabel {
-    route: String,
+    route: Label,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -241,7 +242,7 @@ impl GatewayMetrics {
         took: Duration,
         code: Option<&'static str>,
     ) {
-        let (route, status) = (route.to_string(), format!("{}xx", status / 100));
+        let (route, status) = (Label(route.to_string()), format!("{}xx", status / 100));
         self.durations
             .get_or_create(&RouteLabel {
                 route: route.clone(),

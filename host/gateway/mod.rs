@@ -35,7 +35,7 @@ mod upstream;
 mod way;
 
 pub use config::{GatewayConfig, Limits};
-pub use listen::{Listeners, bind};
+pub use listen::{Listeners, bind, parse_address};
 pub use metrics::GatewayMetrics;
 pub use plugins::network;
 pub use tls::Certificate;

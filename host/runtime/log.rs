@@ -3,6 +3,7 @@
 
 use super::error_text::{BACKTRACE_BYTES, cut};
 use super::limits::{Limit, LiveLimits};
+use crate::printable::printable;
 use bytes::Bytes;
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -92,10 +93,11 @@ impl WindowLog {
             inner.dropped += 1;
             return;
         }
+        // A guest must not be able to write control sequences to an operator's terminal, or fake a line.
         let text = if text.len() > MAX_LOGGED_BYTES {
-            printable(&cut(MAX_LOGGED_BYTES, format_args!("{text}")))
+            printable(&cut(MAX_LOGGED_BYTES, format_args!("{text}"))).into_owned()
         } else {
-            printable(text)
+            printable(text).into_owned()
         };
         tracing::info!(target: "window", window = self.window, "{text}");
         inner.push(text);
@@ -132,22 +134,6 @@ impl Inner {
             self.bytes -= oldest.text.len();
         }
     }
-}
-
-/// A guest must not be able to write control sequences to an operator's terminal, or fake a line.
-fn printable(text: &str) -> String {
-    if !text.chars().any(char::is_control) {
-        return text.to_owned();
-    }
-    let mut out = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        match c {
-            '\t' => out.push(c),
-            c if c.is_control() => out.extend(c.escape_default()),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 /// Cuts one clerk's output into lines. Clones share the line that is being written.

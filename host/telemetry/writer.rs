@@ -4,6 +4,7 @@
 //! long. So lines that find the queue full are left out and counted, and a line says how many once the reader moves again. The queue is
 //! one buffer of bytes: a line costs a lock and a copy, no allocation, and many lines leave in one system call.
 
+use crate::printable::printable_json;
 use prometheus_client::metrics::counter::Counter;
 use std::io::{self, ErrorKind, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -164,8 +165,14 @@ fn write_patiently(sink: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
     sink.flush()
 }
 
-/// `tracing_subscriber` writes each line in one call.
-impl<'a> MakeWriter<'a> for Queued {
+/// The queue as `tracing_subscriber` has it, which writes each line in one call.
+pub struct Lines {
+    pub queue: Queued,
+    /// Its lines are JSON, which escapes no more than it must.
+    pub json: bool,
+}
+
+impl<'a> MakeWriter<'a> for Lines {
     type Writer = Line<'a>;
 
     fn make_writer(&'a self) -> Line<'a> {
@@ -174,11 +181,15 @@ impl<'a> MakeWriter<'a> for Queued {
 }
 
 /// One line on its way into the queue.
-pub struct Line<'a>(&'a Queued);
+pub struct Line<'a>(&'a Lines);
 
 impl Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.push(line);
+        let Lines { queue, json } = self.0;
+        match json {
+            true => queue.push(printable_json(&String::from_utf8_lossy(line)).as_bytes()),
+            false => queue.push(line),
+        }
         Ok(line.len())
     }
 

@@ -30,6 +30,7 @@ mod isolation;
 mod issuers;
 mod leak;
 mod limits;
+mod log_lines;
 mod middleware;
 mod neighbours;
 mod operators;

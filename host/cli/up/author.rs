@@ -5,7 +5,6 @@ use super::{deploy, say};
 use crate::cli::banner::Banner;
 use crate::cli::build::{Built, build_windows};
 use crate::cli::workspace::Workspace;
-use crate::telemetry;
 use crate::windows::{FileDeploy, Registry, WindowStatus};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -52,7 +51,7 @@ impl Author {
         say("building the windows (the first time takes a minute or two)");
         let mut packages = Vec::new();
         let (mut whole, mut next) = self.round(&mut sources, &mut packages, None).await;
-        telemetry::tell(&self.banner.text().await);
+        self.banner.tell();
         say("a window is built and deployed again when its source is saved; Ctrl-C ends");
         loop {
             if !whole {

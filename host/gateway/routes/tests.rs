@@ -695,3 +695,14 @@ fn a_removed_route_serves_no_more_though_its_file_is_still_there() {
     assert_eq!(desk.set.remove("a").unwrap(), None);
     assert!(desk.serves("/changed").is_none() && !file.exists());
 }
+
+#[test]
+fn the_operators_page_has_the_bounds() {
+    let page = include_str!("../../../docs/limits.md");
+    assert_eq!(crate::gateway::Limits::default().max_routes, 10_000);
+    assert_eq!(crate::gateway::manifest::MAX_MANIFEST_BYTES, 64 << 10);
+    assert!(page.contains(
+        "| manifests in the routes folder; components in a watched folder | 10,000; 10,000 |"
+    ));
+    assert!(page.contains("| bytes of a manifest | 64 KiB |"));
+}
