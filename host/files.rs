@@ -76,6 +76,14 @@ pub fn shown_name(name: &OsStr) -> String {
     }
 }
 
+/// The text of a file, or what its bytes are instead.
+pub fn utf8(bytes: Vec<u8>) -> Result<String, &'static str> {
+    String::from_utf8(bytes).map_err(|error| match error.as_bytes() {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "it is UTF-16: save it as UTF-8",
+        _ => "it is not UTF-8",
+    })
+}
+
 /// Whether a write failed because the disk is full.
 pub fn is_full_disk(error: &io::Error) -> bool {
     matches!(

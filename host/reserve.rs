@@ -4,6 +4,7 @@
 //! revokes a key, would do so until the next restart only. So a file that holds nothing takes some space while there is
 //! plenty, and is given up for such a change when the disk is full.
 
+use crate::files::is_full_disk;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -45,7 +46,12 @@ impl Reserve {
             at_work: Mutex::default(),
         };
         if let Err(error) = reserve.make(free_bytes) {
-            tracing::warn!(%error, "the disk has no space for the host's reserve: what closes a window or revokes a key may not last over a restart");
+            let path = dir.join("reserve");
+            let why = match is_full_disk(&error) {
+                true => "the disk has no space for the host's reserve",
+                false => "the host's reserve cannot be made",
+            };
+            tracing::warn!(path = %path.display(), %error, "{why}: what closes a window or revokes a key may not last over a restart");
         }
         Arc::new(reserve)
     }

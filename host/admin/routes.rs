@@ -5,7 +5,7 @@ use super::tasks::Tasks;
 use super::whole::whole;
 use crate::body::Body;
 use crate::error::problem_type;
-use crate::files::is_full_disk;
+use crate::files::{is_full_disk, utf8};
 use crate::gateway::Gateway;
 use crate::gateway::manifest::{Fault, MAX_MANIFEST_BYTES};
 use crate::gateway::routes::{EditError, RouteStatus};
@@ -42,9 +42,9 @@ pub(super) async fn put(
             return reply::refuse(StatusCode::BAD_REQUEST, "upload-broken", detail);
         }
     };
-    let Ok(text) = String::from_utf8(text) else {
-        let fault = Fault::whole("the manifest is not UTF-8");
-        return refuse(&EditError::Refused(vec![fault]));
+    let text = match utf8(text) {
+        Ok(text) => text,
+        Err(why) => return refuse(&EditError::Refused(vec![Fault::whole(why)])),
     };
     let (gateway, name) = (gateway.clone(), name.to_owned());
     let change = async move {

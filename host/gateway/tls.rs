@@ -37,7 +37,7 @@ impl Certificate {
     ///
     /// A sentence with the file at fault.
     pub fn load(chain: PathBuf, key: PathBuf) -> Result<Arc<Certificate>, String> {
-        let files = (read(&chain)?, read(&key)?);
+        let files = read_both(&chain, &key)?;
         let config = config_of(&files, &chain, &key)?;
         Ok(Arc::new(Certificate {
             chain,
@@ -64,13 +64,13 @@ impl Certificate {
     /// # Errors
     /// A sentence with the file at fault.
     pub fn read_again(&self, refused: &Gauge) -> Result<bool, String> {
-        self.take_in(self.read(), refused)
+        self.take_in(read_both(&self.chain, &self.key), refused)
     }
 
     /// The same, and nothing is said of files that are as they were seen last. A pair that does not
     /// fit, as while one of both is written, leaves the old one.
     pub(super) fn reload(&self, refused: &Gauge) {
-        let files = self.read();
+        let files = read_both(&self.chain, &self.key);
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let known = *seen == files;
         drop(seen);
@@ -80,10 +80,6 @@ impl Certificate {
                 "the new certificate is refused; the old one serves on"
             );
         }
-    }
-
-    fn read(&self) -> Result<(Vec<u8>, Vec<u8>), String> {
-        Ok((read(&self.chain)?, read(&self.key)?))
     }
 
     fn take_in(
@@ -119,6 +115,12 @@ async fn watch(certificate: Weak<Certificate>, refused: Gauge) {
         let _ = tokio::task::spawn_blocking(move || certificate.reload(&refused)).await;
         changes.wait(LOOK_EVERY).await;
     }
+}
+
+fn read_both(chain: &Path, key: &Path) -> Result<(Vec<u8>, Vec<u8>), String> {
+    let chain = read(chain).map_err(|why| format!("the certificate {why}"))?;
+    let key = read(key).map_err(|why| format!("the private key {why}"))?;
+    Ok((chain, key))
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, String> {

@@ -12,7 +12,8 @@ use crate::reserve::Reserve;
 use crate::runtime::clerk::Post;
 use crate::runtime::log::Line;
 use crate::runtime::{CompileLimits, Compiler, EngineConfig, Runtime, WindowLimits};
-use crate::store::{Cabinet, RedbStore, Store, StoreLimits, StoreStats};
+use crate::store::{Cabinet, RedbStore, Store, StoreError, StoreLimits, StoreStats};
+use anyhow::anyhow;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -82,6 +83,27 @@ pub struct Registry {
     pool: Arc<Pool>,
 }
 
+/// Why the host's own records cannot be used. What is said of a window's store would mislead here: nothing goes on by itself, and
+/// an empty file in their place has no windows.
+fn of_records(error: StoreError) -> anyhow::Error {
+    match error {
+        StoreError::Corrupt { path, reason } => anyhow!(
+            "the host's own records, {}, are damaged ({reason}): put a good copy back; without them the host knows none of \
+             its windows, though their stores stay",
+            path.display()
+        ),
+        StoreError::DiskFull { path } => anyhow!(
+            "the disk that holds the host's own records, {}, is full: free some space and start again",
+            path.display()
+        ),
+        StoreError::Io { path, reason } => anyhow!(
+            "the host's own records, {}, cannot be used ({reason}): check the disk and the permissions and start again",
+            path.display()
+        ),
+        error => error.into(),
+    }
+}
+
 impl Registry {
     /// Makes the engine and opens `host.redb`, the artifacts and the stores' folder. Blocks.
     ///
@@ -89,7 +111,8 @@ impl Registry {
     /// When one of them cannot be had.
     pub fn open(config: WindowsConfig, compiler: Compiler) -> anyhow::Result<Arc<Self>> {
         let host = config.data.join("host.redb");
-        let host = RedbStore::open_file(&host, "host", StoreLimits::default())?;
+        let host =
+            RedbStore::open_file(&host, "host", StoreLimits::default()).map_err(of_records)?;
         Self::open_over(config, compiler, Arc::new(host))
     }
 

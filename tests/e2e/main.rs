@@ -40,6 +40,7 @@ mod reuse;
 mod routes;
 mod shutdown;
 mod slow_clients;
+mod start_errors;
 mod store_faults;
 mod up;
 mod zero_failures;

@@ -1,6 +1,6 @@
 //! Reading the folder of manifests.
 
-use crate::files::shown_name;
+use crate::files::{shown_name, utf8};
 use crate::gateway::manifest::MAX_MANIFEST_BYTES;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -223,12 +223,7 @@ fn text(path: &Path) -> io::Result<String> {
             "it is larger than {MAX_MANIFEST_BYTES} bytes"
         )));
     }
-    String::from_utf8(bytes).map_err(|error| {
-        io::Error::other(match error.as_bytes() {
-            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "it is UTF-16: save it as UTF-8",
-            _ => "it is not UTF-8",
-        })
-    })
+    utf8(bytes).map_err(io::Error::other)
 }
 
 fn stamp(metadata: &Metadata) -> Option<Stamp> {

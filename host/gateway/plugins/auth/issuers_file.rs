@@ -5,6 +5,7 @@ use super::caller::KEYS;
 use super::claims;
 use super::config::IssuerConfig;
 use super::source::JwksSource;
+use crate::files::utf8;
 use crate::gateway::manifest::{Fault, Field, Kind, Map, Node, Tree, read_document};
 use std::fs::File;
 use std::io::Read;
@@ -66,14 +67,15 @@ const FIELDS: &[Field] = &[
 ///
 /// A sentence with every fault, each with its line.
 pub fn load(path: &Path) -> Result<Vec<IssuerConfig>, String> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     File::open(path)
-        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text))
+        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
         .map_err(|error| format!("{}: {error}", path.display()))?;
-    if text.len() as u64 > MAX_FILE_BYTES {
+    if bytes.len() as u64 > MAX_FILE_BYTES {
         let path = path.display();
         return Err(format!("{path}: it has more than {MAX_FILE_BYTES} bytes"));
     }
+    let text = utf8(bytes).map_err(|why| format!("{}: {why}", path.display()))?;
     parse(&text).map_err(|faults| {
         let said: Vec<String> = faults.iter().map(ToString::to_string).collect();
         format!("{}: {}", path.display(), said.join("; "))
