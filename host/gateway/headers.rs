@@ -6,7 +6,7 @@
 
 use crate::error::Error;
 use crate::gateway::fields::{members, only};
-use crate::gateway::origin::Origin;
+use crate::gateway::origin::{Asked, Origin};
 use crate::gateway::plugins::auth::Caller;
 use crate::gateway::target::Target;
 use crate::gateway::trace::Trace;
@@ -20,7 +20,8 @@ pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Where API keys may stand, ours and those of upstreams.
 pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
@@ -103,6 +104,11 @@ pub fn check(parts: &Parts, max_headers: usize) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Whether a request says that trailers reach whoever sent it (`TE: trailers`).
+pub fn takes_trailers(headers: &HeaderMap) -> bool {
+    members(headers, &header::TE).any(|member| member.eq_ignore_ascii_case(b"trailers"))
 }
 
 /// Drops what ends at the gateway and what only the gateway may say.
@@ -271,6 +277,7 @@ pub fn give_back(headers: &mut HeaderMap, credentials: &HeaderMap) {
 pub struct Passage<'a> {
     pub target: &'a Target,
     pub origin: Origin,
+    pub asked: &'a Asked,
     /// What was cut off the path, or empty.
     pub stripped: &'a str,
     pub trace: &'a Trace,
@@ -297,11 +304,19 @@ pub fn stamp(headers: &mut HeaderMap, passage: &Passage<'_>) -> Result<(), Error
     set(TRACEPARENT, &passage.trace.traceparent)?;
     set(FORWARDED_FOR, &passage.origin.client.to_string())?;
     set(FORWARDED_PROTO, passage.origin.scheme())?;
-    if let Some(authority) = passage.target.authority() {
+    if let Some(authority) = passage.target.authority()
+        && passage.asked.host.is_none()
+    {
         set(FORWARDED_HOST, authority.as_str())?;
     }
     if !passage.stripped.is_empty() {
         set(FORWARDED_PREFIX, passage.stripped)?;
+    }
+    if let Some(host) = &passage.asked.host {
+        headers.insert(FORWARDED_HOST, host.clone());
+    }
+    if let Some(port) = &passage.asked.port {
+        headers.insert(FORWARDED_PORT, port.clone());
     }
     Ok(())
 }

@@ -27,6 +27,7 @@ pub struct GatewayMetrics {
     places: PlaceCounters,
     slow_readers: Counter,
     services_full: Counter,
+    http2_connections: Counter,
     handshakes_failed: Counter,
     websockets_ended: Family<ReasonLabel, Counter>,
     route_files_refused: Gauge,
@@ -116,6 +117,7 @@ impl GatewayMetrics {
             places: PlaceCounters::default(),
             slow_readers: Counter::default(),
             services_full: Counter::default(),
+            http2_connections: Counter::default(),
             handshakes_failed: Counter::default(),
             websockets_ended: Family::default(),
             route_files_refused: Gauge::default(),
@@ -158,6 +160,11 @@ impl GatewayMetrics {
             "service_limit_hits",
             "Requests that were refused because as many as may be are at services",
             self.services_full.clone(),
+        );
+        registry.register(
+            "service_http2_connections",
+            "HTTP/2 connections made to services, a further one for each that was full",
+            self.http2_connections.clone(),
         );
         registry.register(
             "slow_readers",
@@ -296,6 +303,10 @@ impl GatewayMetrics {
 
     pub(super) fn tokens_too_large(&self) -> Counter {
         self.tokens_too_large.clone()
+    }
+
+    pub(super) fn http2_connections(&self) -> Counter {
+        self.http2_connections.clone()
     }
 
     pub(super) fn slow_readers(&self) -> Counter {

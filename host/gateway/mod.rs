@@ -15,6 +15,7 @@ mod fields;
 mod forwarded;
 mod headers;
 mod listen;
+mod location;
 pub mod manifest;
 mod metrics;
 mod origin;
@@ -65,7 +66,7 @@ use screen::Screen;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use strict::{Kind, Violation};
-use target::Target;
+use target::{Oddities, Target};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use trace::Trace;
@@ -94,9 +95,10 @@ impl Gateway {
         let routes = Arc::new(routes);
         let plugins = Arc::new(Plugins::new(&config, &metrics));
         let limits = &config.limits;
-        let client = HttpClient::new(
+        let client = HttpClient::counting(
             limits.connect_timeout,
             Screen::public_and(&config.upstream_allow),
+            metrics.http2_connections(),
         );
         let room = Room::new(
             limits.max_at_services,
@@ -327,9 +329,12 @@ impl Gateway {
         record.client = Some(connection.client);
         let table = self.routes.table();
         let target = Target::read(&parts, limits.max_target_bytes);
-        let origin = headers::check(&parts, limits.max_headers)
-            .and_then(|()| connection.of(&parts.headers, &self.config.trusted_proxies));
-        let (origin, target) = match (origin, target) {
+        let trusted = &self.config.trusted_proxies;
+        let origin = headers::check(&parts, limits.max_headers).and_then(|()| {
+            let origin = connection.of(&parts.headers, trusted)?;
+            Ok((origin, connection.asked(&parts.headers, trusted)?))
+        });
+        let ((origin, asked), target) = match (origin, target) {
             (Ok(origin), Ok(target)) => (origin, target),
             (origin, target) => {
                 // What is refused before its route is known is refused to the pages of that too.
@@ -341,6 +346,7 @@ impl Gateway {
                 return Err(origin.err().or(target.err()).unwrap_or(Error::NoRoute));
             }
         };
+        let trailers = headers::takes_trailers(&parts.headers);
         record.client = Some(origin.client);
         record.path = target.path().to_string();
         let asks = parts.headers.contains_key(header::EXPECT);
@@ -394,9 +400,9 @@ impl Gateway {
             },
             upload.clone(),
         );
-        // A request with a key is read whole in any case, for the key's own sake; and where the client
-        // asks whether its body is wanted, the upstream decides.
-        let body = match keyed.is_none() && !asks {
+        // A request with a key is read whole in any case, for the key's own sake; where the client asks
+        // whether its body is wanted, the upstream decides; and a call of gRPC may be a conversation.
+        let body = match keyed.is_none() && !asks && !trailers {
             true => self.early.read(body).await?,
             false => body.boxed_unsync(),
         };
@@ -412,6 +418,8 @@ impl Gateway {
             route: route.clone(),
             target,
             origin,
+            asked,
+            trailers,
             trace: trace.clone(),
             caller: passed.caller.clone(),
             credentials: headers::credentials(&parts.headers),
@@ -447,14 +455,46 @@ struct Missed<'a> {
     beside: Option<&'a Arc<Route>>,
 }
 
-/// The most specific route for the request; for a preflight that of the method that it asks about.
+/// The route of the request, which takes its path as it is. A path that a service may read in
+/// another way is refused where that leads to another route: its plugins would be passed by.
+///
+/// Where the other reading leads to no route there are none to pass by.
 fn find<'a>(
     table: &'a Table,
     target: &Target,
     parts: &Parts,
 ) -> Result<&'a Arc<Route>, Missed<'a>> {
+    let found = find_by(table, target, parts, target.path());
+    let (allowed, beside) = match &found {
+        Ok(route) => (route.paths, Some(*route)),
+        Err(missed) => (Oddities::default(), missed.beside),
+    };
+    let refused = |error| Missed { error, beside };
+    target.admit(allowed).map_err(refused)?;
+    let route = found?;
+    for reading in target.other_readings() {
+        match find_by(table, target, parts, &reading) {
+            Err(missed) if matches!(missed.error, Error::NoRoute) => {}
+            Ok(other) if Arc::ptr_eq(other, route) => {}
+            _ => {
+                return Err(refused(Error::BadRequest(
+                    "with its encoded slashes or empty segments read in another way, the path leads to another route".into(),
+                )));
+            }
+        }
+    }
+    Ok(route)
+}
+
+/// The most specific route for `path`; for a preflight that of the method that it asks about.
+fn find_by<'a>(
+    table: &'a Table,
+    target: &Target,
+    parts: &Parts,
+    path: &str,
+) -> Result<&'a Arc<Route>, Missed<'a>> {
     let host = target.authority().map(|authority| fold(authority.host()));
-    let find = |method: &Method| table.find(host.as_deref(), method, target.path());
+    let find = |method: &Method| table.find(host.as_deref(), method, path);
     if let Some(wanted) = plugins::preflight_for(&parts.method, &parts.headers)
         && let Found::Route(route) = find(&wanted)
         && route.rules.answers_preflights()

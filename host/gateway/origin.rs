@@ -13,9 +13,11 @@
 use crate::error::Error;
 use crate::gateway::fields::members;
 use crate::gateway::forwarded::{Element, Node, elements};
+use crate::gateway::headers::{FORWARDED_HOST, FORWARDED_PORT};
 use crate::places::Holder;
-use http::HeaderMap;
 use http::header::{FORWARDED, HeaderName};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
@@ -36,6 +38,15 @@ pub struct Origin {
     pub untold: bool,
 }
 
+/// What a trusted proxy says of the address that the client asked for, each where it says so.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// `X-Forwarded-Host`.
+    pub host: Option<HeaderValue>,
+    /// `X-Forwarded-Port`.
+    pub port: Option<HeaderValue>,
+}
+
 impl Origin {
     /// Whether a proxy that the operator trusts is at the other end.
     pub fn is_trusted(&self, trusted: &[IpNet]) -> bool {
@@ -53,6 +64,42 @@ impl Origin {
     /// The scheme that the client used.
     pub fn scheme(&self) -> &'static str {
         if self.secure { "https" } else { "http" }
+    }
+
+    /// What the request says of the address that its client asked for: nothing where no trusted
+    /// proxy says it. The last entry is the word of the proxy in front.
+    ///
+    /// # Errors
+    ///
+    /// Where that is no host, or no port.
+    pub fn asked(&self, headers: &HeaderMap, trusted: &[IpNet]) -> Result<Asked, Error> {
+        if self.untold || !self.is_trusted(trusted) {
+            return Ok(Asked::default());
+        }
+        let last = |name: &HeaderName| {
+            let told = members(headers, name).next_back();
+            told.filter(|told| !told.is_empty())
+        };
+        let host = last(&FORWARDED_HOST).map(|told| {
+            let authority = Authority::try_from(told).ok();
+            let is_host = authority.is_some_and(|authority| !authority.as_str().contains('@'));
+            let host = HeaderValue::from_bytes(told).ok().filter(|_| is_host);
+            host.ok_or_else(|| bad("X-Forwarded-Host", "its last entry is no host"))
+        });
+        let port = last(&FORWARDED_PORT).map(|told| {
+            let number = std::str::from_utf8(told)
+                .ok()
+                .filter(|text| text.len() <= 5);
+            let is_port = number.and_then(|text| text.parse::<u16>().ok());
+            let is_port =
+                is_port.is_some_and(|port| port > 0 && told.iter().all(u8::is_ascii_digit));
+            let port = HeaderValue::from_bytes(told).ok().filter(|_| is_port);
+            port.ok_or_else(|| bad("X-Forwarded-Port", "its last entry is no port"))
+        });
+        Ok(Asked {
+            host: host.transpose()?,
+            port: port.transpose()?,
+        })
     }
 
     /// Of a request with these headers, as they came, from the connection's `self`.

@@ -9,6 +9,7 @@
 //! - Exactly one Host in HTTP/1.1, a valid authority without user information. HTTP/2 takes `:authority`.
 //! - The path has no empty segment, no dot segment (encoded or with a `;parameter` either), no encoded slash or
 //!   backslash, no raw backslash, no control byte in any form, no broken percent-encoding, only ASCII.
+//!   A route may take empty segments and encoded slashes ([`Oddities`]); the others are refused always.
 //! - The path is then put into one form (RFC 3986 section 6.2.2): percent-encoded unreserved characters are
 //!   decoded, other percent-encodings are upper case, and what browsers send raw outside of the grammar
 //!   (`"<>[]^{|}` and the backtick) is encoded. This form is matched **and** passed on.
@@ -20,10 +21,37 @@ use http::uri::Authority;
 use http::{HeaderMap, Method, Version, header};
 use std::fmt::Write;
 
-/// A request target that kept the rules.
+/// What a path may hold where its route allows it, because services differ in how they read it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Oddities {
+    /// `%2F`: a character of its segment, or the border of two.
+    pub encoded_slashes: bool,
+    /// `//`: an empty segment, or the same as `/`.
+    pub empty_segments: bool,
+}
+
+impl Oddities {
+    /// Whether all of these are among those `allowed`.
+    ///
+    /// # Errors
+    ///
+    /// Which is not.
+    pub fn within(self, allowed: Oddities) -> Result<(), &'static str> {
+        if self.empty_segments && !allowed.empty_segments {
+            return Err("the path has an empty segment ('//')");
+        }
+        if self.encoded_slashes && !allowed.encoded_slashes {
+            return Err("the path has an encoded slash or backslash");
+        }
+        Ok(())
+    }
+}
+
+/// A request target that kept the rules, but for its oddities, which its route decides on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     path: String,
+    odd: Oddities,
     query: Option<String>,
     authority: Option<Authority>,
 }
@@ -46,9 +74,9 @@ impl Target {
         if length > max_bytes {
             return Err(Error::TargetTooLong { limit: max_bytes });
         }
-        let path = match uri.path() {
-            "*" if parts.method == Method::OPTIONS => "*".to_string(),
-            raw => normalise(raw).map_err(bad)?,
+        let (path, odd) = match uri.path() {
+            "*" if parts.method == Method::OPTIONS => ("*".to_string(), Oddities::default()),
+            raw => read_path(raw).map_err(bad)?,
         };
         if uri
             .query()
@@ -58,6 +86,7 @@ impl Target {
         }
         Ok(Target {
             path,
+            odd,
             query: uri.query().map(str::to_string),
             authority: authority(&parts.headers, uri.authority(), parts.version)?,
         })
@@ -66,6 +95,31 @@ impl Target {
     /// The path in its one form.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Refuses oddities of the path that are not `allowed`.
+    ///
+    /// # Errors
+    ///
+    /// 400.
+    pub fn admit(&self, allowed: Oddities) -> Result<(), Error> {
+        self.odd.within(allowed).map_err(bad)
+    }
+
+    /// How else a service may read the path: encoded slashes as slashes, empty segments as nothing,
+    /// or both. None for a path that has one reading.
+    pub fn other_readings(&self) -> Vec<String> {
+        if self.odd == Oddities::default() {
+            return Vec::new();
+        }
+        let decoded = self.path.replace(ENCODED_SLASH, "/");
+        let mut readings: Vec<String> = Vec::new();
+        for reading in [merged(&self.path), merged(&decoded), decoded] {
+            if reading != self.path && !readings.contains(&reading) {
+                readings.push(reading);
+            }
+        }
+        readings
     }
 
     pub fn query(&self) -> Option<&str> {
@@ -118,22 +172,58 @@ fn authority(
     }
 }
 
-/// Puts a path into its one form, or says which rule it breaks. Idempotent: its result passes unchanged.
+/// As the form of a path has it.
+const ENCODED_SLASH: &str = "%2F";
+
+/// The path with each run of slashes as one.
+fn merged(path: &str) -> String {
+    let mut merged = String::with_capacity(path.len());
+    for c in path.chars() {
+        if c != '/' || !merged.ends_with('/') {
+            merged.push(c);
+        }
+    }
+    merged
+}
+
+/// Puts a path without oddities into its one form, or says which rule it breaks. Idempotent: its
+/// result passes unchanged.
 pub fn normalise(raw: &str) -> Result<String, &'static str> {
+    let (path, odd) = read_path(raw)?;
+    odd.within(Oddities::default())?;
+    Ok(path)
+}
+
+/// Puts a path into its one form and says what is odd about it, or which rule it breaks.
+/// Idempotent: its result passes unchanged.
+pub fn read_path(raw: &str) -> Result<(String, Oddities), &'static str> {
     if !raw.starts_with('/') {
         return Err("the path must begin with '/'");
     }
+    // A reference that begins so names a host (RFC 3986 section 4.2), and services send back in
+    // redirects what they were asked for.
+    if raw.starts_with("//") {
+        return Err("the path begins with an empty segment ('//')");
+    }
+    let mut odd = Oddities::default();
     let mut path = String::with_capacity(raw.len());
     let mut bytes = raw.bytes();
     while let Some(byte) = bytes.next() {
         match byte {
-            b'/' if path.ends_with('/') => return Err("the path has an empty segment ('//')"),
+            b'/' if path.ends_with('/') => {
+                odd.empty_segments = true;
+                path.push('/');
+            }
             b'%' => {
                 let (Some(high), Some(low)) = (hex(bytes.next()), hex(bytes.next())) else {
                     return Err("the path has a '%' without two hexadecimal digits");
                 };
                 match high * 16 + low {
-                    b'/' | b'\\' => return Err("the path has an encoded slash or backslash"),
+                    b'\\' => return Err("the path has an encoded slash or backslash"),
+                    b'/' => {
+                        odd.encoded_slashes = true;
+                        path.push_str(ENCODED_SLASH);
+                    }
                     0..=0x1f | 0x7f => return Err("the path has an encoded control byte"),
                     plain if is_unreserved(plain) => path.push(char::from(plain)),
                     other => encode(&mut path, other),
@@ -149,10 +239,12 @@ pub fn normalise(raw: &str) -> Result<String, &'static str> {
             _ => return Err("the path has a byte that must be percent-encoded"),
         }
     }
-    if path.split('/').any(is_dot_segment) {
+    // Whichever way an encoded slash is read.
+    let is_dot = |segment: &str| segment.split(ENCODED_SLASH).any(is_dot_segment);
+    if path.split('/').any(is_dot) {
         return Err("the path has a dot segment ('.' or '..')");
     }
-    Ok(path)
+    Ok((path, odd))
 }
 
 /// `..;x` counts, because some upstreams cut the parameter off and resolve what is left.

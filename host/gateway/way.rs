@@ -6,11 +6,12 @@
 use crate::body::{self, Body};
 use crate::error::Error;
 use crate::gateway::headers::{self, Passage};
+use crate::gateway::location;
 use crate::gateway::manifest::{Place, Route};
-use crate::gateway::origin::Origin;
+use crate::gateway::origin::{Asked, Origin};
 use crate::gateway::plugins::auth::{self, Caller};
 use crate::gateway::plugins::{Admission, Plugins};
-use crate::gateway::target::{Target, normalise};
+use crate::gateway::target::{Oddities, Target, read_path};
 use crate::gateway::trace::Trace;
 use crate::gateway::upload::Upload;
 use crate::gateway::upstream::{Answer, Sending, Upstreams, address, path_and_query};
@@ -34,6 +35,9 @@ pub struct Way {
     pub route: Arc<Route>,
     pub target: Target,
     pub origin: Origin,
+    pub asked: Asked,
+    /// Whether the client takes trailers, as gRPC says it (`TE: trailers`).
+    pub trailers: bool,
     pub trace: Trace,
     pub caller: Option<Caller>,
     /// For a service behind a middleware that does not see them. No API key of ours is among them.
@@ -126,10 +130,27 @@ impl Way {
     pub async fn go(self: &Arc<Self>, mut request: Request<Body>) -> Result<Answer, Error> {
         self.stamp(&mut request)?;
         let path = path_and_query(&self.route, &self.target)?;
-        match self.route.rules.middlewares() {
-            [] => self.call(path, request).await,
-            [first, ..] => self.visit(first, 1, path, request).await,
+        let mut answer = match self.route.rules.middlewares() {
+            [] => self.call(&path, request).await?,
+            [first, ..] => self.visit(first, 1, path, request).await?,
+        };
+        if let Ok(response) = &mut answer.outcome {
+            let headers = response.headers_mut();
+            location::rewrite(headers, &self.route, &self.target, &self.asked);
         }
+        Ok(answer)
+    }
+
+    async fn call(&self, path: &PathAndQuery, request: Request<Body>) -> Result<Answer, Error> {
+        let sending = Sending {
+            holder: self.holder,
+            route: &self.route,
+            target: &self.target,
+            upload: &self.upload,
+            path,
+            trailers: self.trailers,
+        };
+        self.upstreams.call(&sending, request).await
     }
 
     /// Has the middleware `window` answer; what it passes on goes to the one at `next`, or to the upstream.
@@ -189,7 +210,7 @@ impl Way {
         // A middleware has its own time, in which a key may be revoked and a token expire.
         self.plugins.admits_still(&self.admission).await?;
         let (mut parts, body) = request.into_parts();
-        let path = checked(parts.uri.path_and_query())?;
+        let path = checked(parts.uri.path_and_query(), self.route.paths)?;
         headers::clean_request(&mut parts.headers);
         auth::strip_keys(&mut parts.headers);
         let mut request =
@@ -202,19 +223,7 @@ impl Way {
         if !self.route.rules.window_gets_credentials() && self.leads_to_a_service() {
             headers::give_back(request.headers_mut(), &self.credentials);
         }
-        self.call(path, request).await
-    }
-
-    /// Sends it to the route's upstream.
-    async fn call(&self, path: PathAndQuery, request: Request<Body>) -> Result<Answer, Error> {
-        let sending = Sending {
-            holder: self.holder,
-            route: &self.route,
-            target: &self.target,
-            upload: &self.upload,
-            path: &path,
-        };
-        self.upstreams.call(&sending, request).await
+        self.call(&path, request).await
     }
 
     fn leads_to_a_service(&self) -> bool {
@@ -226,6 +235,7 @@ impl Way {
         let passage = Passage {
             target: &self.target,
             origin: self.origin,
+            asked: &self.asked,
             stripped: &self.route.strip,
             trace: &self.trace,
             caller: self.caller.as_ref(),
@@ -234,18 +244,21 @@ impl Way {
     }
 }
 
-/// The path that a middleware asks for, by the rules for clients.
-fn checked(given: Option<&PathAndQuery>) -> Result<PathAndQuery, Error> {
+/// The path that a middleware asks for, by the rules for clients of the route.
+fn checked(given: Option<&PathAndQuery>, allowed: Oddities) -> Result<PathAndQuery, Error> {
     let given =
         given.ok_or_else(|| Error::BadRequest("the middleware asked for no path".into()))?;
-    let mut path = normalise(given.path()).map_err(|reason| {
-        Error::BadRequest(["the middleware's request: ", reason, "", ""].into())
-    })?;
+    let (mut path, odd) = read_path(given.path()).map_err(of_middleware)?;
+    odd.within(allowed).map_err(of_middleware)?;
     if let Some(query) = given.query() {
         path.push('?');
         path.push_str(query);
     }
     PathAndQuery::try_from(path).map_err(Error::internal)
+}
+
+fn of_middleware(reason: &'static str) -> Error {
+    Error::BadRequest(["the middleware's request: ", reason, "", ""].into())
 }
 
 #[cfg(test)]

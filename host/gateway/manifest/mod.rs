@@ -19,9 +19,10 @@ pub use host::{HostPattern, fold};
 pub use node::{Field, Kind, Map, Node, unknown};
 pub use pattern::{MAX_SEGMENTS, Pattern, Segment, segments_of};
 pub use tree::Tree;
-pub use upstream::{Endpoint, Place, Upstream, is_window_name};
+pub use upstream::{Endpoint, Place, Protocol, Upstream, is_window_name};
 
 use crate::gateway::plugins::Rules;
+use crate::gateway::target::Oddities;
 use http::Method;
 use node::Found;
 use serde::Serialize;
@@ -58,12 +59,32 @@ pub const FIELDS: &[Field] = &[
     Field {
         name: "upstream",
         kind: Kind::Own("upstream"),
-        doc: "Where the route leads: 'http://hms-svc-NAME:8080' for the window NAME, else an http or https URL; or several of them.",
+        doc: "Where the route leads: 'http://hms-svc-NAME:8080' for the window NAME, else an http, https or h2c URL; or several of them.",
+    },
+    Field {
+        name: "host",
+        kind: Kind::Choice(&["upstream", "pass"]),
+        doc: "The Host that a service sees: that of its own URL, or the client's. Default: upstream.",
     },
     Field {
         name: "strip-prefix",
         kind: Kind::Own(r#"{"type": ["string", "boolean"]}"#),
         doc: "What is cut off the path before the upstream sees it: a prefix of 'uri', or false. Default: the '/api/vN' in front.",
+    },
+    Field {
+        name: "rewrite-location",
+        kind: Kind::Flag,
+        doc: "Whether Location, Content-Location and the Path and Domain of cookies are put back behind what was cut off the path. Default: true.",
+    },
+    Field {
+        name: "encoded-slashes",
+        kind: Kind::Choice(&["refuse", "allow"]),
+        doc: "Whether the path may have '%2F'. Default: refuse.",
+    },
+    Field {
+        name: "empty-segments",
+        kind: Kind::Choice(&["refuse", "allow"]),
+        doc: "Whether the path may have '//'. Default: refuse.",
     },
     Field {
         name: "plugins",
@@ -83,8 +104,14 @@ pub struct Route {
     /// Empty for any.
     pub methods: Vec<Method>,
     pub upstream: Upstream,
+    /// Whether a service sees the Host that the client asked for, in place of its own.
+    pub pass_host: bool,
     /// Cut off the front of the path; on segment borders, without a slash at its end, often empty.
     pub strip: String,
+    /// Whether answers lead back behind `strip` ([`crate::gateway::location`]).
+    pub rewrite_location: bool,
+    /// What its paths may hold.
+    pub paths: Oddities,
     pub rules: Rules,
     /// The manifest.
     pub text: String,
@@ -183,7 +210,35 @@ fn read(name: &str, text: &str, node: &Node<'_>) -> Option<Route> {
     let hosts = map.each("hosts", HostPattern::parse);
     let methods = map.each("methods", method);
     let rules = map.get("plugins").map(Rules::read).unwrap_or_default();
+    let pass_host = map.choice("host") == Some("pass");
+    if let (Some(node), Some(upstream)) = (map.get("host"), &upstream)
+        && !upstream.has_services()
+    {
+        node.fault(
+            "it is for ordinary services: a window always sees the host that the client asked for",
+        );
+    }
+    let rewrite_location = map.flag("rewrite-location").unwrap_or(true);
+    let allows = |name| map.choice(name) == Some("allow");
+    let paths = Oddities {
+        encoded_slashes: allows("encoded-slashes"),
+        empty_segments: allows("empty-segments"),
+    };
     let uri = uri?;
+    if paths.encoded_slashes && !uri.is_below() && !uri.has_names() {
+        fault_of(
+            &map,
+            "encoded-slashes",
+            "no path of 'uri' has an encoded slash: it has neither '{name}' nor '/**'",
+        );
+    }
+    if paths.empty_segments && !uri.is_below() {
+        fault_of(
+            &map,
+            "empty-segments",
+            "no path of 'uri' has an empty segment: it does not end with '/**'",
+        );
+    }
     let strip = strip::choose(&uri, map.get("strip-prefix"));
     Some(Route {
         name: name.into(),
@@ -191,10 +246,19 @@ fn read(name: &str, text: &str, node: &Node<'_>) -> Option<Route> {
         hosts: hosts.unwrap_or_default(),
         methods: methods.unwrap_or_default(),
         upstream: upstream?,
+        pass_host,
         strip: strip?,
+        rewrite_location,
+        paths,
         rules,
         text: text.into(),
     })
+}
+
+fn fault_of(map: &Map<'_>, field: &str, reason: &str) {
+    if let Some(node) = map.get(field) {
+        node.fault(reason);
+    }
 }
 
 /// Methods that a route may name: those of HTTP, QUERY, WebDAV's, and some that caches and registries use.

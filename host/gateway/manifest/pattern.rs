@@ -78,6 +78,12 @@ impl Pattern {
         self.below
     }
 
+    /// Whether it has a `{name}`.
+    pub fn has_names(&self) -> bool {
+        let is_any = |segment: &Segment| matches!(segment, Segment::Any(_));
+        self.segments.iter().any(is_any)
+    }
+
     /// What all its paths begin with: up to the first `{name}`, without a slash at its end but for an exact path's own.
     pub fn base(&self) -> String {
         let mut base = String::new();

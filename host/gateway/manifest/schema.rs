@@ -70,7 +70,7 @@ fn kind(kind: &Kind) -> Value {
 }
 
 fn url() -> Value {
-    json!({ "type": "string", "pattern": "^https?://" })
+    json!({ "type": "string", "pattern": "^(https?|h2c)://" })
 }
 
 /// A list; of each its name alone, or a mapping of the name to its settings.

@@ -32,13 +32,21 @@ fn golden(kind: &str) -> Vec<(PathBuf, String)> {
 fn good_manifests_are_read_as_their_golden_files_say() {
     for (path, text) in golden("good") {
         let route = parse(&text).unwrap_or_else(|faults| panic!("{}: {faults:?}", path.display()));
-        let read = format!(
+        let mut read = format!(
             "uri: {}\nupstream: {}\nplugins: {}\nstrip-prefix: {:?}\n",
             route.uri,
             route.upstream,
             route.rules.names().join(", "),
             route.strip,
         );
+        for (said, line) in [
+            (route.pass_host, "host: pass\n"),
+            (!route.rewrite_location, "rewrite-location: false\n"),
+            (route.paths.encoded_slashes, "encoded-slashes: allow\n"),
+            (route.paths.empty_segments, "empty-segments: allow\n"),
+        ] {
+            read.push_str(if said { line } else { "" });
+        }
         assert_golden(&path, &read);
     }
 }

@@ -54,7 +54,7 @@ pub const TARGET: &[Field] = &[
     Field {
         name: "url",
         kind: Kind::Text("http://hms-svc-payments:8080"),
-        doc: "Where it leads: a window, or an http or https URL.",
+        doc: "Where it leads: a window, or an http, https or h2c URL.",
     },
     Field {
         name: "weight",
@@ -93,11 +93,52 @@ pub struct Endpoint {
 pub enum Place {
     /// `http://hms-svc-NAME[:port]`. The port is for people who come from containers; it means nothing.
     Window(String),
-    /// Any other http(s) URL: an ordinary service on the network.
+    /// Any other http, https or h2c URL: an ordinary service on the network.
     Service {
-        scheme: Scheme,
+        protocol: Protocol,
         authority: Authority,
     },
+}
+
+/// How a service is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1 in the clear.
+    Http,
+    /// TLS, and HTTP/2 or HTTP/1.1, whichever the service prefers (ALPN).
+    Https,
+    /// HTTP/2 in the clear, with prior knowledge.
+    H2c,
+}
+
+impl Protocol {
+    fn parse(scheme: &str) -> Option<Protocol> {
+        let all = [Protocol::Http, Protocol::Https, Protocol::H2c];
+        all.into_iter()
+            .find(|protocol| protocol.name().eq_ignore_ascii_case(scheme))
+    }
+
+    /// As URLs of manifests have it.
+    fn name(self) -> &'static str {
+        match self {
+            Protocol::Http => "http",
+            Protocol::Https => "https",
+            Protocol::H2c => "h2c",
+        }
+    }
+
+    /// As a service knows it.
+    pub fn scheme(self) -> Scheme {
+        match self {
+            Protocol::Http | Protocol::H2c => Scheme::HTTP,
+            Protocol::Https => Scheme::HTTPS,
+        }
+    }
+
+    /// Whether it may turn out to be HTTP/2.
+    pub fn may_be_http2(self) -> bool {
+        self != Protocol::Http
+    }
 }
 
 impl Upstream {
@@ -142,6 +183,20 @@ impl Upstream {
         upstream.max_fails = max_fails.map_or(upstream.max_fails, small);
         upstream.fail_timeout = fail_timeout.unwrap_or(upstream.fail_timeout);
         Some(upstream)
+    }
+
+    /// Whether a target is an ordinary service.
+    pub fn has_services(&self) -> bool {
+        let is_service = |endpoint: &Endpoint| matches!(endpoint.place, Place::Service { .. });
+        self.endpoints.iter().any(is_service)
+    }
+
+    /// Whether a target may speak HTTP/2.
+    pub fn may_be_http2(&self) -> bool {
+        self.endpoints.iter().any(|endpoint| match &endpoint.place {
+            Place::Window(_) => false,
+            Place::Service { protocol, .. } => protocol.may_be_http2(),
+        })
     }
 
     /// The name for logs: that of its one target, or how many there are.
@@ -238,9 +293,9 @@ impl Place {
         let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
             return refuse("is no URL like 'http://hms-svc-payments:8080'");
         };
-        if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
-            return refuse("must begin with 'http://' or 'https://'");
-        }
+        let Some(protocol) = Protocol::parse(scheme.as_str()) else {
+            return refuse("must begin with 'http://', 'https://' or 'h2c://'");
+        };
         if authority.as_str().contains('@') {
             // Not repeated: it goes into logs.
             return Err("it must not hold a user name or password".into());
@@ -266,9 +321,15 @@ impl Place {
         };
         let host = authority.host().to_ascii_lowercase();
         let Some(name) = host.strip_prefix(WINDOW_PREFIX) else {
-            return Ok((Place::Service { scheme, authority }, base));
+            return Ok((
+                Place::Service {
+                    protocol,
+                    authority,
+                },
+                base,
+            ));
         };
-        if scheme == Scheme::HTTPS {
+        if protocol != Protocol::Http {
             return refuse("is a window, which is reached inside of the process: write 'http://'");
         }
         if !is_window_name(name) {
@@ -314,7 +375,10 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Place::Window(name) => write!(f, "http://{WINDOW_PREFIX}{name}"),
-            Place::Service { scheme, authority } => write!(f, "{scheme}://{authority}"),
+            Place::Service {
+                protocol,
+                authority,
+            } => write!(f, "{}://{authority}", protocol.name()),
         }
     }
 }

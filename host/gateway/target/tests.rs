@@ -69,6 +69,44 @@ fn a_path_with_two_readings_is_refused() {
 }
 
 #[test]
+fn a_path_may_be_odd_in_ways_that_its_route_decides_on() {
+    let odd = |encoded_slashes, empty_segments| Oddities {
+        encoded_slashes,
+        empty_segments,
+    };
+    for (raw, path, found) in [
+        ("/a/b", "/a/b", odd(false, false)),
+        ("/a%2fb", "/a%2Fb", odd(true, false)),
+        ("/a//b///", "/a//b///", odd(false, true)),
+        ("/a%2F%2f//b", "/a%2F%2F//b", odd(true, true)),
+        ("/a%252Fb", "/a%252Fb", odd(false, false)),
+    ] {
+        assert_eq!(read_path(raw), Ok((path.to_string(), found)), "{raw}");
+        let nothing = found == Oddities::default();
+        assert_eq!(found.within(Oddities::default()).is_ok(), nothing, "{raw}");
+        assert!(found.within(odd(true, true)).is_ok(), "{raw}");
+    }
+    for raw in [
+        "//a",
+        "/a%5Cb",
+        "/a%2F..%2Fb",
+        "/a%2f%2e",
+        "/%2E%2e%2Fb",
+        "/a%2F..;x",
+        "/..%3Bx%2Fa",
+        "/a//..",
+    ] {
+        assert!(read_path(raw).is_err(), "{raw}");
+    }
+    let readings = |raw| read(get(raw)).unwrap().other_readings();
+    assert_eq!(readings("/a/b"), [""; 0]);
+    assert_eq!(readings("/a%2Fb"), ["/a/b"]);
+    assert_eq!(readings("/a//b"), ["/a/b"]);
+    assert_eq!(readings("/a%2F/b"), ["/a/b", "/a//b"]);
+    assert_eq!(readings("/a//b%2Fc"), ["/a/b%2Fc", "/a/b/c", "/a//b/c"]);
+}
+
+#[test]
 fn host_is_needed_once_and_must_agree_with_the_target() {
     assert!(read(Request::builder().uri("/")).is_err());
     assert!(read(get("/").header("host", "b.example")).is_err());

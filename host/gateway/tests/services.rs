@@ -147,3 +147,116 @@ async fn a_service_sees_the_trailers_that_were_announced_but_for_what_no_trailer
     upstream.write_all(answer).await.unwrap();
     read_until(&mut client, "done").await;
 }
+
+/// The head of a request as a service sees it, which answers with `answer`.
+async fn seen_by_service(
+    house: &House,
+    more: &str,
+    request: &str,
+    answer: &str,
+) -> (String, String) {
+    let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = service.local_addr().unwrap();
+    let text = format!("uri: /app/**\nstrip-prefix: /app\nupstream: http://{at}/base\n{more}");
+    std::fs::write(house.data.path().join("app.yaml"), text).unwrap();
+    house.gateway.routes.reload();
+    let answer = answer.replace("{at}", &at.to_string());
+    let served = async {
+        let (mut stream, _) = service.accept().await.unwrap();
+        let head = read_until(&mut stream, "\r\n\r\n").await;
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        head
+    };
+    let (head, answered) = tokio::join!(served, house.raw(request));
+    (head.replace(&at.to_string(), "{at}"), answered)
+}
+
+const ASK: &str = "GET /app/x HTTP/1.1\r\nhost: Public.example:8443\r\nconnection: close\r\n\r\n";
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+
+#[tokio::test]
+async fn a_service_sees_the_host_of_its_url_or_where_the_route_says_so_that_of_the_client() {
+    let house = House::open().await;
+    let (own, _) = seen_by_service(&house, "", ASK, OK).await;
+    assert!(own.contains("\r\nhost: {at}\r\n"), "{own}");
+    let (passed, _) = seen_by_service(&house, "host: pass\n", ASK, OK).await;
+    assert!(
+        passed.contains("\r\nhost: Public.example:8443\r\n"),
+        "{passed}"
+    );
+    for head in [own, passed] {
+        assert!(
+            head.contains("\r\nx-forwarded-host: Public.example:8443\r\n"),
+            "{head}"
+        );
+    }
+    // HTTP/1.0 may name none.
+    let none = "GET /app/x HTTP/1.0\r\n\r\n";
+    let (none, _) = seen_by_service(&house, "host: pass\n", none, OK).await;
+    assert!(none.contains("\r\nhost: {at}\r\n"), "{none}");
+}
+
+#[tokio::test]
+async fn host_and_port_are_the_word_of_a_trusted_proxy_and_of_nobody_else() {
+    let told = "x-forwarded-host: evil.example\r\nx-forwarded-host: a.example, www.example\r\n\
+                x-forwarded-port: 8443\r\nx-forwarded-proto: https\r\n\r\n";
+    let ask = ASK.replacen("\r\n\r\n", &format!("\r\n{told}"), 1);
+    let house = House::open().await;
+    let (head, _) = seen_by_service(&house, "", &ask, OK).await;
+    assert!(
+        head.contains("\r\nx-forwarded-host: Public.example:8443\r\n")
+            && head.contains("\r\nx-forwarded-proto: http\r\n")
+            && !head.contains("evil")
+            && !head.contains("x-forwarded-port"),
+        "{head}"
+    );
+
+    let trusting = House::configured(|config| {
+        config.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+    })
+    .await;
+    let (head, _) = seen_by_service(&trusting, "", &ask, OK).await;
+    assert!(
+        head.contains("\r\nx-forwarded-host: www.example\r\n")
+            && head.contains("\r\nx-forwarded-port: 8443\r\n")
+            && head.contains("\r\nx-forwarded-proto: https\r\n"),
+        "{head}"
+    );
+    for broken in [
+        "host: a b",
+        "host: user@a",
+        "host: a, /",
+        "port: 0",
+        "port: 65536",
+        "port: +80",
+        "port: x",
+    ] {
+        let answer = trusting
+            .get("/app/x", &format!("x-forwarded-{broken}\r\n"))
+            .await;
+        assert_eq!(status(&answer), 400, "{broken}");
+    }
+    // A proxy that has nothing to say.
+    let (head, _) = seen_by_service(&trusting, "", ASK, OK).await;
+    assert!(
+        head.contains("\r\nx-forwarded-host: Public.example:8443\r\n"),
+        "{head}"
+    );
+}
+
+#[tokio::test]
+async fn where_a_service_leads_to_is_behind_the_prefix_that_it_does_not_know() {
+    let house = House::open().await;
+    let moved = "HTTP/1.1 302 Found\r\nlocation: http://{at}/base/y\r\nset-cookie: a=1; Path=/base\r\ncontent-length: 0\r\n\r\n";
+    let (_, answer) = seen_by_service(&house, "", ASK, moved).await;
+    assert!(
+        answer.contains("\r\nlocation: /app/y\r\n")
+            && answer.contains("\r\nset-cookie: a=1; Path=/app\r\n"),
+        "{answer}"
+    );
+    let (_, answer) = seen_by_service(&house, "rewrite-location: false\n", ASK, moved).await;
+    assert!(
+        answer.contains("/base/y\r\n") && answer.contains("Path=/base\r\n"),
+        "{answer}"
+    );
+}

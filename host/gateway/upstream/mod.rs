@@ -17,9 +17,9 @@ pub use tunnel::{Opened, Slot, Terms, Wish, name_upgrade};
 
 use crate::body::Body;
 use crate::error::{Cause, Error};
-use crate::gateway::client::{HttpClient, SendError};
+use crate::gateway::client::{HttpClient, SendError, Stream};
 use crate::gateway::headers;
-use crate::gateway::manifest::{Endpoint, Place, Route};
+use crate::gateway::manifest::{Endpoint, Place, Protocol, Route};
 use crate::gateway::target::Target;
 use crate::gateway::upload::Late;
 use crate::stream_idle::StreamIdle;
@@ -27,6 +27,7 @@ use futures_util::future::BoxFuture;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use quiet::ServiceBody;
 use room::AtService;
 use std::sync::Arc;
@@ -49,6 +50,9 @@ pub struct Answer {
     pub endpoint: Option<String>,
     /// How many were made; 0 where there could only be one.
     pub tries: usize,
+    /// Whether the service closed the connection (GOAWAY) and said that it had not looked at this
+    /// request. It happens to a service that is well.
+    pub left_over: bool,
 }
 
 impl Answer {
@@ -59,6 +63,7 @@ impl Answer {
             release,
             endpoint: None,
             tries: 0,
+            left_over: false,
         }
     }
 }
@@ -151,12 +156,20 @@ impl Upstreams {
                 idle.map(|idle| request.extensions_mut().insert(idle));
                 Ok(self.windows.call(name, request).await)
             }
-            Place::Service { scheme, authority } => {
+            Place::Service {
+                protocol,
+                authority,
+            } => {
                 let Some(at_service) = self.room.enter(sending.holder) else {
                     return Ok(Err(Error::ServicesFull).into());
                 };
-                address(&mut request, scheme.clone(), authority.clone(), path)?;
-                Ok(self.service(sending, request, at_service).await.into())
+                let asked = sending.target.authority();
+                address(&mut request, protocol.scheme(), authority.clone(), path)?;
+                if let Some(asked) = asked.filter(|_| sending.route.pass_host) {
+                    let host = HeaderValue::from_str(asked.as_str()).map_err(Error::internal)?;
+                    request.headers_mut().insert(header::HOST, host);
+                }
+                Ok(self.service(sending, *protocol, request, at_service).await)
             }
         }
     }
@@ -164,45 +177,77 @@ impl Upstreams {
     async fn service(
         &self,
         sending: &Sending<'_>,
+        protocol: Protocol,
         mut request: Request<Body>,
         at_service: AtService,
-    ) -> Result<Response<Body>, Error> {
+    ) -> Answer {
         let (route, upload) = (sending.route, sending.upload);
+        // HTTP/2 has no Upgrade (RFC 9113 section 8.6). Over TLS the client asks for HTTP/1.1.
+        let wish = match protocol {
+            Protocol::H2c => None,
+            Protocol::Http | Protocol::Https => Wish::take(&mut request),
+        };
         let timeout = route.upstream.try_timeout.unwrap_or(self.times.head);
         let idle = route.rules.stream_idle().unwrap_or(self.times.idle);
-        let wish = Wish::take(&mut request);
-        let sent = upload.within(timeout, self.client.send(request)).await;
-        let response = match sent {
-            Err(Late) => return Err(Error::UpstreamTimeout { limit: timeout }),
-            Ok(Err(SendError::NotAllowed(address))) => {
-                return Err(Error::UpstreamRefused(Cause::of(address)));
+        let sent = self.client.ask(protocol, sending.trailers, request);
+        let (response, stream) = match upload.within(timeout, sent).await {
+            Err(Late) => return Answer::from(Err(Error::UpstreamTimeout { limit: timeout })),
+            Ok(Err(error)) => {
+                let left_over = matches!(error, SendError::LeftOver(_));
+                let answer = Answer::from(Err(unsent(error)));
+                return Answer {
+                    left_over,
+                    ..answer
+                };
             }
-            Ok(Err(error @ (SendError::Connect(_) | SendError::NoTrustStore))) => {
-                return Err(Error::UpstreamUnreachable(Cause::of(error)));
-            }
-            Ok(Err(error @ SendError::Broken(_))) => {
-                return Err(Error::UpstreamBroken(Cause::of(error)));
-            }
-            Ok(Ok(response)) => response,
+            Ok(Ok(sent)) => sent,
         };
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS
-            && let Some(wish) = wish
-        {
-            return wish.open(response, at_service);
-        }
-        if response.status().is_informational() {
-            return Err(Error::UpstreamBroken("it changed the protocol".into()));
-        }
-        Ok(response.map(|body| {
-            let body = body.map_err(Into::into).boxed_unsync();
-            ServiceBody::new(body, idle, upload.clone(), at_service).boxed_unsync()
-        }))
+        let answer = received(response, wish, at_service, |body, at_service| {
+            ServiceBody::new(body, idle, upload.clone(), (at_service, stream)).boxed_unsync()
+        });
+        answer.into()
     }
+}
+
+/// Why there is no answer.
+fn unsent(error: SendError) -> Error {
+    match error {
+        SendError::NotAllowed(address) => Error::UpstreamRefused(Cause::of(address)),
+        SendError::Connect(_)
+        | SendError::NoTrustStore
+        | SendError::Refused(_)
+        | SendError::LeftOver(_) => Error::UpstreamUnreachable(Cause::of(error)),
+        SendError::Broken(_) => Error::UpstreamBroken(Cause::of(error)),
+    }
+}
+
+/// The answer of a service. `keeping` has its body keep the room there until it has ended.
+fn received(
+    response: Response<Incoming>,
+    wish: Option<Wish>,
+    at_service: AtService,
+    keeping: impl FnOnce(Body, AtService) -> Body,
+) -> Result<Response<Body>, Error> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS
+        && let Some(wish) = wish
+    {
+        return wish.open(response, at_service);
+    }
+    if response.status().is_informational() {
+        return Err(Error::UpstreamBroken("it changed the protocol".into()));
+    }
+    Ok(response.map(|body| keeping(body.map_err(Into::into).boxed_unsync(), at_service)))
 }
 
 /// The upstream's base path, then what is left of the request's path, then the query.
 pub fn path_and_query(route: &Route, target: &Target) -> Result<PathAndQuery, Error> {
     let mut text = format!("{}{}", route.upstream.base, route.stripped(target.path()));
+    // It reads as the name of a host where the upstream sends it back in a redirect.
+    if text.starts_with("//") {
+        return Err(Error::BadRequest(
+            "what follows the prefix that the route strips begins with '//'".into(),
+        ));
+    }
     if let Some(query) = target.query() {
         text.push('?');
         text.push_str(query);

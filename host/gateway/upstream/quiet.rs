@@ -1,6 +1,5 @@
 //! The answer of a service on its way: cut where nothing moves for too long, either way.
 
-use super::room::AtService;
 use crate::body::{Body, BodyError};
 use crate::error::Error;
 use crate::gateway::upload::Upload;
@@ -11,8 +10,8 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::time::{Sleep, sleep};
 
-/// A service's answer; its place at services is held until it is dropped.
-pub struct ServiceBody {
+/// A service's answer. `guard` is what its request holds there, until this is dropped.
+pub struct ServiceBody<G> {
     inner: Body,
     idle: Duration,
     /// Of the request, whose body may move meanwhile.
@@ -21,24 +20,24 @@ pub struct ServiceBody {
     /// client is there for more.
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
     over: bool,
-    _place: AtService,
+    _guard: G,
 }
 
-impl ServiceBody {
+impl<G> ServiceBody<G> {
     /// May be quiet for `idle`.
-    pub fn new(inner: Body, idle: Duration, upload: Upload, place: AtService) -> Self {
+    pub fn new(inner: Body, idle: Duration, upload: Upload, guard: G) -> Self {
         ServiceBody {
             inner,
             idle,
             upload,
             waiting: None,
             over: false,
-            _place: place,
+            _guard: guard,
         }
     }
 }
 
-impl HttpBody for ServiceBody {
+impl<G: Unpin> HttpBody for ServiceBody<G> {
     type Data = Bytes;
     type Error = BodyError;
 

@@ -29,6 +29,8 @@ struct State {
     tries: u32,
     ended: bool,
     failed: bool,
+    /// There is no further try, so nothing more is kept.
+    last: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +49,7 @@ impl Retained {
             tries: 0,
             ended: false,
             failed: false,
+            last: false,
         })))
     }
 
@@ -62,6 +65,11 @@ impl Retained {
             retained: self.clone(),
         };
         Some(attempt.boxed_unsync())
+    }
+
+    /// The latest try is the last.
+    pub fn last(&self) {
+        self.state().last = true;
     }
 
     /// Whether the client's side of it broke off, or it was refused.
@@ -102,6 +110,10 @@ impl HttpBody for Attempt {
         if let Some(piece) = kept {
             this.next += 1;
             return Poll::Ready(Some(Ok(Frame::data(piece.clone()))));
+        }
+        // All that was kept is on its way.
+        if state.last {
+            state.taken = None;
         }
         if state.ended {
             let trailers = state.trailers.as_ref().filter(|_| !this.trailed);
@@ -242,6 +254,18 @@ mod tests {
             assert_eq!(whole.trailers(), Some(&sum));
             assert_eq!(whole.to_bytes(), "in");
         }
+    }
+
+    #[tokio::test]
+    async fn the_last_try_sends_all_and_keeps_nothing() {
+        let retained = Retained::new(body(&[vec![1], vec![2], vec![3]]), 10);
+        let mut first = retained.again().unwrap();
+        take(&mut first, 2).await;
+        let mut second = retained.again().unwrap();
+        take(&mut second, 1).await;
+        retained.last();
+        assert_eq!(take(&mut second, 9).await, [2, 3]);
+        assert!(retained.state().taken.is_none());
     }
 
     #[tokio::test]

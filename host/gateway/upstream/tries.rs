@@ -1,7 +1,7 @@
 //! One request to an upstream of several targets, or of one that may fail: which target, and whether once more.
 //!
 //! A request is sent again where that cannot do a thing twice: it never left, or its method is idempotent (RFC 9110
-//! section 9.2.2) and its body is still there. And only within the upstream's budget of retries, so that a service that
+//! section 9.2.2), and its body is still there. And only within the upstream's budget of retries, so that a service that
 //! is down is not also flooded.
 
 use super::retained::Retained;
@@ -32,6 +32,8 @@ pub struct Sending<'a> {
     /// How far the request's body has come.
     pub upload: &'a Upload,
     pub path: &'a PathAndQuery,
+    /// Whether the client takes trailers.
+    pub trailers: bool,
 }
 
 /// What came of one try.
@@ -42,6 +44,8 @@ enum Verdict {
     NotIts,
     /// Nothing was done, so anything may be sent again.
     NeverRan,
+    /// As `NeverRan`, and the target is well: it closed the connection that the request was on.
+    LeftOver,
     /// It is not known what was done.
     Unclear,
     /// The target says itself that it cannot.
@@ -61,7 +65,10 @@ impl Upstreams {
         upstream.shared.request();
         let (parts, body) = request.into_parts();
         let idempotent = parts.method.is_idempotent();
-        let body = Retained::new(body, if idempotent { MOST_RETAINED } else { 0 });
+        // A service that speaks HTTP/2 says of what it did not look at that it did not, also where a
+        // part of the body was on its way.
+        let again = idempotent || upstream.may_be_http2();
+        let body = Retained::new(body, if again { MOST_RETAINED } else { 0 });
         let mut tried = Vec::new();
         let mut next = body.again();
         loop {
@@ -79,22 +86,22 @@ impl Upstreams {
             let attempt = endpoint.health.begin(now, upstream.fail_timeout);
             let request = Request::from_parts(parts.clone(), body_of_try);
             let mut answer = self.ask(sending, endpoint, request).await?;
-            let verdict = if body.has_failed() {
-                Verdict::NotIts
-            } else {
-                verdict(&answer.outcome)
+            let verdict = match answer.left_over {
+                _ if body.has_failed() => Verdict::NotIts,
+                true => Verdict::LeftOver,
+                false => verdict(&answer.outcome),
             };
             // What failed while the client was waited for may have failed for that: a service has a
             // time of its own for a request.
             let clients = verdict != Verdict::Answered && sending.upload.is_waiting();
-            if verdict != Verdict::NotIts && !clients {
+            if !matches!(verdict, Verdict::NotIts | Verdict::LeftOver) && !clients {
                 note(sending.route, endpoint, &verdict);
                 attempt.decided();
             }
             let others = tried.len() < upstream.endpoints.len();
             let again = match verdict {
                 Verdict::Answered | Verdict::NotIts => false,
-                Verdict::NeverRan => true,
+                Verdict::NeverRan | Verdict::LeftOver => true,
                 Verdict::Unclear => idempotent,
                 Verdict::Unable => idempotent && others,
                 Verdict::Slow => idempotent && upstream.try_timeout.is_some(),
@@ -103,7 +110,9 @@ impl Upstreams {
             if again && left {
                 next = body.again();
             }
-            if next.is_none() || !upstream.shared.may_retry() {
+            let free = verdict == Verdict::LeftOver;
+            if next.is_none() || !(free || upstream.shared.may_retry()) {
+                body.last();
                 answer.endpoint = Some(endpoint.place.label().to_string());
                 answer.tries = tried.len();
                 return Ok(answer);
@@ -179,7 +188,7 @@ fn note(route: &Route, endpoint: &Endpoint, verdict: &Verdict) {
     }
     let (route, target) = (&*route.name, endpoint.place.label());
     match verdict {
-        Verdict::NotIts => {}
+        Verdict::NotIts | Verdict::LeftOver => {}
         Verdict::Answered => {
             if endpoint.health.succeeded() {
                 tracing::info!(route, target, "the target answers again");
