@@ -28,6 +28,13 @@ use std::time::Duration;
 const MAX_IDLE_PER_HOST: usize = 64;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// On a connection of HTTP/2 the kernel asks after the service when it was silent for so long, so
+/// often, and so many times: one that is gone without a word ends its streams within 40 s. Not by
+/// PING frames: gRPC servers end a connection on which more than one comes in 5 minutes.
+const PROBE_AFTER: Duration = Duration::from_secs(20);
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+const PROBES: u32 = 4;
+
 /// What a failure comes from. Shared, because several requests may wait for one connection.
 pub type Cause = Arc<dyn Error + Send + Sync>;
 
@@ -84,10 +91,11 @@ impl HttpClient {
         connector.set_connect_timeout(Some(connect_timeout));
         connector.set_nodelay(true);
         connector.enforce_http(false);
+        let probing = probing(&connector);
         let http2 = || {
             let opened = opened.clone();
             Arc::new(Pool::new(
-                connector.clone(),
+                probing.clone(),
                 Scheme::HTTP,
                 connect_timeout,
                 opened,
@@ -151,7 +159,7 @@ impl Tls {
                 .https_only()
         };
         let either = secure().enable_all_versions();
-        let either = either.wrap_connector(connector.clone());
+        let either = either.wrap_connector(probing(connector));
         let http1 = secure().enable_http1().wrap_connector(connector.clone());
         // As long again for the handshake.
         let connect_time = connect_timeout * 2;
@@ -190,6 +198,15 @@ impl Tls {
         }
         sent
     }
+}
+
+/// The same connector for connections that may be quiet for long.
+fn probing(connector: &Plain) -> Plain {
+    let mut connector = connector.clone();
+    connector.set_keepalive(Some(PROBE_AFTER));
+    connector.set_keepalive_interval(Some(PROBE_EVERY));
+    connector.set_keepalive_retries(Some(PROBES));
+    connector
 }
 
 async fn http1<C>(

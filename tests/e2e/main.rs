@@ -23,6 +23,7 @@ mod exercise;
 mod folder_watch;
 mod folders;
 mod foreign_guests;
+mod grpc;
 mod hostile;
 mod idempotency;
 mod identity;

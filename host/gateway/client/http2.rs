@@ -62,11 +62,6 @@ const SEND_BUFFER: usize = 64 << 10;
 /// Bytes of the head of an answer. As for HTTP/1.
 const MAX_HEAD: u32 = 64 << 10;
 
-/// With requests on it, a connection is tried so often, and given up where no answer comes for so
-/// long: a service that is gone without a word ends a stream within 40 s.
-const PING_EVERY: Duration = Duration::from_secs(20);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
-
 /// How long it is remembered that a service chose HTTP/1.1.
 const CHOICE_TIME: Duration = Duration::from_secs(600);
 
@@ -272,9 +267,7 @@ where
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
-        .max_header_list_size(MAX_HEAD)
-        .keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_TIMEOUT);
+        .max_header_list_size(MAX_HEAD);
     let (sender, driver) = builder.handshake(io).await?;
     for pause in LOOKS {
         if driver.current_max_send_streams() != STREAMS_UNTOLD {

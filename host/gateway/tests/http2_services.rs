@@ -415,3 +415,57 @@ async fn a_service_that_speaks_no_http2_is_a_broken_one() {
         "{answer}"
     );
 }
+
+#[tokio::test]
+async fn a_client_that_waits_for_100_continue_has_it_once_the_service_is_there() {
+    let service = Service::start(100).await;
+    let house = house_to(service.addr, "").await;
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = gone.local_addr().unwrap();
+    drop(gone);
+    add(
+        &house,
+        "gone",
+        &format!("uri: /gone\nupstream: h2c://{at}\n"),
+    );
+    let ask = |path: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n"
+        )
+    };
+    let mut client = house.connect().await;
+    client.write_all(ask("/grpc/x").as_bytes()).await.unwrap();
+    read_until(&mut client, "HTTP/1.1 100 Continue\r\n\r\n").await;
+    client.write_all(b"hello").await.unwrap();
+    let answer = read_to_end(&mut client).await;
+    assert!(
+        answer.contains("HTTP/2.0") && answer.contains("hello"),
+        "{answer}"
+    );
+    assert!(!answer.contains("\nexpect:"), "{answer}");
+
+    let mut client = house.connect().await;
+    client.write_all(ask("/gone").as_bytes()).await.unwrap();
+    let answer = read_to_end(&mut client).await;
+    assert!(
+        status(&answer) == 502 && !answer.contains("100 Continue"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_upgraded_on_the_way_to_a_service_by_http2() {
+    let service = Service::start(100).await;
+    let house = house_to(service.addr, "").await;
+    let upgrade = "GET /grpc/x HTTP/1.1\r\nhost: x\r\nconnection: upgrade, close\r\nupgrade: websocket\r\n\
+                   sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let answer = house.raw(upgrade).await;
+    assert!(
+        status(&answer) == 200 && answer.contains("HTTP/2.0"),
+        "{answer}"
+    );
+    assert!(
+        !answer.contains("\nupgrade:") && !answer.contains("\nconnection: upgrade"),
+        "{answer}"
+    );
+}
