@@ -1,14 +1,15 @@
 //! The stores of all windows, by name.
 
 use super::waiting::READERS;
-use super::{RedbStore, Store, StoreError, StoreLimits, StoreStats, create};
+use super::{RedbStore, Scratch, Snapshot, Store, StoreError, StoreLimits, StoreStats, create};
 use arc_swap::ArcSwapOption;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Semaphore;
 
 /// The longest name: that of a DNS label, because a window's name is part of its internal host name.
@@ -44,6 +45,23 @@ pub struct Broken {
     pub error: StoreError,
     /// When it is tried again, at the earliest.
     pub until: Instant,
+}
+
+/// Which file a store is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreId {
+    inode: u64,
+    /// A number is given again; where the file system does not say when, that is not noticed.
+    made: Option<SystemTime>,
+}
+
+impl StoreId {
+    fn of(file: &std::fs::Metadata) -> Self {
+        StoreId {
+            inode: file.ino(),
+            made: file.created().ok(),
+        }
+    }
 }
 
 /// The place of one store.
@@ -126,11 +144,28 @@ impl Cabinet {
     /// The store of the window `name`, opened or made where that is needed. Blocks as
     /// [`RedbStore::open_file`] does; callers on an async thread use [`Cabinet::open_async`].
     pub fn open(&self, name: &str) -> Result<Arc<dyn Store>, StoreError> {
+        let opened = self.opened_store(name, true)?;
+        // It is made where there is none.
+        let (store, _) = opened.ok_or(StoreError::Closed)?;
+        Ok(store)
+    }
+
+    /// The store of `name`, and whether it was open already. None where there is none, and none is to be made.
+    fn opened_store(
+        &self,
+        name: &str,
+        make: bool,
+    ) -> Result<Option<(Arc<RedbStore>, bool)>, StoreError> {
         let path = self.path_of(name)?;
         let drawer = self.drawer(name);
         let changing = lock(&drawer.changing);
         if let Some(store) = drawer.store.load_full() {
-            return Ok(store);
+            return Ok(Some((store, true)));
+        }
+        if !make && !path.exists() {
+            drop(changing);
+            self.forget(name, drawer);
+            return Ok(None);
         }
         if let Some(broken) = self.broken(name)
             && Instant::now() < broken.until
@@ -148,7 +183,7 @@ impl Cabinet {
                 if let Some(bytes) = lock(&self.sizes).get(name) {
                     opened.set_max_store_bytes(*bytes);
                 }
-                Ok(opened)
+                Ok(Some((opened, false)))
             }
             Err(error) => {
                 self.opened(name, Err(&error));
@@ -195,6 +230,77 @@ impl Cabinet {
             drop(changing);
             self.forget(name, drawer);
         }
+    }
+
+    /// The names under which there is a store file, each with what tells the file from one that comes after it. Blocks.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed. That there is none is no error.
+    pub fn stored(&self) -> std::io::Result<BTreeMap<String, StoreId>> {
+        let entries = match std::fs::read_dir(&self.root) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            entries => entries?,
+        };
+        let mut stored = BTreeMap::new();
+        for entry in entries {
+            let Ok(name) = entry?.file_name().into_string() else {
+                continue;
+            };
+            let Ok(path) = self.path_of(&name) else {
+                continue;
+            };
+            match std::fs::metadata(&path) {
+                Ok(file) => stored.insert(name, StoreId::of(&file)),
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(stored)
+    }
+
+    /// A copy of the store of `name`, as [`Store::snapshot`] makes it. None where there is no store of that name, or
+    /// there is none any more. One that was opened for this is closed again, unless it is in use by then. Blocks.
+    ///
+    /// # Errors
+    /// Why it was not made.
+    pub fn snapshot(
+        &self,
+        name: &str,
+        scratch: &mut Scratch<'_>,
+    ) -> Result<Option<Snapshot>, StoreError> {
+        loop {
+            let Some((store, was_open)) = self.opened_store(name, false)? else {
+                return Ok(None);
+            };
+            let made = store.snapshot(scratch);
+            let still_there = self.get(name).is_some();
+            drop(store);
+            if !was_open {
+                self.close_if_idle(name);
+            }
+            match made {
+                // It was closed or removed meanwhile: what there is now is looked at anew.
+                Err(StoreError::Closed) if !still_there => {}
+                made => return made.map(Some),
+            }
+        }
+    }
+
+    /// Closes the store of `name` if nobody else has it in hand.
+    fn close_if_idle(&self, name: &str) {
+        let Some(drawer) = lock(&self.drawers).get(name).cloned() else {
+            return;
+        };
+        let changing = lock(&drawer.changing);
+        if let Some(store) = drawer.store.swap(None) {
+            // Nobody can have taken it since, and whoever had is counted.
+            match Arc::strong_count(&store) {
+                1 => store.close(),
+                _ => drawer.store.store(Some(store)),
+            }
+        }
+        drop(changing);
+        self.forget(name, drawer);
     }
 
     /// Closes every store. Blocks until the last file is closed.

@@ -33,6 +33,10 @@ pub enum StoreError {
     Busy { limit: usize },
     #[error("the store is closed, with its window or with the host: try again when it is open")]
     Closed,
+    #[error("the copy of the store was given up before it was whole")]
+    GivenUp,
+    #[error("the store cannot be copied: {reason}")]
+    Scratch { reason: String },
     #[error("reading this would have to wait for the disk: have it read where that is no harm")]
     WouldWait,
 

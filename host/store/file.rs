@@ -11,6 +11,7 @@ use super::StoreError;
 use super::fault::{Fault, guarded};
 use super::layout::{self, Identity, View};
 use super::limits::MAX_REOPEN_PAUSE;
+use super::snapshot::{Scratch, Snapshot, Stop};
 use arc_swap::ArcSwap;
 use redb::{Database, DatabaseError};
 use std::io;
@@ -152,6 +153,42 @@ impl StoreFile {
     pub(super) fn recover(&self) {
         if self.is_due() {
             self.reopen();
+        }
+    }
+
+    /// Copies what the last commit left. It ends as soon as the database is taken out of use, whose closing waits for it.
+    pub(super) fn snapshot(&self, scratch: &mut Scratch<'_>) -> Result<Snapshot, StoreError> {
+        self.recover();
+        let state = self.state.load_full();
+        let open = open_in(&state)?;
+        let generation = open.generation;
+        let still_open = || match open_in(&self.state.load())? {
+            open if open.generation == generation => Ok(()),
+            _ => Err(StoreError::Closed),
+        };
+        let mut ended = None;
+        let made = guarded(|| match Snapshot::make(&open.view, scratch, &still_open) {
+            Ok(snapshot) => Ok(Some(snapshot)),
+            Err(Stop::Source(fault)) => Err(fault),
+            Err(Stop::Damaged(reason)) => {
+                let path = self.path.clone();
+                ended = Some(StoreError::Corrupt { path, reason });
+                Ok(None)
+            }
+            Err(Stop::Scratch(reason)) => {
+                ended = Some(StoreError::Scratch { reason });
+                Ok(None)
+            }
+            Err(Stop::Ended(why)) => {
+                ended = Some(why);
+                Ok(None)
+            }
+        });
+        drop(state);
+        match made {
+            Ok(Some(snapshot)) => Ok(snapshot),
+            Ok(None) => Err(ended.unwrap_or(StoreError::GivenUp)),
+            Err(fault) => Err(self.break_off(fault, generation)),
         }
     }
 

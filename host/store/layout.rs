@@ -9,9 +9,10 @@
 
 use super::Entry;
 use super::fault::Fault;
+use super::snapshot::{STEP_BYTES, Stop};
 use redb::{
-    Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, Table,
-    TableDefinition, WriteTransaction,
+    Database, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, Table,
+    TableDefinition, Value, WriteTransaction,
 };
 use std::ops::Bound;
 
@@ -149,6 +150,88 @@ impl View {
         }
         Ok((keys, false))
     }
+}
+
+/// Copies all that `view` shows into the empty database `to`, in commits of about [`STEP_BYTES`], after each of which
+/// `step` is told how much it was and may end it. What is read is held to what it must be: every value is there, and
+/// the sum is what the store says.
+pub(super) fn copy(
+    view: &View,
+    to: &Database,
+    step: &mut dyn FnMut(u64) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    let (meta, owner) = (view.read.open_table(META)?, view.read.open_table(OWNER)?);
+    let blobs = view.read.open_table(BLOBS)?;
+    let (mut stored, mut apart, mut apart_bytes) = (0_u64, 0_u64, 0_u64);
+    let mut unreadable = false;
+    copy_table(
+        &view.heads,
+        to,
+        HEADS,
+        step,
+        &mut |(bucket, key), raw| match Head::decode(raw) {
+            Some(head) => {
+                stored = stored.saturating_add(entry_cost(bucket, key, head.value_len()));
+                if let Stored::Apart(len) = head.value {
+                    apart += 1;
+                    apart_bytes = apart_bytes.saturating_add(len);
+                }
+            }
+            None => unreadable = true,
+        },
+    )?;
+    copy_table(&blobs, to, BLOBS, step, &mut |_, value| {
+        apart = apart.wrapping_sub(1);
+        apart_bytes = apart_bytes.wrapping_sub(value.len() as u64);
+    })?;
+    let damaged = |what: &str| Stop::Source(Fault::Damaged(what.into()));
+    if unreadable {
+        return Err(damaged("an entry in it cannot be read"));
+    }
+    if apart != 0 || apart_bytes != 0 {
+        return Err(damaged("a value in it is missing"));
+    }
+    if stored != counter(&meta, STORED).map_err(Stop::Source)? {
+        // The store can be used all the same.
+        return Err(Stop::Damaged("its sum is not that of its entries".into()));
+    }
+    copy_table(&meta, to, META, step, &mut |_, _| {})?;
+    copy_table(&owner, to, OWNER, step, &mut |_, _| {})
+}
+
+fn copy_table<K: Key + 'static, V: Value + 'static>(
+    from: &ReadOnlyTable<K, V>,
+    to: &Database,
+    table: TableDefinition<K, V>,
+    step: &mut dyn FnMut(u64) -> Result<(), Stop>,
+    seen: &mut dyn FnMut(&K::SelfType<'_>, &V::SelfType<'_>),
+) -> Result<(), Stop> {
+    let mut entries = ReadableTable::iter(from)?;
+    loop {
+        let mut bytes = 0;
+        let txn = to.begin_write().map_err(unwritable)?;
+        let mut copy = txn.open_table(table).map_err(unwritable)?;
+        while bytes < STEP_BYTES {
+            let Some(entry) = entries.next() else {
+                break;
+            };
+            let (key, value) = entry?;
+            let (key, value) = (key.value(), value.value());
+            seen(&key, &value);
+            bytes += K::as_bytes(&key).as_ref().len() + V::as_bytes(&value).as_ref().len();
+            copy.insert(&key, &value).map_err(unwritable)?;
+        }
+        drop(copy);
+        txn.commit().map_err(unwritable)?;
+        step(bytes as u64)?;
+        if bytes < STEP_BYTES {
+            return Ok(());
+        }
+    }
+}
+
+fn unwritable(error: impl Into<redb::Error>) -> Stop {
+    Stop::Scratch(error.into().to_string())
 }
 
 /// The tables of a store inside one write transaction, and the counters as they will be at its end.

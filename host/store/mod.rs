@@ -9,6 +9,8 @@
 //! makes them durable, and only then are their futures resolved. `file` holds the open database and brings
 //! it back after a fault; `create` makes a new file such that a crash never leaves half a one.
 //!
+//! A `snapshot` is a copy of a whole store as one commit left it, for a backup.
+//!
 //! `disk_file` is the file as redb sees it. A read that must not wait for the disk leaves its thread by
 //! `waiting`; a file whose sync failed is not used before `unsynced` knows what the disk holds.
 
@@ -23,15 +25,17 @@ mod layout;
 mod limits;
 mod plan;
 mod redb_store;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod unsynced;
 mod waiting;
 
-pub use cabinet::Cabinet;
+pub use cabinet::{Cabinet, StoreId};
 pub use error::StoreError;
 pub use limits::{MAX_BATCH_OPS, MAX_BUCKET_BYTES, StoreLimits};
 pub use redb_store::RedbStore;
+pub use snapshot::{LEAST_FREE_BYTES, Scratch, Snapshot};
 pub use waiting::{Readers, read};
 
 use std::future::Future;
@@ -182,6 +186,14 @@ pub trait Store: Send + Sync + 'static {
     fn write(&self, ops: Vec<Op>) -> WriteFuture;
 
     fn stats(&self) -> StoreStats;
+
+    /// Copies all of the store as the last acknowledged write left it. Blocks for as long as that takes; writes and
+    /// reads go on meanwhile, and a store that is closed or removed does not wait for it.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`] where it was closed meanwhile, [`StoreError::GivenUp`] where `scratch` says so,
+    /// [`StoreError::Scratch`] where the copy cannot be written.
+    fn snapshot(&self, scratch: &mut Scratch<'_>) -> Result<Snapshot, StoreError>;
 
     /// Its share of the threads that wait for disks.
     fn readers(&self) -> &Arc<Readers>;

@@ -4,7 +4,8 @@ use super::commit::Committer;
 use super::disk_file::DiskMedium;
 use super::file::{Medium, StoreFile};
 use super::{
-    Entry, Op, Page, Readers, Store, StoreError, StoreLimits, StoreStats, WriteFuture, create,
+    Entry, Op, Page, Readers, Scratch, Snapshot, Store, StoreError, StoreLimits, StoreStats,
+    WriteFuture, create,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -225,6 +226,10 @@ impl Store for RedbStore {
             waited: self.readers.left(),
             waiting: self.readers.waiting(),
         }
+    }
+
+    fn snapshot(&self, scratch: &mut Scratch<'_>) -> Result<Snapshot, StoreError> {
+        self.file.snapshot(scratch)
     }
 
     fn readers(&self) -> &Arc<Readers> {

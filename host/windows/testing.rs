@@ -9,7 +9,10 @@ use super::{
 };
 use crate::reserve::Reserve;
 use crate::runtime::{Compiler, EngineConfig};
-use crate::store::{Applied, Entry, Op, Page, Readers, Store, StoreError, StoreStats, WriteFuture};
+use crate::store::{
+    Applied, Entry, Op, Page, Readers, Scratch, Snapshot, Store, StoreError, StoreStats,
+    WriteFuture,
+};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -179,6 +182,11 @@ impl Store for Disk {
 
     fn stats(&self) -> StoreStats {
         StoreStats::default()
+    }
+
+    fn snapshot(&self, _: &mut Scratch<'_>) -> Result<Snapshot, StoreError> {
+        let reason = "it is in memory".into();
+        Err(StoreError::Scratch { reason })
     }
 }
 

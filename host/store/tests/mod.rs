@@ -9,6 +9,7 @@ mod faults;
 mod limits;
 mod model;
 mod reading;
+mod snapshot;
 mod waiting;
 
 use super::{Applied, Op, RedbStore, StoreError, StoreLimits};
