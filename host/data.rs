@@ -7,6 +7,9 @@ use std::io::{Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+/// The file that is in a data folder while a backup is restored into it.
+pub const RESTORING: &str = "restoring";
+
 /// A data folder that is ours until this is dropped.
 pub struct DataFolder {
     path: PathBuf,
@@ -14,11 +17,29 @@ pub struct DataFolder {
 }
 
 impl DataFolder {
-    /// Takes the folder, making it (mode 0700) where it is missing. One that other users can read is closed to them.
+    /// Takes the folder, making it (mode 0700) where it is missing. One that other users can read
+    /// is closed to them.
     ///
     /// # Errors
-    /// When it cannot be made, other users can write it, or another host has it.
+    /// When it cannot be made, other users can write it, another host has it, or a restore into it
+    /// has not ended.
     pub fn take(path: &Path) -> anyhow::Result<Self> {
+        let folder = Self::take_unfinished(path)?;
+        if path.join(RESTORING).exists() {
+            bail!(
+                "a restore into the data folder {} has not ended, so what is in it is not whole: \
+                 restore the backup again",
+                path.display()
+            );
+        }
+        Ok(folder)
+    }
+
+    /// The same where a restore into it may not have ended: to restore into it.
+    ///
+    /// # Errors
+    /// As [`DataFolder::take`].
+    pub fn take_unfinished(path: &Path) -> anyhow::Result<Self> {
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)

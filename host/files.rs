@@ -59,7 +59,7 @@ pub fn remove(path: &Path) -> io::Result<()> {
 }
 
 /// Makes the names in `folder` durable.
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
     let here = Path::new(".");
     let folder = match folder.as_os_str().is_empty() {
         true => here,

@@ -3,6 +3,7 @@
 //!
 //! In reading order: [`cli`] and [`config`] start the host; [`gateway`] takes a request in, [`windows`] leases it the live
 //! release, [`runtime`] has a clerk serve it, [`store`] keeps what the clerk writes; [`admin`] is the operators' side.
+//! [`backup`] is what is kept elsewhere.
 //! Dependencies point that way only, from gateway and admin down to the store. [`error`] is the one map from failure to answer.
 
 // The documentation is for whoever carries on, and built with its private items.
@@ -11,6 +12,7 @@
 #![cfg_attr(test, allow(clippy::duplicate_mod))]
 
 pub mod admin;
+pub mod backup;
 pub mod body;
 #[cfg(test)]
 mod boundaries;

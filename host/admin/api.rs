@@ -3,7 +3,7 @@
 use super::claimed::Claimed;
 use super::tasks::Tasks;
 use super::token::AdminToken;
-use super::{Metrics, keys, limits, reply, routes, windows};
+use super::{Backups, Metrics, keys, limits, reply, routes, windows};
 use crate::body::Body;
 use crate::gateway::Gateway;
 use crate::windows::{Registry, WindowName};
@@ -73,6 +73,8 @@ pub struct Admin {
     pub readiness: Readiness,
     /// The changes under way.
     pub tasks: Tasks,
+    /// What takes backups.
+    pub backups: Backups,
 }
 
 impl Admin {
@@ -131,6 +133,11 @@ impl Admin {
                 Method::DELETE => keys::revoke(tasks, &self.gateway, id).await,
                 _ => reply::method_not_allowed("DELETE"),
             },
+            ["backup"] if request.method() == Method::GET => {
+                let query = request.uri().query().unwrap_or_default();
+                self.backups.begin(&self.windows, &self.gateway, query)
+            }
+            ["backup"] => reply::method_not_allowed("GET"),
             ["routes"] if request.method() == Method::GET => routes::list(&self.gateway),
             ["routes"] => reply::method_not_allowed("GET"),
             ["routes", name] => match *request.method() {
@@ -225,10 +232,11 @@ impl Admin {
     }
 }
 
-/// Whether a request may wait long for a disk or a compiler: neither one that looks does, nor one
-/// that closes or removes something.
+/// Whether a request may wait long, for a disk, a compiler or its client: neither one that looks
+/// does, nor one that closes or removes something.
 fn gives(method: &Method, segments: &[&str]) -> bool {
     match (method, segments) {
+        (_, ["backup"]) => true,
         (&Method::GET | &Method::HEAD | &Method::DELETE, _) => false,
         (_, ["windows", _, "stop" | "abort"]) => false,
         _ => true,
@@ -237,6 +245,6 @@ fn gives(method: &Method, segments: &[&str]) -> bool {
 
 fn not_found() -> Response<Body> {
     let detail = "the admin API has /windows, /windows/NAME, /windows/NAME/start|stop|rollback|canary|promote|abort|log|limits, /routes, /routes/NAME, /keys, /keys/ID, \
-                  /healthz, /readyz and /metrics";
+                  /backup, /healthz, /readyz and /metrics";
     reply::refuse(StatusCode::NOT_FOUND, "not-found", detail)
 }

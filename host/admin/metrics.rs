@@ -1,5 +1,6 @@
 //! `/metrics`, in the OpenMetrics text format.
 
+use super::Backups;
 use crate::gateway::Gateway;
 use crate::places::PlaceCounters;
 use crate::printable::Label;
@@ -246,6 +247,22 @@ impl Metrics {
     pub fn reserve(&mut self, reserve: Arc<Reserve>) {
         self.registry
             .register_collector(Box::new(ReserveCollector(reserve)));
+    }
+
+    /// Adds what came of backups.
+    pub fn backups(&mut self, backups: &Backups) {
+        let counters = &backups.counters;
+        self.registry.register(
+            "backups",
+            "Backups of this host: complete, failed (or not complete), and refused because one was \
+             being taken",
+            counters.outcomes.clone(),
+        );
+        self.registry.register(
+            "backup_last_complete_seconds",
+            "When the last complete backup ended, in seconds since 1970; 0: none since the start",
+            counters.last_complete.clone(),
+        );
     }
 
     /// Adds what is measured of a watched folder of components.

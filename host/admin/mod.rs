@@ -2,8 +2,10 @@
 //!
 //! [`token`] is the credential, [`api`] the table of what can be asked, [`windows`] the handlers that change and show
 //! windows, [`tasks`] where changes run, [`reply`] how an answer or a refusal is written.
+//! [`backup`] streams a copy of all of it.
 
 mod api;
+mod backup;
 mod claimed;
 mod keys;
 mod limits;
@@ -19,6 +21,7 @@ mod whole;
 mod windows;
 
 pub use api::{Admin, Readiness};
+pub use backup::Backups;
 pub use metrics::Metrics;
 pub use tasks::Tasks;
 

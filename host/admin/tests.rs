@@ -2,7 +2,7 @@
 
 use super::claimed::{Claimed, Rooms};
 use super::token::AdminToken;
-use super::{Admin, Metrics, Readiness, Tasks};
+use super::{Admin, Backups, Metrics, Readiness, Tasks};
 use crate::body;
 use crate::front::FrontDoor;
 use crate::gateway::plugins::auth::{ApiKeys, AuthConfig, KeySource, dev_secret};
@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -56,6 +57,7 @@ impl House {
             gateway,
             readiness: Readiness::default(),
             tasks: Tasks::default(),
+            backups: Backups::new(data.to_owned(), CancellationToken::new()),
         };
         House { inner, admin }
     }

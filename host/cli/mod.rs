@@ -1,4 +1,5 @@
-//! The command line: one file a family of verbs. All but `serve`, `up`, `token` and `check` are clients of the admin API.
+//! The command line: one file a family of verbs. All but `serve`, `up`, `token`, `check` and
+//! `restore` are clients of the admin API.
 
 /// A line on stdout, as `println!`, but without a panic where its reader has gone (`hms windows | head -1`).
 macro_rules! say {
@@ -7,6 +8,7 @@ macro_rules! say {
     };
 }
 
+mod backup;
 mod banner;
 pub mod build;
 mod check;
@@ -15,6 +17,7 @@ mod deploy;
 mod identity;
 mod keys;
 mod limits;
+mod restore;
 mod routes;
 mod serve;
 mod show;
@@ -35,6 +38,9 @@ use std::process::ExitCode;
 
 /// The exit status where a change holds and is not on disk yet: `EX_TEMPFAIL` of sysexits.h.
 const NOT_DURABLE: u8 = 75;
+
+/// The exit status where a backup is intact, and something could not be taken.
+const INCOMPLETE: u8 = 3;
 
 /// Service windows as sandboxed WebAssembly components behind one gateway, swapped live.
 #[derive(Debug, Parser)]
@@ -80,6 +86,10 @@ enum Verb {
     Token(tokens::Token),
     /// Make, list and revoke API keys for machine callers
     Key(keys::Keys),
+    /// Back up the running host, or check a backup
+    Backup(backup::Backup),
+    /// Make a data folder of a backup
+    Restore(restore::Restore),
     /// Check route manifests without serving
     Check(check::Check),
     /// Compiles one component: the child process of a deploy
@@ -145,6 +155,10 @@ pub fn main() -> ExitCode {
             telemetry::warn(&format!("hms: warning: {error:#}"));
             ExitCode::from(NOT_DURABLE)
         }
+        Err(error) if error.is::<backup::Incomplete>() => {
+            telemetry::warn(&format!("hms: {error:#}"));
+            ExitCode::from(INCOMPLETE)
+        }
         Err(error) => {
             telemetry::fail(&format!("hms: {error:#}"));
             match error.downcast_ref::<CompileError>() {
@@ -203,6 +217,8 @@ fn run(verb: Verb) -> anyhow::Result<()> {
                 Verb::Remove(remove) => remove.run().await,
                 Verb::Token(token) => token.run(),
                 Verb::Key(keys) => keys.run().await,
+                Verb::Backup(backup) => backup.run().await,
+                Verb::Restore(restore) => restore.run().await,
                 Verb::Check(check) => check.run(),
                 Verb::CompileComponent { .. } => Ok(()),
             }

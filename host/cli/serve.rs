@@ -3,7 +3,7 @@
 use super::banner::Banner;
 use super::identity;
 use crate::admin::token::AdminToken;
-use crate::admin::{self, Admin, Metrics, Readiness, Tasks};
+use crate::admin::{self, Admin, Backups, Metrics, Readiness, Tasks};
 use crate::config::{Config, Settings};
 use crate::data::DataFolder;
 use crate::front::FrontDoor;
@@ -115,6 +115,8 @@ impl Host {
         let gateway = Gateway::new(gateway_config, Arc::new(FrontDoor(windows.clone())));
         let mut metrics = Metrics::new(&gateway);
         metrics.reserve(reserve.clone());
+        let backups = Backups::new(data.path().to_owned(), signals.shutdown.clone());
+        metrics.backups(&backups);
         let watched = |dir: &PathBuf| WindowsFolder::new(windows.clone(), dir.clone());
         let folder = settings.windows.as_ref().map(watched);
         if let Some(folder) = &folder {
@@ -133,6 +135,7 @@ impl Host {
             gateway: gateway.clone(),
             readiness,
             tasks: Tasks::default(),
+            backups,
         });
         Ok(Some(Host {
             windows,

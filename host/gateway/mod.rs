@@ -47,6 +47,7 @@ use crate::error::Error;
 use crate::linger::Inbound;
 use crate::places::AtWork;
 use crate::reload::ReadAgain;
+use crate::store::{Scratch, Snapshot};
 use access::{Record, RecordedBody};
 use client::HttpClient;
 use early::EarlyBodies;
@@ -63,11 +64,13 @@ use plugins::{Admission, Passed, Plugins};
 use request_body::{RequestBody, TrailerBounds};
 use routes::{EditError, Found, RouteSet, RouteStatus, Table};
 use screen::Screen;
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use strict::{Kind, Violation};
 use target::{Oddities, Target};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use trace::Trace;
 use upload::Upload;
@@ -179,6 +182,25 @@ impl Gateway {
     /// Removes the route `name` and its file. Gives why the file is still there, where it is.
     pub async fn remove_route(&self, name: String) -> Result<Option<String>, EditError> {
         self.edit(move |routes| routes.remove(&name)).await
+    }
+
+    /// The present texts of all manifests, by file. Blocks on the file system.
+    pub fn route_texts(&self) -> BTreeMap<String, String> {
+        self.routes.reload();
+        self.routes.texts()
+    }
+
+    /// A copy of the ledger of idempotency keys; None where there is none yet. Blocks, on a thread
+    /// of `runtime` that may.
+    ///
+    /// # Errors
+    /// Why it was not made, as a sentence.
+    pub fn snapshot_ledger(
+        &self,
+        runtime: &Handle,
+        scratch: &mut Scratch<'_>,
+    ) -> Result<Option<Snapshot>, String> {
+        self.plugins.idempotency.snapshot(runtime, scratch)
     }
 
     async fn edit<T: Send + 'static>(
@@ -449,6 +471,7 @@ impl Gateway {
 }
 
 /// No route takes the request.
+#[derive(Debug)]
 struct Missed<'a> {
     error: Error,
     /// The route of the path by whose `cors` pages may read that.

@@ -48,7 +48,7 @@ pub struct Broken {
 }
 
 /// Which file a store is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoreId {
     inode: u64,
     /// A number is given again; where the file system does not say when, that is not noticed.
@@ -150,7 +150,8 @@ impl Cabinet {
         Ok(store)
     }
 
-    /// The store of `name`, and whether it was open already. None where there is none, and none is to be made.
+    /// The store of `name`, and whether it was open already. None where there is none, and none is
+    /// to be made.
     fn opened_store(
         &self,
         name: &str,
@@ -232,7 +233,8 @@ impl Cabinet {
         }
     }
 
-    /// The names under which there is a store file, each with what tells the file from one that comes after it. Blocks.
+    /// The names under which there is a store file, each with what tells the file from one that
+    /// comes after it. Blocks.
     ///
     /// # Errors
     /// When the folder cannot be listed. That there is none is no error.
@@ -251,15 +253,17 @@ impl Cabinet {
             };
             match std::fs::metadata(&path) {
                 Ok(file) => stored.insert(name, StoreId::of(&file)),
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
+                Err(error) if error.kind() == ErrorKind::NotFound => None,
+                // Why it cannot be looked at is said by whoever opens it.
+                Err(_) => stored.insert(name, StoreId::default()),
             };
         }
         Ok(stored)
     }
 
-    /// A copy of the store of `name`, as [`Store::snapshot`] makes it. None where there is no store of that name, or
-    /// there is none any more. One that was opened for this is closed again, unless it is in use by then. Blocks.
+    /// A copy of the store of `name`, as [`Store::snapshot`] makes it. None where there is no store
+    /// of that name, or there is none any more. One that was opened for this is closed again,
+    /// unless it is in use by then. Blocks.
     ///
     /// # Errors
     /// Why it was not made.

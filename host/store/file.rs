@@ -156,7 +156,8 @@ impl StoreFile {
         }
     }
 
-    /// Copies what the last commit left. It ends as soon as the database is taken out of use, whose closing waits for it.
+    /// Copies what the last commit left. It ends as soon as the database is taken out of use, whose
+    /// closing waits for it.
     pub(super) fn snapshot(&self, scratch: &mut Scratch<'_>) -> Result<Snapshot, StoreError> {
         self.recover();
         let state = self.state.load_full();

@@ -9,12 +9,13 @@
 
 use super::Entry;
 use super::fault::Fault;
-use super::snapshot::{STEP_BYTES, Stop};
+use super::snapshot::{STEP_BYTES, STEP_TIME, Stop};
 use redb::{
     Database, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, Table,
     TableDefinition, Value, WriteTransaction,
 };
 use std::ops::Bound;
+use std::time::Instant;
 
 type HeadKey = (&'static str, &'static str);
 type Bytes = &'static [u8];
@@ -152,9 +153,9 @@ impl View {
     }
 }
 
-/// Copies all that `view` shows into the empty database `to`, in commits of about [`STEP_BYTES`], after each of which
-/// `step` is told how much it was and may end it. What is read is held to what it must be: every value is there, and
-/// the sum is what the store says.
+/// Copies all that `view` shows into the empty database `to`, in commits of at most [`STEP_BYTES`]
+/// and [`STEP_TIME`], after each of which `step` is told how much it was and may end it. What is
+/// read is held to what it must be: every value is there, and the sum is what the store says.
 pub(super) fn copy(
     view: &View,
     to: &Database,
@@ -207,12 +208,14 @@ fn copy_table<K: Key + 'static, V: Value + 'static>(
     seen: &mut dyn FnMut(&K::SelfType<'_>, &V::SelfType<'_>),
 ) -> Result<(), Stop> {
     let mut entries = ReadableTable::iter(from)?;
-    loop {
-        let mut bytes = 0;
+    let mut ended = false;
+    while !ended {
+        let (mut bytes, begun) = (0, Instant::now());
         let txn = to.begin_write().map_err(unwritable)?;
         let mut copy = txn.open_table(table).map_err(unwritable)?;
-        while bytes < STEP_BYTES {
+        while bytes < STEP_BYTES && begun.elapsed() < STEP_TIME {
             let Some(entry) = entries.next() else {
+                ended = true;
                 break;
             };
             let (key, value) = entry?;
@@ -224,10 +227,8 @@ fn copy_table<K: Key + 'static, V: Value + 'static>(
         drop(copy);
         txn.commit().map_err(unwritable)?;
         step(bytes as u64)?;
-        if bytes < STEP_BYTES {
-            return Ok(());
-        }
     }
+    Ok(())
 }
 
 fn unwritable(error: impl Into<redb::Error>) -> Stop {

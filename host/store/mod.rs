@@ -1,18 +1,21 @@
 //! The file cabinet behind the windows: one durable key-value store for each.
 //!
-//! [`Store`] is what the rest of the host sees; it speaks of buckets, keys and versions, and knows neither
-//! HTTP nor WIT. [`RedbStore`] keeps one in one redb file. [`Cabinet`] is the set of them, by window name.
+//! [`Store`] is what the rest of the host sees; it speaks of buckets, keys and versions, and knows
+//! neither HTTP nor WIT. [`RedbStore`] keeps one in one redb file. [`Cabinet`] is the set of them,
+//! by window name.
 //!
-//! The life of a write: `redb_store` checks it against the [`StoreLimits`] and hands it to `commit`, which
-//! gathers what arrives while an earlier commit runs; `plan` decides each write by itself, so that one
-//! which fails leaves its neighbours alone; `layout` puts the accepted ones into the tables; one commit
-//! makes them durable, and only then are their futures resolved. `file` holds the open database and brings
-//! it back after a fault; `create` makes a new file such that a crash never leaves half a one.
+//! The life of a write: `redb_store` checks it against the [`StoreLimits`] and hands it to
+//! `commit`, which gathers what arrives while an earlier commit runs; `plan` decides each write by
+//! itself, so that one which fails leaves its neighbours alone; `layout` puts the accepted ones
+//! into the tables; one commit makes them durable, and only then are their futures resolved. `file`
+//! holds the open database and brings it back after a fault; `create` makes a new file such that a
+//! crash never leaves half a one.
 //!
 //! A `snapshot` is a copy of a whole store as one commit left it, for a backup.
 //!
-//! `disk_file` is the file as redb sees it. A read that must not wait for the disk leaves its thread by
-//! `waiting`; a file whose sync failed is not used before `unsynced` knows what the disk holds.
+//! `disk_file` is the file as redb sees it. A read that must not wait for the disk leaves its
+//! thread by `waiting`; a file whose sync failed is not used before `unsynced` knows what the disk
+//! holds.
 
 mod cabinet;
 mod commit;
@@ -177,22 +180,23 @@ pub trait Store: Send + Sync + 'static {
 
     /// Does all of `ops`, in order, or none of them.
     ///
-    /// The write is submitted by the call itself and goes on whether the future is polled, awaited or
-    /// dropped. The future resolves only once the write is durable, with one [`Applied`] for each op. If a
-    /// swap meets another version, nothing of the write is done and the answer is that single
-    /// [`Applied::Conflict`]. An error means that nothing was done, except [`StoreError::Io`],
-    /// [`StoreError::DiskFull`] and [`StoreError::Corrupt`]: then the write was not acknowledged, and may
-    /// or may not be there.
+    /// The write is submitted by the call itself and goes on whether the future is polled, awaited
+    /// or dropped. The future resolves only once the write is durable, with one [`Applied`] for
+    /// each op. If a swap meets another version, nothing of the write is done and the answer is
+    /// that single [`Applied::Conflict`]. An error means that nothing was done, except
+    /// [`StoreError::Io`], [`StoreError::DiskFull`] and [`StoreError::Corrupt`]: then the write was
+    /// not acknowledged, and may or may not be there.
     fn write(&self, ops: Vec<Op>) -> WriteFuture;
 
     fn stats(&self) -> StoreStats;
 
-    /// Copies all of the store as the last acknowledged write left it. Blocks for as long as that takes; writes and
-    /// reads go on meanwhile, and a store that is closed or removed does not wait for it.
+    /// Copies all of the store as the last acknowledged write left it. Blocks for as long as that
+    /// takes; writes and reads go on meanwhile, and a store that is closed or removed does not wait
+    /// for it.
     ///
     /// # Errors
-    /// [`StoreError::Closed`] where it was closed meanwhile, [`StoreError::GivenUp`] where `scratch` says so,
-    /// [`StoreError::Scratch`] where the copy cannot be written.
+    /// [`StoreError::Closed`] where it was closed meanwhile, [`StoreError::GivenUp`] where
+    /// `scratch` says so, [`StoreError::Scratch`] where the copy cannot be written.
     fn snapshot(&self, scratch: &mut Scratch<'_>) -> Result<Snapshot, StoreError>;
 
     /// Its share of the threads that wait for disks.

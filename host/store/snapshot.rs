@@ -1,8 +1,9 @@
 //! A copy of a store as one commit left it.
 //!
-//! The copy is made from the view that readers have, into a file of its own, and only then is it handed
-//! on: whoever takes it slowly holds space on the disk, and not the old pages of the store. Commits go on
-//! meanwhile. What they replace stays in the file until the copy is made, and is used again then.
+//! The copy is made from the view that readers have, into a file of its own, and only then is it
+//! handed on: whoever takes it slowly holds space on the disk, and not the old pages of the store.
+//! Commits go on meanwhile. What they replace stays in the file until the copy is made, and is used
+//! again then.
 
 use super::StoreError;
 use super::fault::{Fault, guarded};
@@ -13,12 +14,19 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-/// Bytes that stay free on the disk of a copy. 64 MiB: windows must not find the disk full because of a backup.
+/// Bytes that stay free on the disk of a copy. 64 MiB: windows must not find the disk full because
+/// of a backup.
 pub const LEAST_FREE_BYTES: u64 = 64 << 20;
 
-/// Bytes copied between two looks at whether to go on, and at what is free. 4 MiB: some milliseconds.
+/// Bytes copied between two looks at whether to go on, and at what is free. 4 MiB: some
+/// milliseconds.
 pub(super) const STEP_BYTES: usize = 4 << 20;
+
+/// The longest between two such looks, beyond one value. 100 ms: on a slow disk too a removal does
+/// not wait for a copy.
+pub(super) const STEP_TIME: Duration = Duration::from_millis(100);
 
 /// Memory for the pages of a copy being made. 8 MiB: two steps.
 const CACHE_BYTES: usize = 8 << 20;
@@ -27,7 +35,7 @@ const CACHE_BYTES: usize = 8 << 20;
 pub struct Scratch<'a> {
     /// The folder of the file, which has no name there once it is open.
     pub folder: &'a Path,
-    /// Told the bytes of entries copied so far, at least every 4 MiB. Whether to go on.
+    /// Told the bytes of entries copied so far, at least every 4 MiB or 100 ms. Whether to go on.
     pub go_on: &'a mut dyn FnMut(u64) -> bool,
 }
 
@@ -57,8 +65,8 @@ impl<E: Into<redb::Error>> From<E> for Stop {
 }
 
 impl Snapshot {
-    /// Copies what `view` shows. `open` says whether the store still is. Blocks for as long as reading and
-    /// writing all of it takes.
+    /// Copies what `view` shows. `open` says whether the store still is. Blocks for as long as
+    /// reading and writing all of it takes.
     pub(super) fn make(
         view: &View,
         scratch: &mut Scratch<'_>,
@@ -69,17 +77,23 @@ impl Snapshot {
         let file = unnamed(folder).map_err(broken)?;
         let db = database(&file).map_err(|error| Stop::Scratch(error.to_string()))?;
         let mut copied = 0_u64;
+        let mut begun = Instant::now();
         let mut step = |bytes: u64| {
+            // Half of the time is left to others: one processor, and the disk.
+            std::thread::sleep(begun.elapsed().min(STEP_TIME));
             copied = copied.saturating_add(bytes);
             open().map_err(Stop::Ended)?;
             let free = free_bytes(folder).map_err(broken)?;
             if free < LEAST_FREE_BYTES {
                 return Err(Stop::Scratch(format!(
-                    "the disk of {} has {free} bytes free, and a backup leaves {LEAST_FREE_BYTES}: free some space",
+                    "the disk of {} has {free} bytes free, and a backup leaves {LEAST_FREE_BYTES}: \
+                     free some space",
                     folder.display()
                 )));
             }
-            match (scratch.go_on)(copied) {
+            let goes_on = (scratch.go_on)(copied);
+            begun = Instant::now();
+            match goes_on {
                 true => Ok(()),
                 false => Err(Stop::Ended(StoreError::GivenUp)),
             }
@@ -163,7 +177,8 @@ fn free_bytes(folder: &Path) -> io::Result<u64> {
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
-/// A file that need not outlive the machine: it is never synced, which the commits of windows would wait for.
+/// A file that need not outlive the machine: it is never synced, which the commits of windows would
+/// wait for.
 #[derive(Debug)]
 struct Unsynced(FileBackend);
 

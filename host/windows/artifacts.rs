@@ -80,6 +80,13 @@ pub(super) struct Pin {
     digest: String,
 }
 
+impl Pin {
+    /// What it keeps.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+}
+
 impl Drop for Pin {
     fn drop(&mut self) {
         let mut pins = self.artifacts.pins();
@@ -97,7 +104,8 @@ fn disk(path: &Path) -> impl FnOnce(std::io::Error) -> ChangeError + '_ {
 }
 
 impl Artifacts {
-    /// Opens the folder `root`, making it where it is missing, and clears what earlier runs left half done.
+    /// Opens the folder `root`, making it where it is missing, and clears what earlier runs left
+    /// half done.
     ///
     /// # Errors
     /// When the folder cannot be written.
@@ -157,9 +165,12 @@ impl Artifacts {
         })
     }
 
+    pub(super) fn incoming_folder(&self) -> PathBuf {
+        self.root.join("incoming")
+    }
+
     fn incoming(&self) -> PathBuf {
-        self.root
-            .join("incoming")
+        self.incoming_folder()
             .join(uuid::Uuid::new_v4().to_string())
     }
 
@@ -284,6 +295,28 @@ impl Artifacts {
             }
         }
         self.pins().since_clearing = None;
+    }
+
+    /// Does `first`, and then keeps every component that there is, until the pins are dropped.
+    /// Nothing is cleared away from before the one to after the other. Blocks.
+    ///
+    /// # Errors
+    /// That of `first`, or where the folder cannot be listed.
+    pub(super) fn hold_all<T>(
+        self: &Arc<Self>,
+        first: impl FnOnce() -> Result<T, ChangeError>,
+    ) -> Result<(T, Vec<Pin>), ChangeError> {
+        let _alone = self.clearing.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = first()?;
+        let mut pins = Vec::new();
+        for entry in std::fs::read_dir(&self.root).map_err(disk(&self.root))? {
+            let name = entry.map_err(disk(&self.root))?.file_name();
+            let digest = name.to_str().and_then(|name| name.strip_suffix(".wasm"));
+            if let Some(digest) = digest.filter(|digest| digest.len() == 64) {
+                pins.push(self.pin(digest));
+            }
+        }
+        Ok((done, pins))
     }
 
     fn clear(&self, folder: &Path, used: &HashSet<String>) {

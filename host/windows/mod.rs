@@ -7,9 +7,11 @@
 //! answer. [`mod@change`] is the one way to change a window, and holds the order of memory and disk. [`deploy`] is the one path by
 //! which a component becomes a release; [`operate`] holds the other changes. [`mod@file`] deploys a file of
 //! this machine, and [`watch`] those of a folder.
+//! [`backup`] copies what there is.
 
 mod admission;
 mod artifacts;
+mod backup;
 mod breaker;
 mod canary;
 mod change;
@@ -48,6 +50,7 @@ mod watch;
 mod window;
 
 pub use artifacts::{Artifacts, MAX_WAITING as MAX_DEPLOYS_WAITING, Upload};
+pub use backup::{HeldArtifacts, RecordsSnapshot};
 pub use change::Unsaved;
 pub use deploy::{DeployOptions, Deployed};
 pub use difference::{Change, Difference};

@@ -3,7 +3,7 @@
 
 use super::{ChangeError, Share, WindowName, crash};
 use crate::runtime::LimitsSet;
-use crate::store::{Op, Store, StoreError, read};
+use crate::store::{Op, Scratch, Snapshot, Store, StoreError, read};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use time::OffsetDateTime;
@@ -182,6 +182,11 @@ impl Records {
         Ok(parsed(entries(&*self.store)?))
     }
 
+    /// A copy of the file that they are in, on a thread that may wait for the disk.
+    pub(super) fn snapshot(&self, scratch: &mut Scratch<'_>) -> Result<Snapshot, ChangeError> {
+        Ok(self.store.snapshot(scratch)?)
+    }
+
     /// Has the disk know of `record` what is to be known: nothing, where it is vacant. Durable once the future resolves.
     ///
     /// # Errors
@@ -235,6 +240,11 @@ fn entries(store: &(dyn Store + 'static)) -> Result<Vec<(String, Vec<u8>)>, Stor
             return Ok(entries);
         }
     }
+}
+
+/// The records in a copy of the file.
+pub(super) fn parse_entries(records: &mut Snapshot) -> Result<Vec<Recorded>, ChangeError> {
+    Ok(parsed(records.entries(BUCKET)?))
 }
 
 fn parsed(entries: Vec<(String, Vec<u8>)>) -> Vec<Recorded> {

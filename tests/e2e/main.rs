@@ -11,6 +11,8 @@ mod admin_connections;
 mod answers;
 mod artifacts;
 mod authors;
+mod backup;
+mod backup_races;
 mod canary;
 mod compile_bomb;
 mod crash;

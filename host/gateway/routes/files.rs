@@ -96,6 +96,15 @@ impl Files {
         self.by_name.get(file).map(|entry| entry.text.as_str())
     }
 
+    /// The present texts of all files that could be read and were not removed.
+    pub fn texts(&self) -> BTreeMap<String, String> {
+        let counts = |(file, entry): &(&String, &Entry)| {
+            !entry.text.is_empty() && !self.withdrawn.contains_key(*file)
+        };
+        let text = |(file, entry): (&String, &Entry)| (file.clone(), entry.text.clone());
+        self.by_name.iter().filter(counts).map(text).collect()
+    }
+
     /// The texts of all live routes, by file.
     pub fn live_texts(&self) -> BTreeMap<String, String> {
         let live = |(file, entry): (&String, &Entry)| {

@@ -8,6 +8,7 @@ use super::status::RouteStatus;
 use super::table::Table;
 use crate::gateway::metrics::GatewayMetrics;
 use arc_swap::ArcSwap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -183,6 +184,12 @@ impl RouteSet {
     /// One line a file, by name. Does not block.
     pub fn status(&self) -> Vec<RouteStatus> {
         self.shown.load().files.clone()
+    }
+
+    /// The present texts of all files, as the last look at the folder found them. May wait for a
+    /// look under way.
+    pub fn texts(&self) -> BTreeMap<String, String> {
+        self.files().texts()
     }
 
     /// Why the folder itself could not be read the last time, if it could not. Does not block.

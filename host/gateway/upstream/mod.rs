@@ -17,7 +17,7 @@ pub use tunnel::{Opened, Slot, Terms, Wish, name_upgrade};
 
 use crate::body::Body;
 use crate::error::{Cause, Error};
-use crate::gateway::client::{HttpClient, SendError, Stream};
+use crate::gateway::client::{HttpClient, SendError};
 use crate::gateway::headers;
 use crate::gateway::manifest::{Endpoint, Place, Protocol, Route};
 use crate::gateway::target::Target;

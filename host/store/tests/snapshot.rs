@@ -1,4 +1,5 @@
-//! A copy of a store is what one commit left, whatever goes on meanwhile, and keeps nobody from writing or closing.
+//! A copy of a store is what one commit left, whatever goes on meanwhile, and keeps nobody from
+//! writing or closing.
 
 use super::super::{Cabinet, RedbStore, Scratch, Snapshot, Store, StoreError, StoreLimits};
 use super::{OWNER, block_on, increment, set};

@@ -546,6 +546,28 @@ async fn what_a_deploy_relies_on_is_not_cleared_away_while_it_becomes_recorded()
     assert!(files.iter().all(|file| !file.exists()));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_held_for_a_backup_is_not_cleared_away_from_before_the_records_are_copied() {
+    let house = House::new(false).await;
+    let artifacts = house.registry.artifacts();
+    let digest = "d".repeat(64);
+    let file = artifacts.wasm_path(&digest);
+    std::fs::write(&file, "a component").unwrap();
+    let clearing = artifacts.clone();
+    let (copied, held) = artifacts
+        .hold_all(|| {
+            // It waits until what there is is held.
+            let clear = move || clearing.clear_unused(|| Some(Default::default()));
+            Ok(std::thread::spawn(clear))
+        })
+        .unwrap();
+    copied.join().unwrap();
+    assert!(file.exists() && held.len() == 1);
+    drop(held);
+    artifacts.clear_unused(|| Some(Default::default()));
+    assert!(!file.exists());
+}
+
 async fn gone(house: &House) {
     let deadline = Instant::now() + PATIENCE;
     while house.registry.window(&name()).is_ok() {

@@ -5,6 +5,7 @@ use super::folder;
 use super::taken::Taken;
 use crate::windows::{Registry, WindowName, file};
 use serde::Serialize;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// A component that is still in the watched folder although its window was removed.
@@ -24,9 +25,10 @@ impl Registry {
         let folder = self.config.watched.clone()?;
         let (dir, wanted) = (folder.clone(), name.clone());
         let find = move || {
-            let found = folder::read(&dir).ok()?;
-            let is_its = |file: &Path| WindowName::from_file(file).as_ref() == Ok(&wanted);
-            found.into_iter().find(|(file, _)| is_its(Path::new(file)))
+            let is_its =
+                |file: &OsStr| WindowName::from_file(Path::new(file)).as_ref() == Ok(&wanted);
+            let found = folder::read(&dir, folder::MAX_FILES, &is_its).ok()?;
+            found.files.into_iter().find(|(file, _)| is_its(file))
         };
         let (found, stamp) = tokio::task::spawn_blocking(find).await.ok().flatten()?;
         let noting = async {

@@ -103,6 +103,18 @@ impl Host {
         host
     }
 
+    /// Starts a host over `data` and `routes` in `folder`, as they are.
+    pub async fn in_folder(folder: TempDir) -> Host {
+        let mut host = Host {
+            folder,
+            args: Vec::new(),
+            up: None,
+            process: None,
+        };
+        host.boot().await;
+        host
+    }
+
     /// Starts the process in its folder, as after an end of any kind.
     pub async fn boot(&mut self) {
         self.boot_with(&[]).await;

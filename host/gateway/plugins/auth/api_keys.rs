@@ -259,11 +259,14 @@ impl ApiKeys {
         let Some(file) = &self.file else {
             return Ok(());
         };
-        let content = Content {
-            keys: keys.values().cloned().collect(),
-        };
-        let json = serde_json::to_vec_pretty(&content).map_err(io::Error::other)?;
-        write_whole_private(file, &json)
+        write_whole_private(file, &json(keys)?)
+    }
+
+    /// What the file says once the disk has taken the keys as they hold: a key that was revoked is
+    /// not in it. None where there are no keys.
+    pub fn content(&self) -> io::Result<Option<Vec<u8>>> {
+        let keys = self.keys.load();
+        (!keys.is_empty()).then(|| json(&keys)).transpose()
     }
 
     /// Writes the keys as they hold, if need be into the space of the reserve.
@@ -338,6 +341,13 @@ impl ApiKeys {
         *settling = false;
         true
     }
+}
+
+fn json(keys: &BTreeMap<String, Kept>) -> io::Result<Vec<u8>> {
+    let content = Content {
+        keys: keys.values().cloned().collect(),
+    };
+    serde_json::to_vec_pretty(&content).map_err(io::Error::other)
 }
 
 /// How long a key is to live: `90s`, `30m`, `12h` or `30d`.

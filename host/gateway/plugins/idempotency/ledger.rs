@@ -12,7 +12,9 @@ use super::budget::{ADDRESSES_SHARE, SHARE_OF_FREE};
 use super::key::Owner;
 use super::record::Record;
 use crate::gateway::metrics::Whose;
-use crate::store::{Applied, Entry, Op, RedbStore, Store, StoreError, StoreLimits, read};
+use crate::store::{
+    Applied, Entry, Op, RedbStore, Scratch, Snapshot, Store, StoreError, StoreLimits, read,
+};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -79,7 +81,8 @@ struct Due {
 }
 
 impl Ledger {
-    /// Opens the file at `path` and makes it where there is none. From `full_bytes` on it is full for new keys. Blocks.
+    /// Opens the file at `path` and makes it where there is none. From `full_bytes` on it is full
+    /// for new keys. Blocks.
     ///
     /// # Errors
     /// When it is anything but a whole file of keys; it is left as it is.
@@ -130,7 +133,8 @@ impl Ledger {
         self.store.write(vec![set]).await.map(drop)
     }
 
-    /// Whether one more key of `owner` may be taken: while it holds less than its part of what is free.
+    /// Whether one more key of `owner` may be taken: while it holds less than its part of what is
+    /// free.
     ///
     /// # Errors
     ///
@@ -346,6 +350,14 @@ impl Ledger {
             self.tidy(holder).await?;
         }
         Ok(page.keys.last().filter(|_| page.more).cloned())
+    }
+
+    /// A copy of the file. Blocks.
+    ///
+    /// # Errors
+    /// Why it was not made.
+    pub fn snapshot(&self, scratch: &mut Scratch<'_>) -> Result<Snapshot, StoreError> {
+        self.store.snapshot(scratch)
     }
 
     /// Closes the file. Blocks.

@@ -30,7 +30,7 @@ use crate::gateway::plugins::holder::Holder;
 use crate::gateway::target::Target;
 use crate::gateway::upstream::Answer;
 use crate::gateway::way::Way;
-use crate::store::StoreError;
+use crate::store::{Scratch, Snapshot, StoreError};
 use budget::{Budget, Held};
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
@@ -43,6 +43,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -254,7 +255,8 @@ impl Idempotency {
         }
     }
 
-    /// Has `request` done along `way`, unless it was; answers either way. What is begun goes on when this is dropped.
+    /// Has `request` done along `way`, unless it was; answers either way. What is begun goes on
+    /// when this is dropped.
     ///
     /// # Errors
     ///
@@ -324,6 +326,28 @@ impl Idempotency {
         if let Some(ledger) = self.ledger.get() {
             save_age(ledger).await;
         }
+    }
+
+    /// A copy of the file, with its age as it is now; None where there is none yet. Blocks, on a
+    /// thread of `runtime` that may.
+    ///
+    /// # Errors
+    /// Why it was not made, as a sentence.
+    pub fn snapshot(
+        self: &Arc<Self>,
+        runtime: &Handle,
+        scratch: &mut Scratch<'_>,
+    ) -> Result<Option<Snapshot>, String> {
+        let is_there = self.path.as_ref().is_some_and(|path| path.exists());
+        if self.ledger.get().is_none() && !is_there {
+            return Ok(None);
+        }
+        let ledger = runtime.block_on(self.ledger());
+        let ledger = ledger.map_err(|_| "it cannot be opened: the host's log says why")?;
+        // No key may be older than the age that goes with it.
+        runtime.block_on(save_age(&ledger));
+        let made = ledger.snapshot(scratch);
+        made.map(Some).map_err(|error| error.to_string())
     }
 
     /// The open file; opens it where that is needed.

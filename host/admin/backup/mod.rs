@@ -1,0 +1,214 @@
+//! `GET /backup`: a backup of the running host, as one tar stream.
+//!
+//! [`take`] says what comes in which order and why; [`output`] writes the stream and its manifest.
+//! It runs on a thread of its own, one at a time, and ends when its reader leaves.
+
+mod output;
+mod take;
+
+use super::query::Query;
+use super::reply;
+use crate::body::Body;
+use crate::gateway::Gateway;
+use crate::windows::Registry;
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use output::{Output, Sending};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use take::Take;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+/// Backups at once. 1: each reads all that there is, and has the space of the largest store.
+const AT_ONCE: usize = 1;
+
+/// Pieces of the stream that wait for its reader, each of [`output::PIECE_BYTES`].
+const QUEUE: usize = 8;
+
+/// The longest that one may take. A day: so a reader that only just goes on does not keep the next
+/// one away for ever.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// Backups of one host.
+#[derive(Debug)]
+pub struct Backups {
+    data: PathBuf,
+    room: Arc<Semaphore>,
+    /// Cancelled when the host ends, which no backup holds up.
+    shutdown: CancellationToken,
+    pub(super) counters: Counters,
+}
+
+/// What is counted.
+#[derive(Debug, Clone)]
+pub(super) struct Counters {
+    pub outcomes: Family<OutcomeLabel, Counter>,
+    /// When the last complete one ended, in seconds since 1970.
+    pub last_complete: Gauge,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+impl Counters {
+    /// From the start on, so that an alert sees the first failure as a rise.
+    fn new() -> Self {
+        let counters = Counters {
+            outcomes: Family::default(),
+            last_complete: Gauge::default(),
+        };
+        for outcome in ["complete", "failed", "refused"] {
+            drop(counters.outcomes.get_or_create(&OutcomeLabel { outcome }));
+        }
+        counters
+    }
+
+    fn count(&self, outcome: &'static str) {
+        self.outcomes.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+}
+
+impl Backups {
+    /// Of the data folder `data`.
+    pub fn new(data: PathBuf, shutdown: CancellationToken) -> Self {
+        Backups {
+            data,
+            room: Arc::new(Semaphore::new(AT_ONCE)),
+            shutdown,
+            counters: Counters::new(),
+        }
+    }
+
+    /// Begins one. `GET /backup?secrets=keep|omit`.
+    pub(super) fn begin(
+        &self,
+        windows: &Arc<Registry>,
+        gateway: &Arc<Gateway>,
+        query: &str,
+    ) -> Response<Body> {
+        let secrets = match secrets(query) {
+            Ok(secrets) => secrets,
+            Err(why) => return reply::refuse(StatusCode::BAD_REQUEST, "bad-request", why),
+        };
+        let Ok(room) = self.room.clone().try_acquire_owned() else {
+            self.counters.count("refused");
+            let detail = "a backup of this host is being taken already: try again when it is done";
+            return reply::refuse(StatusCode::CONFLICT, "backup-running", detail);
+        };
+        let (pieces, stream) = mpsc::channel::<io::Result<Bytes>>(QUEUE);
+        let counters = self.counters.clone();
+        let take = Take {
+            data: self.data.clone(),
+            windows: windows.clone(),
+            gateway: gateway.clone(),
+            runtime: Handle::current(),
+            secrets,
+        };
+        let shutdown = self.shutdown.clone();
+        tokio::task::spawn_blocking(move || {
+            let _room = room;
+            let begun = Instant::now();
+            let failed = pieces.clone();
+            let output = Output::new(Sending::new(pieces, shutdown, begun + LONGEST));
+            tracing::info!("a backup is being taken");
+            match take.run(output) {
+                Ok(done) => {
+                    let seconds = begun.elapsed().as_secs();
+                    let (files, bytes) = (done.files, done.bytes);
+                    match done.missing {
+                        0 => {
+                            counters.count("complete");
+                            counters.last_complete.set(done.ended);
+                            tracing::info!(files, bytes, seconds, "the backup is taken");
+                        }
+                        missing => {
+                            counters.count("failed");
+                            tracing::error!(
+                                files,
+                                bytes,
+                                missing,
+                                "the backup is taken, and not complete"
+                            );
+                        }
+                    }
+                }
+                Err(error) => {
+                    counters.count("failed");
+                    tracing::warn!("the backup was given up: {error:#}");
+                    // The reader sees that the stream is no whole one. It may have left.
+                    let _ = failed.try_send(Err(io::Error::other("the backup was given up")));
+                }
+            }
+        });
+        let pieces = futures_util::stream::unfold(stream, |mut stream| async {
+            stream.recv().await.map(|piece| (piece, stream))
+        });
+        let frames = pieces.map_ok(Frame::data).map_err(Into::into);
+        let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+        let headers = response.headers_mut();
+        let kind = HeaderValue::from_static("application/x-tar");
+        headers.insert(header::CONTENT_TYPE, kind);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}
+
+fn secrets(query: &str) -> Result<bool, String> {
+    let query = Query::read(query, &["secrets"]).map_err(|error| error.to_string())?;
+    match query.text("secrets") {
+        None | Some("keep") => Ok(true),
+        Some("omit") => Ok(false),
+        Some(_) => Err("secrets is keep (the default) or omit".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::{MAX_MEMBERS, restore::MAX_ROUTES_BYTES, source::MAX_MANIFEST_BYTES};
+    use crate::store::LEAST_FREE_BYTES;
+
+    #[test]
+    fn the_page_of_limits_has_those_of_backups() {
+        let page = include_str!("../../../docs/limits.md");
+        let thousands = format!("{},{:03}", MAX_MEMBERS / 1000, MAX_MEMBERS % 1000);
+        let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
+        let rows = [
+            format!(
+                "| backups at once; time for one | {AT_ONCE}; {} h |",
+                LONGEST.as_secs() / 3600
+            ),
+            format!("that a backup leaves free | {} |", mib(LEAST_FREE_BYTES)),
+            format!(
+                "bytes of all its routes | {thousands}; {}; {} |",
+                mib(MAX_MANIFEST_BYTES),
+                mib(MAX_ROUTES_BYTES)
+            ),
+        ];
+        for row in rows {
+            assert!(page.contains(&row), "docs/limits.md lacks: {row}");
+        }
+    }
+
+    #[test]
+    fn what_secrets_may_be_is_said() {
+        assert_eq!(secrets(""), Ok(true));
+        assert_eq!(secrets("secrets=omit"), Ok(false));
+        for wrong in ["secrets=no", "secret=omit", "secrets=omit&secrets=omit"] {
+            assert!(secrets(wrong).is_err(), "{wrong}");
+        }
+    }
+}

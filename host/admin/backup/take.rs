@@ -1,0 +1,284 @@
+//! What a backup takes, in which order, and why in that.
+//!
+//! Each store is one moment of its own. The order makes the whole usable:
+//!
+//! 1. The stores, each copied and then sent: a reader that is slow holds the space of one copy and
+//!    no pages of a store.
+//! 2. The records, and again whatever store is new since: so every window of the records has its
+//!    store, and a release never meets data that a later one wrote.
+//! 3. The components, which stay where they are from the moment of the records on.
+//! 4. The ledger of idempotency keys, after the stores: what a store has done the ledger knows, so
+//!    nothing is done twice.
+//! 5. Keys and routes, as they hold; secrets.
+
+use super::output::{Done, Output};
+use crate::admin::token;
+use crate::backup::Member;
+use crate::backup::source::Hashing;
+use crate::gateway::Gateway;
+use crate::gateway::plugins::auth::dev_secret;
+use crate::store::{Scratch, Snapshot, StoreError, StoreId};
+use crate::windows::{ChangeError, RecordsSnapshot, Registry};
+use anyhow::Context;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use time::OffsetDateTime;
+use tokio::runtime::Handle;
+
+/// How often the records are taken because a store is new since the last time. 10: nobody makes
+/// windows so fast.
+const MAX_ROUNDS: usize = 10;
+
+/// A backup to be taken.
+pub struct Take {
+    pub data: PathBuf,
+    pub windows: Arc<Registry>,
+    pub gateway: Arc<Gateway>,
+    pub runtime: Handle,
+    pub secrets: bool,
+}
+
+/// A copy that was made, and of which moment it is.
+struct Made {
+    snapshot: Snapshot,
+    taken: OffsetDateTime,
+}
+
+impl Take {
+    /// Takes and sends all of it. What cannot be read is noted and left out. Blocks.
+    ///
+    /// # Errors
+    /// Where the stream cannot be ended: its reader has left, or the host ends.
+    pub fn run(self, mut output: Output) -> anyhow::Result<Done> {
+        output.begin()?;
+        let records = self.stores_and_records(&mut output)?;
+        let (held, taken) = match records {
+            Some((records, taken)) => {
+                let artifacts = records.artifacts.clone();
+                for (digest, window) in &records.lost {
+                    let why = format!("a release of {window} needs it, and it is not there");
+                    output.lacks(&Member::Artifact(digest.clone()), why);
+                }
+                let (records, held) = records.into_parts();
+                send(&mut output, Member::Records, records, taken)?;
+                (Some(held), artifacts)
+            }
+            None => (None, Vec::new()),
+        };
+        for digest in taken {
+            self.artifact(&mut output, digest)?;
+        }
+        drop(held);
+        self.ledger(&mut output)?;
+        self.keys_and_routes(&mut output)?;
+        if self.secrets {
+            let files = [
+                (Member::AdminToken, token::path(&self.data)),
+                (Member::DevSecret, self.data.join(dev_secret::FILE)),
+            ];
+            for (member, path) in files {
+                self.file(&mut output, member, &path)?;
+            }
+        }
+        output.end()
+    }
+
+    fn stores_and_records(
+        &self,
+        output: &mut Output,
+    ) -> anyhow::Result<Option<(RecordsSnapshot, OffsetDateTime)>> {
+        let folder = self.windows.scratch_folder();
+        let mut tried = BTreeMap::new();
+        let mut round = 0;
+        loop {
+            self.new_stores(output, &mut tried)?;
+            let taken = OffsetDateTime::now_utc();
+            let mut go_on = |_| output.goes_on(&|| "copying the records".into());
+            let made = self.windows.snapshot_records(&mut Scratch {
+                folder: &folder,
+                go_on: &mut go_on,
+            });
+            let records = match made {
+                Ok(records) => records,
+                Err(ChangeError::Store(StoreError::GivenUp)) => {
+                    output.note("it was given up")?;
+                    anyhow::bail!("it was given up");
+                }
+                Err(error) => {
+                    output.lacks(&Member::Records, error.to_string());
+                    return Ok(None);
+                }
+            };
+            let now = self.stored()?;
+            round += 1;
+            if now.keys().any(|name| !tried.contains_key(name)) && round < MAX_ROUNDS {
+                continue;
+            }
+            for name in now.keys().filter(|name| !tried.contains_key(*name)) {
+                let why =
+                    "it was made while the backup was taken, as many others were: take it again";
+                output.lacks(&Member::Store(name.clone()), why.into());
+            }
+            for (name, id) in tried {
+                let member = Member::Store(name.clone());
+                if !output.has(&member) || now.get(&name) == Some(&id) {
+                    continue;
+                }
+                // Deleted with its window since it was sent: the next of that name begins with an
+                // empty store.
+                output.withdraw(&member);
+                if now.contains_key(&name) {
+                    let why = "it was deleted and made anew meanwhile: take the backup again";
+                    output.lacks(&member, why.into());
+                }
+            }
+            return Ok(Some((records, taken)));
+        }
+    }
+
+    fn stored(&self) -> anyhow::Result<BTreeMap<String, StoreId>> {
+        let stored = self.windows.stored();
+        stored.context("the folder of the windows cannot be listed")
+    }
+
+    /// Sends every store that was not tried yet.
+    fn new_stores(
+        &self,
+        output: &mut Output,
+        tried: &mut BTreeMap<String, StoreId>,
+    ) -> anyhow::Result<()> {
+        let folder = self.windows.scratch_folder();
+        for (name, id) in self.stored()? {
+            if tried.contains_key(&name) {
+                continue;
+            }
+            let member = Member::Store(name.clone());
+            let made = copied(output, &member, &folder, |scratch| {
+                self.windows.snapshot_store(&name, scratch)
+            });
+            match made? {
+                Ok(Some(Made { snapshot, taken })) => send(output, member, snapshot, taken)?,
+                // It is gone again.
+                Ok(None) => continue,
+                Err(error) => output.lacks(&member, error.to_string()),
+            }
+            tried.insert(name, id);
+        }
+        Ok(())
+    }
+
+    /// A component, where it is what its name says.
+    fn artifact(&self, output: &mut Output, digest: String) -> anyhow::Result<()> {
+        let member = Member::Artifact(digest.clone());
+        let looked_at = || -> io::Result<u64> {
+            let mut hashing = Hashing::new(self.windows.open_artifact(&digest)?);
+            io::copy(&mut hashing, &mut io::sink())?;
+            match hashing.end() {
+                (bytes, sha256) if sha256 == digest => Ok(bytes),
+                _ => Err(io::Error::other(
+                    "it is damaged: deploy the same component again",
+                )),
+            }
+        };
+        let file = looked_at().and_then(|bytes| Ok((bytes, self.windows.open_artifact(&digest)?)));
+        match file {
+            Ok((bytes, file)) => output.file(member, bytes, OffsetDateTime::now_utc(), file),
+            Err(error) => {
+                output.lacks(&member, error.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    fn ledger(&self, output: &mut Output) -> anyhow::Result<()> {
+        let folder = self.windows.scratch_folder();
+        let made = copied(output, &Member::Ledger, &folder, |scratch| {
+            let made = self.gateway.snapshot_ledger(&self.runtime, scratch);
+            made.map_err(|reason| StoreError::Scratch { reason })
+        });
+        match made? {
+            Ok(Some(Made { snapshot, taken })) => send(output, Member::Ledger, snapshot, taken),
+            Ok(None) => Ok(()),
+            Err(error) => {
+                output.lacks(&Member::Ledger, error.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    fn keys_and_routes(&self, output: &mut Output) -> anyhow::Result<()> {
+        match self.gateway.api_keys().content() {
+            Ok(Some(keys)) => output.bytes(Member::Keys, &keys)?,
+            Ok(None) => {}
+            Err(error) => output.lacks(&Member::Keys, error.to_string()),
+        }
+        for (path, text) in self.gateway.route_texts() {
+            match Member::route(&path) {
+                Some(member) => output.bytes(member, text.as_bytes())?,
+                None => {
+                    tracing::warn!(file = %path.escape_debug(), "a backup leaves out a route of that name")
+                }
+            }
+        }
+        self.file(output, Member::KeptRoutes, &self.data.join("routes.json"))
+    }
+
+    /// A short file, which is replaced as a whole when it changes. That there is none is nothing to
+    /// note.
+    fn file(&self, output: &mut Output, member: Member, path: &Path) -> anyhow::Result<()> {
+        match fs::read(path) {
+            Ok(content) => output.bytes(member, &content),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => {
+                output.lacks(&member, error.to_string());
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Has `make` copy a store, watched. The outer error ends the backup, the inner one is of this
+/// store.
+fn copied<F>(
+    output: &mut Output,
+    member: &Member,
+    folder: &Path,
+    make: F,
+) -> anyhow::Result<Result<Option<Made>, StoreError>>
+where
+    F: FnOnce(&mut Scratch<'_>) -> Result<Option<Snapshot>, StoreError>,
+{
+    let mut taken = OffsetDateTime::now_utc();
+    let mut go_on = |bytes| {
+        if bytes == 0 {
+            // The view is that of now or of just before.
+            taken = OffsetDateTime::now_utc();
+        }
+        output.goes_on(&|| format!("copying {member}: {} MiB", bytes >> 20))
+    };
+    let made = make(&mut Scratch {
+        folder,
+        go_on: &mut go_on,
+    });
+    match made {
+        Err(StoreError::GivenUp) => {
+            // Says why.
+            output.note("it was given up")?;
+            anyhow::bail!("it was given up");
+        }
+        made => Ok(made.map(|made| made.map(|snapshot| Made { snapshot, taken }))),
+    }
+}
+
+fn send(
+    output: &mut Output,
+    member: Member,
+    snapshot: Snapshot,
+    taken: OffsetDateTime,
+) -> anyhow::Result<()> {
+    let bytes = snapshot.bytes();
+    output.file(member, bytes, taken, snapshot.into_file())
+}

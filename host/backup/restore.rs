@@ -1,0 +1,273 @@
+//! A data folder made of a backup: wholly, or with a mark that says it is not.
+//!
+//! The mark is the first file that is written and the last that goes. While it is there no host
+//! serves from the folder, and the next restore begins anew.
+
+use super::Member;
+use super::save::Written;
+use super::source::{Source, Visit, Whole};
+use crate::data::{DataFolder, RESTORING};
+use crate::files::{remove, write_whole, write_whole_private};
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+/// Bytes of all manifests of a backup together, which are held in memory until everything else is
+/// in its place. 64 MiB.
+pub const MAX_ROUTES_BYTES: u64 = 64 << 20;
+
+/// What may be in a data folder that is empty all the same: the lock of a host that ended, what
+/// mke2fs(8) makes, and the mark.
+const NOTHING: [&str; 4] = ["lock", "lost+found", RESTORING, ".restoring.new"];
+
+/// What a restore makes in a data folder.
+const PARTS: [&str; 10] = [
+    "windows",
+    "artifacts",
+    "routes",
+    "host.redb",
+    "idempotency.redb",
+    "keys.json",
+    "routes.json",
+    ".routes.json.new",
+    "admin.token",
+    "dev-secret",
+];
+
+/// How a backup is restored.
+pub struct Restore<'a> {
+    pub data: &'a Path,
+    /// Where the manifests go; by default `DATA/routes`.
+    pub routes: Option<&'a Path>,
+    /// Whether one that misses something is taken.
+    pub incomplete: bool,
+    /// Told of each file, as it begins, and of each note.
+    pub tell: &'a mut dyn FnMut(&str, Option<u64>),
+}
+
+/// A data folder that was made.
+#[derive(Debug)]
+pub struct Restored {
+    pub whole: Whole,
+    /// Where the manifests are.
+    pub routes: PathBuf,
+}
+
+impl Restore<'_> {
+    /// Makes the data folder. On the disk when this returns; where it fails nothing is left but the
+    /// empty folder.
+    ///
+    /// # Errors
+    /// Where there is something in the folder already, or the backup is not whole.
+    pub fn run(self, source: Source) -> anyhow::Result<Restored> {
+        let data = self.data;
+        let _folder = DataFolder::take_unfinished(data)?;
+        let mark = data.join(RESTORING);
+        if mark.exists() {
+            (self.tell)(
+                "what an interrupted restore left in the data folder is removed",
+                None,
+            );
+            clear(data)?;
+        }
+        check_empty(data)?;
+        let routes = self
+            .routes
+            .map_or_else(|| data.join("routes"), Path::to_owned);
+        write_whole_private(&mark, b"a restore into this folder has not ended\n")
+            .with_context(|| format!("{} cannot be written", mark.display()))?;
+        let mut filling = Filling {
+            data,
+            written: Written::default(),
+            routes: BTreeMap::new(),
+            routes_bytes: 0,
+            tell: self.tell,
+        };
+        let made = filling.fill(source, &routes, self.incomplete);
+        if made.is_err() {
+            clear(data)?;
+        }
+        // Last, whichever it is.
+        let unmarked =
+            remove(&mark).with_context(|| format!("{} cannot be removed", mark.display()));
+        let whole = made?;
+        unmarked?;
+        Ok(Restored { whole, routes })
+    }
+}
+
+struct Filling<'a> {
+    data: &'a Path,
+    written: Written,
+    /// Texts by path.
+    routes: BTreeMap<String, Vec<u8>>,
+    routes_bytes: u64,
+    tell: &'a mut dyn FnMut(&str, Option<u64>),
+}
+
+impl Filling<'_> {
+    fn fill(&mut self, source: Source, routes: &Path, incomplete: bool) -> anyhow::Result<Whole> {
+        let whole = source.read(self)?;
+        let manifest = &whole.manifest;
+        if !manifest.complete && !incomplete {
+            let missing: Vec<String> = manifest
+                .missing
+                .iter()
+                .map(|missing| format!("{} ({})", missing.path, missing.why))
+                .collect();
+            bail!(
+                "the backup is intact, and not complete: {} could not be taken. With \
+                 --allow-incomplete the rest is restored; a window whose store is missing then \
+                 begins with an empty one",
+                missing.join(", ")
+            );
+        }
+        for path in &manifest.removed {
+            if let Some(member) = Member::parse(path) {
+                let place = member.place(self.data);
+                fs::remove_file(&place).with_context(|| format!("{}", place.display()))?;
+                let _ = place.parent().map(fs::remove_dir);
+            }
+        }
+        self.put_routes(routes)?;
+        self.say_where_routes_are(routes)?;
+        self.written.sync()?;
+        Ok(whole)
+    }
+
+    /// Writes the manifests, where none has another text and none is there that the backup has not.
+    fn put_routes(&mut self, folder: &Path) -> anyhow::Result<()> {
+        let shown = folder.display();
+        let mut there = Vec::new();
+        list(folder, "", &mut there).with_context(|| format!("{shown} cannot be listed"))?;
+        for path in &there {
+            let Some(text) = self.routes.get(path) else {
+                bail!(
+                    "the routes folder {shown} has {}, which the backup has not: choose an empty \
+                     folder with --routes",
+                    path.escape_debug()
+                );
+            };
+            let now = fs::read(folder.join(path)).with_context(|| format!("{shown}/{path}"))?;
+            ensure!(
+                now == *text,
+                "the routes folder {shown} has another {}: choose an empty folder with \
+                 --routes",
+                path.escape_debug()
+            );
+        }
+        fs::create_dir_all(folder).with_context(|| format!("{shown} cannot be made"))?;
+        for (path, text) in &self.routes {
+            let place = folder.join(path);
+            if let Some(above) = place.parent() {
+                fs::create_dir_all(above)
+                    .with_context(|| format!("{} cannot be made", above.display()))?;
+            }
+            write_whole(&place, text)
+                .with_context(|| format!("{} cannot be written", place.display()))?;
+        }
+        Ok(())
+    }
+
+    /// The last good texts belong to a folder, by its path.
+    fn say_where_routes_are(&self, routes: &Path) -> anyhow::Result<()> {
+        let file = Member::KeptRoutes.place(self.data);
+        let json = match fs::read(&file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            read => read.with_context(|| format!("{} cannot be read", file.display()))?,
+        };
+        // What the host itself cannot read it passes over, and says so.
+        let Ok(mut kept) = serde_json::from_slice::<Value>(&json) else {
+            return Ok(());
+        };
+        let routes = fs::canonicalize(routes)
+            .with_context(|| format!("{} cannot be looked at", routes.display()))?;
+        if let (Some(folder), Some(path)) = (kept.get_mut("folder"), routes.to_str()) {
+            *folder = path.into();
+        }
+        let json = serde_json::to_vec_pretty(&kept).unwrap_or(json);
+        write_whole_private(&file, &json)
+            .with_context(|| format!("{} cannot be written", file.display()))
+    }
+}
+
+impl Visit for Filling<'_> {
+    fn member(
+        &mut self,
+        member: &Member,
+        bytes: u64,
+        content: &mut dyn Read,
+    ) -> anyhow::Result<()> {
+        (self.tell)(&member.to_string(), Some(bytes));
+        if member.is_of_the_backup() {
+            std::io::copy(content, &mut std::io::sink())?;
+            return Ok(());
+        }
+        let Member::Route(path) = member else {
+            return self.written.write(self.data, member, content);
+        };
+        self.routes_bytes = self.routes_bytes.saturating_add(bytes);
+        ensure!(
+            self.routes_bytes <= MAX_ROUTES_BYTES,
+            "the routes of the backup are more than {MAX_ROUTES_BYTES} bytes"
+        );
+        let mut text = Vec::new();
+        content.read_to_end(&mut text)?;
+        self.routes.insert(path.clone(), text);
+        Ok(())
+    }
+}
+
+/// # Errors
+/// Where something is in the folder.
+fn check_empty(data: &Path) -> anyhow::Result<()> {
+    let shown = data.display();
+    for entry in fs::read_dir(data).with_context(|| format!("{shown} cannot be listed"))? {
+        let name = entry?.file_name();
+        let is_nothing = NOTHING.iter().any(|known| name == *known);
+        ensure!(
+            is_nothing,
+            "the data folder {shown} is not empty (it has {}): nothing is restored over what is \
+             there; choose a new folder with --data",
+            name.display()
+        );
+    }
+    Ok(())
+}
+
+/// Removes what a restore has made.
+fn clear(data: &Path) -> anyhow::Result<()> {
+    for part in PARTS {
+        let path = data.join(part);
+        let removed = match path.is_dir() {
+            true => fs::remove_dir_all(&path),
+            false => fs::remove_file(&path),
+        };
+        match removed {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            removed => removed.with_context(|| format!("{} cannot be removed", path.display()))?,
+        }
+    }
+    Ok(())
+}
+
+/// The files below `folder` by their paths. None where there is no folder.
+fn list(folder: &Path, prefix: &str, files: &mut Vec<String>) -> std::io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let path = format!("{prefix}{}", name.to_string_lossy());
+        match entry.file_type()?.is_dir() {
+            true => list(&entry.path(), &format!("{path}/"), files)?,
+            false => files.push(path),
+        }
+    }
+    Ok(())
+}

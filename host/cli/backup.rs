@@ -1,0 +1,298 @@
+//! `hms backup`: takes a backup of the running host, as a folder or a tar stream, or checks one.
+
+use super::deploy::human_size;
+use super::{Host, client};
+use crate::backup::save::Save;
+use crate::backup::source::{Source, Verify, Whole, read_stream};
+use crate::backup::{Member, Missing};
+use crate::body;
+use crate::permissions::make_private_files;
+use crate::telemetry;
+use anyhow::{Context, bail};
+use bytes::{Buf, Bytes};
+use clap::Args;
+use http::Method;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use serde_json::json;
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// Pieces of the stream that wait to be written. 8.
+const QUEUE: usize = 8;
+
+/// Bytes from which on a file is worth a line while it is copied. 1 MiB.
+const SHOWN_BYTES: u64 = 1 << 20;
+
+/// Back up the running host: all stores, records, components, routes, keys and idempotency keys.
+///
+/// Each store is as one commit left it. The files are in DIR, or with - one tar stream on stdout.
+/// The exit status is 3 where something could not be taken.
+#[derive(Debug, Args)]
+pub(super) struct Backup {
+    /// A new or empty folder, or - for a tar stream; with --verify a backup: a folder, a tar file,
+    /// or - for stdin
+    #[arg(value_name = "DIR|-")]
+    target: PathBuf,
+    /// Check a backup against its manifest, and take none
+    #[arg(long, conflicts_with = "without_secrets")]
+    verify: bool,
+    /// Leave out the admin token and the development secret; a restored host makes new ones
+    #[arg(long)]
+    without_secrets: bool,
+    /// Print the result as JSON; with - on stderr
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    host: Host,
+}
+
+/// A backup that is intact, and lacks something.
+#[derive(Debug, thiserror::Error)]
+#[error("the backup is intact, and not complete: {}", list(.0))]
+pub(super) struct Incomplete(Vec<Missing>);
+
+fn list(missing: &[Missing]) -> String {
+    let lines = missing
+        .iter()
+        .map(|missing| format!("{} ({})", missing.path, plain(&missing.why)));
+    lines.collect::<Vec<_>>().join("; ")
+}
+
+impl Backup {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        make_private_files();
+        let to_stdout = self.target == Path::new("-") && !self.verify;
+        let whole = match self.verify {
+            true => self.check().await?,
+            false => self.take(to_stdout).await?,
+        };
+        let manifest = &whole.manifest;
+        let said = match self.json {
+            true => {
+                let mut said = json!(manifest.head);
+                said["backup"] = json!(self.target);
+                said["ended"] = json!(manifest.ended.unix_timestamp());
+                said["files"] = json!(manifest.files.len());
+                said["bytes"] = json!(whole.bytes());
+                said["complete"] = json!(manifest.complete);
+                said["secrets"] = json!(manifest.secrets);
+                said["missing"] = json!(manifest.missing);
+                format!("{said:#}")
+            }
+            false => summary(&whole, &self.target, self.verify),
+        };
+        match to_stdout {
+            true => telemetry::warn(&said),
+            false => say!("{said}"),
+        }
+        match manifest.missing.is_empty() {
+            true => Ok(()),
+            false => Err(Incomplete(manifest.missing.clone()).into()),
+        }
+    }
+
+    async fn check(&self) -> anyhow::Result<Whole> {
+        let (path, quiet) = (self.target.clone(), self.json);
+        blocking(move || {
+            let source = Source::open(&path)?;
+            let mut show = |member: &Member, bytes| show(quiet, &member.to_string(), Some(bytes));
+            source
+                .read(&mut Verify(&mut show))
+                .with_context(|| format!("the backup {} cannot be used", path.display()))
+        })
+        .await
+    }
+
+    async fn take(&self, to_stdout: bool) -> anyhow::Result<Whole> {
+        if to_stdout && io::stdout().is_terminal() {
+            bail!("a tar stream is not for a terminal: `hms backup - > FILE`, or name a folder");
+        }
+        // Before the host begins.
+        let (root, quiet) = (self.target.clone(), self.json);
+        let mut tell = move |what: &str, bytes| show(quiet, what, bytes);
+        let client = self.host.client()?;
+        let path = match self.without_secrets {
+            true => "/backup?secrets=omit",
+            false => "/backup",
+        };
+        if !to_stdout {
+            drop(Save::new(&root, &mut tell)?);
+        }
+        let response = client.send(Method::GET, path, &[], body::empty()).await?;
+        if !response.status().is_success() {
+            client::read(response).await?;
+            bail!("the host refused without saying why");
+        }
+        let (pieces, received) = mpsc::channel(QUEUE);
+        let download = Download {
+            pieces: received,
+            rest: Bytes::new(),
+        };
+        let reading = blocking(move || match to_stdout {
+            true => pass_on(download, &mut tell),
+            false => {
+                let mut save = Save::new(&root, &mut tell)?;
+                let whole = read_stream(download, &mut save)?;
+                save.finish(&whole)?;
+                Ok(whole)
+            }
+        });
+        let (whole, ()) = tokio::join!(reading, receive(response.into_body(), pieces));
+        whole.context("the backup is not whole, and is of no use")
+    }
+}
+
+/// Hands on what comes, until it ends, its reader has enough, or somebody interrupts.
+async fn receive(mut body: Incoming, pieces: mpsc::Sender<Result<Bytes, String>>) {
+    let all = async {
+        while let Some(frame) = body.frame().await {
+            let piece = match frame {
+                Ok(frame) => frame.into_data().map_err(|_| String::new()),
+                Err(error) => Err(format!(
+                    "the host's answer broke off, its log says why: {error}"
+                )),
+            };
+            if piece.as_ref().is_err_and(String::is_empty) {
+                continue;
+            }
+            if pieces.send(piece).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = all => {}
+        () = interrupted() => {
+            let _ = pieces.send(Err("interrupted".into())).await;
+        }
+    }
+}
+
+/// Until a signal that asks the process to end.
+async fn interrupted() {
+    let kinds = [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ];
+    let signals = kinds.into_iter().filter_map(|kind| signal(kind).ok());
+    let waiting = signals.map(|mut signal| {
+        Box::pin(async move {
+            signal.recv().await;
+        })
+    });
+    futures_util::future::select_all(waiting).await;
+}
+
+/// Writes the stream to stdout as it is, and looks at it on the way.
+fn pass_on(download: Download, tell: &mut dyn FnMut(&str, Option<u64>)) -> anyhow::Result<Whole> {
+    let mut tee = Tee {
+        from: download,
+        to: io::stdout(),
+    };
+    let mut look = |member: &Member, bytes| tell(&member.to_string(), Some(bytes));
+    let whole = read_stream(&mut tee, &mut Verify(&mut look))?;
+    // What ends a tar.
+    io::copy(&mut tee, &mut io::sink())?;
+    tee.to.flush()?;
+    Ok(whole)
+}
+
+/// The host's answer, read by a thread that may wait.
+struct Download {
+    pieces: mpsc::Receiver<Result<Bytes, String>>,
+    rest: Bytes,
+}
+
+impl Read for Download {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.rest.is_empty() {
+            match self.pieces.blocking_recv() {
+                Some(Ok(piece)) => self.rest = piece,
+                Some(Err(why)) => return Err(io::Error::other(why)),
+                None => return Ok(0),
+            }
+        }
+        let take = self.rest.len().min(out.len());
+        let (Some(to), Some(from)) = (out.get_mut(..take), self.rest.get(..take)) else {
+            return Ok(0);
+        };
+        to.copy_from_slice(from);
+        self.rest.advance(take);
+        Ok(take)
+    }
+}
+
+struct Tee<R, W> {
+    from: R,
+    to: W,
+}
+
+impl<R: Read, W: Write> Read for Tee<R, W> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.from.read(out)?;
+        self.to.write_all(out.get(..read).unwrap_or_default())?;
+        Ok(read)
+    }
+}
+
+/// Beside the threads of the runtime.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work).await?
+}
+
+/// Says on stderr what is worth it.
+pub(super) fn show(quiet: bool, what: &str, bytes: Option<u64>) {
+    match bytes {
+        _ if quiet => {}
+        None => telemetry::warn(&format!("  {}", plain(what))),
+        Some(bytes) if bytes >= SHOWN_BYTES || what.starts_with("windows/") => {
+            telemetry::warn(&format!("  {} {}", plain(what), human_size(bytes)));
+        }
+        Some(_) => {}
+    }
+}
+
+/// Without what would move a terminal's cursor: it is said by another machine.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}
+
+/// What a backup holds, in a line.
+pub(super) fn summary(whole: &Whole, path: &Path, verified: bool) -> String {
+    let manifest = &whole.manifest;
+    let member = |file: &crate::backup::FileEntry| Member::parse(&file.path);
+    let stores = manifest.files.iter().filter_map(member);
+    let stores = stores.filter(|member| matches!(member, Member::Store(_)));
+    let what = match (path == Path::new("-"), verified) {
+        (true, _) => "the backup".to_owned(),
+        (false, _) => path.display().to_string(),
+    };
+    let state = match verified {
+        true => "is intact",
+        false => "is written",
+    };
+    let secrets = match manifest.secrets {
+        true => {
+            "; it holds the admin token or the development secret: keep it as closed as the data \
+             folder"
+        }
+        false => "",
+    };
+    format!(
+        "{what} {state}: {} files, {} stores, {}, begun {}{secrets}",
+        manifest.files.len(),
+        stores.count(),
+        human_size(whole.bytes()),
+        manifest
+            .head
+            .begun
+            .format(&time::format_description::well_known::Rfc3339)
+            .unwrap_or_default(),
+    )
+}
