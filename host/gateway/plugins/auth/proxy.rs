@@ -47,7 +47,7 @@ impl Proxies {
     }
 
     /// As `variable` says, by name. One that is set to nothing is not set.
-    fn read(variable: impl Fn(&str) -> Option<String>, connect_timeout: Duration) -> Self {
+    pub fn read(variable: impl Fn(&str) -> Option<String>, connect_timeout: Duration) -> Self {
         let first = |names: &[&'static str]| {
             names.iter().find_map(|name| {
                 let value = variable(name).filter(|value| !value.trim().is_empty());

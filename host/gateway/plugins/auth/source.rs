@@ -49,12 +49,16 @@ enum By {
 impl KeyClients {
     /// Beyond the public internet a document may lead into the networks `allowed`.
     pub fn new(allowed: &[IpNet]) -> Self {
+        Self::through(allowed, Proxies::from_env(CONNECT_TIMEOUT))
+    }
+
+    fn through(allowed: &[IpNet], proxies: Proxies) -> Self {
         let screen = Screen::public_and(allowed);
         KeyClients {
             named: HttpClient::new(CONNECT_TIMEOUT, Screen::open()),
             found: HttpClient::new(CONNECT_TIMEOUT, screen.clone()),
             screen,
-            proxies: Proxies::from_env(CONNECT_TIMEOUT),
+            proxies,
         }
     }
 
@@ -241,5 +245,48 @@ impl fmt::Display for JwksSource {
             JwksSource::Url(uri) => write!(f, "{uri}"),
             JwksSource::Discovery(issuer) => write!(f, "discovery at {issuer}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+
+    #[tokio::test]
+    async fn behind_a_proxy_an_address_that_a_document_names_is_held_to_the_same_rule() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = format!("http://{}", listener.local_addr().unwrap());
+        let proxies = Proxies::read(
+            |name| (name == "HTTPS_PROXY").then(|| proxy.clone()),
+            CONNECT_TIMEOUT,
+        );
+        let clients = KeyClients::through(&["10.1.0.0/16".parse().unwrap()], proxies);
+        let asked = tokio::spawn(async move {
+            let mut asked = 0;
+            while let Ok((mut stream, _)) = listener.accept().await {
+                asked += 1;
+                let _ = stream.write_all(b"HTTP/1.1 403 No\r\n\r\n").await;
+                if asked == 3 {
+                    break;
+                }
+            }
+        });
+        for (by, host, passes) in [
+            (By::Document, "169.254.169.254", false),
+            (By::Document, "[::ffff:10.2.0.1]", false),
+            (By::Document, "10.1.2.3", true),
+            (By::Document, "keys.example", true),
+            (By::Operator, "169.254.169.254", true),
+        ] {
+            let uri = format!("https://{host}/keys").parse().unwrap();
+            let reason = get(&clients, by, &uri).await.unwrap_err();
+            let expected = match passes {
+                true => "through the proxy of HTTPS_PROXY: tunnel error",
+                false => "not an address of the public internet",
+            };
+            assert!(reason.contains(expected), "{host}: {reason}");
+        }
+        asked.await.unwrap();
     }
 }
