@@ -102,13 +102,11 @@ impl View<'_> {
             false => format!("/{path}"),
         };
         if self.is_own(scheme, &authority) {
-            let path = match self.path(&path) {
-                Mapped::To(mapped) => mapped,
-                Mapped::Already => path,
-                Mapped::Nowhere => return None,
+            return match self.path(&path) {
+                Mapped::To(mapped) => Some(mapped),
+                Mapped::Already => Some(path),
+                Mapped::Nowhere => None,
             };
-            // Without its authority it would name another one.
-            return (!path.starts_with("//")).then_some(path);
         }
         if !self.is_asked(scheme, &authority) {
             return None;
@@ -180,6 +178,7 @@ impl View<'_> {
             ""
         };
         let mapped = format!("{strip}{slash}{rest}");
+        // It would name another host.
         match mapped.starts_with("//") {
             true => Mapped::Nowhere,
             false => Mapped::To(mapped),

@@ -79,7 +79,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible
             for (name, value) in &parts.headers {
                 said += &format!("{name}: {}\n", value.to_str().unwrap());
             }
-            said += &String::from_utf8(sent.to_vec()).unwrap();
+            said += std::str::from_utf8(&sent).unwrap();
             let frames = stream::iter([
                 Ok(Frame::data(Bytes::from(said))),
                 Ok::<_, BodyError>(Frame::trailers(status())),
