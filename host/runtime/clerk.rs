@@ -357,7 +357,14 @@ impl Clerks {
             },
             Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
         });
-        match answered.await? {
+        let answered = answered.await?;
+        if let Some(failure) = errand.failure()
+            && errand.is_clients_fault()
+        {
+            // It gave way to others; what its guest made of that is not what its client is told.
+            return Err(failure.clone());
+        }
+        match answered {
             Ok(response) => {
                 errand.answered();
                 post.turns.answered();

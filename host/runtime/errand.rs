@@ -497,7 +497,8 @@ mod tests {
                 waits(&errand, true);
                 for _ in 0..3 {
                     std::thread::sleep(SHORT);
-                    assert!(errand.look(Instant::now()).is_some());
+                    let now = Instant::now();
+                    assert_eq!(errand.look(now), Some(now + LOOK_EVERY), "and not at once");
                     // Another look at the same thing.
                     waits(&errand, true);
                 }
