@@ -68,7 +68,8 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     fs::File::open(folder)?.sync_all()
 }
 
-/// A file name as text. The bytes of one that is no UTF-8 are escaped, so that no two are shown alike.
+/// A file name as text. The bytes of one that is no UTF-8 are escaped, so that no two are shown
+/// alike.
 pub fn shown_name(name: &OsStr) -> String {
     match name.to_str() {
         Some(name) => name.to_owned(),

@@ -1,16 +1,18 @@
-//! Strings from outside, made harmless where they reach a terminal, a line of the log or a label of a metric: names of files,
-//! words of guests, what errors quote of an input, what another host answers.
+//! Strings from outside, made harmless where they reach a terminal, a line of the log or a label of
+//! a metric: names of files, words of guests, what errors quote of an input, what another host
+//! answers.
 //!
-//! Such a string could end a line and begin a forged one, give a terminal orders, or turn around how a line is read. What
-//! shows itself stays as it is, in every script. Nothing here is meant to be read back: a backslash stays one.
+//! Such a string could end a line and begin a forged one, give a terminal orders, or turn around
+//! how a line is read. What shows itself stays as it is, in every script. Nothing here is meant to
+//! be read back: a backslash stays one.
 
 use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
 use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
 
-/// Whether a character does something other than to show itself: it is a control character (C0, DEL, C1), ends a line or a
-/// paragraph, changes the direction of text (the controls of UAX #9), or is invisible. Tabs are harmless, and so are the
-/// joiners that some scripts cannot do without.
+/// Whether a character does something other than to show itself: it is a control character (C0,
+/// DEL, C1), ends a line or a paragraph, changes the direction of text (the controls of UAX #9), or
+/// is invisible. Tabs are harmless, and so are the joiners that some scripts cannot do without.
 pub fn is_harmful(c: char) -> bool {
     match c {
         '\t' | ' '..='~' => false,
@@ -85,8 +87,8 @@ impl<W: Write> Write for Escaping<W> {
     }
 }
 
-/// A label of a metric whose value comes from outside. The encoder writes values as they are, and one
-/// with a quote in it would make the whole page unreadable.
+/// A label of a metric whose value comes from outside. The encoder writes values as they are, and
+/// one with a quote in it would make the whole page unreadable.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Label(pub String);
 

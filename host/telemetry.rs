@@ -42,8 +42,9 @@ pub enum LogFormat {
     Json,
 }
 
-/// Says something on stdout to whoever started the host or the verb, if they are still there: unlike `println!` it does not
-/// panic. What comes from outside must have been made [`printable`](crate::printable::printable).
+/// Says something on stdout to whoever started the host or the verb, if they are still there:
+/// unlike `println!` it does not panic. What comes from outside must have been made
+/// [`printable`](crate::printable::printable).
 pub fn tell(what: &str) {
     match HOST.get() {
         Some(Outputs {

@@ -12,7 +12,8 @@ use serde_json::json;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Whether the host takes traffic: false until everything is open and was read, and again once it shuts down.
+/// Whether the host takes traffic: false until everything is open and was read, and again once it
+/// shuts down.
 #[derive(Clone, Default)]
 pub struct Readiness(Arc<State>);
 
@@ -34,7 +35,8 @@ impl Readiness {
         self.0.ready.store(ready, Relaxed);
     }
 
-    /// Has the host not be ready before `is_over` says that `what` was read. Asked again and again, so it must not block.
+    /// Has the host not be ready before `is_over` says that `what` was read. Asked again and again,
+    /// so it must not block.
     pub fn wait_for(&self, what: &'static str, is_over: impl Fn() -> bool + Send + Sync + 'static) {
         let is_over = Box::new(is_over);
         self.waits().push(Wait { what, is_over });

@@ -14,15 +14,13 @@ use crate::permissions::{self, warn_if_readable, warn_if_writable};
 use crate::reserve::Reserve;
 use crate::runtime::Compiler;
 use crate::signals::{self, Hangup, Hangups};
-use crate::windows::{Registry, WindowsFolder};
+use crate::windows::{FolderProgress, Registry, WindowsFolder};
 use crate::{descriptors, reload, telemetry};
 use anyhow::Context;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 /// Time beyond the drain deadline that the end of the host may take: to close connections and stores. 5 s.
@@ -125,8 +123,9 @@ impl Host {
         let readiness = Readiness::default();
         let routes = gateway.clone();
         readiness.wait_for("the routes folder", move || routes.routes_were_read());
-        if let Some(was_read) = folder.as_ref().map(WindowsFolder::was_read) {
-            readiness.wait_for("the windows folder", move || was_read.load(Relaxed));
+        if let Some(progress) = folder.as_ref().map(WindowsFolder::progress) {
+            let was_read = move || *progress.borrow() > FolderProgress::Unread;
+            readiness.wait_for("the windows folder", was_read);
         }
         let admin = Arc::new(Admin {
             token: AdminToken::open(data.path())?,
@@ -183,17 +182,14 @@ impl Host {
         let admin = tokio::spawn(admin::serve(admin_listeners, admin, admin_shutdown.clone()));
         let closing = CancellationToken::new();
         let serving = tokio::spawn(gateway.serve(gateway_listeners, closing.clone()));
-        let (told, caught_up) = oneshot::channel();
-        match folder {
+        let caught_up = caught_up(folder.as_ref());
+        if let Some(folder) = folder {
             // It ends with the first signal: what it would deploy then would open a window that is being closed.
-            Some(folder) => {
-                tokio::spawn(shutdown.clone().run_until_cancelled_owned(folder.run(told)));
-            }
-            None => drop(told),
+            tokio::spawn(shutdown.clone().run_until_cancelled_owned(folder.run()));
         }
         tokio::select! {
             () = shutdown.cancelled() => {}
-            _ = tokio::time::timeout(START_TIME, caught_up) => {
+            () = caught_up => {
                 readiness.set(true);
                 shutdown.cancelled().await;
             }
@@ -271,6 +267,21 @@ async fn reload_by(mut hangups: Hangups, gateway: Arc<Gateway>, token: Arc<Admin
         let (mut all, token) = tokio::join!(gateway.read_again(), token);
         all.push(token);
         reload::say(&all);
+    }
+}
+
+/// Resolves once the components of the folder are live, or took as long as they may from the moment
+/// on that the folder could be read.
+fn caught_up(folder: Option<&WindowsFolder>) -> impl Future<Output = ()> + use<> {
+    let progress = folder.map(WindowsFolder::progress);
+    async move {
+        let Some(mut progress) = progress else {
+            return;
+        };
+        // An error says that the folder is followed no more: the host ends.
+        let _ = progress.wait_for(|now| *now > FolderProgress::Unread).await;
+        let all = progress.wait_for(|now| *now == FolderProgress::CaughtUp);
+        let _ = tokio::time::timeout(START_TIME, all).await;
     }
 }
 

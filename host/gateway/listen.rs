@@ -38,8 +38,9 @@ pub async fn bind(addr: SocketAddr, flag: &str) -> io::Result<Vec<TcpListener>> 
     }
 }
 
-/// Reads an address to listen on: an IP address or the name of one, and a port. A name is looked up, but for `localhost`,
-/// which is what [`bind`] makes of 127.0.0.1. Blocks on the system's resolver.
+/// Reads an address to listen on: an IP address or the name of one, and a port. A name is looked
+/// up, but for `localhost`, which is what [`bind`] makes of 127.0.0.1. Blocks on the system's
+/// resolver.
 ///
 /// # Errors
 /// What is wrong, and an example.

@@ -20,6 +20,9 @@ const MAX_CHAIN: usize = 16;
 /// Bytes of each file. Real ones have some thousand.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
+/// The contents of the chain's file and of the key's.
+type Pair = (Vec<u8>, Vec<u8>);
+
 /// The two files, and what of them is in use.
 #[derive(Debug)]
 pub struct Certificate {
@@ -27,7 +30,7 @@ pub struct Certificate {
     key: PathBuf,
     config: ArcSwap<ServerConfig>,
     /// The files' contents as they were read last, good or not, or why they could not be.
-    seen: Mutex<Result<(Vec<u8>, Vec<u8>), String>>,
+    seen: Mutex<Result<Pair, String>>,
 }
 
 impl Certificate {
@@ -52,8 +55,8 @@ impl Certificate {
         TlsAcceptor::from(self.config.load_full())
     }
 
-    /// Starts the watch, in a task of the present tokio runtime. It ends when the certificate is dropped. `refused` is 1 while
-    /// the files as they are cannot be used.
+    /// Starts the watch, in a task of the present tokio runtime. It ends when the certificate is
+    /// dropped. `refused` is 1 while the files as they are cannot be used.
     pub fn watch(self: &Arc<Self>, refused: Gauge) {
         tokio::spawn(watch(Arc::downgrade(self), refused));
     }
@@ -117,7 +120,7 @@ async fn watch(certificate: Weak<Certificate>, refused: Gauge) {
     }
 }
 
-fn read_both(chain: &Path, key: &Path) -> Result<(Vec<u8>, Vec<u8>), String> {
+fn read_both(chain: &Path, key: &Path) -> Result<Pair, String> {
     let chain = read(chain).map_err(|why| format!("the certificate {why}"))?;
     let key = read(key).map_err(|why| format!("the private key {why}"))?;
     Ok((chain, key))
@@ -135,7 +138,7 @@ fn read(file: &Path) -> Result<Vec<u8>, String> {
     fs::read(file).map_err(told)
 }
 
-fn config_of(files: &(Vec<u8>, Vec<u8>), chain: &Path, key: &Path) -> Result<ServerConfig, String> {
+fn config_of(files: &Pair, chain: &Path, key: &Path) -> Result<ServerConfig, String> {
     let (chain_pem, key_pem) = (pem::without_mark(&files.0), pem::without_mark(&files.1));
     let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain_pem)
         .take(MAX_CHAIN)

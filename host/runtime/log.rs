@@ -93,7 +93,8 @@ impl WindowLog {
             inner.dropped += 1;
             return;
         }
-        // A guest must not be able to write control sequences to an operator's terminal, or fake a line.
+        // A guest must not be able to write control sequences to an operator's terminal, or fake a
+        // line.
         let text = if text.len() > MAX_LOGGED_BYTES {
             printable(&cut(MAX_LOGGED_BYTES, format_args!("{text}"))).into_owned()
         } else {

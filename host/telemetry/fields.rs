@@ -1,5 +1,5 @@
-//! How the fields of a line of the log are written as text: as `tracing_subscriber` does, and with every value made harmless.
-//! One event is one line, whatever is in it.
+//! How the fields of a line of the log are written as text: as `tracing_subscriber` does, and with
+//! every value made harmless. One event is one line, whatever is in it.
 
 use crate::printable::Escaping;
 use std::fmt::{self, Debug, Write};

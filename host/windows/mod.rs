@@ -65,6 +65,6 @@ pub use record::{CanaryRecord, ReleaseRecord, WindowRecord};
 pub use registry::{Registry, WindowsConfig};
 pub use share::Share;
 pub use status::{CanaryStatus, DrainStatus, SideStatus, WindowStatus};
-pub use watch::{FolderCounts, WindowsFolder};
+pub use watch::{FolderCounts, FolderProgress, WindowsFolder};
 
 pub use crate::runtime::{LimitsChange, LimitsSet, WindowLimits};

@@ -83,8 +83,8 @@ pub struct Registry {
     pool: Arc<Pool>,
 }
 
-/// Why the host's own records cannot be used. What is said of a window's store would mislead here: nothing goes on by itself, and
-/// an empty file in their place has no windows.
+/// Why the host's own records cannot be used. What is said of a window's store would mislead here:
+/// nothing goes on by itself, and an empty file in their place has no windows.
 fn of_records(error: StoreError) -> anyhow::Error {
     match error {
         StoreError::Corrupt { path, reason } => anyhow!(

@@ -1,4 +1,5 @@
-//! Lines of the log are the host's own: what comes from outside forges none, and gives no terminal orders.
+//! Lines of the log are the host's own: what comes from outside forges none, and gives no terminal
+//! orders.
 
 use super::harness::host::open_route;
 use super::harness::{Host, Options, eventually, guest};

@@ -7,7 +7,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Source files that are looked at. 20,000: a look at them takes some tens of milliseconds; what is more is not watched, which is said.
+/// Source files that are looked at. 20,000: a look at them takes some tens of milliseconds; what is
+/// more is not watched, which is said.
 const MAX_FILES: usize = 20_000;
 
 /// Folders whose events are followed. 2,000 of the 8,192 that Linux gives a user at the least; a change in another is seen by

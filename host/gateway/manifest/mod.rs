@@ -175,8 +175,8 @@ impl Route {
     }
 }
 
-/// Reads a YAML text, of which JSON is a part, by `read`, which notes the faults that it finds in the nodes. A byte order
-/// mark in front, which editors on Windows leave, is passed over.
+/// Reads a YAML text, of which JSON is a part, by `read`, which notes the faults that it finds in
+/// the nodes. A byte order mark in front, which editors on Windows leave, is passed over.
 ///
 /// # Errors
 ///

@@ -126,7 +126,8 @@ fn is_manifest(name: &OsStr) -> bool {
     name.ends_with(b".yaml") || name.ends_with(b".yml")
 }
 
-/// Why something in the folder that is no manifest makes no routes, where it looks as if it were to.
+/// Why something in the folder that is no manifest makes no routes, where it looks as if it were
+/// to.
 fn passed_over(entry: &DirEntry, search: &mut usize) -> Option<String> {
     let kind = entry.file_type().ok()?;
     // Container platforms mount folders as links.

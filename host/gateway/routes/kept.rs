@@ -1,5 +1,5 @@
-//! The last good texts, kept in the data folder, so that a file that is bad when the host starts again still has a route,
-//! and so that all have one where the folder itself cannot be read then.
+//! The last good texts, kept in the data folder, so that a file that is bad when the host starts
+//! again still has a route, and so that all have one where the folder itself cannot be read then.
 
 use crate::files::write_whole;
 use serde::{Deserialize, Serialize};
@@ -47,8 +47,8 @@ impl Kept {
         self.content.routes.clone()
     }
 
-    /// Keeps these texts in place of the others. A failure is said in the log: the routes serve all the same. To be called
-    /// only when the folder was read.
+    /// Keeps these texts in place of the others. A failure is said in the log: the routes serve all
+    /// the same. To be called only when the folder was read.
     pub fn keep(&mut self, routes: BTreeMap<String, String>) {
         let named = absolute(&self.dir);
         let content = Content {

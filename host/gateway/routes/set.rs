@@ -35,9 +35,10 @@ pub struct RouteSet {
 }
 
 impl RouteSet {
-    /// Reads the folder, and of it at most so many manifests. Bad files are said in the log and in [`RouteSet::status`], as are
-    /// those beyond the bound; the rest serves. With `kept`, a file that is bad at the start serves as it was when it was good,
-    /// and so do all files where the folder cannot be read.
+    /// Reads the folder, and of it at most so many manifests. Bad files are said in the log and in
+    /// [`RouteSet::status`], as are those beyond the bound; the rest serves. With `kept`, a file
+    /// that is bad at the start serves as it was when it was good, and so do all files where the
+    /// folder cannot be read.
     pub fn load(
         dir: impl Into<PathBuf>,
         kept: Option<PathBuf>,
@@ -120,7 +121,8 @@ impl RouteSet {
         }
     }
 
-    /// A folder that cannot be read takes no route with it. At the start those serve that served last.
+    /// A folder that cannot be read takes no route with it. At the start those serve that served
+    /// last.
     fn keep_all(&self, files: &mut Files, fault: String) {
         if files.folder_fault.as_ref() == Some(&fault) {
             return;
@@ -158,7 +160,8 @@ impl RouteSet {
         self.table.store(Arc::new(files.resolve()));
         self.count(files);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        // What is in a folder that was never read is not known, so nothing that was kept of it is given up.
+        // What is in a folder that was never read is not known, so nothing that was kept of it is
+        // given up.
         if let Some(kept) = kept.as_mut().filter(|_| files.was_read) {
             kept.keep(files.live_texts());
         }
@@ -218,7 +221,8 @@ impl RouteSet {
         )
     }
 
-    /// Whether the folder was read at least once, so that what serves is what is in it. Does not block.
+    /// Whether the folder was read at least once, so that what serves is what is in it. Does not
+    /// block.
     pub fn was_read(&self) -> bool {
         self.shown.load().was_read
     }

@@ -565,7 +565,8 @@ fn where_the_folder_cannot_be_read_at_the_start_the_routes_of_the_last_run_serve
     }
     let load = || RouteSet::load(&routes, Some(kept.clone()), MOST, GatewayMetrics::new());
     assert!(load().was_read());
-    // A volume that is away: not there, and not to be reached, which nobody can read as root either.
+    // A volume that is away: not there, and not to be reached, which nobody can read as root
+    // either.
     fs::rename(&routes, &away).unwrap();
     for hidden in [false, true] {
         if hidden {

@@ -20,9 +20,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use writers::Writers;
 
@@ -34,9 +33,20 @@ pub struct WindowsFolder {
     windows: Arc<Registry>,
     dir: Arc<PathBuf>,
     counts: FolderCounts,
-    was_read: Arc<AtomicBool>,
+    progress: watch::Sender<FolderProgress>,
     /// Why the folder could not be read, the last time.
     fault: Option<String>,
+}
+
+/// How far the components of a folder are that were there at first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FolderProgress {
+    /// The folder could not be read so far.
+    Unread,
+    /// It was read.
+    Read,
+    /// Each of them was tried.
+    CaughtUp,
 }
 
 /// What is measured of a watched folder. Clones count together.
@@ -57,7 +67,7 @@ impl WindowsFolder {
             windows,
             dir: Arc::new(dir),
             counts: FolderCounts::default(),
-            was_read: Arc::default(),
+            progress: watch::Sender::new(FolderProgress::Unread),
             fault: None,
         }
     }
@@ -67,15 +77,22 @@ impl WindowsFolder {
         self.counts.clone()
     }
 
-    /// Becomes true once the folder was read.
-    pub fn was_read(&self) -> Arc<AtomicBool> {
-        self.was_read.clone()
+    /// How far it is.
+    pub fn progress(&self) -> watch::Receiver<FolderProgress> {
+        self.progress.subscribe()
     }
 
-    /// Deploys what is there, and then what changes, until it is dropped; deploys under way end with it. `caught_up` is told
-    /// once every file that was there at first was tried.
-    pub async fn run(mut self, caught_up: oneshot::Sender<()>) {
-        let mut caught_up = Some(caught_up);
+    fn come_to(&self, progress: FolderProgress) {
+        self.progress.send_if_modified(|before| {
+            let further = *before < progress;
+            *before = progress.max(*before);
+            further
+        });
+    }
+
+    /// Deploys what is there, and then what changes, until it is dropped; deploys under way end
+    /// with it.
+    pub async fn run(mut self) {
         let writers = Writers::default();
         let heeding = writers.clone();
         let mut changes = Changes::seen_by(move |event| heeding.heed(event));
@@ -99,7 +116,7 @@ impl WindowsFolder {
             }
             self.counts.refused.set(files.refused() as i64);
             if files.caught_up() {
-                caught_up.take().map(|told| told.send(()));
+                self.come_to(FolderProgress::CaughtUp);
             }
             let until = files.next_due(Instant::now()).min(LOOK_EVERY);
             tokio::select! {
@@ -138,7 +155,7 @@ impl WindowsFolder {
             let folder = self.dir.display();
             match &fault {
                 None => tracing::info!(%folder, "the windows folder can be read again"),
-                Some(fault) if self.was_read.load(Relaxed) => tracing::warn!(
+                Some(fault) if *self.progress.borrow() > FolderProgress::Unread => tracing::warn!(
                     %folder, fault,
                     "the windows folder cannot be read; the windows stay as they are"
                 ),
@@ -152,7 +169,7 @@ impl WindowsFolder {
         self.counts.unreadable.set(i64::from(fault.is_some()));
         self.fault = fault;
         let found = found.ok()?;
-        self.was_read.store(true, Relaxed);
+        self.come_to(FolderProgress::Read);
         Some(found)
     }
 }
