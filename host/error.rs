@@ -1,7 +1,8 @@
 //! Every failure a client can meet, and the only map from failure to status and problem+json (RFC 9457).
 //!
-//! What a client reads is made of this program's own words. Words of others, of guests, services and
-//! the system, are a [`Cause`], which cannot be displayed: only the log and operators have them.
+//! What a client reads is made of this program's own words. Words of others, of guests, services
+//! and the system, are a [`Cause`], which cannot be displayed: only the log and operators have
+//! them.
 
 mod words;
 

@@ -35,8 +35,8 @@ pub fn length(headers: &HeaderMap) -> Result<Option<u64>, String> {
     }
 }
 
-/// Whether HTTP can carry an answer to a request of `method`: it is final, and what its fields say of
-/// its length is so. `bytes` is the size of the body, where that is known.
+/// Whether HTTP can carry an answer to a request of `method`: it is final, and what its fields say
+/// of its length is so. `bytes` is the size of the body, where that is known.
 ///
 /// # Errors
 ///

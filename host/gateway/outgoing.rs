@@ -1,5 +1,5 @@
-//! The last look at an answer, whoever made it: one outcome for each that there can be, the same over
-//! HTTP/1 and HTTP/2. hyper would leave some to debug assertions, and send others as they are.
+//! The last look at an answer, whoever made it: one outcome for each that there can be, the same
+//! over HTTP/1 and HTTP/2. hyper would leave some to debug assertions, and send others as they are.
 
 use crate::body::{self, Body};
 use crate::error::Error;
@@ -25,7 +25,8 @@ pub fn checked(method: &Method) -> impl FnOnce(Response<Body>) -> Result<Respons
 
 /// The answer with the body that it may have, and the length that its head tells of it.
 ///
-/// What has no content loses what its upstream gave it as such. HEAD keeps the length that GET's has.
+/// What has no content loses what its upstream gave it as such. HEAD keeps the length that GET's
+/// has.
 pub fn framed(method: &Method, mut response: Response<Body>) -> (Response<Body>, Option<u64>) {
     let status = response.status();
     if status.is_informational() {

@@ -1,5 +1,5 @@
-//! The request body on its way to the upstream: bounded in size, in pauses and in slowness, its trailers cleaned as its
-//! head was.
+//! The request body on its way to the upstream: bounded in size, in pauses and in slowness, its
+//! trailers cleaned as its head was.
 
 use crate::body::BodyError;
 use crate::error::{Cause, Error};
@@ -152,7 +152,8 @@ impl RequestBody {
 }
 
 impl RequestBody {
-    /// What comes behind the body. It was not there when the head was checked, so it may say no more than that might.
+    /// What comes behind the body. It was not there when the head was checked, so it may say no
+    /// more than that might.
     fn end_with(
         &mut self,
         mut trailers: HeaderMap,

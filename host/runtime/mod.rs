@@ -10,8 +10,8 @@
 //! makes clerks and gives them requests; [`tally`] counts why clerks failed; [`keyvalue`] is the
 //! window's store as the guest sees it, [`log`] is where its words go; [`host_memory`] is what the
 //! host keeps for it, which [`http_types`] declares for wasmtime's own types; [`middleware`] passes
-//! requests on, and [`requests`] says whose; [`reuse`] finds out whether a clerk can serve more than
-//! one request.
+//! requests on, and [`requests`] says whose; [`reuse`] finds out whether a clerk can serve more
+//! than one request.
 
 mod bodies;
 pub mod clerk;

@@ -1,20 +1,22 @@
-//! Whether the instances of a release can serve more than one request. Some cannot by nature, such as
-//! a JavaScript runtime that takes one fetch event: the second request of an instance always fails.
+//! Whether the instances of a release can serve more than one request. Some cannot by nature, such
+//! as a JavaScript runtime that takes one fetch event: the second request of an instance always
+//! fails.
 //!
-//! So reuse is tried before it is relied on. Until an instance has served a second request well, one
-//! instance of all has one request at a time as its [`Trial`], and every other request has a fresh
-//! one. Where the trial fails, the release goes on with fresh instances: one client met the failure.
+//! So reuse is tried before it is relied on. Until an instance has served a second request well,
+//! one instance of all has one request at a time as its [`Trial`], and every other request has a
+//! fresh one. Where the trial fails, the release goes on with fresh instances: one client met the
+//! failure.
 //!
-//! An ordinary failure may meet a trial by chance. What distinguishes it is that fresh instances fail
-//! in the same way: where one does, there is another trial, up to [`MOST_TRIALS`] in all.
+//! An ordinary failure may meet a trial by chance. What distinguishes it is that fresh instances
+//! fail in the same way: where one does, there is another trial, up to [`MOST_TRIALS`] in all.
 
 use futures_util::task::AtomicWaker;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-/// Trials that may fail for a release whose fresh instances fail in the same way. 3: that the second
-/// request of an instance fails three times and never goes well is no chance.
+/// Trials that may fail for a release whose fresh instances fail in the same way. 3: that the
+/// second request of an instance fails three times and never goes well is no chance.
 const MOST_TRIALS: u32 = 3;
 
 /// What is known of a release. Shared by all of its instances.
@@ -90,8 +92,8 @@ impl Reuse {
         }
     }
 
-    /// A fresh instance failed for the reason with this code. Where that is why a trial failed it was
-    /// perhaps no more than that.
+    /// A fresh instance failed for the reason with this code. Where that is why a trial failed it
+    /// was perhaps no more than that.
     pub fn fresh_failed(&self, code: &'static str) {
         if self.stand.load(Relaxed) != Stand::Refuted(code).copy() {
             return;

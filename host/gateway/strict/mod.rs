@@ -31,8 +31,8 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SUBSTITUTE: &[u8] = b"GET /-/refused HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 const SUBSTITUTE_PATH: &str = "/-/refused";
 
-/// Bytes of the trailer section of a body. hyper takes less than 16 KiB, and says nothing of it that
-/// could be told from other faults.
+/// Bytes of the trailer section of a body. hyper takes less than 16 KiB, and says nothing of it
+/// that could be told from other faults.
 const MOST_TRAILER_BYTES: usize = 16_000;
 
 /// Bytes read at a time while a head is waited for.

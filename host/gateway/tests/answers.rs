@@ -1,5 +1,5 @@
-//! What windows and services may answer: one outcome for each, over both protocols; and what clients are
-//! not told.
+//! What windows and services may answer: one outcome for each, over both protocols; and what
+//! clients are not told.
 
 use super::*;
 use hyper_util::client::legacy::Client;
@@ -226,7 +226,8 @@ async fn a_client_reads_a_plain_sentence_and_the_log_has_the_cause_with_the_requ
 async fn what_a_service_answers_has_one_outcome_over_both_protocols() {
     let house = House::open().await;
     const OK: &str = "connection: close\r\ncontent-length: 2\r\n\r\nok";
-    // What it says before it closes; the status that the client sees, and the body, or that it is cut.
+    // What it says before it closes; the status that the client sees, and the body, or that it is
+    // cut.
     let all = [
         (format!("200 OK\r\n{OK}"), 200, Some("ok")),
         (
