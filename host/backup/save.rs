@@ -142,7 +142,7 @@ impl Written {
         let place = member.place(root);
         let broken = || format!("{} cannot be written", place.display());
         let mut file = self.create(root, &place).with_context(broken)?;
-        copy(content, &mut file, &mut |_| {}).with_context(broken)?;
+        copy(content, &mut file).with_context(broken)?;
         file.sync_all().with_context(broken)
     }
 

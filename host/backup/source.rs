@@ -318,27 +318,20 @@ fn short(content: &mut dyn Read, bytes: u64, most: u64) -> anyhow::Result<Vec<u8
     Ok(read)
 }
 
-/// Copies all of `content`, in steps between which `each` is told how much it was.
+/// Copies all of `content`.
 ///
 /// # Errors
 /// Of either side; `to` has what was read until then.
-pub fn copy(
-    content: &mut dyn Read,
-    to: &mut dyn io::Write,
-    each: &mut dyn FnMut(u64),
-) -> io::Result<u64> {
+pub fn copy(content: &mut dyn Read, to: &mut dyn io::Write) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK_BYTES];
-    let mut all = 0;
     loop {
         let read = match content.read(&mut chunk) {
-            Ok(0) => return Ok(all),
+            Ok(0) => return Ok(()),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
         to.write_all(chunk.get(..read).unwrap_or_default())?;
-        all += read as u64;
-        each(read as u64);
     }
 }
 
@@ -384,7 +377,7 @@ impl Visit for Verify<'_> {
         content: &mut dyn Read,
     ) -> anyhow::Result<()> {
         (self.0)(member, bytes);
-        copy(content, &mut io::sink(), &mut |_| {})?;
+        copy(content, &mut io::sink())?;
         Ok(())
     }
 }

@@ -72,14 +72,11 @@ impl Backup {
         let manifest = &whole.manifest;
         let said = match self.json {
             true => {
-                let mut said = json!(manifest.head);
+                // As in the manifest, with the number of files in the place of the files.
+                let mut said = json!(manifest);
                 said["backup"] = json!(self.target);
-                said["ended"] = json!(manifest.ended.unix_timestamp());
                 said["files"] = json!(manifest.files.len());
                 said["bytes"] = json!(whole.bytes());
-                said["complete"] = json!(manifest.complete);
-                said["secrets"] = json!(manifest.secrets);
-                said["missing"] = json!(manifest.missing);
                 format!("{said:#}")
             }
             false => summary(&whole, &self.target, self.verify),
@@ -285,7 +282,7 @@ pub(super) fn summary(whole: &Whole, path: &Path, verified: bool) -> String {
         false => "",
     };
     format!(
-        "{what} {state}: {} files, {} stores, {}, begun {}{secrets}",
+        "{what} {state}: files: {}, stores: {}, {}, begun {}{secrets}",
         manifest.files.len(),
         stores.count(),
         human_size(whole.bytes()),

@@ -76,13 +76,13 @@ impl Restore {
                     "stores": windows,
                     "files": manifest.files.len(),
                     "bytes": restored.whole.bytes(),
-                    "begun": manifest.head.begun.unix_timestamp(),
+                    "begun": json!(manifest.head)["begun"],
                     "secrets": manifest.secrets,
                     "missing": manifest.missing,
                 })
             ),
             false => say!(
-                "{} is restored: {} files, {} stores\nserve it: hms serve --data {} --routes {}",
+                "{} is restored: files: {}, stores: {}\nserve it: hms serve --data {} --routes {}",
                 data.display(),
                 manifest.files.len(),
                 windows.len(),
