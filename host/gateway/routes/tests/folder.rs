@@ -1,0 +1,230 @@
+//! What is in the folder, what of it is read, and what serves where it cannot be.
+
+use super::*;
+
+#[test]
+fn a_manifest_is_taken_in_every_spelling_of_its_ending_and_with_a_byte_order_mark() {
+    let desk = Desk::open(&[
+        ("a.YAML", &manifest("/a")),
+        ("b.Yml", &manifest("/b")),
+        ("c.yaml", &format!("\u{feff}{}", manifest("/c"))),
+        (
+            "d.yaml",
+            &format!("\u{feff}{}nonsense: 1\n", manifest("/d")),
+        ),
+        ("e.yaml", "\u{feff}"),
+    ]);
+    for (path, name) in [("/a", "a"), ("/b", "b"), ("/c", "c")] {
+        assert_eq!(desk.serves(path).as_deref(), Some(name));
+    }
+    let fault = desk.fault("d.yaml").unwrap();
+    assert!(fault.starts_with("line 3, column 1: "), "{fault}");
+    assert!(desk.fault("e.yaml").unwrap().contains("empty"));
+    let utf16: Vec<u8> = manifest("/f")
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    fs::write(
+        desk.dir.path().join("f.yaml"),
+        [&[0xff, 0xfe][..], &utf16].concat(),
+    )
+    .unwrap();
+    desk.set.reload();
+    assert!(desk.fault("f.yaml").unwrap().contains("UTF-16"));
+}
+
+#[test]
+fn what_looks_like_a_manifest_and_makes_no_route_is_said() {
+    use std::os::unix::ffi::OsStrExt;
+    let desk = Desk::open(&[("b.yaml", &manifest("/b"))]);
+    let dir = desk.dir.path();
+    for (below, file) in [
+        ("team/more", "a.yaml"),
+        ("empty", "notes.txt"),
+        (".git", "a.yaml"),
+    ] {
+        fs::create_dir_all(dir.join(below)).unwrap();
+        fs::write(dir.join(below).join(file), manifest("/a")).unwrap();
+    }
+    let odd = dir.join(std::ffi::OsStr::from_bytes(b"o\xffdd.yaml"));
+    fs::write(odd, manifest("/odd")).unwrap();
+    std::os::unix::fs::symlink("nowhere", dir.join("link.yaml")).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, dir.join("pipe.yaml"), 0o600.into()).unwrap();
+    desk.set.reload();
+    let status = desk.set.status();
+    let files: Vec<&str> = status.iter().map(|status| status.file.as_str()).collect();
+    assert_eq!(
+        files,
+        ["b.yaml", "link.yaml", r"o\xFFdd.yaml", "pipe.yaml", "team"]
+    );
+    assert!(desk.fault("team").unwrap().contains("more/a.yaml"));
+    assert!(desk.fault(r"o\xFFdd.yaml").unwrap().contains("not UTF-8"));
+    assert!(desk.fault("link.yaml").unwrap().contains("leads nowhere"));
+    assert!(desk.fault("pipe.yaml").unwrap().contains("regular"));
+    assert!(desk.serves("/b").is_some() && desk.serves("/a").is_none());
+}
+
+#[test]
+fn a_link_whose_target_is_away_keeps_its_last_good_route() {
+    let desk = Desk::open(&[(".target", &manifest("/a"))]);
+    let (dir, away) = (desk.dir.path(), desk.dir.path().join(".away"));
+    std::os::unix::fs::symlink(".target", dir.join("a.yaml")).unwrap();
+    desk.set.reload();
+    assert!(desk.serves("/a").is_some());
+    fs::rename(dir.join(".target"), &away).unwrap();
+    desk.set.reload();
+    assert!(desk.serves("/a").is_some() && desk.fault("a.yaml").is_some());
+    desk.remove("a.yaml");
+    assert!(desk.serves("/a").is_none());
+}
+
+/// A route for each number, in files that come in this order.
+fn numbered(numbers: std::ops::Range<usize>) -> Vec<(String, String)> {
+    let file = |n| (format!("r{n:02}.yaml"), manifest(&format!("/r{n:02}")));
+    numbers.map(file).collect()
+}
+
+#[test]
+fn files_beyond_the_bound_are_refused_each_for_itself_and_all_others_are_followed() {
+    let files = numbered(0..MOST);
+    let files: Vec<(&str, &str)> = files.iter().map(|(f, t)| (&**f, &**t)).collect();
+    let desk = Desk::open(&files);
+    // The first by name of all, and still it takes no other's place.
+    desk.write("a.yaml", &manifest("/a"));
+    let fault = desk.fault("a.yaml").unwrap();
+    assert!(
+        fault.contains(&format!("more than {MOST} manifests")),
+        "{fault}"
+    );
+    assert!(desk.serves("/a").is_none() && desk.set.folder_fault().is_none());
+    desk.write("r05.yaml", &manifest("/edited"));
+    assert!(desk.serves("/edited").is_some() && desk.serves("/r05").is_none());
+
+    // Nor does one by the admin API, which writes nothing.
+    for name in ["new", "a"] {
+        let before = fs::read_to_string(desk.dir.path().join(format!("{name}.yaml"))).ok();
+        let refused = desk.set.put(name, &manifest("/n"));
+        assert!(matches!(refused, Err(EditError::Full(MOST))), "{refused:?}");
+        let after = fs::read_to_string(desk.dir.path().join(format!("{name}.yaml"))).ok();
+        assert_eq!(before, after);
+    }
+    desk.set.put("r05", &manifest("/again")).unwrap();
+    desk.remove("r00.yaml");
+    assert!(desk.serves("/a").is_some() && desk.fault("a.yaml").is_none());
+}
+
+#[test]
+fn after_a_restart_those_that_served_come_before_those_that_are_beyond_the_bound() {
+    let dir = tempfile::tempdir().unwrap();
+    let (routes, kept) = (dir.path().join("routes"), dir.path().join("routes.json"));
+    fs::create_dir(&routes).unwrap();
+    let load = || RouteSet::load(&routes, Some(kept.clone()), MOST, GatewayMetrics::new());
+    for (file, text) in numbered(0..MOST) {
+        fs::write(routes.join(file), text).unwrap();
+    }
+    drop(load());
+    fs::write(routes.join("a.yaml"), manifest("/a")).unwrap();
+    let table = load().table();
+    for (_, text) in numbered(0..MOST) {
+        let path = text.lines().next().unwrap().trim_start_matches("uri: ");
+        assert!(found(&table, None, "GET", path).is_some(), "{path}");
+    }
+    assert!(found(&table, None, "GET", "/a").is_none());
+}
+
+#[test]
+fn where_the_folder_cannot_be_read_at_the_start_the_routes_of_the_last_run_serve() {
+    let dir = tempfile::tempdir().unwrap();
+    let (routes, kept) = (dir.path().join("routes"), dir.path().join("routes.json"));
+    let (away, loop_) = (dir.path().join("away"), dir.path().join("loop"));
+    fs::create_dir(&routes).unwrap();
+    for (file, path) in [("a.yaml", "/a"), ("b.yaml", "/b")] {
+        fs::write(routes.join(file), manifest(path)).unwrap();
+    }
+    let load = || RouteSet::load(&routes, Some(kept.clone()), MOST, GatewayMetrics::new());
+    assert!(load().was_read());
+    // A volume that is away: not there, and not to be reached, which nobody can read as root
+    // either.
+    fs::rename(&routes, &away).unwrap();
+    for hidden in [false, true] {
+        if hidden {
+            std::os::unix::fs::symlink(&loop_, &routes).unwrap();
+            std::os::unix::fs::symlink(&loop_, &loop_).unwrap();
+        }
+        // Twice: the first start must not have forgotten them.
+        for _ in 0..2 {
+            let set = load();
+            let serves = |path| found(&set.table(), None, "GET", path).is_some();
+            assert!(serves("/a") && serves("/b"), "hidden: {hidden}");
+            assert!(!set.was_read() && set.folder_fault().is_some());
+            set.reload();
+            assert!(serves("/a") && !set.was_read());
+            let refused = set.put("n", &manifest("/n"));
+            assert!(
+                matches!(refused, Err(EditError::Unreadable(_))),
+                "{refused:?}"
+            );
+        }
+    }
+    let set = load();
+    fs::remove_file(&routes).unwrap();
+    fs::rename(&away, &routes).unwrap();
+    fs::remove_file(routes.join("b.yaml")).unwrap();
+    fs::write(routes.join("a.yaml"), "uri: /c").unwrap();
+    set.reload();
+    let serves = |path| found(&set.table(), None, "GET", path).is_some();
+    assert!(set.was_read() && set.folder_fault().is_none());
+    assert!(
+        serves("/a") && !serves("/b"),
+        "a.yaml is bad, b.yaml is gone"
+    );
+}
+
+#[test]
+fn a_route_that_is_removed_while_the_folder_is_away_serves_no_more() {
+    let desk = Desk::open(&[("a.yaml", &manifest("/a")), ("b.yaml", &manifest("/b"))]);
+    let away = desk.dir.path().with_extension("away");
+    fs::rename(desk.dir.path(), &away).unwrap();
+    assert!(
+        desk.set.remove("a").unwrap().is_some(),
+        "it is said that the file may be there"
+    );
+    assert!(desk.serves("/a").is_none() && desk.serves("/b").is_some());
+    fs::rename(&away, desk.dir.path()).unwrap();
+    desk.set.reload();
+    assert!(desk.serves("/a").is_none() && !desk.dir.path().join("a.yaml").exists());
+}
+
+#[test]
+fn ten_thousand_files_that_claim_the_same_are_decided_in_a_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    for n in 0..10_000 {
+        fs::write(dir.path().join(format!("{n:05}.yaml")), manifest("/a")).unwrap();
+    }
+    let started = Instant::now();
+    let set = RouteSet::load(dir.path(), None, 10_000, GatewayMetrics::new());
+    assert_eq!(
+        found(&set.table(), None, "GET", "/a").as_deref(),
+        Some("00000")
+    );
+    assert_eq!(
+        set.status().iter().filter(|s| !s.faults.is_empty()).count(),
+        9_999
+    );
+    assert!(
+        started.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[test]
+fn the_operators_page_has_the_bounds() {
+    let page = include_str!("../../../../docs/limits.md");
+    assert_eq!(crate::gateway::Limits::default().max_routes, 10_000);
+    assert_eq!(crate::gateway::manifest::MAX_MANIFEST_BYTES, 64 << 10);
+    assert!(page.contains(
+        "| manifests in the routes folder; components in a watched folder | 10,000; 10,000 |"
+    ));
+    assert!(page.contains("| bytes of a manifest | 64 KiB |"));
+}
