@@ -19,7 +19,7 @@ const ENDING: [(&str, Number); 5] = [
     ("SIGINT", Number::INT),
     ("SIGQUIT", Number::QUIT),
     ("SIGPWR", Number::POWER),
-    ("SIGXCPU", Number::XCPU),
+    (CPU_TIME, Number::XCPU),
 ];
 
 /// What means nothing to the host, and would end it unhandled. With SIGXFSZ handled, a write beyond RLIMIT_FSIZE fails as on a full
@@ -35,6 +35,7 @@ const IGNORED: [(&str, Number); 7] = [
 ];
 
 const HANGUP: &str = "SIGHUP";
+const CPU_TIME: &str = "SIGXCPU";
 
 /// The exit status of a process that a signal ended is this and the signal's number.
 const BY_SIGNAL: i32 = 128;
@@ -82,9 +83,9 @@ pub fn watch(hangup: Hangup) -> io::Result<Signals> {
         tracing::info!("shutting down by {name}; once more ends at once");
         asked.cancel();
         let (name, number) = loop {
-            // A terminal that is closed may send several of its own.
+            // A terminal that is closed may send several of its own, and the kernel one for each second of CPU time.
             match ending.next().await {
-                (HANGUP, _) => {}
+                (HANGUP | CPU_TIME, _) => {}
                 insisting => break insisting,
             }
         };

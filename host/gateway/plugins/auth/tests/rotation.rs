@@ -237,6 +237,32 @@ async fn a_file_that_cannot_be_read_to_its_end_holds_one_thread() {
 }
 
 #[tokio::test]
+async fn an_operator_has_keys_fetched_now_whatever_the_pause_says() {
+    let answer = Arc::new(std::sync::Mutex::new(set_of("old")));
+    let (url, fetches) = provider_of(answer.clone()).await;
+    let ages = Ages {
+        refresh: LONG,
+        dead: LONG,
+        pause: LONG,
+    };
+    let jwks = jwks_at(&url, ages).await;
+    let find = |id: &'static str| jwks.find(Some(id), Algorithm::EdDSA);
+    assert!(find("old").await.unwrap().is_ok());
+    *answer.lock().unwrap() = set_of("new");
+    assert!(find("new").await.unwrap().is_err(), "the pause runs");
+    assert_eq!(jwks.read_again().await, Ok(()));
+    assert!(find("new").await.unwrap().is_ok());
+    *answer.lock().unwrap() = (500, "<html>".into());
+    let why = jwks.read_again().await.unwrap_err();
+    assert!(why.contains(&url) && why.contains("500"), "{why}");
+    assert!(
+        find("new").await.unwrap().is_ok(),
+        "the last good set stays"
+    );
+    assert_eq!(fetches.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
 async fn the_last_good_keys_outlive_a_broken_provider_but_not_for_ever() {
     let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
     let (url, _) = provider_of(answer.clone()).await;
