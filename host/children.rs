@@ -1,5 +1,5 @@
-//! Process groups that this process has started, and that must not outlive it. A compiler child of a deploy is no such: it ends with
-//! its parent by itself (`runtime/compile.rs`).
+//! Process groups that this process has started, and that must not outlive it. A compiler child of
+//! a deploy is no such: it ends with its parent by itself (`runtime/compile.rs`).
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::BTreeSet;
@@ -13,7 +13,8 @@ static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 pub struct Group(Pid);
 
 impl Group {
-    /// The group of a child whose number is `id`, and which leads it. Not of one that was waited for: its number may be another's.
+    /// The group of a child whose number is `id`, and which leads it. Not of one that was waited
+    /// for: its number may be another's.
     pub fn led_by(id: u32) -> Option<Self> {
         let pid = i32::try_from(id).ok().and_then(Pid::from_raw)?;
         groups().insert(pid.as_raw_pid());

@@ -97,7 +97,8 @@ pub struct Settings {
     /// Time that a replaced release has to finish what it began, and the host at shutdown
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_time)]
     pub drain: Duration,
-    /// Time at shutdown between saying "not ready" and taking no more requests, for load balancers that ask /readyz
+    /// Time at shutdown between saying "not ready" and taking no more requests, for load balancers
+    /// that ask /readyz
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_time, env = "HMS_SHUTDOWN_DELAY")]
     pub shutdown_delay: Duration,
     /// The largest component that can be deployed

@@ -2,7 +2,8 @@
 
 use crate::boundaries::sources;
 
-/// Every text right behind each `mark` in the sources of these files, white space between them aside; tests are left out.
+/// Every text right behind each `mark` in the sources of these files, white space between them
+/// aside; tests are left out.
 fn named_behind(mark: &str, files: &[&str]) -> Vec<String> {
     let mut names = Vec::new();
     for (path, text) in sources("") {

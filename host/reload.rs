@@ -1,5 +1,6 @@
-//! What is read again when an operator asks for it (SIGHUP), and the one line that says what became of it. All of it is read again
-//! by itself too, when it changes or is due; this is for those who do not want to wait, and for who wants to know.
+//! What is read again when an operator asks for it (SIGHUP), and the one line that says what became
+//! of it. All of it is read again by itself too, when it changes or is due; this is for those who
+//! do not want to wait, and for who wants to know.
 
 use tokio::task::spawn_blocking;
 

@@ -1,8 +1,9 @@
 //! What the process does with each signal that a service meets. docs/operations.md has the table.
 //!
-//! What would end the process without a word is caught: the first of [`ENDING`] asks for the end, the second insists. SIGHUP has
-//! files read again. [`IGNORED`] are said once and change nothing. All others do as the system has it: SIGTSTP and SIGCONT are the
-//! shell's, SIGSEGV and its like are wasmtime's, and SIGPIPE is ignored by Rust's runtime.
+//! What would end the process without a word is caught: the first of [`ENDING`] asks for the end,
+//! the second insists. SIGHUP has files read again. [`IGNORED`] are said once and change nothing.
+//! All others do as the system has it: SIGTSTP and SIGCONT are the shell's, SIGSEGV and its like
+//! are wasmtime's, and SIGPIPE is ignored by Rust's runtime.
 
 use crate::{children, telemetry};
 use rustix::process::Signal as Number;
@@ -12,8 +13,9 @@ use std::task::Poll;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// What ends the host: a service manager's word, the keyboard's two, a container's for a failing power supply, and the first of
-/// the system's about used up CPU time (RLIMIT_CPU), whose last is SIGKILL.
+/// What ends the host: a service manager's word, the keyboard's two, a container's for a failing
+/// power supply, and the first of the system's about used up CPU time (RLIMIT_CPU), whose last is
+/// SIGKILL.
 const ENDING: [(&str, Number); 5] = [
     ("SIGTERM", Number::TERM),
     ("SIGINT", Number::INT),
@@ -22,8 +24,8 @@ const ENDING: [(&str, Number); 5] = [
     (CPU_TIME, Number::XCPU),
 ];
 
-/// What means nothing to the host, and would end it unhandled. With SIGXFSZ handled, a write beyond RLIMIT_FSIZE fails as on a full
-/// disk instead.
+/// What means nothing to the host, and would end it unhandled. With SIGXFSZ handled, a write beyond
+/// RLIMIT_FSIZE fails as on a full disk instead.
 const IGNORED: [(&str, Number); 7] = [
     ("SIGUSR1", Number::USR1),
     ("SIGUSR2", Number::USR2),
@@ -45,8 +47,8 @@ const BY_SIGNAL: i32 = 128;
 pub enum Hangup {
     /// To read again what is read from files, as of other services.
     Reload,
-    /// To end: the terminal is closed, and what runs for it has nobody to serve any more. Ignored where whoever started the
-    /// process had it ignored, as `nohup` does.
+    /// To end: the terminal is closed, and what runs for it has nobody to serve any more. Ignored
+    /// where whoever started the process had it ignored, as `nohup` does.
     End,
 }
 
@@ -63,7 +65,8 @@ pub struct Signals {
 #[derive(Debug)]
 pub struct Hangups(Signal);
 
-/// Watches for signals from now on. A second one that ends has the process end at once, and its children with it.
+/// Watches for signals from now on. A second one that ends has the process end at once, and its
+/// children with it.
 ///
 /// # Errors
 /// When the system does not let signals be watched.
@@ -83,7 +86,8 @@ pub fn watch(hangup: Hangup) -> io::Result<Signals> {
         tracing::info!("shutting down by {name}; once more ends at once");
         asked.cancel();
         let (name, number) = loop {
-            // A terminal that is closed may send several of its own, and the kernel one for each second of CPU time.
+            // A terminal that is closed may send several of its own, and the kernel one for each
+            // second of CPU time.
             match ending.next().await {
                 (HANGUP | CPU_TIME, _) => {}
                 insisting => break insisting,

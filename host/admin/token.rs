@@ -19,11 +19,12 @@ const MIN_CHARS: usize = 32;
 /// Bytes of the file that are read. A token has some dozens.
 const MAX_FILE_BYTES: u64 = 4 << 10;
 
-/// Between two looks at the file, whoever asks. 100 ms: nobody can have the disk read more often, and a token that was replaced is
-/// good for no longer.
+/// Between two looks at the file, whoever asks. 100 ms: nobody can have the disk read more often,
+/// and a token that was replaced is good for no longer.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How long a request waits for a look. 1 s: a read of some bytes takes longer only where the disk hangs.
+/// How long a request waits for a look. 1 s: a read of some bytes takes longer only where the disk
+/// hangs.
 const LOOK_TIME: Duration = Duration::from_secs(1);
 
 /// Where the token of a data folder is.
@@ -90,11 +91,12 @@ fn usable(bytes: &[u8]) -> Option<String> {
 
 /// The token that a running host asks for.
 ///
-/// Whoever asks with a token has the file looked at first, at most every [`LOOK_EVERY`]. So a token that was replaced opens
-/// nothing after that, and its successor is good at once.
+/// Whoever asks with a token has the file looked at first, at most every [`LOOK_EVERY`]. So a token
+/// that was replaced opens nothing after that, and its successor is good at once.
 pub struct AdminToken {
     path: PathBuf,
-    /// SHA-256 of the token: digests are compared in a time that does not depend on where two tokens differ.
+    /// SHA-256 of the token: digests are compared in a time that does not depend on where two
+    /// tokens differ.
     digest: ArcSwap<[u8; 32]>,
     /// Held during a look.
     looked: Mutex<Looked>,
@@ -134,8 +136,8 @@ impl AdminToken {
         Self::new(PathBuf::from("/nowhere"), token)
     }
 
-    /// Whether `given` is the token as the file has it. A file that was looked at a moment ago, or that somebody is looking at, is
-    /// not waited for.
+    /// Whether `given` is the token as the file has it. A file that was looked at a moment ago, or
+    /// that somebody is looking at, is not waited for.
     pub async fn admits(self: &Arc<Self>, given: &str) -> bool {
         if self.is_due() {
             let token = self.clone();
@@ -161,7 +163,8 @@ impl AdminToken {
         }
     }
 
-    /// Reads the file now. Gives whether it has another token; where it has none that can be used, the last one stays.
+    /// Reads the file now. Gives whether it has another token; where it has none that can be used,
+    /// the last one stays.
     ///
     /// # Errors
     /// A sentence, where the file cannot be read or holds no token.

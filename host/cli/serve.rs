@@ -59,7 +59,8 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// `hangup` is what SIGHUP asks this host for. None where it was told to end before it was open.
+    /// `hangup` is what SIGHUP asks this host for. None where it was told to end before it was
+    /// open.
     pub(super) async fn open(settings: Settings, hangup: Hangup) -> anyhow::Result<Option<Self>> {
         telemetry::start(settings.log_format)?;
         let config = Config::try_from(settings)?;
@@ -78,7 +79,8 @@ impl Host {
         let compiler = Compiler::this_program(windows_config.compile)?;
         let windows =
             tokio::task::spawn_blocking(move || Registry::open(windows_config, compiler)).await??;
-        // It may compile for minutes, after an upgrade, and leaves everything as it was where it is left.
+        // It may compile for minutes, after an upgrade, and leaves everything as it was where it is
+        // left.
         let restoring = signals.shutdown.run_until_cancelled(windows.restore());
         let Some(restored) = restoring.await else {
             tracing::info!("ended before it was open");

@@ -109,8 +109,9 @@ pub struct Limits {
     pub write_bytes_per_s: u32,
     /// After the shutdown began: how long requests in flight may still run before they are cut.
     pub drain_timeout: Duration,
-    /// After the shutdown began: how long a connection without a request is kept, so that the request which is on its way is answered,
-    /// as the connection's last. 1 s: a way around the world takes 0.3; half of `drain_timeout` at most.
+    /// After the shutdown began: how long a connection without a request is kept, so that the
+    /// request which is on its way is answered, as the connection's last. 1 s: a way around the
+    /// world takes 0.3; half of `drain_timeout` at most.
     pub farewell: Duration,
     /// Manifests in the routes folder that are read. 10,000: far beyond what people write, and a
     /// look at so many files, twice a second, still takes some hundredths of a second. Further

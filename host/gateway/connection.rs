@@ -46,8 +46,8 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// Time for output that begins to wait for its client in the moment in which its connection is told to go.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
-/// Connections taken from the kernel's queue at the shutdown, before the listeners close and it resets what is left there. As many
-/// as the queue is usually made for.
+/// Connections taken from the kernel's queue at the shutdown, before the listeners close and it
+/// resets what is left there. As many as the queue is usually made for.
 const LAST_ACCEPTS: usize = 4096;
 
 /// What all connections share.
@@ -57,7 +57,8 @@ struct House {
     builder: Arc<Builder<Beside>>,
     places: Places,
     connections: TaskTracker,
-    /// No new connections from here on, and no requests but those that clients may have sent by then.
+    /// No new connections from here on, and no requests but those that clients may have sent by
+    /// then.
     closing: CancellationToken,
     /// The same for those who take no lock: answers over HTTP/1 are the last of their connections.
     leaving: Arc<AtomicBool>,
@@ -141,7 +142,8 @@ fn protocol(limits: &Limits) -> Builder<Beside> {
 }
 
 impl House {
-    /// Accepts until the shutdown, and then those who had come by then; the listeners close and their port is free.
+    /// Accepts until the shutdown, and then those who had come by then; the listeners close and
+    /// their port is free.
     async fn accept(&self, listeners: Listeners) {
         loop {
             let accepted = tokio::select! {
@@ -172,7 +174,8 @@ impl House {
         }
     }
 
-    /// How long clients that have a connection, and no request at work, may still send one after the shutdown has begun.
+    /// How long clients that have a connection, and no request at work, may still send one after
+    /// the shutdown has begun.
     fn farewell(&self) -> Duration {
         let limits = &self.gateway.config.limits;
         limits.farewell.min(limits.drain_timeout / 2)
@@ -325,7 +328,8 @@ impl House {
                         if answer.extensions().get::<Opened>().is_some() {
                             through.open();
                         } else if http1 && leaving.load(Relaxed) {
-                            // RFC 9112 section 9.6: the client sends nothing more here, and loses nothing.
+                            // RFC 9112 section 9.6: the client sends nothing more here, and loses
+                            // nothing.
                             let close = HeaderValue::from_static("close");
                             answer.headers_mut().insert(header::CONNECTION, close);
                         }
@@ -350,10 +354,12 @@ impl House {
                     closing = true;
                     self.leaving.store(true, Relaxed);
                     match multiplexed.load(Relaxed) {
-                        // A GOAWAY that refuses nothing, and another that says which requests were taken once the client has
-                        // seen the first (RFC 9113 section 6.8): h2 asks by a PING.
+                        // A GOAWAY that refuses nothing, and another that says which requests were
+                        // taken once the client has seen the first (RFC 9113 section 6.8): h2 asks
+                        // by a PING.
                         true => connection.as_mut().graceful_shutdown(),
-                        // A connection that is closed between two requests loses the one that is on its way.
+                        // A connection that is closed between two requests loses the one that is on
+                        // its way.
                         false => parting.set(Some(activity.idle_from_now(self.farewell()))),
                     }
                 }

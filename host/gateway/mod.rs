@@ -217,8 +217,8 @@ impl Gateway {
             })
     }
 
-    /// Reads again now what is read from files and fetched: routes, certificate, keys of issuers. Gives what became of each; what
-    /// cannot be read stays as it was.
+    /// Reads again now what is read from files and fetched: routes, certificate, keys of issuers.
+    /// Gives what became of each; what cannot be read stays as it was.
     pub async fn read_again(&self) -> Vec<ReadAgain> {
         let routes = self.routes.clone();
         let routes = crate::reload::blocking("routes", move || {

@@ -68,7 +68,8 @@ enum Mode {
     },
 }
 
-/// How a breaker stands, after so many failures in a row. In the usual words of circuit breakers, whose "open" is not the window's.
+/// How a breaker stands, after so many failures in a row. In the usual words of circuit breakers,
+/// whose "open" is not the window's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     /// Requests pass.

@@ -188,8 +188,8 @@ impl Registry {
         })
     }
 
-    /// Whether a deploy of window `name` could go through as things are now: so that nobody uploads and compiles for nothing. It is
-    /// checked again once its turn has come.
+    /// Whether a deploy of window `name` could go through as things are now: so that nobody uploads
+    /// and compiles for nothing. It is checked again once its turn has come.
     ///
     /// # Errors
     /// Why it could not.

@@ -11,9 +11,10 @@ use std::collections::BTreeMap;
 pub struct WindowStatus {
     /// Its name.
     pub name: WindowName,
-    /// `open`, `tripped` for a time where its clerks keep failing, `half-open` once that time is over and the next request, or one
-    /// that is on its way, decides whether it is open again, `store-unavailable` where its store cannot be opened, `stopped`,
-    /// `removing` where it is removed and the disk has not taken that yet, `unreadable` where its record cannot be read,
+    /// `open`, `tripped` for a time where its clerks keep failing, `half-open` once that time is
+    /// over and the next request, or one that is on its way, decides whether it is open again,
+    /// `store-unavailable` where its store cannot be opened, `stopped`, `removing` where it is
+    /// removed and the disk has not taken that yet, `unreadable` where its record cannot be read,
     /// or `unavailable` where its live release could not be loaded.
     pub state: &'static str,
     /// The live release.

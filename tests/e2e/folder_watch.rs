@@ -249,7 +249,8 @@ async fn at_start_what_is_new_is_deployed_before_the_host_is_ready_and_a_rollbac
     assert_eq!(releases(&host, "hello").await.0, [1, 2, 3]);
 }
 
-/// As long as the window was there, its file was refused because it needs more. Without it nothing would ask for consent.
+/// As long as the window was there, its file was refused because it needs more. Without it nothing
+/// would ask for consent.
 #[tokio::test]
 async fn a_file_that_was_never_taken_does_not_come_back_for_a_window_that_was_removed() {
     let needs_more = guest("kv-draft").await;

@@ -1,5 +1,6 @@
-//! What lies in the watched folder for a window that is removed. It is noted as taken, so that no restart, and no later try of a
-//! deploy that failed, brings the window back: only a file that changes.
+//! What lies in the watched folder for a window that is removed. It is noted as taken, so that no
+//! restart, and no later try of a deploy that failed, brings the window back: only a file that
+//! changes.
 
 use super::folder;
 use super::taken::Taken;
@@ -15,12 +16,14 @@ pub struct LeftFile {
     pub file: String,
     /// The folder.
     pub folder: PathBuf,
-    /// When it is deployed again: once it changes, or, where that could not be noted, at the next start too.
+    /// When it is deployed again: once it changes, or, where that could not be noted, at the next
+    /// start too.
     pub deployed_again: &'static str,
 }
 
 impl Registry {
-    /// Has the component of `name` in the watched folder count as taken, whatever became of it. None where there is none.
+    /// Has the component of `name` in the watched folder count as taken, whatever became of it.
+    /// None where there is none.
     pub(in crate::windows) async fn leave_in_folder(&self, name: &WindowName) -> Option<LeftFile> {
         let folder = self.config.watched.clone()?;
         let (dir, wanted) = (folder.clone(), name.clone());

@@ -1,5 +1,6 @@
-//! What was last taken from the folder for each window, or lay there when the window was removed, kept in `host.redb`: so that a start tells a file that is new from one
-//! that was deployed before, whatever the clock said then or says now.
+//! What was last taken from the folder for each window, or lay there when the window was removed,
+//! kept in `host.redb`: so that a start tells a file that is new from one that was deployed before,
+//! whatever the clock said then or says now.
 
 use crate::store::{Op, Store, read};
 use crate::windows::stamp::Stamp;
