@@ -357,12 +357,14 @@ impl Clerks {
             },
             Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
         });
-        let answered = answered.await?;
+        let answered = answered.await;
+        // What the client did wrong came first, whatever its guest made of it or died of.
+        let wrong = |failure: &Error| refused.get().unwrap_or(failure).clone();
+        let answered = answered.map_err(|failure| wrong(&failure))?;
         if let Some(failure) = errand.failure()
             && errand.is_clients_fault()
         {
-            // It gave way to others; what its guest made of that is not what its client is told.
-            return Err(failure.clone());
+            return Err(wrong(failure));
         }
         match answered {
             Ok(response) => {

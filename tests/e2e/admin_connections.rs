@@ -13,8 +13,8 @@ use tokio::net::TcpStream;
 /// As many as the listener takes, and some more.
 const HELD: usize = 80;
 
-/// Requests with the token that the listener takes at once.
-const AT_WORK: usize = 56;
+/// Requests with the token that change something, of which the listener takes so many at once.
+const AT_WORK: usize = 40;
 
 /// And more of them, for which there are connections.
 const BEYOND: usize = 4;

@@ -12,6 +12,7 @@ use futures_util::future::{BoxFuture, Shared};
 use http::header::{self, HeaderValue};
 use http::uri::{Authority, Scheme, Uri};
 use http::{Request, Response, Version};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, Connection, SendRequest};
 use hyper_util::client::legacy::connect::Connection as Connected;
@@ -356,9 +357,13 @@ impl Drop for Stream {
     }
 }
 
-/// Gives a request the form of HTTP/2: its `Host` is `:authority` (RFC 9113 section 8.3.1).
+/// Gives a request the form of HTTP/2: its `Host` is `:authority` (RFC 9113 section 8.3.1). A body
+/// that breaks off is the client's doing, which the service is told by CANCEL (section 7).
 fn prepare(request: &mut Request<Body>, trailers: bool) -> Result<(), SendError> {
     *request.version_mut() = Version::HTTP_2;
+    let body = std::mem::replace(request.body_mut(), crate::body::empty());
+    let cancelled = |_| h2::Error::from(h2::Reason::CANCEL).into();
+    *request.body_mut() = body.map_err(cancelled).boxed_unsync();
     if trailers {
         let trailers = HeaderValue::from_static("trailers");
         request.headers_mut().insert(header::TE, trailers);

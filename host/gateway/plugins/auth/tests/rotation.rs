@@ -240,13 +240,14 @@ async fn a_file_that_cannot_be_read_to_its_end_holds_one_thread() {
 async fn an_operator_has_keys_fetched_now_whatever_the_pause_says() {
     let answer = Arc::new(std::sync::Mutex::new(set_of("old")));
     let (url, fetches) = provider_of(answer.clone()).await;
-    let ages = Ages {
-        refresh: LONG,
-        dead: LONG,
-        pause: LONG,
-    };
-    let jwks = jwks_at(&url, ages).await;
-    let find = |id: &'static str| jwks.find(Some(id), Algorithm::EdDSA);
+    let jwks = jwks_at(
+        &url,
+        Ages {
+            pause: LONG,
+            ..YOUNG
+        },
+    );
+    let find = |id: &'static str| find(&jwks, id);
     assert!(find("old").await.unwrap().is_ok());
     *answer.lock().unwrap() = set_of("new");
     assert!(find("new").await.unwrap().is_err(), "the pause runs");
