@@ -46,7 +46,12 @@ impl Guest for Flooder {
             path if path.starts_with("field?") => {
                 let fields = Fields::new();
                 let taken = fields.append(argument(path), b"x").is_ok();
-                answer(out, 200, fields, if taken { "taken\n" } else { "refused\n" });
+                answer(
+                    out,
+                    200,
+                    fields,
+                    if taken { "taken\n" } else { "refused\n" },
+                );
             }
             // The trailers of the request, as `name: value` a line.
             "trailers" => trailers(out, &request),

@@ -6,7 +6,11 @@ use wasip3::http::types::{ErrorCode, Fields, Request, Response};
 pub async fn answer(what: &str, request: Request) -> Result<Response, ErrorCode> {
     match what.split_once('?').unwrap_or((what, "")) {
         // ?status: an answer of that status, or 500 where the host takes none of that.
-        ("status", status) => Ok(respond(status.parse().unwrap_or(500), Fields::new(), b"as asked\n".to_vec())),
+        ("status", status) => Ok(respond(
+            status.parse().unwrap_or(500),
+            Fields::new(),
+            b"as asked\n".to_vec(),
+        )),
         // ?told-sent: a body of so many bytes, behind a head that tells another length.
         ("length", lengths) => {
             let (told, sent) = lengths.split_once('-').unwrap_or_default();
