@@ -9,6 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -17,9 +18,20 @@ const BUCKETS: [f64; 12] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0,
 ];
 
-/// Counters of one gateway. Clones share them.
+/// Counters of one gateway. Clones share them, by one pointer: each request has one.
 #[derive(Clone)]
-pub struct GatewayMetrics {
+pub struct GatewayMetrics(Arc<Counters>);
+
+impl std::ops::Deref for GatewayMetrics {
+    type Target = Counters;
+
+    fn deref(&self) -> &Counters {
+        &self.0
+    }
+}
+
+/// What a gateway counts.
+pub struct Counters {
     requests: Family<RequestLabels, Counter>,
     durations: Family<RouteLabel, Histogram>,
     refusals: Family<CodeLabel, Counter>,
@@ -109,7 +121,7 @@ impl Default for GatewayMetrics {
 
 impl GatewayMetrics {
     pub fn new() -> Self {
-        GatewayMetrics {
+        GatewayMetrics(Arc::new(Counters {
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             refusals: Family::default(),
@@ -129,7 +141,7 @@ impl GatewayMetrics {
             keys_usable: Family::default(),
             key_fetches_failed: Family::default(),
             tokens_too_large: Counter::default(),
-        }
+        }))
     }
 
     /// Names the counters in `registry`, all under `gateway_`.

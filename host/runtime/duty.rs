@@ -102,7 +102,7 @@ impl Duty {
                 None if over || by_client => {
                     // It has a moment to tidy up, and may not notice that this is over.
                     state.last |= by_client;
-                    last = last.max(errand.deadline());
+                    last = last.max(errand.deadline(now));
                 }
                 None => state.closing = true,
             }
@@ -172,9 +172,12 @@ mod tests {
         duty.begin(short.clone());
         duty.begin(long.clone());
         let now = Instant::now();
-        assert_eq!(duty.stand(now), Stand::Until(short.deadline()));
+        assert_eq!(duty.stand(now), Stand::Until(short.deadline(now)));
         assert!(!duty.takes_no_more());
-        assert_eq!(duty.stand(now + SECOND * 2), Stand::Until(long.deadline()));
+        assert_eq!(
+            duty.stand(now + SECOND * 2),
+            Stand::Until(long.deadline(now))
+        );
         assert!(duty.takes_no_more());
         assert_eq!(short.failure().map(Error::code), Some("wall-time"));
         assert!(long.failure().is_none());
@@ -219,7 +222,10 @@ mod tests {
         duty.take_no_more();
         assert!(duty.takes_no_more());
         errand.finish();
-        assert_eq!(duty.stand(Instant::now()), Stand::Until(errand.deadline()));
+        assert_eq!(
+            duty.stand(Instant::now()),
+            Stand::Until(errand.deadline(Instant::now()))
+        );
         assert!(!duty.rest(&Arc::new(Semaphore::new(9)), 1));
     }
 
@@ -230,9 +236,12 @@ mod tests {
         duty.begin(errand.clone());
         errand.give_way();
         let now = Instant::now();
-        assert_eq!(duty.stand(now), Stand::Until(errand.deadline()));
+        assert_eq!(
+            duty.stand(now),
+            Stand::Until(errand.deadline(Instant::now()))
+        );
         assert!(duty.takes_no_more());
-        assert_eq!(duty.stand(errand.deadline()), Stand::Over);
+        assert_eq!(duty.stand(errand.deadline(Instant::now())), Stand::Over);
     }
 
     #[test]

@@ -207,7 +207,9 @@ impl Errand {
 
     /// The client is there for more of the answer.
     pub(super) fn taken(&self) {
-        self.client.take(self.started.elapsed());
+        if self.client.is_waited_for() {
+            self.client.take(self.started.elapsed());
+        }
     }
 
     /// How long it has waited for the client to send the request's body: so much of its time is not
@@ -286,8 +288,9 @@ impl Errand {
         self.over();
     }
 
-    /// When the clerk must be done with it, as things stand now. What waited for the client is added.
-    pub(super) fn deadline(&self) -> Instant {
+    /// When the clerk must be done with it, as things stand `now`. What waited for the client is
+    /// added.
+    pub(super) fn deadline(&self, now: Instant) -> Instant {
         let since = |micros: &AtomicU64| Duration::from_micros(micros.load(Relaxed));
         let (moved, before) = match self.is_answered() {
             true => (
@@ -296,7 +299,8 @@ impl Errand {
             ),
             false => (Duration::ZERO, Duration::ZERO),
         };
-        let waited = self.client.waited(self.started.elapsed());
+        let since_start = now.saturating_duration_since(self.started);
+        let waited = self.client.waited(since_start);
         let deadline = self.started + moved + waited.saturating_sub(before) + self.time();
         match self.abandoned.get() {
             Some(at) => deadline.min(*at + ABANDON_GRACE),
@@ -323,7 +327,7 @@ impl Errand {
             }
             return Some(now + LOOK_EVERY);
         }
-        let deadline = self.deadline();
+        let deadline = self.deadline(now);
         if deadline > now {
             return Some(deadline);
         }
@@ -443,23 +447,26 @@ mod tests {
     #[test]
     fn abandonment_brings_the_deadline_nearer_but_never_further() {
         let errand = Errand::new(Box::new(()), Box::new(()), WALL);
-        let long = errand.deadline();
+        let long = errand.deadline(Instant::now());
         errand.abandon();
-        assert!(errand.deadline() < long);
+        assert!(errand.deadline(Instant::now()) < long);
         let short = Errand::new(Box::new(()), Box::new(()), Duration::from_millis(1));
         short.abandon();
-        assert_eq!(short.deadline(), short.started + Duration::from_millis(1));
+        assert_eq!(
+            short.deadline(Instant::now()),
+            short.started + Duration::from_millis(1)
+        );
     }
 
     #[test]
     fn body_movement_counts_only_once_the_head_is_out() {
         let errand = Errand::new(Box::new(()), Box::new(()), WALL);
-        let before = errand.deadline();
+        let before = errand.deadline(Instant::now());
         std::thread::sleep(Duration::from_millis(2));
         errand.moved();
-        assert_eq!(errand.deadline(), before);
+        assert_eq!(errand.deadline(Instant::now()), before);
         errand.answered();
-        assert!(errand.deadline() > before);
+        assert!(errand.deadline(Instant::now()) > before);
     }
 
     const SHORT: Duration = Duration::from_millis(20);
@@ -533,7 +540,7 @@ mod tests {
             errand.give_way();
             assert_eq!(errand.failure().map(Error::code), Some(code));
             assert!(errand.is_clients_fault());
-            assert!(errand.deadline() <= Instant::now() + ABANDON_GRACE);
+            assert!(errand.deadline(Instant::now()) <= Instant::now() + ABANDON_GRACE);
         }
     }
 
@@ -552,8 +559,8 @@ mod tests {
     fn what_is_done_after_the_answer_has_the_wall_time() {
         let errand = Errand::new(Box::new(()), Box::new(()), SHORT);
         errand.answered();
-        assert!(errand.deadline() > Instant::now() + WALL);
+        assert!(errand.deadline(Instant::now()) > Instant::now() + WALL);
         errand.finish();
-        assert!(errand.deadline() <= Instant::now() + SHORT);
+        assert!(errand.deadline(Instant::now()) <= Instant::now() + SHORT);
     }
 }
