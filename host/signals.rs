@@ -1,7 +1,7 @@
 //! What the process does with each signal that a service meets. docs/operations.md has the table.
 //!
 //! What would end the process without a word is caught: the first of [`ENDING`] asks for the end,
-//! the second insists. SIGHUP has files read again. [`IGNORED`] are said once and change nothing.
+//! another one insists, from [`INSISTS_AFTER`] on. SIGHUP has files read again. [`IGNORED`] are said once and change nothing.
 //! All others do as the system has it: SIGTSTP and SIGCONT are the shell's, SIGSEGV and its like
 //! are wasmtime's, and SIGPIPE is ignored by Rust's runtime.
 
@@ -10,6 +10,7 @@ use rustix::process::Signal as Number;
 use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +40,11 @@ const IGNORED: [(&str, Number); 7] = [
 const HANGUP: &str = "SIGHUP";
 const CPU_TIME: &str = "SIGXCPU";
 
+/// From when on after the first signal another one insists. One stop may reach a process twice:
+/// timeout(1) signals its child and then its process group, and a terminal signals a wrapper that
+/// passes it on. These come within milliseconds; a person takes longer to lose patience. 1 s.
+const INSISTS_AFTER: Duration = Duration::from_secs(1);
+
 /// The exit status of a process that a signal ended is this and the signal's number.
 const BY_SIGNAL: i32 = 128;
 
@@ -65,8 +71,8 @@ pub struct Signals {
 #[derive(Debug)]
 pub struct Hangups(Signal);
 
-/// Watches for signals from now on. A second one that ends has the process end at once, and its
-/// children with it.
+/// Watches for signals from now on. Another one that ends, [`INSISTS_AFTER`] after the first or
+/// later, has the process end at once, and its children with it.
 ///
 /// # Errors
 /// When the system does not let signals be watched.
@@ -83,14 +89,15 @@ pub fn watch(hangup: Hangup) -> io::Result<Signals> {
     let asked = shutdown.clone();
     tokio::spawn(async move {
         let (name, _) = ending.next().await;
-        tracing::info!("shutting down by {name}; once more ends at once");
+        let first = Instant::now();
+        tracing::info!(
+            "shutting down by {name}; another signal ends at once, from {INSISTS_AFTER:?} on"
+        );
         asked.cancel();
         let (name, number) = loop {
-            // A terminal that is closed may send several of its own, and the kernel one for each
-            // second of CPU time.
-            match ending.next().await {
-                (HANGUP | CPU_TIME, _) => {}
-                insisting => break insisting,
+            let (name, number) = ending.next().await;
+            if insists(name, first.elapsed()) {
+                break (name, number);
             }
         };
         tracing::warn!("ended at once by {name}");
@@ -109,6 +116,12 @@ pub fn watch(hangup: Hangup) -> io::Result<Signals> {
         }
     });
     Ok(Signals { shutdown, hangups })
+}
+
+/// Whether a signal, `since` the first, asks for the end at once. A terminal that is closed may send
+/// several of its own, and the kernel one for each second of CPU time.
+fn insists(name: &str, since: Duration) -> bool {
+    ![HANGUP, CPU_TIME].contains(&name) && since >= INSISTS_AFTER
 }
 
 impl Hangups {
@@ -178,6 +191,21 @@ mod tests {
         }
         for status in ["", "SigIgn:\tno mask\n"] {
             assert!(!ignores(status, 1));
+        }
+    }
+
+    #[test]
+    fn one_stop_that_comes_twice_does_not_insist() {
+        let ms = Duration::from_millis;
+        for (name, since, expected) in [
+            ("SIGTERM", ms(0), false),
+            ("SIGTERM", ms(900), false),
+            ("SIGTERM", ms(1000), true),
+            ("SIGINT", ms(60_000), true),
+            (HANGUP, ms(60_000), false),
+            (CPU_TIME, ms(60_000), false),
+        ] {
+            assert_eq!(insists(name, since), expected, "{name} after {since:?}");
         }
     }
 

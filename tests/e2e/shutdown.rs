@@ -40,6 +40,31 @@ async fn sigterm_lets_a_running_answer_finish_and_closes_idle_connections() {
     );
 }
 
+/// As timeout(1) signals its child and then its process group.
+#[tokio::test]
+async fn one_stop_that_comes_twice_drains() {
+    let prober = guest("prober").await;
+    let mut host = Host::with_open_windows(&[("w", &prober)]).await;
+    let base = host.gateway().to_owned();
+    let running = tokio::spawn(super::harness::http::request(
+        Method::GET,
+        format!("{base}/w/slow-body?chunks=15&ms=100"),
+        Vec::new(),
+    ));
+    eventually("the slow request is at work", || async {
+        let shown = host.admin(Method::GET, "/windows/w", "").await.json();
+        (shown["window"]["leases"] == 1).then_some(())
+    })
+    .await;
+    for signal in ["TERM", "TERM", "CONT", "INT"] {
+        host.signal(signal);
+    }
+    assert!(host.ended().await.success());
+    let answer = running.await.unwrap();
+    assert_eq!((answer.status.as_u16(), answer.cut), (200, None));
+    assert!(answer.body.ends_with(b"chunk 14\n"));
+}
+
 #[tokio::test]
 async fn a_second_signal_ends_at_once() {
     let prober = guest("prober").await;
@@ -57,6 +82,8 @@ async fn a_second_signal_ends_at_once() {
         host.log().contains("shutting down").then_some(())
     })
     .await;
+    // A second one that comes sooner may be the same stop.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
     let begun = std::time::Instant::now();
     let status = host.terminate().await;
     assert_eq!(status.code(), Some(128 + 15));
