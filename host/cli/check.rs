@@ -1,18 +1,19 @@
 //! `hms check`: manifests without a host.
 
 use crate::gateway::manifest::schema::schema;
-use crate::gateway::routes::RouteSet;
+use crate::gateway::routes::{RouteSet, RouteStatus, check_file};
 use crate::gateway::{GatewayMetrics, Limits};
 use crate::printable::{Printable, printable};
 use crate::telemetry::tell_json;
+use anyhow::{Context, bail};
 use clap::Args;
 use std::path::PathBuf;
 
 /// Check route manifests without serving: says every fault of every file.
 #[derive(Debug, Args)]
 pub(super) struct Check {
-    /// The folder of manifests
-    #[arg(value_name = "DIR", default_value = "routes", env = "HMS_ROUTES")]
+    /// The folder of manifests, or one manifest
+    #[arg(value_name = "DIR|FILE", default_value = "routes", env = "HMS_ROUTES")]
     routes: PathBuf,
     /// Print JSON
     #[arg(long)]
@@ -28,15 +29,7 @@ impl Check {
             say!("{:#}", schema());
             return Ok(());
         }
-        let most = Limits::default().max_routes;
-        let set = RouteSet::load(&self.routes, None, most, GatewayMetrics::new());
-        if let Some(fault) = set.folder_fault() {
-            anyhow::bail!(
-                "the routes folder {} cannot be read: {fault}",
-                self.routes.display()
-            );
-        }
-        let files = set.status();
+        let files = self.files()?;
         let faulty = files.iter().filter(|file| !file.faults.is_empty()).count();
         if self.json {
             tell_json(&serde_json::json!({ "routes": files }));
@@ -57,5 +50,72 @@ impl Check {
             files.len()
         );
         Ok(())
+    }
+
+    /// What each manifest is, at least one: a script that names a wrong place must hear of it.
+    fn files(&self) -> anyhow::Result<Vec<RouteStatus>> {
+        let shown = self.routes.display();
+        let metadata = std::fs::metadata(&self.routes)
+            .with_context(|| format!("the routes folder {shown} cannot be read"))?;
+        if !metadata.is_dir() {
+            let checked = check_file(&self.routes);
+            return checked.with_context(|| {
+                format!("{shown} is no manifest by its name, which ends with .yaml or .yml")
+            });
+        }
+        let most = Limits::default().max_routes;
+        let set = RouteSet::load(&self.routes, None, most, GatewayMetrics::new());
+        if let Some(fault) = set.folder_fault() {
+            bail!("the routes folder {shown} cannot be read: {fault}");
+        }
+        let files = set.status();
+        anyhow::ensure!(
+            !files.is_empty(),
+            "no manifest in {shown}: they are files there that end with .yaml or .yml"
+        );
+        Ok(files)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+
+    fn check(routes: &Path) -> Result<(), String> {
+        let check = Check {
+            routes: routes.into(),
+            json: false,
+            schema: false,
+        };
+        check.run().map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn a_place_without_manifests_fails_and_one_file_is_checked_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let refused = check(dir.path()).unwrap_err();
+        assert!(refused.starts_with("no manifest in "), "{refused}");
+        let refused = check(&dir.path().join("nowhere")).unwrap_err();
+        assert!(refused.contains("cannot be read: No such"), "{refused}");
+
+        let good = dir.path().join("good.yaml");
+        fs::write(&good, "uri: /a\nupstream: http://hms-svc-w\n").unwrap();
+        let bad = dir.path().join("bad.YML");
+        fs::write(&bad, "uri: /a\n").unwrap();
+        let notes = dir.path().join("notes.md");
+        fs::write(&notes, "uri: /a\n").unwrap();
+        assert_eq!(check(&good), Ok(()));
+        assert_eq!(check(&bad).unwrap_err(), "1 of 1 manifests are refused");
+        assert!(
+            check(&notes)
+                .unwrap_err()
+                .contains("no manifest by its name")
+        );
+        assert_eq!(
+            check(dir.path()).unwrap_err(),
+            "1 of 2 manifests are refused"
+        );
     }
 }

@@ -1,10 +1,11 @@
 //! The files of the folder: what each asks for, and what of it is live.
 
-use super::folder::{Content, Found, Known, Stamp};
+use super::folder::{self, Content, Found, Known, Stamp};
 use super::status::{LiveRoute, RouteState, RouteStatus};
 use super::table::Table;
 use crate::gateway::manifest::{Claim, Fault, Route, line_of};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 use time::OffsetDateTime;
 
@@ -302,6 +303,16 @@ impl Files {
             .map(|(name, entry)| entry.status(name))
             .collect()
     }
+}
+
+/// What one manifest is, without its neighbours in the folder. None for what is no manifest by its
+/// name, or is gone.
+pub fn check_file(path: &Path) -> Option<Vec<RouteStatus>> {
+    let (name, found) = folder::read_one(path)?;
+    let mut files = Files::default();
+    files.take_in(BTreeMap::from([(name, found)]));
+    files.resolve();
+    Some(files.status())
 }
 
 impl Entry {

@@ -117,6 +117,13 @@ pub fn read(dir: &Path, most: usize, known: impl Fn(&str) -> Known) -> io::Resul
     Ok(listing)
 }
 
+/// One manifest, with its name as the folder's listing has it. None for what is no manifest by its
+/// name, or is gone.
+pub fn read_one(path: &Path) -> Option<(String, Found)> {
+    let name = path.file_name().filter(|name| is_manifest(name))?;
+    Some((shown_name(name), look(path, None)?))
+}
+
 fn is_hidden(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b".")
 }

@@ -14,6 +14,7 @@ mod table;
 mod watch;
 
 pub use edit::EditError;
+pub use files::check_file;
 pub use set::RouteSet;
 pub use status::{RouteState, RouteStatus};
 pub use table::{Found, Table};
