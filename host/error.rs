@@ -557,6 +557,9 @@ pub fn problem_type(code: &str) -> String {
     format!("urn:hms:problem:{code}")
 }
 
+/// The media type of problems (RFC 9457 section 3).
+pub const PROBLEM: &str = "application/problem+json";
+
 /// A problem+json answer with `problem` as its body.
 pub fn problem_response(status: StatusCode, problem: &impl Serialize) -> Response<Body> {
     problem_bytes(status, problem).map(body::full)
@@ -567,10 +570,9 @@ fn problem_bytes(status: StatusCode, problem: &impl Serialize) -> Response<Vec<u
     let json = serde_json::to_vec(problem).unwrap_or_default();
     let mut response = Response::new(json);
     *response.status_mut() = status;
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/problem+json"),
-    );
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
     response
 }
 

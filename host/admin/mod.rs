@@ -31,6 +31,7 @@ use crate::linger::{Lingering, Unread};
 use crate::pace::{Paced, WritePace};
 use crate::places::{Holder, Place, Places};
 use claimed::{Claimed, Rooms};
+use http::{HeaderName, HeaderValue};
 use http_body_util::BodyExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -41,6 +42,13 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// A field of every answer, by which the command line knows the admin API: another server, or the
+/// gateway's port, may answer with JSON too. Not `Server`, which proxies put their own name into.
+pub const MARK: (HeaderName, HeaderValue) = (
+    HeaderName::from_static("hms-admin"),
+    HeaderValue::from_static("1"),
+);
 
 /// Admin connections at once. 64: operators, scripts and one scraper; more is a mistake. On loopback all of them have one address, so
 /// nobody has a share, and the one that can best be done without gives way.
@@ -122,7 +130,9 @@ async fn connection(
                 return std::future::pending().await;
             };
             let mut claimed = Claimed::new(at_work, rooms);
-            let answer = admin.answer(request, &mut claimed).await;
+            let mut answer = admin.answer(request, &mut claimed).await;
+            let (name, value) = MARK;
+            answer.headers_mut().insert(name, value);
             Ok::<_, Infallible>(answer.map(|inner| Guarded::new(inner, claimed)))
         }
     });

@@ -1,8 +1,9 @@
 //! Talks to the admin API of a running host.
 
 use super::Host;
-use crate::admin::token;
+use crate::admin::{self, token};
 use crate::body::{self, Body};
+use crate::error::{PROBLEM, problem_type};
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
@@ -16,6 +17,9 @@ use std::time::Duration;
 
 /// Bytes of one answer. A window's log is the longest.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
+
+/// Bytes of an answer that is no admin API's. A problem of the gateway has some hundred.
+const MAX_STRANGE_BYTES: usize = 64 << 10;
 
 /// Time to connect. The host is near; 5 s.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -50,6 +54,9 @@ impl Host {
 
 impl Client {
     /// Sends a request and gives the answer, whatever its status.
+    ///
+    /// # Errors
+    /// Where nobody answers, or something that is no admin API.
     pub(super) async fn send(
         &self,
         method: Method,
@@ -67,12 +74,43 @@ impl Client {
         let request = request
             .body(body)
             .with_context(|| format!("{} is not an admin address", self.base))?;
-        self.inner.request(request).await.with_context(|| {
+        let response = self.inner.request(request).await.with_context(|| {
             format!(
                 "no host answers at {}: start one with `hms serve` or `hms up`, or name its admin address with --admin",
                 self.base
             )
-        })
+        })?;
+        let (mark, _) = admin::MARK;
+        match response.headers().contains_key(mark) {
+            true => Ok(response),
+            false => bail!("{}", self.stranger(response).await),
+        }
+    }
+
+    /// What answers in place of an admin API, for a person.
+    async fn stranger(&self, response: Response<Incoming>) -> String {
+        let (base, status) = (&self.base, response.status());
+        let kind = response.headers().get(header::CONTENT_TYPE);
+        let is_problem = kind.is_some_and(|kind| kind == PROBLEM);
+        let body = match is_problem {
+            true => Limited::new(response.into_body(), MAX_STRANGE_BYTES)
+                .collect()
+                .await
+                .ok(),
+            false => None,
+        };
+        let problem = body.and_then(|body| serde_json::from_slice(&body.to_bytes()).ok());
+        match problem.as_ref().map(|problem: &Value| &problem["type"]) {
+            Some(Value::String(kind)) if kind.starts_with(&problem_type("")) => format!(
+                "{base} is not the admin API of an hms host, but the gateway of one: \
+                 name the admin address with --admin; `hms serve` says it when it starts"
+            ),
+            _ => format!(
+                "{base} is not the admin API of an hms host (it answered {status}): name its \
+                 admin address with --admin. The admin token was sent there: if that is not to \
+                 be trusted, write another into DATA/admin.token"
+            ),
+        }
     }
 
     /// Sends a request without a body and reads its JSON answer.

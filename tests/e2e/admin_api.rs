@@ -2,6 +2,7 @@
 
 use super::harness::{Host, guest, window};
 use http::Method;
+use std::io::{Read, Write};
 
 #[tokio::test]
 async fn without_the_token_nothing_is_shown_or_changed() {
@@ -195,4 +196,38 @@ async fn a_port_that_is_taken_is_named_with_what_to_do() {
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success());
     assert!(message.contains("--gateway"), "{message}");
+}
+
+#[tokio::test]
+async fn a_client_verb_says_so_where_its_address_is_no_admin_api() {
+    let host = Host::start().await;
+    let at = |url: String| {
+        let mut command = host.hms("windows");
+        command.args(["--admin", &url]);
+        let output = command.output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = at(host.gateway().to_owned());
+    assert!(
+        said.contains("is not the admin API of an hms host, but the gateway of one"),
+        "{said}"
+    );
+
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", other.local_addr().unwrap());
+    let answering = std::thread::spawn(move || {
+        let (mut stream, _) = other.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        let answer =
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+        stream.write_all(answer.as_bytes()).unwrap();
+    });
+    let said = at(url);
+    answering.join().unwrap();
+    assert!(
+        said.contains("is not the admin API of an hms host (it answered 200 OK)")
+            && said.contains("token was sent"),
+        "{said}"
+    );
 }
