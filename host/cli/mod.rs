@@ -14,6 +14,7 @@ pub mod build;
 mod check;
 mod client;
 mod deploy;
+mod environment;
 mod identity;
 mod keys;
 mod limits;
@@ -32,6 +33,8 @@ use crate::runtime::compile::{CompileError, child};
 use crate::telemetry;
 use anyhow::Context;
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use environment::FromEnvironment;
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -139,17 +142,26 @@ fn without_empty_variables(command: Command) -> Command {
     command.mut_subcommands(without_empty_variables)
 }
 
-/// The command line and the environment. Says what is wrong and ends the process where they cannot
-/// be read.
-fn parse() -> Cli {
+/// The command line and the environment, and which settings come from the latter. Says what is
+/// wrong and ends the process where they cannot be read.
+fn parse() -> (Cli, FromEnvironment) {
     let mut command = without_empty_variables(Cli::command());
-    let read = Cli::from_arg_matches(&command.get_matches_mut());
-    read.unwrap_or_else(|error| error.format(&mut command).exit())
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let environment = FromEnvironment::of(&command, &args);
+    let matches = command.try_get_matches_from_mut(args);
+    let matches = matches.unwrap_or_else(|mut error| {
+        environment.name_in(&mut error);
+        error.exit()
+    });
+    let read = Cli::from_arg_matches(&matches);
+    let cli = read.unwrap_or_else(|error| error.format(&mut command).exit());
+    (cli, environment)
 }
 
 /// Parses the command line and runs it. Errors go to stderr as one sentence; the status says whether it worked.
 pub fn main() -> ExitCode {
-    let status = match run(parse().verb) {
+    let (cli, environment) = parse();
+    let status = match run(cli.verb) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<client::NotDurable>() => {
             telemetry::warn(&format!("hms: warning: {error:#}"));
@@ -160,7 +172,7 @@ pub fn main() -> ExitCode {
             ExitCode::from(INCOMPLETE)
         }
         Err(error) => {
-            telemetry::fail(&format!("hms: {error:#}"));
+            telemetry::fail(&environment.named(&format!("hms: {error:#}")));
             match error.downcast_ref::<CompileError>() {
                 Some(error) => ExitCode::from(error.exit_status()),
                 None => ExitCode::FAILURE,

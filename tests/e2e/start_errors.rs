@@ -6,7 +6,13 @@ use std::process::{Command, Stdio};
 
 /// Runs `hms serve` in the folder, which has `routes`, and gives what it says before it ends.
 fn refused(folder: &Path, args: &[&str]) -> String {
+    refused_by(folder, args, &[])
+}
+
+/// The same with these variables of the environment.
+fn refused_by(folder: &Path, args: &[&str], variables: &[(&str, &str)]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_hms"))
+        .envs(variables.iter().copied())
         .args(["serve", "--admin", "127.0.0.1:0", "--routes", "routes"])
         .args(args)
         .current_dir(folder)
@@ -95,4 +101,40 @@ fn what_keeps_a_host_from_starting_is_named_with_what_to_do() {
         said.contains("':9000'") && said.contains("127.0.0.1:9000"),
         "{said}"
     );
+}
+
+#[test]
+fn a_setting_from_the_environment_is_called_by_its_variable() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("routes")).unwrap();
+    for (variables, args, expected) in [
+        (
+            &[("HMS_MAX_TOKEN", "99MB")][..],
+            &[][..],
+            "invalid value '99MB' for 'HMS_MAX_TOKEN <SIZE>': use",
+        ),
+        (
+            &[("HMS_MAX_TOKEN", "99MiB")],
+            &[],
+            "HMS_MAX_TOKEN 103809024: use 1KiB to 60KiB",
+        ),
+        (
+            &[("HMS_MAX_TOKEN", "32KiB")],
+            &["--max-token", "99MB"],
+            "invalid value '99MB' for '--max-token <SIZE>'",
+        ),
+        (
+            &[("HMS_JWKS", "k"), ("HMS_OIDC", "https://id.example")],
+            &[],
+            "'HMS_JWKS <FILE|URL>' cannot be used with 'HMS_OIDC <URL>'",
+        ),
+        (
+            &[("HMS_JWKS", "http://id.example/keys")],
+            &[],
+            "HMS_JWKS: 'http://id.example/keys' must be https",
+        ),
+    ] {
+        let said = refused_by(folder.path(), args, variables);
+        assert!(said.contains(expected), "{variables:?} {args:?}: {said}");
+    }
 }
