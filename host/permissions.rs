@@ -3,6 +3,7 @@
 use anyhow::{Context, bail};
 use rustix::fs::Mode;
 use std::fs::{self, Metadata, Permissions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
@@ -31,6 +32,16 @@ pub fn secure_data(path: &Path) -> anyhow::Result<()> {
     let shown = path.display();
     let folder = fs::metadata(path).with_context(|| format!("{shown} cannot be looked at"))?;
     let mode = mode(&folder);
+    if let Err(error) = fs::read_dir(path)
+        && error.kind() == ErrorKind::PermissionDenied
+    {
+        bail!(
+            "the data folder {shown} is user {}'s, and this host runs as user {}, who cannot read \
+             it: run it as that user, or choose another folder with --data",
+            folder.uid(),
+            user()
+        );
+    }
     if !ours(&folder) {
         bail!(
             "the data folder {shown} is user {}'s, and this host runs as user {}: `chown {}` it, or choose another with \

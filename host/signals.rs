@@ -91,7 +91,7 @@ pub fn watch(hangup: Hangup) -> io::Result<Signals> {
         let (name, _) = ending.next().await;
         let first = Instant::now();
         tracing::info!(
-            "shutting down by {name}; another signal ends at once, from {INSISTS_AFTER:?} on"
+            "shutting down by {name}; another signal in {INSISTS_AFTER:?} or later ends at once"
         );
         asked.cancel();
         let (name, number) = loop {

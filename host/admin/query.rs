@@ -1,8 +1,6 @@
 //! The parameters of a request to the admin API. An unknown one is refused: a misspelt `canary` must not deploy to everybody.
 
-use crate::windows::ChangeError;
-use std::fmt::Display;
-use std::str::FromStr;
+use crate::windows::{ChangeError, Share};
 
 /// Checked parameters.
 #[derive(Debug)]
@@ -41,9 +39,36 @@ impl Query {
     }
 
     /// The parameter of that name, read as a `T`.
-    pub fn parsed<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, ChangeError> {
-        let parsed = self.text(name).map(str::parse::<T>).transpose();
+    pub fn parsed<T: Parameter>(&self, name: &str) -> Result<Option<T>, ChangeError> {
+        let parsed = self.text(name).map(T::read).transpose();
         parsed.map_err(|why| ChangeError::BadOption(format!("the parameter '{name}': {why}")))
+    }
+}
+
+/// What a parameter can be.
+pub(super) trait Parameter: Sized {
+    /// # Errors
+    /// A sentence with what was expected.
+    fn read(text: &str) -> Result<Self, String>;
+}
+
+impl Parameter for u64 {
+    fn read(text: &str) -> Result<Self, String> {
+        let number = text.parse();
+        number.map_err(|_| format!("'{}' is no whole number such as 3", text.escape_debug()))
+    }
+}
+
+impl Parameter for bool {
+    fn read(text: &str) -> Result<Self, String> {
+        let flag = text.parse();
+        flag.map_err(|_| format!("'{}' is neither true nor false", text.escape_debug()))
+    }
+}
+
+impl Parameter for Share {
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse()
     }
 }
 
@@ -80,11 +105,14 @@ mod tests {
                 .to_string()
                 .contains("twice")
         );
-        assert!(
-            Query::read("to=x", &["to"])
-                .unwrap()
-                .parsed::<u64>("to")
-                .is_err()
-        );
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_is_refused_with_what_is_expected() {
+        let query = Query::read("to=x&yes=1", &["to", "yes"]).unwrap();
+        let to = query.parsed::<u64>("to").unwrap_err().to_string();
+        assert!(to.ends_with("the parameter 'to': 'x' is no whole number such as 3"));
+        let yes = query.parsed::<bool>("yes").unwrap_err().to_string();
+        assert!(yes.ends_with("the parameter 'yes': '1' is neither true nor false"));
     }
 }

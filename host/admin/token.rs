@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -68,11 +68,18 @@ pub fn load_or_create(data: &Path) -> anyhow::Result<String> {
 /// When there is none that can be used; the message says how to name another.
 pub fn load(data: &Path) -> anyhow::Result<String> {
     let path = path(data);
-    let bytes = std::fs::read(&path).with_context(|| {
-        format!(
-            "the admin token {} cannot be read: name the host's data folder with --data, or set HMS_ADMIN_TOKEN",
+    let bytes = std::fs::read(&path).map_err(|error| {
+        let advice = match error.kind() {
+            ErrorKind::PermissionDenied => {
+                "run this as the user of the host, or set HMS_ADMIN_TOKEN to the token"
+            }
+            _ => "name the host's data folder with --data, or set HMS_ADMIN_TOKEN",
+        };
+        let what = format!(
+            "the admin token {} cannot be read: {advice}",
             path.display()
-        )
+        );
+        anyhow::Error::new(error).context(what)
     })?;
     usable(&bytes).with_context(|| {
         format!(

@@ -8,7 +8,6 @@ use crate::config::{parse_size, parse_time};
 use crate::runtime::limits::{LimitsChange, Row, TABLE, Unit};
 use crate::telemetry::tell_json;
 use crate::windows::WindowName;
-use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use http::{Method, header};
 
@@ -32,16 +31,17 @@ struct Change(LimitsChange);
 
 impl Args for Change {
     fn augment_args(command: Command) -> Command {
-        TABLE.iter().fold(command, |command, row| {
+        TABLE.into_iter().fold(command, |command, row| {
             command.arg(
                 Arg::new(row.flag)
                     .long(row.flag)
+                    .value_parser(move |text: &str| parse(&row, text))
                     .value_name(match row.unit {
                         Unit::Bytes => "SIZE",
                         Unit::Milliseconds => "TIME",
                         Unit::Count => "N",
                     })
-                    .help(format!("{} [{}]", row.what, shown(row, row.default)))
+                    .help(format!("{} [{}]", row.what, shown(&row, row.default)))
                     .help_heading("Limits (`default` goes back)"),
             )
         })
@@ -56,12 +56,8 @@ impl FromArgMatches for Change {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut change = LimitsChange::default();
         for row in &TABLE {
-            if let Some(text) = matches.get_one::<String>(row.flag) {
-                let value = parse(row, text).map_err(|why| {
-                    let message = format!("--{} '{text}': {why}\n", row.flag);
-                    clap::Error::raw(ErrorKind::ValueValidation, message)
-                })?;
-                change.0.insert(row.limit, value);
+            if let Some(value) = matches.get_one::<Option<u64>>(row.flag) {
+                change.0.insert(row.limit, *value);
             }
         }
         Ok(Change(change))
@@ -209,7 +205,8 @@ mod tests {
     fn a_value_out_of_bounds_is_refused_with_the_bounds() {
         let refused = read(&["--memory", "12"]).unwrap_err();
         assert!(
-            refused.contains("--memory '12': use 1MiB to 4GiB"),
+            refused.contains("'12' for '--memory <SIZE>': use 1MiB to 4GiB")
+                && !refused.contains("\n\n\n"),
             "{refused}"
         );
         assert!(

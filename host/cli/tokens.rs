@@ -2,8 +2,8 @@
 
 use crate::config::parse_time;
 use crate::gateway::plugins::auth::dev_secret;
-use anyhow::Context;
 use clap::Args;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,8 +26,16 @@ pub(super) struct Token {
 
 impl Token {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let secret = dev_secret::load_or_create(&self.data).with_context(|| {
-            format!("the development secret in {} cannot be read; name the host's data folder with --data", self.data.display())
+        let secret = dev_secret::load_or_create(&self.data).map_err(|error| {
+            let advice = match error.kind() {
+                ErrorKind::PermissionDenied => "run this as the user of the host",
+                _ => "name the host's data folder with --data",
+            };
+            let what = format!(
+                "the development secret in {} cannot be read; {advice}",
+                self.data.display()
+            );
+            anyhow::Error::new(error).context(what)
         })?;
         let token = dev_secret::issue_token(&secret, &self.user, &self.scopes, self.ttl)
             .map_err(anyhow::Error::msg)?;

@@ -67,4 +67,4 @@ pub use share::Share;
 pub use status::{CanaryStatus, DrainStatus, SideStatus, WindowStatus};
 pub use watch::{FolderCounts, FolderProgress, WindowsFolder};
 
-pub use crate::runtime::{LimitsChange, LimitsSet, WindowLimits};
+pub use crate::runtime::limits::{LimitsChange, LimitsSet, TABLE as LIMITS, Unit, WindowLimits};

@@ -132,7 +132,7 @@ async fn signals_that_do_not_end_a_host_leave_it_serving_and_sighup_reads_files_
     host.signal("HUP");
     let said = &read_again(2).await[1];
     assert!(
-        said.contains("routes: 1 live, 1 files refused") && said.contains("admin token: "),
+        said.contains("routes: 1 live, 1 file refused") && said.contains("admin token: "),
         "{said}"
     );
     assert_eq!(host.admin(Method::GET, "/windows", "").await.status, 200);

@@ -5,7 +5,7 @@
 //! beyond the service's limit of streams wait for the end of others (a gRPC stream may last for days), and
 //! because a service may be asked by another name than that of its URL.
 
-use super::{Cause, IDLE_TIMEOUT, SendError, not_allowed};
+use super::{Cause, IDLE_TIMEOUT, SendError, innermost, not_allowed};
 use crate::body::Body;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
@@ -68,6 +68,9 @@ const CHOICE_TIME: Duration = Duration::from_secs(600);
 
 /// Connections that are taken for one request, each of which the service may have been closing.
 const CONNECTIONS_TRIED: usize = 3;
+
+/// What an operator may look at, behind the cause of a failure.
+const NOT_HTTP2: &str = "; it may not speak HTTP/2 in the clear, which h2c:// asks for";
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -142,6 +145,7 @@ where
         let Some(at) = request.uri().authority().cloned() else {
             return Err(closed("it has no address"));
         };
+        let mut last = closed("the service closes its connections at once");
         for tried in 0..CONNECTIONS_TRIED {
             let Some(stream) = self.stream(&at).await? else {
                 // It has changed its mind. The next try begins anew.
@@ -158,11 +162,32 @@ where
                 Ok(answered) => return Ok(Sent::Answered(answered, stream)),
                 Err(mut error) => match error.take_message() {
                     Some(unsent) => request = unsent,
-                    None => return Err(failed(error.into_error())),
+                    None => return Err(self.explained(&stream.0, failed(error.into_error()))),
                 },
             }
+            last = self.explained(&stream.0, last);
         }
-        Err(closed("the service closes its connections at once"))
+        Err(last)
+    }
+
+    /// Says with a failure in the clear that the service may speak another protocol, where it has
+    /// said nothing on the connection that is HTTP/2.
+    fn explained(&self, open: &Open, error: SendError) -> SendError {
+        if self.scheme != Scheme::HTTP || open.most.load(Relaxed) != STREAMS_UNTOLD {
+            return error;
+        }
+        let explain = |cause: Cause| -> Cause {
+            let text = innermost(&*cause);
+            match text.ends_with(NOT_HTTP2) {
+                true => cause,
+                false => Arc::new(io::Error::other(text + NOT_HTTP2)),
+            }
+        };
+        match error {
+            SendError::Connect(cause) => SendError::Connect(explain(cause)),
+            SendError::Broken(cause) => SendError::Broken(explain(cause)),
+            other => other,
+        }
     }
 
     /// Forgets that the service speaks HTTP/1.1.
@@ -190,7 +215,8 @@ where
             match connecting.await? {
                 None => return Ok(None),
                 Some(open) if open.sender.is_closed() => {
-                    return Err(closed("the service closed the connection at once"));
+                    let error = closed("the service closed the connection at once");
+                    return Err(self.explained(&open, error));
                 }
                 // Those that waited as well may have filled it.
                 Some(open) => {

@@ -210,8 +210,9 @@ fn read(name: &str, text: &str, node: &Node<'_>) -> Option<Route> {
     let hosts = map.each("hosts", HostPattern::parse);
     let methods = map.each("methods", method);
     let rules = map.get("plugins").map(Rules::read).unwrap_or_default();
-    let pass_host = map.choice("host") == Some("pass");
-    if let (Some(node), Some(upstream)) = (map.get("host"), &upstream)
+    let host = map.choice("host");
+    let pass_host = host == Some("pass");
+    if let (Some(_), Some(node), Some(upstream)) = (host, map.get("host"), &upstream)
         && !upstream.has_services()
     {
         node.fault(

@@ -207,13 +207,14 @@ impl RouteSet {
     pub fn outcome(&self) -> Result<String, String> {
         let shown = self.shown.load();
         if let Some(fault) = &shown.folder_fault {
-            return Err(fault.clone());
+            return Err(format!("{}: {fault}", self.dir.display()));
         }
         let refused = |file: &&RouteStatus| !file.faults.is_empty();
         let live = shown.files.iter().filter(|file| file.route.is_some());
         Ok(
             match (live.count(), shown.files.iter().filter(refused).count()) {
                 (live, 0) => format!("{live} live"),
+                (live, 1) => format!("{live} live, 1 file refused, see `hms routes`"),
                 (live, refused) => {
                     format!("{live} live, {refused} files refused, see `hms routes`")
                 }

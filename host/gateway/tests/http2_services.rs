@@ -399,7 +399,9 @@ async fn a_target_whose_connections_end_by_goaway_is_well() {
 }
 
 #[tokio::test]
-async fn a_service_that_speaks_no_http2_is_a_broken_one() {
+async fn a_service_that_speaks_no_http2_is_a_broken_one_and_the_log_says_what_to_look_at() {
+    let lines = access_log::Lines::default();
+    let _recording = lines.record();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let house = house_to(listener.local_addr().unwrap(), "").await;
     tokio::spawn(async move {
@@ -414,6 +416,12 @@ async fn a_service_that_speaks_no_http2_is_a_broken_one() {
         status(&answer) == 502 && answer.contains("upstream-unreachable"),
         "{answer}"
     );
+    let line = lines.line(0).await;
+    let cause = line["cause"].as_str().unwrap_or_default();
+    let hints = cause
+        .matches("it may not speak HTTP/2 in the clear")
+        .count();
+    assert_eq!(hints, 1, "{line}");
 }
 
 #[tokio::test]

@@ -17,7 +17,6 @@ pub struct Fetches {
     issuer: String,
     /// As the log calls it.
     source: String,
-    advice: &'static str,
     /// The age from which on a set is believed no more.
     dead: Duration,
     start: Instant,
@@ -37,7 +36,6 @@ impl Fetches {
         Fetches {
             issuer: issuer.to_owned(),
             source: source.to_string(),
-            advice: source.advice(),
             dead,
             start: Instant::now(),
             failed: AtomicU64::new(0),
@@ -83,8 +81,9 @@ impl Fetches {
         }
     }
 
-    /// One has failed, for `reason`; `age` is that of the set that there is.
-    pub fn has_failed(&self, reason: &str, age: Option<Duration>) {
+    /// One has failed, for `reason`; `advice` says what to look at, and `age` is that of the set
+    /// that there is.
+    pub fn has_failed(&self, reason: &str, advice: &str, age: Option<Duration>) {
         self.failed.fetch_add(1, Ordering::Relaxed);
         let reason: String = reason.chars().take(SHOWN).collect();
         let at = Instant::now();
@@ -101,7 +100,7 @@ impl Fetches {
             said: at,
         });
         drop(failing);
-        let (issuer, source, advice) = (&self.issuer, &self.source, self.advice);
+        let (issuer, source) = (&self.issuer, &self.source);
         match age.map(|age| self.dead.saturating_sub(age).as_secs()) {
             None | Some(0) => tracing::warn!(
                 issuer,

@@ -13,6 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
+/// What to look at where something came that is no set, for the log.
+const FORM: &str = r#"a JWKS is JSON such as {"keys": [{"kty": "EC", "crv": "P-256", "kid": "1", "x": "…", "y": "…"}]} (RFC 7517); a key in PEM has to be converted"#;
+
 /// How old a set may get.
 #[derive(Debug, Clone, Copy)]
 pub struct Ages {
@@ -232,7 +235,9 @@ impl Jwks {
     async fn fetch(&self, last: &mut Option<Instant>) {
         *last = Some(Instant::now());
         let fetched = self.source.fetch(&self.clients, &self.reading).await;
-        match fetched.and_then(|json| self.next(&json)) {
+        let fetched = fetched.map_err(|reason| (reason, self.source.advice()));
+        let next = |json: Vec<u8>| self.next(&json).map_err(|reason| (reason, FORM));
+        match fetched.and_then(next) {
             Ok(kept) => {
                 let before = self.kept.load().as_ref().map(|kept| kept.generation);
                 let is_new = before != Some(kept.generation);
@@ -240,9 +245,9 @@ impl Jwks {
                 self.kept.store(Some(Arc::new(kept)));
                 self.fetches.succeeded(keys, is_new);
             }
-            Err(reason) => {
+            Err((reason, advice)) => {
                 let age = self.kept.load().as_ref().map(|kept| kept.at.elapsed());
-                self.fetches.has_failed(&reason, age);
+                self.fetches.has_failed(&reason, advice, age);
             }
         }
     }

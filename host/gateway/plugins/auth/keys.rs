@@ -20,6 +20,9 @@ const MAX_TRIED: usize = 8;
 /// verifies with.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
+/// How a text in PEM begins (RFC 7468 section 2).
+const PEM: &[u8] = b"-----BEGIN ";
+
 /// Bytes of an Ed25519 key (RFC 8032 section 5.1.5).
 const ED25519_BYTES: usize = 32;
 
@@ -62,8 +65,12 @@ impl KeySet {
         struct Set {
             keys: Vec<Value>,
         }
-        let set: Set =
-            serde_json::from_slice(json).map_err(|error| format!("it is no JWKS: {error}"))?;
+        let set: Set = serde_json::from_slice(json).map_err(|error| {
+            match json.trim_ascii_start().starts_with(PEM) {
+                true => "it is PEM, and no JWKS".to_owned(),
+                false => format!("it is no JWKS: {error}"),
+            }
+        })?;
         if set.keys.len() > MAX_KEYS {
             return Err(format!("it has more than {MAX_KEYS} keys"));
         }

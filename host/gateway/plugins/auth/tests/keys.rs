@@ -307,6 +307,8 @@ fn unusable_keys_of_a_jwks_are_passed_over() {
         let reason = KeySet::parse(none.as_bytes(), &[]).err().unwrap();
         assert!(reason.contains("no JWKS"), "{none}: {reason}");
     }
+    let pem = KeySet::parse(b"\n-----BEGIN PUBLIC KEY-----\nAA==\n", &[]);
+    assert_eq!(pem.err().unwrap(), "it is PEM, and no JWKS");
 
     let two = parse(&json!([
         jwk(Algorithm::ES256, "1"),
