@@ -91,7 +91,7 @@ pub struct Settings {
     /// CPU time of one request
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_time)]
     pub clerk_cpu_time: Duration,
-    /// Time until a clerk answers, and between two chunks of a body
+    /// Time until a clerk's answer begins, without what waits for the client
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_time)]
     pub clerk_wall_time: Duration,
     /// Time that a replaced release has to finish what it began, and the host at shutdown

@@ -228,9 +228,8 @@ impl Gateway {
         let certificate = async {
             let certificate = self.config.certificate.clone()?;
             let refused = self.metrics.certificate_refused();
-            let outcome = crate::reload::blocking("certificate", move || {
-                certificate.read_again(&refused).map(crate::reload::news)
-            });
+            let outcome =
+                crate::reload::blocking("certificate", move || certificate.read_again(&refused));
             Some(outcome.await)
         };
         let keys = self.plugins.read_keys_again();

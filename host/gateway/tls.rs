@@ -12,6 +12,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio_rustls::TlsAcceptor;
 
 /// Certificates in one chain.
@@ -28,9 +30,25 @@ type Pair = (Vec<u8>, Vec<u8>);
 pub struct Certificate {
     chain: PathBuf,
     key: PathBuf,
-    config: ArcSwap<ServerConfig>,
+    live: ArcSwap<Live>,
     /// The files' contents as they were read last, good or not, or why they could not be.
     seen: Mutex<Result<Pair, String>>,
+}
+
+/// What connections are served with.
+#[derive(Debug)]
+struct Live {
+    config: Arc<ServerConfig>,
+    since: OffsetDateTime,
+}
+
+impl Live {
+    fn now(config: ServerConfig) -> Live {
+        Live {
+            config: Arc::new(config),
+            since: OffsetDateTime::now_utc(),
+        }
+    }
 }
 
 impl Certificate {
@@ -45,14 +63,14 @@ impl Certificate {
         Ok(Arc::new(Certificate {
             chain,
             key,
-            config: ArcSwap::from_pointee(config),
+            live: ArcSwap::from_pointee(Live::now(config)),
             seen: Mutex::new(Ok(files)),
         }))
     }
 
     /// What a connection that begins now is served with.
     pub fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.config.load_full())
+        TlsAcceptor::from(self.live.load().config.clone())
     }
 
     /// Starts the watch, in a task of the present tokio runtime. It ends when the certificate is
@@ -61,13 +79,20 @@ impl Certificate {
         tokio::spawn(watch(Arc::downgrade(self), refused));
     }
 
-    /// Reads the files now. Gives whether they have another pair; one that is no pair leaves the old
-    /// one. `refused` is 1 while the files as they are cannot be used. Blocks.
+    /// Reads the files now. Gives whether they have another pair, in words: the watch may have taken
+    /// it a moment before, so an old one is said with its time. What is no pair leaves the old one.
+    /// `refused` is 1 while the files as they are cannot be used. Blocks.
     ///
     /// # Errors
     /// A sentence with the file at fault.
-    pub fn read_again(&self, refused: &Gauge) -> Result<bool, String> {
-        self.take_in(read_both(&self.chain, &self.key), refused)
+    pub fn read_again(&self, refused: &Gauge) -> Result<String, String> {
+        let changed = self.take_in(read_both(&self.chain, &self.key), refused)?;
+        if changed {
+            return Ok("new".into());
+        }
+        let since = self.live.load().since.truncate_to_second();
+        let since = since.format(&Rfc3339).map_err(|error| error.to_string())?;
+        Ok(format!("unchanged, live since {since}"))
     }
 
     /// The same, and nothing is said of files that are as they were seen last. A pair that does not
@@ -99,7 +124,7 @@ impl Certificate {
         let config = config?;
         if changed {
             tracing::info!(file = %self.chain.display(), "new certificate live");
-            self.config.store(Arc::new(config));
+            self.live.store(Arc::new(Live::now(config)));
         }
         Ok(changed)
     }

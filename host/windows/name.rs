@@ -28,7 +28,14 @@ impl WindowName {
         let Some(stem) = stem.to_str() else {
             return Err("its name is not UTF-8: rename it".into());
         };
-        stem.replace('_', "-").parse()
+        let name = stem.replace('_', "-").parse();
+        name.map_err(|_: String| {
+            format!(
+                "'{}' cannot be a window's name: use 1 to {MAX_BYTES} lower-case letters, digits \
+                 and inner hyphens or underscores",
+                stem.escape_debug()
+            )
+        })
     }
 }
 
@@ -64,7 +71,8 @@ mod tests {
         let name = |file: &str| WindowName::from_file(file.as_ref()).map(|name| name.0);
         assert_eq!(name("/tmp/payments.wasm"), Ok("payments".into()));
         assert_eq!(name("my_window.wasm"), Ok("my-window".into()));
-        assert!(name("Bad Name.wasm").is_err());
+        let refused = name("Bad_Name.wasm").unwrap_err();
+        assert!(refused.starts_with("'Bad_Name' cannot be"), "{refused}");
         assert!(name(".wasm").is_err());
     }
 

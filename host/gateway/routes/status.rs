@@ -50,6 +50,14 @@ pub struct LiveRoute {
     /// What is cut off the path, or empty.
     #[serde(rename = "strip-prefix")]
     pub strip_prefix: String,
+    /// `pass` or `upstream`, as in the manifest; the next ones too.
+    pub host: &'static str,
+    #[serde(rename = "rewrite-location")]
+    pub rewrite_location: bool,
+    #[serde(rename = "encoded-slashes")]
+    pub encoded_slashes: &'static str,
+    #[serde(rename = "empty-segments")]
+    pub empty_segments: &'static str,
 }
 
 /// One of several targets.
@@ -71,8 +79,16 @@ impl LiveRoute {
             targets: targets(&route.upstream),
             plugins: route.rules.names(),
             strip_prefix: route.strip.clone(),
+            host: if route.pass_host { "pass" } else { "upstream" },
+            rewrite_location: route.rewrite_location,
+            encoded_slashes: allowed(route.paths.encoded_slashes),
+            empty_segments: allowed(route.paths.empty_segments),
         }
     }
+}
+
+fn allowed(is_allowed: bool) -> &'static str {
+    if is_allowed { "allow" } else { "refuse" }
 }
 
 fn targets(upstream: &Upstream) -> Vec<TargetStatus> {
@@ -88,4 +104,32 @@ fn targets(upstream: &Upstream) -> Vec<TargetStatus> {
             left_out: !endpoint.health.is_in(now),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_live_route_is_shown_with_its_settings() {
+        let plain = "uri: /api/v1/a/**\nupstream: http://a.example\n";
+        let more =
+            "host: pass\nrewrite-location: false\nencoded-slashes: allow\nempty-segments: allow\n";
+        for (text, host, rewrites, oddities) in [
+            (plain.to_owned(), "upstream", true, "refuse"),
+            (format!("{plain}{more}"), "pass", false, "allow"),
+        ] {
+            let shown = json!(LiveRoute::of(&Route::parse("a", &text).unwrap()));
+            assert_eq!(shown["strip-prefix"], "/api/v1");
+            assert_eq!(
+                (&shown["host"], &shown["rewrite-location"]),
+                (&json!(host), &json!(rewrites))
+            );
+            assert_eq!(
+                (&shown["encoded-slashes"], &shown["empty-segments"]),
+                (&json!(oddities), &json!(oddities))
+            );
+        }
+    }
 }
