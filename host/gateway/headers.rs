@@ -248,6 +248,11 @@ fn is_credential(name: &HeaderName) -> bool {
     *name == header::AUTHORIZATION || is_api_key(name)
 }
 
+/// Whether an upstream may know by this field who asks: a credential, or the cookies.
+pub fn may_say_who(name: &HeaderName) -> bool {
+    is_credential(name) || *name == header::COOKIE
+}
+
 /// What a request shows of itself, whoever it is for.
 pub fn credentials(headers: &HeaderMap) -> HeaderMap {
     let shown = headers.iter().filter(|(name, _)| is_credential(name));

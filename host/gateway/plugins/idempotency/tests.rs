@@ -369,6 +369,8 @@ async fn whoever_shares_an_address_is_given_no_answer_that_is_for_other_credenti
         &[("authorization", "Basic YTpi")][..],
         &[("x-api-key", "theirs")],
         &[("authorization", "Basic YTpi"), ("x-api-key", "theirs")],
+        &[("cookie", "sid=alice")],
+        &[("cookie", "sid=bob")],
         &[],
     ];
     for (number, own) in shows.iter().enumerate() {
