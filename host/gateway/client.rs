@@ -2,6 +2,7 @@
 //! HTTP/2.
 
 mod http2;
+mod silence;
 
 pub use http2::Stream;
 
@@ -31,9 +32,13 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// On a connection of HTTP/2 the kernel asks after the service when it was silent for so long, so
 /// often, and so many times: one that is gone without a word ends its streams within 40 s. Not by
 /// PING frames: gRPC servers end a connection on which more than one comes in 5 minutes.
+/// Linux does not ask while bytes of ours are on their way, and sends those again for a quarter of
+/// an hour: `GONE_AFTER` bounds that too.
 const PROBE_AFTER: Duration = Duration::from_secs(20);
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 const PROBES: u32 = 4;
+#[cfg(target_os = "linux")]
+const GONE_AFTER: Duration = Duration::from_secs(40);
 
 /// What a failure comes from. Shared, because several requests may wait for one connection.
 pub type Cause = Arc<dyn Error + Send + Sync>;
@@ -206,6 +211,8 @@ fn probing(connector: &Plain) -> Plain {
     connector.set_keepalive(Some(PROBE_AFTER));
     connector.set_keepalive_interval(Some(PROBE_EVERY));
     connector.set_keepalive_retries(Some(PROBES));
+    #[cfg(target_os = "linux")]
+    connector.set_tcp_user_timeout(Some(GONE_AFTER));
     connector
 }
 

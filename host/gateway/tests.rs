@@ -21,6 +21,7 @@ mod connections;
 mod farewell;
 mod floods;
 mod front;
+mod given_up;
 mod house;
 mod http2;
 mod http2_services;

@@ -5,6 +5,7 @@
 //! beyond the service's limit of streams wait for the end of others (a gRPC stream may last for days), and
 //! because a service may be asked by another name than that of its URL.
 
+use super::silence::{Heard, Silence};
 use super::{Cause, IDLE_TIMEOUT, SendError, innermost, not_allowed};
 use crate::body::Body;
 use futures_util::FutureExt;
@@ -22,7 +23,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tower_service::Service;
@@ -62,6 +63,17 @@ const SEND_BUFFER: usize = 64 << 10;
 
 /// Bytes of the head of an answer. As for HTTP/1.
 const MAX_HEAD: u32 = 64 << 10;
+
+/// A connection on which nothing came for so long since a request was sent is given no more of them
+/// when one is given up: it may lead nowhere (a firewall that forgot it, a service that was
+/// replaced), and a new one may not. 1 s: where the service is only slow, a new connection a second
+/// is all that it costs.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// Requests that may be given up before their answer on one connection. Services take streams that
+/// are reset for an attack and end the connection, with what others have on it: gRPC on Netty by
+/// 200 in 30 s. As many as that with those that may be at work by then.
+const MOST_GIVEN_UP: usize = 100;
 
 /// How long it is remembered that a service chose HTTP/1.1.
 const CHOICE_TIME: Duration = Duration::from_secs(600);
@@ -105,10 +117,18 @@ struct Open {
     /// As many as the service takes at once.
     most: AtomicUsize,
     idle_since: Mutex<Instant>,
+    silence: Arc<Silence>,
+    given_up: AtomicUsize,
+    /// Takes no new requests.
+    is_spent: AtomicBool,
 }
 
 /// A request's place on a connection, until it is dropped.
-pub struct Stream(Arc<Open>);
+pub struct Stream {
+    open: Arc<Open>,
+    /// Whether the service said what comes of the request. Dropped before, it is given up.
+    is_decided: bool,
+}
 
 /// What came of a request.
 pub enum Sent {
@@ -147,7 +167,7 @@ where
         };
         let mut last = closed("the service closes its connections at once");
         for tried in 0..CONNECTIONS_TRIED {
-            let Some(stream) = self.stream(&at).await? else {
+            let Some(mut stream) = self.stream(&at).await? else {
                 // It has changed its mind. The next try begins anew.
                 if tried > 0 {
                     break;
@@ -157,15 +177,23 @@ where
             if tried == 0 {
                 prepare(&mut request, trailers)?;
             }
-            let sent = stream.0.sender.clone().try_send_request(request).await;
+            stream.open.silence.asked();
+            let sent = stream.open.sender.clone().try_send_request(request).await;
             match sent {
-                Ok(answered) => return Ok(Sent::Answered(answered, stream)),
+                Ok(answered) => {
+                    stream.is_decided = true;
+                    return Ok(Sent::Answered(answered, stream));
+                }
                 Err(mut error) => match error.take_message() {
                     Some(unsent) => request = unsent,
-                    None => return Err(self.explained(&stream.0, failed(error.into_error()))),
+                    None => {
+                        let error = error.into_error();
+                        stream.is_decided = said_by_it(&error).is_some();
+                        return Err(self.explained(&stream.open, failed(error)));
+                    }
                 },
             }
-            last = self.explained(&stream.0, last);
+            last = self.explained(&stream.open, last);
         }
         Err(last)
     }
@@ -203,6 +231,7 @@ where
             let connecting = {
                 let mut hosts = lock(&self.hosts);
                 let host = hosts.entry(at.clone()).or_default();
+                host.open.retain(|open| !open.is_spent.load(Relaxed));
                 if let Some(stream) = host.open.iter().find_map(Stream::on) {
                     return Ok(Some(stream));
                 }
@@ -241,7 +270,8 @@ where
             let Ok(established) = established else {
                 return Err(closed("no connection in time"));
             };
-            let Some((sender, driver)) = established.map_err(|error| unconnected(error.into()))?
+            let Some((sender, driver, silence)) =
+                established.map_err(|error| unconnected(error.into()))?
             else {
                 host.http1_until = Some(Instant::now() + CHOICE_TIME);
                 return Ok(None);
@@ -251,6 +281,9 @@ where
                 streams: AtomicUsize::new(0),
                 most: AtomicUsize::new(most(&driver)),
                 idle_since: Mutex::new(Instant::now()),
+                silence,
+                given_up: AtomicUsize::new(0),
+                is_spent: AtomicBool::new(false),
             });
             opened.inc();
             host.open.push(open.clone());
@@ -266,13 +299,15 @@ where
     }
 }
 
-type Driver<S> = Pin<Box<Connection<S, Body, TokioExecutor>>>;
+type Driver<S> = Pin<Box<Connection<Heard<S>, Body, TokioExecutor>>>;
+
+type Established<S> = (SendRequest<Body>, Driver<S>, Arc<Silence>);
 
 async fn establish<C, S>(
     mut connector: C,
     scheme: Scheme,
     at: Authority,
-) -> Result<Option<(SendRequest<Body>, Driver<S>)>, BoxError>
+) -> Result<Option<Established<S>>, BoxError>
 where
     C: Service<Uri, Response = S>,
     C::Error: Into<BoxError>,
@@ -295,6 +330,8 @@ where
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(MAX_HEAD);
+    let silence = Arc::new(Silence::new());
+    let io = Heard::new(io, silence.clone());
     let (sender, driver) = builder.handshake(io).await?;
     for pause in LOOKS {
         if driver.current_max_send_streams() != STREAMS_UNTOLD {
@@ -302,7 +339,7 @@ where
         }
         tokio::time::sleep(pause).await;
     }
-    Ok(Some((sender, Box::pin(driver))))
+    Ok(Some((sender, Box::pin(driver), silence)))
 }
 
 /// Requests at once on this connection. One at least, or none would ever find out.
@@ -360,26 +397,40 @@ impl Open {
     fn is_idle(&self) -> bool {
         self.streams.load(Relaxed) == 0 && lock(&self.idle_since).elapsed() >= IDLE_TIMEOUT
     }
+
+    /// A request was given up before its answer. What others have on the connection goes on.
+    fn give_up(&self) {
+        let given_up = self.given_up.fetch_add(1, Relaxed) + 1;
+        if given_up >= MOST_GIVEN_UP || self.silence.lasts() >= SILENCE {
+            self.is_spent.store(true, Relaxed);
+        }
+    }
 }
 
 impl Stream {
     /// A place on this connection, where there is one.
     fn on(open: &Arc<Open>) -> Option<Stream> {
-        if open.sender.is_closed() {
+        if open.sender.is_closed() || open.is_spent.load(Relaxed) {
             return None;
         }
         let most = open.most.load(Relaxed);
         let taken = open.streams.fetch_update(Relaxed, Relaxed, |streams| {
             (streams < most).then_some(streams + 1)
         });
-        taken.ok().map(|_| Stream(open.clone()))
+        taken.ok().map(|_| Stream {
+            open: open.clone(),
+            is_decided: false,
+        })
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        *lock(&self.0.idle_since) = Instant::now();
-        self.0.streams.fetch_sub(1, Relaxed);
+        if !self.is_decided {
+            self.open.give_up();
+        }
+        *lock(&self.open.idle_since) = Instant::now();
+        self.open.streams.fetch_sub(1, Relaxed);
     }
 }
 
@@ -409,7 +460,7 @@ fn prepare(request: &mut Request<Body>, trailers: bool) -> Result<(), SendError>
 /// has not looked at it: by REFUSED_STREAM, and of all above a number by GOAWAY (RFC 9113 section
 /// 8.7).
 fn failed(error: hyper::Error) -> SendError {
-    let said = find(&error).filter(|said| said.is_remote());
+    let said = said_by_it(&error);
     let (is_go_away, reason) = said.map_or((false, None), |e| (e.is_go_away(), e.reason()));
     let cause: Cause = Arc::new(error);
     match reason {
@@ -420,11 +471,12 @@ fn failed(error: hyper::Error) -> SendError {
     }
 }
 
-fn find(error: &hyper::Error) -> Option<&h2::Error> {
+/// What the service said itself.
+fn said_by_it(error: &hyper::Error) -> Option<&h2::Error> {
     let mut cause = error.source();
     while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
+        if let Some(found) = error.downcast_ref::<h2::Error>() {
+            return Some(found).filter(|said| said.is_remote());
         }
         cause = error.source();
     }

@@ -15,13 +15,13 @@ use tokio::net::TcpListener;
 
 /// A service by HTTP/2 in the clear that takes `most` requests at once on a connection. Its answer,
 /// after all of the request but on `/stream`, is what it was sent, with trailers.
-struct Service {
-    addr: SocketAddr,
-    connections: Arc<AtomicUsize>,
+pub(super) struct Service {
+    pub(super) addr: SocketAddr,
+    pub(super) connections: Arc<AtomicUsize>,
 }
 
 impl Service {
-    async fn start(most: u32) -> Service {
+    pub(super) async fn start(most: u32) -> Service {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -37,7 +37,7 @@ impl Service {
     }
 }
 
-async fn serve(stream: TcpStream, most: u32) {
+pub(super) async fn serve(stream: TcpStream, most: u32) {
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .max_concurrent_streams(most)
         .serve_connection(TokioIo::new(stream), service_fn(answer));
@@ -68,6 +68,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible
             });
             StreamBody::new(frames).boxed_unsync()
         }
+        "/hang" => std::future::pending().await,
         "/only-trailers" => {
             let mut response = Response::new(body::empty());
             *response.headers_mut() = status();
@@ -270,7 +271,7 @@ const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 
 /// Takes a connection, reads up to the first piece of a request's body, and says `last`.
-async fn take_and_say(listener: &TcpListener, last: &[u8]) -> TcpStream {
+pub(super) async fn take_and_say(listener: &TcpListener, last: &[u8]) -> TcpStream {
     let (mut stream, _) = listener.accept().await.unwrap();
     stream.write_all(&frame(SETTINGS, 0, &[])).await.unwrap();
     stream.read_exact(&mut [0; 24]).await.unwrap();
