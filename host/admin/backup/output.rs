@@ -23,6 +23,9 @@ const LOOK_PAUSE: Duration = Duration::from_millis(5);
 /// Between two notes of what is being done, while nothing else is sent. 2 s.
 const NOTE_PAUSE: Duration = Duration::from_secs(2);
 
+/// Pieces that a note may complete: the one that was begun before it, and its own.
+const NOTE_PIECES: usize = 2;
+
 /// Sends what is written to the reader, and waits for him.
 pub struct Sending {
     pieces: Sender<io::Result<Bytes>>,
@@ -58,6 +61,11 @@ impl Sending {
             return Ok(());
         };
         Err(io::Error::new(io::ErrorKind::BrokenPipe, why))
+    }
+
+    /// Whether a note can be sent without waiting. Nobody else sends, so it stays so.
+    fn has_room(&self) -> bool {
+        self.pieces.capacity() >= NOTE_PIECES
     }
 
     fn send(&mut self) -> io::Result<()> {
@@ -145,9 +153,16 @@ impl Output {
         self.tar.get_ref().goes_on().is_ok()
     }
 
-    /// Says something to whoever looks on.
+    /// Says something to whoever looks on. Never waits for the reader: while a copy is made, old
+    /// pages and removals wait for it. A reader who is that far behind misses the note.
+    ///
+    /// # Errors
+    /// Where the backup is no longer wanted.
     pub fn note(&mut self, text: &str) -> io::Result<()> {
         self.noted = Instant::now();
+        if !self.tar.get_ref().has_room() {
+            return self.tar.get_ref().goes_on();
+        }
         let note = write_note(text);
         let mut header = Header::new_ustar();
         header.set_path("note")?;
@@ -245,5 +260,37 @@ impl Output {
             missing: manifest.missing.len(),
             ended: ended.unix_timestamp(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::backup::QUEUE;
+    use tokio::sync::mpsc;
+
+    #[test]
+    fn a_note_never_waits_for_a_reader_that_takes_nothing() {
+        let (pieces, mut reader) = mpsc::channel(QUEUE);
+        let shutdown = CancellationToken::new();
+        let patience = Instant::now() + Duration::from_secs(5);
+        let mut output = Output::new(Sending::new(pieces, shutdown, patience));
+        output.begin().unwrap();
+        for number in 0..3 * QUEUE {
+            output.note(&format!("note {number}")).unwrap();
+        }
+        // Something waits to be completed already, as after a member.
+        let rest = vec![b'x'; PIECE_BYTES - 1];
+        output.tar.get_mut().write_all(&rest).unwrap();
+        for _ in 0..3 * QUEUE {
+            output.note("note").unwrap();
+            output.noted = Instant::now() - NOTE_PAUSE;
+            assert!(output.goes_on(&|| "copying".into()));
+            drop(reader.try_recv().unwrap().unwrap());
+        }
+        assert!(Instant::now() < patience, "a note waited");
+        drop(reader);
+        assert!(output.note("note").is_err());
+        assert!(!output.goes_on(&|| "copying".into()));
     }
 }
