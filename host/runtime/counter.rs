@@ -14,6 +14,7 @@ use super::waiters::Share;
 use crate::error::Error;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::GuestTaskId;
 use wasmtime::{CallHook, Store, StoreContextMut};
@@ -176,12 +177,12 @@ impl AtWork {
         }
         let mut trial = self.trial();
         if trial.is_none() {
-            *trial = self.reuse.try_one();
+            *trial = self.reuse.try_one(Instant::now());
         }
         match *trial {
             Some(_) => ShouldAccept::Yes,
             // Its `Deadline` has it asked again.
-            None if self.reuse.is_on_trial() && self.duty.has_tried() => ShouldAccept::No,
+            None if self.duty.tried().is_some_and(|it| self.reuse.is_trial(it)) => ShouldAccept::No,
             None => ShouldAccept::Never,
         }
     }
@@ -217,7 +218,7 @@ impl WorkerState for AtWork {
         if store.data_mut().begin(&errand, task) > 1
             && let Some(trial) = self.trial().take()
         {
-            self.duty.try_one();
+            self.duty.try_one(trial.number());
             errand.tries(trial);
         }
         self.duty.begin(errand);

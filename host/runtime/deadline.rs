@@ -86,8 +86,10 @@ impl WorkerExpiration for Deadline {
             self.duty.fail(&why);
             return Poll::Ready(());
         }
-        if self.reuse.is_on_trial() && self.duty.has_tried() {
-            self.reuse.wait(cx.waker());
+        if let Some(trial) = self.duty.tried()
+            && self.reuse.is_trial(trial)
+        {
+            self.reuse.wait(trial, cx.waker());
         }
         if status == WorkerStatus::Idle {
             let may_stay = self.duty.rest(&self.room.clone(), self.share.weight)

@@ -18,8 +18,8 @@ struct State {
     closing: bool,
     /// It takes no further requests, and finishes what it has.
     last: bool,
-    /// It has served a second request, of which nobody knew whether it could.
-    tries: bool,
+    /// The number of the trial that one of its requests is, or was.
+    trial: Option<u64>,
     /// Held while it has nothing to do. A clerk at work is covered by the places of its requests.
     idle: Option<OwnedSemaphorePermit>,
 }
@@ -58,14 +58,14 @@ impl Duty {
         state.closing || state.last
     }
 
-    /// The request that it has is the trial of its release.
-    pub fn try_one(&self) {
-        self.state().tries = true;
+    /// The request that it has is the trial of its release with that number.
+    pub fn try_one(&self, number: u64) {
+        self.state().trial = Some(number);
     }
 
-    /// Whether one of its requests was the trial of its release.
-    pub fn has_tried(&self) -> bool {
-        self.state().tries
+    /// The number of the last trial that one of its requests is, or was.
+    pub fn tried(&self) -> Option<u64> {
+        self.state().trial
     }
 
     /// The request that it has is its last.

@@ -3,7 +3,7 @@
 
 use super::client_time::ClientTime;
 use super::failure::MemoryExhausted;
-use super::reuse::Trial;
+use super::reuse::{CLIENT_TIME, HEAD_TIME, Trial};
 use super::waiters::Seat;
 use crate::error::Error;
 use crate::next::Next;
@@ -55,6 +55,8 @@ pub struct Errand {
     place: Mutex<Option<Held>>,
     /// It is by this one that is seen whether its clerk can serve a further request.
     trial: OnceLock<Trial>,
+    /// When its head was out, where it is a trial.
+    tried_head: OnceLock<Instant>,
     /// Its part of what may wait for clients, where its own is slow.
     seat: Mutex<Option<Seat>>,
     /// Where it goes on to, at a middleware, until it is over.
@@ -103,6 +105,7 @@ impl Errand {
             end: Notify::new(),
             place: Mutex::new(Some(place)),
             trial: OnceLock::new(),
+            tried_head: OnceLock::new(),
             seat: Mutex::new(None),
             onward: None,
             _lease: lease,
@@ -274,6 +277,10 @@ impl Errand {
     pub(super) fn answered(&self) {
         self.moved();
         self.answered.store(true, Relaxed);
+        if self.trial.get().is_some() {
+            let _ = self.tried_head.set(Instant::now());
+            self.watch.wake();
+        }
     }
 
     pub(super) fn is_answered(&self) -> bool {
@@ -316,9 +323,34 @@ impl Errand {
         }
     }
 
-    /// When it is to be looked at again; none where its time is over, and it has failed of that. While
-    /// its client is waited for no time of the clerk's passes.
+    /// When it is to be looked at again; none where its time is over, and it has failed of that.
     pub(super) fn look(&self, now: Instant) -> Option<Instant> {
+        let next = self.look_at_time(now)?;
+        Some(match self.look_at_trial(now) {
+            Some(at) => next.min(at),
+            None => next,
+        })
+    }
+
+    /// Ends a trial that its client, or a long answer, would hold. When to look again, if then.
+    fn look_at_trial(&self, now: Instant) -> Option<Instant> {
+        let trial = self.trial.get().filter(|trial| trial.is_open())?;
+        let Some(head) = self.tried_head.get() else {
+            if self.waited_for_body() >= CLIENT_TIME {
+                trial.give_up();
+            }
+            return None;
+        };
+        let at = *head + HEAD_TIME;
+        if at <= now {
+            trial.went_well();
+            return None;
+        }
+        Some(at)
+    }
+
+    /// While its client is waited for no time of the clerk's passes.
+    fn look_at_time(&self, now: Instant) -> Option<Instant> {
         if self.abandoned.get().is_none() && self.client.is_waited_for() {
             let since = now.saturating_duration_since(self.started);
             if self.client.reads_too_slowly(since) {
@@ -407,6 +439,7 @@ fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::reuse::Reuse;
     use super::*;
 
     const WALL: Duration = Duration::from_secs(60);
@@ -562,5 +595,53 @@ mod tests {
         assert!(errand.deadline(Instant::now()) > Instant::now() + WALL);
         errand.finish();
         assert!(errand.deadline(Instant::now()) <= Instant::now() + SHORT);
+    }
+
+    /// One that is the trial of its release.
+    fn trial() -> (Arc<Errand>, Arc<Reuse>) {
+        let reuse = Arc::new(Reuse::default());
+        let errand = Arc::new(Errand::new(Box::new(()), Box::new(()), WALL));
+        errand.tries(reuse.try_one(Instant::now()).unwrap());
+        (errand, reuse)
+    }
+
+    #[test]
+    fn a_trial_that_lives_for_a_while_after_its_head_has_gone_well() {
+        for waits in [asks, gives] {
+            let (errand, reuse) = trial();
+            let now = Instant::now();
+            assert!(errand.look(now).is_some_and(|at| at > now + HEAD_TIME));
+            errand.answered();
+            // It is an event stream, or its client is slow in either direction.
+            waits(&errand, true);
+            let next = errand.look(now).unwrap();
+            assert!(next <= Instant::now() + HEAD_TIME && !reuse.is_proven());
+            let head = *errand.tried_head.get().unwrap();
+            assert!(errand.look(head + HEAD_TIME - SHORT).is_some() && !reuse.is_proven());
+            assert!(errand.look(head + HEAD_TIME).is_some() && reuse.is_proven());
+        }
+    }
+
+    #[test]
+    fn a_trial_whose_client_sends_its_body_too_slowly_is_given_up() {
+        let (errand, reuse) = trial();
+        asks(&errand, true);
+        assert!(errand.look(Instant::now()).is_some());
+        assert!(reuse.try_one(Instant::now()).is_none());
+        let errand = Arc::into_inner(errand).unwrap();
+        let long_ago = Instant::now().checked_sub(CLIENT_TIME).unwrap();
+        let errand = Errand {
+            started: long_ago,
+            ..errand
+        };
+        assert!(errand.look(Instant::now()).is_some());
+        assert!(!reuse.is_proven() && reuse.try_one(Instant::now()).is_some());
+    }
+
+    #[test]
+    fn a_trial_whose_guest_takes_long_is_not_given_up() {
+        let (errand, reuse) = trial();
+        assert!(errand.look(errand.started + WALL - SHORT).is_some());
+        assert!(!reuse.is_proven() && reuse.try_one(Instant::now()).is_none());
     }
 }

@@ -52,7 +52,7 @@ pub use errand::Errand;
 pub use inspect::{Inspection, Refusal};
 pub use limits::{Limit, LimitsChange, LimitsSet, LiveLimits, WindowLimits};
 pub use log::WindowLog;
-pub use reuse::Reuse;
+pub use reuse::ReuseOff;
 pub use tally::Failures;
 pub use turns::Turns;
 pub use waiters::Waiters;

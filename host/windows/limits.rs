@@ -21,7 +21,7 @@ impl Registry {
         Ok((**window.limits.load(), set))
     }
 
-    /// Why the window's `reuse` is not in effect, where it is not.
+    /// Why the window's `reuse` is not in effect, where it is not, and when it is tried again.
     pub fn reuse_off(&self, name: &WindowName) -> Option<String> {
         self.window(name).ok()?.reuse_off()
     }

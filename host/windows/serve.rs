@@ -9,7 +9,7 @@ use super::trial;
 use super::window::Window;
 use crate::body::{Body, BodyError};
 use crate::error::Error;
-use crate::runtime::{Errand, Limit};
+use crate::runtime::{Errand, Limit, ReuseOff};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
@@ -182,18 +182,12 @@ impl Observation {
         let trial = self.errand.as_ref().and_then(|errand| errand.trial());
         match (self.outcome, trial) {
             (Outcome::Served, Some(trial)) => trial.went_well(),
-            (Outcome::Failed(code), Some(trial)) if trial.failed(code) => {
-                let window = &self.window;
-                let sentence = reuse_is_off(code);
-                tracing::warn!(window = %window.name, release = self.number, "{sentence}");
-                window.failures.count(REUSE_OFF, &sentence);
-            }
-            (Outcome::Failed(code), None) => {
-                let front = self.window.front();
-                let mut releases = front.releases();
-                if let Some(release) = releases.find(|release| release.record.number == self.number)
-                {
-                    release.clerks.reuse().fresh_failed(code);
+            (Outcome::Failed(code), Some(trial)) => {
+                if let Some(off) = trial.failed(code, Instant::now()) {
+                    let window = &self.window;
+                    let sentence = reuse_is_off(off);
+                    tracing::warn!(window = %window.name, release = self.number, "{sentence}");
+                    window.failures.count(REUSE_OFF, &sentence);
                 }
             }
             _ => {}
@@ -213,14 +207,27 @@ impl Observation {
     }
 }
 
-/// Under which a release is counted whose clerks turned out to serve one request each.
+/// Under which the trials of reuse are counted that failed.
 const REUSE_OFF: &str = "reuse-off";
 
-/// What is said of a release whose clerk failed for `code` at its second request.
-pub(super) fn reuse_is_off(code: &str) -> String {
+/// What is said of a release whose clerk failed at its second request, and when that is tried
+/// again.
+pub(super) fn reuse_is_off(off: ReuseOff) -> String {
+    let again = match off.pause {
+        Some(pause) => {
+            let seconds = pause.as_millis().div_ceil(1000);
+            let time = match seconds {
+                0..120 => format!("{seconds} s"),
+                _ => format!("{} min", seconds.div_ceil(60)),
+            };
+            format!("in {time}, or at once when it is set again")
+        }
+        None => "with the next requests".to_owned(),
+    };
+    let code = off.code;
     format!(
-        "a clerk that had served one request failed at the next ({code}), so each request has a fresh one: \
-         --reuse is kept and not in effect until it is set again or another release is live"
+        "a clerk that had served one request failed at the next ({code}), so each request has a \
+         fresh one: --reuse is kept and not in effect. It is tried again {again}"
     )
 }
 
@@ -256,5 +263,28 @@ impl http_body::Body for ObservedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_reads_that_reuse_is_off_reads_when_it_is_tried_again() {
+        let again = |pause: Option<u64>| {
+            let pause = pause.map(Duration::from_millis);
+            let said = reuse_is_off(ReuseOff {
+                code: "clerk-trapped",
+                pause,
+            });
+            let (why, again) = said.split_once(" It is tried again ").unwrap();
+            assert!(why.contains("(clerk-trapped)"), "{why}");
+            again.split(',').next().unwrap().to_owned()
+        };
+        assert_eq!(again(Some(59_001)), "in 60 s");
+        assert_eq!(again(Some(119_001)), "in 2 min");
+        assert_eq!(again(Some(3_600_000)), "in 60 min");
+        assert_eq!(again(None), "with the next requests");
     }
 }

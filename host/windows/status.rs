@@ -27,8 +27,8 @@ pub struct WindowStatus {
     pub canary: Option<CanaryStatus>,
     /// Failures of requests since the host began, by reason.
     pub failures: BTreeMap<&'static str, u64>,
-    /// Why its `reuse` is not in effect, where it is not: its clerks turned out to serve one
-    /// request each.
+    /// Why its `reuse` is not in effect, where it is not, and when it is tried again: a clerk
+    /// failed at its second request.
     pub reuse_off: Option<String>,
     /// After how many failures in a row the window is closed for a time, where it is.
     pub tripped: Option<u64>,

@@ -163,9 +163,10 @@ impl Window {
     pub(super) fn reuse_off(&self) -> Option<String> {
         let front = self.front.get();
         let mut releases = front.releases();
-        let code = releases.find_map(|release| release.clerks.reuse().refuted())?;
+        let now = Instant::now();
+        let off = releases.find_map(|release| release.clerks.reuse().off(now))?;
         let asked = self.limits.load().get(Limit::Reuse) > 1;
-        asked.then(|| reuse_is_off(code))
+        asked.then(|| reuse_is_off(off))
     }
 
     /// What operators see of it. Waits for no change that is under way.

@@ -114,12 +114,17 @@ impl Kept {
     }
 
     pub async fn get(&mut self, path: &str) -> Answer {
+        whole(self.begin(path).await).await
+    }
+
+    /// An answer of which only the head was read.
+    pub async fn begin(&mut self, path: &str) -> Response<Incoming> {
         self.sender.ready().await.unwrap();
         let request = Request::get(path).header("host", "kept");
         let sent = self
             .sender
             .send_request(request.body(Empty::new()).unwrap());
-        whole(sent.await.unwrap()).await
+        sent.await.unwrap()
     }
 
     /// Waits for the other side to close, which is an error while it owes an answer.
