@@ -1,9 +1,9 @@
 //! Writing a file so that a crash leaves the old one or the new one, and names of files as text.
 
 use std::ffi::OsStr;
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// What the owner alone may read.
@@ -68,6 +68,28 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     fs::File::open(folder)?.sync_all()
 }
 
+/// Makes a folder and those above it, and says how many were made: so many from `path` upwards.
+///
+/// # Errors
+/// When one cannot be made. Then none is left.
+pub fn make_folders(path: &Path, mode: u32) -> io::Result<usize> {
+    let missing =
+        |folder: &&Path| !folder.as_os_str().is_empty() && fs::symlink_metadata(folder).is_err();
+    let made = path.ancestors().take_while(missing).count();
+    let result = DirBuilder::new().recursive(true).mode(mode).create(path);
+    if result.is_err() {
+        remove_folders(path, made);
+    }
+    result.map(|()| made)
+}
+
+/// Removes what [`make_folders`] made, where nothing is in it.
+pub fn remove_folders(path: &Path, made: usize) {
+    for folder in path.ancestors().take(made) {
+        let _ = fs::remove_dir(folder);
+    }
+}
+
 /// A file name as text. The bytes of one that is no UTF-8 are escaped, so that no two are shown
 /// alike.
 pub fn shown_name(name: &OsStr) -> String {
@@ -108,6 +130,20 @@ mod tests {
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn folders_that_were_made_are_removed_again_and_no_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("there/a/b");
+        fs::create_dir(dir.path().join("there")).unwrap();
+        let made = make_folders(&path, 0o700).unwrap();
+        assert_eq!((made, path.is_dir()), (2, true));
+        assert_eq!(make_folders(&path, 0o700).unwrap(), 0);
+        fs::write(dir.path().join("there/a/kept"), "").unwrap();
+        remove_folders(&path, made);
+        assert!(!path.exists() && dir.path().join("there/a/kept").exists());
+        assert!(make_folders(&dir.path().join("there/a/kept/x/y"), 0o700).is_err());
     }
 
     #[test]

@@ -133,6 +133,49 @@ impl Hangups {
     }
 }
 
+/// What asks a client verb to end that has something to take away first. What whoever started it
+/// had ignored, as `nohup` or a shell's `&` does, stays so.
+#[derive(Debug)]
+pub struct Interrupts(Watched);
+
+/// The signal of [`Interrupts`] that came.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("interrupted by {name}")]
+pub struct Interrupted {
+    name: &'static str,
+    number: Number,
+}
+
+impl Interrupts {
+    /// From now on.
+    ///
+    /// # Errors
+    /// When the system does not let signals be watched.
+    pub fn watch() -> io::Result<Self> {
+        let mut watched = Watched(Vec::new());
+        for (name, number) in ENDING.into_iter().chain([(HANGUP, Number::HUP)]) {
+            if !is_ignored(number) {
+                watched.add(name, number)?;
+            }
+        }
+        Ok(Interrupts(watched))
+    }
+
+    /// The next.
+    pub async fn next(&mut self) -> Interrupted {
+        let (name, number) = self.0.next().await;
+        Interrupted { name, number }
+    }
+}
+
+impl Interrupted {
+    /// The exit status that says so.
+    pub fn exit_status(self) -> i32 {
+        BY_SIGNAL + self.number.as_raw()
+    }
+}
+
+#[derive(Debug)]
 struct Watched(Vec<(&'static str, Number, Signal)>);
 
 impl Watched {

@@ -71,6 +71,18 @@ impl Head {
         }
     }
 
+    /// Whether `json` is a head, of whatever format.
+    pub fn is_one(json: &[u8]) -> bool {
+        #[derive(Deserialize)]
+        struct Any {
+            #[serde(rename = "format")]
+            _format: u32,
+            #[serde(rename = "hms")]
+            _hms: String,
+        }
+        serde_json::from_slice::<Any>(json).is_ok()
+    }
+
     /// Reads it.
     ///
     /// # Errors

@@ -3,13 +3,16 @@
 //! A backup is a set of [`Member`]s, as a folder or as one tar stream, with a [`Manifest`] of their
 //! hashes, which comes last. Taking one is the admin API's (`admin/backup/`), because only the host
 //! itself can look into its open stores. [`source`] reads one, wherever it is, and holds it to its
-//! manifest; [`save`] makes a folder of a stream, and [`restore`] a data folder.
+//! manifest, [`stream`] where it is a tar; [`save`] makes a folder of a stream, and [`restore`] a
+//! data folder. [`place`] says where these may be.
 
 mod manifest;
 mod member;
+pub mod place;
 pub mod restore;
 pub mod save;
 pub mod source;
+pub mod stream;
 #[cfg(test)]
 mod tests;
 

@@ -4,13 +4,16 @@
 //! serves from the folder, and the next restore begins anew.
 
 use super::Member;
+use super::place::check_restore;
 use super::save::Written;
 use super::source::{Source, Visit, Whole};
-use crate::data::{DataFolder, RESTORING};
-use crate::files::{remove, write_whole, write_whole_private};
+use crate::data::{DataFolder, LOCK, RESTORING};
+use crate::files::{
+    make_folders, remove, remove_folders, sync_folder, write_whole, write_whole_private,
+};
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -21,7 +24,7 @@ pub const MAX_ROUTES_BYTES: u64 = 64 << 20;
 
 /// What may be in a data folder that is empty all the same: the lock of a host that ended, what
 /// mke2fs(8) makes, and the mark.
-const NOTHING: [&str; 4] = ["lock", "lost+found", RESTORING, ".restoring.new"];
+const NOTHING: [&str; 4] = [LOCK, "lost+found", RESTORING, ".restoring.new"];
 
 /// What a restore makes in a data folder.
 const PARTS: [&str; 10] = [
@@ -57,15 +60,34 @@ pub struct Restored {
 }
 
 impl Restore<'_> {
-    /// Makes the data folder. On the disk when this returns; where it fails nothing is left but the
-    /// empty folder.
+    /// Makes the data folder. On the disk when this returns; where it fails the folder is as it was
+    /// found: not there, or empty.
     ///
     /// # Errors
-    /// Where there is something in the folder already, or the backup is not whole.
+    /// Where there is something in the folder already, it is inside of a backup, or the backup is
+    /// not whole.
     pub fn run(self, source: Source) -> anyhow::Result<Restored> {
         let data = self.data;
-        let _folder = DataFolder::take_unfinished(data)?;
+        check_restore(data, self.routes, source.folder())?;
         let mark = data.join(RESTORING);
+        // Before anything is made or closed in a folder that is somebody else's.
+        if data.exists() && !mark.exists() {
+            check_empty(data)?;
+        }
+        let folder = DataFolder::take_unfinished(data)?;
+        let begins_anew = mark.exists();
+        let restored = self.fill(source, &mark);
+        match restored.is_ok() {
+            true => sync_above(data, folder.made()),
+            // Else something could not be removed, and the next restore does it.
+            false if !mark.exists() => folder.give_back(begins_anew),
+            false => {}
+        }
+        restored
+    }
+
+    fn fill(self, source: Source, mark: &Path) -> anyhow::Result<Restored> {
+        let data = self.data;
         if mark.exists() {
             (self.tell)(
                 "what an interrupted restore left in the data folder is removed",
@@ -77,25 +99,34 @@ impl Restore<'_> {
         let routes = self
             .routes
             .map_or_else(|| data.join("routes"), Path::to_owned);
-        write_whole_private(&mark, b"a restore into this folder has not ended\n")
+        write_whole_private(mark, b"a restore into this folder has not ended\n")
             .with_context(|| format!("{} cannot be written", mark.display()))?;
         let mut filling = Filling {
             data,
             written: Written::default(),
             routes: BTreeMap::new(),
             routes_bytes: 0,
+            made_routes: Vec::new(),
             tell: self.tell,
         };
         let made = filling.fill(source, &routes, self.incomplete);
-        if made.is_err() {
-            clear(data)?;
+        let cleared = match made.is_err() {
+            true => {
+                filling.remove_routes();
+                clear(data)
+            }
+            false => Ok(()),
+        };
+        // Last, whichever it is, and not while something is left.
+        let unmarked = cleared.and_then(|()| {
+            remove(mark).with_context(|| format!("{} cannot be removed", mark.display()))
+        });
+        match (made, unmarked) {
+            (Ok(whole), Ok(())) => Ok(Restored { whole, routes }),
+            (Ok(_), Err(left)) => Err(left),
+            (Err(error), Ok(())) => Err(error),
+            (Err(error), Err(left)) => Err(error.context(format!("{left:#}"))),
         }
-        // Last, whichever it is.
-        let unmarked =
-            remove(&mark).with_context(|| format!("{} cannot be removed", mark.display()));
-        let whole = made?;
-        unmarked?;
-        Ok(Restored { whole, routes })
     }
 }
 
@@ -105,6 +136,8 @@ struct Filling<'a> {
     /// Texts by path.
     routes: BTreeMap<String, Vec<u8>>,
     routes_bytes: u64,
+    /// What was made in the routes folder: files, and folders with how many were made above.
+    made_routes: Vec<(PathBuf, Option<usize>)>,
     tell: &'a mut dyn FnMut(&str, Option<u64>),
 }
 
@@ -141,7 +174,7 @@ impl Filling<'_> {
     /// Writes the manifests, where none has another text and none is there that the backup has not.
     fn put_routes(&mut self, folder: &Path) -> anyhow::Result<()> {
         let shown = folder.display();
-        let mut there = Vec::new();
+        let mut there = BTreeSet::new();
         list(folder, "", &mut there).with_context(|| format!("{shown} cannot be listed"))?;
         for path in &there {
             let Some(text) = self.routes.get(path) else {
@@ -159,17 +192,36 @@ impl Filling<'_> {
                 path.escape_debug()
             );
         }
-        fs::create_dir_all(folder).with_context(|| format!("{shown} cannot be made"))?;
+        let mut make = |folder: &Path| {
+            let made = make_folders(folder, 0o777)
+                .with_context(|| format!("{} cannot be made", folder.display()))?;
+            self.made_routes.push((folder.into(), Some(made)));
+            sync_above(folder, made);
+            anyhow::Ok(())
+        };
+        make(folder)?;
+        for path in self.routes.keys() {
+            folder.join(path).parent().map_or(Ok(()), &mut make)?;
+        }
         for (path, text) in &self.routes {
             let place = folder.join(path);
-            if let Some(above) = place.parent() {
-                fs::create_dir_all(above)
-                    .with_context(|| format!("{} cannot be made", above.display()))?;
-            }
             write_whole(&place, text)
                 .with_context(|| format!("{} cannot be written", place.display()))?;
+            if !there.contains(path) {
+                self.made_routes.push((place, None));
+            }
         }
         Ok(())
+    }
+
+    /// Takes back what was made in the routes folder.
+    fn remove_routes(&self) {
+        for (path, folders) in self.made_routes.iter().rev() {
+            match folders {
+                Some(made) => remove_folders(path, *made),
+                None => drop(fs::remove_file(path)),
+            }
+        }
     }
 
     /// The last good texts belong to a folder, by its path.
@@ -238,6 +290,14 @@ fn check_empty(data: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Makes the names of so many folders durable, from `path` upwards. A folder above that cannot be
+/// opened for it is its owner's to keep.
+fn sync_above(path: &Path, made: usize) {
+    for above in path.ancestors().skip(1).take(made) {
+        let _ = sync_folder(above);
+    }
+}
+
 /// Removes what a restore has made.
 fn clear(data: &Path) -> anyhow::Result<()> {
     for part in PARTS {
@@ -255,7 +315,7 @@ fn clear(data: &Path) -> anyhow::Result<()> {
 }
 
 /// The files below `folder` by their paths. None where there is no folder.
-fn list(folder: &Path, prefix: &str, files: &mut Vec<String>) -> std::io::Result<()> {
+fn list(folder: &Path, prefix: &str, files: &mut BTreeSet<String>) -> std::io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         entries => entries?,
@@ -266,7 +326,7 @@ fn list(folder: &Path, prefix: &str, files: &mut Vec<String>) -> std::io::Result
         let path = format!("{prefix}{}", name.to_string_lossy());
         match entry.file_type()?.is_dir() {
             true => list(&entry.path(), &format!("{path}/"), files)?,
-            false => files.push(path),
+            false => drop(files.insert(path)),
         }
     }
     Ok(())

@@ -2,12 +2,13 @@
 //! never taken for a whole one.
 
 use super::Member;
+use super::place::{check_target, resolve};
 use super::source::{Visit, Whole, copy};
 use crate::files::{sync_folder, write_whole_private};
 use anyhow::{Context, ensure};
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -27,9 +28,10 @@ impl<'a> Save<'a> {
     /// Takes the folder `root`, which must be empty, and makes it (mode 0700) where there is none.
     ///
     /// # Errors
-    /// Where it is not empty, or cannot be made.
+    /// Where it is not empty, cannot be made, or is inside of another backup or of a data folder.
     pub fn new(root: &Path, tell: &'a mut dyn FnMut(&str, Option<u64>)) -> anyhow::Result<Self> {
         let shown = root.display();
+        check_target(&resolve(root)?, None)?;
         let made = match DirBuilder::new().mode(0o700).create(root) {
             Ok(()) => true,
             Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
@@ -72,6 +74,7 @@ impl<'a> Save<'a> {
             let place = member.place(&self.root);
             write_whole_private(&place, content)
                 .with_context(|| format!("{} cannot be written", place.display()))?;
+            self.written.files.push(place);
         }
         if let Some(parent) = self.root.parent() {
             sync_folder(parent)?;
@@ -102,28 +105,18 @@ impl Drop for Save<'_> {
         if self.finished {
             return;
         }
-        // It was empty, so all of it is ours.
+        // Nothing else: another backup may have begun in the same folder.
+        self.written.undo(&self.root);
         if self.made {
-            let _ = fs::remove_dir_all(&self.root);
-        } else {
-            empty(&self.root);
+            let _ = fs::remove_dir(&self.root);
         }
-    }
-}
-
-/// Removes everything in `folder`.
-fn empty(folder: &Path) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let _ = match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            true => fs::remove_dir_all(entry.path()),
-            false => fs::remove_file(entry.path()),
-        };
     }
 }
 
 /// Members written as files, and the folders that have names to be made durable.
 #[derive(Default)]
 pub struct Written {
+    files: Vec<PathBuf>,
     folders: BTreeSet<PathBuf>,
 }
 
@@ -142,11 +135,12 @@ impl Written {
         let place = member.place(root);
         let broken = || format!("{} cannot be written", place.display());
         let mut file = self.create(root, &place).with_context(broken)?;
+        self.files.push(place.clone());
         copy(content, &mut file).with_context(broken)?;
         file.sync_all().with_context(broken)
     }
 
-    fn create(&mut self, root: &Path, place: &Path) -> std::io::Result<File> {
+    fn create(&mut self, root: &Path, place: &Path) -> io::Result<File> {
         let above = place
             .ancestors()
             .skip(1)
@@ -164,6 +158,17 @@ impl Written {
             .create_new(true)
             .mode(0o600)
             .open(place)
+    }
+
+    /// Removes the files, and the folders below `root` that are empty then.
+    fn undo(&self, root: &Path) {
+        for file in &self.files {
+            let _ = fs::remove_file(file);
+        }
+        // Those within others come after them.
+        for folder in self.folders.iter().rev().filter(|folder| *folder != root) {
+            let _ = fs::remove_dir(folder);
+        }
     }
 
     /// Makes all names durable.

@@ -5,20 +5,20 @@
 //! then.
 
 use super::manifest::{Head, Manifest, hex};
+use super::stream::read_stream;
 use super::{MAX_MEMBERS, Member};
 use anyhow::{Context, bail, ensure};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
-use tar::EntryType;
 
 /// Bytes of a manifest: 320 for each of the most members.
 pub const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 
-/// Bytes of a longer name in a tar, and of a note.
-const MAX_NAME_BYTES: u64 = 4096;
+/// Bytes of the head, and of the manifest's hash.
+const MAX_SHORT_BYTES: u64 = 4096;
 
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -65,6 +65,11 @@ impl Source {
     /// Where there is none.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         if path == Path::new("-") {
+            ensure!(
+                !io::stdin().is_terminal(),
+                "a tar stream does not come from a terminal: `zstd -dc FILE | hms …`, or name a \
+                 folder or a file"
+            );
             return Ok(Source::Stream(Box::new(io::stdin())));
         }
         let shown = path.display();
@@ -74,6 +79,14 @@ impl Source {
         }
         let file = File::open(path).with_context(|| format!("{shown} cannot be read"))?;
         Ok(Source::Stream(Box::new(file)))
+    }
+
+    /// The folder, where it is one.
+    pub fn folder(&self) -> Option<&Path> {
+        match self {
+            Source::Folder(path) => Some(path),
+            Source::Stream(_) => None,
+        }
     }
 
     /// Reads all of it.
@@ -90,7 +103,7 @@ impl Source {
 
 /// What was read so far.
 #[derive(Default)]
-struct Seen {
+pub struct Seen {
     head: Option<Head>,
     files: BTreeMap<Member, (u64, String)>,
     json: Option<Vec<u8>>,
@@ -98,7 +111,16 @@ struct Seen {
 }
 
 impl Seen {
-    fn take(
+    /// Whether it is known by now what is read.
+    pub fn has_head(&self) -> bool {
+        self.head.is_some()
+    }
+
+    /// Takes one member.
+    ///
+    /// # Errors
+    /// What is wrong with it, or what `visit` says.
+    pub fn take(
         &mut self,
         member: Member,
         bytes: u64,
@@ -117,9 +139,9 @@ impl Seen {
         ensure!(!twice, "{member} is in it twice");
         match member {
             Member::Manifest => self.json = Some(short(content, bytes, MAX_MANIFEST_BYTES)?),
-            Member::ManifestSum => self.sum = Some(short(content, bytes, MAX_NAME_BYTES)?),
+            Member::ManifestSum => self.sum = Some(short(content, bytes, MAX_SHORT_BYTES)?),
             Member::Head => {
-                let head = short(content, bytes, MAX_NAME_BYTES)?;
+                let head = short(content, bytes, MAX_SHORT_BYTES)?;
                 self.head = Some(Head::read(&head)?);
                 self.hash(member, bytes, &mut head.as_slice(), visit)?;
             }
@@ -136,7 +158,11 @@ impl Seen {
         visit: &mut dyn Visit,
     ) -> anyhow::Result<()> {
         let mut hashing = Hashing::new(content);
-        visit.member(&member, bytes, &mut hashing)?;
+        let visited = visit.member(&member, bytes, &mut hashing);
+        if let Some(failed) = hashing.failed.take() {
+            return Err(failed).with_context(|| format!("{member} cannot be read"));
+        }
+        visited?;
         let (read, sha256) = hashing.end();
         ensure!(
             read == bytes,
@@ -146,7 +172,11 @@ impl Seen {
         Ok(())
     }
 
-    fn finish(self) -> anyhow::Result<Whole> {
+    /// Holds all of it to the manifest.
+    ///
+    /// # Errors
+    /// What is missing, damaged or one too many.
+    pub fn finish(self) -> anyhow::Result<Whole> {
         let (Some(json), Some(sum)) = (self.json, self.sum) else {
             bail!(
                 "it is not whole: {} or its hash, which are written last, are missing; it was \
@@ -229,85 +259,8 @@ fn read_folder(root: &Path, visit: &mut dyn Visit) -> anyhow::Result<Whole> {
     seen.finish()
 }
 
-/// Reads the tar stream that a host writes: nothing but the members by their names, the head first,
-/// and notes.
-///
-/// # Errors
-/// What is wrong with it, or what `visit` says.
-pub fn read_stream(stream: impl Read, visit: &mut dyn Visit) -> anyhow::Result<Whole> {
-    let mut archive = tar::Archive::new(stream);
-    let mut seen = Seen::default();
-    let mut long_name = None;
-    let damaged = "the tar stream is damaged or cut short";
-    for entry in archive.entries().context(damaged)?.raw(true) {
-        let mut entry = entry.context(damaged)?;
-        let bytes = entry.header().entry_size().context(damaged)?;
-        match entry.header().entry_type() {
-            EntryType::Regular => {}
-            EntryType::GNULongName => {
-                let name = short(&mut entry, bytes, MAX_NAME_BYTES)?;
-                long_name = Some(name.into_iter().take_while(|byte| *byte != 0).collect());
-                continue;
-            }
-            EntryType::XGlobalHeader => {
-                let note = short(&mut entry, bytes, MAX_NAME_BYTES)?;
-                if let Some(note) = read_note(&note) {
-                    visit.note(note);
-                }
-                continue;
-            }
-            _ => {
-                let name = entry.path_bytes().into_owned();
-                bail!(
-                    "'{}' is no ordinary file: this is no backup of hms",
-                    name.escape_ascii()
-                );
-            }
-        }
-        let name: Vec<u8> = match long_name.take() {
-            Some(name) => name,
-            None => entry.path_bytes().into_owned(),
-        };
-        let member = std::str::from_utf8(&name).ok().and_then(Member::parse);
-        let Some(member) = member else {
-            bail!(
-                "'{}' is no file of a backup: this is no backup of hms",
-                name.escape_ascii()
-            );
-        };
-        ensure!(
-            seen.head.is_some() || member == Member::Head,
-            "this is no backup of hms: its first file is not {}",
-            Member::Head
-        );
-        seen.take(member, bytes, &mut entry, visit)
-            .map_err(|error| match error.downcast_ref::<io::Error>() {
-                Some(io) if io.kind() == io::ErrorKind::UnexpectedEof => error.context(damaged),
-                _ => error,
-            })?;
-    }
-    seen.finish()
-}
-
-/// A note in the form of a global header of pax (POSIX.1-2001), which other readers pass over:
-/// `LENGTH comment=TEXT\n`.
-pub fn write_note(text: &str) -> Vec<u8> {
-    let rest = format!(" comment={text}\n");
-    let mut length = rest.len();
-    // The length counts its own digits.
-    while length != rest.len() + length.to_string().len() {
-        length = rest.len() + length.to_string().len();
-    }
-    format!("{length}{rest}").into_bytes()
-}
-
-fn read_note(bytes: &[u8]) -> Option<&str> {
-    let (_, text) = std::str::from_utf8(bytes).ok()?.split_once(" comment=")?;
-    text.strip_suffix('\n')
-}
-
 /// All of a short member.
-fn short(content: &mut dyn Read, bytes: u64, most: u64) -> anyhow::Result<Vec<u8>> {
+pub fn short(content: &mut dyn Read, bytes: u64, most: u64) -> anyhow::Result<Vec<u8>> {
     ensure!(
         bytes <= most,
         "a part of it has {bytes} bytes, and may have {most}"
@@ -340,6 +293,8 @@ pub struct Hashing<R> {
     inner: R,
     hasher: Sha256,
     bytes: u64,
+    /// Why it cannot be read, so that nobody takes that for a failure to write.
+    failed: Option<io::Error>,
 }
 
 impl<R: Read> Hashing<R> {
@@ -348,6 +303,7 @@ impl<R: Read> Hashing<R> {
             inner,
             hasher: Sha256::new(),
             bytes: 0,
+            failed: None,
         }
     }
 
@@ -359,7 +315,14 @@ impl<R: Read> Hashing<R> {
 
 impl<R: Read> Read for Hashing<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(out)?;
+        let read = match self.inner.read(out) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                let kind = error.kind();
+                self.failed = Some(error);
+                return Err(kind.into());
+            }
+            read => read?,
+        };
         self.hasher.update(out.get(..read).unwrap_or_default());
         self.bytes += read as u64;
         Ok(read)

@@ -2,11 +2,15 @@
 
 use super::deploy::human_size;
 use super::{Host, client};
+use crate::backup::place::{check_target, resolve};
 use crate::backup::save::Save;
-use crate::backup::source::{Source, Verify, Whole, read_stream};
+use crate::backup::source::{Source, Verify, Whole};
+use crate::backup::stream::read_stream;
 use crate::backup::{Member, Missing};
 use crate::body;
 use crate::permissions::make_private_files;
+use crate::printable::{printable, printable_json};
+use crate::signals::Interrupts;
 use crate::telemetry;
 use anyhow::{Context, bail};
 use bytes::{Buf, Bytes};
@@ -17,7 +21,7 @@ use hyper::body::Incoming;
 use serde_json::json;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
-use tokio::signal::unix::{SignalKind, signal};
+use std::pin::pin;
 use tokio::sync::mpsc;
 
 /// Pieces of the stream that wait to be written. 8.
@@ -57,7 +61,7 @@ pub(super) struct Incomplete(Vec<Missing>);
 fn list(missing: &[Missing]) -> String {
     let lines = missing
         .iter()
-        .map(|missing| format!("{} ({})", missing.path, plain(&missing.why)));
+        .map(|missing| format!("{} ({})", missing.path, missing.why));
     lines.collect::<Vec<_>>().join("; ")
 }
 
@@ -77,9 +81,9 @@ impl Backup {
                 said["backup"] = json!(self.target);
                 said["files"] = json!(manifest.files.len());
                 said["bytes"] = json!(whole.bytes());
-                format!("{said:#}")
+                printable_json(&format!("{said:#}")).into_owned()
             }
-            false => summary(&whole, &self.target, self.verify),
+            false => printable(&summary(&whole, &self.target, self.verify)).into_owned(),
         };
         match to_stdout {
             true => telemetry::warn(&said),
@@ -108,6 +112,9 @@ impl Backup {
             bail!("a tar stream is not for a terminal: `hms backup - > FILE`, or name a folder");
         }
         // Before the host begins.
+        if !to_stdout {
+            check_target(&resolve(&self.target)?, Some(&self.host.data))?;
+        }
         let (root, quiet) = (self.target.clone(), self.json);
         let mut tell = move |what: &str, bytes| show(quiet, what, bytes);
         let client = self.host.client()?;
@@ -137,51 +144,56 @@ impl Backup {
                 Ok(whole)
             }
         });
-        let (whole, ()) = tokio::join!(reading, receive(response.into_body(), pieces));
+        let receiving = receive(response.into_body(), pieces);
+        let whole = match to_stdout {
+            // There is nothing to take away: a signal ends it as any program.
+            true => tokio::join!(reading, receiving).0,
+            false => unless_interrupted(reading, receiving).await?,
+        };
         whole.context("the backup is not whole, and is of no use")
     }
 }
 
-/// Hands on what comes, until it ends, its reader has enough, or somebody interrupts.
-async fn receive(mut body: Incoming, pieces: mpsc::Sender<Result<Bytes, String>>) {
-    let all = async {
-        while let Some(frame) = body.frame().await {
-            let piece = match frame {
-                Ok(frame) => frame.into_data().map_err(|_| String::new()),
-                Err(error) => Err(format!(
-                    "the host's answer broke off, its log says why: {error}"
-                )),
-            };
-            if piece.as_ref().is_err_and(String::is_empty) {
-                continue;
-            }
-            if pieces.send(piece).await.is_err() {
-                return;
-            }
-        }
+/// What comes of `reading`. A signal ends `receiving`, so that the reader finds half a backup and
+/// takes it away; the next signal does not wait for that.
+///
+/// # Errors
+/// [`Interrupted`](crate::signals::Interrupted).
+async fn unless_interrupted(
+    reading: impl Future<Output = anyhow::Result<Whole>>,
+    receiving: impl Future<Output = ()>,
+) -> anyhow::Result<anyhow::Result<Whole>> {
+    let mut interrupts = Interrupts::watch().context("signals cannot be watched")?;
+    let mut reading = pin!(reading);
+    let interrupted = tokio::select! {
+        whole = async { tokio::join!(reading.as_mut(), receiving).0 } => return Ok(whole),
+        interrupted = interrupts.next() => interrupted,
     };
     tokio::select! {
-        () = all => {}
-        () = interrupted() => {
-            let _ = pieces.send(Err("interrupted".into())).await;
-        }
+        // It may have had all of it.
+        whole = reading => match whole {
+            Ok(whole) => Ok(Ok(whole)),
+            Err(_) => Err(interrupted).context("there is no backup"),
+        },
+        interrupted = interrupts.next() => std::process::exit(interrupted.exit_status()),
     }
 }
 
-/// Until a signal that asks the process to end.
-async fn interrupted() {
-    let kinds = [
-        SignalKind::interrupt(),
-        SignalKind::terminate(),
-        SignalKind::hangup(),
-    ];
-    let signals = kinds.into_iter().filter_map(|kind| signal(kind).ok());
-    let waiting = signals.map(|mut signal| {
-        Box::pin(async move {
-            signal.recv().await;
-        })
-    });
-    futures_util::future::select_all(waiting).await;
+/// Hands on what comes, until it ends or its reader has enough.
+async fn receive(mut body: Incoming, pieces: mpsc::Sender<Result<Bytes, String>>) {
+    while let Some(frame) = body.frame().await {
+        let piece = match frame.map(|frame| frame.into_data()) {
+            Ok(Ok(piece)) => Ok(piece),
+            // Trailers.
+            Ok(Err(_)) => continue,
+            Err(error) => Err(format!(
+                "the host's answer broke off, its log says why: {error}"
+            )),
+        };
+        if pieces.send(piece).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Writes the stream to stdout as it is, and looks at it on the way.
@@ -231,7 +243,11 @@ struct Tee<R, W> {
 impl<R: Read, W: Write> Read for Tee<R, W> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let read = self.from.read(out)?;
-        self.to.write_all(out.get(..read).unwrap_or_default())?;
+        let written = self.to.write_all(out.get(..read).unwrap_or_default());
+        written.map_err(|error| {
+            let why = format!("stdout cannot be written: {error}");
+            io::Error::new(error.kind(), why)
+        })?;
         Ok(read)
     }
 }
@@ -247,17 +263,12 @@ pub(super) async fn blocking<T: Send + 'static>(
 pub(super) fn show(quiet: bool, what: &str, bytes: Option<u64>) {
     match bytes {
         _ if quiet => {}
-        None => telemetry::warn(&format!("  {}", plain(what))),
+        None => telemetry::warn(&format!("  {what}")),
         Some(bytes) if bytes >= SHOWN_BYTES || what.starts_with("windows/") => {
-            telemetry::warn(&format!("  {} {}", plain(what), human_size(bytes)));
+            telemetry::warn(&format!("  {what} {}", human_size(bytes)));
         }
         Some(_) => {}
     }
-}
-
-/// Without what would move a terminal's cursor: it is said by another machine.
-fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 /// What a backup holds, in a line.

@@ -30,6 +30,7 @@ mod workspace;
 use crate::config::Settings;
 use crate::lanes::{BLOCKING_THREAD_IDLE, threads_beside};
 use crate::runtime::compile::{CompileError, child};
+use crate::signals::Interrupted;
 use crate::telemetry;
 use anyhow::Context;
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -170,6 +171,12 @@ pub fn main() -> ExitCode {
         Err(error) if error.is::<backup::Incomplete>() => {
             telemetry::warn(&format!("hms: {error:#}"));
             ExitCode::from(INCOMPLETE)
+        }
+        Err(error) if error.is::<Interrupted>() => {
+            telemetry::warn(&format!("hms: {error:#}"));
+            let status = error.downcast_ref::<Interrupted>();
+            let status = status.and_then(|error| u8::try_from(error.exit_status()).ok());
+            status.map_or(ExitCode::FAILURE, ExitCode::from)
         }
         Err(error) => {
             telemetry::fail(&environment.named(&format!("hms: {error:#}")));

@@ -1,10 +1,12 @@
 //! `hms restore`: makes a data folder of a backup.
 
 use super::backup::{blocking, show};
-use crate::backup::Member;
 use crate::backup::restore::Restore as Filling;
 use crate::backup::source::Source;
+use crate::backup::{Member, Missing};
 use crate::permissions::make_private_files;
+use crate::printable::printable;
+use crate::telemetry::tell_json;
 use anyhow::Context;
 use clap::Args;
 use serde_json::json;
@@ -68,28 +70,50 @@ impl Restore {
             })
             .collect();
         match json {
-            true => say!(
-                "{:#}",
-                json!({
-                    "data": data,
-                    "routes": restored.routes,
-                    "stores": windows,
-                    "files": manifest.files.len(),
-                    "bytes": restored.whole.bytes(),
-                    "begun": json!(manifest.head)["begun"],
-                    "secrets": manifest.secrets,
-                    "missing": manifest.missing,
-                })
-            ),
-            false => say!(
-                "{} is restored: files: {}, stores: {}\nserve it: hms serve --data {} --routes {}",
-                data.display(),
-                manifest.files.len(),
-                windows.len(),
-                data.display(),
-                restored.routes.display()
-            ),
+            true => tell_json(&json!({
+                "data": data,
+                "routes": restored.routes,
+                "stores": windows,
+                "files": manifest.files.len(),
+                "bytes": restored.whole.bytes(),
+                "begun": json!(manifest.head)["begun"],
+                "secrets": manifest.secrets,
+                "complete": manifest.complete,
+                "missing": manifest.missing,
+            })),
+            false => {
+                say!(
+                    "{} is restored: files: {}, stores: {}",
+                    data.display(),
+                    manifest.files.len(),
+                    windows.len(),
+                );
+                if !manifest.missing.is_empty() {
+                    say!("the backup lacks, and so does the data folder:");
+                }
+                for missing in &manifest.missing {
+                    say!("  {}", printable(&lacking(missing)));
+                }
+                say!(
+                    "serve it: hms serve --data {} --routes {}",
+                    data.display(),
+                    restored.routes.display()
+                );
+            }
         }
         Ok(())
     }
+}
+
+/// What is missing, why, and what comes of it.
+fn lacking(missing: &Missing) -> String {
+    let so = match Member::parse(&missing.path) {
+        Some(Member::Store(_)) => ": its window begins with an empty store",
+        Some(Member::Artifact(_)) => ": its window is closed until it is deployed again",
+        Some(Member::Records) => ": no window is deployed",
+        Some(Member::Ledger) => ": no idempotency key is known",
+        Some(Member::Keys) => ": no API key is known",
+        _ => "",
+    };
+    format!("{} ({}){so}", missing.path, missing.why)
 }

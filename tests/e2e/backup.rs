@@ -228,6 +228,20 @@ async fn a_store_that_is_damaged_is_said_and_the_rest_is_taken() {
         "{}",
         text(&refused)
     );
+    let left = fs::read_dir(target.path()).unwrap().count();
+    assert_eq!(left, 0, "a restore that is refused makes nothing");
+    let said = restore(&backup, target.path(), &["--allow-incomplete"]);
+    assert!(said.status.success(), "{}", text(&said));
+    let said = String::from_utf8(said.stdout).unwrap();
+    assert!(
+        said.contains("  windows/bad/store.redb (") && said.contains("with an empty store"),
+        "{said}"
+    );
+    let target = tempfile::tempdir().unwrap();
+    let said = restore(&backup, target.path(), &["--allow-incomplete", "--json"]);
+    let said: Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!(said["complete"], false, "{said}");
+    assert_eq!(said["missing"][0]["path"], "windows/bad/store.redb");
     let host = restored(&backup, &["--allow-incomplete"]).await;
     assert_eq!(host.get("/good/kv/b/k").await.text(), "good");
     assert_eq!(
@@ -270,11 +284,9 @@ async fn a_damaged_backup_is_refused_and_leaves_no_data_folder() {
             assert!(!output.status.success(), "{what}");
             assert!(!output.stderr.is_empty(), "{what}");
         }
-        let left = fs::read_dir(target.path().join("data"))
-            .into_iter()
-            .flatten();
+        let left = fs::read_dir(target.path()).unwrap();
         let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
-        assert!(left.iter().all(|name| name == "lock"), "{what}: {left:?}");
+        assert!(left.is_empty(), "{what}: {left:?}");
     };
     for path in paths {
         let place = backup.join(path);
@@ -358,6 +370,46 @@ async fn a_stream_can_be_kept_and_piped_and_without_secrets_it_has_none() {
         .await
         .unwrap();
     assert!(!full.status.success());
+}
+
+#[tokio::test]
+async fn a_place_inside_of_a_backup_or_of_a_host_is_refused_and_nothing_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let (host, backup) = small(&dir).await;
+    for place in [host.data().join("bk"), host.routes().join("bk")] {
+        let refused = host.cli("backup", &[place.to_str().unwrap()]).await;
+        assert_eq!(refused.status.code(), Some(1), "{}", text(&refused));
+        assert!(
+            text(&refused).contains("is inside of"),
+            "{}",
+            text(&refused)
+        );
+        assert!(!place.exists());
+    }
+    let within = backup.join("x");
+    let refused = host.cli("backup", &[within.to_str().unwrap()]).await;
+    assert!(text(&refused).contains("is inside of the backup"));
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(&backup, &link).unwrap();
+    for folder in [&backup, &link] {
+        let refused = restore(&backup, folder, &[]);
+        assert_eq!(refused.status.code(), Some(1), "{}", text(&refused));
+        assert!(text(&refused).contains("is inside of the backup"));
+    }
+    assert!(verify(&backup).status.success(), "it is as it was");
+    // Whatever is packed around a tar.
+    let packed = dir.path().join("b.tar.zst");
+    fs::write(&packed, b"\x28\xb5\x2f\xfd\x24\xff\xfe\xfd\x1b[31m").unwrap();
+    for output in [verify(&packed), restore(&packed, dir.path(), &[])] {
+        let said = text(&output);
+        assert!(!output.status.success());
+        assert!(
+            said.contains("zstd -dc FILE | hms backup --verify -"),
+            "{said}"
+        );
+        assert!(!said.contains(['\u{1b}', '\u{fffd}']), "{said}");
+    }
+    assert!(!dir.path().join("data").exists() && !dir.path().join("routes").exists());
 }
 
 #[tokio::test]

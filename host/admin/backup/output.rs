@@ -1,6 +1,7 @@
 //! The stream of a backup: tar, with the hashes of what went by.
 
-use crate::backup::source::{Hashing, write_note};
+use crate::backup::source::Hashing;
+use crate::backup::stream::write_note;
 use crate::backup::{FileEntry, Head, MAX_MEMBERS, Manifest, Member, Missing, sum_of};
 use anyhow::{Context, ensure};
 use bytes::Bytes;
