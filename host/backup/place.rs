@@ -1,6 +1,6 @@
 //! Where a backup or a data folder may be made. Not inside of a backup: every file of one counts,
 //! so it would be damaged. And no backup inside of a host's data or routes folder: it would be lost
-//! with the host, and its manifests would be taken for routes.
+//! with the host, and the host would refuse its manifests as routes in the wrong place.
 
 use super::{Head, Member};
 use crate::data::LOCK;
@@ -95,8 +95,8 @@ pub fn check_target(place: &Path, data: Option<&Path>) -> anyhow::Result<()> {
     if let Some(routes) = routes.filter(|routes| place.starts_with(routes)) {
         let routes = routes.display();
         bail!(
-            "{shown} is inside of the routes folder {routes}, whose host would serve the manifests \
-             of the backup: {advice}"
+            "{shown} is inside of the routes folder {routes}, whose host would refuse the \
+             manifests of the backup as routes in the wrong place: {advice}"
         );
     }
     Ok(())

@@ -203,13 +203,15 @@ impl Filling<'_> {
         for path in self.routes.keys() {
             folder.join(path).parent().map_or(Ok(()), &mut make)?;
         }
+        // What is there already is the same, and may be a link or not ours to write.
         for (path, text) in &self.routes {
+            if there.contains(path) {
+                continue;
+            }
             let place = folder.join(path);
             write_whole(&place, text)
                 .with_context(|| format!("{} cannot be written", place.display()))?;
-            if !there.contains(path) {
-                self.made_routes.push((place, None));
-            }
+            self.made_routes.push((place, None));
         }
         Ok(())
     }

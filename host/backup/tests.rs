@@ -434,7 +434,11 @@ fn routes_go_to_a_folder_that_is_empty_or_has_the_same() {
     };
     into("first").unwrap();
     assert_eq!(entries(&routes), ["a.yaml", "team"]);
+    let file = routes.join("a.yaml");
+    fs::rename(&file, dir.path().join("kept")).unwrap();
+    symlink(dir.path().join("kept"), &file).unwrap();
     into("second").unwrap();
+    assert!(file.is_symlink(), "what is the same stays as it is");
     fs::write(routes.join("a.yaml"), "uri: /other\n").unwrap();
     assert!(into("third").unwrap_err().contains("another a.yaml"));
     fs::write(routes.join("a.yaml"), ROUTE).unwrap();

@@ -22,10 +22,15 @@ use serde_json::json;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Pieces of the stream that wait to be written. 8.
 const QUEUE: usize = 8;
+
+/// Time to take away what was written, whatever signals come. 1 s: timeout(1) sends its signal
+/// twice at once, and a terminal that is closed two.
+const REMOVING: Duration = Duration::from_secs(1);
 
 /// Bytes from which on a file is worth a line while it is copied. 1 MiB.
 const SHOWN_BYTES: u64 = 1 << 20;
@@ -155,7 +160,7 @@ impl Backup {
 }
 
 /// What comes of `reading`. A signal ends `receiving`, so that the reader finds half a backup and
-/// takes it away; the next signal does not wait for that.
+/// takes it away; the next signal does not wait for that, after [`REMOVING`].
 ///
 /// # Errors
 /// [`Interrupted`](crate::signals::Interrupted).
@@ -175,7 +180,10 @@ async fn unless_interrupted(
             Ok(whole) => Ok(Ok(whole)),
             Err(_) => Err(interrupted).context("there is no backup"),
         },
-        interrupted = interrupts.next() => std::process::exit(interrupted.exit_status()),
+        interrupted = async {
+            tokio::time::sleep(REMOVING).await;
+            interrupts.next().await
+        } => std::process::exit(interrupted.exit_status()),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::body::Body;
 use crate::gateway::Gateway;
 use crate::windows::Registry;
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::{Stream, TryStreamExt};
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -24,6 +24,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use take::Take;
 use tokio::runtime::Handle;
@@ -118,14 +119,18 @@ impl Backups {
             secrets,
         };
         let shutdown = self.shutdown.clone();
+        let whole = Arc::new(AtomicBool::new(false));
+        let ended = whole.clone();
         tokio::task::spawn_blocking(move || {
             let _room = room;
             let begun = Instant::now();
-            let failed = pieces.clone();
+            // The stream does not end before it is known how.
+            let _open = pieces.clone();
             let output = Output::new(Sending::new(pieces, shutdown, begun + LONGEST));
             tracing::info!("a backup is being taken");
             match take.run(output) {
                 Ok(done) => {
+                    ended.store(true, Ordering::Release);
                     let seconds = begun.elapsed().as_secs();
                     let (files, bytes) = (done.files, done.bytes);
                     match done.missing {
@@ -148,15 +153,12 @@ impl Backups {
                 Err(error) => {
                     counters.count("failed");
                     tracing::warn!("the backup was given up: {error:#}");
-                    // The reader sees that the stream is no whole one. It may have left.
-                    let _ = failed.try_send(Err(io::Error::other("the backup was given up")));
                 }
             }
         });
-        let pieces = futures_util::stream::unfold(stream, |mut stream| async {
-            stream.recv().await.map(|piece| (piece, stream))
-        });
-        let frames = pieces.map_ok(Frame::data).map_err(Into::into);
+        let frames = until_whole(stream, whole)
+            .map_ok(Frame::data)
+            .map_err(Into::into);
         let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
         let headers = response.headers_mut();
         let kind = HeaderValue::from_static("application/x-tar");
@@ -164,6 +166,25 @@ impl Backups {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }
+}
+
+/// The pieces, and an error where they end before `whole` is set, however full the queue was: so a
+/// reader never takes half a stream for one that has ended well.
+fn until_whole(
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    whole: Arc<AtomicBool>,
+) -> impl Stream<Item = io::Result<Bytes>> {
+    futures_util::stream::unfold(Some(pieces), move |pieces| {
+        let whole = whole.clone();
+        async move {
+            let mut pieces = pieces?;
+            match pieces.recv().await {
+                Some(piece) => Some((piece, Some(pieces))),
+                None if whole.load(Ordering::Acquire) => None,
+                None => Some((Err(io::Error::other("the backup was given up")), None)),
+            }
+        }
+    })
 }
 
 fn secrets(query: &str) -> Result<bool, String> {
@@ -200,6 +221,21 @@ mod tests {
         ];
         for row in rows {
             assert!(page.contains(&row), "docs/limits.md lacks: {row}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_given_up_while_its_reader_is_slow_does_not_end_well() {
+        use futures_util::StreamExt;
+        for done in [true, false] {
+            let (pieces, stream) = mpsc::channel(1);
+            let whole = Arc::new(AtomicBool::new(false));
+            pieces.try_send(Ok(Bytes::from_static(b"x"))).unwrap();
+            whole.store(done, Ordering::Release);
+            drop(pieces);
+            let all: Vec<_> = until_whole(stream, whole).collect().await;
+            assert_eq!(all.iter().filter(|piece| piece.is_ok()).count(), 1);
+            assert_eq!(all.last().unwrap().is_ok(), done);
         }
     }
 

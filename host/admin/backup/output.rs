@@ -226,8 +226,12 @@ impl Output {
 
     /// Notes that something could not be taken.
     pub fn lacks(&mut self, member: &Member, why: String) {
-        tracing::error!(file = %member, "a backup lacks it: {why}");
-        let path = member.to_string();
+        self.lacks_path(member.to_string(), why);
+    }
+
+    /// The same for what is no member.
+    pub fn lacks_path(&mut self, path: String, why: String) {
+        tracing::error!(file = %path.escape_debug(), "a backup lacks it: {why}");
         self.missing.push(Missing { path, why });
     }
 

@@ -219,7 +219,8 @@ impl Take {
             match Member::route(&path) {
                 Some(member) => output.bytes(member, text.as_bytes())?,
                 None => {
-                    tracing::warn!(file = %path.escape_debug(), "a backup leaves out a route of that name")
+                    let why = "a backup takes no file of such a name: rename it";
+                    output.lacks_path(format!("routes/{path}"), why.into());
                 }
             }
         }
