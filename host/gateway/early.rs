@@ -101,6 +101,7 @@ impl EarlyBodies {
             }
         }
         let Some(held) = self.hold(most) else {
+            body.unasked();
             return Ok(early.before(body));
         };
         let wait = match length {
@@ -130,6 +131,8 @@ impl EarlyBodies {
                 Piece::End => break,
             }
         }
+        // Where its time is over. The upstream may never ask for the rest.
+        body.unasked();
         early.first = (!whole.is_empty()).then(|| whole.freeze());
         early.held = Some(held);
         Ok(early.before(body))

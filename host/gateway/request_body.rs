@@ -144,6 +144,15 @@ impl RequestBody {
         }
     }
 
+    /// Nobody asks for more for now. The client owes what it was waited for until here; what comes
+    /// while nobody looks may wait for its reader.
+    pub fn unasked(&mut self) {
+        if let Some((since, _)) = self.waiting.take() {
+            self.left = self.pace.after(self.left, since.elapsed(), 0);
+            self.upload.unasked();
+        }
+    }
+
     fn cut(&mut self, cut: Error) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.ended = true;
         self.upload.break_off(cut.clone());

@@ -59,6 +59,11 @@ impl Upload {
         self.0.waiting.start(self.now());
     }
 
+    /// Nobody asks for more any longer: what passes until somebody does is not the client's.
+    pub(super) fn unasked(&self) {
+        self.0.waiting.stop(self.now());
+    }
+
     /// A piece of the body, or its end, was handed on.
     pub(super) fn moved(&self) {
         let now = self.now();
@@ -166,6 +171,17 @@ mod tests {
         assert_eq!(late.await, Err(Late));
         assert!(begun.elapsed() >= LIMIT);
         assert!(begun.elapsed() < 2 * LOOK_EVERY);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_client_whose_body_is_not_asked_for_any_longer() {
+        let upload = Upload::default();
+        upload.waits();
+        tokio::time::sleep(LIMIT).await;
+        upload.unasked();
+        assert!(!upload.is_waiting());
+        let late = upload.within(LIMIT, pending::<()>());
+        assert_eq!(timeout(LOOK_EVERY, late).await, Ok(Err(Late)));
     }
 
     #[tokio::test]

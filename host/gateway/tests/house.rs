@@ -61,6 +61,8 @@ impl FakeWindows {
             }
             "/answer" => chosen(parts.uri.query().unwrap_or_default()),
             "/broken" => return Err(Error::NoResponse("secret words of a guest".into())),
+            // It keeps the body, and never looks at it.
+            "/asleep" => std::future::pending().await,
             "/panic" => panic!("a window's host code panics"),
             "/closed" => {
                 return Err(Error::WindowStopped {

@@ -187,6 +187,64 @@ async fn the_time_of_a_service_counts_from_the_last_byte_of_the_request() {
 }
 
 #[tokio::test]
+async fn a_body_that_nobody_asks_for_stops_no_clock() {
+    let house = House::with(|limits| {
+        limits.early_known = Duration::from_millis(50);
+        limits.early_unknown = Duration::from_millis(50);
+        limits.max_early_bytes = 100;
+    })
+    .await;
+    let manifest =
+        "uri: /asleep\nupstream: http://hms-svc-x\nplugins:\n  - timeout: {response: 300ms}\n";
+    std::fs::write(house.data.path().join("asleep.yaml"), manifest).unwrap();
+    house.gateway.routes.reload();
+    for withheld in [
+        "content-length: 8\r\n\r\nhalf",
+        "transfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+        // Memory for this is short.
+        "content-length: 200\r\n\r\n",
+    ] {
+        let mut stream = house.connect().await;
+        let head = format!("POST /asleep HTTP/1.1\r\nhost: x\r\n{withheld}");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let line = read_until(&mut stream, "\r\n").await;
+        assert_eq!(status(&line), 504, "{withheld}: {line}");
+    }
+}
+
+#[tokio::test]
+async fn a_target_that_is_not_there_is_left_out_though_its_clients_are_slow() {
+    let house = House::with(|limits| limits.early_known = Duration::from_millis(20)).await;
+    let (there, _there) = service(2, READ).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gone = listener.local_addr().unwrap();
+    drop(listener);
+    let manifest = format!(
+        "uri: /svc\nupstream:\n  targets: [http://{gone}, http://{there}]\n  max-fails: 1\n"
+    );
+    std::fs::write(house.data.path().join("svc.yaml"), manifest).unwrap();
+    house.gateway.routes.reload();
+    for _ in 0..4 {
+        let mut stream = house.connect().await;
+        let head =
+            "PUT /svc HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\na";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        stream.write_all(b"b").await.unwrap();
+        let answer = read_to_end(&mut stream).await;
+        assert!(answer.ends_with("read"), "{answer}");
+    }
+    let table = house.gateway.routes.table();
+    let request = Request::post("/svc").header("host", "x").body(()).unwrap();
+    let (parts, ()) = request.into_parts();
+    let target = Target::read(&parts, 1000).unwrap();
+    let route = find(&table, &target, &parts).unwrap();
+    let health = |index: usize| &route.upstream.endpoints[index].health;
+    assert_eq!([health(0).failures(), health(1).failures()], [1, 0]);
+    assert!(!health(0).is_in(Instant::now()));
+}
+
+#[tokio::test]
 async fn what_slow_clients_do_leaves_no_target_out() {
     let house = House::with(|limits| {
         limits.body_pace.pause = Duration::from_millis(300);

@@ -54,6 +54,17 @@ enum Verdict {
     Slow,
 }
 
+impl Verdict {
+    /// Whether it may have failed for the client that was waited for meanwhile: a service has a time
+    /// of its own for a request. Not where the request never ran: then nobody waited for its body.
+    fn may_be_the_clients(&self) -> bool {
+        match self {
+            Verdict::Unclear | Verdict::Unable | Verdict::Slow => true,
+            Verdict::Answered | Verdict::NotIts | Verdict::NeverRan | Verdict::LeftOver => false,
+        }
+    }
+}
+
 impl Upstreams {
     /// Sends the request until a target has answered, or no further try may be made.
     pub(super) async fn tries(
@@ -91,9 +102,7 @@ impl Upstreams {
                 true => Verdict::LeftOver,
                 false => verdict(&answer.outcome),
             };
-            // What failed while the client was waited for may have failed for that: a service has a
-            // time of its own for a request.
-            let clients = verdict != Verdict::Answered && sending.upload.is_waiting();
+            let clients = verdict.may_be_the_clients() && sending.upload.is_waiting();
             if !matches!(verdict, Verdict::NotIts | Verdict::LeftOver) && !clients {
                 note(sending.route, endpoint, &verdict);
                 attempt.decided();
