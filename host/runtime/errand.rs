@@ -226,6 +226,11 @@ impl Errand {
         self.client.pace(self.started.elapsed())
     }
 
+    /// Whether it waits for its client just now.
+    pub fn is_client_waited_for(&self) -> bool {
+        self.client.is_waited_for()
+    }
+
     /// Whether it waits for a slow client, and has no seat among those that do.
     pub(super) fn needs_seat(&self) -> bool {
         self.client.is_waited_for()

@@ -4,15 +4,17 @@
 //! minute. After it one request is let through: if that is served the window is open again, if it fails the next time begins.
 
 use crate::error::Error;
-use std::sync::{Mutex, PoisonError};
+use crate::runtime::Errand;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// The first time, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// How long the one request that is let through is waited for before another is. 5 s: its client may
-/// be slow, and keeps the window closed to nobody for longer.
+/// How long the one request that is let through is waited for before another is. 5 s: it may stand
+/// in the queue, or its instance may be slow. Where it waits for its client another is let through
+/// at once.
 const TRY_TIME: Duration = Duration::from_secs(5);
 
 /// What came of one request, as far as it says something of the release.
@@ -46,6 +48,26 @@ impl Outcome {
     }
 }
 
+/// How a request passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pass {
+    Usual,
+    /// It decides, and says by [`Breaker::tried_by`] who it is.
+    Try,
+}
+
+/// A request that decides.
+pub(super) trait Tries: Send + Sync {
+    /// Whether it is its client who keeps it from that.
+    fn waits_for_client(&self) -> bool;
+}
+
+impl Tries for Errand {
+    fn waits_for_client(&self) -> bool {
+        self.is_client_waited_for()
+    }
+}
+
 /// The breaker of one release.
 pub(super) struct Breaker(Mutex<State>);
 
@@ -54,6 +76,8 @@ struct State {
     in_a_row: u64,
     pause: Duration,
     mode: Mode,
+    /// The request on its way while it is `Trying`, once it has an instance.
+    tries: Option<Weak<dyn Tries>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +86,7 @@ enum Mode {
     Tripped {
         until: Instant,
     },
-    /// One request is on its way. From then on another may be.
+    /// One request is on its way. From then on another may be, or once that waits for its client.
     Trying {
         again: Instant,
     },
@@ -93,6 +117,7 @@ impl Breaker {
             in_a_row: 0,
             pause: Duration::ZERO,
             mode: Mode::Closed,
+            tries: None,
         }))
     }
 
@@ -100,18 +125,32 @@ impl Breaker {
     ///
     /// # Errors
     /// How long no request will.
-    pub fn admit(&self, now: Instant) -> Result<(), Duration> {
+    pub fn admit(&self, now: Instant) -> Result<Pass, Duration> {
+        // Dropped when the lock is free again: it may be the last hold of the request.
+        let tries: Option<Arc<dyn Tries>>;
         let mut state = self.state();
         match state.mode {
-            Mode::Closed => Ok(()),
-            Mode::Tripped { until: due } | Mode::Trying { again: due } if due <= now => {
-                let again = now + TRY_TIME;
-                state.mode = Mode::Trying { again };
-                Ok(())
+            Mode::Closed => return Ok(Pass::Usual),
+            Mode::Tripped { until } if until > now => return Err(until - now),
+            Mode::Trying { again } if again > now => {
+                tries = state.tries.as_ref().and_then(Weak::upgrade);
+                let waits = tries.as_ref().is_some_and(|tries| tries.waits_for_client());
+                if !waits {
+                    return Err(FIRST_PAUSE);
+                }
             }
-            Mode::Tripped { until } => Err(until - now),
-            Mode::Trying { .. } => Err(FIRST_PAUSE),
+            Mode::Tripped { .. } | Mode::Trying { .. } => {}
         }
+        let again = now + TRY_TIME;
+        state.mode = Mode::Trying { again };
+        state.tries = None;
+        Ok(Pass::Try)
+    }
+
+    /// The request that was let through to decide.
+    pub fn tried_by(&self, request: &Arc<impl Tries + 'static>) {
+        let request: Arc<dyn Tries> = request.clone();
+        self.state().tries = Some(Arc::downgrade(&request));
     }
 
     /// Takes in what came of a request. `most` failures in a row trip it; 0 is never.
@@ -125,6 +164,7 @@ impl Breaker {
                     in_a_row: 0,
                     pause: Duration::ZERO,
                     mode: Mode::Closed,
+                    tries: None,
                 };
                 None
             }
@@ -176,13 +216,14 @@ impl Breaker {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
     const FAILED: Outcome = Outcome::Failed("clerk-trapped");
 
     fn tripped(now: Instant) -> Breaker {
         let breaker = Breaker::new();
         for _ in 0..2 {
-            assert_eq!(breaker.admit(now), Ok(()));
+            assert_eq!(breaker.admit(now), Ok(Pass::Usual));
             assert_eq!(breaker.outcome(FAILED, 3, now), None);
         }
         let trip = breaker.outcome(FAILED, 3, now).unwrap();
@@ -211,13 +252,13 @@ mod tests {
         let now = Instant::now();
         let breaker = tripped(now);
         let later = now + FIRST_PAUSE;
-        assert_eq!(breaker.admit(later), Ok(()));
+        assert_eq!(breaker.admit(later), Ok(Pass::Try));
         assert!(breaker.admit(later).is_err(), "a second beside it");
         let trip = breaker.outcome(FAILED, 3, later).unwrap();
         assert_eq!(trip.pause, FIRST_PAUSE * 2);
         assert!(breaker.admit(later + FIRST_PAUSE).is_err());
         let later = later + FIRST_PAUSE * 2;
-        assert_eq!(breaker.admit(later), Ok(()));
+        assert_eq!(breaker.admit(later), Ok(Pass::Try));
         assert_eq!(breaker.outcome(Outcome::Served, 3, later), None);
         assert_eq!(breaker.standing(later), Standing::Closed);
     }
@@ -237,7 +278,7 @@ mod tests {
             let at = later + Duration::from_secs(hours * 3600);
             assert_eq!(breaker.standing(at), half_open);
         }
-        assert_eq!(breaker.admit(later), Ok(()));
+        assert_eq!(breaker.admit(later), Ok(Pass::Try));
         assert_eq!(breaker.standing(later), half_open, "one is on its way");
         breaker.outcome(FAILED, 3, later).unwrap();
         let failures = 4;
@@ -249,19 +290,46 @@ mod tests {
         let now = Instant::now();
         let breaker = tripped(now);
         let later = now + FIRST_PAUSE;
-        assert_eq!(breaker.admit(later), Ok(()));
+        assert_eq!(breaker.admit(later), Ok(Pass::Try));
         assert_eq!(breaker.outcome(Outcome::Unclear, 3, later), None);
-        assert_eq!(breaker.admit(later), Ok(()));
+        assert_eq!(breaker.admit(later), Ok(Pass::Try));
+    }
+
+    struct Upload(AtomicBool);
+
+    impl Tries for Upload {
+        fn waits_for_client(&self) -> bool {
+            self.0.load(Relaxed)
+        }
     }
 
     #[test]
-    fn one_whose_client_is_slow_keeps_the_window_closed_to_others_for_no_longer_than_that() {
+    fn one_that_waits_for_its_client_keeps_the_window_closed_to_nobody() {
         let now = Instant::now();
         let breaker = tripped(now);
         let later = now + FIRST_PAUSE;
-        assert_eq!(breaker.admit(later), Ok(()));
+        assert_eq!(breaker.admit(later), Ok(Pass::Try));
+        let upload = Arc::new(Upload(AtomicBool::new(false)));
+        breaker.tried_by(&upload);
+        assert_eq!(breaker.admit(later), Err(FIRST_PAUSE), "it is at work");
+        upload.0.store(true, Relaxed);
+        assert_eq!(breaker.admit(later), Ok(Pass::Try));
+        assert_eq!(breaker.admit(later), Err(FIRST_PAUSE), "the next is");
+        breaker.tried_by(&upload);
+        drop(upload);
+        assert_eq!(breaker.admit(later), Err(FIRST_PAUSE), "it says so itself");
+        assert_eq!(breaker.outcome(Outcome::Served, 3, later), None);
+        assert_eq!(breaker.admit(later), Ok(Pass::Usual));
+    }
+
+    #[test]
+    fn one_that_does_not_decide_keeps_the_window_closed_to_others_for_no_longer_than_that() {
+        let now = Instant::now();
+        let breaker = tripped(now);
+        let later = now + FIRST_PAUSE;
+        assert_eq!(breaker.admit(later), Ok(Pass::Try));
         assert!(breaker.admit(later + TRY_TIME / 2).is_err());
-        assert_eq!(breaker.admit(later + TRY_TIME), Ok(()));
+        assert_eq!(breaker.admit(later + TRY_TIME), Ok(Pass::Try));
         assert!(breaker.admit(later + TRY_TIME).is_err());
         assert_eq!(breaker.outcome(Outcome::Served, 3, later + TRY_TIME), None);
         assert_eq!(breaker.standing(later + TRY_TIME), Standing::Closed);
@@ -273,7 +341,7 @@ mod tests {
         let breaker = tripped(now);
         for _ in 0..20 {
             now += LONGEST_PAUSE;
-            assert_eq!(breaker.admit(now), Ok(()));
+            assert_eq!(breaker.admit(now), Ok(Pass::Try));
             breaker.outcome(FAILED, 3, now).unwrap();
         }
         assert_eq!(breaker.admit(now), Err(LONGEST_PAUSE));
@@ -298,7 +366,7 @@ mod tests {
                 prop_assert_eq!(breaker.standing(now), Standing::Closed);
             }
             now += LONGEST_PAUSE;
-            prop_assert_eq!(breaker.admit(now), Ok(()));
+            prop_assert!(breaker.admit(now).is_ok());
             breaker.outcome(Outcome::Served, most, now);
             prop_assert_eq!(breaker.standing(now), Standing::Closed);
         }

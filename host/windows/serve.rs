@@ -1,6 +1,6 @@
 //! A request at a window: lease, place in the pool, clerk; and, while a canary runs, its part in the trial.
 
-use super::breaker::{Breaker, Outcome, Trip};
+use super::breaker::{Breaker, Outcome, Pass, Trip};
 use super::fallback::Tripped;
 use super::front::Entrant;
 use super::registry::Registry;
@@ -46,16 +46,21 @@ impl Registry {
             window.failures.note(&error);
             return (Err(error), Some(number));
         }
-        if entrant.is_none()
-            && let Err(retry_after) = release.breaker.admit(Instant::now())
-        {
-            let window = window.name.to_string();
-            let tripped = Error::WindowTripped {
-                window,
-                retry_after,
-            };
-            return (Err(tripped), Some(number));
-        }
+        let pass = match entrant {
+            None => release.breaker.admit(Instant::now()),
+            Some(_) => Ok(Pass::Usual),
+        };
+        let pass = match pass {
+            Ok(pass) => pass,
+            Err(retry_after) => {
+                let window = window.name.to_string();
+                let tripped = Error::WindowTripped {
+                    window,
+                    retry_after,
+                };
+                return (Err(tripped), Some(number));
+            }
+        };
         let mut observation = Observation {
             window: window.clone(),
             number,
@@ -68,7 +73,8 @@ impl Registry {
             failed: false,
             counts: true,
         };
-        let outcome = serve_on(&window, release, request, &mut observation.errand).await;
+        let begun = &mut observation.errand;
+        let outcome = serve_on(&window, release, pass, request, begun).await;
         observation.answered(&outcome);
         let outcome = outcome.map(|response| {
             response.map(|inner| ObservedBody { inner, observation }.boxed_unsync())
@@ -80,6 +86,7 @@ impl Registry {
 async fn serve_on(
     window: &Window,
     release: Arc<Release>,
+    pass: Pass,
     mut request: Request<Body>,
     begun: &mut Option<Arc<Errand>>,
 ) -> Result<Response<Body>, Error> {
@@ -91,7 +98,11 @@ async fn serve_on(
         }
     };
     let clerks = release.clerks.clone();
+    let tried = (pass == Pass::Try).then(|| release.breaker.clone());
     let errand = clerks.errand(&mut request, release, place);
+    if let Some(breaker) = tried {
+        breaker.tried_by(&errand);
+    }
     *begun = Some(errand.clone());
     clerks.serve(request, errand).await
 }

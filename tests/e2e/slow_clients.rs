@@ -266,6 +266,38 @@ async fn slow_clients_have_at_most_half_of_a_windows_clerks_and_the_slowest_give
 }
 
 #[tokio::test]
+async fn a_slow_upload_keeps_no_window_closed_whose_pause_is_over() {
+    let host = host("", &[]).await;
+    let set = host.cli("limits", &["prober", "--failures", "2"]).await;
+    assert!(set.status.success());
+    for _ in 0..2 {
+        host.get("/prober/trap").await;
+    }
+    eventually("its pause is over", || async {
+        (window(&host, "prober").await["state"] == "half-open").then_some(())
+    })
+    .await;
+    let begun = Instant::now();
+    let mut upload = begin(&host, "/prober/read", 70_000).await;
+    eventually("it tries", || async {
+        (window(&host, "prober").await["leases"] == 1).then_some(())
+    })
+    .await;
+    eventually("another is served", || async {
+        (host.get("/prober/status?code=204").await.status == 204).then_some(())
+    })
+    .await;
+    // Less than the time for which the first is waited for otherwise.
+    assert!(begun.elapsed() < Duration::from_secs(4));
+    upload
+        .write_all(&vec![b'x'; UPLOAD - 70_000])
+        .await
+        .unwrap();
+    let answer = rest(&mut upload).await;
+    assert!(answer.ends_with(&UPLOAD.to_string()), "{answer}");
+}
+
+#[tokio::test]
 async fn a_client_that_reads_slowly_gets_the_whole_answer() {
     const MIB: usize = 12;
     let host = host("", &[]).await;
