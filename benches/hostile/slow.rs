@@ -16,6 +16,10 @@ use tokio::task::JoinSet;
 /// Slow clients at once.
 const CLIENTS: usize = 200;
 
+/// Those that send one byte of each upload and come back as often as they are ended. More than the
+/// window's clerks and its queue.
+const COMING_BACK: usize = 900;
+
 /// What each of them uploads, and the pieces that it comes in: 5 kB a second.
 const UPLOAD: usize = 1_000_000;
 const PIECE: usize = 1000;
@@ -35,8 +39,40 @@ const ADDED_MS: f64 = 2.0;
 /// What the slow clients were answered: a status, or that there was no answer.
 type Told = Arc<Mutex<BTreeMap<String, usize>>>;
 
+/// What slow clients do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Drip,
+    ComeBack,
+}
+
+impl Kind {
+    fn clients(self) -> usize {
+        match self {
+            Kind::Drip => CLIENTS,
+            Kind::ComeBack => COMING_BACK,
+        }
+    }
+
+    fn what(self) -> &'static str {
+        match self {
+            Kind::Drip => "uploads of 1 MB at 5 kB a second",
+            Kind::ComeBack => "clients that send a byte of 1 MB and come back as they are ended",
+        }
+    }
+}
+
 /// Prints the figures, and says whether each mark was reached.
 pub async fn run(victim: &[u8], time: Duration) -> bool {
+    let mut reached = true;
+    for kind in [Kind::Drip, Kind::ComeBack] {
+        reached &= beside(victim, time, kind).await;
+    }
+    reached
+}
+
+/// The same for slow clients of one kind.
+async fn beside(victim: &[u8], time: Duration, kind: Kind) -> bool {
     let host = Arc::new(hostile::host(victim, &[]).await);
     // As it is by default: what slow clients do must not trip it.
     let set = host.cli("limits", &["prober", "--failures", "10"]).await;
@@ -49,12 +85,9 @@ pub async fn run(victim: &[u8], time: Duration) -> bool {
 
     let (over, told) = (Arc::new(AtomicBool::new(false)), Told::default());
     let mut clients = JoinSet::new();
-    for _ in 0..CLIENTS {
-        clients.spawn(client(
-            host.gateway().to_owned(),
-            over.clone(),
-            told.clone(),
-        ));
+    for _ in 0..kind.clients() {
+        let gateway = host.gateway().to_owned();
+        clients.spawn(client(gateway, over.clone(), told.clone(), kind));
     }
     let held = watch(&host, &over);
     let during = look(&loads, time).await;
@@ -69,11 +102,15 @@ pub async fn run(victim: &[u8], time: Duration) -> bool {
     let state = window(&host).await["state"].clone();
 
     let seconds = time.as_secs();
-    println!("\nslow clients: {CLIENTS} uploads of 1 MB at 5 kB a second, for {seconds} s");
+    let (number, what) = (kind.clients(), kind.what());
+    println!("\nslow clients: {number} {what}, for {seconds} s");
     println!("  they were answered {:?}", told.lock().unwrap());
     println!("  clerks of the window at work: at most {held} of {CLERKS}");
     let mut marks = vec![("the window is open", state == "open")];
-    marks.push(("half of the clerks at most wait", held <= CLERKS / 2 + 20));
+    // Where they come back, those that are at their end or in the queue count here too.
+    if kind == Kind::Drip {
+        marks.push(("half of the clerks at most wait", held <= CLERKS / 2 + 20));
+    }
     for (((name, _), before), (during, after)) in
         loads.iter().zip(&before).zip(during.iter().zip(&after))
     {
@@ -138,20 +175,22 @@ fn watch(host: &Arc<Host>, over: &Arc<AtomicBool>) -> impl Future<Output = u64> 
 }
 
 /// Uploads one after the other until it is over.
-async fn client(gateway: String, over: Arc<AtomicBool>, told: Told) {
+async fn client(gateway: String, over: Arc<AtomicBool>, told: Told, kind: Kind) {
     while !over.load(Relaxed) {
-        let answer = match upload(&gateway, &over).await {
+        let answer = match upload(&gateway, &over, kind).await {
             Ok(Some(answer)) => answer,
             Ok(None) => return,
             Err(error) => error.kind().to_string(),
         };
         *told.lock().unwrap().entry(answer).or_default() += 1;
-        tokio::time::sleep(PAUSE).await;
+        if kind == Kind::Drip {
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 }
 
 /// The status of the answer; nothing where there was none before it was over.
-async fn upload(gateway: &str, over: &AtomicBool) -> std::io::Result<Option<String>> {
+async fn upload(gateway: &str, over: &AtomicBool, kind: Kind) -> std::io::Result<Option<String>> {
     let authority = gateway.trim_start_matches("http://");
     let stream = TcpStream::connect(authority).await?;
     let (mut reader, mut writer) = stream.into_split();
@@ -161,7 +200,13 @@ async fn upload(gateway: &str, over: &AtomicBool) -> std::io::Result<Option<Stri
     writer.write_all(head.as_bytes()).await?;
     let mut answer = [0; 12];
     let begun = Instant::now();
-    let mut sent = 0;
+    let mut sent = match kind {
+        Kind::Drip => 0,
+        Kind::ComeBack => {
+            writer.write_all(b"x").await?;
+            UPLOAD
+        }
+    };
     while !over.load(Relaxed) {
         if sent < UPLOAD && begun.elapsed() >= PAUSE * (sent / PIECE) as u32 {
             // Whoever was answered already is told so by the read.

@@ -33,6 +33,7 @@ fn fresh(bencher: Bencher, guest: &str) {
         log,
         limits,
         turns: Turns::default(),
+        short: Arc::default(),
     };
     let code = engine.load(&native, guest).expect("native code");
     let clerks = Clerks::new(code, post).expect("a window");

@@ -12,6 +12,7 @@ use super::log::WindowLog;
 use super::meter::Meter;
 use super::requests::Requests;
 use super::reuse::Reuse;
+use super::shortage::Short;
 use super::tally::Failures;
 use super::turns::{Turn, Turns};
 use crate::body::Body;
@@ -66,6 +67,8 @@ pub struct Post {
     pub turns: Turns,
     /// Why its clerks failed.
     pub failures: Arc<Failures>,
+    /// Whether requests find no place.
+    pub short: Arc<Short>,
 }
 
 /// What wasmtime keeps for one clerk.

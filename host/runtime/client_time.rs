@@ -18,6 +18,19 @@ const LONGEST_TAKE: Duration = Duration::from_secs(60);
 const LONG_GRACE: Duration = Duration::from_secs(600);
 const LONG_BYTES_PER_S: u64 = 32 << 10;
 
+/// A client is not slow that moves so many bytes for each second of waiting. 32 KiB a second: what
+/// every client owes in the long run.
+const QUICK_BYTES_PER_S: u64 = LONG_BYTES_PER_S;
+
+/// How it is known that a client is slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Slow {
+    /// It was waited for for a while, and for most of the time.
+    Proven,
+    /// It has only begun, and is not quick.
+    Suspected,
+}
+
 /// How long the client of one request was waited for, and what came of it.
 pub(super) struct ClientTime {
     /// Runs while the clerk waits for more of the request's body.
@@ -100,6 +113,23 @@ impl ClientTime {
         waited >= SLOW_AFTER && waited >= now / 2
     }
 
+    /// Whether it is waited for just now and slow. Where places are `short` there is no time to see
+    /// how slow: one that comes back as often as it is ended would never be.
+    pub fn slow(&self, now: Duration, short: impl FnOnce() -> bool) -> Option<Slow> {
+        if !self.is_waited_for() {
+            return None;
+        }
+        if self.is_slow(now) {
+            return Some(Slow::Proven);
+        }
+        (!self.is_quick(now) && short()).then_some(Slow::Suspected)
+    }
+
+    /// Whether much came of it for the time that it was waited for.
+    pub fn is_quick(&self, now: Duration) -> bool {
+        self.pace(now) >= QUICK_BYTES_PER_S
+    }
+
     /// Whether its time to read is over.
     pub fn reads_too_slowly(&self, now: Duration) -> bool {
         let left = Duration::from_micros(self.left_us.load(Relaxed));
@@ -107,10 +137,12 @@ impl ClientTime {
         !lap.is_zero() && lap >= left.min(LONGEST_TAKE)
     }
 
-    /// Bytes that moved for each second in which it was waited for.
+    /// Bytes that moved for each second in which it was waited for. One byte more counts: of those
+    /// that sent nothing yet, the one that has only begun is not the slowest.
     pub fn pace(&self, now: Duration) -> u64 {
         let waited = self.waited(now).as_millis().max(1) as u64;
-        self.bytes.load(Relaxed).saturating_mul(1000) / waited
+        let bytes = self.bytes.load(Relaxed).saturating_add(1);
+        bytes.saturating_mul(1000) / waited
     }
 }
 
@@ -139,6 +171,18 @@ mod tests {
         time.give(5 * S, 1000);
         assert_eq!(time.waited(7 * S), 4 * S);
         assert!(time.is_slow(7 * S));
+    }
+
+    #[test]
+    fn where_places_are_short_a_client_is_suspected_from_the_first_moment_unless_it_is_quick() {
+        let time = ClientTime::new();
+        assert_eq!(time.slow(S, || true), None, "it is not waited for");
+        time.ask(S);
+        assert_eq!(time.slow(S, || false), None);
+        assert_eq!(time.slow(S, || true), Some(Slow::Suspected));
+        assert_eq!(time.slow(3 * S, || false), Some(Slow::Proven));
+        time.moved(64 << 10);
+        assert_eq!(time.slow(S + S / 2, || true), None, "it is quick");
     }
 
     #[test]

@@ -122,6 +122,7 @@ impl HandlerState for Counter {
             window: self.post.window.clone(),
             weight: self.code.linked.weight,
             limits: self.post.limits.clone(),
+            short: self.post.short.clone(),
         };
         let cutter = self.cutter.clone();
         Ok(Instance {

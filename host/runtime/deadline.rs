@@ -100,8 +100,8 @@ impl WorkerExpiration for Deadline {
             return Poll::Pending;
         }
         self.duty.watch(cx.waker());
-        for errand in self.duty.waits_for_clients() {
-            self.share.add(&errand);
+        for (errand, slow) in self.duty.waits_for_clients(&self.share.short) {
+            self.share.add(&errand, slow);
         }
         loop {
             let deadline = match self.duty.stand(Instant::now()) {

@@ -1,8 +1,10 @@
 //! What one clerk has to do: the errands that it has begun. Shared by the clerk, the watch over its time, and the worker
 //! that gives it requests.
 
+use super::client_time::Slow;
 use super::errand::Errand;
 use super::failure::MemoryExhausted;
+use super::shortage::Short;
 use crate::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -116,10 +118,15 @@ impl Duty {
     }
 
     /// Those that wait for a slow client, and are not counted among such yet.
-    pub fn waits_for_clients(&self) -> Vec<Arc<Errand>> {
+    pub fn waits_for_clients(&self, short: &Short) -> Vec<(Arc<Errand>, Slow)> {
         let state = self.state();
-        let waits = |errand: &&Arc<Errand>| errand.failure().is_none() && errand.needs_seat();
-        state.errands.iter().filter(waits).cloned().collect()
+        let errands = state.errands.iter();
+        let going = errands.filter(|errand| errand.failure().is_none());
+        let waits = going.filter_map(|errand| {
+            let slow = errand.needs_seat(short)?;
+            Some((errand.clone(), slow))
+        });
+        waits.collect()
     }
 
     /// Has `waker` called when an errand's deadline may have come nearer.

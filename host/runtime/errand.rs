@@ -1,9 +1,10 @@
 //! One request from the clerk's side: shared by the clerk that serves it, the body that carries the answer
 //! out, and the watch that ends it when it takes too long.
 
-use super::client_time::ClientTime;
+use super::client_time::{ClientTime, Slow};
 use super::failure::MemoryExhausted;
 use super::reuse::{CLIENT_TIME, HEAD_TIME, Trial};
+use super::shortage::Short;
 use super::waiters::Seat;
 use crate::error::Error;
 use crate::next::Next;
@@ -25,6 +26,10 @@ const ABANDON_GRACE: Duration = Duration::from_secs(5);
 /// Between two looks at a request that waits for its client. 1 s: by so much a clerk may be late
 /// that is asked for more than its time allows.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The same where it has no seat among those that wait for slow clients. 100 ms: so soon it may be
+/// needed where places become short.
+const LOOK_SOON: Duration = Duration::from_millis(100);
 
 /// The state of one request at a clerk.
 pub struct Errand {
@@ -199,7 +204,13 @@ impl Errand {
 
     /// All of the request's body is there, or there will be no more.
     pub(super) fn asked_all(&self) {
-        drop(lock(&self.seat).take());
+        self.leave_seat();
+    }
+
+    /// It is not among those that wait for slow clients.
+    pub(super) fn leave_seat(&self) {
+        let seat = lock(&self.seat).take();
+        drop(seat);
     }
 
     /// The client was given so many bytes of the answer, and more is to come: it is waited for until
@@ -231,11 +242,19 @@ impl Errand {
         self.client.is_waited_for()
     }
 
-    /// Whether it waits for a slow client, and has no seat among those that do.
-    pub(super) fn needs_seat(&self) -> bool {
-        self.client.is_waited_for()
-            && self.client.is_slow(self.started.elapsed())
-            && lock(&self.seat).is_none()
+    /// Whether it waits for a slow client, where it has no seat among those that do.
+    pub(super) fn needs_seat(&self, short: &Short) -> Option<Slow> {
+        if !self.client.is_waited_for() {
+            return None;
+        }
+        let now = self.started.elapsed();
+        let slow = self.client.slow(now, || short.is_now())?;
+        lock(&self.seat).is_none().then_some(slow)
+    }
+
+    /// Whether its client sends or takes much for the time that it is waited for.
+    pub(super) fn is_client_quick(&self) -> bool {
+        self.client.is_quick(self.started.elapsed())
     }
 
     /// It has a seat, for as long as it may wait.
@@ -362,7 +381,10 @@ impl Errand {
                 self.end_for_client(Error::ReaderTooSlow);
                 return None;
             }
-            return Some(now + LOOK_EVERY);
+            return Some(match lock(&self.seat).is_some() {
+                true => now + LOOK_EVERY,
+                false => now + LOOK_SOON,
+            });
         }
         let deadline = self.deadline(now);
         if deadline > now {
@@ -543,7 +565,7 @@ mod tests {
                 for _ in 0..3 {
                     std::thread::sleep(SHORT);
                     let now = Instant::now();
-                    assert_eq!(errand.look(now), Some(now + LOOK_EVERY), "and not at once");
+                    assert_eq!(errand.look(now), Some(now + LOOK_SOON), "and not at once");
                     // Another look at the same thing.
                     waits(&errand, true);
                 }

@@ -4,9 +4,14 @@
 //! their clients have at most half of a window's clerks, and half of the pool: the rest is for
 //! requests that are there. One more takes the place of the one whose client is slowest, by the
 //! bytes that moved for each second in which it was waited for.
+//!
+//! A client is slow that was waited for for a while; where requests find no place, one that is
+//! waited for at all. Of these, whoever turns out to be quick is left alone.
 
+use super::client_time::Slow;
 use super::errand::Errand;
 use super::limits::{Limit, LiveLimits};
+use super::shortage::Short;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -34,6 +39,7 @@ struct Entry {
     id: u64,
     window: Arc<str>,
     weight: u32,
+    slow: Slow,
     errand: Weak<Errand>,
 }
 
@@ -56,16 +62,18 @@ pub(super) struct Share {
     /// Places of the pool that one clerk takes.
     pub weight: u32,
     pub limits: LiveLimits,
+    /// Whether the window's requests find no place.
+    pub short: Arc<Short>,
 }
 
 impl Share {
-    /// `errand` waits for its client, which is slow.
-    pub fn add(&self, errand: &Arc<Errand>) {
+    /// `errand` waits for its client, which is so slow.
+    pub fn add(&self, errand: &Arc<Errand>, slow: Slow) {
         let clerks = self.limits.load().get(Limit::Clerks);
         let most = u32::try_from(clerks).unwrap_or(u32::MAX).div_ceil(SHARE);
         // Dropped when the lock is free again: the last hold of an errand gives back its seat.
         let mut looked_at = Vec::new();
-        let (id, gone) = {
+        let (id, gone, quick) = {
             let mut state = self.waiters.state();
             let id = state.next;
             state.next += 1;
@@ -74,16 +82,25 @@ impl Share {
                 id,
                 window: self.window.clone(),
                 weight: self.weight,
+                slow,
                 errand: Arc::downgrade(errand),
             });
             let most = (most, self.waiters.most);
-            (id, state.shrink(&self.window, most, &mut looked_at))
+            let mut quick = Vec::new();
+            if state.of(&self.window) > most.0 as usize || state.used > most.1 {
+                quick = state.take_quick(&mut looked_at);
+            }
+            let gone = state.shrink(&self.window, most, &mut looked_at);
+            (id, gone, quick)
         };
         errand.seated(Seat {
             waiters: self.waiters.clone(),
             id,
         });
         // Not under the lock: whoever is woken may look in.
+        for errand in quick {
+            errand.leave_seat();
+        }
         for errand in gone {
             self.waiters.given_way.fetch_add(1, Relaxed);
             errand.give_way();
@@ -117,6 +134,26 @@ impl State {
         if let Some(at) = self.entries.iter().position(|entry| entry.id == id) {
             self.used -= self.entries.swap_remove(at).weight;
         }
+    }
+
+    /// Takes out those that were only suspected, and are quick.
+    fn take_quick(&mut self, looked_at: &mut Vec<Arc<Errand>>) -> Vec<Arc<Errand>> {
+        let mut quick = Vec::new();
+        let suspected = |entry: &&Entry| entry.slow == Slow::Suspected;
+        for entry in self.entries.iter().filter(suspected) {
+            let Some(errand) = entry.errand.upgrade() else {
+                continue;
+            };
+            match errand.is_client_quick() {
+                true => quick.push((entry.id, errand)),
+                false => looked_at.push(errand),
+            }
+        }
+        let taken = quick.into_iter().map(|(id, errand)| {
+            self.remove(id);
+            errand
+        });
+        taken.collect()
     }
 
     /// Takes out those that are too many: of `window`, or of the window that has most of all. `most`
@@ -177,6 +214,7 @@ mod tests {
     use super::super::limits::WindowLimits;
     use super::*;
     use crate::error::Error;
+    use std::task::{Context, Poll, Waker};
     use std::time::Duration;
 
     fn share(waiters: &Arc<Waiters>, window: &str, clerks: u64) -> Share {
@@ -186,6 +224,7 @@ mod tests {
             window: window.into(),
             weight: 1,
             limits: LiveLimits::new(arc_swap::ArcSwap::from_pointee(limits)),
+            short: Arc::default(),
         }
     }
 
@@ -207,7 +246,7 @@ mod tests {
         let share = share(&waiters, "w", 6);
         let errands = [100_000, 10, 90_000, 80_000].map(errand);
         for errand in &errands {
-            share.add(errand);
+            share.add(errand, Slow::Proven);
         }
         let gone: Vec<bool> = errands.iter().map(|errand| gave_way(errand)).collect();
         assert_eq!(gone, [false, true, false, false]);
@@ -215,7 +254,7 @@ mod tests {
         assert_eq!(waiters.counts(), (3, 1));
         errands[0].end();
         assert_eq!(waiters.counts(), (2, 1));
-        share.add(&errand(1));
+        share.add(&errand(1), Slow::Proven);
         assert_eq!(
             waiters.counts(),
             (2, 1),
@@ -231,11 +270,61 @@ mod tests {
             share(&waiters, "modest", 100),
         );
         let many: Vec<_> = (0..4).map(|_| errand(1000)).collect();
-        many.iter().for_each(|errand| greedy.add(errand));
+        many.iter()
+            .for_each(|errand| greedy.add(errand, Slow::Proven));
         let one = errand(1);
-        modest.add(&one);
+        modest.add(&one, Slow::Proven);
         assert!(!gave_way(&one), "it is slower, and its window has fewer");
         let gone = many.iter().filter(|errand| gave_way(errand)).count();
         assert_eq!((gone, waiters.counts()), (1, (4, 1)));
+    }
+
+    /// One whose client has sent nothing, and is waited for.
+    fn waiting() -> Arc<Errand> {
+        let errand = errand(0);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(errand.ask(&mut cx, |_| Poll::<()>::Pending).is_pending());
+        errand
+    }
+
+    #[test]
+    fn where_places_are_short_a_client_that_has_only_begun_takes_one_of_those_that_may_wait() {
+        let share = share(&Waiters::new(512), "w", 6);
+        let errands: Vec<_> = (0..4)
+            .map(|_| {
+                // The first is the slowest.
+                std::thread::sleep(Duration::from_millis(5));
+                waiting()
+            })
+            .collect();
+        let seats = || {
+            let needs = errands.iter().map(|errand| errand.needs_seat(&share.short));
+            needs.collect::<Vec<_>>()
+        };
+        assert_eq!(seats(), [None; 4]);
+        share.short.window.note();
+        assert_eq!(seats(), [Some(Slow::Suspected); 4]);
+        for errand in &errands {
+            share.add(errand, Slow::Suspected);
+        }
+        let gone: Vec<bool> = errands.iter().map(|errand| gave_way(errand)).collect();
+        assert_eq!(gone, [true, false, false, false]);
+    }
+
+    #[test]
+    fn a_client_that_is_quick_after_all_gives_way_to_nobody() {
+        let waiters = Waiters::new(512);
+        let share = share(&waiters, "w", 6);
+        let errands: Vec<_> = (0..3).map(|_| waiting()).collect();
+        for errand in &errands {
+            share.add(errand, Slow::Suspected);
+            errand.came(10 << 20);
+        }
+        let late = waiting();
+        share.add(&late, Slow::Suspected);
+        assert!(!errands.iter().chain([&late]).any(|errand| gave_way(errand)));
+        assert_eq!(waiters.counts(), (1, 0));
+        share.short.window.note();
+        assert_eq!(errands[0].needs_seat(&share.short), None);
     }
 }

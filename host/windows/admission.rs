@@ -8,7 +8,7 @@
 //! before a change of the terms has come back.
 
 use crate::error::Error;
-use crate::runtime::{Limit, WindowLimits};
+use crate::runtime::{Limit, Short, Shortage, WindowLimits};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -41,7 +41,10 @@ impl Terms {
 }
 
 /// The pool of all windows.
-pub(super) struct Pool(Mutex<State>);
+pub(super) struct Pool {
+    state: Mutex<State>,
+    short: Arc<Shortage>,
+}
 
 struct State {
     total: u32,
@@ -83,6 +86,7 @@ enum Asked {
 pub(super) struct Desk {
     pool: Arc<Pool>,
     id: u64,
+    short: Arc<Short>,
 }
 
 /// Places for one clerk; given back when it is dropped.
@@ -94,14 +98,18 @@ pub(super) struct Place {
 
 impl Pool {
     pub fn new(total: u32) -> Arc<Self> {
-        Arc::new(Pool(Mutex::new(State {
+        let state = State {
             total,
             used: 0,
             committed: 0,
             waiting: 0,
             lines: BTreeMap::new(),
             next: 0,
-        })))
+        };
+        Arc::new(Pool {
+            state: Mutex::new(state),
+            short: Arc::default(),
+        })
     }
 
     /// A line for a window.
@@ -121,11 +129,15 @@ impl Pool {
         Desk {
             pool: self.clone(),
             id,
+            short: Arc::new(Short {
+                pool: self.short.clone(),
+                ..Short::default()
+            }),
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the state and hands out what that made free. What is handed to somebody who has just gone comes
@@ -152,7 +164,9 @@ impl Desk {
     /// # Errors
     /// [`Error::ClerkLimit`] when the queue is full, or the wait was too long.
     pub async fn place(&self, weight: u32) -> Result<Place, Error> {
-        let asked = self.pool.change(|state| state.ask(self.id, weight))?;
+        let asked = self
+            .pool
+            .change(|state| state.ask(self.id, weight, &self.short))?;
         let Asked::Queued {
             ticket,
             granted,
@@ -179,6 +193,11 @@ impl Desk {
             }
             state.divide();
         });
+    }
+
+    /// Whether requests find no place.
+    pub fn short(&self) -> &Arc<Short> {
+        &self.short
     }
 
     /// Places in use, and requests that wait.
@@ -276,11 +295,15 @@ impl State {
     }
 
     /// Takes the place, or a place in the queue.
-    fn ask(&mut self, id: u64, weight: u32) -> Result<Asked, Error> {
+    fn ask(&mut self, id: u64, weight: u32, short: &Short) -> Result<Asked, Error> {
         if self.take_at_once(id, weight) {
             return Ok(Asked::Taken);
         }
         let line = self.lines.get_mut(&id).ok_or(Error::ClerkLimit)?;
+        match line.may(weight) {
+            true => short.pool.note(),
+            false => short.window.note(),
+        }
         if line.queue.len() >= line.terms.queue {
             return Err(Error::ClerkLimit);
         }

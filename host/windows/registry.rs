@@ -288,6 +288,7 @@ impl Registry {
             limits: window.limits.clone(),
             turns: window.turns.clone(),
             failures: window.failures.clone(),
+            short: window.desk.short().clone(),
         }
     }
 }

@@ -266,6 +266,45 @@ async fn slow_clients_have_at_most_half_of_a_windows_clerks_and_the_slowest_give
 }
 
 #[tokio::test]
+async fn slow_clients_that_come_back_as_often_as_they_are_ended_keep_nobody_out() {
+    let host = host("", &["--clerks", "16"]).await;
+    let set = [
+        "prober",
+        "--clerks",
+        "6",
+        "--queue",
+        "64",
+        "--queue-wait",
+        "5s",
+    ];
+    assert!(host.cli("limits", &set).await.status.success());
+    let head = format!(
+        "POST /prober/read HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {UPLOAD}\r\n\r\nx"
+    );
+    let coming_back = join_all((0..60).map(|_| async {
+        loop {
+            let mut upload = connect(host.gateway()).await;
+            let _ = upload.write_all(head.as_bytes()).await;
+            rest(&mut upload).await;
+        }
+    }));
+    let quick = async {
+        eventually("they fill the queue", || async {
+            (metric(&host, "hms_slow_clients_ended_total").await > 6).then_some(())
+        })
+        .await;
+        for _ in 0..10 {
+            let answer = host.get("/prober/status?code=204").await;
+            assert_eq!(answer.status, 204, "{}", answer.text());
+        }
+    };
+    tokio::select! {
+        _ = coming_back => unreachable!("they never stop"),
+        () = quick => {}
+    }
+}
+
+#[tokio::test]
 async fn a_slow_upload_keeps_no_window_closed_whose_pause_is_over() {
     let host = host("", &[]).await;
     let set = host.cli("limits", &["prober", "--failures", "2"]).await;
