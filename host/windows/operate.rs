@@ -116,6 +116,8 @@ impl Registry {
                 });
             }
         };
+        // First: a host that ends in between must not deploy the window again.
+        let left = self.leave_in_folder(name).await;
         // Once the data is given up for deletion there is no way back.
         let delete_store = delete_store || change.record().removing;
         change.remove(delete_store).await;
@@ -123,7 +125,6 @@ impl Registry {
         drop(asking);
         drop(change);
         tracing::info!(window = %name, delete_store, "removed");
-        let left = self.leave_in_folder(name).await;
         self.clear_unused().await;
         Ok(Removed {
             delete_store,

@@ -398,5 +398,6 @@ fn open(
     config.turn_time = turn_time;
     config.disk_time = Duration::from_secs(1);
     config.reserve = reserve;
+    config.watched = Some(dir.path().join("watched"));
     Registry::open_over(config, Compiler::in_process(), disk).unwrap()
 }

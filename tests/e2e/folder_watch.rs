@@ -298,6 +298,27 @@ async fn a_file_that_was_never_taken_does_not_come_back_for_a_window_that_was_re
     assert!(nothing.json()["left"].is_null(), "{}", nothing.text());
 }
 
+/// `my_desk.wasm` is window `my-desk`, and the ending is taken in any case.
+#[tokio::test]
+async fn a_removed_window_stays_away_over_a_restart_however_its_file_is_spelled() {
+    let component = guest("hello-wstd").await;
+    let files = [("my_desk.wasm", &*component), ("hello.WASM", &*component)];
+    let (_folder, mut host) = watching(&files).await;
+    for window in ["my-desk", "hello"] {
+        let removed = host.cli("remove", &[window, "--yes"]).await;
+        assert!(removed.status.success(), "{window}");
+    }
+    // Twice: the first start must not forget it.
+    for start in 0..2 {
+        host.kill();
+        host.boot().await;
+        for window in ["my-desk", "hello"] {
+            let (numbers, _) = releases(&host, window).await;
+            assert!(numbers.is_empty(), "{window}, start {start}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_windows_folder_that_is_not_there_is_said_at_start() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,6 @@
 //! Reading the folder of components.
 
+use crate::windows::WindowName;
 use crate::windows::stamp::Stamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -32,10 +33,12 @@ impl Found {
         self.files.is_empty() && self.refused.is_empty()
     }
 
-    /// Whether that file is, or may be, in the folder.
-    pub fn has(&self, file: &OsStr) -> bool {
-        let named = self.files.contains_key(file) || self.refused.contains_key(file);
-        named || self.over_limit > MAX_NAMED
+    /// The windows that the files are of, whether they are taken or not. None where there are more
+    /// files than are named, so that there may be one of any window.
+    pub fn windows(&self) -> Option<BTreeSet<WindowName>> {
+        let files = self.files.keys().chain(self.refused.keys());
+        let named = files.filter_map(|file| WindowName::from_file(Path::new(file)).ok());
+        (self.over_limit <= MAX_NAMED).then(|| named.collect())
     }
 }
 
@@ -124,7 +127,27 @@ mod tests {
         let found = read(dir.path(), 2, &|file| file == "c.wasm").unwrap();
         assert_eq!(names(&found.files), ["a.wasm", "c.wasm"]);
         assert_eq!(names(&found.refused), ["b.WASM"]);
-        assert!(found.over_limit == 1 && found.has("b.WASM".as_ref()));
+        assert_eq!(found.over_limit, 1);
+        let windows = found.windows().unwrap();
+        assert!(windows.contains(&"b".parse().unwrap()), "{windows:?}");
+    }
+
+    #[test]
+    fn a_file_is_of_its_window_however_it_is_spelled() {
+        let dir = tempfile::tempdir().unwrap();
+        for file in ["my_desk.wasm", "other.WASM", "plain.wasm", "Bad Name.wasm"] {
+            fs::write(dir.path().join(file), "x").unwrap();
+        }
+        let found = read(dir.path(), 2, &|_| false).unwrap();
+        let windows: Vec<String> = (found.windows().unwrap().iter())
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(windows, ["my-desk", "other", "plain"]);
+        let beyond = Found {
+            over_limit: MAX_NAMED + 1,
+            ..found
+        };
+        assert_eq!(beyond.windows(), None);
     }
 
     #[test]

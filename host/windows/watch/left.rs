@@ -4,9 +4,11 @@
 
 use super::folder;
 use super::taken::Taken;
+use crate::windows::stamp::Stamp;
 use crate::windows::{Registry, WindowName, file};
 use serde::Serialize;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// A component that is still in the watched folder although its window was removed.
@@ -23,46 +25,99 @@ pub struct LeftFile {
 
 impl Registry {
     /// Has the component of `name` in the watched folder count as taken, whatever became of it.
-    /// None where there is none.
+    /// None where there is none, or where the folder does not say within
+    /// [`WindowsConfig::disk_time`](crate::windows::WindowsConfig::disk_time). To be called before
+    /// the window is removed for good: a host that ends in between must not deploy it again.
     pub(in crate::windows) async fn leave_in_folder(&self, name: &WindowName) -> Option<LeftFile> {
         let folder = self.config.watched.clone()?;
         let (dir, wanted) = (folder.clone(), name.clone());
-        let find = move || {
-            let is_its =
-                |file: &OsStr| WindowName::from_file(Path::new(file)).as_ref() == Ok(&wanted);
-            let found = folder::read(&dir, folder::MAX_FILES, &is_its).ok()?;
-            found.files.into_iter().find(|(file, _)| is_its(file))
-        };
-        let (found, stamp) = tokio::task::spawn_blocking(find).await.ok().flatten()?;
+        let find = move || find(&dir, &wanted);
+        let mut found = None;
         let noting = async {
-            if (self.taken.get(name).await).is_some_and(|taken| taken.stamp == stamp) {
+            let Some((file, stamp)) = off_the_threads(find).await? else {
                 return Ok(());
-            }
-            // What is larger is never deployed.
-            let digest = match stamp.bytes <= self.config.max_upload_bytes {
-                true => file::digest(&folder.join(&found)).await,
-                false => Ok(String::new()),
             };
-            let taken = Taken {
-                digest: digest.map_err(|error| error.to_string())?,
-                stamp,
-                release: 0,
-            };
-            let noted = self.taken.put(name, &taken).await;
-            noted.map_err(|error| error.to_string())
+            let path = folder.join(&file);
+            found = Some(file);
+            self.note_left(name, &path, stamp).await
         };
         let noted = tokio::time::timeout(self.config.disk_time, noting).await;
         let noted = noted.unwrap_or_else(|_| Err("the disk does not answer".into()));
         if let Err(error) = &noted {
-            tracing::warn!(window = %name, error, "it is not noted that its file in the windows folder is not to be deployed again");
+            tracing::warn!(
+                window = %name, error,
+                "it is not noted that a file of it in the windows folder is not to be deployed again"
+            );
         }
         Some(LeftFile {
-            file: found.to_string_lossy().into_owned(),
+            file: found?.to_string_lossy().into_owned(),
             folder,
             deployed_again: match noted {
                 Ok(()) => "when it changes",
                 Err(_) => "at the next start",
             },
         })
+    }
+
+    async fn note_left(&self, name: &WindowName, path: &Path, stamp: Stamp) -> Result<(), String> {
+        if (self.taken.get(name).await).is_some_and(|taken| taken.stamp == stamp) {
+            return Ok(());
+        }
+        // What is larger is never deployed.
+        let digest = match stamp.bytes <= self.config.max_upload_bytes {
+            true => file::digest(path).await,
+            false => Ok(String::new()),
+        };
+        let taken = Taken {
+            digest: digest.map_err(|error| error.to_string())?,
+            stamp,
+            release: 0,
+        };
+        let noted = self.taken.put(name, &taken).await;
+        noted.map_err(|error| error.to_string())
+    }
+}
+
+/// The component of that window in the folder. Blocks on the file system.
+fn find(dir: &Path, window: &WindowName) -> io::Result<Option<(OsString, Stamp)>> {
+    let is_its = |file: &OsStr| WindowName::from_file(Path::new(file)).as_ref() == Ok(window);
+    let found = folder::read(dir, folder::MAX_FILES, &is_its)?;
+    Ok(found.files.into_iter().find(|(file, _)| is_its(file)))
+}
+
+async fn off_the_threads<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, String> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| error.to_string())?
+        .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::windows::testing::{House, Trouble, component, name};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_file_is_noted_before_its_window_is_removed_for_good() {
+        let house = House::new(false).await;
+        house.deploy("w", 1, None).await;
+        let folder = house.dir.path().join("watched");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("w.WASM"), component(2)).unwrap();
+        // The disk takes the first write, and answers none.
+        house.disk.trouble(Trouble::Hangs);
+        let registry = house.registry.clone();
+        let removal = tokio::spawn(async move { registry.remove(&name(), false).await });
+        while house.registry.taken.get(&name()).await.is_none() {
+            assert!(house.on_disk().is_some(), "removed, and its file not noted");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        assert!(house.on_disk().is_some(), "removed, and its file not noted");
+        house.disk.trouble(Trouble::None);
+        let left = removal.await.unwrap().unwrap().left.unwrap();
+        assert_eq!(
+            (&*left.file, left.deployed_again),
+            ("w.WASM", "when it changes")
+        );
     }
 }

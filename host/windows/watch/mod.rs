@@ -128,9 +128,13 @@ impl WindowsFolder {
 
     /// Forgets what was taken for windows that are gone, and whose files are.
     async fn tidy(&self, found: &folder::Found) {
+        let Some(of_files) = found.windows() else {
+            return;
+        };
         let windows = self.windows.windows();
         let is_there = |name: &str| {
-            windows.contains_key(name) || found.has(OsStr::new(&format!("{name}.wasm")))
+            let has_file = |name: WindowName| of_files.contains(&name);
+            windows.contains_key(name) || name.parse().is_ok_and(has_file)
         };
         if let Err(error) = self.windows.taken.retain(is_there).await {
             tracing::warn!(%error, "what was taken from the windows folder is not tidied up");
