@@ -143,7 +143,7 @@ impl Admin {
             ["routes"] if request.method() == Method::GET => routes::list(&self.gateway),
             ["routes"] => reply::method_not_allowed("GET"),
             ["routes", name] => match *request.method() {
-                Method::GET => routes::show(&self.gateway, name).await,
+                Method::GET => routes::show(&self.gateway, name),
                 Method::PUT => routes::put(tasks, &self.gateway, name, request.into_body()).await,
                 Method::DELETE => routes::remove(tasks, &self.gateway, name).await,
                 _ => reply::method_not_allowed("GET, PUT, DELETE"),

@@ -21,8 +21,8 @@ pub(super) fn list(gateway: &Gateway) -> Response<Body> {
     reply::json(StatusCode::OK, &shown)
 }
 
-pub(super) async fn show(gateway: &Gateway, name: &str) -> Response<Body> {
-    match gateway.route(name.to_owned()).await {
+pub(super) fn show(gateway: &Gateway, name: &str) -> Response<Body> {
+    match gateway.route(name) {
         Some((status, text)) => reply::json(StatusCode::OK, &shown(&status, Some(text))),
         None => refuse(&EditError::Unknown(name.into())),
     }
@@ -93,9 +93,10 @@ fn refuse(error: &EditError) -> Response<Body> {
         EditError::Claimed(faults) => (StatusCode::CONFLICT, "manifest-refused", Some(faults)),
         EditError::Unknown(_) => (StatusCode::NOT_FOUND, "no-such-route", None),
         EditError::Full(_) => (StatusCode::CONFLICT, "too-many-routes", None),
-        EditError::Unreadable(_) | EditError::NotLive(_) => {
-            (StatusCode::SERVICE_UNAVAILABLE, "routes-unreadable", None)
-        }
+        EditError::Unreadable(_)
+        | EditError::NotLive(_)
+        | EditError::Busy(_)
+        | EditError::Unanswered => (StatusCode::SERVICE_UNAVAILABLE, "routes-unreadable", None),
         EditError::Io { error, .. } if is_full_disk(error) => {
             (StatusCode::INSUFFICIENT_STORAGE, "disk", None)
         }

@@ -205,7 +205,7 @@ impl GatewayMetrics {
         );
         registry.register(
             "route_folder_unreadable",
-            "1 where the routes folder cannot be read: the routes stay as they last were",
+            "1 where the routes folder cannot be read or lost all manifests: the routes stay as they last were",
             self.route_folder_unreadable.clone(),
         );
         registry.register(

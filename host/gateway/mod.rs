@@ -62,7 +62,7 @@ use plugins::auth::ApiKeys;
 use plugins::idempotency::Keyed;
 use plugins::{Admission, Passed, Plugins};
 use request_body::{RequestBody, TrailerBounds};
-use routes::{EditError, Found, RouteSet, RouteStatus, Table};
+use routes::{EditError, Found, LOOK_TIME, RouteSet, RouteStatus, Saved, Table};
 use screen::Screen;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -164,10 +164,8 @@ impl Gateway {
     }
 
     /// The route `name`, and its manifest's text.
-    pub async fn route(&self, name: String) -> Option<(RouteStatus, String)> {
-        let routes = self.routes.clone();
-        let found = tokio::task::spawn_blocking(move || routes.get(&name)).await;
-        found.ok().flatten()
+    pub fn route(&self, name: &str) -> Option<(RouteStatus, String)> {
+        self.routes.get(name)
     }
 
     /// Checks `text` and makes it the manifest of the route `name`; live when this returns. Whether it is new.
@@ -184,10 +182,10 @@ impl Gateway {
         self.edit(move |routes| routes.remove(&name)).await
     }
 
-    /// The present texts of all manifests, by file. Blocks on the file system.
-    pub fn route_texts(&self) -> BTreeMap<String, String> {
-        self.routes.reload();
-        self.routes.texts()
+    /// What a backup takes of each manifest, by file, and how many more there are. As the last look
+    /// at the folder found it, so that a disk that hangs holds no backup.
+    pub fn saved_routes(&self) -> (BTreeMap<String, Saved>, usize) {
+        self.routes.saved()
     }
 
     /// A copy of the ledger of idempotency keys; None where there is none yet. Blocks, on a thread
@@ -209,12 +207,15 @@ impl Gateway {
     ) -> Result<T, EditError> {
         let routes = self.routes.clone();
         let path = routes.dir().to_path_buf();
-        tokio::task::spawn_blocking(move || edit(&routes))
-            .await
-            .unwrap_or_else(|error| {
-                let error = std::io::Error::other(error);
-                Err(EditError::Io { path, error })
-            })
+        let edit = tokio::task::spawn_blocking(move || edit(&routes));
+        // It may wait for a look first.
+        let Ok(edited) = tokio::time::timeout(2 * LOOK_TIME, edit).await else {
+            return Err(EditError::Unanswered);
+        };
+        edited.unwrap_or_else(|error| {
+            let error = std::io::Error::other(error);
+            Err(EditError::Io { path, error })
+        })
     }
 
     /// Reads again now what is read from files and fetched: routes, certificate, keys of issuers.
@@ -222,7 +223,7 @@ impl Gateway {
     pub async fn read_again(&self) -> Vec<ReadAgain> {
         let routes = self.routes.clone();
         let routes = crate::reload::blocking("routes", move || {
-            routes.reload();
+            routes.reload_as_it_is();
             routes.outcome()
         });
         let certificate = async {

@@ -79,6 +79,41 @@ async fn write_pairs(base: String, window: &str, ended: Arc<AtomicBool>, done: A
 }
 
 #[tokio::test]
+async fn a_backup_has_every_route_that_serves_or_says_which_it_lacks() {
+    let hello = guest("hello-wasip3").await;
+    let host = Host::with_open_windows(&[("hello", &hello)]).await;
+    let (route, folder) = (
+        host.routes().join("hello.yaml"),
+        tempfile::tempdir().unwrap(),
+    );
+    fs::remove_file(&route).unwrap();
+    std::os::unix::fs::symlink("/nowhere/x", &route).unwrap();
+    eventually("the link is seen", || async {
+        let shown = host.admin(Method::GET, "/routes/hello", "").await.json();
+        (shown["route"]["state"] == "refused").then_some(())
+    })
+    .await;
+    assert_eq!(host.get("/hello").await.status, 200);
+    let whole = folder.path().join("whole");
+    take(&host, &whole).await;
+    let restored = restored(&whole, &[]).await;
+    assert_eq!(restored.get("/hello").await.status, 200);
+
+    host.write_route(
+        "ev\nil.yaml",
+        "uri: /evil\nupstream: http://hms-svc-hello\nstrip-prefix: /evil\n",
+    );
+    eventually("the route is live", || async {
+        (host.get("/evil").await.status == 200).then_some(())
+    })
+    .await;
+    let lacking = folder.path().join("lacking");
+    let output = host.cli("backup", &[lacking.to_str().unwrap()]).await;
+    assert_eq!(output.status.code(), Some(INCOMPLETE), "{}", text(&output));
+    assert!(text(&output).contains("rename it"), "{}", text(&output));
+}
+
+#[tokio::test]
 async fn a_backup_taken_under_writes_becomes_the_same_host_after_kill_9_of_the_other() {
     let prober = guest("prober").await;
     let mut host = Host::start_with(Options {

@@ -56,7 +56,7 @@ async fn a_routes_folder_that_cannot_be_read_at_the_start_leaves_the_last_routes
     let said = String::from_utf8_lossy(&listed.stdout).into_owned();
     assert!(said.contains("the routes folder cannot be read"), "{said}");
     let log = host.whole_log().await;
-    assert!(log.contains("not ready until it can"), "{log}");
+    assert!(log.contains("not ready until that is mended"), "{log}");
 
     let refused = host
         .admin(Method::PUT, "/routes/new", open_route("new"))
@@ -77,6 +77,36 @@ async fn a_routes_folder_that_cannot_be_read_at_the_start_leaves_the_last_routes
         metric(&host, "hms_gateway_route_folder_unreadable").await,
         "0"
     );
+}
+
+/// As where a volume is not mounted yet.
+#[tokio::test]
+async fn an_empty_routes_folder_at_the_start_leaves_the_last_routes_until_that_is_confirmed() {
+    let hello = guest("hello-wasip3").await;
+    let mut host = Host::with_open_windows(&[("hello", &hello)]).await;
+    assert!(host.terminate().await.success());
+    let (routes, away) = (host.routes(), host.routes().with_extension("away"));
+    fs::rename(&routes, &away).unwrap();
+    fs::create_dir(&routes).unwrap();
+    // Twice: the first start must not forget them.
+    for _ in 0..2 {
+        host.open(&[]).await;
+        assert_eq!(host.get("/hello").await.status, 200);
+        let ready = host.readyz().await;
+        assert_eq!(ready.json()["not-read-yet"], json!(["the routes folder"]));
+        let put = host.admin(Method::PUT, "/routes/n", open_route("n")).await;
+        assert_eq!(put.problem(), "routes-unreadable");
+        let log = host.whole_log().await;
+        assert!(log.contains("is empty") && log.contains("SIGHUP"), "{log}");
+        host.kill();
+    }
+    host.open(&[]).await;
+    host.signal("HUP");
+    eventually("the host is ready", || async {
+        (host.readyz().await.status == 200).then_some(())
+    })
+    .await;
+    assert_eq!(host.get("/hello").await.status, 404);
 }
 
 #[tokio::test]

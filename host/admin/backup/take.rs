@@ -215,14 +215,21 @@ impl Take {
             Ok(None) => {}
             Err(error) => output.lacks(&Member::Keys, error.to_string()),
         }
-        for (path, text) in self.gateway.route_texts() {
-            match Member::route(&path) {
-                Some(member) => output.bytes(member, text.as_bytes())?,
-                None => {
+        let (routes, more) = self.gateway.saved_routes();
+        for (path, text) in routes {
+            let shown = format!("routes/{path}");
+            match (Member::route(&path), text) {
+                (Some(member), Ok(text)) => output.bytes(member, text.as_bytes())?,
+                (_, Err(why)) => output.lacks_path(shown, why),
+                (None, Ok(_)) => {
                     let why = "a backup takes no file of such a name: rename it";
-                    output.lacks_path(format!("routes/{path}"), why.into());
+                    output.lacks_path(shown, why.into());
                 }
             }
+        }
+        if more > 0 {
+            let why = format!("{more} more manifests are not read: remove some");
+            output.lacks(&Member::Route("…".into()), why);
         }
         self.file(output, Member::KeptRoutes, &self.data.join("routes.json"))
     }

@@ -7,6 +7,7 @@ use crate::files::{self, write_whole};
 use crate::gateway::manifest::{Fault, MAX_MANIFEST_BYTES, Route, line_of};
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Bytes of a route's name.
 const MAX_NAME: usize = 100;
@@ -36,6 +37,16 @@ pub enum EditError {
         "the manifest is written and not live: the routes folder cannot be read since ({0}); it is taken once it can be"
     )]
     NotLive(String),
+    #[error(
+        "the routes folder has been read for longer than {} s: nothing was written; try again once \
+         its disk answers", .0.as_secs()
+    )]
+    Busy(Duration),
+    #[error(
+        "the disk of the routes folder does not answer: the change is made once it does, or not at \
+         all; GET /routes says which"
+    )]
+    Unanswered,
     #[error("{}: {error}", .path.display())]
     Io { path: PathBuf, error: io::Error },
 }
@@ -50,7 +61,7 @@ impl RouteSet {
             return Err(EditError::Refused(vec![Fault::whole(reason)]));
         }
         let route = Route::parse(name, text).map_err(EditError::Refused)?;
-        let mut files = self.files();
+        let mut files = self.files_in_time()?;
         // What changed on the disk meanwhile may claim the same.
         self.reload_locked(&mut files);
         if let Some(fault) = &files.folder_fault {
@@ -90,7 +101,7 @@ impl RouteSet {
     /// somebody changes the file. Blocks on the file system.
     pub fn remove(&self, name: &str) -> Result<Option<String>, EditError> {
         check_name(name)?;
-        let mut files = self.files();
+        let mut files = self.files_in_time()?;
         let file = file_of(&files.status(), name);
         let file = file.ok_or_else(|| EditError::Unknown(name.into()))?;
         match files::remove(&self.dir().join(&file)) {
@@ -109,17 +120,6 @@ impl RouteSet {
                 Ok(why)
             }
         }
-    }
-
-    /// What became of the route `name`, and its present text. Blocks on the file system.
-    pub fn get(&self, name: &str) -> Option<(RouteStatus, String)> {
-        let files = self.files();
-        let found = files.status().into_iter();
-        let status = found
-            .into_iter()
-            .find(|status| route_name(&status.file) == name)?;
-        let text = files.text(&status.file)?.to_string();
-        Some((status, text))
     }
 }
 

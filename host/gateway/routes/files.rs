@@ -1,6 +1,6 @@
 //! The files of the folder: what each asks for, and what of it is live.
 
-use super::folder::{self, Content, Found, Known, Stamp};
+use super::folder::{self, Content, FolderId, Known, Listing, Stamp, is_manifest};
 use super::status::{LiveRoute, RouteState, RouteStatus};
 use super::table::Table;
 use crate::gateway::manifest::{Claim, Fault, Route, line_of};
@@ -16,23 +16,36 @@ pub struct Files {
     /// Last good texts of an earlier run, by file, for those that are bad when they are seen first.
     kept: BTreeMap<String, String>,
     /// Files that were removed and that the disk still has, with why. They serve nothing until they change.
-    withdrawn: BTreeMap<String, String>,
+    withdrawn: BTreeMap<String, Withdrawn>,
     /// What is live is to be decided anew, whatever is found.
     stale: bool,
     /// Why the folder could not be read, the last time.
     pub folder_fault: Option<String>,
     /// The folder was read at least once.
     pub was_read: bool,
+    /// The folder that had manifests when it was read last.
+    folder: Option<FolderId>,
     /// Files beyond the bound that have no entry.
     pub left_out: usize,
 }
+
+/// A file that was removed: what was known of it then.
+struct Withdrawn {
+    why: String,
+    stamp: Option<Stamp>,
+    text: Option<Arc<str>>,
+}
+
+/// What a backup takes of a file: its text, or why it has none.
+pub type Saved = Result<Arc<str>, String>;
 
 /// One file.
 struct Entry {
     stamp: Option<Stamp>,
     /// It has no place among the files that are followed.
     beyond: bool,
-    text: String,
+    /// None where the file could not be read.
+    text: Option<Arc<str>>,
     /// What the file's present text asks for.
     wanted: Result<Arc<Route>, Vec<Fault>>,
     /// What serves.
@@ -86,24 +99,47 @@ impl Files {
         }
         for (file, text) in &self.kept {
             let wanted = Route::parse(route_name(file), text).map(Arc::new);
-            let entry = Entry::new(text.clone(), wanted, None);
+            let entry = Entry::new(Some(text.as_str().into()), wanted, None);
             self.by_name.insert(file.clone(), entry);
         }
         true
     }
 
-    /// The file's present text.
-    pub fn text(&self, file: &str) -> Option<&str> {
-        self.by_name.get(file).map(|entry| entry.text.as_str())
+    /// Whether all manifests are gone without anybody having removed them, as it seems: those of the
+    /// last run at the start, or those of another folder that was under this name before. A volume
+    /// that is not mounted looks so.
+    pub fn lost_all(&self, found: &Listing) -> bool {
+        if found.has_manifest() {
+            return false;
+        }
+        let counts =
+            |file: &String| is_manifest(file.as_ref()) && !self.withdrawn.contains_key(file);
+        match self.was_read {
+            false => !self.kept.is_empty(),
+            true => self.folder != Some(found.folder) && self.by_name.keys().any(counts),
+        }
     }
 
-    /// The present texts of all files that could be read and were not removed.
-    pub fn texts(&self) -> BTreeMap<String, String> {
-        let counts = |(file, entry): &(&String, &Entry)| {
-            !entry.text.is_empty() && !self.withdrawn.contains_key(*file)
-        };
-        let text = |(file, entry): (&String, &Entry)| (file.clone(), entry.text.clone());
-        self.by_name.iter().filter(counts).map(text).collect()
+    /// The present texts of all files that could be read.
+    pub fn texts(&self) -> BTreeMap<String, Arc<str>> {
+        let text = |(file, entry): (&String, &Entry)| Some((file.clone(), entry.text.clone()?));
+        self.by_name.iter().filter_map(text).collect()
+    }
+
+    /// What a backup takes of each file that was not removed: its present text, or the last good one
+    /// where the file cannot be read now.
+    pub fn saved(&self) -> BTreeMap<String, Saved> {
+        let mut saved = BTreeMap::new();
+        for (file, entry) in &self.by_name {
+            let text = entry.text.clone();
+            let text = text.or_else(|| Some(entry.live.as_ref()?.text.as_str().into()));
+            // A sub-folder with manifests is none itself.
+            if self.withdrawn.contains_key(file) || text.is_none() && !is_manifest(file.as_ref()) {
+                continue;
+            }
+            saved.insert(file.clone(), text.ok_or_else(|| entry.said()));
+        }
+        saved
     }
 
     /// The texts of all live routes, by file.
@@ -132,7 +168,14 @@ impl Files {
 
     /// Has `file` serve nothing, because it was removed and is still there for the reason `why`.
     pub fn withdraw(&mut self, file: &str, why: &str) {
-        self.withdrawn.insert(file.into(), why.into());
+        self.kept.remove(file);
+        let entry = self.by_name.get(file);
+        let withdrawn = Withdrawn {
+            why: why.into(),
+            stamp: entry.and_then(|entry| entry.stamp.clone()),
+            text: entry.and_then(|entry| entry.text.clone()),
+        };
+        self.withdrawn.insert(file.into(), withdrawn);
     }
 
     /// Has `file` count again.
@@ -146,11 +189,19 @@ impl Files {
     }
 
     /// Notes what was found. Whether anything changed.
-    pub fn take_in(&mut self, found: BTreeMap<String, Found>) -> bool {
+    pub fn take_in(&mut self, listing: Listing) -> bool {
+        let has_manifest = listing.has_manifest();
+        let (folder, found) = (listing.folder, listing.files);
         // What was remembered of files that are gone is to be forgotten.
         let mut changed = !self.kept.is_empty() || std::mem::take(&mut self.stale);
-        self.was_read = true;
-        self.withdrawn.retain(|file, _| found.contains_key(file));
+        // That it was read is news.
+        changed |= !std::mem::replace(&mut self.was_read, true);
+        if has_manifest {
+            self.folder = Some(folder);
+            // While there is none, the folder may be one that is mounted later, with the files that
+            // were to go.
+            self.withdrawn.retain(|file, _| found.contains_key(file));
+        }
         self.by_name.retain(|file, _| {
             let kept = found.contains_key(file);
             if !kept {
@@ -165,22 +216,24 @@ impl Files {
                 Content::Unchanged => continue,
                 Content::Text(text) => {
                     let wanted = Route::parse(route_name(&file), &text).map(Arc::new);
-                    (text, wanted)
+                    (Some(text.into()), wanted)
                 }
                 Content::Bad(reason) | Content::Beyond(reason) => {
-                    (String::new(), Err(vec![Fault::whole(reason)]))
+                    (None, Err(vec![Fault::whole(reason)]))
                 }
             };
             let kept = self.kept.remove(&file);
-            let entry_name = file.clone();
+            let is_new = !self.by_name.contains_key(&file);
+            let withdrawn = self.withdrawn.get(&file);
+            if withdrawn.is_some_and(|withdrawn| withdrawn.is_another(&text, &found.stamp, is_new))
+            {
+                self.withdrawn.remove(&file);
+            }
             let entry = self.by_name.entry(file).or_insert_with_key(|file| {
                 changed = true;
                 let live = kept.and_then(|text| Route::parse(route_name(file), &text).ok());
                 Entry::new(text.clone(), wanted.clone(), live.map(Arc::new))
             });
-            if entry.text != text {
-                self.withdrawn.remove(&entry_name);
-            }
             changed |= entry.text != text || entry.wanted.as_ref().err() != wanted.as_ref().err();
             (entry.stamp, entry.text, entry.wanted) = (found.stamp, text, wanted);
             entry.beyond = beyond;
@@ -196,8 +249,8 @@ impl Files {
         let mut faults: HashMap<String, Vec<Fault>> = HashMap::new();
         let mut serve: BTreeMap<String, Arc<Route>> = BTreeMap::new();
         for (file, entry) in &self.by_name {
-            if let Some(why) = self.withdrawn.get(file) {
-                let reason = format!("it was removed, and the file cannot be: {why}");
+            if let Some(withdrawn) = self.withdrawn.get(file) {
+                let reason = format!("it was removed, and the file cannot be: {}", withdrawn.why);
                 faults.insert(file.clone(), vec![Fault::whole(reason)]);
                 continue;
             }
@@ -279,9 +332,12 @@ impl Files {
         claim: &Claim,
         faults: &mut HashMap<String, Vec<Fault>>,
     ) {
-        let text = self.by_name.get(loser).map_or("", |entry| &entry.text);
+        let text = self
+            .by_name
+            .get(loser)
+            .and_then(|entry| entry.text.as_deref());
         let fault = Fault {
-            line: line_of(text, "uri"),
+            line: line_of(text.unwrap_or_default(), "uri"),
             column: 1,
             reason: format!(
                 "{claim} is claimed by {winner} and {loser}: {winner} keeps it; choose another for one of them"
@@ -310,14 +366,32 @@ impl Files {
 pub fn check_file(path: &Path) -> Option<Vec<RouteStatus>> {
     let (name, found) = folder::read_one(path)?;
     let mut files = Files::default();
-    files.take_in(BTreeMap::from([(name, found)]));
+    files.take_in(Listing {
+        folder: FolderId::default(),
+        files: BTreeMap::from([(name, found)]),
+        left_out: 0,
+    });
     files.resolve();
     Some(files.status())
 }
 
+impl Withdrawn {
+    /// Whether the file that is there now is not the one that was to go, so that it stays. One that
+    /// cannot be looked at may be the one.
+    fn is_another(&self, text: &Option<Arc<str>>, stamp: &Option<Stamp>, is_new: bool) -> bool {
+        let is_other_file = stamp.is_some() && self.stamp != *stamp;
+        match text {
+            Some(_) if self.text != *text => true,
+            // One of the last run has no stamp.
+            Some(_) => is_new && self.stamp.is_some() && is_other_file,
+            None => is_other_file,
+        }
+    }
+}
+
 impl Entry {
     fn new(
-        text: String,
+        text: Option<Arc<str>>,
         wanted: Result<Arc<Route>, Vec<Fault>>,
         live: Option<Arc<Route>>,
     ) -> Entry {
@@ -358,6 +432,12 @@ impl Entry {
         self.live = live;
         self.faults = faults;
         self.since = OffsetDateTime::now_utc();
+    }
+
+    /// What is wrong with it, as a sentence.
+    fn said(&self) -> String {
+        let faults: Vec<&str> = self.faults.iter().map(|f| f.reason.as_str()).collect();
+        faults.join("; ")
     }
 
     fn status(&self, file: &str) -> RouteStatus {

@@ -55,13 +55,32 @@ pub enum Content {
     Beyond(String),
 }
 
+/// Which folder it is, by device and inode: another one under the same name, such as one that is
+/// mounted over it, has others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FolderId(u64, u64);
+
+impl FolderId {
+    fn of(dir: &Path) -> io::Result<FolderId> {
+        let metadata = fs::metadata(dir)?;
+        Ok(FolderId(metadata.dev(), metadata.ino()))
+    }
+}
+
 /// What is in the folder.
-#[derive(Default)]
 pub struct Listing {
+    pub folder: FolderId,
     /// By file name, or by what is shown of a name that is no UTF-8 or a folder's.
     pub files: BTreeMap<String, Found>,
     /// Files beyond the bound that are not among `files`.
     pub left_out: usize,
+}
+
+impl Listing {
+    /// Whether there is a manifest, be it a bad one.
+    pub fn has_manifest(&self) -> bool {
+        self.files.keys().any(|file| is_manifest(file.as_ref()))
+    }
 }
 
 /// All manifests of the folder: `*.yaml` and `*.yml` in any case, but for hidden files, which
@@ -70,9 +89,14 @@ pub struct Listing {
 ///
 /// # Errors
 ///
-/// When the folder itself cannot be read.
+/// When the folder itself cannot be read, or another one takes its place meanwhile.
 pub fn read(dir: &Path, most: usize, known: impl Fn(&str) -> Known) -> io::Result<Listing> {
-    let mut listing = Listing::default();
+    let folder = FolderId::of(dir)?;
+    let mut listing = Listing {
+        folder,
+        files: BTreeMap::new(),
+        left_out: 0,
+    };
     let mut names = BTreeSet::new();
     let mut search = MAX_SEARCHED;
     for entry in fs::read_dir(dir)? {
@@ -114,7 +138,12 @@ pub fn read(dir: &Path, most: usize, known: impl Fn(&str) -> Known) -> io::Resul
             listing.files.insert(name, found);
         }
     }
-    Ok(listing)
+    match FolderId::of(dir)? == folder {
+        true => Ok(listing),
+        false => Err(io::Error::other(
+            "another folder took its place while it was read",
+        )),
+    }
 }
 
 /// One manifest, with its name as the folder's listing has it. None for what is no manifest by its
@@ -128,7 +157,7 @@ fn is_hidden(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b".")
 }
 
-fn is_manifest(name: &OsStr) -> bool {
+pub fn is_manifest(name: &OsStr) -> bool {
     let name = name.as_bytes().to_ascii_lowercase();
     name.ends_with(b".yaml") || name.ends_with(b".yml")
 }

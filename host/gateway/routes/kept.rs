@@ -60,6 +60,17 @@ impl Kept {
             return;
         }
         self.content = content;
+        self.write_or_say();
+    }
+
+    /// Forgets one text, whether the folder was read or not.
+    pub fn forget(&mut self, file: &str) {
+        if self.content.routes.remove(file).is_some() {
+            self.write_or_say();
+        }
+    }
+
+    fn write_or_say(&self) {
         if let Err(error) = self.write() {
             let path = self.file.display();
             tracing::warn!(%path, %error, "the last good routes cannot be kept for the next start");

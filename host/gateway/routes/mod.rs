@@ -14,8 +14,8 @@ mod table;
 mod watch;
 
 pub use edit::EditError;
-pub use files::check_file;
-pub use set::RouteSet;
+pub use files::{Saved, check_file};
+pub use set::{LOOK_TIME, RouteSet};
 pub use status::{RouteState, RouteStatus};
 pub use table::{Found, Table};
 

@@ -1,7 +1,8 @@
 //! Which routes are live. A file whose new text is bad, or claims what another file has, keeps its last good route, over
 //! a restart too.
 
-use super::files::Files;
+use super::EditError;
+use super::files::{Files, Saved, route_name};
 use super::folder::{self, Listing};
 use super::kept::Kept;
 use super::status::RouteStatus;
@@ -10,12 +11,27 @@ use crate::gateway::metrics::GatewayMetrics;
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+/// How long a change waits for a look at the folder that is under way. 5 s: as long as a change of a
+/// window waits for its disk.
+pub const LOOK_TIME: Duration = Duration::from_secs(5);
+
+/// Between two tries to have the look's place. 5 ms, which nobody notices.
+const TRY_PAUSE: Duration = Duration::from_millis(5);
+
+/// What is said of a folder that has lost all its manifests.
+const LOST_ALL: &str = "it has no manifest, and it had some: mount or write what is to be there; \
+                        if it is right so, send the host SIGHUP, or DELETE each route";
 
 /// What operators are shown.
 #[derive(Default)]
 struct Shown {
     files: Vec<RouteStatus>,
+    texts: BTreeMap<String, Arc<str>>,
+    saved: BTreeMap<String, Saved>,
+    left_out: usize,
     folder_fault: Option<String>,
     was_read: bool,
 }
@@ -32,13 +48,14 @@ pub struct RouteSet {
     shown: ArcSwap<Shown>,
     /// Where the last good texts are kept, if anywhere. Locked only by whoever holds `files`.
     kept: Mutex<Option<Kept>>,
+    pub(super) look_time: Duration,
 }
 
 impl RouteSet {
     /// Reads the folder, and of it at most so many manifests. Bad files are said in the log and in
     /// [`RouteSet::status`], as are those beyond the bound; the rest serves. With `kept`, a file
     /// that is bad at the start serves as it was when it was good, and so do all files where the
-    /// folder cannot be read.
+    /// folder cannot be read or has no manifest.
     pub fn load(
         dir: impl Into<PathBuf>,
         kept: Option<PathBuf>,
@@ -56,6 +73,7 @@ impl RouteSet {
             table: ArcSwap::default(),
             shown: ArcSwap::default(),
             kept: Mutex::new(kept),
+            look_time: LOOK_TIME,
         };
         set.reload();
         set
@@ -79,22 +97,49 @@ impl RouteSet {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The same for a change: an error where a look at the folder is under way for too long.
+    pub(super) fn files_in_time(&self) -> Result<MutexGuard<'_, Files>, EditError> {
+        let until = Instant::now() + self.look_time;
+        loop {
+            match self.files.try_lock() {
+                Ok(files) => return Ok(files),
+                Err(TryLockError::Poisoned(files)) => return Ok(files.into_inner()),
+                Err(TryLockError::WouldBlock) if Instant::now() >= until => {
+                    return Err(EditError::Busy(self.look_time));
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(TRY_PAUSE),
+            }
+        }
+    }
+
     /// Reads what has changed and swaps the table, wholly or not at all. Blocks on the file system.
     pub fn reload(&self) {
         self.reload_locked(&mut self.files());
     }
 
+    /// The same for an operator who asks for it: then a folder without manifests is meant to be so.
+    pub fn reload_as_it_is(&self) {
+        self.look(&mut self.files(), true);
+    }
+
     pub(super) fn reload_locked(&self, files: &mut Files) {
+        self.look(files, false);
+    }
+
+    fn look(&self, files: &mut Files, as_it_is: bool) {
         match folder::read(&self.dir, self.most, |name| files.known(name)) {
+            Ok(found) if !as_it_is && files.lost_all(&found) => {
+                self.keep_all(files, "is empty", LOST_ALL.into());
+            }
             Ok(found) => self.take_in(files, found),
-            Err(error) => self.keep_all(files, error.to_string()),
+            Err(error) => self.keep_all(files, "cannot be read", error.to_string()),
         }
     }
 
     fn take_in(&self, files: &mut Files, found: Listing) {
         let was_gone = files.folder_fault.take().is_some();
         if was_gone {
-            tracing::info!(folder = %self.dir.display(), "the routes folder can be read again");
+            tracing::info!(folder = %self.dir.display(), "the routes folder is read again");
         }
         let before = std::mem::replace(&mut files.left_out, found.left_out);
         if found.left_out > before {
@@ -105,11 +150,12 @@ impl RouteSet {
                 "more manifests in the routes folder are not read, and not named one by one"
             );
         }
-        if files.take_in(found.files) {
+        let left_out = found.left_out;
+        if files.take_in(found) {
             self.swap(files);
         } else {
             self.count(files);
-            if was_gone {
+            if was_gone || left_out != before {
                 self.show(files);
             }
         }
@@ -121,9 +167,9 @@ impl RouteSet {
         }
     }
 
-    /// A folder that cannot be read takes no route with it. At the start those serve that served
-    /// last.
-    fn keep_all(&self, files: &mut Files, fault: String) {
+    /// A folder that cannot be read, or has lost all manifests, takes no route with it. At the start
+    /// those serve that served last.
+    fn keep_all(&self, files: &mut Files, what: &str, fault: String) {
         if files.folder_fault.as_ref() == Some(&fault) {
             return;
         }
@@ -131,12 +177,12 @@ impl RouteSet {
         match ready {
             true => tracing::warn!(
                 %folder, fault,
-                "the routes folder cannot be read; the routes stay as they are"
+                "the routes folder {what}; the routes stay as they are"
             ),
             false => tracing::error!(
                 %folder, fault,
-                "the routes folder cannot be read; the routes of the last run serve, and the host is \
-                 not ready until it can"
+                "the routes folder {what}; the routes of the last run serve, and the host is not \
+                 ready until that is mended"
             ),
         }
         files.folder_fault = Some(fault);
@@ -153,13 +199,20 @@ impl RouteSet {
     pub(super) fn withdraw(&self, files: &mut Files, file: &str, why: &str) {
         tracing::warn!(file, "a route is removed, and its file is not yet: {why}");
         files.withdraw(file, why);
+        if let Some(kept) = self.kept().as_mut() {
+            kept.forget(file);
+        }
         self.swap(files);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn swap(&self, files: &mut Files) {
         self.table.store(Arc::new(files.resolve()));
         self.count(files);
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept();
         // What is in a folder that was never read is not known, so nothing that was kept of it is
         // given up.
         if let Some(kept) = kept.as_mut().filter(|_| files.was_read) {
@@ -179,6 +232,9 @@ impl RouteSet {
     fn show(&self, files: &Files) {
         self.shown.store(Arc::new(Shown {
             files: files.status(),
+            texts: files.texts(),
+            saved: files.saved(),
+            left_out: files.left_out,
             folder_fault: files.folder_fault.clone(),
             was_read: files.was_read,
         }));
@@ -189,10 +245,22 @@ impl RouteSet {
         self.shown.load().files.clone()
     }
 
-    /// The present texts of all files, as the last look at the folder found them. May wait for a
-    /// look under way.
-    pub fn texts(&self) -> BTreeMap<String, String> {
-        self.files().texts()
+    /// What became of the route `name`, and its file's text, which is empty where the file cannot be
+    /// read. Does not block.
+    pub fn get(&self, name: &str) -> Option<(RouteStatus, String)> {
+        let shown = self.shown.load();
+        let mut files = shown.files.iter();
+        let status = files.find(|status| route_name(&status.file) == name)?;
+        let text = shown.texts.get(&status.file);
+        let text = text.map(|text| text.to_string()).unwrap_or_default();
+        Some((status.clone(), text))
+    }
+
+    /// What a backup takes of each file, as the last look at the folder found it, and how many files
+    /// have no place in that. Does not block.
+    pub fn saved(&self) -> (BTreeMap<String, Saved>, usize) {
+        let shown = self.shown.load();
+        (shown.saved.clone(), shown.left_out)
     }
 
     /// Why the folder itself could not be read the last time, if it could not. Does not block.

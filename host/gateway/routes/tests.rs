@@ -327,6 +327,7 @@ fn the_last_good_route_serves_after_a_restart_as_well() {
     fs::create_dir(&routes).unwrap();
     let load = || RouteSet::load(&routes, Some(kept.clone()), MOST, GatewayMetrics::new());
     fs::write(routes.join("a.yaml"), manifest("/a")).unwrap();
+    fs::write(routes.join("other.yaml"), manifest("/other")).unwrap();
     drop(load());
     fs::write(routes.join("a.yaml"), "uri: /b").unwrap();
     let set = load();
@@ -450,6 +451,22 @@ fn what_is_shown_of_the_folder_waits_for_no_look_at_it() {
     let _looking = desk.set.files();
     assert_eq!(desk.set.status().len(), 1);
     assert_eq!(desk.set.folder_fault(), None);
+    assert_eq!(desk.set.get("a").unwrap().1, manifest("/a"));
+    assert_eq!(desk.set.saved().0.len(), 1);
+}
+
+#[test]
+fn a_change_waits_so_long_for_a_look_and_no_longer() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut set = RouteSet::load(dir.path(), None, MOST, GatewayMetrics::new());
+    set.look_time = Duration::from_millis(50);
+    let looking = set.files();
+    let put = set.put("a", &manifest("/a"));
+    assert!(matches!(put, Err(EditError::Busy(_))), "{put:?}");
+    let removed = set.remove("a");
+    assert!(matches!(removed, Err(EditError::Busy(_))), "{removed:?}");
+    drop(looking);
+    assert!(set.put("a", &manifest("/a")).unwrap().1);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What is in the folder, what of it is read, and what serves where it cannot be.
 
+use super::files::route_name;
 use super::*;
 
 #[test]
@@ -180,6 +181,163 @@ fn where_the_folder_cannot_be_read_at_the_start_the_routes_of_the_last_run_serve
     );
 }
 
+/// A folder of routes with a place for their last good texts, where another folder can be mounted.
+struct Volume {
+    dir: tempfile::TempDir,
+}
+
+impl Volume {
+    fn new(files: &[&str]) -> Volume {
+        let dir = tempfile::tempdir().unwrap();
+        let volume = Volume { dir };
+        fs::create_dir(volume.routes()).unwrap();
+        for file in files {
+            let text = manifest(&format!("/{}", route_name(file)));
+            fs::write(volume.routes().join(file), text).unwrap();
+        }
+        volume
+    }
+
+    fn routes(&self) -> std::path::PathBuf {
+        self.dir.path().join("routes")
+    }
+
+    /// Leaves an empty folder in its place.
+    fn unmount(&self) {
+        fs::rename(self.routes(), self.dir.path().join("away")).unwrap();
+        fs::create_dir(self.routes()).unwrap();
+    }
+
+    fn mount(&self) {
+        fs::remove_dir_all(self.routes()).unwrap();
+        fs::rename(self.dir.path().join("away"), self.routes()).unwrap();
+    }
+
+    fn load(&self) -> RouteSet {
+        let kept = self.dir.path().join("routes.json");
+        RouteSet::load(self.routes(), Some(kept), MOST, GatewayMetrics::new())
+    }
+}
+
+fn serves(set: &RouteSet, path: &str) -> bool {
+    found(&set.table(), None, "GET", path).is_some()
+}
+
+#[test]
+fn at_the_start_an_empty_folder_takes_no_route_until_that_is_confirmed() {
+    let volume = Volume::new(&["a.yaml", "b.yaml"]);
+    assert!(volume.load().was_read());
+    volume.unmount();
+    // Twice: the first start must not have forgotten them.
+    for _ in 0..2 {
+        let set = volume.load();
+        set.reload();
+        assert!(serves(&set, "/a") && serves(&set, "/b") && !set.was_read());
+        assert!(set.outcome().unwrap_err().contains("SIGHUP"));
+        let put = set.put("n", &manifest("/n"));
+        assert!(matches!(put, Err(EditError::Unreadable(_))), "{put:?}");
+    }
+    let set = volume.load();
+    volume.mount();
+    set.reload();
+    assert!(set.was_read() && set.folder_fault().is_none() && serves(&set, "/b"));
+
+    // What is removed meanwhile stays so: before the volume is back, over a restart, and after it.
+    volume.unmount();
+    let set = volume.load();
+    assert!(set.remove("a").unwrap().is_some());
+    assert!(!serves(&set, "/a") && serves(&set, "/b") && !set.was_read());
+    assert!(!serves(&volume.load(), "/a"));
+    volume.mount();
+    set.reload();
+    assert!(!serves(&set, "/a") && serves(&set, "/b") && set.was_read());
+    assert!(!volume.routes().join("a.yaml").exists());
+
+    // Confirmed by an operator, be it as a whole or one by one.
+    volume.unmount();
+    let set = volume.load();
+    set.reload_as_it_is();
+    assert!(set.was_read() && !serves(&set, "/b") && set.outcome().is_ok());
+    volume.mount();
+    assert!(serves(&volume.load(), "/b"));
+    volume.unmount();
+    let set = volume.load();
+    set.remove("b").unwrap();
+    set.reload();
+    assert!(set.was_read() && set.status().is_empty());
+    volume.mount();
+    set.reload();
+    assert!(!serves(&set, "/b") && !volume.routes().join("b.yaml").exists());
+}
+
+#[test]
+fn an_empty_folder_that_never_had_a_manifest_is_read() {
+    assert!(Volume::new(&[]).load().was_read());
+}
+
+#[test]
+fn an_unmount_takes_no_route_and_the_last_manifest_can_be_deleted() {
+    let volume = Volume::new(&["a.yaml", "b.yaml"]);
+    let set = volume.load();
+    volume.unmount();
+    set.reload();
+    assert!(serves(&set, "/a") && set.folder_fault().is_some() && set.was_read());
+    assert!(set.remove("a").unwrap().is_some());
+    set.reload();
+    volume.mount();
+    set.reload();
+    assert!(!serves(&set, "/a") && serves(&set, "/b") && set.folder_fault().is_none());
+    assert!(!volume.routes().join("a.yaml").exists());
+    // The same folder without its files is what somebody made of it.
+    fs::remove_file(volume.routes().join("b.yaml")).unwrap();
+    set.reload();
+    assert!(!serves(&set, "/b") && set.folder_fault().is_none());
+    assert!(volume.load().was_read());
+}
+
+#[test]
+fn a_removed_route_that_is_written_anew_serves() {
+    let volume = Volume::new(&["a.yaml"]);
+    let set = volume.load();
+    volume.unmount();
+    set.reload();
+    set.remove("a").unwrap();
+    set.reload();
+    assert!(set.status().is_empty());
+    fs::write(volume.routes().join("a.yaml"), manifest("/a")).unwrap();
+    set.reload();
+    assert!(serves(&set, "/a") && volume.routes().join("a.yaml").exists());
+    // Nor is one removed that is too large to be read.
+    let withdraw = || set.withdraw(&mut set.files(), "a.yaml", "the disk fails");
+    withdraw();
+    fs::write(volume.routes().join("a.yaml"), "#".repeat(70_000)).unwrap();
+    set.reload();
+    set.reload();
+    assert!(!serves(&set, "/a") && volume.routes().join("a.yaml").exists());
+}
+
+#[test]
+fn a_backup_takes_the_last_good_text_where_there_is_no_present_one() {
+    let volume = Volume::new(&["a.yaml", "b.yaml", "c.yaml"]);
+    let set = volume.load();
+    let write = |file: &str, text: &str| fs::write(volume.routes().join(file), text).unwrap();
+    fs::remove_file(volume.routes().join("a.yaml")).unwrap();
+    std::os::unix::fs::symlink("nowhere", volume.routes().join("a.yaml")).unwrap();
+    write("b.yaml", "uri: /bad");
+    write("large.yaml", &"#".repeat(70_000));
+    fs::create_dir(volume.routes().join("team")).unwrap();
+    write("team/t.yaml", "");
+    set.reload();
+    for set in [&set, &volume.load()] {
+        let (saved, more) = set.saved();
+        let text = |file: &str| saved[file].as_deref().unwrap().to_owned();
+        assert_eq!(text("a.yaml"), manifest("/a"));
+        assert_eq!(text("b.yaml"), "uri: /bad");
+        assert!(saved["large.yaml"].as_ref().unwrap_err().contains("larger"));
+        assert_eq!((saved.len(), more), (4, 0));
+    }
+}
+
 #[test]
 fn a_route_that_is_removed_while_the_folder_is_away_serves_no_more() {
     let desk = Desk::open(&[("a.yaml", &manifest("/a")), ("b.yaml", &manifest("/b"))]);
@@ -227,4 +385,6 @@ fn the_operators_page_has_the_bounds() {
         "| manifests in the routes folder; components in a watched folder | 10,000; 10,000 |"
     ));
     assert!(page.contains("| bytes of a manifest | 64 KiB |"));
+    assert_eq!(LOOK_TIME, Duration::from_secs(5));
+    assert!(page.contains("a look at the folder; for the folder's disk | 5 s; 10 s with that |"));
 }
