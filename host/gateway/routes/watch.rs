@@ -18,9 +18,13 @@ impl RouteSet {
 async fn run(set: Weak<RouteSet>) {
     let mut changes = Changes::new();
     while let Some(set) = set.upgrade() {
-        changes.follow([set.dir()]);
+        let look = tokio::task::spawn_blocking(move || {
+            changes.follow([set.dir()]);
+            set.reload();
+            changes
+        });
         // One that failed by a fault of its own is followed by the next.
-        let _ = tokio::task::spawn_blocking(move || set.reload()).await;
+        changes = look.await.unwrap_or_default();
         changes.wait(LOOK_EVERY).await;
         tokio::time::sleep(SETTLE).await;
     }
