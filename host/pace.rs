@@ -37,7 +37,7 @@ impl WritePace {
     }
 
     /// The time that taking so much is worth.
-    fn worth(&self, bytes: usize) -> Duration {
+    pub fn worth(&self, bytes: usize) -> Duration {
         let seconds = bytes as f64 / f64::from(self.bytes_per_s.max(1));
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     }

@@ -6,7 +6,9 @@ use crate::error::Error;
 use crate::gateway::headers::clean_trailers;
 use crate::gateway::metrics::GatewayMetrics;
 use crate::gateway::piece::Piece;
+use crate::gateway::untaken;
 use crate::places::AtWork;
+use bytes::Bytes;
 use http::Method;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::borrow::Cow;
@@ -25,6 +27,10 @@ const CUT: &str = "connection-ended";
 
 /// The upstream's body broke off.
 const BROKEN: &str = "upstream-broke-off";
+
+/// What HTTP/2 is given at once: a frame as large as clients take without a word of their own (RFC
+/// 9113 section 6.5.2). It keeps the whole of what it is given, though the window has room for a byte.
+const SLICE: usize = 16 << 10;
 
 /// What is known of one request. Dropping it writes its line and counts it.
 pub struct Record {
@@ -117,6 +123,8 @@ impl Drop for Record {
 pub struct RecordedBody {
     inner: Body,
     record: Record,
+    /// What is still to be given of a large piece.
+    rest: Bytes,
     ended: bool,
     /// Bytes that are still to come, where the head has told the length.
     left: Option<u64>,
@@ -140,6 +148,7 @@ impl RecordedBody {
         RecordedBody {
             inner,
             record,
+            rest: Bytes::new(),
             ended,
             left: length,
             breaking: None,
@@ -159,6 +168,21 @@ impl RecordedBody {
                 Ok(())
             }
         }
+    }
+
+    /// Gives what may go at once of `data`, and keeps the rest.
+    fn give(&mut self, mut data: Bytes) -> Piece {
+        if !self.record.kept {
+            self.record.bytes += data.len() as u64;
+            return Piece::plain(data);
+        }
+        if data.len() > SLICE {
+            self.rest = data.split_off(SLICE);
+        }
+        self.record.bytes += data.len() as u64;
+        let taken = untaken::given(self.is_end_stream());
+        let at_work = self.record.at_work.as_ref().map(AtWork::kept);
+        Piece::watched(data, taken, at_work)
     }
 
     /// It ends here, before its end.
@@ -187,6 +211,13 @@ impl HttpBody for RecordedBody {
             ready!(breaking.pause.as_mut().poll(cx));
             return Poll::Ready(breaking.error.take().map(Err));
         }
+        if this.record.kept {
+            untaken::asked();
+        }
+        if !this.rest.is_empty() {
+            let rest = std::mem::take(&mut this.rest);
+            return Poll::Ready(Some(Ok(Frame::data(this.give(rest)))));
+        }
         let polled = ready!(Pin::new(&mut this.inner).poll_frame(cx));
         let measured = match &polled {
             Some(Ok(frame)) => this.measure(Some(frame.data_ref().map_or(0, |d| d.len() as u64))),
@@ -199,17 +230,13 @@ impl HttpBody for RecordedBody {
         };
         Poll::Ready(match polled {
             Some(Ok(frame)) => {
-                this.record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
                 this.ended = this.inner.is_end_stream();
                 Some(Ok(match frame.into_trailers() {
                     Ok(mut trailers) => {
                         clean_trailers(&mut trailers);
                         Frame::trailers(trailers)
                     }
-                    Err(frame) => frame.map_data(|data| {
-                        let at_work = this.record.at_work.as_ref().filter(|_| this.record.kept);
-                        Piece::new(data, at_work.map(AtWork::also))
-                    }),
+                    Err(frame) => frame.map_data(|data| this.give(data)),
                 }))
             }
             Some(Err(error)) => {
@@ -224,22 +251,33 @@ impl HttpBody for RecordedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.breaking.is_none() && self.left.unwrap_or_default() == 0 && self.inner.is_end_stream()
+        self.breaking.is_none()
+            && self.rest.is_empty()
+            && self.left.unwrap_or_default() == 0
+            && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        let (mut hint, rest) = (self.inner.size_hint(), self.rest.len() as u64);
+        if let Some(most) = hint.upper() {
+            hint.set_upper(most.saturating_add(rest));
+        }
+        hint.set_lower(hint.lower().saturating_add(rest));
+        hint
     }
 }
 
 impl Drop for RecordedBody {
     fn drop(&mut self) {
         // With a known length hyper stops at the last byte and does not ask for the end.
-        let complete =
-            self.ended || self.left == Some(0) || self.inner.size_hint().exact() == Some(0);
-        if !complete && self.record.code.is_none() {
-            self.record.code = Some(CUT);
-        }
+        let complete = self.rest.is_empty()
+            && (self.ended || self.left == Some(0) || self.inner.size_hint().exact() == Some(0));
+        let code = match untaken::is_too_slow() {
+            true => Some(Error::ReaderTooSlow.code()),
+            false if complete => None,
+            false => Some(CUT),
+        };
+        self.record.code = self.record.code.or(code);
     }
 }
 

@@ -206,4 +206,13 @@ impl Limits {
             bytes_per_s: self.write_bytes_per_s,
         }
     }
+
+    /// The same for one stream of an HTTP/2 connection. Twice the time: on a line of 30 kB/s each of
+    /// 100 streams has its turn by then.
+    pub fn stream_pace(&self) -> WritePace {
+        WritePace {
+            longest: self.write_idle_timeout * 2,
+            ..self.write_pace()
+        }
+    }
 }

@@ -9,10 +9,11 @@ use crate::gateway::origin::Origin;
 use crate::gateway::proxy;
 use crate::gateway::sniff::Sniff;
 use crate::gateway::strict::{Refused, Strict};
+use crate::gateway::untaken;
 use crate::gateway::upstream::{Opened, Slot, Terms};
 use crate::lanes::Lanes;
 use crate::linger::{Lingering, Unread};
-use crate::pace::Paced;
+use crate::pace::{Paced, WritePace};
 use crate::places::{Holder, Place, Places};
 use futures_util::FutureExt;
 use http::{HeaderValue, Version, header};
@@ -20,6 +21,7 @@ use hyper::rt::Executor;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use prometheus_client::metrics::counter::Counter;
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
@@ -76,7 +78,7 @@ pub async fn serve(
     let limits = &gateway.config.limits;
     let drain_timeout = limits.drain_timeout;
     let house = House {
-        builder: Arc::new(protocol(limits)),
+        builder: Arc::new(protocol(limits, gateway.metrics.slow_readers())),
         places: Places::new(
             limits.max_connections,
             limits.max_connections_per_address,
@@ -110,7 +112,14 @@ pub async fn serve(
 /// Where the requests of an HTTP/2 connection run: beside its lane, where threads take work from each other, because they may be all
 /// that the host is asked at the time.
 #[derive(Clone)]
-struct Beside(Handle);
+struct Beside(Arc<Streams>);
+
+struct Streams {
+    runtime: Handle,
+    pace: WritePace,
+    /// Counts those whose client's time was over.
+    slow: Counter,
+}
 
 impl<F> Executor<F> for Beside
 where
@@ -118,12 +127,22 @@ where
     F::Output: Send,
 {
     fn execute(&self, request: F) {
-        self.0.spawn(request);
+        let Streams {
+            runtime,
+            pace,
+            slow,
+        } = &*self.0;
+        runtime.spawn(untaken::watched(request, *pace, slow.clone()));
     }
 }
 
-fn protocol(limits: &Limits) -> Builder<Beside> {
-    let mut builder = Builder::new(Beside(Handle::current()));
+fn protocol(limits: &Limits, slow: Counter) -> Builder<Beside> {
+    let streams = Streams {
+        runtime: Handle::current(),
+        pace: limits.stream_pace(),
+        slow,
+    };
+    let mut builder = Builder::new(Beside(Arc::new(streams)));
     builder
         .http1()
         // Without a timer hyper's timeouts are silently off.
@@ -338,7 +357,8 @@ impl House {
                 })
             }
         });
-        let mut idle = std::pin::pin!(activity.idle_for(limits.connection_idle_timeout));
+        let untaken = limits.stream_pace().longest;
+        let mut idle = std::pin::pin!(activity.idle_for(limits.connection_idle_timeout, untaken));
         let mut connection =
             std::pin::pin!(self.builder.serve_connection_with_upgrades(io, service));
         let mut gone = std::pin::pin!(None);
@@ -360,7 +380,7 @@ impl House {
                         true => connection.as_mut().graceful_shutdown(),
                         // A connection that is closed between two requests loses the one that is on
                         // its way.
-                        false => parting.set(Some(activity.idle_from_now(self.farewell()))),
+                        false => parting.set(Some(activity.idle_from_now(self.farewell(), untaken))),
                     }
                 }
                 Some(()) = maybe(parting.as_mut().as_pin_mut()) => {
@@ -372,7 +392,7 @@ impl House {
                     }
                     match activity.claim() {
                         Some(_) => connection.as_mut().graceful_shutdown(),
-                        None => parting.set(Some(activity.idle_from_now(self.farewell()))),
+                        None => parting.set(Some(activity.idle_from_now(self.farewell(), untaken))),
                     }
                 }
                 () = idle.as_mut(), if !closing => {
@@ -380,7 +400,7 @@ impl House {
                     connection.as_mut().graceful_shutdown();
                     // A client that leaves the GOAWAY unanswered would stay; one that has just asked for more is served.
                     let grace = limits.connection_idle_timeout.min(GOODBYE);
-                    gone.set(Some(activity.idle_after(grace)));
+                    gone.set(Some(activity.idle_after(grace, untaken)));
                 }
                 Some(()) = maybe(gone.as_mut().as_pin_mut()) => return,
                 () = place.evicted() => {

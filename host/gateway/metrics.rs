@@ -180,7 +180,7 @@ impl GatewayMetrics {
         );
         registry.register(
             "slow_readers",
-            "Connections that were ended because their client took too little of what it was sent",
+            "Connections, and streams of HTTP/2, ended because their client took too little of its answer",
             self.slow_readers.clone(),
         );
         registry.register(

@@ -31,6 +31,7 @@ mod strict;
 pub mod target;
 mod tls;
 mod trace;
+mod untaken;
 mod upload;
 mod upstream;
 mod way;

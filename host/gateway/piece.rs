@@ -1,5 +1,6 @@
-//! A piece of an answer, which may keep its connection at work until it is sent.
+//! A piece of an answer on its way to the client, and who wants to know when it leaves.
 
+use crate::gateway::untaken::Taken;
 use crate::places::AtWork;
 use bytes::{Buf, Bytes};
 use std::io::IoSlice;
@@ -8,15 +9,34 @@ use std::io::IoSlice;
 /// window has room for it, and with that the answer's body is gone.
 pub struct Piece {
     bytes: Bytes,
+    taken: Option<Taken>,
     _at_work: Option<AtWork>,
 }
 
 impl Piece {
-    /// Keeps `at_work` until the bytes have been written.
-    pub fn new(bytes: Bytes, at_work: Option<AtWork>) -> Self {
+    /// Goes as it is.
+    pub fn plain(bytes: Bytes) -> Self {
         Piece {
             bytes,
+            taken: None,
+            _at_work: None,
+        }
+    }
+
+    /// Keeps `at_work` until the bytes have been written, and tells `taken` of each.
+    pub fn watched(bytes: Bytes, taken: Option<Taken>, at_work: Option<AtWork>) -> Self {
+        Piece {
+            bytes,
+            taken,
             _at_work: at_work,
+        }
+    }
+}
+
+impl Piece {
+    fn took(&self, count: usize) {
+        if let Some(taken) = &self.taken {
+            taken.add(count);
         }
     }
 }
@@ -36,9 +56,11 @@ impl Buf for Piece {
 
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
+        self.took(count);
     }
 
     fn copy_to_bytes(&mut self, count: usize) -> Bytes {
+        self.took(count);
         self.bytes.copy_to_bytes(count)
     }
 }

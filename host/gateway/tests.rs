@@ -20,6 +20,7 @@ mod bodies;
 mod connections;
 mod farewell;
 mod floods;
+mod frames;
 mod front;
 mod given_up;
 mod house;
@@ -32,6 +33,7 @@ mod plugin_cases;
 mod requests;
 mod services;
 mod slow;
+mod untaken;
 mod upstreams;
 mod websockets;
 

@@ -16,6 +16,8 @@ struct State {
     at_work: usize,
     /// Requests of which nobody knows yet whether they are anybody's.
     unproven: usize,
+    /// Those of all these whose answer is made, and kept for a client that has not taken it yet.
+    kept: usize,
     /// The last request is or was somebody's.
     proven: bool,
     /// When the last one ended, or the connection began. Unproven ones do not count: who asks without an end would be young for ever.
@@ -28,6 +30,7 @@ struct State {
 pub struct AtWork {
     activity: Activity,
     proven: bool,
+    kept: bool,
 }
 
 /// How well a connection can be done without. The least goes first: one without requests, and of those the one idle longest.
@@ -49,6 +52,7 @@ impl Activity {
         Activity(Arc::new(Mutex::new(State {
             at_work: 0,
             unproven: 0,
+            kept: 0,
             proven: false,
             since: Instant::now(),
             ended: false,
@@ -63,6 +67,7 @@ impl Activity {
         (!state.ended).then(|| AtWork {
             activity: self.clone(),
             proven: true,
+            kept: false,
         })
     }
 
@@ -74,6 +79,7 @@ impl Activity {
         (!state.ended).then(|| AtWork {
             activity: self.clone(),
             proven: false,
+            kept: false,
         })
     }
 
@@ -90,6 +96,7 @@ impl Activity {
         AtWork {
             activity: self.clone(),
             proven,
+            kept: false,
         }
     }
 
@@ -109,33 +116,39 @@ impl Activity {
         state.ended
     }
 
-    /// Resolves when there was no request for so long.
-    pub async fn idle_for(&self, longest: Duration) {
-        while let Some(left) = self.left(longest) {
+    /// Resolves when there was no request for so long; or no more than answers that are kept for the
+    /// client, of which it has taken none for `untaken`, or for `longest` where that is more.
+    pub async fn idle_for(&self, longest: Duration, untaken: Duration) {
+        while let Some(left) = self.left(longest, untaken) {
             tokio::time::sleep(left).await;
         }
     }
 
     /// Resolves when there was no request for so long, what was before this call not counted.
-    pub async fn idle_from_now(&self, longest: Duration) {
+    pub async fn idle_from_now(&self, longest: Duration, untaken: Duration) {
         tokio::time::sleep(longest).await;
-        self.idle_for(longest).await;
+        self.idle_for(longest, untaken).await;
     }
 
     /// Resolves after so long, as soon as there is no request.
-    pub async fn idle_after(&self, pause: Duration) {
+    pub async fn idle_after(&self, pause: Duration, untaken: Duration) {
         tokio::time::sleep(pause).await;
-        self.idle_for(Duration::ZERO).await;
+        self.idle_for(Duration::ZERO, untaken).await;
     }
 
     /// How long to wait until it may have been idle for `longest`; nothing when it has.
-    fn left(&self, longest: Duration) -> Option<Duration> {
+    fn left(&self, longest: Duration, untaken: Duration) -> Option<Duration> {
         let state = self.state();
-        if state.at_work + state.unproven > 0 {
-            return Some(longest.max(LOOK_EVERY));
+        let look = longest.max(LOOK_EVERY);
+        if state.at_work + state.unproven > state.kept {
+            return Some(look);
         }
+        let longest = match state.kept {
+            0 => longest,
+            _ => longest.max(untaken),
+        };
         let left = longest.saturating_sub(state.since.elapsed());
-        (!left.is_zero()).then_some(left)
+        (!left.is_zero()).then_some(left.min(look))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -144,9 +157,11 @@ impl Activity {
 }
 
 impl AtWork {
-    /// One more thing that is at work as long as this.
-    pub fn also(&self) -> AtWork {
+    /// A piece of its answer that is kept for the client. It is at work as a request is, but not for
+    /// ever: see [`Activity::idle_for`].
+    pub fn kept(&self) -> AtWork {
         let mut state = self.activity.state();
+        state.kept += 1;
         match self.proven {
             true => state.at_work += 1,
             false => state.unproven += 1,
@@ -154,6 +169,7 @@ impl AtWork {
         AtWork {
             activity: self.activity.clone(),
             proven: self.proven,
+            kept: true,
         }
     }
 
@@ -173,6 +189,10 @@ impl AtWork {
 impl Drop for AtWork {
     fn drop(&mut self) {
         let mut state = self.activity.state();
+        if self.kept {
+            state.kept -= 1;
+            state.since = Instant::now();
+        }
         if self.proven {
             state.at_work -= 1;
             state.since = Instant::now();
@@ -191,12 +211,28 @@ mod tests {
         let (activity, longest) = (Activity::new(), Duration::from_millis(20));
         let begun = Instant::now();
         let at_work = activity.begin();
-        let idle = activity.idle_for(longest);
+        let idle = activity.idle_for(longest, longest);
         tokio::pin!(idle);
         assert!(tokio::time::timeout(longest * 4, &mut idle).await.is_err());
         drop(at_work);
         idle.await;
         assert!(begun.elapsed() >= longest * 5);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_its_client_does_not_take_keeps_a_connection_for_a_time() {
+        let (activity, untaken) = (Activity::new(), Duration::from_millis(100));
+        let request = activity.begin().unwrap();
+        let (first, _last) = (request.kept(), request.kept());
+        let idle = activity.idle_for(Duration::from_millis(1), untaken);
+        tokio::pin!(idle);
+        let early = tokio::time::timeout(untaken * 3, &mut idle).await;
+        assert!(early.is_err(), "a request is at work");
+        drop((request, first));
+        let begun = Instant::now();
+        idle.await;
+        assert!(begun.elapsed() >= untaken.mul_f32(0.9));
+        assert!(activity.claim().is_none());
     }
 
     #[test]

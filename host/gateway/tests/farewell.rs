@@ -1,5 +1,6 @@
 //! The shutdown loses no request that a client may have sent before it could know of it.
 
+use super::frames::{ACK, Frame, GOAWAY, PING, ask, receive, receive_until, send, start};
 use super::*;
 use std::io::Write;
 
@@ -113,66 +114,6 @@ async fn who_is_in_the_kernels_queue_at_the_shutdown_is_served() {
     assert_eq!(house.serving.await.unwrap(), 0);
 }
 
-/// A frame of HTTP/2 (RFC 9113 section 4.1).
-#[derive(Debug)]
-struct Frame {
-    kind: u8,
-    flags: u8,
-    stream: u32,
-    payload: Vec<u8>,
-}
-
-const HEADERS: u8 = 1;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const ACK: u8 = 1;
-
-async fn send(stream: &mut TcpStream, kind: u8, flags: u8, id: u32, payload: &[u8]) {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut bytes = length[1..].to_vec();
-    bytes.extend([kind, flags]);
-    bytes.extend(id.to_be_bytes());
-    bytes.extend(payload);
-    stream.write_all(&bytes).await.unwrap();
-}
-
-/// The next frame; None at the end of the connection.
-async fn receive(stream: &mut TcpStream) -> Option<Frame> {
-    let read = async {
-        let mut head = [0; 9];
-        stream.read_exact(&mut head).await.ok()?;
-        let [a, b, c, kind, flags, id @ ..] = head;
-        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-        stream.read_exact(&mut payload).await.ok()?;
-        Some(Frame {
-            kind,
-            flags,
-            stream: u32::from_be_bytes(id),
-            payload,
-        })
-    };
-    let read = tokio::time::timeout(PATIENCE, read).await;
-    read.expect("a frame in time")
-}
-
-async fn receive_until(stream: &mut TcpStream, wanted: impl Fn(&Frame) -> bool) -> Frame {
-    loop {
-        let frame = receive(stream).await.expect("the connection is open");
-        if wanted(&frame) {
-            return frame;
-        }
-    }
-}
-
-/// GET, by fields of HPACK's static table (RFC 7541).
-async fn ask(stream: &mut TcpStream, id: u32) {
-    let path = b"/open/echo";
-    let mut fields = vec![0x82, 0x86, 0x01, 1, b'x', 0x04, path.len() as u8];
-    fields.extend(path);
-    // END_STREAM and END_HEADERS.
-    send(stream, HEADERS, 0x5, id, &fields).await;
-}
-
 /// Of a GOAWAY: the last stream that was taken, and why.
 fn goaway(frame: &Frame) -> (u32, u32) {
     let word = |at: usize| u32::from_be_bytes(frame.payload[at..at + 4].try_into().unwrap());
@@ -183,10 +124,8 @@ fn goaway(frame: &Frame) -> (u32, u32) {
 async fn over_http2_a_first_goaway_refuses_nothing_and_a_second_says_what_was_taken() {
     let house = House::open().await;
     let mut stream = house.connect().await;
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    stream.write_all(preface).await.unwrap();
-    send(&mut stream, 4, 0, 0, &[]).await;
-    ask(&mut stream, 1).await;
+    start(&mut stream, None).await;
+    ask(&mut stream, 1, "/open/echo").await;
     receive_until(&mut stream, |it| it.kind == 0 && it.flags & 1 == 1).await;
 
     house.shutdown.cancel();
@@ -195,7 +134,7 @@ async fn over_http2_a_first_goaway_refuses_nothing_and_a_second_says_what_was_ta
     let asks = |it: &Frame| it.kind == PING && it.flags & ACK == 0;
     let ping = receive_until(&mut stream, asks).await;
     // As if it had been on its way when the GOAWAY was sent.
-    ask(&mut stream, 3).await;
+    ask(&mut stream, 3, "/open/echo").await;
     send(&mut stream, PING, ACK, 0, &ping.payload).await;
     let (mut second, mut answered) = (None, false);
     while let Some(frame) = receive(&mut stream).await {

@@ -187,7 +187,7 @@ impl Tunnel {
                 Ok(_) => "ended",
                 Err(_) => "broken",
             },
-            () = activity.idle_for(terms.idle) => "idle",
+            () = activity.idle_for(terms.idle, terms.idle) => "idle",
             error = lapse(terms.plugins, &self.admission) => {
                 reason = Some(error.to_string());
                 "credential"
