@@ -32,6 +32,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -42,7 +43,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Time for an idle HTTP/2 client to take its leave.
+/// Time for an idle HTTP/2 client to take its leave; at a shutdown at most a quarter of the drain.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Time for output that begins to wait for its client in the moment in which its connection is told to go.
@@ -321,7 +322,7 @@ impl House {
         let activity = place.activity();
         let strict = Strict::new(sniff, limits, refused.clone());
         let (slot, through) = (Slot::default(), strict.through());
-        let multiplexed = Arc::new(AtomicBool::new(false));
+        let (multiplexed, http2) = (AtomicBool::new(false), Notify::new());
         let io = TokioIo::new(Lingering::new(strict, unread.clone()));
         let service = service_fn(|request| {
             let violation = refused.of(&request);
@@ -333,7 +334,9 @@ impl House {
             let gateway = self.gateway.clone();
             let (begun, through) = (activity.begin(), through.clone());
             let http1 = request.version() < Version::HTTP_2;
-            multiplexed.store(!http1, Relaxed);
+            if !http1 && !multiplexed.swap(true, Relaxed) {
+                http2.notify_one();
+            }
             let leaving = self.leaving.clone();
             async move {
                 let Some(at_work) = begun else {
@@ -364,6 +367,7 @@ impl House {
         let mut gone = std::pin::pin!(None);
         let mut parting = std::pin::pin!(None);
         let mut closing = false;
+        let goodbye = GOODBYE.min(limits.drain_timeout / 4);
         loop {
             tokio::select! {
                 ended = connection.as_mut() => {
@@ -373,15 +377,19 @@ impl House {
                 () = self.closing.cancelled(), if !closing => {
                     closing = true;
                     self.leaving.store(true, Relaxed);
-                    match multiplexed.load(Relaxed) {
-                        // A GOAWAY that refuses nothing, and another that says which requests were
-                        // taken once the client has seen the first (RFC 9113 section 6.8): h2 asks
-                        // by a PING.
-                        true => connection.as_mut().graceful_shutdown(),
-                        // A connection that is closed between two requests loses the one that is on
-                        // its way.
-                        false => parting.set(Some(activity.idle_from_now(self.farewell(), untaken))),
-                    }
+                    // A connection that is closed between two requests loses the one that is on its
+                    // way.
+                    parting.set(Some(activity.idle_from_now(self.farewell(), untaken)));
+                }
+                // Kept from the first request on, so it comes at once or with that. Where `gone` is set
+                // the client has been told.
+                () = http2.notified(), if closing && gone.is_none() => {
+                    parting.set(None);
+                    // A GOAWAY that refuses nothing, and another that says which requests were
+                    // taken once the client has seen the first (RFC 9113 section 6.8): h2 asks by a
+                    // PING, and would wait for its answer for ever.
+                    connection.as_mut().graceful_shutdown();
+                    gone.set(Some(activity.idle_after(goodbye, untaken)));
                 }
                 Some(()) = maybe(parting.as_mut().as_pin_mut()) => {
                     parting.set(None);
@@ -391,7 +399,10 @@ impl House {
                         break;
                     }
                     match activity.claim() {
-                        Some(_) => connection.as_mut().graceful_shutdown(),
+                        Some(_) => {
+                            connection.as_mut().graceful_shutdown();
+                            gone.set(Some(activity.idle_after(goodbye, untaken)));
+                        }
                         None => parting.set(Some(activity.idle_from_now(self.farewell(), untaken))),
                     }
                 }

@@ -1,6 +1,6 @@
 //! The shutdown loses no request that a client may have sent before it could know of it.
 
-use super::frames::{ACK, Frame, GOAWAY, PING, ask, receive, receive_until, send, start};
+use super::frames::{ACK, Frame, GOAWAY, PING, SETTINGS, ask, receive, receive_until, send, start};
 use super::*;
 use std::io::Write;
 
@@ -146,4 +146,56 @@ async fn over_http2_a_first_goaway_refuses_nothing_and_a_second_says_what_was_ta
     assert!(answered);
     assert_eq!(second, Some((3, 0)));
     assert_eq!(house.serving.await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_connection_that_turns_out_to_be_http2_after_the_shutdown_began_is_told_to_go() {
+    for preface_before in [true, false] {
+        // Nothing else ends it in the time of this test.
+        let house = House::with(|limits| limits.farewell = PATIENCE * 2).await;
+        let mut stream = house.connect().await;
+        if preface_before {
+            start(&mut stream, None).await;
+            receive_until(&mut stream, |it| it.kind == SETTINGS).await;
+        }
+        house.shutdown.cancel();
+        listener_is_closed(&house).await;
+        if !preface_before {
+            start(&mut stream, None).await;
+        }
+        ask(&mut stream, 1, "/open/echo").await;
+        let (mut goaways, mut answered) = (Vec::new(), false);
+        while let Some(frame) = receive(&mut stream).await {
+            match frame.kind {
+                GOAWAY => goaways.push(goaway(&frame)),
+                PING if frame.flags & ACK == 0 => {
+                    send(&mut stream, PING, ACK, 0, &frame.payload).await;
+                }
+                _ => answered |= frame.stream == 1 && frame.kind == 0 && frame.flags & 1 == 1,
+            }
+        }
+        assert!(answered);
+        assert_eq!(goaways, [(u32::MAX >> 1, 0), (1, 0)]);
+        assert_eq!(house.serving.await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_http2_client_that_answers_no_ping_holds_no_shutdown_up() {
+    for asks in [true, false] {
+        let drain = Duration::from_secs(4);
+        let house = House::with(|limits| limits.drain_timeout = drain).await;
+        let mut stream = house.connect().await;
+        start(&mut stream, None).await;
+        receive_until(&mut stream, |it| it.kind == SETTINGS).await;
+        if asks {
+            ask(&mut stream, 1, "/open/echo").await;
+            receive_until(&mut stream, |it| it.kind == 0 && it.flags & 1 == 1).await;
+        }
+        let begun = Instant::now();
+        house.shutdown.cancel();
+        receive_until(&mut stream, |it| it.kind == GOAWAY).await;
+        assert_eq!(house.serving.await.unwrap(), 0);
+        assert!(begun.elapsed() < drain, "{:?}", begun.elapsed());
+    }
 }
