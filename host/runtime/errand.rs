@@ -656,7 +656,7 @@ mod tests {
         assert!(errand.look(Instant::now()).is_some());
         assert!(reuse.try_one(Instant::now()).is_none());
         let errand = Arc::into_inner(errand).unwrap();
-        let long_ago = Instant::now().checked_sub(CLIENT_TIME).unwrap();
+        let long_ago = Instant::now().checked_sub(CLIENT_TIME + SHORT).unwrap();
         let errand = Errand {
             started: long_ago,
             ..errand

@@ -166,7 +166,7 @@ async fn a_refused_file_leaves_the_old_release_and_says_so_once() {
         "{log}"
     );
     assert!(
-        name.len() == 1 && name[0].contains("not a window's name"),
+        name.len() == 1 && name[0].contains("'Bad Name' cannot be a window's name"),
         "{log}"
     );
     assert!(host.get("/hello").await.text().contains("wstd"));

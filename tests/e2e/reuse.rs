@@ -81,11 +81,11 @@ async fn a_clerk_serves_as_many_requests_as_was_said_and_then_goes() {
     reuse(&host, "3").await;
     for path in ["/prober/count", "/flooder/count"] {
         until(&host, &mut kept, path, 3).await;
-        assert_eq!(
-            counts(&host, &mut kept, path, 7).await,
-            [1, 2, 3, 1, 2, 3, 1],
-            "{path}"
-        );
+        // Another one of before may be there beside it.
+        let seen = counts(&host, &mut kept, path, 9).await;
+        let again = seen.iter().filter(|count| **count == 3).count();
+        assert!(again >= 2, "{path}: {seen:?}");
+        assert!(seen.iter().all(|count| *count <= 3), "{path}: {seen:?}");
     }
     reuse(&host, "default").await;
     for path in ["/prober/count", "/flooder/count"] {
