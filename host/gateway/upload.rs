@@ -7,7 +7,7 @@
 use crate::error::Error;
 use crate::stopwatch::Stopwatch;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::task::{Poll, ready};
@@ -98,13 +98,19 @@ impl Upload {
     /// What comes of `future` within `limit` of the upstream's own time: counted from now, or from
     /// the last piece of the body that was handed on, and without what waits for the client.
     ///
+    /// By reference, because an async function that took the future would have room for it twice,
+    /// and the state of a request is moved.
+    ///
     /// # Errors
     ///
     /// [`Late`] where that is over.
-    pub async fn within<F: Future>(&self, limit: Duration, future: F) -> Result<F::Output, Late> {
+    pub async fn within<F: Future>(
+        &self,
+        limit: Duration,
+        mut future: Pin<&mut F>,
+    ) -> Result<F::Output, Late> {
         let begun = self.now();
         let waited = self.0.waiting.read(begun);
-        let mut future = pin!(future);
         let mut sleep = pin!(tokio::time::sleep(limit));
         poll_fn(|cx| {
             if let Poll::Ready(output) = future.as_mut().poll(cx) {
@@ -154,16 +160,17 @@ mod tests {
         let upload = Upload::default();
         tokio::time::sleep(LIMIT).await;
         let begun = Instant::now();
-        assert_eq!(upload.within(LIMIT, pending::<()>()).await, Err(Late));
+        assert_eq!(upload.within(LIMIT, pin!(pending::<()>())).await, Err(Late));
         assert!(begun.elapsed() >= LIMIT);
-        assert_eq!(upload.within(LIMIT, async { 7 }).await, Ok(7));
+        assert_eq!(upload.within(LIMIT, pin!(async { 7 })).await, Ok(7));
     }
 
     #[tokio::test]
     async fn the_time_stands_while_the_client_is_waited_for_and_counts_from_the_last_piece() {
         let upload = Upload::default();
         upload.waits();
-        let late = upload.within(LIMIT, pending::<()>());
+        let never = pin!(pending::<()>());
+        let late = upload.within(LIMIT, never);
         let mut late = Box::pin(late);
         assert!(timeout(5 * LIMIT, &mut late).await.is_err(), "it waits");
         upload.moved();
@@ -180,7 +187,8 @@ mod tests {
         tokio::time::sleep(LIMIT).await;
         upload.unasked();
         assert!(!upload.is_waiting());
-        let late = upload.within(LIMIT, pending::<()>());
+        let never = pin!(pending::<()>());
+        let late = upload.within(LIMIT, never);
         assert_eq!(timeout(LOOK_EVERY, late).await, Ok(Err(Late)));
     }
 
@@ -193,6 +201,6 @@ mod tests {
                 upload.moved();
             }
         };
-        assert_eq!(upload.within(LIMIT, taking).await, Ok(()));
+        assert_eq!(upload.within(LIMIT, pin!(taking)).await, Ok(()));
     }
 }

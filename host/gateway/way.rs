@@ -22,6 +22,7 @@ use futures_util::future::BoxFuture;
 use http::header::HeaderMap;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, StatusCode};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What holds for a request wherever it is on its way.
@@ -117,7 +118,7 @@ impl Way {
             return self.go(request).await;
         };
         self.upload
-            .within(limit, self.go(request))
+            .within(limit, pin!(self.go(request)))
             .await
             .map_err(|_| Error::UpstreamTimeout { limit })?
     }

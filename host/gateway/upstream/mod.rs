@@ -30,6 +30,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use quiet::ServiceBody;
 use room::AtService;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -189,7 +190,7 @@ impl Upstreams {
         };
         let timeout = route.upstream.try_timeout.unwrap_or(self.times.head);
         let idle = route.rules.stream_idle().unwrap_or(self.times.idle);
-        let sent = self.client.ask(protocol, sending.trailers, request);
+        let sent = pin!(self.client.ask(protocol, sending.trailers, request));
         let (response, stream) = match upload.within(timeout, sent).await {
             Err(Late) => return Answer::from(Err(Error::UpstreamTimeout { limit: timeout })),
             Ok(Err(error)) => {
