@@ -42,8 +42,9 @@ const CPU_TIME: &str = "SIGXCPU";
 
 /// From when on after the first signal another one insists. One stop may reach a process twice:
 /// timeout(1) signals its child and then its process group, and a terminal signals a wrapper that
-/// passes it on. These come within milliseconds; a person takes longer to lose patience. 1 s.
-const INSISTS_AFTER: Duration = Duration::from_secs(1);
+/// passes it on. These come within milliseconds; a person, or a script that insists, takes longer.
+/// 250 ms.
+const INSISTS_AFTER: Duration = Duration::from_millis(250);
 
 /// The exit status of a process that a signal ended is this and the signal's number.
 const BY_SIGNAL: i32 = 128;
@@ -242,8 +243,8 @@ mod tests {
         let ms = Duration::from_millis;
         for (name, since, expected) in [
             ("SIGTERM", ms(0), false),
-            ("SIGTERM", ms(900), false),
-            ("SIGTERM", ms(1000), true),
+            ("SIGTERM", ms(200), false),
+            ("SIGTERM", ms(250), true),
             ("SIGINT", ms(60_000), true),
             (HANGUP, ms(60_000), false),
             (CPU_TIME, ms(60_000), false),
