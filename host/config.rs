@@ -1,5 +1,5 @@
-//! What an operator can set: raw settings in, a checked [`Config`] out. The reasons for the defaults of single limits
-//! stand where the limits are defined.
+//! What an operator can set: raw settings in, a checked [`Config`] out. The reasons for the
+//! defaults of single limits stand where the limits are defined.
 
 use crate::gateway::parse_address;
 use crate::runtime::{CompileLimits, Limit, WindowLimits};
@@ -43,10 +43,12 @@ pub struct Settings {
     /// The folder of route manifests, one YAML file a route
     #[arg(long, value_name = "DIR", default_value = "routes", env = "HMS_ROUTES")]
     pub routes: PathBuf,
-    /// A folder of components: a .wasm that is dropped or replaced there is deployed under its file name
+    /// A folder of components: a .wasm that is dropped or replaced there is deployed under its file
+    /// name
     #[arg(long, value_name = "DIR", env = "HMS_WINDOWS")]
     pub windows: Option<PathBuf>,
-    /// Keys that tokens are checked with: a JWKS file or URL. Without it the development secret in the data folder
+    /// Keys that tokens are checked with: a JWKS file or URL. Without it the development secret in
+    /// the data folder
     #[arg(long, value_name = "FILE|URL", env = "HMS_JWKS", value_parser = NonEmptyStringValueParser::new())]
     pub jwks: Option<String>,
     /// The OpenID provider whose tokens are believed: its keys are found by discovery
@@ -64,7 +66,8 @@ pub struct Settings {
     /// The largest token that is taken; the whole head of a request has 64KiB
     #[arg(long, value_name = "SIZE", default_value = "32KiB", env = "HMS_MAX_TOKEN", value_parser = parse_size)]
     pub max_token: u64,
-    /// The gateway speaks TLS with this certificate and its chain (PEM), and HTTP/2 by ALPN. Read again when it changes
+    /// The gateway speaks TLS with this certificate and its chain (PEM), and HTTP/2 by ALPN. Read
+    /// again when it changes
     #[arg(long, value_name = "FILE", env = "HMS_TLS_CERT", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
     /// The certificate's private key (PEM)
@@ -73,13 +76,16 @@ pub struct Settings {
     /// Proxies in front whose X-Forwarded-For or Forwarded is believed: addresses and networks
     #[arg(long, value_name = "NET", env = "HMS_TRUSTED_PROXIES", value_delimiter = ',', value_parser = crate::gateway::network)]
     pub trusted_proxies: Vec<ipnet::IpNet>,
-    /// Each connection of a trusted proxy begins with a PROXY header, version 1 or 2, that names the client
+    /// Each connection of a trusted proxy begins with a PROXY header, version 1 or 2, that names
+    /// the client
     #[arg(long, env = "HMS_PROXY_PROTOCOL", requires = "trusted_proxies")]
     pub proxy_protocol: bool,
-    /// Networks beyond the public internet that routes may lead to: services on this machine or in its network
+    /// Networks beyond the public internet that routes may lead to: services on this machine or in
+    /// its network
     #[arg(long, value_name = "NET", env = "HMS_UPSTREAM_ALLOW", value_delimiter = ',', value_parser = crate::gateway::network)]
     pub upstream_allow: Vec<ipnet::IpNet>,
-    /// Connections that one client's address may have (IPv6: its /64). Default: a quarter of all; trusted proxies have no such bound
+    /// Connections that one client's address may have (IPv6: its /64). Default: a quarter of all;
+    /// trusted proxies have no such bound
     #[arg(long, value_name = "N", env = "HMS_CONNECTIONS_PER_ADDRESS")]
     pub connections_per_address: Option<usize>,
     /// Clerks that can be at work at once, in all windows together

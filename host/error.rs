@@ -1,4 +1,5 @@
-//! Every failure a client can meet, and the only map from failure to status and problem+json (RFC 9457).
+//! Every failure a client can meet, and the only map from failure to status and problem+json (RFC
+//! 9457).
 //!
 //! What a client reads is made of this program's own words. Words of others, of guests, services
 //! and the system, are a [`Cause`], which cannot be displayed: only the log and operators have
@@ -187,11 +188,12 @@ struct Problem<'a> {
     request_id: Option<&'a str>,
 }
 
-/// How long a client may wait before it asks a closed or busy window again, in seconds. Short, because a
-/// window is usually closed for a swap or for a moment of load.
+/// How long a client may wait before it asks a closed or busy window again, in seconds. Short,
+/// because a window is usually closed for a swap or for a moment of load.
 const RETRY_AFTER_S: u64 = 2;
 
-/// How long a caller may wait whose share of what all share is used up, in seconds. A minute: expired keys are removed once a minute.
+/// How long a caller may wait whose share of what all share is used up, in seconds. A minute:
+/// expired keys are removed once a minute.
 const SHARE_RETRY_AFTER_S: u64 = 60;
 
 impl Error {
@@ -227,7 +229,8 @@ impl Error {
         }
     }
 
-    /// The stable name of this failure: the last part of the problem's `type`, and the reason in logs and metrics.
+    /// The stable name of this failure: the last part of the problem's `type`, and the reason in
+    /// logs and metrics.
     pub fn code(&self) -> &'static str {
         self.parts().1
     }
@@ -400,8 +403,9 @@ impl Error {
         }
     }
 
-    /// Whether the upstream surely did nothing with the request, so that it may be sent again as if for the first time. Where
-    /// that is in doubt it is not so: what was done twice cannot be undone, and what was not done shows.
+    /// Whether the upstream surely did nothing with the request, so that it may be sent again as if
+    /// for the first time. Where that is in doubt it is not so: what was done twice cannot be
+    /// undone, and what was not done shows.
     ///
     /// Every variant is named, so that whoever adds one decides.
     pub fn never_ran(&self) -> bool {
@@ -489,8 +493,9 @@ impl Error {
         }
     }
 
-    /// RFC 6750 section 3: bare when no token came (section 3.1 wants no error code then), with an error code when one came
-    /// and did not do, and with the scopes that would do where they are missing.
+    /// RFC 6750 section 3: bare when no token came (section 3.1 wants no error code then), with an
+    /// error code when one came and did not do, and with the scopes that would do where they are
+    /// missing.
     fn challenge(&self) -> Option<String> {
         match self {
             Error::Unauthorized {
@@ -545,7 +550,8 @@ impl Error {
     }
 }
 
-/// What may stand between the quotes of a challenge (RFC 6750 section 3): printable ASCII but for `"` and `\`.
+/// What may stand between the quotes of a challenge (RFC 6750 section 3): printable ASCII but for
+/// `"` and `\`.
 fn quotable(text: &str) -> String {
     text.chars()
         .filter(|c| matches!(c, ' ' | '!' | '#'..='[' | ']'..='~'))

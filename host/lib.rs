@@ -1,10 +1,11 @@
-//! HMS-SVC: a WebAssembly plugin host and API gateway. Each service window is a sandboxed component with a private store;
-//! one process serves them all and swaps them live.
+//! HMS-SVC: a WebAssembly plugin host and API gateway. Each service window is a sandboxed component
+//! with a private store; one process serves them all and swaps them live.
 //!
-//! In reading order: [`cli`] and [`config`] start the host; [`gateway`] takes a request in, [`windows`] leases it the live
-//! release, [`runtime`] has a clerk serve it, [`store`] keeps what the clerk writes; [`admin`] is the operators' side.
-//! [`backup`] is what is kept elsewhere.
-//! Dependencies point that way only, from gateway and admin down to the store. [`error`] is the one map from failure to answer.
+//! In reading order: [`cli`] and [`config`] start the host; [`gateway`] takes a request in,
+//! [`windows`] leases it the live release, [`runtime`] has a clerk serve it, [`store`] keeps what
+//! the clerk writes; [`admin`] is the operators' side. [`backup`] is what is kept elsewhere.
+//! Dependencies point that way only, from gateway and admin down to the store. [`error`] is the one
+//! map from failure to answer.
 
 // The documentation is for whoever carries on, and built with its private items.
 #![allow(rustdoc::private_intra_doc_links)]

@@ -1,11 +1,13 @@
 //! A deadline for a client that does not read.
 //!
-//! hyper waits without limit for a client to take what it is sent. What waits there keeps a connection, and the lease of
-//! a release with it. This writer ends the wait of a client that is behind a least pace for too long.
+//! hyper waits without limit for a client to take what it is sent. What waits there keeps a
+//! connection, and the lease of a release with it. This writer ends the wait of a client that is
+//! behind a least pace for too long.
 //!
-//! Linux says that a socket can be written to only once a third of its send buffer is free. That buffer grows to 4 MiB, so a client that
-//! steadily takes 20 kB a second looks for a minute as if it took nothing. A write, however, takes what room there is: so while one waits,
-//! it is tried once a second. A client that keeps up never waits as long, and costs nothing.
+//! Linux says that a socket can be written to only once a third of its send buffer is free. That
+//! buffer grows to 4 MiB, so a client that steadily takes 20 kB a second looks for a minute as if
+//! it took nothing. A write, however, takes what room there is: so while one waits, it is tried
+//! once a second. A client that keeps up never waits as long, and costs nothing.
 
 use crate::places::{Activity, AtWork};
 use prometheus_client::metrics::counter::Counter;
@@ -30,8 +32,8 @@ pub struct WritePace {
 }
 
 impl WritePace {
-    /// How often room is looked for that was not told of. A second: the clerk behind has a time of its own for its next chunk, which
-    /// must move before that is over.
+    /// How often room is looked for that was not told of. A second: the clerk behind has a time of
+    /// its own for its next chunk, which must move before that is over.
     fn look(&self) -> Duration {
         LOOK_EVERY.min(self.longest / 8)
     }
@@ -54,7 +56,8 @@ pub trait Press {
 
 impl Press for TcpStream {
     fn press(&self, bytes: &[u8]) -> io::Result<usize> {
-        // Not by the stream's own methods: they do not even ask the kernel until it has told of room.
+        // Not by the stream's own methods: they do not even ask the kernel until it has told of
+        // room.
         Ok(rustix::io::write(self, bytes)?)
     }
 }
@@ -62,7 +65,8 @@ impl Press for TcpStream {
 pub struct Paced<S> {
     stream: S,
     pace: WritePace,
-    /// What is left of its time: less by what it is waited for, more by what it takes, and never more than `longest`.
+    /// What is left of its time: less by what it is waited for, more by what it takes, and never
+    /// more than `longest`.
     left: Duration,
     /// Since when a write waits, and until when.
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
@@ -70,7 +74,8 @@ pub struct Paced<S> {
     pressing: bool,
     /// Of the connection.
     activity: Activity,
-    /// From a write that waited to the flush behind the last one: whoever writes has more meanwhile.
+    /// From a write that waited to the flush behind the last one: whoever writes has more
+    /// meanwhile.
     unsent: Option<AtWork>,
     /// Counts the clients whose time was over.
     slow: Counter,
@@ -249,7 +254,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_steady_download_goes_on_however_large_the_kernels_buffer_is() {
-        // 200 kB a second: of the megabytes that the kernel holds a third takes far longer than the client has.
+        // 200 kB a second: of the megabytes that the kernel holds a third takes far longer than the
+        // client has.
         for piece in [16 << 10, 100] {
             let (outcome, _, slow) = download(piece, 4 << 10).await;
             assert_eq!((outcome, slow), (Outcome::GoesOn, 0), "pieces of {piece}");

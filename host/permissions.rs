@@ -11,11 +11,13 @@ use std::path::Path;
 const OTHERS_WRITE: u32 = 0o022;
 const OTHERS_ANY: u32 = 0o077;
 
-/// Mode bits by which everybody can write or read. A group is chosen by whoever sets it, so it is not warned of.
+/// Mode bits by which everybody can write or read. A group is chosen by whoever sets it, so it is
+/// not warned of.
 const ALL_WRITE: u32 = 0o002;
 const ALL_READ: u32 = 0o004;
 
-/// Folders below the data folder that are looked into: `windows/NAME` and `artifacts/native` are two deep.
+/// Folders below the data folder that are looked into: `windows/NAME` and `artifacts/native` are
+/// two deep.
 const MAX_DEPTH: usize = 4;
 
 /// What this process makes from now on is its user's alone.
@@ -23,11 +25,12 @@ pub fn make_private_files() {
     rustix::process::umask(Mode::from_raw_mode(OTHERS_ANY));
 }
 
-/// Makes sure that a data folder is for this user alone. What others can read is closed to them, which is said in the log.
+/// Makes sure that a data folder is for this user alone. What others can read is closed to them,
+/// which is said in the log.
 ///
 /// # Errors
-/// A sentence, where others can write the folder or what they reach in it, or it or something in it is another user's: what
-/// lies there may be theirs.
+/// A sentence, where others can write the folder or what they reach in it, or it or something in it
+/// is another user's: what lies there may be theirs.
 pub fn secure_data(path: &Path) -> anyhow::Result<()> {
     let shown = path.display();
     let folder = fs::metadata(path).with_context(|| format!("{shown} cannot be looked at"))?;
@@ -61,7 +64,8 @@ pub fn secure_data(path: &Path) -> anyhow::Result<()> {
     let open = mode & OTHERS_ANY != 0;
     // Below a folder that is closed nobody else reaches anything, so only whose it is counts there.
     let depth = if open { MAX_DEPTH } else { 1 };
-    // All of it before anything is closed: the next start would find a closed folder, and take what is in it.
+    // All of it before anything is closed: the next start would find a closed folder, and take what
+    // is in it.
     below(path, depth, &mut |entry, metadata| {
         check(path, entry, metadata, open)
     })?;
@@ -82,8 +86,8 @@ pub fn secure_data(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Has `each` see all that is in `folder`, so many folders deep. Of a link it sees the link itself: whoever made it says
-/// where it leads.
+/// Has `each` see all that is in `folder`, so many folders deep. Of a link it sees the link itself:
+/// whoever made it says where it leads.
 fn below(
     folder: &Path,
     depth: usize,

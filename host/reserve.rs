@@ -1,8 +1,9 @@
 //! A little space on the disk of the data folder for the host's own records.
 //!
-//! A window can fill the disk, and then the host could write nothing either: an operator who closes that window, or
-//! revokes a key, would do so until the next restart only. So a file that holds nothing takes some space while there is
-//! plenty, and is given up for such a change when the disk is full.
+//! A window can fill the disk, and then the host could write nothing either: an operator who closes
+//! that window, or revokes a key, would do so until the next restart only. So a file that holds
+//! nothing takes some space while there is plenty, and is given up for such a change when the disk
+//! is full.
 
 use crate::files::is_full_disk;
 use std::fs::{self, OpenOptions};
@@ -13,12 +14,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Bytes of the reserve. 2 MiB: a change of a window's record takes less than a quarter of it (a test of the records
-/// holds that), and 4,096 API keys of an ordinary length are a file of about 1.5 MiB.
+/// Bytes of the reserve. 2 MiB: a change of a window's record takes less than a quarter of it (a
+/// test of the records holds that), and 4,096 API keys of an ordinary length are a file of about
+/// 1.5 MiB.
 pub const RESERVE_BYTES: usize = 2 << 20;
 
-/// Bytes that must be free before it is made. Twice its own: what it takes then was of no use to anybody who found the disk
-/// full, and a write at the same time finds space.
+/// Bytes that must be free before it is made. Twice its own: what it takes then was of no use to
+/// anybody who found the disk full, and a write at the same time finds space.
 const FREE_BYTES: u64 = 2 * RESERVE_BYTES as u64;
 
 /// How often a reserve that was given up is tried to be made again. 10 s.
@@ -34,8 +36,8 @@ pub struct Reserve {
 }
 
 impl Reserve {
-    /// The reserve in the data folder `dir`, made where it is not there. That there is no space for it is said in the log,
-    /// and is no error.
+    /// The reserve in the data folder `dir`, made where it is not there. That there is no space for
+    /// it is said in the log, and is no error.
     pub fn open(dir: &Path) -> Arc<Self> {
         let file = dir.join("reserve");
         let whole = |found: fs::Metadata| found.is_file() && found.len() == RESERVE_BYTES as u64;
@@ -95,8 +97,8 @@ impl Reserve {
         }
     }
 
-    /// Writes it where `free_bytes` says that there is space enough: one that does not fit must not fill the disk only to
-    /// find that out.
+    /// Writes it where `free_bytes` says that there is space enough: one that does not fit must not
+    /// fill the disk only to find that out.
     fn make(&self, free_bytes: impl FnOnce(&Path) -> io::Result<u64>) -> io::Result<()> {
         let _at_work = self.at_work();
         let (false, Some(file)) = (self.is_there(), &self.file) else {

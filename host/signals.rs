@@ -1,9 +1,9 @@
 //! What the process does with each signal that a service meets. docs/operations.md has the table.
 //!
 //! What would end the process without a word is caught: the first of [`ENDING`] asks for the end,
-//! another one insists, from [`INSISTS_AFTER`] on. SIGHUP has files read again. [`IGNORED`] are said once and change nothing.
-//! All others do as the system has it: SIGTSTP and SIGCONT are the shell's, SIGSEGV and its like
-//! are wasmtime's, and SIGPIPE is ignored by Rust's runtime.
+//! another one insists, from [`INSISTS_AFTER`] on. SIGHUP has files read again. [`IGNORED`] are
+//! said once and change nothing. All others do as the system has it: SIGTSTP and SIGCONT are the
+//! shell's, SIGSEGV and its like are wasmtime's, and SIGPIPE is ignored by Rust's runtime.
 
 use crate::{children, telemetry};
 use rustix::process::Signal as Number;
@@ -119,8 +119,8 @@ pub fn watch(hangup: Hangup) -> io::Result<Signals> {
     Ok(Signals { shutdown, hangups })
 }
 
-/// Whether a signal, `since` the first, asks for the end at once. A terminal that is closed may send
-/// several of its own, and the kernel one for each second of CPU time.
+/// Whether a signal, `since` the first, asks for the end at once. A terminal that is closed may
+/// send several of its own, and the kernel one for each second of CPU time.
 fn insists(name: &str, since: Duration) -> bool {
     ![HANGUP, CPU_TIME].contains(&name) && since >= INSISTS_AFTER
 }

@@ -1,5 +1,5 @@
-//! The host's own log: to stderr, as text for people or JSON for collectors. Written by a thread of its own, so that no request waits
-//! for whoever reads it.
+//! The host's own log: to stderr, as text for people or JSON for collectors. Written by a thread of
+//! its own, so that no request waits for whoever reads it.
 
 mod fields;
 mod writer;
@@ -23,7 +23,8 @@ use writer::{Lines, Queued};
 /// How long the end of the process waits for the reader of its last lines. 2 s.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
-/// What a running host says: its log on stderr, and the rest on stdout. Empty in client verbs, which write for themselves.
+/// What a running host says: its log on stderr, and the rest on stdout. Empty in client verbs,
+/// which write for themselves.
 static HOST: OnceLock<Outputs> = OnceLock::new();
 
 struct Outputs {
@@ -106,7 +107,8 @@ fn log_line(level: &str, what: &Value) -> String {
     format!("{}\n", printable_json(&line.to_string()))
 }
 
-/// Starts logging. `HMS_LOG` sets what is shown, in the syntax of `tracing_subscriber`'s `EnvFilter`; the default is `info`.
+/// Starts logging. `HMS_LOG` sets what is shown, in the syntax of `tracing_subscriber`'s
+/// `EnvFilter`; the default is `info`.
 ///
 /// # Errors
 /// When `HMS_LOG` cannot be read, or the system gives no thread.
@@ -130,7 +132,8 @@ pub fn start(format: LogFormat) -> anyhow::Result<()> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(lines)
-        // Else it says on stderr that stderr cannot be written, which panics: in every request, and in the shutdown.
+        // Else it says on stderr that stderr cannot be written, which panics: in every request, and
+        // in the shutdown.
         .log_internal_errors(false);
     match format {
         LogFormat::Text => builder

@@ -1,7 +1,7 @@
 //! What hostile guests and too many clients do to their neighbours. See `benches/README.md`.
 //!
-//! Starts the real `hms` on port 0 with a folder of its own, speaks to it on loopback only, and ends by itself. The exit status
-//! is 1 where something was not reached.
+//! Starts the real `hms` on port 0 with a folder of its own, speaks to it on loopback only, and
+//! ends by itself. The exit status is 1 where something was not reached.
 
 // The end-to-end tests use more of it than we do.
 #[allow(dead_code, unused_imports)]
@@ -31,8 +31,8 @@ struct Args {
     /// Seconds of each act
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..=600))]
     seconds: u64,
-    /// Only what has this in its name; `fairness`, `ten million keys`, `overload` and `slow clients` are
-    /// names too
+    /// Only what has this in its name; `fairness`, `ten million keys`, `overload` and
+    /// `slow clients` are names too
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
     /// Seconds of each overload, and of the slow clients
@@ -48,8 +48,8 @@ struct Args {
     bench: bool,
 }
 
-/// Short, so that each act happens many times in its seconds; and a small pool, so that each of its places has been used
-/// before memory is looked at.
+/// Short, so that each act happens many times in its seconds; and a small pool, so that each of its
+/// places has been used before memory is looked at.
 const LIMITS: [&str; 6] = [
     "--clerk-cpu-time",
     "500ms",

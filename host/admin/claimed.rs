@@ -1,7 +1,9 @@
-//! Whose a request to the admin API is, and how many of those that are somebody's are at work at once.
+//! Whose a request to the admin API is, and how many of those that are somebody's are at work at
+//! once.
 //!
 //! Everybody on the machine can connect to the admin listener. So a request holds its connection's
-//! place only once it has shown the token; until then, and after it, whoever comes next may take it.
+//! place only once it has shown the token; until then, and after it, whoever comes next may take
+//! it.
 
 use crate::places::AtWork;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! The operators' side: its own listener, its own credentials, never reachable through the gateway.
 //!
-//! [`token`] is the credential, [`api`] the table of what can be asked, [`windows`] the handlers that change and show
-//! windows, [`tasks`] where changes run, [`reply`] how an answer or a refusal is written.
-//! [`backup`] streams a copy of all of it.
+//! [`token`] is the credential, [`api`] the table of what can be asked, [`windows`] the handlers
+//! that change and show windows, [`tasks`] where changes run, [`reply`] how an answer or a refusal
+//! is written. [`backup`] streams a copy of all of it.
 
 mod api;
 mod backup;
@@ -50,12 +50,14 @@ pub const MARK: (HeaderName, HeaderValue) = (
     HeaderValue::from_static("1"),
 );
 
-/// Admin connections at once. 64: operators, scripts and one scraper; more is a mistake. On loopback all of them have one address, so
-/// nobody has a share, and the one that can best be done without gives way.
+/// Admin connections at once. 64: operators, scripts and one scraper; more is a mistake. On
+/// loopback all of them have one address, so nobody has a share, and the one that can best be done
+/// without gives way.
 const MAX_CONNECTIONS: usize = 64;
 
-/// How long a connection is left alone, for its first head to be read: 100 ms. So who opens one after the other takes nobody's place
-/// before he has used it, and 640 a second are taken from the kernel's queue.
+/// How long a connection is left alone, for its first head to be read: 100 ms. So who opens one
+/// after the other takes nobody's place before he has used it, and 640 a second are taken from the
+/// kernel's queue.
 const LEAST_TIME: Duration = Duration::from_millis(100);
 
 /// Time for the head of a request, and so how long an idle connection is kept. 5 s.
@@ -67,7 +69,8 @@ const PACE: WritePace = WritePace {
     bytes_per_s: 240,
 };
 
-/// After an accept that failed for want of something, such as file descriptors: time for connections to end.
+/// After an accept that failed for want of something, such as file descriptors: time for
+/// connections to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Bytes of head that are read, and fields in it.

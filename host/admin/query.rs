@@ -1,4 +1,5 @@
-//! The parameters of a request to the admin API. An unknown one is refused: a misspelt `canary` must not deploy to everybody.
+//! The parameters of a request to the admin API. An unknown one is refused: a misspelt `canary`
+//! must not deploy to everybody.
 
 use crate::windows::{ChangeError, Share};
 

@@ -17,8 +17,8 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body>
     with_type(status, "application/json", text)
 }
 
-/// The answer to a change that holds: 200 where it is durable too, which the member `durable` says. Otherwise 202 with
-/// a `warning` that says why the disk has not taken it.
+/// The answer to a change that holds: 200 where it is durable too, which the member `durable` says.
+/// Otherwise 202 with a `warning` that says why the disk has not taken it.
 pub(super) fn changed(mut value: Value, why: Option<&str>) -> Response<Body> {
     value["durable"] = why.is_none().into();
     let Some(why) = why else {

@@ -1,5 +1,5 @@
-//! Changes run in tasks of their own. An answer only watches its change, so that a client that goes away, or is cut, never
-//! leaves one half done.
+//! Changes run in tasks of their own. An answer only watches its change, so that a client that goes
+//! away, or is cut, never leaves one half done.
 
 use super::claimed::Room;
 use super::reply;
@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::task::TaskTracker;
 
-/// The changes under way. No more than the admin listener has requests at work at once: a change keeps the room of its
-/// request until it is done, also where its client has left.
+/// The changes under way. No more than the admin listener has requests at work at once: a change
+/// keeps the room of its request until it is done, also where its client has left.
 #[derive(Debug, Clone, Default)]
 pub struct Tasks {
     tracker: TaskTracker,

@@ -108,7 +108,8 @@ impl House {
         }
     }
 
-    /// Sends a request and leaves after so many polls of its answer. Its status, where there is one by then.
+    /// Sends a request and leaves after so many polls of its answer. Its status, where there is one
+    /// by then.
     async fn ask(&self, verb: &Verb, key: &str, mut polls: usize) -> Option<StatusCode> {
         let request = Request::builder()
             .method(verb.method.clone())

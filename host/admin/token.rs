@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Characters of a token at least. Ours have 43; a crash of the machine can leave a file empty, cut short or zeroed.
+/// Characters of a token at least. Ours have 43; a crash of the machine can leave a file empty, cut
+/// short or zeroed.
 const MIN_CHARS: usize = 32;
 
 /// Bytes of the file that are read. A token has some dozens.
@@ -32,7 +33,8 @@ pub fn path(data: &Path) -> PathBuf {
     data.join("admin.token")
 }
 
-/// The token of a data folder, made with 256 random bits and mode 0600 where there is none that can be used.
+/// The token of a data folder, made with 256 random bits and mode 0600 where there is none that can
+/// be used.
 ///
 /// # Errors
 /// When the file cannot be read or made.
@@ -89,7 +91,8 @@ pub fn load(data: &Path) -> anyhow::Result<String> {
     })
 }
 
-/// The token in the bytes of a file, if it can be one: what a crash left of a file is no credential.
+/// The token in the bytes of a file, if it can be one: what a crash left of a file is no
+/// credential.
 fn usable(bytes: &[u8]) -> Option<String> {
     let token = std::str::from_utf8(bytes).ok()?.trim();
     let whole = token.len() >= MIN_CHARS && token.bytes().all(|byte| byte.is_ascii_graphic());

@@ -22,8 +22,8 @@ use tokio::sync::mpsc;
 /// The longest pause between two pieces of an upload. 30 s.
 const UPLOAD_PAUSE: Duration = Duration::from_secs(30);
 
-/// The longest that a whole upload may take, so that one which drips does not keep its place from others. 15 min: 128 MiB at
-/// 1.2 Mbit/s.
+/// The longest that a whole upload may take, so that one which drips does not keep its place from
+/// others. 15 min: 128 MiB at 1.2 Mbit/s.
 const UPLOAD_TIME: Duration = Duration::from_secs(15 * 60);
 
 /// Bytes of the name that whoever deploys gives themselves.
@@ -155,8 +155,9 @@ fn removed(name: &WindowName, result: Result<Removed, ChangeError>) -> Response<
     }
 }
 
-/// Takes in the component and deploys it. With `Accept: application/x-ndjson` each step is told as it is done, one JSON
-/// object a line, the last being `{"deployed":…}` or `{"problem":…}`; otherwise there is one answer at the end.
+/// Takes in the component and deploys it. With `Accept: application/x-ndjson` each step is told as
+/// it is done, one JSON object a line, the last being `{"deployed":…}` or `{"problem":…}`;
+/// otherwise there is one answer at the end.
 pub(super) async fn deploy(
     tasks: &Tasks,
     windows: Arc<Registry>,
@@ -269,7 +270,8 @@ async fn receive(
     })
 }
 
-/// `PUT /windows/NAME?probe=/healthz&probe-time=5s&canary=10%&fallback=true&yes=true`, every part optional.
+/// `PUT /windows/NAME?probe=/healthz&probe-time=5s&canary=10%&fallback=true&yes=true`, every part
+/// optional.
 fn options(head: &Parts) -> Result<DeployOptions, ChangeError> {
     let query = Query::read(
         head.uri.query().unwrap_or_default(),

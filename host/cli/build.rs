@@ -13,8 +13,9 @@ use tokio::process::Command;
 /// What windows are compiled for.
 pub const TARGET: &str = "wasm32-wasip2";
 
-/// Memory for a clerk's heap that is there from its start, 1 MiB, as a cargo setting. The linker leaves next to none, and then each clerk
-/// grows its memory: two changes of the process's memory map for each request, which every other thread waits for.
+/// Memory for a clerk's heap that is there from its start, 1 MiB, as a cargo setting. The linker
+/// leaves next to none, and then each clerk grows its memory: two changes of the process's memory
+/// map for each request, which every other thread waits for.
 const HEAP: &str = "target.wasm32-wasip2.rustflags=['-Clink-arg=--initial-heap=1048576']";
 
 /// A component that was built.
@@ -26,7 +27,8 @@ pub struct Built {
     pub wasm: PathBuf,
 }
 
-/// Sees to it that rustc can compile for [`TARGET`], by rustup where it cannot. `say` is told before anything takes long.
+/// Sees to it that rustc can compile for [`TARGET`], by rustup where it cannot. `say` is told
+/// before anything takes long.
 ///
 /// # Errors
 /// What to install.
@@ -58,8 +60,8 @@ pub async fn ensure_target(say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<()> {
     }
 }
 
-/// Builds the windows of the workspace at `manifest` whose packages lie below `below`. What the compiler says goes to our
-/// stderr as it wrote it.
+/// Builds the windows of the workspace at `manifest` whose packages lie below `below`. What the
+/// compiler says goes to our stderr as it wrote it.
 ///
 /// # Errors
 /// When a package does not build, or there is none.
@@ -75,8 +77,9 @@ pub async fn build(manifest: &Path, below: &Path) -> anyhow::Result<Vec<Built>> 
     Ok(built)
 }
 
-/// Builds every window of the workspace, gives those that could be built, and whether these are all. What the compiler says goes
-/// to our stderr as it wrote it. Dropping the future ends cargo and every compiler that it has started.
+/// Builds every window of the workspace, gives those that could be built, and whether these are
+/// all. What the compiler says goes to our stderr as it wrote it. Dropping the future ends cargo
+/// and every compiler that it has started.
 ///
 /// # Errors
 /// When cargo cannot be run.

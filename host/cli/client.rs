@@ -140,7 +140,8 @@ pub(super) async fn read(response: Response<Incoming>) -> anyhow::Result<Value> 
     bail!("{}", refusal(status, &value))
 }
 
-/// A change that holds, and that the host's disk has not taken yet. Not a failure, and not done either.
+/// A change that holds, and that the host's disk has not taken yet. Not a failure, and not done
+/// either.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct NotDurable(String);

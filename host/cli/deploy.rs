@@ -41,7 +41,8 @@ pub(super) struct Deploy {
     /// How long the probe may take
     #[arg(long, value_name = "TIME", default_value = "5s", requires = "probe")]
     probe_time: String,
-    /// Give it this share of the requests at first, for example 10%; it ends by itself if it is clearly worse
+    /// Give it this share of the requests at first, for example 10%; it ends by itself if it is
+    /// clearly worse
     #[arg(long, value_name = "SHARE")]
     canary: Option<Share>,
     /// Go back to the release before by itself if this one keeps failing

@@ -1,5 +1,5 @@
-//! Settings that come from the environment, so that what is said of them names the variable: whoever
-//! set `HMS_MAX_TOKEN` looks in vain for `--max-token`.
+//! Settings that come from the environment, so that what is said of them names the variable:
+//! whoever set `HMS_MAX_TOKEN` looks in vain for `--max-token`.
 
 use clap::error::{ContextKind, ContextValue, Error};
 use clap::{Arg, Command};

@@ -9,7 +9,8 @@ use anyhow::{Context, ensure};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Whose tokens the settings say to believe; without any, those of the development secret in the data folder.
+/// Whose tokens the settings say to believe; without any, those of the development secret in the
+/// data folder.
 pub(super) fn auth(
     settings: &Settings,
     data: &Path,

@@ -29,7 +29,8 @@ enum KeyVerb {
 
 #[derive(Debug, Args)]
 struct Add {
-    /// Whom it names, as a token's `sub` does; key:USER to windows where the host has several issuers
+    /// Whom it names, as a token's `sub` does; key:USER to windows where the host has several
+    /// issuers
     user: String,
     /// A scope it carries; repeat for more
     #[arg(long = "scope", value_name = "SCOPE")]

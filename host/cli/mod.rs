@@ -1,7 +1,8 @@
 //! The command line: one file a family of verbs. All but `serve`, `up`, `token`, `check` and
 //! `restore` are clients of the admin API.
 
-/// A line on stdout, as `println!`, but without a panic where its reader has gone (`hms windows | head -1`).
+/// A line on stdout, as `println!`, but without a panic where its reader has gone
+/// (`hms windows | head -1`).
 macro_rules! say {
     ($($part:tt)*) => {
         crate::telemetry::tell(&format!($($part)*))
@@ -159,7 +160,8 @@ fn parse() -> (Cli, FromEnvironment) {
     (cli, environment)
 }
 
-/// Parses the command line and runs it. Errors go to stderr as one sentence; the status says whether it worked.
+/// Parses the command line and runs it. Errors go to stderr as one sentence; the status says
+/// whether it worked.
 pub fn main() -> ExitCode {
     let (cli, environment) = parse();
     let status = match run(cli.verb) {

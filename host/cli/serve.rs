@@ -23,11 +23,12 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// Time beyond the drain deadline that the end of the host may take: to close connections and stores. 5 s.
+/// Time beyond the drain deadline that the end of the host may take: to close connections and
+/// stores. 5 s.
 const END_TIME: Duration = Duration::from_secs(5);
 
-/// How long the components of a watched folder may keep the host from being ready. 30 s: as long as a request may take; what
-/// is live already is served from the first moment on.
+/// How long the components of a watched folder may keep the host from being ready. 30 s: as long as
+/// a request may take; what is live already is served from the first moment on.
 const START_TIME: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
@@ -186,7 +187,8 @@ impl Host {
         let serving = tokio::spawn(gateway.serve(gateway_listeners, closing.clone()));
         let caught_up = caught_up(folder.as_ref());
         if let Some(folder) = folder {
-            // It ends with the first signal: what it would deploy then would open a window that is being closed.
+            // It ends with the first signal: what it would deploy then would open a window that is
+            // being closed.
             tokio::spawn(shutdown.clone().run_until_cancelled_owned(folder.run()));
         }
         tokio::select! {
@@ -222,8 +224,8 @@ impl Host {
         }
         admin_shutdown.cancel();
         let _ = tokio::time::timeout(END_TIME, admin).await;
-        // A change whose client has left is finished too. One that still takes longer, such as a compile, is given up as
-        // by a crash: wholly there, or not at all.
+        // A change whose client has left is finished too. One that still takes longer, such as a
+        // compile, is given up as by a crash: wholly there, or not at all.
         let given_up = tasks.end(END_TIME).await;
         if given_up > 0 {
             tracing::warn!(changes = given_up, "ended with changes under way");
@@ -287,7 +289,8 @@ fn caught_up(folder: Option<&WindowsFolder>) -> impl Future<Output = ()> + use<>
     }
 }
 
-/// Says what the host trusts that every user of this machine can change, or read where it is secret.
+/// Says what the host trusts that every user of this machine can change, or read where it is
+/// secret.
 fn warn_of_others(settings: &Settings) {
     warn_if_writable(&settings.routes, "the routes folder");
     let trusted = [
@@ -309,7 +312,8 @@ fn warn_of_others(settings: &Settings) {
     }
 }
 
-/// The address as a URL. The first listener is the one that was asked for; a second is its twin on `::1`.
+/// The address as a URL. The first listener is the one that was asked for; a second is its twin on
+/// `::1`.
 fn url(listeners: &[TcpListener]) -> String {
     match listeners
         .first()

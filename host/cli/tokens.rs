@@ -7,7 +7,8 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Make a token for development, signed with the data folder's secret. A host that checks tokens with --jwks does not take it.
+/// Make a token for development, signed with the data folder's secret. A host that checks tokens
+/// with --jwks does not take it.
 #[derive(Debug, Args)]
 pub(super) struct Token {
     /// Whom it names (`sub`)

@@ -14,7 +14,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Build the windows under components/, serve and deploy them, and again whenever a source file is saved.
+/// Build the windows under components/, serve and deploy them, and again whenever a source file is
+/// saved.
 #[derive(Debug, Args)]
 pub(super) struct Up {
     /// The cargo workspace of the windows

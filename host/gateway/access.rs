@@ -1,5 +1,5 @@
-//! The access log: one line a request, written when the last byte of its answer is out, or when it is clear that
-//! there will be none.
+//! The access log: one line a request, written when the last byte of its answer is out, or when it
+//! is clear that there will be none.
 
 use crate::body::{Body, BodyError};
 use crate::error::Error;
@@ -19,17 +19,20 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::time::{Sleep, sleep};
 
-/// The status in the log where the connection ended before there was one. As nginx writes it; never sent.
+/// The status in the log where the connection ended before there was one. As nginx writes it; never
+/// sent.
 const NO_STATUS: u16 = 499;
 
-/// The connection ended before the answer did: the client went away, or the host cut it at its shutdown.
+/// The connection ended before the answer did: the client went away, or the host cut it at its
+/// shutdown.
 const CUT: &str = "connection-ended";
 
 /// The upstream's body broke off.
 const BROKEN: &str = "upstream-broke-off";
 
 /// What HTTP/2 is given at once: a frame as large as clients take without a word of their own (RFC
-/// 9113 section 6.5.2). It keeps the whole of what it is given, though the window has room for a byte.
+/// 9113 section 6.5.2). It keeps the whole of what it is given, though the window has room for a
+/// byte.
 const SLICE: usize = 16 << 10;
 
 /// What is known of one request. Dropping it writes its line and counts it.
@@ -119,7 +122,8 @@ impl Drop for Record {
     }
 }
 
-/// A response body that carries its request's record to its end, and drops trailers that claim an identity.
+/// A response body that carries its request's record to its end, and drops trailers that claim an
+/// identity.
 pub struct RecordedBody {
     inner: Body,
     record: Record,
@@ -131,8 +135,8 @@ pub struct RecordedBody {
     breaking: Option<Breaking>,
 }
 
-/// A body that breaks off at once would take its head with it: hyper drops what it has not sent yet. So what is there has
-/// time to leave.
+/// A body that breaks off at once would take its head with it: hyper drops what it has not sent
+/// yet. So what is there has time to leave.
 struct Breaking {
     error: Option<BodyError>,
     pause: Pin<Box<Sleep>>,

@@ -24,8 +24,8 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Idle connections kept for each host by each lane, and for how long. Shorter than the usual server keeps them, so that
-/// we rarely write into one that is being closed.
+/// Idle connections kept for each host by each lane, and for how long. Shorter than the usual
+/// server keeps them, so that we rarely write into one that is being closed.
 const MAX_IDLE_PER_HOST: usize = 64;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -65,8 +65,8 @@ pub enum SendError {
 type Plain = HttpConnector<Resolver>;
 type Secure = HttpsConnector<Plain>;
 
-/// Follows no redirects and sends nothing twice, but for what a connection that closed had not taken yet. Each lane has connections
-/// of its own, so that an answer wakes no other thread.
+/// Follows no redirects and sends nothing twice, but for what a connection that closed had not
+/// taken yet. Each lane has connections of its own, so that an answer wakes no other thread.
 #[derive(Clone)]
 pub struct HttpClient {
     plain: PerLane<Client<Plain, Body>>,
@@ -85,7 +85,8 @@ struct Tls {
 }
 
 impl HttpClient {
-    /// Connects to what `screen` lets through. `connect_timeout` bounds TCP connects, all addresses of a host together.
+    /// Connects to what `screen` lets through. `connect_timeout` bounds TCP connects, all addresses
+    /// of a host together.
     pub fn new(connect_timeout: Duration, screen: Screen) -> Self {
         Self::counting(connect_timeout, screen, Counter::default())
     }
@@ -114,7 +115,8 @@ impl HttpClient {
         }
     }
 
-    /// Sends a request to its URI, and waits for the head of the answer, without a limit of its own.
+    /// Sends a request to its URI, and waits for the head of the answer, without a limit of its
+    /// own.
     pub async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, SendError> {
         let protocol = match request.uri().scheme() == Some(&Scheme::HTTPS) {
             true => Protocol::Https,
@@ -124,9 +126,10 @@ impl HttpClient {
         Ok(answered)
     }
 
-    /// Sends a request whose URI is absolute, and waits for the head of the answer, without a limit of its own. Its `Host` is the name
-    /// by which the service is asked. With `trailers` one that speaks HTTP/2 is told that they reach the client. An answer by
-    /// HTTP/2 has its place on the connection with it, to be kept as long as its body.
+    /// Sends a request whose URI is absolute, and waits for the head of the answer, without a limit
+    /// of its own. Its `Host` is the name by which the service is asked. With `trailers` one that
+    /// speaks HTTP/2 is told that they reach the client. An answer by HTTP/2 has its place on the
+    /// connection with it, to be kept as long as its body.
     pub async fn ask(
         &self,
         protocol: Protocol,

@@ -1,4 +1,5 @@
-//! What the gateway is told at its start: where its routes are, whom it believes, and every limit with its reason.
+//! What the gateway is told at its start: where its routes are, whom it believes, and every limit
+//! with its reason.
 
 use crate::gateway::plugins::auth::AuthConfig;
 use crate::gateway::request_body::Pace;
@@ -18,7 +19,8 @@ pub struct GatewayConfig {
     pub routes: PathBuf,
     /// Where the last good routes are kept for the next start, if anywhere.
     pub kept_routes: Option<PathBuf>,
-    /// The file of idempotency keys, made when a route first needs it. Without it such routes answer 503.
+    /// The file of idempotency keys, made when a route first needs it. Without it such routes
+    /// answer 503.
     pub idempotency: Option<PathBuf>,
     /// Whose tokens are believed.
     pub auth: AuthConfig,
@@ -31,7 +33,8 @@ pub struct GatewayConfig {
     pub upstream_allow: Vec<IpNet>,
     /// What the listeners speak TLS with; without it they speak in the clear.
     pub certificate: Option<Arc<Certificate>>,
-    /// The threads that connections are given to; without them they are served where [`crate::gateway::Gateway::serve`] is called.
+    /// The threads that connections are given to; without them they are served where
+    /// [`crate::gateway::Gateway::serve`] is called.
     pub lanes: Option<Lanes>,
 }
 
@@ -52,26 +55,30 @@ impl GatewayConfig {
     }
 }
 
-/// One address has at most so large a part of the connections, and of the requests at services: a quarter.
+/// One address has at most so large a part of the connections, and of the requests at services: a
+/// quarter.
 const ADDRESS_SHARE: usize = 4;
 
 /// The gateway's bounds.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections open at once, all listeners together. At the limit the one that has been idle longest gives way. Where all have
-    /// requests at work no more are accepted: the kernel's queue holds them, which costs this process nothing.
+    /// Connections open at once, all listeners together. At the limit the one that has been idle
+    /// longest gives way. Where all have requests at work no more are accepted: the kernel's queue
+    /// holds them, which costs this process nothing.
     pub max_connections: usize,
-    /// Of those, what one client's address (IPv6: its /64) may have; trusted proxies are not bounded by it. A quarter: an office behind
-    /// one address is far below, and four addresses at least are needed to have requests at work in all places.
+    /// Of those, what one client's address (IPv6: its /64) may have; trusted proxies are not
+    /// bounded by it. A quarter: an office behind one address is far below, and four addresses at
+    /// least are needed to have requests at work in all places.
     pub max_connections_per_address: usize,
     /// Time for the TLS handshake, from the accept on.
     pub handshake_timeout: Duration,
-    /// Time from the accept until it is clear which HTTP version the client speaks. hyper-util has no
-    /// timeout there.
+    /// Time from the accept until it is clear which HTTP version the client speaks. hyper-util has
+    /// no timeout there.
     pub first_byte_timeout: Duration,
     /// Time for a whole request head, and so also how long an idle HTTP/1 connection is kept.
     pub header_timeout: Duration,
-    /// The longest that a connection is kept without a request; for HTTP/1 `header_timeout` ends it sooner.
+    /// The longest that a connection is kept without a request; for HTTP/1 `header_timeout` ends it
+    /// sooner.
     pub connection_idle_timeout: Duration,
     /// The longest that a WebSocket may be silent both ways; pings count.
     pub websocket_idle_timeout: Duration,
@@ -79,33 +86,41 @@ pub struct Limits {
     pub max_headers: usize,
     /// Bytes of one request head.
     pub max_header_bytes: u32,
-    /// Bytes of a request target; a longer one is 414. 8 KiB is what RFC 9112 section 3 asks for at least.
+    /// Bytes of a request target; a longer one is 414. 8 KiB is what RFC 9112 section 3 asks for at
+    /// least.
     pub max_target_bytes: usize,
     /// Requests at once on one HTTP/2 connection. 100 is the least that RFC 9113 recommends.
     pub max_streams: u32,
-    /// Bytes of one request body. A window sets its own, lower limit; this one is for the host's sake.
+    /// Bytes of one request body. A window sets its own, lower limit; this one is for the host's
+    /// sake.
     pub max_body_bytes: u64,
-    /// How slow a client may be with its body, so that an upload that stalls or drips frees its clerk. The average is that
-    /// of Kestrel (`MinRequestBodyDataRate`); a client on a bad line has six times its grace. It would hold a clerk for hours, so
-    /// from the tenth minute of waiting on 32 KiB a second are asked for: 20 MB come by then at half of that, over EDGE.
+    /// How slow a client may be with its body, so that an upload that stalls or drips frees its
+    /// clerk. The average is that of Kestrel (`MinRequestBodyDataRate`); a client on a bad line has
+    /// six times its grace. It would hold a clerk for hours, so from the tenth minute of waiting on
+    /// 32 KiB a second are asked for: 20 MB come by then at half of that, over EDGE.
     pub body_pace: Pace,
-    /// Bytes of a request body up to which it is read before the upstream is asked. 64 KiB: most forms and JSON documents, so that
-    /// their clients, however slow, hold no clerk and no service's worker.
+    /// Bytes of a request body up to which it is read before the upstream is asked. 64 KiB: most
+    /// forms and JSON documents, so that their clients, however slow, hold no clerk and no
+    /// service's worker.
     pub early_body_bytes: usize,
-    /// Bytes of such bodies that are held at once; a request beyond them is passed on at once. 64 MiB: a thousand slow clients.
+    /// Bytes of such bodies that are held at once; a request beyond them is passed on at once. 64
+    /// MiB: a thousand slow clients.
     pub max_early_bytes: u64,
-    /// The longest wait for such a body of known length. 2 s: 64 KiB at 256 kbit/s. Whoever takes longer has a clerk that waits with it.
+    /// The longest wait for such a body of known length. 2 s: 64 KiB at 256 kbit/s. Whoever takes
+    /// longer has a clerk that waits with it.
     pub early_known: Duration,
-    /// The longest wait for a body of unknown length, which may be a stream whose sender waits for an answer first. 100 ms: what a
-    /// client sends at once has come by then, and a person does not notice.
+    /// The longest wait for a body of unknown length, which may be a stream whose sender waits for
+    /// an answer first. 100 ms: what a client sends at once has come by then, and a person does not
+    /// notice.
     pub early_unknown: Duration,
-    /// The longest time in which nothing of an answer or of its request's body moves, once the answer has begun. As Envoy's
-    /// `stream_idle_timeout`.
+    /// The longest time in which nothing of an answer or of its request's body moves, once the
+    /// answer has begun. As Envoy's `stream_idle_timeout`.
     pub stream_idle: Duration,
-    /// The longest that a client may take nothing of what it is sent, or be behind [`Limits::write_bytes_per_s`]; then its connection
-    /// ends.
+    /// The longest that a client may take nothing of what it is sent, or be behind
+    /// [`Limits::write_bytes_per_s`]; then its connection ends.
     pub write_idle_timeout: Duration,
-    /// The least pace at which a client takes what it is sent, in bytes a second. That of request bodies.
+    /// The least pace at which a client takes what it is sent, in bytes a second. That of request
+    /// bodies.
     pub write_bytes_per_s: u32,
     /// After the shutdown began: how long requests in flight may still run before they are cut.
     pub drain_timeout: Duration,
@@ -119,23 +134,24 @@ pub struct Limits {
     pub max_routes: usize,
     /// Requests at ordinary upstreams at once, WebSockets among them. Each has a connection.
     pub max_at_services: usize,
-    /// Of those, what one client's address (IPv6: its /64) may have; trusted proxies are not bounded by it. A quarter, or as many as it
-    /// may have connections where that is more.
+    /// Of those, what one client's address (IPv6: its /64) may have; trusted proxies are not
+    /// bounded by it. A quarter, or as many as it may have connections where that is more.
     pub max_at_services_per_address: usize,
     /// Time to connect to an ordinary upstream.
     pub connect_timeout: Duration,
-    /// Time until an ordinary upstream has sent its response head. Windows have their own wall time.
+    /// Time until an ordinary upstream has sent its response head. Windows have their own wall
+    /// time.
     pub upstream_timeout: Duration,
     /// Callers counted at once by `rate-limit`. One costs up to 3 KiB.
     pub max_rate_keys: usize,
-    /// Bytes of idempotency keys and their answers on disk, from which on no new key is taken. 1 GiB: a million payments
-    /// a day with a kilobyte each.
+    /// Bytes of idempotency keys and their answers on disk, from which on no new key is taken. 1
+    /// GiB: a million payments a day with a kilobyte each.
     pub max_idempotency_bytes: u64,
-    /// Bytes of the bodies of requests with idempotency keys that are held in memory at once, and as many of answers to them.
-    /// 256 MiB: a payment has some hundred bytes.
+    /// Bytes of the bodies of requests with idempotency keys that are held in memory at once, and
+    /// as many of answers to them. 256 MiB: a payment has some hundred bytes.
     pub max_idempotency_held_bytes: u64,
-    /// Time for the whole body of a request with an idempotency key, which is read into memory before anything is done. 2 min: 4 MiB
-    /// at 280 kbit/s.
+    /// Time for the whole body of a request with an idempotency key, which is read into memory
+    /// before anything is done. 2 min: 4 MiB at 280 kbit/s.
     pub idempotency_body_time: Duration,
 }
 
@@ -184,7 +200,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Takes at most `most` connections, and of one address `per_address`, or else its usual share of them.
+    /// Takes at most `most` connections, and of one address `per_address`, or else its usual share
+    /// of them.
     pub fn bound_connections(&mut self, most: usize, per_address: Option<usize>) {
         let share = || most / ADDRESS_SHARE;
         self.max_connections = most;
@@ -207,8 +224,8 @@ impl Limits {
         }
     }
 
-    /// The same for one stream of an HTTP/2 connection. Twice the time: on a line of 30 kB/s each of
-    /// 100 streams has its turn by then.
+    /// The same for one stream of an HTTP/2 connection. Twice the time: on a line of 30 kB/s each
+    /// of 100 streams has its turn by then.
     pub fn stream_pace(&self) -> WritePace {
         WritePace {
             longest: self.write_idle_timeout * 2,

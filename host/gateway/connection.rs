@@ -36,7 +36,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// After an accept that failed for want of something, such as file descriptors: time for connections to end.
+/// After an accept that failed for want of something, such as file descriptors: time for
+/// connections to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// HTTP/2 has no idle timeout in hyper: a peer that is gone is found by pings.
@@ -46,7 +47,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time for an idle HTTP/2 client to take its leave; at a shutdown at most a quarter of the drain.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-/// Time for output that begins to wait for its client in the moment in which its connection is told to go.
+/// Time for output that begins to wait for its client in the moment in which its connection is told
+/// to go.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// Connections taken from the kernel's queue at the shutdown, before the listeners close and it
@@ -69,8 +71,8 @@ struct House {
     cut: CancellationToken,
 }
 
-/// `listeners` is not empty. Serves until `shutdown` is cancelled, then waits for the requests in flight, at most
-/// [`Limits::drain_timeout`]. Returns how many connections were cut.
+/// `listeners` is not empty. Serves until `shutdown` is cancelled, then waits for the requests in
+/// flight, at most [`Limits::drain_timeout`]. Returns how many connections were cut.
 pub async fn serve(
     gateway: Arc<Gateway>,
     listeners: Vec<TcpListener>,
@@ -110,8 +112,8 @@ pub async fn serve(
     cut
 }
 
-/// Where the requests of an HTTP/2 connection run: beside its lane, where threads take work from each other, because they may be all
-/// that the host is asked at the time.
+/// Where the requests of an HTTP/2 connection run: beside its lane, where threads take work from
+/// each other, because they may be all that the host is asked at the time.
 #[derive(Clone)]
 struct Beside(Arc<Streams>);
 
@@ -207,8 +209,8 @@ impl House {
         tokio::time::sleep(self.farewell()).await;
     }
 
-    /// The next connection and its place; none where its address has its share. While it waits for a place, those that come after it
-    /// are in the kernel's queue.
+    /// The next connection and its place; none where its address has its share. While it waits for
+    /// a place, those that come after it are in the kernel's queue.
     async fn next(&self, listeners: &Listeners) -> io::Result<Option<(Place, TcpStream, Origin)>> {
         let (stream, peer) = listeners.accept().await?;
         let origin = Origin {
@@ -381,8 +383,8 @@ impl House {
                     // way.
                     parting.set(Some(activity.idle_from_now(self.farewell(), untaken)));
                 }
-                // Kept from the first request on, so it comes at once or with that. Where `gone` is set
-                // the client has been told.
+                // Kept from the first request on, so it comes at once or with that. Where `gone` is
+                // set the client has been told.
                 () = http2.notified(), if closing && gone.is_none() => {
                     parting.set(None);
                     // A GOAWAY that refuses nothing, and another that says which requests were
@@ -409,15 +411,17 @@ impl House {
                 () = idle.as_mut(), if !closing => {
                     closing = true;
                     connection.as_mut().graceful_shutdown();
-                    // A client that leaves the GOAWAY unanswered would stay; one that has just asked for more is served.
+                    // A client that leaves the GOAWAY unanswered would stay; one that has just
+                    // asked for more is served.
                     let grace = limits.connection_idle_timeout.min(GOODBYE);
                     gone.set(Some(activity.idle_after(grace, untaken)));
                 }
                 Some(()) = maybe(gone.as_mut().as_pin_mut()) => return,
                 () = place.evicted() => {
                     connection.as_mut().graceful_shutdown();
-                    // What can be said at once, a GOAWAY or the farewell of TLS. Somebody waits for the place. An
-                    // answer that had not reached the socket when the connection was chosen is sent first.
+                    // What can be said at once, a GOAWAY or the farewell of TLS. Somebody waits for
+                    // the place. An answer that had not reached the socket when the connection was
+                    // chosen is sent first.
                     let leave = std::future::poll_fn(|cx| {
                         let polled = connection.as_mut().poll(cx).map(drop);
                         match activity.claim() {

@@ -1,9 +1,9 @@
 //! Small request bodies are read before their upstream is asked: so a slow client holds no clerk of
 //! a window, and no worker of a service, while it sends a form.
 //!
-//! Nobody is refused here. Where the body is larger than that, takes longer, or memory is short, the
-//! upstream is asked with what is there, and gets the rest as it comes. So a stream whose sender
-//! waits for the first word of the answer begins all the same.
+//! Nobody is refused here. Where the body is larger than that, takes longer, or memory is short,
+//! the upstream is asked with what is there, and gets the rest as it comes. So a stream whose
+//! sender waits for the first word of the answer begins all the same.
 
 use super::config::Limits;
 use super::metrics::{ShareHits, Whose};

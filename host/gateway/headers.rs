@@ -1,8 +1,10 @@
-//! What may pass from the client to an upstream and back, and what the gateway itself says in headers.
+//! What may pass from the client to an upstream and back, and what the gateway itself says in
+//! headers.
 //!
-//! Inbound, a name is compared in the form that a careless upstream could read it in: case folded and every
-//! character but letters and digits taken as `-`, because CGI-like servers do not tell `X_HMS_User`, `x.hms.user`
-//! and `x-hms-user` apart. What belongs to the gateway is dropped in all of these spellings, then set anew.
+//! Inbound, a name is compared in the form that a careless upstream could read it in: case folded
+//! and every character but letters and digits taken as `-`, because CGI-like servers do not tell
+//! `X_HMS_User`, `x.hms.user` and `x-hms-user` apart. What belongs to the gateway is dropped in all
+//! of these spellings, then set anew.
 
 use crate::error::Error;
 use crate::gateway::fields::{members, only};
@@ -40,7 +42,8 @@ static HOP_BY_HOP: [HeaderName; 10] = [
     header::UPGRADE,
 ];
 
-/// Only the gateway says these. `forwarded`, `x-forwarded` and `x-real-ip`, because an upstream may believe them as well.
+/// Only the gateway says these. `forwarded`, `x-forwarded` and `x-real-ip`, because an upstream may
+/// believe them as well.
 const OURS: [&str; 5] = [
     "forwarded",
     "x-forwarded",
@@ -84,7 +87,8 @@ const CLAIMS: [(u8, &[&str]); 6] = [
 const OWN_COOKIES: [&[u8]; 3] = [b"hms-", b"__host-hms-", b"__secure-hms-"];
 
 /// Refuses a head whose framing or size is beyond the rules. hyper has checked what it parsed; this
-/// holds HTTP/2 to the same number of fields, and Transfer-Encoding to the one coding that is understood.
+/// holds HTTP/2 to the same number of fields, and Transfer-Encoding to the one coding that is
+/// understood.
 pub fn check(parts: &Parts, max_headers: usize) -> Result<(), Error> {
     if parts.headers.len() > max_headers {
         return Err(Error::TooManyHeaders { limit: max_headers });
@@ -219,8 +223,8 @@ fn is_claim(name: &HeaderName) -> bool {
         .any(|(_, known)| known.iter().any(|known| begins_as(name, known)))
 }
 
-/// Whether a careless upstream could read the name as `known`, which is in small letters. Every field of every request is
-/// asked, so nothing is allocated.
+/// Whether a careless upstream could read the name as `known`, which is in small letters. Every
+/// field of every request is asked, so nothing is allocated.
 fn reads_as(name: &HeaderName, known: &str) -> bool {
     name.as_str().len() == known.len() && begins_as(name, known)
 }
@@ -292,7 +296,8 @@ pub struct Passage<'a> {
 
 /// Sets what the gateway says, on headers that [`clean_request`] has cleaned.
 ///
-/// A value that cannot be a header is refused, not mangled: the caller's token or the path names it.
+/// A value that cannot be a header is refused, not mangled: the caller's token or the path names
+/// it.
 pub fn stamp(headers: &mut HeaderMap, passage: &Passage<'_>) -> Result<(), Error> {
     let mut set = |name: HeaderName, value: &str| -> Result<(), Error> {
         let value = HeaderValue::from_str(value).map_err(|_| {

@@ -9,8 +9,8 @@ use tokio::net::{TcpListener, TcpStream};
 /// How often another free port is tried when the one that the kernel chose is taken on `::1`.
 const PORT_ZERO_ATTEMPTS: usize = 16;
 
-/// Binds `addr`. For `127.0.0.1` it also binds `[::1]` at the same port where the machine has IPv6, because
-/// `localhost` may resolve to either. Port 0 takes a free one.
+/// Binds `addr`. For `127.0.0.1` it also binds `[::1]` at the same port where the machine has IPv6,
+/// because `localhost` may resolve to either. Port 0 takes a free one.
 ///
 /// `flag` is the command line option that chooses the address; the error for a taken port names it.
 pub async fn bind(addr: SocketAddr, flag: &str) -> io::Result<Vec<TcpListener>> {

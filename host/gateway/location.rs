@@ -6,8 +6,9 @@
 //! docs/routes.md has the rules.
 //!
 //! A rewritten reference is a path that begins with one slash, or an absolute URL as it came but
-//! for its path: so what leads to this host before does not lead to another one after. What a browser
-//! could read in another way than this code (backslashes, blanks, `//host`) is left as it is.
+//! for its path: so what leads to this host before does not lead to another one after. What a
+//! browser could read in another way than this code (backslashes, blanks, `//host`) is left as it
+//! is.
 
 use crate::gateway::fields::only;
 use crate::gateway::manifest::{Place, Protocol, Route};

@@ -1,10 +1,11 @@
 //! The gateway: the one door to the windows.
 //!
-//! The life of a request, in order: `listen` and `connection` accept it -> `target` and `headers` make it clean,
-//! once -> the route table (`routes`, made from `manifest`s) matches -> `plugins` say who asks and whether they may ->
-//! `way` takes it to its `upstream`, a window or a service, through the route's middlewares -> the answer goes out through `headers`, and `access` writes its
-//! line when the last byte is out. Whatever fails on the way becomes an answer in [`Gateway::answer`] and nowhere
-//! else.
+//! The life of a request, in order: `listen` and `connection` accept it -> `target` and `headers`
+//! make it clean, once -> the route table (`routes`, made from `manifest`s) matches -> `plugins`
+//! say who asks and whether they may -> `way` takes it to its `upstream`, a window or a service,
+//! through the route's middlewares -> the answer goes out through `headers`, and `access` writes
+//! its line when the last byte is out. Whatever fails on the way becomes an answer in
+//! [`Gateway::answer`] and nowhere else.
 
 mod access;
 mod client;
@@ -89,8 +90,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Reads the routes and puts the parts together. Bad manifests do not keep it from starting: see
-    /// [`Gateway::routes`].
+    /// Reads the routes and puts the parts together. Bad manifests do not keep it from starting:
+    /// see [`Gateway::routes`].
     pub fn new(config: GatewayConfig, windows: Arc<dyn Windows>) -> Arc<Self> {
         let metrics = GatewayMetrics::new();
         let kept = config.kept_routes.clone();
@@ -125,8 +126,9 @@ impl Gateway {
         })
     }
 
-    /// Watches the routes and serves on `listeners` until `shutdown` is cancelled; then it takes no more, and waits for
-    /// the requests in flight, at most [`Limits::drain_timeout`]. Returns how many connections were cut.
+    /// Watches the routes and serves on `listeners` until `shutdown` is cancelled; then it takes no
+    /// more, and waits for the requests in flight, at most [`Limits::drain_timeout`]. Returns how
+    /// many connections were cut.
     pub async fn serve(
         self: Arc<Self>,
         listeners: Vec<TcpListener>,
@@ -169,7 +171,8 @@ impl Gateway {
         self.routes.get(name)
     }
 
-    /// Checks `text` and makes it the manifest of the route `name`; live when this returns. Whether it is new.
+    /// Checks `text` and makes it the manifest of the route `name`; live when this returns. Whether
+    /// it is new.
     pub async fn put_route(
         &self,
         name: String,
@@ -423,8 +426,9 @@ impl Gateway {
             },
             upload.clone(),
         );
-        // A request with a key is read whole in any case, for the key's own sake; where the client asks
-        // whether its body is wanted, the upstream decides; and a call of gRPC may be a conversation.
+        // A request with a key is read whole in any case, for the key's own sake; where the client
+        // asks whether its body is wanted, the upstream decides; and a call of gRPC may be a
+        // conversation.
         let early = keyed.is_none() && !asks && !trailers && !body.is_end_stream();
         let body = match early {
             // Boxed, so that the state of a request without a body, which is moved, is no larger.
@@ -464,8 +468,8 @@ impl Gateway {
         if let Some(endpoint) = answer.endpoint {
             record.upstream = Some(endpoint);
         }
-        // The upstream fails in its own way when its request breaks off, or says so itself; the client
-        // needs the cause.
+        // The upstream fails in its own way when its request breaks off, or says so itself; the
+        // client needs the cause.
         match upload.why() {
             Some(why) => Err(why.clone()),
             None => answer.outcome,

@@ -1,5 +1,5 @@
-//! Who is at the other end: the socket's peer, or, where that is a proxy which the operator trusts, the client that it
-//! speaks for.
+//! Who is at the other end: the socket's peer, or, where that is a proxy which the operator trusts,
+//! the client that it speaks for.
 //!
 //! A proxy appends the address that it saw to `X-Forwarded-For`, often on the client's own line. So
 //! the list is read by its bytes, from its end: entries of trusted proxies are passed over, and the

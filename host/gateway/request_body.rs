@@ -117,7 +117,8 @@ pub struct RequestBody {
     trailers: TrailerBounds,
     pace: Pace,
     left: Left,
-    /// Since when, and until when. Runs only while the client is waited for, not while the upstream takes its time.
+    /// Since when, and until when. Runs only while the client is waited for, not while the upstream
+    /// takes its time.
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
     ended: bool,
 }

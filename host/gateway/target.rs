@@ -1,18 +1,22 @@
-//! The request target: read once, strictly, so that matching, auth and the upstream see the same path.
+//! The request target: read once, strictly, so that matching, auth and the upstream see the same
+//! path.
 //!
 //! The rules, each of them a 400 where it is broken:
 //!
 //! - Methods CONNECT and TRACE are refused: this is no proxy, and nothing here echoes a request.
-//! - origin-form (`/path?query`) as usual. absolute-form (`http://host/path`) is accepted as RFC 9112 section
-//!   3.2.2 asks: scheme http or https, no user information; the authority must agree with Host.
-//!   asterisk-form only with OPTIONS; no route matches it.
-//! - Exactly one Host in HTTP/1.1, a valid authority without user information. HTTP/2 takes `:authority`.
-//! - The path has no empty segment, no dot segment (encoded or with a `;parameter` either), no encoded slash or
-//!   backslash, no raw backslash, no control byte in any form, no broken percent-encoding, only ASCII.
-//!   A route may take empty segments and encoded slashes ([`Oddities`]); the others are refused always.
-//! - The path is then put into one form (RFC 3986 section 6.2.2): percent-encoded unreserved characters are
-//!   decoded, other percent-encodings are upper case, and what browsers send raw outside of the grammar
-//!   (`"<>[]^{|}` and the backtick) is encoded. This form is matched **and** passed on.
+//! - origin-form (`/path?query`) as usual. absolute-form (`http://host/path`) is accepted as RFC
+//!   9112 section 3.2.2 asks: scheme http or https, no user information; the authority must agree
+//!   with Host. asterisk-form only with OPTIONS; no route matches it.
+//! - Exactly one Host in HTTP/1.1, a valid authority without user information. HTTP/2 takes
+//!   `:authority`.
+//! - The path has no empty segment, no dot segment (encoded or with a `;parameter` either), no
+//!   encoded slash or backslash, no raw backslash, no control byte in any form, no broken
+//!   percent-encoding, only ASCII. A route may take empty segments and encoded slashes
+//!   ([`Oddities`]); the others are refused always.
+//! - The path is then put into one form (RFC 3986 section 6.2.2): percent-encoded unreserved
+//!   characters are decoded, other percent-encodings are upper case, and what browsers send raw
+//!   outside of the grammar (`"<>[]^{|}` and the backtick) is encoded. This form is matched **and**
+//!   passed on.
 //! - The query is passed on unchanged; it is ASCII without control bytes.
 
 use crate::error::Error;

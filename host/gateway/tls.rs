@@ -1,4 +1,5 @@
-//! TLS for the gateway's listeners: one certificate from two files, which are read again when they change.
+//! TLS for the gateway's listeners: one certificate from two files, which are read again when they
+//! change.
 
 mod pem;
 
@@ -79,9 +80,9 @@ impl Certificate {
         tokio::spawn(watch(Arc::downgrade(self), refused));
     }
 
-    /// Reads the files now. Gives whether they have another pair, in words: the watch may have taken
-    /// it a moment before, so an old one is said with its time. What is no pair leaves the old one.
-    /// `refused` is 1 while the files as they are cannot be used. Blocks.
+    /// Reads the files now. Gives whether they have another pair, in words: the watch may have
+    /// taken it a moment before, so an old one is said with its time. What is no pair leaves the
+    /// old one. `refused` is 1 while the files as they are cannot be used. Blocks.
     ///
     /// # Errors
     /// A sentence with the file at fault.

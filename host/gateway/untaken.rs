@@ -1,9 +1,9 @@
 //! A deadline for HTTP/2 streams whose client takes too little of its answer.
 //!
 //! hyper asks a body for more only once the client's window has room. So the body can neither see
-//! that wait nor end it, and a client that gives no window would hold all that is behind its answer:
-//! a release, a place at services, the connection. Each stream is a task; this ends the task, and h2
-//! resets the stream.
+//! that wait nor end it, and a client that gives no window would hold all that is behind its
+//! answer: a release, a place at services, the connection. Each stream is a task; this ends the
+//! task, and h2 resets the stream.
 //!
 //! An answer that is handed over whole, or taken at once, has no timer.
 

@@ -1,7 +1,7 @@
 //! How far the body of a request has come: who is late with it, and why it broke off.
 //!
-//! The client sends it at its own pace, which is bounded for itself (`request_body`). So the time of
-//! an upstream stands while more of the body is asked for and the client has not sent it, and
+//! The client sends it at its own pace, which is bounded for itself (`request_body`). So the time
+//! of an upstream stands while more of the body is asked for and the client has not sent it, and
 //! begins anew with each piece that was handed on: it counts from the last byte sent.
 
 use crate::error::Error;
@@ -130,8 +130,8 @@ impl Upload {
         .await
     }
 
-    /// How much of its own time an upstream has spent that was asked at `begun`, when the client had
-    /// been waited for so long.
+    /// How much of its own time an upstream has spent that was asked at `begun`, when the client
+    /// had been waited for so long.
     fn spent(&self, begun: Duration, waited: Duration) -> Duration {
         let now = self.now();
         let moved = Duration::from_micros(self.0.moved_us.load(Relaxed));

@@ -1,7 +1,9 @@
-//! The way of one request from its route's plugins to its upstream: straight, or through the route's middlewares (`wasm`).
+//! The way of one request from its route's plugins to its upstream: straight, or through the
+//! route's middlewares (`wasm`).
 //!
-//! A middleware is a window that the request visits before its upstream. What it passes on is checked and stamped like
-//! what a client sends: it may change path, fields and body, but not whom the request is from.
+//! A middleware is a window that the request visits before its upstream. What it passes on is
+//! checked and stamped like what a client sends: it may change path, fields and body, but not whom
+//! the request is from.
 
 use crate::body::{self, Body};
 use crate::error::Error;
@@ -111,8 +113,8 @@ impl Drop for Try<'_> {
 }
 
 impl Way {
-    /// [`Way::go`], for at most as long as the route's `timeout` says, not counting what waits for the
-    /// client.
+    /// [`Way::go`], for at most as long as the route's `timeout` says, not counting what waits for
+    /// the client.
     pub async fn go_in_time(self: &Arc<Self>, request: Request<Body>) -> Result<Answer, Error> {
         let Some(limit) = self.route.rules.response_timeout() else {
             return self.go(request).await;
@@ -154,7 +156,8 @@ impl Way {
         self.upstreams.call(&sending, request).await
     }
 
-    /// Has the middleware `window` answer; what it passes on goes to the one at `next`, or to the upstream.
+    /// Has the middleware `window` answer; what it passes on goes to the one at `next`, or to the
+    /// upstream.
     async fn visit(
         self: &Arc<Self>,
         window: &str,

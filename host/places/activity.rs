@@ -1,5 +1,6 @@
-//! What a connection has to do. hyper ends an idle HTTP/1 connection by itself; for HTTP/2 it has no such time, and a client that
-//! answers pings would keep its place for ever. Where places are short, a connection without requests is the one that goes.
+//! What a connection has to do. hyper ends an idle HTTP/1 connection by itself; for HTTP/2 it has
+//! no such time, and a client that answers pings would keep its place for ever. Where places are
+//! short, a connection without requests is the one that goes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,7 +21,8 @@ struct State {
     kept: usize,
     /// The last request is or was somebody's.
     proven: bool,
-    /// When the last one ended, or the connection began. Unproven ones do not count: who asks without an end would be young for ever.
+    /// When the last one ended, or the connection began. Unproven ones do not count: who asks
+    /// without an end would be young for ever.
     since: Instant,
     /// The connection ends; a request that comes now has come too late.
     ended: bool,
@@ -33,7 +35,8 @@ pub struct AtWork {
     kept: bool,
 }
 
-/// How well a connection can be done without. The least goes first: one without requests, and of those the one idle longest.
+/// How well a connection can be done without. The least goes first: one without requests, and of
+/// those the one idle longest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Claim {
     unproven: bool,
@@ -100,7 +103,8 @@ impl Activity {
         }
     }
 
-    /// What the connection has to say for itself; none where it has a request at work and cannot be done without.
+    /// What the connection has to say for itself; none where it has a request at work and cannot be
+    /// done without.
     pub fn claim(&self) -> Option<Claim> {
         let state = self.state();
         (state.at_work == 0).then_some(Claim {
@@ -109,15 +113,16 @@ impl Activity {
         })
     }
 
-    /// Gives the connection up, unless a request is at work: none will begin any more. Whether it is so.
+    /// Gives the connection up, unless a request is at work: none will begin any more. Whether it
+    /// is so.
     pub fn end(&self) -> bool {
         let mut state = self.state();
         state.ended = state.at_work == 0;
         state.ended
     }
 
-    /// Resolves when there was no request for so long; or no more than answers that are kept for the
-    /// client, of which it has taken none for `untaken`, or for `longest` where that is more.
+    /// Resolves when there was no request for so long; or no more than answers that are kept for
+    /// the client, of which it has taken none for `untaken`, or for `longest` where that is more.
     pub async fn idle_for(&self, longest: Duration, untaken: Duration) {
         while let Some(left) = self.left(longest, untaken) {
             tokio::time::sleep(left).await;
@@ -157,8 +162,8 @@ impl Activity {
 }
 
 impl AtWork {
-    /// A piece of its answer that is kept for the client. It is at work as a request is, but not for
-    /// ever: see [`Activity::idle_for`].
+    /// A piece of its answer that is kept for the client. It is at work as a request is, but not
+    /// for ever: see [`Activity::idle_for`].
     pub fn kept(&self) -> AtWork {
         let mut state = self.activity.state();
         state.kept += 1;
@@ -173,7 +178,8 @@ impl AtWork {
         }
     }
 
-    /// The request is somebody's, and its connection is not given up for another from here on. Whether that is in time.
+    /// The request is somebody's, and its connection is not given up for another from here on.
+    /// Whether that is in time.
     pub fn prove(&mut self) -> bool {
         let mut state = self.activity.state();
         if !self.proven && !state.ended {

@@ -15,11 +15,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Sleep, sleep};
 
-/// The largest first piece behind which one more is looked for at once. 16 KiB: a larger one fills a write by itself.
+/// The largest first piece behind which one more is looked for at once. 16 KiB: a larger one fills
+/// a write by itself.
 const EARLY_BYTES: u64 = 16 << 10;
 
-/// Turns in all: one for the first piece and one for the end, and as many again where the clerk is at work for another
-/// request. On an idle thread they take microseconds.
+/// Turns in all: one for the first piece and one for the end, and as many again where the clerk is
+/// at work for another request. On an idle thread they take microseconds.
 const EARLY_TURNS: u32 = 4;
 
 fn bytes_of(frame: &Frame<Bytes>) -> u64 {
@@ -40,13 +41,13 @@ pub(super) fn check_headers(headers: &http::HeaderMap, limit: u64) -> Result<u64
     left.ok_or(Error::HeadersTooLarge { limit })
 }
 
-/// Empty pieces passed over at once, and the pause before the next: about 1,000 a second, which cost the host next to
-/// nothing and leave whoever makes them waiting.
+/// Empty pieces passed over at once, and the pause before the next: about 1,000 a second, which
+/// cost the host next to nothing and leave whoever makes them waiting.
 const EMPTY_AT_ONCE: u32 = 64;
 const EMPTY_PAUSE: Duration = Duration::from_millis(50);
 
-/// Passes over empty pieces. An endless row of them is no movement, and is not passed on: HTTP/2 would make a frame of
-/// each.
+/// Passes over empty pieces. An endless row of them is no movement, and is not passed on: HTTP/2
+/// would make a frame of each.
 #[derive(Default)]
 pub(super) struct Empties {
     in_a_row: u32,
@@ -204,8 +205,8 @@ impl Drop for Waiting {
     }
 }
 
-/// The body of an answer: ends as an error when the clerk failed before it had said everything. Without this
-/// a clerk that is cut off would look to the client like one that had finished.
+/// The body of an answer: ends as an error when the clerk failed before it had said everything.
+/// Without this a clerk that is cut off would look to the client like one that had finished.
 pub(super) struct AnswerBody {
     pub inner: wasmtime_wasi_http::WasiBody,
     pub empties: Empties,
@@ -225,8 +226,9 @@ pub(super) struct Early {
 }
 
 impl AnswerBody {
-    /// Lets the clerk go on for some turns of this thread, and takes what it has written then: most write all that they have
-    /// right after the head. Head, body and end then leave in one write instead of three, and have a length.
+    /// Lets the clerk go on for some turns of this thread, and takes what it has written then: most
+    /// write all that they have right after the head. Head, body and end then leave in one write
+    /// instead of three, and have a length.
     pub async fn with_early(mut self) -> Self {
         let mut turns = 0;
         poll_fn(|cx| {

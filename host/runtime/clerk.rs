@@ -40,7 +40,8 @@ use wasmtime_wasi_http::handler::{
 };
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView, p2, p3};
 
-/// Bytes of chance that a guest has in one call. 1 MiB: the host makes them before the guest has them.
+/// Bytes of chance that a guest has in one call. 1 MiB: the host makes them before the guest has
+/// them.
 const RANDOM_BYTES: u64 = 1 << 20;
 
 /// Bytes that one table element takes on the host.
@@ -49,7 +50,8 @@ const TABLE_ELEMENT_BYTES: usize = 8;
 /// Core instances, memories and tables of one clerk: what the pool can give one component at most.
 const MAX_INSTANCES: usize = 1024;
 
-/// Time for a clerk to end after its request failed: it is at its end already, and to be done with it takes a moment.
+/// Time for a clerk to end after its request failed: it is at its end already, and to be done with
+/// it takes a moment.
 const END_TIME: Duration = Duration::from_secs(1);
 
 /// Where a clerk works: what all clerks of one release share.
@@ -195,7 +197,8 @@ impl WasiHttpView for Clerk {
     }
 }
 
-/// The clerks of one release: a fresh one for every request, or as many requests a clerk as the window's limits say.
+/// The clerks of one release: a fresh one for every request, or as many requests a clerk as the
+/// window's limits say.
 #[derive(Clone)]
 pub struct Clerks {
     /// Each lane has clerks of its own: one that is reused serves the lane that it is on.
@@ -352,7 +355,8 @@ impl Clerks {
             (self.handlers.beside(), Some(workroom))
         };
         let mut handled = pin!(handler.handle(errand.clone(), request));
-        // A clerk that serves others goes on when the time of this one is over, and says nothing of it.
+        // A clerk that serves others goes on when the time of this one is over, and says nothing of
+        // it.
         let answered = poll_fn(|cx| match polled_on(workroom, handled.as_mut(), cx) {
             Poll::Pending => match errand.poll_failure(cx.waker()) {
                 Some(failure) => Poll::Ready(Err(failure.clone())),
@@ -395,7 +399,8 @@ impl Clerks {
                     Err(why) => Err(Error::ResponseInvalid(why.into())),
                 }
             }
-            // Only a clerk at work reads the body, and it may have done something before it came to the end.
+            // Only a clerk at work reads the body, and it may have done something before it came to
+            // the end.
             Err(error) => match refused.get() {
                 Some(refused) => Err(refused.clone()),
                 None => Err(self.failure(&error, &errand).await),
@@ -407,8 +412,8 @@ impl Clerks {
         if let Some(start) = error.downcast_ref::<InstantiationError<Arc<Errand>>>() {
             return self.start_failure(&start.error);
         }
-        // What the request is told may be less than what its clerk's end says; a clerk that fails before it has taken the
-        // request on does not know of it.
+        // What the request is told may be less than what its clerk's end says; a clerk that fails
+        // before it has taken the request on does not know of it.
         if errand.is_begun() {
             let _ = tokio::time::timeout(END_TIME, errand.wait_end()).await;
         }

@@ -5,7 +5,8 @@ use crate::stopwatch::Stopwatch;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// A client that has been waited for so long may be a slow one. 1 s: most requests are over by then.
+/// A client that has been waited for so long may be a slow one. 1 s: most requests are over by
+/// then.
 const SLOW_AFTER: Duration = Duration::from_secs(1);
 
 /// The longest that a client may leave what it was given of an answer, which is some hundred KiB.

@@ -1,5 +1,6 @@
-//! Code: a compiled component, linked, from which clerks are made. In however many windows a component is, it is loaded once: so
-//! its windows also share the places in the pool that are quick for it.
+//! Code: a compiled component, linked, from which clerks are made. In however many windows a
+//! component is, it is loaded once: so its windows also share the places in the pool that are quick
+//! for it.
 
 use super::clerk::Clerk;
 use super::engine::TABLES_PER_CLERK;
@@ -34,14 +35,16 @@ pub struct Code {
 /// A component in memory. It holds nothing of a window, of which it may serve many.
 pub(super) struct Linked {
     pub pre: InstancePre<Clerk>,
-    /// Places in the pool that one instance takes: 1 for most, more for a component of many core modules.
+    /// Places in the pool that one instance takes: 1 for most, more for a component of many core
+    /// modules.
     pub weight: u32,
 }
 
 /// Why native code was not loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The file is not what our compiler wrote, or was written for another engine: it is to be compiled anew.
+    /// The file is not what our compiler wrote, or was written for another engine: it is to be
+    /// compiled anew.
     #[error("the native code {path} cannot be used: {why}")]
     Native { path: String, why: String },
     /// The component wants what no window is given.
@@ -49,8 +52,8 @@ pub enum LoadError {
     Link(String),
 }
 
-/// The components in memory by the file of their native code, whose name says which component for which engine. A component
-/// leaves memory with the last release of it.
+/// The components in memory by the file of their native code, whose name says which component for
+/// which engine. A component leaves memory with the last release of it.
 #[derive(Default)]
 pub(super) struct Loaded(Mutex<HashMap<PathBuf, Weak<Linked>>>);
 
@@ -66,7 +69,8 @@ impl Loaded {
         if let Some(linked) = self.entries().get(compiled).and_then(Weak::upgrade) {
             return Ok(linked);
         }
-        // Not under the lock: at a start many are loaded side by side. Of two that load the same, the later takes the earlier's.
+        // Not under the lock: at a start many are loaded side by side. Of two that load the same,
+        // the later takes the earlier's.
         let fresh = Arc::new(load(engine, linker, compiled, component)?);
         let mut entries = self.entries();
         if let Some(linked) = entries.get(compiled).and_then(Weak::upgrade) {
@@ -100,10 +104,11 @@ fn load(
         true => checked.as_path(),
         false => compiled,
     };
-    // SAFETY: native code is trusted as our own. The only files that come here were written by our compiler child into
-    // DATA/artifacts/native, a folder of mode 0700 into which nothing that was uploaded is ever put, and this one is whole
-    // by its seal. It is mapped, not copied, so that windows share its pages and their memory images with the page cache: a
-    // page that is read from a failing disk for a second time after the check is not checked again.
+    // SAFETY: native code is trusted as our own. The only files that come here were written by our
+    // compiler child into DATA/artifacts/native, a folder of mode 0700 into which nothing that was
+    // uploaded is ever put, and this one is whole by its seal. It is mapped, not copied, so that
+    // windows share its pages and their memory images with the page cache: a page that is read from
+    // a failing disk for a second time after the check is not checked again.
     #[expect(unsafe_code, reason = "native code from our own compiler child")]
     let component = unsafe { Component::deserialize_file(engine, checked) }
         .map_err(|error| unusable(format!("{error:#}")))?;

@@ -1,5 +1,5 @@
-//! Compiling, in a child process of our own binary: a compile bomb or a compiler crash costs that deploy alone,
-//! and the host's threads go on serving.
+//! Compiling, in a child process of our own binary: a compile bomb or a compiler crash costs that
+//! deploy alone, and the host's threads go on serving.
 
 use super::native;
 use anyhow::Context;
@@ -32,7 +32,8 @@ pub enum CompileError {
     Host(String),
 }
 
-/// Exit statuses of the child. Not 2, with which the command line's parser ends, nor 101, a panic's.
+/// Exit statuses of the child. Not 2, with which the command line's parser ends, nor 101, a
+/// panic's.
 const CANNOT_WRITE: u8 = 3;
 const HOST_FAULT: u8 = 4;
 
@@ -54,7 +55,8 @@ impl CompileError {
 /// What one compile may use.
 #[derive(Debug, Clone, Copy)]
 pub struct CompileLimits {
-    /// The longest that it may take. Two minutes: an 18 MB component takes some seconds on two cores.
+    /// The longest that it may take. Two minutes: an 18 MB component takes some seconds on two
+    /// cores.
     pub time: Duration,
     /// Address space of the child in bytes. 4 GiB: an 18 MB component takes about 1.
     pub memory_bytes: u64,
@@ -91,8 +93,9 @@ impl Compiler {
     /// # Errors
     /// When the system cannot say which file that is.
     pub fn this_program(limits: CompileLimits) -> std::io::Result<Self> {
-        // Not `current_exe`: a binary that was replaced by an upgrade while the host runs would compile for
-        // another engine. The kernel's link goes on leading to the file that is running.
+        // Not `current_exe`: a binary that was replaced by an upgrade while the host runs would
+        // compile for another engine. The kernel's link goes on leading to the file that is
+        // running.
         let link = PathBuf::from("/proc/self/exe");
         let program = if link.exists() {
             link
@@ -111,12 +114,12 @@ impl Compiler {
         }
     }
 
-    /// Compiles `wasm`, whose SHA-256 is `digest`, into `compiled`, which must not exist yet. Dropping the future ends the
-    /// child.
+    /// Compiles `wasm`, whose SHA-256 is `digest`, into `compiled`, which must not exist yet.
+    /// Dropping the future ends the child.
     ///
     /// # Errors
-    /// The compiler's message, or that it took too long, or that it crashed; or that the file has another digest, or cannot
-    /// be written.
+    /// The compiler's message, or that it took too long, or that it crashed; or that the file has
+    /// another digest, or cannot be written.
     pub async fn compile(
         &self,
         wasm: &Path,
@@ -134,7 +137,8 @@ impl Compiler {
             .arg(compiled)
             .arg(self.limits.memory_bytes.to_string())
             .env_clear()
-            // The allocator's address space must be what it uses, or its reserves alone meet the limit.
+            // The allocator's address space must be what it uses, or its reserves alone meet the
+            // limit.
             .env("MIMALLOC_ARENA_RESERVE", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -238,7 +242,8 @@ fn compile_file(wasm: &Path, digest: &str, compiled: &Path) -> Result<(), Compil
             _ => CompileError::Host(why),
         }
     })?;
-    // What is compiled under a digest is what was uploaded under it, whatever the disk has made of it.
+    // What is compiled under a digest is what was uploaded under it, whatever the disk has made of
+    // it.
     if native::hex(&Sha256::digest(&bytes)) != digest {
         return Err(CompileError::Component(format!(
             "{shown} is damaged, its SHA-256 is not its name: deploy the component again"

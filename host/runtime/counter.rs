@@ -1,5 +1,5 @@
-//! The place where the clerks of one release are made and their requests handed to them: our policy for wasmtime's
-//! mechanism.
+//! The place where the clerks of one release are made and their requests handed to them: our policy
+//! for wasmtime's mechanism.
 
 use super::clerk::{Clerk, Post};
 use super::code::Code;
@@ -21,8 +21,8 @@ use wasmtime::{CallHook, Store, StoreContextMut};
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::handler::{HandlerState, Instance, ProxyPre, ShouldAccept, WorkerState};
 
-/// Requests that one clerk has at once, where it is reused and WASI 0.3. 16: what waits overlaps, and a trap costs no more
-/// than these.
+/// Requests that one clerk has at once, where it is reused and WASI 0.3. 16: what waits overlaps,
+/// and a trap costs no more than these.
 const AT_ONCE: usize = 16;
 
 /// Bytes that a guest can hand to the host in one call. 16 MiB: four of the largest values of a
@@ -229,8 +229,8 @@ impl WorkerState for AtWork {
 
     fn drop(&self, store: Store<Clerk>, result: wasmtime::Result<()>) {
         if let Err(error) = &result {
-            // Before the wasmtime store goes: with it goes the bodies' other end, and a body asks at its end
-            // whether the clerk failed.
+            // Before the wasmtime store goes: with it goes the bodies' other end, and a body asks
+            // at its end whether the clerk failed.
             if self.duty.fail(&classify(error)) {
                 self.post.log.failure(error);
             }

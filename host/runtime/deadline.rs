@@ -1,5 +1,5 @@
-//! Ends a clerk that takes too long, from outside its event loop: epoch yields and asynchronous host calls
-//! hold the wasmtime store, so a timer inside the loop may never be polled.
+//! Ends a clerk that takes too long, from outside its event loop: epoch yields and asynchronous
+//! host calls hold the wasmtime store, so a timer inside the loop may never be polled.
 
 use super::counter::Cutter;
 use super::duty::{Duty, Stand};
@@ -15,8 +15,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Sleep, sleep_until};
 use wasmtime_wasi_http::handler::{WorkerExpiration, WorkerStatus};
 
-/// How long a clerk that is reused waits for its next request. 5 s: a window that is asked now and then starts its clerks
-/// anew, one under load never does.
+/// How long a clerk that is reused waits for its next request. 5 s: a window that is asked now and
+/// then starts its clerks anew, one under load never does.
 const IDLE: Duration = Duration::from_secs(5);
 
 /// The deadline of one clerk.

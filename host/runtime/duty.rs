@@ -1,5 +1,5 @@
-//! What one clerk has to do: the errands that it has begun. Shared by the clerk, the watch over its time, and the worker
-//! that gives it requests.
+//! What one clerk has to do: the errands that it has begun. Shared by the clerk, the watch over its
+//! time, and the worker that gives it requests.
 
 use super::client_time::Slow;
 use super::errand::Errand;
@@ -75,7 +75,8 @@ impl Duty {
         self.state().last = true;
     }
 
-    /// All is done. Keeps the clerk where there is room for one more of `weight` that has nothing to do.
+    /// All is done. Keeps the clerk where there is room for one more of `weight` that has nothing
+    /// to do.
     pub fn rest(&self, room: &Arc<Semaphore>, weight: u32) -> bool {
         let mut state = self.state();
         let done = std::mem::take(&mut state.errands);

@@ -21,8 +21,8 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 /// Sizes of the pool that all clerks share.
 #[derive(Debug, Clone, Copy)]
 pub struct EngineConfig {
-    /// Clerks that can be at work at once, in all windows together. 512: address space is reserved for
-    /// each (20 GiB), memory only as it is used.
+    /// Clerks that can be at work at once, in all windows together. 512: address space is reserved
+    /// for each (20 GiB), memory only as it is used.
     pub clerks: u32,
     /// The largest linear memory that any window can be given, in bytes. 1 GiB.
     pub max_memory_bytes: usize,
@@ -37,13 +37,14 @@ impl Default for EngineConfig {
     }
 }
 
-/// A component of a Rust window has about three core modules, one of a Python window more: the pool holds
-/// this many core instances, and half as many tables, for each clerk.
+/// A component of a Rust window has about three core modules, one of a Python window more: the pool
+/// holds this many core instances, and half as many tables, for each clerk.
 const CORE_INSTANCES_PER_CLERK: u32 = 4;
 pub(super) const TABLES_PER_CLERK: u32 = 2;
 
-/// As many memories as tables are what clerks need. Twice as many, because a slot is quick for the component that it was last used for, and each
-/// thread looks for such a one in a part of the pool that it shares with few: so a thousand components find theirs.
+/// As many memories as tables are what clerks need. Twice as many, because a slot is quick for the
+/// component that it was last used for, and each thread looks for such a one in a part of the pool
+/// that it shares with few: so a thousand components find theirs.
 const MEMORIES_PER_CLERK: u32 = 4;
 
 /// One clerk may wait for its next request for every so many that can be at work.
@@ -59,9 +60,9 @@ const MAX_MEMORIES_PER_COMPONENT: u32 = 16;
 /// Elements of one table. CPython's is about 12,000.
 const MAX_TABLE_ELEMENTS: usize = 65_536;
 
-/// Bytes of each slot that stay in memory between two clerks and are cleared rather than given back to the
-/// kernel. Measured: with these a fresh clerk per request is about three times as fast. 256 KiB: what a request of most
-/// windows touches, because every slot may keep as much (see `pool`).
+/// Bytes of each slot that stay in memory between two clerks and are cleared rather than given back
+/// to the kernel. Measured: with these a fresh clerk per request is about three times as fast. 256
+/// KiB: what a request of most windows touches, because every slot may keep as much (see `pool`).
 const MEMORY_KEEP_RESIDENT: usize = 256 << 10;
 const TABLE_KEEP_RESIDENT: usize = 64 << 10;
 const STACK_KEEP_RESIDENT: usize = 64 << 10;
@@ -131,7 +132,8 @@ impl Runtime {
         })
     }
 
-    /// Names the native code this engine can load: it changes with the compiler, its settings and the CPU.
+    /// Names the native code this engine can load: it changes with the compiler, its settings and
+    /// the CPU.
     pub fn compatibility(&self) -> String {
         let mut hasher = DefaultHasher::new();
         self.engine
@@ -141,11 +143,12 @@ impl Runtime {
         format!("{:016x}", hasher.finish())
     }
 
-    /// Loads what the compiler wrote of the component with the digest `component`, unless it is loaded already, and links it
-    /// with what a window may reach. Blocks: the whole file is read.
+    /// Loads what the compiler wrote of the component with the digest `component`, unless it is
+    /// loaded already, and links it with what a window may reach. Blocks: the whole file is read.
     ///
     /// # Errors
-    /// When the file is damaged or not native code for this engine, or the component wants what no window is given.
+    /// When the file is damaged or not native code for this engine, or the component wants what no
+    /// window is given.
     pub fn load(&self, compiled: &Path, component: &str) -> Result<Code, LoadError> {
         let linked = self
             .loaded
@@ -183,8 +186,8 @@ fn idle(clerks: u32) -> u32 {
 }
 
 fn pool(config: &EngineConfig) -> PoolingAllocationConfig {
-    // Those at work hold a place each, those that wait for their next request have room beside them; and one may end while
-    // the next begins.
+    // Those at work hold a place each, those that wait for their next request have room beside
+    // them; and one may end while the next begins.
     let clerks = config.clerks + idle(config.clerks) + SPARE;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(clerks)
@@ -206,8 +209,9 @@ fn pool(config: &EngineConfig) -> PoolingAllocationConfig {
     pool
 }
 
-/// PAGEMAP_SCAN resets a slot fastest, but wasmtime 48 misses dirty pages that were swapped out: the next clerk
-/// could read them. So it is used only where the kernel has it and no swap is active.
+/// PAGEMAP_SCAN resets a slot fastest, but wasmtime 48 misses dirty pages that were swapped out:
+/// the next clerk could read them. So it is used only where the kernel has it and no swap is
+/// active.
 fn pagemap_scan() -> Enabled {
     let swaps = std::fs::read_to_string("/proc/swaps").unwrap_or_default();
     let swap_active = swaps.lines().skip(1).any(|line| !line.trim().is_empty());

@@ -1,5 +1,5 @@
-//! One request from the clerk's side: shared by the clerk that serves it, the body that carries the answer
-//! out, and the watch that ends it when it takes too long.
+//! One request from the clerk's side: shared by the clerk that serves it, the body that carries the
+//! answer out, and the watch that ends it when it takes too long.
 
 use super::client_time::{ClientTime, Slow};
 use super::failure::MemoryExhausted;
@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// Time that a clerk has to tidy up once nobody waits for its answer any more. An upload that broke off
-/// removes its chunks in this time.
+/// Time that a clerk has to tidy up once nobody waits for its answer any more. An upload that broke
+/// off removes its chunks in this time.
 const ABANDON_GRACE: Duration = Duration::from_secs(5);
 
 /// Between two looks at a request that waits for its client. 1 s: by so much a clerk may be late
@@ -56,7 +56,8 @@ pub struct Errand {
     failed: AtomicWaker,
     ended: AtomicBool,
     end: Notify,
-    /// The place in the pool: until the clerk is done with it, however slowly the client reads what is left.
+    /// The place in the pool: until the clerk is done with it, however slowly the client reads what
+    /// is left.
     place: Mutex<Option<Held>>,
     /// It is by this one that is seen whether its clerk can serve a further request.
     trial: OnceLock<Trial>,
@@ -213,8 +214,8 @@ impl Errand {
         drop(seat);
     }
 
-    /// The client was given so many bytes of the answer, and more is to come: it is waited for until
-    /// it takes that.
+    /// The client was given so many bytes of the answer, and more is to come: it is waited for
+    /// until it takes that.
     pub(super) fn given(&self, bytes: u64) {
         self.client.give(self.started.elapsed(), bytes);
     }
@@ -407,8 +408,8 @@ impl Errand {
         let _ = self.memory_denied.set(exhausted);
     }
 
-    /// Records why the clerk failed; the first reason stands. A clerk that died after it was denied memory
-    /// died of that.
+    /// Records why the clerk failed; the first reason stands. A clerk that died after it was denied
+    /// memory died of that.
     pub(super) fn fail(&self, error: Error) {
         let error = match (&error, self.memory_denied.get()) {
             (Error::ClerkTrapped, Some(MemoryExhausted(limit))) => {

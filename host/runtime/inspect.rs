@@ -1,4 +1,5 @@
-//! Reads an uploaded file before anything is done with it: whether it is a window, and if not, why not.
+//! Reads an uploaded file before anything is done with it: whether it is a window, and if not, why
+//! not.
 
 use super::linker::{EMPTY, GRANTED};
 use serde::Serialize;

@@ -1,5 +1,5 @@
-//! Every limit of a window: one table, from which the settings, the admin API, the command line and the documents take
-//! names, units, bounds and reasons.
+//! Every limit of a window: one table, from which the settings, the admin API, the command line and
+//! the documents take names, units, bounds and reasons.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -175,7 +175,8 @@ impl Row {
 #[serde(transparent)]
 pub struct LimitsSet(BTreeMap<Limit, u64>);
 
-/// A change of [`LimitsSet`]: a number sets, null goes back to the default. As RFC 7396, JSON Merge Patch.
+/// A change of [`LimitsSet`]: a number sets, null goes back to the default. As RFC 7396, JSON Merge
+/// Patch.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LimitsChange(pub BTreeMap<Limit, Option<u64>>);
@@ -248,7 +249,8 @@ impl WindowLimits {
     }
 }
 
-/// The limits of one window as they are now: shared by all that hold it to them, so that a change is live at once.
+/// The limits of one window as they are now: shared by all that hold it to them, so that a change
+/// is live at once.
 pub type LiveLimits = Arc<arc_swap::ArcSwap<WindowLimits>>;
 
 #[cfg(test)]

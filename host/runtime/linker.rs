@@ -1,8 +1,9 @@
 //! What a window may reach: the grants.
 //!
-//! Every `wasi:*` interface that a standard toolchain imports is present, so that components link unchanged, and
-//! nothing stands behind those that lead outside: no directory is pre-opened, the environment and the arguments
-//! are empty, every socket address and every outgoing request is refused.
+//! Every `wasi:*` interface that a standard toolchain imports is present, so that components link
+//! unchanged, and nothing stands behind those that lead outside: no directory is pre-opened, the
+//! environment and the arguments are empty, every socket address and every outgoing request is
+//! refused.
 
 use super::clerk::Clerk;
 use super::host_memory::{BODY_CHUNK_BYTES, write_bytes};
@@ -41,8 +42,8 @@ pub(super) fn build(engine: &Engine) -> anyhow::Result<Linker<Clerk>> {
     Ok(linker)
 }
 
-/// What happens to a request that a guest sends. A window has no network, so it is refused, and counted; but a middleware's
-/// goes on along its own request's way.
+/// What happens to a request that a guest sends. A window has no network, so it is refused, and
+/// counted; but a middleware's goes on along its own request's way.
 pub(super) struct Outside {
     pub failures: Arc<Failures>,
     /// What becomes of the request that is being sent, where it is passed on; none where it is sent

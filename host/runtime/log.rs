@@ -1,5 +1,5 @@
-//! The window's own log: what its clerks write to stdout and stderr, and why they failed. Bounded in line
-//! length, in lines kept, and in lines per second passed on to the host's log.
+//! The window's own log: what its clerks write to stdout and stderr, and why they failed. Bounded
+//! in line length, in lines kept, and in lines per second passed on to the host's log.
 
 use super::error_text::{BACKTRACE_BYTES, cut};
 use super::limits::{Limit, LiveLimits};
@@ -25,7 +25,8 @@ const MAX_LOGGED_BYTES: usize = MAX_LINE_BYTES + 128;
 /// Lines kept per window, oldest dropped first.
 const MAX_LINES: usize = 1000;
 
-/// Bytes kept per window over all lines. 256 KiB: a thousand windows that flood cost 256 MiB at most.
+/// Bytes kept per window over all lines. 256 KiB: a thousand windows that flood cost 256 MiB at
+/// most.
 const MAX_BYTES: usize = 256 << 10;
 
 /// One line of a window's log.

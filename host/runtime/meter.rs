@@ -1,4 +1,5 @@
-//! Counts what one clerk uses of memory, CPU time and host calls, and holds it to its window's limits.
+//! Counts what one clerk uses of memory, CPU time and host calls, and holds it to its window's
+//! limits.
 
 use super::duty::Duty;
 use super::failure::{CpuExhausted, HostCallsExhausted, MemoryExhausted};
@@ -9,8 +10,9 @@ use std::time::{Duration, Instant};
 use wasmtime::UpdateDeadline;
 use wasmtime::component::ResourceTable;
 
-/// How often running guest code is interrupted: the grain of CPU time, and the longest that one guest keeps
-/// a thread from the others. A short request waits for a millisecond at most where one spins on each processor.
+/// How often running guest code is interrupted: the grain of CPU time, and the longest that one
+/// guest keeps a thread from the others. A short request waits for a millisecond at most where one
+/// spins on each processor.
 pub const EPOCH_TICK: Duration = Duration::from_millis(1);
 
 /// Calls to the host after which the handles that they may have made are counted. 1,024: half a MiB
@@ -46,8 +48,8 @@ impl Meter {
         }
     }
 
-    /// A request begins, under the limits as they are now. Where the clerk has others, CPU time counts from the last that
-    /// began: a guest that spins lets none begin.
+    /// A request begins, under the limits as they are now. Where the clerk has others, CPU time
+    /// counts from the last that began: a guest that spins lets none begin.
     pub(super) fn begin(&mut self, limits: &WindowLimits) {
         self.memory_limit = limits.get(Limit::MemoryBytes);
         self.cpu_limit = limits.time(Limit::CpuTimeMs);
@@ -86,12 +88,13 @@ impl Meter {
         self.turn.runs();
     }
 
-    /// Called at an epoch in which guest code ran. One is counted whole however little of it the guest used.
+    /// Called at an epoch in which guest code ran. One is counted whole however little of it the
+    /// guest used.
     pub(super) fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
         let first = self.ticks == 0;
         let ran = self.charge(self.turn.ran())?;
-        // It may have run for no more than a moment of this epoch. Most requests are done soon, and each that is put behind all
-        // others waits once more for all of them.
+        // It may have run for no more than a moment of this epoch. Most requests are done soon, and
+        // each that is put behind all others waits once more for all of them.
         if first && ran == EPOCH_TICK {
             self.turn.runs();
             return Ok(UpdateDeadline::Continue(1));

@@ -1,5 +1,6 @@
-//! `wasi:http/middleware@0.3`: a component that imports the handler that it exports, and so stands in a chain. What it
-//! calls is the rest of its request's way ([`Next`](crate::next::Next)); a window that was not asked as a middleware has none.
+//! `wasi:http/middleware@0.3`: a component that imports the handler that it exports, and so stands
+//! in a chain. What it calls is the rest of its request's way ([`Next`](crate::next::Next)); a
+//! window that was not asked as a middleware has none.
 //!
 //! A call goes on as the request whose task makes it ([`super::requests`]), and ends with that
 //! request: what is at work then is ended, bodies in both directions included, and later calls are

@@ -1,5 +1,5 @@
-//! Whether requests find no place at a window just now, or in the pool: then slow clients are looked
-//! for among those that have only begun.
+//! Whether requests find no place at a window just now, or in the pool: then slow clients are
+//! looked for among those that have only begun.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -1,4 +1,5 @@
-//! The clerks that wait for slow clients: how many there may be, and whose goes where there are more.
+//! The clerks that wait for slow clients: how many there may be, and whose goes where there are
+//! more.
 //!
 //! A slow client costs itself nothing and holds a clerk's place in the pool. So those that wait for
 //! their clients have at most half of a window's clerks, and half of the pool: the rest is for
@@ -156,9 +157,9 @@ impl State {
         taken.collect()
     }
 
-    /// Takes out those that are too many: of `window`, or of the window that has most of all. `most`
-    /// are clerks of the window, and places of the pool. Whoever is held to be looked at is in
-    /// `looked_at`.
+    /// Takes out those that are too many: of `window`, or of the window that has most of all.
+    /// `most` are clerks of the window, and places of the pool. Whoever is held to be looked at is
+    /// in `looked_at`.
     fn shrink(
         &mut self,
         window: &Arc<str>,

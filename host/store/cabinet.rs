@@ -12,24 +12,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Semaphore;
 
-/// The longest name: that of a DNS label, because a window's name is part of its internal host name.
+/// The longest name: that of a DNS label, because a window's name is part of its internal host
+/// name.
 const MAX_NAME_BYTES: usize = 63;
 
 /// The file of a store, in the folder of its window.
 const FILE_NAME: &str = "store.redb";
 
-/// Time from a store that could not be opened to the next try. 1 s: soon after the fault is gone, and seldom enough that
-/// looking at a large damaged file again and again costs the other windows nothing.
+/// Time from a store that could not be opened to the next try. 1 s: soon after the fault is gone,
+/// and seldom enough that looking at a large damaged file again and again costs the other windows
+/// nothing.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// All stores under one folder, each in `ROOT/NAME/store.redb`. A store is opened when it is first asked
-/// for, and then kept.
+/// All stores under one folder, each in `ROOT/NAME/store.redb`. A store is opened when it is first
+/// asked for, and then kept.
 pub struct Cabinet {
     root: PathBuf,
     limits: StoreLimits,
     /// What single stores may hold, in bytes, where that is not the common bound.
     sizes: Mutex<HashMap<String, u64>>,
-    /// Held for a look-up only, never while a file is opened: one slow window must not stop the others.
+    /// Held for a look-up only, never while a file is opened: one slow window must not stop the
+    /// others.
     drawers: Mutex<HashMap<String, Arc<Drawer>>>,
     /// The stores that could not be opened when that was last tried, and whether there are any.
     broken: Mutex<HashMap<String, Broken>>,
@@ -69,7 +72,8 @@ impl StoreId {
 struct Drawer {
     /// Looked at without a lock: nobody who wants an open store waits for a disk.
     store: ArcSwapOption<RedbStore>,
-    /// Held while the store is opened, closed or removed, so that those who come together wait and find it done.
+    /// Held while the store is opened, closed or removed, so that those who come together wait and
+    /// find it done.
     changing: Mutex<()>,
     /// The same for those on an asynchronous thread: of them one has a thread that blocks.
     opening: Arc<tokio::sync::Mutex<()>>,
@@ -180,7 +184,8 @@ impl Cabinet {
                 self.opened(name, Ok(()));
                 let opened = Arc::new(opened.sharing(&self.readers));
                 drawer.store.store(Some(opened.clone()));
-                // Looked up once it can be found, so that a bound that is set meanwhile is not missed.
+                // Looked up once it can be found, so that a bound that is set meanwhile is not
+                // missed.
                 if let Some(bytes) = lock(&self.sizes).get(name) {
                     opened.set_max_store_bytes(*bytes);
                 }
@@ -195,7 +200,8 @@ impl Cabinet {
         }
     }
 
-    /// As [`Cabinet::open`], with the blocking part on tokio's blocking pool: on one thread, however many wait for it.
+    /// As [`Cabinet::open`], with the blocking part on tokio's blocking pool: on one thread,
+    /// however many wait for it.
     pub async fn open_async(self: &Arc<Self>, name: &str) -> Result<Arc<dyn Store>, StoreError> {
         if let Some(store) = self.get(name) {
             return Ok(store);
@@ -219,8 +225,8 @@ impl Cabinet {
             .unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Closes the store of `name`, if it is open, after the writes it has taken. Who still holds it gets
-    /// [`StoreError::Closed`]. Blocks until the file is closed.
+    /// Closes the store of `name`, if it is open, after the writes it has taken. Who still holds it
+    /// gets [`StoreError::Closed`]. Blocks until the file is closed.
     pub fn close(&self, name: &str) {
         let drawer = lock(&self.drawers).get(name).cloned();
         if let Some(drawer) = drawer {
@@ -315,8 +321,8 @@ impl Cabinet {
         }
     }
 
-    /// Closes the store of `name` and deletes its file, and the folder of the window if nothing else is in
-    /// it. That there is none is no error. Blocks as [`Cabinet::close`] does.
+    /// Closes the store of `name` and deletes its file, and the folder of the window if nothing
+    /// else is in it. That there is none is no error. Blocks as [`Cabinet::close`] does.
     pub fn remove(&self, name: &str) -> Result<(), StoreError> {
         let path = self.path_of(name)?;
         let drawer = self.drawer(name);
@@ -380,7 +386,8 @@ impl Cabinet {
             .clone()
     }
 
-    /// Forgets an empty drawer that nobody else has a hand on, so that names once used do not pile up.
+    /// Forgets an empty drawer that nobody else has a hand on, so that names once used do not pile
+    /// up.
     fn forget(&self, name: &str, drawer: Arc<Drawer>) {
         let mut drawers = lock(&self.drawers);
         // The map's and ours: who would take another must first have the map.

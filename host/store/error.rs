@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-/// Why a store refused or failed. The sentence of each is fit for a log and for an operator; those with a
-/// path are not meant for a guest.
+/// Why a store refused or failed. The sentence of each is fit for a log and for an operator; those
+/// with a path are not meant for a guest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     // The caller asked for more than it may.

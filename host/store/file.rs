@@ -1,11 +1,12 @@
 //! The open database of a store, and its return after a fault.
 //!
-//! After an I/O error redb refuses all work until the file is opened anew, and after damage nothing it
-//! holds in memory can be trusted. So a fault takes the database out of use at once, and the file is opened again
-//! behind the callers' backs: they get an error meanwhile, and never wait for it.
+//! After an I/O error redb refuses all work until the file is opened anew, and after damage nothing
+//! it holds in memory can be trusted. So a fault takes the database out of use at once, and the
+//! file is opened again behind the callers' backs: they get an error meanwhile, and never wait for
+//! it.
 //!
-//! A reader takes no lock: it looks at the [`View`] that the last commit left behind. redb itself holds locks
-//! while it makes a file longer, for which a new reader of its own would wait.
+//! A reader takes no lock: it looks at the [`View`] that the last commit left behind. redb itself
+//! holds locks while it makes a file longer, for which a new reader of its own would wait.
 
 use super::StoreError;
 use super::fault::{Fault, guarded};
@@ -25,13 +26,15 @@ const CLOSING_PAUSE: Duration = Duration::from_millis(1);
 
 /// What a store lies on: a file, or in tests a disk in memory.
 pub(super) trait Medium: Send + Sync {
-    /// Opens the database of an existing store, and never makes one. With `check`, it checks all of it first.
+    /// Opens the database of an existing store, and never makes one. With `check`, it checks all of
+    /// it first.
     fn open(&self, check: bool) -> Result<Database, DatabaseError>;
 
     /// Whether a sync failed, and it is not known since what the disk holds.
     fn is_in_doubt(&self) -> bool;
 
-    /// Sees to it that what is read from now on is what the disk holds, which ends the doubt. Only while no database is open.
+    /// Sees to it that what is read from now on is what the disk holds, which ends the doubt. Only
+    /// while no database is open.
     fn settle(&self) -> io::Result<()>;
 
     /// Its size.
@@ -85,7 +88,8 @@ struct Broken {
 }
 
 impl StoreFile {
-    /// Opens the file and checks that it is a store of `owner`. Blocks; after a crash, for the repair.
+    /// Opens the file and checks that it is a store of `owner`. Blocks; after a crash, for the
+    /// repair.
     pub(super) fn open(
         path: PathBuf,
         owner: String,
@@ -122,8 +126,8 @@ impl StoreFile {
         self.reopened.load(Ordering::Relaxed)
     }
 
-    /// Reads by `work` what the last commit left. Where no database is open, it has the file opened again in the
-    /// background, if it is time, and returns what is wrong.
+    /// Reads by `work` what the last commit left. Where no database is open, it has the file opened
+    /// again in the background, if it is time, and returns what is wrong.
     pub(super) fn with<T>(
         self: &Arc<Self>,
         work: impl FnOnce(&View) -> Result<T, Fault>,
@@ -139,8 +143,8 @@ impl StoreFile {
         result
     }
 
-    /// Does `work` on the open database; readers see what it did from when this returns on. For a thread that may block: it
-    /// opens the file itself first, where that is due.
+    /// Does `work` on the open database; readers see what it did from when this returns on. For a
+    /// thread that may block: it opens the file itself first, where that is due.
     pub(super) fn change<T>(
         &self,
         work: impl FnOnce(&Database) -> Result<T, Fault>,
@@ -254,7 +258,8 @@ impl StoreFile {
         }
     }
 
-    /// Takes the database that failed out of use. Does not block: it is closed by whoever opens the file again.
+    /// Takes the database that failed out of use. Does not block: it is closed by whoever opens the
+    /// file again.
     fn break_off(&self, fault: Fault, failed: u64) -> StoreError {
         let suspect = fault.is_suspect();
         let error = fault.into_error(&self.path);
@@ -401,8 +406,8 @@ fn open_checked(
     })
 }
 
-/// Closes a database that is out of use, once the work that was begun on it has ended. It is the last to hold it: closing
-/// writes to the file, which no reader's thread may be made to do.
+/// Closes a database that is out of use, once the work that was begun on it has ended. It is the
+/// last to hold it: closing writes to the file, which no reader's thread may be made to do.
 fn close_when_idle(mut db: Arc<Database>) {
     loop {
         match Arc::try_unwrap(db) {

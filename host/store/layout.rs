@@ -1,9 +1,9 @@
 //! What a store file holds, and how an entry is written into it.
 //!
-//! - `heads`: (bucket, key) to version and value. A value above [`INLINE_MAX_BYTES`] is not in its head,
-//!   which then has only its length, but
-//! - `blobs`: version to value. So listing keys, `exists` and compare-and-swap read small heads only,
-//!   however large the values are, and large values lie in the order they were written.
+//! - `heads`: (bucket, key) to version and value. A value above [`INLINE_MAX_BYTES`] is not in its
+//!   head, which then has only its length, but
+//! - `blobs`: version to value. So listing keys, `exists` and compare-and-swap read small heads
+//!   only, however large the values are, and large values lie in the order they were written.
 //! - `meta`: the format, the last version given, and the bytes stored.
 //! - `owner`: whose store this is.
 
@@ -33,14 +33,15 @@ const NAME: &str = "name";
 /// The format that this code writes, and the only one it reads.
 const FORMAT_NOW: u64 = 1;
 
-/// The largest value that is kept in its head. A page of the tree, 4 KiB, still holds several of them.
+/// The largest value that is kept in its head. A page of the tree, 4 KiB, still holds several of
+/// them.
 const INLINE_MAX_BYTES: usize = 1 << 10;
 
 const INLINE: u8 = 0;
 const APART: u8 = 1;
 
-/// What an entry costs beyond its bytes: its share of pages, version and lengths. It keeps ten million
-/// empty values from being free.
+/// What an entry costs beyond its bytes: its share of pages, version and lengths. It keeps ten
+/// million empty values from being free.
 const ENTRY_OVERHEAD_BYTES: u64 = 64;
 
 /// What an entry counts against `max_store_bytes`.
@@ -88,8 +89,9 @@ impl Head {
 /// One consistent look at a store.
 pub(super) struct View {
     read: ReadTransaction,
-    /// Open for as long as the view is there, and its root page with it: no head is larger than a page. The root of `blobs` may be
-    /// as large as the largest value, so that is opened where it is needed.
+    /// Open for as long as the view is there, and its root page with it: no head is larger than a
+    /// page. The root of `blobs` may be as large as the largest value, so that is opened where it
+    /// is needed.
     heads: ReadOnlyTable<HeadKey, Bytes>,
 }
 

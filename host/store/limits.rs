@@ -15,13 +15,14 @@ pub struct StoreLimits {
     /// 1 byte: an empty key is mostly an id that somebody forgot, and guests' tools take an empty
     /// cursor for none. Older stores may hold one: it can be read, listed and deleted.
     pub min_key_bytes: usize,
-    /// 1 KiB, as with S3: enough for any path or id, and a page of the tree still holds several keys.
+    /// 1 KiB, as with S3: enough for any path or id, and a page of the tree still holds several
+    /// keys.
     pub max_key_bytes: usize,
     /// [`MAX_BUCKET_BYTES`].
     pub max_bucket_bytes: usize,
-    /// 4 MiB: a value is held whole, in the guest and about three times in the host. Larger things go in
-    /// parts. A large value takes the next power of two in the file, so a part is best a little under
-    /// one: 60 KiB takes 64 KiB, 64 KiB takes 128.
+    /// 4 MiB: a value is held whole, in the guest and about three times in the host. Larger things
+    /// go in parts. A large value takes the next power of two in the file, so a part is best a
+    /// little under one: 60 KiB takes 64 KiB, 64 KiB takes 128.
     pub max_value_bytes: usize,
     /// 1,000 keys, so at most 1 MiB of names at a time.
     pub max_keys_per_page: usize,
@@ -29,27 +30,30 @@ pub struct StoreLimits {
     pub max_batch_ops: usize,
     /// 16 MiB in one write, or in the answer of one `get_many`.
     pub max_batch_bytes: usize,
-    /// 1 GiB. Each entry counts with its bucket, key and value and 64 bytes more, exactly and in the same
-    /// commit, so that what a delete frees is free at once. The file may be larger, by the tree's own pages
-    /// and rounding: mostly up to twice as large.
+    /// 1 GiB. Each entry counts with its bucket, key and value and 64 bytes more, exactly and in
+    /// the same commit, so that what a delete frees is free at once. The file may be larger, by the
+    /// tree's own pages and rounding: mostly up to twice as large.
     pub max_store_bytes: u64,
     /// 1 MiB for each open store; redb's own default is 1 GiB, and there may be 1,000 windows. The
     /// operating system's page cache, which all share, does the rest.
     pub cache_bytes: usize,
     /// 1,024 writes waiting, well above the requests a window has at work at once.
     pub queue_writes: usize,
-    /// 64 MiB of writes waiting, less than a second of a disk's time: a hundred uploads at once. A write that finds the queue empty is always taken.
+    /// 64 MiB of writes waiting, less than a second of a disk's time: a hundred uploads at once. A
+    /// write that finds the queue empty is always taken.
     pub queue_bytes: usize,
-    /// 1,024 steps in one commit: beyond that a larger group gains next to nothing and only adds latency.
+    /// 1,024 steps in one commit: beyond that a larger group gains next to nothing and only adds
+    /// latency.
     pub group_ops: usize,
     /// 8 MiB in one commit, for the same reason. A commit always takes at least one write.
     pub group_bytes: usize,
-    /// 250 ms between the first attempts to reopen a file after a fault. It doubles with each failure, up
-    /// to 30 s, because each attempt on a damaged file may read all of it.
+    /// 250 ms between the first attempts to reopen a file after a fault. It doubles with each
+    /// failure, up to 30 s, because each attempt on a damaged file may read all of it.
     pub reopen_pause: Duration,
 }
 
-/// The longest pause between two attempts to reopen a file: how long an operator who mended it waits.
+/// The longest pause between two attempts to reopen a file: how long an operator who mended it
+/// waits.
 pub(super) const MAX_REOPEN_PAUSE: Duration = Duration::from_secs(30);
 
 impl Default for StoreLimits {

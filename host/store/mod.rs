@@ -49,8 +49,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub value: Vec<u8>,
-    /// Grows with every value written to this store and is never used twice, not after a delete and not
-    /// after a restart: a compare-and-swap cannot mistake a new value for an old one.
+    /// Grows with every value written to this store and is never used twice, not after a delete and
+    /// not after a restart: a compare-and-swap cannot mistake a new value for an old one.
     pub version: u64,
 }
 
@@ -74,15 +74,16 @@ pub enum Op {
     },
     /// A key that is not there is no error.
     Delete { bucket: String, key: String },
-    /// Adds to a counter and answers the sum. A counter is its decimal text, as in Redis and in wasmtime's
-    /// own host for `wasi:keyvalue`, so that `get` shows a number. A missing key counts as 0.
+    /// Adds to a counter and answers the sum. A counter is its decimal text, as in Redis and in
+    /// wasmtime's own host for `wasi:keyvalue`, so that `get` shows a number. A missing key counts
+    /// as 0.
     Increment {
         bucket: String,
         key: String,
         delta: i64,
     },
-    /// Compare-and-swap: sets the value only where the key's version is `expected`, or where the key is
-    /// missing for `None`.
+    /// Compare-and-swap: sets the value only where the key's version is `expected`, or where the
+    /// key is missing for `None`.
     Swap {
         bucket: String,
         key: String,
@@ -117,8 +118,8 @@ pub enum Applied {
     Written,
     /// The counter's new value.
     Counter(i64),
-    /// A swap met another version than it expected, so nothing of its write was done: this is what the store
-    /// holds under the key.
+    /// A swap met another version than it expected, so nothing of its write was done: this is what
+    /// the store holds under the key.
     Conflict(Option<Entry>),
 }
 
@@ -155,8 +156,9 @@ pub struct StoreStats {
 /// every write of another is refused. A read finds nothing under such a key and a delete has
 /// nothing to do, unless it was written under an older rule.
 ///
-/// The reading calls see the latest acknowledged state. They may wait for the disk, however long that
-/// takes: an asynchronous caller uses them by [`read`]. They take no lock that a commit holds meanwhile.
+/// The reading calls see the latest acknowledged state. They may wait for the disk, however long
+/// that takes: an asynchronous caller uses them by [`read`]. They take no lock that a commit holds
+/// meanwhile.
 pub trait Store: Send + Sync + 'static {
     fn get(&self, bucket: &str, key: &str) -> Result<Option<Entry>, StoreError>;
 
@@ -167,9 +169,9 @@ pub trait Store: Send + Sync + 'static {
 
     fn exists(&self, bucket: &str, key: &str) -> Result<bool, StoreError>;
 
-    /// The keys of `bucket` in order: those after `after`, without the first `skip` of them, at most `limit`
-    /// (taken into 1 to [`StoreLimits::max_keys_per_page`]). It reads no values, however large they are.
-    /// An `after` that is too long for a key is [`StoreError::KeyTooLong`].
+    /// The keys of `bucket` in order: those after `after`, without the first `skip` of them, at
+    /// most `limit` (taken into 1 to [`StoreLimits::max_keys_per_page`]). It reads no values,
+    /// however large they are. An `after` that is too long for a key is [`StoreError::KeyTooLong`].
     fn keys(
         &self,
         bucket: &str,

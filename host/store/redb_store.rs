@@ -24,8 +24,9 @@ pub struct RedbStore {
 }
 
 impl RedbStore {
-    /// Opens the store at `path`, which must belong to `owner`; makes it, and its folder, where there is no
-    /// file. A file that is anything but a whole store is an error and is left as it is.
+    /// Opens the store at `path`, which must belong to `owner`; makes it, and its folder, where
+    /// there is no file. A file that is anything but a whole store is an error and is left as it
+    /// is.
     ///
     /// Blocks: a few milliseconds, a few fsyncs where it is new.
     pub fn open_file(

@@ -1,8 +1,10 @@
-//! A writer that never waits for its reader: lines go into a bounded queue, which a thread of its own writes out.
+//! A writer that never waits for its reader: lines go into a bounded queue, which a thread of its
+//! own writes out.
 //!
-//! Whoever reads the log may pause: a stopped terminal, a collector that restarts, a full disk. A lane that wrote to it would wait as
-//! long. So lines that find the queue full are left out and counted, and a line says how many once the reader moves again. The queue is
-//! one buffer of bytes: a line costs a lock and a copy, no allocation, and many lines leave in one system call.
+//! Whoever reads the log may pause: a stopped terminal, a collector that restarts, a full disk. A
+//! lane that wrote to it would wait as long. So lines that find the queue full are left out and
+//! counted, and a line says how many once the reader moves again. The queue is one buffer of bytes:
+//! a line costs a lock and a copy, no allocation, and many lines leave in one system call.
 
 use crate::printable::printable_json;
 use prometheus_client::metrics::counter::Counter;
@@ -11,11 +13,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Bytes that wait for the reader. 8 MiB: about 30,000 lines of the access log, more than a second of full load. As much again may be in
-/// the hands of the thread that writes.
+/// Bytes that wait for the reader. 8 MiB: about 30,000 lines of the access log, more than a second
+/// of full load. As much again may be in the hands of the thread that writes.
 pub const MAX_WAITING_BYTES: usize = 8 << 20;
 
-/// How long the thread gathers lines before it writes them. 5 ms: nobody sees it, and full load costs 200 system calls a second.
+/// How long the thread gathers lines before it writes them. 5 ms: nobody sees it, and full load
+/// costs 200 system calls a second.
 const GATHER: Duration = Duration::from_millis(5);
 
 /// A buffer that grew beyond this in a burst is given back.
@@ -68,7 +71,8 @@ impl Queued {
         Ok(queued)
     }
 
-    /// Puts one line, or several with their ends, into the queue as a whole, or leaves it out and counts it.
+    /// Puts one line, or several with their ends, into the queue as a whole, or leaves it out and
+    /// counts it.
     pub fn push(&self, lines: &[u8]) {
         let mut state = self.0.lock();
         if state.waiting.len() + lines.len() > MAX_WAITING_BYTES {
@@ -130,7 +134,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for lines and takes all of them, after a moment in which more may come. How many were left out meanwhile.
+    /// Waits for lines and takes all of them, after a moment in which more may come. How many were
+    /// left out meanwhile.
     fn take(&self, batch: &mut Vec<u8>) -> u64 {
         let mut state = self.lock();
         while state.waiting.is_empty() && state.left_out == 0 {
@@ -151,7 +156,8 @@ impl Shared {
     }
 }
 
-/// Like `write_all`, also where the other end does not block: it may be shared with a program that made it so.
+/// Like `write_all`, also where the other end does not block: it may be shared with a program that
+/// made it so.
 fn write_patiently(sink: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match sink.write(bytes) {

@@ -1,11 +1,12 @@
-//! Who gets a clerk: the places of the pool, divided so that no window takes what another has reserved.
+//! Who gets a clerk: the places of the pool, divided so that no window takes what another has
+//! reserved.
 //!
-//! A window may use what it has reserved at any time, and beyond that what is shared: all that nobody reserved. Who finds
-//! no place stands in its window's own queue, bounded in length and time. What becomes free goes to the window that has
-//! the fewest places of those that wait.
+//! A window may use what it has reserved at any time, and beyond that what is shared: all that
+//! nobody reserved. Who finds no place stands in its window's own queue, bounded in length and
+//! time. What becomes free goes to the window that has the fewest places of those that wait.
 //!
-//! The invariant: over all windows the sum of max(used, reserved) is at most the pool, as soon as what was given
-//! before a change of the terms has come back.
+//! The invariant: over all windows the sum of max(used, reserved) is at most the pool, as soon as
+//! what was given before a change of the terms has come back.
 
 use crate::error::Error;
 use crate::runtime::{Limit, Short, Shortage, WindowLimits};
@@ -140,8 +141,8 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the state and hands out what that made free. What is handed to somebody who has just gone comes
-    /// back by the drop of its place, which takes the lock: so only after it was let go.
+    /// Changes the state and hands out what that made free. What is handed to somebody who has just
+    /// gone comes back by the drop of its place, which takes the lock: so only after it was let go.
     fn change<T>(self: &Arc<Self>, by: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state();
         let result = by(&mut state);
@@ -267,7 +268,8 @@ impl Line {
 }
 
 impl State {
-    /// Makes what is reserved fit: all of it where it is at most half of the pool, else each in proportion.
+    /// Makes what is reserved fit: all of it where it is at most half of the pool, else each in
+    /// proportion.
     fn divide(&mut self) {
         let asked = |line: &Line| u64::from(line.terms.reserved) * u64::from(line.weight);
         let sum: u64 = self.lines.values().map(asked).sum();
@@ -391,8 +393,9 @@ impl State {
         granted
     }
 
-    /// The line that has the fewest places of those that wait and may have more. Where there is not yet room for it, what
-    /// is shared is kept for it, so that a clerk of many places gets its turn; others get only what they have reserved.
+    /// The line that has the fewest places of those that wait and may have more. Where there is not
+    /// yet room for it, what is shared is kept for it, so that a clerk of many places gets its
+    /// turn; others get only what they have reserved.
     fn next_served(&self) -> Option<u64> {
         let mut lines: Vec<_> = self
             .lines

@@ -1,7 +1,8 @@
 //! Components on disk by digest, and the native code compiled from them.
 //!
-//! `DATA/artifacts/DIGEST.wasm` is what was uploaded; `DATA/artifacts/native/DIGEST-COMPATIBILITY` is what our compiler made
-//! of it for one engine. Both are put in place by renaming a finished, synced file.
+//! `DATA/artifacts/DIGEST.wasm` is what was uploaded; `DATA/artifacts/native/DIGEST-COMPATIBILITY`
+//! is what our compiler made of it for one engine. Both are put in place by renaming a finished,
+//! synced file.
 
 use super::ChangeError;
 use super::places::{Asker, Full, Load, Place, Places};
@@ -16,14 +17,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{MutexGuard, Semaphore, SemaphorePermit};
 
-/// Components taken in at once. 8: each may write as fast as the disk takes it, and is 128 MiB at most.
+/// Components taken in at once. 8: each may write as fast as the disk takes it, and is 128 MiB at
+/// most.
 const MAX_RECEIVING: usize = 8;
 
-/// Uploads that wait to be taken in, and deploys that wait for a compiler. 32: each of the latter is a file of up to 128 MiB on
-/// disk, and whoever is last waits for 31 compiles of some seconds each.
+/// Uploads that wait to be taken in, and deploys that wait for a compiler. 32: each of the latter
+/// is a file of up to 128 MiB on disk, and whoever is last waits for 31 compiles of some seconds
+/// each.
 pub const MAX_WAITING: usize = 32;
 
-/// Components read into memory at once to be checked. 2: each is 128 MiB at most, and takes less than a second.
+/// Components read into memory at once to be checked. 2: each is 128 MiB at most, and takes less
+/// than a second.
 const MAX_CHECKED: usize = 2;
 
 /// The folder of artifacts.
@@ -34,7 +38,8 @@ pub struct Artifacts {
     /// One compiler fewer than processors at once, at least one: requests go on meanwhile.
     compiling: Arc<Places>,
     checking: Semaphore,
-    /// Held while native code that was damaged is made anew, so that of many windows with one component one does it.
+    /// Held while native code that was damaged is made anew, so that of many windows with one
+    /// component one does it.
     mending: tokio::sync::Mutex<()>,
     pins: Mutex<Pins>,
     /// Held while what is unused is cleared away.
@@ -46,7 +51,8 @@ pub struct Artifacts {
 struct Pins {
     /// With how many deploys do.
     held: HashMap<String, usize>,
-    /// Those that were pinned at any time since the clearing under way began: the records that it goes by may not have them.
+    /// Those that were pinned at any time since the clearing under way began: the records that it
+    /// goes by may not have them.
     since_clearing: Option<HashSet<String>>,
 }
 
@@ -202,8 +208,8 @@ impl Artifacts {
         self.checking.acquire().await.ok()
     }
 
-    /// Puts a checked upload in its place. The same component twice is one file: the later one, so that a deploy of good
-    /// bytes mends what the disk has damaged.
+    /// Puts a checked upload in its place. The same component twice is one file: the later one, so
+    /// that a deploy of good bytes mends what the disk has damaged.
     pub(super) fn keep(&self, upload: &Upload) -> Result<(), ChangeError> {
         let place = self.wasm_path(&upload.digest);
         std::fs::rename(&upload.path, &place).map_err(disk(&place))?;
@@ -281,12 +287,14 @@ impl Artifacts {
         sync_folder(&self.root.join("native"))
     }
 
-    /// Removes every artifact whose digest is neither in what `used` gives nor pinned, then or since. What cannot be removed
-    /// stays for next time. Blocks for as long as `used` and the disk do; who pins meanwhile does not wait for it.
+    /// Removes every artifact whose digest is neither in what `used` gives nor pinned, then or
+    /// since. What cannot be removed stays for next time. Blocks for as long as `used` and the disk
+    /// do; who pins meanwhile does not wait for it.
     pub(super) fn clear_unused(&self, used: impl FnOnce() -> Option<HashSet<String>>) {
         let _alone = self.clearing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut pins = self.pins();
-        // First of all: a deploy takes its pin away only when its release is recorded, so each is in one of the two.
+        // First of all: a deploy takes its pin away only when its release is recorded, so each is
+        // in one of the two.
         pins.since_clearing = Some(pins.held.keys().cloned().collect());
         drop(pins);
         if let Some(used) = used() {

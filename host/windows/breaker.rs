@@ -1,7 +1,8 @@
 //! Closes a window for a time when its clerks keep failing, so that it does not burn the machine.
 //!
-//! A number of failures in a row trips it. Requests are then refused at once for a time that doubles with each trip up to a
-//! minute. After it one request is let through: if that is served the window is open again, if it fails the next time begins.
+//! A number of failures in a row trips it. Requests are then refused at once for a time that
+//! doubles with each trip up to a minute. After it one request is let through: if that is served
+//! the window is open again, if it fails the next time begins.
 
 use crate::error::Error;
 use crate::runtime::Errand;

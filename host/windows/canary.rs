@@ -1,5 +1,5 @@
-//! A canary: a candidate that gets a share of the requests beside the live release, until it is promoted or aborted, or
-//! ends by itself because it is clearly worse.
+//! A canary: a candidate that gets a share of the requests beside the live release, until it is
+//! promoted or aborted, or ends by itself because it is clearly worse.
 
 use super::change::Change;
 use super::front::{Canary, Front};
@@ -55,7 +55,8 @@ impl Registry {
         }
     }
 
-    /// Gives the canary another share of the requests. Callers that it had it keeps, unless the share shrinks.
+    /// Gives the canary another share of the requests. Callers that it had it keeps, unless the
+    /// share shrinks.
     ///
     /// # Errors
     /// When no canary is running.

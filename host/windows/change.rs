@@ -1,13 +1,14 @@
 //! The one way to change a window.
 //!
-//! [`Registry::change`] and its siblings wait until they have a window to themselves, and then make sure that it is still
-//! the registry's: a window that was removed while they waited is not changed any more. The [`Change`] that they give is
-//! the only thing that sets a window's record, turns its pointer or writes its record to disk. It does so in one of two
-//! orders. [`Change::commit`], for what gives something: durable first, then in memory, so that nothing is ever live that
-//! a crash would take away. [`Change::enforce`], for what takes something away: in memory first, so that no disk can
-//! keep an operator from closing a window. A stop and a removal do not even wait for their turn to do that, see [`closing`].
-//! What the disk did not take is [`Unsaved`], and is tried again in the background
-//! until the disk takes it or a later change replaces it.
+//! [`Registry::change`] and its siblings wait until they have a window to themselves, and then make
+//! sure that it is still the registry's: a window that was removed while they waited is not changed
+//! any more. The [`Change`] that they give is the only thing that sets a window's record, turns its
+//! pointer or writes its record to disk. It does so in one of two orders. [`Change::commit`], for
+//! what gives something: durable first, then in memory, so that nothing is ever live that a crash
+//! would take away. [`Change::enforce`], for what takes something away: in memory first, so that no
+//! disk can keep an operator from closing a window. A stop and a removal do not even wait for their
+//! turn to do that, see [`closing`]. What the disk did not take is [`Unsaved`], and is tried again
+//! in the background until the disk takes it or a later change replaces it.
 
 mod closing;
 mod settle;
@@ -130,8 +131,9 @@ impl Recorded {
     }
 }
 
-/// A window that nobody else changes meanwhile, and that is the registry's. Dropping it at any moment, in the middle of
-/// a write as well, leaves memory as it was before or after the change, and has the disk follow.
+/// A window that nobody else changes meanwhile, and that is the registry's. Dropping it at any
+/// moment, in the middle of a write as well, leaves memory as it was before or after the change,
+/// and has the disk follow.
 pub(super) struct Change {
     registry: Arc<Registry>,
     window: Arc<Window>,
@@ -201,7 +203,8 @@ impl Registry {
             if !change.record().removing {
                 return Ok(change);
             }
-            // What it had stored was to be deleted, so the next window of its name must not find it.
+            // What it had stored was to be deleted, so the next window of its name must not find
+            // it.
             if !change.settle().await {
                 return Err(ChangeError::Removing {
                     window: name.clone(),
@@ -273,16 +276,17 @@ impl Change {
         Ok(())
     }
 
-    /// Holds to `next` and opens `front` at once, and then makes it durable. Where the disk does not take it, it holds all
-    /// the same, [`Change::unsaved`] says so, and it is tried again in the background.
+    /// Holds to `next` and opens `front` at once, and then makes it durable. Where the disk does
+    /// not take it, it holds all the same, [`Change::unsaved`] says so, and it is tried again in
+    /// the background.
     pub async fn enforce(&mut self, next: WindowRecord, front: Option<Front>) {
         self.set(next, Some(Unsaved::now("", true)));
         self.turn(front);
         self.save().await;
     }
 
-    /// Removes the window: closes and drains it, and takes it out of the registry. What of that the disk does not take is
-    /// done later, and then the window is [`Known::is_going`] until it is.
+    /// Removes the window: closes and drains it, and takes it out of the registry. What of that the
+    /// disk does not take is done later, and then the window is [`Known::is_going`] until it is.
     pub async fn remove(&mut self, delete_store: bool) {
         if let Some((next, front)) = (Closing::Remove { delete_store }).of(self.record()) {
             self.enforce(next, Some(front)).await;

@@ -1,7 +1,9 @@
-//! The one path by which a component becomes a release. Admin API, command line, `hms up` and folder watch all end here.
+//! The one path by which a component becomes a release. Admin API, command line, `hms up` and
+//! folder watch all end here.
 //!
-//! check -> compile -> try -> record -> swap -> drain. Every step before the swap may fail and leaves the old release
-//! serving. The record is durable before the swap, so that whatever was ever live is live again after a crash.
+//! check -> compile -> try -> record -> swap -> drain. Every step before the swap may fail and
+//! leaves the old release serving. The record is durable before the swap, so that whatever was ever
+//! live is live again after a crash.
 
 use super::artifacts::Upload;
 use super::front::Front;
@@ -28,7 +30,8 @@ pub struct DeployOptions {
     pub yes: bool,
     /// What it must answer before it gets any request. Without one, a clerk must start.
     pub probe: Option<Probe>,
-    /// The share of the requests that it gets at first, beside the live release. Without one it gets all.
+    /// The share of the requests that it gets at first, beside the live release. Without one it
+    /// gets all.
     pub canary: Option<Share>,
     /// Whether the window goes back to the release before by itself when this one keeps failing.
     pub fallback: bool,
@@ -52,8 +55,8 @@ pub struct Deployed {
 }
 
 impl Registry {
-    /// Deploys an upload as the next release of window `name`, which is made where there is none. `tell` hears of
-    /// each step as it is done.
+    /// Deploys an upload as the next release of window `name`, which is made where there is none.
+    /// `tell` hears of each step as it is done.
     ///
     /// # Errors
     /// Why it gets no requests; the old release still does.
@@ -125,7 +128,8 @@ impl Registry {
         if record.canary.is_some() {
             return Err(ChangeError::CanaryRunning(name.clone()));
         }
-        // Another release may have gone live meanwhile: consent is to what this one has more than that.
+        // Another release may have gone live meanwhile: consent is to what this one has more than
+        // that.
         let difference = difference(&record, size, &inspection);
         if let Some(difference) = &difference {
             consented(&options, difference)?;
@@ -151,7 +155,8 @@ impl Registry {
             .try_out(&window, &release, options.probe.as_ref(), progress)
             .await?;
 
-        // An operator who closed the window since this began has the last word: it is deployed, and stays closed.
+        // An operator who closed the window since this began has the last word: it is deployed, and
+        // stays closed.
         let same = begun_at.is_some_and(|begun_at| Arc::ptr_eq(&begun_at, &window));
         let stays_closed = same && record.stopped && stops != Some(window.recorded.stops());
         let front = match (next.canary, &*window.front()) {
@@ -233,7 +238,8 @@ impl Registry {
         progress: &mut Progress<'_>,
     ) -> Result<Arc<Release>, ChangeError> {
         let clerks = self.clerks(window, &release.digest).await?;
-        // A deploy waits its turn for a clerk like any request, so that it does not fail because the windows are busy.
+        // A deploy waits its turn for a clerk like any request, so that it does not fail because
+        // the windows are busy.
         let place = window
             .desk
             .place(clerks.weight())

@@ -86,8 +86,8 @@ impl From<CompileError> for ChangeError {
 }
 
 impl ChangeError {
-    /// Whether a release could not be loaded for a fault of its own, which it still has at another time. The host's faults,
-    /// such as a full disk, pass: nothing lasting is decided for them.
+    /// Whether a release could not be loaded for a fault of its own, which it still has at another
+    /// time. The host's faults, such as a full disk, pass: nothing lasting is decided for them.
     pub(super) fn is_of_the_release(&self) -> bool {
         use ChangeError::{Compile, Link, NoRelease};
         matches!(self, Compile(_) | Link(_) | NoRelease { .. })

@@ -26,8 +26,8 @@ impl Registry {
         self.window(name).ok()?.reuse_off()
     }
 
-    /// Changes them. They hold from the next request on, and over a restart once the disk has them, which
-    /// the third of what is returned says where it is not so yet.
+    /// Changes them. They hold from the next request on, and over a restart once the disk has them,
+    /// which the third of what is returned says where it is not so yet.
     ///
     /// # Errors
     /// When there is no such window, or a value is out of bounds.

@@ -1,12 +1,13 @@
 //! The windows: what is deployed, what is live, and how one release follows another.
 //!
-//! [`name`] says what a window may be called. A [`record`] is what the disk knows of one, kept in `host.redb`; the
-//! [`artifacts`] are the components by digest. A [`release`] is one of them in memory, and a request holds a lease on it
-//! (an `Arc`) until its last byte; its [`state`]s follow each other by one function. A [`window`] points at its [`front`]: the
-//! live release, and with a [`canary`] the candidate on [`trial`] beside it. The [`registry`] finds the window, [`serve`] has it
-//! answer. [`mod@change`] is the one way to change a window, and holds the order of memory and disk. [`deploy`] is the one path by
-//! which a component becomes a release; [`operate`] holds the other changes. [`mod@file`] deploys a file of
-//! this machine, and [`watch`] those of a folder.
+//! [`name`] says what a window may be called. A [`record`] is what the disk knows of one, kept in
+//! `host.redb`; the [`artifacts`] are the components by digest. A [`release`] is one of them in
+//! memory, and a request holds a lease on it (an `Arc`) until its last byte; its [`state`]s follow
+//! each other by one function. A [`window`] points at its [`front`]: the live release, and with a
+//! [`canary`] the candidate on [`trial`] beside it. The [`registry`] finds the window, [`serve`]
+//! has it answer. [`mod@change`] is the one way to change a window, and holds the order of memory
+//! and disk. [`deploy`] is the one path by which a component becomes a release; [`operate`] holds
+//! the other changes. [`mod@file`] deploys a file of this machine, and [`watch`] those of a folder.
 //! [`backup`] copies what there is.
 
 mod admission;

@@ -7,8 +7,8 @@ use std::str::FromStr;
 /// The longest name, in bytes: a DNS label (RFC 1035), since `http://hms-svc-NAME` is a host name.
 const MAX_BYTES: usize = 63;
 
-/// The name of a window: lower-case letters, digits and inner hyphens. It is also the name of the window's folder,
-/// so nothing else is let through.
+/// The name of a window: lower-case letters, digits and inner hyphens. It is also the name of the
+/// window's folder, so nothing else is let through.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct WindowName(String);

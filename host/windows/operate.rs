@@ -15,7 +15,8 @@ use std::sync::Arc;
 /// A removal that holds.
 #[derive(Debug)]
 pub struct Removed {
-    /// Whether what it has stored is deleted: also where an earlier removal, which is not done yet, was to do so.
+    /// Whether what it has stored is deleted: also where an earlier removal, which is not done yet,
+    /// was to do so.
     pub delete_store: bool,
     /// What of it the disk has not taken yet.
     pub unsaved: Option<Unsaved>,
@@ -24,8 +25,8 @@ pub struct Removed {
 }
 
 impl Registry {
-    /// Makes release `to`, or the one before the live one, live again. Nothing is compiled where its native code is
-    /// still there.
+    /// Makes release `to`, or the one before the live one, live again. Nothing is compiled where
+    /// its native code is still there.
     ///
     /// # Errors
     /// When there is no such release, or a canary is running.
@@ -56,10 +57,12 @@ impl Registry {
         Ok(change.status())
     }
 
-    /// Opens a window that was stopped, or one whose release could not be loaded. Without effect on an open one.
+    /// Opens a window that was stopped, or one whose release could not be loaded. Without effect on
+    /// an open one.
     ///
     /// # Errors
-    /// When there is no such window, its release cannot be loaded, or the change cannot be made durable.
+    /// When there is no such window, its release cannot be loaded, or the change cannot be made
+    /// durable.
     pub async fn start(self: &Arc<Self>, name: &WindowName) -> Result<WindowStatus, ChangeError> {
         let mut change = self.change(name).await?;
         if !matches!(&*change.window().front(), Front::Open { .. }) {
@@ -75,8 +78,9 @@ impl Registry {
         Ok(change.status())
     }
 
-    /// Closes a window: no new requests, and those it has are served to their end. It does so at once, also where another
-    /// change has the window's turn. It stays closed over a restart, once the disk has taken that.
+    /// Closes a window: no new requests, and those it has are served to their end. It does so at
+    /// once, also where another change has the window's turn. It stays closed over a restart, once
+    /// the disk has taken that.
     ///
     /// # Errors
     /// When there is no such window.
@@ -94,9 +98,10 @@ impl Registry {
         Ok(change.status())
     }
 
-    /// Removes a window: closes and drains it, forgets its releases, and with `delete_store` deletes what it has stored. A
-    /// store that is kept is there again when a window of that name is deployed. Gives what of that the disk has not
-    /// taken yet, at once where another change has the window's turn.
+    /// Removes a window: closes and drains it, forgets its releases, and with `delete_store`
+    /// deletes what it has stored. A store that is kept is there again when a window of that name
+    /// is deployed. Gives what of that the disk has not taken yet, at once where another change has
+    /// the window's turn.
     ///
     /// # Errors
     /// When there is no such window.
@@ -133,8 +138,8 @@ impl Registry {
         })
     }
 
-    /// Loads what `next` says is open, and has one clerk of each release start. A candidate that cannot
-    /// be loaded or started loses its canary, and `next` says so afterwards.
+    /// Loads what `next` says is open, and has one clerk of each release start. A candidate that
+    /// cannot be loaded or started loses its canary, and `next` says so afterwards.
     pub(super) async fn tried_front(
         self: &Arc<Self>,
         window: &Arc<Window>,
@@ -166,7 +171,8 @@ impl Registry {
         .await;
     }
 
-    /// The digests that a record refers to, be it in memory or on disk: the two may differ for a time.
+    /// The digests that a record refers to, be it in memory or on disk: the two may differ for a
+    /// time.
     fn used(&self) -> Result<HashSet<String>, ChangeError> {
         // What a record needs that cannot be read is not known, so nothing is cleared then.
         let on_disk = self.records.all_blocking()?.into_iter();

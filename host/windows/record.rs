@@ -1,5 +1,5 @@
-//! What the disk knows of a window: one JSON value a window in `host.redb`, replaced whole, so that a change is
-//! wholly there or not at all.
+//! What the disk knows of a window: one JSON value a window in `host.redb`, replaced whole, so that
+//! a change is wholly there or not at all.
 
 use super::{ChangeError, Share, WindowName, crash};
 use crate::runtime::LimitsSet;
@@ -20,8 +20,8 @@ pub struct WindowRecord {
     pub live: u64,
     /// Closed by `stop`.
     pub stopped: bool,
-    /// Removed together with its store, which takes more than one write: a host that ends between them finishes it at its
-    /// next start.
+    /// Removed together with its store, which takes more than one write: a host that ends between
+    /// them finishes it at its next start.
     #[serde(default)]
     pub removing: bool,
     /// The candidate beside the live release, where a canary is running.
@@ -80,7 +80,8 @@ pub struct ReleaseRecord {
     /// Whether the window goes back to the release before by itself when this one keeps failing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fallback: bool,
-    /// How it ended: its canary, where that was not by promotion, or its time as the live release, where it fell back.
+    /// How it ended: its canary, where that was not by promotion, or its time as the live release,
+    /// where it fell back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fate: Option<String>,
 }
@@ -98,8 +99,8 @@ impl WindowRecord {
             .find(|release| release.number == number)
     }
 
-    /// With `release` added under the next number: live, or as the candidate where a share is given. The oldest are
-    /// dropped when there are too many, but never one that gets requests.
+    /// With `release` added under the next number: live, or as the candidate where a share is
+    /// given. The oldest are dropped when there are too many, but never one that gets requests.
     pub(super) fn with_release(mut self, mut release: ReleaseRecord, share: Option<Share>) -> Self {
         self.next = self.next.max(1);
         self.removing = false;
@@ -187,7 +188,8 @@ impl Records {
         Ok(self.store.snapshot(scratch)?)
     }
 
-    /// Has the disk know of `record` what is to be known: nothing, where it is vacant. Durable once the future resolves.
+    /// Has the disk know of `record` what is to be known: nothing, where it is vacant. Durable once
+    /// the future resolves.
     ///
     /// # Errors
     /// When it cannot be written.

@@ -42,7 +42,8 @@ pub struct WindowsConfig {
     pub max_upload_bytes: u64,
     /// The folder whose components are deployed, if there is one.
     pub watched: Option<PathBuf>,
-    /// How long a stop or a removal waits for another change of the window, before it is left to be done later. 500 ms.
+    /// How long a stop or a removal waits for another change of the window, before it is left to be
+    /// done later. 500 ms.
     pub turn_time: Duration,
     /// How long a change that holds waits for the disk, before it is left to be tried again. 5 s.
     pub disk_time: Duration,
@@ -212,7 +213,8 @@ impl Registry {
         all
     }
 
-    /// The status of every window that has a release, is being removed, or whose record cannot be read, by name.
+    /// The status of every window that has a release, is being removed, or whose record cannot be
+    /// read, by name.
     pub fn statuses(&self) -> Vec<WindowStatus> {
         let shown = |status: &WindowStatus| {
             status.live.is_some() || ["removing", "unreadable"].contains(&status.state)
@@ -241,7 +243,8 @@ impl Registry {
         Ok((window.status(), known.record.releases.clone()))
     }
 
-    /// Requests whose clerks wait for slow clients now, and those that had to give way to others so far.
+    /// Requests whose clerks wait for slow clients now, and those that had to give way to others so
+    /// far.
     pub fn slow_clients(&self) -> (usize, u64) {
         self.runtime.waiters().counts()
     }

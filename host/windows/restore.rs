@@ -17,8 +17,9 @@ use std::sync::Arc;
 const AT_ONCE: usize = 16;
 
 impl Registry {
-    /// Brings every recorded window back. One that cannot be loaded, or whose record cannot be read, is left unavailable,
-    /// with the reason in the log, and does not keep the others from opening.
+    /// Brings every recorded window back. One that cannot be loaded, or whose record cannot be
+    /// read, is left unavailable, with the reason in the log, and does not keep the others from
+    /// opening.
     ///
     /// # Errors
     /// When the records cannot be listed.
@@ -89,9 +90,10 @@ impl Registry {
         }
     }
 
-    /// Loads the live release of a record, and its candidate with a trial that begins anew. A candidate that cannot be loaded
-    /// is no reason to close the window: its canary ends, which `record` then says. Where that is a fault of the host, which
-    /// may pass, the canary stays in the record, and its candidate gets no requests.
+    /// Loads the live release of a record, and its candidate with a trial that begins anew. A
+    /// candidate that cannot be loaded is no reason to close the window: its canary ends, which
+    /// `record` then says. Where that is a fault of the host, which may pass, the canary stays in
+    /// the record, and its candidate gets no requests.
     pub(super) async fn load_front(
         self: &Arc<Self>,
         window: &Arc<Window>,
@@ -122,8 +124,8 @@ impl Registry {
         Ok(Front::Open { live, canary })
     }
 
-    /// The newest earlier release that can be loaded, where the live one cannot and was deployed to be given up then. `record`
-    /// says so afterwards.
+    /// The newest earlier release that can be loaded, where the live one cannot and was deployed to
+    /// be given up then. `record` says so afterwards.
     async fn load_earlier(
         self: &Arc<Self>,
         window: &Arc<Window>,
@@ -184,8 +186,8 @@ impl Registry {
         Ok(Release::new(release, clerks, State::Recorded))
     }
 
-    /// Makes the clerks of the component with that digest for `window`. Native code that cannot be used (damaged, or of
-    /// another engine) is compiled anew.
+    /// Makes the clerks of the component with that digest for `window`. Native code that cannot be
+    /// used (damaged, or of another engine) is compiled anew.
     pub(super) async fn clerks(
         self: &Arc<Self>,
         window: &Window,

@@ -1,4 +1,5 @@
-//! A request at a window: lease, place in the pool, clerk; and, while a canary runs, its part in the trial.
+//! A request at a window: lease, place in the pool, clerk; and, while a canary runs, its part in
+//! the trial.
 
 use super::breaker::{Breaker, Outcome, Pass, Trip};
 use super::fallback::Tripped;
@@ -20,8 +21,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 impl Registry {
-    /// Has the live release of `window`, or its candidate, serve `request`. Gives what came of it, and the release's number
-    /// where one was leased.
+    /// Has the live release of `window`, or its candidate, serve `request`. Gives what came of it,
+    /// and the release's number where one was leased.
     pub async fn serve(
         &self,
         window: &str,
@@ -107,8 +108,9 @@ async fn serve_on(
     clerks.serve(request, errand).await
 }
 
-/// What one request says of its release: to the trial while a canary is running, to the breaker else. Said when it is
-/// dropped, at the end of the answer. What its client did, or left undone, says nothing.
+/// What one request says of its release: to the trial while a canary is running, to the breaker
+/// else. Said when it is dropped, at the end of the answer. What its client did, or left undone,
+/// says nothing.
 struct Observation {
     window: Arc<Window>,
     number: u64,
@@ -122,7 +124,8 @@ struct Observation {
     outcome: Outcome,
     /// In a trial an answer of 5xx fails too.
     failed: bool,
-    /// Too few clerks is the host's load, too large a body the client's: neither says anything of a release.
+    /// Too few clerks is the host's load, too large a body the client's: neither says anything of a
+    /// release.
     counts: bool,
 }
 

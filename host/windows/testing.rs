@@ -1,4 +1,5 @@
-//! A small registry for tests: real releases of a component that does nothing, over a disk that tests can fill.
+//! A small registry for tests: real releases of a component that does nothing, over a disk that
+//! tests can fill.
 
 use super::change::TURN_TIME;
 use super::front::Front;
@@ -50,7 +51,8 @@ pub(crate) fn component(mark: u8) -> Vec<u8> {
     bytes
 }
 
-/// How long what closes a window waits for its turn, where tests are about something else: the machine may be busy.
+/// How long what closes a window waits for its turn, where tests are about something else: the
+/// machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The window of all tests.
@@ -71,8 +73,8 @@ pub(crate) enum Trouble {
     Hangs,
 }
 
-/// A disk for the records: in memory, and there over a restart of the host. A write is done when it is asked for, and
-/// answered some polls later, as many as the seed says.
+/// A disk for the records: in memory, and there over a restart of the host. A write is done when it
+/// is asked for, and answered some polls later, as many as the seed says.
 pub(crate) struct Disk(Arc<Mutex<State>>, Arc<Readers>);
 
 struct State {
@@ -299,7 +301,8 @@ impl House {
 
     /// The window `w` with two releases: open, stopped, and open with a third as its canary.
     pub async fn states(&self) -> [WindowRecord; 3] {
-        // Another window keeps their components, so that the removal of the one does not have them compiled again.
+        // Another window keeps their components, so that the removal of the one does not have them
+        // compiled again.
         for mark in 1..=4 {
             self.deploy("keeper", mark, None).await;
         }

@@ -35,7 +35,8 @@ pub struct Window {
     cabinet: Arc<Cabinet>,
     /// Where its requests get their places in the pool.
     pub(super) desk: Desk,
-    /// Its record. The changes of one window follow each other, and those of two do not wait for one another.
+    /// Its record. The changes of one window follow each other, and those of two do not wait for
+    /// one another.
     pub(super) recorded: Recorded,
 }
 
@@ -90,8 +91,8 @@ impl Window {
         }
     }
 
-    /// Whether its store could not be opened, and it is too soon to try again. Whether a window needs its store is known
-    /// only when it asks for it, so the one request that may try is any.
+    /// Whether its store could not be opened, and it is too soon to try again. Whether a window
+    /// needs its store is known only when it asks for it, so the one request that may try is any.
     pub(super) fn store_fault(&self, now: Instant) -> bool {
         let broken = self.cabinet.broken(self.name.as_str());
         broken.is_some_and(|broken| now < broken.until)
@@ -102,9 +103,9 @@ impl Window {
         self.front.get()
     }
 
-    /// Turns the pointer. Releases that are no longer there drain: they serve the requests that they began, for at most
-    /// `deadline`, and then are cut. No request is between the two: it leased the one or the other. For
-    /// [`super::change::Change`], and for the end of the host.
+    /// Turns the pointer. Releases that are no longer there drain: they serve the requests that
+    /// they began, for at most `deadline`, and then are cut. No request is between the two: it
+    /// leased the one or the other. For [`super::change::Change`], and for the end of the host.
     pub(super) fn turn(self: &Arc<Self>, next: Front, deadline: Duration) {
         if let Front::Open { live, canary } = &next {
             live.happens(Event::Swap);

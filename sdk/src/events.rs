@@ -1,4 +1,5 @@
-//! A stream of events, as browsers read it with `EventSource` (HTML, section 9.2, Server-sent events).
+//! A stream of events, as browsers read it with `EventSource` (HTML, section 9.2, Server-sent
+//! events).
 
 use crate::response::BodyWriter;
 use crate::{Problem, Response, sleep_ms};
@@ -7,7 +8,8 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-/// Between two pings, in milliseconds. 15 s, as HTML suggests: proxies commonly cut what is quiet for 30 or 60 s.
+/// Between two pings, in milliseconds. 15 s, as HTML suggests: proxies commonly cut what is quiet
+/// for 30 or 60 s.
 const PING_EVERY_MS: u64 = 15_000;
 
 /// One event of a stream.
@@ -39,7 +41,8 @@ impl Event {
         self
     }
 
-    /// What the browser sends as `Last-Event-ID` when it connects again. A line break or a NUL in it ends it.
+    /// What the browser sends as `Last-Event-ID` when it connects again. A line break or a NUL in
+    /// it ends it.
     pub fn id(mut self, id: &str) -> Self {
         let id = id.split('\0').next().unwrap_or_default();
         self.id = Some(first_line(id));
@@ -77,23 +80,26 @@ pub struct Events<'a> {
 }
 
 impl Events<'_> {
-    /// Sends one, and waits until the host has taken it. Fails when the client has gone; return that error.
+    /// Sends one, and waits until the host has taken it. Fails when the client has gone; return
+    /// that error.
     pub async fn send(&mut self, event: &Event) -> Result<(), Problem> {
         self.out.write(event.to_string()).await
     }
 
-    /// Sends a comment, which browsers pass over: it shows everybody on the way that the stream is alive.
+    /// Sends a comment, which browsers pass over: it shows everybody on the way that the stream is
+    /// alive.
     pub async fn ping(&mut self) -> Result<(), Problem> {
         self.out.write(": ping\n\n").await
     }
 
-    /// Has [`Events::waiting`] ping so often, in milliseconds; by default every 15 s. It must be less than the route's
-    /// `stream-idle`.
+    /// Has [`Events::waiting`] ping so often, in milliseconds; by default every 15 s. It must be
+    /// less than the route's `stream-idle`.
     pub fn ping_every_ms(&mut self, ms: u64) {
         self.ping_every_ms = ms.max(1);
     }
 
-    /// What comes of `future`, with pings while it takes its time. Fails when the client has gone; return that error.
+    /// What comes of `future`, with pings while it takes its time. Fails when the client has gone;
+    /// return that error.
     ///
     /// ```no_run
     /// # use hms_window::{Event, Problem, Response, sleep_ms};
@@ -122,8 +128,9 @@ impl Events<'_> {
 }
 
 impl Response {
-    /// A stream of events that `produce` writes, for as long as the client stays. An answer that is quiet is ended by the
-    /// host after the route's `stream-idle`: so wait for what comes next with [`Events::waiting`].
+    /// A stream of events that `produce` writes, for as long as the client stays. An answer that is
+    /// quiet is ended by the host after the route's `stream-idle`: so wait for what comes next with
+    /// [`Events::waiting`].
     pub fn events<F>(produce: F) -> Self
     where
         F: AsyncFnOnce(&mut Events<'_>) -> Result<(), Problem> + 'static,

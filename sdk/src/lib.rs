@@ -1,7 +1,8 @@
 //! Write a service window in Rust.
 //!
-//! A window is a component that answers HTTP requests. This crate shows its author four things: the [`Request`], the
-//! [`Response`], the [`Caller`] that the gateway has proven, and a [`Store`] that keeps what you can serialise.
+//! A window is a component that answers HTTP requests. This crate shows its author four things: the
+//! [`Request`], the [`Response`], the [`Caller`] that the gateway has proven, and a [`Store`] that
+//! keeps what you can serialise.
 //!
 //! ```no_run
 //! use hms_window::{Method, Problem, Request, Response};
@@ -28,8 +29,9 @@
 //!
 //! Build it with `crate-type = ["cdylib"]` for `wasm32-wasip2`, and deploy the `.wasm`.
 //!
-//! What a clerk knows ends with its request: the host starts a fresh one for the next. What must stay goes into the
-//! store. What is printed to standard output or error becomes a line of the window's log.
+//! What a clerk knows ends with its request: the host starts a fresh one for the next. What must
+//! stay goes into the store. What is printed to standard output or error becomes a line of the
+//! window's log.
 
 /// The code in the README compiles.
 #[cfg(doctest)]
@@ -67,7 +69,8 @@ pub use validators::Validators;
 
 /// Makes an `async fn(Request) -> Result<Response, Problem>` the handler of this component.
 ///
-/// Once in a crate. A HEAD request reaches the handler as GET, and its answer goes out without the body.
+/// Once in a crate. A HEAD request reaches the handler as GET, and its answer goes out without the
+/// body.
 #[macro_export]
 macro_rules! window {
     ($handler:path) => {
@@ -86,8 +89,8 @@ macro_rules! window {
     };
 }
 
-/// Makes an `async fn(Request, Next) -> Result<Response, Problem>` the handler of this component: a middleware, which stands
-/// between a route and its window. See [`Next`].
+/// Makes an `async fn(Request, Next) -> Result<Response, Problem>` the handler of this component: a
+/// middleware, which stands between a route and its window. See [`Next`].
 ///
 /// Once in a crate, in place of [`window!`].
 #[macro_export]

@@ -9,8 +9,8 @@ use std::fmt;
 
 /// A refusal or a failure that a client is told about, as `application/problem+json`.
 ///
-/// Its `type` is `urn:hms:problem:CODE`: people script against the code, so a code once given stays. The `detail` is a
-/// sentence for a person: what is wrong, and what to do.
+/// Its `type` is `urn:hms:problem:CODE`: people script against the code, so a code once given
+/// stays. The `detail` is a sentence for a person: what is wrong, and what to do.
 ///
 /// ```
 /// # use hms_window::Problem;
@@ -72,7 +72,8 @@ impl Problem {
         )
     }
 
-    /// 405, with the `Allow` header that RFC 9110 asks for: `Problem::method_not_allowed("GET, HEAD, POST")`.
+    /// 405, with the `Allow` header that RFC 9110 asks for:
+    /// `Problem::method_not_allowed("GET, HEAD, POST")`.
     pub fn method_not_allowed(allow: &'static str) -> Self {
         Self::new(405, "method-not-allowed", format!("here one can {allow}"))
             .header(header::ALLOW, allow)
@@ -169,8 +170,8 @@ impl fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 impl From<StoreError> for Problem {
-    /// Full is 507, out of reach or too contended is 503 and worth another try, a bad cursor is the client's 400;
-    /// anything else is the window's own fault.
+    /// Full is 507, out of reach or too contended is 503 and worth another try, a bad cursor is the
+    /// client's 400; anything else is the window's own fault.
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Full(_) => Self::new(507, "store-full", "the window's store is full"),

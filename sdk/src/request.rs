@@ -77,7 +77,8 @@ impl Request {
         self
     }
 
-    /// The request with this header in place of those of its name: for a middleware, before it sends the request on.
+    /// The request with this header in place of those of its name: for a middleware, before it
+    /// sends the request on.
     ///
     /// A name or value that HTTP does not allow is an error.
     pub fn with_header<N, V>(mut self, name: N, value: V) -> Result<Self, Problem>
@@ -111,7 +112,8 @@ impl Request {
         self
     }
 
-    /// The request for another path, with its query: for a middleware, before it sends the request on.
+    /// The request for another path, with its query: for a middleware, before it sends the request
+    /// on.
     pub fn with_target(mut self, target: &str) -> Self {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         (self.path, self.query) = (path.to_owned(), query.to_owned());
@@ -120,7 +122,8 @@ impl Request {
         self
     }
 
-    /// The method; GET for a HEAD request as well, because both want the same answer. See [`Request::is_head`].
+    /// The method; GET for a HEAD request as well, because both want the same answer. See
+    /// [`Request::is_head`].
     pub fn method(&self) -> &Method {
         if self.is_head() {
             &Method::GET
@@ -139,15 +142,16 @@ impl Request {
         &self.path
     }
 
-    /// The parts of the path between its slashes, percent-decoded, to match on: `["payments", "42"]`.
+    /// The parts of the path between its slashes, percent-decoded, to match on:
+    /// `["payments", "42"]`.
     ///
     /// A slash at the end makes an empty last part: `/payments/` is not `/payments`.
     pub fn segments(&self) -> Vec<&str> {
         self.segments.iter().map(String::as_str).collect()
     }
 
-    /// `path` as the client has to write it: the gateway took a prefix off (`/api/v1`), and this puts it back.
-    /// For `Location` and for links.
+    /// `path` as the client has to write it: the gateway took a prefix off (`/api/v1`), and this
+    /// puts it back. For `Location` and for links.
     pub fn public_path(&self, path: &str) -> String {
         format!(
             "{}{path}",
@@ -293,7 +297,8 @@ impl Request {
         self.body.take().unwrap_or(Body::ENDED)
     }
 
-    /// The body as JSON, whatever content type it claims: at most 64 KiB (413), and of the form of `T` (400).
+    /// The body as JSON, whatever content type it claims: at most 64 KiB (413), and of the form of
+    /// `T` (400).
     pub async fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let bytes = self.body().read_to_end(JSON_LIMIT).await?;
         serde_json::from_slice(&bytes).map_err(|cause| {

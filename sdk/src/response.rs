@@ -28,7 +28,8 @@ pub(crate) enum Content {
 pub struct Response {
     head: Parts,
     content: Content,
-    /// The first thing that was wrong while building. It is told when the answer is sent, so that building needs no `?`.
+    /// The first thing that was wrong while building. It is told when the answer is sent, so that
+    /// building needs no `?`.
     fault: Option<String>,
 }
 
@@ -76,8 +77,9 @@ impl Response {
         }
     }
 
-    /// A body that `produce` writes while it is sent, after the head is out. If it fails, the client sees the body cut
-    /// off, and not a shorter one that looks whole. Name a `content-length` where it is known.
+    /// A body that `produce` writes while it is sent, after the head is out. If it fails, the
+    /// client sees the body cut off, and not a shorter one that looks whole. Name a
+    /// `content-length` where it is known.
     ///
     /// ```no_run
     /// # use hms_window::Response;
@@ -187,8 +189,8 @@ impl Response {
         }
     }
 
-    /// Hands the answer to the host; what is left to write goes on after this returns. With `head_only` the body is
-    /// neither made nor sent.
+    /// Hands the answer to the host; what is left to write goes on after this returns. With
+    /// `head_only` the body is neither made nor sent.
     pub(crate) fn into_wasi(self, head_only: bool) -> Result<types::Response, ErrorCode> {
         let Response {
             head:
@@ -295,8 +297,8 @@ fn pass_on(
 pub struct BodyWriter(http_compat::BodyWriter);
 
 impl BodyWriter {
-    /// Sends `bytes`, and waits until the host has taken them: a slow client slows the writer down. Fails when the client
-    /// has gone; return that error.
+    /// Sends `bytes`, and waits until the host has taken them: a slow client slows the writer down.
+    /// Fails when the client has gone; return that error.
     pub async fn write(&mut self, bytes: impl Into<Vec<u8>>) -> Result<(), Problem> {
         match self
             .0
@@ -310,7 +312,8 @@ impl BodyWriter {
         }
     }
 
-    /// The result first, the end of the stream after it: the host learns of a cut before it sees the end.
+    /// The result first, the end of the stream after it: the host learns of a cut before it sees
+    /// the end.
     async fn end(self, outcome: &Result<(), Problem>) {
         let http_compat::BodyWriter {
             stream_writer,

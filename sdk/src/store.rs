@@ -12,14 +12,16 @@ wasip3::wit_bindgen::generate!({
     generate_all,
 });
 
-/// How often [`Store::update`] tries. Each failure means that another clerk has succeeded, so this many in a row is a
-/// crowd at one key, and the caller is better told so.
+/// How often [`Store::update`] tries. Each failure means that another clerk has succeeded, so this
+/// many in a row is a crowd at one key, and the caller is better told so.
 const UPDATE_TRIES: usize = 64;
 
-/// A named part of this window's store. The window's own: no other window reaches it, whatever names it uses.
+/// A named part of this window's store. The window's own: no other window reaches it, whatever
+/// names it uses.
 ///
-/// A part needs no creating; use as many as you like, such as one for each citizen: listing is by part. A write is on
-/// disk when it returns. Values have up to 4 MiB, a batch up to 16 MiB and 1,024 keys.
+/// A part needs no creating; use as many as you like, such as one for each citizen: listing is by
+/// part. A write is on disk when it returns. Values have up to 4 MiB, a batch up to 16 MiB and
+/// 1,024 keys.
 ///
 /// A key is any text of 1 byte to 1 KiB (less where the operator set `--key`), compared and listed
 /// by its bytes. Whatever would write another key fails with [`StoreError::Invalid`]; whatever
@@ -96,8 +98,8 @@ impl Store {
         Ok(self.0.exists(key)?)
     }
 
-    /// Up to `limit` keys, from the start or from the `next` of the page before, in the order of their bytes. Keys that come
-    /// and go between two pages do not disturb the others.
+    /// Up to `limit` keys, from the start or from the `next` of the page before, in the order of
+    /// their bytes. Keys that come and go between two pages do not disturb the others.
     pub fn page(&self, cursor: Option<&str>, limit: usize) -> Result<Page, StoreError> {
         paging::page(cursor, limit, |cursor| self.keys(cursor))
     }
@@ -108,14 +110,16 @@ impl Store {
         Ok(Page { keys, next: cursor })
     }
 
-    /// Adds `by` to the number at `key`, which is 0 if it is not there, and returns the sum. Concurrent calls all count.
+    /// Adds `by` to the number at `key`, which is 0 if it is not there, and returns the sum.
+    /// Concurrent calls all count.
     pub fn increment(&self, key: &str, by: i64) -> Result<i64, StoreError> {
         Ok(atomics::increment(&self.0, key, by)?)
     }
 
     /// Changes the value at `key` from what it is to what `change` makes of it, and returns that.
     ///
-    /// Where another clerk was faster, `change` is called again with the newer value: it should do nothing else.
+    /// Where another clerk was faster, `change` is called again with the newer value: it should do
+    /// nothing else.
     ///
     /// ```no_run
     /// # use hms_window::{Store, StoreError};
@@ -177,7 +181,8 @@ impl Store {
     }
 }
 
-/// Why the store did not do it. In a handler, `?` turns it into the right [`Problem`](crate::Problem).
+/// Why the store did not do it. In a handler, `?` turns it into the right
+/// [`Problem`](crate::Problem).
 #[derive(Debug)]
 pub enum StoreError {
     /// There is no room left.

@@ -1,4 +1,5 @@
-//! The admin listener under those who may connect to it and have no token, and under too much of what has one.
+//! The admin listener under those who may connect to it and have no token, and under too much of
+//! what has one.
 
 use super::harness::http::connect;
 use super::harness::{Host, PATIENCE};

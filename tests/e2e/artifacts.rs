@@ -1,4 +1,5 @@
-//! What the disk damages of components, native code and records is made anew, replaced, or closes no more than it must.
+//! What the disk damages of components, native code and records is made anew, replaced, or closes
+//! no more than it must.
 
 use super::harness::guests::variant;
 use super::harness::host::open_route;

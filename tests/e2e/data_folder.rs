@@ -1,4 +1,5 @@
-//! The data folder is its user's alone, whatever it was before, and what a crash left in it is no credential.
+//! The data folder is its user's alone, whatever it was before, and what a crash left in it is no
+//! credential.
 
 use super::harness::{Host, guest};
 use http::Method;

@@ -10,7 +10,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// A host that watches a folder with these files, and has a route to each of the windows that the tests use.
+/// A host that watches a folder with these files, and has a route to each of the windows that the
+/// tests use.
 async fn watching(files: &[(&str, &[u8])]) -> (TempDir, Host) {
     let folder = tempfile::tempdir().unwrap();
     for (file, bytes) in files {
@@ -54,8 +55,8 @@ async fn answers(host: &Host, text: &str) {
     .await;
 }
 
-/// Drops a component into the folder that was never there, and waits until it is live: whatever was there before has been
-/// looked at, and had at least as long to settle.
+/// Drops a component into the folder that was never there, and waits until it is live: whatever was
+/// there before has been looked at, and had at least as long to settle.
 async fn others_turn(host: &Host, folder: &Path, mark: &str) {
     let (before, _) = releases(host, "other").await;
     fs::write(
@@ -201,12 +202,14 @@ async fn at_start_what_is_new_is_deployed_before_the_host_is_ready_and_a_rollbac
     );
     assert_eq!(releases(&host, "hello").await.0, [1, 2]);
 
-    // Nor is another mode, nor a file that is younger than its release by the clock, as after a jump back of that.
+    // Nor is another mode, nor a file that is younger than its release by the clock, as after a
+    // jump back of that.
     fs::set_permissions(hello(&folder), fs::Permissions::from_mode(0o600)).unwrap();
     others_turn(&host, folder.path(), "1").await;
     assert!(host.get("/hello").await.text().contains("wstd"));
 
-    // Nor a folder that was away for a time, as a network file system may be, with the file as it was.
+    // Nor a folder that was away for a time, as a network file system may be, with the file as it
+    // was.
     let away = tempfile::tempdir().unwrap();
     let (shown, hidden) = (folder.path(), away.path().join("folder"));
     fs::rename(shown, &hidden).unwrap();

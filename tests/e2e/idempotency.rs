@@ -1,4 +1,5 @@
-//! A payment that is sent again with its `Idempotency-Key` is made once, whatever happens to the host in between.
+//! A payment that is sent again with its `Idempotency-Key` is made once, whatever happens to the
+//! host in between.
 
 use super::harness::host::Options;
 use super::harness::http::{connect, raw, try_request};
@@ -126,7 +127,8 @@ async fn a_request_whose_body_is_cut_while_a_window_reads_it_is_not_done_again()
         .cli("limits", &["prober", "--request-body", "1KiB"])
         .await;
     assert!(set.status.success(), "{set:?}");
-    // The middleware sends it on as a stream without a length: the window is at work before it shows how large it is.
+    // The middleware sends it on as a stream without a length: the window is at work before it
+    // shows how large it is.
     let pay = async |key: &str, length: usize| {
         let chunk = "x".repeat(length);
         let request = format!(

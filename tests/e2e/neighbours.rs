@@ -1,4 +1,5 @@
-//! A window cannot hurt its neighbours: each has limits of its own, set live, and clerks that no other can take.
+//! A window cannot hurt its neighbours: each has limits of its own, set live, and clerks that no
+//! other can take.
 
 use super::harness::{Host, eventually, guest};
 use futures_util::future::join_all;
@@ -134,7 +135,8 @@ async fn each_limit_has_one_typed_answer_a_log_line_and_a_count() {
             "{path}"
         );
     }
-    // Its length was told, or its head is out: either way the client cannot take it for a whole answer.
+    // Its length was told, or its head is out: either way the client cannot take it for a whole
+    // answer.
     let big = host.get("/prober/big?mib=2").await;
     assert!(big.status == 502 || big.cut.is_some(), "{}", big.status);
     let counts = window(&host, "prober").await["failures"].clone();

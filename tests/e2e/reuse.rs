@@ -62,8 +62,8 @@ async fn counts(host: &Host, kept: &mut Kept, path: &str, times: usize) -> Vec<u
     counts
 }
 
-/// Asks on one connection until a clerk has served so many. A clerk that has just been tried may not
-/// take the next request yet.
+/// Asks on one connection until a clerk has served so many. A clerk that has just been tried may
+/// not take the next request yet.
 async fn until(host: &Host, kept: &mut Kept, path: &str, served: u64) {
     let deadline = Instant::now() + PATIENCE;
     while counts(host, kept, path, 1).await != [served] {

@@ -216,7 +216,8 @@ impl Unread {
         .await
     }
 
-    /// Asks often enough, and for what makes long enough lines, to fill the pipe and the queue behind it.
+    /// Asks often enough, and for what makes long enough lines, to fill the pipe and the queue
+    /// behind it.
     async fn flood_the_log(&self) {
         let mut kept = Kept::open(&self.gateway).await;
         let nowhere = format!("/nowhere/{}", "x".repeat(8000));

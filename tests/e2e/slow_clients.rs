@@ -126,7 +126,8 @@ async fn uploads_that_stall_are_408_and_count_against_no_window_whatever_its_gue
     let host = host("plugins:\n  - timeout: {body-idle: 300ms}\n", &[]).await;
     let set = host.cli("limits", &["prober", "--failures", "2"]).await;
     assert!(set.status.success());
-    // One answers with an error of its own, one traps, and one of WASI 0.2 answers as if all were well.
+    // One answers with an error of its own, one traps, and one of WASI 0.2 answers as if all were
+    // well.
     let paths = ["/prober/read", "/prober/incr-and-read/b/k", "/flooder/read"];
     let stalled = paths.iter().cycle().take(12).map(|path| {
         let host = &host;

@@ -14,11 +14,13 @@ const BROKEN: &str = "Ok(Response::text(200, no_such_thing))";
 struct Workspace(TempDir);
 
 impl Workspace {
-    /// With one window. Its name is this test's alone: what is built goes by its name into a folder that all tests share.
+    /// With one window. Its name is this test's alone: what is built goes by its name into a folder
+    /// that all tests share.
     fn new(window: &str, body: &str) -> Self {
         let ours = Path::new(env!("CARGO_MANIFEST_DIR"));
         let workspace = Workspace(tempfile::tempdir().unwrap());
-        // The same profile and the same lock file: what the tests' own guests are built from is used.
+        // The same profile and the same lock file: what the tests' own guests are built from is
+        // used.
         let manifest = fs::read_to_string(ours.join("components/Cargo.toml")).unwrap();
         let members = "members = [\"*\", \"../sdk\", \"../tests/guests/*\"]";
         assert!(manifest.contains(members), "{manifest}");

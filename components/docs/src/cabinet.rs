@@ -5,9 +5,9 @@
 //! - `chunks/ID`: the bytes of one document, by number.
 //! - `unfinished`: what is being written or removed, by id.
 //!
-//! A clerk can be ended at any point. So a note in `unfinished` is written before the first chunk and removed after
-//! the record; and before a record is removed, and after its last chunk is. Whatever a clerk leaves behind has a note,
-//! and a later upload finishes the matter.
+//! A clerk can be ended at any point. So a note in `unfinished` is written before the first chunk
+//! and removed after the record; and before a record is removed, and after its last chunk is.
+//! Whatever a clerk leaves behind has a note, and a later upload finishes the matter.
 
 use crate::record::Record;
 use hms_window::{Problem, Store, StoreError, id_time_ms, now_ms};
@@ -50,7 +50,8 @@ pub fn begin(id: &str, owner: &str) -> Result<(), StoreError> {
     )
 }
 
-/// To be called when its record is written. A note that cannot be removed does no harm: the sweep sees the record.
+/// To be called when its record is written. A note that cannot be removed does no harm: the sweep
+/// sees the record.
 pub fn finish(id: &str) {
     if let Err(error) = unfinished().and_then(|notes| notes.delete(id)) {
         eprintln!("document {id}: its note stays until the next sweep: {error}");
@@ -109,7 +110,8 @@ pub fn discard(id: &str, owner: &str) -> Result<(), StoreError> {
     unfinished()?.delete(id)
 }
 
-/// Finishes what an ended clerk left: a little of it, and without troubling the request that happens to do it.
+/// Finishes what an ended clerk left: a little of it, and without troubling the request that
+/// happens to do it.
 pub fn sweep() {
     if let Err(problem) = try_sweep() {
         eprintln!("the sweep of unfinished documents failed: {problem}");

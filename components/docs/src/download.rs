@@ -51,7 +51,8 @@ pub fn download(request: &Request, id: &str) -> Result<Response, Problem> {
         .header("x-content-type-options", "nosniff"))
 }
 
-/// What 200, 206 and 304 have in common. A document never changes, but it can be removed, and it is its owner's alone.
+/// What 200, 206 and 304 have in common. A document never changes, but it can be removed, and it is
+/// its owner's alone.
 fn common(response: Response, current: &Validators) -> Response {
     response
         .validators(current)

@@ -8,8 +8,9 @@
 //! Conditional requests are those of RFC 9110, section 13, at each of these. The list has no
 //! validators.
 //!
-//! A document is a record and some chunks. The record is written last, and only then does the document exist:
-//! `cabinet` has the order of things. A file goes through in chunks and is never in memory as a whole.
+//! A document is a record and some chunks. The record is written last, and only then does the
+//! document exist: `cabinet` has the order of things. A file goes through in chunks and is never in
+//! memory as a whole.
 
 mod cabinet;
 mod chunks;

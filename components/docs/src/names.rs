@@ -1,5 +1,5 @@
-//! What a client called a file, made safe to be kept, shown and sent as a header. Needs nothing, so that it can be fuzzed
-//! on its own.
+//! What a client called a file, made safe to be kept, shown and sent as a header. Needs nothing, so
+//! that it can be fuzzed on its own.
 
 /// The longest file name, in bytes: what file systems take, so that the file can be saved under it.
 const NAME_MAX_BYTES: usize = 255;
@@ -7,8 +7,8 @@ const NAME_MAX_BYTES: usize = 255;
 /// The longest content type, in bytes. Real ones are under 100.
 const CONTENT_TYPE_MAX_BYTES: usize = 255;
 
-/// The file name that a client sent, without its folders and without what is not seen but has an effect; or what is
-/// wrong with it.
+/// The file name that a client sent, without its folders and without what is not seen but has an
+/// effect; or what is wrong with it.
 pub fn clean_name(sent: Option<&str>) -> Result<String, String> {
     let sent = sent.ok_or("the part 'file' has no file name")?;
     let last = sent.rsplit(['/', '\\']).next().unwrap_or_default();

@@ -13,8 +13,8 @@ pub enum Wanted {
     Nothing,
 }
 
-/// Reads a `Range` header for a document of `size` bytes. What is malformed, of another unit or of several ranges is
-/// ignored, as section 14.2 allows.
+/// Reads a `Range` header for a document of `size` bytes. What is malformed, of another unit or of
+/// several ranges is ignored, as section 14.2 allows.
 pub fn wanted(header: Option<&str>, size: u64) -> Wanted {
     let spec = header.and_then(|header| header.trim().split_once('='));
     let Some((unit, spec)) = spec else {

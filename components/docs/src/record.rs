@@ -1,4 +1,5 @@
-//! What is known of a document, and how a stranger's file name and content type are made safe to repeat.
+//! What is known of a document, and how a stranger's file name and content type are made safe to
+//! repeat.
 
 use hms_window::{Request, Validators, id_time_ms};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -60,8 +61,8 @@ impl Record {
         }
     }
 
-    /// `Content-Disposition` by RFC 6266: to be saved, never shown, under a name in plain ASCII and, for those who
-    /// understand it, the true one.
+    /// `Content-Disposition` by RFC 6266: to be saved, never shown, under a name in plain ASCII
+    /// and, for those who understand it, the true one.
     pub fn disposition(&self) -> String {
         let plain = |c: char| match c {
             '"' | '\\' | '%' => '_',

@@ -79,8 +79,8 @@ fn form(request: &Request) -> Result<Multipart<'static>, Problem> {
     ))
 }
 
-/// The body as a stream that takes a breath before each chunk: multer gathers whatever it can have without waiting, so
-/// a fast client's whole file would be in memory.
+/// The body as a stream that takes a breath before each chunk: multer gathers whatever it can have
+/// without waiting, so a fast client's whole file would be in memory.
 fn paced(body: Body) -> impl Stream<Item = Result<Bytes, Problem>> + Send {
     unfold(body, async |mut body| {
         let mut breathed = false;

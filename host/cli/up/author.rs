@@ -11,10 +11,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Saves that follow each other so closely are one: "save all" in an editor, a formatter after it. 50 ms.
+/// Saves that follow each other so closely are one: "save all" in an editor, a formatter after it.
+/// 50 ms.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 
-/// A build begins at the latest so long after the first save, however many follow: a checkout of another branch. 1 s.
+/// A build begins at the latest so long after the first save, however many follow: a checkout of
+/// another branch. 1 s.
 const MAX_DEBOUNCE: Duration = Duration::from_secs(1);
 
 /// Names that are told of what changed; of more, how many.
@@ -74,7 +76,8 @@ impl Author {
         }
     }
 
-    /// Builds and deploys once. Gives whether all went well, and what was saved meanwhile, which needs another round.
+    /// Builds and deploys once. Gives whether all went well, and what was saved meanwhile, which
+    /// needs another round.
     async fn round(
         &self,
         sources: &mut Sources,

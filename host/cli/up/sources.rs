@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 /// more is not watched, which is said.
 const MAX_FILES: usize = 20_000;
 
-/// Folders whose events are followed. 2,000 of the 8,192 that Linux gives a user at the least; a change in another is seen by
-/// the next look.
+/// Folders whose events are followed. 2,000 of the 8,192 that Linux gives a user at the least; a
+/// change in another is seen by the next look.
 const MAX_FOLLOWED: usize = 2_000;
 
 /// How deep folders may lie. 64, which no source tree reaches and a loop of mounts does.
@@ -54,7 +54,8 @@ impl Sources {
         sources
     }
 
-    /// Looks below `roots` from now on. What is there and was not looked at so far is taken as it is.
+    /// Looks below `roots` from now on. What is there and was not looked at so far is taken as it
+    /// is.
     pub async fn look_below(&mut self, mut roots: Vec<PathBuf>) {
         roots.sort();
         roots.dedup_by(|below, above| below.starts_with(above));
@@ -69,8 +70,8 @@ impl Sources {
         }
     }
 
-    /// Resolves once files were written, made or removed since the last time, and gives them. May be dropped: what was not given
-    /// is given the next time.
+    /// Resolves once files were written, made or removed since the last time, and gives them. May
+    /// be dropped: what was not given is given the next time.
     pub async fn changed(&mut self) -> BTreeSet<PathBuf> {
         loop {
             let now = self.look().await;

@@ -2,8 +2,8 @@
 //! another.
 //!
 //! Not hyper-util's pool, because that has one connection for each service, on which requests
-//! beyond the service's limit of streams wait for the end of others (a gRPC stream may last for days), and
-//! because a service may be asked by another name than that of its URL.
+//! beyond the service's limit of streams wait for the end of others (a gRPC stream may last for
+//! days), and because a service may be asked by another name than that of its URL.
 
 use super::silence::{Heard, Silence};
 use super::{Cause, IDLE_TIMEOUT, SendError, innermost, not_allowed};

@@ -1,8 +1,8 @@
-//! A manifest: the YAML text of one file becomes one checked [`Route`], or the [`Fault`]s that say where and why: all of
-//! them, not only the first.
+//! A manifest: the YAML text of one file becomes one checked [`Route`], or the [`Fault`]s that say
+//! where and why: all of them, not only the first.
 //!
-//! `tree` reads the text -> `node` walks it by tables of fields -> what is found becomes the route. [`FIELDS`] says
-//! what a manifest holds, and [`schema`] makes a JSON Schema of it.
+//! `tree` reads the text -> `node` walks it by tables of fields -> what is found becomes the route.
+//! [`FIELDS`] says what a manifest holds, and [`schema`] makes a JSON Schema of it.
 
 mod claim;
 mod host;
@@ -96,7 +96,8 @@ pub const FIELDS: &[Field] = &[
 /// A checked manifest.
 #[derive(Debug, PartialEq)]
 pub struct Route {
-    /// The manifest's file name without its extension: the route's name in logs, metrics and rate limits.
+    /// The manifest's file name without its extension: the route's name in logs, metrics and rate
+    /// limits.
     pub name: Arc<str>,
     pub uri: Pattern,
     /// Empty for any.
@@ -262,7 +263,8 @@ fn fault_of(map: &Map<'_>, field: &str, reason: &str) {
     }
 }
 
-/// Methods that a route may name: those of HTTP, QUERY, WebDAV's, and some that caches and registries use.
+/// Methods that a route may name: those of HTTP, QUERY, WebDAV's, and some that caches and
+/// registries use.
 const METHODS: &[&str] = &[
     "GET",
     "HEAD",

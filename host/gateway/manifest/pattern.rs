@@ -9,8 +9,8 @@ const MAX_PATTERN: usize = 1024;
 /// Segments of a pattern: the lookup takes at most this many steps.
 pub const MAX_SEGMENTS: usize = 32;
 
-/// `/a/b` takes this path alone; `/a/{id}` one more segment, whatever it is; `/a/b/**` takes `/a/b` and everything below
-/// it, on segment borders.
+/// `/a/b` takes this path alone; `/a/{id}` one more segment, whatever it is; `/a/b/**` takes `/a/b`
+/// and everything below it, on segment borders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     segments: Vec<Segment>,
@@ -84,7 +84,8 @@ impl Pattern {
         self.segments.iter().any(is_any)
     }
 
-    /// What all its paths begin with: up to the first `{name}`, without a slash at its end but for an exact path's own.
+    /// What all its paths begin with: up to the first `{name}`, without a slash at its end but for
+    /// an exact path's own.
     pub fn base(&self) -> String {
         let mut base = String::new();
         for segment in &self.segments {
@@ -117,7 +118,8 @@ impl Pattern {
         text
     }
 
-    /// Whether `path` is one of these. The route table finds the same by lookup; this is the definition.
+    /// Whether `path` is one of these. The route table finds the same by lookup; this is the
+    /// definition.
     pub fn matches(&self, path: &str) -> bool {
         let mut given = segments_of(path);
         for segment in &self.segments {

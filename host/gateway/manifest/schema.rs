@@ -1,5 +1,5 @@
-//! A JSON Schema (draft 2020-12) of manifests, for editors. Made from the tables that manifests are read with, so the two
-//! cannot part.
+//! A JSON Schema (draft 2020-12) of manifests, for editors. Made from the tables that manifests are
+//! read with, so the two cannot part.
 
 use super::FIELDS;
 use super::node::{Field, Kind};

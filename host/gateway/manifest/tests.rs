@@ -64,7 +64,8 @@ fn bad_manifests_are_refused_with_the_sentence_in_their_golden_files() {
     }
 }
 
-/// The expected text is beside the manifest. `GOLDEN=write` writes it, for a person to read in the diff.
+/// The expected text is beside the manifest. `GOLDEN=write` writes it, for a person to read in the
+/// diff.
 fn assert_golden(manifest: &Path, found: &str) {
     let path = manifest.with_extension("txt");
     if std::env::var_os("GOLDEN").is_some_and(|value| value == "write") {

@@ -91,7 +91,8 @@ pub struct Endpoint {
 /// Who answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// `http://hms-svc-NAME[:port]`. The port is for people who come from containers; it means nothing.
+    /// `http://hms-svc-NAME[:port]`. The port is for people who come from containers; it means
+    /// nothing.
     Window(String),
     /// Any other http, https or h2c URL: an ordinary service on the network.
     Service {

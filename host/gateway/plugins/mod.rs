@@ -1,8 +1,10 @@
-//! The steps that a request passes between its route and its upstream, in one fixed order, whatever order the manifest
-//! lists them in. On the way in: `ip-allow` -> `cors` (preflights) -> `auth` -> `rate-limit` (it counts per user) ->
-//! `body-limit` -> `headers` -> `timeout` -> `idempotency` -> `wasm`. On the way out, errors included: `headers` -> `cors` -> `compression`.
+//! The steps that a request passes between its route and its upstream, in one fixed order, whatever
+//! order the manifest lists them in. On the way in: `ip-allow` -> `cors` (preflights) -> `auth` ->
+//! `rate-limit` (it counts per user) -> `body-limit` -> `headers` -> `timeout` -> `idempotency` ->
+//! `wasm`. On the way out, errors included: `headers` -> `cors` -> `compression`.
 //!
-//! [`Rules`] is what one route asks for; [`Plugins`] holds what outlives every route: keys and counters.
+//! [`Rules`] is what one route asks for; [`Plugins`] holds what outlives every route: keys and
+//! counters.
 
 pub mod auth;
 mod body_limit;
@@ -281,7 +283,8 @@ pub struct Plugins {
     compressor: Compressor,
 }
 
-/// What the plugins found out about a request. Kept for refused ones too: the answer and the log need it.
+/// What the plugins found out about a request. Kept for refused ones too: the answer and the log
+/// need it.
 #[derive(Default)]
 pub struct Passed {
     pub route: Option<Arc<Route>>,
@@ -362,7 +365,8 @@ impl Plugins {
         self.verifier.read_again().await
     }
 
-    /// The way in. What is found is in `passed`, also when one refuses; an answer ends the way here.
+    /// The way in. What is found is in `passed`, also when one refuses; an answer ends the way
+    /// here.
     pub async fn enter(
         &self,
         route: &Arc<Route>,

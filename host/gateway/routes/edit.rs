@@ -52,8 +52,8 @@ pub enum EditError {
 }
 
 impl RouteSet {
-    /// Checks `text` and makes it the manifest of the route `name`; live when this returns. Whether the file is new.
-    /// Blocks on the file system.
+    /// Checks `text` and makes it the manifest of the route `name`; live when this returns. Whether
+    /// the file is new. Blocks on the file system.
     pub fn put(&self, name: &str, text: &str) -> Result<(RouteStatus, bool), EditError> {
         check_name(name)?;
         if text.len() as u64 > MAX_MANIFEST_BYTES {
@@ -96,9 +96,10 @@ impl RouteSet {
         Ok((status.ok_or_else(gone)?, there.is_none()))
     }
 
-    /// Takes the route `name` out, at once, and removes its file. Gives why the disk does not let that, where it does not:
-    /// then the route serves no more all the same, and the removal is tried again with each look at the folder, unless
-    /// somebody changes the file. Blocks on the file system.
+    /// Takes the route `name` out, at once, and removes its file. Gives why the disk does not let
+    /// that, where it does not: then the route serves no more all the same, and the removal is
+    /// tried again with each look at the folder, unless somebody changes the file. Blocks on the
+    /// file system.
     pub fn remove(&self, name: &str) -> Result<Option<String>, EditError> {
         check_name(name)?;
         let mut files = self.files_in_time()?;

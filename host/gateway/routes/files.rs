@@ -15,7 +15,8 @@ pub struct Files {
     by_name: BTreeMap<String, Entry>,
     /// Last good texts of an earlier run, by file, for those that are bad when they are seen first.
     kept: BTreeMap<String, String>,
-    /// Files that were removed and that the disk still has, with why. They serve nothing until they change.
+    /// Files that were removed and that the disk still has, with why. They serve nothing until they
+    /// change.
     withdrawn: BTreeMap<String, Withdrawn>,
     /// What is live is to be decided anew, whatever is found.
     stale: bool,
@@ -105,9 +106,9 @@ impl Files {
         true
     }
 
-    /// Whether all manifests are gone without anybody having removed them, as it seems: those of the
-    /// last run at the start, or those of another folder that was under this name before. A volume
-    /// that is not mounted looks so.
+    /// Whether all manifests are gone without anybody having removed them, as it seems: those of
+    /// the last run at the start, or those of another folder that was under this name before. A
+    /// volume that is not mounted looks so.
     pub fn lost_all(&self, found: &Listing) -> bool {
         if found.has_manifest() {
             return false;
@@ -126,8 +127,8 @@ impl Files {
         self.by_name.iter().filter_map(text).collect()
     }
 
-    /// What a backup takes of each file that was not removed: its present text, or the last good one
-    /// where the file cannot be read now.
+    /// What a backup takes of each file that was not removed: its present text, or the last good
+    /// one where the file cannot be read now.
     pub fn saved(&self) -> BTreeMap<String, Saved> {
         let mut saved = BTreeMap::new();
         for (file, entry) in &self.by_name {
@@ -243,8 +244,8 @@ impl Files {
         changed
     }
 
-    /// Decides what each file serves. Of two files that claim the same the one that already serves it stays; else the
-    /// first by name has it. The other keeps its last good route.
+    /// Decides what each file serves. Of two files that claim the same the one that already serves
+    /// it stays; else the first by name has it. The other keeps its last good route.
     pub fn resolve(&mut self) -> Table {
         let mut faults: HashMap<String, Vec<Fault>> = HashMap::new();
         let mut serve: BTreeMap<String, Arc<Route>> = BTreeMap::new();

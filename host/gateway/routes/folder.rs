@@ -20,8 +20,8 @@ const MAX_NAMED: usize = 1000;
 const MAX_DEPTH: usize = 8;
 const MAX_SEARCHED: usize = 1000;
 
-/// A file that changed so recently may change again within the same tick of the file system's clock, so its
-/// stamp proves nothing and it is read again.
+/// A file that changed so recently may change again within the same tick of the file system's
+/// clock, so its stamp proves nothing and it is read again.
 const UNSETTLED: Duration = Duration::from_secs(3);
 
 /// Tells a changed file from an unchanged one without reading it.

@@ -26,7 +26,8 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// What is kept for `folder`; nothing where the file is not there or cannot be read, which is said in the log.
+    /// What is kept for `folder`; nothing where the file is not there or cannot be read, which is
+    /// said in the log.
     pub fn open(file: PathBuf, folder: &Path) -> Kept {
         let read = fs::read(&file)
             .and_then(|json| serde_json::from_slice::<Content>(&json).map_err(io::Error::other));

@@ -1,8 +1,10 @@
-//! The routes: a folder of manifests, watched, and the immutable table that requests are matched with.
+//! The routes: a folder of manifests, watched, and the immutable table that requests are matched
+//! with.
 //!
-//! `folder` reads the files -> `files` decides what is live (a bad or conflicting file keeps its last good route, `kept`
-//! over a restart too) -> `table` answers lookups; `set` holds it all together, `watch` has it look again whenever a file
-//! has changed, and `edit` changes files for the admin API.
+//! `folder` reads the files -> `files` decides what is live (a bad or conflicting file keeps its
+//! last good route, `kept` over a restart too) -> `table` answers lookups; `set` holds it all
+//! together, `watch` has it look again whenever a file has changed, and `edit` changes files for
+//! the admin API.
 
 mod edit;
 mod files;

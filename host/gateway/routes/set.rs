@@ -1,5 +1,5 @@
-//! Which routes are live. A file whose new text is bad, or claims what another file has, keeps its last good route, over
-//! a restart too.
+//! Which routes are live. A file whose new text is bad, or claims what another file has, keeps its
+//! last good route, over a restart too.
 
 use super::EditError;
 use super::files::{Files, Saved, route_name};
@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-/// How long a change waits for a look at the folder that is under way. 5 s: as long as a change of a
-/// window waits for its disk.
+/// How long a change waits for a look at the folder that is under way. 5 s: as long as a change of
+/// a window waits for its disk.
 pub const LOOK_TIME: Duration = Duration::from_secs(5);
 
 /// Between two tries to have the look's place. 5 ms, which nobody notices.
@@ -44,7 +44,8 @@ pub struct RouteSet {
     metrics: GatewayMetrics,
     files: Mutex<Files>,
     table: ArcSwap<Table>,
-    /// What the last look at the folder found, for those who do not wait for the next one: it may take as long as a disk does.
+    /// What the last look at the folder found, for those who do not wait for the next one: it may
+    /// take as long as a disk does.
     shown: ArcSwap<Shown>,
     /// Where the last good texts are kept, if anywhere. Locked only by whoever holds `files`.
     kept: Mutex<Option<Kept>>,
@@ -167,8 +168,8 @@ impl RouteSet {
         }
     }
 
-    /// A folder that cannot be read, or has lost all manifests, takes no route with it. At the start
-    /// those serve that served last.
+    /// A folder that cannot be read, or has lost all manifests, takes no route with it. At the
+    /// start those serve that served last.
     fn keep_all(&self, files: &mut Files, what: &str, fault: String) {
         if files.folder_fault.as_ref() == Some(&fault) {
             return;
@@ -245,8 +246,8 @@ impl RouteSet {
         self.shown.load().files.clone()
     }
 
-    /// What became of the route `name`, and its file's text, which is empty where the file cannot be
-    /// read. Does not block.
+    /// What became of the route `name`, and its file's text, which is empty where the file cannot
+    /// be read. Does not block.
     pub fn get(&self, name: &str) -> Option<(RouteStatus, String)> {
         let shown = self.shown.load();
         let mut files = shown.files.iter();
@@ -256,8 +257,8 @@ impl RouteSet {
         Some((status.clone(), text))
     }
 
-    /// What a backup takes of each file, as the last look at the folder found it, and how many files
-    /// have no place in that. Does not block.
+    /// What a backup takes of each file, as the last look at the folder found it, and how many
+    /// files have no place in that. Does not block.
     pub fn saved(&self) -> (BTreeMap<String, Saved>, usize) {
         let shown = self.shown.load();
         (shown.saved.clone(), shown.left_out)

@@ -14,7 +14,8 @@ pub struct RouteStatus {
     /// What is wrong with the file as it is now, where it is refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
-    /// The route that serves, be it the file's present text or its last good one. None where there is none.
+    /// The route that serves, be it the file's present text or its last good one. None where there
+    /// is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<LiveRoute>,
     /// Since when `state` and `route` are as they are.

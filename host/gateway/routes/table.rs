@@ -1,8 +1,9 @@
 //! The route table: immutable, and its lookup does not grow with the number of routes.
 //!
-//! The most specific route has a request: first by host (a whole name, then below the longest name, then any), then by
-//! path, segment for segment (a literal, then `{name}`, then `/**`), then by method (named, then any). A request that
-//! finds nothing under its host is looked for under the next.
+//! The most specific route has a request: first by host (a whole name, then below the longest name,
+//! then any), then by path, segment for segment (a literal, then `{name}`, then `/**`), then by
+//! method (named, then any). A request that finds nothing under its host is looked for under the
+//! next.
 
 use crate::gateway::manifest::{HostPattern, MAX_SEGMENTS, Pattern, Route, Segment, segments_of};
 use http::Method;
@@ -59,7 +60,8 @@ impl Table {
         table
     }
 
-    /// `host` is folded ([`crate::gateway::manifest::fold`]) and without port, `path` in its one form.
+    /// `host` is folded ([`crate::gateway::manifest::fold`]) and without port, `path` in its one
+    /// form.
     pub fn find(&self, host: Option<&str>, method: &Method, path: &str) -> Found<'_> {
         if !path.starts_with('/') {
             return Found::Nothing;
@@ -139,7 +141,8 @@ impl Node {
     }
 }
 
-/// The route for the method: one that names it, then one that takes it as part of GET, then one that takes any.
+/// The route for the method: one that names it, then one that takes it as part of GET, then one
+/// that takes any.
 fn pick<'a>(
     routes: &'a [Arc<Route>],
     method: &Method,

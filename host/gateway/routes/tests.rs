@@ -147,7 +147,8 @@ fn a_method_that_no_route_takes_is_told_the_others() {
     }
 }
 
-/// How specific a pattern is, segment for segment: the definition that the table's lookup must agree with.
+/// How specific a pattern is, segment for segment: the definition that the table's lookup must
+/// agree with.
 fn specificity(pattern: &Pattern) -> Vec<u8> {
     let mut order: Vec<u8> = pattern
         .segments()

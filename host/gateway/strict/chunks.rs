@@ -1,5 +1,6 @@
-//! Where a chunked body ends (RFC 9112 section 7.1). hyper reads the same bytes and refuses what is wrong in them; this
-//! must only never see an end where hyper sees none, and is therefore as strict or stricter.
+//! Where a chunked body ends (RFC 9112 section 7.1). hyper reads the same bytes and refuses what is
+//! wrong in them; this must only never see an end where hyper sees none, and is therefore as strict
+//! or stricter.
 
 /// Bytes of a chunk's line, extensions included.
 const MAX_LINE: usize = 4096;

@@ -1,9 +1,10 @@
 //! The strict reading of HTTP/1, in front of hyper.
 //!
-//! hyper repairs some of what RFC 9112 allows a server to repair: with both Content-Length and Transfer-Encoding it drops
-//! the length before anybody sees that it was there. And what it refuses it answers by itself, without our log and our
-//! problem+json. So this reader holds each head back until it is whole, reads it ([`head`]), and hands it on as it came;
-//! of bodies it only finds the end. In place of a head that breaks a rule hyper gets a request that the gateway answers with
+//! hyper repairs some of what RFC 9112 allows a server to repair: with both Content-Length and
+//! Transfer-Encoding it drops the length before anybody sees that it was there. And what it refuses
+//! it answers by itself, without our log and our problem+json. So this reader holds each head back
+//! until it is whole, reads it ([`head`]), and hands it on as it came; of bodies it only finds the
+//! end. In place of a head that breaks a rule hyper gets a request that the gateway answers with
 //! the reason ([`Refused`]), as the last one of its connection. HTTP/2 passes by after its preface.
 
 mod chunks;
@@ -127,7 +128,8 @@ impl<S> Strict<S> {
                 return false;
             }
         }
-        // RFC 9112 section 2.2: an empty line in front of a request, such as some clients send after a body.
+        // RFC 9112 section 2.2: an empty line in front of a request, such as some clients send
+        // after a body.
         if self.pending.starts_with(b"\r\n") {
             self.pending.drain(..2);
         }
@@ -208,8 +210,8 @@ impl<S> Strict<S> {
     }
 }
 
-/// The bytes of the head, its empty line included, if it is there. A line that ends with LF alone counts here, so that its
-/// head is found and refused rather than waited for.
+/// The bytes of the head, its empty line included, if it is there. A line that ends with LF alone
+/// counts here, so that its head is found and refused rather than waited for.
 fn head_length(bytes: &[u8]) -> Option<usize> {
     for at in memchr_iter(b'\n', bytes) {
         let rest = bytes.get(at + 1..)?;
@@ -287,8 +289,8 @@ impl<S: AsyncRead + Unpin> Strict<S> {
         Poll::Pending
     }
 
-    /// Throws away what comes after a refused head. Only a client that closes ends it: an end that comes before the refusal
-    /// is sent would have hyper not send it.
+    /// Throws away what comes after a refused head. Only a client that closes ends it: an end that
+    /// comes before the refusal is sent would have hyper not send it.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let ended = ready!(self.poll_more(cx))?;
         self.pending.clear();

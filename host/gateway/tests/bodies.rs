@@ -166,7 +166,8 @@ async fn an_upload_that_stalls_or_drips_is_cut() {
             answer
         });
         let begun = Instant::now();
-        // Never a pause that is too long. A drip of a byte is over with its grace, and the other goes on for much longer.
+        // Never a pause that is too long. A drip of a byte is over with its grace, and the other
+        // goes on for much longer.
         while begun.elapsed() < Duration::from_secs(2) && !answer.is_finished() {
             let _ = writer.write_all(&vec![b'x'; piece]).await;
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -14,8 +14,9 @@ use tokio::sync::Mutex;
 /// The end of a test that hangs.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A window that says what it was sent, on the path `/echo`; its lane on `/lane`; streams its request to the test on `/in`; streams what
-/// the test gives on `/out`; and misbehaves on other paths.
+/// A window that says what it was sent, on the path `/echo`; its lane on `/lane`; streams its
+/// request to the test on `/in`; streams what the test gives on `/out`; and misbehaves on other
+/// paths.
 pub(super) struct FakeWindows {
     arrived: mpsc::UnboundedSender<Bytes>,
     given: Mutex<Option<mpsc::UnboundedReceiver<Bytes>>>,
@@ -239,7 +240,8 @@ impl House {
         .await
     }
 
-    /// Asks for `/out` on a connection of its own, gives the answer its first piece and reads up to there.
+    /// Asks for `/out` on a connection of its own, gives the answer its first piece and reads up to
+    /// there.
     pub(super) async fn begin_answer(&self, piece: &'static str) -> TcpStream {
         let mut stream = self.connect().await;
         stream

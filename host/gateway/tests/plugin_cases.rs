@@ -37,7 +37,8 @@ const CORS: &str = "methods: [GET, PUT]\nplugins:\n  - auth\n  - cors:\n      or
 async fn a_preflight_is_answered_before_auth_and_says_what_the_page_may() {
     let house = House::open().await;
     house.route("cors", CORS);
-    // Each: origin, method asked for, status, whether it is allowed. Fetch, section 4.8 (CORS-preflight fetch).
+    // Each: origin, method asked for, status, whether it is allowed. Fetch, section 4.8
+    // (CORS-preflight fetch).
     for (origin, wanted, expected, allowed) in [
         ("https://app.example.org", "PUT", 204, true),
         ("https://a.town.org", "GET", 204, true),

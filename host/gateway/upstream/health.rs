@@ -1,13 +1,13 @@
-//! What is learnt about the targets of an upstream from the requests that they answer: passive health, and how many tries
-//! may be made again.
+//! What is learnt about the targets of an upstream from the requests that they answer: passive
+//! health, and how many tries may be made again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tower::retry::budget::{Budget as _, TpsBudget};
 
-/// Tries that may be made again: a fifth of the requests of the last ten seconds, and two more a second. So an upstream
-/// that is down has a fifth more to do, not twice as much.
+/// Tries that may be made again: a fifth of the requests of the last ten seconds, and two more a
+/// second. So an upstream that is down has a fifth more to do, not twice as much.
 const RETRY_SHARE: f32 = 0.2;
 const RETRIES_PER_SECOND: u32 = 2;
 const RETRY_MEMORY: Duration = Duration::from_secs(10);
@@ -15,7 +15,8 @@ const RETRY_MEMORY: Duration = Duration::from_secs(10);
 /// 2^64 / golden ratio: multiples of it are spread evenly, however few there are (Weyl's sequence).
 const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// What is learnt about one target: failures in a row, and until when it is left out because of them.
+/// What is learnt about one target: failures in a row, and until when it is left out because of
+/// them.
 ///
 /// Equal to any other: it is no part of what a manifest says.
 #[derive(Debug, Default)]
@@ -28,7 +29,8 @@ struct State {
 }
 
 impl Health {
-    /// Whether requests may go there. One whose time out is over may have one request; what comes of it decides.
+    /// Whether requests may go there. One whose time out is over may have one request; what comes
+    /// of it decides.
     pub fn is_in(&self, now: Instant) -> bool {
         self.state().out_until.is_none_or(|until| until <= now)
     }
@@ -54,7 +56,8 @@ impl Health {
         state.out_until.take().is_some()
     }
 
-    /// The request failed; after `most` failures in a row the target is left out for `pause`. Whether it is from now on.
+    /// The request failed; after `most` failures in a row the target is left out for `pause`.
+    /// Whether it is from now on.
     pub fn failed(&self, now: Instant, most: u32, pause: Duration) -> bool {
         let mut state = self.state();
         state.failures = state.failures.saturating_add(1);

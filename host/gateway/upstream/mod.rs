@@ -1,7 +1,8 @@
 //! From a checked request to its upstream: windows in this process, or ordinary services.
 //!
-//! Where there are several targets, `tries` picks one, by weight and by what [`Health`] says of them, and another where the
-//! first fails; `retained` has the body of the second try. `tunnel` is what a WebSocket becomes.
+//! Where there are several targets, `tries` picks one, by weight and by what [`Health`] says of
+//! them, and another where the first fails; `retained` has the body of the second try. `tunnel` is
+//! what a WebSocket becomes.
 
 mod health;
 mod quiet;
@@ -34,11 +35,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The windows, as the gateway sees them. The registry behind it hands out the lease and keeps it until the
-/// answer's body has ended.
+/// The windows, as the gateway sees them. The registry behind it hands out the lease and keeps it
+/// until the answer's body has ended.
 pub trait Windows: Send + Sync {
-    /// Lets `window` answer. The request's URI is absolute: the authority that the client asked for, and the path
-    /// as the window is to see it.
+    /// Lets `window` answer. The request's URI is absolute: the authority that the client asked
+    /// for, and the path as the window is to see it.
     fn call<'a>(&'a self, window: &'a str, request: Request<Body>) -> BoxFuture<'a, Answer>;
 }
 
@@ -115,7 +116,8 @@ impl Upstreams {
     ) -> Result<Answer, Error> {
         *request.version_mut() = Version::HTTP_11;
         match sending.route.upstream.endpoints.as_slice() {
-            // Its own front has the queue, the breaker and the clerks; there is nothing to try again.
+            // Its own front has the queue, the breaker and the clerks; there is nothing to try
+            // again.
             [
                 only @ Endpoint {
                     place: Place::Window(_),

@@ -1,8 +1,8 @@
 //! A request body that can be sent once more.
 //!
-//! What the upstream takes of it is kept, up to a bound, so that another try begins anew. Beyond the bound, and for a
-//! method that must not be repeated as soon as the first byte was taken, there is no other try. The design is that of
-//! linkerd's `ReplayBody`.
+//! What the upstream takes of it is kept, up to a bound, so that another try begins anew. Beyond
+//! the bound, and for a method that must not be repeated as soon as the first byte was taken, there
+//! is no other try. The design is that of linkerd's `ReplayBody`.
 
 use crate::body::{Body, BodyError};
 use bytes::Bytes;

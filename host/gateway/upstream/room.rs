@@ -1,6 +1,7 @@
-//! Requests at ordinary services at once. Each has a connection of its own, which is a file descriptor that a store or a client could
-//! have had; so their number is bounded, and one address has at most a share of them. A trusted proxy that names nobody speaks for many
-//! and has no such bound.
+//! Requests at ordinary services at once. Each has a connection of its own, which is a file
+//! descriptor that a store or a client could have had; so their number is bounded, and one address
+//! has at most a share of them. A trusted proxy that names nobody speaks for many and has no such
+//! bound.
 
 use crate::places::Holder;
 use prometheus_client::metrics::counter::Counter;
@@ -31,7 +32,8 @@ pub struct AtService {
 }
 
 impl Room {
-    /// For `most` requests, `share` of them of one address. `refused` counts those beyond it, or beyond their address's share.
+    /// For `most` requests, `share` of them of one address. `refused` counts those beyond it, or
+    /// beyond their address's share.
     pub fn new(most: usize, share: usize, refused: Counter) -> Self {
         Room(Arc::new(Inner {
             most,

@@ -1,8 +1,9 @@
-//! One request to an upstream of several targets, or of one that may fail: which target, and whether once more.
+//! One request to an upstream of several targets, or of one that may fail: which target, and
+//! whether once more.
 //!
-//! A request is sent again where that cannot do a thing twice: it never left, or its method is idempotent (RFC 9110
-//! section 9.2.2), and its body is still there. And only within the upstream's budget of retries, so that a service that
-//! is down is not also flooded.
+//! A request is sent again where that cannot do a thing twice: it never left, or its method is
+//! idempotent (RFC 9110 section 9.2.2), and its body is still there. And only within the upstream's
+//! budget of retries, so that a service that is down is not also flooded.
 
 use super::retained::Retained;
 use super::{Answer, Upstreams};
@@ -55,8 +56,9 @@ enum Verdict {
 }
 
 impl Verdict {
-    /// Whether it may have failed for the client that was waited for meanwhile: a service has a time
-    /// of its own for a request. Not where the request never ran: then nobody waited for its body.
+    /// Whether it may have failed for the client that was waited for meanwhile: a service has a
+    /// time of its own for a request. Not where the request never ran: then nobody waited for its
+    /// body.
     fn may_be_the_clients(&self) -> bool {
         match self {
             Verdict::Unclear | Verdict::Unable | Verdict::Slow => true,
@@ -76,8 +78,8 @@ impl Upstreams {
         upstream.shared.request();
         let (parts, body) = request.into_parts();
         let idempotent = parts.method.is_idempotent();
-        // A service that speaks HTTP/2 says of what it did not look at that it did not, also where a
-        // part of the body was on its way.
+        // A service that speaks HTTP/2 says of what it did not look at that it did not, also where
+        // a part of the body was on its way.
         let again = idempotent || upstream.may_be_http2();
         let body = Retained::new(body, if again { MOST_RETAINED } else { 0 });
         let mut tried = Vec::new();
@@ -146,7 +148,8 @@ impl Upstreams {
     }
 }
 
-/// The next target: one that has not been tried and is not left out, else one that has not been tried, else any.
+/// The next target: one that has not been tried and is not left out, else one that has not been
+/// tried, else any.
 fn choose(route: &Route, tried: &[usize], now: Instant) -> usize {
     let upstream = &route.upstream;
     let endpoints = || upstream.endpoints.iter().enumerate();

@@ -1,8 +1,10 @@
-//! WebSockets to ordinary services (RFC 6455): the handshake passes like any request; when the service has answered 101,
-//! both connections become one stream of bytes that the gateway no longer reads.
+//! WebSockets to ordinary services (RFC 6455): the handshake passes like any request; when the
+//! service has answered 101, both connections become one stream of bytes that the gateway no longer
+//! reads.
 //!
-//! Nothing else is upgraded, and no window is: what does not ask for a WebSocket as the RFC says loses its `Upgrade`
-//! like any hop-by-hop field, and a 101 that nobody asked for is a broken answer.
+//! Nothing else is upgraded, and no window is: what does not ask for a WebSocket as the RFC says
+//! loses its `Upgrade` like any hop-by-hop field, and a 101 that nobody asked for is a broken
+//! answer.
 
 use super::room::AtService;
 use crate::body::{self, Body};

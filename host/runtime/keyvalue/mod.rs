@@ -1,8 +1,9 @@
 //! `wasi:keyvalue` for guests, over the store that is bound to the window.
 //!
-//! Both published drafts, so that components written for other hosts find theirs: `0.2.0-draft` ([`draft`]) and
-//! `0.2.0-draft2` ([`draft2`]), which adds compare-and-swap. They match by exact name. The identifier that a guest
-//! opens is a name space inside its own window's store: whatever it asks for, it reaches nothing else.
+//! Both published drafts, so that components written for other hosts find theirs: `0.2.0-draft`
+//! ([`draft`]) and `0.2.0-draft2` ([`draft2`]), which adds compare-and-swap. They match by exact
+//! name. The identifier that a guest opens is a name space inside its own window's store: whatever
+//! it asks for, it reaches nothing else.
 
 mod draft;
 mod draft2;
@@ -32,8 +33,8 @@ pub struct Cas {
     limits: LiveLimits,
 }
 
-/// What the guest is told, in the one case of both drafts that carries words: `CODE: sentence`, so that it can tell a
-/// full store from a bad request.
+/// What the guest is told, in the one case of both drafts that carries words: `CODE: sentence`, so
+/// that it can tell a full store from a bad request.
 pub struct KvError {
     told: String,
     /// Counted and logged for the operator, where a limit of the window or its store is why.
@@ -289,8 +290,8 @@ fn check(limits: &LiveLimits, key: &str, value: &[u8]) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Writes `ops` and waits until they are durable. The handles are borrowed no longer than the call that makes
-/// the operations, so the guest's table is free meanwhile.
+/// Writes `ops` and waits until they are durable. The handles are borrowed no longer than the call
+/// that makes the operations, so the guest's table is free meanwhile.
 async fn write(store: Arc<dyn Store>, ops: Vec<Op>) -> KvResult<Vec<Applied>> {
     if ops.is_empty() {
         return Ok(Vec::new());

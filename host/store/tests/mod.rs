@@ -1,5 +1,5 @@
-//! Tests of the store as a whole, on a simulated disk where the moment matters and on files where the file
-//! does.
+//! Tests of the store as a whole, on a simulated disk where the moment matters and on files where
+//! the file does.
 
 mod commit;
 mod crash;

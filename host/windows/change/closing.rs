@@ -1,8 +1,9 @@
 //! What an operator closes is closed at once, whoever has the window's turn.
 //!
-//! A stop or a removal shuts the window before it waits for its turn, and then comes after the change that has it: what
-//! that change opens gets no request. One that waits too long is left with the window. Whoever gets the turn next does it
-//! first, so it needs nobody who waits for it, and a window never has more than one such task.
+//! A stop or a removal shuts the window before it waits for its turn, and then comes after the
+//! change that has it: what that change opens gets no request. One that waits too long is left with
+//! the window. Whoever gets the turn next does it first, so it needs nobody who waits for it, and a
+//! window never has more than one such task.
 
 use super::Change;
 use crate::error::Error;
@@ -16,8 +17,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// How long a stop or a removal waits for its turn before it is left with the window. 500 ms: a deploy that has no probe
-/// and a disk that works are done by then, and an operator has an answer within a second.
+/// How long a stop or a removal waits for its turn before it is left with the window. 500 ms: a
+/// deploy that has no probe and a disk that works are done by then, and an operator has an answer
+/// within a second.
 pub const TURN_TIME: Duration = Duration::from_millis(500);
 
 /// What closes a window. A later one does what an earlier one does, and more.
@@ -36,8 +38,8 @@ impl Closing {
                 let stopped = true;
                 Some((WindowRecord { stopped, ..record }, Front::Stopped))
             }
-            // Once what it has stored is given up for deletion there is no way back. Two writes and a deleted file: a host
-            // that ends between them finishes it at its next start.
+            // Once what it has stored is given up for deletion there is no way back. Two writes and
+            // a deleted file: a host that ends between them finishes it at its next start.
             Closing::Remove { delete_store } if delete_store || record.removing => {
                 let next = WindowRecord {
                     stopped: true,
@@ -247,7 +249,8 @@ impl Registry {
         }
     }
 
-    /// Does what was left with the window once it is its turn. What it serves is cut at the drain deadline, as ever.
+    /// Does what was left with the window once it is its turn. What it serves is cut at the drain
+    /// deadline, as ever.
     async fn close_later(self: Arc<Self>, window: Arc<Window>) {
         let turn = self.change_of(&window);
         let mut turn = std::pin::pin!(turn);

@@ -14,35 +14,38 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::{Instant, timeout_at};
 
-/// The first pause before what the disk did not take is tried again. 1 s; it doubles with each failure.
+/// The first pause before what the disk did not take is tried again. 1 s; it doubles with each
+/// failure.
 const SETTLE_PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest such pause. 30 s: how long an operator waits who has made space.
 const MAX_SETTLE_PAUSE: Duration = Duration::from_secs(30);
 
-/// Tries of one change to use the space that the reserve gave up, and the pause between them: a store file that met a
-/// full disk is opened again a quarter of a second later at the earliest.
+/// Tries of one change to use the space that the reserve gave up, and the pause between them: a
+/// store file that met a full disk is opened again a quarter of a second later at the earliest.
 const RESERVE_TRIES: usize = 4;
 const RESERVE_PAUSE: Duration = Duration::from_millis(300);
 
 /// How long a change waits for the disk. Then one that holds is answered and tried again in the
-/// background, and one that does not is refused. 5 s: longer than a disk that works takes, and short
-/// enough for whoever waits.
+/// background, and one that does not is refused. 5 s: longer than a disk that works takes, and
+/// short enough for whoever waits.
 pub const DISK_TIME: Duration = Duration::from_secs(5);
 
 /// A write of a record that was asked for.
 pub(super) type Write = Pin<Box<dyn Future<Output = Result<(), ChangeError>> + Send>>;
 
-/// A change that holds, and that the disk has not taken yet. A restart before it does brings back what was before.
+/// A change that holds, and that the disk has not taken yet. A restart before it does brings back
+/// what was before.
 #[derive(Debug, Clone, Serialize)]
 pub struct Unsaved {
     /// Since when.
     #[serde(with = "time::serde::rfc3339")]
     pub since: OffsetDateTime,
-    /// Why the disk did not take it, the last time; empty while it is being written for the first time.
+    /// Why the disk did not take it, the last time; empty while it is being written for the first
+    /// time.
     pub why: String,
-    /// Whether it is in force already. Otherwise the change failed, and what was before is written once more, because
-    /// the disk may have either.
+    /// Whether it is in force already. Otherwise the change failed, and what was before is written
+    /// once more, because the disk may have either.
     pub enforced: bool,
 }
 
@@ -65,7 +68,8 @@ impl Change {
                 return true;
             }
             if self.window.recorded.closings.end() {
-                // Last, and still in turn: whoever waits to change it finds out that it is gone, and a deploy makes it anew.
+                // Last, and still in turn: whoever waits to change it finds out that it is gone,
+                // and a deploy makes it anew.
                 self.registry.forget(&self.window);
                 return true;
             }
@@ -85,7 +89,8 @@ impl Change {
         }
         self.window.drained().await;
         let (cabinet, owner) = (self.registry.cabinet.clone(), self.window.name.to_string());
-        // Whoever waits for this may go. Then it is done all the same, and no other window of its name is made before.
+        // Whoever waits for this may go. Then it is done all the same, and no other window of its
+        // name is made before.
         let turn = self.turn.clone();
         if !record.removing {
             let closed = self.in_time(blocking(move || {
@@ -150,8 +155,9 @@ impl Change {
         }
     }
 
-    /// Asks the disk to take `record`. Where it does not answer in time it may take it yet, and is not asked for more
-    /// until then: so a disk that hangs has one write of a window waiting, however often it is tried.
+    /// Asks the disk to take `record`. Where it does not answer in time it may take it yet, and is
+    /// not asked for more until then: so a disk that hangs has one write of a window waiting,
+    /// however often it is tried.
     pub(super) async fn write(
         &self,
         record: &WindowRecord,
@@ -249,7 +255,8 @@ impl Drop for Change {
 }
 
 impl Registry {
-    /// Tries once more, for at most `time`, to have the disk take what holds. For the end of the host.
+    /// Tries once more, for at most `time`, to have the disk take what holds. For the end of the
+    /// host.
     pub async fn settle_all(self: &Arc<Self>, time: Duration) {
         let settling = self.all().into_iter().map(|window| async move {
             let recorded = &window.recorded;

@@ -57,7 +57,8 @@ fn limits(queue: u64) -> LimitsChange {
     LimitsChange([(Limit::Queue, Some(queue))].into())
 }
 
-/// What a verb is to do, said once more and without any waiting: what the window is afterwards, or why it is as before.
+/// What a verb is to do, said once more and without any waiting: what the window is afterwards, or
+/// why it is as before.
 fn model(verb: Verb, now: &Seen) -> Result<Seen, &'static str> {
     let gone = Seen {
         record: None,
@@ -533,8 +534,8 @@ async fn what_a_deploy_relies_on_is_not_cleared_away_while_it_becomes_recorded()
     }
     let pin = artifacts.pin(&digest);
     artifacts.clear_unused(|| {
-        // The records are read by now, and have neither; then the deploy of the one ends, and another begins and ends. None
-        // of that waits for the clearing.
+        // The records are read by now, and have neither; then the deploy of the one ends, and
+        // another begins and ends. None of that waits for the clearing.
         drop(pin);
         drop(artifacts.pin(&later));
         Some(Default::default())

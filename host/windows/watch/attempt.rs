@@ -63,9 +63,10 @@ pub(super) async fn attempt(windows: Arc<Registry>, path: PathBuf, due: Due) -> 
     }
 }
 
-/// Whether the file was taken before as it is. Whatever is live instead (a rollback, a deploy by other means, nothing after a
-/// removal) was chosen later, and neither a restart, nor another mode of the file, nor a folder that was away and is mounted
-/// again must undo it. Asks no clock: the file is known by its content.
+/// Whether the file was taken before as it is. Whatever is live instead (a rollback, a deploy by
+/// other means, nothing after a removal) was chosen later, and neither a restart, nor another mode
+/// of the file, nor a folder that was away and is mounted again must undo it. Asks no clock: the
+/// file is known by its content.
 async fn taken_before(windows: &Registry, path: &Path, due: &Due) -> bool {
     let known = windows.status(&due.window).ok();
     let closed = known.as_ref().map(|(status, _)| status.state) == Some("unavailable");

@@ -1,4 +1,5 @@
-//! Which file is deployed, and when. Knows neither disk nor clock, so that it is tested without them.
+//! Which file is deployed, and when. Knows neither disk nor clock, so that it is tested without
+//! them.
 
 use super::folder::Found;
 use crate::files::shown_name;
@@ -10,8 +11,9 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// A file that was the same for so long is taken to be whole, where nobody is known to be writing it. 300 ms: beyond the
-/// pauses of a copy on one machine; a copy that pauses longer unseen is refused as truncated, and taken later.
+/// A file that was the same for so long is taken to be whole, where nobody is known to be writing
+/// it. 300 ms: beyond the pauses of a copy on one machine; a copy that pauses longer unseen is
+/// refused as truncated, and taken later.
 const SETTLE: Duration = Duration::from_millis(300);
 
 /// The same for an empty file: every copy begins as one.
@@ -23,7 +25,8 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// After so long it is said that a file waits for its writer: 30 s, which few copies take.
 const SAY_HELD: Duration = Duration::from_secs(30);
 
-/// Deploys at once. 4: one that compiles for minutes holds up no other, and a folder of hundreds does not fill the memory.
+/// Deploys at once. 4: one that compiles for minutes holds up no other, and a folder of hundreds
+/// does not fill the memory.
 const MAX_AT_WORK: usize = 4;
 
 /// What came of a file.
@@ -77,7 +80,8 @@ enum State {
 }
 
 impl Files {
-    /// Takes in what was found, and gives what is to be deployed now. `held` says which file somebody is writing.
+    /// Takes in what was found, and gives what is to be deployed now. `held` says which file
+    /// somebody is writing.
     pub fn look(&mut self, found: Found, held: &dyn Fn(&OsStr) -> bool, now: Instant) -> Vec<Due> {
         self.take_in(found, now);
         let mut at_work = self.by_name.values().filter(|entry| entry.at_work).count();
@@ -157,7 +161,8 @@ impl Files {
         self.looked = true;
     }
 
-    /// Takes in what came of a deploy. What came of a file that has changed since says nothing of what it is now.
+    /// Takes in what came of a deploy. What came of a file that has changed since says nothing of
+    /// what it is now.
     pub fn done(&mut self, due: &Due, outcome: Outcome, now: Instant) {
         let Some(entry) = self.by_name.get_mut(&due.file) else {
             return;

@@ -1,8 +1,9 @@
-//! Keeps the windows as a folder of components has them: a `.wasm` that is dropped or replaced there is deployed under
-//! its file name. What is removed there stays live: only `hms remove` takes a window away.
+//! Keeps the windows as a folder of components has them: a `.wasm` that is dropped or replaced
+//! there is deployed under its file name. What is removed there stays live: only `hms remove` takes
+//! a window away.
 //!
-//! `folder` reads the file system -> `files` decides which file is due -> `attempt` deploys it. `writers` knows which files
-//! are still being written.
+//! `folder` reads the file system -> `files` decides which file is due -> `attempt` deploys it.
+//! `writers` knows which files are still being written.
 
 mod attempt;
 mod files;
@@ -61,7 +62,8 @@ pub struct FolderCounts {
 }
 
 impl WindowsFolder {
-    /// The folder `dir`, whose components become windows of `windows`. Nothing is done before [`WindowsFolder::run`].
+    /// The folder `dir`, whose components become windows of `windows`. Nothing is done before
+    /// [`WindowsFolder::run`].
     pub fn new(windows: Arc<Registry>, dir: PathBuf) -> Self {
         WindowsFolder {
             windows,

@@ -33,7 +33,8 @@ impl TakenFiles {
         TakenFiles { store }
     }
 
-    /// What was taken for that window. None too where it cannot be read: then the window's history has to say.
+    /// What was taken for that window. None too where it cannot be read: then the window's history
+    /// has to say.
     pub async fn get(&self, window: &WindowName) -> Option<Taken> {
         let window = window.clone();
         let found = read(self.store.clone(), move |store| {
@@ -56,7 +57,8 @@ impl TakenFiles {
         Ok(())
     }
 
-    /// Forgets all windows but those that `keep` says, so that the table does not grow with every name that ever was.
+    /// Forgets all windows but those that `keep` says, so that the table does not grow with every
+    /// name that ever was.
     pub async fn retain(&self, keep: impl Fn(&str) -> bool) -> Result<(), ChangeError> {
         let mut after: Option<String> = None;
         loop {

@@ -142,7 +142,8 @@ impl Host {
             None => self.hms("serve"),
             Some(components) => {
                 let mut up = self.hms("up");
-                // What the guests are built from is built already, and is not built again for each test.
+                // What the guests are built from is built already, and is not built again for each
+                // test.
                 up.env("CARGO_TARGET_DIR", guests::target());
                 up.arg("--components").arg(components);
                 up
@@ -261,8 +262,8 @@ impl Host {
         &self.process().admin
     }
 
-    /// Everything that it wrote to stderr until now. A thread of its own writes the log, so this waits
-    /// for the line of a request that comes after all else.
+    /// Everything that it wrote to stderr until now. A thread of its own writes the log, so this
+    /// waits for the line of a request that comes after all else.
     pub async fn whole_log(&self) -> String {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let id = format!("end-of-log-{}", NUMBER.fetch_add(1, Ordering::Relaxed));

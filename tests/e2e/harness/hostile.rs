@@ -1,6 +1,6 @@
-//! Everything that a guest could do to its neighbours, as one table: what is asked of which window, what its client must
-//! see, which count must move, and how much of the machine's memory it may take meanwhile. The end-to-end test goes through it
-//! in small, `benches/hostile` at length.
+//! Everything that a guest could do to its neighbours, as one table: what is asked of which window,
+//! what its client must see, which count must move, and how much of the machine's memory it may
+//! take meanwhile. The end-to-end test goes through it in small, `benches/hostile` at length.
 
 use super::guests::guest;
 use super::host::open_route;
@@ -182,7 +182,8 @@ async fn windows() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// A host with the windows of the table and `victim` beside them, and the limits that the table is written for.
+/// A host with the windows of the table and `victim` beside them, and the limits that the table is
+/// written for.
 pub async fn host(victim: &[u8], args: &[&str]) -> Host {
     let hostile = windows().await;
     let mut all = vec![("victim", victim)];
@@ -387,8 +388,8 @@ impl Act {
     }
 }
 
-/// Reads the first byte of an answer and nothing for a time, then what is left of it. A byte now and
-/// then would not do: what frees a little room in the kernel's buffers lets a piece move.
+/// Reads the first byte of an answer and nothing for a time, then what is left of it. A byte now
+/// and then would not do: what frees a little room in the kernel's buffers lets a piece move.
 async fn slow(url: &str) -> Result<Answer, String> {
     const STANDSTILL: Duration = Duration::from_secs(10);
     let text = |error: std::io::Error| error.to_string();

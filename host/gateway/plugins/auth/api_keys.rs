@@ -1,4 +1,5 @@
-//! API keys for machine callers: who has one, since when and until when. Kept in the data folder, hashed.
+//! API keys for machine callers: who has one, since when and until when. Kept in the data folder,
+//! hashed.
 
 use super::Caller;
 use super::api_key::{Hash, NewKey, split};
@@ -17,14 +18,15 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::runtime::Handle;
 
-/// Keys of one host. They are written together, and a back office has some hundred machines at most.
+/// Keys of one host. They are written together, and a back office has some hundred machines at
+/// most.
 pub const MAX_KEYS: usize = 4096;
 
 /// The longest life of a key that ends: ten years, in seconds.
 const MAX_LIFETIME_S: u64 = 10 * 365 * 24 * 3600;
 
-/// The first pause before keys that the disk did not take are written again, and the longest: it doubles with each failure.
-/// 1 s and 30 s, as for the windows.
+/// The first pause before keys that the disk did not take are written again, and the longest: it
+/// doubles with each failure. 1 s and 30 s, as for the windows.
 const SETTLE_PAUSE: Duration = Duration::from_secs(1);
 const MAX_SETTLE_PAUSE: Duration = Duration::from_secs(30);
 
@@ -68,7 +70,8 @@ pub enum KeyError {
     Io(#[from] io::Error),
 }
 
-/// Keys as they hold and as the disk does not have them yet: a restart before it does brings back what was before.
+/// Keys as they hold and as the disk does not have them yet: a restart before it does brings back
+/// what was before.
 #[derive(Debug, Clone, Serialize)]
 pub struct UnsavedKeys {
     /// Since when.
@@ -80,8 +83,9 @@ pub struct UnsavedKeys {
     pub revoked: BTreeSet<String>,
 }
 
-/// The keys of a host. A change holds for the next request when it returns. A new key is on disk by then; a revoked one
-/// may not be, which the answer says, and then it is tried again in the background.
+/// The keys of a host. A change holds for the next request when it returns. A new key is on disk by
+/// then; a revoked one may not be, which the answer says, and then it is tried again in the
+/// background.
 #[derive(Debug)]
 pub struct ApiKeys {
     /// None: for as long as this process lives.
@@ -89,7 +93,8 @@ pub struct ApiKeys {
     reserve: Arc<Reserve>,
     keys: ArcSwap<BTreeMap<String, Kept>>,
     unsaved: ArcSwapOption<UnsavedKeys>,
-    /// Held by whoever changes them or writes them. Whether a task is at work on what the disk has not taken.
+    /// Held by whoever changes them or writes them. Whether a task is at work on what the disk has
+    /// not taken.
     changing: Mutex<bool>,
 }
 
@@ -105,12 +110,13 @@ impl ApiKeys {
         })
     }
 
-    /// The keys in the data folder `dir`; none where there is no file yet. A key is revoked with the space of `reserve` where
-    /// the disk has no other.
+    /// The keys in the data folder `dir`; none where there is no file yet. A key is revoked with
+    /// the space of `reserve` where the disk has no other.
     ///
     /// # Errors
     ///
-    /// Where the file cannot be read. It is never taken for an empty one: that would revoke every key.
+    /// Where the file cannot be read. It is never taken for an empty one: that would revoke every
+    /// key.
     pub fn open(dir: &Path, reserve: Arc<Reserve>) -> io::Result<Arc<Self>> {
         let file = dir.join("keys.json");
         let content = match std::fs::read(&file) {
@@ -222,8 +228,9 @@ impl ApiKeys {
         Ok((key, new.text))
     }
 
-    /// Takes a key away, at once, whatever the disk says. Gives what the disk has not taken yet. Requests that the key was
-    /// admitted with go on; WebSockets end within a second. Blocks on the file system.
+    /// Takes a key away, at once, whatever the disk says. Gives what the disk has not taken yet.
+    /// Requests that the key was admitted with go on; WebSockets end within a second. Blocks on the
+    /// file system.
     pub fn revoke(self: &Arc<Self>, id: &str) -> Result<Option<Arc<UnsavedKeys>>, KeyError> {
         let mut was_there = false;
         // Not in turn: who waits for the disk with another change must not keep a key good.

@@ -19,7 +19,8 @@ const SHOWN_CHARS: usize = 40;
 /// The members of a token's claims. Times, issuer and audience are checked elsewhere.
 pub type Claims = Map<String, Value>;
 
-/// The claims that have the scopes, where the issuer's is not configured: RFC 8693 section 4.2, then what some providers send.
+/// The claims that have the scopes, where the issuer's is not configured: RFC 8693 section 4.2,
+/// then what some providers send.
 const SCOPE_CLAIMS: [&str; 3] = ["scope", "scp", "scopes"];
 
 /// The caller that these claims name, called by the subject alone. What cannot be sent as a header

@@ -25,16 +25,19 @@ pub struct AuthConfig {
     pub keys: KeySource,
     /// Keys of machine callers, beside tokens.
     pub api_keys: Arc<ApiKeys>,
-    /// How far the clocks of issuer and host may differ, for `exp` and `nbf`. Default 5 s: hosts have NTP, and
-    /// an expired token should be dead. Not applied to the development secret, which has one clock.
+    /// How far the clocks of issuer and host may differ, for `exp` and `nbf`. Default 5 s: hosts
+    /// have NTP, and an expired token should be dead. Not applied to the development secret, which
+    /// has one clock.
     pub leeway: Duration,
     /// Bytes of a token; a larger one is refused.
     pub max_token_bytes: usize,
-    /// Networks beyond the public internet in which the keys may be that a provider's discovery document names.
+    /// Networks beyond the public internet in which the keys may be that a provider's discovery
+    /// document names.
     pub upstream_allow: Vec<IpNet>,
 }
 
-/// What tokens are verified with. While real issuers are configured the development secret is nothing.
+/// What tokens are verified with. While real issuers are configured the development secret is
+/// nothing.
 #[derive(Debug, Clone)]
 pub enum KeySource {
     /// HS256 with the secret of the data folder.
@@ -43,7 +46,8 @@ pub enum KeySource {
     Issuers(Vec<IssuerConfig>),
 }
 
-/// One issuer of tokens. Where there are several, each has an `issuer`, and no two the same name or `issuer`.
+/// One issuer of tokens. Where there are several, each has an `issuer`, and no two the same name or
+/// `issuer`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IssuerConfig {
     /// What manifests call it.

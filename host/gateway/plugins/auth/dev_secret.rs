@@ -1,5 +1,5 @@
-//! The development secret: 32 random bytes in the data folder that `hms token` signs with and the gateway believes, as
-//! long as it listens on this machine alone.
+//! The development secret: 32 random bytes in the data folder that `hms token` signs with and the
+//! gateway believes, as long as it listens on this machine alone.
 
 use super::claims::check_grant;
 use base64::Engine;
@@ -35,8 +35,8 @@ impl DevSecret {
     }
 }
 
-/// Reads the secret in the data folder `dir`; makes it, mode 0600, where there is none. When two processes make
-/// it at once, both get the same.
+/// Reads the secret in the data folder `dir`; makes it, mode 0600, where there is none. When two
+/// processes make it at once, both get the same.
 pub fn load_or_create(dir: &Path) -> io::Result<DevSecret> {
     let path = dir.join(FILE);
     match load(&path) {
@@ -68,7 +68,8 @@ fn load(path: &Path) -> io::Result<DevSecret> {
 fn create(dir: &Path, path: &Path) -> io::Result<DevSecret> {
     let mut secret = [0; SECRET_BYTES];
     getrandom::fill(&mut secret).map_err(|error| io::Error::other(error.to_string()))?;
-    // Whole under another name first: nobody ever reads half of it, and the link fails where one exists.
+    // Whole under another name first: nobody ever reads half of it, and the link fails where one
+    // exists.
     let draft = dir.join(format!("{FILE}.{}", std::process::id()));
     let _ = fs::remove_file(&draft);
     let mut file = OpenOptions::new()

@@ -14,7 +14,8 @@ const SHOWN: usize = 200;
 ///
 /// # Errors
 ///
-/// A sentence, where `issuer` is no https URL, or has a query or fragment, which section 2 excludes.
+/// A sentence, where `issuer` is no https URL, or has a query or fragment, which section 2
+/// excludes.
 pub fn configuration_url(issuer: &str) -> Result<Uri, String> {
     if issuer.contains(['?', '#']) {
         return Err(format!(
@@ -39,8 +40,8 @@ struct Provider {
 ///
 /// # Errors
 ///
-/// A sentence, where it speaks for another issuer (section 4.3: they must be the same, exactly), or its keys would come in
-/// the clear.
+/// A sentence, where it speaks for another issuer (section 4.3: they must be the same, exactly), or
+/// its keys would come in the clear.
 pub fn jwks_uri(issuer: &str, configuration: &[u8]) -> Result<Uri, String> {
     let provider: Provider = serde_json::from_slice(configuration)
         .map_err(|error| format!("its openid-configuration cannot be read: {error}"))?;

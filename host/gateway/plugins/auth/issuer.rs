@@ -120,7 +120,8 @@ impl Issuer {
         }
     }
 
-    /// What `token` proves, if it is one of ours and holds now. What is cheap to refuse comes first.
+    /// What `token` proves, if it is one of ours and holds now. What is cheap to refuse comes
+    /// first.
     pub async fn verify(&self, token: &Token<'_>) -> Result<Proof, Error> {
         let exp = token.expiry()?;
         // RFC 7519 section 4.1.4: "on or after" exp.

@@ -218,7 +218,8 @@ impl Jwks {
         }
     }
 
-    /// Fetches, unless somebody else has just done so: then a set other than `old` is there, or the pause runs.
+    /// Fetches, unless somebody else has just done so: then a set other than `old` is there, or the
+    /// pause runs.
     async fn fetch_unless_newer(self: Arc<Self>, old: Option<Arc<Kept>>) {
         let mut last = self.fetching.lock().await;
         let newer = match (self.kept.load_full(), &old) {

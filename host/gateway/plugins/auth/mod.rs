@@ -1,14 +1,17 @@
-//! `auth`: a bearer token (RFC 6750) or an API key names the caller, and the route's scopes decide what the caller may do.
+//! `auth`: a bearer token (RFC 6750) or an API key names the caller, and the route's scopes decide
+//! what the caller may do.
 //!
-//! A token is checked in this order, cheap steps first: size and shape, header, the issuer that its `iss` chooses, expiry, the
-//! key that the header points to, signature, times, issuer and audience, then the caller's name and scopes. Keys pin their
-//! algorithm; the header only chooses among the keys there are (RFC 8725 section 3.1), `iss` only among the issuers, and `jku`,
-//! `jwk`, `x5u` or `x5c` are not read.
+//! A token is checked in this order, cheap steps first: size and shape, header, the issuer that its
+//! `iss` chooses, expiry, the key that the header points to, signature, times, issuer and audience,
+//! then the caller's name and scopes. Keys pin their algorithm; the header only chooses among the
+//! keys there are (RFC 8725 section 3.1), `iss` only among the issuers, and `jku`, `jwk`, `x5u` or
+//! `x5c` are not read.
 //!
-//! In reading order: [`credential`] finds what a request shows; [`api_keys`] knows the keys of machine callers; [`token`] takes a token apart, [`verifier`] chooses the issuer and remembers ([`cache`]) what
-//! it found, [`issuer`] believes it or not, by its [`signature`] with a key
-//! that [`jwks`] keeps fresh from its [`source`], and by its [`validity`]; [`claims`] makes the [`caller`], and [`rule`]
-//! says whether that is enough.
+//! In reading order: [`credential`] finds what a request shows; [`api_keys`] knows the keys of
+//! machine callers; [`token`] takes a token apart, [`verifier`] chooses the issuer and remembers
+//! ([`cache`]) what it found, [`issuer`] believes it or not, by its [`signature`] with a key that
+//! [`jwks`] keeps fresh from its [`source`], and by its [`validity`]; [`claims`] makes the
+//! [`caller`], and [`rule`] says whether that is enough.
 
 mod algorithms;
 mod api_key;

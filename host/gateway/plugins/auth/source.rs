@@ -95,7 +95,8 @@ impl JwksSource {
     ///
     /// # Errors
     ///
-    /// A sentence, for a broken URL, and for `http://` beyond this machine: who changes keys on the way is everybody.
+    /// A sentence, for a broken URL, and for `http://` beyond this machine: who changes keys on the
+    /// way is everybody.
     pub fn parse(text: &str) -> Result<JwksSource, String> {
         if !text.starts_with("http://") && !text.starts_with("https://") {
             return Ok(JwksSource::File(text.into()));
@@ -148,8 +149,8 @@ impl JwksSource {
                         .await
                         .map_err(|reason| format!("{uri}: {reason}"))?;
                     let keys = discovery::jwks_uri(issuer, &configuration)?;
-                    // The operator named this server. Any other is the provider's word, which must not lead to what
-                    // only this machine or its network can reach.
+                    // The operator named this server. Any other is the provider's word, which must
+                    // not lead to what only this machine or its network can reach.
                     let by = match same_origin(&keys, &uri) {
                         true => By::Operator,
                         false => By::Document,

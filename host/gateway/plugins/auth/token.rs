@@ -37,7 +37,8 @@ impl<'a> Token<'a> {
         // `jwk`, `jku`, `x5u`, `x5c`, `x5t` and whatever else it has is not read (RFC 7515 section
         // 4): keys come from the issuer alone (RFC 8725 section 3.10).
         if header.contains_key("crit") {
-            // RFC 7515 section 4.1.11: we understand no extension, so whatever it names must be refused.
+            // RFC 7515 section 4.1.11: we understand no extension, so whatever it names must be
+            // refused.
             return Err(refuse("the token has a critical extension (crit)"));
         }
         check_type(&header)?;

@@ -20,8 +20,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
-/// Unknown names of issuers that are said in the log, each once. Manifests are the operator's own; a script that writes
-/// ever new ones must not fill the log or the memory.
+/// Unknown names of issuers that are said in the log, each once. Manifests are the operator's own;
+/// a script that writes ever new ones must not fill the log or the memory.
 const MAX_SAID: usize = 256;
 
 /// Verifies tokens and API keys.
@@ -105,7 +105,8 @@ impl Verifier {
         }
     }
 
-    /// The caller that `token` proves, where one of `names` issued it; any issuer where there are none.
+    /// The caller that `token` proves, where one of `names` issued it; any issuer where there are
+    /// none.
     pub async fn verify(&self, token: &str, names: &[String]) -> Result<Caller, Error> {
         self.say_unknown(names);
         self.check_size(token)?;
@@ -190,7 +191,8 @@ impl Verifier {
         known.is_some()
     }
 
-    /// Says in the log which of `names` the host does not have: manifests are read without knowing its issuers.
+    /// Says in the log which of `names` the host does not have: manifests are read without knowing
+    /// its issuers.
     fn say_unknown(&self, names: &[String]) {
         let unknown = names
             .iter()

@@ -1,6 +1,8 @@
-//! `compression`: answers are compressed on their way out, for clients that ask for it (RFC 9110 section 8.4).
+//! `compression`: answers are compressed on their way out, for clients that ask for it (RFC 9110
+//! section 8.4).
 //!
-//! `wish` reads what the client wants; what may be compressed is decided here; `encoder` does it as the answer streams.
+//! `wish` reads what the client wants; what may be compressed is decided here; `encoder` does it as
+//! the answer streams.
 
 mod encoder;
 #[cfg(test)]
@@ -22,7 +24,8 @@ use tokio::sync::Semaphore;
 use types::MediaRange;
 pub use wish::Wish;
 
-/// Answers that are compressed at once; others are sent as they are meanwhile. 1,024, at about a megabyte each.
+/// Answers that are compressed at once; others are sent as they are meanwhile. 1,024, at about a
+/// megabyte each.
 const MAX_AT_ONCE: usize = 1024;
 
 /// Below a network packet nothing is gained.
@@ -112,7 +115,8 @@ impl Default for Compressor {
 }
 
 impl Compressor {
-    /// The answer to a request of `method`, compressed where `rule`, the answer and the client's `wish` admit it.
+    /// The answer to a request of `method`, compressed where `rule`, the answer and the client's
+    /// `wish` admit it.
     pub fn compress(
         &self,
         rule: &Rule,
@@ -181,7 +185,8 @@ fn is_whole(headers: &HeaderMap) -> bool {
         && !DIGESTS.iter().any(|name| headers.contains_key(*name))
 }
 
-/// Says that the answer depends on what the client takes: also on those that are sent as they are, for caches.
+/// Says that the answer depends on what the client takes: also on those that are sent as they are,
+/// for caches.
 fn vary(headers: &mut HeaderMap) {
     let said = members(headers, &header::VARY)
         .any(|name| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding"));

@@ -1,4 +1,5 @@
-//! What requests with keys hold in memory at once: a bound for all together, and in it a share for each holder.
+//! What requests with keys hold in memory at once: a bound for all together, and in it a share for
+//! each holder.
 
 use super::key::Owner;
 use super::lock;
@@ -8,12 +9,13 @@ use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-/// A holder may have a quarter of what is free. One alone gets a fifth of the whole, of `n` greedy ones each `1 / (n + 4)`: so
-/// there is always something free for those who hold less, and the heaviest are refused first.
+/// A holder may have a quarter of what is free. One alone gets a fifth of the whole, of `n` greedy
+/// ones each `1 / (n + 4)`: so there is always something free for those who hold less, and the
+/// heaviest are refused first.
 pub const SHARE_OF_FREE: u64 = 4;
 
-/// The part of the whole that client addresses may have together, so that callers who show who they are find room however many
-/// addresses there are. Of that part one address alone gets a fifth.
+/// The part of the whole that client addresses may have together, so that callers who show who they
+/// are find room however many addresses there are. Of that part one address alone gets a fifth.
 pub const ADDRESSES_SHARE: u64 = 2;
 
 /// An amount that all together may hold.
@@ -120,8 +122,8 @@ impl Held {
         grown
     }
 
-    /// `bytes`, and held until the last part of them is dropped: a server keeps what it writes longer than the body that it
-    /// had it from.
+    /// `bytes`, and held until the last part of them is dropped: a server keeps what it writes
+    /// longer than the body that it had it from.
     pub fn bytes(self, bytes: Bytes) -> Bytes {
         Bytes::from_owner(HeldBytes { bytes, _held: self })
     }

@@ -33,8 +33,9 @@ impl Digest {
     }
 }
 
-/// The key of a request, if it has one: the text of a structured-field string (`"…"`, draft-ietf-httpapi-idempotency-key-header-07
-/// section 2.1), or the same text bare, as many clients send it.
+/// The key of a request, if it has one: the text of a structured-field string (`"…"`,
+/// draft-ietf-httpapi-idempotency-key-header-07 section 2.1), or the same text bare, as many
+/// clients send it.
 ///
 /// # Errors
 ///
@@ -80,7 +81,8 @@ fn unquoted(text: &str) -> Option<String> {
     (!key.is_empty() && visible(&key)).then_some(key)
 }
 
-/// Whose share a key, its answer and its bodies take: a named hash of a [`Holder`], the same in every version of the host.
+/// Whose share a key, its answer and its bodies take: a named hash of a [`Holder`], the same in
+/// every version of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Owner {
     pub is_address: bool,
@@ -134,11 +136,12 @@ fn hex(start: String, bytes: &[u8]) -> String {
     })
 }
 
-/// To what a key belongs. Not to the name of the route's file: that is the operator's own affair, and a client repeats a request
-/// to the same resource.
+/// To what a key belongs. Not to the name of the route's file: that is the operator's own affair,
+/// and a client repeats a request to the same resource.
 #[derive(Debug, Clone, Copy)]
 pub enum Realm<'a> {
-    /// The route's `uri`, without the names in it, and the host that was asked where the route names `hosts`.
+    /// The route's `uri`, without the names in it, and the host that was asked where the route
+    /// names `hosts`.
     Resource { uri: &'a str, host: &'a str },
     /// What the manifest calls it.
     Named(&'a str),
@@ -165,7 +168,8 @@ pub fn scope(realm: Realm<'_>, user: Option<&str>, client: IpAddr, key: &str) ->
     ])
 }
 
-/// What two requests with one key must have in common: method, path with query, content type and body.
+/// What two requests with one key must have in common: method, path with query, content type and
+/// body.
 pub fn fingerprint(
     method: &str,
     (path, query): (&str, Option<&str>),

@@ -1,11 +1,12 @@
-//! The keys on disk: one store of its own, in which each key has its record and a place in the order of expiry, and each holder
-//! of keys has the sum of what they take.
+//! The keys on disk: one store of its own, in which each key has its record and a place in the
+//! order of expiry, and each holder of keys has the sum of what they take.
 //!
-//! They are written together, and only over the record, or the place, that was looked at: so of two who begin with one key
-//! one begins, clearing away never takes a record that was made anew meanwhile, and the sums are right after a crash.
+//! They are written together, and only over the record, or the place, that was looked at: so of two
+//! who begin with one key one begins, clearing away never takes a record that was made anew
+//! meanwhile, and the sums are right after a crash.
 //!
-//! A key goes when it has expired, and not before: without it the same request would be done twice. So what is scarce is
-//! refused to new keys, first to those of the heaviest holders.
+//! A key goes when it has expired, and not before: without it the same request would be done twice.
+//! So what is scarce is refused to new keys, first to those of the heaviest holders.
 
 use super::age::{Age, Moment, Saved};
 use super::budget::{ADDRESSES_SHARE, SHARE_OF_FREE};
@@ -33,7 +34,8 @@ const ADDRESSES: &str = "addresses";
 const CLOCK: &str = "clock";
 const SAVED: &str = "saved";
 
-/// What a key takes beyond its record and twice its scope: two entries' names and overhead, and a place's owner.
+/// What a key takes beyond its record and twice its scope: two entries' names and overhead, and a
+/// place's owner.
 const KEY_OVERHEAD_BYTES: u64 = 256;
 
 /// Bytes above the bound for the answers of requests that are at work then.
@@ -179,7 +181,8 @@ impl Ledger {
         }
     }
 
-    /// Writes the first record of a key, over `expired` if there is one. Nothing where another was quicker.
+    /// Writes the first record of a key, over `expired` if there is one. Nothing where another was
+    /// quicker.
     pub async fn begin(
         &self,
         name: Name<'_>,
@@ -249,8 +252,8 @@ impl Ledger {
         self.tidy(&name.owner.name()).await
     }
 
-    /// Removes what has expired at `now_ms` but is not `at_work`, looking at no more than [`SWEEP_KEYS`] behind `after`. Where to go
-    /// on, if more may be due.
+    /// Removes what has expired at `now_ms` but is not `at_work`, looking at no more than
+    /// [`SWEEP_KEYS`] behind `after`. Where to go on, if more may be due.
     pub async fn sweep(
         self: &Arc<Self>,
         now_ms: u64,
@@ -261,8 +264,9 @@ impl Ledger {
         // Reading so many places may take a while.
         let due = tokio::task::spawn_blocking(move || ledger.due(now_ms, after.as_deref())).await;
         let (mut due, next) = due.unwrap_or(Err(StoreError::Closed))?;
-        // What is at work when it is looked for here is finished over the record that it began. What is not has either ended, or
-        // begins anew; both change the place, and the write below is held to the place that was looked at.
+        // What is at work when it is looked for here is finished over the record that it began.
+        // What is not has either ended, or begins anew; both change the place, and the write below
+        // is held to the place that was looked at.
         due.retain(|due| !due.scope.as_deref().is_some_and(&at_work));
         let owners: HashSet<Owner> = due.iter().filter_map(|due| due.owner).collect();
         let writes: Vec<_> = due
@@ -339,8 +343,8 @@ impl Ledger {
         self.store.write(vec![swap, delete]).await.map(drop)
     }
 
-    /// Forgets the counters of holders that hold nothing, which a crash may have left, among a thousand behind `after`. Where to go
-    /// on, if there are more.
+    /// Forgets the counters of holders that hold nothing, which a crash may have left, among a
+    /// thousand behind `after`. Where to go on, if there are more.
     pub async fn tidy_some(&self, after: Option<String>) -> Result<Option<String>, StoreError> {
         let page = read(self.store.clone(), move |store| {
             store.keys(HOLDERS, after.as_deref(), 0, 1000)
@@ -389,7 +393,8 @@ fn key_bytes(scope: &str, record: &[u8]) -> u64 {
     KEY_OVERHEAD_BYTES + 2 * scope.len() as u64 + record.len() as u64
 }
 
-/// Puts `after` in the place of `before` bytes in the holder's sum, and in that of all addresses if it is one.
+/// Puts `after` in the place of `before` bytes in the holder's sum, and in that of all addresses if
+/// it is one.
 fn charge(owner: Owner, before: u64, after: u64) -> Vec<Op> {
     let delta = after.cast_signed().wrapping_sub(before.cast_signed());
     if delta == 0 {

@@ -1,14 +1,16 @@
-//! `idempotency`: a POST or PATCH that is sent again with its `Idempotency-Key` is done once, and answered as the first
-//! time (draft-ietf-httpapi-idempotency-key-header-07).
+//! `idempotency`: a POST or PATCH that is sent again with its `Idempotency-Key` is done once, and
+//! answered as the first time (draft-ietf-httpapi-idempotency-key-header-07).
 //!
-//! The life of a key: `key` reads it and says whose it is -> a record "begun" is durable in the `ledger` before the upstream
-//! is asked -> the request runs in a task of its own (`run`), which goes on when its client goes away -> its answer is
-//! read whole, made durable, and only then sent. Whoever comes with the key meanwhile is told to wait, and later
-//! gets the kept answer. After a crash the record still says "begun": then nobody knows, and that is what is said.
+//! The life of a key: `key` reads it and says whose it is -> a record "begun" is durable in the
+//! `ledger` before the upstream is asked -> the request runs in a task of its own (`run`), which
+//! goes on when its client goes away -> its answer is read whole, made durable, and only then sent.
+//! Whoever comes with the key meanwhile is told to wait, and later gets the kept answer. After a
+//! crash the record still says "begun": then nobody knows, and that is what is said.
 //!
 //! A key is free again where the upstream surely did nothing ([`crate::error::Error::never_ran`]).
 //!
-//! What the keys take is shared: on disk by the `ledger`, in memory by the [`Budget`]s. It expires by the `age` of the file.
+//! What the keys take is shared: on disk by the `ledger`, in memory by the [`Budget`]s. It expires
+//! by the `age` of the file.
 
 mod age;
 mod budget;
@@ -56,14 +58,16 @@ const DEFAULT_BODY_BYTES: u64 = 1 << 20;
 /// Requests with a key at work at once. As many as there are connections to the gateway by default.
 const MAX_RUNNING: u64 = 4096;
 
-/// Time from a file that could not be opened to the next try. 1 s, as for the stores of the windows.
+/// Time from a file that could not be opened to the next try. 1 s, as for the stores of the
+/// windows.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Time between two sweeps for expired keys, and between two where there is more to sweep.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const SWEEP_PAUSE: Duration = Duration::from_millis(50);
 
-/// Between two times that the file's age is kept for the next start: what a crash may take from it after a restart of the machine.
+/// Between two times that the file's age is kept for the next start: what a crash may take from it
+/// after a restart of the machine.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
 
 /// What is shared, in metrics.
@@ -198,7 +202,8 @@ impl Keyed {
 
 /// The content type; and what the request shows of itself, where the upstream alone reads that: who
 /// shares an address with its client must not be given an answer that the upstream would refuse
-/// him. Cookies are among it, since most sessions are in one. No value has the byte that parts them.
+/// him. Cookies are among it, since most sessions are in one. No value has the byte that parts
+/// them.
 fn fields(headers: &HeaderMap, with_credentials: bool) -> Vec<u8> {
     let kind = headers.get(header::CONTENT_TYPE);
     let mut all = kind.map_or_else(Vec::new, |kind| kind.as_bytes().to_vec());
@@ -279,8 +284,9 @@ impl Idempotency {
             .unwrap_or_else(|error| Err(Error::internal(error)))
     }
 
-    /// Reads a body whole, within the time that it may take. Its size is bounded already, and so is its pace; but what is read is
-    /// held in memory, where a body that keeps the least pace would stay for hours.
+    /// Reads a body whole, within the time that it may take. Its size is bounded already, and so is
+    /// its pace; but what is read is held in memory, where a body that keeps the least pace would
+    /// stay for hours.
     async fn read_in_time(&self, owner: Owner, body: Body) -> Result<(Bytes, Held), Error> {
         let read = self.read_request(owner, body);
         match tokio::time::timeout(self.body_time, read).await {
@@ -307,8 +313,8 @@ impl Idempotency {
         Ok((whole.freeze(), held))
     }
 
-    /// Waits until `deadline` for the requests at work whose clients are gone. What then still runs is unknown after the
-    /// next start.
+    /// Waits until `deadline` for the requests at work whose clients are gone. What then still runs
+    /// is unknown after the next start.
     pub async fn finish(&self, deadline: Instant) {
         self.tasks.close();
         if tokio::time::timeout_at(deadline, self.tasks.wait())

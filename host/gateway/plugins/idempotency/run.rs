@@ -25,11 +25,12 @@ use tokio::time::{Instant, timeout_at};
 /// On an answer that is sent again.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// Looks at one record before its request is told to come back: each look but the last met somebody else's change.
+/// Looks at one record before its request is told to come back: each look but the last met somebody
+/// else's change.
 const MAX_LOOKS: usize = 8;
 
-/// The longest pause inside of an answer, and the longest time for all of it. Windows have their own, shorter; without one a
-/// service that stalls would hold its key for ever.
+/// The longest pause inside of an answer, and the longest time for all of it. Windows have their
+/// own, shorter; without one a service that stalls would hold its key for ever.
 const ANSWER_IDLE: Duration = Duration::from_secs(60);
 const ANSWER_TIME: Duration = Duration::from_secs(600);
 
@@ -105,7 +106,8 @@ impl Idempotency {
             Ok(Taken::NeverRan(response)) => (None, Ok(response)),
             Ok(Taken::Whole(kept, held)) => {
                 let response = kept.clone().response(|body| held.body(body));
-                // What others did meanwhile may have left its holder no room. It was done, so the key stays.
+                // What others did meanwhile may have left its holder no room. It was done, so the
+                // key stays.
                 let state = match ledger.admit(keyed.owner).await {
                     Ok(Err(whose)) => {
                         self.hits.hit(KEYS, whose);
@@ -168,7 +170,8 @@ impl Idempotency {
                     State::Begun => {}
                 }
                 self.check_running(&keyed.scope, fingerprint)?;
-                // Whoever works on it changes the record before the claim ends. One that is as it was is nobody's.
+                // Whoever works on it changes the record before the claim ends. One that is as it
+                // was is nobody's.
                 if left_behind == Some(*version) {
                     return Err(Error::IdempotencyUnknown);
                 }
@@ -237,7 +240,8 @@ impl Idempotency {
         (taken, answer.release)
     }
 
-    /// Reads an answer whole, up to `max-body`. The rest of a larger one keeps `place` until it is read.
+    /// Reads an answer whole, up to `max-body`. The rest of a larger one keeps `place` until it is
+    /// read.
     async fn take(&self, response: Response<Body>, keyed: &Keyed, place: &Arc<Held>) -> Taken {
         let (head, mut body) = response.into_parts();
         let max = keyed.rule.max_body;
@@ -260,7 +264,8 @@ impl Idempotency {
                     let _place = place;
                     reading.await;
                 });
-                // The last piece is as large as on any route, and what came before is charged until it is sent.
+                // The last piece is as large as on any route, and what came before is charged until
+                // it is sent.
                 let read = [held.bytes(whole.freeze()), data];
                 let read = stream::iter(read).map(|data| Ok(Frame::data(data)));
                 let body = StreamBody::new(read.chain(rest.into_data_stream().map_ok(Frame::data)));

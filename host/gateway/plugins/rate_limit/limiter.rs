@@ -1,7 +1,7 @@
 //! The counters of all callers, in bounded space.
 //!
-//! A caller is forgotten only when its last admission has stopped to count, so no caller can push another one out. What a
-//! flood of newcomers can take is bounded by [`Shares`].
+//! A caller is forgotten only when its last admission has stopped to count, so no caller can push
+//! another one out. What a flood of newcomers can take is bounded by [`Shares`].
 
 use super::Rule;
 use super::entry::Entry;
@@ -37,7 +37,8 @@ enum Slot {
         /// Who brought the value, where it is one.
         bringer: Option<Holder>,
     },
-    /// A value that counts together with others of `holder`. From `ends` on nothing counts that it was admitted to.
+    /// A value that counts together with others of `holder`. From `ends` on nothing counts that it
+    /// was admitted to.
     Together { holder: Holder, ends: Duration },
 }
 
@@ -161,8 +162,9 @@ impl Limiter {
                 shard.insert(key, Slot::Own { entry, bringer });
                 return counted;
             }
-            // Counters that have ended use up shares until they are swept, so that comes before anybody is counted with
-            // others or refused. No more often than there are shards: each is due once a second.
+            // Counters that have ended use up shares until they are swept, so that comes before
+            // anybody is counted with others or refused. No more often than there are shards: each
+            // is due once a second.
             if let Some(due) = shares.due(now) {
                 drop((shares, shard));
                 self.sweep(due, now);
@@ -192,7 +194,8 @@ impl Limiter {
         }
     }
 
-    /// Counts for a key that is known; nothing for one in which nothing counts any more and that is to be placed anew.
+    /// Counts for a key that is known; nothing for one in which nothing counts any more and that is
+    /// to be placed anew.
     fn known(
         &self,
         slot: &mut Slot,

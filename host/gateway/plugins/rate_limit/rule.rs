@@ -50,8 +50,9 @@ pub enum By {
     /// The user; the client's address where there is none.
     User,
     Address,
-    /// The values of this field; as `User` where it is not sent, or more than once. Whoever may choose it freely has no limit, so it
-    /// is for fields that `auth` or a proxy in front vouches for.
+    /// The values of this field; as `User` where it is not sent, or more than once. Whoever may
+    /// choose it freely has no limit, so it is for fields that `auth` or a proxy in front vouches
+    /// for.
     Header(HeaderName),
     /// All together.
     Route,

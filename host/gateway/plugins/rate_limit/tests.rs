@@ -179,7 +179,8 @@ fn counters_that_have_ended_use_up_no_share() {
     for tenant in 0..share {
         assert!(limiter.admits_from(&tenants, &route, value(tenant), &service, secs(1)));
     }
-    // All of them have ended, and nobody has asked for room since. Each newcomer has the limit for itself.
+    // All of them have ended, and nobody has asked for room since. Each newcomer has the limit for
+    // itself.
     for newcomer in share..share + 20 {
         for _ in 0..5 {
             assert!(limiter.admits_from(&tenants, &route, value(newcomer), &service, secs(9)));
@@ -246,7 +247,8 @@ fn the_operators_page_has_the_shares_of_the_counters() {
     }
 }
 
-/// A request: which route, from which address, of whom (a value, a user or an address), and how long after the one before.
+/// A request: which route, from which address, of whom (a value, a user or an address), and how
+/// long after the one before.
 type Call = (usize, u8, u32, u64);
 
 proptest! {

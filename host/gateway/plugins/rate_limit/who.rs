@@ -22,7 +22,8 @@ pub fn who(key: &By, user: Option<&str>, headers: &HeaderMap, client: IpAddr) ->
         By::Route => return Who::All,
         By::Address => return Who::Holder(Holder::of(None, client)),
         By::User => None,
-        // A proxy may add its line behind the client's own: of two, none is known to be the one it vouches for.
+        // A proxy may add its line behind the client's own: of two, none is known to be the one it
+        // vouches for.
         By::Header(name) => only(headers, name),
     };
     let Some(value) = value else {

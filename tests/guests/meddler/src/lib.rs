@@ -83,7 +83,8 @@ struct Meddler;
 
 impl wasip3::exports::http::handler::Guest for Meddler {
     async fn handle(request: Raw) -> Result<RawResponse, ErrorCode> {
-        // `unsized`: sends the body on in a stream of its own, without a length. The SDK always tells it, so it is done here.
+        // `unsized`: sends the body on in a stream of its own, without a length. The SDK always
+        // tells it, so it is done here.
         let how = request.get_headers().get("x-meddle");
         let request = match how.iter().any(|how| how == b"unsized") {
             true => without_length(request)?,

@@ -44,7 +44,8 @@ pub fn list(request: &Request, bucket: &str) -> Result<Response, Problem> {
     ))
 }
 
-/// The pairs of a JSON object of strings; or `?count=&bytes=`: keys 0000000… with values of that size.
+/// The pairs of a JSON object of strings; or `?count=&bytes=`: keys 0000000… with values of that
+/// size.
 pub async fn many(request: &Request, bucket: &str) -> Result<Response, Problem> {
     let pairs: Vec<(String, Vec<u8>)> = match request.param::<usize>("count")? {
         Some(count) => {
@@ -73,7 +74,8 @@ pub fn fill(bucket: &str, numbers: Range<usize>, bytes: usize) -> Result<Respons
         let pairs: Vec<(String, Vec<u8>)> = (first..numbers.end.min(first + AT_ONCE))
             .map(|number| (format!("{number:08}"), vec![b'x'; bytes]))
             .collect();
-        // Others write as well: a store that has too much to do says so, and a greedy guest tries again.
+        // Others write as well: a store that has too much to do says so, and a greedy guest tries
+        // again.
         while let Err(error) = store.set_many(&pairs) {
             if !matches!(error, StoreError::Unavailable(_)) {
                 return Err(error.into());

@@ -1,5 +1,5 @@
-//! A window that does on request what guests do, good and bad. The host's tests talk to it; what each path does is said
-//! at its arm in [`handle`].
+//! A window that does on request what guests do, good and bad. The host's tests talk to it; what
+//! each path does is said at its arm in [`handle`].
 
 mod bad;
 mod hoard;
@@ -19,7 +19,8 @@ static SERVED: AtomicU64 = AtomicU64::new(0);
 
 impl wasip3::exports::http::handler::Guest for Prober {
     async fn handle(request: types::Request) -> Result<types::Response, ErrorCode> {
-        // `/no-response`: an error instead of an answer. The SDK has no way to say this, so it is said here.
+        // `/no-response`: an error instead of an answer. The SDK has no way to say this, so it is
+        // said here.
         if request
             .get_path_with_query()
             .is_some_and(|path| path.ends_with("/no-response"))
@@ -54,7 +55,8 @@ async fn handle(request: Request) -> Result<Response, Problem> {
             request.param("code")?.unwrap_or(200),
             "as asked\n",
         )),
-        // ?ms=: after a while, who was served by this clerk so far: itself included, as one number; 1 for a fresh one.
+        // ?ms=: after a while, who was served by this clerk so far: itself included, as one number;
+        // 1 for a fresh one.
         (_, ["count"]) => {
             let served = SERVED.fetch_add(1, Ordering::Relaxed) + 1;
             sleep_ms(request.param("ms")?.unwrap_or(0)).await;
@@ -86,7 +88,8 @@ async fn handle(request: Request) -> Result<Response, Problem> {
         // ?url=: tries to reach the network, and tells how that ended.
         (_, ["outbound"]) => outbound(&request.param::<String>("url")?.unwrap_or_default()).await,
 
-        // GET, PUT, DELETE on one key; GET ?cursor=[&limit=] for the keys; POST {"key": "value"} for many at once.
+        // GET, PUT, DELETE on one key; GET ?cursor=[&limit=] for the keys; POST {"key": "value"}
+        // for many at once.
         (method, ["kv", bucket, key]) => kv::one(&request, method, bucket, key).await,
         (&Method::GET, ["kv", bucket]) => kv::list(&request, bucket),
         (&Method::POST, ["kv-many", bucket]) => kv::many(&request, bucket).await,
@@ -137,7 +140,8 @@ async fn handle(request: Request) -> Result<Response, Problem> {
         (_, ["trap"]) => bad::trap(),
         // Sends half of a body whose length it has told (?length=false: has not), then traps.
         (_, ["trap-mid"]) => Ok(bad::trap_mid(request.param("length")?.unwrap_or(true))),
-        // ?lines=&bytes=[&newline=false]: so many lines of that length to standard output, and as many to standard error.
+        // ?lines=&bytes=[&newline=false]: so many lines of that length to standard output, and as
+        // many to standard error.
         (_, ["log"]) => Ok(bad::log(
             request.param("lines")?.unwrap_or(1),
             request.param("bytes")?.unwrap_or(10),
@@ -157,7 +161,8 @@ async fn handle(request: Request) -> Result<Response, Problem> {
         (_, ["subtasks"]) => bad::subtasks().await,
         // Blocks for some centuries.
         (_, ["poll"]) => Ok(bad::poll()),
-        // ?count=[&bytes=&from=]: fills a bucket with so many keys, until the store is full or they are there.
+        // ?count=[&bytes=&from=]: fills a bucket with so many keys, until the store is full or they
+        // are there.
         (_, ["fill", bucket]) => {
             let from = request.param("from")?.unwrap_or(0);
             let count: usize = request.param("count")?.unwrap_or(1000);
