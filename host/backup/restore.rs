@@ -11,11 +11,13 @@ use crate::data::{DataFolder, LOCK, RESTORING};
 use crate::files::{
     make_folders, remove, remove_folders, sync_folder, write_whole, write_whole_private,
 };
+use crate::gateway::routes::is_manifest;
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Bytes of all manifests of a backup together, which are held in memory until everything else is
@@ -145,7 +147,8 @@ impl Filling<'_> {
     fn fill(&mut self, source: Source, routes: &Path, incomplete: bool) -> anyhow::Result<Whole> {
         let whole = source.read(self)?;
         let manifest = &whole.manifest;
-        if !manifest.complete && !incomplete {
+        let complete = manifest.complete && manifest.missing.is_empty();
+        if !complete && !incomplete {
             let missing: Vec<String> = manifest
                 .missing
                 .iter()
@@ -316,7 +319,8 @@ fn clear(data: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The files below `folder` by their paths. None where there is no folder.
+/// The manifests below `folder` by their paths: what the host passes over, such as `.git` or a
+/// README of a repository, is not asked for. None where there is no folder.
 fn list(folder: &Path, prefix: &str, files: &mut BTreeSet<String>) -> std::io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -325,10 +329,14 @@ fn list(folder: &Path, prefix: &str, files: &mut BTreeSet<String>) -> std::io::R
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
+        if name.as_bytes().starts_with(b".") {
+            continue;
+        }
         let path = format!("{prefix}{}", name.to_string_lossy());
         match entry.file_type()?.is_dir() {
             true => list(&entry.path(), &format!("{path}/"), files)?,
-            false => drop(files.insert(path)),
+            false if is_manifest(&name) => drop(files.insert(path)),
+            false => {}
         }
     }
     Ok(())

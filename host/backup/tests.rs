@@ -445,6 +445,17 @@ fn routes_go_to_a_folder_that_is_empty_or_has_the_same() {
     fs::write(routes.join("more.yaml"), ROUTE).unwrap();
     assert!(into("third").unwrap_err().contains("more.yaml"));
     assert_eq!(fs::read_to_string(routes.join("more.yaml")).unwrap(), ROUTE);
+    fs::remove_file(routes.join("more.yaml")).unwrap();
+    // As a repository, or a write that a crash cut, leaves them: the host passes them over.
+    fs::create_dir(routes.join(".git")).unwrap();
+    for file in [".git/HEAD", ".a.yaml.new", "README.md"] {
+        fs::write(routes.join(file), "no manifest").unwrap();
+    }
+    into("third").unwrap();
+    assert_eq!(
+        fs::read_to_string(routes.join("README.md")).unwrap(),
+        "no manifest"
+    );
 }
 
 #[test]
@@ -463,6 +474,12 @@ fn what_a_backup_lacks_is_restored_only_when_that_is_asked_for_and_what_was_remo
     let removed = |file: &FileEntry| file.path == "windows/b-2/store.redb";
     sample.manifest.files.retain(|file| !removed(file));
     let data = dir.path().join("data");
+    // What is missing counts, whatever the manifest makes of it.
+    let mut wrong = sample.manifest.clone();
+    wrong.complete = true;
+    std::mem::swap(&mut wrong, &mut sample.manifest);
+    assert!(restore(stream(sample.tar()), &data, false).is_err());
+    std::mem::swap(&mut wrong, &mut sample.manifest);
     let why = restore(stream(sample.tar()), &data, false).unwrap_err();
     assert!(
         why.contains("windows/c/store.redb (it is damaged)") && why.contains("--allow-incomplete"),

@@ -157,6 +157,7 @@ fn is_hidden(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b".")
 }
 
+/// Whether a file of that name in the routes folder is taken for a manifest, where it is not hidden.
 pub fn is_manifest(name: &OsStr) -> bool {
     let name = name.as_bytes().to_ascii_lowercase();
     name.ends_with(b".yaml") || name.ends_with(b".yml")

@@ -17,6 +17,7 @@ mod watch;
 
 pub use edit::EditError;
 pub use files::{Saved, check_file};
+pub use folder::is_manifest;
 pub use set::{LOOK_TIME, RouteSet};
 pub use status::{RouteState, RouteStatus};
 pub use table::{Found, Table};
