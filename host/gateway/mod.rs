@@ -429,10 +429,8 @@ impl Gateway {
         // A request with a key is read whole in any case, for the key's own sake; where the client
         // asks whether its body is wanted, the upstream decides; and a call of gRPC may be a
         // conversation.
-        let early = keyed.is_none() && !asks && !trailers && !body.is_end_stream();
-        let body = match early {
-            // Boxed, so that the state of a request without a body, which is moved, is no larger.
-            true => Box::pin(self.early.read(body)).await?,
+        let body = match keyed.is_none() && !asks && !trailers {
+            true => self.early.read(body).await?,
             false => body.boxed_unsync(),
         };
         if let Some(mut wish) = wish {

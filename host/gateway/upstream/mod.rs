@@ -172,7 +172,9 @@ impl Upstreams {
                     let host = HeaderValue::from_str(asked.as_str()).map_err(Error::internal)?;
                     request.headers_mut().insert(header::HOST, host);
                 }
-                Ok(self.service(sending, *protocol, request, at_service).await)
+                // Boxed, so that the state of a request to a window, which is moved, has no room for it.
+                let service = self.service(sending, *protocol, request, at_service);
+                Ok(Box::pin(service).await)
             }
         }
     }
