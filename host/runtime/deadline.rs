@@ -59,17 +59,24 @@ impl Deadline {
         }
     }
 
-    /// Whether that time has come; else this is polled then.
+    /// Whether that time has come; else this is polled then, or sooner: a timer that is set for an
+    /// earlier time stays, because to set it anew for each request costs more than a look too many.
     fn is_past(&mut self, deadline: Instant, cx: &mut Context<'_>) -> bool {
         if deadline <= Instant::now() {
             return true;
         }
         let at = tokio::time::Instant::from_std(deadline);
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        if sleep.deadline() != at {
+        if at < sleep.deadline() {
             sleep.as_mut().reset(at);
         }
-        sleep.as_mut().poll(cx).is_ready()
+        while sleep.as_mut().poll(cx).is_ready() {
+            if at <= sleep.deadline() {
+                return true;
+            }
+            sleep.as_mut().reset(at);
+        }
+        false
     }
 }
 
