@@ -88,18 +88,18 @@ pub struct Settings {
     /// trusted proxies have no such bound
     #[arg(long, value_name = "N", env = "HMS_CONNECTIONS_PER_ADDRESS")]
     pub connections_per_address: Option<usize>,
-    /// Clerks that can be at work at once, in all windows together
+    /// Instances that can be at work at once, in all windows together
     #[arg(long, value_name = "N", default_value_t = 512)]
-    pub clerks: u32,
-    /// Memory of one clerk
+    pub instances: u32,
+    /// Memory of one instance
     #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = parse_size)]
-    pub clerk_memory: u64,
+    pub instance_memory: u64,
     /// CPU time of one request
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_time)]
-    pub clerk_cpu_time: Duration,
-    /// Time until a clerk's answer begins, without what waits for the client
+    pub instance_cpu_time: Duration,
+    /// Time until an instance's answer begins, without what waits for the client
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_time)]
-    pub clerk_wall_time: Duration,
+    pub instance_wall_time: Duration,
     /// Time that a replaced release has to finish what it began, and the host at shutdown
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_time)]
     pub drain: Duration,
@@ -144,22 +144,22 @@ impl TryFrom<Settings> for Config {
             settings.max_token
         );
         ensure!(
-            (1..=4096).contains(&settings.clerks),
-            "--clerks {}: use 1 to 4096",
-            settings.clerks
+            (1..=4096).contains(&settings.instances),
+            "--instances {}: use 1 to 4096",
+            settings.instances
         );
         ensure!(
-            settings.clerk_memory >= 1 << 20,
-            "--clerk-memory {}: a clerk needs at least 1MiB",
-            settings.clerk_memory
+            settings.instance_memory >= 1 << 20,
+            "--instance-memory {}: an instance needs at least 1MiB",
+            settings.instance_memory
         );
         ensure!(
-            !settings.clerk_cpu_time.is_zero(),
-            "--clerk-cpu-time must be more than nothing"
+            !settings.instance_cpu_time.is_zero(),
+            "--instance-cpu-time must be more than nothing"
         );
         ensure!(
-            !settings.clerk_wall_time.is_zero(),
-            "--clerk-wall-time must be more than nothing"
+            !settings.instance_wall_time.is_zero(),
+            "--instance-wall-time must be more than nothing"
         );
         ensure!(
             !settings.compile_time.is_zero(),
@@ -180,18 +180,21 @@ impl TryFrom<Settings> for Config {
             is_folder(folder, "the windows folder", cure)?;
         }
         let mut windows = WindowsConfig::new(settings.data.clone());
-        windows.engine.clerks = settings.clerks;
+        windows.engine.instances = settings.instances;
         windows.engine.max_memory_bytes = windows.engine.max_memory_bytes.max(
-            usize::try_from(settings.clerk_memory)
-                .context("--clerk-memory is more than this machine can address")?,
+            usize::try_from(settings.instance_memory)
+                .context("--instance-memory is more than this machine can address")?,
         );
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         windows.limits = WindowLimits::default()
-            .at(Limit::MemoryBytes, settings.clerk_memory)
-            .at(Limit::CpuTimeMs, ms(settings.clerk_cpu_time))
-            .at(Limit::WallTimeMs, ms(settings.clerk_wall_time))
+            .at(Limit::MemoryBytes, settings.instance_memory)
+            .at(Limit::CpuTimeMs, ms(settings.instance_cpu_time))
+            .at(Limit::WallTimeMs, ms(settings.instance_wall_time))
             // So that one window cannot have all.
-            .at(Limit::Clerks, u64::from(settings.clerks * 3).div_ceil(4));
+            .at(
+                Limit::Instances,
+                u64::from(settings.instances * 3).div_ceil(4),
+            );
         windows.compile = CompileLimits {
             time: settings.compile_time,
             memory_bytes: settings.compile_memory,

@@ -15,18 +15,18 @@ use serde::Serialize;
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// A failure on the way of a request. [`Error::response`] is what its client sees.
+/// A failure on the way of a request. [`RequestError::response`] is what its client sees.
 ///
-/// The variant names are for us; what clients script against is [`Error::code`].
+/// The variant names are for us; what clients script against is [`RequestError::code`].
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum Error {
+pub enum RequestError {
     // The request itself.
     #[error("{0}")]
     BadRequest(Plain),
     /// The body broke off, or is not what its framing says.
     #[error("the request's body did not come to its end")]
     BodyBroken(Cause),
-    /// As [`Error::HeadersTooLarge`], for what stands behind the body.
+    /// As [`RequestError::HeadersTooLarge`], for what stands behind the body.
     #[error("the request's trailer fields are more or larger than they may be")]
     TrailersTooLarge,
     #[error("the request's head was not there within {} s", .limit.as_secs_f32())]
@@ -45,7 +45,7 @@ pub enum Error {
     OriginRefused,
     #[error("the request body is larger than {limit} bytes")]
     BodyTooLarge { limit: u64 },
-    /// As [`Error::BodyTooLarge`], found out when a clerk was at work on it already.
+    /// As [`RequestError::BodyTooLarge`], found out when an instance was at work on it already.
     #[error("the request body is larger than {limit} bytes")]
     BodyOverrun { limit: u64 },
     #[error("the request's header fields are larger than {limit} bytes")]
@@ -100,36 +100,36 @@ pub enum Error {
     #[error("the host is shutting down")]
     ShuttingDown,
 
-    // What the clerk did.
-    #[error("all clerks of this window are at work and its queue is full")]
-    ClerkLimit,
-    #[error("the clerk could not be started")]
-    ClerkStart(Cause),
-    #[error("the clerk failed before it answered")]
-    ClerkTrapped,
-    #[error("the clerk asked for more than its {limit} bytes of memory")]
+    // What the instance did.
+    #[error("all instances of this window are at work and its queue is full")]
+    InstanceLimit,
+    #[error("the instance could not be started")]
+    InstanceStart(Cause),
+    #[error("the instance failed before it answered")]
+    InstanceTrapped,
+    #[error("the instance asked for more than its {limit} bytes of memory")]
     MemoryLimit { limit: u64 },
-    #[error("the clerk used up its {} s of CPU time", .limit.as_secs_f32())]
+    #[error("the instance used up its {} s of CPU time", .limit.as_secs_f32())]
     CpuTime { limit: Duration },
-    #[error("the clerk made more than {limit} calls a second to the host")]
+    #[error("the instance made more than {limit} calls a second to the host")]
     HostCalls { limit: u64 },
-    #[error("the clerk wanted to move more in one call to the host than it may")]
+    #[error("the instance wanted to move more in one call to the host than it may")]
     HostCallTooLarge,
-    #[error("the clerk held more handles or subtasks at once than it may")]
+    #[error("the instance held more handles or subtasks at once than it may")]
     HandleLimit,
-    #[error("the clerk did not answer within {} s", .limit.as_secs_f32())]
+    #[error("the instance did not answer within {} s", .limit.as_secs_f32())]
     WallTime { limit: Duration },
     /// Once it had begun, nothing of it or of its request moved for so long.
     #[error("nothing of the answer came for {} s", .limit.as_secs_f32())]
     StreamIdle { limit: Duration },
-    /// Its client held a clerk by reading too slowly.
+    /// Its client held an instance by reading too slowly.
     #[error("the client took the answer too slowly")]
     ReaderTooSlow,
     #[error("the answer is larger than {limit} bytes")]
     ResponseTooLarge { limit: u64 },
     #[error("the answer's header fields are larger than they may be")]
     ResponseHeadersTooLarge,
-    #[error("the clerk ended without an answer")]
+    #[error("the instance ended without an answer")]
     NoResponse(Cause),
     /// An answer that HTTP cannot carry.
     #[error("the upstream's answer is not one that HTTP can carry")]
@@ -196,27 +196,29 @@ const RETRY_AFTER_S: u64 = 2;
 /// expired keys are removed once a minute.
 const SHARE_RETRY_AFTER_S: u64 = 60;
 
-impl Error {
+impl RequestError {
     /// Something that cannot be, with what was said of it.
     pub fn internal(error: impl std::fmt::Display) -> Self {
-        Error::Internal(Cause::of(error))
+        RequestError::Internal(Cause::of(error))
     }
 
     /// What only the log and operators may read: words of others, and names of windows.
     pub fn cause(&self) -> Option<Cow<'_, str>> {
         match self {
-            Error::BodyBroken(cause)
-            | Error::UpstreamRefused(cause)
-            | Error::UpstreamUnreachable(cause)
-            | Error::UpstreamBroken(cause)
-            | Error::ClerkStart(cause)
-            | Error::NoResponse(cause)
-            | Error::ResponseInvalid(cause)
-            | Error::Internal(cause) => Some(Cow::Borrowed(cause.private())),
-            Error::WindowNotDeployed { window }
-            | Error::WindowStopped { window }
-            | Error::WindowTripped { window, .. }
-            | Error::StoreUnavailable { window } => Some(Cow::Owned(format!("window '{window}'"))),
+            RequestError::BodyBroken(cause)
+            | RequestError::UpstreamRefused(cause)
+            | RequestError::UpstreamUnreachable(cause)
+            | RequestError::UpstreamBroken(cause)
+            | RequestError::InstanceStart(cause)
+            | RequestError::NoResponse(cause)
+            | RequestError::ResponseInvalid(cause)
+            | RequestError::Internal(cause) => Some(Cow::Borrowed(cause.private())),
+            RequestError::WindowNotDeployed { window }
+            | RequestError::WindowStopped { window }
+            | RequestError::WindowTripped { window, .. }
+            | RequestError::StoreUnavailable { window } => {
+                Some(Cow::Owned(format!("window '{window}'")))
+            }
             _ => None,
         }
     }
@@ -243,163 +245,197 @@ impl Error {
     fn parts(&self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         match self {
-            Error::BadRequest(_) | Error::BodyBroken(_) => {
+            RequestError::BadRequest(_) | RequestError::BodyBroken(_) => {
                 (S::BAD_REQUEST, "bad-request", "Bad request")
             }
-            Error::HeadTooSlow { .. } => (S::REQUEST_TIMEOUT, "head-too-slow", "Request too slow"),
-            Error::BodyTooSlow(_) => (S::REQUEST_TIMEOUT, "body-too-slow", "Request too slow"),
-            Error::ExpectationFailed => (
+            RequestError::HeadTooSlow { .. } => {
+                (S::REQUEST_TIMEOUT, "head-too-slow", "Request too slow")
+            }
+            RequestError::BodyTooSlow(_) => {
+                (S::REQUEST_TIMEOUT, "body-too-slow", "Request too slow")
+            }
+            RequestError::ExpectationFailed => (
                 S::EXPECTATION_FAILED,
                 "expectation-failed",
                 "Expectation failed",
             ),
-            Error::NoRoute => (S::NOT_FOUND, "no-route", "No such route"),
-            Error::MethodNotTaken { .. } => (
+            RequestError::NoRoute => (S::NOT_FOUND, "no-route", "No such route"),
+            RequestError::MethodNotTaken { .. } => (
                 S::METHOD_NOT_ALLOWED,
                 "method-not-taken",
                 "Method not allowed",
             ),
-            Error::AddressRefused => (S::FORBIDDEN, "address-refused", "Address refused"),
-            Error::OriginRefused => (S::FORBIDDEN, "origin-refused", "Origin refused"),
-            Error::BodyTooLarge { .. } | Error::BodyOverrun { .. } => {
+            RequestError::AddressRefused => (S::FORBIDDEN, "address-refused", "Address refused"),
+            RequestError::OriginRefused => (S::FORBIDDEN, "origin-refused", "Origin refused"),
+            RequestError::BodyTooLarge { .. } | RequestError::BodyOverrun { .. } => {
                 (S::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large")
             }
-            Error::TargetTooLong { .. } => (S::URI_TOO_LONG, "target-too-long", "Target too long"),
-            Error::TooManyHeaders { .. } => (
+            RequestError::TargetTooLong { .. } => {
+                (S::URI_TOO_LONG, "target-too-long", "Target too long")
+            }
+            RequestError::TooManyHeaders { .. } => (
                 S::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "too-many-headers",
                 "Too many headers",
             ),
-            Error::Unauthorized { .. } => {
+            RequestError::Unauthorized { .. } => {
                 (S::UNAUTHORIZED, "unauthorized", "Authentication required")
             }
-            Error::NoScopeForMethod { .. } => (S::FORBIDDEN, "insufficient-scope", "Scope missing"),
-            Error::Forbidden { .. } => (S::FORBIDDEN, "insufficient-scope", "Scope missing"),
-            Error::KeysUnavailable => (
+            RequestError::NoScopeForMethod { .. } => {
+                (S::FORBIDDEN, "insufficient-scope", "Scope missing")
+            }
+            RequestError::Forbidden { .. } => (S::FORBIDDEN, "insufficient-scope", "Scope missing"),
+            RequestError::KeysUnavailable => (
                 S::SERVICE_UNAVAILABLE,
                 "keys-unavailable",
                 "Keys unavailable",
             ),
-            Error::RateLimited { .. } => {
+            RequestError::RateLimited { .. } => {
                 (S::TOO_MANY_REQUESTS, "rate-limited", "Too many requests")
             }
-            Error::WindowNotDeployed { .. } => (
+            RequestError::WindowNotDeployed { .. } => (
                 S::SERVICE_UNAVAILABLE,
                 "window-not-deployed",
                 "Window not deployed",
             ),
-            Error::WindowStopped { .. } => {
+            RequestError::WindowStopped { .. } => {
                 (S::SERVICE_UNAVAILABLE, "window-stopped", "Window closed")
             }
-            Error::WindowTripped { .. } => {
+            RequestError::WindowTripped { .. } => {
                 (S::SERVICE_UNAVAILABLE, "window-tripped", "Window closed")
             }
-            Error::UpstreamRefused(_) => (S::BAD_GATEWAY, "upstream-refused", "Upstream refused"),
-            Error::UpstreamUnreachable(_) => (
+            RequestError::UpstreamRefused(_) => {
+                (S::BAD_GATEWAY, "upstream-refused", "Upstream refused")
+            }
+            RequestError::UpstreamUnreachable(_) => (
                 S::BAD_GATEWAY,
                 "upstream-unreachable",
                 "Upstream unreachable",
             ),
-            Error::UpstreamBroken(_) => (
+            RequestError::UpstreamBroken(_) => (
                 S::BAD_GATEWAY,
                 "upstream-unreachable",
                 "Upstream unreachable",
             ),
-            Error::UpstreamTimeout { .. } => {
+            RequestError::UpstreamTimeout { .. } => {
                 (S::GATEWAY_TIMEOUT, "upstream-timeout", "Upstream too slow")
             }
-            Error::ServicesFull => (
+            RequestError::ServicesFull => (
                 S::SERVICE_UNAVAILABLE,
                 "services-full",
                 "Too many requests at services",
             ),
-            Error::ShuttingDown => (S::SERVICE_UNAVAILABLE, "shutting-down", "Shutting down"),
-            Error::ClerkLimit => (S::SERVICE_UNAVAILABLE, "clerk-limit", "All clerks at work"),
-            Error::ClerkStart(_) => (
-                S::INTERNAL_SERVER_ERROR,
-                "clerk-start",
-                "Clerk could not start",
+            RequestError::ShuttingDown => {
+                (S::SERVICE_UNAVAILABLE, "shutting-down", "Shutting down")
+            }
+            RequestError::InstanceLimit => (
+                S::SERVICE_UNAVAILABLE,
+                "instance-limit",
+                "All instances at work",
             ),
-            Error::ClerkTrapped => (S::INTERNAL_SERVER_ERROR, "clerk-trapped", "Clerk failed"),
-            Error::MemoryLimit { .. } => (
+            RequestError::InstanceStart(_) => (
+                S::INTERNAL_SERVER_ERROR,
+                "instance-start",
+                "Instance could not start",
+            ),
+            RequestError::InstanceTrapped => (
+                S::INTERNAL_SERVER_ERROR,
+                "instance-trapped",
+                "Instance failed",
+            ),
+            RequestError::MemoryLimit { .. } => (
                 S::INTERNAL_SERVER_ERROR,
                 "memory-limit",
                 "Memory limit reached",
             ),
-            Error::CpuTime { .. } => (S::GATEWAY_TIMEOUT, "cpu-time", "CPU time used up"),
-            Error::HostCalls { .. } => (
+            RequestError::CpuTime { .. } => (S::GATEWAY_TIMEOUT, "cpu-time", "CPU time used up"),
+            RequestError::HostCalls { .. } => (
                 S::INTERNAL_SERVER_ERROR,
                 "host-calls",
                 "Too many host calls",
             ),
-            Error::HostCallTooLarge => (
+            RequestError::HostCallTooLarge => (
                 S::INTERNAL_SERVER_ERROR,
                 "host-call-too-large",
                 "Host call too large",
             ),
-            Error::HandleLimit => (S::INTERNAL_SERVER_ERROR, "handle-limit", "Too many handles"),
-            Error::WallTime { .. } => (S::GATEWAY_TIMEOUT, "wall-time", "Clerk too slow"),
-            Error::StreamIdle { .. } => (S::GATEWAY_TIMEOUT, "stream-idle", "Answer went quiet"),
-            Error::ReaderTooSlow => (S::REQUEST_TIMEOUT, "reader-too-slow", "Reader too slow"),
-            Error::HeadersTooLarge { .. } => (
+            RequestError::HandleLimit => {
+                (S::INTERNAL_SERVER_ERROR, "handle-limit", "Too many handles")
+            }
+            RequestError::WallTime { .. } => (S::GATEWAY_TIMEOUT, "wall-time", "Instance too slow"),
+            RequestError::StreamIdle { .. } => {
+                (S::GATEWAY_TIMEOUT, "stream-idle", "Answer went quiet")
+            }
+            RequestError::ReaderTooSlow => {
+                (S::REQUEST_TIMEOUT, "reader-too-slow", "Reader too slow")
+            }
+            RequestError::HeadersTooLarge { .. } => (
                 S::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "headers-too-large",
                 "Headers too large",
             ),
-            Error::TrailersTooLarge => (
+            RequestError::TrailersTooLarge => (
                 S::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "trailers-too-large",
                 "Trailers too large",
             ),
-            Error::ResponseTooLarge { .. } => {
+            RequestError::ResponseTooLarge { .. } => {
                 (S::BAD_GATEWAY, "response-too-large", "Answer too large")
             }
-            Error::ResponseHeadersTooLarge => (
+            RequestError::ResponseHeadersTooLarge => (
                 S::BAD_GATEWAY,
                 "response-headers-too-large",
                 "Answer's headers too large",
             ),
-            Error::NoResponse(_) => (S::BAD_GATEWAY, "no-response", "No answer"),
-            Error::ResponseInvalid(_) => (S::BAD_GATEWAY, "response-invalid", "Answer not valid"),
-            Error::DrainDeadline => (S::SERVICE_UNAVAILABLE, "drain-deadline", "Release replaced"),
-            Error::StoreUnavailable { .. } => (
+            RequestError::NoResponse(_) => (S::BAD_GATEWAY, "no-response", "No answer"),
+            RequestError::ResponseInvalid(_) => {
+                (S::BAD_GATEWAY, "response-invalid", "Answer not valid")
+            }
+            RequestError::DrainDeadline => {
+                (S::SERVICE_UNAVAILABLE, "drain-deadline", "Release replaced")
+            }
+            RequestError::StoreUnavailable { .. } => (
                 S::SERVICE_UNAVAILABLE,
                 "store-unavailable",
                 "Store unavailable",
             ),
-            Error::IdempotencyKeyMissing => (
+            RequestError::IdempotencyKeyMissing => (
                 S::BAD_REQUEST,
                 "idempotency-key-missing",
                 "Idempotency-Key missing",
             ),
-            Error::IdempotencyRunning => (S::CONFLICT, "idempotency-running", "Still at work"),
-            Error::IdempotencyKeyReused => (
+            RequestError::IdempotencyRunning => {
+                (S::CONFLICT, "idempotency-running", "Still at work")
+            }
+            RequestError::IdempotencyKeyReused => (
                 S::UNPROCESSABLE_ENTITY,
                 "idempotency-key-reused",
                 "Idempotency-Key reused",
             ),
-            Error::IdempotencyUnknown => (S::CONFLICT, "idempotency-unknown", "Outcome unknown"),
-            Error::IdempotencyAnswerNotKept => (
+            RequestError::IdempotencyUnknown => {
+                (S::CONFLICT, "idempotency-unknown", "Outcome unknown")
+            }
+            RequestError::IdempotencyAnswerNotKept => (
                 S::CONFLICT,
                 "idempotency-answer-not-kept",
                 "Answer not kept",
             ),
-            Error::IdempotencyFull => (
+            RequestError::IdempotencyFull => (
                 S::SERVICE_UNAVAILABLE,
                 "idempotency-full",
                 "No room for the key",
             ),
-            Error::IdempotencyShare { .. } => (
+            RequestError::IdempotencyShare { .. } => (
                 S::TOO_MANY_REQUESTS,
                 "idempotency-full",
                 "Share of keys used up",
             ),
-            Error::IdempotencyUnavailable => (
+            RequestError::IdempotencyUnavailable => (
                 S::SERVICE_UNAVAILABLE,
                 "idempotency-unavailable",
                 "Keys unavailable",
             ),
-            Error::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+            RequestError::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
         }
     }
 
@@ -411,84 +447,85 @@ impl Error {
     pub fn never_ran(&self) -> bool {
         match self {
             // Refused before any upstream was asked.
-            Error::BadRequest(_)
-            | Error::HeadTooSlow { .. }
-            | Error::ExpectationFailed
-            | Error::NoRoute
-            | Error::MethodNotTaken { .. }
-            | Error::AddressRefused
-            | Error::OriginRefused
-            | Error::BodyTooLarge { .. }
-            | Error::HeadersTooLarge { .. }
-            | Error::TargetTooLong { .. }
-            | Error::TooManyHeaders { .. }
-            | Error::Unauthorized { .. }
-            | Error::Forbidden { .. }
-            | Error::NoScopeForMethod { .. }
-            | Error::KeysUnavailable
-            | Error::RateLimited { .. }
-            | Error::IdempotencyKeyMissing
-            | Error::IdempotencyRunning
-            | Error::IdempotencyKeyReused
-            | Error::IdempotencyUnknown
-            | Error::IdempotencyAnswerNotKept
-            | Error::IdempotencyFull
-            | Error::IdempotencyShare { .. }
-            | Error::IdempotencyUnavailable
-            | Error::ShuttingDown => true,
-            // The window was closed, or had no clerk for it.
-            Error::WindowNotDeployed { .. }
-            | Error::WindowStopped { .. }
-            | Error::WindowTripped { .. }
-            | Error::StoreUnavailable { .. }
-            | Error::ClerkLimit
-            | Error::ServicesFull
-            | Error::ClerkStart(_) => true,
+            RequestError::BadRequest(_)
+            | RequestError::HeadTooSlow { .. }
+            | RequestError::ExpectationFailed
+            | RequestError::NoRoute
+            | RequestError::MethodNotTaken { .. }
+            | RequestError::AddressRefused
+            | RequestError::OriginRefused
+            | RequestError::BodyTooLarge { .. }
+            | RequestError::HeadersTooLarge { .. }
+            | RequestError::TargetTooLong { .. }
+            | RequestError::TooManyHeaders { .. }
+            | RequestError::Unauthorized { .. }
+            | RequestError::Forbidden { .. }
+            | RequestError::NoScopeForMethod { .. }
+            | RequestError::KeysUnavailable
+            | RequestError::RateLimited { .. }
+            | RequestError::IdempotencyKeyMissing
+            | RequestError::IdempotencyRunning
+            | RequestError::IdempotencyKeyReused
+            | RequestError::IdempotencyUnknown
+            | RequestError::IdempotencyAnswerNotKept
+            | RequestError::IdempotencyFull
+            | RequestError::IdempotencyShare { .. }
+            | RequestError::IdempotencyUnavailable
+            | RequestError::ShuttingDown => true,
+            // The window was closed, or had no instance for it.
+            RequestError::WindowNotDeployed { .. }
+            | RequestError::WindowStopped { .. }
+            | RequestError::WindowTripped { .. }
+            | RequestError::StoreUnavailable { .. }
+            | RequestError::InstanceLimit
+            | RequestError::ServicesFull
+            | RequestError::InstanceStart(_) => true,
             // There was no connection that it could have gone by.
-            Error::UpstreamRefused(_) | Error::UpstreamUnreachable(_) => true,
-            // It was on its way, or a clerk had it.
-            Error::UpstreamBroken(_)
-            | Error::UpstreamTimeout { .. }
-            | Error::ClerkTrapped
-            | Error::MemoryLimit { .. }
-            | Error::CpuTime { .. }
-            | Error::HostCalls { .. }
-            | Error::HostCallTooLarge
-            | Error::HandleLimit
-            | Error::WallTime { .. }
-            | Error::StreamIdle { .. }
-            | Error::ReaderTooSlow
-            | Error::ResponseTooLarge { .. }
-            | Error::ResponseHeadersTooLarge
-            | Error::NoResponse(_)
-            | Error::ResponseInvalid(_)
-            | Error::TrailersTooLarge
-            | Error::BodyBroken(_)
-            | Error::BodyTooSlow(_)
-            | Error::BodyOverrun { .. }
-            | Error::DrainDeadline => false,
+            RequestError::UpstreamRefused(_) | RequestError::UpstreamUnreachable(_) => true,
+            // It was on its way, or an instance had it.
+            RequestError::UpstreamBroken(_)
+            | RequestError::UpstreamTimeout { .. }
+            | RequestError::InstanceTrapped
+            | RequestError::MemoryLimit { .. }
+            | RequestError::CpuTime { .. }
+            | RequestError::HostCalls { .. }
+            | RequestError::HostCallTooLarge
+            | RequestError::HandleLimit
+            | RequestError::WallTime { .. }
+            | RequestError::StreamIdle { .. }
+            | RequestError::ReaderTooSlow
+            | RequestError::ResponseTooLarge { .. }
+            | RequestError::ResponseHeadersTooLarge
+            | RequestError::NoResponse(_)
+            | RequestError::ResponseInvalid(_)
+            | RequestError::TrailersTooLarge
+            | RequestError::BodyBroken(_)
+            | RequestError::BodyTooSlow(_)
+            | RequestError::BodyOverrun { .. }
+            | RequestError::DrainDeadline => false,
             // It may have happened anywhere.
-            Error::Internal(_) => false,
+            RequestError::Internal(_) => false,
         }
     }
 
     fn retry_after_s(&self) -> Option<u64> {
         match self {
-            Error::RateLimited { retry_after, .. } | Error::WindowTripped { retry_after, .. } => {
+            RequestError::RateLimited { retry_after, .. }
+            | RequestError::WindowTripped { retry_after, .. } => {
                 // Rounded up: a client that waits this long must not be refused again.
                 Some(retry_after.as_millis().div_ceil(1000).max(1) as u64)
             }
-            Error::WindowStopped { .. }
-            | Error::WindowNotDeployed { .. }
-            | Error::ClerkLimit
-            | Error::ServicesFull
-            | Error::KeysUnavailable
-            | Error::StoreUnavailable { .. }
-            | Error::IdempotencyFull
-            | Error::IdempotencyUnavailable
-            | Error::ShuttingDown => Some(RETRY_AFTER_S),
-            Error::IdempotencyRunning => Some(1),
-            Error::IdempotencyShare { .. } => Some(SHARE_RETRY_AFTER_S),
+            RequestError::WindowStopped { .. }
+            | RequestError::WindowNotDeployed { .. }
+            | RequestError::InstanceLimit
+            | RequestError::ServicesFull
+            | RequestError::KeysUnavailable
+            | RequestError::StoreUnavailable { .. }
+            | RequestError::IdempotencyFull
+            | RequestError::IdempotencyUnavailable
+            | RequestError::ShuttingDown => Some(RETRY_AFTER_S),
+            RequestError::IdempotencyRunning => Some(1),
+            RequestError::IdempotencyShare { .. } => Some(SHARE_RETRY_AFTER_S),
             _ => None,
         }
     }
@@ -498,17 +535,17 @@ impl Error {
     /// missing.
     fn challenge(&self) -> Option<String> {
         match self {
-            Error::Unauthorized {
+            RequestError::Unauthorized {
                 token_sent: false, ..
             } => Some("Bearer realm=\"hms\"".into()),
-            Error::Unauthorized { reason, .. } => Some(format!(
+            RequestError::Unauthorized { reason, .. } => Some(format!(
                 "Bearer realm=\"hms\", error=\"invalid_token\", error_description=\"{}\"",
                 quotable(reason)
             )),
-            Error::NoScopeForMethod { .. } => {
+            RequestError::NoScopeForMethod { .. } => {
                 Some("Bearer realm=\"hms\", error=\"insufficient_scope\"".into())
             }
-            Error::Forbidden { needed } => Some(format!(
+            RequestError::Forbidden { needed } => Some(format!(
                 "Bearer realm=\"hms\", error=\"insufficient_scope\", scope=\"{}\"",
                 quotable(needed)
             )),
@@ -521,7 +558,7 @@ impl Error {
         self.answer(request_id).map(body::full)
     }
 
-    /// [`Error::response`], with its body as bytes.
+    /// [`RequestError::response`], with its body as bytes.
     pub fn answer(&self, request_id: Option<&str>) -> Response<Vec<u8>> {
         let (status, code, title) = self.parts();
         let problem = Problem {
@@ -536,7 +573,7 @@ impl Error {
         if let Some(seconds) = self.retry_after_s() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Error::MethodNotTaken { allow } = self
+        if let RequestError::MethodNotTaken { allow } = self
             && let Ok(value) = HeaderValue::try_from(allow)
         {
             headers.insert(header::ALLOW, value);

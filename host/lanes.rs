@@ -1,10 +1,10 @@
-//! Lanes: threads that each have connections of their own and serve them alone, from the accept to the clerk and back.
+//! Lanes: threads that each have connections of their own and serve them alone, from the accept to the instance and back.
 //!
 //! A request that stays on one thread wakes no other, meets what it needs in that thread's caches, and is served together with
 //! others at the same step. On two processors that is a third to a half more requests than with threads that take work from
 //! each other (docs/performance.md). What it costs is that nobody takes over while a lane is held. So what computes for long has
-//! no place here: a clerk of a window that was seen to do so, or has not answered much yet (`runtime/standing.rs`), is started in a runtime for
-//! such clerks alone, which comes after all others (`runtime/workroom.rs`). The requests of an HTTP/2 connection, which may be many at
+//! no place here: an instance of a window that was seen to do so, or has not answered much yet (`runtime/placement.rs`), is started in a runtime for
+//! such instances alone, which comes after all others (`runtime/slow_pool.rs`). The requests of an HTTP/2 connection, which may be many at
 //! once, have no place here either (`gateway/connection.rs`): they are beside the lanes, on tokio's runtime of many threads on which the
 //! host was started.
 
@@ -84,7 +84,7 @@ pub struct Threads(Vec<(oneshot::Sender<()>, JoinHandle<()>)>);
 
 /// A connection's place on a lane.
 #[derive(Debug)]
-pub struct Seat {
+pub struct LaneGuard {
     handle: Handle,
     connections: Arc<AtomicUsize>,
 }
@@ -120,11 +120,11 @@ impl Lanes {
     }
 
     /// A place on the lane with the fewest connections.
-    pub fn seat(&self) -> Option<Seat> {
+    pub fn guard(&self) -> Option<LaneGuard> {
         let load = |lane: &&Lane| lane.connections.load(Relaxed);
         let lane = self.0.iter().min_by_key(load)?;
         lane.connections.fetch_add(1, Relaxed);
-        Some(Seat {
+        Some(LaneGuard {
             handle: lane.handle.clone(),
             connections: lane.connections.clone(),
         })
@@ -146,14 +146,14 @@ impl Threads {
     }
 }
 
-impl Seat {
+impl LaneGuard {
     /// The lane's runtime.
     pub fn handle(&self) -> &Handle {
         &self.handle
     }
 }
 
-impl Drop for Seat {
+impl Drop for LaneGuard {
     fn drop(&mut self) {
         self.connections.fetch_sub(1, Relaxed);
     }
@@ -166,17 +166,17 @@ mod tests {
     #[tokio::test]
     async fn connections_go_where_there_are_fewest_and_leave_their_place_when_they_end() {
         let (lanes, threads) = Lanes::start().unwrap();
-        let mut seats: Vec<Seat> = (0..count() * 3).filter_map(|_| lanes.seat()).collect();
+        let mut counts: Vec<LaneGuard> = (0..count() * 3).filter_map(|_| lanes.guard()).collect();
         let loads = || lanes.0.iter().map(|lane| lane.connections.load(Relaxed));
         assert!(
             loads().all(|load| load == 3),
             "{:?}",
             loads().collect::<Vec<_>>()
         );
-        let left = seats.remove(0);
+        let left = counts.remove(0);
         let id = left.handle.id();
         drop(left);
-        assert_eq!(lanes.seat().unwrap().handle.id(), id);
+        assert_eq!(lanes.guard().unwrap().handle.id(), id);
         threads.end().await;
     }
 
@@ -190,10 +190,10 @@ mod tests {
         }));
         assert_eq!((current(), *things.here(), *things.beside()), (0, 1, 1));
         let mut found = Vec::new();
-        let seats: Vec<Seat> = (0..count()).filter_map(|_| lanes.seat()).collect();
-        for seat in &seats {
+        let counts: Vec<LaneGuard> = (0..count()).filter_map(|_| lanes.guard()).collect();
+        for guard in &counts {
             let things = things.clone();
-            let there = seat
+            let there = guard
                 .handle()
                 .spawn(async move { (current(), *things.here()) });
             found.push(there.await.unwrap());
@@ -208,9 +208,9 @@ mod tests {
     async fn the_end_of_the_lanes_ends_what_still_waits_on_them() {
         let (lanes, threads) = Lanes::start().unwrap();
         let held = Arc::new(());
-        let seat = lanes.seat().unwrap();
+        let guard = lanes.guard().unwrap();
         let on_lane = held.clone();
-        let waiting = seat.handle().spawn(async move {
+        let waiting = guard.handle().spawn(async move {
             std::future::pending::<()>().await;
             drop(on_lane);
         });

@@ -2,8 +2,8 @@
 //! with a private store; one process serves them all and swaps them live.
 //!
 //! In reading order: [`cli`] and [`config`] start the host; [`gateway`] takes a request in,
-//! [`windows`] leases it the live release, [`runtime`] has a clerk serve it, [`store`] keeps what
-//! the clerk writes; [`admin`] is the operators' side. [`backup`] is what is kept elsewhere.
+//! [`windows`] leases it the live release, [`runtime`] has an instance serve it, [`store`] keeps what
+//! the instance writes; [`admin`] is the operators' side. [`backup`] is what is kept elsewhere.
 //! Dependencies point that way only, from gateway and admin down to the store. [`error`] is the one
 //! map from failure to answer.
 
@@ -21,6 +21,7 @@ pub mod changes;
 pub mod children;
 pub mod cli;
 pub mod config;
+pub mod connection_limit;
 pub mod data;
 pub mod descriptors;
 #[cfg(test)]
@@ -28,14 +29,12 @@ mod documented;
 pub mod error;
 pub mod files;
 mod framing;
-pub mod front;
 pub mod gateway;
 pub mod lanes;
 pub mod linger;
 pub mod next;
 pub mod pace;
 pub mod permissions;
-pub mod places;
 pub mod printable;
 pub mod reload;
 pub mod reserve;
@@ -46,3 +45,4 @@ pub mod store;
 pub mod stream_idle;
 pub mod telemetry;
 pub mod windows;
+pub mod windows_of_gateway;

@@ -9,7 +9,7 @@
 //! it took nothing. A write, however, takes what room there is: so while one waits, it is tried
 //! once a second. A client that keeps up never waits as long, and costs nothing.
 
-use crate::places::{Activity, AtWork};
+use crate::connection_limit::{Activity, AtWork};
 use prometheus_client::metrics::counter::Counter;
 use std::io;
 use std::pin::Pin;
@@ -32,7 +32,7 @@ pub struct WritePace {
 }
 
 impl WritePace {
-    /// How often room is looked for that was not told of. A second: the clerk behind has a time of
+    /// How often room is looked for that was not told of. A second: the instance behind has a time of
     /// its own for its next chunk, which must move before that is over.
     fn look(&self) -> Duration {
         LOOK_EVERY.min(self.longest / 8)
@@ -217,13 +217,13 @@ mod tests {
 
     /// What became of it, within 4 s.
     #[derive(Debug, PartialEq, Eq)]
-    enum Outcome {
+    enum End {
         GoesOn,
         Ended(io::ErrorKind),
     }
 
     /// A server that writes without end, in such pieces, to a client that takes so much each 20 ms.
-    async fn download(piece: usize, taken: usize) -> (Outcome, Duration, u64) {
+    async fn download(piece: usize, taken: usize) -> (End, Duration, u64) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpSocket::new_v4().unwrap();
         client.set_recv_buffer_size(16 << 10).unwrap();
@@ -246,8 +246,8 @@ mod tests {
             }
         }
         let outcome = match writing.is_finished() {
-            true => Outcome::Ended(writing.await.unwrap().unwrap_err().kind()),
-            false => Outcome::GoesOn,
+            true => End::Ended(writing.await.unwrap().unwrap_err().kind()),
+            false => End::GoesOn,
         };
         (outcome, begun.elapsed(), slow.get())
     }
@@ -258,7 +258,7 @@ mod tests {
         // client has.
         for piece in [16 << 10, 100] {
             let (outcome, _, slow) = download(piece, 4 << 10).await;
-            assert_eq!((outcome, slow), (Outcome::GoesOn, 0), "pieces of {piece}");
+            assert_eq!((outcome, slow), (End::GoesOn, 0), "pieces of {piece}");
         }
     }
 
@@ -266,7 +266,7 @@ mod tests {
     async fn a_client_that_takes_nothing_or_next_to_nothing_is_ended() {
         for taken in [0, 1, 40] {
             let (outcome, after, slow) = download(16 << 10, taken).await;
-            let ended = Outcome::Ended(io::ErrorKind::TimedOut);
+            let ended = End::Ended(io::ErrorKind::TimedOut);
             assert_eq!((outcome, slow), (ended, 1), "{taken} bytes each 20 ms");
             assert!(after >= PACE.longest, "{after:?}");
         }

@@ -2,8 +2,8 @@
 //! is worse: the trial itself, as the host has it, fed with simulated traffic. See docs/canary.md.
 
 #[allow(dead_code, unused_imports)]
-#[path = "../../host/windows/trial/mod.rs"]
-mod trial;
+#[path = "../../host/windows/analysis/mod.rs"]
+mod analysis;
 
 mod scenarios;
 mod traffic;

@@ -1,7 +1,7 @@
 //! One trial under simulated traffic.
 
+use super::analysis::{Analysis, Entry, GROUPS, Sample, Side};
 use super::scenarios::{Callers, Drift, Ends, Rates, Scenario};
-use super::trial::{Entry, GROUPS, Outcome, Side, Trial};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -48,13 +48,13 @@ pub fn run(scenario: &Scenario, seed: u64, requests: u32) -> Option<(u32, String
     let callers = callers(scenario.callers, &mut dice);
     let index = seed as usize % scenario.shares.len();
     let share = scenario.shares.get(index).copied().unwrap_or_default();
-    let trial = Trial::new(share, dice.number());
+    let analysis = Analysis::new(share, dice.number());
     let mut now = Instant::now();
-    let mut late: VecDeque<(u32, Entry, Outcome)> = VecDeque::new();
+    let mut late: VecDeque<(u32, Entry, Sample)> = VecDeque::new();
     for i in 0..requests {
         now += BETWEEN;
         let caller = next(scenario.callers, &callers, &mut dice);
-        let entry = trial.begin(caller.group, now);
+        let entry = analysis.begin(caller.group, now);
         let is_candidate = entry.side == Side::Candidate;
         let rates = now_rates(scenario, is_candidate, i);
         let failed = dice.chance() < rates.failing || caller.fails;
@@ -64,16 +64,16 @@ pub fn run(scenario: &Scenario, seed: u64, requests: u32) -> Option<(u32, String
         } else {
             FAST.mul_f64(0.5 + dice.chance())
         };
-        let outcome = Outcome::Answered { failed, took };
+        let outcome = Sample::Answered { failed, took };
         let waits = scenario.ends == Ends::LiveFailsLate && failed && !is_candidate;
         let mut why = None;
         match waits {
             true => late.push_back((i + LATE, entry, outcome)),
-            false => why = trial.end(entry, outcome, now),
+            false => why = analysis.end(entry, outcome, now),
         }
         while late.front().is_some_and(|(due, ..)| *due <= i) {
             if let Some((_, entry, outcome)) = late.pop_front() {
-                why = why.or(trial.end(entry, outcome, now));
+                why = why.or(analysis.end(entry, outcome, now));
             }
         }
         if let Some(why) = why {

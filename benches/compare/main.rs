@@ -114,7 +114,7 @@ async fn run(args: &Args) -> anyhow::Result<bool> {
     let mut text = markdown(&rows);
     if let Some(costs) = &costs {
         text.push_str(&format!(
-            "\n12: what each plugin costs, WASI 0.3, fresh clerks\n\n{costs}"
+            "\n12: what each plugin costs, WASI 0.3, fresh instances\n\n{costs}"
         ));
     }
     println!("{text}");

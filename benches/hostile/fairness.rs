@@ -17,9 +17,9 @@ const TIMES: f64 = 2.0;
 pub async fn run(victim: &[u8], time: Duration) -> bool {
     // Those that spin do so until they are told to end, by the release's end.
     let args = [
-        "--clerk-cpu-time",
+        "--instance-cpu-time",
         "600s",
-        "--clerk-wall-time",
+        "--instance-wall-time",
         "600s",
         "--drain",
         "100ms",

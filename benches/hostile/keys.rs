@@ -13,7 +13,7 @@ const TIMES: f64 = 2.0;
 
 /// Prints what the neighbour sees meanwhile, and says whether it stays within its mark.
 pub async fn run(victim: &[u8], time: Duration) -> bool {
-    let host = hostile::host(victim, &["--clerk-cpu-time", "30s"]).await;
+    let host = hostile::host(victim, &["--instance-cpu-time", "30s"]).await;
     let set = ["prober", "--store", "8GiB"];
     let output = host.cli("limits", &set).await;
     assert!(output.status.success(), "{output:?}");

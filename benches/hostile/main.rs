@@ -51,11 +51,11 @@ struct Args {
 /// Short, so that each act happens many times in its seconds; and a small pool, so that each of its
 /// places has been used before memory is looked at.
 const LIMITS: [&str; 6] = [
-    "--clerk-cpu-time",
+    "--instance-cpu-time",
     "500ms",
-    "--clerk-wall-time",
+    "--instance-wall-time",
     "5s",
-    "--clerks",
+    "--instances",
     "32",
 ];
 

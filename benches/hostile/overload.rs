@@ -17,7 +17,7 @@ const KINDS: [(&str, &str); 2] = [
     ("waits 100 ms", "/prober/sleep?ms=100"),
     ("computes some ms", "/prober/work?turns=3000000"),
 ];
-const CLERKS: &str = "16";
+const INSTANCES: &str = "16";
 const QUEUE: &str = "32";
 
 /// As many times what it can do are asked for.
@@ -43,8 +43,8 @@ pub async fn run(victim: &[u8], time: Duration) -> bool {
     let host = Arc::new(hostile::host(victim, &[]).await);
     let set = [
         "prober",
-        "--clerks",
-        CLERKS,
+        "--instances",
+        INSTANCES,
         "--queue",
         QUEUE,
         "--queue-wait",
@@ -55,7 +55,7 @@ pub async fn run(victim: &[u8], time: Duration) -> bool {
     let load = Victim::start(format!("{}/victim", host.gateway())).await;
     load.look(Duration::from_secs(3)).await;
     println!(
-        "\noverload: {CLERKS} clerks, a queue of {QUEUE}, ten times what they can do for {} s",
+        "\noverload: {INSTANCES} instances, a queue of {QUEUE}, ten times what they can do for {} s",
         time.as_secs()
     );
     let mut reached = true;
@@ -139,7 +139,7 @@ async fn timed(host: &Host, path: &str) -> f64 {
     ms(&times, 0.5)
 }
 
-/// Requests a second that it serves when it is always asked, and never more than it has clerks for.
+/// Requests a second that it serves when it is always asked, and never more than it has instances for.
 async fn peak(host: &Arc<Host>, path: &str) -> f64 {
     let (over, served) = (
         Arc::new(AtomicBool::new(false)),

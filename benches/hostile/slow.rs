@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 const CLIENTS: usize = 200;
 
 /// Those that send one byte of each upload and come back as often as they are ended. More than the
-/// window's clerks and its queue.
+/// window's instances and its queue.
 const COMING_BACK: usize = 900;
 
 /// What each of them uploads, and the pieces that it comes in: 5 kB a second.
@@ -28,8 +28,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// How long the quiet looks take.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// The clerks of a window by default, of which half may wait for clients.
-const CLERKS: u64 = 384;
+/// The instances of a window by default, of which half may wait for clients.
+const INSTANCES: u64 = 384;
 
 /// The 99th percentile of the others beside them, against the quiet one: times, and ms that a busy
 /// machine adds to the little that it is.
@@ -94,7 +94,7 @@ async fn beside(victim: &[u8], time: Duration, kind: Kind) -> bool {
     over.store(true, Relaxed);
     let held = held.await;
     clients.join_all().await;
-    eventually("their clerks are gone", || async {
+    eventually("their instances are gone", || async {
         (leases(&host).await < 20).then_some(())
     })
     .await;
@@ -105,11 +105,14 @@ async fn beside(victim: &[u8], time: Duration, kind: Kind) -> bool {
     let (number, what) = (kind.clients(), kind.what());
     println!("\nslow clients: {number} {what}, for {seconds} s");
     println!("  they were answered {:?}", told.lock().unwrap());
-    println!("  clerks of the window at work: at most {held} of {CLERKS}");
+    println!("  instances of the window at work: at most {held} of {INSTANCES}");
     let mut marks = vec![("the window is open", state == "open")];
     // Where they come back, those that are at their end or in the queue count here too.
     if kind == Kind::Drip {
-        marks.push(("half of the clerks at most wait", held <= CLERKS / 2 + 20));
+        marks.push((
+            "half of the instances at most wait",
+            held <= INSTANCES / 2 + 20,
+        ));
     }
     for (((name, _), before), (during, after)) in
         loads.iter().zip(&before).zip(during.iter().zip(&after))

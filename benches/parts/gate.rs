@@ -29,7 +29,7 @@ fn route_match(bencher: Bencher, routes: usize) {
     bencher.bench(|| {
         matches!(
             table.find(Some("example.org"), &Method::GET, black_box(&path)),
-            hms_svc::gateway::routes::Found::Route(_)
+            hms_svc::gateway::routes::RouteMatch::Route(_)
         )
     });
 }

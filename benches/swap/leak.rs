@@ -32,7 +32,7 @@ const MAPPINGS_MARGIN: usize = 40;
 /// Swaps between two rushes before the first look. A new release gets other places in the pool than the one before.
 const RUSH_EVERY: u32 = 5;
 
-/// What the host is at its busiest with: every clerk at work, and each as large as its answers make it.
+/// What the host is at its busiest with: every instance at work, and each as large as its answers make it.
 const RUSH: [&str; 3] = [
     "/marked/sleep?ms=500",
     "/marked/stream?pieces=10&ms=50",

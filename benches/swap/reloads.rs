@@ -23,7 +23,7 @@ const MEMORY_MARGIN: f64 = 0.10;
 const RUSH: [&str; 2] = ["/marked/sleep?ms=300", "/marked/big?blocks=64"];
 
 /// So small that a rush uses each of its places, and large enough for the load.
-const POOL: [&str; 2] = ["--clerks", "64"];
+const POOL: [&str; 2] = ["--instances", "64"];
 
 /// Beside the route that is edited, so that a reload has more than one to look at.
 const OTHERS: usize = 50;

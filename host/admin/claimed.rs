@@ -5,7 +5,7 @@
 //! place only once it has shown the token; until then, and after it, whoever comes next may take
 //! it.
 
-use crate::places::AtWork;
+use crate::connection_limit::AtWork;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -87,7 +87,7 @@ impl Claimed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::places::Activity;
+    use crate::connection_limit::Activity;
 
     #[test]
     fn whatever_deploys_leaves_room_for_whatever_stops() {

@@ -1,8 +1,8 @@
 //! `/metrics`, in the OpenMetrics text format.
 
 use super::Backups;
+use crate::connection_limit::ConnectionCounters;
 use crate::gateway::Gateway;
-use crate::places::PlaceCounters;
 use crate::printable::Label;
 use crate::reserve::Reserve;
 use crate::windows::{FolderCounts, Load, Registry};
@@ -31,7 +31,7 @@ pub struct Metrics {
     stores: StoreMetrics,
     slow_clients: SlowClientMetrics,
     /// Of the admin listener.
-    pub(super) connections: PlaceCounters,
+    pub(super) connections: ConnectionCounters,
     pub(super) slow_readers: Counter,
     deploys_at_work: Family<StageLabel, Gauge>,
     deploys_waiting: Family<StageLabel, Gauge>,
@@ -93,7 +93,7 @@ impl StoreMetrics {
     }
 }
 
-/// Clerks that wait for slow clients.
+/// Instances that wait for slow clients.
 #[derive(Default)]
 struct SlowClientMetrics {
     waiting: Gauge,
@@ -105,12 +105,12 @@ impl SlowClientMetrics {
         let clients = SlowClientMetrics::default();
         registry.register(
             "slow_clients",
-            "Requests whose clerks wait for slow clients now",
+            "Requests whose instances wait for slow clients now",
             clients.waiting.clone(),
         );
         registry.register(
             "slow_clients_ended",
-            "Requests ended because too many clerks waited for clients, and theirs was the slowest",
+            "Requests ended because too many instances waited for clients, and theirs was the slowest",
             clients.given_way.clone(),
         );
         clients
@@ -160,12 +160,12 @@ impl Metrics {
         registry.register("window_open", "1 where the window is open", open.clone());
         registry.register(
             "window_queued",
-            "Requests that wait for a clerk of the window",
+            "Requests that wait for an instance of the window",
             queued.clone(),
         );
         registry.register(
             "window_tripped",
-            "1 where the window is closed for a time because its clerks keep failing",
+            "1 where the window is closed for a time because its instances keep failing",
             tripped.clone(),
         );
         registry.register(
@@ -214,7 +214,7 @@ impl Metrics {
             unsaved.clone(),
         );
         gateway.metrics().register(&mut registry);
-        let (connections, slow_readers) = (PlaceCounters::default(), Counter::default());
+        let (connections, slow_readers) = (ConnectionCounters::default(), Counter::default());
         let admin = registry.sub_registry_with_prefix("admin");
         connections.register(admin);
         admin.register(

@@ -26,10 +26,10 @@ pub use metrics::Metrics;
 pub use tasks::Tasks;
 
 use crate::body::Guarded;
+use crate::connection_limit::{ConnectionLimit, ConnectionPermit, Holder};
 use crate::gateway::Listeners;
 use crate::linger::{Lingering, Unread};
 use crate::pace::{Paced, WritePace};
-use crate::places::{Holder, Place, Places};
 use claimed::{Claimed, Rooms};
 use http::{HeaderName, HeaderValue};
 use http_body_util::BodyExt;
@@ -81,23 +81,23 @@ const MAX_FIELDS: usize = 64;
 pub async fn serve(listeners: Vec<TcpListener>, admin: Arc<Admin>, shutdown: CancellationToken) {
     let listeners = Listeners::new(listeners);
     let counters = admin.metrics.connections.clone();
-    let places = Places::of_one_address(MAX_CONNECTIONS, counters, LEAST_TIME);
+    let limit = ConnectionLimit::of_one_address(MAX_CONNECTIONS, counters, LEAST_TIME);
     let rooms = Rooms::default();
     let tracker = TaskTracker::new();
     loop {
         let next = async {
             let (stream, peer) = listeners.accept().await?;
-            let place = places.take(Holder::of(peer.ip())).await;
-            Ok::<_, std::io::Error>(place.map(|place| (place, stream)))
+            let permit = limit.take(Holder::of(peer.ip())).await;
+            Ok::<_, std::io::Error>(permit.map(|permit| (permit, stream)))
         };
         let accepted = tokio::select! {
             accepted = next => accepted,
             () = shutdown.cancelled() => break,
         };
         match accepted {
-            Ok(Some((place, stream))) => {
+            Ok(Some((permit, stream))) => {
                 let (admin, rooms) = (admin.clone(), rooms.clone());
-                tracker.spawn(connection(place, stream, admin, rooms, shutdown.clone()));
+                tracker.spawn(connection(permit, stream, admin, rooms, shutdown.clone()));
             }
             Ok(None) => {}
             Err(error) => {
@@ -112,21 +112,24 @@ pub async fn serve(listeners: Vec<TcpListener>, admin: Arc<Admin>, shutdown: Can
 }
 
 async fn connection(
-    place: Place,
+    permit: ConnectionPermit,
     stream: TcpStream,
     admin: Arc<Admin>,
     rooms: Rooms,
     shutdown: CancellationToken,
 ) {
     let unread = Unread::default();
-    let (slow, activity) = (admin.metrics.slow_readers.clone(), place.activity().clone());
+    let (slow, activity) = (
+        admin.metrics.slow_readers.clone(),
+        permit.activity().clone(),
+    );
     let stream = Paced::new(stream, PACE, slow, activity);
     let io = TokioIo::new(Lingering::new(stream, unread.clone()));
     let service = service_fn(|request| {
         let request = unread.watch(request);
         let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
         let (admin, rooms) = (admin.clone(), rooms.clone());
-        let begun = place.activity().begin_unproven();
+        let begun = permit.activity().begin_unproven();
         async move {
             let Some(at_work) = begun else {
                 // The connection is about to be dropped.
@@ -154,7 +157,7 @@ async fn connection(
                 closing = true;
                 connection.as_mut().graceful_shutdown();
             }
-            () = place.evicted() => return,
+            () = permit.evicted() => return,
         }
     };
     if let Err(error) = ended {

@@ -1,7 +1,7 @@
 //! The parameters of a request to the admin API. An unknown one is refused: a misspelt `canary`
 //! must not deploy to everybody.
 
-use crate::windows::{ChangeError, Share};
+use crate::windows::{ChangeError, TrafficShare};
 
 /// Checked parameters.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Parameter for bool {
     }
 }
 
-impl Parameter for Share {
+impl Parameter for TrafficShare {
     fn read(text: &str) -> Result<Self, String> {
         text.parse()
     }
@@ -83,7 +83,7 @@ mod tests {
             let query = Query::read(query, &["canary"]).unwrap();
             assert_eq!(
                 query
-                    .parsed::<crate::windows::Share>("canary")
+                    .parsed::<crate::windows::TrafficShare>("canary")
                     .unwrap()
                     .unwrap()
                     .to_string(),

@@ -68,7 +68,7 @@ fn ended(error: &JoinError) -> Response<Body> {
 mod tests {
     use super::*;
     use crate::admin::claimed::{Claimed, Rooms};
-    use crate::places::Activity;
+    use crate::connection_limit::Activity;
     use tokio::sync::oneshot;
 
     #[tokio::test]

@@ -4,12 +4,12 @@ use super::claimed::{Claimed, Rooms};
 use super::token::AdminToken;
 use super::{Admin, Backups, Metrics, Readiness, Tasks};
 use crate::body;
-use crate::front::FrontDoor;
+use crate::connection_limit::Activity;
 use crate::gateway::plugins::auth::{ApiKeys, AuthConfig, KeySource, dev_secret};
 use crate::gateway::{Gateway, GatewayConfig};
-use crate::places::Activity;
 use crate::windows::WindowRecord;
 use crate::windows::testing::{self, Seen, component};
+use crate::windows_of_gateway::GatewayWindows;
 use http::{Method, Request, StatusCode, header};
 use std::future::poll_fn;
 use std::path::PathBuf;
@@ -23,8 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const ROUTE: &str = "uri: /r/**\nupstream: http://hms-svc-w\n";
 const OTHER: &str = "uri: /other/**\nupstream: http://hms-svc-w\n";
 
-struct House {
-    inner: testing::House,
+struct Fixture {
+    inner: testing::Fixture,
     admin: Admin,
 }
 
@@ -36,9 +36,9 @@ struct World {
     routes: Vec<String>,
 }
 
-impl House {
-    async fn open() -> House {
-        let inner = testing::House::new(false).await;
+impl Fixture {
+    async fn open() -> Fixture {
+        let inner = testing::Fixture::new(false).await;
         let data = inner.dir.path();
         let routes = inner.dir.path().join("routes");
         std::fs::create_dir(&routes).unwrap();
@@ -49,7 +49,7 @@ impl House {
         };
         let config = GatewayConfig::new(&routes, auth);
         let windows = inner.registry.clone();
-        let gateway = Gateway::new(config, Arc::new(FrontDoor(windows.clone())));
+        let gateway = Gateway::new(config, Arc::new(GatewayWindows(windows.clone())));
         let admin = Admin {
             token: AdminToken::fixed("token"),
             windows,
@@ -59,7 +59,7 @@ impl House {
             tasks: Tasks::default(),
             backups: Backups::new(data.to_owned(), CancellationToken::new()),
         };
-        House { inner, admin }
+        Fixture { inner, admin }
     }
 
     fn routes(&self) -> PathBuf {
@@ -154,8 +154,8 @@ fn verb(method: Method, path: &'static str, body: impl Into<Vec<u8>>, state: usi
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_leaves_at_any_step_leaves_a_change_that_is_done_or_not_begun() {
-    let house = House::open().await;
-    let states = house.inner.states().await;
+    let fixture = Fixture::open().await;
+    let states = fixture.inner.states().await;
     let limits = r#"{"queue": 7}"#;
     let key = r#"{"user": "other"}"#;
     let verbs = [
@@ -178,17 +178,17 @@ async fn a_client_that_leaves_at_any_step_leaves_a_change_that_is_done_or_not_be
     for verb in &verbs {
         let case = format!("{} {}", verb.method, verb.path);
         let state = &states[verb.state];
-        let key = house.set_up(state).await;
-        let before = house.world(&case);
-        let status = house.ask(verb, &key, usize::MAX).await;
+        let key = fixture.set_up(state).await;
+        let before = fixture.world(&case);
+        let status = fixture.ask(verb, &key, usize::MAX).await;
         assert!(status.unwrap().is_success(), "{case}: {status:?}");
-        let after = house.world(&case);
+        let after = fixture.world(&case);
         assert_ne!(before, after, "{case}");
         for polls in 1.. {
-            house.inner.disk.seed(polls as u64);
-            let key = house.set_up(state).await;
-            let answered = house.ask(verb, &key, polls).await;
-            let now = house.world(&format!("{case}, left after {polls} polls"));
+            fixture.inner.disk.seed(polls as u64);
+            let key = fixture.set_up(state).await;
+            let answered = fixture.ask(verb, &key, polls).await;
+            let now = fixture.world(&format!("{case}, left after {polls} polls"));
             let not_begun = answered.is_none() && now == before;
             assert!(
                 not_begun || now == after,

@@ -6,7 +6,8 @@ use super::tasks::Tasks;
 use crate::body::Body;
 use crate::config::parse_time;
 use crate::windows::{
-    ChangeError, DeployOptions, Deployed, Probe, Registry, Removed, Share, Told, Upload, WindowName,
+    ChangeError, DeployEvent, DeployOptions, Deployed, Probe, Registry, Removed, TrafficShare,
+    Upload, WindowName,
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -58,7 +59,7 @@ pub(super) enum Verb {
     Start,
     Stop,
     Rollback(Option<u64>),
-    Share(Share),
+    Share(TrafficShare),
     Promote,
     Abort,
     Remove { delete_store: bool },
@@ -70,7 +71,7 @@ impl Verb {
         let to = || Query::read(query, &["to"])?.parsed::<u64>("to");
         let share = || {
             let query = Query::read(query, &["share"])?;
-            query.parsed::<Share>("share")?.ok_or_else(|| {
+            query.parsed::<TrafficShare>("share")?.ok_or_else(|| {
                 ChangeError::BadOption("say which share, for example share=25%".into())
             })
         };
@@ -177,10 +178,10 @@ pub(super) async fn deploy(
         Ok(upload) => upload,
         Err(error) => return reply::change_error(&error),
     };
-    let (tell, told) = mpsc::channel(PROGRESS_QUEUE);
+    let (notify, event) = mpsc::channel(PROGRESS_QUEUE);
     let deploying = tasks.begin(async move {
-        let tell_step = |told: Told| {
-            let _ = tell.try_send(json!(told));
+        let tell_step = |event: DeployEvent| {
+            let _ = notify.try_send(json!(event));
         };
         windows.deploy(name, upload, options, &tell_step).await
     });
@@ -191,7 +192,7 @@ pub(super) async fn deploy(
         }
     };
     if accepts_ndjson(&head.headers) {
-        progress(told, end)
+        progress(event, end)
     } else {
         match end.await {
             Ok(deployed) => reply::json(created(&deployed), &deployed),
@@ -214,11 +215,11 @@ fn accepts_ndjson(headers: &HeaderMap) -> bool {
 }
 
 fn progress(
-    told: mpsc::Receiver<serde_json::Value>,
+    event: mpsc::Receiver<serde_json::Value>,
     end: impl Future<Output = Result<Deployed, ChangeError>> + Send + 'static,
 ) -> Response<Body> {
-    let steps = futures_util::stream::unfold(told, |mut told| async {
-        told.recv().await.map(|step| (step, told))
+    let steps = futures_util::stream::unfold(event, |mut event| async {
+        event.recv().await.map(|step| (step, event))
     });
     let last = futures_util::stream::once(async move {
         match end.await {
@@ -288,7 +289,7 @@ fn options(head: &Parts) -> Result<DeployOptions, ChangeError> {
         by: deployer(&head.headers),
         yes: query.parsed::<bool>("yes")?.unwrap_or(false),
         probe: probe.transpose().map_err(ChangeError::BadOption)?,
-        canary: query.parsed::<Share>("canary")?,
+        canary: query.parsed::<TrafficShare>("canary")?,
         fallback: query.parsed::<bool>("fallback")?.unwrap_or(false),
     })
 }

@@ -105,11 +105,11 @@ pub fn check_target(place: &Path, data: Option<&Path>) -> anyhow::Result<()> {
 /// The routes folder that the host of `data` had last, as it notes it with the last good texts.
 fn routes_of(data: &Path) -> Option<PathBuf> {
     #[derive(serde::Deserialize)]
-    struct Kept {
+    struct KeptRoutes {
         folder: PathBuf,
     }
     let json = fs::read(Member::KeptRoutes.place(data)).ok()?;
-    let kept: Kept = serde_json::from_slice(&json).ok()?;
+    let kept: KeptRoutes = serde_json::from_slice(&json).ok()?;
     fs::canonicalize(kept.folder).ok()
 }
 

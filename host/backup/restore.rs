@@ -49,7 +49,7 @@ pub struct Restore<'a> {
     pub routes: Option<&'a Path>,
     /// Whether one that misses something is taken.
     pub incomplete: bool,
-    /// Told of each file, as it begins, and of each note.
+    /// DeployEvent of each file, as it begins, and of each note.
     pub tell: &'a mut dyn FnMut(&str, Option<u64>),
 }
 

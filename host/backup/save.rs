@@ -20,7 +20,7 @@ pub struct Save<'a> {
     made: bool,
     written: Written,
     finished: bool,
-    /// Told of each file, as it begins, and of each note.
+    /// DeployEvent of each file, as it begins, and of each note.
     tell: &'a mut dyn FnMut(&str, Option<u64>),
 }
 

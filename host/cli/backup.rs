@@ -1,7 +1,7 @@
 //! `hms backup`: takes a backup of the running host, as a folder or a tar stream, or checks one.
 
 use super::deploy::human_size;
-use super::{Host, client};
+use super::{HostArgs, client};
 use crate::backup::place::{check_target, resolve};
 use crate::backup::save::Save;
 use crate::backup::source::{Source, Verify, Whole};
@@ -55,7 +55,7 @@ pub(super) struct Backup {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    host: Host,
+    host: HostArgs,
 }
 
 /// A backup that is intact, and lacks something.

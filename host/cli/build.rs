@@ -13,8 +13,8 @@ use tokio::process::Command;
 /// What windows are compiled for.
 pub const TARGET: &str = "wasm32-wasip2";
 
-/// Memory for a clerk's heap that is there from its start, 1 MiB, as a cargo setting. The linker
-/// leaves next to none, and then each clerk grows its memory: two changes of the process's memory
+/// Memory for an instance's heap that is there from its start, 1 MiB, as a cargo setting. The linker
+/// leaves next to none, and then each instance grows its memory: two changes of the process's memory
 /// map for each request, which every other thread waits for.
 const HEAP: &str = "target.wasm32-wasip2.rustflags=['-Clink-arg=--initial-heap=1048576']";
 

@@ -1,6 +1,6 @@
 //! Talks to the admin API of a running host.
 
-use super::Host;
+use super::HostArgs;
 use crate::admin::{self, token};
 use crate::body::{self, Body};
 use crate::error::{PROBLEM, problem_type};
@@ -31,7 +31,7 @@ pub(super) struct Client {
     inner: HyperClient<HttpConnector, Body>,
 }
 
-impl Host {
+impl HostArgs {
     /// The client for this host.
     pub(super) fn client(&self) -> anyhow::Result<Client> {
         let token = match &self.admin_token {

@@ -1,12 +1,12 @@
 //! `hms deploy`: uploads a component and shows the steps as they go.
 
 use super::show::text;
-use super::{Host, agreed, client};
+use super::{HostArgs, agreed, client};
 use crate::body::Body;
 use crate::error::problem_type;
 use crate::printable::{Printable, printable, printable_lines};
 use crate::telemetry::tell_json;
-use crate::windows::{Share, WindowName};
+use crate::windows::{TrafficShare, WindowName};
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use clap::Args;
@@ -44,7 +44,7 @@ pub(super) struct Deploy {
     /// Give it this share of the requests at first, for example 10%; it ends by itself if it is
     /// clearly worse
     #[arg(long, value_name = "SHARE")]
-    canary: Option<Share>,
+    canary: Option<TrafficShare>,
     /// Go back to the release before by itself if this one keeps failing
     #[arg(long)]
     fallback: bool,
@@ -55,7 +55,7 @@ pub(super) struct Deploy {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    host: Host,
+    host: HostArgs,
 }
 
 impl Deploy {
@@ -67,8 +67,8 @@ impl Deploy {
                 .context("name the window with --as NAME")?,
         };
         let deployed = match self.upload(&window, self.yes).await? {
-            Outcome::Deployed(deployed) => deployed,
-            Outcome::NeedsConsent(why) => {
+            UploadResult::Deployed(deployed) => deployed,
+            UploadResult::NeedsConsent(why) => {
                 if !std::io::stdin().is_terminal() || self.json {
                     bail!("{why}");
                 }
@@ -79,8 +79,8 @@ impl Deploy {
                     bail!("nothing was deployed");
                 }
                 match self.upload(&window, true).await? {
-                    Outcome::Deployed(deployed) => deployed,
-                    Outcome::NeedsConsent(why) => bail!("{why}"),
+                    UploadResult::Deployed(deployed) => deployed,
+                    UploadResult::NeedsConsent(why) => bail!("{why}"),
                 }
             }
         };
@@ -91,7 +91,7 @@ impl Deploy {
         Ok(())
     }
 
-    async fn upload(&self, window: &WindowName, yes: bool) -> anyhow::Result<Outcome> {
+    async fn upload(&self, window: &WindowName, yes: bool) -> anyhow::Result<UploadResult> {
         let (size, body) = open(&self.file).await?;
         if !self.json {
             let file = Printable(self.file.display());
@@ -129,7 +129,7 @@ impl Deploy {
 }
 
 /// What came of an upload.
-enum Outcome {
+enum UploadResult {
     Deployed(Value),
     /// Why it is asked for.
     NeedsConsent(String),
@@ -151,7 +151,7 @@ async fn open(path: &Path) -> anyhow::Result<(u64, Body)> {
 }
 
 /// Reads the lines of progress to the last, which is the result.
-async fn follow(mut body: Incoming, show: bool) -> anyhow::Result<Outcome> {
+async fn follow(mut body: Incoming, show: bool) -> anyhow::Result<UploadResult> {
     let mut pending = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame =
@@ -167,12 +167,12 @@ async fn follow(mut body: Incoming, show: bool) -> anyhow::Result<Outcome> {
             if let Some(problem) = event.get("problem") {
                 let why = client::refusal(StatusCode::UNPROCESSABLE_ENTITY, problem);
                 if problem["type"] == problem_type("needs-consent") {
-                    return Ok(Outcome::NeedsConsent(why));
+                    return Ok(UploadResult::NeedsConsent(why));
                 }
                 bail!("{why}");
             }
             if let Some(deployed) = event.get_mut("deployed") {
-                return Ok(Outcome::Deployed(deployed.take()));
+                return Ok(UploadResult::Deployed(deployed.take()));
             }
             if show {
                 told(&event);

@@ -1,6 +1,6 @@
 //! `hms key`: API keys for machine callers.
 
-use super::Host;
+use super::HostArgs;
 use super::client::{durable, read};
 use super::show::{list, table, text};
 use crate::body;
@@ -39,7 +39,7 @@ struct Add {
     #[arg(long, value_name = "TIME", value_parser = lifetime)]
     expires: Option<String>,
     #[command(flatten)]
-    host: Host,
+    host: HostArgs,
 }
 
 #[derive(Debug, Args)]
@@ -48,7 +48,7 @@ struct List {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    host: Host,
+    host: HostArgs,
 }
 
 #[derive(Debug, Args)]
@@ -57,7 +57,7 @@ struct Revoke {
     #[arg(value_parser = id)]
     id: String,
     #[command(flatten)]
-    host: Host,
+    host: HostArgs,
 }
 
 impl Keys {

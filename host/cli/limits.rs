@@ -1,6 +1,6 @@
 //! `hms limits`: one flag for each row of the table of limits.
 
-use super::Host;
+use super::HostArgs;
 use super::client::{durable, read};
 use super::show::table;
 use crate::body;
@@ -22,7 +22,7 @@ pub(super) struct Limits {
     #[command(flatten)]
     change: Change,
     #[command(flatten)]
-    host: Host,
+    host: HostArgs,
 }
 
 /// What the flags ask for.

@@ -69,7 +69,7 @@ enum Verb {
     History(show::History),
     /// List the routes: which are live, which files are refused and why
     Routes(routes::Routes),
-    /// Show what a window's clerks wrote to stdout and stderr
+    /// Show what a window's instances wrote to stdout and stderr
     Logs(show::Logs),
     /// Show or change the limits of a window
     Limits(limits::Limits),
@@ -109,7 +109,7 @@ enum Verb {
 
 /// How the running host is found.
 #[derive(Debug, Clone, Args)]
-struct Host {
+struct HostArgs {
     /// The admin address of the running host
     #[arg(
         long,

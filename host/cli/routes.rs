@@ -1,6 +1,6 @@
 //! `hms routes`: which routes are live, and what is wrong with those that are refused.
 
-use super::Host;
+use super::HostArgs;
 use super::show::{list, table, text};
 use crate::telemetry::tell_json;
 use clap::Args;
@@ -14,7 +14,7 @@ pub(super) struct Routes {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    host: Host,
+    host: HostArgs,
 }
 
 impl Routes {

@@ -6,7 +6,6 @@ use crate::admin::token::AdminToken;
 use crate::admin::{self, Admin, Backups, Metrics, Readiness, Tasks};
 use crate::config::{Config, Settings};
 use crate::data::DataFolder;
-use crate::front::FrontDoor;
 use crate::gateway::plugins::auth::{KeySource, check_exposure};
 use crate::gateway::{Certificate, Gateway, GatewayConfig, bind};
 use crate::lanes::{Lanes, Threads};
@@ -15,6 +14,7 @@ use crate::reserve::Reserve;
 use crate::runtime::Compiler;
 use crate::signals::{self, Hangup, Hangups};
 use crate::windows::{FolderProgress, Registry, WindowsFolder};
+use crate::windows_of_gateway::GatewayWindows;
 use crate::{descriptors, reload, telemetry};
 use anyhow::Context;
 use std::path::PathBuf;
@@ -34,7 +34,7 @@ const START_TIME: Duration = Duration::from_secs(30);
 pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
     // Not for `hms up`, whose builds make files that are the author's to share.
     permissions::make_private_files();
-    let Some(host) = Host::open(settings, Hangup::Reload).await? else {
+    let Some(host) = OpenHost::open(settings, Hangup::Reload).await? else {
         return Ok(());
     };
     host.banner().tell();
@@ -42,7 +42,7 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
 }
 
 /// A host with everything open and nothing served yet.
-pub(super) struct Host {
+pub(super) struct OpenHost {
     pub(super) windows: Arc<Registry>,
     /// Cancelled by the first signal that ends.
     pub(super) shutdown: CancellationToken,
@@ -59,7 +59,7 @@ pub(super) struct Host {
     dev_secret: bool,
 }
 
-impl Host {
+impl OpenHost {
     /// `hangup` is what SIGHUP asks this host for. None where it was told to end before it was
     /// open.
     pub(super) async fn open(settings: Settings, hangup: Hangup) -> anyhow::Result<Option<Self>> {
@@ -113,7 +113,7 @@ impl Host {
         let (lanes, threads) =
             Lanes::start().context("the threads of the gateway could not be started")?;
         gateway_config.lanes = Some(lanes);
-        let gateway = Gateway::new(gateway_config, Arc::new(FrontDoor(windows.clone())));
+        let gateway = Gateway::new(gateway_config, Arc::new(GatewayWindows(windows.clone())));
         let mut metrics = Metrics::new(&gateway);
         metrics.reserve(reserve.clone());
         let backups = Backups::new(data.path().to_owned(), signals.shutdown.clone());
@@ -139,7 +139,7 @@ impl Host {
             tasks: Tasks::default(),
             backups,
         });
-        Ok(Some(Host {
+        Ok(Some(OpenHost {
             windows,
             shutdown: signals.shutdown,
             hangups: signals.hangups,
@@ -158,7 +158,7 @@ impl Host {
 
     /// Serves until a signal, then drains and ends.
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let Host {
+        let OpenHost {
             windows,
             shutdown,
             hangups,

@@ -1,6 +1,6 @@
 //! `hms windows`, `history`, `logs`.
 
-use super::Host;
+use super::HostArgs;
 use super::deploy::human_size;
 use crate::printable::printable;
 use crate::telemetry::tell_json;
@@ -16,7 +16,7 @@ pub(super) struct Windows {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    host: Host,
+    host: HostArgs,
 }
 
 impl Windows {
@@ -76,7 +76,7 @@ pub(super) struct History {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    host: Host,
+    host: HostArgs,
 }
 
 impl History {
@@ -112,7 +112,7 @@ impl History {
     }
 }
 
-/// Show the last lines that a window's clerks wrote, and why any of them failed.
+/// Show the last lines that a window's instances wrote, and why any of them failed.
 #[derive(Debug, Args)]
 pub(super) struct Logs {
     /// The window
@@ -121,7 +121,7 @@ pub(super) struct Logs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    host: Host,
+    host: HostArgs,
 }
 
 impl Logs {

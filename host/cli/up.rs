@@ -42,7 +42,7 @@ impl Up {
             manifest.display()
         );
         // Everything that can be wrong with the place is said before the build, which takes long.
-        let Some(host) = serve::Host::open(self.settings, Hangup::End).await? else {
+        let Some(host) = serve::OpenHost::open(self.settings, Hangup::End).await? else {
             return Ok(());
         };
         let shutdown = host.shutdown.clone();

@@ -2,9 +2,9 @@
 
 use super::client::durable;
 use super::show::text;
-use super::{Host, agreed};
+use super::{HostArgs, agreed};
 use crate::printable::printable;
-use crate::windows::{Share, WindowName};
+use crate::windows::{TrafficShare, WindowName};
 use anyhow::bail;
 use clap::Args;
 use http::Method;
@@ -17,7 +17,7 @@ pub(super) struct Start {
     /// The window
     name: WindowName,
     #[command(flatten)]
-    host: Host,
+    host: HostArgs,
 }
 
 impl Start {
@@ -35,7 +35,7 @@ pub(super) struct Stop {
     /// The window
     name: WindowName,
     #[command(flatten)]
-    host: Host,
+    host: HostArgs,
 }
 
 impl Stop {
@@ -59,7 +59,7 @@ pub(super) struct Rollback {
     #[arg(long, value_name = "N")]
     to: Option<u64>,
     #[command(flatten)]
-    host: Host,
+    host: HostArgs,
 }
 
 impl Rollback {
@@ -80,9 +80,9 @@ pub(super) struct Canary {
     /// The window
     name: WindowName,
     /// The share, for example 25%
-    share: Share,
+    share: TrafficShare,
     #[command(flatten)]
-    host: Host,
+    host: HostArgs,
 }
 
 impl Canary {
@@ -110,7 +110,7 @@ pub(super) struct Promote {
     /// The window
     name: WindowName,
     #[command(flatten)]
-    host: Host,
+    host: HostArgs,
 }
 
 impl Promote {
@@ -128,7 +128,7 @@ pub(super) struct Abort {
     /// The window
     name: WindowName,
     #[command(flatten)]
-    host: Host,
+    host: HostArgs,
 }
 
 impl Abort {
@@ -152,7 +152,7 @@ pub(super) struct Remove {
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
-    host: Host,
+    host: HostArgs,
 }
 
 impl Remove {

@@ -19,25 +19,25 @@ use super::*;
 const PRIVATE: &str = "open /srv/secret: token=hunter2 at 10.9.8.7:5432 (os error 111)";
 
 /// Each variant that carries words of others, by its name in the source.
-fn with_private_words() -> Vec<Error> {
+fn with_private_words() -> Vec<RequestError> {
     let cause = || Cause::of(PRIVATE);
     let window = || PRIVATE.to_string();
     vec![
-        Error::BodyBroken(cause()),
-        Error::UpstreamRefused(cause()),
-        Error::UpstreamUnreachable(cause()),
-        Error::UpstreamBroken(cause()),
-        Error::ClerkStart(cause()),
-        Error::NoResponse(cause()),
-        Error::ResponseInvalid(cause()),
-        Error::Internal(cause()),
-        Error::WindowNotDeployed { window: window() },
-        Error::WindowStopped { window: window() },
-        Error::WindowTripped {
+        RequestError::BodyBroken(cause()),
+        RequestError::UpstreamRefused(cause()),
+        RequestError::UpstreamUnreachable(cause()),
+        RequestError::UpstreamBroken(cause()),
+        RequestError::InstanceStart(cause()),
+        RequestError::NoResponse(cause()),
+        RequestError::ResponseInvalid(cause()),
+        RequestError::Internal(cause()),
+        RequestError::WindowNotDeployed { window: window() },
+        RequestError::WindowStopped { window: window() },
+        RequestError::WindowTripped {
             window: window(),
             retry_after: Duration::ZERO,
         },
-        Error::StoreUnavailable { window: window() },
+        RequestError::StoreUnavailable { window: window() },
     ]
 }
 
@@ -71,10 +71,10 @@ fn every_variant_holds_public_words_or_a_cause() {
         ("method: String", "the request's own"),
     ];
     let source = include_str!("../error.rs");
-    let variants = &source[source.find("pub enum Error").unwrap()..];
+    let variants = &source[source.find("pub enum RequestError").unwrap()..];
     let variants = &variants[..variants.find("\n}").unwrap()];
     for line in variants.lines().filter(|line| line.contains("String")) {
-        // Windows' names are a cause: see `Error::cause`.
+        // Windows' names are a cause: see `RequestError::cause`.
         let known = line.contains("window: String")
             || PUBLIC.iter().any(|(variant, _)| line.contains(variant));
         assert!(known, "{line}: may a client read it? If not, it is a Cause");

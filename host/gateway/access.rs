@@ -2,12 +2,12 @@
 //! is clear that there will be none.
 
 use crate::body::{Body, BodyError};
-use crate::error::Error;
+use crate::connection_limit::AtWork;
+use crate::error::RequestError;
 use crate::gateway::headers::clean_trailers;
 use crate::gateway::metrics::GatewayMetrics;
 use crate::gateway::piece::Piece;
 use crate::gateway::untaken;
-use crate::places::AtWork;
 use bytes::Bytes;
 use http::Method;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -86,7 +86,7 @@ impl Record {
     }
 
     /// The request has failed: as `error` is the answer, and its cause is for the log alone.
-    pub fn failed(&mut self, error: &Error) {
+    pub fn failed(&mut self, error: &RequestError) {
         self.answered(error.status().as_u16(), Some(error.code()));
         self.cause = error.cause().map(Cow::into_owned);
     }
@@ -192,8 +192,8 @@ impl RecordedBody {
     /// It ends here, before its end.
     fn breaks(&mut self, error: BodyError) {
         self.ended = true;
-        let known = error.downcast_ref::<Error>();
-        self.record.code = Some(known.map_or(BROKEN, Error::code));
+        let known = error.downcast_ref::<RequestError>();
+        self.record.code = Some(known.map_or(BROKEN, RequestError::code));
         self.record.cause = Some(why(&error));
         self.breaking = Some(Breaking {
             error: Some(error),
@@ -277,7 +277,7 @@ impl Drop for RecordedBody {
         let complete = self.rest.is_empty()
             && (self.ended || self.left == Some(0) || self.inner.size_hint().exact() == Some(0));
         let code = match untaken::is_too_slow() {
-            true => Some(Error::ReaderTooSlow.code()),
+            true => Some(RequestError::ReaderTooSlow.code()),
             false if complete => None,
             false => Some(CUT),
         };
@@ -287,8 +287,8 @@ impl Drop for RecordedBody {
 
 /// Why a body broke off, for the log.
 fn why(error: &BodyError) -> String {
-    match error.downcast_ref::<Error>() {
+    match error.downcast_ref::<RequestError>() {
         Some(error) => format!("{}: {}", error.code(), error.in_full()),
-        None => Error::internal(error).in_full(),
+        None => RequestError::internal(error).in_full(),
     }
 }

@@ -95,19 +95,19 @@ pub struct Limits {
     /// sake.
     pub max_body_bytes: u64,
     /// How slow a client may be with its body, so that an upload that stalls or drips frees its
-    /// clerk. The average is that of Kestrel (`MinRequestBodyDataRate`); a client on a bad line has
-    /// six times its grace. It would hold a clerk for hours, so from the tenth minute of waiting on
+    /// instance. The average is that of Kestrel (`MinRequestBodyDataRate`); a client on a bad line has
+    /// six times its grace. It would hold an instance for hours, so from the tenth minute of waiting on
     /// 32 KiB a second are asked for: 20 MB come by then at half of that, over EDGE.
     pub body_pace: Pace,
     /// Bytes of a request body up to which it is read before the upstream is asked. 64 KiB: most
-    /// forms and JSON documents, so that their clients, however slow, hold no clerk and no
+    /// forms and JSON documents, so that their clients, however slow, hold no instance and no
     /// service's worker.
     pub early_body_bytes: usize,
     /// Bytes of such bodies that are held at once; a request beyond them is passed on at once. 64
     /// MiB: a thousand slow clients.
     pub max_early_bytes: u64,
     /// The longest wait for such a body of known length. 2 s: 64 KiB at 256 kbit/s. Whoever takes
-    /// longer has a clerk that waits with it.
+    /// longer has an instance that waits with it.
     pub early_known: Duration,
     /// The longest wait for a body of unknown length, which may be a stream whose sender waits for
     /// an answer first. 100 ms: what a client sends at once has come by then, and a person does not

@@ -1,6 +1,7 @@
 //! Connections: accepting them, serving HTTP/1.1 and HTTP/2 on them, and ending them well.
 
 use crate::body::BodyError;
+use crate::connection_limit::{ConnectionLimit, ConnectionPermit, Holder};
 use crate::gateway::Gateway;
 use crate::gateway::config::Limits;
 use crate::gateway::listen::Listeners;
@@ -10,11 +11,10 @@ use crate::gateway::proxy;
 use crate::gateway::sniff::Sniff;
 use crate::gateway::strict::{Refused, Strict};
 use crate::gateway::untaken;
-use crate::gateway::upstream::{Opened, Slot, Terms};
+use crate::gateway::upstream::{Opened, Terms, TunnelHandover};
 use crate::lanes::Lanes;
 use crate::linger::{Lingering, Unread};
 use crate::pace::{Paced, WritePace};
-use crate::places::{Holder, Place, Places};
 use futures_util::FutureExt;
 use http::{HeaderValue, Version, header};
 use hyper::rt::Executor;
@@ -57,10 +57,10 @@ const LAST_ACCEPTS: usize = 4096;
 
 /// What all connections share.
 #[derive(Clone)]
-struct House {
+struct Server {
     gateway: Arc<Gateway>,
     builder: Arc<Builder<Beside>>,
-    places: Places,
+    limit: ConnectionLimit,
     connections: TaskTracker,
     /// No new connections from here on, and no requests but those that clients may have sent by
     /// then.
@@ -80,12 +80,12 @@ pub async fn serve(
 ) -> usize {
     let limits = &gateway.config.limits;
     let drain_timeout = limits.drain_timeout;
-    let house = House {
+    let server = Server {
         builder: Arc::new(protocol(limits, gateway.metrics.slow_readers())),
-        places: Places::new(
+        limit: ConnectionLimit::new(
             limits.max_connections,
             limits.max_connections_per_address,
-            gateway.metrics.places(),
+            gateway.metrics.limit(),
         ),
         connections: TaskTracker::new(),
         closing: shutdown,
@@ -93,22 +93,22 @@ pub async fn serve(
         cut: CancellationToken::new(),
         gateway: gateway.clone(),
     };
-    house.accept(Listeners::new(listeners)).await;
-    house.connections.close();
-    if tokio::time::timeout(drain_timeout, house.connections.wait())
+    server.accept(Listeners::new(listeners)).await;
+    server.connections.close();
+    if tokio::time::timeout(drain_timeout, server.connections.wait())
         .await
         .is_ok()
     {
         return 0;
     }
-    let cut = house.connections.len();
+    let cut = server.connections.len();
     tracing::warn!(
         connections = cut,
         ?drain_timeout,
         "requests still run after the drain; they are cut"
     );
-    house.cut.cancel();
-    house.connections.wait().await;
+    server.cut.cancel();
+    server.connections.wait().await;
     cut
 }
 
@@ -163,7 +163,7 @@ fn protocol(limits: &Limits, slow: Counter) -> Builder<Beside> {
     builder
 }
 
-impl House {
+impl Server {
     /// Accepts until the shutdown, and then those who had come by then; the listeners close and
     /// their port is free.
     async fn accept(&self, listeners: Listeners) {
@@ -173,7 +173,7 @@ impl House {
                 () = self.closing.cancelled() => break,
             };
             match accepted {
-                Ok(Some((place, stream, peer))) => self.spawn(place, stream, peer),
+                Ok(Some((permit, stream, peer))) => self.spawn(permit, stream, peer),
                 Ok(None) => {}
                 Err(error) => {
                     tracing::warn!(%error, "accepting a connection failed");
@@ -189,7 +189,7 @@ impl House {
         tokio::task::yield_now().await;
         for _ in 0..LAST_ACCEPTS {
             match self.next(&listeners).now_or_never() {
-                Some(Ok(Some((place, stream, peer)))) => self.spawn(place, stream, peer),
+                Some(Ok(Some((permit, stream, peer)))) => self.spawn(permit, stream, peer),
                 Some(Ok(None)) => {}
                 _ => return,
             }
@@ -211,40 +211,43 @@ impl House {
 
     /// The next connection and its place; none where its address has its share. While it waits for
     /// a place, those that come after it are in the kernel's queue.
-    async fn next(&self, listeners: &Listeners) -> io::Result<Option<(Place, TcpStream, Origin)>> {
+    async fn next(
+        &self,
+        listeners: &Listeners,
+    ) -> io::Result<Option<(ConnectionPermit, TcpStream, Origin)>> {
         let (stream, peer) = listeners.accept().await?;
         let origin = Origin {
             client: peer.ip().to_canonical(),
             secure: false,
             untold: false,
         };
-        let place = self.places.take(self.holder(&origin)).await;
-        if place.is_none() {
+        let permit = self.limit.take(self.holder(&origin)).await;
+        if permit.is_none() {
             tracing::debug!(peer = %origin.client, "a connection is refused: its address has its share");
         }
-        Ok(place.map(|place| (place, stream, origin)))
+        Ok(permit.map(|permit| (permit, stream, origin)))
     }
 
     fn holder(&self, origin: &Origin) -> Holder {
         origin.holder(&self.gateway.config.trusted_proxies)
     }
 
-    fn spawn(&self, place: Place, stream: TcpStream, origin: Origin) {
+    fn spawn(&self, permit: ConnectionPermit, stream: TcpStream, origin: Origin) {
         let open = self.gateway.metrics.connection();
         let lanes = self.gateway.config.lanes.as_ref();
-        let Some(seat) = lanes.and_then(Lanes::seat) else {
+        let Some(guard) = lanes.and_then(Lanes::guard) else {
             // A panic ends this task alone.
             self.connections
-                .spawn(self.clone().connection(place, open, stream, origin));
+                .spawn(self.clone().connection(permit, open, stream, origin));
             return;
         };
-        let (house, lane) = (self.clone(), seat.handle().clone());
+        let (server, lane) = (self.clone(), guard.handle().clone());
         // Its events are to be those of the lane's own queue.
         let stream = stream.into_std();
         let serving = async move {
-            let _seat = seat;
+            let _lane = guard;
             match stream.and_then(TcpStream::from_std) {
-                Ok(stream) => house.connection(place, open, stream, origin).await,
+                Ok(stream) => server.connection(permit, open, stream, origin).await,
                 Err(error) => tracing::warn!(%error, "a connection could not be given to its lane"),
             }
         };
@@ -253,7 +256,7 @@ impl House {
 
     async fn connection(
         self,
-        mut place: Place,
+        mut permit: ConnectionPermit,
         _open: OpenConnection,
         mut stream: TcpStream,
         mut origin: Origin,
@@ -267,7 +270,7 @@ impl House {
             let reading = tokio::time::timeout(limits.first_byte_timeout, reading);
             let read = tokio::select! {
                 read = reading => read,
-                () = place.evicted() => return,
+                () = permit.evicted() => return,
             };
             origin = match read {
                 Ok(Ok(named)) => named,
@@ -279,7 +282,7 @@ impl House {
                 }
                 Err(_) => return,
             };
-            if !place.belongs_to(self.holder(&origin)) {
+            if !permit.belongs_to(self.holder(&origin)) {
                 let client = origin.client;
                 tracing::debug!(%client, "a connection is refused: its address has its share");
                 return;
@@ -288,17 +291,17 @@ impl House {
         // Answers are written whole; waiting to fill packets only delays them.
         let _ = stream.set_nodelay(true);
         let slow = self.gateway.metrics.slow_readers();
-        let activity = place.activity().clone();
+        let activity = permit.activity().clone();
         let paced = Paced::new(stream, limits.write_pace(), slow, activity);
         let Some(certificate) = &self.gateway.config.certificate else {
-            return self.serve(paced, origin, place).await;
+            return self.serve(paced, origin, permit).await;
         };
         let handshake = certificate.acceptor().accept(paced);
         let limit = limits.handshake_timeout;
         origin.secure = true;
         tokio::select! {
             shaken = tokio::time::timeout(limit, handshake) => match shaken {
-                Ok(Ok(stream)) => self.serve(stream, origin, place).await,
+                Ok(Ok(stream)) => self.serve(stream, origin, permit).await,
                 Ok(Err(error)) => {
                     self.gateway.metrics.handshake_failed();
                     tracing::debug!(%peer, %error, "a TLS handshake failed");
@@ -309,11 +312,11 @@ impl House {
                 }
             },
             () = self.farewell_is_over() => {}
-            () = place.evicted() => {}
+            () = permit.evicted() => {}
         }
     }
 
-    async fn serve<S>(&self, stream: S, origin: Origin, place: Place)
+    async fn serve<S>(&self, stream: S, origin: Origin, permit: ConnectionPermit)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -321,9 +324,9 @@ impl House {
         let limits = &self.gateway.config.limits;
         let sniff = Sniff::new(stream, limits.first_byte_timeout);
         let refused = Refused::default();
-        let activity = place.activity();
+        let activity = permit.activity();
         let strict = Strict::new(sniff, limits, refused.clone());
-        let (slot, through) = (Slot::default(), strict.through());
+        let (slot, through) = (TunnelHandover::default(), strict.through());
         let (multiplexed, http2) = (AtomicBool::new(false), Notify::new());
         let io = TokioIo::new(Lingering::new(strict, unread.clone()));
         let service = service_fn(|request| {
@@ -417,7 +420,7 @@ impl House {
                     gone.set(Some(activity.idle_after(grace, untaken)));
                 }
                 Some(()) = maybe(gone.as_mut().as_pin_mut()) => return,
-                () = place.evicted() => {
+                () = permit.evicted() => {
                     connection.as_mut().graceful_shutdown();
                     // What can be said at once, a GOAWAY or the farewell of TLS. Somebody waits for
                     // the place. An answer that had not reached the socket when the connection was

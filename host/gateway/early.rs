@@ -1,4 +1,4 @@
-//! Small request bodies are read before their upstream is asked: so a slow client holds no clerk of
+//! Small request bodies are read before their upstream is asked: so a slow client holds no instance of
 //! a window, and no worker of a service, while it sends a form.
 //!
 //! Nobody is refused here. Where the body is larger than that, takes longer, or memory is short,
@@ -9,7 +9,7 @@ use super::config::Limits;
 use super::metrics::{ShareHits, Whose};
 use super::request_body::RequestBody;
 use crate::body::{Body, BodyError};
-use crate::error::Error;
+use crate::error::RequestError;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use http::HeaderMap;
@@ -78,7 +78,7 @@ impl EarlyBodies {
     /// # Errors
     ///
     /// Where it broke off, was too large or too slow: its upstream need not hear of it.
-    pub async fn read(&self, mut body: RequestBody) -> Result<Body, Error> {
+    pub async fn read(&self, mut body: RequestBody) -> Result<Body, RequestError> {
         if body.is_end_stream() {
             return Ok(body.boxed_unsync());
         }
@@ -146,16 +146,16 @@ enum Piece {
     End,
 }
 
-fn piece(frame: Option<Result<Frame<Bytes>, BodyError>>) -> Result<Piece, Error> {
+fn piece(frame: Option<Result<Frame<Bytes>, BodyError>>) -> Result<Piece, RequestError> {
     match frame {
         None => Ok(Piece::End),
         Some(Ok(frame)) => Ok(match frame.into_data() {
             Ok(data) => Piece::Data(data),
             Err(frame) => Piece::Trailers(frame.into_trailers().unwrap_or_default()),
         }),
-        Some(Err(error)) => Err(match error.downcast::<Error>() {
+        Some(Err(error)) => Err(match error.downcast::<RequestError>() {
             Ok(error) => *error,
-            Err(_) => Error::BadRequest("the request's body broke off".into()),
+            Err(_) => RequestError::BadRequest("the request's body broke off".into()),
         }),
     }
 }

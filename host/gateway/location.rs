@@ -11,7 +11,7 @@
 //! is.
 
 use crate::gateway::fields::only;
-use crate::gateway::manifest::{Place, Protocol, Route};
+use crate::gateway::manifest::{Destination, Protocol, Route};
 use crate::gateway::origin::Asked;
 use crate::gateway::target::Target;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -124,10 +124,10 @@ impl View<'_> {
         endpoints
             .map(|endpoint| &endpoint.place)
             .any(|place| match place {
-                Place::Window(_) => {
+                Destination::Window(_) => {
                     scheme.eq_ignore_ascii_case("http") && is_host_of(place, authority.host())
                 }
-                Place::Service {
+                Destination::Service {
                     protocol,
                     authority: own,
                 } => {
@@ -147,7 +147,7 @@ impl View<'_> {
                 .upstream
                 .endpoints
                 .iter()
-                .all(|endpoint| matches!(endpoint.place, Place::Service { .. }));
+                .all(|endpoint| matches!(endpoint.place, Destination::Service { .. }));
         let is_http = ["http", "https"]
             .iter()
             .any(|known| scheme.eq_ignore_ascii_case(known));
@@ -273,14 +273,14 @@ fn is_plain(bytes: &[u8]) -> bool {
         .all(|byte| *byte > b' ' && *byte != 0x7f && *byte != b'\\')
 }
 
-fn host_of(place: &Place) -> String {
+fn host_of(place: &Destination) -> String {
     match place {
-        Place::Window(name) => format!("hms-svc-{name}"),
-        Place::Service { authority, .. } => authority.host().to_string(),
+        Destination::Window(name) => format!("hms-svc-{name}"),
+        Destination::Service { authority, .. } => authority.host().to_string(),
     }
 }
 
-fn is_host_of(place: &Place, host: &str) -> bool {
+fn is_host_of(place: &Destination, host: &str) -> bool {
     host_of(place).eq_ignore_ascii_case(host)
 }
 

@@ -1,7 +1,7 @@
 //! What the gateway counts. The admin API exports it.
 
+use crate::connection_limit::ConnectionCounters;
 use crate::gateway::plugins::auth::KeyState;
-use crate::places::PlaceCounters;
 use crate::printable::Label;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Seconds. From a fresh clerk's half millisecond to the wall time of slow services.
+/// Seconds. From a fresh instance's half millisecond to the wall time of slow services.
 const BUCKETS: [f64; 12] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0,
 ];
@@ -36,7 +36,7 @@ pub struct Counters {
     durations: Family<RouteLabel, Histogram>,
     refusals: Family<CodeLabel, Counter>,
     connections: Gauge,
-    places: PlaceCounters,
+    limit: ConnectionCounters,
     slow_readers: Counter,
     services_full: Counter,
     http2_connections: Counter,
@@ -126,7 +126,7 @@ impl GatewayMetrics {
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             refusals: Family::default(),
             connections: Gauge::default(),
-            places: PlaceCounters::default(),
+            limit: ConnectionCounters::default(),
             slow_readers: Counter::default(),
             services_full: Counter::default(),
             http2_connections: Counter::default(),
@@ -167,7 +167,7 @@ impl GatewayMetrics {
             "Client connections open",
             self.connections.clone(),
         );
-        self.places.register(registry);
+        self.limit.register(registry);
         registry.register(
             "service_limit_hits",
             "Requests that were refused because as many as may be are at services",
@@ -305,8 +305,8 @@ impl GatewayMetrics {
         self.websockets_ended.get_or_create(&label).inc();
     }
 
-    pub(super) fn places(&self) -> PlaceCounters {
-        self.places.clone()
+    pub(super) fn limit(&self) -> ConnectionCounters {
+        self.limit.clone()
     }
 
     pub(super) fn services_full(&self) -> Counter {

@@ -2,7 +2,7 @@
 //!
 //! The life of a request, in order: `listen` and `connection` accept it -> `target` and `headers`
 //! make it clean, once -> the route table (`routes`, made from `manifest`s) matches -> `plugins`
-//! say who asks and whether they may -> `way` takes it to its `upstream`, a window or a service,
+//! say who asks and whether they may -> `forward` takes it to its `upstream`, a window or a service,
 //! through the route's middlewares -> the answer goes out through `headers`, and `access` writes
 //! its line when the last byte is out. Whatever fails on the way becomes an answer in
 //! [`Gateway::answer`] and nowhere else.
@@ -13,6 +13,7 @@ mod config;
 mod connection;
 mod early;
 mod fields;
+mod forward;
 mod forwarded;
 mod headers;
 mod listen;
@@ -35,7 +36,6 @@ mod trace;
 mod untaken;
 mod upload;
 mod upstream;
-mod way;
 
 pub use config::{GatewayConfig, Limits};
 pub use listen::{Listeners, bind, parse_address};
@@ -45,14 +45,15 @@ pub use tls::Certificate;
 pub use upstream::{Answer, Windows};
 
 use crate::body::Body;
-use crate::error::Error;
+use crate::connection_limit::AtWork;
+use crate::error::RequestError;
 use crate::linger::Inbound;
-use crate::places::AtWork;
 use crate::reload::ReadAgain;
 use crate::store::{Scratch, Snapshot};
 use access::{Record, RecordedBody};
 use client::HttpClient;
 use early::EarlyBodies;
+use forward::{Forward, ForwardOutcome};
 use futures_util::FutureExt;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, Version, header};
@@ -61,10 +62,10 @@ use hyper::body::Body as _;
 use manifest::{Route, fold};
 use origin::Origin;
 use plugins::auth::ApiKeys;
-use plugins::idempotency::Keyed;
-use plugins::{Admission, Passed, Plugins};
+use plugins::idempotency::IdempotentRequest;
+use plugins::{Admission, PluginState, Plugins};
 use request_body::{RequestBody, TrailerBounds};
-use routes::{EditError, Found, LOOK_TIME, RouteSet, RouteStatus, Saved, Table};
+use routes::{EditError, LOOK_TIME, RouteMatch, RouteSet, RouteStatus, Saved, Table};
 use screen::Screen;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -76,8 +77,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use trace::Trace;
 use upload::Upload;
-use upstream::{Opened, Room, Times, Upstreams, Wish, name_upgrade};
-use way::{Fate, Way};
+use upstream::{Opened, Room, Times, UpgradeRequest, Upstreams, name_upgrade};
 
 /// The gateway, assembled.
 pub struct Gateway {
@@ -280,12 +280,12 @@ impl Gateway {
         );
         record.at_work = Some(at_work);
         record.kept = request.version() == Version::HTTP_2;
-        let mut passed = Passed::default();
-        let passage = self.pass(request, connection, &trace, &mut record, &mut passed);
+        let mut state = PluginState::default();
+        let passage = self.route_request(request, connection, &trace, &mut record, &mut state);
         let outcome = AssertUnwindSafe(passage)
             .catch_unwind()
             .await
-            .unwrap_or_else(|_| Err(Error::Internal("a panic in the gateway".into())));
+            .unwrap_or_else(|_| Err(RequestError::Internal("a panic in the gateway".into())));
         let mut response = match outcome.and_then(outgoing::checked(&record.method)) {
             Ok(response) => {
                 record.answered(response.status().as_u16(), None);
@@ -293,7 +293,7 @@ impl Gateway {
             }
             Err(error) => {
                 record.failed(&error);
-                if let (Error::Internal(_), Some(reason)) = (&error, error.cause()) {
+                if let (RequestError::Internal(_), Some(reason)) = (&error, error.cause()) {
                     let request_id = &trace.request_id;
                     tracing::error!(%request_id, %reason, "a request failed inside of the host");
                 }
@@ -301,11 +301,11 @@ impl Gateway {
             }
         };
         headers::clean_response(response.headers_mut(), &trace.request_id);
-        self.plugins.leave(&passed, response.headers_mut());
+        self.plugins.leave(&state, response.headers_mut());
         if response.extensions().get::<Opened>().is_some() {
             name_upgrade(response.headers_mut());
         }
-        let response = self.plugins.compress(&passed, response);
+        let response = self.plugins.compress(&state, response);
         let (response, length) = outgoing::framed(&record.method, response);
         response.map(|body| RecordedBody::new(body, record, length))
     }
@@ -314,17 +314,17 @@ impl Gateway {
     fn refuse(&self, violation: Violation, connection: Origin) -> Response<RecordedBody> {
         let limits = &self.config.limits;
         let error = match violation.kind {
-            Kind::Syntax(reason) => Error::BadRequest(reason.into()),
-            Kind::TooManyFields => Error::TooManyHeaders {
+            Kind::Syntax(reason) => RequestError::BadRequest(reason.into()),
+            Kind::TooManyFields => RequestError::TooManyHeaders {
                 limit: limits.max_headers,
             },
-            Kind::TooLarge => Error::HeadersTooLarge {
+            Kind::TooLarge => RequestError::HeadersTooLarge {
                 limit: u64::from(limits.max_header_bytes),
             },
-            Kind::TooSlow => Error::HeadTooSlow {
+            Kind::TooSlow => RequestError::HeadTooSlow {
                 limit: limits.header_timeout,
             },
-            Kind::Expectation => Error::ExpectationFailed,
+            Kind::Expectation => RequestError::ExpectationFailed,
         };
         let trace = Trace::read(&HeaderMap::new());
         let (metrics, id) = (self.metrics.clone(), trace.request_id.clone());
@@ -338,19 +338,19 @@ impl Gateway {
     }
 
     /// The way of a request, from its head to the head of its answer.
-    async fn pass(
+    async fn route_request(
         &self,
         request: Request<Inbound>,
         connection: Origin,
         trace: &Trace,
         record: &mut Record,
-        passed: &mut Passed,
-    ) -> Result<Response<Body>, Error> {
+        state: &mut PluginState,
+    ) -> Result<Response<Body>, RequestError> {
         let limits = &self.config.limits;
         let (mut parts, body) = request.into_parts();
-        let wish = body
+        let upgrade = body
             .is_end_stream()
-            .then(|| Wish::read(&mut parts))
+            .then(|| UpgradeRequest::read(&mut parts))
             .flatten();
         record.client = Some(connection.client);
         let table = self.routes.table();
@@ -367,9 +367,12 @@ impl Gateway {
                 if let Ok(target) = &target {
                     let found = find(&table, target, &parts);
                     let route = found.map_or_else(|missed| missed.beside, Some);
-                    passed.refused(route, &parts.headers);
+                    state.refused(route, &parts.headers);
                 }
-                return Err(origin.err().or(target.err()).unwrap_or(Error::NoRoute));
+                return Err(origin
+                    .err()
+                    .or(target.err())
+                    .unwrap_or(RequestError::NoRoute));
             }
         };
         let trailers = headers::takes_trailers(&parts.headers);
@@ -381,7 +384,7 @@ impl Gateway {
         let route = match find(&table, &target, &parts) {
             Ok(route) => route,
             Err(missed) => {
-                passed.refused(missed.beside, &parts.headers);
+                state.refused(missed.beside, &parts.headers);
                 return Err(missed.error);
             }
         };
@@ -389,29 +392,32 @@ impl Gateway {
         record.upstream = Some(route.upstream.label());
 
         // Before the keys are taken away.
-        let asked_again = wish.is_some() || !route.rules.middlewares().is_empty();
+        let asked_again = upgrade.is_some() || !route.rules.middlewares().is_empty();
         let admission = match asked_again {
             true => Admission::of(route, &parts.headers),
             false => Admission::default(),
         };
         let entered = self
             .plugins
-            .enter(route, &mut parts, origin.client, passed)
+            .enter(route, &mut parts, origin.client, state)
             .await;
-        record.user = passed.caller.as_ref().map(|caller| caller.user.clone());
+        record.user = state.caller.as_ref().map(|caller| caller.user.clone());
         if let Some(answer) = entered? {
             return Ok(answer);
         }
 
         let rules = &route.rules;
-        let user = passed.caller.as_ref().map(plugins::identity);
-        let keyed = Keyed::read(route, &target, &parts, user, origin.client)?;
-        let max_body_bytes = [rules.max_body_bytes(), keyed.as_ref().map(Keyed::max_body)]
-            .into_iter()
-            .flatten()
-            .fold(limits.max_body_bytes, u64::min);
+        let user = state.caller.as_ref().map(plugins::identity);
+        let idempotent = IdempotentRequest::read(route, &target, &parts, user, origin.client)?;
+        let max_body_bytes = [
+            rules.max_body_bytes(),
+            idempotent.as_ref().map(IdempotentRequest::max_body),
+        ]
+        .into_iter()
+        .flatten()
+        .fold(limits.max_body_bytes, u64::min);
         if body.size_hint().lower() > max_body_bytes {
-            return Err(Error::BodyTooLarge {
+            return Err(RequestError::BodyTooLarge {
                 limit: max_body_bytes,
             });
         }
@@ -429,15 +435,15 @@ impl Gateway {
         // A request with a key is read whole in any case, for the key's own sake; where the client
         // asks whether its body is wanted, the upstream decides; and a call of gRPC may be a
         // conversation.
-        let body = match keyed.is_none() && !asks && !trailers {
+        let body = match idempotent.is_none() && !asks && !trailers {
             true => self.early.read(body).await?,
             false => body.boxed_unsync(),
         };
-        if let Some(mut wish) = wish {
-            wish.admitted(admission.clone());
-            parts.extensions.insert(wish);
+        if let Some(mut upgrade) = upgrade {
+            upgrade.admitted(admission.clone());
+            parts.extensions.insert(upgrade);
         }
-        let way = Arc::new(Way {
+        let forward = Arc::new(Forward {
             upstreams: self.upstreams.clone(),
             plugins: self.plugins.clone(),
             admission,
@@ -448,16 +454,20 @@ impl Gateway {
             asked,
             trailers,
             trace: trace.clone(),
-            caller: passed.caller.clone(),
+            caller: state.caller.clone(),
             credentials: headers::credentials(&parts.headers),
             upload: upload.clone(),
-            fate: Fate::default(),
+            outcome: ForwardOutcome::default(),
         });
         let request = Request::from_parts(parts, body);
-        let answer = match keyed {
-            None => way.go_in_time(request).await?,
-            Some(keyed) => {
-                let outcome = self.plugins.idempotency.pass(keyed, way, request).await;
+        let answer = match idempotent {
+            None => forward.go_in_time(request).await?,
+            Some(idempotent) => {
+                let outcome = self
+                    .plugins
+                    .idempotency
+                    .forward(idempotent, forward, request)
+                    .await;
                 outcome.unwrap_or_else(|error| Err(error).into())
             }
         };
@@ -478,7 +488,7 @@ impl Gateway {
 /// No route takes the request.
 #[derive(Debug)]
 struct Missed<'a> {
-    error: Error,
+    error: RequestError,
     /// The route of the path by whose `cors` pages may read that.
     beside: Option<&'a Arc<Route>>,
 }
@@ -502,11 +512,11 @@ fn find<'a>(
     let route = found?;
     for reading in target.other_readings() {
         match find_by(table, target, parts, &reading) {
-            Err(missed) if matches!(missed.error, Error::NoRoute) => {}
+            Err(missed) if matches!(missed.error, RequestError::NoRoute) => {}
             Ok(other) if Arc::ptr_eq(other, route) => {}
             _ => {
-                return Err(refused(Error::BadRequest(
-                    "with its encoded slashes or empty segments read in another way, the path leads to another route".into(),
+                return Err(refused(RequestError::BadRequest(
+                    "with its encoded slashes or empty segments read in another forward, the path leads to another route".into(),
                 )));
             }
         }
@@ -524,14 +534,14 @@ fn find_by<'a>(
     let host = target.authority().map(|authority| fold(authority.host()));
     let find = |method: &Method| table.find(host.as_deref(), method, path);
     if let Some(wanted) = plugins::preflight_for(&parts.method, &parts.headers)
-        && let Found::Route(route) = find(&wanted)
+        && let RouteMatch::Route(route) = find(&wanted)
         && route.rules.answers_preflights()
     {
         return Ok(route);
     }
     match find(&parts.method) {
-        Found::Route(route) => Ok(route),
-        Found::OtherMethods(routes) => {
+        RouteMatch::Route(route) => Ok(route),
+        RouteMatch::OtherMethods(routes) => {
             let methods = routes.iter().flat_map(|route| &route.methods);
             let mut names: Vec<&str> = methods.map(Method::as_str).collect();
             names.sort_unstable();
@@ -541,12 +551,12 @@ fn find_by<'a>(
                 .into_iter()
                 .find(|route| route.rules.answers_preflights());
             Err(Missed {
-                error: Error::MethodNotTaken { allow },
+                error: RequestError::MethodNotTaken { allow },
                 beside,
             })
         }
-        Found::Nothing => Err(Missed {
-            error: Error::NoRoute,
+        RouteMatch::Nothing => Err(Missed {
+            error: RequestError::NoRoute,
             beside: None,
         }),
     }

@@ -10,11 +10,11 @@
 //! The peer's own entry counts, or the request is refused. Where both fields are there, it cannot
 //! be told which of them the proxy wrote and which the client: so they must say the same.
 
-use crate::error::Error;
+use crate::connection_limit::Holder;
+use crate::error::RequestError;
 use crate::gateway::fields::members;
 use crate::gateway::forwarded::{Element, Node, elements};
 use crate::gateway::headers::{FORWARDED_HOST, FORWARDED_PORT};
-use crate::places::Holder;
 use http::header::{FORWARDED, HeaderName};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue};
@@ -72,7 +72,7 @@ impl Origin {
     /// # Errors
     ///
     /// Where that is no host, or no port.
-    pub fn asked(&self, headers: &HeaderMap, trusted: &[IpNet]) -> Result<Asked, Error> {
+    pub fn asked(&self, headers: &HeaderMap, trusted: &[IpNet]) -> Result<Asked, RequestError> {
         if self.untold || !self.is_trusted(trusted) {
             return Ok(Asked::default());
         }
@@ -107,7 +107,7 @@ impl Origin {
     /// # Errors
     ///
     /// Where a trusted proxy's word cannot be read, or its two words disagree.
-    pub fn of(self, headers: &HeaderMap, trusted: &[IpNet]) -> Result<Origin, Error> {
+    pub fn of(self, headers: &HeaderMap, trusted: &[IpNet]) -> Result<Origin, RequestError> {
         if self.untold || !self.is_trusted(trusted) {
             return Ok(self);
         }
@@ -122,7 +122,7 @@ impl Origin {
             (listed.client, told.client),
         );
         if both && clients.0 != clients.1 {
-            return Err(Error::BadRequest(
+            return Err(RequestError::BadRequest(
                 "X-Forwarded-For and Forwarded name different clients".into(),
             ));
         }
@@ -130,10 +130,10 @@ impl Origin {
         let by_list = by_list
             .transpose()
             .map_err(|why| bad("X-Forwarded-Proto", why))?;
-        let by_element = proto(&elements, told.place).map_err(|why| bad("Forwarded", why))?;
+        let by_element = proto(&elements, told.permit).map_err(|why| bad("Forwarded", why))?;
         let secure = match (by_list, by_element) {
             (Some(one), Some(other)) if one != other => {
-                return Err(Error::BadRequest(
+                return Err(RequestError::BadRequest(
                     "X-Forwarded-Proto and Forwarded name different schemes".into(),
                 ));
             }
@@ -147,8 +147,8 @@ impl Origin {
     }
 }
 
-fn bad(field: &'static str, why: &'static str) -> Error {
-    Error::BadRequest(["the field ", field, " of the proxy in front: ", why].into())
+fn bad(field: &'static str, why: &'static str) -> RequestError {
+    RequestError::BadRequest(["the field ", field, " of the proxy in front: ", why].into())
 }
 
 /// What was found along a list, from its end.
@@ -156,7 +156,7 @@ struct Walk {
     /// None where the first entry tells of nobody, or there is none.
     client: Option<IpAddr>,
     /// Which entry named the client, counted from the end.
-    place: usize,
+    permit: usize,
 }
 
 impl Walk {
@@ -167,16 +167,16 @@ impl Walk {
     ) -> Result<Walk, &'static str> {
         let mut walk = Walk {
             client: None,
-            place: 0,
+            permit: 0,
         };
-        for (place, entry) in entries.enumerate() {
-            if place >= MAX_PROXIES {
+        for (permit, entry) in entries.enumerate() {
+            if permit >= MAX_PROXIES {
                 return Err("it names too many trusted proxies");
             }
             match (entry, walk.client) {
                 (Node::Address(address), _) => {
                     let client = Some(address);
-                    walk = Walk { client, place };
+                    walk = Walk { client, permit };
                     if !is_trusted(&address) {
                         break;
                     }
@@ -190,8 +190,8 @@ impl Walk {
 }
 
 /// Whether the element at `place` from the end says TLS.
-fn proto(elements: &[Element], place: usize) -> Result<Option<bool>, &'static str> {
-    let element = elements.iter().rev().nth(place);
+fn proto(elements: &[Element], permit: usize) -> Result<Option<bool>, &'static str> {
+    let element = elements.iter().rev().nth(permit);
     let proto = element.and_then(|element| element.proto.as_deref());
     proto.map(is_https).transpose()
 }

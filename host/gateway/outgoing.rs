@@ -2,14 +2,16 @@
 //! over HTTP/1 and HTTP/2. hyper would leave some to debug assertions, and send others as they are.
 
 use crate::body::{self, Body};
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::framing;
 use crate::gateway::upstream::Opened;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body as _;
 
 /// The answer to a request of `method`, or the failure that it is where HTTP cannot carry it.
-pub fn checked(method: &Method) -> impl FnOnce(Response<Body>) -> Result<Response<Body>, Error> {
+pub fn checked(
+    method: &Method,
+) -> impl FnOnce(Response<Body>) -> Result<Response<Body>, RequestError> {
     let method = method.clone();
     move |response| {
         if response.extensions().get::<Opened>().is_some() {
@@ -18,7 +20,7 @@ pub fn checked(method: &Method) -> impl FnOnce(Response<Body>) -> Result<Respons
         let bytes = response.body().size_hint().exact();
         match framing::check(&method, response.status(), response.headers(), bytes) {
             Ok(()) => Ok(response),
-            Err(why) => Err(Error::ResponseInvalid(why.into())),
+            Err(why) => Err(RequestError::ResponseInvalid(why.into())),
         }
     }
 }

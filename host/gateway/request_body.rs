@@ -2,7 +2,7 @@
 //! trailers cleaned as its head was.
 
 use crate::body::BodyError;
-use crate::error::{Cause, Error};
+use crate::error::{Cause, RequestError};
 use crate::gateway::headers::clean_trailers;
 use crate::gateway::plugins::auth::strip_keys;
 use crate::gateway::strict::TrailersTooLong;
@@ -77,16 +77,18 @@ impl Pace {
         }
     }
 
-    fn fault(&self, left: Left, waited: Duration) -> Error {
+    fn fault(&self, left: Left, waited: Duration) -> RequestError {
         if waited >= self.pause {
             let pause = self.pause.as_secs_f32();
-            return Error::BodyTooSlow(format!("nothing of the request's body came for {pause} s"));
+            return RequestError::BodyTooSlow(format!(
+                "nothing of the request's body came for {pause} s"
+            ));
         }
         let pace = match left.long < left.soon {
             true => self.long_bytes_per_s,
             false => self.bytes_per_s,
         };
-        Error::BodyTooSlow(format!(
+        RequestError::BodyTooSlow(format!(
             "the request's body came at less than {pace} bytes a second"
         ))
     }
@@ -154,7 +156,7 @@ impl RequestBody {
         }
     }
 
-    fn cut(&mut self, cut: Error) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn cut(&mut self, cut: RequestError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.ended = true;
         self.upload.break_off(cut.clone());
         Poll::Ready(Some(Err(cut.into())))
@@ -169,7 +171,7 @@ impl RequestBody {
         mut trailers: HeaderMap,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if !self.trailers.admit(&trailers) {
-            return self.cut(Error::TrailersTooLarge);
+            return self.cut(RequestError::TrailersTooLarge);
         }
         self.ended = true;
         clean_trailers(&mut trailers);
@@ -221,15 +223,15 @@ impl HttpBody for RequestBody {
                 this.came = this.came.saturating_add(data.len() as u64);
                 if this.came > this.limit {
                     let limit = this.limit;
-                    return this.cut(Error::BodyTooLarge { limit });
+                    return this.cut(RequestError::BodyTooLarge { limit });
                 }
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
             Poll::Ready(Some(Err(error))) => {
                 let cause = Cause::of(in_full(&error));
                 this.cut(match is_oversized(&error) {
-                    true => Error::TrailersTooLarge,
-                    false => Error::BodyBroken(cause),
+                    true => RequestError::TrailersTooLarge,
+                    false => RequestError::BodyBroken(cause),
                 })
             }
             Poll::Ready(None) => {

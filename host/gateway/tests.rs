@@ -3,7 +3,7 @@
 use super::*;
 use crate::gateway::request_body::Pace;
 use bytes::Bytes;
-use house::*;
+use fixture::*;
 use http::{Method, StatusCode};
 use http_body_util::Full;
 use hyper_util::rt::TokioExecutor;
@@ -19,11 +19,11 @@ mod answers;
 mod bodies;
 mod connections;
 mod farewell;
+mod fixture;
 mod floods;
 mod frames;
 mod front;
 mod given_up;
-mod house;
 mod http2;
 mod http2_services;
 mod keys;
@@ -39,11 +39,11 @@ mod websockets;
 
 #[tokio::test]
 async fn a_caller_reaches_the_window_with_an_identity_from_the_token_alone() {
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     let spoofed = "x-hms-user: mallory\r\nX-HMS-USER: mallory\r\nX_HMS_User: mallory\r\nx.hms.user: mallory\r\n\
                    x-hms-scopes: admin\r\nconnection: x-hms-user\r\nx-forwarded-for: 1.2.3.4\r\n";
-    let token = house.bearer(&["payments.read"]);
-    let answer = house
+    let token = fixture.bearer(&["payments.read"]);
+    let answer = fixture
         .get("/api/v1/payments/5?page=2", &format!("{token}{spoofed}"))
         .await;
     assert_eq!(status(&answer), 200, "{answer}");
@@ -80,37 +80,37 @@ async fn a_caller_reaches_the_window_with_an_identity_from_the_token_alone() {
 
 #[tokio::test]
 async fn refusals_are_problems_with_their_headers() {
-    let house = House::open().await;
-    let none = house.get("/api/v1/payments", "").await;
+    let fixture = Fixture::open().await;
+    let none = fixture.get("/api/v1/payments", "").await;
     assert_eq!(status(&none), 401);
     assert!(
         none.contains("www-authenticate: Bearer realm=\"hms\"\r\n")
             && none.contains("application/problem+json")
     );
-    let read_only = house.bearer(&["payments.read"]);
+    let read_only = fixture.bearer(&["payments.read"]);
     let request = format!(
         "POST /api/v1/payments HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n{read_only}\r\n"
     );
-    let forbidden = house.raw(&request).await;
+    let forbidden = fixture.raw(&request).await;
     assert_eq!(status(&forbidden), 403);
     assert!(
         forbidden.contains("scope=\"payments.write\""),
         "{forbidden}"
     );
-    let lost = house.get("/nowhere", "x-request-id: my-1\r\n").await;
+    let lost = fixture.get("/nowhere", "x-request-id: my-1\r\n").await;
     assert_eq!(status(&lost), 404);
     assert!(
         lost.contains("x-request-id: my-1\r\n") && lost.contains("\"request-id\":\"my-1\""),
         "{lost}"
     );
-    let closed = house.get("/open/closed", "").await;
+    let closed = fixture.get("/open/closed", "").await;
     assert!(
         status(&closed) == 503 && closed.contains("retry-after: "),
         "{closed}"
     );
-    assert_eq!(status(&house.get("/open/panic", "").await), 500);
+    assert_eq!(status(&fixture.get("/open/panic", "").await), 500);
     assert_eq!(
-        status(&house.get("/open/echo", "").await),
+        status(&fixture.get("/open/echo", "").await),
         200,
         "the gateway lives"
     );
@@ -118,54 +118,54 @@ async fn refusals_are_problems_with_their_headers() {
 
 #[tokio::test]
 async fn the_limit_of_a_route_counts_per_user_and_outlives_an_edit() {
-    let house = House::open().await;
-    let token = house.bearer(&["payments.read"]);
+    let fixture = Fixture::open().await;
+    let token = fixture.bearer(&["payments.read"]);
     for left in (0..30).rev() {
-        let answer = house.get("/api/v1/payments", &token).await;
+        let answer = fixture.get("/api/v1/payments", &token).await;
         assert!(
             status(&answer) == 200 && answer.contains(&format!("r={left};")),
             "{answer}"
         );
     }
-    let refused = house.get("/api/v1/payments", &token).await;
+    let refused = fixture.get("/api/v1/payments", &token).await;
     assert_eq!(status(&refused), 429);
     assert!(
         refused.contains("retry-after: ") && refused.contains("r=0;"),
         "{refused}"
     );
     let edited = PAYMENTS.replace("limit: 30", "limit: 31");
-    std::fs::write(house.data.path().join("payments.yaml"), edited).unwrap();
-    house.gateway.routes.reload();
-    let one_more = house.get("/api/v1/payments", &token).await;
+    std::fs::write(fixture.data.path().join("payments.yaml"), edited).unwrap();
+    fixture.gateway.routes.reload();
+    let one_more = fixture.get("/api/v1/payments", &token).await;
     assert!(
         status(&one_more) == 200 && one_more.contains("q=31"),
         "{one_more}"
     );
-    assert_eq!(status(&house.get("/api/v1/payments", &token).await), 429);
+    assert_eq!(status(&fixture.get("/api/v1/payments", &token).await), 429);
 }
 
 #[tokio::test]
 async fn a_route_file_is_live_within_a_second_under_a_running_gateway() {
-    let house = House::open().await;
-    assert_eq!(status(&house.get("/new", "").await), 404);
+    let fixture = Fixture::open().await;
+    assert_eq!(status(&fixture.get("/new", "").await), 404);
     std::fs::write(
-        house.data.path().join("new.yaml"),
+        fixture.data.path().join("new.yaml"),
         "uri: /new\nupstream: http://hms-svc-new\n",
     )
     .unwrap();
     let changed = Instant::now();
-    while status(&house.get("/new", "").await) != 200 {
+    while status(&fixture.get("/new", "").await) != 200 {
         assert!(changed.elapsed() < Duration::from_secs(1));
     }
 }
 
 #[tokio::test]
 async fn requests_are_counted_when_their_last_byte_is_out() {
-    let house = House::open().await;
-    house.get("/open/echo", "").await;
-    house.get("/nowhere", "").await;
+    let fixture = Fixture::open().await;
+    fixture.get("/open/echo", "").await;
+    fixture.get("/nowhere", "").await;
     let mut registry = prometheus_client::registry::Registry::default();
-    house.gateway.metrics().register(&mut registry);
+    fixture.gateway.metrics().register(&mut registry);
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
     assert!(

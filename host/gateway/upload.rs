@@ -4,7 +4,7 @@
 //! of an upstream stands while more of the body is asked for and the client has not sent it, and
 //! begins anew with each piece that was handed on: it counts from the last byte sent.
 
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::stopwatch::Stopwatch;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -30,7 +30,7 @@ struct State {
     moved_us: AtomicU64,
     /// Microseconds for which the client had been waited for by then.
     waited_when_moved_us: AtomicU64,
-    broken: OnceLock<Error>,
+    broken: OnceLock<RequestError>,
 }
 
 /// A time that is over.
@@ -75,13 +75,13 @@ impl Upload {
     }
 
     /// The body ends here, by the client's own fault.
-    pub(super) fn break_off(&self, why: Error) {
+    pub(super) fn break_off(&self, why: RequestError) {
         self.moved();
         let _ = self.0.broken.set(why);
     }
 
     /// Why the upstream did not get the whole body, where that was the client's own fault.
-    pub fn why(&self) -> Option<&Error> {
+    pub fn why(&self) -> Option<&RequestError> {
         self.0.broken.get()
     }
 

@@ -1,10 +1,10 @@
-//! What passes between a client and a clerk: bounded, timed, and ending as it did.
+//! What passes between a client and an instance: bounded, timed, and ending as it did.
 
-use super::errand::Errand;
+use super::failures::Failures;
 use super::host_memory::own_values;
-use super::tally::Failures;
+use super::in_flight::InFlight;
 use crate::body::{Body, BodyError};
-use crate::error::Error;
+use crate::error::RequestError;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use std::collections::VecDeque;
@@ -19,9 +19,9 @@ use tokio::time::{Sleep, sleep};
 /// a write by itself.
 const EARLY_BYTES: u64 = 16 << 10;
 
-/// Turns in all: one for the first piece and one for the end, and as many again where the clerk is
+/// CpuShares in all: one for the first piece and one for the end, and as many again where the instance is
 /// at work for another request. On an idle thread they take microseconds.
-const EARLY_TURNS: u32 = 4;
+const EARLY_SHARES: u32 = 4;
 
 fn bytes_of(frame: &Frame<Bytes>) -> u64 {
     frame.data_ref().map_or(0, Bytes::len) as u64
@@ -36,9 +36,9 @@ fn fields_bytes(fields: &http::HeaderMap) -> u64 {
 }
 
 /// What `limit` leaves for trailers.
-pub(super) fn check_headers(headers: &http::HeaderMap, limit: u64) -> Result<u64, Error> {
+pub(super) fn check_headers(headers: &http::HeaderMap, limit: u64) -> Result<u64, RequestError> {
     let left = limit.checked_sub(fields_bytes(headers));
-    left.ok_or(Error::HeadersTooLarge { limit })
+    left.ok_or(RequestError::HeadersTooLarge { limit })
 }
 
 /// Empty pieces passed over at once, and the pause before the next: about 1,000 a second, which
@@ -86,31 +86,35 @@ impl Empties {
     }
 }
 
-/// The request's body on its way to the clerk: bounded, and each piece noted.
+/// The request's body on its way to the instance: bounded, and each piece noted.
 pub(super) struct AskedBody {
     pub inner: Body,
     pub empties: Empties,
-    pub errand: Arc<Errand>,
+    pub in_flight: Arc<InFlight>,
     pub left: u64,
     /// What it may have of that and of the head's bytes, and what was refused of it.
     pub limits: AskedLimits,
-    pub refused: Arc<OnceLock<Error>>,
+    pub refused: Arc<OnceLock<RequestError>>,
 }
 
-/// The bounds of what a clerk is sent.
+/// The bounds of what an instance is sent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AskedLimits {
     pub body: u64,
-    /// What the head has left of its own: the trailers have that, so that a clerk holds no more of
+    /// What the head has left of its own: the trailers have that, so that an instance holds no more of
     /// either than of one.
     pub trailers: u64,
 }
 
 impl AskedBody {
     /// The client has sent more than it may.
-    fn refuse(&self, why: Error, told: wasmtime_wasi_http::Error) -> wasmtime_wasi_http::Error {
+    fn refuse(
+        &self,
+        why: RequestError,
+        told: wasmtime_wasi_http::Error,
+    ) -> wasmtime_wasi_http::Error {
         let _ = self.refused.set(why);
-        self.errand.body_failed();
+        self.in_flight.body_failed();
         told
     }
 
@@ -119,14 +123,14 @@ impl AskedBody {
             Ok(mut trailers) => {
                 if fields_bytes(&trailers) > self.limits.trailers {
                     let told = wasmtime_wasi_http::Error::HttpRequestTrailerSectionSize(None);
-                    return Err(self.refuse(Error::TrailersTooLarge, told));
+                    return Err(self.refuse(RequestError::TrailersTooLarge, told));
                 }
                 own_values(&mut trailers);
                 Ok(Frame::trailers(trailers))
             }
             Err(frame) => {
                 let bytes = bytes_of(&frame);
-                self.errand.came(bytes);
+                self.in_flight.came(bytes);
                 match self.left.checked_sub(bytes) {
                     Some(left) => {
                         self.left = left;
@@ -135,7 +139,7 @@ impl AskedBody {
                     None => {
                         let limit = self.limits.body;
                         let told = wasmtime_wasi_http::Error::HttpRequestBodySize(None);
-                        Err(self.refuse(Error::BodyOverrun { limit }, told))
+                        Err(self.refuse(RequestError::BodyOverrun { limit }, told))
                     }
                 }
             }
@@ -152,7 +156,7 @@ impl http_body::Body for AskedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
-        if this.errand.failure().is_some() {
+        if this.in_flight.failure().is_some() {
             // The request is over, whatever its client still sends.
             return Poll::Ready(Some(Err(wasmtime_wasi_http::Error::ConnectionTerminated)));
         }
@@ -160,16 +164,16 @@ impl http_body::Body for AskedBody {
         let frame = match inner.is_end_stream() {
             // Most requests have none, and nobody is waited for.
             true => ready!(empties.poll_frame(inner, cx)),
-            false => ready!(this.errand.ask(cx, |cx| empties.poll_frame(inner, cx))),
+            false => ready!(this.in_flight.ask(cx, |cx| empties.poll_frame(inner, cx))),
         };
-        self.errand.moved();
+        self.in_flight.moved();
         if !matches!(frame, Some(Ok(_))) || self.inner.is_end_stream() {
-            self.errand.asked_all();
+            self.in_flight.asked_all();
         }
         Poll::Ready(match frame {
             Some(Ok(frame)) => Some(self.pass(frame)),
             Some(Err(error)) => {
-                self.errand.body_failed();
+                self.in_flight.body_failed();
                 Some(Err(request_body_error(error)))
             }
             None => None,
@@ -188,8 +192,10 @@ impl http_body::Body for AskedBody {
 /// A client's fault, as WASI HTTP can say it to a guest that reads the body.
 fn request_body_error(error: BodyError) -> wasmtime_wasi_http::Error {
     match error.downcast_ref() {
-        Some(Error::BodyTooLarge { .. }) => wasmtime_wasi_http::Error::HttpRequestBodySize(None),
-        Some(Error::TrailersTooLarge) => {
+        Some(RequestError::BodyTooLarge { .. }) => {
+            wasmtime_wasi_http::Error::HttpRequestBodySize(None)
+        }
+        Some(RequestError::TrailersTooLarge) => {
             wasmtime_wasi_http::Error::HttpRequestTrailerSectionSize(None)
         }
         _ => wasmtime_wasi_http::Error::ConnectionTerminated,
@@ -197,7 +203,7 @@ fn request_body_error(error: BodyError) -> wasmtime_wasi_http::Error {
 }
 
 /// Somebody waits for the answer; dropped, nobody does.
-pub(super) struct Waiting(pub Arc<Errand>);
+pub(super) struct Waiting(pub Arc<InFlight>);
 
 impl Drop for Waiting {
     fn drop(&mut self) {
@@ -205,8 +211,8 @@ impl Drop for Waiting {
     }
 }
 
-/// The body of an answer: ends as an error when the clerk failed before it had said everything.
-/// Without this a clerk that is cut off would look to the client like one that had finished.
+/// The body of an answer: ends as an error when the instance failed before it had said everything.
+/// Without this an instance that is cut off would look to the client like one that had finished.
 pub(super) struct AnswerBody {
     pub inner: wasmtime_wasi_http::WasiBody,
     pub empties: Empties,
@@ -226,11 +232,11 @@ pub(super) struct Early {
 }
 
 impl AnswerBody {
-    /// Lets the clerk go on for some turns of this thread, and takes what it has written then: most
+    /// Lets the instance go on for some CPU shares of this thread, and takes what it has written then: most
     /// write all that they have right after the head. Head, body and end then leave in one write
     /// instead of three, and have a length.
     pub async fn with_early(mut self) -> Self {
-        let mut turns = 0;
+        let mut cpu_shares = 0;
         poll_fn(|cx| {
             loop {
                 match self.poll_next(cx) {
@@ -245,9 +251,9 @@ impl AnswerBody {
                         self.early.whole = true;
                         return Poll::Ready(());
                     }
-                    Poll::Pending if turns == EARLY_TURNS => return Poll::Ready(()),
+                    Poll::Pending if cpu_shares == EARLY_SHARES => return Poll::Ready(()),
                     Poll::Pending => {
-                        turns += 1;
+                        cpu_shares += 1;
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
@@ -260,16 +266,16 @@ impl AnswerBody {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = self.empties.poll_frame(&mut self.inner, cx);
-        let errand = &self.waiting.0;
-        // A clerk that serves others goes on when the time of this one is over.
-        let frame = match (frame, errand.poll_failure(cx.waker())) {
+        let in_flight = &self.waiting.0;
+        // An instance that serves others goes on when the time of this one is over.
+        let frame = match (frame, in_flight.poll_failure(cx.waker())) {
             (Poll::Pending, None) => return Poll::Pending,
             (Poll::Pending, Some(_)) => None,
             (Poll::Ready(frame), _) => frame,
         };
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
-                errand.moved();
+                in_flight.moved();
                 let bytes = bytes_of(&frame);
                 match self.left.checked_sub(bytes) {
                     Some(left) => {
@@ -277,21 +283,21 @@ impl AnswerBody {
                         Some(Ok(frame))
                     }
                     None => {
-                        let error = Error::ResponseTooLarge { limit: self.limit };
-                        errand.fail(error.clone());
+                        let error = RequestError::ResponseTooLarge { limit: self.limit };
+                        in_flight.fail(error.clone());
                         self.failures.note(&error);
                         Some(Err(error.into()))
                     }
                 }
             }
-            end => match (errand.failure(), end) {
+            end => match (in_flight.failure(), end) {
                 (Some(failure), _) => {
                     self.failures.note(failure);
                     Some(Err(failure.clone().into()))
                 }
                 (None, Some(Err(error))) => Some(Err(error.to_string().into())),
                 (None, _) => {
-                    errand.finish();
+                    in_flight.finish();
                     None
                 }
             },
@@ -326,10 +332,10 @@ impl http_body::Body for AnswerBody {
         if self.early.whole || !self.early.frames.is_empty() {
             return self.early.frames.is_empty();
         }
-        let errand = &self.waiting.0;
-        let ended = self.inner.is_end_stream() && errand.failure().is_none();
+        let in_flight = &self.waiting.0;
+        let ended = self.inner.is_end_stream() && in_flight.failure().is_none();
         if ended {
-            errand.finish();
+            in_flight.finish();
         }
         ended
     }
@@ -406,13 +412,13 @@ mod tests {
         writer.await.unwrap();
     }
 
-    fn asked(inner: Body, left: u64) -> (AskedBody, Arc<Errand>) {
+    fn asked(inner: Body, left: u64) -> (AskedBody, Arc<InFlight>) {
         let time = Duration::from_secs(9);
-        let errand = Arc::new(Errand::new(Box::new(()), Box::new(()), time));
+        let in_flight = Arc::new(InFlight::new(Box::new(()), Box::new(()), time));
         let body = AskedBody {
             inner,
             empties: Empties::default(),
-            errand: errand.clone(),
+            in_flight: in_flight.clone(),
             left,
             limits: AskedLimits {
                 body: left,
@@ -420,29 +426,29 @@ mod tests {
             },
             refused: Arc::default(),
         };
-        (body, errand)
+        (body, in_flight)
     }
 
     #[tokio::test]
-    async fn the_time_in_which_the_client_sends_nothing_is_measured_and_the_clerks_own_is_not() {
+    async fn the_time_in_which_the_client_sends_nothing_is_measured_and_the_instances_own_is_not() {
         let pause = Duration::from_millis(40);
         let (mut pieces, inner) = http_body_util::channel::Channel::<Bytes, BodyError>::new(2);
-        let (mut body, errand) = asked(inner.boxed_unsync(), 100);
+        let (mut body, in_flight) = asked(inner.boxed_unsync(), 100);
         let mut next = Box::pin(body.frame());
         assert!(futures_util::poll!(&mut next).is_pending());
         tokio::time::sleep(pause).await;
-        assert!(errand.waited_for_body() >= pause, "also while it waits");
+        assert!(in_flight.waited_for_body() >= pause, "also while it waits");
         pieces.send_data(Bytes::from_static(b"here")).await.unwrap();
-        let waited = errand.waited_for_body();
-        // It is there, and the clerk does not look.
+        let waited = in_flight.waited_for_body();
+        // It is there, and the instance does not look.
         std::thread::sleep(pause);
-        assert_eq!(errand.waited_for_body(), waited);
+        assert_eq!(in_flight.waited_for_body(), waited);
         assert_eq!(next.await.unwrap().unwrap().into_data().unwrap(), "here");
         // Nor does it wait for more yet.
         std::thread::sleep(pause);
-        let after = errand.waited_for_body();
+        let after = in_flight.waited_for_body();
         assert!(after < waited + pause, "{after:?} after {waited:?}");
-        assert!(!errand.is_clients_fault());
+        assert!(!in_flight.is_clients_fault());
     }
 
     #[tokio::test]
@@ -457,11 +463,11 @@ mod tests {
             (large, Some("body-too-large")),
             (trailed(101 - 5), Some("trailers-too-large")),
         ] {
-            let (body, errand) = asked(inner, 10);
+            let (body, in_flight) = asked(inner, 10);
             let why = code(&body);
             assert!(body.collect().await.is_err());
-            assert!(errand.is_clients_fault());
-            assert_eq!(why.get().map(Error::code), refused);
+            assert!(in_flight.is_clients_fault());
+            assert_eq!(why.get().map(RequestError::code), refused);
         }
     }
 
@@ -474,11 +480,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn trailers_reach_the_clerk_within_what_the_head_left() {
-        let (body, errand) = asked(trailed(100 - 5), 10);
+    async fn trailers_reach_the_instance_within_what_the_head_left() {
+        let (body, in_flight) = asked(trailed(100 - 5), 10);
         let collected = body.collect().await.unwrap();
         assert_eq!(collected.trailers().unwrap()["x"].len(), 95);
-        assert!(!errand.is_clients_fault());
+        assert!(!in_flight.is_clients_fault());
     }
 
     type Pieces = http_body_util::channel::Channel<Bytes, wasmtime_wasi_http::Error>;
@@ -486,11 +492,11 @@ mod tests {
     async fn answer(inner: Pieces) -> AnswerBody {
         let time = Duration::from_secs(9);
         let log = Arc::new(WindowLog::new("w", LiveLimits::default()));
-        let errand = Arc::new(Errand::new(Box::new(()), Box::new(()), time));
+        let in_flight = Arc::new(InFlight::new(Box::new(()), Box::new(()), time));
         let body = AnswerBody {
             inner: inner.boxed_unsync(),
             empties: Empties::default(),
-            waiting: Waiting(errand),
+            waiting: Waiting(in_flight),
             failures: Arc::new(Failures::new(log)),
             left: 1 << 30,
             limit: 1 << 30,

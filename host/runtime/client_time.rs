@@ -1,5 +1,5 @@
 //! The time in which a request waits for its client, while it sends the body or reads the answer.
-//! None of it is the clerk's.
+//! None of it is the instance's.
 
 use crate::stopwatch::Stopwatch;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -34,7 +34,7 @@ pub(super) enum Slow {
 
 /// How long the client of one request was waited for, and what came of it.
 pub(super) struct ClientTime {
-    /// Runs while the clerk waits for more of the request's body.
+    /// Runs while the instance waits for more of the request's body.
     asking: Stopwatch,
     /// Runs while more of the answer would be taken out, were the client there for it.
     taking: Stopwatch,
@@ -166,7 +166,7 @@ mod tests {
         time.came(3 * S);
         time.moved(2000);
         assert!(time.is_slow(4 * S) && !time.is_waited_for());
-        assert!(!time.is_slow(5 * S), "the clerk has had three seconds");
+        assert!(!time.is_slow(5 * S), "the instance has had three seconds");
         assert_eq!(time.pace(5 * S), 1000);
         assert_eq!(time.asked(5 * S), 2 * S);
         time.give(5 * S, 1000);

@@ -1,11 +1,11 @@
-//! Code: a compiled component, linked, from which clerks are made. In however many windows a
+//! Code: a compiled component, linked, from which instances are made. In however many windows a
 //! component is, it is loaded once: so its windows also share the places in the pool that are quick
 //! for it.
 
-use super::clerk::Clerk;
-use super::engine::TABLES_PER_CLERK;
+use super::cpu_share::Clock;
+use super::engine::TABLES_PER_INSTANCE;
+use super::instance::InstanceState;
 use super::native;
-use super::turns::Clock;
 use super::waiters::Waiters;
 use std::collections::HashMap;
 use std::fs::File;
@@ -17,24 +17,24 @@ use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre, Linker};
 
-/// A component ready to make clerks, and what they need of the engine.
+/// A component ready to make instances, and what they need of the engine.
 #[derive(Clone)]
 pub struct Code {
     pub(super) linked: Arc<Linked>,
     pub(super) engine: Engine,
-    /// Places for clerks that have nothing to do, for all windows.
+    /// Places for instances that have nothing to do, for all windows.
     pub(super) room: Arc<Semaphore>,
-    /// The clerks of all windows that wait for slow clients.
+    /// The instances of all windows that wait for slow clients.
     pub(super) waiters: Arc<Waiters>,
     /// The epochs of the engine.
     pub(super) clock: Clock,
-    /// Where clerks run that do not belong on a lane.
-    pub(super) workroom: Handle,
+    /// Where instances run that do not belong on a lane.
+    pub(super) slow_pool: Handle,
 }
 
 /// A component in memory. It holds nothing of a window, of which it may serve many.
 pub(super) struct Linked {
-    pub pre: InstancePre<Clerk>,
+    pub pre: InstancePre<InstanceState>,
     /// Places in the pool that one instance takes: 1 for most, more for a component of many core
     /// modules.
     pub weight: u32,
@@ -62,7 +62,7 @@ impl Loaded {
     pub fn get(
         &self,
         engine: &Engine,
-        linker: &Linker<Clerk>,
+        linker: &Linker<InstanceState>,
         compiled: &Path,
         component: &str,
     ) -> Result<Arc<Linked>, LoadError> {
@@ -88,7 +88,7 @@ impl Loaded {
 
 fn load(
     engine: &Engine,
-    linker: &Linker<Clerk>,
+    linker: &Linker<InstanceState>,
     compiled: &Path,
     component: &str,
 ) -> Result<Linked, LoadError> {
@@ -115,8 +115,8 @@ fn load(
     let weight = component.resources_required().map_or(1, |needed| {
         needed
             .num_tables
-            .div_ceil(TABLES_PER_CLERK)
-            .max(needed.num_memories.div_ceil(TABLES_PER_CLERK))
+            .div_ceil(TABLES_PER_INSTANCE)
+            .max(needed.num_memories.div_ceil(TABLES_PER_INSTANCE))
             .max(1)
     });
     Ok(Linked {
@@ -134,7 +134,7 @@ mod tests {
 
     fn runtime() -> Runtime {
         Runtime::new(&EngineConfig {
-            clerks: 1,
+            instances: 1,
             ..EngineConfig::default()
         })
         .unwrap()

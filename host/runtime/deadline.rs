@@ -1,12 +1,12 @@
-//! Ends a clerk that takes too long, from outside its event loop: epoch yields and asynchronous
+//! Ends an instance that takes too long, from outside its event loop: epoch yields and asynchronous
 //! host calls hold the wasmtime store, so a timer inside the loop may never be polled.
 
-use super::counter::Cutter;
-use super::duty::{Duty, Stand};
+use super::cpu_share::CpuShare;
+use super::factory::CancelHandle;
+use super::in_flight_set::{InFlightSet, Stand};
 use super::reuse::Reuse;
-use super::turns::Turn;
-use super::waiters::Share;
-use crate::error::Error;
+use super::waiters::WaitShare;
+use crate::error::RequestError;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,47 +15,47 @@ use tokio::sync::Semaphore;
 use tokio::time::{Sleep, sleep_until};
 use wasmtime_wasi_http::handler::{WorkerExpiration, WorkerStatus};
 
-/// How long a clerk that is reused waits for its next request. 5 s: a window that is asked now and
-/// then starts its clerks anew, one under load never does.
+/// How long an instance that is reused waits for its next request. 5 s: a window that is asked now and
+/// then starts its instances anew, one under load never does.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// The deadline of one clerk.
+/// The deadline of one instance.
 pub(super) struct Deadline {
     /// For what it does when all its answers are out.
     wall_time: Duration,
-    duty: Arc<Duty>,
-    /// Of the clerks of all windows that have nothing to do.
+    in_flight_set: Arc<InFlightSet>,
+    /// Of the instances of all windows that have nothing to do.
     room: Arc<Semaphore>,
     /// Of what may wait for slow clients.
-    share: Share,
+    share: WaitShare,
     sleep: Option<Pin<Box<Sleep>>>,
-    turn: Turn,
-    /// Has the worker look again once it knows whether the clerk may have another request.
+    cpu_share: CpuShare,
+    /// Has the worker look again once it knows whether the instance may have another request.
     reuse: Arc<Reuse>,
-    cut_off: Pin<Box<dyn Future<Output = Error> + Send + Sync>>,
+    cut_off: Pin<Box<dyn Future<Output = RequestError> + Send + Sync>>,
     closed: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
 }
 
 impl Deadline {
     pub(super) fn new(
         wall_time: Duration,
-        duty: Arc<Duty>,
+        in_flight_set: Arc<InFlightSet>,
         room: Arc<Semaphore>,
-        share: Share,
-        cutter: Cutter,
-        turn: Turn,
+        share: WaitShare,
+        cancel_handle: CancelHandle,
+        cpu_share: CpuShare,
         reuse: Arc<Reuse>,
     ) -> Self {
         Deadline {
             reuse,
             wall_time,
-            duty,
+            in_flight_set,
             room,
             share,
             sleep: None,
-            turn,
-            cut_off: Box::pin(cutter.clone().cut_off()),
-            closed: Box::pin(cutter.closed()),
+            cpu_share,
+            cut_off: Box::pin(cancel_handle.clone().cut_off()),
+            closed: Box::pin(cancel_handle.closed()),
         }
     }
 
@@ -88,30 +88,32 @@ impl WorkerExpiration for Deadline {
         since: Instant,
     ) -> Poll<()> {
         // The worker asks here whenever its guest has stopped running.
-        self.turn.over();
+        self.cpu_share.over();
         if let Poll::Ready(why) = self.cut_off.as_mut().poll(cx) {
-            self.duty.fail(&why);
+            self.in_flight_set.fail(&why);
             return Poll::Ready(());
         }
-        if let Some(trial) = self.duty.tried()
+        if let Some(trial) = self.in_flight_set.tried()
             && self.reuse.is_trial(trial)
         {
             self.reuse.wait(trial, cx.waker());
         }
         if status == WorkerStatus::Idle {
-            let may_stay = self.duty.rest(&self.room.clone(), self.share.weight)
+            let may_stay = self
+                .in_flight_set
+                .rest(&self.room.clone(), self.share.weight)
                 && self.closed.as_mut().poll(cx).is_pending();
             if !may_stay || self.is_past(since + IDLE, cx) {
                 return Poll::Ready(());
             }
             return Poll::Pending;
         }
-        self.duty.watch(cx.waker());
-        for (errand, slow) in self.duty.waits_for_clients(&self.share.short) {
-            self.share.add(&errand, slow);
+        self.in_flight_set.watch(cx.waker());
+        for (in_flight, slow) in self.in_flight_set.waits_for_clients(&self.share.short) {
+            self.share.add(&in_flight, slow);
         }
         loop {
-            let deadline = match self.duty.stand(Instant::now()) {
+            let deadline = match self.in_flight_set.stand(Instant::now()) {
                 Stand::Over => return Poll::Ready(()),
                 Stand::Until(deadline) => deadline,
                 // Its answers are out, and it goes on with something of its own.

@@ -1,13 +1,13 @@
 //! The engine: how code is compiled and run, and how much of it at once.
 
 use super::code::{Code, LoadError, Loaded};
+use super::cpu_share::Clock;
 use super::meter::EPOCH_TICK;
 use super::native;
-use super::turns::Clock;
+use super::slow_pool::SlowPool;
 use super::waiters::Waiters;
-use super::workroom::Workroom;
 use super::{linker, log::WindowLog};
-use crate::runtime::clerk::Clerk;
+use crate::runtime::instance::InstanceState;
 use crate::runtime::limits::LiveLimits;
 use anyhow::Context;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -18,12 +18,12 @@ use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-/// Sizes of the pool that all clerks share.
+/// Sizes of the pool that all instances share.
 #[derive(Debug, Clone, Copy)]
 pub struct EngineConfig {
-    /// Clerks that can be at work at once, in all windows together. 512: address space is reserved
+    /// Instances that can be at work at once, in all windows together. 512: address space is reserved
     /// for each (20 GiB), memory only as it is used.
-    pub clerks: u32,
+    pub instances: u32,
     /// The largest linear memory that any window can be given, in bytes. 1 GiB.
     pub max_memory_bytes: usize,
 }
@@ -31,26 +31,26 @@ pub struct EngineConfig {
 impl Default for EngineConfig {
     fn default() -> Self {
         EngineConfig {
-            clerks: 512,
+            instances: 512,
             max_memory_bytes: 1 << 30,
         }
     }
 }
 
 /// A component of a Rust window has about three core modules, one of a Python window more: the pool
-/// holds this many core instances, and half as many tables, for each clerk.
-const CORE_INSTANCES_PER_CLERK: u32 = 4;
-pub(super) const TABLES_PER_CLERK: u32 = 2;
+/// holds this many core instances, and half as many tables, for each instance.
+const CORE_INSTANCES_PER_INSTANCE: u32 = 4;
+pub(super) const TABLES_PER_INSTANCE: u32 = 2;
 
-/// As many memories as tables are what clerks need. Twice as many, because a slot is quick for the
+/// As many memories as tables are what instances need. Twice as many, because a slot is quick for the
 /// component that it was last used for, and each thread looks for such a one in a part of the pool
 /// that it shares with few: so a thousand components find theirs.
-const MEMORIES_PER_CLERK: u32 = 4;
+const MEMORIES_PER_INSTANCE: u32 = 4;
 
-/// One clerk may wait for its next request for every so many that can be at work.
+/// One instance may wait for its next request for every so many that can be at work.
 const IDLE_SHARE: u32 = 4;
 
-/// Places more than clerks are let in to: for one that is on its way out.
+/// Places more than instances are let in to: for one that is on its way out.
 const SPARE: u32 = 8;
 
 /// The most that a single component may take of the pool.
@@ -60,8 +60,8 @@ const MAX_MEMORIES_PER_COMPONENT: u32 = 16;
 /// Elements of one table. CPython's is about 12,000.
 const MAX_TABLE_ELEMENTS: usize = 65_536;
 
-/// Bytes of each slot that stay in memory between two clerks and are cleared rather than given back
-/// to the kernel. Measured: with these a fresh clerk per request is about three times as fast. 256
+/// Bytes of each slot that stay in memory between two instances and are cleared rather than given back
+/// to the kernel. Measured: with these a fresh instance per request is about three times as fast. 256
 /// KiB: what a request of most windows touches, because every slot may keep as much (see `pool`).
 const MEMORY_KEEP_RESIDENT: usize = 256 << 10;
 const TABLE_KEEP_RESIDENT: usize = 64 << 10;
@@ -89,18 +89,18 @@ pub fn precompile(wasm: &[u8]) -> anyhow::Result<Vec<u8>> {
 /// The engine, the linker, and the pool behind them.
 pub struct Runtime {
     engine: Engine,
-    linker: Linker<Clerk>,
+    linker: Linker<InstanceState>,
     loaded: Loaded,
     room: Arc<Semaphore>,
     waiters: Arc<Waiters>,
     clock: Clock,
-    workroom: Workroom,
+    slow_pool: SlowPool,
     /// Ends the epoch thread with the runtime.
     running: Arc<AtomicBool>,
 }
 
 impl Runtime {
-    /// Makes the engine and starts its clock and its workroom.
+    /// Makes the engine and starts its clock and its slow_pool.
     ///
     /// # Errors
     /// When the pool cannot be reserved, which says how to make it smaller.
@@ -109,25 +109,25 @@ impl Runtime {
         code.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)));
         let engine = Engine::new(&code).map_err(anyhow::Error::from).with_context(|| {
             format!(
-                "the pool for {} clerks could not be reserved: the address space is limited (see `ulimit -v`), \
-                 start with a smaller --clerks",
-                config.clerks
+                "the pool for {} instances could not be reserved: the address space is limited (see `ulimit -v`), \
+                 start with a smaller --instances",
+                config.instances
             )
         })?;
         let linker = linker::build(&engine)?;
         let running = Arc::new(AtomicBool::new(true));
         let clock = Clock::default();
-        let workroom =
-            Workroom::start().context("the threads for the clerks could not be started")?;
+        let slow_pool =
+            SlowPool::start().context("the threads for the instances could not be started")?;
         start_clock(engine.clone(), clock.clone(), running.clone())?;
         Ok(Runtime {
             engine,
             linker,
             loaded: Loaded::default(),
-            room: Arc::new(Semaphore::new(idle(config.clerks) as usize)),
-            waiters: Waiters::new(config.clerks),
+            room: Arc::new(Semaphore::new(idle(config.instances) as usize)),
+            waiters: Waiters::new(config.instances),
             clock,
-            workroom,
+            slow_pool,
             running,
         })
     }
@@ -159,11 +159,11 @@ impl Runtime {
             room: self.room.clone(),
             waiters: self.waiters.clone(),
             clock: self.clock.clone(),
-            workroom: self.workroom.handle().clone(),
+            slow_pool: self.slow_pool.handle().clone(),
         })
     }
 
-    /// The clerks that wait for slow clients.
+    /// The instances that wait for slow clients.
     pub fn waiters(&self) -> &Waiters {
         &self.waiters
     }
@@ -180,23 +180,23 @@ impl Drop for Runtime {
     }
 }
 
-/// Clerks that are reused and have nothing to do, for a pool of that many at work.
-fn idle(clerks: u32) -> u32 {
-    clerks.div_ceil(IDLE_SHARE)
+/// Instances that are reused and have nothing to do, for a pool of that many at work.
+fn idle(instances: u32) -> u32 {
+    instances.div_ceil(IDLE_SHARE)
 }
 
 fn pool(config: &EngineConfig) -> PoolingAllocationConfig {
     // Those at work hold a place each, those that wait for their next request have room beside
     // them; and one may end while the next begins.
-    let clerks = config.clerks + idle(config.clerks) + SPARE;
+    let instances = config.instances + idle(config.instances) + SPARE;
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(clerks)
-        .total_core_instances(clerks * CORE_INSTANCES_PER_CLERK)
-        .total_memories(clerks * MEMORIES_PER_CLERK)
-        .total_tables(clerks * TABLES_PER_CLERK)
-        .total_stacks(clerks * 2)
-        // With wasmtime's 100 the clerks of the 101st window would map their memory anew.
-        .max_unused_warm_slots(clerks * MEMORIES_PER_CLERK)
+    pool.total_component_instances(instances)
+        .total_core_instances(instances * CORE_INSTANCES_PER_INSTANCE)
+        .total_memories(instances * MEMORIES_PER_INSTANCE)
+        .total_tables(instances * TABLES_PER_INSTANCE)
+        .total_stacks(instances * 2)
+        // With wasmtime's 100 the instances of the 101st window would map their memory anew.
+        .max_unused_warm_slots(instances * MEMORIES_PER_INSTANCE)
         .max_core_instances_per_component(MAX_CORE_INSTANCES_PER_COMPONENT)
         .max_tables_per_component(MAX_TABLES_PER_COMPONENT)
         .max_memories_per_component(MAX_MEMORIES_PER_COMPONENT)
@@ -210,7 +210,7 @@ fn pool(config: &EngineConfig) -> PoolingAllocationConfig {
 }
 
 /// PAGEMAP_SCAN resets a slot fastest, but wasmtime 48 misses dirty pages that were swapped out:
-/// the next clerk could read them. So it is used only where the kernel has it and no swap is
+/// the next instance could read them. So it is used only where the kernel has it and no swap is
 /// active.
 fn pagemap_scan() -> Enabled {
     let swaps = std::fs::read_to_string("/proc/swaps").unwrap_or_default();
@@ -222,19 +222,19 @@ fn pagemap_scan() -> Enabled {
         } else {
             "/proc/swaps cannot be read"
         };
-        tracing::info!(why, "clerk memory is reset without PAGEMAP_SCAN");
+        tracing::info!(why, "instance memory is reset without PAGEMAP_SCAN");
         return Enabled::No;
     }
     if !PoolingAllocationConfig::is_pagemap_scan_available() {
         tracing::info!(
             why = "the kernel has none",
-            "clerk memory is reset without PAGEMAP_SCAN"
+            "instance memory is reset without PAGEMAP_SCAN"
         );
         return Enabled::No;
     }
     tracing::info!(
         why = "no swap is active",
-        "clerk memory is reset with PAGEMAP_SCAN"
+        "instance memory is reset with PAGEMAP_SCAN"
     );
     Enabled::Yes
 }

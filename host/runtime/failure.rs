@@ -1,7 +1,7 @@
-//! Why a clerk failed: from wasmtime's errors to ours.
+//! Why an instance failed: from wasmtime's errors to ours.
 
 use super::error_text::{ERROR_BYTES, cut};
-use crate::error::Error;
+use crate::error::RequestError;
 use std::time::Duration;
 use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
@@ -33,43 +33,43 @@ const CALL_TOO_LARGE: [&str; 2] = [
     "exceeds limit",
 ];
 
-/// What a wasmtime error, met while a clerk was starting or at work, means to the client.
-pub(super) fn classify(error: &wasmtime::Error) -> Error {
+/// What a wasmtime error, met while an instance was starting or at work, means to the client.
+pub(super) fn classify(error: &wasmtime::Error) -> RequestError {
     if let Some(CpuExhausted(limit)) = error.downcast_ref() {
-        return Error::CpuTime { limit: *limit };
+        return RequestError::CpuTime { limit: *limit };
     }
     if let Some(MemoryExhausted(limit)) = error.downcast_ref() {
-        return Error::MemoryLimit { limit: *limit };
+        return RequestError::MemoryLimit { limit: *limit };
     }
     if let Some(HostCallsExhausted(limit)) = error.downcast_ref() {
-        return Error::HostCalls { limit: *limit };
+        return RequestError::HostCalls { limit: *limit };
     }
     let root = cut(ERROR_BYTES, format_args!("{}", error.root_cause()));
     if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) || root.contains(HANDLES_FULL)
     {
-        return Error::HandleLimit;
+        return RequestError::HandleLimit;
     }
     if let Some(FieldMapError::TotalSizeTooBig | FieldMapError::TooManyFields) =
         error.downcast_ref()
     {
-        return Error::ResponseHeadersTooLarge;
+        return RequestError::ResponseHeadersTooLarge;
     }
     if CALL_TOO_LARGE.iter().any(|words| root.contains(words)) {
-        return Error::HostCallTooLarge;
+        return RequestError::HostCallTooLarge;
     }
     if error.is::<wasmtime::PoolConcurrencyLimitError>() {
-        return Error::ClerkLimit;
+        return RequestError::InstanceLimit;
     }
     if let Some(code) = error.downcast_ref::<ErrorCode3>() {
-        return Error::NoResponse(returned(code).into());
+        return RequestError::NoResponse(returned(code).into());
     }
     if let Some(code) = error.downcast_ref::<ErrorCode2>() {
-        return Error::NoResponse(returned(code).into());
+        return RequestError::NoResponse(returned(code).into());
     }
     if error.is::<Trap>() || error.is::<wasmtime::WasmBacktrace>() {
-        return Error::ClerkTrapped;
+        return RequestError::InstanceTrapped;
     }
-    Error::NoResponse(root.into())
+    RequestError::NoResponse(root.into())
 }
 
 /// What is said of the error that a guest returned, in its own words.

@@ -1,10 +1,10 @@
-//! The memory that the host keeps for one clerk, beside the clerk's own memories: what its handles
+//! The memory that the host keeps for one instance, beside the instance's own memories: what its handles
 //! stand for.
 //!
-//! Most of it is in the clerk's resource table, as types of wasmtime's that carry no guard of ours.
+//! Most of it is in the instance's resource table, as types of wasmtime's that carry no guard of ours.
 //! So it is not followed piece by piece but counted: each host call declares the most that it adds,
 //! and only where the limit would be passed is the table walked and every resource measured. What
-//! was dropped meanwhile is then simply no longer there. A walk is paid for with the clerk's CPU
+//! was dropped meanwhile is then simply no longer there. A walk is paid for with the instance's CPU
 //! time.
 
 use super::keyvalue::{Bucket, Cas};
@@ -36,7 +36,7 @@ const MAX_WRITE_BYTES: usize = 1 << 20;
 /// each body: an eighth for both.
 const WRITE_SHARE: usize = 16;
 
-/// Bytes of one piece of an outgoing body of WASI 0.2, for a clerk of so much memory.
+/// Bytes of one piece of an outgoing body of WASI 0.2, for an instance of so much memory.
 pub(super) fn write_bytes(memory_limit: u64) -> usize {
     let share = usize::try_from(memory_limit).unwrap_or(usize::MAX) / WRITE_SHARE;
     share.clamp(BODY_CHUNK_BYTES, MAX_WRITE_BYTES)
@@ -63,7 +63,7 @@ const EXTRA_BYTES: usize = 72;
 /// What the allocator and `Bytes` add to a name and its value.
 const ALLOCATION_BYTES: usize = 80;
 
-/// What the host keeps for one clerk, in bytes.
+/// What the host keeps for one instance, in bytes.
 #[derive(Default)]
 pub(super) struct HostMemory {
     /// That an outgoing body of WASI 0.2 counts: the two pieces that its channel holds.
@@ -79,17 +79,17 @@ pub(super) struct HostMemory {
     trailer_bytes: usize,
 }
 
-/// What is told without the clerk at hand.
+/// What is told without the instance at hand.
 #[derive(Default)]
 struct Shared {
-    /// Outside of the table, each as long as its [`Kept`].
+    /// Outside of the table, each as long as its [`RetainedBytes`].
     beside: AtomicUsize,
     /// The most that bodies have put into the table since it was last walked.
     arrived: AtomicUsize,
 }
 
 impl HostMemory {
-    /// For a clerk of so much memory.
+    /// For an instance of so much memory.
     pub fn new(memory_limit: u64) -> Self {
         HostMemory {
             body_bytes: 2 * write_bytes(memory_limit),
@@ -127,10 +127,10 @@ impl HostMemory {
     }
 
     /// Bytes outside of the table, until what is returned is dropped.
-    pub fn beside(&mut self, bytes: usize) -> Kept {
+    pub fn beside(&mut self, bytes: usize) -> RetainedBytes {
         let shared = self.shared.get_or_insert_default().clone();
         shared.beside.fetch_add(bytes, Relaxed);
-        Kept { bytes, shared }
+        RetainedBytes { bytes, shared }
     }
 
     /// Such trailers go where they are not seen.
@@ -139,20 +139,20 @@ impl HostMemory {
     }
 }
 
-/// Bytes that count for a clerk for as long as this is kept.
-pub(super) struct Kept {
+/// Bytes that count for an instance for as long as this is kept.
+pub(super) struct RetainedBytes {
     bytes: usize,
     shared: Arc<Shared>,
 }
 
-impl Kept {
+impl RetainedBytes {
     /// At most `bytes` go into the table. They count as what was declared: until it is walked.
     pub fn arrives(&self, bytes: usize) {
         self.shared.arrived.fetch_add(bytes, Relaxed);
     }
 }
 
-impl Drop for Kept {
+impl Drop for RetainedBytes {
     fn drop(&mut self) {
         self.shared.beside.fetch_sub(self.bytes, Relaxed);
     }

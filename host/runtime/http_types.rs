@@ -2,9 +2,9 @@
 //! generations: each says first how much that is at most (see [`super::host_memory`]), and is then
 //! wasmtime's own.
 
-use super::clerk::Clerk;
 use super::error_text::shortened;
 use super::host_memory::{FIELD_BYTES, MANY_VALUES, fields_bytes};
+use super::instance::InstanceState;
 use super::limits::Limit;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Access, FutureReader, Linker, LinkerInstance, Resource, StreamReader};
@@ -21,7 +21,7 @@ const TYPES_2: &str = "wasi:http/types@0.2.12";
 const TYPES_3: &str = "wasi:http/types@0.3.0";
 
 /// Puts them in the place of those that are in `linker`.
-pub(super) fn add_to_linker(linker: &mut Linker<Clerk>) -> wasmtime::Result<()> {
+pub(super) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut types = linker.instance(TYPES_2)?;
     fields_2(&mut types)?;
@@ -33,7 +33,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<Clerk>) -> wasmtime::Result<()> 
     Ok(())
 }
 
-type Store<'a> = StoreContextMut<'a, Clerk>;
+type Store<'a> = StoreContextMut<'a, InstanceState>;
 type Fields = Resource<FieldMap>;
 
 /// What a name and its values come to.
@@ -49,9 +49,13 @@ fn pairs_bytes(pairs: &[(String, Vec<u8>)]) -> usize {
 }
 
 /// Makes `fields` the owner of memory of its own, of the size that it needs.
-fn own(clerk: &mut Clerk, fields: &Fields) -> wasmtime::Result<()> {
-    let limit = clerk.post.limits.load().size(Limit::ResponseHeaderBytes);
-    let place = clerk.table.get_mut(fields)?;
+fn own(instance: &mut InstanceState, fields: &Fields) -> wasmtime::Result<()> {
+    let limit = instance
+        .context
+        .limits
+        .load()
+        .size(Limit::ResponseHeaderBytes);
+    let place = instance.table.get_mut(fields)?;
     let mut fresh = FieldMap::new_mutable(usize::MAX);
     for (name, value) in place.iter() {
         fresh.append_raw(name.clone(), value.clone())?;
@@ -63,15 +67,15 @@ fn own(clerk: &mut Clerk, fields: &Fields) -> wasmtime::Result<()> {
 
 /// Does what may remove some of `fields`, and gives back the room of many.
 fn removing<T, E>(
-    clerk: &mut Clerk,
+    instance: &mut InstanceState,
     fields: Fields,
-    remove: impl FnOnce(&mut Clerk, Fields) -> Result<T, E>,
+    remove: impl FnOnce(&mut InstanceState, Fields) -> Result<T, E>,
 ) -> wasmtime::Result<Result<T, E>> {
     let again = Fields::new_borrow(fields.rep());
-    let many = clerk.table.get(&again)?.len() >= MANY_VALUES;
-    let removed = remove(clerk, fields);
+    let many = instance.table.get(&again)?.len() >= MANY_VALUES;
+    let removed = remove(instance, fields);
     if many && removed.is_ok() {
-        own(clerk, &again)?;
+        own(instance, &again)?;
     }
     Ok(removed)
 }
@@ -79,14 +83,14 @@ fn removing<T, E>(
 /// `fields` of the generation `$types`, which differ in their types alone.
 macro_rules! fields {
     ($add:ident, $types:ident) => {
-        fn $add(types: &mut LinkerInstance<'_, Clerk>) -> wasmtime::Result<()> {
+        fn $add(types: &mut LinkerInstance<'_, InstanceState>) -> wasmtime::Result<()> {
             /// What the guest is told.
             macro_rules! told {
-                ($clerk:expr, $result:expr) => {
+                ($instance:expr, $result:expr) => {
                     match $result {
                         Ok(done) => Ok(done),
                         Err(error) => Err($types::Host::convert_header_error(
-                            &mut $clerk.http(),
+                            &mut $instance.http(),
                             error,
                         )?),
                     }
@@ -95,51 +99,51 @@ macro_rules! fields {
             types.func_wrap(
                 "[static]fields.from-list",
                 |mut store: Store, (pairs,): (Vec<(String, Vec<u8>)>,)| {
-                    let clerk = store.data_mut();
-                    clerk.keep(pairs_bytes(&pairs))?;
-                    let made = $types::HostFields::from_list(&mut clerk.http(), pairs);
-                    Ok((told!(clerk, made),))
+                    let instance = store.data_mut();
+                    instance.keep(pairs_bytes(&pairs))?;
+                    let made = $types::HostFields::from_list(&mut instance.http(), pairs);
+                    Ok((told!(instance, made),))
                 },
             )?;
             types.func_wrap(
                 "[method]fields.set",
                 |mut store: Store, (fields, name, values): (Fields, String, Vec<Vec<u8>>)| {
-                    let clerk = store.data_mut();
-                    clerk.keep(pair_bytes(&name, &values))?;
-                    let set = removing(clerk, fields, |clerk, fields| {
-                        $types::HostFields::set(&mut clerk.http(), fields, name, values)
+                    let instance = store.data_mut();
+                    instance.keep(pair_bytes(&name, &values))?;
+                    let set = removing(instance, fields, |instance, fields| {
+                        $types::HostFields::set(&mut instance.http(), fields, name, values)
                     })?;
-                    Ok((told!(clerk, set),))
+                    Ok((told!(instance, set),))
                 },
             )?;
             types.func_wrap(
                 "[method]fields.append",
                 |mut store: Store, (fields, name, value): (Fields, String, Vec<u8>)| {
-                    let clerk = store.data_mut();
-                    clerk.keep(pair_bytes(&name, [&value]))?;
-                    let http = &mut clerk.http();
+                    let instance = store.data_mut();
+                    instance.keep(pair_bytes(&name, [&value]))?;
+                    let http = &mut instance.http();
                     let added = $types::HostFields::append(http, fields, name, value);
-                    Ok((told!(clerk, added),))
+                    Ok((told!(instance, added),))
                 },
             )?;
             types.func_wrap(
                 "[method]fields.delete",
                 |mut store: Store, (fields, name): (Fields, String)| {
-                    let clerk = store.data_mut();
-                    let deleted = removing(clerk, fields, |clerk, fields| {
-                        $types::HostFields::delete(&mut clerk.http(), fields, name)
+                    let instance = store.data_mut();
+                    let deleted = removing(instance, fields, |instance, fields| {
+                        $types::HostFields::delete(&mut instance.http(), fields, name)
                     })?;
-                    Ok((told!(clerk, deleted),))
+                    Ok((told!(instance, deleted),))
                 },
             )?;
             // A copy of its own at once: shared until it is changed it would be charged to nobody
             // then.
             types.func_wrap("[method]fields.clone", |mut store: Store, (fields,)| {
-                let clerk = store.data_mut();
-                let bytes = fields_bytes(clerk.table.get::<FieldMap>(&fields)?);
-                clerk.keep(bytes)?;
-                let copy = $types::HostFields::clone(&mut clerk.http(), fields)?;
-                own(clerk, &copy)?;
+                let instance = store.data_mut();
+                let bytes = fields_bytes(instance.table.get::<FieldMap>(&fields)?);
+                instance.keep(bytes)?;
+                let copy = $types::HostFields::clone(&mut instance.http(), fields)?;
+                own(instance, &copy)?;
                 Ok((copy,))
             })
         }
@@ -149,18 +153,18 @@ macro_rules! fields {
 fields!(fields_2, p2);
 fields!(fields_3_as_2, p3);
 
-fn fields_3(types: &mut LinkerInstance<'_, Clerk>) -> wasmtime::Result<()> {
+fn fields_3(types: &mut LinkerInstance<'_, InstanceState>) -> wasmtime::Result<()> {
     fields_3_as_2(types)?;
     types.func_wrap(
         "[method]fields.get-and-delete",
         |mut store: Store, (fields, name): (Fields, String)| {
-            let clerk = store.data_mut();
-            let deleted = removing(clerk, fields, |clerk, fields| {
-                p3::HostFields::get_and_delete(&mut clerk.http(), fields, name)
+            let instance = store.data_mut();
+            let deleted = removing(instance, fields, |instance, fields| {
+                p3::HostFields::get_and_delete(&mut instance.http(), fields, name)
             })?;
             let told = match deleted {
                 Ok(values) => Ok(values),
-                Err(error) => Err(p3::Host::convert_header_error(&mut clerk.http(), error)?),
+                Err(error) => Err(p3::Host::convert_header_error(&mut instance.http(), error)?),
             };
             Ok((told,))
         },
@@ -173,25 +177,25 @@ fn text_bytes(text: &Option<String>) -> usize {
 }
 
 /// Requests, responses and bodies of WASI 0.2.
-fn messages_2(types: &mut LinkerInstance<'_, Clerk>) -> wasmtime::Result<()> {
+fn messages_2(types: &mut LinkerInstance<'_, InstanceState>) -> wasmtime::Result<()> {
     type Sent = Resource<HostOutgoingRequest>;
     types.func_wrap(
         "[method]outgoing-request.set-method",
         |mut store: Store, (request, method): (Sent, p2::Method)| {
-            let clerk = store.data_mut();
+            let instance = store.data_mut();
             if let p2::Method::Other(method) = &method {
-                clerk.keep(method.len())?;
+                instance.keep(method.len())?;
             }
-            let http = &mut clerk.http();
+            let http = &mut instance.http();
             Ok((p2::HostOutgoingRequest::set_method(http, request, method)?,))
         },
     )?;
     types.func_wrap(
         "[method]outgoing-request.set-path-with-query",
         |mut store: Store, (request, path): (Sent, Option<String>)| {
-            let clerk = store.data_mut();
-            clerk.keep(text_bytes(&path))?;
-            let http = &mut clerk.http();
+            let instance = store.data_mut();
+            instance.keep(text_bytes(&path))?;
+            let http = &mut instance.http();
             let set = p2::HostOutgoingRequest::set_path_with_query(http, request, path)?;
             Ok((set,))
         },
@@ -199,9 +203,9 @@ fn messages_2(types: &mut LinkerInstance<'_, Clerk>) -> wasmtime::Result<()> {
     types.func_wrap(
         "[method]outgoing-request.set-authority",
         |mut store: Store, (request, authority): (Sent, Option<String>)| {
-            let clerk = store.data_mut();
-            clerk.keep(text_bytes(&authority))?;
-            let http = &mut clerk.http();
+            let instance = store.data_mut();
+            instance.keep(text_bytes(&authority))?;
+            let http = &mut instance.http();
             let set = p2::HostOutgoingRequest::set_authority(http, request, authority)?;
             Ok((set,))
         },
@@ -209,29 +213,32 @@ fn messages_2(types: &mut LinkerInstance<'_, Clerk>) -> wasmtime::Result<()> {
     types.func_wrap(
         "[method]outgoing-request.body",
         |mut store: Store, (request,): (Sent,)| {
-            let clerk = store.data_mut();
-            clerk.keep(clerk.meter.body_bytes())?;
-            Ok((p2::HostOutgoingRequest::body(&mut clerk.http(), request)?,))
+            let instance = store.data_mut();
+            instance.keep(instance.meter.body_bytes())?;
+            Ok((p2::HostOutgoingRequest::body(
+                &mut instance.http(),
+                request,
+            )?,))
         },
     )?;
     types.func_wrap(
         "[method]outgoing-response.body",
         |mut store: Store, (response,): (Resource<HostOutgoingResponse>,)| {
-            let clerk = store.data_mut();
-            clerk.keep(clerk.meter.body_bytes())?;
-            let http = &mut clerk.http();
+            let instance = store.data_mut();
+            instance.keep(instance.meter.body_bytes())?;
+            let http = &mut instance.http();
             Ok((p2::HostOutgoingResponse::body(http, response)?,))
         },
     )?;
     types.func_wrap(
         "[static]outgoing-body.finish",
         |mut store: Store, (body, trailers): (Resource<HostOutgoingBody>, Option<Fields>)| {
-            let clerk = store.data_mut();
+            let instance = store.data_mut();
             if let Some(trailers) = &trailers {
-                let bytes = fields_bytes(clerk.table.get(trailers)?);
-                clerk.meter.trailers(bytes);
+                let bytes = fields_bytes(instance.table.get(trailers)?);
+                instance.meter.trailers(bytes);
             }
-            let http = &mut clerk.http();
+            let http = &mut instance.http();
             let told = match p2::HostOutgoingBody::finish(http, body, trailers) {
                 Ok(()) => Ok(()),
                 Err(error) => Err(p2::Host::convert_error_code(http, error)?),
@@ -242,16 +249,16 @@ fn messages_2(types: &mut LinkerInstance<'_, Clerk>) -> wasmtime::Result<()> {
 }
 
 /// Trailers that nobody takes.
-fn drop_fields(clerk: &mut Clerk, fields: Option<Fields>) {
+fn drop_fields(instance: &mut InstanceState, fields: Option<Fields>) {
     if let Some(fields) = fields {
-        let _ = clerk.table.delete(fields);
+        let _ = instance.table.delete(fields);
     }
 }
 
 type End = FutureReader<Result<(), p3::ErrorCode>>;
 type Trailers = FutureReader<Result<Option<Fields>, p3::ErrorCode>>;
 
-/// What a guest says of a body that it has taken. The first of a clerk goes as it is: most take one
+/// What a guest says of a body that it has taken. The first of an instance goes as it is: most take one
 /// body, and it costs nothing.
 fn taken_end(store: &mut Store, end: End) -> wasmtime::Result<End> {
     if !std::mem::replace(&mut store.data_mut().has_taken_a_body, true) {
@@ -261,34 +268,34 @@ fn taken_end(store: &mut Store, end: End) -> wasmtime::Result<End> {
 }
 
 /// Requests and responses of WASI 0.3.
-fn messages_3(types: &mut LinkerInstance<'_, Clerk>) -> wasmtime::Result<()> {
+fn messages_3(types: &mut LinkerInstance<'_, InstanceState>) -> wasmtime::Result<()> {
     type Sent = Resource<Request>;
     types.func_wrap(
         "[method]request.set-method",
         |mut store: Store, (request, method): (Sent, p3::Method)| {
-            let clerk = store.data_mut();
+            let instance = store.data_mut();
             if let p3::Method::Other(method) = &method {
-                clerk.keep(method.len())?;
+                instance.keep(method.len())?;
             }
-            let http = &mut clerk.http();
+            let http = &mut instance.http();
             Ok((p3::HostRequest::set_method(http, request, method)?,))
         },
     )?;
     types.func_wrap(
         "[method]request.set-path-with-query",
         |mut store: Store, (request, path): (Sent, Option<String>)| {
-            let clerk = store.data_mut();
-            clerk.keep(text_bytes(&path))?;
-            let http = &mut clerk.http();
+            let instance = store.data_mut();
+            instance.keep(text_bytes(&path))?;
+            let http = &mut instance.http();
             Ok((p3::HostRequest::set_path_with_query(http, request, path)?,))
         },
     )?;
     types.func_wrap(
         "[method]request.set-authority",
         |mut store: Store, (request, authority): (Sent, Option<String>)| {
-            let clerk = store.data_mut();
-            clerk.keep(text_bytes(&authority))?;
-            let http = &mut clerk.http();
+            let instance = store.data_mut();
+            instance.keep(text_bytes(&authority))?;
+            let http = &mut instance.http();
             Ok((p3::HostRequest::set_authority(http, request, authority)?,))
         },
     )?;
@@ -302,7 +309,7 @@ fn messages_3(types: &mut LinkerInstance<'_, Clerk>) -> wasmtime::Result<()> {
             Option<Resource<p3::RequestOptions>>,
         )| {
             let trailers = shortened(&mut store, trailers, drop_fields)?;
-            let access = Access::<_, WasiHttp>::new(store, Clerk::http);
+            let access = Access::<_, WasiHttp>::new(store, InstanceState::http);
             let made = p3::HostRequestWithStore::new(access, headers, contents, trailers, options)?;
             Ok((made,))
         },
@@ -311,7 +318,7 @@ fn messages_3(types: &mut LinkerInstance<'_, Clerk>) -> wasmtime::Result<()> {
         "[static]request.consume-body",
         |mut store: Store, (request, end): (Sent, End)| {
             let end = taken_end(&mut store, end)?;
-            let access = Access::<_, WasiHttp>::new(store, Clerk::http);
+            let access = Access::<_, WasiHttp>::new(store, InstanceState::http);
             let taken = p3::HostRequestWithStore::consume_body(access, request, end)?;
             Ok((taken,))
         },
@@ -320,7 +327,7 @@ fn messages_3(types: &mut LinkerInstance<'_, Clerk>) -> wasmtime::Result<()> {
         "[static]response.consume-body",
         |mut store: Store, (response, end): (Resource<Response>, End)| {
             let end = taken_end(&mut store, end)?;
-            let access = Access::<_, WasiHttp>::new(store, Clerk::http);
+            let access = Access::<_, WasiHttp>::new(store, InstanceState::http);
             let taken = p3::HostResponseWithStore::consume_body(access, response, end)?;
             Ok((taken,))
         },

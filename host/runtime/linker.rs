@@ -5,12 +5,12 @@
 //! environment and the arguments are empty, every socket address and every outgoing request is
 //! refused.
 
-use super::clerk::Clerk;
+use super::failures::Failures;
 use super::host_memory::{BODY_CHUNK_BYTES, write_bytes};
 use super::http_types;
+use super::instance::InstanceState;
 use super::keyvalue;
 use super::middleware::{self, PassedOn};
-use super::tally::Failures;
 use std::sync::Arc;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
@@ -30,7 +30,7 @@ pub const GRANTED: [&str; 7] = [
 /// Packages that are linked for toolchains that import them unasked, and lead nowhere.
 pub const EMPTY: [&str; 1] = ["wasi:sockets"];
 
-pub(super) fn build(engine: &Engine) -> anyhow::Result<Linker<Clerk>> {
+pub(super) fn build(engine: &Engine) -> anyhow::Result<Linker<InstanceState>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
@@ -54,7 +54,7 @@ pub(super) struct Outside {
 }
 
 impl Outside {
-    /// For a clerk of so much memory.
+    /// For an instance of so much memory.
     pub fn new(failures: Arc<Failures>, memory_limit: u64) -> Self {
         Outside {
             write_bytes: write_bytes(memory_limit),

@@ -1,4 +1,4 @@
-//! The window's own log: what its clerks write to stdout and stderr, and why they failed. Bounded
+//! The window's own log: what its instances write to stdout and stderr, and why they failed. Bounded
 //! in line length, in lines kept, and in lines per second passed on to the host's log.
 
 use super::error_text::{BACKTRACE_BYTES, cut};
@@ -105,7 +105,7 @@ impl WindowLog {
         inner.push(text);
     }
 
-    /// Adds the error that a clerk ended with, its guest backtrace included.
+    /// Adds the error that an instance ended with, its guest backtrace included.
     pub(super) fn failure(&self, error: &wasmtime::Error) {
         let text = cut(BACKTRACE_BYTES, format_args!("{error:?}"));
         for line in text.lines() {
@@ -113,7 +113,7 @@ impl WindowLog {
         }
     }
 
-    /// A stream for one clerk's stdout or stderr.
+    /// A stream for one instance's stdout or stderr.
     pub(super) fn stream(self: &Arc<Self>) -> LogStream {
         LogStream {
             log: self.clone(),
@@ -138,7 +138,7 @@ impl Inner {
     }
 }
 
-/// Cuts one clerk's output into lines. Clones share the line that is being written.
+/// Cuts one instance's output into lines. Clones share the line that is being written.
 #[derive(Clone)]
 pub(super) struct LogStream {
     log: Arc<WindowLog>,

@@ -1,11 +1,11 @@
-//! Counts what one clerk uses of memory, CPU time and host calls, and holds it to its window's
+//! Counts what one instance uses of memory, CPU time and host calls, and holds it to its window's
 //! limits.
 
-use super::duty::Duty;
+use super::cpu_share::CpuShare;
 use super::failure::{CpuExhausted, HostCallsExhausted, MemoryExhausted};
-use super::host_memory::{HANDLE_BYTES, HostMemory, Kept};
+use super::host_memory::{HANDLE_BYTES, HostMemory, RetainedBytes};
+use super::in_flight_set::InFlightSet;
 use super::limits::{Limit, WindowLimits};
-use super::turns::Turn;
 use std::time::{Duration, Instant};
 use wasmtime::UpdateDeadline;
 use wasmtime::component::ResourceTable;
@@ -19,7 +19,7 @@ pub const EPOCH_TICK: Duration = Duration::from_millis(1);
 /// of handles at most, and next to nothing for a call. A power of two.
 const COUNTED_CALLS: u64 = 1024;
 
-/// Counts what one clerk uses; lives in its wasmtime store.
+/// Counts what one instance uses; lives in its wasmtime store.
 pub(super) struct Meter {
     memory_limit: u64,
     cpu_limit: Duration,
@@ -30,11 +30,11 @@ pub(super) struct Meter {
     /// Calls to the host before the next look at the time, which is when they are given again.
     host_calls_left: u64,
     host_calls_given: Instant,
-    turn: Turn,
+    cpu_share: CpuShare,
 }
 
 impl Meter {
-    pub(super) fn new(limits: &WindowLimits, turn: Turn) -> Self {
+    pub(super) fn new(limits: &WindowLimits, cpu_share: CpuShare) -> Self {
         Meter {
             memory_limit: limits.get(Limit::MemoryBytes),
             cpu_limit: limits.time(Limit::CpuTimeMs),
@@ -44,11 +44,11 @@ impl Meter {
             host_calls_per_s: limits.get(Limit::HostCallsPerS),
             host_calls_left: limits.get(Limit::HostCallsPerS),
             host_calls_given: Instant::now(),
-            turn,
+            cpu_share,
         }
     }
 
-    /// A request begins, under the limits as they are now. Where the clerk has others, CPU time
+    /// A request begins, under the limits as they are now. Where the instance has others, CPU time
     /// counts from the last that began: a guest that spins lets none begin.
     pub(super) fn begin(&mut self, limits: &WindowLimits) {
         self.memory_limit = limits.get(Limit::MemoryBytes);
@@ -59,7 +59,7 @@ impl Meter {
     /// The CPU time counts from here.
     pub(super) fn restart(&mut self) {
         self.ticks = 0;
-        self.turn.restart();
+        self.cpu_share.restart();
     }
 
     /// Called at each call to the host, the component model's own among them. A bucket of one
@@ -85,30 +85,33 @@ impl Meter {
 
     /// Guest code runs from here.
     pub(super) fn runs(&self) {
-        self.turn.runs();
+        self.cpu_share.runs();
     }
 
     /// Called at an epoch in which guest code ran. One is counted whole however little of it the
     /// guest used.
     pub(super) fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
         let first = self.ticks == 0;
-        let ran = self.charge(self.turn.ran())?;
+        let ran = self.charge(self.cpu_share.ran())?;
         // It may have run for no more than a moment of this epoch. Most requests are done soon, and
         // each that is put behind all others waits once more for all of them.
         if first && ran == EPOCH_TICK {
-            self.turn.runs();
+            self.cpu_share.runs();
             return Ok(UpdateDeadline::Continue(1));
         }
-        let turn = self.turn.clone();
-        Ok(UpdateDeadline::YieldCustom(1, Box::pin(turn.next(ran))))
+        let cpu_share = self.cpu_share.clone();
+        Ok(UpdateDeadline::YieldCustom(
+            1,
+            Box::pin(cpu_share.next(ran)),
+        ))
     }
 
     /// Called by the host for each tick of work that it does for the guest.
     pub(super) fn work(&mut self) -> impl Future<Output = wasmtime::Result<()>> + Send + use<> {
         let charged = self.charge(1);
-        let turn = self.turn.clone();
+        let cpu_share = self.cpu_share.clone();
         async move {
-            turn.next(charged?).await;
+            cpu_share.next(charged?).await;
             Ok(())
         }
     }
@@ -122,7 +125,7 @@ impl Meter {
         Ok(ran)
     }
 
-    /// The host is about to keep at most `bytes` more for the clerk, in `table`.
+    /// The host is about to keep at most `bytes` more for the instance, in `table`.
     ///
     /// # Errors
     /// [`MemoryExhausted`], where that would be more than its memory limit with all that it has.
@@ -142,7 +145,7 @@ impl Meter {
         &mut self,
         bytes: usize,
         table: &mut ResourceTable,
-    ) -> wasmtime::Result<Kept> {
+    ) -> wasmtime::Result<RetainedBytes> {
         if !self.has_room(bytes, table)? {
             return Err(MemoryExhausted(self.memory_limit).into());
         }
@@ -174,12 +177,12 @@ impl Meter {
         Ok(fits(self))
     }
 
-    /// A memory or a table of the clerk is about to grow by so many bytes.
+    /// A memory or a table of the instance is about to grow by so many bytes.
     pub(super) fn grow(
         &mut self,
         by: usize,
         first: bool,
-        duty: &Duty,
+        in_flight_set: &InFlightSet,
         table: &mut ResourceTable,
     ) -> wasmtime::Result<bool> {
         if self.has_room(by, table)? {
@@ -191,19 +194,22 @@ impl Meter {
             return Err(exhausted.into());
         }
         // The guest sees a failed `memory.grow` and may cope; if it gives up instead, this is why.
-        duty.memory_denied(exhausted);
+        in_flight_set.memory_denied(exhausted);
         Ok(false)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::turns::{Clock, Turns};
+    use super::super::cpu_share::{Clock, CpuShares};
     use super::*;
 
     fn meter(limit: Limit, value: u64) -> Meter {
         let limits = WindowLimits::default().at(limit, value);
-        Meter::new(&limits, Turn::new(&Turns::default(), &Clock::default()))
+        Meter::new(
+            &limits,
+            CpuShare::new(&CpuShares::default(), &Clock::default()),
+        )
     }
 
     #[test]
@@ -236,7 +242,9 @@ mod tests {
     const LIMIT: u64 = 1 << 20;
 
     fn grows(meter: &mut Meter, table: &mut ResourceTable, by: usize) -> bool {
-        meter.grow(by, false, &Duty::default(), table).unwrap()
+        meter
+            .grow(by, false, &InFlightSet::default(), table)
+            .unwrap()
     }
 
     #[test]

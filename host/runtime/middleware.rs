@@ -6,9 +6,9 @@
 //! request: what is at work then is ended, bodies in both directions included, and later calls are
 //! refused.
 
-use super::clerk::Clerk;
-use super::errand::Onward;
-use super::host_memory::{HANDLE_BYTES, Kept, PASSED_ON_BYTES, fields_bytes, own_values};
+use super::host_memory::{HANDLE_BYTES, PASSED_ON_BYTES, RetainedBytes, fields_bytes, own_values};
+use super::in_flight::Onward;
+use super::instance::InstanceState;
 use super::requests::Caller;
 use crate::body::{Body, BodyError};
 use bytes::Bytes;
@@ -27,11 +27,11 @@ use wasmtime_wasi_http::{Error, WasiBody, WasiHttp, WasiHttpView};
 /// The import, as components name it; any 0.3 is linked with it.
 const HANDLER: &str = "wasi:http/handler@0.3.0";
 
-pub(super) fn add_to_linker(linker: &mut Linker<Clerk>) -> wasmtime::Result<()> {
+pub(super) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     linker.instance(HANDLER)?.func_wrap_concurrent(
         "handle",
-        |clerk, (request,): (Resource<Request>,)| {
-            Box::pin(async move { Ok((handle(clerk, request).await?,)) })
+        |instance, (request,): (Resource<Request>,)| {
+            Box::pin(async move { Ok((handle(instance, request).await?,)) })
         },
     )
 }
@@ -47,47 +47,47 @@ pub(super) enum PassedOn {
 /// [`super::linker::Outside`]: in its first poll, in which alone it is told that this request goes
 /// on and not out.
 async fn handle(
-    clerk: &Accessor<Clerk>,
+    instance: &Accessor<InstanceState>,
     request: Resource<Request>,
 ) -> wasmtime::Result<Result<Resource<Response>, ErrorCode>> {
-    let passed_on = clerk.with(|clerk| passed_on(clerk, &request))?;
-    let http = clerk.with_getter::<WasiHttp>(Clerk::http);
+    let passed_on = instance.with(|instance| passed_on(instance, &request))?;
+    let http = instance.with_getter::<WasiHttp>(InstanceState::http);
     let mut sent = pin!(client::HostWithStore::send(&http, request));
-    clerk.with(|mut clerk| clerk.get().hooks.passed_on = Some(passed_on));
+    instance.with(|mut instance| instance.get().hooks.passed_on = Some(passed_on));
     let first = poll_fn(|cx| Poll::Ready(sent.as_mut().poll(cx))).await;
     // One that could not be sent has not taken it, and it is for none that comes later.
-    clerk.with(|mut clerk| clerk.get().hooks.passed_on = None);
+    instance.with(|mut instance| instance.get().hooks.passed_on = None);
     let answer = match first {
         Poll::Ready(answer) => answer,
         Poll::Pending => sent.await,
     };
     match answer {
         Ok(response) => {
-            clerk.with(|mut access| received(access.get(), &response))?;
+            instance.with(|mut access| received(access.get(), &response))?;
             Ok(Ok(response))
         }
         Err(error) => Ok(Err(error.downcast()?)),
     }
 }
 
-/// The answer's head is the clerk's from here on: it may hold that long after the body has ended.
-fn received(clerk: &mut Clerk, response: &Resource<Response>) -> wasmtime::Result<()> {
-    let head = fields_bytes(&clerk.table.get(response)?.headers);
-    clerk.keep(head)
+/// The answer's head is the instance's from here on: it may hold that long after the body has ended.
+fn received(instance: &mut InstanceState, response: &Resource<Response>) -> wasmtime::Result<()> {
+    let head = fields_bytes(&instance.table.get(response)?.headers);
+    instance.keep(head)
 }
 
 fn passed_on(
-    mut access: Access<'_, Clerk>,
+    mut access: Access<'_, InstanceState>,
     request: &Resource<Request>,
 ) -> wasmtime::Result<PassedOn> {
     let mut store = access.as_context_mut();
     let stack: Vec<_> = store.async_call_stack()?.collect();
-    let clerk = store.data_mut();
-    Ok(match clerk.requests.caller(stack.into_iter()) {
+    let instance = store.data_mut();
+    Ok(match instance.requests.caller(stack.into_iter()) {
         Caller::Request(onward) => {
-            let head = fields_bytes(&clerk.table.get(request)?.headers);
+            let head = fields_bytes(&instance.table.get(request)?.headers);
             let bytes = PASSED_ON_BYTES + head;
-            let kept = clerk.meter.keep_beside(bytes, &mut clerk.table)?;
+            let kept = instance.meter.keep_beside(bytes, &mut instance.table)?;
             PassedOn::Along(Along { onward, kept })
         }
         Caller::Over => PassedOn::Refused(
@@ -105,7 +105,7 @@ fn passed_on(
 pub(super) struct Along {
     onward: Onward,
     /// What the host keeps for the call, until its answer's body has ended.
-    kept: Kept,
+    kept: RetainedBytes,
 }
 
 impl Along {
@@ -132,8 +132,8 @@ impl Along {
     }
 }
 
-/// The answer's trailers are the clerk's from here on, like its head.
-fn arriving(frame: Frame<Bytes>, kept: &Kept) -> Frame<Bytes> {
+/// The answer's trailers are the instance's from here on, like its head.
+fn arriving(frame: Frame<Bytes>, kept: &RetainedBytes) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
             own_values(&mut trailers);

@@ -1,24 +1,24 @@
-//! Which of its requests a clerk calls on for: told by the guest's task that calls, as the
+//! Which of its requests an instance calls on for: told by the guest's task that calls, as the
 //! component model has it.
 //!
 //! wasmtime says of a host call which task makes it, and which task had called that one, up to the
 //! one that the host began. A task that the host began is a request's own, and its number means
 //! nothing else as long as it runs. The number of a task further up may have been given to another
 //! request meanwhile, because a task can outlive the one that called it: so calls of such inner
-//! tasks count only in a clerk that never had more than one request, and never gets another.
+//! tasks count only in an instance that never had more than one request, and never gets another.
 
-use super::duty::Duty;
-use super::errand::Onward;
+use super::in_flight::Onward;
+use super::in_flight_set::InFlightSet;
 use std::sync::Arc;
 use wasmtime::component::GuestTaskId;
 
-/// The requests of one clerk, as far as they can be called on for.
+/// The requests of one instance, as far as they can be called on for.
 pub(super) struct Requests {
     begun: u64,
     /// One of them had a way to go on.
     any_way: bool,
     at_work: Vec<(GuestTaskId, Onward)>,
-    duty: Arc<Duty>,
+    in_flight_set: Arc<InFlightSet>,
 }
 
 /// For whom a call goes on.
@@ -32,12 +32,12 @@ pub(super) enum Caller {
 }
 
 impl Requests {
-    pub fn new(duty: Arc<Duty>) -> Self {
+    pub fn new(in_flight_set: Arc<InFlightSet>) -> Self {
         Requests {
             begun: 0,
             any_way: false,
             at_work: Vec::new(),
-            duty,
+            in_flight_set,
         }
     }
 
@@ -59,7 +59,7 @@ impl Requests {
         let root = match stack.last() {
             None => task,
             Some(root) => {
-                self.duty.take_no_more();
+                self.in_flight_set.take_no_more();
                 if self.begun > 1 {
                     return Caller::Over;
                 }

@@ -3,7 +3,7 @@
 //! fails.
 //!
 //! So reuse is tried before it is relied on. Until an instance has served a second request well,
-//! one instance of all has one request at a time as its [`Trial`], and every other request has a
+//! one instance of all has one request at a time as its [`ReuseTrial`], and every other request has a
 //! fresh one. Where the trial fails, one client met the failure, and all requests have fresh
 //! instances for a pause. A trial can fail by chance, or because its client asked for something
 //! that fails: so there is another after the pause, and each pause is longer than the one before.
@@ -99,7 +99,7 @@ impl Reuse {
     }
 
     /// The right to try a second request, where nobody else has it and there is a doubt.
-    pub(super) fn try_one(self: &Arc<Self>, now: Instant) -> Option<Trial> {
+    pub(super) fn try_one(self: &Arc<Self>, now: Instant) -> Option<ReuseTrial> {
         if ![0, PAUSING].contains(&self.stand.load(Relaxed)) {
             return None;
         }
@@ -116,7 +116,7 @@ impl Reuse {
         let number = state.begun;
         self.set(&mut state, Stand::OnTrial(number));
         drop(state);
-        Some(Trial {
+        Some(ReuseTrial {
             reuse: self.clone(),
             number,
         })
@@ -181,12 +181,12 @@ fn pause(failed: u32) -> Duration {
 
 /// The second request of an instance, by which is seen whether there may be one. Given up or
 /// dropped without an outcome, another may try, and what becomes of this one decides nothing.
-pub struct Trial {
+pub struct ReuseTrial {
     reuse: Arc<Reuse>,
     number: u64,
 }
 
-impl Trial {
+impl ReuseTrial {
     pub(super) fn number(&self) -> u64 {
         self.number
     }
@@ -232,7 +232,7 @@ impl Trial {
     }
 }
 
-impl Drop for Trial {
+impl Drop for ReuseTrial {
     fn drop(&mut self) {
         self.give_up();
     }
@@ -252,7 +252,7 @@ mod tests {
         }
     }
 
-    const TRAP: &str = "clerk-trapped";
+    const TRAP: &str = "instance-trapped";
 
     #[test]
     fn one_at_a_time_is_tried_and_one_that_goes_well_proves_it() {
@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn whoever_waits_for_the_outcome_is_woken_by_it_whatever_it_is() {
-        let outcomes: [fn(Trial); 4] = [
+        let outcomes: [fn(ReuseTrial); 4] = [
             |trial| trial.went_well(),
             |trial| assert!(trial.failed(TRAP, Instant::now()).is_some()),
             |trial| trial.give_up(),

@@ -1,26 +1,26 @@
-//! The clerks that wait for slow clients: how many there may be, and whose goes where there are
+//! The instances that wait for slow clients: how many there may be, and whose goes where there are
 //! more.
 //!
-//! A slow client costs itself nothing and holds a clerk's place in the pool. So those that wait for
-//! their clients have at most half of a window's clerks, and half of the pool: the rest is for
+//! A slow client costs itself nothing and holds an instance's place in the pool. So those that wait for
+//! their clients have at most half of a window's instances, and half of the pool: the rest is for
 //! requests that are there. One more takes the place of the one whose client is slowest, by the
 //! bytes that moved for each second in which it was waited for.
 //!
 //! A client is slow that was waited for for a while; where requests find no place, one that is
-//! waited for at all. Of these, whoever turns out to be quick is left alone.
+//! waited for at all. Of these, whoever CPU shares out to be quick is left alone.
 
 use super::client_time::Slow;
-use super::errand::Errand;
+use super::in_flight::InFlight;
 use super::limits::{Limit, LiveLimits};
 use super::shortage::Short;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// The part of a window's clerks, and of the pool, that may wait for clients.
+/// The part of a window's instances, and of the pool, that may wait for clients.
 const SHARE: u32 = 2;
 
-/// The clerks of all windows that wait for slow clients.
+/// The instances of all windows that wait for slow clients.
 pub struct Waiters {
     /// Places of the pool that they may have.
     most: u32,
@@ -41,38 +41,38 @@ struct Entry {
     window: Arc<str>,
     weight: u32,
     slow: Slow,
-    errand: Weak<Errand>,
+    in_flight: Weak<InFlight>,
 }
 
 /// The share of one request, until it is dropped.
-pub(super) struct Seat {
+pub(super) struct LaneGuard {
     waiters: Arc<Waiters>,
     id: u64,
 }
 
-impl Drop for Seat {
+impl Drop for LaneGuard {
     fn drop(&mut self) {
         self.waiters.state().remove(self.id);
     }
 }
 
 /// The share of one window.
-pub(super) struct Share {
+pub(super) struct WaitShare {
     pub waiters: Arc<Waiters>,
     pub window: Arc<str>,
-    /// Places of the pool that one clerk takes.
+    /// Places of the pool that one instance takes.
     pub weight: u32,
     pub limits: LiveLimits,
     /// Whether the window's requests find no place.
     pub short: Arc<Short>,
 }
 
-impl Share {
-    /// `errand` waits for its client, which is so slow.
-    pub fn add(&self, errand: &Arc<Errand>, slow: Slow) {
-        let clerks = self.limits.load().get(Limit::Clerks);
-        let most = u32::try_from(clerks).unwrap_or(u32::MAX).div_ceil(SHARE);
-        // Dropped when the lock is free again: the last hold of an errand gives back its seat.
+impl WaitShare {
+    /// `in_flight` waits for its client, which is so slow.
+    pub fn add(&self, in_flight: &Arc<InFlight>, slow: Slow) {
+        let instances = self.limits.load().get(Limit::Instances);
+        let most = u32::try_from(instances).unwrap_or(u32::MAX).div_ceil(SHARE);
+        // Dropped when the lock is free again: the last hold of an in-flight request gives back its guard.
         let mut looked_at = Vec::new();
         let (id, gone, quick) = {
             let mut state = self.waiters.state();
@@ -84,7 +84,7 @@ impl Share {
                 window: self.window.clone(),
                 weight: self.weight,
                 slow,
-                errand: Arc::downgrade(errand),
+                in_flight: Arc::downgrade(in_flight),
             });
             let most = (most, self.waiters.most);
             let mut quick = Vec::new();
@@ -94,17 +94,17 @@ impl Share {
             let gone = state.shrink(&self.window, most, &mut looked_at);
             (id, gone, quick)
         };
-        errand.seated(Seat {
+        in_flight.seated(LaneGuard {
             waiters: self.waiters.clone(),
             id,
         });
         // Not under the lock: whoever is woken may look in.
-        for errand in quick {
-            errand.leave_seat();
+        for in_flight in quick {
+            in_flight.leave_seat();
         }
-        for errand in gone {
+        for in_flight in gone {
             self.waiters.given_way.fetch_add(1, Relaxed);
-            errand.give_way();
+            in_flight.give_way();
         }
     }
 }
@@ -138,34 +138,34 @@ impl State {
     }
 
     /// Takes out those that were only suspected, and are quick.
-    fn take_quick(&mut self, looked_at: &mut Vec<Arc<Errand>>) -> Vec<Arc<Errand>> {
+    fn take_quick(&mut self, looked_at: &mut Vec<Arc<InFlight>>) -> Vec<Arc<InFlight>> {
         let mut quick = Vec::new();
         let suspected = |entry: &&Entry| entry.slow == Slow::Suspected;
         for entry in self.entries.iter().filter(suspected) {
-            let Some(errand) = entry.errand.upgrade() else {
+            let Some(in_flight) = entry.in_flight.upgrade() else {
                 continue;
             };
-            match errand.is_client_quick() {
-                true => quick.push((entry.id, errand)),
-                false => looked_at.push(errand),
+            match in_flight.is_client_quick() {
+                true => quick.push((entry.id, in_flight)),
+                false => looked_at.push(in_flight),
             }
         }
-        let taken = quick.into_iter().map(|(id, errand)| {
+        let taken = quick.into_iter().map(|(id, in_flight)| {
             self.remove(id);
-            errand
+            in_flight
         });
         taken.collect()
     }
 
     /// Takes out those that are too many: of `window`, or of the window that has most of all.
-    /// `most` are clerks of the window, and places of the pool. Whoever is held to be looked at is
+    /// `most` are instances of the window, and places of the pool. Whoever is held to be looked at is
     /// in `looked_at`.
     fn shrink(
         &mut self,
         window: &Arc<str>,
         (most, most_places): (u32, u32),
-        looked_at: &mut Vec<Arc<Errand>>,
-    ) -> Vec<Arc<Errand>> {
+        looked_at: &mut Vec<Arc<InFlight>>,
+    ) -> Vec<Arc<InFlight>> {
         let mut gone = Vec::new();
         while self.of(window) > most as usize {
             gone.extend(self.take_slowest(window, looked_at));
@@ -193,20 +193,20 @@ impl State {
     fn take_slowest(
         &mut self,
         window: &Arc<str>,
-        looked_at: &mut Vec<Arc<Errand>>,
-    ) -> Option<Arc<Errand>> {
-        let mut slowest: Option<(Option<u64>, u64, Option<Arc<Errand>>)> = None;
+        looked_at: &mut Vec<Arc<InFlight>>,
+    ) -> Option<Arc<InFlight>> {
+        let mut slowest: Option<(Option<u64>, u64, Option<Arc<InFlight>>)> = None;
         for entry in self.entries.iter().filter(|entry| entry.window == *window) {
-            let errand = entry.errand.upgrade();
-            looked_at.extend(errand.clone());
-            let pace = errand.as_ref().map(|errand| errand.client_pace());
+            let in_flight = entry.in_flight.upgrade();
+            looked_at.extend(in_flight.clone());
+            let pace = in_flight.as_ref().map(|in_flight| in_flight.client_pace());
             if slowest.as_ref().is_none_or(|(least, ..)| pace < *least) {
-                slowest = Some((pace, entry.id, errand));
+                slowest = Some((pace, entry.id, in_flight));
             }
         }
-        let (_, id, errand) = slowest?;
+        let (_, id, in_flight) = slowest?;
         self.remove(id);
-        errand
+        in_flight
     }
 }
 
@@ -214,13 +214,13 @@ impl State {
 mod tests {
     use super::super::limits::WindowLimits;
     use super::*;
-    use crate::error::Error;
+    use crate::error::RequestError;
     use std::task::{Context, Poll, Waker};
     use std::time::Duration;
 
-    fn share(waiters: &Arc<Waiters>, window: &str, clerks: u64) -> Share {
-        let limits = WindowLimits::default().at(Limit::Clerks, clerks);
-        Share {
+    fn share(waiters: &Arc<Waiters>, window: &str, instances: u64) -> WaitShare {
+        let limits = WindowLimits::default().at(Limit::Instances, instances);
+        WaitShare {
             waiters: waiters.clone(),
             window: window.into(),
             weight: 1,
@@ -230,36 +230,39 @@ mod tests {
     }
 
     /// One whose client has sent so many bytes.
-    fn errand(bytes: u64) -> Arc<Errand> {
+    fn in_flight(bytes: u64) -> Arc<InFlight> {
         let time = Duration::from_secs(60);
-        let errand = Arc::new(Errand::new(Box::new(()), Box::new(()), time));
-        errand.came(bytes);
-        errand
+        let in_flight = Arc::new(InFlight::new(Box::new(()), Box::new(()), time));
+        in_flight.came(bytes);
+        in_flight
     }
 
-    fn gave_way(errand: &Errand) -> bool {
-        errand.failure().map(Error::code) == Some("body-too-slow")
+    fn gave_way(in_flight: &InFlight) -> bool {
+        in_flight.failure().map(RequestError::code) == Some("body-too-slow")
     }
 
     #[test]
     fn beyond_a_windows_share_the_slowest_client_gives_way() {
         let waiters = Waiters::new(512);
         let share = share(&waiters, "w", 6);
-        let errands = [100_000, 10, 90_000, 80_000].map(errand);
-        for errand in &errands {
-            share.add(errand, Slow::Proven);
+        let requests = [100_000, 10, 90_000, 80_000].map(in_flight);
+        for in_flight in &requests {
+            share.add(in_flight, Slow::Proven);
         }
-        let gone: Vec<bool> = errands.iter().map(|errand| gave_way(errand)).collect();
+        let gone: Vec<bool> = requests
+            .iter()
+            .map(|in_flight| gave_way(in_flight))
+            .collect();
         assert_eq!(gone, [false, true, false, false]);
-        assert!(errands[1].is_clients_fault());
+        assert!(requests[1].is_clients_fault());
         assert_eq!(waiters.counts(), (3, 1));
-        errands[0].end();
+        requests[0].end();
         assert_eq!(waiters.counts(), (2, 1));
-        share.add(&errand(1), Slow::Proven);
+        share.add(&in_flight(1), Slow::Proven);
         assert_eq!(
             waiters.counts(),
             (2, 1),
-            "it is dropped, and with it its seat"
+            "it is dropped, and with it its guard"
         );
     }
 
@@ -270,45 +273,50 @@ mod tests {
             share(&waiters, "greedy", 100),
             share(&waiters, "modest", 100),
         );
-        let many: Vec<_> = (0..4).map(|_| errand(1000)).collect();
+        let many: Vec<_> = (0..4).map(|_| in_flight(1000)).collect();
         many.iter()
-            .for_each(|errand| greedy.add(errand, Slow::Proven));
-        let one = errand(1);
+            .for_each(|in_flight| greedy.add(in_flight, Slow::Proven));
+        let one = in_flight(1);
         modest.add(&one, Slow::Proven);
         assert!(!gave_way(&one), "it is slower, and its window has fewer");
-        let gone = many.iter().filter(|errand| gave_way(errand)).count();
+        let gone = many.iter().filter(|in_flight| gave_way(in_flight)).count();
         assert_eq!((gone, waiters.counts()), (1, (4, 1)));
     }
 
     /// One whose client has sent nothing, and is waited for.
-    fn waiting() -> Arc<Errand> {
-        let errand = errand(0);
+    fn waiting() -> Arc<InFlight> {
+        let in_flight = in_flight(0);
         let mut cx = Context::from_waker(Waker::noop());
-        assert!(errand.ask(&mut cx, |_| Poll::<()>::Pending).is_pending());
-        errand
+        assert!(in_flight.ask(&mut cx, |_| Poll::<()>::Pending).is_pending());
+        in_flight
     }
 
     #[test]
     fn where_places_are_short_a_client_that_has_only_begun_takes_one_of_those_that_may_wait() {
         let share = share(&Waiters::new(512), "w", 6);
-        let errands: Vec<_> = (0..4)
+        let requests: Vec<_> = (0..4)
             .map(|_| {
                 // The first is the slowest.
                 std::thread::sleep(Duration::from_millis(5));
                 waiting()
             })
             .collect();
-        let seats = || {
-            let needs = errands.iter().map(|errand| errand.needs_seat(&share.short));
+        let counts = || {
+            let needs = requests
+                .iter()
+                .map(|in_flight| in_flight.needs_seat(&share.short));
             needs.collect::<Vec<_>>()
         };
-        assert_eq!(seats(), [None; 4]);
+        assert_eq!(counts(), [None; 4]);
         share.short.window.note();
-        assert_eq!(seats(), [Some(Slow::Suspected); 4]);
-        for errand in &errands {
-            share.add(errand, Slow::Suspected);
+        assert_eq!(counts(), [Some(Slow::Suspected); 4]);
+        for in_flight in &requests {
+            share.add(in_flight, Slow::Suspected);
         }
-        let gone: Vec<bool> = errands.iter().map(|errand| gave_way(errand)).collect();
+        let gone: Vec<bool> = requests
+            .iter()
+            .map(|in_flight| gave_way(in_flight))
+            .collect();
         assert_eq!(gone, [true, false, false, false]);
     }
 
@@ -316,16 +324,21 @@ mod tests {
     fn a_client_that_is_quick_after_all_gives_way_to_nobody() {
         let waiters = Waiters::new(512);
         let share = share(&waiters, "w", 6);
-        let errands: Vec<_> = (0..3).map(|_| waiting()).collect();
-        for errand in &errands {
-            share.add(errand, Slow::Suspected);
-            errand.came(10 << 20);
+        let requests: Vec<_> = (0..3).map(|_| waiting()).collect();
+        for in_flight in &requests {
+            share.add(in_flight, Slow::Suspected);
+            in_flight.came(10 << 20);
         }
         let late = waiting();
         share.add(&late, Slow::Suspected);
-        assert!(!errands.iter().chain([&late]).any(|errand| gave_way(errand)));
+        assert!(
+            !requests
+                .iter()
+                .chain([&late])
+                .any(|in_flight| gave_way(in_flight))
+        );
         assert_eq!(waiters.counts(), (1, 0));
         share.short.window.note();
-        assert_eq!(errands[0].needs_seat(&share.short), None);
+        assert_eq!(requests[0].needs_seat(&share.short), None);
     }
 }

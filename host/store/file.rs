@@ -61,9 +61,9 @@ pub(super) struct StoreFile {
 )]
 enum State {
     Open(Open),
-    Broken(Broken),
+    FileFault(FileFault),
     /// Somebody is opening it.
-    Opening(Broken),
+    Opening(FileFault),
     Closed,
 }
 
@@ -77,7 +77,7 @@ struct Open {
 }
 
 #[derive(Clone)]
-struct Broken {
+struct FileFault {
     /// What callers are told.
     error: StoreError,
     /// Whether the next opening must check the whole file.
@@ -266,7 +266,7 @@ impl StoreFile {
         if !error.is_fault() {
             return error;
         }
-        let broken = Broken {
+        let broken = FileFault {
             error: error.clone(),
             suspect,
             generation: failed,
@@ -279,7 +279,7 @@ impl StoreFile {
             match &**state {
                 State::Open(open) if open.generation == failed => {
                     lock(&self.remains).push(open.db.clone());
-                    self.state.store(Arc::new(State::Broken(broken)));
+                    self.state.store(Arc::new(State::FileFault(broken)));
                     true
                 }
                 _ => false,
@@ -295,7 +295,7 @@ impl StoreFile {
     }
 
     fn is_due(&self) -> bool {
-        matches!(&**self.state.load(), State::Broken(broken) if Instant::now() >= broken.retry_at)
+        matches!(&**self.state.load(), State::FileFault(broken) if Instant::now() >= broken.retry_at)
     }
 
     /// Opens the file again, if nobody else is at it. No lock is held meanwhile.
@@ -303,7 +303,7 @@ impl StoreFile {
         let mut broken = {
             let _changing = lock(&self.changing);
             let state = self.state.load();
-            let State::Broken(broken) = &**state else {
+            let State::FileFault(broken) = &**state else {
                 return;
             };
             let broken = broken.clone();
@@ -328,7 +328,7 @@ impl StoreFile {
                 broken.failures = broken.failures.saturating_add(1);
                 broken.retry_at = Instant::now() + pause;
                 tracing::warn!(store = %self.owner, error = %broken.error, retry_in_ms = pause.as_millis() as u64, "the store cannot be opened again yet");
-                State::Broken(broken)
+                State::FileFault(broken)
             }
         };
         let is_open = matches!(next, State::Open(_));
@@ -365,7 +365,7 @@ impl StoreFile {
 fn open_in(state: &State) -> Result<&Open, StoreError> {
     match state {
         State::Open(open) => Ok(open),
-        State::Broken(broken) | State::Opening(broken) => Err(broken.error.clone()),
+        State::FileFault(broken) | State::Opening(broken) => Err(broken.error.clone()),
         State::Closed => Err(StoreError::Closed),
     }
 }

@@ -1,7 +1,7 @@
-//! The file cabinet behind the windows: one durable key-value store for each.
+//! The file stores behind the windows: one durable key-value store for each.
 //!
 //! [`Store`] is what the rest of the host sees; it speaks of buckets, keys and versions, and knows
-//! neither HTTP nor WIT. [`RedbStore`] keeps one in one redb file. [`Cabinet`] is the set of them,
+//! neither HTTP nor WIT. [`RedbStore`] keeps one in one redb file. [`Stores`] is the set of them,
 //! by window name.
 //!
 //! The life of a write: `redb_store` checks it against the [`StoreLimits`] and hands it to
@@ -17,7 +17,6 @@
 //! thread by `waiting`; a file whose sync failed is not used before `unsynced` knows what the disk
 //! holds.
 
-mod cabinet;
 mod commit;
 mod create;
 mod disk_file;
@@ -29,16 +28,17 @@ mod limits;
 mod plan;
 mod redb_store;
 mod snapshot;
+mod stores;
 #[cfg(test)]
 mod tests;
 mod unsynced;
 mod waiting;
 
-pub use cabinet::{Cabinet, StoreId};
 pub use error::StoreError;
 pub use limits::{MAX_BATCH_OPS, MAX_BUCKET_BYTES, StoreLimits};
 pub use redb_store::RedbStore;
 pub use snapshot::{LEAST_FREE_BYTES, Scratch, Snapshot};
+pub use stores::{StoreId, Stores};
 pub use waiting::{Readers, read};
 
 use std::future::Future;

@@ -49,11 +49,11 @@ pub(super) fn apply(
 struct Plan<'a> {
     /// The last version given.
     version: u64,
-    slots: BTreeMap<(&'a str, &'a str), Slot<'a>>,
+    slots: BTreeMap<(&'a str, &'a str), PlannedKey<'a>>,
 }
 
 /// One key: what the tables hold under it, and what they shall hold.
-struct Slot<'a> {
+struct PlannedKey<'a> {
     old: Option<Head>,
     new: New<'a>,
 }
@@ -73,7 +73,7 @@ impl<'a> Plan<'a> {
         let (bucket, key) = op.place();
         let slot = match self.slots.entry((bucket, key)) {
             btree_map::Entry::Occupied(slot) => slot.into_mut(),
-            btree_map::Entry::Vacant(slot) => slot.insert(Slot {
+            btree_map::Entry::Vacant(slot) => slot.insert(PlannedKey {
                 old: tables.head(bucket, key)?,
                 new: New::AsBefore,
             }),
@@ -144,7 +144,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-impl Slot<'_> {
+impl PlannedKey<'_> {
     fn version(&self) -> Option<u64> {
         match &self.new {
             New::AsBefore => self.old.as_ref().map(|head| head.version),

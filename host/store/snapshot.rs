@@ -35,7 +35,7 @@ const CACHE_BYTES: usize = 8 << 20;
 pub struct Scratch<'a> {
     /// The folder of the file, which has no name there once it is open.
     pub folder: &'a Path,
-    /// Told the bytes of entries copied so far, at least every 4 MiB or 100 ms. Whether to go on.
+    /// DeployEvent the bytes of entries copied so far, at least every 4 MiB or 100 ms. Whether to go on.
     pub go_on: &'a mut dyn FnMut(u64) -> bool,
 }
 

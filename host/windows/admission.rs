@@ -1,21 +1,21 @@
-//! Who gets a clerk: the places of the pool, divided so that no window takes what another has
+//! Who gets an instance: the permits of the pool, divided so that no window takes what another has
 //! reserved.
 //!
 //! A window may use what it has reserved at any time, and beyond that what is shared: all that
-//! nobody reserved. Who finds no place stands in its window's own queue, bounded in length and
-//! time. What becomes free goes to the window that has the fewest places of those that wait.
+//! nobody reserved. Who finds no permit stands in its window's own queue, bounded in length and
+//! time. What becomes free goes to the window that has the fewest permits of those that wait.
 //!
 //! The invariant: over all windows the sum of max(used, reserved) is at most the pool, as soon as
 //! what was given before a change of the terms has come back.
 
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::runtime::{Limit, Short, Shortage, WindowLimits};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// What a window is given, in clerks; the pool counts places, of which a clerk takes one or more.
+/// What a window is given, in instances; the pool counts permits, of which an instance takes one or more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Terms {
     /// At work at once.
@@ -33,8 +33,8 @@ impl Terms {
     pub fn of(limits: &WindowLimits) -> Self {
         let count = |limit| u32::try_from(limits.get(limit)).unwrap_or(u32::MAX);
         Terms {
-            most: count(Limit::Clerks),
-            reserved: count(Limit::ReservedClerks),
+            most: count(Limit::Instances),
+            reserved: count(Limit::ReservedInstances),
             queue: limits.size(Limit::Queue),
             wait: limits.time(Limit::QueueWaitMs),
         }
@@ -50,48 +50,48 @@ pub(super) struct Pool {
 struct State {
     total: u32,
     used: u32,
-    /// Sum of max(used, reserved) over all lines.
+    /// Sum of max(used, reserved) over all accounts.
     committed: u32,
     waiting: usize,
-    lines: BTreeMap<u64, Line>,
+    accounts: BTreeMap<u64, Account>,
     next: u64,
 }
 
-struct Line {
+struct Account {
     terms: Terms,
-    /// Places that its clerks take each, as far as it is known.
+    /// Permits that its instances take each, as far as it is known.
     weight: u32,
-    /// Places, after all that is asked for was made to fit.
+    /// Permits, after all that is asked for was made to fit.
     reserved: u32,
     used: u32,
     queue: VecDeque<Waiter>,
 }
 
 struct Waiter {
-    ticket: u64,
+    number: u64,
     weight: u32,
-    grant: oneshot::Sender<Place>,
+    grant: oneshot::Sender<Permit>,
 }
 
-/// What came of asking for a place.
+/// What came of asking for a permit.
 enum Asked {
     Taken,
     Queued {
-        ticket: u64,
-        granted: oneshot::Receiver<Place>,
+        number: u64,
+        granted: oneshot::Receiver<Permit>,
         wait: Duration,
     },
 }
 
-/// The line of one window. Ends with it.
-pub(super) struct Desk {
+/// The account of one window. Ends with it.
+pub(super) struct WindowQueue {
     pool: Arc<Pool>,
     id: u64,
     short: Arc<Short>,
 }
 
-/// Places for one clerk; given back when it is dropped.
-pub(super) struct Place {
+/// Permits for one instance; given back when it is dropped.
+pub(super) struct Permit {
     pool: Arc<Pool>,
     id: u64,
     weight: u32,
@@ -104,7 +104,7 @@ impl Pool {
             used: 0,
             committed: 0,
             waiting: 0,
-            lines: BTreeMap::new(),
+            accounts: BTreeMap::new(),
             next: 0,
         };
         Arc::new(Pool {
@@ -113,21 +113,21 @@ impl Pool {
         })
     }
 
-    /// A line for a window.
-    pub fn desk(self: &Arc<Self>, terms: Terms) -> Desk {
+    /// An account for a window.
+    pub fn queue(self: &Arc<Self>, terms: Terms) -> WindowQueue {
         let mut state = self.state();
         let id = state.next;
         state.next += 1;
-        let line = Line {
+        let account = Account {
             terms,
             weight: 1,
             reserved: 0,
             used: 0,
             queue: VecDeque::new(),
         };
-        state.lines.insert(id, line);
+        state.accounts.insert(id, account);
         state.divide();
-        Desk {
+        WindowQueue {
             pool: self.clone(),
             id,
             short: Arc::new(Short {
@@ -142,14 +142,14 @@ impl Pool {
     }
 
     /// Changes the state and hands out what that made free. What is handed to somebody who has just
-    /// gone comes back by the drop of its place, which takes the lock: so only after it was let go.
+    /// gone comes back by the drop of its permit, which takes the lock: so only after it was let go.
     fn change<T>(self: &Arc<Self>, by: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state();
         let result = by(&mut state);
         let granted = state.grant();
         drop(state);
         for (id, waiter) in granted {
-            let _ = waiter.grant.send(Place {
+            let _ = waiter.grant.send(Permit {
                 pool: self.clone(),
                 id,
                 weight: waiter.weight,
@@ -159,69 +159,75 @@ impl Pool {
     }
 }
 
-impl Desk {
-    /// A place for a clerk that takes `weight` places of the pool.
+impl WindowQueue {
+    /// A permit for an instance that takes `weight` permits of the pool.
     ///
     /// # Errors
-    /// [`Error::ClerkLimit`] when the queue is full, or the wait was too long.
-    pub async fn place(&self, weight: u32) -> Result<Place, Error> {
+    /// [`RequestError::InstanceLimit`] when the queue is full, or the wait was too long.
+    pub async fn acquire(&self, weight: u32) -> Result<Permit, RequestError> {
         let asked = self
             .pool
             .change(|state| state.ask(self.id, weight, &self.short))?;
         let Asked::Queued {
-            ticket,
+            number,
             granted,
             wait,
         } = asked
         else {
-            return Ok(Place {
+            return Ok(Permit {
                 pool: self.pool.clone(),
                 id: self.id,
                 weight,
             });
         };
-        let waiting = Waiting { desk: self, ticket };
-        let place = tokio::time::timeout(wait, granted).await;
+        let waiting = Waiting {
+            queue: self,
+            number,
+        };
+        let permit = tokio::time::timeout(wait, granted).await;
         drop(waiting);
-        place.ok().and_then(Result::ok).ok_or(Error::ClerkLimit)
+        permit
+            .ok()
+            .and_then(Result::ok)
+            .ok_or(RequestError::InstanceLimit)
     }
 
-    /// Gives the window other terms, from the next place on.
+    /// Gives the window other terms, from the next permit on.
     pub fn set_terms(&self, terms: Terms) {
         self.pool.change(|state| {
-            if let Some(line) = state.lines.get_mut(&self.id) {
-                line.terms = terms;
+            if let Some(account) = state.accounts.get_mut(&self.id) {
+                account.terms = terms;
             }
             state.divide();
         });
     }
 
-    /// Whether requests find no place.
+    /// Whether requests find no permit.
     pub fn short(&self) -> &Arc<Short> {
         &self.short
     }
 
-    /// Places in use, and requests that wait.
+    /// Permits in use, and requests that wait.
     pub fn load(&self) -> (u32, usize) {
         let state = self.pool.state();
-        let line = state.lines.get(&self.id);
-        line.map_or((0, 0), |line| (line.used, line.queue.len()))
+        let account = state.accounts.get(&self.id);
+        account.map_or((0, 0), |account| (account.used, account.queue.len()))
     }
 }
 
-impl Drop for Desk {
+impl Drop for WindowQueue {
     fn drop(&mut self) {
         self.pool.change(|state| {
-            // Its clerks may outlive it; their places count until they are back.
-            if let Some(line) = state.lines.get_mut(&self.id) {
-                line.terms.reserved = 0;
-                state.waiting -= line.queue.len();
-                line.queue.clear();
-                if line.used == 0 {
-                    state.lines.remove(&self.id);
+            // Its instances may outlive it; their permits count until they are back.
+            if let Some(account) = state.accounts.get_mut(&self.id) {
+                account.terms.reserved = 0;
+                state.waiting -= account.queue.len();
+                account.queue.clear();
+                if account.used == 0 {
+                    state.accounts.remove(&self.id);
                 } else {
-                    line.terms.queue = 0;
-                    line.terms.most = 0;
+                    account.terms.queue = 0;
+                    account.terms.most = 0;
                 }
             }
             state.divide();
@@ -229,7 +235,7 @@ impl Drop for Desk {
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.pool
             .change(|state| state.give_back(self.id, self.weight));
@@ -238,30 +244,30 @@ impl Drop for Place {
 
 /// Leaves the queue when it is dropped, if it still stands there.
 struct Waiting<'a> {
-    desk: &'a Desk,
-    ticket: u64,
+    queue: &'a WindowQueue,
+    number: u64,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         // Whoever stood behind one that cannot be served may be served now.
-        self.desk.pool.change(|state| {
-            let Some(line) = state.lines.get_mut(&self.desk.id) else {
+        self.queue.pool.change(|state| {
+            let Some(account) = state.accounts.get_mut(&self.queue.id) else {
                 return;
             };
-            let before = line.queue.len();
-            line.queue.retain(|waiter| waiter.ticket != self.ticket);
-            state.waiting -= before - line.queue.len();
+            let before = account.queue.len();
+            account.queue.retain(|waiter| waiter.number != self.number);
+            state.waiting -= before - account.queue.len();
         });
     }
 }
 
-impl Line {
+impl Account {
     fn committed(&self) -> u32 {
         self.used.max(self.reserved)
     }
 
-    /// Whether its own terms let it have `weight` places more. One clerk is always let.
+    /// Whether its own terms let it have `weight` permits more. One instance is always let.
     fn may(&self, weight: u32) -> bool {
         self.used == 0 || self.used + weight <= self.terms.most.saturating_mul(weight)
     }
@@ -271,56 +277,61 @@ impl State {
     /// Makes what is reserved fit: all of it where it is at most half of the pool, else each in
     /// proportion.
     fn divide(&mut self) {
-        let asked = |line: &Line| u64::from(line.terms.reserved) * u64::from(line.weight);
-        let sum: u64 = self.lines.values().map(asked).sum();
+        let asked =
+            |account: &Account| u64::from(account.terms.reserved) * u64::from(account.weight);
+        let sum: u64 = self.accounts.values().map(asked).sum();
         let half = u64::from(self.total / 2);
-        for line in self.lines.values_mut() {
+        for account in self.accounts.values_mut() {
             let fits = if sum <= half {
-                asked(line)
+                asked(account)
             } else {
-                asked(line) * half / sum
+                asked(account) * half / sum
             };
-            line.reserved = u32::try_from(fits).unwrap_or(u32::MAX);
+            account.reserved = u32::try_from(fits).unwrap_or(u32::MAX);
         }
-        self.committed = self.lines.values().map(Line::committed).sum();
+        self.committed = self.accounts.values().map(Account::committed).sum();
     }
 
-    /// Whether the pool has `weight` places more for the line.
-    fn fits(&self, line: &Line, weight: u32) -> bool {
-        let after = (line.used + weight).max(line.reserved);
+    /// Whether the pool has `weight` permits more for the account.
+    fn fits(&self, account: &Account, weight: u32) -> bool {
+        let after = (account.used + weight).max(account.reserved);
         // A component larger than the whole pool was refused when it was deployed.
-        self.used + weight <= self.total && self.committed - line.committed() + after <= self.total
+        self.used + weight <= self.total
+            && self.committed - account.committed() + after <= self.total
     }
 
-    fn is_reserved(line: &Line, weight: u32) -> bool {
-        line.used + weight <= line.reserved
+    fn is_reserved(account: &Account, weight: u32) -> bool {
+        account.used + weight <= account.reserved
     }
 
-    /// Takes the place, or a place in the queue.
-    fn ask(&mut self, id: u64, weight: u32, short: &Short) -> Result<Asked, Error> {
+    /// Takes the permit, or a permit in the queue.
+    fn ask(&mut self, id: u64, weight: u32, short: &Short) -> Result<Asked, RequestError> {
         if self.take_at_once(id, weight) {
             return Ok(Asked::Taken);
         }
-        let line = self.lines.get_mut(&id).ok_or(Error::ClerkLimit)?;
-        match line.may(weight) {
+        let account = self
+            .accounts
+            .get_mut(&id)
+            .ok_or(RequestError::InstanceLimit)?;
+        match account.may(weight) {
             true => short.pool.note(),
             false => short.window.note(),
         }
-        if line.queue.len() >= line.terms.queue {
-            return Err(Error::ClerkLimit);
+        if account.queue.len() >= account.terms.queue {
+            return Err(RequestError::InstanceLimit);
         }
-        let ticket = self.next;
+        let number = self.next;
         let (grant, granted) = oneshot::channel();
-        line.queue.push_back(Waiter {
-            ticket,
+        account.queue.push_back(Waiter {
+            number,
             weight,
             grant,
         });
         self.next += 1;
         self.waiting += 1;
-        let wait = line.terms.wait;
+        let wait = account.terms.wait;
         Ok(Asked::Queued {
-            ticket,
+            number,
             granted,
             wait,
         })
@@ -328,21 +339,22 @@ impl State {
 
     fn take_at_once(&mut self, id: u64, weight: u32) -> bool {
         if self
-            .lines
+            .accounts
             .get(&id)
-            .is_some_and(|line| line.weight != weight)
+            .is_some_and(|account| account.weight != weight)
         {
-            if let Some(line) = self.lines.get_mut(&id) {
-                line.weight = weight;
+            if let Some(account) = self.accounts.get_mut(&id) {
+                account.weight = weight;
             }
             self.divide();
         }
-        let Some(line) = self.lines.get(&id) else {
+        let Some(account) = self.accounts.get(&id) else {
             return false;
         };
         // What is shared goes to those first who wait for it.
-        let first = line.queue.is_empty() && (self.waiting == 0 || Self::is_reserved(line, weight));
-        if !(first && line.may(weight) && self.fits(line, weight)) {
+        let first =
+            account.queue.is_empty() && (self.waiting == 0 || Self::is_reserved(account, weight));
+        if !(first && account.may(weight) && self.fits(account, weight)) {
             return false;
         }
         self.take(id, weight);
@@ -350,29 +362,29 @@ impl State {
     }
 
     fn take(&mut self, id: u64, weight: u32) {
-        if let Some(line) = self.lines.get_mut(&id) {
-            self.committed -= line.committed();
-            line.used += weight;
-            self.committed += line.committed();
+        if let Some(account) = self.accounts.get_mut(&id) {
+            self.committed -= account.committed();
+            account.used += weight;
+            self.committed += account.committed();
             self.used += weight;
         }
     }
 
     fn give_back(&mut self, id: u64, weight: u32) {
-        let Some(line) = self.lines.get_mut(&id) else {
+        let Some(account) = self.accounts.get_mut(&id) else {
             return;
         };
-        self.committed -= line.committed();
-        line.used -= weight;
-        self.committed += line.committed();
+        self.committed -= account.committed();
+        account.used -= weight;
+        self.committed += account.committed();
         self.used -= weight;
         // Its window is gone.
-        if line.terms.most == 0 && line.used == 0 {
-            self.lines.remove(&id);
+        if account.terms.most == 0 && account.used == 0 {
+            self.accounts.remove(&id);
         }
     }
 
-    /// Those who wait and can be served now, with their places taken.
+    /// Those who wait and can be served now, with their permits taken.
     fn grant(&mut self) -> Vec<(u64, Waiter)> {
         let mut granted = Vec::new();
         while self.waiting > 0 {
@@ -380,9 +392,9 @@ impl State {
                 break;
             };
             let Some(waiter) = self
-                .lines
+                .accounts
                 .get_mut(&id)
-                .and_then(|line| line.queue.pop_front())
+                .and_then(|account| account.queue.pop_front())
             else {
                 break;
             };
@@ -393,25 +405,27 @@ impl State {
         granted
     }
 
-    /// The line that has the fewest places of those that wait and may have more. Where there is not
-    /// yet room for it, what is shared is kept for it, so that a clerk of many places gets its
+    /// The account that has the fewest permits of those that wait and may have more. Where there is not
+    /// yet room for it, what is shared is kept for it, so that an instance of many permits gets its
     /// turn; others get only what they have reserved.
     fn next_served(&self) -> Option<u64> {
-        let mut lines: Vec<_> = self
-            .lines
+        let mut accounts: Vec<_> = self
+            .accounts
             .iter()
-            .filter_map(|(id, line)| Some((*id, line, line.queue.front()?.weight)))
-            .filter(|(_, line, weight)| line.may(*weight))
+            .filter_map(|(id, account)| Some((*id, account, account.queue.front()?.weight)))
+            .filter(|(_, account, weight)| account.may(*weight))
             .collect();
-        lines.sort_by_key(|(id, line, _)| (line.used, *id));
-        let (first, others) = lines.split_first()?;
-        let (id, line, weight) = first;
-        if self.fits(line, *weight) {
+        accounts.sort_by_key(|(id, account, _)| (account.used, *id));
+        let (first, others) = accounts.split_first()?;
+        let (id, account, weight) = first;
+        if self.fits(account, *weight) {
             return Some(*id);
         }
         others
             .iter()
-            .find(|(_, line, weight)| Self::is_reserved(line, *weight) && self.fits(line, *weight))
+            .find(|(_, account, weight)| {
+                Self::is_reserved(account, *weight) && self.fits(account, *weight)
+            })
             .map(|(id, ..)| *id)
     }
 }
@@ -431,15 +445,15 @@ mod tests {
         }
     }
 
-    /// A place that is there at once.
-    fn now(desk: &Desk, weight: u32) -> Option<Place> {
-        desk.place(weight).now_or_never()?.ok()
+    /// A permit that is there at once.
+    fn now(queue: &WindowQueue, weight: u32) -> Option<Permit> {
+        queue.acquire(weight).now_or_never()?.ok()
     }
 
     #[tokio::test]
     async fn what_is_reserved_is_there_however_much_the_others_take() {
         let pool = Pool::new(16);
-        let (greedy, modest) = (pool.desk(terms(100, 0)), pool.desk(terms(100, 3)));
+        let (greedy, modest) = (pool.queue(terms(100, 0)), pool.queue(terms(100, 3)));
         let taken: Vec<_> = std::iter::from_fn(|| now(&greedy, 1)).collect();
         assert_eq!(taken.len(), 13);
         let own: Vec<_> = std::iter::from_fn(|| now(&modest, 1)).collect();
@@ -449,8 +463,8 @@ mod tests {
     #[tokio::test]
     async fn reservations_that_do_not_fit_half_of_the_pool_are_made_to() {
         let pool = Pool::new(8);
-        let desks: Vec<_> = (0..4).map(|_| pool.desk(terms(100, 4))).collect();
-        let first: Vec<_> = std::iter::from_fn(|| now(&desks[0], 1)).collect();
+        let queues: Vec<_> = (0..4).map(|_| pool.queue(terms(100, 4))).collect();
+        let first: Vec<_> = std::iter::from_fn(|| now(&queues[0], 1)).collect();
         // One is reserved for each of the other three.
         assert_eq!(first.len(), 5);
     }
@@ -458,46 +472,46 @@ mod tests {
     #[tokio::test]
     async fn a_window_has_no_more_at_work_than_its_most_and_its_queue_is_bounded() {
         let pool = Pool::new(16);
-        let desk = pool.desk(terms(2, 0));
-        let _places = (now(&desk, 1).unwrap(), now(&desk, 1).unwrap());
-        let mut waiting: Vec<_> = (0..4).map(|_| Box::pin(desk.place(1))).collect();
+        let queue = pool.queue(terms(2, 0));
+        let _permits = (now(&queue, 1).unwrap(), now(&queue, 1).unwrap());
+        let mut waiting: Vec<_> = (0..4).map(|_| Box::pin(queue.acquire(1))).collect();
         for one in &mut waiting {
             assert!(one.as_mut().now_or_never().is_none());
         }
-        assert_eq!(desk.load(), (2, 4));
+        assert_eq!(queue.load(), (2, 4));
         assert!(matches!(
-            desk.place(1).now_or_never(),
-            Some(Err(Error::ClerkLimit))
+            queue.acquire(1).now_or_never(),
+            Some(Err(RequestError::InstanceLimit))
         ));
         drop(waiting);
-        assert_eq!(desk.load(), (2, 0));
+        assert_eq!(queue.load(), (2, 0));
     }
 
     #[tokio::test]
     async fn what_becomes_free_goes_to_the_window_that_has_least() {
         let pool = Pool::new(4);
-        let (greedy, late) = (pool.desk(terms(9, 0)), pool.desk(terms(9, 0)));
-        let mut places: Vec<_> = std::iter::from_fn(|| now(&greedy, 1)).collect();
-        let mut more = Box::pin(greedy.place(1));
+        let (greedy, late) = (pool.queue(terms(9, 0)), pool.queue(terms(9, 0)));
+        let mut permits: Vec<_> = std::iter::from_fn(|| now(&greedy, 1)).collect();
+        let mut more = Box::pin(greedy.acquire(1));
         assert!(more.as_mut().now_or_never().is_none());
-        let mut first = Box::pin(late.place(1));
+        let mut first = Box::pin(late.acquire(1));
         assert!(first.as_mut().now_or_never().is_none());
-        places.pop();
+        permits.pop();
         let _first = first.await.unwrap();
         assert!(more.as_mut().now_or_never().is_none());
-        places.pop();
+        permits.pop();
         let _more = more.await.unwrap();
     }
 
     #[tokio::test]
-    async fn a_clerk_of_many_places_is_not_passed_over_for_ever() {
+    async fn an_instance_of_many_permits_is_not_passed_over_for_ever() {
         let pool = Pool::new(4);
-        let (small, large) = (pool.desk(terms(9, 0)), pool.desk(terms(9, 0)));
-        let mut places: Vec<_> = std::iter::from_fn(|| now(&small, 1)).collect();
-        let mut waiting = Box::pin(large.place(3));
+        let (small, large) = (pool.queue(terms(9, 0)), pool.queue(terms(9, 0)));
+        let mut permits: Vec<_> = std::iter::from_fn(|| now(&small, 1)).collect();
+        let mut waiting = Box::pin(large.acquire(3));
         assert!(waiting.as_mut().now_or_never().is_none());
         for _ in 0..3 {
-            places.pop();
+            permits.pop();
             assert!(
                 now(&small, 1).is_none(),
                 "it takes what the large one waits for"
@@ -513,20 +527,23 @@ mod tests {
             wait: Duration::from_millis(10),
             ..terms(1, 0)
         };
-        let desk = pool.desk(hurried);
-        let _place = now(&desk, 1).unwrap();
-        assert!(matches!(desk.place(1).await, Err(Error::ClerkLimit)));
-        assert_eq!(desk.load(), (1, 0));
+        let queue = pool.queue(hurried);
+        let _place = now(&queue, 1).unwrap();
+        assert!(matches!(
+            queue.acquire(1).await,
+            Err(RequestError::InstanceLimit)
+        ));
+        assert_eq!(queue.load(), (1, 0));
     }
 
     #[tokio::test]
-    async fn a_window_that_goes_gives_back_what_it_had_when_its_clerks_are_gone() {
+    async fn a_window_that_goes_gives_back_what_it_had_when_its_instances_are_gone() {
         let pool = Pool::new(2);
-        let (gone, other) = (pool.desk(terms(2, 0)), pool.desk(terms(2, 0)));
-        let places = (now(&gone, 1).unwrap(), now(&gone, 1).unwrap());
+        let (gone, other) = (pool.queue(terms(2, 0)), pool.queue(terms(2, 0)));
+        let permits = (now(&gone, 1).unwrap(), now(&gone, 1).unwrap());
         drop(gone);
         assert!(now(&other, 1).is_none());
-        drop(places);
+        drop(permits);
         assert!(now(&other, 1).is_some());
     }
 
@@ -560,12 +577,12 @@ mod tests {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             let _entered = runtime.enter();
             let pool = Pool::new(TOTAL);
-            let desks: Vec<_> = (0..3).map(|_| pool.desk(terms(8, 1))).collect();
+            let queues: Vec<_> = (0..3).map(|_| pool.queue(terms(8, 1))).collect();
             let mut holders = Vec::new();
-            let mut held: Vec<Place> = Vec::new();
+            let mut held: Vec<Permit> = Vec::new();
             for act in acts {
                 match act {
-                    Act::Ask { window, weight } => holders.push(Box::pin(desks[window].place(weight))),
+                    Act::Ask { window, weight } => holders.push(Box::pin(queues[window].acquire(weight))),
                     Act::Leave(index) if index % 2 == 0 && !held.is_empty() => {
                         held.swap_remove(index % held.len());
                     }
@@ -573,14 +590,14 @@ mod tests {
                         drop(holders.swap_remove(index % holders.len()));
                     }
                     Act::Leave(_) => {}
-                    Act::Terms { window, most, reserved } => desks[window].set_terms(terms(most, reserved)),
+                    Act::Terms { window, most, reserved } => queues[window].set_terms(terms(most, reserved)),
                 }
                 // One that asks may set off a grant to another that was looked at before it.
                 for _ in 0..2 {
                     let mut still = Vec::new();
                     for mut holder in holders {
                         match holder.as_mut().now_or_never() {
-                            Some(Ok(place)) => held.push(place),
+                            Some(Ok(permit)) => held.push(permit),
                             Some(Err(_)) => {}
                             None => still.push(holder),
                         }
@@ -588,10 +605,10 @@ mod tests {
                     holders = still;
                 }
                 let state = pool.state();
-                let used: u32 = held.iter().map(|place| place.weight).sum();
+                let used: u32 = held.iter().map(|permit| permit.weight).sum();
                 prop_assert_eq!(state.used, used);
                 prop_assert!(used <= TOTAL);
-                prop_assert_eq!(state.committed, state.lines.values().map(Line::committed).sum::<u32>());
+                prop_assert_eq!(state.committed, state.accounts.values().map(Account::committed).sum::<u32>());
                 prop_assert_eq!(state.waiting, holders.len());
                 prop_assert!(state.next_served().is_none(), "somebody waits for what is free");
             }

@@ -5,7 +5,7 @@
 //! synced file.
 
 use super::ChangeError;
-use super::places::{Asker, Full, Load, Place, Places};
+use super::deploy_queue::{Asker, DeployPermit, DeployQueue, Full, Load};
 use crate::lanes;
 use crate::runtime::Compiler;
 pub(super) use crate::runtime::native::hex;
@@ -34,9 +34,9 @@ const MAX_CHECKED: usize = 2;
 pub struct Artifacts {
     root: PathBuf,
     compiler: Compiler,
-    receiving: Arc<Places>,
+    receiving: Arc<DeployQueue>,
     /// One compiler fewer than processors at once, at least one: requests go on meanwhile.
-    compiling: Arc<Places>,
+    compiling: Arc<DeployQueue>,
     checking: Semaphore,
     /// Held while native code that was damaged is made anew, so that of many windows with one
     /// component one does it.
@@ -73,7 +73,7 @@ impl Drop for Upload {
 
 /// An upload in progress.
 pub struct Receiving {
-    _place: Place,
+    _permit: DeployPermit,
     file: tokio::fs::File,
     upload: Upload,
     hasher: Sha256,
@@ -133,8 +133,8 @@ impl Artifacts {
         Ok(Arc::new(Artifacts {
             root,
             compiler,
-            receiving: Places::new(MAX_RECEIVING, MAX_WAITING),
-            compiling: Places::new(lanes::count().saturating_sub(1), MAX_WAITING),
+            receiving: DeployQueue::new(MAX_RECEIVING, MAX_WAITING),
+            compiling: DeployQueue::new(lanes::count().saturating_sub(1), MAX_WAITING),
             checking: Semaphore::new(MAX_CHECKED),
             mending: tokio::sync::Mutex::default(),
             pins: Mutex::default(),
@@ -152,14 +152,14 @@ impl Artifacts {
             refusable: true,
             waits: &|_| {},
         };
-        let place = self.receiving.place(&asker).await;
-        let place = place.map_err(|Full| ChangeError::Busy("to be taken in"))?;
+        let permit = self.receiving.acquire(&asker).await;
+        let permit = permit.map_err(|Full| ChangeError::Busy("to be taken in"))?;
         let path = self.incoming();
         let file = tokio::fs::File::create_new(&path)
             .await
             .map_err(disk(&path))?;
         Ok(Receiving {
-            _place: place,
+            _permit: permit,
             file,
             upload: Upload {
                 path,
@@ -267,9 +267,9 @@ impl Artifacts {
         self.root.join("native").join(name)
     }
 
-    async fn compiler(&self, asker: &Asker<'_>) -> Result<Place, ChangeError> {
-        let place = self.compiling.place(asker).await;
-        place.map_err(|Full| ChangeError::Busy("for a compiler"))
+    async fn compiler(&self, asker: &Asker<'_>) -> Result<DeployPermit, ChangeError> {
+        let permit = self.compiling.acquire(asker).await;
+        permit.map_err(|Full| ChangeError::Busy("for a compiler"))
     }
 
     async fn compile(&self, digest: &str, place: &Path) -> Result<(), ChangeError> {

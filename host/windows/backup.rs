@@ -29,7 +29,7 @@ impl Registry {
     /// # Errors
     /// When their folder cannot be listed.
     pub fn stored(&self) -> io::Result<BTreeMap<String, StoreId>> {
-        self.cabinet.stored()
+        self.stores.stored()
     }
 
     /// A copy of the store of `window`; None where it has none, or none any more. Blocks.
@@ -41,7 +41,7 @@ impl Registry {
         window: &str,
         scratch: &mut Scratch<'_>,
     ) -> Result<Option<Snapshot>, StoreError> {
-        self.cabinet.snapshot(window, scratch)
+        self.stores.snapshot(window, scratch)
     }
 
     /// A copy of the records. The components that they name are there, and stay. Blocks.

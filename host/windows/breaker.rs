@@ -1,11 +1,11 @@
-//! Closes a window for a time when its clerks keep failing, so that it does not burn the machine.
+//! Closes a window for a time when its instances keep failing, so that it does not burn the machine.
 //!
 //! A number of failures in a row trips it. Requests are then refused at once for a time that
 //! doubles with each trip up to a minute. After it one request is let through: if that is served
 //! the window is open again, if it fails the next time begins.
 
-use crate::error::Error;
-use crate::runtime::Errand;
+use crate::error::RequestError;
+use crate::runtime::InFlight;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -22,28 +22,28 @@ const TRY_TIME: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     Served,
-    /// The clerk failed, for the reason with this code.
+    /// The instance failed, for the reason with this code.
     Failed(&'static str),
     /// The client's fault, or nobody's.
     Unclear,
 }
 
 impl Outcome {
-    /// What `error` says of the clerk.
-    pub fn of(error: &Error) -> Self {
+    /// What `error` says of the instance.
+    pub fn of(error: &RequestError) -> Self {
         match error {
-            Error::ClerkStart(_)
-            | Error::ClerkTrapped
-            | Error::MemoryLimit { .. }
-            | Error::CpuTime { .. }
-            | Error::WallTime { .. }
-            | Error::HostCalls { .. }
-            | Error::HostCallTooLarge
-            | Error::HandleLimit
-            | Error::NoResponse(_)
-            | Error::ResponseInvalid(_)
-            | Error::ResponseHeadersTooLarge
-            | Error::ResponseTooLarge { .. } => Outcome::Failed(error.code()),
+            RequestError::InstanceStart(_)
+            | RequestError::InstanceTrapped
+            | RequestError::MemoryLimit { .. }
+            | RequestError::CpuTime { .. }
+            | RequestError::WallTime { .. }
+            | RequestError::HostCalls { .. }
+            | RequestError::HostCallTooLarge
+            | RequestError::HandleLimit
+            | RequestError::NoResponse(_)
+            | RequestError::ResponseInvalid(_)
+            | RequestError::ResponseHeadersTooLarge
+            | RequestError::ResponseTooLarge { .. } => Outcome::Failed(error.code()),
             _ => Outcome::Unclear,
         }
     }
@@ -63,7 +63,7 @@ pub(super) trait Tries: Send + Sync {
     fn waits_for_client(&self) -> bool;
 }
 
-impl Tries for Errand {
+impl Tries for InFlight {
     fn waits_for_client(&self) -> bool {
         self.is_client_waited_for()
     }
@@ -96,7 +96,7 @@ enum Mode {
 /// How a breaker stands, after so many failures in a row. In the usual words of circuit breakers,
 /// whose "open" is not the window's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum Placement {
     /// Requests pass.
     Closed,
     /// Requests are refused, for a time.
@@ -198,13 +198,13 @@ impl Breaker {
     }
 
     /// What operators see of it at `now`.
-    pub fn standing(&self, now: Instant) -> Standing {
+    pub fn placement(&self, now: Instant) -> Placement {
         let state = self.state();
         let failures = state.in_a_row;
         match state.mode {
-            Mode::Closed => Standing::Closed,
-            Mode::Tripped { until } if until > now => Standing::Tripped { failures },
-            Mode::Tripped { .. } | Mode::Trying { .. } => Standing::HalfOpen { failures },
+            Mode::Closed => Placement::Closed,
+            Mode::Tripped { until } if until > now => Placement::Tripped { failures },
+            Mode::Tripped { .. } | Mode::Trying { .. } => Placement::HalfOpen { failures },
         }
     }
 
@@ -219,7 +219,7 @@ mod tests {
     use proptest::prelude::*;
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-    const FAILED: Outcome = Outcome::Failed("clerk-trapped");
+    const FAILED: Outcome = Outcome::Failed("instance-trapped");
 
     fn tripped(now: Instant) -> Breaker {
         let breaker = Breaker::new();
@@ -261,29 +261,29 @@ mod tests {
         let later = later + FIRST_PAUSE * 2;
         assert_eq!(breaker.admit(later), Ok(Pass::Try));
         assert_eq!(breaker.outcome(Outcome::Served, 3, later), None);
-        assert_eq!(breaker.standing(later), Standing::Closed);
+        assert_eq!(breaker.placement(later), Placement::Closed);
     }
 
     #[test]
     fn it_is_shown_as_tripped_while_the_pause_lasts_and_no_longer() {
         let now = Instant::now();
         let breaker = Breaker::new();
-        assert_eq!(breaker.standing(now), Standing::Closed);
+        assert_eq!(breaker.placement(now), Placement::Closed);
         let breaker = tripped(now);
         let failures = 3;
         let last = now + FIRST_PAUSE - Duration::from_nanos(1);
-        assert_eq!(breaker.standing(last), Standing::Tripped { failures });
-        let half_open = Standing::HalfOpen { failures };
+        assert_eq!(breaker.placement(last), Placement::Tripped { failures });
+        let half_open = Placement::HalfOpen { failures };
         let later = now + FIRST_PAUSE;
         for hours in [0, 1, 100] {
             let at = later + Duration::from_secs(hours * 3600);
-            assert_eq!(breaker.standing(at), half_open);
+            assert_eq!(breaker.placement(at), half_open);
         }
         assert_eq!(breaker.admit(later), Ok(Pass::Try));
-        assert_eq!(breaker.standing(later), half_open, "one is on its way");
+        assert_eq!(breaker.placement(later), half_open, "one is on its way");
         breaker.outcome(FAILED, 3, later).unwrap();
         let failures = 4;
-        assert_eq!(breaker.standing(later), Standing::Tripped { failures });
+        assert_eq!(breaker.placement(later), Placement::Tripped { failures });
     }
 
     #[test]
@@ -333,7 +333,7 @@ mod tests {
         assert_eq!(breaker.admit(later + TRY_TIME), Ok(Pass::Try));
         assert!(breaker.admit(later + TRY_TIME).is_err());
         assert_eq!(breaker.outcome(Outcome::Served, 3, later + TRY_TIME), None);
-        assert_eq!(breaker.standing(later + TRY_TIME), Standing::Closed);
+        assert_eq!(breaker.placement(later + TRY_TIME), Placement::Closed);
     }
 
     #[test]
@@ -364,12 +364,12 @@ mod tests {
                 now += Duration::from_millis(700);
             }
             if most == 0 {
-                prop_assert_eq!(breaker.standing(now), Standing::Closed);
+                prop_assert_eq!(breaker.placement(now), Placement::Closed);
             }
             now += LONGEST_PAUSE;
             prop_assert!(breaker.admit(now).is_ok());
             breaker.outcome(Outcome::Served, most, now);
-            prop_assert_eq!(breaker.standing(now), Standing::Closed);
+            prop_assert_eq!(breaker.placement(now), Placement::Closed);
         }
     }
 }

@@ -1,14 +1,14 @@
 //! A canary: a candidate that gets a share of the requests beside the live release, until it is
 //! promoted or aborted, or ends by itself because it is clearly worse.
 
+use super::analysis::Analysis;
 use super::change::Change;
-use super::front::{Canary, Front};
 use super::record::{CanaryRecord, WindowRecord};
 use super::registry::Registry;
 use super::release::Release;
-use super::trial::Trial;
+use super::serving::{Canary, Serving};
 use super::window::Window;
-use super::{ChangeError, Share, WindowName, WindowStatus};
+use super::{ChangeError, TrafficShare, WindowName, WindowStatus};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -50,7 +50,7 @@ impl Registry {
         Canary {
             release,
             salt: running.salt,
-            trial: Arc::new(Trial::new(running.share.steps(), running.salt)),
+            analysis: Arc::new(Analysis::new(running.share.steps(), running.salt)),
             verdict,
         }
     }
@@ -63,7 +63,7 @@ impl Registry {
     pub async fn share(
         self: &Arc<Self>,
         name: &WindowName,
-        share: Share,
+        share: TrafficShare,
     ) -> Result<WindowStatus, ChangeError> {
         let mut change = self.change(name).await?;
         let record = change.record();
@@ -74,12 +74,12 @@ impl Registry {
             canary: Some(CanaryRecord { share, ..running }),
             ..record
         };
-        if let Front::Open {
+        if let Serving::Open {
             canary: Some(canary),
             ..
-        } = &*change.window().front()
+        } = &*change.window().serving()
         {
-            canary.trial.set_share(share.steps());
+            canary.analysis.set_share(share.steps());
         }
         change.enforce(next, None).await;
         Ok(change.status())
@@ -100,21 +100,21 @@ impl Registry {
             canary: None,
             ..record
         };
-        let front = match &*change.window().front() {
-            Front::Open {
+        let serving = match &*change.window().serving() {
+            Serving::Open {
                 canary: Some(canary),
                 ..
-            } => Some(Front::Open {
+            } => Some(Serving::Open {
                 live: canary.release.clone(),
                 canary: None,
             }),
             // It could not be loaded when the window was opened.
-            Front::Open { canary: None, .. } => {
-                Some(self.tried_front(change.window(), &mut next).await?)
+            Serving::Open { canary: None, .. } => {
+                Some(self.tried_serving(change.window(), &mut next).await?)
             }
             _ => None,
         };
-        change.commit(next, front).await?;
+        change.commit(next, serving).await?;
         tracing::info!(window = %name, release = running.number, "the canary was promoted");
         Ok(change.status())
     }
@@ -143,13 +143,13 @@ async fn end(
         return Err(ChangeError::NoCanary(change.window().name.clone()));
     }
     next.end_canary(fate);
-    let front = match &*change.window().front() {
-        Front::Open { live, .. } => Some(Front::Open {
+    let serving = match &*change.window().serving() {
+        Serving::Open { live, .. } => Some(Serving::Open {
             live: live.clone(),
             canary: None,
         }),
         _ => None,
     };
-    change.enforce(next, front).await;
+    change.enforce(next, serving).await;
     Ok(change.status())
 }

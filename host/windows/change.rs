@@ -15,12 +15,12 @@ mod settle;
 #[cfg(test)]
 mod tests;
 
-use super::front::Front;
 use super::record::WindowRecord;
 use super::registry::Registry;
+use super::serving::Serving;
 use super::window::Window;
 use super::{ChangeError, WindowName, WindowStatus};
-use crate::error::Error;
+use crate::error::RequestError;
 use arc_swap::ArcSwap;
 use closing::Closings;
 pub use closing::TURN_TIME;
@@ -97,7 +97,7 @@ impl Recorded {
     ///
     /// # Errors
     /// Where an operator has closed the window, `name`, and another change has its turn.
-    pub fn check_not_closed(&self, name: &WindowName) -> Result<(), Error> {
+    pub fn check_not_closed(&self, name: &WindowName) -> Result<(), RequestError> {
         self.closings.check(name)
     }
 
@@ -251,7 +251,7 @@ impl Change {
         self.window.recorded.known().unsaved.clone()
     }
 
-    /// Makes `next` durable, then holds to it and opens `front`, where there is one to be opened.
+    /// Makes `next` durable, then holds to it and opens `serving`, where there is one to be opened.
     ///
     /// # Errors
     /// When it cannot be made durable in time. Then everything is as before; what the disk may have
@@ -259,7 +259,7 @@ impl Change {
     pub async fn commit(
         &mut self,
         next: WindowRecord,
-        front: Option<Front>,
+        serving: Option<Serving>,
     ) -> Result<(), ChangeError> {
         self.in_doubt = true;
         let deadline = Instant::now() + self.registry.config.disk_time;
@@ -272,24 +272,24 @@ impl Change {
             return Err(error);
         }
         self.set(next, None);
-        self.turn(front);
+        self.switch(serving);
         Ok(())
     }
 
-    /// Holds to `next` and opens `front` at once, and then makes it durable. Where the disk does
+    /// Holds to `next` and opens `serving` at once, and then makes it durable. Where the disk does
     /// not take it, it holds all the same, [`Change::unsaved`] says so, and it is tried again in
     /// the background.
-    pub async fn enforce(&mut self, next: WindowRecord, front: Option<Front>) {
+    pub async fn enforce(&mut self, next: WindowRecord, serving: Option<Serving>) {
         self.set(next, Some(Unsaved::now("", true)));
-        self.turn(front);
+        self.switch(serving);
         self.save().await;
     }
 
     /// Removes the window: closes and drains it, and takes it out of the registry. What of that the
     /// disk does not take is done later, and then the window is [`Known::is_going`] until it is.
     pub async fn remove(&mut self, delete_store: bool) {
-        if let Some((next, front)) = (Closing::Remove { delete_store }).of(self.record()) {
-            self.enforce(next, Some(front)).await;
+        if let Some((next, serving)) = (Closing::Remove { delete_store }).of(self.record()) {
+            self.enforce(next, Some(serving)).await;
         }
         if self.unsaved().is_none() {
             self.settle().await;
@@ -302,8 +302,8 @@ impl Change {
     }
 
     /// Opens what the record says.
-    pub fn open(&self, front: Front) {
-        self.turn(Some(front));
+    pub fn open(&self, serving: Serving) {
+        self.switch(Some(serving));
     }
 
     fn set(&self, record: WindowRecord, unsaved: Option<Unsaved>) {
@@ -317,9 +317,10 @@ impl Change {
         self.window.recorded.known.store(Arc::new(known));
     }
 
-    fn turn(&self, front: Option<Front>) {
-        if let Some(front) = front {
-            self.window.turn(front, self.registry.config.drain_deadline);
+    fn switch(&self, serving: Option<Serving>) {
+        if let Some(serving) = serving {
+            self.window
+                .switch(serving, self.registry.config.drain_deadline);
         }
     }
 }

@@ -6,16 +6,16 @@
 //! live is live again after a crash.
 
 use super::artifacts::Upload;
-use super::front::Front;
+use super::deploy_queue::Asker;
 use super::operate::blocking;
-use super::places::Asker;
-use super::progress::{Progress, Step, Told};
+use super::progress::{DeployEvent, Progress, Step};
 use super::record::WindowRecord;
 use super::registry::Registry;
 use super::release::Release;
+use super::serving::Serving;
 use super::window::Window;
-use super::{ChangeError, Difference, Probe, ReleaseRecord, Share, WindowName};
-use crate::error::Error;
+use super::{ChangeError, Difference, Probe, ReleaseRecord, TrafficShare, WindowName};
+use crate::error::RequestError;
 use crate::runtime::inspect::{Inspection, inspect};
 use serde::Serialize;
 use std::sync::Arc;
@@ -28,11 +28,11 @@ pub struct DeployOptions {
     pub by: String,
     /// Whether it may need more than the live release has.
     pub yes: bool,
-    /// What it must answer before it gets any request. Without one, a clerk must start.
+    /// What it must answer before it gets any request. Without one, an instance must start.
     pub probe: Option<Probe>,
     /// The share of the requests that it gets at first, beside the live release. Without one it
     /// gets all.
-    pub canary: Option<Share>,
+    pub canary: Option<TrafficShare>,
     /// Whether the window goes back to the release before by itself when this one keeps failing.
     pub fallback: bool,
 }
@@ -47,7 +47,7 @@ pub struct Deployed {
     /// The number of the release that was live before and now drains, if there is one.
     pub replaced: Option<u64>,
     /// Its share of the requests, where it is a canary.
-    pub canary: Option<Share>,
+    pub canary: Option<TrafficShare>,
     /// How it differs from the release that was live.
     pub difference: Option<Difference>,
     /// Each step and how long it took, in milliseconds.
@@ -56,7 +56,7 @@ pub struct Deployed {
 
 impl Registry {
     /// Deploys an upload as the next release of window `name`, which is made where there is none.
-    /// `tell` hears of each step as it is done.
+    /// `notify` hears of each step as it is done.
     ///
     /// # Errors
     /// Why it gets no requests; the old release still does.
@@ -65,9 +65,9 @@ impl Registry {
         name: WindowName,
         upload: Upload,
         options: DeployOptions,
-        tell: &(dyn Fn(Told) + Send + Sync),
+        notify: &(dyn Fn(DeployEvent) + Send + Sync),
     ) -> Result<Deployed, ChangeError> {
-        let mut progress = Progress::new(tell);
+        let mut progress = Progress::new(notify);
         let artifact = self.artifacts.wasm_path(&upload.digest);
         match self.go_through(&name, upload, options, &mut progress).await {
             Ok(deployed) => Ok(Deployed {
@@ -159,16 +159,16 @@ impl Registry {
         // stays closed.
         let same = begun_at.is_some_and(|begun_at| Arc::ptr_eq(&begun_at, &window));
         let stays_closed = same && record.stopped && stops != Some(window.recorded.stops());
-        let front = match (next.canary, &*window.front()) {
-            (None, _) if stays_closed => Front::Stopped,
+        let serving = match (next.canary, &*window.serving()) {
+            (None, _) if stays_closed => Serving::Stopped,
             (None, _) => {
                 next.stopped = false;
-                Front::Open {
+                Serving::Open {
                     live: assembled,
                     canary: None,
                 }
             }
-            (Some(running), Front::Open { live, .. }) => Front::Open {
+            (Some(running), Serving::Open { live, .. }) => Serving::Open {
                 live: live.clone(),
                 canary: Some(self.canary(&window, assembled, &running)),
             },
@@ -177,7 +177,7 @@ impl Registry {
         let replaced = (options.canary.is_none() && record.live > 0).then_some(record.live);
         change.commit(next, None).await?;
         progress.done(Step::Record)?;
-        change.open(front);
+        change.open(serving);
         progress.done(Step::Swap)?;
         drop(change);
 
@@ -211,7 +211,7 @@ impl Registry {
                 return Err(ChangeError::CanaryRunning(name.clone()));
             }
         }
-        let open = window.is_some_and(|window| matches!(&*window.front(), Front::Open { .. }));
+        let open = window.is_some_and(|window| matches!(&*window.serving(), Serving::Open { .. }));
         match as_canary && !open {
             true => Err(ChangeError::NothingLive(name.clone())),
             false => Ok(()),
@@ -229,7 +229,7 @@ impl Registry {
         .await
     }
 
-    /// Loads the release, has one clerk start, and asks the probe.
+    /// Loads the release, has one instance start, and asks the probe.
     async fn try_out(
         self: &Arc<Self>,
         window: &Window,
@@ -237,27 +237,27 @@ impl Registry {
         probe: Option<&Probe>,
         progress: &mut Progress<'_>,
     ) -> Result<Arc<Release>, ChangeError> {
-        let clerks = self.clerks(window, &release.digest).await?;
-        // A deploy waits its turn for a clerk like any request, so that it does not fail because
+        let instances = self.instances(window, &release.digest).await?;
+        // A deploy waits its turn for an instance like any request, so that it does not fail because
         // the windows are busy.
-        let place = window
-            .desk
-            .place(clerks.weight())
+        let permit = window
+            .queue
+            .acquire(instances.weight())
             .await
             .map_err(ChangeError::Try)?;
-        clerks.try_start().await.map_err(ChangeError::Try)?;
+        instances.try_start().await.map_err(ChangeError::Try)?;
         if let Some(probe) = probe
-            && let Err(why) = probe.ask(&window.name, &clerks, place).await
+            && let Err(why) = probe.ask(&window.name, &instances, permit).await
         {
             // Nobody will wait for it any more.
-            clerks.cutter().cut(Error::DrainDeadline);
+            instances.cancel_handle().cut(RequestError::DrainDeadline);
             return Err(ChangeError::Probe(why));
         }
         progress.done(Step::Try)?;
         // The state once its record is written, which the caller does before anything sees it.
         let recorded = progress.state().next(super::state::Event::Record);
         let recorded = recorded.map_err(|illegal| ChangeError::Internal(illegal.to_string()))?;
-        Ok(Release::new(release.clone(), clerks, recorded))
+        Ok(Release::new(release.clone(), instances, recorded))
     }
 }
 
@@ -282,13 +282,13 @@ fn consented(options: &DeployOptions, difference: &Difference) -> Result<(), Cha
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::windows::testing::{House, name};
+    use crate::windows::testing::{Fixture, name};
 
     #[tokio::test]
     async fn a_refused_deploy_leaves_no_artifact() {
-        let house = House::new(false).await;
+        let fixture = Fixture::new(false).await;
         let files = || {
-            let folder = house.dir.path().join("artifacts");
+            let folder = fixture.dir.path().join("artifacts");
             let folders = [
                 folder.clone(),
                 folder.join("native"),
@@ -298,15 +298,15 @@ mod tests {
             let files = files.into_iter().flatten().map(|entry| entry.unwrap());
             files.filter(|entry| entry.path().is_file()).count()
         };
-        house.deploy("keeper", 1, None).await;
+        fixture.deploy("keeper", 1, None).await;
         assert_eq!(files(), 2);
         for (mark, after) in [(2, 2), (1, 2)] {
             let options = DeployOptions {
                 canary: "50%".parse().ok(),
                 ..DeployOptions::default()
             };
-            let upload = house.upload(mark).await;
-            let refused = house
+            let upload = fixture.upload(mark).await;
+            let refused = fixture
                 .registry
                 .deploy(name(), upload, options, &|_| {})
                 .await;

@@ -1,7 +1,7 @@
 //! Why a change to the windows was not made.
 
 use super::{Difference, WindowName};
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::runtime::Refusal;
 use crate::runtime::compile::CompileError;
 use crate::store::StoreError;
@@ -33,8 +33,8 @@ pub enum ChangeError {
     Compile(String),
     #[error("refused: it does not link: {0}")]
     Link(String),
-    #[error("refused: a clerk of it does not start: {}", .0.in_full())]
-    Try(Error),
+    #[error("refused: an instance of it does not start: {}", .0.in_full())]
+    Try(RequestError),
     #[error("refused: the probe failed: {0}")]
     Probe(String),
     #[error(

@@ -47,18 +47,18 @@ impl Registry {
         let mut next = record;
         let mut why = tripped.why.clone();
         let mut outcome = Ok(());
-        let (before, front) = loop {
+        let (before, serving) = loop {
             let Some(before) = next.before_live() else {
                 return outcome;
             };
             next.fall_back_to(before, &why);
-            match self.tried_front(window, &mut next).await {
-                Ok(front) => break (before, front),
+            match self.tried_serving(window, &mut next).await {
+                Ok(serving) => break (before, serving),
                 // The one before that may do.
                 Err(error) => (why, outcome) = (error.to_string(), Err(error)),
             }
         };
-        change.enforce(next, Some(front)).await;
+        change.enforce(next, Some(serving)).await;
         let why = &tripped.why;
         window
             .log

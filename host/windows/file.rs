@@ -2,7 +2,7 @@
 
 use super::artifacts::{Artifacts, hex};
 use super::deploy::DeployOptions;
-use super::stamp::Stamp;
+use super::stamp::FileStamp;
 use super::{ChangeError, Deployed, Registry, Upload, WindowName, WindowStatus};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -40,7 +40,7 @@ impl Registry {
         self: &Arc<Self>,
         name: &WindowName,
         path: &Path,
-        found: Option<Stamp>,
+        found: Option<FileStamp>,
         options: DeployOptions,
     ) -> Result<FileDeploy, ChangeError> {
         let limit = self.config.max_upload_bytes;
@@ -76,7 +76,7 @@ pub(super) async fn digest(path: &Path) -> std::io::Result<String> {
 async fn take_in(
     artifacts: &Artifacts,
     path: &Path,
-    found: Option<Stamp>,
+    found: Option<FileStamp>,
     limit: u64,
     who: &str,
 ) -> Result<Upload, ChangeError> {
@@ -104,8 +104,8 @@ async fn take_in(
     receiving.finish().await
 }
 
-async fn stamp(file: &File) -> std::io::Result<Stamp> {
-    Ok(Stamp::of(&file.metadata().await?))
+async fn stamp(file: &File) -> std::io::Result<FileStamp> {
+    Ok(FileStamp::of(&file.metadata().await?))
 }
 
 #[cfg(test)]
@@ -120,7 +120,7 @@ mod tests {
         let artifacts = Artifacts::open(dir.path().join("artifacts"), compiler).unwrap();
         let path = dir.path().join("a.wasm");
         std::fs::write(&path, "first").unwrap();
-        let found = Stamp::of(&std::fs::metadata(&path).unwrap());
+        let found = FileStamp::of(&std::fs::metadata(&path).unwrap());
         let taken = take_in(&artifacts, &path, Some(found), 100, "")
             .await
             .unwrap();

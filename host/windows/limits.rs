@@ -47,7 +47,7 @@ impl Registry {
         let most = self.config.engine.max_memory_bytes as u64;
         if limits.get(Limit::MemoryBytes) > most {
             return Err(ChangeError::BadOption(format!(
-                "memory_bytes: the pool of this host gives a clerk at most {most}; start it with a larger --clerk-memory"
+                "memory_bytes: the pool of this host gives an instance at most {most}; start it with a larger --instance-memory"
             )));
         }
         let next = WindowRecord {
@@ -56,8 +56,8 @@ impl Registry {
         };
         change.enforce(next, None).await;
         if limits_asked.contains_key(&Limit::Reuse) {
-            for release in change.window().front().releases() {
-                release.clerks.reuse().ask_again();
+            for release in change.window().serving().releases() {
+                release.instances.reuse().ask_again();
             }
         }
         tracing::info!(window = %name, set = ?set, "limits");
@@ -67,9 +67,8 @@ impl Registry {
     /// Holds the window to `limits` from now on.
     pub(super) fn hold(&self, window: &Window, limits: WindowLimits) {
         window.limits.store(Arc::new(limits));
-        window.desk.set_terms(Terms::of(&limits));
+        window.queue.set_terms(Terms::of(&limits));
         let bytes = limits.get(Limit::StoreBytes);
-        self.cabinet
-            .set_max_store_bytes(window.name.as_str(), bytes);
+        self.stores.set_max_store_bytes(window.name.as_str(), bytes);
     }
 }

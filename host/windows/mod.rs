@@ -3,14 +3,17 @@
 //! [`name`] says what a window may be called. A [`record`] is what the disk knows of one, kept in
 //! `host.redb`; the [`artifacts`] are the components by digest. A [`release`] is one of them in
 //! memory, and a request holds a lease on it (an `Arc`) until its last byte; its [`state`]s follow
-//! each other by one function. A [`window`] points at its [`front`]: the live release, and with a
-//! [`canary`] the candidate on [`trial`] beside it. The [`registry`] finds the window, [`serve`]
+//! each other by one function. A [`window`] points at its [`serving`]: the live release, and with a
+//! [`canary`] the candidate on [`analysis`] beside it. The [`registry`] finds the window, [`serve`]
 //! has it answer. [`mod@change`] is the one way to change a window, and holds the order of memory
 //! and disk. [`deploy`] is the one path by which a component becomes a release; [`operate`] holds
 //! the other changes. [`mod@file`] deploys a file of this machine, and [`watch`] those of a folder.
 //! [`backup`] copies what there is.
 
 mod admission;
+mod analysis;
+#[cfg(test)]
+mod analysis_tests;
 mod artifacts;
 mod backup;
 mod breaker;
@@ -18,15 +21,14 @@ mod canary;
 mod change;
 mod crash;
 mod deploy;
+mod deploy_queue;
 mod difference;
 mod error;
 mod fallback;
 mod file;
-mod front;
 mod limits;
 mod name;
 mod operate;
-mod places;
 mod probe;
 mod progress;
 mod record;
@@ -34,19 +36,17 @@ mod registry;
 mod release;
 mod restore;
 mod serve;
+mod serving;
 mod share;
-mod slot;
-#[cfg(test)]
-mod slot_tests;
 mod stamp;
 mod state;
 mod status;
+mod swap_cell;
+#[cfg(test)]
+mod swap_cell_tests;
 mod sync;
 #[cfg(test)]
 pub(crate) mod testing;
-mod trial;
-#[cfg(test)]
-mod trial_tests;
 mod watch;
 mod window;
 
@@ -54,17 +54,17 @@ pub use artifacts::{Artifacts, MAX_WAITING as MAX_DEPLOYS_WAITING, Upload};
 pub use backup::{HeldArtifacts, RecordsSnapshot};
 pub use change::Unsaved;
 pub use deploy::{DeployOptions, Deployed};
+pub use deploy_queue::Load;
 pub use difference::{Change, Difference};
 pub use error::ChangeError;
 pub use file::FileDeploy;
 pub use name::WindowName;
 pub use operate::Removed;
-pub use places::Load;
 pub use probe::Probe;
-pub use progress::{Step, Told};
+pub use progress::{DeployEvent, Step};
 pub use record::{CanaryRecord, ReleaseRecord, WindowRecord};
 pub use registry::{Registry, WindowsConfig};
-pub use share::Share;
+pub use share::TrafficShare;
 pub use status::{CanaryStatus, DrainStatus, SideStatus, WindowStatus};
 pub use watch::{FolderCounts, FolderProgress, WindowsFolder};
 

@@ -1,14 +1,14 @@
 //! What operators do with a window besides deploying: rollback, start, stop, remove.
 
 use super::change::{Closed, Closing};
-use super::front::Front;
 use super::record::WindowRecord;
 use super::registry::Registry;
 use super::release::Release;
+use super::serving::Serving;
 use super::watch::LeftFile;
 use super::window::Window;
 use super::{ChangeError, Unsaved, WindowName, WindowStatus};
-use crate::error::Error;
+use crate::error::RequestError;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -51,8 +51,8 @@ impl Registry {
             stopped: false,
             ..record
         };
-        let front = self.tried_front(change.window(), &mut next).await?;
-        change.enforce(next, Some(front)).await;
+        let serving = self.tried_serving(change.window(), &mut next).await?;
+        change.enforce(next, Some(serving)).await;
         tracing::info!(window = %name, release = number, "live");
         Ok(change.status())
     }
@@ -65,14 +65,14 @@ impl Registry {
     /// durable.
     pub async fn start(self: &Arc<Self>, name: &WindowName) -> Result<WindowStatus, ChangeError> {
         let mut change = self.change(name).await?;
-        if !matches!(&*change.window().front(), Front::Open { .. }) {
+        if !matches!(&*change.window().serving(), Serving::Open { .. }) {
             let mut next = WindowRecord {
                 stopped: false,
                 ..change.record()
             };
-            let front = self.tried_front(change.window(), &mut next).await?;
+            let serving = self.tried_serving(change.window(), &mut next).await?;
             let release = next.live;
-            change.commit(next, Some(front)).await?;
+            change.commit(next, Some(serving)).await?;
             tracing::info!(window = %name, release, "live");
         }
         Ok(change.status())
@@ -89,10 +89,10 @@ impl Registry {
             Closed::Turn(change, asking) => (change, asking),
             Closed::Left(window, _) => return Ok(window.status()),
         };
-        let Some((next, front)) = Closing::Stop.of(change.record()) else {
+        let Some((next, serving)) = Closing::Stop.of(change.record()) else {
             return Err(ChangeError::NoWindow(name.clone()));
         };
-        change.enforce(next, Some(front)).await;
+        change.enforce(next, Some(serving)).await;
         drop(asking);
         tracing::info!(window = %name, "stopped");
         Ok(change.status())
@@ -138,27 +138,27 @@ impl Registry {
         })
     }
 
-    /// Loads what `next` says is open, and has one clerk of each release start. A candidate that
+    /// Loads what `next` says is open, and has one instance of each release start. A candidate that
     /// cannot be loaded or started loses its canary, and `next` says so afterwards.
-    pub(super) async fn tried_front(
+    pub(super) async fn tried_serving(
         self: &Arc<Self>,
         window: &Arc<Window>,
         next: &mut WindowRecord,
-    ) -> Result<Front, ChangeError> {
-        let mut front = self.load_front(window, next).await?;
-        if let Front::Open { live, canary } = &mut front {
-            try_clerk(window, live).await?;
+    ) -> Result<Serving, ChangeError> {
+        let mut serving = self.load_serving(window, next).await?;
+        if let Serving::Open { live, canary } = &mut serving {
+            try_instance(window, live).await?;
             if let Some(candidate) = canary
-                && let Err(error) = try_clerk(window, &candidate.release).await
+                && let Err(error) = try_instance(window, &candidate.release).await
             {
-                if matches!(error, ChangeError::Try(Error::ClerkLimit)) {
+                if matches!(error, ChangeError::Try(RequestError::InstanceLimit)) {
                     return Err(error);
                 }
                 next.end_canary(&format!("aborted: {error}"));
                 *canary = None;
             }
         }
-        Ok(front)
+        Ok(serving)
     }
 
     /// Removes artifacts that no kept release refers to.
@@ -191,11 +191,15 @@ impl Registry {
     }
 }
 
-/// Has one clerk of the release start.
-async fn try_clerk(window: &Window, release: &Release) -> Result<(), ChangeError> {
-    let place = window.desk.place(release.clerks.weight()).await;
-    let _place = place.map_err(ChangeError::Try)?;
-    release.clerks.try_start().await.map_err(ChangeError::Try)
+/// Has one instance of the release start.
+async fn try_instance(window: &Window, release: &Release) -> Result<(), ChangeError> {
+    let permit = window.queue.acquire(release.instances.weight()).await;
+    let _permit = permit.map_err(ChangeError::Try)?;
+    release
+        .instances
+        .try_start()
+        .await
+        .map_err(ChangeError::Try)
 }
 
 /// Runs what reads or writes the disk off the request threads.

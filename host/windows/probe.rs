@@ -2,8 +2,8 @@
 
 use super::WindowName;
 use crate::body;
-use crate::error::Error;
-use crate::runtime::Clerks;
+use crate::error::RequestError;
+use crate::runtime::Instances;
 use http::Request;
 use http_body_util::BodyExt;
 use std::any::Any;
@@ -47,10 +47,10 @@ impl Probe {
     pub(super) async fn ask(
         &self,
         window: &WindowName,
-        clerks: &Clerks,
+        instances: &Instances,
         held: impl Any + Send + Sync,
     ) -> Result<(), String> {
-        match tokio::time::timeout(self.deadline, self.answer(window, clerks, held)).await {
+        match tokio::time::timeout(self.deadline, self.answer(window, instances, held)).await {
             Ok(answer) => answer,
             Err(_) => Err(format!(
                 "{} was not answered within {} s",
@@ -63,7 +63,7 @@ impl Probe {
     async fn answer(
         &self,
         window: &WindowName,
-        clerks: &Clerks,
+        instances: &Instances,
         held: impl Any + Send + Sync,
     ) -> Result<(), String> {
         let path = &self.path;
@@ -73,8 +73,8 @@ impl Probe {
             .header(http::header::USER_AGENT, "hms-probe")
             .body(body::empty());
         let mut request = request.map_err(|error| error.to_string())?;
-        let errand = clerks.errand(&mut request, (), held);
-        let response = match clerks.serve(request, errand).await {
+        let in_flight = instances.in_flight(&mut request, (), held);
+        let response = match instances.serve(request, in_flight).await {
             Ok(response) => response,
             Err(error) => return Err(format!("{path}: {}", error.in_full())),
         };
@@ -88,7 +88,7 @@ impl Probe {
             match frame {
                 Ok(frame) => read += frame.data_ref().map_or(0, |data| data.len()),
                 Err(error) => {
-                    let why = match error.downcast::<Error>() {
+                    let why = match error.downcast::<RequestError>() {
                         Ok(error) => error.in_full(),
                         Err(error) => error.to_string(),
                     };

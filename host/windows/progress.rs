@@ -19,7 +19,7 @@ pub enum Step {
 /// What is told while a deploy goes on.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
-pub enum Told {
+pub enum DeployEvent {
     /// A step is done.
     Step {
         step: Step,
@@ -41,16 +41,16 @@ pub(super) struct Progress<'a> {
     state: State,
     since: Instant,
     steps: Vec<(Step, f64)>,
-    tell: &'a (dyn Fn(Told) + Send + Sync),
+    notify: &'a (dyn Fn(DeployEvent) + Send + Sync),
 }
 
 impl<'a> Progress<'a> {
-    pub fn new(tell: &'a (dyn Fn(Told) + Send + Sync)) -> Self {
+    pub fn new(notify: &'a (dyn Fn(DeployEvent) + Send + Sync)) -> Self {
         Progress {
             state: State::Received,
             since: Instant::now(),
             steps: Vec::new(),
-            tell,
+            notify,
         }
     }
 
@@ -76,14 +76,14 @@ impl<'a> Progress<'a> {
         let ms = self.since.elapsed().as_secs_f64() * 1000.0;
         self.since = Instant::now();
         self.steps.push((step, ms));
-        (self.tell)(Told::Step { step, ms });
+        (self.notify)(DeployEvent::Step { step, ms });
         crash::point(&format!("{step:?}"));
         Ok(())
     }
 
     /// It waits for a compiler, after so many others.
     pub fn waits_for_compiler(&self, ahead: usize) {
-        (self.tell)(Told::Waiting {
+        (self.notify)(DeployEvent::Waiting {
             waiting: "compiler",
             ahead,
         });
@@ -99,7 +99,7 @@ impl<'a> Progress<'a> {
 
     pub fn differs(&self, difference: &Difference) {
         let difference = Box::new(difference.clone());
-        (self.tell)(Told::Difference { difference });
+        (self.notify)(DeployEvent::Difference { difference });
     }
 
     pub fn into_steps(self) -> Vec<(Step, f64)> {

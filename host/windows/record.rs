@@ -1,7 +1,7 @@
 //! What the disk knows of a window: one JSON value a window in `host.redb`, replaced whole, so that
 //! a change is wholly there or not at all.
 
-use super::{ChangeError, Share, WindowName, crash};
+use super::{ChangeError, TrafficShare, WindowName, crash};
 use crate::runtime::LimitsSet;
 use crate::store::{Op, Scratch, Snapshot, Store, StoreError, read};
 use serde::{Deserialize, Serialize};
@@ -40,7 +40,7 @@ pub struct CanaryRecord {
     /// The candidate.
     pub number: u64,
     /// Its share of the requests.
-    pub share: Share,
+    pub share: TrafficShare,
     /// Drawn for this canary, and told to nobody: decides which callers get it.
     #[serde(default)]
     pub salt: u64,
@@ -48,7 +48,7 @@ pub struct CanaryRecord {
 
 impl CanaryRecord {
     /// With a salt of its own.
-    fn new(number: u64, share: Share) -> Self {
+    fn new(number: u64, share: TrafficShare) -> Self {
         let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
         CanaryRecord {
             number,
@@ -101,7 +101,11 @@ impl WindowRecord {
 
     /// With `release` added under the next number: live, or as the candidate where a share is
     /// given. The oldest are dropped when there are too many, but never one that gets requests.
-    pub(super) fn with_release(mut self, mut release: ReleaseRecord, share: Option<Share>) -> Self {
+    pub(super) fn with_release(
+        mut self,
+        mut release: ReleaseRecord,
+        share: Option<TrafficShare>,
+    ) -> Self {
         self.next = self.next.max(1);
         self.removing = false;
         let number = self.next;

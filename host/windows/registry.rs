@@ -3,16 +3,16 @@
 use super::admission::Pool;
 use super::artifacts::Artifacts;
 use super::change::{DISK_TIME, TURN_TIME};
-use super::front::Front;
 use super::record::{Records, WindowRecord};
+use super::serving::Serving;
 use super::watch::TakenFiles;
 use super::window::Window;
 use super::{ChangeError, ReleaseRecord, WindowName, WindowStatus};
 use crate::reserve::Reserve;
-use crate::runtime::clerk::Post;
+use crate::runtime::instance::InstanceContext;
 use crate::runtime::log::Line;
 use crate::runtime::{CompileLimits, Compiler, EngineConfig, Runtime, WindowLimits};
-use crate::store::{Cabinet, RedbStore, Store, StoreError, StoreLimits, StoreStats};
+use crate::store::{RedbStore, Store, StoreError, StoreLimits, StoreStats, Stores};
 use anyhow::anyhow;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
@@ -77,7 +77,7 @@ pub struct Registry {
     pub(super) records: Records,
     /// What was taken from a watched folder.
     pub(super) taken: TakenFiles,
-    pub(super) cabinet: Arc<Cabinet>,
+    pub(super) stores: Arc<Stores>,
     windows: ArcSwap<HashMap<String, Arc<Window>>>,
     /// Taken to add or remove a window; looking one up takes no lock.
     membership: Mutex<()>,
@@ -130,13 +130,13 @@ impl Registry {
             artifacts: Artifacts::open(config.data.join("artifacts"), compiler)?,
             records: Records::new(host.clone()),
             taken: TakenFiles::new(host),
-            cabinet: Arc::new(Cabinet::new(
+            stores: Arc::new(Stores::new(
                 config.data.join("windows"),
                 config.store.clone(),
             )),
             windows: ArcSwap::default(),
             membership: Mutex::new(()),
-            pool: Pool::new(config.engine.clerks),
+            pool: Pool::new(config.engine.instances),
             config,
         }))
     }
@@ -178,7 +178,7 @@ impl Registry {
             record,
             limits,
             &self.pool,
-            self.cabinet.clone(),
+            self.stores.clone(),
             trips,
         );
         let window = Arc::new(window);
@@ -243,7 +243,7 @@ impl Registry {
         Ok((window.status(), known.record.releases.clone()))
     }
 
-    /// Requests whose clerks wait for slow clients now, and those that had to give way to others so
+    /// Requests whose instances wait for slow clients now, and those that had to give way to others so
     /// far.
     pub fn slow_clients(&self) -> (usize, u64) {
         self.runtime.waiters().counts()
@@ -251,10 +251,10 @@ impl Registry {
 
     /// The figures of the stores that are open, by window.
     pub fn store_stats(&self) -> Vec<(String, StoreStats)> {
-        self.cabinet.stats()
+        self.stores.stats()
     }
 
-    /// The lines that the window's clerks wrote, oldest first.
+    /// The lines that the window's instances wrote, oldest first.
     ///
     /// # Errors
     /// When there is no window of that name.
@@ -275,23 +275,23 @@ impl Registry {
     /// Closes every window for good and waits for what they have begun. Bounded by the caller.
     pub async fn drain_all(&self) {
         for window in self.all() {
-            window.turn(Front::Stopped, self.config.drain_deadline);
+            window.switch(Serving::Stopped, self.config.drain_deadline);
         }
         for window in self.all() {
             window.drained().await;
         }
     }
 
-    /// What the clerks of `window` share.
-    pub(super) fn post(&self, window: &Window) -> Post {
-        Post {
+    /// What the instances of `window` share.
+    pub(super) fn instance_context(&self, window: &Window) -> InstanceContext {
+        InstanceContext {
             window: window.name.as_str().into(),
-            cabinet: self.cabinet.clone(),
+            stores: self.stores.clone(),
             log: window.log.clone(),
             limits: window.limits.clone(),
-            turns: window.turns.clone(),
+            cpu_shares: window.cpu_shares.clone(),
             failures: window.failures.clone(),
-            short: window.desk.short().clone(),
+            short: window.queue.short().clone(),
         }
     }
 }

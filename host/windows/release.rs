@@ -1,11 +1,11 @@
 //! One release in memory. Whoever holds its `Arc` holds a lease on it: the window while it is live, each request until
-//! both its clerk and the last byte of its answer are gone. With the last of them the code is freed.
+//! both its instance and the last byte of its answer are gone. With the last of them the code is freed.
 
 use super::ReleaseRecord;
 use super::breaker::Breaker;
 use super::state::{Event, State};
-use crate::error::Error;
-use crate::runtime::Clerks;
+use crate::error::RequestError;
+use crate::runtime::Instances;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::watch;
 
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 pub struct Release {
     /// Number, digest, when, by whom.
     pub record: ReleaseRecord,
-    pub(super) clerks: Clerks,
+    pub(super) instances: Instances,
     pub(super) breaker: Arc<Breaker>,
     state: Mutex<State>,
     /// Closed by the drop of this release.
@@ -21,10 +21,10 @@ pub struct Release {
 }
 
 impl Release {
-    pub(super) fn new(record: ReleaseRecord, clerks: Clerks, state: State) -> Arc<Self> {
+    pub(super) fn new(record: ReleaseRecord, instances: Instances, state: State) -> Arc<Self> {
         Arc::new(Release {
             record,
-            clerks,
+            instances,
             breaker: Arc::new(Breaker::new()),
             state: Mutex::new(state),
             _alive: watch::Sender::new(()),
@@ -36,7 +36,7 @@ impl Release {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let stays = matches!(
             (*state, event),
-            (State::Live, Event::Swap) | (State::Canary, Event::Share)
+            (State::Live, Event::Swap) | (State::Canary, Event::TrafficShare)
         );
         if stays {
             return;
@@ -55,7 +55,7 @@ impl Release {
         Drain {
             number: self.record.number,
             release: Arc::downgrade(self),
-            clerks: self.clerks.cutter(),
+            instances: self.instances.cancel_handle(),
             gone: self._alive.subscribe(),
         }
     }
@@ -63,7 +63,7 @@ impl Release {
 
 impl Drop for Release {
     fn drop(&mut self) {
-        self.clerks.cutter().close();
+        self.instances.cancel_handle().close();
         // With the last lease. One that never served, or that ends with the process, does not drain.
         let state = *self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         if state == State::Draining {
@@ -77,7 +77,7 @@ impl Drop for Release {
 pub(super) struct Drain {
     pub number: u64,
     release: Weak<Release>,
-    clerks: crate::runtime::Cutter,
+    instances: crate::runtime::CancelHandle,
     gone: watch::Receiver<()>,
 }
 
@@ -95,7 +95,7 @@ impl Drain {
 
     /// Ends what still runs on it; its clients see a failure, or a body cut off.
     pub fn cut(&self) {
-        self.clerks.cut(Error::DrainDeadline);
+        self.instances.cut(RequestError::DrainDeadline);
     }
 }
 

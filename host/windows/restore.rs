@@ -1,14 +1,14 @@
 //! From a record to what it says is open: after a restart, a start, a rollback.
 
-use super::front::Front;
-use super::places::Asker;
+use super::deploy_queue::Asker;
 use super::record::WindowRecord;
 use super::registry::Registry;
 use super::release::Release;
+use super::serving::Serving;
 use super::state::State;
 use super::window::Window;
 use super::{ChangeError, ReleaseRecord, WindowName};
-use crate::runtime::{Clerks, Code, LoadError};
+use crate::runtime::{Code, Instances, LoadError};
 use futures_util::{StreamExt, stream};
 use std::path::Path;
 use std::sync::Arc;
@@ -61,17 +61,17 @@ impl Registry {
             return;
         }
         if record.stopped {
-            return change.open(Front::Stopped);
+            return change.open(Serving::Stopped);
         }
         let mut next = record.clone();
-        let mut loaded = self.load_front(&window, &mut next).await;
+        let mut loaded = self.load_serving(&window, &mut next).await;
         if let Err(error) = &loaded
             && let Some(earlier) = self.load_earlier(&window, &mut next, error).await
         {
             loaded = Ok(earlier);
         }
-        let front = match loaded {
-            Ok(front) => front,
+        let serving = match loaded {
+            Ok(serving) => serving,
             Err(error) => {
                 let cure = match error.is_of_the_release() {
                     true => "deploy it again, or roll it back".to_owned(),
@@ -85,8 +85,8 @@ impl Registry {
             }
         };
         match next == record {
-            true => change.open(front),
-            false => change.enforce(next, Some(front)).await,
+            true => change.open(serving),
+            false => change.enforce(next, Some(serving)).await,
         }
     }
 
@@ -94,11 +94,11 @@ impl Registry {
     /// candidate that cannot be loaded is no reason to close the window: its canary ends, which
     /// `record` then says. Where that is a fault of the host, which may pass, the canary stays in
     /// the record, and its candidate gets no requests.
-    pub(super) async fn load_front(
+    pub(super) async fn load_serving(
         self: &Arc<Self>,
         window: &Arc<Window>,
         record: &mut WindowRecord,
-    ) -> Result<Front, ChangeError> {
+    ) -> Result<Serving, ChangeError> {
         let live = self.load(window, record, record.live).await?;
         let mut canary = None;
         if let Some(running) = record.canary {
@@ -121,7 +121,7 @@ impl Registry {
                 }
             }
         }
-        Ok(Front::Open { live, canary })
+        Ok(Serving::Open { live, canary })
     }
 
     /// The newest earlier release that can be loaded, where the live one cannot and was deployed to
@@ -131,7 +131,7 @@ impl Registry {
         window: &Arc<Window>,
         record: &mut WindowRecord,
         error: &ChangeError,
-    ) -> Option<Front> {
+    ) -> Option<Serving> {
         let wished = record.release(record.live).is_some_and(|r| r.fallback);
         if !wished || record.canary.is_some() || !error.is_of_the_release() {
             return None;
@@ -141,10 +141,10 @@ impl Registry {
         while let Some(before) = next.before_live() {
             tracing::error!(window = %window.name, from = next.live, to = before, "falls back: {why}");
             next.fall_back_to(before, &why);
-            match self.load_front(window, &mut next).await {
-                Ok(front) => {
+            match self.load_serving(window, &mut next).await {
+                Ok(serving) => {
                     *record = next;
-                    return Some(front);
+                    return Some(serving);
                 }
                 Err(error) if error.is_of_the_release() => why = error.to_string(),
                 Err(error) => {
@@ -182,17 +182,17 @@ impl Registry {
         window: &Window,
         release: ReleaseRecord,
     ) -> Result<Arc<Release>, ChangeError> {
-        let clerks = self.clerks(window, &release.digest).await?;
-        Ok(Release::new(release, clerks, State::Recorded))
+        let instances = self.instances(window, &release.digest).await?;
+        Ok(Release::new(release, instances, State::Recorded))
     }
 
-    /// Makes the clerks of the component with that digest for `window`. Native code that cannot be
+    /// Makes the instances of the component with that digest for `window`. Native code that cannot be
     /// used (damaged, or of another engine) is compiled anew.
-    pub(super) async fn clerks(
+    pub(super) async fn instances(
         self: &Arc<Self>,
         window: &Window,
         digest: &str,
-    ) -> Result<Clerks, ChangeError> {
+    ) -> Result<Instances, ChangeError> {
         let (artifacts, compatibility) = (&self.artifacts, &self.compatibility);
         let host = &Asker::HOST;
         let compiled = artifacts.compiled(digest, compatibility, host).await?;
@@ -213,7 +213,8 @@ impl Registry {
         }
         let link = |error: String| ChangeError::Link(error);
         let code = code.map_err(|error| link(error.to_string()))?;
-        Clerks::new(code, self.post(window)).map_err(|error| link(format!("{error:#}")))
+        Instances::new(code, self.instance_context(window))
+            .map_err(|error| link(format!("{error:#}")))
     }
 
     /// Beside the request threads: the whole file is read.

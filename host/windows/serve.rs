@@ -1,16 +1,16 @@
-//! A request at a window: lease, place in the pool, clerk; and, while a canary runs, its part in
+//! A request at a window: lease, permit of the pool, instance; and, while a canary runs, its part in
 //! the trial.
 
+use super::analysis;
 use super::breaker::{Breaker, Outcome, Pass, Trip};
 use super::fallback::Tripped;
-use super::front::Entrant;
 use super::registry::Registry;
 use super::release::Release;
-use super::trial;
+use super::serving::Assignment;
 use super::window::Window;
 use crate::body::{Body, BodyError};
-use crate::error::Error;
-use crate::runtime::{Errand, Limit, ReuseOff};
+use crate::error::RequestError;
+use crate::runtime::{InFlight, Limit, ReuseOff};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
@@ -27,27 +27,27 @@ impl Registry {
         &self,
         window: &str,
         request: Request<Body>,
-    ) -> (Result<Response<Body>, Error>, Option<u64>) {
+    ) -> (Result<Response<Body>, RequestError>, Option<u64>) {
         let window = match self.windows().get(window) {
             Some(window) => window.clone(),
             None => {
                 let window = window.to_owned();
-                return (Err(Error::WindowNotDeployed { window }), None);
+                return (Err(RequestError::WindowNotDeployed { window }), None);
             }
         };
-        let (release, entrant) = match window.lease(request.headers()) {
+        let (release, assignment) = match window.lease(request.headers()) {
             Ok(leased) => leased,
             Err(error) => return (Err(error), None),
         };
         let number = release.record.number;
         if window.store_fault(Instant::now()) {
-            let error = Error::StoreUnavailable {
+            let error = RequestError::StoreUnavailable {
                 window: window.name.to_string(),
             };
             window.failures.note(&error);
             return (Err(error), Some(number));
         }
-        let pass = match entrant {
+        let pass = match assignment {
             None => release.breaker.admit(Instant::now()),
             Some(_) => Ok(Pass::Usual),
         };
@@ -55,7 +55,7 @@ impl Registry {
             Ok(pass) => pass,
             Err(retry_after) => {
                 let window = window.name.to_string();
-                let tripped = Error::WindowTripped {
+                let tripped = RequestError::WindowTripped {
                     window,
                     retry_after,
                 };
@@ -66,15 +66,15 @@ impl Registry {
             window: window.clone(),
             number,
             breaker: release.breaker.clone(),
-            entrant,
+            assignment,
             begun: Instant::now(),
-            errand: None,
+            in_flight: None,
             took: None,
             outcome: Outcome::Unclear,
             failed: false,
             counts: true,
         };
-        let begun = &mut observation.errand;
+        let begun = &mut observation.in_flight;
         let outcome = serve_on(&window, release, pass, request, begun).await;
         observation.answered(&outcome);
         let outcome = outcome.map(|response| {
@@ -89,23 +89,23 @@ async fn serve_on(
     release: Arc<Release>,
     pass: Pass,
     mut request: Request<Body>,
-    begun: &mut Option<Arc<Errand>>,
-) -> Result<Response<Body>, Error> {
-    let place = match window.desk.place(release.clerks.weight()).await {
-        Ok(place) => place,
+    begun: &mut Option<Arc<InFlight>>,
+) -> Result<Response<Body>, RequestError> {
+    let permit = match window.queue.acquire(release.instances.weight()).await {
+        Ok(permit) => permit,
         Err(error) => {
             window.failures.note(&error);
             return Err(error);
         }
     };
-    let clerks = release.clerks.clone();
+    let instances = release.instances.clone();
     let tried = (pass == Pass::Try).then(|| release.breaker.clone());
-    let errand = clerks.errand(&mut request, release, place);
+    let in_flight = instances.in_flight(&mut request, release, permit);
     if let Some(breaker) = tried {
-        breaker.tried_by(&errand);
+        breaker.tried_by(&in_flight);
     }
-    *begun = Some(errand.clone());
-    clerks.serve(request, errand).await
+    *begun = Some(in_flight.clone());
+    instances.serve(request, in_flight).await
 }
 
 /// What one request says of its release: to the trial while a canary is running, to the breaker
@@ -115,22 +115,22 @@ struct Observation {
     window: Arc<Window>,
     number: u64,
     breaker: Arc<Breaker>,
-    entrant: Option<Entrant>,
+    assignment: Option<Assignment>,
     begun: Instant,
-    /// Once it has its place.
-    errand: Option<Arc<Errand>>,
+    /// Once it has its permit.
+    in_flight: Option<Arc<InFlight>>,
     /// The time to the head, without what waited for the client.
     took: Option<Duration>,
     outcome: Outcome,
     /// In a trial an answer of 5xx fails too.
     failed: bool,
-    /// Too few clerks is the host's load, too large a body the client's: neither says anything of a
+    /// Too few instances is the host's load, too large a body the client's: neither says anything of a
     /// release.
     counts: bool,
 }
 
 impl Observation {
-    fn answered(&mut self, outcome: &Result<Response<Body>, Error>) {
+    fn answered(&mut self, outcome: &Result<Response<Body>, RequestError>) {
         self.took = Some(self.took_so_far());
         match outcome {
             Ok(response) => {
@@ -141,42 +141,45 @@ impl Observation {
         }
     }
 
-    fn failed_with(&mut self, error: &Error) {
+    fn failed_with(&mut self, error: &RequestError) {
         self.failed = true;
         self.outcome = Outcome::of(error);
         self.counts = self.outcome != Outcome::Unclear;
     }
 
     fn took_so_far(&self) -> Duration {
-        let waited = self.errand.as_ref().map(|errand| errand.waited_for_body());
+        let waited = self
+            .in_flight
+            .as_ref()
+            .map(|in_flight| in_flight.waited_for_body());
         let begun = self.begun.elapsed();
         begun.saturating_sub(waited.unwrap_or_default())
     }
 
     /// What it says to a trial.
-    fn heard(&self, clients_fault: bool) -> trial::Outcome {
+    fn heard(&self, clients_fault: bool) -> analysis::Sample {
         match self.took {
             Some(took) if self.counts && !(self.failed && clients_fault) => {
                 let failed = self.failed;
-                trial::Outcome::Answered { failed, took }
+                analysis::Sample::Answered { failed, took }
             }
-            None if self.errand.is_some() && !clients_fault => trial::Outcome::Left {
+            None if self.in_flight.is_some() && !clients_fault => analysis::Sample::Left {
                 after: self.took_so_far(),
             },
-            _ => trial::Outcome::Unclear,
+            _ => analysis::Sample::Unclear,
         }
     }
 }
 
 impl Drop for Observation {
     fn drop(&mut self) {
-        let errand = self.errand.as_ref();
-        let clients_fault = errand.is_some_and(|errand| errand.is_clients_fault());
+        let in_flight = self.in_flight.as_ref();
+        let clients_fault = in_flight.is_some_and(|in_flight| in_flight.is_clients_fault());
         if !clients_fault {
             self.tell_reuse();
         }
-        if let Some(entrant) = self.entrant.take() {
-            entrant.end(self.heard(clients_fault));
+        if let Some(assignment) = self.assignment.take() {
+            assignment.end(self.heard(clients_fault));
             return;
         }
         let outcome = match self.outcome {
@@ -191,9 +194,12 @@ impl Drop for Observation {
 }
 
 impl Observation {
-    /// What it says of whether clerks can be reused.
+    /// What it says of whether instances can be reused.
     fn tell_reuse(&self) {
-        let trial = self.errand.as_ref().and_then(|errand| errand.trial());
+        let trial = self
+            .in_flight
+            .as_ref()
+            .and_then(|in_flight| in_flight.trial());
         match (self.outcome, trial) {
             (Outcome::Served, Some(trial)) => trial.went_well(),
             (Outcome::Failed(code), Some(trial)) => {
@@ -224,7 +230,7 @@ impl Observation {
 /// Under which the trials of reuse are counted that failed.
 const REUSE_OFF: &str = "reuse-off";
 
-/// What is said of a release whose clerk failed at its second request, and when that is tried
+/// What is said of a release whose instance failed at its second request, and when that is tried
 /// again.
 pub(super) fn reuse_is_off(off: ReuseOff) -> String {
     let again = match off.pause {
@@ -240,7 +246,7 @@ pub(super) fn reuse_is_off(off: ReuseOff) -> String {
     };
     let code = off.code;
     format!(
-        "a clerk that had served one request failed at the next ({code}), so each request has a \
+        "an instance that had served one request failed at the next ({code}), so each request has a \
          fresh one: --reuse is kept and not in effect. It is tried again {again}"
     )
 }
@@ -260,7 +266,7 @@ impl http_body::Body for ObservedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = Pin::new(&mut self.inner).poll_frame(cx);
         if let Poll::Ready(Some(Err(error))) = &frame {
-            match error.downcast_ref::<Error>() {
+            match error.downcast_ref::<RequestError>() {
                 Some(error) => self.observation.failed_with(error),
                 None => {
                     self.observation.failed = true;
@@ -289,11 +295,11 @@ mod tests {
         let again = |pause: Option<u64>| {
             let pause = pause.map(Duration::from_millis);
             let said = reuse_is_off(ReuseOff {
-                code: "clerk-trapped",
+                code: "instance-trapped",
                 pause,
             });
             let (why, again) = said.split_once(" It is tried again ").unwrap();
-            assert!(why.contains("(clerk-trapped)"), "{why}");
+            assert!(why.contains("(instance-trapped)"), "{why}");
             again.split(',').next().unwrap().to_owned()
         };
         assert_eq!(again(Some(59_001)), "in 60 s");

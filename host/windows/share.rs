@@ -1,6 +1,6 @@
 //! Which requests a canary gets.
 
-use super::trial::GROUPS;
+use super::analysis::GROUPS;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -10,11 +10,11 @@ use std::str::FromStr;
 /// A share of the requests, from 0.01% to 100%, in hundredths of a percent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub struct Share(u16);
+pub struct TrafficShare(u16);
 
-impl Share {
+impl TrafficShare {
     pub(super) fn of_steps(steps: u16) -> Self {
-        Share(steps)
+        TrafficShare(steps)
     }
 
     /// In hundredths of a percent.
@@ -60,7 +60,7 @@ fn network(address: &[u8]) -> Option<[u8; 8]> {
     }
 }
 
-impl FromStr for Share {
+impl FromStr for TrafficShare {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -74,7 +74,7 @@ impl FromStr for Share {
         let plain = number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         match number.parse::<f64>() {
             Ok(percent) if plain && (0.01..=100.0).contains(&percent) => {
-                Ok(Share((percent * 100.0).round() as u16))
+                Ok(TrafficShare((percent * 100.0).round() as u16))
             }
             _ => Err(format!(
                 "'{}' is no share: use a percentage from 0.01% to 100%, for example 10%",
@@ -84,7 +84,7 @@ impl FromStr for Share {
     }
 }
 
-impl TryFrom<String> for Share {
+impl TryFrom<String> for TrafficShare {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -92,13 +92,13 @@ impl TryFrom<String> for Share {
     }
 }
 
-impl From<Share> for String {
-    fn from(share: Share) -> String {
+impl From<TrafficShare> for String {
+    fn from(share: TrafficShare) -> String {
         share.to_string()
     }
 }
 
-impl fmt::Display for Share {
+impl fmt::Display for TrafficShare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}%", f64::from(self.0) / 100.0)
     }
@@ -106,20 +106,20 @@ impl fmt::Display for Share {
 
 #[cfg(test)]
 mod tests {
-    use super::super::trial::STEPS;
+    use super::super::analysis::STEPS;
     use super::*;
     use proptest::prelude::*;
 
     #[test]
     fn shares_are_percentages() {
-        assert_eq!("10%".parse(), Ok(Share(1000)));
-        assert_eq!("0.5%".parse(), Ok(Share(50)));
+        assert_eq!("10%".parse(), Ok(TrafficShare(1000)));
+        assert_eq!("0.5%".parse(), Ok(TrafficShare(50)));
         for wrong in ["0%", "101%", "-5%", "NaN%", "inf%", "1e1%", "ten%", "%"] {
-            let why = wrong.parse::<Share>().unwrap_err();
+            let why = wrong.parse::<TrafficShare>().unwrap_err();
             assert!(why.contains("from 0.01% to 100%"), "{why}");
         }
         for unclear in ["", "0.5", "1", "10", "NaN", "0.5 %%x"] {
-            let why = unclear.parse::<Share>().unwrap_err();
+            let why = unclear.parse::<TrafficShare>().unwrap_err();
             assert!(why.contains("no percent sign"), "{why}");
         }
     }
@@ -153,7 +153,7 @@ mod tests {
     proptest! {
         #[test]
         fn shares_are_read_as_they_are_shown(steps in 1u16..=10_000) {
-            let share = Share(steps);
+            let share = TrafficShare(steps);
             prop_assert_eq!(share.to_string().parse(), Ok(share));
         }
     }

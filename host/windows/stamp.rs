@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 
 /// What changes with every change of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Stamp {
+pub(super) struct FileStamp {
     pub bytes: u64,
     inode: u64,
     /// Seconds and nanoseconds. Whoever writes a file can set this one back,
@@ -15,10 +15,10 @@ pub(super) struct Stamp {
     changed: (i64, i64),
 }
 
-impl Stamp {
+impl FileStamp {
     /// Of a file with this metadata.
     pub fn of(metadata: &Metadata) -> Self {
-        Stamp {
+        FileStamp {
             bytes: metadata.len(),
             inode: metadata.ino(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
@@ -28,14 +28,14 @@ impl Stamp {
 
     /// Whether nothing was done to the file but what leaves its content alone, such as another mode or a link to it: as far
     /// as its writer does not set the time of the last write back.
-    pub fn same_write(&self, other: &Stamp) -> bool {
+    pub fn same_write(&self, other: &FileStamp) -> bool {
         let changed = self.changed;
-        *self == Stamp { changed, ..*other }
+        *self == FileStamp { changed, ..*other }
     }
 
     #[cfg(test)]
     pub fn fake(bytes: u64, inode: u64) -> Self {
-        Stamp {
+        FileStamp {
             bytes,
             inode,
             modified: (0, 0),

@@ -12,7 +12,7 @@ pub enum State {
     Checked,
     /// There is native code for it.
     Compiled,
-    /// A clerk of it started, and answered the probe where one was asked for.
+    /// An instance of it started, and answered the probe where one was asked for.
     Tried,
     /// It is in the window's record: from here on it outlives a crash.
     Recorded,
@@ -36,7 +36,7 @@ pub enum Event {
     Try,
     Record,
     /// It is given a share of the requests.
-    Share,
+    TrafficShare,
     /// The pointer is swapped to it.
     Swap,
     /// It gets no more requests: another was swapped in, its canary ended, or its window closed.
@@ -66,7 +66,7 @@ impl State {
             (S::Compiled, E::Try) => S::Tried,
             (S::Tried, E::Record) => S::Recorded,
             (S::Received | S::Checked | S::Compiled | S::Tried, E::Refuse) => S::Refused,
-            (S::Recorded, E::Share) => S::Canary,
+            (S::Recorded, E::TrafficShare) => S::Canary,
             (S::Recorded | S::Canary, E::Swap) => S::Live,
             (S::Canary | S::Live, E::Replace) => S::Draining,
             (S::Draining, E::Drain) => S::Retired,
@@ -87,7 +87,15 @@ mod tests {
     fn event() -> impl Strategy<Value = Event> {
         use Event::*;
         proptest::sample::select(vec![
-            Check, Compile, Try, Record, Share, Swap, Replace, Drain, Refuse,
+            Check,
+            Compile,
+            Try,
+            Record,
+            TrafficShare,
+            Swap,
+            Replace,
+            Drain,
+            Refuse,
         ])
     }
 
@@ -132,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_canary_ends_live_or_drained() {
-        let canary = State::Recorded.next(Event::Share).unwrap();
+        let canary = State::Recorded.next(Event::TrafficShare).unwrap();
         assert_eq!(canary.next(Event::Swap), Ok(State::Live));
         let aborted = canary.next(Event::Replace).unwrap();
         assert_eq!(aborted.next(Event::Drain), Ok(State::Retired));

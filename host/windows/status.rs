@@ -1,7 +1,7 @@
 //! What operators see of a window.
 
-use super::front::Canary;
-use super::{ReleaseRecord, Share, Unsaved, WindowName};
+use super::serving::Canary;
+use super::{ReleaseRecord, TrafficShare, Unsaved, WindowName};
 use crate::runtime::WindowLimits;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 pub struct WindowStatus {
     /// Its name.
     pub name: WindowName,
-    /// `open`, `tripped` for a time where its clerks keep failing, `half-open` once that time is
+    /// `open`, `tripped` for a time where its instances keep failing, `half-open` once that time is
     /// over and the next request, or one that is on its way, decides whether it is open again,
     /// `store-unavailable` where its store cannot be opened, `stopped`, `removing` where it is
     /// removed and the disk has not taken that yet, `unreadable` where its record cannot be read,
@@ -21,13 +21,13 @@ pub struct WindowStatus {
     pub live: Option<ReleaseRecord>,
     /// Requests at work on the live release.
     pub leases: usize,
-    /// Requests that wait for a clerk.
+    /// Requests that wait for an instance.
     pub queued: usize,
     /// The candidate beside it, where a canary is running.
     pub canary: Option<CanaryStatus>,
     /// Failures of requests since the host began, by reason.
     pub failures: BTreeMap<&'static str, u64>,
-    /// Why its `reuse` is not in effect, where it is not, and when it is tried again: a clerk
+    /// Why its `reuse` is not in effect, where it is not, and when it is tried again: an instance
     /// failed at its second request.
     pub reuse_off: Option<String>,
     /// After how many failures in a row the window is closed for a time, where it is.
@@ -52,7 +52,7 @@ pub struct CanaryStatus {
     /// The candidate's number.
     pub number: u64,
     /// Its share of the requests.
-    pub share: Share,
+    pub share: TrafficShare,
     /// Requests at work on it.
     pub leases: usize,
     /// What the candidate answered.
@@ -85,15 +85,15 @@ pub struct DrainStatus {
 
 impl CanaryStatus {
     pub(super) fn of(canary: &Canary, leases: usize) -> Self {
-        let seen = canary.trial.seen();
-        let side = |answers: super::trial::Answers| SideStatus {
+        let seen = canary.analysis.seen();
+        let side = |answers: super::analysis::Answers| SideStatus {
             requests: answers.requests,
             failures: answers.failures,
             p99_ms: answers.p99().map(|p99| p99.as_secs_f64() * 1000.0),
         };
         CanaryStatus {
             number: canary.release.record.number,
-            share: Share::of_steps(seen.share),
+            share: TrafficShare::of_steps(seen.share),
             leases,
             candidate: side(seen.candidate),
             live: side(seen.live),

@@ -1,3 +1,3 @@
-//! The locks that [`super::slot`] is made of; its tests name others.
+//! The locks that [`super::swap_cell`] is made of; its tests name others.
 
 pub(super) use std::sync::{Arc, RwLock};

@@ -2,11 +2,12 @@
 //! tests can fill.
 
 use super::change::TURN_TIME;
-use super::front::Front;
 use super::record::Records;
+use super::serving::Serving;
 use super::window::Window;
 use super::{
-    DeployOptions, Registry, ReleaseRecord, Share, Upload, WindowName, WindowRecord, WindowsConfig,
+    DeployOptions, Registry, ReleaseRecord, TrafficShare, Upload, WindowName, WindowRecord,
+    WindowsConfig,
 };
 use crate::reserve::Reserve;
 use crate::runtime::{Compiler, EngineConfig};
@@ -193,7 +194,7 @@ impl Store for Disk {
 }
 
 /// A data folder, its disk, and the registry over both.
-pub(crate) struct House {
+pub(crate) struct Fixture {
     pub dir: TempDir,
     pub disk: Arc<Disk>,
     pub registry: Arc<Registry>,
@@ -203,7 +204,7 @@ pub(crate) struct House {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Seen {
     pub record: Option<WindowRecord>,
-    pub front: String,
+    pub serving: String,
     pub data: bool,
 }
 
@@ -242,18 +243,18 @@ pub(crate) fn numbered(number: u64) -> ReleaseRecord {
     }
 }
 
-impl House {
+impl Fixture {
     /// A registry without windows, whose reserve is `with_reserve` there.
-    pub async fn new(with_reserve: bool) -> House {
+    pub async fn new(with_reserve: bool) -> Fixture {
         Self::with(with_reserve, PATIENCE).await
     }
 
     /// One in which what closes a window waits for its turn as long as it does for operators.
-    pub async fn of_operators() -> House {
+    pub async fn of_operators() -> Fixture {
         Self::with(false, TURN_TIME).await
     }
 
-    async fn with(with_reserve: bool, turn_time: Duration) -> House {
+    async fn with(with_reserve: bool, turn_time: Duration) -> Fixture {
         let dir = tempfile::tempdir().unwrap();
         let disk = Disk::new();
         let reserve = match with_reserve {
@@ -261,7 +262,7 @@ impl House {
             false => Arc::default(),
         };
         let registry = open(&dir, disk.clone(), reserve, turn_time);
-        House {
+        Fixture {
             dir,
             disk,
             registry,
@@ -287,7 +288,7 @@ impl House {
     }
 
     /// Deploys the component of that mark to the window of that name.
-    pub async fn deploy(&self, name: &str, mark: u8, canary: Option<Share>) {
+    pub async fn deploy(&self, name: &str, mark: u8, canary: Option<TrafficShare>) {
         let upload = self.upload(mark).await;
         let options = DeployOptions {
             canary,
@@ -326,7 +327,7 @@ impl House {
     /// Has the window `w` be as `record` says, on disk and in memory, with something stored.
     pub async fn set_up(&self, record: &WindowRecord) {
         let registry = &self.registry;
-        registry.cabinet.close("w");
+        registry.stores.close("w");
         std::fs::create_dir_all(self.store().parent().unwrap()).unwrap();
         std::fs::write(self.store(), "what it has stored").unwrap();
         if let Ok(window) = registry.window(&name()) {
@@ -340,15 +341,15 @@ impl House {
             return;
         }
         let window = registry.window_or_new(&name(), record.clone());
-        let front = match record.stopped {
-            true => Front::Stopped,
+        let serving = match record.stopped {
+            true => Serving::Stopped,
             false => {
                 let mut record = record.clone();
-                let front = registry.load_front(&window, &mut record);
-                front.await.unwrap()
+                let serving = registry.load_serving(&window, &mut record);
+                serving.await.unwrap()
             }
         };
-        window.turn(front, Duration::from_secs(1));
+        window.switch(serving, Duration::from_secs(1));
     }
 
     /// The window as `registry` has it.
@@ -358,7 +359,7 @@ impl House {
         let record = record.map(|known| known.record.clone());
         Seen {
             record: record.filter(|record| !record.is_vacant()),
-            front: front(window.as_deref()),
+            serving: serving(window.as_deref()),
             data: self.store().exists(),
         }
     }
@@ -371,15 +372,15 @@ impl House {
     }
 }
 
-fn front(window: Option<&Window>) -> String {
-    match window.map(|window| window.front()).as_deref() {
-        None | Some(Front::Empty) => "nothing".into(),
-        Some(Front::Stopped) => "stopped".into(),
-        Some(Front::Open { live, canary }) => match canary {
+fn serving(window: Option<&Window>) -> String {
+    match window.map(|window| window.serving()).as_deref() {
+        None | Some(Serving::Empty) => "nothing".into(),
+        Some(Serving::Stopped) => "stopped".into(),
+        Some(Serving::Open { live, canary }) => match canary {
             None => format!("{}", live.record.number),
             Some(canary) => {
                 let candidate = canary.release.record.number;
-                let share = Share::of_steps(canary.trial.seen().share);
+                let share = TrafficShare::of_steps(canary.analysis.seen().share);
                 format!("{} and {candidate} at {share}", live.record.number)
             }
         },
@@ -394,7 +395,7 @@ fn open(
 ) -> Arc<Registry> {
     let mut config = WindowsConfig::new(dir.path().to_owned());
     config.engine = EngineConfig {
-        clerks: 8,
+        instances: 8,
         max_memory_bytes: 128 << 20,
     };
     config.drain_deadline = Duration::from_secs(1);

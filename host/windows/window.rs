@@ -1,19 +1,19 @@
 //! One window: the pointer to what is open there, and what drains behind it.
 
-use super::admission::{Desk, Pool, Terms};
-use super::breaker::Standing;
+use super::admission::{Pool, Terms, WindowQueue};
+use super::breaker::Placement;
 use super::change::{Closing, Recorded};
 use super::fallback::Tripped;
-use super::front::{Entrant, Front};
 use super::record::WindowRecord;
 use super::release::{Drain, Release};
 use super::serve::reuse_is_off;
-use super::slot::Slot;
+use super::serving::{Assignment, Serving};
 use super::state::Event;
+use super::swap_cell::SwapCell;
 use super::{CanaryStatus, DrainStatus, WindowName, WindowStatus};
-use crate::error::Error;
-use crate::runtime::{Failures, Limit, LiveLimits, Runtime, Turns, WindowLimits, WindowLog};
-use crate::store::Cabinet;
+use crate::error::RequestError;
+use crate::runtime::{CpuShares, Failures, Limit, LiveLimits, Runtime, WindowLimits, WindowLog};
+use crate::store::Stores;
 use arc_swap::ArcSwap;
 use http::HeaderMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,18 +23,18 @@ use tokio::sync::mpsc;
 /// A window in memory.
 pub struct Window {
     pub(super) name: WindowName,
-    front: Slot<Front>,
+    serving: SwapCell<Serving>,
     draining: Mutex<Vec<Drain>>,
     pub(super) log: Arc<WindowLog>,
     pub(super) limits: LiveLimits,
-    pub(super) turns: Turns,
+    pub(super) cpu_shares: CpuShares,
     pub(super) failures: Arc<Failures>,
     /// Takes notice where a release trips its breaker.
     pub(super) trips: mpsc::Sender<Tripped>,
     /// Where its store is.
-    cabinet: Arc<Cabinet>,
+    stores: Arc<Stores>,
     /// Where its requests get their places in the pool.
-    pub(super) desk: Desk,
+    pub(super) queue: WindowQueue,
     /// Its record. The changes of one window follow each other, and those of two do not wait for
     /// one another.
     pub(super) recorded: Recorded,
@@ -47,21 +47,21 @@ impl Window {
         record: WindowRecord,
         limits: WindowLimits,
         pool: &Arc<Pool>,
-        cabinet: Arc<Cabinet>,
+        stores: Arc<Stores>,
         trips: mpsc::Sender<Tripped>,
     ) -> Self {
         let live = LiveLimits::new(ArcSwap::from_pointee(limits));
         let log = Runtime::window_log(name.as_str(), &live);
         Window {
             name,
-            front: Slot::new(Front::Empty),
+            serving: SwapCell::new(Serving::Empty),
             draining: Mutex::default(),
             failures: Arc::new(Failures::new(log.clone())),
             log,
             trips,
-            cabinet,
-            turns: Turns::default(),
-            desk: pool.desk(Terms::of(&limits)),
+            stores,
+            cpu_shares: CpuShares::default(),
+            queue: pool.queue(Terms::of(&limits)),
             limits: live,
             recorded: Recorded::new(record),
         }
@@ -74,47 +74,47 @@ impl Window {
     pub(super) fn lease(
         &self,
         headers: &HeaderMap,
-    ) -> Result<(Arc<Release>, Option<Entrant>), Error> {
+    ) -> Result<(Arc<Release>, Option<Assignment>), RequestError> {
         self.recorded.check_not_closed(&self.name)?;
         let window = || self.name.to_string();
-        match &*self.front.get() {
-            Front::Open { live, canary: None } => Ok((live.clone(), None)),
-            Front::Open {
+        match &*self.serving.get() {
+            Serving::Open { live, canary: None } => Ok((live.clone(), None)),
+            Serving::Open {
                 live,
                 canary: Some(canary),
             } => {
-                let (release, entrant) = canary.choose(live, headers);
-                Ok((release.clone(), Some(entrant)))
+                let (release, assignment) = canary.choose(live, headers);
+                Ok((release.clone(), Some(assignment)))
             }
-            Front::Stopped => Err(Error::WindowStopped { window: window() }),
-            Front::Empty => Err(Error::WindowNotDeployed { window: window() }),
+            Serving::Stopped => Err(RequestError::WindowStopped { window: window() }),
+            Serving::Empty => Err(RequestError::WindowNotDeployed { window: window() }),
         }
     }
 
     /// Whether its store could not be opened, and it is too soon to try again. Whether a window
     /// needs its store is known only when it asks for it, so the one request that may try is any.
     pub(super) fn store_fault(&self, now: Instant) -> bool {
-        let broken = self.cabinet.broken(self.name.as_str());
+        let broken = self.stores.broken(self.name.as_str());
         broken.is_some_and(|broken| now < broken.until)
     }
 
     /// What is there now.
-    pub(super) fn front(&self) -> Arc<Front> {
-        self.front.get()
+    pub(super) fn serving(&self) -> Arc<Serving> {
+        self.serving.get()
     }
 
-    /// Turns the pointer. Releases that are no longer there drain: they serve the requests that
+    /// CpuShares the pointer. Releases that are no longer there drain: they serve the requests that
     /// they began, for at most `deadline`, and then are cut. No request is between the two: it
     /// leased the one or the other. For [`super::change::Change`], and for the end of the host.
-    pub(super) fn turn(self: &Arc<Self>, next: Front, deadline: Duration) {
-        if let Front::Open { live, canary } = &next {
+    pub(super) fn switch(self: &Arc<Self>, next: Serving, deadline: Duration) {
+        if let Serving::Open { live, canary } = &next {
             live.happens(Event::Swap);
             if let Some(canary) = canary {
-                canary.release.happens(Event::Share);
+                canary.release.happens(Event::TrafficShare);
             }
         }
         let kept: Vec<_> = next.releases().cloned().collect();
-        let before = self.front.swap(next);
+        let before = self.serving.swap(next);
         for old in before.releases() {
             if kept.iter().any(|release| Arc::ptr_eq(release, old)) {
                 continue;
@@ -162,10 +162,10 @@ impl Window {
 
     /// Why what its limits say of reuse is not in effect, where it is not.
     pub(super) fn reuse_off(&self) -> Option<String> {
-        let front = self.front.get();
-        let mut releases = front.releases();
+        let serving = self.serving.get();
+        let mut releases = serving.releases();
         let now = Instant::now();
-        let off = releases.find_map(|release| release.clerks.reuse().off(now))?;
+        let off = releases.find_map(|release| release.instances.reuse().off(now))?;
         let asked = self.limits.load().get(Limit::Reuse) > 1;
         asked.then(|| reuse_is_off(off))
     }
@@ -176,32 +176,32 @@ impl Window {
         let record = &known.record;
         // One hold is the pointer's own.
         let leases = |release: &Arc<Release>| Arc::strong_count(release).saturating_sub(1);
-        let front = self.front.get();
-        let (state, live_leases, standing) = match &*front {
+        let serving = self.serving.get();
+        let (state, live_leases, placement) = match &*serving {
             // The trial of a canary counts what fails, and nobody asks the breaker.
-            Front::Open {
+            Serving::Open {
                 live,
                 canary: Some(_),
-            } => ("open", leases(live), Standing::Closed),
-            Front::Open { live, canary: None } => {
-                let standing = live.breaker.standing(Instant::now());
-                let state = match standing {
-                    Standing::Closed => "open",
-                    Standing::Tripped { .. } => "tripped",
-                    Standing::HalfOpen { .. } => "half-open",
+            } => ("open", leases(live), Placement::Closed),
+            Serving::Open { live, canary: None } => {
+                let placement = live.breaker.placement(Instant::now());
+                let state = match placement {
+                    Placement::Closed => "open",
+                    Placement::Tripped { .. } => "tripped",
+                    Placement::HalfOpen { .. } => "half-open",
                 };
-                (state, leases(live), standing)
+                (state, leases(live), placement)
             }
-            Front::Stopped => ("stopped", 0, Standing::Closed),
-            Front::Empty => ("unavailable", 0, Standing::Closed),
+            Serving::Stopped => ("stopped", 0, Placement::Closed),
+            Serving::Empty => ("unavailable", 0, Placement::Closed),
         };
-        let (tripped, half_open) = match standing {
-            Standing::Closed => (None, None),
-            Standing::Tripped { failures } => (Some(failures), None),
-            Standing::HalfOpen { failures } => (None, Some(failures)),
+        let (tripped, half_open) = match placement {
+            Placement::Closed => (None, None),
+            Placement::Tripped { failures } => (Some(failures), None),
+            Placement::HalfOpen { failures } => (None, Some(failures)),
         };
         let closing = self.recorded.closing();
-        let broken = self.cabinet.broken(self.name.as_str());
+        let broken = self.stores.broken(self.name.as_str());
         let state = match (state, &broken) {
             _ if known.is_going() => "removing",
             _ if known.unreadable.is_some() => "unreadable",
@@ -210,8 +210,8 @@ impl Window {
             ("open", Some(_)) => "store-unavailable",
             _ => state,
         };
-        let canary = match &*front {
-            Front::Open {
+        let canary = match &*serving {
+            Serving::Open {
                 canary: Some(canary),
                 ..
             } => Some(CanaryStatus::of(canary, leases(&canary.release))),
@@ -222,7 +222,7 @@ impl Window {
             number: drain.number,
             leases: drain.leases(),
         });
-        let (_, queued) = self.desk.load();
+        let (_, queued) = self.queue.load();
         WindowStatus {
             name: self.name.clone(),
             state,

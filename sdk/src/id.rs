@@ -30,7 +30,7 @@ pub fn now_ms() -> u64 {
     u64::try_from(now.seconds).unwrap_or(0) * 1000 + u64::from(now.nanoseconds) / 1_000_000
 }
 
-/// Waits. The clerk's wall time goes on meanwhile.
+/// Waits. The instance's wall time goes on meanwhile.
 pub async fn sleep_ms(ms: u64) {
     let wait = Duration::from_millis(ms).as_nanos();
     wasip3::clocks::monotonic_clock::wait_for(u64::try_from(wait).unwrap_or(u64::MAX)).await;

@@ -29,7 +29,7 @@
 //!
 //! Build it with `crate-type = ["cdylib"]` for `wasm32-wasip2`, and deploy the `.wasm`.
 //!
-//! What a clerk knows ends with its request: the host starts a fresh one for the next. What must
+//! What an instance knows ends with its request: the host starts a fresh one for the next. What must
 //! stay goes into the store. What is printed to standard output or error becomes a line of the
 //! window's log.
 

@@ -1,4 +1,4 @@
-//! The way of one request through a clerk: the only place where the author's types meet the handles.
+//! The way of one request through an instance: the only place where the author's types meet the handles.
 
 use crate::{Next, Problem, Request, Response};
 use std::future::Future;

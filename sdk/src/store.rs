@@ -12,7 +12,7 @@ wasip3::wit_bindgen::generate!({
     generate_all,
 });
 
-/// How often [`Store::update`] tries. Each failure means that another clerk has succeeded, so this
+/// How often [`Store::update`] tries. Each failure means that another instance has succeeded, so this
 /// many in a row is a crowd at one key, and the caller is better told so.
 const UPDATE_TRIES: usize = 64;
 
@@ -118,7 +118,7 @@ impl Store {
 
     /// Changes the value at `key` from what it is to what `change` makes of it, and returns that.
     ///
-    /// Where another clerk was faster, `change` is called again with the newer value: it should do
+    /// Where another instance was faster, `change` is called again with the newer value: it should do
     /// nothing else.
     ///
     /// ```no_run
@@ -189,7 +189,7 @@ pub enum StoreError {
     Full(String),
     /// The store cannot be reached just now.
     Unavailable(String),
-    /// Too many clerks change this key at once.
+    /// Too many instances change this key at once.
     Contended {
         /// The key.
         key: String,
@@ -217,7 +217,7 @@ impl fmt::Display for StoreError {
             | StoreError::Unavailable(text)
             | StoreError::Invalid(text)
             | StoreError::Other(text) => write!(f, "the store: {text}"),
-            StoreError::Contended { key } => write!(f, "too many clerks change '{key}' at once"),
+            StoreError::Contended { key } => write!(f, "too many instances change '{key}' at once"),
             StoreError::InvalidCursor => {
                 f.write_str("the cursor is not one that a listing gave out")
             }

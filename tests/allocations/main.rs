@@ -10,11 +10,11 @@
 mod harness;
 
 use harness::guests;
-use hms_svc::front::FrontDoor;
 use hms_svc::gateway::plugins::auth::{AuthConfig, KeySource, dev_secret, issue_token};
 use hms_svc::gateway::{Gateway, GatewayConfig, bind};
 use hms_svc::runtime::{Compiler, compile};
 use hms_svc::windows::{DeployOptions, Registry, WindowName, WindowsConfig};
+use hms_svc::windows_of_gateway::GatewayWindows;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::alloc::System;
 use std::io::{Read, Write};
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// What a request allocates at most, through token, limit and route to a fresh clerk and back. A tenth above what was measured.
+/// What a request allocates at most, through token, limit and route to a fresh instance and back. A tenth above what was measured.
 const MOST: f64 = 228.0;
 
 /// Requests before the first count, for what is made once, and counted ones.
@@ -95,7 +95,7 @@ async fn start(folder: &Path) -> (SocketAddr, String) {
     let auth = AuthConfig::new(KeySource::DevSecret(secret));
     let gateway = Gateway::new(
         GatewayConfig::new(routes, auth),
-        Arc::new(FrontDoor(windows)),
+        Arc::new(GatewayWindows(windows)),
     );
     let listeners = bind(SocketAddr::from(([127, 0, 0, 1], 0)), "--gateway")
         .await

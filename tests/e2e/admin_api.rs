@@ -104,9 +104,9 @@ async fn a_component_that_is_no_window_is_refused_by_name_and_the_old_one_serves
 }
 
 #[tokio::test]
-async fn a_component_of_which_no_clerk_can_start_is_never_live() {
+async fn a_component_of_which_no_instance_can_start_is_never_live() {
     let host = Host::start_with(super::harness::Options {
-        args: vec!["--clerk-memory".into(), "1MiB".into()],
+        args: vec!["--instance-memory".into(), "1MiB".into()],
         ..Default::default()
     })
     .await;

@@ -58,7 +58,7 @@ async fn each_status_that_a_guest_can_say_has_one_outcome() {
 
 #[tokio::test]
 async fn a_length_that_is_not_that_of_the_body_is_never_passed_on_as_if_it_were() {
-    let host = host(&["--clerk-wall-time", "5s"]).await;
+    let host = host(&["--instance-wall-time", "5s"]).await;
     for window in WINDOWS {
         for (lengths, whole) in [("7-7", true), ("0-0", true), ("9-7", false), ("5-7", false)] {
             for answer in both(&host, &format!("{window}/length?{lengths}")).await {
@@ -174,7 +174,10 @@ async fn what_a_guest_says_of_its_failure_is_in_the_logs_and_not_in_the_answer()
     .await;
     assert_eq!(answer.problem(), "no-response");
     assert!(!answer.text().contains("as asked"), "{}", answer.text());
-    assert_eq!(answer.json()["detail"], "the clerk ended without an answer");
+    assert_eq!(
+        answer.json()["detail"],
+        "the instance ended without an answer"
+    );
     eventually("the access log has it with the request id", || async {
         let log = host.whole_log().await;
         let mut lines = log.lines();

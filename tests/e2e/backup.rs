@@ -131,7 +131,7 @@ async fn a_backup_taken_under_writes_becomes_the_same_host_after_kill_9_of_the_o
         assert_eq!(host.get(&fill).await.status, 204);
     }
     host.deploy("payments", &window("payments").await).await;
-    let limits = host.cli("limits", &["b", "--clerks", "17"]).await;
+    let limits = host.cli("limits", &["b", "--instances", "17"]).await;
     assert!(limits.status.success(), "{}", text(&limits));
     let scopes = ["--scope", "payments.write", "--scope", "payments.read"];
     let key = host

@@ -100,7 +100,7 @@ async fn a_component_cut_short_anywhere_or_with_a_bit_flipped_is_never_live_brok
 }
 
 #[tokio::test]
-async fn a_component_that_traps_when_a_clerk_starts_is_never_live() {
+async fn a_component_that_traps_when_an_instance_starts_is_never_live() {
     let hello = guest("hello-wasip3").await;
     let host = Host::with_open_windows(&[("hello", &hello)]).await;
     let refused = put(&host, "/windows/hello", &trapping_at_start(&hello)).await;

@@ -15,9 +15,9 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 const LEFT: usize = 12;
 const COMING: usize = 60;
 
-type Kept = SendRequest<Empty<Bytes>>;
+type Connection = SendRequest<Empty<Bytes>>;
 
-async fn keep(host: &Host) -> Kept {
+async fn keep(host: &Host) -> Connection {
     let stream = TokioIo::new(connect(host.gateway()).await);
     let (kept, connection) = handshake(stream).await.unwrap();
     tokio::spawn(connection);
@@ -25,7 +25,7 @@ async fn keep(host: &Host) -> Kept {
 }
 
 /// The whole answer is read, so that the next request finds the connection clean.
-async fn ask(kept: &mut Kept) -> StatusCode {
+async fn ask(kept: &mut Connection) -> StatusCode {
     kept.ready().await.unwrap();
     let request = Request::get("/victim").header("host", "kept");
     let request = request.body(Empty::new()).unwrap();

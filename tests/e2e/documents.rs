@@ -8,17 +8,17 @@ const DOCS: &str = "/api/v1/docs";
 const PAST: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 const FUTURE: &str = "Fri, 31 Dec 9999 23:59:59 GMT";
 
-struct Desk {
+struct Documents {
     host: Host,
     bearer: String,
 }
 
-impl Desk {
-    async fn open() -> Desk {
+impl Documents {
+    async fn open() -> Documents {
         let host = Host::start().await;
         host.deploy("docs", &window("docs").await).await;
         let bearer = host.token("alice", &["docs.read", "docs.write"]);
-        Desk {
+        Documents {
             host,
             bearer: format!("Bearer {bearer}"),
         }
@@ -53,9 +53,9 @@ impl Desk {
 
 #[tokio::test]
 async fn a_document_is_removed_only_where_the_condition_holds() {
-    let desk = Desk::open().await;
-    let path = desk.filed().await;
-    let etag = desk
+    let documents = Documents::open().await;
+    let path = documents.filed().await;
+    let etag = documents
         .ask(Method::GET, &path, &[])
         .await
         .header("etag")
@@ -75,32 +75,34 @@ async fn a_document_is_removed_only_where_the_condition_holds() {
             "precondition-failed",
         ),
     ] {
-        let refused = desk.ask(Method::DELETE, &path, fields).await;
+        let refused = documents.ask(Method::DELETE, &path, fields).await;
         let told = (refused.status.as_u16(), refused.problem());
         assert_eq!(told, (status, code.to_owned()), "{fields:?}");
-        assert_eq!(desk.ask(Method::GET, &path, &[]).await.status, 200);
+        assert_eq!(documents.ask(Method::GET, &path, &[]).await.status, 200);
     }
     let fields = [
         ("if-match", "\"other\", \"another\""),
         ("if-match", &etag),
         ("if-unmodified-since", PAST),
     ];
-    let removed = desk.ask(Method::DELETE, &path, &fields).await;
+    let removed = documents.ask(Method::DELETE, &path, &fields).await;
     assert_eq!(removed.status, 204, "{}", removed.text());
     let any = [("if-match", "*")];
-    assert_eq!(desk.ask(Method::DELETE, &path, &any).await.status, 404);
+    assert_eq!(documents.ask(Method::DELETE, &path, &any).await.status, 404);
 
-    let refused = desk.file("filename=\"a\"", &[("if-match", &etag)]).await;
+    let refused = documents
+        .file("filename=\"a\"", &[("if-match", &etag)])
+        .await;
     assert_eq!(refused.problem(), "precondition-failed");
-    let list = desk.ask(Method::GET, DOCS, &[]).await.json();
+    let list = documents.ask(Method::GET, DOCS, &[]).await.json();
     assert_eq!(list["docs"].as_array().unwrap().len(), 0);
 }
 
 #[tokio::test]
 async fn a_document_is_read_by_the_conditions_of_rfc_9110() {
-    let desk = Desk::open().await;
-    let path = desk.filed().await;
-    let whole = desk.ask(Method::GET, &path, &[]).await;
+    let documents = Documents::open().await;
+    let path = documents.filed().await;
+    let whole = documents.ask(Method::GET, &path, &[]).await;
     let (etag, changed) = (whole.header("etag"), whole.header("last-modified"));
     let weak = format!("W/{etag}");
     let part = ("range", "bytes=2-4");
@@ -137,30 +139,32 @@ async fn a_document_is_read_by_the_conditions_of_rfc_9110() {
             "0123456789",
         ),
     ] {
-        let answer = desk.ask(Method::GET, &path, fields).await;
+        let answer = documents.ask(Method::GET, &path, fields).await;
         let seen = (answer.status.as_u16(), answer.text());
         assert_eq!(seen, (status, body.to_owned()), "{fields:?}");
         assert_eq!(answer.header("etag"), etag);
         assert_eq!(answer.header("last-modified"), changed);
     }
-    let failed = desk.ask(Method::GET, &path, &[("if-match", &weak)]).await;
+    let failed = documents
+        .ask(Method::GET, &path, &[("if-match", &weak)])
+        .await;
     assert_eq!(failed.problem(), "precondition-failed");
-    let head = desk.ask(Method::HEAD, &path, &[part]).await;
+    let head = documents.ask(Method::HEAD, &path, &[part]).await;
     assert_eq!(
         (head.status.as_u16(), head.header("content-length")),
         (200, "10")
     );
     let known = [("if-none-match", etag)];
-    assert_eq!(desk.ask(Method::HEAD, &path, &known).await.status, 304);
+    assert_eq!(documents.ask(Method::HEAD, &path, &known).await.status, 304);
 }
 
 #[tokio::test]
 async fn of_many_who_remove_a_document_one_has_removed_it() {
-    let desk = Desk::open().await;
+    let documents = Documents::open().await;
     for _ in 0..5 {
-        let path = desk.filed().await;
+        let path = documents.filed().await;
         let any = [("if-match", "*")];
-        let all = join_all((0..8).map(|_| desk.ask(Method::DELETE, &path, &any))).await;
+        let all = join_all((0..8).map(|_| documents.ask(Method::DELETE, &path, &any))).await;
         let count = |status| all.iter().filter(|answer| answer.status == status).count();
         assert_eq!((count(204), count(404)), (1, 7), "{all:?}");
     }
@@ -168,7 +172,7 @@ async fn of_many_who_remove_a_document_one_has_removed_it() {
 
 #[tokio::test]
 async fn a_file_name_is_kept_in_whichever_form_it_comes() {
-    let desk = Desk::open().await;
+    let documents = Documents::open().await;
     let word = "filename=\"=?utf-8?B?xbzDs8WCdy5qcGc=?=\"";
     let dotnet = format!("{word}; filename*=utf-8''%C5%BC%C3%B3%C5%82w.jpg");
     for (sent, name) in [
@@ -178,7 +182,7 @@ async fn a_file_name_is_kept_in_whichever_form_it_comes() {
         ("filename=\"say %22a%22.jpg\"", "say \"a\".jpg"),
         ("filename=\"x; name=y\"", "x; name=y"),
     ] {
-        let filed = desk.file(sent, &[]).await;
+        let filed = documents.file(sent, &[]).await;
         assert_eq!(filed.status, 201, "{sent}: {}", filed.text());
         assert_eq!(filed.json()["name"], name, "{sent}");
     }
@@ -187,7 +191,7 @@ async fn a_file_name_is_kept_in_whichever_form_it_comes() {
         "filename*=UTF-8''%2F",
         "x=y",
     ] {
-        let refused = desk.file(sent, &[]).await;
+        let refused = documents.file(sent, &[]).await;
         assert_eq!(refused.problem(), "bad-request", "{sent}");
     }
 }

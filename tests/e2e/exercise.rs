@@ -271,9 +271,9 @@ async fn a_document_can_be_fetched_in_part_and_deleted() {
 }
 
 #[tokio::test]
-async fn a_document_larger_than_the_clerks_memory_goes_up_and_down() {
+async fn a_document_larger_than_the_instances_memory_goes_up_and_down() {
     let host = Host::start_with(super::harness::Options {
-        args: vec!["--clerk-memory".into(), "6MiB".into()],
+        args: vec!["--instance-memory".into(), "6MiB".into()],
         ..Default::default()
     })
     .await;

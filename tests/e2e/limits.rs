@@ -24,13 +24,13 @@ async fn refused(host: &Host, path: &str, status: u16, code: &str) {
 
 #[tokio::test]
 async fn an_endless_loop_ends_with_its_cpu_time() {
-    let host = host(&["--clerk-cpu-time", "300ms"]).await;
+    let host = host(&["--instance-cpu-time", "300ms"]).await;
     refused(&host, "/prober/spin", 504, "cpu-time").await;
 }
 
 #[tokio::test]
 async fn a_sleeper_ends_with_its_wall_time() {
-    let host = host(&["--clerk-wall-time", "500ms"]).await;
+    let host = host(&["--instance-wall-time", "500ms"]).await;
     let begun = Instant::now();
     refused(&host, "/prober/sleep?ms=60000", 504, "wall-time").await;
     assert!(begun.elapsed() < Duration::from_secs(20));
@@ -38,7 +38,7 @@ async fn a_sleeper_ends_with_its_wall_time() {
 
 #[tokio::test]
 async fn a_hoarder_ends_at_its_memory() {
-    let host = host(&["--clerk-memory", "32MiB"]).await;
+    let host = host(&["--instance-memory", "32MiB"]).await;
     assert_eq!(host.get("/prober/alloc?mib=4").await.status, 200);
     refused(&host, "/prober/alloc?mib=100", 500, "memory-limit").await;
 }
@@ -46,7 +46,7 @@ async fn a_hoarder_ends_at_its_memory() {
 #[tokio::test]
 async fn a_trap_is_one_failed_request_and_its_reason_is_in_the_windows_log() {
     let host = host(&[]).await;
-    refused(&host, "/prober/trap", 500, "clerk-trapped").await;
+    refused(&host, "/prober/trap", 500, "instance-trapped").await;
     let log = host.cli("logs", &["prober"]).await;
     let log = String::from_utf8_lossy(&log.stdout).into_owned();
     assert!(log.contains("a trap, as asked"), "{log}");
@@ -78,14 +78,14 @@ async fn returning_without_an_answer_is_a_bad_gateway() {
 }
 
 #[tokio::test]
-async fn when_all_clerks_are_at_work_the_next_waits_and_then_is_told() {
-    let host = host(&["--clerks", "2"]).await;
+async fn when_all_instances_are_at_work_the_next_waits_and_then_is_told() {
+    let host = host(&["--instances", "2"]).await;
     let host = &host;
     let busy = (0..2).map(|_| host.get("/prober/sleep?ms=8000"));
     let busy = futures_util::future::join_all(busy);
     let third = async {
         // The two are at work once the registry counts their leases.
-        super::harness::eventually("both clerks are at work", || async {
+        super::harness::eventually("both instances are at work", || async {
             let windows = host.admin(Method::GET, "/windows/prober", "").await.json();
             (windows["window"]["leases"] == 2).then_some(())
         })
@@ -100,7 +100,7 @@ async fn when_all_clerks_are_at_work_the_next_waits_and_then_is_told() {
     );
     assert_eq!(
         (third.status.as_u16(), third.problem().as_str()),
-        (503, "clerk-limit")
+        (503, "instance-limit")
     );
     assert!(!third.header("retry-after").is_empty());
     assert_eq!(host.get("/victim").await.status, 200);

@@ -118,7 +118,7 @@ async fn a_middleware_may_change_path_and_body_but_not_whom_the_request_is_from(
     assert_eq!(dots.problem(), "bad-request", "{}", dots.text());
     assert_eq!(
         meddled(&host, "/prober/echo", "trap", "x").await.problem(),
-        "clerk-trapped"
+        "instance-trapped"
     );
 }
 
@@ -138,7 +138,7 @@ async fn bodies_stream_through_a_chain_and_a_cut_stays_a_cut() {
     let cut = meddled(&host, "/prober/trap-mid?length=false", "", "").await;
     assert!(cut.cut.is_some(), "{cut:?}");
     let gone = meddled(&host, "/prober/trap", "", "").await;
-    assert_eq!(gone.problem(), "clerk-trapped");
+    assert_eq!(gone.problem(), "instance-trapped");
 }
 
 #[tokio::test]
@@ -181,7 +181,7 @@ async fn refused(host: &Host) -> u64 {
 }
 
 /// What is sent on after the answer, with and without another citizen who is served then by the
-/// same clerk.
+/// same instance.
 #[tokio::test]
 async fn what_a_middleware_sends_on_after_its_answer_goes_out_as_nobody() {
     for reuse in ["1", "100"] {
@@ -210,9 +210,9 @@ async fn what_a_middleware_sends_on_after_its_answer_goes_out_as_nobody() {
     }
 }
 
-/// Requests of two citizens at work at once in one clerk.
+/// Requests of two citizens at work at once in one instance.
 #[tokio::test]
-async fn requests_that_one_clerk_has_at_once_go_on_each_as_whose_it_is() {
+async fn requests_that_one_instance_has_at_once_go_on_each_as_whose_it_is() {
     let meddler = guest("meddler").await;
     let host = host(&[("meddler", &meddler)], &["meddler"]).await;
     let set = host.cli("limits", &["meddler", "--reuse", "1000"]).await;
@@ -235,5 +235,5 @@ async fn requests_that_one_clerk_has_at_once_go_on_each_as_whose_it_is() {
             together = together.max(answer.header("x-at-work").parse().unwrap());
         }
     }
-    assert!(together > 1, "no clerk had two at once");
+    assert!(together > 1, "no instance had two at once");
 }

@@ -1,4 +1,4 @@
-//! A window cannot hurt its neighbours: each has limits of its own, set live, and clerks that no
+//! A window cannot hurt its neighbours: each has limits of its own, set live, and instances that no
 //! other can take.
 
 use super::harness::{Host, eventually, guest};
@@ -27,7 +27,7 @@ async fn window(host: &Host, name: &str) -> Value {
 }
 
 async fn leases(host: &Host, expected: usize) {
-    eventually("the clerks are at work", || async {
+    eventually("the instances are at work", || async {
         let window = window(host, "prober").await;
         (window["leases"].as_u64().unwrap() as usize >= expected).then_some(())
     })
@@ -69,7 +69,7 @@ async fn a_limit_that_is_none_is_refused_with_what_would_be() {
             "memory_bytes: 5 is not from 1048576",
         ),
         (r#"{"memroy_bytes": 5}"#, "memroy_bytes"),
-        (r#"{"memory_bytes": 4294967296}"#, "--clerk-memory"),
+        (r#"{"memory_bytes": 4294967296}"#, "--instance-memory"),
         ("[]", "JSON object"),
     ] {
         let refused = host
@@ -161,11 +161,11 @@ async fn each_limit_has_one_typed_answer_a_log_line_and_a_count() {
 }
 
 #[tokio::test]
-async fn a_window_that_hangs_takes_no_clerk_that_another_has_reserved() {
-    let host = host(&["--clerks", "16"]).await;
+async fn a_window_that_hangs_takes_no_instance_that_another_has_reserved() {
+    let host = host(&["--instances", "16"]).await;
     limit(
         &host,
-        &["--clerks", "16", "--queue", "20", "--queue-wait", "30s"],
+        &["--instances", "16", "--queue", "20", "--queue-wait", "30s"],
     )
     .await;
     let hanging = join_all((0..40).map(|_| host.get("/prober/sleep?ms=6000")));
@@ -176,7 +176,7 @@ async fn a_window_that_hangs_takes_no_clerk_that_another_has_reserved() {
         })
         .await;
         let refused = host.get("/prober/sleep?ms=1").await;
-        assert_eq!(refused.problem(), "clerk-limit");
+        assert_eq!(refused.problem(), "instance-limit");
         assert!(!refused.header("retry-after").is_empty());
         // Four are the victim's, whatever the other does.
         for _ in 0..20 {
@@ -191,11 +191,11 @@ async fn a_window_that_hangs_takes_no_clerk_that_another_has_reserved() {
 }
 
 #[tokio::test]
-async fn a_window_whose_clerks_keep_failing_is_closed_for_a_time_and_opens_again() {
+async fn a_window_whose_instances_keep_failing_is_closed_for_a_time_and_opens_again() {
     let host = host(&[]).await;
     limit(&host, &["--failures", "3"]).await;
     for _ in 0..3 {
-        assert_eq!(host.get("/prober/trap").await.problem(), "clerk-trapped");
+        assert_eq!(host.get("/prober/trap").await.problem(), "instance-trapped");
     }
     let refused = host.get("/prober/status?code=204").await;
     assert_eq!(
@@ -254,7 +254,7 @@ async fn a_release_that_keeps_failing_falls_back_where_that_was_wished() {
         200
     );
     for _ in 0..10 {
-        assert_eq!(host.get("/w/trap").await.problem(), "clerk-trapped");
+        assert_eq!(host.get("/w/trap").await.problem(), "instance-trapped");
     }
     eventually("the release before answers", || async {
         host.get("/w").await.text().contains("wasip3").then_some(())
@@ -283,7 +283,7 @@ async fn hundred(host: &Host) -> Duration {
 
 #[tokio::test]
 async fn many_that_spin_in_one_window_are_to_the_others_as_few_that_do() {
-    let host = host(&["--clerk-cpu-time", "60s", "--clerk-wall-time", "20s"]).await;
+    let host = host(&["--instance-cpu-time", "60s", "--instance-wall-time", "20s"]).await;
     let spin = |count| join_all((0..count).map(|_| host.get("/prober/spin")));
     let few = spin(4);
     let many = async {
@@ -328,7 +328,7 @@ async fn a_slow_disk_under_one_windows_store_makes_no_neighbour_wait() {
     assert!(host.terminate().await.success());
     host.boot_with(&[("HMS_SLOW_STORE", &format!("slow:{DELAY_MS}"))])
         .await;
-    // Both have the standing for lanes before the disk is asked for anything.
+    // Both have the placement for lanes before the disk is asked for anything.
     for _ in 0..40 {
         for window in ["slow", "victim"] {
             let worked = host.get(&format!("/{window}/work?turns=1")).await;

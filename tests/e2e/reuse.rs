@@ -1,6 +1,6 @@
-//! A clerk is fresh for every request, unless its window's limits say that it is reused.
+//! An instance is fresh for every request, unless its window's limits say that it is reused.
 
-use super::harness::http::Kept;
+use super::harness::http::KeepAlive;
 use super::harness::{Answer, Host, PATIENCE, eventually, guest};
 use futures_util::future::join_all;
 use http::Method;
@@ -21,9 +21,9 @@ async fn reuse(host: &Host, times: &str) {
     }
 }
 
-/// A clerk is free again a moment after its answer.
+/// An instance is free again a moment after its answer.
 async fn at_rest(host: &Host) {
-    eventually("the clerks are free again", || async {
+    eventually("the instances are free again", || async {
         let shown = host.admin(Method::GET, "/windows", "").await.json();
         let windows = shown["windows"].as_array().unwrap();
         let free = windows.iter().all(|window| window["leases"] == 0);
@@ -32,10 +32,10 @@ async fn at_rest(host: &Host) {
     .await;
 }
 
-/// A clerk of the window has served twice: until then they serve one by one.
+/// An instance of the window has served twice: until then they serve one by one.
 async fn relied_on(host: &Host, window: &str) {
     let path = format!("/{window}/count");
-    eventually("a clerk is reused", || async {
+    eventually("an instance is reused", || async {
         let served = count(host, &path).await;
         at_rest(host).await;
         (served > 1).then_some(())
@@ -52,8 +52,8 @@ async fn count(host: &Host, path: &str) -> u64 {
     number(&host.get(path).await)
 }
 
-/// Asks on one connection: each lane has clerks of its own.
-async fn counts(host: &Host, kept: &mut Kept, path: &str, times: usize) -> Vec<u64> {
+/// Asks on one connection: each lane has instances of its own.
+async fn counts(host: &Host, kept: &mut KeepAlive, path: &str, times: usize) -> Vec<u64> {
     let mut counts = Vec::new();
     for _ in 0..times {
         counts.push(number(&kept.get(path).await));
@@ -62,19 +62,19 @@ async fn counts(host: &Host, kept: &mut Kept, path: &str, times: usize) -> Vec<u
     counts
 }
 
-/// Asks on one connection until a clerk has served so many. A clerk that has just been tried may
+/// Asks on one connection until an instance has served so many. An instance that has just been tried may
 /// not take the next request yet.
-async fn until(host: &Host, kept: &mut Kept, path: &str, served: u64) {
+async fn until(host: &Host, kept: &mut KeepAlive, path: &str, served: u64) {
     let deadline = Instant::now() + PATIENCE;
     while counts(host, kept, path, 1).await != [served] {
-        assert!(Instant::now() < deadline, "no clerk has served {served}");
+        assert!(Instant::now() < deadline, "no instance has served {served}");
     }
 }
 
 #[tokio::test]
-async fn a_clerk_serves_as_many_requests_as_was_said_and_then_goes() {
+async fn an_instance_serves_as_many_requests_as_was_said_and_then_goes() {
     let host = host(&[]).await;
-    let mut kept = Kept::open(host.gateway()).await;
+    let mut kept = KeepAlive::open(host.gateway()).await;
     for path in ["/prober/count", "/flooder/count"] {
         assert_eq!(counts(&host, &mut kept, path, 3).await, [1, 1, 1], "{path}");
     }
@@ -96,19 +96,20 @@ async fn a_clerk_serves_as_many_requests_as_was_said_and_then_goes() {
 }
 
 #[tokio::test]
-async fn a_trap_ends_a_reused_clerk_and_the_next_request_has_a_fresh_one() {
+async fn a_trap_ends_a_reused_instance_and_the_next_request_has_a_fresh_one() {
     let host = host(&[]).await;
-    let mut kept = Kept::open(host.gateway()).await;
+    let mut kept = KeepAlive::open(host.gateway()).await;
     reuse(&host, "100").await;
     until(&host, &mut kept, "/prober/count", 3).await;
     let trapped = kept.get("/prober/trap").await;
-    assert_eq!(trapped.problem(), "clerk-trapped");
+    assert_eq!(trapped.problem(), "instance-trapped");
     assert_eq!(counts(&host, &mut kept, "/prober/count", 2).await, [1, 2]);
 }
 
 #[tokio::test]
-async fn a_reused_clerk_of_wasi_0_3_serves_several_at_once_and_one_that_is_too_slow_fails_alone() {
-    let host = host(&["--clerk-wall-time", "5s"]).await;
+async fn a_reused_instance_of_wasi_0_3_serves_several_at_once_and_one_that_is_too_slow_fails_alone()
+{
+    let host = host(&["--instance-wall-time", "5s"]).await;
     reuse(&host, "100").await;
     relied_on(&host, "prober").await;
     let slow = host.get("/prober/sleep?ms=60000");
@@ -125,7 +126,7 @@ async fn a_reused_clerk_of_wasi_0_3_serves_several_at_once_and_one_that_is_too_s
     let (slow, beside) = tokio::join!(slow, beside);
     assert_eq!(slow.problem(), "wall-time");
     let shared = beside.iter().max().unwrap();
-    assert!(*shared >= 3, "all had clerks of their own: {beside:?}");
+    assert!(*shared >= 3, "all had instances of their own: {beside:?}");
 }
 
 async fn reuse_off(host: &Host, window: &str) -> Option<String> {
@@ -167,7 +168,7 @@ async fn a_guest_that_serves_one_request_by_nature_costs_one_client_a_failure_an
         .await;
         assert_eq!(failures(30).await, 0, "{window}");
         let why = reuse_off(&host, window).await.unwrap();
-        assert!(why.contains("clerk-trapped"), "{why}");
+        assert!(why.contains("instance-trapped"), "{why}");
         assert!(why.contains("It is tried again in "), "{why}");
         let limits = host.cli("limits", &[window]).await;
         let limits = String::from_utf8_lossy(&limits.stdout).into_owned();
@@ -197,13 +198,13 @@ async fn a_guest_that_serves_one_request_by_nature_costs_one_client_a_failure_an
 #[tokio::test]
 async fn a_client_whose_requests_fail_turns_reuse_off_for_a_pause_and_not_until_somebody_acts() {
     let host = host(&[]).await;
-    let mut kept = Kept::open(host.gateway()).await;
+    let mut kept = KeepAlive::open(host.gateway()).await;
     reuse(&host, "100").await;
     for _ in 0..3 {
         counts(&host, &mut kept, "/prober/count", 1).await;
         for _ in 0..2 {
             let trapped = kept.get("/prober/trap").await;
-            assert_eq!(trapped.problem(), "clerk-trapped");
+            assert_eq!(trapped.problem(), "instance-trapped");
             at_rest(&host).await;
         }
     }
@@ -218,7 +219,7 @@ async fn a_client_whose_requests_fail_turns_reuse_off_for_a_pause_and_not_until_
     relied_on(&host, "prober").await;
     assert_eq!(reuse_off(&host, "prober").await, None);
     // From here on no failure undoes it.
-    assert_eq!(kept.get("/prober/trap").await.problem(), "clerk-trapped");
+    assert_eq!(kept.get("/prober/trap").await.problem(), "instance-trapped");
     assert_eq!(reuse_off(&host, "prober").await, None);
 }
 
@@ -231,11 +232,11 @@ async fn an_answer_that_does_not_end_does_not_hold_up_what_its_release_is_tried_
     ] {
         let host = host(&[]).await;
         reuse(&host, "100").await;
-        let mut kept = Kept::open(host.gateway()).await;
+        let mut kept = KeepAlive::open(host.gateway()).await;
         assert_eq!(counts(&host, &mut kept, "/prober/count", 1).await, [1]);
         let stream = kept.begin(path).await;
         assert_eq!(stream.status(), 200);
-        let relied_on = eventually("a clerk is reused", || async {
+        let relied_on = eventually("an instance is reused", || async {
             (count(&host, "/prober/count").await > 1).then_some(())
         });
         if reads {
@@ -253,8 +254,8 @@ async fn an_answer_that_does_not_end_does_not_hold_up_what_its_release_is_tried_
 }
 
 #[tokio::test]
-async fn cpu_time_and_memory_of_a_reused_clerk_count_for_each_request_anew() {
-    let host = host(&["--clerk-cpu-time", "500ms", "--clerk-memory", "64MiB"]).await;
+async fn cpu_time_and_memory_of_a_reused_instance_count_for_each_request_anew() {
+    let host = host(&["--instance-cpu-time", "500ms", "--instance-memory", "64MiB"]).await;
     reuse(&host, "1000").await;
     // Together they take more than any one may.
     let begun = Instant::now();
@@ -271,9 +272,9 @@ async fn cpu_time_and_memory_of_a_reused_clerk_count_for_each_request_anew() {
 }
 
 #[tokio::test]
-async fn no_clerk_of_the_release_before_serves_after_a_swap_though_it_waits_for_requests() {
+async fn no_instance_of_the_release_before_serves_after_a_swap_though_it_waits_for_requests() {
     let host = host(&[]).await;
-    let mut kept = Kept::open(host.gateway()).await;
+    let mut kept = KeepAlive::open(host.gateway()).await;
     reuse(&host, "100").await;
     assert_eq!(counts(&host, &mut kept, "/prober/count", 2).await, [1, 2]);
     let flooder = guest("flooder").await;
@@ -284,10 +285,10 @@ async fn no_clerk_of_the_release_before_serves_after_a_swap_though_it_waits_for_
 }
 
 #[tokio::test]
-async fn clerks_that_wait_for_requests_take_no_place_from_others() {
-    let host = host(&["--clerks", "4"]).await;
+async fn instances_that_wait_for_requests_take_no_place_from_others() {
+    let host = host(&["--instances", "4"]).await;
     reuse(&host, "100").await;
-    // As many as the pool has, of both windows in turn: each leaves clerks behind that wait.
+    // As many as the pool has, of both windows in turn: each leaves instances behind that wait.
     for path in [
         "/prober/count?ms=300",
         "/flooder/count",

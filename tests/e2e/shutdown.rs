@@ -1,6 +1,6 @@
 //! The host ends without losing anything that it began, and at once when told twice.
 
-use super::harness::http::{Kept, connect, try_request};
+use super::harness::http::{KeepAlive, connect, try_request};
 use super::harness::{Answer, Host, PATIENCE, eventually, guest};
 use http::Method;
 use std::io::{BufRead, BufReader};
@@ -14,7 +14,7 @@ async fn sigterm_lets_a_running_answer_finish_and_closes_idle_connections() {
     let mut host = Host::with_open_windows(&[("w", &prober)]).await;
     let base = host.gateway().to_owned();
     // Its answer is read to the end: a head and a body may come one after the other.
-    let mut idle = Kept::open(&base).await;
+    let mut idle = KeepAlive::open(&base).await;
     assert_eq!(idle.get("/w/status").await.status, 200);
 
     let running = tokio::spawn(super::harness::http::request(
@@ -219,7 +219,7 @@ impl Unread {
     /// Asks often enough, and for what makes long enough lines, to fill the pipe and the queue
     /// behind it.
     async fn flood_the_log(&self) {
-        let mut kept = Kept::open(&self.gateway).await;
+        let mut kept = KeepAlive::open(&self.gateway).await;
         let nowhere = format!("/nowhere/{}", "x".repeat(8000));
         for _ in 0..1500 {
             let answer = tokio::time::timeout(PATIENCE, kept.get(&nowhere)).await;

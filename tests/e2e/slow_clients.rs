@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// The time of clerks here, which the clients outlast.
+/// The time of instances here, which the clients outlast.
 const WALL: Duration = Duration::from_secs(1);
 
-/// Larger than what is read before a clerk starts.
+/// Larger than what is read before an instance starts.
 const UPLOAD: usize = 300_000;
 
 /// The windows "prober", of WASI 0.3, and "flooder", of WASI 0.2, behind routes with these plugins.
@@ -28,7 +28,7 @@ async fn host(plugins: &str, args: &[&str]) -> Host {
             "uri: /{window}/**\nupstream: http://hms-svc-{window}\nstrip-prefix: /{window}\n{plugins}"
         )
     };
-    let args = [&["--clerk-wall-time", "1s"], args].concat();
+    let args = [&["--instance-wall-time", "1s"], args].concat();
     let host = Host::start_with(Options {
         args: args.iter().map(|arg| arg.to_string()).collect(),
         routes: vec![
@@ -78,7 +78,7 @@ async fn metric(host: &Host, name: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn an_upload_may_take_longer_than_a_clerk_of_either_wasi_may() {
+async fn an_upload_may_take_longer_than_an_instance_of_either_wasi_may() {
     let host = host("", &[]).await;
     let by_http1 = ["/prober/read", "/flooder/read"].map(|path| {
         let host = &host;
@@ -181,9 +181,9 @@ async fn stalled_uploads_end_no_canary_and_undo_no_release() {
 }
 
 #[tokio::test]
-async fn a_slow_form_holds_no_clerk_and_a_stream_that_waits_for_its_answer_begins() {
-    let host = host("", &["--clerks", "8"]).await;
-    let set = ["prober", "--clerks", "1", "--queue-wait", "1s"];
+async fn a_slow_form_holds_no_instance_and_a_stream_that_waits_for_its_answer_begins() {
+    let host = host("", &["--instances", "8"]).await;
+    let set = ["prober", "--instances", "1", "--queue-wait", "1s"];
     assert!(host.cli("limits", &set).await.status.success());
     let forms = loop {
         let begun = Instant::now();
@@ -195,7 +195,7 @@ async fn a_slow_form_holds_no_clerk_and_a_stream_that_waits_for_its_answer_begin
             stream.write_all(head.as_bytes()).await.unwrap();
             forms.push(stream);
         }
-        // The only clerk is there for whoever is there.
+        // The only instance is there for whoever is there.
         let quick = host.get("/prober/status?code=204").await;
         if begun.elapsed() < Duration::from_secs(2) {
             assert_eq!(quick.status, 204, "{}", quick.text());
@@ -231,15 +231,15 @@ async fn a_slow_form_holds_no_clerk_and_a_stream_that_waits_for_its_answer_begin
 }
 
 #[tokio::test]
-async fn slow_clients_have_at_most_half_of_a_windows_clerks_and_the_slowest_gives_way() {
-    let host = host("", &["--clerks", "16"]).await;
-    let set = ["prober", "--clerks", "6", "--queue", "0"];
+async fn slow_clients_have_at_most_half_of_a_windows_instances_and_the_slowest_gives_way() {
+    let host = host("", &["--instances", "16"]).await;
+    let set = ["prober", "--instances", "6", "--queue", "0"];
     assert!(host.cli("limits", &set).await.status.success());
     let mut uploads = Vec::new();
     // Of the first least has come.
     for bytes in [70_000, 200_000, 210_000, 220_000] {
         uploads.push(begin(&host, "/prober/read", bytes).await);
-        eventually("it has its clerk", || async {
+        eventually("it has its instance", || async {
             (window(&host, "prober").await["leases"] == uploads.len()).then_some(())
         })
         .await;
@@ -249,7 +249,7 @@ async fn slow_clients_have_at_most_half_of_a_windows_clerks_and_the_slowest_give
     assert!(slowest.contains("the slowest of them"), "{slowest}");
     assert_eq!(metric(&host, "hms_slow_clients_ended_total").await, 1);
     assert_eq!(metric(&host, "hms_slow_clients").await, 3);
-    eventually("its clerk is gone", || async {
+    eventually("its instance is gone", || async {
         (window(&host, "prober").await["leases"] == 3).then_some(())
     })
     .await;
@@ -268,10 +268,10 @@ async fn slow_clients_have_at_most_half_of_a_windows_clerks_and_the_slowest_give
 
 #[tokio::test]
 async fn slow_clients_that_come_back_as_often_as_they_are_ended_keep_nobody_out() {
-    let host = host("", &["--clerks", "16"]).await;
+    let host = host("", &["--instances", "16"]).await;
     let set = [
         "prober",
-        "--clerks",
+        "--instances",
         "6",
         "--queue",
         "64",

@@ -63,7 +63,7 @@ const TUNED: [&str; 7] = [
     "-Opooling-async-stack-keep-resident=65536",
 ];
 
-/// A fresh clerk for each request, against `wasmtime serve` that does the same.
+/// A fresh instance for each request, against `wasmtime serve` that does the same.
 pub fn fresh(settings: &Settings, guests: &Guests) -> anyhow::Result<Vec<Row>> {
     let ours = Hello::start(guests, 1)?;
     let mut rows = Vec::new();
@@ -96,8 +96,8 @@ pub fn fresh(settings: &Settings, guests: &Guests) -> anyhow::Result<Vec<Row>> {
             || Load::get(theirs.url.clone()).run(settings.time),
         )?;
         let work = match wasi {
-            Wasi::P2 => "hello through the gateway, fresh clerk, WASI 0.2",
-            Wasi::P3 => "hello through the gateway, fresh clerk, WASI 0.3",
+            Wasi::P2 => "hello through the gateway, fresh instance, WASI 0.2",
+            Wasi::P3 => "hello through the gateway, fresh instance, WASI 0.3",
         };
         let mut row = Row::of_pairs(number, work, baseline, mark, &pairs);
         let p99 = pairs.ratio(|figure| figure.p99_ms);
@@ -110,7 +110,7 @@ pub fn fresh(settings: &Settings, guests: &Guests) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Clerks that stay, against the same.
+/// Instances that stay, against the same.
 pub fn reused(settings: &Settings, guests: &Guests) -> anyhow::Result<Row> {
     let ours = Hello::start(guests, 128)?;
     let theirs = Wasmtime::start(&settings.wasmtime, &guests.p3, Wasi::P3, &[])?;

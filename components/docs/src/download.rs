@@ -1,12 +1,12 @@
 //! `GET /docs/{id}`: a document, or a part of it, chunk by chunk.
 
 use crate::range::{Wanted, wanted};
-use crate::{cabinet, chunks};
+use crate::{chunks, store};
 use hms_window::{Conditional, Problem, Request, Response, Validators, header};
 
 /// Answers with the document, where the caller owns it.
 pub fn download(request: &Request, id: &str) -> Result<Response, Problem> {
-    let record = cabinet::find(id, &request.caller()?.user)?;
+    let record = store::find(id, &request.caller()?.user)?;
     let (current, size) = (record.validators(), record.size);
 
     // HEAD knows no ranges (RFC 9110, section 14.2).
@@ -30,7 +30,7 @@ pub fn download(request: &Request, id: &str) -> Result<Response, Problem> {
     let (start, end) = (bytes.start, bytes.end);
     let id = record.id.clone();
     let mut response = Response::stream(status, async move |out| {
-        let store = cabinet::chunks(&id)?;
+        let store = store::chunks(&id)?;
         for (key, part) in chunks::cover(bytes) {
             let chunk = store.get_bytes(&key)?;
             // Removed meanwhile: the client must see a cut and no shorter document.

@@ -9,16 +9,16 @@
 //! validators.
 //!
 //! A document is a record and some chunks. The record is written last, and only then does the
-//! document exist: `cabinet` has the order of things. A file goes through in chunks and is never in
+//! document exist: `store` has the order of things. A file goes through in chunks and is never in
 //! memory as a whole.
 
-mod cabinet;
 mod chunks;
 mod disposition;
 mod download;
 mod names;
 mod range;
 mod record;
+mod store;
 mod upload;
 
 use hms_window::{Method, Problem, Request, Response, Validators, window};
@@ -44,7 +44,7 @@ async fn handle(request: Request) -> Result<Response, Problem> {
 }
 
 fn list(request: &Request) -> Result<Response, Problem> {
-    let records = cabinet::records(&request.caller()?.user)?;
+    let records = store::records(&request.caller()?.user)?;
     request.conditional(Some(&Validators::new()))?;
     let limit = request.param("limit")?.unwrap_or(PAGE).clamp(1, PAGE_MAX);
     let page = records.page(request.param::<String>("cursor")?.as_deref(), limit)?;
@@ -63,9 +63,9 @@ fn list(request: &Request) -> Result<Response, Problem> {
 
 fn remove(request: &Request, id: &str) -> Result<Response, Problem> {
     let owner = request.caller()?.user;
-    let record = cabinet::find(id, &owner)?;
+    let record = store::find(id, &owner)?;
     request.conditional(Some(&record.validators()))?;
-    cabinet::remove(id, &owner, |record| {
+    store::remove(id, &owner, |record| {
         request.conditional(Some(&record.validators())).map(drop)
     })?;
     Ok(Response::empty(204))

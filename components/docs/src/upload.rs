@@ -1,10 +1,10 @@
 //! `POST /docs`: from a form on the wire into chunks.
 
-use crate::cabinet;
 use crate::chunks::Writer;
 use crate::disposition::{self, Disposition};
 use crate::names::{clean_content_type, clean_name};
 use crate::record::Record;
+use crate::store;
 use futures_util::stream::{Stream, unfold};
 use hms_window::{Body, Bytes, Problem, Request, Response, Validators, new_id};
 use multer::{Constraints, Field, Multipart, SizeLimit};
@@ -23,14 +23,14 @@ pub async fn upload(request: &Request) -> Result<Response, Problem> {
     let mut form = form(request)?;
     // It adds to the list, which is there and has no validators.
     request.conditional(Some(&Validators::new()))?;
-    cabinet::sweep();
+    store::sweep();
 
     let (mut file, sent_name) = find_file(&mut form).await?;
     let name = clean_name(sent_name.as_deref()).map_err(Problem::bad_request)?;
     let content_type = clean_content_type(file.content_type().map(AsRef::as_ref));
     let id = new_id();
 
-    cabinet::begin(&id, &owner)?;
+    store::begin(&id, &owner)?;
     let stored = async {
         let size = store(&id, &mut file).await?;
         drop(file);
@@ -42,17 +42,17 @@ pub async fn upload(request: &Request) -> Result<Response, Problem> {
             size,
             removed: false,
         };
-        cabinet::records(&owner)?.set(&id, &record)?;
+        store::records(&owner)?.set(&id, &record)?;
         Ok(record)
     };
     match stored.await {
         Ok(record) => {
-            cabinet::finish(&id);
+            store::finish(&id);
             let response = Response::json(201, &record.shown(request));
             Ok(response.header("location", record.url(request)))
         }
         Err(problem) => {
-            if let Err(error) = cabinet::discard(&id, &owner) {
+            if let Err(error) = store::discard(&id, &owner) {
                 eprintln!("document {id}: what there is of it stays until a sweep: {error}");
             }
             Err(problem)
@@ -132,7 +132,7 @@ async fn nothing_after(form: &mut Multipart<'static>) -> Result<(), Problem> {
 
 /// Stores a part in chunks, and returns its size.
 async fn store(id: &str, file: &mut Field<'static>) -> Result<u64, Problem> {
-    let (mut writer, mut size) = (Writer::new(cabinet::chunks(id)?), 0);
+    let (mut writer, mut size) = (Writer::new(store::chunks(id)?), 0);
     while let Some(bytes) = file.chunk().await.map_err(told)? {
         size += bytes.len() as u64;
         if size > FILE_MAX_BYTES {

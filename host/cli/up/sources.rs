@@ -22,7 +22,7 @@ const MAX_DEPTH: usize = 64;
 const CACHE_TAG: &str = "CACHEDIR.TAG";
 
 /// Size, inode, and time of the last write in seconds and nanoseconds.
-type Stamp = (u64, u64, i64, i64);
+type SourceStamp = (u64, u64, i64, i64);
 
 /// The sources below some folders.
 pub(super) struct Sources {
@@ -35,7 +35,7 @@ pub(super) struct Sources {
 
 #[derive(Default)]
 struct Look {
-    files: BTreeMap<PathBuf, Stamp>,
+    files: BTreeMap<PathBuf, SourceStamp>,
     folders: Vec<PathBuf>,
     /// There are more files, which are not watched.
     more: bool,
@@ -142,8 +142,8 @@ fn is_none_of_ours(name: &str) -> bool {
 }
 
 fn difference(
-    before: &BTreeMap<PathBuf, Stamp>,
-    now: &BTreeMap<PathBuf, Stamp>,
+    before: &BTreeMap<PathBuf, SourceStamp>,
+    now: &BTreeMap<PathBuf, SourceStamp>,
 ) -> BTreeSet<PathBuf> {
     let new = now
         .iter()

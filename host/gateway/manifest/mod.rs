@@ -19,12 +19,12 @@ pub use host::{HostPattern, fold};
 pub use node::{Field, Kind, Map, Node, unknown};
 pub use pattern::{MAX_SEGMENTS, Pattern, Segment, segments_of};
 pub use tree::Tree;
-pub use upstream::{Endpoint, Place, Protocol, Upstream, is_window_name};
+pub use upstream::{Destination, Endpoint, Protocol, Upstream, is_window_name};
 
 use crate::gateway::plugins::Rules;
 use crate::gateway::target::Oddities;
 use http::Method;
-use node::Found;
+use node::Faults;
 use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
@@ -194,7 +194,7 @@ pub fn read_document<T>(
     if tree == Tree::Nothing {
         return Err(vec![Fault::whole(EMPTY)]);
     }
-    let found = Found::default();
+    let found = Faults::default();
     let document = read(&Node::root(&tree, &found));
     let found = found.into_inner();
     match document {

@@ -132,9 +132,9 @@ pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
 
 /// The faults found so far, each with its place.
 #[derive(Default)]
-pub struct Found(RefCell<Vec<(Vec<Step>, String)>>);
+pub struct Faults(RefCell<Vec<(Vec<Step>, String)>>);
 
-impl Found {
+impl Faults {
     pub fn into_inner(self) -> Vec<(Vec<Step>, String)> {
         self.0.into_inner()
     }
@@ -154,11 +154,11 @@ pub struct Node<'a> {
     steps: Vec<Step>,
     /// As people write it: `plugins[0].auth.scopes`.
     path: String,
-    found: &'a Found,
+    found: &'a Faults,
 }
 
 impl<'a> Node<'a> {
-    pub fn root(tree: &'a Tree, found: &'a Found) -> Self {
+    pub fn root(tree: &'a Tree, found: &'a Faults) -> Self {
         Node {
             tree,
             steps: Vec::new(),

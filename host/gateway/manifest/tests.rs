@@ -85,7 +85,7 @@ fn the_chapters_manifest_works_as_it_stands() {
     let [only] = &route.upstream.endpoints[..] else {
         panic!("{}", route.upstream);
     };
-    assert_eq!(only.place, Place::Window("payments".into()));
+    assert_eq!(only.place, Destination::Window("payments".into()));
     assert_eq!(route.upstream.base, "");
     assert_eq!(route.stripped("/api/v1/payments"), "/payments");
     assert_eq!(route.stripped("/api/v1/payments/1"), "/payments/1");

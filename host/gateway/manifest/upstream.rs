@@ -83,14 +83,14 @@ pub struct Upstream {
 /// One target of an upstream.
 #[derive(Debug, PartialEq)]
 pub struct Endpoint {
-    pub place: Place,
+    pub place: Destination,
     pub weight: u32,
     pub health: Health,
 }
 
 /// Who answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum Destination {
     /// `http://hms-svc-NAME[:port]`. The port is for people who come from containers; it means
     /// nothing.
     Window(String),
@@ -156,7 +156,7 @@ impl Upstream {
 
     /// One URL.
     pub fn parse(text: &str) -> Result<Upstream, String> {
-        let (place, base) = Place::parse(text)?;
+        let (place, base) = Destination::parse(text)?;
         Ok(Upstream::of(vec![Endpoint::new(place, 1)], base))
     }
 
@@ -188,15 +188,16 @@ impl Upstream {
 
     /// Whether a target is an ordinary service.
     pub fn has_services(&self) -> bool {
-        let is_service = |endpoint: &Endpoint| matches!(endpoint.place, Place::Service { .. });
+        let is_service =
+            |endpoint: &Endpoint| matches!(endpoint.place, Destination::Service { .. });
         self.endpoints.iter().any(is_service)
     }
 
     /// Whether a target may speak HTTP/2.
     pub fn may_be_http2(&self) -> bool {
         self.endpoints.iter().any(|endpoint| match &endpoint.place {
-            Place::Window(_) => false,
-            Place::Service { protocol, .. } => protocol.may_be_http2(),
+            Destination::Window(_) => false,
+            Destination::Service { protocol, .. } => protocol.may_be_http2(),
         })
     }
 
@@ -266,7 +267,9 @@ fn target(node: &Node<'_>) -> Option<(Endpoint, String)> {
             node.clone(),
         ),
     };
-    let (place, base) = Place::parse(text).map_err(|reason| at.fault(reason)).ok()?;
+    let (place, base) = Destination::parse(text)
+        .map_err(|reason| at.fault(reason))
+        .ok()?;
     Some((
         Endpoint::new(place, u32::try_from(weight).unwrap_or(1)),
         base,
@@ -274,7 +277,7 @@ fn target(node: &Node<'_>) -> Option<(Endpoint, String)> {
 }
 
 impl Endpoint {
-    fn new(place: Place, weight: u32) -> Endpoint {
+    fn new(place: Destination, weight: u32) -> Endpoint {
         Endpoint {
             place,
             weight,
@@ -283,9 +286,9 @@ impl Endpoint {
     }
 }
 
-impl Place {
+impl Destination {
     /// Reads a URL: who answers, and the path in front of every request's.
-    pub fn parse(text: &str) -> Result<(Place, String), String> {
+    pub fn parse(text: &str) -> Result<(Destination, String), String> {
         let refuse = |reason: &str| Err(format!("'{text}' {reason}"));
         let Ok(uri) = text.parse::<Uri>() else {
             return refuse("is no URL like 'http://hms-svc-payments:8080'");
@@ -323,7 +326,7 @@ impl Place {
         let host = authority.host().to_ascii_lowercase();
         let Some(name) = host.strip_prefix(WINDOW_PREFIX) else {
             return Ok((
-                Place::Service {
+                Destination::Service {
                     protocol,
                     authority,
                 },
@@ -338,14 +341,14 @@ impl Place {
                 "has no valid window name after 'hms-svc-': small letters, digits and inner hyphens, at most 55",
             );
         }
-        Ok((Place::Window(name.to_string()), base))
+        Ok((Destination::Window(name.to_string()), base))
     }
 
     /// The name for logs: the window's, or the host of a service.
     pub fn label(&self) -> &str {
         match self {
-            Place::Window(name) => name,
-            Place::Service { authority, .. } => authority.as_str(),
+            Destination::Window(name) => name,
+            Destination::Service { authority, .. } => authority.as_str(),
         }
     }
 }
@@ -372,11 +375,11 @@ impl fmt::Display for Upstream {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Window(name) => write!(f, "http://{WINDOW_PREFIX}{name}"),
-            Place::Service {
+            Destination::Window(name) => write!(f, "http://{WINDOW_PREFIX}{name}"),
+            Destination::Service {
                 protocol,
                 authority,
             } => write!(f, "{}://{authority}", protocol.name()),

@@ -1,6 +1,6 @@
 //! `ip-allow`: only clients of these networks may come in.
 
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::gateway::manifest::{Field, Kind, Map};
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -29,7 +29,7 @@ impl Rule {
     /// # Errors
     ///
     /// Where the client's address is in none of the networks.
-    pub fn admit(&self, client: IpAddr) -> Result<(), Error> {
+    pub fn admit(&self, client: IpAddr) -> Result<(), RequestError> {
         let client = client.to_canonical();
         if self
             .networks
@@ -38,7 +38,7 @@ impl Rule {
         {
             return Ok(());
         }
-        Err(Error::AddressRefused)
+        Err(RequestError::AddressRefused)
     }
 }
 

@@ -23,18 +23,18 @@ pub use holder::identity;
 pub use ip_allow::network;
 
 use crate::body::Body;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::gateway::config::GatewayConfig;
 use crate::gateway::headers::{credentials as credentials_of, drop_credentials};
 use crate::gateway::manifest::{Field, Map, Node, Route, Tree, unknown};
 use crate::gateway::metrics::GatewayMetrics;
 use crate::gateway::request_body::Pace;
 use auth::{Caller, Verifier};
-use compression::{Compressor, Wish};
+use compression::{AcceptEncoding, Compressor};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 use idempotency::Idempotency;
-use rate_limit::{Limiter, Verdict};
+use rate_limit::{Decision, Limiter};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -286,18 +286,18 @@ pub struct Plugins {
 /// What the plugins found out about a request. Kept for refused ones too: the answer and the log
 /// need it.
 #[derive(Default)]
-pub struct Passed {
+pub struct PluginState {
     pub route: Option<Arc<Route>>,
     pub caller: Option<Caller>,
-    limit: Option<Verdict>,
+    limit: Option<Decision>,
     origin: Option<HeaderValue>,
     method: Method,
-    wish: Wish,
+    accept_encoding: AcceptEncoding,
     /// Of a request that was refused before it had a route: the one whose `cors` holds for it.
     beside: Option<Arc<Route>>,
 }
 
-impl Passed {
+impl PluginState {
     /// The request has no route; `beside` is the one whose pages may read why.
     pub fn refused(&mut self, beside: Option<&Arc<Route>>, headers: &HeaderMap) {
         self.beside = beside.cloned();
@@ -365,21 +365,21 @@ impl Plugins {
         self.verifier.read_again().await
     }
 
-    /// The way in. What is found is in `passed`, also when one refuses; an answer ends the way
+    /// The way in. What is found is in `state`, also when one refuses; an answer ends the way
     /// here.
     pub async fn enter(
         &self,
         route: &Arc<Route>,
         parts: &mut Parts,
         client: IpAddr,
-        passed: &mut Passed,
-    ) -> Result<Option<Response<Body>>, Error> {
-        passed.route = Some(route.clone());
-        passed.origin = parts.headers.get(header::ORIGIN).cloned();
-        passed.method = parts.method.clone();
+        state: &mut PluginState,
+    ) -> Result<Option<Response<Body>>, RequestError> {
+        state.route = Some(route.clone());
+        state.origin = parts.headers.get(header::ORIGIN).cloned();
+        state.method = parts.method.clone();
         let rules = &route.rules;
         if rules.compression.is_some() {
-            passed.wish = Wish::read(&parts.headers);
+            state.accept_encoding = AcceptEncoding::read(&parts.headers);
         }
         if let Some(rule) = &rules.ip_allow {
             rule.admit(client)?;
@@ -391,15 +391,15 @@ impl Plugins {
         }
         if let Some(rule) = &rules.auth {
             let caller = self.verifier.caller(&parts.headers, rule).await?;
-            let caller = passed.caller.insert(caller);
+            let caller = state.caller.insert(caller);
             rule.admit(caller, &parts.method)?;
         }
         if let Some(rule) = &rules.rate_limit {
-            let user = passed.caller.as_ref().map(identity);
-            let verdict = self
+            let user = state.caller.as_ref().map(identity);
+            let decision = self
                 .limiter
                 .admit(rule, &route.name, user, &parts.headers, client);
-            passed.limit.insert(verdict).outcome()?;
+            state.limit.insert(decision).outcome()?;
         }
         auth::strip_keys(&mut parts.headers);
         // A window's are dropped on the way to it: a route may have both kinds of target.
@@ -422,41 +422,42 @@ impl Plugins {
     /// # Errors
     ///
     /// Why not.
-    pub async fn admits_still(&self, admission: &Admission) -> Result<(), Error> {
+    pub async fn admits_still(&self, admission: &Admission) -> Result<(), RequestError> {
         let Some(rule) = &admission.rule else {
             return Ok(());
         };
         match self.verifier.caller(&admission.credentials, rule).await {
-            Ok(_) | Err(Error::KeysUnavailable) => Ok(()),
+            Ok(_) | Err(RequestError::KeysUnavailable) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
     /// The way out, for every answer. Of one without a route `cors` alone has something to say.
-    pub fn leave(&self, passed: &Passed, headers: &mut HeaderMap) {
-        if let Some(limit) = &passed.limit {
-            limit.tell(headers);
+    pub fn leave(&self, state: &PluginState, headers: &mut HeaderMap) {
+        if let Some(limit) = &state.limit {
+            limit.write(headers);
         }
-        if let Some(rule) = passed
+        if let Some(rule) = state
             .route
             .as_ref()
             .and_then(|route| route.rules.headers.as_ref())
         {
             rule.response.apply(headers);
         }
-        let route = passed.route.as_ref().or(passed.beside.as_ref());
+        let route = state.route.as_ref().or(state.beside.as_ref());
         if let Some(rule) = route.and_then(|route| route.rules.cors.as_ref()) {
-            rule.stamp(passed.origin.as_ref(), headers);
+            rule.stamp(state.origin.as_ref(), headers);
         }
     }
 
     /// The last step of the way out.
-    pub fn compress(&self, passed: &Passed, response: Response<Body>) -> Response<Body> {
-        let rules = passed.route.as_ref().map(|route| &route.rules);
+    pub fn compress(&self, state: &PluginState, response: Response<Body>) -> Response<Body> {
+        let rules = state.route.as_ref().map(|route| &route.rules);
         match rules.and_then(|rules| rules.compression.as_ref()) {
             Some(rule) => {
-                let (wish, method) = (passed.wish, &passed.method);
-                self.compressor.compress(rule, wish, method, response)
+                let (accept_encoding, method) = (state.accept_encoding, &state.method);
+                self.compressor
+                    .compress(rule, accept_encoding, method, response)
             }
             None => response,
         }

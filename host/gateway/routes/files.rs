@@ -1,6 +1,6 @@
 //! The files of the folder: what each asks for, and what of it is live.
 
-use super::folder::{self, Content, FolderId, Known, Listing, Stamp, is_manifest};
+use super::folder::{self, Content, FolderId, Known, Listing, ManifestStamp, is_manifest};
 use super::status::{LiveRoute, RouteState, RouteStatus};
 use super::table::Table;
 use crate::gateway::manifest::{Claim, Fault, Route, line_of};
@@ -33,7 +33,7 @@ pub struct Files {
 /// A file that was removed: what was known of it then.
 struct Withdrawn {
     why: String,
-    stamp: Option<Stamp>,
+    stamp: Option<ManifestStamp>,
     text: Option<Arc<str>>,
 }
 
@@ -42,7 +42,7 @@ pub type Saved = Result<Arc<str>, String>;
 
 /// One file.
 struct Entry {
-    stamp: Option<Stamp>,
+    stamp: Option<ManifestStamp>,
     /// It has no place among the files that are followed.
     beyond: bool,
     /// None where the file could not be read.
@@ -379,7 +379,12 @@ pub fn check_file(path: &Path) -> Option<Vec<RouteStatus>> {
 impl Withdrawn {
     /// Whether the file that is there now is not the one that was to go, so that it stays. One that
     /// cannot be looked at may be the one.
-    fn is_another(&self, text: &Option<Arc<str>>, stamp: &Option<Stamp>, is_new: bool) -> bool {
+    fn is_another(
+        &self,
+        text: &Option<Arc<str>>,
+        stamp: &Option<ManifestStamp>,
+        is_new: bool,
+    ) -> bool {
         let is_other_file = stamp.is_some() && self.stamp != *stamp;
         match text {
             Some(_) if self.text != *text => true,

@@ -26,7 +26,7 @@ const UNSETTLED: Duration = Duration::from_secs(3);
 
 /// Tells a changed file from an unchanged one without reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stamp {
+pub struct ManifestStamp {
     modified: SystemTime,
     bytes: u64,
     inode: u64,
@@ -36,12 +36,12 @@ pub struct Stamp {
 pub enum Known {
     New,
     /// With its stamp of the last time, if it could be read then.
-    Followed(Option<Stamp>),
+    Followed(Option<ManifestStamp>),
 }
 
 /// One manifest as it was found.
-pub struct Found {
-    pub stamp: Option<Stamp>,
+pub struct ManifestFile {
+    pub stamp: Option<ManifestStamp>,
     pub content: Content,
 }
 
@@ -71,7 +71,7 @@ impl FolderId {
 pub struct Listing {
     pub folder: FolderId,
     /// By file name, or by what is shown of a name that is no UTF-8 or a folder's.
-    pub files: BTreeMap<String, Found>,
+    pub files: BTreeMap<String, ManifestFile>,
     /// Files beyond the bound that are not among `files`.
     pub left_out: usize,
 }
@@ -148,7 +148,7 @@ pub fn read(dir: &Path, most: usize, known: impl Fn(&str) -> Known) -> io::Resul
 
 /// One manifest, with its name as the folder's listing has it. None for what is no manifest by its
 /// name, or is gone.
-pub fn read_one(path: &Path) -> Option<(String, Found)> {
+pub fn read_one(path: &Path) -> Option<(String, ManifestFile)> {
     let name = path.file_name().filter(|name| is_manifest(name))?;
     Some((shown_name(name), look(path, None)?))
 }
@@ -202,7 +202,7 @@ fn first_manifest(folder: &Path, depth: usize, search: &mut usize) -> Option<Str
 }
 
 /// None for what is gone again.
-fn look(path: &Path, known: Option<Stamp>) -> Option<Found> {
+fn look(path: &Path, known: Option<ManifestStamp>) -> Option<ManifestFile> {
     // Follows links: container platforms mount configuration as links.
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -222,13 +222,13 @@ fn look(path: &Path, known: Option<Stamp>) -> Option<Found> {
     }
     let stamp = stamp(&metadata);
     if stamp.is_some() && stamp == known && is_settled(&metadata) {
-        return Some(Found {
+        return Some(ManifestFile {
             stamp,
             content: Content::Unchanged,
         });
     }
     Some(match text(path) {
-        Ok(text) => Found {
+        Ok(text) => ManifestFile {
             stamp,
             content: Content::Text(text),
         },
@@ -237,15 +237,15 @@ fn look(path: &Path, known: Option<Stamp>) -> Option<Found> {
     })
 }
 
-fn bad(stamp: Option<Stamp>, reason: String) -> Found {
-    Found {
+fn bad(stamp: Option<ManifestStamp>, reason: String) -> ManifestFile {
+    ManifestFile {
         stamp,
         content: Content::Bad(reason),
     }
 }
 
-fn beyond(reason: String) -> Found {
-    Found {
+fn beyond(reason: String) -> ManifestFile {
+    ManifestFile {
         stamp: None,
         content: Content::Beyond(reason),
     }
@@ -264,9 +264,9 @@ fn text(path: &Path) -> io::Result<String> {
     utf8(bytes).map_err(io::Error::other)
 }
 
-fn stamp(metadata: &Metadata) -> Option<Stamp> {
+fn stamp(metadata: &Metadata) -> Option<ManifestStamp> {
     let modified = metadata.modified().ok()?;
-    Some(Stamp {
+    Some(ManifestStamp {
         modified,
         bytes: metadata.len(),
         inode: metadata.ino(),

@@ -9,7 +9,7 @@
 mod edit;
 mod files;
 mod folder;
-mod kept;
+mod last_good;
 mod set;
 mod status;
 mod table;
@@ -20,7 +20,7 @@ pub use files::{Saved, check_file};
 pub use folder::is_manifest;
 pub use set::{LOOK_TIME, RouteSet};
 pub use status::{RouteState, RouteStatus};
-pub use table::{Found, Table};
+pub use table::{RouteMatch, Table};
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@
 use super::EditError;
 use super::files::{Files, Saved, route_name};
 use super::folder::{self, Listing};
-use super::kept::Kept;
+use super::last_good::LastGood;
 use super::status::RouteStatus;
 use super::table::Table;
 use crate::gateway::metrics::GatewayMetrics;
@@ -48,7 +48,7 @@ pub struct RouteSet {
     /// take as long as a disk does.
     shown: ArcSwap<Shown>,
     /// Where the last good texts are kept, if anywhere. Locked only by whoever holds `files`.
-    kept: Mutex<Option<Kept>>,
+    kept: Mutex<Option<LastGood>>,
     pub(super) look_time: Duration,
 }
 
@@ -64,8 +64,8 @@ impl RouteSet {
         metrics: GatewayMetrics,
     ) -> RouteSet {
         let dir = dir.into();
-        let kept = kept.map(|file| Kept::open(file, &dir));
-        let texts = kept.as_ref().map(Kept::texts).unwrap_or_default();
+        let kept = kept.map(|file| LastGood::open(file, &dir));
+        let texts = kept.as_ref().map(LastGood::texts).unwrap_or_default();
         let set = RouteSet {
             dir,
             most,
@@ -206,7 +206,7 @@ impl RouteSet {
         self.swap(files);
     }
 
-    fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
+    fn kept(&self) -> MutexGuard<'_, Option<LastGood>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

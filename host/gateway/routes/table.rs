@@ -34,7 +34,7 @@ struct Node {
 
 /// What the table says about a request.
 #[derive(Debug)]
-pub enum Found<'a> {
+pub enum RouteMatch<'a> {
     Route(&'a Arc<Route>),
     /// Routes lead to this path, the most specific first, but none takes the method.
     OtherMethods(Vec<&'a Arc<Route>>),
@@ -62,9 +62,9 @@ impl Table {
 
     /// `host` is folded ([`crate::gateway::manifest::fold`]) and without port, `path` in its one
     /// form.
-    pub fn find(&self, host: Option<&str>, method: &Method, path: &str) -> Found<'_> {
+    pub fn find(&self, host: Option<&str>, method: &Method, path: &str) -> RouteMatch<'_> {
         if !path.starts_with('/') {
-            return Found::Nothing;
+            return RouteMatch::Nothing;
         }
         let mut buffer = [""; LOOKED_AT];
         let mut count = 0;
@@ -78,12 +78,12 @@ impl Table {
             .and_then(|host| self.find_under(host, segments, method, &mut others))
             .or_else(|| self.any.find(segments, method, &mut others));
         if let Some(route) = found {
-            return Found::Route(route);
+            return RouteMatch::Route(route);
         }
         if others.is_empty() {
-            return Found::Nothing;
+            return RouteMatch::Nothing;
         }
-        Found::OtherMethods(others)
+        RouteMatch::OtherMethods(others)
     }
 
     /// Under the host's own name, then under those that it is below of, the longest first.

@@ -21,13 +21,13 @@ fn manifest(uri: &str) -> String {
 const MOST: usize = 12;
 
 /// A folder and its route set, reloaded by hand.
-struct Desk {
+struct Fixture {
     dir: tempfile::TempDir,
     set: Arc<RouteSet>,
 }
 
-impl Desk {
-    fn open(files: &[(&str, &str)]) -> Desk {
+impl Fixture {
+    fn open(files: &[(&str, &str)]) -> Fixture {
         let dir = tempfile::tempdir().unwrap();
         for (file, text) in files {
             fs::write(dir.path().join(file), text).unwrap();
@@ -38,7 +38,7 @@ impl Desk {
             MOST,
             GatewayMetrics::new(),
         ));
-        Desk { dir, set }
+        Fixture { dir, set }
     }
 
     fn write(&self, file: &str, text: &str) {
@@ -70,8 +70,8 @@ impl Desk {
 /// The name of the route that has the request.
 fn found(table: &Table, host: Option<&str>, method: &str, path: &str) -> Option<String> {
     match table.find(host, &method.parse().unwrap(), path) {
-        Found::Route(route) => Some(route.name.to_string()),
-        Found::OtherMethods(_) | Found::Nothing => None,
+        RouteMatch::Route(route) => Some(route.name.to_string()),
+        RouteMatch::OtherMethods(_) | RouteMatch::Nothing => None,
     }
 }
 
@@ -139,7 +139,7 @@ fn a_method_that_no_route_takes_is_told_the_others() {
     let table = Table::new([Arc::new(Route::parse("a", text).unwrap())]);
     assert_eq!(found(&table, None, "HEAD", "/a").as_deref(), Some("a"));
     match table.find(None, &http::Method::PUT, "/a") {
-        Found::OtherMethods(routes) => {
+        RouteMatch::OtherMethods(routes) => {
             let methods: Vec<_> = routes.iter().flat_map(|route| &route.methods).collect();
             assert_eq!(methods, ["GET", "POST"]);
         }
@@ -184,7 +184,7 @@ proptest! {
             .max_by_key(|route| specificity(&route.uri));
         let table = Table::new(routes.iter().cloned());
         let found = match table.find(None, &http::Method::GET, path) {
-            Found::Route(route) => Some(&route.uri),
+            RouteMatch::Route(route) => Some(&route.uri),
             _ => None,
         };
         prop_assert_eq!(found, naive.map(|r| &r.uri));
@@ -215,37 +215,37 @@ proptest! {
 
 #[test]
 fn a_bad_edit_leaves_the_last_good_route_and_says_why() {
-    let desk = Desk::open(&[("a.yaml", &manifest("/a/**")), ("b.yml", &manifest("/b"))]);
-    desk.write("a.yaml", "uri: /a/**\nupstraem: http://hms-svc-payments\n");
-    assert_eq!(desk.serves("/a/1").as_deref(), Some("a"));
-    let fault = desk.fault("a.yaml").unwrap();
+    let fixture = Fixture::open(&[("a.yaml", &manifest("/a/**")), ("b.yml", &manifest("/b"))]);
+    fixture.write("a.yaml", "uri: /a/**\nupstraem: http://hms-svc-payments\n");
+    assert_eq!(fixture.serves("/a/1").as_deref(), Some("a"));
+    let fault = fixture.fault("a.yaml").unwrap();
     assert!(
         fault.starts_with("line 2, ") && fault.contains("did you mean 'upstream'?"),
         "{fault}"
     );
-    assert_eq!(desk.fault("b.yml"), None);
-    desk.write("a.yaml", &manifest("/c"));
+    assert_eq!(fixture.fault("b.yml"), None);
+    fixture.write("a.yaml", &manifest("/c"));
     assert_eq!(
-        (desk.serves("/a/1"), desk.serves("/c").as_deref()),
+        (fixture.serves("/a/1"), fixture.serves("/c").as_deref()),
         (None, Some("a"))
     );
-    assert_eq!(desk.fault("a.yaml"), None);
+    assert_eq!(fixture.fault("a.yaml"), None);
 }
 
 #[test]
 fn an_empty_file_is_an_unfinished_one_not_a_removal() {
-    let desk = Desk::open(&[("a.yaml", &manifest("/a"))]);
-    desk.write("a.yaml", "");
-    assert!(desk.serves("/a").is_some() && desk.fault("a.yaml").unwrap().contains("empty"));
-    desk.remove("a.yaml");
-    assert!(desk.serves("/a").is_none() && desk.set.status().is_empty());
+    let fixture = Fixture::open(&[("a.yaml", &manifest("/a"))]);
+    fixture.write("a.yaml", "");
+    assert!(fixture.serves("/a").is_some() && fixture.fault("a.yaml").unwrap().contains("empty"));
+    fixture.remove("a.yaml");
+    assert!(fixture.serves("/a").is_none() && fixture.set.status().is_empty());
 }
 
 #[test]
 fn a_start_with_a_bad_file_serves_the_rest() {
-    let desk = Desk::open(&[("a.yaml", "nonsense"), ("b.yaml", &manifest("/b"))]);
-    assert!(desk.serves("/b").is_some() && desk.fault("a.yaml").is_some());
-    let status = serde_json::to_value(desk.set.status()).unwrap();
+    let fixture = Fixture::open(&[("a.yaml", "nonsense"), ("b.yaml", &manifest("/b"))]);
+    assert!(fixture.serves("/b").is_some() && fixture.fault("a.yaml").is_some());
+    let status = serde_json::to_value(fixture.set.status()).unwrap();
     assert_eq!(status[0]["state"], "refused");
     assert_eq!(
         (&status[1]["state"], &status[1]["route"]["uri"]),
@@ -255,17 +255,17 @@ fn a_start_with_a_bad_file_serves_the_rest() {
 
 #[test]
 fn a_conflict_names_both_files_and_the_live_route_stays() {
-    let desk = Desk::open(&[("m.yaml", &manifest("/x/**"))]);
-    desk.write("a.yaml", &manifest("/x/**"));
-    assert_eq!(desk.serves("/x").as_deref(), Some("m"));
-    let fault = desk.fault("a.yaml").unwrap();
+    let fixture = Fixture::open(&[("m.yaml", &manifest("/x/**"))]);
+    fixture.write("a.yaml", &manifest("/x/**"));
+    assert_eq!(fixture.serves("/x").as_deref(), Some("m"));
+    let fault = fixture.fault("a.yaml").unwrap();
     assert!(
         fault.contains("m.yaml") && fault.contains("a.yaml"),
         "{fault}"
     );
-    desk.remove("m.yaml");
+    fixture.remove("m.yaml");
     assert_eq!(
-        (desk.serves("/x").as_deref(), desk.fault("a.yaml")),
+        (fixture.serves("/x").as_deref(), fixture.fault("a.yaml")),
         (Some("a"), None)
     );
 }
@@ -273,26 +273,26 @@ fn a_conflict_names_both_files_and_the_live_route_stays() {
 #[test]
 fn files_with_other_hosts_or_methods_claim_nothing_of_each_other() {
     let uri = manifest("/x/{id}");
-    let desk = Desk::open(&[
+    let fixture = Fixture::open(&[
         ("a.yaml", &uri),
         ("b.yaml", &format!("{uri}hosts: [a.org, b.org]\n")),
         ("c.yaml", &format!("{uri}methods: [GET]\n")),
         ("d.yaml", &format!("{uri}methods: [POST, PUT]\n")),
     ]);
     for file in ["a.yaml", "b.yaml", "c.yaml", "d.yaml"] {
-        assert_eq!(desk.fault(file), None, "{file}");
+        assert_eq!(fixture.fault(file), None, "{file}");
     }
-    desk.write(
+    fixture.write(
         "e.yaml",
         &format!("{}methods: [DELETE, PUT]\n", manifest("/x/{name}")),
     );
-    let fault = desk.fault("e.yaml").unwrap();
+    let fault = fixture.fault("e.yaml").unwrap();
     assert!(
         fault.contains("PUT of uri '/x/{}' is claimed by d.yaml and e.yaml"),
         "{fault}"
     );
-    desk.write("f.yaml", &format!("{uri}hosts: [c.org, b.org]\n"));
-    let fault = desk.fault("f.yaml").unwrap();
+    fixture.write("f.yaml", &format!("{uri}hosts: [c.org, b.org]\n"));
+    let fault = fixture.fault("f.yaml").unwrap();
     assert!(
         fault.contains("for host b.org is claimed by b.yaml"),
         "{fault}"
@@ -302,8 +302,8 @@ fn files_with_other_hosts_or_methods_claim_nothing_of_each_other() {
 #[test]
 fn every_fault_of_a_file_is_said_at_once() {
     let text = "uri: api\nupstraem: x\nplugins:\n  - auht\n  - rate-limit: {limit: 0, windw: 5}\nmethods: [GET, PSOT]\n";
-    let desk = Desk::open(&[("a.yaml", text)]);
-    let said = desk.fault("a.yaml").unwrap();
+    let fixture = Fixture::open(&[("a.yaml", text)]);
+    let said = fixture.fault("a.yaml").unwrap();
     let lines: Vec<&str> = said.lines().collect();
     for (line, begin, word) in [
         (0, "line 1, column 6: ", "must begin with '/'"),
@@ -345,100 +345,112 @@ fn the_last_good_route_serves_after_a_restart_as_well() {
 
 #[test]
 fn an_edit_is_checked_as_a_whole_before_it_is_written() {
-    let desk = Desk::open(&[("a.yml", &manifest("/a")), ("b.yaml", &manifest("/b"))]);
-    let (status, new) = desk.set.put("a", &manifest("/c")).unwrap();
+    let fixture = Fixture::open(&[("a.yml", &manifest("/a")), ("b.yaml", &manifest("/b"))]);
+    let (status, new) = fixture.set.put("a", &manifest("/c")).unwrap();
     assert_eq!((status.file.as_str(), new), ("a.yml", false));
-    assert_eq!(desk.serves("/c").as_deref(), Some("a"));
+    assert_eq!(fixture.serves("/c").as_deref(), Some("a"));
     assert!(
-        matches!(desk.set.put("a", "uri: x"), Err(EditError::Refused(faults)) if faults.len() == 2)
+        matches!(fixture.set.put("a", "uri: x"), Err(EditError::Refused(faults)) if faults.len() == 2)
     );
     assert!(matches!(
-        desk.set.put("a", &manifest("/b")),
+        fixture.set.put("a", &manifest("/b")),
         Err(EditError::Claimed(_))
     ));
     for name in ["", "../a", ".a", "a/b", "-a"] {
         assert!(
-            matches!(desk.set.put(name, &manifest("/n")), Err(EditError::Name(_))),
+            matches!(
+                fixture.set.put(name, &manifest("/n")),
+                Err(EditError::Name(_))
+            ),
             "{name}"
         );
     }
-    assert_eq!(desk.serves("/c").as_deref(), Some("a"));
-    assert!(desk.set.put("n", &manifest("/n")).unwrap().1);
-    desk.set.remove("n").unwrap();
-    assert_eq!(desk.serves("/n"), None);
-    assert!(matches!(desk.set.remove("n"), Err(EditError::Unknown(_))));
+    assert_eq!(fixture.serves("/c").as_deref(), Some("a"));
+    assert!(fixture.set.put("n", &manifest("/n")).unwrap().1);
+    fixture.set.remove("n").unwrap();
+    assert_eq!(fixture.serves("/n"), None);
+    assert!(matches!(
+        fixture.set.remove("n"),
+        Err(EditError::Unknown(_))
+    ));
 }
 
 #[test]
 fn two_files_may_swap_their_paths_in_one_reload() {
-    let desk = Desk::open(&[("a.yaml", &manifest("/a")), ("b.yaml", &manifest("/b"))]);
-    fs::write(desk.dir.path().join("a.yaml"), manifest("/b")).unwrap();
-    desk.write("b.yaml", &manifest("/a"));
+    let fixture = Fixture::open(&[("a.yaml", &manifest("/a")), ("b.yaml", &manifest("/b"))]);
+    fs::write(fixture.dir.path().join("a.yaml"), manifest("/b")).unwrap();
+    fixture.write("b.yaml", &manifest("/a"));
     assert_eq!(
-        (desk.serves("/a").as_deref(), desk.serves("/b").as_deref()),
+        (
+            fixture.serves("/a").as_deref(),
+            fixture.serves("/b").as_deref()
+        ),
         (Some("b"), Some("a"))
     );
 }
 
 #[test]
 fn a_route_that_falls_back_takes_its_old_path_from_a_newcomer() {
-    let desk = Desk::open(&[("a.yaml", &manifest("/a")), ("b.yaml", &manifest("/b"))]);
+    let fixture = Fixture::open(&[("a.yaml", &manifest("/a")), ("b.yaml", &manifest("/b"))]);
     // a.yaml wants what b.yaml has, and c.yaml wants what a.yaml had.
-    fs::write(desk.dir.path().join("a.yaml"), manifest("/b")).unwrap();
-    desk.write("c.yaml", &manifest("/a"));
+    fs::write(fixture.dir.path().join("a.yaml"), manifest("/b")).unwrap();
+    fixture.write("c.yaml", &manifest("/a"));
     assert_eq!(
-        (desk.serves("/a").as_deref(), desk.serves("/b").as_deref()),
+        (
+            fixture.serves("/a").as_deref(),
+            fixture.serves("/b").as_deref()
+        ),
         (Some("a"), Some("b"))
     );
-    assert!(desk.fault("a.yaml").is_some() && desk.fault("c.yaml").is_some());
+    assert!(fixture.fault("a.yaml").is_some() && fixture.fault("c.yaml").is_some());
 }
 
 #[test]
 fn a_folder_that_is_gone_takes_no_route_with_it() {
-    let desk = Desk::open(&[("a.yaml", &manifest("/a"))]);
-    let away = desk.dir.path().with_extension("away");
-    fs::rename(desk.dir.path(), &away).unwrap();
-    desk.set.reload();
-    assert!(desk.serves("/a").is_some() && desk.set.folder_fault().is_some());
-    fs::rename(&away, desk.dir.path()).unwrap();
-    desk.set.reload();
-    assert_eq!(desk.set.folder_fault(), None);
+    let fixture = Fixture::open(&[("a.yaml", &manifest("/a"))]);
+    let away = fixture.dir.path().with_extension("away");
+    fs::rename(fixture.dir.path(), &away).unwrap();
+    fixture.set.reload();
+    assert!(fixture.serves("/a").is_some() && fixture.set.folder_fault().is_some());
+    fs::rename(&away, fixture.dir.path()).unwrap();
+    fixture.set.reload();
+    assert_eq!(fixture.set.folder_fault(), None);
 }
 
 #[test]
 fn too_large_or_strange_files_are_refused_alone() {
-    let desk = Desk::open(&[
+    let fixture = Fixture::open(&[
         ("b.yaml", &manifest("/b")),
         (".hidden.yaml", "x"),
         ("notes.txt", "x"),
     ]);
-    desk.write(
+    fixture.write(
         "a.yaml",
         &format!("{}# {}", manifest("/a"), "x".repeat(70_000)),
     );
-    fs::write(desk.dir.path().join("c.yaml"), [0xff, 0xfe]).unwrap();
-    fs::create_dir(desk.dir.path().join("d.yaml")).unwrap();
-    desk.set.reload();
+    fs::write(fixture.dir.path().join("c.yaml"), [0xff, 0xfe]).unwrap();
+    fs::create_dir(fixture.dir.path().join("d.yaml")).unwrap();
+    fixture.set.reload();
     assert!(
-        desk.fault("a.yaml").unwrap().contains("65536")
-            && desk.fault("c.yaml").unwrap().contains("UTF-8")
+        fixture.fault("a.yaml").unwrap().contains("65536")
+            && fixture.fault("c.yaml").unwrap().contains("UTF-8")
     );
-    assert!(desk.fault("d.yaml").unwrap().contains("is a folder"));
-    assert_eq!(desk.set.status().len(), 4);
-    assert!(desk.serves("/b").is_some());
+    assert!(fixture.fault("d.yaml").unwrap().contains("is a folder"));
+    assert_eq!(fixture.set.status().len(), 4);
+    assert!(fixture.serves("/b").is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_file_is_live_within_a_second() {
-    let desk = Desk::open(&[("a.yaml", &manifest("/a"))]);
-    desk.set.watch();
+    let fixture = Fixture::open(&[("a.yaml", &manifest("/a"))]);
+    fixture.set.watch();
     for round in 0..3 {
         let path = format!("/round-{round}");
-        let draft = desk.dir.path().join(".a.yaml.swp");
+        let draft = fixture.dir.path().join(".a.yaml.swp");
         fs::write(&draft, manifest(&path)).unwrap();
-        fs::rename(&draft, desk.dir.path().join("a.yaml")).unwrap();
+        fs::rename(&draft, fixture.dir.path().join("a.yaml")).unwrap();
         let changed = Instant::now();
-        while desk.serves(&path).is_none() {
+        while fixture.serves(&path).is_none() {
             assert!(changed.elapsed() < Duration::from_secs(1), "round {round}");
             tokio::task::yield_now().await;
         }
@@ -447,13 +459,13 @@ async fn a_changed_file_is_live_within_a_second() {
 
 #[test]
 fn what_is_shown_of_the_folder_waits_for_no_look_at_it() {
-    let desk = Desk::open(&[("a.yaml", &manifest("/a"))]);
+    let fixture = Fixture::open(&[("a.yaml", &manifest("/a"))]);
     // As while a look waits for the disk.
-    let _looking = desk.set.files();
-    assert_eq!(desk.set.status().len(), 1);
-    assert_eq!(desk.set.folder_fault(), None);
-    assert_eq!(desk.set.get("a").unwrap().1, manifest("/a"));
-    assert_eq!(desk.set.saved().0.len(), 1);
+    let _looking = fixture.set.files();
+    assert_eq!(fixture.set.status().len(), 1);
+    assert_eq!(fixture.set.folder_fault(), None);
+    assert_eq!(fixture.set.get("a").unwrap().1, manifest("/a"));
+    assert_eq!(fixture.set.saved().0.len(), 1);
 }
 
 #[test]
@@ -472,31 +484,32 @@ fn a_change_waits_so_long_for_a_look_and_no_longer() {
 
 #[test]
 fn a_removed_route_serves_no_more_though_its_file_is_still_there() {
-    let desk = Desk::open(&[("a.yaml", &manifest("/a")), ("b.yaml", &manifest("/b"))]);
+    let fixture = Fixture::open(&[("a.yaml", &manifest("/a")), ("b.yaml", &manifest("/b"))]);
     // As where the disk does not let the file be removed.
     let withdraw = || {
-        desk.set
-            .withdraw(&mut desk.set.files(), "a.yaml", "the disk fails")
+        fixture
+            .set
+            .withdraw(&mut fixture.set.files(), "a.yaml", "the disk fails")
     };
-    let file = desk.dir.path().join("a.yaml");
+    let file = fixture.dir.path().join("a.yaml");
     withdraw();
-    assert!(desk.serves("/a").is_none() && desk.serves("/b").is_some());
-    assert!(desk.fault("a.yaml").unwrap().contains("the disk fails"));
+    assert!(fixture.serves("/a").is_none() && fixture.serves("/b").is_some());
+    assert!(fixture.fault("a.yaml").unwrap().contains("the disk fails"));
     // Its path is free for another.
-    desk.write("b.yaml", &manifest("/a"));
-    assert_eq!(desk.serves("/a").as_deref(), Some("b"));
+    fixture.write("b.yaml", &manifest("/a"));
+    assert_eq!(fixture.serves("/a").as_deref(), Some("b"));
     assert!(!file.exists(), "it is tried again with the next look");
-    desk.write("b.yaml", &manifest("/b"));
-    assert_eq!(desk.set.status().len(), 1);
+    fixture.write("b.yaml", &manifest("/b"));
+    assert_eq!(fixture.set.status().len(), 1);
 
     // Somebody who changes the file wants it, and so does who puts the same text there once more.
-    desk.write("a.yaml", &manifest("/a"));
+    fixture.write("a.yaml", &manifest("/a"));
     withdraw();
-    desk.write("a.yaml", &manifest("/changed"));
-    assert!(desk.serves("/changed").is_some() && file.exists());
+    fixture.write("a.yaml", &manifest("/changed"));
+    assert!(fixture.serves("/changed").is_some() && file.exists());
     withdraw();
-    desk.set.put("a", &manifest("/changed")).unwrap();
-    assert!(desk.serves("/changed").is_some() && file.exists());
-    assert_eq!(desk.set.remove("a").unwrap(), None);
-    assert!(desk.serves("/changed").is_none() && !file.exists());
+    fixture.set.put("a", &manifest("/changed")).unwrap();
+    assert!(fixture.serves("/changed").is_some() && file.exists());
+    assert_eq!(fixture.set.remove("a").unwrap(), None);
+    assert!(fixture.serves("/changed").is_none() && !file.exists());
 }

@@ -45,7 +45,7 @@ enum At {
 
 /// The bytes are no chunked body.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Broken {
+pub enum BadChunk {
     Syntax,
     /// Of its trailers there are more than it may have.
     Trailers,
@@ -61,7 +61,7 @@ impl Chunks {
     }
 
     /// How many of `bytes` belong to the body; fewer than all only where it ends there.
-    pub fn take(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
+    pub fn take(&mut self, bytes: &[u8]) -> Result<usize, BadChunk> {
         let mut taken = 0;
         while taken < bytes.len() && self.at != At::End {
             if self.at == At::Data {
@@ -87,17 +87,17 @@ impl Chunks {
         self.at == At::End
     }
 
-    fn step(&mut self, byte: u8) -> Result<(), Broken> {
+    fn step(&mut self, byte: u8) -> Result<(), BadChunk> {
         self.length += 1;
         let (bytes, lines) = &mut self.trailers;
         if matches!(self.at, At::Trailer | At::TrailerLf) {
             *bytes += 1;
             *lines += usize::from(byte == b'\n' && !self.empty);
             if *bytes > self.most.bytes || *lines > self.most.fields {
-                return Err(Broken::Trailers);
+                return Err(BadChunk::Trailers);
             }
         } else if self.length > MAX_LINE {
-            return Err(Broken::Syntax);
+            return Err(BadChunk::Syntax);
         }
         self.at = match (self.at, byte) {
             (At::Size, byte) if byte.is_ascii_hexdigit() && self.length <= MAX_DIGITS => {
@@ -134,7 +134,7 @@ impl Chunks {
                 self.empty = true;
                 At::Trailer
             }
-            _ => return Err(Broken::Syntax),
+            _ => return Err(BadChunk::Syntax),
         };
         Ok(())
     }
@@ -148,7 +148,7 @@ fn is_text(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    fn end(body: &str) -> Result<Option<usize>, Broken> {
+    fn end(body: &str) -> Result<Option<usize>, BadChunk> {
         let mut chunks = Chunks::bounded(Most {
             bytes: 100,
             fields: 3,
@@ -191,11 +191,11 @@ mod tests {
             "0\r\nx: y\n\r\n",
             "0\r\nx\0: y\r\n",
         ] {
-            assert_eq!(end(body), Err(Broken::Syntax), "{body:?}");
+            assert_eq!(end(body), Err(BadChunk::Syntax), "{body:?}");
         }
         assert_eq!(
             end(&format!("1;{}\r\n", "x".repeat(5000))),
-            Err(Broken::Syntax)
+            Err(BadChunk::Syntax)
         );
     }
 
@@ -203,9 +203,9 @@ mod tests {
     fn a_trailer_section_is_bounded_in_bytes_and_in_fields() {
         let ended = |fields: &str| end(&format!("0\r\n{fields}\r\n"));
         assert!(ended(&"x: y\r\n".repeat(3)).unwrap().is_some());
-        assert_eq!(ended(&"x: y\r\n".repeat(4)), Err(Broken::Trailers));
+        assert_eq!(ended(&"x: y\r\n".repeat(4)), Err(BadChunk::Trailers));
         let long = |bytes: usize| format!("x: {}\r\n", "y".repeat(bytes - 5));
         assert!(ended(&long(98)).unwrap().is_some());
-        assert_eq!(ended(&long(99)), Err(Broken::Trailers));
+        assert_eq!(ended(&long(99)), Err(BadChunk::Trailers));
     }
 }

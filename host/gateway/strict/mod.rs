@@ -13,7 +13,7 @@ mod head;
 pub use head::{Kind, Violation};
 
 use crate::gateway::config::Limits;
-use chunks::{Broken, Chunks, Most};
+use chunks::{BadChunk, Chunks, Most};
 use head::Framing;
 use memchr::memchr_iter;
 use std::io;
@@ -374,11 +374,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Strict<S> {
 #[error("the trailer section is too long")]
 pub struct TrailersTooLong;
 
-fn broken(why: &Broken) -> io::Error {
+fn broken(why: &BadChunk) -> io::Error {
     let kind = io::ErrorKind::InvalidData;
     match why {
-        Broken::Syntax => io::Error::new(kind, "the body is not chunked as RFC 9112 has it"),
-        Broken::Trailers => io::Error::new(kind, TrailersTooLong),
+        BadChunk::Syntax => io::Error::new(kind, "the body is not chunked as RFC 9112 has it"),
+        BadChunk::Trailers => io::Error::new(kind, TrailersTooLong),
     }
 }
 

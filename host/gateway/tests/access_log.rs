@@ -55,9 +55,9 @@ impl Lines {
 async fn one_line_a_request_when_its_last_byte_is_out_or_its_client_is_gone() {
     let lines = Lines::default();
     let _recording = lines.record();
-    let house = House::open().await;
-    let token = house.bearer(&["payments.read"]);
-    let answer = house
+    let fixture = Fixture::open().await;
+    let token = fixture.bearer(&["payments.read"]);
+    let answer = fixture
         .get(
             "/api/v1/payments?secret=1",
             &format!("{token}x-request-id: id-1\r\n"),
@@ -81,7 +81,7 @@ async fn one_line_a_request_when_its_last_byte_is_out_or_its_client_is_gone() {
     }
     assert!(line["duration_ms"].as_f64().unwrap() > 0.0 && !line.to_string().contains("secret"));
 
-    house.get("/nowhere", "").await;
+    fixture.get("/nowhere", "").await;
     let line = lines.line(1).await;
     assert_eq!(
         (&line["status"], &line["error"]),
@@ -89,10 +89,10 @@ async fn one_line_a_request_when_its_last_byte_is_out_or_its_client_is_gone() {
         "{line}"
     );
 
-    let stream = house.begin_answer("first").await;
+    let stream = fixture.begin_answer("first").await;
     drop(stream);
     // The gateway notices when it reads or writes next.
-    let _ = house.give.send("second".into());
+    let _ = fixture.give.send("second".into());
     let line = lines.line(2).await;
     assert_eq!(
         (&line["status"], &line["error"]),

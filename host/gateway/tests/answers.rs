@@ -28,13 +28,13 @@ fn both() -> [Asking; 2] {
 
 #[tokio::test]
 async fn each_status_has_one_outcome_over_both_protocols() {
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     for client in both() {
         for number in 100..1000 {
             let status = StatusCode::from_u16(number).unwrap();
             let uri = format!(
                 "http://{}/open/answer?status={number}&body=content",
-                house.addr
+                fixture.addr
             );
             for method in [Method::GET, Method::HEAD] {
                 let (seen, headers, body) = ask(&client, method.clone(), &uri).await;
@@ -73,8 +73,11 @@ async fn each_status_has_one_outcome_over_both_protocols() {
 
 #[tokio::test]
 async fn a_length_that_is_not_that_of_the_body_is_told_before_the_head_or_cuts_the_body() {
-    let house = House::open().await;
-    let base = format!("http://{}/open/answer?body=content&status=200", house.addr);
+    let fixture = Fixture::open().await;
+    let base = format!(
+        "http://{}/open/answer?body=content&status=200",
+        fixture.addr
+    );
     for client in both() {
         for length in ["3", "8", "+7", "x", "", "7,7"] {
             let uri = format!("{base}&length={length}");
@@ -102,10 +105,10 @@ async fn a_length_that_is_not_that_of_the_body_is_told_before_the_head_or_cuts_t
 
 #[tokio::test]
 async fn trailers_of_an_answer_say_nothing_of_who_it_is_from_or_how_it_is_read() {
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     let uri = format!(
         "http://{}/open/answer?status=200&body=content&trailers=1",
-        house.addr
+        fixture.addr
     );
     let request = Request::get(uri).body(Full::default()).unwrap();
     let answer = h2().request(request).await.unwrap().into_body();
@@ -118,19 +121,19 @@ const FROM_APP: &str = "origin: https://app.example.org\r\n";
 
 #[tokio::test]
 async fn pages_can_read_every_refusal_of_a_path_that_has_cors() {
-    let house = House::with(|limits| limits.max_headers = 6).await;
-    let routes = house.data.path();
+    let fixture = Fixture::with(|limits| limits.max_headers = 6).await;
+    let routes = fixture.data.path();
     let cors = "plugins:\n  - cors: {origins: ['https://app.example.org']}\n";
     let manifest = format!("uri: /page/**\nupstream: http://hms-svc-a\nmethods: [GET]\n{cors}");
     std::fs::write(routes.join("page.yaml"), manifest).unwrap();
     let beside = "uri: /page/**\nupstream: http://hms-svc-b\nmethods: [POST]\n";
     std::fs::write(routes.join("beside.yaml"), beside).unwrap();
-    house.gateway.routes.reload();
+    fixture.gateway.routes.reload();
     let ask = |method: &str, more: &str| {
         let head = format!("{method} /page/echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
         format!("{head}{FROM_APP}{more}\r\n")
     };
-    let other = house.raw(ask("DELETE", "")).await;
+    let other = fixture.raw(ask("DELETE", "")).await;
     assert_eq!(status(&other), 405, "{other}");
     assert!(other.contains("allow: GET, HEAD, POST\r\n") || other.contains("allow: GET, POST\r\n"));
     let own = "access-control-allow-origin: https://app.example.org\r\n";
@@ -139,7 +142,7 @@ async fn pages_can_read_every_refusal_of_a_path_that_has_cors() {
         "{other}"
     );
     // HTTP/2, because HTTP/1 has it refused before there is a path.
-    let many = Request::get(format!("http://{}/page/echo", house.addr))
+    let many = Request::get(format!("http://{}/page/echo", fixture.addr))
         .header("origin", "https://app.example.org");
     let many = (0..9).fold(many, |many, n| many.header(format!("x-{n}"), "1"));
     let many = h2()
@@ -151,7 +154,9 @@ async fn pages_can_read_every_refusal_of_a_path_that_has_cors() {
         many.headers()["access-control-allow-origin"],
         "https://app.example.org"
     );
-    let elsewhere = house.raw(ask("DELETE", "").replace("app.", "other.")).await;
+    let elsewhere = fixture
+        .raw(ask("DELETE", "").replace("app.", "other."))
+        .await;
     assert!(
         !elsewhere.contains("access-control-allow-origin"),
         "{elsewhere}"
@@ -162,7 +167,7 @@ async fn pages_can_read_every_refusal_of_a_path_that_has_cors() {
 async fn a_client_reads_a_plain_sentence_and_the_log_has_the_cause_with_the_request_id() {
     let lines = access_log::Lines::default();
     let _recording = lines.record();
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let gone = free.local_addr().unwrap();
     drop(free);
@@ -174,7 +179,7 @@ async fn a_client_reads_a_plain_sentence_and_the_log_has_the_cause_with_the_requ
             let _ = stream.write_all(b"no words of TLS\r\n").await;
         }
     });
-    let routes = house.data.path();
+    let routes = fixture.data.path();
     for (name, upstream) in [
         ("gone", format!("http://{gone}")),
         ("private", "http://10.1.2.3".into()),
@@ -183,7 +188,7 @@ async fn a_client_reads_a_plain_sentence_and_the_log_has_the_cause_with_the_requ
         let manifest = format!("uri: /{name}\nupstream: {upstream}\n");
         std::fs::write(routes.join(format!("{name}.yaml")), manifest).unwrap();
     }
-    house.gateway.routes.reload();
+    fixture.gateway.routes.reload();
     for (number, (path, code, cause)) in [
         ("/gone", "upstream-unreachable", "refused"),
         ("/private", "upstream-refused", "10.1.2.3"),
@@ -195,7 +200,7 @@ async fn a_client_reads_a_plain_sentence_and_the_log_has_the_cause_with_the_requ
     .into_iter()
     .enumerate()
     {
-        let answer = house
+        let answer = fixture
             .get(path, &format!("x-request-id: id-{number}\r\n"))
             .await;
         let body = answer.split_once("\r\n\r\n").unwrap().1;
@@ -224,7 +229,7 @@ async fn a_client_reads_a_plain_sentence_and_the_log_has_the_cause_with_the_requ
 
 #[tokio::test]
 async fn what_a_service_answers_has_one_outcome_over_both_protocols() {
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     const OK: &str = "connection: close\r\ncontent-length: 2\r\n\r\nok";
     // What it says before it closes; the status that the client sees, and the body, or that it is
     // cut.
@@ -291,8 +296,8 @@ async fn what_a_service_answers_has_one_outcome_over_both_protocols() {
     let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = service.local_addr().unwrap();
     let manifest = format!("uri: /raw\nupstream: http://{at}\n");
-    std::fs::write(house.data.path().join("raw.yaml"), manifest).unwrap();
-    house.gateway.routes.reload();
+    std::fs::write(fixture.data.path().join("raw.yaml"), manifest).unwrap();
+    fixture.gateway.routes.reload();
     let said = Arc::new(std::sync::Mutex::new(String::new()));
     let saying = said.clone();
     tokio::spawn(async move {
@@ -302,7 +307,7 @@ async fn what_a_service_answers_has_one_outcome_over_both_protocols() {
             let _ = stream.write_all(said.as_bytes()).await;
         }
     });
-    let uri = format!("http://{}/raw", house.addr);
+    let uri = format!("http://{}/raw", fixture.addr);
     for client in both() {
         for (answer, status, body) in &all {
             *said.lock().unwrap() = answer.clone();

@@ -4,15 +4,15 @@ use super::*;
 
 #[tokio::test]
 async fn request_bodies_stream_to_the_window_without_claims_in_their_trailers() {
-    let mut house = House::open().await;
-    let mut stream = house.connect().await;
+    let mut fixture = Fixture::open().await;
+    let mut stream = fixture.connect().await;
     let head = "POST /open/in HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\ntrailer: x-hms-user\r\n\r\n";
     stream
         .write_all(format!("{head}5\r\nfirst\r\n").as_bytes())
         .await
         .unwrap();
     assert_eq!(
-        next(&mut house.arrived).await,
+        next(&mut fixture.arrived).await,
         "first",
         "before the last was sent"
     );
@@ -20,7 +20,7 @@ async fn request_bodies_stream_to_the_window_without_claims_in_their_trailers() 
         .write_all(b"4\r\nlast\r\n0\r\nx-hms-user: mallory\r\n\r\n")
         .await
         .unwrap();
-    assert_eq!(next(&mut house.arrived).await, "last");
+    assert_eq!(next(&mut fixture.arrived).await, "last");
     assert!(
         read_until(&mut stream, "read")
             .await
@@ -32,9 +32,9 @@ async fn request_bodies_stream_to_the_window_without_claims_in_their_trailers() 
         .write_all(b"POST /open/in HTTP/1.1\r\nhost: x\r\ncontent-length: 6\r\n\r\none")
         .await
         .unwrap();
-    assert_eq!(next(&mut house.arrived).await, "one");
+    assert_eq!(next(&mut fixture.arrived).await, "one");
     stream.write_all(b"two").await.unwrap();
-    assert_eq!(next(&mut house.arrived).await, "two");
+    assert_eq!(next(&mut fixture.arrived).await, "two");
     assert!(
         read_until(&mut stream, "read")
             .await
@@ -46,37 +46,37 @@ const CHUNKED: &str = "transfer-encoding: chunked\r\n\r\n2\r\nin\r\n0\r\n";
 
 #[tokio::test]
 async fn trailers_of_a_request_reach_the_window_but_for_what_no_trailer_may_say() {
-    let mut house = House::open().await;
-    let (_, key) = house.gateway.api_keys().add("robot", &[], None).unwrap();
+    let mut fixture = Fixture::open().await;
+    let (_, key) = fixture.gateway.api_keys().add("robot", &[], None).unwrap();
     let trailers = format!(
         "x-sum: 1\r\nx-hms-user: root\r\nX_HMS_Scopes: all\r\nauthorization: Bearer a\r\nx-forwarded-for: 1.1.1.1\r\n\
          content-length: 9\r\nconnection: close\r\ncookie: a=b\r\nhost: other\r\nx-own: {key}\r\nX-Late: yes\r\n"
     );
     let head = "POST /open/in HTTP/1.1\r\nhost: x\r\nconnection: close\r\n";
-    let answer = house.raw(format!("{head}{CHUNKED}{trailers}\r\n")).await;
+    let answer = fixture.raw(format!("{head}{CHUNKED}{trailers}\r\n")).await;
     assert_eq!(status(&answer), 200, "{answer}");
-    assert_eq!(next(&mut house.arrived).await, "in");
+    assert_eq!(next(&mut fixture.arrived).await, "in");
     assert_eq!(
-        next(&mut house.arrived).await,
+        next(&mut fixture.arrived).await,
         "trailers [\"x-sum\", \"x-late\"]"
     );
 }
 
 #[tokio::test]
 async fn trailers_beyond_the_heads_bounds_are_the_clients_fault_and_said_so() {
-    let house = House::with(|limits| limits.max_headers = 10).await;
+    let fixture = Fixture::with(|limits| limits.max_headers = 10).await;
     let head = "POST /open/in HTTP/1.1\r\nhost: x\r\nconnection: close\r\n";
     let long = format!("x-long: {}\r\n", "v".repeat(20_000));
     let wide = (0..11).map(|n| format!("x-{n}: v\r\n")).collect::<String>();
     for trailers in [long, wide] {
-        let answer = house.raw(format!("{head}{CHUNKED}{trailers}\r\n")).await;
+        let answer = fixture.raw(format!("{head}{CHUNKED}{trailers}\r\n")).await;
         assert_eq!(status(&answer), 431, "{answer}");
         assert!(
             answer.contains("urn:hms:problem:trailers-too-large"),
             "{answer}"
         );
     }
-    let broken = house.raw(format!("{head}{CHUNKED}x\0: 1\r\n\r\n")).await;
+    let broken = fixture.raw(format!("{head}{CHUNKED}x\0: 1\r\n\r\n")).await;
     assert!(
         status(&broken) == 400 && broken.contains("bad-request"),
         "{broken}"
@@ -91,31 +91,31 @@ async fn trailers_beyond_the_heads_bounds_are_the_clients_fault_and_said_so() {
     let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
         .http2_only(true)
         .build_http();
-    let request = Request::post(format!("http://{}/open/in", house.addr)).body(body);
+    let request = Request::post(format!("http://{}/open/in", fixture.addr)).body(body);
     let answer = client.request(request.unwrap()).await.unwrap();
     assert_eq!(answer.status(), 431);
 }
 
 #[tokio::test]
 async fn response_bodies_stream_to_the_client() {
-    let house = House::open().await;
-    let mut stream = house.begin_answer("first").await;
-    house.give.send("last".into()).unwrap();
+    let fixture = Fixture::open().await;
+    let mut stream = fixture.begin_answer("first").await;
+    fixture.give.send("last".into()).unwrap();
     read_until(&mut stream, "last\r\n").await;
 }
 
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_413_with_and_without_a_length() {
-    let house = House::with(|limits| limits.max_body_bytes = 10).await;
-    let announced = house
+    let fixture = Fixture::with(|limits| limits.max_body_bytes = 10).await;
+    let announced = fixture
         .raw("POST /open/in HTTP/1.1\r\nhost: x\r\ncontent-length: 11\r\n\r\n")
         .await;
     assert_eq!(status(&announced), 413);
-    let chunked = house
+    let chunked = fixture
         .raw("POST /open/in HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\nb\r\n01234567890\r\n0\r\n\r\n")
         .await;
     assert_eq!(status(&chunked), 413);
-    let fits = house
+    let fits = fixture
         .raw("POST /open/in HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 10\r\n\r\n0123456789")
         .await;
     assert_eq!(status(&fits), 200);
@@ -123,12 +123,12 @@ async fn a_body_beyond_the_limit_is_413_with_and_without_a_length() {
 
 #[tokio::test]
 async fn a_client_that_goes_on_sending_after_a_refusal_still_reads_it() {
-    let house = House::with(|limits| limits.max_body_bytes = 10).await;
+    let fixture = Fixture::with(|limits| limits.max_body_bytes = 10).await;
     for head in [
         "POST /open/in HTTP/1.1\r\nhost: x\r\ncontent-length: 26000000\r\n\r\n",
         "POST /api/v1/payments HTTP/1.1\r\nhost: x\r\ncontent-length: 26000000\r\n\r\n",
     ] {
-        let mut stream = house.connect().await;
+        let mut stream = fixture.connect().await;
         stream.write_all(head.as_bytes()).await.unwrap();
         // Far more than the sockets hold, so that it goes on long after the answer.
         stream.write_all(&vec![b'x'; 26_000_000]).await.unwrap();
@@ -147,15 +147,15 @@ async fn an_upload_that_stalls_or_drips_is_cut() {
         long_grace: Duration::from_secs(60),
         long_bytes_per_s: 10_000,
     };
-    let mut house = House::with(|limits| limits.body_pace = pace).await;
+    let mut fixture = Fixture::with(|limits| limits.body_pace = pace).await;
 
-    let answer = house.raw(&format!("{head}abc")).await;
+    let answer = fixture.raw(&format!("{head}abc")).await;
     assert_eq!(status(&answer), 408, "{answer}");
     assert!(answer.contains("body-too-slow") && answer.contains("came for 0.2 s"));
-    assert_eq!(next(&mut house.arrived).await, "abc");
+    assert_eq!(next(&mut fixture.arrived).await, "abc");
 
     for (first, piece, cut) in [(0, 1, true), (100_000, 1, true), (0, 2000, false)] {
-        let mut stream = house.connect().await;
+        let mut stream = fixture.connect().await;
         stream.write_all(head.as_bytes()).await.unwrap();
         // At the least pace it would be worth ten seconds.
         stream.write_all(&vec![b'x'; first]).await.unwrap();
@@ -190,16 +190,16 @@ async fn an_upload_that_stalls_or_drips_is_cut() {
 
 #[tokio::test]
 async fn a_compressed_answer_streams_to_the_client() {
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     let manifest = "uri: /packed/**\nupstream: http://hms-svc-open\nstrip-prefix: /packed\nplugins: [compression]\n";
-    std::fs::write(house.data.path().join("packed.yaml"), manifest).unwrap();
-    house.gateway.routes.reload();
+    std::fs::write(fixture.data.path().join("packed.yaml"), manifest).unwrap();
+    fixture.gateway.routes.reload();
     let request = Request::builder()
-        .uri(format!("http://{}/packed/out", house.addr))
+        .uri(format!("http://{}/packed/out", fixture.addr))
         .header("accept-encoding", "gzip, identity;q=0")
         .body(Full::default())
         .unwrap();
-    house.give.send("first".into()).unwrap();
+    fixture.give.send("first".into()).unwrap();
     let answer = h2().request(request).await.unwrap();
     assert_eq!(answer.headers()["content-encoding"], "gzip");
     assert_eq!(answer.headers()["vary"], "accept-encoding");
@@ -212,6 +212,6 @@ async fn a_compressed_answer_streams_to_the_client() {
             std::io::Write::write_all(&mut plain, &data.into_data().unwrap()).unwrap();
             std::io::Write::flush(&mut plain).unwrap();
         }
-        let _ = house.give.send("second".into());
+        let _ = fixture.give.send("second".into());
     }
 }

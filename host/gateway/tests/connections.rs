@@ -5,7 +5,7 @@ use hyper_util::client::legacy::Client;
 
 #[tokio::test]
 async fn clients_that_are_slow_with_their_first_bytes_or_headers_are_cut() {
-    let house = House::with(|limits| {
+    let fixture = Fixture::with(|limits| {
         limits.first_byte_timeout = Duration::from_millis(100);
         limits.header_timeout = Duration::from_millis(200);
     })
@@ -16,7 +16,7 @@ async fn clients_that_are_slow_with_their_first_bytes_or_headers_are_cut() {
         ("PRI * HTTP/2.0\r\n", 100),
         ("GET / HTTP/1.1\r\nhos", 200),
     ] {
-        let mut stream = house.connect().await;
+        let mut stream = fixture.connect().await;
         stream.write_all(sent.as_bytes()).await.unwrap();
         let began = Instant::now();
         read_to_end(&mut stream).await;
@@ -29,20 +29,24 @@ async fn clients_that_are_slow_with_their_first_bytes_or_headers_are_cut() {
 
 #[tokio::test]
 async fn too_many_headers_and_too_long_targets_are_refused() {
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     let many: String = (0..101).map(|i| format!("h{i}: 1\r\n")).collect();
-    assert_eq!(status(&house.get("/open/echo", &many).await), 431);
+    assert_eq!(status(&fixture.get("/open/echo", &many).await), 431);
     assert_eq!(
-        status(&house.get(&format!("/open/{}", "a".repeat(8192)), "").await),
+        status(
+            &fixture
+                .get(&format!("/open/{}", "a".repeat(8192)), "")
+                .await
+        ),
         414
     );
 }
 
 #[tokio::test]
 async fn over_the_connection_limit_a_client_waits_and_is_served_later() {
-    let house = House::with(|limits| limits.max_connections = 1).await;
-    let first = house.begin_answer("held").await;
-    let mut second = house.connect().await;
+    let fixture = Fixture::with(|limits| limits.max_connections = 1).await;
+    let first = fixture.begin_answer("held").await;
+    let mut second = fixture.connect().await;
     second
         .write_all(b"GET /open/echo HTTP/1.1\r\nhost: x\r\n\r\n")
         .await
@@ -55,33 +59,33 @@ async fn over_the_connection_limit_a_client_waits_and_is_served_later() {
 
 #[tokio::test]
 async fn a_shutdown_lets_a_running_answer_finish_and_takes_nothing_new() {
-    let house = House::open().await;
-    let mut idle = house.connect().await;
+    let fixture = Fixture::open().await;
+    let mut idle = fixture.connect().await;
     idle.write_all(b"GET /open/echo HTTP/1.1\r\nhost: x\r\n\r\n")
         .await
         .unwrap();
     read_until(&mut idle, "\r\n\r\n").await;
-    let mut running = house.begin_answer("first").await;
+    let mut running = fixture.begin_answer("first").await;
 
-    house.shutdown.cancel();
+    fixture.shutdown.cancel();
     read_to_end(&mut idle).await;
-    while TcpStream::connect(house.addr).await.is_ok() {
+    while TcpStream::connect(fixture.addr).await.is_ok() {
         tokio::task::yield_now().await;
     }
-    assert!(!house.serving.is_finished());
-    house.give.send("last".into()).unwrap();
-    drop(house.give);
+    assert!(!fixture.serving.is_finished());
+    fixture.give.send("last".into()).unwrap();
+    drop(fixture.give);
     let rest = read_to_end(&mut running).await;
     assert!(rest.ends_with("last\r\n0\r\n\r\n"), "{rest:?}");
-    assert_eq!(house.serving.await.unwrap(), 0);
+    assert_eq!(fixture.serving.await.unwrap(), 0);
 }
 
 #[tokio::test]
 async fn a_shutdown_cuts_what_runs_beyond_the_deadline() {
-    let house = House::with(|limits| limits.drain_timeout = Duration::from_millis(100)).await;
-    let mut running = house.begin_answer("first").await;
-    house.shutdown.cancel();
-    assert_eq!(house.serving.await.unwrap(), 1);
+    let fixture = Fixture::with(|limits| limits.drain_timeout = Duration::from_millis(100)).await;
+    let mut running = fixture.begin_answer("first").await;
+    fixture.shutdown.cancel();
+    assert_eq!(fixture.serving.await.unwrap(), 1);
     assert!(
         !read_to_end(&mut running).await.contains("0\r\n\r\n"),
         "cut, not ended"
@@ -89,10 +93,10 @@ async fn a_shutdown_cuts_what_runs_beyond_the_deadline() {
 }
 
 /// A client of this address, which is one of this machine.
-async fn connect_from(house: &House, address: [u8; 4]) -> TcpStream {
+async fn connect_from(fixture: &Fixture, address: [u8; 4]) -> TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind((address, 0).into()).unwrap();
-    socket.connect(house.addr).await.unwrap()
+    socket.connect(fixture.addr).await.unwrap()
 }
 
 /// One request, and its whole answer; the connection stays.
@@ -107,9 +111,9 @@ async fn is_closed(stream: &mut TcpStream) -> bool {
     read.expect("it is closed in time").is_err()
 }
 
-fn counted(house: &House, name: &str) -> u64 {
+fn counted(fixture: &Fixture, name: &str) -> u64 {
     let mut registry = prometheus_client::registry::Registry::default();
-    house.gateway.metrics().register(&mut registry);
+    fixture.gateway.metrics().register(&mut registry);
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
     let value = text.lines().find_map(|line| line.strip_prefix(name));
@@ -118,44 +122,44 @@ fn counted(house: &House, name: &str) -> u64 {
 
 #[tokio::test]
 async fn one_address_that_holds_all_connections_keeps_no_other_client_out() {
-    let house = House::with(|limits| limits.bound_connections(6, Some(6))).await;
-    let running = house.begin_answer("held").await;
+    let fixture = Fixture::with(|limits| limits.bound_connections(6, Some(6))).await;
+    let running = fixture.begin_answer("held").await;
     let mut held = Vec::new();
     for _ in 0..5 {
-        let mut stream = house.connect().await;
+        let mut stream = fixture.connect().await;
         ask(&mut stream).await;
         held.push(stream);
     }
     // Idle longest is now the second.
     ask(&mut held[0]).await;
-    let mut other = connect_from(&house, [127, 0, 0, 2]).await;
+    let mut other = connect_from(&fixture, [127, 0, 0, 2]).await;
     ask(&mut other).await;
     assert!(is_closed(&mut held[1]).await);
     for stream in [&mut held[0], &mut other] {
         ask(stream).await;
     }
     drop(running);
-    assert_eq!(counted(&house, "gateway_connections_evicted_total"), 1);
+    assert_eq!(counted(&fixture, "gateway_connections_evicted_total"), 1);
 }
 
 #[tokio::test]
 async fn an_address_with_its_share_at_work_is_refused_and_others_are_served() {
-    let house = House::with(|limits| limits.bound_connections(8, None)).await;
+    let fixture = Fixture::with(|limits| limits.bound_connections(8, None)).await;
     let _upload = {
-        let mut stream = house.connect().await;
+        let mut stream = fixture.connect().await;
         let head = "POST /open/in HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n";
         stream.write_all(head.as_bytes()).await.unwrap();
         stream
     };
-    let _download = house.begin_answer("held").await;
-    assert!(is_closed(&mut house.connect().await).await);
-    ask(&mut connect_from(&house, [127, 0, 0, 2]).await).await;
-    assert_eq!(counted(&house, "gateway_connections_refused_total"), 1);
+    let _download = fixture.begin_answer("held").await;
+    assert!(is_closed(&mut fixture.connect().await).await);
+    ask(&mut connect_from(&fixture, [127, 0, 0, 2]).await).await;
+    assert_eq!(counted(&fixture, "gateway_connections_refused_total"), 1);
 }
 
 #[tokio::test]
 async fn behind_a_proxy_header_each_client_has_a_share_of_his_own() {
-    let house = House::configured(|config| {
+    let fixture = Fixture::configured(|config| {
         config.proxy_protocol = true;
         config.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
         config.limits.bound_connections(8, Some(2));
@@ -163,7 +167,7 @@ async fn behind_a_proxy_header_each_client_has_a_share_of_his_own() {
     .await;
     let mut streams = Vec::new();
     for client in ["192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.1"] {
-        let mut stream = house.connect().await;
+        let mut stream = fixture.connect().await;
         let header = format!("PROXY TCP4 {client} 10.0.0.1 1 443\r\n");
         stream.write_all(header.as_bytes()).await.unwrap();
         ask(&mut stream).await;
@@ -183,10 +187,10 @@ async fn what_has_not_asked_for_anything_yet_gives_way_in_whatever_state_it_is()
         "GET / HTTP/1.1\r\n",
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ] {
-        let house = House::with(|limits| limits.bound_connections(4, Some(2))).await;
-        let mut first = house.connect().await;
+        let fixture = Fixture::with(|limits| limits.bound_connections(4, Some(2))).await;
+        let mut first = fixture.connect().await;
         first.write_all(begun.as_bytes()).await.unwrap();
-        let mut others = [house.connect().await, house.connect().await];
+        let mut others = [fixture.connect().await, fixture.connect().await];
         for other in &mut others {
             ask(other).await;
         }
@@ -219,18 +223,18 @@ async fn sizes() -> std::net::SocketAddr {
 #[tokio::test]
 async fn an_answer_is_whole_although_others_want_its_slow_readers_place() {
     const SLOW: usize = 24;
-    let house = House::with(|limits| limits.bound_connections(64, Some(SLOW))).await;
+    let fixture = Fixture::with(|limits| limits.bound_connections(64, Some(SLOW))).await;
     let at = sizes().await;
     let route = format!("uri: /sizes/**\nupstream: http://{at}\n");
-    std::fs::write(house.data.path().join("sizes.yaml"), route).unwrap();
-    house.gateway.routes.reload();
+    std::fs::write(fixture.data.path().join("sizes.yaml"), route).unwrap();
+    fixture.gateway.routes.reload();
     // So that of some the last bytes wait in the host: how many the kernel holds is its own choice.
     let mut slow = Vec::new();
     for i in 0..SLOW {
         let size = (2400 + i * 100) << 10;
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(8 << 10).unwrap();
-        let mut stream = socket.connect(house.addr).await.unwrap();
+        let mut stream = socket.connect(fixture.addr).await.unwrap();
         let ask = format!("GET /sizes/{size} HTTP/1.1\r\nhost: x\r\n\r\n");
         stream.write_all(ask.as_bytes()).await.unwrap();
         slow.push((size, stream));
@@ -238,7 +242,7 @@ async fn an_answer_is_whole_although_others_want_its_slow_readers_place() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut newcomers = Vec::new();
     for _ in 0..SLOW {
-        newcomers.push(house.connect().await);
+        newcomers.push(fixture.connect().await);
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
     let reading = slow.into_iter().map(|(size, mut stream)| async move {
@@ -261,13 +265,13 @@ async fn an_answer_is_whole_although_others_want_its_slow_readers_place() {
 
 #[tokio::test]
 async fn over_http2_an_answer_is_whole_although_its_clients_window_had_no_room_for_it() {
-    let house = House::with(|limits| limits.bound_connections(64, Some(2))).await;
+    let fixture = Fixture::with(|limits| limits.bound_connections(64, Some(2))).await;
     let client = Client::builder(TokioExecutor::new())
         .http2_only(true)
         .http2_initial_stream_window_size(1000)
         .build_http();
     let request = Request::builder()
-        .uri(format!("http://{}/open/echo", house.addr))
+        .uri(format!("http://{}/open/echo", fixture.addr))
         .header("pad", "x".repeat(8000))
         .body(Full::<Bytes>::default())
         .unwrap();
@@ -275,7 +279,7 @@ async fn over_http2_an_answer_is_whole_although_its_clients_window_had_no_room_f
     tokio::time::sleep(Duration::from_millis(300)).await;
     let mut newcomers = Vec::new();
     for _ in 0..2 {
-        let mut stream = house.connect().await;
+        let mut stream = fixture.connect().await;
         ask(&mut stream).await;
         newcomers.push(stream);
     }
@@ -286,13 +290,13 @@ async fn over_http2_an_answer_is_whole_although_its_clients_window_had_no_room_f
 
 #[tokio::test]
 async fn a_web_socket_gives_way_to_nobody() {
-    let house = House::with(|limits| limits.bound_connections(3, Some(3))).await;
+    let fixture = Fixture::with(|limits| limits.bound_connections(3, Some(3))).await;
     let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = service.local_addr().unwrap();
     let route = format!("uri: /ws/**\nupstream: http://{at}\n");
-    std::fs::write(house.data.path().join("ws.yaml"), route).unwrap();
-    house.gateway.routes.reload();
-    let mut client = house.connect().await;
+    std::fs::write(fixture.data.path().join("ws.yaml"), route).unwrap();
+    fixture.gateway.routes.reload();
+    let mut client = fixture.connect().await;
     let ask_for_it =
         b"GET /ws HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -304,7 +308,7 @@ async fn a_web_socket_gives_way_to_nobody() {
     other_end.write_all(agree).await.unwrap();
     read_until(&mut client, "\r\n\r\n").await;
     for _ in 0..6 {
-        ask(&mut house.connect().await).await;
+        ask(&mut fixture.connect().await).await;
     }
     other_end.write_all(b"still here").await.unwrap();
     read_until(&mut client, "still here").await;

@@ -28,18 +28,18 @@ fn says_close(head: &str) -> bool {
 }
 
 /// Waits until nobody new is taken.
-async fn listener_is_closed(house: &House) {
-    while TcpStream::connect(house.addr).await.is_ok() {
+async fn listener_is_closed(fixture: &Fixture) {
+    while TcpStream::connect(fixture.addr).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn busy_clients_are_told_to_close_and_lose_nothing() {
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     let mut clients = Vec::new();
     for _ in 0..8 {
-        let mut stream = house.connect().await;
+        let mut stream = fixture.connect().await;
         clients.push(tokio::spawn(async move {
             let mut answered = 0;
             while !says_close(&exchange(&mut stream).await) {
@@ -51,26 +51,26 @@ async fn busy_clients_are_told_to_close_and_lose_nothing() {
     }
     tokio::time::sleep(Duration::from_millis(100)).await;
     let begun = Instant::now();
-    house.shutdown.cancel();
+    fixture.shutdown.cancel();
     for client in clients {
         assert!(client.await.unwrap() > 0);
     }
-    assert_eq!(house.serving.await.unwrap(), 0);
+    assert_eq!(fixture.serving.await.unwrap(), 0);
     assert!(begun.elapsed() < PATIENCE);
 }
 
 #[tokio::test]
 async fn a_request_on_its_way_by_an_idle_connection_is_answered_and_the_idle_one_is_closed() {
-    let house = House::open().await;
-    let (mut late, mut idle) = (house.connect().await, house.connect().await);
+    let fixture = Fixture::open().await;
+    let (mut late, mut idle) = (fixture.connect().await, fixture.connect().await);
     // One that has said nothing yet is as good.
-    let mut silent = house.connect().await;
+    let mut silent = fixture.connect().await;
     for stream in [&mut late, &mut idle] {
         assert!(!says_close(&exchange(stream).await));
     }
     let begun = Instant::now();
-    house.shutdown.cancel();
-    listener_is_closed(&house).await;
+    fixture.shutdown.cancel();
+    listener_is_closed(&fixture).await;
     for stream in [&mut late, &mut silent] {
         assert!(says_close(&exchange(stream).await));
         assert_eq!(read_to_end(stream).await, "");
@@ -78,40 +78,40 @@ async fn a_request_on_its_way_by_an_idle_connection_is_answered_and_the_idle_one
     assert_eq!(read_to_end(&mut idle).await, "");
     let farewell = Limits::default().farewell;
     assert!(begun.elapsed() >= farewell.mul_f32(0.9));
-    assert_eq!(house.serving.await.unwrap(), 0);
+    assert_eq!(fixture.serving.await.unwrap(), 0);
 }
 
 #[tokio::test]
 async fn a_client_has_the_same_time_after_a_long_answer() {
     let farewell = Duration::from_millis(300);
-    let house = House::with(|limits| limits.farewell = farewell).await;
-    let mut stream = house.begin_answer("first").await;
-    house.shutdown.cancel();
+    let fixture = Fixture::with(|limits| limits.farewell = farewell).await;
+    let mut stream = fixture.begin_answer("first").await;
+    fixture.shutdown.cancel();
     tokio::time::sleep(farewell * 2).await;
-    drop(house.give);
+    drop(fixture.give);
     read_until(&mut stream, "0\r\n\r\n").await;
     assert!(says_close(&exchange(&mut stream).await));
-    assert_eq!(house.serving.await.unwrap(), 0);
+    assert_eq!(fixture.serving.await.unwrap(), 0);
 }
 
 #[tokio::test]
 async fn who_is_in_the_kernels_queue_at_the_shutdown_is_served() {
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     // Without a chance for the gateway's task to accept in between.
     let clients: Vec<_> = (0..20)
         .map(|_| {
-            let mut client = std::net::TcpStream::connect(house.addr).unwrap();
+            let mut client = std::net::TcpStream::connect(fixture.addr).unwrap();
             client.write_all(REQUEST).unwrap();
             client
         })
         .collect();
-    house.shutdown.cancel();
+    fixture.shutdown.cancel();
     for client in clients {
         client.set_nonblocking(true).unwrap();
         let mut client = TcpStream::from_std(client).unwrap();
         assert!(says_close(&answer(&mut client).await));
     }
-    assert_eq!(house.serving.await.unwrap(), 0);
+    assert_eq!(fixture.serving.await.unwrap(), 0);
 }
 
 /// Of a GOAWAY: the last stream that was taken, and why.
@@ -122,13 +122,13 @@ fn goaway(frame: &Frame) -> (u32, u32) {
 
 #[tokio::test]
 async fn over_http2_a_first_goaway_refuses_nothing_and_a_second_says_what_was_taken() {
-    let house = House::open().await;
-    let mut stream = house.connect().await;
+    let fixture = Fixture::open().await;
+    let mut stream = fixture.connect().await;
     start(&mut stream, None).await;
     ask(&mut stream, 1, "/open/echo").await;
     receive_until(&mut stream, |it| it.kind == 0 && it.flags & 1 == 1).await;
 
-    house.shutdown.cancel();
+    fixture.shutdown.cancel();
     let first = receive_until(&mut stream, |it| it.kind == GOAWAY).await;
     assert_eq!(goaway(&first), (u32::MAX >> 1, 0));
     let asks = |it: &Frame| it.kind == PING && it.flags & ACK == 0;
@@ -145,21 +145,21 @@ async fn over_http2_a_first_goaway_refuses_nothing_and_a_second_says_what_was_ta
     }
     assert!(answered);
     assert_eq!(second, Some((3, 0)));
-    assert_eq!(house.serving.await.unwrap(), 0);
+    assert_eq!(fixture.serving.await.unwrap(), 0);
 }
 
 #[tokio::test]
 async fn a_connection_that_turns_out_to_be_http2_after_the_shutdown_began_is_told_to_go() {
     for preface_before in [true, false] {
         // Nothing else ends it in the time of this test.
-        let house = House::with(|limits| limits.farewell = PATIENCE * 2).await;
-        let mut stream = house.connect().await;
+        let fixture = Fixture::with(|limits| limits.farewell = PATIENCE * 2).await;
+        let mut stream = fixture.connect().await;
         if preface_before {
             start(&mut stream, None).await;
             receive_until(&mut stream, |it| it.kind == SETTINGS).await;
         }
-        house.shutdown.cancel();
-        listener_is_closed(&house).await;
+        fixture.shutdown.cancel();
+        listener_is_closed(&fixture).await;
         if !preface_before {
             start(&mut stream, None).await;
         }
@@ -176,7 +176,7 @@ async fn a_connection_that_turns_out_to_be_http2_after_the_shutdown_began_is_tol
         }
         assert!(answered);
         assert_eq!(goaways, [(u32::MAX >> 1, 0), (1, 0)]);
-        assert_eq!(house.serving.await.unwrap(), 0);
+        assert_eq!(fixture.serving.await.unwrap(), 0);
     }
 }
 
@@ -184,8 +184,8 @@ async fn a_connection_that_turns_out_to_be_http2_after_the_shutdown_began_is_tol
 async fn an_http2_client_that_answers_no_ping_holds_no_shutdown_up() {
     for asks in [true, false] {
         let drain = Duration::from_secs(4);
-        let house = House::with(|limits| limits.drain_timeout = drain).await;
-        let mut stream = house.connect().await;
+        let fixture = Fixture::with(|limits| limits.drain_timeout = drain).await;
+        let mut stream = fixture.connect().await;
         start(&mut stream, None).await;
         receive_until(&mut stream, |it| it.kind == SETTINGS).await;
         if asks {
@@ -193,9 +193,9 @@ async fn an_http2_client_that_answers_no_ping_holds_no_shutdown_up() {
             receive_until(&mut stream, |it| it.kind == 0 && it.flags & 1 == 1).await;
         }
         let begun = Instant::now();
-        house.shutdown.cancel();
+        fixture.shutdown.cancel();
         receive_until(&mut stream, |it| it.kind == GOAWAY).await;
-        assert_eq!(house.serving.await.unwrap(), 0);
+        assert_eq!(fixture.serving.await.unwrap(), 0);
         assert!(begun.elapsed() < drain, "{:?}", begun.elapsed());
     }
 }

@@ -30,7 +30,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 /// What became of a connection that was sent all of these.
 #[derive(Debug, PartialEq, Eq)]
-enum Outcome {
+enum Ending {
     /// The host has ended it.
     Ended,
     /// It is open, and all was taken.
@@ -38,8 +38,8 @@ enum Outcome {
 }
 
 /// Sends the frames, without reading where `deaf`, and looks whether the connection lives.
-async fn flood(house: &House, frames: impl Iterator<Item = Vec<u8>>, deaf: bool) -> Outcome {
-    let stream = house.connect().await;
+async fn flood(fixture: &Fixture, frames: impl Iterator<Item = Vec<u8>>, deaf: bool) -> Ending {
+    let stream = fixture.connect().await;
     let (mut reader, mut writer) = stream.into_split();
     let reading = tokio::spawn(async move {
         let mut answers = [0; 4096];
@@ -68,7 +68,7 @@ async fn flood(house: &House, frames: impl Iterator<Item = Vec<u8>>, deaf: bool)
         .expect("it neither ends nor goes on");
     let ended = sent.is_err() || reading.is_finished();
     reading.abort();
-    if ended { Outcome::Ended } else { Outcome::Open }
+    if ended { Ending::Ended } else { Ending::Open }
 }
 
 /// Odd numbers: a client's streams.
@@ -76,13 +76,13 @@ fn streams(count: u32) -> impl Iterator<Item = u32> {
     (0..count).map(|index| 2 * index + 1)
 }
 
-async fn quick() -> House {
-    House::with(|limits| limits.write_idle_timeout = Duration::from_millis(300)).await
+async fn quick() -> Fixture {
+    Fixture::with(|limits| limits.write_idle_timeout = Duration::from_millis(300)).await
 }
 
-async fn is_served(house: &House) {
+async fn is_served(fixture: &Fixture) {
     let begun = Instant::now();
-    assert_eq!(status(&house.get("/open/x", "").await), 200);
+    assert_eq!(status(&fixture.get("/open/x", "").await), 200);
     assert!(
         begun.elapsed() < Duration::from_secs(2),
         "{:?}",
@@ -93,7 +93,7 @@ async fn is_served(house: &House) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_that_are_opened_and_reset_at_once_end_the_connection() {
     // CVE-2023-44487, rapid reset.
-    let house = quick().await;
+    let fixture = quick().await;
     let frames = streams(20_000).flat_map(|id| {
         [
             frame(HEADERS, END_HEADERS | END_STREAM, id, GET),
@@ -103,54 +103,54 @@ async fn streams_that_are_opened_and_reset_at_once_end_the_connection() {
     // In one piece, so that none is accepted in between.
     let all: Vec<u8> = frames.flatten().collect();
     assert_eq!(
-        flood(&house, [all].into_iter(), false).await,
-        Outcome::Ended
+        flood(&fixture, [all].into_iter(), false).await,
+        Ending::Ended
     );
-    is_served(&house).await;
+    is_served(&fixture).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_that_the_host_is_made_to_reset_end_the_connection() {
     // CVE-2025-8671, MadeYouReset: a window update of nothing is an error of its stream.
-    let house = quick().await;
+    let fixture = quick().await;
     let frames = streams(20_000).flat_map(|id| {
         [
             frame(HEADERS, END_HEADERS, id, POST),
             frame(WINDOW_UPDATE, 0, id, &[0; 4]),
         ]
     });
-    assert_eq!(flood(&house, frames, false).await, Outcome::Ended);
-    is_served(&house).await;
+    assert_eq!(flood(&fixture, frames, false).await, Ending::Ended);
+    is_served(&fixture).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_that_is_continued_without_end_ends_the_connection() {
     // CVE-2024-27316 and its kin.
-    let house = quick().await;
+    let fixture = quick().await;
     let frames = std::iter::once(frame(HEADERS, END_STREAM, 1, GET))
         .chain((0..100_000).map(|_| frame(CONTINUATION, 0, 1, b"\x40\x01a\x01b")));
-    assert_eq!(flood(&house, frames, false).await, Outcome::Ended);
-    is_served(&house).await;
+    assert_eq!(flood(&fixture, frames, false).await, Ending::Ended);
+    is_served(&fixture).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_asks_for_answers_and_reads_none_is_ended() {
     // CVE-2019-9512 (pings) and CVE-2019-9515 (settings).
-    let house = quick().await;
+    let fixture = quick().await;
     for asked in [
         frame(PING, 0, 0, &[7; 8]),
         frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]),
     ] {
         let frames = std::iter::repeat_n(asked.repeat(1000), 2000);
-        assert_eq!(flood(&house, frames, true).await, Outcome::Ended);
-        is_served(&house).await;
+        assert_eq!(flood(&fixture, frames, true).await, Ending::Ended);
+        is_served(&fixture).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frames_that_say_nothing_are_taken_and_cost_nobody() {
     // CVE-2019-9518 (empty frames) and floods of priorities, which RFC 9113 does away with.
-    let house = quick().await;
+    let fixture = quick().await;
     let open = frame(HEADERS, END_HEADERS, 1, POST);
     for nothing in [
         frame(DATA, 0, 1, &[]),
@@ -158,14 +158,14 @@ async fn frames_that_say_nothing_are_taken_and_cost_nobody() {
     ] {
         let frames =
             std::iter::once(open.clone()).chain(std::iter::repeat_n(nothing.repeat(1000), 100));
-        let _ = flood(&house, frames, false).await;
-        is_served(&house).await;
+        let _ = flood(&fixture, frames, false).await;
+        is_served(&fixture).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_breaks_the_protocol_ends_the_connection() {
-    let house = quick().await;
+    let fixture = quick().await;
     for (what, broken) in [
         (
             "RFC 9113 6.9.1, a window beyond its bound",
@@ -186,22 +186,22 @@ async fn what_breaks_the_protocol_ends_the_connection() {
         ),
     ] {
         assert_eq!(
-            flood(&house, [broken].into_iter(), false).await,
-            Outcome::Ended,
+            flood(&fixture, [broken].into_iter(), false).await,
+            Ending::Ended,
             "{what}"
         );
     }
-    is_served(&house).await;
+    is_served(&fixture).await;
 }
 
 #[tokio::test]
 async fn a_connection_without_requests_is_sent_away_after_its_time() {
-    let house =
-        House::with(|limits| limits.connection_idle_timeout = Duration::from_millis(100)).await;
+    let fixture =
+        Fixture::with(|limits| limits.connection_idle_timeout = Duration::from_millis(100)).await;
     let frames = [frame(HEADERS, END_HEADERS | END_STREAM, 1, GET)];
     assert_eq!(
-        flood(&house, frames.into_iter(), false).await,
-        Outcome::Ended
+        flood(&fixture, frames.into_iter(), false).await,
+        Ending::Ended
     );
-    is_served(&house).await;
+    is_served(&fixture).await;
 }

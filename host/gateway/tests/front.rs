@@ -25,33 +25,33 @@ fn renew(dir: &Path) -> CertificateDer<'static> {
 }
 
 /// A gateway with TLS, the folder of its certificate, and the certificate.
-async fn secure() -> (House, TempDir, CertificateDer<'static>) {
+async fn secure() -> (Fixture, TempDir, CertificateDer<'static>) {
     secure_with(|_| {}).await
 }
 
 async fn secure_with(
     change: impl FnOnce(&mut Limits),
-) -> (House, TempDir, CertificateDer<'static>) {
+) -> (Fixture, TempDir, CertificateDer<'static>) {
     let dir = tempfile::tempdir().unwrap();
     let known = renew(dir.path());
     let certificate = Certificate::load(dir.path().join("cert.pem"), dir.path().join("key.pem"));
     let certificate = certificate.unwrap();
-    let house = House::configured(|config| {
+    let fixture = Fixture::configured(|config| {
         config.certificate = Some(certificate);
         config.limits.handshake_timeout = Duration::from_millis(200);
         change(&mut config.limits);
     })
     .await;
-    (house, dir, known)
+    (fixture, dir, known)
 }
 
 /// A connection that believes this certificate alone.
 async fn shake(
-    house: &House,
+    fixture: &Fixture,
     known: &CertificateDer<'static>,
     protocol: &str,
 ) -> std::io::Result<TlsStream<TcpStream>> {
-    shake_over(house.connect().await, known, protocol).await
+    shake_over(fixture.connect().await, known, protocol).await
 }
 
 async fn shake_over<S: AsyncRead + AsyncWrite + Unpin>(
@@ -117,19 +117,19 @@ impl AsyncWrite for BadLine {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_on_a_bad_line_is_waited_for_over_tls_by_http_1_and_http_2() {
     for protocol in ["http/1.1", "h2"] {
-        let (house, _dir, known) = secure_with(|limits| {
+        let (fixture, _dir, known) = secure_with(|limits| {
             limits.handshake_timeout = PATIENCE;
             limits.write_idle_timeout = Duration::from_millis(700);
         })
         .await;
         // Of what the kernel holds for this client a third takes longer than it has.
         for _ in 0..300 {
-            house.give.send(vec![7; 64 << 10].into()).unwrap();
+            fixture.give.send(vec![7; 64 << 10].into()).unwrap();
         }
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(16 << 10).unwrap();
         let line = BadLine {
-            stream: socket.connect(house.addr).await.unwrap(),
+            stream: socket.connect(fixture.addr).await.unwrap(),
             pause: Box::pin(tokio::time::sleep(Duration::ZERO)),
         };
         let stream = TokioIo::new(shake_over(line, &known, protocol).await.unwrap());
@@ -158,8 +158,8 @@ async fn a_client_on_a_bad_line_is_waited_for_over_tls_by_http_1_and_http_2() {
 
 #[tokio::test]
 async fn over_tls_http_1_and_http_2_are_served_and_the_window_learns_of_it() {
-    let (house, _dir, known) = secure().await;
-    let mut stream = shake(&house, &known, "http/1.1").await.unwrap();
+    let (fixture, _dir, known) = secure().await;
+    let mut stream = shake(&fixture, &known, "http/1.1").await.unwrap();
     let request = b"GET /open/x HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     stream.write_all(request).await.unwrap();
     let mut answer = String::new();
@@ -167,7 +167,7 @@ async fn over_tls_http_1_and_http_2_are_served_and_the_window_learns_of_it() {
     assert_eq!(status(&answer), 200, "{answer}");
     assert!(answer.contains("x-forwarded-proto: https\n"), "{answer}");
 
-    let stream = shake(&house, &known, "h2").await.unwrap();
+    let stream = shake(&fixture, &known, "h2").await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
@@ -185,31 +185,31 @@ async fn over_tls_http_1_and_http_2_are_served_and_the_window_learns_of_it() {
 
 #[tokio::test]
 async fn a_new_certificate_is_served_and_a_broken_one_leaves_the_old() {
-    let (house, dir, first) = secure().await;
+    let (fixture, dir, first) = secure().await;
     std::fs::write(dir.path().join("cert.pem"), "nonsense").unwrap();
-    shake(&house, &first, "http/1.1").await.unwrap();
+    shake(&fixture, &first, "http/1.1").await.unwrap();
     let second = renew(dir.path());
     let begun = Instant::now();
-    while shake(&house, &second, "http/1.1").await.is_err() {
+    while shake(&fixture, &second, "http/1.1").await.is_err() {
         assert!(
             begun.elapsed() < PATIENCE,
             "the new certificate is not live"
         );
         tokio::task::yield_now().await;
     }
-    assert!(shake(&house, &first, "http/1.1").await.is_err());
+    assert!(shake(&fixture, &first, "http/1.1").await.is_err());
 }
 
 #[tokio::test]
 async fn who_speaks_no_tls_or_nothing_at_all_is_cut_and_others_are_served() {
-    let (house, _dir, known) = secure().await;
-    let plain = house
+    let (fixture, _dir, known) = secure().await;
+    let plain = fixture
         .raw("GET /open/x HTTP/1.1\r\nhost: here\r\n\r\n")
         .await;
     assert!(!plain.contains("HTTP/1.1"), "{plain:?}");
-    let mut silent = house.connect().await;
+    let mut silent = fixture.connect().await;
     assert_eq!(read_to_end(&mut silent).await, "");
-    shake(&house, &known, "http/1.1").await.unwrap();
+    shake(&fixture, &known, "http/1.1").await.unwrap();
 }
 
 #[test]
@@ -287,33 +287,35 @@ fn files_that_cannot_be_read_for_a_moment_leave_the_certificate_and_are_counted(
 
 #[tokio::test]
 async fn the_client_of_a_trusted_proxy_is_whom_the_proxy_names() {
-    let house = House::configured(|config| {
+    let fixture = Fixture::configured(|config| {
         config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     })
     .await;
     let named = "x-forwarded-for: 6.6.6.6, 198.51.100.1\r\nx-forwarded-proto: https\r\n";
-    let answer = house.get("/open/x", named).await;
+    let answer = fixture.get("/open/x", named).await;
     assert!(
         answer.contains("x-forwarded-for: 198.51.100.1\n"),
         "{answer}"
     );
     assert!(answer.contains("x-forwarded-proto: https\n"), "{answer}");
     let both = "x-forwarded-for: 198.51.100.1\r\nforwarded: for=198.51.100.2\r\n";
-    assert_eq!(status(&house.get("/open/x", both).await), 400);
+    assert_eq!(status(&fixture.get("/open/x", both).await), 400);
 }
 
 #[tokio::test]
 async fn a_byte_beyond_ascii_forges_no_address_and_keeps_no_field_that_ends_here() {
-    let house = House::configured(|config| {
+    let fixture = Fixture::configured(|config| {
         config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     })
     .await;
     let only = "uri: /inner/**\nupstream: http://hms-svc-inner\nplugins:\n  - ip-allow: {addresses: [127.0.0.0/8, 10.0.0.0/8]}\n";
-    std::fs::write(house.data.path().join("inner.yaml"), only).unwrap();
-    house.gateway.routes.reload();
+    std::fs::write(fixture.data.path().join("inner.yaml"), only).unwrap();
+    fixture.gateway.routes.reload();
     let ask = async |path: &str, fields: &[u8]| {
         let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
-        house.raw([head.as_bytes(), fields, b"\r\n"].concat()).await
+        fixture
+            .raw([head.as_bytes(), fields, b"\r\n"].concat())
+            .await
     };
     // What a client sent, and a proxy wrote behind it.
     let listed = b"x-forwarded-for: \xff, 198.51.100.1\r\n";
@@ -338,29 +340,29 @@ async fn a_byte_beyond_ascii_forges_no_address_and_keeps_no_field_that_ends_here
 #[tokio::test]
 async fn a_proxy_header_names_the_client_where_the_proxy_is_trusted_and_is_needed_there() {
     let trusting = |net: &'static str| {
-        House::configured(move |config| {
+        Fixture::configured(move |config| {
             config.trusted_proxies = vec![net.parse().unwrap()];
             config.proxy_protocol = true;
         })
     };
     let request = "GET /open/x HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     let named = format!("PROXY TCP4 198.51.100.1 127.0.0.1 1 2\r\n{request}");
-    let house = trusting("127.0.0.0/8").await;
-    let answer = house.raw(&named).await;
+    let fixture = trusting("127.0.0.0/8").await;
+    let answer = fixture.raw(&named).await;
     assert!(
         answer.contains("x-forwarded-for: 198.51.100.1\n"),
         "{answer}"
     );
-    assert_eq!(house.raw(request).await, "");
+    assert_eq!(fixture.raw(request).await, "");
     // From anybody else it is no request.
-    let house = trusting("10.0.0.0/8").await;
-    assert_eq!(status(&house.raw(&named).await), 400);
-    assert_eq!(status(&house.raw(request).await), 200);
+    let fixture = trusting("10.0.0.0/8").await;
+    assert_eq!(status(&fixture.raw(&named).await), 400);
+    assert_eq!(status(&fixture.raw(request).await), 200);
 }
 
 #[tokio::test]
 async fn a_route_leads_to_no_address_of_this_machine_unless_the_operator_allows_it() {
-    let house = House::configured(|config| config.upstream_allow.clear()).await;
+    let fixture = Fixture::configured(|config| config.upstream_allow.clear()).await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     for (name, host) in [
@@ -369,9 +371,9 @@ async fn a_route_leads_to_no_address_of_this_machine_unless_the_operator_allows_
         ("three", "[::ffff:127.0.0.1]"),
     ] {
         let text = format!("uri: /{name}/**\nupstream: http://{host}:{port}\n");
-        std::fs::write(house.data.path().join(format!("{name}.yaml")), text).unwrap();
-        house.gateway.routes.reload();
-        let answer = house.get(&format!("/{name}/x"), "").await;
+        std::fs::write(fixture.data.path().join(format!("{name}.yaml")), text).unwrap();
+        fixture.gateway.routes.reload();
+        let answer = fixture.get(&format!("/{name}/x"), "").await;
         assert_eq!(status(&answer), 502, "{answer}");
         assert!(
             answer.contains("urn:hms:problem:upstream-refused"),

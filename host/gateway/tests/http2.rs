@@ -4,12 +4,12 @@ use super::*;
 
 #[tokio::test]
 async fn http2_with_prior_knowledge_is_served_by_the_same_rules() {
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     let client = h2();
     let request = |path: &str| {
         Request::builder()
             .method(Method::POST)
-            .uri(format!("http://{}{path}", house.addr))
+            .uri(format!("http://{}{path}", fixture.addr))
             .header("x-hms-user", "mallory")
             .body(Full::new(Bytes::from("body")))
             .unwrap()
@@ -22,7 +22,7 @@ async fn http2_with_prior_knowledge_is_served_by_the_same_rules() {
     let said = answer.into_body().collect().await.unwrap().to_bytes();
     let said = String::from_utf8(said.to_vec()).unwrap();
     assert!(
-        said.contains(&format!("POST http://{}/echo open", house.addr))
+        said.contains(&format!("POST http://{}/echo open", fixture.addr))
             && !said.contains("mallory")
     );
     assert_eq!(
@@ -37,21 +37,21 @@ async fn http2_with_prior_knowledge_is_served_by_the_same_rules() {
 
 #[tokio::test]
 async fn an_http2_client_is_sent_away_at_the_shutdown_after_its_answer() {
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     let client = h2();
-    let uri = format!("http://{}/open/out", house.addr);
+    let uri = format!("http://{}/open/out", fixture.addr);
     let request = Request::builder().uri(uri).body(Full::default()).unwrap();
     let mut answer = client.request(request).await.unwrap().into_body();
-    house.give.send("first".into()).unwrap();
+    fixture.give.send("first".into()).unwrap();
     assert_eq!(
         answer.frame().await.unwrap().unwrap().into_data().unwrap(),
         "first"
     );
-    house.shutdown.cancel();
-    house.give.send("last".into()).unwrap();
-    drop(house.give);
+    fixture.shutdown.cancel();
+    fixture.give.send("last".into()).unwrap();
+    drop(fixture.give);
     assert_eq!(answer.collect().await.unwrap().to_bytes(), "last");
-    let cut = tokio::time::timeout(PATIENCE, house.serving)
+    let cut = tokio::time::timeout(PATIENCE, fixture.serving)
         .await
         .expect("GOAWAY ends the connection");
     assert_eq!(cut.unwrap(), 0);

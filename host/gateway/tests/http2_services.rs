@@ -91,20 +91,20 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible
     Ok(Response::new(answer))
 }
 
-async fn house_to(addr: SocketAddr, more: &str) -> House {
-    let house = House::open().await;
+async fn house_to(addr: SocketAddr, more: &str) -> Fixture {
+    let fixture = Fixture::open().await;
     add(
-        &house,
+        &fixture,
         "grpc",
         &format!("uri: /grpc/**\nstrip-prefix: /grpc\nupstream: h2c://{addr}\n{more}"),
     );
-    house
+    fixture
 }
 
-fn add(house: &House, name: &str, text: &str) {
-    std::fs::write(house.data.path().join(format!("{name}.yaml")), text).unwrap();
-    house.gateway.routes.reload();
-    let faults = house.gateway.routes.get(name).unwrap().0.faults;
+fn add(fixture: &Fixture, name: &str, text: &str) {
+    std::fs::write(fixture.data.path().join(format!("{name}.yaml")), text).unwrap();
+    fixture.gateway.routes.reload();
+    let faults = fixture.gateway.routes.get(name).unwrap().0.faults;
     assert!(faults.is_empty(), "{faults:?}");
 }
 
@@ -116,17 +116,17 @@ fn client() -> H2Client {
         .build_http()
 }
 
-fn post(house: &House, path: &str, body: Body) -> Request<Body> {
-    let request = Request::post(format!("http://{}{path}", house.addr));
+fn post(fixture: &Fixture, path: &str, body: Body) -> Request<Body> {
+    let request = Request::post(format!("http://{}{path}", fixture.addr));
     request.header("te", "trailers").body(body).unwrap()
 }
 
 #[tokio::test]
 async fn a_service_is_asked_by_http2_and_its_trailers_reach_the_client() {
     let service = Service::start(100).await;
-    let house = house_to(service.addr, "").await;
+    let fixture = house_to(service.addr, "").await;
     let answer = client()
-        .request(post(&house, "/grpc/a.B/C?x=1", body::full("hello")))
+        .request(post(&fixture, "/grpc/a.B/C?x=1", body::full("hello")))
         .await
         .unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
@@ -144,13 +144,13 @@ async fn a_service_is_asked_by_http2_and_its_trailers_reach_the_client() {
     );
 
     // A client of HTTP/1.1 has its answer too, and says nothing of trailers.
-    let answer = house.get("/grpc/x", "").await;
+    let answer = fixture.get("/grpc/x", "").await;
     assert!(
         answer.contains(" HTTP/2.0\n") && !answer.contains("\nte: "),
         "{answer}"
     );
     let only = client()
-        .request(post(&house, "/grpc/only-trailers", body::empty()))
+        .request(post(&fixture, "/grpc/only-trailers", body::empty()))
         .await
         .unwrap();
     assert!(only.headers()["grpc-status"] == "0" && only.body().is_end_stream());
@@ -160,20 +160,20 @@ async fn a_service_is_asked_by_http2_and_its_trailers_reach_the_client() {
 #[tokio::test]
 async fn a_service_by_http2_may_see_the_clients_host() {
     let service = Service::start(100).await;
-    let house = house_to(service.addr, "host: pass\n").await;
-    let answer = house.get("/grpc/x", "").await;
+    let fixture = house_to(service.addr, "host: pass\n").await;
+    let answer = fixture.get("/grpc/x", "").await;
     assert!(answer.contains("GET http://here/x HTTP/2.0\n"), "{answer}");
 }
 
 #[tokio::test]
 async fn both_sides_stream_at_once_and_a_full_connection_gets_a_second_one() {
     let service = Service::start(2).await;
-    let house = house_to(service.addr, "").await;
+    let fixture = house_to(service.addr, "").await;
     let client = client();
     let mut streams = Vec::new();
     for number in 0..5 {
         let (mut send, body) = http_body_util::channel::Channel::<Bytes, BodyError>::new(1);
-        let asked = client.request(post(&house, "/grpc/stream", body.boxed_unsync()));
+        let asked = client.request(post(&fixture, "/grpc/stream", body.boxed_unsync()));
         let first = format!("first of {number}");
         send.send_data(first.clone().into()).await.unwrap();
         let answer = tokio::time::timeout(PATIENCE, asked)
@@ -208,8 +208,8 @@ async fn both_sides_stream_at_once_and_a_full_connection_gets_a_second_one() {
 #[tokio::test]
 async fn requests_that_come_at_once_share_a_connection() {
     let service = Service::start(100).await;
-    let house = house_to(service.addr, "").await;
-    let asking = (0..20).map(|_| house.get("/grpc/x", ""));
+    let fixture = house_to(service.addr, "").await;
+    let asking = (0..20).map(|_| fixture.get("/grpc/x", ""));
     for answer in futures_util::future::join_all(asking).await {
         assert_eq!(status(&answer), 200);
     }
@@ -219,9 +219,9 @@ async fn requests_that_come_at_once_share_a_connection() {
 #[tokio::test]
 async fn an_answer_that_the_service_resets_is_reset_for_the_same_reason() {
     let service = Service::start(100).await;
-    let house = house_to(service.addr, "").await;
+    let fixture = house_to(service.addr, "").await;
     let (mut send, body) = http_body_util::channel::Channel::<Bytes, BodyError>::new(1);
-    let asked = client().request(post(&house, "/grpc/broken", body.boxed_unsync()));
+    let asked = client().request(post(&fixture, "/grpc/broken", body.boxed_unsync()));
     send.send_data("one".into()).await.unwrap();
     let mut answer = asked.await.unwrap().into_body();
     answer.frame().await.unwrap().unwrap();
@@ -235,9 +235,9 @@ async fn an_answer_that_the_service_resets_is_reset_for_the_same_reason() {
 #[tokio::test]
 async fn a_client_that_leaves_leaves_the_service_too() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let house = house_to(listener.local_addr().unwrap(), "").await;
+    let fixture = house_to(listener.local_addr().unwrap(), "").await;
     let (send, body) = http_body_util::channel::Channel::<Bytes, BodyError>::new(1);
-    let asking = tokio::spawn(client().request(post(&house, "/grpc/x", body.boxed_unsync())));
+    let asking = tokio::spawn(client().request(post(&fixture, "/grpc/x", body.boxed_unsync())));
     let (stream, _) = listener.accept().await.unwrap();
     let mut connection = h2::server::handshake(stream).await.unwrap();
     let (mut request, mut respond) = connection.accept().await.unwrap().unwrap();
@@ -299,9 +299,9 @@ async fn what_the_service_says_it_did_not_look_at_is_sent_again_whole() {
     let refused = frame(RST_STREAM, 1, &[0, 0, 0, 7]);
     for said in [went_away, overloaded, refused] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let house = house_to(listener.local_addr().unwrap(), "").await;
+        let fixture = house_to(listener.local_addr().unwrap(), "").await;
         let body = body::full("hello");
-        let asking = tokio::spawn(client().request(post(&house, "/grpc/x", body)));
+        let asking = tokio::spawn(client().request(post(&fixture, "/grpc/x", body)));
         let mut first = take_and_say(&listener, &said).await;
         // On the same connection, where that goes on, or another.
         let again = async {
@@ -345,14 +345,14 @@ async fn answer_raw(stream: &mut TcpStream) {
 #[tokio::test]
 async fn what_a_service_may_have_looked_at_is_not_sent_twice() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let house = house_to(listener.local_addr().unwrap(), "").await;
+    let fixture = house_to(listener.local_addr().unwrap(), "").await;
     for said in [
         // The request was the last that it looked at, and the connection ends.
         frame(GOAWAY, 0, &[0, 0, 0, 1, 0, 0, 0, 0]),
         frame(RST_STREAM, 1, &[0, 0, 0, 2]),
         Vec::new(),
     ] {
-        let asking = tokio::spawn(client().request(post(&house, "/grpc/x", body::full("hello"))));
+        let asking = tokio::spawn(client().request(post(&fixture, "/grpc/x", body::full("hello"))));
         let stream = take_and_say(&listener, &said).await;
         drop(stream);
         let answer = tokio::time::timeout(PATIENCE, asking)
@@ -374,10 +374,10 @@ async fn a_target_whose_connections_end_by_goaway_is_well() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
     let other = Service::start(100).await;
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     let targets = format!("targets: [\"h2c://{at}\", \"h2c://{}\"]", other.addr);
     let text = format!("uri: /svc/**\nupstream:\n  {targets}\n  max-fails: 1\n");
-    add(&house, "svc", &text);
+    add(&fixture, "svc", &text);
     let went_away = frame(GOAWAY, 0, &[0; 8]);
     let going = tokio::spawn(async move {
         loop {
@@ -386,13 +386,13 @@ async fn a_target_whose_connections_end_by_goaway_is_well() {
     });
     for _ in 0..6 {
         let answer = client()
-            .request(post(&house, "/svc/x", body::full("hello")))
+            .request(post(&fixture, "/svc/x", body::full("hello")))
             .await
             .unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
     }
-    let table = house.gateway.routes.table();
-    let Found::Route(route) = table.find(None, &Method::POST, "/svc/x") else {
+    let table = fixture.gateway.routes.table();
+    let RouteMatch::Route(route) = table.find(None, &Method::POST, "/svc/x") else {
         panic!("no route")
     };
     assert_eq!(route.upstream.endpoints[0].health.failures(), 0);
@@ -404,7 +404,7 @@ async fn a_service_that_speaks_no_http2_is_a_broken_one_and_the_log_says_what_to
     let lines = access_log::Lines::default();
     let _recording = lines.record();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let house = house_to(listener.local_addr().unwrap(), "").await;
+    let fixture = house_to(listener.local_addr().unwrap(), "").await;
     tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -412,7 +412,7 @@ async fn a_service_that_speaks_no_http2_is_a_broken_one_and_the_log_says_what_to
             let _ = stream.write_all(said).await;
         }
     });
-    let answer = house.get("/grpc/x", "").await;
+    let answer = fixture.get("/grpc/x", "").await;
     assert!(
         status(&answer) == 502 && answer.contains("upstream-unreachable"),
         "{answer}"
@@ -428,12 +428,12 @@ async fn a_service_that_speaks_no_http2_is_a_broken_one_and_the_log_says_what_to
 #[tokio::test]
 async fn a_client_that_waits_for_100_continue_has_it_once_the_service_is_there() {
     let service = Service::start(100).await;
-    let house = house_to(service.addr, "").await;
+    let fixture = house_to(service.addr, "").await;
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = gone.local_addr().unwrap();
     drop(gone);
     add(
-        &house,
+        &fixture,
         "gone",
         &format!("uri: /gone\nupstream: h2c://{at}\n"),
     );
@@ -442,7 +442,7 @@ async fn a_client_that_waits_for_100_continue_has_it_once_the_service_is_there()
             "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n"
         )
     };
-    let mut client = house.connect().await;
+    let mut client = fixture.connect().await;
     client.write_all(ask("/grpc/x").as_bytes()).await.unwrap();
     read_until(&mut client, "HTTP/1.1 100 Continue\r\n\r\n").await;
     client.write_all(b"hello").await.unwrap();
@@ -453,7 +453,7 @@ async fn a_client_that_waits_for_100_continue_has_it_once_the_service_is_there()
     );
     assert!(!answer.contains("\nexpect:"), "{answer}");
 
-    let mut client = house.connect().await;
+    let mut client = fixture.connect().await;
     client.write_all(ask("/gone").as_bytes()).await.unwrap();
     let answer = read_to_end(&mut client).await;
     assert!(
@@ -465,10 +465,10 @@ async fn a_client_that_waits_for_100_continue_has_it_once_the_service_is_there()
 #[tokio::test]
 async fn nothing_is_upgraded_on_the_way_to_a_service_by_http2() {
     let service = Service::start(100).await;
-    let house = house_to(service.addr, "").await;
+    let fixture = house_to(service.addr, "").await;
     let upgrade = "GET /grpc/x HTTP/1.1\r\nhost: x\r\nconnection: upgrade, close\r\nupgrade: websocket\r\n\
                    sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    let answer = house.raw(upgrade).await;
+    let answer = fixture.raw(upgrade).await;
     assert!(
         status(&answer) == 200 && answer.contains("HTTP/2.0"),
         "{answer}"

@@ -7,17 +7,17 @@ const KEYED: &str =
 
 #[tokio::test]
 async fn an_api_key_names_the_caller_at_once_until_it_is_revoked_and_no_window_sees_one() {
-    let house = House::open().await;
-    std::fs::write(house.data.path().join("keyed.yaml"), KEYED).unwrap();
-    house.gateway.routes.reload();
-    let keys = house.gateway.api_keys().clone();
+    let fixture = Fixture::open().await;
+    std::fs::write(fixture.data.path().join("keyed.yaml"), KEYED).unwrap();
+    fixture.gateway.routes.reload();
+    let keys = fixture.gateway.api_keys().clone();
     let (key, text) = keys.add("robot", &["a.read".into()], None).unwrap();
     for header in [
         format!("x-api-key: {text}\r\n"),
         format!("authorization: Bearer {text}\r\n"),
         format!("authorization: bearer {text}\r\nX-API-Key: {text}\r\n"),
     ] {
-        let seen = house.get("/keyed/echo", &header).await;
+        let seen = fixture.get("/keyed/echo", &header).await;
         assert_eq!(status(&seen), 200, "{seen}");
         assert!(seen.contains("x-hms-user: robot\n") && seen.contains("x-hms-scopes: a.read\n"));
         assert!(
@@ -27,15 +27,15 @@ async fn an_api_key_names_the_caller_at_once_until_it_is_revoked_and_no_window_s
     }
     // Another's key, beside a token that the route asks for.
     for header in ["X_API_KEY: theirs\r\n", "x.api.key: theirs\r\n"] {
-        let header = format!("{header}{}", house.bearer(&[]));
-        let seen = house.get("/keyed/echo", &header).await;
+        let header = format!("{header}{}", fixture.bearer(&[]));
+        let seen = fixture.get("/keyed/echo", &header).await;
         assert!(status(&seen) == 200 && !seen.contains("theirs"), "{seen}");
     }
-    let both = format!("x-api-key: {text}\r\n{}", house.bearer(&[]));
-    assert_eq!(status(&house.get("/keyed/echo", &both).await), 401);
+    let both = format!("x-api-key: {text}\r\n{}", fixture.bearer(&[]));
+    assert_eq!(status(&fixture.get("/keyed/echo", &both).await), 401);
 
     keys.revoke(&key.id).unwrap();
-    let refused = house
+    let refused = fixture
         .get("/keyed/echo", &format!("x-api-key: {text}\r\n"))
         .await;
     assert_eq!(status(&refused), 401);
@@ -45,15 +45,15 @@ async fn an_api_key_names_the_caller_at_once_until_it_is_revoked_and_no_window_s
 /// Which routes pass on what a request shows of itself, to a window and to a middleware.
 #[tokio::test]
 async fn a_window_gets_credentials_where_no_auth_reads_them_or_the_route_passes_them() {
-    let house = House::open().await;
-    let token = house.bearer(&["a.read"]);
-    let (_, ours) = house.gateway.api_keys().add("robot", &[], None).unwrap();
+    let fixture = Fixture::open().await;
+    let token = fixture.bearer(&["a.read"]);
+    let (_, ours) = fixture.gateway.api_keys().add("robot", &[], None).unwrap();
     let route = |plugins: &str| {
         let manifest = format!(
             "uri: /own/**\nupstream: http://hms-svc-open\nstrip-prefix: /own\nplugins: [{plugins}]\n"
         );
-        std::fs::write(house.data.path().join("own.yaml"), manifest).unwrap();
-        house.gateway.routes.reload();
+        std::fs::write(fixture.data.path().join("own.yaml"), manifest).unwrap();
+        fixture.gateway.routes.reload();
     };
     let theirs = "X_Api_Key: theirs\r\n";
     for (plugins, passes) in [
@@ -64,7 +64,7 @@ async fn a_window_gets_credentials_where_no_auth_reads_them_or_the_route_passes_
         ("auth: {pass-credentials: true}", true),
     ] {
         route(plugins);
-        let seen = house.get("/own/echo", &format!("{token}{theirs}")).await;
+        let seen = fixture.get("/own/echo", &format!("{token}{theirs}")).await;
         assert_eq!(status(&seen), 200, "{plugins}: {seen}");
         assert_eq!(seen.contains(token.trim_end()), passes, "{plugins}: {seen}");
         assert_eq!(seen.contains("theirs"), passes, "{plugins}: {seen}");
@@ -73,7 +73,7 @@ async fn a_window_gets_credentials_where_no_auth_reads_them_or_the_route_passes_
             format!("authorization: Bearer {ours}\r\n"),
             format!("authorization: Bearer {ours}\r\nx-token: {ours}\r\ncookie: k={ours}\r\n"),
         ] {
-            let seen = house.get("/own/echo", &header).await;
+            let seen = fixture.get("/own/echo", &header).await;
             assert_eq!(status(&seen), 200, "{plugins}: {seen}");
             assert!(!seen.contains("hms_"), "{plugins}: {seen}");
         }
@@ -84,7 +84,7 @@ async fn a_window_gets_credentials_where_no_auth_reads_them_or_the_route_passes_
         "Bearer of-the-window",
         "Negotiate x",
     ] {
-        let seen = house
+        let seen = fixture
             .get(
                 "/own/echo",
                 &format!("authorization: {own}\r\ncookie: session=1; hms-admin=x\r\n"),
@@ -97,7 +97,7 @@ async fn a_window_gets_credentials_where_no_auth_reads_them_or_the_route_passes_
 
 #[tokio::test]
 async fn a_service_gets_its_own_keys_and_never_one_of_ours() {
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let authority = service.local_addr().unwrap();
     for (name, plugins) in [
@@ -107,11 +107,11 @@ async fn a_service_gets_its_own_keys_and_never_one_of_ours() {
     ] {
         let manifest = format!("uri: /legacy-{name}/**\nupstream: http://{authority}\n{plugins}");
         let file = format!("legacy-{name}.yaml");
-        std::fs::write(house.data.path().join(file), manifest).unwrap();
+        std::fs::write(fixture.data.path().join(file), manifest).unwrap();
     }
-    house.gateway.routes.reload();
-    let (_, ours) = house.gateway.api_keys().add("robot", &[], None).unwrap();
-    let token = house.bearer(&[]);
+    fixture.gateway.routes.reload();
+    let (_, ours) = fixture.gateway.api_keys().add("robot", &[], None).unwrap();
+    let token = fixture.bearer(&[]);
     for (path, header, expected) in [
         ("open", "x-api-key: theirs\r\n".into(), Some("theirs")),
         ("open", format!("x-api-key: {ours}\r\n"), None),
@@ -126,7 +126,7 @@ async fn a_service_gets_its_own_keys_and_never_one_of_ours() {
         ("kept", format!("x-api-key: theirs\r\n{token}"), None),
     ] {
         let path = format!("/legacy-{path}/x");
-        let asking = house.get(&path, &header);
+        let asking = fixture.get(&path, &header);
         let serving = async {
             let (mut upstream, _) = service.accept().await.unwrap();
             let seen = read_until(&mut upstream, "\r\n\r\n").await;
@@ -157,41 +157,41 @@ const VISITED: &str = "uri: /visited/**\nupstream: http://hms-svc-open:8080\nstr
 
 #[tokio::test]
 async fn a_middleware_passes_on_for_nobody_whose_key_was_revoked_meanwhile() {
-    let mut house = House::open().await;
-    std::fs::write(house.data.path().join("visited.yaml"), VISITED).unwrap();
-    house.gateway.routes.reload();
-    let keys = house.gateway.api_keys().clone();
+    let mut fixture = Fixture::open().await;
+    std::fs::write(fixture.data.path().join("visited.yaml"), VISITED).unwrap();
+    fixture.gateway.routes.reload();
+    let keys = fixture.gateway.api_keys().clone();
     let (key, text) = keys.add("robot", &[], None).unwrap();
-    let mut stream = house.connect().await;
+    let mut stream = fixture.connect().await;
     let ask = format!(
         "POST /visited/in HTTP/1.1\r\nhost: x\r\nx-api-key: {text}\r\ncontent-length: 0\r\n\r\n"
     );
     stream.write_all(ask.as_bytes()).await.unwrap();
     read_until(&mut stream, "\r\n\r\n").await;
-    house.give.send("first".into()).unwrap();
+    fixture.give.send("first".into()).unwrap();
     read_until(&mut stream, "200;\r\n").await;
-    assert_eq!(next(&mut house.arrived).await, "first");
-    assert_eq!(next(&mut house.arrived).await, "trailers [\"x-sum\"]");
+    assert_eq!(next(&mut fixture.arrived).await, "first");
+    assert_eq!(next(&mut fixture.arrived).await, "trailers [\"x-sum\"]");
 
     keys.revoke(&key.id).unwrap();
-    house.give.send("second".into()).unwrap();
+    fixture.give.send("second".into()).unwrap();
     read_until(&mut stream, "401;\r\n").await;
-    assert!(house.arrived.try_recv().is_err(), "it came through");
+    assert!(fixture.arrived.try_recv().is_err(), "it came through");
 }
 
 #[tokio::test]
 async fn a_middleware_passes_on_where_a_route_lets_anybody_in_and_no_identity_by_trailers() {
-    let mut house = House::open().await;
+    let mut fixture = Fixture::open().await;
     let open = VISITED.replace("auth, ", "");
-    std::fs::write(house.data.path().join("visited.yaml"), open).unwrap();
-    house.gateway.routes.reload();
-    let mut stream = house.connect().await;
+    std::fs::write(fixture.data.path().join("visited.yaml"), open).unwrap();
+    fixture.gateway.routes.reload();
+    let mut stream = fixture.connect().await;
     let ask = "POST /visited/in HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n";
     stream.write_all(ask.as_bytes()).await.unwrap();
     for piece in ["one", "two"] {
-        house.give.send(piece.into()).unwrap();
+        fixture.give.send(piece.into()).unwrap();
         read_until(&mut stream, "200;\r\n").await;
-        assert_eq!(next(&mut house.arrived).await, piece);
-        assert_eq!(next(&mut house.arrived).await, "trailers [\"x-sum\"]");
+        assert_eq!(next(&mut fixture.arrived).await, piece);
+        assert_eq!(next(&mut fixture.arrived).await, "trailers [\"x-sum\"]");
     }
 }

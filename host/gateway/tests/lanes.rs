@@ -6,10 +6,10 @@ use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 use std::collections::BTreeSet;
 
-async fn house() -> (House, Threads) {
+async fn fixture() -> (Fixture, Threads) {
     let (lanes, threads) = Lanes::start().unwrap();
-    let house = House::configured(|config| config.lanes = Some(lanes)).await;
-    (house, threads)
+    let fixture = Fixture::configured(|config| config.lanes = Some(lanes)).await;
+    (fixture, threads)
 }
 
 /// The lane on which a request is at its window, as `FakeWindows` says it.
@@ -21,11 +21,11 @@ fn lane(answer: &str) -> usize {
 
 #[tokio::test]
 async fn connections_are_spread_over_the_lanes_and_each_stays_on_its_own() {
-    let (house, threads) = house().await;
+    let (fixture, threads) = fixture().await;
     let mut streams = Vec::new();
     let mut lanes = BTreeSet::new();
     for _ in 0..count() {
-        let mut stream = house.connect().await;
+        let mut stream = fixture.connect().await;
         let mut seen = BTreeSet::new();
         for _ in 0..3 {
             let request = b"GET /open/lane HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -38,15 +38,15 @@ async fn connections_are_spread_over_the_lanes_and_each_stays_on_its_own() {
     }
     assert_eq!(lanes, (1..=count()).collect());
     drop(streams);
-    house.shutdown.cancel();
-    assert_eq!(house.serving.await.unwrap(), 0);
+    fixture.shutdown.cancel();
+    assert_eq!(fixture.serving.await.unwrap(), 0);
     threads.end().await;
 }
 
 #[tokio::test]
 async fn the_requests_of_an_http2_connection_are_not_bound_to_one_lane() {
-    let (house, _threads) = house().await;
-    let io = TokioIo::new(house.connect().await);
+    let (fixture, _threads) = fixture().await;
+    let io = TokioIo::new(fixture.connect().await);
     let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
         .await
         .unwrap();

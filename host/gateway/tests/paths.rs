@@ -2,24 +2,24 @@
 
 use super::*;
 
-/// A house with these routes to the window `open`, which says what path it was sent.
-async fn house_of(routes: &[(&str, &str)]) -> House {
-    let house = House::open().await;
+/// A fixture with these routes to the window `open`, which says what path it was sent.
+async fn house_of(routes: &[(&str, &str)]) -> Fixture {
+    let fixture = Fixture::open().await;
     for (name, fields) in routes {
         let text = format!("upstream: http://hms-svc-open\n{fields}");
-        std::fs::write(house.data.path().join(format!("{name}.yaml")), text).unwrap();
+        std::fs::write(fixture.data.path().join(format!("{name}.yaml")), text).unwrap();
     }
-    house.gateway.routes.reload();
+    fixture.gateway.routes.reload();
     for (name, _) in routes {
-        let faults = house.gateway.routes.get(name).unwrap().0.faults;
+        let faults = fixture.gateway.routes.get(name).unwrap().0.faults;
         assert!(faults.is_empty(), "{faults:?}");
     }
-    house
+    fixture
 }
 
 #[tokio::test]
 async fn the_path_as_matched_is_the_path_as_passed_on() {
-    let house = house_of(&[
+    let fixture = house_of(&[
         (
             "slashes",
             "uri: /projects/{id}/**\nencoded-slashes: allow\n",
@@ -66,7 +66,7 @@ async fn the_path_as_matched_is_the_path_as_passed_on() {
         // It would begin as the name of a host does.
         ("/cut//evil.example/x", None),
     ] {
-        let answer = house.get(path, "").await;
+        let answer = fixture.get(path, "").await;
         match passed {
             Some(passed) => {
                 let line = format!("GET http://here{passed} open\n");
@@ -81,7 +81,7 @@ async fn the_path_as_matched_is_the_path_as_passed_on() {
 async fn no_plugin_is_passed_by_a_second_reading_of_the_path() {
     let odd = "encoded-slashes: allow\nempty-segments: allow\n";
     let open = format!("uri: /files/**\n{odd}");
-    let house = house_of(&[
+    let fixture = house_of(&[
         ("open", open.as_str()),
         ("locked", "uri: /files/locked/**\nplugins: [auth]\n"),
         ("one", "uri: /one/{id}\nencoded-slashes: allow\n"),
@@ -102,13 +102,13 @@ async fn no_plugin_is_passed_by_a_second_reading_of_the_path() {
         "/files/a//b/c",
         "/files/a/%2Fb%2F/c",
     ] {
-        assert_eq!(status(&house.get(path, "").await), 400, "{path}");
+        assert_eq!(status(&fixture.get(path, "").await), 400, "{path}");
     }
-    assert_eq!(status(&house.get("/files/locked/x", "").await), 401);
+    assert_eq!(status(&fixture.get("/files/locked/x", "").await), 401);
     // It is nobody's, read in another way.
-    assert_eq!(status(&house.get("/files/a%2Fb%2Fd", "").await), 200);
+    assert_eq!(status(&fixture.get("/files/a%2Fb%2Fd", "").await), 200);
     // To a path that only takes GET a POST leads by no other way.
     let post =
         "POST /one/read%2Fx HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-    assert_eq!(status(&house.raw(post).await), 400);
+    assert_eq!(status(&fixture.raw(post).await), 400);
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-impl House {
+impl Fixture {
     /// Adds a route to the window `open` under `/NAME`, live when this returns.
     fn route(&self, name: &str, plugins: &str) {
         let text = format!(
@@ -35,8 +35,8 @@ const CORS: &str = "methods: [GET, PUT]\nplugins:\n  - auth\n  - cors:\n      or
 
 #[tokio::test]
 async fn a_preflight_is_answered_before_auth_and_says_what_the_page_may() {
-    let house = House::open().await;
-    house.route("cors", CORS);
+    let fixture = Fixture::open().await;
+    fixture.route("cors", CORS);
     // Each: origin, method asked for, status, whether it is allowed. Fetch, section 4.8
     // (CORS-preflight fetch).
     for (origin, wanted, expected, allowed) in [
@@ -52,7 +52,7 @@ async fn a_preflight_is_answered_before_auth_and_says_what_the_page_may() {
         let headers = format!(
             "origin: {origin}\r\naccess-control-request-method: {wanted}\r\naccess-control-request-headers: x-a, authorization\r\n"
         );
-        let answer = house.ask("OPTIONS", "/cors/x", &headers).await;
+        let answer = fixture.ask("OPTIONS", "/cors/x", &headers).await;
         assert_eq!(status(&answer), expected, "{origin} {wanted}: {answer}");
         let said = field(&answer, "access-control-allow-origin");
         assert_eq!(said, allowed.then_some(origin), "{answer}");
@@ -69,7 +69,7 @@ async fn a_preflight_is_answered_before_auth_and_says_what_the_page_may() {
         }
     }
     // Without the field that makes it a preflight it is a request like any other.
-    let options = house
+    let options = fixture
         .ask("OPTIONS", "/cors/x", "origin: https://app.example.org\r\n")
         .await;
     assert_eq!(status(&options), 405, "{options}");
@@ -77,15 +77,15 @@ async fn a_preflight_is_answered_before_auth_and_says_what_the_page_may() {
 
 #[tokio::test]
 async fn what_a_page_may_read_is_said_on_refusals_too() {
-    let house = House::open().await;
-    house.route("cors", CORS);
+    let fixture = Fixture::open().await;
+    fixture.route("cors", CORS);
     let origin = "origin: https://app.example.org\r\n";
-    let refused = house.ask("GET", "/cors/x", origin).await;
+    let refused = fixture.ask("GET", "/cors/x", origin).await;
     assert_eq!(status(&refused), 401);
     let allowed = Some("https://app.example.org");
     assert_eq!(field(&refused, "access-control-allow-origin"), allowed);
-    let token = house.bearer(&[]);
-    let served = house
+    let token = fixture.bearer(&[]);
+    let served = fixture
         .ask("GET", "/cors/x", &format!("{token}{origin}"))
         .await;
     assert_eq!(status(&served), 200);
@@ -94,7 +94,7 @@ async fn what_a_page_may_read_is_said_on_refusals_too() {
         field(&served, "access-control-expose-headers"),
         Some("ratelimit")
     );
-    let stranger = house
+    let stranger = fixture
         .ask(
             "GET",
             "/cors/x",
@@ -112,9 +112,9 @@ async fn what_a_page_may_read_is_said_on_refusals_too() {
 
 #[tokio::test]
 async fn any_origin_is_said_as_a_star_and_without_credentials() {
-    let house = House::open().await;
-    house.route("any", "plugins:\n  - cors: {origins: [\"*\"]}\n");
-    let answer = house.ask("GET", "/any/x", "origin: null\r\n").await;
+    let fixture = Fixture::open().await;
+    fixture.route("any", "plugins:\n  - cors: {origins: [\"*\"]}\n");
+    let answer = fixture.ask("GET", "/any/x", "origin: null\r\n").await;
     assert_eq!(field(&answer, "access-control-allow-origin"), Some("*"));
     assert_eq!(field(&answer, "access-control-allow-credentials"), None);
     assert_eq!(field(&answer, "vary"), None);
@@ -122,17 +122,17 @@ async fn any_origin_is_said_as_a_star_and_without_credentials() {
 
 #[tokio::test]
 async fn only_the_named_addresses_come_in() {
-    let house = House::open().await;
-    house.route(
+    let fixture = Fixture::open().await;
+    fixture.route(
         "here",
         "plugins:\n  - ip-allow: {addresses: [127.0.0.0/8]}\n",
     );
-    house.route(
+    fixture.route(
         "there",
         "plugins:\n  - ip-allow: {addresses: [192.0.2.0/24]}\n",
     );
-    assert_eq!(status(&house.ask("GET", "/here/x", "").await), 200);
-    let refused = house
+    assert_eq!(status(&fixture.ask("GET", "/here/x", "").await), 200);
+    let refused = fixture
         .ask("GET", "/there/x", "x-forwarded-for: 192.0.2.1\r\n")
         .await;
     assert_eq!(status(&refused), 403);
@@ -144,12 +144,12 @@ async fn only_the_named_addresses_come_in() {
 
 #[tokio::test]
 async fn fields_are_set_and_removed_on_both_ways_and_on_refusals() {
-    let house = House::open().await;
-    house.route(
+    let fixture = Fixture::open().await;
+    fixture.route(
         "edited",
         "plugins:\n  - rate-limit: {limit: 1}\n  - headers:\n      request: {remove: [cookie], set: {x-tenant: town-hall}}\n      response: {remove: [content-type], set: {x-frame-options: DENY}}\n",
     );
-    let served = house
+    let served = fixture
         .ask("GET", "/edited/x", "cookie: a=1\r\nx-tenant: forged\r\n")
         .await;
     assert!(
@@ -158,7 +158,7 @@ async fn fields_are_set_and_removed_on_both_ways_and_on_refusals() {
     );
     assert!(!served.contains("cookie: a=1"), "{served}");
     assert_eq!(field(&served, "x-frame-options"), Some("DENY"));
-    let limited = house.ask("GET", "/edited/x", "").await;
+    let limited = fixture.ask("GET", "/edited/x", "").await;
     assert_eq!(status(&limited), 429);
     assert_eq!(field(&limited, "x-frame-options"), Some("DENY"));
     assert_eq!(field(&limited, "content-type"), None);
@@ -166,8 +166,8 @@ async fn fields_are_set_and_removed_on_both_ways_and_on_refusals() {
 
 #[tokio::test]
 async fn a_routes_own_body_limit_is_told_by_length_and_while_it_comes() {
-    let house = House::open().await;
-    house.route("small", "plugins:\n  - body-limit: {max: 5}\n");
+    let fixture = Fixture::open().await;
+    fixture.route("small", "plugins:\n  - body-limit: {max: 5}\n");
     let post = |headers: &str, body: &str| format!("{headers}\r\n\r\n{body}");
     for (request, expected) in [
         (post("content-length: 5", "12345"), 200),
@@ -181,27 +181,27 @@ async fn a_routes_own_body_limit_is_told_by_length_and_while_it_comes() {
         ),
     ] {
         let head = "POST /small/in HTTP/1.1\r\nhost: here\r\nconnection: close\r\n";
-        let answer = house.raw(&format!("{head}{request}")).await;
+        let answer = fixture.raw(&format!("{head}{request}")).await;
         assert_eq!(status(&answer), expected, "{request}: {answer}");
     }
 }
 
 #[tokio::test]
 async fn an_upstream_that_is_slower_than_the_route_allows_is_504() {
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let manifest = format!(
         "uri: /slow\nupstream: http://{}\nplugins:\n  - timeout: {{response: 50ms}}\n",
         service.local_addr().unwrap()
     );
-    std::fs::write(house.data.path().join("slow.yaml"), manifest).unwrap();
-    house.gateway.routes.reload();
+    std::fs::write(fixture.data.path().join("slow.yaml"), manifest).unwrap();
+    fixture.gateway.routes.reload();
     for request in [
         "GET /slow HTTP/1.1\r\n\r\n",
         "POST /slow HTTP/1.1\r\ncontent-length: 5\r\n\r\nwhole",
     ] {
         let head = "HTTP/1.1\r\nhost: here\r\nconnection: close\r\n";
-        let answer = house.raw(request.replace("HTTP/1.1\r\n", head)).await;
+        let answer = fixture.raw(request.replace("HTTP/1.1\r\n", head)).await;
         assert_eq!(status(&answer), 504, "{answer}");
         assert!(answer.contains("within 0.05 s"), "{answer}");
     }
@@ -209,56 +209,56 @@ async fn an_upstream_that_is_slower_than_the_route_allows_is_504() {
 
 #[tokio::test]
 async fn a_method_that_no_route_takes_is_405_with_those_that_one_does() {
-    let house = House::open().await;
-    house.route("two", "methods: [GET, POST]\n");
-    let answer = house.ask("DELETE", "/two/x", "").await;
+    let fixture = Fixture::open().await;
+    fixture.route("two", "methods: [GET, POST]\n");
+    let answer = fixture.ask("DELETE", "/two/x", "").await;
     assert_eq!(status(&answer), 405);
     assert_eq!(field(&answer, "allow"), Some("GET, POST"));
-    assert_eq!(status(&house.ask("HEAD", "/two/x", "").await), 200);
-    assert_eq!(status(&house.ask("GET", "/three/x", "").await), 404);
+    assert_eq!(status(&fixture.ask("HEAD", "/two/x", "").await), 200);
+    assert_eq!(status(&fixture.ask("GET", "/three/x", "").await), 404);
 }
 
 #[tokio::test]
 async fn a_route_has_the_requests_of_its_host() {
-    let house = House::open().await;
-    house.route("at", "hosts: [api.example.org]\n");
+    let fixture = Fixture::open().await;
+    fixture.route("at", "hosts: [api.example.org]\n");
     let at =
         |host: &str| format!("GET /at/x HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
-    assert_eq!(status(&house.raw(&at("API.example.org:9000")).await), 200);
-    assert_eq!(status(&house.raw(&at("example.org")).await), 404);
+    assert_eq!(status(&fixture.raw(&at("API.example.org:9000")).await), 200);
+    assert_eq!(status(&fixture.raw(&at("example.org")).await), 404);
 }
 
 #[tokio::test]
 async fn an_address_that_invents_tenants_takes_no_other_clients_limit() {
-    let house = House::configured(|config| {
+    let fixture = Fixture::configured(|config| {
         config.limits.max_rate_keys = 320;
         config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     })
     .await;
-    house.route(
+    fixture.route(
         "tenants",
         "plugins:\n  - rate-limit: {limit: 3, window: 3600, key: \"header:x-tenant\"}\n",
     );
-    house.route(
+    fixture.route(
         "citizens",
         "plugins:\n  - rate-limit: {limit: 1, window: 3600, key: address}\n",
     );
     let mut admitted = 0;
     for tenant in 0..400 {
         let headers = format!("x-forwarded-for: 198.51.100.7\r\nx-tenant: t{tenant}\r\n");
-        let answer = house.get("/tenants/echo", &headers).await;
+        let answer = fixture.get("/tenants/echo", &headers).await;
         admitted += usize::from(status(&answer) == 200);
     }
     assert_eq!(admitted, 10 + 3, "its share, and all others together");
     for citizen in 1..=40 {
         let headers = format!("x-forwarded-for: 203.0.113.{citizen}\r\nx-tenant: c{citizen}\r\n");
         for route in ["citizens", "tenants"] {
-            let answer = house.get(&format!("/{route}/echo"), &headers).await;
+            let answer = fixture.get(&format!("/{route}/echo"), &headers).await;
             assert_eq!(status(&answer), 200, "{route} {citizen}: {answer}");
         }
     }
     let mut registry = prometheus_client::registry::Registry::default();
-    house.gateway.metrics().register(&mut registry);
+    fixture.gateway.metrics().register(&mut registry);
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
     let hits = "gateway_share_hits_total{of=\"rate-limit-counters\",whose=\"caller\"} 390";

@@ -302,9 +302,9 @@ const TAKEN: &[(&str, &str, &str)] = &[
 
 #[tokio::test]
 async fn what_is_ambiguous_is_refused_and_nothing_behind_it_is_served() {
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     for (source, request, expected) in REFUSED {
-        let mut stream = house.connect().await;
+        let mut stream = fixture.connect().await;
         let sent = format!("{request}{BEHIND}");
         stream.write_all(sent.as_bytes()).await.unwrap();
         let head = read_until(&mut stream, "\r\n\r\n").await;
@@ -319,9 +319,9 @@ async fn what_is_ambiguous_is_refused_and_nothing_behind_it_is_served() {
 
 #[tokio::test]
 async fn of_two_lengths_neither_is_believed_and_the_connection_ends() {
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     let both = "POST /open/in HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
-    let answer = house.raw(&format!("{both}{BEHIND}")).await;
+    let answer = fixture.raw(&format!("{both}{BEHIND}")).await;
     assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
     assert_eq!(status(&answer), 400);
     assert!(answer.contains("connection: close\r\n"), "{answer}");
@@ -330,10 +330,10 @@ async fn of_two_lengths_neither_is_believed_and_the_connection_ends() {
 
 #[tokio::test]
 async fn what_has_one_reading_is_taken_in_its_one_form() {
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     for (source, request, expected) in TAKEN {
         let request = request.replacen("host", "connection: close\r\nhost", 1);
-        let answer = house.raw(&request).await;
+        let answer = fixture.raw(&request).await;
         assert_eq!(status(&answer), 200, "{source}: {answer}");
         assert!(answer.contains(expected), "{source}: {answer}");
     }
@@ -341,33 +341,33 @@ async fn what_has_one_reading_is_taken_in_its_one_form() {
 
 #[tokio::test]
 async fn a_continue_is_sent_only_where_the_body_is_wanted() {
-    let mut house = House::open().await;
+    let mut fixture = Fixture::open().await;
     let head = |path: &str| {
         format!(
             "POST {path} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n"
         )
     };
     // RFC 9110 section 10.1.1: whoever is refused is told so and not asked for the body.
-    let mut stream = house.connect().await;
+    let mut stream = fixture.connect().await;
     stream
         .write_all(head("/api/v1/payments").as_bytes())
         .await
         .unwrap();
     let refused = read_until(&mut stream, "\r\n\r\n").await;
     assert_eq!(status(&refused), 401, "{refused}");
-    let mut stream = house.connect().await;
+    let mut stream = fixture.connect().await;
     stream.write_all(head("/open/in").as_bytes()).await.unwrap();
     let wanted = read_until(&mut stream, "\r\n\r\n").await;
     assert_eq!(status(&wanted), 100, "{wanted}");
     stream.write_all(b"hello").await.unwrap();
-    assert_eq!(next(&mut house.arrived).await, "hello");
+    assert_eq!(next(&mut fixture.arrived).await, "hello");
     assert_eq!(status(&read_until(&mut stream, "\r\n\r\n").await), 200);
 }
 
 #[tokio::test]
 async fn a_head_that_is_not_whole_in_its_time_is_408() {
-    let house = House::with(|limits| limits.header_timeout = Duration::from_millis(50)).await;
-    let answer = house.raw("GET /open/echo HTTP/1.1\r\nhost: x\r\n").await;
+    let fixture = Fixture::with(|limits| limits.header_timeout = Duration::from_millis(50)).await;
+    let answer = fixture.raw("GET /open/echo HTTP/1.1\r\nhost: x\r\n").await;
     assert_eq!(status(&answer), 408, "{answer}");
 }
 

@@ -4,15 +4,15 @@ use super::*;
 
 #[tokio::test]
 async fn an_ordinary_service_is_reached_with_streaming_and_its_own_host() {
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let authority = service.local_addr().unwrap().to_string();
     let manifest =
         format!("uri: /legacy/**\nupstream: http://{authority}/base\nstrip-prefix: /legacy\n");
-    std::fs::write(house.data.path().join("legacy.yaml"), manifest).unwrap();
-    house.gateway.routes.reload();
+    std::fs::write(fixture.data.path().join("legacy.yaml"), manifest).unwrap();
+    fixture.gateway.routes.reload();
 
-    let mut client = house.connect().await;
+    let mut client = fixture.connect().await;
     let head = "POST /legacy/x?y=1 HTTP/1.1\r\nhost: here\r\nauthorization: Bearer own\r\ntransfer-encoding: chunked\r\n\r\n";
     client
         .write_all(format!("{head}5\r\nfirst\r\n").as_bytes())
@@ -41,17 +41,18 @@ async fn an_ordinary_service_is_reached_with_streaming_and_its_own_host() {
 
 #[tokio::test]
 async fn a_service_that_is_gone_is_502_and_one_that_is_slow_504() {
-    let house = House::with(|limits| limits.upstream_timeout = Duration::from_millis(100)).await;
+    let fixture =
+        Fixture::with(|limits| limits.upstream_timeout = Duration::from_millis(100)).await;
     let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let manifest = format!(
         "uri: /slow\nupstream: http://{}\n",
         service.local_addr().unwrap()
     );
-    std::fs::write(house.data.path().join("slow.yaml"), manifest).unwrap();
-    house.gateway.routes.reload();
-    assert_eq!(status(&house.get("/slow", "").await), 504);
+    std::fs::write(fixture.data.path().join("slow.yaml"), manifest).unwrap();
+    fixture.gateway.routes.reload();
+    assert_eq!(status(&fixture.get("/slow", "").await), 504);
     drop(service);
-    let gone = house.get("/slow", "").await;
+    let gone = fixture.get("/slow", "").await;
     assert!(
         status(&gone) == 502 && gone.contains("upstream-unreachable"),
         "{gone}"
@@ -60,30 +61,30 @@ async fn a_service_that_is_gone_is_502_and_one_that_is_slow_504() {
 
 #[tokio::test]
 async fn one_address_has_a_share_of_the_requests_at_services_and_others_are_served() {
-    let house = House::with(|limits| limits.bound_services(8, None)).await;
+    let fixture = Fixture::with(|limits| limits.bound_services(8, None)).await;
     let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = service.local_addr().unwrap();
     let manifest = format!("uri: /slow\nupstream: http://{at}\n");
-    std::fs::write(house.data.path().join("slow.yaml"), manifest).unwrap();
-    house.gateway.routes.reload();
+    std::fs::write(fixture.data.path().join("slow.yaml"), manifest).unwrap();
+    fixture.gateway.routes.reload();
     let request = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n";
     let mut held = Vec::new();
     for _ in 0..2 {
-        let mut client = house.connect().await;
+        let mut client = fixture.connect().await;
         client.write_all(request).await.unwrap();
         let (upstream, _) = service.accept().await.unwrap();
         held.push((client, upstream));
     }
-    let refused = house.get("/slow", "").await;
+    let refused = fixture.get("/slow", "").await;
     assert!(
         status(&refused) == 503 && refused.contains("services-full"),
         "{refused}"
     );
-    assert_eq!(status(&house.get("/open/echo", "").await), 200);
+    assert_eq!(status(&fixture.get("/open/echo", "").await), 200);
 
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
-    let mut other = socket.connect(house.addr).await.unwrap();
+    let mut other = socket.connect(fixture.addr).await.unwrap();
     other.write_all(request).await.unwrap();
     let (mut upstream, _) = service.accept().await.unwrap();
     let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nthere";
@@ -100,7 +101,7 @@ async fn one_address_has_a_share_of_the_requests_at_services_and_others_are_serv
 
 #[tokio::test]
 async fn a_trusted_proxy_that_names_nobody_speaks_for_many_and_has_no_share_of_the_services() {
-    let house = House::configured(|config| {
+    let fixture = Fixture::configured(|config| {
         config.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
         config.limits.bound_services(8, None);
     })
@@ -108,11 +109,11 @@ async fn a_trusted_proxy_that_names_nobody_speaks_for_many_and_has_no_share_of_t
     let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = service.local_addr().unwrap();
     let manifest = format!("uri: /slow\nupstream: http://{at}\n");
-    std::fs::write(house.data.path().join("slow.yaml"), manifest).unwrap();
-    house.gateway.routes.reload();
+    std::fs::write(fixture.data.path().join("slow.yaml"), manifest).unwrap();
+    fixture.gateway.routes.reload();
     let mut held = Vec::new();
     for _ in 0..4 {
-        let mut client = house.connect().await;
+        let mut client = fixture.connect().await;
         let request = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n";
         client.write_all(request).await.unwrap();
         let accepted = tokio::time::timeout(PATIENCE, service.accept()).await;
@@ -122,13 +123,13 @@ async fn a_trusted_proxy_that_names_nobody_speaks_for_many_and_has_no_share_of_t
 
 #[tokio::test]
 async fn a_service_sees_the_trailers_that_were_announced_but_for_what_no_trailer_may_say() {
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = service.local_addr().unwrap();
     let manifest = format!("uri: /legacy\nupstream: http://{at}\n");
-    std::fs::write(house.data.path().join("legacy.yaml"), manifest).unwrap();
-    house.gateway.routes.reload();
-    let mut client = house.connect().await;
+    std::fs::write(fixture.data.path().join("legacy.yaml"), manifest).unwrap();
+    fixture.gateway.routes.reload();
+    let mut client = fixture.connect().await;
     let head = "POST /legacy HTTP/1.1\r\nhost: here\r\ntrailer: X-Sum, x-hms-user, Host\r\n\
                 trailer: x-late, content-length\r\ntransfer-encoding: chunked\r\n\r\n";
     let rest = "2\r\nin\r\n0\r\nx-sum: 42\r\nx-hms-user: root\r\nx-late: yes\r\nx-other: 1\r\n\r\n";
@@ -150,7 +151,7 @@ async fn a_service_sees_the_trailers_that_were_announced_but_for_what_no_trailer
 
 /// The head of a request as a service sees it, which answers with `answer`.
 async fn seen_by_service(
-    house: &House,
+    fixture: &Fixture,
     more: &str,
     request: &str,
     answer: &str,
@@ -158,8 +159,8 @@ async fn seen_by_service(
     let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = service.local_addr().unwrap();
     let text = format!("uri: /app/**\nstrip-prefix: /app\nupstream: http://{at}/base\n{more}");
-    std::fs::write(house.data.path().join("app.yaml"), text).unwrap();
-    house.gateway.routes.reload();
+    std::fs::write(fixture.data.path().join("app.yaml"), text).unwrap();
+    fixture.gateway.routes.reload();
     let answer = answer.replace("{at}", &at.to_string());
     let served = async {
         let (mut stream, _) = service.accept().await.unwrap();
@@ -167,7 +168,7 @@ async fn seen_by_service(
         stream.write_all(answer.as_bytes()).await.unwrap();
         head
     };
-    let (head, answered) = tokio::join!(served, house.raw(request));
+    let (head, answered) = tokio::join!(served, fixture.raw(request));
     (head.replace(&at.to_string(), "{at}"), answered)
 }
 
@@ -176,10 +177,10 @@ const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
 #[tokio::test]
 async fn a_service_sees_the_host_of_its_url_or_where_the_route_says_so_that_of_the_client() {
-    let house = House::open().await;
-    let (own, _) = seen_by_service(&house, "", ASK, OK).await;
+    let fixture = Fixture::open().await;
+    let (own, _) = seen_by_service(&fixture, "", ASK, OK).await;
     assert!(own.contains("\r\nhost: {at}\r\n"), "{own}");
-    let (passed, _) = seen_by_service(&house, "host: pass\n", ASK, OK).await;
+    let (passed, _) = seen_by_service(&fixture, "host: pass\n", ASK, OK).await;
     assert!(
         passed.contains("\r\nhost: Public.example:8443\r\n"),
         "{passed}"
@@ -192,7 +193,7 @@ async fn a_service_sees_the_host_of_its_url_or_where_the_route_says_so_that_of_t
     }
     // HTTP/1.0 may name none.
     let none = "GET /app/x HTTP/1.0\r\n\r\n";
-    let (none, _) = seen_by_service(&house, "host: pass\n", none, OK).await;
+    let (none, _) = seen_by_service(&fixture, "host: pass\n", none, OK).await;
     assert!(none.contains("\r\nhost: {at}\r\n"), "{none}");
 }
 
@@ -201,8 +202,8 @@ async fn host_and_port_are_the_word_of_a_trusted_proxy_and_of_nobody_else() {
     let told = "x-forwarded-host: evil.example\r\nx-forwarded-host: a.example, www.example\r\n\
                 x-forwarded-port: 8443\r\nx-forwarded-proto: https\r\n\r\n";
     let ask = ASK.replacen("\r\n\r\n", &format!("\r\n{told}"), 1);
-    let house = House::open().await;
-    let (head, _) = seen_by_service(&house, "", &ask, OK).await;
+    let fixture = Fixture::open().await;
+    let (head, _) = seen_by_service(&fixture, "", &ask, OK).await;
     assert!(
         head.contains("\r\nx-forwarded-host: Public.example:8443\r\n")
             && head.contains("\r\nx-forwarded-proto: http\r\n")
@@ -211,7 +212,7 @@ async fn host_and_port_are_the_word_of_a_trusted_proxy_and_of_nobody_else() {
         "{head}"
     );
 
-    let trusting = House::configured(|config| {
+    let trusting = Fixture::configured(|config| {
         config.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
     })
     .await;
@@ -246,15 +247,15 @@ async fn host_and_port_are_the_word_of_a_trusted_proxy_and_of_nobody_else() {
 
 #[tokio::test]
 async fn where_a_service_leads_to_is_behind_the_prefix_that_it_does_not_know() {
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     let moved = "HTTP/1.1 302 Found\r\nlocation: http://{at}/base/y\r\nset-cookie: a=1; Path=/base\r\ncontent-length: 0\r\n\r\n";
-    let (_, answer) = seen_by_service(&house, "", ASK, moved).await;
+    let (_, answer) = seen_by_service(&fixture, "", ASK, moved).await;
     assert!(
         answer.contains("\r\nlocation: /app/y\r\n")
             && answer.contains("\r\nset-cookie: a=1; Path=/app\r\n"),
         "{answer}"
     );
-    let (_, answer) = seen_by_service(&house, "rewrite-location: false\n", ASK, moved).await;
+    let (_, answer) = seen_by_service(&fixture, "rewrite-location: false\n", ASK, moved).await;
     assert!(
         answer.contains("/base/y\r\n") && answer.contains("Path=/base\r\n"),
         "{answer}"

@@ -4,16 +4,16 @@ use super::*;
 
 const HEAD: &str = "POST /open/in HTTP/1.1\r\nhost: x\r\nconnection: close\r\n";
 
-async fn begin(house: &House, text: &str) -> TcpStream {
-    let mut stream = house.connect().await;
+async fn begin(fixture: &Fixture, text: &str) -> TcpStream {
+    let mut stream = fixture.connect().await;
     let text = format!("{HEAD}{text}");
     stream.write_all(text.as_bytes()).await.unwrap();
     stream
 }
 
 /// Nothing of a body reaches the window for a while.
-async fn nothing_arrives(house: &mut House) {
-    let arrived = tokio::time::timeout(Duration::from_millis(150), house.arrived.recv()).await;
+async fn nothing_arrives(fixture: &mut Fixture) {
+    let arrived = tokio::time::timeout(Duration::from_millis(150), fixture.arrived.recv()).await;
     assert!(arrived.is_err(), "{arrived:?}");
 }
 
@@ -31,13 +31,13 @@ async fn a_small_body_is_read_before_the_window_is_asked() {
             ["3\r\none\r\n", "3\r\ntwo\r\n", "3\r\nend\r\n0\r\n\r\n"],
         ),
     ] {
-        let mut house = House::with(patient).await;
-        let mut stream = begin(&house, &format!("{framing}\r\n\r\n{}", parts[0])).await;
-        nothing_arrives(&mut house).await;
+        let mut fixture = Fixture::with(patient).await;
+        let mut stream = begin(&fixture, &format!("{framing}\r\n\r\n{}", parts[0])).await;
+        nothing_arrives(&mut fixture).await;
         stream.write_all(parts[1].as_bytes()).await.unwrap();
-        nothing_arrives(&mut house).await;
+        nothing_arrives(&mut fixture).await;
         stream.write_all(parts[2].as_bytes()).await.unwrap();
-        assert_eq!(next(&mut house.arrived).await, "onetwoend");
+        assert_eq!(next(&mut fixture.arrived).await, "onetwoend");
         assert_eq!(status(&read_to_end(&mut stream).await), 200);
     }
 }
@@ -57,11 +57,11 @@ async fn where_it_takes_longer_or_memory_is_short_the_window_has_what_is_there()
         limits.early_body_bytes = 2;
     };
     for change in [short_of_time, short_of_memory, larger] {
-        let mut house = House::with(change).await;
-        let mut stream = begin(&house, "content-length: 9\r\n\r\none").await;
-        assert_eq!(next(&mut house.arrived).await, "one");
+        let mut fixture = Fixture::with(change).await;
+        let mut stream = begin(&fixture, "content-length: 9\r\n\r\none").await;
+        assert_eq!(next(&mut fixture.arrived).await, "one");
         stream.write_all(b"twoend").await.unwrap();
-        assert_eq!(next(&mut house.arrived).await, "twoend");
+        assert_eq!(next(&mut fixture.arrived).await, "twoend");
         assert_eq!(status(&read_to_end(&mut stream).await), 200);
     }
 }
@@ -72,12 +72,12 @@ async fn a_body_of_unknown_length_that_is_larger_comes_whole() {
         patient(limits);
         limits.early_body_bytes = 4;
     };
-    let mut house = House::with(larger).await;
-    let mut stream = begin(&house, "transfer-encoding: chunked\r\n\r\n3\r\none\r\n").await;
-    nothing_arrives(&mut house).await;
+    let mut fixture = Fixture::with(larger).await;
+    let mut stream = begin(&fixture, "transfer-encoding: chunked\r\n\r\n3\r\none\r\n").await;
+    nothing_arrives(&mut fixture).await;
     stream.write_all(b"3\r\ntwo\r\n0\r\n\r\n").await.unwrap();
-    assert_eq!(next(&mut house.arrived).await, "one");
-    assert_eq!(next(&mut house.arrived).await, "two");
+    assert_eq!(next(&mut fixture.arrived).await, "one");
+    assert_eq!(next(&mut fixture.arrived).await, "two");
     assert_eq!(status(&read_to_end(&mut stream).await), 200);
 }
 
@@ -87,25 +87,25 @@ async fn memory_of_early_bodies_is_given_back() {
         patient(limits);
         limits.max_early_bytes = 6;
     };
-    let mut house = House::with(one).await;
+    let mut fixture = Fixture::with(one).await;
     for _ in 0..3 {
-        let mut stream = begin(&house, "content-length: 6\r\n\r\none").await;
-        nothing_arrives(&mut house).await;
+        let mut stream = begin(&fixture, "content-length: 6\r\n\r\none").await;
+        nothing_arrives(&mut fixture).await;
         stream.write_all(b"two").await.unwrap();
-        assert_eq!(next(&mut house.arrived).await, "onetwo");
+        assert_eq!(next(&mut fixture.arrived).await, "onetwo");
         read_to_end(&mut stream).await;
         // One whose client leaves gives it back as well.
-        drop(begin(&house, "content-length: 6\r\n\r\none").await);
-        nothing_arrives(&mut house).await;
+        drop(begin(&fixture, "content-length: 6\r\n\r\none").await);
+        nothing_arrives(&mut fixture).await;
     }
 }
 
 #[tokio::test]
 async fn a_client_that_asks_whether_its_body_is_wanted_is_answered_by_the_window() {
-    let house = House::with(patient).await;
+    let fixture = Fixture::with(patient).await;
     let closed = "POST /open/closed HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
                   expect: 100-continue\r\ncontent-length: 9\r\n\r\n";
-    let answer = house.raw(closed).await;
+    let answer = fixture.raw(closed).await;
     assert_eq!(status(&answer), 503, "{answer}");
 }
 
@@ -115,12 +115,12 @@ async fn a_small_body_that_stalls_is_408_and_never_reaches_the_window() {
         patient(limits);
         limits.body_pace.pause = Duration::from_millis(100);
     };
-    let mut house = House::with(stalls).await;
-    let mut stream = begin(&house, "content-length: 9\r\n\r\none").await;
+    let mut fixture = Fixture::with(stalls).await;
+    let mut stream = begin(&fixture, "content-length: 9\r\n\r\none").await;
     let answer = read_to_end(&mut stream).await;
     assert_eq!(status(&answer), 408, "{answer}");
     assert!(answer.contains("body-too-slow"), "{answer}");
-    nothing_arrives(&mut house).await;
+    nothing_arrives(&mut fixture).await;
 }
 
 /// A service that answers when it has read so many bytes of a body.
@@ -142,8 +142,8 @@ async fn service(bytes: usize, answer: &'static [u8]) -> (SocketAddr, JoinHandle
 }
 
 /// Sends a body of `bytes` to `/svc` in five pieces, so long apart; the answer.
-async fn upload(house: &House, bytes: usize, pause: Duration) -> String {
-    let mut stream = house.connect().await;
+async fn upload(fixture: &Fixture, bytes: usize, pause: Duration) -> String {
+    let mut stream = fixture.connect().await;
     let head = format!(
         "POST /svc HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {bytes}\r\n\r\n"
     );
@@ -171,16 +171,16 @@ async fn the_time_of_a_service_counts_from_the_last_byte_of_the_request() {
             PATIENCE,
         ),
     ] {
-        let house = House::with(|limits| limits.upstream_timeout = service_time).await;
+        let fixture = Fixture::with(|limits| limits.upstream_timeout = service_time).await;
         let (at, _serving) = service(100_000, READ).await;
         let text = manifest.replace("AT", &at.to_string());
-        std::fs::write(house.data.path().join("svc.yaml"), text).unwrap();
-        house.gateway.routes.reload();
-        let answer = upload(&house, 100_000, limit).await;
+        std::fs::write(fixture.data.path().join("svc.yaml"), text).unwrap();
+        fixture.gateway.routes.reload();
+        let answer = upload(&fixture, 100_000, limit).await;
         assert!(answer.ends_with("read"), "{manifest}: {answer}");
         // Its own time it still has.
         let begun = Instant::now();
-        let late = upload(&house, 90_000, Duration::ZERO).await;
+        let late = upload(&fixture, 90_000, Duration::ZERO).await;
         assert_eq!(status(&late), 504, "{manifest}: {late}");
         assert!(begun.elapsed() >= limit);
     }
@@ -188,7 +188,7 @@ async fn the_time_of_a_service_counts_from_the_last_byte_of_the_request() {
 
 #[tokio::test]
 async fn a_body_that_nobody_asks_for_stops_no_clock() {
-    let house = House::with(|limits| {
+    let fixture = Fixture::with(|limits| {
         limits.early_known = Duration::from_millis(50);
         limits.early_unknown = Duration::from_millis(50);
         limits.max_early_bytes = 100;
@@ -196,15 +196,15 @@ async fn a_body_that_nobody_asks_for_stops_no_clock() {
     .await;
     let manifest =
         "uri: /asleep\nupstream: http://hms-svc-x\nplugins:\n  - timeout: {response: 300ms}\n";
-    std::fs::write(house.data.path().join("asleep.yaml"), manifest).unwrap();
-    house.gateway.routes.reload();
+    std::fs::write(fixture.data.path().join("asleep.yaml"), manifest).unwrap();
+    fixture.gateway.routes.reload();
     for withheld in [
         "content-length: 8\r\n\r\nhalf",
         "transfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
         // Memory for this is short.
         "content-length: 200\r\n\r\n",
     ] {
-        let mut stream = house.connect().await;
+        let mut stream = fixture.connect().await;
         let head = format!("POST /asleep HTTP/1.1\r\nhost: x\r\n{withheld}");
         stream.write_all(head.as_bytes()).await.unwrap();
         let line = read_until(&mut stream, "\r\n").await;
@@ -214,7 +214,7 @@ async fn a_body_that_nobody_asks_for_stops_no_clock() {
 
 #[tokio::test]
 async fn a_target_that_is_not_there_is_left_out_though_its_clients_are_slow() {
-    let house = House::with(|limits| limits.early_known = Duration::from_millis(20)).await;
+    let fixture = Fixture::with(|limits| limits.early_known = Duration::from_millis(20)).await;
     let (there, _there) = service(2, READ).await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let gone = listener.local_addr().unwrap();
@@ -222,10 +222,10 @@ async fn a_target_that_is_not_there_is_left_out_though_its_clients_are_slow() {
     let manifest = format!(
         "uri: /svc\nupstream:\n  targets: [http://{gone}, http://{there}]\n  max-fails: 1\n"
     );
-    std::fs::write(house.data.path().join("svc.yaml"), manifest).unwrap();
-    house.gateway.routes.reload();
+    std::fs::write(fixture.data.path().join("svc.yaml"), manifest).unwrap();
+    fixture.gateway.routes.reload();
     for _ in 0..4 {
-        let mut stream = house.connect().await;
+        let mut stream = fixture.connect().await;
         let head =
             "PUT /svc HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\na";
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -234,7 +234,7 @@ async fn a_target_that_is_not_there_is_left_out_though_its_clients_are_slow() {
         let answer = read_to_end(&mut stream).await;
         assert!(answer.ends_with("read"), "{answer}");
     }
-    let table = house.gateway.routes.table();
+    let table = fixture.gateway.routes.table();
     let request = Request::post("/svc").header("host", "x").body(()).unwrap();
     let (parts, ()) = request.into_parts();
     let target = Target::read(&parts, 1000).unwrap();
@@ -246,7 +246,7 @@ async fn a_target_that_is_not_there_is_left_out_though_its_clients_are_slow() {
 
 #[tokio::test]
 async fn what_slow_clients_do_leaves_no_target_out() {
-    let house = House::with(|limits| {
+    let fixture = Fixture::with(|limits| {
         limits.body_pace.pause = Duration::from_millis(300);
         limits.upstream_timeout = Duration::from_millis(100);
     })
@@ -257,10 +257,10 @@ async fn what_slow_clients_do_leaves_no_target_out() {
     let manifest = format!(
         "uri: /svc\nupstream:\n  targets: [http://{one}, http://{other}]\n  max-fails: 1\n"
     );
-    std::fs::write(house.data.path().join("svc.yaml"), manifest).unwrap();
-    house.gateway.routes.reload();
+    std::fs::write(fixture.data.path().join("svc.yaml"), manifest).unwrap();
+    fixture.gateway.routes.reload();
     for _ in 0..8 {
-        let mut stream = house.connect().await;
+        let mut stream = fixture.connect().await;
         let head =
             "POST /svc HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 200000\r\n\r\n";
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -268,7 +268,7 @@ async fn what_slow_clients_do_leaves_no_target_out() {
         let answer = read_to_end(&mut stream).await;
         assert!(matches!(status(&answer), 408 | 502), "{answer}");
     }
-    let table = house.gateway.routes.table();
+    let table = fixture.gateway.routes.table();
     let request = Request::post("/svc").header("host", "x").body(()).unwrap();
     let (parts, ()) = request.into_parts();
     let target = Target::read(&parts, 1000).unwrap();
@@ -285,15 +285,15 @@ async fn what_slow_clients_do_leaves_no_target_out() {
 
 #[tokio::test]
 async fn an_answer_of_a_service_that_goes_quiet_is_cut_and_one_whose_request_moves_is_not() {
-    let house = House::with(|limits| limits.stream_idle = Duration::from_millis(300)).await;
+    let fixture = Fixture::with(|limits| limits.stream_idle = Duration::from_millis(300)).await;
     let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n";
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
     let manifest = format!("uri: /svc\nupstream: http://{at}\n");
-    std::fs::write(house.data.path().join("svc.yaml"), manifest).unwrap();
-    house.gateway.routes.reload();
+    std::fs::write(fixture.data.path().join("svc.yaml"), manifest).unwrap();
+    fixture.gateway.routes.reload();
 
-    let mut quiet = house.connect().await;
+    let mut quiet = fixture.connect().await;
     let request = b"GET /svc HTTP/1.1\r\nhost: x\r\n\r\n";
     quiet.write_all(request).await.unwrap();
     let (mut upstream, _) = listener.accept().await.unwrap();
@@ -303,7 +303,7 @@ async fn an_answer_of_a_service_that_goes_quiet_is_cut_and_one_whose_request_mov
     assert!(cut.contains("one") && !cut.ends_with("0\r\n\r\n"), "{cut}");
     assert!(begun.elapsed() >= Duration::from_millis(300));
 
-    let mut talks = house.connect().await;
+    let mut talks = fixture.connect().await;
     let request = b"POST /svc HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n";
     talks.write_all(request).await.unwrap();
     let (mut upstream, _) = listener.accept().await.unwrap();

@@ -9,13 +9,13 @@ use super::*;
 /// An answer that nobody takes has twice as long.
 const QUICK: Duration = Duration::from_millis(200);
 
-async fn quick() -> House {
-    House::with(|limits| limits.write_idle_timeout = QUICK).await
+async fn quick() -> Fixture {
+    Fixture::with(|limits| limits.write_idle_timeout = QUICK).await
 }
 
 /// A client whose streams have this window, and the head of a long answer on the first.
-async fn begin(house: &House, window: u32) -> TcpStream {
-    let mut stream = house.connect().await;
+async fn begin(fixture: &Fixture, window: u32) -> TcpStream {
+    let mut stream = fixture.connect().await;
     start(&mut stream, Some(window)).await;
     ask(&mut stream, 1, "/open/out").await;
     receive_until(&mut stream, |it| it.kind == HEADERS).await;
@@ -26,20 +26,20 @@ async fn begin(house: &House, window: u32) -> TcpStream {
 async fn a_stream_whose_client_gives_no_window_is_reset_and_lets_go_of_what_it_held() {
     // One small piece; another behind it; one that is larger than what h2 takes at once.
     for (window, pieces) in [(0, [10, 0]), (1, [10, 10]), (1, [100_000, 0])] {
-        let house = quick().await;
-        let mut stream = begin(&house, window).await;
+        let fixture = quick().await;
+        let mut stream = begin(&fixture, window).await;
         let begun = Instant::now();
         for piece in pieces.into_iter().filter(|piece| *piece > 0) {
-            house.give.send(vec![b'x'; piece].into()).unwrap();
+            fixture.give.send(vec![b'x'; piece].into()).unwrap();
         }
         let reset = receive_until(&mut stream, |it| it.kind == RST_STREAM).await;
         // CANCEL.
         assert_eq!((reset.stream, &reset.payload[..]), (1, &[0, 0, 0, 8][..]));
         assert!(begun.elapsed() >= QUICK, "{:?}", begun.elapsed());
-        tokio::time::timeout(PATIENCE, house.give.closed())
+        tokio::time::timeout(PATIENCE, fixture.give.closed())
             .await
             .expect("the answer is dropped");
-        assert_eq!(house.gateway.metrics.slow_readers().get(), 1);
+        assert_eq!(fixture.gateway.metrics.slow_readers().get(), 1);
 
         // The connection serves on.
         send(&mut stream, SETTINGS, 0, 0, &[0, 4, 0, 0, 0xff, 0xff]).await;
@@ -51,11 +51,11 @@ async fn a_stream_whose_client_gives_no_window_is_reset_and_lets_go_of_what_it_h
 
 #[tokio::test]
 async fn a_stream_that_is_taken_steadily_or_has_nothing_to_give_goes_on() {
-    let house = quick().await;
-    let mut stream = begin(&house, 10).await;
+    let fixture = quick().await;
+    let mut stream = begin(&fixture, 10).await;
     // More than a time without a word of the service.
     tokio::time::sleep(3 * QUICK).await;
-    house.give.send(vec![b'x'; 60_000].into()).unwrap();
+    fixture.give.send(vec![b'x'; 60_000].into()).unwrap();
     let mut left = 60_000;
     while left > 0 {
         let frame = receive(&mut stream).await.unwrap();
@@ -66,15 +66,15 @@ async fn a_stream_that_is_taken_steadily_or_has_nothing_to_give_goes_on() {
             send(&mut stream, WINDOW_UPDATE, 0, 1, &1000_u32.to_be_bytes()).await;
         }
     }
-    drop(house.give);
+    drop(fixture.give);
     receive_until(&mut stream, |it| it.kind == DATA && it.flags & 1 == 1).await;
 }
 
 #[tokio::test]
 async fn a_client_that_takes_next_to_nothing_is_ended() {
-    let house = quick().await;
-    let mut stream = begin(&house, 1).await;
-    house.give.send(vec![b'x'; 60_000].into()).unwrap();
+    let fixture = quick().await;
+    let mut stream = begin(&fixture, 1).await;
+    fixture.give.send(vec![b'x'; 60_000].into()).unwrap();
     loop {
         let frame = receive(&mut stream).await.unwrap();
         if frame.kind == RST_STREAM {
@@ -89,12 +89,12 @@ async fn a_client_that_takes_next_to_nothing_is_ended() {
 
 #[tokio::test]
 async fn answers_that_are_whole_and_not_taken_keep_a_connection_for_a_time() {
-    let house = House::with(|limits| {
+    let fixture = Fixture::with(|limits| {
         limits.write_idle_timeout = QUICK;
         limits.connection_idle_timeout = QUICK;
     })
     .await;
-    let mut stream = house.connect().await;
+    let mut stream = fixture.connect().await;
     start(&mut stream, Some(1)).await;
     let begun = Instant::now();
     for id in [1, 3, 5] {

@@ -78,13 +78,22 @@ async fn serve(
     }
 }
 
-async fn house_with(upstream: &str) -> House {
-    let house = House::open().await;
+async fn fixture_with(upstream: &str) -> Fixture {
+    let fixture = Fixture::open().await;
     let text = format!("uri: /svc/**\nupstream:\n{upstream}");
-    std::fs::write(house.data.path().join("svc.yaml"), text).unwrap();
-    house.gateway.routes.reload();
-    assert!(house.gateway.routes.get("svc").unwrap().0.faults.is_empty());
-    house
+    std::fs::write(fixture.data.path().join("svc.yaml"), text).unwrap();
+    fixture.gateway.routes.reload();
+    assert!(
+        fixture
+            .gateway
+            .routes
+            .get("svc")
+            .unwrap()
+            .0
+            .faults
+            .is_empty()
+    );
+    fixture
 }
 
 fn targets(services: &[&Service]) -> String {
@@ -92,8 +101,8 @@ fn targets(services: &[&Service]) -> String {
     format!("  targets: [{}]\n", urls.join(", "))
 }
 
-async fn send(house: &House, method: &str) -> String {
-    house
+async fn send(fixture: &Fixture, method: &str) -> String {
+    fixture
         .raw(&format!(
             "{method} /svc/x HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 5\r\n\r\nhello"
         ))
@@ -107,9 +116,9 @@ async fn targets_share_the_requests_by_their_weights() {
         "  targets:\n    - {}\n    - {{url: \"{}\", weight: 3}}\n",
         one.url, two.url
     );
-    let house = house_with(&weights).await;
+    let fixture = fixture_with(&weights).await;
     for _ in 0..40 {
-        assert_eq!(status(&house.get("/svc/x", "").await), 200);
+        assert_eq!(status(&fixture.get("/svc/x", "").await), 200);
     }
     let (first, second) = (one.seen(), two.seen());
     assert!((8..=12).contains(&first), "{first} and {second}");
@@ -120,16 +129,16 @@ async fn targets_share_the_requests_by_their_weights() {
 async fn a_target_that_is_not_there_costs_no_request_and_is_left_out() {
     let (mut gone, there) = (Service::start("gone").await, Service::start("there").await);
     let upstream = targets(&[&gone, &there]) + "  max-fails: 2\n  fail-timeout: 100ms\n";
-    let house = house_with(&upstream).await;
+    let fixture = fixture_with(&upstream).await;
     gone.stop().await;
     // Nothing was sent, so that a POST may go elsewhere too, with its whole body.
     for _ in 0..8 {
-        let answer = send(&house, "POST").await;
+        let answer = send(&fixture, "POST").await;
         assert!(answer.ends_with("there got hello"), "{answer}");
     }
-    let route = house.gateway.routes.table();
+    let route = fixture.gateway.routes.table();
     let route = route.find(None, &Method::GET, "/svc/x");
-    let Found::Route(route) = route else {
+    let RouteMatch::Route(route) = route else {
         panic!("no route")
     };
     let health = &route.upstream.endpoints[0].health;
@@ -145,18 +154,18 @@ async fn what_may_have_been_done_is_done_again_for_idempotent_methods_alone() {
         Service::start("broken").await,
         Service::start("there").await,
     );
-    let house = house_with(&(targets(&[&broken, &there]) + "  max-fails: 1000\n")).await;
+    let fixture = fixture_with(&(targets(&[&broken, &there]) + "  max-fails: 1000\n")).await;
     for failing in [0, 503] {
         broken.answers(failing);
         for _ in 0..6 {
-            let answer = send(&house, "PUT").await;
+            let answer = send(&fixture, "PUT").await;
             assert!(answer.ends_with("there got hello"), "{answer}");
         }
         assert!(broken.seen() > 0);
         there.seen();
         let mut failed = 0;
         for _ in 0..6 {
-            failed += usize::from(status(&send(&house, "POST").await) >= 500);
+            failed += usize::from(status(&send(&fixture, "POST").await) >= 500);
         }
         let (broke, went) = (broken.seen(), there.seen());
         assert!(
@@ -176,11 +185,11 @@ async fn a_try_that_is_too_slow_is_made_elsewhere_where_the_manifest_says_how_lo
         silent.local_addr().unwrap(),
         there.url
     );
-    let house = house_with(&upstream).await;
+    let fixture = fixture_with(&upstream).await;
     for _ in 0..4 {
-        assert!(house.get("/svc/x", "").await.ends_with("there got "));
+        assert!(fixture.get("/svc/x", "").await.ends_with("there got "));
     }
-    let posted = [send(&house, "POST").await, send(&house, "POST").await];
+    let posted = [send(&fixture, "POST").await, send(&fixture, "POST").await];
     assert!(
         posted
             .iter()
@@ -192,36 +201,36 @@ async fn a_try_that_is_too_slow_is_made_elsewhere_where_the_manifest_says_how_lo
 #[tokio::test]
 async fn where_all_targets_fail_the_client_gets_the_last_answer_and_tries_are_bounded() {
     let (one, two) = (Service::start("one").await, Service::start("two").await);
-    let house = house_with(&(targets(&[&one, &two]) + "  retries: 5\n")).await;
+    let fixture = fixture_with(&(targets(&[&one, &two]) + "  retries: 5\n")).await;
     one.answers(503);
     two.answers(503);
-    let answer = house.get("/svc/x", "").await;
+    let answer = fixture.get("/svc/x", "").await;
     assert_eq!(status(&answer), 503);
     assert!(answer.ends_with(" got "), "{answer}");
     assert_eq!(one.seen() + two.seen(), 2, "each says once that it cannot");
     // Both are left out by now, and yet somebody is asked.
     for _ in 0..6 {
-        house.get("/svc/x", "").await;
+        fixture.get("/svc/x", "").await;
     }
     one.answers(200);
     two.answers(200);
-    assert_eq!(status(&house.get("/svc/x", "").await), 200);
+    assert_eq!(status(&fixture.get("/svc/x", "").await), 200);
 }
 
 #[tokio::test]
 async fn a_window_that_is_closed_leaves_its_share_to_the_service_beside_it() {
     let service = Service::start("legacy").await;
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     let text = format!(
         "uri: /closed\nupstream:\n  targets: [http://hms-svc-payments, {}]\n",
         service.url
     );
-    std::fs::write(house.data.path().join("svc.yaml"), text).unwrap();
-    house.gateway.routes.reload();
+    std::fs::write(fixture.data.path().join("svc.yaml"), text).unwrap();
+    fixture.gateway.routes.reload();
     let request =
         "POST /closed HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 5\r\n\r\nhello";
     for _ in 0..4 {
-        let answer = house.raw(request).await;
+        let answer = fixture.raw(request).await;
         assert!(answer.ends_with("legacy got hello"), "{answer}");
     }
 }
@@ -229,13 +238,13 @@ async fn a_window_that_is_closed_leaves_its_share_to_the_service_beside_it() {
 #[tokio::test]
 async fn a_service_that_breaks_off_is_asked_once_more() {
     let service = Service::start("one").await;
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     let text = format!("uri: /svc/**\nupstream: {}\n", service.url);
-    std::fs::write(house.data.path().join("svc.yaml"), text).unwrap();
-    house.gateway.routes.reload();
+    std::fs::write(fixture.data.path().join("svc.yaml"), text).unwrap();
+    fixture.gateway.routes.reload();
     service.answers(0);
-    assert_eq!(status(&house.get("/svc/x", "").await), 502);
+    assert_eq!(status(&fixture.get("/svc/x", "").await), 502);
     assert_eq!(service.seen(), 2);
-    assert_eq!(status(&send(&house, "POST").await), 502);
+    assert_eq!(status(&send(&fixture, "POST").await), 502);
     assert_eq!(service.seen(), 1);
 }

@@ -10,34 +10,34 @@ const AGREE: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n
                      sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nsec-websocket-protocol: chat\r\n\r\n";
 
 /// A gateway whose route `/ws` leads to the listener.
-async fn house(change: impl FnOnce(&mut Limits)) -> (House, TcpListener) {
-    let house = House::with(change).await;
+async fn fixture(change: impl FnOnce(&mut Limits)) -> (Fixture, TcpListener) {
+    let fixture = Fixture::with(change).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let text = format!(
         "uri: /ws/**\nupstream: {{targets: [\"http://{addr}\"], retries: 0}}\nplugins: [auth]\n"
     );
-    std::fs::write(house.data.path().join("ws.yaml"), text).unwrap();
-    house.gateway.routes.reload();
-    (house, listener)
+    std::fs::write(fixture.data.path().join("ws.yaml"), text).unwrap();
+    fixture.gateway.routes.reload();
+    (fixture, listener)
 }
 
 /// Sends a request, and gives what the service reads of it.
 async fn knock(
-    house: &House,
+    fixture: &Fixture,
     listener: &TcpListener,
     fields: &str,
 ) -> (TcpStream, TcpStream, String) {
-    knock_as(&house.bearer(&[]), house, listener, fields).await
+    knock_as(&fixture.bearer(&[]), fixture, listener, fields).await
 }
 
 async fn knock_as(
     credential: &str,
-    house: &House,
+    fixture: &Fixture,
     listener: &TcpListener,
     fields: &str,
 ) -> (TcpStream, TcpStream, String) {
-    let mut client = house.connect().await;
+    let mut client = fixture.connect().await;
     let head = format!("GET /ws/room HTTP/1.1\r\nhost: x\r\n{credential}{fields}\r\n");
     client.write_all(head.as_bytes()).await.unwrap();
     let (mut service, _) = tokio::time::timeout(PATIENCE, listener.accept())
@@ -48,16 +48,16 @@ async fn knock_as(
     (client, service, asked)
 }
 
-async fn opened(house: &House, listener: &TcpListener) -> (TcpStream, TcpStream) {
-    opened_as(&house.bearer(&[]), house, listener).await
+async fn opened(fixture: &Fixture, listener: &TcpListener) -> (TcpStream, TcpStream) {
+    opened_as(&fixture.bearer(&[]), fixture, listener).await
 }
 
 async fn opened_as(
     credential: &str,
-    house: &House,
+    fixture: &Fixture,
     listener: &TcpListener,
 ) -> (TcpStream, TcpStream) {
-    let (mut client, mut service, _) = knock_as(credential, house, listener, ASK).await;
+    let (mut client, mut service, _) = knock_as(credential, fixture, listener, ASK).await;
     service.write_all(AGREE.as_bytes()).await.unwrap();
     let agreed = read_until(&mut client, "\r\n\r\n").await;
     assert_eq!(status(&agreed), 101, "{agreed}");
@@ -66,8 +66,8 @@ async fn opened_as(
 
 #[tokio::test]
 async fn after_the_handshake_bytes_pass_both_ways_and_are_not_read_as_http() {
-    let (house, listener) = house(|_| {}).await;
-    let (mut client, mut service, asked) = knock(&house, &listener, ASK).await;
+    let (fixture, listener) = fixture(|_| {}).await;
+    let (mut client, mut service, asked) = knock(&fixture, &listener, ASK).await;
     assert!(
         asked.contains("connection: upgrade\r\n") && asked.contains("upgrade: websocket\r\n"),
         "{asked}"
@@ -104,9 +104,9 @@ async fn after_the_handshake_bytes_pass_both_ways_and_are_not_read_as_http() {
 
 #[tokio::test]
 async fn what_a_client_sends_before_the_answer_reaches_no_other_request() {
-    let (house, listener) = house(|_| {}).await;
+    let (fixture, listener) = fixture(|_| {}).await;
     let early = format!("{ASK}\r\nGET /open/echo HTTP/1.1\r\nhost: smuggled\r\n");
-    let (mut client, mut service, asked) = knock(&house, &listener, &early).await;
+    let (mut client, mut service, asked) = knock(&fixture, &listener, &early).await;
     assert!(!asked.contains("smuggled"), "{asked}");
     // The service did not agree after all: it is the next request, and the gateway's to answer.
     service
@@ -130,8 +130,8 @@ async fn nothing_else_is_upgraded() {
         format!("{ASK}upgrade: h2c\r\n"),
         format!("{ASK}content-length: 3\r\n\r\nabc"),
     ] {
-        let (house, listener) = house(|_| {}).await;
-        let (mut client, mut service, asked) = knock(&house, &listener, &fields).await;
+        let (fixture, listener) = fixture(|_| {}).await;
+        let (mut client, mut service, asked) = knock(&fixture, &listener, &fields).await;
         assert!(!asked.contains("upgrade"), "{asked}");
         // A service that agrees all the same has broken the protocol.
         service.write_all(AGREE.as_bytes()).await.unwrap();
@@ -145,8 +145,8 @@ async fn nothing_else_is_upgraded() {
 
 #[tokio::test]
 async fn no_window_is_upgraded() {
-    let house = House::open().await;
-    let answer = house
+    let fixture = Fixture::open().await;
+    let answer = fixture
         .get("/open/echo", &ASK.replace("keep-alive", "close"))
         .await;
     assert_eq!(status(&answer), 200);
@@ -155,9 +155,9 @@ async fn no_window_is_upgraded() {
 
 #[tokio::test]
 async fn a_silent_one_ends_after_its_time_and_one_that_pings_does_not() {
-    let (house, listener) =
-        house(|limits| limits.websocket_idle_timeout = Duration::from_millis(200)).await;
-    let (mut client, mut service) = opened(&house, &listener).await;
+    let (fixture, listener) =
+        fixture(|limits| limits.websocket_idle_timeout = Duration::from_millis(200)).await;
+    let (mut client, mut service) = opened(&fixture, &listener).await;
     for _ in 0..8 {
         tokio::time::sleep(Duration::from_millis(50)).await;
         service.write_all(b"ping").await.unwrap();
@@ -186,17 +186,17 @@ async fn until_its_end((mut client, mut service): (TcpStream, TcpStream)) -> Dur
 
 #[tokio::test]
 async fn a_websocket_ends_with_its_token_or_its_key_and_others_go_on() {
-    let (house, listener) = house(|_| {}).await;
-    let keys = house.gateway.api_keys().clone();
+    let (fixture, listener) = fixture(|_| {}).await;
+    let keys = fixture.gateway.api_keys().clone();
     let (key, text) = keys.add("robot", &[], None).unwrap();
-    let (mut client, mut service) = opened(&house, &listener).await;
-    let by_key = opened_as(&format!("x-api-key: {text}\r\n"), &house, &listener).await;
+    let (mut client, mut service) = opened(&fixture, &listener).await;
+    let by_key = opened_as(&format!("x-api-key: {text}\r\n"), &fixture, &listener).await;
     let life = Duration::from_secs(2);
-    let token = issue_token(&house.secret, "alice", &[], life).unwrap();
+    let token = issue_token(&fixture.secret, "alice", &[], life).unwrap();
     let short = format!("authorization: Bearer {token}\r\n");
-    let by_token = opened_as(&short, &house, &listener).await;
+    let by_token = opened_as(&short, &fixture, &listener).await;
     let (_, dying) = keys.add("robot", &[], Some(life)).unwrap();
-    let by_dying = opened_as(&format!("x-api-key: {dying}\r\n"), &house, &listener).await;
+    let by_dying = opened_as(&format!("x-api-key: {dying}\r\n"), &fixture, &listener).await;
 
     let lived = tokio::join!(until_its_end(by_token), until_its_end(by_dying));
     for lived in [lived.0, lived.1] {
@@ -209,7 +209,7 @@ async fn a_websocket_ends_with_its_token_or_its_key_and_others_go_on() {
     service.write_all(b"ping").await.unwrap();
     assert_eq!(read_until(&mut client, "ping").await, "ping");
     let mut registry = prometheus_client::registry::Registry::default();
-    house.gateway.metrics().register(&mut registry);
+    fixture.gateway.metrics().register(&mut registry);
     let mut counted = String::new();
     prometheus_client::encoding::text::encode(&mut counted, &registry).unwrap();
     let line = "gateway_websockets_ended_total{reason=\"credential\"} 3";
@@ -218,12 +218,12 @@ async fn a_websocket_ends_with_its_token_or_its_key_and_others_go_on() {
 
 #[tokio::test]
 async fn a_websocket_that_a_route_lets_anybody_open_needs_no_credential_to_last() {
-    let (house, listener) = house(|_| {}).await;
+    let (fixture, listener) = fixture(|_| {}).await;
     let addr = listener.local_addr().unwrap();
     let text = format!("uri: /ws/**\nupstream: http://{addr}\n");
-    std::fs::write(house.data.path().join("ws.yaml"), text).unwrap();
-    house.gateway.routes.reload();
-    let (mut client, mut service) = opened_as("", &house, &listener).await;
+    std::fs::write(fixture.data.path().join("ws.yaml"), text).unwrap();
+    fixture.gateway.routes.reload();
+    let (mut client, mut service) = opened_as("", &fixture, &listener).await;
     tokio::time::sleep(Duration::from_millis(1500)).await;
     service.write_all(b"ping").await.unwrap();
     assert_eq!(read_until(&mut client, "ping").await, "ping");
@@ -231,11 +231,13 @@ async fn a_websocket_that_a_route_lets_anybody_open_needs_no_credential_to_last(
 
 #[tokio::test]
 async fn a_shutdown_does_not_wait_for_it() {
-    let (house, listener) = house(|_| {}).await;
-    let (mut client, mut service) = opened(&house, &listener).await;
-    house.shutdown.cancel();
+    let (fixture, listener) = fixture(|_| {}).await;
+    let (mut client, mut service) = opened(&fixture, &listener).await;
+    fixture.shutdown.cancel();
     assert_eq!(read_to_end(&mut client).await, "");
     assert_eq!(read_to_end(&mut service).await, "");
-    let cut = tokio::time::timeout(PATIENCE, house.serving).await.unwrap();
+    let cut = tokio::time::timeout(PATIENCE, fixture.serving)
+        .await
+        .unwrap();
     assert_eq!(cut.unwrap(), 0);
 }

@@ -14,13 +14,13 @@ mod tunnel;
 pub use health::{Health, Shared};
 pub use room::Room;
 pub use tries::Sending;
-pub use tunnel::{Opened, Slot, Terms, Wish, name_upgrade};
+pub use tunnel::{Opened, Terms, TunnelHandover, UpgradeRequest, name_upgrade};
 
 use crate::body::Body;
-use crate::error::{Cause, Error};
+use crate::error::{Cause, RequestError};
 use crate::gateway::client::{HttpClient, SendError};
 use crate::gateway::headers;
-use crate::gateway::manifest::{Endpoint, Place, Protocol, Route};
+use crate::gateway::manifest::{Destination, Endpoint, Protocol, Route};
 use crate::gateway::target::Target;
 use crate::gateway::upload::Late;
 use crate::stream_idle::StreamIdle;
@@ -45,7 +45,7 @@ pub trait Windows: Send + Sync {
 
 /// What came of a request to an upstream.
 pub struct Answer {
-    pub outcome: Result<Response<Body>, Error>,
+    pub outcome: Result<Response<Body>, RequestError>,
     /// Which release of the window it came to, also where that failed.
     pub release: Option<u64>,
     /// Which of the upstream's targets it came from, where it had to be chosen.
@@ -59,7 +59,7 @@ pub struct Answer {
 
 impl Answer {
     /// An answer of a window.
-    pub fn of(outcome: Result<Response<Body>, Error>, release: Option<u64>) -> Self {
+    pub fn of(outcome: Result<Response<Body>, RequestError>, release: Option<u64>) -> Self {
         Answer {
             outcome,
             release,
@@ -70,8 +70,8 @@ impl Answer {
     }
 }
 
-impl From<Result<Response<Body>, Error>> for Answer {
-    fn from(outcome: Result<Response<Body>, Error>) -> Self {
+impl From<Result<Response<Body>, RequestError>> for Answer {
+    fn from(outcome: Result<Response<Body>, RequestError>) -> Self {
         Answer::of(outcome, None)
     }
 }
@@ -113,14 +113,14 @@ impl Upstreams {
         &self,
         sending: &Sending<'_>,
         mut request: Request<Body>,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Answer, RequestError> {
         *request.version_mut() = Version::HTTP_11;
         match sending.route.upstream.endpoints.as_slice() {
-            // Its own front has the queue, the breaker and the clerks; there is nothing to try
+            // Its own front has the queue, the breaker and the instances; there is nothing to try
             // again.
             [
                 only @ Endpoint {
-                    place: Place::Window(_),
+                    place: Destination::Window(_),
                     ..
                 },
             ] => self.ask(sending, only, request).await,
@@ -140,36 +140,36 @@ impl Upstreams {
         sending: &Sending<'_>,
         endpoint: &Endpoint,
         mut request: Request<Body>,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Answer, RequestError> {
         let path = sending.path.clone();
         match &endpoint.place {
-            Place::Window(name) => {
+            Destination::Window(name) => {
                 // They have done their work. A window that never sees them cannot leak them.
                 if !sending.route.rules.window_gets_credentials() {
                     headers::drop_credentials(request.headers_mut());
                 }
                 let authority = match sending.target.authority() {
                     Some(authority) => authority.clone(),
-                    None => {
-                        Authority::try_from(format!("hms-svc-{name}")).map_err(Error::internal)?
-                    }
+                    None => Authority::try_from(format!("hms-svc-{name}"))
+                        .map_err(RequestError::internal)?,
                 };
                 address(&mut request, Scheme::HTTP, authority, path)?;
                 let idle = sending.route.rules.stream_idle().map(StreamIdle);
                 idle.map(|idle| request.extensions_mut().insert(idle));
                 Ok(self.windows.call(name, request).await)
             }
-            Place::Service {
+            Destination::Service {
                 protocol,
                 authority,
             } => {
                 let Some(at_service) = self.room.enter(sending.holder) else {
-                    return Ok(Err(Error::ServicesFull).into());
+                    return Ok(Err(RequestError::ServicesFull).into());
                 };
                 let asked = sending.target.authority();
                 address(&mut request, protocol.scheme(), authority.clone(), path)?;
                 if let Some(asked) = asked.filter(|_| sending.route.pass_host) {
-                    let host = HeaderValue::from_str(asked.as_str()).map_err(Error::internal)?;
+                    let host =
+                        HeaderValue::from_str(asked.as_str()).map_err(RequestError::internal)?;
                     request.headers_mut().insert(header::HOST, host);
                 }
                 // Boxed, so that the state of a request to a window, which is moved, has no room for it.
@@ -188,15 +188,17 @@ impl Upstreams {
     ) -> Answer {
         let (route, upload) = (sending.route, sending.upload);
         // HTTP/2 has no Upgrade (RFC 9113 section 8.6). Over TLS the client asks for HTTP/1.1.
-        let wish = match protocol {
+        let upgrade = match protocol {
             Protocol::H2c => None,
-            Protocol::Http | Protocol::Https => Wish::take(&mut request),
+            Protocol::Http | Protocol::Https => UpgradeRequest::take(&mut request),
         };
         let timeout = route.upstream.try_timeout.unwrap_or(self.times.head);
         let idle = route.rules.stream_idle().unwrap_or(self.times.idle);
         let sent = pin!(self.client.ask(protocol, sending.trailers, request));
         let (response, stream) = match upload.within(timeout, sent).await {
-            Err(Late) => return Answer::from(Err(Error::UpstreamTimeout { limit: timeout })),
+            Err(Late) => {
+                return Answer::from(Err(RequestError::UpstreamTimeout { limit: timeout }));
+            }
             Ok(Err(error)) => {
                 let left_over = matches!(error, SendError::LeftOver(_));
                 let answer = Answer::from(Err(unsent(error)));
@@ -207,7 +209,7 @@ impl Upstreams {
             }
             Ok(Ok(sent)) => sent,
         };
-        let answer = received(response, wish, at_service, |body, at_service| {
+        let answer = received(response, upgrade, at_service, |body, at_service| {
             ServiceBody::new(body, idle, upload.clone(), (at_service, stream)).boxed_unsync()
         });
         answer.into()
@@ -215,41 +217,43 @@ impl Upstreams {
 }
 
 /// Why there is no answer.
-fn unsent(error: SendError) -> Error {
+fn unsent(error: SendError) -> RequestError {
     match error {
-        SendError::NotAllowed(address) => Error::UpstreamRefused(Cause::of(address)),
+        SendError::NotAllowed(address) => RequestError::UpstreamRefused(Cause::of(address)),
         SendError::Connect(_)
         | SendError::NoTrustStore
         | SendError::Refused(_)
-        | SendError::LeftOver(_) => Error::UpstreamUnreachable(Cause::of(error)),
-        SendError::Broken(_) => Error::UpstreamBroken(Cause::of(error)),
+        | SendError::LeftOver(_) => RequestError::UpstreamUnreachable(Cause::of(error)),
+        SendError::Broken(_) => RequestError::UpstreamBroken(Cause::of(error)),
     }
 }
 
 /// The answer of a service. `keeping` has its body keep the room there until it has ended.
 fn received(
     response: Response<Incoming>,
-    wish: Option<Wish>,
+    upgrade: Option<UpgradeRequest>,
     at_service: AtService,
     keeping: impl FnOnce(Body, AtService) -> Body,
-) -> Result<Response<Body>, Error> {
+) -> Result<Response<Body>, RequestError> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS
-        && let Some(wish) = wish
+        && let Some(upgrade) = upgrade
     {
-        return wish.open(response, at_service);
+        return upgrade.open(response, at_service);
     }
     if response.status().is_informational() {
-        return Err(Error::UpstreamBroken("it changed the protocol".into()));
+        return Err(RequestError::UpstreamBroken(
+            "it changed the protocol".into(),
+        ));
     }
     Ok(response.map(|body| keeping(body.map_err(Into::into).boxed_unsync(), at_service)))
 }
 
 /// The upstream's base path, then what is left of the request's path, then the query.
-pub fn path_and_query(route: &Route, target: &Target) -> Result<PathAndQuery, Error> {
+pub fn path_and_query(route: &Route, target: &Target) -> Result<PathAndQuery, RequestError> {
     let mut text = format!("{}{}", route.upstream.base, route.stripped(target.path()));
     // It reads as the name of a host where the upstream sends it back in a redirect.
     if text.starts_with("//") {
-        return Err(Error::BadRequest(
+        return Err(RequestError::BadRequest(
             "what follows the prefix that the route strips begins with '//'".into(),
         ));
     }
@@ -257,7 +261,7 @@ pub fn path_and_query(route: &Route, target: &Target) -> Result<PathAndQuery, Er
         text.push('?');
         text.push_str(query);
     }
-    PathAndQuery::try_from(text).map_err(Error::internal)
+    PathAndQuery::try_from(text).map_err(RequestError::internal)
 }
 
 /// Sets URI and Host, which must agree.
@@ -266,14 +270,14 @@ pub fn address(
     scheme: Scheme,
     authority: Authority,
     path: PathAndQuery,
-) -> Result<(), Error> {
-    let host = HeaderValue::from_str(authority.as_str()).map_err(Error::internal)?;
+) -> Result<(), RequestError> {
+    let host = HeaderValue::from_str(authority.as_str()).map_err(RequestError::internal)?;
     request.headers_mut().insert(header::HOST, host);
     *request.uri_mut() = Uri::builder()
         .scheme(scheme)
         .authority(authority)
         .path_and_query(path)
         .build()
-        .map_err(Error::internal)?;
+        .map_err(RequestError::internal)?;
     Ok(())
 }

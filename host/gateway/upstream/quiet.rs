@@ -1,7 +1,7 @@
 //! The answer of a service on its way: cut where nothing moves for too long, either way.
 
 use crate::body::{Body, BodyError};
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::gateway::upload::Upload;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -62,7 +62,7 @@ impl<G: Unpin> HttpBody for ServiceBody<G> {
             let moved = (*since).max(this.upload.last_moved());
             if moved.elapsed() >= idle {
                 this.over = true;
-                return Poll::Ready(Some(Err(Error::StreamIdle { limit: idle }.into())));
+                return Poll::Ready(Some(Err(RequestError::StreamIdle { limit: idle }.into())));
             }
             until.as_mut().reset((moved + idle).into());
         }

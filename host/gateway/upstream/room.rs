@@ -3,7 +3,7 @@
 //! has at most a share of them. A trusted proxy that names nobody speaks for many and has no such
 //! bound.
 
-use crate::places::Holder;
+use crate::connection_limit::Holder;
 use prometheus_client::metrics::counter::Counter;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

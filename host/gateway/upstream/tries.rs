@@ -8,12 +8,12 @@
 use super::retained::Retained;
 use super::{Answer, Upstreams};
 use crate::body::Body;
-use crate::error::Error;
+use crate::connection_limit::Holder;
+use crate::error::RequestError;
 use crate::gateway::headers::REQUEST_ID;
 use crate::gateway::manifest::{Endpoint, Route};
 use crate::gateway::target::Target;
 use crate::gateway::upload::Upload;
-use crate::places::Holder;
 use http::uri::PathAndQuery;
 use http::{Request, Response, StatusCode};
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ pub struct Sending<'a> {
 
 /// What came of one try.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+enum TryOutcome {
     Answered,
     /// It is no failure of the target.
     NotIts,
@@ -55,14 +55,17 @@ enum Verdict {
     Slow,
 }
 
-impl Verdict {
+impl TryOutcome {
     /// Whether it may have failed for the client that was waited for meanwhile: a service has a
     /// time of its own for a request. Not where the request never ran: then nobody waited for its
     /// body.
     fn may_be_the_clients(&self) -> bool {
         match self {
-            Verdict::Unclear | Verdict::Unable | Verdict::Slow => true,
-            Verdict::Answered | Verdict::NotIts | Verdict::NeverRan | Verdict::LeftOver => false,
+            TryOutcome::Unclear | TryOutcome::Unable | TryOutcome::Slow => true,
+            TryOutcome::Answered
+            | TryOutcome::NotIts
+            | TryOutcome::NeverRan
+            | TryOutcome::LeftOver => false,
         }
     }
 }
@@ -73,7 +76,7 @@ impl Upstreams {
         &self,
         sending: &Sending<'_>,
         request: Request<Body>,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Answer, RequestError> {
         let upstream = &sending.route.upstream;
         upstream.shared.request();
         let (parts, body) = request.into_parts();
@@ -89,7 +92,9 @@ impl Upstreams {
             let index = choose(sending.route, &tried, now);
             let (Some(endpoint), Some(body_of_try)) = (upstream.endpoints.get(index), next.take())
             else {
-                return Err(Error::Internal("an upstream without a target".into()));
+                return Err(RequestError::Internal(
+                    "an upstream without a target".into(),
+                ));
             };
             if tried.last() == Some(&index) {
                 let doublings = u32::try_from(tried.len()).unwrap_or(u32::MAX);
@@ -100,28 +105,28 @@ impl Upstreams {
             let request = Request::from_parts(parts.clone(), body_of_try);
             let mut answer = self.ask(sending, endpoint, request).await?;
             let verdict = match answer.left_over {
-                _ if body.has_failed() => Verdict::NotIts,
-                true => Verdict::LeftOver,
+                _ if body.has_failed() => TryOutcome::NotIts,
+                true => TryOutcome::LeftOver,
                 false => verdict(&answer.outcome),
             };
             let clients = verdict.may_be_the_clients() && sending.upload.is_waiting();
-            if !matches!(verdict, Verdict::NotIts | Verdict::LeftOver) && !clients {
+            if !matches!(verdict, TryOutcome::NotIts | TryOutcome::LeftOver) && !clients {
                 note(sending.route, endpoint, &verdict);
                 attempt.decided();
             }
             let others = tried.len() < upstream.endpoints.len();
             let again = match verdict {
-                Verdict::Answered | Verdict::NotIts => false,
-                Verdict::NeverRan | Verdict::LeftOver => true,
-                Verdict::Unclear => idempotent,
-                Verdict::Unable => idempotent && others,
-                Verdict::Slow => idempotent && upstream.try_timeout.is_some(),
+                TryOutcome::Answered | TryOutcome::NotIts => false,
+                TryOutcome::NeverRan | TryOutcome::LeftOver => true,
+                TryOutcome::Unclear => idempotent,
+                TryOutcome::Unable => idempotent && others,
+                TryOutcome::Slow => idempotent && upstream.try_timeout.is_some(),
             };
             let left = tried.len() <= upstream.retries as usize;
             if again && left {
                 next = body.again();
             }
-            let free = verdict == Verdict::LeftOver;
+            let free = verdict == TryOutcome::LeftOver;
             if next.is_none() || !(free || upstream.shared.may_retry()) {
                 body.last();
                 answer.endpoint = Some(endpoint.place.label().to_string());
@@ -174,39 +179,39 @@ fn choose(route: &Route, tried: &[usize], now: Instant) -> usize {
         .unwrap_or_default()
 }
 
-fn verdict(outcome: &Result<Response<Body>, Error>) -> Verdict {
+fn verdict(outcome: &Result<Response<Body>, RequestError>) -> TryOutcome {
     match outcome {
         Ok(response) => match response.status() {
             StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT => Verdict::Unable,
-            _ => Verdict::Answered,
+            | StatusCode::GATEWAY_TIMEOUT => TryOutcome::Unable,
+            _ => TryOutcome::Answered,
         },
         // The same everywhere.
-        Err(Error::ServicesFull) => Verdict::NotIts,
-        Err(error) if error.never_ran() && error.status().is_server_error() => Verdict::NeverRan,
-        Err(Error::UpstreamBroken(_)) => Verdict::Unclear,
-        Err(Error::UpstreamTimeout { .. }) => Verdict::Slow,
-        // A clerk had it, and its window has a breaker.
-        Err(_) => Verdict::NotIts,
+        Err(RequestError::ServicesFull) => TryOutcome::NotIts,
+        Err(error) if error.never_ran() && error.status().is_server_error() => TryOutcome::NeverRan,
+        Err(RequestError::UpstreamBroken(_)) => TryOutcome::Unclear,
+        Err(RequestError::UpstreamTimeout { .. }) => TryOutcome::Slow,
+        // An instance had it, and its window has a breaker.
+        Err(_) => TryOutcome::NotIts,
     }
 }
 
 /// Learns from what came of a try. The only target is never left out.
-fn note(route: &Route, endpoint: &Endpoint, verdict: &Verdict) {
+fn note(route: &Route, endpoint: &Endpoint, verdict: &TryOutcome) {
     let upstream = &route.upstream;
     if upstream.endpoints.len() == 1 {
         return;
     }
     let (route, target) = (&*route.name, endpoint.place.label());
     match verdict {
-        Verdict::NotIts | Verdict::LeftOver => {}
-        Verdict::Answered => {
+        TryOutcome::NotIts | TryOutcome::LeftOver => {}
+        TryOutcome::Answered => {
             if endpoint.health.succeeded() {
                 tracing::info!(route, target, "the target answers again");
             }
         }
-        Verdict::NeverRan | Verdict::Unclear | Verdict::Unable | Verdict::Slow => {
+        TryOutcome::NeverRan | TryOutcome::Unclear | TryOutcome::Unable | TryOutcome::Slow => {
             let (most, pause) = (upstream.max_fails, upstream.fail_timeout);
             if endpoint.health.failed(Instant::now(), most, pause) {
                 tracing::warn!(

@@ -8,11 +8,11 @@
 
 use super::room::AtService;
 use crate::body::{self, Body};
-use crate::error::Error;
+use crate::connection_limit::Activity;
+use crate::error::RequestError;
 use crate::gateway::fields::{members, only};
 use crate::gateway::headers::REQUEST_ID;
 use crate::gateway::plugins::{Admission, Plugins};
-use crate::places::Activity;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, Version};
@@ -45,27 +45,27 @@ const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Where a connection finds what it becomes after its answer, if it becomes something else.
 #[derive(Clone, Default)]
-pub struct Slot(Arc<Mutex<Option<Tunnel>>>);
+pub struct TunnelHandover(Arc<Mutex<Option<Tunnel>>>);
 
-impl Slot {
+impl TunnelHandover {
     pub fn take(&self) -> Option<Tunnel> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-/// A client's wish for a WebSocket. It travels with the request, and windows know nothing of it.
+/// A client's request for a WebSocket. It travels with the request, and windows know nothing of it.
 #[derive(Clone)]
-pub struct Wish {
+pub struct UpgradeRequest {
     client: OnUpgrade,
-    slot: Slot,
+    slot: TunnelHandover,
     request_id: String,
     admission: Admission,
 }
 
-impl Wish {
+impl UpgradeRequest {
     /// Reads it from a head whose hop-by-hop fields are still there, and whose request has no body.
-    pub fn read(parts: &mut Parts) -> Option<Wish> {
-        let slot = parts.extensions.remove::<Slot>()?;
+    pub fn read(parts: &mut Parts) -> Option<UpgradeRequest> {
+        let slot = parts.extensions.remove::<TunnelHandover>()?;
         let client = parts.extensions.remove::<OnUpgrade>()?;
         let one = |name: HeaderName| only(&parts.headers, &name);
         let asks = parts.method == Method::GET
@@ -74,7 +74,7 @@ impl Wish {
             && connection_names_upgrade(&parts.headers)
             && one(header::SEC_WEBSOCKET_VERSION).is_some_and(|value| value == VERSION)
             && one(header::SEC_WEBSOCKET_KEY).is_some_and(|value| value.len() == KEY_LENGTH);
-        asks.then(|| Wish {
+        asks.then(|| UpgradeRequest {
             client,
             slot,
             request_id: String::new(),
@@ -88,15 +88,15 @@ impl Wish {
     }
 
     /// Takes it out of a request that goes to a service, and puts it into the request's fields.
-    pub(super) fn take(request: &mut Request<Body>) -> Option<Wish> {
-        let mut wish = request.extensions_mut().remove::<Wish>()?;
+    pub(super) fn take(request: &mut Request<Body>) -> Option<UpgradeRequest> {
+        let mut upgrade = request.extensions_mut().remove::<UpgradeRequest>()?;
         let id = request.headers().get(REQUEST_ID);
-        wish.request_id = id
+        upgrade.request_id = id
             .and_then(|id| id.to_str().ok())
             .unwrap_or_default()
             .into();
         name_upgrade(request.headers_mut());
-        Some(wish)
+        Some(upgrade)
     }
 
     /// The service has answered 101.
@@ -104,9 +104,9 @@ impl Wish {
         self,
         mut answered: Response<Incoming>,
         at_service: AtService,
-    ) -> Result<Response<Body>, Error> {
+    ) -> Result<Response<Body>, RequestError> {
         if !is_websocket(answered.headers()) {
-            return Err(Error::UpstreamBroken(
+            return Err(RequestError::UpstreamBroken(
                 "it changed the protocol to another".into(),
             ));
         }
@@ -216,7 +216,7 @@ impl Tunnel {
 
 /// Resolves when what the client was let in with does not do any more: its token has expired, its
 /// API key was revoked, its issuer's keys have changed. Why it would be refused now.
-async fn lapse(plugins: &Plugins, admission: &Admission) -> Error {
+async fn lapse(plugins: &Plugins, admission: &Admission) -> RequestError {
     if !admission.may_end() {
         return std::future::pending().await;
     }
@@ -321,7 +321,10 @@ mod tests {
             error = lapse(&plugins, &ending) => error,
             () = tokio::time::sleep(Duration::from_secs(20)) => panic!("it goes on"),
         };
-        assert!(matches!(ended, Error::Unauthorized { .. }), "{ended:?}");
+        assert!(
+            matches!(ended, RequestError::Unauthorized { .. }),
+            "{ended:?}"
+        );
         assert!(
             begun.elapsed() >= Duration::from_secs(1),
             "it ended at once"

@@ -4,7 +4,7 @@ use super::{
     Bucket, HasKeyValue, KeyValue, KvError, KvResult, check_count, counter, open_bucket, view,
     write,
 };
-use crate::runtime::clerk::Clerk;
+use crate::runtime::instance::InstanceState;
 use wasmtime::component::{Linker, Resource};
 
 mod bindings {
@@ -21,12 +21,12 @@ mod bindings {
     });
 }
 
-/// Keys passed over at once before others have their turn. 2,000: about a millisecond.
+/// Keys passed over at once before others have their CPU share. 2,000: about a millisecond.
 const SKIP_KEYS: u64 = 2_000;
 
 use bindings::wasi::keyvalue::{atomics, batch, store};
 
-pub(super) fn add_to_linker(linker: &mut Linker<Clerk>) -> wasmtime::Result<()> {
+pub(super) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     store::add_to_linker::<_, HasKeyValue>(linker, view)?;
     atomics::add_to_linker::<_, HasKeyValue>(linker, view)?;
     batch::add_to_linker::<_, HasKeyValue>(linker, view)
@@ -34,7 +34,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<Clerk>) -> wasmtime::Result<()> 
 
 impl store::Host for KeyValue<'_> {
     async fn open(&mut self, identifier: String) -> KvResult<Resource<Bucket>> {
-        let bucket = open_bucket(self.post, identifier).await?;
+        let bucket = open_bucket(self.context, identifier).await?;
         self.keep(bucket.bytes())?;
         Ok(self.table.push(bucket)?)
     }
@@ -66,7 +66,7 @@ impl store::HostBucket for KeyValue<'_> {
     }
 
     /// The cursor of this draft is a number, so it can only say how many keys were listed before: a page costs
-    /// as much as all before it, and the clerk's CPU time pays for them. The second draft's is the last key, and does not.
+    /// as much as all before it, and the instance's CPU time pays for them. The second draft's is the last key, and does not.
     async fn list_keys(
         &mut self,
         bucket: Resource<Bucket>,

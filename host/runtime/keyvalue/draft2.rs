@@ -5,7 +5,7 @@ use super::{
     Bucket, Cas, HasKeyValue, KeyValue, KvError, KvResult, check, check_count, counter,
     open_bucket, view, write,
 };
-use crate::runtime::clerk::Clerk;
+use crate::runtime::instance::InstanceState;
 use crate::store::{Applied, Op, StoreError};
 use wasmtime::component::{Linker, Resource};
 
@@ -27,7 +27,7 @@ mod bindings {
 
 use bindings::wasi::keyvalue::{atomics, batch, store};
 
-pub(super) fn add_to_linker(linker: &mut Linker<Clerk>) -> wasmtime::Result<()> {
+pub(super) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     store::add_to_linker::<_, HasKeyValue>(linker, view)?;
     atomics::add_to_linker::<_, HasKeyValue>(linker, view)?;
     batch::add_to_linker::<_, HasKeyValue>(linker, view)
@@ -48,7 +48,7 @@ impl<E: Into<KvError>> From<E> for SwapError {
 
 impl store::Host for KeyValue<'_> {
     async fn open(&mut self, identifier: String) -> KvResult<Resource<Bucket>> {
-        let bucket = open_bucket(self.post, identifier).await?;
+        let bucket = open_bucket(self.context, identifier).await?;
         self.keep(bucket.bytes())?;
         Ok(self.table.push(bucket)?)
     }

@@ -8,7 +8,7 @@
 mod draft;
 mod draft2;
 
-use super::clerk::{Clerk, Post};
+use super::instance::{InstanceContext, InstanceState};
 use super::limits::{Limit, LiveLimits};
 use super::meter::Meter;
 use crate::store::{
@@ -39,7 +39,7 @@ pub struct KvError {
     told: String,
     /// Counted and logged for the operator, where a limit of the window or its store is why.
     reason: Option<&'static str>,
-    /// It is not told: the clerk ends of it.
+    /// It is not told: the instance ends of it.
     trap: Option<wasmtime::Error>,
 }
 
@@ -110,15 +110,15 @@ impl From<wasmtime::Error> for KvError {
 
 type KvResult<T> = Result<T, KvError>;
 
-/// A clerk's key-value side: its own window's post, and its handles.
+/// An instance's key-value side: its own window's context, and its handles.
 pub struct KeyValue<'a> {
-    post: &'a Post,
+    context: &'a InstanceContext,
     table: &'a mut ResourceTable,
     meter: &'a mut Meter,
 }
 
 impl KeyValue<'_> {
-    /// The host is about to keep at most `bytes` more for the clerk.
+    /// The host is about to keep at most `bytes` more for the instance.
     fn keep(&mut self, bytes: usize) -> wasmtime::Result<()> {
         self.meter.keep(bytes, self.table)
     }
@@ -129,7 +129,7 @@ impl KeyValue<'_> {
             return Err(trap);
         }
         if let Some(reason) = error.reason {
-            self.post.failures.count(reason, &error.told);
+            self.context.failures.count(reason, &error.told);
         }
         Ok(error.told)
     }
@@ -141,32 +141,32 @@ impl HasData for HasKeyValue {
     type Data<'a> = KeyValue<'a>;
 }
 
-fn view(clerk: &mut Clerk) -> KeyValue<'_> {
+fn view(instance: &mut InstanceState) -> KeyValue<'_> {
     KeyValue {
-        post: &clerk.post,
-        table: &mut clerk.table,
-        meter: &mut clerk.meter,
+        context: &instance.context,
+        table: &mut instance.table,
+        meter: &mut instance.meter,
     }
 }
 
-pub(super) fn add_to_linker(linker: &mut Linker<Clerk>) -> wasmtime::Result<()> {
+pub(super) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     draft::add_to_linker(linker)?;
     draft2::add_to_linker(linker)
 }
 
-/// Opens the bucket `identifier` of the window that the post belongs to.
+/// Opens the bucket `identifier` of the window that the context belongs to.
 fn open_bucket(
-    post: &Post,
+    context: &InstanceContext,
     identifier: String,
 ) -> impl Future<Output = KvResult<Bucket>> + Send + use<> {
-    let (cabinet, window) = (post.cabinet.clone(), post.window.clone());
-    let limits = post.limits.clone();
+    let (stores, window) = (context.stores.clone(), context.window.clone());
+    let limits = context.limits.clone();
     async move {
         let (len, limit) = (identifier.len(), MAX_BUCKET_BYTES);
         if len > limit {
             return Err(StoreError::BucketTooLong { len, limit }.into());
         }
-        let store = cabinet.open_async(&window).await?;
+        let store = stores.open_async(&window).await?;
         Ok(Bucket {
             store,
             name: identifier.into(),

@@ -1,7 +1,7 @@
 //! A copy of a store is what one commit left, whatever goes on meanwhile, and keeps nobody from
 //! writing or closing.
 
-use super::super::{Cabinet, RedbStore, Scratch, Snapshot, Store, StoreError, StoreLimits};
+use super::super::{RedbStore, Scratch, Snapshot, Store, StoreError, StoreLimits, Stores};
 use super::{OWNER, block_on, increment, set};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -138,8 +138,8 @@ fn a_copy_that_is_given_up_leaves_the_store_as_it_was() {
 #[test]
 fn a_store_that_is_removed_does_not_wait_for_its_copy() {
     let dir = tempfile::tempdir().unwrap();
-    let cabinet = Cabinet::new(dir.path().join("windows"), StoreLimits::default());
-    let store = cabinet.open("a").unwrap();
+    let stores = Stores::new(dir.path().join("windows"), StoreLimits::default());
+    let store = stores.open("a").unwrap();
     for key in 0..100 {
         let value = vec![key as u8; 200_000];
         block_on(store.write(vec![set(&format!("{key}"), value)])).unwrap();
@@ -155,12 +155,12 @@ fn a_store_that_is_removed_does_not_wait_for_its_copy() {
     std::thread::scope(|scope| {
         let removal = scope.spawn(|| {
             patient(&|| begun.load(SeqCst));
-            cabinet.remove("a")
+            stores.remove("a")
         });
         let mut go_on = |copied| {
             if copied > 0 && !begun.swap(true, SeqCst) {
                 // It shuts the store, and then waits for the next look.
-                patient(&|| cabinet.get("a").is_none());
+                patient(&|| stores.get("a").is_none());
             }
             true
         };
@@ -169,7 +169,7 @@ fn a_store_that_is_removed_does_not_wait_for_its_copy() {
             folder,
             go_on: &mut go_on,
         };
-        assert!(cabinet.snapshot("a", &mut scratch).unwrap().is_none());
+        assert!(stores.snapshot("a", &mut scratch).unwrap().is_none());
         removal.join().unwrap().unwrap();
     });
     assert!(!dir.path().join("windows/a").exists());
@@ -178,33 +178,33 @@ fn a_store_that_is_removed_does_not_wait_for_its_copy() {
 #[test]
 fn a_store_that_nobody_uses_is_opened_for_its_copy_and_closed_again() {
     let dir = tempfile::tempdir().unwrap();
-    let cabinet = Cabinet::new(dir.path().join("windows"), StoreLimits::default());
-    let take = |cabinet: &Cabinet, name: &str, go_on: &mut dyn FnMut(u64) -> bool| {
+    let stores = Stores::new(dir.path().join("windows"), StoreLimits::default());
+    let take = |stores: &Stores, name: &str, go_on: &mut dyn FnMut(u64) -> bool| {
         let folder = dir.path();
-        cabinet.snapshot(name, &mut Scratch { folder, go_on })
+        stores.snapshot(name, &mut Scratch { folder, go_on })
     };
-    assert!(cabinet.stored().unwrap().is_empty());
-    assert!(take(&cabinet, "none", &mut |_| true).unwrap().is_none());
+    assert!(stores.stored().unwrap().is_empty());
+    assert!(take(&stores, "none", &mut |_| true).unwrap().is_none());
     assert!(!dir.path().join("windows").exists(), "nothing is made");
-    block_on(cabinet.open("a").unwrap().write(vec![set("k", "1")])).unwrap();
-    cabinet.close("a");
-    assert!(take(&cabinet, "a", &mut |_| true).unwrap().is_some());
-    assert!(cabinet.get("a").is_none(), "it was closed before");
+    block_on(stores.open("a").unwrap().write(vec![set("k", "1")])).unwrap();
+    stores.close("a");
+    assert!(take(&stores, "a", &mut |_| true).unwrap().is_some());
+    assert!(stores.get("a").is_none(), "it was closed before");
     // Somebody opens it meanwhile, and keeps it.
     let mut kept = None;
     let mut go_on = |_| {
-        kept = cabinet.get("a");
+        kept = stores.get("a");
         true
     };
-    assert!(take(&cabinet, "a", &mut go_on).unwrap().is_some());
+    assert!(take(&stores, "a", &mut go_on).unwrap().is_some());
     let kept = kept.unwrap();
     assert_eq!(number(&*kept, "k"), 1);
-    let stored = cabinet.stored().unwrap();
+    let stored = stores.stored().unwrap();
     assert_eq!(stored.keys().collect::<Vec<_>>(), ["a"]);
     // One that is made anew is another.
     drop(kept);
-    cabinet.remove("a").unwrap();
-    cabinet.open("b").unwrap();
-    cabinet.open("a").unwrap();
-    assert_ne!(cabinet.stored().unwrap()["a"], stored["a"]);
+    stores.remove("a").unwrap();
+    stores.open("b").unwrap();
+    stores.open("a").unwrap();
+    assert_ne!(stores.stored().unwrap()["a"], stored["a"]);
 }

@@ -6,10 +6,10 @@
 //! window never has more than one such task.
 
 use super::Change;
-use crate::error::Error;
-use crate::windows::front::Front;
+use crate::error::RequestError;
 use crate::windows::record::WindowRecord;
 use crate::windows::registry::Registry;
+use crate::windows::serving::Serving;
 use crate::windows::window::Window;
 use crate::windows::{ChangeError, Unsaved, WindowName};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
@@ -30,13 +30,13 @@ pub(in crate::windows) enum Closing {
 }
 
 impl Closing {
-    /// What the record and the front become. None where there is nothing to close.
-    pub fn of(self, record: WindowRecord) -> Option<(WindowRecord, Front)> {
+    /// What the record and what is serving become. None where there is nothing to close.
+    pub fn of(self, record: WindowRecord) -> Option<(WindowRecord, Serving)> {
         match self {
             Closing::Stop if record.releases.is_empty() || record.removing => None,
             Closing::Stop => {
                 let stopped = true;
-                Some((WindowRecord { stopped, ..record }, Front::Stopped))
+                Some((WindowRecord { stopped, ..record }, Serving::Stopped))
             }
             // Once what it has stored is given up for deletion there is no way back. Two writes and
             // a deleted file: a host that ends between them finishes it at its next start.
@@ -46,9 +46,9 @@ impl Closing {
                     removing: true,
                     ..record
                 };
-                Some((next, Front::Empty))
+                Some((next, Serving::Empty))
             }
-            Closing::Remove { .. } => Some((WindowRecord::default(), Front::Empty)),
+            Closing::Remove { .. } => Some((WindowRecord::default(), Serving::Empty)),
         }
     }
 }
@@ -104,12 +104,12 @@ impl Closings {
     ///
     /// # Errors
     /// Where the window, `name`, is to be closed.
-    pub fn check(&self, name: &WindowName) -> Result<(), Error> {
+    pub fn check(&self, name: &WindowName) -> Result<(), RequestError> {
         let window = || name.to_string();
         match self.shut.load(SeqCst) {
             0 => Ok(()),
-            1 => Err(Error::WindowStopped { window: window() }),
-            _ => Err(Error::WindowNotDeployed { window: window() }),
+            1 => Err(RequestError::WindowStopped { window: window() }),
+            _ => Err(RequestError::WindowNotDeployed { window: window() }),
         }
     }
 
@@ -258,7 +258,7 @@ impl Registry {
         let change = match in_time {
             Ok(change) => change,
             Err(_) => {
-                for release in window.front().releases() {
+                for release in window.serving().releases() {
                     release.drain().cut();
                 }
                 turn.await
@@ -276,9 +276,9 @@ impl Change {
     pub(super) fn take_left(&self) {
         let closings = &self.window.recorded.closings;
         while let Some(closing) = closings.left() {
-            if let Some((next, front)) = closing.of(self.record()) {
+            if let Some((next, serving)) = closing.of(self.record()) {
                 self.set(next, Some(Unsaved::now("", true)));
-                self.turn(Some(front));
+                self.switch(Some(serving));
             }
             if closings.done(closing) {
                 return;

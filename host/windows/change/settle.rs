@@ -88,13 +88,13 @@ impl Change {
             return true;
         }
         self.window.drained().await;
-        let (cabinet, owner) = (self.registry.cabinet.clone(), self.window.name.to_string());
+        let (stores, owner) = (self.registry.stores.clone(), self.window.name.to_string());
         // Whoever waits for this may go. Then it is done all the same, and no other window of its
         // name is made before.
         let turn = self.turn.clone();
         if !record.removing {
             let closed = self.in_time(blocking(move || {
-                cabinet.close(&owner);
+                stores.close(&owner);
                 drop(turn);
                 Ok(())
             }));
@@ -103,7 +103,7 @@ impl Change {
             }
         } else {
             let removed = self.in_time(blocking(move || {
-                let removed = cabinet.remove(&owner);
+                let removed = stores.remove(&owner);
                 drop(turn);
                 Ok(removed?)
             }));

@@ -4,9 +4,9 @@ mod disk;
 
 use crate::runtime::{Limit, LimitsChange, LimitsSet};
 use crate::windows::fallback::Tripped;
-use crate::windows::front::Front;
 use crate::windows::record::CanaryRecord;
-use crate::windows::testing::{House, Random, Seen, Trouble, name, numbered};
+use crate::windows::serving::Serving;
+use crate::windows::testing::{Fixture, Random, Seen, Trouble, name, numbered};
 use crate::windows::{ChangeError, DeployOptions, Registry, Upload, WindowRecord};
 use std::future::poll_fn;
 use std::pin::pin;
@@ -51,7 +51,7 @@ const VERBS: [Verb; 11] = [
     RemoveWithStore,
 ];
 
-fn share(percent: &str) -> crate::windows::Share {
+fn share(percent: &str) -> crate::windows::TrafficShare {
     percent.parse().unwrap()
 }
 
@@ -64,7 +64,7 @@ fn limits(queue: u64) -> LimitsChange {
 fn model(verb: Verb, now: &Seen) -> Result<Seen, &'static str> {
     let gone = Seen {
         record: None,
-        front: "nothing".into(),
+        serving: "nothing".into(),
         data: now.data,
     };
     let Some(record) = now.record.clone() else {
@@ -127,7 +127,7 @@ fn model(verb: Verb, now: &Seen) -> Result<Seen, &'static str> {
 
 /// The window of that record, as it is open.
 fn opened(record: WindowRecord, data: bool) -> Seen {
-    let front = match (record.stopped, record.canary) {
+    let serving = match (record.stopped, record.canary) {
         (true, _) => "stopped".into(),
         (false, None) => record.live.to_string(),
         (false, Some(canary)) => {
@@ -136,15 +136,15 @@ fn opened(record: WindowRecord, data: bool) -> Seen {
     };
     let seen = Seen {
         record: Some(record),
-        front,
+        serving,
         data,
     };
     seen.comparable()
 }
 
-type Outcome = Result<(), &'static str>;
+type Done = Result<(), &'static str>;
 
-async fn run(registry: Arc<Registry>, verb: Verb, upload: Option<Upload>) -> Outcome {
+async fn run(registry: Arc<Registry>, verb: Verb, upload: Option<Upload>) -> Done {
     let name = &name();
     let done = match verb {
         Deploy | Canary => {
@@ -171,13 +171,13 @@ async fn run(registry: Arc<Registry>, verb: Verb, upload: Option<Upload>) -> Out
     done.map_err(|error: ChangeError| error.parts().1)
 }
 
-async fn begin(house: &House, verb: Verb) -> impl Future<Output = Outcome> + use<> {
+async fn begin(fixture: &Fixture, verb: Verb) -> impl Future<Output = Done> + use<> {
     let upload = match verb {
-        Deploy => Some(house.upload(3).await),
-        Canary => Some(house.upload(4).await),
+        Deploy => Some(fixture.upload(3).await),
+        Canary => Some(fixture.upload(4).await),
         _ => None,
     };
-    run(house.registry.clone(), verb, upload)
+    run(fixture.registry.clone(), verb, upload)
 }
 
 /// Both at once; at each step it is left to chance which of them goes on.
@@ -213,23 +213,24 @@ async fn raced<T>(a: impl Future<Output = T>, b: impl Future<Output = T>, seed: 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_changes_of_a_window_at_once_are_as_one_after_the_other() {
-    let house = House::new(false).await;
-    let states = house.states().await;
+    let fixture = Fixture::new(false).await;
+    let states = fixture.states().await;
     let mut seed = 0;
     for (at, a) in VERBS.into_iter().enumerate() {
         for b in &VERBS[at..] {
             for state in &states {
                 for _ in 0..SEEDS {
                     seed += 1;
-                    house.disk.seed(seed);
-                    house.set_up(state).await;
-                    let before = house.seen(&house.registry).comparable();
-                    let both = raced(begin(&house, a).await, begin(&house, *b).await, seed).await;
-                    let case = format!("{a:?} and {b:?} on {}, seed {seed}", before.front);
-                    check(&house, &before, (a, *b), both, &case);
+                    fixture.disk.seed(seed);
+                    fixture.set_up(state).await;
+                    let before = fixture.seen(&fixture.registry).comparable();
+                    let both =
+                        raced(begin(&fixture, a).await, begin(&fixture, *b).await, seed).await;
+                    let case = format!("{a:?} and {b:?} on {}, seed {seed}", before.serving);
+                    check(&fixture, &before, (a, *b), both, &case);
                     if seed % 50 == 0 {
-                        let now = house.seen(&house.registry).comparable();
-                        let later = house.seen(&house.restarted().await);
+                        let now = fixture.seen(&fixture.registry).comparable();
+                        let later = fixture.seen(&fixture.restarted().await);
                         assert_eq!(later.comparable(), now, "{case}, after a restart");
                     }
                 }
@@ -238,9 +239,9 @@ async fn two_changes_of_a_window_at_once_are_as_one_after_the_other() {
     }
 }
 
-fn check(house: &House, before: &Seen, verbs: (Verb, Verb), both: (Outcome, Outcome), case: &str) {
-    let after = house.seen(&house.registry);
-    assert_eq!(house.on_disk(), after.record, "{case}: disk and memory");
+fn check(fixture: &Fixture, before: &Seen, verbs: (Verb, Verb), both: (Done, Done), case: &str) {
+    let after = fixture.seen(&fixture.registry);
+    assert_eq!(fixture.on_disk(), after.record, "{case}: disk and memory");
     let after = after.comparable();
     let in_order = |first: Verb, second: Verb| {
         let mut now = before.clone();
@@ -266,20 +267,20 @@ fn check(house: &House, before: &Seen, verbs: (Verb, Verb), both: (Outcome, Outc
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_change_does_what_the_model_says_and_a_restart_keeps_it() {
-    let house = House::new(false).await;
-    for state in house.states().await {
+    let fixture = Fixture::new(false).await;
+    for state in fixture.states().await {
         for verb in VERBS {
-            house.set_up(&state).await;
-            let before = house.seen(&house.registry).comparable();
-            let outcome = begin(&house, verb).await.await;
+            fixture.set_up(&state).await;
+            let before = fixture.seen(&fixture.registry).comparable();
+            let outcome = begin(&fixture, verb).await.await;
             let (expected, end) = match model(verb, &before) {
                 Ok(end) => (Ok(()), end),
                 Err(code) => (Err(code), before.clone()),
             };
-            let case = format!("{verb:?} on {}", before.front);
+            let case = format!("{verb:?} on {}", before.serving);
             assert_eq!(outcome, expected, "{case}");
-            assert_eq!(house.seen(&house.registry).comparable(), end, "{case}");
-            let later = house.seen(&house.restarted().await);
+            assert_eq!(fixture.seen(&fixture.registry).comparable(), end, "{case}");
+            let later = fixture.seen(&fixture.restarted().await);
             assert_eq!(later.comparable(), end, "{case}, after a restart");
         }
     }
@@ -287,33 +288,33 @@ async fn each_change_does_what_the_model_says_and_a_restart_keeps_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deploy_that_waited_for_a_removal_is_live_in_a_new_window_and_limits_find_none() {
-    let house = House::new(false).await;
-    let [open, ..] = house.states().await;
-    house.set_up(&open).await;
-    let window = house.registry.window(&name()).unwrap();
+    let fixture = Fixture::new(false).await;
+    let [open, ..] = fixture.states().await;
+    fixture.set_up(&open).await;
+    let window = fixture.registry.window(&name()).unwrap();
     let lease = window.lease(&http::HeaderMap::new()).unwrap();
-    let removal = tokio::spawn(run(house.registry.clone(), RemoveWithStore, None));
-    while !matches!(&*window.front(), Front::Empty) {
+    let removal = tokio::spawn(run(fixture.registry.clone(), RemoveWithStore, None));
+    while !matches!(&*window.serving(), Serving::Empty) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     // The one waits behind the other, and both behind the removal, which waits for the request.
-    let set = tokio::spawn(run(house.registry.clone(), Limits, None));
-    let deploy = tokio::spawn(begin(&house, Deploy).await);
+    let set = tokio::spawn(run(fixture.registry.clone(), Limits, None));
+    let deploy = tokio::spawn(begin(&fixture, Deploy).await);
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!deploy.is_finished() && !set.is_finished());
     drop(lease);
     assert_eq!(removal.await.unwrap(), Ok(()));
     assert_eq!(set.await.unwrap(), Err("no-window"));
     assert_eq!(deploy.await.unwrap(), Ok(()));
-    let seen = house.seen(&house.registry);
-    assert_eq!((seen.front.as_str(), seen.data), ("1", false));
-    assert_eq!(house.on_disk(), seen.record);
-    assert_eq!(house.seen(&house.restarted().await), seen);
+    let seen = fixture.seen(&fixture.registry);
+    assert_eq!((seen.serving.as_str(), seen.data), ("1", false));
+    assert_eq!(fixture.on_disk(), seen.record);
+    assert_eq!(fixture.seen(&fixture.restarted().await), seen);
 }
 
-async fn settled(house: &House) {
+async fn settled(fixture: &Fixture) {
     let deadline = Instant::now() + PATIENCE;
-    while house.registry.unsaved() > 0 {
+    while fixture.registry.unsaved() > 0 {
         assert!(Instant::now() < deadline, "it is never on disk");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -321,8 +322,8 @@ async fn settled(house: &House) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_that_is_dropped_anywhere_leaves_memory_and_disk_alike() {
-    let house = House::new(false).await;
-    let states = house.states().await;
+    let fixture = Fixture::new(false).await;
+    let states = fixture.states().await;
     for (verb, at) in [
         (Deploy, 0),
         (Stop, 0),
@@ -331,12 +332,12 @@ async fn a_change_that_is_dropped_anywhere_leaves_memory_and_disk_alike() {
         (RemoveWithStore, 0),
     ] {
         for polls in 1.. {
-            house.disk.seed(polls);
-            house.set_up(&states[at]).await;
-            let before = house.seen(&house.registry);
+            fixture.disk.seed(polls);
+            fixture.set_up(&states[at]).await;
+            let before = fixture.seen(&fixture.registry);
             let end = model(verb, &before.clone().comparable()).unwrap();
             let mut left = polls;
-            let mut change = Box::pin(begin(&house, verb).await);
+            let mut change = Box::pin(begin(&fixture, verb).await);
             let done = poll_fn(|cx| match (change.as_mut().poll(cx), left) {
                 (Poll::Ready(_), _) => Poll::Ready(true),
                 (Poll::Pending, 1) => Poll::Ready(false),
@@ -349,15 +350,15 @@ async fn a_change_that_is_dropped_anywhere_leaves_memory_and_disk_alike() {
             drop(change);
             let deadline = Instant::now() + PATIENCE;
             loop {
-                let now = house.seen(&house.registry);
+                let now = fixture.seen(&fixture.registry);
                 let whole = now == before || now.clone().comparable() == end;
-                if whole && house.on_disk() == now.record && house.registry.unsaved() == 0 {
+                if whole && fixture.on_disk() == now.record && fixture.registry.unsaved() == 0 {
                     break;
                 }
                 assert!(
                     Instant::now() < deadline,
                     "{verb:?} after {polls} polls: {now:#?}, {:#?}",
-                    house.on_disk()
+                    fixture.on_disk()
                 );
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
@@ -370,12 +371,12 @@ async fn a_change_that_is_dropped_anywhere_leaves_memory_and_disk_alike() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_said_of_a_removed_window_changes_no_other_of_its_name() {
-    let house = House::new(false).await;
-    let [open, _, canary] = house.states().await;
-    house.set_up(&open).await;
-    let removed = house.registry.window(&name()).unwrap();
-    house.set_up(&open).await;
-    let window = house.registry.window(&name()).unwrap();
+    let fixture = Fixture::new(false).await;
+    let [open, _, canary] = fixture.states().await;
+    fixture.set_up(&open).await;
+    let removed = fixture.registry.window(&name()).unwrap();
+    fixture.set_up(&open).await;
+    let window = fixture.registry.window(&name()).unwrap();
     let trip = |window: &Arc<crate::windows::window::Window>| Tripped {
         window: window.clone(),
         number: 2,
@@ -383,23 +384,23 @@ async fn what_is_said_of_a_removed_window_changes_no_other_of_its_name() {
     };
     removed.trips.send(trip(&removed)).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(house.seen(&house.registry).front, "2");
+    assert_eq!(fixture.seen(&fixture.registry).serving, "2");
     window.trips.send(trip(&window)).await.unwrap();
-    eventually(&house, "1").await;
+    eventually(&fixture, "1").await;
 
-    house.set_up(&canary).await;
-    let removed = verdict(&house);
-    house.set_up(&canary).await;
+    fixture.set_up(&canary).await;
+    let removed = verdict(&fixture);
+    fixture.set_up(&canary).await;
     removed.send("worse".into()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(house.seen(&house.registry).front, "2 and 3 at 50%");
-    verdict(&house).send("worse".into()).await.unwrap();
-    eventually(&house, "2").await;
+    assert_eq!(fixture.seen(&fixture.registry).serving, "2 and 3 at 50%");
+    verdict(&fixture).send("worse".into()).await.unwrap();
+    eventually(&fixture, "2").await;
 }
 
-fn verdict(house: &House) -> tokio::sync::mpsc::Sender<String> {
-    match &*house.registry.window(&name()).unwrap().front() {
-        Front::Open {
+fn verdict(fixture: &Fixture) -> tokio::sync::mpsc::Sender<String> {
+    match &*fixture.registry.window(&name()).unwrap().serving() {
+        Serving::Open {
             canary: Some(canary),
             ..
         } => canary.verdict.clone(),
@@ -407,13 +408,13 @@ fn verdict(house: &House) -> tokio::sync::mpsc::Sender<String> {
     }
 }
 
-async fn eventually(house: &House, front: &str) {
+async fn eventually(fixture: &Fixture, serving: &str) {
     let deadline = Instant::now() + PATIENCE;
-    while house.seen(&house.registry).front != front {
+    while fixture.seen(&fixture.registry).serving != serving {
         assert!(
             Instant::now() < deadline,
             "{:?}",
-            house.seen(&house.registry)
+            fixture.seen(&fixture.registry)
         );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -421,8 +422,8 @@ async fn eventually(house: &House, front: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_deploy_relies_on_is_not_cleared_away_while_it_becomes_recorded() {
-    let house = House::new(false).await;
-    let artifacts = house.registry.artifacts();
+    let fixture = Fixture::new(false).await;
+    let artifacts = fixture.registry.artifacts();
     let [digest, later] = ["d", "e"].map(|letter| letter.repeat(64));
     let files = [&digest, &later].map(|digest| artifacts.wasm_path(digest));
     for file in &files {
@@ -445,8 +446,8 @@ async fn what_a_deploy_relies_on_is_not_cleared_away_while_it_becomes_recorded()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_held_for_a_backup_is_not_cleared_away_from_before_the_records_are_copied() {
-    let house = House::new(false).await;
-    let artifacts = house.registry.artifacts();
+    let fixture = Fixture::new(false).await;
+    let artifacts = fixture.registry.artifacts();
     let digest = "d".repeat(64);
     let file = artifacts.wasm_path(&digest);
     std::fs::write(&file, "a component").unwrap();
@@ -465,104 +466,104 @@ async fn what_is_held_for_a_backup_is_not_cleared_away_from_before_the_records_a
     assert!(!file.exists());
 }
 
-async fn gone(house: &House) {
+async fn gone(fixture: &Fixture) {
     let deadline = Instant::now() + PATIENCE;
-    while house.registry.window(&name()).is_ok() {
+    while fixture.registry.window(&name()).is_ok() {
         assert!(Instant::now() < deadline, "it is never removed");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
 /// Whether the window gets requests.
-fn serves(house: &House) -> bool {
-    let window = house.registry.window(&name()).unwrap();
+fn serves(fixture: &Fixture) -> bool {
+    let window = fixture.registry.window(&name()).unwrap();
     window.lease(&http::HeaderMap::new()).is_ok()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_window_is_closed_at_once_while_another_change_has_its_turn() {
-    let house = House::of_operators().await;
-    let [open, ..] = house.states().await;
+    let fixture = Fixture::of_operators().await;
+    let [open, ..] = fixture.states().await;
     for verb in [Stop, Remove, RemoveWithStore] {
-        house.set_up(&open).await;
+        fixture.set_up(&open).await;
         // As a deploy whose probe hangs.
-        let mut deploy = house.registry.change(&name()).await.unwrap();
-        assert!(serves(&house));
-        let closing = tokio::spawn(run(house.registry.clone(), verb, None));
-        while serves(&house) {
+        let mut deploy = fixture.registry.change(&name()).await.unwrap();
+        assert!(serves(&fixture));
+        let closing = tokio::spawn(run(fixture.registry.clone(), verb, None));
+        while serves(&fixture) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let asked = Instant::now();
         assert_eq!(closing.await.unwrap(), Ok(()), "{verb:?}");
         assert!(asked.elapsed() < Duration::from_secs(1), "{verb:?}");
-        let (status, _) = house.registry.status(&name()).unwrap();
+        let (status, _) = fixture.registry.status(&name()).unwrap();
         assert_eq!(
             status.state,
             if verb == Stop { "stopped" } else { "removing" }
         );
         assert!(status.unsaved.unwrap().why.contains("another change"));
         // Once more, and as often as anybody likes, makes nothing more of it.
-        assert_eq!(run(house.registry.clone(), verb, None).await, Ok(()));
+        assert_eq!(run(fixture.registry.clone(), verb, None).await, Ok(()));
         // What it opens gets nothing, then and afterwards.
         let next = deploy.record().with_release(numbered(0), None);
         let mut loaded = open.clone();
-        let front = house.registry.load_front(deploy.window(), &mut loaded);
-        let front = front.await.unwrap();
-        deploy.commit(next, Some(front)).await.unwrap();
-        assert!(!serves(&house), "{verb:?}");
+        let serving = fixture.registry.load_serving(deploy.window(), &mut loaded);
+        let serving = serving.await.unwrap();
+        deploy.commit(next, Some(serving)).await.unwrap();
+        assert!(!serves(&fixture), "{verb:?}");
         drop(deploy);
-        settled(&house).await;
+        settled(&fixture).await;
         if verb != Stop {
-            gone(&house).await;
+            gone(&fixture).await;
         }
-        let seen = house.seen(&house.registry);
-        assert_eq!(house.on_disk(), seen.record, "{verb:?}");
+        let seen = fixture.seen(&fixture.registry);
+        assert_eq!(fixture.on_disk(), seen.record, "{verb:?}");
         assert_eq!(seen.data, verb != RemoveWithStore, "{verb:?}");
         match verb {
             Stop => {
                 let record = seen.record.unwrap();
                 assert_eq!((record.stopped, record.live), (true, 3));
-                assert_eq!(seen.front, "stopped");
+                assert_eq!(seen.serving, "stopped");
             }
-            _ => assert_eq!((seen.record, seen.front.as_str()), (None, "nothing")),
+            _ => assert_eq!((seen.record, seen.serving.as_str()), (None, "nothing")),
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_window_that_was_stopped_since_its_deploy_began_is_deployed_and_stays_closed() {
-    let house = House::new(false).await;
-    let [open, stopped, _] = house.states().await;
+    let fixture = Fixture::new(false).await;
+    let [open, stopped, _] = fixture.states().await;
     for state in [open, stopped] {
-        house.set_up(&state).await;
-        let turn = house.registry.change(&name()).await.unwrap();
-        let mut deploy = Box::pin(begin(&house, Deploy).await);
+        fixture.set_up(&state).await;
+        let turn = fixture.registry.change(&name()).await.unwrap();
+        let mut deploy = Box::pin(begin(&fixture, Deploy).await);
         assert!(futures_util::poll!(&mut deploy).is_pending());
         let deploy = tokio::spawn(deploy);
-        let stop = tokio::spawn(run(house.registry.clone(), Stop, None));
-        while house.registry.window(&name()).unwrap().recorded.stops() == 0 {
+        let stop = tokio::spawn(run(fixture.registry.clone(), Stop, None));
+        while fixture.registry.window(&name()).unwrap().recorded.stops() == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         drop(turn);
         assert_eq!(stop.await.unwrap(), Ok(()));
         assert_eq!(deploy.await.unwrap(), Ok(()));
-        let seen = house.seen(&house.registry);
-        assert_eq!(seen.front, "stopped");
-        assert_eq!(house.on_disk(), seen.record);
+        let seen = fixture.seen(&fixture.registry);
+        assert_eq!(seen.serving, "stopped");
+        assert_eq!(fixture.on_disk(), seen.record);
         assert_eq!(seen.record.unwrap().live, 3);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_window_whose_record_cannot_be_read_is_listed_with_the_reason() {
-    let house = House::new(false).await;
-    let [open, ..] = house.states().await;
-    house.set_up(&open).await;
-    let window = house.registry.window(&name()).unwrap();
+    let fixture = Fixture::new(false).await;
+    let [open, ..] = fixture.states().await;
+    fixture.set_up(&open).await;
+    let window = fixture.registry.window(&name()).unwrap();
     window.recorded.set_unreadable("the test has it so");
-    let status = house.registry.statuses();
+    let status = fixture.registry.statuses();
     let status = status.iter().find(|status| status.name == name()).unwrap();
     assert_eq!(status.state, "unreadable");
     assert_eq!(status.unreadable.as_deref(), Some("the test has it so"));
-    assert_eq!(begin(&house, Stop).await.await, Err("record-unreadable"));
+    assert_eq!(begin(&fixture, Stop).await.await, Err("record-unreadable"));
 }

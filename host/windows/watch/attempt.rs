@@ -1,8 +1,8 @@
 //! One deploy of one file.
 
-use super::files::{Due, Outcome};
+use super::files::{DeployOutcome, Due};
 use super::taken::Taken;
-use crate::windows::stamp::Stamp;
+use crate::windows::stamp::FileStamp;
 use crate::windows::{ChangeError, DeployOptions, FileDeploy, Registry, ReleaseRecord};
 use http::StatusCode;
 use std::path::{Path, PathBuf};
@@ -11,16 +11,16 @@ use std::sync::Arc;
 /// Who deploys, as the history shows it.
 const BY: &str = "folder watch";
 
-pub(super) async fn attempt(windows: Arc<Registry>, path: PathBuf, due: Due) -> Outcome {
+pub(super) async fn attempt(windows: Arc<Registry>, path: PathBuf, due: Due) -> DeployOutcome {
     if taken_before(&windows, &path, &due).await {
         tracing::debug!(window = %due.window, "the file was deployed already");
-        return Outcome::Done;
+        return DeployOutcome::Done;
     }
     if let Ok((status, _)) = windows.status(&due.window)
         && status.canary.is_some()
     {
         // It would be refused, once in a while for as long as the canary runs.
-        return Outcome::Later(ChangeError::CanaryRunning(due.window).to_string());
+        return DeployOutcome::Later(ChangeError::CanaryRunning(due.window).to_string());
     }
     // Not `yes`: there is nobody here to ask.
     let options = DeployOptions {
@@ -39,13 +39,13 @@ pub(super) async fn attempt(windows: Arc<Registry>, path: PathBuf, due: Due) -> 
             if let Some(release) = live {
                 note(&windows, &due, release.digest.clone()).await;
             }
-            Outcome::Done
+            DeployOutcome::Done
         }
         Err(error) => {
             let now = tokio::fs::metadata(&path).await;
-            if now.map(|metadata| Stamp::of(&metadata)).ok() != Some(due.stamp) {
+            if now.map(|metadata| FileStamp::of(&metadata)).ok() != Some(due.stamp) {
                 // It is another file by now: the next look sees that, and there is nothing to say.
-                return Outcome::Done;
+                return DeployOutcome::Done;
             }
             let serving = match windows.status(&due.window) {
                 Ok((status, _)) => status.live.map(|live| live.number),
@@ -56,8 +56,8 @@ pub(super) async fn attempt(windows: Arc<Registry>, path: PathBuf, due: Due) -> 
                 None => error.to_string(),
             };
             match speaks_of_the_file(&error) {
-                true => Outcome::Refused(reason),
-                false => Outcome::Later(reason),
+                true => DeployOutcome::Refused(reason),
+                false => DeployOutcome::Later(reason),
             }
         }
     }
@@ -130,53 +130,53 @@ fn speaks_of_the_file(error: &ChangeError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::windows::testing::{House, component, name};
+    use crate::windows::testing::{Fixture, component, name};
 
     fn due(path: &Path, at_start: bool) -> Due {
         Due {
             file: "w.wasm".into(),
             window: name(),
-            stamp: Stamp::of(&std::fs::metadata(path).unwrap()),
+            stamp: FileStamp::of(&std::fs::metadata(path).unwrap()),
             at_start,
         }
     }
 
     /// Attempts the file as it is. The number of the live release afterwards.
-    async fn live_after(house: &House, path: &Path, at_start: bool) -> u64 {
-        let outcome = attempt(house.registry.clone(), path.into(), due(path, at_start)).await;
-        assert_eq!(outcome, Outcome::Done);
-        let (status, _) = house.registry.status(&name()).unwrap();
+    async fn live_after(fixture: &Fixture, path: &Path, at_start: bool) -> u64 {
+        let outcome = attempt(fixture.registry.clone(), path.into(), due(path, at_start)).await;
+        assert_eq!(outcome, DeployOutcome::Done);
+        let (status, _) = fixture.registry.status(&name()).unwrap();
         status.live.unwrap().number
     }
 
     #[tokio::test]
     async fn a_file_that_was_away_and_is_back_untouched_undoes_no_rollback() {
-        let house = House::new(false).await;
-        let path = house.dir.path().join("w.wasm");
-        house.deploy("w", 1, None).await;
+        let fixture = Fixture::new(false).await;
+        let path = fixture.dir.path().join("w.wasm");
+        fixture.deploy("w", 1, None).await;
         std::fs::write(&path, component(2)).unwrap();
-        assert_eq!(live_after(&house, &path, false).await, 2);
-        house.registry.rollback(&name(), None).await.unwrap();
+        assert_eq!(live_after(&fixture, &path, false).await, 2);
+        fixture.registry.rollback(&name(), None).await.unwrap();
         for at_start in [false, true] {
-            assert_eq!(live_after(&house, &path, at_start).await, 1);
+            assert_eq!(live_after(&fixture, &path, at_start).await, 1);
         }
     }
 
     #[tokio::test]
     async fn a_file_whose_note_the_disk_did_not_take_undoes_no_rollback_at_the_next_start() {
-        let house = House::new(false).await;
-        let (path, taken) = (house.dir.path().join("w.wasm"), &house.registry.taken);
+        let fixture = Fixture::new(false).await;
+        let (path, taken) = (fixture.dir.path().join("w.wasm"), &fixture.registry.taken);
         std::fs::write(&path, component(1)).unwrap();
-        assert_eq!(live_after(&house, &path, false).await, 1);
+        assert_eq!(live_after(&fixture, &path, false).await, 1);
         let first = taken.get(&name()).await.unwrap();
         std::fs::write(&path, component(2)).unwrap();
-        assert_eq!(live_after(&house, &path, false).await, 2);
-        house.registry.rollback(&name(), None).await.unwrap();
+        assert_eq!(live_after(&fixture, &path, false).await, 2);
+        fixture.registry.rollback(&name(), None).await.unwrap();
         taken.put(&name(), &first).await.unwrap();
-        assert_eq!(live_after(&house, &path, true).await, 1);
+        assert_eq!(live_after(&fixture, &path, true).await, 1);
         // An earlier file that is put back while the host is away is deployed.
-        house.registry.rollback(&name(), Some(2)).await.unwrap();
+        fixture.registry.rollback(&name(), Some(2)).await.unwrap();
         std::fs::write(&path, component(1)).unwrap();
-        assert_eq!(live_after(&house, &path, true).await, 3);
+        assert_eq!(live_after(&fixture, &path, true).await, 3);
     }
 }

@@ -1,10 +1,10 @@
 //! Which file is deployed, and when. Knows neither disk nor clock, so that it is tested without
 //! them.
 
-use super::folder::Found;
+use super::folder::FolderScan;
 use crate::files::shown_name;
 use crate::windows::WindowName;
-use crate::windows::stamp::Stamp;
+use crate::windows::stamp::FileStamp;
 use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -31,7 +31,7 @@ const MAX_AT_WORK: usize = 4;
 
 /// What came of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum DeployOutcome {
     /// It is live, or there was nothing to do.
     Done,
     /// The file is no good: there is no use in trying before it changes.
@@ -45,7 +45,7 @@ pub(super) enum Outcome {
 pub(super) struct Due {
     pub file: OsString,
     pub window: WindowName,
-    pub stamp: Stamp,
+    pub stamp: FileStamp,
     /// It was there when the watch began, and has not changed since.
     pub at_start: bool,
 }
@@ -61,7 +61,7 @@ pub(super) struct Files {
 
 struct Entry {
     /// None where the file is gone, which a deploy at work has not noticed.
-    stamp: Option<Stamp>,
+    stamp: Option<FileStamp>,
     state: State,
     at_work: bool,
     at_start: bool,
@@ -82,7 +82,12 @@ enum State {
 impl Files {
     /// Takes in what was found, and gives what is to be deployed now. `held` says which file
     /// somebody is writing.
-    pub fn look(&mut self, found: Found, held: &dyn Fn(&OsStr) -> bool, now: Instant) -> Vec<Due> {
+    pub fn look(
+        &mut self,
+        found: FolderScan,
+        held: &dyn Fn(&OsStr) -> bool,
+        now: Instant,
+    ) -> Vec<Due> {
         self.take_in(found, now);
         let mut at_work = self.by_name.values().filter(|entry| entry.at_work).count();
         let mut claims: HashMap<WindowName, String> = HashMap::new();
@@ -124,7 +129,7 @@ impl Files {
         due
     }
 
-    fn take_in(&mut self, found: Found, now: Instant) {
+    fn take_in(&mut self, found: FolderScan, now: Instant) {
         self.by_name.retain(|file, entry| {
             if !found.files.contains_key(file) {
                 entry.stamp = None;
@@ -163,7 +168,7 @@ impl Files {
 
     /// Takes in what came of a deploy. What came of a file that has changed since says nothing of
     /// what it is now.
-    pub fn done(&mut self, due: &Due, outcome: Outcome, now: Instant) {
+    pub fn done(&mut self, due: &Due, outcome: DeployOutcome, now: Instant) {
         let Some(entry) = self.by_name.get_mut(&due.file) else {
             return;
         };
@@ -173,9 +178,9 @@ impl Files {
         }
         entry.at_start = false;
         match outcome {
-            Outcome::Done => entry.fault = None,
-            Outcome::Refused(why) => entry.is_refused(&shown_name(&due.file), why),
-            Outcome::Later(why) => {
+            DeployOutcome::Done => entry.fault = None,
+            DeployOutcome::Refused(why) => entry.is_refused(&shown_name(&due.file), why),
+            DeployOutcome::Later(why) => {
                 entry.is_refused(&shown_name(&due.file), why);
                 entry.state = State::Again(now + AGAIN);
             }

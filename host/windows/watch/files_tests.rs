@@ -2,14 +2,14 @@ use super::*;
 
 const NOBODY: &dyn Fn(&OsStr) -> bool = &|_| false;
 
-fn found(files: &[(&str, u64)]) -> Found {
-    let stamp = |inode| Stamp::fake(100, inode);
+fn found(files: &[(&str, u64)]) -> FolderScan {
+    let stamp = |inode| FileStamp::fake(100, inode);
     let files = files.iter();
-    Found {
+    FolderScan {
         files: files
             .map(|(file, inode)| (file.into(), stamp(*inode)))
             .collect(),
-        ..Found::default()
+        ..FolderScan::default()
     }
 }
 
@@ -67,21 +67,21 @@ fn a_file_that_somebody_writes_waits_however_long_he_pauses() {
 #[test]
 fn a_refused_file_is_tried_again_only_when_it_changes() {
     let (mut files, due, now) = one_due();
-    files.done(&due, Outcome::Refused("truncated".into()), now);
+    files.done(&due, DeployOutcome::Refused("truncated".into()), now);
     assert_eq!(files.refused(), 1);
     let later = now + AGAIN * 10;
     assert_eq!(files.look(found(&[("a.wasm", 1)]), NOBODY, later), []);
     assert_eq!(files.look(found(&[("a.wasm", 2)]), NOBODY, later), []);
     let due = files.look(found(&[("a.wasm", 2)]), NOBODY, later + SETTLE);
     assert_eq!(names(&due), ["a"]);
-    files.done(&due[0], Outcome::Done, later + SETTLE);
+    files.done(&due[0], DeployOutcome::Done, later + SETTLE);
     assert_eq!(files.refused(), 0);
 }
 
 #[test]
 fn what_may_pass_is_tried_again() {
     let (mut files, due, now) = one_due();
-    files.done(&due, Outcome::Later("the disk is full".into()), now);
+    files.done(&due, DeployOutcome::Later("the disk is full".into()), now);
     assert_eq!((files.refused(), files.next_due(now)), (1, AGAIN));
     assert_eq!(
         files.look(found(&[("a.wasm", 1)]), NOBODY, now + AGAIN / 2),
@@ -105,12 +105,12 @@ fn a_file_that_changes_or_goes_during_its_deploy_is_never_deployed_twice_at_once
             []
         );
         // What came of the old file says nothing of the new one.
-        files.done(&due, Outcome::Refused("truncated".into()), later);
+        files.done(&due, DeployOutcome::Refused("truncated".into()), later);
         assert_eq!(files.refused(), 0);
         let due = files.look(found(&[("a.wasm", 2)]), NOBODY, later + SETTLE);
         assert_eq!(
             (names(&due), due[0].stamp),
-            (vec!["a"], Stamp::fake(100, 2))
+            (vec!["a"], FileStamp::fake(100, 2))
         );
     }
 }
@@ -133,7 +133,7 @@ fn no_more_than_a_few_deploys_are_at_work_at_once() {
     while seen < 10 {
         at_work.extend(files.look(found(&all), NOBODY, start + SETTLE));
         assert!((1..=MAX_AT_WORK).contains(&at_work.len()));
-        files.done(&at_work.remove(0), Outcome::Done, start + SETTLE);
+        files.done(&at_work.remove(0), DeployOutcome::Done, start + SETTLE);
         seen += 1;
     }
     assert!(files.caught_up());
@@ -142,9 +142,9 @@ fn no_more_than_a_few_deploys_are_at_work_at_once() {
 #[test]
 fn an_empty_file_is_given_more_time() {
     let (mut files, start) = (Files::default(), Instant::now());
-    let empty = || Found {
-        files: BTreeMap::from([("a.wasm".into(), Stamp::fake(0, 1))]),
-        ..Found::default()
+    let empty = || FolderScan {
+        files: BTreeMap::from([("a.wasm".into(), FileStamp::fake(0, 1))]),
+        ..FolderScan::default()
     };
     assert_eq!(files.look(empty(), NOBODY, start), []);
     assert_eq!(files.look(empty(), NOBODY, start + SETTLE * 2), []);
@@ -185,9 +185,13 @@ fn the_watch_has_caught_up_when_what_was_there_at_first_was_tried() {
     files.look(both.clone(), NOBODY, start);
     let due = files.look(both.clone(), NOBODY, start + SETTLE);
     assert!(due.iter().all(|due| due.at_start) && !files.caught_up());
-    files.done(&due[0], Outcome::Done, start + SETTLE);
+    files.done(&due[0], DeployOutcome::Done, start + SETTLE);
     assert!(!files.caught_up());
-    files.done(&due[1], Outcome::Refused("why".into()), start + SETTLE);
+    files.done(
+        &due[1],
+        DeployOutcome::Refused("why".into()),
+        start + SETTLE,
+    );
     assert!(files.caught_up());
     files.look(found(&[("a.wasm", 2), ("b.wasm", 1)]), NOBODY, start);
     assert!(files.caught_up());

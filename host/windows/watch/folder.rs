@@ -1,7 +1,7 @@
 //! Reading the folder of components.
 
 use crate::windows::WindowName;
-use crate::windows::stamp::Stamp;
+use crate::windows::stamp::FileStamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -18,16 +18,16 @@ const MAX_NAMED: usize = 1000;
 
 /// What is in a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct FolderScan {
     /// The components by file name.
-    pub files: BTreeMap<OsString, Stamp>,
+    pub files: BTreeMap<OsString, FileStamp>,
     /// What has the name of a component and is not taken for one, with why.
     pub refused: BTreeMap<OsString, String>,
     /// Components beyond the bound: those in `refused`, and those that are in neither.
     pub over_limit: usize,
 }
 
-impl Found {
+impl FolderScan {
     /// Whether there is no component, and nothing with the name of one.
     pub fn is_empty(&self) -> bool {
         self.files.is_empty() && self.refused.is_empty()
@@ -52,8 +52,8 @@ pub(super) fn read(
     dir: &Path,
     most: usize,
     has_place: &dyn Fn(&OsStr) -> bool,
-) -> io::Result<Found> {
-    let mut found = Found::default();
+) -> io::Result<FolderScan> {
+    let mut found = FolderScan::default();
     let mut names = BTreeSet::new();
     for entry in fs::read_dir(dir)? {
         let file = entry?.file_name();
@@ -82,7 +82,7 @@ pub(super) fn read(
 }
 
 /// None for what is gone again, and for a folder.
-fn look(path: &Path) -> Option<Result<Stamp, String>> {
+fn look(path: &Path) -> Option<Result<FileStamp, String>> {
     // Follows links: container platforms mount files as links.
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -96,7 +96,7 @@ fn look(path: &Path) -> Option<Result<Stamp, String>> {
         return Some(Err("it is a folder, and no component".into()));
     }
     match metadata.is_file() {
-        true => Some(Ok(Stamp::of(&metadata))),
+        true => Some(Ok(FileStamp::of(&metadata))),
         false => Some(Err("it is no regular file".into())),
     }
 }
@@ -143,7 +143,7 @@ mod tests {
             .map(ToString::to_string)
             .collect();
         assert_eq!(windows, ["my-desk", "other", "plain"]);
-        let beyond = Found {
+        let beyond = FolderScan {
             over_limit: MAX_NAMED + 1,
             ..found
         };

@@ -4,7 +4,7 @@
 
 use super::folder;
 use super::taken::Taken;
-use crate::windows::stamp::Stamp;
+use crate::windows::stamp::FileStamp;
 use crate::windows::{Registry, WindowName, file};
 use serde::Serialize;
 use std::ffi::{OsStr, OsString};
@@ -59,7 +59,12 @@ impl Registry {
         })
     }
 
-    async fn note_left(&self, name: &WindowName, path: &Path, stamp: Stamp) -> Result<(), String> {
+    async fn note_left(
+        &self,
+        name: &WindowName,
+        path: &Path,
+        stamp: FileStamp,
+    ) -> Result<(), String> {
         if (self.taken.get(name).await).is_some_and(|taken| taken.stamp == stamp) {
             return Ok(());
         }
@@ -79,7 +84,7 @@ impl Registry {
 }
 
 /// The component of that window in the folder. Blocks on the file system.
-fn find(dir: &Path, window: &WindowName) -> io::Result<Option<(OsString, Stamp)>> {
+fn find(dir: &Path, window: &WindowName) -> io::Result<Option<(OsString, FileStamp)>> {
     let is_its = |file: &OsStr| WindowName::from_file(Path::new(file)).as_ref() == Ok(window);
     let found = folder::read(dir, folder::MAX_FILES, &is_its)?;
     Ok(found.files.into_iter().find(|(file, _)| is_its(file)))
@@ -95,25 +100,31 @@ async fn off_the_threads<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use crate::windows::testing::{House, Trouble, component, name};
+    use crate::windows::testing::{Fixture, Trouble, component, name};
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_file_is_noted_before_its_window_is_removed_for_good() {
-        let house = House::new(false).await;
-        house.deploy("w", 1, None).await;
-        let folder = house.dir.path().join("watched");
+        let fixture = Fixture::new(false).await;
+        fixture.deploy("w", 1, None).await;
+        let folder = fixture.dir.path().join("watched");
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join("w.WASM"), component(2)).unwrap();
         // The disk takes the first write, and answers none.
-        house.disk.trouble(Trouble::Hangs);
-        let registry = house.registry.clone();
+        fixture.disk.trouble(Trouble::Hangs);
+        let registry = fixture.registry.clone();
         let removal = tokio::spawn(async move { registry.remove(&name(), false).await });
-        while house.registry.taken.get(&name()).await.is_none() {
-            assert!(house.on_disk().is_some(), "removed, and its file not noted");
+        while fixture.registry.taken.get(&name()).await.is_none() {
+            assert!(
+                fixture.on_disk().is_some(),
+                "removed, and its file not noted"
+            );
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
-        assert!(house.on_disk().is_some(), "removed, and its file not noted");
-        house.disk.trouble(Trouble::None);
+        assert!(
+            fixture.on_disk().is_some(),
+            "removed, and its file not noted"
+        );
+        fixture.disk.trouble(Trouble::None);
         let left = removal.await.unwrap().unwrap().left.unwrap();
         assert_eq!(
             (&*left.file, left.deployed_again),

@@ -15,7 +15,7 @@ mod writers;
 use super::{Registry, WindowName};
 use crate::changes::{Changes, LOOK_EVERY};
 use attempt::attempt;
-use files::{Due, Files, Outcome};
+use files::{DeployOutcome, Due, Files};
 use prometheus_client::metrics::gauge::Gauge;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -138,7 +138,7 @@ impl WindowsFolder {
     }
 
     /// Forgets what was taken for windows that are gone, and whose files are.
-    async fn tidy(&self, found: &folder::Found) {
+    async fn tidy(&self, found: &folder::FolderScan) {
         let Some(of_files) = found.windows() else {
             return;
         };
@@ -154,7 +154,7 @@ impl WindowsFolder {
 
     /// None where the folder cannot be read: then everything stays as it is. Those `followed`, and
     /// those of windows that there are, come before others where there are too many.
-    async fn read(&mut self, followed: BTreeSet<OsString>) -> Option<folder::Found> {
+    async fn read(&mut self, followed: BTreeSet<OsString>) -> Option<folder::FolderScan> {
         let (dir, windows) = (self.dir.clone(), self.windows.windows());
         let has_place = move |file: &OsStr| {
             let of_window = |name: WindowName| windows.contains_key(name.as_str());
@@ -192,7 +192,7 @@ impl WindowsFolder {
 /// The deploys at work.
 #[derive(Default)]
 struct Deploys {
-    tasks: JoinSet<Outcome>,
+    tasks: JoinSet<DeployOutcome>,
     dues: HashMap<Id, Due>,
 }
 
@@ -204,11 +204,11 @@ impl Deploys {
     }
 
     /// The next to end. Never resolves while there is none.
-    async fn next(&mut self) -> (Due, Outcome) {
+    async fn next(&mut self) -> (Due, DeployOutcome) {
         loop {
             let (id, outcome) = match self.tasks.join_next_with_id().await {
                 Some(Ok((id, outcome))) => (id, outcome),
-                Some(Err(error)) => (error.id(), Outcome::Later(error.to_string())),
+                Some(Err(error)) => (error.id(), DeployOutcome::Later(error.to_string())),
                 None => std::future::pending().await,
             };
             if let Some(due) = self.dues.remove(&id) {

@@ -3,7 +3,7 @@
 //! whatever the clock said then or says now.
 
 use crate::store::{Op, Store, read};
-use crate::windows::stamp::Stamp;
+use crate::windows::stamp::FileStamp;
 use crate::windows::{ChangeError, WindowName};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ const PAGE: usize = 1000;
 pub(in crate::windows) struct Taken {
     /// SHA-256, hexadecimal.
     pub digest: String,
-    pub stamp: Stamp,
+    pub stamp: FileStamp,
     /// The window's newest release then.
     pub release: u64,
 }

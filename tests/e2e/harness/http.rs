@@ -98,16 +98,16 @@ pub async fn try_http2_with(url: &str, headers: &[(&str, &str)]) -> Result<Answe
 }
 
 /// One kept connection, so that its requests come to the same lane.
-pub struct Kept {
+pub struct KeepAlive {
     sender: SendRequest<Empty<Bytes>>,
     connection: JoinHandle<hyper::Result<()>>,
 }
 
-impl Kept {
-    pub async fn open(base: &str) -> Kept {
+impl KeepAlive {
+    pub async fn open(base: &str) -> KeepAlive {
         let io = TokioIo::new(connect(base).await);
         let (sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
-        Kept {
+        KeepAlive {
             sender,
             connection: tokio::spawn(connection),
         }

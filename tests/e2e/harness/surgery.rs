@@ -3,7 +3,7 @@
 use std::ops::Range;
 use wasmparser::{Parser, Payload, TypeRef};
 
-/// The same component with a start function that traps: a core module runs it when it is instantiated, so that no clerk
+/// The same component with a start function that traps: a core module runs it when it is instantiated, so that no instance
 /// of it can start.
 pub fn trapping_at_start(component: &[u8]) -> Vec<u8> {
     // The component's first core module, without its section's header, and the module made anew.

@@ -1,11 +1,11 @@
-//! API keys for machine callers: who has one, since when and until when. Kept in the data folder,
+//! API keys for machine callers: who has one, since when and until when. KeyEntry in the data folder,
 //! hashed.
 
 use super::Caller;
 use super::api_key::{Hash, NewKey, split};
 use super::claims::check_grant;
 use super::token::refuse;
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::files::{is_full_disk, write_whole_private};
 use crate::reserve::Reserve;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -46,7 +46,7 @@ pub struct ApiKey {
 
 /// What is on disk of one key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Kept {
+struct KeyEntry {
     #[serde(flatten)]
     key: ApiKey,
     sha256: Hash,
@@ -54,7 +54,7 @@ struct Kept {
 
 #[derive(Serialize, Deserialize)]
 struct Content {
-    keys: Vec<Kept>,
+    keys: Vec<KeyEntry>,
 }
 
 /// Why a change was not made. Everything is as it was.
@@ -91,7 +91,7 @@ pub struct ApiKeys {
     /// None: for as long as this process lives.
     file: Option<PathBuf>,
     reserve: Arc<Reserve>,
-    keys: ArcSwap<BTreeMap<String, Kept>>,
+    keys: ArcSwap<BTreeMap<String, KeyEntry>>,
     unsaved: ArcSwapOption<UnsavedKeys>,
     /// Held by whoever changes them or writes them. Whether a task is at work on what the disk has
     /// not taken.
@@ -147,7 +147,7 @@ impl ApiKeys {
     }
 
     /// The caller that the key `text` proves, called by the key's user alone.
-    pub fn caller(&self, text: &str) -> Result<Caller, Error> {
+    pub fn caller(&self, text: &str) -> Result<Caller, RequestError> {
         const UNKNOWN: &str = "the API key is unknown or was revoked";
         let (id, secret) = split(text).ok_or_else(|| refuse(UNKNOWN))?;
         let keys = self.keys.load();
@@ -206,7 +206,7 @@ impl ApiKeys {
             created,
             expires: lifetime.and_then(|life| created.checked_add(life.try_into().ok()?)),
         };
-        let kept = Kept {
+        let kept = KeyEntry {
             key: key.clone(),
             sha256: new.hash,
         };
@@ -262,7 +262,7 @@ impl ApiKeys {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, keys: &BTreeMap<String, Kept>) -> io::Result<()> {
+    fn write(&self, keys: &BTreeMap<String, KeyEntry>) -> io::Result<()> {
         let Some(file) = &self.file else {
             return Ok(());
         };
@@ -350,7 +350,7 @@ impl ApiKeys {
     }
 }
 
-fn json(keys: &BTreeMap<String, Kept>) -> io::Result<Vec<u8>> {
+fn json(keys: &BTreeMap<String, KeyEntry>) -> io::Result<Vec<u8>> {
     let content = Content {
         keys: keys.values().cloned().collect(),
     };

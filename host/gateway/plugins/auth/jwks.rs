@@ -6,7 +6,7 @@ use super::algorithms::Algorithm;
 use super::fetches::Fetches;
 use super::keys::{Key, KeySet, Miss};
 use super::source::{JwksSource, KeyClients};
-use crate::error::Error;
+use crate::error::RequestError;
 use arc_swap::ArcSwapOption;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -59,7 +59,7 @@ impl Ages {
 }
 
 #[derive(Clone)]
-struct Kept {
+struct CachedKeys {
     set: Arc<KeySet>,
     /// Of the JSON that it was read from.
     digest: [u8; 32],
@@ -76,7 +76,7 @@ pub struct Jwks {
     ages: Ages,
     /// The algorithms that the issuer is configured with; empty for all.
     algorithms: Vec<Algorithm>,
-    kept: ArcSwapOption<Kept>,
+    kept: ArcSwapOption<CachedKeys>,
     /// Held during a fetch; when the last one began.
     fetching: Mutex<Option<Instant>>,
     /// Held by a thread that reads the file.
@@ -131,13 +131,13 @@ impl Jwks {
     ///
     /// # Errors
     ///
-    /// [`Error::KeysUnavailable`] where there is no set that may be believed.
+    /// [`RequestError::KeysUnavailable`] where there is no set that may be believed.
     pub async fn prove(
         self: &Arc<Self>,
         id: Option<&str>,
         algorithm: Algorithm,
         verifies: impl Fn(&Key) -> bool,
-    ) -> Result<Result<u64, Miss>, Error> {
+    ) -> Result<Result<u64, Miss>, RequestError> {
         let kept = self.current().await?;
         let proved = kept.set.prove(id, algorithm, &verifies);
         let Err(miss) = proved else {
@@ -145,7 +145,7 @@ impl Jwks {
         };
         // A rotation that we have not seen yet, or an invention.
         self.ask(Some(kept.clone())).await;
-        let newer = self.alive().ok_or(Error::KeysUnavailable)?;
+        let newer = self.alive().ok_or(RequestError::KeysUnavailable)?;
         if newer.generation == kept.generation {
             return Ok(Err(miss));
         }
@@ -183,23 +183,23 @@ impl Jwks {
 
     /// The set that is believed, for which a fetch may have to be waited for: where the set is old
     /// and none was tried lately.
-    async fn current(self: &Arc<Self>) -> Result<Arc<Kept>, Error> {
+    async fn current(self: &Arc<Self>) -> Result<Arc<CachedKeys>, RequestError> {
         if let Some(kept) = self.believed() {
             return Ok(kept);
         }
         self.ask(self.kept.load_full()).await;
-        self.alive().ok_or(Error::KeysUnavailable)
+        self.alive().ok_or(RequestError::KeysUnavailable)
     }
 
     /// The set that is believed as it is.
-    fn believed(&self) -> Option<Arc<Kept>> {
+    fn believed(&self) -> Option<Arc<CachedKeys>> {
         let kept = self.alive()?;
         let believed =
             kept.at.elapsed() < self.ages.fresh || self.fetches.failed_within(self.ages.tried);
         believed.then_some(kept)
     }
 
-    fn alive(&self) -> Option<Arc<Kept>> {
+    fn alive(&self) -> Option<Arc<CachedKeys>> {
         self.kept
             .load_full()
             .filter(|kept| kept.at.elapsed() < self.ages.dead)
@@ -208,7 +208,7 @@ impl Jwks {
     /// Waits until a fetch was tried, unless one has failed lately. In a task of its own: a client
     /// that goes away must not end a fetch half way, or it could keep everybody from a new key by
     /// the pause that follows.
-    async fn ask(self: &Arc<Self>, old: Option<Arc<Kept>>) {
+    async fn ask(self: &Arc<Self>, old: Option<Arc<CachedKeys>>) {
         if self.fetches.failed_within(self.ages.tried) {
             return;
         }
@@ -220,7 +220,7 @@ impl Jwks {
 
     /// Fetches, unless somebody else has just done so: then a set other than `old` is there, or the
     /// pause runs.
-    async fn fetch_unless_newer(self: Arc<Self>, old: Option<Arc<Kept>>) {
+    async fn fetch_unless_newer(self: Arc<Self>, old: Option<Arc<CachedKeys>>) {
         let mut last = self.fetching.lock().await;
         let newer = match (self.kept.load_full(), &old) {
             (Some(now), Some(old)) => !Arc::ptr_eq(&now, old),
@@ -254,15 +254,15 @@ impl Jwks {
     }
 
     /// What is to be kept after this `json` came. The same text is the same set.
-    fn next(&self, json: &[u8]) -> Result<Kept, String> {
+    fn next(&self, json: &[u8]) -> Result<CachedKeys, String> {
         let (digest, at) = (Sha256::digest(json).into(), Instant::now());
         let before = self.kept.load_full();
         match before.as_deref() {
-            Some(before) if before.digest == digest => Ok(Kept {
+            Some(before) if before.digest == digest => Ok(CachedKeys {
                 at,
                 ..before.clone()
             }),
-            before => Ok(Kept {
+            before => Ok(CachedKeys {
                 set: Arc::new(KeySet::parse(json, &self.algorithms)?),
                 digest,
                 generation: before.map_or(0, |before| before.generation) + 1,

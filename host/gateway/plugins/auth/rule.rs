@@ -3,7 +3,7 @@
 use super::Caller;
 use super::claims::is_scope;
 use super::issuers_file::{MAX_ISSUERS, parse_name};
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::gateway::manifest::{Field, Kind, Map, unknown};
 use http::Method;
 
@@ -71,7 +71,7 @@ impl Rule {
     }
 
     /// Admits the caller's request, or says which scope is missing.
-    pub fn admit(&self, caller: &Caller, method: &Method) -> Result<(), Error> {
+    pub fn admit(&self, caller: &Caller, method: &Method) -> Result<(), RequestError> {
         if self.scopes.is_empty() {
             return Ok(());
         }
@@ -82,7 +82,7 @@ impl Rule {
             .filter(|scope| self.all || admits(scope, method))
             .collect();
         if asked.is_empty() {
-            return Err(Error::NoScopeForMethod {
+            return Err(RequestError::NoScopeForMethod {
                 method: method.to_string(),
             });
         }
@@ -95,7 +95,7 @@ impl Rule {
         if enough {
             Ok(())
         } else {
-            Err(Error::Forbidden {
+            Err(RequestError::Forbidden {
                 needed: asked.join(" "),
             })
         }

@@ -3,7 +3,7 @@
 use super::jwks::{Ages, Jwks};
 use super::keys::{Key, KeySet, Miss};
 use super::*;
-use crate::error::Error;
+use crate::error::RequestError;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use http::{HeaderMap, Method};
@@ -83,9 +83,9 @@ fn forge_text(secret: &[u8], header: &str, claims: &str) -> String {
     format!("{message}.{}", provider.unwrap())
 }
 
-fn reason(outcome: Result<Caller, Error>) -> &'static str {
+fn reason(outcome: Result<Caller, RequestError>) -> &'static str {
     match outcome {
-        Err(Error::Unauthorized {
+        Err(RequestError::Unauthorized {
             reason,
             token_sent: true,
         }) => reason,
@@ -302,7 +302,7 @@ async fn headers_that_do_not_hold_are_refused() {
         assert!(
             matches!(
                 verifier.verify(broken, &[]).await,
-                Err(Error::Unauthorized { .. })
+                Err(RequestError::Unauthorized { .. })
             ),
             "{broken}"
         );
@@ -346,7 +346,7 @@ async fn one_authorization_header_with_a_bearer_token_is_needed() {
         (vec!["Bearer x", "Bearer y"], true),
     ] {
         match verifier.caller(&headers(&values), &Rule::default()).await {
-            Err(Error::Unauthorized { token_sent, .. }) => {
+            Err(RequestError::Unauthorized { token_sent, .. }) => {
                 assert_eq!(token_sent, sent, "{values:?}")
             }
             other => panic!("{other:?}"),
@@ -444,7 +444,7 @@ fn a_scope_admits_the_methods_its_ending_says() {
     assert!(both.admit(&caller(&["p.read"]), &Method::HEAD).is_ok());
     assert!(both.admit(&caller(&["p.write"]), &Method::DELETE).is_ok());
     match both.admit(&caller(&["p.read"]), &Method::POST) {
-        Err(Error::Forbidden { needed }) => assert_eq!(needed, "p.write"),
+        Err(RequestError::Forbidden { needed }) => assert_eq!(needed, "p.write"),
         other => panic!("{other:?}"),
     }
     assert!(both.admit(&caller(&["p.write"]), &Method::GET).is_err());
@@ -462,7 +462,7 @@ fn a_scope_admits_the_methods_its_ending_says() {
     );
     assert!(matches!(
         rule(&["p.read"], false).admit(&caller(&["p.read"]), &Method::POST),
-        Err(Error::NoScopeForMethod { .. })
+        Err(RequestError::NoScopeForMethod { .. })
     ));
     let all = rule(&["p.write", "p.read"], true);
     assert!(all.admit(&caller(&["p.read"]), &Method::GET).is_err());

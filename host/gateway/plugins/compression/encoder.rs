@@ -1,6 +1,6 @@
 //! A body as it is compressed: piece by piece, and out at once whenever its upstream pauses.
 
-use super::wish::Coding;
+use super::accept_encoding::Coding;
 use crate::body::{Body, BodyError};
 use brotli::CompressorWriter;
 use bytes::Bytes;

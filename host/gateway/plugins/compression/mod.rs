@@ -1,19 +1,20 @@
 //! `compression`: answers are compressed on their way out, for clients that ask for it (RFC 9110
 //! section 8.4).
 //!
-//! `wish` reads what the client wants; what may be compressed is decided here; `encoder` does it as
+//! `accept_encoding` reads what the client wants; what may be compressed is decided here; `encoder` does it as
 //! the answer streams.
 
+mod accept_encoding;
 mod encoder;
 #[cfg(test)]
 mod tests;
 mod types;
-mod wish;
 
 use crate::body::{self, Body};
 use crate::framing;
 use crate::gateway::fields::members;
 use crate::gateway::manifest::{Field, Kind, Map};
+pub use accept_encoding::AcceptEncoding;
 use encoder::Compressed;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
@@ -22,7 +23,6 @@ use http_body_util::BodyExt;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use types::MediaRange;
-pub use wish::Wish;
 
 /// Answers that are compressed at once; others are sent as they are meanwhile. 1,024, at about a
 /// megabyte each.
@@ -83,7 +83,12 @@ impl Rule {
     /// Whether the answer to a request of `method` may be sent compressed to some client. That to
     /// HEAD, and one of 304, say of themselves what GET's, and 200, would (RFC 9110 sections 9.3.2
     /// and 15.4.5): what is not known of their body is taken as it is most often.
-    fn admits(&self, response: &Response<Body>, wish: Wish, method: &Method) -> bool {
+    fn admits(
+        &self,
+        response: &Response<Body>,
+        accept_encoding: AcceptEncoding,
+        method: &Method,
+    ) -> bool {
         let headers = response.headers();
         let unmodified = response.status() == StatusCode::NOT_MODIFIED;
         let length = match *method == Method::HEAD || unmodified {
@@ -95,7 +100,7 @@ impl Rule {
         }
         let untyped = unmodified && !headers.contains_key(header::CONTENT_TYPE);
         // A client that takes nothing as it is would not be served better by that.
-        wish.only_coded
+        accept_encoding.only_coded
             || (length.is_none_or(|length| length >= self.min_bytes)
                 && (untyped || self.types.iter().any(|range| range.has(headers))))
     }
@@ -116,19 +121,19 @@ impl Default for Compressor {
 
 impl Compressor {
     /// The answer to a request of `method`, compressed where `rule`, the answer and the client's
-    /// `wish` admit it.
+    /// `accept_encoding` admit it.
     pub fn compress(
         &self,
         rule: &Rule,
-        wish: Wish,
+        accept_encoding: AcceptEncoding,
         method: &Method,
         mut response: Response<Body>,
     ) -> Response<Body> {
-        if !rule.admits(&response, wish, method) {
+        if !rule.admits(&response, accept_encoding, method) {
             return response;
         }
         vary(response.headers_mut());
-        let Some(coding) = wish.coding else {
+        let Some(coding) = accept_encoding.coding else {
             return response;
         };
         let unmodified = response.status() == StatusCode::NOT_MODIFIED;

@@ -1,4 +1,4 @@
-use super::wish::Coding;
+use super::accept_encoding::Coding;
 use super::*;
 use crate::body::{self, BodyError};
 use bytes::Bytes;
@@ -20,8 +20,8 @@ fn rule() -> Rule {
     }
 }
 
-fn wish(coding: Coding) -> Wish {
-    Wish {
+fn accept_encoding(coding: Coding) -> AcceptEncoding {
+    AcceptEncoding {
         coding: Some(coding),
         only_coded: false,
     }
@@ -40,8 +40,8 @@ fn answer(fields: &[(&'static str, &str)]) -> Response<Body> {
 }
 
 fn compress(response: Response<Body>) -> Response<Body> {
-    let wish = wish(Coding::Gzip);
-    Compressor::default().compress(&rule(), wish, &Method::GET, response)
+    let accept_encoding = accept_encoding(Coding::Gzip);
+    Compressor::default().compress(&rule(), accept_encoding, &Method::GET, response)
 }
 
 #[test]
@@ -49,7 +49,14 @@ fn beyond_what_is_compressed_at_once_answers_are_sent_as_they_are() {
     let compressor = Compressor {
         places: Arc::new(Semaphore::new(1)),
     };
-    let compress = || compressor.compress(&rule(), wish(Coding::Gzip), &Method::GET, answer(&[]));
+    let compress = || {
+        compressor.compress(
+            &rule(),
+            accept_encoding(Coding::Gzip),
+            &Method::GET,
+            answer(&[]),
+        )
+    };
     let first = compress();
     assert!(is_coded(&first));
     let second = compress();
@@ -149,7 +156,12 @@ fn what_must_stay_as_it_is_does() {
 #[test]
 fn an_answer_that_is_sent_as_it_is_to_this_client_still_varies() {
     let compressor = Compressor::default();
-    let plain = compressor.compress(&rule(), Wish::default(), &Method::GET, answer(&[]));
+    let plain = compressor.compress(
+        &rule(),
+        AcceptEncoding::default(),
+        &Method::GET,
+        answer(&[]),
+    );
     assert!(!is_coded(&plain));
     assert_eq!(plain.headers()["vary"], "accept-encoding");
     assert_eq!(plain.headers()["content-length"], "2048");
@@ -159,7 +171,9 @@ fn an_answer_that_is_sent_as_it_is_to_this_client_still_varies() {
 #[test]
 fn head_and_304_say_of_themselves_what_get_and_200_would() {
     let compressor = Compressor::default();
-    let compress = |method, wish, answer| compressor.compress(&rule(), wish, &method, answer);
+    let compress = |method, accept_encoding, answer| {
+        compressor.compress(&rule(), accept_encoding, &method, answer)
+    };
     let fields = [("etag", "\"1\""), ("accept-ranges", "bytes")];
     let head = |fields: &[(&'static str, &str)], length: Option<&str>| {
         let mut answer = answer(fields).map(|_| body::empty());
@@ -171,14 +185,18 @@ fn head_and_304_say_of_themselves_what_get_and_200_would() {
         answer
     };
     for coding in CODINGS {
-        let get = compress(Method::GET, wish(coding), answer(&fields));
+        let get = compress(Method::GET, accept_encoding(coding), answer(&fields));
         // As an upstream tells the length, or does not.
         for length in [Some("2048"), None] {
-            let head = compress(Method::HEAD, wish(coding), head(&fields, length));
+            let head = compress(Method::HEAD, accept_encoding(coding), head(&fields, length));
             assert_eq!(head.headers(), get.headers(), "{length:?}");
             assert_eq!(head.body().size_hint().exact(), Some(0));
         }
-        let small = compress(Method::HEAD, wish(coding), head(&fields, Some("100")));
+        let small = compress(
+            Method::HEAD,
+            accept_encoding(coding),
+            head(&fields, Some("100")),
+        );
         assert!(!is_coded(&small) && small.headers()["etag"] == "\"1\"");
 
         for typed in [true, false] {
@@ -187,27 +205,27 @@ fn head_and_304_say_of_themselves_what_get_and_200_would() {
             if !typed {
                 unmodified.headers_mut().remove("content-type");
             }
-            let seen = compress(Method::GET, wish(coding), unmodified);
+            let seen = compress(Method::GET, accept_encoding(coding), unmodified);
             assert_eq!(seen.headers()["etag"], get.headers()["etag"], "{typed}");
             assert_eq!(seen.headers()["vary"], "accept-encoding");
             assert!(!is_coded(&seen));
         }
         let mut picture = head(&[("etag", "\"1\""), ("content-type", "image/png")], None);
         *picture.status_mut() = StatusCode::NOT_MODIFIED;
-        let seen = compress(Method::GET, wish(coding), picture);
+        let seen = compress(Method::GET, accept_encoding(coding), picture);
         assert_eq!(seen.headers()["etag"], "\"1\"");
         assert!(!seen.headers().contains_key("vary"));
     }
     let mut uncoded = head(&fields, None);
     *uncoded.status_mut() = StatusCode::NOT_MODIFIED;
-    let seen = compress(Method::GET, Wish::default(), uncoded);
+    let seen = compress(Method::GET, AcceptEncoding::default(), uncoded);
     assert_eq!(seen.headers()["etag"], "\"1\"");
     assert_eq!(seen.headers()["vary"], "accept-encoding");
 }
 
 #[test]
 fn a_client_that_takes_nothing_uncoded_gets_small_answers_and_pictures_coded() {
-    let only = Wish {
+    let only = AcceptEncoding {
         coding: Some(Coding::Gzip),
         only_coded: true,
     };
@@ -229,7 +247,14 @@ fn where_all_places_are_taken_an_answer_is_sent_as_it_is_and_later_ones_are_not(
     let compressor = Compressor {
         places: Arc::new(Semaphore::new(1)),
     };
-    let compress = || compressor.compress(&rule(), wish(Coding::Gzip), &Method::GET, answer(&[]));
+    let compress = || {
+        compressor.compress(
+            &rule(),
+            accept_encoding(Coding::Gzip),
+            &Method::GET,
+            answer(&[]),
+        )
+    };
     let first = compress();
     assert!(is_coded(&first) && !is_coded(&compress()));
     drop(first);

@@ -56,7 +56,7 @@ pub struct Ledger {
 }
 
 /// A record as it was found.
-pub struct Found {
+pub struct StoredRecord {
     pub record: Record,
     pub version: u64,
 }
@@ -165,7 +165,7 @@ impl Ledger {
     }
 
     /// The record of a key. Does not block.
-    pub async fn get(&self, scope: &str) -> Result<Option<Found>, StoreError> {
+    pub async fn get(&self, scope: &str) -> Result<Option<StoredRecord>, StoreError> {
         let entry = self.entry(RECORDS, scope.to_owned()).await?;
         entry.map(|entry| self.found(entry)).transpose()
     }
@@ -174,9 +174,9 @@ impl Ledger {
         read(self.store.clone(), move |store| store.get(bucket, &key)).await
     }
 
-    fn found(&self, Entry { value, version }: Entry) -> Result<Found, StoreError> {
+    fn found(&self, Entry { value, version }: Entry) -> Result<StoredRecord, StoreError> {
         match Record::decode(value) {
-            Some(record) => Ok(Found { record, version }),
+            Some(record) => Ok(StoredRecord { record, version }),
             None => Err(unreadable(&self.path, "a record in it")),
         }
     }
@@ -187,7 +187,7 @@ impl Ledger {
         &self,
         name: Name<'_>,
         record: &Record,
-        expired: Option<&Found>,
+        expired: Option<&StoredRecord>,
     ) -> Result<Option<Begun>, StoreError> {
         let value = record.encode();
         let begun = Begun {

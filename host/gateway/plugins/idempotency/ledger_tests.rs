@@ -1,6 +1,6 @@
 use super::super::age::Boot;
 use super::super::key::fingerprint;
-use super::super::record::{Kept, State};
+use super::super::record::{State, StoredAnswer};
 use super::*;
 use crate::gateway::plugins::holder::Holder;
 use bytes::Bytes;
@@ -28,7 +28,7 @@ fn record(expires_ms: u64, state: State) -> Record {
 }
 
 fn answer(bytes: usize) -> State {
-    State::Answered(Kept {
+    State::Answered(StoredAnswer {
         status: StatusCode::OK,
         fields: Vec::new(),
         body: Bytes::from(vec![b'x'; bytes]),

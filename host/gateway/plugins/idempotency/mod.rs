@@ -7,7 +7,7 @@
 //! Whoever comes with the key meanwhile is told to wait, and later gets the kept answer. After a
 //! crash the record still says "begun": then nobody knows, and that is what is said.
 //!
-//! A key is free again where the upstream surely did nothing ([`crate::error::Error::never_ran`]).
+//! A key is free again where the upstream surely did nothing ([`crate::error::RequestError::never_ran`]).
 //!
 //! What the keys take is shared: on disk by the `ledger`, in memory by the [`Budget`]s. It expires
 //! by the `age` of the file.
@@ -23,15 +23,15 @@ mod run;
 mod tests;
 
 use crate::body::Body;
-use crate::error::{Cause, Error};
+use crate::error::{Cause, RequestError};
 use crate::gateway::config::Limits;
+use crate::gateway::forward::Forward;
 use crate::gateway::headers::may_say_who;
 use crate::gateway::manifest::{Field, Kind, Map, Route, fold};
 use crate::gateway::metrics::{ShareHits, Whose};
 use crate::gateway::plugins::holder::Holder;
 use crate::gateway::target::Target;
 use crate::gateway::upstream::Answer;
-use crate::gateway::way::Way;
 use crate::store::{Scratch, Snapshot, StoreError};
 use budget::{Budget, Held};
 use bytes::{Bytes, BytesMut};
@@ -132,7 +132,7 @@ fn parse_scope(text: &str) -> Result<String, String> {
 }
 
 /// A request with a key on a route that heeds it.
-pub struct Keyed {
+pub struct IdempotentRequest {
     rule: Rule,
     /// Where the key holds, in hex.
     scope: String,
@@ -142,7 +142,7 @@ pub struct Keyed {
     fields: Vec<u8>,
 }
 
-impl Keyed {
+impl IdempotentRequest {
     /// Nothing where the route or the method has no use for a key, or there is none.
     ///
     /// # Errors
@@ -154,7 +154,7 @@ impl Keyed {
         parts: &Parts,
         user: Option<&str>,
         client: IpAddr,
-    ) -> Result<Option<Keyed>, Error> {
+    ) -> Result<Option<IdempotentRequest>, RequestError> {
         let Some(rule) = &route.rules.idempotency else {
             return Ok(None);
         };
@@ -164,7 +164,7 @@ impl Keyed {
         }
         let Some(key) = key::read(&parts.headers)? else {
             return match rule.required {
-                true => Err(Error::IdempotencyKeyMissing),
+                true => Err(RequestError::IdempotencyKeyMissing),
                 false => Ok(None),
             };
         };
@@ -179,7 +179,7 @@ impl Keyed {
                 host: &host,
             },
         };
-        Ok(Some(Keyed {
+        Ok(Some(IdempotentRequest {
             rule: rule.clone(),
             scope: key::scope(realm, user, client, &key).hex(),
             owner: Owner::of(&Holder::of(user, client)),
@@ -258,53 +258,57 @@ impl Idempotency {
         }
     }
 
-    /// Has `request` done along `way`, unless it was; answers either way. What is begun goes on
+    /// Has `request` done along `forward`, unless it was; answers either way. What is begun goes on
     /// when this is dropped.
     ///
     /// # Errors
     ///
     /// Why it is not done, or what came of it.
-    pub async fn pass(
+    pub async fn forward(
         self: &Arc<Self>,
-        keyed: Keyed,
-        way: Arc<Way>,
+        idempotent: IdempotentRequest,
+        forward: Arc<Forward>,
         request: Request<Body>,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Answer, RequestError> {
         let (parts, body) = request.into_parts();
-        let (body, held) = self.read_in_time(keyed.owner, body).await?;
-        let target = (way.target.path(), way.target.query());
+        let (body, held) = self.read_in_time(idempotent.owner, body).await?;
+        let target = (forward.target.path(), forward.target.query());
         let method = parts.method.as_str();
-        let fingerprint = key::fingerprint(method, target, &keyed.fields, &body);
+        let fingerprint = key::fingerprint(method, target, &idempotent.fields, &body);
         let request = Request::from_parts(parts, held.body(body));
         let this = self.clone();
-        let task = async move { this.run(keyed, fingerprint, way, request).await };
+        let task = async move { this.run(idempotent, fingerprint, forward, request).await };
         // Dropping the handle lets the task go on.
         let task = self.tasks.spawn(task);
         task.await
-            .unwrap_or_else(|error| Err(Error::internal(error)))
+            .unwrap_or_else(|error| Err(RequestError::internal(error)))
     }
 
     /// Reads a body whole, within the time that it may take. Its size is bounded already, and so is
     /// its pace; but what is read is held in memory, where a body that keeps the least pace would
     /// stay for hours.
-    async fn read_in_time(&self, owner: Owner, body: Body) -> Result<(Bytes, Held), Error> {
+    async fn read_in_time(&self, owner: Owner, body: Body) -> Result<(Bytes, Held), RequestError> {
         let read = self.read_request(owner, body);
         match tokio::time::timeout(self.body_time, read).await {
             Ok(read) => read,
             Err(_) => {
                 let limit = self.body_time.as_secs_f32();
-                Err(Error::BodyTooSlow(format!(
+                Err(RequestError::BodyTooSlow(format!(
                     "the body of a request with an Idempotency-Key was not whole within {limit} s"
                 )))
             }
         }
     }
 
-    async fn read_request(&self, owner: Owner, mut body: Body) -> Result<(Bytes, Held), Error> {
+    async fn read_request(
+        &self,
+        owner: Owner,
+        mut body: Body,
+    ) -> Result<(Bytes, Held), RequestError> {
         let mut held = self.requests.hold(owner);
         let mut whole = BytesMut::new();
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| Error::BodyBroken(Cause::of(error)))?;
+            let frame = frame.map_err(|error| RequestError::BodyBroken(Cause::of(error)))?;
             let data = frame.into_data().unwrap_or_default();
             held.grow(data.len())
                 .map_err(|whose| full(whose, "request bodies"))?;
@@ -355,7 +359,7 @@ impl Idempotency {
     }
 
     /// The open file; opens it where that is needed.
-    async fn ledger(self: &Arc<Self>) -> Result<Arc<Ledger>, Error> {
+    async fn ledger(self: &Arc<Self>) -> Result<Arc<Ledger>, RequestError> {
         if let Some(ledger) = self.ledger.get() {
             return Ok(ledger.clone());
         }
@@ -364,10 +368,10 @@ impl Idempotency {
             return Ok(ledger.clone());
         }
         if not_before.is_some_and(|until| Instant::now() < until) {
-            return Err(Error::IdempotencyUnavailable);
+            return Err(RequestError::IdempotencyUnavailable);
         }
         let Some(path) = self.path.clone() else {
-            return Err(Error::IdempotencyUnavailable);
+            return Err(RequestError::IdempotencyUnavailable);
         };
         let full_bytes = self.full_bytes;
         let opened = tokio::task::spawn_blocking(move || Ledger::open(path, full_bytes)).await;
@@ -383,7 +387,7 @@ impl Idempotency {
                 // The sentence says which file, why, and what to do.
                 tracing::error!("routes with idempotency keys answer 503: {error}");
                 *not_before = Some(Instant::now() + RETRY);
-                Err(Error::IdempotencyUnavailable)
+                Err(RequestError::IdempotencyUnavailable)
             }
         }
     }
@@ -435,20 +439,20 @@ async fn save_age(ledger: &Ledger) {
 }
 
 /// What clients are told where a share is used up: of `what`.
-fn full(whose: Whose, what: &'static str) -> Error {
+fn full(whose: Whose, what: &'static str) -> RequestError {
     match whose {
-        Whose::Caller => Error::IdempotencyShare { what },
-        Whose::Route | Whose::Host => Error::IdempotencyFull,
+        Whose::Caller => RequestError::IdempotencyShare { what },
+        Whose::Route | Whose::Host => RequestError::IdempotencyFull,
     }
 }
 
 /// What clients are told of a failure of the file.
-fn told(error: StoreError) -> Error {
+fn told(error: StoreError) -> RequestError {
     if let StoreError::StoreFull { .. } = error {
-        return Error::IdempotencyFull;
+        return RequestError::IdempotencyFull;
     }
     tracing::warn!(%error, "the file of idempotency keys");
-    Error::IdempotencyUnavailable
+    RequestError::IdempotencyUnavailable
 }
 
 // What this guards is whole at every moment, so a panic elsewhere does not spoil it.

@@ -2,7 +2,7 @@
 
 use super::key::Digest;
 use crate::body::Body;
-use crate::error::Error;
+use crate::error::RequestError;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::response::Parts;
@@ -24,14 +24,14 @@ pub struct Record {
 pub enum State {
     /// It is at work; or it was, when the host ended.
     Begun,
-    Answered(Kept),
+    Answered(StoredAnswer),
     /// Its answer was larger than it may be.
     NotKept,
 }
 
 /// An answer as it is sent again.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Kept {
+pub struct StoredAnswer {
     pub status: StatusCode,
     pub fields: Vec<(HeaderName, HeaderValue)>,
     pub body: Bytes,
@@ -99,7 +99,7 @@ impl Record {
         let state = match line.state {
             Word::Begun => State::Begun,
             Word::NotKept => State::NotKept,
-            Word::Answered => State::Answered(Kept {
+            Word::Answered => State::Answered(StoredAnswer {
                 status: StatusCode::from_u16(line.status?).ok()?,
                 fields: line.fields.iter().map(field).collect::<Option<_>>()?,
                 body: Bytes::from(bytes).slice(end + 1..),
@@ -124,14 +124,14 @@ fn field((name, value): &(String, String)) -> Option<(HeaderName, HeaderValue)> 
     ))
 }
 
-impl Kept {
+impl StoredAnswer {
     /// Of an upstream's answer. Its length is that of the body, whatever it said.
     pub fn new(mut head: Parts, body: Bytes) -> Self {
         crate::gateway::headers::drop_hop_by_hop(&mut head.headers);
         head.headers.remove(header::CONTENT_LENGTH);
         head.headers.remove(header::TRAILER);
         let fields = head.headers.iter();
-        Kept {
+        StoredAnswer {
             status: head.status,
             fields: fields.map(|(n, v)| (n.clone(), v.clone())).collect(),
             body,
@@ -139,9 +139,9 @@ impl Kept {
     }
 
     /// Of a failure, as its client sees it.
-    pub fn problem(error: &Error, request_id: &str) -> Self {
+    pub fn problem(error: &RequestError, request_id: &str) -> Self {
         let (head, body) = error.answer(Some(request_id)).into_parts();
-        Kept::new(head, body.into())
+        StoredAnswer::new(head, body.into())
     }
 
     /// The answer, with `body` for its body.
@@ -163,7 +163,7 @@ mod tests {
 
     fn answered(body: &[u8]) -> Record {
         let value = HeaderValue::from_bytes(b"caf\xe9").unwrap();
-        let kept = Kept {
+        let kept = StoredAnswer {
             status: StatusCode::CREATED,
             fields: vec![
                 (header::SET_COOKIE, HeaderValue::from_static("a=1")),

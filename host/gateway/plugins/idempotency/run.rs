@@ -2,14 +2,14 @@
 
 use super::budget::Held;
 use super::key::Digest;
-use super::ledger::{Begun, Found, Ledger};
-use super::record::{Kept, Record, State};
+use super::ledger::{Begun, Ledger, StoredRecord};
+use super::record::{Record, State, StoredAnswer};
 use super::rest::to_the_end;
-use super::{Idempotency, KEYS, Keyed, full, lock, told};
+use super::{Idempotency, IdempotentRequest, KEYS, full, lock, told};
 use crate::body::{Body, BodyError};
-use crate::error::{Cause, Error};
+use crate::error::{Cause, RequestError};
+use crate::gateway::forward::Forward;
 use crate::gateway::upstream::Answer;
-use crate::gateway::way::Way;
 use crate::store::StoreError;
 use bytes::BytesMut;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -48,36 +48,36 @@ impl Drop for Claim {
 }
 
 /// What is to be done with a request.
-enum Verdict {
+enum Claimed {
     /// It is done: this is its answer.
-    Replay(Box<Kept>),
+    Replay(Box<StoredAnswer>),
     /// It is ours to do. The record says "begun".
     Ours(Claim, Begun),
 }
 
 /// An upstream's answer.
 enum Taken {
-    Whole(Kept, Held),
+    Whole(StoredAnswer, Held),
     /// More than is kept: what was read of it, and the rest as it comes, without trailers.
     Larger(Response<Body>),
     /// It only says why the upstream did nothing.
     NeverRan(Response<Body>),
-    Failed(Error),
+    Failed(RequestError),
 }
 
 impl Idempotency {
     pub(super) async fn run(
         self: Arc<Self>,
-        keyed: Keyed,
+        idempotent: IdempotentRequest,
         fingerprint: Digest,
-        way: Arc<Way>,
+        forward: Arc<Forward>,
         request: Request<Body>,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Answer, RequestError> {
         let ledger = self.ledger().await?;
-        let (claim, begun) = match self.begin(&ledger, &keyed, fingerprint).await? {
-            Verdict::Ours(claim, begun) => (claim, begun),
-            Verdict::Replay(kept) => {
-                let mut held = self.answers.hold(keyed.owner);
+        let (claim, begun) = match self.begin(&ledger, &idempotent, fingerprint).await? {
+            Claimed::Ours(claim, begun) => (claim, begun),
+            Claimed::Replay(kept) => {
+                let mut held = self.answers.hold(idempotent.owner);
                 held.grow(kept.body.len())
                     .map_err(|whose| full(whose, "answers that are being sent"))?;
                 let mut response = kept.response(|body| held.body(body));
@@ -86,19 +86,19 @@ impl Idempotency {
                 return Ok(Ok(response).into());
             }
         };
-        let work = self.ask(&keyed, &claim.place, &way, request);
+        let work = self.ask(&idempotent, &claim.place, &forward, request);
         // A panic may come at any point, so it counts as a request that ran.
         let (taken, release) = AssertUnwindSafe(work)
             .catch_unwind()
             .await
             .unwrap_or_else(|_| {
-                let error = Error::Internal("a panic behind an idempotency key".into());
+                let error = RequestError::Internal("a panic behind an idempotency key".into());
                 (Err(error), None)
             });
         let record = |state| {
             let expires_ms = ledger
                 .now_ms()
-                .saturating_add(keyed.rule.ttl.as_millis() as u64);
+                .saturating_add(idempotent.rule.ttl.as_millis() as u64);
             Record::new(fingerprint, expires_ms, state)
         };
         let (state, outcome) = match taken {
@@ -108,7 +108,7 @@ impl Idempotency {
                 let response = kept.clone().response(|body| held.body(body));
                 // What others did meanwhile may have left its holder no room. It was done, so the
                 // key stays.
-                let state = match ledger.admit(keyed.owner).await {
+                let state = match ledger.admit(idempotent.owner).await {
                     Ok(Err(whose)) => {
                         self.hits.hit(KEYS, whose);
                         State::NotKept
@@ -119,13 +119,13 @@ impl Idempotency {
             }
             Ok(Taken::Larger(response)) => (Some(State::NotKept), Ok(response)),
             Ok(Taken::Failed(error)) | Err(error) => {
-                let kept = Kept::problem(&error, &way.trace.request_id);
+                let kept = StoredAnswer::problem(&error, &forward.trace.request_id);
                 (Some(State::Answered(kept)), Err(error))
             }
         };
         let answer = Answer::of(outcome, release);
         let Some(state) = state else {
-            let freed = ledger.free(keyed.name(), begun).await;
+            let freed = ledger.free(idempotent.name(), begun).await;
             drop(claim);
             noted(
                 freed,
@@ -133,10 +133,12 @@ impl Idempotency {
             );
             return Ok(answer);
         };
-        let mut finished = ledger.finish(keyed.name(), begun, &record(state)).await;
+        let mut finished = ledger
+            .finish(idempotent.name(), begun, &record(state))
+            .await;
         if let Err(StoreError::StoreFull { .. } | StoreError::ValueTooLarge { .. }) = finished {
             let record = record(State::NotKept);
-            finished = ledger.finish(keyed.name(), begun, &record).await;
+            finished = ledger.finish(idempotent.name(), begun, &record).await;
         }
         drop(claim);
         // What was done was done: its client hears of it all the same.
@@ -151,68 +153,72 @@ impl Idempotency {
     async fn begin(
         self: &Arc<Self>,
         ledger: &Ledger,
-        keyed: &Keyed,
+        idempotent: &IdempotentRequest,
         fingerprint: Digest,
-    ) -> Result<Verdict, Error> {
+    ) -> Result<Claimed, RequestError> {
         let hex = fingerprint.hex();
         let mut left_behind = None;
         for _ in 0..MAX_LOOKS {
             let now_ms = ledger.now_ms();
-            let found = ledger.get(&keyed.scope).await.map_err(told)?;
-            let live = |found: &&Found| found.record.expires_ms > now_ms;
-            if let Some(Found { record, version }) = found.as_ref().filter(live) {
+            let found = ledger.get(&idempotent.scope).await.map_err(told)?;
+            let live = |found: &&StoredRecord| found.record.expires_ms > now_ms;
+            if let Some(StoredRecord { record, version }) = found.as_ref().filter(live) {
                 if record.fingerprint != hex {
-                    return Err(Error::IdempotencyKeyReused);
+                    return Err(RequestError::IdempotencyKeyReused);
                 }
                 match &record.state {
-                    State::Answered(kept) => return Ok(Verdict::Replay(Box::new(kept.clone()))),
-                    State::NotKept => return Err(Error::IdempotencyAnswerNotKept),
+                    State::Answered(kept) => return Ok(Claimed::Replay(Box::new(kept.clone()))),
+                    State::NotKept => return Err(RequestError::IdempotencyAnswerNotKept),
                     State::Begun => {}
                 }
-                self.check_running(&keyed.scope, fingerprint)?;
+                self.check_running(&idempotent.scope, fingerprint)?;
                 // Whoever works on it changes the record before the claim ends. One that is as it
                 // was is nobody's.
                 if left_behind == Some(*version) {
-                    return Err(Error::IdempotencyUnknown);
+                    return Err(RequestError::IdempotencyUnknown);
                 }
                 left_behind = Some(*version);
                 continue;
             }
-            let claim = self.claim(keyed, fingerprint)?;
-            if let Err(whose) = ledger.admit(keyed.owner).await.map_err(told)? {
+            let claim = self.claim(idempotent, fingerprint)?;
+            if let Err(whose) = ledger.admit(idempotent.owner).await.map_err(told)? {
                 self.hits.hit(KEYS, whose);
                 return Err(full(whose, "kept keys and answers"));
             }
-            let expires_ms = now_ms.saturating_add(keyed.rule.ttl.as_millis() as u64);
+            let expires_ms = now_ms.saturating_add(idempotent.rule.ttl.as_millis() as u64);
             let record = Record::new(fingerprint, expires_ms, State::Begun);
-            let begun = ledger.begin(keyed.name(), &record, found.as_ref());
+            let begun = ledger.begin(idempotent.name(), &record, found.as_ref());
             if let Some(begun) = begun.await.map_err(told)? {
-                return Ok(Verdict::Ours(claim, begun));
+                return Ok(Claimed::Ours(claim, begun));
             }
         }
-        Err(Error::IdempotencyRunning)
+        Err(RequestError::IdempotencyRunning)
     }
 
-    fn check_running(&self, scope: &str, fingerprint: Digest) -> Result<(), Error> {
+    fn check_running(&self, scope: &str, fingerprint: Digest) -> Result<(), RequestError> {
         match lock(&self.running).get(scope) {
             Some(running) => Err(taken(*running, fingerprint)),
             None => Ok(()),
         }
     }
 
-    fn claim(self: &Arc<Self>, keyed: &Keyed, fingerprint: Digest) -> Result<Claim, Error> {
+    fn claim(
+        self: &Arc<Self>,
+        idempotent: &IdempotentRequest,
+        fingerprint: Digest,
+    ) -> Result<Claim, RequestError> {
         let mut running = lock(&self.running);
-        match running.entry(keyed.scope.clone()) {
+        match running.entry(idempotent.scope.clone()) {
             Entry::Occupied(running) => Err(taken(*running.get(), fingerprint)),
             Entry::Vacant(vacant) => {
-                let mut place = self.places.hold(keyed.owner);
+                let mut place = self.places.hold(idempotent.owner);
                 place
                     .grow(1)
                     .map_err(|whose| full(whose, "requests at work"))?;
                 vacant.insert(fingerprint);
                 Ok(Claim {
                     all: self.clone(),
-                    scope: keyed.scope.clone(),
+                    scope: idempotent.scope.clone(),
                     place: Arc::new(place),
                 })
             }
@@ -222,19 +228,21 @@ impl Idempotency {
     /// Asks the upstream. An outer error is one before the answer began.
     async fn ask(
         &self,
-        keyed: &Keyed,
+        idempotent: &IdempotentRequest,
         place: &Arc<Held>,
-        way: &Arc<Way>,
+        forward: &Arc<Forward>,
         request: Request<Body>,
-    ) -> (Result<Taken, Error>, Option<u64>) {
-        let answer = match way.go_in_time(request).await {
+    ) -> (Result<Taken, RequestError>, Option<u64>) {
+        let answer = match forward.go_in_time(request).await {
             Ok(answer) => answer,
             Err(error) => return (Err(error), None),
         };
         let taken = match answer.outcome {
             // A middleware passed on why its request went no further.
-            Ok(response) if way.fate.never_ran(response.status()) => Ok(Taken::NeverRan(response)),
-            Ok(response) => Ok(self.take(response, keyed, place).await),
+            Ok(response) if forward.outcome.never_ran(response.status()) => {
+                Ok(Taken::NeverRan(response))
+            }
+            Ok(response) => Ok(self.take(response, idempotent, place).await),
             Err(error) => Err(error),
         };
         (taken, answer.release)
@@ -242,17 +250,24 @@ impl Idempotency {
 
     /// Reads an answer whole, up to `max-body`. The rest of a larger one keeps `place` until it is
     /// read.
-    async fn take(&self, response: Response<Body>, keyed: &Keyed, place: &Arc<Held>) -> Taken {
+    async fn take(
+        &self,
+        response: Response<Body>,
+        idempotent: &IdempotentRequest,
+        place: &Arc<Held>,
+    ) -> Taken {
         let (head, mut body) = response.into_parts();
-        let max = keyed.rule.max_body;
-        let mut held = self.answers.hold(keyed.owner);
+        let max = idempotent.rule.max_body;
+        let mut held = self.answers.hold(idempotent.owner);
         let mut whole = BytesMut::new();
         let until = Instant::now() + ANSWER_TIME;
         loop {
             let idle = Instant::now() + ANSWER_IDLE;
             let data = match timeout_at(idle.min(until), body.frame()).await {
-                Err(_) => return Taken::Failed(Error::UpstreamTimeout { limit: ANSWER_TIME }),
-                Ok(None) => return Taken::Whole(Kept::new(head, whole.freeze()), held),
+                Err(_) => {
+                    return Taken::Failed(RequestError::UpstreamTimeout { limit: ANSWER_TIME });
+                }
+                Ok(None) => return Taken::Whole(StoredAnswer::new(head, whole.freeze()), held),
                 Ok(Some(Err(error))) => return Taken::Failed(broken(error)),
                 Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
             };
@@ -278,19 +293,19 @@ impl Idempotency {
 }
 
 /// What a second request with a key is told.
-fn taken(running: Digest, fingerprint: Digest) -> Error {
+fn taken(running: Digest, fingerprint: Digest) -> RequestError {
     match running == fingerprint {
-        true => Error::IdempotencyRunning,
-        false => Error::IdempotencyKeyReused,
+        true => RequestError::IdempotencyRunning,
+        false => RequestError::IdempotencyKeyReused,
     }
 }
 
 /// Why an answer broke off. It had begun, so the upstream did something, whatever the reason says.
-fn broken(error: BodyError) -> Error {
-    match error.downcast::<Error>() {
+fn broken(error: BodyError) -> RequestError {
+    match error.downcast::<RequestError>() {
         Ok(error) if !error.never_ran() => *error,
-        Ok(error) => Error::UpstreamBroken(error.in_full().into()),
-        Err(error) => Error::UpstreamBroken(Cause::of(error)),
+        Ok(error) => RequestError::UpstreamBroken(error.in_full().into()),
+        Err(error) => RequestError::UpstreamBroken(Cause::of(error)),
     }
 }
 

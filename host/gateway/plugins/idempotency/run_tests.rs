@@ -17,8 +17,8 @@ fn idempotency() -> Arc<Idempotency> {
     Arc::new(Idempotency::new(None, &limits, &ShareHits::default()))
 }
 
-fn keyed(scope: u32, holder: Holder) -> Keyed {
-    Keyed {
+fn idempotent(scope: u32, holder: Holder) -> IdempotentRequest {
+    IdempotentRequest {
         rule: Rule {
             ttl: DEFAULT_TTL,
             required: false,
@@ -38,9 +38,9 @@ fn user(name: &str) -> Holder {
 #[tokio::test]
 async fn a_larger_answer_is_charged_until_it_is_sent_and_has_its_place_until_it_is_read() {
     let all = idempotency();
-    let keyed = keyed(0, user("mallory"));
-    let held = || all.answers.hold(keyed.owner).grow(10_000);
-    let mut place = all.places.hold(keyed.owner);
+    let idempotent = idempotent(0, user("mallory"));
+    let held = || all.answers.hold(idempotent.owner).grow(10_000);
+    let mut place = all.places.hold(idempotent.owner);
     place.grow(1).unwrap();
     let place = Arc::new(place);
     let (send, mut receive) = mpsc::channel(9);
@@ -49,7 +49,7 @@ async fn a_larger_answer_is_charged_until_it_is_sent_and_has_its_place_until_it_
     }
     let frames = stream::poll_fn(move |cx| receive.poll_recv(cx));
     let body = StreamBody::new(frames.map(|data| Ok(Frame::data(data)))).boxed_unsync();
-    let taken = all.take(Response::new(body), &keyed, &place).await;
+    let taken = all.take(Response::new(body), &idempotent, &place).await;
     let Taken::Larger(response) = taken else {
         panic!("it is larger than 8,000 bytes");
     };
@@ -81,7 +81,7 @@ fn requests_at_work_leave_places_to_others_and_half_of_them_to_callers() {
     let mut number = 0;
     let mut claim = |holder: Holder| {
         number += 1;
-        all.claim(&keyed(number, holder), digest)
+        all.claim(&idempotent(number, holder), digest)
     };
     let mut mallorys = Vec::new();
     let refused = loop {
@@ -90,7 +90,7 @@ fn requests_at_work_leave_places_to_others_and_half_of_them_to_callers() {
             Err(error) => break error,
         }
     };
-    assert!(matches!(refused, Error::IdempotencyShare { .. }));
+    assert!(matches!(refused, RequestError::IdempotencyShare { .. }));
     assert_eq!(mallorys.len() as u64, MAX_RUNNING / 5);
     let bobs = claim(user("bob")).ok();
     assert!(bobs.is_some());

@@ -7,7 +7,7 @@ use super::key::{self, Owner, Realm};
 use super::ledger::{Ledger, Name};
 use super::record::{Record, State};
 use crate::body::{self, Body, BodyError};
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::gateway::plugins::auth::{AuthConfig, DevSecret, KeySource, dev_secret, issue_token};
 use crate::gateway::plugins::holder::Holder;
 use crate::gateway::{Answer, Gateway, GatewayConfig, Limits, Windows, bind};
@@ -65,14 +65,14 @@ impl Till {
         &self,
         window: &str,
         mut request: Request<Body>,
-    ) -> Result<Response<Body>, Error> {
+    ) -> Result<Response<Body>, RequestError> {
         if let Some(next) = request.extensions_mut().remove::<Next>() {
             return Ok(next.call(request).await);
         }
         let path = request.uri().path().to_owned();
         if path.ends_with("/closed") && self.open.available_permits() == 0 {
             let window = window.to_owned();
-            return Err(Error::WindowStopped { window });
+            return Err(RequestError::WindowStopped { window });
         }
         let body = request.into_body().collect().await.unwrap().to_bytes();
         let number = self.payments.fetch_add(1, SeqCst) + 1;
@@ -81,7 +81,7 @@ impl Till {
             self.go_on.acquire().await.unwrap().forget();
         }
         if path.ends_with("/trap") {
-            return Err(Error::ClerkTrapped);
+            return Err(RequestError::InstanceTrapped);
         }
         if path.ends_with("/panic") {
             panic!("a window's host code panics");
@@ -136,7 +136,7 @@ const SPLIT_OFF: &str = "uri: /split/off/**\nupstream: http://hms-svc-till\nplug
 /// Port 1 of this machine, where nobody listens.
 const GONE: &str = "uri: /gone\nupstream: http://127.0.0.1:1\nplugins: [idempotency]\n";
 
-struct House {
+struct Fixture {
     addr: SocketAddr,
     data: TempDir,
     secret: DevSecret,
@@ -168,17 +168,17 @@ impl Said {
     }
 }
 
-impl House {
-    async fn open() -> House {
+impl Fixture {
+    async fn open() -> Fixture {
         Self::with(|_| {}).await
     }
 
     /// With what `prepare` does to the file of keys.
-    async fn with(prepare: impl FnOnce(&Path)) -> House {
+    async fn with(prepare: impl FnOnce(&Path)) -> Fixture {
         Self::with_limits(prepare, |_| {}).await
     }
 
-    async fn with_limits(prepare: impl FnOnce(&Path), change: impl FnOnce(&mut Limits)) -> House {
+    async fn with_limits(prepare: impl FnOnce(&Path), change: impl FnOnce(&mut Limits)) -> Fixture {
         let data = tempfile::tempdir().unwrap();
         let routes = data.path().join("routes");
         std::fs::create_dir(&routes).unwrap();
@@ -215,7 +215,7 @@ impl House {
         let shutdown = CancellationToken::new();
         let weak = Arc::downgrade(&gateway);
         let serving = tokio::spawn(gateway.serve(listeners, shutdown.clone()));
-        House {
+        Fixture {
             gateway: weak,
             addr,
             data,

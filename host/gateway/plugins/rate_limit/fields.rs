@@ -1,16 +1,16 @@
 //! What the client is told: draft-ietf-httpapi-ratelimit-headers-10.
 
-use super::Verdict;
+use super::Decision;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use std::fmt::Write;
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
-impl Verdict {
+impl Decision {
     /// Sets `RateLimit-Policy` (q: the limit, w: the period in seconds) and `RateLimit` (r: what is left, t: seconds
     /// until there is more, rounded up). An upstream's own fields of these names are replaced.
-    pub fn tell(&self, headers: &mut HeaderMap) {
+    pub fn write(&self, headers: &mut HeaderMap) {
         let (limit, period_s) = (self.rule.limit, self.rule.period.as_secs());
         let (left, reset_s) = (
             self.reading.remaining,

@@ -6,9 +6,9 @@
 use super::Rule;
 use super::entry::Entry;
 use super::log::Reading;
-use super::shares::{Full, Place, Shares};
+use super::shares::{Full, ShareAccount, Shares};
 use super::who::{Who, who};
-use crate::error::Error;
+use crate::error::RequestError;
 use crate::gateway::metrics::{ShareHits, Whose};
 use crate::gateway::plugins::holder::Holder;
 use http::HeaderMap;
@@ -31,7 +31,7 @@ struct Key {
 }
 
 /// What is known of a key.
-enum Slot {
+enum LimitState {
     Own {
         entry: Entry,
         /// Who brought the value, where it is one.
@@ -42,7 +42,7 @@ enum Slot {
     Together { holder: Holder, ends: Duration },
 }
 
-type Shard = HashMap<Key, Slot>;
+type Shard = HashMap<Key, LimitState>;
 
 /// All counters of the gateway.
 pub struct Limiter {
@@ -56,20 +56,20 @@ pub struct Limiter {
 
 /// What the limiter says about one request, and what the client is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Decision {
     pub reading: Reading,
     /// How many more would be admitted at once, where there is a `burst`.
     pub burst_left: Option<u64>,
     pub rule: Rule,
 }
 
-impl Verdict {
+impl Decision {
     /// The refusal, if it is one.
-    pub fn outcome(&self) -> Result<(), Error> {
+    pub fn outcome(&self) -> Result<(), RequestError> {
         if self.reading.admitted {
             return Ok(());
         }
-        Err(Error::RateLimited {
+        Err(RequestError::RateLimited {
             limit: self.rule.limit,
             period_s: self.rule.period.as_secs(),
             retry_after: self.reading.reset,
@@ -102,7 +102,7 @@ impl Limiter {
         user: Option<&str>,
         headers: &HeaderMap,
         client: IpAddr,
-    ) -> Verdict {
+    ) -> Decision {
         let who = who(&rule.key, user, headers, client);
         let holder = || Holder::of(user, client);
         self.admit_at(rule, route, who, holder, self.epoch.elapsed())
@@ -116,13 +116,13 @@ impl Limiter {
         who: Who,
         holder: impl Fn() -> Holder,
         now: Duration,
-    ) -> Verdict {
+    ) -> Decision {
         let key = Key {
             route: route.clone(),
             who,
         };
         let (reading, burst_left) = self.count(rule, key, holder, now);
-        Verdict {
+        Decision {
             reading,
             burst_left,
             rule: rule.clone(),
@@ -150,16 +150,16 @@ impl Limiter {
             }
             let bringer = matches!(key.who, Who::Value(_)).then(&holder);
             let mut shares = lock(&self.shares);
-            if let Some(Slot::Together { holder, .. }) = shard.remove(&key) {
+            if let Some(LimitState::Together { holder, .. }) = shard.remove(&key) {
                 shares.give_together(&key.route, &holder);
             }
             let place = shares.place(&key.route, bringer.as_ref(), now);
-            if let Place::Own(mut entry) = place {
+            if let ShareAccount::Own(mut entry) = place {
                 shares.take_own(&key.route, bringer.as_ref());
                 let counted = entry.admit(rule, now);
                 shares.ends_at(index, entry.ends());
                 drop(shares);
-                shard.insert(key, Slot::Own { entry, bringer });
+                shard.insert(key, LimitState::Own { entry, bringer });
                 return counted;
             }
             // Counters that have ended use up shares until they are swept, so that comes before
@@ -171,18 +171,18 @@ impl Limiter {
                 continue;
             }
             let full = match (place, &bringer) {
-                (Place::Together, Some(holder)) => {
+                (ShareAccount::Together, Some(holder)) => {
                     self.hits.hit(COUNTERS, Whose::Caller);
                     let (reading, left, ends) =
                         shares.admit_together(&key.route, holder, true, rule, now);
                     if reading.admitted {
                         let holder = holder.clone();
                         shares.ends_at(index, ends);
-                        shard.insert(key, Slot::Together { holder, ends });
+                        shard.insert(key, LimitState::Together { holder, ends });
                     }
                     return (reading, left);
                 }
-                (Place::Full(full), _) => full,
+                (ShareAccount::Full(full), _) => full,
                 _ => Full::Route,
             };
             let whose = match full {
@@ -198,15 +198,15 @@ impl Limiter {
     /// to be placed anew.
     fn known(
         &self,
-        slot: &mut Slot,
+        slot: &mut LimitState,
         key: &Key,
         rule: &Rule,
         now: Duration,
     ) -> Option<(Reading, Option<u64>)> {
         match slot {
-            Slot::Own { entry, .. } => Some(entry.admit(rule, now)),
-            Slot::Together { ends, .. } if *ends <= now => None,
-            Slot::Together { holder, ends } => {
+            LimitState::Own { entry, .. } => Some(entry.admit(rule, now)),
+            LimitState::Together { ends, .. } if *ends <= now => None,
+            LimitState::Together { holder, ends } => {
                 let mut shares = lock(&self.shares);
                 let (reading, left, log_ends) =
                     shares.admit_together(&key.route, holder, false, rule, now);
@@ -227,16 +227,16 @@ impl Limiter {
         let mut shares = lock(&self.shares);
         shard.retain(|key, slot| {
             let end = match slot {
-                Slot::Own { entry, .. } => entry.ends(),
-                Slot::Together { ends, .. } => *ends,
+                LimitState::Own { entry, .. } => entry.ends(),
+                LimitState::Together { ends, .. } => *ends,
             };
             if end > now {
                 shares.ends_at(index, end);
                 return true;
             }
             match slot {
-                Slot::Own { bringer, .. } => shares.give_own(&key.route, bringer.as_ref()),
-                Slot::Together { holder, .. } => shares.give_together(&key.route, holder),
+                LimitState::Own { bringer, .. } => shares.give_own(&key.route, bringer.as_ref()),
+                LimitState::Together { holder, .. } => shares.give_together(&key.route, holder),
             }
             false
         });

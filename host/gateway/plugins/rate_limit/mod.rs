@@ -16,5 +16,5 @@ mod rule;
 mod shares;
 mod who;
 
-pub use limiter::{Limiter, Verdict};
+pub use limiter::{Decision, Limiter};
 pub use rule::{By, FIELDS, Rule};

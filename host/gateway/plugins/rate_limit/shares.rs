@@ -60,7 +60,7 @@ struct Together {
 }
 
 /// Where a newcomer is counted.
-pub enum Place {
+pub enum ShareAccount {
     /// In a counter of its own, which begins with this.
     Own(Entry),
     /// With other values of its holder.
@@ -99,7 +99,7 @@ impl Shares {
 
     /// Finds a place for a newcomer on `route`; `bringer` is who made its value up, if it is one. What is found is taken by
     /// [`Shares::take_own`] or [`Shares::admit_together`].
-    pub fn place(&self, route: &Arc<str>, bringer: Option<&Holder>, now: Duration) -> Place {
+    pub fn place(&self, route: &Arc<str>, bringer: Option<&Holder>, now: Duration) -> ShareAccount {
         let share = self.values_share();
         let brought = bringer.and_then(|bringer| self.brought.get(bringer));
         let over = brought.is_some_and(|brought| *brought >= share);
@@ -107,21 +107,21 @@ impl Shares {
         let strangers = state.filter(|state| state.strangers.ends() > now);
         let free = self.max.saturating_sub(self.held);
         if state.map_or(0, |state| state.held) >= free {
-            return Place::Full(if over { Full::Holder } else { Full::Route });
+            return ShareAccount::Full(if over { Full::Holder } else { Full::Route });
         }
         let Some(bringer) = bringer.filter(|_| over) else {
             // Some of what is in the shared log may be the newcomer's own.
             let entry = strangers.map(|state| state.strangers.clone());
-            return Place::Own(entry.unwrap_or_default());
+            return ShareAccount::Own(entry.unwrap_or_default());
         };
         let together = self.together.get(&(route.clone(), bringer.clone()));
         let values = together.map_or(0, |together| together.values);
         // What strangers were admitted to may be of this very value, and is not in its holder's log. The first value takes
         // room for the log too.
         if strangers.is_some() || values >= share || free < 2 {
-            return Place::Full(Full::Holder);
+            return ShareAccount::Full(Full::Holder);
         }
-        Place::Together
+        ShareAccount::Together
     }
 
     /// Counts a counter of its own for a newcomer.

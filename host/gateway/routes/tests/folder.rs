@@ -5,7 +5,7 @@ use super::*;
 
 #[test]
 fn a_manifest_is_taken_in_every_spelling_of_its_ending_and_with_a_byte_order_mark() {
-    let desk = Desk::open(&[
+    let fixture = Fixture::open(&[
         ("a.YAML", &manifest("/a")),
         ("b.Yml", &manifest("/b")),
         ("c.yaml", &format!("\u{feff}{}", manifest("/c"))),
@@ -16,29 +16,29 @@ fn a_manifest_is_taken_in_every_spelling_of_its_ending_and_with_a_byte_order_mar
         ("e.yaml", "\u{feff}"),
     ]);
     for (path, name) in [("/a", "a"), ("/b", "b"), ("/c", "c")] {
-        assert_eq!(desk.serves(path).as_deref(), Some(name));
+        assert_eq!(fixture.serves(path).as_deref(), Some(name));
     }
-    let fault = desk.fault("d.yaml").unwrap();
+    let fault = fixture.fault("d.yaml").unwrap();
     assert!(fault.starts_with("line 3, column 1: "), "{fault}");
-    assert!(desk.fault("e.yaml").unwrap().contains("empty"));
+    assert!(fixture.fault("e.yaml").unwrap().contains("empty"));
     let utf16: Vec<u8> = manifest("/f")
         .encode_utf16()
         .flat_map(u16::to_le_bytes)
         .collect();
     fs::write(
-        desk.dir.path().join("f.yaml"),
+        fixture.dir.path().join("f.yaml"),
         [&[0xff, 0xfe][..], &utf16].concat(),
     )
     .unwrap();
-    desk.set.reload();
-    assert!(desk.fault("f.yaml").unwrap().contains("UTF-16"));
+    fixture.set.reload();
+    assert!(fixture.fault("f.yaml").unwrap().contains("UTF-16"));
 }
 
 #[test]
 fn what_looks_like_a_manifest_and_makes_no_route_is_said() {
     use std::os::unix::ffi::OsStrExt;
-    let desk = Desk::open(&[("b.yaml", &manifest("/b"))]);
-    let dir = desk.dir.path();
+    let fixture = Fixture::open(&[("b.yaml", &manifest("/b"))]);
+    let dir = fixture.dir.path();
     for (below, file) in [
         ("team/more", "a.yaml"),
         ("empty", "notes.txt"),
@@ -51,32 +51,42 @@ fn what_looks_like_a_manifest_and_makes_no_route_is_said() {
     fs::write(odd, manifest("/odd")).unwrap();
     std::os::unix::fs::symlink("nowhere", dir.join("link.yaml")).unwrap();
     rustix::fs::mkfifoat(rustix::fs::CWD, dir.join("pipe.yaml"), 0o600.into()).unwrap();
-    desk.set.reload();
-    let status = desk.set.status();
+    fixture.set.reload();
+    let status = fixture.set.status();
     let files: Vec<&str> = status.iter().map(|status| status.file.as_str()).collect();
     assert_eq!(
         files,
         ["b.yaml", "link.yaml", r"o\xFFdd.yaml", "pipe.yaml", "team"]
     );
-    assert!(desk.fault("team").unwrap().contains("more/a.yaml"));
-    assert!(desk.fault(r"o\xFFdd.yaml").unwrap().contains("not UTF-8"));
-    assert!(desk.fault("link.yaml").unwrap().contains("leads nowhere"));
-    assert!(desk.fault("pipe.yaml").unwrap().contains("regular"));
-    assert!(desk.serves("/b").is_some() && desk.serves("/a").is_none());
+    assert!(fixture.fault("team").unwrap().contains("more/a.yaml"));
+    assert!(
+        fixture
+            .fault(r"o\xFFdd.yaml")
+            .unwrap()
+            .contains("not UTF-8")
+    );
+    assert!(
+        fixture
+            .fault("link.yaml")
+            .unwrap()
+            .contains("leads nowhere")
+    );
+    assert!(fixture.fault("pipe.yaml").unwrap().contains("regular"));
+    assert!(fixture.serves("/b").is_some() && fixture.serves("/a").is_none());
 }
 
 #[test]
 fn a_link_whose_target_is_away_keeps_its_last_good_route() {
-    let desk = Desk::open(&[(".target", &manifest("/a"))]);
-    let (dir, away) = (desk.dir.path(), desk.dir.path().join(".away"));
+    let fixture = Fixture::open(&[(".target", &manifest("/a"))]);
+    let (dir, away) = (fixture.dir.path(), fixture.dir.path().join(".away"));
     std::os::unix::fs::symlink(".target", dir.join("a.yaml")).unwrap();
-    desk.set.reload();
-    assert!(desk.serves("/a").is_some());
+    fixture.set.reload();
+    assert!(fixture.serves("/a").is_some());
     fs::rename(dir.join(".target"), &away).unwrap();
-    desk.set.reload();
-    assert!(desk.serves("/a").is_some() && desk.fault("a.yaml").is_some());
-    desk.remove("a.yaml");
-    assert!(desk.serves("/a").is_none());
+    fixture.set.reload();
+    assert!(fixture.serves("/a").is_some() && fixture.fault("a.yaml").is_some());
+    fixture.remove("a.yaml");
+    assert!(fixture.serves("/a").is_none());
 }
 
 /// A route for each number, in files that come in this order.
@@ -89,29 +99,29 @@ fn numbered(numbers: std::ops::Range<usize>) -> Vec<(String, String)> {
 fn files_beyond_the_bound_are_refused_each_for_itself_and_all_others_are_followed() {
     let files = numbered(0..MOST);
     let files: Vec<(&str, &str)> = files.iter().map(|(f, t)| (&**f, &**t)).collect();
-    let desk = Desk::open(&files);
+    let fixture = Fixture::open(&files);
     // The first by name of all, and still it takes no other's place.
-    desk.write("a.yaml", &manifest("/a"));
-    let fault = desk.fault("a.yaml").unwrap();
+    fixture.write("a.yaml", &manifest("/a"));
+    let fault = fixture.fault("a.yaml").unwrap();
     assert!(
         fault.contains(&format!("more than {MOST} manifests")),
         "{fault}"
     );
-    assert!(desk.serves("/a").is_none() && desk.set.folder_fault().is_none());
-    desk.write("r05.yaml", &manifest("/edited"));
-    assert!(desk.serves("/edited").is_some() && desk.serves("/r05").is_none());
+    assert!(fixture.serves("/a").is_none() && fixture.set.folder_fault().is_none());
+    fixture.write("r05.yaml", &manifest("/edited"));
+    assert!(fixture.serves("/edited").is_some() && fixture.serves("/r05").is_none());
 
     // Nor does one by the admin API, which writes nothing.
     for name in ["new", "a"] {
-        let before = fs::read_to_string(desk.dir.path().join(format!("{name}.yaml"))).ok();
-        let refused = desk.set.put(name, &manifest("/n"));
+        let before = fs::read_to_string(fixture.dir.path().join(format!("{name}.yaml"))).ok();
+        let refused = fixture.set.put(name, &manifest("/n"));
         assert!(matches!(refused, Err(EditError::Full(MOST))), "{refused:?}");
-        let after = fs::read_to_string(desk.dir.path().join(format!("{name}.yaml"))).ok();
+        let after = fs::read_to_string(fixture.dir.path().join(format!("{name}.yaml"))).ok();
         assert_eq!(before, after);
     }
-    desk.set.put("r05", &manifest("/again")).unwrap();
-    desk.remove("r00.yaml");
-    assert!(desk.serves("/a").is_some() && desk.fault("a.yaml").is_none());
+    fixture.set.put("r05", &manifest("/again")).unwrap();
+    fixture.remove("r00.yaml");
+    assert!(fixture.serves("/a").is_some() && fixture.fault("a.yaml").is_none());
 }
 
 #[test]
@@ -340,17 +350,17 @@ fn a_backup_takes_the_last_good_text_where_there_is_no_present_one() {
 
 #[test]
 fn a_route_that_is_removed_while_the_folder_is_away_serves_no_more() {
-    let desk = Desk::open(&[("a.yaml", &manifest("/a")), ("b.yaml", &manifest("/b"))]);
-    let away = desk.dir.path().with_extension("away");
-    fs::rename(desk.dir.path(), &away).unwrap();
+    let fixture = Fixture::open(&[("a.yaml", &manifest("/a")), ("b.yaml", &manifest("/b"))]);
+    let away = fixture.dir.path().with_extension("away");
+    fs::rename(fixture.dir.path(), &away).unwrap();
     assert!(
-        desk.set.remove("a").unwrap().is_some(),
+        fixture.set.remove("a").unwrap().is_some(),
         "it is said that the file may be there"
     );
-    assert!(desk.serves("/a").is_none() && desk.serves("/b").is_some());
-    fs::rename(&away, desk.dir.path()).unwrap();
-    desk.set.reload();
-    assert!(desk.serves("/a").is_none() && !desk.dir.path().join("a.yaml").exists());
+    assert!(fixture.serves("/a").is_none() && fixture.serves("/b").is_some());
+    fs::rename(&away, fixture.dir.path()).unwrap();
+    fixture.set.reload();
+    assert!(fixture.serves("/a").is_none() && !fixture.dir.path().join("a.yaml").exists());
 }
 
 #[test]

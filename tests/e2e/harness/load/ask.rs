@@ -30,7 +30,7 @@ pub enum What {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// HTTP/1.1, one that has served others and will serve more.
-    Kept,
+    KeepAlive,
     /// HTTP/1.1, one of its own.
     Fresh,
     /// HTTP/2 by prior knowledge, together with others.
@@ -68,7 +68,7 @@ impl Ask {
             },
         };
         let way = match dice.below(100) {
-            0..50 => Way::Kept,
+            0..50 => Way::KeepAlive,
             50..75 => Way::Fresh,
             _ => Way::Http2,
         };
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn a_few_hundred_turns_hold_every_kind_of_request_on_every_kind_of_connection() {
         let all: Vec<Ask> = (0..300).map(Ask::of).collect();
-        for way in [Way::Kept, Way::Fresh, Way::Http2] {
+        for way in [Way::KeepAlive, Way::Fresh, Way::Http2] {
             let some = |of: fn(&What) -> bool| {
                 assert!(all.iter().any(|ask| ask.way == way && of(&ask.what)));
             };

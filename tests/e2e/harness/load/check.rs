@@ -100,7 +100,7 @@ mod tests {
         let ask = Ask {
             turn: 0,
             what: What::Stream { pieces: 3, ms: 0 },
-            way: super::super::ask::Way::Kept,
+            way: super::super::ask::Way::KeepAlive,
         };
         compare(&ask, &marked::tag(7), body)
             .err()

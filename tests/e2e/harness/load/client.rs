@@ -58,7 +58,7 @@ impl Clients {
         let url: Uri = format!("{}{}", self.base, ask.path()).parse().unwrap();
         let request = Request::builder().method(ask.method());
         match ask.way {
-            Way::Kept => {
+            Way::KeepAlive => {
                 let request = request.uri(url).body(upload(ask)).unwrap();
                 self.kept.request(request).await.map_err(Failure::no_head)
             }

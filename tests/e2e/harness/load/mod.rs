@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 const REQUEST_TIME: Duration = Duration::from_secs(30);
 
 /// Requests in flight at which no more are started, and each that is due counts as a failure: the host cannot keep up
-/// with the rate. Below the host's 512 clerks, so that these never are what fails.
+/// with the rate. Below the host's 512 instances, so that these never are what fails.
 const MAX_IN_FLIGHT: usize = 500;
 
 /// A load that runs.

@@ -12,7 +12,7 @@ use wasip2::random::random::get_random_bytes;
 
 struct Flooder;
 
-/// What a clerk remembers, where it is reused.
+/// What an instance remembers, where it is reused.
 static SERVED: AtomicU64 = AtomicU64::new(0);
 
 wasip2::http::proxy::export!(Flooder);
@@ -23,12 +23,12 @@ impl Guest for Flooder {
         match path.trim_start_matches('/') {
             // Nothing: an answer at once.
             "" => answer(out, 200, Fields::new(), "well\n"),
-            // The requests that this clerk has served so far: 1 for a fresh one.
+            // The requests that this instance has served so far: 1 for a fresh one.
             "count" => {
                 let served = SERVED.fetch_add(1, Ordering::Relaxed) + 1;
                 answer(out, 200, Fields::new(), &served.to_string());
             }
-            // An answer to the first request of a clerk alone: it traps at any other.
+            // An answer to the first request of an instance alone: it traps at any other.
             "once" => {
                 if SERVED.fetch_add(1, Ordering::Relaxed) > 0 {
                     panic!("one request was served, as asked");

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use wasip3::http::types::{ErrorCode, Request as Raw, Response as RawResponse};
 use wasip3::wit_bindgen::StreamResult;
 
-/// Requests at work in this clerk.
+/// Requests at work in this instance.
 static AT_WORK: AtomicU64 = AtomicU64::new(0);
 
 async fn handle(request: Request, next: Next) -> Result<Response, Problem> {
@@ -49,7 +49,7 @@ async fn handle(request: Request, next: Next) -> Result<Response, Problem> {
             });
             Ok(Response::text(202, "accepted\n"))
         }
-        // Sends it on after so many milliseconds, and says how many of its clerk's requests were at
+        // Sends it on after so many milliseconds, and says how many of its instance's requests were at
         // work then.
         ("hold", ms) => {
             AT_WORK.fetch_add(1, Ordering::Relaxed);

@@ -14,7 +14,7 @@ use wasip3::http::types::{self, ErrorCode};
 
 struct Prober;
 
-/// What a clerk remembers, where it is reused.
+/// What an instance remembers, where it is reused.
 static SERVED: AtomicU64 = AtomicU64::new(0);
 
 impl wasip3::exports::http::handler::Guest for Prober {
@@ -46,23 +46,23 @@ async fn handle(request: Request) -> Result<Response, Problem> {
             let body = request.body().read_to_end(64 << 20).await?;
             Ok(Response::text(200, body.len().to_string()))
         }
-        // Every header that the clerk saw: {"name": ["value", …]}.
+        // Every header that the instance saw: {"name": ["value", …]}.
         (_, ["headers"]) => Ok(headers(&request)),
-        // What of the machine the clerk can see.
+        // What of the machine the instance can see.
         (_, ["env"]) => Ok(env()),
         // ?code=: that status.
         (_, ["status"]) => Ok(Response::text(
             request.param("code")?.unwrap_or(200),
             "as asked\n",
         )),
-        // ?ms=: after a while, who was served by this clerk so far: itself included, as one number;
+        // ?ms=: after a while, who was served by this instance so far: itself included, as one number;
         // 1 for a fresh one.
         (_, ["count"]) => {
             let served = SERVED.fetch_add(1, Ordering::Relaxed) + 1;
             sleep_ms(request.param("ms")?.unwrap_or(0)).await;
             Ok(Response::text(200, served.to_string()))
         }
-        // An answer to the first request of a clerk alone: it traps at any other.
+        // An answer to the first request of an instance alone: it traps at any other.
         (_, ["once"]) => match SERVED.fetch_add(1, Ordering::Relaxed) {
             0 => Ok(Response::text(200, "once\n")),
             _ => bad::trap(),

@@ -2,14 +2,14 @@
 
 use super::*;
 
-fn challenge(error: &Error) -> (u16, Option<String>) {
+fn challenge(error: &RequestError) -> (u16, Option<String>) {
     let response = error.response(None);
     let challenge = response.headers().get("www-authenticate");
     let challenge = challenge.map(|value| value.to_str().unwrap().to_string());
     (response.status().as_u16(), challenge)
 }
 
-async fn refused(authorization: &[&str], rule: &Rule, method: Method) -> Error {
+async fn refused(authorization: &[&str], rule: &Rule, method: Method) -> RequestError {
     let (_dir, _, verifier) = dev();
     refused_by(&verifier, authorization, rule, method).await
 }
@@ -19,7 +19,7 @@ async fn refused_by(
     authorization: &[&str],
     rule: &Rule,
     method: Method,
-) -> Error {
+) -> RequestError {
     let mut headers = HeaderMap::new();
     for value in authorization {
         headers.append("authorization", value.parse().unwrap());
@@ -55,7 +55,7 @@ async fn a_bad_token_is_named_so_with_its_reason() {
         assert_eq!(challenge(&error), (401, Some(expected)));
     }
     // Nothing of what a client sends may end the quotes.
-    let error = Error::Unauthorized {
+    let error = RequestError::Unauthorized {
         reason: "a \"quote\", a \\ and é\r\n",
         token_sent: true,
     };
@@ -90,7 +90,11 @@ async fn a_missing_scope_is_named() {
 
 #[test]
 fn a_failure_that_no_token_would_mend_challenges_nobody() {
-    for error in [Error::KeysUnavailable, Error::NoRoute, Error::ClerkLimit] {
+    for error in [
+        RequestError::KeysUnavailable,
+        RequestError::NoRoute,
+        RequestError::InstanceLimit,
+    ] {
         assert_eq!(challenge(&error).1, None);
     }
 }

@@ -4,11 +4,14 @@ use super::*;
 
 #[tokio::test]
 async fn a_full_file_takes_no_new_keys_and_still_has_the_old() {
-    let house = House::with_limits(|_| {}, |limits| limits.max_idempotency_bytes = 20_000).await;
+    let fixture =
+        Fixture::with_limits(|_| {}, |limits| limits.max_idempotency_bytes = 20_000).await;
     let ask = async |user: usize| {
-        let bearer = house.bearer(&format!("user-{user}"));
+        let bearer = fixture.bearer(&format!("user-{user}"));
         let headers = [("authorization", bearer.as_str()), ("idempotency-key", "k")];
-        house.send(Method::POST, "/large/big", &headers, "42").await
+        fixture
+            .send(Method::POST, "/large/big", &headers, "42")
+            .await
     };
     let mut users = 0;
     let refused = loop {
@@ -23,16 +26,19 @@ async fn a_full_file_takes_no_new_keys_and_still_has_the_old() {
     assert!(refused.is_problem(503, "idempotency-full"), "{refused:?}");
     assert!(!refused.header("retry-after").is_empty());
     assert!(ask(0).await.replayed());
-    assert_eq!(house.till.payments(), users);
+    assert_eq!(fixture.till.payments(), users);
 }
 
 #[tokio::test]
 async fn one_caller_that_keeps_all_it_can_is_refused_and_another_is_served() {
-    let house = House::with_limits(|_| {}, |limits| limits.max_idempotency_bytes = 100_000).await;
-    let bearer = house.bearer("mallory");
+    let fixture =
+        Fixture::with_limits(|_| {}, |limits| limits.max_idempotency_bytes = 100_000).await;
+    let bearer = fixture.bearer("mallory");
     let ask = async |key: &str| {
         let headers = [("authorization", bearer.as_str()), ("idempotency-key", key)];
-        house.send(Method::POST, "/large/big", &headers, "42").await
+        fixture
+            .send(Method::POST, "/large/big", &headers, "42")
+            .await
     };
     let mut kept = 0;
     let refused = loop {
@@ -47,21 +53,21 @@ async fn one_caller_that_keeps_all_it_can_is_refused_and_another_is_served() {
     assert!(refused.body.contains("this caller has its share"));
     assert_eq!(refused.header("retry-after"), "60");
     // Nothing of hers is lost, so nothing is done twice.
-    let before = house.till.payments();
+    let before = fixture.till.payments();
     for key in 0..kept {
         assert!(ask(&format!("k{key}")).await.replayed());
     }
-    assert_eq!(house.till.payments(), before);
-    let bearer = house.bearer("bob");
+    assert_eq!(fixture.till.payments(), before);
+    let bearer = fixture.bearer("bob");
     let headers = [
         ("authorization", bearer.as_str()),
         ("idempotency-key", "k0"),
     ];
-    let bobs = house
+    let bobs = fixture
         .send(Method::POST, "/strict/pay", &headers, "42")
         .await;
     assert_eq!(bobs.status, 201, "{bobs:?}");
-    let hits = house.metrics();
+    let hits = fixture.metrics();
     let hit = "gateway_share_hits_total{of=\"idempotency-keys\",whose=\"caller\"} 1";
     assert!(hits.contains(hit), "{hits}");
 }
@@ -71,27 +77,27 @@ async fn a_body_that_stalls_is_408_and_its_memory_is_free_again() {
     let change = |limits: &mut Limits| {
         limits.idempotency_body_time = Duration::from_millis(300);
     };
-    let house = House::with_limits(|_| {}, change).await;
-    let mut stalled = house.begin_upload("/open/pay", None, 2000, 1000).await;
+    let fixture = Fixture::with_limits(|_| {}, change).await;
+    let mut stalled = fixture.begin_upload("/open/pay", None, 2000, 1000).await;
     let mut said = vec![0; 4096];
     let read = tokio::time::timeout(PATIENCE, stalled.read(&mut said)).await;
     let read = read.expect("it is answered").unwrap();
     let said = String::from_utf8_lossy(&said[..read]);
     assert!(said.starts_with("HTTP/1.1 408"), "{said}");
     assert!(said.contains("body-too-slow"), "{said}");
-    assert_eq!(house.till.payments(), 0);
+    assert_eq!(fixture.till.payments(), 0);
     // It is nothing that has happened, so the key is free.
-    assert_eq!(house.pay("/open/pay", "k", "42").await.status, 201);
+    assert_eq!(fixture.pay("/open/pay", "k", "42").await.status, 201);
 }
 
 #[tokio::test]
 async fn the_uploads_of_one_caller_leave_memory_to_another() {
     let change = |limits: &mut Limits| limits.max_idempotency_held_bytes = 100_000;
-    let house = House::with_limits(|_| {}, change).await;
-    let mallory = house.bearer("mallory");
+    let fixture = Fixture::with_limits(|_| {}, change).await;
+    let mallory = fixture.bearer("mallory");
     let mut stalled = Vec::new();
     for _ in 0..64 {
-        let upload = house.begin_upload("/large/pay", Some(&mallory), 90_000, 10_000);
+        let upload = fixture.begin_upload("/large/pay", Some(&mallory), 90_000, 10_000);
         stalled.push(upload.await);
     }
     // Two of them fit into her share; the others are refused while they send.
@@ -109,10 +115,10 @@ async fn the_uploads_of_one_caller_leave_memory_to_another() {
         }
     }
     assert!(refused > 40, "{refused}");
-    let bob = house.bearer("bob");
+    let bob = fixture.bearer("bob");
     let headers = [("authorization", bob.as_str()), ("idempotency-key", "k")];
     let large = "x".repeat(10_000);
-    let bobs = house
+    let bobs = fixture
         .send(Method::POST, "/large/pay", &headers, &large)
         .await;
     assert_eq!(bobs.status, 201, "{bobs:?}");

@@ -4,8 +4,8 @@ use super::*;
 
 #[tokio::test]
 async fn the_same_request_again_has_the_first_answer_and_is_not_done_again() {
-    let house = House::open().await;
-    let first = house.pay("/open/pay?x=1", "\"k-1\"", "42").await;
+    let fixture = Fixture::open().await;
+    let first = fixture.pay("/open/pay?x=1", "\"k-1\"", "42").await;
     assert_eq!(
         (first.status, first.body.as_str()),
         (201, "payment 1 of 42")
@@ -13,7 +13,7 @@ async fn the_same_request_again_has_the_first_answer_and_is_not_done_again() {
     assert!(!first.replayed());
     // In quotes or not it is the same key.
     for key in ["\"k-1\"", "k-1"] {
-        let again = house.pay("/open/pay?x=1", key, "42").await;
+        let again = fixture.pay("/open/pay?x=1", key, "42").await;
         assert_eq!(
             (again.status, again.body.as_str()),
             (201, "payment 1 of 42")
@@ -24,15 +24,15 @@ async fn the_same_request_again_has_the_first_answer_and_is_not_done_again() {
         assert!(!again.headers.contains_key("x-hop"));
         assert_ne!(again.header("x-request-id"), first.header("x-request-id"));
     }
-    assert_eq!(house.till.payments(), 1);
-    house.pay("/open/pay?x=1", "k-2", "42").await;
-    assert_eq!(house.till.payments(), 2);
+    assert_eq!(fixture.till.payments(), 1);
+    fixture.pay("/open/pay?x=1", "k-2", "42").await;
+    assert_eq!(fixture.till.payments(), 2);
 }
 
 /// Where no `auth` says who asks, the upstream does by what the request shows.
 #[tokio::test]
 async fn whoever_shares_an_address_is_given_no_answer_that_is_for_other_credentials() {
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     let shows = [
         &[("authorization", "Basic YTpi")][..],
         &[("x-api-key", "theirs")],
@@ -49,20 +49,22 @@ async fn whoever_shares_an_address_is_given_no_answer_that_is_for_other_credenti
         {
             let mut headers = vec![("idempotency-key", key.as_str())];
             headers.extend(other.iter().copied());
-            let said = house.send(Method::POST, "/open/pay", &headers, "42").await;
+            let said = fixture
+                .send(Method::POST, "/open/pay", &headers, "42")
+                .await;
             match shown {
                 true => assert!(said.status < 300, "{own:?} {other:?}: {said:?}"),
                 false => assert!(said.is_problem(422, "idempotency-key-reused"), "{said:?}"),
             }
         }
     }
-    assert_eq!(house.till.payments(), shows.len());
+    assert_eq!(fixture.till.payments(), shows.len());
 }
 
 #[tokio::test]
 async fn a_key_used_for_another_request_is_422() {
-    let house = House::open().await;
-    house.pay("/open/pay", "k", "42").await;
+    let fixture = Fixture::open().await;
+    fixture.pay("/open/pay", "k", "42").await;
     for (method, path, kind, body) in [
         (Method::POST, "/open/pay", "", "43"),
         (Method::POST, "/open/other", "", "42"),
@@ -74,55 +76,55 @@ async fn a_key_used_for_another_request_is_422() {
         if !kind.is_empty() {
             headers.push(("content-type", kind));
         }
-        let said = house.send(method, path, &headers, body).await;
+        let said = fixture.send(method, path, &headers, body).await;
         assert!(said.is_problem(422, "idempotency-key-reused"), "{said:?}");
     }
-    assert_eq!(house.till.payments(), 1);
+    assert_eq!(fixture.till.payments(), 1);
 }
 
 #[tokio::test]
 async fn while_the_first_is_at_work_others_are_told_to_wait() {
-    let house = House::open().await;
-    let first = house.begin_slow("k").await;
-    let second = house.pay("/open/slow", "k", "42").await;
+    let fixture = Fixture::open().await;
+    let first = fixture.begin_slow("k").await;
+    let second = fixture.pay("/open/slow", "k", "42").await;
     assert!(second.is_problem(409, "idempotency-running"), "{second:?}");
     assert_eq!(second.header("retry-after"), "1");
-    let other = house.pay("/open/slow", "k", "43").await;
+    let other = fixture.pay("/open/slow", "k", "43").await;
     assert!(other.is_problem(422, "idempotency-key-reused"), "{other:?}");
-    house.till.go_on.add_permits(1);
-    let done = house.pay_when_done("/open/slow", "k", "42").await;
+    fixture.till.go_on.add_permits(1);
+    let done = fixture.pay_when_done("/open/slow", "k", "42").await;
     assert!(done.status == 201 && done.replayed(), "{done:?}");
-    assert_eq!(house.till.payments(), 1);
+    assert_eq!(fixture.till.payments(), 1);
     drop(first);
 }
 
 #[tokio::test]
 async fn a_client_that_goes_away_finds_the_answer_when_it_comes_back() {
-    let house = House::open().await;
-    drop(house.begin_slow("k").await);
-    house.till.go_on.add_permits(1);
-    let done = house.pay_when_done("/open/slow", "k", "42").await;
+    let fixture = Fixture::open().await;
+    drop(fixture.begin_slow("k").await);
+    fixture.till.go_on.add_permits(1);
+    let done = fixture.pay_when_done("/open/slow", "k", "42").await;
     assert!(done.status == 201 && done.replayed(), "{done:?}");
     assert_eq!(
-        (done.body.as_str(), house.till.payments()),
+        (done.body.as_str(), fixture.till.payments()),
         ("payment 1 of 42", 1)
     );
 }
 
 #[tokio::test]
 async fn the_end_of_the_host_waits_for_a_request_whose_client_is_gone() {
-    let house = House::open().await;
-    drop(house.begin_slow("k").await);
-    house.shutdown.cancel();
-    while TcpStream::connect(house.addr).await.is_ok() {
+    let fixture = Fixture::open().await;
+    drop(fixture.begin_slow("k").await);
+    fixture.shutdown.cancel();
+    while TcpStream::connect(fixture.addr).await.is_ok() {
         tokio::task::yield_now().await;
     }
-    assert!(!house.serving.is_finished());
-    house.till.go_on.add_permits(1);
-    let cut = tokio::time::timeout(PATIENCE, house.serving).await;
+    assert!(!fixture.serving.is_finished());
+    fixture.till.go_on.add_permits(1);
+    let cut = tokio::time::timeout(PATIENCE, fixture.serving).await;
     assert_eq!(cut.expect("it ends").unwrap(), 0);
-    let path = house.data.path().join("idempotency.redb");
-    let scope = key::scope(OPEN_REALM, None, house.addr.ip(), "k").hex();
+    let path = fixture.data.path().join("idempotency.redb");
+    let scope = key::scope(OPEN_REALM, None, fixture.addr.ip(), "k").hex();
     // The gateway's own handle goes with its last task.
     let begun = Instant::now();
     let ledger = loop {
@@ -138,13 +140,13 @@ async fn the_end_of_the_host_waits_for_a_request_whose_client_is_gone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_at_once_with_one_key_one_is_done() {
-    let house = Arc::new(House::open().await);
+    let fixture = Arc::new(Fixture::open().await);
     for round in 1..=30 {
         let key = format!("k-{round}");
         let all: Vec<_> = (0..4)
             .map(|_| {
-                let (house, key) = (house.clone(), key.clone());
-                tokio::spawn(async move { house.pay_when_done("/open/pay", &key, "42").await })
+                let (fixture, key) = (fixture.clone(), key.clone());
+                tokio::spawn(async move { fixture.pay_when_done("/open/pay", &key, "42").await })
             })
             .collect();
         let mut replayed = 0;
@@ -156,50 +158,50 @@ async fn of_many_at_once_with_one_key_one_is_done() {
             );
             replayed += usize::from(said.headers.contains_key("idempotency-replayed"));
         }
-        assert_eq!((replayed, house.till.payments()), (3, round));
+        assert_eq!((replayed, fixture.till.payments()), (3, round));
     }
 }
 
 #[tokio::test]
 async fn users_have_keys_of_their_own_and_other_methods_need_none() {
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     for (count, user) in ["alice", "bob"].into_iter().enumerate() {
-        let bearer = house.bearer(user);
+        let bearer = fixture.bearer(user);
         let headers = [("authorization", bearer.as_str()), ("idempotency-key", "k")];
-        let said = house
+        let said = fixture
             .send(Method::POST, "/strict/pay", &headers, "42")
             .await;
         assert_eq!(
             (said.status, said.body),
             (201, format!("payment {} of 42", count + 1))
         );
-        let none = house
+        let none = fixture
             .send(Method::POST, "/strict/pay", &headers[..1], "42")
             .await;
         assert!(none.is_problem(400, "idempotency-key-missing"), "{none:?}");
-        let read = house
+        let read = fixture
             .send(Method::GET, "/strict/pay?closed", &headers[..1], "")
             .await;
         assert_eq!(read.status, 201);
-        house.till.payments.fetch_sub(1, SeqCst);
+        fixture.till.payments.fetch_sub(1, SeqCst);
     }
-    let broken = house.pay("/open/pay", "a b", "42").await;
+    let broken = fixture.pay("/open/pay", "a b", "42").await;
     assert!(broken.is_problem(400, "bad-request"), "{broken:?}");
     // Not required, not there: nothing is kept.
     for _ in 0..2 {
-        let said = house.send(Method::POST, "/open/pay", &[], "42").await;
+        let said = fixture.send(Method::POST, "/open/pay", &[], "42").await;
         assert!(said.status == 201 && !said.replayed());
     }
-    assert_eq!(house.till.payments(), 4);
+    assert_eq!(fixture.till.payments(), 4);
 }
 
 #[tokio::test]
 async fn an_expired_key_is_as_if_never_used() {
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     let begun = Instant::now();
-    house.pay("/short/pay", "k", "42").await;
+    fixture.pay("/short/pay", "k", "42").await;
     loop {
-        let said = house.pay("/short/pay", "k", "42").await;
+        let said = fixture.pay("/short/pay", "k", "42").await;
         if !said.replayed() {
             assert_eq!(said.body, "payment 2 of 42");
             break;
@@ -212,68 +214,71 @@ async fn an_expired_key_is_as_if_never_used() {
 
 #[tokio::test]
 async fn an_answer_too_large_to_be_kept_is_sent_once() {
-    let house = House::open().await;
-    let first = house.pay("/open/big", "k", "42").await;
+    let fixture = Fixture::open().await;
+    let first = fixture.pay("/open/big", "k", "42").await;
     assert_eq!((first.status, first.body.len()), (201, 3000));
-    let again = house.pay("/open/big", "k", "42").await;
+    let again = fixture.pay("/open/big", "k", "42").await;
     assert!(
         again.is_problem(409, "idempotency-answer-not-kept"),
         "{again:?}"
     );
-    assert_eq!(house.till.payments(), 1);
-    let large = house.pay("/open/pay", "l", &"x".repeat(2049)).await;
+    assert_eq!(fixture.till.payments(), 1);
+    let large = fixture.pay("/open/pay", "l", &"x".repeat(2049)).await;
     assert!(large.is_problem(413, "body-too-large"), "{large:?}");
-    assert_eq!(house.till.payments(), 1);
+    assert_eq!(fixture.till.payments(), 1);
 }
 
 #[tokio::test]
 async fn a_failure_after_the_request_ran_is_kept() {
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     for (count, (path, status, code)) in [
-        ("/open/trap", 500, "clerk-trapped"),
+        ("/open/trap", 500, "instance-trapped"),
         ("/open/broken", 502, "upstream-unreachable"),
         ("/open/panic", 500, "internal"),
     ]
     .into_iter()
     .enumerate()
     {
-        let first = house.pay(path, path, "42").await;
+        let first = fixture.pay(path, path, "42").await;
         assert!(
             first.is_problem(status, code) && !first.replayed(),
             "{first:?}"
         );
-        let again = house.pay(path, path, "42").await;
+        let again = fixture.pay(path, path, "42").await;
         assert!(
             again.is_problem(status, code) && again.replayed(),
             "{again:?}"
         );
-        assert_eq!((again.body, house.till.payments()), (first.body, count + 1));
+        assert_eq!(
+            (again.body, fixture.till.payments()),
+            (first.body, count + 1)
+        );
     }
 }
 
 #[tokio::test]
 async fn a_key_is_free_again_where_the_request_surely_never_ran() {
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     for path in ["/open/closed", "/visited/closed"] {
-        house.till.open.forget_permits(1);
-        let before = house.till.payments();
-        let closed = house.pay(path, path, "42").await;
+        fixture.till.open.forget_permits(1);
+        let before = fixture.till.payments();
+        let closed = fixture.pay(path, path, "42").await;
         assert!(closed.is_problem(503, "window-stopped"), "{closed:?}");
         // With another body too: nothing of it was done.
-        house.till.open.add_permits(1);
-        let open = house.pay(path, path, "43").await;
+        fixture.till.open.add_permits(1);
+        let open = fixture.pay(path, path, "43").await;
         assert!(open.status == 201 && !open.replayed(), "{open:?}");
-        let again = house.pay(path, path, "43").await;
+        let again = fixture.pay(path, path, "43").await;
         assert!(again.status == 201 && again.replayed(), "{again:?}");
-        assert_eq!(house.till.payments(), before + 1);
+        assert_eq!(fixture.till.payments(), before + 1);
     }
 }
 
 #[tokio::test]
 async fn a_key_is_free_again_where_there_was_no_connection() {
-    let house = House::open().await;
+    let fixture = Fixture::open().await;
     for body in ["42", "43"] {
-        let said = house.pay("/gone", "k", body).await;
+        let said = fixture.pay("/gone", "k", body).await;
         assert!(
             said.is_problem(502, "upstream-unreachable") && !said.replayed(),
             "{said:?}"
@@ -283,26 +288,26 @@ async fn a_key_is_free_again_where_there_was_no_connection() {
 
 #[tokio::test]
 async fn a_key_belongs_to_the_resource_and_not_to_the_file_of_its_route() {
-    let house = House::open().await;
-    let first = house.pay("/open/pay", "k", "42").await;
-    house.rename("open", "renamed").await;
-    let again = house.pay("/open/pay", "k", "42").await;
+    let fixture = Fixture::open().await;
+    let first = fixture.pay("/open/pay", "k", "42").await;
+    fixture.rename("open", "renamed").await;
+    let again = fixture.pay("/open/pay", "k", "42").await;
     assert!(again.replayed() && again.body == first.body, "{again:?}");
     // Routes of one scope share their keys, so that one can be split.
-    assert_eq!(house.pay("/split/off/pay", "k", "42").await.status, 201);
-    std::fs::remove_file(house.data.path().join("routes/split-off.yaml")).unwrap();
-    house
+    assert_eq!(fixture.pay("/split/off/pay", "k", "42").await.status, 201);
+    std::fs::remove_file(fixture.data.path().join("routes/split-off.yaml")).unwrap();
+    fixture
         .until_routes_are(|names| !names.contains(&"split-off.yaml".into()))
         .await;
-    let again = house.pay("/split/off/pay", "k", "42").await;
+    let again = fixture.pay("/split/off/pay", "k", "42").await;
     assert!(again.replayed(), "{again:?}");
     // Another host is another resource where the route names its hosts.
     for host in ["one.example", "two.example"] {
         let headers = [("idempotency-key", "k"), ("host", host)];
-        let said = house.send(Method::POST, "/twin/x", &headers, "42").await;
+        let said = fixture.send(Method::POST, "/twin/x", &headers, "42").await;
         assert!(said.status == 201 && !said.replayed(), "{said:?}");
         let headers = [("idempotency-key", "k"), ("host", "ONE.example:80")];
-        let said = house.send(Method::POST, "/twin/x", &headers, "42").await;
+        let said = fixture.send(Method::POST, "/twin/x", &headers, "42").await;
         assert!(said.replayed(), "{said:?}");
     }
 }
@@ -316,33 +321,33 @@ async fn what_an_earlier_run_of_the_host_began_is_unknown() {
         owner: Owner::of(&Holder::of(None, client)),
     };
     let fingerprint = key::fingerprint("POST", ("/open/pay", None), b"", b"42");
-    let house = {
+    let fixture = {
         let data = tempfile::tempdir().unwrap();
         let file = data.path().join("keys");
         let ledger = Ledger::open(file.clone(), 1 << 30).unwrap();
         let record = Record::new(fingerprint, ledger.now_ms() + 60_000, State::Begun);
         ledger.begin(name, &record, None).await.unwrap().unwrap();
         ledger.close();
-        House::with(|path| {
+        Fixture::with(|path| {
             std::fs::copy(file, path).unwrap();
         })
         .await
     };
-    let said = house.pay("/open/pay", "k", "42").await;
+    let said = fixture.pay("/open/pay", "k", "42").await;
     assert!(said.is_problem(409, "idempotency-unknown"), "{said:?}");
-    let other = house.pay("/open/pay", "k", "43").await;
+    let other = fixture.pay("/open/pay", "k", "43").await;
     assert!(other.is_problem(422, "idempotency-key-reused"), "{other:?}");
-    assert_eq!(house.till.payments(), 0);
+    assert_eq!(fixture.till.payments(), 0);
 }
 
 #[tokio::test]
 async fn a_damaged_file_closes_the_routes_that_need_it_and_no_others() {
-    let house = House::with(|path| std::fs::write(path, "no file of keys").unwrap()).await;
-    let said = house.pay("/open/pay", "k", "42").await;
+    let fixture = Fixture::with(|path| std::fs::write(path, "no file of keys").unwrap()).await;
+    let said = fixture.pay("/open/pay", "k", "42").await;
     assert!(said.is_problem(503, "idempotency-unavailable"), "{said:?}");
     assert!(!said.header("retry-after").is_empty());
-    assert_eq!(house.till.payments(), 0);
-    assert_eq!(house.pay("/plain/pay", "k", "42").await.status, 201);
-    let kept = std::fs::read_to_string(house.data.path().join("idempotency.redb"));
+    assert_eq!(fixture.till.payments(), 0);
+    assert_eq!(fixture.pay("/plain/pay", "k", "42").await.status, 201);
+    let kept = std::fs::read_to_string(fixture.data.path().join("idempotency.redb"));
     assert_eq!(kept.unwrap(), "no file of keys");
 }

@@ -1,7 +1,7 @@
-//! Why the clerks of one window failed, counted by reason.
+//! Why the instances of one window failed, counted by reason.
 
 use super::log::WindowLog;
-use crate::error::Error;
+use crate::error::RequestError;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,11 +21,11 @@ impl Failures {
     }
 
     /// A request failed for this reason.
-    pub fn note(&self, error: &Error) {
+    pub fn note(&self, error: &RequestError) {
         self.count(error.code(), &error.in_full());
     }
 
-    /// Something was refused to a clerk for this reason.
+    /// Something was refused to an instance for this reason.
     pub fn count(&self, code: &'static str, sentence: &str) {
         self.log.line(&format!("{code}: {sentence}"));
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);

@@ -24,16 +24,16 @@ impl Coding {
 
 /// What a client wants.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Wish {
+pub struct AcceptEncoding {
     /// The coding that it likes best of ours, if it likes one at least as much as none.
     pub coding: Option<Coding>,
     /// Whether it refuses what has no coding.
     pub only_coded: bool,
 }
 
-impl Wish {
+impl AcceptEncoding {
     /// Members that cannot be read count as not there.
-    pub fn read(headers: &HeaderMap) -> Wish {
+    pub fn read(headers: &HeaderMap) -> AcceptEncoding {
         let wishes: Vec<(String, f32)> = members(headers, &header::ACCEPT_ENCODING)
             .take(MAX_MEMBERS)
             .filter_map(|text| member(std::str::from_utf8(text).ok()?))
@@ -54,7 +54,7 @@ impl Wish {
             false => (Coding::Gzip, gzip),
         };
         let wanted = best > 0.0 && identity.is_none_or(|identity| identity <= best);
-        Wish {
+        AcceptEncoding {
             coding: wanted.then_some(coding),
             // What is not named is refused only by a wildcard.
             only_coded: identity.or(any.filter(|q| *q == 0.0)) == Some(0.0),
@@ -82,12 +82,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn wish(values: &[&str]) -> Wish {
+    fn accept_encoding(values: &[&str]) -> AcceptEncoding {
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(header::ACCEPT_ENCODING, value.parse().unwrap());
         }
-        Wish::read(&headers)
+        AcceptEncoding::read(&headers)
     }
 
     #[test]
@@ -116,17 +116,17 @@ mod tests {
             ("gzip;q", None, false),
             ("\u{e9}, gzip", Some(Gzip), false),
         ] {
-            let expected = Wish { coding, only_coded };
-            assert_eq!(wish(&[value]), expected, "{value}");
+            let expected = AcceptEncoding { coding, only_coded };
+            assert_eq!(accept_encoding(&[value]), expected, "{value}");
         }
-        assert_eq!(wish(&["deflate", "gzip"]).coding, Some(Gzip));
-        assert_eq!(wish(&[]), Wish::default());
+        assert_eq!(accept_encoding(&["deflate", "gzip"]).coding, Some(Gzip));
+        assert_eq!(accept_encoding(&[]), AcceptEncoding::default());
     }
 
     proptest! {
         #[test]
         fn no_field_makes_the_reader_panic(text in "[ -~]{0,60}") {
-            wish(&[&text]);
+            accept_encoding(&[&text]);
         }
     }
 }

@@ -1,12 +1,12 @@
-//! One request from the clerk's side: shared by the clerk that serves it, the body that carries the
+//! One request from the instance's side: shared by the instance that serves it, the body that carries the
 //! answer out, and the watch that ends it when it takes too long.
 
 use super::client_time::{ClientTime, Slow};
 use super::failure::MemoryExhausted;
-use super::reuse::{CLIENT_TIME, HEAD_TIME, Trial};
+use super::reuse::{CLIENT_TIME, HEAD_TIME, ReuseTrial};
 use super::shortage::Short;
-use super::waiters::Seat;
-use crate::error::Error;
+use super::waiters::LaneGuard;
+use crate::error::RequestError;
 use crate::next::Next;
 use crate::stream_idle::StreamIdle;
 use futures_util::task::AtomicWaker;
@@ -19,20 +19,20 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// Time that a clerk has to tidy up once nobody waits for its answer any more. An upload that broke
+/// Time that an instance has to tidy up once nobody waits for its answer any more. An upload that broke
 /// off removes its chunks in this time.
 const ABANDON_GRACE: Duration = Duration::from_secs(5);
 
-/// Between two looks at a request that waits for its client. 1 s: by so much a clerk may be late
+/// Between two looks at a request that waits for its client. 1 s: by so much an instance may be late
 /// that is asked for more than its time allows.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// The same where it has no seat among those that wait for slow clients. 100 ms: so soon it may be
+/// The same where it has no guard among those that wait for slow clients. 100 ms: so soon it may be
 /// needed where places become short.
 const LOOK_SOON: Duration = Duration::from_millis(100);
 
-/// The state of one request at a clerk.
-pub struct Errand {
+/// The state of one request at an instance.
+pub struct InFlight {
     started: Instant,
     /// What it has until the answer begins, and for what it does when that is out.
     wall_time: Duration,
@@ -48,7 +48,7 @@ pub struct Errand {
     waited_when_moved_us: AtomicU64,
     clients_fault: AtomicBool,
     memory_denied: OnceLock<MemoryExhausted>,
-    failure: OnceLock<Error>,
+    failure: OnceLock<RequestError>,
     abandoned: OnceLock<Instant>,
     begun: AtomicBool,
     finished: AtomicBool,
@@ -56,15 +56,15 @@ pub struct Errand {
     failed: AtomicWaker,
     ended: AtomicBool,
     end: Notify,
-    /// The place in the pool: until the clerk is done with it, however slowly the client reads what
+    /// The permit of the pool: until the instance is done with it, however slowly the client reads what
     /// is left.
-    place: Mutex<Option<Held>>,
-    /// It is by this one that is seen whether its clerk can serve a further request.
-    trial: OnceLock<Trial>,
+    permit: Mutex<Option<Held>>,
+    /// It is by this one that is seen whether its instance can serve a further request.
+    trial: OnceLock<ReuseTrial>,
     /// When its head was out, where it is a trial.
     tried_head: OnceLock<Instant>,
     /// Its part of what may wait for clients, where its own is slow.
-    seat: Mutex<Option<Seat>>,
+    guard: Mutex<Option<LaneGuard>>,
     /// Where it goes on to, at a middleware, until it is over.
     onward: Option<Onward>,
     /// What must live as long as anything of this request does: the lease.
@@ -88,9 +88,9 @@ impl Onward {
 /// Something that is only kept.
 pub(super) type Held = Box<dyn Any + Send + Sync>;
 
-impl Errand {
-    pub(super) fn new(lease: Held, place: Held, wall_time: Duration) -> Self {
-        Errand {
+impl InFlight {
+    pub(super) fn new(lease: Held, permit: Held, wall_time: Duration) -> Self {
+        InFlight {
             started: Instant::now(),
             wall_time,
             idle: StreamIdle::default(),
@@ -109,10 +109,10 @@ impl Errand {
             failed: AtomicWaker::new(),
             ended: AtomicBool::new(false),
             end: Notify::new(),
-            place: Mutex::new(Some(place)),
+            permit: Mutex::new(Some(permit)),
             trial: OnceLock::new(),
             tried_head: OnceLock::new(),
-            seat: Mutex::new(None),
+            guard: Mutex::new(None),
             onward: None,
             _lease: lease,
         }
@@ -143,17 +143,17 @@ impl Errand {
         }
     }
 
-    /// Its clerk has served before, and nobody knows whether it can.
-    pub(super) fn tries(&self, trial: Trial) {
+    /// Its instance has served before, and nobody knows whether it can.
+    pub(super) fn tries(&self, trial: ReuseTrial) {
         let _ = self.trial.set(trial);
     }
 
     /// What its outcome decides, where it decides something.
-    pub fn trial(&self) -> Option<&Trial> {
+    pub fn trial(&self) -> Option<&ReuseTrial> {
         self.trial.get()
     }
 
-    /// A clerk has taken it on.
+    /// An instance has taken it on.
     pub(super) fn begin(&self) {
         self.begun.store(true, Relaxed);
     }
@@ -182,7 +182,7 @@ impl Errand {
     }
 
     /// Looks for more of the request's body by `poll`. Until that wakes us it is the client who is
-    /// waited for; what the clerk does before it looks again is its own time.
+    /// waited for; what the instance does before it looks again is its own time.
     pub(super) fn ask<T>(
         self: &Arc<Self>,
         cx: &mut Context<'_>,
@@ -210,8 +210,8 @@ impl Errand {
 
     /// It is not among those that wait for slow clients.
     pub(super) fn leave_seat(&self) {
-        let seat = lock(&self.seat).take();
-        drop(seat);
+        let guard = lock(&self.guard).take();
+        drop(guard);
     }
 
     /// The client was given so many bytes of the answer, and more is to come: it is waited for
@@ -228,7 +228,7 @@ impl Errand {
     }
 
     /// How long it has waited for the client to send the request's body: so much of its time is not
-    /// the clerk's.
+    /// the instance's.
     pub fn waited_for_body(&self) -> Duration {
         self.client.asked(self.started.elapsed())
     }
@@ -243,14 +243,14 @@ impl Errand {
         self.client.is_waited_for()
     }
 
-    /// Whether it waits for a slow client, where it has no seat among those that do.
+    /// Whether it waits for a slow client, where it has no guard among those that do.
     pub(super) fn needs_seat(&self, short: &Short) -> Option<Slow> {
         if !self.client.is_waited_for() {
             return None;
         }
         let now = self.started.elapsed();
         let slow = self.client.slow(now, || short.is_now())?;
-        lock(&self.seat).is_none().then_some(slow)
+        lock(&self.guard).is_none().then_some(slow)
     }
 
     /// Whether its client sends or takes much for the time that it is waited for.
@@ -258,9 +258,9 @@ impl Errand {
         self.client.is_quick(self.started.elapsed())
     }
 
-    /// It has a seat, for as long as it may wait.
-    pub(super) fn seated(&self, seat: Seat) {
-        let before = lock(&self.seat).replace(seat);
+    /// It has a guard, for as long as it may wait.
+    pub(super) fn seated(&self, guard: LaneGuard) {
+        let before = lock(&self.guard).replace(guard);
         drop(before);
         // It may be over already.
         if self.ended.load(Acquire) {
@@ -271,15 +271,15 @@ impl Errand {
     /// Ends it in favour of others, because its client is slower than theirs.
     pub(super) fn give_way(&self) {
         self.end_for_client(match self.is_answered() {
-            true => Error::ReaderTooSlow,
-            false => Error::BodyTooSlow(
+            true => RequestError::ReaderTooSlow,
+            false => RequestError::BodyTooSlow(
                 "too many clients are slow just now, and this one was the slowest of them".into(),
             ),
         });
     }
 
     /// It fails by the fault of its client: nobody waits for it any more.
-    fn end_for_client(&self, error: Error) {
+    fn end_for_client(&self, error: RequestError) {
         self.body_failed();
         self.fail(error);
         self.abandon();
@@ -287,7 +287,7 @@ impl Errand {
         self.asker.wake();
     }
 
-    /// The request's body broke off or was too large: whatever the clerk makes of it, the sender is
+    /// The request's body broke off or was too large: whatever the instance makes of it, the sender is
     /// to blame.
     pub(super) fn body_failed(&self) {
         self.clients_fault.store(true, Relaxed);
@@ -298,7 +298,7 @@ impl Errand {
         self.clients_fault.load(Relaxed)
     }
 
-    /// The head of the response has left the clerk: from now on only pauses are timed.
+    /// The head of the response has left the instance: from now on only pauses are timed.
     pub(super) fn answered(&self) {
         self.moved();
         self.answered.store(true, Relaxed);
@@ -320,7 +320,7 @@ impl Errand {
         self.over();
     }
 
-    /// When the clerk must be done with it, as things stand `now`. What waited for the client is
+    /// When the instance must be done with it, as things stand `now`. What waited for the client is
     /// added.
     pub(super) fn deadline(&self, now: Instant) -> Instant {
         let since = |micros: &AtomicU64| Duration::from_micros(micros.load(Relaxed));
@@ -340,7 +340,7 @@ impl Errand {
         }
     }
 
-    /// What the clerk has at its present stage.
+    /// What the instance has at its present stage.
     fn time(&self) -> Duration {
         match self.is_answered() && !self.is_finished() {
             true => self.idle.0,
@@ -374,15 +374,15 @@ impl Errand {
         Some(at)
     }
 
-    /// While its client is waited for no time of the clerk's passes.
+    /// While its client is waited for no time of the instance's passes.
     fn look_at_time(&self, now: Instant) -> Option<Instant> {
         if self.abandoned.get().is_none() && self.client.is_waited_for() {
             let since = now.saturating_duration_since(self.started);
             if self.client.reads_too_slowly(since) {
-                self.end_for_client(Error::ReaderTooSlow);
+                self.end_for_client(RequestError::ReaderTooSlow);
                 return None;
             }
-            return Some(match lock(&self.seat).is_some() {
+            return Some(match lock(&self.guard).is_some() {
                 true => now + LOOK_EVERY,
                 false => now + LOOK_SOON,
             });
@@ -393,13 +393,13 @@ impl Errand {
         }
         let limit = self.time();
         self.fail(match self.is_answered() {
-            true => Error::StreamIdle { limit },
-            false => Error::WallTime { limit },
+            true => RequestError::StreamIdle { limit },
+            false => RequestError::WallTime { limit },
         });
         None
     }
 
-    /// Has `waker` called when [`Errand::deadline`] may have come nearer.
+    /// Has `waker` called when [`InFlight::deadline`] may have come nearer.
     pub(super) fn watch(&self, waker: &Waker) {
         self.watch.register(waker);
     }
@@ -408,12 +408,12 @@ impl Errand {
         let _ = self.memory_denied.set(exhausted);
     }
 
-    /// Records why the clerk failed; the first reason stands. A clerk that died after it was denied
+    /// Records why the instance failed; the first reason stands. An instance that died after it was denied
     /// memory died of that.
-    pub(super) fn fail(&self, error: Error) {
+    pub(super) fn fail(&self, error: RequestError) {
         let error = match (&error, self.memory_denied.get()) {
-            (Error::ClerkTrapped, Some(MemoryExhausted(limit))) => {
-                Error::MemoryLimit { limit: *limit }
+            (RequestError::InstanceTrapped, Some(MemoryExhausted(limit))) => {
+                RequestError::MemoryLimit { limit: *limit }
             }
             _ => error,
         };
@@ -423,26 +423,26 @@ impl Errand {
         self.over();
     }
 
-    pub(super) fn failure(&self) -> Option<&Error> {
+    pub(super) fn failure(&self) -> Option<&RequestError> {
         self.failure.get()
     }
 
     /// The failure; or `waker` is called when there is one. Of those that ask, the last is told.
-    pub(super) fn poll_failure(&self, waker: &Waker) -> Option<&Error> {
+    pub(super) fn poll_failure(&self, waker: &Waker) -> Option<&RequestError> {
         self.failed.register(waker);
         self.failure.get()
     }
 
-    /// The clerk is gone, or done with this.
+    /// The instance is gone, or done with this.
     pub(super) fn end(&self) {
-        let given_back = lock(&self.place).take();
+        let given_back = lock(&self.permit).take();
         drop(given_back);
         self.ended.store(true, Release);
         self.asked_all();
         self.end.notify_waiters();
     }
 
-    /// Waits until the clerk is gone and with it every doubt about why.
+    /// Waits until the instance is gone and with it every doubt about why.
     pub(super) async fn wait_end(&self) {
         let notified = self.end.notified();
         let mut notified = std::pin::pin!(notified);
@@ -453,7 +453,7 @@ impl Errand {
     }
 }
 
-impl Wake for Errand {
+impl Wake for InFlight {
     /// More of the request's body is there, or its end.
     fn wake(self: Arc<Self>) {
         self.client.came(self.started.elapsed());

@@ -19,16 +19,16 @@ struct Content {
     routes: BTreeMap<String, String>,
 }
 
-pub struct Kept {
+pub struct LastGood {
     file: PathBuf,
     dir: PathBuf,
     content: Content,
 }
 
-impl Kept {
+impl LastGood {
     /// What is kept for `folder`; nothing where the file is not there or cannot be read, which is
     /// said in the log.
-    pub fn open(file: PathBuf, folder: &Path) -> Kept {
+    pub fn open(file: PathBuf, folder: &Path) -> LastGood {
         let read = fs::read(&file)
             .and_then(|json| serde_json::from_slice::<Content>(&json).map_err(io::Error::other));
         let content = match read {
@@ -41,7 +41,7 @@ impl Kept {
             _ => Content::default(),
         };
         let dir = folder.to_owned();
-        Kept { file, dir, content }
+        LastGood { file, dir, content }
     }
 
     pub fn texts(&self) -> BTreeMap<String, String> {

@@ -1,7 +1,7 @@
-//! A window's standing: whether its clerks are started on the lanes (`crate::lanes`), which they share with the requests of all
-//! windows, or in the workroom (`workroom.rs`).
+//! A window's placement: whether its instances are started on the lanes (`crate::lanes`), which they share with the requests of all
+//! windows, or in the slow pool (`slow_pool.rs`).
 //!
-//! On a lane all that is ready takes its turn one after the other. With sixteen clerks there that compute for 3 ms each a neighbour's
+//! On a lane all that is ready takes its CPU share one after the other. With sixteen instances there that compute for 3 ms each a neighbour's
 //! request waits for all of them at each of its steps. So a window earns its place by requests that are done soon: each
 //! answer earns half a millisecond, and what its guests compute is taken off. That is sampled, since to read the clock at each
 //! return of a host call would cost more than it is to save: guest code that runs at the end of an epoch has computed for one.
@@ -17,30 +17,30 @@ const EARNED: i64 = 500;
 /// milliseconds take it off.
 const MOST: i64 = 8_000;
 
-/// Epochs for which a window stays off after one clerk took long, or could not be interrupted. 10 s: in the workroom a request costs some more, on
+/// Epochs for which a window stays off after one instance took long, or could not be interrupted. 10 s: in the slow pool a request costs some more, on
 /// the lanes it can cost all others.
 const OFF_FOR: u64 = 10_000;
 
-/// The standing of one window.
-pub(super) struct Standing {
+/// The placement of one window.
+pub(super) struct Placement {
     /// Microseconds; on the lanes from 0 on.
     credit: AtomicI64,
     /// The epoch until which it stays off whatever it earns.
     off_until: AtomicU64,
 }
 
-impl Default for Standing {
+impl Default for Placement {
     /// That of a window of which nothing is known.
     fn default() -> Self {
-        Standing {
+        Placement {
             credit: AtomicI64::new(-MOST),
             off_until: AtomicU64::default(),
         }
     }
 }
 
-impl Standing {
-    /// One of its clerks has answered.
+impl Placement {
+    /// One of its instances has answered.
     pub fn answered(&self) {
         self.add(EARNED);
     }
@@ -52,13 +52,13 @@ impl Standing {
         self.add(epochs.saturating_mul(-epoch));
     }
 
-    /// One clerk took long for one request, or could not be interrupted, now.
+    /// One instance took long for one request, or could not be interrupted, now.
     pub fn took_long(&self, now: u64) {
         self.off_until.store(now + OFF_FOR, Relaxed);
         self.credit.store(-MOST, Relaxed);
     }
 
-    /// Whether its clerks belong on the lanes now.
+    /// Whether its instances belong on the lanes now.
     pub fn fits_lanes(&self, now: u64) -> bool {
         self.credit.load(Relaxed) >= 0 && now >= self.off_until.load(Relaxed)
     }
@@ -79,14 +79,14 @@ mod tests {
     use proptest::prelude::*;
 
     /// Requests that compute for so many microseconds each, after waits as given: as they are met at the ends of epochs.
-    fn asked(standing: &Standing, takes: u64, waits: &[u64]) -> Vec<bool> {
+    fn asked(placement: &Placement, takes: u64, waits: &[u64]) -> Vec<bool> {
         let mut time = 0;
         let fits = waits.iter().map(|wait| {
             let begun = time + wait;
             time = begun + takes;
-            standing.computed(time / 1000 - begun / 1000);
-            standing.answered();
-            standing.fits_lanes(0)
+            placement.computed(time / 1000 - begun / 1000);
+            placement.answered();
+            placement.fits_lanes(0)
         });
         fits.collect()
     }
@@ -97,8 +97,8 @@ mod tests {
             takes in 0u64..200,
             waits in prop::collection::vec(0u64..5000, 500),
         ) {
-            let standing = Standing::default();
-            let fits = asked(&standing, takes, &waits);
+            let placement = Placement::default();
+            let fits = asked(&placement, takes, &waits);
             // Some are met while the window is new.
             prop_assert!(fits[100..].iter().all(|fits| *fits), "{fits:?}");
         }
@@ -108,9 +108,9 @@ mod tests {
             takes in 1500u64..5000,
             waits in prop::collection::vec(0u64..5000, 100),
         ) {
-            let new = Standing::default();
+            let new = Placement::default();
             prop_assert!(!asked(&new, takes, &waits).contains(&true));
-            let known = Standing::default();
+            let known = Placement::default();
             (0..1000).for_each(|_| known.answered());
             prop_assert!(known.fits_lanes(0));
             let fits = asked(&known, takes, &waits);
@@ -120,22 +120,22 @@ mod tests {
 
     #[test]
     fn sixteen_answers_bring_a_new_window_on() {
-        let standing = Standing::default();
-        (0..15).for_each(|_| standing.answered());
-        assert!(!standing.fits_lanes(0));
-        standing.answered();
-        assert!(standing.fits_lanes(0));
+        let placement = Placement::default();
+        (0..15).for_each(|_| placement.answered());
+        assert!(!placement.fits_lanes(0));
+        placement.answered();
+        assert!(placement.fits_lanes(0));
     }
 
     #[test]
     fn a_long_request_takes_it_off_for_ten_seconds_and_until_it_has_earned_it() {
-        let standing = Standing::default();
-        let answer = || (0..16).for_each(|_| standing.answered());
+        let placement = Placement::default();
+        let answer = || (0..16).for_each(|_| placement.answered());
         answer();
-        standing.took_long(5);
-        assert!(!standing.fits_lanes(5 + OFF_FOR));
+        placement.took_long(5);
+        assert!(!placement.fits_lanes(5 + OFF_FOR));
         answer();
-        assert!(!standing.fits_lanes(4 + OFF_FOR));
-        assert!(standing.fits_lanes(5 + OFF_FOR));
+        assert!(!placement.fits_lanes(4 + OFF_FOR));
+        assert!(placement.fits_lanes(5 + OFF_FOR));
     }
 }

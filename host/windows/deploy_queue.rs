@@ -1,4 +1,4 @@
-//! Places for work that only few may do at once, such as compiling, and the queue before them: those who ask take turns, so
+//! Permits for work that only few may do at once, such as compiling, and the queue before them: those who ask take turns, so
 //! that one who asks for much waits for himself.
 //!
 //! The queue is bounded. Where it is full, whoever has more in it than the newcomer would have gives up his latest; so
@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Full;
 
-/// Who asks for a place.
+/// Who asks for a permit.
 pub(super) struct Asker<'a> {
     /// Those of one name stand in one line.
     pub who: &'a str,
@@ -31,7 +31,7 @@ impl Asker<'static> {
     };
 }
 
-/// How busy the places are.
+/// How busy the permits are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Load {
     pub at_work: usize,
@@ -40,8 +40,8 @@ pub struct Load {
     pub refused: u64,
 }
 
-/// The places and the queue.
-pub(super) struct Places {
+/// The permits and the queue.
+pub(super) struct DeployQueue {
     total: usize,
     max_waiting: usize,
     state: Mutex<State>,
@@ -57,21 +57,21 @@ struct State {
     lines: BTreeMap<String, VecDeque<Waiter>>,
     /// Whose turn is next. Each line once.
     order: VecDeque<String>,
-    /// Tickets that were given a place which nobody has taken up yet.
+    /// Tickets that were given a permit which nobody has taken up yet.
     granted: BTreeSet<u64>,
 }
 
 struct Waiter {
     ticket: u64,
     refusable: bool,
-    /// Wakes it: by a word where it has a place, by its end where it has lost its turn.
+    /// Wakes it: by a word where it has a permit, by its end where it has lost its turn.
     wake: oneshot::Sender<()>,
 }
 
-/// One place. Given back when it is dropped.
-pub(super) struct Place(Arc<Places>);
+/// One permit. Given back when it is dropped.
+pub(super) struct DeployPermit(Arc<DeployQueue>);
 
-impl Drop for Place {
+impl Drop for DeployPermit {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.at_work -= 1;
@@ -81,39 +81,39 @@ impl Drop for Place {
 
 /// Leaves the queue, or gives back what was granted, where whoever waited goes away.
 struct Leaving {
-    places: Arc<Places>,
+    queue: Arc<DeployQueue>,
     who: String,
     ticket: u64,
 }
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        let mut state = self.places.state();
+        let mut state = self.queue.state();
         state.take_out(&self.who, |waiter| waiter.ticket == self.ticket);
         if state.granted.remove(&self.ticket) {
             state.at_work -= 1;
-            state.grant(self.places.total);
+            state.grant(self.queue.total);
         }
     }
 }
 
-impl Places {
+impl DeployQueue {
     /// `total` at once, at least one, and `max_waiting` that wait.
     pub fn new(total: usize, max_waiting: usize) -> Arc<Self> {
-        Arc::new(Places {
+        Arc::new(DeployQueue {
             total: total.max(1),
             max_waiting,
             state: Mutex::default(),
         })
     }
 
-    /// A place, when it is the asker's turn.
-    pub async fn place(self: &Arc<Self>, asker: &Asker<'_>) -> Result<Place, Full> {
+    /// A permit, when it is the asker's turn.
+    pub async fn acquire(self: &Arc<Self>, asker: &Asker<'_>) -> Result<DeployPermit, Full> {
         let (leaving, woken, ahead) = {
             let mut state = self.state();
             if state.at_work < self.total {
                 state.at_work += 1;
-                return Ok(Place(self.clone()));
+                return Ok(DeployPermit(self.clone()));
             }
             if asker.refusable && state.waiting >= self.max_waiting && !state.make_room(asker.who) {
                 state.refused += 1;
@@ -122,7 +122,7 @@ impl Places {
             let ahead = state.waiting;
             let (ticket, woken) = state.join(asker);
             let leaving = Leaving {
-                places: self.clone(),
+                queue: self.clone(),
                 who: asker.who.to_owned(),
                 ticket,
             };
@@ -132,7 +132,7 @@ impl Places {
         let _ = woken.await;
         let granted = self.state().granted.remove(&leaving.ticket);
         match granted {
-            true => Ok(Place(self.clone())),
+            true => Ok(DeployPermit(self.clone())),
             false => Err(Full),
         }
     }
@@ -169,7 +169,7 @@ impl State {
         (ticket, woken)
     }
 
-    /// Gives free places to those whose turn it is.
+    /// Gives free permits to those whose turn it is.
     fn grant(&mut self, total: usize) {
         while self.at_work < total {
             let Some(who) = self.order.pop_front() else {
@@ -230,46 +230,46 @@ mod tests {
     use std::pin::Pin;
     use std::task::{Context, Poll, Waker};
 
-    type Asking = Pin<Box<dyn Future<Output = Result<Place, Full>>>>;
+    type Asking = Pin<Box<dyn Future<Output = Result<DeployPermit, Full>>>>;
 
-    fn ask(places: &Arc<Places>, who: &'static str, refusable: bool) -> Asking {
-        let places = places.clone();
+    fn ask(queue: &Arc<DeployQueue>, who: &'static str, refusable: bool) -> Asking {
+        let queue = queue.clone();
         Box::pin(async move {
             let asker = Asker {
                 who,
                 refusable,
                 waits: &|_| {},
             };
-            places.place(&asker).await
+            queue.acquire(&asker).await
         })
     }
 
-    fn poll(asking: &mut Asking) -> Poll<Result<Place, Full>> {
+    fn poll(asking: &mut Asking) -> Poll<Result<DeployPermit, Full>> {
         asking
             .as_mut()
             .poll(&mut Context::from_waker(Waker::noop()))
     }
 
     /// Begun, and waiting.
-    fn waiting(places: &Arc<Places>, who: &'static str) -> Asking {
-        let mut asking = ask(places, who, true);
+    fn waiting(queue: &Arc<DeployQueue>, who: &'static str) -> Asking {
+        let mut asking = ask(queue, who, true);
         assert!(poll(&mut asking).is_pending());
         asking
     }
 
-    fn taken(asking: &mut Asking) -> Place {
+    fn taken(asking: &mut Asking) -> DeployPermit {
         match poll(asking) {
-            Poll::Ready(Ok(place)) => place,
-            _ => panic!("it has no place"),
+            Poll::Ready(Ok(permit)) => permit,
+            _ => panic!("it has no permit"),
         }
     }
 
     #[test]
     fn those_who_ask_take_turns_however_much_one_asks() {
-        let places = Places::new(1, 100);
-        let mut now = taken(&mut ask(&places, "flood", true));
-        let mut flood: Vec<Asking> = (0..50).map(|_| waiting(&places, "flood")).collect();
-        let mut other = waiting(&places, "other");
+        let queue = DeployQueue::new(1, 100);
+        let mut now = taken(&mut ask(&queue, "flood", true));
+        let mut flood: Vec<Asking> = (0..50).map(|_| waiting(&queue, "flood")).collect();
+        let mut other = waiting(&queue, "other");
         drop(now);
         now = taken(&mut flood[0]);
         assert!(poll(&mut other).is_pending());
@@ -282,27 +282,27 @@ mod tests {
 
     #[test]
     fn a_full_queue_refuses_the_one_who_has_most_in_it() {
-        let places = Places::new(1, 3);
-        let now = taken(&mut ask(&places, "flood", true));
-        let mut flood: Vec<Asking> = (0..3).map(|_| waiting(&places, "flood")).collect();
+        let queue = DeployQueue::new(1, 3);
+        let now = taken(&mut ask(&queue, "flood", true));
+        let mut flood: Vec<Asking> = (0..3).map(|_| waiting(&queue, "flood")).collect();
         let refused = |asking: &mut Asking| matches!(poll(asking), Poll::Ready(Err(Full)));
-        assert!(refused(&mut ask(&places, "flood", true)));
-        let mut other = waiting(&places, "other");
+        assert!(refused(&mut ask(&queue, "flood", true)));
+        let mut other = waiting(&queue, "other");
         assert!(refused(&mut flood[2]), "the latest of the heaviest goes");
         assert!(poll(&mut flood[1]).is_pending());
         // Two and one: nobody has more than a second of the other would be.
-        assert!(refused(&mut ask(&places, "other", true)));
+        assert!(refused(&mut ask(&queue, "other", true)));
         // What must be done waits whatever the queue.
-        let mut host = ask(&places, "", false);
+        let mut host = ask(&queue, "", false);
         assert!(poll(&mut host).is_pending());
-        assert_eq!((places.load().waiting, places.load().refused), (4, 3));
+        assert_eq!((queue.load().waiting, queue.load().refused), (4, 3));
         drop(now);
         drop(taken(&mut flood[0]));
         drop(taken(&mut other));
         drop(taken(&mut host));
         drop(taken(&mut flood[1]));
         assert_eq!(
-            places.load(),
+            queue.load(),
             Load {
                 refused: 3,
                 ..Load::default()
@@ -311,15 +311,15 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever asks, leaves and ends in whatever order: no more than the places are at work, none is lost, and none stays
+        /// Whoever asks, leaves and ends in whatever order: no more than the permits are at work, none is lost, and none stays
         /// free while somebody waits.
         #[test]
         fn places_are_bounded_and_none_is_lost(steps in proptest::collection::vec((0..4u8, 0..3usize, 0..8usize), 0..200)) {
-            let places = Places::new(2, 4);
-            let (mut asking, mut held): (Vec<Asking>, Vec<Place>) = (Vec::new(), Vec::new());
+            let queue = DeployQueue::new(2, 4);
+            let (mut asking, mut held): (Vec<Asking>, Vec<DeployPermit>) = (Vec::new(), Vec::new());
             for (act, who, which) in steps {
                 match act {
-                    0 => asking.push(ask(&places, ["a", "b", "c"][who], who > 0)),
+                    0 => asking.push(ask(&queue, ["a", "b", "c"][who], who > 0)),
                     1 if which < asking.len() => drop(asking.swap_remove(which)),
                     2 if which < held.len() => drop(held.swap_remove(which)),
                     _ => {}
@@ -328,18 +328,18 @@ mod tests {
                 for mut one in asking.drain(..) {
                     match poll(&mut one) {
                         Poll::Pending => still.push(one),
-                        Poll::Ready(Ok(place)) => held.push(place),
+                        Poll::Ready(Ok(permit)) => held.push(permit),
                         Poll::Ready(Err(Full)) => {}
                     }
                 }
                 asking = still;
                 prop_assert!(held.len() <= 2);
-                let load = places.load();
+                let load = queue.load();
                 prop_assert!(load.at_work <= 2);
                 prop_assert!(load.waiting == 0 || load.at_work == 2, "{:?}", load);
             }
             drop((asking, held));
-            let load = places.load();
+            let load = queue.load();
             prop_assert_eq!((load.at_work, load.waiting), (0, 0));
         }
     }

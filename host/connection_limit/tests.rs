@@ -3,10 +3,10 @@ use std::time::Instant;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn places(most: usize, share: usize, least_idle: Duration) -> (Places, PlaceCounters) {
-    let counters = PlaceCounters::default();
-    let places = Places::with(most, share, counters.clone(), least_idle);
-    (places, counters)
+fn limit(most: usize, share: usize, least_idle: Duration) -> (ConnectionLimit, ConnectionCounters) {
+    let counters = ConnectionCounters::default();
+    let limit = ConnectionLimit::with(most, share, counters.clone(), least_idle);
+    (limit, counters)
 }
 
 fn address(text: &str) -> Holder {
@@ -14,21 +14,21 @@ fn address(text: &str) -> Holder {
 }
 
 /// Takes one at once, or not at all.
-async fn take(places: &Places, holder: &str) -> Option<Place> {
-    let taking = places.take(address(holder));
+async fn take(limit: &ConnectionLimit, holder: &str) -> Option<ConnectionPermit> {
+    let taking = limit.take(address(holder));
     tokio::time::timeout(PATIENCE, taking)
         .await
         .expect("it waits")
 }
 
 /// Whether the connection has been told to go.
-fn goes(place: &Place) -> bool {
-    place.entry.leaving.load(Relaxed)
+fn goes(permit: &ConnectionPermit) -> bool {
+    permit.entry.leaving.load(Relaxed)
 }
 
 /// What a connection's task does: it ends when it is told to.
-fn serve(place: Place) -> tokio::task::JoinHandle<()> {
-    tokio::spawn(async move { place.evicted().await })
+fn serve(permit: ConnectionPermit) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move { permit.evicted().await })
 }
 
 #[test]
@@ -41,44 +41,44 @@ fn an_address_is_an_ipv4_address_or_the_first_half_of_an_ipv6_address() {
 
 #[tokio::test]
 async fn beyond_its_share_an_address_loses_its_own_idle_connection_or_is_refused() {
-    let (places, counters) = places(100, 3, Duration::ZERO);
-    let first = take(&places, "192.0.2.1").await.unwrap();
-    let busy = take(&places, "192.0.2.1").await.unwrap();
-    let last = take(&places, "192.0.2.1").await.unwrap();
-    let other = take(&places, "192.0.2.9").await.unwrap();
+    let (limit, counters) = limit(100, 3, Duration::ZERO);
+    let first = take(&limit, "192.0.2.1").await.unwrap();
+    let busy = take(&limit, "192.0.2.1").await.unwrap();
+    let last = take(&limit, "192.0.2.1").await.unwrap();
+    let other = take(&limit, "192.0.2.9").await.unwrap();
     let _at_work = busy.activity().begin();
 
-    let newcomer = take(&places, "192.0.2.1").await.unwrap();
+    let newcomer = take(&limit, "192.0.2.1").await.unwrap();
     assert!(goes(&first) && !goes(&busy) && !goes(&last) && !goes(&other));
     // It counts no longer, although it is not gone yet.
     let _both = (last.activity().begin(), newcomer.activity().begin());
-    assert!(take(&places, "192.0.2.1").await.is_none());
+    assert!(take(&limit, "192.0.2.1").await.is_none());
     assert_eq!((counters.evicted.get(), counters.refused.get()), (1, 1));
-    assert!(take(&places, "192.0.2.2").await.is_some());
+    assert!(take(&limit, "192.0.2.2").await.is_some());
     drop((first, busy, last));
-    assert!(take(&places, "192.0.2.1").await.is_some());
+    assert!(take(&limit, "192.0.2.1").await.is_some());
 }
 
 #[tokio::test]
 async fn where_all_places_are_taken_the_address_with_most_loses_the_one_that_is_idle_longest() {
-    let (places, counters) = places(5, 5, Duration::from_secs(3600));
-    let old = take(&places, "192.0.2.1").await.unwrap();
+    let (limit, counters) = limit(5, 5, Duration::from_secs(3600));
+    let old = take(&limit, "192.0.2.1").await.unwrap();
     let mut many = Vec::new();
     for _ in 0..4 {
-        many.push(take(&places, "192.0.2.2").await.unwrap());
+        many.push(take(&limit, "192.0.2.2").await.unwrap());
     }
     // It was idle longest until now.
     drop(many[0].activity().begin());
     let _at_work = many[1].activity().begin();
     let taking = tokio::spawn({
-        let places = places.clone();
-        async move { places.take(address("192.0.2.3")).await }
+        let limit = limit.clone();
+        async move { limit.take(address("192.0.2.3")).await }
     });
     tokio::time::timeout(PATIENCE, many[2].evicted())
         .await
         .unwrap();
     assert!(!goes(&old) && !goes(&many[0]) && !goes(&many[1]) && !goes(&many[3]));
-    assert!(!taking.is_finished(), "the place is not free yet");
+    assert!(!taking.is_finished(), "the permit is not free yet");
     drop(many.remove(2));
     let taken = tokio::time::timeout(PATIENCE, taking)
         .await
@@ -91,35 +91,35 @@ async fn where_all_places_are_taken_the_address_with_most_loses_the_one_that_is_
 #[tokio::test]
 async fn addresses_with_one_connection_each_leave_each_other_time_to_use_it() {
     let least_idle = Duration::from_millis(300);
-    let (places, _) = places(2, 2, least_idle);
+    let (limit, _) = limit(2, 2, least_idle);
     let begun = Instant::now();
     for holder in ["192.0.2.1", "192.0.2.2"] {
-        serve(take(&places, holder).await.unwrap());
+        serve(take(&limit, holder).await.unwrap());
     }
-    assert!(take(&places, "192.0.2.3").await.is_some());
+    assert!(take(&limit, "192.0.2.3").await.is_some());
     assert!(begun.elapsed() >= least_idle, "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
 async fn one_who_holds_all_with_a_request_now_and_then_does_not_keep_others_out() {
     // Never idle as long as others are left alone.
-    let (places, _) = places(8, 8, Duration::from_secs(3600));
+    let (limit, _) = limit(8, 8, Duration::from_secs(3600));
     for _ in 0..8 {
-        serve(take(&places, "192.0.2.1").await.unwrap());
+        serve(take(&limit, "192.0.2.1").await.unwrap());
     }
     for host in 2..6 {
-        let place = take(&places, &format!("192.0.2.{host}")).await.unwrap();
-        std::mem::forget(place.activity().begin());
-        serve(place);
+        let permit = take(&limit, &format!("192.0.2.{host}")).await.unwrap();
+        std::mem::forget(permit.activity().begin());
+        serve(permit);
     }
 }
 
 #[tokio::test]
 async fn a_connection_with_a_request_is_waited_for() {
-    let (places, counters) = places(1, 1000, Duration::ZERO);
-    let only = take(&places, "192.0.2.1").await.unwrap();
+    let (limit, counters) = limit(1, 1000, Duration::ZERO);
+    let only = take(&limit, "192.0.2.1").await.unwrap();
     let at_work = only.activity().begin();
-    let mut taking = std::pin::pin!(places.take(address("192.0.2.2")));
+    let mut taking = std::pin::pin!(limit.take(address("192.0.2.2")));
     let early = tokio::time::timeout(Duration::from_millis(150), &mut taking).await;
     assert!(early.is_err() && !goes(&only));
     drop(at_work);
@@ -131,15 +131,15 @@ async fn a_connection_with_a_request_is_waited_for() {
 
 #[tokio::test]
 async fn a_proxy_has_no_share_and_goes_last_and_who_comes_through_it_has_his_own() {
-    let (places, counters) = places(4, 2, Duration::ZERO);
+    let (limit, counters) = limit(4, 2, Duration::ZERO);
     let mut through = Vec::new();
     for _ in 0..3 {
-        through.push(places.take(Holder::Proxy).await.unwrap());
+        through.push(limit.take(Holder::Proxy).await.unwrap());
     }
-    let client = take(&places, "192.0.2.1").await.unwrap();
+    let client = take(&limit, "192.0.2.1").await.unwrap();
     let newcomer = tokio::spawn({
-        let places = places.clone();
-        async move { places.take(Holder::Proxy).await }
+        let limit = limit.clone();
+        async move { limit.take(Holder::Proxy).await }
     });
     tokio::time::timeout(PATIENCE, client.evicted())
         .await
@@ -149,51 +149,51 @@ async fn a_proxy_has_no_share_and_goes_last_and_who_comes_through_it_has_his_own
     let newcomer = newcomer.await.unwrap().unwrap();
 
     let told = address("192.0.2.7");
-    let works = |place: &Place| std::mem::forget(place.activity().begin());
-    for place in &mut through[..2] {
-        assert!(place.belongs_to(told));
-        works(place);
+    let works = |permit: &ConnectionPermit| std::mem::forget(permit.activity().begin());
+    for permit in &mut through[..2] {
+        assert!(permit.belongs_to(told));
+        works(permit);
     }
     assert!(!through[2].belongs_to(told), "both of his are at work");
     assert!(through[2].belongs_to(address("192.0.2.8")));
     assert_eq!(counters.refused.get(), 1);
     drop((through, newcomer));
-    let book = places.book();
+    let book = limit.book();
     assert_eq!((book.taken, book.leaving, book.holders.len()), (0, 0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whatever_comes_and_goes_no_more_than_there_are_places_are_taken() {
-    let (places, _) = places(20, 8, Duration::ZERO);
+    let (limit, _) = limit(20, 8, Duration::ZERO);
     let mut connections = Vec::new();
     for number in 0..3000_u32 {
         let holder = address(&format!("192.0.2.{}", number % 7));
-        let Some(place) = places.take(holder).await else {
+        let Some(permit) = limit.take(holder).await else {
             continue;
         };
-        let taken = places.book().taken;
+        let taken = limit.book().taken;
         assert!(taken <= 20, "{taken}");
         connections.push(tokio::spawn(async move {
             let requests = async {
                 for _ in 0..number % 5 {
-                    let Some(at_work) = place.activity().begin() else {
+                    let Some(at_work) = permit.activity().begin() else {
                         return;
                     };
                     tokio::task::yield_now().await;
-                    assert!(!goes(&place), "given up with a request at work");
+                    assert!(!goes(&permit), "given up with a request at work");
                     drop(at_work);
                     tokio::task::yield_now().await;
                 }
             };
             tokio::select! {
                 () = requests => {}
-                () = place.evicted() => {}
+                () = permit.evicted() => {}
             }
         }));
     }
     for connection in connections {
         connection.await.unwrap();
     }
-    let book = places.book();
+    let book = limit.book();
     assert_eq!((book.taken, book.leaving, book.holders.len()), (0, 0, 0));
 }

@@ -1,15 +1,15 @@
 //! What a request finds at a window, and what goes when something else is put there.
 
+use super::analysis::{Analysis, Entry, Sample, Side};
 use super::release::Release;
 use super::share::Caller;
-use super::trial::{Entry, Outcome, Side, Trial};
 use http::HeaderMap;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// What is at a window.
-pub(super) enum Front {
+pub(super) enum Serving {
     Empty,
     Stopped,
     Open {
@@ -25,46 +25,46 @@ pub(super) struct Canary {
     /// Decides which callers are in which group.
     pub salt: u64,
     /// Knows the share as well.
-    pub trial: Arc<Trial>,
+    pub analysis: Arc<Analysis>,
     /// Takes the reason when the candidate is clearly worse. One place: the first reason is enough.
     pub verdict: mpsc::Sender<String>,
 }
 
 /// The part of a request in a trial.
-pub(super) struct Entrant {
-    trial: Arc<Trial>,
+pub(super) struct Assignment {
+    analysis: Arc<Analysis>,
     /// Until its outcome was told.
     entry: Option<Entry>,
     verdict: mpsc::Sender<String>,
 }
 
-impl Entrant {
+impl Assignment {
     /// Tells what came of it.
-    pub fn end(mut self, outcome: Outcome) {
-        self.tell(outcome);
+    pub fn end(mut self, outcome: Sample) {
+        self.report(outcome);
     }
 
-    fn tell(&mut self, outcome: Outcome) {
+    fn report(&mut self, outcome: Sample) {
         if let Some(entry) = self.entry.take()
-            && let Some(why) = self.trial.end(entry, outcome, Instant::now())
+            && let Some(why) = self.analysis.end(entry, outcome, Instant::now())
         {
             let _ = self.verdict.try_send(why);
         }
     }
 }
 
-impl Drop for Entrant {
+impl Drop for Assignment {
     /// Those behind it wait for its outcome: it must have one.
     fn drop(&mut self) {
-        self.tell(Outcome::Unclear);
+        self.report(Sample::Unclear);
     }
 }
 
-impl Front {
+impl Serving {
     /// The releases that get requests.
     pub fn releases(&self) -> impl Iterator<Item = &Arc<Release>> {
         let (live, canary) = match self {
-            Front::Open { live, canary } => {
+            Serving::Open { live, canary } => {
                 (Some(live), canary.as_ref().map(|canary| &canary.release))
             }
             _ => (None, None),
@@ -79,19 +79,19 @@ impl Canary {
         &'a self,
         live: &'a Arc<Release>,
         headers: &HeaderMap,
-    ) -> (&'a Arc<Release>, Entrant) {
+    ) -> (&'a Arc<Release>, Assignment) {
         let group = caller(headers).group(self.salt);
-        let entry = self.trial.begin(group, Instant::now());
+        let entry = self.analysis.begin(group, Instant::now());
         let release = match entry.side {
             Side::Candidate => &self.release,
             Side::Live => live,
         };
-        let entrant = Entrant {
-            trial: self.trial.clone(),
+        let assignment = Assignment {
+            analysis: self.analysis.clone(),
             entry: Some(entry),
             verdict: self.verdict.clone(),
         };
-        (release, entrant)
+        (release, assignment)
     }
 }
 

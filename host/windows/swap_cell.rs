@@ -5,11 +5,11 @@ use super::sync::{Arc, RwLock};
 use std::sync::PoisonError;
 
 /// Holds one value; readers lease it, a writer replaces it.
-pub(super) struct Slot<T>(RwLock<Arc<T>>);
+pub(super) struct SwapCell<T>(RwLock<Arc<T>>);
 
-impl<T> Slot<T> {
+impl<T> SwapCell<T> {
     pub(super) fn new(value: T) -> Self {
-        Slot(RwLock::new(Arc::new(value)))
+        SwapCell(RwLock::new(Arc::new(value)))
     }
 
     /// The value as it is now. It lives until the last such hold on it is gone.

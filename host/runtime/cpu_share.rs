@@ -1,27 +1,27 @@
-//! Turns: how the guests of one window share a processor with those of the others.
+//! How the guests of one window share a processor with those of the others.
 //!
 //! Guest code that runs long is interrupted at every epoch and goes to the back of tokio's queue. Were that all, a window
-//! with 64 spinning clerks would stand in the queue 64 times. So a clerk that has used up its first, free, time needs
-//! its window's turn to go on, of which there is one fewer than there are processors: the others stand in the window's
+//! with 64 spinning instances would stand in the queue 64 times. So an instance that has used up its first, free, time needs
+//! its window's CPU share to go on, of which there is one fewer than there are processors: the others stand in the window's
 //! own line, and in the queue a window stands once.
 //!
-//! Some of what a guest does cannot be interrupted: filling much memory is one instruction. So a clerk begins with a
-//! ticket, of which a window has as many as there are processors, and keeps it until it has stopped for the first time: a
-//! window of such guests holds that many threads at most, of which there are more (`workroom.rs`). For a second after one of
-//! its guests was at such a thing for long, a window's clerks need its turn to begin as well.
+//! Some of what a guest does cannot be interrupted: filling much memory is one instruction. So an instance begins with a
+//! start permit, of which a window has as many as there are processors, and keeps it until it has stopped for the first time: a
+//! window of such guests holds that many threads at most, of which there are more (`slow_pool.rs`). For a second after one of
+//! its guests was at such a thing for long, a window's instances need its CPU share to begin as well.
 //!
-//! Where a clerk is started, on the lane that its request came on or in the workroom, its window's standing says (`standing.rs`), for
+//! Where an instance is started, on the lane that its request came on or in the slow pool, its window's placement says (`placement.rs`), for
 //! which what is seen here counts.
 
 use super::meter::EPOCH_TICK;
-use super::standing::Standing;
+use super::placement::Placement;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Time that a clerk runs before it needs a turn. 5 ms: most requests never need one.
+/// Time that an instance runs before it needs a CPU share. 5 ms: most requests never need one.
 const FREE: Duration = Duration::from_millis(5);
 
 /// Processor time that a guest took without a stop from which on it is at something that cannot be interrupted. 4 ms, of
@@ -48,54 +48,54 @@ impl Clock {
     }
 }
 
-/// The turns of one window.
+/// The CPU shares of one window.
 #[derive(Clone)]
-pub struct Turns {
-    turns: Arc<Semaphore>,
-    tickets: Arc<Semaphore>,
-    /// The epoch until which its clerks need a turn to begin.
+pub struct CpuShares {
+    cpu_shares: Arc<Semaphore>,
+    start_permits: Arc<Semaphore>,
+    /// The epoch until which its instances need a CPU share to begin.
     hot_until: Arc<AtomicU64>,
-    standing: Arc<Standing>,
+    placement: Arc<Placement>,
 }
 
-impl Default for Turns {
+impl Default for CpuShares {
     fn default() -> Self {
         let processors = crate::lanes::count();
-        Turns::new(processors.saturating_sub(1).max(1), processors)
+        CpuShares::new(processors.saturating_sub(1).max(1), processors)
     }
 }
 
-impl Turns {
-    fn new(turns: usize, tickets: usize) -> Self {
-        Turns {
-            turns: Arc::new(Semaphore::new(turns)),
-            tickets: Arc::new(Semaphore::new(tickets)),
+impl CpuShares {
+    fn new(cpu_shares: usize, start_permits: usize) -> Self {
+        CpuShares {
+            cpu_shares: Arc::new(Semaphore::new(cpu_shares)),
+            start_permits: Arc::new(Semaphore::new(start_permits)),
             hot_until: Arc::default(),
-            standing: Arc::default(),
+            placement: Arc::default(),
         }
     }
 
-    /// One of its clerks has answered.
+    /// One of its instances has answered.
     pub(super) fn answered(&self) {
-        self.standing.answered();
+        self.placement.answered();
     }
 
-    /// Whether its clerks belong on lanes now.
+    /// Whether its instances belong on lanes now.
     pub(super) fn fit_lanes(&self, clock: &Clock) -> bool {
-        self.standing.fits_lanes(clock.now())
+        self.placement.fits_lanes(clock.now())
     }
 }
 
-/// One clerk's part in them. Clones share it.
+/// One instance's part in them. Clones share it.
 #[derive(Clone)]
-pub(super) struct Turn(Arc<Part>);
+pub(super) struct CpuShare(Arc<Part>);
 
 struct Part {
-    turns: Turns,
+    cpu_shares: CpuShares,
     clock: Clock,
     state: Mutex<State>,
     /// Held until it has stopped running for the first time.
-    ticket: Mutex<Option<OwnedSemaphorePermit>>,
+    start_permit: Mutex<Option<OwnedSemaphorePermit>>,
     /// The epoch at which guest code began to run, or went on.
     since: AtomicU64,
     /// The processor time of its thread then, in nanoseconds.
@@ -129,33 +129,42 @@ enum State {
     Running(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit),
 }
 
-impl Turn {
-    pub fn new(turns: &Turns, clock: &Clock) -> Self {
-        Turn(Arc::new(Part {
-            turns: turns.clone(),
+impl CpuShare {
+    pub fn new(cpu_shares: &CpuShares, clock: &Clock) -> Self {
+        CpuShare(Arc::new(Part {
+            cpu_shares: cpu_shares.clone(),
             clock: clock.clone(),
             state: Mutex::new(State::Without),
-            ticket: Mutex::default(),
+            start_permit: Mutex::default(),
             since: AtomicU64::new(clock.now()),
             thread_since: AtomicU64::default(),
             used: AtomicU64::default(),
         }))
     }
 
-    /// Waits for a ticket; to be called before guest code runs at all.
+    /// Waits for a start permit; to be called before guest code runs at all.
     pub async fn begin(&self) {
-        let ticket = self.0.turns.tickets.clone().acquire_owned().await;
-        *self.ticket() = ticket.ok();
-        if self.0.clock.now() < self.0.turns.hot_until.load(Relaxed)
-            && let Ok(permit) = self.0.turns.turns.clone().acquire_owned().await
+        let start_permit = self
+            .0
+            .cpu_shares
+            .start_permits
+            .clone()
+            .acquire_owned()
+            .await;
+        *self.start_permit() = start_permit.ok();
+        if self.0.clock.now() < self.0.cpu_shares.hot_until.load(Relaxed)
+            && let Ok(permit) = self.0.cpu_shares.cpu_shares.clone().acquire_owned().await
         {
             self.set(State::Running(permit));
         }
         self.runs();
     }
 
-    fn ticket(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
-        self.0.ticket.lock().unwrap_or_else(PoisonError::into_inner)
+    fn start_permit(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+        self.0
+            .start_permit
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Guest code runs from here.
@@ -178,23 +187,23 @@ impl Turn {
         let ran = ended.max(1);
         // A system call, but at most one in an epoch.
         let took = thread_time().saturating_sub(self.0.thread_since.load(Relaxed));
-        let turns = &self.0.turns;
+        let cpu_shares = &self.0.cpu_shares;
         let uninterrupted = ran > LONG.as_millis() as u64 && took >= LONG.as_nanos() as u64;
         if uninterrupted {
-            turns.hot_until.store(now + REMEMBERED, Relaxed);
+            cpu_shares.hot_until.store(now + REMEMBERED, Relaxed);
         }
         // In an epoch that ends late the thread may have worked for many others since its time was read.
         let epoch = EPOCH_TICK.as_nanos() as u64;
         let own = took.min(ran.saturating_mul(epoch));
         let used = self.0.used.fetch_add(own, Relaxed) + own;
-        turns.standing.computed(match ended {
+        cpu_shares.placement.computed(match ended {
             // It has just gone on: after a wait, or between host calls of which there may be no end.
             0 => u64::from(used >= FREE.as_nanos() as u64),
             // The system may have kept it waiting.
             _ => ended.min(took.div_ceil(epoch)),
         });
         if uninterrupted || used >= LONG_REQUEST.as_nanos() as u64 {
-            turns.standing.took_long(now);
+            cpu_shares.placement.took_long(now);
         }
         ran
     }
@@ -210,13 +219,13 @@ impl Turn {
     }
 
     async fn wait(&self, ran: Duration) {
-        *self.ticket() = None;
+        *self.start_permit() = None;
         self.set(State::Without);
         if ran <= FREE {
             // tokio's own yield puts the task behind all others; wasmtime's would put it first again.
             return tokio::task::yield_now().await;
         }
-        let Ok(permit) = self.0.turns.turns.clone().acquire_owned().await else {
+        let Ok(permit) = self.0.cpu_shares.cpu_shares.clone().acquire_owned().await else {
             return;
         };
         self.set(State::Given(permit));
@@ -242,10 +251,10 @@ impl Turn {
         .await
     }
 
-    /// The clerk has stopped running for now, whatever for: its turn is over, and its ticket. A clerk that waits must not
+    /// The instance has stopped running for now, whatever for: its CPU share is over, and its start permit. An instance that waits must not
     /// keep them.
     pub fn over(&self) {
-        *self.ticket() = None;
+        *self.start_permit() = None;
         self.give_back();
     }
 
@@ -264,18 +273,18 @@ mod tests {
 
     const LONG_TIME: Duration = Duration::from_secs(1);
 
-    fn turn(turns: &Turns) -> Turn {
-        Turn::new(turns, &Clock::default())
+    fn cpu_share(cpu_shares: &CpuShares) -> CpuShare {
+        CpuShare::new(cpu_shares, &Clock::default())
     }
 
-    fn turns() -> Turns {
-        Turns::new(1, 1)
+    fn cpu_shares() -> CpuShares {
+        CpuShares::new(1, 1)
     }
 
     #[tokio::test]
     async fn one_runs_and_the_next_waits_until_its_turn_is_over() {
-        let turns = turns();
-        let (first, second) = (turn(&turns), turn(&turns));
+        let cpu_shares = cpu_shares();
+        let (first, second) = (cpu_share(&cpu_shares), cpu_share(&cpu_shares));
         first.clone().next(LONG_TIME).await;
         let mut waiting = Box::pin(second.next(LONG_TIME));
         assert!(waiting.as_mut().now_or_never().is_none());
@@ -287,8 +296,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_that_was_given_is_not_over_before_it_was_used() {
-        let turns = turns();
-        let (first, second) = (turn(&turns), turn(&turns));
+        let cpu_shares = cpu_shares();
+        let (first, second) = (cpu_share(&cpu_shares), cpu_share(&cpu_shares));
         let mut given = Box::pin(first.clone().next(LONG_TIME));
         assert!(given.as_mut().now_or_never().is_none());
         first.over();
@@ -297,23 +306,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_clerk_that_goes_leaves_its_turn() {
-        let turns = turns();
-        let first = turn(&turns);
+    async fn an_instance_that_goes_leaves_its_turn() {
+        let cpu_shares = cpu_shares();
+        let first = cpu_share(&cpu_shares);
         first.clone().next(LONG_TIME).await;
         drop(first);
-        turn(&turns).next(LONG_TIME).await;
+        cpu_share(&cpu_shares).next(LONG_TIME).await;
     }
 
     #[tokio::test]
-    async fn a_clerk_begins_when_the_one_before_has_stopped_for_the_first_time() {
-        let turns = turns();
-        let (first, second) = (turn(&turns), turn(&turns));
+    async fn an_instance_begins_when_the_one_before_has_stopped_for_the_first_time() {
+        let cpu_shares = cpu_shares();
+        let (first, second) = (cpu_share(&cpu_shares), cpu_share(&cpu_shares));
         first.begin().await;
         assert!(second.begin().now_or_never().is_none());
         first.over();
         second.begin().await;
-        let third = turn(&turns);
+        let third = cpu_share(&cpu_shares);
         assert!(third.begin().now_or_never().is_none());
         drop(second);
         third.begin().await;
@@ -321,8 +330,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_window_whose_guests_cannot_be_interrupted_begins_one_at_a_time_for_a_while() {
-        let (turns, clock) = (Turns::new(1, 2), Clock::default());
-        let new = || Turn::new(&turns, &clock);
+        let (cpu_shares, clock) = (CpuShares::new(1, 2), Clock::default());
+        let new = || CpuShare::new(&cpu_shares, &clock);
         let (first, second) = (new(), new());
         first.begin().await;
         second.begin().await;
@@ -330,7 +339,7 @@ mod tests {
         (0..10).for_each(|_| clock.tick());
         first.ran();
         assert_eq!(
-            turns.hot_until.load(Relaxed),
+            cpu_shares.hot_until.load(Relaxed),
             0,
             "it was kept waiting, it did not run"
         );
@@ -351,75 +360,81 @@ mod tests {
 
     #[test]
     fn what_guests_compute_counts_for_the_windows_standing() {
-        let (turns, clock) = (turns(), Clock::default());
-        let answers = |count: usize| (0..count).for_each(|_| turns.answered());
-        let busy = |turn: &Turn, time: Duration| {
-            turn.runs();
+        let (cpu_shares, clock) = (cpu_shares(), Clock::default());
+        let answers = |count: usize| (0..count).for_each(|_| cpu_shares.answered());
+        let busy = |cpu_share: &CpuShare, time: Duration| {
+            cpu_share.runs();
             let begun = thread_time();
             while thread_time() < begun + time.as_nanos() as u64 {}
             clock.tick();
-            turn.ran();
+            cpu_share.ran();
         };
         answers(32);
-        assert!(turns.fit_lanes(&clock));
+        assert!(cpu_shares.fit_lanes(&clock));
         // One that has just gone on after a wait, which is no time at all.
-        let waited = Turn::new(&turns, &clock);
+        let waited = CpuShare::new(&cpu_shares, &clock);
         for _ in 0..20 {
             clock.tick();
             waited.runs();
             waited.ran();
             waited.restart();
         }
-        assert!(turns.fit_lanes(&clock));
+        assert!(cpu_shares.fit_lanes(&clock));
         // Requests of a millisecond each, more than they earn.
         for _ in 0..20 {
-            busy(&Turn::new(&turns, &clock), Duration::from_millis(1));
-            turns.answered();
+            busy(
+                &CpuShare::new(&cpu_shares, &clock),
+                Duration::from_millis(1),
+            );
+            cpu_shares.answered();
         }
-        assert!(!turns.fit_lanes(&clock));
+        assert!(!cpu_shares.fit_lanes(&clock));
         // Short ones in epochs that end late, on a thread that has worked for others.
         answers(32);
         for _ in 0..10 {
-            busy(&Turn::new(&turns, &clock), Duration::from_millis(8));
+            busy(
+                &CpuShare::new(&cpu_shares, &clock),
+                Duration::from_millis(8),
+            );
             answers(2);
         }
-        assert!(turns.fit_lanes(&clock));
+        assert!(cpu_shares.fit_lanes(&clock));
         // Host calls without end: it has always just gone on.
-        let calling = Turn::new(&turns, &clock);
+        let calling = CpuShare::new(&cpu_shares, &clock);
         for _ in 0..40 {
             calling.runs();
             let begun = thread_time();
             while thread_time() < begun + EPOCH_TICK.as_nanos() as u64 {}
             calling.ran();
         }
-        assert!(!turns.fit_lanes(&clock));
+        assert!(!cpu_shares.fit_lanes(&clock));
         // A long one.
         answers(32);
-        assert!(turns.fit_lanes(&clock));
-        let long = Turn::new(&turns, &clock);
+        assert!(cpu_shares.fit_lanes(&clock));
+        let long = CpuShare::new(&cpu_shares, &clock);
         for _ in 0..60 {
             busy(&long, Duration::from_millis(1));
         }
         answers(32);
-        assert!(!turns.fit_lanes(&clock));
+        assert!(!cpu_shares.fit_lanes(&clock));
     }
 
     #[tokio::test]
     async fn what_cannot_be_interrupted_counts_for_as_long_as_it_took() {
         let clock = Clock::default();
-        let turn = Turn::new(&turns(), &clock);
-        assert_eq!(turn.ran(), 1);
+        let cpu_share = CpuShare::new(&cpu_shares(), &clock);
+        assert_eq!(cpu_share.ran(), 1);
         (0..40).for_each(|_| clock.tick());
-        assert_eq!(turn.ran(), 40);
-        turn.clone().next(FREE).await;
-        assert_eq!(turn.ran(), 1);
+        assert_eq!(cpu_share.ran(), 40);
+        cpu_share.clone().next(FREE).await;
+        assert_eq!(cpu_share.ran(), 1);
     }
 
     #[tokio::test]
     async fn short_work_needs_no_turn() {
-        let turns = turns();
-        let first = turn(&turns);
+        let cpu_shares = cpu_shares();
+        let first = cpu_share(&cpu_shares);
         first.clone().next(LONG_TIME).await;
-        turn(&turns).next(Duration::from_millis(1)).await;
+        cpu_share(&cpu_shares).next(Duration::from_millis(1)).await;
     }
 }

@@ -1,11 +1,13 @@
-//! One clerk: an instance at work on a request, and the mechanism that starts one for each.
+//! One instance: an instance at work on a request, and the mechanism that starts one for each.
 
 use super::bodies::{AnswerBody, AskedBody, AskedLimits, Early, Empties, Waiting, check_headers};
 use super::code::Code;
-use super::counter::{Counter, Cutter};
-use super::duty::Duty;
-use super::errand::{Errand, Held};
+use super::cpu_share::{CpuShare, CpuShares};
+use super::factory::{CancelHandle, InstanceFactory};
 use super::failure::classify;
+use super::failures::Failures;
+use super::in_flight::{Held, InFlight};
+use super::in_flight_set::InFlightSet;
 use super::limits::{Limit, LiveLimits, WindowLimits};
 use super::linker::Outside;
 use super::log::WindowLog;
@@ -13,14 +15,12 @@ use super::meter::Meter;
 use super::requests::Requests;
 use super::reuse::Reuse;
 use super::shortage::Short;
-use super::tally::Failures;
-use super::turns::{Turn, Turns};
 use crate::body::Body;
-use crate::error::{Cause, Error};
+use crate::error::{Cause, RequestError};
 use crate::framing;
 use crate::lanes::PerLane;
 use crate::next::Next;
-use crate::store::Cabinet;
+use crate::store::Stores;
 use crate::stream_idle::StreamIdle;
 use http_body::Body as _;
 use http_body_util::BodyExt;
@@ -47,52 +47,57 @@ const RANDOM_BYTES: u64 = 1 << 20;
 /// Bytes that one table element takes on the host.
 const TABLE_ELEMENT_BYTES: usize = 8;
 
-/// Core instances, memories and tables of one clerk: what the pool can give one component at most.
+/// Core instances, memories and tables of one instance: what the pool can give one component at most.
 const MAX_INSTANCES: usize = 1024;
 
-/// Time for a clerk to end after its request failed: it is at its end already, and to be done with
+/// Time for an instance to end after its request failed: it is at its end already, and to be done with
 /// it takes a moment.
 const END_TIME: Duration = Duration::from_secs(1);
 
-/// Where a clerk works: what all clerks of one release share.
+/// Where an instance works: what all instances of one release share.
 #[derive(Clone)]
-pub struct Post {
-    /// The window's name: the one thing that decides which store a clerk reaches.
+pub struct InstanceContext {
+    /// The window's name: the one thing that decides which store an instance reaches.
     pub window: Arc<str>,
-    /// All stores; a clerk opens its own window's when it first needs it.
-    pub cabinet: Arc<Cabinet>,
+    /// All stores; an instance opens its own window's when it first needs it.
+    pub stores: Arc<Stores>,
     /// Where the guest's stdout and stderr go.
     pub log: Arc<WindowLog>,
     /// The window's limits.
     pub limits: LiveLimits,
-    /// How its clerks share the processors with others.
-    pub turns: Turns,
-    /// Why its clerks failed.
+    /// How its instances share the processors with others.
+    pub cpu_shares: CpuShares,
+    /// Why its instances failed.
     pub failures: Arc<Failures>,
     /// Whether requests find no place.
     pub short: Arc<Short>,
 }
 
-/// What wasmtime keeps for one clerk.
-pub(super) struct Clerk {
-    pub(super) post: Post,
+/// What wasmtime keeps for one instance.
+pub(super) struct InstanceState {
+    pub(super) context: InstanceContext,
     pub(super) table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
     pub(super) hooks: Outside,
     pub(super) meter: Meter,
-    duty: Arc<Duty>,
+    in_flight_set: Arc<InFlightSet>,
     /// The requests that it was given.
     pub(super) requests: Requests,
     /// It has taken a body of WASI 0.3.
     pub(super) has_taken_a_body: bool,
 }
 
-impl Clerk {
-    pub(super) fn new(post: Post, limits: &WindowLimits, duty: Arc<Duty>, turn: Turn) -> Self {
+impl InstanceState {
+    pub(super) fn new(
+        context: InstanceContext,
+        limits: &WindowLimits,
+        in_flight_set: Arc<InFlightSet>,
+        cpu_share: CpuShare,
+    ) -> Self {
         let wasi = WasiCtxBuilder::new()
-            .stdout(post.log.stream())
-            .stderr(post.log.stream())
+            .stdout(context.log.stream())
+            .stderr(context.log.stream())
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
@@ -102,24 +107,24 @@ impl Clerk {
         http.set_field_size_limit(limits.size(Limit::ResponseHeaderBytes));
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.size(Limit::Handles));
-        Clerk {
+        InstanceState {
             table,
             wasi,
             http,
-            hooks: Outside::new(post.failures.clone(), limits.get(Limit::MemoryBytes)),
-            meter: Meter::new(limits, turn),
-            requests: Requests::new(duty.clone()),
+            hooks: Outside::new(context.failures.clone(), limits.get(Limit::MemoryBytes)),
+            meter: Meter::new(limits, cpu_share),
+            requests: Requests::new(in_flight_set.clone()),
             has_taken_a_body: false,
-            duty,
-            post,
+            in_flight_set,
+            context,
         }
     }
 
-    /// The request `errand` begins, as the guest's task `task`: the limits as they are now are its
-    /// own. What the clerk's start took counts for the first. How many that makes.
-    pub(super) fn begin(&mut self, errand: &Errand, task: GuestTaskId) -> u64 {
-        let limits = **self.post.limits.load();
-        let begun = self.requests.begin(errand.onward(), task);
+    /// The request `in_flight` begins, as the guest's task `task`: the limits as they are now are its
+    /// own. What the instance's start took counts for the first. How many that makes.
+    pub(super) fn begin(&mut self, in_flight: &InFlight, task: GuestTaskId) -> u64 {
+        let limits = **self.context.limits.load();
+        let begun = self.requests.begin(in_flight.onward(), task);
         if begun > 1 {
             self.meter.restart();
         }
@@ -141,11 +146,12 @@ impl Clerk {
     }
 
     fn grow(&mut self, by: usize, first: bool) -> wasmtime::Result<bool> {
-        self.meter.grow(by, first, &self.duty, &mut self.table)
+        self.meter
+            .grow(by, first, &self.in_flight_set, &mut self.table)
     }
 }
 
-impl ResourceLimiter for Clerk {
+impl ResourceLimiter for InstanceState {
     fn memory_growing(
         &mut self,
         current: usize,
@@ -178,7 +184,7 @@ impl ResourceLimiter for Clerk {
     }
 }
 
-impl WasiView for Clerk {
+impl WasiView for InstanceState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView {
             ctx: &mut self.wasi,
@@ -187,7 +193,7 @@ impl WasiView for Clerk {
     }
 }
 
-impl WasiHttpView for Clerk {
+impl WasiHttpView for InstanceState {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView {
             ctx: &mut self.http,
@@ -197,121 +203,121 @@ impl WasiHttpView for Clerk {
     }
 }
 
-/// The clerks of one release: a fresh one for every request, or as many requests a clerk as the
+/// The instances of one release: a fresh one for every request, or as many requests an instance as the
 /// window's limits say.
 #[derive(Clone)]
-pub struct Clerks {
-    /// Each lane has clerks of its own: one that is reused serves the lane that it is on.
-    handlers: PerLane<ProxyHandler<Counter>>,
+pub struct Instances {
+    /// Each lane has instances of its own: one that is reused serves the lane that it is on.
+    handlers: PerLane<ProxyHandler<InstanceFactory>>,
     weight: u32,
-    cutter: Cutter,
+    cancel_handle: CancelHandle,
 }
 
-impl Clerks {
+impl Instances {
     /// Links `code` as a window's, either generation of WASI HTTP.
     ///
     /// # Errors
     /// When the component exports neither `wasi:http/handler` nor `wasi:http/incoming-handler`.
-    pub fn new(code: Code, post: Post) -> anyhow::Result<Self> {
+    pub fn new(code: Code, context: InstanceContext) -> anyhow::Result<Self> {
         let pre = match p3::bindings::ServicePre::new(code.linked.pre.clone()) {
             Ok(pre) => ProxyPre::P3(pre),
             Err(_) => ProxyPre::P2(p2::bindings::ProxyPre::new(code.linked.pre.clone())?),
         };
         let weight = code.linked.weight;
-        let cutter = Cutter::default();
+        let cancel_handle = CancelHandle::default();
         let reuse = Arc::new(Reuse::default());
         let handlers = PerLane::new(|| {
-            ProxyHandler::new(Counter {
+            ProxyHandler::new(InstanceFactory {
                 code: code.clone(),
                 pre: match &pre {
                     ProxyPre::P2(pre) => ProxyPre::P2(pre.clone()),
                     ProxyPre::P3(pre) => ProxyPre::P3(pre.clone()),
                 },
-                post: post.clone(),
-                cutter: cutter.clone(),
+                context: context.clone(),
+                cancel_handle: cancel_handle.clone(),
                 reuse: reuse.clone(),
             })
         });
-        Ok(Clerks {
+        Ok(Instances {
             handlers,
             weight,
-            cutter,
+            cancel_handle,
         })
     }
 
-    fn counter(&self) -> &Counter {
+    fn counter(&self) -> &InstanceFactory {
         self.handlers.beside().state()
     }
 
-    /// The means to end these clerks.
-    pub fn cutter(&self) -> Cutter {
-        self.cutter.clone()
+    /// The means to end these instances.
+    pub fn cancel_handle(&self) -> CancelHandle {
+        self.cancel_handle.clone()
     }
 
-    /// What is known of whether a clerk can serve several requests.
+    /// What is known of whether an instance can serve several requests.
     pub fn reuse(&self) -> &Reuse {
         &self.counter().reuse
     }
 
-    /// Places in the pool that one clerk takes.
+    /// Places in the pool that one instance takes.
     pub fn weight(&self) -> u32 {
         self.weight
     }
 
-    /// Starts one clerk and lets it go again: the least that a release must be able to do.
+    /// Starts one instance and lets it go again: the least that a release must be able to do.
     ///
     /// # Errors
     /// Why it could not start.
-    pub async fn try_start(&self) -> Result<(), Error> {
+    pub async fn try_start(&self) -> Result<(), RequestError> {
         match self.counter().instantiate().await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.start_failure(&error)),
         }
     }
 
-    fn start_failure(&self, error: &wasmtime::Error) -> Error {
+    fn start_failure(&self, error: &wasmtime::Error) -> RequestError {
         if error.is::<Elapsed>() {
-            let limit = self.counter().post.limits.load();
+            let limit = self.counter().context.limits.load();
             let limit = limit.time(Limit::WallTimeMs);
-            return Error::WallTime { limit };
+            return RequestError::WallTime { limit };
         }
         match classify(error) {
-            known @ (Error::ClerkLimit | Error::CpuTime { .. } | Error::MemoryLimit { .. }) => {
-                known
-            }
-            _ => Error::ClerkStart(Cause::of(error.root_cause())),
+            known @ (RequestError::InstanceLimit
+            | RequestError::CpuTime { .. }
+            | RequestError::MemoryLimit { .. }) => known,
+            _ => RequestError::InstanceStart(Cause::of(error.root_cause())),
         }
     }
 
-    /// What is known of `request` as long as it is at work. `place` is kept until the clerk is
+    /// What is known of `request` as long as it is at work. `permit` is kept until the instance is
     /// done, `lease` until the last byte of the answer is out as well.
-    pub fn errand(
+    pub fn in_flight(
         &self,
         request: &mut http::Request<Body>,
         lease: impl Any + Send + Sync,
-        place: impl Any + Send + Sync,
-    ) -> Arc<Errand> {
-        let wall_time = self.counter().post.limits.load().time(Limit::WallTimeMs);
+        permit: impl Any + Send + Sync,
+    ) -> Arc<InFlight> {
+        let wall_time = self.counter().context.limits.load().time(Limit::WallTimeMs);
         let next = request.extensions_mut().remove::<Next>();
         let idle = request.extensions_mut().remove::<StreamIdle>();
-        let (lease, place) = (Box::new(lease) as Held, Box::new(place) as Held);
-        let errand = Errand::new(lease, place, wall_time);
-        Arc::new(errand.with_next(next).with_idle(idle))
+        let (lease, permit) = (Box::new(lease) as Held, Box::new(permit) as Held);
+        let in_flight = InFlight::new(lease, permit, wall_time);
+        Arc::new(in_flight.with_next(next).with_idle(idle))
     }
 
-    /// Has a clerk serve `request`, whose `errand` this is. Dropping the future, or the answer's
-    /// body, tells the clerk that nobody waits any more.
+    /// Has an instance serve `request`, whose `in_flight` this is. Dropping the future, or the answer's
+    /// body, tells the instance that nobody waits any more.
     ///
     /// # Errors
     /// Why there is no answer; once there is a head, a failure shows as an error of the body.
     pub async fn serve(
         &self,
         request: http::Request<Body>,
-        errand: Arc<Errand>,
-    ) -> Result<http::Response<Body>, Error> {
-        let outcome = self.answer(request, errand).await;
+        in_flight: Arc<InFlight>,
+    ) -> Result<http::Response<Body>, RequestError> {
+        let outcome = self.answer(request, in_flight).await;
         if let Err(error) = &outcome {
-            self.counter().post.failures.note(error);
+            self.counter().context.failures.note(error);
         }
         outcome
     }
@@ -319,15 +325,15 @@ impl Clerks {
     async fn answer(
         &self,
         request: http::Request<Body>,
-        errand: Arc<Errand>,
-    ) -> Result<http::Response<Body>, Error> {
-        let waiting = Waiting(errand.clone());
-        let post = &self.counter().post;
-        let limits = post.limits.load();
+        in_flight: Arc<InFlight>,
+    ) -> Result<http::Response<Body>, RequestError> {
+        let waiting = Waiting(in_flight.clone());
+        let context = &self.counter().context;
+        let limits = context.limits.load();
         let trailers = check_headers(request.headers(), limits.get(Limit::RequestHeaderBytes))?;
         let limit = limits.get(Limit::RequestBytes);
         if request.body().size_hint().lower() > limit {
-            return Err(Error::BodyTooLarge { limit });
+            return Err(RequestError::BodyTooLarge { limit });
         }
         let refused = Arc::new(OnceLock::new());
         let method = request.method().clone();
@@ -335,7 +341,7 @@ impl Clerks {
             let body = AskedBody {
                 inner,
                 empties: Empties::default(),
-                errand: errand.clone(),
+                in_flight: in_flight.clone(),
                 left: limit,
                 limits: AskedLimits {
                     body: limit,
@@ -346,19 +352,19 @@ impl Clerks {
             body.boxed_unsync()
         });
         let Code {
-            clock, workroom, ..
+            clock, slow_pool, ..
         } = &self.counter().code;
-        let (handler, workroom) = if post.turns.fit_lanes(clock) {
+        let (handler, slow_pool) = if context.cpu_shares.fit_lanes(clock) {
             (self.handlers.here(), None)
         } else {
             // It may hold its thread for long.
-            (self.handlers.beside(), Some(workroom))
+            (self.handlers.beside(), Some(slow_pool))
         };
-        let mut handled = pin!(handler.handle(errand.clone(), request));
-        // A clerk that serves others goes on when the time of this one is over, and says nothing of
+        let mut handled = pin!(handler.handle(in_flight.clone(), request));
+        // An instance that serves others goes on when the time of this one is over, and says nothing of
         // it.
-        let answered = poll_fn(|cx| match polled_on(workroom, handled.as_mut(), cx) {
-            Poll::Pending => match errand.poll_failure(cx.waker()) {
+        let answered = poll_fn(|cx| match polled_on(slow_pool, handled.as_mut(), cx) {
+            Poll::Pending => match in_flight.poll_failure(cx.waker()) {
                 Some(failure) => Poll::Ready(Err(failure.clone())),
                 None => Poll::Pending,
             },
@@ -366,22 +372,22 @@ impl Clerks {
         });
         let answered = answered.await;
         // What the client did wrong came first, whatever its guest made of it or died of.
-        let wrong = |failure: &Error| refused.get().unwrap_or(failure).clone();
+        let wrong = |failure: &RequestError| refused.get().unwrap_or(failure).clone();
         let answered = answered.map_err(|failure| wrong(&failure))?;
-        if let Some(failure) = errand.failure()
-            && errand.is_clients_fault()
+        if let Some(failure) = in_flight.failure()
+            && in_flight.is_clients_fault()
         {
             return Err(wrong(failure));
         }
         match answered {
             Ok(response) => {
-                errand.answered();
-                post.turns.answered();
+                in_flight.answered();
+                context.cpu_shares.answered();
                 let limit = limits.get(Limit::ResponseBytes);
                 if response.body().size_hint().lower() > limit {
-                    return Err(Error::ResponseTooLarge { limit });
+                    return Err(RequestError::ResponseTooLarge { limit });
                 }
-                let failures = post.failures.clone();
+                let failures = context.failures.clone();
                 let (head, inner) = response.into_parts();
                 let body = AnswerBody {
                     inner,
@@ -396,34 +402,37 @@ impl Clerks {
                 let bytes = body.size_hint().exact();
                 match framing::check(&method, head.status, &head.headers, bytes) {
                     Ok(()) => Ok(http::Response::from_parts(head, body.boxed_unsync())),
-                    Err(why) => Err(Error::ResponseInvalid(why.into())),
+                    Err(why) => Err(RequestError::ResponseInvalid(why.into())),
                 }
             }
-            // Only a clerk at work reads the body, and it may have done something before it came to
+            // Only an instance at work reads the body, and it may have done something before it came to
             // the end.
             Err(error) => match refused.get() {
                 Some(refused) => Err(refused.clone()),
-                None => Err(self.failure(&error, &errand).await),
+                None => Err(self.failure(&error, &in_flight).await),
             },
         }
     }
 
-    async fn failure(&self, error: &wasmtime::Error, errand: &Errand) -> Error {
-        if let Some(start) = error.downcast_ref::<InstantiationError<Arc<Errand>>>() {
+    async fn failure(&self, error: &wasmtime::Error, in_flight: &InFlight) -> RequestError {
+        if let Some(start) = error.downcast_ref::<InstantiationError<Arc<InFlight>>>() {
             return self.start_failure(&start.error);
         }
-        // What the request is told may be less than what its clerk's end says; a clerk that fails
+        // What the request is told may be less than what its instance's end says; an instance that fails
         // before it has taken the request on does not know of it.
-        if errand.is_begun() {
-            let _ = tokio::time::timeout(END_TIME, errand.wait_end()).await;
+        if in_flight.is_begun() {
+            let _ = tokio::time::timeout(END_TIME, in_flight.wait_end()).await;
         }
         if !error.is::<TrapOrPanicError>() && !error.is::<ExpirationError>() {
-            if errand.failure().is_none() {
-                self.counter().post.log.failure(error);
+            if in_flight.failure().is_none() {
+                self.counter().context.log.failure(error);
             }
-            errand.fail(classify(error));
+            in_flight.fail(classify(error));
         }
-        errand.failure().cloned().unwrap_or(Error::ClerkTrapped)
+        in_flight
+            .failure()
+            .cloned()
+            .unwrap_or(RequestError::InstanceTrapped)
     }
 }
 

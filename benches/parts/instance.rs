@@ -1,12 +1,14 @@
-//! A clerk that starts and is let go.
+//! An instance that starts and is let go.
 
 use super::harness::guests;
 use arc_swap::ArcSwap;
 use divan::Bencher;
 use hms_svc::runtime::engine::precompile;
 use hms_svc::runtime::native;
-use hms_svc::runtime::{Clerks, EngineConfig, Failures, Post, Runtime, Turns, WindowLimits};
-use hms_svc::store::{Cabinet, StoreLimits};
+use hms_svc::runtime::{
+    CpuShares, EngineConfig, Failures, InstanceContext, Instances, Runtime, WindowLimits,
+};
+use hms_svc::store::{StoreLimits, Stores};
 use std::sync::Arc;
 
 #[divan::bench(args = ["hello-wstd", "hello-wasip3", "payments"])]
@@ -23,19 +25,19 @@ fn fresh(bencher: Bencher, guest: &str) {
     let engine = Runtime::new(&EngineConfig::default()).expect("an engine");
     let limits = Arc::new(ArcSwap::from_pointee(WindowLimits::default()));
     let log = Runtime::window_log("bench", &limits);
-    let post = Post {
+    let context = InstanceContext {
         window: "bench".into(),
-        cabinet: Arc::new(Cabinet::new(
+        stores: Arc::new(Stores::new(
             folder.path().join("stores"),
             StoreLimits::default(),
         )),
         failures: Arc::new(Failures::new(log.clone())),
         log,
         limits,
-        turns: Turns::default(),
+        cpu_shares: CpuShares::default(),
         short: Arc::default(),
     };
     let code = engine.load(&native, guest).expect("native code");
-    let clerks = Clerks::new(code, post).expect("a window");
-    bencher.bench_local(|| runtime.block_on(clerks.try_start()).is_ok());
+    let instances = Instances::new(code, context).expect("a window");
+    bencher.bench_local(|| runtime.block_on(instances.try_start()).is_ok());
 }

@@ -8,9 +8,9 @@ use http::Request;
 use std::sync::Arc;
 
 /// The registry behind the gateway.
-pub struct FrontDoor(pub Arc<Registry>);
+pub struct GatewayWindows(pub Arc<Registry>);
 
-impl Windows for FrontDoor {
+impl Windows for GatewayWindows {
     fn call<'a>(&'a self, window: &'a str, request: Request<Body>) -> BoxFuture<'a, Answer> {
         Box::pin(async move {
             let (outcome, release) = self.0.serve(window, request).await;

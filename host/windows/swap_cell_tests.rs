@@ -4,13 +4,13 @@ mod sync {
     pub(super) use shuttle::sync::{Arc, RwLock};
 }
 
-#[path = "slot.rs"]
-mod slot;
+#[path = "swap_cell.rs"]
+mod swap_cell;
 
 use shuttle::sync::Arc;
 use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use shuttle::thread;
-use slot::Slot;
+use swap_cell::SwapCell;
 
 /// Schedules tried for each property.
 const SCHEDULES: usize = 2000;
@@ -41,14 +41,14 @@ fn check(property: impl Fn() + Send + Sync + 'static) {
 #[test]
 fn a_lease_taken_after_the_swap_is_never_on_the_old_release() {
     check(|| {
-        let slot = Arc::new(Slot::new(1));
+        let cell = Arc::new(SwapCell::new(1));
         let swapped = Arc::new(AtomicBool::new(false));
         let requests: Vec<_> = (0..3)
             .map(|_| {
-                let (slot, swapped) = (slot.clone(), swapped.clone());
+                let (cell, swapped) = (cell.clone(), swapped.clone());
                 thread::spawn(move || {
                     let after = swapped.load(SeqCst);
-                    let lease = slot.get();
+                    let lease = cell.get();
                     assert!(
                         !after || *lease == 2,
                         "leased the old release after the swap"
@@ -56,12 +56,12 @@ fn a_lease_taken_after_the_swap_is_never_on_the_old_release() {
                 })
             })
             .collect();
-        slot.swap(2);
+        cell.swap(2);
         swapped.store(true, SeqCst);
         for request in requests {
             request.join().unwrap();
         }
-        assert_eq!(*slot.get(), 2);
+        assert_eq!(*cell.get(), 2);
     });
 }
 
@@ -73,24 +73,24 @@ fn an_old_release_is_freed_once_and_only_after_its_last_lease() {
             number,
             freed: freed.clone(),
         };
-        let slot = Arc::new(Slot::new(release(1)));
+        let cell = Arc::new(SwapCell::new(release(1)));
         let requests: Vec<_> = (0..3)
             .map(|_| {
-                let (slot, freed) = (slot.clone(), freed.clone());
+                let (cell, freed) = (cell.clone(), freed.clone());
                 thread::spawn(move || {
-                    let lease = slot.get();
+                    let lease = cell.get();
                     thread::yield_now();
                     assert_eq!(count(&freed)[lease.number], 0, "freed under a lease");
                 })
             })
             .collect();
-        drop(slot.swap(release(2)));
-        drop(slot.swap(release(3)));
+        drop(cell.swap(release(2)));
+        drop(cell.swap(release(3)));
         for request in requests {
             request.join().unwrap();
         }
         assert_eq!(count(&freed), [0, 1, 1, 0]);
-        drop(slot);
+        drop(cell);
         assert_eq!(count(&freed), [0, 1, 1, 1]);
     });
 }
@@ -99,18 +99,18 @@ fn an_old_release_is_freed_once_and_only_after_its_last_lease() {
 fn swaps_at_the_same_time_lose_no_release() {
     check(|| {
         let freed = Freed::default();
-        let slot = Arc::new(Slot::new(Release {
+        let cell = Arc::new(SwapCell::new(Release {
             number: 0,
             freed: freed.clone(),
         }));
         let swaps: Vec<_> = (1..=3)
             .map(|number| {
-                let (slot, freed) = (slot.clone(), freed.clone());
-                thread::spawn(move || slot.swap(Release { number, freed }).number)
+                let (cell, freed) = (cell.clone(), freed.clone());
+                thread::spawn(move || cell.swap(Release { number, freed }).number)
             })
             .collect();
         let mut seen: Vec<_> = swaps.into_iter().map(|swap| swap.join().unwrap()).collect();
-        seen.push(slot.get().number);
+        seen.push(cell.get().number);
         seen.sort_unstable();
         assert_eq!(seen, [0, 1, 2, 3]);
         assert_eq!(count(&freed).iter().sum::<usize>(), 3);

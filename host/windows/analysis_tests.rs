@@ -1,7 +1,7 @@
 //! The trial under simulated traffic, with fixed seeds: a small part of what `cargo bench --bench
 //! canary` does.
 
-use super::trial::{self, GROUPS, Outcome, Side, Trial};
+use super::analysis::{self, Analysis, GROUPS, Sample, Side};
 use scenarios::{Callers, Drift, Ends, Rates, Scenario, good};
 use std::time::{Duration, Instant};
 
@@ -89,70 +89,72 @@ fn live_releases_that_fail_as_much_excuse_the_candidate() {
 /// A host that hangs is left by its clients, and never fails for them.
 #[test]
 fn a_candidate_that_clients_do_not_wait_for_is_slow() {
-    let trial = Trial::new(5000, 1);
+    let analysis = Analysis::new(5000, 1);
     let (begun, mut ended) = (Instant::now(), None);
     for i in 0..4000u32 {
         let now = begun + FAST * i;
-        let entry = trial.begin(i.wrapping_mul(2_654_435_761) % GROUPS, now);
+        let entry = analysis.begin(i.wrapping_mul(2_654_435_761) % GROUPS, now);
         let outcome = match entry.side {
-            Side::Live => Outcome::Answered {
+            Side::Live => Sample::Answered {
                 failed: false,
                 took: FAST,
             },
-            Side::Candidate => Outcome::Left { after: FAST * 1000 },
+            Side::Candidate => Sample::Left { after: FAST * 1000 },
         };
-        ended = ended.or(trial.end(entry, outcome, now));
+        ended = ended.or(analysis.end(entry, outcome, now));
     }
     assert!(ended.unwrap().starts_with("it took more than"));
     // Those who leave at once say nothing.
-    let trial = Trial::new(5000, 1);
+    let analysis = Analysis::new(5000, 1);
     for i in 0..4000u32 {
-        let entry = trial.begin(i.wrapping_mul(2_654_435_761) % GROUPS, begun);
+        let entry = analysis.begin(i.wrapping_mul(2_654_435_761) % GROUPS, begun);
         let outcome = match entry.side {
-            Side::Live => Outcome::Answered {
+            Side::Live => Sample::Answered {
                 failed: false,
                 took: FAST,
             },
-            Side::Candidate => Outcome::Left { after: FAST / 2 },
+            Side::Candidate => Sample::Left { after: FAST / 2 },
         };
-        assert_eq!(trial.end(entry, outcome, begun), None);
+        assert_eq!(analysis.end(entry, outcome, begun), None);
     }
 }
 
 #[test]
 fn another_share_moves_groups_to_the_candidate_and_none_back() {
-    let trial = Trial::new(1000, 1);
+    let analysis = Analysis::new(1000, 1);
     let now = Instant::now();
     let on_candidate = || {
         let side = |group: &u32| {
-            let entry = trial.begin(*group, now);
+            let entry = analysis.begin(*group, now);
             let side = entry.side;
-            trial.end(entry, Outcome::Unclear, now);
+            analysis.end(entry, Sample::Unclear, now);
             side == Side::Candidate
         };
         (0..GROUPS).filter(side).collect::<Vec<_>>()
     };
     let before = on_candidate();
-    trial.set_share(2500);
+    analysis.set_share(2500);
     let after = on_candidate();
     assert_eq!((before.len(), after.len()), (4000, 10_000));
     assert!(before.iter().all(|group| after.contains(group)));
-    assert_eq!(trial.seen().share, 2500);
+    assert_eq!(analysis.seen().share, 2500);
 }
 
 #[test]
 fn what_was_under_way_when_the_share_changed_is_not_compared() {
-    let trial = Trial::new(1000, 1);
+    let analysis = Analysis::new(1000, 1);
     let now = Instant::now();
-    let under_way: Vec<_> = (0..64).map(|group| trial.begin(group * 7, now)).collect();
-    trial.set_share(9000);
+    let under_way: Vec<_> = (0..64)
+        .map(|group| analysis.begin(group * 7, now))
+        .collect();
+    analysis.set_share(9000);
     for entry in under_way {
         let failed = entry.side == Side::Candidate;
         assert_eq!(
-            trial.end(entry, Outcome::Answered { failed, took: FAST }, now),
+            analysis.end(entry, Sample::Answered { failed, took: FAST }, now),
             None
         );
     }
-    let seen = trial.seen();
+    let seen = analysis.seen();
     assert_eq!(seen.live.requests + seen.candidate.requests, 64);
 }

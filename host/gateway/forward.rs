@@ -6,10 +6,11 @@
 //! the request is from.
 
 use crate::body::{self, Body};
-use crate::error::Error;
+use crate::connection_limit::Holder;
+use crate::error::RequestError;
 use crate::gateway::headers::{self, Passage};
 use crate::gateway::location;
-use crate::gateway::manifest::{Place, Route};
+use crate::gateway::manifest::{Destination, Route};
 use crate::gateway::origin::{Asked, Origin};
 use crate::gateway::plugins::auth::{self, Caller};
 use crate::gateway::plugins::{Admission, Plugins};
@@ -18,7 +19,6 @@ use crate::gateway::trace::Trace;
 use crate::gateway::upload::Upload;
 use crate::gateway::upstream::{Answer, Sending, Upstreams, address, path_and_query};
 use crate::next::Next;
-use crate::places::Holder;
 use crate::stream_idle::StreamIdle;
 use futures_util::future::BoxFuture;
 use http::header::HeaderMap;
@@ -28,7 +28,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What holds for a request wherever it is on its way.
-pub struct Way {
+pub struct Forward {
     pub upstreams: Arc<Upstreams>,
     pub plugins: Arc<Plugins>,
     /// Asked again whenever a middleware passes the request on. Empty where there is none.
@@ -47,12 +47,12 @@ pub struct Way {
     pub credentials: HeaderMap,
     /// How far the request's body has come.
     pub upload: Upload,
-    pub fate: Fate,
+    pub outcome: ForwardOutcome,
 }
 
 /// What became of a request behind its middlewares, which may ask the upstream any number of times.
 #[derive(Default)]
-pub struct Fate(Mutex<State>);
+pub struct ForwardOutcome(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -64,7 +64,7 @@ struct State {
     refused: Option<StatusCode>,
 }
 
-impl Fate {
+impl ForwardOutcome {
     /// Whether the upstream surely did nothing, and an answer of `status` only says why.
     pub fn never_ran(&self, status: StatusCode) -> bool {
         let state = self.state();
@@ -76,7 +76,7 @@ impl Fate {
     fn begin(&self) -> Try<'_> {
         self.state().at_work += 1;
         Try {
-            fate: self,
+            outcome: self,
             refused: None,
         }
     }
@@ -87,12 +87,12 @@ impl Fate {
 }
 
 struct Try<'a> {
-    fate: &'a Fate,
+    outcome: &'a ForwardOutcome,
     refused: Option<StatusCode>,
 }
 
 impl Try<'_> {
-    fn note(mut self, answered: &Result<Response<Body>, Error>) {
+    fn note(mut self, answered: &Result<Response<Body>, RequestError>) {
         if let Err(error) = answered
             && error.never_ran()
         {
@@ -103,7 +103,7 @@ impl Try<'_> {
 
 impl Drop for Try<'_> {
     fn drop(&mut self) {
-        let mut state = self.fate.state();
+        let mut state = self.outcome.state();
         state.at_work -= 1;
         match self.refused {
             Some(status) => state.refused = Some(status),
@@ -112,17 +112,20 @@ impl Drop for Try<'_> {
     }
 }
 
-impl Way {
-    /// [`Way::go`], for at most as long as the route's `timeout` says, not counting what waits for
+impl Forward {
+    /// [`Forward::go`], for at most as long as the route's `timeout` says, not counting what waits for
     /// the client.
-    pub async fn go_in_time(self: &Arc<Self>, request: Request<Body>) -> Result<Answer, Error> {
+    pub async fn go_in_time(
+        self: &Arc<Self>,
+        request: Request<Body>,
+    ) -> Result<Answer, RequestError> {
         let Some(limit) = self.route.rules.response_timeout() else {
             return self.go(request).await;
         };
         self.upload
             .within(limit, pin!(self.go(request)))
             .await
-            .map_err(|_| Error::UpstreamTimeout { limit })?
+            .map_err(|_| RequestError::UpstreamTimeout { limit })?
     }
 
     /// Sends `request`, whose headers are clean, along the whole way.
@@ -130,7 +133,7 @@ impl Way {
     /// # Errors
     ///
     /// When it could not even be sent; what went wrong beyond that is in the answer.
-    pub async fn go(self: &Arc<Self>, mut request: Request<Body>) -> Result<Answer, Error> {
+    pub async fn go(self: &Arc<Self>, mut request: Request<Body>) -> Result<Answer, RequestError> {
         self.stamp(&mut request)?;
         let path = path_and_query(&self.route, &self.target)?;
         let mut answer = match self.route.rules.middlewares() {
@@ -144,7 +147,11 @@ impl Way {
         Ok(answer)
     }
 
-    async fn call(&self, path: &PathAndQuery, request: Request<Body>) -> Result<Answer, Error> {
+    async fn call(
+        &self,
+        path: &PathAndQuery,
+        request: Request<Body>,
+    ) -> Result<Answer, RequestError> {
         let sending = Sending {
             holder: self.holder,
             route: &self.route,
@@ -164,19 +171,21 @@ impl Way {
         next: usize,
         path: PathAndQuery,
         mut request: Request<Body>,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Answer, RequestError> {
         if !self.route.rules.window_gets_credentials() {
             headers::drop_credentials(request.headers_mut());
         }
         let authority = match self.target.authority() {
             Some(authority) => authority.clone(),
-            None => Authority::try_from(format!("hms-svc-{window}")).map_err(Error::internal)?,
+            None => {
+                Authority::try_from(format!("hms-svc-{window}")).map_err(RequestError::internal)?
+            }
         };
         address(&mut request, Scheme::HTTP, authority, path)?;
         let idle = self.route.rules.stream_idle().map(StreamIdle);
         idle.map(|idle| request.extensions_mut().insert(idle));
-        let way = self.clone();
-        let rest = Next::new(move |request| way.clone().rest(next, request));
+        let forward = self.clone();
+        let rest = Next::new(move |request| forward.clone().rest(next, request));
         request.extensions_mut().insert(rest);
         Ok(self.upstreams.window(window, request).await)
     }
@@ -188,7 +197,7 @@ impl Way {
         request: Request<Body>,
     ) -> BoxFuture<'static, Response<Body>> {
         Box::pin(async move {
-            let tried = self.fate.begin();
+            let tried = self.outcome.begin();
             let answered = match self.pass_on(next, request).await {
                 Ok(answer) => answer.outcome,
                 Err(error) => Err(error),
@@ -210,7 +219,7 @@ impl Way {
         self: &Arc<Self>,
         next: usize,
         request: Request<Body>,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Answer, RequestError> {
         // A middleware has its own time, in which a key may be revoked and a token expire.
         self.plugins.admits_still(&self.admission).await?;
         let (mut parts, body) = request.into_parts();
@@ -232,10 +241,10 @@ impl Way {
 
     fn leads_to_a_service(&self) -> bool {
         let mut endpoints = self.route.upstream.endpoints.iter();
-        endpoints.any(|endpoint| matches!(endpoint.place, Place::Service { .. }))
+        endpoints.any(|endpoint| matches!(endpoint.place, Destination::Service { .. }))
     }
 
-    fn stamp(&self, request: &mut Request<Body>) -> Result<(), Error> {
+    fn stamp(&self, request: &mut Request<Body>) -> Result<(), RequestError> {
         let passage = Passage {
             target: &self.target,
             origin: self.origin,
@@ -249,20 +258,20 @@ impl Way {
 }
 
 /// The path that a middleware asks for, by the rules for clients of the route.
-fn checked(given: Option<&PathAndQuery>, allowed: Oddities) -> Result<PathAndQuery, Error> {
+fn checked(given: Option<&PathAndQuery>, allowed: Oddities) -> Result<PathAndQuery, RequestError> {
     let given =
-        given.ok_or_else(|| Error::BadRequest("the middleware asked for no path".into()))?;
+        given.ok_or_else(|| RequestError::BadRequest("the middleware asked for no path".into()))?;
     let (mut path, odd) = read_path(given.path()).map_err(of_middleware)?;
     odd.within(allowed).map_err(of_middleware)?;
     if let Some(query) = given.query() {
         path.push('?');
         path.push_str(query);
     }
-    PathAndQuery::try_from(path).map_err(Error::internal)
+    PathAndQuery::try_from(path).map_err(RequestError::internal)
 }
 
-fn of_middleware(reason: &'static str) -> Error {
-    Error::BadRequest(["the middleware's request: ", reason, "", ""].into())
+fn of_middleware(reason: &'static str) -> RequestError {
+    RequestError::BadRequest(["the middleware's request: ", reason, "", ""].into())
 }
 
 #[cfg(test)]
@@ -273,31 +282,31 @@ mod tests {
 
     #[test]
     fn what_was_refused_each_time_never_ran_and_what_is_at_work_or_was_cut_off_may_have() {
-        let fate = Fate::default();
-        assert!(!fate.never_ran(BUSY));
-        fate.begin().note(&Err(Error::ClerkLimit));
-        assert!(fate.never_ran(BUSY));
-        assert!(!fate.never_ran(StatusCode::BAD_GATEWAY));
-        let at_work = fate.begin();
-        assert!(!fate.never_ran(BUSY));
+        let outcome = ForwardOutcome::default();
+        assert!(!outcome.never_ran(BUSY));
+        outcome.begin().note(&Err(RequestError::InstanceLimit));
+        assert!(outcome.never_ran(BUSY));
+        assert!(!outcome.never_ran(StatusCode::BAD_GATEWAY));
+        let at_work = outcome.begin();
+        assert!(!outcome.never_ran(BUSY));
         drop(at_work);
-        assert!(!fate.never_ran(BUSY));
+        assert!(!outcome.never_ran(BUSY));
     }
 
     #[test]
-    fn a_body_that_is_cut_while_a_clerk_reads_it_is_no_request_that_never_ran() {
+    fn a_body_that_is_cut_while_an_instance_reads_it_is_no_request_that_never_ran() {
         let too_large = StatusCode::PAYLOAD_TOO_LARGE;
         for (error, never_ran) in [
-            (Error::BodyTooLarge { limit: 1 }, true),
-            (Error::BodyOverrun { limit: 1 }, false),
+            (RequestError::BodyTooLarge { limit: 1 }, true),
+            (RequestError::BodyOverrun { limit: 1 }, false),
         ] {
             assert_eq!(
                 (error.status(), error.code()),
                 (too_large, "body-too-large")
             );
-            let fate = Fate::default();
-            fate.begin().note(&Err(error));
-            assert_eq!(fate.never_ran(too_large), never_ran);
+            let outcome = ForwardOutcome::default();
+            outcome.begin().note(&Err(error));
+            assert_eq!(outcome.never_ran(too_large), never_ran);
         }
     }
 }

@@ -1,17 +1,17 @@
-//! The place where the clerks of one release are made and their requests handed to them: our policy
+//! The place where the instances of one release are made and their requests handed to them: our policy
 //! for wasmtime's mechanism.
 
-use super::clerk::{Clerk, Post};
 use super::code::Code;
+use super::cpu_share::CpuShare;
 use super::deadline::Deadline;
-use super::duty::Duty;
-use super::errand::Errand;
 use super::failure::classify;
+use super::in_flight::InFlight;
+use super::in_flight_set::InFlightSet;
+use super::instance::{InstanceContext, InstanceState};
 use super::limits::{Limit, WindowLimits};
-use super::reuse::{Reuse, Trial};
-use super::turns::Turn;
-use super::waiters::Share;
-use crate::error::Error;
+use super::reuse::{Reuse, ReuseTrial};
+use super::waiters::WaitShare;
+use crate::error::RequestError;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
@@ -21,7 +21,7 @@ use wasmtime::{CallHook, Store, StoreContextMut};
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::handler::{HandlerState, Instance, ProxyPre, ShouldAccept, WorkerState};
 
-/// Requests that one clerk has at once, where it is reused and WASI 0.3. 16: what waits overlaps,
+/// Requests that one instance has at once, where it is reused and WASI 0.3. 16: what waits overlaps,
 /// and a trap costs no more than these.
 const AT_ONCE: usize = 16;
 
@@ -29,7 +29,7 @@ const AT_ONCE: usize = 16;
 /// store. Never more than its memory limit.
 const HOST_CALL_BYTES: usize = 16 << 20;
 
-/// Bytes of the memory limit for each task, stream or future that a clerk may have at once. 8 KiB:
+/// Bytes of the memory limit for each task, stream or future that an instance may have at once. 8 KiB:
 /// one takes about 1 KiB of the host, which is not counted, so all of them take an eighth of the
 /// limit more. The default of `--subtasks` fits the default of `--memory`.
 const SUBTASK_MEMORY_BYTES: usize = 8 << 10;
@@ -37,62 +37,71 @@ const SUBTASK_MEMORY_BYTES: usize = 8 << 10;
 /// As many it may have however little memory: what a few requests need.
 const LEAST_SUBTASKS: usize = 256;
 
-/// Ends all clerks of one release without keeping the release itself.
+/// Ends all instances of one release without keeping the release itself.
 #[derive(Clone, Default)]
-pub struct Cutter(Arc<Cut>);
+pub struct CancelHandle(Arc<Cancellation>);
 
 #[derive(Default)]
-struct Cut {
-    why: OnceLock<Error>,
+struct Cancellation {
+    why: OnceLock<RequestError>,
     token: CancellationToken,
     closed: CancellationToken,
 }
 
-impl Cutter {
-    /// Ends every clerk at work; to its client `why` is the failure. There will be no further ones.
-    pub fn cut(&self, why: Error) {
+impl CancelHandle {
+    /// Ends every instance at work; to its client `why` is the failure. There will be no further ones.
+    pub fn cut(&self, why: RequestError) {
         let _ = self.0.why.set(why);
         self.0.token.cancel();
     }
 
-    /// No request will come any more: clerks that wait for one go, those at work finish.
+    /// No request will come any more: instances that wait for one go, those at work finish.
     pub fn close(&self) {
         self.0.closed.cancel();
     }
 
-    /// Resolves once [`Cutter::close`] was called.
+    /// Resolves once [`CancelHandle::close`] was called.
     pub(super) async fn closed(self) {
         self.0.closed.cancelled().await;
     }
 
-    /// Resolves with the reason once [`Cutter::cut`] was called.
-    pub(super) async fn cut_off(self) -> Error {
+    /// Resolves with the reason once [`CancelHandle::cut`] was called.
+    pub(super) async fn cut_off(self) -> RequestError {
         self.0.token.cancelled().await;
-        self.0.why.get().cloned().unwrap_or(Error::ClerkTrapped)
+        self.0
+            .why
+            .get()
+            .cloned()
+            .unwrap_or(RequestError::InstanceTrapped)
     }
 }
 
-/// Makes clerks: wasmtime's handler asks it for each.
-pub(super) struct Counter {
+/// Makes instances: wasmtime's handler asks it for each.
+pub(super) struct InstanceFactory {
     pub code: Code,
-    pub pre: ProxyPre<Clerk>,
-    pub post: Post,
-    pub cutter: Cutter,
+    pub pre: ProxyPre<InstanceState>,
+    pub context: InstanceContext,
+    pub cancel_handle: CancelHandle,
     pub reuse: Arc<Reuse>,
 }
 
-impl HandlerState for Counter {
-    type StoreData = Clerk;
+impl HandlerState for InstanceFactory {
+    type StoreData = InstanceState;
     type WorkerExpiration = Deadline;
     type WorkerState = AtWork;
 
-    async fn instantiate(&self) -> wasmtime::Result<Instance<Clerk, Deadline, AtWork>> {
-        let limits = **self.post.limits.load();
-        let turn = Turn::new(&self.post.turns, &self.code.clock);
-        let duty = Arc::new(Duty::default());
-        let clerk = Clerk::new(self.post.clone(), &limits, duty.clone(), turn.clone());
-        let mut store = Store::new(&self.code.engine, clerk);
-        store.limiter(|clerk| clerk);
+    async fn instantiate(&self) -> wasmtime::Result<Instance<InstanceState, Deadline, AtWork>> {
+        let limits = **self.context.limits.load();
+        let cpu_share = CpuShare::new(&self.context.cpu_shares, &self.code.clock);
+        let in_flight_set = Arc::new(InFlightSet::default());
+        let instance = InstanceState::new(
+            self.context.clone(),
+            &limits,
+            in_flight_set.clone(),
+            cpu_share.clone(),
+        );
+        let mut store = Store::new(&self.code.engine, instance);
+        store.limiter(|instance| instance);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut store| store.data_mut().meter.tick());
         store.call_hook(|mut store, what| match what {
@@ -112,35 +121,37 @@ impl HandlerState for Counter {
         }
         let wall_time = limits.time(Limit::WallTimeMs);
         let starting = async {
-            turn.begin().await;
-            turn.around(self.pre.instantiate_async(&mut store)).await
+            cpu_share.begin().await;
+            cpu_share
+                .around(self.pre.instantiate_async(&mut store))
+                .await
         };
         let proxy = tokio::time::timeout(wall_time, starting).await??;
         let room = self.code.room.clone();
-        let share = Share {
+        let share = WaitShare {
             waiters: self.code.waiters.clone(),
-            window: self.post.window.clone(),
+            window: self.context.window.clone(),
             weight: self.code.linked.weight,
-            limits: self.post.limits.clone(),
-            short: self.post.short.clone(),
+            limits: self.context.limits.clone(),
+            short: self.context.short.clone(),
         };
-        let cutter = self.cutter.clone();
+        let cancel_handle = self.cancel_handle.clone();
         Ok(Instance {
             store,
             proxy,
-            view: Clerk::http,
+            view: InstanceState::http,
             expiration: Deadline::new(
                 wall_time,
-                duty.clone(),
+                in_flight_set.clone(),
                 room,
                 share,
-                cutter,
-                turn,
+                cancel_handle,
+                cpu_share,
                 self.reuse.clone(),
             ),
             state: AtWork {
-                duty,
-                post: self.post.clone(),
+                in_flight_set,
+                context: self.context.clone(),
                 reuse: self.reuse.clone(),
                 trial: Mutex::default(),
             },
@@ -148,7 +159,7 @@ impl HandlerState for Counter {
     }
 }
 
-/// Requests that a clerk serves before it goes. It may hold the heads of all of them, which are not
+/// Requests that an instance serves before it goes. It may hold the heads of all of them, which are not
 /// counted: so no more than have room in its memory limit once more, each as large as it may be.
 fn reuse(limits: &WindowLimits) -> usize {
     let head = limits.size(Limit::RequestHeaderBytes).max(1);
@@ -156,17 +167,17 @@ fn reuse(limits: &WindowLimits) -> usize {
     limits.size(Limit::Reuse).min(heads).max(1)
 }
 
-/// One clerk at work.
+/// One instance at work.
 pub(super) struct AtWork {
-    duty: Arc<Duty>,
-    post: Post,
+    in_flight_set: Arc<InFlightSet>,
+    context: InstanceContext,
     reuse: Arc<Reuse>,
     /// The right to a second request, until it comes.
-    trial: Mutex<Option<Trial>>,
+    trial: Mutex<Option<ReuseTrial>>,
 }
 
 impl AtWork {
-    fn trial(&self) -> MutexGuard<'_, Option<Trial>> {
+    fn trial(&self) -> MutexGuard<'_, Option<ReuseTrial>> {
         self.trial.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -183,21 +194,27 @@ impl AtWork {
         match *trial {
             Some(_) => ShouldAccept::Yes,
             // Its `Deadline` has it asked again.
-            None if self.duty.tried().is_some_and(|it| self.reuse.is_trial(it)) => ShouldAccept::No,
+            None if self
+                .in_flight_set
+                .tried()
+                .is_some_and(|it| self.reuse.is_trial(it)) =>
+            {
+                ShouldAccept::No
+            }
             None => ShouldAccept::Never,
         }
     }
 }
 
 impl WorkerState for AtWork {
-    type StoreData = Clerk;
-    type RequestData = Arc<Errand>;
+    type StoreData = InstanceState;
+    type RequestData = Arc<InFlight>;
 
     fn should_accept_request(&self, at_once: usize, total: usize) -> ShouldAccept {
         if total == 0 {
             return ShouldAccept::Yes;
         }
-        if total >= reuse(&self.post.limits.load()) || self.duty.takes_no_more() {
+        if total >= reuse(&self.context.limits.load()) || self.in_flight_set.takes_no_more() {
             return ShouldAccept::Never;
         }
         if !self.reuse.is_proven() {
@@ -212,31 +229,31 @@ impl WorkerState for AtWork {
 
     fn on_request_start(
         &self,
-        mut store: StoreContextMut<'_, Clerk>,
-        errand: Arc<Errand>,
+        mut store: StoreContextMut<'_, InstanceState>,
+        in_flight: Arc<InFlight>,
         task: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
-        if store.data_mut().begin(&errand, task) > 1
+        if store.data_mut().begin(&in_flight, task) > 1
             && let Some(trial) = self.trial().take()
         {
-            self.duty.try_one(trial.number());
-            errand.tries(trial);
+            self.in_flight_set.try_one(trial.number());
+            in_flight.tries(trial);
         }
-        self.duty.begin(errand);
-        // `Deadline` times the errands, and always fires.
+        self.in_flight_set.begin(in_flight);
+        // `Deadline` times the requests in flight, and always fires.
         Box::pin(std::future::pending())
     }
 
-    fn drop(&self, store: Store<Clerk>, result: wasmtime::Result<()>) {
+    fn drop(&self, store: Store<InstanceState>, result: wasmtime::Result<()>) {
         if let Err(error) = &result {
             // Before the wasmtime store goes: with it goes the bodies' other end, and a body asks
-            // at its end whether the clerk failed.
-            if self.duty.fail(&classify(error)) {
-                self.post.log.failure(error);
+            // at its end whether the instance failed.
+            if self.in_flight_set.fail(&classify(error)) {
+                self.context.log.failure(error);
             }
         }
         drop(store);
-        self.duty.end();
+        self.in_flight_set.end();
     }
 }
 
@@ -245,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_heads_of_all_requests_of_a_clerk_fit_its_memory_limit() {
+    fn the_heads_of_all_requests_of_an_instance_fit_its_memory_limit() {
         let limits = WindowLimits::default();
         let memory = limits.get(Limit::MemoryBytes);
         let head = limits.get(Limit::RequestHeaderBytes);

@@ -5,15 +5,15 @@
 //! - `chunks/ID`: the bytes of one document, by number.
 //! - `unfinished`: what is being written or removed, by id.
 //!
-//! A clerk can be ended at any point. So a note in `unfinished` is written before the first chunk
+//! An instance can be ended at any point. So a note in `unfinished` is written before the first chunk
 //! and removed after the record; and before a record is removed, and after its last chunk is.
-//! Whatever a clerk leaves behind has a note, and a later upload finishes the matter.
+//! Whatever an instance leaves behind has a note, and a later upload finishes the matter.
 
 use crate::record::Record;
 use hms_window::{Problem, Store, StoreError, id_time_ms, now_ms};
 use serde::{Deserialize, Serialize};
 
-/// How old a note must be before another clerk takes it up. No clerk lives nearly as long.
+/// How old a note must be before another instance takes it up. No instance lives nearly as long.
 const ABANDONED_AFTER_MS: u64 = 60 * 60 * 1000;
 
 /// Notes looked at by one upload: it should not pay for many others.
@@ -110,7 +110,7 @@ pub fn discard(id: &str, owner: &str) -> Result<(), StoreError> {
     unfinished()?.delete(id)
 }
 
-/// Finishes what an ended clerk left: a little of it, and without troubling the request that
+/// Finishes what an ended instance left: a little of it, and without troubling the request that
 /// happens to do it.
 pub fn sweep() {
     if let Err(problem) = try_sweep() {
@@ -133,7 +133,7 @@ fn try_sweep() -> Result<(), Problem> {
             notes.delete(&id)?;
         } else {
             discard(&id, &note.owner)?;
-            println!("document {id}: removed what an ended clerk had left of it");
+            println!("document {id}: removed what an ended instance had left of it");
         }
     }
     Ok(())

@@ -1,7 +1,7 @@
-//! Places for connections: how many there are, how many one address may have, and which connection goes where they are short.
+//! Connections for connections: how many there are, how many one address may have, and which connection goes where they are short.
 //!
 //! A place costs its holder little and everybody else much, so a holder with nothing at work loses it to a newcomer. Each address has a
-//! share at most: whoever has it at work is refused one more. Where all places are taken, the address with the most loses the one that
+//! share at most: whoever has it at work is refused one more. Where all connections are taken, the address with the most loses the one that
 //! has been idle longest. A connection with a request at work is never taken.
 
 mod activity;
@@ -20,10 +20,10 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// How long a connection is left alone for a newcomer whose address has as many: 1 s, the round trips of a handshake and of a first
-/// request on a bad line. Without it many addresses with one connection each would take each other's places before they have used them.
+/// request on a bad line. Without it many addresses with one connection each would take each other's connections before they have used them.
 const LEAST_IDLE: Duration = Duration::from_secs(1);
 
-/// Until the next look where all places are taken and none can be done without.
+/// Until the next look where all connections are taken and none can be done without.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Whose a connection is.
@@ -48,10 +48,10 @@ impl Holder {
     }
 }
 
-/// What is counted of places. Clones share the counters.
+/// What is counted of connections. Clones share the counters.
 #[derive(Debug, Clone, Default)]
-pub struct PlaceCounters {
-    /// Newcomers that found all places taken.
+pub struct ConnectionCounters {
+    /// Newcomers that found all connections taken.
     pub full: Counter,
     /// Connections that gave way to another.
     pub evicted: Counter,
@@ -59,12 +59,12 @@ pub struct PlaceCounters {
     pub refused: Counter,
 }
 
-impl PlaceCounters {
+impl ConnectionCounters {
     /// Names the counters in `registry`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "connection_limit_hits",
-            "Connections that found all places taken when they came",
+            "Connections that found all limit taken when they came",
             self.full.clone(),
         );
         registry.register(
@@ -80,15 +80,15 @@ impl PlaceCounters {
     }
 }
 
-/// The places of one kind of listener. Clones share them.
+/// The connections of one kind of listener. Clones share them.
 #[derive(Clone)]
-pub struct Places(Arc<Inner>);
+pub struct ConnectionLimit(Arc<Inner>);
 
 struct Inner {
     most: usize,
     share: usize,
     least_idle: Duration,
-    counters: PlaceCounters,
+    counters: ConnectionCounters,
     book: Mutex<Book>,
     /// A place became free.
     freed: Notify,
@@ -116,16 +116,16 @@ struct Entry {
     leave: CancellationToken,
 }
 
-/// A connection's place, until it is dropped.
-pub struct Place {
-    places: Places,
+/// A connection's permit, until it is dropped.
+pub struct ConnectionPermit {
+    limit: ConnectionLimit,
     holder: Holder,
     entry: Arc<Entry>,
 }
 
 /// What became of a newcomer.
 enum Admission {
-    Place(Place),
+    ConnectionPermit(ConnectionPermit),
     /// Its address has its share.
     Refused,
     /// All are taken; whether one of them has been told to go.
@@ -134,20 +134,20 @@ enum Admission {
     },
 }
 
-impl Places {
+impl ConnectionLimit {
     /// `most` in all, and `share` of them for one address.
-    pub fn new(most: usize, share: usize, counters: PlaceCounters) -> Self {
+    pub fn new(most: usize, share: usize, counters: ConnectionCounters) -> Self {
         Self::with(most, share, counters, LEAST_IDLE)
     }
 
     /// The same where everybody has one address, so that a share would say nothing: the connection idle longest goes, but for those
     /// that have been there for less than `least_idle`.
-    pub fn of_one_address(most: usize, counters: PlaceCounters, least_idle: Duration) -> Self {
+    pub fn of_one_address(most: usize, counters: ConnectionCounters, least_idle: Duration) -> Self {
         Self::with(most, usize::MAX, counters, least_idle)
     }
 
-    fn with(most: usize, share: usize, counters: PlaceCounters, least_idle: Duration) -> Self {
-        Places(Arc::new(Inner {
+    fn with(most: usize, share: usize, counters: ConnectionCounters, least_idle: Duration) -> Self {
+        ConnectionLimit(Arc::new(Inner {
             most,
             share,
             least_idle,
@@ -159,11 +159,11 @@ impl Places {
 
     /// A place for one more connection of `holder`. Waits where all are taken and none can be done without; none where `holder` has its
     /// share. For one caller at a time, the one who accepts.
-    pub async fn take(&self, holder: Holder) -> Option<Place> {
+    pub async fn take(&self, holder: Holder) -> Option<ConnectionPermit> {
         let mut counted = false;
         loop {
             match self.admit(holder) {
-                Admission::Place(place) => return Some(place),
+                Admission::ConnectionPermit(permit) => return Some(permit),
                 Admission::Refused => return None,
                 Admission::Full { leaving } => {
                     if !std::mem::replace(&mut counted, true) {
@@ -196,8 +196,8 @@ impl Places {
         });
         book.taken += 1;
         book.add(holder, entry.clone());
-        Admission::Place(Place {
-            places: self.clone(),
+        Admission::ConnectionPermit(ConnectionPermit {
+            limit: self.clone(),
             holder,
             entry,
         })
@@ -225,7 +225,7 @@ impl Places {
             Holder::Address(_) => book.held(holder),
         };
         let own = weight(&holder);
-        let mut found: Option<Found<'_>> = None;
+        let mut found: Option<Evictable<'_>> = None;
         for (holder, connections) in &book.holders {
             let held = weight(holder);
             if found.as_ref().is_some_and(|found| held < found.held) {
@@ -240,10 +240,10 @@ impl Places {
             let Some((claim, entry)) = connections.idlest(least) else {
                 continue;
             };
-            let better = |other: &Found<'_>| held > other.held || claim < other.claim;
+            let better = |other: &Evictable<'_>| held > other.held || claim < other.claim;
             if found.as_ref().is_none_or(better) {
                 let holder = *holder;
-                found = Some(Found {
+                found = Some(Evictable {
                     held,
                     claim,
                     holder,
@@ -276,7 +276,7 @@ impl Places {
 }
 
 impl Book {
-    /// Places that the holder has and will keep.
+    /// Connections that the holder has and will keep.
     fn held(&self, holder: &Holder) -> usize {
         let held = self.holders.get(holder);
         held.map_or(0, |held| held.entries.len() - held.leaving)
@@ -318,14 +318,14 @@ impl Held {
 }
 
 /// A connection that can go, and how many its holder has.
-struct Found<'a> {
+struct Evictable<'a> {
     held: usize,
     claim: Claim,
     holder: Holder,
     entry: &'a Arc<Entry>,
 }
 
-impl Place {
+impl ConnectionPermit {
     /// The requests of the connection.
     pub fn activity(&self) -> &Activity {
         &self.entry.activity
@@ -341,9 +341,9 @@ impl Place {
         if holder == self.holder {
             return true;
         }
-        let places = self.places.clone();
-        let mut book = places.book();
-        if !places.has_room(&mut book, holder) {
+        let limit = self.limit.clone();
+        let mut book = limit.book();
+        if !limit.has_room(&mut book, holder) {
             return false;
         }
         book.remove(&self.holder, &self.entry);
@@ -353,14 +353,14 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut book = self.places.book();
+        let mut book = self.limit.book();
         book.remove(&self.holder, &self.entry);
         book.taken -= 1;
         book.leaving -= usize::from(self.entry.leaving.load(Relaxed));
         drop(book);
-        self.places.0.freed.notify_one();
+        self.limit.0.freed.notify_one();
     }
 }
 

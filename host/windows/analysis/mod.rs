@@ -43,7 +43,7 @@ pub(super) enum Side {
 
 /// What came of a request, as far as it says something of its release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum Sample {
     /// Nothing: the client's fault, or the host's.
     Unclear,
     /// An answer, which took so long to its head, without the time that waited for the client.
@@ -61,7 +61,7 @@ pub(super) struct Entry {
 }
 
 /// The answers of both releases since the trial began.
-pub(super) struct Trial {
+pub(super) struct Analysis {
     began: Instant,
     state: Mutex<State>,
 }
@@ -104,10 +104,10 @@ impl Answers {
     }
 }
 
-impl Trial {
+impl Analysis {
     /// `share` is in hundredths of a percent; `seed` is secret.
     pub(super) fn new(share: u16, seed: u64) -> Self {
-        Trial {
+        Analysis {
             began: Instant::now(),
             state: Mutex::new(State {
                 share,
@@ -134,7 +134,7 @@ impl Trial {
     }
 
     /// A request of a caller of `group` begins: says which release gets it. Each is told its
-    /// [`Trial::end`].
+    /// [`Analysis::end`].
     pub(super) fn begin(&self, group: u32, now: Instant) -> Entry {
         let now_ms = self.ms(now);
         let mut state = self.state();
@@ -156,7 +156,7 @@ impl Trial {
 
     /// What came of a request. Gives the reason where the candidate is now clearly worse. Takes the
     /// same time however many answers there were.
-    pub(super) fn end(&self, entry: Entry, outcome: Outcome, now: Instant) -> Option<String> {
+    pub(super) fn end(&self, entry: Entry, outcome: Sample, now: Instant) -> Option<String> {
         let now_ms = self.ms(now);
         let mut state = self.state();
         let heard = state.note(entry.side, outcome);
@@ -188,13 +188,13 @@ impl Trial {
 
 impl State {
     /// Counts it for those who look.
-    fn note(&mut self, side: Side, outcome: Outcome) -> Heard {
+    fn note(&mut self, side: Side, outcome: Sample) -> Heard {
         match outcome {
-            Outcome::Unclear => Heard::Nothing,
-            Outcome::Left { after } => Heard::Left {
+            Sample::Unclear => Heard::Nothing,
+            Sample::Left { after } => Heard::Left {
                 after: Bucket::of(after),
             },
-            Outcome::Answered { failed, took } => {
+            Sample::Answered { failed, took } => {
                 let answers = match side {
                     Side::Live => &mut self.live,
                     Side::Candidate => &mut self.candidate,

@@ -29,7 +29,11 @@ impl Windows for FakeWindows {
 }
 
 impl FakeWindows {
-    async fn answer(&self, window: &str, request: Request<Body>) -> Result<Response<Body>, Error> {
+    async fn answer(
+        &self,
+        window: &str,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, RequestError> {
         let (mut parts, mut body) = request.into_parts();
         if let Some(next) = parts.extensions.remove::<crate::next::Next>() {
             return Ok(self.pass_on(next, parts).await);
@@ -37,8 +41,8 @@ impl FakeWindows {
         let response = match parts.uri.path() {
             "/in" => {
                 while let Some(frame) = body.frame().await {
-                    let frame =
-                        frame.map_err(|error| Error::NoResponse(error.to_string().into()))?;
+                    let frame = frame
+                        .map_err(|error| RequestError::NoResponse(error.to_string().into()))?;
                     let _ = self.arrived.send(match frame.into_trailers() {
                         Ok(trailers) => {
                             format!("trailers {:?}", trailers.keys().collect::<Vec<_>>()).into()
@@ -61,12 +65,12 @@ impl FakeWindows {
                 Response::new(body::full(format!("lane {lane}!")))
             }
             "/answer" => chosen(parts.uri.query().unwrap_or_default()),
-            "/broken" => return Err(Error::NoResponse("secret words of a guest".into())),
+            "/broken" => return Err(RequestError::NoResponse("secret words of a guest".into())),
             // It keeps the body, and never looks at it.
             "/asleep" => std::future::pending().await,
             "/panic" => panic!("a window's host code panics"),
             "/closed" => {
-                return Err(Error::WindowStopped {
+                return Err(RequestError::WindowStopped {
                     window: window.into(),
                 });
             }
@@ -162,7 +166,7 @@ fn chosen(query: &str) -> Response<Body> {
 }
 
 /// A running gateway.
-pub(super) struct House {
+pub(super) struct Fixture {
     pub(super) addr: SocketAddr,
     pub(super) data: TempDir,
     pub(super) secret: DevSecret,
@@ -177,16 +181,16 @@ pub(super) const OPEN: &str =
     "uri: /open/**\nupstream: http://hms-svc-open:8080\nstrip-prefix: /open\n";
 pub(super) const PAYMENTS: &str = include_str!("../../../tests/manifests/good/chapter.yaml");
 
-impl House {
-    pub(super) async fn open() -> House {
+impl Fixture {
+    pub(super) async fn open() -> Fixture {
         Self::with(|_| {}).await
     }
 
-    pub(super) async fn with(change: impl FnOnce(&mut Limits)) -> House {
+    pub(super) async fn with(change: impl FnOnce(&mut Limits)) -> Fixture {
         Self::configured(|config| change(&mut config.limits)).await
     }
 
-    pub(super) async fn configured(change: impl FnOnce(&mut GatewayConfig)) -> House {
+    pub(super) async fn configured(change: impl FnOnce(&mut GatewayConfig)) -> Fixture {
         let data = tempfile::tempdir().unwrap();
         std::fs::write(data.path().join("open.yaml"), OPEN).unwrap();
         std::fs::write(data.path().join("payments.yaml"), PAYMENTS).unwrap();
@@ -209,7 +213,7 @@ impl House {
         let addr = listeners[0].local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(gateway.clone().serve(listeners, shutdown.clone()));
-        House {
+        Fixture {
             addr,
             data,
             secret,

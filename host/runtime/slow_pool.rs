@@ -1,4 +1,4 @@
-//! The workroom: threads for the clerks that do not belong on a lane (`standing.rs`), as they compute for long or may do so.
+//! The slow_pool: threads for the instances that do not belong on a lane (`placement.rs`), as they compute for long or may do so.
 //!
 //! They come after the lanes where there are too few processors for both: else the system would give a window that computes as much
 //! as all lanes together, and the refusals and answers of its neighbours would wait behind it without end.
@@ -12,38 +12,38 @@ use tokio::runtime::{Builder, Handle, Runtime};
 const NICER: i32 = 5;
 
 /// The threads, which end with it.
-pub(super) struct Workroom {
+pub(super) struct SlowPool {
     handle: Handle,
     /// Taken at its end.
     runtime: Option<Runtime>,
 }
 
-impl Workroom {
+impl SlowPool {
     /// Starts them.
     ///
     /// # Errors
     /// When the system gives no thread or no event queue.
-    pub fn start() -> io::Result<Workroom> {
+    pub fn start() -> io::Result<SlowPool> {
         let runtime = Builder::new_multi_thread()
             .enable_all()
-            .thread_name("workroom")
+            .thread_name("slow_pool")
             .worker_threads(threads_beside())
             .thread_keep_alive(BLOCKING_THREAD_IDLE)
             .on_thread_start(come_after)
             .build()?;
-        Ok(Workroom {
+        Ok(SlowPool {
             handle: runtime.handle().clone(),
             runtime: Some(runtime),
         })
     }
 
-    /// Where its clerks are started.
+    /// Where its instances are started.
     pub fn handle(&self) -> &Handle {
         &self.handle
     }
 }
 
-impl Drop for Workroom {
+impl Drop for SlowPool {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             // It may be dropped where nothing may block.
@@ -70,8 +70,8 @@ mod tests {
     async fn its_threads_come_after_those_of_the_lanes() {
         let niceness = || rustix::process::getpriority_process(None).unwrap();
         let here = niceness();
-        let workroom = Workroom::start().unwrap();
-        let handle = workroom.handle();
+        let slow_pool = SlowPool::start().unwrap();
+        let handle = slow_pool.handle();
         let worker = handle.spawn(async move { niceness() }).await.unwrap();
         let blocking = handle.spawn_blocking(niceness).await.unwrap();
         let nicest = 19;

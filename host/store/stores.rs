@@ -26,16 +26,16 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// All stores under one folder, each in `ROOT/NAME/store.redb`. A store is opened when it is first
 /// asked for, and then kept.
-pub struct Cabinet {
+pub struct Stores {
     root: PathBuf,
     limits: StoreLimits,
     /// What single stores may hold, in bytes, where that is not the common bound.
     sizes: Mutex<HashMap<String, u64>>,
     /// Held for a look-up only, never while a file is opened: one slow window must not stop the
     /// others.
-    drawers: Mutex<HashMap<String, Arc<Drawer>>>,
+    cells: Mutex<HashMap<String, Arc<StoreCell>>>,
     /// The stores that could not be opened when that was last tried, and whether there are any.
-    broken: Mutex<HashMap<String, Broken>>,
+    broken: Mutex<HashMap<String, StoreFault>>,
     any_broken: AtomicBool,
     /// The places of all its stores for reads that wait for the disk.
     readers: Arc<Semaphore>,
@@ -43,7 +43,7 @@ pub struct Cabinet {
 
 /// A store that could not be opened.
 #[derive(Debug, Clone)]
-pub struct Broken {
+pub struct StoreFault {
     /// Why.
     pub error: StoreError,
     /// When it is tried again, at the earliest.
@@ -69,7 +69,7 @@ impl StoreId {
 
 /// The place of one store.
 #[derive(Default)]
-struct Drawer {
+struct StoreCell {
     /// Looked at without a lock: nobody who wants an open store waits for a disk.
     store: ArcSwapOption<RedbStore>,
     /// Held while the store is opened, closed or removed, so that those who come together wait and
@@ -79,14 +79,14 @@ struct Drawer {
     opening: Arc<tokio::sync::Mutex<()>>,
 }
 
-impl Cabinet {
+impl Stores {
     /// Takes `root` as it is; folders are made when a store is.
     pub fn new(root: PathBuf, limits: StoreLimits) -> Self {
         Self {
             root,
             limits,
             sizes: Mutex::default(),
-            drawers: Mutex::default(),
+            cells: Mutex::default(),
             broken: Mutex::default(),
             any_broken: AtomicBool::new(false),
             readers: Arc::new(Semaphore::new(READERS)),
@@ -94,7 +94,7 @@ impl Cabinet {
     }
 
     /// The store of `name`, if it could not be opened when that was last tried. Never blocks.
-    pub fn broken(&self, name: &str) -> Option<Broken> {
+    pub fn broken(&self, name: &str) -> Option<StoreFault> {
         if !self.any_broken.load(Relaxed) {
             return None;
         }
@@ -107,7 +107,7 @@ impl Cabinet {
         let mut all = lock(&self.broken);
         let before = match outcome {
             Err(error) if error.is_fault() => {
-                let broken = Broken {
+                let broken = StoreFault {
                     error: error.clone(),
                     until: Instant::now() + RETRY,
                 };
@@ -133,20 +133,20 @@ impl Cabinet {
     /// Bounds what the store of `name` holds, from its next write on. What is there already stays.
     pub fn set_max_store_bytes(&self, name: &str, bytes: u64) {
         lock(&self.sizes).insert(name.to_owned(), bytes);
-        let drawer = lock(&self.drawers).get(name).cloned();
-        if let Some(store) = drawer.and_then(|drawer| drawer.store.load_full()) {
+        let cell = lock(&self.cells).get(name).cloned();
+        if let Some(store) = cell.and_then(|cell| cell.store.load_full()) {
             store.set_max_store_bytes(bytes);
         }
     }
 
     /// The store of the window `name`, if it is open. Never blocks.
     pub fn get(&self, name: &str) -> Option<Arc<dyn Store>> {
-        let drawer = lock(&self.drawers).get(name).cloned()?;
-        Some(drawer.store.load_full()?)
+        let cell = lock(&self.cells).get(name).cloned()?;
+        Some(cell.store.load_full()?)
     }
 
     /// The store of the window `name`, opened or made where that is needed. Blocks as
-    /// [`RedbStore::open_file`] does; callers on an async thread use [`Cabinet::open_async`].
+    /// [`RedbStore::open_file`] does; callers on an async thread use [`Stores::open_async`].
     pub fn open(&self, name: &str) -> Result<Arc<dyn Store>, StoreError> {
         let opened = self.opened_store(name, true)?;
         // It is made where there is none.
@@ -162,28 +162,28 @@ impl Cabinet {
         make: bool,
     ) -> Result<Option<(Arc<RedbStore>, bool)>, StoreError> {
         let path = self.path_of(name)?;
-        let drawer = self.drawer(name);
-        let changing = lock(&drawer.changing);
-        if let Some(store) = drawer.store.load_full() {
+        let cell = self.cell(name);
+        let changing = lock(&cell.changing);
+        if let Some(store) = cell.store.load_full() {
             return Ok(Some((store, true)));
         }
         if !make && !path.exists() {
             drop(changing);
-            self.forget(name, drawer);
+            self.forget(name, cell);
             return Ok(None);
         }
         if let Some(broken) = self.broken(name)
             && Instant::now() < broken.until
         {
             drop(changing);
-            self.forget(name, drawer);
+            self.forget(name, cell);
             return Err(broken.error);
         }
         match RedbStore::open_file(path, name, self.limits.clone()) {
             Ok(opened) => {
                 self.opened(name, Ok(()));
                 let opened = Arc::new(opened.sharing(&self.readers));
-                drawer.store.store(Some(opened.clone()));
+                cell.store.store(Some(opened.clone()));
                 // Looked up once it can be found, so that a bound that is set meanwhile is not
                 // missed.
                 if let Some(bytes) = lock(&self.sizes).get(name) {
@@ -194,30 +194,30 @@ impl Cabinet {
             Err(error) => {
                 self.opened(name, Err(&error));
                 drop(changing);
-                self.forget(name, drawer);
+                self.forget(name, cell);
                 Err(error)
             }
         }
     }
 
-    /// As [`Cabinet::open`], with the blocking part on tokio's blocking pool: on one thread,
+    /// As [`Stores::open`], with the blocking part on tokio's blocking pool: on one thread,
     /// however many wait for it.
     pub async fn open_async(self: &Arc<Self>, name: &str) -> Result<Arc<dyn Store>, StoreError> {
         if let Some(store) = self.get(name) {
             return Ok(store);
         }
         self.path_of(name)?;
-        let drawer = self.drawer(name);
-        let turn = drawer.opening.clone().lock_owned().await;
-        if let Some(store) = drawer.store.load_full() {
+        let cell = self.cell(name);
+        let turn = cell.opening.clone().lock_owned().await;
+        if let Some(store) = cell.store.load_full() {
             return Ok(store);
         }
-        let (cabinet, name) = (self.clone(), name.to_owned());
+        let (stores, name) = (self.clone(), name.to_owned());
         // The turn ends with the opening, which goes on where its caller leaves.
         let open = move || {
             let _turn = turn;
-            drop(drawer);
-            cabinet.open(&name)
+            drop(cell);
+            stores.open(&name)
         };
         tokio::task::spawn_blocking(open)
             .await
@@ -228,14 +228,14 @@ impl Cabinet {
     /// Closes the store of `name`, if it is open, after the writes it has taken. Who still holds it
     /// gets [`StoreError::Closed`]. Blocks until the file is closed.
     pub fn close(&self, name: &str) {
-        let drawer = lock(&self.drawers).get(name).cloned();
-        if let Some(drawer) = drawer {
-            let changing = lock(&drawer.changing);
-            if let Some(store) = drawer.store.swap(None) {
+        let cell = lock(&self.cells).get(name).cloned();
+        if let Some(cell) = cell {
+            let changing = lock(&cell.changing);
+            if let Some(store) = cell.store.swap(None) {
                 store.close();
             }
             drop(changing);
-            self.forget(name, drawer);
+            self.forget(name, cell);
         }
     }
 
@@ -298,36 +298,36 @@ impl Cabinet {
 
     /// Closes the store of `name` if nobody else has it in hand.
     fn close_if_idle(&self, name: &str) {
-        let Some(drawer) = lock(&self.drawers).get(name).cloned() else {
+        let Some(cell) = lock(&self.cells).get(name).cloned() else {
             return;
         };
-        let changing = lock(&drawer.changing);
-        if let Some(store) = drawer.store.swap(None) {
+        let changing = lock(&cell.changing);
+        if let Some(store) = cell.store.swap(None) {
             // Nobody can have taken it since, and whoever had is counted.
             match Arc::strong_count(&store) {
                 1 => store.close(),
-                _ => drawer.store.store(Some(store)),
+                _ => cell.store.store(Some(store)),
             }
         }
         drop(changing);
-        self.forget(name, drawer);
+        self.forget(name, cell);
     }
 
     /// Closes every store. Blocks until the last file is closed.
     pub fn close_all(&self) {
-        let names: Vec<String> = lock(&self.drawers).keys().cloned().collect();
+        let names: Vec<String> = lock(&self.cells).keys().cloned().collect();
         for name in names {
             self.close(&name);
         }
     }
 
     /// Closes the store of `name` and deletes its file, and the folder of the window if nothing
-    /// else is in it. That there is none is no error. Blocks as [`Cabinet::close`] does.
+    /// else is in it. That there is none is no error. Blocks as [`Stores::close`] does.
     pub fn remove(&self, name: &str) -> Result<(), StoreError> {
         let path = self.path_of(name)?;
-        let drawer = self.drawer(name);
-        let changing = lock(&drawer.changing);
-        if let Some(store) = drawer.store.swap(None) {
+        let cell = self.cell(name);
+        let changing = lock(&cell.changing);
+        if let Some(store) = cell.store.swap(None) {
             store.close();
         }
         self.opened(name, Ok(()));
@@ -342,7 +342,7 @@ impl Cabinet {
             tracing::warn!(window = name, %error, "the empty folder of a removed store stays");
         }
         drop(changing);
-        self.forget(name, drawer);
+        self.forget(name, cell);
         removed.map_err(|error| StoreError::Io {
             path,
             reason: error.to_string(),
@@ -351,14 +351,14 @@ impl Cabinet {
 
     /// The figures of all open stores, by window.
     pub fn stats(&self) -> Vec<(String, StoreStats)> {
-        let drawers: Vec<(String, Arc<Drawer>)> = lock(&self.drawers)
+        let cells: Vec<(String, Arc<StoreCell>)> = lock(&self.cells)
             .iter()
-            .map(|(name, drawer)| (name.clone(), drawer.clone()))
+            .map(|(name, cell)| (name.clone(), cell.clone()))
             .collect();
-        let mut stats: Vec<(String, StoreStats)> = drawers
+        let mut stats: Vec<(String, StoreStats)> = cells
             .into_iter()
-            .filter_map(|(name, drawer)| {
-                let store = drawer.store.load_full()?;
+            .filter_map(|(name, cell)| {
+                let store = cell.store.load_full()?;
                 Some((name, store.stats()))
             })
             .collect();
@@ -379,20 +379,20 @@ impl Cabinet {
         Ok(self.root.join(name).join(FILE_NAME))
     }
 
-    fn drawer(&self, name: &str) -> Arc<Drawer> {
-        lock(&self.drawers)
+    fn cell(&self, name: &str) -> Arc<StoreCell> {
+        lock(&self.cells)
             .entry(name.to_owned())
             .or_default()
             .clone()
     }
 
-    /// Forgets an empty drawer that nobody else has a hand on, so that names once used do not pile
+    /// Forgets an empty cell that nobody else has a hand on, so that names once used do not pile
     /// up.
-    fn forget(&self, name: &str, drawer: Arc<Drawer>) {
-        let mut drawers = lock(&self.drawers);
+    fn forget(&self, name: &str, cell: Arc<StoreCell>) {
+        let mut cells = lock(&self.cells);
         // The map's and ours: who would take another must first have the map.
-        if Arc::strong_count(&drawer) == 2 && drawer.store.load().is_none() {
-            drawers.remove(name);
+        if Arc::strong_count(&cell) == 2 && cell.store.load().is_none() {
+            cells.remove(name);
         }
     }
 }
@@ -406,10 +406,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    fn cabinet() -> (tempfile::TempDir, Cabinet) {
+    fn stores() -> (tempfile::TempDir, Stores) {
         let folder = tempfile::tempdir().unwrap();
-        let cabinet = Cabinet::new(folder.path().join("windows"), StoreLimits::default());
-        (folder, cabinet)
+        let stores = Stores::new(folder.path().join("windows"), StoreLimits::default());
+        (folder, stores)
     }
 
     fn set(value: &str) -> Vec<super::super::Op> {
@@ -422,22 +422,22 @@ mod tests {
 
     #[tokio::test]
     async fn each_window_has_a_store_of_its_own() {
-        let (_folder, cabinet) = cabinet();
-        let (a, b) = (cabinet.open("a").unwrap(), cabinet.open("b").unwrap());
+        let (_folder, stores) = stores();
+        let (a, b) = (stores.open("a").unwrap(), stores.open("b").unwrap());
         a.write(set("of a")).await.unwrap();
         assert_eq!(b.get("b", "k").unwrap(), None);
         b.write(set("of b")).await.unwrap();
         assert_eq!(a.get("b", "k").unwrap().unwrap().value, b"of a");
-        let names: Vec<String> = cabinet.stats().into_iter().map(|(name, _)| name).collect();
+        let names: Vec<String> = stores.stats().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["a", "b"]);
     }
 
     #[test]
     fn those_who_open_a_store_together_get_the_same_one() {
-        let (_folder, cabinet) = cabinet();
+        let (_folder, stores) = stores();
         let stores: Vec<Arc<dyn Store>> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..16)
-                .map(|_| scope.spawn(|| cabinet.open("a").unwrap()))
+                .map(|_| scope.spawn(|| stores.open("a").unwrap()))
                 .collect();
             threads
                 .into_iter()
@@ -449,42 +449,42 @@ mod tests {
 
     #[test]
     fn a_window_that_is_slow_to_open_does_not_stop_another() {
-        let (_folder, cabinet) = cabinet();
-        let slow = cabinet.drawer("slow");
+        let (_folder, stores) = stores();
+        let slow = stores.cell("slow");
         let opening = lock(&slow.changing);
-        assert!(cabinet.open("quick").is_ok());
-        assert!(cabinet.get("slow").is_none());
-        assert_eq!(cabinet.stats().len(), 1);
+        assert!(stores.open("quick").is_ok());
+        assert!(stores.get("slow").is_none());
+        assert_eq!(stores.stats().len(), 1);
         drop(opening);
     }
 
     #[test]
     fn an_open_store_is_found_while_it_is_being_closed_and_its_size_can_be_set() {
-        let (_folder, cabinet) = cabinet();
-        cabinet.open("a").unwrap();
-        let drawer = cabinet.drawer("a");
-        let closing = lock(&drawer.changing);
-        assert!(cabinet.get("a").is_some());
-        assert_eq!(cabinet.stats().len(), 1);
-        cabinet.set_max_store_bytes("a", 1);
+        let (_folder, stores) = stores();
+        stores.open("a").unwrap();
+        let cell = stores.cell("a");
+        let closing = lock(&cell.changing);
+        assert!(stores.get("a").is_some());
+        assert_eq!(stores.stats().len(), 1);
+        stores.set_max_store_bytes("a", 1);
         drop(closing);
     }
 
     #[test]
     fn however_many_wait_for_a_store_to_open_they_hold_one_thread() {
-        let (_folder, cabinet) = cabinet();
-        let cabinet = Arc::new(cabinet);
-        let drawer = cabinet.drawer("slow");
+        let (_folder, stores) = stores();
+        let stores = Arc::new(stores);
+        let cell = stores.cell("slow");
         let runtime = tokio::runtime::Builder::new_current_thread()
             .max_blocking_threads(2)
             .build()
             .unwrap();
-        let opening = lock(&drawer.changing);
+        let opening = lock(&cell.changing);
         let waiting = runtime.block_on(async {
             let waiting: Vec<_> = (0..50)
                 .map(|_| {
-                    let cabinet = cabinet.clone();
-                    tokio::spawn(async move { cabinet.open_async("slow").await })
+                    let stores = stores.clone();
+                    tokio::spawn(async move { stores.open_async("slow").await })
                 })
                 .collect();
             for _ in 0..100 {
@@ -504,58 +504,58 @@ mod tests {
 
     #[test]
     fn a_name_that_could_lead_elsewhere_is_refused() {
-        let (folder, cabinet) = cabinet();
+        let (folder, stores) = stores();
         let long = "x".repeat(64);
         for name in ["", ".", "..", "../a", "a/b", "A", "a.b", "a\0", "ä", &long] {
             assert!(
-                matches!(cabinet.open(name), Err(StoreError::BadName { .. })),
+                matches!(stores.open(name), Err(StoreError::BadName { .. })),
                 "{name:?}"
             );
             assert!(
-                matches!(cabinet.remove(name), Err(StoreError::BadName { .. })),
+                matches!(stores.remove(name), Err(StoreError::BadName { .. })),
                 "{name:?}"
             );
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-        assert!(cabinet.open(&long[1..]).is_ok());
+        assert!(stores.open(&long[1..]).is_ok());
     }
 
     #[tokio::test]
     async fn a_closed_store_refuses_its_old_holders_and_opens_again_with_its_content() {
-        let (_folder, cabinet) = cabinet();
-        let old = cabinet.open("a").unwrap();
+        let (_folder, stores) = stores();
+        let old = stores.open("a").unwrap();
         old.write(set("kept")).await.unwrap();
-        cabinet.close("a");
-        assert!(cabinet.get("a").is_none());
+        stores.close("a");
+        assert!(stores.get("a").is_none());
         assert_eq!(old.get("b", "k"), Err(StoreError::Closed));
         assert_eq!(old.write(set("late")).await, Err(StoreError::Closed));
-        let new = Arc::new(cabinet).open_async("a").await.unwrap();
+        let new = Arc::new(stores).open_async("a").await.unwrap();
         assert_eq!(new.get("b", "k").unwrap().unwrap().value, b"kept");
     }
 
     #[tokio::test]
     async fn a_removed_store_leaves_no_file_and_comes_back_empty() {
-        let (folder, cabinet) = cabinet();
-        let old = cabinet.open("a").unwrap();
+        let (folder, stores) = stores();
+        let old = stores.open("a").unwrap();
         old.write(set("gone")).await.unwrap();
         let home = folder.path().join("windows/a");
         std::fs::write(home.join("store.redb.unfinished-1"), "left by a crash").unwrap();
-        cabinet.remove("a").unwrap();
+        stores.remove("a").unwrap();
         assert!(!home.exists());
         assert_eq!(old.get("b", "k"), Err(StoreError::Closed));
-        cabinet.remove("a").unwrap();
-        assert!(lock(&cabinet.drawers).is_empty());
-        let new = cabinet.open("a").unwrap();
+        stores.remove("a").unwrap();
+        assert!(lock(&stores.cells).is_empty());
+        let new = stores.open("a").unwrap();
         assert_eq!(new.get("b", "k").unwrap(), None);
     }
 
     #[test]
     fn removing_a_store_leaves_other_files_of_its_window_alone() {
-        let (folder, cabinet) = cabinet();
-        cabinet.open("a").unwrap();
+        let (folder, stores) = stores();
+        stores.open("a").unwrap();
         let other = folder.path().join("windows/a/window.log");
         std::fs::write(&other, "kept").unwrap();
-        cabinet.remove("a").unwrap();
+        stores.remove("a").unwrap();
         assert_eq!(
             std::fs::read_dir(folder.path().join("windows/a"))
                 .unwrap()

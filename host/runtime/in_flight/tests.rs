@@ -1,0 +1,217 @@
+//! What ends a request at an instance, and whose fault that is.
+
+use super::super::reuse::Reuse;
+use super::*;
+
+const WALL: Duration = Duration::from_secs(60);
+
+#[test]
+fn the_first_reason_stands() {
+    let in_flight = InFlight::new(Box::new(()), Box::new(()), WALL);
+    in_flight.fail(RequestError::InstanceTrapped);
+    in_flight.fail(RequestError::InstanceLimit);
+    assert_eq!(
+        in_flight.failure().map(RequestError::code),
+        Some("instance-trapped")
+    );
+}
+
+#[test]
+fn a_trap_after_denied_memory_is_named_for_the_memory() {
+    let in_flight = InFlight::new(Box::new(()), Box::new(()), WALL);
+    in_flight.memory_denied(MemoryExhausted(7));
+    in_flight.fail(RequestError::InstanceTrapped);
+    assert_eq!(
+        in_flight.failure().map(RequestError::code),
+        Some("memory-limit")
+    );
+}
+
+#[test]
+fn whatever_ends_a_request_ends_what_it_may_send_on() {
+    let ends: [fn(&InFlight); 3] = [InFlight::finish, InFlight::abandon, |in_flight| {
+        in_flight.fail(RequestError::InstanceTrapped);
+    }];
+    for end in ends {
+        let next = Next::new(|_| Box::pin(std::future::pending()));
+        let in_flight = InFlight::new(Box::new(()), Box::new(()), WALL).with_next(Some(next));
+        let begun = in_flight.onward().unwrap();
+        // An answer that is passed through outlives its instance.
+        in_flight.end();
+        assert!(!begun.is_over());
+        end(&in_flight);
+        assert!(begun.is_over());
+    }
+}
+
+#[test]
+fn abandonment_brings_the_deadline_nearer_but_never_further() {
+    let in_flight = InFlight::new(Box::new(()), Box::new(()), WALL);
+    let long = in_flight.deadline(Instant::now());
+    in_flight.abandon();
+    assert!(in_flight.deadline(Instant::now()) < long);
+    let short = InFlight::new(Box::new(()), Box::new(()), Duration::from_millis(1));
+    short.abandon();
+    assert_eq!(
+        short.deadline(Instant::now()),
+        short.started + Duration::from_millis(1)
+    );
+}
+
+#[test]
+fn body_movement_counts_only_once_the_head_is_out() {
+    let in_flight = InFlight::new(Box::new(()), Box::new(()), WALL);
+    let before = in_flight.deadline(Instant::now());
+    std::thread::sleep(Duration::from_millis(2));
+    in_flight.moved();
+    assert_eq!(in_flight.deadline(Instant::now()), before);
+    in_flight.answered();
+    assert!(in_flight.deadline(Instant::now()) > before);
+}
+
+const SHORT: Duration = Duration::from_millis(20);
+
+/// One that has so little time, answered or not.
+fn short(answered: bool) -> Arc<InFlight> {
+    let in_flight = InFlight::new(Box::new(()), Box::new(()), SHORT);
+    let in_flight = Arc::new(in_flight.with_idle(Some(StreamIdle(SHORT))));
+    if answered {
+        in_flight.answered();
+    }
+    in_flight
+}
+
+fn asks(in_flight: &Arc<InFlight>, begins: bool) {
+    let mut cx = Context::from_waker(Waker::noop());
+    match begins {
+        true => assert!(in_flight.ask(&mut cx, |_| Poll::<()>::Pending).is_pending()),
+        false => in_flight.clone().wake(),
+    }
+}
+
+fn gives(in_flight: &Arc<InFlight>, begins: bool) {
+    match begins {
+        true => in_flight.given(1),
+        false => in_flight.taken(),
+    }
+}
+
+#[test]
+fn no_time_of_the_instances_passes_while_its_client_is_waited_for() {
+    for answered in [false, true] {
+        for waits in [asks, gives] {
+            let in_flight = short(answered);
+            waits(&in_flight, true);
+            for _ in 0..3 {
+                std::thread::sleep(SHORT);
+                let now = Instant::now();
+                assert_eq!(
+                    in_flight.look(now),
+                    Some(now + LOOK_SOON),
+                    "and not at once"
+                );
+                // Another look at the same thing.
+                waits(&in_flight, true);
+            }
+            waits(&in_flight, false);
+            assert!(
+                in_flight.look(Instant::now()).is_some(),
+                "it has its time still"
+            );
+            std::thread::sleep(SHORT);
+            assert!(in_flight.look(Instant::now()).is_none());
+            let code = ["wall-time", "stream-idle"][usize::from(answered)];
+            assert_eq!(in_flight.failure().map(RequestError::code), Some(code));
+            assert!(!in_flight.is_clients_fault());
+        }
+    }
+}
+
+#[test]
+fn a_client_that_left_is_not_waited_for() {
+    let in_flight = short(false);
+    asks(&in_flight, true);
+    in_flight.abandon();
+    std::thread::sleep(2 * SHORT);
+    let look = in_flight.look(Instant::now());
+    assert!(look.is_some_and(|at| at <= Instant::now() + ABANDON_GRACE));
+}
+
+#[test]
+fn one_that_gives_way_fails_by_its_clients_fault_and_is_soon_over() {
+    for (answered, code) in [(false, "body-too-slow"), (true, "reader-too-slow")] {
+        let in_flight = short(answered);
+        in_flight.give_way();
+        assert_eq!(in_flight.failure().map(RequestError::code), Some(code));
+        assert!(in_flight.is_clients_fault());
+        assert!(in_flight.deadline(Instant::now()) <= Instant::now() + ABANDON_GRACE);
+    }
+}
+
+#[test]
+fn what_the_client_took_before_the_last_chunk_excuses_nothing_after_it() {
+    let in_flight = short(true);
+    in_flight.given(1);
+    std::thread::sleep(SHORT);
+    in_flight.taken();
+    in_flight.moved();
+    std::thread::sleep(SHORT);
+    assert!(in_flight.look(Instant::now()).is_none());
+}
+
+#[test]
+fn what_is_done_after_the_answer_has_the_wall_time() {
+    let in_flight = InFlight::new(Box::new(()), Box::new(()), SHORT);
+    in_flight.answered();
+    assert!(in_flight.deadline(Instant::now()) > Instant::now() + WALL);
+    in_flight.finish();
+    assert!(in_flight.deadline(Instant::now()) <= Instant::now() + SHORT);
+}
+
+/// One that is the trial of its release.
+fn trial() -> (Arc<InFlight>, Arc<Reuse>) {
+    let reuse = Arc::new(Reuse::default());
+    let in_flight = Arc::new(InFlight::new(Box::new(()), Box::new(()), WALL));
+    in_flight.tries(reuse.try_one(Instant::now()).unwrap());
+    (in_flight, reuse)
+}
+
+#[test]
+fn a_trial_that_lives_for_a_while_after_its_head_has_gone_well() {
+    for waits in [asks, gives] {
+        let (in_flight, reuse) = trial();
+        let now = Instant::now();
+        assert!(in_flight.look(now).is_some_and(|at| at > now + HEAD_TIME));
+        in_flight.answered();
+        // It is an event stream, or its client is slow in either direction.
+        waits(&in_flight, true);
+        let next = in_flight.look(now).unwrap();
+        assert!(next <= Instant::now() + HEAD_TIME && !reuse.is_proven());
+        let head = *in_flight.tried_head.get().unwrap();
+        assert!(in_flight.look(head + HEAD_TIME - SHORT).is_some() && !reuse.is_proven());
+        assert!(in_flight.look(head + HEAD_TIME).is_some() && reuse.is_proven());
+    }
+}
+
+#[test]
+fn a_trial_whose_client_sends_its_body_too_slowly_is_given_up() {
+    let (in_flight, reuse) = trial();
+    asks(&in_flight, true);
+    assert!(in_flight.look(Instant::now()).is_some());
+    assert!(reuse.try_one(Instant::now()).is_none());
+    let in_flight = Arc::into_inner(in_flight).unwrap();
+    let long_ago = Instant::now().checked_sub(CLIENT_TIME + SHORT).unwrap();
+    let in_flight = InFlight {
+        started: long_ago,
+        ..in_flight
+    };
+    assert!(in_flight.look(Instant::now()).is_some());
+    assert!(!reuse.is_proven() && reuse.try_one(Instant::now()).is_some());
+}
+
+#[test]
+fn a_trial_whose_guest_takes_long_is_not_given_up() {
+    let (in_flight, reuse) = trial();
+    assert!(in_flight.look(in_flight.started + WALL - SHORT).is_some());
+    assert!(!reuse.is_proven() && reuse.try_one(Instant::now()).is_none());
+}
