@@ -1,9 +1,9 @@
 //! Process groups that this process has started, and that must not outlive it. A compiler child of
 //! a deploy is no such: it ends with its parent by itself (`runtime/compile.rs`).
 
+use parking_lot::{Mutex, MutexGuard};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Those that run now.
 static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
@@ -45,7 +45,7 @@ pub fn end_all() {
 }
 
 fn groups() -> MutexGuard<'static, BTreeSet<i32>> {
-    GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
+    GROUPS.lock()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 
 // The documentation is for whoever carries on, and built with its private items.
 #![allow(rustdoc::private_intra_doc_links)]
-// `windows/slot.rs` is compiled a second time in its tests, over other locks.
+// `windows/swap_cell.rs` is compiled a second time in its tests, over other locks.
 #![cfg_attr(test, allow(clippy::duplicate_mod))]
 
 pub mod admin;

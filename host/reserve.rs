@@ -6,12 +6,13 @@
 //! is full.
 
 use crate::files::is_full_disk;
+use parking_lot::{Mutex, MutexGuard};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Bytes of the reserve. 2 MiB: a change of a window's record takes less than a quarter of it (a
@@ -118,7 +119,7 @@ impl Reserve {
     }
 
     fn at_work(&self) -> MutexGuard<'_, ()> {
-        self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
+        self.at_work.lock()
     }
 }
 

@@ -8,9 +8,9 @@ mod analysis;
 mod scenarios;
 mod traffic;
 
+use parking_lot::Mutex;
 use scenarios::{Scenario, good, worse};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// What is asked for on the command line.
@@ -70,7 +70,7 @@ fn run(scenario: &Scenario, runs: u64, args: &Args) -> Vec<u32> {
                         if std::env::var_os("WHY").is_some() {
                             eprintln!("{}: {after}: {why}", scenario.name);
                         }
-                        let mut ended = ended.lock().unwrap_or_else(PoisonError::into_inner);
+                        let mut ended = ended.lock();
                         ended.push(after);
                     }
                 }
@@ -83,7 +83,7 @@ fn run(scenario: &Scenario, runs: u64, args: &Args) -> Vec<u32> {
         scenario.shares,
         began.elapsed()
     );
-    ended.into_inner().unwrap_or_else(PoisonError::into_inner)
+    ended.into_inner()
 }
 
 fn args() -> Args {

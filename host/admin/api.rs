@@ -8,9 +8,10 @@ use crate::body::Body;
 use crate::gateway::Gateway;
 use crate::windows::{Registry, WindowName};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::json;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Whether the host takes traffic: false until everything is open and was read, and again once it
 /// shuts down.
@@ -57,7 +58,7 @@ impl Readiness {
     }
 
     fn waits(&self) -> MutexGuard<'_, Vec<Wait>> {
-        self.0.waits.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.waits.lock()
     }
 }
 

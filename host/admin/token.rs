@@ -6,11 +6,12 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Characters of a token at least. Ours have 43; a crash of the machine can leave a file empty, cut
@@ -161,11 +162,11 @@ impl AdminToken {
 
     fn is_due(&self) -> bool {
         let looked = self.looked.try_lock();
-        looked.is_ok_and(|looked| looked.at.elapsed() >= LOOK_EVERY)
+        looked.is_some_and(|looked| looked.at.elapsed() >= LOOK_EVERY)
     }
 
     fn look_unless_looked_at(&self) {
-        if let Ok(mut looked) = self.looked.try_lock()
+        if let Some(mut looked) = self.looked.try_lock()
             && looked.at.elapsed() >= LOOK_EVERY
         {
             // What is wrong was said.
@@ -179,8 +180,7 @@ impl AdminToken {
     /// # Errors
     /// A sentence, where the file cannot be read or holds no token.
     pub fn read_again(&self) -> Result<bool, String> {
-        let looked = self.looked.lock();
-        self.look(&mut looked.unwrap_or_else(PoisonError::into_inner))
+        self.look(&mut self.looked.lock())
     }
 
     fn look(&self, looked: &mut Looked) -> Result<bool, String> {

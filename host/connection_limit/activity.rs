@@ -2,7 +2,8 @@
 //! no such time, and a client that answers pings would keep its place for ever. Where places are
 //! short, a connection without requests is the one that goes.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// While requests are at work, the least between two looks.
@@ -157,7 +158,7 @@ impl Activity {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

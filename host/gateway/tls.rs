@@ -5,6 +5,7 @@ mod pem;
 
 use crate::changes::{Changes, LOOK_EVERY};
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
@@ -12,7 +13,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio_rustls::TlsAcceptor;
@@ -100,7 +101,7 @@ impl Certificate {
     /// fit, as while one of both is written, leaves the old one.
     pub(super) fn reload(&self, refused: &Gauge) {
         let files = read_both(&self.chain, &self.key);
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = self.seen.lock();
         let known = *seen == files;
         drop(seen);
         if !known && let Err(reason) = self.take_in(files, refused) {
@@ -118,7 +119,7 @@ impl Certificate {
     ) -> Result<bool, String> {
         let config = files.as_ref().map_err(String::clone);
         let config = config.and_then(|files| config_of(files, &self.chain, &self.key));
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock();
         let changed = *seen != files;
         *seen = files;
         refused.set(i64::from(config.is_err()));

@@ -7,11 +7,12 @@ use super::engine::TABLES_PER_INSTANCE;
 use super::instance::InstanceState;
 use super::native;
 use super::waiters::Waiters;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
@@ -81,8 +82,8 @@ impl Loaded {
         Ok(fresh)
     }
 
-    fn entries(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, Weak<Linked>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn entries(&self) -> MutexGuard<'_, HashMap<PathBuf, Weak<Linked>>> {
+        self.0.lock()
     }
 }
 

@@ -15,9 +15,10 @@
 
 use super::meter::EPOCH_TICK;
 use super::placement::Placement;
+use parking_lot::{Mutex, MutexGuard};
 use std::cell::Cell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -161,10 +162,7 @@ impl CpuShare {
     }
 
     fn start_permit(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
-        self.0
-            .start_permit
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.0.start_permit.lock()
     }
 
     /// Guest code runs from here.
@@ -209,7 +207,7 @@ impl CpuShare {
     }
 
     fn set(&self, state: State) {
-        *self.0.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        *self.0.state.lock() = state;
     }
 
     /// Called where a guest that has run for `ran` so far was interrupted; ready when it may go on.
@@ -230,7 +228,7 @@ impl CpuShare {
         };
         self.set(State::Given(permit));
         tokio::task::yield_now().await;
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.state.lock();
         if let State::Given(permit) = std::mem::replace(&mut *state, State::Without) {
             *state = State::Running(permit);
         }
@@ -259,7 +257,7 @@ impl CpuShare {
     }
 
     fn give_back(&self) {
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.state.lock();
         if matches!(*state, State::Running(_)) {
             *state = State::Without;
         }

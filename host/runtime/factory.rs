@@ -12,8 +12,9 @@ use super::limits::{Limit, WindowLimits};
 use super::reuse::{Reuse, ReuseTrial};
 use super::waiters::WaitShare;
 use crate::error::RequestError;
+use parking_lot::{Mutex, MutexGuard};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::GuestTaskId;
@@ -178,7 +179,7 @@ pub(super) struct AtWork {
 
 impl AtWork {
     fn trial(&self) -> MutexGuard<'_, Option<ReuseTrial>> {
-        self.trial.lock().unwrap_or_else(PoisonError::into_inner)
+        self.trial.lock()
     }
 
     /// Whether it may try a further request, of which nobody knows how it ends: alone, and no other

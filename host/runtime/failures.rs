@@ -2,8 +2,9 @@
 
 use super::log::WindowLog;
 use crate::error::RequestError;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// The failures of one window since the host began.
 pub struct Failures {
@@ -28,13 +29,13 @@ impl Failures {
     /// Something was refused to an instance for this reason.
     pub fn count(&self, code: &'static str, sentence: &str) {
         self.log.line(&format!("{code}: {sentence}"));
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock();
         *counts.entry(code).or_default() += 1;
     }
 
     /// The reasons, and how often each was met.
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
-        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = self.counts.lock();
         counts.clone()
     }
 }

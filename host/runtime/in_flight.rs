@@ -10,10 +10,11 @@ use crate::error::RequestError;
 use crate::next::Next;
 use crate::stream_idle::StreamIdle;
 use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
 use std::any::Any;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -210,7 +211,7 @@ impl InFlight {
 
     /// It is not among those that wait for slow clients.
     pub(super) fn leave_seat(&self) {
-        let guard = lock(&self.guard).take();
+        let guard = self.guard.lock().take();
         drop(guard);
     }
 
@@ -250,7 +251,7 @@ impl InFlight {
         }
         let now = self.started.elapsed();
         let slow = self.client.slow(now, || short.is_now())?;
-        lock(&self.guard).is_none().then_some(slow)
+        self.guard.lock().is_none().then_some(slow)
     }
 
     /// Whether its client sends or takes much for the time that it is waited for.
@@ -260,7 +261,7 @@ impl InFlight {
 
     /// It has a guard, for as long as it may wait.
     pub(super) fn seated(&self, guard: LaneGuard) {
-        let before = lock(&self.guard).replace(guard);
+        let before = self.guard.lock().replace(guard);
         drop(before);
         // It may be over already.
         if self.ended.load(Acquire) {
@@ -382,7 +383,7 @@ impl InFlight {
                 self.end_for_client(RequestError::ReaderTooSlow);
                 return None;
             }
-            return Some(match lock(&self.guard).is_some() {
+            return Some(match self.guard.lock().is_some() {
                 true => now + LOOK_EVERY,
                 false => now + LOOK_SOON,
             });
@@ -435,7 +436,7 @@ impl InFlight {
 
     /// The instance is gone, or done with this.
     pub(super) fn end(&self) {
-        let given_back = lock(&self.permit).take();
+        let given_back = self.permit.lock().take();
         drop(given_back);
         self.ended.store(true, Release);
         self.asked_all();
@@ -459,10 +460,6 @@ impl Wake for InFlight {
         self.client.came(self.started.elapsed());
         self.asker.wake();
     }
-}
-
-fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
-    value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

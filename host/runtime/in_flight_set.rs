@@ -6,7 +6,8 @@ use super::failure::MemoryExhausted;
 use super::in_flight::InFlight;
 use super::shortage::Short;
 use crate::error::RequestError;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -39,7 +40,7 @@ pub(super) enum Stand {
 
 impl InFlightSet {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// One request more. What was answered whole needs no watch beside it.

@@ -5,10 +5,11 @@ use super::error_text::{BACKTRACE_BYTES, cut};
 use super::limits::{Limit, LiveLimits};
 use crate::printable::printable;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
@@ -71,14 +72,14 @@ impl WindowLog {
 
     /// The lines kept, oldest first.
     pub fn lines(&self) -> Vec<Line> {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = self.inner.lock();
         inner.lines.iter().cloned().collect()
     }
 
     /// Adds one line, unless the window has said enough for this second.
     pub fn line(&self, text: &str) {
         let most = self.limits.load().get(Limit::LogLinesPerS);
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner.lock();
         if inner.second.elapsed() >= Duration::from_secs(1) {
             let dropped = std::mem::take(&mut inner.dropped);
             inner.second = Instant::now();
@@ -165,7 +166,7 @@ impl Partial {
 
 impl LogStream {
     fn write_bytes(&self, bytes: &[u8]) {
-        let mut partial = self.partial.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut partial = self.partial.lock();
         let mut pieces = bytes.split(|b| *b == b'\n').peekable();
         while let Some(piece) = pieces.next() {
             let room = MAX_LINE_BYTES - partial.line.len();
@@ -187,7 +188,7 @@ impl Drop for LogStream {
         if Arc::strong_count(&self.partial) > 1 {
             return;
         }
-        let mut partial = self.partial.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut partial = self.partial.lock();
         if let Some(text) = partial.take() {
             self.log.line(&text);
         }

@@ -13,9 +13,10 @@ use super::client_time::Slow;
 use super::in_flight::InFlight;
 use super::limits::{Limit, LiveLimits};
 use super::shortage::Short;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 /// The part of a window's instances, and of the pool, that may wait for clients.
 const SHARE: u32 = 2;
@@ -126,7 +127,7 @@ impl Waiters {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -9,10 +9,11 @@ use super::fault::Fault;
 use super::file::StoreFile;
 use super::layout::Tables;
 use super::{Applied, Op, StoreError, StoreLimits, plan};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use redb::{Database, Durability};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -112,10 +113,7 @@ impl Committer {
         let mut queue = self.lock();
         queue.closed = true;
         while queue.at_work {
-            queue = self
-                .at_rest
-                .wait(queue)
-                .unwrap_or_else(PoisonError::into_inner);
+            self.at_rest.wait(&mut queue);
         }
     }
 
@@ -193,9 +191,8 @@ impl Committer {
         Ok(answers)
     }
 
-    // Nothing panics under this lock, and the queue is whole between any two of its lines.
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 }
 

@@ -6,6 +6,7 @@
 use super::file::Medium;
 use super::unsynced::Doubt;
 use super::waiting::{may_wait, would_wait};
+use parking_lot::Mutex;
 use redb::backends::FileBackend;
 use redb::{BackendError, Database, DatabaseError, StorageBackend, StorageError};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
@@ -15,7 +16,6 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a read of a page may take on a file system that cannot say whether it would wait, before the
@@ -136,10 +136,7 @@ impl DiskFile {
 
     /// Reads where nothing says whether that waits: once a read took long, no more for a time.
     fn read_while_fast(&self, offset: u64, out: &mut [u8]) -> bool {
-        let slow_until = || {
-            let slow_until = self.signs.slow_until.lock();
-            slow_until.unwrap_or_else(PoisonError::into_inner)
-        };
+        let slow_until = || self.signs.slow_until.lock();
         let begun = Instant::now();
         if slow_until().is_some_and(|until| begun < until) {
             return false;

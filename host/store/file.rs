@@ -14,11 +14,12 @@ use super::layout::{self, Identity, View};
 use super::limits::MAX_REOPEN_PAUSE;
 use super::snapshot::{Scratch, Snapshot, Stop};
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use redb::{Database, DatabaseError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The pause between two looks at whether all work on a database that is to be closed has ended.
@@ -200,11 +201,11 @@ impl StoreFile {
     /// Closes the database, once the work that is being done on it has ended. Blocks until then.
     pub(super) fn close(&self) {
         let before = {
-            let _changing = lock(&self.changing);
+            let _changing = self.changing.lock();
             self.state.swap(Arc::new(State::Closed))
         };
         if let State::Open(open) = &*before {
-            lock(&self.remains).push(open.db.clone());
+            self.remains.lock().push(open.db.clone());
         }
         drop(before);
         self.clear_away();
@@ -252,7 +253,7 @@ impl StoreFile {
     }
 
     fn publish(&self, open: Open) {
-        let _changing = lock(&self.changing);
+        let _changing = self.changing.lock();
         if matches!(&**self.state.load(), State::Open(now) if now.generation == open.generation) {
             self.state.store(Arc::new(State::Open(open)));
         }
@@ -274,11 +275,11 @@ impl StoreFile {
             retry_at: Instant::now(),
         };
         let first = {
-            let _changing = lock(&self.changing);
+            let _changing = self.changing.lock();
             let state = self.state.load();
             match &**state {
                 State::Open(open) if open.generation == failed => {
-                    lock(&self.remains).push(open.db.clone());
+                    self.remains.lock().push(open.db.clone());
                     self.state.store(Arc::new(State::FileFault(broken)));
                     true
                 }
@@ -301,7 +302,7 @@ impl StoreFile {
     /// Opens the file again, if nobody else is at it. No lock is held meanwhile.
     fn reopen(&self) {
         let mut broken = {
-            let _changing = lock(&self.changing);
+            let _changing = self.changing.lock();
             let state = self.state.load();
             let State::FileFault(broken) = &**state else {
                 return;
@@ -333,7 +334,7 @@ impl StoreFile {
         };
         let is_open = matches!(next, State::Open(_));
         let closed_meanwhile = {
-            let _changing = lock(&self.changing);
+            let _changing = self.changing.lock();
             match &**self.state.load() {
                 State::Opening(_) => {
                     self.state.store(Arc::new(next));
@@ -355,7 +356,7 @@ impl StoreFile {
 
     /// Closes what is out of use. Blocks until it is closed.
     fn clear_away(&self) {
-        let remains = std::mem::take(&mut *lock(&self.remains));
+        let remains = std::mem::take(&mut *self.remains.lock());
         for db in remains {
             close_when_idle(db);
         }
@@ -368,11 +369,6 @@ fn open_in(state: &State) -> Result<&Open, StoreError> {
         State::FileFault(broken) | State::Opening(broken) => Err(broken.error.clone()),
         State::Closed => Err(StoreError::Closed),
     }
-}
-
-// What these guard is whole at every moment, so a panic elsewhere does not spoil it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn open_checked(

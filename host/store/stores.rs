@@ -3,12 +3,13 @@
 use super::waiting::READERS;
 use super::{RedbStore, Scratch, Snapshot, Store, StoreError, StoreLimits, StoreStats, create};
 use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Semaphore;
 
@@ -98,13 +99,13 @@ impl Stores {
         if !self.any_broken.load(Relaxed) {
             return None;
         }
-        lock(&self.broken).get(name).cloned()
+        self.broken.lock().get(name).cloned()
     }
 
     /// Notes what came of opening, and says it in the log when it is news.
     fn opened(&self, name: &str, outcome: Result<(), &StoreError>) {
         let mut news = None;
-        let mut all = lock(&self.broken);
+        let mut all = self.broken.lock();
         let before = match outcome {
             Err(error) if error.is_fault() => {
                 let broken = StoreFault {
@@ -132,8 +133,8 @@ impl Stores {
 
     /// Bounds what the store of `name` holds, from its next write on. What is there already stays.
     pub fn set_max_store_bytes(&self, name: &str, bytes: u64) {
-        lock(&self.sizes).insert(name.to_owned(), bytes);
-        let cell = lock(&self.cells).get(name).cloned();
+        self.sizes.lock().insert(name.to_owned(), bytes);
+        let cell = self.cells.lock().get(name).cloned();
         if let Some(store) = cell.and_then(|cell| cell.store.load_full()) {
             store.set_max_store_bytes(bytes);
         }
@@ -141,7 +142,7 @@ impl Stores {
 
     /// The store of the window `name`, if it is open. Never blocks.
     pub fn get(&self, name: &str) -> Option<Arc<dyn Store>> {
-        let cell = lock(&self.cells).get(name).cloned()?;
+        let cell = self.cells.lock().get(name).cloned()?;
         Some(cell.store.load_full()?)
     }
 
@@ -163,7 +164,7 @@ impl Stores {
     ) -> Result<Option<(Arc<RedbStore>, bool)>, StoreError> {
         let path = self.path_of(name)?;
         let cell = self.cell(name);
-        let changing = lock(&cell.changing);
+        let changing = cell.changing.lock();
         if let Some(store) = cell.store.load_full() {
             return Ok(Some((store, true)));
         }
@@ -186,7 +187,7 @@ impl Stores {
                 cell.store.store(Some(opened.clone()));
                 // Looked up once it can be found, so that a bound that is set meanwhile is not
                 // missed.
-                if let Some(bytes) = lock(&self.sizes).get(name) {
+                if let Some(bytes) = self.sizes.lock().get(name) {
                     opened.set_max_store_bytes(*bytes);
                 }
                 Ok(Some((opened, false)))
@@ -228,9 +229,9 @@ impl Stores {
     /// Closes the store of `name`, if it is open, after the writes it has taken. Who still holds it
     /// gets [`StoreError::Closed`]. Blocks until the file is closed.
     pub fn close(&self, name: &str) {
-        let cell = lock(&self.cells).get(name).cloned();
+        let cell = self.cells.lock().get(name).cloned();
         if let Some(cell) = cell {
-            let changing = lock(&cell.changing);
+            let changing = cell.changing.lock();
             if let Some(store) = cell.store.swap(None) {
                 store.close();
             }
@@ -298,10 +299,10 @@ impl Stores {
 
     /// Closes the store of `name` if nobody else has it in hand.
     fn close_if_idle(&self, name: &str) {
-        let Some(cell) = lock(&self.cells).get(name).cloned() else {
+        let Some(cell) = self.cells.lock().get(name).cloned() else {
             return;
         };
-        let changing = lock(&cell.changing);
+        let changing = cell.changing.lock();
         if let Some(store) = cell.store.swap(None) {
             // Nobody can have taken it since, and whoever had is counted.
             match Arc::strong_count(&store) {
@@ -315,7 +316,7 @@ impl Stores {
 
     /// Closes every store. Blocks until the last file is closed.
     pub fn close_all(&self) {
-        let names: Vec<String> = lock(&self.cells).keys().cloned().collect();
+        let names: Vec<String> = self.cells.lock().keys().cloned().collect();
         for name in names {
             self.close(&name);
         }
@@ -326,7 +327,7 @@ impl Stores {
     pub fn remove(&self, name: &str) -> Result<(), StoreError> {
         let path = self.path_of(name)?;
         let cell = self.cell(name);
-        let changing = lock(&cell.changing);
+        let changing = cell.changing.lock();
         if let Some(store) = cell.store.swap(None) {
             store.close();
         }
@@ -351,7 +352,9 @@ impl Stores {
 
     /// The figures of all open stores, by window.
     pub fn stats(&self) -> Vec<(String, StoreStats)> {
-        let cells: Vec<(String, Arc<StoreCell>)> = lock(&self.cells)
+        let cells: Vec<(String, Arc<StoreCell>)> = self
+            .cells
+            .lock()
             .iter()
             .map(|(name, cell)| (name.clone(), cell.clone()))
             .collect();
@@ -380,7 +383,8 @@ impl Stores {
     }
 
     fn cell(&self, name: &str) -> Arc<StoreCell> {
-        lock(&self.cells)
+        self.cells
+            .lock()
             .entry(name.to_owned())
             .or_default()
             .clone()
@@ -389,17 +393,12 @@ impl Stores {
     /// Forgets an empty cell that nobody else has a hand on, so that names once used do not pile
     /// up.
     fn forget(&self, name: &str, cell: Arc<StoreCell>) {
-        let mut cells = lock(&self.cells);
+        let mut cells = self.cells.lock();
         // The map's and ours: who would take another must first have the map.
         if Arc::strong_count(&cell) == 2 && cell.store.load().is_none() {
             cells.remove(name);
         }
     }
-}
-
-// What these guard is whole at every moment, so a panic elsewhere does not spoil it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -451,7 +450,7 @@ mod tests {
     fn a_window_that_is_slow_to_open_does_not_stop_another() {
         let (_folder, stores) = stores();
         let slow = stores.cell("slow");
-        let opening = lock(&slow.changing);
+        let opening = slow.changing.lock();
         assert!(stores.open("quick").is_ok());
         assert!(stores.get("slow").is_none());
         assert_eq!(stores.stats().len(), 1);
@@ -463,7 +462,7 @@ mod tests {
         let (_folder, stores) = stores();
         stores.open("a").unwrap();
         let cell = stores.cell("a");
-        let closing = lock(&cell.changing);
+        let closing = cell.changing.lock();
         assert!(stores.get("a").is_some());
         assert_eq!(stores.stats().len(), 1);
         stores.set_max_store_bytes("a", 1);
@@ -479,7 +478,7 @@ mod tests {
             .max_blocking_threads(2)
             .build()
             .unwrap();
-        let opening = lock(&cell.changing);
+        let opening = cell.changing.lock();
         let waiting = runtime.block_on(async {
             let waiting: Vec<_> = (0..50)
                 .map(|_| {
@@ -544,7 +543,7 @@ mod tests {
         assert!(!home.exists());
         assert_eq!(old.get("b", "k"), Err(StoreError::Closed));
         stores.remove("a").unwrap();
-        assert!(lock(&stores.cells).is_empty());
+        assert!(stores.cells.lock().is_empty());
         let new = stores.open("a").unwrap();
         assert_eq!(new.get("b", "k").unwrap(), None);
     }

@@ -7,9 +7,10 @@
 //! a line costs a lock and a copy, no allocation, and many lines leave in one system call.
 
 use crate::printable::printable_json;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use prometheus_client::metrics::counter::Counter;
 use std::io::{self, ErrorKind, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -92,13 +93,9 @@ impl Queued {
         state.hurry = true;
         self.0.more.notify_one();
         let waits = |state: &mut State| state.writing || !state.waiting.is_empty();
-        let (mut state, waited) = self
-            .0
-            .written
-            .wait_timeout_while(state, longest, waits)
-            .unwrap_or_else(PoisonError::into_inner);
+        self.0.written.wait_while_for(&mut state, waits, longest);
         state.hurry = false;
-        !waited.timed_out()
+        !waits(&mut state)
     }
 
     /// Lines that were left out since the start.
@@ -131,7 +128,7 @@ impl Queued {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Waits for lines and takes all of them, after a moment in which more may come. How many were
@@ -140,16 +137,11 @@ impl Shared {
         let mut state = self.lock();
         while state.waiting.is_empty() && state.left_out == 0 {
             state.idle = true;
-            state = self
-                .more
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            self.more.wait(&mut state);
         }
         state.idle = false;
-        let (mut state, _) = self
-            .more
-            .wait_timeout_while(state, GATHER, |state| !state.hurry)
-            .unwrap_or_else(PoisonError::into_inner);
+        self.more
+            .wait_while_for(&mut state, |state| !state.hurry, GATHER);
         std::mem::swap(&mut state.waiting, batch);
         state.writing = true;
         std::mem::take(&mut state.left_out)
@@ -221,7 +213,7 @@ mod tests {
     impl Write for Reader {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.permits.recv().map_err(io::Error::other)?;
-            self.taken.lock().unwrap().extend(bytes);
+            self.taken.lock().extend(bytes);
             Ok(bytes.len())
         }
 
@@ -263,7 +255,7 @@ mod tests {
         assert!(log.flush(PATIENCE));
         log.push(b"on it goes\n");
         assert!(log.flush(PATIENCE));
-        let taken = taken.lock().unwrap();
+        let taken = taken.lock();
         assert_eq!(taken.len(), (3 * fit - left_out) * line.len() + 11);
         assert!(taken.ends_with(b"on it goes\n"));
     }
@@ -274,14 +266,14 @@ mod tests {
         (0..10).for_each(|_| permit.send(()).unwrap());
         log.push(b"1\n");
         let begun = Instant::now();
-        while taken.lock().unwrap().is_empty() {
+        while taken.lock().is_empty() {
             assert!(begun.elapsed() < PATIENCE);
             std::thread::sleep(Duration::from_millis(1));
         }
         log.push(b"2\n");
         log.push(b"3\n");
         assert!(log.flush(PATIENCE));
-        assert_eq!(&**taken.lock().unwrap(), b"1\n2\n3\n");
+        assert_eq!(&**taken.lock(), b"1\n2\n3\n");
     }
 
     #[test]
@@ -290,6 +282,6 @@ mod tests {
         drop(permit);
         log.push(b"1\n2\n");
         assert!(log.flush(PATIENCE));
-        assert_eq!((log.left_out().get(), taken.lock().unwrap().len()), (2, 0));
+        assert_eq!((log.left_out().get(), taken.lock().len()), (2, 0));
     }
 }

@@ -9,11 +9,12 @@ use super::deploy_queue::{Asker, DeployPermit, DeployQueue, Full, Load};
 use crate::lanes;
 use crate::runtime::Compiler;
 pub(super) use crate::runtime::native::hex;
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{MutexGuard, Semaphore, SemaphorePermit};
 
@@ -198,8 +199,8 @@ impl Artifacts {
         }
     }
 
-    fn pins(&self) -> std::sync::MutexGuard<'_, Pins> {
-        self.pins.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pins(&self) -> parking_lot::MutexGuard<'_, Pins> {
+        self.pins.lock()
     }
 
     /// Leave to read a component into memory.
@@ -291,7 +292,7 @@ impl Artifacts {
     /// since. What cannot be removed stays for next time. Blocks for as long as `used` and the disk
     /// do; who pins meanwhile does not wait for it.
     pub(super) fn clear_unused(&self, used: impl FnOnce() -> Option<HashSet<String>>) {
-        let _alone = self.clearing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.clearing.lock();
         let mut pins = self.pins();
         // First of all: a deploy takes its pin away only when its release is recorded, so each is
         // in one of the two.
@@ -314,7 +315,7 @@ impl Artifacts {
         self: &Arc<Self>,
         first: impl FnOnce() -> Result<T, ChangeError>,
     ) -> Result<(T, Vec<Pin>), ChangeError> {
-        let _alone = self.clearing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.clearing.lock();
         let done = first()?;
         let mut pins = Vec::new();
         for entry in std::fs::read_dir(&self.root).map_err(disk(&self.root))? {

@@ -6,7 +6,8 @@
 
 use crate::error::RequestError;
 use crate::runtime::InFlight;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// The first time, and the longest.
@@ -208,8 +209,8 @@ impl Breaker {
         }
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock()
     }
 }
 

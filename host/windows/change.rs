@@ -25,10 +25,11 @@ use arc_swap::ArcSwap;
 use closing::Closings;
 pub use closing::TURN_TIME;
 pub(super) use closing::{Closed, Closing};
+use parking_lot::Mutex as SyncMutex;
 use settle::Write;
 pub use settle::{DISK_TIME, Unsaved};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex as SyncMutex};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::Instant;
 

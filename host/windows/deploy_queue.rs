@@ -4,8 +4,9 @@
 //! The queue is bounded. Where it is full, whoever has more in it than the newcomer would have gives up his latest; so
 //! nobody is kept out for as long as another goes on asking.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// As many wait as may.
@@ -147,7 +148,7 @@ impl DeployQueue {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -15,10 +15,10 @@ use crate::runtime::{CompileLimits, Compiler, EngineConfig, Runtime, WindowLimit
 use crate::store::{RedbStore, Store, StoreError, StoreLimits, StoreStats, Stores};
 use anyhow::anyhow;
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::time::Duration;
 
 /// What the windows are given, with the reason for each default.
@@ -164,10 +164,7 @@ impl Registry {
         name: &WindowName,
         record: WindowRecord,
     ) -> Arc<Window> {
-        let _membership = self
-            .membership
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _membership = self.membership.lock();
         if let Ok(window) = self.window(name) {
             return window;
         }
@@ -191,10 +188,7 @@ impl Registry {
 
     /// Takes the window out, if it is still in.
     pub(super) fn forget(&self, window: &Arc<Window>) {
-        let _membership = self
-            .membership
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _membership = self.membership.lock();
         let mut windows = HashMap::clone(&self.windows.load());
         let name = window.name.as_str();
         if windows

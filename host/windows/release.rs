@@ -6,7 +6,8 @@ use super::breaker::Breaker;
 use super::state::{Event, State};
 use crate::error::RequestError;
 use crate::runtime::Instances;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use parking_lot::Mutex;
+use std::sync::{Arc, Weak};
 use tokio::sync::watch;
 
 /// A release that can serve.
@@ -33,7 +34,7 @@ impl Release {
 
     /// Notes what happens to it. An event that changes nothing, such as a swap to what is live already, is none.
     pub(super) fn happens(&self, event: Event) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let stays = matches!(
             (*state, event),
             (State::Live, Event::Swap) | (State::Canary, Event::TrafficShare)
@@ -65,7 +66,7 @@ impl Drop for Release {
     fn drop(&mut self) {
         self.instances.cancel_handle().close();
         // With the last lease. One that never served, or that ends with the process, does not drain.
-        let state = *self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let state = *self.state.get_mut();
         if state == State::Draining {
             self.happens(Event::Drain);
         }

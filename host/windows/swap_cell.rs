@@ -2,7 +2,6 @@
 //! it under a scheduler that tries the interleavings.
 
 use super::sync::{Arc, RwLock};
-use std::sync::PoisonError;
 
 /// Holds one value; readers lease it, a writer replaces it.
 pub(super) struct SwapCell<T>(RwLock<Arc<T>>);
@@ -14,16 +13,13 @@ impl<T> SwapCell<T> {
 
     /// The value as it is now. It lives until the last such hold on it is gone.
     pub(super) fn get(&self) -> Arc<T> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.read().clone()
     }
 
     /// Puts `value` in place and gives what was there. Whoever comes after gets the new one.
     pub(super) fn swap(&self, value: T) -> Arc<T> {
         let value = Arc::new(value);
-        let mut place = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut place = self.0.write();
         std::mem::replace(&mut *place, value)
     }
 }

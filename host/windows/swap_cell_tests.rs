@@ -1,7 +1,25 @@
 //! The swap under a scheduler that tries many interleavings of its threads.
 
 mod sync {
-    pub(super) use shuttle::sync::{Arc, RwLock};
+    pub(super) use shuttle::sync::Arc;
+    use shuttle::sync::{RwLockReadGuard, RwLockWriteGuard};
+
+    /// The scheduler's lock, used as the host's is: it cannot be poisoned.
+    pub(super) struct RwLock<T>(shuttle::sync::RwLock<T>);
+
+    impl<T> RwLock<T> {
+        pub(super) fn new(value: T) -> Self {
+            RwLock(shuttle::sync::RwLock::new(value))
+        }
+
+        pub(super) fn read(&self) -> RwLockReadGuard<'_, T> {
+            self.0.read().unwrap()
+        }
+
+        pub(super) fn write(&self) -> RwLockWriteGuard<'_, T> {
+            self.0.write().unwrap()
+        }
+    }
 }
 
 #[path = "swap_cell.rs"]

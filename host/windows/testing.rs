@@ -15,9 +15,10 @@ use crate::store::{
     Applied, Entry, Op, Page, Readers, Scratch, Snapshot, Store, StoreError, StoreStats,
     WriteFuture,
 };
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -114,11 +115,11 @@ impl Disk {
     }
 
     pub fn seed(&self, seed: u64) {
-        self.0.lock().unwrap().random = Random::new(seed);
+        self.0.lock().random = Random::new(seed);
     }
 
     pub fn trouble(&self, trouble: Trouble) {
-        self.0.lock().unwrap().trouble = trouble;
+        self.0.lock().trouble = trouble;
     }
 }
 
@@ -128,7 +129,7 @@ impl Store for Disk {
     }
 
     fn get(&self, bucket: &str, key: &str) -> Result<Option<Entry>, StoreError> {
-        let state = self.0.lock().unwrap();
+        let state = self.0.lock();
         let value = state.entries.get(&(bucket.into(), key.into())).cloned();
         Ok(value.map(|value| Entry { value, version: 1 }))
     }
@@ -142,14 +143,14 @@ impl Store for Disk {
     }
 
     fn keys(&self, bucket: &str, _: Option<&str>, _: u64, _: usize) -> Result<Page, StoreError> {
-        let state = self.0.lock().unwrap();
+        let state = self.0.lock();
         let keys = state.entries.keys().filter(|(of, _)| of == bucket);
         let keys = keys.map(|(_, key)| key.clone()).collect();
         Ok(Page { keys, more: false })
     }
 
     fn write(&self, ops: Vec<Op>) -> WriteFuture {
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.0.lock();
         let path = PathBuf::from("host.redb");
         let full = Err(StoreError::DiskFull { path: path.clone() });
         let answer = match &state.trouble {
@@ -173,7 +174,7 @@ impl Store for Disk {
         let polls = state.random.below(4);
         let state = self.0.clone();
         Box::pin(async move {
-            while state.lock().unwrap().trouble == Trouble::Hangs {
+            while state.lock().trouble == Trouble::Hangs {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             for _ in 0..polls {

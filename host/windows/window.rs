@@ -16,7 +16,8 @@ use crate::runtime::{CpuShares, Failures, Limit, LiveLimits, Runtime, WindowLimi
 use crate::store::Stores;
 use arc_swap::ArcSwap;
 use http::HeaderMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -121,7 +122,7 @@ impl Window {
             }
             old.happens(Event::Replace);
             let drain = old.drain();
-            let mut draining = self.draining.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut draining = self.draining.lock();
             draining.push(drain.clone());
             drop(draining);
             tokio::spawn(self.clone().drain(drain, deadline));
@@ -143,18 +144,13 @@ impl Window {
             drain.drained().await;
         }
         tracing::info!(window = %self.name, release = drain.number, "drained");
-        let mut draining = self.draining.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut draining = self.draining.lock();
         draining.retain(|other| other.leases() > 0);
     }
 
     /// Resolves once no old release has a request left.
     pub(super) async fn drained(&self) {
-        let draining = || {
-            self.draining
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone()
-        };
+        let draining = || self.draining.lock().clone();
         for mut drain in draining() {
             drain.drained().await;
         }
@@ -217,7 +213,7 @@ impl Window {
             } => Some(CanaryStatus::of(canary, leases(&canary.release))),
             _ => None,
         };
-        let draining = self.draining.lock().unwrap_or_else(PoisonError::into_inner);
+        let draining = self.draining.lock();
         let draining = draining.iter().map(|drain| DrainStatus {
             number: drain.number,
             leases: drain.leases(),

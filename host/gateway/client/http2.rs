@@ -18,13 +18,14 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, Connection, SendRequest};
 use hyper_util::client::legacy::connect::Connection as Connected;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use std::collections::HashMap;
 use std::error::Error;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tower_service::Service;
 
@@ -220,7 +221,7 @@ where
 
     /// Forgets that the service speaks HTTP/1.1.
     pub fn forget(&self, at: &Authority) {
-        if let Some(host) = lock(&self.hosts).get_mut(at) {
+        if let Some(host) = self.hosts.lock().get_mut(at) {
             host.http1_until = None;
         }
     }
@@ -229,7 +230,7 @@ where
     async fn stream(&self, at: &Authority) -> Result<Option<Stream>, SendError> {
         loop {
             let connecting = {
-                let mut hosts = lock(&self.hosts);
+                let mut hosts = self.hosts.lock();
                 let host = hosts.entry(at.clone()).or_default();
                 host.open.retain(|open| !open.is_spent.load(Relaxed));
                 if let Some(stream) = host.open.iter().find_map(Stream::on) {
@@ -264,7 +265,7 @@ where
         let (hosts, at, opened) = (self.hosts.clone(), at.clone(), self.opened.clone());
         let task = tokio::spawn(async move {
             let established = establishing.await;
-            let mut locked = lock(&hosts);
+            let mut locked = hosts.lock();
             let host = locked.entry(at.clone()).or_default();
             host.connecting = None;
             let Ok(established) = established else {
@@ -375,7 +376,7 @@ where
 
 /// Takes connections out of the pool; without a request on it such a one ends.
 fn leave(hosts: &Hosts, at: &Authority, which: impl Fn(&Arc<Open>) -> bool) {
-    let mut hosts = lock(hosts);
+    let mut hosts = hosts.lock();
     let Some(host) = hosts.get_mut(at) else {
         return;
     };
@@ -389,13 +390,9 @@ fn is_same(open: &Arc<Open>, weak: &Weak<Open>) -> bool {
     std::ptr::eq(Arc::as_ptr(open), weak.as_ptr())
 }
 
-fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Open {
     fn is_idle(&self) -> bool {
-        self.streams.load(Relaxed) == 0 && lock(&self.idle_since).elapsed() >= IDLE_TIMEOUT
+        self.streams.load(Relaxed) == 0 && self.idle_since.lock().elapsed() >= IDLE_TIMEOUT
     }
 
     /// A request was given up before its answer. What others have on the connection goes on.
@@ -429,7 +426,7 @@ impl Drop for Stream {
         if !self.is_decided {
             self.open.give_up();
         }
-        *lock(&self.open.idle_since) = Instant::now();
+        *self.open.idle_since.lock() = Instant::now();
         self.open.streams.fetch_sub(1, Relaxed);
     }
 }

@@ -9,17 +9,15 @@ use super::status::RouteStatus;
 use super::table::Table;
 use crate::gateway::metrics::GatewayMetrics;
 use arc_swap::ArcSwap;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// How long a change waits for a look at the folder that is under way. 5 s: as long as a change of
 /// a window waits for its disk.
 pub const LOOK_TIME: Duration = Duration::from_secs(5);
-
-/// Between two tries to have the look's place. 5 ms, which nobody notices.
-const TRY_PAUSE: Duration = Duration::from_millis(5);
 
 /// What is said of a folder that has lost all its manifests.
 const LOST_ALL: &str = "it has no manifest, and it had some: mount or write what is to be there; \
@@ -95,22 +93,14 @@ impl RouteSet {
     }
 
     pub(super) fn files(&self) -> MutexGuard<'_, Files> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+        self.files.lock()
     }
 
     /// The same for a change: an error where a look at the folder is under way for too long.
     pub(super) fn files_in_time(&self) -> Result<MutexGuard<'_, Files>, EditError> {
-        let until = Instant::now() + self.look_time;
-        loop {
-            match self.files.try_lock() {
-                Ok(files) => return Ok(files),
-                Err(TryLockError::Poisoned(files)) => return Ok(files.into_inner()),
-                Err(TryLockError::WouldBlock) if Instant::now() >= until => {
-                    return Err(EditError::Busy(self.look_time));
-                }
-                Err(TryLockError::WouldBlock) => std::thread::sleep(TRY_PAUSE),
-            }
-        }
+        self.files
+            .try_lock_for(self.look_time)
+            .ok_or(EditError::Busy(self.look_time))
     }
 
     /// Reads what has changed and swaps the table, wholly or not at all. Blocks on the file system.
@@ -207,7 +197,7 @@ impl RouteSet {
     }
 
     fn kept(&self) -> MutexGuard<'_, Option<LastGood>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock()
     }
 
     fn swap(&self, files: &mut Files) {

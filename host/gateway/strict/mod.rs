@@ -16,10 +16,11 @@ use crate::gateway::config::Limits;
 use chunks::{BadChunk, Chunks, Most};
 use head::Framing;
 use memchr::memchr_iter;
+use parking_lot::Mutex;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -49,7 +50,7 @@ impl Refused {
         if request.uri().path() != SUBSTITUTE_PATH {
             return None;
         }
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.lock().take()
     }
 }
 
@@ -175,11 +176,7 @@ impl<S> Strict<S> {
     }
 
     fn refuse(&mut self, violation: Violation) {
-        let mut refused = self
-            .refused
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut refused = self.refused.0.lock();
         *refused = Some(violation);
         self.checked = (SUBSTITUTE.to_vec(), 0);
         self.pending = Vec::new();

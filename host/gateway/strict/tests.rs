@@ -54,7 +54,7 @@ async fn through(bytes: &[u8], sizes: &[usize]) -> (Vec<u8>, Option<Kind>) {
         }
     });
     let _ = read.await;
-    let violation = refused.0.lock().unwrap().take();
+    let violation = refused.0.lock().take();
     (out, violation.map(|violation| violation.kind))
 }
 

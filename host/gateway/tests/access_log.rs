@@ -4,11 +4,11 @@ use super::*;
 
 /// The access lines of this thread, as JSON. All of a `#[tokio::test]` runs on its own thread.
 #[derive(Clone, Default)]
-pub(super) struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+pub(super) struct Lines(Arc<parking_lot::Mutex<Vec<u8>>>);
 
 impl std::io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        self.0.lock().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -35,7 +35,7 @@ impl Lines {
     pub(super) async fn line(&self, count: usize) -> serde_json::Value {
         let look = async {
             loop {
-                let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+                let text = String::from_utf8(self.0.lock().clone()).unwrap();
                 let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
                 let mut access =
                     lines.filter(|line: &serde_json::Value| line["target"] == "access");

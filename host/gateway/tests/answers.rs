@@ -298,19 +298,19 @@ async fn what_a_service_answers_has_one_outcome_over_both_protocols() {
     let manifest = format!("uri: /raw\nupstream: http://{at}\n");
     std::fs::write(fixture.data.path().join("raw.yaml"), manifest).unwrap();
     fixture.gateway.routes.reload();
-    let said = Arc::new(std::sync::Mutex::new(String::new()));
+    let said = Arc::new(parking_lot::Mutex::new(String::new()));
     let saying = said.clone();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = service.accept().await {
             read_until(&mut stream, "\r\n\r\n").await;
-            let said = format!("HTTP/1.1 {}", saying.lock().unwrap());
+            let said = format!("HTTP/1.1 {}", saying.lock());
             let _ = stream.write_all(said.as_bytes()).await;
         }
     });
     let uri = format!("http://{}/raw", fixture.addr);
     for client in both() {
         for (answer, status, body) in &all {
-            *said.lock().unwrap() = answer.clone();
+            *said.lock() = answer.clone();
             let (seen, headers, read) = ask(&client, Method::GET, &uri).await;
             assert_eq!(seen, *status, "{answer:?}");
             assert!(headers.contains_key("x-request-id") && !headers.contains_key("x-a"));

@@ -4,9 +4,10 @@
 //! bound.
 
 use crate::connection_limit::Holder;
+use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::metrics::counter::Counter;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// Room for requests at services. Clones share it.
 #[derive(Clone)]
@@ -59,7 +60,7 @@ impl Room {
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
-        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.held.lock()
     }
 }
 

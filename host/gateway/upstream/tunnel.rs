@@ -19,9 +19,10 @@ use http::{Method, Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -49,7 +50,7 @@ pub struct TunnelHandover(Arc<Mutex<Option<Tunnel>>>);
 
 impl TunnelHandover {
     pub fn take(&self) -> Option<Tunnel> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.lock().take()
     }
 }
 
@@ -117,7 +118,7 @@ impl UpgradeRequest {
             admission: self.admission,
             at_service,
         };
-        *self.slot.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
+        *self.slot.0.lock() = Some(tunnel);
         let mut response = answered.map(|_| body::empty());
         response.extensions_mut().insert(Opened);
         Ok(response)

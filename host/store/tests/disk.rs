@@ -7,9 +7,10 @@ use super::super::create::found;
 use super::super::file::Medium;
 use super::super::waiting::{may_wait, would_wait};
 use super::OWNER;
+use parking_lot::{Condvar, Mutex};
 use redb::{Database, DatabaseError, StorageBackend};
 use std::io::{self, Error, ErrorKind};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Bytes of a page of memory.
@@ -124,7 +125,7 @@ impl Disk {
     }
 
     pub(super) fn arm(&self, trouble: Trouble) {
-        let mut state = self.0.state.lock().unwrap();
+        let mut state = self.0.state.lock();
         state.trouble = trouble;
         state.accesses = 0;
         state.syncs = 0;
@@ -133,7 +134,7 @@ impl Disk {
 
     /// Whether the trouble has come.
     pub(super) fn struck(&self) -> bool {
-        let state = self.0.state.lock().unwrap();
+        let state = self.0.state.lock();
         match state.trouble {
             Trouble::None => false,
             Trouble::PowerLoss(at) | Trouble::FailOnce(at, _) => state.accesses >= at,
@@ -143,17 +144,17 @@ impl Disk {
 
     /// Whether the sync has failed that was to fail.
     pub(super) fn sync_failed(&self) -> bool {
-        self.0.state.lock().unwrap().failed_at.is_some()
+        self.0.state.lock().failed_at.is_some()
     }
 
     pub(super) fn read_bytes(&self) -> u64 {
-        self.0.state.lock().unwrap().read_bytes
+        self.0.state.lock().read_bytes
     }
 
     /// What a power loss now would leave: all that was synced, and of the rest some, in parts, as `seed`
     /// has it. Seed 0 leaves none of it, seed 1 all.
     pub(super) fn after_power_loss(&self, seed: u64) -> Vec<u8> {
-        let state = self.0.state.lock().unwrap();
+        let state = self.0.state.lock();
         let mut image = state.durable.clone();
         let mut dice = seed;
         for change in &state.unsynced {
@@ -178,13 +179,13 @@ impl Disk {
 
     /// Lets no sync return until the guard is dropped.
     pub(super) fn hold_syncs(&self) -> Hold {
-        self.0.state.lock().unwrap().hold_syncs = true;
+        self.0.state.lock().hold_syncs = true;
         Hold(self.clone())
     }
 
     /// Has memory hold nothing of the disk, and no read of it return until the guard is dropped.
     pub(super) fn hold_reads(&self) -> Hold {
-        let mut state = self.0.state.lock().unwrap();
+        let mut state = self.0.state.lock();
         (state.cold, state.hold_reads) = (true, true);
         drop(state);
         Hold(self.clone())
@@ -192,16 +193,16 @@ impl Disk {
 
     /// Whether each read waits for the disk.
     pub(super) fn set_cold(&self, cold: bool) {
-        self.0.state.lock().unwrap().cold = cold;
+        self.0.state.lock().cold = cold;
     }
 
     /// Reads of the disk that are being waited for.
     pub(super) fn reads_held(&self) -> usize {
-        self.0.state.lock().unwrap().reads_held
+        self.0.state.lock().reads_held
     }
 
-    fn access(&self) -> io::Result<std::sync::MutexGuard<'_, State>> {
-        let mut state = self.0.state.lock().unwrap();
+    fn access(&self) -> io::Result<parking_lot::MutexGuard<'_, State>> {
+        let mut state = self.0.state.lock();
         state.accesses += 1;
         if state.power_is_gone() {
             return Err(Error::other("the power is gone"));
@@ -258,7 +259,7 @@ impl Medium for DiskMedium {
     }
 
     fn is_in_doubt(&self) -> bool {
-        self.disk.0.state.lock().unwrap().in_doubt
+        self.disk.0.state.lock().in_doubt
     }
 
     fn settle(&self) -> io::Result<()> {
@@ -270,7 +271,7 @@ impl Medium for DiskMedium {
     }
 
     fn bytes(&self) -> u64 {
-        self.disk.0.state.lock().unwrap().current.len() as u64
+        self.disk.0.state.lock().current.len() as u64
     }
 }
 
@@ -281,20 +282,17 @@ impl Hold {
     /// Waits until a commit has got as far as its sync.
     pub(super) fn wait_for_sync(&self) {
         let shared = &self.0.0;
-        let state = shared.state.lock().unwrap();
-        let (_state, late) = shared
-            .changed
-            .wait_timeout_while(state, Duration::from_secs(30), |state| {
-                state.syncs_held == 0
-            })
-            .unwrap();
-        assert!(!late.timed_out(), "no commit came to sync");
+        let mut state = shared.state.lock();
+        let waits = |state: &mut State| state.syncs_held == 0;
+        let longest = Duration::from_secs(30);
+        shared.changed.wait_while_for(&mut state, waits, longest);
+        assert!(state.syncs_held > 0, "no commit came to sync");
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let mut state = self.0.0.state.lock().unwrap();
+        let mut state = self.0.0.state.lock();
         (state.hold_syncs, state.hold_reads) = (false, false);
         drop(state);
         self.0.0.changed.notify_all();
@@ -316,7 +314,7 @@ impl StorageBackend for Disk {
             state.reads_held += 1;
             self.0.changed.notify_all();
             while state.hold_reads {
-                state = self.0.changed.wait(state).unwrap();
+                self.0.changed.wait(&mut state);
             }
             state.reads_held -= 1;
         }
@@ -339,7 +337,7 @@ impl StorageBackend for Disk {
         let mut state = match self.access() {
             Ok(state) => state,
             Err(error) => {
-                let mut state = self.0.state.lock().unwrap();
+                let mut state = self.0.state.lock();
                 if matches!(state.trouble, Trouble::FailOnce(..)) {
                     state.fail_sync();
                 }
@@ -354,7 +352,7 @@ impl StorageBackend for Disk {
         state.syncs_held += 1;
         self.0.changed.notify_all();
         while state.hold_syncs {
-            state = self.0.changed.wait(state).unwrap();
+            self.0.changed.wait(&mut state);
         }
         state.syncs_held -= 1;
         let State {

@@ -17,8 +17,8 @@ pub(super) use rounds::{GROUPS, STEPS};
 use fisher::Table;
 use hopeless::Hopeless;
 use order::{Asked, Heard, Order};
+use parking_lot::{Mutex, MutexGuard};
 use rounds::{By, Group, Rounds, Worse};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use times::{Bucket, Histogram};
 
@@ -182,7 +182,7 @@ impl Analysis {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -12,8 +12,9 @@ use crate::windows::registry::Registry;
 use crate::windows::serving::Serving;
 use crate::windows::window::Window;
 use crate::windows::{ChangeError, Unsaved, WindowName};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -82,7 +83,7 @@ impl Asked {
 
 impl Closings {
     fn lock(&self) -> MutexGuard<'_, Asked> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+        self.asked.lock()
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Asked) -> T) -> T {

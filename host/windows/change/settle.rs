@@ -9,7 +9,7 @@ use crate::windows::{ChangeError, crash};
 use serde::Serialize;
 use std::pin::Pin;
 use std::sync::atomic::{Ordering::AcqRel, Ordering::Release};
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::{Instant, timeout_at};
@@ -163,10 +163,7 @@ impl Change {
         record: &WindowRecord,
         deadline: Instant,
     ) -> Result<(), ChangeError> {
-        let slow = || {
-            let slow = &self.window.recorded.slow;
-            slow.lock().unwrap_or_else(PoisonError::into_inner)
-        };
+        let slow = || self.window.recorded.slow.lock();
         let earlier = slow().take();
         if let Some(mut earlier) = earlier
             && timeout_at(deadline, &mut earlier).await.is_err()

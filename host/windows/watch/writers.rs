@@ -5,9 +5,10 @@
 use super::folder::is_component;
 use notify::Event;
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// The files that are being written. Holds no more names than the folder has files.
 #[derive(Clone, Default)]
@@ -45,8 +46,8 @@ impl Writers {
         }
     }
 
-    fn files(&self) -> std::sync::MutexGuard<'_, HashSet<OsString>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn files(&self) -> MutexGuard<'_, HashSet<OsString>> {
+        self.0.lock()
     }
 }
 

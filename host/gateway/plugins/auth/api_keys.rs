@@ -9,11 +9,12 @@ use crate::error::RequestError;
 use crate::files::{is_full_disk, write_whole_private};
 use crate::reserve::Reserve;
 use arc_swap::{ArcSwap, ArcSwapOption};
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::runtime::Handle;
@@ -259,7 +260,7 @@ impl ApiKeys {
     }
 
     fn changing(&self) -> MutexGuard<'_, bool> {
-        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.changing.lock()
     }
 
     fn write(&self, keys: &BTreeMap<String, KeyEntry>) -> io::Result<()> {

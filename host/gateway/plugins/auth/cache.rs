@@ -4,9 +4,9 @@
 //! refused token is not remembered: whoever sends nonsense fills nothing.
 
 use super::Caller;
+use parking_lot::{Mutex, MutexGuard};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
 /// So that threads seldom wait for each other.
 const SHARDS: usize = 16;
@@ -89,10 +89,10 @@ impl Cache {
         shard.insert(name, verified);
     }
 
-    fn shard(&self, name: &Name) -> Option<std::sync::MutexGuard<'_, HashMap<Name, Verified>>> {
+    fn shard(&self, name: &Name) -> Option<MutexGuard<'_, HashMap<Name, Verified>>> {
         let [first, ..] = name;
         let shard = self.shards.get(usize::from(*first) % SHARDS)?;
-        Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
+        Some(shard.lock())
     }
 }
 
@@ -123,7 +123,7 @@ mod tests {
     }
 
     fn len(cache: &Cache) -> usize {
-        cache.shards.iter().map(|s| s.lock().unwrap().len()).sum()
+        cache.shards.iter().map(|s| s.lock().len()).sum()
     }
 
     #[test]

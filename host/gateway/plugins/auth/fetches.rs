@@ -2,8 +2,8 @@
 //! setting that cannot work is known from the start on, and counted.
 
 use super::source::JwksSource;
+use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Between two lines of the log that say the same of an issuer. A file is read every second.
@@ -119,6 +119,6 @@ impl Fetches {
     }
 
     fn failing(&self) -> MutexGuard<'_, Option<Failing>> {
-        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.failing.lock()
     }
 }

@@ -1,6 +1,6 @@
 //! What is worth a line of the log, and not one for each request.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
 /// Between two lines that say the same.
@@ -13,7 +13,7 @@ pub struct Seldom(Mutex<Option<Instant>>);
 impl Seldom {
     /// Whether to say it now; then it counts as said.
     pub fn is_due(&self) -> bool {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = self.0.lock();
         let due = said.is_none_or(|said| said.elapsed() >= PAUSE);
         if due {
             *said = Some(Instant::now());

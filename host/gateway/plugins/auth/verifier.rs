@@ -15,9 +15,10 @@ use super::{Caller, Rule};
 use crate::error::RequestError;
 use http::HeaderMap;
 use jsonwebtoken::get_current_timestamp;
+use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// Unknown names of issuers that are said in the log, each once. Manifests are the operator's own;
@@ -198,7 +199,7 @@ impl Verifier {
             .iter()
             .filter(|name| self.issuers.iter().all(|issuer| issuer.name() != *name));
         for name in unknown {
-            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut said = self.said.lock();
             if said.len() < MAX_SAID && said.insert(name.clone()) {
                 tracing::warn!(
                     issuer = name,

@@ -2,12 +2,12 @@
 //! each holder.
 
 use super::key::Owner;
-use super::lock;
 use crate::body::{self, Body};
 use crate::gateway::metrics::{ShareHits, Whose};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// A holder may have a quarter of what is free. One alone gets a fifth of the whole, of `n` greedy
 /// ones each `1 / (n + 4)`: so there is always something free for those who hold less, and the
@@ -114,7 +114,7 @@ impl Held {
         if more == 0 {
             return Ok(());
         }
-        let grown = lock(&self.budget.books).grow(self.owner, more);
+        let grown = self.budget.books.lock().grow(self.owner, more);
         match grown {
             Ok(()) => self.amount += more,
             Err(whose) => self.budget.hits.hit(self.budget.of, whose),
@@ -137,7 +137,7 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if self.amount > 0 {
-            lock(&self.budget.books).shrink(self.owner, self.amount);
+            self.budget.books.lock().shrink(self.owner, self.amount);
         }
     }
 }
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(budget.hold(owner(1)).grow(1), Err(Whose::Caller));
         drop(written);
         budget.hold(owner(1)).grow(20).unwrap();
-        assert!(lock(&budget.books).holders.is_empty());
+        assert!(budget.books.lock().holders.is_empty());
         assert_eq!(budget.hold(owner(1)).grow(101), Err(Whose::Host));
     }
 
@@ -205,7 +205,7 @@ mod tests {
         }
         // Each has a twelfth.
         let twelfth = (256 << 20) / 12;
-        let all = lock(&budget.books).holders.clone();
+        let all = budget.books.lock().holders.clone();
         assert!(
             all.values().all(|held| held.abs_diff(twelfth) < 1 << 20),
             "{all:?}"
@@ -250,7 +250,7 @@ mod tests {
                         all.push(held);
                     }
                 }
-                let books = lock(&budget.books);
+                let books = budget.books.lock();
                 prop_assert!(books.held <= books.limit);
                 prop_assert_eq!(books.held, all.iter().map(|held| held.amount).sum::<u64>());
                 prop_assert_eq!(books.held, books.holders.values().sum::<u64>());

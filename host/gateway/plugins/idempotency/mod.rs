@@ -40,10 +40,11 @@ use http::{HeaderMap, Method, Request, header};
 use http_body_util::BodyExt;
 use key::{Digest, Owner, Realm};
 use ledger::{Ledger, Name};
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -406,7 +407,7 @@ async fn sweep(all: Weak<Idempotency>) {
         let Some(ledger) = all.ledger.get() else {
             return;
         };
-        let at_work = |scope: &str| lock(&all.running).contains_key(scope);
+        let at_work = |scope: &str| all.running.lock().contains_key(scope);
         let swept = ledger.sweep(ledger.now_ms(), due.take(), at_work).await;
         pause = SWEEP_EVERY;
         match swept {
@@ -453,9 +454,4 @@ fn told(error: StoreError) -> RequestError {
     }
     tracing::warn!(%error, "the file of idempotency keys");
     RequestError::IdempotencyUnavailable
-}
-
-// What this guards is whole at every moment, so a panic elsewhere does not spoil it.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,7 +5,7 @@ use super::key::Digest;
 use super::ledger::{Begun, Ledger, StoredRecord};
 use super::record::{Record, State, StoredAnswer};
 use super::rest::to_the_end;
-use super::{Idempotency, IdempotentRequest, KEYS, full, lock, told};
+use super::{Idempotency, IdempotentRequest, KEYS, full, told};
 use crate::body::{Body, BodyError};
 use crate::error::{Cause, RequestError};
 use crate::gateway::forward::Forward;
@@ -43,7 +43,7 @@ struct Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        lock(&self.all.running).remove(&self.scope);
+        self.all.running.lock().remove(&self.scope);
     }
 }
 
@@ -196,7 +196,7 @@ impl Idempotency {
     }
 
     fn check_running(&self, scope: &str, fingerprint: Digest) -> Result<(), RequestError> {
-        match lock(&self.running).get(scope) {
+        match self.running.lock().get(scope) {
             Some(running) => Err(taken(*running, fingerprint)),
             None => Ok(()),
         }
@@ -207,7 +207,7 @@ impl Idempotency {
         idempotent: &IdempotentRequest,
         fingerprint: Digest,
     ) -> Result<Claim, RequestError> {
-        let mut running = lock(&self.running);
+        let mut running = self.running.lock();
         match running.entry(idempotent.scope.clone()) {
             Entry::Occupied(running) => Err(taken(*running.get(), fingerprint)),
             Entry::Vacant(vacant) => {

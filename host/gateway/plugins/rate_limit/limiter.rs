@@ -12,10 +12,11 @@ use crate::error::RequestError;
 use crate::gateway::metrics::{ShareHits, Whose};
 use crate::gateway::plugins::holder::Holder;
 use http::HeaderMap;
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Callers are spread over so many locks.
@@ -142,14 +143,14 @@ impl Limiter {
             let Some(shard) = self.shards.get(index) else {
                 return (refused(rule), None);
             };
-            let mut shard = lock(shard);
+            let mut shard = shard.lock();
             if let Some(slot) = shard.get_mut(&key)
                 && let Some(counted) = self.known(slot, &key, rule, now)
             {
                 return counted;
             }
             let bringer = matches!(key.who, Who::Value(_)).then(&holder);
-            let mut shares = lock(&self.shares);
+            let mut shares = self.shares.lock();
             if let Some(LimitState::Together { holder, .. }) = shard.remove(&key) {
                 shares.give_together(&key.route, &holder);
             }
@@ -207,7 +208,7 @@ impl Limiter {
             LimitState::Own { entry, .. } => Some(entry.admit(rule, now)),
             LimitState::Together { ends, .. } if *ends <= now => None,
             LimitState::Together { holder, ends } => {
-                let mut shares = lock(&self.shares);
+                let mut shares = self.shares.lock();
                 let (reading, left, log_ends) =
                     shares.admit_together(&key.route, holder, false, rule, now);
                 if reading.admitted {
@@ -223,8 +224,8 @@ impl Limiter {
         let Some(shard) = self.shards.get(index) else {
             return;
         };
-        let mut shard = lock(shard);
-        let mut shares = lock(&self.shares);
+        let mut shard = shard.lock();
+        let mut shares = self.shares.lock();
         shard.retain(|key, slot| {
             let end = match slot {
                 LimitState::Own { entry, .. } => entry.ends(),
@@ -249,11 +250,6 @@ fn refused(rule: &Rule) -> Reading {
         remaining: 0,
         reset: rule.period,
     }
-}
-
-/// A counter is whole between any two statements, so a panic elsewhere does not spoil it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

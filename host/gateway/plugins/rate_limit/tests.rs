@@ -51,7 +51,7 @@ impl Limiter {
     }
 
     fn kept(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).len()).sum()
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
     }
 }
 
@@ -186,7 +186,7 @@ fn counters_that_have_ended_use_up_no_share() {
             assert!(limiter.admits_from(&tenants, &route, value(newcomer), &service, secs(9)));
         }
     }
-    assert_eq!(lock(&limiter.shares).together(), (0, 0));
+    assert_eq!(limiter.shares.lock().together(), (0, 0));
 }
 
 #[test]
@@ -200,9 +200,9 @@ fn a_route_that_is_flooded_leaves_counters_to_the_others() {
         }
     };
     flood("a");
-    assert_eq!(lock(&limiter.shares).held("a"), (MAX / 2, MAX / 2));
+    assert_eq!(limiter.shares.lock().held("a"), (MAX / 2, MAX / 2));
     flood("b");
-    assert_eq!(lock(&limiter.shares).held("b").1, MAX / 4);
+    assert_eq!(limiter.shares.lock().held("b").1, MAX / 4);
     let quiet = Arc::from("quiet");
     for i in 0..MAX / 10 {
         let who = by(&format!("citizen-{i}"));
@@ -220,7 +220,7 @@ fn a_value_that_counts_with_others_counts_in_no_second_place() {
     for i in 0..3 {
         assert!(limiter.admits_from(&rule, &route, value(i), &mallory, secs(0)));
     }
-    assert_eq!(lock(&limiter.shares).together(), (1, 1));
+    assert_eq!(limiter.shares.lock().together(), (1, 1));
     let admitted = (0..10)
         .filter(|_| limiter.admits_from(&rule, &route, value(2), &acme, secs(1)))
         .count();
@@ -230,7 +230,7 @@ fn a_value_that_counts_with_others_counts_in_no_second_place() {
         .filter(|_| limiter.admits_from(&rule, &route, value(2), &acme, secs(61)))
         .count();
     assert_eq!(admitted, 3);
-    assert_eq!(lock(&limiter.shares).together().1, 0);
+    assert_eq!(limiter.shares.lock().together().1, 0);
 }
 
 #[test]
@@ -279,7 +279,7 @@ proptest! {
                 past.push(now);
             }
             // The books are right, and the space is what it was to be.
-            let shares = lock(&limiter.shares);
+            let shares = limiter.shares.lock();
             let (held, _) = shares.held("");
             prop_assert!(held <= max);
             prop_assert_eq!(held, limiter.kept() + shares.together().0);

@@ -181,10 +181,10 @@ async fn an_issuer_may_be_held_to_some_algorithms() {
 #[tokio::test]
 async fn discovery_finds_the_keys_of_an_issuer_that_says_the_same_name() {
     let keys = json!({"keys": [jwk(Algorithm::EdDSA, "1")]}).to_string();
-    let said = Arc::new(std::sync::Mutex::new(String::new()));
+    let said = Arc::new(parking_lot::Mutex::new(String::new()));
     let answer = said.clone();
     let (url, _) = provider(move |path| match path {
-        "/.well-known/openid-configuration" => (200, answer.lock().unwrap().clone()),
+        "/.well-known/openid-configuration" => (200, answer.lock().clone()),
         "/keys" => (200, keys.clone()),
         _ => (404, String::new()),
     })
@@ -199,9 +199,9 @@ async fn discovery_finds_the_keys_of_an_issuer_that_says_the_same_name() {
     };
     let token = token(Algorithm::EdDSA, json!({ "iss": url }));
     let keys = format!("{url}/keys");
-    *said.lock().unwrap() = json!({"issuer": url, "jwks_uri": keys}).to_string();
+    *said.lock() = json!({"issuer": url, "jwks_uri": keys}).to_string();
     assert!(verifier().verify(&token, &[]).await.is_ok());
-    *said.lock().unwrap() = json!({"issuer": format!("{url}/"), "jwks_uri": keys}).to_string();
+    *said.lock() = json!({"issuer": format!("{url}/"), "jwks_uri": keys}).to_string();
     assert!(matches!(
         verifier().verify(&token, &[]).await,
         Err(RequestError::KeysUnavailable)
@@ -212,9 +212,9 @@ async fn discovery_finds_the_keys_of_an_issuer_that_says_the_same_name() {
 async fn a_discovery_document_leads_to_no_address_of_this_machine_unless_that_is_allowed() {
     let keys = json!({"keys": [jwk(Algorithm::EdDSA, "1")]}).to_string();
     let (inner, reached) = provider(move |_| (200, keys.clone())).await;
-    let said = Arc::new(std::sync::Mutex::new(String::new()));
+    let said = Arc::new(parking_lot::Mutex::new(String::new()));
     let answer = said.clone();
-    let (url, _) = provider(move |_| (200, answer.lock().unwrap().clone())).await;
+    let (url, _) = provider(move |_| (200, answer.lock().clone())).await;
     let port = inner.rsplit(':').next().unwrap().to_owned();
     let verify = async |allowed: &[&str]| {
         let issuer = IssuerConfig {
@@ -230,7 +230,7 @@ async fn a_discovery_document_leads_to_no_address_of_this_machine_unless_that_is
     };
     for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"] {
         let elsewhere = format!("http://{host}:{port}/keys");
-        *said.lock().unwrap() = json!({"issuer": url, "jwks_uri": elsewhere}).to_string();
+        *said.lock() = json!({"issuer": url, "jwks_uri": elsewhere}).to_string();
         let refused = verify(&[]).await;
         assert!(
             matches!(refused, Err(RequestError::KeysUnavailable)),
@@ -239,7 +239,7 @@ async fn a_discovery_document_leads_to_no_address_of_this_machine_unless_that_is
         assert_eq!(reached.load(Ordering::SeqCst), 0, "{host}");
     }
     let elsewhere = format!("{inner}/keys");
-    *said.lock().unwrap() = json!({"issuer": url, "jwks_uri": elsewhere}).to_string();
+    *said.lock() = json!({"issuer": url, "jwks_uri": elsewhere}).to_string();
     assert!(verify(&["127.0.0.0/8"]).await.is_ok());
     assert_eq!(reached.load(Ordering::SeqCst), 1);
 }

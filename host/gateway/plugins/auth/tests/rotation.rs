@@ -29,10 +29,10 @@ pub async fn provider(
 }
 
 /// An answer that the test changes.
-type Answer = Arc<std::sync::Mutex<(u16, String)>>;
+type Answer = Arc<parking_lot::Mutex<(u16, String)>>;
 
 async fn provider_of(answer: Answer) -> (String, Arc<AtomicUsize>) {
-    provider(move |_| answer.lock().unwrap().clone()).await
+    provider(move |_| answer.lock().clone()).await
 }
 
 pub fn set_of(kid: &str) -> (u16, String) {
@@ -74,7 +74,7 @@ async fn find(jwks: &Arc<Jwks>, id: &str) -> Result<Result<u64, Miss>, RequestEr
 #[tokio::test]
 async fn many_requests_at_once_make_one_fetch() {
     for ages in [YOUNG, OLD] {
-        let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
+        let answer = Arc::new(parking_lot::Mutex::new(set_of("1")));
         let (url, fetches) = provider_of(answer).await;
         let jwks = jwks_at(
             &url,
@@ -97,17 +97,17 @@ async fn many_requests_at_once_make_one_fetch() {
 
 #[tokio::test]
 async fn a_rotated_key_is_found_at_once() {
-    let answer = Arc::new(std::sync::Mutex::new(set_of("old")));
+    let answer = Arc::new(parking_lot::Mutex::new(set_of("old")));
     let (url, fetches) = provider_of(answer.clone()).await;
     let jwks = jwks_at(&url, YOUNG);
     assert!(find(&jwks, "old").await.unwrap().is_ok());
-    *answer.lock().unwrap() = set_of("new");
+    *answer.lock() = set_of("new");
     assert!(find(&jwks, "new").await.unwrap().is_ok());
     assert_eq!(fetches.load(Ordering::SeqCst), 2);
     // Another key under the same name is a rotation too.
     let other =
         json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "new", "x": b64(&[7; 32])}]});
-    *answer.lock().unwrap() = (200, other.to_string());
+    *answer.lock() = (200, other.to_string());
     let is_other = |key: &Key| key.decoding.try_get_as_bytes().unwrap() == [7; 32];
     let found = jwks.prove(Some("new"), Algorithm::EdDSA.into(), is_other);
     assert_eq!(found.await.unwrap(), Ok(3));
@@ -116,13 +116,13 @@ async fn a_rotated_key_is_found_at_once() {
 /// The first request after a quiet time once believed what the host had fetched before it.
 #[tokio::test]
 async fn a_withdrawn_key_is_dead_for_the_first_request_after_a_quiet_time() {
-    let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
+    let answer = Arc::new(parking_lot::Mutex::new(set_of("1")));
     let (url, _) = provider_of(answer.clone()).await;
     let fresh = Duration::from_millis(50);
     let jwks = jwks_at(&url, Ages { fresh, ..YOUNG });
     assert!(find(&jwks, "1").await.unwrap().is_ok());
     assert_eq!(jwks.generation(), Some(1));
-    *answer.lock().unwrap() = set_of("2");
+    *answer.lock() = set_of("2");
     tokio::time::sleep(fresh).await;
     assert_eq!(
         jwks.generation(),
@@ -136,11 +136,11 @@ async fn a_withdrawn_key_is_dead_for_the_first_request_after_a_quiet_time() {
 #[tokio::test]
 async fn an_empty_key_set_and_one_of_no_use_withdraw_every_key() {
     for none in [json!([]), json!([{"kty": "NEW", "kid": "1"}])] {
-        let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
+        let answer = Arc::new(parking_lot::Mutex::new(set_of("1")));
         let (url, _) = provider_of(answer.clone()).await;
         let jwks = jwks_at(&url, OLD);
         assert!(find(&jwks, "1").await.unwrap().is_ok());
-        *answer.lock().unwrap() = (200, json!({ "keys": none }).to_string());
+        *answer.lock() = (200, json!({ "keys": none }).to_string());
         assert_eq!(
             find(&jwks, "1").await.unwrap(),
             Err(Miss::UnknownId),
@@ -148,16 +148,16 @@ async fn an_empty_key_set_and_one_of_no_use_withdraw_every_key() {
         );
         assert_eq!(jwks.state().keys, 0);
         // What is no set at all withdraws nothing.
-        *answer.lock().unwrap() = set_of("1");
+        *answer.lock() = set_of("1");
         assert!(find(&jwks, "1").await.unwrap().is_ok());
-        *answer.lock().unwrap() = (200, "{}".into());
+        *answer.lock() = (200, "{}".into());
         assert!(find(&jwks, "1").await.unwrap().is_ok());
     }
 }
 
 #[tokio::test]
 async fn keys_are_fetched_from_the_start_on_whether_or_not_requests_come() {
-    let answer = Arc::new(std::sync::Mutex::new((500, "no".to_string())));
+    let answer = Arc::new(parking_lot::Mutex::new((500, "no".to_string())));
     let (url, fetches) = provider_of(answer.clone()).await;
     let soon = Duration::from_millis(10);
     let ages = Ages {
@@ -176,25 +176,25 @@ async fn keys_are_fetched_from_the_start_on_whether_or_not_requests_come() {
     };
     until("it asks again", &|| jwks.state().failed >= 2).await;
     assert_eq!((jwks.state().keys, jwks.generation()), (0, None));
-    *answer.lock().unwrap() = set_of("1");
+    *answer.lock() = set_of("1");
     until("it has the keys", &|| jwks.generation() == Some(1)).await;
     let before = fetches.load(Ordering::SeqCst);
     until("it goes on", &|| {
         fetches.load(Ordering::SeqCst) > before + 1
     })
     .await;
-    *answer.lock().unwrap() = set_of("2");
+    *answer.lock() = set_of("2");
     until("it sees a rotation", &|| jwks.generation() == Some(2)).await;
     keeping.abort();
 }
 
 #[tokio::test]
 async fn a_provider_that_is_away_is_not_waited_for_again_and_again() {
-    let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
+    let answer = Arc::new(parking_lot::Mutex::new(set_of("1")));
     let (url, fetches) = provider_of(answer.clone()).await;
     let jwks = jwks_at(&url, Ages { tried: LONG, ..OLD });
     assert!(find(&jwks, "1").await.unwrap().is_ok());
-    *answer.lock().unwrap() = (500, "<html>".into());
+    *answer.lock() = (500, "<html>".into());
     for _ in 0..20 {
         assert!(find(&jwks, "1").await.unwrap().is_ok());
         assert!(find(&jwks, "invented").await.unwrap().is_err());
@@ -238,7 +238,7 @@ async fn a_file_that_cannot_be_read_to_its_end_holds_one_thread() {
 
 #[tokio::test]
 async fn an_operator_has_keys_fetched_now_whatever_the_pause_says() {
-    let answer = Arc::new(std::sync::Mutex::new(set_of("old")));
+    let answer = Arc::new(parking_lot::Mutex::new(set_of("old")));
     let (url, fetches) = provider_of(answer.clone()).await;
     let jwks = jwks_at(
         &url,
@@ -249,11 +249,11 @@ async fn an_operator_has_keys_fetched_now_whatever_the_pause_says() {
     );
     let find = |id: &'static str| find(&jwks, id);
     assert!(find("old").await.unwrap().is_ok());
-    *answer.lock().unwrap() = set_of("new");
+    *answer.lock() = set_of("new");
     assert!(find("new").await.unwrap().is_err(), "the pause runs");
     assert_eq!(jwks.read_again().await, Ok(()));
     assert!(find("new").await.unwrap().is_ok());
-    *answer.lock().unwrap() = (500, "<html>".into());
+    *answer.lock() = (500, "<html>".into());
     let why = jwks.read_again().await.unwrap_err();
     assert!(why.contains(&url) && why.contains("500"), "{why}");
     assert!(
@@ -265,13 +265,13 @@ async fn an_operator_has_keys_fetched_now_whatever_the_pause_says() {
 
 #[tokio::test]
 async fn the_last_good_keys_outlive_a_broken_provider_but_not_for_ever() {
-    let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
+    let answer = Arc::new(parking_lot::Mutex::new(set_of("1")));
     let (url, _) = provider_of(answer.clone()).await;
     let patient = jwks_at(&url, OLD);
     let dead = Duration::ZERO;
     let strict = jwks_at(&url, Ages { dead, ..OLD });
     assert!(find(&patient, "1").await.unwrap().is_ok());
-    *answer.lock().unwrap() = (500, "<html>".into());
+    *answer.lock() = (500, "<html>".into());
     for _ in 0..3 {
         assert!(find(&patient, "1").await.unwrap().is_ok());
     }
@@ -281,7 +281,7 @@ async fn the_last_good_keys_outlive_a_broken_provider_but_not_for_ever() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_does_not_end_the_fetch_that_it_began() {
-    let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
+    let answer = Arc::new(parking_lot::Mutex::new(set_of("1")));
     let (url, fetches) = provider_of(answer).await;
     let jwks = jwks_at(
         &url,
@@ -331,12 +331,12 @@ async fn a_token_of_a_key_that_was_rotated_out_is_refused_once_the_rotation_is_s
 
 #[tokio::test]
 async fn the_same_keys_fetched_again_are_the_same_generation() {
-    let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
+    let answer = Arc::new(parking_lot::Mutex::new(set_of("1")));
     let (url, fetches) = provider_of(answer.clone()).await;
     let jwks = jwks_at(&url, YOUNG);
     assert_eq!(jwks.generation(), None);
     for (kid, generation) in [("1", 1), ("1", 1), ("2", 2), ("1", 3)] {
-        *answer.lock().unwrap() = set_of(kid);
+        *answer.lock() = set_of(kid);
         let before = fetches.load(Ordering::SeqCst);
         // An unknown key has the set fetched anew.
         let found = find(&jwks, "unknown").await;
@@ -348,7 +348,7 @@ async fn the_same_keys_fetched_again_are_the_same_generation() {
 
 #[tokio::test]
 async fn a_known_token_is_refused_when_the_keys_are_too_old_to_be_believed() {
-    let answer = Arc::new(std::sync::Mutex::new(set_of("1")));
+    let answer = Arc::new(parking_lot::Mutex::new(set_of("1")));
     let (url, _) = provider_of(answer).await;
     let (dead, pause) = (Duration::ZERO, LONG);
     let jwks = jwks_at(
