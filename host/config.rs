@@ -4,17 +4,18 @@
 use crate::gateway::parse_address;
 use crate::runtime::{CompileLimits, Limit, WindowLimits};
 use crate::telemetry::LogFormat;
+use crate::units::{Size, Time};
 use crate::windows::WindowsConfig;
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// What `--max-token` may be: within the bound of a request's head, with room for its other fields.
-const MAX_TOKEN: std::ops::RangeInclusive<u64> = 1 << 10..=60 << 10;
+const MAX_TOKEN: RangeInclusive<Size> = Size::of(1 << 10)..=Size::of(60 << 10);
 
 /// The settings of `hms serve` and `hms up`.
 #[derive(Debug, Clone, Args)]
@@ -64,8 +65,13 @@ pub struct Settings {
     #[arg(long, value_name = "AUD", env = "HMS_AUDIENCE", value_parser = NonEmptyStringValueParser::new())]
     pub audience: Option<String>,
     /// The largest token that is taken; the whole head of a request has 64KiB
-    #[arg(long, value_name = "SIZE", default_value = "32KiB", env = "HMS_MAX_TOKEN", value_parser = parse_size)]
-    pub max_token: u64,
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "32KiB",
+        env = "HMS_MAX_TOKEN"
+    )]
+    pub max_token: Size,
     /// The gateway speaks TLS with this certificate and its chain (PEM), and HTTP/2 by ALPN. Read
     /// again when it changes
     #[arg(long, value_name = "FILE", env = "HMS_TLS_CERT", requires = "tls_key")]
@@ -92,30 +98,35 @@ pub struct Settings {
     #[arg(long, value_name = "N", default_value_t = 512)]
     pub instances: u32,
     /// Memory of one instance
-    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = parse_size)]
-    pub instance_memory: u64,
+    #[arg(long, value_name = "SIZE", default_value = "128MiB")]
+    pub instance_memory: Size,
     /// CPU time of one request
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_time)]
-    pub instance_cpu_time: Duration,
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    pub instance_cpu_time: Time,
     /// Time until an instance's answer begins, without what waits for the client
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_time)]
-    pub instance_wall_time: Duration,
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    pub instance_wall_time: Time,
     /// Time that a replaced release has to finish what it began, and the host at shutdown
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_time)]
-    pub drain: Duration,
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    pub drain: Time,
     /// Time at shutdown between saying "not ready" and taking no more requests, for load balancers
     /// that ask /readyz
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_time, env = "HMS_SHUTDOWN_DELAY")]
-    pub shutdown_delay: Duration,
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "0s",
+        env = "HMS_SHUTDOWN_DELAY"
+    )]
+    pub shutdown_delay: Time,
     /// The largest component that can be deployed
-    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = parse_size)]
-    pub max_upload: u64,
+    #[arg(long, value_name = "SIZE", default_value = "128MiB")]
+    pub max_upload: Size,
     /// Time that compiling a component may take
-    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_time)]
-    pub compile_time: Duration,
+    #[arg(long, value_name = "TIME", default_value = "2m")]
+    pub compile_time: Time,
     /// Address space that compiling a component may take
-    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = parse_size)]
-    pub compile_memory: u64,
+    #[arg(long, value_name = "SIZE", default_value = "4GiB")]
+    pub compile_memory: Size,
     /// How the log on stderr is written, and what the host says on stdout; HMS_LOG sets how much
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -149,7 +160,7 @@ impl TryFrom<Settings> for Config {
             settings.instances
         );
         ensure!(
-            settings.instance_memory >= 1 << 20,
+            settings.instance_memory >= Size::of(1 << 20),
             "--instance-memory {}: an instance needs at least 1MiB",
             settings.instance_memory
         );
@@ -166,7 +177,7 @@ impl TryFrom<Settings> for Config {
             "--compile-time must be more than nothing"
         );
         ensure!(
-            settings.compile_memory >= 512 << 20,
+            settings.compile_memory >= Size::of(512 << 20),
             "--compile-memory {}: compiling anything needs at least 512MiB",
             settings.compile_memory
         );
@@ -182,25 +193,24 @@ impl TryFrom<Settings> for Config {
         let mut windows = WindowsConfig::new(settings.data.clone());
         windows.engine.instances = settings.instances;
         windows.engine.max_memory_bytes = windows.engine.max_memory_bytes.max(
-            usize::try_from(settings.instance_memory)
+            usize::try_from(settings.instance_memory.bytes())
                 .context("--instance-memory is more than this machine can address")?,
         );
-        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         windows.limits = WindowLimits::default()
-            .at(Limit::MemoryBytes, settings.instance_memory)
-            .at(Limit::CpuTimeMs, ms(settings.instance_cpu_time))
-            .at(Limit::WallTimeMs, ms(settings.instance_wall_time))
+            .at(Limit::MemoryBytes, settings.instance_memory.bytes())
+            .at(Limit::CpuTimeMs, settings.instance_cpu_time.ms())
+            .at(Limit::WallTimeMs, settings.instance_wall_time.ms())
             // So that one window cannot have all.
             .at(
                 Limit::Instances,
                 u64::from(settings.instances * 3).div_ceil(4),
             );
         windows.compile = CompileLimits {
-            time: settings.compile_time,
-            memory_bytes: settings.compile_memory,
+            time: settings.compile_time.duration(),
+            memory_bytes: settings.compile_memory.bytes(),
         };
-        windows.drain_deadline = settings.drain;
-        windows.max_upload_bytes = settings.max_upload;
+        windows.drain_deadline = settings.drain.duration();
+        windows.max_upload_bytes = settings.max_upload.bytes();
         windows.watched = settings.windows.clone();
         Ok(Config { settings, windows })
     }
@@ -218,84 +228,4 @@ fn is_folder(path: &Path, what: &str, cure: &str) -> anyhow::Result<()> {
         Err(_) => {}
     }
     Ok(())
-}
-
-/// A size such as `64MiB`, `1GiB`, `512KiB` or a number of bytes.
-///
-/// # Errors
-/// What was expected.
-pub fn parse_size(text: &str) -> Result<u64, String> {
-    let units = [
-        ("KiB", 1 << 10),
-        ("MiB", 1 << 20),
-        ("GiB", 1 << 30),
-        ("B", 1),
-        ("", 1),
-    ];
-    let split = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let factor = units
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()))
-        .map(|(_, factor)| *factor);
-    match (number.parse::<u64>(), factor) {
-        (Ok(number), Some(factor)) => number
-            .checked_mul(factor)
-            .ok_or_else(|| format!("{text} is too large")),
-        _ => Err("use a number of bytes with KiB, MiB or GiB, for example 64MiB".into()),
-    }
-}
-
-/// A time such as `500ms`, `30s`, `2m` or `1h`, at most a day.
-///
-/// # Errors
-/// What was expected.
-pub fn parse_time(text: &str) -> Result<Duration, String> {
-    let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
-    let split = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let factor = units
-        .iter()
-        .find(|(name, _)| *name == unit.trim())
-        .map(|(_, factor)| *factor);
-    match (number.parse::<u64>(), factor) {
-        (Ok(number), Some(factor)) => number
-            .checked_mul(factor)
-            .filter(|ms| *ms <= 24 * 3600 * 1000)
-            .map(Duration::from_millis)
-            .ok_or_else(|| format!("{text} is more than a day")),
-        _ => Err("use a number with ms, s, m or h, for example 500ms".into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn sizes_and_times_are_read_with_their_units() {
-        assert_eq!(parse_size("64MiB"), Ok(64 << 20));
-        assert_eq!(parse_size("100"), Ok(100));
-        assert!(parse_size("64 parsecs").is_err());
-        assert!(parse_size("99999999999GiB").is_err());
-        assert_eq!(parse_time("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(parse_time("2m"), Ok(Duration::from_secs(120)));
-        assert_eq!(parse_time("24h"), Ok(Duration::from_secs(24 * 3600)));
-        assert!(parse_time("25h").is_err());
-        assert!(parse_time("5").is_err());
-        assert!(parse_time("9999999999m").is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_makes_the_readers_panic(text in "\\PC*") {
-            let _ = parse_size(&text);
-            let _ = parse_time(&text);
-        }
-    }
 }

@@ -44,5 +44,6 @@ pub mod stopwatch;
 pub mod store;
 pub mod stream_idle;
 pub mod telemetry;
+pub mod units;
 pub mod windows;
 pub mod windows_of_gateway;

@@ -6,7 +6,8 @@ use super::whole::whole;
 use crate::body::Body;
 use crate::files::is_full_disk;
 use crate::gateway::Gateway;
-use crate::gateway::plugins::auth::{ApiKey, KeyError, parse_lifetime};
+use crate::gateway::plugins::auth::{ApiKey, KeyError};
+use crate::units::Lifetime;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Deserialize;
 use serde_json::json;
@@ -20,7 +21,7 @@ struct Order {
     user: String,
     #[serde(default)]
     scopes: Vec<String>,
-    expires_in: Option<String>,
+    expires_in: Option<Lifetime>,
 }
 
 pub(super) fn list(gateway: &Gateway) -> Response<Body> {
@@ -42,10 +43,7 @@ pub(super) async fn add(tasks: &Tasks, gateway: &Gateway, body: Body) -> Respons
             return bad(format!("{form}: {error}"));
         }
     };
-    let lifetime = match order.expires_in.as_deref().map(parse_lifetime).transpose() {
-        Ok(lifetime) => lifetime,
-        Err(expected) => return bad(format!("expires-in: {expected}")),
-    };
+    let lifetime = order.expires_in.map(Lifetime::duration);
     let keys = gateway.api_keys().clone();
     let made = blocking(move || keys.add(&order.user, &order.scopes, lifetime));
     tasks.answer(async { added(made.await) }).await

@@ -4,7 +4,7 @@ use super::query::Query;
 use super::reply::{self, Problem};
 use super::tasks::Tasks;
 use crate::body::Body;
-use crate::config::parse_time;
+use crate::units::Time;
 use crate::windows::{
     ChangeError, DeployEvent, DeployOptions, Deployed, Probe, Registry, Removed, TrafficShare,
     Upload, WindowName,
@@ -279,9 +279,10 @@ fn options(head: &Parts) -> Result<DeployOptions, ChangeError> {
         &["probe", "probe-time", "canary", "fallback", "yes"],
     )?;
     let time = match query.text("probe-time") {
-        Some(text) => {
-            parse_time(text).map_err(|why| ChangeError::BadOption(format!("probe-time: {why}")))?
-        }
+        Some(text) => match text.parse::<Time>() {
+            Ok(time) => time.duration(),
+            Err(why) => return Err(ChangeError::BadOption(format!("probe-time: {why}"))),
+        },
         None => Probe::DEADLINE,
     };
     let probe = query.text("probe").map(|path| Probe::new(path, time));

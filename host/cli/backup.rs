@@ -1,6 +1,5 @@
 //! `hms backup`: takes a backup of the running host, as a folder or a tar stream, or checks one.
 
-use super::deploy::human_size;
 use super::{HostArgs, client};
 use crate::backup::place::{check_target, resolve};
 use crate::backup::save::Save;
@@ -12,6 +11,7 @@ use crate::permissions::make_private_files;
 use crate::printable::{printable, printable_json};
 use crate::signals::Interrupts;
 use crate::telemetry;
+use crate::units::Size;
 use anyhow::{Context, bail};
 use bytes::{Buf, Bytes};
 use clap::Args;
@@ -273,7 +273,7 @@ pub(super) fn show(quiet: bool, what: &str, bytes: Option<u64>) {
         _ if quiet => {}
         None => telemetry::warn(&format!("  {what}")),
         Some(bytes) if bytes >= SHOWN_BYTES || what.starts_with("windows/") => {
-            telemetry::warn(&format!("  {what} {}", human_size(bytes)));
+            telemetry::warn(&format!("  {what} {}", Size::of(bytes).rounded()));
         }
         Some(_) => {}
     }
@@ -304,7 +304,7 @@ pub(super) fn summary(whole: &Whole, path: &Path, verified: bool) -> String {
         "{what} {state}: files: {}, stores: {}, {}, begun {}{secrets}",
         manifest.files.len(),
         stores.count(),
-        human_size(whole.bytes()),
+        Size::of(whole.bytes()).rounded(),
         manifest
             .head
             .begun

@@ -1,11 +1,12 @@
 //! `hms deploy`: uploads a component and shows the steps as they go.
 
-use super::show::text;
+use super::show::{size, text};
 use super::{HostArgs, agreed, client};
 use crate::body::Body;
 use crate::error::problem_type;
 use crate::printable::{Printable, printable, printable_lines};
 use crate::telemetry::tell_json;
+use crate::units::{Size, Time};
 use crate::windows::{TrafficShare, WindowName};
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -40,7 +41,7 @@ pub(super) struct Deploy {
     probe: Option<String>,
     /// How long the probe may take
     #[arg(long, value_name = "TIME", default_value = "5s", requires = "probe")]
-    probe_time: String,
+    probe_time: Time,
     /// Give it this share of the requests at first, for example 10%; it ends by itself if it is
     /// clearly worse
     #[arg(long, value_name = "SHARE")]
@@ -95,7 +96,7 @@ impl Deploy {
         let (size, body) = open(&self.file).await?;
         if !self.json {
             let file = Printable(self.file.display());
-            say!("{window}: {file} ({})", human_size(size));
+            say!("{window}: {file} ({})", Size::of(size).rounded());
         }
         let headers = [
             ("accept", "application/x-ndjson".to_owned()),
@@ -106,7 +107,7 @@ impl Deploy {
         if let Some(path) = &self.probe {
             query
                 .append_pair("probe", path)
-                .append_pair("probe-time", &self.probe_time);
+                .append_pair("probe-time", &self.probe_time.to_string());
         }
         if let Some(share) = &self.canary {
             query.append_pair("canary", &share.to_string());
@@ -208,7 +209,6 @@ fn changes(difference: &Value) -> String {
     let (before, after) = (&difference["size"][0], &difference["size"][1]);
     let mut text = format!("  against release {}:\n", text(&difference["live"]));
     if before != after {
-        let size = |size: &Value| human_size(size.as_u64().unwrap_or_default());
         text.push_str(&format!(
             "    size         {} -> {}\n",
             size(before),
@@ -266,14 +266,5 @@ fn deployer() -> String {
         "cli".into()
     } else {
         printable
-    }
-}
-
-/// Bytes for a person.
-pub(super) fn human_size(bytes: u64) -> String {
-    match bytes {
-        0..1024 => format!("{bytes} B"),
-        1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
-        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn auth(
     Ok(AuthConfig {
         api_keys: ApiKeys::open(data, reserve).context("the API keys")?,
         upstream_allow: settings.upstream_allow.clone(),
-        max_token_bytes: usize::try_from(settings.max_token)?,
+        max_token_bytes: usize::try_from(settings.max_token.bytes())?,
         ..AuthConfig::new(keys)
     })
 }

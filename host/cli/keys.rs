@@ -4,8 +4,8 @@ use super::HostArgs;
 use super::client::{durable, read};
 use super::show::{list, table, text};
 use crate::body;
-use crate::gateway::plugins::auth::parse_lifetime;
 use crate::telemetry::{tell_json, warn};
+use crate::units::Lifetime;
 use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::json;
@@ -36,8 +36,8 @@ struct Add {
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<String>,
     /// How long it holds, for example 30d; without it until it is revoked
-    #[arg(long, value_name = "TIME", value_parser = lifetime)]
-    expires: Option<String>,
+    #[arg(long, value_name = "TIME")]
+    expires: Option<Lifetime>,
     #[command(flatten)]
     host: HostArgs,
 }
@@ -133,10 +133,6 @@ impl Revoke {
         say!("key {} is revoked", self.id);
         durable(&answer)
     }
-}
-
-fn lifetime(text: &str) -> Result<String, String> {
-    parse_lifetime(text).map(|_| text.to_owned())
 }
 
 /// What can stand in a path.

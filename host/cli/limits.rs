@@ -4,9 +4,9 @@ use super::HostArgs;
 use super::client::{durable, read};
 use super::show::table;
 use crate::body;
-use crate::config::{parse_size, parse_time};
 use crate::runtime::limits::{LimitsChange, Row, TABLE, Unit};
 use crate::telemetry::tell_json;
+use crate::units::{Size, Time};
 use crate::windows::WindowName;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use http::{Method, header};
@@ -74,8 +74,8 @@ fn parse(row: &Row, text: &str) -> Result<Option<u64>, String> {
         return Ok(None);
     }
     let value = match row.unit {
-        Unit::Bytes => parse_size(text)?,
-        Unit::Milliseconds => u64::try_from(parse_time(text)?.as_millis()).unwrap_or(u64::MAX),
+        Unit::Bytes => text.parse::<Size>()?.bytes(),
+        Unit::Milliseconds => text.parse::<Time>()?.ms(),
         Unit::Count => text.parse().map_err(|_| "use a whole number".to_owned())?,
     };
     if (row.least..=row.most).contains(&value) {
@@ -91,22 +91,9 @@ fn parse(row: &Row, text: &str) -> Result<Option<u64>, String> {
 /// A value with its unit, as the flags take it.
 fn shown(row: &Row, value: u64) -> String {
     match row.unit {
-        Unit::Bytes => exact_size(value),
-        Unit::Milliseconds if value.is_multiple_of(1000) => format!("{}s", value / 1000),
-        Unit::Milliseconds => format!("{value}ms"),
+        Unit::Bytes => Size::of(value).to_string(),
+        Unit::Milliseconds => Time::of_ms(value).to_string(),
         Unit::Count => value.to_string(),
-    }
-}
-
-/// A size in the largest unit that says it exactly.
-fn exact_size(bytes: u64) -> String {
-    let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    let fitting = units
-        .iter()
-        .find(|(_, size)| bytes > 0 && bytes.is_multiple_of(*size));
-    match fitting {
-        Some((unit, size)) => format!("{}{unit}", bytes / size),
-        None => format!("{bytes}B"),
     }
 }
 

@@ -99,7 +99,7 @@ impl OpenHost {
         }
         gateway_config.kept_routes = Some(data.path().join("routes.json"));
         gateway_config.idempotency = Some(data.path().join("idempotency.redb"));
-        gateway_config.limits.drain_timeout = settings.drain;
+        gateway_config.limits.drain_timeout = settings.drain.duration();
         let open_files = descriptors::raise();
         let limits = &mut gateway_config.limits;
         limits.bound_connections(
@@ -200,7 +200,7 @@ impl OpenHost {
         }
         // First, so that a load balancer sends nobody any more while somebody is still at the door.
         readiness.set(false);
-        let delay = config.settings.shutdown_delay;
+        let delay = config.settings.shutdown_delay.duration();
         if !delay.is_zero() {
             tracing::info!(
                 ?delay,
@@ -215,7 +215,7 @@ impl OpenHost {
         if cut > 0 {
             tracing::warn!(connections = cut, "cut at the drain deadline");
         }
-        let drain = config.settings.drain + END_TIME;
+        let drain = config.settings.drain.duration() + END_TIME;
         if tokio::time::timeout(drain, windows.drain_all())
             .await
             .is_err()

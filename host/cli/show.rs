@@ -1,9 +1,9 @@
 //! `hms windows`, `history`, `logs`.
 
 use super::HostArgs;
-use super::deploy::human_size;
 use crate::printable::printable;
 use crate::telemetry::tell_json;
+use crate::units::Size;
 use crate::windows::WindowName;
 use clap::Args;
 use http::Method;
@@ -33,7 +33,7 @@ impl Windows {
                 text(&window["state"]),
                 text(&live["number"]),
                 short(&live["digest"]),
-                human_size(live["size"].as_u64().unwrap_or_default()),
+                size(&live["size"]),
                 text(&window["leases"]),
                 canary(&window["canary"]),
                 draining(&window["draining"]),
@@ -98,7 +98,7 @@ impl History {
                 text(&release["number"]),
                 mark.to_owned(),
                 short(&release["digest"]),
-                human_size(release["size"].as_u64().unwrap_or_default()),
+                size(&release["size"]),
                 text(&release["deployed_at"]),
                 text(&release["by"]),
                 text(&release["fate"]),
@@ -153,6 +153,10 @@ pub(super) fn text(value: &Value) -> String {
         Value::String(text) => printable(text).into_owned(),
         other => other.to_string(),
     }
+}
+
+pub(super) fn size(bytes: &Value) -> String {
+    Size::of(bytes.as_u64().unwrap_or_default()).rounded()
 }
 
 fn short(digest: &Value) -> String {

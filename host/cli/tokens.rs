@@ -1,11 +1,10 @@
 //! `hms token`: a token for development.
 
-use crate::config::parse_time;
 use crate::gateway::plugins::auth::dev_secret;
+use crate::units::Time;
 use clap::Args;
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// Make a token for development, signed with the data folder's secret. A host that checks tokens
 /// with --jwks does not take it.
@@ -18,8 +17,8 @@ pub(super) struct Token {
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<String>,
     /// How long it holds
-    #[arg(long, value_name = "TIME", default_value = "60m", value_parser = parse_time)]
-    ttl: Duration,
+    #[arg(long, value_name = "TIME", default_value = "60m")]
+    ttl: Time,
     /// The host's data folder
     #[arg(long, value_name = "DIR", default_value = "data", env = "HMS_DATA")]
     data: PathBuf,
@@ -38,7 +37,7 @@ impl Token {
             );
             anyhow::Error::new(error).context(what)
         })?;
-        let token = dev_secret::issue_token(&secret, &self.user, &self.scopes, self.ttl)
+        let token = dev_secret::issue_token(&secret, &self.user, &self.scopes, self.ttl.duration())
             .map_err(anyhow::Error::msg)?;
         say!("{token}");
         Ok(())

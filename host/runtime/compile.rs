@@ -2,6 +2,7 @@
 //! deploy alone, and the host's threads go on serving.
 
 use super::native;
+use crate::units::Size;
 use anyhow::Context;
 use rustix::io::Errno;
 use rustix::process::{
@@ -179,9 +180,9 @@ impl Compiler {
         let message = String::from_utf8_lossy(said.get(..end).unwrap_or_default());
         let message = match message.trim() {
             message if message.contains(OUT_OF_MEMORY) => format!(
-                "compiling needed more than {} MiB of memory and was ended; a host with a larger --compile-memory \
+                "compiling needed more than {} of memory and was ended; a host with a larger --compile-memory \
                  allows more",
-                self.limits.memory_bytes >> 20
+                Size::of(self.limits.memory_bytes)
             ),
             "" => format!("the compiler ended with {status} and no message"),
             message => message.strip_prefix("hms: ").unwrap_or(message).to_owned(),

@@ -50,6 +50,7 @@ pub(crate) mod testing;
 mod watch;
 mod window;
 
+pub use crate::units::TrafficShare;
 pub use artifacts::{Artifacts, MAX_WAITING as MAX_DEPLOYS_WAITING, Upload};
 pub use backup::{HeldArtifacts, RecordsSnapshot};
 pub use change::Unsaved;
@@ -64,7 +65,6 @@ pub use probe::Probe;
 pub use progress::{DeployEvent, Step};
 pub use record::{CanaryRecord, ReleaseRecord, WindowRecord};
 pub use registry::{Registry, WindowsConfig};
-pub use share::TrafficShare;
 pub use status::{CanaryStatus, DrainStatus, SideStatus, WindowStatus};
 pub use watch::{FolderCounts, FolderProgress, WindowsFolder};
 

@@ -18,6 +18,7 @@ use crate::backup::source::Hashing;
 use crate::gateway::Gateway;
 use crate::gateway::plugins::auth::dev_secret;
 use crate::store::{Scratch, Snapshot, StoreError, StoreId};
+use crate::units::Size;
 use crate::windows::{ChangeError, RecordsSnapshot, Registry};
 use anyhow::Context;
 use std::collections::BTreeMap;
@@ -265,7 +266,7 @@ where
             // The view is that of now or of just before.
             taken = OffsetDateTime::now_utc();
         }
-        output.goes_on(&|| format!("copying {member}: {} MiB", bytes >> 20))
+        output.goes_on(&|| format!("copying {member}: {}", Size::of(bytes).rounded()))
     };
     let made = make(&mut Scratch {
         folder,

@@ -5,7 +5,7 @@
 
 use super::suggest::nearest;
 use super::tree::{Step, Tree};
-use crate::config::{parse_size, parse_time};
+use crate::units::{Size, Time};
 use std::cell::RefCell;
 use std::fmt::Write;
 use std::ops::RangeInclusive;
@@ -77,8 +77,8 @@ impl std::fmt::Display for Expected<'_> {
             Kind::Time(bounds) => write!(
                 f,
                 "a time from {} to {}",
-                show_time(*bounds.start()),
-                show_time(*bounds.end())
+                Time::of_ms(*bounds.start()),
+                Time::of_ms(*bounds.end())
             ),
             Kind::Seconds(bounds) => write!(
                 f,
@@ -89,8 +89,8 @@ impl std::fmt::Display for Expected<'_> {
             Kind::Size(bounds) => write!(
                 f,
                 "a size from {} to {}",
-                show_size(*bounds.start()),
-                show_size(*bounds.end())
+                Size::of(*bounds.start()),
+                Size::of(*bounds.end())
             ),
             Kind::Map(fields) => {
                 write!(f, "settings: {}", names(fields).join(", "))
@@ -98,24 +98,6 @@ impl std::fmt::Display for Expected<'_> {
             Kind::Own(_) => write!(f, "something else"),
         }
     }
-}
-
-fn show_time(ms: u64) -> String {
-    match ms {
-        ms if ms % 3_600_000 == 0 && ms > 0 => format!("{}h", ms / 3_600_000),
-        ms if ms % 60_000 == 0 && ms > 0 => format!("{}m", ms / 60_000),
-        ms if ms % 1000 == 0 => format!("{}s", ms / 1000),
-        ms => format!("{ms}ms"),
-    }
-}
-
-fn show_size(bytes: u64) -> String {
-    for (unit, size) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
-        if bytes >= size && bytes.is_multiple_of(size) {
-            return format!("{}{unit}", bytes / size);
-        }
-    }
-    bytes.to_string()
 }
 
 pub fn names(fields: &[Field]) -> Vec<&'static str> {
@@ -404,11 +386,9 @@ impl<'a> Map<'a> {
 
     pub fn time(&self, name: &str) -> Option<Duration> {
         let (field, node) = self.field(name)?;
-        let time = parse_time(node.text(field.describe())?);
+        let time = node.text(field.describe())?.parse::<Time>();
         match (time, &field.kind) {
-            (Ok(time), Kind::Time(bounds)) if bounds.contains(&(time.as_millis() as u64)) => {
-                Some(time)
-            }
+            (Ok(time), Kind::Time(bounds)) if bounds.contains(&time.ms()) => Some(time.duration()),
             (Err(reason), _) => {
                 node.fault(reason);
                 None
@@ -425,10 +405,7 @@ impl<'a> Map<'a> {
         let (field, node) = self.field(name)?;
         let seconds = match node.tree {
             Tree::Number(seconds) => Some(*seconds),
-            Tree::Text(text) => parse_time(text)
-                .ok()
-                .filter(|time| time.subsec_millis() == 0)
-                .map(|time| time.as_secs()),
+            Tree::Text(text) => text.parse().ok().and_then(Time::whole_seconds),
             _ => None,
         };
         match (seconds, &field.kind) {
@@ -446,7 +423,7 @@ impl<'a> Map<'a> {
         let (field, node) = self.field(name)?;
         let size = match node.tree {
             Tree::Number(bytes) => Ok(*bytes),
-            _ => parse_size(node.text(field.describe())?),
+            _ => node.text(field.describe())?.parse().map(Size::bytes),
         };
         match (size, &field.kind) {
             (Ok(bytes), Kind::Size(bounds)) if bounds.contains(&bytes) => Some(bytes),

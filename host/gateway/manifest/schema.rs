@@ -5,6 +5,7 @@ use super::FIELDS;
 use super::node::{Field, Kind};
 use super::upstream;
 use crate::gateway::plugins;
+use crate::units::{Size, Time};
 use serde_json::{Map, Value, json};
 
 /// The schema of a manifest.
@@ -49,12 +50,12 @@ fn kind(kind: &Kind) -> Value {
         Kind::TextMap(_) => {
             json!({ "type": "object", "additionalProperties": { "type": "string" } })
         }
-        Kind::Time(_) => json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)$" }),
+        Kind::Time(_) => json!({ "type": "string", "pattern": Time::PATTERN }),
         Kind::Seconds(bounds) => json!({ "anyOf": [
             { "type": "integer", "minimum": bounds.start(), "maximum": bounds.end() },
-            { "type": "string", "pattern": "^[0-9]+(s|m|h)$" },
+            { "type": "string", "pattern": Time::PATTERN_OF_SECONDS },
         ] }),
-        Kind::Size(_) => json!({ "type": ["string", "integer"] }),
+        Kind::Size(_) => json!({ "type": ["string", "integer"], "pattern": Size::PATTERN }),
         Kind::Map(fields) => object(fields, &[]),
         Kind::Own("plugins") => plugins_schema(),
         Kind::Own("upstream") => {

@@ -23,9 +23,6 @@ use tokio::runtime::Handle;
 /// most.
 pub const MAX_KEYS: usize = 4096;
 
-/// The longest life of a key that ends: ten years, in seconds.
-const MAX_LIFETIME_S: u64 = 10 * 365 * 24 * 3600;
-
 /// The first pause before keys that the disk did not take are written again, and the longest: it
 /// doubles with each failure. 1 s and 30 s, as for the windows.
 const SETTLE_PAUSE: Duration = Duration::from_secs(1);
@@ -356,30 +353,4 @@ fn json(keys: &BTreeMap<String, KeyEntry>) -> io::Result<Vec<u8>> {
         keys: keys.values().cloned().collect(),
     };
     serde_json::to_vec_pretty(&content).map_err(io::Error::other)
-}
-
-/// How long a key is to live: `90s`, `30m`, `12h` or `30d`.
-///
-/// # Errors
-///
-/// What was expected.
-pub fn parse_lifetime(text: &str) -> Result<Duration, String> {
-    const EXPECTED: &str = "use a number with s, m, h or d, from 1s to 3650d, for example 30d";
-    let split = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let unit_s = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 24 * 3600,
-        _ => return Err(EXPECTED.into()),
-    };
-    let seconds = number.parse::<u64>().ok();
-    seconds
-        .and_then(|number| number.checked_mul(unit_s))
-        .filter(|seconds| (1..=MAX_LIFETIME_S).contains(seconds))
-        .map(Duration::from_secs)
-        .ok_or_else(|| EXPECTED.into())
 }

@@ -38,7 +38,7 @@ mod token;
 mod validity;
 mod verifier;
 
-pub use api_keys::{ApiKey, ApiKeys, KeyError, UnsavedKeys, parse_lifetime};
+pub use api_keys::{ApiKey, ApiKeys, KeyError, UnsavedKeys};
 pub use caller::Caller;
 pub use config::{AuthConfig, IssuerConfig, KeySource, MAX_TOKEN_BYTES, check_exposure};
 pub use credential::strip_keys;

@@ -67,12 +67,9 @@ fn a_key_expires() {
     let (key, text) = keys.add("robot", &[], Some(Duration::ZERO)).unwrap();
     assert_eq!(key.expires, Some(key.created));
     assert_eq!(reason(keys.caller(&text)), "the API key has expired");
-    let day = parse_lifetime("1d").unwrap();
+    let day = Duration::from_secs(24 * 3600);
     let (_, text) = keys.add("robot", &[], Some(day)).unwrap();
     assert!(keys.caller(&text).is_ok());
-    for wrong in ["", "0d", "3651d", "1", "1w", "-1d", "99999999999999999999d"] {
-        assert!(parse_lifetime(wrong).is_err(), "{wrong}");
-    }
 }
 
 #[test]

@@ -1,0 +1,99 @@
+//! How long an API key holds.
+
+use super::amount::{Unit, amount, exact, split};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+const UNITS: [Unit; 4] = [("s", 1), ("m", 60), ("h", 3600), ("d", 24 * 3600)];
+
+/// Ten years, in seconds: the longest lifetime.
+const MAX_S: u64 = 10 * 365 * 24 * 3600;
+
+/// A lifetime in whole seconds, such as `90s`, `12h` or `30d`: from one second to ten years.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Lifetime(u64);
+
+impl Lifetime {
+    /// As the standard library has it.
+    pub const fn duration(self) -> Duration {
+        Duration::from_secs(self.0)
+    }
+}
+
+impl FromStr for Lifetime {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (number, name) = split(text);
+        let unit = UNITS.iter().find(|(unit, _)| *unit == name);
+        match amount(number, unit) {
+            Ok(seconds @ 1..=MAX_S) => Ok(Lifetime(seconds)),
+            _ => {
+                Err("not a lifetime: write a number with s, m, h or d, from 1s to 3650d, for example 30d"
+                .to_owned())
+            }
+        }
+    }
+}
+
+impl TryFrom<String> for Lifetime {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Lifetime> for String {
+    fn from(lifetime: Lifetime) -> String {
+        lifetime.to_string()
+    }
+}
+
+/// Exactly, in the largest unit that can: `30d`, `36h`.
+impl fmt::Display for Lifetime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (number, unit) = exact(self.0, &UNITS);
+        write!(f, "{number}{unit}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_lifetime_is_from_a_second_to_ten_years() {
+        let texts = [("1s", 1), ("30m", 1800), ("12h", 43_200), ("3650d", MAX_S)];
+        for (text, seconds) in texts {
+            assert_eq!(text.parse(), Ok(Lifetime(seconds)), "{text}");
+        }
+        for wrong in [
+            "",
+            "0d",
+            "3651d",
+            "1",
+            "1w",
+            "-1d",
+            "1ms",
+            "99999999999999999999d",
+        ] {
+            let why = wrong.parse::<Lifetime>().unwrap_err();
+            assert!(why.contains("from 1s to 3650d"), "{wrong}: {why}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_lifetime_reads_as_it_prints(seconds in 1..=MAX_S) {
+            let lifetime = Lifetime(seconds);
+            prop_assert_eq!(lifetime.to_string().parse(), Ok(lifetime));
+            let json = serde_json::to_string(&lifetime).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Lifetime>(&json).unwrap(), lifetime);
+        }
+    }
+}
