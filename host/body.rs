@@ -1,5 +1,6 @@
 //! The one body type that travels between gateway, windows and network.
 
+use crate::delegate::delegate;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
@@ -12,6 +13,18 @@ pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A streaming body, either direction. Nothing in the host collects one whole.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
+
+/// What polling a [`Body`] for its next frame gives.
+pub type PolledFrame = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
+
+/// The size hint of a body of which so many bytes more come first.
+pub fn with_first(mut hint: SizeHint, bytes: u64) -> SizeHint {
+    if let Some(upper) = hint.upper() {
+        hint.set_upper(upper.saturating_add(bytes));
+    }
+    hint.set_lower(hint.lower().saturating_add(bytes));
+    hint
+}
 
 /// A body, and what lasts as long as it.
 pub struct Guarded<G> {
@@ -31,20 +44,7 @@ impl<G: Unpin> http_body::Body for Guarded<G> {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.inner).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
+    delegate!(inner: poll_frame, is_end_stream, size_hint);
 }
 
 /// `inner`, of whose trailers `clean` leaves what may pass.
@@ -58,10 +58,7 @@ impl http_body::Body for Trailed {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         loop {
             let frame = match std::task::ready!(Pin::new(&mut self.0).poll_frame(cx)) {
                 Some(Ok(frame)) => frame,
@@ -79,13 +76,7 @@ impl http_body::Body for Trailed {
         }
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
-    }
+    delegate!(0: is_end_stream, size_hint);
 }
 
 /// A body with no bytes.

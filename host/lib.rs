@@ -23,6 +23,7 @@ pub mod cli;
 pub mod config;
 pub mod connection_limit;
 pub mod data;
+mod delegate;
 pub mod descriptors;
 #[cfg(test)]
 mod documented;

@@ -10,12 +10,13 @@
 //! once a second. A client that keeps up never waits as long, and costs nothing.
 
 use crate::connection_limit::{Activity, AtWork};
+use crate::delegate::delegate;
 use prometheus_client::metrics::counter::Counter;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
@@ -175,9 +176,7 @@ impl<S: AsyncWrite + Press + Unpin> AsyncWrite for Paced<S> {
         self.timed(cx, polled, first.map_or(&[], |buf| buf))
     }
 
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
+    delegate!(stream: is_write_vectored, poll_shutdown);
 
     /// Of a socket it waits for nothing. Comes when all has been written.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -187,20 +186,10 @@ impl<S: AsyncWrite + Press + Unpin> AsyncWrite for Paced<S> {
         }
         flushed
     }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
+    delegate!(stream: poll_read);
 }
 
 #[cfg(test)]

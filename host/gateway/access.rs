@@ -1,7 +1,7 @@
 //! The access log: one line a request, written when the last byte of its answer is out, or when it
 //! is clear that there will be none.
 
-use crate::body::{Body, BodyError};
+use crate::body::{self, Body, BodyError};
 use crate::connection_limit::AtWork;
 use crate::error::RequestError;
 use crate::gateway::headers::clean_trailers;
@@ -262,12 +262,7 @@ impl HttpBody for RecordedBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let (mut hint, rest) = (self.inner.size_hint(), self.rest.len() as u64);
-        if let Some(most) = hint.upper() {
-            hint.set_upper(most.saturating_add(rest));
-        }
-        hint.set_lower(hint.lower().saturating_add(rest));
-        hint
+        body::with_first(self.inner.size_hint(), self.rest.len() as u64)
     }
 }
 

@@ -8,7 +8,7 @@
 use super::config::Limits;
 use super::metrics::{ShareHits, Whose};
 use super::request_body::RequestBody;
-use crate::body::{Body, BodyError};
+use crate::body::{self, Body, BodyError, PolledFrame};
 use crate::error::RequestError;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
@@ -189,10 +189,7 @@ impl HttpBody for Early {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         if let Some(piece) = self.first.take().or_else(|| self.second.take()) {
             // From here on it is the upstream's memory.
             self.held = None;
@@ -213,13 +210,7 @@ impl HttpBody for Early {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let early = self.bytes();
         let rest = self.rest.as_ref().map(HttpBody::size_hint);
-        let mut hint = rest.unwrap_or_default();
-        if let Some(upper) = hint.upper() {
-            hint.set_upper(upper.saturating_add(early));
-        }
-        hint.set_lower(hint.lower().saturating_add(early));
-        hint
+        body::with_first(rest.unwrap_or_default(), self.bytes())
     }
 }

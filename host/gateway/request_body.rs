@@ -1,7 +1,8 @@
 //! The request body on its way to the upstream: bounded in size, in pauses and in slowness, its
 //! trailers cleaned as its head was.
 
-use crate::body::BodyError;
+use crate::body::{BodyError, PolledFrame};
+use crate::delegate::delegate;
 use crate::error::{Cause, RequestError};
 use crate::gateway::headers::clean_trailers;
 use crate::gateway::plugins::auth::strip_keys;
@@ -10,7 +11,7 @@ use crate::gateway::upload::Upload;
 use crate::linger::Inbound;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::{Body as HttpBody, Frame};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -156,7 +157,7 @@ impl RequestBody {
         }
     }
 
-    fn cut(&mut self, cut: RequestError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn cut(&mut self, cut: RequestError) -> PolledFrame {
         self.ended = true;
         self.upload.break_off(cut.clone());
         Poll::Ready(Some(Err(cut.into())))
@@ -166,10 +167,7 @@ impl RequestBody {
 impl RequestBody {
     /// What comes behind the body. It was not there when the head was checked, so it may say no
     /// more than that might.
-    fn end_with(
-        &mut self,
-        mut trailers: HeaderMap,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn end_with(&mut self, mut trailers: HeaderMap) -> PolledFrame {
         if !self.trailers.admit(&trailers) {
             return self.cut(RequestError::TrailersTooLarge);
         }
@@ -202,10 +200,7 @@ impl HttpBody for RequestBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         let this = &mut *self;
         if this.ended {
             return Poll::Ready(None);
@@ -261,9 +256,7 @@ impl HttpBody for RequestBody {
         self.ended || self.inner.is_end_stream()
     }
 
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
+    delegate!(inner: size_hint);
 }
 
 #[cfg(test)]

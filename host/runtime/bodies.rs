@@ -3,7 +3,8 @@
 use super::failures::Failures;
 use super::host_memory::own_values;
 use super::in_flight::InFlight;
-use crate::body::{Body, BodyError};
+use crate::body::{self, Body, BodyError, PolledFrame};
+use crate::delegate::delegate;
 use crate::error::RequestError;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
@@ -180,13 +181,7 @@ impl http_body::Body for AskedBody {
         })
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
+    delegate!(inner: is_end_stream, size_hint);
 }
 
 /// A client's fault, as WASI HTTP can say it to a guest that reads the body.
@@ -264,7 +259,7 @@ impl AnswerBody {
         self
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> PolledFrame {
         let frame = self.empties.poll_frame(&mut self.inner, cx);
         let in_flight = &self.waiting.0;
         // An instance that serves others goes on when the time of this one is over.
@@ -309,10 +304,7 @@ impl http_body::Body for AnswerBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         if self.early.whole {
             return Poll::Ready(self.early.frames.pop_front());
         }
@@ -345,12 +337,7 @@ impl http_body::Body for AnswerBody {
         if self.early.whole {
             return SizeHint::with_exact(early);
         }
-        let mut hint = self.inner.size_hint();
-        if let Some(most) = hint.upper() {
-            hint.set_upper(most.saturating_add(early));
-        }
-        hint.set_lower(hint.lower().saturating_add(early));
-        hint
+        body::with_first(self.inner.size_hint(), early)
     }
 }
 

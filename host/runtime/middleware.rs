@@ -11,8 +11,9 @@ use super::in_flight::Onward;
 use super::instance::InstanceState;
 use super::requests::Caller;
 use crate::body::{Body, BodyError};
+use crate::delegate::delegate;
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::Frame;
 use http_body_util::BodyExt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -189,13 +190,7 @@ where
         frame.map_ok(&mut this.pass)
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    delegate!(body: is_end_stream, size_hint);
 }
 
 #[cfg(test)]

@@ -8,12 +8,12 @@ use super::registry::Registry;
 use super::release::Release;
 use super::serving::Assignment;
 use super::window::Window;
-use crate::body::{Body, BodyError};
+use crate::body::{Body, BodyError, PolledFrame};
+use crate::delegate::delegate;
 use crate::error::RequestError;
 use crate::runtime::{InFlight, Limit, ReuseOff};
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -260,10 +260,7 @@ impl http_body::Body for ObservedBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         let frame = Pin::new(&mut self.inner).poll_frame(cx);
         if let Poll::Ready(Some(Err(error))) = &frame {
             match error.downcast_ref::<RequestError>() {
@@ -277,13 +274,7 @@ impl http_body::Body for ObservedBody {
         frame
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
+    delegate!(inner: is_end_stream, size_hint);
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! The answer of a service on its way: cut where nothing moves for too long, either way.
 
-use crate::body::{Body, BodyError};
+use crate::body::{Body, BodyError, PolledFrame};
+use crate::delegate::delegate;
 use crate::error::RequestError;
 use crate::gateway::upload::Upload;
 use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::Body as HttpBody;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -41,10 +42,7 @@ impl<G: Unpin> HttpBody for ServiceBody<G> {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         let this = &mut *self;
         if this.over {
             return Poll::Ready(None);
@@ -72,7 +70,5 @@ impl<G: Unpin> HttpBody for ServiceBody<G> {
         self.over || self.inner.is_end_stream()
     }
 
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
+    delegate!(inner: size_hint);
 }

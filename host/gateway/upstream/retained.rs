@@ -4,7 +4,7 @@
 //! the bound, and for a method that must not be repeated as soon as the first byte was taken, there
 //! is no other try. The design is that of linkerd's `ReplayBody`.
 
-use crate::body::{Body, BodyError};
+use crate::body::{Body, BodyError, PolledFrame};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -97,10 +97,7 @@ impl HttpBody for Attempt {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         let this = &mut *self;
         let mut state = this.retained.state();
         let state = &mut *state;

@@ -9,6 +9,7 @@
 use super::room::AtService;
 use crate::body::{self, Body};
 use crate::connection_limit::Activity;
+use crate::delegate::delegate;
 use crate::error::RequestError;
 use crate::gateway::fields::{members, only};
 use crate::gateway::headers::REQUEST_ID;
@@ -263,21 +264,7 @@ impl AsyncRead for Side {
 }
 
 impl AsyncWrite for Side {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+    delegate!(stream: writes, poll_flush, poll_shutdown);
 }
 
 #[cfg(test)]

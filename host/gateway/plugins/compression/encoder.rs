@@ -1,13 +1,13 @@
 //! A body as it is compressed: piece by piece, and out at once whenever its upstream pauses.
 
 use super::accept_encoding::Coding;
-use crate::body::{Body, BodyError};
+use crate::body::{Body, BodyError, PolledFrame};
 use brotli::CompressorWriter;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::HeaderMap;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Body as _, Frame};
 use std::io::{self, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -96,8 +96,6 @@ pub struct Compressed {
     _place: OwnedSemaphorePermit,
 }
 
-type Polled = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
-
 impl Compressed {
     pub fn new(inner: Body, coding: Coding, place: OwnedSemaphorePermit) -> Self {
         Compressed {
@@ -111,7 +109,7 @@ impl Compressed {
     }
 
     /// The last bytes.
-    fn finish(&mut self) -> Polled {
+    fn finish(&mut self) -> PolledFrame {
         let Some(encoder) = self.encoder.take() else {
             return Poll::Ready(None);
         };
@@ -119,7 +117,7 @@ impl Compressed {
         Poll::Ready(Some(last.map_err(Into::into)))
     }
 
-    fn work(&mut self, cx: &mut Context<'_>) -> Polled {
+    fn work(&mut self, cx: &mut Context<'_>) -> PolledFrame {
         let mut worked = 0;
         loop {
             let Some(encoder) = &mut self.encoder else {
@@ -169,7 +167,7 @@ impl Compressed {
 
     /// The upstream pauses: the client is to have what there is. Not after each chunk, which costs size where chunks are
     /// small and follow each other at once.
-    fn pause(&mut self) -> Polled {
+    fn pause(&mut self) -> PolledFrame {
         let Some(encoder) = self.encoder.as_mut().filter(|_| self.written) else {
             return Poll::Pending;
         };
@@ -190,15 +188,11 @@ impl http_body::Body for Compressed {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         self.work(cx)
     }
 
     fn is_end_stream(&self) -> bool {
         self.encoder.is_none() && self.trailers.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
     }
 }
