@@ -2,12 +2,26 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// What the owner alone may read.
 const PRIVATE: u32 = 0o600;
+
+/// The content of a file that is to have at most so many bytes.
+///
+/// # Errors
+/// When it cannot be read, or has more.
+pub fn read_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path)?;
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > most {
+        true => Err(io::Error::other(format!("it is larger than {most} bytes"))),
+        false => Ok(bytes),
+    }
+}
 
 /// Writes a file wholly or not at all. On disk when this returns.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -28,10 +42,7 @@ fn write(path: &Path, bytes: &[u8], mode: Option<u32>) -> io::Result<()> {
         let _ = fs::remove_file(&beside);
         return Err(error);
     }
-    match path.parent() {
-        Some(folder) => sync_folder(folder),
-        None => Ok(()),
-    }
+    sync_folder(folder_of(path))
 }
 
 fn fill(path: &Path, bytes: &[u8], mode: Option<u32>) -> io::Result<()> {
@@ -52,20 +63,24 @@ fn fill(path: &Path, bytes: &[u8], mode: Option<u32>) -> io::Result<()> {
 /// Removes a file. On disk when this returns.
 pub fn remove(path: &Path) -> io::Result<()> {
     fs::remove_file(path)?;
-    match path.parent() {
-        Some(folder) => sync_folder(folder),
-        None => Ok(()),
-    }
+    sync_folder(folder_of(path))
 }
 
 /// Makes the names in `folder` durable.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    let here = Path::new(".");
     let folder = match folder.as_os_str().is_empty() {
-        true => here,
+        true => Path::new("."),
         false => folder,
     };
     fs::File::open(folder)?.sync_all()
+}
+
+/// The folder that a file is in: `.` for a name alone.
+pub fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }
 
 /// Makes a folder and those above it, and says how many were made: so many from `path` upwards.
@@ -130,6 +145,16 @@ mod tests {
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_its_bound_and_refused_beyond_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, "four").unwrap();
+        assert_eq!(read_at_most(&path, 4).unwrap(), b"four");
+        let refused = read_at_most(&path, 3).unwrap_err();
+        assert_eq!(refused.to_string(), "it is larger than 3 bytes");
     }
 
     #[test]

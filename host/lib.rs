@@ -41,6 +41,7 @@ pub mod reload;
 pub mod reserve;
 pub mod runtime;
 pub mod signals;
+pub mod stamp;
 pub mod stopwatch;
 pub mod store;
 pub mod stream_idle;

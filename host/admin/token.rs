@@ -1,6 +1,6 @@
 //! The admin API's credential: `DATA/admin.token`, which is read again while the host runs.
 
-use crate::files::write_whole_private;
+use crate::files::{read_at_most, write_whole_private};
 use crate::permissions::warn_if_readable;
 use anyhow::Context;
 use arc_swap::ArcSwap;
@@ -8,8 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
-use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -104,6 +103,9 @@ fn usable(bytes: &[u8]) -> Option<String> {
 ///
 /// Whoever asks with a token has the file looked at first, at most every [`LOOK_EVERY`]. So a token
 /// that was replaced opens nothing after that, and its successor is good at once.
+///
+/// It is not followed as other files are: an event can be lost, and what was withdrawn must not open
+/// anything until the next look.
 pub struct AdminToken {
     path: PathBuf,
     /// SHA-256 of the token: digests are compared in a time that does not depend on where two
@@ -220,13 +222,7 @@ fn read(path: &Path) -> Result<String, String> {
     if !std::fs::metadata(path).map_err(cannot)?.is_file() {
         return Err(format!("{shown} is no file"));
     }
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(cannot)?;
-    let mut bounded = file.take(MAX_FILE_BYTES + 1);
-    bounded.read_to_end(&mut bytes).map_err(cannot)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!("{shown} has more than {MAX_FILE_BYTES} bytes"));
-    }
+    let bytes = read_at_most(path, MAX_FILE_BYTES).map_err(cannot)?;
     usable(&bytes)
         .ok_or_else(|| format!("{shown} holds no token of at least {MIN_CHARS} characters"))
 }

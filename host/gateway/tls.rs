@@ -4,6 +4,7 @@
 mod pem;
 
 use crate::changes::{Changes, LOOK_EVERY};
+use crate::files::{folder_of, read_at_most};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
@@ -11,7 +12,6 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use time::OffsetDateTime;
@@ -135,11 +135,8 @@ impl Certificate {
 async fn watch(certificate: Weak<Certificate>, refused: Gauge) {
     let mut changes = Changes::new();
     while let Some(certificate) = certificate.upgrade() {
-        let folders = [&certificate.chain, &certificate.key].map(|file| match file.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
-            _ => PathBuf::from("."),
-        });
-        changes.follow(folders.iter().map(PathBuf::as_path));
+        let files = [&certificate.chain, &certificate.key];
+        changes.follow(files.map(|file| folder_of(file))).await;
         // One that failed by a fault of its own is followed by the next.
         let refused = refused.clone();
         let _ = tokio::task::spawn_blocking(move || certificate.reload(&refused)).await;
@@ -154,15 +151,7 @@ fn read_both(chain: &Path, key: &Path) -> Result<Pair, String> {
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, String> {
-    let told = |error: std::io::Error| format!("{}: {error}", file.display());
-    let length = fs::metadata(file).map_err(told)?.len();
-    if length > MAX_FILE_BYTES {
-        return Err(format!(
-            "{} has more than {MAX_FILE_BYTES} bytes",
-            file.display()
-        ));
-    }
-    fs::read(file).map_err(told)
+    read_at_most(file, MAX_FILE_BYTES).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 fn config_of(files: &Pair, chain: &Path, key: &Path) -> Result<ServerConfig, String> {

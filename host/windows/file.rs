@@ -2,8 +2,8 @@
 
 use super::artifacts::{Artifacts, hex};
 use super::deploy::DeployOptions;
-use super::stamp::FileStamp;
 use super::{ChangeError, Deployed, Registry, Upload, WindowName, WindowStatus};
+use crate::stamp::FileStamp;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::sync::Arc;

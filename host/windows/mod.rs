@@ -38,7 +38,6 @@ mod restore;
 mod serve;
 mod serving;
 mod share;
-mod stamp;
 mod state;
 mod status;
 mod swap_cell;

@@ -2,9 +2,9 @@
 
 use super::say;
 use crate::changes::{Changes, LOOK_EVERY};
+use crate::stamp::FileStamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Source files that are looked at. 20,000: a look at them takes some tens of milliseconds; what is
@@ -21,9 +21,6 @@ const MAX_DEPTH: usize = 64;
 /// The file by which a folder says that it is a cache: every target folder of cargo has it.
 const CACHE_TAG: &str = "CACHEDIR.TAG";
 
-/// Size, inode, and time of the last write in seconds and nanoseconds.
-type SourceStamp = (u64, u64, i64, i64);
-
 /// The sources below some folders.
 pub(super) struct Sources {
     roots: Vec<PathBuf>,
@@ -35,7 +32,7 @@ pub(super) struct Sources {
 
 #[derive(Default)]
 struct Look {
-    files: BTreeMap<PathBuf, SourceStamp>,
+    files: BTreeMap<PathBuf, FileStamp>,
     folders: Vec<PathBuf>,
     /// There are more files, which are not watched.
     more: bool,
@@ -75,8 +72,9 @@ impl Sources {
     pub async fn changed(&mut self) -> BTreeSet<PathBuf> {
         loop {
             let now = self.look().await;
-            let folders = now.folders.iter().take(MAX_FOLLOWED);
-            self.changes.follow(folders.map(PathBuf::as_path));
+            self.changes
+                .follow(now.folders.iter().take(MAX_FOLLOWED))
+                .await;
             if now.more && !std::mem::replace(&mut self.said, true) {
                 say(&format!(
                     "there are more than {MAX_FILES} source files: that the others are saved is not seen; put folders \
@@ -128,9 +126,7 @@ impl Look {
             } else if let Ok(metadata) = fs::metadata(&path)
                 && metadata.is_file()
             {
-                let written = (metadata.mtime(), metadata.mtime_nsec());
-                let stamp = (metadata.len(), metadata.ino(), written.0, written.1);
-                self.files.insert(path, stamp);
+                self.files.insert(path, FileStamp::of(&metadata));
             }
         }
     }
@@ -142,12 +138,13 @@ fn is_none_of_ours(name: &str) -> bool {
 }
 
 fn difference(
-    before: &BTreeMap<PathBuf, SourceStamp>,
-    now: &BTreeMap<PathBuf, SourceStamp>,
+    before: &BTreeMap<PathBuf, FileStamp>,
+    now: &BTreeMap<PathBuf, FileStamp>,
 ) -> BTreeSet<PathBuf> {
-    let new = now
-        .iter()
-        .filter(|(file, stamp)| before.get(*file) != Some(stamp));
+    let is_known = |(file, stamp): &(&PathBuf, &FileStamp)| {
+        before.get(*file).is_some_and(|old| old.same_write(stamp))
+    };
+    let new = now.iter().filter(|entry| !is_known(entry));
     let gone = before.iter().filter(|(file, _)| !now.contains_key(*file));
     new.chain(gone).map(|(file, _)| file.clone()).collect()
 }

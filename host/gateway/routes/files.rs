@@ -1,9 +1,10 @@
 //! The files of the folder: what each asks for, and what of it is live.
 
-use super::folder::{self, Content, FolderId, Known, Listing, ManifestStamp, is_manifest};
+use super::folder::{self, Content, FolderId, Known, Listing, is_manifest};
 use super::status::{LiveRoute, RouteState, RouteStatus};
 use super::table::Table;
 use crate::gateway::manifest::{Claim, Fault, Route, line_of};
+use crate::stamp::FileStamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ pub struct Files {
 /// A file that was removed: what was known of it then.
 struct Withdrawn {
     why: String,
-    stamp: Option<ManifestStamp>,
+    stamp: Option<FileStamp>,
     text: Option<Arc<str>>,
 }
 
@@ -42,7 +43,7 @@ pub type Saved = Result<Arc<str>, String>;
 
 /// One file.
 struct Entry {
-    stamp: Option<ManifestStamp>,
+    stamp: Option<FileStamp>,
     /// It has no place among the files that are followed.
     beyond: bool,
     /// None where the file could not be read.
@@ -173,7 +174,7 @@ impl Files {
         let entry = self.by_name.get(file);
         let withdrawn = Withdrawn {
             why: why.into(),
-            stamp: entry.and_then(|entry| entry.stamp.clone()),
+            stamp: entry.and_then(|entry| entry.stamp),
             text: entry.and_then(|entry| entry.text.clone()),
         };
         self.withdrawn.insert(file.into(), withdrawn);
@@ -379,13 +380,9 @@ pub fn check_file(path: &Path) -> Option<Vec<RouteStatus>> {
 impl Withdrawn {
     /// Whether the file that is there now is not the one that was to go, so that it stays. One that
     /// cannot be looked at may be the one.
-    fn is_another(
-        &self,
-        text: &Option<Arc<str>>,
-        stamp: &Option<ManifestStamp>,
-        is_new: bool,
-    ) -> bool {
-        let is_other_file = stamp.is_some() && self.stamp != *stamp;
+    fn is_another(&self, text: &Option<Arc<str>>, stamp: &Option<FileStamp>, is_new: bool) -> bool {
+        let same_write = |stamp: &FileStamp| self.stamp.is_some_and(|old| old.same_write(stamp));
+        let is_other_file = stamp.is_some_and(|stamp| !same_write(&stamp));
         match text {
             Some(_) if self.text != *text => true,
             // One of the last run has no stamp.

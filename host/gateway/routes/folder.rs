@@ -1,15 +1,16 @@
 //! Reading the folder of manifests.
 
-use crate::files::{shown_name, utf8};
+use crate::files::{read_at_most, shown_name, utf8};
 use crate::gateway::manifest::MAX_MANIFEST_BYTES;
+use crate::stamp::FileStamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::fs::{self, DirEntry, File, Metadata};
-use std::io::{self, Read};
+use std::fs::{self, DirEntry};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 /// Files beyond the bound, and other entries that are no manifests, that are each said by name.
 /// 1,000: more would not be read; the rest is counted.
@@ -20,28 +21,16 @@ const MAX_NAMED: usize = 1000;
 const MAX_DEPTH: usize = 8;
 const MAX_SEARCHED: usize = 1000;
 
-/// A file that changed so recently may change again within the same tick of the file system's
-/// clock, so its stamp proves nothing and it is read again.
-const UNSETTLED: Duration = Duration::from_secs(3);
-
-/// Tells a changed file from an unchanged one without reading it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ManifestStamp {
-    modified: SystemTime,
-    bytes: u64,
-    inode: u64,
-}
-
 /// Whether a file has a place among those that are followed.
 pub enum Known {
     New,
     /// With its stamp of the last time, if it could be read then.
-    Followed(Option<ManifestStamp>),
+    Followed(Option<FileStamp>),
 }
 
 /// One manifest as it was found.
 pub struct ManifestFile {
-    pub stamp: Option<ManifestStamp>,
+    pub stamp: Option<FileStamp>,
     pub content: Content,
 }
 
@@ -202,7 +191,7 @@ fn first_manifest(folder: &Path, depth: usize, search: &mut usize) -> Option<Str
 }
 
 /// None for what is gone again.
-fn look(path: &Path, known: Option<ManifestStamp>) -> Option<ManifestFile> {
+fn look(path: &Path, known: Option<FileStamp>) -> Option<ManifestFile> {
     // Follows links: container platforms mount configuration as links.
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -220,24 +209,24 @@ fn look(path: &Path, known: Option<ManifestStamp>) -> Option<ManifestFile> {
         // Reading a pipe would never end.
         return Some(bad(None, "it is no regular file".into()));
     }
-    let stamp = stamp(&metadata);
-    if stamp.is_some() && stamp == known && is_settled(&metadata) {
+    let stamp = FileStamp::of(&metadata);
+    if known == Some(stamp) && stamp.is_settled(SystemTime::now()) {
         return Some(ManifestFile {
-            stamp,
+            stamp: Some(stamp),
             content: Content::Unchanged,
         });
     }
     Some(match text(path) {
         Ok(text) => ManifestFile {
-            stamp,
+            stamp: Some(stamp),
             content: Content::Text(text),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        Err(error) => bad(stamp, format!("the file cannot be read: {error}")),
+        Err(error) => bad(Some(stamp), format!("the file cannot be read: {error}")),
     })
 }
 
-fn bad(stamp: Option<ManifestStamp>, reason: String) -> ManifestFile {
+fn bad(stamp: Option<FileStamp>, reason: String) -> ManifestFile {
     ManifestFile {
         stamp,
         content: Content::Bad(reason),
@@ -252,28 +241,5 @@ fn beyond(reason: String) -> ManifestFile {
 }
 
 fn text(path: &Path) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    File::open(path)?
-        .take(MAX_MANIFEST_BYTES + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_MANIFEST_BYTES {
-        return Err(io::Error::other(format!(
-            "it is larger than {MAX_MANIFEST_BYTES} bytes"
-        )));
-    }
-    utf8(bytes).map_err(io::Error::other)
-}
-
-fn stamp(metadata: &Metadata) -> Option<ManifestStamp> {
-    let modified = metadata.modified().ok()?;
-    Some(ManifestStamp {
-        modified,
-        bytes: metadata.len(),
-        inode: metadata.ino(),
-    })
-}
-
-fn is_settled(metadata: &Metadata) -> bool {
-    let age = metadata.modified().ok().and_then(|at| at.elapsed().ok());
-    age.is_some_and(|age| age > UNSETTLED)
+    utf8(read_at_most(path, MAX_MANIFEST_BYTES)?).map_err(io::Error::other)
 }

@@ -18,13 +18,9 @@ impl RouteSet {
 async fn run(set: Weak<RouteSet>) {
     let mut changes = Changes::new();
     while let Some(set) = set.upgrade() {
-        let look = tokio::task::spawn_blocking(move || {
-            changes.follow([set.dir()]);
-            set.reload();
-            changes
-        });
+        changes.follow([set.dir()]).await;
         // One that failed by a fault of its own is followed by the next.
-        changes = look.await.unwrap_or_default();
+        let _ = tokio::task::spawn_blocking(move || set.reload()).await;
         changes.wait(LOOK_EVERY).await;
         tokio::time::sleep(SETTLE).await;
     }

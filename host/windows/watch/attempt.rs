@@ -2,7 +2,7 @@
 
 use super::files::{DeployOutcome, Due};
 use super::taken::Taken;
-use crate::windows::stamp::FileStamp;
+use crate::stamp::FileStamp;
 use crate::windows::{ChangeError, DeployOptions, FileDeploy, Registry, ReleaseRecord};
 use http::StatusCode;
 use std::path::{Path, PathBuf};

@@ -3,8 +3,8 @@
 
 use super::folder::FolderScan;
 use crate::files::shown_name;
+use crate::stamp::FileStamp;
 use crate::windows::WindowName;
-use crate::windows::stamp::FileStamp;
 use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};

@@ -1,7 +1,7 @@
 //! Reading the folder of components.
 
+use crate::stamp::FileStamp;
 use crate::windows::WindowName;
-use crate::windows::stamp::FileStamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;

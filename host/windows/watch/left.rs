@@ -4,7 +4,7 @@
 
 use super::folder;
 use super::taken::Taken;
-use crate::windows::stamp::FileStamp;
+use crate::stamp::FileStamp;
 use crate::windows::{Registry, WindowName, file};
 use serde::Serialize;
 use std::ffi::{OsStr, OsString};

@@ -96,22 +96,13 @@ impl WindowsFolder {
     /// with it.
     pub async fn run(mut self) {
         let writers = Writers::default();
-        let watch = || {
-            let heeding = writers.clone();
-            Changes::seen_by(move |event| heeding.heed(event))
-        };
-        let mut changes = watch();
+        let heeding = writers.clone();
+        let mut changes = Changes::seen_by(move |event| heeding.heed(event));
         let mut files = Files::default();
         let mut deploys = Deploys::default();
         let mut tidied = false;
         loop {
-            let dir = self.dir.clone();
-            // A disk that hangs must not hold a thread of requests.
-            let follow = tokio::task::spawn_blocking(move || {
-                changes.follow([dir.as_path()]);
-                changes
-            });
-            changes = follow.await.unwrap_or_else(|_| watch());
+            changes.follow([self.dir.as_path()]).await;
             let held = |file: &OsStr| writers.hold(file);
             if let Some(found) = self.read(files.names()).await {
                 // An empty folder may be one that is mounted later: what was removed must not come
@@ -132,7 +123,7 @@ impl WindowsFolder {
             let until = files.next_due(Instant::now()).min(LOOK_EVERY);
             tokio::select! {
                 (due, outcome) = deploys.next() => files.done(&due, outcome, Instant::now()),
-                () = changes.wait(until) => {}
+                _ = changes.wait(until) => {}
             }
         }
     }

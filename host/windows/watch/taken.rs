@@ -2,8 +2,8 @@
 //! kept in `host.redb`: so that a start tells a file that is new from one that was deployed before,
 //! whatever the clock said then or says now.
 
+use crate::stamp::FileStamp;
 use crate::store::{Op, Store, read};
-use crate::windows::stamp::FileStamp;
 use crate::windows::{ChangeError, WindowName};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

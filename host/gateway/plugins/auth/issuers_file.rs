@@ -5,10 +5,8 @@ use super::caller::KEYS;
 use super::claims;
 use super::config::IssuerConfig;
 use super::source::JwksSource;
-use crate::files::utf8;
+use crate::files::{read_at_most, utf8};
 use crate::gateway::manifest::{Fault, Field, Kind, Map, Node, Tree, read_document};
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 /// Bytes of the file. A real one has some hundred.
@@ -67,14 +65,8 @@ const FIELDS: &[Field] = &[
 ///
 /// A sentence with every fault, each with its line.
 pub fn load(path: &Path) -> Result<Vec<IssuerConfig>, String> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+    let bytes = read_at_most(path, MAX_FILE_BYTES)
         .map_err(|error| format!("{}: {error}", path.display()))?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        let path = path.display();
-        return Err(format!("{path}: it has more than {MAX_FILE_BYTES} bytes"));
-    }
     let text = utf8(bytes).map_err(|why| format!("{}: {why}", path.display()))?;
     parse(&text).map_err(|faults| {
         let said: Vec<String> = faults.iter().map(ToString::to_string).collect();

@@ -6,12 +6,18 @@ use super::algorithms::Algorithm;
 use super::fetches::Fetches;
 use super::keys::{Key, KeySet, Miss};
 use super::source::{JwksSource, KeyClients};
+use crate::changes::Changes;
 use crate::error::RequestError;
+use crate::files::folder_of;
 use arc_swap::ArcSwapOption;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
+
+/// After a change of a file, until it is read: an editor's save is several events. 100 ms, so that a
+/// busy folder has a file read ten times a second at most.
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// What to look at where something came that is no set, for the log.
 const FORM: &str = r#"a JWKS is JSON such as {"keys": [{"kty": "EC", "crv": "P-256", "kid": "1", "x": "…", "y": "…"}]} (RFC 7517); a key in PEM has to be converted"#;
@@ -116,13 +122,21 @@ impl Jwks {
         })
     }
 
-    /// Has the keys fetched at once, and again before they are old. Never ends.
+    /// Has the keys fetched at once, again before they are old, and when their file changes. Never
+    /// ends.
     pub async fn keep(self: Arc<Self>) {
+        let mut changes = Changes::new();
         loop {
+            if let JwksSource::File(file) = &self.source {
+                changes.follow([folder_of(file)]).await;
+            }
             self.clone().fetch_unless_newer(self.kept.load_full()).await;
             let age = self.kept.load().as_ref().map(|kept| kept.at.elapsed());
             let left = age.map_or(Duration::ZERO, |age| self.ages.refresh.saturating_sub(age));
-            tokio::time::sleep(left.max(self.ages.pause)).await;
+            if changes.wait(left.max(self.ages.pause)).await {
+                tokio::time::sleep(SETTLE).await;
+                self.fetch(&mut *self.fetching.lock().await).await;
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use super::discovery;
 use super::proxy::Proxies;
 use crate::body::{self, Body};
+use crate::files::read_at_most;
 use crate::gateway::client::HttpClient;
 use crate::gateway::screen::Screen;
 use http::uri::Scheme;
@@ -11,8 +12,6 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use ipnet::IpNet;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -161,13 +160,9 @@ impl JwksSource {
                 }
             }
         };
-        let fetched = tokio::time::timeout(FETCH_TIMEOUT, fetch)
+        tokio::time::timeout(FETCH_TIMEOUT, fetch)
             .await
-            .map_err(|_| format!("it took more than {} s", FETCH_TIMEOUT.as_secs()))??;
-        if fetched.len() as u64 > MAX_JWKS_BYTES {
-            return Err(format!("it has more than {MAX_JWKS_BYTES} bytes"));
-        }
-        Ok(fetched)
+            .map_err(|_| format!("it took more than {} s", FETCH_TIMEOUT.as_secs()))?
     }
 }
 
@@ -208,10 +203,7 @@ async fn read(path: &Path, reading: &Arc<Mutex<()>>) -> Result<Vec<u8>, String> 
     let path = path.to_owned();
     let read = tokio::task::spawn_blocking(move || {
         let _held = held;
-        let mut bytes = Vec::new();
-        let file = File::open(path)?;
-        file.take(MAX_JWKS_BYTES + 1).read_to_end(&mut bytes)?;
-        Ok::<_, io::Error>(bytes)
+        read_at_most(&path, MAX_JWKS_BYTES)
     });
     let read = read.await.map_err(|error| error.to_string())?;
     read.map_err(|error| error.to_string())

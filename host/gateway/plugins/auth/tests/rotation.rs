@@ -330,6 +330,25 @@ async fn a_token_of_a_key_that_was_rotated_out_is_refused_once_the_rotation_is_s
 }
 
 #[tokio::test]
+async fn a_file_of_keys_is_read_when_it_changes_however_young_its_keys_are() {
+    let (_dir, path) = jwks_file(json!([jwk(Algorithm::EdDSA, "old")]));
+    let jwks = jwks_at(path.to_str().unwrap(), YOUNG);
+    let keeping = tokio::spawn(jwks.clone().keep());
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while jwks.generation().is_none() {
+        assert!(std::time::Instant::now() < deadline, "it is never read");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    fs::write(&path, set_of("new").1).unwrap();
+    while jwks.generation() == Some(1) {
+        assert!(std::time::Instant::now() < deadline, "it is never seen");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(find(&jwks, "new").await.unwrap().is_ok());
+    keeping.abort();
+}
+
+#[tokio::test]
 async fn the_same_keys_fetched_again_are_the_same_generation() {
     let answer = Arc::new(parking_lot::Mutex::new(set_of("1")));
     let (url, fetches) = provider_of(answer.clone()).await;
