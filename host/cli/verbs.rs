@@ -90,7 +90,7 @@ impl Canary {
         let path = format!(
             "/windows/{}/canary?share={}",
             self.name,
-            String::from(self.share).replace('%', "%25")
+            self.share.to_string().replace('%', "%25")
         );
         let answer = self.host.client()?.call(Method::POST, &path).await?;
         let canary = &answer["window"]["canary"];

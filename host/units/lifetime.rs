@@ -1,7 +1,7 @@
 //! How long an API key holds.
 
 use super::amount::{Unit, amount, exact, split};
-use serde::{Deserialize, Serialize};
+use super::text::serde_as_text;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,8 +12,7 @@ const UNITS: [Unit; 4] = [("s", 1), ("m", 60), ("h", 3600), ("d", 24 * 3600)];
 const MAX_S: u64 = 10 * 365 * 24 * 3600;
 
 /// A lifetime in whole seconds, such as `90s`, `12h` or `30d`: from one second to ten years.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lifetime(u64);
 
 impl Lifetime {
@@ -39,19 +38,7 @@ impl FromStr for Lifetime {
     }
 }
 
-impl TryFrom<String> for Lifetime {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<Lifetime> for String {
-    fn from(lifetime: Lifetime) -> String {
-        lifetime.to_string()
-    }
-}
+serde_as_text!(Lifetime);
 
 /// Exactly, in the largest unit that can: `30d`, `36h`.
 impl fmt::Display for Lifetime {

@@ -8,6 +8,7 @@ mod amount;
 mod lifetime;
 mod share;
 mod size;
+mod text;
 mod time;
 
 pub use lifetime::Lifetime;

@@ -1,12 +1,11 @@
 //! Shares of the requests of a window.
 
-use serde::{Deserialize, Serialize};
+use super::text::serde_as_text;
 use std::fmt;
 use std::str::FromStr;
 
 /// A share of the requests, from 0.01% to 100%, in hundredths of a percent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TrafficShare(u16);
 
 impl TrafficShare {
@@ -45,19 +44,7 @@ impl FromStr for TrafficShare {
     }
 }
 
-impl TryFrom<String> for TrafficShare {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<TrafficShare> for String {
-    fn from(share: TrafficShare) -> String {
-        share.to_string()
-    }
-}
+serde_as_text!(TrafficShare);
 
 impl fmt::Display for TrafficShare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -386,18 +386,8 @@ impl<'a> Map<'a> {
 
     pub fn time(&self, name: &str) -> Option<Duration> {
         let (field, node) = self.field(name)?;
-        let time = node.text(field.describe())?.parse::<Time>();
-        match (time, &field.kind) {
-            (Ok(time), Kind::Time(bounds)) if bounds.contains(&time.ms()) => Some(time.duration()),
-            (Err(reason), _) => {
-                node.fault(reason);
-                None
-            }
-            _ => {
-                node.wrong(field.describe());
-                None
-            }
-        }
+        let time = node.text(field.describe())?.parse().map(Time::ms);
+        within(field, node, time).map(Duration::from_millis)
     }
 
     /// Whole seconds.
@@ -425,17 +415,7 @@ impl<'a> Map<'a> {
             Tree::Number(bytes) => Ok(*bytes),
             _ => node.text(field.describe())?.parse().map(Size::bytes),
         };
-        match (size, &field.kind) {
-            (Ok(bytes), Kind::Size(bounds)) if bounds.contains(&bytes) => Some(bytes),
-            (Err(reason), _) => {
-                node.fault(reason);
-                None
-            }
-            _ => {
-                node.wrong(field.describe());
-                None
-            }
-        }
+        within(field, node, size)
     }
 
     /// A mapping within.
@@ -446,4 +426,16 @@ impl<'a> Map<'a> {
         };
         node.map(fields, &field.describe().to_string())
     }
+}
+
+/// What was read of a field that is a time or a size, where it is within its bounds.
+fn within(field: &Field, node: &Node<'_>, read: Result<u64, String>) -> Option<u64> {
+    match (read, &field.kind) {
+        (Ok(amount), Kind::Time(bounds) | Kind::Size(bounds)) if bounds.contains(&amount) => {
+            return Some(amount);
+        }
+        (Err(reason), _) => node.fault(reason),
+        _ => node.wrong(field.describe()),
+    }
+    None
 }
