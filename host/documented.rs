@@ -1,6 +1,8 @@
-//! Holds the operators' pages to the code, so that nobody has to remember them.
+//! Holds the pages of docs/ to the code, so that nobody has to remember them.
 
 use crate::boundaries::sources;
+use crate::error::TABLE;
+use std::collections::BTreeMap;
 
 /// Every text right behind each `mark` in the sources of these files, white space between them
 /// aside; tests are left out.
@@ -59,6 +61,37 @@ fn the_operators_page_has_every_code_of_the_admin_api() {
             "docs/operations.md lacks `{code}`"
         );
     }
+}
+
+#[test]
+fn the_page_of_errors_has_every_code_with_its_status_and_fault_and_no_other() {
+    // Of the rows with one code each status and each fault once, in the order of the table.
+    let mut expected: BTreeMap<&str, (Vec<String>, Vec<String>)> = BTreeMap::new();
+    for row in TABLE {
+        let (statuses, faults) = expected.entry(row.code).or_default();
+        for (told, said) in [
+            (statuses, row.status.to_string()),
+            (faults, row.fault.name().to_owned()),
+        ] {
+            if !told.contains(&said) {
+                told.push(said);
+            }
+        }
+    }
+    let page = include_str!("../docs/errors.md");
+    let (_, codes) = page.split_once("\n## Codes\n").unwrap();
+    let mut found = BTreeMap::new();
+    for line in codes.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [code, status, fault, when, what_to_do] = cells.as_slice() else {
+            panic!("{line}");
+        };
+        assert!(!when.is_empty() && !what_to_do.is_empty(), "{line}");
+        let list = |cell: &str| cell.split("; ").map(str::to_owned).collect::<Vec<_>>();
+        let row = (list(status), list(fault));
+        assert_eq!(found.insert(code.trim_matches('`'), row), None, "{line}");
+    }
+    assert_eq!(found, expected);
 }
 
 #[test]

@@ -1,49 +1,15 @@
 //! What clients are told, and what not.
 
-/// Each code as it stands in the source, so that a new one cannot be forgotten here.
-fn codes() -> Vec<&'static str> {
-    let source = include_str!("../error.rs");
-    let end = source.find("pub fn never_ran").unwrap();
-    let mut codes: Vec<_> = source[source.find("fn parts").unwrap()..end]
-        .split('"')
-        .skip(1)
-        .step_by(4)
-        .collect();
-    codes.dedup();
-    codes
-}
-
 use super::*;
+use crate::boundaries::sources;
 
 /// What no client may read: as a guest, a service or the system could have said it.
 const PRIVATE: &str = "open /srv/secret: token=hunter2 at 10.9.8.7:5432 (os error 111)";
 
-/// Each variant that carries words of others, by its name in the source.
-fn with_private_words() -> Vec<RequestError> {
-    let cause = || Cause::of(PRIVATE);
-    let window = || PRIVATE.to_string();
-    vec![
-        RequestError::BodyBroken(cause()),
-        RequestError::UpstreamRefused(cause()),
-        RequestError::UpstreamUnreachable(cause()),
-        RequestError::UpstreamBroken(cause()),
-        RequestError::InstanceStart(cause()),
-        RequestError::NoResponse(cause()),
-        RequestError::ResponseInvalid(cause()),
-        RequestError::Internal(cause()),
-        RequestError::WindowNotDeployed { window: window() },
-        RequestError::WindowStopped { window: window() },
-        RequestError::WindowTripped {
-            window: window(),
-            retry_after: Duration::ZERO,
-        },
-        RequestError::StoreUnavailable { window: window() },
-    ]
-}
-
 #[test]
 fn private_words_are_for_the_log_and_no_client_reads_them() {
-    for error in with_private_words() {
+    for row in TABLE {
+        let error = RequestError::new(row.problem, "a plain sentence").with_cause(PRIVATE);
         let answer = error.answer(Some("id"));
         let public = format!(
             "{error} {} {:?}",
@@ -53,48 +19,98 @@ fn private_words_are_for_the_log_and_no_client_reads_them() {
         assert!(!public.contains("secret"), "{public}");
         assert!(error.in_full().contains(PRIVATE), "{}", error.in_full());
     }
+    let internal = RequestError::internal(PRIVATE);
+    assert!(!internal.to_string().contains("secret"), "{internal}");
+    assert_eq!(internal.cause(), Some(PRIVATE));
 }
+
+/// The files of the errors that become a [`RequestError`].
+const KINDS: [&str; 6] = [
+    "runtime/error.rs",
+    "windows/unavailable.rs",
+    "gateway/rejection.rs",
+    "gateway/upstream/error.rs",
+    "gateway/plugins/auth/error.rs",
+    "gateway/plugins/idempotency/error.rs",
+];
 
 /// A variant that holds a `String` is named here, with the reason why a client may read it.
 #[test]
 fn every_variant_holds_public_words_or_a_cause() {
-    const PUBLIC: [(&str, &str); 4] = [
-        ("BodyTooSlow(String)", "made of bounds"),
+    const PUBLIC: [(&str, &str); 3] = [
         (
-            "allow: String",
+            "MethodNotTaken { allow: String }",
             "methods of routes, which Allow names as well",
         ),
         (
-            "needed: String",
+            "Forbidden { needed: String }",
             "scopes, which the challenge names as well",
         ),
-        ("method: String", "the request's own"),
+        ("NoScopeForMethod { method: String }", "the request's own"),
     ];
-    let source = include_str!("../error.rs");
-    let variants = &source[source.find("pub enum RequestError").unwrap()..];
-    let variants = &variants[..variants.find("\n}").unwrap()];
-    for line in variants.lines().filter(|line| line.contains("String")) {
-        // Windows' names are a cause: see `RequestError::cause`.
-        let known = line.contains("window: String")
-            || PUBLIC.iter().any(|(variant, _)| line.contains(variant));
-        assert!(known, "{line}: may a client read it? If not, it is a Cause");
+    let mut files = 0;
+    for (path, text) in sources("") {
+        if !KINDS.iter().any(|kind| path.ends_with(kind)) {
+            continue;
+        }
+        files += 1;
+        let variants = &text[text.find("pub").unwrap()..text.find("\n}\n").unwrap()];
+        assert!(variants.contains("enum "), "{}", path.display());
+        // A sentence may not show what is for the log.
+        for shown in ["{window", "{cause", ".0"] {
+            let known = path.ends_with("gateway/rejection.rs") && shown == ".0";
+            assert!(!variants.contains(shown) || known, "{}", path.display());
+        }
+        for line in variants.lines().filter(|line| line.contains("String")) {
+            let known = line.contains("window: String")
+                || PUBLIC.iter().any(|(variant, _)| line.contains(variant));
+            assert!(known, "{line}: may a client read it? If not, it is a Cause");
+        }
+        let plain = variants.matches("#[error(\"{0}\")]").count();
+        assert_eq!(plain, variants.matches("(Plain)").count());
     }
-    let causes = variants.matches("(Cause)").count() + variants.matches("window: String").count();
-    assert_eq!(causes, with_private_words().len());
+    assert_eq!(files, KINDS.len());
 }
 
 #[test]
-fn the_operators_page_has_every_code() {
-    let page = include_str!("../../docs/limits.md");
-    let codes = codes();
-    assert!(
-        codes.contains(&"cpu-time") && codes.contains(&"internal"),
-        "{codes:?}"
-    );
-    for code in codes {
+fn every_row_is_one_that_clients_can_be_answered_with() {
+    for row in TABLE {
+        let plain = |c: char| c.is_ascii_lowercase() || c == '-';
+        assert!(row.code.chars().all(plain), "{row:?}");
         assert!(
-            page.contains(&format!("| `{code}` |")),
-            "docs/limits.md lacks `{code}`"
+            !row.title.is_empty() && !row.title.ends_with('.'),
+            "{row:?}"
         );
+        assert_eq!(row.problem.status().as_u16(), row.status, "{row:?}");
+        assert_eq!(row.problem.row(), *row);
+        // A 4xx blames the client, but where the host lost what it knew of a key.
+        let lost = row.status == 409 && row.fault == Fault::Host;
+        let blamed = (400..500).contains(&row.status) && !lost;
+        assert_eq!(row.fault == Fault::Client, blamed, "{row:?}");
     }
+}
+
+#[test]
+fn retry_after_is_sent_where_the_table_says_so_and_rounded_up() {
+    for row in TABLE {
+        let error = RequestError::new(row.problem, "a plain sentence");
+        let error = error.with_retry_after(Duration::from_millis(1_001));
+        let sent = error.answer(None).headers().get("retry-after").cloned();
+        let sent = sent.map(|value| value.to_str().unwrap().parse::<u64>().unwrap());
+        let expected = match row.retry_after {
+            RetryAfter::No => None,
+            RetryAfter::Seconds(seconds) => Some(seconds),
+            RetryAfter::Known => Some(2),
+        };
+        assert_eq!(sent, expected, "{row:?}");
+        // What surely was not done for lack of something at the host may be sent again.
+        if row.status == 503 && row.problem.never_ran() {
+            assert_ne!(row.retry_after, RetryAfter::No, "{row:?}");
+        }
+    }
+}
+
+#[test]
+fn an_error_is_one_pointer() {
+    assert_eq!(size_of::<RequestError>(), size_of::<usize>());
 }

@@ -3,7 +3,7 @@
 
 use crate::body::{self, Body, BodyError};
 use crate::connection_limit::AtWork;
-use crate::error::RequestError;
+use crate::error::{Problem, RequestError};
 use crate::gateway::headers::clean_trailers;
 use crate::gateway::metrics::GatewayMetrics;
 use crate::gateway::piece::Piece;
@@ -11,24 +11,12 @@ use crate::gateway::untaken;
 use bytes::Bytes;
 use http::Method;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::time::{Sleep, sleep};
-
-/// The status in the log where the connection ended before there was one. As nginx writes it; never
-/// sent.
-const NO_STATUS: u16 = 499;
-
-/// The connection ended before the answer did: the client went away, or the host cut it at its
-/// shutdown.
-const CUT: &str = "connection-ended";
-
-/// The upstream's body broke off.
-const BROKEN: &str = "upstream-broke-off";
 
 /// What HTTP/2 is given at once: a frame as large as clients take without a word of their own (RFC
 /// 9113 section 6.5.2). It keeps the whole of what it is given, though the window has room for a
@@ -57,7 +45,7 @@ pub struct Record {
     pub tries: Option<usize>,
     status: u16,
     bytes: u64,
-    code: Option<&'static str>,
+    problem: Option<Problem>,
     /// Why, in words that no client may read.
     cause: Option<String>,
 }
@@ -78,22 +66,22 @@ impl Record {
             at_work: None,
             kept: false,
             tries: None,
-            status: NO_STATUS,
+            status: Problem::ConnectionEnded.row().status,
             bytes: 0,
-            code: Some(CUT),
+            problem: Some(Problem::ConnectionEnded),
             cause: None,
         }
     }
 
     /// The request has failed: as `error` is the answer, and its cause is for the log alone.
     pub fn failed(&mut self, error: &RequestError) {
-        self.answered(error.status().as_u16(), Some(error.code()));
-        self.cause = error.cause().map(Cow::into_owned);
+        self.answered(error.status().as_u16(), Some(error.problem()));
+        self.cause = error.cause().map(str::to_owned);
     }
 
-    /// The head of the answer is decided; `code` names the failure, if it is one.
-    pub fn answered(&mut self, status: u16, code: Option<&'static str>) {
-        (self.status, self.code) = (status, code);
+    /// The head of the answer is decided; `problem` is the failure, if it is one.
+    pub fn answered(&mut self, status: u16, problem: Option<Problem>) {
+        (self.status, self.problem) = (status, problem);
     }
 }
 
@@ -101,7 +89,8 @@ impl Drop for Record {
     fn drop(&mut self) {
         let took = self.started.elapsed();
         let route = self.route.as_deref().unwrap_or("-");
-        self.metrics.answered(route, self.status, took, self.code);
+        self.metrics
+            .answered(route, self.status, took, self.problem);
         tracing::info!(
             target: "access",
             method = %self.method,
@@ -116,7 +105,8 @@ impl Drop for Record {
             user = self.user.as_deref(),
             client = self.client.map(tracing::field::display),
             request_id = %self.request_id,
-            error = self.code,
+            error = self.problem.map(Problem::code),
+            fault = self.problem.map(|problem| problem.fault().name()),
             cause = self.cause.as_deref(),
         );
     }
@@ -193,7 +183,8 @@ impl RecordedBody {
     fn breaks(&mut self, error: BodyError) {
         self.ended = true;
         let known = error.downcast_ref::<RequestError>();
-        self.record.code = Some(known.map_or(BROKEN, RequestError::code));
+        let problem = known.map_or(Problem::UpstreamBrokeOff, RequestError::problem);
+        self.record.problem = Some(problem);
         self.record.cause = Some(why(&error));
         self.breaking = Some(Breaking {
             error: Some(error),
@@ -271,12 +262,12 @@ impl Drop for RecordedBody {
         // With a known length hyper stops at the last byte and does not ask for the end.
         let complete = self.rest.is_empty()
             && (self.ended || self.left == Some(0) || self.inner.size_hint().exact() == Some(0));
-        let code = match untaken::is_too_slow() {
-            true => Some(RequestError::ReaderTooSlow.code()),
+        let problem = match untaken::is_too_slow() {
+            true => Some(Problem::ReaderTooSlow),
             false if complete => None,
-            false => Some(CUT),
+            false => Some(Problem::ConnectionEnded),
         };
-        self.record.code = self.record.code.or(code);
+        self.record.problem = self.record.problem.or(problem);
     }
 }
 

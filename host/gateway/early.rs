@@ -9,7 +9,8 @@ use super::config::Limits;
 use super::metrics::{ShareHits, Whose};
 use super::request_body::RequestBody;
 use crate::body::{self, Body, BodyError, PolledFrame};
-use crate::error::RequestError;
+use crate::error::{Cause, RequestError};
+use crate::gateway::rejection::Rejection;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use http::HeaderMap;
@@ -155,7 +156,7 @@ fn piece(frame: Option<Result<Frame<Bytes>, BodyError>>) -> Result<Piece, Reques
         }),
         Some(Err(error)) => Err(match error.downcast::<RequestError>() {
             Ok(error) => *error,
-            Err(_) => RequestError::BadRequest("the request's body broke off".into()),
+            Err(error) => Rejection::BodyBroken(Cause::of(error)).into(),
         }),
     }
 }

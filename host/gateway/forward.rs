@@ -14,10 +14,13 @@ use crate::gateway::manifest::{Destination, Route};
 use crate::gateway::origin::{Asked, Origin};
 use crate::gateway::plugins::auth::{self, Caller};
 use crate::gateway::plugins::{Admission, Plugins};
+use crate::gateway::rejection::Rejection;
 use crate::gateway::target::{Oddities, Target, read_path};
 use crate::gateway::trace::Trace;
 use crate::gateway::upload::Upload;
-use crate::gateway::upstream::{Answer, Sending, Upstreams, address, path_and_query};
+use crate::gateway::upstream::{
+    Answer, Sending, UpstreamError, Upstreams, address, path_and_query,
+};
 use crate::next::Next;
 use crate::stream_idle::StreamIdle;
 use futures_util::future::BoxFuture;
@@ -126,7 +129,7 @@ impl Forward {
         self.upload
             .within(limit, pin!(self.go(request)))
             .await
-            .map_err(|_| RequestError::UpstreamTimeout { limit })?
+            .map_err(|_| UpstreamError::Timeout { limit })?
     }
 
     /// Sends `request`, whose headers are clean, along the whole way.
@@ -208,7 +211,7 @@ impl Forward {
                 let request_id = &self.trace.request_id;
                 // The middleware may make anything of the answer, so the cause is said here.
                 if let Some(cause) = error.cause() {
-                    let (error, cause) = (error.code(), &*cause);
+                    let error = error.code();
                     tracing::warn!(%request_id, error, cause, "behind a middleware a request failed");
                 }
                 error.response(Some(request_id))
@@ -245,7 +248,7 @@ impl Forward {
         endpoints.any(|endpoint| matches!(endpoint.place, Destination::Service { .. }))
     }
 
-    fn stamp(&self, request: &mut Request<Body>) -> Result<(), RequestError> {
+    fn stamp(&self, request: &mut Request<Body>) -> Result<(), Rejection> {
         let passage = Passage {
             target: &self.target,
             origin: self.origin,
@@ -260,8 +263,8 @@ impl Forward {
 
 /// The path that a middleware asks for, by the rules for clients of the route.
 fn checked(given: Option<&PathAndQuery>, allowed: Oddities) -> Result<PathAndQuery, RequestError> {
-    let given =
-        given.ok_or_else(|| RequestError::BadRequest("the middleware asked for no path".into()))?;
+    let given = given
+        .ok_or_else(|| Rejection::BadRequest("the middleware's request has no path".into()))?;
     let (mut path, odd) = read_path(given.path()).map_err(of_middleware)?;
     odd.within(allowed).map_err(of_middleware)?;
     if let Some(query) = given.query() {
@@ -271,13 +274,14 @@ fn checked(given: Option<&PathAndQuery>, allowed: Oddities) -> Result<PathAndQue
     PathAndQuery::try_from(path).map_err(RequestError::internal)
 }
 
-fn of_middleware(reason: &'static str) -> RequestError {
-    RequestError::BadRequest(["the middleware's request: ", reason, "", ""].into())
+fn of_middleware(reason: &'static str) -> Rejection {
+    Rejection::BadRequest(["the middleware's request: ", reason, "", ""].into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Problem;
 
     const BUSY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 
@@ -285,7 +289,8 @@ mod tests {
     fn what_was_refused_each_time_never_ran_and_what_is_at_work_or_was_cut_off_may_have() {
         let outcome = ForwardOutcome::default();
         assert!(!outcome.never_ran(BUSY));
-        outcome.begin().note(&Err(RequestError::InstanceLimit));
+        let busy = RequestError::new(Problem::InstanceLimit, "");
+        outcome.begin().note(&Err(busy));
         assert!(outcome.never_ran(BUSY));
         assert!(!outcome.never_ran(StatusCode::BAD_GATEWAY));
         let at_work = outcome.begin();
@@ -297,10 +302,8 @@ mod tests {
     #[test]
     fn a_body_that_is_cut_while_an_instance_reads_it_is_no_request_that_never_ran() {
         let too_large = StatusCode::PAYLOAD_TOO_LARGE;
-        for (error, never_ran) in [
-            (RequestError::BodyTooLarge { limit: 1 }, true),
-            (RequestError::BodyOverrun { limit: 1 }, false),
-        ] {
+        for (error, never_ran) in [(Problem::BodyTooLarge, true), (Problem::BodyOverrun, false)] {
+            let error = RequestError::new(error, "");
             assert_eq!(
                 (error.status(), error.code()),
                 (too_large, "body-too-large")

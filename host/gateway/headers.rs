@@ -6,10 +6,10 @@
 //! `X_HMS_User`, `x.hms.user` and `x-hms-user` apart. What belongs to the gateway is dropped in all
 //! of these spellings, then set anew.
 
-use crate::error::RequestError;
 use crate::gateway::fields::{members, only};
 use crate::gateway::origin::{Asked, Origin};
 use crate::gateway::plugins::auth::Caller;
+use crate::gateway::rejection::Rejection;
 use crate::gateway::target::Target;
 use crate::gateway::trace::Trace;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -89,20 +89,20 @@ const OWN_COOKIES: [&[u8]; 3] = [b"hms-", b"__host-hms-", b"__secure-hms-"];
 /// Refuses a head whose framing or size is beyond the rules. hyper has checked what it parsed; this
 /// holds HTTP/2 to the same number of fields, and Transfer-Encoding to the one coding that is
 /// understood.
-pub fn check(parts: &Parts, max_headers: usize) -> Result<(), RequestError> {
+pub fn check(parts: &Parts, max_headers: usize) -> Result<(), Rejection> {
     if parts.headers.len() > max_headers {
-        return Err(RequestError::TooManyHeaders { limit: max_headers });
+        return Err(Rejection::TooManyHeaders { limit: max_headers });
     }
     let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
     if let Some(coding) = codings.next() {
         let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
         if !chunked || codings.next().is_some() {
-            return Err(RequestError::BadRequest(
+            return Err(Rejection::BadRequest(
                 "Transfer-Encoding must be 'chunked', once".into(),
             ));
         }
         if parts.headers.contains_key(header::CONTENT_LENGTH) {
-            return Err(RequestError::BadRequest(
+            return Err(Rejection::BadRequest(
                 "the request has both Content-Length and Transfer-Encoding".into(),
             ));
         }
@@ -298,12 +298,10 @@ pub struct Passage<'a> {
 ///
 /// A value that cannot be a header is refused, not mangled: the caller's token or the path names
 /// it.
-pub fn stamp(headers: &mut HeaderMap, passage: &Passage<'_>) -> Result<(), RequestError> {
-    let mut set = |name: HeaderName, value: &str| -> Result<(), RequestError> {
+pub fn stamp(headers: &mut HeaderMap, passage: &Passage<'_>) -> Result<(), Rejection> {
+    let mut set = |name: HeaderName, value: &str| -> Result<(), Rejection> {
         let value = HeaderValue::from_str(value).map_err(|_| {
-            RequestError::BadRequest(
-                "the caller's name or the path cannot be sent as a header".into(),
-            )
+            Rejection::BadRequest("the caller's name or the path cannot be sent as a header".into())
         })?;
         headers.insert(name, value);
         Ok(())

@@ -1,6 +1,7 @@
 //! What the gateway counts. The admin API exports it.
 
 use crate::connection_limit::ConnectionCounters;
+use crate::error::Problem;
 use crate::gateway::plugins::auth::KeyState;
 use crate::printable::Label;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -34,7 +35,7 @@ impl std::ops::Deref for GatewayMetrics {
 pub struct Counters {
     requests: Family<RequestLabels, Counter>,
     durations: Family<RouteLabel, Histogram>,
-    refusals: Family<CodeLabel, Counter>,
+    refusals: Family<RefusalLabels, Counter>,
     connections: Gauge,
     limit: ConnectionCounters,
     slow_readers: Counter,
@@ -98,8 +99,9 @@ struct RouteLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CodeLabel {
+struct RefusalLabels {
     code: &'static str,
+    fault: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -159,7 +161,7 @@ impl GatewayMetrics {
         );
         registry.register(
             "refusals",
-            "Requests that failed, by the problem's code",
+            "Requests that failed, by the problem's code and whose fault it is",
             self.refusals.clone(),
         );
         registry.register(
@@ -259,7 +261,7 @@ impl GatewayMetrics {
         route: &str,
         status: u16,
         took: Duration,
-        code: Option<&'static str>,
+        problem: Option<Problem>,
     ) {
         let (route, status) = (Label(route.to_string()), format!("{}xx", status / 100));
         self.durations
@@ -270,8 +272,11 @@ impl GatewayMetrics {
         self.requests
             .get_or_create(&RequestLabels { route, status })
             .inc();
-        if let Some(code) = code {
-            self.refusals.get_or_create(&CodeLabel { code }).inc();
+        if let Some(problem) = problem {
+            let (code, fault) = (problem.code(), problem.fault().name());
+            self.refusals
+                .get_or_create(&RefusalLabels { code, fault })
+                .inc();
         }
     }
 

@@ -25,6 +25,7 @@ mod outgoing;
 mod piece;
 pub mod plugins;
 mod proxy;
+mod rejection;
 mod request_body;
 pub mod routes;
 mod screen;
@@ -46,7 +47,7 @@ pub use upstream::{Answer, Windows};
 
 use crate::body::Body;
 use crate::connection_limit::AtWork;
-use crate::error::RequestError;
+use crate::error::{Problem, RequestError};
 use crate::linger::Inbound;
 use crate::reload::ReadAgain;
 use crate::store::{Scratch, Snapshot};
@@ -64,6 +65,7 @@ use origin::Origin;
 use plugins::auth::ApiKeys;
 use plugins::idempotency::IdempotentRequest;
 use plugins::{Admission, PluginState, Plugins};
+use rejection::Rejection;
 use request_body::{RequestBody, TrailerBounds};
 use routes::{EditError, LOOK_TIME, RouteMatch, RouteSet, RouteStatus, Saved, Table};
 use screen::Screen;
@@ -285,7 +287,7 @@ impl Gateway {
         let outcome = AssertUnwindSafe(passage)
             .catch_unwind()
             .await
-            .unwrap_or_else(|_| Err(RequestError::Internal("a panic in the gateway".into())));
+            .unwrap_or_else(|_| Err(RequestError::internal("a panic in the gateway")));
         let mut response = match outcome.and_then(outgoing::checked(&record.method)) {
             Ok(response) => {
                 record.answered(response.status().as_u16(), None);
@@ -293,7 +295,9 @@ impl Gateway {
             }
             Err(error) => {
                 record.failed(&error);
-                if let (RequestError::Internal(_), Some(reason)) = (&error, error.cause()) {
+                if error.is(Problem::Internal)
+                    && let Some(reason) = error.cause()
+                {
                     let request_id = &trace.request_id;
                     tracing::error!(%request_id, %reason, "a request failed inside of the host");
                 }
@@ -313,19 +317,19 @@ impl Gateway {
     /// Answers a request whose head was refused before it was one.
     fn refuse(&self, violation: Violation, connection: Origin) -> Response<RecordedBody> {
         let limits = &self.config.limits;
-        let error = match violation.kind {
-            Kind::Syntax(reason) => RequestError::BadRequest(reason.into()),
-            Kind::TooManyFields => RequestError::TooManyHeaders {
+        let error = RequestError::from(match violation.kind {
+            Kind::Syntax(reason) => Rejection::BadRequest(reason.into()),
+            Kind::TooManyFields => Rejection::TooManyHeaders {
                 limit: limits.max_headers,
             },
-            Kind::TooLarge => RequestError::HeadersTooLarge {
+            Kind::TooLarge => Rejection::HeadersTooLarge {
                 limit: u64::from(limits.max_header_bytes),
             },
-            Kind::TooSlow => RequestError::HeadTooSlow {
+            Kind::TooSlow => Rejection::HeadTooSlow {
                 limit: limits.header_timeout,
             },
-            Kind::Expectation => RequestError::ExpectationFailed,
-        };
+            Kind::Expectation => Rejection::ExpectationFailed,
+        });
         let trace = Trace::read(&HeaderMap::new());
         let (metrics, id) = (self.metrics.clone(), trace.request_id.clone());
         let mut record = Record::new(metrics, violation.method, "-".into(), id);
@@ -372,7 +376,8 @@ impl Gateway {
                 return Err(origin
                     .err()
                     .or(target.err())
-                    .unwrap_or(RequestError::NoRoute));
+                    .unwrap_or(Rejection::NoRoute)
+                    .into());
             }
         };
         let trailers = headers::takes_trailers(&parts.headers);
@@ -385,7 +390,7 @@ impl Gateway {
             Ok(route) => route,
             Err(missed) => {
                 state.refused(missed.beside, &parts.headers);
-                return Err(missed.error);
+                return Err(missed.error.into());
             }
         };
         record.route = Some(route.name.clone());
@@ -417,9 +422,8 @@ impl Gateway {
         .flatten()
         .fold(limits.max_body_bytes, u64::min);
         if body.size_hint().lower() > max_body_bytes {
-            return Err(RequestError::BodyTooLarge {
-                limit: max_body_bytes,
-            });
+            let limit = max_body_bytes;
+            return Err(Rejection::BodyTooLarge { limit }.into());
         }
         let upload = Upload::default();
         let body = RequestBody::new(
@@ -488,7 +492,7 @@ impl Gateway {
 /// No route takes the request.
 #[derive(Debug)]
 struct Missed<'a> {
-    error: RequestError,
+    error: Rejection,
     /// The route of the path by whose `cors` pages may read that.
     beside: Option<&'a Arc<Route>>,
 }
@@ -512,11 +516,11 @@ fn find<'a>(
     let route = found?;
     for reading in target.other_readings() {
         match find_by(table, target, parts, &reading) {
-            Err(missed) if matches!(missed.error, RequestError::NoRoute) => {}
+            Err(missed) if matches!(missed.error, Rejection::NoRoute) => {}
             Ok(other) if Arc::ptr_eq(other, route) => {}
             _ => {
-                return Err(refused(RequestError::BadRequest(
-                    "with its encoded slashes or empty segments read in another forward, the path leads to another route".into(),
+                return Err(refused(Rejection::BadRequest(
+                    "read with its encoded slashes or empty segments in another way, the path leads to another route".into(),
                 )));
             }
         }
@@ -551,12 +555,12 @@ fn find_by<'a>(
                 .into_iter()
                 .find(|route| route.rules.answers_preflights());
             Err(Missed {
-                error: RequestError::MethodNotTaken { allow },
+                error: Rejection::MethodNotTaken { allow },
                 beside,
             })
         }
         RouteMatch::Nothing => Err(Missed {
-            error: RequestError::NoRoute,
+            error: Rejection::NoRoute,
             beside: None,
         }),
     }

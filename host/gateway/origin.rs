@@ -11,10 +11,10 @@
 //! be told which of them the proxy wrote and which the client: so they must say the same.
 
 use crate::connection_limit::Holder;
-use crate::error::RequestError;
 use crate::gateway::fields::members;
 use crate::gateway::forwarded::{Element, Node, elements};
 use crate::gateway::headers::{FORWARDED_HOST, FORWARDED_PORT};
+use crate::gateway::rejection::Rejection;
 use http::header::{FORWARDED, HeaderName};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue};
@@ -72,7 +72,7 @@ impl Origin {
     /// # Errors
     ///
     /// Where that is no host, or no port.
-    pub fn asked(&self, headers: &HeaderMap, trusted: &[IpNet]) -> Result<Asked, RequestError> {
+    pub fn asked(&self, headers: &HeaderMap, trusted: &[IpNet]) -> Result<Asked, Rejection> {
         if self.untold || !self.is_trusted(trusted) {
             return Ok(Asked::default());
         }
@@ -107,7 +107,7 @@ impl Origin {
     /// # Errors
     ///
     /// Where a trusted proxy's word cannot be read, or its two words disagree.
-    pub fn of(self, headers: &HeaderMap, trusted: &[IpNet]) -> Result<Origin, RequestError> {
+    pub fn of(self, headers: &HeaderMap, trusted: &[IpNet]) -> Result<Origin, Rejection> {
         if self.untold || !self.is_trusted(trusted) {
             return Ok(self);
         }
@@ -122,7 +122,7 @@ impl Origin {
             (listed.client, told.client),
         );
         if both && clients.0 != clients.1 {
-            return Err(RequestError::BadRequest(
+            return Err(Rejection::BadRequest(
                 "X-Forwarded-For and Forwarded name different clients".into(),
             ));
         }
@@ -133,7 +133,7 @@ impl Origin {
         let by_element = proto(&elements, told.permit).map_err(|why| bad("Forwarded", why))?;
         let secure = match (by_list, by_element) {
             (Some(one), Some(other)) if one != other => {
-                return Err(RequestError::BadRequest(
+                return Err(Rejection::BadRequest(
                     "X-Forwarded-Proto and Forwarded name different schemes".into(),
                 ));
             }
@@ -147,8 +147,8 @@ impl Origin {
     }
 }
 
-fn bad(field: &'static str, why: &'static str) -> RequestError {
-    RequestError::BadRequest(["the field ", field, " of the proxy in front: ", why].into())
+fn bad(field: &'static str, why: &'static str) -> Rejection {
+    Rejection::BadRequest(["the field ", field, " of the proxy in front: ", why].into())
 }
 
 /// What was found along a list, from its end.

@@ -4,7 +4,7 @@
 use crate::body::{self, Body};
 use crate::error::RequestError;
 use crate::framing;
-use crate::gateway::upstream::Opened;
+use crate::gateway::upstream::{Opened, UpstreamError};
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body as _;
 
@@ -20,7 +20,7 @@ pub fn checked(
         let bytes = response.body().size_hint().exact();
         match framing::check(&method, response.status(), response.headers(), bytes) {
             Ok(()) => Ok(response),
-            Err(why) => Err(RequestError::ResponseInvalid(why.into())),
+            Err(why) => Err(UpstreamError::Invalid(why.into()).into()),
         }
     }
 }

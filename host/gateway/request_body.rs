@@ -6,6 +6,7 @@ use crate::delegate::delegate;
 use crate::error::{Cause, RequestError};
 use crate::gateway::headers::clean_trailers;
 use crate::gateway::plugins::auth::strip_keys;
+use crate::gateway::rejection::Rejection;
 use crate::gateway::strict::TrailersTooLong;
 use crate::gateway::upload::Upload;
 use crate::linger::Inbound;
@@ -78,20 +79,15 @@ impl Pace {
         }
     }
 
-    fn fault(&self, left: Left, waited: Duration) -> RequestError {
+    fn fault(&self, left: Left, waited: Duration) -> Rejection {
         if waited >= self.pause {
-            let pause = self.pause.as_secs_f32();
-            return RequestError::BodyTooSlow(format!(
-                "nothing of the request's body came for {pause} s"
-            ));
+            return Rejection::BodyStalled { pause: self.pause };
         }
-        let pace = match left.long < left.soon {
+        let bytes_per_s = match left.long < left.soon {
             true => self.long_bytes_per_s,
             false => self.bytes_per_s,
         };
-        RequestError::BodyTooSlow(format!(
-            "the request's body came at less than {pace} bytes a second"
-        ))
+        Rejection::BodyTooSlow { bytes_per_s }
     }
 }
 
@@ -157,7 +153,8 @@ impl RequestBody {
         }
     }
 
-    fn cut(&mut self, cut: RequestError) -> PolledFrame {
+    fn cut(&mut self, cut: Rejection) -> PolledFrame {
+        let cut = RequestError::from(cut);
         self.ended = true;
         self.upload.break_off(cut.clone());
         Poll::Ready(Some(Err(cut.into())))
@@ -169,7 +166,7 @@ impl RequestBody {
     /// more than that might.
     fn end_with(&mut self, mut trailers: HeaderMap) -> PolledFrame {
         if !self.trailers.admit(&trailers) {
-            return self.cut(RequestError::TrailersTooLarge);
+            return self.cut(Rejection::TrailersTooLarge);
         }
         self.ended = true;
         clean_trailers(&mut trailers);
@@ -218,15 +215,15 @@ impl HttpBody for RequestBody {
                 this.came = this.came.saturating_add(data.len() as u64);
                 if this.came > this.limit {
                     let limit = this.limit;
-                    return this.cut(RequestError::BodyTooLarge { limit });
+                    return this.cut(Rejection::BodyTooLarge { limit });
                 }
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
             Poll::Ready(Some(Err(error))) => {
                 let cause = Cause::of(in_full(&error));
                 this.cut(match is_oversized(&error) {
-                    true => RequestError::TrailersTooLarge,
-                    false => RequestError::BodyBroken(cause),
+                    true => Rejection::TrailersTooLarge,
+                    false => Rejection::BodyBroken(cause),
                 })
             }
             Poll::Ready(None) => {

@@ -19,7 +19,7 @@
 //!   passed on.
 //! - The query is passed on unchanged; it is ASCII without control bytes.
 
-use crate::error::RequestError;
+use crate::gateway::rejection::Rejection;
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, Method, Version, header};
@@ -62,7 +62,7 @@ pub struct Target {
 
 impl Target {
     /// Reads and checks method, target and Host. `max_bytes` bounds path and query together.
-    pub fn read(parts: &Parts, max_bytes: usize) -> Result<Target, RequestError> {
+    pub fn read(parts: &Parts, max_bytes: usize) -> Result<Target, Rejection> {
         let uri = &parts.uri;
         if parts.method == Method::CONNECT || parts.method == Method::TRACE {
             return Err(bad("CONNECT and TRACE are not offered here"));
@@ -76,7 +76,7 @@ impl Target {
         }
         let length = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
         if length > max_bytes {
-            return Err(RequestError::TargetTooLong { limit: max_bytes });
+            return Err(Rejection::TargetTooLong { limit: max_bytes });
         }
         let (path, odd) = match uri.path() {
             "*" if parts.method == Method::OPTIONS => ("*".to_string(), Oddities::default()),
@@ -106,7 +106,7 @@ impl Target {
     /// # Errors
     ///
     /// 400.
-    pub fn admit(&self, allowed: Oddities) -> Result<(), RequestError> {
+    pub fn admit(&self, allowed: Oddities) -> Result<(), Rejection> {
         self.odd.within(allowed).map_err(bad)
     }
 
@@ -136,15 +136,15 @@ impl Target {
     }
 }
 
-fn bad(reason: &'static str) -> RequestError {
-    RequestError::BadRequest(reason.into())
+fn bad(reason: &'static str) -> Rejection {
+    Rejection::BadRequest(reason.into())
 }
 
 fn authority(
     headers: &HeaderMap,
     in_target: Option<&Authority>,
     version: Version,
-) -> Result<Option<Authority>, RequestError> {
+) -> Result<Option<Authority>, Rejection> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {

@@ -173,7 +173,7 @@ async fn requests_are_counted_when_their_last_byte_is_out() {
         "{text}"
     );
     assert!(
-        text.contains("gateway_refusals_total{code=\"no-route\"} 1"),
+        text.contains("gateway_refusals_total{code=\"no-route\",fault=\"client\"} 1"),
         "{text}"
     );
 }

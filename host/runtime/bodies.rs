@@ -1,11 +1,12 @@
 //! What passes between a client and an instance: bounded, timed, and ending as it did.
 
+use super::error::InstanceError;
 use super::failures::Failures;
 use super::host_memory::own_values;
 use super::in_flight::InFlight;
 use crate::body::{self, Body, BodyError, PolledFrame};
 use crate::delegate::delegate;
-use crate::error::RequestError;
+use crate::error::{Problem, RequestError};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use std::collections::VecDeque;
@@ -37,9 +38,9 @@ fn fields_bytes(fields: &http::HeaderMap) -> u64 {
 }
 
 /// What `limit` leaves for trailers.
-pub(super) fn check_headers(headers: &http::HeaderMap, limit: u64) -> Result<u64, RequestError> {
+pub(super) fn check_headers(headers: &http::HeaderMap, limit: u64) -> Result<u64, InstanceError> {
     let left = limit.checked_sub(fields_bytes(headers));
-    left.ok_or(RequestError::HeadersTooLarge { limit })
+    left.ok_or(InstanceError::HeadersTooLarge { limit })
 }
 
 /// Empty pieces passed over at once, and the pause before the next: about 1,000 a second, which
@@ -95,7 +96,7 @@ pub(super) struct AskedBody {
     pub left: u64,
     /// What it may have of that and of the head's bytes, and what was refused of it.
     pub limits: AskedLimits,
-    pub refused: Arc<OnceLock<RequestError>>,
+    pub refused: Arc<OnceLock<InstanceError>>,
 }
 
 /// The bounds of what an instance is sent.
@@ -111,7 +112,7 @@ impl AskedBody {
     /// The client has sent more than it may.
     fn refuse(
         &self,
-        why: RequestError,
+        why: InstanceError,
         told: wasmtime_wasi_http::Error,
     ) -> wasmtime_wasi_http::Error {
         let _ = self.refused.set(why);
@@ -124,7 +125,7 @@ impl AskedBody {
             Ok(mut trailers) => {
                 if fields_bytes(&trailers) > self.limits.trailers {
                     let told = wasmtime_wasi_http::Error::HttpRequestTrailerSectionSize(None);
-                    return Err(self.refuse(RequestError::TrailersTooLarge, told));
+                    return Err(self.refuse(InstanceError::TrailersTooLarge, told));
                 }
                 own_values(&mut trailers);
                 Ok(Frame::trailers(trailers))
@@ -140,7 +141,7 @@ impl AskedBody {
                     None => {
                         let limit = self.limits.body;
                         let told = wasmtime_wasi_http::Error::HttpRequestBodySize(None);
-                        Err(self.refuse(RequestError::BodyOverrun { limit }, told))
+                        Err(self.refuse(InstanceError::BodyOverrun { limit }, told))
                     }
                 }
             }
@@ -186,11 +187,9 @@ impl http_body::Body for AskedBody {
 
 /// A client's fault, as WASI HTTP can say it to a guest that reads the body.
 fn request_body_error(error: BodyError) -> wasmtime_wasi_http::Error {
-    match error.downcast_ref() {
-        Some(RequestError::BodyTooLarge { .. }) => {
-            wasmtime_wasi_http::Error::HttpRequestBodySize(None)
-        }
-        Some(RequestError::TrailersTooLarge) => {
+    match error.downcast_ref().map(RequestError::problem) {
+        Some(Problem::BodyTooLarge) => wasmtime_wasi_http::Error::HttpRequestBodySize(None),
+        Some(Problem::TrailersTooLarge) => {
             wasmtime_wasi_http::Error::HttpRequestTrailerSectionSize(None)
         }
         _ => wasmtime_wasi_http::Error::ConnectionTerminated,
@@ -259,6 +258,13 @@ impl AnswerBody {
         self
     }
 
+    /// Why it ends here, counted.
+    fn failed(&self, error: InstanceError) -> BodyError {
+        let error = RequestError::from(error);
+        self.failures.note(&error);
+        error.into()
+    }
+
     fn poll_next(&mut self, cx: &mut Context<'_>) -> PolledFrame {
         let frame = self.empties.poll_frame(&mut self.inner, cx);
         let in_flight = &self.waiting.0;
@@ -278,18 +284,14 @@ impl AnswerBody {
                         Some(Ok(frame))
                     }
                     None => {
-                        let error = RequestError::ResponseTooLarge { limit: self.limit };
+                        let error = InstanceError::ResponseTooLarge { limit: self.limit };
                         in_flight.fail(error.clone());
-                        self.failures.note(&error);
-                        Some(Err(error.into()))
+                        Some(Err(self.failed(error)))
                     }
                 }
             }
             end => match (in_flight.failure(), end) {
-                (Some(failure), _) => {
-                    self.failures.note(failure);
-                    Some(Err(failure.clone().into()))
-                }
+                (Some(failure), _) => Some(Err(self.failed(failure.clone()))),
                 (None, Some(Err(error))) => Some(Err(error.to_string().into())),
                 (None, _) => {
                     in_flight.finish();
@@ -454,7 +456,7 @@ mod tests {
             let why = code(&body);
             assert!(body.collect().await.is_err());
             assert!(in_flight.is_clients_fault());
-            assert_eq!(why.get().map(RequestError::code), refused);
+            assert_eq!(why.get().map(InstanceError::code), refused);
         }
     }
 

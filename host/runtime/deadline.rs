@@ -2,11 +2,11 @@
 //! host calls hold the wasmtime store, so a timer inside the loop may never be polled.
 
 use super::cpu_share::CpuShare;
+use super::error::InstanceError;
 use super::factory::CancelHandle;
 use super::in_flight_set::{InFlightSet, Stand};
 use super::reuse::Reuse;
 use super::waiters::WaitShare;
-use crate::error::RequestError;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -32,7 +32,7 @@ pub(super) struct Deadline {
     cpu_share: CpuShare,
     /// Has the worker look again once it knows whether the instance may have another request.
     reuse: Arc<Reuse>,
-    cut_off: Pin<Box<dyn Future<Output = RequestError> + Send + Sync>>,
+    cut_off: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
     closed: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
 }
 
@@ -89,8 +89,8 @@ impl WorkerExpiration for Deadline {
     ) -> Poll<()> {
         // The worker asks here whenever its guest has stopped running.
         self.cpu_share.over();
-        if let Poll::Ready(why) = self.cut_off.as_mut().poll(cx) {
-            self.in_flight_set.fail(&why);
+        if self.cut_off.as_mut().poll(cx).is_ready() {
+            self.in_flight_set.fail(&InstanceError::DrainDeadline);
             return Poll::Ready(());
         }
         if let Some(trial) = self.in_flight_set.tried()

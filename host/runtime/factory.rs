@@ -11,10 +11,9 @@ use super::instance::{InstanceContext, InstanceState};
 use super::limits::{Limit, WindowLimits};
 use super::reuse::{Reuse, ReuseTrial};
 use super::waiters::WaitShare;
-use crate::error::RequestError;
 use parking_lot::{Mutex, MutexGuard};
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::GuestTaskId;
@@ -44,15 +43,14 @@ pub struct CancelHandle(Arc<Cancellation>);
 
 #[derive(Default)]
 struct Cancellation {
-    why: OnceLock<RequestError>,
     token: CancellationToken,
     closed: CancellationToken,
 }
 
 impl CancelHandle {
-    /// Ends every instance at work; to its client `why` is the failure. There will be no further ones.
-    pub fn cut(&self, why: RequestError) {
-        let _ = self.0.why.set(why);
+    /// Ends every instance at work; to its client the release was replaced. There will be no further
+    /// ones.
+    pub fn cut(&self) {
         self.0.token.cancel();
     }
 
@@ -66,14 +64,9 @@ impl CancelHandle {
         self.0.closed.cancelled().await;
     }
 
-    /// Resolves with the reason once [`CancelHandle::cut`] was called.
-    pub(super) async fn cut_off(self) -> RequestError {
+    /// Resolves once [`CancelHandle::cut`] was called.
+    pub(super) async fn cut_off(self) {
         self.0.token.cancelled().await;
-        self.0
-            .why
-            .get()
-            .cloned()
-            .unwrap_or(RequestError::InstanceTrapped)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Why an instance failed: from wasmtime's errors to ours.
 
+use super::error::InstanceError;
 use super::error_text::{ERROR_BYTES, cut};
-use crate::error::RequestError;
 use std::time::Duration;
 use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
@@ -34,42 +34,42 @@ const CALL_TOO_LARGE: [&str; 2] = [
 ];
 
 /// What a wasmtime error, met while an instance was starting or at work, means to the client.
-pub(super) fn classify(error: &wasmtime::Error) -> RequestError {
+pub(super) fn classify(error: &wasmtime::Error) -> InstanceError {
     if let Some(CpuExhausted(limit)) = error.downcast_ref() {
-        return RequestError::CpuTime { limit: *limit };
+        return InstanceError::CpuTime { limit: *limit };
     }
     if let Some(MemoryExhausted(limit)) = error.downcast_ref() {
-        return RequestError::MemoryLimit { limit: *limit };
+        return InstanceError::MemoryLimit { limit: *limit };
     }
     if let Some(HostCallsExhausted(limit)) = error.downcast_ref() {
-        return RequestError::HostCalls { limit: *limit };
+        return InstanceError::HostCalls { limit: *limit };
     }
     let root = cut(ERROR_BYTES, format_args!("{}", error.root_cause()));
     if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) || root.contains(HANDLES_FULL)
     {
-        return RequestError::HandleLimit;
+        return InstanceError::HandleLimit;
     }
     if let Some(FieldMapError::TotalSizeTooBig | FieldMapError::TooManyFields) =
         error.downcast_ref()
     {
-        return RequestError::ResponseHeadersTooLarge;
+        return InstanceError::ResponseHeadersTooLarge;
     }
     if CALL_TOO_LARGE.iter().any(|words| root.contains(words)) {
-        return RequestError::HostCallTooLarge;
+        return InstanceError::HostCallTooLarge;
     }
     if error.is::<wasmtime::PoolConcurrencyLimitError>() {
-        return RequestError::InstanceLimit;
+        return InstanceError::PoolFull;
     }
     if let Some(code) = error.downcast_ref::<ErrorCode3>() {
-        return RequestError::NoResponse(returned(code).into());
+        return InstanceError::NoResponse(returned(code).into());
     }
     if let Some(code) = error.downcast_ref::<ErrorCode2>() {
-        return RequestError::NoResponse(returned(code).into());
+        return InstanceError::NoResponse(returned(code).into());
     }
     if error.is::<Trap>() || error.is::<wasmtime::WasmBacktrace>() {
-        return RequestError::InstanceTrapped;
+        return InstanceError::Trapped;
     }
-    RequestError::NoResponse(root.into())
+    InstanceError::NoResponse(root.into())
 }
 
 /// What is said of the error that a guest returned, in its own words.

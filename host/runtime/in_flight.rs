@@ -2,11 +2,11 @@
 //! answer out, and the watch that ends it when it takes too long.
 
 use super::client_time::{ClientTime, Slow};
+use super::error::InstanceError;
 use super::failure::MemoryExhausted;
 use super::reuse::{CLIENT_TIME, HEAD_TIME, ReuseTrial};
 use super::shortage::Short;
 use super::waiters::LaneGuard;
-use crate::error::RequestError;
 use crate::next::Next;
 use crate::stream_idle::StreamIdle;
 use futures_util::task::AtomicWaker;
@@ -49,7 +49,7 @@ pub struct InFlight {
     waited_when_moved_us: AtomicU64,
     clients_fault: AtomicBool,
     memory_denied: OnceLock<MemoryExhausted>,
-    failure: OnceLock<RequestError>,
+    failure: OnceLock<InstanceError>,
     abandoned: OnceLock<Instant>,
     begun: AtomicBool,
     finished: AtomicBool,
@@ -272,15 +272,13 @@ impl InFlight {
     /// Ends it in favour of others, because its client is slower than theirs.
     pub(super) fn give_way(&self) {
         self.end_for_client(match self.is_answered() {
-            true => RequestError::ReaderTooSlow,
-            false => RequestError::BodyTooSlow(
-                "too many clients are slow just now, and this one was the slowest of them".into(),
-            ),
+            true => InstanceError::ReaderTooSlow,
+            false => InstanceError::BodyTooSlow,
         });
     }
 
     /// It fails by the fault of its client: nobody waits for it any more.
-    fn end_for_client(&self, error: RequestError) {
+    fn end_for_client(&self, error: InstanceError) {
         self.body_failed();
         self.fail(error);
         self.abandon();
@@ -380,7 +378,7 @@ impl InFlight {
         if self.abandoned.get().is_none() && self.client.is_waited_for() {
             let since = now.saturating_duration_since(self.started);
             if self.client.reads_too_slowly(since) {
-                self.end_for_client(RequestError::ReaderTooSlow);
+                self.end_for_client(InstanceError::ReaderTooSlow);
                 return None;
             }
             return Some(match self.guard.lock().is_some() {
@@ -394,8 +392,8 @@ impl InFlight {
         }
         let limit = self.time();
         self.fail(match self.is_answered() {
-            true => RequestError::StreamIdle { limit },
-            false => RequestError::WallTime { limit },
+            true => InstanceError::StreamIdle { limit },
+            false => InstanceError::WallTime { limit },
         });
         None
     }
@@ -411,10 +409,10 @@ impl InFlight {
 
     /// Records why the instance failed; the first reason stands. An instance that died after it was denied
     /// memory died of that.
-    pub(super) fn fail(&self, error: RequestError) {
+    pub(super) fn fail(&self, error: InstanceError) {
         let error = match (&error, self.memory_denied.get()) {
-            (RequestError::InstanceTrapped, Some(MemoryExhausted(limit))) => {
-                RequestError::MemoryLimit { limit: *limit }
+            (InstanceError::Trapped, Some(MemoryExhausted(limit))) => {
+                InstanceError::MemoryLimit { limit: *limit }
             }
             _ => error,
         };
@@ -424,12 +422,12 @@ impl InFlight {
         self.over();
     }
 
-    pub(super) fn failure(&self) -> Option<&RequestError> {
+    pub(super) fn failure(&self) -> Option<&InstanceError> {
         self.failure.get()
     }
 
     /// The failure; or `waker` is called when there is one. Of those that ask, the last is told.
-    pub(super) fn poll_failure(&self, waker: &Waker) -> Option<&RequestError> {
+    pub(super) fn poll_failure(&self, waker: &Waker) -> Option<&InstanceError> {
         self.failed.register(waker);
         self.failure.get()
     }

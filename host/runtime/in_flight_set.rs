@@ -2,10 +2,10 @@
 //! time, and the worker that gives it requests.
 
 use super::client_time::Slow;
+use super::error::InstanceError;
 use super::failure::MemoryExhausted;
 use super::in_flight::InFlight;
 use super::shortage::Short;
-use crate::error::RequestError;
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use std::time::Instant;
@@ -146,7 +146,7 @@ impl InFlightSet {
     }
 
     /// Fails all that has not failed yet; says whether anything had not.
-    pub fn fail(&self, error: &RequestError) -> bool {
+    pub fn fail(&self, error: &InstanceError) -> bool {
         let mut any = false;
         for in_flight in &self.state().requests {
             any |= in_flight.failure().is_none();
@@ -188,7 +188,7 @@ mod tests {
             Stand::Until(long.deadline(now))
         );
         assert!(in_flight_set.takes_no_more());
-        assert_eq!(short.failure().map(RequestError::code), Some("wall-time"));
+        assert_eq!(short.failure().map(InstanceError::code), Some("wall-time"));
         assert!(long.failure().is_none());
         long.finish();
         assert_eq!(in_flight_set.stand(now + SECOND * 3), Stand::Over);

@@ -3,6 +3,7 @@
 use super::bodies::{AnswerBody, AskedBody, AskedLimits, Early, Empties, Waiting, check_headers};
 use super::code::Code;
 use super::cpu_share::{CpuShare, CpuShares};
+use super::error::InstanceError;
 use super::factory::{CancelHandle, InstanceFactory};
 use super::failure::classify;
 use super::failures::Failures;
@@ -271,21 +272,21 @@ impl Instances {
     pub async fn try_start(&self) -> Result<(), RequestError> {
         match self.counter().instantiate().await {
             Ok(_) => Ok(()),
-            Err(error) => Err(self.start_failure(&error)),
+            Err(error) => Err(self.start_failure(&error).into()),
         }
     }
 
-    fn start_failure(&self, error: &wasmtime::Error) -> RequestError {
+    fn start_failure(&self, error: &wasmtime::Error) -> InstanceError {
         if error.is::<Elapsed>() {
             let limit = self.counter().context.limits.load();
             let limit = limit.time(Limit::WallTimeMs);
-            return RequestError::WallTime { limit };
+            return InstanceError::WallTime { limit };
         }
         match classify(error) {
-            known @ (RequestError::InstanceLimit
-            | RequestError::CpuTime { .. }
-            | RequestError::MemoryLimit { .. }) => known,
-            _ => RequestError::InstanceStart(Cause::of(error.root_cause())),
+            known @ (InstanceError::PoolFull
+            | InstanceError::CpuTime { .. }
+            | InstanceError::MemoryLimit { .. }) => known,
+            _ => InstanceError::Start(Cause::of(error.root_cause())),
         }
     }
 
@@ -316,6 +317,7 @@ impl Instances {
         in_flight: Arc<InFlight>,
     ) -> Result<http::Response<Body>, RequestError> {
         let outcome = self.answer(request, in_flight).await;
+        let outcome = outcome.map_err(RequestError::from);
         if let Err(error) = &outcome {
             self.counter().context.failures.note(error);
         }
@@ -326,14 +328,14 @@ impl Instances {
         &self,
         request: http::Request<Body>,
         in_flight: Arc<InFlight>,
-    ) -> Result<http::Response<Body>, RequestError> {
+    ) -> Result<http::Response<Body>, InstanceError> {
         let waiting = Waiting(in_flight.clone());
         let context = &self.counter().context;
         let limits = context.limits.load();
         let trailers = check_headers(request.headers(), limits.get(Limit::RequestHeaderBytes))?;
         let limit = limits.get(Limit::RequestBytes);
         if request.body().size_hint().lower() > limit {
-            return Err(RequestError::BodyTooLarge { limit });
+            return Err(InstanceError::BodyTooLarge { limit });
         }
         let refused = Arc::new(OnceLock::new());
         let method = request.method().clone();
@@ -372,7 +374,7 @@ impl Instances {
         });
         let answered = answered.await;
         // What the client did wrong came first, whatever its guest made of it or died of.
-        let wrong = |failure: &RequestError| refused.get().unwrap_or(failure).clone();
+        let wrong = |failure: &InstanceError| refused.get().unwrap_or(failure).clone();
         let answered = answered.map_err(|failure| wrong(&failure))?;
         if let Some(failure) = in_flight.failure()
             && in_flight.is_clients_fault()
@@ -385,7 +387,7 @@ impl Instances {
                 context.cpu_shares.answered();
                 let limit = limits.get(Limit::ResponseBytes);
                 if response.body().size_hint().lower() > limit {
-                    return Err(RequestError::ResponseTooLarge { limit });
+                    return Err(InstanceError::ResponseTooLarge { limit });
                 }
                 let failures = context.failures.clone();
                 let (head, inner) = response.into_parts();
@@ -402,7 +404,7 @@ impl Instances {
                 let bytes = body.size_hint().exact();
                 match framing::check(&method, head.status, &head.headers, bytes) {
                     Ok(()) => Ok(http::Response::from_parts(head, body.boxed_unsync())),
-                    Err(why) => Err(RequestError::ResponseInvalid(why.into())),
+                    Err(why) => Err(InstanceError::ResponseInvalid(why.into())),
                 }
             }
             // Only an instance at work reads the body, and it may have done something before it came to
@@ -414,7 +416,7 @@ impl Instances {
         }
     }
 
-    async fn failure(&self, error: &wasmtime::Error, in_flight: &InFlight) -> RequestError {
+    async fn failure(&self, error: &wasmtime::Error, in_flight: &InFlight) -> InstanceError {
         if let Some(start) = error.downcast_ref::<InstantiationError<Arc<InFlight>>>() {
             return self.start_failure(&start.error);
         }
@@ -432,7 +434,7 @@ impl Instances {
         in_flight
             .failure()
             .cloned()
-            .unwrap_or(RequestError::InstanceTrapped)
+            .unwrap_or(InstanceError::Trapped)
     }
 }
 

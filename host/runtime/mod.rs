@@ -7,7 +7,8 @@
 //! or in the [`slow_pool`] as the window's [`placement`] says, and its [`in_flight_set`]: each [`in_flight`] of
 //! it one request, which knows the time that waited for the client (`client_time`), as [`waiters`]
 //! does which instances wait for slow ones; [`factory`]
-//! makes instances and gives them requests; [`failures`] counts why instances failed; [`keyvalue`] is the
+//! makes instances and gives them requests; [`error`] is why one failed, which [`failure`] reads
+//! from wasmtime's errors, and [`failures`] counts it; [`keyvalue`] is the
 //! window's store as the guest sees it, [`log`] is where its words go; [`host_memory`] is what the
 //! host keeps for it, which [`http_types`] declares for wasmtime's own types; [`middleware`] passes
 //! requests on, and [`requests`] says whose; [`reuse`] finds out whether an instance can serve more
@@ -20,6 +21,7 @@ pub mod compile;
 mod cpu_share;
 mod deadline;
 pub mod engine;
+mod error;
 mod error_text;
 mod factory;
 mod failure;

@@ -215,7 +215,7 @@ impl State {
 mod tests {
     use super::super::limits::WindowLimits;
     use super::*;
-    use crate::error::RequestError;
+    use crate::runtime::error::InstanceError;
     use std::task::{Context, Poll, Waker};
     use std::time::Duration;
 
@@ -239,7 +239,7 @@ mod tests {
     }
 
     fn gave_way(in_flight: &InFlight) -> bool {
-        in_flight.failure().map(RequestError::code) == Some("body-too-slow")
+        in_flight.failure().map(InstanceError::code) == Some("body-too-slow")
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! The invariant: over all windows the sum of max(used, reserved) is at most the pool, as soon as
 //! what was given before a change of the terms has come back.
 
-use crate::error::RequestError;
+use super::unavailable::WindowUnavailable;
 use crate::runtime::{Limit, Short, Shortage, WindowLimits};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, VecDeque};
@@ -164,8 +164,8 @@ impl WindowQueue {
     /// A permit for an instance that takes `weight` permits of the pool.
     ///
     /// # Errors
-    /// [`RequestError::InstanceLimit`] when the queue is full, or the wait was too long.
-    pub async fn acquire(&self, weight: u32) -> Result<Permit, RequestError> {
+    /// [`WindowUnavailable::Busy`] when the queue is full, or the wait was too long.
+    pub async fn acquire(&self, weight: u32) -> Result<Permit, WindowUnavailable> {
         let asked = self
             .pool
             .change(|state| state.ask(self.id, weight, &self.short))?;
@@ -190,7 +190,7 @@ impl WindowQueue {
         permit
             .ok()
             .and_then(Result::ok)
-            .ok_or(RequestError::InstanceLimit)
+            .ok_or(WindowUnavailable::Busy)
     }
 
     /// Gives the window other terms, from the next permit on.
@@ -306,20 +306,17 @@ impl State {
     }
 
     /// Takes the permit, or a permit in the queue.
-    fn ask(&mut self, id: u64, weight: u32, short: &Short) -> Result<Asked, RequestError> {
+    fn ask(&mut self, id: u64, weight: u32, short: &Short) -> Result<Asked, WindowUnavailable> {
         if self.take_at_once(id, weight) {
             return Ok(Asked::Taken);
         }
-        let account = self
-            .accounts
-            .get_mut(&id)
-            .ok_or(RequestError::InstanceLimit)?;
+        let account = self.accounts.get_mut(&id).ok_or(WindowUnavailable::Busy)?;
         match account.may(weight) {
             true => short.pool.note(),
             false => short.window.note(),
         }
         if account.queue.len() >= account.terms.queue {
-            return Err(RequestError::InstanceLimit);
+            return Err(WindowUnavailable::Busy);
         }
         let number = self.next;
         let (grant, granted) = oneshot::channel();
@@ -482,7 +479,7 @@ mod tests {
         assert_eq!(queue.load(), (2, 4));
         assert!(matches!(
             queue.acquire(1).now_or_never(),
-            Some(Err(RequestError::InstanceLimit))
+            Some(Err(WindowUnavailable::Busy))
         ));
         drop(waiting);
         assert_eq!(queue.load(), (2, 0));
@@ -532,7 +529,7 @@ mod tests {
         let _place = now(&queue, 1).unwrap();
         assert!(matches!(
             queue.acquire(1).await,
-            Err(RequestError::InstanceLimit)
+            Err(WindowUnavailable::Busy)
         ));
         assert_eq!(queue.load(), (1, 0));
     }

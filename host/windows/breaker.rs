@@ -4,7 +4,7 @@
 //! doubles with each trip up to a minute. After it one request is let through: if that is served
 //! the window is open again, if it fails the next time begins.
 
-use crate::error::RequestError;
+use crate::error::{Fault, RequestError};
 use crate::runtime::InFlight;
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::{Arc, Weak};
@@ -25,27 +25,16 @@ pub(super) enum Outcome {
     Served,
     /// The instance failed, for the reason with this code.
     Failed(&'static str),
-    /// The client's fault, or nobody's.
+    /// Not the fault of the release.
     Unclear,
 }
 
 impl Outcome {
     /// What `error` says of the instance.
     pub fn of(error: &RequestError) -> Self {
-        match error {
-            RequestError::InstanceStart(_)
-            | RequestError::InstanceTrapped
-            | RequestError::MemoryLimit { .. }
-            | RequestError::CpuTime { .. }
-            | RequestError::WallTime { .. }
-            | RequestError::HostCalls { .. }
-            | RequestError::HostCallTooLarge
-            | RequestError::HandleLimit
-            | RequestError::NoResponse(_)
-            | RequestError::ResponseInvalid(_)
-            | RequestError::ResponseHeadersTooLarge
-            | RequestError::ResponseTooLarge { .. } => Outcome::Failed(error.code()),
-            _ => Outcome::Unclear,
+        match error.fault() {
+            Fault::Window => Outcome::Failed(error.code()),
+            Fault::Client | Fault::Upstream | Fault::Host => Outcome::Unclear,
         }
     }
 }
@@ -217,10 +206,44 @@ impl Breaker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::TABLE;
     use proptest::prelude::*;
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
     const FAILED: Outcome = Outcome::Failed("instance-trapped");
+
+    /// Traps, limits and what is no answer, as docs/limits.md says. Whoever adds a failure decides.
+    #[test]
+    fn a_release_answers_for_its_own_failures_and_for_no_others() {
+        let own = [
+            "instance-start",
+            "instance-trapped",
+            "memory-limit",
+            "cpu-time",
+            "wall-time",
+            "host-calls",
+            "host-call-too-large",
+            "handle-limit",
+            "response-too-large",
+            "response-headers-too-large",
+            "response-invalid",
+            "no-response",
+            // Said before the breaker, or a canary, has heard of the request.
+            "window-tripped",
+        ];
+        let mut found = Vec::new();
+        for row in TABLE {
+            match Outcome::of(&RequestError::new(row.problem, "a sentence")) {
+                Outcome::Failed(code) => found.push(code),
+                Outcome::Unclear => {}
+                Outcome::Served => panic!("{row:?}"),
+            }
+        }
+        found.sort_unstable();
+        let mut own = own;
+        own.sort_unstable();
+        assert_eq!(found, own);
+    }
 
     fn tripped(now: Instant) -> Breaker {
         let breaker = Breaker::new();

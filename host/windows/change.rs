@@ -18,9 +18,9 @@ mod tests;
 use super::record::WindowRecord;
 use super::registry::Registry;
 use super::serving::Serving;
+use super::unavailable::WindowUnavailable;
 use super::window::Window;
 use super::{ChangeError, WindowName, WindowStatus};
-use crate::error::RequestError;
 use arc_swap::ArcSwap;
 use closing::Closings;
 pub use closing::TURN_TIME;
@@ -98,7 +98,7 @@ impl Recorded {
     ///
     /// # Errors
     /// Where an operator has closed the window, `name`, and another change has its turn.
-    pub fn check_not_closed(&self, name: &WindowName) -> Result<(), RequestError> {
+    pub fn check_not_closed(&self, name: &WindowName) -> Result<(), WindowUnavailable> {
         self.closings.check(name)
     }
 

@@ -15,7 +15,6 @@ use super::release::Release;
 use super::serving::Serving;
 use super::window::Window;
 use super::{ChangeError, Difference, Probe, ReleaseRecord, TrafficShare, WindowName};
-use crate::error::RequestError;
 use crate::runtime::inspect::{Inspection, inspect};
 use serde::Serialize;
 use std::sync::Arc;
@@ -244,13 +243,13 @@ impl Registry {
             .queue
             .acquire(instances.weight())
             .await
-            .map_err(ChangeError::Try)?;
+            .map_err(|busy| ChangeError::Try(busy.into()))?;
         instances.try_start().await.map_err(ChangeError::Try)?;
         if let Some(probe) = probe
             && let Err(why) = probe.ask(&window.name, &instances, permit).await
         {
             // Nobody will wait for it any more.
-            instances.cancel_handle().cut(RequestError::DrainDeadline);
+            instances.cancel_handle().cut();
             return Err(ChangeError::Probe(why));
         }
         progress.done(Step::Try)?;

@@ -8,7 +8,7 @@ use super::serving::Serving;
 use super::watch::LeftFile;
 use super::window::Window;
 use super::{ChangeError, Unsaved, WindowName, WindowStatus};
-use crate::error::RequestError;
+use crate::error::Problem;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -151,7 +151,7 @@ impl Registry {
             if let Some(candidate) = canary
                 && let Err(error) = try_instance(window, &candidate.release).await
             {
-                if matches!(error, ChangeError::Try(RequestError::InstanceLimit)) {
+                if matches!(&error, ChangeError::Try(why) if why.is(Problem::InstanceLimit)) {
                     return Err(error);
                 }
                 next.end_canary(&format!("aborted: {error}"));
@@ -194,7 +194,7 @@ impl Registry {
 /// Has one instance of the release start.
 async fn try_instance(window: &Window, release: &Release) -> Result<(), ChangeError> {
     let permit = window.queue.acquire(release.instances.weight()).await;
-    let _permit = permit.map_err(ChangeError::Try)?;
+    let _permit = permit.map_err(|busy| ChangeError::Try(busy.into()))?;
     release
         .instances
         .try_start()

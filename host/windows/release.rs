@@ -4,7 +4,6 @@
 use super::ReleaseRecord;
 use super::breaker::Breaker;
 use super::state::{Event, State};
-use crate::error::RequestError;
 use crate::runtime::Instances;
 use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
@@ -96,7 +95,7 @@ impl Drain {
 
     /// Ends what still runs on it; its clients see a failure, or a body cut off.
     pub fn cut(&self) {
-        self.instances.cut(RequestError::DrainDeadline);
+        self.instances.cut();
     }
 }
 

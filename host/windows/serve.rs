@@ -7,6 +7,7 @@ use super::fallback::Tripped;
 use super::registry::Registry;
 use super::release::Release;
 use super::serving::Assignment;
+use super::unavailable::WindowUnavailable;
 use super::window::Window;
 use crate::body::{Body, BodyError, PolledFrame};
 use crate::delegate::delegate;
@@ -32,18 +33,18 @@ impl Registry {
             Some(window) => window.clone(),
             None => {
                 let window = window.to_owned();
-                return (Err(RequestError::WindowNotDeployed { window }), None);
+                return (Err(WindowUnavailable::NotDeployed { window }.into()), None);
             }
         };
         let (release, assignment) = match window.lease(request.headers()) {
             Ok(leased) => leased,
-            Err(error) => return (Err(error), None),
+            Err(error) => return (Err(error.into()), None),
         };
         let number = release.record.number;
         if window.store_fault(Instant::now()) {
-            let error = RequestError::StoreUnavailable {
+            let error = RequestError::from(WindowUnavailable::StoreUnavailable {
                 window: window.name.to_string(),
-            };
+            });
             window.failures.note(&error);
             return (Err(error), Some(number));
         }
@@ -55,11 +56,11 @@ impl Registry {
             Ok(pass) => pass,
             Err(retry_after) => {
                 let window = window.name.to_string();
-                let tripped = RequestError::WindowTripped {
+                let tripped = WindowUnavailable::Tripped {
                     window,
                     retry_after,
                 };
-                return (Err(tripped), Some(number));
+                return (Err(tripped.into()), Some(number));
             }
         };
         let mut observation = Observation {
@@ -93,7 +94,8 @@ async fn serve_on(
 ) -> Result<Response<Body>, RequestError> {
     let permit = match window.queue.acquire(release.instances.weight()).await {
         Ok(permit) => permit,
-        Err(error) => {
+        Err(busy) => {
+            let error = RequestError::from(busy);
             window.failures.note(&error);
             return Err(error);
         }

@@ -10,8 +10,8 @@ use super::serve::reuse_is_off;
 use super::serving::{Assignment, Serving};
 use super::state::Event;
 use super::swap_cell::SwapCell;
+use super::unavailable::WindowUnavailable;
 use super::{CanaryStatus, DrainStatus, WindowName, WindowStatus};
-use crate::error::RequestError;
 use crate::runtime::{CpuShares, Failures, Limit, LiveLimits, Runtime, WindowLimits, WindowLog};
 use crate::store::Stores;
 use arc_swap::ArcSwap;
@@ -75,7 +75,7 @@ impl Window {
     pub(super) fn lease(
         &self,
         headers: &HeaderMap,
-    ) -> Result<(Arc<Release>, Option<Assignment>), RequestError> {
+    ) -> Result<(Arc<Release>, Option<Assignment>), WindowUnavailable> {
         self.recorded.check_not_closed(&self.name)?;
         let window = || self.name.to_string();
         match &*self.serving.get() {
@@ -87,8 +87,8 @@ impl Window {
                 let (release, assignment) = canary.choose(live, headers);
                 Ok((release.clone(), Some(assignment)))
             }
-            Serving::Stopped => Err(RequestError::WindowStopped { window: window() }),
-            Serving::Empty => Err(RequestError::WindowNotDeployed { window: window() }),
+            Serving::Stopped => Err(WindowUnavailable::Stopped { window: window() }),
+            Serving::Empty => Err(WindowUnavailable::NotDeployed { window: window() }),
         }
     }
 

@@ -176,7 +176,7 @@ async fn what_a_guest_says_of_its_failure_is_in_the_logs_and_not_in_the_answer()
     assert!(!answer.text().contains("as asked"), "{}", answer.text());
     assert_eq!(
         answer.json()["detail"],
-        "the instance ended without an answer"
+        "the instance ended without a response"
     );
     eventually("the access log has it with the request id", || async {
         let log = host.whole_log().await;

@@ -172,10 +172,10 @@ async fn a_probe_that_fails_or_hangs_keeps_the_release_from_the_citizens() {
     let host = Host::with_open_windows(&[("w", &hello)]).await;
     for (query, why) in [
         ("probe=/status?code=500", "500"),
-        ("probe=/trap", "failed before it answered"),
+        ("probe=/trap", "failed before it responded"),
         ("probe=/trap-mid?length=false", "broke off"),
         ("probe=/sleep?ms=60000&probe-time=300ms", "within 0.3 s"),
-        ("probe=/no-response", "without an answer"),
+        ("probe=/no-response", "without a response"),
     ] {
         let query = query.replacen("probe=", "", 1);
         let (path, time) = query.split_once('&').unwrap_or((&query, "probe-time=5s"));

@@ -24,7 +24,7 @@ fn headers<V: AsRef<[u8]>>(fields: &[(&str, V)]) -> HeaderMap {
 fn origin<V: AsRef<[u8]>>(
     peer: &str,
     fields: &[(&str, V)],
-) -> Result<(String, &'static str), RequestError> {
+) -> Result<(String, &'static str), Rejection> {
     let peer = Origin {
         client: peer.parse().unwrap(),
         secure: false,
@@ -143,7 +143,7 @@ fn what_the_proxy_in_front_says_is_read_or_the_request_is_refused() {
     ] {
         let seen = origin("10.0.0.1", fields);
         assert!(
-            matches!(seen, Err(RequestError::BadRequest(_))),
+            matches!(seen, Err(Rejection::BadRequest(_))),
             "{fields:?}: {seen:?}"
         );
         // From anybody else nothing of it is looked at.
@@ -254,7 +254,7 @@ proptest! {
         }
         match origin("10.0.0.1", &lines) {
             Ok((client, _)) => prop_assert_eq!(client, "198.51.100.1"),
-            Err(RequestError::BadRequest(_)) => {}
+            Err(Rejection::BadRequest(_)) => {}
             Err(other) => prop_assert!(false, "{other:?}"),
         }
     }

@@ -4,8 +4,8 @@
 //! replaces whatever the upstream said about CORS, so that one place decides.
 
 use crate::body::{self, Body};
-use crate::error::RequestError;
 use crate::gateway::manifest::{Field, Kind, Map, method};
+use crate::gateway::rejection::Rejection;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode, Uri};
 
@@ -111,12 +111,12 @@ impl Rule {
         &self,
         headers: &HeaderMap,
         taken: &[Method],
-    ) -> Result<Response<Body>, RequestError> {
+    ) -> Result<Response<Body>, Rejection> {
         let allowed = headers
             .get(header::ORIGIN)
             .is_some_and(|origin| self.allows(origin));
         if !allowed {
-            return Err(RequestError::OriginRefused);
+            return Err(Rejection::OriginRefused);
         }
         let mut response = Response::new(body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;

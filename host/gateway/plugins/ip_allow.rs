@@ -1,7 +1,7 @@
 //! `ip-allow`: only clients of these networks may come in.
 
-use crate::error::RequestError;
 use crate::gateway::manifest::{Field, Kind, Map};
+use crate::gateway::rejection::Rejection;
 use ipnet::IpNet;
 use std::net::IpAddr;
 
@@ -29,7 +29,7 @@ impl Rule {
     /// # Errors
     ///
     /// Where the client's address is in none of the networks.
-    pub fn admit(&self, client: IpAddr) -> Result<(), RequestError> {
+    pub fn admit(&self, client: IpAddr) -> Result<(), Rejection> {
         let client = client.to_canonical();
         if self
             .networks
@@ -38,7 +38,7 @@ impl Rule {
         {
             return Ok(());
         }
-        Err(RequestError::AddressRefused)
+        Err(Rejection::AddressRefused)
     }
 }
 

@@ -29,7 +29,7 @@ use crate::gateway::headers::{credentials as credentials_of, drop_credentials};
 use crate::gateway::manifest::{Field, Map, Node, Route, Tree, unknown};
 use crate::gateway::metrics::GatewayMetrics;
 use crate::gateway::request_body::Pace;
-use auth::{Caller, Verifier};
+use auth::{AuthError, Caller, Verifier};
 use compression::{AcceptEncoding, Compressor};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
@@ -387,7 +387,7 @@ impl Plugins {
         if let Some(rule) = &rules.cors
             && preflight_for(&parts.method, &parts.headers).is_some()
         {
-            return rule.preflight(&parts.headers, &route.methods).map(Some);
+            return Ok(Some(rule.preflight(&parts.headers, &route.methods)?));
         }
         if let Some(rule) = &rules.auth {
             let caller = self.verifier.caller(&parts.headers, rule).await?;
@@ -422,12 +422,12 @@ impl Plugins {
     /// # Errors
     ///
     /// Why not.
-    pub async fn admits_still(&self, admission: &Admission) -> Result<(), RequestError> {
+    pub async fn admits_still(&self, admission: &Admission) -> Result<(), AuthError> {
         let Some(rule) = &admission.rule else {
             return Ok(());
         };
         match self.verifier.caller(&admission.credentials, rule).await {
-            Ok(_) | Err(RequestError::KeysUnavailable) => Ok(()),
+            Ok(_) | Err(AuthError::KeysUnavailable) => Ok(()),
             Err(error) => Err(error),
         }
     }

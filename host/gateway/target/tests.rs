@@ -2,7 +2,7 @@ use super::*;
 use http::Request;
 use proptest::prelude::*;
 
-fn read(request: http::request::Builder) -> Result<Target, RequestError> {
+fn read(request: http::request::Builder) -> Result<Target, Rejection> {
     let (parts, ()) = request.body(()).unwrap().into_parts();
     Target::read(&parts, 8192)
 }
@@ -137,7 +137,7 @@ fn a_long_target_is_414() {
     let long = format!("/{}?{}", "a".repeat(4096), "b".repeat(4096));
     assert!(matches!(
         read(get(&long)),
-        Err(RequestError::TargetTooLong { limit: 8192 })
+        Err(Rejection::TargetTooLong { limit: 8192 })
     ));
 }
 

@@ -151,7 +151,7 @@ async fn an_upload_that_stalls_or_drips_is_cut() {
 
     let answer = fixture.raw(&format!("{head}abc")).await;
     assert_eq!(status(&answer), 408, "{answer}");
-    assert!(answer.contains("body-too-slow") && answer.contains("came for 0.2 s"));
+    assert!(answer.contains("body-too-slow") && answer.contains("arrived for 0.2 s"));
     assert_eq!(next(&mut fixture.arrived).await, "abc");
 
     for (first, piece, cut) in [(0, 1, true), (100_000, 1, true), (0, 2000, false)] {

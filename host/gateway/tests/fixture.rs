@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::body::{self, BodyError};
+use crate::error::Problem;
 use futures_util::future::BoxFuture;
 use futures_util::stream;
 use http_body::Frame;
@@ -13,6 +14,11 @@ use tokio::sync::Mutex;
 
 /// The end of a test that hangs.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the guest said stays private.
+fn no_response(cause: String) -> RequestError {
+    RequestError::new(Problem::NoResponse, "no response").with_cause(cause)
+}
 
 /// A window that says what it was sent, on the path `/echo`; its lane on `/lane`; streams its
 /// request to the test on `/in`; streams what the test gives on `/out`; and misbehaves on other
@@ -41,8 +47,7 @@ impl FakeWindows {
         let response = match parts.uri.path() {
             "/in" => {
                 while let Some(frame) = body.frame().await {
-                    let frame = frame
-                        .map_err(|error| RequestError::NoResponse(error.to_string().into()))?;
+                    let frame = frame.map_err(|error| no_response(error.to_string()))?;
                     let _ = self.arrived.send(match frame.into_trailers() {
                         Ok(trailers) => {
                             format!("trailers {:?}", trailers.keys().collect::<Vec<_>>()).into()
@@ -65,14 +70,13 @@ impl FakeWindows {
                 Response::new(body::full(format!("lane {lane}!")))
             }
             "/answer" => chosen(parts.uri.query().unwrap_or_default()),
-            "/broken" => return Err(RequestError::NoResponse("secret words of a guest".into())),
+            "/broken" => return Err(no_response("secret words of a guest".into())),
             // It keeps the body, and never looks at it.
             "/asleep" => std::future::pending().await,
             "/panic" => panic!("a window's host code panics"),
             "/closed" => {
-                return Err(RequestError::WindowStopped {
-                    window: window.into(),
-                });
+                let stopped = RequestError::new(Problem::WindowStopped, "the window is stopped");
+                return Err(stopped.with_cause(format!("window '{window}'")));
             }
             _ => {
                 let mut said = format!("{} {} {window}\n", parts.method, parts.uri);

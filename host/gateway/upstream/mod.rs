@@ -4,6 +4,7 @@
 //! them, and another where the first fails; `retained` has the body of the second try. `tunnel` is
 //! what a WebSocket becomes.
 
+mod error;
 mod health;
 mod quiet;
 mod retained;
@@ -11,6 +12,7 @@ mod room;
 mod tries;
 mod tunnel;
 
+pub use error::UpstreamError;
 pub use health::{Health, Shared};
 pub use room::Room;
 pub use tries::Sending;
@@ -21,6 +23,7 @@ use crate::error::{Cause, RequestError};
 use crate::gateway::client::{HttpClient, SendError};
 use crate::gateway::headers;
 use crate::gateway::manifest::{Destination, Endpoint, Protocol, Route};
+use crate::gateway::rejection::Rejection;
 use crate::gateway::target::Target;
 use crate::gateway::upload::Late;
 use crate::stream_idle::StreamIdle;
@@ -163,7 +166,7 @@ impl Upstreams {
                 authority,
             } => {
                 let Some(at_service) = self.room.enter(sending.holder) else {
-                    return Ok(Err(RequestError::ServicesFull).into());
+                    return Ok(Err(UpstreamError::Full.into()).into());
                 };
                 let asked = sending.target.authority();
                 address(&mut request, protocol.scheme(), authority.clone(), path)?;
@@ -197,11 +200,12 @@ impl Upstreams {
         let sent = pin!(self.client.ask(protocol, sending.trailers, request));
         let (response, stream) = match upload.within(timeout, sent).await {
             Err(Late) => {
-                return Answer::from(Err(RequestError::UpstreamTimeout { limit: timeout }));
+                let late = UpstreamError::Timeout { limit: timeout };
+                return Answer::from(Err(late.into()));
             }
             Ok(Err(error)) => {
                 let left_over = matches!(error, SendError::LeftOver(_));
-                let answer = Answer::from(Err(unsent(error)));
+                let answer = Answer::from(Err(unsent(error).into()));
                 return Answer {
                     left_over,
                     ..answer
@@ -217,14 +221,14 @@ impl Upstreams {
 }
 
 /// Why there is no answer.
-fn unsent(error: SendError) -> RequestError {
+fn unsent(error: SendError) -> UpstreamError {
     match error {
-        SendError::NotAllowed(address) => RequestError::UpstreamRefused(Cause::of(address)),
+        SendError::NotAllowed(address) => UpstreamError::Refused(Cause::of(address)),
         SendError::Connect(_)
         | SendError::NoTrustStore
         | SendError::Refused(_)
-        | SendError::LeftOver(_) => RequestError::UpstreamUnreachable(Cause::of(error)),
-        SendError::Broken(_) => RequestError::UpstreamBroken(Cause::of(error)),
+        | SendError::LeftOver(_) => UpstreamError::Unreachable(Cause::of(error)),
+        SendError::Broken(_) => UpstreamError::Broken(Cause::of(error)),
     }
 }
 
@@ -241,9 +245,7 @@ fn received(
         return upgrade.open(response, at_service);
     }
     if response.status().is_informational() {
-        return Err(RequestError::UpstreamBroken(
-            "it changed the protocol".into(),
-        ));
+        return Err(UpstreamError::Broken("it changed the protocol".into()).into());
     }
     Ok(response.map(|body| keeping(body.map_err(Into::into).boxed_unsync(), at_service)))
 }
@@ -253,9 +255,8 @@ pub fn path_and_query(route: &Route, target: &Target) -> Result<PathAndQuery, Re
     let mut text = format!("{}{}", route.upstream.base, route.stripped(target.path()));
     // It reads as the name of a host where the upstream sends it back in a redirect.
     if text.starts_with("//") {
-        return Err(RequestError::BadRequest(
-            "what follows the prefix that the route strips begins with '//'".into(),
-        ));
+        let reason = "the path begins with '//' once the route's prefix is stripped";
+        return Err(Rejection::BadRequest(reason.into()).into());
     }
     if let Some(query) = target.query() {
         text.push('?');

@@ -1,5 +1,6 @@
 //! The answer of a service on its way: cut where nothing moves for too long, either way.
 
+use super::UpstreamError;
 use crate::body::{Body, BodyError, PolledFrame};
 use crate::delegate::delegate;
 use crate::error::RequestError;
@@ -60,7 +61,8 @@ impl<G: Unpin> HttpBody for ServiceBody<G> {
             let moved = (*since).max(this.upload.last_moved());
             if moved.elapsed() >= idle {
                 this.over = true;
-                return Poll::Ready(Some(Err(RequestError::StreamIdle { limit: idle }.into())));
+                let error = RequestError::from(UpstreamError::Idle { limit: idle });
+                return Poll::Ready(Some(Err(error.into())));
             }
             until.as_mut().reset((moved + idle).into());
         }

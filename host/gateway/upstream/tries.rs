@@ -9,7 +9,7 @@ use super::retained::Retained;
 use super::{Answer, Upstreams};
 use crate::body::Body;
 use crate::connection_limit::Holder;
-use crate::error::RequestError;
+use crate::error::{Fault, Ran, RequestError};
 use crate::gateway::headers::REQUEST_ID;
 use crate::gateway::manifest::{Endpoint, Route};
 use crate::gateway::target::Target;
@@ -92,9 +92,7 @@ impl Upstreams {
             let index = choose(sending.route, &tried, now);
             let (Some(endpoint), Some(body_of_try)) = (upstream.endpoints.get(index), next.take())
             else {
-                return Err(RequestError::Internal(
-                    "an upstream without a target".into(),
-                ));
+                return Err(RequestError::internal("an upstream without a target"));
             };
             if tried.last() == Some(&index) {
                 let doublings = u32::try_from(tried.len()).unwrap_or(u32::MAX);
@@ -140,7 +138,6 @@ impl Upstreams {
                     .get(REQUEST_ID)
                     .and_then(|id| id.to_str().ok());
                 let (error, cause) = (error.code(), error.cause());
-                let cause = cause.as_deref();
                 tracing::warn!(
                     request_id,
                     target,
@@ -187,13 +184,15 @@ fn verdict(outcome: &Result<Response<Body>, RequestError>) -> TryOutcome {
             | StatusCode::GATEWAY_TIMEOUT => TryOutcome::Unable,
             _ => TryOutcome::Answered,
         },
-        // The same everywhere.
-        Err(RequestError::ServicesFull) => TryOutcome::NotIts,
-        Err(error) if error.never_ran() && error.status().is_server_error() => TryOutcome::NeverRan,
-        Err(RequestError::UpstreamBroken(_)) => TryOutcome::Unclear,
-        Err(RequestError::UpstreamTimeout { .. }) => TryOutcome::Slow,
-        // An instance had it, and its window has a breaker.
-        Err(_) => TryOutcome::NotIts,
+        Err(error) => match (error.problem().row().ran, error.fault()) {
+            (Ran::NotHere, _) => TryOutcome::NeverRan,
+            (Ran::Perhaps, Fault::Upstream) if error.status() == StatusCode::GATEWAY_TIMEOUT => {
+                TryOutcome::Slow
+            }
+            (Ran::Perhaps, Fault::Upstream) => TryOutcome::Unclear,
+            // It would be the same everywhere; or an instance had it, and its window has a breaker.
+            (Ran::Refused | Ran::Perhaps, _) => TryOutcome::NotIts,
+        },
     }
 }
 
@@ -223,5 +222,41 @@ fn note(route: &Route, endpoint: &Endpoint, verdict: &TryOutcome) {
                 );
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Problem, TABLE};
+
+    #[test]
+    fn only_what_another_target_may_mend_is_tried_again() {
+        let codes = |wanted: TryOutcome| {
+            let said = |problem| verdict(&Err(RequestError::new(problem, "a sentence")));
+            let rows = TABLE.iter().filter(|row| said(row.problem) == wanted);
+            rows.map(|row| row.problem).collect::<Vec<_>>()
+        };
+        let never_ran = [
+            Problem::WindowNotDeployed,
+            Problem::WindowStopped,
+            Problem::WindowTripped,
+            Problem::StoreUnavailable,
+            Problem::UpstreamRefused,
+            Problem::UpstreamUnreachable,
+            Problem::InstanceLimit,
+            Problem::InstanceStart,
+        ];
+        assert_eq!(codes(TryOutcome::NeverRan), never_ran);
+        // All but `UpstreamBroken` and `UpstreamTimeout` end a response that has begun, when no
+        // target is asked any more.
+        let unclear = [
+            Problem::UpstreamBroken,
+            Problem::ServiceResponseInvalid,
+            Problem::UpstreamBrokeOff,
+        ];
+        assert_eq!(codes(TryOutcome::Unclear), unclear);
+        let slow = [Problem::UpstreamTimeout, Problem::StreamIdle];
+        assert_eq!(codes(TryOutcome::Slow), slow);
     }
 }

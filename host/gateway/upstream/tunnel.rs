@@ -6,6 +6,7 @@
 //! loses its `Upgrade` like any hop-by-hop field, and a 101 that nobody asked for is a broken
 //! answer.
 
+use super::UpstreamError;
 use super::room::AtService;
 use crate::body::{self, Body};
 use crate::connection_limit::Activity;
@@ -13,6 +14,7 @@ use crate::delegate::delegate;
 use crate::error::RequestError;
 use crate::gateway::fields::{members, only};
 use crate::gateway::headers::REQUEST_ID;
+use crate::gateway::plugins::auth::AuthError;
 use crate::gateway::plugins::{Admission, Plugins};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -108,9 +110,8 @@ impl UpgradeRequest {
         at_service: AtService,
     ) -> Result<Response<Body>, RequestError> {
         if !is_websocket(answered.headers()) {
-            return Err(RequestError::UpstreamBroken(
-                "it changed the protocol to another".into(),
-            ));
+            let cause = "it changed the protocol to another";
+            return Err(UpstreamError::Broken(cause.into()).into());
         }
         let tunnel = Tunnel {
             client: self.client,
@@ -218,7 +219,7 @@ impl Tunnel {
 
 /// Resolves when what the client was let in with does not do any more: its token has expired, its
 /// API key was revoked, its issuer's keys have changed. Why it would be refused now.
-async fn lapse(plugins: &Plugins, admission: &Admission) -> RequestError {
+async fn lapse(plugins: &Plugins, admission: &Admission) -> AuthError {
     if !admission.may_end() {
         return std::future::pending().await;
     }
@@ -309,10 +310,7 @@ mod tests {
             error = lapse(&plugins, &ending) => error,
             () = tokio::time::sleep(Duration::from_secs(20)) => panic!("it goes on"),
         };
-        assert!(
-            matches!(ended, RequestError::Unauthorized { .. }),
-            "{ended:?}"
-        );
+        assert!(matches!(ended, AuthError::Unauthorized { .. }), "{ended:?}");
         assert!(
             begun.elapsed() >= Duration::from_secs(1),
             "it ended at once"

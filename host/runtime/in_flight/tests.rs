@@ -8,10 +8,10 @@ const WALL: Duration = Duration::from_secs(60);
 #[test]
 fn the_first_reason_stands() {
     let in_flight = InFlight::new(Box::new(()), Box::new(()), WALL);
-    in_flight.fail(RequestError::InstanceTrapped);
-    in_flight.fail(RequestError::InstanceLimit);
+    in_flight.fail(InstanceError::Trapped);
+    in_flight.fail(InstanceError::PoolFull);
     assert_eq!(
-        in_flight.failure().map(RequestError::code),
+        in_flight.failure().map(InstanceError::code),
         Some("instance-trapped")
     );
 }
@@ -20,9 +20,9 @@ fn the_first_reason_stands() {
 fn a_trap_after_denied_memory_is_named_for_the_memory() {
     let in_flight = InFlight::new(Box::new(()), Box::new(()), WALL);
     in_flight.memory_denied(MemoryExhausted(7));
-    in_flight.fail(RequestError::InstanceTrapped);
+    in_flight.fail(InstanceError::Trapped);
     assert_eq!(
-        in_flight.failure().map(RequestError::code),
+        in_flight.failure().map(InstanceError::code),
         Some("memory-limit")
     );
 }
@@ -30,7 +30,7 @@ fn a_trap_after_denied_memory_is_named_for_the_memory() {
 #[test]
 fn whatever_ends_a_request_ends_what_it_may_send_on() {
     let ends: [fn(&InFlight); 3] = [InFlight::finish, InFlight::abandon, |in_flight| {
-        in_flight.fail(RequestError::InstanceTrapped);
+        in_flight.fail(InstanceError::Trapped);
     }];
     for end in ends {
         let next = Next::new(|_| Box::pin(std::future::pending()));
@@ -121,7 +121,7 @@ fn no_time_of_the_instances_passes_while_its_client_is_waited_for() {
             std::thread::sleep(SHORT);
             assert!(in_flight.look(Instant::now()).is_none());
             let code = ["wall-time", "stream-idle"][usize::from(answered)];
-            assert_eq!(in_flight.failure().map(RequestError::code), Some(code));
+            assert_eq!(in_flight.failure().map(InstanceError::code), Some(code));
             assert!(!in_flight.is_clients_fault());
         }
     }
@@ -142,7 +142,7 @@ fn one_that_gives_way_fails_by_its_clients_fault_and_is_soon_over() {
     for (answered, code) in [(false, "body-too-slow"), (true, "reader-too-slow")] {
         let in_flight = short(answered);
         in_flight.give_way();
-        assert_eq!(in_flight.failure().map(RequestError::code), Some(code));
+        assert_eq!(in_flight.failure().map(InstanceError::code), Some(code));
         assert!(in_flight.is_clients_fault());
         assert!(in_flight.deadline(Instant::now()) <= Instant::now() + ABANDON_GRACE);
     }

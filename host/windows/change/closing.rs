@@ -6,10 +6,10 @@
 //! window never has more than one such task.
 
 use super::Change;
-use crate::error::RequestError;
 use crate::windows::record::WindowRecord;
 use crate::windows::registry::Registry;
 use crate::windows::serving::Serving;
+use crate::windows::unavailable::WindowUnavailable;
 use crate::windows::window::Window;
 use crate::windows::{ChangeError, Unsaved, WindowName};
 use parking_lot::{Mutex, MutexGuard};
@@ -105,12 +105,12 @@ impl Closings {
     ///
     /// # Errors
     /// Where the window, `name`, is to be closed.
-    pub fn check(&self, name: &WindowName) -> Result<(), RequestError> {
+    pub fn check(&self, name: &WindowName) -> Result<(), WindowUnavailable> {
         let window = || name.to_string();
         match self.shut.load(SeqCst) {
             0 => Ok(()),
-            1 => Err(RequestError::WindowStopped { window: window() }),
-            _ => Err(RequestError::WindowNotDeployed { window: window() }),
+            1 => Err(WindowUnavailable::Stopped { window: window() }),
+            _ => Err(WindowUnavailable::NotDeployed { window: window() }),
         }
     }
 

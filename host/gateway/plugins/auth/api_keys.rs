@@ -5,8 +5,8 @@ use super::Caller;
 use super::api_key::{Hash, NewKey, split};
 use super::claims::check_grant;
 use super::token::refuse;
-use crate::error::RequestError;
 use crate::files::{is_full_disk, write_whole_private};
+use crate::gateway::plugins::auth::AuthError;
 use crate::reserve::Reserve;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::{Mutex, MutexGuard};
@@ -145,7 +145,7 @@ impl ApiKeys {
     }
 
     /// The caller that the key `text` proves, called by the key's user alone.
-    pub fn caller(&self, text: &str) -> Result<Caller, RequestError> {
+    pub fn caller(&self, text: &str) -> Result<Caller, AuthError> {
         const UNKNOWN: &str = "the API key is unknown or was revoked";
         let (id, secret) = split(text).ok_or_else(|| refuse(UNKNOWN))?;
         let keys = self.keys.load();

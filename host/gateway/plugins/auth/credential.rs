@@ -2,9 +2,9 @@
 
 use super::api_key::{PREFIX, is_key_in};
 use super::token::refuse;
-use crate::error::RequestError;
 use crate::gateway::fields::only;
 use crate::gateway::headers::{API_KEY, drop_where, is_api_key};
+use crate::gateway::plugins::auth::AuthError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -17,9 +17,9 @@ pub enum Credential<'a> {
 }
 
 /// The one credential of the request. What stands in `x-api-key` and is no key of ours is the upstream's business.
-pub fn read(headers: &HeaderMap) -> Result<Credential<'_>, RequestError> {
+pub fn read(headers: &HeaderMap) -> Result<Credential<'_>, AuthError> {
     match (bearer(headers)?, api_key(headers)?) {
-        (None, None) => Err(RequestError::Unauthorized {
+        (None, None) => Err(AuthError::Unauthorized {
             reason: "send a token or an API key: Authorization: Bearer TOKEN",
             token_sent: false,
         }),
@@ -82,7 +82,7 @@ fn scheme_and_rest(value: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// The token of the Authorization header; none where there is no header, or one of another scheme.
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, RequestError> {
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, AuthError> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else {
         return Ok(None);
@@ -100,7 +100,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, RequestError> {
 }
 
 /// The key of ours in `x-api-key`.
-fn api_key(headers: &HeaderMap) -> Result<Option<&str>, RequestError> {
+fn api_key(headers: &HeaderMap) -> Result<Option<&str>, AuthError> {
     let mut values = headers.get_all(API_KEY).iter();
     let Some(ours) = values.find(|value| is_ours(value.as_bytes())) else {
         return Ok(None);
@@ -175,7 +175,7 @@ mod tests {
             (&[("authorization", "Bearer hms_1_x\u{e9}")], true),
         ] {
             match read(&headers(fields)) {
-                Err(RequestError::Unauthorized { token_sent, .. }) => assert_eq!(token_sent, sent),
+                Err(AuthError::Unauthorized { token_sent, .. }) => assert_eq!(token_sent, sent),
                 other => panic!("{fields:?}: {other:?}"),
             }
         }

@@ -11,7 +11,7 @@ use super::seldom::Seldom;
 use super::source::KeyClients;
 use super::token::{Token, refuse};
 use super::{Caller, JwksSource, signature, validity};
-use crate::error::RequestError;
+use crate::gateway::plugins::auth::AuthError;
 use jsonwebtoken::{Algorithm, DecodingKey, get_current_timestamp};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -122,7 +122,7 @@ impl Issuer {
 
     /// What `token` proves, if it is one of ours and holds now. What is cheap to refuse comes
     /// first.
-    pub async fn verify(&self, token: &Token<'_>) -> Result<Proof, RequestError> {
+    pub async fn verify(&self, token: &Token<'_>) -> Result<Proof, AuthError> {
         let exp = token.expiry()?;
         // RFC 7519 section 4.1.4: "on or after" exp.
         if exp.saturating_add(self.leeway_s) <= get_current_timestamp() {
@@ -167,7 +167,7 @@ impl Issuer {
     }
 
     /// The generation of the keys of which one has signed the token.
-    async fn signed(&self, token: &Token<'_>) -> Result<u64, RequestError> {
+    async fn signed(&self, token: &Token<'_>) -> Result<u64, AuthError> {
         const OTHER: &str = "the token's algorithm is not accepted";
         const WRONG: &str = "the token's signature is wrong";
         let verifies = |key: &Key| signature::is_of(key, token.text);

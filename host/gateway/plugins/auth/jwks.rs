@@ -7,8 +7,8 @@ use super::fetches::Fetches;
 use super::keys::{Key, KeySet, Miss};
 use super::source::{JwksSource, KeyClients};
 use crate::changes::Changes;
-use crate::error::RequestError;
 use crate::files::folder_of;
+use crate::gateway::plugins::auth::AuthError;
 use arc_swap::ArcSwapOption;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -145,13 +145,13 @@ impl Jwks {
     ///
     /// # Errors
     ///
-    /// [`RequestError::KeysUnavailable`] where there is no set that may be believed.
+    /// [`AuthError::KeysUnavailable`] where there is no set that may be believed.
     pub async fn prove(
         self: &Arc<Self>,
         id: Option<&str>,
         algorithm: Algorithm,
         verifies: impl Fn(&Key) -> bool,
-    ) -> Result<Result<u64, Miss>, RequestError> {
+    ) -> Result<Result<u64, Miss>, AuthError> {
         let kept = self.current().await?;
         let proved = kept.set.prove(id, algorithm, &verifies);
         let Err(miss) = proved else {
@@ -159,7 +159,7 @@ impl Jwks {
         };
         // A rotation that we have not seen yet, or an invention.
         self.ask(Some(kept.clone())).await;
-        let newer = self.alive().ok_or(RequestError::KeysUnavailable)?;
+        let newer = self.alive().ok_or(AuthError::KeysUnavailable)?;
         if newer.generation == kept.generation {
             return Ok(Err(miss));
         }
@@ -197,12 +197,12 @@ impl Jwks {
 
     /// The set that is believed, for which a fetch may have to be waited for: where the set is old
     /// and none was tried lately.
-    async fn current(self: &Arc<Self>) -> Result<Arc<CachedKeys>, RequestError> {
+    async fn current(self: &Arc<Self>) -> Result<Arc<CachedKeys>, AuthError> {
         if let Some(kept) = self.believed() {
             return Ok(kept);
         }
         self.ask(self.kept.load_full()).await;
-        self.alive().ok_or(RequestError::KeysUnavailable)
+        self.alive().ok_or(AuthError::KeysUnavailable)
     }
 
     /// The set that is believed as it is.

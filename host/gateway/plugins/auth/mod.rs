@@ -11,7 +11,7 @@
 //! machine callers; [`token`] takes a token apart, [`verifier`] chooses the issuer and remembers
 //! ([`cache`]) what it found, [`issuer`] believes it or not, by its [`signature`] with a key that
 //! [`jwks`] keeps fresh from its [`source`], and by its [`validity`]; [`claims`] makes the
-//! [`caller`], and [`rule`] says whether that is enough.
+//! [`caller`], and [`rule`] says whether that is enough. Who is not let in gets an [`error`].
 
 mod algorithms;
 mod api_key;
@@ -23,6 +23,7 @@ mod config;
 mod credential;
 pub mod dev_secret;
 mod discovery;
+mod error;
 mod fetches;
 mod issuer;
 mod issuers_file;
@@ -43,6 +44,7 @@ pub use caller::Caller;
 pub use config::{AuthConfig, IssuerConfig, KeySource, MAX_TOKEN_BYTES, check_exposure};
 pub use credential::strip_keys;
 pub use dev_secret::{DevSecret, issue_token};
+pub use error::AuthError;
 pub use issuers_file::load as load_issuers;
 pub use jwks::KeyState;
 pub use rule::{Accept, FIELDS, Rule};

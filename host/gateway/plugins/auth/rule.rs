@@ -3,8 +3,8 @@
 use super::Caller;
 use super::claims::is_scope;
 use super::issuers_file::{MAX_ISSUERS, parse_name};
-use crate::error::RequestError;
 use crate::gateway::manifest::{Field, Kind, Map, unknown};
+use crate::gateway::plugins::auth::AuthError;
 use http::Method;
 
 /// Scopes in one rule.
@@ -71,7 +71,7 @@ impl Rule {
     }
 
     /// Admits the caller's request, or says which scope is missing.
-    pub fn admit(&self, caller: &Caller, method: &Method) -> Result<(), RequestError> {
+    pub fn admit(&self, caller: &Caller, method: &Method) -> Result<(), AuthError> {
         if self.scopes.is_empty() {
             return Ok(());
         }
@@ -82,7 +82,7 @@ impl Rule {
             .filter(|scope| self.all || admits(scope, method))
             .collect();
         if asked.is_empty() {
-            return Err(RequestError::NoScopeForMethod {
+            return Err(AuthError::NoScopeForMethod {
                 method: method.to_string(),
             });
         }
@@ -95,7 +95,7 @@ impl Rule {
         if enough {
             Ok(())
         } else {
-            Err(RequestError::Forbidden {
+            Err(AuthError::Forbidden {
                 needed: asked.join(" "),
             })
         }

@@ -3,7 +3,6 @@
 use super::jwks::{Ages, Jwks};
 use super::keys::{Key, KeySet, Miss};
 use super::*;
-use crate::error::RequestError;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use http::{HeaderMap, Method};
@@ -83,9 +82,9 @@ fn forge_text(secret: &[u8], header: &str, claims: &str) -> String {
     format!("{message}.{}", provider.unwrap())
 }
 
-fn reason(outcome: Result<Caller, RequestError>) -> &'static str {
+fn reason(outcome: Result<Caller, AuthError>) -> &'static str {
     match outcome {
-        Err(RequestError::Unauthorized {
+        Err(AuthError::Unauthorized {
             reason,
             token_sent: true,
         }) => reason,
@@ -302,7 +301,7 @@ async fn headers_that_do_not_hold_are_refused() {
         assert!(
             matches!(
                 verifier.verify(broken, &[]).await,
-                Err(RequestError::Unauthorized { .. })
+                Err(AuthError::Unauthorized { .. })
             ),
             "{broken}"
         );
@@ -346,7 +345,7 @@ async fn one_authorization_header_with_a_bearer_token_is_needed() {
         (vec!["Bearer x", "Bearer y"], true),
     ] {
         match verifier.caller(&headers(&values), &Rule::default()).await {
-            Err(RequestError::Unauthorized { token_sent, .. }) => {
+            Err(AuthError::Unauthorized { token_sent, .. }) => {
                 assert_eq!(token_sent, sent, "{values:?}")
             }
             other => panic!("{other:?}"),
@@ -444,7 +443,7 @@ fn a_scope_admits_the_methods_its_ending_says() {
     assert!(both.admit(&caller(&["p.read"]), &Method::HEAD).is_ok());
     assert!(both.admit(&caller(&["p.write"]), &Method::DELETE).is_ok());
     match both.admit(&caller(&["p.read"]), &Method::POST) {
-        Err(RequestError::Forbidden { needed }) => assert_eq!(needed, "p.write"),
+        Err(AuthError::Forbidden { needed }) => assert_eq!(needed, "p.write"),
         other => panic!("{other:?}"),
     }
     assert!(both.admit(&caller(&["p.write"]), &Method::GET).is_err());
@@ -462,7 +461,7 @@ fn a_scope_admits_the_methods_its_ending_says() {
     );
     assert!(matches!(
         rule(&["p.read"], false).admit(&caller(&["p.read"]), &Method::POST),
-        Err(RequestError::NoScopeForMethod { .. })
+        Err(AuthError::NoScopeForMethod { .. })
     ));
     let all = rule(&["p.write", "p.read"], true);
     assert!(all.admit(&caller(&["p.read"]), &Method::GET).is_err());

@@ -2,7 +2,7 @@
 
 use super::claims::{Claims, member};
 use super::json::{self, Flaw};
-use crate::error::RequestError;
+use crate::gateway::plugins::auth::AuthError;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
@@ -15,8 +15,8 @@ pub struct Token<'a> {
     pub claims: Claims,
 }
 
-pub fn refuse(reason: &'static str) -> RequestError {
-    RequestError::Unauthorized {
+pub fn refuse(reason: &'static str) -> AuthError {
+    AuthError::Unauthorized {
         reason,
         token_sent: true,
     }
@@ -26,7 +26,7 @@ const SHAPE: &str = "the token is no JWT";
 
 impl<'a> Token<'a> {
     /// Refuses what no key could make good. The size of `text` is bounded before.
-    pub fn read(text: &'a str) -> Result<Token<'a>, RequestError> {
+    pub fn read(text: &'a str) -> Result<Token<'a>, AuthError> {
         let mut parts = text.split('.');
         let (Some(head), Some(payload), Some(_), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
@@ -51,7 +51,7 @@ impl<'a> Token<'a> {
     }
 
     /// Whom it says that it is from.
-    pub fn issuer(&self) -> Result<&str, RequestError> {
+    pub fn issuer(&self) -> Result<&str, AuthError> {
         match member(&self.claims, "iss") {
             Some(Value::String(issuer)) => Ok(issuer),
             Some(_) => Err(refuse("the token's issuer (iss) is no text")),
@@ -60,7 +60,7 @@ impl<'a> Token<'a> {
     }
 
     /// When it says that it expires, in seconds since 1970. A fraction counts as nothing.
-    pub fn expiry(&self) -> Result<u64, RequestError> {
+    pub fn expiry(&self) -> Result<u64, AuthError> {
         let Some(exp) = member(&self.claims, "exp") else {
             return Err(refuse("the token never expires (exp)"));
         };
@@ -72,7 +72,7 @@ impl<'a> Token<'a> {
     }
 }
 
-fn object(part: &str) -> Result<Claims, RequestError> {
+fn object(part: &str) -> Result<Claims, AuthError> {
     let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| refuse(SHAPE))?;
     json::object(&json).map_err(|flaw| {
         refuse(match flaw {
@@ -82,7 +82,7 @@ fn object(part: &str) -> Result<Claims, RequestError> {
     })
 }
 
-fn text_of(header: &Claims, name: &str) -> Result<Option<String>, RequestError> {
+fn text_of(header: &Claims, name: &str) -> Result<Option<String>, AuthError> {
     match member(header, name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
@@ -91,7 +91,7 @@ fn text_of(header: &Claims, name: &str) -> Result<Option<String>, RequestError> 
 }
 
 /// RFC 8725 section 3.11; RFC 9068 section 2.1 for access tokens.
-fn check_type(header: &Claims) -> Result<(), RequestError> {
+fn check_type(header: &Claims) -> Result<(), AuthError> {
     let kind = text_of(header, "typ")?.map(|kind| kind.to_ascii_lowercase());
     match kind.as_deref() {
         None | Some("jwt" | "at+jwt" | "application/jwt" | "application/at+jwt") => Ok(()),

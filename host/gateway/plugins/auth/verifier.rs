@@ -12,7 +12,7 @@ use super::seldom::Seldom;
 use super::source::KeyClients;
 use super::token::{Token, refuse};
 use super::{Caller, Rule};
-use crate::error::RequestError;
+use crate::gateway::plugins::auth::AuthError;
 use http::HeaderMap;
 use jsonwebtoken::get_current_timestamp;
 use parking_lot::Mutex;
@@ -89,7 +89,7 @@ impl Verifier {
     }
 
     /// The caller that the request's one credential proves to a route of this rule.
-    pub async fn caller(&self, headers: &HeaderMap, rule: &Rule) -> Result<Caller, RequestError> {
+    pub async fn caller(&self, headers: &HeaderMap, rule: &Rule) -> Result<Caller, AuthError> {
         match (credential::read(headers)?, rule.accept) {
             (Credential::Token(_), Some(Accept::Key)) => {
                 Err(refuse("this route takes API keys, no tokens"))
@@ -108,7 +108,7 @@ impl Verifier {
 
     /// The caller that `token` proves, where one of `names` issued it; any issuer where there are
     /// none.
-    pub async fn verify(&self, token: &str, names: &[String]) -> Result<Caller, RequestError> {
+    pub async fn verify(&self, token: &str, names: &[String]) -> Result<Caller, AuthError> {
         self.say_unknown(names);
         self.check_size(token)?;
         let name = cache::name(token);
@@ -135,7 +135,7 @@ impl Verifier {
     }
 
     /// Refuses what is too large to be looked at.
-    fn check_size(&self, token: &str) -> Result<(), RequestError> {
+    fn check_size(&self, token: &str) -> Result<(), AuthError> {
         let (bytes, limit) = (token.len(), self.max_token_bytes);
         if bytes <= limit {
             return Ok(());
@@ -152,7 +152,7 @@ impl Verifier {
     }
 
     /// Whose token it says it is, with its place. That chooses only by whose keys it is checked.
-    fn issuer(&self, token: &Token<'_>) -> Result<(usize, &Issuer), RequestError> {
+    fn issuer(&self, token: &Token<'_>) -> Result<(usize, &Issuer), AuthError> {
         if let [only] = self.issuers.as_slice()
             && only.iss().is_none()
         {
@@ -210,7 +210,7 @@ impl Verifier {
     }
 }
 
-fn admitted(issuer: &Issuer, names: &[String]) -> Result<(), RequestError> {
+fn admitted(issuer: &Issuer, names: &[String]) -> Result<(), AuthError> {
     if names.is_empty() || names.iter().any(|name| name == issuer.name()) {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! The `Idempotency-Key` field, whose key it is, and what makes two requests the same.
 
-use crate::error::RequestError;
 use crate::gateway::plugins::holder::Holder;
+use crate::gateway::rejection::Rejection;
 use http::{HeaderMap, HeaderName};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write;
@@ -40,7 +40,7 @@ impl Digest {
 /// # Errors
 ///
 /// Where there are several, or it is no such text of 1 to 255 visible ASCII characters.
-pub fn read(headers: &HeaderMap) -> Result<Option<String>, RequestError> {
+pub fn read(headers: &HeaderMap) -> Result<Option<String>, Rejection> {
     let mut fields = headers.get_all(KEY).iter();
     let Some(field) = fields.next() else {
         return Ok(None);
@@ -57,8 +57,8 @@ pub fn read(headers: &HeaderMap) -> Result<Option<String>, RequestError> {
     Ok(Some(key))
 }
 
-fn refused(reason: &'static str) -> RequestError {
-    RequestError::BadRequest(["the field Idempotency-Key ", reason, "", ""].into())
+fn refused(reason: &'static str) -> Rejection {
+    Rejection::BadRequest(["the field Idempotency-Key ", reason, "", ""].into())
 }
 
 fn unquoted(text: &str) -> Option<String> {
@@ -190,7 +190,7 @@ pub fn fingerprint(
 mod tests {
     use super::*;
 
-    fn key(values: &[&str]) -> Result<Option<String>, RequestError> {
+    fn key(values: &[&str]) -> Result<Option<String>, Rejection> {
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(KEY, value.parse().unwrap());
@@ -240,11 +240,11 @@ mod tests {
             &quoted,
         ] {
             assert!(
-                matches!(key(&[sent]), Err(RequestError::BadRequest(_))),
+                matches!(key(&[sent]), Err(Rejection::BadRequest(_))),
                 "{sent:?}"
             );
         }
-        assert!(matches!(key(&["a", "a"]), Err(RequestError::BadRequest(_))));
+        assert!(matches!(key(&["a", "a"]), Err(Rejection::BadRequest(_))));
     }
 
     #[test]

@@ -14,6 +14,7 @@
 
 mod age;
 mod budget;
+mod error;
 mod key;
 mod ledger;
 mod record;
@@ -30,11 +31,13 @@ use crate::gateway::headers::may_say_who;
 use crate::gateway::manifest::{Field, Kind, Map, Route, fold};
 use crate::gateway::metrics::{ShareHits, Whose};
 use crate::gateway::plugins::holder::Holder;
+use crate::gateway::rejection::Rejection;
 use crate::gateway::target::Target;
 use crate::gateway::upstream::Answer;
 use crate::store::{Scratch, Snapshot, StoreError};
 use budget::{Budget, Held};
 use bytes::{Bytes, BytesMut};
+use error::IdempotencyError;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, header};
 use http_body_util::BodyExt;
@@ -165,7 +168,7 @@ impl IdempotentRequest {
         }
         let Some(key) = key::read(&parts.headers)? else {
             return match rule.required {
-                true => Err(RequestError::IdempotencyKeyMissing),
+                true => Err(IdempotencyError::KeyMissing.into()),
                 false => Ok(None),
             };
         };
@@ -293,10 +296,8 @@ impl Idempotency {
         match tokio::time::timeout(self.body_time, read).await {
             Ok(read) => read,
             Err(_) => {
-                let limit = self.body_time.as_secs_f32();
-                Err(RequestError::BodyTooSlow(format!(
-                    "the body of a request with an Idempotency-Key was not whole within {limit} s"
-                )))
+                let limit = self.body_time;
+                Err(Rejection::BodyOvertime { limit }.into())
             }
         }
     }
@@ -309,7 +310,7 @@ impl Idempotency {
         let mut held = self.requests.hold(owner);
         let mut whole = BytesMut::new();
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| RequestError::BodyBroken(Cause::of(error)))?;
+            let frame = frame.map_err(|error| Rejection::BodyBroken(Cause::of(error)))?;
             let data = frame.into_data().unwrap_or_default();
             held.grow(data.len())
                 .map_err(|whose| full(whose, "request bodies"))?;
@@ -360,7 +361,7 @@ impl Idempotency {
     }
 
     /// The open file; opens it where that is needed.
-    async fn ledger(self: &Arc<Self>) -> Result<Arc<Ledger>, RequestError> {
+    async fn ledger(self: &Arc<Self>) -> Result<Arc<Ledger>, IdempotencyError> {
         if let Some(ledger) = self.ledger.get() {
             return Ok(ledger.clone());
         }
@@ -369,10 +370,10 @@ impl Idempotency {
             return Ok(ledger.clone());
         }
         if not_before.is_some_and(|until| Instant::now() < until) {
-            return Err(RequestError::IdempotencyUnavailable);
+            return Err(IdempotencyError::Unavailable);
         }
         let Some(path) = self.path.clone() else {
-            return Err(RequestError::IdempotencyUnavailable);
+            return Err(IdempotencyError::Unavailable);
         };
         let full_bytes = self.full_bytes;
         let opened = tokio::task::spawn_blocking(move || Ledger::open(path, full_bytes)).await;
@@ -388,7 +389,7 @@ impl Idempotency {
                 // The sentence says which file, why, and what to do.
                 tracing::error!("routes with idempotency keys answer 503: {error}");
                 *not_before = Some(Instant::now() + RETRY);
-                Err(RequestError::IdempotencyUnavailable)
+                Err(IdempotencyError::Unavailable)
             }
         }
     }
@@ -440,18 +441,18 @@ async fn save_age(ledger: &Ledger) {
 }
 
 /// What clients are told where a share is used up: of `what`.
-fn full(whose: Whose, what: &'static str) -> RequestError {
+fn full(whose: Whose, what: &'static str) -> IdempotencyError {
     match whose {
-        Whose::Caller => RequestError::IdempotencyShare { what },
-        Whose::Route | Whose::Host => RequestError::IdempotencyFull,
+        Whose::Caller => IdempotencyError::Share { what },
+        Whose::Route | Whose::Host => IdempotencyError::Full,
     }
 }
 
 /// What clients are told of a failure of the file.
-fn told(error: StoreError) -> RequestError {
+fn told(error: StoreError) -> IdempotencyError {
     if let StoreError::StoreFull { .. } = error {
-        return RequestError::IdempotencyFull;
+        return IdempotencyError::Full;
     }
     tracing::warn!(%error, "the file of idempotency keys");
-    RequestError::IdempotencyUnavailable
+    IdempotencyError::Unavailable
 }

@@ -1,6 +1,7 @@
 //! One request with a key, in its own task: from the look at its record to the kept answer.
 
 use super::budget::Held;
+use super::error::IdempotencyError;
 use super::key::Digest;
 use super::ledger::{Begun, Ledger, StoredRecord};
 use super::record::{Record, State, StoredAnswer};
@@ -9,7 +10,7 @@ use super::{Idempotency, IdempotentRequest, KEYS, full, told};
 use crate::body::{Body, BodyError};
 use crate::error::{Cause, RequestError};
 use crate::gateway::forward::Forward;
-use crate::gateway::upstream::Answer;
+use crate::gateway::upstream::{Answer, UpstreamError};
 use crate::store::StoreError;
 use bytes::BytesMut;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -79,7 +80,7 @@ impl Idempotency {
             Claimed::Replay(kept) => {
                 let mut held = self.answers.hold(idempotent.owner);
                 held.grow(kept.body.len())
-                    .map_err(|whose| full(whose, "answers that are being sent"))?;
+                    .map_err(|whose| full(whose, "responses being sent"))?;
                 let mut response = kept.response(|body| held.body(body));
                 let headers = response.headers_mut();
                 headers.insert(REPLAYED, HeaderValue::from_static("true"));
@@ -92,7 +93,7 @@ impl Idempotency {
             .catch_unwind()
             .await
             .unwrap_or_else(|_| {
-                let error = RequestError::Internal("a panic behind an idempotency key".into());
+                let error = RequestError::internal("a panic behind an idempotency key");
                 (Err(error), None)
             });
         let record = |state| {
@@ -155,7 +156,7 @@ impl Idempotency {
         ledger: &Ledger,
         idempotent: &IdempotentRequest,
         fingerprint: Digest,
-    ) -> Result<Claimed, RequestError> {
+    ) -> Result<Claimed, IdempotencyError> {
         let hex = fingerprint.hex();
         let mut left_behind = None;
         for _ in 0..MAX_LOOKS {
@@ -164,18 +165,18 @@ impl Idempotency {
             let live = |found: &&StoredRecord| found.record.expires_ms > now_ms;
             if let Some(StoredRecord { record, version }) = found.as_ref().filter(live) {
                 if record.fingerprint != hex {
-                    return Err(RequestError::IdempotencyKeyReused);
+                    return Err(IdempotencyError::KeyReused);
                 }
                 match &record.state {
                     State::Answered(kept) => return Ok(Claimed::Replay(Box::new(kept.clone()))),
-                    State::NotKept => return Err(RequestError::IdempotencyAnswerNotKept),
+                    State::NotKept => return Err(IdempotencyError::AnswerNotKept),
                     State::Begun => {}
                 }
                 self.check_running(&idempotent.scope, fingerprint)?;
                 // Whoever works on it changes the record before the claim ends. One that is as it
                 // was is nobody's.
                 if left_behind == Some(*version) {
-                    return Err(RequestError::IdempotencyUnknown);
+                    return Err(IdempotencyError::Unknown);
                 }
                 left_behind = Some(*version);
                 continue;
@@ -183,7 +184,7 @@ impl Idempotency {
             let claim = self.claim(idempotent, fingerprint)?;
             if let Err(whose) = ledger.admit(idempotent.owner).await.map_err(told)? {
                 self.hits.hit(KEYS, whose);
-                return Err(full(whose, "kept keys and answers"));
+                return Err(full(whose, "stored keys and responses"));
             }
             let expires_ms = now_ms.saturating_add(idempotent.rule.ttl.as_millis() as u64);
             let record = Record::new(fingerprint, expires_ms, State::Begun);
@@ -192,10 +193,10 @@ impl Idempotency {
                 return Ok(Claimed::Ours(claim, begun));
             }
         }
-        Err(RequestError::IdempotencyRunning)
+        Err(IdempotencyError::Running)
     }
 
-    fn check_running(&self, scope: &str, fingerprint: Digest) -> Result<(), RequestError> {
+    fn check_running(&self, scope: &str, fingerprint: Digest) -> Result<(), IdempotencyError> {
         match self.running.lock().get(scope) {
             Some(running) => Err(taken(*running, fingerprint)),
             None => Ok(()),
@@ -206,7 +207,7 @@ impl Idempotency {
         self: &Arc<Self>,
         idempotent: &IdempotentRequest,
         fingerprint: Digest,
-    ) -> Result<Claim, RequestError> {
+    ) -> Result<Claim, IdempotencyError> {
         let mut running = self.running.lock();
         match running.entry(idempotent.scope.clone()) {
             Entry::Occupied(running) => Err(taken(*running.get(), fingerprint)),
@@ -214,7 +215,7 @@ impl Idempotency {
                 let mut place = self.places.hold(idempotent.owner);
                 place
                     .grow(1)
-                    .map_err(|whose| full(whose, "requests at work"))?;
+                    .map_err(|whose| full(whose, "requests in progress"))?;
                 vacant.insert(fingerprint);
                 Ok(Claim {
                     all: self.clone(),
@@ -265,7 +266,8 @@ impl Idempotency {
             let idle = Instant::now() + ANSWER_IDLE;
             let data = match timeout_at(idle.min(until), body.frame()).await {
                 Err(_) => {
-                    return Taken::Failed(RequestError::UpstreamTimeout { limit: ANSWER_TIME });
+                    let late = UpstreamError::Timeout { limit: ANSWER_TIME };
+                    return Taken::Failed(late.into());
                 }
                 Ok(None) => return Taken::Whole(StoredAnswer::new(head, whole.freeze()), held),
                 Ok(Some(Err(error))) => return Taken::Failed(broken(error)),
@@ -293,10 +295,10 @@ impl Idempotency {
 }
 
 /// What a second request with a key is told.
-fn taken(running: Digest, fingerprint: Digest) -> RequestError {
+fn taken(running: Digest, fingerprint: Digest) -> IdempotencyError {
     match running == fingerprint {
-        true => RequestError::IdempotencyRunning,
-        false => RequestError::IdempotencyKeyReused,
+        true => IdempotencyError::Running,
+        false => IdempotencyError::KeyReused,
     }
 }
 
@@ -304,8 +306,8 @@ fn taken(running: Digest, fingerprint: Digest) -> RequestError {
 fn broken(error: BodyError) -> RequestError {
     match error.downcast::<RequestError>() {
         Ok(error) if !error.never_ran() => *error,
-        Ok(error) => RequestError::UpstreamBroken(error.in_full().into()),
-        Err(error) => RequestError::UpstreamBroken(Cause::of(error)),
+        Ok(error) => UpstreamError::Broken(error.in_full().into()).into(),
+        Err(error) => UpstreamError::Broken(Cause::of(error)).into(),
     }
 }
 

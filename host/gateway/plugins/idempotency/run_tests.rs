@@ -90,7 +90,7 @@ fn requests_at_work_leave_places_to_others_and_half_of_them_to_callers() {
             Err(error) => break error,
         }
     };
-    assert!(matches!(refused, RequestError::IdempotencyShare { .. }));
+    assert!(matches!(refused, IdempotencyError::Share { .. }));
     assert_eq!(mallorys.len() as u64, MAX_RUNNING / 5);
     let bobs = claim(user("bob")).ok();
     assert!(bobs.is_some());

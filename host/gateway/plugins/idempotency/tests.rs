@@ -7,7 +7,7 @@ use super::key::{self, Owner, Realm};
 use super::ledger::{Ledger, Name};
 use super::record::{Record, State};
 use crate::body::{self, Body, BodyError};
-use crate::error::RequestError;
+use crate::error::{Problem, RequestError};
 use crate::gateway::plugins::auth::{AuthConfig, DevSecret, KeySource, dev_secret, issue_token};
 use crate::gateway::plugins::holder::Holder;
 use crate::gateway::{Answer, Gateway, GatewayConfig, Limits, Windows, bind};
@@ -72,7 +72,7 @@ impl Till {
         let path = request.uri().path().to_owned();
         if path.ends_with("/closed") && self.open.available_permits() == 0 {
             let window = window.to_owned();
-            return Err(RequestError::WindowStopped { window });
+            return Err(RequestError::new(Problem::WindowStopped, "stopped").with_cause(window));
         }
         let body = request.into_body().collect().await.unwrap().to_bytes();
         let number = self.payments.fetch_add(1, SeqCst) + 1;
@@ -81,7 +81,7 @@ impl Till {
             self.go_on.acquire().await.unwrap().forget();
         }
         if path.ends_with("/trap") {
-            return Err(RequestError::InstanceTrapped);
+            return Err(RequestError::new(Problem::InstanceTrapped, "failed"));
         }
         if path.ends_with("/panic") {
             panic!("a window's host code panics");

@@ -8,9 +8,9 @@ use super::entry::Entry;
 use super::log::Reading;
 use super::shares::{Full, ShareAccount, Shares};
 use super::who::{Who, who};
-use crate::error::RequestError;
 use crate::gateway::metrics::{ShareHits, Whose};
 use crate::gateway::plugins::holder::Holder;
+use crate::gateway::rejection::Rejection;
 use http::HeaderMap;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -66,11 +66,11 @@ pub struct Decision {
 
 impl Decision {
     /// The refusal, if it is one.
-    pub fn outcome(&self) -> Result<(), RequestError> {
+    pub fn outcome(&self) -> Result<(), Rejection> {
         if self.reading.admitted {
             return Ok(());
         }
-        Err(RequestError::RateLimited {
+        Err(Rejection::RateLimited {
             limit: self.rule.limit,
             period_s: self.rule.period.as_secs(),
             retry_after: self.reading.reset,

@@ -1,15 +1,16 @@
 //! What a refusal says in `WWW-Authenticate` (RFC 6750 section 3).
 
 use super::*;
+use crate::error::{RequestError, TABLE};
 
-fn challenge(error: &RequestError) -> (u16, Option<String>) {
-    let response = error.response(None);
+fn challenge(error: AuthError) -> (u16, Option<String>) {
+    let response = RequestError::from(error).response(None);
     let challenge = response.headers().get("www-authenticate");
     let challenge = challenge.map(|value| value.to_str().unwrap().to_string());
     (response.status().as_u16(), challenge)
 }
 
-async fn refused(authorization: &[&str], rule: &Rule, method: Method) -> RequestError {
+async fn refused(authorization: &[&str], rule: &Rule, method: Method) -> AuthError {
     let (_dir, _, verifier) = dev();
     refused_by(&verifier, authorization, rule, method).await
 }
@@ -19,7 +20,7 @@ async fn refused_by(
     authorization: &[&str],
     rule: &Rule,
     method: Method,
-) -> RequestError {
+) -> AuthError {
     let mut headers = HeaderMap::new();
     for value in authorization {
         headers.append("authorization", value.parse().unwrap());
@@ -35,7 +36,7 @@ async fn without_a_token_the_challenge_has_no_error_code() {
     for nothing in [&[][..], &["Basic YTpi"], &["Digest x=y"]] {
         let error = refused(nothing, &Rule::default(), Method::GET).await;
         let expected = (401, Some("Bearer realm=\"hms\"".to_string()));
-        assert_eq!(challenge(&error), expected, "{nothing:?}");
+        assert_eq!(challenge(error), expected, "{nothing:?}");
     }
 }
 
@@ -52,14 +53,14 @@ async fn a_bad_token_is_named_so_with_its_reason() {
         let expected = format!(
             "Bearer realm=\"hms\", error=\"invalid_token\", error_description=\"{reason}\""
         );
-        assert_eq!(challenge(&error), (401, Some(expected)));
+        assert_eq!(challenge(error), (401, Some(expected)));
     }
     // Nothing of what a client sends may end the quotes.
-    let error = RequestError::Unauthorized {
+    let error = AuthError::Unauthorized {
         reason: "a \"quote\", a \\ and é\r\n",
         token_sent: true,
     };
-    let (_, said) = challenge(&error);
+    let (_, said) = challenge(error);
     assert!(said.unwrap().ends_with("=\"a quote, a  and \""));
 }
 
@@ -84,17 +85,18 @@ async fn a_missing_scope_is_named() {
         };
         let error = refused_by(&verifier, &[&bearer], &rule, method).await;
         let expected = format!("Bearer realm=\"hms\", error=\"insufficient_scope\"{expected}");
-        assert_eq!(challenge(&error), (403, Some(expected)));
+        assert_eq!(challenge(error), (403, Some(expected)));
     }
 }
 
 #[test]
 fn a_failure_that_no_token_would_mend_challenges_nobody() {
-    for error in [
-        RequestError::KeysUnavailable,
-        RequestError::NoRoute,
-        RequestError::InstanceLimit,
-    ] {
-        assert_eq!(challenge(&error).1, None);
+    assert_eq!(challenge(AuthError::KeysUnavailable).1, None);
+    for row in TABLE {
+        let response = RequestError::new(row.problem, "").response(None);
+        assert!(
+            !response.headers().contains_key("www-authenticate"),
+            "{row:?}"
+        );
     }
 }

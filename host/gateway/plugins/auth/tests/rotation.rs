@@ -66,7 +66,7 @@ fn jwks_at(url: &str, ages: Ages) -> Arc<Jwks> {
 }
 
 /// As for a token that is signed with the key of this id, if there is one.
-async fn find(jwks: &Arc<Jwks>, id: &str) -> Result<Result<u64, Miss>, RequestError> {
+async fn find(jwks: &Arc<Jwks>, id: &str) -> Result<Result<u64, Miss>, AuthError> {
     let algorithm = Algorithm::EdDSA.into();
     jwks.prove(Some(id), algorithm, |_| true).await
 }
@@ -205,7 +205,7 @@ async fn a_provider_that_is_away_is_not_waited_for_again_and_again() {
     for _ in 0..2 {
         assert!(matches!(
             find(&never, "1").await,
-            Err(RequestError::KeysUnavailable)
+            Err(AuthError::KeysUnavailable)
         ));
         assert_eq!(never.state().failed, 1);
     }
@@ -276,7 +276,7 @@ async fn the_last_good_keys_outlive_a_broken_provider_but_not_for_ever() {
         assert!(find(&patient, "1").await.unwrap().is_ok());
     }
     let failed = find(&strict, "1").await;
-    assert!(matches!(failed, Err(RequestError::KeysUnavailable)));
+    assert!(matches!(failed, Err(AuthError::KeysUnavailable)));
 }
 
 #[tokio::test]

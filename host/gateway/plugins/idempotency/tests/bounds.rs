@@ -50,7 +50,7 @@ async fn one_caller_that_keeps_all_it_can_is_refused_and_another_is_served() {
         assert!(kept < 30, "a fifth of it is about five answers");
     };
     assert!(refused.is_problem(429, "idempotency-full"), "{refused:?}");
-    assert!(refused.body.contains("this caller has its share"));
+    assert!(refused.body.contains("this caller's quota"));
     assert_eq!(refused.header("retry-after"), "60");
     // Nothing of hers is lost, so nothing is done twice.
     let before = fixture.till.payments();
