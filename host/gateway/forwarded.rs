@@ -84,13 +84,13 @@ pub fn elements(headers: &HeaderMap) -> Result<Vec<Element>, &'static str> {
     for line in headers.get_all(FORWARDED) {
         let mut rest = Rest(line.as_bytes());
         loop {
-            elements.push(rest.element().ok_or("it is not as RFC 7239 has it")?);
+            elements.push(rest.element().ok_or("it does not follow RFC 7239")?);
             if !rest.skip(b',') {
                 break;
             }
         }
         if !rest.0.is_empty() {
-            return Err("it is not as RFC 7239 has it");
+            return Err("it does not follow RFC 7239");
         }
     }
     Ok(elements)

@@ -98,7 +98,7 @@ pub fn check(parts: &Parts, max_headers: usize) -> Result<(), Rejection> {
         let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
         if !chunked || codings.next().is_some() {
             return Err(Rejection::BadRequest(
-                "Transfer-Encoding must be 'chunked', once".into(),
+                "Transfer-Encoding must be 'chunked', exactly once".into(),
             ));
         }
         if parts.headers.contains_key(header::CONTENT_LENGTH) {
@@ -301,7 +301,10 @@ pub struct Passage<'a> {
 pub fn stamp(headers: &mut HeaderMap, passage: &Passage<'_>) -> Result<(), Rejection> {
     let mut set = |name: HeaderName, value: &str| -> Result<(), Rejection> {
         let value = HeaderValue::from_str(value).map_err(|_| {
-            Rejection::BadRequest("the caller's name or the path cannot be sent as a header".into())
+            Rejection::BadRequest(
+                "the caller's name or the path contains a character that no header can carry"
+                    .into(),
+            )
         })?;
         headers.insert(name, value);
         Ok(())

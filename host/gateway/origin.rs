@@ -84,7 +84,7 @@ impl Origin {
             let authority = Authority::try_from(told).ok();
             let is_host = authority.is_some_and(|authority| !authority.as_str().contains('@'));
             let host = HeaderValue::from_bytes(told).ok().filter(|_| is_host);
-            host.ok_or_else(|| bad("X-Forwarded-Host", "its last entry is no host"))
+            host.ok_or_else(|| bad("X-Forwarded-Host", "its last entry is not a host"))
         });
         let port = last(&FORWARDED_PORT).map(|told| {
             let number = std::str::from_utf8(told)
@@ -94,7 +94,7 @@ impl Origin {
             let is_port =
                 is_port.is_some_and(|port| port > 0 && told.iter().all(u8::is_ascii_digit));
             let port = HeaderValue::from_bytes(told).ok().filter(|_| is_port);
-            port.ok_or_else(|| bad("X-Forwarded-Port", "its last entry is no port"))
+            port.ok_or_else(|| bad("X-Forwarded-Port", "its last entry is not a port"))
         });
         Ok(Asked {
             host: host.transpose()?,
@@ -148,7 +148,7 @@ impl Origin {
 }
 
 fn bad(field: &'static str, why: &'static str) -> Rejection {
-    Rejection::BadRequest(["the field ", field, " of the proxy in front: ", why].into())
+    Rejection::BadRequest(["the proxy sent an invalid ", field, ": ", why].into())
 }
 
 /// What was found along a list, from its end.
@@ -182,7 +182,7 @@ impl Walk {
                     }
                 }
                 (Node::Untold, _) | (Node::Unreadable, Some(_)) => break,
-                (Node::Unreadable, None) => return Err("its last entry is no address"),
+                (Node::Unreadable, None) => return Err("its last entry is not an address"),
             }
         }
         Ok(walk)
@@ -204,7 +204,7 @@ fn is_https(scheme: &[u8]) -> Result<bool, &'static str> {
     match (is("https", "wss"), is("http", "ws")) {
         (true, _) => Ok(true),
         (_, true) => Ok(false),
-        _ => Err("it names neither http nor https"),
+        _ => Err("it is neither http nor https"),
     }
 }
 

@@ -65,7 +65,7 @@ impl Target {
     pub fn read(parts: &Parts, max_bytes: usize) -> Result<Target, Rejection> {
         let uri = &parts.uri;
         if parts.method == Method::CONNECT || parts.method == Method::TRACE {
-            return Err(bad("CONNECT and TRACE are not offered here"));
+            return Err(bad("CONNECT and TRACE are not supported"));
         }
         match uri.scheme_str() {
             None if uri.authority().is_some() => {
@@ -86,7 +86,7 @@ impl Target {
             .query()
             .is_some_and(|query| !query.bytes().all(|b| b.is_ascii_graphic()))
         {
-            return Err(bad("the query holds a byte that is not printable ASCII"));
+            return Err(bad("the query contains a byte that is not printable ASCII"));
         }
         Ok(Target {
             path,
@@ -153,7 +153,7 @@ fn authority(
     let host = match host {
         Some(value) => Some(
             Authority::try_from(value.as_bytes())
-                .map_err(|_| bad("the Host header is no host name"))?,
+                .map_err(|_| bad("the Host header is not a host name"))?,
         ),
         None if version == Version::HTTP_11 => return Err(bad("the Host header is missing")),
         None => None,
@@ -171,7 +171,7 @@ fn authority(
         Some(authority) if authority.as_str().contains('@') => {
             Err(bad("user information before the host name is not accepted"))
         }
-        None if version >= Version::HTTP_2 => Err(bad("the request names no host")),
+        None if version >= Version::HTTP_2 => Err(bad("the request has no host")),
         found => Ok(found),
     }
 }

@@ -58,25 +58,25 @@ impl Problem {
         Self::new(
             401,
             "unauthorized",
-            "this needs a token: send it as 'Authorization: Bearer …'",
+            "authentication required: send a token as 'Authorization: Bearer TOKEN'",
         )
         .header(header::WWW_AUTHENTICATE, "Bearer realm=\"hms\"")
     }
 
     /// 404: there is no such thing, or none that this caller may know of.
     pub fn not_found() -> Self {
-        Self::new(
-            404,
-            "not-found",
-            "there is nothing here that you could have",
-        )
+        Self::new(404, "not-found", "not found")
     }
 
     /// 405, with the `Allow` header that RFC 9110 asks for:
     /// `Problem::method_not_allowed("GET, HEAD, POST")`.
     pub fn method_not_allowed(allow: &'static str) -> Self {
-        Self::new(405, "method-not-allowed", format!("here one can {allow}"))
-            .header(header::ALLOW, allow)
+        Self::new(
+            405,
+            "method-not-allowed",
+            format!("allowed methods: {allow}"),
+        )
+        .header(header::ALLOW, allow)
     }
 
     /// 412: a condition of the request does not hold for what is there now.
@@ -85,8 +85,8 @@ impl Problem {
             412,
             "precondition-failed",
             format!(
-                "the condition in '{field}' does not hold for what is here now: read it again, \
-                 and decide anew"
+                "the condition in '{field}' does not match the current state: read it again \
+                 before you retry"
             ),
         )
     }
@@ -96,7 +96,7 @@ impl Problem {
         Self::new(
             413,
             "body-too-large",
-            format!("more than the {limit} bytes that are taken here"),
+            format!("the request body is larger than {limit} bytes"),
         )
     }
 
@@ -106,7 +106,7 @@ impl Problem {
         Self::new(
             500,
             "internal",
-            "the window failed; its log says why, under this request id",
+            "internal error; the window's log has the cause under this request ID",
         )
     }
 
@@ -180,7 +180,7 @@ impl From<StoreError> for Problem {
                 Self::new(
                     503,
                     "store-unavailable",
-                    "the window's store does not answer just now",
+                    "the window's store is unavailable; retry shortly",
                 )
                 .header(header::RETRY_AFTER, "2")
             }
@@ -223,8 +223,9 @@ mod tests {
 
     #[test]
     fn a_wrong_method_is_told_the_right_ones() {
-        let (head, _) = sent(Problem::method_not_allowed("GET, HEAD"));
+        let (head, json) = sent(Problem::method_not_allowed("GET, HEAD"));
         assert_eq!(head.status, 405);
+        assert_eq!(json["detail"], "allowed methods: GET, HEAD");
         assert_eq!(head.headers["allow"], "GET, HEAD");
     }
 

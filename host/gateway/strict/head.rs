@@ -70,13 +70,13 @@ fn framing(head: &[u8], max_fields: usize, method: &mut Method) -> Result<Framin
             ))?;
             if length.replace(value).is_some() {
                 return Err(Kind::Syntax(
-                    "there is more than one Content-Length (RFC 9112 section 6.3)",
+                    "the request has more than one Content-Length (RFC 9112 section 6.3)",
                 ));
             }
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             if chunked || !value.eq_ignore_ascii_case(b"chunked") {
                 return Err(Kind::Syntax(
-                    "Transfer-Encoding must be 'chunked', once (RFC 9112 section 6.1)",
+                    "Transfer-Encoding must be 'chunked', exactly once (RFC 9112 section 6.1)",
                 ));
             }
             chunked = true;
@@ -88,10 +88,10 @@ fn framing(head: &[u8], max_fields: usize, method: &mut Method) -> Result<Framin
     }
     match (chunked, length) {
         (true, Some(_)) => Err(Kind::Syntax(
-            "there are both Content-Length and Transfer-Encoding (RFC 9112 section 6.1)",
+            "the request has both Content-Length and Transfer-Encoding (RFC 9112 section 6.1)",
         )),
         (true, None) if old => Err(Kind::Syntax(
-            "HTTP/1.0 has no Transfer-Encoding (RFC 9112 section 6.1)",
+            "HTTP/1.0 does not allow Transfer-Encoding (RFC 9112 section 6.1)",
         )),
         (true, None) => Ok(Framing::Chunked),
         (false, Some(0) | None) => Ok(Framing::Nothing),
@@ -106,12 +106,12 @@ fn request_line(line: &[u8], method: &mut Method) -> Result<bool, Kind> {
         (parts.next(), parts.next(), parts.next(), parts.next())
     else {
         return Err(Kind::Syntax(
-            "the request line is not a method, a target and a version with one space between (RFC 9112 section 3)",
+            "the request line is not a method, a target and a version separated by single spaces (RFC 9112 section 3)",
         ));
     };
     if name.is_empty() || !is_all(name, &TOKEN) {
         return Err(Kind::Syntax(
-            "the method is no token (RFC 9110 section 9.1)",
+            "the method is not a token (RFC 9110 section 9.1)",
         ));
     }
     if let Ok(name) = Method::from_bytes(name) {
@@ -134,7 +134,7 @@ fn request_line(line: &[u8], method: &mut Method) -> Result<bool, Kind> {
 fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Kind> {
     if matches!(line.first(), Some(b' ' | b'\t')) {
         return Err(Kind::Syntax(
-            "a field is folded over two lines (RFC 9112 section 5.2)",
+            "a field is folded over several lines (RFC 9112 section 5.2)",
         ));
     }
     let Some((name, value)) =
@@ -145,12 +145,12 @@ fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Kind> {
     if name.is_empty() || !is_all(name, &TOKEN) {
         // A space before the colon among them (section 5.1).
         return Err(Kind::Syntax(
-            "a field's name is no token (RFC 9112 section 5.1)",
+            "a field name is not a token (RFC 9112 section 5.1)",
         ));
     }
     if !is_all(value, &VALUE) {
         return Err(Kind::Syntax(
-            "a field's value has a control byte (RFC 9110 section 5.5)",
+            "a field value contains a control byte (RFC 9110 section 5.5)",
         ));
     }
     Ok((name, value.trim_ascii()))
@@ -221,7 +221,7 @@ impl<'a> Iterator for Lines<'a> {
         let Some(end) = memchr2(b'\r', b'\n', self.0) else {
             self.0 = &[];
             return Some(Err(Kind::Syntax(
-                "a line does not end (RFC 9112 section 2.2)",
+                "a line has no end (RFC 9112 section 2.2)",
             )));
         };
         let (line, rest) = self.0.split_at(end);

@@ -62,7 +62,7 @@ impl Naming {
             Naming::BareBeside(others) => {
                 let first = subject.split_once(':').map(|(first, _)| first);
                 match others.iter().any(|other| first == Some(other)) {
-                    true => Err("the token's user (sub) begins like one of another issuer"),
+                    true => Err("the token's subject (sub) begins like one of another issuer"),
                     false => Ok(subject),
                 }
             }

@@ -28,8 +28,8 @@ const SCOPE_CLAIMS: [&str; 3] = ["scope", "scp", "scopes"];
 pub fn caller(claims: &Claims, scope_claim: Option<&str>) -> Result<Caller, &'static str> {
     let user = match member(claims, "sub") {
         Some(Value::String(user)) => user.clone(),
-        Some(_) => return Err("the token's user (sub) is no text"),
-        None => return Err("the token names no user (sub)"),
+        Some(_) => return Err("the token's subject (sub) is not a string"),
+        None => return Err("the token has no subject (sub)"),
     };
     check_user(&user)?;
     let claim = match scope_claim {
@@ -94,7 +94,7 @@ pub fn names(claims: &Claims) -> String {
 
 /// A text of words, or a list with a scope each.
 fn scopes(claim: &Value) -> Result<Vec<String>, &'static str> {
-    const WRONG: &str = "the token's scopes are neither a text nor a list of texts";
+    const WRONG: &str = "the token's scopes are neither a string nor a list of strings";
     match claim {
         Value::String(text) => Ok(text
             .split(' ')
@@ -115,7 +115,7 @@ fn check_user(user: &str) -> Result<(), &'static str> {
         && user.bytes().all(|b| matches!(b, 0x20..=0x7e))
         && user.trim() == user;
     fits.then_some(())
-        .ok_or("the token's user (sub) cannot be sent as a header")
+        .ok_or("the token's subject (sub) cannot be sent as a header")
 }
 
 /// Whether somebody may be given this name and these scopes.
@@ -144,8 +144,7 @@ fn check_scopes(scopes: &[String]) -> Result<(), &'static str> {
         return Err("the token has too many scopes");
     }
     let fit = scopes.iter().all(|scope| is_scope(scope));
-    fit.then_some(())
-        .ok_or("the token has a scope that is no scope token")
+    fit.then_some(()).ok_or("the token has an invalid scope")
 }
 
 /// RFC 6749 section 3.3: printable ASCII but for space, `"` and `\`.

@@ -20,7 +20,7 @@ pub enum Credential<'a> {
 pub fn read(headers: &HeaderMap) -> Result<Credential<'_>, AuthError> {
     match (bearer(headers)?, api_key(headers)?) {
         (None, None) => Err(AuthError::Unauthorized {
-            reason: "send a token or an API key: Authorization: Bearer TOKEN",
+            reason: "authentication required: send a token or an API key as 'Authorization: Bearer TOKEN'",
             token_sent: false,
         }),
         (Some(key), None) | (None, Some(key)) if key.starts_with(PREFIX) => {
@@ -29,7 +29,7 @@ pub fn read(headers: &HeaderMap) -> Result<Credential<'_>, AuthError> {
         (Some(token), None) => Ok(Credential::Token(token)),
         (Some(bearer), Some(key)) if bearer == key => Ok(Credential::Key(key)),
         (_, Some(_)) => Err(refuse(
-            "Authorization and x-api-key name two callers: send one of them",
+            "Authorization and x-api-key hold different credentials: send only one",
         )),
     }
 }

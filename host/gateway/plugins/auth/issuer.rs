@@ -169,7 +169,7 @@ impl Issuer {
     /// The generation of the keys of which one has signed the token.
     async fn signed(&self, token: &Token<'_>) -> Result<u64, AuthError> {
         const OTHER: &str = "the token's algorithm is not accepted";
-        const WRONG: &str = "the token's signature is wrong";
+        const WRONG: &str = "the token's signature is invalid";
         let verifies = |key: &Key| signature::is_of(key, token.text);
         let jwks = match &self.keys {
             Keys::Secret(_) if token.algorithm != "HS256" => return Err(refuse(OTHER)),
@@ -186,8 +186,8 @@ impl Issuer {
         let proved = jwks.prove(token.key_id.as_deref(), algorithm, verifies);
         proved.await?.map_err(|miss| {
             refuse(match miss {
-                Miss::UnknownId => "the token's key is unknown",
-                Miss::WrongAlgorithm => "the token's algorithm is not that of its key",
+                Miss::UnknownId => "the token's signing key is unknown",
+                Miss::WrongAlgorithm => "the token's algorithm does not match its key",
                 Miss::WrongSignature => WRONG,
             })
         })

@@ -22,7 +22,7 @@ pub fn refuse(reason: &'static str) -> AuthError {
     }
 }
 
-const SHAPE: &str = "the token is no JWT";
+const SHAPE: &str = "the token is not a JWT";
 
 impl<'a> Token<'a> {
     /// Refuses what no key could make good. The size of `text` is bounded before.
@@ -39,7 +39,9 @@ impl<'a> Token<'a> {
         if header.contains_key("crit") {
             // RFC 7515 section 4.1.11: we understand no extension, so whatever it names must be
             // refused.
-            return Err(refuse("the token has a critical extension (crit)"));
+            return Err(refuse(
+                "the token has an unsupported critical extension (crit)",
+            ));
         }
         check_type(&header)?;
         Ok(Token {
@@ -54,21 +56,21 @@ impl<'a> Token<'a> {
     pub fn issuer(&self) -> Result<&str, AuthError> {
         match member(&self.claims, "iss") {
             Some(Value::String(issuer)) => Ok(issuer),
-            Some(_) => Err(refuse("the token's issuer (iss) is no text")),
-            None => Err(refuse("the token names no issuer (iss)")),
+            Some(_) => Err(refuse("the token's issuer (iss) is not a string")),
+            None => Err(refuse("the token has no issuer (iss)")),
         }
     }
 
     /// When it says that it expires, in seconds since 1970. A fraction counts as nothing.
     pub fn expiry(&self) -> Result<u64, AuthError> {
         let Some(exp) = member(&self.claims, "exp") else {
-            return Err(refuse("the token never expires (exp)"));
+            return Err(refuse("the token has no expiry (exp)"));
         };
         // A cast from f64 saturates, so a negative one has expired long ago.
         let fraction = || exp.as_f64().filter(|exp| *exp < u64::MAX as f64);
         exp.as_u64()
             .or_else(|| fraction().map(|exp| exp as u64))
-            .ok_or_else(|| refuse("the token's expiry (exp) is no number"))
+            .ok_or_else(|| refuse("the token's expiry (exp) is not a number"))
     }
 }
 
@@ -77,7 +79,7 @@ fn object(part: &str) -> Result<Claims, AuthError> {
     json::object(&json).map_err(|flaw| {
         refuse(match flaw {
             Flaw::Shape => SHAPE,
-            Flaw::Twice => "the token has a member twice",
+            Flaw::Twice => "the token has a duplicate member",
         })
     })
 }
@@ -95,6 +97,6 @@ fn check_type(header: &Claims) -> Result<(), AuthError> {
     let kind = text_of(header, "typ")?.map(|kind| kind.to_ascii_lowercase());
     match kind.as_deref() {
         None | Some("jwt" | "at+jwt" | "application/jwt" | "application/at+jwt") => Ok(()),
-        Some(_) => Err(refuse("the token is of another type (typ)")),
+        Some(_) => Err(refuse("the token's type (typ) is not accepted")),
     }
 }

@@ -20,7 +20,7 @@ pub fn has_begun(claims: &Claims, now_s: u64, leeway_s: u64) -> Result<(), &'sta
     };
     let nbf = nbf.as_u64().or_else(|| fraction().map(|nbf| nbf as u64));
     match nbf {
-        None => Err("the token's beginning (nbf) is no number"),
+        None => Err("the token's start time (nbf) is not a number"),
         Some(nbf) if nbf > now_s.saturating_add(leeway_s) => {
             Err("the token is not valid yet (nbf)")
         }
@@ -37,9 +37,9 @@ pub fn is_from(claims: &Claims, expected: Option<&str>) -> Result<(), &'static s
     match (expected, member(claims, "iss")) {
         (None, _) => Ok(()),
         (Some(expected), Some(Value::String(issuer))) if issuer == expected => Ok(()),
-        (_, Some(Value::String(_))) => Err("the token is of another issuer (iss)"),
-        (_, Some(_)) => Err("the token's issuer (iss) is no text"),
-        (_, None) => Err("the token names no issuer (iss)"),
+        (_, Some(Value::String(_))) => Err("the token's issuer (iss) is not accepted"),
+        (_, Some(_)) => Err("the token's issuer (iss) is not a string"),
+        (_, None) => Err("the token has no issuer (iss)"),
     }
 }
 
@@ -49,12 +49,12 @@ pub fn is_from(claims: &Claims, expected: Option<&str>) -> Result<(), &'static s
 ///
 /// Why.
 pub fn is_for(claims: &Claims, expected: &[String]) -> Result<(), &'static str> {
-    const WRONG: &str = "the token's audience (aud) is neither a text nor a list of texts";
+    const WRONG: &str = "the token's audience (aud) is neither a string nor a list of strings";
     if expected.is_empty() {
         return Ok(());
     }
     let named = match member(claims, "aud") {
-        None => return Err("the token names no audience (aud)"),
+        None => return Err("the token has no audience (aud)"),
         Some(Value::Array(list)) => list.as_slice(),
         Some(one) => std::slice::from_ref(one),
     };
@@ -84,12 +84,18 @@ mod tests {
             (json!(null), Ok(())),
             (json!(106), Err("the token is not valid yet (nbf)")),
             (json!(1e18), Err("the token is not valid yet (nbf)")),
-            (json!(-1), Err("the token's beginning (nbf) is no number")),
+            (
+                json!(-1),
+                Err("the token's start time (nbf) is not a number"),
+            ),
             (
                 json!(1e300),
-                Err("the token's beginning (nbf) is no number"),
+                Err("the token's start time (nbf) is not a number"),
             ),
-            (json!("0"), Err("the token's beginning (nbf) is no number")),
+            (
+                json!("0"),
+                Err("the token's start time (nbf) is not a number"),
+            ),
         ] {
             let found = has_begun(&claims(json!({ "nbf": nbf })), 100, 5);
             assert_eq!(found, expected, "{nbf}");
@@ -101,7 +107,7 @@ mod tests {
     fn an_audience_is_one_text_or_a_list_of_them() {
         let ours = ["hms".to_string(), "desk".to_string()];
         let other = Err("the token is for another audience (aud)");
-        let wrong = Err("the token's audience (aud) is neither a text nor a list of texts");
+        let wrong = Err("the token's audience (aud) is neither a string nor a list of strings");
         for (aud, expected) in [
             (json!("desk"), Ok(())),
             (json!(["x", "hms"]), Ok(())),
@@ -109,7 +115,7 @@ mod tests {
             (json!([]), other),
             (json!(["hms", 1]), wrong),
             (json!({"hms": 1}), wrong),
-            (json!(null), Err("the token names no audience (aud)")),
+            (json!(null), Err("the token has no audience (aud)")),
         ] {
             assert_eq!(is_for(&claims(json!({ "aud": aud })), &ours), expected);
         }

@@ -92,10 +92,10 @@ impl Verifier {
     pub async fn caller(&self, headers: &HeaderMap, rule: &Rule) -> Result<Caller, AuthError> {
         match (credential::read(headers)?, rule.accept) {
             (Credential::Token(_), Some(Accept::Key)) => {
-                Err(refuse("this route takes API keys, no tokens"))
+                Err(refuse("this route accepts API keys only"))
             }
             (Credential::Key(_), Some(Accept::Token)) => {
-                Err(refuse("this route takes tokens, no API keys"))
+                Err(refuse("this route accepts tokens only"))
             }
             (Credential::Token(token), _) => self.verify(token, &rule.issuers).await,
             (Credential::Key(key), _) => {
@@ -163,7 +163,7 @@ impl Verifier {
             .iter()
             .enumerate()
             .find(|(_, issuer)| issuer.iss() == Some(named))
-            .ok_or_else(|| refuse("the token is of another issuer (iss)"))
+            .ok_or_else(|| refuse("the token's issuer (iss) is not accepted"))
     }
 
     /// Keeps the keys of every issuer fresh until `end`, beginning at once.
@@ -214,5 +214,7 @@ fn admitted(issuer: &Issuer, names: &[String]) -> Result<(), AuthError> {
     if names.is_empty() || names.iter().any(|name| name == issuer.name()) {
         return Ok(());
     }
-    Err(refuse("this route takes no tokens of that issuer (iss)"))
+    Err(refuse(
+        "this route does not accept tokens from this issuer (iss)",
+    ))
 }

@@ -46,19 +46,19 @@ pub fn read(headers: &HeaderMap) -> Result<Option<String>, Rejection> {
         return Ok(None);
     };
     if fields.next().is_some() {
-        return Err(refused("is there more than once: send one"));
+        return Err(refused("appears more than once: send one"));
     }
     let key = field.to_str().ok().map(str::trim).and_then(unquoted);
     let Some(key) = key.filter(|key| key.len() <= MAX_KEY_CHARS) else {
         return Err(refused(
-            "is no text of 1 to 255 visible ASCII characters: send a new UUID in quotes for each thing to be done",
+            "is not 1 to 255 visible ASCII characters: send a new UUID in quotes with each new request",
         ));
     };
     Ok(Some(key))
 }
 
 fn refused(reason: &'static str) -> Rejection {
-    Rejection::BadRequest(["the field Idempotency-Key ", reason, "", ""].into())
+    Rejection::BadRequest(["the Idempotency-Key header ", reason, "", ""].into())
 }
 
 fn unquoted(text: &str) -> Option<String> {

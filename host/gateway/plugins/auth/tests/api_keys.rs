@@ -140,11 +140,11 @@ async fn a_route_says_whether_it_takes_tokens_or_keys() {
     }
     assert_eq!(
         reason(ask("x-api-key", key, Some(Accept::Token)).await),
-        "this route takes tokens, no API keys"
+        "this route accepts tokens only"
     );
     assert_eq!(
         reason(ask("authorization", bearer(&token), Some(Accept::Key)).await),
-        "this route takes API keys, no tokens"
+        "this route accepts API keys only"
     );
 }
 

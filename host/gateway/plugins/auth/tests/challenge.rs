@@ -43,7 +43,7 @@ async fn without_a_token_the_challenge_has_no_error_code() {
 #[tokio::test]
 async fn a_bad_token_is_named_so_with_its_reason() {
     for (bad, reason) in [
-        (&["Bearer x"][..], "the token is no JWT"),
+        (&["Bearer x"][..], "the token is not a JWT"),
         (
             &["Bearer x", "Bearer x"],
             "more than one Authorization header",

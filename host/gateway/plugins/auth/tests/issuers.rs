@@ -37,22 +37,22 @@ async fn the_issuer_that_a_token_names_chooses_the_keys_and_nothing_else() {
         (
             Algorithm::EdDSA,
             json!(TOWN),
-            "the token's algorithm is not that of its key",
+            "the token's algorithm does not match its key",
         ),
         (
             Algorithm::EdDSA,
             json!("https://staff.example/"),
-            "the token is of another issuer (iss)",
+            "the token's issuer (iss) is not accepted",
         ),
         (
             Algorithm::EdDSA,
             json!(null),
-            "the token names no issuer (iss)",
+            "the token has no issuer (iss)",
         ),
         (
             Algorithm::EdDSA,
             json!([STAFF]),
-            "the token's issuer (iss) is no text",
+            "the token's issuer (iss) is not a string",
         ),
     ] {
         let bad = token(algorithm, json!({ "iss": iss }));
@@ -116,7 +116,7 @@ async fn one_of_several_issuers_may_keep_the_names_that_its_users_had() {
     for forged in ["town:1001", "staff:1001", "key:robot"] {
         assert_eq!(
             reason(verifier.verify(&of(forged), &[]).await),
-            "the token's user (sub) begins like one of another issuer",
+            "the token's subject (sub) begins like one of another issuer",
             "{forged}"
         );
     }
@@ -155,7 +155,7 @@ async fn a_route_takes_only_the_issuers_that_it_names() {
     for unwelcome in [names(&["staff"]), names(&["unknown"])] {
         assert_eq!(
             reason(verifier.verify(&town, &unwelcome).await),
-            "this route takes no tokens of that issuer (iss)"
+            "this route does not accept tokens from this issuer (iss)"
         );
     }
 }

@@ -67,7 +67,7 @@ async fn every_kind_of_key_in_a_jwks_verifies_its_own_algorithm() {
                 let token = sign(wrong, Some("k"), &claims(json!({})));
                 assert_eq!(
                     reason(verifier.verify(&token, &[]).await),
-                    "the token's algorithm is not that of its key",
+                    "the token's algorithm does not match its key",
                     "{wrong:?} with a key for {algorithm:?}"
                 );
             }
@@ -78,7 +78,7 @@ async fn every_kind_of_key_in_a_jwks_verifies_its_own_algorithm() {
     let crossed = sign(Algorithm::ES256, Some("r"), &claims(json!({})));
     assert_eq!(
         reason(verifier.verify(&crossed, &[]).await),
-        "the token's algorithm is not that of its key"
+        "the token's algorithm does not match its key"
     );
 }
 
@@ -90,10 +90,13 @@ async fn es512_is_verified_with_keys_on_p521_alone() {
     let caller = verifier.verify(&sign_es512(&pair, "s"), &[]).await;
     assert_eq!(caller.unwrap().user, "alice");
     for (token, expected) in [
-        (sign_es512(&stranger, "s"), "the token's signature is wrong"),
+        (
+            sign_es512(&stranger, "s"),
+            "the token's signature is invalid",
+        ),
         (
             sign_es512(&pair, "e"),
-            "the token's algorithm is not that of its key",
+            "the token's algorithm does not match its key",
         ),
     ] {
         assert_eq!(reason(verifier.verify(&token, &[]).await), expected);
@@ -163,13 +166,13 @@ async fn of_several_keys_that_a_token_may_mean_each_is_tried() {
     let (_dir, verifier) = jwks_verifier(json!([stranger(1), stranger(2)]));
     assert_eq!(
         reason(verifier.verify(&token, &[]).await),
-        "the token's signature is wrong"
+        "the token's signature is invalid"
     );
     // A key without a name does not stand in for one that has the token's.
     let (_dir, verifier) = jwks_verifier(json!([stranger(1), without_id(own.clone())]));
     assert_eq!(
         reason(verifier.verify(&token, &[]).await),
-        "the token's signature is wrong"
+        "the token's signature is invalid"
     );
     // Each costs processor time, so there is a bound.
     let tried = std::cell::Cell::new(0);
@@ -250,7 +253,7 @@ async fn what_a_token_says_of_its_own_key_is_neither_followed_nor_a_reason_to_re
         let forged = format!("{message}.{}", b64(signature.unwrap().as_ref()));
         assert_eq!(
             reason(verifier.verify(&forged, &[]).await),
-            "the token's algorithm is not that of its key",
+            "the token's algorithm does not match its key",
             "{name}"
         );
     }
@@ -383,7 +386,7 @@ async fn a_member_that_is_there_twice_is_refused() {
         let token = forge_text(secret.as_bytes(), header, claims);
         assert_eq!(
             reason(verifier.verify(&token, &[]).await),
-            "the token has a member twice",
+            "the token has a duplicate member",
             "{header} {claims}"
         );
     }

@@ -324,7 +324,7 @@ async fn a_token_of_a_key_that_was_rotated_out_is_refused_once_the_rotation_is_s
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
-    assert_eq!(refused, "the token's key is unknown");
+    assert_eq!(refused, "the token's signing key is unknown");
     let new = sign(Algorithm::ES256, Some("new"), &claims(json!({})));
     assert!(verifier.verify(&new, &[]).await.is_ok());
 }
