@@ -21,8 +21,8 @@ use std::time::Duration;
 
 /// A failure on the way of a request. [`RequestError::response`] is what its client sees.
 ///
-/// One pointer, because every step of a request returns it or an answer, and their size is that of
-/// the request's state.
+/// One pointer: every step of a request returns either it or an answer, so its size adds to the
+/// state of each request.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{}", .0.detail)]
 pub struct RequestError(Box<Inner>);
@@ -54,8 +54,8 @@ impl RequestError {
         self
     }
 
-    /// With the time after which it is worth to ask again. Sent where the row of `problem` leaves
-    /// that to the error.
+    /// With the time after which a retry may succeed. Sent where the row of the table leaves that
+    /// to the error.
     pub fn with_retry_after(mut self, time: Duration) -> Self {
         self.0.retry_after = Some(time);
         self

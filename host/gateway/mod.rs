@@ -520,7 +520,9 @@ fn find<'a>(
             Ok(other) if Arc::ptr_eq(other, route) => {}
             _ => {
                 return Err(refused(Rejection::BadRequest(
-                    "read with its encoded slashes or empty segments in another way, the path leads to another route".into(),
+                    "read in another way, with its encoded slashes or empty segments, the path leads to \
+                     another route"
+                        .into(),
                 )));
             }
         }

@@ -5,9 +5,10 @@
 //! memory, and a request holds a lease on it (an `Arc`) until its last byte; its [`state`]s follow
 //! each other by one function. A [`window`] points at its [`serving`]: the live release, and with a
 //! [`canary`] the candidate on [`analysis`] beside it. The [`registry`] finds the window, [`serve`]
-//! has it answer, or says why it is [`unavailable`]. [`mod@change`] is the one way to change a window, and holds the order of memory
-//! and disk. [`deploy`] is the one path by which a component becomes a release; [`operate`] holds
-//! the other changes. [`mod@file`] deploys a file of this machine, and [`watch`] those of a folder.
+//! has it answer, or says why it is [`unavailable`]. [`mod@change`] is the one way to change a
+//! window, and holds the order of memory and disk. [`deploy`] is the one path by which a component
+//! becomes a release; [`operate`] holds the other changes. [`mod@file`] deploys a file of this
+//! machine, and [`watch`] those of a folder.
 //! [`backup`] copies what there is.
 
 mod admission;
