@@ -111,12 +111,12 @@ fn a_setting_from_the_environment_is_called_by_its_variable() {
         (
             &[("HMS_MAX_TOKEN", "99MB")][..],
             &[][..],
-            "invalid value '99MB' for 'HMS_MAX_TOKEN <SIZE>': use",
+            "invalid value '99MB' for 'HMS_MAX_TOKEN <SIZE>': not a size: write a number of bytes, KiB",
         ),
         (
             &[("HMS_MAX_TOKEN", "99MiB")],
             &[],
-            "HMS_MAX_TOKEN 103809024: use 1KiB to 60KiB",
+            "HMS_MAX_TOKEN 99MiB: use 1KiB to 60KiB",
         ),
         (
             &[("HMS_MAX_TOKEN", "32KiB")],

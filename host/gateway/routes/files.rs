@@ -70,7 +70,7 @@ impl Files {
     pub fn known(&self, file: &str) -> Known {
         match self.by_name.get(file) {
             Some(entry) if entry.beyond => Known::New,
-            Some(entry) => Known::Followed(entry.stamp.clone()),
+            Some(entry) => Known::Followed(entry.stamp),
             None if self.kept.contains_key(file) => Known::Followed(None),
             None => Known::New,
         }

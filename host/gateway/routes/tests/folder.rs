@@ -35,6 +35,20 @@ fn a_manifest_is_taken_in_every_spelling_of_its_ending_and_with_a_byte_order_mar
 }
 
 #[test]
+fn a_manifest_is_read_again_though_its_size_and_its_time_of_writing_are_the_same() {
+    let fixture = Fixture::open(&[("a.yaml", &manifest("/a"))]);
+    let path = fixture.dir.path().join("a.yaml");
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    for uri in ["/b", "/c"] {
+        fs::write(&path, manifest(uri)).unwrap();
+        let file = fs::File::options().append(true).open(&path).unwrap();
+        file.set_modified(long_ago).unwrap();
+        fixture.set.reload();
+        assert_eq!(fixture.serves(uri).as_deref(), Some("a"));
+    }
+}
+
+#[test]
 fn what_looks_like_a_manifest_and_makes_no_route_is_said() {
     use std::os::unix::ffi::OsStrExt;
     let fixture = Fixture::open(&[("b.yaml", &manifest("/b"))]);
