@@ -50,17 +50,14 @@ fn wasmtime_is_named_only_in_the_runtime() {
 
 #[test]
 fn the_store_knows_neither_http_nor_wit_nor_anything_above_it() {
-    never_named(
-        "store",
-        &[
-            "http::",
-            "hyper",
-            "crate::body",
-            "crate::error",
-            "crate::runtime",
-            "crate::windows",
-        ],
-    );
+    never_named("store", &["http::", "hyper", "crate::"]);
+}
+
+#[test]
+fn redb_is_named_only_in_the_store() {
+    for folder in ["admin", "backup", "cli", "gateway", "runtime", "windows"] {
+        never_named(folder, &["redb::"]);
+    }
 }
 
 #[test]

@@ -2,13 +2,14 @@
 
 use divan::Bencher;
 use futures_util::future::join_all;
-use hms_svc::store::{Op, RedbStore, Store, StoreLimits};
+use hms_svc::store::{Op, Store, StoreLimits, open_file};
+use std::sync::Arc;
 use tempfile::TempDir;
 
 /// On the disk that the build is on: a folder for temporary files may be in memory.
-fn store() -> (TempDir, RedbStore) {
+fn store() -> (TempDir, Arc<dyn Store>) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-    let store = RedbStore::open_file(
+    let store = open_file(
         folder.path().join("store.redb"),
         "bench",
         StoreLimits::default(),
@@ -48,6 +49,6 @@ fn a_read_among(bencher: Bencher, keys: u64) {
     let mut n = 0;
     bencher.bench_local(|| {
         n = (n + 7919) % keys;
-        store.get("payments", &format!("key-{n:012}"))
+        store.get("payments", &format!("key-{n:012}")).wait()
     });
 }

@@ -37,12 +37,15 @@ pub enum StoreError {
     GivenUp,
     #[error("the store cannot be copied: {reason}")]
     Scratch { reason: String },
-    #[error("reading this would have to wait for the disk: have it read where that is no harm")]
+    /// Stays inside of the store, which reads anew where it may wait.
+    #[error("reading this would have to wait for the disk")]
     WouldWait,
 
     // The file.
     #[error("'{name}' is no name for a store: use 1 to 63 of a-z, 0-9 and '-'")]
     BadName { name: String },
+    #[error("the stores cannot be listed ({reason}): check the disk and the permissions")]
+    Unlisted { reason: String },
     #[error("the store file {} is damaged ({reason}): put a good copy back, or move the file away and restart the host to begin with an empty store", .path.display())]
     Corrupt { path: PathBuf, reason: String },
     #[error("the store file {} belongs to '{owner}', not to '{expected}': put each store back into its own folder", .path.display())]
@@ -64,7 +67,8 @@ impl StoreError {
     pub fn is_fault(&self) -> bool {
         matches!(
             self,
-            Self::Corrupt { .. }
+            Self::Unlisted { .. }
+                | Self::Corrupt { .. }
                 | Self::WrongOwner { .. }
                 | Self::InUse { .. }
                 | Self::DiskFull { .. }

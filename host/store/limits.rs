@@ -1,6 +1,10 @@
 //! Every bound of a store, with its default and the reason for it.
 
+use super::{Op, StoreError};
 use std::time::Duration;
+
+/// What each step of a write counts besides its names and value, so that small steps are not free.
+const OP_OVERHEAD_BYTES: usize = 64;
 
 /// Bytes of a bucket's name. 512: a part's name and the longest user (321, an issuer's name and a
 /// subject) fit, and it is repeated in each key.
@@ -74,5 +78,72 @@ impl Default for StoreLimits {
             group_bytes: 8 << 20,
             reopen_pause: Duration::from_millis(250),
         }
+    }
+}
+
+/// What every backend refuses before it does anything.
+impl StoreLimits {
+    /// The rule for a bucket's name, in reads and writes.
+    pub fn check_bucket(&self, bucket: &str) -> Result<(), StoreError> {
+        let (len, limit) = (bucket.len(), self.max_bucket_bytes);
+        if len > limit {
+            return Err(StoreError::BucketTooLong { len, limit });
+        }
+        Ok(())
+    }
+
+    /// The rule for a key that is to be written. Reads and deletes have none: a key that breaks the
+    /// rule is not there, unless it lies there from before the rule.
+    pub fn check_key(&self, key: &str) -> Result<(), StoreError> {
+        if key.len() < self.min_key_bytes {
+            return Err(StoreError::KeyEmpty);
+        }
+        self.check_key_length(key)
+    }
+
+    /// The rule for a key of any length but the shortest, and for the cursor of a listing.
+    pub fn check_key_length(&self, key: &str) -> Result<(), StoreError> {
+        let (len, limit) = (key.len(), self.max_key_bytes);
+        if len > limit {
+            return Err(StoreError::KeyTooLong { len, limit });
+        }
+        Ok(())
+    }
+
+    /// Whether the key can be there at all; where not, nothing need be asked.
+    pub fn may_hold(&self, key: &str) -> bool {
+        key.len() <= self.max_key_bytes
+    }
+
+    /// The rule for the steps of a write, and for the keys of a `get_many`.
+    pub fn check_count(&self, count: usize) -> Result<(), StoreError> {
+        let limit = self.max_batch_ops;
+        if count > limit {
+            return Err(StoreError::TooMany { count, limit });
+        }
+        Ok(())
+    }
+
+    /// Checks a write and returns its size in bytes.
+    pub fn check_write(&self, ops: &[Op]) -> Result<usize, StoreError> {
+        self.check_count(ops.len())?;
+        let mut bytes = 0_usize;
+        for op in ops {
+            let (bucket, key) = op.place();
+            self.check_bucket(bucket)?;
+            if !matches!(op, Op::Delete { .. }) {
+                self.check_key(key)?;
+            }
+            let (len, limit) = (op.value_len(), self.max_value_bytes);
+            if len > limit {
+                return Err(StoreError::ValueTooLarge { len, limit });
+            }
+            bytes = bytes.saturating_add(OP_OVERHEAD_BYTES + bucket.len() + key.len() + len);
+        }
+        let limit = self.max_batch_bytes;
+        if bytes > limit && ops.len() > 1 {
+            return Err(StoreError::BatchTooLarge { limit });
+        }
+        Ok(bytes)
     }
 }

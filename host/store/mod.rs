@@ -1,47 +1,40 @@
-//! The file stores behind the windows: one durable key-value store for each.
+//! The stores behind the windows: one durable key-value store for each.
 //!
 //! [`Store`] is what the rest of the host sees; it speaks of buckets, keys and versions, and knows
-//! neither HTTP nor WIT. [`RedbStore`] keeps one in one redb file. [`Stores`] is the set of them,
-//! by window name.
+//! neither HTTP nor WIT. A [`Backend`] opens, removes and lists stores; `redb` has the one that
+//! keeps each in a file of its own. [`Stores`] is the set of them, by window name, over any backend:
+//! `health` says where each stands between use and failure. [`StoreLimits`] has every bound, and
+//! what is refused for it.
 //!
-//! The life of a write: `redb_store` checks it against the [`StoreLimits`] and hands it to
-//! `commit`, which gathers what arrives while an earlier commit runs; `plan` decides each write by
-//! itself, so that one which fails leaves its neighbours alone; `layout` puts the accepted ones
-//! into the tables; one commit makes them durable, and only then are their futures resolved. `file`
-//! holds the open database and brings it back after a fault; `create` makes a new file such that a
-//! crash never leaves half a one.
+//! A read is a [`Read`], a future that is ready at once where nothing need be waited for; a write is
+//! a future that resolves when it is durable. A [`Snapshot`] is a copy of a whole store, for a
+//! backup.
 //!
-//! A `snapshot` is a copy of a whole store as one commit left it, for a backup.
+//! What a backend must do is in `conformance`, as tests that are generic over it.
 //!
-//! `disk_file` is the file as redb sees it. A read that must not wait for the disk leaves its
-//! thread by `waiting`; a file whose sync failed is not used before `unsynced` knows what the disk
-//! holds.
+//! This folder names nothing above it.
 
-mod commit;
-mod create;
-mod disk_file;
+mod backend;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod error;
-mod fault;
-mod file;
-mod layout;
+mod health;
 mod limits;
-mod plan;
-mod redb_store;
+mod read;
+mod redb;
 mod snapshot;
 mod stores;
-#[cfg(test)]
-mod tests;
-mod unsynced;
-mod waiting;
 
+pub use backend::{Backend, StoreId, check_name};
 pub use error::StoreError;
 pub use limits::{MAX_BATCH_OPS, MAX_BUCKET_BYTES, StoreLimits};
-pub use redb_store::RedbStore;
+pub use read::Read;
 pub use snapshot::{LEAST_FREE_BYTES, Scratch, Snapshot};
-pub use stores::{StoreId, Stores};
-pub use waiting::{Readers, read};
+pub use stores::Stores;
 
+use self::redb::RedbStore;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -123,6 +116,22 @@ pub enum Applied {
     Conflict(Option<Entry>),
 }
 
+/// Opens the store in the file at `path`, which must belong to `owner`; makes it, and its folder,
+/// where there is no file. A file that is anything but a whole store is an error and is left as it
+/// is. For the host's own stores; those of windows are in [`Stores`].
+///
+/// Blocks: a few milliseconds, a few fsyncs where it is new.
+///
+/// # Errors
+/// Why it cannot be used.
+pub fn open_file(
+    path: impl Into<PathBuf>,
+    owner: &str,
+    limits: StoreLimits,
+) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(Arc::new(RedbStore::open_file(path, owner, limits)?))
+}
+
 /// What [`Store::write`] returns. It may be dropped at any time: that does not undo the write.
 pub type WriteFuture =
     Pin<Box<dyn Future<Output = Result<Vec<Applied>, StoreError>> + Send + 'static>>;
@@ -156,29 +165,23 @@ pub struct StoreStats {
 /// every write of another is refused. A read finds nothing under such a key and a delete has
 /// nothing to do, unless it was written under an older rule.
 ///
-/// The reading calls see the latest acknowledged state. They may wait for the disk, however long
-/// that takes: an asynchronous caller uses them by [`read`]. They take no lock that a commit holds
-/// meanwhile.
+/// The reading calls see the latest acknowledged state. None of them makes its thread wait, for a
+/// disk or for a commit: what is at hand is in the [`Read`] when the call returns, and what is not
+/// comes later.
 pub trait Store: Send + Sync + 'static {
-    fn get(&self, bucket: &str, key: &str) -> Result<Option<Entry>, StoreError>;
+    fn get(&self, bucket: &str, key: &str) -> Read<Option<Entry>>;
 
     /// One entry for each of `keys`, in their order and all from one moment.
     ///
     /// At most [`StoreLimits::max_batch_ops`] keys, [`StoreLimits::max_batch_bytes`] in the answer.
-    fn get_many(&self, bucket: &str, keys: &[String]) -> Result<Vec<Option<Entry>>, StoreError>;
+    fn get_many(&self, bucket: &str, keys: &[String]) -> Read<Vec<Option<Entry>>>;
 
-    fn exists(&self, bucket: &str, key: &str) -> Result<bool, StoreError>;
+    fn exists(&self, bucket: &str, key: &str) -> Read<bool>;
 
     /// The keys of `bucket` in order: those after `after`, without the first `skip` of them, at
     /// most `limit` (taken into 1 to [`StoreLimits::max_keys_per_page`]). It reads no values,
     /// however large they are. An `after` that is too long for a key is [`StoreError::KeyTooLong`].
-    fn keys(
-        &self,
-        bucket: &str,
-        after: Option<&str>,
-        skip: u64,
-        limit: usize,
-    ) -> Result<Page, StoreError>;
+    fn keys(&self, bucket: &str, after: Option<&str>, skip: u64, limit: usize) -> Read<Page>;
 
     /// Does all of `ops`, in order, or none of them.
     ///
@@ -192,6 +195,9 @@ pub trait Store: Send + Sync + 'static {
 
     fn stats(&self) -> StoreStats;
 
+    /// Bounds what the store holds, from the next write on. What is there already stays.
+    fn set_max_store_bytes(&self, bytes: u64);
+
     /// Copies all of the store as the last acknowledged write left it. Blocks for as long as that
     /// takes; writes and reads go on meanwhile, and a store that is closed or removed does not wait
     /// for it.
@@ -201,6 +207,9 @@ pub trait Store: Send + Sync + 'static {
     /// `scratch` says so, [`StoreError::Scratch`] where the copy cannot be written.
     fn snapshot(&self, scratch: &mut Scratch<'_>) -> Result<Snapshot, StoreError>;
 
-    /// Its share of the threads that wait for disks.
-    fn readers(&self) -> &Arc<Readers>;
+    /// Finishes the writes already taken and closes the store; from then on every call is
+    /// [`StoreError::Closed`]. Blocks until then.
+    ///
+    /// Without it, dropping the store lets the writes already taken finish by themselves.
+    fn close(&self);
 }

@@ -28,7 +28,7 @@ impl Registry {
     ///
     /// # Errors
     /// When their folder cannot be listed.
-    pub fn stored(&self) -> io::Result<BTreeMap<String, StoreId>> {
+    pub fn stored(&self) -> Result<BTreeMap<String, StoreId>, StoreError> {
         self.stores.stored()
     }
 

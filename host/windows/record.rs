@@ -1,9 +1,10 @@
 //! What the disk knows of a window: one JSON value a window in `host.redb`, replaced whole, so that
 //! a change is wholly there or not at all.
 
+use super::operate::blocking;
 use super::{ChangeError, TrafficShare, WindowName, crash};
 use crate::runtime::LimitsSet;
-use crate::store::{Op, Scratch, Snapshot, Store, StoreError, read};
+use crate::store::{Op, Scratch, Snapshot, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use time::OffsetDateTime;
@@ -178,8 +179,8 @@ impl Records {
 
     /// Every window that has a record. One that cannot be read says nothing of the others.
     pub(super) async fn all(&self) -> Result<Vec<Recorded>, ChangeError> {
-        let entries = read(self.store.clone(), entries).await?;
-        Ok(parsed(entries))
+        let records = self.clone();
+        blocking(move || records.all_blocking()).await
     }
 
     /// The same, on a thread that may wait for the disk.
@@ -235,9 +236,9 @@ fn entries(store: &(dyn Store + 'static)) -> Result<Vec<(String, Vec<u8>)>, Stor
     let mut entries = Vec::new();
     let mut after: Option<String> = None;
     loop {
-        let page = store.keys(BUCKET, after.as_deref(), 0, 1000)?;
+        let page = store.keys(BUCKET, after.as_deref(), 0, 1000).wait()?;
         for key in &page.keys {
-            if let Some(entry) = store.get(BUCKET, key)? {
+            if let Some(entry) = store.get(BUCKET, key).wait()? {
                 entries.push((key.clone(), entry.value));
             }
         }
@@ -325,12 +326,12 @@ mod tests {
     #[tokio::test]
     async fn a_change_of_a_record_takes_less_than_a_quarter_of_the_reserve() {
         use crate::reserve::RESERVE_BYTES;
-        use crate::store::{RedbStore, StoreLimits};
+        use crate::store::{StoreLimits, open_file};
         use std::os::unix::fs::MetadataExt;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("host.redb");
-        let store = RedbStore::open_file(&path, "host", StoreLimits::default()).unwrap();
-        let records = Records::new(Arc::new(store));
+        let store = open_file(&path, "host", StoreLimits::default()).unwrap();
+        let records = Records::new(store);
         let mut record = WindowRecord::default();
         for _ in 0..KEPT_RELEASES {
             let release = ReleaseRecord {

@@ -12,7 +12,7 @@ use crate::reserve::Reserve;
 use crate::runtime::instance::InstanceContext;
 use crate::runtime::log::Line;
 use crate::runtime::{CompileLimits, Compiler, EngineConfig, Runtime, WindowLimits};
-use crate::store::{RedbStore, Store, StoreError, StoreLimits, StoreStats, Stores};
+use crate::store::{Store, StoreError, StoreLimits, StoreStats, Stores, open_file};
 use anyhow::anyhow;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -112,9 +112,8 @@ impl Registry {
     /// When one of them cannot be had.
     pub fn open(config: WindowsConfig, compiler: Compiler) -> anyhow::Result<Arc<Self>> {
         let host = config.data.join("host.redb");
-        let host =
-            RedbStore::open_file(&host, "host", StoreLimits::default()).map_err(of_records)?;
-        Self::open_over(config, compiler, Arc::new(host))
+        let host = open_file(&host, "host", StoreLimits::default()).map_err(of_records)?;
+        Self::open_over(config, compiler, host)
     }
 
     /// The same over another store for the records.

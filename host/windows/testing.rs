@@ -12,8 +12,7 @@ use super::{
 use crate::reserve::Reserve;
 use crate::runtime::{Compiler, EngineConfig};
 use crate::store::{
-    Applied, Entry, Op, Page, Readers, Scratch, Snapshot, Store, StoreError, StoreStats,
-    WriteFuture,
+    Applied, Entry, Op, Page, Read, Scratch, Snapshot, Store, StoreError, StoreStats, WriteFuture,
 };
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -77,7 +76,7 @@ pub(crate) enum Trouble {
 
 /// A disk for the records: in memory, and there over a restart of the host. A write is done when it
 /// is asked for, and answered some polls later, as many as the seed says.
-pub(crate) struct Disk(Arc<Mutex<State>>, Arc<Readers>);
+pub(crate) struct Disk(Arc<Mutex<State>>);
 
 struct State {
     entries: BTreeMap<(String, String), Vec<u8>>,
@@ -110,8 +109,7 @@ impl Disk {
             trouble: Trouble::None,
             random: Random::new(1),
         };
-        let state = Arc::new(Mutex::new(state));
-        Arc::new(Disk(state, Arc::new(Readers::new(None))))
+        Arc::new(Disk(Arc::new(Mutex::new(state))))
     }
 
     pub fn seed(&self, seed: u64) {
@@ -123,30 +121,33 @@ impl Disk {
     }
 }
 
-impl Store for Disk {
-    fn readers(&self) -> &Arc<Readers> {
-        &self.1
-    }
-
-    fn get(&self, bucket: &str, key: &str) -> Result<Option<Entry>, StoreError> {
+impl Disk {
+    fn entry(&self, bucket: &str, key: &str) -> Option<Entry> {
         let state = self.0.lock();
         let value = state.entries.get(&(bucket.into(), key.into())).cloned();
-        Ok(value.map(|value| Entry { value, version: 1 }))
+        value.map(|value| Entry { value, version: 1 })
+    }
+}
+
+impl Store for Disk {
+    fn get(&self, bucket: &str, key: &str) -> Read<Option<Entry>> {
+        Read::ready(Ok(self.entry(bucket, key)))
     }
 
-    fn get_many(&self, bucket: &str, keys: &[String]) -> Result<Vec<Option<Entry>>, StoreError> {
-        keys.iter().map(|key| self.get(bucket, key)).collect()
+    fn get_many(&self, bucket: &str, keys: &[String]) -> Read<Vec<Option<Entry>>> {
+        let entries = keys.iter().map(|key| self.entry(bucket, key));
+        Read::ready(Ok(entries.collect()))
     }
 
-    fn exists(&self, bucket: &str, key: &str) -> Result<bool, StoreError> {
-        Ok(self.get(bucket, key)?.is_some())
+    fn exists(&self, bucket: &str, key: &str) -> Read<bool> {
+        Read::ready(Ok(self.entry(bucket, key).is_some()))
     }
 
-    fn keys(&self, bucket: &str, _: Option<&str>, _: u64, _: usize) -> Result<Page, StoreError> {
+    fn keys(&self, bucket: &str, _: Option<&str>, _: u64, _: usize) -> Read<Page> {
         let state = self.0.lock();
         let keys = state.entries.keys().filter(|(of, _)| of == bucket);
         let keys = keys.map(|(_, key)| key.clone()).collect();
-        Ok(Page { keys, more: false })
+        Read::ready(Ok(Page { keys, more: false }))
     }
 
     fn write(&self, ops: Vec<Op>) -> WriteFuture {
@@ -188,10 +189,14 @@ impl Store for Disk {
         StoreStats::default()
     }
 
+    fn set_max_store_bytes(&self, _: u64) {}
+
     fn snapshot(&self, _: &mut Scratch<'_>) -> Result<Snapshot, StoreError> {
         let reason = "it is in memory".into();
         Err(StoreError::Scratch { reason })
     }
+
+    fn close(&self) {}
 }
 
 /// A data folder, its disk, and the registry over both.

@@ -13,6 +13,7 @@ use harness::guests;
 use hms_svc::gateway::plugins::auth::{AuthConfig, KeySource, dev_secret, issue_token};
 use hms_svc::gateway::{Gateway, GatewayConfig, bind};
 use hms_svc::runtime::{Compiler, compile};
+use hms_svc::store::{Op, StoreLimits, open_file};
 use hms_svc::windows::{DeployOptions, Registry, WindowName, WindowsConfig};
 use hms_svc::windows_of_gateway::GatewayWindows;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -33,6 +34,10 @@ const MOST: f64 = 228.0;
 /// Requests before the first count, for what is made once, and counted ones.
 const WARM: usize = 500;
 const COUNTED: usize = 2000;
+
+/// What a read of a small value from an open store allocates at most: its key as the file has it, and
+/// the value. The future that it comes in allocates nothing.
+const MOST_OF_A_READ: f64 = 2.2;
 
 const ROUTE: &str = "uri: /hello\nupstream: http://hms-svc-hello\nplugins:\n  - auth\n  - rate-limit: {limit: 1000000}\n";
 
@@ -65,6 +70,33 @@ fn main() {
         "fewer allocations than before, which is good: set MOST to {:.0}",
         each * 1.1
     );
+    let each = runtime.block_on(read(folder.path()));
+    println!("{each:.1} allocations a read of the store, at most {MOST_OF_A_READ}");
+    assert!(
+        each <= MOST_OF_A_READ,
+        "reading allocates more than it did: find what, or raise MOST_OF_A_READ with the reason"
+    );
+}
+
+/// Allocations of a read that memory can answer.
+async fn read(folder: &Path) -> f64 {
+    let path = folder.join("reads.redb");
+    let store = open_file(path, "reads", StoreLimits::default()).expect("a store");
+    let set = Op::Set {
+        bucket: "b".into(),
+        key: "k".into(),
+        value: vec![b'x'; 128],
+    };
+    store.write(vec![set]).await.expect("a write");
+    let mut before = 0;
+    for n in 0..WARM + COUNTED {
+        if n == WARM {
+            before = count();
+        }
+        let found = store.get("b", "k").await.expect("a read");
+        assert!(found.is_some());
+    }
+    (count() - before) as f64 / COUNTED as f64
 }
 
 /// Allocations so far, of all threads.

@@ -5,7 +5,7 @@ use super::harness::guests::variant;
 use super::harness::host::open_route;
 use super::harness::{Host, Options, eventually, guest};
 use hms_svc::runtime::native::hex;
-use hms_svc::store::{Op, RedbStore, Store, StoreLimits};
+use hms_svc::store::{Op, StoreLimits, open_file};
 use http::Method;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -306,7 +306,7 @@ async fn a_record_that_cannot_be_read_closes_its_window_alone_and_is_not_written
     assert!(host.terminate().await.success());
     let newer = br#"{"next": 2, "live": "of a newer form"}"#;
     let file = host.data().join("host.redb");
-    let open = || RedbStore::open_file(&file, "host", StoreLimits::default()).unwrap();
+    let open = || open_file(&file, "host", StoreLimits::default()).unwrap();
     let set = Op::Set {
         bucket: "windows".into(),
         key: "broken".into(),
@@ -336,7 +336,7 @@ async fn a_record_that_cannot_be_read_closes_its_window_alone_and_is_not_written
         assert!(refused.text().contains("hms remove broken"));
     }
     assert!(host.terminate().await.success());
-    let kept = open().get("windows", "broken").unwrap().unwrap();
+    let kept = open().get("windows", "broken").wait().unwrap().unwrap();
     assert_eq!(kept.value, newer);
     host.boot().await;
     assert!(

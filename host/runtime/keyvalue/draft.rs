@@ -46,7 +46,7 @@ impl store::Host for KeyValue<'_> {
 
 impl store::HostBucket for KeyValue<'_> {
     async fn get(&mut self, bucket: Resource<Bucket>, key: String) -> KvResult<Option<Vec<u8>>> {
-        self.table.get(&bucket)?.get(key).await
+        self.table.get(&bucket)?.get(&key).await
     }
 
     async fn set(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>) -> KvResult<()> {
@@ -62,7 +62,7 @@ impl store::HostBucket for KeyValue<'_> {
     }
 
     async fn exists(&mut self, bucket: Resource<Bucket>, key: String) -> KvResult<bool> {
-        self.table.get(&bucket)?.exists(key).await
+        self.table.get(&bucket)?.exists(&key).await
     }
 
     /// The cursor of this draft is a number, so it can only say how many keys were listed before: a page costs
@@ -76,7 +76,7 @@ impl store::HostBucket for KeyValue<'_> {
         while left > 0 {
             let bucket = self.table.get(&bucket)?;
             let part = left.min(SKIP_KEYS);
-            let page = bucket.keys(after, part - 1, 1).await?;
+            let page = bucket.keys(after.as_deref(), part - 1, 1).await?;
             let Some(last) = page.keys.into_iter().next() else {
                 return Ok(store::KeyResponse {
                     keys: Vec::new(),
@@ -87,7 +87,7 @@ impl store::HostBucket for KeyValue<'_> {
             self.meter.work().await?;
         }
         let bucket = self.table.get(&bucket)?;
-        let page = bucket.keys(after, 0, bucket.page_keys()).await?;
+        let page = bucket.keys(after.as_deref(), 0, bucket.page_keys()).await?;
         let next = cursor.unwrap_or(0).saturating_add(page.keys.len() as u64);
         Ok(store::KeyResponse {
             keys: page.keys,

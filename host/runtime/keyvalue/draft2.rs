@@ -60,7 +60,7 @@ impl store::Host for KeyValue<'_> {
 
 impl store::HostBucket for KeyValue<'_> {
     async fn get(&mut self, bucket: Resource<Bucket>, key: String) -> KvResult<Option<Vec<u8>>> {
-        self.table.get(&bucket)?.get(key).await
+        self.table.get(&bucket)?.get(&key).await
     }
 
     async fn set(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>) -> KvResult<()> {
@@ -76,7 +76,7 @@ impl store::HostBucket for KeyValue<'_> {
     }
 
     async fn exists(&mut self, bucket: Resource<Bucket>, key: String) -> KvResult<bool> {
-        self.table.get(&bucket)?.exists(key).await
+        self.table.get(&bucket)?.exists(&key).await
     }
 
     async fn list_keys(
@@ -85,7 +85,7 @@ impl store::HostBucket for KeyValue<'_> {
         cursor: Option<String>,
     ) -> KvResult<store::KeyResponse> {
         let bucket = self.table.get(&bucket)?;
-        let page = bucket.keys(cursor, 0, bucket.page_keys()).await;
+        let page = bucket.keys(cursor.as_deref(), 0, bucket.page_keys()).await;
         let page = page.map_err(|error| match error {
             StoreError::KeyTooLong { .. } => {
                 KvError::told("invalid-cursor: it is none that was given out")
@@ -157,7 +157,7 @@ impl atomics::HostCas for KeyValue<'_> {
         let cas = Cas {
             store: bucket.store.clone(),
             bucket: bucket.name.clone(),
-            seen: bucket.entry(key.clone()).await?,
+            seen: bucket.entry(&key).await?,
             key,
             limits: bucket.limits.clone(),
         };

@@ -11,9 +11,7 @@ mod draft2;
 use super::instance::{InstanceContext, InstanceState};
 use super::limits::{Limit, LiveLimits};
 use super::meter::Meter;
-use crate::store::{
-    Applied, Entry, MAX_BATCH_OPS, MAX_BUCKET_BYTES, Op, Page, Store, StoreError, read,
-};
+use crate::store::{Applied, Entry, MAX_BATCH_OPS, MAX_BUCKET_BYTES, Op, Page, Store, StoreError};
 use std::sync::Arc;
 use wasmtime::component::{HasData, Linker, ResourceTable, ResourceTableError};
 
@@ -189,23 +187,16 @@ impl Bucket {
         self.name.len()
     }
 
-    /// The store and the name of the bucket in it, for a read that may leave this thread.
-    fn place(&self) -> (Arc<dyn Store>, Arc<str>) {
-        (self.store.clone(), self.name.clone())
+    async fn entry(&self, key: &str) -> KvResult<Option<Entry>> {
+        Ok(self.store.get(&self.name, key).await?)
     }
 
-    async fn entry(&self, key: String) -> KvResult<Option<Entry>> {
-        let (store, name) = self.place();
-        Ok(read(store, move |store| store.get(&name, &key)).await?)
-    }
-
-    async fn get(&self, key: String) -> KvResult<Option<Vec<u8>>> {
+    async fn get(&self, key: &str) -> KvResult<Option<Vec<u8>>> {
         Ok(self.entry(key).await?.map(|entry| entry.value))
     }
 
-    async fn exists(&self, key: String) -> KvResult<bool> {
-        let (store, name) = self.place();
-        Ok(read(store, move |store| store.exists(&name, &key)).await?)
+    async fn exists(&self, key: &str) -> KvResult<bool> {
+        Ok(self.store.exists(&self.name, key).await?)
     }
 
     /// The keys again, each with its value.
@@ -213,25 +204,13 @@ impl Bucket {
         &self,
         keys: Vec<String>,
     ) -> KvResult<impl Iterator<Item = (String, Option<Vec<u8>>)> + use<>> {
-        let (store, name) = self.place();
-        let keys = Arc::new(keys);
-        let asked = keys.clone();
-        let entries = read(store, move |store| store.get_many(&name, &asked)).await?;
+        let entries = self.store.get_many(&self.name, &keys).await?;
         let values = entries.into_iter().map(|entry| entry.map(|e| e.value));
-        Ok(Arc::unwrap_or_clone(keys).into_iter().zip(values))
+        Ok(keys.into_iter().zip(values))
     }
 
-    async fn keys(
-        &self,
-        after: Option<String>,
-        skip: u64,
-        limit: usize,
-    ) -> Result<Page, StoreError> {
-        let (store, name) = self.place();
-        let page = read(store, move |store| {
-            store.keys(&name, after.as_deref(), skip, limit)
-        });
-        page.await
+    async fn keys(&self, after: Option<&str>, skip: u64, limit: usize) -> Result<Page, StoreError> {
+        self.store.keys(&self.name, after, skip, limit).await
     }
 
     /// Keys in one answer to `list-keys`.

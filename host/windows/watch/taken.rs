@@ -3,7 +3,7 @@
 //! whatever the clock said then or says now.
 
 use crate::stamp::FileStamp;
-use crate::store::{Op, Store, read};
+use crate::store::{Op, Store};
 use crate::windows::{ChangeError, WindowName};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -36,11 +36,7 @@ impl TakenFiles {
     /// What was taken for that window. None too where it cannot be read: then the window's history
     /// has to say.
     pub async fn get(&self, window: &WindowName) -> Option<Taken> {
-        let window = window.clone();
-        let found = read(self.store.clone(), move |store| {
-            store.get(BUCKET, window.as_str())
-        });
-        let entry = found.await.ok()??;
+        let entry = self.store.get(BUCKET, window.as_str()).await.ok()??;
         serde_json::from_slice(&entry.value).ok()
     }
 
@@ -62,11 +58,7 @@ impl TakenFiles {
     pub async fn retain(&self, keep: impl Fn(&str) -> bool) -> Result<(), ChangeError> {
         let mut after: Option<String> = None;
         loop {
-            let from = after.clone();
-            let page = read(self.store.clone(), move |store| {
-                store.keys(BUCKET, from.as_deref(), 0, PAGE)
-            });
-            let page = page.await?;
+            let page = self.store.keys(BUCKET, after.as_deref(), 0, PAGE).await?;
             let gone = page.keys.iter().filter(|name| !keep(name));
             let gone = gone.map(|name| Op::Delete {
                 bucket: BUCKET.into(),

@@ -14,7 +14,7 @@ use super::key::Owner;
 use super::record::Record;
 use crate::gateway::metrics::Whose;
 use crate::store::{
-    Applied, Entry, Op, RedbStore, Scratch, Snapshot, Store, StoreError, StoreLimits, read,
+    Applied, Entry, Op, Scratch, Snapshot, Store, StoreError, StoreLimits, open_file,
 };
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ pub const SWEEP_KEYS: usize = 256;
 
 /// The open file.
 pub struct Ledger {
-    store: Arc<RedbStore>,
+    store: Arc<dyn Store>,
     path: PathBuf,
     full_bytes: u64,
     age: Age,
@@ -98,8 +98,8 @@ impl Ledger {
             max_value_bytes: super::MAX_BODY_BYTES as usize + MAX_HEAD_BYTES,
             ..StoreLimits::default()
         };
-        let store = Arc::new(RedbStore::open_file(&path, OWNER, limits)?);
-        let saved = match store.get(CLOCK, SAVED)? {
+        let store = open_file(&path, OWNER, limits)?;
+        let saved = match store.get(CLOCK, SAVED).wait()? {
             None => None,
             Some(entry) => {
                 let saved: Option<Saved> = serde_json::from_slice(&entry.value).ok();
@@ -143,14 +143,13 @@ impl Ledger {
     /// Whose share is used up; the outer error is the file's.
     pub async fn admit(&self, owner: Owner) -> Result<Result<(), Whose>, StoreError> {
         let counters = [owner.name(), ADDRESSES.to_owned()];
-        let found = read(self.store.clone(), move |store| {
-            store.get_many(HOLDERS, &counters)
-        });
-        let found = found.await?;
+        let found = self.store.get_many(HOLDERS, &counters).await?;
         let mut bytes = found.iter().map(|entry| entry.as_ref().map_or(0, counter));
         let held = bytes.next().unwrap_or(0);
         let addresses = bytes.next().unwrap_or(0);
-        let mut free = self.full_bytes.saturating_sub(self.store.stored_bytes());
+        let mut free = self
+            .full_bytes
+            .saturating_sub(self.store.stats().stored_bytes);
         if owner.is_address {
             let theirs = self.full_bytes / ADDRESSES_SHARE;
             free = free.min(theirs.saturating_sub(addresses));
@@ -166,12 +165,8 @@ impl Ledger {
 
     /// The record of a key. Does not block.
     pub async fn get(&self, scope: &str) -> Result<Option<StoredRecord>, StoreError> {
-        let entry = self.entry(RECORDS, scope.to_owned()).await?;
+        let entry = self.store.get(RECORDS, scope).await?;
         entry.map(|entry| self.found(entry)).transpose()
-    }
-
-    async fn entry(&self, bucket: &'static str, key: String) -> Result<Option<Entry>, StoreError> {
-        read(self.store.clone(), move |store| store.get(bucket, &key)).await
     }
 
     fn found(&self, Entry { value, version }: Entry) -> Result<StoredRecord, StoreError> {
@@ -203,7 +198,7 @@ impl Ledger {
         let mut before = 0;
         if let Some(found) = expired {
             let place = place(found.record.expires_ms, name.scope);
-            let entry = self.entry(EXPIRY, place.clone()).await?;
+            let entry = self.store.get(EXPIRY, &place).await?;
             before = entry
                 .and_then(|entry| read_charge(&entry.value))
                 .map_or(0, |(_, bytes)| bytes);
@@ -288,8 +283,8 @@ impl Ledger {
         now_ms: u64,
         after: Option<&str>,
     ) -> Result<(Vec<Due>, Option<String>), StoreError> {
-        let page = self.store.keys(EXPIRY, after, 0, SWEEP_KEYS)?;
-        let entries = self.store.get_many(EXPIRY, &page.keys)?;
+        let page = self.store.keys(EXPIRY, after, 0, SWEEP_KEYS).wait()?;
+        let entries = self.store.get_many(EXPIRY, &page.keys).wait()?;
         let mut due = Vec::new();
         for (place, entry) in page.keys.iter().zip(entries) {
             let read = read_place(place);
@@ -324,7 +319,7 @@ impl Ledger {
 
     /// Forgets the counter of a holder that holds nothing.
     async fn tidy(&self, holder: &str) -> Result<(), StoreError> {
-        let Some(entry) = self.entry(HOLDERS, holder.to_owned()).await? else {
+        let Some(entry) = self.store.get(HOLDERS, holder).await? else {
             return Ok(());
         };
         if counter(&entry) > 0 || holder == ADDRESSES {
@@ -346,10 +341,7 @@ impl Ledger {
     /// Forgets the counters of holders that hold nothing, which a crash may have left, among a
     /// thousand behind `after`. Where to go on, if there are more.
     pub async fn tidy_some(&self, after: Option<String>) -> Result<Option<String>, StoreError> {
-        let page = read(self.store.clone(), move |store| {
-            store.keys(HOLDERS, after.as_deref(), 0, 1000)
-        });
-        let page = page.await?;
+        let page = self.store.keys(HOLDERS, after.as_deref(), 0, 1000).await?;
         for holder in &page.keys {
             self.tidy(holder).await?;
         }
@@ -374,7 +366,7 @@ impl Ledger {
     #[cfg(test)]
     pub fn keys(&self) -> (usize, usize, usize) {
         let count = |bucket| {
-            let page = self.store.keys(bucket, None, 0, 1000).unwrap();
+            let page = self.store.keys(bucket, None, 0, 1000).wait().unwrap();
             page.keys.iter().filter(|key| *key != ADDRESSES).count()
         };
         (count(RECORDS), count(EXPIRY), count(HOLDERS))

@@ -57,7 +57,7 @@ fn idle(_: &str) -> bool {
 impl Ledger {
     /// What the sums say that a holder has, or all addresses.
     fn sum(&self, holder: &str) -> u64 {
-        let entry = self.store.get(HOLDERS, holder).unwrap();
+        let entry = self.store.get(HOLDERS, holder).wait().unwrap();
         entry.as_ref().map_or(0, counter)
     }
 
@@ -323,13 +323,13 @@ proptest! {
             }
         });
         let (mut sums, mut of_addresses) = (std::collections::HashMap::new(), 0);
-        let places = ledger.store.keys(EXPIRY, None, 0, 1000).unwrap().keys;
+        let places = ledger.store.keys(EXPIRY, None, 0, 1000).wait().unwrap().keys;
         prop_assert_eq!(places.len(), ledger.keys().0);
         for place in places {
-            let entry = ledger.store.get(EXPIRY, &place).unwrap().unwrap();
+            let entry = ledger.store.get(EXPIRY, &place).wait().unwrap().unwrap();
             let (owner, bytes) = read_charge(&entry.value).unwrap();
             let (_, scope) = read_place(&place).unwrap();
-            let record = ledger.store.get(RECORDS, scope).unwrap().unwrap();
+            let record = ledger.store.get(RECORDS, scope).wait().unwrap().unwrap();
             prop_assert_eq!(bytes, key_bytes(scope, &record.value));
             *sums.entry(owner).or_insert(0) += bytes;
             of_addresses += if owner.is_address { bytes } else { 0 };

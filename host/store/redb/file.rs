@@ -3,17 +3,17 @@
 //! After an I/O error redb refuses all work until the file is opened anew, and after damage nothing
 //! it holds in memory can be trusted. So a fault takes the database out of use at once, and the
 //! file is opened again behind the callers' backs: they get an error meanwhile, and never wait for
-//! it.
+//! it. The states between are those of [`Health`].
 //!
 //! A reader takes no lock: it looks at the [`View`] that the last commit left behind. redb itself
 //! holds locks while it makes a file longer, for which a new reader of its own would wait.
 
-use super::StoreError;
 use super::fault::{Fault, guarded};
+use super::health::{Health, Opened, Pauses, State};
 use super::layout::{self, Identity, View};
 use super::limits::MAX_REOPEN_PAUSE;
-use super::snapshot::{Scratch, Snapshot, Stop};
-use arc_swap::ArcSwap;
+use super::snapshot::Stop;
+use super::{Scratch, Snapshot, StoreError};
 use parking_lot::Mutex;
 use redb::{Database, DatabaseError};
 use std::io;
@@ -46,26 +46,10 @@ pub(super) struct StoreFile {
     path: PathBuf,
     owner: String,
     medium: Box<dyn Medium>,
-    reopen_pause: Duration,
-    /// Replaced as a whole, so that a reader waits for nobody.
-    state: ArcSwap<State>,
-    /// Held while `state` is replaced, and never while a file is waited for.
-    changing: Mutex<()>,
+    health: Health<Open>,
     /// Databases out of use that are still to be closed.
     remains: Mutex<Vec<Arc<Database>>>,
     reopened: AtomicU64,
-}
-
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one for each store, behind a pointer"
-)]
-enum State {
-    Open(Open),
-    FileFault(FileFault),
-    /// Somebody is opening it.
-    Opening(FileFault),
-    Closed,
 }
 
 struct Open {
@@ -73,19 +57,6 @@ struct Open {
     db: Arc<Database>,
     /// As the last commit left it.
     view: View,
-    /// Tells a late report of a fault from one of the database that is open now.
-    generation: u64,
-}
-
-#[derive(Clone)]
-struct FileFault {
-    /// What callers are told.
-    error: StoreError,
-    /// Whether the next opening must check the whole file.
-    suspect: bool,
-    generation: u64,
-    failures: u32,
-    retry_at: Instant,
 }
 
 impl StoreFile {
@@ -99,18 +70,16 @@ impl StoreFile {
     ) -> Result<(Self, Identity), StoreError> {
         let (db, view, identity) = open_checked(&*medium, &owner, &path, false)
             .map_err(|fault| fault.into_error(&path))?;
-        let open = Open {
-            db: Arc::new(db),
-            view,
-            generation: 0,
+        let db = Arc::new(db);
+        let pauses = Pauses {
+            first: reopen_pause,
+            longest: MAX_REOPEN_PAUSE,
         };
         let file = Self {
             path,
             owner,
             medium,
-            reopen_pause,
-            state: ArcSwap::from_pointee(State::Open(open)),
-            changing: Mutex::default(),
+            health: Health::open(Open { db, view }, pauses),
             remains: Mutex::default(),
             reopened: AtomicU64::new(0),
         };
@@ -165,31 +134,33 @@ impl StoreFile {
     /// closing waits for it.
     pub(super) fn snapshot(&self, scratch: &mut Scratch<'_>) -> Result<Snapshot, StoreError> {
         self.recover();
-        let state = self.state.load_full();
+        let state = self.health.load_full();
         let open = open_in(&state)?;
         let generation = open.generation;
-        let still_open = || match open_in(&self.state.load())? {
+        let still_open = || match open_in(&self.health.load())? {
             open if open.generation == generation => Ok(()),
             _ => Err(StoreError::Closed),
         };
         let mut ended = None;
-        let made = guarded(|| match Snapshot::make(&open.view, scratch, &still_open) {
-            Ok(snapshot) => Ok(Some(snapshot)),
-            Err(Stop::Source(fault)) => Err(fault),
-            Err(Stop::Damaged(reason)) => {
-                let path = self.path.clone();
-                ended = Some(StoreError::Corrupt { path, reason });
-                Ok(None)
-            }
-            Err(Stop::Scratch(reason)) => {
-                ended = Some(StoreError::Scratch { reason });
-                Ok(None)
-            }
-            Err(Stop::Ended(why)) => {
-                ended = Some(why);
-                Ok(None)
-            }
-        });
+        let made = guarded(
+            || match Snapshot::make(&open.value.view, scratch, &still_open) {
+                Ok(snapshot) => Ok(Some(snapshot)),
+                Err(Stop::Source(fault)) => Err(fault),
+                Err(Stop::Damaged(reason)) => {
+                    let path = self.path.clone();
+                    ended = Some(StoreError::Corrupt { path, reason });
+                    Ok(None)
+                }
+                Err(Stop::Scratch(reason)) => {
+                    ended = Some(StoreError::Scratch { reason });
+                    Ok(None)
+                }
+                Err(Stop::Ended(why)) => {
+                    ended = Some(why);
+                    Ok(None)
+                }
+            },
+        );
         drop(state);
         match made {
             Ok(Some(snapshot)) => Ok(snapshot),
@@ -200,21 +171,18 @@ impl StoreFile {
 
     /// Closes the database, once the work that is being done on it has ended. Blocks until then.
     pub(super) fn close(&self) {
-        let before = {
-            let _changing = self.changing.lock();
-            self.state.swap(Arc::new(State::Closed))
-        };
+        let before = self.health.close();
         if let State::Open(open) = &*before {
-            self.remains.lock().push(open.db.clone());
+            self.remains.lock().push(open.value.db.clone());
         }
         drop(before);
         self.clear_away();
     }
 
     fn look<T>(&self, work: impl FnOnce(&View) -> Result<T, Fault>) -> Result<T, StoreError> {
-        let state = self.state.load();
+        let state = self.health.load();
         let open = open_in(&state)?;
-        let fault = match guarded(|| work(&open.view)) {
+        let fault = match guarded(|| work(&open.value.view)) {
             Ok(done) => return Ok(done),
             Err(fault) => fault,
         };
@@ -228,9 +196,9 @@ impl StoreFile {
         work: impl FnOnce(&Database) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
         let (db, generation) = {
-            let state = self.state.load();
+            let state = self.health.load();
             let open = open_in(&state)?;
-            (open.db.clone(), open.generation)
+            (open.value.db.clone(), open.generation)
         };
         let done = guarded(|| {
             let done = work(&db)?;
@@ -238,24 +206,14 @@ impl StoreFile {
         });
         match done {
             Ok((done, view)) => {
-                self.publish(Open {
-                    db,
-                    view,
-                    generation,
-                });
+                let value = Open { db, view };
+                self.health.replace(Opened { value, generation });
                 Ok(done)
             }
             Err(fault) => {
                 drop(db);
                 Err(self.break_off(fault, generation))
             }
-        }
-    }
-
-    fn publish(&self, open: Open) {
-        let _changing = self.changing.lock();
-        if matches!(&**self.state.load(), State::Open(now) if now.generation == open.generation) {
-            self.state.store(Arc::new(State::Open(open)));
         }
     }
 
@@ -267,25 +225,11 @@ impl StoreFile {
         if !error.is_fault() {
             return error;
         }
-        let broken = FileFault {
-            error: error.clone(),
-            suspect,
-            generation: failed,
-            failures: 0,
-            retry_at: Instant::now(),
-        };
-        let first = {
-            let _changing = self.changing.lock();
-            let state = self.state.load();
-            match &**state {
-                State::Open(open) if open.generation == failed => {
-                    self.remains.lock().push(open.db.clone());
-                    self.state.store(Arc::new(State::FileFault(broken)));
-                    true
-                }
-                _ => false,
-            }
-        };
+        let first = self
+            .health
+            .fail(failed, error.clone(), suspect, Instant::now(), |open| {
+                self.remains.lock().push(open.db.clone());
+            });
         if first {
             tracing::error!(store = %self.owner, %error, "the store is closed until its file can be opened again");
         } else {
@@ -296,61 +240,37 @@ impl StoreFile {
     }
 
     fn is_due(&self) -> bool {
-        matches!(&**self.state.load(), State::FileFault(broken) if Instant::now() >= broken.retry_at)
+        self.health.is_due(Instant::now())
     }
 
-    /// Opens the file again, if nobody else is at it. No lock is held meanwhile.
+    /// Opens the file again, if that is due and nobody else is at it. No lock is held meanwhile.
     fn reopen(&self) {
-        let mut broken = {
-            let _changing = self.changing.lock();
-            let state = self.state.load();
-            let State::FileFault(broken) = &**state else {
-                return;
-            };
-            let broken = broken.clone();
-            self.state.store(Arc::new(State::Opening(broken.clone())));
-            broken
+        let Some(attempt) = self.health.begin(Instant::now()) else {
+            return;
         };
         self.clear_away();
-        let opened = open_checked(&*self.medium, &self.owner, &self.path, broken.suspect);
-        let next = match opened {
-            Ok((db, view, _)) => State::Open(Open {
-                db: Arc::new(db),
-                view,
-                generation: broken.generation + 1,
-            }),
-            Err(fault) => {
-                broken.suspect |= fault.is_suspect();
-                broken.error = fault.into_error(&self.path);
-                let pause = self
-                    .reopen_pause
-                    .saturating_mul(1 << broken.failures.min(16))
-                    .min(MAX_REOPEN_PAUSE);
-                broken.failures = broken.failures.saturating_add(1);
-                broken.retry_at = Instant::now() + pause;
-                tracing::warn!(store = %self.owner, error = %broken.error, retry_in_ms = pause.as_millis() as u64, "the store cannot be opened again yet");
-                State::FileFault(broken)
-            }
-        };
-        let is_open = matches!(next, State::Open(_));
-        let closed_meanwhile = {
-            let _changing = self.changing.lock();
-            match &**self.state.load() {
-                State::Opening(_) => {
-                    self.state.store(Arc::new(next));
-                    None
+        let in_doubt = attempt.before().is_some_and(|failure| failure.in_doubt);
+        match open_checked(&*self.medium, &self.owner, &self.path, in_doubt) {
+            Ok((db, view, _)) => {
+                let db = Arc::new(db);
+                match attempt.succeeded(Open { db, view }) {
+                    Ok(()) => {
+                        self.reopened.fetch_add(1, Ordering::Relaxed);
+                        tracing::info!(store = %self.owner, "the store is open again");
+                    }
+                    // It was closed meanwhile.
+                    Err(Open { db, view }) => {
+                        drop(view);
+                        close_when_idle(db);
+                    }
                 }
-                _ => Some(next),
             }
-        };
-        match closed_meanwhile {
-            Some(State::Open(open)) => close_when_idle(open.db),
-            Some(_) => {}
-            None if is_open => {
-                self.reopened.fetch_add(1, Ordering::Relaxed);
-                tracing::info!(store = %self.owner, "the store is open again");
+            Err(fault) => {
+                let suspect = fault.is_suspect();
+                let error = fault.into_error(&self.path);
+                let pause = attempt.failed(error.clone(), suspect, Instant::now());
+                tracing::warn!(store = %self.owner, %error, retry_in_ms = pause.as_millis() as u64, "the store cannot be opened again yet");
             }
-            None => {}
         }
     }
 
@@ -363,13 +283,16 @@ impl StoreFile {
     }
 }
 
-fn open_in(state: &State) -> Result<&Open, StoreError> {
+fn open_in(state: &State<Open>) -> Result<&Opened<Open>, StoreError> {
     match state {
         State::Open(open) => Ok(open),
-        State::FileFault(broken) | State::Opening(broken) => Err(broken.error.clone()),
-        State::Closed => Err(StoreError::Closed),
+        State::Failed(failure) | State::Opening(Some(failure)) => Err(failure.error.clone()),
+        // It is open from its first moment on.
+        State::Idle | State::Opening(None) | State::Closed => Err(StoreError::Closed),
     }
 }
+
+// What these guard is whole at every moment, so a panic elsewhere does not spoil it.
 
 fn open_checked(
     medium: &dyn Medium,

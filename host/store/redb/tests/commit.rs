@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 fn value(store: &dyn Store, key: &str) -> Option<Vec<u8>> {
-    store.get("b", key).unwrap().map(|entry| entry.value)
+    store.get("b", key).wait().unwrap().map(|entry| entry.value)
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_write_that_fails_leaves_nothing_behind_and_its_neighbours_alone() {
     let store = open(&disk, bare_limits()).unwrap();
     block_on(async {
         store.write(vec![set("text", "seven")]).await.unwrap();
-        let version = store.get("b", "text").unwrap().unwrap().version;
+        let version = store.get("b", "text").wait().unwrap().unwrap().version;
         let hold = disk.hold_syncs();
         let first = store.write(vec![set("first", "1")]);
         hold.wait_for_sync();
@@ -73,14 +73,14 @@ fn a_write_that_fails_leaves_nothing_behind_and_its_neighbours_alone() {
             no_number.await,
             Err(StoreError::NotANumber { key: "text".into() })
         );
-        let met = store.get("b", "text").unwrap();
+        let met = store.get("b", "text").wait().unwrap();
         assert_eq!(conflict.await, Ok(vec![Applied::Conflict(met)]));
         assert_eq!(
             overflow.await,
             Err(StoreError::Overflow { key: "n".into() })
         );
         assert_eq!(after.await, written(1));
-        let keys = store.keys("b", None, 0, 100).unwrap().keys;
+        let keys = store.keys("b", None, 0, 100).wait().unwrap().keys;
         assert_eq!(keys, ["after", "before", "first", "shared", "text"]);
         assert_eq!(value(&store, "shared").unwrap(), b"before");
         assert_eq!(store.stats().commits, 3);
@@ -206,7 +206,7 @@ fn closing_answers_the_writes_already_taken() {
         drop(hold);
         assert_eq!((first.await, second.await), (written(1), written(1)));
         closing.join().unwrap();
-        assert_eq!(store.get("b", "first"), Err(StoreError::Closed));
+        assert_eq!(store.get("b", "first").wait(), Err(StoreError::Closed));
         let late = store.write(vec![set("late", "1")]).await;
         assert_eq!(late, Err(StoreError::Closed));
     });
@@ -289,7 +289,7 @@ async fn of_those_who_swap_the_same_version_one_wins() {
                     match applied.pop() {
                         Some(Applied::Written) => {
                             won.push(expected);
-                            met = store.get("b", "k").unwrap();
+                            met = store.get("b", "k").wait().unwrap();
                         }
                         Some(Applied::Conflict(now)) => met = now,
                         other => panic!("{other:?}"),

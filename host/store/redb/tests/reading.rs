@@ -10,7 +10,7 @@ fn a_get_reads_a_few_pages_however_many_keys_there_are() {
     let store = open(&disk, bare_limits()).unwrap();
     let cost_of_get = || {
         let before = disk.read_bytes();
-        assert!(store.get("b", "key 00000").unwrap().is_some());
+        assert!(store.get("b", "key 00000").wait().unwrap().is_some());
         disk.read_bytes() - before
     };
     let mut costs = Vec::new();
@@ -37,8 +37,11 @@ fn listing_keys_and_asking_for_one_read_no_values() {
         }
     });
     let before = disk.read_bytes();
-    assert_eq!(store.keys("b", None, 0, 1_000).unwrap().keys.len(), 100);
-    assert!(store.exists("b", "099").unwrap());
+    assert_eq!(
+        store.keys("b", None, 0, 1_000).wait().unwrap().keys.len(),
+        100
+    );
+    assert!(store.exists("b", "099").wait().unwrap());
     let cost = disk.read_bytes() - before;
     assert!(cost < 60_000, "{cost} bytes read");
 }
@@ -77,24 +80,30 @@ fn the_limit_of_a_page_is_at_least_one_and_at_most_the_bound() {
         keys: keys.iter().map(ToString::to_string).collect(),
         more,
     };
-    assert_eq!(store.keys("b", None, 0, 0).unwrap(), page(&["0"], true));
     assert_eq!(
-        store.keys("b", None, 0, 100).unwrap(),
+        store.keys("b", None, 0, 0).wait().unwrap(),
+        page(&["0"], true)
+    );
+    assert_eq!(
+        store.keys("b", None, 0, 100).wait().unwrap(),
         page(&["0", "1", "2"], true)
     );
     assert_eq!(
-        store.keys("b", Some("2"), 0, 100).unwrap(),
+        store.keys("b", Some("2"), 0, 100).wait().unwrap(),
         page(&["3", "4"], false)
     );
     assert_eq!(
-        store.keys("b", Some("0"), 3, 100).unwrap(),
+        store.keys("b", Some("0"), 3, 100).wait().unwrap(),
         page(&["4"], false)
     );
     assert_eq!(
-        store.keys("b", None, u64::MAX, 1).unwrap(),
+        store.keys("b", None, u64::MAX, 1).wait().unwrap(),
         page(&[], false)
     );
-    assert_eq!(store.keys("none", None, 0, 1).unwrap(), page(&[], false));
+    assert_eq!(
+        store.keys("none", None, 0, 1).wait().unwrap(),
+        page(&[], false)
+    );
 }
 
 #[test]
@@ -106,7 +115,7 @@ fn versions_grow_and_are_never_used_twice() {
         block_on(async {
             for _ in 0..3 {
                 store.write(vec![set("k", "same")]).await.unwrap();
-                let version = store.get("b", "k").unwrap().unwrap().version;
+                let version = store.get("b", "k").wait().unwrap().unwrap().version;
                 assert!(version > last);
                 last = version;
                 store.write(vec![super::delete("k")]).await.unwrap();

@@ -1,4 +1,4 @@
-//! What a store file holds, and how an entry is written into it.
+//! What a store file holds, and how an entry is written into it. docs/store-format.md is its page.
 //!
 //! - `heads`: (bucket, key) to version and value. A value above [`INLINE_MAX_BYTES`] is not in its
 //!   head, which then has only its length, but

@@ -2,10 +2,12 @@
 //! the file does.
 
 mod commit;
+mod conformance;
 mod crash;
 mod damage;
 mod disk;
 mod faults;
+mod format;
 mod limits;
 mod model;
 mod reading;

@@ -205,7 +205,7 @@ fn patience(waiting: usize, last: Duration) -> Duration {
     last.min(MOST_PATIENCE)
 }
 
-/// The right and the set of requests in flight to work on a queue. There is one at most for each store.
+/// The right to work on a queue, and the duty. There is one at most for each store.
 ///
 /// A runtime that shuts down drops tasks unrun, and this with them: then the waiting are told, and the
 /// queue is free again.

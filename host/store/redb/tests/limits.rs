@@ -22,11 +22,17 @@ fn names_and_values_over_their_limits_are_refused_by_every_write() {
     let (key, bucket) = ("k".repeat(11), "b".repeat(6));
     let long_key = StoreError::KeyTooLong { len: 11, limit: 10 };
     let long_bucket = StoreError::BucketTooLong { len: 6, limit: 5 };
-    assert_eq!(store.keys("b", Some(&key), 0, 1), Err(long_key.clone()));
-    assert_eq!(store.get(&bucket, "k"), Err(long_bucket.clone()));
-    assert_eq!(store.exists(&bucket, "k"), Err(long_bucket.clone()));
-    assert_eq!(store.get_many(&bucket, &[]), Err(long_bucket.clone()));
-    assert_eq!(store.keys(&bucket, None, 0, 1), Err(long_bucket));
+    assert_eq!(
+        store.keys("b", Some(&key), 0, 1).wait(),
+        Err(long_key.clone())
+    );
+    assert_eq!(store.get(&bucket, "k").wait(), Err(long_bucket.clone()));
+    assert_eq!(store.exists(&bucket, "k").wait(), Err(long_bucket.clone()));
+    assert_eq!(
+        store.get_many(&bucket, &[]).wait(),
+        Err(long_bucket.clone())
+    );
+    assert_eq!(store.keys(&bucket, None, 0, 1).wait(), Err(long_bucket));
     block_on(async {
         for (key, refusal) in [(key.as_str(), long_key), ("", StoreError::KeyEmpty)] {
             for op in [set(key, ""), increment(key, 1), swap(key, None, "")] {
@@ -42,7 +48,7 @@ fn names_and_values_over_their_limits_are_refused_by_every_write() {
                 limit: 100
             })
         );
-        assert!(!store.exists("b", "k").unwrap());
+        assert!(!store.exists("b", "k").wait().unwrap());
         let fits = set(&key[1..], [0; 100]);
         assert_eq!(store.write(vec![fits]).await, written(1));
     });
@@ -52,9 +58,12 @@ fn names_and_values_over_their_limits_are_refused_by_every_write() {
 fn a_key_that_cannot_be_written_is_simply_not_there() {
     let store = open(&Disk::new(), tight()).unwrap();
     for key in ["", "more than 10 bytes"] {
-        assert_eq!(store.get("b", key), Ok(None));
-        assert_eq!(store.exists("b", key), Ok(false));
-        assert_eq!(store.get_many("b", &[key.to_owned()]), Ok(vec![None]));
+        assert_eq!(store.get("b", key).wait(), Ok(None));
+        assert_eq!(store.exists("b", key).wait(), Ok(false));
+        assert_eq!(
+            store.get_many("b", &[key.to_owned()]).wait(),
+            Ok(vec![None])
+        );
         assert_eq!(block_on(store.write(vec![delete(key)])), written(1));
     }
 }
@@ -71,20 +80,23 @@ fn an_empty_key_from_before_the_rule_is_read_listed_and_deleted_but_not_written(
     store.close();
 
     let store = open(&disk, tight()).unwrap();
-    let old = store.get("b", "").unwrap().unwrap();
+    let old = store.get("b", "").wait().unwrap().unwrap();
     assert_eq!(old.value, b"old");
-    assert!(store.exists("b", "").unwrap());
-    let both = store.get_many("b", &["".into(), "a".into()]).unwrap();
+    assert!(store.exists("b", "").wait().unwrap());
+    let both = store
+        .get_many("b", &["".into(), "a".into()])
+        .wait()
+        .unwrap();
     assert_eq!(both.iter().flatten().count(), 2);
-    let first = store.keys("b", None, 0, 1).unwrap();
+    let first = store.keys("b", None, 0, 1).wait().unwrap();
     assert_eq!((first.keys, first.more), (vec![String::new()], true));
-    assert_eq!(store.keys("b", Some(""), 0, 9).unwrap().keys, ["a"]);
+    assert_eq!(store.keys("b", Some(""), 0, 9).wait().unwrap().keys, ["a"]);
     block_on(async {
         let swapped = store.write(vec![swap("", Some(old.version), "x")]).await;
         assert_eq!(swapped, Err(StoreError::KeyEmpty));
         assert_eq!(store.write(vec![delete("")]).await, written(1));
     });
-    assert_eq!(store.keys("b", None, 0, 9).unwrap().keys, ["a"]);
+    assert_eq!(store.keys("b", None, 0, 9).wait().unwrap().keys, ["a"]);
 }
 
 #[test]
@@ -92,7 +104,7 @@ fn a_call_is_bounded_in_steps_and_bytes_both_ways() {
     let store = open(&Disk::new(), tight()).unwrap();
     let many: Vec<String> = (0..4).map(|i| i.to_string()).collect();
     assert_eq!(
-        store.get_many("b", &many),
+        store.get_many("b", &many).wait(),
         Err(StoreError::TooMany { count: 4, limit: 3 })
     );
     block_on(async {
@@ -120,7 +132,7 @@ fn a_call_is_bounded_in_steps_and_bytes_both_ways() {
         store.write(vec![set("1", [0; 200])]).await.unwrap();
         store.write(vec![set("2", [0; 201])]).await.unwrap();
     });
-    let ask = |keys: [&str; 2]| store.get_many("b", &keys.map(String::from));
+    let ask = |keys: [&str; 2]| store.get_many("b", &keys.map(String::from)).wait();
     assert_eq!(ask(["0", "1"]).unwrap().len(), 2);
     assert_eq!(
         ask(["0", "2"]),
@@ -176,7 +188,7 @@ fn a_counter_is_decimal_text() {
     block_on(async {
         assert_eq!(add(5).await, Ok(vec![Applied::Counter(5)]));
         assert_eq!(add(-47).await, Ok(vec![Applied::Counter(-42)]));
-        assert_eq!(store.get("b", "n").unwrap().unwrap().value, b"-42");
+        assert_eq!(store.get("b", "n").wait().unwrap().unwrap().value, b"-42");
         let no_number = Err(StoreError::NotANumber { key: "n".into() });
         for text in [
             "",

@@ -1,7 +1,7 @@
 //! A disk that is slow, or hangs: who waits for it, and who does not.
 
 use super::super::waiting::READERS_PER_STORE;
-use super::super::{Entry, RedbStore, Store, StoreError, read};
+use super::super::{Entry, RedbStore, Store, StoreError};
 use super::disk::{Disk, Trouble};
 use super::{bare_limits, block_on, open, set, written};
 use rustix::fs::{Advice, fadvise};
@@ -24,7 +24,7 @@ fn store() -> (Disk, Arc<RedbStore>) {
 const VALUE: [u8; 5_000] = [7; 5_000];
 
 async fn get(store: &Arc<RedbStore>, key: &'static str) -> Result<Option<Entry>, StoreError> {
-    read(store.clone(), move |store| store.get("b", key)).await
+    store.get("b", key).await
 }
 
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -79,15 +79,11 @@ fn every_kind_of_read_leaves_its_thread_rather_than_wait() {
     block_on(async {
         assert!(get(&store, "k").await.unwrap().is_some());
         assert!(get(&store, "fill 007").await.unwrap().is_some());
-        let keys = read(store.clone(), |store| store.keys("b", Some("j"), 0, 10)).await;
+        let keys = store.keys("b", Some("j"), 0, 10).await;
         assert_eq!(keys.unwrap().keys, ["k"]);
-        assert!(
-            read(store.clone(), |store| store.exists("b", "k"))
-                .await
-                .unwrap()
-        );
+        assert!(store.exists("b", "k").await.unwrap());
         let both = ["k".to_owned(), "fill 100".to_owned()];
-        let both = read(store.clone(), move |store| store.get_many("b", &both)).await;
+        let both = store.get_many("b", &both).await;
         assert_eq!(both.unwrap().len(), 2);
     });
     assert_eq!(store.stats().waited, 5);
@@ -138,7 +134,7 @@ fn while_a_read_hangs_a_fault_is_told_at_once_and_the_store_comes_back_after_it(
         let _ = hanging.await.unwrap();
         let mut back = None;
         until("the store is back", || {
-            back = store.get("b", "k").ok();
+            back = store.get("b", "k").wait().ok();
             back.is_some()
         })
         .await;
@@ -157,7 +153,7 @@ fn readers_do_not_wait_for_a_commit_that_waits_for_the_disk() {
         hold.wait_for_sync();
         let reader = {
             let store = store.clone();
-            std::thread::spawn(move || store.get("b", "k").unwrap().unwrap().value)
+            std::thread::spawn(move || store.get("b", "k").wait().unwrap().unwrap().value)
         };
         until("the reader is done", || reader.is_finished()).await;
         assert_eq!(reader.join().unwrap(), VALUE);

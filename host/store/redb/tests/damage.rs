@@ -32,12 +32,12 @@ fn filled() -> (TempDir, PathBuf) {
 /// Reads all that [`filled`] wrote; `Ok` only if all of it is right.
 fn read_all(store: &RedbStore) -> Result<(), StoreError> {
     for i in 0..40_u8 {
-        let small = store.get("b", &format!("small {i}"))?;
+        let small = store.get("b", &format!("small {i}")).wait()?;
         assert_eq!(small.map(|entry| entry.value), Some(vec![i; 300]));
-        let large = store.get("b", &format!("large {i}"))?;
+        let large = store.get("b", &format!("large {i}")).wait()?;
         assert_eq!(large.map(|entry| entry.value), Some(vec![i; 3_000]));
     }
-    assert_eq!(store.keys("b", None, 0, 1_000)?.keys.len(), 80);
+    assert_eq!(store.keys("b", None, 0, 1_000).wait()?.keys.len(), 80);
     Ok(())
 }
 
@@ -170,12 +170,12 @@ fn a_store_that_is_damaged_while_open_is_closed_and_comes_back_when_mended() {
         );
     });
     assert!(matches!(
-        store.get("b", "small 0"),
+        store.get("b", "small 0").wait(),
         Err(StoreError::Corrupt { .. })
     ));
     fs::write(&path, &whole).unwrap();
     // Without a runtime the call that finds it broken opens it again, for the next one.
-    let _ = store.get("b", "small 0");
+    let _ = store.get("b", "small 0").wait();
     read_all(&store).unwrap();
     assert_eq!(store.stats().reopened, 1);
 }
@@ -202,7 +202,7 @@ fn a_store_whose_sync_failed_is_compared_with_its_disk_before_it_is_used_whoever
     assert!(note.exists());
     let store = open_file(&path).unwrap();
     assert!(!note.exists());
-    assert_eq!(store.get("b", "k").unwrap().unwrap().value, b"v");
+    assert_eq!(store.get("b", "k").wait().unwrap().unwrap().value, b"v");
     store.close();
     // A new store has nothing to do with the one before.
     Doubt::of(&path).raise();

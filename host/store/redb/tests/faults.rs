@@ -10,7 +10,7 @@ use std::io::ErrorKind;
 /// Asks until the store is open again; each answer in between must be an honest one.
 async fn wait_until_back(store: &RedbStore) {
     for _ in 0..10_000 {
-        match store.exists("b", "no such key") {
+        match store.exists("b", "no such key").wait() {
             Ok(false) => return,
             Ok(true) => panic!("it was never written"),
             Err(error) => assert!(error.is_fault(), "{error}"),
@@ -32,7 +32,7 @@ fn a_store_outlives_any_single_failing_access() {
         if let Ok(store) = open(&disk, bare_limits()) {
             block_on(async {
                 work(&store, &mut seen).await;
-                let _ = store.get("b", "left 0");
+                let _ = store.get("b", "left 0").wait();
                 wait_until_back(&store).await;
                 if store.write(vec![set("after", "it")]).await.is_err() {
                     assert!(disk.struck());
@@ -47,7 +47,7 @@ fn a_store_outlives_any_single_failing_access() {
         disk.arm(Trouble::None);
         let store = open(&disk, bare_limits()).unwrap();
         for round in &seen.pairs {
-            assert!(store.exists("b", &format!("left {round}")).unwrap());
+            assert!(store.exists("b", &format!("left {round}")).wait().unwrap());
         }
         if !struck {
             break;
@@ -80,7 +80,10 @@ fn a_full_disk_is_called_that_and_the_store_reads_on() {
             }
             disk.arm(Trouble::None);
             wait_until_back(&store).await;
-            assert_eq!(store.get("b", "before").unwrap().unwrap().value, b"it");
+            assert_eq!(
+                store.get("b", "before").wait().unwrap().unwrap().value,
+                b"it"
+            );
         }
         assert!(full > 0);
     });
@@ -95,7 +98,7 @@ fn a_store_whose_disk_stays_away_answers_with_the_fault_and_never_hangs() {
         for _ in 0..5 {
             let failed = store.write(vec![set("k", "v")]).await;
             assert!(matches!(failed, Err(StoreError::Io { .. })), "{failed:?}");
-            let failed = store.get("b", "k");
+            let failed = store.get("b", "k").wait();
             assert!(matches!(failed, Err(StoreError::Io { .. })), "{failed:?}");
         }
         disk.arm(Trouble::None);

@@ -55,7 +55,7 @@ pub(super) async fn work(store: &dyn Store, seen: &mut Acknowledged) {
 }
 
 pub(super) fn check(store: &dyn Store, seen: &Acknowledged) {
-    let value = |key: &str| store.get("b", key).unwrap().map(|entry| entry.value);
+    let value = |key: &str| store.get("b", key).wait().unwrap().map(|entry| entry.value);
     for round in 0..ROUNDS {
         let single = value(&format!("single {round}"));
         assert!(single.is_some() || !seen.single.contains(&round));
@@ -75,10 +75,10 @@ pub(super) fn check(store: &dyn Store, seen: &Acknowledged) {
 
 /// The bytes that the store counts are those that it holds.
 pub(super) fn check_books(store: &dyn Store) {
-    let keys = store.keys("b", None, 0, usize::MAX).unwrap().keys;
+    let keys = store.keys("b", None, 0, usize::MAX).wait().unwrap().keys;
     let sum: usize = keys
         .iter()
-        .map(|key| 1 + key.len() + store.get("b", key).unwrap().unwrap().value.len() + 64)
+        .map(|key| 1 + key.len() + store.get("b", key).wait().unwrap().unwrap().value.len() + 64)
         .sum();
     assert_eq!(store.stats().stored_bytes, sum as u64);
 }

@@ -24,7 +24,7 @@ fn reopen(snapshot: Snapshot, folder: &Path) -> RedbStore {
 }
 
 fn number(store: &dyn Store, key: &str) -> u64 {
-    let entry = store.get("b", key).unwrap();
+    let entry = store.get("b", key).wait().unwrap();
     entry.map_or(0, |entry| {
         String::from_utf8(entry.value).unwrap().parse().unwrap()
     })
@@ -75,7 +75,11 @@ fn a_copy_has_what_was_acknowledged_and_no_half_of_a_transaction() {
             assert_eq!(left, right);
             assert!((before..after).contains(&left), "{before} {left} {after}");
             for key in 0..400 {
-                let entry = copy.get("b", &format!("large {key}")).unwrap().unwrap();
+                let entry = copy
+                    .get("b", &format!("large {key}"))
+                    .wait()
+                    .unwrap()
+                    .unwrap();
                 assert_eq!(entry.value, vec![key as u8; 60_000]);
             }
             copy.close();
@@ -94,12 +98,15 @@ fn a_copy_goes_on_where_the_store_was_with_its_versions_and_its_sum() {
     let mut made = take(&store, dir.path()).unwrap();
     assert_eq!(made.entries("b").unwrap().len(), 2);
     let copy = reopen(made, dir.path());
-    assert_eq!(copy.stored_bytes(), store.stored_bytes());
+    assert_eq!(copy.stats().stored_bytes, store.stats().stored_bytes);
     for key in ["a", "b"] {
-        assert_eq!(copy.get("b", key).unwrap(), store.get("b", key).unwrap());
+        assert_eq!(
+            copy.get("b", key).wait().unwrap(),
+            store.get("b", key).wait().unwrap()
+        );
     }
     block_on(copy.write(vec![set("c", "3")])).unwrap();
-    let versions = ["a", "b", "c"].map(|key| copy.get("b", key).unwrap().unwrap().version);
+    let versions = ["a", "b", "c"].map(|key| copy.get("b", key).wait().unwrap().unwrap().version);
     assert!(versions[2] > versions[0].max(versions[1]), "{versions:?}");
 }
 
@@ -114,7 +121,7 @@ fn a_copy_leaves_no_file_and_is_about_as_large_as_what_is_in_the_store() {
     }
     let made = take(&store, dir.path()).unwrap();
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
-    let stored = store.stored_bytes();
+    let stored = store.stats().stored_bytes;
     assert!(made.bytes() < 3 * stored, "{} of {stored}", made.bytes());
 }
 

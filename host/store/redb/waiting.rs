@@ -1,24 +1,25 @@
 //! Reading without waiting for the disk.
 //!
-//! A lane serves many connections, so a read that waits for a disk must not wait there. Callers on an
-//! asynchronous thread use [`read`]: it reads at once what memory holds, and has a thread that may wait do
-//! the read anew where it does not. Each store has a few such threads, so that one slow disk cannot take
+//! A lane serves many connections, so a read that waits for a disk must not wait there. So
+//! [`Readers::read`] takes at once what memory holds, and has a thread that may wait do the read
+//! anew where that is not all. Each store has a few such threads, so that one slow disk cannot take
 //! those of the other stores.
 
-use super::{Store, StoreError};
+use super::{Read, StoreError};
 use std::cell::Cell;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 /// Threads that wait for the disk under one store at once. 4: a disk that answers takes more than one
 /// request at a time, and one that hangs holds no more threads than that.
-pub const READERS_PER_STORE: usize = 4;
+pub(super) const READERS_PER_STORE: usize = 4;
 
 /// Threads that wait for disks at once, for the stores of all windows together. 64: sixteen stores on disks that hang,
 /// and an eighth of the blocking threads that a runtime may have. The host's own stores have theirs beside these.
-pub const READERS: usize = 64;
+pub(super) const READERS: usize = 64;
 
 thread_local!(static MAY_WAIT: Cell<bool> = const { Cell::new(true) });
 
@@ -53,7 +54,7 @@ fn at_once<T>(read: impl FnOnce() -> T) -> T {
 
 /// A store's share of the threads that wait for disks.
 #[derive(Debug)]
-pub struct Readers {
+pub(super) struct Readers {
     places: Arc<Semaphore>,
     /// The places of all stores that it shares a bound with.
     shared: Option<Arc<Semaphore>>,
@@ -63,13 +64,58 @@ pub struct Readers {
 
 impl Readers {
     /// Of a store that shares the bound `shared` with others, or is alone.
-    pub(crate) fn new(shared: Option<Arc<Semaphore>>) -> Self {
+    pub(super) fn new(shared: Option<Arc<Semaphore>>) -> Self {
         Readers {
             places: Arc::new(Semaphore::new(READERS_PER_STORE)),
             shared,
             left: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
         }
+    }
+
+    /// Reads from `source` by `first`: here where that needs no waiting for the disk, and otherwise
+    /// by what `again` makes, on a thread that may wait, for which it waits its turn.
+    ///
+    /// # Errors
+    /// Those of the read; [`StoreError::Closed`] where the runtime is going down.
+    pub(super) fn read<S, T, W>(
+        self: &Arc<Self>,
+        source: &Arc<S>,
+        first: impl FnOnce(&S) -> Result<T, StoreError>,
+        again: impl FnOnce() -> W,
+    ) -> Read<T>
+    where
+        S: Send + Sync + 'static,
+        T: Send + 'static,
+        W: FnOnce(&S) -> Result<T, StoreError> + Send + 'static,
+    {
+        match at_once(|| first(source)) {
+            Err(StoreError::WouldWait) => {}
+            done => return Read::ready(done),
+        }
+        let (source, again) = (source.clone(), again());
+        // A thread without a runtime, as in a plain program or test, may wait itself.
+        let Ok(runtime) = Handle::try_current() else {
+            return Read::ready(again(&source));
+        };
+        let waiting = Waiting::new(self.clone());
+        Read::waiting(async move {
+            // The store's own place first: those who wait for one hold none of the others'.
+            let mut places = Vec::with_capacity(2);
+            for bound in [Some(&waiting.0.places), waiting.0.shared.as_ref()]
+                .into_iter()
+                .flatten()
+            {
+                let place = bound.clone().acquire_owned().await;
+                places.push(place.map_err(|_| StoreError::Closed)?);
+            }
+            // The places go with the read, which goes on where the caller does not wait for it.
+            let read = runtime.spawn_blocking(move || {
+                let _held = (waiting, places);
+                again(&source)
+            });
+            read.await.unwrap_or(Err(StoreError::Closed))
+        })
     }
 
     /// Reads that waited for the disk, away from the thread that asked.
@@ -98,37 +144,4 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Relaxed);
     }
-}
-
-/// Reads from `store` by `work`: here where that needs no waiting for the disk, and otherwise on a thread
-/// that may wait, for which it waits its turn.
-///
-/// # Errors
-/// Those of `work`; [`StoreError::Closed`] where the runtime is going down.
-pub async fn read<S, T, W>(store: Arc<S>, work: W) -> Result<T, StoreError>
-where
-    S: Store + ?Sized,
-    T: Send + 'static,
-    W: Fn(&S) -> Result<T, StoreError> + Send + 'static,
-{
-    match at_once(|| work(&store)) {
-        Err(StoreError::WouldWait) => {}
-        done => return done,
-    }
-    let waiting = Waiting::new(store.readers().clone());
-    // The store's own place first: those who wait for one hold none of the others'.
-    let mut places = Vec::with_capacity(2);
-    for bound in [Some(&waiting.0.places), waiting.0.shared.as_ref()]
-        .into_iter()
-        .flatten()
-    {
-        let place = bound.clone().acquire_owned().await;
-        places.push(place.map_err(|_| StoreError::Closed)?);
-    }
-    // The places go with the read, which goes on where the caller does not wait for it.
-    let read = tokio::task::spawn_blocking(move || {
-        let _held = (waiting, places);
-        work(&store)
-    });
-    read.await.unwrap_or(Err(StoreError::Closed))
 }

@@ -1,0 +1,106 @@
+//! The answer to a reading call: there at once, or waited for.
+
+use super::StoreError;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+
+/// What the reading calls of a [`Store`](super::Store) return.
+///
+/// The read begins with the call, not with the first poll. It borrows nothing. One that needs no
+/// waiting is ready when the call returns, and allocates nothing besides what it found.
+#[must_use = "the answer is in it"]
+pub struct Read<T>(State<T>);
+
+type Answer<T> = Result<T, StoreError>;
+
+enum State<T> {
+    Ready(Answer<T>),
+    Waiting(Pin<Box<dyn Future<Output = Answer<T>> + Send>>),
+    Taken,
+}
+
+impl<T> Read<T> {
+    /// One whose answer is there.
+    pub fn ready(answer: Result<T, StoreError>) -> Self {
+        Read(State::Ready(answer))
+    }
+
+    /// One whose answer comes with `future`.
+    pub fn waiting(future: impl Future<Output = Result<T, StoreError>> + Send + 'static) -> Self {
+        Read(State::Waiting(Box::pin(future)))
+    }
+
+    /// Waits for the answer on this thread. Not for a thread that other requests need.
+    ///
+    /// # Errors
+    /// Those of the read.
+    pub fn wait(self) -> Result<T, StoreError> {
+        struct Unpark(Thread);
+        impl Wake for Unpark {
+            fn wake(self: Arc<Self>) {
+                self.0.unpark();
+            }
+        }
+        let waiting = match self.0 {
+            State::Ready(answer) => return answer,
+            waiting => Read(waiting),
+        };
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let mut waiting = pin!(waiting);
+        loop {
+            match waiting.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(answer) => return answer,
+                Poll::Pending => std::thread::park(),
+            }
+        }
+    }
+}
+
+// Nothing in it is pinned but what is behind a pointer of its own.
+impl<T> Unpin for Read<T> {}
+
+impl<T> Future for Read<T> {
+    type Output = Result<T, StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let State::Waiting(future) = &mut self.0 {
+            return future.as_mut().poll(cx);
+        }
+        match std::mem::replace(&mut self.0, State::Taken) {
+            State::Ready(answer) => Poll::Ready(answer),
+            // As with any future, it is not to be polled once it has ended.
+            State::Waiting(_) | State::Taken => Poll::Pending,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_there_is_ready_at_the_first_poll() {
+        let mut read = pin!(Read::ready(Ok(7)));
+        let polled = read.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(polled, Poll::Ready(Ok(7)));
+        assert_eq!(Read::ready(Ok(7)).wait(), Ok(7));
+    }
+
+    #[test]
+    fn a_thread_may_wait_for_an_answer_within_a_runtime_and_without_one() {
+        let late = || {
+            let (answer, later) = tokio::sync::oneshot::channel();
+            std::thread::spawn(move || answer.send(7));
+            Read::waiting(async move { later.await.map_err(|_| StoreError::Closed) })
+        };
+        assert_eq!(late().wait(), Ok(7));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        assert_eq!(runtime.block_on(async { late().wait() }), Ok(7));
+        assert_eq!(runtime.block_on(late()), Ok(7));
+    }
+}

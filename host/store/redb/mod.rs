@@ -1,0 +1,41 @@
+//! Stores in files: each is a redb database, as docs/store-format.md has it.
+//!
+//! The life of a write: `redb_store` checks it against the limits and hands it to `commit`, which
+//! gathers what arrives while an earlier commit runs; `plan` decides each write by itself, so that
+//! one which fails leaves its neighbours alone; `layout` puts the accepted ones into the tables; one
+//! commit makes them durable, and only then are their futures resolved. `file` holds the open
+//! database and brings it back after a fault; `create` makes a new file such that a crash never
+//! leaves half a one; `files` is the backend, a folder of them.
+//!
+//! A read, by `reads`, looks at the view that the last commit left. `disk_file` is the file as redb
+//! sees it. A read that would wait for the disk leaves its thread by `waiting`; a file whose sync
+//! failed is not used before `unsynced` knows what the disk holds.
+//!
+//! A `snapshot` is a copy of a whole store as one commit left it, for a backup.
+
+mod commit;
+mod create;
+mod disk_file;
+mod fault;
+mod file;
+mod files;
+mod layout;
+mod plan;
+mod reads;
+mod redb_store;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+mod unsynced;
+mod waiting;
+
+pub(super) use files::RedbFiles;
+pub(super) use redb_store::RedbStore;
+
+// What the files here have from the store.
+use super::{
+    Applied, Backend, Entry, LEAST_FREE_BYTES, Op, Page, Read, Scratch, Snapshot, Store,
+    StoreError, StoreId, StoreLimits, StoreStats, WriteFuture, check_name, health, limits,
+};
+#[cfg(test)]
+use super::{Stores, conformance};
