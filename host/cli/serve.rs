@@ -230,7 +230,7 @@ impl OpenHost {
         if given_up > 0 {
             tracing::warn!(changes = given_up, "ended with changes under way");
         }
-        windows.settle_all(END_TIME).await;
+        windows.save_all(END_TIME).await;
         let revoked = keys.unsaved().map_or(0, |unsaved| unsaved.revoked.len());
         if windows.unsaved() + revoked > 0 {
             let windows = windows.unsaved();

@@ -1,23 +1,27 @@
 //! The one way to change a window.
 //!
-//! [`Registry::change`] and its siblings wait until they have a window to themselves, and then make
-//! sure that it is still the registry's: a window that was removed while they waited is not changed
-//! any more. The [`Change`] that they give is the only thing that sets a window's record, turns its
-//! pointer or writes its record to disk. It does so in one of two orders. [`Change::commit`], for
-//! what gives something: durable first, then in memory, so that nothing is ever live that a crash
-//! would take away. [`Change::enforce`], for what takes something away: in memory first, so that no
-//! disk can keep an operator from closing a window. A stop and a removal do not even wait for their
-//! turn to do that, see [`closing`]. What the disk did not take is [`Unsaved`], and is tried again
-//! in the background until the disk takes it or a later change replaces it.
+//! The record is the desired state: a verb is an edit of it, and [`settle`] makes what serves match
+//! what it says. A [`Change`] waits until it has a window to itself, and then makes sure that the
+//! window is still the registry's: one that was removed meanwhile is not changed any more. It is
+//! the only thing that sets a window's record, switches what serves, or writes the record to disk,
+//! in one of two orders. [`Change::commit`], for what gives something: durable first, then in
+//! memory, so that nothing is ever live that a crash would take away. [`Change::enforce`], for what
+//! takes something away: in memory first, so that no disk can keep an operator from closing a
+//! window. A stop and a removal do not even wait for their turn to do that, see [`closing`]. What
+//! the disk did not take is [`Unsaved`], and is tried again in the background until the disk takes
+//! it or a later change replaces it.
+//!
+//! Each write is a compare-and-swap on the record's version. Where another host has changed the
+//! record meanwhile, this one takes that over, and makes its edit of it again.
 
 mod closing;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod unsaved;
 
-use super::record::WindowRecord;
+use super::record::{RecordVersion, WindowRecord};
 use super::registry::Registry;
-use super::serving::Serving;
 use super::unavailable::WindowUnavailable;
 use super::window::Window;
 use super::{ChangeError, WindowName, WindowStatus};
@@ -25,23 +29,25 @@ use arc_swap::ArcSwap;
 use closing::Closings;
 pub use closing::TURN_TIME;
 pub(super) use closing::{Closed, Closing};
-use parking_lot::Mutex as SyncMutex;
-use settle::Write;
-pub use settle::{DISK_TIME, Unsaved};
+pub(super) use settle::Load;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use tokio::time::Instant;
+pub(super) use unsaved::save_all;
+pub use unsaved::{DISK_TIME, Unsaved};
+use unsaved::{OnDisk, Saved};
+
+/// How often an edit is made of a record that another host has changed meanwhile.
+const EDITS: usize = 4;
 
 /// A window's record as memory has it. Read at any time; set only by whoever holds the [`Change`].
 pub(super) struct Recorded {
     known: ArcSwap<Known>,
     turn: Arc<Mutex<()>>,
     /// Whether a task is at work on what is left to do.
-    settling: AtomicBool,
+    finishing: AtomicBool,
     closings: Closings,
-    /// The write that the disk has not answered in time. No other is asked for before it is.
-    slow: SyncMutex<Option<Write>>,
+    on_disk: OnDisk,
 }
 
 /// What is known of a record.
@@ -55,8 +61,8 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Whether something is left to do: the disk has another record, or a removal is not done.
-    fn is_settled(&self) -> bool {
+    /// Whether nothing is left to do: the disk has this very record, and no removal is under way.
+    fn is_finished(&self) -> bool {
         self.unsaved.is_none() && !self.record.removing
     }
 
@@ -80,17 +86,18 @@ impl Known {
 }
 
 impl Recorded {
+    /// `record` is what the disk has.
     pub fn new(record: WindowRecord) -> Self {
         Recorded {
+            on_disk: OnDisk::new(&record),
             known: ArcSwap::from_pointee(Known {
                 record,
                 unsaved: None,
                 unreadable: None,
             }),
             turn: Arc::default(),
-            settling: AtomicBool::new(false),
+            finishing: AtomicBool::new(false),
             closings: Closings::default(),
-            slow: SyncMutex::default(),
         }
     }
 
@@ -120,10 +127,16 @@ impl Recorded {
 
     /// Notes that the record on disk cannot be read, before anybody can change the window.
     pub fn set_unreadable(&self, why: &str) {
+        self.on_disk.told(Some(RecordVersion::UNREADABLE));
         self.known.store(Arc::new(Known {
             unreadable: Some(why.to_owned()),
             ..Known::clone(&self.known())
         }));
+    }
+
+    /// Whether nothing is left to do.
+    pub fn is_finished(&self) -> bool {
+        self.known().is_finished()
     }
 
     /// The record as it holds.
@@ -144,16 +157,16 @@ pub(super) struct Change {
     turn: Arc<OwnedMutexGuard<()>>,
 }
 
-impl Registry {
-    /// The window of that name, to be changed.
+impl Change {
+    /// A change of the window of that name.
     ///
     /// # Errors
     /// When there is none, nothing was ever deployed to it, or it was removed while this waited.
-    pub(super) async fn change(self: &Arc<Self>, name: &WindowName) -> Result<Change, ChangeError> {
-        let change = self.change_any(name).await?;
-        match change.record().releases.is_empty() || change.record().removing {
-            true => Err(ChangeError::NoWindow(name.clone())),
-            false => Ok(change),
+    pub async fn of(registry: &Arc<Registry>, name: &WindowName) -> Result<Self, ChangeError> {
+        let change = Self::of_any(registry, name).await?;
+        match change.record().is_deployed() {
+            true => Ok(change),
+            false => Err(ChangeError::NoWindow(name.clone())),
         }
     }
 
@@ -161,52 +174,34 @@ impl Registry {
     ///
     /// # Errors
     /// When there is none, it was removed while this waited, or its record cannot be read.
-    pub(super) async fn change_any(
-        self: &Arc<Self>,
-        name: &WindowName,
-    ) -> Result<Change, ChangeError> {
-        let change = self.change_unread(name).await?;
-        change.window.recorded.known().check_readable(name)?;
-        Ok(change)
-    }
-
-    /// The same where its record need not be readable: to remove it.
-    ///
-    /// # Errors
-    /// When there is none, or it was removed while this waited.
-    pub(super) async fn change_unread(
-        self: &Arc<Self>,
-        name: &WindowName,
-    ) -> Result<Change, ChangeError> {
+    pub async fn of_any(registry: &Arc<Registry>, name: &WindowName) -> Result<Self, ChangeError> {
         loop {
-            let window = self.window(name)?;
-            if let Some(change) = self.change_of(&window).await {
+            let window = registry.window(name)?;
+            if let Some(change) = Self::of_window(registry, &window).await {
+                window.recorded.known().check_readable(name)?;
                 return Ok(change);
             }
         }
     }
 
-    /// The window of that name, made where there is none.
+    /// A change of the window of that name, made where there is none.
     ///
     /// # Errors
     /// When one of that name is being removed, and the disk does not let that end; or its record
     /// cannot be read.
-    pub(super) async fn change_or_new(
-        self: &Arc<Self>,
-        name: &WindowName,
-    ) -> Result<Change, ChangeError> {
+    pub async fn of_new(registry: &Arc<Registry>, name: &WindowName) -> Result<Self, ChangeError> {
         loop {
-            let window = self.window_or_new(name, WindowRecord::default());
-            let Some(mut change) = self.change_of(&window).await else {
+            let window = registry.window_or_new(name, WindowRecord::default());
+            let Some(mut change) = Self::of_window(registry, &window).await else {
                 continue;
             };
-            change.window.recorded.known().check_readable(name)?;
+            window.recorded.known().check_readable(name)?;
             if !change.record().removing {
                 return Ok(change);
             }
             // What it had stored was to be deleted, so the next window of its name must not find
             // it.
-            if !change.settle().await {
+            if !change.finish().await {
                 return Err(ChangeError::Removing {
                     window: name.clone(),
                     why: change.why(),
@@ -215,15 +210,16 @@ impl Registry {
         }
     }
 
-    /// This very window. None where it is not the registry's any more, once it is its turn.
-    pub(super) async fn change_of(self: &Arc<Self>, window: &Arc<Window>) -> Option<Change> {
+    /// A change of this very window. None where it is not the registry's any more, once it is its
+    /// turn.
+    pub async fn of_window(registry: &Arc<Registry>, window: &Arc<Window>) -> Option<Self> {
         let turn = window.recorded.turn.clone().lock_owned().await;
-        let now = self.window(&window.name).ok()?;
+        let now = registry.window(&window.name).ok()?;
         if !Arc::ptr_eq(&now, window) {
             return None;
         }
         let change = Change {
-            registry: self.clone(),
+            registry: registry.clone(),
             window: window.clone(),
             in_doubt: false,
             turn: Arc::new(turn),
@@ -231,9 +227,7 @@ impl Registry {
         change.take_left();
         Some(change)
     }
-}
 
-impl Change {
     pub fn window(&self) -> &Arc<Window> {
         &self.window
     }
@@ -252,59 +246,93 @@ impl Change {
         self.window.recorded.known().unsaved.clone()
     }
 
-    /// Makes `next` durable, then holds to it and opens `serving`, where there is one to be opened.
+    /// Makes the record as `edit` has it durable, and then has what serves match it. What it needs
+    /// is loaded before, as `load` says.
     ///
     /// # Errors
-    /// When it cannot be made durable in time. Then everything is as before; what the disk may have
-    /// of `next` is replaced in the background.
+    /// Those of `edit` and of loading; when the record cannot be made durable in time; when other
+    /// hosts change it each time. Then everything is as before, or as those hosts have it; what the
+    /// disk may have of the edit is replaced in the background.
     pub async fn commit(
         &mut self,
-        next: WindowRecord,
-        serving: Option<Serving>,
+        load: &Load,
+        edit: impl Fn(&mut WindowRecord) -> Result<(), ChangeError>,
     ) -> Result<(), ChangeError> {
-        self.in_doubt = true;
-        let deadline = Instant::now() + self.registry.config.disk_time;
-        let written = self.write(&next, deadline).await;
-        self.in_doubt = false;
-        if let Err(error) = written {
-            if error.leaves_the_disk_in_doubt() {
-                self.doubt(&error.to_string());
+        for _ in 0..EDITS {
+            let next = self.prepare(load, &edit).await?;
+            let saved = self.unsaved().is_none();
+            if !next.is_changed && (saved || next.is_served()) {
+                if saved {
+                    self.open(next);
+                }
+                return Ok(());
             }
-            return Err(error);
+            match self.put(&next).await {
+                Ok(()) => {
+                    self.open(next);
+                    return Ok(());
+                }
+                Err(ChangeError::Overtaken(_)) => self.check_deployed()?,
+                Err(error) => return Err(error),
+            }
         }
-        self.set(next, None);
-        self.switch(serving);
-        Ok(())
+        Err(ChangeError::Overtaken(self.window.name.clone()))
     }
 
-    /// Holds to `next` and opens `serving` at once, and then makes it durable. Where the disk does
-    /// not take it, it holds all the same, [`Change::unsaved`] says so, and it is tried again in
-    /// the background.
-    pub async fn enforce(&mut self, next: WindowRecord, serving: Option<Serving>) {
-        self.set(next, Some(Unsaved::now("", true)));
-        self.switch(serving);
-        self.save().await;
+    /// Holds to the record as `edit` has it at once, and has what serves match it; then makes it
+    /// durable. Where the disk does not take it, it holds all the same, [`Change::unsaved`] says
+    /// so, and it is tried again in the background. What it needs is loaded before, as `load` says.
+    ///
+    /// # Errors
+    /// Those of `edit` and of loading; when other hosts change the record each time.
+    pub async fn enforce(
+        &mut self,
+        load: &Load,
+        edit: impl Fn(&mut WindowRecord) -> Result<(), ChangeError>,
+    ) -> Result<(), ChangeError> {
+        for _ in 0..EDITS {
+            let next = self.prepare(load, &edit).await?;
+            if !next.is_changed && self.unsaved().is_none() {
+                self.open(next);
+                return Ok(());
+            }
+            self.hold_to(next);
+            match self.save().await {
+                Saved::Yes | Saved::No => return Ok(()),
+                Saved::Overtaken => self.check_deployed()?,
+            }
+        }
+        match self.unsaved() {
+            Some(_) => Ok(()),
+            None => Err(ChangeError::Overtaken(self.window.name.clone())),
+        }
     }
 
     /// Removes the window: closes and drains it, and takes it out of the registry. What of that the
     /// disk does not take is done later, and then the window is [`Known::is_going`] until it is.
     pub async fn remove(&mut self, delete_store: bool) {
-        if let Some((next, serving)) = (Closing::Remove { delete_store }).of(self.record()) {
-            self.enforce(next, Some(serving)).await;
+        let (closing, mut next) = (Closing::Remove { delete_store }, self.record());
+        closing.edit(&mut next);
+        self.hold_to_shut(next, closing);
+        for _ in 0..EDITS {
+            // What another host makes of it meanwhile is removed as well.
+            let saved = self.save().await;
+            if !matches!(saved, Saved::Overtaken) || self.unsaved().is_none() {
+                break;
+            }
         }
         if self.unsaved().is_none() {
-            self.settle().await;
+            self.finish().await;
         }
     }
 
-    /// Finishes a removal that an earlier run began. Whether it is done.
-    pub async fn finish_removal(&mut self) -> bool {
-        self.settle().await
-    }
-
-    /// Opens what the record says.
-    pub fn open(&self, serving: Serving) {
-        self.switch(Some(serving));
+    fn check_deployed(&self) -> Result<(), ChangeError> {
+        let known = self.window.recorded.known();
+        known.check_readable(&self.window.name)?;
+        match known.record.is_deployed() {
+            true => Ok(()),
+            false => Err(ChangeError::NoWindow(self.window.name.clone())),
+        }
     }
 
     fn set(&self, record: WindowRecord, unsaved: Option<Unsaved>) {
@@ -316,12 +344,5 @@ impl Change {
             unreadable: None,
         };
         self.window.recorded.known.store(Arc::new(known));
-    }
-
-    fn switch(&self, serving: Option<Serving>) {
-        if let Some(serving) = serving {
-            self.window
-                .switch(serving, self.registry.config.drain_deadline);
-        }
     }
 }

@@ -6,17 +6,20 @@
 //! live is live again after a crash.
 
 use super::artifacts::Upload;
+use super::blocking::blocking;
+use super::change::{Change, Load};
 use super::deploy_queue::Asker;
-use super::operate::blocking;
+use super::file::{self, FileDeploy};
 use super::progress::{DeployEvent, Progress, Step};
 use super::record::WindowRecord;
 use super::registry::Registry;
 use super::release::Release;
 use super::serving::Serving;
 use super::window::Window;
-use super::{ChangeError, Difference, Probe, ReleaseRecord, TrafficShare, WindowName};
+use super::{ChangeError, Difference, Probe, ReleaseRecord, TrafficShare, WindowName, load};
 use crate::runtime::inspect::{Inspection, inspect};
 use serde::Serialize;
+use std::path::Path;
 use std::sync::Arc;
 use time::OffsetDateTime;
 
@@ -84,6 +87,19 @@ impl Registry {
         }
     }
 
+    /// Deploys the component at `path`, unless it is what is live already.
+    ///
+    /// # Errors
+    /// Why it is not live; the old release still is.
+    pub async fn deploy_file(
+        self: &Arc<Self>,
+        name: &WindowName,
+        path: &Path,
+        options: DeployOptions,
+    ) -> Result<FileDeploy, ChangeError> {
+        file::deploy(self, name, path, None, options).await
+    }
+
     async fn go_through(
         self: &Arc<Self>,
         name: &WindowName,
@@ -104,7 +120,7 @@ impl Registry {
         let at_first = known
             .filter(|known| !known.is_going())
             .and_then(|known| difference(&known.record, size, &inspection));
-        progress.done(Step::Check)?;
+        progress.done(Step::Check);
         if let Some(difference) = &at_first {
             progress.differs(difference);
             consented(&options, difference)?;
@@ -118,10 +134,10 @@ impl Registry {
         self.artifacts
             .compiled(&digest, &self.compatibility, &asker)
             .await?;
-        progress.done(Step::Compile)?;
+        progress.done(Step::Compile);
 
         // From here to the swap one deploy of a window at a time, so that its history is one line.
-        let mut change = self.change_or_new(name).await?;
+        let mut change = Change::of_new(self, name).await?;
         let window = change.window().clone();
         let record = change.record();
         if record.canary.is_some() {
@@ -154,30 +170,27 @@ impl Registry {
             .try_out(&window, &release, options.probe.as_ref(), progress)
             .await?;
 
-        // An operator who closed the window since this began has the last word: it is deployed, and
-        // stays closed.
-        let same = begun_at.is_some_and(|begun_at| Arc::ptr_eq(&begun_at, &window));
-        let stays_closed = same && record.stopped && stops != Some(window.recorded.stops());
-        let serving = match (next.canary, &*window.serving()) {
-            (None, _) if stays_closed => Serving::Stopped,
-            (None, _) => {
-                next.stopped = false;
-                Serving::Open {
-                    live: assembled,
-                    canary: None,
-                }
+        match next.canary {
+            // An operator who closed the window since this began has the last word: it is deployed,
+            // and stays closed.
+            None => {
+                let same = begun_at.is_some_and(|begun_at| Arc::ptr_eq(&begun_at, &window));
+                next.stopped = same && record.stopped && stops != Some(window.recorded.stops());
             }
-            (Some(running), Serving::Open { live, .. }) => Serving::Open {
-                live: live.clone(),
-                canary: Some(self.canary(&window, assembled, &running)),
-            },
-            (Some(_), _) => return Err(ChangeError::NothingLive(name.clone())),
-        };
+            Some(_) if matches!(&*window.serving(), Serving::Open { .. }) => {}
+            Some(_) => return Err(ChangeError::NothingLive(name.clone())),
+        }
         let replaced = (options.canary.is_none() && record.live > 0).then_some(record.live);
-        change.commit(next, None).await?;
-        progress.done(Step::Record)?;
-        change.open(serving);
-        progress.done(Step::Swap)?;
+        let edit = |record: &mut WindowRecord| {
+            *record = next.clone();
+            Ok(())
+        };
+        // Once: its number is taken where another host has changed the window meanwhile.
+        let next = change.prepare(&Load::Ready(assembled), edit).await?;
+        change.put(&next).await?;
+        progress.done(Step::Record);
+        change.open(next);
+        progress.done(Step::Swap);
         drop(change);
 
         tracing::info!(window = %name, release = release.number, digest = release.digest, by = release.by, "deployed");
@@ -236,7 +249,7 @@ impl Registry {
         probe: Option<&Probe>,
         progress: &mut Progress<'_>,
     ) -> Result<Arc<Release>, ChangeError> {
-        let instances = self.instances(window, &release.digest).await?;
+        let instances = load::instances(self, window, &release.digest).await?;
         // A deploy waits its turn for an instance like any request, so that it does not fail because
         // the windows are busy.
         let permit = window
@@ -252,11 +265,8 @@ impl Registry {
             instances.cancel_handle().cut();
             return Err(ChangeError::Probe(why));
         }
-        progress.done(Step::Try)?;
-        // The state once its record is written, which the caller does before anything sees it.
-        let recorded = progress.state().next(super::state::Event::Record);
-        let recorded = recorded.map_err(|illegal| ChangeError::Internal(illegal.to_string()))?;
-        Ok(Release::new(release.clone(), instances, recorded))
+        progress.done(Step::Try);
+        Ok(Release::new(release.clone(), instances))
     }
 }
 

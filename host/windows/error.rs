@@ -65,6 +65,10 @@ pub enum ChangeError {
         "window '{window}' is being removed, and its removal is not done yet: {why}; it is tried again by itself"
     )]
     Removing { window: WindowName, why: String },
+    #[error(
+        "window '{0}' was changed by another host meanwhile: look at what it is now, and repeat the change if it is still meant"
+    )]
+    Overtaken(WindowName),
     #[error("the data folder cannot be written: {0}")]
     Disk(String),
     #[error("the disk of the data folder has not answered for {0:?}")]
@@ -129,6 +133,7 @@ impl ChangeError {
             ChangeError::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "deploys-busy"),
             ChangeError::Record { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "record-unreadable"),
             ChangeError::Removing { .. } => (StatusCode::CONFLICT, "window-removing"),
+            ChangeError::Overtaken(_) => (StatusCode::CONFLICT, "changed-meanwhile"),
             ChangeError::Disk(_) => (StatusCode::INSUFFICIENT_STORAGE, "disk"),
             ChangeError::DiskTimeout(_) => (StatusCode::SERVICE_UNAVAILABLE, "disk-timeout"),
             ChangeError::Store(StoreError::DiskFull { .. }) => {

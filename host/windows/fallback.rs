@@ -1,8 +1,11 @@
-//! Back to the release before, by itself, when the live one keeps failing and was deployed to be given up so.
+//! Back to the release before, by itself, when the live one keeps failing or cannot be loaded, and
+//! was deployed to be given up so.
 
-use super::ChangeError;
+use super::change::{Change, Load};
+use super::record::WindowRecord;
 use super::registry::Registry;
 use super::window::Window;
+use super::{ChangeError, WindowName};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -14,56 +17,100 @@ pub(super) struct Tripped {
     pub why: String,
 }
 
-impl Registry {
-    /// Watches over a window, as long as somebody can tell of it.
-    pub(super) fn watch_breaker(self: &Arc<Self>) -> mpsc::Sender<Tripped> {
-        let (sender, mut trips) = mpsc::channel::<Tripped>(1);
-        let registry = Arc::downgrade(self);
-        tokio::spawn(async move {
-            while let Some(tripped) = trips.recv().await {
-                let Some(registry) = registry.upgrade() else {
-                    return;
-                };
-                if let Err(error) = registry.fall_back(&tripped).await {
-                    let window = &tripped.window.name;
-                    tracing::error!(%window, release = tripped.number, %error, "it could not fall back");
-                }
-            }
-        });
-        sender
-    }
-
-    async fn fall_back(self: &Arc<Self>, tripped: &Tripped) -> Result<(), ChangeError> {
-        let window = &tripped.window;
-        let Some(mut change) = self.change_of(window).await else {
-            return Ok(());
-        };
-        let record = change.record();
-        let wished = record.release(tripped.number).is_some_and(|r| r.fallback);
-        // Somebody may have changed the window meanwhile.
-        if !wished || record.live != tripped.number || record.canary.is_some() || record.stopped {
-            return Ok(());
-        }
-        let mut next = record;
-        let mut why = tripped.why.clone();
-        let mut outcome = Ok(());
-        let (before, serving) = loop {
-            let Some(before) = next.before_live() else {
-                return outcome;
+/// Watches over a window, as long as somebody can tell of it.
+pub(super) fn watch(registry: &Arc<Registry>) -> mpsc::Sender<Tripped> {
+    let (sender, mut trips) = mpsc::channel::<Tripped>(1);
+    let registry = Arc::downgrade(registry);
+    tokio::spawn(async move {
+        while let Some(tripped) = trips.recv().await {
+            let Some(registry) = registry.upgrade() else {
+                return;
             };
-            next.fall_back_to(before, &why);
-            match self.tried_serving(window, &mut next).await {
-                Ok(serving) => break (before, serving),
-                // The one before that may do.
-                Err(error) => (why, outcome) = (error.to_string(), Err(error)),
+            if let Err(error) = fall_back(&registry, &tripped).await {
+                let window = &tripped.window.name;
+                tracing::error!(%window, release = tripped.number, %error, "it could not fall back");
             }
-        };
-        change.enforce(next, Some(serving)).await;
-        let why = &tripped.why;
+        }
+    });
+    sender
+}
+
+async fn fall_back(registry: &Arc<Registry>, tripped: &Tripped) -> Result<(), ChangeError> {
+    let (window, from, why) = (&tripped.window, tripped.number, &tripped.why);
+    let Some(mut change) = Change::of_window(registry, window).await else {
+        return Ok(());
+    };
+    // Whatever is wrong with one, the one before that may do.
+    let fell = to_earlier(&mut change, &Load::Tried, from, why, |_| true).await?;
+    if let Some(to) = fell {
         window
             .log
-            .line(&format!("fell back to release {before}: {why}"));
-        tracing::warn!(window = %window.name, from = tripped.number, to = before, "fell back: {why}");
-        Ok(())
+            .line(&format!("fell back to release {to}: {why}"));
+        tracing::warn!(window = %window.name, from, to, "fell back: {why}");
     }
+    Ok(())
+}
+
+/// Gives up release `from` for the newest earlier one that can be loaded, and says which. None
+/// where it is not live alone any more, or was not to be given up, or there is no earlier one.
+///
+/// # Errors
+/// Why the last of the earlier ones cannot be loaded, or the first where `goes_on` says to try no
+/// other.
+pub(super) async fn to_earlier(
+    change: &mut Change,
+    load: &Load,
+    from: u64,
+    why: &str,
+    goes_on: impl Fn(&ChangeError) -> bool,
+) -> Result<Option<u64>, ChangeError> {
+    let name = change.window().name.clone();
+    let mut given_up = vec![why.to_owned()];
+    let mut outcome = Ok(None);
+    loop {
+        let mut next = change.record();
+        if !may_fall_back(&next, from) {
+            return outcome;
+        }
+        let Some(before) = give_up(&mut next, &given_up) else {
+            return outcome;
+        };
+        let edit = change.enforce(load, |record| edit(record, &given_up, from, &name));
+        match edit.await {
+            Ok(()) => return Ok(Some(before)),
+            Err(error) if goes_on(&error) => {
+                given_up.push(error.to_string());
+                outcome = Err(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn edit(
+    record: &mut WindowRecord,
+    given_up: &[String],
+    from: u64,
+    name: &WindowName,
+) -> Result<(), ChangeError> {
+    // Another host may have changed it meanwhile.
+    match may_fall_back(record, from) && give_up(record, given_up).is_some() {
+        true => Ok(()),
+        false => Err(ChangeError::Overtaken(name.clone())),
+    }
+}
+
+fn may_fall_back(record: &WindowRecord, from: u64) -> bool {
+    let wished = record.release(from).is_some_and(|r| r.fallback);
+    wished && record.live == from && record.canary.is_none() && !record.stopped
+}
+
+/// Goes back once for each of the reasons, and says to which release. None where there is none
+/// before.
+fn give_up(record: &mut WindowRecord, given_up: &[String]) -> Option<u64> {
+    for why in given_up {
+        let before = record.before_live()?;
+        record.fall_back_to(before, why);
+    }
+    Some(record.live)
 }

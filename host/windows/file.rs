@@ -21,42 +21,31 @@ pub enum FileDeploy {
     Unchanged(Box<WindowStatus>),
 }
 
-impl Registry {
-    /// Deploys the component at `path`, unless it is what is live already.
-    ///
-    /// # Errors
-    /// Why it is not live; the old release still is.
-    pub async fn deploy_file(
-        self: &Arc<Self>,
-        name: &WindowName,
-        path: &Path,
-        options: DeployOptions,
-    ) -> Result<FileDeploy, ChangeError> {
-        self.deploy_found(name, path, None, options).await
+/// Deploys the component at `path`, unless it is what is live already; only while the file is as it
+/// was `found`, where that is said.
+///
+/// # Errors
+/// Why it is not live; the old release still is.
+pub(super) async fn deploy(
+    registry: &Arc<Registry>,
+    name: &WindowName,
+    path: &Path,
+    found: Option<FileStamp>,
+    options: DeployOptions,
+) -> Result<FileDeploy, ChangeError> {
+    let limit = registry.config.max_upload_bytes;
+    let upload = take_in(&registry.artifacts, path, found, limit, &options.by).await?;
+    if let Ok((status, _)) = registry.status(name)
+        && !["unavailable", "removing"].contains(&status.state)
+        && status
+            .live
+            .as_ref()
+            .is_some_and(|live| live.digest == upload.digest)
+    {
+        return Ok(FileDeploy::Unchanged(Box::new(status)));
     }
-
-    /// The same, only while the file is as it was `found`.
-    pub(super) async fn deploy_found(
-        self: &Arc<Self>,
-        name: &WindowName,
-        path: &Path,
-        found: Option<FileStamp>,
-        options: DeployOptions,
-    ) -> Result<FileDeploy, ChangeError> {
-        let limit = self.config.max_upload_bytes;
-        let upload = take_in(&self.artifacts, path, found, limit, &options.by).await?;
-        if let Ok((status, _)) = self.status(name)
-            && !["unavailable", "removing"].contains(&status.state)
-            && status
-                .live
-                .as_ref()
-                .is_some_and(|live| live.digest == upload.digest)
-        {
-            return Ok(FileDeploy::Unchanged(Box::new(status)));
-        }
-        let deployed = self.deploy(name.clone(), upload, options, &|_| {}).await?;
-        Ok(FileDeploy::Deployed(Box::new(deployed)))
-    }
+    let deployed = registry.deploy(name.clone(), upload, options, &|_| {});
+    Ok(FileDeploy::Deployed(Box::new(deployed.await?)))
 }
 
 /// The SHA-256 of the file at `path`, hexadecimal.

@@ -1,15 +1,15 @@
 //! The windows: what is deployed, what is live, and how one release follows another.
 //!
 //! [`name`] says what a window may be called. A [`record`] is what the disk knows of one, kept in
-//! `host.redb`; the [`artifacts`] are the components by digest. A [`release`] is one of them in
-//! memory, and a request holds a lease on it (an `Arc`) until its last byte; its [`state`]s follow
-//! each other by one function. A [`window`] points at its [`serving`]: the live release, and with a
-//! [`canary`] the candidate on [`analysis`] beside it. The [`registry`] finds the window, [`serve`]
-//! has it answer, or says why it is [`unavailable`]. [`mod@change`] is the one way to change a
-//! window, and holds the order of memory and disk. [`deploy`] is the one path by which a component
-//! becomes a release; [`operate`] holds the other changes. [`mod@file`] deploys a file of this
-//! machine, and [`watch`] those of a folder.
-//! [`backup`] copies what there is.
+//! `host.redb`, and what the window is to be; the [`artifacts`] are the components by digest. A
+//! [`release`] is one of them in memory, and a request holds a lease on it (an `Arc`) until its last
+//! byte. A [`window`] points at its [`serving`]: the live release, and with a [`canary`] the
+//! candidate on [`analysis`] beside it. The [`registry`] finds the window, [`mod@serve`] has it
+//! answer. [`mod@change`] is the one way to change a window: it writes the record and has what
+//! serves match that, in the order of memory and disk that the change needs. [`deploy`] is the one
+//! path by which a component becomes a release; [`operate`] holds the other verbs; [`mod@restore`]
+//! is a restart, and [`load`] makes a release of what a record names. [`mod@file`] deploys a file of
+//! this machine, and [`watch`] those of a folder. [`backup`] copies what there is.
 
 mod admission;
 mod analysis;
@@ -17,6 +17,7 @@ mod analysis;
 mod analysis_tests;
 mod artifacts;
 mod backup;
+mod blocking;
 mod breaker;
 mod canary;
 mod change;
@@ -27,7 +28,7 @@ mod difference;
 mod error;
 mod fallback;
 mod file;
-mod limits;
+mod load;
 mod name;
 mod operate;
 mod probe;
@@ -39,7 +40,6 @@ mod restore;
 mod serve;
 mod serving;
 mod share;
-mod state;
 mod status;
 mod swap_cell;
 #[cfg(test)]
@@ -64,7 +64,7 @@ pub use name::WindowName;
 pub use operate::Removed;
 pub use probe::Probe;
 pub use progress::{DeployEvent, Step};
-pub use record::{CanaryRecord, ReleaseRecord, WindowRecord};
+pub use record::{CanaryRecord, RecordVersion, ReleaseRecord, WindowRecord};
 pub use registry::{Registry, WindowsConfig};
 pub use status::{CanaryStatus, DrainStatus, SideStatus, WindowStatus};
 pub use watch::{FolderCounts, FolderProgress, WindowsFolder};

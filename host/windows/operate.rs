@@ -1,15 +1,12 @@
-//! What operators do with a window besides deploying: rollback, start, stop, remove.
+//! What operators do with a window besides deploying. Each verb is an edit of the window's record;
+//! [`mod@super::change`] has the rest follow.
 
-use super::change::{Closed, Closing};
-use super::record::WindowRecord;
+use super::change::{Change, Closed, Closing, Load};
 use super::registry::Registry;
-use super::release::Release;
 use super::serving::Serving;
-use super::watch::LeftFile;
-use super::window::Window;
-use super::{ChangeError, Unsaved, WindowName, WindowStatus};
-use crate::error::Problem;
-use std::collections::HashSet;
+use super::watch::{LeftFile, leave_in_folder};
+use super::{ChangeError, TrafficShare, Unsaved, WindowName, WindowStatus, canary};
+use crate::runtime::{Limit, LimitsChange, LimitsSet, WindowLimits};
 use std::sync::Arc;
 
 /// A removal that holds.
@@ -35,25 +32,18 @@ impl Registry {
         name: &WindowName,
         to: Option<u64>,
     ) -> Result<WindowStatus, ChangeError> {
-        let mut change = self.change(name).await?;
-        let record = change.record();
-        if record.canary.is_some() {
-            return Err(ChangeError::CanaryRunning(name.clone()));
-        }
-        let number = match to {
-            Some(number) => number,
-            None => record
-                .before_live()
-                .ok_or_else(|| ChangeError::NothingBefore(name.clone()))?,
-        };
-        let mut next = WindowRecord {
-            live: number,
-            stopped: false,
-            ..record
-        };
-        let serving = self.tried_serving(change.window(), &mut next).await?;
-        change.enforce(next, Some(serving)).await;
-        tracing::info!(window = %name, release = number, "live");
+        let mut change = Change::of(self, name).await?;
+        let edit = change.enforce(&Load::Tried, |record| {
+            if record.canary.is_some() {
+                return Err(ChangeError::CanaryRunning(name.clone()));
+            }
+            let number = to.or_else(|| record.before_live());
+            record.live = number.ok_or_else(|| ChangeError::NothingBefore(name.clone()))?;
+            record.stopped = false;
+            Ok(())
+        });
+        edit.await?;
+        tracing::info!(window = %name, release = change.record().live, "live");
         Ok(change.status())
     }
 
@@ -64,16 +54,15 @@ impl Registry {
     /// When there is no such window, its release cannot be loaded, or the change cannot be made
     /// durable.
     pub async fn start(self: &Arc<Self>, name: &WindowName) -> Result<WindowStatus, ChangeError> {
-        let mut change = self.change(name).await?;
-        if !matches!(&*change.window().serving(), Serving::Open { .. }) {
-            let mut next = WindowRecord {
-                stopped: false,
-                ..change.record()
-            };
-            let serving = self.tried_serving(change.window(), &mut next).await?;
-            let release = next.live;
-            change.commit(next, Some(serving)).await?;
-            tracing::info!(window = %name, release, "live");
+        let mut change = Change::of(self, name).await?;
+        let was_open = matches!(&*change.window().serving(), Serving::Open { .. });
+        let edit = change.commit(&Load::Tried, |record| {
+            record.stopped = false;
+            Ok(())
+        });
+        edit.await?;
+        if !was_open {
+            tracing::info!(window = %name, release = change.record().live, "live");
         }
         Ok(change.status())
     }
@@ -85,14 +74,15 @@ impl Registry {
     /// # Errors
     /// When there is no such window.
     pub async fn stop(self: &Arc<Self>, name: &WindowName) -> Result<WindowStatus, ChangeError> {
-        let (mut change, asking) = match self.close(name, Closing::Stop).await? {
+        let (mut change, asking) = match Closing::Stop.ask(self, name).await? {
             Closed::Turn(change, asking) => (change, asking),
             Closed::Left(window, _) => return Ok(window.status()),
         };
-        let Some((next, serving)) = Closing::Stop.of(change.record()) else {
-            return Err(ChangeError::NoWindow(name.clone()));
-        };
-        change.enforce(next, Some(serving)).await;
+        let edit = change.enforce(&Load::Nothing, |record| match Closing::Stop.edit(record) {
+            true => Ok(()),
+            false => Err(ChangeError::NoWindow(name.clone())),
+        });
+        edit.await?;
         drop(asking);
         tracing::info!(window = %name, "stopped");
         Ok(change.status())
@@ -110,19 +100,20 @@ impl Registry {
         name: &WindowName,
         delete_store: bool,
     ) -> Result<Removed, ChangeError> {
-        let (mut change, asking) = match self.close(name, Closing::Remove { delete_store }).await? {
+        let closing = Closing::Remove { delete_store };
+        let (mut change, asking) = match closing.ask(self, name).await? {
             Closed::Turn(change, asking) => (change, asking),
             Closed::Left(window, unsaved) => {
                 let removing = window.recorded.known().record.removing;
                 return Ok(Removed {
                     delete_store: delete_store || removing,
                     unsaved: Some(unsaved),
-                    left: self.leave_in_folder(name).await,
+                    left: leave_in_folder(self, name).await,
                 });
             }
         };
         // First: a host that ends in between must not deploy the window again.
-        let left = self.leave_in_folder(name).await;
+        let left = leave_in_folder(self, name).await;
         // Once the data is given up for deletion there is no way back.
         let delete_store = delete_store || change.record().removing;
         change.remove(delete_store).await;
@@ -138,75 +129,89 @@ impl Registry {
         })
     }
 
-    /// Loads what `next` says is open, and has one instance of each release start. A candidate that
-    /// cannot be loaded or started loses its canary, and `next` says so afterwards.
-    pub(super) async fn tried_serving(
+    /// Gives the canary another share of the requests. Callers that it had it keeps, unless the
+    /// share shrinks.
+    ///
+    /// # Errors
+    /// When no canary is running.
+    pub async fn share(
         self: &Arc<Self>,
-        window: &Arc<Window>,
-        next: &mut WindowRecord,
-    ) -> Result<Serving, ChangeError> {
-        let mut serving = self.load_serving(window, next).await?;
-        if let Serving::Open { live, canary } = &mut serving {
-            try_instance(window, live).await?;
-            if let Some(candidate) = canary
-                && let Err(error) = try_instance(window, &candidate.release).await
-            {
-                if matches!(&error, ChangeError::Try(why) if why.is(Problem::InstanceLimit)) {
-                    return Err(error);
-                }
-                next.end_canary(&format!("aborted: {error}"));
-                *canary = None;
+        name: &WindowName,
+        share: TrafficShare,
+    ) -> Result<WindowStatus, ChangeError> {
+        let mut change = Change::of(self, name).await?;
+        let edit = change.enforce(&Load::Nothing, |record| {
+            let running = record.canary.as_mut();
+            running
+                .ok_or_else(|| ChangeError::NoCanary(name.clone()))?
+                .share = share;
+            Ok(())
+        });
+        edit.await?;
+        Ok(change.status())
+    }
+
+    /// Gives the candidate all requests.
+    ///
+    /// # Errors
+    /// When no canary is running, or the change cannot be made durable.
+    pub async fn promote(self: &Arc<Self>, name: &WindowName) -> Result<WindowStatus, ChangeError> {
+        let mut change = Change::of(self, name).await?;
+        // The candidate is loaded where that was not possible when the window was opened.
+        let edit = change.commit(&Load::Tried, |record| {
+            let running = record.canary.take();
+            let running = running.ok_or_else(|| ChangeError::NoCanary(name.clone()))?;
+            record.live = running.number;
+            Ok(())
+        });
+        edit.await?;
+        tracing::info!(window = %name, release = change.record().live, "the canary was promoted");
+        Ok(change.status())
+    }
+
+    /// Ends the canary; the live release gets all requests again.
+    ///
+    /// # Errors
+    /// When no canary is running.
+    pub async fn abort(self: &Arc<Self>, name: &WindowName) -> Result<WindowStatus, ChangeError> {
+        let mut change = Change::of(self, name).await?;
+        canary::end(&mut change, None, "aborted by an operator").await?;
+        Ok(change.status())
+    }
+
+    /// Changes the window's limits. They hold from the next request on, and over a restart once the
+    /// disk has them, which the third of what is returned says where it is not so yet.
+    ///
+    /// # Errors
+    /// When there is no such window, or a value is out of bounds.
+    pub async fn set_limits(
+        self: &Arc<Self>,
+        name: &WindowName,
+        limits: &LimitsChange,
+    ) -> Result<(WindowLimits, LimitsSet, Option<Unsaved>), ChangeError> {
+        let mut change = Change::of_any(self, name).await?;
+        if change.window().recorded.known().is_going() {
+            return Err(ChangeError::NoWindow(name.clone()));
+        }
+        let most = self.config.engine.max_memory_bytes as u64;
+        let edit = change.enforce(&Load::Nothing, |record| {
+            let set = record.limits.with(limits).map_err(ChangeError::BadOption)?;
+            if self.config.limits.with(&set).get(Limit::MemoryBytes) > most {
+                return Err(ChangeError::BadOption(format!(
+                    "memory_bytes: the pool of this host gives an instance at most {most}; start it with a larger --instance-memory"
+                )));
+            }
+            record.limits = set;
+            Ok(())
+        });
+        edit.await?;
+        if limits.0.contains_key(&Limit::Reuse) {
+            for release in change.window().serving().releases() {
+                release.instances.reuse().ask_again();
             }
         }
-        Ok(serving)
+        let set = change.record().limits;
+        tracing::info!(window = %name, set = ?set, "limits");
+        Ok((self.config.limits.with(&set), set, change.unsaved()))
     }
-
-    /// Removes artifacts that no kept release refers to.
-    pub(super) async fn clear_unused(self: &Arc<Self>) {
-        let registry = self.clone();
-        let _ = blocking(move || {
-            registry.artifacts.clear_unused(|| registry.used().ok());
-            Ok(())
-        })
-        .await;
-    }
-
-    /// The digests that a record refers to, be it in memory or on disk: the two may differ for a
-    /// time.
-    fn used(&self) -> Result<HashSet<String>, ChangeError> {
-        // What a record needs that cannot be read is not known, so nothing is cleared then.
-        let on_disk = self.records.all_blocking()?.into_iter();
-        let on_disk: Vec<_> = on_disk
-            .map(|(_, record)| record)
-            .collect::<Result<_, _>>()?;
-        let in_memory = self.all().into_iter().map(|window| {
-            let known = window.recorded.known();
-            known.record.clone()
-        });
-        let releases = on_disk
-            .into_iter()
-            .chain(in_memory)
-            .flat_map(|record| record.releases);
-        Ok(releases.map(|release| release.digest).collect())
-    }
-}
-
-/// Has one instance of the release start.
-async fn try_instance(window: &Window, release: &Release) -> Result<(), ChangeError> {
-    let permit = window.queue.acquire(release.instances.weight()).await;
-    let _permit = permit.map_err(|busy| ChangeError::Try(busy.into()))?;
-    release
-        .instances
-        .try_start()
-        .await
-        .map_err(ChangeError::Try)
-}
-
-/// Runs what reads or writes the disk off the request threads.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ChangeError> + Send + 'static,
-) -> Result<T, ChangeError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| ChangeError::Internal(error.to_string()))?
 }

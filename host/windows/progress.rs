@@ -1,6 +1,5 @@
-//! The steps of a deploy as they are done: told to whoever watches, and held to the states of a release.
+//! The steps of a deploy as they are done, told to whoever watches.
 
-use super::state::{Event, State};
 use super::{ChangeError, Difference, WindowName, crash};
 use serde::Serialize;
 use std::time::Instant;
@@ -38,7 +37,6 @@ pub enum DeployEvent {
 
 /// The progress of one deploy.
 pub(super) struct Progress<'a> {
-    state: State,
     since: Instant,
     steps: Vec<(Step, f64)>,
     notify: &'a (dyn Fn(DeployEvent) + Send + Sync),
@@ -47,38 +45,19 @@ pub(super) struct Progress<'a> {
 impl<'a> Progress<'a> {
     pub fn new(notify: &'a (dyn Fn(DeployEvent) + Send + Sync)) -> Self {
         Progress {
-            state: State::Received,
             since: Instant::now(),
             steps: Vec::new(),
             notify,
         }
     }
 
-    /// Where the release stands.
-    pub fn state(&self) -> State {
-        self.state
-    }
-
     /// A step is done.
-    pub fn done(&mut self, step: Step) -> Result<(), ChangeError> {
-        let event = match step {
-            Step::Check => Some(Event::Check),
-            Step::Compile => Some(Event::Compile),
-            Step::Try => Some(Event::Try),
-            Step::Record => Some(Event::Record),
-            // The release itself notes it, with the share of a canary in its place.
-            Step::Swap => None,
-        };
-        if let Some(event) = event {
-            let next = self.state.next(event);
-            self.state = next.map_err(|illegal| ChangeError::Internal(illegal.to_string()))?;
-        }
+    pub fn done(&mut self, step: Step) {
         let ms = self.since.elapsed().as_secs_f64() * 1000.0;
         self.since = Instant::now();
         self.steps.push((step, ms));
         (self.notify)(DeployEvent::Step { step, ms });
         crash::point(&format!("{step:?}"));
-        Ok(())
     }
 
     /// It waits for a compiler, after so many others.
@@ -90,11 +69,9 @@ impl<'a> Progress<'a> {
     }
 
     /// The release was found wanting, for this reason.
-    pub fn refuse(&mut self, window: &WindowName, why: &ChangeError) {
-        if let Ok(refused) = self.state.next(Event::Refuse) {
-            tracing::warn!(%window, after = ?self.state, "a release was refused: {why}");
-            self.state = refused;
-        }
+    pub fn refuse(&self, window: &WindowName, why: &ChangeError) {
+        let after = self.steps.last().map(|(step, _)| step);
+        tracing::warn!(%window, ?after, "a release was refused: {why}");
     }
 
     pub fn differs(&self, difference: &Difference) {

@@ -1,12 +1,13 @@
-//! What the disk knows of a window: one JSON value a window in `host.redb`, replaced whole, so that
-//! a change is wholly there or not at all.
+//! What the disk knows of a window: one JSON value a window in `host.redb`, replaced whole and by
+//! compare-and-swap, so that a change is wholly there or not at all, and takes no other one away.
 
-use super::operate::blocking;
+use super::blocking::blocking;
 use super::{ChangeError, TrafficShare, WindowName, crash};
 use crate::runtime::LimitsSet;
-use crate::store::{Op, Scratch, Snapshot, Store, StoreError};
+use crate::store::{Applied, Entry, Op, Scratch, Snapshot, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use time::OffsetDateTime;
 
 /// Releases kept in a window's history.
@@ -15,6 +16,9 @@ pub const KEPT_RELEASES: usize = 10;
 /// Everything durable about one window but its store.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct WindowRecord {
+    /// Which change made it what it is.
+    #[serde(default)]
+    pub version: RecordVersion,
     /// The number the next release will get; never reused.
     pub next: u64,
     /// The release that requests go to.
@@ -35,6 +39,24 @@ pub struct WindowRecord {
     pub releases: Vec<ReleaseRecord>,
 }
 
+/// Tells a record from every other that its window ever had, also from those of a window of its name
+/// that was removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordVersion {
+    /// Greater than that of the record before.
+    number: u64,
+    /// Drawn by each run of a host: two hosts may give the same number.
+    writer: u64,
+}
+
+impl RecordVersion {
+    /// That of a record that cannot be read, whoever wrote it.
+    pub(super) const UNREADABLE: Self = RecordVersion {
+        number: 0,
+        writer: u64::MAX,
+    };
+}
+
 /// A canary that is running.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CanaryRecord {
@@ -50,14 +72,19 @@ pub struct CanaryRecord {
 impl CanaryRecord {
     /// With a salt of its own.
     fn new(number: u64, share: TrafficShare) -> Self {
-        let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
         CanaryRecord {
             number,
             share,
-            // The two have their fixed bits in different places.
-            salt: high ^ low,
+            salt: drawn(),
         }
     }
+}
+
+/// A number that nobody can guess.
+fn drawn() -> u64 {
+    let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+    // The two have their fixed bits in different places.
+    high ^ low
 }
 
 /// One deploy that went through.
@@ -131,6 +158,11 @@ impl WindowRecord {
         self
     }
 
+    /// Whether there is a release, and the window is not being removed.
+    pub(super) fn is_deployed(&self) -> bool {
+        !self.removing && !self.releases.is_empty()
+    }
+
     /// Ends the canary, with how it ended in the history.
     pub(super) fn end_canary(&mut self, fate: &str) {
         let ended = self.canary.take().map(|canary| canary.number);
@@ -170,11 +202,62 @@ pub(super) type Recorded = (WindowName, Result<WindowRecord, ChangeError>);
 #[derive(Clone)]
 pub(super) struct Records {
     store: Arc<dyn Store>,
+    /// Of the versions that it gives.
+    writer: u64,
+    /// The number of the last of them.
+    last: Arc<AtomicU64>,
+}
+
+/// What came of a compare-and-swap.
+pub(super) enum Swapped {
+    /// It is durable.
+    Done,
+    /// Nothing was written: this is what is there.
+    Met(Option<Met>),
+}
+
+/// A place that no record has: what expects it is not written, and met what is there.
+pub(super) const NOWHERE: u64 = 0;
+
+/// A record that is on disk.
+pub(super) struct Met {
+    pub record: Result<WindowRecord, ChangeError>,
+    /// Where it is expected, see [`Records::swap`].
+    pub place: u64,
+}
+
+impl Met {
+    pub fn version(&self) -> RecordVersion {
+        let readable = self.record.as_ref();
+        readable.map_or(RecordVersion::UNREADABLE, |record| record.version)
+    }
 }
 
 impl Records {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
-        Records { store }
+        Records {
+            store,
+            writer: drawn(),
+            last: Arc::default(),
+        }
+    }
+
+    /// A version for the record that follows the one of version `before`.
+    pub(super) fn version_after(&self, before: RecordVersion) -> RecordVersion {
+        let greater = |last: u64| last.max(before.number).saturating_add(1);
+        let last = self
+            .last
+            .fetch_update(SeqCst, SeqCst, |last| Some(greater(last)));
+        RecordVersion {
+            number: greater(last.unwrap_or_else(|last| last)),
+            writer: self.writer,
+        }
+    }
+
+    /// Whether this host has given `version`, and after `earlier`.
+    pub(super) fn gave(&self, version: RecordVersion, earlier: Option<RecordVersion>) -> bool {
+        let before = earlier.map_or(0, |earlier| earlier.number);
+        version.writer == self.writer && version.number > before
     }
 
     /// Every window that has a record. One that cannot be read says nothing of the others.
@@ -193,42 +276,45 @@ impl Records {
         Ok(self.store.snapshot(scratch)?)
     }
 
-    /// Has the disk know of `record` what is to be known: nothing, where it is vacant. Durable once
-    /// the future resolves.
+    /// Has the disk know of `record` what is to be known: nothing, where it is vacant. Only where
+    /// it has the value of that `place`, or none for None. Durable once the future resolves.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(super) async fn save(
-        &self,
-        name: &WindowName,
-        record: &WindowRecord,
-    ) -> Result<(), ChangeError> {
-        if record.is_vacant() {
-            return self.delete(name).await;
-        }
-        let value =
-            serde_json::to_vec(record).map_err(|error| ChangeError::Internal(error.to_string()))?;
-        let set = Op::Set {
-            bucket: BUCKET.into(),
-            key: name.as_str().into(),
+    pub(super) async fn swap(
+        self,
+        name: WindowName,
+        record: WindowRecord,
+        place: Option<u64>,
+    ) -> Result<Swapped, ChangeError> {
+        let (bucket, key) = (BUCKET.to_owned(), name.as_str().to_owned());
+        let vacant = record.is_vacant();
+        let value = match vacant {
+            true => Vec::new(),
+            false => serde_json::to_vec(&record)
+                .map_err(|error| ChangeError::Internal(error.to_string()))?,
+        };
+        let mut ops = vec![Op::Swap {
+            bucket: bucket.clone(),
+            key: key.clone(),
+            expected: place,
             value,
-        };
-        self.write(set).await
-    }
-
-    async fn delete(&self, name: &WindowName) -> Result<(), ChangeError> {
-        let delete = Op::Delete {
-            bucket: BUCKET.into(),
-            key: name.as_str().into(),
-        };
-        self.write(delete).await
-    }
-
-    async fn write(&self, op: Op) -> Result<(), ChangeError> {
+        }];
+        if vacant {
+            // In the same write, so that it deletes what was expected and nothing else.
+            ops.push(Op::Delete { bucket, key });
+        }
         crash::point("asked");
-        self.store.write(vec![op]).await?;
+        let applied = self.store.write(ops).await?;
+        if let Some(Applied::Conflict(met)) = applied.into_iter().next() {
+            let met = met.map(|Entry { value, version }| Met {
+                record: parse(name.as_str(), &value),
+                place: version,
+            });
+            return Ok(Swapped::Met(met));
+        }
         crash::point("recorded");
-        Ok(())
+        Ok(Swapped::Done)
     }
 }
 
@@ -324,6 +410,54 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_record_is_written_only_where_what_is_there_is_what_was_expected() {
+        use crate::store::{StoreLimits, open_file};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("host.redb");
+        let store = open_file(&path, "host", StoreLimits::default()).unwrap();
+        let records = Records::new(store);
+        let first = WindowRecord::default().with_release(release(), None);
+        let vacant = WindowRecord::default();
+        let swap = async |record: &WindowRecord, place| {
+            let name = "w".parse().unwrap();
+            let swapped = records.clone().swap(name, record.clone(), place);
+            match swapped.await.unwrap() {
+                Swapped::Done => None,
+                Swapped::Met(met) => Some(met.map(|met| (met.record.unwrap(), met.place))),
+            }
+        };
+        assert_eq!(swap(&first, Some(NOWHERE)).await, Some(None));
+        assert_eq!(swap(&first, None).await, None);
+        for (record, place) in [(&first, None), (&first, Some(NOWHERE)), (&vacant, None)] {
+            let met = swap(record, place).await.unwrap().unwrap();
+            assert_eq!(met, (first.clone(), 1));
+        }
+        assert_eq!(swap(&vacant, Some(1)).await, None);
+        assert!(records.all_blocking().unwrap().is_empty());
+        assert_eq!(swap(&first, Some(1)).await, Some(None));
+    }
+
+    #[test]
+    fn no_two_changes_have_the_same_version_and_each_is_after_the_one_before() {
+        let disk = crate::windows::testing::Disk::new();
+        let hosts = [0, 1].map(|_| Records::new(disk.clone()));
+        let mut seen = std::collections::HashSet::new();
+        let mut version = RecordVersion::default();
+        for change in 0..100 {
+            // A window that is removed, and made anew by the other host.
+            let before = match change % 10 {
+                0 => RecordVersion::default(),
+                _ => version,
+            };
+            let [host, other] = [&hosts[change / 10 % 2], &hosts[(change / 10 + 1) % 2]];
+            version = host.version_after(before);
+            assert!(seen.insert((version.number, version.writer)));
+            assert!(host.gave(version, Some(before)) && !other.gave(version, Some(before)));
+            assert!(!host.gave(version, Some(version)));
+        }
+    }
+
+    #[tokio::test]
     async fn a_change_of_a_record_takes_less_than_a_quarter_of_the_reserve() {
         use crate::reserve::RESERVE_BYTES;
         use crate::store::{StoreLimits, open_file};
@@ -348,7 +482,12 @@ mod tests {
             let name = format!("window-{}", change % 300).parse().unwrap();
             record.next += 1;
             let before = taken();
-            records.save(&name, &record).await.unwrap();
+            let place = match change < 300 {
+                true => None,
+                false => Some(change - 299),
+            };
+            let swapped = records.clone().swap(name, record.clone(), place);
+            assert!(matches!(swapped.await.unwrap(), Swapped::Done));
             most = most.max(taken().saturating_sub(before));
         }
         assert!(most <= RESERVE_BYTES as u64 / 4, "{most} bytes");

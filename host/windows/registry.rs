@@ -1,22 +1,31 @@
 //! Finds the window for a request, and holds what all windows share.
 
-use super::admission::Pool;
+use super::admission::{Pool, Terms};
 use super::artifacts::Artifacts;
-use super::change::{DISK_TIME, TURN_TIME};
+use super::blocking::blocking;
+use super::change::{DISK_TIME, TURN_TIME, save_all};
 use super::record::{Records, WindowRecord};
+use super::restore::restore;
+use super::serve::serve;
 use super::serving::Serving;
+use super::unavailable::WindowUnavailable;
 use super::watch::TakenFiles;
 use super::window::Window;
-use super::{ChangeError, ReleaseRecord, WindowName, WindowStatus};
+use super::{ChangeError, ReleaseRecord, WindowName, WindowStatus, fallback};
+use crate::body::Body;
+use crate::error::RequestError;
 use crate::reserve::Reserve;
 use crate::runtime::instance::InstanceContext;
 use crate::runtime::log::Line;
-use crate::runtime::{CompileLimits, Compiler, EngineConfig, Runtime, WindowLimits};
+use crate::runtime::{
+    CompileLimits, Compiler, EngineConfig, Limit, LimitsSet, Runtime, WindowLimits,
+};
 use crate::store::{Store, StoreError, StoreLimits, StoreStats, Stores, open_file};
 use anyhow::anyhow;
 use arc_swap::ArcSwap;
+use http::{Request, Response};
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -140,6 +149,30 @@ impl Registry {
         }))
     }
 
+    /// Brings every recorded window back. One that cannot be loaded, or whose record cannot be
+    /// read, is left unavailable, with the reason in the log, and does not keep the others from
+    /// opening.
+    ///
+    /// # Errors
+    /// When the records cannot be listed.
+    pub async fn restore(self: &Arc<Self>) -> Result<(), ChangeError> {
+        restore(self).await
+    }
+
+    /// Has the live release of `window`, or its candidate, serve `request`. Gives what came of it,
+    /// and the release's number where one was leased.
+    pub fn serve(
+        &self,
+        window: &str,
+        request: Request<Body>,
+    ) -> impl Future<Output = (Result<Response<Body>, RequestError>, Option<u64>)> + use<> {
+        let found = self.windows.load().get(window).cloned();
+        let window = found.ok_or_else(|| WindowUnavailable::NotDeployed {
+            window: window.to_owned(),
+        });
+        serve(window, request)
+    }
+
     /// The windows by name, as they are now.
     pub(super) fn windows(&self) -> Arc<HashMap<String, Arc<Window>>> {
         self.windows.load_full()
@@ -168,7 +201,7 @@ impl Registry {
             return window;
         }
         let limits = self.config.limits.with(&record.limits);
-        let trips = self.watch_breaker();
+        let trips = fallback::watch(self);
         let window = Window::new(
             name.clone(),
             record,
@@ -183,6 +216,14 @@ impl Registry {
         windows.insert(name.as_str().to_owned(), window.clone());
         self.windows.store(Arc::new(windows));
         window
+    }
+
+    /// Holds the window to `limits` from now on.
+    pub(super) fn hold(&self, window: &Window, limits: WindowLimits) {
+        window.limits.store(Arc::new(limits));
+        window.queue.set_terms(Terms::of(&limits));
+        let bytes = limits.get(Limit::StoreBytes);
+        self.stores.set_max_store_bytes(window.name.as_str(), bytes);
     }
 
     /// Takes the window out, if it is still in.
@@ -236,6 +277,23 @@ impl Registry {
         Ok((window.status(), known.record.releases.clone()))
     }
 
+    /// The window's limits as they hold, and what of them is set for it.
+    ///
+    /// # Errors
+    /// When there is no such window.
+    pub fn limits(&self, name: &WindowName) -> Result<(WindowLimits, LimitsSet), ChangeError> {
+        let window = self.window(name)?;
+        let known = window.recorded.known();
+        known.check_readable(name)?;
+        let set = known.record.limits.clone();
+        Ok((**window.limits.load(), set))
+    }
+
+    /// Why the window's `reuse` is not in effect, where it is not, and when it is tried again.
+    pub fn reuse_off(&self, name: &WindowName) -> Option<String> {
+        self.window(name).ok()?.reuse_off()
+    }
+
     /// Requests whose instances wait for slow clients now, and those that had to give way to others so
     /// far.
     pub fn slow_clients(&self) -> (usize, u64) {
@@ -265,6 +323,12 @@ impl Registry {
         &self.artifacts
     }
 
+    /// Tries once more, for at most `time`, to have the disk take what holds. For the end of the
+    /// host.
+    pub async fn save_all(self: &Arc<Self>, time: Duration) {
+        save_all(self, time).await;
+    }
+
     /// Closes every window for good and waits for what they have begun. Bounded by the caller.
     pub async fn drain_all(&self) {
         for window in self.all() {
@@ -286,5 +350,34 @@ impl Registry {
             failures: window.failures.clone(),
             short: window.queue.short().clone(),
         }
+    }
+
+    /// Removes artifacts that no kept release refers to.
+    pub(super) async fn clear_unused(self: &Arc<Self>) {
+        let registry = self.clone();
+        let _ = blocking(move || {
+            registry.artifacts.clear_unused(|| registry.used().ok());
+            Ok(())
+        })
+        .await;
+    }
+
+    /// The digests that a record refers to, be it in memory or on disk: the two may differ for a
+    /// time.
+    fn used(&self) -> Result<HashSet<String>, ChangeError> {
+        // What a record needs that cannot be read is not known, so nothing is cleared then.
+        let on_disk = self.records.all_blocking()?.into_iter();
+        let on_disk: Vec<_> = on_disk
+            .map(|(_, record)| record)
+            .collect::<Result<_, _>>()?;
+        let in_memory = self.all().into_iter().map(|window| {
+            let known = window.recorded.known();
+            known.record.clone()
+        });
+        let releases = on_disk
+            .into_iter()
+            .chain(in_memory)
+            .flat_map(|record| record.releases);
+        Ok(releases.map(|release| release.digest).collect())
     }
 }

@@ -3,9 +3,7 @@
 
 use super::ReleaseRecord;
 use super::breaker::Breaker;
-use super::state::{Event, State};
 use crate::runtime::Instances;
-use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
 use tokio::sync::watch;
 
@@ -15,39 +13,18 @@ pub struct Release {
     pub record: ReleaseRecord,
     pub(super) instances: Instances,
     pub(super) breaker: Arc<Breaker>,
-    state: Mutex<State>,
     /// Closed by the drop of this release.
     _alive: watch::Sender<()>,
 }
 
 impl Release {
-    pub(super) fn new(record: ReleaseRecord, instances: Instances, state: State) -> Arc<Self> {
+    pub(super) fn new(record: ReleaseRecord, instances: Instances) -> Arc<Self> {
         Arc::new(Release {
             record,
             instances,
             breaker: Arc::new(Breaker::new()),
-            state: Mutex::new(state),
             _alive: watch::Sender::new(()),
         })
-    }
-
-    /// Notes what happens to it. An event that changes nothing, such as a swap to what is live already, is none.
-    pub(super) fn happens(&self, event: Event) {
-        let mut state = self.state.lock();
-        let stays = matches!(
-            (*state, event),
-            (State::Live, Event::Swap) | (State::Canary, Event::TrafficShare)
-        );
-        if stays {
-            return;
-        }
-        match state.next(event) {
-            Ok(next) => *state = next,
-            Err(illegal) => tracing::error!(
-                release = self.record.number,
-                "a fault of the host: {illegal}"
-            ),
-        }
     }
 
     /// A view on this release that holds no lease.
@@ -64,11 +41,6 @@ impl Release {
 impl Drop for Release {
     fn drop(&mut self) {
         self.instances.cancel_handle().close();
-        // With the last lease. One that never served, or that ends with the process, does not drain.
-        let state = *self.state.get_mut();
-        if state == State::Draining {
-            self.happens(Event::Drain);
-        }
     }
 }
 

@@ -4,7 +4,6 @@
 use super::analysis;
 use super::breaker::{Breaker, Outcome, Pass, Trip};
 use super::fallback::Tripped;
-use super::registry::Registry;
 use super::release::Release;
 use super::serving::Assignment;
 use super::unavailable::WindowUnavailable;
@@ -21,68 +20,61 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-impl Registry {
-    /// Has the live release of `window`, or its candidate, serve `request`. Gives what came of it,
-    /// and the release's number where one was leased.
-    pub async fn serve(
-        &self,
-        window: &str,
-        request: Request<Body>,
-    ) -> (Result<Response<Body>, RequestError>, Option<u64>) {
-        let window = match self.windows().get(window) {
-            Some(window) => window.clone(),
-            None => {
-                let window = window.to_owned();
-                return (Err(WindowUnavailable::NotDeployed { window }.into()), None);
-            }
-        };
-        let (release, assignment) = match window.lease(request.headers()) {
-            Ok(leased) => leased,
-            Err(error) => return (Err(error.into()), None),
-        };
-        let number = release.record.number;
-        if window.store_fault(Instant::now()) {
-            let error = RequestError::from(WindowUnavailable::StoreUnavailable {
-                window: window.name.to_string(),
-            });
-            window.failures.note(&error);
-            return (Err(error), Some(number));
-        }
-        let pass = match assignment {
-            None => release.breaker.admit(Instant::now()),
-            Some(_) => Ok(Pass::Usual),
-        };
-        let pass = match pass {
-            Ok(pass) => pass,
-            Err(retry_after) => {
-                let window = window.name.to_string();
-                let tripped = WindowUnavailable::Tripped {
-                    window,
-                    retry_after,
-                };
-                return (Err(tripped.into()), Some(number));
-            }
-        };
-        let mut observation = Observation {
-            window: window.clone(),
-            number,
-            breaker: release.breaker.clone(),
-            assignment,
-            begun: Instant::now(),
-            in_flight: None,
-            took: None,
-            outcome: Outcome::Unclear,
-            failed: false,
-            counts: true,
-        };
-        let begun = &mut observation.in_flight;
-        let outcome = serve_on(&window, release, pass, request, begun).await;
-        observation.answered(&outcome);
-        let outcome = outcome.map(|response| {
-            response.map(|inner| ObservedBody { inner, observation }.boxed_unsync())
+/// Has the live release of `window`, or its candidate, serve `request`. Gives what came of it, and
+/// the release's number where one was leased.
+pub(super) async fn serve(
+    window: Result<Arc<Window>, WindowUnavailable>,
+    request: Request<Body>,
+) -> (Result<Response<Body>, RequestError>, Option<u64>) {
+    let window = match window {
+        Ok(window) => window,
+        Err(error) => return (Err(error.into()), None),
+    };
+    let (release, assignment) = match window.lease(request.headers()) {
+        Ok(leased) => leased,
+        Err(error) => return (Err(error.into()), None),
+    };
+    let number = release.record.number;
+    if window.store_fault(Instant::now()) {
+        let error = RequestError::from(WindowUnavailable::StoreUnavailable {
+            window: window.name.to_string(),
         });
-        (outcome, Some(number))
+        window.failures.note(&error);
+        return (Err(error), Some(number));
     }
+    let pass = match assignment {
+        None => release.breaker.admit(Instant::now()),
+        Some(_) => Ok(Pass::Usual),
+    };
+    let pass = match pass {
+        Ok(pass) => pass,
+        Err(retry_after) => {
+            let window = window.name.to_string();
+            let tripped = WindowUnavailable::Tripped {
+                window,
+                retry_after,
+            };
+            return (Err(tripped.into()), Some(number));
+        }
+    };
+    let mut observation = Observation {
+        window: window.clone(),
+        number,
+        breaker: release.breaker.clone(),
+        assignment,
+        begun: Instant::now(),
+        in_flight: None,
+        took: None,
+        outcome: Outcome::Unclear,
+        failed: false,
+        counts: true,
+    };
+    let begun = &mut observation.in_flight;
+    let outcome = serve_on(&window, release, pass, request, begun).await;
+    observation.answered(&outcome);
+    let outcome = outcome
+        .map(|response| response.map(|inner| ObservedBody { inner, observation }.boxed_unsync()));
+    (outcome, Some(number))
 }
 
 async fn serve_on(

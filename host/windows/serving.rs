@@ -1,6 +1,7 @@
 //! What a request finds at a window, and what goes when something else is put there.
 
 use super::analysis::{Analysis, Entry, Sample, Side};
+use super::record::CanaryRecord;
 use super::release::Release;
 use super::share::Caller;
 use http::HeaderMap;
@@ -71,9 +72,35 @@ impl Serving {
         };
         live.into_iter().chain(canary)
     }
+
+    /// The candidate beside the live release.
+    pub fn canary(&self) -> Option<&Canary> {
+        match self {
+            Serving::Open { canary, .. } => canary.as_ref(),
+            Serving::Empty | Serving::Stopped => None,
+        }
+    }
+
+    /// Whether it is the very same, down to what the analysis has seen.
+    pub fn is_same(&self, other: &Serving) -> bool {
+        let alike = matches!(
+            (self, other),
+            (Serving::Empty, Serving::Empty)
+                | (Serving::Stopped, Serving::Stopped)
+                | (Serving::Open { .. }, Serving::Open { .. })
+        );
+        let analysis = |serving: &Serving| serving.canary().map(|c| Arc::as_ptr(&c.analysis));
+        let releases = |serving: &Serving| serving.releases().map(Arc::as_ptr).collect::<Vec<_>>();
+        alike && releases(self) == releases(other) && analysis(self) == analysis(other)
+    }
 }
 
 impl Canary {
+    /// Whether it is the canary of that record.
+    pub fn is_of(&self, record: &CanaryRecord) -> bool {
+        (self.release.record.number, self.salt) == (record.number, record.salt)
+    }
+
     /// Which of the two gets a request with these headers.
     pub fn choose<'a>(
         &'a self,

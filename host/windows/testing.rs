@@ -1,13 +1,13 @@
 //! A small registry for tests: real releases of a component that does nothing, over a disk that
 //! tests can fill.
 
-use super::change::TURN_TIME;
-use super::record::Records;
+use super::change::{Change, TURN_TIME};
+use super::record::{Records, Swapped};
 use super::serving::Serving;
 use super::window::Window;
 use super::{
-    DeployOptions, Registry, ReleaseRecord, TrafficShare, Upload, WindowName, WindowRecord,
-    WindowsConfig,
+    DeployOptions, RecordVersion, Registry, ReleaseRecord, TrafficShare, Upload, WindowName,
+    WindowRecord, WindowsConfig,
 };
 use crate::reserve::Reserve;
 use crate::runtime::{Compiler, EngineConfig};
@@ -79,7 +79,9 @@ pub(crate) enum Trouble {
 pub(crate) struct Disk(Arc<Mutex<State>>);
 
 struct State {
-    entries: BTreeMap<(String, String), Vec<u8>>,
+    entries: BTreeMap<(String, String), Entry>,
+    /// The last that was given.
+    version: u64,
     trouble: Trouble,
     random: Random,
 }
@@ -103,9 +105,10 @@ impl Random {
 }
 
 impl Disk {
-    fn new() -> Arc<Self> {
+    pub fn new() -> Arc<Self> {
         let state = State {
             entries: BTreeMap::new(),
+            version: 0,
             trouble: Trouble::None,
             random: Random::new(1),
         };
@@ -124,8 +127,41 @@ impl Disk {
 impl Disk {
     fn entry(&self, bucket: &str, key: &str) -> Option<Entry> {
         let state = self.0.lock();
-        let value = state.entries.get(&(bucket.into(), key.into())).cloned();
-        value.map(|value| Entry { value, version: 1 })
+        state.entries.get(&(bucket.into(), key.into())).cloned()
+    }
+}
+
+impl State {
+    /// What a compare-and-swap meets that it did not expect.
+    fn conflict(&self, op: &Op) -> Option<Option<Entry>> {
+        let Op::Swap {
+            bucket,
+            key,
+            expected,
+            ..
+        } = op
+        else {
+            return None;
+        };
+        let met = self.entries.get(&(bucket.clone(), key.clone()));
+        (met.map(|entry| entry.version) != *expected).then(|| met.cloned())
+    }
+
+    fn apply(&mut self, op: Op) {
+        match op {
+            Op::Set { bucket, key, value }
+            | Op::Swap {
+                bucket, key, value, ..
+            } => {
+                self.version += 1;
+                let version = self.version;
+                self.entries.insert((bucket, key), Entry { value, version });
+            }
+            Op::Delete { bucket, key } => {
+                self.entries.remove(&(bucket, key));
+            }
+            other => panic!("records are not written by {other:?}"),
+        }
     }
 }
 
@@ -154,28 +190,33 @@ impl Store for Disk {
         let mut state = self.0.lock();
         let path = PathBuf::from("host.redb");
         let full = Err(StoreError::DiskFull { path: path.clone() });
-        let answer = match &state.trouble {
-            Trouble::Full => full,
-            Trouble::FullWhile(file) if file.exists() => full,
-            Trouble::TakesAndFails => Err(StoreError::Io {
-                path,
-                reason: "the test has it so".into(),
-            }),
-            _ => Ok(vec![Applied::Written; ops.len()]),
+        let failed = Err(StoreError::Io {
+            path,
+            reason: "the test has it so".into(),
+        });
+        let is_full = match &state.trouble {
+            Trouble::Full => true,
+            Trouble::FullWhile(file) => file.exists(),
+            _ => false,
         };
-        if answer.is_ok() || state.trouble == Trouble::TakesAndFails {
-            for op in ops {
-                match op {
-                    Op::Set { bucket, key, value } => state.entries.insert((bucket, key), value),
-                    Op::Delete { bucket, key } => state.entries.remove(&(bucket, key)),
-                    other => panic!("records are not written by {other:?}"),
-                };
+        // What is not written is answered on a disk that hangs, too.
+        let met = ops.iter().find_map(|op| state.conflict(op));
+        let (hangs, answer) = match met {
+            _ if is_full => (true, full),
+            Some(met) => (false, Ok(vec![Applied::Conflict(met)])),
+            None => {
+                let written = Ok(vec![Applied::Written; ops.len()]);
+                ops.into_iter().for_each(|op| state.apply(op));
+                match state.trouble {
+                    Trouble::TakesAndFails => (true, failed),
+                    _ => (true, written),
+                }
             }
-        }
+        };
         let polls = state.random.below(4);
         let state = self.0.clone();
         Box::pin(async move {
-            while state.lock().trouble == Trouble::Hangs {
+            while hangs && state.lock().trouble == Trouble::Hangs {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             for _ in 0..polls {
@@ -227,8 +268,11 @@ impl Seen {
                 ..numbered(release.number)
             };
         }
-        if let Some(canary) = self.record.as_mut().and_then(|r| r.canary.as_mut()) {
-            canary.salt = 0;
+        if let Some(record) = &mut self.record {
+            record.version = RecordVersion::default();
+            if let Some(canary) = &mut record.canary {
+                canary.salt = 0;
+            }
         }
         self
     }
@@ -339,23 +383,34 @@ impl Fixture {
         if let Ok(window) = registry.window(&name()) {
             registry.forget(&window);
         }
-        Records::new(self.disk.clone())
-            .save(&name(), record)
-            .await
-            .unwrap();
+        self.put(record).await;
         if record.releases.is_empty() {
             return;
         }
         let window = registry.window_or_new(&name(), record.clone());
-        let serving = match record.stopped {
-            true => Serving::Stopped,
-            false => {
-                let mut record = record.clone();
-                let serving = registry.load_serving(&window, &mut record);
-                serving.await.unwrap()
+        let mut change = Change::of_window(registry, &window).await.unwrap();
+        change.settle(record.clone()).await.unwrap();
+    }
+
+    /// Has the disk have `record`, as another host has it.
+    pub async fn put_by_another(&self, record: &WindowRecord) {
+        let another = Records::new(self.disk.clone());
+        let version = another.version_after(record.version);
+        let record = record.clone();
+        self.put(&WindowRecord { version, ..record }).await;
+    }
+
+    /// Has the disk have `record`, whatever it had.
+    async fn put(&self, record: &WindowRecord) {
+        let mut place = None;
+        for _ in 0..2 {
+            let records = Records::new(self.disk.clone());
+            match records.swap(name(), record.clone(), place).await.unwrap() {
+                Swapped::Done => return,
+                Swapped::Met(met) => place = met.map(|met| met.place),
             }
-        };
-        window.switch(serving, Duration::from_secs(1));
+        }
+        panic!("the disk takes no record");
     }
 
     /// The window as `registry` has it.

@@ -8,7 +8,6 @@ use super::record::WindowRecord;
 use super::release::{Drain, Release};
 use super::serve::reuse_is_off;
 use super::serving::{Assignment, Serving};
-use super::state::Event;
 use super::swap_cell::SwapCell;
 use super::unavailable::WindowUnavailable;
 use super::{CanaryStatus, DrainStatus, WindowName, WindowStatus};
@@ -104,23 +103,16 @@ impl Window {
         self.serving.get()
     }
 
-    /// CpuShares the pointer. Releases that are no longer there drain: they serve the requests that
+    /// Puts `next` in place. Releases that are no longer there drain: they serve the requests that
     /// they began, for at most `deadline`, and then are cut. No request is between the two: it
     /// leased the one or the other. For [`super::change::Change`], and for the end of the host.
     pub(super) fn switch(self: &Arc<Self>, next: Serving, deadline: Duration) {
-        if let Serving::Open { live, canary } = &next {
-            live.happens(Event::Swap);
-            if let Some(canary) = canary {
-                canary.release.happens(Event::TrafficShare);
-            }
-        }
         let kept: Vec<_> = next.releases().cloned().collect();
         let before = self.serving.swap(next);
         for old in before.releases() {
             if kept.iter().any(|release| Arc::ptr_eq(release, old)) {
                 continue;
             }
-            old.happens(Event::Replace);
             let drain = old.drain();
             let mut draining = self.draining.lock();
             draining.push(drain.clone());

@@ -8,7 +8,6 @@
 use super::Change;
 use crate::windows::record::WindowRecord;
 use crate::windows::registry::Registry;
-use crate::windows::serving::Serving;
 use crate::windows::unavailable::WindowUnavailable;
 use crate::windows::window::Window;
 use crate::windows::{ChangeError, Unsaved, WindowName};
@@ -31,26 +30,29 @@ pub(in crate::windows) enum Closing {
 }
 
 impl Closing {
-    /// What the record and what is serving become. None where there is nothing to close.
-    pub fn of(self, record: WindowRecord) -> Option<(WindowRecord, Serving)> {
+    /// What closed the window of that record, if it is closed.
+    pub(super) fn of(record: &WindowRecord) -> Option<Closing> {
+        let delete_store = record.removing;
+        match record.is_deployed() {
+            true => record.stopped.then_some(Closing::Stop),
+            false => Some(Closing::Remove { delete_store }),
+        }
+    }
+
+    /// What the record becomes. Whether there is something to close.
+    pub fn edit(self, record: &mut WindowRecord) -> bool {
         match self {
-            Closing::Stop if record.releases.is_empty() || record.removing => None,
-            Closing::Stop => {
-                let stopped = true;
-                Some((WindowRecord { stopped, ..record }, Serving::Stopped))
-            }
+            Closing::Stop if !record.is_deployed() => return false,
+            Closing::Stop => record.stopped = true,
             // Once what it has stored is given up for deletion there is no way back. Two writes and
             // a deleted file: a host that ends between them finishes it at its next start.
             Closing::Remove { delete_store } if delete_store || record.removing => {
-                let next = WindowRecord {
-                    stopped: true,
-                    removing: true,
-                    ..record
-                };
-                Some((next, Serving::Empty))
+                record.stopped = true;
+                record.removing = true;
             }
-            Closing::Remove { .. } => Some((WindowRecord::default(), Serving::Empty)),
+            Closing::Remove { .. } => *record = WindowRecord::default(),
         }
+        true
     }
 }
 
@@ -121,6 +123,7 @@ impl Closings {
             since: asked.since?,
             why: "another change of the window is under way, and this one comes after it".into(),
             enforced: true,
+            shuts: None,
         };
         Some((asked.strongest()?, unsaved))
     }
@@ -210,28 +213,28 @@ pub(in crate::windows) enum Closed {
     Left(Arc<Window>, Unsaved),
 }
 
-impl Registry {
+impl Closing {
     /// Shuts the window of that name to requests, and waits a while for its turn.
     ///
     /// # Errors
     /// When there is none, or none that can be closed so.
-    pub(in crate::windows) async fn close(
-        self: &Arc<Self>,
+    pub(in crate::windows) async fn ask(
+        self,
+        registry: &Arc<Registry>,
         name: &WindowName,
-        closing: Closing,
     ) -> Result<Closed, ChangeError> {
         loop {
-            let window = self.window(name)?;
-            if closing == Closing::Stop {
+            let window = registry.window(name)?;
+            if self == Closing::Stop {
                 let known = window.recorded.known();
                 known.check_readable(name)?;
-                if closing.of(known.record.clone()).is_none() {
+                if !known.record.is_deployed() {
                     return Err(ChangeError::NoWindow(name.clone()));
                 }
             }
-            let asking = Asking::new(&window, closing);
-            let turn = self.change_of(&window);
-            match tokio::time::timeout(self.config.turn_time, turn).await {
+            let asking = Asking::new(&window, self);
+            let turn = Change::of_window(registry, &window);
+            match tokio::time::timeout(registry.config.turn_time, turn).await {
                 Ok(Some(change)) => return Ok(Closed::Turn(change, asking)),
                 Ok(None) => {}
                 Err(_) => {
@@ -240,7 +243,7 @@ impl Registry {
                         continue;
                     };
                     if first {
-                        tokio::spawn(self.clone().close_later(window.clone()));
+                        tokio::spawn(close_later(registry.clone(), window.clone()));
                     }
                     let unsaved = pending.map(|(_, unsaved)| unsaved);
                     let unsaved = unsaved.unwrap_or_else(|| Unsaved::now("", true));
@@ -249,26 +252,26 @@ impl Registry {
             }
         }
     }
+}
 
-    /// Does what was left with the window once it is its turn. What it serves is cut at the drain
-    /// deadline, as ever.
-    async fn close_later(self: Arc<Self>, window: Arc<Window>) {
-        let turn = self.change_of(&window);
-        let mut turn = std::pin::pin!(turn);
-        let in_time = tokio::time::timeout(self.config.drain_deadline, turn.as_mut()).await;
-        let change = match in_time {
-            Ok(change) => change,
-            Err(_) => {
-                for release in window.serving().releases() {
-                    release.drain().cut();
-                }
-                turn.await
+/// Does what was left with the window once it is its turn. What it serves is cut at the drain
+/// deadline, as ever.
+async fn close_later(registry: Arc<Registry>, window: Arc<Window>) {
+    let turn = Change::of_window(&registry, &window);
+    let mut turn = std::pin::pin!(turn);
+    let in_time = tokio::time::timeout(registry.config.drain_deadline, turn.as_mut()).await;
+    let change = match in_time {
+        Ok(change) => change,
+        Err(_) => {
+            for release in window.serving().releases() {
+                release.drain().cut();
             }
-        };
-        if let Some(mut change) = change {
-            tracing::info!(window = %window.name, "closed; the change before it is done");
-            change.settle().await;
+            turn.await
         }
+    };
+    if let Some(mut change) = change {
+        tracing::info!(window = %window.name, "closed; the change before it is done");
+        change.finish().await;
     }
 }
 
@@ -277,9 +280,9 @@ impl Change {
     pub(super) fn take_left(&self) {
         let closings = &self.window.recorded.closings;
         while let Some(closing) = closings.left() {
-            if let Some((next, serving)) = closing.of(self.record()) {
-                self.set(next, Some(Unsaved::now("", true)));
-                self.switch(Some(serving));
+            let mut next = self.record();
+            if closing.edit(&mut next) {
+                self.hold_to_shut(next, closing);
             }
             if closings.done(closing) {
                 return;

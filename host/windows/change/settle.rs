@@ -1,287 +1,253 @@
-//! What the disk has not taken of a change: noted, and tried again until the disk has it.
+//! From a record to what serves.
+//!
+//! [`Change::settle`] is for a record that is durable: after a restart, and where another host has
+//! written it. A verb does the same in two steps, with the disk before, between or after them.
+//! [`Change::prepare`] compares what serves with what the record says, and loads what is missing.
+//! It may fail, and changes nothing. [`Change::open`] then does the difference, which cannot fail:
+//! a release that is loaded stays, a canary that goes on keeps what its analysis has seen, and what
+//! drains keeps its deadline.
 
-use super::Change;
-use crate::windows::operate::blocking;
-use crate::windows::record::WindowRecord;
-use crate::windows::registry::Registry;
-use crate::windows::window::Window;
-use crate::windows::{ChangeError, crash};
-use serde::Serialize;
-use std::pin::Pin;
-use std::sync::atomic::{Ordering::AcqRel, Ordering::Release};
-use std::sync::{Arc, Weak};
-use std::time::Duration;
-use time::OffsetDateTime;
-use tokio::time::{Instant, timeout_at};
+use super::{Change, Closing, Unsaved};
+use crate::error::Problem;
+use crate::windows::record::{CanaryRecord, WindowRecord};
+use crate::windows::release::Release;
+use crate::windows::serving::{Canary, Serving};
+use crate::windows::{ChangeError, canary, load};
+use std::sync::Arc;
 
-/// The first pause before what the disk did not take is tried again. 1 s; it doubles with each
-/// failure.
-const SETTLE_PAUSE: Duration = Duration::from_secs(1);
-
-/// The longest such pause. 30 s: how long an operator waits who has made space.
-const MAX_SETTLE_PAUSE: Duration = Duration::from_secs(30);
-
-/// Tries of one change to use the space that the reserve gave up, and the pause between them: a
-/// store file that met a full disk is opened again a quarter of a second later at the earliest.
-const RESERVE_TRIES: usize = 4;
-const RESERVE_PAUSE: Duration = Duration::from_millis(300);
-
-/// How long a change waits for the disk. Then one that holds is answered and tried again in the
-/// background, and one that does not is refused. 5 s: longer than a disk that works takes, and
-/// short enough for whoever waits.
-pub const DISK_TIME: Duration = Duration::from_secs(5);
-
-/// A write of a record that was asked for.
-pub(super) type Write = Pin<Box<dyn Future<Output = Result<(), ChangeError>> + Send>>;
-
-/// A change that holds, and that the disk has not taken yet. A restart before it does brings back
-/// what was before.
-#[derive(Debug, Clone, Serialize)]
-pub struct Unsaved {
-    /// Since when.
-    #[serde(with = "time::serde::rfc3339")]
-    pub since: OffsetDateTime,
-    /// Why the disk did not take it, the last time; empty while it is being written for the first
-    /// time.
-    pub why: String,
-    /// Whether it is in force already. Otherwise the change failed, and what was before is written
-    /// once more, because the disk may have either.
-    pub enforced: bool,
+/// What is loaded for a record, beside what serves.
+pub(in crate::windows) enum Load {
+    /// Nothing: the change opens nothing new.
+    Nothing,
+    /// Nothing either: this is the new release, loaded and tried.
+    Ready(Arc<Release>),
+    /// What is missing, and one instance of each has to start.
+    Tried,
+    /// What is missing. It was tried when it was deployed.
+    Untried,
 }
 
-impl Unsaved {
-    pub(super) fn now(why: &str, enforced: bool) -> Self {
-        Unsaved {
-            since: OffsetDateTime::now_utc(),
-            why: why.to_owned(),
-            enforced,
-        }
+/// A record, and what is to be done for it.
+pub(in crate::windows) struct Prepared {
+    pub(super) record: WindowRecord,
+    /// Whether the record is another than before.
+    pub(super) is_changed: bool,
+    /// What is to serve; None where what serves matches.
+    serving: Option<Serving>,
+}
+
+impl Prepared {
+    /// Whether what serves matches the record.
+    pub(super) fn is_served(&self) -> bool {
+        self.serving.is_none()
     }
 }
 
 impl Change {
-    /// Does what is left to do. Whether nothing is left.
-    pub(super) async fn settle(&mut self) -> bool {
-        while self.settle_known().await {
-            let record = self.record();
-            if !record.removing && !record.is_vacant() {
-                return true;
-            }
-            if self.window.recorded.closings.end() {
-                // Last, and still in turn: whoever waits to change it finds out that it is gone,
-                // and a deploy makes it anew.
-                self.registry.forget(&self.window);
-                return true;
-            }
-            // It is to be removed with its store after all.
-            self.take_left();
+    /// Holds to a record that the disk has, and has what serves match it. Where that ends a canary,
+    /// because its candidate cannot be loaded, [`Change::unsaved`] is the record that says so.
+    ///
+    /// # Errors
+    /// Why the live release cannot be loaded. Then what served still does.
+    pub async fn settle(&mut self, record: WindowRecord) -> Result<(), ChangeError> {
+        let version = (!record.is_vacant()).then_some(record.version);
+        self.window.recorded.on_disk.told(version);
+        self.set(record, None);
+        let next = self.prepare(&Load::Untried, |_| Ok(())).await?;
+        match next.is_changed {
+            true => self.hold_to(next),
+            false => self.open(next),
         }
-        false
+        Ok(())
     }
 
-    async fn settle_known(&mut self) -> bool {
-        if self.unsaved().is_some() && !self.save().await {
-            return false;
-        }
-        let record = self.record();
-        if !record.removing && !record.is_vacant() {
-            return true;
-        }
-        self.window.drained().await;
-        let (stores, owner) = (self.registry.stores.clone(), self.window.name.to_string());
-        // Whoever waits for this may go. Then it is done all the same, and no other window of its
-        // name is made before.
-        let turn = self.turn.clone();
-        if !record.removing {
-            let closed = self.in_time(blocking(move || {
-                stores.close(&owner);
-                drop(turn);
-                Ok(())
-            }));
-            if let Err(error) = closed.await {
-                tracing::warn!(window = %self.window.name, %error, "its store stays open");
-            }
-        } else {
-            let removed = self.in_time(blocking(move || {
-                let removed = stores.remove(&owner);
-                drop(turn);
-                Ok(removed?)
-            }));
-            if let Err(error) = removed.await {
-                self.failed(&error.to_string());
-                return false;
-            }
-            crash::point("store-deleted");
-            self.set(WindowRecord::default(), Some(Unsaved::now("", true)));
-            if !self.save().await {
-                return false;
-            }
-        }
-        true
+    /// Edits the record, and has ready what it says is to serve. A candidate that cannot be loaded
+    /// is no reason to close the window: its canary ends in the record. Where that is a fault of
+    /// the host, which may pass, the canary stays in the record, and its candidate gets no
+    /// requests.
+    ///
+    /// # Errors
+    /// Those of `edit`; why the live release cannot be loaded, or does not start.
+    pub async fn prepare(
+        &self,
+        load: &Load,
+        edit: impl Fn(&mut WindowRecord) -> Result<(), ChangeError>,
+    ) -> Result<Prepared, ChangeError> {
+        let mut next = self.record();
+        edit(&mut next)?;
+        let serving = match shut(&next) {
+            Some(shut) => Some(shut),
+            None => self.opened(&mut next, load).await?,
+        };
+        Ok(self.prepared(next, serving))
     }
 
-    /// Has the disk take the record as memory has it. Whether it did, in time.
-    pub(super) async fn save(&mut self) -> bool {
+    fn prepared(&self, mut record: WindowRecord, serving: Option<Serving>) -> Prepared {
         let known = self.window.recorded.known();
-        let deadline = Instant::now() + self.registry.config.disk_time;
-        let mut written = self.write(&known.record, deadline).await;
-        let may_use_reserve = known.unsaved.as_ref().is_some_and(|u| u.enforced);
-        if may_use_reserve
-            && written.as_ref().is_err_and(ChangeError::is_full_disk)
-            && timeout_at(deadline, self.reserve_given_up()).await == Ok(true)
-        {
-            for attempt in 0..RESERVE_TRIES {
-                if attempt > 0 {
-                    tokio::time::sleep(RESERVE_PAUSE).await;
-                }
-                written = self.write(&known.record, deadline).await;
-                if !written.as_ref().is_err_and(ChangeError::is_full_disk) {
-                    break;
-                }
-            }
+        record.version = known.record.version;
+        let is_changed = record != known.record || known.unreadable.is_some();
+        if is_changed {
+            record.version = self.registry.records.version_after(record.version);
         }
-        match written {
-            Ok(()) => {
-                if known.unsaved.as_ref().is_some_and(|u| !u.why.is_empty()) {
-                    tracing::info!(window = %self.window.name, "its record is on disk again");
-                }
-                self.set(known.record.clone(), None);
-                true
-            }
-            Err(error) => {
-                self.failed(&error.to_string());
-                false
-            }
+        let now = self.window.serving();
+        Prepared {
+            record,
+            is_changed,
+            serving: serving.filter(|serving| !serving.is_same(&now)),
         }
     }
 
-    /// Asks the disk to take `record`. Where it does not answer in time it may take it yet, and is
-    /// not asked for more until then: so a disk that hangs has one write of a window waiting,
-    /// however often it is tried.
-    pub(super) async fn write(
+    /// Has what serves match a record that is durable, and holds to that.
+    pub fn open(&self, next: Prepared) {
+        self.follow(next, None);
+    }
+
+    /// The same with a record that the disk has not taken yet.
+    pub(super) fn hold_to(&self, next: Prepared) {
+        let known = self.window.recorded.known();
+        let before = known.unsaved.as_ref().and_then(|unsaved| unsaved.shuts);
+        let closing = Closing::of(&next.record);
+        let shuts = closing.filter(|_| before.is_some() || closing != Closing::of(&known.record));
+        let unsaved = Unsaved::now("", true);
+        self.follow(next, Some(Unsaved { shuts, ..unsaved }));
+    }
+
+    /// The same with a record that lets no request in, because of `closing`: that needs no
+    /// preparation.
+    pub(super) fn hold_to_shut(&self, record: WindowRecord, closing: Closing) {
+        let serving = shut(&record);
+        let (next, shuts) = (self.prepared(record, serving), Some(closing));
+        let unsaved = Unsaved::now("", true);
+        self.follow(next, Some(Unsaved { shuts, ..unsaved }));
+    }
+
+    fn follow(&self, next: Prepared, unsaved: Option<Unsaved>) {
+        let running = next.record.canary;
+        self.set(next.record, unsaved);
+        if let Some(serving) = next.serving {
+            let deadline = self.registry.config.drain_deadline;
+            self.window.switch(serving, deadline);
+        }
+        if let (Some(running), Some(canary)) = (running, self.window.serving().canary())
+            && canary.is_of(&running)
+        {
+            canary.analysis.set_share(running.share.steps());
+        }
+    }
+
+    /// What an open window of that record serves; None where that cannot be told without loading,
+    /// and nothing is to be loaded.
+    async fn opened(
+        &self,
+        record: &mut WindowRecord,
+        load: &Load,
+    ) -> Result<Option<Serving>, ChangeError> {
+        let now = self.window.serving();
+        let Some(live) = self.release(record, record.live, &now, load).await? else {
+            return Ok(None);
+        };
+        let canary = match record.canary {
+            None => None,
+            Some(running) => match self.candidate(record, &running, &now, load).await {
+                Ok(canary) => canary,
+                // Too few instances is the host's load, and passes.
+                Err(ChangeError::Try(why)) if why.is(Problem::InstanceLimit) => {
+                    return Err(ChangeError::Try(why));
+                }
+                Err(error) => {
+                    record.end_canary(&self.canary_ends(running.number, &error));
+                    None
+                }
+            },
+        };
+        Ok(Some(Serving::Open { live, canary }))
+    }
+
+    /// The candidate, with the analysis that it has where its canary goes on, else with a new one.
+    async fn candidate(
         &self,
         record: &WindowRecord,
-        deadline: Instant,
-    ) -> Result<(), ChangeError> {
-        let slow = || self.window.recorded.slow.lock();
-        let earlier = slow().take();
-        if let Some(mut earlier) = earlier
-            && timeout_at(deadline, &mut earlier).await.is_err()
-        {
-            *slow() = Some(earlier);
-            return Err(self.no_answer());
-        }
-        let (records, name) = (self.registry.records.clone(), self.window.name.clone());
-        let record = record.clone();
-        let mut write: Write = Box::pin(async move { records.save(&name, &record).await });
-        match timeout_at(deadline, &mut write).await {
-            Ok(written) => written,
-            Err(_) => {
-                *slow() = Some(write);
-                Err(self.no_answer())
+        running: &CanaryRecord,
+        now: &Serving,
+        load: &Load,
+    ) -> Result<Option<Canary>, ChangeError> {
+        let release = match self.release(record, running.number, now, load).await {
+            Ok(Some(release)) => release,
+            Ok(None) => return Ok(None),
+            Err(error) if error.is_of_the_release() || matches!(error, ChangeError::Try(_)) => {
+                return Err(error);
             }
-        }
+            Err(error) => {
+                tracing::error!(
+                    window = %self.window.name,
+                    release = running.number,
+                    "the live release serves all requests: {error}; a restart of the host tries the canary again, \
+                     `hms abort {}` ends it",
+                    self.window.name
+                );
+                return Ok(None);
+            }
+        };
+        let goes_on = now
+            .canary()
+            .filter(|canary| canary.is_of(running) && Arc::ptr_eq(&canary.release, &release));
+        Ok(Some(match goes_on {
+            Some(canary) => canary.clone(),
+            None => canary::begin(&self.registry, &self.window, release, running),
+        }))
     }
 
-    /// What blocks for the disk, for as long as anybody waits.
-    async fn in_time(
+    /// A release of the record: the loaded one, where it serves or is ready, else loaded.
+    async fn release(
         &self,
-        work: impl Future<Output = Result<(), ChangeError>>,
-    ) -> Result<(), ChangeError> {
-        let done = tokio::time::timeout(self.registry.config.disk_time, work).await;
-        done.unwrap_or_else(|_| Err(self.no_answer()))
-    }
-
-    fn no_answer(&self) -> ChangeError {
-        ChangeError::DiskTimeout(self.registry.config.disk_time)
-    }
-
-    async fn reserve_given_up(&self) -> bool {
-        let reserve = self.registry.config.reserve.clone();
-        blocking(move || Ok(reserve.give_up()))
-            .await
-            .unwrap_or(false)
-    }
-
-    /// Notes why the disk does not take what holds.
-    fn failed(&self, why: &str) {
-        let known = self.window.recorded.known();
-        let mut unsaved = known
-            .unsaved
-            .clone()
-            .unwrap_or_else(|| Unsaved::now("", true));
-        if unsaved.why != why {
-            let window = &self.window.name;
-            tracing::warn!(%window, "a change holds and is not on disk yet: {why}");
-            unsaved.why = why.to_owned();
+        record: &WindowRecord,
+        number: u64,
+        now: &Serving,
+        load: &Load,
+    ) -> Result<Option<Arc<Release>>, ChangeError> {
+        let ready = match load {
+            Load::Ready(release) => Some(release),
+            _ => None,
+        };
+        // By its digest too: another host may have removed the window and made one of its name.
+        let digest = record.release(number).map(|release| &release.digest);
+        let is_it = |release: &&Arc<Release>| {
+            release.record.number == number && Some(&release.record.digest) == digest
+        };
+        if let Some(loaded) = now.releases().chain(ready).find(is_it) {
+            return Ok(Some(loaded.clone()));
         }
-        self.set(known.record.clone(), Some(unsaved));
-    }
-
-    /// The disk may have a record that does not hold.
-    pub(super) fn doubt(&self, why: &str) {
-        let known = self.window.recorded.known();
-        let unsaved = known.unsaved.clone();
-        let unsaved = unsaved.unwrap_or_else(|| Unsaved::now(why, false));
-        self.set(known.record.clone(), Some(unsaved));
-    }
-
-    pub(super) fn why(&self) -> String {
-        self.unsaved()
-            .map(|unsaved| unsaved.why)
-            .unwrap_or_default()
-    }
-}
-
-impl Drop for Change {
-    fn drop(&mut self) {
-        if self.in_doubt {
-            self.doubt("its change was given up while the disk was asked");
-        }
-        let recorded = &self.window.recorded;
-        if recorded.known().is_settled() || recorded.settling.swap(true, AcqRel) {
-            return;
-        }
-        let settling = settle(Arc::downgrade(&self.registry), Arc::downgrade(&self.window));
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(settling)),
-            // The host ends.
-            Err(_) => recorded.settling.store(false, Release),
-        }
-    }
-}
-
-impl Registry {
-    /// Tries once more, for at most `time`, to have the disk take what holds. For the end of the
-    /// host.
-    pub async fn settle_all(self: &Arc<Self>, time: Duration) {
-        let settling = self.all().into_iter().map(|window| async move {
-            let recorded = &window.recorded;
-            let settled = recorded.known().is_settled() && recorded.closing().is_none();
-            if !settled && let Some(mut change) = self.change_of(&window).await {
-                change.settle().await;
+        match load {
+            Load::Nothing | Load::Ready(_) => Ok(None),
+            Load::Untried => load::release(&self.registry, &self.window, record, number)
+                .await
+                .map(Some),
+            Load::Tried => {
+                let release = load::release(&self.registry, &self.window, record, number).await?;
+                load::try_start(&self.window, &release.instances).await?;
+                Ok(Some(release))
             }
-        });
-        let _ = tokio::time::timeout(time, futures_util::future::join_all(settling)).await;
+        }
+    }
+
+    /// Says that the canary ends because of its candidate. Gives its fate.
+    fn canary_ends(&self, candidate: u64, error: &ChangeError) -> String {
+        tracing::error!(
+            window = %self.window.name,
+            release = candidate,
+            "the canary ends, the live release serves: {error}"
+        );
+        match error {
+            ChangeError::Try(_) => format!("aborted: {error}"),
+            _ => format!("aborted: it could not be loaded: {error}"),
+        }
     }
 }
 
-/// Does what is left to do at a window, until nothing is.
-async fn settle(registry: Weak<Registry>, window: Weak<Window>) {
-    let mut pause = SETTLE_PAUSE;
-    loop {
-        tokio::time::sleep(pause).await;
-        let (Some(registry), Some(window)) = (registry.upgrade(), window.upgrade()) else {
-            return;
-        };
-        let Some(mut change) = registry.change_of(&window).await else {
-            return;
-        };
-        if change.settle().await {
-            // Before the change is dropped, so that whatever comes after starts another task.
-            window.recorded.settling.store(false, Release);
-            return;
-        }
-        pause = (pause * 2).min(MAX_SETTLE_PAUSE);
+/// What a window serves whose record lets no request in.
+fn shut(record: &WindowRecord) -> Option<Serving> {
+    match record.is_deployed() {
+        false => Some(Serving::Empty),
+        true => record.stopped.then_some(Serving::Stopped),
     }
 }

@@ -1,13 +1,17 @@
-//! Changes that race each other, or come too late; those that meet a disk that fails are in `disk`.
+//! Changes that race each other, or come too late. Those that meet a disk that fails are in `disk`,
+//! those of a window that another host changes too in `hosts`; `settling` is about what serves.
 
 mod disk;
+mod hosts;
+mod settling;
 
 use crate::runtime::{Limit, LimitsChange, LimitsSet};
+use crate::windows::change::{Change, Load};
 use crate::windows::fallback::Tripped;
 use crate::windows::record::CanaryRecord;
 use crate::windows::serving::Serving;
 use crate::windows::testing::{Fixture, Random, Seen, Trouble, name, numbered};
-use crate::windows::{ChangeError, DeployOptions, Registry, Upload, WindowRecord};
+use crate::windows::{ChangeError, DeployOptions, Registry, ReleaseRecord, Upload, WindowRecord};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -487,7 +491,7 @@ async fn a_window_is_closed_at_once_while_another_change_has_its_turn() {
     for verb in [Stop, Remove, RemoveWithStore] {
         fixture.set_up(&open).await;
         // As a deploy whose probe hangs.
-        let mut deploy = fixture.registry.change(&name()).await.unwrap();
+        let mut deploy = Change::of(&fixture.registry, &name()).await.unwrap();
         assert!(serves(&fixture));
         let closing = tokio::spawn(run(fixture.registry.clone(), verb, None));
         while serves(&fixture) {
@@ -505,11 +509,16 @@ async fn a_window_is_closed_at_once_while_another_change_has_its_turn() {
         // Once more, and as often as anybody likes, makes nothing more of it.
         assert_eq!(run(fixture.registry.clone(), verb, None).await, Ok(()));
         // What it opens gets nothing, then and afterwards.
-        let next = deploy.record().with_release(numbered(0), None);
-        let mut loaded = open.clone();
-        let serving = fixture.registry.load_serving(deploy.window(), &mut loaded);
-        let serving = serving.await.unwrap();
-        deploy.commit(next, Some(serving)).await.unwrap();
+        let release = ReleaseRecord {
+            digest: open.release(2).unwrap().digest.clone(),
+            ..numbered(0)
+        };
+        let edit = deploy.commit(&Load::Untried, |record| {
+            *record = record.clone().with_release(release.clone(), None);
+            Ok(())
+        });
+        edit.await.unwrap();
+        assert_eq!(fixture.seen(&fixture.registry).serving, "3");
         assert!(!serves(&fixture), "{verb:?}");
         drop(deploy);
         settled(&fixture).await;
@@ -536,7 +545,7 @@ async fn a_window_that_was_stopped_since_its_deploy_began_is_deployed_and_stays_
     let [open, stopped, _] = fixture.states().await;
     for state in [open, stopped] {
         fixture.set_up(&state).await;
-        let turn = fixture.registry.change(&name()).await.unwrap();
+        let turn = Change::of(&fixture.registry, &name()).await.unwrap();
         let mut deploy = Box::pin(begin(&fixture, Deploy).await);
         assert!(futures_util::poll!(&mut deploy).is_pending());
         let deploy = tokio::spawn(deploy);

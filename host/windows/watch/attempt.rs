@@ -3,7 +3,7 @@
 use super::files::{DeployOutcome, Due};
 use super::taken::Taken;
 use crate::stamp::FileStamp;
-use crate::windows::{ChangeError, DeployOptions, FileDeploy, Registry, ReleaseRecord};
+use crate::windows::{ChangeError, DeployOptions, FileDeploy, Registry, ReleaseRecord, file};
 use http::StatusCode;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,10 +27,7 @@ pub(super) async fn attempt(windows: Arc<Registry>, path: PathBuf, due: Due) -> 
         by: BY.into(),
         ..DeployOptions::default()
     };
-    match windows
-        .deploy_found(&due.window, &path, Some(due.stamp), options)
-        .await
-    {
+    match file::deploy(&windows, &due.window, &path, Some(due.stamp), options).await {
         Ok(deployed) => {
             let live = match &deployed {
                 FileDeploy::Deployed(deployed) => Some(&deployed.release),
@@ -83,7 +80,7 @@ async fn taken_before(windows: &Registry, path: &Path, due: &Due) -> bool {
     if !may_be {
         return false;
     }
-    let Ok(digest) = crate::windows::file::digest(path).await else {
+    let Ok(digest) = file::digest(path).await else {
         return false;
     };
     let releases = known.map(|(_, releases)| releases).unwrap_or_default();

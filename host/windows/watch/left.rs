@@ -23,64 +23,65 @@ pub struct LeftFile {
     pub deployed_again: &'static str,
 }
 
-impl Registry {
-    /// Has the component of `name` in the watched folder count as taken, whatever became of it.
-    /// None where there is none, or where the folder does not say within
-    /// [`WindowsConfig::disk_time`](crate::windows::WindowsConfig::disk_time). To be called before
-    /// the window is removed for good: a host that ends in between must not deploy it again.
-    pub(in crate::windows) async fn leave_in_folder(&self, name: &WindowName) -> Option<LeftFile> {
-        let folder = self.config.watched.clone()?;
-        let (dir, wanted) = (folder.clone(), name.clone());
-        let find = move || find(&dir, &wanted);
-        let mut found = None;
-        let noting = async {
-            let Some((file, stamp)) = off_the_threads(find).await? else {
-                return Ok(());
-            };
-            let path = folder.join(&file);
-            found = Some(file);
-            self.note_left(name, &path, stamp).await
-        };
-        let noted = tokio::time::timeout(self.config.disk_time, noting).await;
-        let noted = noted.unwrap_or_else(|_| Err("the disk does not answer".into()));
-        if let Err(error) = &noted {
-            tracing::warn!(
-                window = %name, error,
-                "it is not noted that a file of it in the windows folder is not to be deployed again"
-            );
-        }
-        Some(LeftFile {
-            file: found?.to_string_lossy().into_owned(),
-            folder,
-            deployed_again: match noted {
-                Ok(()) => "when it changes",
-                Err(_) => "at the next start",
-            },
-        })
-    }
-
-    async fn note_left(
-        &self,
-        name: &WindowName,
-        path: &Path,
-        stamp: FileStamp,
-    ) -> Result<(), String> {
-        if (self.taken.get(name).await).is_some_and(|taken| taken.stamp == stamp) {
+/// Has the component of `name` in the watched folder count as taken, whatever became of it.
+/// None where there is none, or where the folder does not say within
+/// [`WindowsConfig::disk_time`](crate::windows::WindowsConfig::disk_time). To be called before
+/// the window is removed for good: a host that ends in between must not deploy it again.
+pub(in crate::windows) async fn leave_in_folder(
+    registry: &Registry,
+    name: &WindowName,
+) -> Option<LeftFile> {
+    let folder = registry.config.watched.clone()?;
+    let (dir, wanted) = (folder.clone(), name.clone());
+    let find = move || find(&dir, &wanted);
+    let mut found = None;
+    let noting = async {
+        let Some((file, stamp)) = off_the_threads(find).await? else {
             return Ok(());
-        }
-        // What is larger is never deployed.
-        let digest = match stamp.bytes <= self.config.max_upload_bytes {
-            true => file::digest(path).await,
-            false => Ok(String::new()),
         };
-        let taken = Taken {
-            digest: digest.map_err(|error| error.to_string())?,
-            stamp,
-            release: 0,
-        };
-        let noted = self.taken.put(name, &taken).await;
-        noted.map_err(|error| error.to_string())
+        let path = folder.join(&file);
+        found = Some(file);
+        note_left(registry, name, &path, stamp).await
+    };
+    let noted = tokio::time::timeout(registry.config.disk_time, noting).await;
+    let noted = noted.unwrap_or_else(|_| Err("the disk does not answer".into()));
+    if let Err(error) = &noted {
+        tracing::warn!(
+            window = %name, error,
+            "it is not noted that a file of it in the windows folder is not to be deployed again"
+        );
     }
+    Some(LeftFile {
+        file: found?.to_string_lossy().into_owned(),
+        folder,
+        deployed_again: match noted {
+            Ok(()) => "when it changes",
+            Err(_) => "at the next start",
+        },
+    })
+}
+
+async fn note_left(
+    registry: &Registry,
+    name: &WindowName,
+    path: &Path,
+    stamp: FileStamp,
+) -> Result<(), String> {
+    if (registry.taken.get(name).await).is_some_and(|taken| taken.stamp == stamp) {
+        return Ok(());
+    }
+    // What is larger is never deployed.
+    let digest = match stamp.bytes <= registry.config.max_upload_bytes {
+        true => file::digest(path).await,
+        false => Ok(String::new()),
+    };
+    let taken = Taken {
+        digest: digest.map_err(|error| error.to_string())?,
+        stamp,
+        release: 0,
+    };
+    let noted = registry.taken.put(name, &taken).await;
+    noted.map_err(|error| error.to_string())
 }
 
 /// The component of that window in the folder. Blocks on the file system.

@@ -27,6 +27,7 @@ use tokio::task::{Id, JoinSet};
 use writers::Writers;
 
 pub use left::LeftFile;
+pub(super) use left::leave_in_folder;
 pub(super) use taken::TakenFiles;
 
 /// A folder whose components are deployed.

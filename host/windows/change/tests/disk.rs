@@ -221,7 +221,7 @@ async fn the_end_of_the_host_tries_once_more() {
     fixture.disk.trouble(Trouble::Full);
     assert_eq!(begin(&fixture, Stop).await.await, Ok(()));
     fixture.disk.trouble(Trouble::None);
-    fixture.registry.settle_all(PATIENCE).await;
+    fixture.registry.save_all(PATIENCE).await;
     assert_eq!(fixture.registry.unsaved(), 0);
     assert!(fixture.on_disk().unwrap().stopped);
 }
