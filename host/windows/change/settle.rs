@@ -50,10 +50,12 @@ impl Change {
     /// # Errors
     /// Why the live release cannot be loaded. Then what served still does.
     pub async fn settle(&mut self, record: WindowRecord) -> Result<(), ChangeError> {
+        let mut next = record.clone();
+        let serving = self.serving(&mut next, &Load::Untried).await;
         let version = (!record.is_vacant()).then_some(record.version);
         self.window.recorded.on_disk.told(version);
         self.set(record, None);
-        let next = self.prepare(&Load::Untried, |_| Ok(())).await?;
+        let next = self.prepared(next, serving?);
         match next.is_changed {
             true => self.hold_to(next),
             false => self.open(next),
@@ -75,10 +77,7 @@ impl Change {
     ) -> Result<Prepared, ChangeError> {
         let mut next = self.record();
         edit(&mut next)?;
-        let serving = match shut(&next) {
-            Some(shut) => Some(shut),
-            None => self.opened(&mut next, load).await?,
-        };
+        let serving = self.serving(&mut next, load).await?;
         Ok(self.prepared(next, serving))
     }
 
@@ -135,13 +134,16 @@ impl Change {
         }
     }
 
-    /// What an open window of that record serves; None where that cannot be told without loading,
-    /// and nothing is to be loaded.
-    async fn opened(
+    /// What a window of that record serves; None where that cannot be told without loading, and
+    /// nothing is to be loaded.
+    async fn serving(
         &self,
         record: &mut WindowRecord,
         load: &Load,
     ) -> Result<Option<Serving>, ChangeError> {
+        if let Some(shut) = shut(record) {
+            return Ok(Some(shut));
+        }
         let now = self.window.serving();
         let Some(live) = self.release(record, record.live, &now, load).await? else {
             return Ok(None);

@@ -283,7 +283,7 @@ impl Change {
                 Swapped::Met(met) => return Err(WriteError::Overtaken(met)),
             }
         }
-        Err(self.no_answer().into())
+        Err(ChangeError::Overtaken(self.window.name.clone()).into())
     }
 
     /// The disk's answer, in time, and after that to the write before.
