@@ -2,7 +2,7 @@
 //! is worse: the trial itself, as the host has it, fed with simulated traffic. See docs/canary.md.
 
 #[allow(dead_code, unused_imports)]
-#[path = "../../host/windows/analysis/mod.rs"]
+#[path = "../../host/windows/canary/analysis/mod.rs"]
 mod analysis;
 
 mod scenarios;

@@ -1,8 +1,8 @@
 //! What a backup takes of the windows: their stores, the records, and the components that these
 //! name.
 
-use super::artifacts::Pin;
 use super::record::parse_entries;
+use super::release::artifacts::Pin;
 use super::{ChangeError, Registry};
 use crate::store::{Scratch, Snapshot, StoreError, StoreId};
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 
 use super::change::{Change, Closed, Closing, Load};
 use super::registry::Registry;
-use super::serving::Serving;
+use super::traffic::serving::Serving;
 use super::watch::{LeftFile, leave_in_folder};
 use super::{ChangeError, TrafficShare, Unsaved, WindowName, WindowStatus, canary};
 use crate::runtime::{Limit, LimitsChange, LimitsSet, WindowLimits};

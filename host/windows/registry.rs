@@ -1,17 +1,18 @@
 //! Finds the window for a request, and holds what all windows share.
 
-use super::admission::{Pool, Terms};
-use super::artifacts::Artifacts;
 use super::blocking::blocking;
 use super::change::{DISK_TIME, TURN_TIME, save_all};
 use super::record::{Records, WindowRecord};
+use super::release::artifacts::Artifacts;
+use super::release::fallback;
 use super::restore::restore;
-use super::serve::serve;
-use super::serving::Serving;
-use super::unavailable::WindowUnavailable;
+use super::traffic::admission::{Pool, Terms};
+use super::traffic::serve::serve;
+use super::traffic::serving::Serving;
+use super::traffic::unavailable::WindowUnavailable;
 use super::watch::TakenFiles;
 use super::window::Window;
-use super::{ChangeError, ReleaseRecord, WindowName, WindowStatus, fallback};
+use super::{ChangeError, ReleaseRecord, WindowName, WindowStatus};
 use crate::body::Body;
 use crate::error::RequestError;
 use crate::reserve::Reserve;

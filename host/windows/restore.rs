@@ -1,9 +1,9 @@
 //! The windows after a restart: from their records to what serves.
 
 use super::change::{Change, Load};
-use super::fallback::to_earlier;
 use super::record::WindowRecord;
 use super::registry::Registry;
+use super::release::fallback::to_earlier;
 use super::{ChangeError, WindowName};
 use futures_util::{StreamExt, stream};
 use std::sync::Arc;

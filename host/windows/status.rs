@@ -1,6 +1,6 @@
 //! What operators see of a window.
 
-use super::serving::Canary;
+use super::traffic::serving::Canary;
 use super::{ReleaseRecord, TrafficShare, Unsaved, WindowName};
 use crate::runtime::WindowLimits;
 use serde::Serialize;
@@ -86,7 +86,7 @@ pub struct DrainStatus {
 impl CanaryStatus {
     pub(super) fn of(canary: &Canary, leases: usize) -> Self {
         let seen = canary.analysis.seen();
-        let side = |answers: super::analysis::Answers| SideStatus {
+        let side = |answers: super::canary::analysis::Answers| SideStatus {
             requests: answers.requests,
             failures: answers.failures,
             p99_ms: answers.p99().map(|p99| p99.as_secs_f64() * 1000.0),

@@ -3,7 +3,7 @@
 
 use super::change::{Change, TURN_TIME};
 use super::record::{Records, Swapped};
-use super::serving::Serving;
+use super::traffic::serving::Serving;
 use super::window::Window;
 use super::{
     DeployOptions, RecordVersion, Registry, ReleaseRecord, TrafficShare, Upload, WindowName,

@@ -1,15 +1,15 @@
 //! One window: the pointer to what is open there, and what drains behind it.
 
-use super::admission::{Pool, Terms, WindowQueue};
-use super::breaker::Placement;
 use super::change::{Closing, Recorded};
-use super::fallback::Tripped;
 use super::record::WindowRecord;
+use super::release::fallback::Tripped;
 use super::release::{Drain, Release};
-use super::serve::reuse_is_off;
-use super::serving::{Assignment, Serving};
-use super::swap_cell::SwapCell;
-use super::unavailable::WindowUnavailable;
+use super::traffic::admission::{Pool, Terms, WindowQueue};
+use super::traffic::breaker::Placement;
+use super::traffic::serve::reuse_is_off;
+use super::traffic::serving::{Assignment, Serving};
+use super::traffic::swap_cell::SwapCell;
+use super::traffic::unavailable::WindowUnavailable;
 use super::{CanaryStatus, DrainStatus, WindowName, WindowStatus};
 use crate::runtime::{CpuShares, Failures, Limit, LiveLimits, Runtime, WindowLimits, WindowLog};
 use crate::store::Stores;

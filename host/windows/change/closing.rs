@@ -8,7 +8,7 @@
 use super::Change;
 use crate::windows::record::WindowRecord;
 use crate::windows::registry::Registry;
-use crate::windows::unavailable::WindowUnavailable;
+use crate::windows::traffic::unavailable::WindowUnavailable;
 use crate::windows::window::Window;
 use crate::windows::{ChangeError, Unsaved, WindowName};
 use parking_lot::{Mutex, MutexGuard};

@@ -11,8 +11,9 @@ use super::{Change, Closing, Unsaved};
 use crate::error::Problem;
 use crate::windows::record::{CanaryRecord, WindowRecord};
 use crate::windows::release::Release;
-use crate::windows::serving::{Canary, Serving};
-use crate::windows::{ChangeError, canary, load};
+use crate::windows::release::load;
+use crate::windows::traffic::serving::{Canary, Serving};
+use crate::windows::{ChangeError, canary};
 use std::sync::Arc;
 
 /// What is loaded for a record, beside what serves.

@@ -7,10 +7,10 @@ mod settling;
 
 use crate::runtime::{Limit, LimitsChange, LimitsSet};
 use crate::windows::change::{Change, Load};
-use crate::windows::fallback::Tripped;
 use crate::windows::record::CanaryRecord;
-use crate::windows::serving::Serving;
+use crate::windows::release::fallback::Tripped;
 use crate::windows::testing::{Fixture, Random, Seen, Trouble, name, numbered};
+use crate::windows::traffic::serving::Serving;
 use crate::windows::{ChangeError, DeployOptions, Registry, ReleaseRecord, Upload, WindowRecord};
 use std::future::poll_fn;
 use std::pin::pin;

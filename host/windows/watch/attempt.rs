@@ -3,7 +3,8 @@
 use super::files::{DeployOutcome, Due};
 use super::taken::Taken;
 use crate::stamp::FileStamp;
-use crate::windows::{ChangeError, DeployOptions, FileDeploy, Registry, ReleaseRecord, file};
+use crate::windows::release::file;
+use crate::windows::{ChangeError, DeployOptions, FileDeploy, Registry, ReleaseRecord};
 use http::StatusCode;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

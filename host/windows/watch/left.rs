@@ -5,7 +5,8 @@
 use super::folder;
 use super::taken::Taken;
 use crate::stamp::FileStamp;
-use crate::windows::{Registry, WindowName, file};
+use crate::windows::release::file;
+use crate::windows::{Registry, WindowName};
 use serde::Serialize;
 use std::ffi::{OsStr, OsString};
 use std::io;

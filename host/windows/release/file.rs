@@ -1,9 +1,9 @@
 //! Deploying a file of this machine: what `hms up` builds, and what is dropped into a watched folder.
 
-use super::artifacts::{Artifacts, hex};
-use super::deploy::DeployOptions;
-use super::{ChangeError, Deployed, Registry, Upload, WindowName, WindowStatus};
 use crate::stamp::FileStamp;
+use crate::windows::release::artifacts::{Artifacts, hex};
+use crate::windows::release::deploy::DeployOptions;
+use crate::windows::{ChangeError, Deployed, Registry, Upload, WindowName, WindowStatus};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub enum FileDeploy {
 ///
 /// # Errors
 /// Why it is not live; the old release still is.
-pub(super) async fn deploy(
+pub(in crate::windows) async fn deploy(
     registry: &Arc<Registry>,
     name: &WindowName,
     path: &Path,
@@ -52,7 +52,7 @@ pub(super) async fn deploy(
 ///
 /// # Errors
 /// When it cannot be read.
-pub(super) async fn digest(path: &Path) -> std::io::Result<String> {
+pub(in crate::windows) async fn digest(path: &Path) -> std::io::Result<String> {
     let mut file = File::open(path).await?;
     let mut hasher = Sha256::new();
     let mut chunk = vec![0; CHUNK_BYTES];

@@ -21,7 +21,7 @@ const TRY_TIME: Duration = Duration::from_secs(5);
 
 /// What came of one request, as far as it says something of the release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(in crate::windows) enum Outcome {
     Served,
     /// The instance failed, for the reason with this code.
     Failed(&'static str),
@@ -41,14 +41,14 @@ impl Outcome {
 
 /// How a request passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pass {
+pub(in crate::windows) enum Pass {
     Usual,
     /// It decides, and says by [`Breaker::tried_by`] who it is.
     Try,
 }
 
 /// A request that decides.
-pub(super) trait Tries: Send + Sync {
+pub(in crate::windows) trait Tries: Send + Sync {
     /// Whether it is its client who keeps it from that.
     fn waits_for_client(&self) -> bool;
 }
@@ -60,7 +60,7 @@ impl Tries for InFlight {
 }
 
 /// The breaker of one release.
-pub(super) struct Breaker(Mutex<State>);
+pub(in crate::windows) struct Breaker(Mutex<State>);
 
 struct State {
     /// Failures since the last request that was served.
@@ -86,7 +86,7 @@ enum Mode {
 /// How a breaker stands, after so many failures in a row. In the usual words of circuit breakers,
 /// whose "open" is not the window's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Placement {
+pub(in crate::windows) enum Placement {
     /// Requests pass.
     Closed,
     /// Requests are refused, for a time.
@@ -97,7 +97,7 @@ pub(super) enum Placement {
 
 /// It tripped just now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Trip {
+pub(in crate::windows) struct Trip {
     pub why: String,
     pub pause: Duration,
 }

@@ -1,6 +1,6 @@
 //! The steps of a deploy as they are done, told to whoever watches.
 
-use super::{ChangeError, Difference, WindowName, crash};
+use crate::windows::{ChangeError, Difference, WindowName, crash};
 use serde::Serialize;
 use std::time::Instant;
 
@@ -36,7 +36,7 @@ pub enum DeployEvent {
 }
 
 /// The progress of one deploy.
-pub(super) struct Progress<'a> {
+pub(in crate::windows) struct Progress<'a> {
     since: Instant,
     steps: Vec<(Step, f64)>,
     notify: &'a (dyn Fn(DeployEvent) + Send + Sync),

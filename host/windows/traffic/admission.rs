@@ -8,8 +8,8 @@
 //! The invariant: over all windows the sum of max(used, reserved) is at most the pool, as soon as
 //! what was given before a change of the terms has come back.
 
-use super::unavailable::WindowUnavailable;
 use crate::runtime::{Limit, Short, Shortage, WindowLimits};
+use crate::windows::traffic::unavailable::WindowUnavailable;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 /// What a window is given, in instances; the pool counts permits, of which an instance takes one or more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Terms {
+pub(in crate::windows) struct Terms {
     /// At work at once.
     pub most: u32,
     /// That no other window can take.
@@ -43,7 +43,7 @@ impl Terms {
 }
 
 /// The pool of all windows.
-pub(super) struct Pool {
+pub(in crate::windows) struct Pool {
     state: Mutex<State>,
     short: Arc<Shortage>,
 }
@@ -85,14 +85,14 @@ enum Asked {
 }
 
 /// The account of one window. Ends with it.
-pub(super) struct WindowQueue {
+pub(in crate::windows) struct WindowQueue {
     pool: Arc<Pool>,
     id: u64,
     short: Arc<Short>,
 }
 
 /// Permits for one instance; given back when it is dropped.
-pub(super) struct Permit {
+pub(in crate::windows) struct Permit {
     pool: Arc<Pool>,
     id: u64,
     weight: u32,

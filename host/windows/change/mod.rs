@@ -22,9 +22,9 @@ mod unsaved;
 
 use super::record::{RecordVersion, WindowRecord};
 use super::registry::Registry;
-use super::unavailable::WindowUnavailable;
 use super::window::Window;
 use super::{ChangeError, WindowName, WindowStatus};
+use crate::windows::traffic::unavailable::WindowUnavailable;
 use arc_swap::ArcSwap;
 use closing::Closings;
 pub use closing::TURN_TIME;

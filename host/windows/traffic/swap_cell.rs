@@ -4,20 +4,20 @@
 use super::sync::{Arc, RwLock};
 
 /// Holds one value; readers lease it, a writer replaces it.
-pub(super) struct SwapCell<T>(RwLock<Arc<T>>);
+pub(in crate::windows) struct SwapCell<T>(RwLock<Arc<T>>);
 
 impl<T> SwapCell<T> {
-    pub(super) fn new(value: T) -> Self {
+    pub(in crate::windows) fn new(value: T) -> Self {
         SwapCell(RwLock::new(Arc::new(value)))
     }
 
     /// The value as it is now. It lives until the last such hold on it is gone.
-    pub(super) fn get(&self) -> Arc<T> {
+    pub(in crate::windows) fn get(&self) -> Arc<T> {
         self.0.read().clone()
     }
 
     /// Puts `value` in place and gives what was there. Whoever comes after gets the new one.
-    pub(super) fn swap(&self, value: T) -> Arc<T> {
+    pub(in crate::windows) fn swap(&self, value: T) -> Arc<T> {
         let value = Arc::new(value);
         let mut place = self.0.write();
         std::mem::replace(&mut *place, value)

@@ -1,6 +1,6 @@
 //! What a new release has that the live one had not, and the other way round.
 
-use super::ReleaseRecord;
+use crate::windows::ReleaseRecord;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -26,7 +26,7 @@ pub struct Change {
 
 impl Difference {
     /// Compares what is to be deployed with the live release.
-    pub(super) fn between(
+    pub(in crate::windows) fn between(
         live: &ReleaseRecord,
         size: u64,
         imports: &[String],

@@ -1,9 +1,9 @@
 //! The request that a new release must answer before it gets any other.
 
-use super::WindowName;
 use crate::body;
 use crate::error::RequestError;
 use crate::runtime::Instances;
+use crate::windows::WindowName;
 use http::Request;
 use http_body_util::BodyExt;
 use std::any::Any;
@@ -44,7 +44,7 @@ impl Probe {
     }
 
     /// Asks, and succeeds where the answer is 2xx and whole in time.
-    pub(super) async fn ask(
+    pub(in crate::windows) async fn ask(
         &self,
         window: &WindowName,
         instances: &Instances,

@@ -12,7 +12,7 @@ mod order;
 mod rounds;
 mod times;
 
-pub(super) use rounds::{GROUPS, STEPS};
+pub use rounds::{GROUPS, STEPS};
 
 use fisher::Table;
 use hopeless::Hopeless;
@@ -36,14 +36,14 @@ const AT_ONCE: usize = 64;
 
 /// Of which release an answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
+pub enum Side {
     Live,
     Candidate,
 }
 
 /// What came of a request, as far as it says something of its release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sample {
+pub enum Sample {
     /// Nothing: the client's fault, or the host's.
     Unclear,
     /// An answer, which took so long to its head, without the time that waited for the client.
@@ -54,14 +54,14 @@ pub(super) enum Sample {
 
 /// One request's part in a trial.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub struct Entry {
     pub side: Side,
     /// Nothing where it is not compared.
     number: Option<u64>,
 }
 
 /// The answers of both releases since the trial began.
-pub(super) struct Analysis {
+pub struct Analysis {
     began: Instant,
     state: Mutex<State>,
 }
@@ -81,14 +81,14 @@ struct State {
 
 /// The answers of one release.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Answers {
+pub struct Answers {
     pub requests: u64,
     pub failures: u64,
     times: Histogram,
 }
 
 /// What operators see of a trial.
-pub(super) struct Seen {
+pub struct Seen {
     /// In hundredths of a percent.
     pub share: u16,
     pub live: Answers,
@@ -99,14 +99,14 @@ pub(super) struct Seen {
 
 impl Answers {
     /// The time within which 99 of 100 heads came.
-    pub(super) fn p99(&self) -> Option<Duration> {
+    pub fn p99(&self) -> Option<Duration> {
         self.times.p99()
     }
 }
 
 impl Analysis {
     /// `share` is in hundredths of a percent; `seed` is secret.
-    pub(super) fn new(share: u16, seed: u64) -> Self {
+    pub fn new(share: u16, seed: u64) -> Self {
         Analysis {
             began: Instant::now(),
             state: Mutex::new(State {
@@ -124,7 +124,7 @@ impl Analysis {
 
     /// Gives the candidate another share. What is under way is not compared: its callers were drawn
     /// with the old one.
-    pub(super) fn set_share(&self, share: u16) {
+    pub fn set_share(&self, share: u16) {
         let mut state = self.state();
         if state.share != share {
             state.share = share;
@@ -135,7 +135,7 @@ impl Analysis {
 
     /// A request of a caller of `group` begins: says which release gets it. Each is told its
     /// [`Analysis::end`].
-    pub(super) fn begin(&self, group: u32, now: Instant) -> Entry {
+    pub fn begin(&self, group: u32, now: Instant) -> Entry {
         let now_ms = self.ms(now);
         let mut state = self.state();
         let is_candidates = group % STEPS < u32::from(state.share);
@@ -156,7 +156,7 @@ impl Analysis {
 
     /// What came of a request. Gives the reason where the candidate is now clearly worse. Takes the
     /// same time however many answers there were.
-    pub(super) fn end(&self, entry: Entry, outcome: Sample, now: Instant) -> Option<String> {
+    pub fn end(&self, entry: Entry, outcome: Sample, now: Instant) -> Option<String> {
         let now_ms = self.ms(now);
         let mut state = self.state();
         let heard = state.note(entry.side, outcome);
@@ -167,7 +167,7 @@ impl Analysis {
     }
 
     /// What was seen so far.
-    pub(super) fn seen(&self) -> Seen {
+    pub fn seen(&self) -> Seen {
         let state = self.state();
         Seen {
             share: state.share,

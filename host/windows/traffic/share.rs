@@ -1,12 +1,12 @@
 //! Which requests a canary gets.
 
-use super::analysis::GROUPS;
+use crate::windows::canary::analysis::GROUPS;
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 
 /// Who asks, as a canary tells callers apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Caller<'a> {
+pub(in crate::windows) enum Caller<'a> {
     User(&'a [u8]),
     /// An IPv6 address stands for its /64: whoever has one address of it has them all.
     Address(&'a [u8]),
@@ -43,8 +43,8 @@ fn network(address: &[u8]) -> Option<[u8; 8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::analysis::STEPS;
     use super::*;
+    use crate::windows::canary::analysis::STEPS;
 
     #[test]
     fn a_share_gets_about_that_many_callers_and_who_is_in_it_is_in_every_larger_one() {

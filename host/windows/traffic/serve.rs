@@ -1,17 +1,17 @@
 //! A request at a window: lease, permit of the pool, instance; and, while a canary runs, its part in
 //! the trial.
 
-use super::analysis;
-use super::breaker::{Breaker, Outcome, Pass, Trip};
-use super::fallback::Tripped;
-use super::release::Release;
-use super::serving::Assignment;
-use super::unavailable::WindowUnavailable;
-use super::window::Window;
 use crate::body::{Body, BodyError, PolledFrame};
 use crate::delegate::delegate;
 use crate::error::RequestError;
 use crate::runtime::{InFlight, Limit, ReuseOff};
+use crate::windows::canary::analysis;
+use crate::windows::release::Release;
+use crate::windows::release::fallback::Tripped;
+use crate::windows::traffic::breaker::{Breaker, Outcome, Pass, Trip};
+use crate::windows::traffic::serving::Assignment;
+use crate::windows::traffic::unavailable::WindowUnavailable;
+use crate::windows::window::Window;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 /// Has the live release of `window`, or its candidate, serve `request`. Gives what came of it, and
 /// the release's number where one was leased.
-pub(super) async fn serve(
+pub(in crate::windows) async fn serve(
     window: Result<Arc<Window>, WindowUnavailable>,
     request: Request<Body>,
 ) -> (Result<Response<Body>, RequestError>, Option<u64>) {
@@ -226,7 +226,7 @@ const REUSE_OFF: &str = "reuse-off";
 
 /// What is said of a release whose instance failed at its second request, and when that is tried
 /// again.
-pub(super) fn reuse_is_off(off: ReuseOff) -> String {
+pub(in crate::windows) fn reuse_is_off(off: ReuseOff) -> String {
     let again = match off.pause {
         Some(pause) => {
             let seconds = pause.as_millis().div_ceil(1000);

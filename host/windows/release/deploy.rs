@@ -5,19 +5,20 @@
 //! leaves the old release serving. The record is durable before the swap, so that whatever was ever
 //! live is live again after a crash.
 
-use super::artifacts::Upload;
-use super::blocking::blocking;
-use super::change::{Change, Load};
-use super::deploy_queue::Asker;
-use super::file::{self, FileDeploy};
-use super::progress::{DeployEvent, Progress, Step};
-use super::record::WindowRecord;
-use super::registry::Registry;
-use super::release::Release;
-use super::serving::Serving;
-use super::window::Window;
-use super::{ChangeError, Difference, Probe, ReleaseRecord, TrafficShare, WindowName, load};
 use crate::runtime::inspect::{Inspection, inspect};
+use crate::windows::blocking::blocking;
+use crate::windows::change::{Change, Load};
+use crate::windows::record::WindowRecord;
+use crate::windows::registry::Registry;
+use crate::windows::release::Release;
+use crate::windows::release::artifacts::Upload;
+use crate::windows::release::deploy_queue::Asker;
+use crate::windows::release::file::{self, FileDeploy};
+use crate::windows::release::load;
+use crate::windows::release::progress::{DeployEvent, Progress, Step};
+use crate::windows::traffic::serving::Serving;
+use crate::windows::window::Window;
+use crate::windows::{ChangeError, Difference, Probe, ReleaseRecord, TrafficShare, WindowName};
 use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;

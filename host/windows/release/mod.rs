@@ -1,8 +1,27 @@
-//! One release in memory. Whoever holds its `Arc` holds a lease on it: the window while it is live, each request until
-//! both its instance and the last byte of its answer are gone. With the last of them the code is freed.
+//! How one release follows another.
+//!
+//! [`deploy`] is the one path by which a component becomes a release. It takes an upload from the
+//! [`artifacts`], waits its turn for a compiler in the [`deploy_queue`], shows the [`difference`] to
+//! the live release, has the [`probe`] asked, and tells each step by [`progress`]. [`mod@file`]
+//! deploys a file of this machine, which a [`stamp`] tells from another. [`mod@load`] makes a release
+//! of what a record names, and [`fallback`] goes back to an earlier one by itself.
+//!
+//! [`Release`] is one in memory. Whoever holds its `Arc` holds a lease on it: the window while it is
+//! live, each request until both its instance and the last byte of its answer are gone. With the
+//! last of them the code is freed.
+
+pub(super) mod artifacts;
+pub(super) mod deploy;
+pub(super) mod deploy_queue;
+pub(super) mod difference;
+pub(super) mod fallback;
+pub(super) mod file;
+pub(super) mod load;
+pub(super) mod probe;
+pub(super) mod progress;
 
 use super::ReleaseRecord;
-use super::breaker::Breaker;
+use super::traffic::breaker::Breaker;
 use crate::runtime::Instances;
 use std::sync::{Arc, Weak};
 use tokio::sync::watch;

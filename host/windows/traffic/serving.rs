@@ -1,16 +1,16 @@
 //! What a request finds at a window, and what goes when something else is put there.
 
-use super::analysis::{Analysis, Entry, Sample, Side};
-use super::record::CanaryRecord;
-use super::release::Release;
-use super::share::Caller;
+use crate::windows::canary::analysis::{Analysis, Entry, Sample, Side};
+use crate::windows::record::CanaryRecord;
+use crate::windows::release::Release;
+use crate::windows::traffic::share::Caller;
 use http::HeaderMap;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// What is at a window.
-pub(super) enum Serving {
+pub(in crate::windows) enum Serving {
     Empty,
     Stopped,
     Open {
@@ -21,7 +21,7 @@ pub(super) enum Serving {
 
 /// A candidate beside the live release.
 #[derive(Clone)]
-pub(super) struct Canary {
+pub(in crate::windows) struct Canary {
     pub release: Arc<Release>,
     /// Decides which callers are in which group.
     pub salt: u64,
@@ -32,7 +32,7 @@ pub(super) struct Canary {
 }
 
 /// The part of a request in a trial.
-pub(super) struct Assignment {
+pub(in crate::windows) struct Assignment {
     analysis: Arc<Analysis>,
     /// Until its outcome was told.
     entry: Option<Entry>,

@@ -4,11 +4,11 @@
 //! is what our compiler made of it for one engine. Both are put in place by renaming a finished,
 //! synced file.
 
-use super::ChangeError;
-use super::deploy_queue::{Asker, DeployPermit, DeployQueue, Full, Load};
 use crate::lanes;
 use crate::runtime::Compiler;
-pub(super) use crate::runtime::native::hex;
+pub(in crate::windows) use crate::runtime::native::hex;
+use crate::windows::ChangeError;
+use crate::windows::release::deploy_queue::{Asker, DeployPermit, DeployQueue, Full, Load};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
@@ -82,7 +82,7 @@ pub struct Receiving {
 }
 
 /// Keeps an artifact from being cleared away while a deploy relies on it.
-pub(super) struct Pin {
+pub(in crate::windows) struct Pin {
     artifacts: Arc<Artifacts>,
     digest: String,
 }
@@ -172,7 +172,7 @@ impl Artifacts {
         })
     }
 
-    pub(super) fn incoming_folder(&self) -> PathBuf {
+    pub(in crate::windows) fn incoming_folder(&self) -> PathBuf {
         self.root.join("incoming")
     }
 
@@ -181,12 +181,12 @@ impl Artifacts {
             .join(uuid::Uuid::new_v4().to_string())
     }
 
-    pub(super) fn wasm_path(&self, digest: &str) -> PathBuf {
+    pub(in crate::windows) fn wasm_path(&self, digest: &str) -> PathBuf {
         self.root.join(format!("{digest}.wasm"))
     }
 
     /// Keeps the artifact of that digest until the pin is dropped.
-    pub(super) fn pin(self: &Arc<Self>, digest: &str) -> Pin {
+    pub(in crate::windows) fn pin(self: &Arc<Self>, digest: &str) -> Pin {
         let mut pins = self.pins();
         *pins.held.entry(digest.to_owned()).or_default() += 1;
         if let Some(since) = &mut pins.since_clearing {
@@ -204,14 +204,14 @@ impl Artifacts {
     }
 
     /// Leave to read a component into memory.
-    pub(super) async fn leave_to_check(&self) -> Option<SemaphorePermit<'_>> {
+    pub(in crate::windows) async fn leave_to_check(&self) -> Option<SemaphorePermit<'_>> {
         // It is never closed.
         self.checking.acquire().await.ok()
     }
 
     /// Puts a checked upload in its place. The same component twice is one file: the later one, so
     /// that a deploy of good bytes mends what the disk has damaged.
-    pub(super) fn keep(&self, upload: &Upload) -> Result<(), ChangeError> {
+    pub(in crate::windows) fn keep(&self, upload: &Upload) -> Result<(), ChangeError> {
         let place = self.wasm_path(&upload.digest);
         std::fs::rename(&upload.path, &place).map_err(disk(&place))?;
         // Also where it was there: whoever put it there may have failed at this.
@@ -219,7 +219,7 @@ impl Artifacts {
     }
 
     /// The native code for the artifact of that digest, compiled now unless it is there already.
-    pub(super) async fn compiled(
+    pub(in crate::windows) async fn compiled(
         &self,
         digest: &str,
         compatibility: &str,
@@ -237,7 +237,7 @@ impl Artifacts {
     }
 
     /// The same, in place of what is there.
-    pub(super) async fn compiled_anew(
+    pub(in crate::windows) async fn compiled_anew(
         &self,
         digest: &str,
         compatibility: &str,
@@ -249,7 +249,7 @@ impl Artifacts {
     }
 
     /// Held while damaged native code is looked at and made anew.
-    pub(super) async fn mending(&self) -> MutexGuard<'_, ()> {
+    pub(in crate::windows) async fn mending(&self) -> MutexGuard<'_, ()> {
         self.mending.lock().await
     }
 
@@ -291,7 +291,7 @@ impl Artifacts {
     /// Removes every artifact whose digest is neither in what `used` gives nor pinned, then or
     /// since. What cannot be removed stays for next time. Blocks for as long as `used` and the disk
     /// do; who pins meanwhile does not wait for it.
-    pub(super) fn clear_unused(&self, used: impl FnOnce() -> Option<HashSet<String>>) {
+    pub(in crate::windows) fn clear_unused(&self, used: impl FnOnce() -> Option<HashSet<String>>) {
         let _alone = self.clearing.lock();
         let mut pins = self.pins();
         // First of all: a deploy takes its pin away only when its release is recorded, so each is
@@ -311,7 +311,7 @@ impl Artifacts {
     ///
     /// # Errors
     /// That of `first`, or where the folder cannot be listed.
-    pub(super) fn hold_all<T>(
+    pub(in crate::windows) fn hold_all<T>(
         self: &Arc<Self>,
         first: impl FnOnce() -> Result<T, ChangeError>,
     ) -> Result<(T, Vec<Pin>), ChangeError> {
@@ -389,7 +389,7 @@ impl Receiving {
 
 impl Upload {
     /// The whole file.
-    pub(super) fn read(&self) -> Result<Vec<u8>, ChangeError> {
+    pub(in crate::windows) fn read(&self) -> Result<Vec<u8>, ChangeError> {
         std::fs::read(&self.path).map_err(disk(&self.path))
     }
 }

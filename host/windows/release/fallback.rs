@@ -1,16 +1,16 @@
 //! Back to the release before, by itself, when the live one keeps failing or cannot be loaded, and
 //! was deployed to be given up so.
 
-use super::change::{Change, Load};
-use super::record::WindowRecord;
-use super::registry::Registry;
-use super::window::Window;
-use super::{ChangeError, WindowName};
+use crate::windows::change::{Change, Load};
+use crate::windows::record::WindowRecord;
+use crate::windows::registry::Registry;
+use crate::windows::window::Window;
+use crate::windows::{ChangeError, WindowName};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// A release of a window tripped its breaker.
-pub(super) struct Tripped {
+pub(in crate::windows) struct Tripped {
     /// That very window, and not another that came to have its name.
     pub window: Arc<Window>,
     pub number: u64,
@@ -18,7 +18,7 @@ pub(super) struct Tripped {
 }
 
 /// Watches over a window, as long as somebody can tell of it.
-pub(super) fn watch(registry: &Arc<Registry>) -> mpsc::Sender<Tripped> {
+pub(in crate::windows) fn watch(registry: &Arc<Registry>) -> mpsc::Sender<Tripped> {
     let (sender, mut trips) = mpsc::channel::<Tripped>(1);
     let registry = Arc::downgrade(registry);
     tokio::spawn(async move {
@@ -57,7 +57,7 @@ async fn fall_back(registry: &Arc<Registry>, tripped: &Tripped) -> Result<(), Ch
 /// # Errors
 /// Why the last of the earlier ones cannot be loaded, or the first where `goes_on` says to try no
 /// other.
-pub(super) async fn to_earlier(
+pub(in crate::windows) async fn to_earlier(
     change: &mut Change,
     load: &Load,
     from: u64,

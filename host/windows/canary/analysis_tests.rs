@@ -5,10 +5,10 @@ use super::analysis::{self, Analysis, GROUPS, Sample, Side};
 use scenarios::{Callers, Drift, Ends, Rates, Scenario, good};
 use std::time::{Duration, Instant};
 
-#[path = "../../benches/canary/scenarios.rs"]
+#[path = "../../../benches/canary/scenarios.rs"]
 #[allow(dead_code)]
 mod scenarios;
-#[path = "../../benches/canary/traffic.rs"]
+#[path = "../../../benches/canary/traffic.rs"]
 mod traffic;
 
 const FAST: Duration = Duration::from_millis(2);

@@ -1,12 +1,12 @@
 //! From a release in a record to one that can serve.
 
-use super::ChangeError;
-use super::deploy_queue::Asker;
-use super::record::WindowRecord;
-use super::registry::Registry;
-use super::release::Release;
-use super::window::Window;
 use crate::runtime::{Code, Instances, LoadError};
+use crate::windows::ChangeError;
+use crate::windows::record::WindowRecord;
+use crate::windows::registry::Registry;
+use crate::windows::release::Release;
+use crate::windows::release::deploy_queue::Asker;
+use crate::windows::window::Window;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// When there is none of that number, or it cannot be loaded.
-pub(super) async fn release(
+pub(in crate::windows) async fn release(
     registry: &Arc<Registry>,
     window: &Window,
     record: &WindowRecord,
@@ -40,7 +40,10 @@ pub(super) async fn release(
 ///
 /// # Errors
 /// Why it does not, or gets no permit.
-pub(super) async fn try_start(window: &Window, instances: &Instances) -> Result<(), ChangeError> {
+pub(in crate::windows) async fn try_start(
+    window: &Window,
+    instances: &Instances,
+) -> Result<(), ChangeError> {
     let permit = window.queue.acquire(instances.weight()).await;
     let _permit = permit.map_err(|busy| ChangeError::Try(busy.into()))?;
     instances.try_start().await.map_err(ChangeError::Try)
@@ -48,7 +51,7 @@ pub(super) async fn try_start(window: &Window, instances: &Instances) -> Result<
 
 /// Makes the instances of the component with that digest for `window`. Native code that cannot be
 /// used (damaged, or of another engine) is compiled anew.
-pub(super) async fn instances(
+pub(in crate::windows) async fn instances(
     registry: &Arc<Registry>,
     window: &Window,
     digest: &str,

@@ -11,10 +11,10 @@ use tokio::sync::oneshot;
 
 /// As many wait as may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Full;
+pub(in crate::windows) struct Full;
 
 /// Who asks for a permit.
-pub(super) struct Asker<'a> {
+pub(in crate::windows) struct Asker<'a> {
     /// Those of one name stand in one line.
     pub who: &'a str,
     /// Whether it may be told that there is no room. What is needed to bring back what was there before may not.
@@ -42,7 +42,7 @@ pub struct Load {
 }
 
 /// The permits and the queue.
-pub(super) struct DeployQueue {
+pub(in crate::windows) struct DeployQueue {
     total: usize,
     max_waiting: usize,
     state: Mutex<State>,
@@ -70,7 +70,7 @@ struct Waiter {
 }
 
 /// One permit. Given back when it is dropped.
-pub(super) struct DeployPermit(Arc<DeployQueue>);
+pub(in crate::windows) struct DeployPermit(Arc<DeployQueue>);
 
 impl Drop for DeployPermit {
     fn drop(&mut self) {

@@ -1,14 +1,18 @@
 //! A canary: a candidate that gets a share of the requests beside the live release, until it is
-//! promoted or aborted, or ends by itself because it is clearly worse.
+//! promoted or aborted, or ends by itself because it is clearly worse, which [`analysis`] says.
+
+pub(super) mod analysis;
+#[cfg(test)]
+mod analysis_tests;
 
 use super::ChangeError;
-use super::analysis::Analysis;
 use super::change::{Change, Load};
 use super::record::CanaryRecord;
 use super::registry::Registry;
 use super::release::Release;
-use super::serving::Canary;
+use super::traffic::serving::Canary;
 use super::window::Window;
+use analysis::Analysis;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
