@@ -264,10 +264,7 @@ impl Change {
         let (records, on_disk) = (&self.registry.records, &self.window.recorded.on_disk);
         // The first finds out the place of what is there. It is a write that does, and not a read:
         // only for a write a store that has to be opened anew is.
-        let mut place = match on_disk.lock().version {
-            None => None,
-            Some(_) => Some(NOWHERE),
-        };
+        let mut place = on_disk.lock().version.map(|_| NOWHERE);
         for _ in 0..SWAPS {
             let (records, name) = (records.clone(), self.window.name.clone());
             let swap = Box::pin(records.swap(name, record.clone(), place));
