@@ -11,12 +11,12 @@ use crate::gateway::proxy;
 use crate::gateway::sniff::Sniff;
 use crate::gateway::strict::{Refused, Strict};
 use crate::gateway::untaken;
-use crate::gateway::upstream::{Opened, Terms, TunnelHandover};
+use crate::gateway::upstream::{Terms, TunnelHandover};
 use crate::lanes::Lanes;
 use crate::linger::{Lingering, Unread};
 use crate::pace::{Paced, WritePace};
 use futures_util::FutureExt;
-use http::{HeaderValue, Version, header};
+use http::{HeaderValue, StatusCode, Version, header};
 use hyper::rt::Executor;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -331,12 +331,11 @@ impl Server {
         let io = TokioIo::new(Lingering::new(strict, unread.clone()));
         let service = service_fn(|request| {
             let violation = refused.of(&request);
-            let mut request = unread.watch(request);
-            request.extensions_mut().insert(slot.clone());
+            let request = unread.watch(request);
             if violation.is_some() {
                 unread.leave();
             }
-            let gateway = self.gateway.clone();
+            let (gateway, slot) = (self.gateway.clone(), slot.clone());
             let (begun, through) = (activity.begin(), through.clone());
             let http1 = request.version() < Version::HTTP_2;
             if !http1 && !multiplexed.swap(true, Relaxed) {
@@ -351,8 +350,8 @@ impl Server {
                 Ok::<_, Infallible>(match violation {
                     Some(violation) => gateway.refuse(violation, origin),
                     None => {
-                        let mut answer = gateway.answer(request, origin, at_work).await;
-                        if answer.extensions().get::<Opened>().is_some() {
+                        let mut answer = gateway.answer(request, origin, at_work, slot).await;
+                        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
                             through.open();
                         } else if http1 && leaving.load(Relaxed) {
                             // RFC 9112 section 9.6: the client sends nothing more here, and loses
@@ -443,7 +442,6 @@ impl Server {
                 return;
             };
             let terms = Terms {
-                plugins: &self.gateway.plugins,
                 idle: limits.websocket_idle_timeout,
                 closing: &self.closing,
             };

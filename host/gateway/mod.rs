@@ -1,11 +1,11 @@
 //! The gateway: the one door to the windows.
 //!
-//! The life of a request, in order: `listen` and `connection` accept it -> `target` and `headers`
-//! make it clean, once -> the route table (`routes`, made from `manifest`s) matches -> `plugins`
-//! say who asks and whether they may -> `forward` takes it to its `upstream`, a window or a service,
-//! through the route's middlewares -> the answer goes out through `headers`, and `access` writes
-//! its line when the last byte is out. Whatever fails on the way becomes an answer in
-//! [`Gateway::answer`] and nowhere else.
+//! This file is the way of a request, from top to bottom: a connection (`connection`, over `listen`,
+//! `tls` and `strict`) calls [`Gateway::answer`], which makes the one [`Exchange`] of the request and
+//! has it read, matched, admitted, forwarded and answered ([`Handling`]). What it knows of a request
+//! is in the exchange, and nowhere else. The [`plugins`] and the `upstream` see it there; `target`,
+//! `headers` and `origin` are what a request is, [`routes`] and [`manifest`] what operators want of
+//! it. What operators ask of the gateway itself is in `operate`.
 
 mod access;
 mod client;
@@ -13,13 +13,14 @@ mod config;
 mod connection;
 mod early;
 mod fields;
-mod forward;
+mod find;
 mod forwarded;
 mod headers;
 mod listen;
 mod location;
 pub mod manifest;
 mod metrics;
+mod operate;
 mod origin;
 mod outgoing;
 mod piece;
@@ -49,37 +50,29 @@ use crate::body::Body;
 use crate::connection_limit::AtWork;
 use crate::error::{Problem, RequestError};
 use crate::linger::Inbound;
-use crate::reload::ReadAgain;
-use crate::store::{Scratch, Snapshot};
 use access::{Record, RecordedBody};
 use client::HttpClient;
 use early::EarlyBodies;
-use forward::{Forward, ForwardOutcome};
+use find::find;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, Version, header};
+use http::{HeaderMap, Request, Response, Version, header};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
-use manifest::{Route, fold};
 use origin::Origin;
-use plugins::auth::ApiKeys;
-use plugins::idempotency::IdempotentRequest;
-use plugins::{Admission, PluginState, Plugins};
+use plugins::{Admission, Bounds, Chain, Exchange, LastingAdmission, Plugins, Rest, Setup};
 use rejection::Rejection;
 use request_body::{RequestBody, TrailerBounds};
-use routes::{EditError, LOOK_TIME, RouteMatch, RouteSet, RouteStatus, Saved, Table};
+use routes::RouteSet;
 use screen::Screen;
-use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use strict::{Kind, Violation};
-use target::{Oddities, Target};
+use target::Target;
 use tokio::net::TcpListener;
-use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use trace::Trace;
-use upload::Upload;
-use upstream::{Opened, Room, Times, UpgradeRequest, Upstreams, name_upgrade};
+use upstream::{Room, Times, TunnelHandover, UpgradeRequest, Upstreams, name_upgrade};
 
 /// The gateway, assembled.
 pub struct Gateway {
@@ -100,7 +93,10 @@ impl Gateway {
         let most = config.limits.max_routes;
         let routes = RouteSet::load(&config.routes, kept, most, metrics.clone());
         let routes = Arc::new(routes);
-        let plugins = Arc::new(Plugins::new(&config, &metrics));
+        let plugins = Arc::new(Plugins::new(&Setup {
+            config: &config,
+            metrics: &metrics,
+        }));
         let limits = &config.limits;
         let client = HttpClient::counting(
             limits.connect_timeout,
@@ -153,165 +149,22 @@ impl Gateway {
         cut
     }
 
-    /// Every manifest, and what became of it.
-    pub fn routes(&self) -> Vec<RouteStatus> {
-        self.routes.status()
-    }
-
-    /// Why the routes folder itself could not be read the last time, if it could not.
-    pub fn routes_fault(&self) -> Option<String> {
-        self.routes.folder_fault()
-    }
-
-    /// Whether the routes folder was read at least once since the start.
-    pub fn routes_were_read(&self) -> bool {
-        self.routes.was_read()
-    }
-
-    /// The route `name`, and its manifest's text.
-    pub fn route(&self, name: &str) -> Option<(RouteStatus, String)> {
-        self.routes.get(name)
-    }
-
-    /// Checks `text` and makes it the manifest of the route `name`; live when this returns. Whether
-    /// it is new.
-    pub async fn put_route(
-        &self,
-        name: String,
-        text: String,
-    ) -> Result<(RouteStatus, bool), EditError> {
-        self.edit(move |routes| routes.put(&name, &text)).await
-    }
-
-    /// Removes the route `name` and its file. Gives why the file is still there, where it is.
-    pub async fn remove_route(&self, name: String) -> Result<Option<String>, EditError> {
-        self.edit(move |routes| routes.remove(&name)).await
-    }
-
-    /// What a backup takes of each manifest, by file, and how many more there are. As the last look
-    /// at the folder found it, so that a disk that hangs holds no backup.
-    pub fn saved_routes(&self) -> (BTreeMap<String, Saved>, usize) {
-        self.routes.saved()
-    }
-
-    /// A copy of the ledger of idempotency keys; None where there is none yet. Blocks, on a thread
-    /// of `runtime` that may.
-    ///
-    /// # Errors
-    /// Why it was not made, as a sentence.
-    pub fn snapshot_ledger(
-        &self,
-        runtime: &Handle,
-        scratch: &mut Scratch<'_>,
-    ) -> Result<Option<Snapshot>, String> {
-        self.plugins.idempotency.snapshot(runtime, scratch)
-    }
-
-    async fn edit<T: Send + 'static>(
-        &self,
-        edit: impl FnOnce(&RouteSet) -> Result<T, EditError> + Send + 'static,
-    ) -> Result<T, EditError> {
-        let routes = self.routes.clone();
-        let path = routes.dir().to_path_buf();
-        let edit = tokio::task::spawn_blocking(move || edit(&routes));
-        // It may wait for a look first.
-        let Ok(edited) = tokio::time::timeout(2 * LOOK_TIME, edit).await else {
-            return Err(EditError::Unanswered);
-        };
-        edited.unwrap_or_else(|error| {
-            let error = std::io::Error::other(error);
-            Err(EditError::Io { path, error })
-        })
-    }
-
-    /// Reads again now what is read from files and fetched: routes, certificate, keys of issuers.
-    /// Gives what became of each; what cannot be read stays as it was.
-    pub async fn read_again(&self) -> Vec<ReadAgain> {
-        let routes = self.routes.clone();
-        let routes = crate::reload::blocking("routes", move || {
-            routes.reload_as_it_is();
-            routes.outcome()
-        });
-        let certificate = async {
-            let certificate = self.config.certificate.clone()?;
-            let refused = self.metrics.certificate_refused();
-            let outcome =
-                crate::reload::blocking("certificate", move || certificate.read_again(&refused));
-            Some(outcome.await)
-        };
-        let keys = self.plugins.read_keys_again();
-        let (routes, certificate, keys) = futures_util::join!(routes, certificate, keys);
-        let keys = keys.into_iter().map(|(issuer, outcome)| ReadAgain {
-            what: format!("keys of {issuer}"),
-            outcome: outcome.map(|()| "fetched".into()),
-        });
-        [routes]
-            .into_iter()
-            .chain(certificate)
-            .chain(keys)
-            .collect()
-    }
-
-    /// The keys of machine callers.
-    pub fn api_keys(&self) -> &Arc<ApiKeys> {
-        &self.config.auth.api_keys
-    }
-
-    pub fn metrics(&self) -> &GatewayMetrics {
-        &self.metrics
-    }
-
-    /// Notes in the metrics how old the keys are that tokens are checked with.
-    pub fn measure_keys(&self) {
-        self.plugins.measure_keys(&self.metrics);
-    }
-
-    /// Answers one request, whatever happens. `connection` is the other end of its connection.
+    /// Answers one request, whatever happens. `connection` is the other end of its connection, which
+    /// becomes the WebSocket that is in `handover` afterwards, if the answer is 101.
     async fn answer(
         &self,
         request: Request<Inbound>,
         connection: Origin,
         at_work: AtWork,
+        handover: TunnelHandover,
     ) -> Response<RecordedBody> {
-        let trace = Trace::read(request.headers());
-        let mut record = Record::new(
-            self.metrics.clone(),
-            request.method().clone(),
-            request.uri().path().to_string(),
-            trace.request_id.clone(),
-        );
-        record.at_work = Some(at_work);
-        record.kept = request.version() == Version::HTTP_2;
-        let mut state = PluginState::default();
-        let passage = self.route_request(request, connection, &trace, &mut record, &mut state);
-        let outcome = AssertUnwindSafe(passage)
+        let (head, body) = request.into_parts();
+        let mut handling = Handling::begin(self, head, connection, at_work);
+        let outcome = AssertUnwindSafe(handling.run(body, handover))
             .catch_unwind()
             .await
             .unwrap_or_else(|_| Err(RequestError::internal("a panic in the gateway")));
-        let mut response = match outcome.and_then(outgoing::checked(&record.method)) {
-            Ok(response) => {
-                record.answered(response.status().as_u16(), None);
-                response
-            }
-            Err(error) => {
-                record.failed(&error);
-                if error.is(Problem::Internal)
-                    && let Some(reason) = error.cause()
-                {
-                    let request_id = &trace.request_id;
-                    tracing::error!(%request_id, %reason, "a request failed inside of the host");
-                }
-                error.response(Some(&trace.request_id))
-            }
-        };
-        headers::clean_response(response.headers_mut(), &trace.request_id);
-        self.plugins.leave(&state, response.headers_mut());
-        if response.extensions().get::<Opened>().is_some() {
-            name_upgrade(response.headers_mut());
-        }
-        let response = self.plugins.compress(&state, response);
-        let (response, length) = outgoing::framed(&record.method, response);
-        response.map(|body| RecordedBody::new(body, record, length))
+        handling.finish(outcome)
     }
 
     /// Answers a request whose head was refused before it was one.
@@ -340,38 +193,107 @@ impl Gateway {
         let (response, length) = outgoing::framed(&record.method, response);
         response.map(|body| RecordedBody::new(body, record, length))
     }
+}
 
-    /// The way of a request, from its head to the head of its answer.
-    async fn route_request(
-        &self,
-        request: Request<Inbound>,
-        connection: Origin,
-        trace: &Trace,
-        record: &mut Record,
-        state: &mut PluginState,
-    ) -> Result<Response<Body>, RequestError> {
-        let limits = &self.config.limits;
-        let (mut parts, body) = request.into_parts();
-        let upgrade = body
-            .is_end_stream()
-            .then(|| UpgradeRequest::read(&mut parts))
-            .flatten();
+/// One request while it is handled. The record is beside the exchange because it goes on with the
+/// answer's body, to its last byte.
+struct Handling<'a> {
+    gateway: &'a Gateway,
+    record: Record,
+    exchange: Arc<Exchange>,
+    /// Whether the answer makes a WebSocket of the connection.
+    opened: bool,
+}
+
+/// What becomes of a request that was admitted.
+enum Admitted {
+    /// To be sent on.
+    Request(Request<Body>),
+    /// A plugin has answered it.
+    Answered(Response<Body>),
+}
+
+impl<'a> Handling<'a> {
+    fn begin(gateway: &'a Gateway, head: Parts, connection: Origin, at_work: AtWork) -> Self {
+        let limits = &gateway.config.limits;
+        let trace = Trace::read(&head.headers);
+        let mut record = Record::new(
+            gateway.metrics.clone(),
+            head.method.clone(),
+            head.uri.path().to_string(),
+            trace.request_id.clone(),
+        );
+        record.at_work = Some(at_work);
+        record.kept = head.version == Version::HTTP_2;
         record.client = Some(connection.client);
-        let table = self.routes.table();
-        let target = Target::read(&parts, limits.max_target_bytes);
-        let trusted = &self.config.trusted_proxies;
-        let origin = headers::check(&parts, limits.max_headers).and_then(|()| {
-            let origin = connection.of(&parts.headers, trusted)?;
-            Ok((origin, connection.asked(&parts.headers, trusted)?))
+        let bounds = Bounds::new(limits.max_body_bytes, limits.body_pace);
+        let (plugins, upstreams) = (gateway.plugins.clone(), gateway.upstreams.clone());
+        let exchange = Exchange::new(plugins, upstreams, head, trace, connection, bounds);
+        Handling {
+            gateway,
+            record,
+            exchange: Arc::new(exchange),
+            opened: false,
+        }
+    }
+
+    /// From the head of the request to the head of its answer.
+    async fn run(
+        &mut self,
+        body: Inbound,
+        handover: TunnelHandover,
+    ) -> Result<Response<Body>, RequestError> {
+        self.read(&body, handover)?;
+        let request = match self.admit(body).await? {
+            Admitted::Request(request) => request,
+            Admitted::Answered(response) => return Ok(response),
+        };
+        // From here on the exchange is shared, and nobody writes to it.
+        let answer = Chain::run(self.exchange.clone(), request).await?;
+        self.opened = answer.opened;
+        self.record.release = answer.release;
+        self.record.tries = (answer.tries > 1).then_some(answer.tries);
+        if let Some(endpoint) = answer.endpoint {
+            self.record.upstream = Some(endpoint);
+        }
+        // The upstream fails in its own way when its request breaks off, or says so itself; the
+        // client needs the cause.
+        match self.exchange.upload.why() {
+            Some(why) => Err(why.clone()),
+            None => answer.outcome,
+        }
+    }
+
+    /// The exchange, while nobody else has it.
+    fn unshared(exchange: &mut Arc<Exchange>) -> Result<&mut Exchange, RequestError> {
+        let shared = || RequestError::internal("a request is changed while it is served");
+        Arc::get_mut(exchange).ok_or_else(shared)
+    }
+
+    /// Reads the head: what is asked, by whom, and which route takes it.
+    fn read(&mut self, body: &Inbound, handover: TunnelHandover) -> Result<(), RequestError> {
+        let exchange = Self::unshared(&mut self.exchange)?;
+        let (limits, trusted) = (
+            &self.gateway.config.limits,
+            &self.gateway.config.trusted_proxies,
+        );
+        if body.is_end_stream() {
+            exchange.upgrade = UpgradeRequest::read(&mut exchange.head, handover);
+        }
+        let table = self.gateway.routes.table();
+        let (head, connection) = (&exchange.head, exchange.origin);
+        let target = Target::read(head, limits.max_target_bytes);
+        let origin = headers::check(head, limits.max_headers).and_then(|()| {
+            let origin = connection.of(&head.headers, trusted)?;
+            Ok((origin, connection.asked(&head.headers, trusted)?))
         });
         let ((origin, asked), target) = match (origin, target) {
             (Ok(origin), Ok(target)) => (origin, target),
             (origin, target) => {
                 // What is refused before its route is known is refused to the pages of that too.
                 if let Ok(target) = &target {
-                    let found = find(&table, target, &parts);
-                    let route = found.map_or_else(|missed| missed.beside, Some);
-                    state.refused(route, &parts.headers);
+                    let found = find(&table, target, head);
+                    exchange.goes_nowhere(found.map_or_else(|missed| missed.beside, Some));
                 }
                 return Err(origin
                     .err()
@@ -380,191 +302,114 @@ impl Gateway {
                     .into());
             }
         };
-        let trailers = headers::takes_trailers(&parts.headers);
-        record.client = Some(origin.client);
-        record.path = target.path().to_string();
-        let asks = parts.headers.contains_key(header::EXPECT);
-        headers::clean_request(&mut parts.headers);
-
-        let route = match find(&table, &target, &parts) {
-            Ok(route) => route,
+        self.record.client = Some(origin.client);
+        self.record.path = target.path().to_string();
+        exchange.holder = origin.holder(trusted);
+        exchange.trailers = headers::takes_trailers(&exchange.head.headers);
+        // Where the client asks whether its body is wanted, the upstream decides; and a call of gRPC
+        // may be a conversation.
+        let asks = exchange.head.headers.contains_key(header::EXPECT);
+        exchange.bounds.early_body = !asks && !exchange.trailers;
+        headers::clean_request(&mut exchange.head.headers);
+        (exchange.origin, exchange.asked) = (origin, asked);
+        match find(&table, &target, &exchange.head) {
+            Ok(route) => exchange.goes_by(route),
             Err(missed) => {
-                state.refused(missed.beside, &parts.headers);
+                exchange.goes_nowhere(missed.beside);
                 return Err(missed.error.into());
             }
-        };
+        }
+        exchange.target = target;
+        Ok(())
+    }
+
+    /// Has the route's plugins admit the request, and bounds its body.
+    async fn admit(&mut self, body: Inbound) -> Result<Admitted, RequestError> {
+        let (gateway, record) = (self.gateway, &mut self.record);
+        let exchange = Self::unshared(&mut self.exchange)?;
+        let route = exchange.matched()?.clone();
         record.route = Some(route.name.clone());
         record.upstream = Some(route.upstream.label());
 
         // Before the keys are taken away.
-        let asked_again = upgrade.is_some() || !route.rules.middlewares().is_empty();
-        let admission = match asked_again {
-            true => Admission::of(route, &parts.headers),
-            false => Admission::default(),
-        };
-        let entered = self
-            .plugins
-            .enter(route, &mut parts, origin.client, state)
-            .await;
-        record.user = state.caller.as_ref().map(|caller| caller.user.clone());
-        if let Some(answer) = entered? {
-            return Ok(answer);
+        if exchange.upgrade.is_some() || !route.rules.middlewares().is_empty() {
+            exchange.admission = Admission::of(&route, &exchange.head.headers);
+        }
+        let admitted = gateway.plugins.request(&route, exchange).await;
+        record.user = exchange.caller.as_ref().map(|caller| caller.user.clone());
+        if let Some(answer) = admitted? {
+            return Ok(Admitted::Answered(answer));
         }
 
-        let rules = &route.rules;
-        let user = state.caller.as_ref().map(plugins::identity);
-        let idempotent = IdempotentRequest::read(route, &target, &parts, user, origin.client)?;
-        let max_body_bytes = [
-            rules.max_body_bytes(),
-            idempotent.as_ref().map(IdempotentRequest::max_body),
-        ]
-        .into_iter()
-        .flatten()
-        .fold(limits.max_body_bytes, u64::min);
-        if body.size_hint().lower() > max_body_bytes {
-            let limit = max_body_bytes;
+        let limits = &gateway.config.limits;
+        let bounds = &exchange.bounds;
+        if body.size_hint().lower() > bounds.max_body_bytes {
+            let limit = bounds.max_body_bytes;
             return Err(Rejection::BodyTooLarge { limit }.into());
         }
-        let upload = Upload::default();
         let body = RequestBody::new(
             body,
-            max_body_bytes,
-            rules.body_pace(limits.body_pace),
+            bounds.max_body_bytes,
+            bounds.body_pace,
             TrailerBounds {
                 fields: limits.max_headers,
                 bytes: limits.max_header_bytes as usize,
             },
-            upload.clone(),
+            exchange.upload.clone(),
         );
-        // A request with a key is read whole in any case, for the key's own sake; where the client
-        // asks whether its body is wanted, the upstream decides; and a call of gRPC may be a
-        // conversation.
-        let body = match idempotent.is_none() && !asks && !trailers {
-            true => self.early.read(body).await?,
+        let body = match bounds.early_body {
+            true => gateway.early.read(body).await?,
             false => body.boxed_unsync(),
         };
-        if let Some(mut upgrade) = upgrade {
-            upgrade.admitted(admission.clone());
-            parts.extensions.insert(upgrade);
+        if let Some(upgrade) = &mut exchange.upgrade {
+            upgrade.while_admitted(Arc::new(LastingAdmission {
+                plugins: gateway.plugins.clone(),
+                admission: exchange.admission.clone(),
+            }));
         }
-        let forward = Arc::new(Forward {
-            upstreams: self.upstreams.clone(),
-            plugins: self.plugins.clone(),
-            admission,
-            holder: origin.holder(&self.config.trusted_proxies),
-            route: route.clone(),
-            target,
-            origin,
-            asked,
-            trailers,
-            trace: trace.clone(),
-            caller: state.caller.clone(),
-            credentials: headers::credentials(&parts.headers),
-            upload: upload.clone(),
-            outcome: ForwardOutcome::default(),
-        });
-        let request = Request::from_parts(parts, body);
-        let answer = match idempotent {
-            None => forward.go_in_time(request).await?,
-            Some(idempotent) => {
-                let outcome = self
-                    .plugins
-                    .idempotency
-                    .forward(idempotent, forward, request)
-                    .await;
-                outcome.unwrap_or_else(|error| Err(error).into())
+        exchange.credentials = headers::credentials(&exchange.head.headers);
+        Ok(Admitted::Request(Request::from_parts(
+            exchange.take_head(),
+            body,
+        )))
+    }
+
+    /// The answer, whatever came of the request.
+    fn finish(self, outcome: Result<Response<Body>, RequestError>) -> Response<RecordedBody> {
+        let Handling {
+            gateway,
+            mut record,
+            exchange,
+            opened,
+        } = self;
+        let opened = opened && outcome.is_ok();
+        let checked = |response| match opened {
+            true => Ok(response),
+            false => outgoing::checked(&record.method, response),
+        };
+        let request_id = &exchange.trace.request_id;
+        let mut response = match outcome.and_then(checked) {
+            Ok(response) => {
+                record.answered(response.status().as_u16(), None);
+                response
+            }
+            Err(error) => {
+                record.failed(&error);
+                if error.is(Problem::Internal)
+                    && let Some(reason) = error.cause()
+                {
+                    tracing::error!(%request_id, %reason, "a request failed inside of the host");
+                }
+                error.response(Some(request_id))
             }
         };
-        record.release = answer.release;
-        record.tries = (answer.tries > 1).then_some(answer.tries);
-        if let Some(endpoint) = answer.endpoint {
-            record.upstream = Some(endpoint);
+        headers::clean_response(response.headers_mut(), request_id);
+        let mut response = gateway.plugins.response(&exchange, response);
+        if opened {
+            name_upgrade(response.headers_mut());
         }
-        // The upstream fails in its own way when its request breaks off, or says so itself; the
-        // client needs the cause.
-        match upload.why() {
-            Some(why) => Err(why.clone()),
-            None => answer.outcome,
-        }
-    }
-}
-
-/// No route takes the request.
-#[derive(Debug)]
-struct Missed<'a> {
-    error: Rejection,
-    /// The route of the path by whose `cors` pages may read that.
-    beside: Option<&'a Arc<Route>>,
-}
-
-/// The route of the request, which takes its path as it is. A path that a service may read in
-/// another way is refused where that leads to another route: its plugins would be passed by.
-///
-/// Where the other reading leads to no route there are none to pass by.
-fn find<'a>(
-    table: &'a Table,
-    target: &Target,
-    parts: &Parts,
-) -> Result<&'a Arc<Route>, Missed<'a>> {
-    let found = find_by(table, target, parts, target.path());
-    let (allowed, beside) = match &found {
-        Ok(route) => (route.paths, Some(*route)),
-        Err(missed) => (Oddities::default(), missed.beside),
-    };
-    let refused = |error| Missed { error, beside };
-    target.admit(allowed).map_err(refused)?;
-    let route = found?;
-    for reading in target.other_readings() {
-        match find_by(table, target, parts, &reading) {
-            Err(missed) if matches!(missed.error, Rejection::NoRoute) => {}
-            Ok(other) if Arc::ptr_eq(other, route) => {}
-            _ => {
-                return Err(refused(Rejection::BadRequest(
-                    "read in another way, with its encoded slashes or empty segments, the path leads to \
-                     another route"
-                        .into(),
-                )));
-            }
-        }
-    }
-    Ok(route)
-}
-
-/// The most specific route for `path`; for a preflight that of the method that it asks about.
-fn find_by<'a>(
-    table: &'a Table,
-    target: &Target,
-    parts: &Parts,
-    path: &str,
-) -> Result<&'a Arc<Route>, Missed<'a>> {
-    let host = target.authority().map(|authority| fold(authority.host()));
-    let find = |method: &Method| table.find(host.as_deref(), method, path);
-    if let Some(wanted) = plugins::preflight_for(&parts.method, &parts.headers)
-        && let RouteMatch::Route(route) = find(&wanted)
-        && route.rules.answers_preflights()
-    {
-        return Ok(route);
-    }
-    match find(&parts.method) {
-        RouteMatch::Route(route) => Ok(route),
-        RouteMatch::OtherMethods(routes) => {
-            let methods = routes.iter().flat_map(|route| &route.methods);
-            let mut names: Vec<&str> = methods.map(Method::as_str).collect();
-            names.sort_unstable();
-            names.dedup();
-            let allow = names.join(", ");
-            let beside = routes
-                .into_iter()
-                .find(|route| route.rules.answers_preflights());
-            Err(Missed {
-                error: Rejection::MethodNotTaken { allow },
-                beside,
-            })
-        }
-        RouteMatch::Nothing => Err(Missed {
-            error: Rejection::NoRoute,
-            beside: None,
-        }),
+        let (response, length) = outgoing::framed(&record.method, response);
+        response.map(|body| RecordedBody::new(body, record, length))
     }
 }
 

@@ -4,24 +4,16 @@
 use crate::body::{self, Body};
 use crate::error::RequestError;
 use crate::framing;
-use crate::gateway::upstream::{Opened, UpstreamError};
+use crate::gateway::upstream::UpstreamError;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body as _;
 
 /// The answer to a request of `method`, or the failure that it is where HTTP cannot carry it.
-pub fn checked(
-    method: &Method,
-) -> impl FnOnce(Response<Body>) -> Result<Response<Body>, RequestError> {
-    let method = method.clone();
-    move |response| {
-        if response.extensions().get::<Opened>().is_some() {
-            return Ok(response);
-        }
-        let bytes = response.body().size_hint().exact();
-        match framing::check(&method, response.status(), response.headers(), bytes) {
-            Ok(()) => Ok(response),
-            Err(why) => Err(UpstreamError::Invalid(why.into()).into()),
-        }
+pub fn checked(method: &Method, response: Response<Body>) -> Result<Response<Body>, RequestError> {
+    let bytes = response.body().size_hint().exact();
+    match framing::check(method, response.status(), response.headers(), bytes) {
+        Ok(()) => Ok(response),
+        Err(why) => Err(UpstreamError::Invalid(why.into()).into()),
     }
 }
 

@@ -52,7 +52,7 @@ impl Oddities {
 }
 
 /// A request target that kept the rules, but for its oddities, which its route decides on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Target {
     path: String,
     odd: Oddities,

@@ -7,6 +7,7 @@ use fixture::*;
 use http::{Method, StatusCode};
 use http_body_util::Full;
 use hyper_util::rt::TokioExecutor;
+use routes::RouteMatch;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

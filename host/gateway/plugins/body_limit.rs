@@ -1,21 +1,44 @@
 //! `body-limit`: the largest request body of a route.
 
-use crate::gateway::manifest::{Field, Kind, Map};
-
-pub const FIELDS: &[Field] = &[Field {
-    name: "max",
-    kind: Kind::Size(0..=1 << 40),
-    doc: "Bytes of one request body, as 1MiB; a larger one is refused with 413. The host's own limit holds as well.",
-}];
+use super::{Exchange, Plugin, Setup};
+use crate::body::Body;
+use crate::error::RequestError;
+use crate::gateway::manifest::{Field, Kind, Map, Route};
+use http::Response;
+use std::sync::Arc;
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rule {
-    pub max: u64,
+    max: u64,
 }
 
-impl Rule {
-    pub fn read(map: &Map<'_>) -> Option<Rule> {
+impl Plugin for Rule {
+    const NAME: &'static str = "body-limit";
+    const DOC: &'static str = "The largest request body.";
+    const FIELDS: &'static [Field] = &[Field {
+        name: "max",
+        kind: Kind::Size(0..=1 << 40),
+        doc: "Bytes of one request body, as 1MiB; a larger one is refused with 413. The host's own limit holds as well.",
+    }];
+    const REQUIRED: &'static [&'static str] = &["max"];
+
+    type Shared = ();
+    type Notes = ();
+
+    fn shared(_: &Setup<'_>) {}
+
+    fn read(map: &Map<'_>) -> Option<Rule> {
         map.require("max")?;
         map.size("max").map(|max| Rule { max })
+    }
+
+    async fn request(
+        &self,
+        (): &(),
+        _: &Arc<Route>,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Response<Body>>, RequestError> {
+        exchange.bounds.no_larger_than(self.max);
+        Ok(None)
     }
 }

@@ -3,11 +3,15 @@
 //! The gateway answers preflights itself, before `auth`, because browsers send them without a token. On an answer it
 //! replaces whatever the upstream said about CORS, so that one place decides.
 
+use super::{Exchange, Plugin, Setup};
 use crate::body::{self, Body};
-use crate::gateway::manifest::{Field, Kind, Map, method};
+use crate::error::RequestError;
+use crate::gateway::manifest::{Field, Kind, Map, Route, method};
 use crate::gateway::rejection::Rejection;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
 use http::{Method, Response, StatusCode, Uri};
+use std::sync::Arc;
 
 /// Origins, methods and names of one rule.
 const MAX_ENTRIES: usize = 64;
@@ -18,7 +22,7 @@ const MAX_AGE_S: u64 = 86_400;
 /// Seconds that a preflight is believed. As long as Chromium allows by default would be 5 s; 10 minutes spares most.
 const DEFAULT_AGE_S: u64 = 600;
 
-pub const FIELDS: &[Field] = &[
+const FIELDS: &[Field] = &[
     Field {
         name: "origins",
         kind: Kind::Texts(
@@ -75,8 +79,54 @@ struct Origin {
     authority: String,
 }
 
+impl Plugin for Rule {
+    const NAME: &'static str = "cors";
+    const DOC: &'static str =
+        "Pages of other origins may read the answers; preflights are answered here.";
+    const FIELDS: &'static [Field] = FIELDS;
+    const REQUIRED: &'static [&'static str] = &["origins"];
+    const ANSWERS_UNMATCHED: bool = true;
+
+    type Shared = ();
+    /// The origin of the page that asks.
+    type Notes = Option<HeaderValue>;
+
+    fn shared(_: &Setup<'_>) {}
+
+    fn read(map: &Map<'_>) -> Option<Rule> {
+        Rule::parse(map)
+    }
+
+    fn note(&self, head: &Parts) -> Option<HeaderValue> {
+        head.headers.get(header::ORIGIN).cloned()
+    }
+
+    async fn request(
+        &self,
+        (): &(),
+        route: &Arc<Route>,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Response<Body>>, RequestError> {
+        let headers = &exchange.head.headers;
+        match preflight_for(&exchange.method, headers) {
+            Some(_) => Ok(Some(self.preflight(headers, &route.methods)?)),
+            None => Ok(None),
+        }
+    }
+
+    fn response(
+        &self,
+        (): &(),
+        exchange: &Exchange,
+        mut response: Response<Body>,
+    ) -> Response<Body> {
+        self.stamp(exchange.notes.cors.as_ref(), response.headers_mut());
+        response
+    }
+}
+
 impl Rule {
-    pub fn read(map: &Map<'_>) -> Option<Rule> {
+    fn parse(map: &Map<'_>) -> Option<Rule> {
         let origins = map.require("origins")?;
         let any = map.each("origins", |text| Ok(text.to_string()));
         let any = any.is_some_and(|list| list.iter().any(|origin| origin == "*"));
@@ -107,7 +157,7 @@ impl Rule {
     /// # Errors
     ///
     /// Where pages of that origin may not.
-    pub fn preflight(
+    fn preflight(
         &self,
         headers: &HeaderMap,
         taken: &[Method],
@@ -143,7 +193,7 @@ impl Rule {
     }
 
     /// Says on an answer what pages of `origin` may do with it.
-    pub fn stamp(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
+    fn stamp(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
         let own = |name: &HeaderName| {
             name.as_str().starts_with("access-control-")
                 && ![

@@ -1,8 +1,13 @@
 //! `headers`: fields that are set or removed on the way in and on the way out.
 
+use super::{Exchange, Plugin, Setup};
+use crate::body::Body;
+use crate::error::RequestError;
 use crate::gateway::headers::is_ours;
-use crate::gateway::manifest::{Field, Kind, Map};
+use crate::gateway::manifest::{Field, Kind, Map, Route};
+use http::Response;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use std::sync::Arc;
 
 /// Names that one rule removes.
 const MAX_NAMES: usize = 64;
@@ -20,7 +25,7 @@ const EDITS: &[Field] = &[
     },
 ];
 
-pub const FIELDS: &[Field] = &[
+const FIELDS: &[Field] = &[
     Field {
         name: "request",
         kind: Kind::Map(EDITS),
@@ -35,19 +40,28 @@ pub const FIELDS: &[Field] = &[
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Rule {
-    pub request: Edits,
-    pub response: Edits,
+    request: Edits,
+    response: Edits,
 }
 
 /// What is done to one header section.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Edits {
+struct Edits {
     remove: Vec<HeaderName>,
     set: Vec<(HeaderName, HeaderValue)>,
 }
 
-impl Rule {
-    pub fn read(map: &Map<'_>) -> Option<Rule> {
+impl Plugin for Rule {
+    const NAME: &'static str = "headers";
+    const DOC: &'static str = "Header fields that are set or removed on the way in and out.";
+    const FIELDS: &'static [Field] = FIELDS;
+
+    type Shared = ();
+    type Notes = ();
+
+    fn shared(_: &Setup<'_>) {}
+
+    fn read(map: &Map<'_>) -> Option<Rule> {
         let edits = |name| {
             map.map(name)
                 .map(|map| Edits::read(&map))
@@ -57,6 +71,21 @@ impl Rule {
             request: edits("request"),
             response: edits("response"),
         })
+    }
+
+    async fn request(
+        &self,
+        (): &(),
+        _: &Arc<Route>,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Response<Body>>, RequestError> {
+        self.request.apply(&mut exchange.head.headers);
+        Ok(None)
+    }
+
+    fn response(&self, (): &(), _: &Exchange, mut response: Response<Body>) -> Response<Body> {
+        self.response.apply(response.headers_mut());
+        response
     }
 }
 
@@ -73,7 +102,7 @@ impl Edits {
         }
     }
 
-    pub fn apply(&self, headers: &mut HeaderMap) {
+    fn apply(&self, headers: &mut HeaderMap) {
         for name in &self.remove {
             headers.remove(name);
         }

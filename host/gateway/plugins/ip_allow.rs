@@ -1,14 +1,19 @@
 //! `ip-allow`: only clients of these networks may come in.
 
-use crate::gateway::manifest::{Field, Kind, Map};
+use super::{Exchange, Plugin, Setup};
+use crate::body::Body;
+use crate::error::RequestError;
+use crate::gateway::manifest::{Field, Kind, Map, Route};
 use crate::gateway::rejection::Rejection;
+use http::Response;
 use ipnet::IpNet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Networks of one rule.
 const MAX_NETWORKS: usize = 256;
 
-pub const FIELDS: &[Field] = &[Field {
+const FIELDS: &[Field] = &[Field {
     name: "addresses",
     kind: Kind::Texts(MAX_NETWORKS, "[10.0.0.0/8, \"2001:db8::/32\", 192.0.2.7]"),
     doc: "The addresses and networks (CIDR) that may come in; all others are refused with 403.",
@@ -19,17 +24,38 @@ pub struct Rule {
     networks: Vec<IpNet>,
 }
 
-impl Rule {
-    pub fn read(map: &Map<'_>) -> Option<Rule> {
+impl Plugin for Rule {
+    const NAME: &'static str = "ip-allow";
+    const DOC: &'static str = "Only clients of these addresses and networks may come in.";
+    const FIELDS: &'static [Field] = FIELDS;
+    const REQUIRED: &'static [&'static str] = &["addresses"];
+
+    type Shared = ();
+    type Notes = ();
+
+    fn shared(_: &Setup<'_>) {}
+
+    fn read(map: &Map<'_>) -> Option<Rule> {
         map.require("addresses")?;
         let networks = map.each("addresses", network)?;
         Some(Rule { networks })
     }
 
+    async fn request(
+        &self,
+        (): &(),
+        _: &Arc<Route>,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Response<Body>>, RequestError> {
+        self.admit(exchange.origin.client).map(|()| None)
+    }
+}
+
+impl Rule {
     /// # Errors
     ///
     /// Where the client's address is in none of the networks.
-    pub fn admit(&self, client: IpAddr) -> Result<(), Rejection> {
+    fn admit(&self, client: IpAddr) -> Result<(), RequestError> {
         let client = client.to_canonical();
         if self
             .networks
@@ -38,7 +64,7 @@ impl Rule {
         {
             return Ok(());
         }
-        Err(Rejection::AddressRefused)
+        Err(Rejection::AddressRefused.into())
     }
 }
 

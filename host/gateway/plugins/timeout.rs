@@ -1,6 +1,15 @@
 //! `timeout`: how long a route waits.
 
-use crate::gateway::manifest::{Field, Kind, Map};
+use super::plugin::Around;
+use super::{Exchange, Plugin, Rest, Setup};
+use crate::body::Body;
+use crate::error::RequestError;
+use crate::gateway::manifest::{Field, Kind, Map, Route};
+use crate::gateway::upstream::Answer;
+use crate::gateway::upstream::UpstreamError;
+use http::{Request, Response};
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// An hour, in milliseconds.
@@ -9,7 +18,7 @@ const MAX_MS: u64 = 3_600_000;
 /// A day, in milliseconds: for streams of events that say something now and then.
 const MAX_STREAM_MS: u64 = 24 * MAX_MS;
 
-pub const FIELDS: &[Field] = &[
+const FIELDS: &[Field] = &[
     Field {
         name: "response",
         kind: Kind::Time(1..=MAX_MS),
@@ -34,14 +43,24 @@ pub const FIELDS: &[Field] = &[
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rule {
-    pub response: Option<Duration>,
-    pub body_idle: Option<Duration>,
-    pub body_pace: Option<u64>,
-    pub stream_idle: Option<Duration>,
+    response: Option<Duration>,
+    body_idle: Option<Duration>,
+    body_pace: Option<u64>,
+    stream_idle: Option<Duration>,
 }
 
-impl Rule {
-    pub fn read(map: &Map<'_>) -> Option<Rule> {
+impl Plugin for Rule {
+    const NAME: &'static str = "timeout";
+    const DOC: &'static str =
+        "How long the route waits for its upstream, and for the client's body.";
+    const FIELDS: &'static [Field] = FIELDS;
+
+    type Shared = ();
+    type Notes = ();
+
+    fn shared(_: &Setup<'_>) {}
+
+    fn read(map: &Map<'_>) -> Option<Rule> {
         let rule = Rule {
             response: map.time("response"),
             body_idle: map.time("body-idle"),
@@ -55,5 +74,36 @@ impl Rule {
             return None;
         }
         Some(rule)
+    }
+    async fn request(
+        &self,
+        (): &(),
+        _: &Arc<Route>,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Response<Body>>, RequestError> {
+        let bounds = &mut exchange.bounds;
+        let pace = &mut bounds.body_pace;
+        pace.pause = self.body_idle.unwrap_or(pace.pause);
+        pace.bytes_per_s = self.body_pace.unwrap_or(pace.bytes_per_s);
+        bounds.response = self.response;
+        bounds.stream_idle = self.stream_idle;
+        Ok(None)
+    }
+}
+
+impl Around for Rule {
+    fn concerns(exchange: &Exchange) -> bool {
+        exchange.bounds.response.is_some()
+    }
+
+    /// What waits for the client is not counted.
+    async fn around<R: Rest>(
+        exchange: Arc<Exchange>,
+        request: Request<Body>,
+    ) -> Result<Answer, RequestError> {
+        let limit = exchange.bounds.response.unwrap_or(Duration::MAX);
+        let rest = pin!(R::run(exchange.clone(), request));
+        let in_time = exchange.upload.within(limit, rest).await;
+        in_time.map_err(|_| UpstreamError::Timeout { limit })?
     }
 }

@@ -378,8 +378,15 @@ fn the_state_of_a_request_fits_in_6_kib() {
     fn size<F, A>(_: impl Fn(A) -> F) -> usize {
         std::mem::size_of::<F>()
     }
-    type Asked = (&'static Gateway, Request<Inbound>, Origin, AtWork);
-    let state =
-        size(|(gateway, request, origin, at_work): Asked| gateway.answer(request, origin, at_work));
+    type Asked = (
+        &'static Gateway,
+        Request<Inbound>,
+        Origin,
+        AtWork,
+        TunnelHandover,
+    );
+    let state = size(|(gateway, request, origin, at_work, slot): Asked| {
+        gateway.answer(request, origin, at_work, slot)
+    });
     assert!(state <= 6 << 10, "{state} bytes");
 }

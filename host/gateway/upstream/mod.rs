@@ -16,12 +16,12 @@ pub use error::UpstreamError;
 pub use health::{Health, Shared};
 pub use room::Room;
 pub use tries::Sending;
-pub use tunnel::{Opened, Terms, TunnelHandover, UpgradeRequest, name_upgrade};
+pub use tunnel::{Admitted, Terms, TunnelHandover, UpgradeRequest, name_upgrade};
 
 use crate::body::Body;
 use crate::error::{Cause, RequestError};
 use crate::gateway::client::{HttpClient, SendError};
-use crate::gateway::headers;
+use crate::gateway::headers::{self, REQUEST_ID};
 use crate::gateway::manifest::{Destination, Endpoint, Protocol, Route};
 use crate::gateway::rejection::Rejection;
 use crate::gateway::target::Target;
@@ -31,7 +31,6 @@ use futures_util::future::BoxFuture;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use quiet::ServiceBody;
 use room::AtService;
 use std::pin::pin;
@@ -58,6 +57,8 @@ pub struct Answer {
     /// Whether the service closed the connection (GOAWAY) and said that it had not looked at this
     /// request. It happens to a service that is well.
     pub left_over: bool,
+    /// Whether it is the 101 after which the connection is a WebSocket.
+    pub opened: bool,
 }
 
 impl Answer {
@@ -69,6 +70,7 @@ impl Answer {
             endpoint: None,
             tries: 0,
             left_over: false,
+            opened: false,
         }
     }
 }
@@ -144,21 +146,16 @@ impl Upstreams {
         endpoint: &Endpoint,
         mut request: Request<Body>,
     ) -> Result<Answer, RequestError> {
-        let path = sending.path.clone();
         match &endpoint.place {
             Destination::Window(name) => {
                 // They have done their work. A window that never sees them cannot leak them.
                 if !sending.route.rules.window_gets_credentials() {
                     headers::drop_credentials(request.headers_mut());
                 }
-                let authority = match sending.target.authority() {
-                    Some(authority) => authority.clone(),
-                    None => Authority::try_from(format!("hms-svc-{name}"))
-                        .map_err(RequestError::internal)?,
-                };
-                address(&mut request, Scheme::HTTP, authority, path)?;
-                let idle = sending.route.rules.stream_idle().map(StreamIdle);
-                idle.map(|idle| request.extensions_mut().insert(idle));
+                address_window(&mut request, sending.target, name)?;
+                if let Some(idle) = sending.stream_idle {
+                    request.extensions_mut().insert(StreamIdle(idle));
+                }
                 Ok(self.windows.call(name, request).await)
             }
             Destination::Service {
@@ -169,7 +166,7 @@ impl Upstreams {
                     return Ok(Err(UpstreamError::Full.into()).into());
                 };
                 let asked = sending.target.authority();
-                address(&mut request, protocol.scheme(), authority.clone(), path)?;
+                address(&mut request, protocol.scheme(), authority.clone())?;
                 if let Some(asked) = asked.filter(|_| sending.route.pass_host) {
                     let host =
                         HeaderValue::from_str(asked.as_str()).map_err(RequestError::internal)?;
@@ -193,10 +190,14 @@ impl Upstreams {
         // HTTP/2 has no Upgrade (RFC 9113 section 8.6). Over TLS the client asks for HTTP/1.1.
         let upgrade = match protocol {
             Protocol::H2c => None,
-            Protocol::Http | Protocol::Https => UpgradeRequest::take(&mut request),
+            Protocol::Http | Protocol::Https => sending.upgrade,
         };
+        if upgrade.is_some() {
+            name_upgrade(request.headers_mut());
+        }
+        let request_id = request.headers().get(REQUEST_ID).cloned();
         let timeout = route.upstream.try_timeout.unwrap_or(self.times.head);
-        let idle = route.rules.stream_idle().unwrap_or(self.times.idle);
+        let idle = sending.stream_idle.unwrap_or(self.times.idle);
         let sent = pin!(self.client.ask(protocol, sending.trailers, request));
         let (response, stream) = match upload.within(timeout, sent).await {
             Err(Late) => {
@@ -213,10 +214,26 @@ impl Upstreams {
             }
             Ok(Ok(sent)) => sent,
         };
-        let answer = received(response, upgrade, at_service, |body, at_service| {
-            ServiceBody::new(body, idle, upload.clone(), (at_service, stream)).boxed_unsync()
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(upgrade) = upgrade
+        {
+            let outcome = upgrade.open(response, request_id.as_ref(), at_service);
+            let opened = outcome.is_ok();
+            return Answer {
+                opened,
+                ..outcome.into()
+            };
+        }
+        if response.status().is_informational() {
+            let error = UpstreamError::Broken("it changed the protocol".into()).into();
+            return Err(error).into();
+        }
+        let guard = (at_service, stream);
+        let response = response.map(|body| {
+            let body = body.map_err(Into::into).boxed_unsync();
+            ServiceBody::new(body, idle, upload.clone(), guard).boxed_unsync()
         });
-        answer.into()
+        Ok(response).into()
     }
 }
 
@@ -230,24 +247,6 @@ fn unsent(error: SendError) -> UpstreamError {
         | SendError::LeftOver(_) => UpstreamError::Unreachable(Cause::of(error)),
         SendError::Broken(_) => UpstreamError::Broken(Cause::of(error)),
     }
-}
-
-/// The answer of a service. `keeping` has its body keep the room there until it has ended.
-fn received(
-    response: Response<Incoming>,
-    upgrade: Option<UpgradeRequest>,
-    at_service: AtService,
-    keeping: impl FnOnce(Body, AtService) -> Body,
-) -> Result<Response<Body>, RequestError> {
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS
-        && let Some(upgrade) = upgrade
-    {
-        return upgrade.open(response, at_service);
-    }
-    if response.status().is_informational() {
-        return Err(UpstreamError::Broken("it changed the protocol".into()).into());
-    }
-    Ok(response.map(|body| keeping(body.map_err(Into::into).boxed_unsync(), at_service)))
 }
 
 /// The upstream's base path, then what is left of the request's path, then the query.
@@ -265,20 +264,30 @@ pub fn path_and_query(route: &Route, target: &Target) -> Result<PathAndQuery, Re
     PathAndQuery::try_from(text).map_err(RequestError::internal)
 }
 
-/// Sets URI and Host, which must agree.
-pub fn address(
+/// Addresses a request to a window: with the authority that its client asked for, or else one of
+/// the window's name.
+pub fn address_window(
+    request: &mut Request<Body>,
+    target: &Target,
+    window: &str,
+) -> Result<(), RequestError> {
+    let authority = match target.authority() {
+        Some(authority) => authority.clone(),
+        None => Authority::try_from(format!("hms-svc-{window}")).map_err(RequestError::internal)?,
+    };
+    address(request, Scheme::HTTP, authority)
+}
+
+/// Sets Host and, before the path of the URI, scheme and authority, which must agree.
+fn address(
     request: &mut Request<Body>,
     scheme: Scheme,
     authority: Authority,
-    path: PathAndQuery,
 ) -> Result<(), RequestError> {
     let host = HeaderValue::from_str(authority.as_str()).map_err(RequestError::internal)?;
     request.headers_mut().insert(header::HOST, host);
-    *request.uri_mut() = Uri::builder()
-        .scheme(scheme)
-        .authority(authority)
-        .path_and_query(path)
-        .build()
-        .map_err(RequestError::internal)?;
+    let mut uri = std::mem::take(request.uri_mut()).into_parts();
+    (uri.scheme, uri.authority) = (Some(scheme), Some(authority));
+    *request.uri_mut() = Uri::from_parts(uri).map_err(RequestError::internal)?;
     Ok(())
 }

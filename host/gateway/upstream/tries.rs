@@ -6,7 +6,7 @@
 //! budget of retries, so that a service that is down is not also flooded.
 
 use super::retained::Retained;
-use super::{Answer, Upstreams};
+use super::{Answer, UpgradeRequest, Upstreams};
 use crate::body::Body;
 use crate::connection_limit::Holder;
 use crate::error::{Fault, Ran, RequestError};
@@ -14,7 +14,6 @@ use crate::gateway::headers::REQUEST_ID;
 use crate::gateway::manifest::{Endpoint, Route};
 use crate::gateway::target::Target;
 use crate::gateway::upload::Upload;
-use http::uri::PathAndQuery;
 use http::{Request, Response, StatusCode};
 use std::time::{Duration, Instant};
 
@@ -24,7 +23,7 @@ const MOST_RETAINED: usize = 64 << 10;
 /// Before the target that has just failed is asked again, and twice as long each time.
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// What is to be sent, and where to.
+/// Where a request is to be sent, which has the path that the upstream is to see, and how.
 pub struct Sending<'a> {
     /// Whose share of the requests at services it counts to.
     pub holder: Holder,
@@ -32,7 +31,10 @@ pub struct Sending<'a> {
     pub target: &'a Target,
     /// How far the request's body has come.
     pub upload: &'a Upload,
-    pub path: &'a PathAndQuery,
+    /// The WebSocket that the client asks for.
+    pub upgrade: Option<&'a UpgradeRequest>,
+    /// How long an answer that has begun may be quiet, where the route says so.
+    pub stream_idle: Option<Duration>,
     /// Whether the client takes trailers.
     pub trailers: bool,
 }

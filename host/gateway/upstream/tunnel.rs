@@ -13,12 +13,10 @@ use crate::connection_limit::Activity;
 use crate::delegate::delegate;
 use crate::error::RequestError;
 use crate::gateway::fields::{members, only};
-use crate::gateway::headers::REQUEST_ID;
-use crate::gateway::plugins::auth::AuthError;
-use crate::gateway::plugins::{Admission, Plugins};
+use futures_util::future::BoxFuture;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, Version};
+use http::{Method, Response, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -40,10 +38,6 @@ const VERSION: &[u8] = b"13";
 /// 16 bytes in base64.
 const KEY_LENGTH: usize = 24;
 
-/// Between two looks whether the client of a WebSocket may still be there. It costs a hash each
-/// time.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
 /// Time for the end of a WebSocket to be told to both sides.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -57,19 +51,27 @@ impl TunnelHandover {
     }
 }
 
-/// A client's request for a WebSocket. It travels with the request, and windows know nothing of it.
-#[derive(Clone)]
+/// What the client of a WebSocket was let in with.
+pub trait Admitted: Send + Sync {
+    /// Resolves when that does not let it in any more: its token has expired, its API key was
+    /// revoked, its issuer's keys have changed. Why it would be refused now.
+    fn lapse(&self) -> BoxFuture<'_, RequestError>;
+}
+
+/// A client's request for a WebSocket. Windows know nothing of it.
 pub struct UpgradeRequest {
     client: OnUpgrade,
     slot: TunnelHandover,
-    request_id: String,
-    admission: Admission,
+    /// None where nothing was asked of the client.
+    admitted: Option<Arc<dyn Admitted>>,
 }
 
 impl UpgradeRequest {
     /// Reads it from a head whose hop-by-hop fields are still there, and whose request has no body.
-    pub fn read(parts: &mut Parts) -> Option<UpgradeRequest> {
-        let slot = parts.extensions.remove::<TunnelHandover>()?;
+    ///
+    /// What the connection can become is hyper's, which gives it among the extensions of a request
+    /// and in no other way. `slot` is where the connection looks.
+    pub fn read(parts: &mut Parts, slot: TunnelHandover) -> Option<UpgradeRequest> {
         let client = parts.extensions.remove::<OnUpgrade>()?;
         let one = |name: HeaderName| only(&parts.headers, &name);
         let asks = parts.method == Method::GET
@@ -81,32 +83,20 @@ impl UpgradeRequest {
         asks.then(|| UpgradeRequest {
             client,
             slot,
-            request_id: String::new(),
-            admission: Admission::default(),
+            admitted: None,
         })
     }
 
-    /// What the request was let in with, which is to hold as long as the WebSocket does.
-    pub fn admitted(&mut self, admission: Admission) {
-        self.admission = admission;
-    }
-
-    /// Takes it out of a request that goes to a service, and puts it into the request's fields.
-    pub(super) fn take(request: &mut Request<Body>) -> Option<UpgradeRequest> {
-        let mut upgrade = request.extensions_mut().remove::<UpgradeRequest>()?;
-        let id = request.headers().get(REQUEST_ID);
-        upgrade.request_id = id
-            .and_then(|id| id.to_str().ok())
-            .unwrap_or_default()
-            .into();
-        name_upgrade(request.headers_mut());
-        Some(upgrade)
+    /// What the request was let in with is to hold as long as the WebSocket does.
+    pub fn while_admitted(&mut self, admitted: Arc<dyn Admitted>) {
+        self.admitted = Some(admitted);
     }
 
     /// The service has answered 101.
     pub(super) fn open(
-        self,
+        &self,
         mut answered: Response<Incoming>,
+        request_id: Option<&HeaderValue>,
         at_service: AtService,
     ) -> Result<Response<Body>, RequestError> {
         if !is_websocket(answered.headers()) {
@@ -114,22 +104,19 @@ impl UpgradeRequest {
             return Err(UpstreamError::Broken(cause.into()).into());
         }
         let tunnel = Tunnel {
-            client: self.client,
+            client: self.client.clone(),
             service: hyper::upgrade::on(&mut answered),
-            request_id: self.request_id,
-            admission: self.admission,
+            request_id: request_id
+                .and_then(|id| id.to_str().ok())
+                .unwrap_or_default()
+                .into(),
+            admitted: self.admitted.clone(),
             at_service,
         };
         *self.slot.0.lock() = Some(tunnel);
-        let mut response = answered.map(|_| body::empty());
-        response.extensions_mut().insert(Opened);
-        Ok(response)
+        Ok(answered.map(|_| body::empty()))
     }
 }
-
-/// Marks the answer after which the connection is a WebSocket.
-#[derive(Clone)]
-pub struct Opened;
 
 /// Says the upgrade in fields from which the hop-by-hop ones have been dropped.
 pub fn name_upgrade(headers: &mut HeaderMap) {
@@ -152,14 +139,12 @@ pub struct Tunnel {
     client: OnUpgrade,
     service: OnUpgrade,
     request_id: String,
-    admission: Admission,
+    admitted: Option<Arc<dyn Admitted>>,
     at_service: AtService,
 }
 
 /// What ends a WebSocket from the gateway's side.
 pub struct Terms<'a> {
-    /// Asked again whether the client may still be there.
-    pub plugins: &'a Plugins,
     /// The longest silence both ways.
     pub idle: Duration,
     pub closing: &'a CancellationToken,
@@ -193,7 +178,7 @@ impl Tunnel {
                 Err(_) => "broken",
             },
             () = activity.idle_for(terms.idle, terms.idle) => "idle",
-            error = lapse(terms.plugins, &self.admission) => {
+            error = lapse(self.admitted.as_deref()) => {
                 reason = Some(error.to_string());
                 "credential"
             }
@@ -217,17 +202,11 @@ impl Tunnel {
     }
 }
 
-/// Resolves when what the client was let in with does not do any more: its token has expired, its
-/// API key was revoked, its issuer's keys have changed. Why it would be refused now.
-async fn lapse(plugins: &Plugins, admission: &Admission) -> AuthError {
-    if !admission.may_end() {
-        return std::future::pending().await;
-    }
-    loop {
-        if let Err(error) = plugins.admits_still(admission).await {
-            return error;
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
+/// Resolves when the client may not be there any longer, with why.
+async fn lapse(admitted: Option<&dyn Admitted>) -> RequestError {
+    match admitted {
+        Some(admitted) => admitted.lapse().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -266,54 +245,4 @@ impl AsyncRead for Side {
 
 impl AsyncWrite for Side {
     delegate!(stream: writes, poll_flush, poll_shutdown);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::gateway::config::GatewayConfig;
-    use crate::gateway::manifest::Route;
-    use crate::gateway::metrics::GatewayMetrics;
-    use crate::gateway::plugins::auth::{AuthConfig, IssuerConfig, JwksSource, KeySource};
-    use base64::Engine;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
-    /// Of a token that was verified when there still were keys.
-    fn admission(expiry_s: u64) -> Admission {
-        let text = "uri: /ws/**\nupstream: http://192.0.2.1\nplugins: [auth]\n";
-        let route = Route::parse("ws", text).unwrap();
-        let part = |json: String| URL_SAFE_NO_PAD.encode(json);
-        let header = part(r#"{"alg":"ES256","kid":"1"}"#.into());
-        let claims = part(format!(r#"{{"sub":"alice","exp":{expiry_s}}}"#));
-        let token = format!("Bearer {header}.{claims}.AAAA");
-        let field = (header::AUTHORIZATION, token.parse().unwrap());
-        Admission::of(&route, &HeaderMap::from_iter([field]))
-    }
-
-    #[tokio::test]
-    async fn an_outage_of_the_provider_ends_no_websocket_before_its_token_does() {
-        let data = tempfile::tempdir().unwrap();
-        let gone = JwksSource::File(data.path().join("gone.json"));
-        let issuers = vec![IssuerConfig::only(gone)];
-        let auth = AuthConfig {
-            leeway: Duration::ZERO,
-            ..AuthConfig::new(KeySource::Issuers(issuers))
-        };
-        let config = GatewayConfig::new(data.path(), auth);
-        let plugins = Plugins::new(&config, &GatewayMetrics::new());
-        let now_s = jsonwebtoken::get_current_timestamp();
-        let lasting = admission(now_s + 3600);
-        let ending = admission(now_s + 3);
-        let begun = Instant::now();
-        let ended = tokio::select! {
-            error = lapse(&plugins, &lasting) => panic!("ended by {error:?}"),
-            error = lapse(&plugins, &ending) => error,
-            () = tokio::time::sleep(Duration::from_secs(20)) => panic!("it goes on"),
-        };
-        assert!(matches!(ended, AuthError::Unauthorized { .. }), "{ended:?}");
-        assert!(
-            begun.elapsed() >= Duration::from_secs(1),
-            "it ended at once"
-        );
-    }
 }

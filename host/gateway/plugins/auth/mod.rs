@@ -30,6 +30,7 @@ mod issuers_file;
 mod json;
 mod jwks;
 mod keys;
+mod plugin;
 mod proxy;
 mod rule;
 mod seldom;
@@ -47,7 +48,8 @@ pub use dev_secret::{DevSecret, issue_token};
 pub use error::AuthError;
 pub use issuers_file::load as load_issuers;
 pub use jwks::KeyState;
-pub use rule::{Accept, FIELDS, Rule};
+pub use plugin::withhold_credentials;
+pub use rule::{Accept, Rule};
 pub use source::JwksSource;
 pub use verifier::Verifier;
 

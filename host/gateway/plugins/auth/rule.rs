@@ -10,7 +10,7 @@ use http::Method;
 /// Scopes in one rule.
 const MAX_SCOPES: usize = 64;
 
-pub const FIELDS: &[Field] = &[
+pub(super) const FIELDS: &[Field] = &[
     Field {
         name: "scopes",
         kind: Kind::Texts(MAX_SCOPES, "[payments.write, payments.read]"),
@@ -60,14 +60,14 @@ pub struct Rule {
 }
 
 impl Rule {
-    pub fn read(map: &Map<'_>) -> Option<Rule> {
-        Some(Rule {
+    pub(super) fn parse(map: &Map<'_>) -> Rule {
+        Rule {
             scopes: map.each("scopes", parse_scope).unwrap_or_default(),
             all: map.choice("match") == Some("all"),
             issuers: map.each("issuers", parse_name).unwrap_or_default(),
             accept: accept(map),
             pass_credentials: map.flag("pass-credentials"),
-        })
+        }
     }
 
     /// Admits the caller's request, or says which scope is missing.

@@ -14,9 +14,11 @@ use crate::body::{self, Body};
 use crate::framing;
 use crate::gateway::fields::members;
 use crate::gateway::manifest::{Field, Kind, Map};
-pub use accept_encoding::AcceptEncoding;
+use crate::gateway::plugins::{Exchange, Plugin, Setup};
+use accept_encoding::AcceptEncoding;
 use encoder::Compressed;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
@@ -47,7 +49,7 @@ const DEFAULT_TYPES: [&str; 6] = [
 /// Digests of the bytes as the upstream sent them (RFC 9530, and the older ones).
 const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
 
-pub const FIELDS: &[Field] = &[
+const FIELDS: &[Field] = &[
     Field {
         name: "min-size",
         kind: Kind::Size(0..=1 << 30),
@@ -66,8 +68,40 @@ pub struct Rule {
     types: Vec<MediaRange>,
 }
 
+impl Plugin for Rule {
+    const NAME: &'static str = "compression";
+    const DOC: &'static str =
+        "Answers are compressed on their way out, with br or gzip, for clients that ask for it.";
+    const FIELDS: &'static [Field] = FIELDS;
+
+    type Shared = Compressor;
+    type Notes = AcceptEncoding;
+
+    fn shared(_: &Setup<'_>) -> Compressor {
+        Compressor::default()
+    }
+
+    fn read(map: &Map<'_>) -> Option<Rule> {
+        Some(Rule::parse(map))
+    }
+
+    fn note(&self, head: &Parts) -> AcceptEncoding {
+        AcceptEncoding::read(&head.headers)
+    }
+
+    fn response(
+        &self,
+        compressor: &Compressor,
+        exchange: &Exchange,
+        response: Response<Body>,
+    ) -> Response<Body> {
+        let accept_encoding = exchange.notes.compression;
+        compressor.compress(self, accept_encoding, &exchange.method, response)
+    }
+}
+
 impl Rule {
-    pub fn read(map: &Map<'_>) -> Rule {
+    fn parse(map: &Map<'_>) -> Rule {
         let default = || {
             let types = DEFAULT_TYPES.iter();
             types
@@ -122,7 +156,7 @@ impl Default for Compressor {
 impl Compressor {
     /// The answer to a request of `method`, compressed where `rule`, the answer and the client's
     /// `accept_encoding` admit it.
-    pub fn compress(
+    fn compress(
         &self,
         rule: &Rule,
         accept_encoding: AcceptEncoding,

@@ -17,6 +17,7 @@ mod budget;
 mod error;
 mod key;
 mod ledger;
+mod plugin;
 mod record;
 mod rest;
 mod run;
@@ -26,11 +27,11 @@ mod tests;
 use crate::body::Body;
 use crate::error::{Cause, RequestError};
 use crate::gateway::config::Limits;
-use crate::gateway::forward::Forward;
 use crate::gateway::headers::may_say_who;
 use crate::gateway::manifest::{Field, Kind, Map, Route, fold};
 use crate::gateway::metrics::{ShareHits, Whose};
 use crate::gateway::plugins::holder::Holder;
+use crate::gateway::plugins::{Exchange, Rest};
 use crate::gateway::rejection::Rejection;
 use crate::gateway::target::Target;
 use crate::gateway::upstream::Answer;
@@ -83,7 +84,7 @@ const KEYS: &str = "idempotency-keys";
 /// Characters of a `scope`.
 const MAX_SCOPE_CHARS: usize = 128;
 
-pub const FIELDS: &[Field] = &[
+const FIELDS: &[Field] = &[
     Field {
         name: "ttl",
         kind: Kind::Time(1_000..=24 * 3600 * 1000),
@@ -115,7 +116,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    pub fn read(map: &Map<'_>) -> Rule {
+    fn parse(map: &Map<'_>) -> Rule {
         Rule {
             ttl: map.time("ttl").unwrap_or(DEFAULT_TTL),
             required: map.flag("required").unwrap_or(false),
@@ -147,21 +148,19 @@ pub struct IdempotentRequest {
 }
 
 impl IdempotentRequest {
-    /// Nothing where the route or the method has no use for a key, or there is none.
+    /// Nothing where the method has no use for a key, or there is none.
     ///
     /// # Errors
     ///
     /// Where the key is broken, or missing and required.
-    pub fn read(
+    fn read(
+        rule: &Rule,
         route: &Route,
         target: &Target,
         parts: &Parts,
         user: Option<&str>,
         client: IpAddr,
     ) -> Result<Option<IdempotentRequest>, RequestError> {
-        let Some(rule) = &route.rules.idempotency else {
-            return Ok(None);
-        };
         // The others are idempotent as they are (RFC 9110 section 9.2.2).
         if ![Method::POST, Method::PATCH].contains(&parts.method) {
             return Ok(None);
@@ -189,11 +188,6 @@ impl IdempotentRequest {
             owner: Owner::of(&Holder::of(user, client)),
             fields: fields(&parts.headers, user.is_none()),
         }))
-    }
-
-    /// The most bytes of the request's body.
-    pub fn max_body(&self) -> u64 {
-        self.rule.max_body
     }
 
     fn name(&self) -> Name<'_> {
@@ -262,28 +256,28 @@ impl Idempotency {
         }
     }
 
-    /// Has `request` done along `forward`, unless it was; answers either way. What is begun goes on
-    /// when this is dropped.
+    /// Has `request` done by `R`, unless it was; answers either way. What is begun goes on when this
+    /// is dropped.
     ///
     /// # Errors
     ///
     /// Why it is not done, or what came of it.
-    pub async fn forward(
+    async fn once<R: Rest>(
         self: &Arc<Self>,
-        idempotent: IdempotentRequest,
-        forward: Arc<Forward>,
+        idempotent: Arc<IdempotentRequest>,
+        exchange: Arc<Exchange>,
         request: Request<Body>,
     ) -> Result<Answer, RequestError> {
         let (parts, body) = request.into_parts();
         let (body, held) = self.read_in_time(idempotent.owner, body).await?;
-        let target = (forward.target.path(), forward.target.query());
+        let target = (exchange.target.path(), exchange.target.query());
         let method = parts.method.as_str();
         let fingerprint = key::fingerprint(method, target, &idempotent.fields, &body);
         let request = Request::from_parts(parts, held.body(body));
         let this = self.clone();
-        let task = async move { this.run(idempotent, fingerprint, forward, request).await };
+        let run = this.run::<R>(idempotent, fingerprint, exchange, request);
         // Dropping the handle lets the task go on.
-        let task = self.tasks.spawn(task);
+        let task = self.tasks.spawn(run);
         task.await
             .unwrap_or_else(|error| Err(RequestError::internal(error)))
     }

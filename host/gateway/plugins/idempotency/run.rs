@@ -9,7 +9,7 @@ use super::rest::to_the_end;
 use super::{Idempotency, IdempotentRequest, KEYS, full, told};
 use crate::body::{Body, BodyError};
 use crate::error::{Cause, RequestError};
-use crate::gateway::forward::Forward;
+use crate::gateway::plugins::{Exchange, Rest};
 use crate::gateway::upstream::{Answer, UpstreamError};
 use crate::store::StoreError;
 use bytes::BytesMut;
@@ -67,11 +67,11 @@ enum Taken {
 }
 
 impl Idempotency {
-    pub(super) async fn run(
+    pub(super) async fn run<R: Rest>(
         self: Arc<Self>,
-        idempotent: IdempotentRequest,
+        idempotent: Arc<IdempotentRequest>,
         fingerprint: Digest,
-        forward: Arc<Forward>,
+        exchange: Arc<Exchange>,
         request: Request<Body>,
     ) -> Result<Answer, RequestError> {
         let ledger = self.ledger().await?;
@@ -87,7 +87,7 @@ impl Idempotency {
                 return Ok(Ok(response).into());
             }
         };
-        let work = self.ask(&idempotent, &claim.place, &forward, request);
+        let work = self.ask::<R>(&idempotent, &claim.place, &exchange, request);
         // A panic may come at any point, so it counts as a request that ran.
         let (taken, release) = AssertUnwindSafe(work)
             .catch_unwind()
@@ -120,7 +120,7 @@ impl Idempotency {
             }
             Ok(Taken::Larger(response)) => (Some(State::NotKept), Ok(response)),
             Ok(Taken::Failed(error)) | Err(error) => {
-                let kept = StoredAnswer::problem(&error, &forward.trace.request_id);
+                let kept = StoredAnswer::problem(&error, &exchange.trace.request_id);
                 (Some(State::Answered(kept)), Err(error))
             }
         };
@@ -227,20 +227,20 @@ impl Idempotency {
     }
 
     /// Asks the upstream. An outer error is one before the answer began.
-    async fn ask(
+    async fn ask<R: Rest>(
         &self,
         idempotent: &IdempotentRequest,
         place: &Arc<Held>,
-        forward: &Arc<Forward>,
+        exchange: &Arc<Exchange>,
         request: Request<Body>,
     ) -> (Result<Taken, RequestError>, Option<u64>) {
-        let answer = match forward.go_in_time(request).await {
+        let answer = match R::run(exchange.clone(), request).await {
             Ok(answer) => answer,
             Err(error) => return (Err(error), None),
         };
         let taken = match answer.outcome {
             // A middleware passed on why its request went no further.
-            Ok(response) if forward.outcome.never_ran(response.status()) => {
+            Ok(response) if exchange.outcome.never_ran(response.status()) => {
                 Ok(Taken::NeverRan(response))
             }
             Ok(response) => Ok(self.take(response, idempotent, place).await),

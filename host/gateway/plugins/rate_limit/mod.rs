@@ -12,9 +12,10 @@ mod entry;
 mod fields;
 mod limiter;
 mod log;
+mod plugin;
 mod rule;
 mod shares;
 mod who;
 
 pub use limiter::{Decision, Limiter};
-pub use rule::{By, FIELDS, Rule};
+pub use rule::{By, Rule};

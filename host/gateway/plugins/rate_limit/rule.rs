@@ -10,7 +10,7 @@ const MAX_LIMIT: u64 = 1_000_000;
 /// A day. Counters live in memory, so a longer period would promise what a restart breaks.
 const MAX_PERIOD_S: u64 = 86_400;
 
-pub const FIELDS: &[Field] = &[
+pub(super) const FIELDS: &[Field] = &[
     Field {
         name: "limit",
         kind: Kind::Number(1..=MAX_LIMIT),
@@ -70,7 +70,7 @@ impl Default for Rule {
 }
 
 impl Rule {
-    pub fn read(map: &Map<'_>) -> Option<Rule> {
+    pub(super) fn parse(map: &Map<'_>) -> Rule {
         let default = Rule::default();
         let rule = Rule {
             limit: map.number("limit").unwrap_or(default.limit),
@@ -86,7 +86,7 @@ impl Rule {
                 rule.limit
             ));
         }
-        Some(rule)
+        rule
     }
 }
 
