@@ -6,7 +6,7 @@ use hms_svc::gateway::plugins::auth::{
     AuthConfig, KeySource, Rule, Verifier, dev_secret, issue_token,
 };
 use hms_svc::gateway::plugins::rate_limit::{Limiter, Rule as Limit};
-use hms_svc::gateway::routes::Table;
+use hms_svc::gateway::routes::{ActiveRoute, Table};
 use hms_svc::gateway::target::normalise;
 use http::{HeaderMap, Method, header};
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ use std::time::Duration;
 fn table(routes: usize) -> (Table, String) {
     let route = |n| {
         let text = format!("uri: /api/v1/window-{n}/**\nupstream: http://hms-svc-window-{n}\n");
-        Arc::new(Route::parse(&format!("window-{n}"), &text).expect("a route"))
+        ActiveRoute::new(Route::parse(&format!("window-{n}"), &text).expect("a route"))
     };
     let path = format!("/api/v1/window-{}/items/42", routes - 1);
     (Table::new((0..routes).map(route)), path)

@@ -1,8 +1,8 @@
 //! Which route takes a request.
 
-use super::manifest::{Route, fold};
+use super::manifest::fold;
 use super::plugins::preflight_for;
-use super::routes::{RouteMatch, Table};
+use super::routes::{ActiveRoute, RouteMatch, Table};
 use super::target::{Oddities, Target};
 use crate::gateway::rejection::Rejection;
 use http::Method;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub struct Missed<'a> {
     pub error: Rejection,
     /// The route of the path by whose `cors` pages may read that.
-    pub beside: Option<&'a Arc<Route>>,
+    pub beside: Option<&'a Arc<ActiveRoute>>,
 }
 
 /// The route of the request, which takes its path as it is. A path that a service may read in
@@ -25,7 +25,7 @@ pub fn find<'a>(
     table: &'a Table,
     target: &Target,
     parts: &Parts,
-) -> Result<&'a Arc<Route>, Missed<'a>> {
+) -> Result<&'a Arc<ActiveRoute>, Missed<'a>> {
     let found = find_by(table, target, parts, target.path());
     let (allowed, beside) = match &found {
         Ok(route) => (route.paths, Some(*route)),
@@ -56,7 +56,7 @@ fn find_by<'a>(
     target: &Target,
     parts: &Parts,
     path: &str,
-) -> Result<&'a Arc<Route>, Missed<'a>> {
+) -> Result<&'a Arc<ActiveRoute>, Missed<'a>> {
     let host = target.authority().map(|authority| fold(authority.host()));
     let find = |method: &Method| table.find(host.as_deref(), method, path);
     if let Some(wanted) = preflight_for(&parts.method, &parts.headers)

@@ -3,7 +3,6 @@
 use super::node::{Field, Kind, Map, Node};
 use super::tree::Tree;
 use crate::gateway::target::normalise;
-use crate::gateway::upstream::{Health, Shared};
 use http::Uri;
 use http::uri::{Authority, Scheme};
 use std::fmt;
@@ -64,7 +63,7 @@ pub const TARGET: &[Field] = &[
 ];
 
 /// The upstream of a route: one target or several that share its requests.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// Not empty. Where there are several, each is another place.
     pub endpoints: Vec<Endpoint>,
@@ -77,15 +76,13 @@ pub struct Upstream {
     /// Failures in a row after which a target is left out.
     pub max_fails: u32,
     pub fail_timeout: Duration,
-    pub shared: Shared,
 }
 
 /// One target of an upstream.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Endpoint {
     pub place: Destination,
     pub weight: u32,
-    pub health: Health,
 }
 
 /// Who answers.
@@ -157,7 +154,7 @@ impl Upstream {
     /// One URL.
     pub fn parse(text: &str) -> Result<Upstream, String> {
         let (place, base) = Destination::parse(text)?;
-        Ok(Upstream::of(vec![Endpoint::new(place, 1)], base))
+        Ok(Upstream::of(vec![Endpoint { place, weight: 1 }], base))
     }
 
     fn of(endpoints: Vec<Endpoint>, base: String) -> Upstream {
@@ -168,7 +165,6 @@ impl Upstream {
             try_timeout: None,
             max_fails: 3,
             fail_timeout: Duration::from_secs(10),
-            shared: Shared::default(),
         }
     }
 
@@ -270,20 +266,8 @@ fn target(node: &Node<'_>) -> Option<(Endpoint, String)> {
     let (place, base) = Destination::parse(text)
         .map_err(|reason| at.fault(reason))
         .ok()?;
-    Some((
-        Endpoint::new(place, u32::try_from(weight).unwrap_or(1)),
-        base,
-    ))
-}
-
-impl Endpoint {
-    fn new(place: Destination, weight: u32) -> Endpoint {
-        Endpoint {
-            place,
-            weight,
-            health: Health::default(),
-        }
-    }
+    let weight = u32::try_from(weight).unwrap_or(1);
+    Some((Endpoint { place, weight }, base))
 }
 
 impl Destination {

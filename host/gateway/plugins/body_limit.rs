@@ -5,7 +5,6 @@ use crate::body::Body;
 use crate::error::RequestError;
 use crate::gateway::manifest::{Field, Kind, Map, Route};
 use http::Response;
-use std::sync::Arc;
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rule {
@@ -35,7 +34,7 @@ impl Plugin for Rule {
     async fn request(
         &self,
         (): &(),
-        _: &Arc<Route>,
+        _: &Route,
         exchange: &mut Exchange,
     ) -> Result<Option<Response<Body>>, RequestError> {
         exchange.bounds.no_larger_than(self.max);

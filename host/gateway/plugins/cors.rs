@@ -11,7 +11,6 @@ use crate::gateway::rejection::Rejection;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Uri};
-use std::sync::Arc;
 
 /// Origins, methods and names of one rule.
 const MAX_ENTRIES: usize = 64;
@@ -104,7 +103,7 @@ impl Plugin for Rule {
     async fn request(
         &self,
         (): &(),
-        route: &Arc<Route>,
+        route: &Route,
         exchange: &mut Exchange,
     ) -> Result<Option<Response<Body>>, RequestError> {
         let headers = &exchange.head.headers;

@@ -7,9 +7,9 @@ use super::{Notes, Plugins, Rules};
 use crate::connection_limit::Holder;
 use crate::error::RequestError;
 use crate::gateway::headers::{self, Passage};
-use crate::gateway::manifest::Route;
 use crate::gateway::origin::{Asked, Origin};
 use crate::gateway::request_body::Pace;
+use crate::gateway::routes::ActiveRoute;
 use crate::gateway::target::Target;
 use crate::gateway::trace::Trace;
 use crate::gateway::upload::Upload;
@@ -41,9 +41,9 @@ pub struct Exchange {
     /// A WebSocket that the client asks for.
     pub upgrade: Option<UpgradeRequest>,
 
-    pub route: Option<Arc<Route>>,
+    pub route: Option<Arc<ActiveRoute>>,
     /// Of a request without a route: the one of its path by whose rules pages may read why.
-    pub beside: Option<Arc<Route>>,
+    pub beside: Option<Arc<ActiveRoute>>,
     pub bounds: Bounds,
     pub notes: Notes,
     pub caller: Option<Caller>,
@@ -134,19 +134,19 @@ impl Exchange {
     /// # Errors
     ///
     /// Where it was not matched yet, which is a fault of the host.
-    pub fn matched(&self) -> Result<&Arc<Route>, RequestError> {
+    pub fn matched(&self) -> Result<&Arc<ActiveRoute>, RequestError> {
         let unmatched = || RequestError::internal("a request is sent on without a route");
         self.route.as_ref().ok_or_else(unmatched)
     }
 
     /// It goes by `route`.
-    pub fn goes_by(&mut self, route: &Arc<Route>) {
+    pub fn goes_by(&mut self, route: &Arc<ActiveRoute>) {
         self.notes = Notes::of(&route.rules, &self.head, true);
         self.route = Some(route.clone());
     }
 
     /// It has no route; `beside` is the one whose pages may read why.
-    pub fn goes_nowhere(&mut self, beside: Option<&Arc<Route>>) {
+    pub fn goes_nowhere(&mut self, beside: Option<&Arc<ActiveRoute>>) {
         if let Some(beside) = beside {
             self.notes = Notes::of(&beside.rules, &self.head, false);
         }

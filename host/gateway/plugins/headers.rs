@@ -7,7 +7,6 @@ use crate::gateway::headers::is_ours;
 use crate::gateway::manifest::{Field, Kind, Map, Route};
 use http::Response;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use std::sync::Arc;
 
 /// Names that one rule removes.
 const MAX_NAMES: usize = 64;
@@ -76,7 +75,7 @@ impl Plugin for Rule {
     async fn request(
         &self,
         (): &(),
-        _: &Arc<Route>,
+        _: &Route,
         exchange: &mut Exchange,
     ) -> Result<Option<Response<Body>>, RequestError> {
         self.request.apply(&mut exchange.head.headers);

@@ -8,7 +8,6 @@ use crate::gateway::rejection::Rejection;
 use http::Response;
 use ipnet::IpNet;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 /// Networks of one rule.
 const MAX_NETWORKS: usize = 256;
@@ -44,7 +43,7 @@ impl Plugin for Rule {
     async fn request(
         &self,
         (): &(),
-        _: &Arc<Route>,
+        _: &Route,
         exchange: &mut Exchange,
     ) -> Result<Option<Response<Body>>, RequestError> {
         self.admit(exchange.origin.client).map(|()| None)

@@ -45,7 +45,6 @@ use forward::{Addressed, Upstream};
 use http::Response;
 use http::request::Parts;
 use plugin::{Place, Placed, Plugin, Wrapped, plugins};
-use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 plugins! {

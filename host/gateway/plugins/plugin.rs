@@ -58,7 +58,7 @@ pub trait Plugin: Sized + Debug + PartialEq {
     fn request(
         &self,
         _shared: &Self::Shared,
-        _route: &Arc<Route>,
+        _route: &Route,
         _exchange: &mut Exchange,
     ) -> impl Future<Output = Result<Option<Response<Body>>, RequestError>> + Send {
         ready(Ok(None))
@@ -233,7 +233,7 @@ macro_rules! plugins {
             /// Why the request goes no further.
             pub async fn request(
                 &self,
-                route: &Arc<Route>,
+                route: &Route,
                 exchange: &mut Exchange,
             ) -> Result<Option<Response<Body>>, RequestError> {
                 $(

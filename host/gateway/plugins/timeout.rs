@@ -78,7 +78,7 @@ impl Plugin for Rule {
     async fn request(
         &self,
         (): &(),
-        _: &Arc<Route>,
+        _: &Route,
         exchange: &mut Exchange,
     ) -> Result<Option<Response<Body>>, RequestError> {
         let bounds = &mut exchange.bounds;

@@ -1,5 +1,6 @@
 //! The files of the folder: what each asks for, and what of it is live.
 
+use super::active::{UpstreamState, UpstreamStates};
 use super::folder::{self, Content, FolderId, Known, Listing, is_manifest};
 use super::status::{LiveRoute, RouteState, RouteStatus};
 use super::table::Table;
@@ -27,6 +28,8 @@ pub struct Files {
     pub was_read: bool,
     /// The folder that had manifests when it was read last.
     folder: Option<FolderId>,
+    /// Of the routes that serve.
+    upstream_states: UpstreamStates,
     /// Files beyond the bound that have no entry.
     pub left_out: usize,
 }
@@ -270,7 +273,7 @@ impl Files {
             let faults = faults.remove(file).unwrap_or_default();
             entry.become_(file, serve.get(file).cloned(), faults);
         }
-        Table::new(serve.into_values())
+        Table::new(self.upstream_states.activate(serve.into_values()))
     }
 
     /// Has each claim with one file. A file that loses one serves its last good route, or nothing.
@@ -360,6 +363,13 @@ impl Files {
             .iter()
             .map(|(name, entry)| entry.status(name))
             .collect()
+    }
+}
+
+impl Files {
+    /// The live state of the upstream of the route that `file` serves.
+    pub fn upstream_state(&self, file: &str) -> Option<Arc<UpstreamState>> {
+        self.upstream_states.get(route_name(file)).cloned()
     }
 }
 

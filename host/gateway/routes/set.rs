@@ -2,6 +2,7 @@
 //! last good route, over a restart too.
 
 use super::EditError;
+use super::active::UpstreamState;
 use super::files::{Files, Saved, route_name};
 use super::folder::{self, Listing};
 use super::last_good::LastGood;
@@ -26,12 +27,28 @@ const LOST_ALL: &str = "it has no manifest, and it had some: mount or write what
 /// What operators are shown.
 #[derive(Default)]
 struct Shown {
-    files: Vec<RouteStatus>,
+    files: Vec<ShownFile>,
     texts: BTreeMap<String, Arc<str>>,
     saved: BTreeMap<String, Saved>,
     left_out: usize,
     folder_fault: Option<String>,
     was_read: bool,
+}
+
+/// One file, as the last look found it, and the live state of its route's upstream.
+struct ShownFile {
+    status: RouteStatus,
+    upstream_state: Option<Arc<UpstreamState>>,
+}
+
+impl ShownFile {
+    fn now(&self) -> RouteStatus {
+        let status = self.status.clone();
+        match &self.upstream_state {
+            Some(state) => status.with(state),
+            None => status,
+        }
+    }
 }
 
 /// The routes of one folder.
@@ -221,8 +238,12 @@ impl RouteSet {
     }
 
     fn show(&self, files: &Files) {
+        let shown = files.status().into_iter().map(|status| ShownFile {
+            upstream_state: files.upstream_state(&status.file),
+            status,
+        });
         self.shown.store(Arc::new(Shown {
-            files: files.status(),
+            files: shown.collect(),
             texts: files.texts(),
             saved: files.saved(),
             left_out: files.left_out,
@@ -233,7 +254,7 @@ impl RouteSet {
 
     /// One line a file, by name. Does not block.
     pub fn status(&self) -> Vec<RouteStatus> {
-        self.shown.load().files.clone()
+        self.shown.load().files.iter().map(ShownFile::now).collect()
     }
 
     /// What became of the route `name`, and its file's text, which is empty where the file cannot
@@ -241,10 +262,10 @@ impl RouteSet {
     pub fn get(&self, name: &str) -> Option<(RouteStatus, String)> {
         let shown = self.shown.load();
         let mut files = shown.files.iter();
-        let status = files.find(|status| route_name(&status.file) == name)?;
-        let text = shown.texts.get(&status.file);
+        let file = files.find(|file| route_name(&file.status.file) == name)?;
+        let text = shown.texts.get(&file.status.file);
         let text = text.map(|text| text.to_string()).unwrap_or_default();
-        Some((status.clone(), text))
+        Some((file.now(), text))
     }
 
     /// What a backup takes of each file, as the last look at the folder found it, and how many
@@ -268,8 +289,11 @@ impl RouteSet {
         if let Some(fault) = &shown.folder_fault {
             return Err(format!("{}: {fault}", self.dir.display()));
         }
-        let refused = |file: &&RouteStatus| !file.faults.is_empty();
-        let live = shown.files.iter().filter(|file| file.route.is_some());
+        let refused = |file: &&ShownFile| !file.status.faults.is_empty();
+        let live = shown
+            .files
+            .iter()
+            .filter(|file| file.status.route.is_some());
         Ok(
             match (live.count(), shown.files.iter().filter(refused).count()) {
                 (live, 0) => format!("{live} live"),

@@ -1,8 +1,8 @@
 //! What `GET /routes` and `hms check` say about each file.
 
+use super::active::UpstreamState;
 use crate::gateway::manifest::{Fault, Route, Upstream};
 use serde::Serialize;
-use std::time::Instant;
 use time::OffsetDateTime;
 
 /// One manifest and what became of it.
@@ -88,12 +88,22 @@ impl LiveRoute {
     }
 }
 
+impl RouteStatus {
+    /// The same, with what is known of the upstream just now.
+    pub fn with(mut self, state: &UpstreamState) -> RouteStatus {
+        let targets = self.route.iter_mut().flat_map(|route| &mut route.targets);
+        for (target, left_out) in targets.zip(state.left_out()) {
+            target.left_out = left_out;
+        }
+        self
+    }
+}
+
 fn allowed(is_allowed: bool) -> &'static str {
     if is_allowed { "allow" } else { "refuse" }
 }
 
 fn targets(upstream: &Upstream) -> Vec<TargetStatus> {
-    let now = Instant::now();
     let several = upstream
         .endpoints
         .iter()
@@ -102,7 +112,7 @@ fn targets(upstream: &Upstream) -> Vec<TargetStatus> {
         .map(|endpoint| TargetStatus {
             url: format!("{}{}", endpoint.place, upstream.base),
             weight: endpoint.weight,
-            left_out: !endpoint.health.is_in(now),
+            left_out: false,
         })
         .collect()
 }

@@ -5,7 +5,8 @@
 //! method (named, then any). A request that finds nothing under its host is looked for under the
 //! next.
 
-use crate::gateway::manifest::{HostPattern, MAX_SEGMENTS, Pattern, Route, Segment, segments_of};
+use super::ActiveRoute;
+use crate::gateway::manifest::{HostPattern, MAX_SEGMENTS, Pattern, Segment, segments_of};
 use http::Method;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,23 +28,23 @@ struct Node {
     literal: HashMap<String, Node>,
     any: Option<Box<Node>>,
     /// Routes of this very path.
-    here: Vec<Arc<Route>>,
+    here: Vec<Arc<ActiveRoute>>,
     /// Routes of this path and everything below.
-    below: Vec<Arc<Route>>,
+    below: Vec<Arc<ActiveRoute>>,
 }
 
 /// What the table says about a request.
 #[derive(Debug)]
 pub enum RouteMatch<'a> {
-    Route(&'a Arc<Route>),
+    Route(&'a Arc<ActiveRoute>),
     /// Routes lead to this path, the most specific first, but none takes the method.
-    OtherMethods(Vec<&'a Arc<Route>>),
+    OtherMethods(Vec<&'a Arc<ActiveRoute>>),
     Nothing,
 }
 
 impl Table {
     /// Two routes must not claim the same; of those that do, either is found.
-    pub fn new(routes: impl IntoIterator<Item = Arc<Route>>) -> Table {
+    pub fn new(routes: impl IntoIterator<Item = Arc<ActiveRoute>>) -> Table {
         let mut table = Table::default();
         for route in routes {
             if route.hosts.is_empty() {
@@ -92,8 +93,8 @@ impl Table {
         host: &str,
         segments: &[&str],
         method: &Method,
-        others: &mut Vec<&'a Arc<Route>>,
-    ) -> Option<&'a Arc<Route>> {
+        others: &mut Vec<&'a Arc<ActiveRoute>>,
+    ) -> Option<&'a Arc<ActiveRoute>> {
         let exact = self.exact.get(host);
         if let Some(route) = exact.and_then(|node| node.find(segments, method, others)) {
             return Some(route);
@@ -105,7 +106,7 @@ impl Table {
 }
 
 impl Node {
-    fn add(&mut self, route: &Arc<Route>) {
+    fn add(&mut self, route: &Arc<ActiveRoute>) {
         let pattern: &Pattern = &route.uri;
         let mut node = self;
         for segment in pattern.segments() {
@@ -125,8 +126,8 @@ impl Node {
         &'a self,
         segments: &[&str],
         method: &Method,
-        others: &mut Vec<&'a Arc<Route>>,
-    ) -> Option<&'a Arc<Route>> {
+        others: &mut Vec<&'a Arc<ActiveRoute>>,
+    ) -> Option<&'a Arc<ActiveRoute>> {
         let inner = match segments.split_first() {
             None => pick(&self.here, method, others),
             Some((first, rest)) => {
@@ -144,15 +145,15 @@ impl Node {
 /// The route for the method: one that names it, then one that takes it as part of GET, then one
 /// that takes any.
 fn pick<'a>(
-    routes: &'a [Arc<Route>],
+    routes: &'a [Arc<ActiveRoute>],
     method: &Method,
-    others: &mut Vec<&'a Arc<Route>>,
-) -> Option<&'a Arc<Route>> {
+    others: &mut Vec<&'a Arc<ActiveRoute>>,
+) -> Option<&'a Arc<ActiveRoute>> {
     let found = routes
         .iter()
         .find(|route| route.methods.contains(method))
         .or_else(|| {
-            let named = |route: &&Arc<Route>| !route.methods.is_empty();
+            let named = |route: &&Arc<ActiveRoute>| !route.methods.is_empty();
             routes
                 .iter()
                 .find(|route| named(route) && route.takes(method))

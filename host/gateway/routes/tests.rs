@@ -8,9 +8,9 @@ use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-fn route(name: &str, uri: &str) -> Arc<Route> {
+fn route(name: &str, uri: &str) -> Arc<ActiveRoute> {
     let text = format!("uri: {uri}\nupstream: http://hms-svc-{name}");
-    Arc::new(Route::parse(name, &text).unwrap())
+    ActiveRoute::new(Route::parse(name, &text).unwrap())
 }
 
 fn manifest(uri: &str) -> String {
@@ -101,7 +101,7 @@ fn the_most_specific_route_wins() {
 fn a_host_is_more_specific_than_none_and_a_literal_than_a_name() {
     let with = |name: &str, more: &str| {
         let text = format!("upstream: http://hms-svc-{name}\n{more}");
-        Arc::new(Route::parse(name, &text).unwrap())
+        ActiveRoute::new(Route::parse(name, &text).unwrap())
     };
     let table = Table::new([
         with("any", "uri: /**"),
@@ -136,7 +136,7 @@ fn a_host_is_more_specific_than_none_and_a_literal_than_a_name() {
 #[test]
 fn a_method_that_no_route_takes_is_told_the_others() {
     let text = "uri: /a\nupstream: http://hms-svc-a\nmethods: [GET, POST]";
-    let table = Table::new([Arc::new(Route::parse("a", text).unwrap())]);
+    let table = Table::new([ActiveRoute::new(Route::parse("a", text).unwrap())]);
     assert_eq!(found(&table, None, "HEAD", "/a").as_deref(), Some("a"));
     match table.find(None, &http::Method::PUT, "/a") {
         RouteMatch::OtherMethods(routes) => {
@@ -199,7 +199,7 @@ proptest! {
             .iter()
             .map(|host| {
                 let text = format!("uri: /**\nupstream: http://hms-svc-a\nhosts: ['{host}']");
-                Arc::new(Route::parse(host, &text).unwrap())
+                ActiveRoute::new(Route::parse(host, &text).unwrap())
             })
             .collect();
         // A whole name is longer than every name that it is below of.

@@ -395,7 +395,7 @@ async fn a_target_whose_connections_end_by_goaway_is_well() {
     let RouteMatch::Route(route) = table.find(None, &Method::POST, "/svc/x") else {
         panic!("no route")
     };
-    assert_eq!(route.upstream.endpoints[0].health.failures(), 0);
+    assert_eq!(route.upstream_state.health(0).unwrap().failures(), 0);
     going.abort();
 }
 

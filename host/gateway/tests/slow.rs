@@ -239,7 +239,7 @@ async fn a_target_that_is_not_there_is_left_out_though_its_clients_are_slow() {
     let (parts, ()) = request.into_parts();
     let target = Target::read(&parts, 1000).unwrap();
     let route = find(&table, &target, &parts).unwrap();
-    let health = |index: usize| &route.upstream.endpoints[index].health;
+    let health = |index: usize| route.upstream_state.health(index).unwrap();
     assert_eq!([health(0).failures(), health(1).failures()], [1, 0]);
     assert!(!health(0).is_in(Instant::now()));
 }
@@ -273,13 +273,10 @@ async fn what_slow_clients_do_leaves_no_target_out() {
     let (parts, ()) = request.into_parts();
     let target = Target::read(&parts, 1000).unwrap();
     let route = find(&table, &target, &parts).unwrap();
-    for endpoint in &route.upstream.endpoints {
-        assert!(
-            endpoint.health.is_in(Instant::now()),
-            "{}",
-            endpoint.place.label()
-        );
-        assert_eq!(endpoint.health.failures(), 0);
+    for (index, endpoint) in route.upstream.endpoints.iter().enumerate() {
+        let health = route.upstream_state.health(index).unwrap();
+        assert!(health.is_in(Instant::now()), "{}", endpoint.place.label());
+        assert_eq!(health.failures(), 0);
     }
 }
 

@@ -141,11 +141,39 @@ async fn a_target_that_is_not_there_costs_no_request_and_is_left_out() {
     let RouteMatch::Route(route) = route else {
         panic!("no route")
     };
-    let health = &route.upstream.endpoints[0].health;
+    let health = route.upstream_state.health(0).unwrap();
     assert!(health.failures() >= 2, "it is asked no more");
     let failures = health.failures();
     let soon = std::time::Instant::now() + Duration::from_millis(100);
     assert!(health.is_in(soon) && failures <= 8);
+}
+
+#[tokio::test]
+async fn a_target_that_is_left_out_is_shown_so_and_stays_so_when_its_route_is_edited() {
+    let (mut gone, there) = (Service::start("gone").await, Service::start("there").await);
+    let upstream = targets(&[&gone, &there]) + "  max-fails: 1\n  fail-timeout: 1h\n";
+    let fixture = fixture_with(&upstream).await;
+    let left_out = || {
+        let (status, _) = fixture.gateway.route("svc").unwrap();
+        let targets = status.route.unwrap().targets;
+        let all = fixture.gateway.routes();
+        let listed = all.into_iter().find(|status| status.file == "svc.yaml");
+        assert_eq!(listed.unwrap().route.unwrap().targets, targets);
+        targets
+            .iter()
+            .map(|target| target.left_out)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(left_out(), [false, false]);
+    gone.stop().await;
+    for _ in 0..8 {
+        send(&fixture, "POST").await;
+    }
+    assert_eq!(left_out(), [true, false]);
+    let edited = format!("uri: /svc/**\nmethods: [POST]\nupstream:\n{upstream}");
+    std::fs::write(fixture.data.path().join("svc.yaml"), edited).unwrap();
+    fixture.gateway.routes.reload();
+    assert_eq!(left_out(), [true, false]);
 }
 
 #[tokio::test]

@@ -1,11 +1,10 @@
 //! From a checked request to its upstream: windows in this process, or ordinary services.
 //!
-//! Where there are several targets, `tries` picks one, by weight and by what [`Health`] says of
-//! them, and another where the first fails; `retained` has the body of the second try. `tunnel` is
-//! what a WebSocket becomes.
+//! Where there are several targets, `tries` picks one, by weight and by the health of each, and
+//! another where the first fails; `retained` has the body of the second try. `tunnel` is what a
+//! WebSocket becomes.
 
 mod error;
-mod health;
 mod quiet;
 mod retained;
 mod room;
@@ -13,7 +12,6 @@ mod tries;
 mod tunnel;
 
 pub use error::UpstreamError;
-pub use health::{Health, Shared};
 pub use room::Room;
 pub use tries::Sending;
 pub use tunnel::{Admitted, Terms, TunnelHandover, UpgradeRequest, name_upgrade};

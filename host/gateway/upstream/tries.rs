@@ -11,7 +11,8 @@ use crate::body::Body;
 use crate::connection_limit::Holder;
 use crate::error::{Fault, Ran, RequestError};
 use crate::gateway::headers::REQUEST_ID;
-use crate::gateway::manifest::{Endpoint, Route};
+use crate::gateway::manifest::Endpoint;
+use crate::gateway::routes::{ActiveRoute, Health};
 use crate::gateway::target::Target;
 use crate::gateway::upload::Upload;
 use http::{Request, Response, StatusCode};
@@ -27,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(25);
 pub struct Sending<'a> {
     /// Whose share of the requests at services it counts to.
     pub holder: Holder,
-    pub route: &'a Route,
+    pub route: &'a ActiveRoute,
     pub target: &'a Target,
     /// How far the request's body has come.
     pub upload: &'a Upload,
@@ -79,8 +80,8 @@ impl Upstreams {
         sending: &Sending<'_>,
         request: Request<Body>,
     ) -> Result<Answer, RequestError> {
-        let upstream = &sending.route.upstream;
-        upstream.shared.request();
+        let (upstream, state) = (&sending.route.upstream, &sending.route.upstream_state);
+        state.turns.request();
         let (parts, body) = request.into_parts();
         let idempotent = parts.method.is_idempotent();
         // A service that speaks HTTP/2 says of what it did not look at that it did not, also where
@@ -92,8 +93,11 @@ impl Upstreams {
         loop {
             let now = Instant::now();
             let index = choose(sending.route, &tried, now);
-            let (Some(endpoint), Some(body_of_try)) = (upstream.endpoints.get(index), next.take())
-            else {
+            let (Some(endpoint), Some(health), Some(body_of_try)) = (
+                upstream.endpoints.get(index),
+                state.health(index),
+                next.take(),
+            ) else {
                 return Err(RequestError::internal("an upstream without a target"));
             };
             if tried.last() == Some(&index) {
@@ -101,7 +105,7 @@ impl Upstreams {
                 tokio::time::sleep(PAUSE * 2u32.saturating_pow(doublings - 1)).await;
             }
             tried.push(index);
-            let attempt = endpoint.health.begin(now, upstream.fail_timeout);
+            let attempt = health.begin(now, upstream.fail_timeout);
             let request = Request::from_parts(parts.clone(), body_of_try);
             let mut answer = self.ask(sending, endpoint, request).await?;
             let verdict = match answer.left_over {
@@ -111,7 +115,7 @@ impl Upstreams {
             };
             let clients = verdict.may_be_the_clients() && sending.upload.is_waiting();
             if !matches!(verdict, TryOutcome::NotIts | TryOutcome::LeftOver) && !clients {
-                note(sending.route, endpoint, &verdict);
+                note(sending.route, endpoint, health, &verdict);
                 attempt.decided();
             }
             let others = tried.len() < upstream.endpoints.len();
@@ -127,7 +131,7 @@ impl Upstreams {
                 next = body.again();
             }
             let free = verdict == TryOutcome::LeftOver;
-            if next.is_none() || !(free || upstream.shared.may_retry()) {
+            if next.is_none() || !(free || state.turns.may_retry()) {
                 body.last();
                 answer.endpoint = Some(endpoint.place.label().to_string());
                 answer.tries = tried.len();
@@ -154,13 +158,13 @@ impl Upstreams {
 
 /// The next target: one that has not been tried and is not left out, else one that has not been
 /// tried, else any.
-fn choose(route: &Route, tried: &[usize], now: Instant) -> usize {
-    let upstream = &route.upstream;
+fn choose(route: &ActiveRoute, tried: &[usize], now: Instant) -> usize {
+    let (upstream, state) = (&route.upstream, &route.upstream_state);
     let endpoints = || upstream.endpoints.iter().enumerate();
-    let pick = |fits: &dyn Fn(usize, &Endpoint) -> bool| {
+    let pick = |fits: &dyn Fn(usize) -> bool| {
         let fitting: Vec<usize> = endpoints()
-            .filter(|(index, endpoint)| fits(*index, endpoint))
             .map(|(index, _)| index)
+            .filter(|index| fits(*index))
             .collect();
         let weight = |index: &usize| {
             upstream
@@ -168,13 +172,14 @@ fn choose(route: &Route, tried: &[usize], now: Instant) -> usize {
                 .get(*index)
                 .map_or(0, |found| found.weight)
         };
-        let picked = upstream.shared.pick(fitting.iter().map(weight))?;
+        let picked = state.turns.pick(fitting.iter().map(weight))?;
         fitting.get(picked).copied()
     };
     let fresh = |index: usize| !tried.contains(&index);
-    pick(&|index, endpoint| fresh(index) && endpoint.health.is_in(now))
-        .or_else(|| pick(&|index, _| fresh(index)))
-        .or_else(|| pick(&|_, _| true))
+    let is_in = |index| state.health(index).is_some_and(|health| health.is_in(now));
+    pick(&|index| fresh(index) && is_in(index))
+        .or_else(|| pick(&fresh))
+        .or_else(|| pick(&|_| true))
         .unwrap_or_default()
 }
 
@@ -199,7 +204,7 @@ fn verdict(outcome: &Result<Response<Body>, RequestError>) -> TryOutcome {
 }
 
 /// Learns from what came of a try. The only target is never left out.
-fn note(route: &Route, endpoint: &Endpoint, verdict: &TryOutcome) {
+fn note(route: &ActiveRoute, endpoint: &Endpoint, health: &Health, verdict: &TryOutcome) {
     let upstream = &route.upstream;
     if upstream.endpoints.len() == 1 {
         return;
@@ -208,13 +213,13 @@ fn note(route: &Route, endpoint: &Endpoint, verdict: &TryOutcome) {
     match verdict {
         TryOutcome::NotIts | TryOutcome::LeftOver => {}
         TryOutcome::Answered => {
-            if endpoint.health.succeeded() {
+            if health.succeeded() {
                 tracing::info!(route, target, "the target answers again");
             }
         }
         TryOutcome::NeverRan | TryOutcome::Unclear | TryOutcome::Unable | TryOutcome::Slow => {
             let (most, pause) = (upstream.max_fails, upstream.fail_timeout);
-            if endpoint.health.failed(Instant::now(), most, pause) {
+            if health.failed(Instant::now(), most, pause) {
                 tracing::warn!(
                     route,
                     target,

@@ -8,7 +8,6 @@ use crate::gateway::headers::drop_credentials;
 use crate::gateway::manifest::{Field, Map, Route};
 use crate::gateway::plugins::{Exchange, Plugin, Setup};
 use http::Response;
-use std::sync::Arc;
 
 impl Plugin for Rule {
     const NAME: &'static str = "auth";
@@ -29,7 +28,7 @@ impl Plugin for Rule {
     async fn request(
         &self,
         verifier: &Verifier,
-        _: &Arc<Route>,
+        _: &Route,
         exchange: &mut Exchange,
     ) -> Result<Option<Response<Body>>, RequestError> {
         let caller = verifier.caller(&exchange.head.headers, self).await?;

@@ -32,7 +32,7 @@ impl Plugin for Rule {
     async fn request(
         &self,
         _: &Arc<Idempotency>,
-        route: &Arc<Route>,
+        route: &Route,
         exchange: &mut Exchange,
     ) -> Result<Option<Response<Body>>, RequestError> {
         let user = exchange.caller.as_ref().map(identity);

@@ -7,7 +7,6 @@ use crate::error::RequestError;
 use crate::gateway::manifest::{Field, Map, Route};
 use crate::gateway::plugins::{Exchange, Plugin, Setup, identity};
 use http::Response;
-use std::sync::Arc;
 
 impl Plugin for Rule {
     const NAME: &'static str = "rate-limit";
@@ -29,7 +28,7 @@ impl Plugin for Rule {
     async fn request(
         &self,
         limiter: &Limiter,
-        route: &Arc<Route>,
+        route: &Route,
         exchange: &mut Exchange,
     ) -> Result<Option<Response<Body>>, RequestError> {
         let user = exchange.caller.as_ref().map(identity);

@@ -17,8 +17,6 @@ const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// What is learnt about one target: failures in a row, and until when it is left out because of
 /// them.
-///
-/// Equal to any other: it is no part of what a manifest says.
 #[derive(Debug, Default)]
 pub struct Health(Mutex<State>);
 
@@ -102,31 +100,23 @@ impl Drop for Attempt<'_> {
     }
 }
 
-impl PartialEq for Health {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-/// What the requests of one upstream share.
-///
-/// Equal to any other: it is no part of what a manifest says.
+/// Whose turn it is at one upstream, and how many tries may be made again.
 #[derive(Debug)]
-pub struct Shared {
+pub struct Turns {
     retries: TpsBudget,
     turn: AtomicU64,
 }
 
-impl Default for Shared {
+impl Default for Turns {
     fn default() -> Self {
-        Shared {
+        Turns {
             retries: TpsBudget::new(RETRY_MEMORY, RETRIES_PER_SECOND, RETRY_SHARE),
             turn: AtomicU64::new(0),
         }
     }
 }
 
-impl Shared {
+impl Turns {
     /// A request came, which earns its part of a retry.
     pub fn request(&self) {
         self.retries.deposit();
@@ -147,12 +137,6 @@ impl Shared {
             upto += weight;
             at < upto
         })
-    }
-}
-
-impl PartialEq for Shared {
-    fn eq(&self, _: &Self) -> bool {
-        true
     }
 }
 
@@ -209,13 +193,13 @@ mod tests {
 
     #[test]
     fn retries_are_a_part_of_the_requests() {
-        let shared = Shared::default();
-        let taken = |shared: &Shared| (0..10_000).take_while(|_| shared.may_retry()).count();
-        let reserve = taken(&shared);
+        let turns = Turns::default();
+        let taken = |turns: &Turns| (0..10_000).take_while(|_| turns.may_retry()).count();
+        let reserve = taken(&turns);
         for _ in 0..100 {
-            shared.request();
+            turns.request();
         }
-        let earned = taken(&shared);
+        let earned = taken(&turns);
         assert!((19..=21).contains(&earned), "{earned}");
         assert!((1..=40).contains(&reserve), "{reserve}");
     }
@@ -223,12 +207,12 @@ mod tests {
     proptest! {
         #[test]
         fn targets_have_their_shares(weights in proptest::collection::vec(1u32..20, 1..6)) {
-            let shared = Shared::default();
+            let turns = Turns::default();
             let total: u32 = weights.iter().sum();
             let rounds = 200 * total;
             let mut seen = vec![0u32; weights.len()];
             for _ in 0..rounds {
-                seen[shared.pick(weights.iter().copied()).unwrap()] += 1;
+                seen[turns.pick(weights.iter().copied()).unwrap()] += 1;
             }
             for (weight, seen) in weights.iter().zip(&seen) {
                 let due = 200 * weight;
@@ -239,6 +223,6 @@ mod tests {
 
     #[test]
     fn of_nothing_nothing_is_picked() {
-        assert_eq!(Shared::default().pick(std::iter::empty()), None);
+        assert_eq!(Turns::default().pick(std::iter::empty()), None);
     }
 }
