@@ -3,7 +3,7 @@
 use crate::body::BodyError;
 use crate::connection_limit::{ConnectionLimit, ConnectionPermit, Holder};
 use crate::gateway::Gateway;
-use crate::gateway::config::Limits;
+use crate::gateway::limits::Limits;
 use crate::gateway::listen::Listeners;
 use crate::gateway::metrics::OpenConnection;
 use crate::gateway::origin::Origin;

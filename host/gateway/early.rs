@@ -5,12 +5,12 @@
 //! the upstream is asked with what is there, and gets the rest as it comes. So a stream whose
 //! sender waits for the first word of the answer begins all the same.
 
-use super::config::Limits;
-use super::metrics::{ShareHits, Whose};
-use super::request_body::RequestBody;
 use crate::body::{self, Body, BodyError, PolledFrame};
 use crate::error::{Cause, RequestError};
+use crate::gateway::limits::Limits;
+use crate::gateway::metrics::{ShareHits, Whose};
 use crate::gateway::rejection::Rejection;
+use crate::gateway::request_body::RequestBody;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use http::HeaderMap;

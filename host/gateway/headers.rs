@@ -7,11 +7,7 @@
 //! of these spellings, then set anew.
 
 use crate::gateway::fields::{members, only};
-use crate::gateway::origin::{Asked, Origin};
-use crate::gateway::plugins::auth::Caller;
 use crate::gateway::rejection::Rejection;
-use crate::gateway::target::Target;
-use crate::gateway::trace::Trace;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 
@@ -21,11 +17,11 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Where API keys may stand, ours and those of upstreams.
 pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 pub const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+pub const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
 /// RFC 9110 section 7.6.1: these end here, whether or not Connection names them.
 static HOP_BY_HOP: [HeaderName; 10] = [
@@ -280,58 +276,6 @@ pub fn give_back(headers: &mut HeaderMap, credentials: &HeaderMap) {
     for (name, value) in credentials {
         headers.append(name, value.clone());
     }
-}
-
-/// What the upstream learns about the way of this request.
-pub struct Passage<'a> {
-    pub target: &'a Target,
-    pub origin: Origin,
-    pub asked: &'a Asked,
-    /// What was cut off the path, or empty.
-    pub stripped: &'a str,
-    pub trace: &'a Trace,
-    /// Who asks, where the route has `auth`.
-    pub caller: Option<&'a Caller>,
-}
-
-/// Sets what the gateway says, on headers that [`clean_request`] has cleaned.
-///
-/// A value that cannot be a header is refused, not mangled: the caller's token or the path names
-/// it.
-pub fn stamp(headers: &mut HeaderMap, passage: &Passage<'_>) -> Result<(), Rejection> {
-    let mut set = |name: HeaderName, value: &str| -> Result<(), Rejection> {
-        let value = HeaderValue::from_str(value).map_err(|_| {
-            Rejection::BadRequest(
-                "the caller's name or the path contains a character that no header can carry"
-                    .into(),
-            )
-        })?;
-        headers.insert(name, value);
-        Ok(())
-    };
-    if let Some(caller) = passage.caller {
-        set(USER, &caller.user)?;
-        set(SCOPES, &caller.scopes.join(" "))?;
-    }
-    set(REQUEST_ID, &passage.trace.request_id)?;
-    set(TRACEPARENT, &passage.trace.traceparent)?;
-    set(FORWARDED_FOR, &passage.origin.client.to_string())?;
-    set(FORWARDED_PROTO, passage.origin.scheme())?;
-    if let Some(authority) = passage.target.authority()
-        && passage.asked.host.is_none()
-    {
-        set(FORWARDED_HOST, authority.as_str())?;
-    }
-    if !passage.stripped.is_empty() {
-        set(FORWARDED_PREFIX, passage.stripped)?;
-    }
-    if let Some(host) = &passage.asked.host {
-        headers.insert(FORWARDED_HOST, host.clone());
-    }
-    if let Some(port) = &passage.asked.port {
-        headers.insert(FORWARDED_PORT, port.clone());
-    }
-    Ok(())
 }
 
 /// Drops from an upstream's answer what ends at the gateway, and repeats the request id.

@@ -2,7 +2,6 @@
 
 use crate::connection_limit::ConnectionCounters;
 use crate::error::Problem;
-use crate::gateway::plugins::auth::KeyState;
 use crate::printable::Label;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -52,6 +51,17 @@ pub struct Counters {
     keys_usable: Family<IssuerLabel, Gauge>,
     key_fetches_failed: Family<IssuerLabel, Counter>,
     tokens_too_large: Counter,
+}
+
+/// What an operator may want to know of an issuer's keys.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyState {
+    /// Since the last fetch that succeeded; where none has, since the start of the host.
+    pub age: Duration,
+    /// Keys that can be used.
+    pub keys: usize,
+    /// Fetches that have failed.
+    pub failed: u64,
 }
 
 /// How often somebody wanted more of what all share than their share. Clones count together.

@@ -8,6 +8,7 @@
 //! it. What operators ask of the gateway itself is in `operate`.
 
 mod access;
+mod caller;
 mod client;
 mod config;
 mod connection;
@@ -16,6 +17,7 @@ mod fields;
 mod find;
 mod forwarded;
 mod headers;
+mod limits;
 mod listen;
 mod location;
 pub mod manifest;
@@ -31,6 +33,7 @@ mod request_body;
 pub mod routes;
 mod screen;
 mod sniff;
+mod stamp;
 mod strict;
 pub mod target;
 mod tls;
@@ -39,7 +42,8 @@ mod untaken;
 mod upload;
 mod upstream;
 
-pub use config::{GatewayConfig, Limits};
+pub use config::GatewayConfig;
+pub use limits::Limits;
 pub use listen::{Listeners, bind, parse_address};
 pub use metrics::GatewayMetrics;
 pub use plugins::network;
@@ -60,6 +64,7 @@ use http::{HeaderMap, Request, Response, Version, header};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use origin::Origin;
+use plugins::auth::strip_keys;
 use plugins::{Admission, Bounds, Chain, Exchange, LastingAdmission, Plugins, Rest, Setup};
 use rejection::Rejection;
 use request_body::{RequestBody, TrailerBounds};
@@ -94,7 +99,9 @@ impl Gateway {
         let routes = RouteSet::load(&config.routes, kept, most, metrics.clone());
         let routes = Arc::new(routes);
         let plugins = Arc::new(Plugins::new(&Setup {
-            config: &config,
+            auth: &config.auth,
+            idempotency: config.idempotency.as_deref(),
+            limits: &config.limits,
             metrics: &metrics,
         }));
         let limits = &config.limits;
@@ -355,6 +362,7 @@ impl<'a> Handling<'a> {
                 fields: limits.max_headers,
                 bytes: limits.max_header_bytes as usize,
             },
+            strip_keys,
             exchange.upload.clone(),
         );
         let body = match bounds.early_body {

@@ -13,16 +13,13 @@
 use crate::connection_limit::Holder;
 use crate::gateway::fields::members;
 use crate::gateway::forwarded::{Element, Node, elements};
-use crate::gateway::headers::{FORWARDED_HOST, FORWARDED_PORT};
+use crate::gateway::headers::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PORT, FORWARDED_PROTO};
 use crate::gateway::rejection::Rejection;
 use http::header::{FORWARDED, HeaderName};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 use std::net::IpAddr;
-
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Entries that are looked at, so proxies in a row; more are a loop or a lie.
 const MAX_PROXIES: usize = 32;

@@ -5,9 +5,7 @@ use crate::body::{BodyError, PolledFrame};
 use crate::delegate::delegate;
 use crate::error::{Cause, RequestError};
 use crate::gateway::headers::clean_trailers;
-use crate::gateway::plugins::auth::strip_keys;
 use crate::gateway::rejection::Rejection;
-use crate::gateway::strict::TrailersTooLong;
 use crate::gateway::upload::Upload;
 use crate::linger::Inbound;
 use bytes::Bytes;
@@ -114,6 +112,7 @@ pub struct RequestBody {
     limit: u64,
     upload: Upload,
     trailers: TrailerBounds,
+    clean: fn(&mut HeaderMap),
     pace: Pace,
     left: Left,
     /// Since when, and until when. Runs only while the client is waited for, not while the upstream
@@ -123,16 +122,19 @@ pub struct RequestBody {
 }
 
 impl RequestBody {
-    /// Of at most `limit` bytes, with `trailers` behind it. `upload` is told how far it comes.
+    /// Of at most `limit` bytes, with `trailers` behind it, of which `clean` takes away what no
+    /// upstream is to see. `upload` is told how far it comes.
     pub fn new(
         inner: Inbound,
         limit: u64,
         pace: Pace,
         trailers: TrailerBounds,
+        clean: fn(&mut HeaderMap),
         upload: Upload,
     ) -> Self {
         RequestBody {
             trailers,
+            clean,
             inner,
             came: 0,
             limit,
@@ -170,7 +172,7 @@ impl RequestBody {
         }
         self.ended = true;
         clean_trailers(&mut trailers);
-        strip_keys(&mut trailers);
+        (self.clean)(&mut trailers);
         let some = !trailers.is_empty();
         Poll::Ready(some.then(|| Ok(Frame::trailers(trailers))))
     }
@@ -182,6 +184,11 @@ fn in_full(error: &(dyn std::error::Error + 'static)) -> String {
     let causes: Vec<String> = causes.map(ToString::to_string).collect();
     causes.join(": ")
 }
+
+/// The trailer section of a body is larger than a head may be.
+#[derive(Debug, thiserror::Error)]
+#[error("the trailer section is too long")]
+pub struct TrailersTooLong;
 
 /// Whether it was the trailer section that had no room.
 fn is_oversized(error: &(dyn std::error::Error + 'static)) -> bool {

@@ -87,7 +87,7 @@ impl Admitted for LastingAdmission {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::config::GatewayConfig;
+    use crate::gateway::limits::Limits;
     use crate::gateway::metrics::GatewayMetrics;
     use crate::gateway::plugins::Setup;
     use crate::gateway::plugins::auth::{AuthConfig, IssuerConfig, JwksSource, KeySource};
@@ -117,10 +117,11 @@ mod tests {
             leeway: Duration::ZERO,
             ..AuthConfig::new(KeySource::Issuers(issuers))
         };
-        let config = GatewayConfig::new(data.path(), auth);
         let metrics = GatewayMetrics::new();
         let plugins = Arc::new(Plugins::new(&Setup {
-            config: &config,
+            auth: &auth,
+            idempotency: None,
+            limits: &Limits::default(),
             metrics: &metrics,
         }));
         let now_s = jsonwebtoken::get_current_timestamp();

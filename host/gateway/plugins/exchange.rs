@@ -1,15 +1,15 @@
 //! One request and its answer, on their way through the gateway.
 
 use super::admission::Admission;
-use super::auth::Caller;
 use super::outcome::ForwardOutcome;
 use super::{Notes, Plugins, Rules};
 use crate::connection_limit::Holder;
 use crate::error::RequestError;
-use crate::gateway::headers::{self, Passage};
+use crate::gateway::caller::Caller;
 use crate::gateway::origin::{Asked, Origin};
 use crate::gateway::request_body::Pace;
 use crate::gateway::routes::ActiveRoute;
+use crate::gateway::stamp::{Passage, stamp};
 use crate::gateway::target::Target;
 use crate::gateway::trace::Trace;
 use crate::gateway::upload::Upload;
@@ -173,6 +173,6 @@ impl Exchange {
             trace: &self.trace,
             caller: self.caller.as_ref(),
         };
-        Ok(headers::stamp(headers, &passage)?)
+        Ok(stamp(headers, &passage)?)
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! Everything is dispatched statically: a plugin that a route does not use costs one comparison.
 
+use super::auth::AuthConfig;
 use super::exchange::Exchange;
 use crate::body::Body;
 use crate::error::RequestError;
-use crate::gateway::config::GatewayConfig;
+use crate::gateway::limits::Limits;
 use crate::gateway::manifest::{Field, Map, Route};
 use crate::gateway::metrics::GatewayMetrics;
 use crate::gateway::upstream::Answer;
@@ -15,6 +16,7 @@ use http::{Request, Response};
 use std::fmt::Debug;
 use std::future::ready;
 use std::marker::PhantomData;
+use std::path::Path;
 use std::sync::Arc;
 
 /// A plugin, as its settings in one route. Each has a request side, a response side, a side around
@@ -124,7 +126,10 @@ pub trait Placed {
 
 /// What plugins are made from.
 pub struct Setup<'a> {
-    pub config: &'a GatewayConfig,
+    pub auth: &'a AuthConfig,
+    /// The file of idempotency keys.
+    pub idempotency: Option<&'a Path>,
+    pub limits: &'a Limits,
     pub metrics: &'a GatewayMetrics,
 }
 

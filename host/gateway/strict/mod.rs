@@ -13,7 +13,8 @@ mod head;
 pub use head::{Kind, Violation};
 
 use crate::delegate::delegate;
-use crate::gateway::config::Limits;
+use crate::gateway::limits::Limits;
+use crate::gateway::request_body::TrailersTooLong;
 use chunks::{BadChunk, Chunks, Most};
 use head::Framing;
 use memchr::memchr_iter;
@@ -340,11 +341,6 @@ impl<S: AsyncRead + Unpin> Strict<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Strict<S> {
     delegate!(stream: writes, poll_flush, poll_shutdown);
 }
-
-/// The trailer section of a body is larger than a head may be.
-#[derive(Debug, thiserror::Error)]
-#[error("the trailer section is too long")]
-pub struct TrailersTooLong;
 
 fn broken(why: &BadChunk) -> io::Error {
     let kind = io::ErrorKind::InvalidData;

@@ -1,11 +1,11 @@
 //! API keys for machine callers: who has one, since when and until when. KeyEntry in the data folder,
 //! hashed.
 
-use super::Caller;
 use super::api_key::{Hash, NewKey, split};
 use super::claims::check_grant;
 use super::token::refuse;
 use crate::files::{is_full_disk, write_whole_private};
+use crate::gateway::caller::Caller;
 use crate::gateway::plugins::auth::AuthError;
 use crate::reserve::Reserve;
 use arc_swap::{ArcSwap, ArcSwapOption};

@@ -6,16 +6,6 @@ use super::config::IssuerConfig;
 /// The name before the colon of an API key's user. No issuer may have it.
 pub const KEYS: &str = "key";
 
-/// Who is asking, as a verified token or an API key says it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
-    /// Issuer and subject in one name, as [`Naming`] makes it: printable ASCII characters, without
-    /// a space at either end. Two callers are the same if and only if these are.
-    pub user: String,
-    /// Each a scope token of RFC 6749 section 3.3, so without spaces.
-    pub scopes: Vec<String>,
-}
-
 /// How the users of one issuer, or those of API keys, are called.
 ///
 /// A subject says who somebody is among the users of its issuer alone (OpenID Connect Core 1.0

@@ -1,5 +1,6 @@
 //! One issuer: whether a token is its own, and whom it names.
 
+use super::AuthError;
 use super::algorithms;
 use super::caller::Naming;
 use super::claims::{self, Claims, caller};
@@ -10,8 +11,8 @@ use super::keys::{Key, Miss};
 use super::seldom::Seldom;
 use super::source::KeyClients;
 use super::token::{Token, refuse};
-use super::{Caller, JwksSource, signature, validity};
-use crate::gateway::plugins::auth::AuthError;
+use super::{JwksSource, signature, validity};
+use crate::gateway::caller::Caller;
 use jsonwebtoken::{Algorithm, DecodingKey, get_current_timestamp};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -8,6 +8,7 @@ use super::keys::{Key, KeySet, Miss};
 use super::source::{JwksSource, KeyClients};
 use crate::changes::Changes;
 use crate::files::folder_of;
+use crate::gateway::metrics::KeyState;
 use crate::gateway::plugins::auth::AuthError;
 use arc_swap::ArcSwapOption;
 use sha2::{Digest, Sha256};
@@ -88,17 +89,6 @@ pub struct Jwks {
     /// Held by a thread that reads the file.
     reading: Arc<Mutex<()>>,
     fetches: Fetches,
-}
-
-/// What an operator may want to know of an issuer's keys.
-#[derive(Debug, Clone, Copy)]
-pub struct KeyState {
-    /// Since the last fetch that succeeded; where none has, since the start of the host.
-    pub age: Duration,
-    /// Keys that can be used.
-    pub keys: usize,
-    /// Fetches that have failed.
-    pub failed: u64,
 }
 
 impl Jwks {

@@ -41,13 +41,11 @@ mod validity;
 mod verifier;
 
 pub use api_keys::{ApiKey, ApiKeys, KeyError, UnsavedKeys};
-pub use caller::Caller;
 pub use config::{AuthConfig, IssuerConfig, KeySource, MAX_TOKEN_BYTES, check_exposure};
 pub use credential::strip_keys;
 pub use dev_secret::{DevSecret, issue_token};
 pub use error::AuthError;
 pub use issuers_file::load as load_issuers;
-pub use jwks::KeyState;
 pub use plugin::withhold_credentials;
 pub use rule::{Accept, Rule};
 pub use source::JwksSource;

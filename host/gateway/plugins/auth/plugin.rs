@@ -18,7 +18,7 @@ impl Plugin for Rule {
     type Notes = ();
 
     fn shared(setup: &Setup<'_>) -> Verifier {
-        Verifier::counting(setup.config.auth.clone(), setup.metrics.tokens_too_large())
+        Verifier::counting(setup.auth.clone(), setup.metrics.tokens_too_large())
     }
 
     fn read(map: &Map<'_>) -> Option<Rule> {

@@ -1,8 +1,8 @@
 //! The settings of `auth` in a manifest, and what they admit.
 
-use super::Caller;
 use super::claims::is_scope;
 use super::issuers_file::{MAX_ISSUERS, parse_name};
+use crate::gateway::caller::Caller;
 use crate::gateway::manifest::{Field, Kind, Map, unknown};
 use crate::gateway::plugins::auth::AuthError;
 use http::Method;

@@ -1,18 +1,19 @@
 //! From the credential of a request to the caller.
 
+use super::AuthError;
+use super::Rule;
 use super::api_keys::ApiKeys;
 use super::cache::{self, Cache, Verified};
 use super::caller::Naming;
 use super::config::{AuthConfig, KeySource};
 use super::credential::{self, Credential};
 use super::issuer::Issuer;
-use super::jwks::KeyState;
 use super::rule::Accept;
 use super::seldom::Seldom;
 use super::source::KeyClients;
 use super::token::{Token, refuse};
-use super::{Caller, Rule};
-use crate::gateway::plugins::auth::AuthError;
+use crate::gateway::caller::Caller;
+use crate::gateway::metrics::KeyState;
 use http::HeaderMap;
 use jsonwebtoken::get_current_timestamp;
 use parking_lot::Mutex;

@@ -26,8 +26,8 @@ mod tests;
 
 use crate::body::Body;
 use crate::error::{Cause, RequestError};
-use crate::gateway::config::Limits;
 use crate::gateway::headers::may_say_who;
+use crate::gateway::limits::Limits;
 use crate::gateway::manifest::{Field, Kind, Map, Route, fold};
 use crate::gateway::metrics::{ShareHits, Whose};
 use crate::gateway::plugins::holder::Holder;

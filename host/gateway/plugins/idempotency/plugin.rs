@@ -8,6 +8,7 @@ use crate::gateway::plugins::plugin::Around;
 use crate::gateway::plugins::{Exchange, Plugin, Rest, Setup, identity};
 use crate::gateway::upstream::Answer;
 use http::{Request, Response};
+use std::path::Path;
 use std::sync::Arc;
 
 impl Plugin for Rule {
@@ -19,10 +20,9 @@ impl Plugin for Rule {
     type Notes = Option<Arc<IdempotentRequest>>;
 
     fn shared(setup: &Setup<'_>) -> Arc<Idempotency> {
-        let config = setup.config;
-        let hits = setup.metrics.share_hits();
-        let path = config.idempotency.clone();
-        Arc::new(Idempotency::new(path, &config.limits, hits))
+        let (path, hits) = (setup.idempotency, setup.metrics.share_hits());
+        let path = path.map(Path::to_path_buf);
+        Arc::new(Idempotency::new(path, setup.limits, hits))
     }
 
     fn read(map: &Map<'_>) -> Option<Rule> {

@@ -2,7 +2,7 @@
 
 use super::super::{DEFAULT_TTL, MAX_RUNNING, Rule};
 use super::*;
-use crate::gateway::config::Limits;
+use crate::gateway::limits::Limits;
 use crate::gateway::metrics::ShareHits;
 use crate::gateway::plugins::holder::Holder;
 use crate::gateway::plugins::idempotency::key::{Owner, fingerprint};

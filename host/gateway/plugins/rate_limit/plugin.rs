@@ -17,7 +17,7 @@ impl Plugin for Rule {
     type Notes = Option<Decision>;
 
     fn shared(setup: &Setup<'_>) -> Limiter {
-        let max_keys = setup.config.limits.max_rate_keys;
+        let max_keys = setup.limits.max_rate_keys;
         Limiter::counting(max_keys, setup.metrics.share_hits().clone())
     }
 
