@@ -76,6 +76,34 @@ fn dependencies_point_down_from_gateway_and_admin_over_windows_and_runtime_to_st
     never_named("admin", &["crate::runtime", "crate::cli"]);
 }
 
+/// The gateway's own arrows. Tests may look anywhere.
+#[test]
+fn inside_the_gateway_imports_point_from_the_server_over_plugins_to_upstreams() {
+    let above: [(&str, &[&str]); 4] = [
+        (
+            "request",
+            &["server", "plugins", "routes", "upstream", "config"],
+        ),
+        ("routes", &["server", "upstream", "config"]),
+        ("upstream", &["server", "plugins", "config"]),
+        ("plugins", &["server", "config"]),
+    ];
+    for (folder, above) in above {
+        for (path, text) in sources(&format!("gateway/{folder}")) {
+            if path.to_string_lossy().contains("tests") {
+                continue;
+            }
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            for line in code.lines().filter(|line| !line.contains("//")) {
+                for name in above {
+                    let named = format!("gateway::{name}::");
+                    assert!(!line.contains(&named), "{}: {line}", path.display());
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn the_table_of_failures_knows_nothing_of_those_who_fail() {
     let others = [

@@ -1,13 +1,13 @@
 //! What the gateway does before a request has an upstream.
 
 use divan::{Bencher, black_box};
-use hms_svc::gateway::manifest::Route;
 use hms_svc::gateway::plugins::auth::{
     AuthConfig, KeySource, Rule, Verifier, dev_secret, issue_token,
 };
 use hms_svc::gateway::plugins::rate_limit::{Limiter, Rule as Limit};
+use hms_svc::gateway::request::target::normalise;
+use hms_svc::gateway::routes::manifest::Route;
 use hms_svc::gateway::routes::{ActiveRoute, Table};
-use hms_svc::gateway::target::normalise;
 use http::{HeaderMap, Method, header};
 use std::net::IpAddr;
 use std::sync::Arc;

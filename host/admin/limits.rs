@@ -4,7 +4,7 @@ use super::reply;
 use super::tasks::Tasks;
 use super::whole::whole;
 use crate::body::Body;
-use crate::gateway::manifest::unknown;
+use crate::gateway::routes::manifest::unknown;
 use crate::windows::{ChangeError, LIMITS, LimitsChange, Registry, Unit, WindowName};
 use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};

@@ -7,7 +7,7 @@ use crate::body::Body;
 use crate::error::problem_type;
 use crate::files::{is_full_disk, utf8};
 use crate::gateway::Gateway;
-use crate::gateway::manifest::{Fault, MAX_MANIFEST_BYTES};
+use crate::gateway::routes::manifest::{Fault, MAX_MANIFEST_BYTES};
 use crate::gateway::routes::{EditError, RouteStatus};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};

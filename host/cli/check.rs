@@ -1,6 +1,6 @@
 //! `hms check`: manifests without a host.
 
-use crate::gateway::manifest::schema::schema;
+use crate::gateway::routes::manifest::schema::schema;
 use crate::gateway::routes::{RouteSet, RouteStatus, check_file};
 use crate::gateway::{GatewayMetrics, Limits};
 use crate::printable::{Printable, printable};

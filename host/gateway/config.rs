@@ -2,7 +2,7 @@
 
 use crate::gateway::limits::Limits;
 use crate::gateway::plugins::auth::AuthConfig;
-use crate::gateway::tls::Certificate;
+use crate::gateway::server::Certificate;
 use crate::lanes::Lanes;
 use ipnet::IpNet;
 use std::path::PathBuf;

@@ -1,10 +1,10 @@
 //! Which route takes a request.
 
-use super::manifest::fold;
 use super::plugins::preflight_for;
+use super::request::target::{Oddities, Target};
+use super::routes::manifest::fold;
 use super::routes::{ActiveRoute, RouteMatch, Table};
-use super::target::{Oddities, Target};
-use crate::gateway::rejection::Rejection;
+use crate::gateway::request::rejection::Rejection;
 use http::Method;
 use http::request::Parts;
 use std::sync::Arc;

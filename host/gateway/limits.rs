@@ -1,6 +1,6 @@
 //! Every limit of the gateway, with its reason.
 
-use crate::gateway::request_body::Pace;
+use crate::gateway::request::body::Pace;
 use crate::pace::WritePace;
 use crate::stream_idle::StreamIdle;
 use std::time::Duration;

@@ -1,82 +1,61 @@
 //! The gateway: the one door to the windows.
 //!
-//! This file is the way of a request, from top to bottom: a connection (`connection`, over `listen`,
-//! `tls` and `strict`) calls [`Gateway::answer`], which makes the one [`Exchange`] of the request and
-//! has it read, matched, admitted, forwarded and answered ([`Handling`]). What it knows of a request
-//! is in the exchange, and nowhere else. The [`plugins`] and the `upstream` see it there; `target`,
-//! `headers` and `origin` are what a request is, [`routes`] and [`manifest`] what operators want of
-//! it. What operators ask of the gateway itself is in `operate`.
+//! This file is the way of a request, from top to bottom: a connection of the [`server`] calls
+//! [`Gateway::answer`], which makes the one [`Exchange`] of the request and has it read, matched,
+//! admitted, forwarded and answered ([`Handling`]). What is known of a request is in the exchange,
+//! and nowhere else.
+//!
+//! Imports point one way: `server` -> this file -> [`plugins`] -> `upstream`; all of them read
+//! [`routes`], what operators want, and [`request`], what a request is. A route holds the settings
+//! of its plugins: this is all that `routes` has of them. What operators ask of the gateway itself
+//! is in `operate`.
 
-mod access;
-mod caller;
-mod client;
 mod config;
-mod connection;
-mod early;
-mod fields;
 mod find;
-mod forwarded;
-mod headers;
 mod limits;
-mod listen;
-mod location;
-pub mod manifest;
 mod metrics;
 mod operate;
-mod origin;
-mod outgoing;
-mod piece;
 pub mod plugins;
-mod proxy;
-mod rejection;
-mod request_body;
+pub mod request;
 pub mod routes;
-mod screen;
-mod sniff;
-mod stamp;
-mod strict;
-pub mod target;
-mod tls;
-mod trace;
-mod untaken;
-mod upload;
+mod server;
 mod upstream;
 
 pub use config::GatewayConfig;
 pub use limits::Limits;
-pub use listen::{Listeners, bind, parse_address};
 pub use metrics::GatewayMetrics;
 pub use plugins::network;
-pub use tls::Certificate;
+pub use server::{Certificate, Listeners, bind, parse_address};
 pub use upstream::{Answer, Windows};
 
 use crate::body::Body;
 use crate::connection_limit::AtWork;
 use crate::error::{Problem, RequestError};
 use crate::linger::Inbound;
-use access::{Record, RecordedBody};
-use client::HttpClient;
-use early::EarlyBodies;
 use find::find;
 use futures_util::FutureExt;
 use http::request::Parts;
 use http::{HeaderMap, Request, Response, Version, header};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
-use origin::Origin;
 use plugins::auth::strip_keys;
 use plugins::{Admission, Bounds, Chain, Exchange, LastingAdmission, Plugins, Rest, Setup};
-use rejection::Rejection;
-use request_body::{RequestBody, TrailerBounds};
+use request::access::{Record, RecordedBody};
+use request::body::{RequestBody, TrailerBounds};
+use request::early::EarlyBodies;
+use request::origin::Origin;
+use request::rejection::Rejection;
+use request::target::Target;
+use request::trace::Trace;
+use request::{headers, outgoing};
 use routes::RouteSet;
-use screen::Screen;
+use server::strict::{Kind, Violation};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use strict::{Kind, Violation};
-use target::Target;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use trace::Trace;
+use upstream::client::HttpClient;
+use upstream::screen::Screen;
 use upstream::{Room, Times, TunnelHandover, UpgradeRequest, Upstreams, name_upgrade};
 
 /// The gateway, assembled.
@@ -150,14 +129,14 @@ impl Gateway {
             shutdown.cancelled().await;
             tokio::time::Instant::now() + drain_timeout
         };
-        let serving = connection::serve(self, listeners, shutdown.clone());
+        let serving = server::serve(self, listeners, shutdown.clone());
         let (cut, deadline) = futures_util::future::join(serving, deadline).await;
         idempotency.finish(deadline).await;
         cut
     }
 
-    /// Answers one request, whatever happens. `connection` is the other end of its connection, which
-    /// becomes the WebSocket that is in `handover` afterwards, if the answer is 101.
+    /// Answers one request, whatever happens. `connection` is the other end of its connection,
+    /// which becomes the WebSocket that is in `handover` afterwards, if the answer is 101.
     async fn answer(
         &self,
         request: Request<Inbound>,
@@ -313,8 +292,8 @@ impl<'a> Handling<'a> {
         self.record.path = target.path().to_string();
         exchange.holder = origin.holder(trusted);
         exchange.trailers = headers::takes_trailers(&exchange.head.headers);
-        // Where the client asks whether its body is wanted, the upstream decides; and a call of gRPC
-        // may be a conversation.
+        // Where the client asks whether its body is wanted, the upstream decides; and a call of
+        // gRPC may be a conversation.
         let asks = exchange.head.headers.contains_key(header::EXPECT);
         exchange.bounds.early_body = !asks && !exchange.trailers;
         headers::clean_request(&mut exchange.head.headers);

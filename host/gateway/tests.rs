@@ -1,7 +1,7 @@
 //! The gateway over real sockets, with windows that a test plays itself.
 
 use super::*;
-use crate::gateway::request_body::Pace;
+use crate::gateway::request::body::Pace;
 use bytes::Bytes;
 use fixture::*;
 use http::{Method, StatusCode};

@@ -2,8 +2,8 @@
 
 use super::{Plugins, auth};
 use crate::error::RequestError;
-use crate::gateway::headers::credentials;
-use crate::gateway::manifest::Route;
+use crate::gateway::request::headers::credentials;
+use crate::gateway::routes::manifest::Route;
 use crate::gateway::upstream::Admitted;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue};

@@ -3,7 +3,7 @@
 use super::{Exchange, Plugin, Setup};
 use crate::body::Body;
 use crate::error::RequestError;
-use crate::gateway::manifest::{Field, Kind, Map, Route};
+use crate::gateway::routes::manifest::{Field, Kind, Map, Route};
 use http::Response;
 
 #[derive(Debug, PartialEq, Eq)]

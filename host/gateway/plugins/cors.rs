@@ -6,8 +6,8 @@
 use super::{Exchange, Plugin, Setup};
 use crate::body::{self, Body};
 use crate::error::RequestError;
-use crate::gateway::manifest::{Field, Kind, Map, Route, method};
-use crate::gateway::rejection::Rejection;
+use crate::gateway::request::rejection::Rejection;
+use crate::gateway::routes::manifest::{Field, Kind, Map, Route, method};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Uri};
@@ -202,7 +202,7 @@ impl Rule {
                 ]
                 .contains(name)
         };
-        crate::gateway::headers::drop_where(headers, own);
+        crate::gateway::request::headers::drop_where(headers, own);
         if self.origins.is_empty() {
             headers.insert(
                 header::ACCESS_CONTROL_ALLOW_ORIGIN,

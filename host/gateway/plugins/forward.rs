@@ -4,7 +4,7 @@ use super::exchange::Exchange;
 use super::plugin::Rest;
 use crate::body::Body;
 use crate::error::RequestError;
-use crate::gateway::location;
+use crate::gateway::upstream::location;
 use crate::gateway::upstream::{Answer, Sending, path_and_query};
 use http::{Request, Uri};
 use std::marker::PhantomData;

@@ -3,8 +3,8 @@
 use super::{Exchange, Plugin, Setup};
 use crate::body::Body;
 use crate::error::RequestError;
-use crate::gateway::headers::is_ours;
-use crate::gateway::manifest::{Field, Kind, Map, Route};
+use crate::gateway::request::headers::is_ours;
+use crate::gateway::routes::manifest::{Field, Kind, Map, Route};
 use http::Response;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 

@@ -1,6 +1,6 @@
 //! Whom something is counted against: the caller, or the client's network where there is no caller.
 
-use crate::gateway::caller::Caller;
+use crate::gateway::request::caller::Caller;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// The name under which a caller is counted and under which things are kept for it. Counters, shares and idempotency keys

@@ -3,8 +3,8 @@
 use super::{Exchange, Plugin, Setup};
 use crate::body::Body;
 use crate::error::RequestError;
-use crate::gateway::manifest::{Field, Kind, Map, Route};
-use crate::gateway::rejection::Rejection;
+use crate::gateway::request::rejection::Rejection;
+use crate::gateway::routes::manifest::{Field, Kind, Map, Route};
 use http::Response;
 use ipnet::IpNet;
 use std::net::IpAddr;

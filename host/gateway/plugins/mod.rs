@@ -1,15 +1,15 @@
 //! The plugins: the steps that a request passes between its route and its upstream, and its answer
 //! on the way back.
 //!
-//! [The list](plugins!) is all there is of them. A plugin is a type, the settings of one route, that
-//! is a [`Plugin`]; its line in the list puts it into manifests, the JSON Schema and the chain. The
-//! request sides run in the order of the list, whatever order a manifest has. `around N` is the
-//! plugin's place around the upstream, 1 being the outermost ([`Chain`]). `answers N` is the place
-//! of its response side, which errors pass as well. `then` names a step that each request passes
-//! after that line, whatever plugins its route has.
+//! [The list](plugins!) is all there is of them. A plugin is a type, the settings of one route,
+//! that is a [`Plugin`]; its line in the list puts it into manifests, the JSON Schema and the
+//! chain. The request sides run in the order of the list, whatever order a manifest has.
+//! `around N` is the plugin's place around the upstream, 1 being the outermost ([`Chain`]).
+//! `answers N` is the place of its response side, which errors pass as well. `then` names a step
+//! that each request passes after that line, whatever plugins its route has.
 //!
-//! `plugin` makes the chain of the list; `rules` reads it from a manifest. `exchange` is the request
-//! that passes it.
+//! `plugin` makes the chain of the list; `rules` reads it from a manifest. `exchange` is the
+//! request that passes it.
 
 mod admission;
 pub mod auth;
@@ -39,8 +39,8 @@ pub use plugin::{Description, Rest, Setup};
 
 use crate::body::Body;
 use crate::error::RequestError;
-use crate::gateway::manifest::{Map, Route};
 use crate::gateway::metrics::GatewayMetrics;
+use crate::gateway::routes::manifest::{Map, Route};
 use forward::{Addressed, Upstream};
 use http::Response;
 use http::request::Parts;

@@ -4,7 +4,7 @@ use super::plugin::Around;
 use super::{Exchange, Plugin, Rest, Setup};
 use crate::body::Body;
 use crate::error::RequestError;
-use crate::gateway::manifest::{Field, Kind, Map, Route};
+use crate::gateway::routes::manifest::{Field, Kind, Map, Route};
 use crate::gateway::upstream::Answer;
 use crate::gateway::upstream::UpstreamError;
 use http::{Request, Response};

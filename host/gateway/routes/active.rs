@@ -5,7 +5,7 @@
 //! says little about another.
 
 use super::health::{Health, Turns};
-use crate::gateway::manifest::{Destination, Route};
+use crate::gateway::routes::manifest::{Destination, Route};
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use super::RouteSet;
 use super::files::route_name;
 use super::status::RouteStatus;
 use crate::files::{self, write_whole};
-use crate::gateway::manifest::{Fault, MAX_MANIFEST_BYTES, Route, line_of};
+use crate::gateway::routes::manifest::{Fault, MAX_MANIFEST_BYTES, Route, line_of};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;

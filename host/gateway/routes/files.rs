@@ -4,7 +4,7 @@ use super::active::{UpstreamState, UpstreamStates};
 use super::folder::{self, Content, FolderId, Known, Listing, is_manifest};
 use super::status::{LiveRoute, RouteState, RouteStatus};
 use super::table::Table;
-use crate::gateway::manifest::{Claim, Fault, Route, line_of};
+use crate::gateway::routes::manifest::{Claim, Fault, Route, line_of};
 use crate::stamp::FileStamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;

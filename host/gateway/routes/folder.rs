@@ -1,7 +1,7 @@
 //! Reading the folder of manifests.
 
 use crate::files::{read_at_most, shown_name, utf8};
-use crate::gateway::manifest::MAX_MANIFEST_BYTES;
+use crate::gateway::routes::manifest::MAX_MANIFEST_BYTES;
 use crate::stamp::FileStamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;

@@ -13,6 +13,7 @@ mod files;
 mod folder;
 mod health;
 mod last_good;
+pub mod manifest;
 mod set;
 mod status;
 mod table;

@@ -1,7 +1,7 @@
 //! What `GET /routes` and `hms check` say about each file.
 
 use super::active::UpstreamState;
-use crate::gateway::manifest::{Fault, Route, Upstream};
+use crate::gateway::routes::manifest::{Fault, Route, Upstream};
 use serde::Serialize;
 use time::OffsetDateTime;
 

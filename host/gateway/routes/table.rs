@@ -6,7 +6,7 @@
 //! next.
 
 use super::ActiveRoute;
-use crate::gateway::manifest::{HostPattern, MAX_SEGMENTS, Pattern, Segment, segments_of};
+use crate::gateway::routes::manifest::{HostPattern, MAX_SEGMENTS, Pattern, Segment, segments_of};
 use http::Method;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ impl Table {
         table
     }
 
-    /// `host` is folded ([`crate::gateway::manifest::fold`]) and without port, `path` in its one
+    /// `host` is folded ([`crate::gateway::routes::manifest::fold`]) and without port, `path` in its one
     /// form.
     pub fn find(&self, host: Option<&str>, method: &Method, path: &str) -> RouteMatch<'_> {
         if !path.starts_with('/') {

@@ -1,8 +1,8 @@
 mod folder;
 
 use super::*;
-use crate::gateway::manifest::{Pattern, Route, Segment};
 use crate::gateway::metrics::GatewayMetrics;
+use crate::gateway::routes::manifest::{Pattern, Route, Segment};
 use proptest::prelude::*;
 use std::fs;
 use std::sync::Arc;

@@ -4,9 +4,9 @@
 use super::http2_services::{Service, serve, take_and_say};
 use super::*;
 use crate::body;
-use crate::gateway::client::HttpClient;
-use crate::gateway::manifest::Protocol;
-use crate::gateway::screen::Screen;
+use crate::gateway::routes::manifest::Protocol;
+use crate::gateway::upstream::client::HttpClient;
+use crate::gateway::upstream::screen::Screen;
 use std::sync::atomic::Ordering;
 use tokio::net::TcpListener;
 use tokio::time::timeout;

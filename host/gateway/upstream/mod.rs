@@ -4,10 +4,13 @@
 //! another where the first fails; `retained` has the body of the second try. `tunnel` is what a
 //! WebSocket becomes.
 
+pub mod client;
 mod error;
+pub mod location;
 mod quiet;
 mod retained;
 mod room;
+pub mod screen;
 mod tries;
 mod tunnel;
 
@@ -18,12 +21,12 @@ pub use tunnel::{Admitted, Terms, TunnelHandover, UpgradeRequest, name_upgrade};
 
 use crate::body::Body;
 use crate::error::{Cause, RequestError};
-use crate::gateway::client::{HttpClient, SendError};
-use crate::gateway::headers::{self, REQUEST_ID};
-use crate::gateway::manifest::{Destination, Endpoint, Protocol, Route};
-use crate::gateway::rejection::Rejection;
-use crate::gateway::target::Target;
-use crate::gateway::upload::Late;
+use crate::gateway::request::headers::{self, REQUEST_ID};
+use crate::gateway::request::rejection::Rejection;
+use crate::gateway::request::target::Target;
+use crate::gateway::request::upload::Late;
+use crate::gateway::routes::manifest::{Destination, Endpoint, Protocol, Route};
+use crate::gateway::upstream::client::{HttpClient, SendError};
 use crate::stream_idle::StreamIdle;
 use futures_util::future::BoxFuture;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};

@@ -4,7 +4,7 @@ use super::UpstreamError;
 use crate::body::{Body, BodyError, PolledFrame};
 use crate::delegate::delegate;
 use crate::error::RequestError;
-use crate::gateway::upload::Upload;
+use crate::gateway::request::upload::Upload;
 use bytes::Bytes;
 use http_body::Body as HttpBody;
 use std::pin::Pin;

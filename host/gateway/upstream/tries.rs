@@ -10,11 +10,11 @@ use super::{Answer, UpgradeRequest, Upstreams};
 use crate::body::Body;
 use crate::connection_limit::Holder;
 use crate::error::{Fault, Ran, RequestError};
-use crate::gateway::headers::REQUEST_ID;
-use crate::gateway::manifest::Endpoint;
+use crate::gateway::request::headers::REQUEST_ID;
+use crate::gateway::request::target::Target;
+use crate::gateway::request::upload::Upload;
+use crate::gateway::routes::manifest::Endpoint;
 use crate::gateway::routes::{ActiveRoute, Health};
-use crate::gateway::target::Target;
-use crate::gateway::upload::Upload;
 use http::{Request, Response, StatusCode};
 use std::time::{Duration, Instant};
 

@@ -12,7 +12,7 @@ use crate::body::{self, Body};
 use crate::connection_limit::Activity;
 use crate::delegate::delegate;
 use crate::error::RequestError;
-use crate::gateway::fields::{members, only};
+use crate::gateway::request::fields::{members, only};
 use futures_util::future::BoxFuture;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;

@@ -3,7 +3,7 @@
 //! What is remembered holds for one key set: each has a generation, and what an older one verified is verified again. A
 //! refused token is not remembered: whoever sends nonsense fills nothing.
 
-use crate::gateway::caller::Caller;
+use crate::gateway::request::caller::Caller;
 use parking_lot::{Mutex, MutexGuard};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! What of a token's claims becomes the caller.
 
-use crate::gateway::caller::Caller;
+use crate::gateway::request::caller::Caller;
 use serde_json::{Map, Value};
 
 /// Characters of a subject. OpenID Connect allows 255. With an issuer's name in front a user has at

@@ -2,9 +2,9 @@
 
 use super::api_key::{PREFIX, is_key_in};
 use super::token::refuse;
-use crate::gateway::fields::only;
-use crate::gateway::headers::{API_KEY, drop_where, is_api_key};
 use crate::gateway::plugins::auth::AuthError;
+use crate::gateway::request::fields::only;
+use crate::gateway::request::headers::{API_KEY, drop_where, is_api_key};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, header};

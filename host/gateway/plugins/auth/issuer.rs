@@ -12,7 +12,7 @@ use super::seldom::Seldom;
 use super::source::KeyClients;
 use super::token::{Token, refuse};
 use super::{JwksSource, signature, validity};
-use crate::gateway::caller::Caller;
+use crate::gateway::request::caller::Caller;
 use jsonwebtoken::{Algorithm, DecodingKey, get_current_timestamp};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -6,7 +6,7 @@ use super::claims;
 use super::config::IssuerConfig;
 use super::source::JwksSource;
 use crate::files::{read_at_most, utf8};
-use crate::gateway::manifest::{Fault, Field, Kind, Map, Node, Tree, read_document};
+use crate::gateway::routes::manifest::{Fault, Field, Kind, Map, Node, Tree, read_document};
 use std::path::Path;
 
 /// Bytes of the file. A real one has some hundred.

@@ -4,9 +4,9 @@ use super::rule::FIELDS;
 use super::{Rule, Verifier, strip_keys};
 use crate::body::Body;
 use crate::error::RequestError;
-use crate::gateway::headers::drop_credentials;
-use crate::gateway::manifest::{Field, Map, Route};
 use crate::gateway::plugins::{Exchange, Plugin, Setup};
+use crate::gateway::request::headers::drop_credentials;
+use crate::gateway::routes::manifest::{Field, Map, Route};
 use http::Response;
 
 impl Plugin for Rule {

@@ -5,7 +5,7 @@
 //! alone, so `HTTP_PROXY` is for none of them.
 
 use crate::body::Body;
-use crate::gateway::screen::{Resolver, Screen};
+use crate::gateway::upstream::screen::{Resolver, Screen};
 use http::uri::Scheme;
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;

@@ -2,9 +2,9 @@
 
 use super::claims::is_scope;
 use super::issuers_file::{MAX_ISSUERS, parse_name};
-use crate::gateway::caller::Caller;
-use crate::gateway::manifest::{Field, Kind, Map, unknown};
 use crate::gateway::plugins::auth::AuthError;
+use crate::gateway::request::caller::Caller;
+use crate::gateway::routes::manifest::{Field, Kind, Map, unknown};
 use http::Method;
 
 /// Scopes in one rule.

@@ -3,7 +3,7 @@
 use super::jwks::{Ages, Jwks};
 use super::keys::{Key, KeySet, Miss};
 use super::*;
-use crate::gateway::caller::Caller;
+use crate::gateway::request::caller::Caller;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use http::{HeaderMap, Method};

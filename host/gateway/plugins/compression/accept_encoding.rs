@@ -1,6 +1,6 @@
 //! Which content coding a client wants, by its `Accept-Encoding` (RFC 9110 section 12.5.3).
 
-use crate::gateway::fields::members;
+use crate::gateway::request::fields::members;
 use http::{HeaderMap, HeaderValue, header};
 
 /// Members of an `Accept-Encoding` that are read; the codings that exist are fewer.

@@ -12,9 +12,9 @@ mod types;
 
 use crate::body::{self, Body};
 use crate::framing;
-use crate::gateway::fields::members;
-use crate::gateway::manifest::{Field, Kind, Map};
 use crate::gateway::plugins::{Exchange, Plugin, Setup};
+use crate::gateway::request::fields::members;
+use crate::gateway::routes::manifest::{Field, Kind, Map};
 use accept_encoding::AcceptEncoding;
 use encoder::Compressed;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};

@@ -1,7 +1,7 @@
 //! The `Idempotency-Key` field, whose key it is, and what makes two requests the same.
 
 use crate::gateway::plugins::holder::Holder;
-use crate::gateway::rejection::Rejection;
+use crate::gateway::request::rejection::Rejection;
 use http::{HeaderMap, HeaderName};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write;

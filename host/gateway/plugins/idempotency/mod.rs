@@ -26,14 +26,14 @@ mod tests;
 
 use crate::body::Body;
 use crate::error::{Cause, RequestError};
-use crate::gateway::headers::may_say_who;
 use crate::gateway::limits::Limits;
-use crate::gateway::manifest::{Field, Kind, Map, Route, fold};
 use crate::gateway::metrics::{ShareHits, Whose};
 use crate::gateway::plugins::holder::Holder;
 use crate::gateway::plugins::{Exchange, Rest};
-use crate::gateway::rejection::Rejection;
-use crate::gateway::target::Target;
+use crate::gateway::request::headers::may_say_who;
+use crate::gateway::request::rejection::Rejection;
+use crate::gateway::request::target::Target;
+use crate::gateway::routes::manifest::{Field, Kind, Map, Route, fold};
 use crate::gateway::upstream::Answer;
 use crate::store::{Scratch, Snapshot, StoreError};
 use budget::{Budget, Held};

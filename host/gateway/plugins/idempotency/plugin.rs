@@ -3,9 +3,9 @@
 use super::{FIELDS, Idempotency, IdempotentRequest, Rule};
 use crate::body::Body;
 use crate::error::RequestError;
-use crate::gateway::manifest::{Field, Map, Route};
 use crate::gateway::plugins::plugin::Around;
 use crate::gateway::plugins::{Exchange, Plugin, Rest, Setup, identity};
+use crate::gateway::routes::manifest::{Field, Map, Route};
 use crate::gateway::upstream::Answer;
 use http::{Request, Response};
 use std::path::Path;

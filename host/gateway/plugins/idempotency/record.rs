@@ -127,7 +127,7 @@ fn field((name, value): &(String, String)) -> Option<(HeaderName, HeaderValue)> 
 impl StoredAnswer {
     /// Of an upstream's answer. Its length is that of the body, whatever it said.
     pub fn new(mut head: Parts, body: Bytes) -> Self {
-        crate::gateway::headers::drop_hop_by_hop(&mut head.headers);
+        crate::gateway::request::headers::drop_hop_by_hop(&mut head.headers);
         head.headers.remove(header::CONTENT_LENGTH);
         head.headers.remove(header::TRAILER);
         let fields = head.headers.iter();

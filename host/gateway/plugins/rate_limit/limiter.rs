@@ -10,7 +10,7 @@ use super::shares::{Full, ShareAccount, Shares};
 use super::who::{Who, who};
 use crate::gateway::metrics::{ShareHits, Whose};
 use crate::gateway::plugins::holder::Holder;
-use crate::gateway::rejection::Rejection;
+use crate::gateway::request::rejection::Rejection;
 use http::HeaderMap;
 use parking_lot::Mutex;
 use std::collections::HashMap;

@@ -4,8 +4,8 @@ use super::rule::FIELDS;
 use super::{Decision, Limiter, Rule};
 use crate::body::Body;
 use crate::error::RequestError;
-use crate::gateway::manifest::{Field, Map, Route};
 use crate::gateway::plugins::{Exchange, Plugin, Setup, identity};
+use crate::gateway::routes::manifest::{Field, Map, Route};
 use http::Response;
 
 impl Plugin for Rule {

@@ -1,6 +1,6 @@
 //! The settings of `rate-limit` in a manifest.
 
-use crate::gateway::manifest::{Field, Kind, Map};
+use crate::gateway::routes::manifest::{Field, Kind, Map};
 use http::HeaderName;
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! Who is counted for a request.
 
 use super::By;
-use crate::gateway::fields::only;
 use crate::gateway::plugins::holder::Holder;
+use crate::gateway::request::fields::only;
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;

@@ -404,7 +404,10 @@ fn ten_thousand_files_that_claim_the_same_are_decided_in_a_moment() {
 fn the_operators_page_has_the_bounds() {
     let page = include_str!("../../../../docs/limits.md");
     assert_eq!(crate::gateway::Limits::default().max_routes, 10_000);
-    assert_eq!(crate::gateway::manifest::MAX_MANIFEST_BYTES, 64 << 10);
+    assert_eq!(
+        crate::gateway::routes::manifest::MAX_MANIFEST_BYTES,
+        64 << 10
+    );
     assert!(page.contains(
         "| manifests in the routes folder; components in a watched folder | 10,000; 10,000 |"
     ));

@@ -152,7 +152,7 @@ async fn a_route_says_whether_it_takes_tokens_or_keys() {
 fn a_manifest_says_what_a_route_accepts_and_of_whom() {
     let rule = |settings: &str| {
         let text = format!("uri: /a\nupstream: http://hms-svc-a\nplugins: [auth: {settings}]");
-        let route = crate::gateway::manifest::Route::parse("a", &text);
+        let route = crate::gateway::routes::manifest::Route::parse("a", &text);
         route.map(|route| route.rules.auth.unwrap())
     };
     for (settings, accept) in [

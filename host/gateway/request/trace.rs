@@ -1,7 +1,7 @@
 //! The two names of a request: its request id, for people, and its `traceparent`, for tracing systems.
 
-use crate::gateway::fields::only;
-use crate::gateway::headers::{REQUEST_ID, TRACEPARENT};
+use crate::gateway::request::fields::only;
+use crate::gateway::request::headers::{REQUEST_ID, TRACEPARENT};
 use http::header::{HeaderMap, HeaderName};
 use uuid::Uuid;
 

@@ -2,7 +2,7 @@
 
 use super::node::{Field, Kind, Map, Node};
 use super::tree::Tree;
-use crate::gateway::target::normalise;
+use crate::gateway::request::target::normalise;
 use http::Uri;
 use http::uri::{Authority, Scheme};
 use std::fmt;

@@ -10,10 +10,10 @@
 //! browser could read in another way than this code (backslashes, blanks, `//host`) is left as it
 //! is.
 
-use crate::gateway::fields::only;
-use crate::gateway::manifest::{Destination, Protocol, Route};
-use crate::gateway::origin::Asked;
-use crate::gateway::target::Target;
+use crate::gateway::request::fields::only;
+use crate::gateway::request::origin::Asked;
+use crate::gateway::request::target::Target;
+use crate::gateway::routes::manifest::{Destination, Protocol, Route};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::Authority;
 

@@ -4,7 +4,7 @@
 //! It is read from trusted proxies alone, and from those always: as the specification asks, nothing is guessed. No byte
 //! beyond it is taken off the stream.
 
-use crate::gateway::origin::Origin;
+use crate::gateway::request::origin::Origin;
 use ppp::{v1, v2};
 use std::io;
 use std::net::IpAddr;

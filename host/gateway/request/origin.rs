@@ -11,10 +11,12 @@
 //! be told which of them the proxy wrote and which the client: so they must say the same.
 
 use crate::connection_limit::Holder;
-use crate::gateway::fields::members;
-use crate::gateway::forwarded::{Element, Node, elements};
-use crate::gateway::headers::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PORT, FORWARDED_PROTO};
-use crate::gateway::rejection::Rejection;
+use crate::gateway::request::fields::members;
+use crate::gateway::request::forwarded::{Element, Node, elements};
+use crate::gateway::request::headers::{
+    FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PORT, FORWARDED_PROTO,
+};
+use crate::gateway::request::rejection::Rejection;
 use http::header::{FORWARDED, HeaderName};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue};

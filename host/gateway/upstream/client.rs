@@ -7,8 +7,8 @@ mod silence;
 pub use http2::Stream;
 
 use crate::body::Body;
-use crate::gateway::manifest::Protocol;
-use crate::gateway::screen::{NotAllowed, Resolver, Screen};
+use crate::gateway::routes::manifest::Protocol;
+use crate::gateway::upstream::screen::{NotAllowed, Resolver, Screen};
 use crate::lanes::PerLane;
 use http::uri::Scheme;
 use http::{Request, Response, header};

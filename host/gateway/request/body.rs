@@ -4,9 +4,9 @@
 use crate::body::{BodyError, PolledFrame};
 use crate::delegate::delegate;
 use crate::error::{Cause, RequestError};
-use crate::gateway::headers::clean_trailers;
-use crate::gateway::rejection::Rejection;
-use crate::gateway::upload::Upload;
+use crate::gateway::request::headers::clean_trailers;
+use crate::gateway::request::rejection::Rejection;
+use crate::gateway::request::upload::Upload;
 use crate::linger::Inbound;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};

@@ -99,7 +99,7 @@ impl Certificate {
 
     /// The same, and nothing is said of files that are as they were seen last. A pair that does not
     /// fit, as while one of both is written, leaves the old one.
-    pub(super) fn reload(&self, refused: &Gauge) {
+    pub(in crate::gateway) fn reload(&self, refused: &Gauge) {
         let files = read_both(&self.chain, &self.key);
         let seen = self.seen.lock();
         let known = *seen == files;

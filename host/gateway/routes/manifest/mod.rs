@@ -22,7 +22,7 @@ pub use tree::Tree;
 pub use upstream::{Destination, Endpoint, Protocol, Upstream, is_window_name};
 
 use crate::gateway::plugins::Rules;
-use crate::gateway::target::Oddities;
+use crate::gateway::request::target::Oddities;
 use http::Method;
 use node::Faults;
 use serde::Serialize;
@@ -109,7 +109,7 @@ pub struct Route {
     pub pass_host: bool,
     /// Cut off the front of the path; on segment borders, without a slash at its end, often empty.
     pub strip: String,
-    /// Whether answers lead back behind `strip` ([`crate::gateway::location`]).
+    /// Whether answers lead back behind `strip` ([`crate::gateway::upstream::location`]).
     pub rewrite_location: bool,
     /// What its paths may hold.
     pub paths: Oddities,

@@ -6,9 +6,9 @@ use super::headers::{
     SCOPES, TRACEPARENT, USER,
 };
 use super::origin::{Asked, Origin};
-use super::rejection::Rejection;
 use super::target::Target;
 use super::trace::Trace;
+use crate::gateway::request::rejection::Rejection;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// What the upstream learns about the way of this request.
@@ -25,10 +25,10 @@ pub struct Passage<'a> {
 
 /// Sets what the gateway says, on headers that [`clean_request`] has cleaned.
 ///
-/// [`clean_request`]: super::headers::clean_request
-///
 /// A value that cannot be a header is refused, not mangled: the caller's token or the path names
 /// it.
+///
+/// [`clean_request`]: super::headers::clean_request
 pub fn stamp(headers: &mut HeaderMap, passage: &Passage<'_>) -> Result<(), Rejection> {
     let mut set = |name: HeaderName, value: &str| -> Result<(), Rejection> {
         let value = HeaderValue::from_str(value).map_err(|_| {

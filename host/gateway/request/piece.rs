@@ -1,7 +1,7 @@
 //! A piece of an answer on its way to the client, and who wants to know when it leaves.
 
 use crate::connection_limit::AtWork;
-use crate::gateway::untaken::Taken;
+use crate::gateway::request::untaken::Taken;
 use bytes::{Buf, Bytes};
 use std::io::IoSlice;
 

@@ -19,7 +19,7 @@
 //!   passed on.
 //! - The query is passed on unchanged; it is ASCII without control bytes.
 
-use crate::gateway::rejection::Rejection;
+use crate::gateway::request::rejection::Rejection;
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, Method, Version, header};

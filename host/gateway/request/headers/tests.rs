@@ -114,7 +114,7 @@ fn a_response_claims_no_identity() {
 /// What a client sends reaches a window, a service, or nobody, as the table in docs/identity.md says.
 #[test]
 fn the_table_of_fields_that_say_who_somebody_is_holds() {
-    let page = include_str!("../../../docs/identity.md");
+    let page = include_str!("../../../../docs/identity.md");
     let (_, section) = page
         .split_once("## Fields that say who somebody is")
         .unwrap();

@@ -4,10 +4,10 @@
 use crate::body::{self, Body, BodyError};
 use crate::connection_limit::AtWork;
 use crate::error::{Problem, RequestError};
-use crate::gateway::headers::clean_trailers;
 use crate::gateway::metrics::GatewayMetrics;
-use crate::gateway::piece::Piece;
-use crate::gateway::untaken;
+use crate::gateway::request::headers::clean_trailers;
+use crate::gateway::request::piece::Piece;
+use crate::gateway::request::untaken;
 use bytes::Bytes;
 use http::Method;
 use http_body::{Body as HttpBody, Frame, SizeHint};

@@ -14,7 +14,7 @@ pub use head::{Kind, Violation};
 
 use crate::delegate::delegate;
 use crate::gateway::limits::Limits;
-use crate::gateway::request_body::TrailersTooLong;
+use crate::gateway::request::body::TrailersTooLong;
 use chunks::{BadChunk, Chunks, Most};
 use head::Framing;
 use memchr::memchr_iter;

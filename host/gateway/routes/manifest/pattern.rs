@@ -1,6 +1,6 @@
 //! Which paths a route takes.
 
-use crate::gateway::target::normalise;
+use crate::gateway::request::target::normalise;
 use std::fmt;
 
 /// Bytes of a pattern.

@@ -6,8 +6,8 @@
 //! `X_HMS_User`, `x.hms.user` and `x-hms-user` apart. What belongs to the gateway is dropped in all
 //! of these spellings, then set anew.
 
-use crate::gateway::fields::{members, only};
-use crate::gateway::rejection::Rejection;
+use crate::gateway::request::fields::{members, only};
+use crate::gateway::request::rejection::Rejection;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 
