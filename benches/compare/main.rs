@@ -3,11 +3,6 @@
 //! Each row is measured in turn with its baseline (`pairs`), by wrk (`load`). `ours` starts the host, `peers` what is
 //! compared with; `rows` has the work; `table` and `plot` show it. Loopback only; it ends only what it started.
 
-// The end-to-end tests use more of it than we do.
-#[allow(dead_code, unused_imports)]
-#[path = "../../tests/e2e/harness/mod.rs"]
-mod harness;
-
 mod load;
 mod ours;
 mod pairs;

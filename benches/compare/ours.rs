@@ -63,7 +63,7 @@ impl Ours {
     /// Starts it; where it runs it is ended first.
     pub fn boot(&mut self) -> anyhow::Result<()> {
         self.process = None;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hms"));
+        let mut command = Command::new(hms_harness::hms());
         command
             .args(["serve", "--gateway", &format!("127.0.0.1:{}", self.port)])
             .args(["--admin", &self.admin, "--routes"])
@@ -148,14 +148,14 @@ impl Ours {
 
 /// Beside the build, so that the data is on the disk that the build is on.
 fn target() -> PathBuf {
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/compare");
+    let target = hms_harness::root().join("target/compare");
     // It is missed where it is used.
     let _ = std::fs::create_dir_all(&target);
     target
 }
 
 fn run(args: &[&str]) -> anyhow::Result<String> {
-    let output = Command::new(env!("CARGO_BIN_EXE_hms"))
+    let output = Command::new(hms_harness::hms())
         .args(args)
         .output()
         .context("hms")?;

@@ -62,7 +62,7 @@ pub fn any_window(windows: u32) -> anyhow::Result<PathBuf> {
 }
 
 fn write(name: &str, text: &str) -> anyhow::Result<PathBuf> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/compare/scripts");
+    let folder = hms_harness::root().join("target/compare/scripts");
     std::fs::create_dir_all(&folder)?;
     let path = folder.join(name);
     std::fs::write(&path, text)?;

@@ -1,10 +1,10 @@
 //! Each act of the table at length, and what its neighbour and the host's memory make of it.
 
 use super::attack::{AT_ONCE, Attack, Report};
-use super::harness::Host;
-use super::harness::hostile::Act;
-use super::harness::process::{Cpu, Peak, cpu, held};
 use super::victim::{Seen, Victim};
+use hms_harness::Host;
+use hms_harness::hostile::Act;
+use hms_harness::process::{Cpu, Peak, cpu, held};
 use http::Method;
 use std::time::{Duration, Instant};
 

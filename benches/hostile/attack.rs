@@ -1,8 +1,8 @@
 //! The clients that ask for an act: in a process of their own at low priority, as if on another machine, so that what they cost is
 //! not taken for what the host costs its neighbours.
 
-use super::harness::Host;
-use super::harness::hostile::{ACTS, Act};
+use hms_harness::Host;
+use hms_harness::hostile::{ACTS, Act};
 use rustix::process::setpriority_process;
 use serde::{Deserialize, Serialize};
 use std::process::Stdio;

@@ -1,8 +1,8 @@
 //! How the processors are shared: between windows, not between requests.
 
-use super::harness::hostile;
 use super::victim::Victim;
 use futures_util::future::join_all;
+use hms_harness::hostile;
 use http::Method;
 use std::time::Duration;
 

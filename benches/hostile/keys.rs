@@ -1,7 +1,7 @@
 //! Ten million keys in one window's store, and reads of all of them.
 
-use super::harness::hostile;
 use super::victim::{Seen, Victim};
+use hms_harness::hostile;
 use std::time::{Duration, Instant};
 
 /// Keys, and those that are written in one request.

@@ -3,11 +3,6 @@
 //! Starts the real `hms` on port 0 with a folder of its own, speaks to it on loopback only, and
 //! ends by itself. The exit status is 1 where something was not reached.
 
-// The end-to-end tests use more of it than we do.
-#[allow(dead_code, unused_imports)]
-#[path = "../../tests/e2e/harness/mod.rs"]
-mod harness;
-
 mod acts;
 mod attack;
 mod fairness;
@@ -18,8 +13,8 @@ mod victim;
 
 use clap::Parser;
 use futures_util::future::join_all;
-use harness::guests::guest;
-use harness::hostile::{self, ACTS};
+use hms_harness::guests::guest;
+use hms_harness::hostile::{self, ACTS};
 use std::process::ExitCode;
 use std::time::Duration;
 use victim::{Seen, Victim};

@@ -1,9 +1,9 @@
 //! Ten times more than a window can take, and thousands of connections that say nothing.
 
-use super::harness::Host;
-use super::harness::hostile;
-use super::harness::http::{connect, try_request};
 use super::victim::{Seen, Victim};
+use hms_harness::Host;
+use hms_harness::hostile;
+use hms_harness::http::{connect, try_request};
 use http::Method;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};

@@ -1,9 +1,9 @@
 //! Clients that send their bodies slowly, beside a neighbour window and beside the quick clients of
 //! the same window.
 
-use super::harness::hostile;
-use super::harness::{Host, eventually};
 use super::victim::{Seen, Victim};
+use hms_harness::hostile;
+use hms_harness::{Host, eventually};
 use http::Method;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

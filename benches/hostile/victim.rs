@@ -1,7 +1,7 @@
 //! What a well-behaved neighbour sees: a steady open-loop load on one window, its times taken from when each request was due.
 
-use super::harness::http::try_request;
 use bytes::Bytes;
+use hms_harness::http::try_request;
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;

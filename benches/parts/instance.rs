@@ -1,8 +1,8 @@
 //! An instance that starts and is let go.
 
-use super::harness::guests;
 use arc_swap::ArcSwap;
 use divan::Bencher;
+use hms_harness::guests;
 use hms_svc::runtime::engine::precompile;
 use hms_svc::runtime::native;
 use hms_svc::runtime::{

@@ -1,7 +1,7 @@
 //! One deploy by the admin API, with its times.
 
-use super::harness::Host;
-use super::harness::load::Times;
+use hms_harness::Host;
+use hms_harness::load::Times;
 use http::Method;
 use std::time::{Duration, Instant};
 

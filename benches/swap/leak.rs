@@ -2,11 +2,11 @@
 
 use super::args::Args;
 use super::deploy::deploy;
-use super::harness::Host;
-use super::harness::load::{Ledger, Load};
-use super::harness::marked::Marked;
-use super::harness::process::Held;
-use super::harness::rest::{SMALL_POOL, held_at_rest, rush};
+use hms_harness::Host;
+use hms_harness::load::{Ledger, Load};
+use hms_harness::marked::Marked;
+use hms_harness::process::Held;
+use hms_harness::rest::{SMALL_POOL, held_at_rest, rush};
 
 use std::sync::Arc;
 

@@ -3,11 +3,6 @@
 //! [`swaps`] is the default, [`leak`] `--leak`, [`upload`] `--upload`, [`reloads`] `--reloads`. Starts the real `hms` on port 0 with a folder of its
 //! own, speaks to it on loopback only, and ends by itself. The exit status is 1 where something was not reached.
 
-// The end-to-end tests use more of it than we do.
-#[allow(dead_code, unused_imports)]
-#[path = "../../tests/e2e/harness/mod.rs"]
-mod harness;
-
 mod args;
 mod deploy;
 mod leak;

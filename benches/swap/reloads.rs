@@ -1,12 +1,12 @@
 //! What route edits cost: failures, the time until each is live, memory.
 
 use super::args::Args;
-use super::harness::Host;
-use super::harness::host::open_route;
-use super::harness::load::{Ledger, Load};
-use super::harness::marked::Marked;
-use super::harness::process::Held;
-use super::harness::rest::held_at_rest;
+use hms_harness::Host;
+use hms_harness::host::open_route;
+use hms_harness::load::{Ledger, Load};
+use hms_harness::marked::Marked;
+use hms_harness::process::Held;
+use hms_harness::rest::held_at_rest;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

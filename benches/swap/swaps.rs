@@ -2,10 +2,10 @@
 
 use super::args::Args;
 use super::deploy::{Deploys, deploy};
-use super::harness::Host;
-use super::harness::load::{Ledger, Load, Period, Tally};
-use super::harness::marked::Marked;
-use super::harness::process::{Cpu, cpu};
+use hms_harness::Host;
+use hms_harness::load::{Ledger, Load, Period, Tally};
+use hms_harness::marked::Marked;
+use hms_harness::process::{Cpu, cpu};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -108,7 +108,7 @@ fn report(tally: &Tally, deploys: &Deploys, swapping: &Spent, quiet: &Spent) {
         with.requests,
         without.requests
     );
-    println!("swaps     {}", deploys.total.len());
+    println!("swaps     {}", deploys.total.count());
     println!("failures  {} ({tally})", tally.failed_requests());
     println!();
     println!("{:<34}{:>10}{:>10}{:>8}", "", "swapping", "quiet", "ratio");

@@ -3,8 +3,8 @@
 
 use super::args::Args;
 use super::deploy::{Deploys, deploy};
-use super::harness::guests::variant;
-use super::harness::{Host, Options, window};
+use hms_harness::guests::variant;
+use hms_harness::{Host, Options, window};
 
 /// Runs of each, of which the median counts.
 const RUNS: usize = 5;

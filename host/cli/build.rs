@@ -60,23 +60,6 @@ pub async fn ensure_target(say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<()> {
     }
 }
 
-/// Builds the windows of the workspace at `manifest` whose packages lie below `below`. What the
-/// compiler says goes to our stderr as it wrote it.
-///
-/// # Errors
-/// When a package does not build, or there is none.
-pub async fn build(manifest: &Path, below: &Path) -> anyhow::Result<Vec<Built>> {
-    let workspace = Workspace::read(manifest, below).await?;
-    if workspace.windows.is_empty() {
-        bail!("there is no window to build below {}", below.display());
-    }
-    let (built, whole) = build_windows(&workspace).await?;
-    if !whole {
-        bail!("the windows did not build; the compiler's message is above");
-    }
-    Ok(built)
-}
-
 /// Builds every window of the workspace, gives those that could be built, and whether these are
 /// all. What the compiler says goes to our stderr as it wrote it. Dropping the future ends cargo
 /// and every compiler that it has started.
@@ -152,5 +135,13 @@ impl Message {
         let wasm = self.filenames.into_iter().find(is_wasm)?;
         let window = WindowName::from_file(&wasm).ok()?;
         Some(Built { window, wasm })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn tests_link_guests_as_the_host_does() {
+        assert_eq!(hms_harness::guests::LINKING, super::HEAP);
     }
 }

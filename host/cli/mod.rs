@@ -11,7 +11,7 @@ macro_rules! say {
 
 mod backup;
 mod banner;
-pub mod build;
+mod build;
 mod check;
 mod client;
 mod deploy;

@@ -4,12 +4,7 @@
 //! The host runs in this process, over real sockets; the client allocates nothing. Not in the end-to-end binary, because an
 //! allocator that counts belongs to a whole process.
 
-// The end-to-end tests use more of it than we do.
-#[allow(dead_code, unused_imports)]
-#[path = "../e2e/harness/mod.rs"]
-mod harness;
-
-use harness::guests;
+use hms_harness::guests;
 use hms_svc::gateway::plugins::auth::{AuthConfig, KeySource, dev_secret, issue_token};
 use hms_svc::gateway::{Gateway, GatewayConfig, bind};
 use hms_svc::runtime::{Compiler, compile};

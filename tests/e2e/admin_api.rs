@@ -1,6 +1,6 @@
 //! The admin API: who may, and why a component is refused.
 
-use super::harness::{Host, guest, window};
+use hms_harness::{Host, guest, window};
 use http::Method;
 use std::io::{Read, Write};
 
@@ -105,7 +105,7 @@ async fn a_component_that_is_no_window_is_refused_by_name_and_the_old_one_serves
 
 #[tokio::test]
 async fn a_component_of_which_no_instance_can_start_is_never_live() {
-    let host = Host::start_with(super::harness::Options {
+    let host = Host::start_with(hms_harness::Options {
         args: vec!["--instance-memory".into(), "1MiB".into()],
         ..Default::default()
     })
@@ -132,7 +132,7 @@ async fn a_component_of_which_no_instance_can_start_is_never_live() {
 
 #[tokio::test]
 async fn a_component_that_is_too_large_is_refused_however_it_is_announced() {
-    let host = Host::start_with(super::harness::Options {
+    let host = Host::start_with(hms_harness::Options {
         args: vec!["--max-upload".into(), "64KiB".into()],
         ..Default::default()
     })
@@ -178,7 +178,7 @@ async fn a_port_that_is_taken_is_named_with_what_to_do() {
     let host = Host::start().await;
     let data = tempfile::tempdir().unwrap();
     let taken = host.gateway().trim_start_matches("http://").to_owned();
-    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_hms"))
+    let output = tokio::process::Command::new(hms_harness::hms())
         .args([
             "serve",
             "--gateway",

@@ -1,8 +1,8 @@
 //! The admin listener under those who may connect to it and have no token, and under too much of
 //! what has one.
 
-use super::harness::http::connect;
-use super::harness::{Host, PATIENCE};
+use hms_harness::http::connect;
+use hms_harness::{Host, PATIENCE};
 use http::Method;
 use std::net::SocketAddr;
 use std::sync::Arc;

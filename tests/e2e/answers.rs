@@ -1,8 +1,8 @@
 //! Whatever a window answers, in either generation of WASI HTTP, its client has one defined
 //! outcome; and words that are not for the public stay in the log.
 
-use super::harness::http::{connect, send, try_http2};
-use super::harness::{Answer, Host, eventually, guest};
+use hms_harness::http::{connect, send, try_http2};
+use hms_harness::{Answer, Host, eventually, guest};
 use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

@@ -1,9 +1,9 @@
 //! What the disk damages of components, native code and records is made anew, replaced, or closes
 //! no more than it must.
 
-use super::harness::guests::variant;
-use super::harness::host::open_route;
-use super::harness::{Host, Options, eventually, guest};
+use hms_harness::guests::variant;
+use hms_harness::host::open_route;
+use hms_harness::{Host, Options, eventually, guest};
 use hms_svc::runtime::native::hex;
 use hms_svc::store::{Op, StoreLimits, open_file};
 use http::Method;

@@ -1,8 +1,8 @@
 //! What authors of windows are promised: keys of the store, conditional changes, and fields and
 //! parameters that are there several times.
 
-use super::harness::{Host, guest};
 use futures_util::future::join_all;
+use hms_harness::{Host, guest};
 use http::Method;
 use serde_json::json;
 

@@ -1,8 +1,8 @@
 //! A backup of a running host holds each store as one commit left it, is refused when it is not
 //! whole, and becomes a host that goes on where the other was.
 
-use super::harness::host::{Options, open_route};
-use super::harness::{Host, eventually, guest, window};
+use hms_harness::host::{Options, open_route};
+use hms_harness::{Host, eventually, guest, window};
 use http::Method;
 use serde_json::{Value, json};
 use std::fs;
@@ -24,14 +24,14 @@ pub fn text(output: &Output) -> String {
 
 /// `hms backup --verify`.
 pub fn verify(backup: &Path) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hms"));
+    let mut command = Command::new(hms_harness::hms());
     command.args(["backup", "--verify"]).arg(backup);
     command.stdin(Stdio::null()).output().unwrap()
 }
 
 /// `hms restore` into `FOLDER/data`, with its routes beside it.
 pub fn restore(backup: &Path, folder: &Path, more: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hms"));
+    let mut command = Command::new(hms_harness::hms());
     command.arg("restore").arg(backup);
     command.arg("--data").arg(folder.join("data"));
     command.arg("--routes").arg(folder.join("routes"));
@@ -71,7 +71,7 @@ async fn write_pairs(base: String, window: &str, ended: Arc<AtomicBool>, done: A
         let text = number.to_string();
         let both = json!({ "left": text, "right": text }).to_string();
         let headers = [("content-type", "application/json")];
-        let sent = super::harness::http::send(Method::POST, &url, &headers, both.into_bytes());
+        let sent = hms_harness::http::send(Method::POST, &url, &headers, both.into_bytes());
         let answer = sent.await;
         assert_eq!(answer.status, 204, "{}", answer.text());
         done.store(number, SeqCst);
@@ -382,7 +382,7 @@ async fn a_stream_can_be_kept_and_piped_and_without_secrets_it_has_none() {
         assert!(!unpacked.join(secret).exists());
     }
     let target = tempfile::tempdir().unwrap();
-    let mut piped = Command::new(env!("CARGO_BIN_EXE_hms"));
+    let mut piped = Command::new(hms_harness::hms());
     piped
         .args(["restore", "-", "--data"])
         .arg(target.path().join("data"));
@@ -463,7 +463,7 @@ async fn a_target_that_is_full_or_not_empty_gets_no_backup() {
     let mut shell = Command::new("bash");
     shell.arg("-c").arg(format!(
         "trap '' XFSZ; ulimit -f 64; exec {} backup {} --admin {} --data {}",
-        env!("CARGO_BIN_EXE_hms"),
+        hms_harness::hms().display(),
         target.display(),
         host.admin_url(),
         host.data().display()

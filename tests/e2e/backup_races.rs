@@ -1,9 +1,9 @@
 //! What goes on while a backup is taken: a slow reader, a second one, operators, signals.
 
 use super::backup::{restored, text, verify};
-use super::harness::http::connect;
-use super::harness::{Host, eventually, guest};
 use bytes::Bytes;
+use hms_harness::http::connect;
+use hms_harness::{Host, eventually, guest};
 use http::{Method, Request};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
@@ -143,7 +143,7 @@ async fn windows_that_come_and_go_during_a_backup_are_in_it_or_not_and_never_hal
     let host = Host::with_open_windows(&[("a", &prober), ("z", &prober)]).await;
     for file in ["m.yaml", "kept.yaml"] {
         let name = file.trim_end_matches(".yaml");
-        host.write_route(file, &super::harness::host::open_route(name));
+        host.write_route(file, &hms_harness::host::open_route(name));
     }
     fill(&host, "a", 8000).await;
     put(&host, "z", "gone").await;

@@ -1,8 +1,8 @@
 //! A canary gets its share, is sticky, and ends by itself when it is clearly worse.
 
-use super::harness::host::open_route;
-use super::harness::http::raw;
-use super::harness::{Host, Options, eventually, guest};
+use hms_harness::host::open_route;
+use hms_harness::http::raw;
+use hms_harness::{Host, Options, eventually, guest};
 use http::Method;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -51,7 +51,7 @@ fn users(host: &Host, count: usize) -> Vec<(String, String)> {
 async fn a_canary_is_sticky_per_user_can_be_widened_and_is_promoted() {
     let mut host = office().await;
     let users = users(&host, 60);
-    let candidate = super::harness::guests::path("hello-wasip3").await;
+    let candidate = hms_harness::guests::path("hello-wasip3").await;
     let deployed = host
         .cli(
             "deploy",

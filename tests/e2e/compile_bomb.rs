@@ -1,7 +1,7 @@
 //! A component that is too much for the compiler costs its own deploy and nothing else.
 
-use super::harness::surgery::with_compile_bomb;
-use super::harness::{Answer, Host, eventually, guest};
+use hms_harness::surgery::with_compile_bomb;
+use hms_harness::{Answer, Host, eventually, guest};
 use http::Method;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};

@@ -1,6 +1,6 @@
 //! An acknowledged write is on disk.
 
-use super::harness::{Host, guest};
+use hms_harness::{Host, guest};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -55,7 +55,7 @@ async fn write_until_cut(
     acknowledged: &AtomicUsize,
 ) -> usize {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = super::harness::http::connect(base).await;
+    let mut stream = hms_harness::http::connect(base).await;
     let mut answer = [0; 1024];
     for number in 0.. {
         let value = format!("value {number}");

@@ -1,7 +1,7 @@
 //! `kill -9` in the middle of what an operator does leaves it undone or done, never half.
 
-use super::harness::guests::variant;
-use super::harness::{Host, guest};
+use hms_harness::guests::variant;
+use hms_harness::{Host, guest};
 use http::Method;
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! The data folder is its user's alone, whatever it was before, and what a crash left in it is no
 //! credential.
 
-use super::harness::{Host, guest};
+use hms_harness::{Host, guest};
 use http::Method;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

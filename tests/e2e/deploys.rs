@@ -1,8 +1,8 @@
 //! A deploy in steps: what is bad is never live, what needs more asks, and a crash leaves the old release or the new one.
 
-use super::harness::guests::variant;
-use super::harness::surgery::trapping_at_start;
-use super::harness::{Answer, Host, Options, guest, window};
+use hms_harness::guests::variant;
+use hms_harness::surgery::trapping_at_start;
+use hms_harness::{Answer, Host, Options, guest, window};
 use http::Method;
 
 async fn put(host: &Host, path: &str, wasm: &[u8]) -> Answer {
@@ -21,7 +21,7 @@ async fn live(host: &Host, window: &str) -> u64 {
 #[tokio::test]
 async fn kill_9_after_any_step_of_a_deploy_leaves_the_old_release_or_the_new_one() {
     let (older, newer) = (guest("hello-wstd").await, guest("hello-wasip3").await);
-    let route = super::harness::host::open_route("hello");
+    let route = hms_harness::host::open_route("hello");
     let mut host = Host::start_with(Options {
         routes: vec![("hello.yaml", route)],
         ..Default::default()
@@ -128,7 +128,7 @@ async fn a_release_that_needs_more_than_the_last_one_asks_first() {
     assert!(asked.text().contains("store"), "{}", asked.text());
     assert!(host.get("/w").await.text().contains("hello"));
 
-    let file = super::harness::guests::path("payments").await;
+    let file = hms_harness::guests::path("payments").await;
     let file = file.to_str().unwrap();
     let unasked = host.cli("deploy", &[file, "--as", "w"]).await;
     assert!(!unasked.status.success());

@@ -1,10 +1,10 @@
 //! A host that has no file descriptor left for one more connection serves those it has, and takes new ones again as soon as
 //! there are some.
 
-use super::harness::http::connect;
-use super::harness::process::held;
-use super::harness::{Host, eventually, guest};
 use bytes::Bytes;
+use hms_harness::http::connect;
+use hms_harness::process::held;
+use hms_harness::{Host, eventually, guest};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1::{SendRequest, handshake};

@@ -1,7 +1,7 @@
 //! The documents window: conditional requests, and file names as clients send them.
 
-use super::harness::{Answer, Host, window};
 use futures_util::future::join_all;
+use hms_harness::{Answer, Host, window};
 use http::Method;
 
 const DOCS: &str = "/api/v1/docs";

@@ -1,7 +1,7 @@
 //! The exercise of the README, word for word.
 
-use super::harness::http::multipart;
-use super::harness::{Answer, Host, guests, window};
+use hms_harness::http::multipart;
+use hms_harness::{Answer, Host, guests, window};
 use http::Method;
 use serde_json::json;
 
@@ -187,7 +187,7 @@ async fn citizens_see_their_own_papers_only() {
 
 #[tokio::test]
 async fn a_citizens_payments_are_listed_in_pages_each_once() {
-    let host = Host::start_with(super::harness::Options {
+    let host = Host::start_with(hms_harness::Options {
         routes: vec![(
             "payments.yaml",
             "uri: /api/v1/payments/**\nupstream: http://hms-svc-payments\nplugins: [auth]\n".into(),
@@ -272,7 +272,7 @@ async fn a_document_can_be_fetched_in_part_and_deleted() {
 
 #[tokio::test]
 async fn a_document_larger_than_the_instances_memory_goes_up_and_down() {
-    let host = Host::start_with(super::harness::Options {
+    let host = Host::start_with(hms_harness::Options {
         args: vec!["--instance-memory".into(), "6MiB".into()],
         ..Default::default()
     })

@@ -1,8 +1,8 @@
 //! A folder of components is deployed as it is, and nothing half-written or bad from it.
 
-use super::harness::guests::variant;
-use super::harness::host::open_route;
-use super::harness::{Host, Options, eventually, guest};
+use hms_harness::guests::variant;
+use hms_harness::host::open_route;
+use hms_harness::{Host, Options, eventually, guest};
 use http::Method;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -326,7 +326,7 @@ async fn a_removed_window_stays_away_over_a_restart_however_its_file_is_spelled(
 async fn a_windows_folder_that_is_not_there_is_said_at_start() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("routes")).unwrap();
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_hms"))
+    let output = std::process::Command::new(hms_harness::hms())
         .args(["serve", "--windows", "nowhere", "--routes", "routes"])
         .current_dir(folder.path())
         .output()

@@ -1,7 +1,7 @@
 //! What cannot be read when the host starts, or later, is kept as it last was, and said.
 
-use super::harness::host::open_route;
-use super::harness::{Host, Options, eventually, guest};
+use hms_harness::host::open_route;
+use hms_harness::{Host, Options, eventually, guest};
 use http::Method;
 use serde_json::json;
 use std::fs;

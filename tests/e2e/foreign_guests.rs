@@ -1,6 +1,6 @@
 //! Components that know nothing of us are windows too, in both generations of WASI HTTP.
 
-use super::harness::{Host, guest};
+use hms_harness::{Host, guest};
 
 #[tokio::test]
 async fn a_wstd_0_2_and_a_wasip3_0_3_hello_are_deployed_and_answer() {

@@ -1,8 +1,8 @@
 //! gRPC through the gateway: a service behind a route, by HTTP/2 in the clear and over TLS. And
 //! what a TLS service that knows only HTTP/1.1 makes of it.
 
-use super::harness::{Host, Options, PATIENCE};
 use bytes::Bytes;
+use hms_harness::{Host, Options, PATIENCE};
 use http::{HeaderMap, Request, Response, StatusCode, Version};
 use http_body::Frame;
 use http_body_util::channel::{Channel, Sender};

@@ -3,11 +3,11 @@
 //! limit and a fixed slack. At length, with the neighbour's times, by `cargo bench --bench
 //! hostile`.
 
-use super::harness::guests::guest;
-use super::harness::hostile::{self, ACTS, START, component};
-use super::harness::process::Peak;
-use super::harness::{Host, eventually};
 use futures_util::future::join_all;
+use hms_harness::guests::guest;
+use hms_harness::hostile::{self, ACTS, START, component};
+use hms_harness::process::Peak;
+use hms_harness::{Host, eventually};
 use http::Method;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};

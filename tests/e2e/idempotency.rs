@@ -1,9 +1,9 @@
 //! A payment that is sent again with its `Idempotency-Key` is made once, whatever happens to the
 //! host in between.
 
-use super::harness::host::Options;
-use super::harness::http::{connect, raw, try_request};
-use super::harness::{Answer, Host, PATIENCE, guest, window};
+use hms_harness::host::Options;
+use hms_harness::http::{connect, raw, try_request};
+use hms_harness::{Answer, Host, PATIENCE, guest, window};
 use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;

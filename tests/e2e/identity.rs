@@ -1,7 +1,7 @@
 //! Who asks is what the token or the key says, and nothing else.
 
-use super::harness::http::raw;
-use super::harness::{Host, Options, eventually, guest};
+use hms_harness::http::raw;
+use hms_harness::{Host, Options, eventually, guest};
 use http::Method;
 
 const ROUTE: &str = "uri: /api/v1/prober/**\nupstream: http://hms-svc-prober\nstrip-prefix: /api/v1/prober\nplugins: [auth]\n";
@@ -126,7 +126,7 @@ async fn without_a_good_token_nobody_gets_past_auth() {
 async fn with_a_jwks_the_providers_tokens_count_and_the_development_secret_does_not() {
     use jsonwebtoken::jwk::Jwk;
     use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = hms_harness::root();
     let pem = |name: &str| {
         std::fs::read(root.join("host/gateway/plugins/auth/testkeys").join(name)).unwrap()
     };
@@ -202,7 +202,7 @@ async fn with_oidc_the_keys_that_the_provider_publishes_count() {
     use jsonwebtoken::jwk::Jwk;
     use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = hms_harness::root();
     let pem = root.join("host/gateway/plugins/auth/testkeys/ec384.pem");
     let key = EncodingKey::from_ec_pem(&std::fs::read(pem).unwrap()).unwrap();
     let public = Jwk::from_encoding_key(&key, Algorithm::ES384).unwrap();
@@ -297,7 +297,7 @@ async fn an_api_key_is_made_shown_once_and_revoked_by_the_command_line() {
 async fn the_development_secret_is_refused_beyond_loopback() {
     let data = tempfile::tempdir().unwrap();
     let routes = tempfile::tempdir().unwrap();
-    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_hms"))
+    let output = tokio::process::Command::new(hms_harness::hms())
         .args([
             "serve",
             "--gateway",

@@ -1,6 +1,6 @@
 //! A window reaches only its own store, and what it has acknowledged is there.
 
-use super::harness::{Host, guest};
+use hms_harness::{Host, guest};
 use http::Method;
 use serde_json::json;
 

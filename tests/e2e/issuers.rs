@@ -1,6 +1,6 @@
 //! Several issuers: one `sub` of two of them is two callers, everywhere it counts.
 
-use super::harness::{Host, Options, eventually, guest, window};
+use hms_harness::{Host, Options, eventually, guest, window};
 use http::Method;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -14,7 +14,7 @@ const PROBER: &str = "uri: /prober/**\nupstream: http://hms-svc-prober\nstrip-pr
 
 /// A key of the tests, and its set in a file.
 fn issuer(folder: &Path, name: &str, algorithm: Algorithm) -> EncodingKey {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = hms_harness::root();
     let pem = |file| std::fs::read(root.join("host/gateway/plugins/auth/testkeys").join(file));
     let key = match algorithm {
         Algorithm::ES256 => EncodingKey::from_ec_pem(&pem("ec.pem").unwrap()),

@@ -1,9 +1,9 @@
 //! The host holds no more after many swaps than after a few. The same in full is `cargo bench --bench swap -- --leak`.
 
-use super::harness::Host;
-use super::harness::guests::variant;
-use super::harness::marked::Marked;
-use super::harness::rest::{SMALL_POOL, held_at_rest};
+use hms_harness::Host;
+use hms_harness::guests::variant;
+use hms_harness::marked::Marked;
+use hms_harness::rest::{SMALL_POOL, held_at_rest};
 use http::Method;
 
 const RELEASES: u32 = 6;

@@ -1,6 +1,6 @@
 //! The first limits: each has one clear answer, and the host and the other windows go on.
 
-use super::harness::{Host, guest};
+use hms_harness::{Host, guest};
 use http::Method;
 use std::time::{Duration, Instant};
 
@@ -85,7 +85,7 @@ async fn when_all_instances_are_at_work_the_next_waits_and_then_is_told() {
     let busy = futures_util::future::join_all(busy);
     let third = async {
         // The two are at work once the registry counts their leases.
-        super::harness::eventually("both instances are at work", || async {
+        hms_harness::eventually("both instances are at work", || async {
             let windows = host.admin(Method::GET, "/windows/prober", "").await.json();
             (windows["window"]["leases"] == 2).then_some(())
         })

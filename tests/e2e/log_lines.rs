@@ -1,8 +1,8 @@
 //! Lines of the log are the host's own: what comes from outside forges none, and gives no terminal
 //! orders.
 
-use super::harness::host::open_route;
-use super::harness::{Host, Options, eventually, guest};
+use hms_harness::host::open_route;
+use hms_harness::{Host, Options, eventually, guest};
 use http::Method;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
@@ -80,10 +80,10 @@ async fn names_of_files_forge_no_line_give_no_terminal_orders_and_break_no_metri
         "hms routes --json",
         &said(&host.cli("routes", &["--json"]).await),
     );
-    let mut check = Command::new(env!("CARGO_BIN_EXE_hms"));
+    let mut check = Command::new(hms_harness::hms());
     check.arg("check").arg(host.routes());
     harmless("hms check", &said(&check.output().unwrap()));
-    let missing = Command::new(env!("CARGO_BIN_EXE_hms"))
+    let missing = Command::new(hms_harness::hms())
         .args(["check", &format!("no\n{FORGED}\x1b[31m")])
         .output()
         .unwrap();
@@ -119,7 +119,7 @@ async fn with_a_json_log_all_that_the_host_says_is_json_and_has_the_addresses() 
     std::fs::create_dir(&routes).unwrap();
     std::fs::write(routes.join("a\u{202e}\x7f\n.yaml"), "uri: nonsense\n").unwrap();
     let serve = |data: &std::path::Path| {
-        let mut serve = Command::new(env!("CARGO_BIN_EXE_hms"));
+        let mut serve = Command::new(hms_harness::hms());
         serve.args([
             "serve",
             "--log-format",

@@ -1,10 +1,6 @@
 //! The real `hms`, on port 0, over real sockets, with real components.
 //!
-//! [`harness`] starts hosts and speaks HTTP; each other module is one promise to the users.
-
-// The benches use more of it than the tests do.
-#[allow(dead_code, unused_imports)]
-mod harness;
+//! [`hms_harness`] starts hosts and speaks HTTP; each other module is one promise to the users.
 
 mod admin_api;
 mod admin_connections;

@@ -1,7 +1,7 @@
 //! Components in the chain of a route: they see the request, and call on or answer themselves.
 
-use super::harness::{Answer, Host, eventually, guest, guests};
 use futures_util::future::join_all;
+use hms_harness::{Answer, Host, eventually, guest, guests};
 use http::Method;
 use serde_json::{Value, json};
 use std::time::Duration;

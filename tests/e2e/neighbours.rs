@@ -1,8 +1,8 @@
 //! A window cannot hurt its neighbours: each has limits of its own, set live, and instances that no
 //! other can take.
 
-use super::harness::{Host, eventually, guest};
 use futures_util::future::join_all;
+use hms_harness::{Host, eventually, guest};
 use http::Method;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! What an operator does holds: whoever leaves, whatever comes at the same time, and on a full disk.
 
-use super::harness::http::connect;
-use super::harness::{Host, eventually, guest};
+use hms_harness::http::connect;
+use hms_harness::{Host, eventually, guest};
 use http::Method;
 use std::fs::{self, File};
 use std::io::Write;
@@ -10,9 +10,9 @@ use std::process::Command;
 use tokio::io::AsyncWriteExt;
 
 /// A request that the window has at work for so many tenths of a second.
-fn slow(host: &Host, tenths: u32) -> tokio::task::JoinHandle<super::harness::Answer> {
+fn slow(host: &Host, tenths: u32) -> tokio::task::JoinHandle<hms_harness::Answer> {
     let url = format!("{}/w/slow-body?chunks={tenths}&ms=100", host.gateway());
-    tokio::spawn(super::harness::http::request(Method::GET, url, Vec::new()))
+    tokio::spawn(hms_harness::http::request(Method::GET, url, Vec::new()))
 }
 
 async fn at_work(host: &Host) {
@@ -142,7 +142,7 @@ async fn on_a_full_disk_keys_are_revoked_and_windows_stopped_from_the_reserve_an
         eprintln!("skipped: a small disk cannot be mounted here, which takes root");
         return;
     };
-    host.write_route("w.yaml", &super::harness::host::open_route("w"));
+    host.write_route("w.yaml", &hms_harness::host::open_route("w"));
     let keyed = "uri: /k/**\nupstream: http://hms-svc-w\nstrip-prefix: /k\nplugins:\n  - auth: {accept: [key]}\n";
     host.write_route("k.yaml", keyed);
     host.boot().await;

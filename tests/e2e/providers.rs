@@ -1,13 +1,12 @@
 //! Identity providers as they are: away, wrongly named, behind a proxy, with large tokens; and what
 //! reaches an application that brings an authentication of its own.
 
-use super::harness::http::try_http2_with;
-use super::harness::{Host, Options, eventually, guest};
+use hms_harness::http::try_http2_with;
+use hms_harness::{Host, Options, eventually, guest};
 use http::Method;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -15,7 +14,7 @@ use tokio::net::TcpListener;
 const PROBER: &str = "uri: /prober/**\nupstream: http://hms-svc-prober\nstrip-prefix: /prober\n";
 
 fn key() -> EncodingKey {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = hms_harness::root();
     let pem = root.join("host/gateway/plugins/auth/testkeys/ed.pem");
     EncodingKey::from_ed_pem(&std::fs::read(pem).unwrap()).unwrap()
 }

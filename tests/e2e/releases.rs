@@ -1,7 +1,7 @@
 //! Releases follow each other live, and can be gone back to.
 
-use super::harness::guests::variant;
-use super::harness::{Host, eventually, guest};
+use hms_harness::guests::variant;
+use hms_harness::{Host, eventually, guest};
 use http::Method;
 use serde_json::json;
 

@@ -1,8 +1,8 @@
 //! An instance is fresh for every request, unless its window's limits say that it is reused.
 
-use super::harness::http::KeepAlive;
-use super::harness::{Answer, Host, PATIENCE, eventually, guest};
 use futures_util::future::join_all;
+use hms_harness::http::KeepAlive;
+use hms_harness::{Answer, Host, PATIENCE, eventually, guest};
 use http::Method;
 use http_body_util::BodyExt;
 use serde_json::Value;

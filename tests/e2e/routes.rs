@@ -1,7 +1,7 @@
 //! Routes follow their files, and a bad file harms no other.
 
-use super::harness::host::open_route;
-use super::harness::{Host, eventually, guest};
+use hms_harness::host::open_route;
+use hms_harness::{Host, eventually, guest};
 use http::Method;
 use std::time::{Duration, Instant};
 
@@ -162,7 +162,7 @@ async fn after_a_restart_a_bad_file_has_its_last_good_route() {
 
 #[test]
 fn a_reader_that_goes_away_costs_no_panic() {
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_hms"))
+    let mut child = std::process::Command::new(hms_harness::hms())
         .args(["check", "--schema"])
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())

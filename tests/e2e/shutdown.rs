@@ -1,7 +1,7 @@
 //! The host ends without losing anything that it began, and at once when told twice.
 
-use super::harness::http::{KeepAlive, connect, try_request};
-use super::harness::{Answer, Host, PATIENCE, eventually, guest};
+use hms_harness::http::{KeepAlive, connect, try_request};
+use hms_harness::{Answer, Host, PATIENCE, eventually, guest};
 use http::Method;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -17,7 +17,7 @@ async fn sigterm_lets_a_running_answer_finish_and_closes_idle_connections() {
     let mut idle = KeepAlive::open(&base).await;
     assert_eq!(idle.get("/w/status").await.status, 200);
 
-    let running = tokio::spawn(super::harness::http::request(
+    let running = tokio::spawn(hms_harness::http::request(
         Method::GET,
         format!("{base}/w/slow-body?chunks=15&ms=100"),
         Vec::new(),
@@ -46,7 +46,7 @@ async fn one_stop_that_comes_twice_drains() {
     let prober = guest("prober").await;
     let mut host = Host::with_open_windows(&[("w", &prober)]).await;
     let base = host.gateway().to_owned();
-    let running = tokio::spawn(super::harness::http::request(
+    let running = tokio::spawn(hms_harness::http::request(
         Method::GET,
         format!("{base}/w/slow-body?chunks=15&ms=100"),
         Vec::new(),

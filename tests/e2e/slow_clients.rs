@@ -1,9 +1,9 @@
 //! A slow client is waited for, ended by rules of its own, and never taken for a failing window.
 
-use super::harness::http::connect;
-use super::harness::{Host, Options, eventually, guest};
 use bytes::Bytes;
 use futures_util::future::join_all;
+use hms_harness::http::connect;
+use hms_harness::{Host, Options, eventually, guest};
 use http::{Method, Request};
 use http_body_util::BodyExt;
 use http_body_util::channel::Channel;
@@ -149,7 +149,7 @@ async fn stalled_uploads_end_no_canary_and_undo_no_release() {
     let host = host("plugins:\n  - timeout: {body-idle: 300ms}\n", &[]).await;
     let set = host.cli("limits", &["prober", "--failures", "2"]).await;
     assert!(set.status.success());
-    let next = super::harness::guests::variant(&guest("prober").await, "next");
+    let next = hms_harness::guests::variant(&guest("prober").await, "next");
     let file = host.data().join("next.wasm");
     std::fs::write(&file, next).unwrap();
     let file = file.to_str().unwrap();
@@ -170,7 +170,7 @@ async fn stalled_uploads_end_no_canary_and_undo_no_release() {
     assert!(host.cli("promote", &["prober"]).await.status.success());
 
     let fallback = ["--as", "prober", "--fallback", "--yes"];
-    let again = super::harness::guests::variant(&guest("prober").await, "again");
+    let again = hms_harness::guests::variant(&guest("prober").await, "again");
     std::fs::write(file, again).unwrap();
     let deployed = host.cli("deploy", &[&[file], &fallback[..]].concat()).await;
     assert!(deployed.status.success(), "{deployed:?}");

@@ -11,7 +11,7 @@ fn refused(folder: &Path, args: &[&str]) -> String {
 
 /// The same with these variables of the environment.
 fn refused_by(folder: &Path, args: &[&str], variables: &[(&str, &str)]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_hms"))
+    let output = Command::new(hms_harness::hms())
         .envs(variables.iter().copied())
         .args(["serve", "--admin", "127.0.0.1:0", "--routes", "routes"])
         .args(args)

@@ -1,7 +1,7 @@
 //! A store file that cannot be used closes its own window, with a message; it is never taken for an empty store, and comes
 //! back when the fault is gone.
 
-use super::harness::{Host, eventually, guest};
+use hms_harness::{Host, eventually, guest};
 use http::Method;
 use std::fs;
 use std::path::PathBuf;

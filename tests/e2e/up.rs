@@ -1,7 +1,7 @@
 //! `hms up`: what an author saves is live, and what does not build harms nobody.
 
-use super::harness::host::open_route;
-use super::harness::{Host, Options, PATIENCE, eventually, guest};
+use hms_harness::host::open_route;
+use hms_harness::{Host, Options, PATIENCE, eventually, guest};
 use http::Method;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ impl Workspace {
     /// With one window. Its name is this test's alone: what is built goes by its name into a folder
     /// that all tests share.
     fn new(window: &str, body: &str) -> Self {
-        let ours = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let ours = hms_harness::root();
         let workspace = Workspace(tempfile::tempdir().unwrap());
         // The same profile and the same lock file: what the tests' own guests are built from is
         // used.
@@ -201,7 +201,7 @@ async fn what_is_missing_to_build_windows_is_said_with_what_to_install() {
 async fn up_with_path(workspace: &Workspace, path: &Path) -> String {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("routes")).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hms"));
+    let mut command = Command::new(hms_harness::hms());
     command
         .args([
             "up",

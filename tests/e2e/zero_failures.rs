@@ -1,10 +1,10 @@
 //! No citizen in the queue sees a swap: neither a failure nor two releases in one answer. The same in full, with the
 //! times, is `cargo bench --bench swap`.
 
-use super::harness::host::open_route;
-use super::harness::load::{Ledger, Load};
-use super::harness::marked::Marked;
-use super::harness::{Host, eventually};
+use hms_harness::host::open_route;
+use hms_harness::load::{Ledger, Load};
+use hms_harness::marked::Marked;
+use hms_harness::{Host, eventually};
 use http::Method;
 use std::sync::Arc;
 

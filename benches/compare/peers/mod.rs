@@ -12,7 +12,7 @@ pub use workerd::Workerd;
 
 use anyhow::{Context, bail};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -77,16 +77,12 @@ pub fn free_port() -> anyhow::Result<u16> {
 
 /// The folder of this bench's own files.
 fn own(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("benches/compare")
-        .join(path)
+    hms_harness::root().join("benches/compare").join(path)
 }
 
 /// A copy of `folder` with its npm packages, made once.
 fn with_packages(folder: &str) -> anyhow::Result<PathBuf> {
-    let copy = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("target/compare")
-        .join(folder);
+    let copy = hms_harness::root().join("target/compare").join(folder);
     std::fs::create_dir_all(&copy)?;
     let mut fresh = !copy.join("node_modules").is_dir();
     for entry in std::fs::read_dir(own(folder))? {

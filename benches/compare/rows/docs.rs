@@ -1,8 +1,6 @@
 //! Row 8: a document of 10 MB, up and down, against nginx with the same bytes as a file.
 
 use super::Settings;
-use crate::harness::guests;
-use crate::harness::process::held;
 use crate::load::{Figure, Load};
 use crate::ours::Ours;
 use crate::pairs::{Pairs, median};
@@ -10,6 +8,8 @@ use crate::peers::Nginx;
 use crate::scripts;
 use crate::table::Row;
 use anyhow::{bail, ensure};
+use hms_harness::guests;
+use hms_harness::process::held;
 use std::process::Command;
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! A window that says in every piece of an answer which release it is: in the header `x-release` and again and again in
 //! the body. Whoever deploys it writes the number into the component's bytes, once in its data and once in its code
-//! (`tests/e2e/harness/marked.rs`), so that an answer of two releases, or of one release's code over another's data, shows.
+//! (`tests/harness/src/marked.rs`), so that an answer of two releases, or of one release's code over another's data, shows.
 
 use hms_window::{Problem, Request, Response, sleep_ms, window};
 use std::hint::black_box;

@@ -94,7 +94,7 @@ fn expected(ask: &Ask, tag: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::harness::load::tally::Kind;
+    use crate::load::tally::Kind;
 
     fn kind(body: &[u8]) -> Option<Kind> {
         let ask = Ask {

@@ -2,10 +2,10 @@
 
 use super::guests;
 use super::http::{Answer, send};
-use super::{PATIENCE, eventually};
+use super::{PATIENCE, eventually, hms, root};
 use http::Method;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -43,12 +43,6 @@ pub fn open_route(window: &str) -> String {
     format!("uri: /{window}/**\nupstream: http://hms-svc-{window}\nstrip-prefix: /{window}\n")
 }
 
-/// The host's binary: the one just built, or `HMS`, for figures of another.
-fn program() -> PathBuf {
-    let other = std::env::var_os("HMS").map(PathBuf::from);
-    other.unwrap_or_else(|| env!("CARGO_BIN_EXE_hms").into())
-}
-
 impl Host {
     /// Starts a host with the repository's routes and no windows.
     pub async fn start() -> Host {
@@ -84,7 +78,7 @@ impl Host {
         let routes = folder.path().join("routes");
         std::fs::create_dir(&routes).unwrap();
         if options.routes.is_empty() {
-            let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("routes");
+            let ours = root().join("routes");
             for entry in std::fs::read_dir(ours).unwrap() {
                 let entry = entry.unwrap();
                 std::fs::copy(entry.path(), routes.join(entry.file_name())).unwrap();
@@ -203,7 +197,7 @@ impl Host {
 
     /// `hms VERB --data …`, to be given more arguments.
     pub fn hms(&self, verb: &str) -> Command {
-        let mut command = Command::new(program());
+        let mut command = Command::new(hms());
         command
             .arg(verb)
             .arg("--data")
@@ -233,7 +227,7 @@ impl Host {
             .admin
             .trim_start_matches("http://")
             .to_owned();
-        let mut command = Command::new(program());
+        let mut command = Command::new(hms());
         command
             .args([family, verb, "--admin", &admin, "--data"])
             .arg(self.data())

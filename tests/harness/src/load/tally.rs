@@ -130,7 +130,7 @@ impl Times {
         self.0.push(time);
     }
 
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.len()
     }
 

@@ -1,4 +1,4 @@
-//! Hosts, components and HTTP for the tests.
+//! Real hosts, components and HTTP, for the end-to-end tests, the measured tests and the benches.
 
 pub mod guests;
 pub mod host;
@@ -14,7 +14,28 @@ pub use guests::{guest, window};
 pub use host::{Host, Options};
 pub use http::Answer;
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+/// The repository's own folder.
+pub fn root() -> &'static Path {
+    const HERE: &str = env!("CARGO_MANIFEST_DIR");
+    Path::new(HERE)
+        .ancestors()
+        .nth(2)
+        .expect("tests/harness lies in it")
+}
+
+/// The host's binary: the one that cargo built for this test or bench, or `HMS`, for figures of another.
+///
+/// # Panics
+/// Where there is neither, as when a test is not run by cargo.
+pub fn hms() -> PathBuf {
+    let named = |variable| std::env::var_os(variable).map(PathBuf::from);
+    named("HMS")
+        .or_else(|| named("CARGO_BIN_EXE_hms"))
+        .expect("run by cargo, or with HMS=path/to/hms")
+}
 
 /// The longest that any single expected thing may take on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
