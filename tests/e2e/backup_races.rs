@@ -1,72 +1,15 @@
 //! What goes on while a backup is taken: a slow reader, a second one, operators, signals.
 
 use super::backup::{restored, text, verify};
-use bytes::Bytes;
-use hms_harness::http::connect;
+use hms_harness::backup::Reader;
 use hms_harness::{Host, eventually, guest};
-use http::{Method, Request};
-use http_body_util::{BodyExt, Empty};
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
+use http::Method;
 use std::fs;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use tokio::task::JoinHandle;
-
-/// A backup whose reader takes what he wants, when he wants it.
-struct Reader {
-    body: Incoming,
-    read: Vec<u8>,
-    connection: JoinHandle<()>,
-}
-
-impl Reader {
-    async fn begin(host: &Host) -> Reader {
-        let token = fs::read_to_string(host.data().join("admin.token")).unwrap();
-        let io = TokioIo::new(connect(host.admin_url()).await);
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
-        let connection = tokio::spawn(async move { drop(connection.await) });
-        let request = Request::get("/backup")
-            .header("host", "admin")
-            .header("authorization", format!("Bearer {}", token.trim()))
-            .body(Empty::<Bytes>::new());
-        let answer = sender.send_request(request.unwrap()).await.unwrap();
-        assert_eq!(answer.status(), 200);
-        Reader {
-            body: answer.into_body(),
-            read: Vec::new(),
-            connection,
-        }
-    }
-
-    /// Reads until `what` has come.
-    async fn read_to(&mut self, what: &str) {
-        while !self
-            .read
-            .windows(what.len())
-            .any(|part| part == what.as_bytes())
-        {
-            let frame = self.body.frame().await.expect("more of it").unwrap();
-            self.read.extend(frame.into_data().unwrap_or_default());
-        }
-    }
-
-    /// All of it.
-    async fn rest(mut self) -> Vec<u8> {
-        while let Some(frame) = self.body.frame().await {
-            self.read
-                .extend(frame.unwrap().into_data().unwrap_or_default());
-        }
-        self.read
-    }
-
-    fn leave(self) {
-        self.connection.abort();
-    }
-}
 
 fn store(host: &Host, window: &str) -> PathBuf {
     host.data().join("windows").join(window).join("store.redb")
@@ -83,58 +26,9 @@ async fn fill(host: &Host, window: &str, count: usize) {
     assert_eq!(host.get(&path).await.status, 204);
 }
 
-/// The longest of some writes of 60 kB.
-async fn slowest(host: &Host, window: &str, writes: usize) -> Duration {
-    let mut slowest = Duration::ZERO;
-    for _ in 0..writes {
-        let begun = Instant::now();
-        put(host, window, vec![b'x'; 60_000]).await;
-        slowest = slowest.max(begun.elapsed());
-    }
-    slowest
-}
-
 async fn counted(host: &Host, outcome: &str) -> Option<u64> {
-    let metrics = host.admin(Method::GET, "/metrics", "").await.text();
-    let name = format!("hms_backups_total{{outcome=\"{outcome}\"}} ");
-    let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
-    line.and_then(|count| count.parse().ok())
-}
-
-#[tokio::test]
-async fn a_reader_that_takes_nothing_holds_no_pages_of_a_store_and_no_commit() {
-    let prober = guest("prober").await;
-    let host = Host::with_open_windows(&[("a", &prober), ("b", &prober)]).await;
-    fill(&host, "a", 8000).await;
-    put(&host, "b", "1").await;
-    let before = slowest(&host, "a", 50).await;
-    let size = fs::metadata(store(&host, "a")).unwrap().len();
-    let mut reader = Reader::begin(&host).await;
-    reader.read_to("windows/a/store.redb").await;
-    // 24 MB that each replace what was there: pages that a reader held would stay.
-    let during = slowest(&host, "a", 400).await;
-    let grown = fs::metadata(store(&host, "a")).unwrap().len() - size;
-    assert!(grown < 8 << 20, "{grown} bytes");
-    let bound = Duration::from_secs(1).max(before * 10);
-    assert!(during < bound, "{before:?} before, {during:?} during");
-    // Nor does it hold the other windows, or a second backup for ever.
-    put(&host, "b", "2").await;
-    let second = host.cli("backup", &["-"]).await;
-    assert!(!second.status.success());
-    assert!(
-        text(&second).contains("is being taken already"),
-        "{}",
-        text(&second)
-    );
-    assert_eq!(counted(&host, "refused").await, Some(1));
-    reader.leave();
-    eventually("the place is free", || async {
-        let next = host.cli("backup", &["-"]).await;
-        next.status.success().then_some(())
-    })
-    .await;
-    assert!(counted(&host, "failed").await >= Some(1));
-    assert_eq!(counted(&host, "complete").await, Some(1));
+    let sample = format!("hms_backups_total{{outcome=\"{outcome}\"}}");
+    host.metric(&sample).await
 }
 
 #[tokio::test]

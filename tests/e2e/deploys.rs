@@ -1,6 +1,7 @@
 //! A deploy in steps: what is bad is never live, what needs more asks, and a crash leaves the old release or the new one.
 
 use hms_harness::guests::variant;
+use hms_harness::hostile::{START, component};
 use hms_harness::surgery::trapping_at_start;
 use hms_harness::{Answer, Host, Options, guest, window};
 use http::Method;
@@ -227,6 +228,18 @@ async fn a_deploy_to_one_window_does_not_wait_for_anothers() {
     assert_eq!(slow.status, 200, "{}", slow.text());
     assert!(quick < begun.elapsed(), "{quick:?}");
     assert_eq!(live(host, "quick").await, 4);
+}
+
+#[tokio::test]
+async fn a_release_that_never_starts_is_refused_and_the_one_before_serves() {
+    let hello = guest("hello-wasip3").await;
+    let host = Host::with_open_windows_and(&[("w", &hello)], &["--instance-cpu-time", "1s"]).await;
+    let refused = host
+        .admin(Method::PUT, "/windows/w?yes=true", component(START))
+        .await;
+    assert!(!refused.status.is_success());
+    assert!(refused.text().contains("CPU time"), "{}", refused.text());
+    assert_eq!(host.get("/w").await.status, 200);
 }
 
 #[tokio::test]

@@ -3,14 +3,12 @@
 //! [`hms_harness`] starts hosts and speaks HTTP; each other module is one promise to the users.
 
 mod admin_api;
-mod admin_connections;
 mod answers;
 mod artifacts;
 mod authors;
 mod backup;
 mod backup_races;
 mod canary;
-mod compile_bomb;
 mod crash;
 mod crash_of_operations;
 mod data_folder;
@@ -22,12 +20,10 @@ mod folder_watch;
 mod folders;
 mod foreign_guests;
 mod grpc;
-mod hostile;
 mod idempotency;
 mod identity;
 mod isolation;
 mod issuers;
-mod leak;
 mod limits;
 mod log_lines;
 mod middleware;
@@ -42,4 +38,3 @@ mod slow_clients;
 mod start_errors;
 mod store_faults;
 mod up;
-mod zero_failures;

@@ -61,20 +61,13 @@ async fn rest(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
+async fn metric(host: &Host, name: &str) -> u64 {
+    host.metric(name).await.expect("the host has it")
+}
+
 async fn window(host: &Host, name: &str) -> Value {
     let path = format!("/windows/{name}");
     host.admin(Method::GET, &path, "").await.json()["window"].clone()
-}
-
-async fn metric(host: &Host, name: &str) -> u64 {
-    let text = host.admin(Method::GET, "/metrics", "").await.text();
-    let line = text
-        .lines()
-        .find(|line| line.starts_with(&format!("{name} ")));
-    let value = line.and_then(|line| line.split(' ').nth(1));
-    value
-        .and_then(|value| value.parse().ok())
-        .unwrap_or_else(|| panic!("{name}: {text}"))
 }
 
 #[tokio::test]
@@ -264,45 +257,6 @@ async fn slow_clients_have_at_most_half_of_a_windows_instances_and_the_slowest_g
         (metric(&host, "hms_slow_clients").await == 0).then_some(())
     })
     .await;
-}
-
-#[tokio::test]
-async fn slow_clients_that_come_back_as_often_as_they_are_ended_keep_nobody_out() {
-    let host = host("", &["--instances", "16"]).await;
-    let set = [
-        "prober",
-        "--instances",
-        "6",
-        "--queue",
-        "64",
-        "--queue-wait",
-        "5s",
-    ];
-    assert!(host.cli("limits", &set).await.status.success());
-    let head = format!(
-        "POST /prober/read HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {UPLOAD}\r\n\r\nx"
-    );
-    let coming_back = join_all((0..60).map(|_| async {
-        loop {
-            let mut upload = connect(host.gateway()).await;
-            let _ = upload.write_all(head.as_bytes()).await;
-            rest(&mut upload).await;
-        }
-    }));
-    let quick = async {
-        eventually("they fill the queue", || async {
-            (metric(&host, "hms_slow_clients_ended_total").await > 6).then_some(())
-        })
-        .await;
-        for _ in 0..10 {
-            let answer = host.get("/prober/status?code=204").await;
-            assert_eq!(answer.status, 204, "{}", answer.text());
-        }
-    };
-    tokio::select! {
-        _ = coming_back => unreachable!("they never stop"),
-        () = quick => {}
-    }
 }
 
 #[tokio::test]

@@ -349,6 +349,14 @@ impl Host {
             .await
     }
 
+    /// The value of one sample of `/metrics`, by its name with its labels; `None` where there is none.
+    pub async fn metric(&self, sample: &str) -> Option<u64> {
+        let metrics = self.admin(Method::GET, "/metrics", "").await.text();
+        let mut samples = metrics.lines().filter_map(|line| line.rsplit_once(' '));
+        let (_, value) = samples.find(|(name, _)| *name == sample)?;
+        value.parse().ok()
+    }
+
     /// A request to the admin API that the host does not live to answer. Whether that is so.
     pub async fn admin_broken(&self, method: Method, path: &str, body: &[u8]) -> bool {
         let token = std::fs::read_to_string(self.data().join("admin.token")).unwrap();

@@ -1,5 +1,6 @@
 //! Real hosts, components and HTTP, for the end-to-end tests, the measured tests and the benches.
 
+pub mod backup;
 pub mod guests;
 pub mod host;
 pub mod hostile;

@@ -60,6 +60,7 @@ async fn host(args: &[&str]) -> Host {
 
 #[tokio::test]
 async fn a_compile_without_end_is_ended_at_its_time() {
+    let _alone = super::alone().await;
     let host = host(&["--compile-time", "8s"]).await;
     let bomb = with_compile_bomb(&guest("hello-wstd").await);
     refused(&host, &bomb, "took longer than 8 s").await;
@@ -67,6 +68,7 @@ async fn a_compile_without_end_is_ended_at_its_time() {
 
 #[tokio::test]
 async fn a_compile_that_eats_memory_is_ended_at_its_bound() {
+    let _alone = super::alone().await;
     let host = host(&["--compile-memory", "512MiB"]).await;
     let bomb = with_compile_bomb(&guest("hello-wstd").await);
     refused(&host, &bomb, "needed more than 512 MiB").await;
@@ -74,6 +76,7 @@ async fn a_compile_that_eats_memory_is_ended_at_its_bound() {
 
 #[tokio::test]
 async fn a_compiler_that_crashes_costs_its_deploy_alone() {
+    let _alone = super::alone().await;
     let host = host(&[]).await;
     let bomb = with_compile_bomb(&guest("hello-wstd").await);
     let crash = async {
@@ -103,6 +106,7 @@ async fn deploy_as(host: &Host, who: &str, window: &str, component: &[u8]) -> An
 
 #[tokio::test]
 async fn a_flood_of_deploys_runs_few_compilers_and_another_deployer_has_his_turn() {
+    let _alone = super::alone().await;
     let host = host(&["--compile-time", "8s"]).await;
     let (hello, pid) = (guest("hello-wstd").await, host.pid());
     let bomb = with_compile_bomb(&hello);

@@ -5,7 +5,7 @@
 
 use futures_util::future::join_all;
 use hms_harness::guests::guest;
-use hms_harness::hostile::{self, ACTS, START, component};
+use hms_harness::hostile::{self, ACTS};
 use hms_harness::process::Peak;
 use hms_harness::{Host, eventually};
 use http::Method;
@@ -26,6 +26,7 @@ async fn counted(host: &Host, window: &str, reason: &str) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_a_guest_does_its_neighbour_is_served_and_its_client_sees_one_clear_outcome() {
+    let _alone = super::alone().await;
     let victim = guest("hello-wasip3").await;
     let host = Arc::new(hostile::host(&victim, &ARGS).await);
     let pid = host.pid();
@@ -75,16 +76,4 @@ async fn whatever_a_guest_does_its_neighbour_is_served_and_its_client_sees_one_c
     victim.await.unwrap();
     assert_eq!(host.pid(), pid);
     assert!(wrong.is_empty(), "{wrong:#?}");
-}
-
-#[tokio::test]
-async fn a_release_that_never_starts_is_refused_and_the_one_before_serves() {
-    let hello = guest("hello-wasip3").await;
-    let host = Host::with_open_windows_and(&[("w", &hello)], &ARGS).await;
-    let refused = host
-        .admin(Method::PUT, "/windows/w?yes=true", component(START))
-        .await;
-    assert!(!refused.status.is_success());
-    assert!(refused.text().contains("CPU time"), "{}", refused.text());
-    assert_eq!(host.get("/w").await.status, 200);
 }

@@ -38,6 +38,7 @@ async fn go_back(host: &Host, ledger: &Ledger, number: u32) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_fails_and_none_is_answered_by_two_releases_while_a_window_is_swapped() {
+    let _alone = super::alone().await;
     let marked = Marked::build().await;
     let host = Host::with_open_windows(&[("marked", &marked.release(1))]).await;
     let ledger = Arc::new(Ledger::default());
@@ -66,6 +67,7 @@ const EDITS: u32 = 40;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_fails_while_routes_are_edited_and_refused() {
+    let _alone = super::alone().await;
     let marked = Marked::build().await;
     let host = Host::with_open_windows(&[("marked", &marked.release(1))]).await;
     let ledger = Arc::new(Ledger::default());

@@ -20,6 +20,7 @@ async fn swap(host: &Host, times: u32) {
 
 #[tokio::test]
 async fn memory_files_and_mappings_are_after_many_swaps_as_after_a_few() {
+    let _alone = super::alone().await;
     let marked = Marked::build().await;
     let host = Host::with_open_windows_and(&[("marked", &marked.release(1))], &SMALL_POOL).await;
     for number in 2..=RELEASES {
