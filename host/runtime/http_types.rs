@@ -16,7 +16,7 @@ use wasmtime_wasi_http::p3::{Request, Response};
 use wasmtime_wasi_http::{FieldMap, WasiHttp, WasiHttpView};
 
 /// As wasmtime-wasi-http 48 names them. Under another name nothing would be charged:
-/// `tests/e2e/hostile.rs` shows that it is.
+/// `tests/measured/hostile.rs` shows that it is.
 const TYPES_2: &str = "wasi:http/types@0.2.12";
 const TYPES_3: &str = "wasi:http/types@0.3.0";
 

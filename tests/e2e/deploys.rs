@@ -213,7 +213,7 @@ async fn a_deploy_to_one_window_does_not_wait_for_anothers() {
     let (hello, prober) = (guest("hello-wasip3").await, guest("prober").await);
     let host = Host::with_open_windows(&[("slow", &hello), ("quick", &hello)]).await;
     let host = &host;
-    let slow_path = "/windows/slow?yes=true&probe=/sleep%3Fms%3D4000&probe-time=20s";
+    let slow_path = "/windows/slow?yes=true&probe=/sleep%3Fms%3D12000&probe-time=40s";
     let slow = put(host, slow_path, &prober);
     let quick = async {
         let begun = std::time::Instant::now();

@@ -81,7 +81,7 @@ async fn returning_without_an_answer_is_a_bad_gateway() {
 async fn when_all_instances_are_at_work_the_next_waits_and_then_is_told() {
     let host = host(&["--instances", "2"]).await;
     let host = &host;
-    let busy = (0..2).map(|_| host.get("/prober/sleep?ms=8000"));
+    let busy = (0..2).map(|_| host.get("/prober/sleep?ms=12000"));
     let busy = futures_util::future::join_all(busy);
     let third = async {
         // The two are at work once the registry counts their leases.

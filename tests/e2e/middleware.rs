@@ -219,7 +219,11 @@ async fn requests_that_one_instance_has_at_once_go_on_each_as_whose_it_is() {
     assert!(set.status.success(), "{set:?}");
     let hold = [("x-meddle", "hold 300")];
     let mut together = 0;
-    for _ in 0..3 {
+    for round in 0.. {
+        // On a busy machine those of the first few rounds may come one after the other.
+        if round >= 3 && (together > 1 || round == 30) {
+            break;
+        }
         let asked = (0..12).map(|number| {
             let user = if number % 2 == 0 { "alice" } else { "bob" };
             let host = &host;

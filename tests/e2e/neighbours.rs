@@ -85,7 +85,8 @@ async fn each_limit_has_one_typed_answer_a_log_line_and_a_count() {
         "--cpu-time",
         "200ms",
         "--wall-time",
-        "400ms",
+        // The spinning one must have its processor time before this is over, on any machine.
+        "10s",
     ];
     limit(&host, set).await;
     let long = "x".repeat(3000);
@@ -109,7 +110,7 @@ async fn each_limit_has_one_typed_answer_a_log_line_and_a_count() {
         (Method::GET, "/prober/spin", "", 0, 504, "cpu-time"),
         (
             Method::GET,
-            "/prober/sleep?ms=9000",
+            "/prober/sleep?ms=600000",
             "",
             0,
             504,

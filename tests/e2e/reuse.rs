@@ -1,12 +1,14 @@
 //! An instance is fresh for every request, unless its window's limits say that it is reused.
 
 use futures_util::future::join_all;
-use hms_harness::http::KeepAlive;
+use hms_harness::http::{KeepAlive, connect};
 use hms_harness::{Answer, Host, PATIENCE, eventually, guest};
 use http::Method;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
 
 async fn host(args: &[&str]) -> Host {
     let (prober, flooder) = (guest("prober").await, guest("flooder").await);
@@ -109,24 +111,61 @@ async fn a_trap_ends_a_reused_instance_and_the_next_request_has_a_fresh_one() {
 #[tokio::test]
 async fn a_reused_instance_of_wasi_0_3_serves_several_at_once_and_one_that_is_too_slow_fails_alone()
 {
-    let host = host(&["--instance-wall-time", "5s"]).await;
+    let host = host(&["--instance-wall-time", "10s"]).await;
     reuse(&host, "100").await;
     relied_on(&host, "prober").await;
-    let slow = host.get("/prober/sleep?ms=60000");
-    let beside = async {
-        eventually("the slow one is at work", || async {
-            let shown = host.admin(Method::GET, "/windows/prober", "").await.json();
-            (shown["window"]["leases"] == 1).then_some(())
-        })
-        .await;
-        // They begin before the slow one's end and last beyond it, with seconds to spare for both.
-        tokio::time::sleep(Duration::from_millis(2500)).await;
-        join_all((0..6).map(|_| count(&host, "/prober/count?ms=3000"))).await
+    let (over, is_over) = watch::channel(false);
+    let slow = async {
+        let slow = host.get("/prober/sleep?ms=600000").await;
+        // It was alone in that: the others answer once they may.
+        over.send_replace(true);
+        slow
     };
-    let (slow, beside) = tokio::join!(slow, beside);
+    let beside = async {
+        leases(&host, 1).await;
+        join_all((0..BESIDE).map(|_| held_count(&host, is_over.clone()))).await
+    };
+    let all = leases(&host, 1 + BESIDE);
+    let (slow, beside, ()) = tokio::join!(slow, beside, all);
     assert_eq!(slow.problem(), "wall-time");
     let shared = beside.iter().max().unwrap();
     assert!(*shared >= 3, "all had instances of their own: {beside:?}");
+}
+
+/// Requests beside the slow one.
+const BESIDE: usize = 6;
+
+async fn leases(host: &Host, expected: usize) {
+    eventually("so many are at work", || async {
+        let shown = host.admin(Method::GET, "/windows/prober", "").await.json();
+        (shown["window"]["leases"] == expected).then_some(())
+    })
+    .await;
+}
+
+/// As [`count`], of a request that is at work until it `is_over`: its client keeps back the end of its
+/// body, and the time of clients is no time of the instance.
+async fn held_count(host: &Host, mut is_over: watch::Receiver<bool>) -> u64 {
+    // Larger than what is read before an instance starts.
+    const BODY: usize = 300_000;
+    let mut stream = connect(host.gateway()).await;
+    let head = format!(
+        "POST /prober/count HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {BODY}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&vec![b'x'; BODY - 1]).await.unwrap();
+    is_over.wait_for(|over| *over).await.unwrap();
+    stream.write_all(b"x").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    // Its body is one chunk or has a length; the number is a line of its own in both.
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let line = body
+        .lines()
+        .rev()
+        .find(|line| !line.is_empty() && *line != "0");
+    line.unwrap().parse().unwrap()
 }
 
 async fn reuse_off(host: &Host, window: &str) -> Option<String> {

@@ -19,7 +19,7 @@ async fn sigterm_lets_a_running_answer_finish_and_closes_idle_connections() {
 
     let running = tokio::spawn(hms_harness::http::request(
         Method::GET,
-        format!("{base}/w/slow-body?chunks=15&ms=100"),
+        format!("{base}/w/slow-body?chunks=50&ms=100"),
         Vec::new(),
     ));
     eventually("the slow request is at work", || async {
@@ -34,7 +34,7 @@ async fn sigterm_lets_a_running_answer_finish_and_closes_idle_connections() {
     let answer = running.await.unwrap();
     assert_eq!((answer.status.as_u16(), answer.cut), (200, None));
     assert!(
-        answer.body.ends_with(b"chunk 14\n"),
+        answer.body.ends_with(b"chunk 49\n"),
         "{:?}",
         String::from_utf8_lossy(&answer.body)
     );
@@ -48,7 +48,7 @@ async fn one_stop_that_comes_twice_drains() {
     let base = host.gateway().to_owned();
     let running = tokio::spawn(hms_harness::http::request(
         Method::GET,
-        format!("{base}/w/slow-body?chunks=15&ms=100"),
+        format!("{base}/w/slow-body?chunks=50&ms=100"),
         Vec::new(),
     ));
     eventually("the slow request is at work", || async {
@@ -62,7 +62,7 @@ async fn one_stop_that_comes_twice_drains() {
     assert!(host.ended().await.success());
     let answer = running.await.unwrap();
     assert_eq!((answer.status.as_u16(), answer.cut), (200, None));
-    assert!(answer.body.ends_with(b"chunk 14\n"));
+    assert!(answer.body.ends_with(b"chunk 49\n"));
 }
 
 #[tokio::test]

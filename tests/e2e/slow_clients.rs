@@ -331,7 +331,7 @@ async fn a_windows_stream_may_be_quiet_for_as_long_as_its_route_says() {
     let patient = host("", &[]).await;
     let quiet = patient.get("/prober/slow-body?chunks=2&ms=2500").await;
     assert!(quiet.cut.is_none(), "longer than its wall time: {quiet:?}");
-    let hasty = host("plugins:\n  - timeout: {stream-idle: 500ms}\n", &[]).await;
+    let hasty = host("plugins:\n  - timeout: {stream-idle: 2s}\n", &[]).await;
     let begun = Instant::now();
     let cut = hasty.get("/prober/slow-body?chunks=2&ms=60000").await;
     assert!(cut.cut.is_some() && cut.text() == "chunk 0\n", "{cut:?}");
@@ -344,8 +344,8 @@ async fn a_windows_stream_may_be_quiet_for_as_long_as_its_route_says() {
 
 #[tokio::test]
 async fn events_with_pings_are_never_quiet() {
-    let host = host("plugins:\n  - timeout: {stream-idle: 1s}\n", &[]).await;
-    let events = host.get("/prober/events?ms=3000").await;
+    let host = host("plugins:\n  - timeout: {stream-idle: 3s}\n", &[]).await;
+    let events = host.get("/prober/events?ms=7000").await;
     assert!(events.cut.is_none(), "{events:?}");
     assert_eq!(events.header("content-type"), "text/event-stream");
     let text = events.text();

@@ -210,18 +210,18 @@ pub async fn host(victim: &[u8], args: &[&str]) -> Host {
                 "--cpu-time",
                 "4s",
                 "--wall-time",
-                "10s",
+                "40s",
             ]);
         }
         if *name == "teller" {
             set.extend(["--response-header", "1MiB"]);
         }
         if *name == "caller" {
-            set.extend(["--host-calls", "50000"]);
+            set.extend(["--host-calls", "50000", "--wall-time", "30s"]);
         }
         if ["spinner", "bulk"].contains(name) {
             // Some at once share one processor, and all must be through before their wall time is.
-            set.extend(["--cpu-time", "200ms"]);
+            set.extend(["--cpu-time", "200ms", "--wall-time", "30s"]);
         }
         let output = host.cli("limits", &set).await;
         assert!(output.status.success(), "{output:?}");

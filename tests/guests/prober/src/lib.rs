@@ -55,10 +55,11 @@ async fn handle(request: Request) -> Result<Response, Problem> {
             request.param("code")?.unwrap_or(200),
             "as asked\n",
         )),
-        // ?ms=: after a while, who was served by this instance so far: itself included, as one number;
-        // 1 for a fresh one.
+        // ?ms=: after its whole body and a while, who was served by this instance so far: itself
+        // included, as one number; 1 for a fresh one.
         (_, ["count"]) => {
             let served = SERVED.fetch_add(1, Ordering::Relaxed) + 1;
+            request.body().read_to_end(64 << 20).await?;
             sleep_ms(request.param("ms")?.unwrap_or(0)).await;
             Ok(Response::text(200, served.to_string()))
         }
