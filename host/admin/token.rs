@@ -11,7 +11,8 @@ use sha2::{Digest, Sha256};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Characters of a token at least. Ours have 43; a crash of the machine can leave a file empty, cut
 /// short or zeroed.
@@ -234,7 +235,7 @@ mod tests {
 
     const OTHER: &str = "another-token-of-the-operators-own-making";
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_token_that_is_replaced_is_good_at_once_and_the_old_one_opens_nothing() {
         let data = tempfile::tempdir().unwrap();
         let token = AdminToken::open(data.path()).unwrap();
@@ -256,7 +257,7 @@ mod tests {
         assert!(token.admits(OTHER).await);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_token_file_that_is_no_token_leaves_the_last_one_good() {
         let data = tempfile::tempdir().unwrap();
         let token = AdminToken::open(data.path()).unwrap();

@@ -4,7 +4,8 @@
 
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// While requests are at work, the least between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -213,7 +214,7 @@ impl Drop for AtWork {
 mod tests {
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_connection_with_a_request_is_not_idle_however_long_it_takes() {
         let (activity, longest) = (Activity::new(), Duration::from_millis(20));
         let begun = Instant::now();
@@ -226,7 +227,7 @@ mod tests {
         assert!(begun.elapsed() >= longest * 5);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn an_answer_that_its_client_does_not_take_keeps_a_connection_for_a_time() {
         let (activity, untaken) = (Activity::new(), Duration::from_millis(100));
         let request = activity.begin().unwrap();

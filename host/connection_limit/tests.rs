@@ -1,5 +1,5 @@
 use super::*;
-use std::time::Instant;
+use tokio::time::Instant;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -88,7 +88,7 @@ async fn where_all_places_are_taken_the_address_with_most_loses_the_one_that_is_
     assert_eq!((counters.full.get(), counters.evicted.get()), (1, 1));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn addresses_with_one_connection_each_leave_each_other_time_to_use_it() {
     let least_idle = Duration::from_millis(300);
     let (limit, _) = limit(2, 2, least_idle);
@@ -114,7 +114,7 @@ async fn one_who_holds_all_with_a_request_now_and_then_does_not_keep_others_out(
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_connection_with_a_request_is_waited_for() {
     let (limit, counters) = limit(1, 1000, Duration::ZERO);
     let only = take(&limit, "192.0.2.1").await.unwrap();

@@ -10,9 +10,9 @@ use super::waiters::WaitShare;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 use wasmtime_wasi_http::handler::{WorkerExpiration, WorkerStatus};
 
 /// How long an instance that is reused waits for its next request. 5 s: a window that is asked now and
@@ -65,16 +65,16 @@ impl Deadline {
         if deadline <= Instant::now() {
             return true;
         }
-        let at = tokio::time::Instant::from_std(deadline);
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        if at < sleep.deadline() {
-            sleep.as_mut().reset(at);
+        let at_deadline = || Box::pin(sleep_until(deadline));
+        let sleep = self.sleep.get_or_insert_with(at_deadline);
+        if deadline < sleep.deadline() {
+            sleep.as_mut().reset(deadline);
         }
         while sleep.as_mut().poll(cx).is_ready() {
-            if at <= sleep.deadline() {
+            if deadline <= sleep.deadline() {
                 return true;
             }
-            sleep.as_mut().reset(at);
+            sleep.as_mut().reset(deadline);
         }
         false
     }
@@ -85,8 +85,9 @@ impl WorkerExpiration for Deadline {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         status: WorkerStatus,
-        since: Instant,
+        since: std::time::Instant,
     ) -> Poll<()> {
+        let since = Instant::from_std(since);
         // The worker asks here whenever its guest has stopped running.
         self.cpu_share.over();
         if self.cut_off.as_mut().poll(cx).is_ready() {

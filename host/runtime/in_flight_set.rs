@@ -8,8 +8,8 @@ use super::in_flight::InFlight;
 use super::shortage::Short;
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
-use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 #[derive(Default)]
 pub(super) struct InFlightSet(Mutex<State>);

@@ -200,7 +200,7 @@ mod tests {
     use std::convert::Infallible;
     use std::time::Duration;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_body_ends_with_its_request_whether_it_waits_or_has_more() {
         let body = || {
             let (pieces, body) = Channel::<Bytes, Infallible>::new(4);

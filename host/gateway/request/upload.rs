@@ -11,7 +11,8 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::task::{Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Between two looks whether a client that is waited for has sent more. 1 s: by so much an upstream
 /// may be late that is asked for more than its time allows, and a client that pauses costs one look
@@ -124,7 +125,7 @@ impl Upload {
                     false if left.is_zero() => return Poll::Ready(Err(Late)),
                     false => left,
                 };
-                sleep.as_mut().reset(tokio::time::Instant::now() + wait);
+                sleep.as_mut().reset(Instant::now() + wait);
             }
         })
         .await
@@ -155,7 +156,7 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_millis(60);
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn an_upstream_has_its_time_from_when_it_is_asked() {
         let upload = Upload::default();
         tokio::time::sleep(LIMIT).await;
@@ -165,7 +166,7 @@ mod tests {
         assert_eq!(upload.within(LIMIT, pin!(async { 7 })).await, Ok(7));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn the_time_stands_while_the_client_is_waited_for_and_counts_from_the_last_piece() {
         let upload = Upload::default();
         upload.waits();
@@ -180,7 +181,7 @@ mod tests {
         assert!(begun.elapsed() < 2 * LOOK_EVERY);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn nobody_waits_for_a_client_whose_body_is_not_asked_for_any_longer() {
         let upload = Upload::default();
         upload.waits();
@@ -192,7 +193,7 @@ mod tests {
         assert_eq!(timeout(LOOK_EVERY, late).await, Ok(Err(Late)));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn an_upstream_that_goes_on_taking_pieces_is_not_late() {
         let upload = Upload::default();
         let taking = async {

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use http_body::Body as HttpBody;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
-use tokio::time::{Sleep, sleep};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep};
 
 /// A service's answer. `guard` is what its request holds there, until this is dropped.
 pub struct ServiceBody<G> {
@@ -64,7 +64,7 @@ impl<G: Unpin> HttpBody for ServiceBody<G> {
                 let error = RequestError::from(UpstreamError::Idle { limit: idle });
                 return Poll::Ready(Some(Err(error.into())));
             }
-            until.as_mut().reset((moved + idle).into());
+            until.as_mut().reset(moved + idle);
         }
     }
 

@@ -58,11 +58,11 @@ fn abandonment_brings_the_deadline_nearer_but_never_further() {
     );
 }
 
-#[test]
-fn body_movement_counts_only_once_the_head_is_out() {
+#[tokio::test(start_paused = true)]
+async fn body_movement_counts_only_once_the_head_is_out() {
     let in_flight = InFlight::new(Box::new(()), Box::new(()), WALL);
     let before = in_flight.deadline(Instant::now());
-    std::thread::sleep(Duration::from_millis(2));
+    tokio::time::advance(Duration::from_millis(2)).await;
     in_flight.moved();
     assert_eq!(in_flight.deadline(Instant::now()), before);
     in_flight.answered();
@@ -96,14 +96,14 @@ fn gives(in_flight: &Arc<InFlight>, begins: bool) {
     }
 }
 
-#[test]
-fn no_time_of_the_instances_passes_while_its_client_is_waited_for() {
+#[tokio::test(start_paused = true)]
+async fn no_time_of_the_instances_passes_while_its_client_is_waited_for() {
     for answered in [false, true] {
         for waits in [asks, gives] {
             let in_flight = short(answered);
             waits(&in_flight, true);
             for _ in 0..3 {
-                std::thread::sleep(SHORT);
+                tokio::time::advance(SHORT).await;
                 let now = Instant::now();
                 assert_eq!(
                     in_flight.look(now),
@@ -118,7 +118,7 @@ fn no_time_of_the_instances_passes_while_its_client_is_waited_for() {
                 in_flight.look(Instant::now()).is_some(),
                 "it has its time still"
             );
-            std::thread::sleep(SHORT);
+            tokio::time::advance(SHORT).await;
             assert!(in_flight.look(Instant::now()).is_none());
             let code = ["wall-time", "stream-idle"][usize::from(answered)];
             assert_eq!(in_flight.failure().map(InstanceError::code), Some(code));
@@ -127,12 +127,12 @@ fn no_time_of_the_instances_passes_while_its_client_is_waited_for() {
     }
 }
 
-#[test]
-fn a_client_that_left_is_not_waited_for() {
+#[tokio::test(start_paused = true)]
+async fn a_client_that_left_is_not_waited_for() {
     let in_flight = short(false);
     asks(&in_flight, true);
     in_flight.abandon();
-    std::thread::sleep(2 * SHORT);
+    tokio::time::advance(2 * SHORT).await;
     let look = in_flight.look(Instant::now());
     assert!(look.is_some_and(|at| at <= Instant::now() + ABANDON_GRACE));
 }
@@ -148,14 +148,14 @@ fn one_that_gives_way_fails_by_its_clients_fault_and_is_soon_over() {
     }
 }
 
-#[test]
-fn what_the_client_took_before_the_last_chunk_excuses_nothing_after_it() {
+#[tokio::test(start_paused = true)]
+async fn what_the_client_took_before_the_last_chunk_excuses_nothing_after_it() {
     let in_flight = short(true);
     in_flight.given(1);
-    std::thread::sleep(SHORT);
+    tokio::time::advance(SHORT).await;
     in_flight.taken();
     in_flight.moved();
-    std::thread::sleep(SHORT);
+    tokio::time::advance(SHORT).await;
     assert!(in_flight.look(Instant::now()).is_none());
 }
 
@@ -172,7 +172,7 @@ fn what_is_done_after_the_answer_has_the_wall_time() {
 fn trial() -> (Arc<InFlight>, Arc<Reuse>) {
     let reuse = Arc::new(Reuse::default());
     let in_flight = Arc::new(InFlight::new(Box::new(()), Box::new(()), WALL));
-    in_flight.tries(reuse.try_one(Instant::now()).unwrap());
+    in_flight.tries(reuse.try_one(std::time::Instant::now()).unwrap());
     (in_flight, reuse)
 }
 
@@ -198,7 +198,7 @@ fn a_trial_whose_client_sends_its_body_too_slowly_is_given_up() {
     let (in_flight, reuse) = trial();
     asks(&in_flight, true);
     assert!(in_flight.look(Instant::now()).is_some());
-    assert!(reuse.try_one(Instant::now()).is_none());
+    assert!(reuse.try_one(std::time::Instant::now()).is_none());
     let in_flight = Arc::into_inner(in_flight).unwrap();
     let long_ago = Instant::now().checked_sub(CLIENT_TIME + SHORT).unwrap();
     let in_flight = InFlight {
@@ -206,12 +206,12 @@ fn a_trial_whose_client_sends_its_body_too_slowly_is_given_up() {
         ..in_flight
     };
     assert!(in_flight.look(Instant::now()).is_some());
-    assert!(!reuse.is_proven() && reuse.try_one(Instant::now()).is_some());
+    assert!(!reuse.is_proven() && reuse.try_one(std::time::Instant::now()).is_some());
 }
 
 #[test]
 fn a_trial_whose_guest_takes_long_is_not_given_up() {
     let (in_flight, reuse) = trial();
     assert!(in_flight.look(in_flight.started + WALL - SHORT).is_some());
-    assert!(!reuse.is_proven() && reuse.try_one(Instant::now()).is_none());
+    assert!(!reuse.is_proven() && reuse.try_one(std::time::Instant::now()).is_none());
 }
