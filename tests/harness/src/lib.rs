@@ -55,3 +55,35 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
+
+#[test]
+fn benches_measure_the_build_for_production() {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    // The settings of a profile, then those of its packages: a line each, in order.
+    let settings = |profile: &str| {
+        let mut of_profile = false;
+        let mut settings = Vec::new();
+        for line in manifest.lines() {
+            if line.starts_with('[') {
+                of_profile = [
+                    format!("[profile.{profile}]"),
+                    format!("[profile.{profile}.package]"),
+                ]
+                .contains(&line.to_owned());
+            } else if of_profile && line.contains(" = ") && !line.starts_with("inherits") {
+                settings.push(line.to_owned());
+            }
+        }
+        settings.sort();
+        settings
+    };
+    let (dist, bench) = (settings("dist"), settings("bench"));
+    assert_eq!(dist, bench);
+    let packages = |settings: &[String]| -> Vec<String> {
+        let names = settings
+            .iter()
+            .filter_map(|line| line.split_once(".opt-level"));
+        names.map(|(name, _)| name.to_owned()).collect()
+    };
+    assert_eq!(packages(&dist), packages(&settings("release")));
+}
