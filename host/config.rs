@@ -20,7 +20,7 @@ const MAX_TOKEN: RangeInclusive<Size> = Size::of(1 << 10)..=Size::of(60 << 10);
 /// The settings of `hms serve` and `hms up`.
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
-    /// Where citizens come in. Port 0 takes a free one
+    /// The address that clients connect to. Port 0 picks a free port
     #[arg(
         long,
         value_name = "ADDR",
@@ -29,7 +29,7 @@ pub struct Settings {
         value_parser = parse_address
     )]
     pub gateway: SocketAddr,
-    /// Where operators come in
+    /// The address of the admin API, for operators
     #[arg(
         long,
         value_name = "ADDR",
@@ -41,21 +41,21 @@ pub struct Settings {
     /// The data folder: stores, releases, secrets
     #[arg(long, value_name = "DIR", default_value = "data", env = "HMS_DATA")]
     pub data: PathBuf,
-    /// The folder of route manifests, one YAML file a route
+    /// The folder of route manifests, one YAML file per route
     #[arg(long, value_name = "DIR", default_value = "routes", env = "HMS_ROUTES")]
     pub routes: PathBuf,
-    /// A folder of components: a .wasm that is dropped or replaced there is deployed under its file
-    /// name
+    /// A watched folder of components: a .wasm file that appears or changes there is deployed
+    /// under its file name
     #[arg(long, value_name = "DIR", env = "HMS_WINDOWS")]
     pub windows: Option<PathBuf>,
-    /// Keys that tokens are checked with: a JWKS file or URL. Without it the development secret in
-    /// the data folder
+    /// Keys to verify tokens with: a JWKS file or URL [default: the development secret in the data
+    /// folder]
     #[arg(long, value_name = "FILE|URL", env = "HMS_JWKS", value_parser = NonEmptyStringValueParser::new())]
     pub jwks: Option<String>,
-    /// The OpenID provider whose tokens are believed: its keys are found by discovery
+    /// The OpenID provider whose tokens are accepted; its keys are discovered
     #[arg(long, value_name = "URL", env = "HMS_OIDC", conflicts_with_all = ["jwks", "issuer"], value_parser = NonEmptyStringValueParser::new())]
     pub oidc: Option<String>,
-    /// Several issuers of tokens: a YAML or JSON file
+    /// Several token issuers: a YAML or JSON file
     #[arg(long, value_name = "FILE", env = "HMS_ISSUERS", conflicts_with_all = ["jwks", "oidc", "issuer", "audience"])]
     pub issuers: Option<PathBuf>,
     /// The issuer that tokens must name (`iss`), with --jwks
@@ -64,7 +64,7 @@ pub struct Settings {
     /// The audience that tokens must name (`aud`), with --jwks or --oidc
     #[arg(long, value_name = "AUD", env = "HMS_AUDIENCE", value_parser = NonEmptyStringValueParser::new())]
     pub audience: Option<String>,
-    /// The largest token that is taken; the whole head of a request has 64KiB
+    /// The largest accepted token; the whole head of a request may have 64KiB
     #[arg(
         long,
         value_name = "SIZE",
@@ -72,29 +72,28 @@ pub struct Settings {
         env = "HMS_MAX_TOKEN"
     )]
     pub max_token: Size,
-    /// The gateway speaks TLS with this certificate and its chain (PEM), and HTTP/2 by ALPN. Read
-    /// again when it changes
+    /// Serve TLS with this certificate and its chain (PEM), and HTTP/2 by ALPN. Reloaded when it
+    /// changes
     #[arg(long, value_name = "FILE", env = "HMS_TLS_CERT", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
     /// The certificate's private key (PEM)
     #[arg(long, value_name = "FILE", env = "HMS_TLS_KEY", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
-    /// Proxies in front whose X-Forwarded-For or Forwarded is believed: addresses and networks
+    /// Proxies in front whose X-Forwarded-For or Forwarded is trusted: addresses and networks
     #[arg(long, value_name = "NET", env = "HMS_TRUSTED_PROXIES", value_delimiter = ',', value_parser = crate::gateway::network)]
     pub trusted_proxies: Vec<ipnet::IpNet>,
-    /// Each connection of a trusted proxy begins with a PROXY header, version 1 or 2, that names
-    /// the client
+    /// Require a PROXY header, version 1 or 2, on each connection of a trusted proxy
     #[arg(long, env = "HMS_PROXY_PROTOCOL", requires = "trusted_proxies")]
     pub proxy_protocol: bool,
-    /// Networks beyond the public internet that routes may lead to: services on this machine or in
-    /// its network
+    /// Networks beyond the public internet that routes may lead to, for services on this machine or
+    /// in its network
     #[arg(long, value_name = "NET", env = "HMS_UPSTREAM_ALLOW", value_delimiter = ',', value_parser = crate::gateway::network)]
     pub upstream_allow: Vec<ipnet::IpNet>,
-    /// Connections that one client's address may have (IPv6: its /64). Default: a quarter of all;
-    /// trusted proxies have no such bound
+    /// Connections per client address (IPv6: its /64) [default: a quarter of all; unlimited for
+    /// trusted proxies]
     #[arg(long, value_name = "N", env = "HMS_CONNECTIONS_PER_ADDRESS")]
     pub connections_per_address: Option<usize>,
-    /// Instances that can be at work at once, in all windows together
+    /// Concurrent instances of all windows together
     #[arg(long, value_name = "N", default_value_t = 512)]
     pub instances: u32,
     /// Memory of one instance
@@ -103,14 +102,14 @@ pub struct Settings {
     /// CPU time of one request
     #[arg(long, value_name = "TIME", default_value = "5s")]
     pub instance_cpu_time: Time,
-    /// Time until an instance's answer begins, without what waits for the client
+    /// Time until an instance's answer begins, excluding waits for the client
     #[arg(long, value_name = "TIME", default_value = "30s")]
     pub instance_wall_time: Time,
-    /// Time that a replaced release has to finish what it began, and the host at shutdown
+    /// Time that a replaced release, and the host at shutdown, has to complete requests
     #[arg(long, value_name = "TIME", default_value = "30s")]
     pub drain: Time,
-    /// Time at shutdown between saying "not ready" and taking no more requests, for load balancers
-    /// that ask /readyz
+    /// Time at shutdown between reporting "not ready" and accepting no more requests, for load
+    /// balancers that poll /readyz
     #[arg(
         long,
         value_name = "TIME",
@@ -121,13 +120,13 @@ pub struct Settings {
     /// The largest component that can be deployed
     #[arg(long, value_name = "SIZE", default_value = "128MiB")]
     pub max_upload: Size,
-    /// Time that compiling a component may take
+    /// Time limit for compiling a component
     #[arg(long, value_name = "TIME", default_value = "2m")]
     pub compile_time: Time,
-    /// Address space that compiling a component may take
+    /// Address space limit for compiling a component
     #[arg(long, value_name = "SIZE", default_value = "4GiB")]
     pub compile_memory: Size,
-    /// How the log on stderr is written, and what the host says on stdout; HMS_LOG sets how much
+    /// Format of the log on stderr and of messages on stdout; HMS_LOG sets the level
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
 }
@@ -151,7 +150,7 @@ impl TryFrom<Settings> for Config {
         );
         ensure!(
             MAX_TOKEN.contains(&settings.max_token),
-            "--max-token {}: use 1KiB to 60KiB; the rest of a request's head must fit into its 64KiB as well",
+            "--max-token {}: use 1KiB to 60KiB; the rest of a request's head must fit into the same 64KiB",
             settings.max_token
         );
         ensure!(
@@ -166,28 +165,28 @@ impl TryFrom<Settings> for Config {
         );
         ensure!(
             !settings.instance_cpu_time.is_zero(),
-            "--instance-cpu-time must be more than nothing"
+            "--instance-cpu-time must be greater than zero"
         );
         ensure!(
             !settings.instance_wall_time.is_zero(),
-            "--instance-wall-time must be more than nothing"
+            "--instance-wall-time must be greater than zero"
         );
         ensure!(
             !settings.compile_time.is_zero(),
-            "--compile-time must be more than nothing"
+            "--compile-time must be greater than zero"
         );
         ensure!(
             settings.compile_memory >= Size::of(512 << 20),
-            "--compile-memory {}: compiling anything needs at least 512MiB",
+            "--compile-memory {}: the compiler needs at least 512MiB",
             settings.compile_memory
         );
         is_folder(
             &settings.routes,
             "the routes folder",
-            "name it with --routes, or make it (one YAML file a route)",
+            "set it with --routes, or create it (one YAML file per route)",
         )?;
         if let Some(folder) = &settings.windows {
-            let cure = "make it, or start without --windows";
+            let cure = "create it, or start without --windows";
             is_folder(folder, "the windows folder", cure)?;
         }
         let mut windows = WindowsConfig::new(settings.data.clone());
@@ -221,9 +220,9 @@ impl TryFrom<Settings> for Config {
 fn is_folder(path: &Path, what: &str, cure: &str) -> anyhow::Result<()> {
     let shown = path.display();
     match std::fs::metadata(path) {
-        Ok(found) => ensure!(found.is_dir(), "{what} {shown} is no folder: {cure}"),
+        Ok(found) => ensure!(found.is_dir(), "{what} {shown} is not a folder: {cure}"),
         Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {
-            bail!("{what} {shown} is not there: {cure}")
+            bail!("{what} {shown} does not exist: {cure}")
         }
         Err(_) => {}
     }

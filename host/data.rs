@@ -39,8 +39,8 @@ impl DataFolder {
         let folder = Self::take_unfinished(path)?;
         if path.join(RESTORING).exists() {
             bail!(
-                "a restore into the data folder {} has not ended, so what is in it is not whole: \
-                 restore the backup again",
+                "a restore into the data folder {} was interrupted, so it is incomplete: restore \
+                 the backup again",
                 path.display()
             );
         }
@@ -54,7 +54,7 @@ impl DataFolder {
     pub fn take_unfinished(path: &Path) -> anyhow::Result<Self> {
         let made = make_folders(path, 0o700).with_context(|| {
             format!(
-                "the data folder {} cannot be made; choose another with --data",
+                "cannot create the data folder {}; choose another with --data",
                 path.display()
             )
         })?;
@@ -95,7 +95,7 @@ impl Lock {
         let file = path.join(LOCK);
         let (mut lock, is_new) = open(&file).with_context(|| {
             format!(
-                "{} cannot be opened; is the data folder writable?",
+                "cannot open {}; is the data folder writable?",
                 file.display()
             )
         })?;
@@ -117,7 +117,7 @@ impl Lock {
         }
         if !is_at(&lock, &file) {
             bail!(
-                "the data folder {} is in use by another hms, which is ending: try again",
+                "the data folder {} is in use by another hms, which is shutting down: try again",
                 path.display()
             );
         }

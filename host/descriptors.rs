@@ -19,7 +19,7 @@ pub fn raise() -> Option<u64> {
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(error) => {
-            tracing::warn!(%error, "the limit on open files stays where it is");
+            tracing::warn!(%error, "cannot raise the limit on open files");
             limit.current
         }
     }
@@ -34,7 +34,7 @@ pub fn connections(wished: usize, limit: Option<u64>) -> usize {
         tracing::warn!(
             connections = fits,
             open_files = limit,
-            "fewer connections than usual, because of the limit on open files (see `ulimit -n`)"
+            "the limit on open files allows fewer connections than usual (see `ulimit -n`)"
         );
     }
     wished.min(fits).max(1)

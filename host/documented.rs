@@ -37,7 +37,11 @@ fn the_operators_page_has_every_code_of_the_admin_api() {
     ];
     // A status and the code behind it, in a call or in a pair.
     let mut codes = Vec::new();
-    for (path, text) in sources("") {
+    let all = sources("");
+    for file in files {
+        assert!(all.iter().any(|(path, _)| path.ends_with(file)), "{file}");
+    }
+    for (path, text) in all {
         if files.iter().any(|file| path.ends_with(file)) {
             for behind in text.split("StatusCode::").skip(1) {
                 let next = behind.split_once(',').map(|(_, next)| next.trim_start());
@@ -98,16 +102,18 @@ fn the_page_of_errors_has_every_code_with_its_status_and_fault_and_no_other() {
 fn the_operators_page_has_every_metric() {
     let page = include_str!("../docs/limits.md");
     let of = |prefix: &str, mark: &str, file: &str| {
-        let names = named_behind(mark, &[file]).into_iter();
-        let names = names.map(|name| format!("`hms_{prefix}{name}"));
+        let names = named_behind(mark, &[file]);
+        // A file that was renamed would be left out without a word.
+        assert!(!names.is_empty(), "{file} has no name behind {mark}");
+        let names = names.iter().map(|name| format!("`hms_{prefix}{name}"));
         names.collect::<Vec<_>>()
     };
     let names = [
         of("", "registry.register(", "admin/metrics.rs"),
         of("", "encode_descriptor(", "admin/metrics.rs"),
         of("admin_", "admin.register(", "admin/metrics.rs"),
-        of("admin_", "registry.register(", "host/places.rs"),
-        of("gateway_", "registry.register(", "host/places.rs"),
+        of("admin_", "registry.register(", "host/connection_limit.rs"),
+        of("gateway_", "registry.register(", "host/connection_limit.rs"),
         of("gateway_", "registry.register(", "gateway/metrics.rs"),
     ];
     let names = names.concat();

@@ -1,12 +1,14 @@
-//! Lanes: threads that each have connections of their own and serve them alone, from the accept to the instance and back.
+//! Lanes: thread-per-core workers. Each serves its own connections alone, from the accept to the
+//! instance and back.
 //!
-//! A request that stays on one thread wakes no other, meets what it needs in that thread's caches, and is served together with
-//! others at the same step. On two processors that is a third to a half more requests than with threads that take work from
-//! each other (docs/performance.md). What it costs is that nobody takes over while a lane is held. So what computes for long has
-//! no place here: an instance of a window that was seen to do so, or has not answered much yet (`runtime/placement.rs`), is started in a runtime for
-//! such instances alone, which comes after all others (`runtime/slow_pool.rs`). The requests of an HTTP/2 connection, which may be many at
-//! once, have no place here either (`gateway/connection.rs`): they are beside the lanes, on tokio's runtime of many threads on which the
-//! host was started.
+//! A request that stays on one thread wakes no other, finds its data in that thread's caches, and
+//! is served together with others at the same step. On two processors that is a third to a half
+//! more requests than with a work-stealing runtime (docs/performance.md). The cost is that nobody
+//! takes over while a lane is held, so code that computes for long must not run here. Instances of
+//! a window that was seen to do so, or has not answered much yet (`runtime/placement.rs`), start in
+//! a separate runtime with a lower priority (`runtime/slow_pool.rs`). Requests of HTTP/2
+//! connections, which may be many at once, do not run here either (`gateway/connection.rs`): they
+//! run on tokio's multi-threaded runtime, on which the host was started.
 
 use std::cell::Cell;
 use std::io;
@@ -19,27 +21,30 @@ use tokio::sync::oneshot;
 
 thread_local!(static CURRENT: Cell<usize> = const { Cell::new(0) });
 
-/// How long a thread for blocking work is kept without any: its stack and its share of the allocator are memory. With tokio's
-/// 10 s the looks at the folders, each on the next thread in turn, would keep all of them for ever.
+/// How long an idle thread for blocking work is kept: its stack and its part of the allocator are
+/// memory. With tokio's 10 s the scans of the folders, each on the next thread in turn, would keep
+/// all of them forever.
 pub const BLOCKING_THREAD_IDLE: Duration = Duration::from_secs(1);
 
-/// How many lanes a host has: one for each processor.
+/// The number of lanes: one per processor.
 pub fn count() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// How many threads a runtime beside the lanes has: one more than processors. What a guest does cannot always be interrupted, so there
-/// must be one beside those that guests can hold; the system then shares the processors between them.
+/// The number of threads of a runtime besides the lanes: one more than processors. Guest code
+/// cannot always be interrupted, so there must be one more than guests can hold; the system then
+/// shares the processors between them.
 pub fn threads_beside() -> usize {
     count() + 1
 }
 
-/// The lane that this thread is, from 1 to [`count`]; 0 beside the lanes.
+/// The number of this thread's lane, from 1 to [`count`]; 0 on other threads.
 pub fn current() -> usize {
     CURRENT.get()
 }
 
-/// One of a thing for each lane, and one for what runs beside them: so that lanes share nothing and wait for nobody.
+/// One of a thing for each lane, and one for what runs beside them: so that lanes share nothing and
+/// wait for nobody.
 #[derive(Debug, Clone)]
 pub struct PerLane<T> {
     beside: T,
@@ -97,7 +102,8 @@ impl Lanes {
     pub fn start() -> io::Result<(Lanes, Threads)> {
         let (mut lanes, mut threads) = (Vec::new(), Vec::new());
         for number in 1..=count() {
-            // Of one thread: a task that becomes ready stands behind all others, so that requests go from step to step together.
+            // Of one thread: a task that becomes ready stands behind all others, so that requests
+            // go from step to step together.
             let runtime = Builder::new_current_thread()
                 .enable_all()
                 .thread_keep_alive(BLOCKING_THREAD_IDLE)
@@ -132,7 +138,8 @@ impl Lanes {
 }
 
 impl Threads {
-    /// Ends them, and what still runs on them as soon as it stops for the first time; waits for blocking work that has begun.
+    /// Ends them, and what still runs on them as soon as it stops for the first time; waits for
+    /// blocking work that has begun.
     pub async fn end(self) {
         let ending: Vec<_> = self.0.into_iter().map(|(_, thread)| thread).collect();
         let ended = tokio::task::spawn_blocking(move || {

@@ -33,22 +33,22 @@ pub fn make_private_files() {
 /// is another user's: what lies there may be theirs.
 pub fn secure_data(path: &Path) -> anyhow::Result<()> {
     let shown = path.display();
-    let folder = fs::metadata(path).with_context(|| format!("{shown} cannot be looked at"))?;
+    let folder = fs::metadata(path).with_context(|| format!("cannot inspect {shown}"))?;
     let mode = mode(&folder);
     if let Err(error) = fs::read_dir(path)
         && error.kind() == ErrorKind::PermissionDenied
     {
         bail!(
-            "the data folder {shown} is user {}'s, and this host runs as user {}, who cannot read \
-             it: run it as that user, or choose another folder with --data",
+            "the data folder {shown} belongs to user {}, and this host runs as user {}, who cannot \
+             read it: run it as that user, or choose another folder with --data",
             folder.uid(),
             user()
         );
     }
     if !ours(&folder) {
         bail!(
-            "the data folder {shown} is user {}'s, and this host runs as user {}: `chown {}` it, or choose another with \
-             --data",
+            "the data folder {shown} belongs to user {}, and this host runs as user {}: run `chown \
+             {}` on it, or choose another with --data",
             folder.uid(),
             user(),
             user()
@@ -56,9 +56,9 @@ pub fn secure_data(path: &Path) -> anyhow::Result<()> {
     }
     if mode & OTHERS_WRITE != 0 {
         bail!(
-            "the data folder {shown} can be written by other users (mode {mode:04o}), and native code and secrets in it are \
-             trusted: see that nothing in it is theirs and `chmod 700 {shown}`, or choose another with --data, such as a new \
-             folder inside it"
+            "the data folder {shown} is writable by other users (mode {mode:04o}), but the host \
+             trusts native code and secrets in it: check that nothing in it is theirs and run \
+             `chmod 700 {shown}`, or choose another with --data, such as a new folder inside it"
         );
     }
     let open = mode & OTHERS_ANY != 0;
@@ -80,7 +80,7 @@ pub fn secure_data(path: &Path) -> anyhow::Result<()> {
             },
         )?;
         tracing::warn!(
-            "the data folder {shown} could be read by other users (mode {mode:04o}): it is now 0700"
+            "the data folder {shown} was readable by other users (mode {mode:04o}): changed to 0700"
         );
     }
     Ok(())
@@ -113,7 +113,7 @@ fn check(data: &Path, path: &Path, metadata: &Metadata, open: bool) -> anyhow::R
     let (shown, mode) = (path.display(), mode(metadata));
     if !ours(metadata) {
         bail!(
-            "{shown} is user {}'s, in a data folder of user {}: see what it is, and remove it or `chown -h {}` it",
+            "{shown} belongs to user {}, in a data folder of user {}: check what it is, and remove it or run `chown -h {}` on it",
             metadata.uid(),
             user(),
             user()
@@ -122,9 +122,10 @@ fn check(data: &Path, path: &Path, metadata: &Metadata, open: bool) -> anyhow::R
     if open && !metadata.is_symlink() && mode & OTHERS_WRITE != 0 {
         let data = data.display();
         bail!(
-            "{shown} can be written by other users (mode {mode:04o}), in a data folder that they can enter, and native code \
-             and secrets in it are trusted: see that nothing in it is theirs and `chmod -R go= {data}`; what is in \
-             {data}/artifacts/native can be removed, it is compiled again"
+            "{shown} is writable by other users (mode {mode:04o}), in a data folder that they can \
+             enter, but the host trusts native code and secrets in it: check that nothing in it is \
+             theirs and run `chmod -R go= {data}`; you can delete {data}/artifacts/native, which \
+             is compiled again"
         );
     }
     Ok(())
@@ -136,7 +137,7 @@ fn close(path: &Path, mode: u32) -> anyhow::Result<()> {
     }
     fs::set_permissions(path, Permissions::from_mode(mode & !OTHERS_ANY)).with_context(|| {
         format!(
-            "{} can be read by other users (mode {mode:04o}), which cannot be changed: `chmod go= ` it",
+            "{} is readable by other users (mode {mode:04o}), and the host cannot change that: run `chmod go=` on it",
             path.display()
         )
     })
@@ -148,7 +149,7 @@ pub fn warn_if_writable(path: &Path, what: &str) {
         && mode & ALL_WRITE != 0
     {
         tracing::warn!(
-            "{what} {} can be changed by every user of this machine (mode {mode:04o}): `chmod o-w` it",
+            "{what} {} is writable by every user of this machine (mode {mode:04o}): run `chmod o-w` on it",
             path.display()
         );
     }
@@ -160,7 +161,7 @@ pub fn warn_if_readable(path: &Path, what: &str) {
         && mode & (ALL_READ | ALL_WRITE) != 0
     {
         tracing::warn!(
-            "{what} {} can be read by every user of this machine (mode {mode:04o}): `chmod o=` it",
+            "{what} {} is readable by every user of this machine (mode {mode:04o}): run `chmod o=` on it",
             path.display()
         );
     }

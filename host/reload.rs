@@ -38,8 +38,8 @@ pub fn news(changed: bool) -> String {
 pub fn say(all: &[ReadAgain]) {
     let line = line(all);
     match all.iter().any(|each| each.outcome.is_err()) {
-        true => tracing::warn!("read again by SIGHUP, not all of it: {line}"),
-        false => tracing::info!("read again by SIGHUP: {line}"),
+        true => tracing::warn!("reloaded on SIGHUP, with errors: {line}"),
+        false => tracing::info!("reloaded on SIGHUP: {line}"),
     }
 }
 

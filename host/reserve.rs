@@ -51,10 +51,10 @@ impl Reserve {
         if let Err(error) = reserve.make(free_bytes) {
             let path = dir.join("reserve");
             let why = match is_full_disk(&error) {
-                true => "the disk has no space for the host's reserve",
-                false => "the host's reserve cannot be made",
+                true => "no disk space for the host's reserve",
+                false => "cannot create the host's reserve",
             };
-            tracing::warn!(path = %path.display(), %error, "{why}: what closes a window or revokes a key may not last over a restart");
+            tracing::warn!(path = %path.display(), %error, "{why}: closing a window or revoking a key may not survive a restart");
         }
         Arc::new(reserve)
     }
@@ -71,11 +71,11 @@ impl Reserve {
             return false;
         };
         match fs::remove_file(file) {
-            Ok(()) => tracing::warn!(
-                "the disk is full: the host's reserve is given up for its own records"
-            ),
+            Ok(()) => {
+                tracing::warn!("the disk is full: releasing the host's reserve for its own records")
+            }
             Err(error) => {
-                tracing::error!(%error, "the host's reserve cannot be given up");
+                tracing::error!(%error, "cannot release the host's reserve");
                 return false;
             }
         }
@@ -93,7 +93,7 @@ impl Reserve {
             let reserve = self.clone();
             let made = tokio::task::spawn_blocking(move || reserve.make(free_bytes)).await;
             if matches!(made, Ok(Ok(()))) {
-                tracing::info!("the host's reserve on the disk is there again");
+                tracing::info!("the host's disk reserve exists again");
             }
         }
     }

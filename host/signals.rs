@@ -92,7 +92,7 @@ pub fn watch(hangup: Hangup) -> io::Result<Signals> {
         let (name, _) = ending.next().await;
         let first = Instant::now();
         tracing::info!(
-            "shutting down by {name}; another signal in {INSISTS_AFTER:?} or later ends at once"
+            "shutting down on {name}; another signal after {INSISTS_AFTER:?} ends the host at once"
         );
         asked.cancel();
         let (name, number) = loop {
@@ -101,7 +101,7 @@ pub fn watch(hangup: Hangup) -> io::Result<Signals> {
                 break (name, number);
             }
         };
-        tracing::warn!("ended at once by {name}");
+        tracing::warn!("ended at once on {name}");
         children::end_all();
         telemetry::finish();
         std::process::exit(BY_SIGNAL + number.as_raw());
@@ -112,7 +112,7 @@ pub fn watch(hangup: Hangup) -> io::Result<Signals> {
             let (name, _) = ignored.next().await;
             if !said.contains(&name) {
                 said.push(name);
-                tracing::info!("{name} changes nothing here, and is not said again");
+                tracing::info!("ignoring {name}; further ones are not logged");
             }
         }
     });

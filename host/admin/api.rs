@@ -1,4 +1,4 @@
-//! The table of what can be asked of the admin API.
+//! The table of the admin API's requests.
 
 use super::claimed::Claimed;
 use super::tasks::Tasks;
@@ -13,8 +13,8 @@ use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// Whether the host takes traffic: false until everything is open and was read, and again once it
-/// shuts down.
+/// Whether the host is ready for traffic: false until everything is open and has been read, and
+/// again once it shuts down.
 #[derive(Clone, Default)]
 pub struct Readiness(Arc<State>);
 
@@ -24,7 +24,7 @@ struct State {
     waits: Mutex<Vec<Wait>>,
 }
 
-/// What has to be read first, and whether it was.
+/// What must be read first, and whether it has been.
 struct Wait {
     what: &'static str,
     is_over: Box<dyn Fn() -> bool + Send + Sync>,
@@ -36,8 +36,8 @@ impl Readiness {
         self.0.ready.store(ready, Relaxed);
     }
 
-    /// Has the host not be ready before `is_over` says that `what` was read. Asked again and again,
-    /// so it must not block.
+    /// Keeps the host from being ready until `is_over` says that `what` has been read. It is
+    /// polled, so it must not block.
     pub fn wait_for(&self, what: &'static str, is_over: impl Fn() -> bool + Send + Sync + 'static) {
         let is_over = Box::new(is_over);
         self.waits().push(Wait { what, is_over });
@@ -64,26 +64,26 @@ impl Readiness {
 
 /// The admin API.
 pub struct Admin {
-    /// The bearer token that is asked for.
+    /// The required bearer token.
     pub token: Arc<AdminToken>,
-    /// What is shown and changed.
+    /// The windows it shows and changes.
     pub windows: Arc<Registry>,
-    /// Whose routes are shown.
+    /// The gateway, for its routes and API keys.
     pub gateway: Arc<Gateway>,
     /// What `/metrics` shows.
     pub metrics: Metrics,
     /// What `/readyz` answers.
     pub readiness: Readiness,
-    /// The changes under way.
+    /// The changes in progress.
     pub tasks: Tasks,
     /// What takes backups.
     pub backups: Backups,
 }
 
 impl Admin {
-    /// Answers one request, which is `claimed` for its sender once it has shown the token.
+    /// Answers one request, which is `claimed` for its sender once it has presented the token.
     ///
-    /// It may be dropped at any time: a change that it has begun goes on.
+    /// The future may be dropped at any time: a change that it has begun continues.
     pub(super) async fn answer(
         &self,
         request: Request<Body>,
@@ -94,7 +94,7 @@ impl Admin {
             return response;
         }
         if !self.authorised(request.headers()).await {
-            let detail = "the admin API wants `Authorization: Bearer TOKEN` with the token in DATA/admin.token";
+            let detail = "the admin API requires `Authorization: Bearer TOKEN` with the token in DATA/admin.token";
             let mut response = reply::refuse(StatusCode::UNAUTHORIZED, "unauthorized", detail);
             let challenge = http::HeaderValue::from_static("Bearer realm=\"hms-admin\"");
             response
@@ -104,8 +104,7 @@ impl Admin {
         }
         let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         if !claimed.prove(gives(request.method(), &segments)) {
-            let detail = "the admin API has as many requests at work as it takes: \
-                          try again when one of them is done";
+            let detail = "the admin API has too many requests in flight: try again shortly";
             return reply::refuse(StatusCode::SERVICE_UNAVAILABLE, "admin-busy", detail);
         }
         let tasks = &self.tasks.of_request(claimed.room());
@@ -235,8 +234,8 @@ impl Admin {
     }
 }
 
-/// Whether a request may wait long, for a disk, a compiler or its client: neither one that looks
-/// does, nor one that closes or removes something.
+/// Whether a request may wait long, for a disk, a compiler or its client. Requests that look, close
+/// or remove something do not.
 fn gives(method: &Method, segments: &[&str]) -> bool {
     match (method, segments) {
         (_, ["backup"]) => true,
@@ -247,7 +246,7 @@ fn gives(method: &Method, segments: &[&str]) -> bool {
 }
 
 fn not_found() -> Response<Body> {
-    let detail = "the admin API has /windows, /windows/NAME, /windows/NAME/start|stop|rollback|canary|promote|abort|log|limits, /routes, /routes/NAME, /keys, /keys/ID, \
+    let detail = "not found; the paths of the admin API are /windows, /windows/NAME, /windows/NAME/start|stop|rollback|canary|promote|abort|log|limits, /routes, /routes/NAME, /keys, /keys/ID, \
                   /backup, /healthz, /readyz and /metrics";
     reply::refuse(StatusCode::NOT_FOUND, "not-found", detail)
 }

@@ -1,21 +1,20 @@
-//! Whose a request to the admin API is, and how many of those that are somebody's are at work at
-//! once.
+//! Requests to the admin API that have presented the token, and how many may be in flight.
 //!
-//! Everybody on the machine can connect to the admin listener. So a request holds its connection's
-//! place only once it has shown the token; until then, and after it, whoever comes next may take
-//! it.
+//! Everybody on the machine can connect to the admin listener. A request therefore holds its
+//! connection only once it has presented the token; before and after that, the next client may take
+//! the connection's place.
 
 use crate::connection_limit::AtWork;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Requests with the token at work at once, which nobody's connection takes the place of. Of the 64
-/// connections the other 8 are kept for probes.
+/// Requests with the token in flight, whose connections are never closed for others. The other 8 of
+/// the 64 connections are kept for probes.
 const MAX_AT_WORK: usize = 56;
 
-/// Those of them that upload, deploy or open something. The other 16 are for those that look, and
-/// for those that close or remove something: so deploys that wait for a disk or for a compiler keep
-/// no operator from stopping a window.
+/// Those of them that upload, deploy or open something. The other 16 are for requests that look,
+/// close or remove something, so deploys that wait for a disk or a compiler do not prevent an
+/// operator from stopping a window.
 const MAX_GIVING: usize = 40;
 
 /// The room of all requests with the token.
@@ -62,7 +61,7 @@ pub(super) struct Claimed {
 }
 
 impl Claimed {
-    /// Nobody's yet. Those that are somebody's share `rooms`.
+    /// Without the token yet. Requests with it share `rooms`.
     pub fn new(at_work: AtWork, rooms: Rooms) -> Self {
         Claimed {
             at_work,
@@ -71,8 +70,8 @@ impl Claimed {
         }
     }
 
-    /// It has shown the token. Whether there is room for it; `gives` says that it may take long, as
-    /// what uploads, deploys or opens something does.
+    /// It has presented the token. Returns whether there is room for it; `gives` says that it may
+    /// take long, because it uploads, deploys or opens something.
     pub fn prove(&mut self, gives: bool) -> bool {
         self.room = self.rooms.enter(gives);
         self.room.is_some() && self.at_work.prove()

@@ -1,4 +1,4 @@
-//! API keys of machine callers: made, listed, revoked.
+//! API keys of machine callers: create, list, revoke.
 
 use super::reply;
 use super::tasks::Tasks;
@@ -30,7 +30,7 @@ pub(super) fn list(gateway: &Gateway) -> Response<Body> {
     reply::json(StatusCode::OK, &shown)
 }
 
-/// 201 with the key; it is nowhere else.
+/// 201 with the key, which is stored nowhere else.
 pub(super) async fn add(tasks: &Tasks, gateway: &Gateway, body: Body) -> Response<Body> {
     let order = match whole(body, MAX_ORDER_BYTES).await {
         Ok(body) => serde_json::from_slice::<Order>(&body),
@@ -39,7 +39,7 @@ pub(super) async fn add(tasks: &Tasks, gateway: &Gateway, body: Body) -> Respons
     let order = match order {
         Ok(order) => order,
         Err(error) => {
-            let form = r#"a key is asked for by a JSON object such as {"user": "robot", "scopes": ["payments.read"], "expires-in": "30d"}"#;
+            let form = r#"the body must be a JSON object such as {"user": "robot", "scopes": ["payments.read"], "expires-in": "30d"}"#;
             return bad(format!("{form}: {error}"));
         }
     };
@@ -63,7 +63,7 @@ fn added(made: Result<(ApiKey, String), KeyError>) -> Response<Body> {
     }
 }
 
-/// What the disk has not taken is said: the key is refused all the same.
+/// The answer says if the disk has not accepted the change; the key is refused anyway.
 pub(super) async fn revoke(tasks: &Tasks, gateway: &Gateway, id: &str) -> Response<Body> {
     let (keys, id) = (gateway.api_keys().clone(), id.to_owned());
     let change = async move {
@@ -79,7 +79,7 @@ pub(super) async fn revoke(tasks: &Tasks, gateway: &Gateway, id: &str) -> Respon
     tasks.answer(change).await
 }
 
-/// Away from the threads of requests: it waits for the disk.
+/// Off the request threads, because it waits for the disk.
 async fn blocking<T: Send + 'static>(
     change: impl FnOnce() -> Result<T, KeyError> + Send + 'static,
 ) -> Result<T, KeyError> {
@@ -101,7 +101,7 @@ fn refuse(error: &KeyError) -> Response<Body> {
         KeyError::Io(_) => (StatusCode::INTERNAL_SERVER_ERROR, "disk"),
     };
     if status.is_server_error() {
-        tracing::error!(%error, "admin: a change was not made");
+        tracing::error!(%error, "admin: a change failed");
     }
     reply::refuse(status, code, error.to_string())
 }

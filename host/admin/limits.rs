@@ -56,7 +56,7 @@ pub(super) async fn change(
 fn read(body: &[u8]) -> Result<LimitsChange, String> {
     let change: Map<String, Value> = serde_json::from_slice(body).map_err(|error| {
         format!(
-            "the change is a JSON object such as \
+            "the body must be a JSON object such as \
              {{\"memory_bytes\": 67108864, \"queue\": null}}: {error}"
         )
     })?;

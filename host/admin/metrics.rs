@@ -17,7 +17,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry as MetricsRegistry;
 use std::sync::Arc;
 
-/// What can be measured of the host.
+/// The metrics of the host.
 pub struct Metrics {
     registry: MetricsRegistry,
     live: Family<WindowLabel, Gauge>,
@@ -50,7 +50,7 @@ struct FailureLabel {
     reason: &'static str,
 }
 
-/// What disks do to the stores of the windows.
+/// How disks delay the stores of the windows.
 #[derive(Default)]
 struct StoreMetrics {
     waited: Family<WindowLabel, Counter>,
@@ -63,7 +63,7 @@ impl StoreMetrics {
         let stores = StoreMetrics::default();
         registry.register(
             "store_reads_waited",
-            "Reads of the window's store that had to wait for the disk, and did so beside the lanes",
+            "Reads of the window's store that had to wait for the disk, off the lanes",
             stores.waited.clone(),
         );
         registry.register(
@@ -73,7 +73,7 @@ impl StoreMetrics {
         );
         registry.register(
             "store_reopened",
-            "Times that the window's store was opened again after a fault of its file",
+            "Times the window's store was reopened after a fault of its file",
             stores.reopened.clone(),
         );
         stores
@@ -110,7 +110,7 @@ impl SlowClientMetrics {
         );
         registry.register(
             "slow_clients_ended",
-            "Requests ended because too many instances waited for clients, and theirs was the slowest",
+            "Requests ended because too many instances waited for clients and theirs was the slowest",
             clients.given_way.clone(),
         );
         clients
@@ -154,38 +154,38 @@ impl Metrics {
         );
         registry.register(
             "window_leases",
-            "Requests at work on the live release",
+            "Requests in flight on the live release",
             leases.clone(),
         );
-        registry.register("window_open", "1 where the window is open", open.clone());
+        registry.register("window_open", "1 if the window is open", open.clone());
         registry.register(
             "window_queued",
-            "Requests that wait for an instance of the window",
+            "Requests waiting for an instance of the window",
             queued.clone(),
         );
         registry.register(
             "window_tripped",
-            "1 where the window is closed for a time because its instances keep failing",
+            "1 if the breaker has closed the window because its instances keep failing",
             tripped.clone(),
         );
         registry.register(
             "window_half_open",
-            "1 where that time is over, and the next request decides whether the window is open again",
+            "1 if the breaker is half open: the next request decides whether the window opens",
             half_open.clone(),
         );
         registry.register(
             "window_canary_left_out",
-            "Requests of the running canary that were not compared, because too many were under way",
+            "Requests of the running canary that were not compared, because too many were in flight",
             canary_left_out.clone(),
         );
         registry.register(
             "window_failures",
-            "Requests that a window did not answer, or not to the end, by reason",
+            "Requests that a window did not answer, or not completely, by reason",
             failures.clone(),
         );
         registry.register(
             "log_lines_left_out",
-            "Lines of the host's log that were left out because nobody read it fast enough",
+            "Lines of the host's log dropped because nobody read them fast enough or they could not be written",
             crate::telemetry::lines_left_out(),
         );
         let stores = StoreMetrics::register(&mut registry);
@@ -195,22 +195,22 @@ impl Metrics {
         let deploys_refused = Family::default();
         registry.register(
             "deploys_at_work",
-            "Components that are taken in (upload) or compiled (compile)",
+            "Components being uploaded (upload) or compiled (compile)",
             deploys_at_work.clone(),
         );
         registry.register(
             "deploys_waiting",
-            "Components that wait for that",
+            "Components queued for upload or compilation",
             deploys_waiting.clone(),
         );
         registry.register(
             "deploys_refused",
-            "Deploys refused because too many waited",
+            "Deploys refused because the queue was full",
             deploys_refused.clone(),
         );
         registry.register(
             "unsaved_changes",
-            "Windows, and API keys that were revoked, whose last change holds and is not on disk yet",
+            "Windows and revoked API keys whose last change is in effect but not on disk yet",
             unsaved.clone(),
         );
         gateway.metrics().register(&mut registry);
@@ -219,7 +219,7 @@ impl Metrics {
         connections.register(admin);
         admin.register(
             "slow_readers",
-            "Connections of the admin API that were ended because their client took too little",
+            "Admin API connections closed because their client read too slowly",
             slow_readers.clone(),
         );
         Metrics {
@@ -254,13 +254,12 @@ impl Metrics {
         let counters = &backups.counters;
         self.registry.register(
             "backups",
-            "Backups of this host: complete, failed (or not complete), and refused because one was \
-             being taken",
+            "Backups of this host: complete, failed (or incomplete), refused because one was running",
             counters.outcomes.clone(),
         );
         self.registry.register(
             "backup_last_complete_seconds",
-            "When the last complete backup ended, in seconds since 1970; 0: none since the start",
+            "Unix time at which the last complete backup ended; 0: none since startup",
             counters.last_complete.clone(),
         );
     }
@@ -274,12 +273,12 @@ impl Metrics {
         );
         self.registry.register(
             "watched_files_over_limit",
-            "Files of the windows folder that are not read because there are as many as the host follows",
+            "Files of the windows folder beyond the number that the host follows",
             counts.over_limit,
         );
         self.registry.register(
             "watched_folder_unreadable",
-            "1 where the windows folder cannot be read: the windows stay as they last were",
+            "1 if the windows folder is unreadable and the windows stay as they last were",
             counts.unreadable,
         );
     }
@@ -368,7 +367,7 @@ struct ReserveCollector(Arc<Reserve>);
 impl Collector for ReserveCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
         let gauge = ConstGauge::new(i64::from(self.0.is_there()));
-        let help = "1 where the host's reserve on the disk is there, 0 once a full disk took it";
+        let help = "1 if the host's disk reserve exists, 0 after a full disk consumed it";
         let metric = encoder.encode_descriptor("disk_reserve", help, None, gauge.metric_type())?;
         gauge.encode(metric)
     }

@@ -1,8 +1,8 @@
 //! The operators' side: its own listener, its own credentials, never reachable through the gateway.
 //!
-//! [`token`] is the credential, [`api`] the table of what can be asked, [`windows`] the handlers
-//! that change and show windows, [`tasks`] where changes run, [`reply`] how an answer or a refusal
-//! is written. [`backup`] streams a copy of all of it.
+//! [`token`] is the credential, [`api`] the table of requests, [`windows`] the handlers that change
+//! and show windows, [`tasks`] where changes run, [`reply`] how answers and refusals are written.
+//! [`backup`] streams a copy of the host.
 
 mod api;
 mod backup;
@@ -43,33 +43,33 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// A field of every answer, by which the command line knows the admin API: another server, or the
-/// gateway's port, may answer with JSON too. Not `Server`, which proxies put their own name into.
+/// A field of every answer, by which the command line recognises the admin API: another server, or
+/// the gateway's port, may answer with JSON too. Not `Server`, which proxies overwrite.
 pub const MARK: (HeaderName, HeaderValue) = (
     HeaderName::from_static("hms-admin"),
     HeaderValue::from_static("1"),
 );
 
-/// Admin connections at once. 64: operators, scripts and one scraper; more is a mistake. On
-/// loopback all of them have one address, so nobody has a share, and the one that can best be done
-/// without gives way.
+/// Concurrent admin connections. 64: operators, scripts and one scraper; more is a mistake. On
+/// loopback all of them have one address, so there are no shares, and the most dispensable one is
+/// closed.
 const MAX_CONNECTIONS: usize = 64;
 
-/// How long a connection is left alone, for its first head to be read: 100 ms. So who opens one
-/// after the other takes nobody's place before he has used it, and 640 a second are taken from the
-/// kernel's queue.
+/// How long a connection is left alone, so that its first head can be read: 100 ms. A client that
+/// opens one after the other thus displaces nobody before they have used theirs, and 640 a second
+/// are accepted from the kernel's queue.
 const LEAST_TIME: Duration = Duration::from_millis(100);
 
 /// Time for the head of a request, and so how long an idle connection is kept. 5 s.
 const HEAD_TIME: Duration = Duration::from_secs(5);
 
-/// How slow a client may be in taking an answer: as at the gateway.
+/// How slowly a client may read an answer: as at the gateway.
 const PACE: WritePace = WritePace {
     longest: Duration::from_secs(30),
     bytes_per_s: 240,
 };
 
-/// After an accept that failed for want of something, such as file descriptors: time for
+/// Pause after an accept that failed for lack of resources, such as file descriptors: time for
 /// connections to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -77,7 +77,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const MAX_HEAD_BYTES: usize = 16 << 10;
 const MAX_FIELDS: usize = 64;
 
-/// Serves the admin API on `listeners` until `shutdown`; requests under way are finished.
+/// Serves the admin API on `listeners` until `shutdown`; requests in flight complete.
 pub async fn serve(listeners: Vec<TcpListener>, admin: Arc<Admin>, shutdown: CancellationToken) {
     let listeners = Listeners::new(listeners);
     let counters = admin.metrics.connections.clone();

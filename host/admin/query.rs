@@ -8,7 +8,7 @@ use crate::windows::{ChangeError, TrafficShare};
 pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads a query string of which only `known` names may be there, each once.
+    /// Parses a query string that may have only `known` names, each once.
     pub fn read(query: &str, known: &[&str]) -> Result<Self, ChangeError> {
         // A bare percent sign, as in `10%`, is taken as it is.
         let pairs: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes())
@@ -17,21 +17,21 @@ impl Query {
         for (index, (name, _)) in pairs.iter().enumerate() {
             if !known.contains(&name.as_str()) {
                 return Err(ChangeError::BadOption(format!(
-                    "there is no parameter '{}' here; known are {}",
+                    "unknown parameter '{}'; known: {}",
                     name.escape_debug(),
                     known.join(", ")
                 )));
             }
             if pairs.iter().take(index).any(|(other, _)| other == name) {
                 return Err(ChangeError::BadOption(format!(
-                    "the parameter '{name}' is given twice"
+                    "the parameter '{name}' is repeated"
                 )));
             }
         }
         Ok(Query(pairs))
     }
 
-    /// The parameter of that name.
+    /// The parameter with this name.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.0
             .iter()
@@ -39,7 +39,7 @@ impl Query {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The parameter of that name, read as a `T`.
+    /// The parameter with this name, parsed as a `T`.
     pub fn parsed<T: Parameter>(&self, name: &str) -> Result<Option<T>, ChangeError> {
         let parsed = self.text(name).map(T::read).transpose();
         parsed.map_err(|why| ChangeError::BadOption(format!("the parameter '{name}': {why}")))
@@ -56,7 +56,7 @@ pub(super) trait Parameter: Sized {
 impl Parameter for u64 {
     fn read(text: &str) -> Result<Self, String> {
         let number = text.parse();
-        number.map_err(|_| format!("'{}' is no whole number such as 3", text.escape_debug()))
+        number.map_err(|_| format!("'{}' is not a whole number such as 3", text.escape_debug()))
     }
 }
 
@@ -104,7 +104,7 @@ mod tests {
             Query::read("to=1&to=2", &["to"])
                 .unwrap_err()
                 .to_string()
-                .contains("twice")
+                .contains("repeated")
         );
     }
 
@@ -112,7 +112,7 @@ mod tests {
     fn a_value_of_the_wrong_kind_is_refused_with_what_is_expected() {
         let query = Query::read("to=x&yes=1", &["to", "yes"]).unwrap();
         let to = query.parsed::<u64>("to").unwrap_err().to_string();
-        assert!(to.ends_with("the parameter 'to': 'x' is no whole number such as 3"));
+        assert!(to.ends_with("the parameter 'to': 'x' is not a whole number such as 3"));
         let yes = query.parsed::<bool>("yes").unwrap_err().to_string();
         assert!(yes.ends_with("the parameter 'yes': '1' is neither true nor false"));
     }

@@ -7,7 +7,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use serde_json::Value;
 
-/// When a deploy may be tried again that found too many before it, in seconds: about a compile.
+/// `Retry-After` of a deploy that found the queue full, in seconds: about one compilation.
 const RETRY_AFTER_S: u64 = 10;
 
 /// A JSON answer, pretty-printed: people read it in a terminal.
@@ -17,16 +17,16 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body>
     with_type(status, "application/json", text)
 }
 
-/// The answer to a change that holds: 200 where it is durable too, which the member `durable` says.
-/// Otherwise 202 with a `warning` that says why the disk has not taken it.
+/// The answer to a change that is in effect: 200 with `durable: true` if it is on disk. Otherwise
+/// 202 with `durable: false` and a `warning` that says why not.
 pub(super) fn changed(mut value: Value, why: Option<&str>) -> Response<Body> {
     value["durable"] = why.is_none().into();
     let Some(why) = why else {
         return json(StatusCode::OK, &value);
     };
     let warning = format!(
-        "it holds now, and is not on disk yet: {why}. It is tried again by itself; a restart before that succeeds brings back \
-         what was before"
+        "it is in effect, but not on disk yet: {why}. The host retries; a restart before that \
+         succeeds undoes it"
     );
     value["warning"] = warning.into();
     json(StatusCode::ACCEPTED, &value)
@@ -69,12 +69,12 @@ impl Problem {
 
 pub(super) fn change_error(error: &ChangeError) -> Response<Body> {
     if error.parts().0.is_server_error() {
-        tracing::error!(%error, "admin: a change was not made");
+        tracing::error!(%error, "admin: a change failed");
     }
     not_shown(error)
 }
 
-/// The same where nothing was to be changed.
+/// The same for a request that changes nothing.
 pub(super) fn not_shown(error: &ChangeError) -> Response<Body> {
     let mut response = problem_response(error.parts().0, &Problem::of(error));
     if let ChangeError::Busy(_) = error {
@@ -96,9 +96,9 @@ pub(super) fn refuse(status: StatusCode, code: &str, detail: impl Into<String>) 
     )
 }
 
-/// 405 with the methods that are there.
+/// 405 with the allowed methods.
 pub(super) fn method_not_allowed(allowed: &'static str) -> Response<Body> {
-    let detail = format!("this path answers {allowed}");
+    let detail = format!("allowed methods: {allowed}");
     let mut response = refuse(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail);
     response
         .headers_mut()

@@ -1,4 +1,5 @@
-//! The routes: shown, and changed one at a time, checked as a whole before anything is written.
+//! Shows routes, and changes them one at a time; a manifest is checked as a whole before anything
+//! is written.
 
 use super::reply;
 use super::tasks::Tasks;
@@ -38,7 +39,7 @@ pub(super) async fn put(
     let text = match whole(body, limit).await {
         Ok(text) => text,
         Err(why) => {
-            let detail = format!("the manifest cannot be read: {why}");
+            let detail = format!("cannot read the manifest: {why}");
             return reply::refuse(StatusCode::BAD_REQUEST, "upload-broken", detail);
         }
     };
@@ -81,7 +82,7 @@ fn shown(status: &RouteStatus, text: Option<String>) -> Value {
     }
 }
 
-/// Every fault, each with its line.
+/// All faults, each with its line.
 fn refuse(error: &EditError) -> Response<Body> {
     let (status, code, faults) = match error {
         EditError::Name(_) => (StatusCode::BAD_REQUEST, "bad-name", None),

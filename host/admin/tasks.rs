@@ -1,5 +1,5 @@
-//! Changes run in tasks of their own. An answer only watches its change, so that a client that goes
-//! away, or is cut, never leaves one half done.
+//! Changes run in their own tasks. The answer only watches its change, so a client that disconnects
+//! never leaves one half done.
 
 use super::claimed::Room;
 use super::reply;
@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::task::TaskTracker;
 
-/// The changes under way. No more than the admin listener has requests at work at once: a change
-/// keeps the room of its request until it is done, also where its client has left.
+/// The changes in progress, at most as many as the admin listener has requests in flight: a change
+/// keeps the room of its request until it is done, even if its client has disconnected.
 #[derive(Debug, Clone, Default)]
 pub struct Tasks {
     tracker: TaskTracker,
@@ -27,7 +27,7 @@ impl Tasks {
         }
     }
 
-    /// Begins a change. It goes on whether or not what is returned is awaited.
+    /// Begins a change. It continues whether or not the returned future is awaited.
     pub(super) fn begin<T: Send + 'static>(
         &self,
         change: impl Future<Output = T> + Send + 'static,
@@ -40,7 +40,7 @@ impl Tasks {
         })
     }
 
-    /// Begins a change and gives its answer.
+    /// Begins a change and returns its answer.
     pub(super) async fn answer(
         &self,
         change: impl Future<Output = Response<Body>> + Send + 'static,
@@ -50,7 +50,7 @@ impl Tasks {
             .unwrap_or_else(|error| ended(&error))
     }
 
-    /// Waits for the changes under way, for at most `time`. Gives how many there still are.
+    /// Waits at most `time` for the changes in progress. Returns how many are left.
     pub async fn end(&self, time: Duration) -> usize {
         self.tracker.close();
         let _ = tokio::time::timeout(time, self.tracker.wait()).await;
@@ -59,8 +59,8 @@ impl Tasks {
 }
 
 fn ended(error: &JoinError) -> Response<Body> {
-    tracing::error!(%error, "admin: a change ended by a fault of the host");
-    let detail = "a fault of the host: its log has it";
+    tracing::error!(%error, "admin: a change failed with an internal error");
+    let detail = "internal error; see the host's log";
     reply::refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
 }
 

@@ -1,4 +1,4 @@
-//! The admin API's credential: `DATA/admin.token`, which is read again while the host runs.
+//! The admin API's credential, `DATA/admin.token`, which is reloaded while the host runs.
 
 use crate::files::{read_at_most, write_whole_private};
 use crate::permissions::warn_if_readable;
@@ -14,31 +14,31 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Characters of a token at least. Ours have 43; a crash of the machine can leave a file empty, cut
-/// short or zeroed.
+/// Minimum length of a token, in characters. Ours have 43; a crash of the machine can leave a file
+/// empty, truncated or zeroed.
 const MIN_CHARS: usize = 32;
 
 /// Bytes of the file that are read. A token has some dozens.
 const MAX_FILE_BYTES: u64 = 4 << 10;
 
-/// Between two looks at the file, whoever asks. 100 ms: nobody can have the disk read more often,
-/// and a token that was replaced is good for no longer.
+/// Minimum interval between two reads of the file. 100 ms: nobody can cause more reads, and a
+/// replaced token is valid for no longer.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How long a request waits for a look. 1 s: a read of some bytes takes longer only where the disk
+/// How long a request waits for a read. 1 s: reading a few bytes takes longer only if the disk
 /// hangs.
 const LOOK_TIME: Duration = Duration::from_secs(1);
 
-/// Where the token of a data folder is.
+/// The path of a data folder's token.
 pub fn path(data: &Path) -> PathBuf {
     data.join("admin.token")
 }
 
-/// The token of a data folder, made with 256 random bits and mode 0600 where there is none that can
-/// be used.
+/// The token of a data folder. If there is no valid one, creates one from 256 random bits, with
+/// mode 0600.
 ///
 /// # Errors
-/// When the file cannot be read or made.
+/// If the file cannot be read or created.
 pub fn load_or_create(data: &Path) -> anyhow::Result<String> {
     let path = path(data);
     match std::fs::read(&path) {
@@ -48,7 +48,7 @@ pub fn load_or_create(data: &Path) -> anyhow::Result<String> {
                 return Ok(token);
             }
             tracing::warn!(
-                "{} holds no token of at least {MIN_CHARS} characters: a new one is made",
+                "{} has no token of at least {MIN_CHARS} characters: creating a new one",
                 path.display()
             );
         }
@@ -58,41 +58,39 @@ pub fn load_or_create(data: &Path) -> anyhow::Result<String> {
         }
     }
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| anyhow::anyhow!("cannot get random numbers: {error}"))?;
     let token = URL_SAFE_NO_PAD.encode(bytes);
     write_whole_private(&path, token.as_bytes())
-        .with_context(|| format!("{} cannot be made", path.display()))?;
+        .with_context(|| format!("cannot create {}", path.display()))?;
     Ok(token)
 }
 
-/// The token of a data folder that a host has made.
+/// The token of a data folder that a host has created.
 ///
 /// # Errors
-/// When there is none that can be used; the message says how to name another.
+/// If there is no valid one; the message says how to supply another.
 pub fn load(data: &Path) -> anyhow::Result<String> {
     let path = path(data);
     let bytes = std::fs::read(&path).map_err(|error| {
         let advice = match error.kind() {
             ErrorKind::PermissionDenied => {
-                "run this as the user of the host, or set HMS_ADMIN_TOKEN to the token"
+                "run this as the host's user, or set HMS_ADMIN_TOKEN to the token"
             }
-            _ => "name the host's data folder with --data, or set HMS_ADMIN_TOKEN",
+            _ => "set the host's data folder with --data, or set HMS_ADMIN_TOKEN",
         };
-        let what = format!(
-            "the admin token {} cannot be read: {advice}",
-            path.display()
-        );
+        let what = format!("cannot read the admin token {}: {advice}", path.display());
         anyhow::Error::new(error).context(what)
     })?;
     usable(&bytes).with_context(|| {
         format!(
-            "{} holds no token: start the host anew, and it makes one",
+            "{} has no token: restart the host to create one",
             path.display()
         )
     })
 }
 
-/// The token in the bytes of a file, if it can be one: what a crash left of a file is no
+/// The token in the bytes of a file, if it is valid: what a crash left of a file is not a
 /// credential.
 fn usable(bytes: &[u8]) -> Option<String> {
     let token = std::str::from_utf8(bytes).ok()?.trim();
@@ -100,7 +98,7 @@ fn usable(bytes: &[u8]) -> Option<String> {
     whole.then(|| token.to_owned())
 }
 
-/// The token that a running host asks for.
+/// The token that a running host requires.
 ///
 /// Whoever asks with a token has the file looked at first, at most every [`LOOK_EVERY`]. So a token
 /// that was replaced opens nothing after that, and its successor is good at once.
@@ -109,24 +107,24 @@ fn usable(bytes: &[u8]) -> Option<String> {
 /// anything until the next look.
 pub struct AdminToken {
     path: PathBuf,
-    /// SHA-256 of the token: digests are compared in a time that does not depend on where two
+    /// SHA-256 of the token. Comparing digests takes a time that does not depend on where two
     /// tokens differ.
     digest: ArcSwap<[u8; 32]>,
-    /// Held during a look.
+    /// Held during a read.
     looked: Mutex<Looked>,
 }
 
 struct Looked {
     at: Instant,
-    /// Why the file could not be used the last time, as it was said.
+    /// Why the file was invalid the last time, as it was logged.
     fault: Option<String>,
 }
 
 impl AdminToken {
-    /// The token of a data folder, made where there is none that can be used.
+    /// The token of a data folder, created if there is no valid one.
     ///
     /// # Errors
-    /// When the file cannot be read or made.
+    /// If the file cannot be read or created.
     pub fn open(data: &Path) -> anyhow::Result<Arc<Self>> {
         let token = load_or_create(data)?;
         Ok(Self::new(path(data), &token))
@@ -150,8 +148,8 @@ impl AdminToken {
         Self::new(PathBuf::from("/nowhere"), token)
     }
 
-    /// Whether `given` is the token as the file has it. A file that was looked at a moment ago, or
-    /// that somebody is looking at, is not waited for.
+    /// Whether `given` is the token in the file. It does not wait for a file that was read a moment
+    /// ago or is being read.
     pub async fn admits(self: &Arc<Self>, given: &str) -> bool {
         if self.is_due() {
             let token = self.clone();
@@ -177,11 +175,11 @@ impl AdminToken {
         }
     }
 
-    /// Reads the file now. Gives whether it has another token; where it has none that can be used,
-    /// the last one stays.
+    /// Reads the file now. Returns whether it has a different token; if it has no valid one, the
+    /// last one stays.
     ///
     /// # Errors
-    /// A sentence, where the file cannot be read or holds no token.
+    /// A sentence, if the file cannot be read or has no token.
     pub fn read_again(&self) -> Result<bool, String> {
         self.look(&mut self.looked.lock())
     }
@@ -193,20 +191,20 @@ impl AdminToken {
         match read {
             Ok(token) => {
                 if looked.fault.take().is_some() {
-                    tracing::info!("the admin token {shown} can be read again");
+                    tracing::info!("the admin token {shown} is readable again");
                 }
                 let digest: [u8; 32] = Sha256::digest(token).into();
                 let changed = digest != **self.digest.load();
                 if changed {
                     self.digest.store(Arc::new(digest));
-                    tracing::info!("{shown} has a new admin token; the old one opens nothing now");
+                    tracing::info!("{shown} has a new admin token; the old one is now refused");
                     warn_if_readable(&self.path, "the admin token");
                 }
                 Ok(changed)
             }
             Err(why) => {
                 if looked.fault.as_ref() != Some(&why) {
-                    tracing::warn!("{why}; the last admin token stays good");
+                    tracing::warn!("{why}; the last admin token stays valid");
                     looked.fault = Some(why.clone());
                 }
                 Err(why)
@@ -221,11 +219,10 @@ fn read(path: &Path) -> Result<String, String> {
     let cannot = |error: io::Error| format!("{shown} cannot be read: {error}");
     // Opening what is no file, such as a pipe, could wait for ever.
     if !std::fs::metadata(path).map_err(cannot)?.is_file() {
-        return Err(format!("{shown} is no file"));
+        return Err(format!("{shown} is not a file"));
     }
     let bytes = read_at_most(path, MAX_FILE_BYTES).map_err(cannot)?;
-    usable(&bytes)
-        .ok_or_else(|| format!("{shown} holds no token of at least {MIN_CHARS} characters"))
+    usable(&bytes).ok_or_else(|| format!("{shown} has no token of at least {MIN_CHARS} characters"))
 }
 
 #[cfg(test)]
@@ -269,7 +266,7 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         assert!(token.read_again().unwrap_err().contains("cannot be read"));
         std::fs::create_dir(&path).unwrap();
-        assert!(token.read_again().unwrap_err().contains("is no file"));
+        assert!(token.read_again().unwrap_err().contains("is not a file"));
         tokio::time::sleep(LOOK_EVERY).await;
         assert!(token.admits(&first).await && !token.admits("").await);
     }

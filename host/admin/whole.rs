@@ -1,12 +1,12 @@
-//! Reading the short body of a request whole.
+//! Reads the whole of a short request body.
 
 use crate::body::Body;
 use http_body_util::BodyExt;
 
-/// The bytes of `body`, of which there may be `limit`.
+/// The bytes of `body`, at most `limit`.
 ///
 /// # Errors
-/// Why they are not there, as a sentence.
+/// Why it could not be read, as a sentence.
 pub(super) async fn whole(mut body: Body, limit: usize) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {

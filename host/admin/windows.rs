@@ -1,4 +1,4 @@
-//! What operators do with windows.
+//! Operators' requests about windows.
 
 use super::query::Query;
 use super::reply::{self, Problem};
@@ -23,11 +23,11 @@ use tokio::sync::mpsc;
 /// The longest pause between two pieces of an upload. 30 s.
 const UPLOAD_PAUSE: Duration = Duration::from_secs(30);
 
-/// The longest that a whole upload may take, so that one which drips does not keep its place from
-/// others. 15 min: 128 MiB at 1.2 Mbit/s.
+/// The longest that a whole upload may take, so that a slow one does not block others. 15 min: 128
+/// MiB at 1.2 Mbit/s.
 const UPLOAD_TIME: Duration = Duration::from_secs(15 * 60);
 
-/// Bytes of the name that whoever deploys gives themselves.
+/// Bytes of the name that deployers give themselves.
 const MAX_BY_BYTES: usize = 128;
 
 /// Steps that may wait to be read by a slow client; a deploy has five.
@@ -54,7 +54,7 @@ pub(super) fn log(windows: &Registry, name: &WindowName) -> Response<Body> {
     }
 }
 
-/// A change without a body: what it is, read from the request.
+/// A change without a body, parsed from the request.
 pub(super) enum Verb {
     Start,
     Stop,
@@ -66,13 +66,13 @@ pub(super) enum Verb {
 }
 
 impl Verb {
-    /// The verb of that name, or None where there is no such.
+    /// The verb with this name, if there is one.
     pub fn read(verb: &str, query: &str) -> Option<Result<Self, ChangeError>> {
         let to = || Query::read(query, &["to"])?.parsed::<u64>("to");
         let share = || {
             let query = Query::read(query, &["share"])?;
             query.parsed::<TrafficShare>("share")?.ok_or_else(|| {
-                ChangeError::BadOption("say which share, for example share=25%".into())
+                ChangeError::BadOption("the share is missing, for example share=25%".into())
             })
         };
         Some(match verb {
@@ -93,7 +93,7 @@ impl Verb {
             None | Some("keep") => false,
             Some("delete") => true,
             Some(_) => {
-                let why = "store is keep (the default) or delete";
+                let why = "store must be keep (the default) or delete";
                 return Err(ChangeError::BadOption(why.into()));
             }
         };
@@ -122,7 +122,7 @@ impl Verb {
     }
 }
 
-/// Does what `verb` says. What of it the disk has not taken is said.
+/// Executes `verb`. The answer says what the disk has not accepted.
 pub(super) async fn change(
     tasks: &Tasks,
     windows: &Arc<Registry>,
@@ -156,8 +156,8 @@ fn removed(name: &WindowName, result: Result<Removed, ChangeError>) -> Response<
     }
 }
 
-/// Takes in the component and deploys it. With `Accept: application/x-ndjson` each step is told as
-/// it is done, one JSON object a line, the last being `{"deployed":…}` or `{"problem":…}`;
+/// Receives a component and deploys it. With `Accept: application/x-ndjson` each step is reported
+/// as it is done, one JSON object per line, the last being `{"deployed":…}` or `{"problem":…}`;
 /// otherwise there is one answer at the end.
 pub(super) async fn deploy(
     tasks: &Tasks,
@@ -253,9 +253,7 @@ async fn receive(
     let taking_in = async {
         while let Some(frame) = tokio::time::timeout(UPLOAD_PAUSE, body.frame())
             .await
-            .map_err(|_| {
-                ChangeError::Upload(format!("nothing came for {} s", UPLOAD_PAUSE.as_secs()))
-            })?
+            .map_err(|_| ChangeError::Upload(format!("no data for {} s", UPLOAD_PAUSE.as_secs())))?
         {
             let frame = frame.map_err(|error| ChangeError::Upload(error.to_string()))?;
             if let Ok(bytes) = frame.into_data() {

@@ -98,8 +98,8 @@ impl Head {
             .with_context(|| format!("{} cannot be read: it is damaged", Member::Head))?;
         if format > FORMAT {
             bail!(
-                "the backup has format {format}, of hms {hms}, and this hms {} knows {FORMAT} at \
-                 most: use a newer hms",
+                "the backup has format {format} (hms {hms}), and this hms {} reads formats up to \
+                 {FORMAT}: use a newer hms",
                 env!("CARGO_PKG_VERSION")
             );
         }
@@ -124,7 +124,7 @@ impl Manifest {
     pub fn read(json: &[u8], sum: &[u8]) -> anyhow::Result<Self> {
         if sum != sum_of(json).as_bytes() {
             bail!(
-                "{} and {} do not go together: one of them is damaged",
+                "{} and {} do not match: one of them is damaged",
                 Member::Manifest,
                 Member::ManifestSum
             );

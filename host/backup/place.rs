@@ -17,7 +17,7 @@ const HEAD_BYTES: u64 = 4096;
 /// # Errors
 /// When a folder on the way cannot be looked at.
 pub fn resolve(path: &Path) -> anyhow::Result<PathBuf> {
-    real(path).with_context(|| format!("{} cannot be looked at", path.display()))
+    real(path).with_context(|| format!("cannot inspect {}", path.display()))
 }
 
 fn real(path: &Path) -> io::Result<PathBuf> {
@@ -82,21 +82,21 @@ pub fn check_target(place: &Path, data: Option<&Path>) -> anyhow::Result<()> {
     let advice = "choose a folder outside of it";
     if let Some(around) = place.parent().and_then(backup_around) {
         let around = around.display();
-        bail!("{shown} is inside of the backup {around}, which it would damage: {advice}");
+        bail!("{shown} is inside the backup {around}, which it would damage: {advice}");
     }
     let data = data.and_then(|data| fs::canonicalize(data).ok());
     let data = data.filter(|data| data.join(LOCK).is_file());
     let within = data.as_deref().filter(|data| place.starts_with(data));
     if let Some(around) = within.or_else(|| data_around(place)) {
         let around = around.display();
-        bail!("{shown} is inside of the data folder {around}, and would be lost with it: {advice}");
+        bail!("{shown} is inside the data folder {around}, and would be lost with it: {advice}");
     }
     let routes = data.and_then(|data| routes_of(&data));
     if let Some(routes) = routes.filter(|routes| place.starts_with(routes)) {
         let routes = routes.display();
         bail!(
-            "{shown} is inside of the routes folder {routes}, whose host would refuse the \
-             manifests of the backup as routes in the wrong place: {advice}"
+            "{shown} is inside the routes folder {routes}, whose host would refuse the backup's \
+             manifests as misplaced routes: {advice}"
         );
     }
     Ok(())
@@ -132,14 +132,14 @@ pub fn check_restore(
         let within = backup.as_deref().filter(|backup| place.starts_with(backup));
         if let Some(around) = within.or_else(|| backup_around(place)) {
             bail!(
-                "{option} {shown} is inside of the backup {}, which it would damage: choose a \
-                 folder outside of it",
+                "{option} {shown} is inside the backup {}, which it would damage: choose a folder \
+                 outside of it",
                 around.display()
             );
         }
         if let Some(backup) = backup.as_ref().filter(|backup| backup.starts_with(place)) {
             bail!(
-                "the backup {} is inside of {option} {shown}: choose another folder",
+                "the backup {} is inside {option} {shown}: choose another folder",
                 backup.display()
             );
         }
@@ -148,8 +148,8 @@ pub fn check_restore(
         && (routes.starts_with(&data) || data.starts_with(&routes))
     {
         bail!(
-            "--routes {} and --data {} are one inside of the other: choose folders beside each \
-             other, or leave --routes out for DATA/routes",
+            "one of --routes {} and --data {} is inside the other: choose separate folders, or \
+             omit --routes for DATA/routes",
             routes.display(),
             data.display()
         );

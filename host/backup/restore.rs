@@ -92,7 +92,7 @@ impl Restore<'_> {
         let data = self.data;
         if mark.exists() {
             (self.tell)(
-                "what an interrupted restore left in the data folder is removed",
+                "removing what an interrupted restore left in the data folder",
                 None,
             );
             clear(data)?;
@@ -155,9 +155,8 @@ impl Filling<'_> {
                 .map(|missing| format!("{} ({})", missing.path, missing.why))
                 .collect();
             bail!(
-                "the backup is intact, and not complete: {} could not be taken. With \
-                 --allow-incomplete the rest is restored; a window whose store is missing then \
-                 begins with an empty one",
+                "the backup is intact but incomplete: it lacks {}. --allow-incomplete restores the \
+                 rest; a window whose store is missing then starts with an empty one",
                 missing.join(", ")
             );
         }
@@ -182,7 +181,7 @@ impl Filling<'_> {
         for path in &there {
             let Some(text) = self.routes.get(path) else {
                 bail!(
-                    "the routes folder {shown} has {}, which the backup has not: choose an empty \
+                    "the routes folder {shown} has {}, which is not in the backup: choose an empty \
                      folder with --routes",
                     path.escape_debug()
                 );
@@ -190,14 +189,14 @@ impl Filling<'_> {
             let now = fs::read(folder.join(path)).with_context(|| format!("{shown}/{path}"))?;
             ensure!(
                 now == *text,
-                "the routes folder {shown} has another {}: choose an empty folder with \
+                "the routes folder {shown} has a different {}: choose an empty folder with \
                  --routes",
                 path.escape_debug()
             );
         }
         let mut make = |folder: &Path| {
             let made = make_folders(folder, 0o777)
-                .with_context(|| format!("{} cannot be made", folder.display()))?;
+                .with_context(|| format!("cannot create {}", folder.display()))?;
             self.made_routes.push((folder.into(), Some(made)));
             sync_above(folder, made);
             anyhow::Ok(())
@@ -241,7 +240,7 @@ impl Filling<'_> {
             return Ok(());
         };
         let routes = fs::canonicalize(routes)
-            .with_context(|| format!("{} cannot be looked at", routes.display()))?;
+            .with_context(|| format!("cannot inspect {}", routes.display()))?;
         if let (Some(folder), Some(path)) = (kept.get_mut("folder"), routes.to_str()) {
             *folder = path.into();
         }
@@ -269,7 +268,7 @@ impl Visit for Filling<'_> {
         self.routes_bytes = self.routes_bytes.saturating_add(bytes);
         ensure!(
             self.routes_bytes <= MAX_ROUTES_BYTES,
-            "the routes of the backup are more than {MAX_ROUTES_BYTES} bytes"
+            "the routes of the backup exceed {MAX_ROUTES_BYTES} bytes"
         );
         let mut text = Vec::new();
         content.read_to_end(&mut text)?;
@@ -287,8 +286,8 @@ fn check_empty(data: &Path) -> anyhow::Result<()> {
         let is_nothing = NOTHING.iter().any(|known| name == *known);
         ensure!(
             is_nothing,
-            "the data folder {shown} is not empty (it has {}): nothing is restored over what is \
-             there; choose a new folder with --data",
+            "the data folder {shown} is not empty (it has {}), and a restore overwrites nothing: \
+             choose a new folder with --data",
             name.display()
         );
     }

@@ -35,13 +35,13 @@ impl<'a> Save<'a> {
         let made = match DirBuilder::new().mode(0o700).create(root) {
             Ok(()) => true,
             Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
-            Err(error) => return Err(error).with_context(|| format!("{shown} cannot be made")),
+            Err(error) => return Err(error).with_context(|| format!("cannot create {shown}")),
         };
         let mut entries =
             fs::read_dir(root).with_context(|| format!("{shown} cannot be listed"))?;
         ensure!(
             entries.next().is_none(),
-            "{shown} is not empty: choose a new or an empty folder, one for each backup"
+            "{shown} is not empty: choose a new or empty folder for each backup"
         );
         Ok(Save {
             root: root.into(),

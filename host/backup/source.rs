@@ -67,8 +67,8 @@ impl Source {
         if path == Path::new("-") {
             ensure!(
                 !io::stdin().is_terminal(),
-                "a tar stream does not come from a terminal: `zstd -dc FILE | hms …`, or name a \
-                 folder or a file"
+                "refusing to read a tar stream from a terminal: use `zstd -dc FILE | hms …`, or a \
+                 folder or file"
             );
             return Ok(Source::Stream(Box::new(io::stdin())));
         }
@@ -136,7 +136,7 @@ impl Seen {
             Member::ManifestSum => self.sum.is_some(),
             _ => self.files.contains_key(&member),
         };
-        ensure!(!twice, "{member} is in it twice");
+        ensure!(!twice, "it contains {member} twice");
         match member {
             Member::Manifest => self.json = Some(short(content, bytes, MAX_MANIFEST_BYTES)?),
             Member::ManifestSum => self.sum = Some(short(content, bytes, MAX_SHORT_BYTES)?),
@@ -179,7 +179,7 @@ impl Seen {
     pub fn finish(self) -> anyhow::Result<Whole> {
         let (Some(json), Some(sum)) = (self.json, self.sum) else {
             bail!(
-                "it is not whole: {} or its hash, which are written last, are missing; it was \
+                "it is not complete: {} or its hash, which are written last, are missing; it was \
                  interrupted or cut short",
                 Member::Manifest
             );
@@ -195,13 +195,13 @@ impl Seen {
             let path = &entry.path;
             let member = Member::parse(path);
             let member = member
-                .with_context(|| format!("'{}' is no file of a backup", path.escape_debug()))?;
+                .with_context(|| format!("'{}' is not a file of a backup", path.escape_debug()))?;
             let Some((bytes, sha256)) = files.remove(&member) else {
                 bail!("{path} is missing");
             };
             ensure!(
                 bytes == entry.bytes && sha256 == entry.sha256,
-                "{path} is damaged: it is not what the manifest says"
+                "{path} is damaged: it does not match the manifest"
             );
         }
         files.retain(|member, _| !manifest.removed.contains(&member.to_string()));
@@ -235,7 +235,7 @@ fn read_folder(root: &Path, visit: &mut dyn Visit) -> anyhow::Result<Whole> {
             let member = path.as_deref().and_then(Member::parse);
             let (Some(member), true) = (member, kind.is_file()) else {
                 let name = entry.path().display().to_string();
-                bail!("{} is no file of a backup", name.escape_debug());
+                bail!("{} is not a file of a backup", name.escape_debug());
             };
             members.push(member);
             ensure!(members.len() <= MAX_MEMBERS, "{shown} has too many files");
@@ -243,7 +243,7 @@ fn read_folder(root: &Path, visit: &mut dyn Visit) -> anyhow::Result<Whole> {
     }
     ensure!(
         members.contains(&Member::Head),
-        "{shown} is no backup: it has no {}",
+        "{shown} is not a backup: it has no {}",
         Member::Head
     );
     // What it is comes first, and what it must be last.
@@ -263,7 +263,7 @@ fn read_folder(root: &Path, visit: &mut dyn Visit) -> anyhow::Result<Whole> {
 pub fn short(content: &mut dyn Read, bytes: u64, most: u64) -> anyhow::Result<Vec<u8>> {
     ensure!(
         bytes <= most,
-        "a part of it has {bytes} bytes, and may have {most}"
+        "a part of it has {bytes} bytes; the limit is {most}"
     );
     let mut read = Vec::new();
     content.take(bytes).read_to_end(&mut read)?;

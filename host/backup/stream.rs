@@ -28,8 +28,8 @@ const PACKED: [(&[u8], &str, &str); 9] = [
 /// What a stream is instead of a tar.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "it is {what}, and hms reads the tar itself: `{undo} FILE | hms backup --verify -`, and \
-     `hms restore -` in the same way"
+    "it is {what}, and hms reads plain tar only: use `{undo} FILE | hms backup --verify -`, and \
+     `hms restore -` likewise"
 )]
 pub struct Packed {
     what: &'static str,
@@ -97,7 +97,7 @@ fn look(from: &mut dyn Read) -> anyhow::Result<io::Cursor<Vec<u8>>> {
 /// No words of the library of tars, which quote what they cannot read.
 #[derive(Debug, thiserror::Error)]
 enum Malformed {
-    #[error("this is no tar stream, and no backup of hms")]
+    #[error("this is not a tar stream, and not a backup of hms")]
     NoTar,
     #[error("the tar stream is damaged or cut short")]
     Damaged,
@@ -131,7 +131,7 @@ fn read_tar(stream: impl Read, visit: &mut dyn Visit) -> anyhow::Result<Whole> {
             _ => {
                 let name = entry.path_bytes().into_owned();
                 bail!(
-                    "'{}' is no ordinary file: this is no backup of hms",
+                    "'{}' is not a regular file: this is not a backup of hms",
                     name.escape_ascii()
                 );
             }
@@ -143,13 +143,13 @@ fn read_tar(stream: impl Read, visit: &mut dyn Visit) -> anyhow::Result<Whole> {
         let member = std::str::from_utf8(&name).ok().and_then(Member::parse);
         let Some(member) = member else {
             bail!(
-                "'{}' is no file of a backup: this is no backup of hms",
+                "'{}' is not a file of a backup: this is not a backup of hms",
                 name.escape_ascii()
             );
         };
         ensure!(
             seen.has_head() || member == Member::Head,
-            "this is no backup of hms: its first file is not {}",
+            "this is not a backup of hms: its first file is not {}",
             Member::Head
         );
         seen.take(member, bytes, &mut entry, visit)

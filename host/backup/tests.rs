@@ -163,7 +163,7 @@ fn a_backup_is_read_as_a_stream_and_as_a_folder_that_is_made_of_it() {
     let mut tell = |_: &str, _| {};
     let mut save = Save::new(&folder, &mut tell).unwrap();
     let whole = read_stream(&*sample.tar(), &mut save).unwrap();
-    assert!(verify_folder(&folder).unwrap_err().contains("not whole"));
+    assert!(verify_folder(&folder).unwrap_err().contains("not complete"));
     save.finish(&whole).unwrap();
     assert_eq!(verify_folder(&folder).unwrap().manifest, sample.manifest);
     for file in ["manifest.json", "windows/a/store.redb", "admin.token"] {
@@ -210,7 +210,12 @@ fn a_file_that_is_missing_cut_short_or_one_too_many_is_found() {
     for (path, bytes) in sample.all() {
         fs::remove_file(folder.join(&path)).unwrap();
         let why = verify_folder(&folder).unwrap_err();
-        let known = ["is missing", "are missing", "no backup", "no backup.json"];
+        let known = [
+            "is missing",
+            "are missing",
+            "not a backup",
+            "no backup.json",
+        ];
         assert!(known.iter().any(|word| why.contains(word)), "{path}: {why}");
         if !bytes.is_empty() {
             fs::write(folder.join(&path), &bytes[..bytes.len() - 1]).unwrap();
@@ -245,7 +250,7 @@ fn a_stream_that_is_cut_anywhere_is_not_whole() {
     cuts.extend([1, 513, 700, last - 1, last, last + 1, last + 40]);
     for cut in cuts {
         let why = verify(&tar[..cut]).unwrap_err();
-        let known = ["not whole", "cut short", "damaged", "no backup"];
+        let known = ["not complete", "cut short", "damaged", "not a backup"];
         assert!(known.iter().any(|word| why.contains(word)), "{cut}: {why}");
     }
     verify(&tar[..tar.len() - 1024]).unwrap();
@@ -286,7 +291,7 @@ fn nothing_that_a_stream_names_leads_out_of_the_folder() {
         let files = [head.clone(), (name.to_owned(), b"x".to_vec())];
         let why = restore(stream(tar_of(&files)), &dir.path().join("data"), true);
         let why = why.unwrap_err();
-        assert!(why.contains("is no file of a backup"), "{name:?}: {why}");
+        assert!(why.contains("is not a file of a backup"), "{name:?}: {why}");
     }
     // By a longer name than fits a header.
     let mut tar = Builder::new(tar_of(std::slice::from_ref(&head)));
@@ -303,7 +308,7 @@ fn nothing_that_a_stream_names_leads_out_of_the_folder() {
         &dir.path().join("data"),
         true,
     );
-    assert!(why.unwrap_err().contains("is no file of a backup"));
+    assert!(why.unwrap_err().contains("is not a file of a backup"));
     for kind in [
         EntryType::Symlink,
         EntryType::Link,
@@ -321,7 +326,7 @@ fn nothing_that_a_stream_names_leads_out_of_the_folder() {
             &dir.path().join("data"),
             true,
         );
-        assert!(why.unwrap_err().contains("no ordinary file"), "{kind:?}");
+        assert!(why.unwrap_err().contains("not a regular file"), "{kind:?}");
     }
     assert_eq!(entries(dir.path()), [""; 0]);
 }
@@ -333,9 +338,13 @@ fn a_file_that_comes_twice_another_tar_and_a_newer_format_are_refused() {
     files.insert(3, files[2].clone());
     assert!(verify(&tar_of(&files)).unwrap_err().contains("twice"));
     let foreign = tar_of(&[("host.redb".into(), b"x".to_vec())]);
-    assert!(verify(&foreign).unwrap_err().contains("no backup of hms"));
+    assert!(
+        verify(&foreign)
+            .unwrap_err()
+            .contains("not a backup of hms")
+    );
     assert!(verify(&[b'x'; 4096]).is_err());
-    assert!(verify(b"").unwrap_err().contains("not whole"));
+    assert!(verify(b"").unwrap_err().contains("not complete"));
     let newer = br#"{"format":2,"hms":"9.0.0","begun":"?","more":[]}"#;
     let tar = tar_of(&[("backup.json".into(), newer.to_vec())]);
     let why = verify(&tar).unwrap_err();
@@ -398,7 +407,7 @@ fn a_restore_that_fails_leaves_an_empty_folder_and_one_that_a_crash_cut_is_known
     fs::write(data.join("windows/x/store.redb"), "half").unwrap();
     fs::write(data.join("host.redb"), "half").unwrap();
     let refused = DataFolder::take(&data).err().unwrap().to_string();
-    assert!(refused.contains("has not ended"), "{refused}");
+    assert!(refused.contains("was interrupted"), "{refused}");
     restore(stream(tar), &data, false).unwrap();
     assert!(!data.join("windows/x").exists());
     DataFolder::take(&data).unwrap();
@@ -440,7 +449,7 @@ fn routes_go_to_a_folder_that_is_empty_or_has_the_same() {
     into("second").unwrap();
     assert!(file.is_symlink(), "what is the same stays as it is");
     fs::write(routes.join("a.yaml"), "uri: /other\n").unwrap();
-    assert!(into("third").unwrap_err().contains("another a.yaml"));
+    assert!(into("third").unwrap_err().contains("a different a.yaml"));
     fs::write(routes.join("a.yaml"), ROUTE).unwrap();
     fs::write(routes.join("more.yaml"), ROUTE).unwrap();
     assert!(into("third").unwrap_err().contains("more.yaml"));

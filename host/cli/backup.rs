@@ -37,21 +37,21 @@ const SHOWN_BYTES: u64 = 1 << 20;
 
 /// Back up the running host: all stores, records, components, routes, keys and idempotency keys.
 ///
-/// Each store is as one commit left it. The files are in DIR, or with - one tar stream on stdout.
-/// The exit status is 3 where something could not be taken.
+/// Each store is copied as one commit left it. The files go to DIR, or with - to stdout as one tar
+/// stream. The exit status is 3 if something could not be copied.
 #[derive(Debug, Args)]
 pub(super) struct Backup {
     /// A new or empty folder, or - for a tar stream; with --verify a backup: a folder, a tar file,
     /// or - for stdin
     #[arg(value_name = "DIR|-")]
     target: PathBuf,
-    /// Check a backup against its manifest, and take none
+    /// Verify a backup against its manifest instead of taking one
     #[arg(long, conflicts_with = "without_secrets")]
     verify: bool,
-    /// Leave out the admin token and the development secret; a restored host makes new ones
+    /// Omit the admin token and the development secret; a restored host creates new ones
     #[arg(long)]
     without_secrets: bool,
-    /// Print the result as JSON; with - on stderr
+    /// Print the result as JSON, on stderr if the target is -
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -60,7 +60,7 @@ pub(super) struct Backup {
 
 /// A backup that is intact, and lacks something.
 #[derive(Debug, thiserror::Error)]
-#[error("the backup is intact, and not complete: {}", list(.0))]
+#[error("the backup is intact but incomplete: {}", list(.0))]
 pub(super) struct Incomplete(Vec<Missing>);
 
 fn list(missing: &[Missing]) -> String {
@@ -107,14 +107,16 @@ impl Backup {
             let mut show = |member: &Member, bytes| show(quiet, &member.to_string(), Some(bytes));
             source
                 .read(&mut Verify(&mut show))
-                .with_context(|| format!("the backup {} cannot be used", path.display()))
+                .with_context(|| format!("the backup {} is unusable", path.display()))
         })
         .await
     }
 
     async fn take(&self, to_stdout: bool) -> anyhow::Result<Whole> {
         if to_stdout && io::stdout().is_terminal() {
-            bail!("a tar stream is not for a terminal: `hms backup - > FILE`, or name a folder");
+            bail!(
+                "refusing to write a tar stream to a terminal: use `hms backup - > FILE`, or a folder"
+            );
         }
         // Before the host begins.
         if !to_stdout {
@@ -133,7 +135,7 @@ impl Backup {
         let response = client.send(Method::GET, path, &[], body::empty()).await?;
         if !response.status().is_success() {
             client::read(response).await?;
-            bail!("the host refused without saying why");
+            bail!("the host refused without a reason");
         }
         let (pieces, received) = mpsc::channel(QUEUE);
         let download = Download {
@@ -155,7 +157,7 @@ impl Backup {
             true => tokio::join!(reading, receiving).0,
             false => unless_interrupted(reading, receiving).await?,
         };
-        whole.context("the backup is not whole, and is of no use")
+        whole.context("there is no usable backup")
     }
 }
 
@@ -168,7 +170,7 @@ async fn unless_interrupted(
     reading: impl Future<Output = anyhow::Result<Whole>>,
     receiving: impl Future<Output = ()>,
 ) -> anyhow::Result<anyhow::Result<Whole>> {
-    let mut interrupts = Interrupts::watch().context("signals cannot be watched")?;
+    let mut interrupts = Interrupts::watch().context("cannot handle signals")?;
     let mut reading = pin!(reading);
     let interrupted = tokio::select! {
         whole = async { tokio::join!(reading.as_mut(), receiving).0 } => return Ok(whole),
@@ -194,9 +196,7 @@ async fn receive(mut body: Incoming, pieces: mpsc::Sender<Result<Bytes, String>>
             Ok(Ok(piece)) => Ok(piece),
             // Trailers.
             Ok(Err(_)) => continue,
-            Err(error) => Err(format!(
-                "the host's answer broke off, its log says why: {error}"
-            )),
+            Err(error) => Err(format!("the host's answer broke off; see its log: {error}")),
         };
         if pieces.send(piece).await.is_err() {
             return;
@@ -253,7 +253,7 @@ impl<R: Read, W: Write> Read for Tee<R, W> {
         let read = self.from.read(out)?;
         let written = self.to.write_all(out.get(..read).unwrap_or_default());
         written.map_err(|error| {
-            let why = format!("stdout cannot be written: {error}");
+            let why = format!("cannot write to stdout: {error}");
             io::Error::new(error.kind(), why)
         })?;
         Ok(read)
@@ -295,7 +295,7 @@ pub(super) fn summary(whole: &Whole, path: &Path, verified: bool) -> String {
     };
     let secrets = match manifest.secrets {
         true => {
-            "; it holds the admin token or the development secret: keep it as closed as the data \
+            "; it contains the admin token or the development secret: protect it like the data \
              folder"
         }
         false => "",

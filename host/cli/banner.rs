@@ -74,7 +74,7 @@ impl Banner {
                  \x20                  --scope docs.write --scope docs.read)\n"
             ));
         } else {
-            text.push_str("  TOKEN=…    # from your identity provider: its keys are configured\n");
+            text.push_str("  TOKEN=…    # from your identity provider\n");
         }
         text.push_str(&format!(
             "  curl -H \"Authorization: Bearer $TOKEN\" -d '{{\"amount\":42,\"purpose\":\"FOIA copy fee\"}}' \\\n\

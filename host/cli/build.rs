@@ -13,9 +13,9 @@ use tokio::process::Command;
 /// What windows are compiled for.
 pub const TARGET: &str = "wasm32-wasip2";
 
-/// Memory for an instance's heap that is there from its start, 1 MiB, as a cargo setting. The linker
-/// leaves next to none, and then each instance grows its memory: two changes of the process's memory
-/// map for each request, which every other thread waits for.
+/// Memory for an instance's heap that is there from its start, 1 MiB, as a cargo setting. The
+/// linker leaves next to none, and then each instance grows its memory: two changes of the
+/// process's memory map for each request, which every other thread waits for.
 const HEAP: &str = "target.wasm32-wasip2.rustflags=['-Clink-arg=--initial-heap=1048576']";
 
 /// A component that was built.
@@ -38,7 +38,7 @@ pub async fn ensure_target(say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<()> {
         .stderr(Stdio::null())
         .output()
         .await
-        .context("rustc is not there: install Rust with rustup (see rustup.rs), which `hms up` builds windows with")?;
+        .context("rustc was not found: install Rust with rustup (see rustup.rs); `hms up` builds windows with it")?;
     let libdir = PathBuf::from(String::from_utf8_lossy(&libdir.stdout).trim());
     if libdir.is_dir() {
         return Ok(());
@@ -52,10 +52,10 @@ pub async fn ensure_target(say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<()> {
         .await;
     match added {
         Ok(status) if status.success() => Ok(()),
-        Ok(_) => bail!("rustup could not add the target {TARGET}; its message is above"),
+        Ok(_) => bail!("rustup could not add the target {TARGET}; see its message above"),
         Err(_) => bail!(
-            "the Rust target {TARGET} is missing and rustup is not there to add it: install rustup (see rustup.rs), or your \
-             distribution's package of that target"
+            "the Rust target {TARGET} is missing, and rustup was not found to add it: install rustup (see rustup.rs), or your \
+             distribution's package for that target"
         ),
     }
 }
@@ -83,13 +83,10 @@ pub(super) async fn build_windows(workspace: &Workspace) -> anyhow::Result<(Vec<
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .context("cargo could not be started")?;
+        .context("cannot start cargo")?;
     // Cargo and the compilers that it starts.
     let group = child.id().and_then(Group::led_by);
-    let stdout = child
-        .stdout
-        .take()
-        .context("cargo's output cannot be read")?;
+    let stdout = child.stdout.take().context("cannot read cargo's output")?;
     let mut lines = BufReader::new(stdout).lines();
     let mut built = Vec::new();
     while let Some(line) = lines.next_line().await? {

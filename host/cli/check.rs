@@ -9,16 +9,16 @@ use anyhow::{Context, bail};
 use clap::Args;
 use std::path::PathBuf;
 
-/// Check route manifests without serving: says every fault of every file.
+/// Check route manifests without serving, and report every fault of every file.
 #[derive(Debug, Args)]
 pub(super) struct Check {
-    /// The folder of manifests, or one manifest
+    /// A folder of manifests, or one manifest
     #[arg(value_name = "DIR|FILE", default_value = "routes", env = "HMS_ROUTES")]
     routes: PathBuf,
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Print the JSON Schema of manifests instead, for editors
+    /// Print the JSON Schema of manifests, for editors
     #[arg(long)]
     schema: bool,
 }
@@ -37,7 +37,7 @@ impl Check {
             for file in &files {
                 let name = printable(&file.file);
                 if file.faults.is_empty() {
-                    say!("{name}: good");
+                    say!("{name}: ok");
                 }
                 for fault in &file.faults {
                     say!("{name}: {}", Printable(fault));
@@ -46,7 +46,7 @@ impl Check {
         }
         anyhow::ensure!(
             faulty == 0,
-            "{faulty} of {} manifests are refused",
+            "{faulty} of {} manifests have faults",
             files.len()
         );
         Ok(())
@@ -56,22 +56,22 @@ impl Check {
     fn files(&self) -> anyhow::Result<Vec<RouteStatus>> {
         let shown = self.routes.display();
         let metadata = std::fs::metadata(&self.routes)
-            .with_context(|| format!("the routes folder {shown} cannot be read"))?;
+            .with_context(|| format!("cannot read the routes folder {shown}"))?;
         if !metadata.is_dir() {
             let checked = check_file(&self.routes);
             return checked.with_context(|| {
-                format!("{shown} is no manifest by its name, which ends with .yaml or .yml")
+                format!("{shown} is not a manifest: its name must end with .yaml or .yml")
             });
         }
         let most = Limits::default().max_routes;
         let set = RouteSet::load(&self.routes, None, most, GatewayMetrics::new());
         if let Some(fault) = set.folder_fault() {
-            bail!("the routes folder {shown} cannot be read: {fault}");
+            bail!("cannot read the routes folder {shown}: {fault}");
         }
         let files = set.status();
         anyhow::ensure!(
             !files.is_empty(),
-            "no manifest in {shown}: they are files there that end with .yaml or .yml"
+            "no manifest in {shown}: manifests are files that end with .yaml or .yml"
         );
         Ok(files)
     }
@@ -98,7 +98,7 @@ mod tests {
         let refused = check(dir.path()).unwrap_err();
         assert!(refused.starts_with("no manifest in "), "{refused}");
         let refused = check(&dir.path().join("nowhere")).unwrap_err();
-        assert!(refused.contains("cannot be read: No such"), "{refused}");
+        assert!(refused.contains(": No such file"), "{refused}");
 
         let good = dir.path().join("good.yaml");
         fs::write(&good, "uri: /a\nupstream: http://hms-svc-w\n").unwrap();
@@ -107,15 +107,11 @@ mod tests {
         let notes = dir.path().join("notes.md");
         fs::write(&notes, "uri: /a\n").unwrap();
         assert_eq!(check(&good), Ok(()));
-        assert_eq!(check(&bad).unwrap_err(), "1 of 1 manifests are refused");
-        assert!(
-            check(&notes)
-                .unwrap_err()
-                .contains("no manifest by its name")
-        );
+        assert_eq!(check(&bad).unwrap_err(), "1 of 1 manifests have faults");
+        assert!(check(&notes).unwrap_err().contains("is not a manifest"));
         assert_eq!(
             check(dir.path()).unwrap_err(),
-            "1 of 2 manifests are refused"
+            "1 of 2 manifests have faults"
         );
     }
 }

@@ -76,7 +76,7 @@ impl Client {
             .with_context(|| format!("{} is not an admin address", self.base))?;
         let response = self.inner.request(request).await.with_context(|| {
             format!(
-                "no host answers at {}: start one with `hms serve` or `hms up`, or name its admin address with --admin",
+                "no host answers at {}: start one with `hms serve` or `hms up`, or set its admin address with --admin",
                 self.base
             )
         })?;
@@ -102,13 +102,13 @@ impl Client {
         let problem = body.and_then(|body| serde_json::from_slice(&body.to_bytes()).ok());
         match problem.as_ref().map(|problem: &Value| &problem["type"]) {
             Some(Value::String(kind)) if kind.starts_with(&problem_type("")) => format!(
-                "{base} is not the admin API of an hms host, but the gateway of one: \
-                 name the admin address with --admin; `hms serve` says it when it starts"
+                "{base} is the gateway of an hms host, not its admin API: \
+                 set the admin address with --admin; `hms serve` prints it at startup"
             ),
             _ => format!(
-                "{base} is not the admin API of an hms host (it answered {status}): name its \
-                 admin address with --admin. The admin token was sent there: if that is not to \
-                 be trusted, write another into DATA/admin.token"
+                "{base} is not the admin API of an hms host (it answered {status}): set the \
+                 admin address with --admin. The admin token was sent there; if you do not trust \
+                 that server, write a new token to DATA/admin.token"
             ),
         }
     }
@@ -164,7 +164,7 @@ pub(super) fn durable(answer: &Value) -> anyhow::Result<()> {
 pub(super) fn refusal(status: StatusCode, problem: &Value) -> String {
     match problem.get("detail").and_then(Value::as_str) {
         Some(detail) if status == StatusCode::UNAUTHORIZED => {
-            format!("{detail} (name the host's data folder with --data, or set HMS_ADMIN_TOKEN)")
+            format!("{detail} (set the host's data folder with --data, or set HMS_ADMIN_TOKEN)")
         }
         Some(detail) => detail.to_owned(),
         None => format!("the host answered {status}"),

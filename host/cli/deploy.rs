@@ -33,23 +33,23 @@ pub(super) struct Deploy {
     /// The component
     #[arg(value_name = "FILE.wasm")]
     file: PathBuf,
-    /// The window; by default the file's name
+    /// The window's name [default: the file's name]
     #[arg(long = "as", value_name = "NAME")]
     window: Option<WindowName>,
-    /// A path that it must answer with 2xx before it gets any request
+    /// A path that must answer 2xx before the release gets any traffic
     #[arg(long, value_name = "PATH")]
     probe: Option<String>,
     /// How long the probe may take
     #[arg(long, value_name = "TIME", default_value = "5s", requires = "probe")]
     probe_time: Time,
-    /// Give it this share of the requests at first, for example 10%; it ends by itself if it is
-    /// clearly worse
+    /// Give the release this share of the traffic at first, for example 10%; the canary ends
+    /// automatically if it is clearly worse
     #[arg(long, value_name = "SHARE")]
     canary: Option<TrafficShare>,
-    /// Go back to the release before by itself if this one keeps failing
+    /// Return to the previous release automatically if this one keeps failing
     #[arg(long)]
     fallback: bool,
-    /// Do not ask where it needs more than the live release has
+    /// Do not ask if the release needs more capabilities than the live one
     #[arg(long)]
     yes: bool,
     /// Print the result as JSON
@@ -65,7 +65,7 @@ impl Deploy {
             Some(name) => name.clone(),
             None => WindowName::from_file(&self.file)
                 .map_err(anyhow::Error::msg)
-                .context("name the window with --as NAME")?,
+                .context("set the window's name with --as NAME")?,
         };
         let deployed = match self.upload(&window, self.yes).await? {
             UploadResult::Deployed(deployed) => deployed,
@@ -73,10 +73,7 @@ impl Deploy {
                 if !std::io::stdin().is_terminal() || self.json {
                     bail!("{why}");
                 }
-                if !agreed(&format!(
-                    "{}\nDeploy it all the same?",
-                    printable_lines(&why)
-                ))? {
+                if !agreed(&format!("{}\nDeploy it anyway?", printable_lines(&why)))? {
                     bail!("nothing was deployed");
                 }
                 match self.upload(&window, true).await? {
@@ -123,7 +120,7 @@ impl Deploy {
         let response = client.send(Method::PUT, &path, &headers, body).await?;
         if !response.status().is_success() {
             client::read(response).await?;
-            bail!("the host refused without saying why");
+            bail!("the host refused without a reason");
         }
         follow(response.into_body(), !self.json).await
     }
@@ -138,7 +135,7 @@ enum UploadResult {
 
 async fn open(path: &Path) -> anyhow::Result<(u64, Body)> {
     let file = tokio::fs::File::open(path).await;
-    let file = file.with_context(|| format!("{} cannot be opened", path.display()))?;
+    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
     let meta = file.metadata().await?;
     anyhow::ensure!(meta.is_file(), "{} is not a file", path.display());
     let chunks = futures_util::stream::try_unfold(file, |mut file| async move {
@@ -164,7 +161,7 @@ async fn follow(mut body: Incoming, show: bool) -> anyhow::Result<UploadResult> 
         while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = pending.drain(..=end).collect();
             let mut event: Value =
-                serde_json::from_slice(&line).context("the host's answer cannot be read")?;
+                serde_json::from_slice(&line).context("the host's answer is malformed")?;
             if let Some(problem) = event.get("problem") {
                 let why = client::refusal(StatusCode::UNPROCESSABLE_ENTITY, problem);
                 if problem["type"] == problem_type("needs-consent") {
@@ -193,7 +190,7 @@ fn told(event: &Value) {
     }
     if let Some(what) = event["waiting"].as_str() {
         let (what, ahead) = (printable(what), text(&event["ahead"]));
-        say!("  waits for a {what}, {ahead} before it");
+        say!("  waiting for a {what}, {ahead} ahead");
     }
     if let Some(step) = event["step"].as_str() {
         let step = printable(step);
@@ -245,14 +242,14 @@ fn summary(deployed: &Value) -> String {
     let digest = digest.get(..12).unwrap_or(digest);
     if let Some(share) = deployed["canary"].as_str() {
         return format!(
-            "{window} release {} gets {share} of the requests ({digest}); `hms windows` shows how it does, \
-             `hms promote {window}` or `hms abort {window}` ends it",
+            "{window} release {} gets {share} of the traffic ({digest}); `hms windows` shows its \
+             results, `hms promote {window}` or `hms abort {window}` ends it",
             release["number"]
         );
     }
     let now = format!("{window} release {} is live ({digest})", release["number"]);
     match deployed["replaced"].as_u64() {
-        Some(before) => format!("{now}; release {before} drains"),
+        Some(before) => format!("{now}; release {before} is draining"),
         None => now,
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn auth(
     } else {
         ensure!(
             settings.issuer.is_none() && settings.audience.is_none(),
-            "--issuer and --audience pin the tokens of a provider: name its keys with --jwks, or the provider with --oidc"
+            "--issuer and --audience apply to a provider's tokens: set its keys with --jwks, or the provider with --oidc"
         );
         KeySource::DevSecret(dev_secret::load_or_create(data).context("the development secret")?)
     };

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::json;
 
-/// Make, list and revoke API keys: for machine callers that have no provider to get tokens from.
+/// Create, list and revoke API keys, for machine callers without a token provider.
 #[derive(Debug, Args)]
 pub(super) struct Keys {
     #[command(subcommand)]
@@ -19,23 +19,23 @@ pub(super) struct Keys {
 
 #[derive(Debug, Subcommand)]
 enum KeyVerb {
-    /// Make a key and print it, this once
+    /// Create a key and print it; it is shown only once
     Add(Add),
     /// List the keys, without their secrets
     List(List),
-    /// Revoke a key: it names nobody from the next request on
+    /// Revoke a key; takes effect with the next request
     Revoke(Revoke),
 }
 
 #[derive(Debug, Args)]
 struct Add {
-    /// Whom it names, as a token's `sub` does; key:USER to windows where the host has several
+    /// The user it identifies, like a token's `sub`; windows see key:USER if the host has several
     /// issuers
     user: String,
-    /// A scope it carries; repeat for more
+    /// A scope it grants; repeat for more
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<String>,
-    /// How long it holds, for example 30d; without it until it is revoked
+    /// How long it is valid, for example 30d [default: until revoked]
     #[arg(long, value_name = "TIME")]
     expires: Option<Lifetime>,
     #[command(flatten)]
@@ -53,7 +53,7 @@ struct List {
 
 #[derive(Debug, Args)]
 struct Revoke {
-    /// Its id, as `hms key list` shows it
+    /// The key's id, from `hms key list`
     #[arg(value_parser = id)]
     id: String,
     #[command(flatten)]
@@ -82,7 +82,7 @@ impl Add {
         let answer = read(answer).await?;
         // The key alone on stdout, so that KEY=$(hms key add …) works.
         let (id, user) = (text(&answer["id"]), text(&answer["user"]));
-        warn(&format!("key {id} for {user}; it is shown this once"));
+        warn(&format!("key {id} for {user}; it is shown only once"));
         say!("{}", text(&answer["key"]));
         Ok(())
     }
@@ -117,7 +117,7 @@ impl List {
             say!("\nnot yet on disk: {why}");
             if !revoked.is_empty() {
                 say!(
-                    "revoked, and back after a restart before it is: {}",
+                    "revoked, but restored by a restart before that: {}",
                     revoked.join(", ")
                 );
             }
@@ -139,5 +139,5 @@ impl Revoke {
 fn id(text: &str) -> Result<String, String> {
     let fits = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
     fits.then(|| text.to_owned())
-        .ok_or_else(|| "an id has letters and digits only; `hms key list` shows it".into())
+        .ok_or_else(|| "an id has only letters and digits; see `hms key list`".into())
 }

@@ -11,7 +11,7 @@ use crate::windows::WindowName;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use http::{Method, header};
 
-/// Show the limits of a window, or change some: they hold at once, and over a restart.
+/// Show or change the limits of a window. A change applies at once and survives restarts.
 #[derive(Debug, Args)]
 pub(super) struct Limits {
     /// The window
@@ -42,7 +42,7 @@ impl Args for Change {
                         Unit::Count => "N",
                     })
                     .help(format!("{} [{}]", row.what, shown(&row, row.default)))
-                    .help_heading("Limits (`default` goes back)"),
+                    .help_heading("Limits (`default` resets)"),
             )
         })
     }
@@ -125,7 +125,7 @@ impl Limits {
                 row.what.to_owned(),
             ]
         });
-        table(["LIMIT", "VALUE", "", "WHAT IT BOUNDS"], rows.collect());
+        table(["LIMIT", "VALUE", "", "WHAT IT LIMITS"], rows.collect());
         if let Some(why) = answer["reuse_off"].as_str() {
             say!("reuse is not in effect: {why}");
         }

@@ -41,13 +41,13 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// The exit status where a change holds and is not on disk yet: `EX_TEMPFAIL` of sysexits.h.
+/// The exit status if a change is in effect but not on disk yet: `EX_TEMPFAIL` of sysexits.h.
 const NOT_DURABLE: u8 = 75;
 
-/// The exit status where a backup is intact, and something could not be taken.
+/// The exit status if a backup is intact but incomplete.
 const INCOMPLETE: u8 = 3;
 
-/// Service windows as sandboxed WebAssembly components behind one gateway, swapped live.
+/// A WebAssembly plugin host and API gateway: sandboxed services, replaced without downtime.
 #[derive(Debug, Parser)]
 #[command(name = "hms", version, about, max_term_width = 100)]
 struct Cli {
@@ -57,43 +57,43 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Build the windows under components/, serve, and deploy them: for authors
+    /// Build the windows in components/, serve and deploy them (for authors)
     Up(up::Up),
-    /// Serve what is deployed: for operators
+    /// Serve the deployed windows (for operators)
     Serve(Settings),
     /// Deploy a component to the running host
     Deploy(deploy::Deploy),
     /// List the windows
     Windows(show::Windows),
-    /// List the releases of a window that can be gone back to
+    /// List the releases of a window that you can roll back to
     History(show::History),
-    /// List the routes: which are live, which files are refused and why
+    /// List the routes: live ones, and refused files with the reason
     Routes(routes::Routes),
-    /// Show what a window's instances wrote to stdout and stderr
+    /// Show the output of a window's instances
     Logs(show::Logs),
     /// Show or change the limits of a window
     Limits(limits::Limits),
-    /// Open a window that was stopped
+    /// Open a stopped window
     Start(verbs::Start),
-    /// Close a window: no new requests; those it has are served to their end
+    /// Close a window; requests in flight complete
     Stop(verbs::Stop),
     /// Make an earlier release live again
     Rollback(verbs::Rollback),
-    /// Give a running canary another share of the requests
+    /// Change a running canary's share of the traffic
     Canary(verbs::Canary),
-    /// Give a running canary all requests
+    /// Make a running canary the live release
     Promote(verbs::Promote),
-    /// End a running canary
+    /// End a running canary; the live release gets all requests again
     Abort(verbs::Abort),
-    /// Remove a window; asks first
+    /// Remove a window; asks for confirmation
     Remove(verbs::Remove),
-    /// Make a token for development, signed with the data folder's secret
+    /// Create a development token, signed with the data folder's secret
     Token(tokens::Token),
-    /// Make, list and revoke API keys for machine callers
+    /// Create, list and revoke API keys for machine callers
     Key(keys::Keys),
-    /// Back up the running host, or check a backup
+    /// Back up the running host, or verify a backup
     Backup(backup::Backup),
-    /// Make a data folder of a backup
+    /// Create a data folder from a backup
     Restore(restore::Restore),
     /// Check route manifests without serving
     Check(check::Check),
@@ -107,7 +107,7 @@ enum Verb {
     },
 }
 
-/// How the running host is found.
+/// How to reach the running host.
 #[derive(Debug, Clone, Args)]
 struct HostArgs {
     /// The admin address of the running host
@@ -118,7 +118,7 @@ struct HostArgs {
         env = "HMS_ADMIN"
     )]
     admin: String,
-    /// The host's data folder, for its admin token
+    /// The host's data folder, which has the admin token
     #[arg(long, value_name = "DIR", default_value = "data", env = "HMS_DATA")]
     data: PathBuf,
     /// The admin token itself, instead of the one in the data folder

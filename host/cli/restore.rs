@@ -12,10 +12,10 @@ use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
 
-/// Make a new data folder of a backup, for a host to serve from.
+/// Create a new data folder from a backup, for a host to serve from.
 ///
-/// Nothing is restored over what is there. What is left half done, as by a crash, is no data
-/// folder: no host takes it, and the same command begins anew.
+/// A restore never overwrites anything. No host serves an interrupted restore; run the same command
+/// again to start over.
 #[derive(Debug, Args)]
 pub(super) struct Restore {
     /// The backup: a folder, a tar file, or - for a tar stream from stdin
@@ -24,11 +24,10 @@ pub(super) struct Restore {
     /// The data folder, new or empty
     #[arg(long, value_name = "DIR", env = "HMS_DATA")]
     data: PathBuf,
-    /// Where the route manifests go, new or empty; by default DATA/routes
+    /// Where the route manifests go, new or empty [default: DATA/routes]
     #[arg(long, value_name = "DIR")]
     routes: Option<PathBuf>,
-    /// Take a backup that lacks something all the same; a window whose store it lacks begins with
-    /// an empty one
+    /// Accept an incomplete backup; a window whose store is missing starts with an empty one
     #[arg(long)]
     allow_incomplete: bool,
     /// Print the result as JSON
@@ -57,7 +56,7 @@ impl Restore {
             };
             filling
                 .run(from)
-                .with_context(|| format!("{} is not restored", source.display()))
+                .with_context(|| format!("could not restore {}", source.display()))
         })
         .await?;
         let manifest = &restored.whole.manifest;
@@ -89,13 +88,13 @@ impl Restore {
                     windows.len(),
                 );
                 if !manifest.missing.is_empty() {
-                    say!("the backup lacks, and so does the data folder:");
+                    say!("missing in the backup, and in the data folder:");
                 }
                 for missing in &manifest.missing {
                     say!("  {}", printable(&lacking(missing)));
                 }
                 say!(
-                    "serve it: hms serve --data {} --routes {}",
+                    "to serve it: hms serve --data {} --routes {}",
                     data.display(),
                     restored.routes.display()
                 );
@@ -108,11 +107,11 @@ impl Restore {
 /// What is missing, why, and what comes of it.
 fn lacking(missing: &Missing) -> String {
     let so = match Member::parse(&missing.path) {
-        Some(Member::Store(_)) => ": its window begins with an empty store",
+        Some(Member::Store(_)) => ": its window starts with an empty store",
         Some(Member::Artifact(_)) => ": its window is closed until it is deployed again",
         Some(Member::Records) => ": no window is deployed",
-        Some(Member::Ledger) => ": no idempotency key is known",
-        Some(Member::Keys) => ": no API key is known",
+        Some(Member::Ledger) => ": no idempotency keys are known",
+        Some(Member::Keys) => ": no API keys are known",
         _ => "",
     };
     format!("{} ({}){so}", missing.path, missing.why)

@@ -7,7 +7,7 @@ use clap::Args;
 use http::Method;
 use serde_json::Value;
 
-/// List the routes: which are live, which files are refused and why
+/// List the routes: live ones, and refused files with the reason
 #[derive(Debug, Args)]
 pub(super) struct Routes {
     /// Print JSON
@@ -45,7 +45,7 @@ impl Routes {
         let fault = &answer["folder-fault"];
         if fault.is_string() {
             say!(
-                "\nthe routes folder cannot be read, and the routes stay as they last were: {}",
+                "\ncannot read the routes folder; the routes stay as they last were: {}",
                 text(fault)
             );
         }
@@ -53,7 +53,7 @@ impl Routes {
             for target in list(&file["route"], "targets") {
                 if target["left-out"] == true {
                     say!(
-                        "\n{}: {} fails and is left out",
+                        "\n{}: {} fails and is ejected",
                         text(&file["file"]),
                         text(&target["url"])
                     );

@@ -84,7 +84,7 @@ impl OpenHost {
         // left.
         let restoring = signals.shutdown.run_until_cancelled(windows.restore());
         let Some(restored) = restoring.await else {
-            tracing::info!("ended before it was open");
+            tracing::info!("shut down before it was open");
             return Ok(None);
         };
         restored?;
@@ -110,8 +110,7 @@ impl OpenHost {
             descriptors::services(limits.max_at_services, open_files),
             settings.connections_per_address,
         );
-        let (lanes, threads) =
-            Lanes::start().context("the threads of the gateway could not be started")?;
+        let (lanes, threads) = Lanes::start().context("cannot start the threads of the gateway")?;
         gateway_config.lanes = Some(lanes);
         let gateway = Gateway::new(gateway_config, Arc::new(GatewayWindows(windows.clone())));
         let mut metrics = Metrics::new(&gateway);
@@ -204,23 +203,24 @@ impl OpenHost {
         if !delay.is_zero() {
             tracing::info!(
                 ?delay,
-                "not ready any more; requests are taken for that long"
+                "no longer ready; requests are still accepted for the shutdown delay"
             );
             tokio::time::sleep(delay).await;
         }
         closing.cancel();
-        let cut = serving
-            .await
-            .context("the gateway ended by a fault of its own")?;
+        let cut = serving.await.context("the gateway failed")?;
         if cut > 0 {
-            tracing::warn!(connections = cut, "cut at the drain deadline");
+            tracing::warn!(
+                connections = cut,
+                "connections cut off at the drain deadline"
+            );
         }
         let drain = config.settings.drain.duration() + END_TIME;
         if tokio::time::timeout(drain, windows.drain_all())
             .await
             .is_err()
         {
-            tracing::warn!("ended with requests still at work");
+            tracing::warn!("shut down with requests still in flight");
         }
         admin_shutdown.cancel();
         let _ = tokio::time::timeout(END_TIME, admin).await;
@@ -228,7 +228,10 @@ impl OpenHost {
         // compile, is given up as by a crash: wholly there, or not at all.
         let given_up = tasks.end(END_TIME).await;
         if given_up > 0 {
-            tracing::warn!(changes = given_up, "ended with changes under way");
+            tracing::warn!(
+                changes = given_up,
+                "shut down with changes still in progress"
+            );
         }
         windows.save_all(END_TIME).await;
         let revoked = keys.unsaved().map_or(0, |unsaved| unsaved.revoked.len());
@@ -237,12 +240,12 @@ impl OpenHost {
             tracing::error!(
                 windows,
                 keys = revoked,
-                "their last changes are not on disk: the next start brings back what was before"
+                "their last changes are not on disk and will be undone by the next start"
             );
         }
         let _ = tokio::time::timeout(END_TIME, lanes.end()).await;
         drop(data);
-        tracing::info!("ended");
+        tracing::info!("shut down");
         Ok(())
     }
 
@@ -295,7 +298,7 @@ fn warn_of_others(settings: &Settings) {
     warn_if_writable(&settings.routes, "the routes folder");
     let trusted = [
         (&settings.windows, "the windows folder"),
-        (&settings.issuers, "the file of issuers"),
+        (&settings.issuers, "the issuers file"),
         (&settings.tls_cert, "the certificate"),
     ];
     for (path, what) in trusted {

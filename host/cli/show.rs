@@ -9,7 +9,7 @@ use clap::Args;
 use http::Method;
 use serde_json::Value;
 
-/// List the windows: what is live, what drains.
+/// List the windows, with live and draining releases.
 #[derive(Debug, Args)]
 pub(super) struct Windows {
     /// Print JSON
@@ -54,7 +54,7 @@ impl Windows {
                 say!("\n{name}: {fault}");
             }
             if let Some(why) = said(&window["unreadable"]) {
-                say!("\n{name}: its record in host.redb cannot be read: {why}");
+                say!("\n{name}: its record in host.redb is unreadable: {why}");
             }
             if let Some(why) = said(&window["reuse_off"]) {
                 say!("\n{name}: {why}");
@@ -67,7 +67,7 @@ impl Windows {
     }
 }
 
-/// List the releases of a window that can be gone back to, newest first.
+/// List the releases of a window that you can roll back to, newest first.
 #[derive(Debug, Args)]
 pub(super) struct History {
     /// The window
@@ -112,7 +112,7 @@ impl History {
     }
 }
 
-/// Show the last lines that a window's instances wrote, and why any of them failed.
+/// Show the latest output of a window's instances, and why any of them failed.
 #[derive(Debug, Args)]
 pub(super) struct Logs {
     /// The window

@@ -6,17 +6,17 @@ use clap::Args;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-/// Make a token for development, signed with the data folder's secret. A host that checks tokens
-/// with --jwks does not take it.
+/// Create a development token, signed with the data folder's secret. A host with --jwks, --oidc or
+/// --issuers does not accept it.
 #[derive(Debug, Args)]
 pub(super) struct Token {
-    /// Whom it names (`sub`)
+    /// The user it identifies (`sub`)
     #[arg(long, value_name = "NAME")]
     user: String,
-    /// A scope it carries; repeat for more
+    /// A scope it grants; repeat for more
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<String>,
-    /// How long it holds
+    /// How long it is valid
     #[arg(long, value_name = "TIME", default_value = "60m")]
     ttl: Time,
     /// The host's data folder
@@ -28,11 +28,11 @@ impl Token {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let secret = dev_secret::load_or_create(&self.data).map_err(|error| {
             let advice = match error.kind() {
-                ErrorKind::PermissionDenied => "run this as the user of the host",
-                _ => "name the host's data folder with --data",
+                ErrorKind::PermissionDenied => "run this as the host's user",
+                _ => "set the host's data folder with --data",
             };
             let what = format!(
-                "the development secret in {} cannot be read; {advice}",
+                "cannot read the development secret in {}; {advice}",
                 self.data.display()
             );
             anyhow::Error::new(error).context(what)

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Build the windows under components/, serve and deploy them, and again whenever a source file is
+/// Build the windows in components/, serve and deploy them, and again whenever a source file is
 /// saved.
 #[derive(Debug, Args)]
 pub(super) struct Up {
@@ -38,7 +38,7 @@ impl Up {
         let manifest = self.components.join("Cargo.toml");
         anyhow::ensure!(
             manifest.is_file(),
-            "{} is not there: run `hms up` in the folder that has components/, or name it with --components",
+            "{} does not exist: run `hms up` in the folder that contains components/, or set --components",
             manifest.display()
         );
         // Everything that can be wrong with the place is said before the build, which takes long.

@@ -11,7 +11,7 @@ use http::Method;
 use serde_json::Value;
 use std::io::IsTerminal;
 
-/// Open a window that was stopped.
+/// Open a stopped window.
 #[derive(Debug, Args)]
 pub(super) struct Start {
     /// The window
@@ -29,7 +29,7 @@ impl Start {
     }
 }
 
-/// Close a window: no new requests; those it has are served to their end.
+/// Close a window; requests in flight complete.
 #[derive(Debug, Args)]
 pub(super) struct Stop {
     /// The window
@@ -55,7 +55,7 @@ impl Stop {
 pub(super) struct Rollback {
     /// The window
     name: WindowName,
-    /// The release; by default the one before the live one
+    /// The release [default: the one before the live one]
     #[arg(long, value_name = "N")]
     to: Option<u64>,
     #[command(flatten)]
@@ -74,7 +74,7 @@ impl Rollback {
     }
 }
 
-/// Give a running canary another share of the requests.
+/// Change a running canary's share of the traffic.
 #[derive(Debug, Args)]
 pub(super) struct Canary {
     /// The window
@@ -95,7 +95,7 @@ impl Canary {
         let answer = self.host.client()?.call(Method::POST, &path).await?;
         let canary = &answer["window"]["canary"];
         say!(
-            "{} release {} gets {} of the requests",
+            "{} release {} gets {} of the traffic",
             self.name,
             text(&canary["number"]),
             self.share
@@ -104,7 +104,7 @@ impl Canary {
     }
 }
 
-/// Give a running canary all requests.
+/// Make a running canary the live release.
 #[derive(Debug, Args)]
 pub(super) struct Promote {
     /// The window
@@ -122,7 +122,7 @@ impl Promote {
     }
 }
 
-/// End a running canary: the live release gets all requests again.
+/// End a running canary; the live release gets all requests again.
 #[derive(Debug, Args)]
 pub(super) struct Abort {
     /// The window
@@ -135,20 +135,20 @@ impl Abort {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let path = format!("/windows/{}/abort", self.name);
         let answer = self.host.client()?.call(Method::POST, &path).await?;
-        say!("the canary is ended; {}", live(&answer));
+        say!("the canary has ended; {}", live(&answer));
         durable(&answer)
     }
 }
 
-/// Remove a window: its releases, and with --delete-store all that it has stored.
+/// Remove a window and its releases, and with --delete-store also its stored data.
 #[derive(Debug, Args)]
 pub(super) struct Remove {
     /// The window
     name: WindowName,
-    /// Delete the window's store too; by default it is kept for the next window of that name
+    /// Delete the window's store too [default: keep it for the next window of this name]
     #[arg(long)]
     delete_store: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -168,7 +168,7 @@ impl Remove {
             answer["store"].as_str().unwrap_or(store),
             &answer["durable"],
         ) {
-            ("deleted", Value::Bool(false)) => "deleted as soon as the disk lets it",
+            ("deleted", Value::Bool(false)) => "deleted as soon as the disk allows",
             (store, _) => store,
         };
         say!(
@@ -179,7 +179,7 @@ impl Remove {
         if answer["left"]["file"].is_string() {
             let [file, folder, again] =
                 ["file", "folder", "deployed_again"].map(|part| text(&answer["left"][part]));
-            say!("{file} still lies in {folder}; it is deployed again {again}");
+            say!("{file} is still in {folder}; it is deployed again {again}");
         }
         durable(&answer)
     }
@@ -187,12 +187,12 @@ impl Remove {
     fn confirmed(&self) -> anyhow::Result<bool> {
         if !std::io::stdin().is_terminal() {
             bail!(
-                "there is nobody to ask: repeat with --yes to remove window {}",
+                "not a terminal: repeat with --yes to remove window {}",
                 self.name
             );
         }
         let store = match self.delete_store {
-            true => "AND ALL THAT IT HAS STORED",
+            true => "AND ALL ITS STORED DATA",
             false => "(its store is kept)",
         };
         let name = &self.name;

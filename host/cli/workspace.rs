@@ -1,4 +1,5 @@
-//! What cargo says of a workspace: which of its packages are windows, and which folders they are built from.
+//! What cargo says of a workspace: which of its packages are windows, and which folders they are
+//! built from.
 
 use super::build::{TARGET, cargo};
 use anyhow::{Context, bail};
@@ -16,7 +17,8 @@ pub(super) struct Workspace {
     pub below: PathBuf,
     /// The packages there that make a component.
     pub windows: Vec<String>,
-    /// The packages on this machine that the windows are built from, themselves among them: folder and name.
+    /// The packages on this machine that the windows are built from, themselves among them: folder
+    /// and name.
     pub sources: Vec<(PathBuf, String)>,
 }
 
@@ -41,15 +43,15 @@ impl Workspace {
             .stderr(Stdio::inherit())
             .output()
             .await
-            .context("cargo is not there: install Rust with rustup (see rustup.rs)")?;
+            .context("cargo was not found: install Rust with rustup (see rustup.rs)")?;
         if !output.status.success() {
             bail!(
-                "{} cannot be read as a cargo workspace; cargo's message is above",
+                "{} is not a valid cargo workspace; see cargo's message above",
                 manifest.display()
             );
         }
         let metadata: Metadata =
-            serde_json::from_slice(&output.stdout).context("cargo metadata cannot be read")?;
+            serde_json::from_slice(&output.stdout).context("cannot read cargo's metadata")?;
         let windows: Vec<&Package> = metadata.windows(&below).collect();
         Ok(Workspace {
             manifest,
@@ -63,7 +65,7 @@ impl Workspace {
 fn resolved(folder: &Path) -> anyhow::Result<PathBuf> {
     folder
         .canonicalize()
-        .with_context(|| format!("{} is not there", folder.display()))
+        .with_context(|| format!("{} does not exist", folder.display()))
 }
 
 #[derive(Deserialize)]

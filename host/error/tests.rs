@@ -27,8 +27,8 @@ fn private_words_are_for_the_log_and_no_client_reads_them() {
 /// The files of the errors that become a [`RequestError`].
 const KINDS: [&str; 6] = [
     "runtime/error.rs",
-    "windows/unavailable.rs",
-    "gateway/rejection.rs",
+    "windows/traffic/unavailable.rs",
+    "gateway/request/rejection.rs",
     "gateway/upstream/error.rs",
     "gateway/plugins/auth/error.rs",
     "gateway/plugins/idempotency/error.rs",
@@ -58,7 +58,7 @@ fn every_variant_holds_public_words_or_a_cause() {
         assert!(variants.contains("enum "), "{}", path.display());
         // A sentence may not show what is for the log.
         for shown in ["{window", "{cause", ".0"] {
-            let known = path.ends_with("gateway/rejection.rs") && shown == ".0";
+            let known = path.ends_with("gateway/request/rejection.rs") && shown == ".0";
             assert!(!variants.contains(shown) || known, "{}", path.display());
         }
         for line in variants.lines().filter(|line| line.contains("String")) {

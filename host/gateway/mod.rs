@@ -385,7 +385,7 @@ impl<'a> Handling<'a> {
                 if error.is(Problem::Internal)
                     && let Some(reason) = error.cause()
                 {
-                    tracing::error!(%request_id, %reason, "a request failed inside of the host");
+                    tracing::error!(%request_id, %reason, "a request failed with an internal error");
                 }
                 error.response(Some(request_id))
             }

@@ -21,8 +21,8 @@ use tokio::time::{Sleep, sleep};
 /// a write by itself.
 const EARLY_BYTES: u64 = 16 << 10;
 
-/// CpuShares in all: one for the first piece and one for the end, and as many again where the instance is
-/// at work for another request. On an idle thread they take microseconds.
+/// Yields in all: one for the first piece and one for the end, and as many again in case the
+/// instance is busy with another request. On an idle thread they take microseconds.
 const EARLY_SHARES: u32 = 4;
 
 fn bytes_of(frame: &Frame<Bytes>) -> u64 {
@@ -103,8 +103,8 @@ pub(super) struct AskedBody {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AskedLimits {
     pub body: u64,
-    /// What the head has left of its own: the trailers have that, so that an instance holds no more of
-    /// either than of one.
+    /// What the head has left of its own: the trailers have that, so that an instance holds no more
+    /// of either than of one.
     pub trailers: u64,
 }
 
@@ -205,8 +205,8 @@ impl Drop for Waiting {
     }
 }
 
-/// The body of an answer: ends as an error when the instance failed before it had said everything.
-/// Without this an instance that is cut off would look to the client like one that had finished.
+/// The body of an answer. It ends with an error if the instance failed before it had written
+/// everything. Otherwise the client would take a truncated answer for a complete one.
 pub(super) struct AnswerBody {
     pub inner: wasmtime_wasi_http::WasiBody,
     pub empties: Empties,
@@ -226,8 +226,8 @@ pub(super) struct Early {
 }
 
 impl AnswerBody {
-    /// Lets the instance go on for some CPU shares of this thread, and takes what it has written then: most
-    /// write all that they have right after the head. Head, body and end then leave in one write
+    /// Yields this thread to the instance a few times, and then takes what it has written: most
+    /// write their whole body right after the head. Head, body and end then leave in one write
     /// instead of three, and have a length.
     pub async fn with_early(mut self) -> Self {
         let mut cpu_shares = 0;

@@ -1,17 +1,19 @@
 //! How the guests of one window share a processor with those of the others.
 //!
-//! Guest code that runs long is interrupted at every epoch and goes to the back of tokio's queue. Were that all, a window
-//! with 64 spinning instances would stand in the queue 64 times. So an instance that has used up its first, free, time needs
-//! its window's CPU share to go on, of which there is one fewer than there are processors: the others stand in the window's
-//! own line, and in the queue a window stands once.
+//! Guest code that runs long is interrupted at every epoch and goes to the back of tokio's queue.
+//! If that were all, a window with 64 spinning instances would stand in the queue 64 times. An
+//! instance that has used up its first, free time therefore needs a CPU share of its window to
+//! continue. A window has one share fewer than there are processors; its other instances wait in
+//! the window's own queue.
 //!
-//! Some of what a guest does cannot be interrupted: filling much memory is one instruction. So an instance begins with a
-//! start permit, of which a window has as many as there are processors, and keeps it until it has stopped for the first time: a
-//! window of such guests holds that many threads at most, of which there are more (`slow_pool.rs`). For a second after one of
-//! its guests was at such a thing for long, a window's instances need its CPU share to begin as well.
+//! Some operations of a guest cannot be interrupted: filling much memory is one instruction. An
+//! instance therefore starts with a start permit, of which a window has as many as there are
+//! processors, and keeps it until it stops for the first time. A window of such guests thus holds
+//! at most that many threads, and there are more (`slow_pool.rs`). For a second after a guest was
+//! seen in such an operation for long, the window's instances need a CPU share to start as well.
 //!
-//! Where an instance is started, on the lane that its request came on or in the slow pool, its window's placement says (`placement.rs`), for
-//! which what is seen here counts.
+//! The window's placement decides whether an instance starts on the lane of its request or in the
+//! slow pool (`placement.rs`); what is observed here feeds it.
 
 use super::meter::EPOCH_TICK;
 use super::placement::Placement;
@@ -25,14 +27,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Time that an instance runs before it needs a CPU share. 5 ms: most requests never need one.
 const FREE: Duration = Duration::from_millis(5);
 
-/// Processor time that a guest took without a stop from which on it is at something that cannot be interrupted. 4 ms, of
-/// which an interruption comes after one. Not wall time: under load the system itself keeps threads waiting.
+/// Processor time without a stop after which a guest counts as uninterruptible. 4 ms; interruptions
+/// come every millisecond. Not wall time: under load the system itself delays threads.
 const LONG: Duration = Duration::from_millis(4);
 
-/// Processor time of one request from which on it is long. 50 ms: it is summed from what may each be up to an epoch too much.
+/// Processor time from which on a request is long. 50 ms: it is a sum of samples that may each be
+/// up to an epoch too high.
 const LONG_REQUEST: Duration = Duration::from_millis(50);
 
-/// Epochs for which its window is remembered for it.
+/// Epochs for which a window is remembered for that.
 const REMEMBERED: u64 = 1000;
 
 /// Counts the epochs of an engine.
@@ -101,7 +104,8 @@ struct Part {
     since: AtomicU64,
     /// The processor time of its thread then, in nanoseconds.
     thread_since: AtomicU64,
-    /// Processor time that it has taken for its request up to the last interruption, in nanoseconds.
+    /// Processor time that it has taken for its request up to the last interruption, in
+    /// nanoseconds.
     used: AtomicU64,
 }
 
@@ -111,7 +115,8 @@ fn thread_time() -> u64 {
     (time.tv_sec as u64) * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// The same, read once in each epoch: guest code begins to run again at every return of a host call, and this is a system call.
+/// The same, read once in each epoch: guest code begins to run again at every return of a host
+/// call, and this is a system call.
 fn thread_time_at(epoch: u64) -> u64 {
     thread_local!(static LAST: Cell<(u64, u64)> = const { Cell::new((u64::MAX, 0)) });
     LAST.with(|last| {
@@ -177,8 +182,8 @@ impl CpuShare {
         self.0.used.store(0, Relaxed);
     }
 
-    /// Epochs in which it has run since: at least one, so that no pattern of short runs escapes the count; and many where
-    /// it was at something that cannot be interrupted, as filling memory is.
+    /// Epochs in which it has run since: at least one, so that no pattern of short runs escapes the
+    /// count; and many where it was at something that cannot be interrupted, as filling memory is.
     pub fn ran(&self) -> u64 {
         let now = self.0.clock.now();
         let ended = now.saturating_sub(self.0.since.load(Relaxed));
@@ -190,12 +195,14 @@ impl CpuShare {
         if uninterrupted {
             cpu_shares.hot_until.store(now + REMEMBERED, Relaxed);
         }
-        // In an epoch that ends late the thread may have worked for many others since its time was read.
+        // In an epoch that ends late the thread may have worked for many others since its time was
+        // read.
         let epoch = EPOCH_TICK.as_nanos() as u64;
         let own = took.min(ran.saturating_mul(epoch));
         let used = self.0.used.fetch_add(own, Relaxed) + own;
         cpu_shares.placement.computed(match ended {
-            // It has just gone on: after a wait, or between host calls of which there may be no end.
+            // It has just gone on: after a wait, or between host calls of which there may be no
+            // end.
             0 => u64::from(used >= FREE.as_nanos() as u64),
             // The system may have kept it waiting.
             _ => ended.min(took.div_ceil(epoch)),
@@ -220,7 +227,8 @@ impl CpuShare {
         *self.start_permit() = None;
         self.set(State::Without);
         if ran <= FREE {
-            // tokio's own yield puts the task behind all others; wasmtime's would put it first again.
+            // tokio's own yield puts the task behind all others; wasmtime's would put it first
+            // again.
             return tokio::task::yield_now().await;
         }
         let Ok(permit) = self.0.cpu_shares.cpu_shares.clone().acquire_owned().await else {
@@ -249,8 +257,8 @@ impl CpuShare {
         .await
     }
 
-    /// The instance has stopped running for now, whatever for: its CPU share is over, and its start permit. An instance that waits must not
-    /// keep them.
+    /// The instance has stopped running for now, for whatever reason. It gives back its CPU share
+    /// and its start permit: an instance that waits must not keep them.
     pub fn over(&self) {
         *self.start_permit() = None;
         self.give_back();

@@ -21,8 +21,8 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 /// Sizes of the pool that all instances share.
 #[derive(Debug, Clone, Copy)]
 pub struct EngineConfig {
-    /// Instances that can be at work at once, in all windows together. 512: address space is reserved
-    /// for each (20 GiB), memory only as it is used.
+    /// Instances that can be at work at once, in all windows together. 512: address space is
+    /// reserved for each (20 GiB), memory only as it is used.
     pub instances: u32,
     /// The largest linear memory that any window can be given, in bytes. 1 GiB.
     pub max_memory_bytes: usize,
@@ -42,9 +42,9 @@ impl Default for EngineConfig {
 const CORE_INSTANCES_PER_INSTANCE: u32 = 4;
 pub(super) const TABLES_PER_INSTANCE: u32 = 2;
 
-/// As many memories as tables are what instances need. Twice as many, because a slot is quick for the
-/// component that it was last used for, and each thread looks for such a one in a part of the pool
-/// that it shares with few: so a thousand components find theirs.
+/// As many memories as tables are what instances need. Twice as many, because a slot is quick for
+/// the component that it was last used for, and each thread looks for such a one in a part of the
+/// pool that it shares with few: so a thousand components find theirs.
 const MEMORIES_PER_INSTANCE: u32 = 4;
 
 /// One instance may wait for its next request for every so many that can be at work.
@@ -60,9 +60,10 @@ const MAX_MEMORIES_PER_COMPONENT: u32 = 16;
 /// Elements of one table. CPython's is about 12,000.
 const MAX_TABLE_ELEMENTS: usize = 65_536;
 
-/// Bytes of each slot that stay in memory between two instances and are cleared rather than given back
-/// to the kernel. Measured: with these a fresh instance per request is about three times as fast. 256
-/// KiB: what a request of most windows touches, because every slot may keep as much (see `pool`).
+/// Bytes of each slot that stay in memory between two instances and are cleared rather than given
+/// back to the kernel. Measured: with these a fresh instance per request is about three times as
+/// fast. 256 KiB: what a request of most windows touches, because every slot may keep as much (see
+/// `pool`).
 const MEMORY_KEEP_RESIDENT: usize = 256 << 10;
 const TABLE_KEEP_RESIDENT: usize = 64 << 10;
 const STACK_KEEP_RESIDENT: usize = 64 << 10;
@@ -100,7 +101,7 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Makes the engine and starts its clock and its slow_pool.
+    /// Creates the engine and starts its clock and its slow pool.
     ///
     /// # Errors
     /// When the pool cannot be reserved, which says how to make it smaller.
@@ -227,7 +228,7 @@ fn pagemap_scan() -> Enabled {
     }
     if !PoolingAllocationConfig::is_pagemap_scan_available() {
         tracing::info!(
-            why = "the kernel has none",
+            why = "the kernel does not support it",
             "instance memory is reset without PAGEMAP_SCAN"
         );
         return Enabled::No;

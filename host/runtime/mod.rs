@@ -1,18 +1,24 @@
 //! The sandbox: the only place that names wasmtime.
 //!
-//! In the order in which a component meets it: [`inspect`] reads the bytes and says whether they
-//! are a window; [`compile`] CPU shares them into [`native`] code in a child process; [`engine`] and
-//! [`linker`] say what code may do and reach; [`code`] is what was loaded; [`instance`] is one
-//! instance at work with its [`limits`], which a [`meter`] counts and [`cpu_share`] divide, on a lane
-//! or in the [`slow_pool`] as the window's [`placement`] says, and its [`in_flight_set`]: each [`in_flight`] of
-//! it one request, which knows the time that waited for the client (`client_time`), as [`waiters`]
-//! does which instances wait for slow ones; [`factory`]
-//! makes instances and gives them requests; [`error`] is why one failed, which [`failure`] reads
-//! from wasmtime's errors, and [`failures`] counts it; [`keyvalue`] is the
-//! window's store as the guest sees it, [`log`] is where its words go; [`host_memory`] is what the
-//! host keeps for it, which [`http_types`] declares for wasmtime's own types; [`middleware`] passes
-//! requests on, and [`requests`] says whose; [`reuse`] finds out whether an instance can serve more
-//! than one request.
+//! In the order in which a component passes through it:
+//!
+//! - [`inspect`] parses the bytes and decides whether they are a window.
+//! - [`compile`] turns them into [`native`] code in a child process.
+//! - [`engine`] and [`linker`] define what code may do and reach; [`code`] is what is loaded.
+//! - [`factory`] creates instances and hands them requests; [`instance`] is one instance with its
+//!   [`limits`], which [`meter`] counts.
+//! - [`cpu_share`] divides processor time; [`placement`] decides between a lane and the
+//!   [`slow_pool`].
+//! - [`in_flight_set`] holds an instance's requests, each an [`in_flight`], which measures the time
+//!   spent waiting for the client (`client_time`); [`waiters`] bounds the instances that wait for
+//!   slow clients.
+//! - [`error`] is why an instance failed, which [`failure`] reads from wasmtime's errors and
+//!   [`failures`] counts; [`log`] keeps what instances write.
+//! - [`keyvalue`] is the window's store as the guest sees it.
+//! - [`host_memory`] is what the host keeps for an instance; [`http_types`] declares it for
+//!   wasmtime's own types.
+//! - [`middleware`] forwards requests, and [`requests`] determines for which request.
+//! - [`reuse`] tests whether an instance can serve more than one request.
 
 mod bodies;
 mod client_time;

@@ -1,24 +1,27 @@
-//! A window's placement: whether its instances are started on the lanes (`crate::lanes`), which they share with the requests of all
-//! windows, or in the slow pool (`slow_pool.rs`).
+//! A window's placement: whether its instances start on the lanes (`crate::lanes`), which they
+//! share with the requests of all windows, or in the slow pool (`slow_pool.rs`).
 //!
-//! On a lane all that is ready takes its CPU share one after the other. With sixteen instances there that compute for 3 ms each a neighbour's
-//! request waits for all of them at each of its steps. So a window earns its place by requests that are done soon: each
-//! answer earns half a millisecond, and what its guests compute is taken off. That is sampled, since to read the clock at each
-//! return of a host call would cost more than it is to save: guest code that runs at the end of an epoch has computed for one.
-//! Short requests are seldom met there, and in the mean it is what they take.
+//! On a lane, ready tasks run one after the other. With sixteen instances that compute for 3 ms
+//! each, a neighbour's request would wait for all of them at each of its steps. A window therefore
+//! earns its lanes with short requests: each answer earns half a millisecond, and the time that its
+//! guests compute is subtracted. That time is sampled, because reading the clock after every host
+//! call would cost more than it saves: guest code that runs at the end of an epoch is charged for
+//! one epoch. Short requests are seldom charged, and on average by the time they take.
 
 use super::meter::EPOCH_TICK;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-/// What an answer earns: guest time that a window may take for each request in the mean. 500 µs, where a hello of Rust takes some 10.
+/// What an answer earns, in microseconds: the guest time that a window may take per request on
+/// average. 500 µs; a hello in Rust takes some 10.
 const EARNED: i64 = 500;
 
-/// The most that is owned or owed, in microseconds. 8 ms: 16 answers bring a new window onto the lanes, and a few requests of some
-/// milliseconds take it off.
+/// The most credit or debt, in microseconds. 8 ms: 16 answers bring a new window onto the lanes,
+/// and a few requests of some milliseconds take it off.
 const MOST: i64 = 8_000;
 
-/// Epochs for which a window stays off after one instance took long, or could not be interrupted. 10 s: in the slow pool a request costs some more, on
-/// the lanes it can cost all others.
+/// Epochs for which a window stays off the lanes after an instance took long or could not be
+/// interrupted. 10 s: in the slow pool a request costs a little more, on the lanes it can delay all
+/// others.
 const OFF_FOR: u64 = 10_000;
 
 /// The placement of one window.
@@ -30,7 +33,7 @@ pub(super) struct Placement {
 }
 
 impl Default for Placement {
-    /// That of a window of which nothing is known.
+    /// The placement of a window about which nothing is known.
     fn default() -> Self {
         Placement {
             credit: AtomicI64::new(-MOST),
@@ -66,7 +69,8 @@ impl Placement {
     fn add(&self, earned: i64) {
         let before = self.credit.load(Relaxed);
         let after = before.saturating_add(earned).clamp(-MOST, MOST);
-        // Most windows own all they can, and lanes need not tell each other so. What is lost of two at once is no harm.
+        // Most windows own all they can, and lanes need not tell each other so. What is lost of two
+        // at once is no harm.
         if after != before {
             self.credit.store(after, Relaxed);
         }
@@ -78,7 +82,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Requests that compute for so many microseconds each, after waits as given: as they are met at the ends of epochs.
+    /// Requests that compute for so many microseconds each, after waits as given: as they are met
+    /// at the ends of epochs.
     fn asked(placement: &Placement, takes: u64, waits: &[u64]) -> Vec<bool> {
         let mut time = 0;
         let fits = waits.iter().map(|wait| {

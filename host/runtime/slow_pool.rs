@@ -1,13 +1,16 @@
-//! The slow_pool: threads for the instances that do not belong on a lane (`placement.rs`), as they compute for long or may do so.
+//! The slow pool: threads for instances that do not belong on a lane (`placement.rs`), because they
+//! compute for long or may do so.
 //!
-//! They come after the lanes where there are too few processors for both: else the system would give a window that computes as much
-//! as all lanes together, and the refusals and answers of its neighbours would wait behind it without end.
+//! Its threads have a lower priority than the lanes. Otherwise the system would give a window that
+//! computes as much time as all lanes together, and the answers of its neighbours would wait behind
+//! it without end.
 
 use crate::lanes::{BLOCKING_THREAD_IDLE, threads_beside};
 use std::io;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// Steps of niceness by which its threads come after the others. 5: a third of the weight, so that its windows go on at all times.
+/// How much nicer its threads are than the others. 5: a third of the weight, so that its windows
+/// always make progress.
 #[cfg(target_os = "linux")]
 const NICER: i32 = 5;
 
@@ -52,7 +55,8 @@ impl Drop for SlowPool {
     }
 }
 
-/// Makes this thread nicer. Where the system does not let it, it shares the processors as the others do.
+/// Makes this thread nicer. Where the system does not let it, it shares the processors as the
+/// others do.
 fn come_after() {
     // Only Linux has a niceness for each thread.
     #[cfg(target_os = "linux")]

@@ -1,13 +1,13 @@
-//! The instances that wait for slow clients: how many there may be, and whose goes where there are
-//! more.
+//! The instances that wait for slow clients: how many there may be, and which one is dropped when
+//! there are more.
 //!
-//! A slow client costs itself nothing and holds an instance's place in the pool. So those that wait for
-//! their clients have at most half of a window's instances, and half of the pool: the rest is for
-//! requests that are there. One more takes the place of the one whose client is slowest, by the
-//! bytes that moved for each second in which it was waited for.
+//! A slow client costs its sender nothing and occupies a slot in the pool. Instances that wait for
+//! their clients may therefore be at most half of a window's instances, and half of the pool; the
+//! rest is for requests that are complete. One more displaces the one with the slowest client, by
+//! the bytes that moved per second of waiting.
 //!
-//! A client is slow that was waited for for a while; where requests find no place, one that is
-//! waited for at all. Of these, whoever CPU shares out to be quick is left alone.
+//! A client is slow if it was waited for for a while; when requests find no slot, if it is waited
+//! for at all. A client that turns out to be fast after all is left alone.
 
 use super::client_time::Slow;
 use super::in_flight::InFlight;
@@ -73,7 +73,8 @@ impl WaitShare {
     pub fn add(&self, in_flight: &Arc<InFlight>, slow: Slow) {
         let instances = self.limits.load().get(Limit::Instances);
         let most = u32::try_from(instances).unwrap_or(u32::MAX).div_ceil(SHARE);
-        // Dropped when the lock is free again: the last hold of an in-flight request gives back its guard.
+        // Dropped when the lock is free again: the last hold of an in-flight request gives back its
+        // guard.
         let mut looked_at = Vec::new();
         let (id, gone, quick) = {
             let mut state = self.waiters.state();
@@ -159,8 +160,8 @@ impl State {
     }
 
     /// Takes out those that are too many: of `window`, or of the window that has most of all.
-    /// `most` are instances of the window, and places of the pool. Whoever is held to be looked at is
-    /// in `looked_at`.
+    /// `most` are instances of the window, and places of the pool. Whoever is held to be looked at
+    /// is in `looked_at`.
     fn shrink(
         &mut self,
         window: &Arc<str>,

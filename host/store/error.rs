@@ -23,30 +23,27 @@ pub enum StoreError {
         "the store has reached its limit of {limit} bytes: delete something, or raise the limit"
     )]
     StoreFull { limit: u64 },
-    #[error("the value under {key:?} is no whole number of 64 bits: increment only counters")]
+    #[error("the value of {key:?} is not a 64-bit integer: increment only counters")]
     NotANumber { key: String },
     #[error("the counter {key:?} would leave the range of 64 bits: nothing was added")]
     Overflow { key: String },
-    #[error(
-        "the store has {limit} writes or bytes waiting, as many as it takes: try again shortly"
-    )]
+    #[error("the store's write queue is full ({limit} writes or bytes): try again shortly")]
     Busy { limit: usize },
     #[error("the store is closed, with its window or with the host: try again when it is open")]
     Closed,
-    #[error("the copy of the store was given up before it was whole")]
+    #[error("the copy of the store was abandoned before it was complete")]
     GivenUp,
-    #[error("the store cannot be copied: {reason}")]
+    #[error("cannot copy the store: {reason}")]
     Scratch { reason: String },
-    /// Stays inside of the store, which reads anew where it may wait.
-    #[error("reading this would have to wait for the disk")]
+    #[error("this read would have to wait for the disk: repeat it on a thread that may wait")]
     WouldWait,
 
     // The file.
-    #[error("'{name}' is no name for a store: use 1 to 63 of a-z, 0-9 and '-'")]
+    #[error("'{name}' is not a valid store name: use 1 to 63 of a-z, 0-9 and '-'")]
     BadName { name: String },
     #[error("the stores cannot be listed ({reason}): check the disk and the permissions")]
     Unlisted { reason: String },
-    #[error("the store file {} is damaged ({reason}): put a good copy back, or move the file away and restart the host to begin with an empty store", .path.display())]
+    #[error("the store file {} is damaged ({reason}): put a good copy back, or move the file away and restart the host to start with an empty store", .path.display())]
     Corrupt { path: PathBuf, reason: String },
     #[error("the store file {} belongs to '{owner}', not to '{expected}': put each store back into its own folder", .path.display())]
     WrongOwner {
@@ -56,9 +53,9 @@ pub enum StoreError {
     },
     #[error("the store file {} is open elsewhere: stop the other host that uses this data folder", .path.display())]
     InUse { path: PathBuf },
-    #[error("the disk that holds the store file {} is full: free some space, and the store goes on by itself", .path.display())]
+    #[error("the disk of the store file {} is full: free some space, and the store recovers by itself", .path.display())]
     DiskFull { path: PathBuf },
-    #[error("the store file {} cannot be used ({reason}): check the disk and the permissions, and the store goes on by itself", .path.display())]
+    #[error("the store file {} is unusable ({reason}): check the disk and the permissions, and the store recovers by itself", .path.display())]
     Io { path: PathBuf, reason: String },
 }
 

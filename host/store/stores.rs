@@ -176,7 +176,7 @@ impl Stores {
                 }
                 if before.is_some() {
                     self.broken.fetch_sub(1, Relaxed);
-                    tracing::info!(window = name, "its store can be used again");
+                    tracing::info!(window = name, "the store is usable again");
                 }
                 Ok(Some(store))
             }
@@ -186,7 +186,10 @@ impl Stores {
                     self.broken.fetch_add(1, Relaxed);
                 }
                 if before.as_ref() != Some(&error) {
-                    tracing::error!(window = name, "closed, and nothing is lost yet: {error}");
+                    tracing::error!(
+                        window = name,
+                        "the store is closed; no data is lost: {error}"
+                    );
                 }
                 Err(error)
             }

@@ -119,7 +119,7 @@ impl Queued {
             if left_out > 0 {
                 tracing::warn!(
                     lines = left_out,
-                    "{left_out} lines left out of the log: its reader did not keep up"
+                    "{left_out} log lines dropped: the reader did not keep up"
                 );
             }
         }

@@ -13,9 +13,9 @@ use std::time::Duration;
 pub enum ChangeError {
     #[error("{0}")]
     Name(String),
-    #[error("there is no window '{0}'; `hms windows` lists those there are")]
+    #[error("there is no window '{0}'; `hms windows` lists the windows")]
     NoWindow(WindowName),
-    #[error("window '{window}' has no release {number} to go back to; kept are {kept}")]
+    #[error("window '{window}' has no release {number} to roll back to; available: {kept}")]
     NoRelease {
         window: WindowName,
         number: u64,
@@ -27,7 +27,7 @@ pub enum ChangeError {
     Refused(#[from] Refusal),
     #[error("refused: the file is larger than {limit} bytes; `hms serve --max-upload` raises that")]
     TooLarge { limit: u64 },
-    #[error("the upload ended before the whole file was there: {0}")]
+    #[error("the upload ended early: {0}")]
     Upload(String),
     #[error("refused: it does not compile: {0}")]
     Compile(String),
@@ -38,7 +38,7 @@ pub enum ChangeError {
     #[error("refused: the probe failed: {0}")]
     Probe(String),
     #[error(
-        "it needs more than release {} had: {}; if that is meant, repeat with --yes (yes=true in the admin API)",
+        "it needs more capabilities than release {}: {}; to allow them, repeat with --yes (yes=true in the admin API)",
         .0.live, .0.capabilities.gained.join(", ")
     )]
     NeedsConsent(Box<Difference>),
@@ -48,28 +48,26 @@ pub enum ChangeError {
     CanaryRunning(WindowName),
     #[error("window '{0}' has no canary running")]
     NoCanary(WindowName),
-    #[error(
-        "window '{0}' has no open release that a canary could be compared with: deploy without a canary"
-    )]
+    #[error("window '{0}' has no open release to compare a canary with: deploy without a canary")]
     NothingLive(WindowName),
     #[error("{0}")]
     BadOption(String),
-    #[error("as many deploys wait {0} as the host takes: try again in a while")]
+    #[error("too many deploys are waiting {0}: try again in a while")]
     Busy(&'static str),
     #[error(
-        "the record of window '{window}' in host.redb cannot be read: {why}. A newer hms may have written it. \
-        `hms remove {window}` forgets it and keeps the store"
+        "the record of window '{window}' in host.redb is unreadable: {why}. A newer hms may have written it. \
+        `hms remove {window}` removes the record and keeps the store"
     )]
     Record { window: String, why: String },
     #[error(
-        "window '{window}' is being removed, and its removal is not done yet: {why}; it is tried again by itself"
+        "window '{window}' is being removed, but the removal is not complete: {why}; the host retries"
     )]
     Removing { window: WindowName, why: String },
     #[error(
         "window '{0}' was changed by another host meanwhile: look at what it is now, and repeat the change if it is still meant"
     )]
     Overtaken(WindowName),
-    #[error("the data folder cannot be written: {0}")]
+    #[error("cannot write to the data folder: {0}")]
     Disk(String),
     #[error("the disk of the data folder has not answered for {0:?}")]
     DiskTimeout(Duration),

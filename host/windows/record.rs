@@ -345,7 +345,7 @@ fn parsed(entries: Vec<(String, Vec<u8>)>) -> Vec<Recorded> {
     for (key, value) in entries {
         match key.parse() {
             Ok(name) => records.push((name, parse(&key, &value))),
-            Err(error) => tracing::error!(key, "a record in host.redb is passed over: {error}"),
+            Err(error) => tracing::error!(key, "skipping a record in host.redb: {error}"),
         }
     }
     records

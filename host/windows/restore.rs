@@ -47,8 +47,8 @@ async fn restore_window(registry: &Arc<Registry>, name: &WindowName, record: Win
     if !window.recorded.is_finished() {
         match change.finish().await {
             _ if !removing => {}
-            true => tracing::info!(window = %name, "its removal is finished"),
-            false => tracing::error!(window = %name, "its removal is not finished yet"),
+            true => tracing::info!(window = %name, "the removal is complete"),
+            false => tracing::error!(window = %name, "the removal is not complete yet"),
         }
     }
     let Err(error) = settled else {
@@ -61,7 +61,7 @@ async fn restore_window(registry: &Arc<Registry>, name: &WindowName, record: Win
         match fell.await {
             Ok(None) => {}
             Ok(Some(to)) => {
-                return tracing::error!(window = %name, from, to, "falls back: {why}");
+                return tracing::error!(window = %name, from, to, "falling back: {why}");
             }
             Err(error) => {
                 tracing::error!(window = %name, "no earlier release can be loaded now: {error}");

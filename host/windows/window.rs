@@ -103,9 +103,9 @@ impl Window {
         self.serving.get()
     }
 
-    /// Puts `next` in place. Releases that are no longer there drain: they serve the requests that
-    /// they began, for at most `deadline`, and then are cut. No request is between the two: it
-    /// leased the one or the other. For [`super::change::Change`], and for the end of the host.
+    /// Swaps the pointer. Replaced releases drain: they serve the requests they have begun, for at
+    /// most `deadline`; then those are cut off. No request is between two releases: it has leased
+    /// one or the other. For [`super::change::Change`], and for the host's shutdown.
     pub(super) fn switch(self: &Arc<Self>, next: Serving, deadline: Duration) {
         let kept: Vec<_> = next.releases().cloned().collect();
         let before = self.serving.swap(next);
@@ -130,7 +130,7 @@ impl Window {
                 window = %self.name,
                 release = drain.number,
                 leases = drain.leases(),
-                "the drain deadline has passed: what still runs on the old release is cut"
+                "the drain deadline has passed: cutting off requests on the old release"
             );
             drain.cut();
             drain.drained().await;

@@ -1,4 +1,4 @@
-//! The body of a request, as it comes.
+//! The body of a request, as it arrives.
 
 use crate::Problem;
 use bytes::Bytes;
@@ -15,7 +15,7 @@ pub(crate) enum Passing {
     Bytes(Vec<u8>),
 }
 
-/// A request's body: a stream of chunks. What the author never reads is never fetched.
+/// A request's body: a stream of chunks. Chunks that are never read are never fetched.
 pub struct Body(State);
 
 enum State {
@@ -45,9 +45,9 @@ impl Body {
         }
     }
 
-    /// The next chunk, of 1 byte to 64 KiB; nothing at the end.
+    /// The next chunk, of 1 byte to 64 KiB; `None` at the end.
     ///
-    /// A body that was cut short is an error and never an early end: whoever stores what they read can rely on it.
+    /// A truncated body is an error and never an early end, so data can be stored as it is read.
     ///
     /// ```no_run
     /// # async fn count(request: hms_window::Request) -> Result<usize, hms_window::Problem> {
@@ -58,7 +58,8 @@ impl Body {
     /// # Ok(length) }
     /// ```
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Problem> {
-        // While the read is under way the state is `Ended`: a caller that gives up in the middle has lost its place.
+        // While the read is under way the state is `Ended`: a caller that gives up in the middle
+        // has lost its place.
         let (mut stream, end, taken) = match std::mem::replace(&mut self.0, State::Ended) {
             State::Ended => return Ok(None),
             State::Reading {
@@ -98,7 +99,7 @@ impl Body {
         }
     }
 
-    /// All of it, if that is at most `limit` bytes; else 413.
+    /// The whole body if it has at most `limit` bytes; otherwise 413.
     pub async fn read_to_end(&mut self, limit: usize) -> Result<Vec<u8>, Problem> {
         let mut all = Vec::new();
         while let Some(chunk) = self.chunk().await? {

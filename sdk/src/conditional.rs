@@ -4,15 +4,15 @@ use crate::http_date;
 use crate::validators::{Tag, Validators};
 use http::{HeaderMap, HeaderName, Method, header};
 
-/// What the conditions of a request come to: see
-/// [`Request::conditional`](crate::Request::conditional). A condition that fails is no verdict but
-/// the [`Problem`](crate::Problem) 412.
+/// The result of a request's conditions: see
+/// [`Request::conditional`](crate::Request::conditional). A failed condition is the
+/// [`Problem`](crate::Problem) 412 instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conditional {
-    /// Do what is asked.
+    /// Do what was requested.
     Proceed,
-    /// Do what is asked, and send all of it: the client wants a part only of what it has begun to
-    /// read, and that is not what is there now.
+    /// Do what was requested, and send the whole resource: the client asked for a part of a
+    /// version that is no longer current.
     Whole,
     /// Answer 304 without a body: the client has it already.
     NotModified,

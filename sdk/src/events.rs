@@ -80,26 +80,25 @@ pub struct Events<'a> {
 }
 
 impl Events<'_> {
-    /// Sends one, and waits until the host has taken it. Fails when the client has gone; return
-    /// that error.
+    /// Sends an event, and waits until the host has accepted it. Fails when the client has
+    /// disconnected; return that error.
     pub async fn send(&mut self, event: &Event) -> Result<(), Problem> {
         self.out.write(event.to_string()).await
     }
 
-    /// Sends a comment, which browsers pass over: it shows everybody on the way that the stream is
-    /// alive.
+    /// Sends a comment, which browsers ignore. It keeps the connection alive through proxies.
     pub async fn ping(&mut self) -> Result<(), Problem> {
         self.out.write(": ping\n\n").await
     }
 
-    /// Has [`Events::waiting`] ping so often, in milliseconds; by default every 15 s. It must be
-    /// less than the route's `stream-idle`.
+    /// Sets the interval of pings by [`Events::waiting`], in milliseconds; 15 s by default. It must
+    /// be less than the route's `stream-idle`.
     pub fn ping_every_ms(&mut self, ms: u64) {
         self.ping_every_ms = ms.max(1);
     }
 
-    /// What comes of `future`, with pings while it takes its time. Fails when the client has gone;
-    /// return that error.
+    /// The output of `future`, with pings while it is pending. Fails when the client has
+    /// disconnected; return that error.
     ///
     /// ```no_run
     /// # use hms_window::{Event, Problem, Response, sleep_ms};
@@ -128,9 +127,9 @@ impl Events<'_> {
 }
 
 impl Response {
-    /// A stream of events that `produce` writes, for as long as the client stays. An answer that is
-    /// quiet is ended by the host after the route's `stream-idle`: so wait for what comes next with
-    /// [`Events::waiting`].
+    /// A stream of events that `produce` writes while the client stays connected. The host ends an
+    /// answer that is quiet for longer than the route's `stream-idle`, so wait for the next event
+    /// with [`Events::waiting`].
     pub fn events<F>(produce: F) -> Self
     where
         F: AsyncFnOnce(&mut Events<'_>) -> Result<(), Problem> + 'static,

@@ -1,10 +1,10 @@
-//! Ids in the order of time, and the clock they come from.
+//! Ids that sort by time, and the clock.
 
 use std::time::Duration;
 use uuid::{Builder, Uuid};
 
-/// A new UUID, version 7 (RFC 9562): its text sorts by the millisecond of its making. As keys of a store such ids make
-/// the listing chronological.
+/// A new UUID, version 7 (RFC 9562). Its text sorts by the millisecond of its creation, so a store
+/// with such keys lists them chronologically.
 pub fn new_id() -> String {
     let mut bits = [0; 10];
     for (bit, random) in bits
@@ -18,7 +18,7 @@ pub fn new_id() -> String {
         .to_string()
 }
 
-/// When an id of [`new_id`] was made, in milliseconds since 1970; nothing for any other text.
+/// When an id of [`new_id`] was created, in milliseconds since 1970; `None` for any other text.
 pub fn id_time_ms(id: &str) -> Option<u64> {
     let (seconds, nanoseconds) = Uuid::try_parse(id).ok()?.get_timestamp()?.to_unix();
     Some(seconds * 1000 + u64::from(nanoseconds) / 1_000_000)
@@ -30,7 +30,7 @@ pub fn now_ms() -> u64 {
     u64::try_from(now.seconds).unwrap_or(0) * 1000 + u64::from(now.nanoseconds) / 1_000_000
 }
 
-/// Waits. The instance's wall time goes on meanwhile.
+/// Waits. This time counts as the instance's wall time.
 pub async fn sleep_ms(ms: u64) {
     let wait = Duration::from_millis(ms).as_nanos();
     wasip3::clocks::monotonic_clock::wait_for(u64::try_from(wait).unwrap_or(u64::MAX)).await;

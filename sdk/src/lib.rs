@@ -1,8 +1,8 @@
 //! Write a service window in Rust.
 //!
-//! A window is a component that answers HTTP requests. This crate shows its author four things: the
-//! [`Request`], the [`Response`], the [`Caller`] that the gateway has proven, and a [`Store`] that
-//! keeps what you can serialise.
+//! A window is a component that answers HTTP requests. This crate has four main types: the
+//! [`Request`], the [`Response`], the [`Caller`] that the gateway has verified, and a [`Store`] for
+//! serialisable data.
 //!
 //! ```no_run
 //! use hms_window::{Method, Problem, Request, Response};
@@ -22,16 +22,15 @@
 //! hms_window::window!(handle);
 //! ```
 //!
-//! Some things may be there several times: [`Request::params`] has all values of a query parameter,
-//! and `request.headers().get_all(name)` all fields of a name; [`Response::header`] sets a field,
-//! and [`Response::append`] adds one beside it. [`Request::conditional`] and [`Validators`] are for
-//! conditional requests, and [`Store::try_update`] makes a change that depends on one.
+//! Some things may be repeated: [`Request::params`] has all values of a query parameter, and
+//! `request.headers().get_all(name)` all fields with a name. [`Response::header`] sets a field, and
+//! [`Response::append`] adds one. [`Request::conditional`] and [`Validators`] are for conditional
+//! requests, and [`Store::try_update`] makes a change that depends on one.
 //!
 //! Build it with `crate-type = ["cdylib"]` for `wasm32-wasip2`, and deploy the `.wasm`.
 //!
-//! What an instance knows ends with its request: the host starts a fresh one for the next. What must
-//! stay goes into the store. What is printed to standard output or error becomes a line of the
-//! window's log.
+//! An instance's memory ends with its request: the host starts a fresh instance for the next. Keep
+//! data in the store. Lines on standard output and error go to the window's log.
 
 /// The code in the README compiles.
 #[cfg(doctest)]
@@ -69,8 +68,8 @@ pub use validators::Validators;
 
 /// Makes an `async fn(Request) -> Result<Response, Problem>` the handler of this component.
 ///
-/// Once in a crate. A HEAD request reaches the handler as GET, and its answer goes out without the
-/// body.
+/// Use it once per crate. A HEAD request reaches the handler as GET, and its answer is sent without
+/// the body.
 #[macro_export]
 macro_rules! window {
     ($handler:path) => {
@@ -92,7 +91,7 @@ macro_rules! window {
 /// Makes an `async fn(Request, Next) -> Result<Response, Problem>` the handler of this component: a
 /// middleware, which stands between a route and its window. See [`Next`].
 ///
-/// Once in a crate, in place of [`window!`].
+/// Use it once per crate, instead of [`window!`].
 #[macro_export]
 macro_rules! middleware {
     ($handler:path) => {
@@ -111,7 +110,7 @@ macro_rules! middleware {
     };
 }
 
-/// What [`window!`] expands to needs; no part of the interface.
+/// Used by the expansion of [`window!`]; not part of the interface.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::serve::{serve, serve_between};

@@ -1,4 +1,4 @@
-//! The rest of a request's way, at a middleware (`wasi:http/middleware`).
+//! The rest of the chain, for a middleware (`wasi:http/middleware`).
 
 use crate::body::Passing;
 use crate::response::Content;
@@ -15,7 +15,7 @@ wasip3::wit_bindgen::generate!({
     generate_all,
 });
 
-/// The rest of the way: further middlewares, then the window or the service that the route leads to.
+/// The rest of the chain: further middleware, then the route's window or service.
 ///
 /// ```no_run
 /// use hms_window::{Next, Problem, Request, Response};
@@ -37,13 +37,13 @@ impl Next {
         Next(())
     }
 
-    /// Sends the request on and gives the answer that comes back. Its body passes by without being read, unless it was
-    /// read: then it goes on empty, or as [`Request::with_body`] set it.
+    /// Forwards the request and returns the answer. The body is streamed through unread. If it was
+    /// read, the forwarded body is empty, or what [`Request::with_body`] has set.
     ///
-    /// Whom the request is from cannot be changed: the host sets `x-hms-*` anew.
+    /// The caller cannot be changed: the host sets `x-hms-*` again.
     ///
-    /// It goes out for the request whose task calls, and lasts no longer than that one: once its
-    /// answer has ended, what is at work is cut, and a further call is an error.
+    /// The call belongs to the request whose task makes it, and lasts no longer. Once the answer to
+    /// that request has ended, calls in flight are cut off, and further calls are errors.
     pub async fn call(self, request: Request) -> Result<Response, Problem> {
         let request = into_wasi(request).map_err(Problem::internal)?;
         match wasi::http::handler::handle(request).await {
@@ -51,7 +51,7 @@ impl Next {
             Err(cause) => Err(Problem::new(
                 502,
                 "no-answer",
-                format!("nothing answered: {cause}"),
+                format!("the next handler did not answer: {cause}"),
             )),
         }
     }
@@ -94,7 +94,7 @@ fn into_wasi(request: Request) -> Result<types::Request, ErrorCode> {
         .and_then(|()| sent.set_path_with_query(Some(&target)))
         .and_then(|()| sent.set_scheme(Some(&Scheme::Http)))
         .and_then(|()| sent.set_authority(authority.as_deref()));
-    set.map_err(|()| internal("the request cannot be said".into()))?;
+    set.map_err(|()| internal("the request cannot be represented".into()))?;
     Ok(sent)
 }
 

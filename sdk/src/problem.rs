@@ -1,4 +1,4 @@
-//! What went wrong, as the client is told: problem details of RFC 9457.
+//! Errors for the client: problem details of RFC 9457.
 
 use crate::Response;
 use crate::response::field;
@@ -7,10 +7,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use std::fmt;
 
-/// A refusal or a failure that a client is told about, as `application/problem+json`.
+/// A refusal or a failure, sent to the client as `application/problem+json`.
 ///
-/// Its `type` is `urn:hms:problem:CODE`: people script against the code, so a code once given
-/// stays. The `detail` is a sentence for a person: what is wrong, and what to do.
+/// Its `type` is `urn:hms:problem:CODE`. Clients depend on the code, so never change one. The
+/// `detail` is a sentence for people: what is wrong, and what to do.
 ///
 /// ```
 /// # use hms_window::Problem;
@@ -38,7 +38,7 @@ struct Details<'a> {
 }
 
 impl Problem {
-    /// A problem of your own. A `status` that is no HTTP status counts as 500.
+    /// A problem of your own. An invalid HTTP `status` counts as 500.
     pub fn new(status: u16, code: &'static str, detail: impl Into<String>) -> Self {
         Problem {
             status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
@@ -53,7 +53,7 @@ impl Problem {
         Self::new(400, "bad-request", detail)
     }
 
-    /// 401: this needs a caller, and the request came without one.
+    /// 401: a caller is required, and the request has none.
     pub fn unauthorized() -> Self {
         Self::new(
             401,
@@ -63,12 +63,12 @@ impl Problem {
         .header(header::WWW_AUTHENTICATE, "Bearer realm=\"hms\"")
     }
 
-    /// 404: there is no such thing, or none that this caller may know of.
+    /// 404: it does not exist, or this caller may not know of it.
     pub fn not_found() -> Self {
         Self::new(404, "not-found", "not found")
     }
 
-    /// 405, with the `Allow` header that RFC 9110 asks for:
+    /// 405, with the `Allow` header that RFC 9110 requires:
     /// `Problem::method_not_allowed("GET, HEAD, POST")`.
     pub fn method_not_allowed(allow: &'static str) -> Self {
         Self::new(
@@ -79,7 +79,7 @@ impl Problem {
         .header(header::ALLOW, allow)
     }
 
-    /// 412: a condition of the request does not hold for what is there now.
+    /// 412: a condition of the request does not match the current state.
     pub(crate) fn precondition_failed(field: &HeaderName) -> Self {
         Self::new(
             412,
@@ -91,7 +91,7 @@ impl Problem {
         )
     }
 
-    /// 413: what was sent is larger than `limit` bytes.
+    /// 413: the body is larger than `limit` bytes.
     pub fn too_large(limit: u64) -> Self {
         Self::new(
             413,
@@ -100,7 +100,7 @@ impl Problem {
         )
     }
 
-    /// 500. `cause` goes to the window's log and not to the client.
+    /// 500. `cause` goes to the window's log, not to the client.
     pub fn internal(cause: impl fmt::Display) -> Self {
         eprintln!("internal error: {cause}");
         Self::new(
@@ -110,8 +110,8 @@ impl Problem {
         )
     }
 
-    /// Sets a header of the answer, in place of those of that name. A name or value that HTTP does
-    /// not allow makes it a 500.
+    /// Sets a header of the answer, replacing those with this name. An invalid name or value makes
+    /// it a 500.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
@@ -124,8 +124,8 @@ impl Problem {
         self
     }
 
-    /// Adds a header beside those of that name, such as a second `WWW-Authenticate`. Otherwise as
-    /// [`Problem::header`].
+    /// Adds a header and keeps those with this name, for instance a second `WWW-Authenticate`.
+    /// Otherwise like [`Problem::header`].
     pub fn append<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
@@ -170,7 +170,7 @@ impl fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 impl From<StoreError> for Problem {
-    /// Full is 507, out of reach or too contended is 503 and worth another try, a bad cursor is the
+    /// A full store is 507, an unavailable or contended one 503 (worth a retry), a bad cursor the
     /// client's 400; anything else is the window's own fault.
     fn from(error: StoreError) -> Self {
         match error {

@@ -137,21 +137,21 @@ impl Request {
         self.method == Method::HEAD
     }
 
-    /// The path as it came, without the query: `/payments/42`.
+    /// The raw path, without the query: `/payments/42`.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The parts of the path between its slashes, percent-decoded, to match on:
+    /// The segments of the path, percent-decoded, to match on:
     /// `["payments", "42"]`.
     ///
-    /// A slash at the end makes an empty last part: `/payments/` is not `/payments`.
+    /// A trailing slash makes an empty last segment: `/payments/` is not `/payments`.
     pub fn segments(&self) -> Vec<&str> {
         self.segments.iter().map(String::as_str).collect()
     }
 
-    /// `path` as the client has to write it: the gateway took a prefix off (`/api/v1`), and this
-    /// puts it back. For `Location` and for links.
+    /// `path` as the client must write it: with the prefix that the gateway stripped (`/api/v1`).
+    /// For `Location` and for links.
     pub fn public_path(&self, path: &str) -> String {
         format!(
             "{}{path}",
@@ -159,14 +159,14 @@ impl Request {
         )
     }
 
-    /// The query as it came, without the question mark; empty where there is none. For what
-    /// [`Request::param`] and [`Request::params`] cannot say.
+    /// The raw query, without the question mark; empty if there is none. For cases that
+    /// [`Request::param`] and [`Request::params`] do not cover.
     pub fn query(&self) -> &str {
         &self.query
     }
 
-    /// A query parameter, read as a `T`: nothing if it is missing, 400 if it cannot be read. Where
-    /// it is there several times, the first.
+    /// A query parameter, parsed as a `T`: `None` if it is missing, 400 if it cannot be parsed. If
+    /// it is repeated, the first.
     ///
     /// ```no_run
     /// # fn limit(request: hms_window::Request) -> Result<usize, hms_window::Problem> {
@@ -177,8 +177,8 @@ impl Request {
         self.values(name).next().transpose()
     }
 
-    /// All values of a query parameter that may be there several times, each read as a `T`, in
-    /// their order: 400 if one cannot be read.
+    /// All values of a repeatable query parameter, each parsed as a `T`, in order: 400 if one
+    /// cannot be parsed.
     ///
     /// ```no_run
     /// # fn tags(request: hms_window::Request) -> Result<Vec<String>, hms_window::Problem> {
@@ -202,32 +202,29 @@ impl Request {
             })
     }
 
-    /// The headers: `headers().get_all(name)` has all fields of a name, of which some may be there
-    /// several times.
+    /// The headers: `headers().get_all(name)` has all fields with a name that may be repeated.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// The value of a header, where there is one and it is UTF-8; where there are several, the
-    /// first.
+    /// The value of a header if there is one and it is UTF-8; the first if there are several.
     pub fn text(&self, header: &str) -> Option<&str> {
         std::str::from_utf8(self.headers.get(header)?.as_bytes()).ok()
     }
 
-    /// The value of a cookie, as it came; where there are several of that name, the first (RFC
-    /// 6265).
+    /// The raw value of a cookie; the first if there are several with this name (RFC 6265).
     pub fn cookie(&self, name: &str) -> Option<&str> {
         cookies::find(&self.headers, name)
     }
 
-    /// What the conditions of the request come to (`If-Match`, `If-None-Match`,
-    /// `If-Modified-Since`, `If-Unmodified-Since`, `If-Range`; RFC 9110, section 13), by the
-    /// validators of what is there now, or for nothing there. A condition that fails is the problem
-    /// 412, `precondition-failed`; a list of tags that cannot be read is 400 where the request
-    /// would change something.
+    /// Evaluates the conditions of the request (`If-Match`, `If-None-Match`, `If-Modified-Since`,
+    /// `If-Unmodified-Since`, `If-Range`; RFC 9110, section 13) against the validators of the
+    /// current state, or `None` if the resource does not exist. A failed condition is the problem
+    /// 412, `precondition-failed`. A malformed list of tags is 400 if the request would change
+    /// something.
     ///
-    /// To be asked when it is known that the request would be done without its conditions: 404
-    /// comes before 412. A GET answers by it:
+    /// Call it only when the request would succeed without conditions: 404 comes before 412. In a
+    /// GET:
     ///
     /// ```no_run
     /// # use hms_window::{Conditional, Problem, Request, Response, Validators};
@@ -241,8 +238,8 @@ impl Request {
     /// # }
     /// ```
     ///
-    /// What changes something asks inside of [`Store::try_update`], so that nobody else changes it
-    /// between the question and the deed:
+    /// For a change, call it inside [`Store::try_update`], so that nobody else changes the value
+    /// between the check and the write:
     ///
     /// ```no_run
     /// # use hms_window::{Problem, Request, Response, Store, Validators};
@@ -272,14 +269,14 @@ impl Request {
             match refusal {
                 Refusal::Failed(field) => Problem::precondition_failed(&field),
                 Refusal::Malformed(field) => Problem::bad_request(format!(
-                    "'{field}' is no list of entity tags: write '*', or tags in double quotes with \
-                     commas between them"
+                    "'{field}' is not a list of entity tags: use '*', or quoted tags separated by \
+                     commas"
                 )),
             }
         })
     }
 
-    /// Who is asking; 401 if the request came without a token.
+    /// The caller; 401 if the request has none.
     pub fn caller(&self) -> Result<Caller, Problem> {
         let user = self.text("x-hms-user").filter(|user| !user.is_empty());
         let scopes = self
@@ -292,30 +289,30 @@ impl Request {
         })
     }
 
-    /// The body. It can be had once: after that it is empty.
+    /// The body. It can be taken once: after that it is empty.
     pub fn body(&self) -> Body {
         self.body.take().unwrap_or(Body::ENDED)
     }
 
-    /// The body as JSON, whatever content type it claims: at most 64 KiB (413), and of the form of
-    /// `T` (400).
+    /// The body as JSON, whatever its content type: at most 64 KiB (413), in the shape of `T`
+    /// (400).
     pub async fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let bytes = self.body().read_to_end(JSON_LIMIT).await?;
         serde_json::from_slice(&bytes).map_err(|cause| {
             Problem::bad_request(match cause.is_data() {
-                true => format!("the JSON does not say what is needed: {cause}"),
+                true => format!("the JSON has the wrong shape: {cause}"),
                 false => format!("the body is not JSON: {cause}"),
             })
         })
     }
 }
 
-/// Who is asking, as the gateway has proven it by the token.
+/// The caller, as verified by the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// Issuer and subject in one name: the token's `sub` where the host has one issuer,
-    /// `ISSUER:SUB` where it has several, and `key:USER` for the user of an API key there. Compare
-    /// it as a whole: a `sub` may have colons of its own.
+    /// Issuer and subject in one name: the token's `sub` if the host has one issuer, `ISSUER:SUB`
+    /// if it has several, and then `key:USER` for the user of an API key. Compare it as a whole: a
+    /// `sub` may contain colons.
     pub user: String,
     /// The token's scopes.
     pub scopes: Vec<String>,
@@ -327,8 +324,8 @@ impl Caller {
         self.scopes.iter().any(|one| one == scope)
     }
 
-    /// The part `name` of the store that is this caller's own: two users never share one, whoever
-    /// their issuers are. `name` has no slash, and at most 190 bytes.
+    /// This caller's own part `name` of the store. Two users never share one, whatever their
+    /// issuers. `name` has no slash and at most 190 bytes.
     pub fn store(&self, name: &str) -> Result<Store, StoreError> {
         Store::open(&format!("{name}/{}", self.user))
     }

@@ -1,4 +1,4 @@
-//! What is answered: nothing, bytes, or a stream that the author writes while it is sent.
+//! Answers: no body, bytes, or a stream that is written while it is sent.
 
 use crate::{Problem, Validators};
 use bytes::Bytes;
@@ -39,7 +39,7 @@ impl Response {
         let known = StatusCode::from_u16(status);
         let fault = known
             .is_err()
-            .then(|| format!("{status} is no HTTP status"));
+            .then(|| format!("{status} is not an HTTP status"));
         head.status = known.unwrap_or_default();
         Response {
             head,
@@ -68,7 +68,7 @@ impl Response {
         match serde_json::to_vec(value) {
             Ok(json) => Self::bytes(status, "application/json", json),
             Err(cause) => {
-                let fault = Some(format!("the answer cannot be written as JSON: {cause}"));
+                let fault = Some(format!("cannot serialise the answer as JSON: {cause}"));
                 Response {
                     fault,
                     ..Self::empty(status)
@@ -77,9 +77,9 @@ impl Response {
         }
     }
 
-    /// A body that `produce` writes while it is sent, after the head is out. If it fails, the
-    /// client sees the body cut off, and not a shorter one that looks whole. Name a
-    /// `content-length` where it is known.
+    /// A body that `produce` writes while it is sent, after the head. If `produce` fails, the
+    /// client sees a broken body, not a shorter one that looks complete. Set `content-length` if it
+    /// is known.
     ///
     /// ```no_run
     /// # use hms_window::Response;
@@ -104,8 +104,8 @@ impl Response {
         Self::new(status, Content::Stream(Box::new(run)))
     }
 
-    /// Sets a header, in place of those of that name. A name or value that HTTP does not allow
-    /// makes the answer a 500.
+    /// Sets a header, replacing those with this name. An invalid name or value makes the answer a
+    /// 500.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
@@ -118,8 +118,8 @@ impl Response {
         self
     }
 
-    /// Adds a header beside those of that name: a second `Set-Cookie`, a further `Link`. Otherwise
-    /// as [`Response::header`].
+    /// Adds a header and keeps those with this name: a second `Set-Cookie`, another `Link`.
+    /// Otherwise like [`Response::header`].
     ///
     /// ```
     /// # use hms_window::Response;
@@ -140,14 +140,14 @@ impl Response {
         self
     }
 
-    /// Takes all headers of that name away: for a middleware, from the answer that came back.
+    /// Removes all headers with this name: for a middleware, from the answer it received.
     pub fn without_header(mut self, name: &str) -> Self {
         self.head.headers.remove(name);
         self
     }
 
-    /// Sets `ETag` and `Last-Modified`, by which a client makes its next request conditional. They
-    /// belong on the 200, the 206 and the 304 alike.
+    /// Sets `ETag` and `Last-Modified`, which clients use for conditional requests. Set them on
+    /// 200, 206 and 304 alike.
     pub fn validators(mut self, current: &Validators) -> Self {
         let headers = &mut self.head.headers;
         if let Some(etag) = current.etag() {
@@ -271,8 +271,8 @@ where
 {
     match (name.try_into(), value.try_into()) {
         (Ok(name), Ok(value)) => Ok((name, value)),
-        (Ok(name), Err(_)) => Err(format!("no valid value for the header '{name}'")),
-        (Err(_), _) => Err("no valid header name".into()),
+        (Ok(name), Err(_)) => Err(format!("invalid value for the header '{name}'")),
+        (Err(_), _) => Err("invalid header name".into()),
     }
 }
 
@@ -297,8 +297,8 @@ fn pass_on(
 pub struct BodyWriter(http_compat::BodyWriter);
 
 impl BodyWriter {
-    /// Sends `bytes`, and waits until the host has taken them: a slow client slows the writer down.
-    /// Fails when the client has gone; return that error.
+    /// Sends `bytes`, and waits until the host has accepted them: a slow client slows the writer.
+    /// Fails when the client has disconnected; return that error.
     pub async fn write(&mut self, bytes: impl Into<Vec<u8>>) -> Result<(), Problem> {
         match self
             .0
@@ -308,7 +308,7 @@ impl BodyWriter {
             .is_empty()
         {
             true => Ok(()),
-            false => Err(Problem::bad_request("the client has gone")),
+            false => Err(Problem::bad_request("the client has disconnected")),
         }
     }
 

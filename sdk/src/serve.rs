@@ -1,4 +1,4 @@
-//! The way of one request through an instance: the only place where the author's types meet the handles.
+//! How an instance serves one request: the only place where our types meet the WASI handles.
 
 use crate::{Next, Problem, Request, Response};
 use std::future::Future;

@@ -1,4 +1,4 @@
-//! The window's store, typed: what serde can write is kept as JSON.
+//! The window's store, typed: values are serialised as JSON.
 
 use crate::paging::{self, Page};
 use serde::{Serialize, de::DeserializeOwned};
@@ -12,21 +12,21 @@ wasip3::wit_bindgen::generate!({
     generate_all,
 });
 
-/// How often [`Store::update`] tries. Each failure means that another instance has succeeded, so this
-/// many in a row is a crowd at one key, and the caller is better told so.
+/// How often [`Store::update`] tries. Each failure means that another instance has succeeded, so
+/// this many in a row is a crowd at one key, and the caller is better told so.
 const UPDATE_TRIES: usize = 64;
 
 /// A named part of this window's store. The window's own: no other window reaches it, whatever
 /// names it uses.
 ///
-/// A part needs no creating; use as many as you like, such as one for each citizen: listing is by
-/// part. A write is on disk when it returns. Values have up to 4 MiB, a batch up to 16 MiB and
+/// A part need not be created. Use as many as you like, for instance one per user: keys are listed
+/// by part. A write is on disk when it returns. Values have up to 4 MiB, a batch up to 16 MiB and
 /// 1,024 keys.
 ///
-/// A key is any text of 1 byte to 1 KiB (less where the operator set `--key`), compared and listed
-/// by its bytes. Whatever would write another key fails with [`StoreError::Invalid`]; whatever
-/// reads finds nothing there, and [`Store::delete`] has nothing to do. So a part of a path can be
-/// asked for as it is, and is checked where something is made under it.
+/// A key is any text of 1 byte to 1 KiB (less if the operator has set `--key`), compared and listed
+/// by its bytes. A write with another key fails with [`StoreError::Invalid`]; a read finds nothing,
+/// and [`Store::delete`] does nothing. You can thus look up a path segment as it is; it is checked
+/// when something is written under it.
 ///
 /// ```no_run
 /// # use hms_window::{Store, StoreError};
@@ -39,7 +39,7 @@ const UPDATE_TRIES: usize = 64;
 pub struct Store(store::Bucket);
 
 impl Store {
-    /// Opens the part of that name: any text of up to 512 bytes.
+    /// Opens the part with this name: any text of up to 512 bytes.
     pub fn open(name: &str) -> Result<Self, StoreError> {
         Ok(Store(store::open(name)?))
     }
@@ -63,7 +63,7 @@ impl Store {
         found.into_iter().map(decoded).collect()
     }
 
-    /// Sets `key`, whether or not it was there.
+    /// Sets `key`, whether or not it existed.
     pub fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), StoreError> {
         self.set_bytes(key, &encode(key, value)?)
     }
@@ -73,53 +73,53 @@ impl Store {
         Ok(self.0.get(key)?)
     }
 
-    /// Sets `key` to bytes as they are.
+    /// Sets `key` to raw bytes.
     pub fn set_bytes(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
         Ok(self.0.set(key, value)?)
     }
 
-    /// Sets several keys to bytes, all of them or none.
+    /// Sets several keys to bytes, all or none.
     pub fn set_many(&self, pairs: &[(String, Vec<u8>)]) -> Result<(), StoreError> {
         Ok(batch::set_many(&self.0, pairs)?)
     }
 
-    /// Removes `key`, if it is there.
+    /// Removes `key`, if it exists.
     pub fn delete(&self, key: &str) -> Result<(), StoreError> {
         Ok(self.0.delete(key)?)
     }
 
-    /// Removes those of `keys` that are there, all of them or none.
+    /// Removes those of `keys` that exist, all or none.
     pub fn delete_many(&self, keys: &[String]) -> Result<(), StoreError> {
         Ok(batch::delete_many(&self.0, keys)?)
     }
 
-    /// Whether `key` is there.
+    /// Whether `key` exists.
     pub fn exists(&self, key: &str) -> Result<bool, StoreError> {
         Ok(self.0.exists(key)?)
     }
 
-    /// Up to `limit` keys, from the start or from the `next` of the page before, in the order of
-    /// their bytes. Keys that come and go between two pages do not disturb the others.
+    /// Up to `limit` keys, from the start or from the `next` of the previous page, in the order of
+    /// their bytes. Keys added or removed between two pages do not affect the others.
     pub fn page(&self, cursor: Option<&str>, limit: usize) -> Result<Page, StoreError> {
         paging::page(cursor, limit, |cursor| self.keys(cursor))
     }
 
-    /// Keys, as many as the host gives at once (1,000 by default): for going through all of them.
+    /// A page of as many keys as the host returns at once (1,000 by default), to iterate over all.
     pub fn keys(&self, cursor: Option<&str>) -> Result<Page, StoreError> {
         let store::KeyResponse { keys, cursor } = self.0.list_keys(cursor)?;
         Ok(Page { keys, next: cursor })
     }
 
-    /// Adds `by` to the number at `key`, which is 0 if it is not there, and returns the sum.
+    /// Adds `by` to the number at `key`, which is 0 if missing, and returns the sum.
     /// Concurrent calls all count.
     pub fn increment(&self, key: &str, by: i64) -> Result<i64, StoreError> {
         Ok(atomics::increment(&self.0, key, by)?)
     }
 
-    /// Changes the value at `key` from what it is to what `change` makes of it, and returns that.
+    /// Replaces the value at `key` with the result of `change`, and returns it.
     ///
-    /// Where another instance was faster, `change` is called again with the newer value: it should do
-    /// nothing else.
+    /// If another instance was faster, `change` is called again with the newer value, so it must
+    /// not have side effects.
     ///
     /// ```no_run
     /// # use hms_window::{Store, StoreError};
@@ -139,10 +139,9 @@ impl Store {
         self.try_update(key, |old| Ok(change(old)))
     }
 
-    /// The same, where `change` may find that there is nothing to change: its error comes back, and
-    /// nothing is written. What it decides by is still true when its value is written, so this is
-    /// how a conditional request changes something (see
-    /// [`Request::conditional`](crate::Request::conditional)).
+    /// The same, but `change` may fail: its error is returned, and nothing is written. The value it
+    /// was given is still current when its result is written, so use this for conditional changes
+    /// (see [`Request::conditional`](crate::Request::conditional)).
     ///
     /// ```no_run
     /// # use hms_window::{Problem, Store};
@@ -181,32 +180,32 @@ impl Store {
     }
 }
 
-/// Why the store did not do it. In a handler, `?` turns it into the right
+/// Why a store operation failed. In a handler, `?` turns it into the right
 /// [`Problem`](crate::Problem).
 #[derive(Debug)]
 pub enum StoreError {
-    /// There is no room left.
+    /// The store is full.
     Full(String),
-    /// The store cannot be reached just now.
+    /// The store is unavailable now.
     Unavailable(String),
     /// Too many instances change this key at once.
     Contended {
         /// The key.
         key: String,
     },
-    /// It breaks a rule of the store, and did nothing: a key that is empty or too long, a name, a
-    /// value or a batch that is too large, a counter at what is no number or out of its range.
+    /// It violates a rule of the store and did nothing: an empty or too long key, a too large name,
+    /// value or batch, a counter on something that is not a number or out of range.
     Invalid(String),
-    /// A cursor that no listing gave out.
+    /// A cursor that no listing has returned.
     InvalidCursor,
-    /// What is stored there, or is to be, does not fit the type.
+    /// The stored value, or the one to store, does not fit the type.
     NotAsExpected {
         /// The key.
         key: String,
-        /// What serde says.
+        /// Serde's message.
         cause: serde_json::Error,
     },
-    /// Anything else, in the host's words.
+    /// Anything else, with the host's message.
     Other(String),
 }
 
@@ -218,9 +217,7 @@ impl fmt::Display for StoreError {
             | StoreError::Invalid(text)
             | StoreError::Other(text) => write!(f, "the store: {text}"),
             StoreError::Contended { key } => write!(f, "too many instances change '{key}' at once"),
-            StoreError::InvalidCursor => {
-                f.write_str("the cursor is not one that a listing gave out")
-            }
+            StoreError::InvalidCursor => f.write_str("invalid cursor: use the 'next' of a listing"),
             StoreError::NotAsExpected { key, cause } => write!(f, "the value of '{key}': {cause}"),
         }
     }
@@ -229,7 +226,7 @@ impl fmt::Display for StoreError {
 impl std::error::Error for StoreError {}
 
 impl From<store::Error> for StoreError {
-    /// The standard has one case for all that can happen; the host begins its text with a code.
+    /// The standard has one case for all errors; the host's text begins with a code.
     fn from(error: store::Error) -> Self {
         let text = match error {
             store::Error::NoSuchStore => return StoreError::Unavailable("no such store".into()),

@@ -1,13 +1,13 @@
-//! By what a client tells whether it has the current form of a thing: its entity tag and the time
-//! of its last change (RFC 9110, section 8.8).
+//! Validators: the entity tag and the time of the last change of a resource (RFC 9110, section
+//! 8.8).
 
 use crate::http_date;
 use http::HeaderValue;
 
-/// The entity tag and the last change of what is there now, either or both.
+/// The entity tag and the last change of a resource's current state, either or both.
 ///
-/// [`Request::conditional`](crate::Request::conditional) compares them with what the client says,
-/// and [`Response::validators`](crate::Response::validators) tells them to it.
+/// [`Request::conditional`](crate::Request::conditional) compares them with the client's, and
+/// [`Response::validators`](crate::Response::validators) sends them.
 ///
 /// ```
 /// # use hms_window::Validators;
@@ -28,26 +28,26 @@ pub(crate) struct Tag {
 }
 
 impl Validators {
-    /// None of either. A thing without validators meets `If-Match: *` and no other tag.
+    /// Neither. A resource without validators matches `If-Match: *` and no other tag.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A strong entity tag, `"TAG"`: two answers with the same one have the same bytes. A version
-    /// number, a hash or an id will do; `tag` comes without quotes. What a tag cannot hold is
-    /// percent-encoded, so that any text will do.
+    /// A strong entity tag, `"TAG"`: answers with the same tag have the same bytes. Use a version
+    /// number, a hash or an id, without quotes. Characters that a tag cannot contain are
+    /// percent-encoded, so any text works.
     pub fn strong_tag(self, tag: impl AsRef<str>) -> Self {
         self.tagged(tag.as_ref(), false)
     }
 
-    /// A weak entity tag, `W/"TAG"`: two answers with the same one mean the same. It never meets
-    /// `If-Match` or `If-Range`, which ask for the same bytes.
+    /// A weak entity tag, `W/"TAG"`: answers with the same tag are equivalent. It never matches
+    /// `If-Match` or `If-Range`, which require the same bytes.
     pub fn weak_tag(self, tag: impl AsRef<str>) -> Self {
         self.tagged(tag.as_ref(), true)
     }
 
-    /// The last change, in milliseconds since 1970, not in the future. HTTP knows seconds only: two
-    /// changes in one second look the same, so give a tag as well where that can happen.
+    /// The last change, in milliseconds since 1970, not in the future. HTTP has only seconds: two
+    /// changes in one second look the same, so set a tag as well if that can happen.
     pub fn last_modified_ms(self, ms: u64) -> Self {
         Validators {
             modified_s: i64::try_from(ms / 1000).ok(),

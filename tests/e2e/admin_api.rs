@@ -210,7 +210,7 @@ async fn a_client_verb_says_so_where_its_address_is_no_admin_api() {
     };
     let said = at(host.gateway().to_owned());
     assert!(
-        said.contains("is not the admin API of an hms host, but the gateway of one"),
+        said.contains("is the gateway of an hms host, not its admin API"),
         "{said}"
     );
 

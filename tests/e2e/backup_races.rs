@@ -154,7 +154,7 @@ async fn an_interrupted_backup_leaves_nothing_and_ends_at_the_host_too() {
     child.wait().unwrap();
     let checked = verify(&target);
     assert!(
-        !checked.status.success() && text(&checked).contains("not whole"),
+        !checked.status.success() && text(&checked).contains("not complete"),
         "{}",
         text(&checked)
     );

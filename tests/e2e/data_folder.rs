@@ -45,7 +45,7 @@ async fn a_data_folder_that_others_could_read_is_closed_to_them_with_all_that_wa
     open_to_others(&host.data(), &mut found);
     assert_eq!(found, [""; 0]);
     let log = host.whole_log().await;
-    assert!(log.contains("could be read by other users"), "{log}");
+    assert!(log.contains("was readable by other users"), "{log}");
     assert_eq!(host.get("/w/kv/b/k").await.text(), "private");
 }
 
@@ -121,10 +121,10 @@ async fn a_token_that_a_crash_left_empty_admits_nobody_and_is_made_anew() {
     fs::write(&file, "").unwrap();
     // The command line takes no empty token either.
     let refused = host.hms("windows").output().unwrap();
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("holds no token"));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("has no token"));
     host.boot().await;
     let log = host.whole_log().await;
-    assert!(log.contains("a new one is made"), "{log}");
+    assert!(log.contains("creating a new one"), "{log}");
     for bearer in ["Bearer ", "Bearer", &format!("Bearer {before}")] {
         let headers = [("authorization", bearer)];
         let refused = host

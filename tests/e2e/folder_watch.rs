@@ -233,7 +233,7 @@ async fn at_start_what_is_new_is_deployed_before_the_host_is_ready_and_a_rollbac
     assert!(removed.status.success());
     let said = String::from_utf8(removed.stdout).unwrap();
     let expected = format!(
-        "other.wasm still lies in {}; it is deployed again when it changes",
+        "other.wasm is still in {}; it is deployed again when it changes",
         folder.path().display()
     );
     assert!(said.contains(&expected), "{said}");
@@ -333,7 +333,7 @@ async fn a_windows_folder_that_is_not_there_is_said_at_start() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
-        !output.status.success() && said.contains("the windows folder nowhere is not there"),
+        !output.status.success() && said.contains("the windows folder nowhere does not exist"),
         "{said}"
     );
 }

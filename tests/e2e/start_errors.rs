@@ -88,7 +88,7 @@ fn what_keeps_a_host_from_starting_is_named_with_what_to_do() {
         (
             data("data"),
             &["--windows", "key.pem"],
-            &["the windows folder key.pem is no folder"],
+            &["the windows folder key.pem is not a folder"],
         ),
     ] {
         let said = refused(folder.path(), &[&args[..], more].concat());

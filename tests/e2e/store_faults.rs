@@ -42,7 +42,7 @@ const FAULTS: [Fault; 6] = [
     Fault {
         name: "a folder",
         spoil: |_, _| None,
-        says: "cannot be used",
+        says: "is unusable",
     },
 ];
 

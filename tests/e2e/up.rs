@@ -112,7 +112,7 @@ async fn a_save_is_live_and_what_does_not_build_leaves_the_old_release() {
     let workspace = Workspace::new("greeter", BROKEN);
     let host = workspace.up().await;
     logged(&host, 1, "cannot find value `no_such_thing`").await;
-    logged(&host, 1, "mend that and save").await;
+    logged(&host, 1, "fix them and save").await;
     assert_eq!(host.get("/greeter").await.problem(), "window-not-deployed");
 
     workspace.save("greeter", &says("one"));
@@ -192,7 +192,7 @@ async fn what_is_missing_to_build_windows_is_said_with_what_to_install() {
     fs::set_permissions(&rustc, executable).unwrap();
     let said = up_with_path(&workspace, nothing.path()).await;
     assert!(
-        said.contains("wasm32-wasip2") && said.contains("rustup is not there"),
+        said.contains("wasm32-wasip2") && said.contains("rustup was not found"),
         "{said}"
     );
 }

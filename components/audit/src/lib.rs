@@ -1,7 +1,7 @@
-//! A middleware: keeps a record of who changed what, and asks for a reason where something is deleted.
+//! A middleware: records who changed what, and requires a reason for deletions.
 //!
-//! It stands in the chain of a route (`- wasm: {window: audit}`) and is an example of what such a component can do: it sees
-//! the request, keeps something in a store of its own, answers itself or calls on, and adds to the answer.
+//! It runs in the chain of a route (`- wasm: {window: audit}`) and shows what a middleware can do:
+//! it sees the request, stores data of its own, answers or forwards, and adds to the answer.
 
 use hms_window::{Method, Next, Problem, Request, Response, Store, middleware, new_id, now_ms};
 use serde::{Deserialize, Serialize};

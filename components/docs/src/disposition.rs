@@ -44,7 +44,7 @@ pub fn parse(field: &[u8]) -> Result<Disposition, String> {
             _ => continue,
         };
         if slot.replace(value).is_some() {
-            return Err("a part of the form says twice how it is called".into());
+            return Err("a name in a part of the form appears twice".into());
         }
     }
     Ok(Disposition {
@@ -63,8 +63,8 @@ fn file_name(plain: Option<Vec<u8>>, extended: Option<Vec<u8>>) -> Result<Option
             ))
         }
         (Some(None), None) => Err(
-            "the 'filename*' of a part of the form cannot be read: write UTF-8'' and the name, \
-             percent-encoded"
+            "the 'filename*' of a part of the form is malformed: use UTF-8'' and the \
+             percent-encoded name"
                 .into(),
         ),
         (None, None) => Ok(None),

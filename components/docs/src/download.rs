@@ -64,7 +64,7 @@ fn not_satisfiable(size: u64) -> Problem {
     Problem::new(
         416,
         "range-not-satisfiable",
-        format!("the document has {size} bytes, and none of them are in that range"),
+        format!("the range is outside the {size} bytes of the document"),
     )
     .header("content-range", format!("bytes */{size}"))
 }

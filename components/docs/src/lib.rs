@@ -5,12 +5,11 @@
 //!     GET    /docs        {"docs": […], "next"}                       ?limit=&cursor=, the oldest first
 //!     DELETE /docs/{id}   204
 //!
-//! Conditional requests are those of RFC 9110, section 13, at each of these. The list has no
-//! validators.
+//! All of them support conditional requests (RFC 9110, section 13). The list has no validators.
 //!
 //! A document is a record and some chunks. The record is written last, and only then does the
-//! document exist: `store` has the order of things. A file goes through in chunks and is never in
-//! memory as a whole.
+//! document exist; `store` has the order of the steps. A file passes through in chunks and is never
+//! whole in memory.
 
 mod chunks;
 mod disposition;

@@ -5,8 +5,8 @@
 //! - `chunks/ID`: the bytes of one document, by number.
 //! - `unfinished`: what is being written or removed, by id.
 //!
-//! An instance can be ended at any point. So a note in `unfinished` is written before the first chunk
-//! and removed after the record; and before a record is removed, and after its last chunk is.
+//! An instance can be ended at any point. So a note in `unfinished` is written before the first
+//! chunk and removed after the record; and before a record is removed, and after its last chunk is.
 //! Whatever an instance leaves behind has a note, and a later upload finishes the matter.
 
 use crate::record::Record;
@@ -54,7 +54,7 @@ pub fn begin(id: &str, owner: &str) -> Result<(), StoreError> {
 /// sees the record.
 pub fn finish(id: &str) {
     if let Err(error) = unfinished().and_then(|notes| notes.delete(id)) {
-        eprintln!("document {id}: its note stays until the next sweep: {error}");
+        eprintln!("document {id}: its marker stays until the next sweep: {error}");
     }
 }
 
@@ -133,7 +133,7 @@ fn try_sweep() -> Result<(), Problem> {
             notes.delete(&id)?;
         } else {
             discard(&id, &note.owner)?;
-            println!("document {id}: removed what an ended instance had left of it");
+            println!("document {id}: removed what an interrupted upload left behind");
         }
     }
     Ok(())

@@ -53,7 +53,7 @@ pub async fn upload(request: &Request) -> Result<Response, Problem> {
         }
         Err(problem) => {
             if let Err(error) = store::discard(&id, &owner) {
-                eprintln!("document {id}: what there is of it stays until a sweep: {error}");
+                eprintln!("document {id}: its incomplete data stays until a sweep: {error}");
             }
             Err(problem)
         }
@@ -151,18 +151,18 @@ fn told(error: multer::Error) -> Problem {
         E::StreamSizeExceeded { .. } => return Problem::too_large(FILE_MAX_BYTES),
         E::StreamReadFailed(cause) => match cause.downcast::<Problem>() {
             Ok(problem) => return *problem,
-            Err(cause) => format!("the form cannot be read: {cause}"),
+            Err(cause) => format!("cannot read the form: {cause}"),
         },
         E::NoMultipart | E::DecodeContentType(_) => {
             "the content type is not 'multipart/form-data': send the file as a form".into()
         }
-        E::NoBoundary => "the content type 'multipart/form-data' names no boundary".into(),
+        E::NoBoundary => "the content type 'multipart/form-data' has no boundary".into(),
         E::IncompleteStream | E::IncompleteHeaders | E::IncompleteFieldData { .. } => {
-            "the form is cut off, or its boundary is not the one that the content type names".into()
+            "the form is truncated, or its boundary differs from the one in the content type".into()
         }
         E::ReadHeaderFailed(_) | E::DecodeHeaderName { .. } | E::DecodeHeaderValue { .. } => {
-            "the headers of a part of the form cannot be read".into()
+            "the headers of a part of the form are malformed".into()
         }
-        other => format!("the form cannot be read: {other}"),
+        other => format!("cannot read the form: {other}"),
     })
 }

@@ -4,7 +4,7 @@
 //!     GET  /payments/{id}     {"id", "amount", "purpose", "owner"}         its owner's only
 //!     GET  /payments          {"payments": […], "next"}                    ?limit=&cursor=, the oldest first
 //!
-//! Each citizen has a part of the store to themselves, so another's payment is simply not there.
+//! Each user has a separate part of the store, so another user's payment does not exist for them.
 
 use hms_window::{Method, Problem, Request, Response, new_id, window};
 use serde_json::{Map, Value, json};
@@ -68,7 +68,7 @@ fn check_amount(amount: Option<&Value>) -> Result<(), &'static str> {
     match amount {
         None => Err("'amount' is missing"),
         Some(Value::Number(number)) => match number.as_f64().filter(|amount| amount.is_finite()) {
-            None => Err("'amount' is larger than a number can be here"),
+            None => Err("'amount' is too large"),
             Some(amount) if amount < 0.0 => Err("'amount' is negative"),
             Some(_) => Ok(()),
         },
@@ -92,7 +92,7 @@ mod tests {
         for (wrong, why) in [
             ("-1", "negative"),
             ("-1e-300", "negative"),
-            ("1e999", "larger"),
+            ("1e999", "too large"),
             ("\"42\"", "not a number"),
             ("null", "not a number"),
             ("true", "not a number"),

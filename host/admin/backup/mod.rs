@@ -1,7 +1,7 @@
 //! `GET /backup`: a backup of the running host, as one tar stream.
 //!
-//! [`take`] says what comes in which order and why; [`output`] writes the stream and its manifest.
-//! It runs on a thread of its own, one at a time, and ends when its reader leaves.
+//! [`take`] defines the order and its reasons; [`output`] writes the stream and its manifest. A
+//! backup runs on its own thread, one at a time, and ends when its reader disconnects.
 
 mod output;
 mod take;
@@ -31,14 +31,14 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-/// Backups at once. 1: each reads all that there is, and has the space of the largest store.
+/// Concurrent backups. 1: each reads everything, and needs the space of the largest store.
 const AT_ONCE: usize = 1;
 
-/// Pieces of the stream that wait for its reader, each of [`output::PIECE_BYTES`].
+/// Pieces of the stream queued for its reader, each of [`output::PIECE_BYTES`].
 const QUEUE: usize = 8;
 
-/// The longest that one may take. A day: so a reader that only just goes on does not keep the next
-/// one away for ever.
+/// The longest that a backup may take. A day: a reader that barely continues must not block the
+/// next one forever.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// Backups of one host.
@@ -106,7 +106,7 @@ impl Backups {
         };
         let Ok(room) = self.room.clone().try_acquire_owned() else {
             self.counters.count("refused");
-            let detail = "a backup of this host is being taken already: try again when it is done";
+            let detail = "another backup of this host is running: try again when it is done";
             return reply::refuse(StatusCode::CONFLICT, "backup-running", detail);
         };
         let (pieces, stream) = mpsc::channel::<io::Result<Bytes>>(QUEUE);
@@ -127,7 +127,7 @@ impl Backups {
             // The stream does not end before it is known how.
             let _open = pieces.clone();
             let output = Output::new(Sending::new(pieces, shutdown, begun + LONGEST));
-            tracing::info!("a backup is being taken");
+            tracing::info!("backup started");
             match take.run(output) {
                 Ok(done) => {
                     ended.store(true, Ordering::Release);
@@ -137,22 +137,17 @@ impl Backups {
                         0 => {
                             counters.count("complete");
                             counters.last_complete.set(done.ended);
-                            tracing::info!(files, bytes, seconds, "the backup is taken");
+                            tracing::info!(files, bytes, seconds, "backup complete");
                         }
                         missing => {
                             counters.count("failed");
-                            tracing::error!(
-                                files,
-                                bytes,
-                                missing,
-                                "the backup is taken, and not complete"
-                            );
+                            tracing::error!(files, bytes, missing, "backup done, but incomplete");
                         }
                     }
                 }
                 Err(error) => {
                     counters.count("failed");
-                    tracing::warn!("the backup was given up: {error:#}");
+                    tracing::warn!("backup failed: {error:#}");
                 }
             }
         });
@@ -168,8 +163,8 @@ impl Backups {
     }
 }
 
-/// The pieces, and an error where they end before `whole` is set, however full the queue was: so a
-/// reader never takes half a stream for one that has ended well.
+/// The pieces, and an error if they end before `whole` is set, however full the queue was. A reader
+/// thus never takes half a stream for a complete one.
 fn until_whole(
     pieces: mpsc::Receiver<io::Result<Bytes>>,
     whole: Arc<AtomicBool>,
@@ -181,7 +176,7 @@ fn until_whole(
             match pieces.recv().await {
                 Some(piece) => Some((piece, Some(pieces))),
                 None if whole.load(Ordering::Acquire) => None,
-                None => Some((Err(io::Error::other("the backup was given up")), None)),
+                None => Some((Err(io::Error::other("the backup failed")), None)),
             }
         }
     })
@@ -192,7 +187,7 @@ fn secrets(query: &str) -> Result<bool, String> {
     match query.text("secrets") {
         None | Some("keep") => Ok(true),
         Some("omit") => Ok(false),
-        Some(_) => Err("secrets is keep (the default) or omit".into()),
+        Some(_) => Err("secrets must be keep (the default) or omit".into()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The stream of a backup: tar, with the hashes of what went by.
+//! The stream of a backup: tar, with the hashes of its files.
 
 use crate::backup::source::Hashing;
 use crate::backup::stream::write_note;
@@ -17,17 +17,16 @@ use tokio_util::sync::CancellationToken;
 /// Bytes sent at a time.
 pub const PIECE_BYTES: usize = 64 << 10;
 
-/// Between two looks at whether the reader has taken something. 5 ms: a reader that is as fast as
-/// the disk does not meet it.
+/// Polling interval for a reader that lags. 5 ms: a reader as fast as the disk does not notice.
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
 
-/// Between two notes of what is being done, while nothing else is sent. 2 s.
+/// Interval of progress notes while nothing else is sent. 2 s.
 const NOTE_PAUSE: Duration = Duration::from_secs(2);
 
 /// Pieces that a note may complete: the one that was begun before it, and its own.
 const NOTE_PIECES: usize = 2;
 
-/// Sends what is written to the reader, and waits for him.
+/// Sends what is written to the reader, and waits for the reader.
 pub struct Sending {
     pieces: Sender<io::Result<Bytes>>,
     shutdown: CancellationToken,
@@ -36,7 +35,7 @@ pub struct Sending {
 }
 
 impl Sending {
-    /// Until the host ends, or that moment.
+    /// Until the host shuts down, or this moment.
     pub fn new(
         pieces: Sender<io::Result<Bytes>>,
         shutdown: CancellationToken,
@@ -50,14 +49,14 @@ impl Sending {
         }
     }
 
-    /// Whether there is anybody to send to, and time.
+    /// Whether there is still a reader, and time.
     fn goes_on(&self) -> io::Result<()> {
         let why = if self.pieces.is_closed() {
-            "its reader has left"
+            "its reader has disconnected"
         } else if self.shutdown.is_cancelled() {
             "the host is shutting down"
         } else if Instant::now() >= self.until {
-            "it took longer than a day"
+            "it took more than a day"
         } else {
             return Ok(());
         };
@@ -145,8 +144,8 @@ impl Output {
         Ok(())
     }
 
-    /// Whether the backup is still wanted. Says what is being done, where nothing was said for a
-    /// time: so that a person sees it, and nobody in between takes the connection for an idle one.
+    /// Whether the backup is still wanted. Reports progress if nothing was sent for a while, so
+    /// that a person sees it and no proxy takes the connection for an idle one.
     pub fn goes_on(&mut self, doing: &dyn Fn() -> String) -> bool {
         if self.noted.elapsed() >= NOTE_PAUSE && self.note(&doing()).is_err() {
             return false;
@@ -154,11 +153,11 @@ impl Output {
         self.tar.get_ref().goes_on().is_ok()
     }
 
-    /// Says something to whoever looks on. Never waits for the reader: while a copy is made, old
-    /// pages and removals wait for it. A reader who is that far behind misses the note.
+    /// Sends a progress note. Never waits for the reader, because old pages and removals wait for a
+    /// running copy. A reader that lags misses the note.
     ///
     /// # Errors
-    /// Where the backup is no longer wanted.
+    /// If the backup is no longer wanted.
     pub fn note(&mut self, text: &str) -> io::Result<()> {
         self.noted = Instant::now();
         if !self.tar.get_ref().has_room() {
@@ -175,15 +174,15 @@ impl Output {
         self.tar.get_mut().flush()
     }
 
-    /// Whether that member was sent.
+    /// Whether this member has been sent.
     pub fn has(&self, member: &Member) -> bool {
         self.sent.contains(member)
     }
 
-    /// Sends a member of `bytes` that shows the moment `taken`.
+    /// Sends a member of `bytes`, as of the moment `taken`.
     ///
     /// # Errors
-    /// Where it has fewer, or the reader has left. The stream is then of no use.
+    /// If it has fewer bytes, or the reader has disconnected. The stream is then unusable.
     pub fn file(
         &mut self,
         member: Member,
@@ -202,9 +201,9 @@ impl Output {
         header.set_mtime(u64::try_from(taken.unix_timestamp()).unwrap_or(0));
         let mut hashing = Hashing::new(content.take(bytes));
         let sent = self.tar.append_data(&mut header, &path, &mut hashing);
-        sent.with_context(|| format!("{path} could not be sent"))?;
+        sent.with_context(|| format!("cannot send {path}"))?;
         let (read, sha256) = hashing.end();
-        ensure!(read == bytes, "{path} became shorter while it was read");
+        ensure!(read == bytes, "{path} shrank while it was read");
         self.noted = Instant::now();
         if !matches!(member, Member::Manifest | Member::ManifestSum) {
             self.files.push(FileEntry {
@@ -224,18 +223,18 @@ impl Output {
         self.file(member, content.len() as u64, now, content)
     }
 
-    /// Notes that something could not be taken.
+    /// Records that something could not be copied.
     pub fn lacks(&mut self, member: &Member, why: String) {
         self.lacks_path(member.to_string(), why);
     }
 
-    /// The same for what is no member.
+    /// The same for something that is not a member.
     pub fn lacks_path(&mut self, path: String, why: String) {
-        tracing::error!(file = %path.escape_debug(), "a backup lacks it: {why}");
+        tracing::error!(file = %path.escape_debug(), "missing in a backup: {why}");
         self.missing.push(Missing { path, why });
     }
 
-    /// Has a member that was sent count for nothing.
+    /// Discards a member that has been sent.
     pub fn withdraw(&mut self, member: &Member) {
         let path = member.to_string();
         self.files.retain(|file| file.path != path);

@@ -1,15 +1,15 @@
-//! What a backup takes, in which order, and why in that.
+//! What a backup contains, in which order, and why in that order.
 //!
-//! Each store is one moment of its own. The order makes the whole usable:
+//! Each store is copied at its own moment. The order keeps the whole consistent:
 //!
-//! 1. The stores, each copied and then sent: a reader that is slow holds the space of one copy and
-//!    no pages of a store.
-//! 2. The records, and again whatever store is new since: so every window of the records has its
-//!    store, and a release never meets data that a later one wrote.
-//! 3. The components, which stay where they are from the moment of the records on.
-//! 4. The ledger of idempotency keys, after the stores: what a store has done the ledger knows, so
-//!    nothing is done twice.
-//! 5. Keys and routes, as they hold; secrets.
+//! 1. The stores, each copied and then sent: a slow reader holds the space of one copy and no pages
+//!    of a store.
+//! 2. The records, and then any new stores, so every window in the records has its store, and a
+//!    release never meets data that a later one wrote.
+//! 3. The components, which stay in place from the moment of the records on.
+//! 4. The ledger of idempotency keys, after the stores: the ledger knows every request that a store
+//!    has seen, so nothing is executed twice.
+//! 5. API keys and routes as they are in effect; secrets.
 
 use super::output::{Done, Output};
 use crate::admin::token;
@@ -29,8 +29,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use tokio::runtime::Handle;
 
-/// How often the records are taken because a store is new since the last time. 10: nobody makes
-/// windows so fast.
+/// How often the records are taken again because of new stores. 10: nobody creates windows so fast.
 const MAX_ROUNDS: usize = 10;
 
 /// A backup to be taken.
@@ -42,17 +41,17 @@ pub struct Take {
     pub secrets: bool,
 }
 
-/// A copy that was made, and of which moment it is.
+/// A copy, and its moment.
 struct Made {
     snapshot: Snapshot,
     taken: OffsetDateTime,
 }
 
 impl Take {
-    /// Takes and sends all of it. What cannot be read is noted and left out. Blocks.
+    /// Takes and sends everything. What cannot be read is recorded and left out. Blocks.
     ///
     /// # Errors
-    /// Where the stream cannot be ended: its reader has left, or the host ends.
+    /// If the stream cannot be completed: its reader has disconnected, or the host shuts down.
     pub fn run(self, mut output: Output) -> anyhow::Result<Done> {
         output.begin()?;
         let records = self.stores_and_records(&mut output)?;
@@ -60,7 +59,7 @@ impl Take {
             Some((records, taken)) => {
                 let artifacts = records.artifacts.clone();
                 for (digest, window) in &records.lost {
-                    let why = format!("a release of {window} needs it, and it is not there");
+                    let why = format!("a release of {window} needs it, but it does not exist");
                     output.lacks(&Member::Artifact(digest.clone()), why);
                 }
                 let (records, held) = records.into_parts();
@@ -105,8 +104,8 @@ impl Take {
             let records = match made {
                 Ok(records) => records,
                 Err(ChangeError::Store(StoreError::GivenUp)) => {
-                    output.note("it was given up")?;
-                    anyhow::bail!("it was given up");
+                    output.note("it was abandoned")?;
+                    anyhow::bail!("it was abandoned");
                 }
                 Err(error) => {
                     output.lacks(&Member::Records, error.to_string());
@@ -120,7 +119,7 @@ impl Take {
             }
             for name in now.keys().filter(|name| !tried.contains_key(*name)) {
                 let why =
-                    "it was made while the backup was taken, as many others were: take it again";
+                    "it was created during the backup, like many others: take the backup again";
                 output.lacks(&Member::Store(name.clone()), why.into());
             }
             for (name, id) in tried {
@@ -132,7 +131,7 @@ impl Take {
                 // empty store.
                 output.withdraw(&member);
                 if now.contains_key(&name) {
-                    let why = "it was deleted and made anew meanwhile: take the backup again";
+                    let why = "it was deleted and recreated meanwhile: take the backup again";
                     output.lacks(&member, why.into());
                 }
             }
@@ -142,10 +141,10 @@ impl Take {
 
     fn stored(&self) -> anyhow::Result<BTreeMap<String, StoreId>> {
         let stored = self.windows.stored();
-        stored.context("the folder of the windows cannot be listed")
+        stored.context("cannot list the folder of the windows")
     }
 
-    /// Sends every store that was not tried yet.
+    /// Sends every store that has not been tried yet.
     fn new_stores(
         &self,
         output: &mut Output,
@@ -171,7 +170,7 @@ impl Take {
         Ok(())
     }
 
-    /// A component, where it is what its name says.
+    /// A component, if its digest matches its name.
     fn artifact(&self, output: &mut Output, digest: String) -> anyhow::Result<()> {
         let member = Member::Artifact(digest.clone());
         let looked_at = || -> io::Result<u64> {
@@ -223,7 +222,7 @@ impl Take {
                 (Some(member), Ok(text)) => output.bytes(member, text.as_bytes())?,
                 (_, Err(why)) => output.lacks_path(shown, why),
                 (None, Ok(_)) => {
-                    let why = "a backup takes no file of such a name: rename it";
+                    let why = "a backup cannot contain a file of this name: rename it";
                     output.lacks_path(shown, why.into());
                 }
             }
@@ -235,8 +234,7 @@ impl Take {
         self.file(output, Member::KeptRoutes, &self.data.join("routes.json"))
     }
 
-    /// A short file, which is replaced as a whole when it changes. That there is none is nothing to
-    /// note.
+    /// A short file, which is always replaced as a whole. A missing one is not recorded.
     fn file(&self, output: &mut Output, member: Member, path: &Path) -> anyhow::Result<()> {
         match fs::read(path) {
             Ok(content) => output.bytes(member, &content),
@@ -249,8 +247,8 @@ impl Take {
     }
 }
 
-/// Has `make` copy a store, watched. The outer error ends the backup, the inner one is of this
-/// store.
+/// Lets `make` copy a store, with progress. The outer error ends the backup, the inner one concerns
+/// this store.
 fn copied<F>(
     output: &mut Output,
     member: &Member,
@@ -275,8 +273,8 @@ where
     match made {
         Err(StoreError::GivenUp) => {
             // Says why.
-            output.note("it was given up")?;
-            anyhow::bail!("it was given up");
+            output.note("it was abandoned")?;
+            anyhow::bail!("it was abandoned");
         }
         made => Ok(made.map(|made| made.map(|snapshot| Made { snapshot, taken }))),
     }

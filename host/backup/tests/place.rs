@@ -92,13 +92,13 @@ fn nothing_is_restored_into_a_backup_nor_a_backup_made_in_one() {
         for (data, routes) in places {
             for source in sources {
                 let why = restore_to(source(&sample, &backup), data, routes).unwrap_err();
-                assert!(why.contains("is inside of the backup"), "{why}");
+                assert!(why.contains("is inside the backup"), "{why}");
             }
         }
         let mut tell = |_: &str, _| {};
         let why = Save::new(&place, &mut tell).err().unwrap().to_string();
         assert!(
-            why.contains("is inside of the backup") || why.contains("not empty"),
+            why.contains("is inside the backup") || why.contains("not empty"),
             "{why}"
         );
     }
@@ -106,18 +106,18 @@ fn nothing_is_restored_into_a_backup_nor_a_backup_made_in_one() {
     fs::rename(backup.join("backup.json"), dir.path().join("head")).unwrap();
     let source = Source::open(&link).unwrap();
     let why = restore_to(source, &backup.join("x"), None).unwrap_err();
-    assert!(why.contains("is inside of the backup"), "{why}");
+    assert!(why.contains("is inside the backup"), "{why}");
     fs::rename(dir.path().join("head"), backup.join("backup.json")).unwrap();
     assert_eq!(all_below(dir.path()), before);
     verify_folder(&backup).unwrap();
     // Around it, or one inside of the other.
     let open = || Source::open(&backup).unwrap();
     for (data, routes, part) in [
-        ("", None, "is inside of --data"),
-        ("beside", Some(""), "is inside of --routes"),
-        ("d", Some("d"), "one inside of the other"),
-        ("d", Some("d/windows"), "one inside of the other"),
-        ("r/d", Some("r"), "one inside of the other"),
+        ("", None, "is inside --data"),
+        ("beside", Some(""), "is inside --routes"),
+        ("d", Some("d"), "is inside the other"),
+        ("d", Some("d/windows"), "is inside the other"),
+        ("r/d", Some("r"), "is inside the other"),
     ] {
         let routes = routes.map(|routes| dir.path().join(routes));
         let why = restore_to(open(), &dir.path().join(data), routes.as_deref()).unwrap_err();
@@ -138,11 +138,11 @@ fn no_backup_is_made_in_a_folder_of_a_host() {
         check_target(&place, data).map_err(|error| error.to_string())
     };
     for (target, part) in [
-        (data.join("bk"), "inside of the data folder"),
-        (data.join("windows/bk/1"), "inside of the data folder"),
-        (routes.join("bk"), "inside of the routes folder"),
-        (routes.clone(), "inside of the routes folder"),
-        (dir.path().join("link/bk"), "inside of the routes folder"),
+        (data.join("bk"), "inside the data folder"),
+        (data.join("windows/bk/1"), "inside the data folder"),
+        (routes.join("bk"), "inside the routes folder"),
+        (routes.clone(), "inside the routes folder"),
+        (dir.path().join("link/bk"), "inside the routes folder"),
     ] {
         let why = check(&target, Some(&data)).unwrap_err();
         assert!(why.contains(part), "{why}");

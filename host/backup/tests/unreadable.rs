@@ -43,7 +43,7 @@ fn no_bytes_of_a_stream_are_in_what_is_said_of_it() {
         .map(|i| (i * 167 % 251) as u8 | 0x80)
         .collect();
     let why = verify(&noise).unwrap_err();
-    assert!(why.contains("no tar stream"), "{why}");
+    assert!(why.contains("not a tar stream"), "{why}");
     check_words(&why);
     // In the headers, from the second on.
     for block in 2..12 {

@@ -54,11 +54,13 @@ impl Author {
         let mut packages = Vec::new();
         let (mut whole, mut next) = self.round(&mut sources, &mut packages, None).await;
         self.banner.tell();
-        say("a window is built and deployed again when its source is saved; Ctrl-C ends");
+        say(
+            "watching: a window is rebuilt and redeployed when its source is saved; press Ctrl-C to stop",
+        );
         loop {
             if !whole {
                 say(
-                    "not every window could be built and deployed, see above: mend that and save; what is live goes on serving",
+                    "some windows could not be built or deployed, see above: fix them and save; live releases keep serving",
                 );
             }
             let mut save = match next.take() {
@@ -119,7 +121,7 @@ impl Author {
     async fn build_and_deploy(&self, workspace: &Workspace, saved: Option<Instant>) -> bool {
         if workspace.windows.is_empty() {
             say(&format!(
-                "there is no window below {} yet: make a folder with a Cargo.toml there",
+                "there is no window below {} yet: create a folder with a Cargo.toml there",
                 workspace.below.display()
             ));
             return true;
@@ -143,9 +145,7 @@ impl Author {
             told += line.iter().map(|line| say(line)).count();
         }
         if whole && told == 0 {
-            say(&format!(
-                "built in {took:.1} s; no window came out different"
-            ));
+            say(&format!("built in {took:.1} s; no window changed"));
         }
         whole
     }

@@ -77,8 +77,8 @@ impl Sources {
                 .await;
             if now.more && !std::mem::replace(&mut self.said, true) {
                 say(&format!(
-                    "there are more than {MAX_FILES} source files: that the others are saved is not seen; put folders \
-                     that hold none out of the way, or mark them with a {CACHE_TAG}"
+                    "there are more than {MAX_FILES} source files, and saves of the rest are not \
+                     noticed: move folders without sources elsewhere, or mark them with a {CACHE_TAG}"
                 ));
             }
             let changed = difference(&self.seen.files, &now.files);

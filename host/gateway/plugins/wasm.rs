@@ -120,7 +120,7 @@ impl Exchange {
                 // The middleware may make anything of the answer, so the cause is said here.
                 if let Some(cause) = error.cause() {
                     let (error, cause) = (error.code(), &*cause);
-                    tracing::warn!(%request_id, error, cause, "behind a middleware a request failed");
+                    tracing::warn!(%request_id, error, cause, "a request forwarded by a middleware failed");
                 }
                 error.response(Some(request_id))
             })

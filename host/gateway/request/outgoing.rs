@@ -2,9 +2,8 @@
 //! over HTTP/1 and HTTP/2. hyper would leave some to debug assertions, and send others as they are.
 
 use crate::body::{self, Body};
-use crate::error::RequestError;
+use crate::error::{Problem, RequestError};
 use crate::framing;
-use crate::gateway::upstream::UpstreamError;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body as _;
 
@@ -13,7 +12,10 @@ pub fn checked(method: &Method, response: Response<Body>) -> Result<Response<Bod
     let bytes = response.body().size_hint().exact();
     match framing::check(method, response.status(), response.headers(), bytes) {
         Ok(()) => Ok(response),
-        Err(why) => Err(UpstreamError::Invalid(why.into()).into()),
+        Err(why) => {
+            let sentence = "the upstream's response cannot be sent over HTTP";
+            Err(RequestError::new(Problem::ServiceResponseInvalid, sentence).with_cause(why))
+        }
     }
 }
 

@@ -35,7 +35,7 @@ impl LastGood {
             Ok(content) if is_of(&content, folder) => content,
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 let path = file.display();
-                tracing::warn!(%path, %error, "the last good routes cannot be read");
+                tracing::warn!(%path, %error, "cannot read the last good routes");
                 Content::default()
             }
             _ => Content::default(),
@@ -74,7 +74,7 @@ impl LastGood {
     fn write_or_say(&self) {
         if let Err(error) = self.write() {
             let path = self.file.display();
-            tracing::warn!(%path, %error, "the last good routes cannot be kept for the next start");
+            tracing::warn!(%path, %error, "cannot save the last good routes for the next start");
         }
     }
 

@@ -147,7 +147,7 @@ impl RouteSet {
     fn take_in(&self, files: &mut Files, found: Listing) {
         let was_gone = files.folder_fault.take().is_some();
         if was_gone {
-            tracing::info!(folder = %self.dir.display(), "the routes folder is read again");
+            tracing::info!(folder = %self.dir.display(), "the routes folder is readable again");
         }
         let before = std::mem::replace(&mut files.left_out, found.left_out);
         if found.left_out > before {
@@ -155,7 +155,7 @@ impl RouteSet {
             tracing::warn!(
                 left_out,
                 most,
-                "more manifests in the routes folder are not read, and not named one by one"
+                "too many manifests in the routes folder: the rest is ignored and not listed"
             );
         }
         let left_out = found.left_out;
@@ -170,7 +170,7 @@ impl RouteSet {
         // Gone with the next look.
         for file in files.withdrawn() {
             if crate::files::remove(&self.dir.join(&file)).is_ok() {
-                tracing::info!(file, "the file of a removed route is removed");
+                tracing::info!(file, "removed the file of a removed route");
             }
         }
     }
@@ -190,7 +190,7 @@ impl RouteSet {
             false => tracing::error!(
                 %folder, fault,
                 "the routes folder {what}; the routes of the last run serve, and the host is not \
-                 ready until that is mended"
+                 ready until this is fixed"
             ),
         }
         files.folder_fault = Some(fault);
@@ -205,7 +205,7 @@ impl RouteSet {
 
     /// Has a file serve nothing that cannot be removed.
     pub(super) fn withdraw(&self, files: &mut Files, file: &str, why: &str) {
-        tracing::warn!(file, "a route is removed, and its file is not yet: {why}");
+        tracing::warn!(file, "a route is removed, but its file is not yet: {why}");
         files.withdraw(file, why);
         if let Some(kept) = self.kept().as_mut() {
             kept.forget(file);

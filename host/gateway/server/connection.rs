@@ -105,7 +105,7 @@ pub async fn serve(
     tracing::warn!(
         connections = cut,
         ?drain_timeout,
-        "requests still run after the drain; they are cut"
+        "cutting off requests still in flight after the drain"
     );
     server.cut.cancel();
     server.connections.wait().await;
@@ -223,7 +223,7 @@ impl Server {
         };
         let permit = self.limit.take(self.holder(&origin)).await;
         if permit.is_none() {
-            tracing::debug!(peer = %origin.client, "a connection is refused: its address has its share");
+            tracing::debug!(peer = %origin.client, "connection refused: its address has used its share");
         }
         Ok(permit.map(|permit| (permit, stream, origin)))
     }
@@ -248,7 +248,7 @@ impl Server {
             let _lane = guard;
             match stream.and_then(TcpStream::from_std) {
                 Ok(stream) => server.connection(permit, open, stream, origin).await,
-                Err(error) => tracing::warn!(%error, "a connection could not be given to its lane"),
+                Err(error) => tracing::warn!(%error, "cannot hand a connection to its lane"),
             }
         };
         self.connections.spawn_on(serving, &lane);
@@ -277,14 +277,14 @@ impl Server {
                 // A health check that only connects.
                 Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return,
                 Ok(Err(error)) => {
-                    tracing::warn!(%peer, %error, "a trusted proxy's connection begins with no PROXY header");
+                    tracing::warn!(%peer, %error, "a trusted proxy's connection does not begin with a PROXY header");
                     return;
                 }
                 Err(_) => return,
             };
             if !permit.belongs_to(self.holder(&origin)) {
                 let client = origin.client;
-                tracing::debug!(%client, "a connection is refused: its address has its share");
+                tracing::debug!(%client, "connection refused: its address has used its share");
                 return;
             }
         }

@@ -107,7 +107,7 @@ impl Certificate {
         if !known && let Err(reason) = self.take_in(files, refused) {
             tracing::warn!(
                 reason,
-                "the new certificate is refused; the old one serves on"
+                "the new certificate is refused; the old one stays in use"
             );
         }
     }
@@ -125,7 +125,7 @@ impl Certificate {
         refused.set(i64::from(config.is_err()));
         let config = config?;
         if changed {
-            tracing::info!(file = %self.chain.display(), "new certificate live");
+            tracing::info!(file = %self.chain.display(), "the new certificate is live");
             self.live.store(Arc::new(Live::now(config)));
         }
         Ok(changed)

@@ -21,9 +21,6 @@ pub enum UpstreamError {
     /// Once it had begun, nothing of the response or of its request moved for so long.
     #[error("no response data arrived for {} s", .limit.as_secs_f32())]
     Idle { limit: Duration },
-    /// A response that HTTP cannot carry.
-    #[error("the upstream's response cannot be sent over HTTP")]
-    Invalid(Cause),
 }
 
 impl From<UpstreamError> for RequestError {
@@ -37,7 +34,6 @@ impl From<UpstreamError> for RequestError {
             UpstreamError::Timeout { .. } => of(Problem::UpstreamTimeout),
             UpstreamError::Full => of(Problem::ServicesFull),
             UpstreamError::Idle { .. } => of(Problem::StreamIdle),
-            UpstreamError::Invalid(cause) => of(Problem::ServiceResponseInvalid).with_cause(cause),
         }
     }
 }

@@ -144,13 +144,7 @@ impl Upstreams {
                     .get(REQUEST_ID)
                     .and_then(|id| id.to_str().ok());
                 let (error, cause) = (error.code(), error.cause());
-                tracing::warn!(
-                    request_id,
-                    target,
-                    error,
-                    cause,
-                    "a try failed, and another is made"
-                );
+                tracing::warn!(request_id, target, error, cause, "a try failed; retrying");
             }
         }
     }
@@ -225,7 +219,7 @@ fn note(route: &ActiveRoute, endpoint: &Endpoint, health: &Health, verdict: &Try
                     target,
                     failures = most,
                     ?pause,
-                    "the target fails and is left out"
+                    "the target fails and is ejected"
                 );
             }
         }

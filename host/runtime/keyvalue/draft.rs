@@ -21,7 +21,7 @@ mod bindings {
     });
 }
 
-/// Keys passed over at once before others have their CPU share. 2,000: about a millisecond.
+/// Keys skipped at once before other tasks have their turn. 2,000: about a millisecond.
 const SKIP_KEYS: u64 = 2_000;
 
 use bindings::wasi::keyvalue::{atomics, batch, store};

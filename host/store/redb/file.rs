@@ -231,10 +231,10 @@ impl StoreFile {
                 self.remains.lock().push(open.db.clone());
             });
         if first {
-            tracing::error!(store = %self.owner, %error, "the store is closed until its file can be opened again");
+            tracing::error!(store = %self.owner, %error, "the store is closed until its file can be reopened");
         } else {
             // Somebody else saw it first; what each of them saw may differ.
-            tracing::warn!(store = %self.owner, %error, "one more failure of the store");
+            tracing::warn!(store = %self.owner, %error, "another failure of the store");
         }
         error
     }
@@ -269,7 +269,7 @@ impl StoreFile {
                 let suspect = fault.is_suspect();
                 let error = fault.into_error(&self.path);
                 let pause = attempt.failed(error.clone(), suspect, Instant::now());
-                tracing::warn!(store = %self.owner, %error, retry_in_ms = pause.as_millis() as u64, "the store cannot be opened again yet");
+                tracing::warn!(store = %self.owner, %error, retry_in_ms = pause.as_millis() as u64, "the store cannot be reopened yet");
             }
         }
     }
@@ -307,7 +307,7 @@ fn open_checked(
                 .map_err(|error| Fault::from(redb::Error::Io(error)))?;
             tracing::warn!(
                 store = owner,
-                "a sync of the store had failed: what its disk holds is used, and checked first"
+                "a sync of the store had failed: checking and using what the disk holds"
             );
             check = true;
         }

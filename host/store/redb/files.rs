@@ -83,7 +83,7 @@ impl Backend for RedbFiles {
                 ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty
             )
         {
-            tracing::warn!(window = name, %error, "the empty folder of a removed store stays");
+            tracing::warn!(window = name, %error, "cannot remove the empty folder of a removed store");
         }
         Ok(())
     }

@@ -52,7 +52,7 @@ impl Doubt {
         }
         if let Err(error) = fs::write(&self.note, boot()) {
             tracing::error!(file = %self.note.display(), %error,
-                "cannot be written: do not restart the host before its disk is mended, or restart the machine as well");
+                "cannot be written: do not restart the host before its disk is repaired, or reboot the machine as well");
         }
     }
 
@@ -107,13 +107,13 @@ impl Doubt {
             };
             if read == 0 {
                 return Err(io::Error::other(
-                    "a sync failed, and the file could not be compared to its end",
+                    "a sync failed, and the file could not be compared completely",
                 ));
             }
             cached.read_exact_at(seen, at)?;
             if on_disk != seen {
                 return Err(io::Error::other(
-                    "a sync failed, and memory still has other content than the disk",
+                    "a sync failed, and memory still differs from the disk",
                 ));
             }
             at += read as u64;
@@ -123,7 +123,7 @@ impl Doubt {
 
     fn unknown(&self, error: &io::Error) -> io::Error {
         io::Error::other(format!(
-            "a sync failed, and what the disk holds cannot be read past the memory ({error}): restart the machine, or mount the disk anew and delete {}",
+            "a sync failed, and the disk cannot be read directly ({error}): reboot the machine, or remount the disk and delete {}",
             self.note.display()
         ))
     }

@@ -46,7 +46,7 @@ pub(super) fn begin(
             // Somebody ended it first.
             Err(ChangeError::NoCanary(_)) => {}
             Err(error) => {
-                tracing::error!(window = %name, release = number, %error, "the canary could not be aborted")
+                tracing::error!(window = %name, release = number, %error, "cannot abort the canary")
             }
         }
     });

@@ -270,7 +270,7 @@ async fn close_later(registry: Arc<Registry>, window: Arc<Window>) {
         }
     };
     if let Some(mut change) = change {
-        tracing::info!(window = %window.name, "closed; the change before it is done");
+        tracing::info!(window = %window.name, "closed; the change before it has completed");
         change.finish().await;
     }
 }

@@ -192,7 +192,7 @@ impl Change {
                 Ok(())
             }));
             if let Err(error) = closed.await {
-                tracing::warn!(window = %self.window.name, %error, "its store stays open");
+                tracing::warn!(window = %self.window.name, %error, "cannot close the store");
             }
         } else {
             let removed = self.in_time(blocking(move || {
@@ -241,7 +241,7 @@ impl Change {
         match written {
             Ok(()) => {
                 if known.unsaved.as_ref().is_some_and(|u| !u.why.is_empty()) {
-                    tracing::info!(window = %self.window.name, "its record is on disk again");
+                    tracing::info!(window = %self.window.name, "the record is on disk again");
                 }
                 self.set(known.record.clone(), None);
                 Saved::Yes
@@ -379,7 +379,7 @@ impl Change {
             .unwrap_or_else(|| Unsaved::now("", true));
         if unsaved.why != why {
             let window = &self.window.name;
-            tracing::warn!(%window, "a change holds and is not on disk yet: {why}");
+            tracing::warn!(%window, "a change is in effect but not on disk yet: {why}");
             unsaved.why = why.to_owned();
         }
         self.set(known.record.clone(), Some(unsaved));

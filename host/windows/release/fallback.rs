@@ -28,7 +28,7 @@ pub(in crate::windows) fn watch(registry: &Arc<Registry>) -> mpsc::Sender<Trippe
             };
             if let Err(error) = fall_back(&registry, &tripped).await {
                 let window = &tripped.window.name;
-                tracing::error!(%window, release = tripped.number, %error, "it could not fall back");
+                tracing::error!(%window, release = tripped.number, %error, "cannot fall back");
             }
         }
     });

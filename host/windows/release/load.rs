@@ -65,7 +65,7 @@ pub(in crate::windows) async fn instances(
         // Another window with this component may have had it mended.
         code = load_code(registry, &compiled, digest).await;
         if let Err(error @ LoadError::Native { .. }) = &code {
-            tracing::error!(window = %window.name, "{error}: it is compiled anew");
+            tracing::error!(window = %window.name, "{error}: recompiling");
             let compiled = artifacts.compiled_anew(digest, compatibility).await?;
             code = load_code(registry, &compiled, digest).await;
         }

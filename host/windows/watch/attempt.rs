@@ -112,7 +112,7 @@ async fn note(windows: &Registry, due: &Due, digest: String) {
     };
     if let Err(error) = windows.taken.put(&due.window, &taken).await {
         // Then the next start goes by the window's history: see `taken_before`.
-        tracing::warn!(window = %due.window, %error, "it is not noted which file was deployed");
+        tracing::warn!(window = %due.window, %error, "cannot record which file was deployed");
     }
 }
 

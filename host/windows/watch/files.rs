@@ -251,7 +251,7 @@ impl Entry {
         {
             tracing::info!(
                 file,
-                "windows folder: {file} is deployed once whoever writes it closes it"
+                "windows folder: {file} will be deployed once its writer closes it"
             );
             self.held_said = true;
         }

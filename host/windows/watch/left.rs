@@ -49,7 +49,7 @@ pub(in crate::windows) async fn leave_in_folder(
     if let Err(error) = &noted {
         tracing::warn!(
             window = %name, error,
-            "it is not noted that a file of it in the windows folder is not to be deployed again"
+            "cannot record that the window's file in the windows folder must not be deployed again"
         );
     }
     Some(LeftFile {

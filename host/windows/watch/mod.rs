@@ -140,7 +140,7 @@ impl WindowsFolder {
             windows.contains_key(name) || name.parse().is_ok_and(has_file)
         };
         if let Err(error) = self.windows.taken.retain(is_there).await {
-            tracing::warn!(%error, "what was taken from the windows folder is not tidied up");
+            tracing::warn!(%error, "cannot clean up the record of deployed files");
         }
     }
 
@@ -161,15 +161,15 @@ impl WindowsFolder {
         if fault != self.fault {
             let folder = self.dir.display();
             match &fault {
-                None => tracing::info!(%folder, "the windows folder can be read again"),
+                None => tracing::info!(%folder, "the windows folder is readable again"),
                 Some(fault) if *self.progress.borrow() > FolderProgress::Unread => tracing::warn!(
                     %folder, fault,
-                    "the windows folder cannot be read; the windows stay as they are"
+                    "the windows folder is unreadable; the windows stay as they are"
                 ),
                 Some(fault) => tracing::error!(
                     %folder, fault,
-                    "the windows folder cannot be read; the windows of the last run serve, and the \
-                     host is not ready until it can"
+                    "the windows folder is unreadable; the windows of the last run serve, and the \
+                     host is not ready until it is readable"
                 ),
             }
         }

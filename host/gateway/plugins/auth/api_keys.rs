@@ -288,7 +288,7 @@ impl ApiKeys {
         let why = error.to_string();
         let before = self.unsaved();
         if before.as_ref().is_none_or(|before| before.why != why) {
-            tracing::warn!(revoked = ?id, "the API keys as they hold are not on disk yet: {why}");
+            tracing::warn!(revoked = ?id, "the current API keys are not on disk yet: {why}");
         }
         let mut unsaved = before.map_or_else(
             || UnsavedKeys {

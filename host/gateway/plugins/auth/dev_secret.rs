@@ -51,7 +51,7 @@ fn load(path: &Path) -> io::Result<DevSecret> {
         .map_err(|error| io::Error::new(error.kind(), format!("{shown}: {error}")))?;
     let mode = fs::metadata(path)?.permissions().mode();
     if mode & 0o077 != 0 {
-        tracing::warn!(path = %shown, "the development secret can be read by others: chmod 600 it");
+        tracing::warn!(path = %shown, "the development secret is readable by others: run `chmod 600` on it");
     }
     let bytes = URL_SAFE_NO_PAD.decode(text.trim_ascii()).ok();
     bytes

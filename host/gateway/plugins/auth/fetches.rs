@@ -74,10 +74,10 @@ impl Fetches {
             0 => tracing::warn!(
                 issuer,
                 source,
-                "the key set of an issuer has no key that can be used: all its tokens are refused; \
-                 usable are RSA of 2048 to 8192 bits, P-256, P-384, P-521 and Ed25519, for signatures"
+                "an issuer's key set has no usable key: all its tokens are refused; \
+                 usable are signature keys: RSA of 2048 to 8192 bits, P-256, P-384, P-521, Ed25519"
             ),
-            keys => tracing::info!(issuer, source, keys, "the keys of an issuer were fetched"),
+            keys => tracing::info!(issuer, source, keys, "fetched the keys of an issuer"),
         }
     }
 
@@ -106,14 +106,14 @@ impl Fetches {
                 issuer,
                 source,
                 reason,
-                "the keys of an issuer cannot be had: until they can, its tokens are answered with 503 keys-unavailable; {advice}"
+                "the keys of an issuer are unavailable: until then its tokens get 503 keys-unavailable; {advice}"
             ),
             Some(left_s) => tracing::warn!(
                 issuer,
                 source,
                 reason,
                 left_s,
-                "the keys of an issuer cannot be fetched anew: the last good ones serve for left_s seconds at most; {advice}"
+                "cannot refresh the keys of an issuer: the last good ones stay in use for at most left_s seconds; {advice}"
             ),
         }
     }

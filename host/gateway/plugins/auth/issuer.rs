@@ -161,8 +161,8 @@ impl Issuer {
                 issuer = self.name(),
                 scope_claim = place,
                 claims = claims::names(claims),
-                "no token of this issuer has had the claim that 'scope-claim' names, so its callers have no scopes: \
-                 name one of its claims, or a JSON pointer such as /realm_access/roles"
+                "no token of this issuer has had the claim in 'scope-claim', so its callers have no scopes: \
+                 use one of its claims, or a JSON pointer such as /realm_access/roles"
             );
         }
     }

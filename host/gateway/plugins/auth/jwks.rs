@@ -218,7 +218,7 @@ impl Jwks {
         }
         let fetch = self.clone().fetch_unless_newer(old);
         if tokio::spawn(fetch).await.is_err() {
-            tracing::error!("a fetch of keys ended by a fault of its own");
+            tracing::error!("a fetch of keys failed with an internal error");
         }
     }
 

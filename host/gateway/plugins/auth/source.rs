@@ -117,13 +117,13 @@ impl JwksSource {
     pub fn advice(&self) -> &'static str {
         match self {
             JwksSource::File(_) => {
-                "is the file where --jwks, or 'jwks' in the file of issuers, says, and may the host read it?"
+                "check the path in --jwks, or 'jwks' in the issuers file, and that the host may read the file"
             }
             JwksSource::Url(_) => {
-                "is the address that --jwks, or 'jwks' in the file of issuers, says the right one, and can this machine reach it?"
+                "check the address in --jwks, or 'jwks' in the issuers file, and that this machine can reach it"
             }
             JwksSource::Discovery(_) => {
-                "is the issuer that --oidc, or 'issuer' in the file of issuers, says the right one, to the letter, and can this machine reach it?"
+                "check the issuer in --oidc, or 'issuer' in the issuers file, character by character, and that this machine can reach it"
             }
         }
     }

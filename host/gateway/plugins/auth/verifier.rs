@@ -58,7 +58,7 @@ impl Verifier {
                             .iter()
                             .find(|one| one.bare_users)
                             .map(|one| &*one.name),
-                        "a user is ISSUER:SUB, because there are several issuers; of an API key {keys}:USER"
+                        "with several issuers, users are named ISSUER:SUB, and {keys}:USER for API keys"
                     );
                 }
                 let issuers = issuers.into_iter().zip(namings).map(|(issuer, naming)| {
@@ -146,7 +146,7 @@ impl Verifier {
             tracing::warn!(
                 bytes,
                 limit,
-                "a token is too large and refused, as any beyond the limit: --max-token raises that"
+                "refused a token that is too large; --max-token raises the limit"
             );
         }
         Err(refuse("the token is too large"))
@@ -204,7 +204,7 @@ impl Verifier {
             if said.len() < MAX_SAID && said.insert(name.clone()) {
                 tracing::warn!(
                     issuer = name,
-                    "a route takes tokens of an issuer that this host does not have: by that name it admits nobody"
+                    "a route accepts tokens of an issuer that this host does not know: that name admits nobody"
                 );
             }
         }

@@ -408,14 +408,14 @@ async fn sweep(all: Weak<Idempotency>) {
         match swept {
             Ok(next) => due = next,
             Err(error) => {
-                tracing::warn!(%error, "expired idempotency keys cannot be removed just now");
+                tracing::warn!(%error, "cannot remove expired idempotency keys now");
             }
         }
         // Once after the start.
         if let Some(after) = holders.take() {
             match ledger.tidy_some(after).await {
                 Ok(next) => holders = next.map(Some),
-                Err(error) => tracing::warn!(%error, "the file of idempotency keys"),
+                Err(error) => tracing::warn!(%error, "idempotency file"),
             }
         }
         if due.is_some() || holders.is_some() {
@@ -430,7 +430,7 @@ async fn sweep(all: Weak<Idempotency>) {
 
 async fn save_age(ledger: &Ledger) {
     if let Err(error) = ledger.save_age().await {
-        tracing::warn!(%error, "the age of the file of idempotency keys cannot be kept just now");
+        tracing::warn!(%error, "cannot save the age of the idempotency file now");
     }
 }
 
@@ -447,6 +447,6 @@ fn told(error: StoreError) -> IdempotencyError {
     if let StoreError::StoreFull { .. } = error {
         return IdempotencyError::Full;
     }
-    tracing::warn!(%error, "the file of idempotency keys");
+    tracing::warn!(%error, "idempotency file");
     IdempotencyError::Unavailable
 }

@@ -36,7 +36,9 @@ async fn read(mut body: Body, send: Sender<Word>, alone: Duration) {
     }
     let rest = async { while let Some(Ok(_)) = body.frame().await {} };
     if tokio::time::timeout(alone, rest).await.is_err() {
-        tracing::warn!("the answer to a request with an idempotency key did not end; it is cut");
+        tracing::warn!(
+            "cutting off an answer to a request with an idempotency key that does not end"
+        );
     }
 }
 
