@@ -17,6 +17,7 @@ pub mod backup;
 pub mod body;
 #[cfg(test)]
 mod boundaries;
+pub mod call;
 pub mod changes;
 pub mod children;
 pub mod cli;
@@ -48,4 +49,3 @@ pub mod stream_idle;
 pub mod telemetry;
 pub mod units;
 pub mod windows;
-pub mod windows_of_gateway;

@@ -9,7 +9,6 @@ use crate::gateway::plugins::auth::{ApiKeys, AuthConfig, KeySource, dev_secret};
 use crate::gateway::{Gateway, GatewayConfig};
 use crate::windows::WindowRecord;
 use crate::windows::testing::{self, Seen, component};
-use crate::windows_of_gateway::GatewayWindows;
 use http::{Method, Request, StatusCode, header};
 use std::future::poll_fn;
 use std::path::PathBuf;
@@ -49,7 +48,7 @@ impl Fixture {
         };
         let config = GatewayConfig::new(&routes, auth);
         let windows = inner.registry.clone();
-        let gateway = Gateway::new(config, Arc::new(GatewayWindows(windows.clone())));
+        let gateway = Gateway::new(config, windows.clone());
         let admin = Admin {
             token: AdminToken::fixed("token"),
             windows,

@@ -14,7 +14,6 @@ use crate::reserve::Reserve;
 use crate::runtime::Compiler;
 use crate::signals::{self, Hangup, Hangups};
 use crate::windows::{FolderProgress, Registry, WindowsFolder};
-use crate::windows_of_gateway::GatewayWindows;
 use crate::{descriptors, reload, telemetry};
 use anyhow::Context;
 use std::path::PathBuf;
@@ -112,7 +111,7 @@ impl OpenHost {
         );
         let (lanes, threads) = Lanes::start().context("cannot start the threads of the gateway")?;
         gateway_config.lanes = Some(lanes);
-        let gateway = Gateway::new(gateway_config, Arc::new(GatewayWindows(windows.clone())));
+        let gateway = Gateway::new(gateway_config, windows.clone());
         let mut metrics = Metrics::new(&gateway);
         metrics.reserve(reserve.clone());
         let backups = Backups::new(data.path().to_owned(), signals.shutdown.clone());

@@ -26,9 +26,9 @@ pub use limits::Limits;
 pub use metrics::GatewayMetrics;
 pub use plugins::network;
 pub use server::{Certificate, Listeners, bind, parse_address};
-pub use upstream::{Answer, Windows};
 
 use crate::body::Body;
+use crate::call::Windows;
 use crate::connection_limit::AtWork;
 use crate::error::{Problem, RequestError};
 use crate::linger::Inbound;

@@ -14,7 +14,7 @@ use super::watch::TakenFiles;
 use super::window::Window;
 use super::{ChangeError, ReleaseRecord, WindowName, WindowStatus};
 use crate::body::Body;
-use crate::error::RequestError;
+use crate::call::{WindowAnswer, Windows};
 use crate::reserve::Reserve;
 use crate::runtime::instance::InstanceContext;
 use crate::runtime::log::Line;
@@ -24,7 +24,8 @@ use crate::runtime::{
 use crate::store::{Store, StoreError, StoreLimits, StoreStats, Stores, open_file};
 use anyhow::anyhow;
 use arc_swap::ArcSwap;
-use http::{Request, Response};
+use futures_util::future::BoxFuture;
+use http::Request;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -115,6 +116,16 @@ fn of_records(error: StoreError) -> anyhow::Error {
     }
 }
 
+impl Windows for Registry {
+    fn call<'a>(&'a self, window: &'a str, request: Request<Body>) -> BoxFuture<'a, WindowAnswer> {
+        let found = self.windows.load().get(window).cloned();
+        let window = found.ok_or_else(|| WindowUnavailable::NotDeployed {
+            window: window.to_owned(),
+        });
+        Box::pin(serve(window, request))
+    }
+}
+
 impl Registry {
     /// Makes the engine and opens `host.redb`, the artifacts and the stores' folder. Blocks.
     ///
@@ -158,20 +169,6 @@ impl Registry {
     /// When the records cannot be listed.
     pub async fn restore(self: &Arc<Self>) -> Result<(), ChangeError> {
         restore(self).await
-    }
-
-    /// Has the live release of `window`, or its candidate, serve `request`. Gives what came of it,
-    /// and the release's number where one was leased.
-    pub fn serve(
-        &self,
-        window: &str,
-        request: Request<Body>,
-    ) -> impl Future<Output = (Result<Response<Body>, RequestError>, Option<u64>)> + use<> {
-        let found = self.windows.load().get(window).cloned();
-        let window = found.ok_or_else(|| WindowUnavailable::NotDeployed {
-            window: window.to_owned(),
-        });
-        serve(window, request)
     }
 
     /// The windows by name, as they are now.

@@ -10,13 +10,11 @@ use hms_svc::gateway::{Gateway, GatewayConfig, bind};
 use hms_svc::runtime::{Compiler, compile};
 use hms_svc::store::{Op, StoreLimits, open_file};
 use hms_svc::windows::{DeployOptions, Registry, WindowName, WindowsConfig};
-use hms_svc::windows_of_gateway::GatewayWindows;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::alloc::System;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -120,10 +118,7 @@ async fn start(folder: &Path) -> (SocketAddr, String) {
     assert!(deployed.is_ok(), "the window is not deployed");
 
     let auth = AuthConfig::new(KeySource::DevSecret(secret));
-    let gateway = Gateway::new(
-        GatewayConfig::new(routes, auth),
-        Arc::new(GatewayWindows(windows)),
-    );
+    let gateway = Gateway::new(GatewayConfig::new(routes, auth), windows);
     let listeners = bind(SocketAddr::from(([127, 0, 0, 1], 0)), "--gateway")
         .await
         .expect("a listener");

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::body::{self, BodyError};
+use crate::call::{WindowAnswer, Windows};
 use crate::error::Problem;
 use futures_util::future::BoxFuture;
 use futures_util::stream;
@@ -29,8 +30,13 @@ pub(super) struct FakeWindows {
 }
 
 impl Windows for FakeWindows {
-    fn call<'a>(&'a self, window: &'a str, request: Request<Body>) -> BoxFuture<'a, Answer> {
-        Box::pin(async move { Answer::of(self.answer(window, request).await, Some(7)) })
+    fn call<'a>(&'a self, window: &'a str, request: Request<Body>) -> BoxFuture<'a, WindowAnswer> {
+        Box::pin(async move {
+            WindowAnswer {
+                outcome: self.answer(window, request).await,
+                release: Some(7),
+            }
+        })
     }
 }
 

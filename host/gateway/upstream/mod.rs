@@ -20,6 +20,7 @@ pub use tries::Sending;
 pub use tunnel::{Admitted, Terms, TunnelHandover, UpgradeRequest, name_upgrade};
 
 use crate::body::Body;
+use crate::call::{WindowAnswer, Windows};
 use crate::error::{Cause, RequestError};
 use crate::gateway::request::headers::{self, REQUEST_ID};
 use crate::gateway::request::rejection::Rejection;
@@ -28,7 +29,6 @@ use crate::gateway::request::upload::Late;
 use crate::gateway::routes::manifest::{Destination, Endpoint, Protocol, Route};
 use crate::gateway::upstream::client::{HttpClient, SendError};
 use crate::stream_idle::StreamIdle;
-use futures_util::future::BoxFuture;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body_util::BodyExt;
@@ -37,14 +37,6 @@ use room::AtService;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// The windows, as the gateway sees them. The registry behind it hands out the lease and keeps it
-/// until the answer's body has ended.
-pub trait Windows: Send + Sync {
-    /// Lets `window` answer. The request's URI is absolute: the authority that the client asked
-    /// for, and the path as the window is to see it.
-    fn call<'a>(&'a self, window: &'a str, request: Request<Body>) -> BoxFuture<'a, Answer>;
-}
 
 /// What came of a request to an upstream.
 pub struct Answer {
@@ -62,12 +54,11 @@ pub struct Answer {
     pub opened: bool,
 }
 
-impl Answer {
-    /// An answer of a window.
-    pub fn of(outcome: Result<Response<Body>, RequestError>, release: Option<u64>) -> Self {
+impl From<WindowAnswer> for Answer {
+    fn from(answer: WindowAnswer) -> Self {
         Answer {
-            outcome,
-            release,
+            outcome: answer.outcome,
+            release: answer.release,
             endpoint: None,
             tries: 0,
             left_over: false,
@@ -78,7 +69,10 @@ impl Answer {
 
 impl From<Result<Response<Body>, RequestError>> for Answer {
     fn from(outcome: Result<Response<Body>, RequestError>) -> Self {
-        Answer::of(outcome, None)
+        Answer::from(WindowAnswer {
+            outcome,
+            release: None,
+        })
     }
 }
 
@@ -137,7 +131,7 @@ impl Upstreams {
     /// Has a window answer, whatever the route's upstream is.
     pub async fn window(&self, name: &str, mut request: Request<Body>) -> Answer {
         *request.version_mut() = Version::HTTP_11;
-        self.windows.call(name, request).await
+        self.windows.call(name, request).await.into()
     }
 
     /// Has one target answer.
@@ -157,7 +151,7 @@ impl Upstreams {
                 if let Some(idle) = sending.stream_idle {
                     request.extensions_mut().insert(StreamIdle(idle));
                 }
-                Ok(self.windows.call(name, request).await)
+                Ok(self.windows.call(name, request).await.into())
             }
             Destination::Service {
                 protocol,

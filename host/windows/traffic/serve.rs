@@ -2,6 +2,7 @@
 //! the trial.
 
 use crate::body::{Body, BodyError, PolledFrame};
+use crate::call::WindowAnswer;
 use crate::delegate::delegate;
 use crate::error::RequestError;
 use crate::runtime::{InFlight, Limit, ReuseOff};
@@ -25,14 +26,14 @@ use std::time::{Duration, Instant};
 pub(in crate::windows) async fn serve(
     window: Result<Arc<Window>, WindowUnavailable>,
     request: Request<Body>,
-) -> (Result<Response<Body>, RequestError>, Option<u64>) {
+) -> WindowAnswer {
     let window = match window {
         Ok(window) => window,
-        Err(error) => return (Err(error.into()), None),
+        Err(error) => return failed(error.into(), None),
     };
     let (release, assignment) = match window.lease(request.headers()) {
         Ok(leased) => leased,
-        Err(error) => return (Err(error.into()), None),
+        Err(error) => return failed(error.into(), None),
     };
     let number = release.record.number;
     if window.store_fault(Instant::now()) {
@@ -40,7 +41,7 @@ pub(in crate::windows) async fn serve(
             window: window.name.to_string(),
         });
         window.failures.note(&error);
-        return (Err(error), Some(number));
+        return failed(error, Some(number));
     }
     let pass = match assignment {
         None => release.breaker.admit(Instant::now()),
@@ -54,7 +55,7 @@ pub(in crate::windows) async fn serve(
                 window,
                 retry_after,
             };
-            return (Err(tripped.into()), Some(number));
+            return failed(tripped.into(), Some(number));
         }
     };
     let mut observation = Observation {
@@ -74,7 +75,17 @@ pub(in crate::windows) async fn serve(
     observation.answered(&outcome);
     let outcome = outcome
         .map(|response| response.map(|inner| ObservedBody { inner, observation }.boxed_unsync()));
-    (outcome, Some(number))
+    WindowAnswer {
+        outcome,
+        release: Some(number),
+    }
+}
+
+fn failed(error: RequestError, release: Option<u64>) -> WindowAnswer {
+    WindowAnswer {
+        outcome: Err(error),
+        release,
+    }
 }
 
 async fn serve_on(

@@ -8,6 +8,7 @@ use super::record::{Record, State, StoredAnswer};
 use super::rest::to_the_end;
 use super::{Idempotency, IdempotentRequest, KEYS, full, told};
 use crate::body::{Body, BodyError};
+use crate::call::WindowAnswer;
 use crate::error::{Cause, RequestError};
 use crate::gateway::plugins::{Exchange, Rest};
 use crate::gateway::upstream::{Answer, UpstreamError};
@@ -124,7 +125,7 @@ impl Idempotency {
                 (Some(State::Answered(kept)), Err(error))
             }
         };
-        let answer = Answer::of(outcome, release);
+        let answer = Answer::from(WindowAnswer { outcome, release });
         let Some(state) = state else {
             let freed = ledger.free(idempotent.name(), begun).await;
             drop(claim);

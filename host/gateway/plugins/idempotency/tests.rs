@@ -7,10 +7,11 @@ use super::key::{self, Owner, Realm};
 use super::ledger::{Ledger, Name};
 use super::record::{Record, State};
 use crate::body::{self, Body, BodyError};
+use crate::call::{WindowAnswer, Windows};
 use crate::error::{Problem, RequestError};
 use crate::gateway::plugins::auth::{AuthConfig, DevSecret, KeySource, dev_secret, issue_token};
 use crate::gateway::plugins::holder::Holder;
-use crate::gateway::{Answer, Gateway, GatewayConfig, Limits, Windows, bind};
+use crate::gateway::{Gateway, GatewayConfig, Limits, bind};
 use crate::next::Next;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -43,10 +44,13 @@ struct Till {
 }
 
 impl Windows for Till {
-    fn call<'a>(&'a self, window: &'a str, request: Request<Body>) -> BoxFuture<'a, Answer> {
+    fn call<'a>(&'a self, window: &'a str, request: Request<Body>) -> BoxFuture<'a, WindowAnswer> {
         Box::pin(async move {
             let outcome = self.answer(window, request).await;
-            Answer::of(outcome, Some(7))
+            WindowAnswer {
+                outcome,
+                release: Some(7),
+            }
         })
     }
 }
