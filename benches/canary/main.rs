@@ -1,8 +1,17 @@
 //! How often a canary ends a candidate that is as good as the live release, and how soon one that
 //! is worse: the trial itself, as the host has it, fed with simulated traffic. See docs/canary.md.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "a bench, which ends by a panic"
+)]
+
 #[allow(dead_code, unused_imports)]
-#[path = "../../host/windows/canary/analysis/mod.rs"]
+#[path = "../../host/windows/src/canary/analysis/mod.rs"]
 mod analysis;
 
 mod scenarios;

@@ -2,14 +2,14 @@
 
 /// Parts of a side's answers.
 #[derive(Clone, Copy)]
-pub struct Rates {
-    pub failing: f64,
-    pub slow: f64,
+pub(super) struct Rates {
+    pub(super) failing: f64,
+    pub(super) slow: f64,
 }
 
 /// Who asks.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Callers {
+pub(super) enum Callers {
     /// Another one each time.
     Distinct,
     /// So many, each as often as the other.
@@ -23,7 +23,7 @@ pub enum Callers {
 
 /// How the rates change.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Drift {
+pub(super) enum Drift {
     None,
     /// They go up and down between nothing and twice, and at times half of all fails for a while.
     Waves,
@@ -33,22 +33,22 @@ pub enum Drift {
 
 /// When answers end.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Ends {
+pub(super) enum Ends {
     AtOnce,
     /// The live release's failures a thousand requests later than the candidate's.
     LiveFailsLate,
 }
 
 #[derive(Clone)]
-pub struct Scenario {
-    pub name: String,
+pub(super) struct Scenario {
+    pub(super) name: String,
     /// Hundredths of a percent; each run has the next of them.
-    pub shares: Vec<u16>,
-    pub callers: Callers,
-    pub live: Rates,
-    pub candidate: Rates,
-    pub drift: Drift,
-    pub ends: Ends,
+    pub(super) shares: Vec<u16>,
+    pub(super) callers: Callers,
+    pub(super) live: Rates,
+    pub(super) candidate: Rates,
+    pub(super) drift: Drift,
+    pub(super) ends: Ends,
 }
 
 const SHARES: [u16; 4] = [100, 500, 1000, 5000];
@@ -70,7 +70,7 @@ fn alike(name: &str, shares: &[u16], callers: Callers, rates: Rates) -> Scenario
 }
 
 /// Candidates as good as the live release, each at all shares.
-pub fn good() -> Vec<Scenario> {
+pub(super) fn good() -> Vec<Scenario> {
     let some = rates(0.01, 0.01);
     let distinct = |rate: f64| {
         let name = format!(
@@ -112,7 +112,7 @@ pub fn good() -> Vec<Scenario> {
 }
 
 /// Candidates that are worse.
-pub fn worse() -> Vec<Scenario> {
+pub(super) fn worse() -> Vec<Scenario> {
     let mut all = Vec::new();
     let live = rates(0.001, 0.001);
     for (what, failing, slow) in [("failures", 1.0, 0.0), ("slow answers", 0.0, 1.0)] {

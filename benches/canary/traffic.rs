@@ -43,7 +43,7 @@ struct Caller {
 }
 
 /// After how many requests the candidate was ended, and why.
-pub fn run(scenario: &Scenario, seed: u64, requests: u32) -> Option<(u32, String)> {
+pub(super) fn run(scenario: &Scenario, seed: u64, requests: u32) -> Option<(u32, String)> {
     let mut dice = Dice(seed.wrapping_mul(0xD1B5_4A32_D192_ED03));
     let callers = callers(scenario.callers, &mut dice);
     let index = seed as usize % scenario.shares.len();

@@ -3,6 +3,15 @@
 //! Each row is measured in turn with its baseline (`pairs`), by wrk (`load`). `ours` starts the host, `peers` what is
 //! compared with; `rows` has the work; `table` and `plot` show it. Loopback only; it ends only what it started.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "a bench, which ends by a panic"
+)]
+
 mod load;
 mod ours;
 mod pairs;

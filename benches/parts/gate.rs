@@ -1,13 +1,11 @@
 //! What the gateway does before a request has an upstream.
 
 use divan::{Bencher, black_box};
-use hms_svc::gateway::plugins::auth::{
-    AuthConfig, KeySource, Rule, Verifier, dev_secret, issue_token,
-};
-use hms_svc::gateway::plugins::rate_limit::{Limiter, Rule as Limit};
-use hms_svc::gateway::request::target::normalise;
-use hms_svc::gateway::routes::manifest::Route;
-use hms_svc::gateway::routes::{ActiveRoute, Table};
+use hms_gateway::plugins::auth::{AuthConfig, KeySource, Rule, Verifier, dev_secret, issue_token};
+use hms_gateway::plugins::rate_limit::{Limiter, Rule as Limit};
+use hms_gateway::request::target::normalise;
+use hms_gateway::routes::manifest::Route;
+use hms_gateway::routes::{ActiveRoute, Table};
 use http::{HeaderMap, Method, header};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -29,7 +27,7 @@ fn route_match(bencher: Bencher, routes: usize) {
     bencher.bench(|| {
         matches!(
             table.find(Some("example.org"), &Method::GET, black_box(&path)),
-            hms_svc::gateway::routes::RouteMatch::Route(_)
+            hms_gateway::routes::RouteMatch::Route(_)
         )
     });
 }

@@ -3,12 +3,12 @@
 use arc_swap::ArcSwap;
 use divan::Bencher;
 use hms_harness::guests;
-use hms_svc::runtime::engine::precompile;
-use hms_svc::runtime::native;
-use hms_svc::runtime::{
+use hms_runtime::engine::precompile;
+use hms_runtime::native;
+use hms_runtime::{
     CpuShares, EngineConfig, Failures, InstanceContext, Instances, Runtime, WindowLimits,
 };
-use hms_svc::store::{StoreLimits, Stores};
+use hms_store::{StoreLimits, Stores};
 use std::sync::Arc;
 
 #[divan::bench(args = ["hello-wstd", "hello-wasip3", "payments"])]

@@ -2,7 +2,7 @@
 
 use divan::Bencher;
 use futures_util::future::join_all;
-use hms_svc::store::{Op, Store, StoreLimits, open_file};
+use hms_store::{Op, Store, StoreLimits, open_file};
 use std::sync::Arc;
 use tempfile::TempDir;
 

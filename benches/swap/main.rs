@@ -3,6 +3,15 @@
 //! [`swaps`] is the default, [`leak`] `--leak`, [`upload`] `--upload`, [`reloads`] `--reloads`. Starts the real `hms` on port 0 with a folder of its
 //! own, speaks to it on loopback only, and ends by itself. The exit status is 1 where something was not reached.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "a bench, which ends by a panic"
+)]
+
 mod args;
 mod deploy;
 mod leak;

@@ -1,7 +1,7 @@
 //! No text makes the reader of manifests panic; what it accepts is read the same again, and every fault has a place.
 #![no_main]
 
-use hms_svc::gateway::routes::manifest::Route;
+use hms_gateway::routes::manifest::Route;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

@@ -1,7 +1,7 @@
 //! No text that was not signed with the key is a token, and none makes the verifier panic.
 #![no_main]
 
-use hms_svc::gateway::plugins::auth::{AuthConfig, DevSecret, KeySource, Rule, Verifier, dev_secret};
+use hms_gateway::plugins::auth::{AuthConfig, DevSecret, KeySource, Rule, Verifier, dev_secret};
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 

@@ -4,12 +4,21 @@
 //! The host runs in this process, over real sockets; the client allocates nothing. Not in the end-to-end binary, because an
 //! allocator that counts belongs to a whole process.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "a test, which fails by a panic"
+)]
+
+use hms_gateway::plugins::auth::{AuthConfig, KeySource, dev_secret, issue_token};
+use hms_gateway::{Gateway, GatewayConfig, bind};
 use hms_harness::guests;
-use hms_svc::gateway::plugins::auth::{AuthConfig, KeySource, dev_secret, issue_token};
-use hms_svc::gateway::{Gateway, GatewayConfig, bind};
-use hms_svc::runtime::{Compiler, compile};
-use hms_svc::store::{Op, StoreLimits, open_file};
-use hms_svc::windows::{DeployOptions, Registry, WindowName, WindowsConfig};
+use hms_runtime::{Compiler, compile};
+use hms_store::{Op, StoreLimits, open_file};
+use hms_windows::{DeployOptions, Registry, WindowName, WindowsConfig};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::alloc::System;
 use std::io::{Read, Write};

@@ -120,7 +120,7 @@ async fn a_component_of_which_no_instance_can_start_is_never_live() {
         refused.text()
     );
     assert!(
-        refused.text().contains("1048576 bytes of memory"),
+        refused.text().contains("memory limit of 1048576 bytes"),
         "{}",
         refused.text()
     );

@@ -4,8 +4,8 @@
 use hms_harness::guests::variant;
 use hms_harness::host::open_route;
 use hms_harness::{Host, Options, eventually, guest};
-use hms_svc::runtime::native::hex;
-use hms_svc::store::{Op, StoreLimits, open_file};
+use hms_runtime::native::hex;
+use hms_store::{Op, StoreLimits, open_file};
 use http::Method;
 use serde_json::Value;
 use sha2::{Digest, Sha256};

@@ -2,6 +2,15 @@
 //!
 //! [`hms_harness`] starts hosts and speaks HTTP; each other module is one promise to the users.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "a test, which fails by a panic"
+)]
+
 mod admin_api;
 mod answers;
 mod artifacts;

@@ -60,7 +60,10 @@ async fn a_reader_that_takes_nothing_holds_no_pages_of_a_store_and_no_commit() {
     let second = host.cli("backup", &["-"]).await;
     let said = String::from_utf8_lossy(&second.stderr);
     assert!(!second.status.success());
-    assert!(said.contains("is being taken already"), "{said}");
+    assert!(
+        said.contains("another backup of this host is running"),
+        "{said}"
+    );
     assert_eq!(counted(&host, "refused").await, Some(1));
     reader.leave();
     eventually("the place is free", || async {

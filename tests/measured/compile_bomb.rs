@@ -71,7 +71,7 @@ async fn a_compile_that_eats_memory_is_ended_at_its_bound() {
     let _alone = super::alone().await;
     let host = host(&["--compile-memory", "512MiB"]).await;
     let bomb = with_compile_bomb(&guest("hello-wstd").await);
-    refused(&host, &bomb, "needed more than 512 MiB").await;
+    refused(&host, &bomb, "needed more than 512MiB").await;
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn a_flood_of_deploys_runs_few_compilers_and_another_deployer_has_his_turn
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let at_once = processors.saturating_sub(1).max(1);
     // One more than those that are compiled and those that may wait.
-    let flood = at_once + hms_svc::windows::MAX_DEPLOYS_WAITING + 1;
+    let flood = at_once + hms_windows::MAX_DEPLOYS_WAITING + 1;
     let refused = std::sync::Mutex::new(Vec::new());
     let flooding = (0..flood).map(|n| {
         let (host, bomb, refused) = (&host, &bomb, &refused);

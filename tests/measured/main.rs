@@ -4,6 +4,15 @@
 //!
 //! They are the small form of the benches: `cargo bench --bench swap` and `--bench hostile` have the figures.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "a test, which fails by a panic"
+)]
+
 mod admin_connections;
 mod backup;
 mod compile_bomb;

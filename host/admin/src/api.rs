@@ -1,0 +1,253 @@
+//! The table of the admin API's requests.
+
+use super::claimed::Claimed;
+use super::tasks::Tasks;
+use super::token::AdminToken;
+use super::{Backups, Metrics, keys, limits, reply, routes, windows};
+use crate::reply::set;
+use hms_core::body::Body;
+use hms_gateway::Gateway;
+use hms_windows::{Registry, WindowName};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use parking_lot::{Mutex, MutexGuard};
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// Whether the host is ready for traffic: false until everything is open and has been read, and
+/// again once it shuts down.
+#[derive(Clone, Default)]
+pub struct Readiness(Arc<State>);
+
+#[derive(Default)]
+struct State {
+    ready: AtomicBool,
+    waits: Mutex<Vec<Wait>>,
+}
+
+/// What must be read first, and whether it has been.
+struct Wait {
+    what: &'static str,
+    is_over: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Readiness {
+    /// Sets it.
+    pub fn set(&self, ready: bool) {
+        self.0.ready.store(ready, Relaxed);
+    }
+
+    /// Keeps the host from being ready until `is_over` says that `what` has been read. It is
+    /// polled, so it must not block.
+    pub fn wait_for(&self, what: &'static str, is_over: impl Fn() -> bool + Send + Sync + 'static) {
+        let is_over = Box::new(is_over);
+        self.waits().push(Wait { what, is_over });
+    }
+
+    fn answer(&self) -> Response<Body> {
+        let waits = self.waits();
+        let open = waits.iter().filter(|wait| !(wait.is_over)());
+        let unread: Vec<&str> = open.map(|wait| wait.what).collect();
+        if self.0.ready.load(Relaxed) && unread.is_empty() {
+            return reply::json(StatusCode::OK, &json!({ "status": "ready" }));
+        }
+        let mut why = json!({ "status": "not ready" });
+        if !unread.is_empty() {
+            set(&mut why, "not-read-yet", json!(unread));
+        }
+        reply::json(StatusCode::SERVICE_UNAVAILABLE, &why)
+    }
+
+    fn waits(&self) -> MutexGuard<'_, Vec<Wait>> {
+        self.0.waits.lock()
+    }
+}
+
+/// The admin API.
+pub struct Admin {
+    /// The required bearer token.
+    pub token: Arc<AdminToken>,
+    /// The windows it shows and changes.
+    pub windows: Arc<Registry>,
+    /// The gateway, for its routes and API keys.
+    pub gateway: Arc<Gateway>,
+    /// What `/metrics` shows.
+    pub metrics: Metrics,
+    /// What `/readyz` answers.
+    pub readiness: Readiness,
+    /// The changes in progress.
+    pub tasks: Tasks,
+    /// What takes backups.
+    pub backups: Backups,
+}
+
+impl Admin {
+    /// Answers one request, which is `claimed` for its sender once it has presented the token.
+    ///
+    /// The future may be dropped at any time: a change that it has begun continues.
+    pub(super) async fn answer(
+        &self,
+        request: Request<Body>,
+        claimed: &mut Claimed,
+    ) -> Response<Body> {
+        let path = request.uri().path().to_owned();
+        if let Some(response) = self.open_to_all(request.method(), &path).await {
+            return response;
+        }
+        if !self.authorised(request.headers()).await {
+            let detail = "the admin API requires `Authorization: Bearer TOKEN` with the token in DATA/admin.token";
+            let mut response = reply::refuse(StatusCode::UNAUTHORIZED, "unauthorized", detail);
+            let challenge = http::HeaderValue::from_static("Bearer realm=\"hms-admin\"");
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, challenge);
+            return response;
+        }
+        let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        if !claimed.prove(gives(request.method(), &segments)) {
+            let detail = "the admin API has too many requests in flight: try again shortly";
+            return reply::refuse(StatusCode::SERVICE_UNAVAILABLE, "admin-busy", detail);
+        }
+        let tasks = &self.tasks.of_request(claimed.room());
+        match segments.as_slice() {
+            ["windows"] if request.method() == Method::GET => windows::list(&self.windows),
+            ["windows"] => reply::method_not_allowed("GET"),
+            ["windows", name] => match name.parse() {
+                Ok(name) => self.window(tasks, name, request).await,
+                Err(why) => reply::refuse(StatusCode::BAD_REQUEST, "bad-name", why),
+            },
+            ["windows", name, "limits"] => match name.parse() {
+                Ok(name) => self.limits(tasks, name, request).await,
+                Err(why) => reply::refuse(StatusCode::BAD_REQUEST, "bad-name", why),
+            },
+            ["windows", name, verb] => match name.parse() {
+                Ok(name) => {
+                    let query = request.uri().query().unwrap_or_default();
+                    self.verb(tasks, name, verb, request.method(), query).await
+                }
+                Err(why) => reply::refuse(StatusCode::BAD_REQUEST, "bad-name", why),
+            },
+            ["keys"] => match *request.method() {
+                Method::GET => keys::list(&self.gateway),
+                Method::POST => keys::add(tasks, &self.gateway, request.into_body()).await,
+                _ => reply::method_not_allowed("GET, POST"),
+            },
+            ["keys", id] => match *request.method() {
+                Method::DELETE => keys::revoke(tasks, &self.gateway, id).await,
+                _ => reply::method_not_allowed("DELETE"),
+            },
+            ["backup"] if request.method() == Method::GET => {
+                let query = request.uri().query().unwrap_or_default();
+                self.backups.begin(&self.windows, &self.gateway, query)
+            }
+            ["backup"] => reply::method_not_allowed("GET"),
+            ["routes"] if request.method() == Method::GET => routes::list(&self.gateway),
+            ["routes"] => reply::method_not_allowed("GET"),
+            ["routes", name] => match *request.method() {
+                Method::GET => routes::show(&self.gateway, name),
+                Method::PUT => routes::put(tasks, &self.gateway, name, request.into_body()).await,
+                Method::DELETE => routes::remove(tasks, &self.gateway, name).await,
+                _ => reply::method_not_allowed("GET, PUT, DELETE"),
+            },
+            _ => not_found(),
+        }
+    }
+
+    async fn open_to_all(&self, method: &Method, path: &str) -> Option<Response<Body>> {
+        let known = ["/healthz", "/readyz", "/metrics"].contains(&path);
+        if known && method != Method::GET && method != Method::HEAD {
+            return Some(reply::method_not_allowed("GET, HEAD"));
+        }
+        Some(match path {
+            "/healthz" => reply::json(StatusCode::OK, &json!({ "status": "ok" })),
+            "/readyz" => self.readiness.answer(),
+            "/metrics" => {
+                let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+                let text = self.metrics.render(&self.windows, &self.gateway);
+                reply::text(StatusCode::OK, kind, text)
+            }
+            _ => return None,
+        })
+    }
+
+    async fn authorised(&self, headers: &HeaderMap) -> bool {
+        let shown = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split_once(' '));
+        match shown {
+            Some((scheme, given)) if scheme.eq_ignore_ascii_case("bearer") => {
+                self.token.admits(given.trim()).await
+            }
+            _ => false,
+        }
+    }
+
+    async fn window(
+        &self,
+        tasks: &Tasks,
+        name: WindowName,
+        request: Request<Body>,
+    ) -> Response<Body> {
+        match *request.method() {
+            Method::GET => windows::show(&self.windows, &name),
+            Method::PUT => windows::deploy(tasks, self.windows.clone(), name, request).await,
+            Method::DELETE => {
+                let query = request.uri().query().unwrap_or_default();
+                windows::change(tasks, &self.windows, name, windows::Verb::remove(query)).await
+            }
+            _ => reply::method_not_allowed("GET, PUT, DELETE"),
+        }
+    }
+
+    async fn limits(
+        &self,
+        tasks: &Tasks,
+        name: WindowName,
+        request: Request<Body>,
+    ) -> Response<Body> {
+        match *request.method() {
+            Method::GET => limits::show(&self.windows, &name),
+            Method::PATCH => limits::change(tasks, &self.windows, name, request.into_body()).await,
+            _ => reply::method_not_allowed("GET, PATCH"),
+        }
+    }
+
+    async fn verb(
+        &self,
+        tasks: &Tasks,
+        name: WindowName,
+        verb: &str,
+        method: &Method,
+        query: &str,
+    ) -> Response<Body> {
+        if verb == "log" {
+            return match *method {
+                Method::GET => windows::log(&self.windows, &name),
+                _ => reply::method_not_allowed("GET"),
+            };
+        }
+        match windows::Verb::read(verb, query) {
+            None => not_found(),
+            Some(_) if *method != Method::POST => reply::method_not_allowed("POST"),
+            Some(verb) => windows::change(tasks, &self.windows, name, verb).await,
+        }
+    }
+}
+
+/// Whether a request may wait long, for a disk, a compiler or its client. Requests that look, close
+/// or remove something do not.
+fn gives(method: &Method, segments: &[&str]) -> bool {
+    match (method, segments) {
+        (_, ["backup"]) => true,
+        (&Method::GET | &Method::HEAD | &Method::DELETE, _) => false,
+        (_, ["windows", _, "stop" | "abort"]) => false,
+        _ => true,
+    }
+}
+
+fn not_found() -> Response<Body> {
+    let detail = "not found; the paths of the admin API are /windows, /windows/NAME, /windows/NAME/start|stop|rollback|canary|promote|abort|log|limits, /routes, /routes/NAME, /keys, /keys/ID, \
+                  /backup, /healthz, /readyz and /metrics";
+    reply::refuse(StatusCode::NOT_FOUND, "not-found", detail)
+}

@@ -1,0 +1,374 @@
+//! `/metrics`, in the OpenMetrics text format.
+
+use super::Backups;
+use hms_core::printable::Label;
+use hms_disk::reserve::Reserve;
+use hms_gateway::Gateway;
+use hms_net::connection_limit::ConnectionCounters;
+use hms_windows::{FolderCounts, Load, Registry};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry as MetricsRegistry;
+use std::sync::Arc;
+
+/// The metrics of the host.
+pub struct Metrics {
+    registry: MetricsRegistry,
+    live: Family<WindowLabel, Gauge>,
+    leases: Family<WindowLabel, Gauge>,
+    open: Family<WindowLabel, Gauge>,
+    queued: Family<WindowLabel, Gauge>,
+    tripped: Family<WindowLabel, Gauge>,
+    half_open: Family<WindowLabel, Gauge>,
+    canary_left_out: Family<WindowLabel, Gauge>,
+    failures: Family<FailureLabel, Counter>,
+    stores: StoreMetrics,
+    slow_clients: SlowClientMetrics,
+    /// Of the admin listener.
+    pub(super) connections: ConnectionCounters,
+    pub(super) slow_readers: Counter,
+    deploys_at_work: Family<StageLabel, Gauge>,
+    deploys_waiting: Family<StageLabel, Gauge>,
+    deploys_refused: Family<StageLabel, Counter>,
+    unsaved: Family<UnsavedLabel, Gauge>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WindowLabel {
+    window: Label,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FailureLabel {
+    window: Label,
+    reason: &'static str,
+}
+
+/// How disks delay the stores of the windows.
+#[derive(Default)]
+struct StoreMetrics {
+    waited: Family<WindowLabel, Counter>,
+    waiting: Family<WindowLabel, Gauge>,
+    reopened: Family<WindowLabel, Counter>,
+}
+
+impl StoreMetrics {
+    fn register(registry: &mut MetricsRegistry) -> Self {
+        let stores = StoreMetrics::default();
+        registry.register(
+            "store_reads_waited",
+            "Reads of the window's store that had to wait for the disk, off the lanes",
+            stores.waited.clone(),
+        );
+        registry.register(
+            "store_reads_waiting",
+            "Reads of the window's store that wait for the disk now; a few of them have a thread",
+            stores.waiting.clone(),
+        );
+        registry.register(
+            "store_reopened",
+            "Times the window's store was reopened after a fault of its file",
+            stores.reopened.clone(),
+        );
+        stores
+    }
+
+    fn fill(&self, windows: &Registry) {
+        self.waited.clear();
+        self.waiting.clear();
+        self.reopened.clear();
+        for (window, stats) in windows.store_stats() {
+            let window = Label(window);
+            let label = WindowLabel { window };
+            self.waited.get_or_create(&label).inc_by(stats.waited);
+            self.waiting.get_or_create(&label).set(stats.waiting as i64);
+            self.reopened.get_or_create(&label).inc_by(stats.reopened);
+        }
+    }
+}
+
+/// Instances that wait for slow clients.
+#[derive(Default)]
+struct SlowClientMetrics {
+    waiting: Gauge,
+    given_way: Counter,
+}
+
+impl SlowClientMetrics {
+    fn register(registry: &mut MetricsRegistry) -> Self {
+        let clients = SlowClientMetrics::default();
+        registry.register(
+            "slow_clients",
+            "Requests whose instances wait for slow clients now",
+            clients.waiting.clone(),
+        );
+        registry.register(
+            "slow_clients_ended",
+            "Requests ended because too many instances waited for clients and theirs was the slowest",
+            clients.given_way.clone(),
+        );
+        clients
+    }
+
+    fn fill(&self, windows: &Registry) {
+        let (waiting, given_way) = windows.slow_clients();
+        self.waiting.set(waiting as i64);
+        let counted = self.given_way.get();
+        self.given_way.inc_by(given_way.saturating_sub(counted));
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StageLabel {
+    stage: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UnsavedLabel {
+    what: &'static str,
+}
+
+impl Metrics {
+    /// Registers the metrics of the gateway and the windows.
+    pub fn new(gateway: &Gateway) -> Self {
+        let mut registry = MetricsRegistry::with_prefix("hms");
+        let live = Family::default();
+        let leases = Family::default();
+        let open = Family::default();
+        let queued = Family::default();
+        let tripped = Family::default();
+        let half_open = Family::default();
+        let canary_left_out = Family::default();
+        let failures = Family::default();
+        let unsaved = Family::default();
+        registry.register(
+            "window_live_release",
+            "Number of the window's live release",
+            live.clone(),
+        );
+        registry.register(
+            "window_leases",
+            "Requests in flight on the live release",
+            leases.clone(),
+        );
+        registry.register("window_open", "1 if the window is open", open.clone());
+        registry.register(
+            "window_queued",
+            "Requests waiting for an instance of the window",
+            queued.clone(),
+        );
+        registry.register(
+            "window_tripped",
+            "1 if the breaker has closed the window because its instances keep failing",
+            tripped.clone(),
+        );
+        registry.register(
+            "window_half_open",
+            "1 if the breaker is half open: the next request decides whether the window opens",
+            half_open.clone(),
+        );
+        registry.register(
+            "window_canary_left_out",
+            "Requests of the running canary that were not compared, because too many were in flight",
+            canary_left_out.clone(),
+        );
+        registry.register(
+            "window_failures",
+            "Requests that a window did not answer, or not completely, by reason",
+            failures.clone(),
+        );
+        registry.register(
+            "log_lines_left_out",
+            "Lines of the host's log dropped because nobody read them fast enough or they could not be written",
+            hms_telemetry::lines_left_out(),
+        );
+        let stores = StoreMetrics::register(&mut registry);
+        let slow_clients = SlowClientMetrics::register(&mut registry);
+        let deploys_at_work = Family::default();
+        let deploys_waiting = Family::default();
+        let deploys_refused = Family::default();
+        registry.register(
+            "deploys_at_work",
+            "Components being uploaded (upload) or compiled (compile)",
+            deploys_at_work.clone(),
+        );
+        registry.register(
+            "deploys_waiting",
+            "Components queued for upload or compilation",
+            deploys_waiting.clone(),
+        );
+        registry.register(
+            "deploys_refused",
+            "Deploys refused because the queue was full",
+            deploys_refused.clone(),
+        );
+        registry.register(
+            "unsaved_changes",
+            "Windows and revoked API keys whose last change is in effect but not on disk yet",
+            unsaved.clone(),
+        );
+        gateway.metrics().register(&mut registry);
+        let (connections, slow_readers) = (ConnectionCounters::default(), Counter::default());
+        let admin = registry.sub_registry_with_prefix("admin");
+        connections.register(admin);
+        admin.register(
+            "slow_readers",
+            "Admin API connections closed because their client read too slowly",
+            slow_readers.clone(),
+        );
+        Metrics {
+            registry,
+            live,
+            leases,
+            open,
+            queued,
+            tripped,
+            half_open,
+            canary_left_out,
+            failures,
+            stores,
+            slow_clients,
+            connections,
+            slow_readers,
+            deploys_at_work,
+            deploys_waiting,
+            deploys_refused,
+            unsaved,
+        }
+    }
+
+    /// Adds whether the host's reserve on the disk is there.
+    pub fn reserve(&mut self, reserve: Arc<Reserve>) {
+        self.registry
+            .register_collector(Box::new(ReserveCollector(reserve)));
+    }
+
+    /// Adds what came of backups.
+    pub fn backups(&mut self, backups: &Backups) {
+        let counters = &backups.counters;
+        self.registry.register(
+            "backups",
+            "Backups of this host: complete, failed (or incomplete), refused because one was running",
+            counters.outcomes.clone(),
+        );
+        self.registry.register(
+            "backup_last_complete_seconds",
+            "Unix time at which the last complete backup ended; 0: none since startup",
+            counters.last_complete.clone(),
+        );
+    }
+
+    /// Adds what is measured of a watched folder of components.
+    pub fn watched_files(&mut self, counts: FolderCounts) {
+        self.registry.register(
+            "watched_files_refused",
+            "Files of the windows folder that were not deployed; the log says why",
+            counts.refused,
+        );
+        self.registry.register(
+            "watched_files_over_limit",
+            "Files of the windows folder beyond the number that the host follows",
+            counts.over_limit,
+        );
+        self.registry.register(
+            "watched_folder_unreadable",
+            "1 if the windows folder is unreadable and the windows stay as they last were",
+            counts.unreadable,
+        );
+    }
+
+    /// The metrics now.
+    pub fn render(&self, windows: &Registry, gateway: &Gateway) -> String {
+        for family in [
+            &self.live,
+            &self.leases,
+            &self.open,
+            &self.queued,
+            &self.tripped,
+            &self.half_open,
+            &self.canary_left_out,
+        ] {
+            family.clear();
+        }
+        self.failures.clear();
+        for status in windows.statuses() {
+            let label = WindowLabel {
+                window: Label(status.name.to_string()),
+            };
+            let number = status.live.map_or(0, |release| release.number);
+            self.live.get_or_create(&label).set(number as i64);
+            self.tripped
+                .get_or_create(&label)
+                .set(i64::from(status.tripped.is_some()));
+            self.half_open
+                .get_or_create(&label)
+                .set(i64::from(status.half_open.is_some()));
+            self.queued.get_or_create(&label).set(status.queued as i64);
+            if let Some(canary) = &status.canary {
+                let left_out = self.canary_left_out.get_or_create(&label);
+                left_out.set(canary.left_out as i64);
+            }
+            for (reason, count) in status.failures {
+                let label = FailureLabel {
+                    window: label.window.clone(),
+                    reason,
+                };
+                self.failures.get_or_create(&label).inc_by(count);
+            }
+            self.leases.get_or_create(&label).set(status.leases as i64);
+            self.open
+                .get_or_create(&label)
+                .set(i64::from(status.state == "open"));
+        }
+        self.stores.fill(windows);
+        self.slow_clients.fill(windows);
+        self.deploys_refused.clear();
+        let artifacts = windows.artifacts();
+        self.deploys("upload", artifacts.receiving());
+        self.deploys("compile", artifacts.compiling());
+        gateway.measure_keys();
+        let keys = gateway.api_keys().unsaved();
+        let revoked = keys.map_or(0, |unsaved| unsaved.revoked.len());
+        for (what, count) in [("window", windows.unsaved()), ("key", revoked)] {
+            let unsaved = self.unsaved.get_or_create(&UnsavedLabel { what });
+            unsaved.set(count as i64);
+        }
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+
+    fn deploys(&self, stage: &'static str, load: Load) {
+        let label = StageLabel { stage };
+        let count = |many: usize| i64::try_from(many).unwrap_or(i64::MAX);
+        self.deploys_at_work
+            .get_or_create(&label)
+            .set(count(load.at_work));
+        self.deploys_waiting
+            .get_or_create(&label)
+            .set(count(load.waiting));
+        self.deploys_refused
+            .get_or_create(&label)
+            .inc_by(load.refused);
+    }
+}
+
+/// Asks the reserve when the metrics are asked for.
+#[derive(Debug)]
+struct ReserveCollector(Arc<Reserve>);
+
+impl Collector for ReserveCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let gauge = ConstGauge::new(i64::from(self.0.is_there()));
+        let help = "1 if the host's disk reserve exists, 0 after a full disk consumed it";
+        let metric = encoder.encode_descriptor("disk_reserve", help, None, gauge.metric_type())?;
+        gauge.encode(metric)
+    }
+}

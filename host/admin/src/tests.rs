@@ -1,0 +1,201 @@
+//! Every change by its request, whose client leaves at any of its steps.
+
+use super::claimed::{Claimed, Rooms};
+use super::token::AdminToken;
+use super::{Admin, Backups, Metrics, Readiness, Tasks};
+use hms_core::body;
+use hms_gateway::plugins::auth::{ApiKeys, AuthConfig, KeySource, dev_secret};
+use hms_gateway::{Gateway, GatewayConfig};
+use hms_net::connection_limit::Activity;
+use hms_windows::WindowRecord;
+use hms_windows::testing::{self, Seen, component};
+use http::{Method, Request, StatusCode, header};
+use std::future::poll_fn;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const ROUTE: &str = "uri: /r/**\nupstream: http://hms-svc-w\n";
+const OTHER: &str = "uri: /other/**\nupstream: http://hms-svc-w\n";
+
+struct Fixture {
+    inner: testing::Fixture,
+    admin: Admin,
+}
+
+/// All that the changes are about, in memory and on disk.
+#[derive(Debug, PartialEq)]
+struct World {
+    window: Seen,
+    keys: Vec<String>,
+    routes: Vec<String>,
+}
+
+impl Fixture {
+    async fn open() -> Fixture {
+        let inner = testing::Fixture::new(false).await;
+        let data = inner.dir.path();
+        let routes = inner.dir.path().join("routes");
+        std::fs::create_dir(&routes).unwrap();
+        let secret = dev_secret::load_or_create(data).unwrap();
+        let auth = AuthConfig {
+            api_keys: ApiKeys::open(data, Arc::default()).unwrap(),
+            ..AuthConfig::new(KeySource::DevSecret(secret))
+        };
+        let config = GatewayConfig::new(&routes, auth);
+        let windows = inner.registry.clone();
+        let gateway = Gateway::new(config, windows.clone());
+        let admin = Admin {
+            token: AdminToken::fixed("token"),
+            windows,
+            metrics: Metrics::new(&gateway),
+            gateway,
+            readiness: Readiness::default(),
+            tasks: Tasks::default(),
+            backups: Backups::new(data.to_owned(), CancellationToken::new()),
+        };
+        Fixture { inner, admin }
+    }
+
+    fn routes(&self) -> PathBuf {
+        self.inner.dir.path().join("routes")
+    }
+
+    /// A window of that record, one key, one route. Gives the key's id.
+    async fn set_up(&self, window: &WindowRecord) -> String {
+        self.inner.set_up(window).await;
+        let keys = self.admin.gateway.api_keys();
+        for key in keys.list() {
+            keys.revoke(&key.id).unwrap();
+        }
+        let (key, _) = keys.add("robot", &[], None).unwrap();
+        let gateway = &self.admin.gateway;
+        for name in ["r", "new"] {
+            let _ = gateway.remove_route(name.into()).await;
+        }
+        gateway.put_route("r".into(), ROUTE.into()).await.unwrap();
+        key.id
+    }
+
+    /// What there is, which memory and disk agree on.
+    fn world(&self, case: &str) -> World {
+        let seen = self.inner.seen(&self.inner.registry);
+        assert_eq!(seen.record, self.inner.on_disk(), "{case}: the record");
+        let users = |keys: &ApiKeys| -> Vec<String> {
+            keys.list().into_iter().map(|key| key.user).collect()
+        };
+        let keys = users(self.admin.gateway.api_keys());
+        let again = ApiKeys::open(self.inner.dir.path(), Arc::default()).unwrap();
+        assert_eq!(users(&again), keys, "{case}: the keys");
+        let shown = self.admin.gateway.routes();
+        let mut routes: Vec<String> = shown.into_iter().map(|status| status.file).collect();
+        routes.sort();
+        let files = std::fs::read_dir(self.routes()).unwrap();
+        let mut files: Vec<String> = files
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        files.sort();
+        assert_eq!(files, routes, "{case}: the routes");
+        World {
+            window: seen.comparable(),
+            keys,
+            routes,
+        }
+    }
+
+    /// Sends a request and leaves after so many polls of its answer. Its status, where there is one
+    /// by then.
+    async fn ask(&self, verb: &Verb, key: &str, mut polls: usize) -> Option<StatusCode> {
+        let request = Request::builder()
+            .method(verb.method.clone())
+            .uri(verb.path.replace("KEY", key))
+            .header(header::AUTHORIZATION, "Bearer token")
+            .body(body::full(verb.body.clone()))
+            .unwrap();
+        let at_work = Activity::new().begin_unproven().unwrap();
+        let mut claimed = Claimed::new(at_work, Rooms::default());
+        let mut answer = Box::pin(self.admin.answer(request, &mut claimed));
+        let answered = poll_fn(|cx| match answer.as_mut().poll(cx) {
+            Poll::Ready(answer) => Poll::Ready(Some(answer.status())),
+            Poll::Pending if polls <= 1 => Poll::Ready(None),
+            Poll::Pending => {
+                polls -= 1;
+                Poll::Pending
+            }
+        })
+        .await;
+        drop(answer);
+        assert_eq!(self.admin.tasks.end(PATIENCE).await, 0, "a change hangs");
+        answered
+    }
+}
+
+struct Verb {
+    method: Method,
+    path: &'static str,
+    body: Vec<u8>,
+    /// Which of the states of the window it changes.
+    state: usize,
+}
+
+fn verb(method: Method, path: &'static str, body: impl Into<Vec<u8>>, state: usize) -> Verb {
+    Verb {
+        method,
+        path,
+        body: body.into(),
+        state,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_leaves_at_any_step_leaves_a_change_that_is_done_or_not_begun() {
+    let fixture = Fixture::open().await;
+    let states = fixture.inner.states().await;
+    let limits = r#"{"queue": 7}"#;
+    let key = r#"{"user": "other"}"#;
+    let verbs = [
+        verb(Method::PUT, "/windows/w?yes=true", component(3), 0),
+        verb(Method::PUT, "/windows/w?canary=10%25", component(4), 0),
+        verb(Method::POST, "/windows/w/start", "", 1),
+        verb(Method::POST, "/windows/w/stop", "", 0),
+        verb(Method::POST, "/windows/w/rollback", "", 0),
+        verb(Method::POST, "/windows/w/canary?share=25%25", "", 2),
+        verb(Method::POST, "/windows/w/promote", "", 2),
+        verb(Method::POST, "/windows/w/abort", "", 2),
+        verb(Method::PATCH, "/windows/w/limits", limits, 0),
+        verb(Method::DELETE, "/windows/w", "", 0),
+        verb(Method::DELETE, "/windows/w?store=delete", "", 0),
+        verb(Method::PUT, "/routes/new", OTHER, 0),
+        verb(Method::DELETE, "/routes/r", "", 0),
+        verb(Method::POST, "/keys", key, 0),
+        verb(Method::DELETE, "/keys/KEY", "", 0),
+    ];
+    for verb in &verbs {
+        let case = format!("{} {}", verb.method, verb.path);
+        let state = &states[verb.state];
+        let key = fixture.set_up(state).await;
+        let before = fixture.world(&case);
+        let status = fixture.ask(verb, &key, usize::MAX).await;
+        assert!(status.unwrap().is_success(), "{case}: {status:?}");
+        let after = fixture.world(&case);
+        assert_ne!(before, after, "{case}");
+        for polls in 1.. {
+            fixture.inner.disk.seed(polls as u64);
+            let key = fixture.set_up(state).await;
+            let answered = fixture.ask(verb, &key, polls).await;
+            let now = fixture.world(&format!("{case}, left after {polls} polls"));
+            let not_begun = answered.is_none() && now == before;
+            assert!(
+                not_begun || now == after,
+                "{case}, left after {polls} polls: {now:#?}"
+            );
+            if answered.is_some() {
+                break;
+            }
+        }
+    }
+}

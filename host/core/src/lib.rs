@@ -1,0 +1,20 @@
+//! What every other crate of the host uses, and that uses none of them.
+//!
+//! [`mod@body`] is the one body type. [`error`] is the failure of a request: the table of all there
+//! are, and the type that travels. [`call`] is the trait by which the gateway calls windows, and
+//! [`next`] the rest of a request's chain, for a middleware. [`framing`] says which answers HTTP can
+//! carry; [`stream_idle`] and [`stopwatch`] are about time. [`mod@delegate`] writes the methods that a
+//! wrapper hands on unchanged. [`units`] parses and prints sizes, times and shares; [`printable`]
+//! makes foreign strings harmless; [`reload`] is what a SIGHUP reads again.
+
+pub mod body;
+pub mod call;
+pub mod delegate;
+pub mod error;
+pub mod framing;
+pub mod next;
+pub mod printable;
+pub mod reload;
+pub mod stopwatch;
+pub mod stream_idle;
+pub mod units;

@@ -1,0 +1,13 @@
+//! Files and folders.
+//!
+//! [`files`] writes a file whole or not at all, and reads at most so much of one. [`data`] is the data
+//! folder, which one host has at a time; [`permissions`] keeps others out of it; [`reserve`] is space
+//! for the host's own records on a full disk. [`changes`] is the one watcher of folders, and
+//! [`stamp`] tells a changed file from an unchanged one.
+
+pub mod changes;
+pub mod data;
+pub mod files;
+pub mod permissions;
+pub mod reserve;
+pub mod stamp;

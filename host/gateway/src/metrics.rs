@@ -1,0 +1,356 @@
+//! What the gateway counts. The admin API exports it.
+
+use hms_core::error::Problem;
+use hms_core::printable::Label;
+use hms_net::connection_limit::ConnectionCounters;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Seconds. From a fresh instance's half millisecond to the wall time of slow services.
+const BUCKETS: [f64; 12] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0,
+];
+
+/// Counters of one gateway. Clones share them, by one pointer: each request has one.
+#[derive(Clone)]
+pub struct GatewayMetrics(Arc<Counters>);
+
+impl std::ops::Deref for GatewayMetrics {
+    type Target = Counters;
+
+    fn deref(&self) -> &Counters {
+        &self.0
+    }
+}
+
+/// What a gateway counts.
+pub struct Counters {
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<RouteLabel, Histogram>,
+    refusals: Family<RefusalLabels, Counter>,
+    connections: Gauge,
+    limit: ConnectionCounters,
+    slow_readers: Counter,
+    services_full: Counter,
+    http2_connections: Counter,
+    handshakes_failed: Counter,
+    websockets_ended: Family<ReasonLabel, Counter>,
+    route_files_refused: Gauge,
+    route_files_over_limit: Gauge,
+    route_folder_unreadable: Gauge,
+    certificate_refused: Gauge,
+    share_hits: ShareHits,
+    keys_age: Family<IssuerLabel, Gauge<f64, AtomicU64>>,
+    keys_usable: Family<IssuerLabel, Gauge>,
+    key_fetches_failed: Family<IssuerLabel, Counter>,
+    tokens_too_large: Counter,
+}
+
+/// What an operator may want to know of an issuer's keys.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyState {
+    /// Since the last fetch that succeeded; where none has, since the start of the host.
+    pub age: Duration,
+    /// Keys that can be used.
+    pub keys: usize,
+    /// Fetches that have failed.
+    pub failed: u64,
+}
+
+/// How often somebody wanted more of what all share than their share. Clones count together.
+#[derive(Clone, Default)]
+pub struct ShareHits(Family<ShareLabels, Counter>);
+
+/// Whose share was used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// One caller's, or one client address's where there is no caller.
+    Caller,
+    Route,
+    /// All of it.
+    Host,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ShareLabels {
+    of: &'static str,
+    whose: &'static str,
+}
+
+impl ShareHits {
+    /// Counts one such time for a share of `of`.
+    pub fn hit(&self, of: &'static str, whose: Whose) {
+        let whose = match whose {
+            Whose::Caller => "caller",
+            Whose::Route => "route",
+            Whose::Host => "host",
+        };
+        self.0.get_or_create(&ShareLabels { of, whose }).inc();
+    }
+}
+
+/// Labels are bounded: routes by the number of manifests, the rest by their kind.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: Label,
+    status: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabel {
+    route: Label,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    code: &'static str,
+    fault: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+/// By the names that the host's configuration gives them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct IssuerLabel {
+    issuer: String,
+}
+
+impl Default for GatewayMetrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl GatewayMetrics {
+    pub fn new() -> Self {
+        GatewayMetrics(Arc::new(Counters {
+            requests: Family::default(),
+            durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            refusals: Family::default(),
+            connections: Gauge::default(),
+            limit: ConnectionCounters::default(),
+            slow_readers: Counter::default(),
+            services_full: Counter::default(),
+            http2_connections: Counter::default(),
+            handshakes_failed: Counter::default(),
+            websockets_ended: Family::default(),
+            route_files_refused: Gauge::default(),
+            route_files_over_limit: Gauge::default(),
+            route_folder_unreadable: Gauge::default(),
+            certificate_refused: Gauge::default(),
+            share_hits: ShareHits::default(),
+            keys_age: Family::default(),
+            keys_usable: Family::default(),
+            key_fetches_failed: Family::default(),
+            tokens_too_large: Counter::default(),
+        }))
+    }
+
+    /// Names the counters in `registry`, all under `gateway_`.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("gateway");
+        registry.register(
+            "requests",
+            "Requests answered, by route and class of status",
+            self.requests.clone(),
+        );
+        registry.register(
+            "request_duration_seconds",
+            "From the head of a request to the last byte of its answer",
+            self.durations.clone(),
+        );
+        registry.register(
+            "refusals",
+            "Requests that failed, by the problem's code and whose fault it is",
+            self.refusals.clone(),
+        );
+        registry.register(
+            "open_connections",
+            "Client connections open",
+            self.connections.clone(),
+        );
+        self.limit.register(registry);
+        registry.register(
+            "service_limit_hits",
+            "Requests that were refused because as many as may be are at services",
+            self.services_full.clone(),
+        );
+        registry.register(
+            "service_http2_connections",
+            "HTTP/2 connections made to services, a further one for each that was full",
+            self.http2_connections.clone(),
+        );
+        registry.register(
+            "slow_readers",
+            "Connections, and streams of HTTP/2, ended because their client took too little of its answer",
+            self.slow_readers.clone(),
+        );
+        registry.register(
+            "tls_handshakes_failed",
+            "TLS handshakes that failed or took too long",
+            self.handshakes_failed.clone(),
+        );
+        registry.register(
+            "websockets_ended",
+            "WebSockets that have ended, by reason",
+            self.websockets_ended.clone(),
+        );
+        registry.register(
+            "route_files_refused",
+            "Route manifests whose present text is refused",
+            self.route_files_refused.clone(),
+        );
+        registry.register(
+            "route_files_over_limit",
+            "Route manifests that are not read because there are as many as the host follows",
+            self.route_files_over_limit.clone(),
+        );
+        registry.register(
+            "route_folder_unreadable",
+            "1 where the routes folder cannot be read or lost all manifests: the routes stay as they last were",
+            self.route_folder_unreadable.clone(),
+        );
+        registry.register(
+            "certificate_refused",
+            "1 where the files of the certificate cannot be used as they are: the one before serves on",
+            self.certificate_refused.clone(),
+        );
+        registry.register(
+            "share_hits",
+            "Times that somebody wanted more of what all share than their share",
+            self.share_hits.0.clone(),
+        );
+        registry.register(
+            "keys_age_seconds",
+            "Since the keys of an issuer were fetched; where they never were, since the start",
+            self.keys_age.clone(),
+        );
+        registry.register(
+            "keys_usable",
+            "Keys of an issuer that tokens can be checked with",
+            self.keys_usable.clone(),
+        );
+        registry.register(
+            "key_fetches_failed",
+            "Fetches of an issuer's keys that have failed",
+            self.key_fetches_failed.clone(),
+        );
+        registry.register(
+            "tokens_too_large",
+            "Tokens that were refused because they are larger than --max-token",
+            self.tokens_too_large.clone(),
+        );
+    }
+
+    /// Notes how it stands with the keys of one issuer.
+    pub(super) fn keys(&self, issuer: &str, state: KeyState) {
+        let label = IssuerLabel {
+            issuer: issuer.to_owned(),
+        };
+        let age = self.keys_age.get_or_create(&label);
+        age.set(state.age.as_secs_f64());
+        self.keys_usable
+            .get_or_create(&label)
+            .set(state.keys as i64);
+        let failed = self.key_fetches_failed.get_or_create(&label);
+        failed.inner().store(state.failed, Ordering::Relaxed);
+    }
+
+    pub(super) fn answered(
+        &self,
+        route: &str,
+        status: u16,
+        took: Duration,
+        problem: Option<Problem>,
+    ) {
+        let (route, status) = (Label(route.to_string()), format!("{}xx", status / 100));
+        self.durations
+            .get_or_create(&RouteLabel {
+                route: route.clone(),
+            })
+            .observe(took.as_secs_f64());
+        self.requests
+            .get_or_create(&RequestLabels { route, status })
+            .inc();
+        if let Some(problem) = problem {
+            let (code, fault) = (problem.code(), problem.fault().name());
+            self.refusals
+                .get_or_create(&RefusalLabels { code, fault })
+                .inc();
+        }
+    }
+
+    pub(super) fn share_hits(&self) -> &ShareHits {
+        &self.share_hits
+    }
+
+    pub(super) fn route_files_refused(&self, files: usize) {
+        self.route_files_refused.set(files as i64);
+    }
+
+    pub(super) fn route_files_over_limit(&self, files: usize) {
+        self.route_files_over_limit.set(files as i64);
+    }
+
+    pub(super) fn route_folder_unreadable(&self, unreadable: bool) {
+        self.route_folder_unreadable.set(i64::from(unreadable));
+    }
+
+    pub(super) fn certificate_refused(&self) -> Gauge {
+        self.certificate_refused.clone()
+    }
+
+    pub(super) fn handshake_failed(&self) {
+        self.handshakes_failed.inc();
+    }
+
+    /// `reason` is a word of the access log: `ended`, `broken`, `idle`, `credential` or `shutdown`.
+    pub(super) fn websocket_ended(&self, reason: &'static str) {
+        let label = ReasonLabel { reason };
+        self.websockets_ended.get_or_create(&label).inc();
+    }
+
+    pub(super) fn limit(&self) -> ConnectionCounters {
+        self.limit.clone()
+    }
+
+    pub(super) fn services_full(&self) -> Counter {
+        self.services_full.clone()
+    }
+
+    pub(super) fn tokens_too_large(&self) -> Counter {
+        self.tokens_too_large.clone()
+    }
+
+    pub(super) fn http2_connections(&self) -> Counter {
+        self.http2_connections.clone()
+    }
+
+    pub(super) fn slow_readers(&self) -> Counter {
+        self.slow_readers.clone()
+    }
+
+    /// Counts one open connection until the guard is dropped.
+    pub(super) fn connection(&self) -> OpenConnection {
+        self.connections.inc();
+        OpenConnection(self.connections.clone())
+    }
+}
+
+pub(super) struct OpenConnection(Gauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,232 @@
+//! What a request shows of itself: a token or an API key, in `Authorization` or `x-api-key`.
+
+use super::api_key::{PREFIX, is_key_in};
+use super::token::refuse;
+use crate::plugins::auth::AuthError;
+use crate::request::fields::only;
+use crate::request::headers::{API_KEY, drop_where, is_api_key};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// The one credential of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Credential<'a> {
+    Token(&'a str),
+    Key(&'a str),
+}
+
+/// The one credential of the request. What stands in `x-api-key` and is no key of ours is the upstream's business.
+pub(super) fn read(headers: &HeaderMap) -> Result<Credential<'_>, AuthError> {
+    match (bearer(headers)?, api_key(headers)?) {
+        (None, None) => Err(AuthError::Unauthorized {
+            reason: "authentication required: send a token or an API key as 'Authorization: Bearer TOKEN'",
+            token_sent: false,
+        }),
+        (Some(key), None) | (None, Some(key)) if key.starts_with(PREFIX) => {
+            Ok(Credential::Key(key))
+        }
+        (Some(token), None) => Ok(Credential::Token(token)),
+        (Some(bearer), Some(key)) if bearer == key => Ok(Credential::Key(key)),
+        (_, Some(_)) => Err(refuse(
+            "Authorization and x-api-key hold different credentials: send only one",
+        )),
+    }
+}
+
+/// Removes every field that shows a key of ours, whatever its name: a key is good here alone, and
+/// whoever else had it could use it. Looks at bytes, because one that is not ASCII would hide a key
+/// from a reader of text.
+pub fn strip_keys(headers: &mut HeaderMap) {
+    let shown = headers
+        .iter()
+        .filter(|(name, value)| shows_key(name, value));
+    let held: Vec<HeaderName> = shown.map(|(name, _)| name.clone()).collect();
+    if !held.is_empty() {
+        drop_where(headers, |name| held.contains(name));
+    }
+}
+
+/// Whether a key of ours is in the field. Where keys belong, its first characters are enough.
+fn shows_key(name: &HeaderName, value: &HeaderValue) -> bool {
+    let bytes = value.as_bytes();
+    let here = match *name == header::AUTHORIZATION {
+        true => scheme_and_rest(bytes).is_some_and(|(scheme, rest)| {
+            (is(scheme, "bearer") && is_ours(rest)) || (is(scheme, "basic") && is_basic(rest))
+        }),
+        false => is_api_key(name) && is_ours(bytes),
+    };
+    here || is_key_in(bytes)
+}
+
+/// Whether a user and password in base64 are a key of ours (RFC 7617), as programs send them that
+/// know no other scheme.
+fn is_basic(rest: &[u8]) -> bool {
+    STANDARD
+        .decode(rest.trim_ascii())
+        .is_ok_and(|plain| is_key_in(&plain))
+}
+
+fn is_ours(value: &[u8]) -> bool {
+    value.trim_ascii().starts_with(PREFIX.as_bytes())
+}
+
+fn is(scheme: &[u8], known: &str) -> bool {
+    scheme.eq_ignore_ascii_case(known.as_bytes())
+}
+
+/// The scheme is compared without case (RFC 9110 section 11.1).
+fn scheme_and_rest(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = value.iter().position(|byte| b" \t".contains(byte))?;
+    Some(value.split_at(at))
+}
+
+/// The token of the Authorization header; none where there is no header, or one of another scheme.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, AuthError> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(refuse("more than one Authorization header"));
+    }
+    let value = value
+        .to_str()
+        .map_err(|_| refuse("the Authorization header is not ASCII"))?;
+    match value.split_once(' ') {
+        Some((scheme, token)) if is(scheme.as_bytes(), "bearer") => Ok(Some(token.trim())),
+        _ => Ok(None),
+    }
+}
+
+/// The key of ours in `x-api-key`.
+fn api_key(headers: &HeaderMap) -> Result<Option<&str>, AuthError> {
+    let mut values = headers.get_all(API_KEY).iter();
+    let Some(ours) = values.find(|value| is_ours(value.as_bytes())) else {
+        return Ok(None);
+    };
+    if only(headers, &API_KEY).is_none() {
+        return Err(refuse("more than one x-api-key header"));
+    }
+    let key = ours.to_str();
+    key.map(|key| Some(key.trim()))
+        .map_err(|_| refuse("the x-api-key header is not ASCII"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::api_key::NewKey;
+    use super::*;
+
+    fn headers<V: AsRef<[u8]>>(fields: &[(&str, V)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            let value = HeaderValue::from_bytes(value.as_ref()).unwrap();
+            map.append(HeaderName::try_from(*name).unwrap(), value);
+        }
+        map
+    }
+
+    #[test]
+    fn a_request_has_one_credential_wherever_it_stands() {
+        use Credential::{Key, Token};
+        for (fields, expected) in [
+            (&[("authorization", "Bearer a.b.c")][..], Token("a.b.c")),
+            (&[("authorization", "bearer hms_1_x")], Key("hms_1_x")),
+            (&[("x-api-key", "hms_1_x")], Key("hms_1_x")),
+            (
+                &[
+                    ("authorization", "Bearer hms_1_x"),
+                    ("x-api-key", "hms_1_x"),
+                ],
+                Key("hms_1_x"),
+            ),
+            // The upstream's own key, and the upstream's own scheme.
+            (
+                &[("authorization", "Bearer a.b.c"), ("x-api-key", "theirs")],
+                Token("a.b.c"),
+            ),
+            (
+                &[("authorization", "Basic YTpi"), ("x-api-key", "hms_1_x")],
+                Key("hms_1_x"),
+            ),
+        ] {
+            assert_eq!(read(&headers(fields)).unwrap(), expected, "{fields:?}");
+        }
+        for (fields, sent) in [
+            (&[][..], false),
+            (&[("x-api-key", "theirs")], false),
+            (&[("x_api_key", "hms_1_x")], false),
+            (
+                &[("authorization", "Bearer a.b.c"), ("x-api-key", "hms_1_x")],
+                true,
+            ),
+            (
+                &[
+                    ("authorization", "Bearer hms_2_y"),
+                    ("x-api-key", "hms_1_x"),
+                ],
+                true,
+            ),
+            (&[("x-api-key", "hms_1_x"), ("x-api-key", "hms_1_x")], true),
+            (&[("x-api-key", "theirs"), ("x-api-key", "hms_1_x")], true),
+            (&[("x-api-key", "hms_1_x\u{e9}")], true),
+            (&[("x-api-key", "hms_1_x"), ("x-api-key", "\u{e9}")], true),
+            (&[("authorization", "Bearer hms_1_x\u{e9}")], true),
+        ] {
+            match read(&headers(fields)) {
+                Err(AuthError::Unauthorized { token_sent, .. }) => assert_eq!(token_sent, sent),
+                other => panic!("{fields:?}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn keys_of_ours_go_no_further_in_any_spelling_and_others_do() {
+        let mut map = headers(&[
+            ("authorization", "BEARER  hms_1_x"),
+            ("x-api-key", "theirs"),
+            ("x-api-key", "hms_1_x"),
+            ("x_api_key", " hms_1_x"),
+            ("x.api.key", "theirs"),
+            ("accept", "hms_"),
+        ]);
+        strip_keys(&mut map);
+        assert_eq!(map, headers(&[("x.api.key", "theirs"), ("accept", "hms_")]));
+        let kept = [
+            ("authorization", "Bearer a.b.c"),
+            ("x-api-key", "theirs"),
+            ("cookie", "hms_=1; hms_000000000000_short=2"),
+        ];
+        let mut map = headers(&kept);
+        strip_keys(&mut map);
+        assert_eq!(map, headers(&kept));
+    }
+
+    #[test]
+    fn a_key_of_ours_goes_no_further_in_any_field_whatever_stands_beside_it() {
+        let key = NewKey::make().unwrap().text;
+        let with = |front: &[u8], back: &[u8]| [front, key.as_bytes(), back].concat();
+        let basic = format!("basic {}", STANDARD.encode(format!("robot:{key}")));
+        for (name, value) in [
+            ("authorization", with(b"Bearer ", b"\xff")),
+            ("authorization", with(b"\xff Bearer ", b"")),
+            ("authorization", with(b"bearer\t", b"")),
+            ("authorization", with(b"Token ", b"")),
+            ("authorization", with(b"", b"")),
+            ("authorization", basic.into_bytes()),
+            ("x-api-key", with(b"", b"\xff")),
+            ("x-api-key", with(b"theirs, ", b"")),
+            ("x_api_key", with(b"\xe9 ", b"")),
+            ("x-auth-token", with(b"", b"")),
+            ("proxy-authorization", with(b"Bearer ", b"")),
+            ("cookie", with(b"a=1; hms_; key=", b"; b=2")),
+            ("referer", with(b"https://example.org/?key=", b"")),
+        ] {
+            let mut map = headers(&[("accept", &b"*/*"[..]), (name, &value)]);
+            strip_keys(&mut map);
+            let expected = headers(&[("accept", "*/*")]);
+            assert_eq!(map, expected, "{name}: {}", value.escape_ascii());
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The settings of `auth` in a manifest, and what they admit.
+
+use super::claims::is_scope;
+use super::issuers_file::{MAX_ISSUERS, parse_name};
+use crate::plugins::auth::AuthError;
+use crate::request::caller::Caller;
+use crate::routes::manifest::{Field, Kind, Map, unknown};
+use http::Method;
+
+/// Scopes in one rule.
+const MAX_SCOPES: usize = 64;
+
+pub(super) const FIELDS: &[Field] = &[
+    Field {
+        name: "scopes",
+        kind: Kind::Texts(MAX_SCOPES, "[payments.write, payments.read]"),
+        doc: "The token needs one that admits the method: '.read' admits GET, HEAD and OPTIONS, '.write' the others, any other all. Default: a valid token is enough.",
+    },
+    Field {
+        name: "match",
+        kind: Kind::Choice(&["any", "all"]),
+        doc: "'all': every scope is needed, whatever the method. Default: any.",
+    },
+    Field {
+        name: "issuers",
+        kind: Kind::Texts(MAX_ISSUERS, "[staff]"),
+        doc: "Only tokens of these issuers are taken, by the names that the host's configuration gives them. Default: any.",
+    },
+    Field {
+        name: "accept",
+        kind: Kind::Texts(2, "[token, key]"),
+        doc: "Whether tokens or API keys name the caller. Default: both.",
+    },
+    Field {
+        name: "pass-credentials",
+        kind: Kind::Flag,
+        doc: "Whether Authorization and x-api-key go on to the upstream, but for API keys of this host. Default: to services, not to windows.",
+    },
+];
+
+/// The one kind of credential that a route takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accept {
+    Token,
+    Key,
+}
+
+/// Which scopes a route asks for. The default asks for a valid token only.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Rule {
+    pub scopes: Vec<String>,
+    /// `match: all`: every scope, whatever the method. Else one that admits the method.
+    pub all: bool,
+    /// Names of issuers; empty for any. One that the host does not have admits nobody.
+    pub issuers: Vec<String>,
+    /// None: tokens and API keys.
+    pub accept: Option<Accept>,
+    /// Whether what the request shows of itself goes on. None: to services, not to windows.
+    pub pass_credentials: Option<bool>,
+}
+
+impl Rule {
+    pub(super) fn parse(map: &Map<'_>) -> Rule {
+        Rule {
+            scopes: map.each("scopes", parse_scope).unwrap_or_default(),
+            all: map.choice("match") == Some("all"),
+            issuers: map.each("issuers", parse_name).unwrap_or_default(),
+            accept: accept(map),
+            pass_credentials: map.flag("pass-credentials"),
+        }
+    }
+
+    /// Admits the caller's request, or says which scope is missing.
+    pub fn admit(&self, caller: &Caller, method: &Method) -> Result<(), AuthError> {
+        if self.scopes.is_empty() {
+            return Ok(());
+        }
+        let asked: Vec<&str> = self
+            .scopes
+            .iter()
+            .map(String::as_str)
+            .filter(|scope| self.all || admits(scope, method))
+            .collect();
+        if asked.is_empty() {
+            return Err(AuthError::NoScopeForMethod {
+                method: method.to_string(),
+            });
+        }
+        let has = |scope: &&str| caller.scopes.iter().any(|own| own == scope);
+        let enough = if self.all {
+            asked.iter().all(has)
+        } else {
+            asked.iter().any(has)
+        };
+        if enough {
+            Ok(())
+        } else {
+            Err(AuthError::Forbidden {
+                needed: asked.join(" "),
+            })
+        }
+    }
+}
+
+fn accept(map: &Map<'_>) -> Option<Accept> {
+    let parse = |text: &str| match text {
+        "token" => Ok(Accept::Token),
+        "key" => Ok(Accept::Key),
+        _ => Err(unknown("credential", text, &["token", "key"])),
+    };
+    let taken = map.each("accept", parse)?;
+    let (first, rest) = taken.split_first()?;
+    rest.iter().all(|other| other == first).then_some(*first)
+}
+
+/// `.read` admits what only looks, `.write` everything else, any other scope all methods.
+fn admits(scope: &str, method: &Method) -> bool {
+    let looks = [Method::GET, Method::HEAD, Method::OPTIONS].contains(method);
+    if scope.ends_with(".read") {
+        looks
+    } else if scope.ends_with(".write") {
+        !looks
+    } else {
+        true
+    }
+}
+
+fn parse_scope(text: &str) -> Result<String, String> {
+    if is_scope(text) {
+        Ok(text.to_string())
+    } else {
+        Err(format!(
+            "'{text}' is no scope: printable ASCII without spaces, '\"' and '\\'"
+        ))
+    }
+}

@@ -1,0 +1,43 @@
+//! `body-limit`: the largest request body of a route.
+
+use super::{Exchange, Plugin, Setup};
+use crate::routes::manifest::{Field, Kind, Map, Route};
+use hms_core::body::Body;
+use hms_core::error::RequestError;
+use http::Response;
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rule {
+    max: u64,
+}
+
+impl Plugin for Rule {
+    const NAME: &'static str = "body-limit";
+    const DOC: &'static str = "The largest request body.";
+    const FIELDS: &'static [Field] = &[Field {
+        name: "max",
+        kind: Kind::Size(0..=1 << 40),
+        doc: "Bytes of one request body, as 1MiB; a larger one is refused with 413. The host's own limit holds as well.",
+    }];
+    const REQUIRED: &'static [&'static str] = &["max"];
+
+    type Shared = ();
+    type Notes = ();
+
+    fn shared(_: &Setup<'_>) {}
+
+    fn read(map: &Map<'_>) -> Option<Rule> {
+        map.require("max")?;
+        map.size("max").map(|max| Rule { max })
+    }
+
+    async fn request(
+        &self,
+        (): &(),
+        _: &Route,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Response<Body>>, RequestError> {
+        exchange.bounds.no_larger_than(self.max);
+        Ok(None)
+    }
+}

@@ -1,0 +1,178 @@
+//! One request and its answer, on their way through the gateway.
+
+use super::admission::Admission;
+use super::outcome::ForwardOutcome;
+use super::{Notes, Plugins, Rules};
+use crate::request::body::Pace;
+use crate::request::caller::Caller;
+use crate::request::origin::{Asked, Origin};
+use crate::request::stamp::{Passage, stamp};
+use crate::request::target::Target;
+use crate::request::trace::Trace;
+use crate::request::upload::Upload;
+use crate::routes::ActiveRoute;
+use crate::upstream::{UpgradeRequest, Upstreams};
+use hms_core::error::RequestError;
+use hms_net::connection_limit::Holder;
+use http::header::HeaderMap;
+use http::request::Parts;
+use http::{Method, Request};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// All that is known of one request. It is filled while the request is read, matched and admitted;
+/// from then on it is only read, and shared by whatever takes part in its answer: a task that
+/// outlives the client, a middleware that asks the upstream several times.
+pub struct Exchange {
+    pub plugins: Arc<Plugins>,
+    pub upstreams: Arc<Upstreams>,
+
+    pub trace: Trace,
+    pub method: Method,
+    /// As it came; cleaned once it was checked; empty once the request was sent on.
+    pub head: Parts,
+    /// Empty until it was read.
+    pub target: Target,
+    /// That of the connection until the head was read.
+    pub origin: Origin,
+    pub asked: Asked,
+    /// Whether the client takes trailers, as gRPC says it (`TE: trailers`).
+    pub trailers: bool,
+    /// A WebSocket that the client asks for.
+    pub upgrade: Option<UpgradeRequest>,
+
+    pub route: Option<Arc<ActiveRoute>>,
+    /// Of a request without a route: the one of its path by whose rules pages may read why.
+    pub beside: Option<Arc<ActiveRoute>>,
+    pub bounds: Bounds,
+    pub notes: Notes,
+    pub caller: Option<Caller>,
+
+    /// Asked again while the request lasts. Empty where nobody does.
+    pub admission: Admission,
+    /// Whose share of the requests at services it counts to.
+    pub holder: Holder,
+    /// For a service behind a middleware that does not see them. No API key of ours is among them.
+    pub credentials: HeaderMap,
+    /// How far the request's body has come.
+    pub upload: Upload,
+    pub outcome: ForwardOutcome,
+}
+
+/// What bounds one request: the host's limits, as its route's plugins change them.
+pub struct Bounds {
+    pub max_body_bytes: u64,
+    pub body_pace: Pace,
+    /// Whether a small body is read before the upstream is asked.
+    pub early_body: bool,
+    /// Time until the upstream has sent the head of its answer.
+    pub response: Option<Duration>,
+    /// How long an answer that has begun may be quiet. None: as whoever answers has it.
+    pub stream_idle: Option<Duration>,
+}
+
+impl Bounds {
+    /// The host's, for a request whose route says nothing else.
+    pub fn new(max_body_bytes: u64, body_pace: Pace) -> Self {
+        Bounds {
+            max_body_bytes,
+            body_pace,
+            early_body: true,
+            response: None,
+            stream_idle: None,
+        }
+    }
+
+    /// The request's body has at most so many bytes.
+    pub fn no_larger_than(&mut self, bytes: u64) {
+        self.max_body_bytes = self.max_body_bytes.min(bytes);
+    }
+}
+
+impl Exchange {
+    /// Of a request with this `head`, which came on a connection from `connection`.
+    pub fn new(
+        plugins: Arc<Plugins>,
+        upstreams: Arc<Upstreams>,
+        head: Parts,
+        trace: Trace,
+        connection: Origin,
+        bounds: Bounds,
+    ) -> Self {
+        Exchange {
+            plugins,
+            upstreams,
+            trace,
+            method: head.method.clone(),
+            head,
+            target: Target::default(),
+            origin: connection,
+            asked: Asked::default(),
+            trailers: false,
+            upgrade: None,
+            route: None,
+            beside: None,
+            bounds,
+            notes: Notes::default(),
+            caller: None,
+            admission: Admission::default(),
+            holder: Holder::of(connection.client),
+            credentials: HeaderMap::new(),
+            upload: Upload::default(),
+            outcome: ForwardOutcome::default(),
+        }
+    }
+
+    /// The rules of its route; where `unmatched`, of the one beside as well.
+    pub fn rules(&self, unmatched: bool) -> Option<&Rules> {
+        let beside = self.beside.as_ref().filter(|_| unmatched);
+        self.route.as_ref().or(beside).map(|route| &route.rules)
+    }
+
+    /// Its route.
+    ///
+    /// # Errors
+    ///
+    /// Where it was not matched yet, which is a fault of the host.
+    pub fn matched(&self) -> Result<&Arc<ActiveRoute>, RequestError> {
+        let unmatched = || RequestError::internal("a request is sent on without a route");
+        self.route.as_ref().ok_or_else(unmatched)
+    }
+
+    /// It goes by `route`.
+    pub fn goes_by(&mut self, route: &Arc<ActiveRoute>) {
+        self.notes = Notes::of(&route.rules, &self.head, true);
+        self.route = Some(route.clone());
+    }
+
+    /// It has no route; `beside` is the one whose pages may read why.
+    pub fn goes_nowhere(&mut self, beside: Option<&Arc<ActiveRoute>>) {
+        if let Some(beside) = beside {
+            self.notes = Notes::of(&beside.rules, &self.head, false);
+        }
+        self.beside = beside.cloned();
+    }
+
+    /// Takes the head out, to be sent on.
+    pub fn take_head(&mut self) -> Parts {
+        let (empty, ()) = Request::default().into_parts();
+        std::mem::replace(&mut self.head, empty)
+    }
+
+    /// Has clean headers say what an upstream learns about the request.
+    ///
+    /// # Errors
+    ///
+    /// Where the caller's name or the path cannot be a header.
+    pub fn stamp(&self, headers: &mut HeaderMap) -> Result<(), RequestError> {
+        let passage = Passage {
+            target: &self.target,
+            origin: self.origin,
+            asked: &self.asked,
+            stripped: &self.matched()?.strip,
+            trace: &self.trace,
+            caller: self.caller.as_ref(),
+        };
+        Ok(stamp(headers, &passage)?)
+    }
+}

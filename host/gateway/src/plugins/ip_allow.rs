@@ -1,0 +1,129 @@
+//! `ip-allow`: only clients of these networks may come in.
+
+use super::{Exchange, Plugin, Setup};
+use crate::request::rejection::Rejection;
+use crate::routes::manifest::{Field, Kind, Map, Route};
+use hms_core::body::Body;
+use hms_core::error::RequestError;
+use http::Response;
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+/// Networks of one rule.
+const MAX_NETWORKS: usize = 256;
+
+const FIELDS: &[Field] = &[Field {
+    name: "addresses",
+    kind: Kind::Texts(MAX_NETWORKS, "[10.0.0.0/8, \"2001:db8::/32\", 192.0.2.7]"),
+    doc: "The addresses and networks (CIDR) that may come in; all others are refused with 403.",
+}];
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rule {
+    networks: Vec<IpNet>,
+}
+
+impl Plugin for Rule {
+    const NAME: &'static str = "ip-allow";
+    const DOC: &'static str = "Only clients of these addresses and networks may come in.";
+    const FIELDS: &'static [Field] = FIELDS;
+    const REQUIRED: &'static [&'static str] = &["addresses"];
+
+    type Shared = ();
+    type Notes = ();
+
+    fn shared(_: &Setup<'_>) {}
+
+    fn read(map: &Map<'_>) -> Option<Rule> {
+        map.require("addresses")?;
+        let networks = map.each("addresses", network)?;
+        Some(Rule { networks })
+    }
+
+    async fn request(
+        &self,
+        (): &(),
+        _: &Route,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Response<Body>>, RequestError> {
+        self.admit(exchange.origin.client).map(|()| None)
+    }
+}
+
+impl Rule {
+    /// # Errors
+    ///
+    /// Where the client's address is in none of the networks.
+    fn admit(&self, client: IpAddr) -> Result<(), RequestError> {
+        let client = client.to_canonical();
+        if self
+            .networks
+            .iter()
+            .any(|network| network.contains(&client))
+        {
+            return Ok(());
+        }
+        Err(Rejection::AddressRefused.into())
+    }
+}
+
+/// A network such as `10.0.0.0/8`, or one address.
+///
+/// # Errors
+/// What was expected.
+pub fn network(text: &str) -> Result<IpNet, String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(IpNet::from(address.to_canonical()));
+    }
+    match text.parse::<IpNet>() {
+        // With bits beyond the prefix one of both is a typing error.
+        Ok(network) if network.addr() == network.network() => Ok(network),
+        Ok(network) => Err(format!(
+            "'{text}' has bits set beyond its prefix: write '{}' for the network or '{}' for the address",
+            network.trunc(),
+            network.addr()
+        )),
+        Err(_) => Err(format!(
+            "'{text}' is no address and no network, as 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_compared_in_their_one_form() {
+        let rule = Rule {
+            networks: ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"]
+                .map(|text| network(text).unwrap())
+                .into(),
+        };
+        for (client, admitted) in [
+            ("10.1.2.3", true),
+            ("::ffff:10.1.2.3", true),
+            ("11.0.0.1", false),
+            ("192.0.2.7", true),
+            ("192.0.2.8", false),
+            ("2001:db8:1::1", true),
+            ("2001:db9::1", false),
+        ] {
+            assert_eq!(
+                rule.admit(client.parse().unwrap()).is_ok(),
+                admitted,
+                "{client}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_network_with_bits_beyond_its_prefix_is_refused_with_both_readings() {
+        let said = network("10.1.2.3/8").unwrap_err();
+        assert!(
+            said.contains("'10.0.0.0/8'") && said.contains("'10.1.2.3'"),
+            "{said}"
+        );
+        assert!(network("10.0.0.0/33").is_err() && network("localhost").is_err());
+    }
+}

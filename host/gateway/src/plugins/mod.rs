@@ -1,0 +1,87 @@
+//! The plugins: the steps that a request passes between its route and its upstream, and its answer
+//! on the way back.
+//!
+//! [The list](plugins!) is all there is of them. A plugin is a type, the settings of one route,
+//! that is a [`Plugin`]; its line in the list puts it into manifests, the JSON Schema and the
+//! chain. The request sides run in the order of the list, whatever order a manifest has.
+//! `around N` is the plugin's place around the upstream, 1 being the outermost ([`Chain`]).
+//! `answers N` is the place of its response side, which errors pass as well. `then` names a step
+//! that each request passes after that line, whatever plugins its route has.
+//!
+//! `plugin` makes the chain of the list; `rules` reads it from a manifest. `exchange` is the
+//! request that passes it.
+
+mod admission;
+pub mod auth;
+mod body_limit;
+mod compression;
+mod cors;
+mod exchange;
+mod forward;
+mod headers;
+mod holder;
+pub mod idempotency;
+mod ip_allow;
+mod outcome;
+mod plugin;
+pub mod rate_limit;
+mod rules;
+mod timeout;
+mod wasm;
+
+pub use admission::{Admission, LastingAdmission};
+pub use cors::preflight_for;
+pub use exchange::{Bounds, Exchange};
+pub use holder::identity;
+pub use ip_allow::network;
+pub use outcome::ForwardOutcome;
+pub use plugin::{Description, Rest, Setup};
+
+use crate::metrics::GatewayMetrics;
+use crate::routes::manifest::{Map, Route};
+use forward::{Addressed, Upstream};
+use hms_core::body::Body;
+use hms_core::error::RequestError;
+use http::Response;
+use http::request::Parts;
+use plugin::{Place, Placed, Plugin, Wrapped, plugins};
+use tokio_util::sync::CancellationToken;
+
+plugins! {
+    ip_allow: ip_allow::Rule;
+    cors: cors::Rule, answers 3;
+    auth: auth::Rule;
+    rate_limit: rate_limit::Rule, answers 1, then auth::withhold_credentials;
+    body_limit: body_limit::Rule;
+    headers: headers::Rule, answers 2;
+    timeout: timeout::Rule, around 2;
+    idempotency: idempotency::Rule, around 1;
+    wasm: wasm::Rule, around 3;
+    compression: compression::Rule, answers 4;
+}
+
+/// What stands between an admitted request and its upstream. What is [`Addressed`] has the path and
+/// the fields of an upstream: a key of `idempotency` is looked up before that, and a middleware of
+/// `wasm` is asked after it.
+pub type Chain = At<1, At<2, Addressed<At<3, Upstream>>>>;
+
+type At<const N: usize, R> = Wrapped<<Place<N> as Placed>::Plugin, R>;
+
+impl Plugins {
+    /// Keeps the keys that tokens are checked with fresh until `end`.
+    pub fn keep_keys(&self, end: &CancellationToken) {
+        self.auth.keep_keys(end);
+    }
+
+    /// Notes how it stands with these keys.
+    pub fn measure_keys(&self, metrics: &GatewayMetrics) {
+        for (issuer, state) in self.auth.key_states() {
+            metrics.keys(issuer, state);
+        }
+    }
+
+    /// Fetches the keys of every issuer of tokens now. Gives what came of each, by its name.
+    pub async fn read_keys_again(&self) -> Vec<(&str, Result<(), String>)> {
+        self.auth.read_again().await
+    }
+}

@@ -1,0 +1,282 @@
+//! What a plugin is, and the macro that makes the chain from the list of plugins.
+//!
+//! Everything is dispatched statically: a plugin that a route does not use costs one comparison.
+
+use super::auth::AuthConfig;
+use super::exchange::Exchange;
+use crate::limits::Limits;
+use crate::metrics::GatewayMetrics;
+use crate::routes::manifest::{Field, Map, Route};
+use crate::upstream::Answer;
+use futures_util::future::Either;
+use hms_core::body::Body;
+use hms_core::error::RequestError;
+use http::request::Parts;
+use http::{Request, Response};
+use std::fmt::Debug;
+use std::future::ready;
+use std::marker::PhantomData;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A plugin, as its settings in one route. Each has a request side, a response side, a side around
+/// the upstream ([`Around`]), or several of them.
+pub trait Plugin: Sized + Debug + PartialEq {
+    /// As manifests name it.
+    const NAME: &'static str;
+    /// For the JSON Schema.
+    const DOC: &'static str;
+    const FIELDS: &'static [Field];
+    /// Fields without which it says nothing. Where there are none its name alone will do.
+    const REQUIRED: &'static [&'static str] = &[];
+    /// Whether a route may list it more than once; then [`Plugin::add`] takes the further entries.
+    const REPEATS: bool = false;
+    /// Whether it has a say on the answer to a request that matched no route, by the settings of a
+    /// route of the same path.
+    const ANSWERS_UNMATCHED: bool = false;
+
+    /// What the requests of all routes share.
+    type Shared: Send + Sync;
+    /// What it notes of one request for its other sides.
+    type Notes: Default + Send + Sync;
+
+    fn shared(setup: &Setup<'_>) -> Self::Shared;
+
+    /// Reads the settings; the faults that it finds are noted in `map`.
+    fn read(map: &Map<'_>) -> Option<Self>;
+
+    fn add(&mut self, _further: Self) {}
+
+    /// Notes what the response side needs to know, before any plugin may refuse the request.
+    fn note(&self, _head: &Parts) -> Self::Notes {
+        Self::Notes::default()
+    }
+
+    /// The request side. An answer ends the chain here.
+    ///
+    /// # Errors
+    ///
+    /// Why the request goes no further.
+    fn request(
+        &self,
+        _shared: &Self::Shared,
+        _route: &Route,
+        _exchange: &mut Exchange,
+    ) -> impl Future<Output = Result<Option<Response<Body>>, RequestError>> + Send {
+        ready(Ok(None))
+    }
+
+    /// The response side, for every answer, errors included.
+    fn response(
+        &self,
+        _shared: &Self::Shared,
+        _exchange: &Exchange,
+        response: Response<Body>,
+    ) -> Response<Body> {
+        response
+    }
+}
+
+/// The side of a plugin that stands around the upstream: it decides whether and how often the rest
+/// of the chain runs.
+pub trait Around: Plugin {
+    /// Whether it has anything to do for this request.
+    fn concerns(exchange: &Exchange) -> bool;
+
+    /// Answers `request`, by `R` or without it.
+    ///
+    /// # Errors
+    ///
+    /// When it could not even be sent; what went wrong beyond that is in the answer.
+    fn around<R: Rest>(
+        exchange: Arc<Exchange>,
+        request: Request<Body>,
+    ) -> impl Future<Output = Result<Answer, RequestError>> + Send;
+}
+
+/// The rest of the chain: what is left between a request and its upstream.
+pub trait Rest: 'static {
+    fn run(
+        exchange: Arc<Exchange>,
+        request: Request<Body>,
+    ) -> impl Future<Output = Result<Answer, RequestError>> + Send;
+}
+
+/// The plugin `P` around the rest `R`.
+pub struct Wrapped<P, R>(PhantomData<(P, R)>);
+
+impl<P: Around + 'static, R: Rest> Rest for Wrapped<P, R> {
+    fn run(
+        exchange: Arc<Exchange>,
+        request: Request<Body>,
+    ) -> impl Future<Output = Result<Answer, RequestError>> + Send {
+        match P::concerns(&exchange) {
+            true => Either::Left(P::around::<R>(exchange, request)),
+            false => Either::Right(R::run(exchange, request)),
+        }
+    }
+}
+
+/// The plugin whose line in the list says `around N`.
+pub struct Place<const N: usize>;
+
+pub trait Placed {
+    type Plugin: Around + 'static;
+}
+
+/// What plugins are made from.
+pub struct Setup<'a> {
+    pub auth: &'a AuthConfig,
+    /// The file of idempotency keys.
+    pub idempotency: Option<&'a Path>,
+    pub limits: &'a Limits,
+    pub metrics: &'a GatewayMetrics,
+}
+
+/// One plugin, as manifests and the JSON Schema know it.
+pub struct Description {
+    pub name: &'static str,
+    pub fields: &'static [Field],
+    pub required: &'static [&'static str],
+    pub repeats: bool,
+    pub doc: &'static str,
+}
+
+impl Description {
+    pub const fn of<P: Plugin>() -> Description {
+        Description {
+            name: P::NAME,
+            fields: P::FIELDS,
+            required: P::REQUIRED,
+            repeats: P::REPEATS,
+            doc: P::DOC,
+        }
+    }
+}
+
+/// Makes of the list of plugins: their descriptions, the settings of a route, what all requests
+/// share, what one request notes, and the chain.
+macro_rules! plugins {
+    ($(
+        $field:ident: $plugin:ty
+        $(, around $around:literal)?
+        $(, answers $answers:literal)?
+        $(, then $then:path)?;
+    )*) => {
+        /// All plugins, in the order of their request sides.
+        pub const ALL: &[Description] = &[$(Description::of::<$plugin>()),*];
+
+        /// What a route asks of its requests.
+        #[derive(Debug, Default, PartialEq)]
+        pub struct Rules {
+            $(pub $field: Option<$plugin>,)*
+        }
+
+        /// What the requests of all routes share, by plugin.
+        pub struct Plugins {
+            $(pub $field: <$plugin as Plugin>::Shared,)*
+        }
+
+        /// What the plugins note of one request.
+        #[derive(Default)]
+        pub struct Notes {
+            $(pub $field: <$plugin as Plugin>::Notes,)*
+        }
+
+        $($(
+            impl Placed for Place<$around> {
+                type Plugin = $plugin;
+            }
+        )?)*
+
+        impl Rules {
+            /// The plugins in the order in which they run.
+            pub fn names(&self) -> Vec<&'static str> {
+                let names = [$(self.$field.as_ref().map(|_| <$plugin as Plugin>::NAME),)*];
+                names.into_iter().flatten().collect()
+            }
+
+            /// Takes the settings of the plugin `name`.
+            fn take(&mut self, name: &str, map: &Map<'_>) {
+                $(if name == <$plugin as Plugin>::NAME {
+                    match (<$plugin as Plugin>::read(map), &mut self.$field) {
+                        (Some(further), Some(first)) if <$plugin as Plugin>::REPEATS => {
+                            first.add(further);
+                        }
+                        (Some(rule), field) => *field = Some(rule),
+                        (None, _) => {}
+                    }
+                })*
+            }
+        }
+
+        impl Notes {
+            /// Of a request that goes by `rules`. Where it has `matched` no route, of the plugins
+            /// that answer it all the same.
+            pub fn of(rules: &Rules, head: &Parts, matched: bool) -> Notes {
+                let mut notes = Notes::default();
+                $(if let Some(rule) = &rules.$field
+                    && (matched || <$plugin as Plugin>::ANSWERS_UNMATCHED)
+                {
+                    notes.$field = rule.note(head);
+                })*
+                notes
+            }
+        }
+
+        impl Plugins {
+            pub fn new(setup: &Setup<'_>) -> Self {
+                Plugins {
+                    $($field: <$plugin as Plugin>::shared(setup),)*
+                }
+            }
+
+            /// The request sides, in the order of the list, until one refuses or answers.
+            ///
+            /// # Errors
+            ///
+            /// Why the request goes no further.
+            pub async fn request(
+                &self,
+                route: &Route,
+                exchange: &mut Exchange,
+            ) -> Result<Option<Response<Body>>, RequestError> {
+                $(
+                    if let Some(rule) = &route.rules.$field
+                        && let Some(answer) = rule.request(&self.$field, route, exchange).await?
+                    {
+                        return Ok(Some(answer));
+                    }
+                    $($then(route, exchange);)?
+                )*
+                Ok(None)
+            }
+
+            /// The response sides, in the order of their `answers`.
+            pub fn response(
+                &self,
+                exchange: &Exchange,
+                mut response: Response<Body>,
+            ) -> Response<Body> {
+                const LAST: u8 = {
+                    let mut last = 0;
+                    $($(if $answers > last {
+                        last = $answers;
+                    })?)*
+                    last
+                };
+                for place in 1..=LAST {
+                    $($(if place == $answers
+                        && let Some(rules) = exchange.rules(<$plugin as Plugin>::ANSWERS_UNMATCHED)
+                        && let Some(rule) = &rules.$field
+                    {
+                        response = rule.response(&self.$field, exchange, response);
+                    })?)*
+                }
+                response
+            }
+        }
+    };
+}
+
+pub(super) use plugins;

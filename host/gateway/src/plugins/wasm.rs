@@ -1,0 +1,170 @@
+//! `wasm`: a window that stands in the chain, as `wasi:http/middleware@0.3` says: it sees the
+//! request, and calls on or answers itself. Sandboxed, limited and swapped live like any window.
+//!
+//! What it passes on is checked and stamped like what a client sends: it may change path, fields
+//! and body, but not whom the request is from.
+
+use super::auth::strip_keys;
+use super::plugin::Around;
+use super::{Exchange, Plugin, Rest, Setup};
+use crate::request::headers;
+use crate::request::rejection::Rejection;
+use crate::request::target::{Oddities, read_path};
+use crate::routes::manifest::{Field, Kind, Map, is_window_name};
+use crate::upstream::{Answer, address_window};
+use futures_util::future::BoxFuture;
+use hms_core::body::{self, Body};
+use hms_core::error::RequestError;
+use hms_core::next::Next;
+use hms_core::stream_idle::StreamIdle;
+use http::uri::PathAndQuery;
+use http::{Request, Response};
+use std::sync::Arc;
+
+/// The middlewares of one route.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Names of windows, in the order in which they are visited.
+    pub windows: Vec<String>,
+}
+
+impl Plugin for Rule {
+    const NAME: &'static str = "wasm";
+    const DOC: &'static str = "A component in the chain (wasi:http/middleware): it sees the request, and calls on or answers itself.";
+    const FIELDS: &'static [Field] = &[Field {
+        name: "window",
+        kind: Kind::Text("audit"),
+        doc: "The window that the request visits. The plugin may be listed more than once; they run in the order of the list.",
+    }];
+    const REQUIRED: &'static [&'static str] = &["window"];
+    const REPEATS: bool = true;
+
+    type Shared = ();
+    type Notes = ();
+
+    fn shared(_: &Setup<'_>) {}
+
+    fn read(map: &Map<'_>) -> Option<Rule> {
+        map.require("window")?;
+        let window = map.parsed("window", |name| {
+            if is_window_name(name) {
+                return Ok(name.to_string());
+            }
+            Err(format!(
+                "'{name}' is no window name: small letters, digits and inner hyphens, at most 55"
+            ))
+        });
+        window.map(|window| Rule {
+            windows: vec![window],
+        })
+    }
+
+    fn add(&mut self, further: Self) {
+        self.windows.extend(further.windows);
+    }
+}
+
+impl Around for Rule {
+    fn concerns(exchange: &Exchange) -> bool {
+        let rules = exchange.rules(false);
+        rules.is_some_and(|rules| !rules.middlewares().is_empty())
+    }
+
+    async fn around<R: Rest>(
+        exchange: Arc<Exchange>,
+        request: Request<Body>,
+    ) -> Result<Answer, RequestError> {
+        exchange.visit::<R>(0, request).await
+    }
+}
+
+impl Exchange {
+    /// Has the middleware at `index` answer, or the rest of the chain where there is none.
+    async fn visit<R: Rest>(
+        self: Arc<Self>,
+        index: usize,
+        mut request: Request<Body>,
+    ) -> Result<Answer, RequestError> {
+        let rules = &self.matched()?.rules;
+        let Some(window) = rules.middlewares().get(index) else {
+            return R::run(self, request).await;
+        };
+        if !rules.window_gets_credentials() {
+            headers::drop_credentials(request.headers_mut());
+        }
+        address_window(&mut request, &self.target, window)?;
+        if let Some(idle) = self.bounds.stream_idle {
+            request.extensions_mut().insert(StreamIdle(idle));
+        }
+        let exchange = self.clone();
+        let rest = Next::new(move |request| exchange.clone().rest::<R>(index, request));
+        request.extensions_mut().insert(rest);
+        Ok(self.upstreams.window(window, request).await)
+    }
+
+    /// The way from the middleware at `index` on. Always answers.
+    fn rest<R: Rest>(
+        self: Arc<Self>,
+        index: usize,
+        request: Request<Body>,
+    ) -> BoxFuture<'static, Response<Body>> {
+        Box::pin(async move {
+            let tried = self.outcome.begin();
+            let answered = match self.pass_on::<R>(index, request).await {
+                Ok(answer) => answer.outcome,
+                Err(error) => Err(error),
+            };
+            tried.note(&answered);
+            answered.unwrap_or_else(|error| {
+                let request_id = &self.trace.request_id;
+                // The middleware may make anything of the answer, so the cause is said here.
+                if let Some(cause) = error.cause() {
+                    let (error, cause) = (error.code(), cause);
+                    tracing::warn!(%request_id, error, cause, "a request forwarded by a middleware failed");
+                }
+                error.response(Some(request_id))
+            })
+        })
+    }
+
+    async fn pass_on<R: Rest>(
+        self: &Arc<Self>,
+        index: usize,
+        request: Request<Body>,
+    ) -> Result<Answer, RequestError> {
+        // A middleware has its own time, in which a key may be revoked and a token expire.
+        self.plugins.admits_still(&self.admission).await?;
+        let route = self.matched()?;
+        let (mut parts, body) = request.into_parts();
+        parts.uri = checked(parts.uri.path_and_query(), route.paths)?.into();
+        headers::clean_request(&mut parts.headers);
+        strip_keys(&mut parts.headers);
+        self.stamp(&mut parts.headers)?;
+        // A middleware that saw them has the say. A window among the targets loses them again.
+        let rules = &route.rules;
+        let is_last = index + 1 == rules.middlewares().len();
+        if is_last && !rules.window_gets_credentials() && route.upstream.has_services() {
+            headers::give_back(&mut parts.headers, &self.credentials);
+        }
+        let body = body::with_trailers(body, headers::clean_trailers);
+        let request = Request::from_parts(parts, body);
+        self.clone().visit::<R>(index + 1, request).await
+    }
+}
+
+/// The path that a middleware asks for, by the rules for clients of the route.
+fn checked(given: Option<&PathAndQuery>, allowed: Oddities) -> Result<PathAndQuery, RequestError> {
+    let given =
+        given.ok_or_else(|| Rejection::BadRequest("the middleware asked for no path".into()))?;
+    let (mut path, odd) = read_path(given.path()).map_err(of_middleware)?;
+    odd.within(allowed).map_err(of_middleware)?;
+    if let Some(query) = given.query() {
+        path.push('?');
+        path.push_str(query);
+    }
+    PathAndQuery::try_from(path).map_err(RequestError::internal)
+}
+
+fn of_middleware(reason: &'static str) -> Rejection {
+    Rejection::BadRequest(["the middleware's request: ", reason, "", ""].into())
+}

@@ -1,0 +1,280 @@
+//! The access log: one line a request, written when the last byte of its answer is out, or when it
+//! is clear that there will be none.
+
+use crate::metrics::GatewayMetrics;
+use crate::request::headers::clean_trailers;
+use crate::request::piece::Piece;
+use crate::request::untaken;
+use bytes::Bytes;
+use hms_core::body::{self, Body, BodyError};
+use hms_core::error::{Problem, RequestError};
+use hms_net::connection_limit::AtWork;
+use http::Method;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+use tokio::time::{Sleep, sleep};
+
+/// What HTTP/2 is given at once: a frame as large as clients take without a word of their own (RFC
+/// 9113 section 6.5.2). It keeps the whole of what it is given, though the window has room for a
+/// byte.
+const SLICE: usize = 16 << 10;
+
+/// What is known of one request. Dropping it writes its line and counts it.
+pub struct Record {
+    started: Instant,
+    metrics: GatewayMetrics,
+    pub method: Method,
+    /// Without the query, which may hold secrets.
+    pub path: String,
+    pub request_id: String,
+    pub route: Option<Arc<str>>,
+    pub upstream: Option<String>,
+    pub release: Option<u64>,
+    pub user: Option<String>,
+    /// Known once the headers were read.
+    pub client: Option<IpAddr>,
+    /// What lasts as long as the request does.
+    pub at_work: Option<AtWork>,
+    /// Whether HTTP/2 is spoken, which keeps what the client's window has no room for.
+    pub kept: bool,
+    /// Of its upstream, where there were several.
+    pub tries: Option<usize>,
+    status: u16,
+    bytes: u64,
+    problem: Option<Problem>,
+    /// Why, in words that no client may read.
+    cause: Option<String>,
+}
+
+impl Record {
+    pub fn new(metrics: GatewayMetrics, method: Method, path: String, request_id: String) -> Self {
+        Record {
+            started: Instant::now(),
+            metrics,
+            method,
+            path,
+            request_id,
+            route: None,
+            upstream: None,
+            release: None,
+            user: None,
+            client: None,
+            at_work: None,
+            kept: false,
+            tries: None,
+            status: Problem::ConnectionEnded.row().status,
+            bytes: 0,
+            problem: Some(Problem::ConnectionEnded),
+            cause: None,
+        }
+    }
+
+    /// The request has failed: as `error` is the answer, and its cause is for the log alone.
+    pub fn failed(&mut self, error: &RequestError) {
+        self.answered(error.status().as_u16(), Some(error.problem()));
+        self.cause = error.cause().map(str::to_owned);
+    }
+
+    /// The head of the answer is decided; `problem` is the failure, if it is one.
+    pub fn answered(&mut self, status: u16, problem: Option<Problem>) {
+        (self.status, self.problem) = (status, problem);
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let took = self.started.elapsed();
+        let route = self.route.as_deref().unwrap_or("-");
+        self.metrics
+            .answered(route, self.status, took, self.problem);
+        tracing::info!(
+            target: "access",
+            method = %self.method,
+            path = %self.path,
+            route,
+            upstream = self.upstream.as_deref(),
+            release = self.release,
+            tries = self.tries,
+            status = self.status,
+            duration_ms = took.as_micros() as f64 / 1000.0,
+            bytes = self.bytes,
+            user = self.user.as_deref(),
+            client = self.client.map(tracing::field::display),
+            request_id = %self.request_id,
+            error = self.problem.map(Problem::code),
+            fault = self.problem.map(|problem| problem.fault().name()),
+            cause = self.cause.as_deref(),
+        );
+    }
+}
+
+/// A response body that carries its request's record to its end, and drops trailers that claim an
+/// identity.
+pub struct RecordedBody {
+    inner: Body,
+    record: Record,
+    /// What is still to be given of a large piece.
+    rest: Bytes,
+    ended: bool,
+    /// Bytes that are still to come, where the head has told the length.
+    left: Option<u64>,
+    breaking: Option<Breaking>,
+}
+
+/// A body that breaks off at once would take its head with it: hyper drops what it has not sent
+/// yet. So what is there has time to leave.
+struct Breaking {
+    error: Option<BodyError>,
+    pause: Pin<Box<Sleep>>,
+}
+
+/// Time for what was said before a body broke off. 20 ms: a head leaves in less than one.
+const BREAK_PAUSE: Duration = Duration::from_millis(20);
+
+impl RecordedBody {
+    /// `length` is what the head says of it.
+    pub fn new(inner: Body, record: Record, length: Option<u64>) -> Self {
+        let ended = inner.is_end_stream() && length.unwrap_or_default() == 0;
+        RecordedBody {
+            inner,
+            record,
+            rest: Bytes::new(),
+            ended,
+            left: length,
+            breaking: None,
+        }
+    }
+
+    /// Takes account of a piece of the body, or of its end.
+    fn measure(&mut self, bytes: Option<u64>) -> Result<(), BodyError> {
+        let Some(left) = self.left else {
+            return Ok(());
+        };
+        match (left.checked_sub(bytes.unwrap_or_default()), bytes) {
+            (None, _) => Err("the body is longer than its content-length".into()),
+            (Some(1..), None) => Err("the body is shorter than its content-length".into()),
+            (left, _) => {
+                self.left = left;
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives what may go at once of `data`, and keeps the rest.
+    fn give(&mut self, mut data: Bytes) -> Piece {
+        if !self.record.kept {
+            self.record.bytes += data.len() as u64;
+            return Piece::plain(data);
+        }
+        if data.len() > SLICE {
+            self.rest = data.split_off(SLICE);
+        }
+        self.record.bytes += data.len() as u64;
+        let taken = untaken::given(self.is_end_stream());
+        let at_work = self.record.at_work.as_ref().map(AtWork::kept);
+        Piece::watched(data, taken, at_work)
+    }
+
+    /// It ends here, before its end.
+    fn breaks(&mut self, error: BodyError) {
+        self.ended = true;
+        let known = error.downcast_ref::<RequestError>();
+        let problem = known.map_or(Problem::UpstreamBrokeOff, RequestError::problem);
+        self.record.problem = Some(problem);
+        self.record.cause = Some(why(&error));
+        self.breaking = Some(Breaking {
+            error: Some(error),
+            pause: Box::pin(sleep(BREAK_PAUSE)),
+        });
+    }
+}
+
+impl HttpBody for RecordedBody {
+    type Data = Piece;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Piece>, BodyError>>> {
+        let this = &mut *self;
+        if let Some(breaking) = &mut this.breaking {
+            ready!(breaking.pause.as_mut().poll(cx));
+            return Poll::Ready(breaking.error.take().map(Err));
+        }
+        if this.record.kept {
+            untaken::asked();
+        }
+        if !this.rest.is_empty() {
+            let rest = std::mem::take(&mut this.rest);
+            return Poll::Ready(Some(Ok(Frame::data(this.give(rest)))));
+        }
+        let polled = ready!(Pin::new(&mut this.inner).poll_frame(cx));
+        let measured = match &polled {
+            Some(Ok(frame)) => this.measure(Some(frame.data_ref().map_or(0, |d| d.len() as u64))),
+            Some(Err(_)) => Ok(()),
+            None => this.measure(None),
+        };
+        let polled = match measured {
+            Ok(()) => polled,
+            Err(error) => Some(Err(error)),
+        };
+        Poll::Ready(match polled {
+            Some(Ok(frame)) => {
+                this.ended = this.inner.is_end_stream();
+                Some(Ok(match frame.into_trailers() {
+                    Ok(mut trailers) => {
+                        clean_trailers(&mut trailers);
+                        Frame::trailers(trailers)
+                    }
+                    Err(frame) => frame.map_data(|data| this.give(data)),
+                }))
+            }
+            Some(Err(error)) => {
+                this.breaks(error);
+                return self.poll_frame(cx);
+            }
+            None => {
+                this.ended = true;
+                None
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.breaking.is_none()
+            && self.rest.is_empty()
+            && self.left.unwrap_or_default() == 0
+            && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        body::with_first(self.inner.size_hint(), self.rest.len() as u64)
+    }
+}
+
+impl Drop for RecordedBody {
+    fn drop(&mut self) {
+        // With a known length hyper stops at the last byte and does not ask for the end.
+        let complete = self.rest.is_empty()
+            && (self.ended || self.left == Some(0) || self.inner.size_hint().exact() == Some(0));
+        let problem = match untaken::is_too_slow() {
+            true => Some(Problem::ReaderTooSlow),
+            false if complete => None,
+            false => Some(Problem::ConnectionEnded),
+        };
+        self.record.problem = self.record.problem.or(problem);
+    }
+}
+
+/// Why a body broke off, for the log.
+fn why(error: &BodyError) -> String {
+    match error.downcast_ref::<RequestError>() {
+        Some(error) => format!("{}: {}", error.code(), error.in_full()),
+        None => RequestError::internal(error).in_full(),
+    }
+}

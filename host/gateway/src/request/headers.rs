@@ -1,0 +1,349 @@
+//! What may pass from the client to an upstream and back, and what the gateway itself says in
+//! headers.
+//!
+//! Inbound, a name is compared in the form that a careless upstream could read it in: case folded
+//! and every character but letters and digits taken as `-`, because CGI-like servers do not tell
+//! `X_HMS_User`, `x.hms.user` and `x-hms-user` apart. What belongs to the gateway is dropped in all
+//! of these spellings, then set anew.
+
+use crate::request::fields::{members, only};
+use crate::request::rejection::Rejection;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+
+pub const USER: HeaderName = HeaderName::from_static("x-hms-user");
+pub const SCOPES: HeaderName = HeaderName::from_static("x-hms-scopes");
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Where API keys may stand, ours and those of upstreams.
+pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+pub const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+
+/// RFC 9110 section 7.6.1: these end here, whether or not Connection names them.
+static HOP_BY_HOP: [HeaderName; 10] = [
+    header::CONNECTION,
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("keep-alive"),
+    header::PROXY_AUTHENTICATE,
+    // No upstream is the proxy that the client means.
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-authentication-info"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Only the gateway says these. `forwarded`, `x-forwarded` and `x-real-ip`, because an upstream may
+/// believe them as well.
+const OURS: [&str; 5] = [
+    "forwarded",
+    "x-forwarded",
+    "x-real-ip",
+    "x-request-id",
+    "traceparent",
+];
+
+/// What other gateways say in front of an upstream: whom a client's certificate names (RFC 9440 and
+/// what is usual), who signed in, from which address. We say it by fields of our own, so from a
+/// client it is a claim that nothing proves. A name stands for all that begin like it, and is found
+/// by its first letter: every field of every request is asked.
+const CLAIMS: [(u8, &[&str]); 6] = [
+    (b'c', &["client-cert", "cf-access-", "cf-connecting-ip"]),
+    (b'f', &["fastly-client-ip"]),
+    (b'r', &["remote-user"]),
+    (b's', &["ssl-client-"]),
+    (b't', &["true-client-ip"]),
+    (
+        b'x',
+        &[
+            "x-client-cert",
+            "x-ssl-client-",
+            "x-remote-user",
+            "x-auth-request-",
+            "x-client-ip",
+            "x-cluster-client-ip",
+            "x-envoy-external-address",
+            "x-original-forwarded-for",
+            "x-goog-authenticated-user-",
+            "x-goog-iap-jwt-assertion",
+            "x-amzn-oidc-",
+            "x-ms-client-principal",
+            "x-consumer-",
+        ],
+    ),
+];
+
+/// What the names of the host's own cookies begin with. They are for its own pages alone, which no
+/// route leads to.
+const OWN_COOKIES: [&[u8]; 3] = [b"hms-", b"__host-hms-", b"__secure-hms-"];
+
+/// Refuses a head whose framing or size is beyond the rules. hyper has checked what it parsed; this
+/// holds HTTP/2 to the same number of fields, and Transfer-Encoding to the one coding that is
+/// understood.
+pub fn check(parts: &Parts, max_headers: usize) -> Result<(), Rejection> {
+    if parts.headers.len() > max_headers {
+        return Err(Rejection::TooManyHeaders { limit: max_headers });
+    }
+    let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+        if !chunked || codings.next().is_some() {
+            return Err(Rejection::BadRequest(
+                "Transfer-Encoding must be 'chunked', exactly once".into(),
+            ));
+        }
+        if parts.headers.contains_key(header::CONTENT_LENGTH) {
+            return Err(Rejection::BadRequest(
+                "the request has both Content-Length and Transfer-Encoding".into(),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a request says that trailers reach whoever sent it (`TE: trailers`).
+pub fn takes_trailers(headers: &HeaderMap) -> bool {
+    members(headers, &header::TE).any(|member| member.eq_ignore_ascii_case(b"trailers"))
+}
+
+/// Drops what ends at the gateway and what only the gateway may say.
+pub fn clean_request(headers: &mut HeaderMap) {
+    drop_hop_by_hop(headers);
+    clean_trailer_names(headers);
+    // hyper has answered the expectation.
+    headers.remove(header::EXPECT);
+    clean_cookies(headers);
+    // Of a broken or forged trace nothing is continued.
+    let keep: Vec<HeaderName> = [REQUEST_ID, TRACEPARENT]
+        .into_iter()
+        .filter(|name| only(headers, name).is_some())
+        .collect();
+    drop_where(headers, |name| {
+        is_claim(name) || (is_told(name) && !keep.contains(name))
+    });
+}
+
+/// Leaves of the trailers that are announced those that may come (RFC 9110 section 6.6.2).
+fn clean_trailer_names(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::TRAILER) {
+        return;
+    }
+    let names = members(headers, &header::TRAILER);
+    let names = names.filter_map(|name| HeaderName::from_bytes(name).ok());
+    let kept: Vec<HeaderName> = names.filter(|name| !is_no_trailer(name)).collect();
+    headers.remove(header::TRAILER);
+    if let Ok(names) = HeaderValue::from_str(
+        &kept
+            .iter()
+            .map(HeaderName::as_str)
+            .collect::<Vec<_>>()
+            .join(", "),
+    ) && !kept.is_empty()
+    {
+        headers.insert(header::TRAILER, names);
+    }
+}
+
+/// Makes one field of all cookies, without the host's own. HTTP/2 may split the field; whoever
+/// reads it next expects one (RFC 9113 section 8.2.3).
+fn clean_cookies(headers: &mut HeaderMap) {
+    let lines = headers.get_all(header::COOKIE);
+    let cookies = || {
+        let lines = lines.iter();
+        lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+    };
+    if lines.iter().nth(1).is_none() && !cookies().any(is_own_cookie) {
+        return;
+    }
+    let kept: Vec<&[u8]> = cookies()
+        .filter(|cookie| !is_own_cookie(cookie))
+        .map(<[u8]>::trim_ascii)
+        .collect();
+    match HeaderValue::from_bytes(&kept.join(b"; ".as_slice())) {
+        Ok(whole) if !kept.is_empty() => drop(headers.insert(header::COOKIE, whole)),
+        _ => drop(headers.remove(header::COOKIE)),
+    }
+}
+
+/// Browsers tell the prefixes of names apart without regard to case.
+fn is_own_cookie(cookie: &[u8]) -> bool {
+    let cookie = cookie.trim_ascii_start();
+    OWN_COOKIES.iter().any(|own| {
+        let front = cookie.get(..own.len());
+        front.is_some_and(|front| front.eq_ignore_ascii_case(own))
+    })
+}
+
+/// Drops what an upstream would set as a cookie of the host's own.
+fn drop_own_cookies(headers: &mut HeaderMap) {
+    let all = headers.get_all(header::SET_COOKIE);
+    if !all.iter().any(|cookie| is_own_cookie(cookie.as_bytes())) {
+        return;
+    }
+    let kept: Vec<HeaderValue> = all
+        .iter()
+        .filter(|cookie| !is_own_cookie(cookie.as_bytes()))
+        .cloned()
+        .collect();
+    headers.remove(header::SET_COOKIE);
+    for cookie in kept {
+        headers.append(header::SET_COOKIE, cookie);
+    }
+}
+
+/// Whether only the gateway says or reads this field, in whatever spelling.
+pub fn is_ours(name: &HeaderName) -> bool {
+    is_told(name)
+        || HOP_BY_HOP.iter().any(|ours| reads_as(name, ours.as_str()))
+        || [header::TRAILER, header::EXPECT].contains(name)
+}
+
+/// Whether only the gateway says this field to an upstream, in whatever spelling.
+fn is_told(name: &HeaderName) -> bool {
+    claims_identity(name)
+        || begins_as(name, "x-forwarded-")
+        || OURS.iter().any(|ours| reads_as(name, ours))
+}
+
+/// Whether it is what another gateway would say, in whatever spelling.
+fn is_claim(name: &HeaderName) -> bool {
+    let first = name.as_str().bytes().next();
+    CLAIMS
+        .iter()
+        .filter(|(letter, _)| first == Some(*letter))
+        .any(|(_, known)| known.iter().any(|known| begins_as(name, known)))
+}
+
+/// Whether a careless upstream could read the name as `known`, which is in small letters. Every
+/// field of every request is asked, so nothing is allocated.
+fn reads_as(name: &HeaderName, known: &str) -> bool {
+    name.as_str().len() == known.len() && begins_as(name, known)
+}
+
+fn begins_as(name: &HeaderName, known: &str) -> bool {
+    // Header names are in small letters already.
+    let folded = name.as_str().bytes().map(|byte| match byte {
+        b'a'..=b'z' | b'0'..=b'9' => byte,
+        _ => b'-',
+    });
+    name.as_str().len() >= known.len() && folded.zip(known.bytes()).all(|(one, other)| one == other)
+}
+
+/// Whether a field of a request or of a trailer section claims an identity.
+pub fn claims_identity(name: &HeaderName) -> bool {
+    reads_as(name, "x-hms") || begins_as(name, "x-hms-")
+}
+
+/// Whether the field is `x-api-key`, in whatever spelling.
+pub fn is_api_key(name: &HeaderName) -> bool {
+    reads_as(name, API_KEY.as_str())
+}
+
+fn is_credential(name: &HeaderName) -> bool {
+    *name == header::AUTHORIZATION || is_api_key(name)
+}
+
+/// Whether an upstream may know by this field who asks: a credential, or the cookies.
+pub fn may_say_who(name: &HeaderName) -> bool {
+    is_credential(name) || *name == header::COOKIE
+}
+
+/// What a request shows of itself, whoever it is for.
+pub fn credentials(headers: &HeaderMap) -> HeaderMap {
+    let shown = headers.iter().filter(|(name, _)| is_credential(name));
+    let mut credentials = HeaderMap::new();
+    for (name, value) in shown {
+        credentials.append(name, value.clone());
+    }
+    credentials
+}
+
+/// Removes what a request shows of itself.
+pub fn drop_credentials(headers: &mut HeaderMap) {
+    drop_where(headers, is_credential);
+}
+
+/// Sets what [`credentials`] found, in place of other values of the same fields.
+pub fn give_back(headers: &mut HeaderMap, credentials: &HeaderMap) {
+    for name in credentials.keys() {
+        headers.remove(name);
+    }
+    for (name, value) in credentials {
+        headers.append(name, value.clone());
+    }
+}
+
+/// Drops from an upstream's answer what ends at the gateway, and repeats the request id.
+pub fn clean_response(headers: &mut HeaderMap, request_id: &str) {
+    drop_hop_by_hop(headers);
+    drop_where(headers, claims_identity);
+    drop_own_cookies(headers);
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        headers.insert(REQUEST_ID, value);
+    }
+}
+
+/// What would change how the message around it is read, or who it is from: no trailer may say it
+/// (RFC 9110 section 6.5.1).
+static NO_TRAILERS: [HeaderName; 13] = [
+    header::CACHE_CONTROL,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+    header::EXPECT,
+    header::HOST,
+    header::LOCATION,
+    header::MAX_FORWARDS,
+    header::RANGE,
+    header::SET_COOKIE,
+    header::TRAILER,
+];
+
+/// Drops from a trailer section, of either direction, what no trailer may say.
+pub fn clean_trailers(trailers: &mut HeaderMap) {
+    drop_where(trailers, is_no_trailer);
+}
+
+fn is_no_trailer(name: &HeaderName) -> bool {
+    is_told(name)
+        || is_claim(name)
+        || is_credential(name)
+        || HOP_BY_HOP.contains(name)
+        || NO_TRAILERS.contains(name)
+}
+
+/// Drops what ends at the gateway.
+pub fn drop_hop_by_hop(headers: &mut HeaderMap) {
+    // What is no name names no field.
+    let named: Vec<HeaderName> = members(headers, &header::CONNECTION)
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// Removes every field whose name `unwanted` picks.
+pub fn drop_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| unwanted(name))
+        .cloned()
+        .collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests;

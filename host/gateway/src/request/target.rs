@@ -1,0 +1,275 @@
+//! The request target: read once, strictly, so that matching, auth and the upstream see the same
+//! path.
+//!
+//! The rules, each of them a 400 where it is broken:
+//!
+//! - Methods CONNECT and TRACE are refused: this is no proxy, and nothing here echoes a request.
+//! - origin-form (`/path?query`) as usual. absolute-form (`http://host/path`) is accepted as RFC
+//!   9112 section 3.2.2 asks: scheme http or https, no user information; the authority must agree
+//!   with Host. asterisk-form only with OPTIONS; no route matches it.
+//! - Exactly one Host in HTTP/1.1, a valid authority without user information. HTTP/2 takes
+//!   `:authority`.
+//! - The path has no empty segment, no dot segment (encoded or with a `;parameter` either), no
+//!   encoded slash or backslash, no raw backslash, no control byte in any form, no broken
+//!   percent-encoding, only ASCII. A route may take empty segments and encoded slashes
+//!   ([`Oddities`]); the others are refused always.
+//! - The path is then put into one form (RFC 3986 section 6.2.2): percent-encoded unreserved
+//!   characters are decoded, other percent-encodings are upper case, and what browsers send raw
+//!   outside of the grammar (`"<>[]^{|}` and the backtick) is encoded. This form is matched **and**
+//!   passed on.
+//! - The query is passed on unchanged; it is ASCII without control bytes.
+
+use crate::request::rejection::Rejection;
+use http::request::Parts;
+use http::uri::Authority;
+use http::{HeaderMap, Method, Version, header};
+use std::fmt::Write;
+
+/// What a path may hold where its route allows it, because services differ in how they read it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Oddities {
+    /// `%2F`: a character of its segment, or the border of two.
+    pub encoded_slashes: bool,
+    /// `//`: an empty segment, or the same as `/`.
+    pub empty_segments: bool,
+}
+
+impl Oddities {
+    /// Whether all of these are among those `allowed`.
+    ///
+    /// # Errors
+    ///
+    /// Which is not.
+    pub fn within(self, allowed: Oddities) -> Result<(), &'static str> {
+        if self.empty_segments && !allowed.empty_segments {
+            return Err("the path has an empty segment ('//')");
+        }
+        if self.encoded_slashes && !allowed.encoded_slashes {
+            return Err("the path has an encoded slash or backslash");
+        }
+        Ok(())
+    }
+}
+
+/// A request target that kept the rules, but for its oddities, which its route decides on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Target {
+    path: String,
+    odd: Oddities,
+    query: Option<String>,
+    authority: Option<Authority>,
+}
+
+impl Target {
+    /// Reads and checks method, target and Host. `max_bytes` bounds path and query together.
+    pub fn read(parts: &Parts, max_bytes: usize) -> Result<Target, Rejection> {
+        let uri = &parts.uri;
+        if parts.method == Method::CONNECT || parts.method == Method::TRACE {
+            return Err(bad("CONNECT and TRACE are not supported"));
+        }
+        match uri.scheme_str() {
+            None if uri.authority().is_some() => {
+                return Err(bad("the request target must begin with '/'"));
+            }
+            None | Some("http" | "https") => {}
+            Some(_) => return Err(bad("the request target's scheme is neither http nor https")),
+        }
+        let length = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
+        if length > max_bytes {
+            return Err(Rejection::TargetTooLong { limit: max_bytes });
+        }
+        let (path, odd) = match uri.path() {
+            "*" if parts.method == Method::OPTIONS => ("*".to_string(), Oddities::default()),
+            raw => read_path(raw).map_err(bad)?,
+        };
+        if uri
+            .query()
+            .is_some_and(|query| !query.bytes().all(|b| b.is_ascii_graphic()))
+        {
+            return Err(bad("the query contains a byte that is not printable ASCII"));
+        }
+        Ok(Target {
+            path,
+            odd,
+            query: uri.query().map(str::to_string),
+            authority: authority(&parts.headers, uri.authority(), parts.version)?,
+        })
+    }
+
+    /// The path in its one form.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Refuses oddities of the path that are not `allowed`.
+    ///
+    /// # Errors
+    ///
+    /// 400.
+    pub fn admit(&self, allowed: Oddities) -> Result<(), Rejection> {
+        self.odd.within(allowed).map_err(bad)
+    }
+
+    /// How else a service may read the path: encoded slashes as slashes, empty segments as nothing,
+    /// or both. None for a path that has one reading.
+    pub fn other_readings(&self) -> Vec<String> {
+        if self.odd == Oddities::default() {
+            return Vec::new();
+        }
+        let decoded = self.path.replace(ENCODED_SLASH, "/");
+        let mut readings: Vec<String> = Vec::new();
+        for reading in [merged(&self.path), merged(&decoded), decoded] {
+            if reading != self.path && !readings.contains(&reading) {
+                readings.push(reading);
+            }
+        }
+        readings
+    }
+
+    pub fn query(&self) -> Option<&str> {
+        self.query.as_deref()
+    }
+
+    /// Whom the client addressed. Absent only in HTTP/1.0.
+    pub fn authority(&self) -> Option<&Authority> {
+        self.authority.as_ref()
+    }
+}
+
+fn bad(reason: &'static str) -> Rejection {
+    Rejection::BadRequest(reason.into())
+}
+
+fn authority(
+    headers: &HeaderMap,
+    in_target: Option<&Authority>,
+    version: Version,
+) -> Result<Option<Authority>, Rejection> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(bad("the request has more than one Host header"));
+    }
+    let host = match host {
+        Some(value) => Some(
+            Authority::try_from(value.as_bytes())
+                .map_err(|_| bad("the Host header is not a host name"))?,
+        ),
+        None if version == Version::HTTP_11 => return Err(bad("the Host header is missing")),
+        None => None,
+    };
+    let found = match (in_target, host) {
+        (Some(target), Some(host)) if *target != host => {
+            return Err(bad(
+                "the Host header and the request target name different hosts",
+            ));
+        }
+        (Some(target), _) => Some(target.clone()),
+        (None, host) => host,
+    };
+    match found {
+        Some(authority) if authority.as_str().contains('@') => {
+            Err(bad("user information before the host name is not accepted"))
+        }
+        None if version >= Version::HTTP_2 => Err(bad("the request has no host")),
+        found => Ok(found),
+    }
+}
+
+/// As the form of a path has it.
+const ENCODED_SLASH: &str = "%2F";
+
+/// The path with each run of slashes as one.
+fn merged(path: &str) -> String {
+    let mut merged = String::with_capacity(path.len());
+    for c in path.chars() {
+        if c != '/' || !merged.ends_with('/') {
+            merged.push(c);
+        }
+    }
+    merged
+}
+
+/// Puts a path without oddities into its one form, or says which rule it breaks. Idempotent: its
+/// result passes unchanged.
+pub fn normalise(raw: &str) -> Result<String, &'static str> {
+    let (path, odd) = read_path(raw)?;
+    odd.within(Oddities::default())?;
+    Ok(path)
+}
+
+/// Puts a path into its one form and says what is odd about it, or which rule it breaks.
+/// Idempotent: its result passes unchanged.
+pub fn read_path(raw: &str) -> Result<(String, Oddities), &'static str> {
+    if !raw.starts_with('/') {
+        return Err("the path must begin with '/'");
+    }
+    // A reference that begins so names a host (RFC 3986 section 4.2), and services send back in
+    // redirects what they were asked for.
+    if raw.starts_with("//") {
+        return Err("the path begins with an empty segment ('//')");
+    }
+    let mut odd = Oddities::default();
+    let mut path = String::with_capacity(raw.len());
+    let mut bytes = raw.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'/' if path.ends_with('/') => {
+                odd.empty_segments = true;
+                path.push('/');
+            }
+            b'%' => {
+                let (Some(high), Some(low)) = (hex(bytes.next()), hex(bytes.next())) else {
+                    return Err("the path has a '%' without two hexadecimal digits");
+                };
+                match high * 16 + low {
+                    b'\\' => return Err("the path has an encoded slash or backslash"),
+                    b'/' => {
+                        odd.encoded_slashes = true;
+                        path.push_str(ENCODED_SLASH);
+                    }
+                    0..=0x1f | 0x7f => return Err("the path has an encoded control byte"),
+                    plain if is_unreserved(plain) => path.push(char::from(plain)),
+                    other => encode(&mut path, other),
+                }
+            }
+            b'\\' => return Err("the path has a backslash"),
+            b'"' | b'<' | b'>' | b'[' | b']' | b'^' | b'`' | b'{' | b'|' | b'}' => {
+                encode(&mut path, byte);
+            }
+            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':'
+            | b'@' | b'/' => path.push(char::from(byte)),
+            _ if is_unreserved(byte) => path.push(char::from(byte)),
+            _ => return Err("the path has a byte that must be percent-encoded"),
+        }
+    }
+    // Whichever way an encoded slash is read.
+    let is_dot = |segment: &str| segment.split(ENCODED_SLASH).any(is_dot_segment);
+    if path.split('/').any(is_dot) {
+        return Err("the path has a dot segment ('.' or '..')");
+    }
+    Ok((path, odd))
+}
+
+/// `..;x` counts, because some upstreams cut the parameter off and resolve what is left.
+fn is_dot_segment(segment: &str) -> bool {
+    let segment = segment.split(';').next().unwrap_or_default();
+    let segment = segment.split("%3B").next().unwrap_or_default();
+    segment == "." || segment == ".."
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+fn hex(digit: Option<u8>) -> Option<u8> {
+    char::from(digit?).to_digit(16).map(|value| value as u8)
+}
+
+fn encode(path: &mut String, byte: u8) {
+    // Writing to a String cannot fail.
+    let _ = write!(path, "%{byte:02X}");
+}
+
+#[cfg(test)]
+mod tests;

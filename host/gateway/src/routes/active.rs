@@ -1,0 +1,158 @@
+//! A route in the table: what its manifest says, and the live state of its upstream beside it.
+//!
+//! The state is kept by the route's name and the endpoint, so it survives an edit of the route that
+//! leaves the endpoint as it is. It is not shared between routes: what one path of a service answers
+//! says little about another.
+
+use super::health::{Health, Turns};
+use crate::routes::manifest::{Destination, Route};
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A route that serves.
+#[derive(Debug)]
+pub struct ActiveRoute {
+    route: Arc<Route>,
+    pub upstream_state: Arc<UpstreamState>,
+}
+
+/// What is learnt of an upstream from its requests.
+#[derive(Debug)]
+pub struct UpstreamState {
+    pub turns: Arc<Turns>,
+    /// In the order of the route's endpoints.
+    endpoints: Vec<(Destination, Arc<Health>)>,
+}
+
+/// The state of the upstreams of all routes that serve, by the routes' names.
+#[derive(Default)]
+pub(super) struct UpstreamStates(HashMap<Arc<str>, Arc<UpstreamState>>);
+
+impl ActiveRoute {
+    /// One of which nothing is known yet.
+    pub fn new(route: Route) -> Arc<ActiveRoute> {
+        Arc::new(ActiveRoute {
+            upstream_state: UpstreamState::of(&route, None),
+            route: Arc::new(route),
+        })
+    }
+}
+
+impl Deref for ActiveRoute {
+    type Target = Route;
+
+    fn deref(&self) -> &Route {
+        &self.route
+    }
+}
+
+impl UpstreamState {
+    /// That of `route`, with what `before` knows of its endpoints.
+    fn of(route: &Route, before: Option<&Arc<UpstreamState>>) -> Arc<UpstreamState> {
+        let known = before.map_or(&[][..], |before| &before.endpoints);
+        let places = || route.upstream.endpoints.iter().map(|found| &found.place);
+        if let Some(before) = before
+            && places().eq(known.iter().map(|(place, _)| place))
+        {
+            return before.clone();
+        }
+        let health = |place: &Destination| {
+            let known = known.iter().find(|(known, _)| known == place);
+            known.map_or_else(Arc::default, |(_, health)| health.clone())
+        };
+        Arc::new(UpstreamState {
+            turns: before.map_or_else(Arc::default, |before| before.turns.clone()),
+            endpoints: places()
+                .map(|place| (place.clone(), health(place)))
+                .collect(),
+        })
+    }
+
+    /// Of the endpoint at `index` of the route.
+    pub fn health(&self, index: usize) -> Option<&Health> {
+        self.endpoints.get(index).map(|(_, health)| &**health)
+    }
+
+    /// Whether each endpoint is left out because it fails.
+    pub fn left_out(&self) -> impl Iterator<Item = bool> {
+        let now = Instant::now();
+        self.endpoints
+            .iter()
+            .map(move |(_, health)| !health.is_in(now))
+    }
+}
+
+impl UpstreamStates {
+    /// Has `routes` serve. What is known of endpoints that none of them has is forgotten.
+    pub(super) fn activate(
+        &mut self,
+        routes: impl Iterator<Item = Arc<Route>>,
+    ) -> Vec<Arc<ActiveRoute>> {
+        let before = std::mem::take(&mut self.0);
+        let active = routes.map(|route| {
+            let upstream_state = UpstreamState::of(&route, before.get(&route.name));
+            self.0.insert(route.name.clone(), upstream_state.clone());
+            Arc::new(ActiveRoute {
+                route,
+                upstream_state,
+            })
+        });
+        active.collect()
+    }
+
+    /// That of the route `name`.
+    pub(super) fn get(&self, name: &str) -> Option<&Arc<UpstreamState>> {
+        self.0.get(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn route(name: &str, targets: &str) -> Arc<Route> {
+        let text = format!("uri: /a/**\nupstream:\n  targets: [{targets}]\n");
+        Arc::new(Route::parse(name, &text).unwrap())
+    }
+
+    fn activate(states: &mut UpstreamStates, route: Arc<Route>) -> Arc<UpstreamState> {
+        let active = states.activate([route].into_iter());
+        active[0].upstream_state.clone()
+    }
+
+    fn left_out(state: &UpstreamState) -> Vec<bool> {
+        state.left_out().collect()
+    }
+
+    #[test]
+    fn what_is_known_of_an_endpoint_outlives_an_edit_of_its_route_and_is_no_other_routes() {
+        let mut states = UpstreamStates::default();
+        let first = activate(&mut states, route("a", "http://one, http://two"));
+        let pause = Duration::from_secs(60);
+        first.health(0).unwrap().failed(Instant::now(), 1, pause);
+        assert_eq!(left_out(&first), [true, false]);
+
+        let same = activate(
+            &mut states,
+            route("a", "http://one, {url: http://two, weight: 3}"),
+        );
+        assert!(Arc::ptr_eq(&first, &same));
+        let moved = activate(&mut states, route("a", "http://three, http://one"));
+        assert_eq!(left_out(&moved), [false, true]);
+        let other = activate(&mut states, route("b", "http://one, http://two"));
+        assert_eq!(left_out(&other), [false, false]);
+        // It served nothing meanwhile.
+        let back = activate(&mut states, route("a", "http://three, http://one"));
+        assert_eq!(left_out(&back), [false, false]);
+    }
+
+    #[test]
+    fn routes_are_equal_whatever_is_known_of_their_upstreams() {
+        let one = route("a", "http://one, http://two");
+        assert_eq!(one, route("a", "http://one, http://two"));
+        assert_ne!(one, route("a", "http://two, http://one"));
+    }
+}

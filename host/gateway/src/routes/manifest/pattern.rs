@@ -1,0 +1,185 @@
+//! Which paths a route takes.
+
+use crate::request::target::normalise;
+use std::fmt;
+
+/// Bytes of a pattern.
+const MAX_PATTERN: usize = 1024;
+
+/// Segments of a pattern: the lookup takes at most this many steps.
+pub const MAX_SEGMENTS: usize = 32;
+
+/// `/a/b` takes this path alone; `/a/{id}` one more segment, whatever it is; `/a/b/**` takes `/a/b`
+/// and everything below it, on segment borders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    segments: Vec<Segment>,
+    /// With `/**` at its end.
+    below: bool,
+}
+
+/// One segment of a pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Segment {
+    /// This one. Empty only as the last of a path that ends with a slash.
+    Literal(String),
+    /// Any one that is not empty: `{name}`.
+    Any(String),
+}
+
+impl Pattern {
+    /// Reads a manifest's `uri`. It has the same one form as request paths
+    /// ([`normalise`]).
+    pub fn parse(text: &str) -> Result<Pattern, String> {
+        if text.len() > MAX_PATTERN {
+            return Err(format!("it is longer than {MAX_PATTERN} bytes"));
+        }
+        let (path, below) = match text.strip_suffix("/**") {
+            Some(base) => (base, true),
+            None => (text, false),
+        };
+        if path.contains('*') {
+            return Err(format!(
+                "'{text}': '**' may only be the last segment, as in '/api/v1/payments/**'; for one segment write '{{name}}'"
+            ));
+        }
+        if path.contains(['?', '#']) {
+            return Err(format!("'{text}' is to be a path, without '?' or '#'"));
+        }
+        if path.is_empty() && below {
+            return Ok(Pattern {
+                segments: Vec::new(),
+                below,
+            });
+        }
+        let (plain, names) = placeholders(path).map_err(|reason| format!("'{text}': {reason}"))?;
+        let plain = normalise(&plain).map_err(|reason| format!("'{text}': {reason}"))?;
+        if below && plain.ends_with('/') {
+            return Err(format!("'{text}': the path has an empty segment ('//')"));
+        }
+        let segments: Vec<Segment> = segments_of(&plain)
+            .zip(names)
+            .map(|(literal, name)| match name {
+                Some(name) => Segment::Any(name),
+                None => Segment::Literal(literal.to_string()),
+            })
+            .collect();
+        if segments.len() > MAX_SEGMENTS {
+            return Err(format!("it has more than {MAX_SEGMENTS} segments"));
+        }
+        Ok(Pattern { segments, below })
+    }
+
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    pub fn is_below(&self) -> bool {
+        self.below
+    }
+
+    /// Whether it has a `{name}`.
+    pub fn has_names(&self) -> bool {
+        let is_any = |segment: &Segment| matches!(segment, Segment::Any(_));
+        self.segments.iter().any(is_any)
+    }
+
+    /// What all its paths begin with: up to the first `{name}`, without a slash at its end but for
+    /// an exact path's own.
+    pub fn base(&self) -> String {
+        let mut base = String::new();
+        for segment in &self.segments {
+            let Segment::Literal(literal) = segment else {
+                break;
+            };
+            base.push('/');
+            base.push_str(literal);
+        }
+        base
+    }
+
+    /// The pattern with every name left out: two of the same shape take the same paths.
+    pub fn shape(&self) -> String {
+        self.write(|_| "{}".into())
+    }
+
+    fn write(&self, any: impl Fn(&str) -> String) -> String {
+        let mut text = String::new();
+        for segment in &self.segments {
+            text.push('/');
+            match segment {
+                Segment::Literal(literal) => text.push_str(literal),
+                Segment::Any(name) => text.push_str(&any(name)),
+            }
+        }
+        if self.below {
+            text.push_str("/**");
+        }
+        text
+    }
+
+    /// Whether `path` is one of these. The route table finds the same by lookup; this is the
+    /// definition.
+    pub fn matches(&self, path: &str) -> bool {
+        let mut given = segments_of(path);
+        for segment in &self.segments {
+            let fits = match (segment, given.next()) {
+                (_, None) => false,
+                (Segment::Literal(literal), Some(given)) => literal == given,
+                (Segment::Any(_), Some(given)) => !given.is_empty(),
+            };
+            if !fits {
+                return false;
+            }
+        }
+        path.starts_with('/') && (self.below || given.next().is_none())
+    }
+}
+
+/// The segments of a path in its one form; `/` has one, which is empty.
+pub fn segments_of(path: &str) -> impl Iterator<Item = &str> {
+    path.strip_prefix('/').unwrap_or(path).split('/')
+}
+
+/// The path with a plain segment for each `{name}`, and for each segment its name, if it has one.
+fn placeholders(path: &str) -> Result<(String, Vec<Option<String>>), String> {
+    let (mut plain, mut names) = (Vec::new(), Vec::new());
+    for segment in path.split('/') {
+        let inner = segment
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix('}'));
+        let Some(name) = inner else {
+            if segment.contains(['{', '}']) {
+                return Err("a '{name}' must be a whole segment, as in '/users/{id}'".into());
+            }
+            plain.push(segment);
+            names.push(None);
+            continue;
+        };
+        let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+        if !is_name {
+            return Err(format!(
+                "'{{{name}}}' is no name: letters, digits, '_' and '-'"
+            ));
+        }
+        if names.iter().flatten().any(|other| other == name) {
+            return Err(format!("the name '{{{name}}}' is there twice"));
+        }
+        plain.push("x");
+        names.push(Some(name.to_string()));
+    }
+    // What is in front of the first slash is no segment.
+    if !names.is_empty() && path.starts_with('/') {
+        names.remove(0);
+    }
+    Ok((plain.join("/"), names))
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.write(|name| format!("{{{name}}}")))
+    }
+}

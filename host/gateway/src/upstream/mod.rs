@@ -1,0 +1,288 @@
+//! From a checked request to its upstream: windows in this process, or ordinary services.
+//!
+//! Where there are several targets, `tries` picks one, by weight and by the health of each, and
+//! another where the first fails; `retained` has the body of the second try. `tunnel` is what a
+//! WebSocket becomes.
+
+pub(crate) mod client;
+mod error;
+pub(crate) mod location;
+mod quiet;
+mod retained;
+mod room;
+pub(crate) mod screen;
+mod tries;
+mod tunnel;
+
+pub(crate) use error::UpstreamError;
+pub(crate) use room::Room;
+pub(crate) use tries::Sending;
+pub(crate) use tunnel::{Admitted, Terms, TunnelHandover, UpgradeRequest, name_upgrade};
+
+use crate::request::headers::{self, REQUEST_ID};
+use crate::request::rejection::Rejection;
+use crate::request::target::Target;
+use crate::request::upload::Late;
+use crate::routes::manifest::{Destination, Endpoint, Protocol, Route};
+use crate::upstream::client::{HttpClient, SendError};
+use hms_core::body::Body;
+use hms_core::call::{WindowAnswer, Windows};
+use hms_core::error::{Cause, RequestError};
+use hms_core::stream_idle::StreamIdle;
+use http::uri::{Authority, PathAndQuery, Scheme, Uri};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http_body_util::BodyExt;
+use quiet::ServiceBody;
+use room::AtService;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What came of a request to an upstream.
+pub struct Answer {
+    pub outcome: Result<Response<Body>, RequestError>,
+    /// Which release of the window it came to, also where that failed.
+    pub release: Option<u64>,
+    /// Which of the upstream's targets it came from, where it had to be chosen.
+    pub endpoint: Option<String>,
+    /// How many were made; 0 where there could only be one.
+    pub tries: usize,
+    /// Whether the service closed the connection (GOAWAY) and said that it had not looked at this
+    /// request. It happens to a service that is well.
+    pub left_over: bool,
+    /// Whether it is the 101 after which the connection is a WebSocket.
+    pub opened: bool,
+}
+
+impl From<WindowAnswer> for Answer {
+    fn from(answer: WindowAnswer) -> Self {
+        Answer {
+            outcome: answer.outcome,
+            release: answer.release,
+            endpoint: None,
+            tries: 0,
+            left_over: false,
+            opened: false,
+        }
+    }
+}
+
+impl From<Result<Response<Body>, RequestError>> for Answer {
+    fn from(outcome: Result<Response<Body>, RequestError>) -> Self {
+        Answer::from(WindowAnswer {
+            outcome,
+            release: None,
+        })
+    }
+}
+
+/// Both kinds of upstream.
+pub struct Upstreams {
+    windows: Arc<dyn Windows>,
+    client: HttpClient,
+    times: Times,
+    room: Room,
+}
+
+/// How long an ordinary service is waited for, where its route says nothing else.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// Until it has sent the head of its answer, from the last byte of the request on.
+    pub head: Duration,
+    /// While nothing moves, once its answer has begun.
+    pub idle: Duration,
+}
+
+impl Upstreams {
+    /// `times` bound the waits for ordinary services, `room` the requests at them.
+    pub fn new(windows: Arc<dyn Windows>, client: HttpClient, times: Times, room: Room) -> Self {
+        Upstreams {
+            windows,
+            client,
+            times,
+            room,
+        }
+    }
+
+    /// Sends `request`, whose headers are cleaned and stamped, to the route's upstream.
+    ///
+    /// # Errors
+    ///
+    /// When it could not even be sent; what went wrong beyond that is in the answer.
+    pub async fn call(
+        &self,
+        sending: &Sending<'_>,
+        mut request: Request<Body>,
+    ) -> Result<Answer, RequestError> {
+        *request.version_mut() = Version::HTTP_11;
+        match sending.route.upstream.endpoints.as_slice() {
+            // Its own front has the queue, the breaker and the instances; there is nothing to try
+            // again.
+            [
+                only @ Endpoint {
+                    place: Destination::Window(_),
+                    ..
+                },
+            ] => self.ask(sending, only, request).await,
+            _ => self.tries(sending, request).await,
+        }
+    }
+
+    /// Has a window answer, whatever the route's upstream is.
+    pub async fn window(&self, name: &str, mut request: Request<Body>) -> Answer {
+        *request.version_mut() = Version::HTTP_11;
+        self.windows.call(name, request).await.into()
+    }
+
+    /// Has one target answer.
+    async fn ask(
+        &self,
+        sending: &Sending<'_>,
+        endpoint: &Endpoint,
+        mut request: Request<Body>,
+    ) -> Result<Answer, RequestError> {
+        match &endpoint.place {
+            Destination::Window(name) => {
+                // They have done their work. A window that never sees them cannot leak them.
+                if !sending.route.rules.window_gets_credentials() {
+                    headers::drop_credentials(request.headers_mut());
+                }
+                address_window(&mut request, sending.target, name)?;
+                if let Some(idle) = sending.stream_idle {
+                    request.extensions_mut().insert(StreamIdle(idle));
+                }
+                Ok(self.windows.call(name, request).await.into())
+            }
+            Destination::Service {
+                protocol,
+                authority,
+            } => {
+                let Some(at_service) = self.room.enter(sending.holder) else {
+                    return Ok(Err(UpstreamError::Full.into()).into());
+                };
+                let asked = sending.target.authority();
+                address(&mut request, protocol.scheme(), authority.clone())?;
+                if let Some(asked) = asked.filter(|_| sending.route.pass_host) {
+                    let host =
+                        HeaderValue::from_str(asked.as_str()).map_err(RequestError::internal)?;
+                    request.headers_mut().insert(header::HOST, host);
+                }
+                // Boxed, so that the state of a request to a window, which is moved, has no room for it.
+                let service = self.service(sending, *protocol, request, at_service);
+                Ok(Box::pin(service).await)
+            }
+        }
+    }
+
+    async fn service(
+        &self,
+        sending: &Sending<'_>,
+        protocol: Protocol,
+        mut request: Request<Body>,
+        at_service: AtService,
+    ) -> Answer {
+        let (route, upload) = (sending.route, sending.upload);
+        // HTTP/2 has no Upgrade (RFC 9113 section 8.6). Over TLS the client asks for HTTP/1.1.
+        let upgrade = match protocol {
+            Protocol::H2c => None,
+            Protocol::Http | Protocol::Https => sending.upgrade,
+        };
+        if upgrade.is_some() {
+            name_upgrade(request.headers_mut());
+        }
+        let request_id = request.headers().get(REQUEST_ID).cloned();
+        let timeout = route.upstream.try_timeout.unwrap_or(self.times.head);
+        let idle = sending.stream_idle.unwrap_or(self.times.idle);
+        let sent = pin!(self.client.ask(protocol, sending.trailers, request));
+        let (response, stream) = match upload.within(timeout, sent).await {
+            Err(Late) => {
+                let late = UpstreamError::Timeout { limit: timeout };
+                return Answer::from(Err(late.into()));
+            }
+            Ok(Err(error)) => {
+                let left_over = matches!(error, SendError::LeftOver(_));
+                let answer = Answer::from(Err(unsent(error).into()));
+                return Answer {
+                    left_over,
+                    ..answer
+                };
+            }
+            Ok(Ok(sent)) => sent,
+        };
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(upgrade) = upgrade
+        {
+            let outcome = upgrade.open(response, request_id.as_ref(), at_service);
+            let opened = outcome.is_ok();
+            return Answer {
+                opened,
+                ..outcome.into()
+            };
+        }
+        if response.status().is_informational() {
+            let error = UpstreamError::Broken("it changed the protocol".into()).into();
+            return Err(error).into();
+        }
+        let guard = (at_service, stream);
+        let response = response.map(|body| {
+            let body = body.map_err(Into::into).boxed_unsync();
+            ServiceBody::new(body, idle, upload.clone(), guard).boxed_unsync()
+        });
+        Ok(response).into()
+    }
+}
+
+/// Why there is no answer.
+fn unsent(error: SendError) -> UpstreamError {
+    match error {
+        SendError::NotAllowed(address) => UpstreamError::Refused(Cause::of(address)),
+        SendError::Connect(_)
+        | SendError::NoTrustStore
+        | SendError::Refused(_)
+        | SendError::LeftOver(_) => UpstreamError::Unreachable(Cause::of(error)),
+        SendError::Broken(_) => UpstreamError::Broken(Cause::of(error)),
+    }
+}
+
+/// The upstream's base path, then what is left of the request's path, then the query.
+pub(crate) fn path_and_query(route: &Route, target: &Target) -> Result<PathAndQuery, RequestError> {
+    let mut text = format!("{}{}", route.upstream.base, route.stripped(target.path()));
+    // It reads as the name of a host where the upstream sends it back in a redirect.
+    if text.starts_with("//") {
+        let reason = "the path begins with '//' once the route's prefix is stripped";
+        return Err(Rejection::BadRequest(reason.into()).into());
+    }
+    if let Some(query) = target.query() {
+        text.push('?');
+        text.push_str(query);
+    }
+    PathAndQuery::try_from(text).map_err(RequestError::internal)
+}
+
+/// Addresses a request to a window: with the authority that its client asked for, or else one of
+/// the window's name.
+pub(crate) fn address_window(
+    request: &mut Request<Body>,
+    target: &Target,
+    window: &str,
+) -> Result<(), RequestError> {
+    let authority = match target.authority() {
+        Some(authority) => authority.clone(),
+        None => Authority::try_from(format!("hms-svc-{window}")).map_err(RequestError::internal)?,
+    };
+    address(request, Scheme::HTTP, authority)
+}
+
+/// Sets Host and, before the path of the URI, scheme and authority, which must agree.
+fn address(
+    request: &mut Request<Body>,
+    scheme: Scheme,
+    authority: Authority,
+) -> Result<(), RequestError> {
+    let host = HeaderValue::from_str(authority.as_str()).map_err(RequestError::internal)?;
+    request.headers_mut().insert(header::HOST, host);
+    let mut uri = std::mem::take(request.uri_mut()).into_parts();
+    (uri.scheme, uri.authority) = (Some(scheme), Some(authority));
+    *request.uri_mut() = Uri::from_parts(uri).map_err(RequestError::internal)?;
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! What a host says of itself on stdout when it is open.
+
+use hms_core::printable::Printable;
+use hms_telemetry::LogFormat;
+use hms_windows::Registry;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What is open where, and what to try next.
+pub(super) struct Banner {
+    pub windows: Arc<Registry>,
+    /// Base URLs.
+    pub gateway: String,
+    pub admin: String,
+    pub data: PathBuf,
+    pub routes: PathBuf,
+    /// Whether tokens are signed with the secret in the data folder.
+    pub dev_secret: bool,
+}
+
+impl Banner {
+    /// Says it, as it is now: for people, or as one object where the log is JSON.
+    pub(super) fn tell(&self) {
+        match hms_telemetry::format() {
+            Some(LogFormat::Json) => hms_telemetry::tell_json(&self.json()),
+            _ => hms_telemetry::tell(&self.text()),
+        }
+    }
+
+    fn json(&self) -> Value {
+        let windows = self.windows.statuses().into_iter().map(|status| {
+            let number = status.live.map_or(0, |release| release.number);
+            json!({ "name": status.name, "release": number, "state": status.state })
+        });
+        json!({
+            "message": format!("hms {} is open", env!("CARGO_PKG_VERSION")),
+            "gateway": self.gateway,
+            "admin": self.admin,
+            "data": self.data.display().to_string(),
+            "routes": self.routes.display().to_string(),
+            "windows": windows.collect::<Vec<_>>(),
+        })
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("hms {} is open\n", env!("CARGO_PKG_VERSION"));
+        text.push_str(&format!("  gateway  {}\n", self.gateway));
+        text.push_str(&format!("  admin    {}\n", self.admin));
+        text.push_str(&format!("  data     {}\n", Printable(self.data.display())));
+        text.push_str(&format!(
+            "  routes   {}\n",
+            Printable(self.routes.display())
+        ));
+        for status in self.windows.statuses() {
+            let number = status.live.map_or(0, |release| release.number);
+            text.push_str(&format!(
+                "  window   {} release {number} {}\n",
+                status.name, status.state
+            ));
+        }
+        text.push_str(&self.to_try());
+        text
+    }
+
+    fn to_try(&self) -> String {
+        let (gateway, admin) = (&self.gateway, &self.admin);
+        let data = Printable(self.data.display());
+        let hms = std::env::args().next().unwrap_or_else(|| "hms".into());
+        let mut text = String::from("\nto try:\n");
+        if self.dev_secret {
+            text.push_str(&format!(
+                "  TOKEN=$({hms} token --data {data} --user alice --scope payments.write --scope payments.read \\\n\
+                 \x20                  --scope docs.write --scope docs.read)\n"
+            ));
+        } else {
+            text.push_str("  TOKEN=…    # from your identity provider\n");
+        }
+        text.push_str(&format!(
+            "  curl -H \"Authorization: Bearer $TOKEN\" -d '{{\"amount\":42,\"purpose\":\"FOIA copy fee\"}}' \\\n\
+             \x20      {gateway}/api/v1/payments\n\
+             \x20 curl -H \"Authorization: Bearer $TOKEN\" -F \"file=@FILE\" {gateway}/api/v1/docs\n\
+             \x20 {hms} deploy FILE.wasm --admin {} --data {data}\n\
+             \x20 curl -X PUT -H \"Authorization: Bearer $(cat {data}/admin.token)\" --data-binary @FILE.wasm \\\n\
+             \x20      {admin}/windows/NAME\n",
+            admin.trim_start_matches("http://"),
+        ));
+        text
+    }
+}

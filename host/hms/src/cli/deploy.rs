@@ -1,0 +1,267 @@
+//! `hms deploy`: uploads a component and shows the steps as they go.
+
+use super::show::{size, text};
+use super::{HostArgs, agreed, client};
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use clap::Args;
+use futures_util::TryStreamExt;
+use hms_core::body::Body;
+use hms_core::error::problem_type;
+use hms_core::printable::{Printable, printable, printable_lines};
+use hms_core::units::{Size, Time};
+use hms_telemetry::tell_json;
+use hms_windows::{TrafficShare, WindowName};
+use http::{Method, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Incoming;
+use serde_json::Value;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use tokio::io::AsyncReadExt;
+
+/// Bytes read from the file at a time.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// The longest line of progress, in bytes: the last one carries the release's imports.
+const MAX_LINE_BYTES: usize = 1 << 20;
+
+/// Deploy a component to the running host, as the next release of its window.
+#[derive(Debug, Args)]
+pub(super) struct Deploy {
+    /// The component
+    #[arg(value_name = "FILE.wasm")]
+    file: PathBuf,
+    /// The window's name [default: the file's name]
+    #[arg(long = "as", value_name = "NAME")]
+    window: Option<WindowName>,
+    /// A path that must answer 2xx before the release gets any traffic
+    #[arg(long, value_name = "PATH")]
+    probe: Option<String>,
+    /// How long the probe may take
+    #[arg(long, value_name = "TIME", default_value = "5s", requires = "probe")]
+    probe_time: Time,
+    /// Give the release this share of the traffic at first, for example 10%; the canary ends
+    /// automatically if it is clearly worse
+    #[arg(long, value_name = "SHARE")]
+    canary: Option<TrafficShare>,
+    /// Return to the previous release automatically if this one keeps failing
+    #[arg(long)]
+    fallback: bool,
+    /// Do not ask if the release needs more capabilities than the live one
+    #[arg(long)]
+    yes: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+impl Deploy {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let window = match &self.window {
+            Some(name) => name.clone(),
+            None => WindowName::from_file(&self.file)
+                .map_err(anyhow::Error::msg)
+                .context("set the window's name with --as NAME")?,
+        };
+        let deployed = match self.upload(&window, self.yes).await? {
+            UploadResult::Deployed(deployed) => deployed,
+            UploadResult::NeedsConsent(why) => {
+                if !std::io::stdin().is_terminal() || self.json {
+                    bail!("{why}");
+                }
+                if !agreed(&format!("{}\nDeploy it anyway?", printable_lines(&why)))? {
+                    bail!("nothing was deployed");
+                }
+                match self.upload(&window, true).await? {
+                    UploadResult::Deployed(deployed) => deployed,
+                    UploadResult::NeedsConsent(why) => bail!("{why}"),
+                }
+            }
+        };
+        match self.json {
+            true => tell_json(&deployed),
+            false => say!("{}", printable(&summary(&deployed))),
+        }
+        Ok(())
+    }
+
+    async fn upload(&self, window: &WindowName, yes: bool) -> anyhow::Result<UploadResult> {
+        let (size, body) = open(&self.file).await?;
+        if !self.json {
+            let file = Printable(self.file.display());
+            say!("{window}: {file} ({})", Size::of(size).rounded());
+        }
+        let headers = [
+            ("accept", "application/x-ndjson".to_owned()),
+            ("content-length", size.to_string()),
+            ("x-hms-deployer", deployer()),
+        ];
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        if let Some(path) = &self.probe {
+            query
+                .append_pair("probe", path)
+                .append_pair("probe-time", &self.probe_time.to_string());
+        }
+        if let Some(share) = &self.canary {
+            query.append_pair("canary", &share.to_string());
+        }
+        if self.fallback {
+            query.append_pair("fallback", "true");
+        }
+        if yes {
+            query.append_pair("yes", "true");
+        }
+        let path = format!("/windows/{window}?{}", query.finish());
+        let client = self.host.client()?;
+        let response = client.send(Method::PUT, &path, &headers, body).await?;
+        if !response.status().is_success() {
+            client::read(response).await?;
+            bail!("the host refused without a reason");
+        }
+        follow(response.into_body(), !self.json).await
+    }
+}
+
+/// What came of an upload.
+enum UploadResult {
+    Deployed(Value),
+    /// Why it is asked for.
+    NeedsConsent(String),
+}
+
+async fn open(path: &Path) -> anyhow::Result<(u64, Body)> {
+    let file = tokio::fs::File::open(path).await;
+    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+    let meta = file.metadata().await?;
+    anyhow::ensure!(meta.is_file(), "{} is not a file", path.display());
+    let chunks = futures_util::stream::try_unfold(file, |mut file| async move {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let read = file.read(&mut chunk).await?;
+        chunk.truncate(read);
+        Ok::<_, std::io::Error>((read > 0).then_some((Bytes::from(chunk), file)))
+    });
+    let frames = chunks.map_ok(Frame::data).map_err(Into::into);
+    Ok((meta.len(), StreamBody::new(frames).boxed_unsync()))
+}
+
+/// Reads the lines of progress to the last, which is the result.
+async fn follow(mut body: Incoming, show: bool) -> anyhow::Result<UploadResult> {
+    let mut pending = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.context("the host's answer broke off; `hms windows` shows what is live")?;
+        let Ok(bytes) = frame.into_data() else {
+            continue;
+        };
+        pending.extend_from_slice(&bytes);
+        while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = pending.drain(..=end).collect();
+            let mut event: Value =
+                serde_json::from_slice(&line).context("the host's answer is malformed")?;
+            if let Some(problem) = event.get("problem") {
+                let why = client::refusal(StatusCode::UNPROCESSABLE_ENTITY, problem);
+                if problem["type"] == problem_type("needs-consent") {
+                    return Ok(UploadResult::NeedsConsent(why));
+                }
+                bail!("{why}");
+            }
+            if let Some(deployed) = event.get_mut("deployed") {
+                return Ok(UploadResult::Deployed(deployed.take()));
+            }
+            if show {
+                told(&event);
+            }
+        }
+        anyhow::ensure!(
+            pending.len() <= MAX_LINE_BYTES,
+            "the host's answer is too long"
+        );
+    }
+    bail!("the host's answer ended early; `hms windows` shows what is live")
+}
+
+fn told(event: &Value) {
+    if let Some(difference) = event.get("difference") {
+        say!("{}", changes(difference).trim_end());
+    }
+    if let Some(what) = event["waiting"].as_str() {
+        let (what, ahead) = (printable(what), text(&event["ahead"]));
+        say!("  waiting for a {what}, {ahead} ahead");
+    }
+    if let Some(step) = event["step"].as_str() {
+        let step = printable(step);
+        say!(
+            "  {step:<8} {:>9.1} ms",
+            event["ms"].as_f64().unwrap_or_default()
+        );
+    }
+}
+
+/// What differs from the live release, one line a kind. Nothing where nothing does.
+fn changes(difference: &Value) -> String {
+    let (before, after) = (&difference["size"][0], &difference["size"][1]);
+    let mut text = format!("  against release {}:\n", text(&difference["live"]));
+    if before != after {
+        text.push_str(&format!(
+            "    size         {} -> {}\n",
+            size(before),
+            size(after)
+        ));
+    }
+    for kind in ["capabilities", "imports", "exports"] {
+        let list = |which: &str, sign: char| {
+            let names = difference[kind][which]
+                .as_array()
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            let names = names
+                .iter()
+                .filter_map(Value::as_str)
+                .map(|name| format!("{sign}{}", printable(name)));
+            names.collect::<Vec<_>>()
+        };
+        let all = [list("gained", '+'), list("lost", '-')].concat();
+        if !all.is_empty() {
+            text.push_str(&format!("    {kind:<12} {}\n", all.join(" ")));
+        }
+    }
+    match text.lines().count() {
+        1 => String::new(),
+        _ => text,
+    }
+}
+
+fn summary(deployed: &Value) -> String {
+    let release = &deployed["release"];
+    let window = deployed["window"].as_str().unwrap_or_default();
+    let digest = release["digest"].as_str().unwrap_or_default();
+    let digest = digest.get(..12).unwrap_or(digest);
+    if let Some(share) = deployed["canary"].as_str() {
+        return format!(
+            "{window} release {} gets {share} of the traffic ({digest}); `hms windows` shows its \
+             results, `hms promote {window}` or `hms abort {window}` ends it",
+            release["number"]
+        );
+    }
+    let now = format!("{window} release {} is live ({digest})", release["number"]);
+    match deployed["replaced"].as_u64() {
+        Some(before) => format!("{now}; release {before} is draining"),
+        None => now,
+    }
+}
+
+fn deployer() -> String {
+    let name = std::env::var("USER")
+        .or_else(|_| std::env::var("LOGNAME"))
+        .unwrap_or_default();
+    let printable: String = name.chars().filter(|c| c.is_ascii_graphic()).collect();
+    if printable.is_empty() {
+        "cli".into()
+    } else {
+        printable
+    }
+}

@@ -1,0 +1,332 @@
+//! `hms serve`: the host itself, assembled in the order in which its parts need each other.
+
+use super::banner::Banner;
+use super::identity;
+use crate::config::{Config, Settings};
+use crate::descriptors;
+use crate::signals::{self, Hangup, Hangups};
+use anyhow::Context;
+use hms_admin::token::AdminToken;
+use hms_admin::{Admin, Backups, Metrics, Readiness, Tasks};
+use hms_core::reload;
+use hms_disk::data::DataFolder;
+use hms_disk::permissions::{self, warn_if_readable, warn_if_writable};
+use hms_disk::reserve::Reserve;
+use hms_gateway::plugins::auth::{KeySource, check_exposure};
+use hms_gateway::{Certificate, Gateway, GatewayConfig, bind};
+use hms_net::lanes::{Lanes, Threads};
+use hms_runtime::Compiler;
+use hms_windows::{FolderProgress, Registry, WindowsFolder};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Time beyond the drain deadline that the end of the host may take: to close connections and
+/// stores. 5 s.
+const END_TIME: Duration = Duration::from_secs(5);
+
+/// How long the components of a watched folder may keep the host from being ready. 30 s: as long as
+/// a request may take; what is live already is served from the first moment on.
+const START_TIME: Duration = Duration::from_secs(30);
+
+pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
+    // Not for `hms up`, whose builds make files that are the author's to share.
+    permissions::make_private_files();
+    let Some(host) = OpenHost::open(settings, Hangup::Reload).await? else {
+        return Ok(());
+    };
+    host.banner().tell();
+    host.run().await
+}
+
+/// A host with everything open and nothing served yet.
+pub(super) struct OpenHost {
+    pub(super) windows: Arc<Registry>,
+    /// Cancelled by the first signal that ends.
+    pub(super) shutdown: CancellationToken,
+    hangups: Option<Hangups>,
+    config: Config,
+    data: DataFolder,
+    gateway: Arc<Gateway>,
+    gateway_listeners: Vec<TcpListener>,
+    admin: Arc<Admin>,
+    admin_listeners: Vec<TcpListener>,
+    folder: Option<WindowsFolder>,
+    lanes: Threads,
+    reserve: Arc<Reserve>,
+    dev_secret: bool,
+}
+
+impl OpenHost {
+    /// `hangup` is what SIGHUP asks this host for. None where it was told to end before it was
+    /// open.
+    pub(super) async fn open(settings: Settings, hangup: Hangup) -> anyhow::Result<Option<Self>> {
+        hms_telemetry::start(settings.log_format)?;
+        let config = Config::try_from(settings)?;
+        let settings = &config.settings;
+        let signals = signals::watch(hangup)?;
+        let data = DataFolder::take(&settings.data)?;
+        warn_of_others(settings);
+        let reserve = Reserve::open(data.path());
+        let auth = identity::auth(settings, data.path(), reserve.clone())?;
+        check_exposure(&[settings.gateway], &auth).map_err(anyhow::Error::msg)?;
+        let gateway_listeners = bind(settings.gateway, "--gateway").await?;
+        let admin_listeners = bind(settings.admin, "--admin").await?;
+
+        let mut windows_config = config.windows.clone();
+        windows_config.reserve = reserve.clone();
+        let compiler = Compiler::this_program(windows_config.compile)?;
+        let windows =
+            tokio::task::spawn_blocking(move || Registry::open(windows_config, compiler)).await??;
+        // It may compile for minutes, after an upgrade, and leaves everything as it was where it is
+        // left.
+        let restoring = signals.shutdown.run_until_cancelled(windows.restore());
+        let Some(restored) = restoring.await else {
+            tracing::info!("shut down before it was open");
+            return Ok(None);
+        };
+        restored?;
+        let dev_secret = matches!(auth.keys, KeySource::DevSecret(_));
+        let mut gateway_config = GatewayConfig::new(&settings.routes, auth);
+        gateway_config.upstream_allow = settings.upstream_allow.clone();
+        gateway_config.trusted_proxies = settings.trusted_proxies.clone();
+        gateway_config.proxy_protocol = settings.proxy_protocol;
+        if let (Some(chain), Some(key)) = (&settings.tls_cert, &settings.tls_key) {
+            let certificate = Certificate::load(chain.clone(), key.clone());
+            gateway_config.certificate = Some(certificate.map_err(anyhow::Error::msg)?);
+        }
+        gateway_config.kept_routes = Some(data.path().join("routes.json"));
+        gateway_config.idempotency = Some(data.path().join("idempotency.redb"));
+        gateway_config.limits.drain_timeout = settings.drain.duration();
+        let open_files = descriptors::raise();
+        let limits = &mut gateway_config.limits;
+        limits.bound_connections(
+            descriptors::connections(limits.max_connections, open_files),
+            settings.connections_per_address,
+        );
+        limits.bound_services(
+            descriptors::services(limits.max_at_services, open_files),
+            settings.connections_per_address,
+        );
+        let (lanes, threads) = Lanes::start().context("cannot start the threads of the gateway")?;
+        gateway_config.lanes = Some(lanes);
+        let gateway = Gateway::new(gateway_config, windows.clone());
+        let mut metrics = Metrics::new(&gateway);
+        metrics.reserve(reserve.clone());
+        let backups = Backups::new(data.path().to_owned(), signals.shutdown.clone());
+        metrics.backups(&backups);
+        let watched = |dir: &PathBuf| WindowsFolder::new(windows.clone(), dir.clone());
+        let folder = settings.windows.as_ref().map(watched);
+        if let Some(folder) = &folder {
+            metrics.watched_files(folder.counts());
+        }
+        let readiness = Readiness::default();
+        let routes = gateway.clone();
+        readiness.wait_for("the routes folder", move || routes.routes_were_read());
+        if let Some(progress) = folder.as_ref().map(WindowsFolder::progress) {
+            let was_read = move || *progress.borrow() > FolderProgress::Unread;
+            readiness.wait_for("the windows folder", was_read);
+        }
+        let admin = Arc::new(Admin {
+            token: AdminToken::open(data.path())?,
+            windows: windows.clone(),
+            metrics,
+            gateway: gateway.clone(),
+            readiness,
+            tasks: Tasks::default(),
+            backups,
+        });
+        Ok(Some(OpenHost {
+            windows,
+            shutdown: signals.shutdown,
+            hangups: signals.hangups,
+            config,
+            data,
+            gateway,
+            gateway_listeners,
+            admin,
+            admin_listeners,
+            folder,
+            lanes: threads,
+            reserve,
+            dev_secret,
+        }))
+    }
+
+    /// Serves until a signal, then drains and ends.
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let OpenHost {
+            windows,
+            shutdown,
+            hangups,
+            config,
+            data,
+            gateway,
+            gateway_listeners,
+            admin,
+            admin_listeners,
+            folder,
+            lanes,
+            reserve,
+            ..
+        } = self;
+        tokio::spawn(reserve.keep());
+        let (readiness, tasks) = (admin.readiness.clone(), admin.tasks.clone());
+        let keys = gateway.api_keys().clone();
+        if let Some(hangups) = hangups {
+            let reloading = reload_by(hangups, gateway.clone(), admin.token.clone());
+            tokio::spawn(shutdown.clone().run_until_cancelled_owned(reloading));
+        }
+        // The admin API stays until the gateway is done, so that one can watch it drain.
+        let admin_shutdown = CancellationToken::new();
+        let admin = tokio::spawn(hms_admin::serve(
+            admin_listeners,
+            admin,
+            admin_shutdown.clone(),
+        ));
+        let closing = CancellationToken::new();
+        let serving = tokio::spawn(gateway.serve(gateway_listeners, closing.clone()));
+        let caught_up = caught_up(folder.as_ref());
+        if let Some(folder) = folder {
+            // It ends with the first signal: what it would deploy then would open a window that is
+            // being closed.
+            tokio::spawn(shutdown.clone().run_until_cancelled_owned(folder.run()));
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = caught_up => {
+                readiness.set(true);
+                shutdown.cancelled().await;
+            }
+        }
+        // First, so that a load balancer sends nobody any more while somebody is still at the door.
+        readiness.set(false);
+        let delay = config.settings.shutdown_delay.duration();
+        if !delay.is_zero() {
+            tracing::info!(
+                ?delay,
+                "no longer ready; requests are still accepted for the shutdown delay"
+            );
+            tokio::time::sleep(delay).await;
+        }
+        closing.cancel();
+        let cut = serving.await.context("the gateway failed")?;
+        if cut > 0 {
+            tracing::warn!(
+                connections = cut,
+                "connections cut off at the drain deadline"
+            );
+        }
+        let drain = config.settings.drain.duration() + END_TIME;
+        if tokio::time::timeout(drain, windows.drain_all())
+            .await
+            .is_err()
+        {
+            tracing::warn!("shut down with requests still in flight");
+        }
+        admin_shutdown.cancel();
+        let _ = tokio::time::timeout(END_TIME, admin).await;
+        // A change whose client has left is finished too. One that still takes longer, such as a
+        // compile, is given up as by a crash: wholly there, or not at all.
+        let given_up = tasks.end(END_TIME).await;
+        if given_up > 0 {
+            tracing::warn!(
+                changes = given_up,
+                "shut down with changes still in progress"
+            );
+        }
+        windows.save_all(END_TIME).await;
+        let revoked = keys.unsaved().map_or(0, |unsaved| unsaved.revoked.len());
+        if windows.unsaved() + revoked > 0 {
+            let windows = windows.unsaved();
+            tracing::error!(
+                windows,
+                keys = revoked,
+                "their last changes are not on disk and will be undone by the next start"
+            );
+        }
+        let _ = tokio::time::timeout(END_TIME, lanes.end()).await;
+        drop(data);
+        tracing::info!("shut down");
+        Ok(())
+    }
+
+    /// What is open where, and what to try next.
+    pub(super) fn banner(&self) -> Banner {
+        Banner {
+            windows: self.windows.clone(),
+            gateway: match &self.config.settings.tls_cert {
+                Some(_) => url(&self.gateway_listeners).replacen("http", "https", 1),
+                None => url(&self.gateway_listeners),
+            },
+            admin: url(&self.admin_listeners),
+            data: self.data.path().to_owned(),
+            routes: self.config.settings.routes.clone(),
+            dev_secret: self.dev_secret,
+        }
+    }
+}
+
+/// Reads again what is read from files, each time it is asked for by SIGHUP.
+async fn reload_by(mut hangups: Hangups, gateway: Arc<Gateway>, token: Arc<AdminToken>) {
+    loop {
+        hangups.next().await;
+        let token = token.clone();
+        let token = reload::blocking("admin token", move || token.read_again().map(reload::news));
+        let (mut all, token) = tokio::join!(gateway.read_again(), token);
+        all.push(token);
+        reload::say(&all);
+    }
+}
+
+/// Resolves once the components of the folder are live, or took as long as they may from the moment
+/// on that the folder could be read.
+fn caught_up(folder: Option<&WindowsFolder>) -> impl Future<Output = ()> + use<> {
+    let progress = folder.map(WindowsFolder::progress);
+    async move {
+        let Some(mut progress) = progress else {
+            return;
+        };
+        // An error says that the folder is followed no more: the host ends.
+        let _ = progress.wait_for(|now| *now > FolderProgress::Unread).await;
+        let all = progress.wait_for(|now| *now == FolderProgress::CaughtUp);
+        let _ = tokio::time::timeout(START_TIME, all).await;
+    }
+}
+
+/// Says what the host trusts that every user of this machine can change, or read where it is
+/// secret.
+fn warn_of_others(settings: &Settings) {
+    warn_if_writable(&settings.routes, "the routes folder");
+    let trusted = [
+        (&settings.windows, "the windows folder"),
+        (&settings.issuers, "the issuers file"),
+        (&settings.tls_cert, "the certificate"),
+    ];
+    for (path, what) in trusted {
+        if let Some(path) = path {
+            warn_if_writable(path, what);
+        }
+    }
+    if let Some(source) = &settings.jwks {
+        // Where it is a URL there is no such file.
+        warn_if_writable(source.as_ref(), "the key set");
+    }
+    if let Some(key) = &settings.tls_key {
+        warn_if_readable(key, "the private key");
+    }
+}
+
+/// The address as a URL. The first listener is the one that was asked for; a second is its twin on
+/// `::1`.
+fn url(listeners: &[TcpListener]) -> String {
+    match listeners
+        .first()
+        .and_then(|listener| listener.local_addr().ok())
+    {
+        Some(addr) => format!("http://{addr}"),
+        None => "nowhere".into(),
+    }
+}

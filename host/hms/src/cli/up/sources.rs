@@ -1,0 +1,198 @@
+//! The files that the windows are built from, and which of them changed.
+
+use super::say;
+use hms_disk::changes::{Changes, LOOK_EVERY};
+use hms_disk::stamp::FileStamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Source files that are looked at. 20,000: a look at them takes some tens of milliseconds; what is
+/// more is not watched, which is said.
+const MAX_FILES: usize = 20_000;
+
+/// Folders whose events are followed. 2,000 of the 8,192 that Linux gives a user at the least; a
+/// change in another is seen by the next look.
+const MAX_FOLLOWED: usize = 2_000;
+
+/// How deep folders may lie. 64, which no source tree reaches and a loop of mounts does.
+const MAX_DEPTH: usize = 64;
+
+/// The file by which a folder says that it is a cache: every target folder of cargo has it.
+const CACHE_TAG: &str = "CACHEDIR.TAG";
+
+/// The sources below some folders.
+pub(super) struct Sources {
+    roots: Vec<PathBuf>,
+    seen: Look,
+    changes: Changes,
+    /// It was said that there are too many.
+    said: bool,
+}
+
+#[derive(Default)]
+struct Look {
+    files: BTreeMap<PathBuf, FileStamp>,
+    folders: Vec<PathBuf>,
+    /// There are more files, which are not watched.
+    more: bool,
+}
+
+impl Sources {
+    /// Those below `root`, as they are now.
+    pub(super) async fn below(root: PathBuf) -> Self {
+        let mut sources = Sources {
+            roots: Vec::new(),
+            seen: Look::default(),
+            changes: Changes::new(),
+            said: false,
+        };
+        sources.look_below(vec![root]).await;
+        sources
+    }
+
+    /// Looks below `roots` from now on. What is there and was not looked at so far is taken as it
+    /// is.
+    pub(super) async fn look_below(&mut self, mut roots: Vec<PathBuf>) {
+        roots.sort();
+        roots.dedup_by(|below, above| below.starts_with(above));
+        if roots == self.roots {
+            return;
+        }
+        let before = std::mem::replace(&mut self.roots, roots);
+        for (file, stamp) in self.look().await.files {
+            if !before.iter().any(|root| file.starts_with(root)) {
+                self.seen.files.insert(file, stamp);
+            }
+        }
+    }
+
+    /// Resolves once files were written, made or removed since the last time, and gives them. May
+    /// be dropped: what was not given is given the next time.
+    pub(super) async fn changed(&mut self) -> BTreeSet<PathBuf> {
+        loop {
+            let now = self.look().await;
+            self.changes
+                .follow(now.folders.iter().take(MAX_FOLLOWED))
+                .await;
+            if now.more && !std::mem::replace(&mut self.said, true) {
+                say(&format!(
+                    "there are more than {MAX_FILES} source files, and saves of the rest are not \
+                     noticed: move folders without sources elsewhere, or mark them with a {CACHE_TAG}"
+                ));
+            }
+            let changed = difference(&self.seen.files, &now.files);
+            self.seen = now;
+            if !changed.is_empty() {
+                return changed;
+            }
+            self.changes.wait(LOOK_EVERY).await;
+        }
+    }
+
+    async fn look(&self) -> Look {
+        let roots = self.roots.clone();
+        let look = tokio::task::spawn_blocking(move || {
+            let mut look = Look::default();
+            for root in &roots {
+                look.walk(root, 0);
+            }
+            look
+        });
+        look.await.unwrap_or_default()
+    }
+}
+
+impl Look {
+    /// What cannot be read is not there: the compiler will say so.
+    fn walk(&mut self, dir: &Path, depth: usize) {
+        if depth == MAX_DEPTH || dir.join(CACHE_TAG).exists() {
+            return;
+        }
+        self.folders.push(dir.to_owned());
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            if is_none_of_ours(&name.to_string_lossy()) {
+                continue;
+            }
+            if self.files.len() >= MAX_FILES {
+                self.more = true;
+                continue;
+            }
+            let path = entry.path();
+            // Links to folders are not followed: they may lead in a circle.
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                self.walk(&path, depth + 1);
+            } else if let Ok(metadata) = fs::metadata(&path)
+                && metadata.is_file()
+            {
+                self.files.insert(path, FileStamp::of(&metadata));
+            }
+        }
+    }
+}
+
+/// Hidden files, and what editors leave beside a file while it is open.
+fn is_none_of_ours(name: &str) -> bool {
+    name.starts_with(['.', '#']) || name.ends_with('~') || name == "4913"
+}
+
+fn difference(
+    before: &BTreeMap<PathBuf, FileStamp>,
+    now: &BTreeMap<PathBuf, FileStamp>,
+) -> BTreeSet<PathBuf> {
+    let is_known = |(file, stamp): &(&PathBuf, &FileStamp)| {
+        before.get(*file).is_some_and(|old| old.same_write(stamp))
+    };
+    let new = now.iter().filter(|entry| !is_known(entry));
+    let gone = before.iter().filter(|(file, _)| !now.contains_key(*file));
+    new.chain(gone).map(|(file, _)| file.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    async fn names(sources: &mut Sources) -> Vec<String> {
+        let changed = tokio::time::timeout(LONG, sources.changed()).await.unwrap();
+        let name = |file: &PathBuf| file.file_name().unwrap().to_string_lossy().into_owned();
+        changed.iter().map(name).collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_written_made_or_removed_is_given_and_what_is_no_source_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, src) = (dir.path().to_owned(), dir.path().join("pay/src"));
+        fs::create_dir_all(&src).unwrap();
+        fs::write(src.join("lib.rs"), "1").unwrap();
+        let mut sources = Sources::below(root.clone()).await;
+        fs::create_dir(root.join("target")).unwrap();
+        fs::write(root.join("target").join(CACHE_TAG), "").unwrap();
+        fs::write(root.join("target/pay.wasm"), "").unwrap();
+        fs::write(src.join(".lib.rs.swp"), "").unwrap();
+        fs::write(src.join("lib.rs~"), "").unwrap();
+        fs::write(src.join("lib.rs"), "22").unwrap();
+        assert_eq!(names(&mut sources).await, ["lib.rs"]);
+        fs::create_dir(src.join("target")).unwrap();
+        fs::write(src.join("target/mod.rs"), "a module of that name").unwrap();
+        assert_eq!(names(&mut sources).await, ["mod.rs"]);
+        fs::remove_file(src.join("lib.rs")).unwrap();
+        assert_eq!(names(&mut sources).await, ["lib.rs"]);
+    }
+
+    #[tokio::test]
+    async fn a_folder_more_is_taken_as_it_is_and_hides_no_change_in_another() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(two.path().join("old.rs"), "").unwrap();
+        let mut sources = Sources::below(one.path().to_owned()).await;
+        fs::write(one.path().join("new.rs"), "").unwrap();
+        let both = vec![one.path().to_owned(), two.path().to_owned()];
+        sources.look_below(both).await;
+        assert_eq!(names(&mut sources).await, ["new.rs"]);
+        fs::write(two.path().join("old.rs"), "changed").unwrap();
+        assert_eq!(names(&mut sources).await, ["old.rs"]);
+    }
+}

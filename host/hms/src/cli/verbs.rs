@@ -1,0 +1,207 @@
+//! `hms start`, `stop`, `rollback`, `canary`, `promote`, `abort`, `remove`.
+
+use super::client::durable;
+use super::show::text;
+use super::{HostArgs, agreed};
+use anyhow::bail;
+use clap::Args;
+use hms_core::printable::printable;
+use hms_windows::{TrafficShare, WindowName};
+use http::Method;
+use serde_json::Value;
+use std::io::IsTerminal;
+
+/// Open a stopped window.
+#[derive(Debug, Args)]
+pub(super) struct Start {
+    /// The window
+    name: WindowName,
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+impl Start {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let path = format!("/windows/{}/start", self.name);
+        let answer = self.host.client()?.call(Method::POST, &path).await?;
+        say!("{}", live(&answer));
+        Ok(())
+    }
+}
+
+/// Close a window; requests in flight complete.
+#[derive(Debug, Args)]
+pub(super) struct Stop {
+    /// The window
+    name: WindowName,
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+impl Stop {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let path = format!("/windows/{}/stop", self.name);
+        let answer = self.host.client()?.call(Method::POST, &path).await?;
+        say!(
+            "{name} is stopped; `hms start {name}` opens it again",
+            name = self.name
+        );
+        durable(&answer)
+    }
+}
+
+/// Make an earlier release live again, without compiling.
+#[derive(Debug, Args)]
+pub(super) struct Rollback {
+    /// The window
+    name: WindowName,
+    /// The release [default: the one before the live one]
+    #[arg(long, value_name = "N")]
+    to: Option<u64>,
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+impl Rollback {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let mut path = format!("/windows/{}/rollback", self.name);
+        if let Some(number) = self.to {
+            path.push_str(&format!("?to={number}"));
+        }
+        let answer = self.host.client()?.call(Method::POST, &path).await?;
+        say!("{}", live(&answer));
+        durable(&answer)
+    }
+}
+
+/// Change a running canary's share of the traffic.
+#[derive(Debug, Args)]
+pub(super) struct Canary {
+    /// The window
+    name: WindowName,
+    /// The share, for example 25%
+    share: TrafficShare,
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+impl Canary {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let path = format!(
+            "/windows/{}/canary?share={}",
+            self.name,
+            self.share.to_string().replace('%', "%25")
+        );
+        let answer = self.host.client()?.call(Method::POST, &path).await?;
+        let canary = &answer["window"]["canary"];
+        say!(
+            "{} release {} gets {} of the traffic",
+            self.name,
+            text(&canary["number"]),
+            self.share
+        );
+        durable(&answer)
+    }
+}
+
+/// Make a running canary the live release.
+#[derive(Debug, Args)]
+pub(super) struct Promote {
+    /// The window
+    name: WindowName,
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+impl Promote {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let path = format!("/windows/{}/promote", self.name);
+        let answer = self.host.client()?.call(Method::POST, &path).await?;
+        say!("{}", live(&answer));
+        Ok(())
+    }
+}
+
+/// End a running canary; the live release gets all requests again.
+#[derive(Debug, Args)]
+pub(super) struct Abort {
+    /// The window
+    name: WindowName,
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+impl Abort {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let path = format!("/windows/{}/abort", self.name);
+        let answer = self.host.client()?.call(Method::POST, &path).await?;
+        say!("the canary has ended; {}", live(&answer));
+        durable(&answer)
+    }
+}
+
+/// Remove a window and its releases, and with --delete-store also its stored data.
+#[derive(Debug, Args)]
+pub(super) struct Remove {
+    /// The window
+    name: WindowName,
+    /// Delete the window's store too [default: keep it for the next window of this name]
+    #[arg(long)]
+    delete_store: bool,
+    /// Do not ask for confirmation
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+impl Remove {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        if !self.yes && !self.confirmed()? {
+            say!("nothing was removed");
+            return Ok(());
+        }
+        let store = if self.delete_store { "delete" } else { "keep" };
+        let path = format!("/windows/{}?store={store}", self.name);
+        let answer = self.host.client()?.call(Method::DELETE, &path).await?;
+        let store = match (
+            answer["store"].as_str().unwrap_or(store),
+            &answer["durable"],
+        ) {
+            ("deleted", Value::Bool(false)) => "deleted as soon as the disk allows",
+            (store, _) => store,
+        };
+        say!(
+            "{} is removed; its store is {}",
+            self.name,
+            printable(store)
+        );
+        if answer["left"]["file"].is_string() {
+            let [file, folder, again] =
+                ["file", "folder", "deployed_again"].map(|part| text(&answer["left"][part]));
+            say!("{file} is still in {folder}; it is deployed again {again}");
+        }
+        durable(&answer)
+    }
+
+    fn confirmed(&self) -> anyhow::Result<bool> {
+        if !std::io::stdin().is_terminal() {
+            bail!(
+                "not a terminal: repeat with --yes to remove window {}",
+                self.name
+            );
+        }
+        let store = match self.delete_store {
+            true => "AND ALL ITS STORED DATA",
+            false => "(its store is kept)",
+        };
+        let name = &self.name;
+        agreed(&format!("Remove window {name} with its releases {store}?"))
+    }
+}
+
+fn live(answer: &Value) -> String {
+    let window = &answer["window"];
+    let (name, number) = (text(&window["name"]), text(&window["live"]["number"]));
+    format!("{name} is open: release {number} is live")
+}

@@ -1,0 +1,185 @@
+//! Code: a compiled component, linked, from which instances are made. In however many windows a
+//! component is, it is loaded once: so its windows also share the places in the pool that are quick
+//! for it.
+
+use super::cpu_share::Clock;
+use super::engine::TABLES_PER_INSTANCE;
+use super::instance::InstanceState;
+use super::native;
+use super::waiters::Waiters;
+use parking_lot::{Mutex, MutexGuard};
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use wasmtime::Engine;
+use wasmtime::component::{Component, InstancePre, Linker};
+
+/// A component ready to make instances, and what they need of the engine.
+#[derive(Clone)]
+pub struct Code {
+    pub(super) linked: Arc<Linked>,
+    pub(super) engine: Engine,
+    /// Places for instances that have nothing to do, for all windows.
+    pub(super) room: Arc<Semaphore>,
+    /// The instances of all windows that wait for slow clients.
+    pub(super) waiters: Arc<Waiters>,
+    /// The epochs of the engine.
+    pub(super) clock: Clock,
+    /// Where instances run that do not belong on a lane.
+    pub(super) slow_pool: Handle,
+}
+
+/// A component in memory. It holds nothing of a window, of which it may serve many.
+pub(super) struct Linked {
+    pub pre: InstancePre<InstanceState>,
+    /// Places in the pool that one instance takes: 1 for most, more for a component of many core
+    /// modules.
+    pub weight: u32,
+}
+
+/// Why native code was not loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file is not what our compiler wrote, or was written for another engine: it is to be
+    /// compiled anew.
+    #[error("the native code {path} cannot be used: {why}")]
+    Native { path: String, why: String },
+    /// The component wants what no window is given.
+    #[error("{0}")]
+    Link(String),
+}
+
+/// The components in memory by the file of their native code, whose name says which component for
+/// which engine. A component leaves memory with the last release of it.
+#[derive(Default)]
+pub(super) struct Loaded(Mutex<HashMap<PathBuf, Weak<Linked>>>);
+
+impl Loaded {
+    /// The component of that file, which has the digest `component`: loaded now unless it is.
+    pub(crate) fn get(
+        &self,
+        engine: &Engine,
+        linker: &Linker<InstanceState>,
+        compiled: &Path,
+        component: &str,
+    ) -> Result<Arc<Linked>, LoadError> {
+        if let Some(linked) = self.entries().get(compiled).and_then(Weak::upgrade) {
+            return Ok(linked);
+        }
+        // Not under the lock: at a start many are loaded side by side. Of two that load the same,
+        // the later takes the earlier's.
+        let fresh = Arc::new(load(engine, linker, compiled, component)?);
+        let mut entries = self.entries();
+        if let Some(linked) = entries.get(compiled).and_then(Weak::upgrade) {
+            return Ok(linked);
+        }
+        entries.retain(|_, linked| linked.strong_count() > 0);
+        entries.insert(compiled.to_owned(), Arc::downgrade(&fresh));
+        Ok(fresh)
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<PathBuf, Weak<Linked>>> {
+        self.0.lock()
+    }
+}
+
+fn load(
+    engine: &Engine,
+    linker: &Linker<InstanceState>,
+    compiled: &Path,
+    component: &str,
+) -> Result<Linked, LoadError> {
+    let unusable = |why: String| LoadError::Native {
+        path: compiled.display().to_string(),
+        why,
+    };
+    let file = File::open(compiled).map_err(|error| unusable(error.to_string()))?;
+    native::check(&file, component).map_err(|damage| unusable(damage.to_string()))?;
+    // The file that was checked is the one that is mapped, whatever lies under its name by now.
+    let checked = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let checked = match checked.exists() {
+        true => checked.as_path(),
+        false => compiled,
+    };
+    // SAFETY: native code is trusted as our own. The only files that come here were written by our
+    // compiler child into DATA/artifacts/native, a folder of mode 0700 into which nothing that was
+    // uploaded is ever put, and this one is whole by its seal. It is mapped, not copied, so that
+    // windows share its pages and their memory images with the page cache: a page that is read from
+    // a failing disk for a second time after the check is not checked again.
+    #[expect(unsafe_code, reason = "native code from our own compiler child")]
+    let component = unsafe { Component::deserialize_file(engine, checked) }
+        .map_err(|error| unusable(format!("{error:#}")))?;
+    let weight = component.resources_required().map_or(1, |needed| {
+        needed
+            .num_tables
+            .div_ceil(TABLES_PER_INSTANCE)
+            .max(needed.num_memories.div_ceil(TABLES_PER_INSTANCE))
+            .max(1)
+    });
+    Ok(Linked {
+        pre: linker
+            .instantiate_pre(&component)
+            .map_err(|error| LoadError::Link(format!("{error:#}")))?,
+        weight,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::engine::{EngineConfig, Runtime, precompile};
+    use super::*;
+
+    fn runtime() -> Runtime {
+        Runtime::new(&EngineConfig {
+            instances: 1,
+            ..EngineConfig::default()
+        })
+        .unwrap()
+    }
+
+    const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+    #[tokio::test]
+    async fn a_component_is_loaded_once_for_all_its_windows_and_leaves_with_the_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = ["one", "other"].map(|name| folder.path().join(name));
+        for file in &files {
+            native::write(file, "empty", &precompile(EMPTY_COMPONENT).unwrap()).unwrap();
+        }
+        let runtime = runtime();
+        let [code, other] = files
+            .each_ref()
+            .map(|file| runtime.load(file, "empty").unwrap());
+        assert!(!Arc::ptr_eq(&code.linked, &other.linked));
+
+        // Its windows need the file no more.
+        std::fs::remove_file(&files[0]).unwrap();
+        let again = runtime.load(&files[0], "empty").unwrap();
+        assert!(Arc::ptr_eq(&code.linked, &again.linked));
+        drop((code, again));
+        assert!(runtime.load(&files[0], "empty").is_err());
+        assert!(runtime.load(&files[1], "empty").is_ok());
+    }
+
+    #[tokio::test]
+    async fn native_code_without_its_seal_or_with_another_components_is_never_loaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("native");
+        let code = precompile(EMPTY_COMPONENT).unwrap();
+        let runtime = runtime();
+        let refused = |component| match runtime.load(&file, component).err() {
+            Some(LoadError::Native { why, .. }) => why,
+            _ => panic!("it was loaded"),
+        };
+        std::fs::write(&file, &code).unwrap();
+        assert!(refused("empty").contains("no seal"));
+        std::fs::remove_file(&file).unwrap();
+        native::write(&file, "empty", &code).unwrap();
+        assert!(refused("another").contains("SHA-256"));
+        assert!(runtime.load(&file, "empty").is_ok());
+    }
+}

@@ -1,0 +1,254 @@
+//! The engine: how code is compiled and run, and how much of it at once.
+
+use super::code::{Code, LoadError, Loaded};
+use super::cpu_share::Clock;
+use super::meter::EPOCH_TICK;
+use super::native;
+use super::slow_pool::SlowPool;
+use super::waiters::Waiters;
+use super::{linker, log::WindowLog};
+use crate::instance::InstanceState;
+use crate::limits::LiveLimits;
+use anyhow::Context;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use tokio::sync::Semaphore;
+use wasmtime::component::Linker;
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+/// Sizes of the pool that all instances share.
+#[derive(Debug, Clone, Copy)]
+pub struct EngineConfig {
+    /// Instances that can be at work at once, in all windows together. 512: address space is
+    /// reserved for each (20 GiB), memory only as it is used.
+    pub instances: u32,
+    /// The largest linear memory that any window can be given, in bytes. 1 GiB.
+    pub max_memory_bytes: usize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        EngineConfig {
+            instances: 512,
+            max_memory_bytes: 1 << 30,
+        }
+    }
+}
+
+/// A component of a Rust window has about three core modules, one of a Python window more: the pool
+/// holds this many core instances, and half as many tables, for each instance.
+const CORE_INSTANCES_PER_INSTANCE: u32 = 4;
+pub(super) const TABLES_PER_INSTANCE: u32 = 2;
+
+/// As many memories as tables are what instances need. Twice as many, because a slot is quick for
+/// the component that it was last used for, and each thread looks for such a one in a part of the
+/// pool that it shares with few: so a thousand components find theirs.
+const MEMORIES_PER_INSTANCE: u32 = 4;
+
+/// One instance may wait for its next request for every so many that can be at work.
+const IDLE_SHARE: u32 = 4;
+
+/// Places more than instances are let in to: for one that is on its way out.
+const SPARE: u32 = 8;
+
+/// The most that a single component may take of the pool.
+const MAX_CORE_INSTANCES_PER_COMPONENT: u32 = 64;
+const MAX_TABLES_PER_COMPONENT: u32 = 64;
+const MAX_MEMORIES_PER_COMPONENT: u32 = 16;
+/// Elements of one table. CPython's is about 12,000.
+const MAX_TABLE_ELEMENTS: usize = 65_536;
+
+/// Bytes of each slot that stay in memory between two instances and are cleared rather than given
+/// back to the kernel. Measured: with these a fresh instance per request is about three times as
+/// fast. 256 KiB: what a request of most windows touches, because every slot may keep as much (see
+/// `pool`).
+const MEMORY_KEEP_RESIDENT: usize = 256 << 10;
+const TABLE_KEEP_RESIDENT: usize = 64 << 10;
+const STACK_KEEP_RESIDENT: usize = 64 << 10;
+
+/// What compiling child and running host must agree on: all that shapes the native code.
+fn code_config() -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .wasm_component_model_async(true)
+        .epoch_interruption(true);
+    config
+}
+
+/// Compiles a component to native code for this build of the host. Runs in the child process.
+///
+/// # Errors
+/// The compiler's own words when the component is not valid.
+pub fn precompile(wasm: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let engine = Engine::new(&code_config())?;
+    Ok(engine.precompile_component(wasm)?)
+}
+
+/// The engine, the linker, and the pool behind them.
+pub struct Runtime {
+    engine: Engine,
+    linker: Linker<InstanceState>,
+    loaded: Loaded,
+    room: Arc<Semaphore>,
+    waiters: Arc<Waiters>,
+    clock: Clock,
+    slow_pool: SlowPool,
+    /// Ends the epoch thread with the runtime.
+    running: Arc<AtomicBool>,
+}
+
+impl Runtime {
+    /// Creates the engine and starts its clock and its slow pool.
+    ///
+    /// # Errors
+    /// When the pool cannot be reserved, which says how to make it smaller.
+    pub fn new(config: &EngineConfig) -> anyhow::Result<Self> {
+        let mut code = code_config();
+        code.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)));
+        let engine = Engine::new(&code).map_err(anyhow::Error::from).with_context(|| {
+            format!(
+                "the pool for {} instances could not be reserved: the address space is limited (see `ulimit -v`), \
+                 start with a smaller --instances",
+                config.instances
+            )
+        })?;
+        let linker = linker::build(&engine)?;
+        let running = Arc::new(AtomicBool::new(true));
+        let clock = Clock::default();
+        let slow_pool =
+            SlowPool::start().context("the threads for the instances could not be started")?;
+        start_clock(engine.clone(), clock.clone(), running.clone())?;
+        Ok(Runtime {
+            engine,
+            linker,
+            loaded: Loaded::default(),
+            room: Arc::new(Semaphore::new(idle(config.instances) as usize)),
+            waiters: Waiters::new(config.instances),
+            clock,
+            slow_pool,
+            running,
+        })
+    }
+
+    /// Names the native code this engine can load: it changes with the compiler, its settings and
+    /// the CPU.
+    pub fn compatibility(&self) -> String {
+        let mut hasher = DefaultHasher::new();
+        self.engine
+            .precompile_compatibility_hash()
+            .hash(&mut hasher);
+        native::FORM.hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
+    }
+
+    /// Loads what the compiler wrote of the component with the digest `component`, unless it is
+    /// loaded already, and links it with what a window may reach. Blocks: the whole file is read.
+    ///
+    /// # Errors
+    /// When the file is damaged or not native code for this engine, or the component wants what no
+    /// window is given.
+    pub fn load(&self, compiled: &Path, component: &str) -> Result<Code, LoadError> {
+        let linked = self
+            .loaded
+            .get(&self.engine, &self.linker, compiled, component)?;
+        Ok(Code {
+            linked,
+            engine: self.engine.clone(),
+            room: self.room.clone(),
+            waiters: self.waiters.clone(),
+            clock: self.clock.clone(),
+            slow_pool: self.slow_pool.handle().clone(),
+        })
+    }
+
+    /// The instances that wait for slow clients.
+    pub fn waiters(&self) -> &Waiters {
+        &self.waiters
+    }
+
+    /// A log for a window, with the rate that its limits say.
+    pub fn window_log(window: &str, limits: &LiveLimits) -> Arc<WindowLog> {
+        Arc::new(WindowLog::new(window, limits.clone()))
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        self.running.store(false, Relaxed);
+    }
+}
+
+/// Instances that are reused and have nothing to do, for a pool of that many at work.
+fn idle(instances: u32) -> u32 {
+    instances.div_ceil(IDLE_SHARE)
+}
+
+fn pool(config: &EngineConfig) -> PoolingAllocationConfig {
+    // Those at work hold a place each, those that wait for their next request have room beside
+    // them; and one may end while the next begins.
+    let instances = config.instances + idle(config.instances) + SPARE;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances * CORE_INSTANCES_PER_INSTANCE)
+        .total_memories(instances * MEMORIES_PER_INSTANCE)
+        .total_tables(instances * TABLES_PER_INSTANCE)
+        .total_stacks(instances * 2)
+        // With wasmtime's 100 the instances of the 101st window would map their memory anew.
+        .max_unused_warm_slots(instances * MEMORIES_PER_INSTANCE)
+        .max_core_instances_per_component(MAX_CORE_INSTANCES_PER_COMPONENT)
+        .max_tables_per_component(MAX_TABLES_PER_COMPONENT)
+        .max_memories_per_component(MAX_MEMORIES_PER_COMPONENT)
+        .table_elements(MAX_TABLE_ELEMENTS)
+        .max_memory_size(config.max_memory_bytes)
+        .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT)
+        .table_keep_resident(TABLE_KEEP_RESIDENT)
+        .async_stack_keep_resident(STACK_KEEP_RESIDENT)
+        .pagemap_scan(pagemap_scan());
+    pool
+}
+
+/// PAGEMAP_SCAN resets a slot fastest, but wasmtime 48 misses dirty pages that were swapped out:
+/// the next instance could read them. So it is used only where the kernel has it and no swap is
+/// active.
+fn pagemap_scan() -> Enabled {
+    let swaps = std::fs::read_to_string("/proc/swaps").unwrap_or_default();
+    let swap_active = swaps.lines().skip(1).any(|line| !line.trim().is_empty());
+    let known = swaps.starts_with("Filename");
+    if !known || swap_active {
+        let why = if known {
+            "swap is active"
+        } else {
+            "/proc/swaps cannot be read"
+        };
+        tracing::info!(why, "instance memory is reset without PAGEMAP_SCAN");
+        return Enabled::No;
+    }
+    if !PoolingAllocationConfig::is_pagemap_scan_available() {
+        tracing::info!(
+            why = "the kernel does not support it",
+            "instance memory is reset without PAGEMAP_SCAN"
+        );
+        return Enabled::No;
+    }
+    tracing::info!(
+        why = "no swap is active",
+        "instance memory is reset with PAGEMAP_SCAN"
+    );
+    Enabled::Yes
+}
+
+fn start_clock(engine: Engine, clock: Clock, running: Arc<AtomicBool>) -> anyhow::Result<()> {
+    std::thread::Builder::new()
+        .name("epoch".into())
+        .spawn(move || {
+            while running.load(Relaxed) {
+                std::thread::sleep(EPOCH_TICK);
+                clock.tick();
+                engine.increment_epoch();
+            }
+        })?;
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! Why the instances of one window failed, counted by reason.
+
+use super::log::WindowLog;
+use hms_core::error::RequestError;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The failures of one window since the host began.
+pub struct Failures {
+    log: Arc<WindowLog>,
+    counts: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Failures {
+    /// Each is said in `log` too.
+    pub fn new(log: Arc<WindowLog>) -> Self {
+        Failures {
+            log,
+            counts: Mutex::default(),
+        }
+    }
+
+    /// A request failed for this reason.
+    pub fn note(&self, error: &RequestError) {
+        self.count(error.code(), &error.in_full());
+    }
+
+    /// Something was refused to an instance for this reason.
+    pub fn count(&self, code: &'static str, sentence: &str) {
+        self.log.line(&format!("{code}: {sentence}"));
+        let mut counts = self.counts.lock();
+        *counts.entry(code).or_default() += 1;
+    }
+
+    /// The reasons, and how often each was met.
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        let counts = self.counts.lock();
+        counts.clone()
+    }
+}

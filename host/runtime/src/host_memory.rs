@@ -1,0 +1,358 @@
+//! The memory that the host keeps for one instance, beside the instance's own memories: what its handles
+//! stand for.
+//!
+//! Most of it is in the instance's resource table, as types of wasmtime's that carry no guard of ours.
+//! So it is not followed piece by piece but counted: each host call declares the most that it adds,
+//! and only where the limit would be passed is the table walked and every resource measured. What
+//! was dropped meanwhile is then simply no longer there. A walk is paid for with the instance's CPU
+//! time.
+
+use super::keyvalue::{Bucket, Cas};
+use http::{HeaderMap, HeaderValue};
+use std::any::Any;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi_http::FieldMap;
+use wasmtime_wasi_http::p2::bindings::http::types::Method;
+use wasmtime_wasi_http::p2::body::HostOutgoingBody;
+use wasmtime_wasi_http::p2::types::{HostOutgoingRequest, HostOutgoingResponse};
+use wasmtime_wasi_http::p3::{Request, Response};
+
+/// Bytes that any handle counts: its place in the tables, and the largest of the resources without
+/// what they refer to.
+pub(super) const HANDLE_BYTES: usize = 512;
+
+/// Bytes copied out of a guest in one piece of a body. 64 KiB: larger pieces gain nothing on a
+/// socket and cost memory for every transfer.
+pub(super) const BODY_CHUNK_BYTES: usize = 64 << 10;
+
+/// Bytes of one piece of an outgoing body of WASI 0.2, at most. 1 MiB, as wasmtime has it: some
+/// toolchains write a body whole before they answer, and nobody takes any of it until then.
+const MAX_WRITE_BYTES: usize = 1 << 20;
+
+/// The part of its memory limit that such a piece takes at most, two of which the host keeps for
+/// each body: an eighth for both.
+const WRITE_SHARE: usize = 16;
+
+/// Bytes of one piece of an outgoing body of WASI 0.2, for an instance of so much memory.
+pub(super) fn write_bytes(memory_limit: u64) -> usize {
+    let share = usize::try_from(memory_limit).unwrap_or(usize::MAX) / WRITE_SHARE;
+    share.clamp(BODY_CHUNK_BYTES, MAX_WRITE_BYTES)
+}
+
+/// Bytes that a request which a middleware passes on counts beside its header fields, until its
+/// answer's body has ended: two pieces in each direction.
+pub(super) const PASSED_ON_BYTES: usize = 4 * BODY_CHUNK_BYTES;
+
+/// Values of one block of header fields from which on it is built anew when some are removed.
+/// `HeaderMap` keeps the room of removed ones, which nothing could see.
+pub(super) const MANY_VALUES: usize = 32;
+
+/// What one more value of a block of header fields counts beside its name and its bytes: its part
+/// of the tables, as they double, and the headers of its allocations.
+pub(super) const FIELD_BYTES: usize = 2 * (SLOT_BYTES + EXTRA_BYTES) + ALLOCATION_BYTES;
+
+/// A name's slot in a `HeaderMap` of http 1: hash, name, value, links and index.
+const SLOT_BYTES: usize = 112;
+
+/// A further value of the same name: value and links.
+const EXTRA_BYTES: usize = 72;
+
+/// What the allocator and `Bytes` add to a name and its value.
+const ALLOCATION_BYTES: usize = 80;
+
+/// What the host keeps for one instance, in bytes.
+#[derive(Default)]
+pub(super) struct HostMemory {
+    /// That an outgoing body of WASI 0.2 counts: the two pieces that its channel holds.
+    body_bytes: usize,
+    /// What was in the table when it was last walked.
+    counted: usize,
+    /// The most that has come since.
+    since: usize,
+    /// What is told from elsewhere. None until there is something.
+    shared: Option<Arc<Shared>>,
+    /// The largest trailers that were ever handed to an outgoing body of WASI 0.2, behind which
+    /// they cannot be seen.
+    trailer_bytes: usize,
+}
+
+/// What is told without the instance at hand.
+#[derive(Default)]
+struct Shared {
+    /// Outside of the table, each as long as its [`RetainedBytes`].
+    beside: AtomicUsize,
+    /// The most that bodies have put into the table since it was last walked.
+    arrived: AtomicUsize,
+}
+
+impl HostMemory {
+    /// For an instance of so much memory.
+    pub(crate) fn new(memory_limit: u64) -> Self {
+        HostMemory {
+            body_bytes: 2 * write_bytes(memory_limit),
+            ..HostMemory::default()
+        }
+    }
+
+    /// Bytes that an outgoing body of WASI 0.2 counts.
+    pub(crate) fn body_bytes(&self) -> usize {
+        self.body_bytes
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        let shared = self.shared.as_ref().map_or(0, |shared| {
+            let arrived = shared.arrived.load(Relaxed);
+            shared.beside.load(Relaxed).saturating_add(arrived)
+        });
+        self.counted
+            .saturating_add(self.since)
+            .saturating_add(shared)
+    }
+
+    /// At most `bytes` have come.
+    pub(crate) fn add(&mut self, bytes: usize) {
+        self.since = self.since.saturating_add(bytes);
+    }
+
+    /// Walks the table. What was declared and is not in it yet must be added again.
+    pub(crate) fn count(&mut self, table: &mut ResourceTable) {
+        self.counted = bytes_of(table, self.body_bytes, self.trailer_bytes);
+        self.since = 0;
+        if let Some(shared) = &self.shared {
+            shared.arrived.store(0, Relaxed);
+        }
+    }
+
+    /// Bytes outside of the table, until what is returned is dropped.
+    pub(crate) fn beside(&mut self, bytes: usize) -> RetainedBytes {
+        let shared = self.shared.get_or_insert_default().clone();
+        shared.beside.fetch_add(bytes, Relaxed);
+        RetainedBytes { bytes, shared }
+    }
+
+    /// Such trailers go where they are not seen.
+    pub(crate) fn trailers(&mut self, bytes: usize) {
+        self.trailer_bytes = self.trailer_bytes.max(bytes);
+    }
+}
+
+/// Bytes that count for an instance for as long as this is kept.
+pub(super) struct RetainedBytes {
+    bytes: usize,
+    shared: Arc<Shared>,
+}
+
+impl RetainedBytes {
+    /// At most `bytes` go into the table. They count as what was declared: until it is walked.
+    pub(crate) fn arrives(&self, bytes: usize) {
+        self.shared.arrived.fetch_add(bytes, Relaxed);
+    }
+}
+
+impl Drop for RetainedBytes {
+    fn drop(&mut self) {
+        self.shared.beside.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+/// The bytes that the resources of a table hold.
+fn bytes_of(table: &mut ResourceTable, body_bytes: usize, trailer_bytes: usize) -> usize {
+    let mut seen = Seen::default();
+    let bodies = (body_bytes, trailer_bytes);
+    let sizes = table
+        .iter_mut()
+        .map(|entry| HANDLE_BYTES + resource_bytes(entry, bodies, &mut seen));
+    sizes.fold(0, usize::saturating_add)
+}
+
+/// Blocks of header fields that were counted already: what is handed out again of a request's head
+/// shares its memory.
+#[derive(Default)]
+struct Seen(HashSet<*const HeaderMap>);
+
+impl Seen {
+    fn fields_bytes(&mut self, fields: &FieldMap) -> usize {
+        let map: &HeaderMap = fields;
+        if map.capacity() == 0 || !self.0.insert(map) {
+            return 0;
+        }
+        fields_bytes(map)
+    }
+}
+
+fn resource_bytes(
+    entry: &mut (dyn Any + Send),
+    (body_bytes, trailer_bytes): (usize, usize),
+    seen: &mut Seen,
+) -> usize {
+    let body = |there: bool| if there { body_bytes + trailer_bytes } else { 0 };
+    if let Some(fields) = entry.downcast_ref::<FieldMap>() {
+        return seen.fields_bytes(fields);
+    }
+    if let Some(bucket) = entry.downcast_ref::<Bucket>() {
+        return bucket.bytes();
+    }
+    if let Some(cas) = entry.downcast_ref::<Cas>() {
+        return cas.bytes();
+    }
+    if let Some(request) = entry.downcast_ref::<Request>() {
+        let authority = request.authority.as_ref().map_or(0, |a| a.as_str().len());
+        let path = request
+            .path_with_query
+            .as_ref()
+            .map_or(0, |p| p.as_str().len());
+        let head = seen.fields_bytes(&request.headers);
+        return request.method.as_str().len() + authority + path + head;
+    }
+    if let Some(response) = entry.downcast_ref::<Response>() {
+        return seen.fields_bytes(&response.headers);
+    }
+    if entry.is::<HostOutgoingBody>() {
+        return body_bytes;
+    }
+    if let Some(response) = entry.downcast_ref::<HostOutgoingResponse>() {
+        return seen.fields_bytes(&response.headers) + body(response.body.is_some());
+    }
+    if let Some(request) = entry.downcast_ref::<HostOutgoingRequest>() {
+        let method = match &request.method {
+            Method::Other(method) => method.capacity(),
+            _ => 0,
+        };
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::capacity);
+        return seen.fields_bytes(&request.headers)
+            + method
+            + text(&request.authority)
+            + text(&request.path_with_query)
+            + body(request.body.is_some());
+    }
+    0
+}
+
+/// Has each value own its bytes. One that came over a connection is a part of what was read with
+/// it, up to 400 KiB, and would keep all of that.
+pub(super) fn own_values(fields: &mut HeaderMap) {
+    for value in fields.values_mut() {
+        if let Ok(mut own) = HeaderValue::from_bytes(value.as_bytes()) {
+            own.set_sensitive(value.is_sensitive());
+            *value = own;
+        }
+    }
+}
+
+/// The bytes that a block of header fields takes.
+pub(super) fn fields_bytes(map: &HeaderMap) -> usize {
+    // What was removed of fewer than that many values leaves its room.
+    let extra = map.len().saturating_sub(map.keys_len()).max(MANY_VALUES);
+    let texts = map
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + ALLOCATION_BYTES);
+    texts.sum::<usize>() + map.capacity() * SLOT_BYTES + 2 * extra * EXTRA_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use http::HeaderName;
+    use wasmtime_wasi_http::p2::body::StreamContext;
+
+    fn append(fields: &mut FieldMap, name: &str, bytes: usize) {
+        let name = HeaderName::try_from(name).unwrap();
+        let value = HeaderValue::try_from(vec![b'v'; bytes]).unwrap();
+        fields.append_raw(name, value).unwrap();
+    }
+
+    fn fields(values: usize, bytes: usize) -> FieldMap {
+        let mut fields = FieldMap::new_mutable(usize::MAX);
+        (0..values).for_each(|number| append(&mut fields, &format!("x-{number}"), bytes));
+        fields
+    }
+
+    #[test]
+    fn what_is_dropped_counts_no_more_once_it_is_counted_again() {
+        let mut table = ResourceTable::new();
+        let mut host = HostMemory::default();
+        let handle = table.push(fields(1, 50_000)).unwrap();
+        host.count(&mut table);
+        assert!((50_000..60_000).contains(&host.bytes()), "{}", host.bytes());
+        host.add(7_000);
+        assert!(host.bytes() >= 57_000);
+        table.delete(handle).unwrap();
+        host.count(&mut table);
+        assert_eq!(host.bytes(), 0);
+    }
+
+    #[test]
+    fn shared_fields_count_once_and_their_handles_each() {
+        let mut table = ResourceTable::new();
+        let one = fields(1, 50_000);
+        for _ in 0..10 {
+            table.push(one.clone()).unwrap();
+        }
+        let mut host = HostMemory::default();
+        host.count(&mut table);
+        let expected = 50_000 + 10 * HANDLE_BYTES;
+        assert!((expected..expected + 10_000).contains(&host.bytes()));
+    }
+
+    #[test]
+    fn what_is_beside_the_table_counts_as_long_as_it_is_kept() {
+        let mut host = HostMemory::default();
+        let kept = host.beside(100);
+        let other = host.beside(11);
+        assert_eq!(host.bytes(), 111);
+        host.count(&mut ResourceTable::new());
+        assert_eq!(host.bytes(), 111);
+        drop(kept);
+        assert_eq!(host.bytes(), 11);
+        other.arrives(1000);
+        assert_eq!(host.bytes(), 1011);
+        host.count(&mut ResourceTable::new());
+        assert_eq!(host.bytes(), 11);
+        drop(other);
+        assert_eq!(host.bytes(), 0);
+    }
+
+    #[test]
+    fn a_body_of_wasi_0_2_counts_what_it_may_hold_and_takes_an_eighth_of_the_limit_at_most() {
+        const MIB: usize = 1 << 20;
+        for (limit, piece) in [(1, MIB / 16), (4, MIB / 4), (16, MIB), (4096, MIB)] {
+            let limit = limit * MIB as u64;
+            assert_eq!(write_bytes(limit), piece, "{limit}");
+            let mut table = ResourceTable::new();
+            let mut host = HostMemory::new(limit);
+            let (body, _) = HostOutgoingBody::new(StreamContext::Response, None, 1, piece);
+            table.push(body).unwrap();
+            host.count(&mut table);
+            assert_eq!(host.bytes(), HANDLE_BYTES + 2 * piece);
+            assert!(2 * piece as u64 <= limit / 8);
+        }
+    }
+
+    #[test]
+    fn a_value_keeps_nothing_of_what_was_read_with_it() {
+        let read = Bytes::from(vec![b'v'; 400_000]);
+        let mut map = HeaderMap::new();
+        for number in 0..3 {
+            let value = HeaderValue::from_maybe_shared(read.slice(number..number + 2)).unwrap();
+            map.append("x", value);
+        }
+        let before = map.clone();
+        own_values(&mut map);
+        assert_eq!(map, before);
+        drop(before);
+        assert!(read.is_unique());
+    }
+
+    #[test]
+    fn many_small_fields_count_with_their_tables() {
+        let names = fields(1000, 1);
+        assert!(fields_bytes(&names) >= 1000 * (SLOT_BYTES + ALLOCATION_BYTES));
+        let mut values = FieldMap::new_mutable(usize::MAX);
+        (0..1000).for_each(|_| append(&mut values, "x", 1));
+        assert!(fields_bytes(&values) >= 1000 * (EXTRA_BYTES + ALLOCATION_BYTES));
+    }
+}

@@ -1,0 +1,465 @@
+//! One request from the instance's side: shared by the instance that serves it, the body that carries the
+//! answer out, and the watch that ends it when it takes too long.
+
+use super::client_time::{ClientTime, Slow};
+use super::error::InstanceError;
+use super::failure::MemoryExhausted;
+use super::reuse::{CLIENT_TIME, HEAD_TIME, ReuseTrial};
+use super::shortage::Short;
+use super::waiters::LaneGuard;
+use futures_util::task::AtomicWaker;
+use hms_core::next::Next;
+use hms_core::stream_idle::StreamIdle;
+use parking_lot::Mutex;
+use std::any::Any;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Time that an instance has to tidy up once nobody waits for its answer any more. An upload that broke
+/// off removes its chunks in this time.
+const ABANDON_GRACE: Duration = Duration::from_secs(5);
+
+/// Between two looks at a request that waits for its client. 1 s: by so much an instance may be late
+/// that is asked for more than its time allows.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The same where it has no guard among those that wait for slow clients. 100 ms: so soon it may be
+/// needed where places become short.
+const LOOK_SOON: Duration = Duration::from_millis(100);
+
+/// The state of one request at an instance.
+pub struct InFlight {
+    started: Instant,
+    /// What it has until the answer begins, and for what it does when that is out.
+    wall_time: Duration,
+    /// What it has between two chunks of a body, once the answer has begun.
+    idle: StreamIdle,
+    /// Milliseconds since `started` at which the body last moved, in either direction.
+    moved_ms: AtomicU64,
+    answered: AtomicBool,
+    client: ClientTime,
+    /// Who is woken when more of the request's body is there.
+    asker: AtomicWaker,
+    /// Microseconds that it had waited for the client when the body last moved.
+    waited_when_moved_us: AtomicU64,
+    clients_fault: AtomicBool,
+    memory_denied: OnceLock<MemoryExhausted>,
+    failure: OnceLock<InstanceError>,
+    abandoned: OnceLock<Instant>,
+    begun: AtomicBool,
+    finished: AtomicBool,
+    watch: AtomicWaker,
+    failed: AtomicWaker,
+    ended: AtomicBool,
+    end: Notify,
+    /// The permit of the pool: until the instance is done with it, however slowly the client reads what
+    /// is left.
+    permit: Mutex<Option<Held>>,
+    /// It is by this one that is seen whether its instance can serve a further request.
+    trial: OnceLock<ReuseTrial>,
+    /// When its head was out, where it is a trial.
+    tried_head: OnceLock<Instant>,
+    /// Its part of what may wait for clients, where its own is slow.
+    guard: Mutex<Option<LaneGuard>>,
+    /// Where it goes on to, at a middleware, until it is over.
+    onward: Option<Onward>,
+    /// What must live as long as anything of this request does: the lease.
+    _lease: Held,
+}
+
+/// The rest of a request's way, and what says that the request is over.
+#[derive(Clone)]
+pub(super) struct Onward {
+    pub next: Next,
+    pub over: CancellationToken,
+}
+
+impl Onward {
+    /// Its answer is out, nobody waits for it, or it failed.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.is_cancelled()
+    }
+}
+
+/// Something that is only kept.
+pub(super) type Held = Box<dyn Any + Send + Sync>;
+
+impl InFlight {
+    pub(super) fn new(lease: Held, permit: Held, wall_time: Duration) -> Self {
+        InFlight {
+            started: Instant::now(),
+            wall_time,
+            idle: StreamIdle::default(),
+            moved_ms: AtomicU64::new(0),
+            answered: AtomicBool::new(false),
+            client: ClientTime::new(),
+            asker: AtomicWaker::new(),
+            waited_when_moved_us: AtomicU64::new(0),
+            clients_fault: AtomicBool::new(false),
+            memory_denied: OnceLock::new(),
+            failure: OnceLock::new(),
+            abandoned: OnceLock::new(),
+            begun: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
+            watch: AtomicWaker::new(),
+            failed: AtomicWaker::new(),
+            ended: AtomicBool::new(false),
+            end: Notify::new(),
+            permit: Mutex::new(Some(permit)),
+            trial: OnceLock::new(),
+            tried_head: OnceLock::new(),
+            guard: Mutex::new(None),
+            onward: None,
+            _lease: lease,
+        }
+    }
+
+    /// With the rest of its way, at a middleware.
+    pub(super) fn with_next(mut self, next: Option<Next>) -> Self {
+        let over = CancellationToken::new;
+        self.onward = next.map(|next| Onward { next, over: over() });
+        self
+    }
+
+    /// With another time for an answer that has begun to be quiet, if any.
+    pub(super) fn with_idle(mut self, idle: Option<StreamIdle>) -> Self {
+        self.idle = idle.unwrap_or_default();
+        self
+    }
+
+    /// The rest of its way, at a middleware.
+    pub(super) fn onward(&self) -> Option<Onward> {
+        self.onward.clone()
+    }
+
+    /// What was sent on for it ends here, and nothing more is.
+    fn over(&self) {
+        if let Some(onward) = &self.onward {
+            onward.over.cancel();
+        }
+    }
+
+    /// Its instance has served before, and nobody knows whether it can.
+    pub(super) fn tries(&self, trial: ReuseTrial) {
+        let _ = self.trial.set(trial);
+    }
+
+    /// What its outcome decides, where it decides something.
+    pub fn trial(&self) -> Option<&ReuseTrial> {
+        self.trial.get()
+    }
+
+    /// An instance has taken it on.
+    pub(super) fn begin(&self) {
+        self.begun.store(true, Relaxed);
+    }
+
+    pub(super) fn is_begun(&self) -> bool {
+        self.begun.load(Relaxed)
+    }
+
+    /// The last byte of the answer is out.
+    pub(super) fn finish(&self) {
+        self.finished.store(true, Relaxed);
+        self.over();
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished.load(Relaxed)
+    }
+
+    /// A chunk of the request or response body has passed.
+    pub(super) fn moved(&self) {
+        let now = self.started.elapsed();
+        let waited = self.client.waited(now);
+        self.waited_when_moved_us
+            .store(waited.as_micros() as u64, Relaxed);
+        self.moved_ms.store(now.as_millis() as u64, Relaxed);
+    }
+
+    /// Looks for more of the request's body by `poll`. Until that wakes us it is the client who is
+    /// waited for; what the instance does before it looks again is its own time.
+    pub(super) fn ask<T>(
+        self: &Arc<Self>,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        self.asker.register(cx.waker());
+        self.client.ask(self.started.elapsed());
+        let waker = Waker::from(self.clone());
+        let polled = poll(&mut Context::from_waker(&waker));
+        if polled.is_ready() {
+            self.client.came(self.started.elapsed());
+        }
+        polled
+    }
+
+    /// So many bytes of the request's body were taken.
+    pub(super) fn came(&self, bytes: u64) {
+        self.client.moved(bytes);
+    }
+
+    /// All of the request's body is there, or there will be no more.
+    pub(super) fn asked_all(&self) {
+        self.leave_seat();
+    }
+
+    /// It is not among those that wait for slow clients.
+    pub(super) fn leave_seat(&self) {
+        let guard = self.guard.lock().take();
+        drop(guard);
+    }
+
+    /// The client was given so many bytes of the answer, and more is to come: it is waited for
+    /// until it takes that.
+    pub(super) fn given(&self, bytes: u64) {
+        self.client.give(self.started.elapsed(), bytes);
+    }
+
+    /// The client is there for more of the answer.
+    pub(super) fn taken(&self) {
+        if self.client.is_waited_for() {
+            self.client.take(self.started.elapsed());
+        }
+    }
+
+    /// How long it has waited for the client to send the request's body: so much of its time is not
+    /// the instance's.
+    pub fn waited_for_body(&self) -> Duration {
+        self.client.asked(self.started.elapsed())
+    }
+
+    /// Bytes that moved for each second in which its client was waited for.
+    pub(super) fn client_pace(&self) -> u64 {
+        self.client.pace(self.started.elapsed())
+    }
+
+    /// Whether it waits for its client just now.
+    pub fn is_client_waited_for(&self) -> bool {
+        self.client.is_waited_for()
+    }
+
+    /// Whether it waits for a slow client, where it has no guard among those that do.
+    pub(super) fn needs_seat(&self, short: &Short) -> Option<Slow> {
+        if !self.client.is_waited_for() {
+            return None;
+        }
+        let now = self.started.elapsed();
+        let slow = self.client.slow(now, || short.is_now())?;
+        self.guard.lock().is_none().then_some(slow)
+    }
+
+    /// Whether its client sends or takes much for the time that it is waited for.
+    pub(super) fn is_client_quick(&self) -> bool {
+        self.client.is_quick(self.started.elapsed())
+    }
+
+    /// It has a guard, for as long as it may wait.
+    pub(super) fn seated(&self, guard: LaneGuard) {
+        let before = self.guard.lock().replace(guard);
+        drop(before);
+        // It may be over already.
+        if self.ended.load(Acquire) {
+            self.asked_all();
+        }
+    }
+
+    /// Ends it in favour of others, because its client is slower than theirs.
+    pub(super) fn give_way(&self) {
+        self.end_for_client(match self.is_answered() {
+            true => InstanceError::ReaderTooSlow,
+            false => InstanceError::BodyTooSlow,
+        });
+    }
+
+    /// It fails by the fault of its client: nobody waits for it any more.
+    fn end_for_client(&self, error: InstanceError) {
+        self.body_failed();
+        self.fail(error);
+        self.abandon();
+        // Whoever reads the body is told that it ends here.
+        self.asker.wake();
+    }
+
+    /// The request's body broke off or was too large: whatever the instance makes of it, the sender is
+    /// to blame.
+    pub(super) fn body_failed(&self) {
+        self.clients_fault.store(true, Relaxed);
+    }
+
+    /// Whether it is the client's fault if this fails.
+    pub fn is_clients_fault(&self) -> bool {
+        self.clients_fault.load(Relaxed)
+    }
+
+    /// The head of the response has left the instance: from now on only pauses are timed.
+    pub(super) fn answered(&self) {
+        self.moved();
+        self.answered.store(true, Relaxed);
+        if self.trial.get().is_some() {
+            let _ = self.tried_head.set(Instant::now());
+            self.watch.wake();
+        }
+    }
+
+    pub(super) fn is_answered(&self) -> bool {
+        self.answered.load(Relaxed)
+    }
+
+    /// Nobody waits for the answer any more.
+    pub(super) fn abandon(&self) {
+        if self.abandoned.set(Instant::now()).is_ok() {
+            self.watch.wake();
+        }
+        self.over();
+    }
+
+    /// When the instance must be done with it, as things stand `now`. What waited for the client is
+    /// added.
+    pub(super) fn deadline(&self, now: Instant) -> Instant {
+        let since = |micros: &AtomicU64| Duration::from_micros(micros.load(Relaxed));
+        let (moved, before) = match self.is_answered() {
+            true => (
+                Duration::from_millis(self.moved_ms.load(Relaxed)),
+                since(&self.waited_when_moved_us),
+            ),
+            false => (Duration::ZERO, Duration::ZERO),
+        };
+        let since_start = now.saturating_duration_since(self.started);
+        let waited = self.client.waited(since_start);
+        let deadline = self.started + moved + waited.saturating_sub(before) + self.time();
+        match self.abandoned.get() {
+            Some(at) => deadline.min(*at + ABANDON_GRACE),
+            None => deadline,
+        }
+    }
+
+    /// What the instance has at its present stage.
+    fn time(&self) -> Duration {
+        match self.is_answered() && !self.is_finished() {
+            true => self.idle.0,
+            false => self.wall_time,
+        }
+    }
+
+    /// When it is to be looked at again; none where its time is over, and it has failed of that.
+    pub(super) fn look(&self, now: Instant) -> Option<Instant> {
+        let next = self.look_at_time(now)?;
+        Some(match self.look_at_trial(now) {
+            Some(at) => next.min(at),
+            None => next,
+        })
+    }
+
+    /// Ends a trial that its client, or a long answer, would hold. When to look again, if then.
+    fn look_at_trial(&self, now: Instant) -> Option<Instant> {
+        let trial = self.trial.get().filter(|trial| trial.is_open())?;
+        let Some(head) = self.tried_head.get() else {
+            if self.waited_for_body() >= CLIENT_TIME {
+                trial.give_up();
+            }
+            return None;
+        };
+        let at = *head + HEAD_TIME;
+        if at <= now {
+            trial.went_well();
+            return None;
+        }
+        Some(at)
+    }
+
+    /// While its client is waited for no time of the instance's passes.
+    fn look_at_time(&self, now: Instant) -> Option<Instant> {
+        if self.abandoned.get().is_none() && self.client.is_waited_for() {
+            let since = now.saturating_duration_since(self.started);
+            if self.client.reads_too_slowly(since) {
+                self.end_for_client(InstanceError::ReaderTooSlow);
+                return None;
+            }
+            return Some(match self.guard.lock().is_some() {
+                true => now + LOOK_EVERY,
+                false => now + LOOK_SOON,
+            });
+        }
+        let deadline = self.deadline(now);
+        if deadline > now {
+            return Some(deadline);
+        }
+        let limit = self.time();
+        self.fail(match self.is_answered() {
+            true => InstanceError::StreamIdle { limit },
+            false => InstanceError::WallTime { limit },
+        });
+        None
+    }
+
+    /// Has `waker` called when [`InFlight::deadline`] may have come nearer.
+    pub(super) fn watch(&self, waker: &Waker) {
+        self.watch.register(waker);
+    }
+
+    pub(super) fn memory_denied(&self, exhausted: MemoryExhausted) {
+        let _ = self.memory_denied.set(exhausted);
+    }
+
+    /// Records why the instance failed; the first reason stands. An instance that died after it was denied
+    /// memory died of that.
+    pub(super) fn fail(&self, error: InstanceError) {
+        let error = match (&error, self.memory_denied.get()) {
+            (InstanceError::Trapped, Some(MemoryExhausted(limit))) => {
+                InstanceError::MemoryLimit { limit: *limit }
+            }
+            _ => error,
+        };
+        if self.failure.set(error).is_ok() {
+            self.failed.wake();
+        }
+        self.over();
+    }
+
+    pub(super) fn failure(&self) -> Option<&InstanceError> {
+        self.failure.get()
+    }
+
+    /// The failure; or `waker` is called when there is one. Of those that ask, the last is told.
+    pub(super) fn poll_failure(&self, waker: &Waker) -> Option<&InstanceError> {
+        self.failed.register(waker);
+        self.failure.get()
+    }
+
+    /// The instance is gone, or done with this.
+    pub(super) fn end(&self) {
+        let given_back = self.permit.lock().take();
+        drop(given_back);
+        self.ended.store(true, Release);
+        self.asked_all();
+        self.end.notify_waiters();
+    }
+
+    /// Waits until the instance is gone and with it every doubt about why.
+    pub(super) async fn wait_end(&self) {
+        let notified = self.end.notified();
+        let mut notified = std::pin::pin!(notified);
+        notified.as_mut().enable();
+        if !self.ended.load(Acquire) {
+            notified.await;
+        }
+    }
+}
+
+impl Wake for InFlight {
+    /// More of the request's body is there, or its end.
+    fn wake(self: Arc<Self>) {
+        self.client.came(self.started.elapsed());
+        self.asker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,267 @@
+//! What one instance has to do: the requests in flight that it has begun. Shared by the instance, the watch over its
+//! time, and the worker that gives it requests.
+
+use super::client_time::Slow;
+use super::error::InstanceError;
+use super::failure::MemoryExhausted;
+use super::in_flight::InFlight;
+use super::shortage::Short;
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+#[derive(Default)]
+pub(super) struct InFlightSet(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    requests: Vec<Arc<InFlight>>,
+    /// It takes no further requests: one was not answered in time, so nobody knows what it is at.
+    closing: bool,
+    /// It takes no further requests, and finishes what it has.
+    last: bool,
+    /// The number of the trial that one of its requests is, or was.
+    trial: Option<u64>,
+    /// Held while it has nothing to do. An instance at work is covered by the places of its requests.
+    idle: Option<OwnedSemaphorePermit>,
+}
+
+/// How an instance's requests in flight stand.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Stand {
+    /// Nothing to do, and nothing behind it to finish.
+    Empty,
+    /// Look again then, at the latest.
+    Until(Instant),
+    /// What is left is out of time.
+    Over,
+}
+
+impl InFlightSet {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock()
+    }
+
+    /// One request more. What was answered whole needs no watch beside it.
+    pub(crate) fn begin(&self, in_flight: Arc<InFlight>) {
+        in_flight.begin();
+        let mut state = self.state();
+        state.idle = None;
+        let done = |in_flight: &mut Arc<InFlight>| in_flight.is_finished();
+        let done: Vec<_> = state.requests.extract_if(.., done).collect();
+        state.requests.push(in_flight);
+        drop(state);
+        done.iter().for_each(|in_flight| in_flight.end());
+    }
+
+    /// Whether it takes no further requests.
+    pub(crate) fn takes_no_more(&self) -> bool {
+        let state = self.state();
+        state.closing || state.last
+    }
+
+    /// The request that it has is the trial of its release with that number.
+    pub(crate) fn try_one(&self, number: u64) {
+        self.state().trial = Some(number);
+    }
+
+    /// The number of the last trial that one of its requests is, or was.
+    pub(crate) fn tried(&self) -> Option<u64> {
+        self.state().trial
+    }
+
+    /// The request that it has is its last.
+    pub(crate) fn take_no_more(&self) {
+        self.state().last = true;
+    }
+
+    /// All is done. Keeps the instance where there is room for one more of `weight` that has nothing
+    /// to do.
+    pub(crate) fn rest(&self, room: &Arc<Semaphore>, weight: u32) -> bool {
+        let mut state = self.state();
+        let done = std::mem::take(&mut state.requests);
+        if state.idle.is_none() && !state.closing && !state.last {
+            state.idle = room.clone().try_acquire_many_owned(weight).ok();
+        }
+        let kept = state.idle.is_some();
+        drop(state);
+        done.iter().for_each(|in_flight| in_flight.end());
+        kept
+    }
+
+    /// Fails what is out of time, and says until when the rest may take.
+    pub(crate) fn stand(&self, now: Instant) -> Stand {
+        let state = &mut *self.state();
+        if state.requests.is_empty() {
+            return Stand::Empty;
+        }
+        let (mut next, mut last) = (None, now);
+        for in_flight in &state.requests {
+            let over = in_flight.is_finished() || in_flight.failure().is_some();
+            let look = if over { None } else { in_flight.look(now) };
+            let by_client = in_flight.failure().is_some() && in_flight.is_clients_fault();
+            match look {
+                Some(look) => next = Some(next.map_or(look, |next: Instant| next.min(look))),
+                None if over || by_client => {
+                    // It has a moment to tidy up, and may not notice that this is over.
+                    state.last |= by_client;
+                    last = last.max(in_flight.deadline(now));
+                }
+                None => state.closing = true,
+            }
+        }
+        match next {
+            Some(next) => Stand::Until(next),
+            // What it does when all its answers are out has the time of the last.
+            None if last > now && !state.closing => Stand::Until(last),
+            None => Stand::Over,
+        }
+    }
+
+    /// Those that wait for a slow client, and are not counted among such yet.
+    pub(crate) fn waits_for_clients(&self, short: &Short) -> Vec<(Arc<InFlight>, Slow)> {
+        let state = self.state();
+        let requests = state.requests.iter();
+        let going = requests.filter(|in_flight| in_flight.failure().is_none());
+        let waits = going.filter_map(|in_flight| {
+            let slow = in_flight.needs_seat(short)?;
+            Some((in_flight.clone(), slow))
+        });
+        waits.collect()
+    }
+
+    /// Has `waker` called when an in-flight request's deadline may have come nearer.
+    pub(crate) fn watch(&self, waker: &std::task::Waker) {
+        for in_flight in &self.state().requests {
+            in_flight.watch(waker);
+        }
+    }
+
+    /// A `memory.grow` was refused; should the instance now die, it died of that.
+    pub(crate) fn memory_denied(&self, exhausted: MemoryExhausted) {
+        for in_flight in &self.state().requests {
+            in_flight.memory_denied(exhausted);
+        }
+    }
+
+    /// Fails all that has not failed yet; says whether anything had not.
+    pub(crate) fn fail(&self, error: &InstanceError) -> bool {
+        let mut any = false;
+        for in_flight in &self.state().requests {
+            any |= in_flight.failure().is_none();
+            in_flight.fail(error.clone());
+        }
+        any
+    }
+
+    /// The instance is gone.
+    pub(crate) fn end(&self) {
+        let ended = std::mem::take(&mut *self.state());
+        ended.requests.iter().for_each(|in_flight| in_flight.end());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn in_flight(wall_time: Duration) -> Arc<InFlight> {
+        Arc::new(InFlight::new(Box::new(()), Box::new(()), wall_time))
+    }
+
+    #[test]
+    fn the_nearest_deadline_counts_and_one_that_passes_closes_the_instance_but_not_its_other_requests()
+     {
+        let in_flight_set = InFlightSet::default();
+        let (short, long) = (in_flight(SECOND), in_flight(SECOND * 10));
+        in_flight_set.begin(short.clone());
+        in_flight_set.begin(long.clone());
+        let now = Instant::now();
+        assert_eq!(in_flight_set.stand(now), Stand::Until(short.deadline(now)));
+        assert!(!in_flight_set.takes_no_more());
+        assert_eq!(
+            in_flight_set.stand(now + SECOND * 2),
+            Stand::Until(long.deadline(now))
+        );
+        assert!(in_flight_set.takes_no_more());
+        assert_eq!(short.failure().map(InstanceError::code), Some("wall-time"));
+        assert!(long.failure().is_none());
+        long.finish();
+        assert_eq!(in_flight_set.stand(now + SECOND * 3), Stand::Over);
+    }
+
+    #[test]
+    fn what_was_answered_whole_is_forgotten_with_the_next_request() {
+        let in_flight_set = InFlightSet::default();
+        let first = in_flight(SECOND);
+        in_flight_set.begin(first.clone());
+        first.finish();
+        in_flight_set.begin(in_flight(SECOND * 5));
+        assert_eq!(Arc::strong_count(&first), 1);
+    }
+
+    #[test]
+    fn an_instance_rests_only_where_there_is_room_and_its_room_is_free_again_when_it_works() {
+        let room = Arc::new(Semaphore::new(2));
+        let (one, other) = (InFlightSet::default(), InFlightSet::default());
+        assert!(one.rest(&room, 2));
+        assert!(one.rest(&room, 2), "it rests already");
+        assert!(!other.rest(&room, 1));
+        one.begin(in_flight(SECOND));
+        assert!(other.rest(&room, 1));
+    }
+
+    #[test]
+    fn an_instance_that_is_closing_does_not_rest() {
+        let in_flight_set = InFlightSet::default();
+        in_flight_set.begin(in_flight(Duration::ZERO));
+        assert_eq!(in_flight_set.stand(Instant::now() + SECOND), Stand::Over);
+        assert!(!in_flight_set.rest(&Arc::new(Semaphore::new(9)), 1));
+    }
+
+    #[test]
+    fn an_instance_that_has_its_last_request_finishes_it_and_does_not_rest() {
+        let in_flight_set = InFlightSet::default();
+        let in_flight = in_flight(SECOND);
+        in_flight_set.begin(in_flight.clone());
+        in_flight_set.take_no_more();
+        assert!(in_flight_set.takes_no_more());
+        in_flight.finish();
+        assert_eq!(
+            in_flight_set.stand(Instant::now()),
+            Stand::Until(in_flight.deadline(Instant::now()))
+        );
+        assert!(!in_flight_set.rest(&Arc::new(Semaphore::new(9)), 1));
+    }
+
+    #[test]
+    fn an_instance_whose_request_gave_way_takes_no_more_and_has_a_moment_to_tidy_up() {
+        let in_flight_set = InFlightSet::default();
+        let in_flight = in_flight(SECOND);
+        in_flight_set.begin(in_flight.clone());
+        in_flight.give_way();
+        let now = Instant::now();
+        assert_eq!(
+            in_flight_set.stand(now),
+            Stand::Until(in_flight.deadline(Instant::now()))
+        );
+        assert!(in_flight_set.takes_no_more());
+        assert_eq!(
+            in_flight_set.stand(in_flight.deadline(Instant::now())),
+            Stand::Over
+        );
+    }
+
+    #[test]
+    fn an_instance_that_goes_leaves_its_room() {
+        let room = Arc::new(Semaphore::new(1));
+        let in_flight_set = InFlightSet::default();
+        assert!(in_flight_set.rest(&room, 1));
+        in_flight_set.end();
+        assert_eq!(room.available_permits(), 1);
+    }
+}

@@ -1,0 +1,449 @@
+//! One instance: an instance at work on a request, and the mechanism that starts one for each.
+
+use super::bodies::{AnswerBody, AskedBody, AskedLimits, Early, Empties, Waiting, check_headers};
+use super::code::Code;
+use super::cpu_share::{CpuShare, CpuShares};
+use super::error::InstanceError;
+use super::factory::{CancelHandle, InstanceFactory};
+use super::failure::classify;
+use super::failures::Failures;
+use super::in_flight::{Held, InFlight};
+use super::in_flight_set::InFlightSet;
+use super::limits::{Limit, LiveLimits, WindowLimits};
+use super::linker::Outside;
+use super::log::WindowLog;
+use super::meter::Meter;
+use super::requests::Requests;
+use super::reuse::Reuse;
+use super::shortage::Short;
+use hms_core::body::Body;
+use hms_core::error::{Cause, RequestError};
+use hms_core::framing;
+use hms_core::next::Next;
+use hms_core::stream_idle::StreamIdle;
+use hms_net::lanes::PerLane;
+use hms_store::Stores;
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use std::any::Any;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::time::error::Elapsed;
+use wasmtime::ResourceLimiter;
+use wasmtime::component::{GuestTaskId, ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::handler::{
+    ExpirationError, HandlerState, InstantiationError, ProxyHandler, ProxyPre, TrapOrPanicError,
+};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView, p2, p3};
+
+/// Bytes of chance that a guest has in one call. 1 MiB: the host makes them before the guest has
+/// them.
+const RANDOM_BYTES: u64 = 1 << 20;
+
+/// Bytes that one table element takes on the host.
+const TABLE_ELEMENT_BYTES: usize = 8;
+
+/// Core instances, memories and tables of one instance: what the pool can give one component at most.
+const MAX_INSTANCES: usize = 1024;
+
+/// Time for an instance to end after its request failed: it is at its end already, and to be done with
+/// it takes a moment.
+const END_TIME: Duration = Duration::from_secs(1);
+
+/// Where an instance works: what all instances of one release share.
+#[derive(Clone)]
+pub struct InstanceContext {
+    /// The window's name: the one thing that decides which store an instance reaches.
+    pub window: Arc<str>,
+    /// All stores; an instance opens its own window's when it first needs it.
+    pub stores: Arc<Stores>,
+    /// Where the guest's stdout and stderr go.
+    pub log: Arc<WindowLog>,
+    /// The window's limits.
+    pub limits: LiveLimits,
+    /// How its instances share the processors with others.
+    pub cpu_shares: CpuShares,
+    /// Why its instances failed.
+    pub failures: Arc<Failures>,
+    /// Whether requests find no place.
+    pub short: Arc<Short>,
+}
+
+/// What wasmtime keeps for one instance.
+pub(super) struct InstanceState {
+    pub(super) context: InstanceContext,
+    pub(super) table: ResourceTable,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    pub(super) hooks: Outside,
+    pub(super) meter: Meter,
+    in_flight_set: Arc<InFlightSet>,
+    /// The requests that it was given.
+    pub(super) requests: Requests,
+    /// It has taken a body of WASI 0.3.
+    pub(super) has_taken_a_body: bool,
+}
+
+impl InstanceState {
+    pub(super) fn new(
+        context: InstanceContext,
+        limits: &WindowLimits,
+        in_flight_set: Arc<InFlightSet>,
+        cpu_share: CpuShare,
+    ) -> Self {
+        let wasi = WasiCtxBuilder::new()
+            .stdout(context.log.stream())
+            .stderr(context.log.stream())
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .max_random_size(RANDOM_BYTES)
+            .build();
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(limits.size(Limit::ResponseHeaderBytes));
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.size(Limit::Handles));
+        InstanceState {
+            table,
+            wasi,
+            http,
+            hooks: Outside::new(context.failures.clone(), limits.get(Limit::MemoryBytes)),
+            meter: Meter::new(limits, cpu_share),
+            requests: Requests::new(in_flight_set.clone()),
+            has_taken_a_body: false,
+            in_flight_set,
+            context,
+        }
+    }
+
+    /// The request `in_flight` begins, as the guest's task `task`: the limits as they are now are its
+    /// own. What the instance's start took counts for the first. How many that makes.
+    pub(super) fn begin(&mut self, in_flight: &InFlight, task: GuestTaskId) -> u64 {
+        let limits = **self.context.limits.load();
+        let begun = self.requests.begin(in_flight.onward(), task);
+        if begun > 1 {
+            self.meter.restart();
+        }
+        self.meter.begin(&limits);
+        self.table.set_max_capacity(limits.size(Limit::Handles));
+        self.http
+            .set_field_size_limit(limits.size(Limit::ResponseHeaderBytes));
+        begun
+    }
+
+    /// It calls the host.
+    pub(super) fn host_call(&mut self) -> wasmtime::Result<()> {
+        self.meter.host_call(&mut self.table)
+    }
+
+    /// The host is about to keep at most `bytes` more for it. See [`Meter::keep`].
+    pub(super) fn keep(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        self.meter.keep(bytes, &mut self.table)
+    }
+
+    fn grow(&mut self, by: usize, first: bool) -> wasmtime::Result<bool> {
+        self.meter
+            .grow(by, first, &self.in_flight_set, &mut self.table)
+    }
+}
+
+impl ResourceLimiter for InstanceState {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.grow(desired.saturating_sub(current), current == 0)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let elements = desired.saturating_sub(current);
+        self.grow(elements.saturating_mul(TABLE_ELEMENT_BYTES), current == 0)
+    }
+
+    fn instances(&self) -> usize {
+        MAX_INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        MAX_INSTANCES
+    }
+
+    fn memories(&self) -> usize {
+        MAX_INSTANCES
+    }
+}
+
+impl WasiView for InstanceState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for InstanceState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            ctx: &mut self.http,
+            table: &mut self.table,
+            hooks: &mut self.hooks,
+        }
+    }
+}
+
+/// The instances of one release: a fresh one for every request, or as many requests an instance as the
+/// window's limits say.
+#[derive(Clone)]
+pub struct Instances {
+    /// Each lane has instances of its own: one that is reused serves the lane that it is on.
+    handlers: PerLane<ProxyHandler<InstanceFactory>>,
+    weight: u32,
+    cancel_handle: CancelHandle,
+}
+
+impl Instances {
+    /// Links `code` as a window's, either generation of WASI HTTP.
+    ///
+    /// # Errors
+    /// When the component exports neither `wasi:http/handler` nor `wasi:http/incoming-handler`.
+    pub fn new(code: Code, context: InstanceContext) -> anyhow::Result<Self> {
+        let pre = match p3::bindings::ServicePre::new(code.linked.pre.clone()) {
+            Ok(pre) => ProxyPre::P3(pre),
+            Err(_) => ProxyPre::P2(p2::bindings::ProxyPre::new(code.linked.pre.clone())?),
+        };
+        let weight = code.linked.weight;
+        let cancel_handle = CancelHandle::default();
+        let reuse = Arc::new(Reuse::default());
+        let handlers = PerLane::new(|| {
+            ProxyHandler::new(InstanceFactory {
+                code: code.clone(),
+                pre: match &pre {
+                    ProxyPre::P2(pre) => ProxyPre::P2(pre.clone()),
+                    ProxyPre::P3(pre) => ProxyPre::P3(pre.clone()),
+                },
+                context: context.clone(),
+                cancel_handle: cancel_handle.clone(),
+                reuse: reuse.clone(),
+            })
+        });
+        Ok(Instances {
+            handlers,
+            weight,
+            cancel_handle,
+        })
+    }
+
+    fn counter(&self) -> &InstanceFactory {
+        self.handlers.beside().state()
+    }
+
+    /// The means to end these instances.
+    pub fn cancel_handle(&self) -> CancelHandle {
+        self.cancel_handle.clone()
+    }
+
+    /// What is known of whether an instance can serve several requests.
+    pub fn reuse(&self) -> &Reuse {
+        &self.counter().reuse
+    }
+
+    /// Places in the pool that one instance takes.
+    pub fn weight(&self) -> u32 {
+        self.weight
+    }
+
+    /// Starts one instance and lets it go again: the least that a release must be able to do.
+    ///
+    /// # Errors
+    /// Why it could not start.
+    pub async fn try_start(&self) -> Result<(), RequestError> {
+        match self.counter().instantiate().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.start_failure(&error).into()),
+        }
+    }
+
+    fn start_failure(&self, error: &wasmtime::Error) -> InstanceError {
+        if error.is::<Elapsed>() {
+            let limit = self.counter().context.limits.load();
+            let limit = limit.time(Limit::WallTimeMs);
+            return InstanceError::WallTime { limit };
+        }
+        match classify(error) {
+            known @ (InstanceError::PoolFull
+            | InstanceError::CpuTime { .. }
+            | InstanceError::MemoryLimit { .. }) => known,
+            _ => InstanceError::Start(Cause::of(error.root_cause())),
+        }
+    }
+
+    /// What is known of `request` as long as it is at work. `permit` is kept until the instance is
+    /// done, `lease` until the last byte of the answer is out as well.
+    pub fn in_flight(
+        &self,
+        request: &mut http::Request<Body>,
+        lease: impl Any + Send + Sync,
+        permit: impl Any + Send + Sync,
+    ) -> Arc<InFlight> {
+        let wall_time = self.counter().context.limits.load().time(Limit::WallTimeMs);
+        let next = request.extensions_mut().remove::<Next>();
+        let idle = request.extensions_mut().remove::<StreamIdle>();
+        let (lease, permit) = (Box::new(lease) as Held, Box::new(permit) as Held);
+        let in_flight = InFlight::new(lease, permit, wall_time);
+        Arc::new(in_flight.with_next(next).with_idle(idle))
+    }
+
+    /// Has an instance serve `request`, whose `in_flight` this is. Dropping the future, or the answer's
+    /// body, tells the instance that nobody waits any more.
+    ///
+    /// # Errors
+    /// Why there is no answer; once there is a head, a failure shows as an error of the body.
+    pub async fn serve(
+        &self,
+        request: http::Request<Body>,
+        in_flight: Arc<InFlight>,
+    ) -> Result<http::Response<Body>, RequestError> {
+        let outcome = self.answer(request, in_flight).await;
+        let outcome = outcome.map_err(RequestError::from);
+        if let Err(error) = &outcome {
+            self.counter().context.failures.note(error);
+        }
+        outcome
+    }
+
+    async fn answer(
+        &self,
+        request: http::Request<Body>,
+        in_flight: Arc<InFlight>,
+    ) -> Result<http::Response<Body>, InstanceError> {
+        let waiting = Waiting(in_flight.clone());
+        let context = &self.counter().context;
+        let limits = context.limits.load();
+        let trailers = check_headers(request.headers(), limits.get(Limit::RequestHeaderBytes))?;
+        let limit = limits.get(Limit::RequestBytes);
+        if request.body().size_hint().lower() > limit {
+            return Err(InstanceError::BodyTooLarge { limit });
+        }
+        let refused = Arc::new(OnceLock::new());
+        let method = request.method().clone();
+        let request = request.map(|inner| {
+            let body = AskedBody {
+                inner,
+                empties: Empties::default(),
+                in_flight: in_flight.clone(),
+                left: limit,
+                limits: AskedLimits {
+                    body: limit,
+                    trailers,
+                },
+                refused: refused.clone(),
+            };
+            body.boxed_unsync()
+        });
+        let Code {
+            clock, slow_pool, ..
+        } = &self.counter().code;
+        let (handler, slow_pool) = if context.cpu_shares.fit_lanes(clock) {
+            (self.handlers.here(), None)
+        } else {
+            // It may hold its thread for long.
+            (self.handlers.beside(), Some(slow_pool))
+        };
+        let mut handled = pin!(handler.handle(in_flight.clone(), request));
+        // An instance that serves others goes on when the time of this one is over, and says nothing of
+        // it.
+        let answered = poll_fn(|cx| match polled_on(slow_pool, handled.as_mut(), cx) {
+            Poll::Pending => match in_flight.poll_failure(cx.waker()) {
+                Some(failure) => Poll::Ready(Err(failure.clone())),
+                None => Poll::Pending,
+            },
+            Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
+        });
+        let answered = answered.await;
+        // What the client did wrong came first, whatever its guest made of it or died of.
+        let wrong = |failure: &InstanceError| refused.get().unwrap_or(failure).clone();
+        let answered = answered.map_err(|failure| wrong(&failure))?;
+        if let Some(failure) = in_flight.failure()
+            && in_flight.is_clients_fault()
+        {
+            return Err(wrong(failure));
+        }
+        match answered {
+            Ok(response) => {
+                in_flight.answered();
+                context.cpu_shares.answered();
+                let limit = limits.get(Limit::ResponseBytes);
+                if response.body().size_hint().lower() > limit {
+                    return Err(InstanceError::ResponseTooLarge { limit });
+                }
+                let failures = context.failures.clone();
+                let (head, inner) = response.into_parts();
+                let body = AnswerBody {
+                    inner,
+                    empties: Empties::default(),
+                    waiting,
+                    failures,
+                    left: limit,
+                    limit,
+                    early: Early::default(),
+                };
+                let body = body.with_early().await;
+                let bytes = body.size_hint().exact();
+                match framing::check(&method, head.status, &head.headers, bytes) {
+                    Ok(()) => Ok(http::Response::from_parts(head, body.boxed_unsync())),
+                    Err(why) => Err(InstanceError::ResponseInvalid(why.into())),
+                }
+            }
+            // Only an instance at work reads the body, and it may have done something before it came to
+            // the end.
+            Err(error) => match refused.get() {
+                Some(refused) => Err(refused.clone()),
+                None => Err(self.failure(&error, &in_flight).await),
+            },
+        }
+    }
+
+    async fn failure(&self, error: &wasmtime::Error, in_flight: &InFlight) -> InstanceError {
+        if let Some(start) = error.downcast_ref::<InstantiationError<Arc<InFlight>>>() {
+            return self.start_failure(&start.error);
+        }
+        // What the request is told may be less than what its instance's end says; an instance that fails
+        // before it has taken the request on does not know of it.
+        if in_flight.is_begun() {
+            let _ = tokio::time::timeout(END_TIME, in_flight.wait_end()).await;
+        }
+        if !error.is::<TrapOrPanicError>() && !error.is::<ExpirationError>() {
+            if in_flight.failure().is_none() {
+                self.counter().context.log.failure(error);
+            }
+            in_flight.fail(classify(error));
+        }
+        in_flight
+            .failure()
+            .cloned()
+            .unwrap_or(InstanceError::Trapped)
+    }
+}
+
+/// Polls `future` where what it starts is to run: on that runtime, or on this one.
+fn polled_on<F: Future>(
+    runtime: Option<&Handle>,
+    future: Pin<&mut F>,
+    cx: &mut Context<'_>,
+) -> Poll<F::Output> {
+    let _entered = runtime.map(Handle::enter);
+    future.poll(cx)
+}

@@ -1,0 +1,287 @@
+//! `wasi:keyvalue` for guests, over the store that is bound to the window.
+//!
+//! Both published drafts, so that components written for other hosts find theirs: `0.2.0-draft`
+//! ([`draft`]) and `0.2.0-draft2` ([`draft2`]), which adds compare-and-swap. They match by exact
+//! name. The identifier that a guest opens is a name space inside its own window's store: whatever
+//! it asks for, it reaches nothing else.
+
+mod draft;
+mod draft2;
+
+use super::instance::{InstanceContext, InstanceState};
+use super::limits::{Limit, LiveLimits};
+use super::meter::Meter;
+use hms_store::{Applied, Entry, MAX_BATCH_OPS, MAX_BUCKET_BYTES, Op, Page, Store, StoreError};
+use std::sync::Arc;
+use wasmtime::component::{HasData, Linker, ResourceTable, ResourceTableError};
+
+/// An opened bucket.
+pub struct Bucket {
+    store: Arc<dyn Store>,
+    name: Arc<str>,
+    limits: LiveLimits,
+}
+
+/// A compare-and-swap in progress: what was there when it began.
+pub struct Cas {
+    store: Arc<dyn Store>,
+    bucket: Arc<str>,
+    key: String,
+    seen: Option<Entry>,
+    limits: LiveLimits,
+}
+
+/// What the guest is told, in the one case of both drafts that carries words: `CODE: sentence`, so
+/// that it can tell a full store from a bad request.
+pub struct KvError {
+    told: String,
+    /// Counted and logged for the operator, where a limit of the window or its store is why.
+    reason: Option<&'static str>,
+    /// It is not told: the instance ends of it.
+    trap: Option<wasmtime::Error>,
+}
+
+impl KvError {
+    fn told(told: impl Into<String>) -> Self {
+        KvError {
+            told: told.into(),
+            reason: None,
+            trap: None,
+        }
+    }
+}
+
+/// Paths and the host's own faults stay in the host's log.
+impl From<StoreError> for KvError {
+    fn from(error: StoreError) -> Self {
+        if error.is_fault() {
+            tracing::error!(%error, "a window's store failed");
+        }
+        let sentence = error.to_string();
+        let (told, reason) = match error {
+            StoreError::StoreFull { .. } => (format!("store-full: {sentence}"), "store-full"),
+            StoreError::DiskFull { .. } => ("store-full: the disk is full".into(), "disk-full"),
+            StoreError::Busy { .. } => (format!("store-unavailable: {sentence}"), "store-busy"),
+            StoreError::Closed => (
+                format!("store-unavailable: {sentence}"),
+                "store-unavailable",
+            ),
+            _ if error.is_fault() => (
+                "store-unavailable: the store cannot be used just now".into(),
+                "store-unavailable",
+            ),
+            StoreError::KeyEmpty => (format!("invalid: {sentence}"), "key-empty"),
+            StoreError::KeyTooLong { .. } | StoreError::BucketTooLong { .. } => {
+                (format!("invalid: {sentence}"), "key-too-long")
+            }
+            StoreError::ValueTooLarge { .. } => (format!("invalid: {sentence}"), "value-too-large"),
+            StoreError::TooMany { .. } | StoreError::BatchTooLarge { .. } => {
+                (format!("invalid: {sentence}"), "batch-too-large")
+            }
+            _ => return KvError::told(format!("invalid: {sentence}")),
+        };
+        KvError {
+            reason: Some(reason),
+            ..KvError::told(told)
+        }
+    }
+}
+
+impl From<ResourceTableError> for KvError {
+    fn from(error: ResourceTableError) -> Self {
+        let full = matches!(error, ResourceTableError::Full);
+        KvError {
+            reason: full.then_some("handle-limit"),
+            ..KvError::told(error.to_string())
+        }
+    }
+}
+
+impl From<wasmtime::Error> for KvError {
+    fn from(error: wasmtime::Error) -> Self {
+        KvError {
+            trap: Some(error),
+            ..KvError::told("")
+        }
+    }
+}
+
+type KvResult<T> = Result<T, KvError>;
+
+/// An instance's key-value side: its own window's context, and its handles.
+pub struct KeyValue<'a> {
+    context: &'a InstanceContext,
+    table: &'a mut ResourceTable,
+    meter: &'a mut Meter,
+}
+
+impl KeyValue<'_> {
+    /// The host is about to keep at most `bytes` more for the instance.
+    fn keep(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        self.meter.keep(bytes, self.table)
+    }
+
+    /// The words for the guest; the operator has the reason in the window's log and its counts.
+    fn tell(&self, error: KvError) -> wasmtime::Result<String> {
+        if let Some(trap) = error.trap {
+            return Err(trap);
+        }
+        if let Some(reason) = error.reason {
+            self.context.failures.count(reason, &error.told);
+        }
+        Ok(error.told)
+    }
+}
+
+struct HasKeyValue;
+
+impl HasData for HasKeyValue {
+    type Data<'a> = KeyValue<'a>;
+}
+
+fn view(instance: &mut InstanceState) -> KeyValue<'_> {
+    KeyValue {
+        context: &instance.context,
+        table: &mut instance.table,
+        meter: &mut instance.meter,
+    }
+}
+
+pub(super) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
+    draft::add_to_linker(linker)?;
+    draft2::add_to_linker(linker)
+}
+
+/// Opens the bucket `identifier` of the window that the context belongs to.
+fn open_bucket(
+    context: &InstanceContext,
+    identifier: String,
+) -> impl Future<Output = KvResult<Bucket>> + Send + use<> {
+    let (stores, window) = (context.stores.clone(), context.window.clone());
+    let limits = context.limits.clone();
+    async move {
+        let (len, limit) = (identifier.len(), MAX_BUCKET_BYTES);
+        if len > limit {
+            return Err(StoreError::BucketTooLong { len, limit }.into());
+        }
+        let store = stores.open_async(&window).await?;
+        Ok(Bucket {
+            store,
+            name: identifier.into(),
+            limits,
+        })
+    }
+}
+
+impl Cas {
+    /// The bytes that it holds.
+    pub(super) fn bytes(&self) -> usize {
+        let seen = self.seen.as_ref().map_or(0, |entry| entry.value.capacity());
+        self.bucket.len() + self.key.capacity() + seen
+    }
+}
+
+impl Bucket {
+    /// The bytes that it holds.
+    pub(super) fn bytes(&self) -> usize {
+        self.name.len()
+    }
+
+    async fn entry(&self, key: &str) -> KvResult<Option<Entry>> {
+        Ok(self.store.get(&self.name, key).await?)
+    }
+
+    async fn get(&self, key: &str) -> KvResult<Option<Vec<u8>>> {
+        Ok(self.entry(key).await?.map(|entry| entry.value))
+    }
+
+    async fn exists(&self, key: &str) -> KvResult<bool> {
+        Ok(self.store.exists(&self.name, key).await?)
+    }
+
+    /// The keys again, each with its value.
+    async fn get_many(
+        &self,
+        keys: Vec<String>,
+    ) -> KvResult<impl Iterator<Item = (String, Option<Vec<u8>>)> + use<>> {
+        let entries = self.store.get_many(&self.name, &keys).await?;
+        let values = entries.into_iter().map(|entry| entry.map(|e| e.value));
+        Ok(keys.into_iter().zip(values))
+    }
+
+    async fn keys(&self, after: Option<&str>, skip: u64, limit: usize) -> Result<Page, StoreError> {
+        self.store.keys(&self.name, after, skip, limit).await
+    }
+
+    /// Keys in one answer to `list-keys`.
+    fn page_keys(&self) -> usize {
+        self.limits.load().size(Limit::PageKeys)
+    }
+
+    fn set_op(&self, (key, value): (String, Vec<u8>)) -> KvResult<Op> {
+        check(&self.limits, &key, &value)?;
+        Ok(Op::Set {
+            bucket: self.name.to_string(),
+            key,
+            value,
+        })
+    }
+
+    fn delete_op(&self, key: String) -> Op {
+        Op::Delete {
+            bucket: self.name.to_string(),
+            key,
+        }
+    }
+
+    fn increment_op(&self, key: String, delta: i64) -> KvResult<Op> {
+        check(&self.limits, &key, &[])?;
+        Ok(Op::Increment {
+            bucket: self.name.to_string(),
+            key,
+            delta,
+        })
+    }
+}
+
+/// Refuses more steps than the store takes in one write, before any is made: each carries the
+/// bucket's name.
+fn check_count(count: usize) -> Result<(), StoreError> {
+    let limit = MAX_BATCH_OPS;
+    if count > limit {
+        return Err(StoreError::TooMany { count, limit });
+    }
+    Ok(())
+}
+
+/// Holds a key and its value that are to be written to the window's own limits; the store has wider
+/// ones. What was written under wider ones can still be read and deleted.
+fn check(limits: &LiveLimits, key: &str, value: &[u8]) -> Result<(), StoreError> {
+    let limits = limits.load();
+    let (len, limit) = (key.len(), limits.size(Limit::KeyBytes));
+    if len > limit {
+        return Err(StoreError::KeyTooLong { len, limit });
+    }
+    let (len, limit) = (value.len(), limits.size(Limit::ValueBytes));
+    if len > limit {
+        return Err(StoreError::ValueTooLarge { len, limit });
+    }
+    Ok(())
+}
+
+/// Writes `ops` and waits until they are durable. The handles are borrowed no longer than the call
+/// that makes the operations, so the guest's table is free meanwhile.
+async fn write(store: Arc<dyn Store>, ops: Vec<Op>) -> KvResult<Vec<Applied>> {
+    if ops.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(store.write(ops).await?)
+}
+
+/// The counter's new value out of the answer to one [`Op::Increment`].
+fn counter(applied: &[Applied]) -> KvResult<i64> {
+    match applied {
+        [Applied::Counter(value)] => Ok(*value),
+        _ => Err(KvError::told("the store gave no counter")),
+    }
+}

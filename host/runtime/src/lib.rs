@@ -1,0 +1,72 @@
+//! The sandbox: the only place that names wasmtime.
+//!
+//! In the order in which a component passes through it:
+//!
+//! - [`inspect`] parses the bytes and decides whether they are a window.
+//! - [`compile`] turns them into [`native`] code in a child process.
+//! - [`engine`] and [`linker`] define what code may do and reach; [`code`] is what is loaded.
+//! - [`factory`] creates instances and hands them requests; [`instance`] is one instance with its
+//!   [`limits`], which [`meter`] counts.
+//! - [`cpu_share`] divides processor time; [`placement`] decides between a lane and the
+//!   [`slow_pool`].
+//! - [`in_flight_set`] holds an instance's requests, each an [`in_flight`], which measures the time
+//!   spent waiting for the client (`client_time`); [`waiters`] bounds the instances that wait for
+//!   slow clients.
+//! - [`error`] is why an instance failed, which [`failure`] reads from wasmtime's errors and
+//!   [`failures`] counts; [`log`] keeps what instances write.
+//! - [`keyvalue`] is the window's store as the guest sees it.
+//! - [`host_memory`] is what the host keeps for an instance; [`http_types`] declares it for
+//!   wasmtime's own types.
+//! - [`middleware`] forwards requests, and [`requests`] determines for which request.
+//! - [`reuse`] tests whether an instance can serve more than one request.
+
+mod bodies;
+mod client_time;
+mod code;
+pub mod compile;
+mod cpu_share;
+mod deadline;
+pub mod engine;
+mod error;
+mod error_text;
+mod factory;
+mod failure;
+pub mod failures;
+mod host_memory;
+mod http_types;
+mod in_flight;
+mod in_flight_set;
+pub mod inspect;
+pub mod instance;
+#[expect(
+    unreachable_pub,
+    reason = "the bindings name these types in code that is public"
+)]
+mod keyvalue;
+pub mod limits;
+mod linker;
+pub mod log;
+mod meter;
+mod middleware;
+pub mod native;
+mod placement;
+mod requests;
+mod reuse;
+mod shortage;
+mod slow_pool;
+mod waiters;
+
+pub use code::{Code, LoadError};
+pub use compile::{CompileLimits, Compiler};
+pub use cpu_share::CpuShares;
+pub use engine::{EngineConfig, Runtime};
+pub use factory::CancelHandle;
+pub use failures::Failures;
+pub use in_flight::InFlight;
+pub use inspect::{Inspection, Refusal};
+pub use instance::{InstanceContext, Instances};
+pub use limits::{Limit, LimitsChange, LimitsSet, LiveLimits, WindowLimits};
+pub use log::WindowLog;
+pub use reuse::ReuseOff;
+pub use shortage::{Short, Shortage};
+pub use waiters::Waiters;

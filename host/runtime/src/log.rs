@@ -1,0 +1,300 @@
+//! The window's own log: what its instances write to stdout and stderr, and why they failed. Bounded
+//! in line length, in lines kept, and in lines per second passed on to the host's log.
+
+use super::error_text::{BACKTRACE_BYTES, cut};
+use super::limits::{Limit, LiveLimits};
+use bytes::Bytes;
+use hms_core::printable::printable;
+use parking_lot::Mutex;
+use serde::Serialize;
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use time::OffsetDateTime;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+/// Bytes of one line; the rest of a longer one is left out. 4 KiB holds any sentence.
+const MAX_LINE_BYTES: usize = 4096;
+
+/// Bytes of one line with what the host adds to it.
+const MAX_LOGGED_BYTES: usize = MAX_LINE_BYTES + 128;
+
+/// Lines kept per window, oldest dropped first.
+const MAX_LINES: usize = 1000;
+
+/// Bytes kept per window over all lines. 256 KiB: a thousand windows that flood cost 256 MiB at
+/// most.
+const MAX_BYTES: usize = 256 << 10;
+
+/// One line of a window's log.
+#[derive(Debug, Clone, Serialize)]
+pub struct Line {
+    /// When it was written.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// What it says, control characters escaped.
+    pub text: String,
+}
+
+/// A window's log in memory.
+pub struct WindowLog {
+    window: String,
+    limits: LiveLimits,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    lines: VecDeque<Line>,
+    bytes: usize,
+    second: Instant,
+    in_second: u64,
+    dropped: u64,
+}
+
+impl WindowLog {
+    pub(super) fn new(window: &str, limits: LiveLimits) -> Self {
+        WindowLog {
+            window: window.to_owned(),
+            limits,
+            inner: Mutex::new(Inner {
+                lines: VecDeque::new(),
+                bytes: 0,
+                second: Instant::now(),
+                in_second: 0,
+                dropped: 0,
+            }),
+        }
+    }
+
+    /// The lines kept, oldest first.
+    pub fn lines(&self) -> Vec<Line> {
+        let inner = self.inner.lock();
+        inner.lines.iter().cloned().collect()
+    }
+
+    /// Adds one line, unless the window has said enough for this second.
+    pub fn line(&self, text: &str) {
+        let most = self.limits.load().get(Limit::LogLinesPerS);
+        let mut inner = self.inner.lock();
+        if inner.second.elapsed() >= Duration::from_secs(1) {
+            let dropped = std::mem::take(&mut inner.dropped);
+            inner.second = Instant::now();
+            inner.in_second = 0;
+            if dropped > 0 {
+                let note = format!("({dropped} lines left out: more than {most} in one second)");
+                tracing::warn!(target: "window", window = self.window, "{note}");
+                inner.push(note);
+            }
+        }
+        inner.in_second += 1;
+        if inner.in_second > most {
+            inner.dropped += 1;
+            return;
+        }
+        // A guest must not be able to write control sequences to an operator's terminal, or fake a
+        // line.
+        let text = if text.len() > MAX_LOGGED_BYTES {
+            printable(&cut(MAX_LOGGED_BYTES, format_args!("{text}"))).into_owned()
+        } else {
+            printable(text).into_owned()
+        };
+        tracing::info!(target: "window", window = self.window, "{text}");
+        inner.push(text);
+    }
+
+    /// Adds the error that an instance ended with, its guest backtrace included.
+    pub(super) fn failure(&self, error: &wasmtime::Error) {
+        let text = cut(BACKTRACE_BYTES, format_args!("{error:?}"));
+        for line in text.lines() {
+            self.line(line);
+        }
+    }
+
+    /// A stream for one instance's stdout or stderr.
+    pub(super) fn stream(self: &Arc<Self>) -> LogStream {
+        LogStream {
+            log: self.clone(),
+            partial: Arc::default(),
+        }
+    }
+}
+
+impl Inner {
+    fn push(&mut self, text: String) {
+        self.bytes += text.len();
+        self.lines.push_back(Line {
+            at: OffsetDateTime::now_utc(),
+            text,
+        });
+        while self.lines.len() > MAX_LINES || self.bytes > MAX_BYTES {
+            let Some(oldest) = self.lines.pop_front() else {
+                break;
+            };
+            self.bytes -= oldest.text.len();
+        }
+    }
+}
+
+/// Cuts one instance's output into lines. Clones share the line that is being written.
+#[derive(Clone)]
+pub(super) struct LogStream {
+    log: Arc<WindowLog>,
+    partial: Arc<Mutex<Partial>>,
+}
+
+#[derive(Default)]
+struct Partial {
+    line: Vec<u8>,
+    left_out: usize,
+}
+
+impl Partial {
+    fn take(&mut self) -> Option<String> {
+        let left_out = std::mem::take(&mut self.left_out);
+        let line = std::mem::take(&mut self.line);
+        let mut text = String::from_utf8_lossy(&line).into_owned();
+        if left_out > 0 {
+            text.push_str(&format!(" … ({left_out} bytes left out)"));
+        }
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+impl LogStream {
+    fn write_bytes(&self, bytes: &[u8]) {
+        let mut partial = self.partial.lock();
+        let mut pieces = bytes.split(|b| *b == b'\n').peekable();
+        while let Some(piece) = pieces.next() {
+            let room = MAX_LINE_BYTES - partial.line.len();
+            let kept = piece.get(..room.min(piece.len())).unwrap_or_default();
+            partial.line.extend_from_slice(kept);
+            partial.left_out += piece.len() - kept.len();
+            if pieces.peek().is_some() {
+                match partial.take() {
+                    Some(text) => self.log.line(&text),
+                    None => self.log.line(""),
+                }
+            }
+        }
+    }
+}
+
+impl Drop for LogStream {
+    fn drop(&mut self) {
+        if Arc::strong_count(&self.partial) > 1 {
+            return;
+        }
+        let mut partial = self.partial.lock();
+        if let Some(text) = partial.take() {
+            self.log.line(&text);
+        }
+    }
+}
+
+impl IsTerminal for LogStream {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for LogStream {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+impl AsyncWrite for LogStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        self.write_bytes(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl OutputStream for LogStream {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.write_bytes(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(MAX_LINE_BYTES)
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for LogStream {
+    async fn ready(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(pieces: &[&[u8]]) -> Vec<String> {
+        let log = Arc::new(WindowLog::new("w", LiveLimits::default()));
+        let stream = log.stream();
+        for piece in pieces {
+            stream.write_bytes(piece);
+        }
+        drop(stream);
+        log.lines().into_iter().map(|line| line.text).collect()
+    }
+
+    #[test]
+    fn a_line_written_in_pieces_is_one_line() {
+        assert_eq!(written(&[b"a", b"b\nc", b"\n"]), ["ab", "c"]);
+    }
+
+    #[test]
+    fn the_last_line_needs_no_newline() {
+        assert_eq!(written(&[b"one\ntwo"]), ["one", "two"]);
+    }
+
+    #[test]
+    fn a_line_without_end_is_cut_and_says_so() {
+        let lines = written(&[&[b'x'; MAX_LINE_BYTES + 10], b"\n"]);
+        assert_eq!(lines.len(), 1);
+        assert!(
+            lines[0].ends_with("(10 bytes left out)"),
+            "{}",
+            lines[0].len()
+        );
+    }
+
+    #[test]
+    fn control_characters_cannot_reach_a_terminal() {
+        assert_eq!(written(&[b"\x1b[2Jgone\r\n"]), ["\\u{1b}[2Jgone\\r"]);
+    }
+
+    #[test]
+    fn a_flood_is_cut_off_within_the_second() {
+        let most = Limit::LogLinesPerS.row().default as usize;
+        let lines = written(&[&b"x\n".repeat(5 * most)]);
+        assert!(lines.len() <= 2 * most, "{}", lines.len());
+        assert!(lines.len() >= most);
+    }
+}

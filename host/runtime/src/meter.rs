@@ -1,0 +1,284 @@
+//! Counts what one instance uses of memory, CPU time and host calls, and holds it to its window's
+//! limits.
+
+use super::cpu_share::CpuShare;
+use super::failure::{CpuExhausted, HostCallsExhausted, MemoryExhausted};
+use super::host_memory::{HANDLE_BYTES, HostMemory, RetainedBytes};
+use super::in_flight_set::InFlightSet;
+use super::limits::{Limit, WindowLimits};
+use std::time::Duration;
+use tokio::time::Instant;
+use wasmtime::UpdateDeadline;
+use wasmtime::component::ResourceTable;
+
+/// How often running guest code is interrupted: the grain of CPU time, and the longest that one
+/// guest keeps a thread from the others. A short request waits for a millisecond at most where one
+/// spins on each processor.
+pub(crate) const EPOCH_TICK: Duration = Duration::from_millis(1);
+
+/// Calls to the host after which the handles that they may have made are counted. 1,024: half a MiB
+/// of handles at most, and next to nothing for a call. A power of two.
+const COUNTED_CALLS: u64 = 1024;
+
+/// Counts what one instance uses; lives in its wasmtime store.
+pub(super) struct Meter {
+    memory_limit: u64,
+    cpu_limit: Duration,
+    memory_bytes: usize,
+    host: HostMemory,
+    ticks: u64,
+    host_calls_per_s: u64,
+    /// Calls to the host before the next look at the time, which is when they are given again.
+    host_calls_left: u64,
+    host_calls_given: Instant,
+    cpu_share: CpuShare,
+}
+
+impl Meter {
+    pub(super) fn new(limits: &WindowLimits, cpu_share: CpuShare) -> Self {
+        Meter {
+            memory_limit: limits.get(Limit::MemoryBytes),
+            cpu_limit: limits.time(Limit::CpuTimeMs),
+            memory_bytes: 0,
+            host: HostMemory::new(limits.get(Limit::MemoryBytes)),
+            ticks: 0,
+            host_calls_per_s: limits.get(Limit::HostCallsPerS),
+            host_calls_left: limits.get(Limit::HostCallsPerS),
+            host_calls_given: Instant::now(),
+            cpu_share,
+        }
+    }
+
+    /// A request begins, under the limits as they are now. Where the instance has others, CPU time
+    /// counts from the last that began: a guest that spins lets none begin.
+    pub(super) fn begin(&mut self, limits: &WindowLimits) {
+        self.memory_limit = limits.get(Limit::MemoryBytes);
+        self.cpu_limit = limits.time(Limit::CpuTimeMs);
+        self.host_calls_per_s = limits.get(Limit::HostCallsPerS);
+    }
+
+    /// The CPU time counts from here.
+    pub(super) fn restart(&mut self) {
+        self.ticks = 0;
+        self.cpu_share.restart();
+    }
+
+    /// Called at each call to the host, the component model's own among them. A bucket of one
+    /// second's calls. Each may make a handle in `table`.
+    pub(super) fn host_call(&mut self, table: &mut ResourceTable) -> wasmtime::Result<()> {
+        if let Some(left) = self.host_calls_left.checked_sub(1) {
+            self.host_calls_left = left;
+            // Zero is one of them, so none is passed over when calls are given again.
+            if left & (COUNTED_CALLS - 1) == 0 {
+                self.keep(COUNTED_CALLS as usize * HANDLE_BYTES, table)?;
+            }
+            return Ok(());
+        }
+        let per_s = self.host_calls_per_s;
+        let given = (self.host_calls_given.elapsed().as_secs_f64() * per_s as f64) as u64;
+        let Some(left) = given.min(per_s).checked_sub(1) else {
+            return Err(HostCallsExhausted(per_s).into());
+        };
+        self.host_calls_given = Instant::now();
+        self.host_calls_left = left;
+        Ok(())
+    }
+
+    /// Guest code runs from here.
+    pub(super) fn runs(&self) {
+        self.cpu_share.runs();
+    }
+
+    /// Called at an epoch in which guest code ran. One is counted whole however little of it the
+    /// guest used.
+    pub(super) fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
+        let first = self.ticks == 0;
+        let ran = self.charge(self.cpu_share.ran())?;
+        // It may have run for no more than a moment of this epoch. Most requests are done soon, and
+        // each that is put behind all others waits once more for all of them.
+        if first && ran == EPOCH_TICK {
+            self.cpu_share.runs();
+            return Ok(UpdateDeadline::Continue(1));
+        }
+        let cpu_share = self.cpu_share.clone();
+        Ok(UpdateDeadline::YieldCustom(
+            1,
+            Box::pin(cpu_share.next(ran)),
+        ))
+    }
+
+    /// Called by the host for each tick of work that it does for the guest.
+    pub(super) fn work(&mut self) -> impl Future<Output = wasmtime::Result<()>> + Send + use<> {
+        let charged = self.charge(1);
+        let cpu_share = self.cpu_share.clone();
+        async move {
+            cpu_share.next(charged?).await;
+            Ok(())
+        }
+    }
+
+    fn charge(&mut self, ticks: u64) -> wasmtime::Result<Duration> {
+        self.ticks = self.ticks.saturating_add(ticks);
+        let ran = EPOCH_TICK.saturating_mul(u32::try_from(self.ticks).unwrap_or(u32::MAX));
+        if ran > self.cpu_limit {
+            return Err(CpuExhausted(self.cpu_limit).into());
+        }
+        Ok(ran)
+    }
+
+    /// The host is about to keep at most `bytes` more for the instance, in `table`.
+    ///
+    /// # Errors
+    /// [`MemoryExhausted`], where that would be more than its memory limit with all that it has.
+    pub(super) fn keep(&mut self, bytes: usize, table: &mut ResourceTable) -> wasmtime::Result<()> {
+        if !self.has_room(bytes, table)? {
+            return Err(MemoryExhausted(self.memory_limit).into());
+        }
+        self.host.add(bytes);
+        Ok(())
+    }
+
+    /// The same for what is kept outside of the table, until what is returned is dropped.
+    ///
+    /// # Errors
+    /// As [`Meter::keep`].
+    pub(super) fn keep_beside(
+        &mut self,
+        bytes: usize,
+        table: &mut ResourceTable,
+    ) -> wasmtime::Result<RetainedBytes> {
+        if !self.has_room(bytes, table)? {
+            return Err(MemoryExhausted(self.memory_limit).into());
+        }
+        Ok(self.host.beside(bytes))
+    }
+
+    /// Bytes that an outgoing body of WASI 0.2 counts.
+    pub(super) fn body_bytes(&self) -> usize {
+        self.host.body_bytes()
+    }
+
+    /// Trailers of that many bytes go behind an outgoing body.
+    pub(super) fn trailers(&mut self, bytes: usize) {
+        self.host.trailers(bytes);
+    }
+
+    /// Whether `bytes` more fit into the memory limit, what the host keeps included.
+    fn has_room(&mut self, bytes: usize, table: &mut ResourceTable) -> wasmtime::Result<bool> {
+        let fits = |meter: &Meter| {
+            let total = meter.memory_bytes.saturating_add(meter.host.bytes());
+            total.saturating_add(bytes) as u64 <= meter.memory_limit
+        };
+        if fits(self) {
+            return Ok(true);
+        }
+        let begun = Instant::now();
+        self.host.count(table);
+        self.charge((begun.elapsed().as_nanos() / EPOCH_TICK.as_nanos()) as u64)?;
+        Ok(fits(self))
+    }
+
+    /// A memory or a table of the instance is about to grow by so many bytes.
+    pub(super) fn grow(
+        &mut self,
+        by: usize,
+        first: bool,
+        in_flight_set: &InFlightSet,
+        table: &mut ResourceTable,
+    ) -> wasmtime::Result<bool> {
+        if self.has_room(by, table)? {
+            self.memory_bytes = self.memory_bytes.saturating_add(by);
+            return Ok(true);
+        }
+        let exhausted = MemoryExhausted(self.memory_limit);
+        if first {
+            return Err(exhausted.into());
+        }
+        // The guest sees a failed `memory.grow` and may cope; if it gives up instead, this is why.
+        in_flight_set.memory_denied(exhausted);
+        Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cpu_share::{Clock, CpuShares};
+    use super::*;
+
+    fn meter(limit: Limit, value: u64) -> Meter {
+        let limits = WindowLimits::default().at(limit, value);
+        Meter::new(
+            &limits,
+            CpuShare::new(&CpuShares::default(), &Clock::default()),
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn host_calls_are_given_again_with_time_and_no_more_than_a_seconds() {
+        let mut meter = meter(Limit::HostCallsPerS, 1000);
+        let mut table = ResourceTable::new();
+        let mut made = |most: usize| {
+            let calls = 0..most;
+            calls
+                .take_while(|_| meter.host_call(&mut table).is_ok())
+                .count()
+        };
+        assert_eq!(made(10_000), 1000);
+        tokio::time::advance(Duration::from_millis(100)).await;
+        assert_eq!(made(10_000), 100);
+        tokio::time::advance(Duration::from_millis(1100)).await;
+        assert_eq!(made(10_000), 1000);
+    }
+
+    #[test]
+    fn cpu_time_is_over_after_its_ticks_and_begins_again() {
+        let mut meter = meter(Limit::CpuTimeMs, 3);
+        for _ in 0..2 {
+            assert_eq!((0..9).take_while(|_| meter.charge(1).is_ok()).count(), 3);
+            meter.restart();
+        }
+    }
+
+    const LIMIT: u64 = 1 << 20;
+
+    fn grows(meter: &mut Meter, table: &mut ResourceTable, by: usize) -> bool {
+        meter
+            .grow(by, false, &InFlightSet::default(), table)
+            .unwrap()
+    }
+
+    #[test]
+    fn memory_and_what_the_host_keeps_share_one_limit() {
+        let (mut meter, mut table) = (meter(Limit::MemoryBytes, LIMIT), ResourceTable::new());
+        let half = LIMIT as usize / 2;
+        let kept = meter.keep_beside(half, &mut table).unwrap();
+        assert!(!grows(&mut meter, &mut table, half + 1));
+        assert!(grows(&mut meter, &mut table, half));
+        let refused = meter.keep(1, &mut table).unwrap_err();
+        assert!(refused.is::<MemoryExhausted>(), "{refused}");
+        drop(kept);
+        meter.keep(half, &mut table).unwrap();
+        assert!(meter.keep_beside(LIMIT as usize, &mut table).is_err());
+    }
+
+    #[test]
+    fn what_was_declared_and_is_not_in_the_table_is_forgotten_when_there_is_need() {
+        let (mut meter, mut table) = (meter(Limit::MemoryBytes, LIMIT), ResourceTable::new());
+        for _ in 0..100 {
+            meter.keep(LIMIT as usize / 2, &mut table).unwrap();
+        }
+        assert!(grows(&mut meter, &mut table, LIMIT as usize));
+    }
+
+    #[test]
+    fn handles_that_calls_may_have_made_are_counted() {
+        let (mut meter, mut table) = (meter(Limit::MemoryBytes, LIMIT), ResourceTable::new());
+        let calls = || 0..LIMIT / HANDLE_BYTES as u64 + COUNTED_CALLS;
+        assert!(calls().all(|_| meter.host_call(&mut table).is_ok()));
+        let made = calls().take_while(|_| {
+            table.push(()).unwrap();
+            meter.host_call(&mut table).is_ok()
+        });
+        assert!(made.count() as u64 <= LIMIT / HANDLE_BYTES as u64);
+    }
+}

@@ -1,0 +1,191 @@
+//! The host's own log: to stderr, as text for people or JSON for collectors. Written by a thread of
+//! its own, so that no request waits for whoever reads it.
+
+mod fields;
+mod writer;
+
+use clap::ValueEnum;
+use hms_core::printable::{printable_json, printable_lines};
+use prometheus_client::metrics::counter::Counter;
+use serde_json::{Value, json};
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
+use std::time::Duration;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tracing_subscriber::EnvFilter;
+use writer::{Lines, Queued};
+
+/// How long the end of the process waits for the reader of its last lines. 2 s.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// What a running host says: its log on stderr, and the rest on stdout. Empty in client verbs,
+/// which write for themselves.
+static HOST: OnceLock<Outputs> = OnceLock::new();
+
+struct Outputs {
+    format: LogFormat,
+    log: Queued,
+    out: Queued,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Says something on stdout to whoever started the host or the verb, if they are still there:
+/// unlike `println!` it does not panic. What comes from outside must have been made
+/// [`printable`](hms_core::printable::printable).
+pub fn tell(what: &str) {
+    match HOST.get() {
+        Some(Outputs {
+            format: LogFormat::Json,
+            ..
+        }) => tell_json(&json!({ "message": what })),
+        Some(outputs) => outputs.out.push(format!("{what}\n").as_bytes()),
+        None => {
+            let _ = writeln!(io::stdout(), "{what}");
+        }
+    }
+}
+
+/// The same for an object. A host whose log is JSON says it on one line, as it writes its log.
+pub fn tell_json(what: &Value) {
+    match HOST.get() {
+        Some(outputs) => outputs.out.push(log_line("INFO", what).as_bytes()),
+        None => {
+            let what = format!("{what:#}");
+            let _ = writeln!(io::stdout(), "{}", printable_json(&what));
+        }
+    }
+}
+
+/// Says something on stderr, whatever `HMS_LOG` is. Made harmless here.
+pub fn warn(what: &str) {
+    say("WARN", what);
+}
+
+/// The same for what the process ends by.
+pub fn fail(what: &str) {
+    say("ERROR", what);
+}
+
+fn say(level: &str, what: &str) {
+    let Some(outputs) = HOST.get() else {
+        let _ = writeln!(io::stderr(), "{}", printable_lines(what));
+        return;
+    };
+    let line = match outputs.format {
+        LogFormat::Json => log_line(level, &json!({ "message": what })),
+        LogFormat::Text => format!("{}\n", printable_lines(what)),
+    };
+    outputs.log.push(line.as_bytes());
+}
+
+/// How the host writes, if this is one.
+pub fn format() -> Option<LogFormat> {
+    HOST.get().map(|outputs| outputs.format)
+}
+
+/// An object as a line of a JSON log, with the fields that every such line has.
+fn log_line(level: &str, what: &Value) -> String {
+    let at = OffsetDateTime::now_utc().format(&Rfc3339).ok();
+    let mut line = json!({ "timestamp": at, "level": level, "target": "hms" });
+    if let (Some(line), Some(what)) = (line.as_object_mut(), what.as_object()) {
+        line.extend(what.clone());
+    }
+    format!("{}\n", printable_json(&line.to_string()))
+}
+
+/// Starts logging. `HMS_LOG` sets what is shown, in the syntax of `tracing_subscriber`'s
+/// `EnvFilter`; the default is `info`.
+///
+/// # Errors
+/// When `HMS_LOG` cannot be read, or the system gives no thread.
+pub fn start(format: LogFormat) -> anyhow::Result<()> {
+    let directives = std::env::var("HMS_LOG").ok();
+    let directives = directives.filter(|set| !set.is_empty());
+    let directives = directives.unwrap_or_else(|| "info".into());
+    let filter: EnvFilter = directives.parse().map_err(|error| {
+        anyhow::anyhow!("HMS_LOG='{directives}' cannot be read: {error}; for example HMS_LOG=debug")
+    })?;
+    // Not by the standard library's handles: a write that waits would hold their locks.
+    let outputs = Outputs {
+        format,
+        log: Queued::start("log", duplicate(io::stderr().as_fd())?)?,
+        out: Queued::start("stdout", duplicate(io::stdout().as_fd())?)?,
+    };
+    let lines = Lines {
+        queue: outputs.log.clone(),
+        json: format == LogFormat::Json,
+    };
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(lines)
+        // Else it says on stderr that stderr cannot be written, which panics: in every request, and
+        // in the shutdown.
+        .log_internal_errors(false);
+    match format {
+        LogFormat::Text => builder
+            .with_ansi(io::stderr().is_terminal())
+            .fmt_fields(fields::Fields)
+            .init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+    if HOST.set(outputs).is_ok() {
+        std::panic::set_hook(Box::new(log_panic));
+    }
+    Ok(())
+}
+
+/// Waits a moment for the last lines to be read. To be called before the process ends.
+pub fn finish() {
+    if let Some(outputs) = HOST.get() {
+        outputs.out.flush(LAST_LINES);
+        outputs.log.flush(LAST_LINES);
+    }
+}
+
+/// Lines that were left out of the log because nobody read it fast enough.
+pub fn lines_left_out() -> Counter {
+    HOST.get()
+        .map(|outputs| outputs.log.left_out())
+        .unwrap_or_default()
+}
+
+fn duplicate(stream: std::os::fd::BorrowedFd<'_>) -> io::Result<File> {
+    stream.try_clone_to_owned().map(File::from)
+}
+
+/// The standard library's own words would be written at once, and so wait for the reader.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let message = panic.payload_as_str().unwrap_or("(no message)");
+    let place = panic
+        .location()
+        .map_or_else(|| "an unknown place".into(), ToString::to_string);
+    let thread = std::thread::current();
+    let thread = thread.name().unwrap_or("unnamed");
+    let trace = Backtrace::capture();
+    let trace = (trace.status() == BacktraceStatus::Captured).then(|| trace.to_string());
+    let trace = trace.unwrap_or_default();
+    let message = format!("thread '{thread}' panicked at {place}: {message}");
+    if tracing::enabled!(tracing::Level::ERROR) {
+        tracing::error!("{message}");
+        // One line each: a line within a line would be escaped.
+        for frame in trace.lines() {
+            tracing::error!("{frame}");
+        }
+    } else {
+        warn(&format!("{message}\n{trace}"));
+    }
+}

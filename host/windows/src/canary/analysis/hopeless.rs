@@ -1,0 +1,135 @@
+//! A candidate that has served nobody: found also where too few ask to compare its callers with
+//! those of the live release.
+//!
+//! While it has failed at everything, which of the two gets one of its requests is drawn anew for
+//! each, as by a coin. So half of them are served after all, if the live release can; and callers,
+//! however few, are compared with themselves. Whoever fails by his own doing fails on both sides:
+//! of a release as good as the other each failure is as likely the one's as the other's, so that a
+//! run of n failures of the candidate alone has the probability 2^-n.
+
+use super::Side;
+
+/// Failures after which it is drawn. 20: with a usual number of callers the comparison has ended
+/// such a candidate by then, and a caller keeps his side.
+const AFTER: u64 = 20;
+
+/// The run that ends it; one longer for each run that the live release broke by a failure. All
+/// together they are as probable as 2^-18, 4 in a million.
+const RUN: u32 = 19;
+
+#[derive(Debug)]
+pub(super) struct Hopeless {
+    served: bool,
+    failures: u64,
+    run: u32,
+    broken_runs: u32,
+    /// Where the sequence of draws stands.
+    draws: u64,
+}
+
+impl Hopeless {
+    /// `seed` is secret, so that nobody knows what will be drawn.
+    pub(super) fn new(seed: u64) -> Self {
+        Hopeless {
+            served: false,
+            failures: 0,
+            run: 0,
+            broken_runs: 0,
+            draws: seed,
+        }
+    }
+
+    /// Which release gets a request of the candidate's, where that is drawn.
+    pub(super) fn draw(&mut self) -> Option<Side> {
+        if self.served || self.failures < AFTER {
+            return None;
+        }
+        self.draws = self.draws.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        match mixed(self.draws) >> 63 {
+            0 => Some(Side::Live),
+            _ => Some(Side::Candidate),
+        }
+    }
+
+    /// Takes in an answer, in the order of the requests. `drawn` where its side was.
+    pub(super) fn add(&mut self, side: Side, failed: bool, drawn: bool) {
+        match (side, failed) {
+            (Side::Candidate, false) => self.served = true,
+            (Side::Candidate, true) => {
+                self.failures += 1;
+                self.run += u32::from(drawn);
+            }
+            (Side::Live, true) if drawn => {
+                self.run = 0;
+                self.broken_runs += 1;
+            }
+            (Side::Live, _) => {}
+        }
+    }
+
+    /// Why it is to be ended, if it is.
+    pub(super) fn verdict(&self) -> Option<String> {
+        (!self.served && self.run >= RUN.saturating_add(self.broken_runs)).then(|| {
+            format!(
+                "it failed at all of its {} requests; of those like them that the live release got \
+                 instead the last did not fail",
+                self.failures
+            )
+        })
+    }
+}
+
+/// SplitMix64 (Steele, Lea, Flood, *Fast splittable pseudorandom number generators*, 2014).
+fn mixed(state: u64) -> u64 {
+    let z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Requests until it is ended, where each side fails with its answer to `fails`.
+    fn ended(seed: u64, mut fails: impl FnMut(Side) -> bool) -> Option<u64> {
+        let mut hopeless = Hopeless::new(seed);
+        (1..10_000).find(|_| {
+            let drawn = hopeless.draw();
+            let side = drawn.unwrap_or(Side::Candidate);
+            hopeless.add(side, fails(side), drawn.is_some());
+            hopeless.verdict().is_some()
+        })
+    }
+
+    #[test]
+    fn one_that_serves_nobody_is_ended_also_with_a_single_caller() {
+        for seed in 1..100 {
+            let after = ended(seed, |side| side == Side::Candidate).unwrap();
+            assert!((AFTER + 19..130).contains(&after), "{after}");
+        }
+    }
+
+    #[test]
+    fn a_caller_who_fails_on_both_sides_ends_nothing_and_one_success_is_hope() {
+        for seed in 1..2000 {
+            assert_eq!(ended(seed, |_| true), None);
+            let mut left = 30;
+            let hope = ended(seed, |side| {
+                left -= i32::from(side == Side::Candidate);
+                side == Side::Candidate && left > 0
+            });
+            assert_eq!(hope, None);
+        }
+    }
+
+    #[test]
+    fn about_half_are_drawn_for_each_side() {
+        let mut hopeless = Hopeless::new(7);
+        assert_eq!(hopeless.draw(), None);
+        (0..AFTER).for_each(|_| hopeless.add(Side::Candidate, true, false));
+        let live = (0..10_000)
+            .filter(|_| hopeless.draw() == Some(Side::Live))
+            .count();
+        assert!((4800..5200).contains(&live), "{live}");
+    }
+}

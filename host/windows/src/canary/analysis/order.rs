@@ -1,0 +1,184 @@
+//! Brings answers into the order in which their requests began.
+//!
+//! Answers end in an order that depends on how they end: a candidate that fails at once where the
+//! live release fails after its timeout would show its failures first, and be ended for being
+//! better. So each request is given a number when it begins, and its answer is handed on when all
+//! before it are known, or have been waited for long enough.
+
+use super::Side;
+use super::times::Bucket;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// How long an answer is waited for. Longer than the default wall time, so that a release which
+/// hangs is seen to fail; what takes longer to its last byte, such as a stream, says nothing.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Requests that are waited for at once, at 16 bytes each. Enough for 500 a second behind one that
+/// takes all of the longest time; what begins beyond it is not compared, and counted as left out.
+pub(super) const MOST: usize = 1 << 15;
+
+/// What came of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Nothing that says something of the release.
+    Nothing,
+    /// It was answered, or failed, and took so long to its head.
+    Answer { failed: bool, took: Bucket },
+    /// The client left before the head, after so long.
+    Left { after: Bucket },
+}
+
+/// What is known of a request when it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// Of its caller.
+    pub group: u32,
+    pub side: Side,
+    /// The side was drawn for this request, and is not its group's.
+    pub drawn: bool,
+}
+
+/// One that is handed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Next {
+    pub asked: Asked,
+    pub heard: Heard,
+}
+
+struct Entry {
+    asked: Asked,
+    /// Milliseconds, which wrap around after 49 days: only differences count.
+    begun_ms: u32,
+    heard: Option<Heard>,
+}
+
+#[derive(Default)]
+pub(super) struct Order {
+    /// The number of the first entry.
+    first: u64,
+    entries: VecDeque<Entry>,
+    /// Requests that began while too many were waited for.
+    pub left_out: u64,
+}
+
+impl Order {
+    /// A request begins. Gives its number, or nothing where it is left out.
+    pub(super) fn begin(&mut self, asked: Asked, now_ms: u32) -> Option<u64> {
+        if self.entries.len() >= MOST {
+            self.left_out += 1;
+            return None;
+        }
+        self.entries.push_back(Entry {
+            asked,
+            begun_ms: now_ms,
+            heard: None,
+        });
+        Some(self.first + self.entries.len() as u64 - 1)
+    }
+
+    /// What came of a request. One that was waited for too long is gone.
+    pub(super) fn end(&mut self, number: u64, heard: Heard) {
+        let entry = number
+            .checked_sub(self.first)
+            .and_then(|index| self.entries.get_mut(usize::try_from(index).ok()?));
+        if let Some(entry) = entry {
+            entry.heard = Some(heard);
+        }
+    }
+
+    /// What is next, where it is known or was waited for too long.
+    pub(super) fn next(&mut self, now_ms: u32) -> Option<Next> {
+        let front = self.entries.front()?;
+        let waited = now_ms.wrapping_sub(front.begun_ms);
+        let heard = match front.heard {
+            Some(heard) => heard,
+            None if u128::from(waited) >= LONGEST.as_millis() => Heard::Nothing,
+            None => return None,
+        };
+        let next = Next {
+            asked: front.asked,
+            heard,
+        };
+        self.entries.pop_front();
+        self.first += 1;
+        Some(next)
+    }
+
+    /// Forgets all that is waited for.
+    pub(super) fn clear(&mut self) {
+        self.first += self.entries.len() as u64;
+        self.entries.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(group: u32) -> Asked {
+        let side = Side::Live;
+        Asked {
+            group,
+            side,
+            drawn: false,
+        }
+    }
+
+    fn answer(failed: bool) -> Heard {
+        let took = Bucket::of(Duration::from_millis(1));
+        Heard::Answer { failed, took }
+    }
+
+    fn groups(order: &mut Order, now_ms: u32) -> Vec<u32> {
+        std::iter::from_fn(|| order.next(now_ms))
+            .map(|next| next.asked.group)
+            .collect()
+    }
+
+    #[test]
+    fn answers_are_handed_on_in_the_order_of_their_requests() {
+        let mut order = Order::default();
+        let first = order.begin(asked(1), 0).unwrap();
+        let second = order.begin(asked(2), 0).unwrap();
+        order.end(second, answer(true));
+        assert!(groups(&mut order, 10).is_empty());
+        order.end(first, answer(false));
+        assert_eq!(groups(&mut order, 20), [1, 2]);
+    }
+
+    #[test]
+    fn one_that_takes_too_long_says_nothing_and_holds_nobody_up() {
+        let mut order = Order::default();
+        let near_the_end = u32::MAX - 5;
+        let hanging = order.begin(asked(1), near_the_end).unwrap();
+        let second = order.begin(asked(2), near_the_end).unwrap();
+        order.end(second, answer(false));
+        assert!(groups(&mut order, 59_990).is_empty());
+        assert_eq!(
+            order.next(60_000).map(|next| next.heard),
+            Some(Heard::Nothing)
+        );
+        assert_eq!(
+            order.next(60_000).map(|next| next.heard),
+            Some(answer(false))
+        );
+        order.end(hanging, answer(true));
+        assert!(groups(&mut order, 60_000).is_empty());
+    }
+
+    #[test]
+    fn it_waits_for_so_many_and_counts_the_rest_as_left_out() {
+        let mut order = Order::default();
+        for group in 0..MOST as u32 {
+            assert!(order.begin(asked(group), 0).is_some());
+        }
+        assert_eq!(order.begin(asked(9), 0), None);
+        assert_eq!(order.left_out, 1);
+        assert!(order.next(60_000).is_some());
+        assert!(order.begin(asked(9), 60_000).is_some());
+        order.clear();
+        assert!(groups(&mut order, 120_000).is_empty());
+        assert!(size_of::<Entry>() <= 16);
+    }
+}

@@ -1,0 +1,292 @@
+//! What an operator closes is closed at once, whoever has the window's turn.
+//!
+//! A stop or a removal shuts the window before it waits for its turn, and then comes after the
+//! change that has it: what that change opens gets no request. One that waits too long is left with
+//! the window. Whoever gets the turn next does it first, so it needs nobody who waits for it, and a
+//! window never has more than one such task.
+
+use super::Change;
+use crate::record::WindowRecord;
+use crate::registry::Registry;
+use crate::traffic::unavailable::WindowUnavailable;
+use crate::window::Window;
+use crate::{ChangeError, Unsaved, WindowName};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// How long a stop or a removal waits for its turn before it is left with the window. 500 ms: a
+/// deploy that has no probe and a disk that works are done by then, and an operator has an answer
+/// within a second.
+pub(crate) const TURN_TIME: Duration = Duration::from_millis(500);
+
+/// What closes a window. A later one does what an earlier one does, and more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Closing {
+    Stop,
+    Remove { delete_store: bool },
+}
+
+impl Closing {
+    /// What closed the window of that record, if it is closed.
+    pub(super) fn of(record: &WindowRecord) -> Option<Closing> {
+        let delete_store = record.removing;
+        match record.is_deployed() {
+            true => record.stopped.then_some(Closing::Stop),
+            false => Some(Closing::Remove { delete_store }),
+        }
+    }
+
+    /// What the record becomes. Whether there is something to close.
+    pub(crate) fn edit(self, record: &mut WindowRecord) -> bool {
+        match self {
+            Closing::Stop if !record.is_deployed() => return false,
+            Closing::Stop => record.stopped = true,
+            // Once what it has stored is given up for deletion there is no way back. Two writes and
+            // a deleted file: a host that ends between them finishes it at its next start.
+            Closing::Remove { delete_store } if delete_store || record.removing => {
+                record.stopped = true;
+                record.removing = true;
+            }
+            Closing::Remove { .. } => *record = WindowRecord::default(),
+        }
+        true
+    }
+}
+
+/// The closings of one window that are not done yet.
+#[derive(Default)]
+pub(super) struct Closings {
+    asked: Mutex<Asked>,
+    /// The strongest of them, for requests: 0 for none.
+    shut: AtomicU8,
+    /// Stops that were asked for, ever.
+    stops: AtomicU64,
+}
+
+#[derive(Default)]
+struct Asked {
+    /// Those whose callers wait for the turn.
+    waiting: Vec<Closing>,
+    /// The one that is left to whoever has the turn next.
+    left: Option<Closing>,
+    since: Option<OffsetDateTime>,
+    /// The window is not the registry's any more.
+    gone: bool,
+}
+
+impl Asked {
+    fn strongest(&self) -> Option<Closing> {
+        self.waiting.iter().copied().chain(self.left).max()
+    }
+}
+
+impl Closings {
+    fn lock(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock()
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Asked) -> T) -> T {
+        let mut asked = self.lock();
+        let done = change(&mut asked);
+        let strongest = asked.strongest();
+        let since = asked.since.unwrap_or_else(OffsetDateTime::now_utc);
+        asked.since = strongest.map(|_| since);
+        let shut = match strongest {
+            None => 0,
+            Some(Closing::Stop) => 1,
+            Some(Closing::Remove { .. }) => 2,
+        };
+        self.shut.store(shut, SeqCst);
+        done
+    }
+
+    /// Takes no lock: requests ask it.
+    ///
+    /// # Errors
+    /// Where the window, `name`, is to be closed.
+    pub(super) fn check(&self, name: &WindowName) -> Result<(), WindowUnavailable> {
+        let window = || name.to_string();
+        match self.shut.load(SeqCst) {
+            0 => Ok(()),
+            1 => Err(WindowUnavailable::Stopped { window: window() }),
+            _ => Err(WindowUnavailable::NotDeployed { window: window() }),
+        }
+    }
+
+    /// The strongest that is not done yet, and since when.
+    pub(super) fn pending(&self) -> Option<(Closing, Unsaved)> {
+        let asked = self.lock();
+        let unsaved = Unsaved {
+            since: asked.since?,
+            why: "another change of the window is under way, and this one comes after it".into(),
+            enforced: true,
+            shuts: None,
+        };
+        Some((asked.strongest()?, unsaved))
+    }
+
+    pub(super) fn stops(&self) -> u64 {
+        self.stops.load(SeqCst)
+    }
+
+    pub(super) fn left(&self) -> Option<Closing> {
+        self.lock().left
+    }
+
+    /// `closing` is in force. Whether nothing more was left meanwhile.
+    pub(super) fn done(&self, closing: Closing) -> bool {
+        self.change(|asked| {
+            asked.left = asked.left.filter(|left| *left != closing);
+            asked.left.is_none()
+        })
+    }
+
+    /// Nothing can be left with the window from now on. False where something is.
+    pub(super) fn end(&self) -> bool {
+        self.change(|asked| {
+            asked.gone = asked.left.is_none();
+            asked.gone
+        })
+    }
+}
+
+/// A closing whose caller waits for its turn. Dropped, it is given up or done.
+pub(crate) struct Asking {
+    window: Arc<Window>,
+    closing: Closing,
+    waits: bool,
+}
+
+impl Asking {
+    fn new(window: &Arc<Window>, closing: Closing) -> Self {
+        let closings = &window.recorded.closings;
+        if closing == Closing::Stop {
+            closings.stops.fetch_add(1, SeqCst);
+        }
+        closings.change(|asked| asked.waiting.push(closing));
+        Asking {
+            window: window.clone(),
+            closing,
+            waits: true,
+        }
+    }
+
+    /// Leaves it with the window. Whether it is the first; None where the window is gone.
+    fn leave(mut self) -> Option<bool> {
+        self.waits = false;
+        let closing = self.closing;
+        self.window.recorded.closings.change(|asked| {
+            forget(&mut asked.waiting, closing);
+            let first = asked.left.is_none();
+            if !asked.gone {
+                asked.left = asked.left.max(Some(closing));
+            }
+            (!asked.gone).then_some(first)
+        })
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        if self.waits {
+            let closing = self.closing;
+            let closings = &self.window.recorded.closings;
+            closings.change(|asked| forget(&mut asked.waiting, closing));
+        }
+    }
+}
+
+fn forget(waiting: &mut Vec<Closing>, closing: Closing) {
+    if let Some(at) = waiting.iter().position(|other| *other == closing) {
+        waiting.swap_remove(at);
+    }
+}
+
+/// What became of a closing.
+pub(crate) enum Closed {
+    /// It is its turn. The window stays shut until the second is dropped.
+    Turn(Change, Asking),
+    /// The window is shut, and what is left to do is done later.
+    Left(Arc<Window>, Unsaved),
+}
+
+impl Closing {
+    /// Shuts the window of that name to requests, and waits a while for its turn.
+    ///
+    /// # Errors
+    /// When there is none, or none that can be closed so.
+    pub(crate) async fn ask(
+        self,
+        registry: &Arc<Registry>,
+        name: &WindowName,
+    ) -> Result<Closed, ChangeError> {
+        loop {
+            let window = registry.window(name)?;
+            if self == Closing::Stop {
+                let known = window.recorded.known();
+                known.check_readable(name)?;
+                if !known.record.is_deployed() {
+                    return Err(ChangeError::NoWindow(name.clone()));
+                }
+            }
+            let asking = Asking::new(&window, self);
+            let turn = Change::of_window(registry, &window);
+            match tokio::time::timeout(registry.config.turn_time, turn).await {
+                Ok(Some(change)) => return Ok(Closed::Turn(change, asking)),
+                Ok(None) => {}
+                Err(_) => {
+                    let pending = window.recorded.closings.pending();
+                    let Some(first) = asking.leave() else {
+                        continue;
+                    };
+                    if first {
+                        tokio::spawn(close_later(registry.clone(), window.clone()));
+                    }
+                    let unsaved = pending.map(|(_, unsaved)| unsaved);
+                    let unsaved = unsaved.unwrap_or_else(|| Unsaved::now("", true));
+                    return Ok(Closed::Left(window, unsaved));
+                }
+            }
+        }
+    }
+}
+
+/// Does what was left with the window once it is its turn. What it serves is cut at the drain
+/// deadline, as ever.
+async fn close_later(registry: Arc<Registry>, window: Arc<Window>) {
+    let turn = Change::of_window(&registry, &window);
+    let mut turn = std::pin::pin!(turn);
+    let in_time = tokio::time::timeout(registry.config.drain_deadline, turn.as_mut()).await;
+    let change = match in_time {
+        Ok(change) => change,
+        Err(_) => {
+            for release in window.serving().releases() {
+                release.drain().cut();
+            }
+            turn.await
+        }
+    };
+    if let Some(mut change) = change {
+        tracing::info!(window = %window.name, "closed; the change before it has completed");
+        change.finish().await;
+    }
+}
+
+impl Change {
+    /// Does what was left with the window, in memory.
+    pub(super) fn take_left(&self) {
+        let closings = &self.window.recorded.closings;
+        while let Some(closing) = closings.left() {
+            let mut next = self.record();
+            if closing.edit(&mut next) {
+                self.hold_to_shut(next, closing);
+            }
+            if closings.done(closing) {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,451 @@
+//! A record on its way to the disk; and what the disk has not taken of a change: noted, and tried
+//! again until the disk has it.
+
+use super::settle::Prepared;
+use super::{Change, Closing};
+use crate::blocking::blocking;
+use crate::record::{Met, NOWHERE, RecordVersion, Swapped, WindowRecord};
+use crate::registry::Registry;
+use crate::window::Window;
+use crate::{ChangeError, crash};
+use parking_lot::{Mutex, MutexGuard};
+use serde::Serialize;
+use std::pin::Pin;
+use std::sync::atomic::{Ordering::AcqRel, Ordering::Release};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use time::OffsetDateTime;
+use tokio::time::{Instant, timeout_at};
+
+/// The first pause before what the disk did not take is tried again. 1 s; it doubles with each
+/// failure.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest such pause. 30 s: how long an operator waits who has made space.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// Tries of one change to use the space that the reserve gave up, and the pause between them: a
+/// store file that met a full disk is opened again a quarter of a second later at the earliest.
+const RESERVE_TRIES: usize = 4;
+const RESERVE_PAUSE: Duration = Duration::from_millis(300);
+
+/// How long a change waits for the disk. Then one that holds is answered and tried again in the
+/// background, and one that does not is refused. 5 s: longer than a disk that works takes, and
+/// short enough for whoever waits.
+pub(crate) const DISK_TIME: Duration = Duration::from_secs(5);
+
+/// The removal of a window whose store is kept, or is deleted already.
+const GONE: Closing = Closing::Remove {
+    delete_store: false,
+};
+
+/// Compare-and-swaps in one write: the first says what is there. 3: one more than it takes.
+const SWAPS: usize = 3;
+
+/// A compare-and-swap that was asked for.
+type Write = Pin<Box<dyn Future<Output = Result<Swapped, ChangeError>> + Send>>;
+
+/// What this host knows of the record on disk. Used by whoever holds the [`Change`].
+pub(super) struct OnDisk(Mutex<Told>);
+
+struct Told {
+    /// The version of the record that the disk has said that it has; None where it has none.
+    version: Option<RecordVersion>,
+    /// It was asked to delete the record, and has not said yet that it did.
+    may_be_deleted: bool,
+    /// The write that the disk has not answered in time. No other is asked for before it is.
+    slow: Option<Write>,
+}
+
+impl OnDisk {
+    pub(super) fn new(record: &WindowRecord) -> Self {
+        OnDisk(Mutex::new(Told {
+            version: (!record.is_vacant()).then_some(record.version),
+            may_be_deleted: false,
+            slow: None,
+        }))
+    }
+
+    /// The disk has said that it has this version.
+    pub(super) fn told(&self, version: Option<RecordVersion>) {
+        let mut told = self.lock();
+        (told.version, told.may_be_deleted) = (version, false);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.0.lock()
+    }
+}
+
+/// Why a record was not written.
+enum WriteError {
+    Failed(ChangeError),
+    /// Another host has changed it meanwhile: to this, or it has removed it.
+    Overtaken(Option<Met>),
+}
+
+impl From<ChangeError> for WriteError {
+    fn from(error: ChangeError) -> Self {
+        WriteError::Failed(error)
+    }
+}
+
+/// Whether the disk has taken what holds.
+pub(super) enum Saved {
+    Yes,
+    No,
+    /// Another host has changed the record meanwhile, and that holds now.
+    Overtaken,
+}
+
+/// A change that holds, and that the disk has not taken yet. A restart before it does brings back
+/// what was before.
+#[derive(Debug, Clone, Serialize)]
+pub struct Unsaved {
+    /// Since when.
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
+    /// Why the disk did not take it, the last time; empty while it is being written for the first
+    /// time.
+    pub why: String,
+    /// Whether it is in force already. Otherwise the change failed, and what was before is written
+    /// once more, because the disk may have either.
+    pub enforced: bool,
+    /// What of it closes the window: that holds also where another host changes the record.
+    #[serde(skip)]
+    pub(super) shuts: Option<Closing>,
+}
+
+impl Unsaved {
+    pub(super) fn now(why: &str, enforced: bool) -> Self {
+        Unsaved {
+            since: OffsetDateTime::now_utc(),
+            why: why.to_owned(),
+            enforced,
+            shuts: None,
+        }
+    }
+}
+
+impl Change {
+    /// Makes a prepared record durable, which does not hold yet.
+    ///
+    /// # Errors
+    /// When the disk does not take it in time. [`ChangeError::Overtaken`] where another host has
+    /// changed the record meanwhile: then that holds.
+    pub(crate) async fn put(&mut self, next: &Prepared) -> Result<(), ChangeError> {
+        self.in_doubt = true;
+        let deadline = Instant::now() + self.registry.config.disk_time;
+        let written = self.write(&next.record, deadline).await;
+        self.in_doubt = false;
+        match written {
+            Ok(()) => Ok(()),
+            Err(WriteError::Failed(error)) => {
+                if error.leaves_the_disk_in_doubt() {
+                    self.doubt(&error.to_string());
+                }
+                Err(error)
+            }
+            Err(WriteError::Overtaken(by)) => {
+                self.take_over(by).await;
+                Err(ChangeError::Overtaken(self.window.name.clone()))
+            }
+        }
+    }
+
+    /// Does what is left to do. Whether nothing is left.
+    pub(crate) async fn finish(&mut self) -> bool {
+        while self.finish_known().await {
+            let record = self.record();
+            if !record.removing && !record.is_vacant() {
+                return true;
+            }
+            if self.window.recorded.closings.end() {
+                // Last, and still in turn: whoever waits to change it finds out that it is gone,
+                // and a deploy makes it anew.
+                self.registry.forget(&self.window);
+                return true;
+            }
+            // It is to be removed with its store after all.
+            self.take_left();
+        }
+        false
+    }
+
+    async fn finish_known(&mut self) -> bool {
+        if self.unsaved().is_some() && !self.is_saved().await {
+            return false;
+        }
+        let record = self.record();
+        if !record.removing && !record.is_vacant() {
+            return true;
+        }
+        self.window.drained().await;
+        let (stores, owner) = (self.registry.stores.clone(), self.window.name.to_string());
+        // Whoever waits for this may go. Then it is done all the same, and no other window of its
+        // name is made before.
+        let turn = self.turn.clone();
+        if !record.removing {
+            let closed = self.in_time(blocking(move || {
+                stores.close(&owner);
+                drop(turn);
+                Ok(())
+            }));
+            if let Err(error) = closed.await {
+                tracing::warn!(window = %self.window.name, %error, "cannot close the store");
+            }
+        } else {
+            let removed = self.in_time(blocking(move || {
+                let removed = stores.remove(&owner);
+                drop(turn);
+                Ok(removed?)
+            }));
+            if let Err(error) = removed.await {
+                self.failed(&error.to_string());
+                return false;
+            }
+            crash::point("store-deleted");
+            self.hold_to_shut(WindowRecord::default(), GONE);
+            if !self.is_saved().await {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn is_saved(&mut self) -> bool {
+        matches!(self.save().await, Saved::Yes)
+    }
+
+    /// Has the disk take the record as memory has it.
+    pub(super) async fn save(&mut self) -> Saved {
+        let known = self.window.recorded.known();
+        let deadline = Instant::now() + self.registry.config.disk_time;
+        let mut written = self.write(&known.record, deadline).await;
+        let is_full = |written: &Result<(), WriteError>| matches!(written, Err(WriteError::Failed(error)) if error.is_full_disk());
+        let may_use_reserve = known.unsaved.as_ref().is_some_and(|u| u.enforced);
+        if may_use_reserve
+            && is_full(&written)
+            && timeout_at(deadline, self.reserve_given_up()).await == Ok(true)
+        {
+            for attempt in 0..RESERVE_TRIES {
+                if attempt > 0 {
+                    tokio::time::sleep(RESERVE_PAUSE).await;
+                }
+                written = self.write(&known.record, deadline).await;
+                if !is_full(&written) {
+                    break;
+                }
+            }
+        }
+        match written {
+            Ok(()) => {
+                if known.unsaved.as_ref().is_some_and(|u| !u.why.is_empty()) {
+                    tracing::info!(window = %self.window.name, "the record is on disk again");
+                }
+                self.set(known.record.clone(), None);
+                Saved::Yes
+            }
+            Err(WriteError::Failed(error)) => {
+                self.failed(&error.to_string());
+                Saved::No
+            }
+            Err(WriteError::Overtaken(by)) => {
+                self.take_over(by).await;
+                Saved::Overtaken
+            }
+        }
+    }
+
+    /// Has the disk take `record`, by compare-and-swap on what it has of this host. Where it does
+    /// not answer in time it may take it yet, and is not asked for more until then: so a disk that
+    /// hangs has one write of a window waiting, however often it is tried.
+    async fn write(&self, record: &WindowRecord, deadline: Instant) -> Result<(), WriteError> {
+        let (records, on_disk) = (&self.registry.records, &self.window.recorded.on_disk);
+        // The first finds out the place of what is there. It is a write that does, and not a read:
+        // only for a write a store that has to be opened anew is.
+        let mut place = on_disk.lock().version.map(|_| NOWHERE);
+        for _ in 0..SWAPS {
+            let (records, name) = (records.clone(), self.window.name.clone());
+            let swap = Box::pin(records.swap(name, record.clone(), place));
+            if record.is_vacant() {
+                on_disk.lock().may_be_deleted = true;
+            }
+            match self.answer(swap, deadline).await? {
+                Swapped::Done => {
+                    on_disk.told((!record.is_vacant()).then_some(record.version));
+                    return Ok(());
+                }
+                Swapped::Met(met) if self.is_ours(met.as_ref()) => place = met.map(|met| met.place),
+                Swapped::Met(met) => return Err(WriteError::Overtaken(met)),
+            }
+        }
+        Err(ChangeError::Overtaken(self.window.name.clone()).into())
+    }
+
+    /// The disk's answer, in time, and after that to the write before.
+    async fn answer(&self, mut write: Write, deadline: Instant) -> Result<Swapped, ChangeError> {
+        let on_disk = &self.window.recorded.on_disk;
+        let earlier = on_disk.lock().slow.take();
+        if let Some(mut earlier) = earlier
+            && timeout_at(deadline, &mut earlier).await.is_err()
+        {
+            on_disk.lock().slow = Some(earlier);
+            return Err(self.no_answer());
+        }
+        match timeout_at(deadline, &mut write).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                on_disk.lock().slow = Some(write);
+                Err(self.no_answer())
+            }
+        }
+    }
+
+    /// Whether what is on disk is what this host knows of, or may have written since.
+    fn is_ours(&self, met: Option<&Met>) -> bool {
+        let told = self.window.recorded.on_disk.lock();
+        match met.map(Met::version) {
+            None => told.version.is_none() || told.may_be_deleted,
+            Some(version) => {
+                told.version == Some(version) || self.registry.records.gave(version, told.version)
+            }
+        }
+    }
+
+    /// Has the window be as another host has written it, or removed it for None. What this host
+    /// has shut stays shut, and is to be saved.
+    async fn take_over(&mut self, by: Option<Met>) {
+        let (window, known) = (self.window.clone(), self.window.recorded.known());
+        let shuts = known.unsaved.as_ref().and_then(|unsaved| unsaved.shuts);
+        tracing::warn!(
+            window = %window.name, stays_shut = shuts.is_some(),
+            "another host has changed the window meanwhile, and what it wrote holds"
+        );
+        let Some(met) = by else {
+            window.recorded.on_disk.told(None);
+            // What is left to do of that is done in the background.
+            let (closing, mut gone) = (shuts.unwrap_or(GONE).max(GONE), WindowRecord::default());
+            closing.edit(&mut gone);
+            return self.hold_to_shut(gone, closing);
+        };
+        let record = match met.record {
+            Ok(record) => record,
+            Err(error) => {
+                self.set(known.record.clone(), None);
+                window.recorded.set_unreadable(&error.to_string());
+                return tracing::error!(window = %window.name, "{error}");
+            }
+        };
+        let mut closed = record.clone();
+        if let Some(closing) = shuts
+            && closing.edit(&mut closed)
+        {
+            window.recorded.on_disk.told(Some(record.version));
+            self.set(record, None);
+            return self.hold_to_shut(closed, closing);
+        }
+        if let Err(error) = self.settle(record).await {
+            tracing::error!(window = %window.name, "what served before still does: {error}");
+        }
+    }
+
+    /// What blocks for the disk, for as long as anybody waits.
+    async fn in_time(
+        &self,
+        work: impl Future<Output = Result<(), ChangeError>>,
+    ) -> Result<(), ChangeError> {
+        let done = tokio::time::timeout(self.registry.config.disk_time, work).await;
+        done.unwrap_or_else(|_| Err(self.no_answer()))
+    }
+
+    fn no_answer(&self) -> ChangeError {
+        ChangeError::DiskTimeout(self.registry.config.disk_time)
+    }
+
+    async fn reserve_given_up(&self) -> bool {
+        let reserve = self.registry.config.reserve.clone();
+        blocking(move || Ok(reserve.give_up()))
+            .await
+            .unwrap_or(false)
+    }
+
+    /// Notes why the disk does not take what holds.
+    fn failed(&self, why: &str) {
+        let known = self.window.recorded.known();
+        let mut unsaved = known
+            .unsaved
+            .clone()
+            .unwrap_or_else(|| Unsaved::now("", true));
+        if unsaved.why != why {
+            let window = &self.window.name;
+            tracing::warn!(%window, "a change is in effect but not on disk yet: {why}");
+            unsaved.why = why.to_owned();
+        }
+        self.set(known.record.clone(), Some(unsaved));
+    }
+
+    /// The disk may have a record that does not hold.
+    pub(super) fn doubt(&self, why: &str) {
+        let known = self.window.recorded.known();
+        let unsaved = known.unsaved.clone();
+        let unsaved = unsaved.unwrap_or_else(|| Unsaved::now(why, false));
+        self.set(known.record.clone(), Some(unsaved));
+    }
+
+    pub(super) fn why(&self) -> String {
+        self.unsaved()
+            .map(|unsaved| unsaved.why)
+            .unwrap_or_default()
+    }
+}
+
+impl Drop for Change {
+    fn drop(&mut self) {
+        if self.in_doubt {
+            self.doubt("its change was given up while the disk was asked");
+        }
+        let recorded = &self.window.recorded;
+        if recorded.known().is_finished() || recorded.finishing.swap(true, AcqRel) {
+            return;
+        }
+        let finishing = finish(Arc::downgrade(&self.registry), Arc::downgrade(&self.window));
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(finishing)),
+            // The host ends.
+            Err(_) => recorded.finishing.store(false, Release),
+        }
+    }
+}
+
+/// Tries once more, for at most `time`, to have the disk take what holds. For the end of the host.
+pub(crate) async fn save_all(registry: &Arc<Registry>, time: Duration) {
+    let saving = registry.all().into_iter().map(|window| async move {
+        let recorded = &window.recorded;
+        let finished = recorded.known().is_finished() && recorded.closing().is_none();
+        if !finished && let Some(mut change) = Change::of_window(registry, &window).await {
+            change.finish().await;
+        }
+    });
+    let _ = tokio::time::timeout(time, futures_util::future::join_all(saving)).await;
+}
+
+/// Does what is left to do at a window, until nothing is.
+async fn finish(registry: Weak<Registry>, window: Weak<Window>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        tokio::time::sleep(pause).await;
+        let (Some(registry), Some(window)) = (registry.upgrade(), window.upgrade()) else {
+            return;
+        };
+        let Some(mut change) = Change::of_window(&registry, &window).await else {
+            return;
+        };
+        if change.finish().await {
+            // Before the change is dropped, so that whatever comes after starts another task.
+            window.recorded.finishing.store(false, Release);
+            return;
+        }
+        pause = (pause * 2).min(MAX_PAUSE);
+    }
+}

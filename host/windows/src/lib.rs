@@ -1,0 +1,52 @@
+//! The windows: what is deployed, what is live, and how one release follows another.
+//!
+//! [`name`] says what a window may be called. A [`record`] is what the disk knows of one, kept in
+//! `host.redb`, and what the window is to be. The [`registry`] finds the [`window`] for a request,
+//! and [`traffic`] has it answered. [`mod@change`] is the one way to change a window: it writes the
+//! record and has what serves match that, in the order of memory and disk that the change needs.
+//! [`operate`] holds the operators' verbs; [`mod@release`] is the path by which a component becomes a
+//! release, and [`canary`] one beside the live one. [`mod@restore`] is a restart. [`watch`] deploys
+//! the files of a folder. [`status`] is what operators see, and [`backup`] copies what there is.
+
+// `traffic/swap_cell.rs` is compiled a second time in its tests, over other locks.
+#![cfg_attr(test, allow(clippy::duplicate_mod))]
+
+mod backup;
+mod blocking;
+mod canary;
+mod change;
+mod crash;
+mod error;
+mod name;
+mod operate;
+mod record;
+mod registry;
+mod release;
+mod restore;
+mod status;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod traffic;
+mod watch;
+mod window;
+
+pub use backup::{HeldArtifacts, RecordsSnapshot};
+pub use change::Unsaved;
+pub use error::ChangeError;
+pub use name::WindowName;
+pub use operate::Removed;
+pub use record::{CanaryRecord, RecordVersion, ReleaseRecord, WindowRecord};
+pub use registry::{Registry, WindowsConfig};
+pub use release::artifacts::{Artifacts, MAX_WAITING as MAX_DEPLOYS_WAITING, Upload};
+pub use release::deploy::{DeployOptions, Deployed};
+pub use release::deploy_queue::Load;
+pub use release::difference::{Change, Difference};
+pub use release::file::FileDeploy;
+pub use release::probe::Probe;
+pub use release::progress::{DeployEvent, Step};
+pub use status::{CanaryStatus, DrainStatus, SideStatus, WindowStatus};
+pub use watch::{FolderCounts, FolderProgress, WindowsFolder};
+
+pub use hms_core::units::TrafficShare;
+
+pub use hms_runtime::limits::{LimitsChange, LimitsSet, TABLE as LIMITS, Unit, WindowLimits};

@@ -1,0 +1,217 @@
+//! What operators do with a window besides deploying. Each verb is an edit of the window's record;
+//! [`mod@super::change`] has the rest follow.
+
+use super::change::{Change, Closed, Closing, Load};
+use super::registry::Registry;
+use super::traffic::serving::Serving;
+use super::watch::{LeftFile, leave_in_folder};
+use super::{ChangeError, TrafficShare, Unsaved, WindowName, WindowStatus, canary};
+use hms_runtime::{Limit, LimitsChange, LimitsSet, WindowLimits};
+use std::sync::Arc;
+
+/// A removal that holds.
+#[derive(Debug)]
+pub struct Removed {
+    /// Whether what it has stored is deleted: also where an earlier removal, which is not done yet,
+    /// was to do so.
+    pub delete_store: bool,
+    /// What of it the disk has not taken yet.
+    pub unsaved: Option<Unsaved>,
+    /// The component that still lies in the watched folder for it.
+    pub left: Option<LeftFile>,
+}
+
+impl Registry {
+    /// Makes release `to`, or the one before the live one, live again. Nothing is compiled where
+    /// its native code is still there.
+    ///
+    /// # Errors
+    /// When there is no such release, or a canary is running.
+    pub async fn rollback(
+        self: &Arc<Self>,
+        name: &WindowName,
+        to: Option<u64>,
+    ) -> Result<WindowStatus, ChangeError> {
+        let mut change = Change::of(self, name).await?;
+        let edit = change.enforce(&Load::Tried, |record| {
+            if record.canary.is_some() {
+                return Err(ChangeError::CanaryRunning(name.clone()));
+            }
+            let number = to.or_else(|| record.before_live());
+            record.live = number.ok_or_else(|| ChangeError::NothingBefore(name.clone()))?;
+            record.stopped = false;
+            Ok(())
+        });
+        edit.await?;
+        tracing::info!(window = %name, release = change.record().live, "live");
+        Ok(change.status())
+    }
+
+    /// Opens a window that was stopped, or one whose release could not be loaded. Without effect on
+    /// an open one.
+    ///
+    /// # Errors
+    /// When there is no such window, its release cannot be loaded, or the change cannot be made
+    /// durable.
+    pub async fn start(self: &Arc<Self>, name: &WindowName) -> Result<WindowStatus, ChangeError> {
+        let mut change = Change::of(self, name).await?;
+        let was_open = matches!(&*change.window().serving(), Serving::Open { .. });
+        let edit = change.commit(&Load::Tried, |record| {
+            record.stopped = false;
+            Ok(())
+        });
+        edit.await?;
+        if !was_open {
+            tracing::info!(window = %name, release = change.record().live, "live");
+        }
+        Ok(change.status())
+    }
+
+    /// Closes a window: no new requests, and those it has are served to their end. It does so at
+    /// once, also where another change has the window's turn. It stays closed over a restart, once
+    /// the disk has taken that.
+    ///
+    /// # Errors
+    /// When there is no such window.
+    pub async fn stop(self: &Arc<Self>, name: &WindowName) -> Result<WindowStatus, ChangeError> {
+        let (mut change, asking) = match Closing::Stop.ask(self, name).await? {
+            Closed::Turn(change, asking) => (change, asking),
+            Closed::Left(window, _) => return Ok(window.status()),
+        };
+        let edit = change.enforce(&Load::Nothing, |record| match Closing::Stop.edit(record) {
+            true => Ok(()),
+            false => Err(ChangeError::NoWindow(name.clone())),
+        });
+        edit.await?;
+        drop(asking);
+        tracing::info!(window = %name, "stopped");
+        Ok(change.status())
+    }
+
+    /// Removes a window: closes and drains it, forgets its releases, and with `delete_store`
+    /// deletes what it has stored. A store that is kept is there again when a window of that name
+    /// is deployed. Gives what of that the disk has not taken yet, at once where another change has
+    /// the window's turn.
+    ///
+    /// # Errors
+    /// When there is no such window.
+    pub async fn remove(
+        self: &Arc<Self>,
+        name: &WindowName,
+        delete_store: bool,
+    ) -> Result<Removed, ChangeError> {
+        let closing = Closing::Remove { delete_store };
+        let (mut change, asking) = match closing.ask(self, name).await? {
+            Closed::Turn(change, asking) => (change, asking),
+            Closed::Left(window, unsaved) => {
+                let removing = window.recorded.known().record.removing;
+                return Ok(Removed {
+                    delete_store: delete_store || removing,
+                    unsaved: Some(unsaved),
+                    left: leave_in_folder(self, name).await,
+                });
+            }
+        };
+        // First: a host that ends in between must not deploy the window again.
+        let left = leave_in_folder(self, name).await;
+        // Once the data is given up for deletion there is no way back.
+        let delete_store = delete_store || change.record().removing;
+        change.remove(delete_store).await;
+        let unsaved = change.unsaved();
+        drop(asking);
+        drop(change);
+        tracing::info!(window = %name, delete_store, "removed");
+        self.clear_unused().await;
+        Ok(Removed {
+            delete_store,
+            unsaved,
+            left,
+        })
+    }
+
+    /// Gives the canary another share of the requests. Callers that it had it keeps, unless the
+    /// share shrinks.
+    ///
+    /// # Errors
+    /// When no canary is running.
+    pub async fn share(
+        self: &Arc<Self>,
+        name: &WindowName,
+        share: TrafficShare,
+    ) -> Result<WindowStatus, ChangeError> {
+        let mut change = Change::of(self, name).await?;
+        let edit = change.enforce(&Load::Nothing, |record| {
+            let running = record.canary.as_mut();
+            running
+                .ok_or_else(|| ChangeError::NoCanary(name.clone()))?
+                .share = share;
+            Ok(())
+        });
+        edit.await?;
+        Ok(change.status())
+    }
+
+    /// Gives the candidate all requests.
+    ///
+    /// # Errors
+    /// When no canary is running, or the change cannot be made durable.
+    pub async fn promote(self: &Arc<Self>, name: &WindowName) -> Result<WindowStatus, ChangeError> {
+        let mut change = Change::of(self, name).await?;
+        // The candidate is loaded where that was not possible when the window was opened.
+        let edit = change.commit(&Load::Tried, |record| {
+            let running = record.canary.take();
+            let running = running.ok_or_else(|| ChangeError::NoCanary(name.clone()))?;
+            record.live = running.number;
+            Ok(())
+        });
+        edit.await?;
+        tracing::info!(window = %name, release = change.record().live, "the canary was promoted");
+        Ok(change.status())
+    }
+
+    /// Ends the canary; the live release gets all requests again.
+    ///
+    /// # Errors
+    /// When no canary is running.
+    pub async fn abort(self: &Arc<Self>, name: &WindowName) -> Result<WindowStatus, ChangeError> {
+        let mut change = Change::of(self, name).await?;
+        canary::end(&mut change, None, "aborted by an operator").await?;
+        Ok(change.status())
+    }
+
+    /// Changes the window's limits. They hold from the next request on, and over a restart once the
+    /// disk has them, which the third of what is returned says where it is not so yet.
+    ///
+    /// # Errors
+    /// When there is no such window, or a value is out of bounds.
+    pub async fn set_limits(
+        self: &Arc<Self>,
+        name: &WindowName,
+        limits: &LimitsChange,
+    ) -> Result<(WindowLimits, LimitsSet, Option<Unsaved>), ChangeError> {
+        let mut change = Change::of_any(self, name).await?;
+        if change.window().recorded.known().is_going() {
+            return Err(ChangeError::NoWindow(name.clone()));
+        }
+        let most = self.config.engine.max_memory_bytes as u64;
+        let edit = change.enforce(&Load::Nothing, |record| {
+            let set = record.limits.with(limits).map_err(ChangeError::BadOption)?;
+            if self.config.limits.with(&set).get(Limit::MemoryBytes) > most {
+                return Err(ChangeError::BadOption(format!(
+                    "memory_bytes: the pool of this host gives an instance at most {most}; start it with a larger --instance-memory"
+                )));
+            }
+            record.limits = set;
+            Ok(())
+        });
+        edit.await?;
+        if limits.0.contains_key(&Limit::Reuse) {
+            for release in change.window().serving().releases() {
+                release.instances.reuse().ask_again();
+            }
+        }
+        let set = change.record().limits;
+        tracing::info!(window = %name, set = ?set, "limits");
+        Ok((self.config.limits.with(&set), set, change.unsaved()))
+    }
+}

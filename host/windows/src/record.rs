@@ -1,0 +1,495 @@
+//! What the disk knows of a window: one JSON value a window in `host.redb`, replaced whole and by
+//! compare-and-swap, so that a change is wholly there or not at all, and takes no other one away.
+
+use super::blocking::blocking;
+use super::{ChangeError, TrafficShare, WindowName, crash};
+use hms_runtime::LimitsSet;
+use hms_store::{Applied, Entry, Op, Scratch, Snapshot, Store, StoreError};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use time::OffsetDateTime;
+
+/// Releases kept in a window's history.
+pub(crate) const KEPT_RELEASES: usize = 10;
+
+/// Everything durable about one window but its store.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct WindowRecord {
+    /// Which change made it what it is.
+    #[serde(default)]
+    pub version: RecordVersion,
+    /// The number the next release will get; never reused.
+    pub next: u64,
+    /// The release that requests go to.
+    pub live: u64,
+    /// Closed by `stop`.
+    pub stopped: bool,
+    /// Removed together with its store, which takes more than one write: a host that ends between
+    /// them finishes it at its next start.
+    #[serde(default)]
+    pub removing: bool,
+    /// The candidate beside the live release, where a canary is running.
+    #[serde(default)]
+    pub canary: Option<CanaryRecord>,
+    /// What an operator has set of its limits.
+    #[serde(default)]
+    pub limits: LimitsSet,
+    /// Releases that can be gone back to, oldest first.
+    pub releases: Vec<ReleaseRecord>,
+}
+
+/// Tells a record from every other that its window ever had, also from those of a window of its name
+/// that was removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordVersion {
+    /// Greater than that of the record before.
+    number: u64,
+    /// Drawn by each run of a host: two hosts may give the same number.
+    writer: u64,
+}
+
+impl RecordVersion {
+    /// That of a record that cannot be read, whoever wrote it.
+    pub(super) const UNREADABLE: Self = RecordVersion {
+        number: 0,
+        writer: u64::MAX,
+    };
+}
+
+/// A canary that is running.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CanaryRecord {
+    /// The candidate.
+    pub number: u64,
+    /// Its share of the requests.
+    pub share: TrafficShare,
+    /// Drawn for this canary, and told to nobody: decides which callers get it.
+    #[serde(default)]
+    pub salt: u64,
+}
+
+impl CanaryRecord {
+    /// With a salt of its own.
+    fn new(number: u64, share: TrafficShare) -> Self {
+        CanaryRecord {
+            number,
+            share,
+            salt: drawn(),
+        }
+    }
+}
+
+/// A number that nobody can guess.
+fn drawn() -> u64 {
+    let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+    // The two have their fixed bits in different places.
+    high ^ low
+}
+
+/// One deploy that went through.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReleaseRecord {
+    /// 1 for the first of a window, then counting up.
+    pub number: u64,
+    /// SHA-256 of the component, hexadecimal.
+    pub digest: String,
+    /// Bytes of the component.
+    pub size: u64,
+    /// When it went live first.
+    #[serde(with = "time::serde::rfc3339")]
+    pub deployed_at: OffsetDateTime,
+    /// Who deployed it, as they said.
+    pub by: String,
+    /// Interfaces it imports.
+    pub imports: Vec<String>,
+    /// Interfaces it exports.
+    pub exports: Vec<String>,
+    /// Whether the window goes back to the release before by itself when this one keeps failing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fallback: bool,
+    /// How it ended: its canary, where that was not by promotion, or its time as the live release,
+    /// where it fell back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fate: Option<String>,
+}
+
+impl WindowRecord {
+    /// Whether there is nothing that the disk should know: no release, no limits.
+    pub(super) fn is_vacant(&self) -> bool {
+        !self.removing && self.releases.is_empty() && self.limits == LimitsSet::default()
+    }
+
+    /// The release of that number, if it is still kept.
+    pub fn release(&self, number: u64) -> Option<&ReleaseRecord> {
+        self.releases
+            .iter()
+            .find(|release| release.number == number)
+    }
+
+    /// With `release` added under the next number: live, or as the candidate where a share is
+    /// given. The oldest are dropped when there are too many, but never one that gets requests.
+    pub(super) fn with_release(
+        mut self,
+        mut release: ReleaseRecord,
+        share: Option<TrafficShare>,
+    ) -> Self {
+        self.next = self.next.max(1);
+        self.removing = false;
+        let number = self.next;
+        release.number = number;
+        self.next += 1;
+        self.releases.push(release);
+        match share {
+            Some(share) => self.canary = Some(CanaryRecord::new(number, share)),
+            None => self.live = number,
+        }
+        while self.releases.len() > KEPT_RELEASES {
+            let serving = [self.live, number];
+            let oldest = self
+                .releases
+                .iter()
+                .position(|release| !serving.contains(&release.number));
+            match oldest {
+                Some(index) => self.releases.remove(index),
+                None => break,
+            };
+        }
+        self
+    }
+
+    /// Whether there is a release, and the window is not being removed.
+    pub(super) fn is_deployed(&self) -> bool {
+        !self.removing && !self.releases.is_empty()
+    }
+
+    /// Ends the canary, with how it ended in the history.
+    pub(super) fn end_canary(&mut self, fate: &str) {
+        let ended = self.canary.take().map(|canary| canary.number);
+        self.set_fate(ended, fate.to_owned());
+    }
+
+    /// Gives up the live release for the kept one of that number.
+    pub(super) fn fall_back_to(&mut self, number: u64, why: &str) {
+        self.set_fate(Some(self.live), format!("fell back to {number}: {why}"));
+        self.live = number;
+    }
+
+    fn set_fate(&mut self, number: Option<u64>, fate: String) {
+        let mut releases = self.releases.iter_mut();
+        if let Some(release) = releases.find(|release| Some(release.number) == number) {
+            release.fate = Some(fate);
+        }
+    }
+
+    /// The newest release older than the live one that did not end as a failed canary.
+    pub(super) fn before_live(&self) -> Option<u64> {
+        self.releases
+            .iter()
+            .filter(|release| release.fate.is_none())
+            .map(|release| release.number)
+            .filter(|number| *number < self.live)
+            .max()
+    }
+}
+
+const BUCKET: &str = "windows";
+
+/// A window, and its record where that can be read.
+pub(super) type Recorded = (WindowName, Result<WindowRecord, ChangeError>);
+
+/// The records of all windows.
+#[derive(Clone)]
+pub(super) struct Records {
+    store: Arc<dyn Store>,
+    /// Of the versions that it gives.
+    writer: u64,
+    /// The number of the last of them.
+    last: Arc<AtomicU64>,
+}
+
+/// What came of a compare-and-swap.
+pub(super) enum Swapped {
+    /// It is durable.
+    Done,
+    /// Nothing was written: this is what is there.
+    Met(Option<Met>),
+}
+
+/// A place that no record has: what expects it is not written, and met what is there.
+pub(super) const NOWHERE: u64 = 0;
+
+/// A record that is on disk.
+pub(super) struct Met {
+    pub record: Result<WindowRecord, ChangeError>,
+    /// Where it is expected, see [`Records::swap`].
+    pub place: u64,
+}
+
+impl Met {
+    pub(crate) fn version(&self) -> RecordVersion {
+        let readable = self.record.as_ref();
+        readable.map_or(RecordVersion::UNREADABLE, |record| record.version)
+    }
+}
+
+impl Records {
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+        Records {
+            store,
+            writer: drawn(),
+            last: Arc::default(),
+        }
+    }
+
+    /// A version for the record that follows the one of version `before`.
+    pub(super) fn version_after(&self, before: RecordVersion) -> RecordVersion {
+        let greater = |last: u64| last.max(before.number).saturating_add(1);
+        let last = self
+            .last
+            .fetch_update(SeqCst, SeqCst, |last| Some(greater(last)));
+        RecordVersion {
+            number: greater(last.unwrap_or_else(|last| last)),
+            writer: self.writer,
+        }
+    }
+
+    /// Whether this host has given `version`, and after `earlier`.
+    pub(super) fn gave(&self, version: RecordVersion, earlier: Option<RecordVersion>) -> bool {
+        let before = earlier.map_or(0, |earlier| earlier.number);
+        version.writer == self.writer && version.number > before
+    }
+
+    /// Every window that has a record. One that cannot be read says nothing of the others.
+    pub(super) async fn all(&self) -> Result<Vec<Recorded>, ChangeError> {
+        let records = self.clone();
+        blocking(move || records.all_blocking()).await
+    }
+
+    /// The same, on a thread that may wait for the disk.
+    pub(super) fn all_blocking(&self) -> Result<Vec<Recorded>, ChangeError> {
+        Ok(parsed(entries(&*self.store)?))
+    }
+
+    /// A copy of the file that they are in, on a thread that may wait for the disk.
+    pub(super) fn snapshot(&self, scratch: &mut Scratch<'_>) -> Result<Snapshot, ChangeError> {
+        Ok(self.store.snapshot(scratch)?)
+    }
+
+    /// Has the disk know of `record` what is to be known: nothing, where it is vacant. Only where
+    /// it has the value of that `place`, or none for None. Durable once the future resolves.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) async fn swap(
+        self,
+        name: WindowName,
+        record: WindowRecord,
+        place: Option<u64>,
+    ) -> Result<Swapped, ChangeError> {
+        let (bucket, key) = (BUCKET.to_owned(), name.as_str().to_owned());
+        let vacant = record.is_vacant();
+        let value = match vacant {
+            true => Vec::new(),
+            false => serde_json::to_vec(&record)
+                .map_err(|error| ChangeError::Internal(error.to_string()))?,
+        };
+        let mut ops = vec![Op::Swap {
+            bucket: bucket.clone(),
+            key: key.clone(),
+            expected: place,
+            value,
+        }];
+        if vacant {
+            // In the same write, so that it deletes what was expected and nothing else.
+            ops.push(Op::Delete { bucket, key });
+        }
+        crash::point("asked");
+        let applied = self.store.write(ops).await?;
+        if let Some(Applied::Conflict(met)) = applied.into_iter().next() {
+            let met = met.map(|Entry { value, version }| Met {
+                record: parse(name.as_str(), &value),
+                place: version,
+            });
+            return Ok(Swapped::Met(met));
+        }
+        crash::point("recorded");
+        Ok(Swapped::Done)
+    }
+}
+
+fn entries(store: &(dyn Store + 'static)) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+    let mut entries = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let page = store.keys(BUCKET, after.as_deref(), 0, 1000).wait()?;
+        for key in &page.keys {
+            if let Some(entry) = store.get(BUCKET, key).wait()? {
+                entries.push((key.clone(), entry.value));
+            }
+        }
+        after = page.keys.last().cloned();
+        if !page.more {
+            return Ok(entries);
+        }
+    }
+}
+
+/// The records in a copy of the file.
+pub(super) fn parse_entries(records: &mut Snapshot) -> Result<Vec<Recorded>, ChangeError> {
+    Ok(parsed(records.entries(BUCKET)?))
+}
+
+fn parsed(entries: Vec<(String, Vec<u8>)>) -> Vec<Recorded> {
+    let mut records = Vec::new();
+    for (key, value) in entries {
+        match key.parse() {
+            Ok(name) => records.push((name, parse(&key, &value))),
+            Err(error) => tracing::error!(key, "skipping a record in host.redb: {error}"),
+        }
+    }
+    records
+}
+
+fn parse(name: &str, json: &[u8]) -> Result<WindowRecord, ChangeError> {
+    serde_json::from_slice(json).map_err(|error| ChangeError::Record {
+        window: name.to_owned(),
+        why: error.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn release() -> ReleaseRecord {
+        ReleaseRecord {
+            number: 0,
+            digest: "d".into(),
+            size: 1,
+            deployed_at: OffsetDateTime::UNIX_EPOCH,
+            by: "test".into(),
+            imports: vec![],
+            exports: vec![],
+            fallback: false,
+            fate: None,
+        }
+    }
+
+    #[test]
+    fn numbers_count_up_and_are_never_reused() {
+        let mut record = WindowRecord::default();
+        for expected in 1..=25 {
+            record = record.with_release(release(), None);
+            assert_eq!(record.live, expected);
+        }
+        assert_eq!(record.releases.len(), KEPT_RELEASES);
+        assert_eq!(record.releases[0].number, 16);
+        assert_eq!(record.before_live(), Some(24));
+    }
+
+    #[test]
+    fn the_live_release_stays_however_many_canaries_fail() {
+        let mut record = WindowRecord::default().with_release(release(), None);
+        for expected in 2..=30 {
+            record = record.with_release(release(), "10%".parse().ok());
+            assert_eq!((record.live, record.canary.unwrap().number), (1, expected));
+            assert!(record.release(1).is_some() && record.release(expected).is_some());
+        }
+        assert_eq!(record.releases.len(), KEPT_RELEASES);
+    }
+
+    #[test]
+    fn the_first_release_has_none_before_it() {
+        assert_eq!(
+            WindowRecord::default()
+                .with_release(release(), None)
+                .before_live(),
+            None
+        );
+    }
+
+    #[tokio::test]
+    async fn a_record_is_written_only_where_what_is_there_is_what_was_expected() {
+        use hms_store::{StoreLimits, open_file};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("host.redb");
+        let store = open_file(&path, "host", StoreLimits::default()).unwrap();
+        let records = Records::new(store);
+        let first = WindowRecord::default().with_release(release(), None);
+        let vacant = WindowRecord::default();
+        let swap = async |record: &WindowRecord, place| {
+            let name = "w".parse().unwrap();
+            let swapped = records.clone().swap(name, record.clone(), place);
+            match swapped.await.unwrap() {
+                Swapped::Done => None,
+                Swapped::Met(met) => Some(met.map(|met| (met.record.unwrap(), met.place))),
+            }
+        };
+        assert_eq!(swap(&first, Some(NOWHERE)).await, Some(None));
+        assert_eq!(swap(&first, None).await, None);
+        for (record, place) in [(&first, None), (&first, Some(NOWHERE)), (&vacant, None)] {
+            let met = swap(record, place).await.unwrap().unwrap();
+            assert_eq!(met, (first.clone(), 1));
+        }
+        assert_eq!(swap(&vacant, Some(1)).await, None);
+        assert!(records.all_blocking().unwrap().is_empty());
+        assert_eq!(swap(&first, Some(1)).await, Some(None));
+    }
+
+    #[test]
+    fn no_two_changes_have_the_same_version_and_each_is_after_the_one_before() {
+        let disk = crate::testing::Disk::new();
+        let hosts = [0, 1].map(|_| Records::new(disk.clone()));
+        let mut seen = std::collections::HashSet::new();
+        let mut version = RecordVersion::default();
+        for change in 0..100 {
+            // A window that is removed, and made anew by the other host.
+            let before = match change % 10 {
+                0 => RecordVersion::default(),
+                _ => version,
+            };
+            let [host, other] = [&hosts[change / 10 % 2], &hosts[(change / 10 + 1) % 2]];
+            version = host.version_after(before);
+            assert!(seen.insert((version.number, version.writer)));
+            assert!(host.gave(version, Some(before)) && !other.gave(version, Some(before)));
+            assert!(!host.gave(version, Some(version)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_change_of_a_record_takes_less_than_a_quarter_of_the_reserve() {
+        use hms_disk::reserve::RESERVE_BYTES;
+        use hms_store::{StoreLimits, open_file};
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("host.redb");
+        let store = open_file(&path, "host", StoreLimits::default()).unwrap();
+        let records = Records::new(store);
+        let mut record = WindowRecord::default();
+        for _ in 0..KEPT_RELEASES {
+            let release = ReleaseRecord {
+                digest: "d".repeat(64),
+                imports: vec!["wasi:some/interface@0.2.0".into(); 20],
+                ..release()
+            };
+            record = record.with_release(release, None);
+        }
+        // 512 bytes each, whatever the file system says of its own.
+        let taken = || std::fs::metadata(&path).unwrap().blocks() * 512;
+        let mut most = 0;
+        for change in 0..600_u64 {
+            let name = format!("window-{}", change % 300).parse().unwrap();
+            record.next += 1;
+            let before = taken();
+            let place = match change < 300 {
+                true => None,
+                false => Some(change - 299),
+            };
+            let swapped = records.clone().swap(name, record.clone(), place);
+            assert!(matches!(swapped.await.unwrap(), Swapped::Done));
+            most = most.max(taken().saturating_sub(before));
+        }
+        assert!(most <= RESERVE_BYTES as u64 / 4, "{most} bytes");
+    }
+}

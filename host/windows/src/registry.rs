@@ -1,0 +1,379 @@
+//! Finds the window for a request, and holds what all windows share.
+
+use super::blocking::blocking;
+use super::change::{DISK_TIME, TURN_TIME, save_all};
+use super::record::{Records, WindowRecord};
+use super::release::artifacts::Artifacts;
+use super::release::fallback;
+use super::restore::restore;
+use super::traffic::admission::{Pool, Terms};
+use super::traffic::serve::serve;
+use super::traffic::serving::Serving;
+use super::traffic::unavailable::WindowUnavailable;
+use super::watch::TakenFiles;
+use super::window::Window;
+use super::{ChangeError, ReleaseRecord, WindowName, WindowStatus};
+use anyhow::anyhow;
+use arc_swap::ArcSwap;
+use futures_util::future::BoxFuture;
+use hms_core::body::Body;
+use hms_core::call::{WindowAnswer, Windows};
+use hms_disk::reserve::Reserve;
+use hms_runtime::instance::InstanceContext;
+use hms_runtime::log::Line;
+use hms_runtime::{CompileLimits, Compiler, EngineConfig, Limit, LimitsSet, Runtime, WindowLimits};
+use hms_store::{Store, StoreError, StoreLimits, StoreStats, Stores, open_file};
+use http::Request;
+use parking_lot::Mutex;
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the windows are given, with the reason for each default.
+#[derive(Debug, Clone)]
+pub struct WindowsConfig {
+    /// The data folder.
+    pub data: PathBuf,
+    /// Sizes of the pool.
+    pub engine: EngineConfig,
+    /// The limits of each window for which nothing else is set.
+    pub limits: WindowLimits,
+    /// The bounds on each compile.
+    pub compile: CompileLimits,
+    /// The bounds on each store.
+    pub store: StoreLimits,
+    /// What is given up on a full disk for what takes something away. None.
+    pub reserve: Arc<Reserve>,
+    /// How long an old release may serve what it began. 30 s.
+    pub drain_deadline: Duration,
+    /// The largest component, in bytes. 128 MiB: a Python window has about 20.
+    pub max_upload_bytes: u64,
+    /// The folder whose components are deployed, if there is one.
+    pub watched: Option<PathBuf>,
+    /// How long a stop or a removal waits for another change of the window, before it is left to be
+    /// done later. 500 ms.
+    pub turn_time: Duration,
+    /// How long a change that holds waits for the disk, before it is left to be tried again. 5 s.
+    pub disk_time: Duration,
+}
+
+impl WindowsConfig {
+    /// The defaults over a data folder.
+    pub fn new(data: PathBuf) -> Self {
+        WindowsConfig {
+            data,
+            engine: EngineConfig::default(),
+            limits: WindowLimits::default(),
+            compile: CompileLimits::default(),
+            store: StoreLimits::default(),
+            reserve: Arc::default(),
+            drain_deadline: Duration::from_secs(30),
+            max_upload_bytes: 128 << 20,
+            watched: None,
+            turn_time: TURN_TIME,
+            disk_time: DISK_TIME,
+        }
+    }
+}
+
+/// All windows.
+pub struct Registry {
+    pub(super) config: WindowsConfig,
+    pub(super) runtime: Runtime,
+    pub(super) compatibility: String,
+    pub(super) artifacts: Arc<Artifacts>,
+    pub(super) records: Records,
+    /// What was taken from a watched folder.
+    pub(super) taken: TakenFiles,
+    pub(super) stores: Arc<Stores>,
+    windows: ArcSwap<HashMap<String, Arc<Window>>>,
+    /// Taken to add or remove a window; looking one up takes no lock.
+    membership: Mutex<()>,
+    pool: Arc<Pool>,
+}
+
+/// Why the host's own records cannot be used. What is said of a window's store would mislead here:
+/// nothing goes on by itself, and an empty file in their place has no windows.
+fn of_records(error: StoreError) -> anyhow::Error {
+    match error {
+        StoreError::Corrupt { path, reason } => anyhow!(
+            "the host's own records, {}, are damaged ({reason}): put a good copy back; without them the host knows none of \
+             its windows, though their stores stay",
+            path.display()
+        ),
+        StoreError::DiskFull { path } => anyhow!(
+            "the disk that holds the host's own records, {}, is full: free some space and start again",
+            path.display()
+        ),
+        StoreError::Io { path, reason } => anyhow!(
+            "the host's own records, {}, cannot be used ({reason}): check the disk and the permissions and start again",
+            path.display()
+        ),
+        error => error.into(),
+    }
+}
+
+impl Windows for Registry {
+    fn call<'a>(&'a self, window: &'a str, request: Request<Body>) -> BoxFuture<'a, WindowAnswer> {
+        let found = self.windows.load().get(window).cloned();
+        let window = found.ok_or_else(|| WindowUnavailable::NotDeployed {
+            window: window.to_owned(),
+        });
+        Box::pin(serve(window, request))
+    }
+}
+
+impl Registry {
+    /// Makes the engine and opens `host.redb`, the artifacts and the stores' folder. Blocks.
+    ///
+    /// # Errors
+    /// When one of them cannot be had.
+    pub fn open(config: WindowsConfig, compiler: Compiler) -> anyhow::Result<Arc<Self>> {
+        let host = config.data.join("host.redb");
+        let host = open_file(&host, "host", StoreLimits::default()).map_err(of_records)?;
+        Self::open_over(config, compiler, host)
+    }
+
+    /// The same over another store for the records.
+    pub(super) fn open_over(
+        config: WindowsConfig,
+        compiler: Compiler,
+        host: Arc<dyn Store>,
+    ) -> anyhow::Result<Arc<Self>> {
+        let runtime = Runtime::new(&config.engine)?;
+        Ok(Arc::new(Registry {
+            compatibility: runtime.compatibility(),
+            runtime,
+            artifacts: Artifacts::open(config.data.join("artifacts"), compiler)?,
+            records: Records::new(host.clone()),
+            taken: TakenFiles::new(host),
+            stores: Arc::new(Stores::new(
+                config.data.join("windows"),
+                config.store.clone(),
+            )),
+            windows: ArcSwap::default(),
+            membership: Mutex::new(()),
+            pool: Pool::new(config.engine.instances),
+            config,
+        }))
+    }
+
+    /// Brings every recorded window back. One that cannot be loaded, or whose record cannot be
+    /// read, is left unavailable, with the reason in the log, and does not keep the others from
+    /// opening.
+    ///
+    /// # Errors
+    /// When the records cannot be listed.
+    pub async fn restore(self: &Arc<Self>) -> Result<(), ChangeError> {
+        restore(self).await
+    }
+
+    /// The windows by name, as they are now.
+    pub(super) fn windows(&self) -> Arc<HashMap<String, Arc<Window>>> {
+        self.windows.load_full()
+    }
+
+    /// The window of that name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(super) fn window(&self, name: &WindowName) -> Result<Arc<Window>, ChangeError> {
+        let windows = self.windows.load();
+        windows
+            .get(name.as_str())
+            .cloned()
+            .ok_or_else(|| ChangeError::NoWindow(name.clone()))
+    }
+
+    /// The window of that name, made where there is none.
+    pub(super) fn window_or_new(
+        self: &Arc<Self>,
+        name: &WindowName,
+        record: WindowRecord,
+    ) -> Arc<Window> {
+        let _membership = self.membership.lock();
+        if let Ok(window) = self.window(name) {
+            return window;
+        }
+        let limits = self.config.limits.with(&record.limits);
+        let trips = fallback::watch(self);
+        let window = Window::new(
+            name.clone(),
+            record,
+            limits,
+            &self.pool,
+            self.stores.clone(),
+            trips,
+        );
+        let window = Arc::new(window);
+        self.hold(&window, limits);
+        let mut windows = HashMap::clone(&self.windows.load());
+        windows.insert(name.as_str().to_owned(), window.clone());
+        self.windows.store(Arc::new(windows));
+        window
+    }
+
+    /// Holds the window to `limits` from now on.
+    pub(super) fn hold(&self, window: &Window, limits: WindowLimits) {
+        window.limits.store(Arc::new(limits));
+        window.queue.set_terms(Terms::of(&limits));
+        let bytes = limits.get(Limit::StoreBytes);
+        self.stores.set_max_store_bytes(window.name.as_str(), bytes);
+    }
+
+    /// Takes the window out, if it is still in.
+    pub(super) fn forget(&self, window: &Arc<Window>) {
+        let _membership = self.membership.lock();
+        let mut windows = HashMap::clone(&self.windows.load());
+        let name = window.name.as_str();
+        if windows
+            .get(name)
+            .is_some_and(|now| Arc::ptr_eq(now, window))
+        {
+            windows.remove(name);
+            self.windows.store(Arc::new(windows));
+        }
+    }
+
+    /// All windows, by name.
+    pub(super) fn all(&self) -> Vec<Arc<Window>> {
+        let mut all: Vec<_> = self.windows.load().values().cloned().collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// The status of every window that has a release, is being removed, or whose record cannot be
+    /// read, by name.
+    pub fn statuses(&self) -> Vec<WindowStatus> {
+        let shown = |status: &WindowStatus| {
+            status.live.is_some() || ["removing", "unreadable"].contains(&status.state)
+        };
+        let all = self.all().into_iter().map(|window| window.status());
+        all.filter(shown).collect()
+    }
+
+    /// How many windows have a change that the disk has not taken yet.
+    pub fn unsaved(&self) -> usize {
+        let unsaved = |window: &Arc<Window>| window.recorded.unsaved().is_some();
+        self.all().iter().filter(|window| unsaved(window)).count()
+    }
+
+    /// The status of one window, and its kept releases, oldest first.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn status(
+        &self,
+        name: &WindowName,
+    ) -> Result<(WindowStatus, Vec<ReleaseRecord>), ChangeError> {
+        let window = self.window(name)?;
+        let known = window.recorded.known();
+        known.check_readable(name)?;
+        Ok((window.status(), known.record.releases.clone()))
+    }
+
+    /// The window's limits as they hold, and what of them is set for it.
+    ///
+    /// # Errors
+    /// When there is no such window.
+    pub fn limits(&self, name: &WindowName) -> Result<(WindowLimits, LimitsSet), ChangeError> {
+        let window = self.window(name)?;
+        let known = window.recorded.known();
+        known.check_readable(name)?;
+        let set = known.record.limits.clone();
+        Ok((**window.limits.load(), set))
+    }
+
+    /// Why the window's `reuse` is not in effect, where it is not, and when it is tried again.
+    pub fn reuse_off(&self, name: &WindowName) -> Option<String> {
+        self.window(name).ok()?.reuse_off()
+    }
+
+    /// Requests whose instances wait for slow clients now, and those that had to give way to others so
+    /// far.
+    pub fn slow_clients(&self) -> (usize, u64) {
+        self.runtime.waiters().counts()
+    }
+
+    /// The figures of the stores that are open, by window.
+    pub fn store_stats(&self) -> Vec<(String, StoreStats)> {
+        self.stores.stats()
+    }
+
+    /// The lines that the window's instances wrote, oldest first.
+    ///
+    /// # Errors
+    /// When there is no window of that name.
+    pub fn log(&self, name: &WindowName) -> Result<Vec<Line>, ChangeError> {
+        Ok(self.window(name)?.log.lines())
+    }
+
+    /// The largest component that is taken, in bytes.
+    pub fn max_upload_bytes(&self) -> u64 {
+        self.config.max_upload_bytes
+    }
+
+    /// Where uploads go.
+    pub fn artifacts(&self) -> &Arc<Artifacts> {
+        &self.artifacts
+    }
+
+    /// Tries once more, for at most `time`, to have the disk take what holds. For the end of the
+    /// host.
+    pub async fn save_all(self: &Arc<Self>, time: Duration) {
+        save_all(self, time).await;
+    }
+
+    /// Closes every window for good and waits for what they have begun. Bounded by the caller.
+    pub async fn drain_all(&self) {
+        for window in self.all() {
+            window.switch(Serving::Stopped, self.config.drain_deadline);
+        }
+        for window in self.all() {
+            window.drained().await;
+        }
+    }
+
+    /// What the instances of `window` share.
+    pub(super) fn instance_context(&self, window: &Window) -> InstanceContext {
+        InstanceContext {
+            window: window.name.as_str().into(),
+            stores: self.stores.clone(),
+            log: window.log.clone(),
+            limits: window.limits.clone(),
+            cpu_shares: window.cpu_shares.clone(),
+            failures: window.failures.clone(),
+            short: window.queue.short().clone(),
+        }
+    }
+
+    /// Removes artifacts that no kept release refers to.
+    pub(super) async fn clear_unused(self: &Arc<Self>) {
+        let registry = self.clone();
+        let _ = blocking(move || {
+            registry.artifacts.clear_unused(|| registry.used().ok());
+            Ok(())
+        })
+        .await;
+    }
+
+    /// The digests that a record refers to, be it in memory or on disk: the two may differ for a
+    /// time.
+    fn used(&self) -> Result<HashSet<String>, ChangeError> {
+        // What a record needs that cannot be read is not known, so nothing is cleared then.
+        let on_disk = self.records.all_blocking()?.into_iter();
+        let on_disk: Vec<_> = on_disk
+            .map(|(_, record)| record)
+            .collect::<Result<_, _>>()?;
+        let in_memory = self.all().into_iter().map(|window| {
+            let known = window.recorded.known();
+            known.record.clone()
+        });
+        let releases = on_disk
+            .into_iter()
+            .chain(in_memory)
+            .flat_map(|record| record.releases);
+        Ok(releases.map(|release| release.digest).collect())
+    }
+}

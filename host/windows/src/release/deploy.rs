@@ -1,0 +1,327 @@
+//! The one path by which a component becomes a release. Admin API, command line, `hms up` and
+//! folder watch all end here.
+//!
+//! check -> compile -> try -> record -> swap -> drain. Every step before the swap may fail and
+//! leaves the old release serving. The record is durable before the swap, so that whatever was ever
+//! live is live again after a crash.
+
+use crate::blocking::blocking;
+use crate::change::{Change, Load};
+use crate::record::WindowRecord;
+use crate::registry::Registry;
+use crate::release::Release;
+use crate::release::artifacts::Upload;
+use crate::release::deploy_queue::Asker;
+use crate::release::file::{self, FileDeploy};
+use crate::release::load;
+use crate::release::progress::{DeployEvent, Progress, Step};
+use crate::traffic::serving::Serving;
+use crate::window::Window;
+use crate::{ChangeError, Difference, Probe, ReleaseRecord, TrafficShare, WindowName};
+use hms_runtime::inspect::{Inspection, inspect};
+use serde::Serialize;
+use std::path::Path;
+use std::sync::Arc;
+use time::OffsetDateTime;
+
+/// How a deploy is wished for.
+#[derive(Debug, Clone, Default)]
+pub struct DeployOptions {
+    /// Who deploys, as they say.
+    pub by: String,
+    /// Whether it may need more than the live release has.
+    pub yes: bool,
+    /// What it must answer before it gets any request. Without one, an instance must start.
+    pub probe: Option<Probe>,
+    /// The share of the requests that it gets at first, beside the live release. Without one it
+    /// gets all.
+    pub canary: Option<TrafficShare>,
+    /// Whether the window goes back to the release before by itself when this one keeps failing.
+    pub fallback: bool,
+}
+
+/// A deploy that went through.
+#[derive(Debug, Clone, Serialize)]
+pub struct Deployed {
+    /// The window.
+    pub window: WindowName,
+    /// The new release.
+    pub release: ReleaseRecord,
+    /// The number of the release that was live before and now drains, if there is one.
+    pub replaced: Option<u64>,
+    /// Its share of the requests, where it is a canary.
+    pub canary: Option<TrafficShare>,
+    /// How it differs from the release that was live.
+    pub difference: Option<Difference>,
+    /// Each step and how long it took, in milliseconds.
+    pub steps: Vec<(Step, f64)>,
+}
+
+impl Registry {
+    /// Deploys an upload as the next release of window `name`, which is made where there is none.
+    /// `notify` hears of each step as it is done.
+    ///
+    /// # Errors
+    /// Why it gets no requests; the old release still does.
+    pub async fn deploy(
+        self: &Arc<Self>,
+        name: WindowName,
+        upload: Upload,
+        options: DeployOptions,
+        notify: &(dyn Fn(DeployEvent) + Send + Sync),
+    ) -> Result<Deployed, ChangeError> {
+        let mut progress = Progress::new(notify);
+        let artifact = self.artifacts.wasm_path(&upload.digest);
+        match self.go_through(&name, upload, options, &mut progress).await {
+            Ok(deployed) => Ok(Deployed {
+                steps: progress.into_steps(),
+                ..deployed
+            }),
+            Err(error) => {
+                progress.refuse(&name, &error);
+                // Not where the disk may have the record of it, whatever it says now.
+                if artifact.exists() && !error.leaves_the_disk_in_doubt() {
+                    self.clear_unused().await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Deploys the component at `path`, unless it is what is live already.
+    ///
+    /// # Errors
+    /// Why it is not live; the old release still is.
+    pub async fn deploy_file(
+        self: &Arc<Self>,
+        name: &WindowName,
+        path: &Path,
+        options: DeployOptions,
+    ) -> Result<FileDeploy, ChangeError> {
+        file::deploy(self, name, path, None, options).await
+    }
+
+    async fn go_through(
+        self: &Arc<Self>,
+        name: &WindowName,
+        upload: Upload,
+        options: DeployOptions,
+        progress: &mut Progress<'_>,
+    ) -> Result<Deployed, ChangeError> {
+        self.check_takes_deploys(name, options.canary.is_some())?;
+        let begun_at = self.window(name).ok();
+        let stops = begun_at.as_ref().map(|window| window.recorded.stops());
+        let _pin = self.artifacts.pin(&upload.digest);
+        let (digest, size) = (upload.digest.clone(), upload.size);
+        let inspection = self.check(upload).await?;
+        let known = self.window(name).ok().map(|window| window.recorded.known());
+        if let Some(known) = &known {
+            known.check_readable(name)?;
+        }
+        let at_first = known
+            .filter(|known| !known.is_going())
+            .and_then(|known| difference(&known.record, size, &inspection));
+        progress.done(Step::Check);
+        if let Some(difference) = &at_first {
+            progress.differs(difference);
+            consented(&options, difference)?;
+        }
+
+        let asker = Asker {
+            who: &options.by,
+            refusable: true,
+            waits: &|ahead| progress.waits_for_compiler(ahead),
+        };
+        self.artifacts
+            .compiled(&digest, &self.compatibility, &asker)
+            .await?;
+        progress.done(Step::Compile);
+
+        // From here to the swap one deploy of a window at a time, so that its history is one line.
+        let mut change = Change::of_new(self, name).await?;
+        let window = change.window().clone();
+        let record = change.record();
+        if record.canary.is_some() {
+            return Err(ChangeError::CanaryRunning(name.clone()));
+        }
+        // Another release may have gone live meanwhile: consent is to what this one has more than
+        // that.
+        let difference = difference(&record, size, &inspection);
+        if let Some(difference) = &difference {
+            consented(&options, difference)?;
+        }
+        let fresh = ReleaseRecord {
+            number: 0,
+            digest,
+            size,
+            deployed_at: OffsetDateTime::now_utc(),
+            by: options.by,
+            imports: inspection.imports,
+            exports: inspection.exports,
+            fallback: options.fallback,
+            fate: None,
+        };
+        let mut next = record.clone().with_release(fresh, options.canary);
+        let Some(release) = next.releases.last().cloned() else {
+            return Err(ChangeError::Internal(
+                "the new release is not in its record".into(),
+            ));
+        };
+        let assembled = self
+            .try_out(&window, &release, options.probe.as_ref(), progress)
+            .await?;
+
+        match next.canary {
+            // An operator who closed the window since this began has the last word: it is deployed,
+            // and stays closed.
+            None => {
+                let same = begun_at.is_some_and(|begun_at| Arc::ptr_eq(&begun_at, &window));
+                next.stopped = same && record.stopped && stops != Some(window.recorded.stops());
+            }
+            Some(_) if matches!(&*window.serving(), Serving::Open { .. }) => {}
+            Some(_) => return Err(ChangeError::NothingLive(name.clone())),
+        }
+        let replaced = (options.canary.is_none() && record.live > 0).then_some(record.live);
+        let edit = |record: &mut WindowRecord| {
+            *record = next.clone();
+            Ok(())
+        };
+        // Once: its number is taken where another host has changed the window meanwhile.
+        let next = change.prepare(&Load::Ready(assembled), edit).await?;
+        change.put(&next).await?;
+        progress.done(Step::Record);
+        change.open(next);
+        progress.done(Step::Swap);
+        drop(change);
+
+        tracing::info!(window = %name, release = release.number, digest = release.digest, by = release.by, "deployed");
+        self.clear_unused().await;
+        Ok(Deployed {
+            window: name.clone(),
+            release,
+            replaced,
+            canary: options.canary,
+            difference,
+            steps: Vec::new(),
+        })
+    }
+
+    /// Whether a deploy of window `name` could go through as things are now: so that nobody uploads
+    /// and compiles for nothing. It is checked again once its turn has come.
+    ///
+    /// # Errors
+    /// Why it could not.
+    pub fn check_takes_deploys(
+        &self,
+        name: &WindowName,
+        as_canary: bool,
+    ) -> Result<(), ChangeError> {
+        let window = self.window(name).ok();
+        let known = window.as_ref().map(|window| window.recorded.known());
+        if let Some(known) = &known {
+            known.check_readable(name)?;
+            if known.record.canary.is_some() && !known.is_going() {
+                return Err(ChangeError::CanaryRunning(name.clone()));
+            }
+        }
+        let open = window.is_some_and(|window| matches!(&*window.serving(), Serving::Open { .. }));
+        match as_canary && !open {
+            true => Err(ChangeError::NothingLive(name.clone())),
+            false => Ok(()),
+        }
+    }
+
+    async fn check(self: &Arc<Self>, upload: Upload) -> Result<Inspection, ChangeError> {
+        let artifacts = self.artifacts.clone();
+        let _leave = self.artifacts.leave_to_check().await;
+        blocking(move || {
+            let inspection = inspect(&upload.read()?)?;
+            artifacts.keep(&upload)?;
+            Ok(inspection)
+        })
+        .await
+    }
+
+    /// Loads the release, has one instance start, and asks the probe.
+    async fn try_out(
+        self: &Arc<Self>,
+        window: &Window,
+        release: &ReleaseRecord,
+        probe: Option<&Probe>,
+        progress: &mut Progress<'_>,
+    ) -> Result<Arc<Release>, ChangeError> {
+        let instances = load::instances(self, window, &release.digest).await?;
+        // A deploy waits its turn for an instance like any request, so that it does not fail because
+        // the windows are busy.
+        let permit = window
+            .queue
+            .acquire(instances.weight())
+            .await
+            .map_err(|busy| ChangeError::Try(busy.into()))?;
+        instances.try_start().await.map_err(ChangeError::Try)?;
+        if let Some(probe) = probe
+            && let Err(why) = probe.ask(&window.name, &instances, permit).await
+        {
+            // Nobody will wait for it any more.
+            instances.cancel_handle().cut();
+            return Err(ChangeError::Probe(why));
+        }
+        progress.done(Step::Try);
+        Ok(Release::new(release.clone(), instances))
+    }
+}
+
+/// How what was found differs from the live release of `record`, if there is one.
+fn difference(record: &WindowRecord, size: u64, found: &Inspection) -> Option<Difference> {
+    let live = record.release(record.live)?;
+    Some(Difference::between(
+        live,
+        size,
+        &found.imports,
+        &found.exports,
+    ))
+}
+
+fn consented(options: &DeployOptions, difference: &Difference) -> Result<(), ChangeError> {
+    if !options.yes && !difference.capabilities.gained.is_empty() {
+        return Err(ChangeError::NeedsConsent(Box::new(difference.clone())));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Fixture, name};
+
+    #[tokio::test]
+    async fn a_refused_deploy_leaves_no_artifact() {
+        let fixture = Fixture::new(false).await;
+        let files = || {
+            let folder = fixture.dir.path().join("artifacts");
+            let folders = [
+                folder.clone(),
+                folder.join("native"),
+                folder.join("incoming"),
+            ];
+            let files = folders.map(|folder| std::fs::read_dir(folder).unwrap());
+            let files = files.into_iter().flatten().map(|entry| entry.unwrap());
+            files.filter(|entry| entry.path().is_file()).count()
+        };
+        fixture.deploy("keeper", 1, None).await;
+        assert_eq!(files(), 2);
+        for (mark, after) in [(2, 2), (1, 2)] {
+            let options = DeployOptions {
+                canary: "50%".parse().ok(),
+                ..DeployOptions::default()
+            };
+            let upload = fixture.upload(mark).await;
+            let refused = fixture
+                .registry
+                .deploy(name(), upload, options, &|_| {})
+                .await;
+            assert!(matches!(refused, Err(ChangeError::NothingLive(_))));
+            assert_eq!(files(), after, "component {mark}");
+        }
+    }
+}

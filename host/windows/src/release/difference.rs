@@ -1,0 +1,122 @@
+//! What a new release has that the live one had not, and the other way round.
+
+use crate::ReleaseRecord;
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// Two releases compared. Interfaces are compared without their versions: a newer version of the same is no new need.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// The release compared with.
+    pub live: u64,
+    /// Bytes before and after.
+    pub size: (u64, u64),
+    pub exports: Change,
+    pub imports: Change,
+    /// What it can reach, in the words of [`capability`].
+    pub capabilities: Change,
+}
+
+/// What came and what went, sorted.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Change {
+    pub gained: Vec<String>,
+    pub lost: Vec<String>,
+}
+
+impl Difference {
+    /// Compares what is to be deployed with the live release.
+    pub(crate) fn between(
+        live: &ReleaseRecord,
+        size: u64,
+        imports: &[String],
+        exports: &[String],
+    ) -> Self {
+        Difference {
+            live: live.number,
+            size: (live.size, size),
+            exports: Change::between(&unversioned(&live.exports), &unversioned(exports)),
+            imports: Change::between(&unversioned(&live.imports), &unversioned(imports)),
+            capabilities: Change::between(&capabilities(&live.imports), &capabilities(imports)),
+        }
+    }
+}
+
+impl Change {
+    fn between(before: &BTreeSet<String>, after: &BTreeSet<String>) -> Self {
+        Change {
+            gained: after.difference(before).cloned().collect(),
+            lost: before.difference(after).cloned().collect(),
+        }
+    }
+}
+
+fn unversioned(names: &[String]) -> BTreeSet<String> {
+    let bare = |name: &String| name.split('@').next().unwrap_or_default().to_owned();
+    names.iter().map(bare).collect()
+}
+
+fn capabilities(imports: &[String]) -> BTreeSet<String> {
+    imports
+        .iter()
+        .filter_map(|name| capability(name))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// What an interface lets a window reach, where that is more than any program needs to run. `network` and `files` are asked
+/// for here though no window is given either yet: a release that begins to ask is worth a look.
+fn capability(import: &str) -> Option<&'static str> {
+    let name = import.split('@').next().unwrap_or_default();
+    match name.split_once('/')? {
+        ("wasi:keyvalue", _) => Some("store"),
+        ("wasi:http", "client" | "outgoing-handler" | "handler") | ("wasi:sockets", _) => {
+            Some("network")
+        }
+        ("wasi:filesystem", _) => Some("files"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::OffsetDateTime;
+
+    fn live(imports: &[&str]) -> ReleaseRecord {
+        ReleaseRecord {
+            number: 3,
+            digest: String::new(),
+            size: 10,
+            deployed_at: OffsetDateTime::UNIX_EPOCH,
+            by: String::new(),
+            imports: names(imports),
+            exports: names(&["wasi:http/handler@0.3.0"]),
+            fallback: false,
+            fate: None,
+        }
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| name.to_string()).collect()
+    }
+
+    #[test]
+    fn a_new_capability_is_a_gain_and_a_newer_version_is_none() {
+        let live = live(&["wasi:random/random@0.2.6", "wasi:filesystem/types@0.2.6"]);
+        let imports = names(&[
+            "wasi:random/random@0.3.0",
+            "wasi:http/client@0.3.0",
+            "wasi:keyvalue/store@0.2.0-draft2",
+        ]);
+        let found = Difference::between(&live, 20, &imports, &live.exports);
+        assert_eq!(found.capabilities.gained, ["network", "store"]);
+        assert_eq!(found.capabilities.lost, ["files"]);
+        assert_eq!(
+            found.imports.gained,
+            ["wasi:http/client", "wasi:keyvalue/store"]
+        );
+        assert_eq!(found.exports, Change::default());
+        assert_eq!((found.live, found.size), (3, (10, 20)));
+    }
+}

@@ -1,0 +1,617 @@
+//! Who gets an instance: the permits of the pool, divided so that no window takes what another has
+//! reserved.
+//!
+//! A window may use what it has reserved at any time, and beyond that what is shared: all that
+//! nobody reserved. Who finds no permit stands in its window's own queue, bounded in length and
+//! time. What becomes free goes to the window that has the fewest permits of those that wait.
+//!
+//! The invariant: over all windows the sum of max(used, reserved) is at most the pool, as soon as
+//! what was given before a change of the terms has come back.
+
+use crate::traffic::unavailable::WindowUnavailable;
+use hms_runtime::{Limit, Short, Shortage, WindowLimits};
+use parking_lot::{Mutex, MutexGuard};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// What a window is given, in instances; the pool counts permits, of which an instance takes one or more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Terms {
+    /// At work at once.
+    pub most: u32,
+    /// That no other window can take.
+    pub reserved: u32,
+    /// Requests that wait.
+    pub queue: usize,
+    /// The longest wait.
+    pub wait: Duration,
+}
+
+impl Terms {
+    /// What a window's limits say.
+    pub(crate) fn of(limits: &WindowLimits) -> Self {
+        let count = |limit| u32::try_from(limits.get(limit)).unwrap_or(u32::MAX);
+        Terms {
+            most: count(Limit::Instances),
+            reserved: count(Limit::ReservedInstances),
+            queue: limits.size(Limit::Queue),
+            wait: limits.time(Limit::QueueWaitMs),
+        }
+    }
+}
+
+/// The pool of all windows.
+pub(crate) struct Pool {
+    state: Mutex<State>,
+    short: Arc<Shortage>,
+}
+
+struct State {
+    total: u32,
+    used: u32,
+    /// Sum of max(used, reserved) over all accounts.
+    committed: u32,
+    waiting: usize,
+    accounts: BTreeMap<u64, Account>,
+    next: u64,
+}
+
+struct Account {
+    terms: Terms,
+    /// Permits that its instances take each, as far as it is known.
+    weight: u32,
+    /// Permits, after all that is asked for was made to fit.
+    reserved: u32,
+    used: u32,
+    queue: VecDeque<Waiter>,
+}
+
+struct Waiter {
+    number: u64,
+    weight: u32,
+    grant: oneshot::Sender<Permit>,
+}
+
+/// What came of asking for a permit.
+enum Asked {
+    Taken,
+    Queued {
+        number: u64,
+        granted: oneshot::Receiver<Permit>,
+        wait: Duration,
+    },
+}
+
+/// The account of one window. Ends with it.
+pub(crate) struct WindowQueue {
+    pool: Arc<Pool>,
+    id: u64,
+    short: Arc<Short>,
+}
+
+/// Permits for one instance; given back when it is dropped.
+pub(crate) struct Permit {
+    pool: Arc<Pool>,
+    id: u64,
+    weight: u32,
+}
+
+impl Pool {
+    pub(crate) fn new(total: u32) -> Arc<Self> {
+        let state = State {
+            total,
+            used: 0,
+            committed: 0,
+            waiting: 0,
+            accounts: BTreeMap::new(),
+            next: 0,
+        };
+        Arc::new(Pool {
+            state: Mutex::new(state),
+            short: Arc::default(),
+        })
+    }
+
+    /// An account for a window.
+    pub(crate) fn queue(self: &Arc<Self>, terms: Terms) -> WindowQueue {
+        let mut state = self.state();
+        let id = state.next;
+        state.next += 1;
+        let account = Account {
+            terms,
+            weight: 1,
+            reserved: 0,
+            used: 0,
+            queue: VecDeque::new(),
+        };
+        state.accounts.insert(id, account);
+        state.divide();
+        WindowQueue {
+            pool: self.clone(),
+            id,
+            short: Arc::new(Short {
+                pool: self.short.clone(),
+                ..Short::default()
+            }),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Changes the state and hands out what that made free. What is handed to somebody who has just
+    /// gone comes back by the drop of its permit, which takes the lock: so only after it was let go.
+    fn change<T>(self: &Arc<Self>, by: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state();
+        let result = by(&mut state);
+        let granted = state.grant();
+        drop(state);
+        for (id, waiter) in granted {
+            let _ = waiter.grant.send(Permit {
+                pool: self.clone(),
+                id,
+                weight: waiter.weight,
+            });
+        }
+        result
+    }
+}
+
+impl WindowQueue {
+    /// A permit for an instance that takes `weight` permits of the pool.
+    ///
+    /// # Errors
+    /// [`WindowUnavailable::Busy`] when the queue is full, or the wait was too long.
+    pub(crate) async fn acquire(&self, weight: u32) -> Result<Permit, WindowUnavailable> {
+        let asked = self
+            .pool
+            .change(|state| state.ask(self.id, weight, &self.short))?;
+        let Asked::Queued {
+            number,
+            granted,
+            wait,
+        } = asked
+        else {
+            return Ok(Permit {
+                pool: self.pool.clone(),
+                id: self.id,
+                weight,
+            });
+        };
+        let waiting = Waiting {
+            queue: self,
+            number,
+        };
+        let permit = tokio::time::timeout(wait, granted).await;
+        drop(waiting);
+        permit
+            .ok()
+            .and_then(Result::ok)
+            .ok_or(WindowUnavailable::Busy)
+    }
+
+    /// Gives the window other terms, from the next permit on.
+    pub(crate) fn set_terms(&self, terms: Terms) {
+        self.pool.change(|state| {
+            if let Some(account) = state.accounts.get_mut(&self.id) {
+                account.terms = terms;
+            }
+            state.divide();
+        });
+    }
+
+    /// Whether requests find no permit.
+    pub(crate) fn short(&self) -> &Arc<Short> {
+        &self.short
+    }
+
+    /// Permits in use, and requests that wait.
+    pub(crate) fn load(&self) -> (u32, usize) {
+        let state = self.pool.state();
+        let account = state.accounts.get(&self.id);
+        account.map_or((0, 0), |account| (account.used, account.queue.len()))
+    }
+}
+
+impl Drop for WindowQueue {
+    fn drop(&mut self) {
+        self.pool.change(|state| {
+            // Its instances may outlive it; their permits count until they are back.
+            if let Some(account) = state.accounts.get_mut(&self.id) {
+                account.terms.reserved = 0;
+                state.waiting -= account.queue.len();
+                account.queue.clear();
+                if account.used == 0 {
+                    state.accounts.remove(&self.id);
+                } else {
+                    account.terms.queue = 0;
+                    account.terms.most = 0;
+                }
+            }
+            state.divide();
+        });
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.pool
+            .change(|state| state.give_back(self.id, self.weight));
+    }
+}
+
+/// Leaves the queue when it is dropped, if it still stands there.
+struct Waiting<'a> {
+    queue: &'a WindowQueue,
+    number: u64,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        // Whoever stood behind one that cannot be served may be served now.
+        self.queue.pool.change(|state| {
+            let Some(account) = state.accounts.get_mut(&self.queue.id) else {
+                return;
+            };
+            let before = account.queue.len();
+            account.queue.retain(|waiter| waiter.number != self.number);
+            state.waiting -= before - account.queue.len();
+        });
+    }
+}
+
+impl Account {
+    fn committed(&self) -> u32 {
+        self.used.max(self.reserved)
+    }
+
+    /// Whether its own terms let it have `weight` permits more. One instance is always let.
+    fn may(&self, weight: u32) -> bool {
+        self.used == 0 || self.used + weight <= self.terms.most.saturating_mul(weight)
+    }
+}
+
+impl State {
+    /// Makes what is reserved fit: all of it where it is at most half of the pool, else each in
+    /// proportion.
+    fn divide(&mut self) {
+        let asked =
+            |account: &Account| u64::from(account.terms.reserved) * u64::from(account.weight);
+        let sum: u64 = self.accounts.values().map(asked).sum();
+        let half = u64::from(self.total / 2);
+        for account in self.accounts.values_mut() {
+            let fits = if sum <= half {
+                asked(account)
+            } else {
+                asked(account) * half / sum
+            };
+            account.reserved = u32::try_from(fits).unwrap_or(u32::MAX);
+        }
+        self.committed = self.accounts.values().map(Account::committed).sum();
+    }
+
+    /// Whether the pool has `weight` permits more for the account.
+    fn fits(&self, account: &Account, weight: u32) -> bool {
+        let after = (account.used + weight).max(account.reserved);
+        // A component larger than the whole pool was refused when it was deployed.
+        self.used + weight <= self.total
+            && self.committed - account.committed() + after <= self.total
+    }
+
+    fn is_reserved(account: &Account, weight: u32) -> bool {
+        account.used + weight <= account.reserved
+    }
+
+    /// Takes the permit, or a permit in the queue.
+    fn ask(&mut self, id: u64, weight: u32, short: &Short) -> Result<Asked, WindowUnavailable> {
+        if self.take_at_once(id, weight) {
+            return Ok(Asked::Taken);
+        }
+        let account = self.accounts.get_mut(&id).ok_or(WindowUnavailable::Busy)?;
+        match account.may(weight) {
+            true => short.pool.note(),
+            false => short.window.note(),
+        }
+        if account.queue.len() >= account.terms.queue {
+            return Err(WindowUnavailable::Busy);
+        }
+        let number = self.next;
+        let (grant, granted) = oneshot::channel();
+        account.queue.push_back(Waiter {
+            number,
+            weight,
+            grant,
+        });
+        self.next += 1;
+        self.waiting += 1;
+        let wait = account.terms.wait;
+        Ok(Asked::Queued {
+            number,
+            granted,
+            wait,
+        })
+    }
+
+    fn take_at_once(&mut self, id: u64, weight: u32) -> bool {
+        if self
+            .accounts
+            .get(&id)
+            .is_some_and(|account| account.weight != weight)
+        {
+            if let Some(account) = self.accounts.get_mut(&id) {
+                account.weight = weight;
+            }
+            self.divide();
+        }
+        let Some(account) = self.accounts.get(&id) else {
+            return false;
+        };
+        // What is shared goes to those first who wait for it.
+        let first =
+            account.queue.is_empty() && (self.waiting == 0 || Self::is_reserved(account, weight));
+        if !(first && account.may(weight) && self.fits(account, weight)) {
+            return false;
+        }
+        self.take(id, weight);
+        true
+    }
+
+    fn take(&mut self, id: u64, weight: u32) {
+        if let Some(account) = self.accounts.get_mut(&id) {
+            self.committed -= account.committed();
+            account.used += weight;
+            self.committed += account.committed();
+            self.used += weight;
+        }
+    }
+
+    fn give_back(&mut self, id: u64, weight: u32) {
+        let Some(account) = self.accounts.get_mut(&id) else {
+            return;
+        };
+        self.committed -= account.committed();
+        account.used -= weight;
+        self.committed += account.committed();
+        self.used -= weight;
+        // Its window is gone.
+        if account.terms.most == 0 && account.used == 0 {
+            self.accounts.remove(&id);
+        }
+    }
+
+    /// Those who wait and can be served now, with their permits taken.
+    fn grant(&mut self) -> Vec<(u64, Waiter)> {
+        let mut granted = Vec::new();
+        while self.waiting > 0 {
+            let Some(id) = self.next_served() else {
+                break;
+            };
+            let Some(waiter) = self
+                .accounts
+                .get_mut(&id)
+                .and_then(|account| account.queue.pop_front())
+            else {
+                break;
+            };
+            self.waiting -= 1;
+            self.take(id, waiter.weight);
+            granted.push((id, waiter));
+        }
+        granted
+    }
+
+    /// The account that has the fewest permits of those that wait and may have more. Where there is not
+    /// yet room for it, what is shared is kept for it, so that an instance of many permits gets its
+    /// turn; others get only what they have reserved.
+    fn next_served(&self) -> Option<u64> {
+        let mut accounts: Vec<_> = self
+            .accounts
+            .iter()
+            .filter_map(|(id, account)| Some((*id, account, account.queue.front()?.weight)))
+            .filter(|(_, account, weight)| account.may(*weight))
+            .collect();
+        accounts.sort_by_key(|(id, account, _)| (account.used, *id));
+        let (first, others) = accounts.split_first()?;
+        let (id, account, weight) = first;
+        if self.fits(account, *weight) {
+            return Some(*id);
+        }
+        others
+            .iter()
+            .find(|(_, account, weight)| {
+                Self::is_reserved(account, *weight) && self.fits(account, *weight)
+            })
+            .map(|(id, ..)| *id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use proptest::prelude::*;
+
+    fn terms(most: u32, reserved: u32) -> Terms {
+        Terms {
+            most,
+            reserved,
+            queue: 4,
+            wait: Duration::from_secs(60),
+        }
+    }
+
+    /// A permit that is there at once.
+    fn now(queue: &WindowQueue, weight: u32) -> Option<Permit> {
+        queue.acquire(weight).now_or_never()?.ok()
+    }
+
+    #[tokio::test]
+    async fn what_is_reserved_is_there_however_much_the_others_take() {
+        let pool = Pool::new(16);
+        let (greedy, modest) = (pool.queue(terms(100, 0)), pool.queue(terms(100, 3)));
+        let taken: Vec<_> = std::iter::from_fn(|| now(&greedy, 1)).collect();
+        assert_eq!(taken.len(), 13);
+        let own: Vec<_> = std::iter::from_fn(|| now(&modest, 1)).collect();
+        assert_eq!(own.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn reservations_that_do_not_fit_half_of_the_pool_are_made_to() {
+        let pool = Pool::new(8);
+        let queues: Vec<_> = (0..4).map(|_| pool.queue(terms(100, 4))).collect();
+        let first: Vec<_> = std::iter::from_fn(|| now(&queues[0], 1)).collect();
+        // One is reserved for each of the other three.
+        assert_eq!(first.len(), 5);
+    }
+
+    #[tokio::test]
+    async fn a_window_has_no_more_at_work_than_its_most_and_its_queue_is_bounded() {
+        let pool = Pool::new(16);
+        let queue = pool.queue(terms(2, 0));
+        let _permits = (now(&queue, 1).unwrap(), now(&queue, 1).unwrap());
+        let mut waiting: Vec<_> = (0..4).map(|_| Box::pin(queue.acquire(1))).collect();
+        for one in &mut waiting {
+            assert!(one.as_mut().now_or_never().is_none());
+        }
+        assert_eq!(queue.load(), (2, 4));
+        assert!(matches!(
+            queue.acquire(1).now_or_never(),
+            Some(Err(WindowUnavailable::Busy))
+        ));
+        drop(waiting);
+        assert_eq!(queue.load(), (2, 0));
+    }
+
+    #[tokio::test]
+    async fn what_becomes_free_goes_to_the_window_that_has_least() {
+        let pool = Pool::new(4);
+        let (greedy, late) = (pool.queue(terms(9, 0)), pool.queue(terms(9, 0)));
+        let mut permits: Vec<_> = std::iter::from_fn(|| now(&greedy, 1)).collect();
+        let mut more = Box::pin(greedy.acquire(1));
+        assert!(more.as_mut().now_or_never().is_none());
+        let mut first = Box::pin(late.acquire(1));
+        assert!(first.as_mut().now_or_never().is_none());
+        permits.pop();
+        let _first = first.await.unwrap();
+        assert!(more.as_mut().now_or_never().is_none());
+        permits.pop();
+        let _more = more.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_instance_of_many_permits_is_not_passed_over_for_ever() {
+        let pool = Pool::new(4);
+        let (small, large) = (pool.queue(terms(9, 0)), pool.queue(terms(9, 0)));
+        let mut permits: Vec<_> = std::iter::from_fn(|| now(&small, 1)).collect();
+        let mut waiting = Box::pin(large.acquire(3));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        for _ in 0..3 {
+            permits.pop();
+            assert!(
+                now(&small, 1).is_none(),
+                "it takes what the large one waits for"
+            );
+        }
+        let _place = waiting.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_waits_too_long_is_told_and_leaves_the_queue() {
+        let pool = Pool::new(1);
+        let hurried = Terms {
+            wait: Duration::from_millis(10),
+            ..terms(1, 0)
+        };
+        let queue = pool.queue(hurried);
+        let _place = now(&queue, 1).unwrap();
+        assert!(matches!(
+            queue.acquire(1).await,
+            Err(WindowUnavailable::Busy)
+        ));
+        assert_eq!(queue.load(), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn a_window_that_goes_gives_back_what_it_had_when_its_instances_are_gone() {
+        let pool = Pool::new(2);
+        let (gone, other) = (pool.queue(terms(2, 0)), pool.queue(terms(2, 0)));
+        let permits = (now(&gone, 1).unwrap(), now(&gone, 1).unwrap());
+        drop(gone);
+        assert!(now(&other, 1).is_none());
+        drop(permits);
+        assert!(now(&other, 1).is_some());
+    }
+
+    #[derive(Debug, Clone)]
+    enum Act {
+        Ask {
+            window: usize,
+            weight: u32,
+        },
+        Leave(usize),
+        Terms {
+            window: usize,
+            most: u32,
+            reserved: u32,
+        },
+    }
+
+    fn acts() -> impl Strategy<Value = Act> {
+        prop_oneof![
+            4 => (0..3usize, 1..4u32).prop_map(|(window, weight)| Act::Ask { window, weight }),
+            4 => (0..20usize).prop_map(Act::Leave),
+            1 => (0..3usize, 1..9u32, 0..4u32)
+                .prop_map(|(window, most, reserved)| Act::Terms { window, most, reserved }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_books_are_always_right(acts in proptest::collection::vec(acts(), 1..80)) {
+            const TOTAL: u32 = 10;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let _entered = runtime.enter();
+            let pool = Pool::new(TOTAL);
+            let queues: Vec<_> = (0..3).map(|_| pool.queue(terms(8, 1))).collect();
+            let mut holders = Vec::new();
+            let mut held: Vec<Permit> = Vec::new();
+            for act in acts {
+                match act {
+                    Act::Ask { window, weight } => holders.push(Box::pin(queues[window].acquire(weight))),
+                    Act::Leave(index) if index % 2 == 0 && !held.is_empty() => {
+                        held.swap_remove(index % held.len());
+                    }
+                    Act::Leave(index) if !holders.is_empty() => {
+                        drop(holders.swap_remove(index % holders.len()));
+                    }
+                    Act::Leave(_) => {}
+                    Act::Terms { window, most, reserved } => queues[window].set_terms(terms(most, reserved)),
+                }
+                // One that asks may set off a grant to another that was looked at before it.
+                for _ in 0..2 {
+                    let mut still = Vec::new();
+                    for mut holder in holders {
+                        match holder.as_mut().now_or_never() {
+                            Some(Ok(permit)) => held.push(permit),
+                            Some(Err(_)) => {}
+                            None => still.push(holder),
+                        }
+                    }
+                    holders = still;
+                }
+                let state = pool.state();
+                let used: u32 = held.iter().map(|permit| permit.weight).sum();
+                prop_assert_eq!(state.used, used);
+                prop_assert!(used <= TOTAL);
+                prop_assert_eq!(state.committed, state.accounts.values().map(Account::committed).sum::<u32>());
+                prop_assert_eq!(state.waiting, holders.len());
+                prop_assert!(state.next_served().is_none(), "somebody waits for what is free");
+            }
+            drop((holders, held));
+            prop_assert_eq!(pool.state().used, 0);
+        }
+    }
+}

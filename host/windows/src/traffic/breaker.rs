@@ -1,0 +1,399 @@
+//! Closes a window for a time when its instances keep failing, so that it does not burn the machine.
+//!
+//! A number of failures in a row trips it. Requests are then refused at once for a time that
+//! doubles with each trip up to a minute. After it one request is let through: if that is served
+//! the window is open again, if it fails the next time begins.
+
+use hms_core::error::{Fault, RequestError};
+use hms_runtime::InFlight;
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+/// The first time, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How long the one request that is let through is waited for before another is. 5 s: it may stand
+/// in the queue, or its instance may be slow. Where it waits for its client another is let through
+/// at once.
+const TRY_TIME: Duration = Duration::from_secs(5);
+
+/// What came of one request, as far as it says something of the release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Served,
+    /// The instance failed, for the reason with this code.
+    Failed(&'static str),
+    /// Not the fault of the release.
+    Unclear,
+}
+
+impl Outcome {
+    /// What `error` says of the instance.
+    pub(crate) fn of(error: &RequestError) -> Self {
+        match error.fault() {
+            Fault::Window => Outcome::Failed(error.code()),
+            Fault::Client | Fault::Upstream | Fault::Host => Outcome::Unclear,
+        }
+    }
+}
+
+/// How a request passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pass {
+    Usual,
+    /// It decides, and says by [`Breaker::tried_by`] who it is.
+    Try,
+}
+
+/// A request that decides.
+pub(crate) trait Tries: Send + Sync {
+    /// Whether it is its client who keeps it from that.
+    fn waits_for_client(&self) -> bool;
+}
+
+impl Tries for InFlight {
+    fn waits_for_client(&self) -> bool {
+        self.is_client_waited_for()
+    }
+}
+
+/// The breaker of one release.
+pub(crate) struct Breaker(Mutex<State>);
+
+struct State {
+    /// Failures since the last request that was served.
+    in_a_row: u64,
+    pause: Duration,
+    mode: Mode,
+    /// The request on its way while it is `Trying`, once it has an instance.
+    tries: Option<Weak<dyn Tries>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Closed,
+    Tripped {
+        until: Instant,
+    },
+    /// One request is on its way. From then on another may be, or once that waits for its client.
+    Trying {
+        again: Instant,
+    },
+}
+
+/// How a breaker stands, after so many failures in a row. In the usual words of circuit breakers,
+/// whose "open" is not the window's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Placement {
+    /// Requests pass.
+    Closed,
+    /// Requests are refused, for a time.
+    Tripped { failures: u64 },
+    /// That time is over: the next request decides, or one that is on its way.
+    HalfOpen { failures: u64 },
+}
+
+/// It tripped just now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trip {
+    pub why: String,
+    pub pause: Duration,
+}
+
+impl Breaker {
+    pub(crate) fn new() -> Self {
+        Breaker(Mutex::new(State {
+            in_a_row: 0,
+            pause: Duration::ZERO,
+            mode: Mode::Closed,
+            tries: None,
+        }))
+    }
+
+    /// Whether a request may pass at `now`; each that does tells its [`Breaker::outcome`].
+    ///
+    /// # Errors
+    /// How long no request will.
+    pub(crate) fn admit(&self, now: Instant) -> Result<Pass, Duration> {
+        // Dropped when the lock is free again: it may be the last hold of the request.
+        let tries: Option<Arc<dyn Tries>>;
+        let mut state = self.state();
+        match state.mode {
+            Mode::Closed => return Ok(Pass::Usual),
+            Mode::Tripped { until } if until > now => return Err(until - now),
+            Mode::Trying { again } if again > now => {
+                tries = state.tries.as_ref().and_then(Weak::upgrade);
+                let waits = tries.as_ref().is_some_and(|tries| tries.waits_for_client());
+                if !waits {
+                    return Err(FIRST_PAUSE);
+                }
+            }
+            Mode::Tripped { .. } | Mode::Trying { .. } => {}
+        }
+        let again = now + TRY_TIME;
+        state.mode = Mode::Trying { again };
+        state.tries = None;
+        Ok(Pass::Try)
+    }
+
+    /// The request that was let through to decide.
+    pub(crate) fn tried_by(&self, request: &Arc<impl Tries + 'static>) {
+        let request: Arc<dyn Tries> = request.clone();
+        self.state().tries = Some(Arc::downgrade(&request));
+    }
+
+    /// Takes in what came of a request. `most` failures in a row trip it; 0 is never.
+    pub(crate) fn outcome(&self, outcome: Outcome, most: u64, now: Instant) -> Option<Trip> {
+        let mut state = self.state();
+        match (outcome, state.mode) {
+            // Begun before it tripped: says nothing new.
+            (_, Mode::Tripped { .. }) => None,
+            (Outcome::Served, _) => {
+                *state = State {
+                    in_a_row: 0,
+                    pause: Duration::ZERO,
+                    mode: Mode::Closed,
+                    tries: None,
+                };
+                None
+            }
+            (Outcome::Unclear, Mode::Trying { .. }) => {
+                state.mode = Mode::Tripped { until: now };
+                None
+            }
+            (Outcome::Unclear, Mode::Closed) => None,
+            (Outcome::Failed(code), mode) => {
+                state.in_a_row += 1;
+                if most == 0 || (mode == Mode::Closed && state.in_a_row < most) {
+                    if most == 0 {
+                        state.mode = Mode::Closed;
+                    }
+                    return None;
+                }
+                state.pause = (state.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+                state.mode = Mode::Tripped {
+                    until: now + state.pause,
+                };
+                Some(Trip {
+                    why: format!(
+                        "{} requests in a row failed, the last with {code}",
+                        state.in_a_row
+                    ),
+                    pause: state.pause,
+                })
+            }
+        }
+    }
+
+    /// What operators see of it at `now`.
+    pub(crate) fn placement(&self, now: Instant) -> Placement {
+        let state = self.state();
+        let failures = state.in_a_row;
+        match state.mode {
+            Mode::Closed => Placement::Closed,
+            Mode::Tripped { until } if until > now => Placement::Tripped { failures },
+            Mode::Tripped { .. } | Mode::Trying { .. } => Placement::HalfOpen { failures },
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hms_core::error::TABLE;
+    use proptest::prelude::*;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    const FAILED: Outcome = Outcome::Failed("instance-trapped");
+
+    /// Traps, limits and what is no answer, as docs/limits.md says. Whoever adds a failure decides.
+    #[test]
+    fn a_release_answers_for_its_own_failures_and_for_no_others() {
+        let own = [
+            "instance-start",
+            "instance-trapped",
+            "memory-limit",
+            "cpu-time",
+            "wall-time",
+            "host-calls",
+            "host-call-too-large",
+            "handle-limit",
+            "response-too-large",
+            "response-headers-too-large",
+            "response-invalid",
+            "no-response",
+            // Said before the breaker, or a canary, has heard of the request.
+            "window-tripped",
+        ];
+        let mut found = Vec::new();
+        for row in TABLE {
+            match Outcome::of(&RequestError::new(row.problem, "a sentence")) {
+                Outcome::Failed(code) => found.push(code),
+                Outcome::Unclear => {}
+                Outcome::Served => panic!("{row:?}"),
+            }
+        }
+        found.sort_unstable();
+        let mut own = own;
+        own.sort_unstable();
+        assert_eq!(found, own);
+    }
+
+    fn tripped(now: Instant) -> Breaker {
+        let breaker = Breaker::new();
+        for _ in 0..2 {
+            assert_eq!(breaker.admit(now), Ok(Pass::Usual));
+            assert_eq!(breaker.outcome(FAILED, 3, now), None);
+        }
+        let trip = breaker.outcome(FAILED, 3, now).unwrap();
+        assert!(
+            trip.why.starts_with("3 requests in a row failed"),
+            "{}",
+            trip.why
+        );
+        breaker
+    }
+
+    #[test]
+    fn failures_in_a_row_trip_it_and_one_that_is_served_starts_the_row_anew() {
+        let now = Instant::now();
+        let breaker = Breaker::new();
+        for _ in 0..10 {
+            assert_eq!(breaker.outcome(FAILED, 3, now), None);
+            assert_eq!(breaker.outcome(FAILED, 3, now), None);
+            assert_eq!(breaker.outcome(Outcome::Served, 3, now), None);
+        }
+        assert_eq!(tripped(now).admit(now), Err(FIRST_PAUSE));
+    }
+
+    #[test]
+    fn after_the_pause_one_is_let_through_and_decides() {
+        let now = Instant::now();
+        let breaker = tripped(now);
+        let later = now + FIRST_PAUSE;
+        assert_eq!(breaker.admit(later), Ok(Pass::Try));
+        assert!(breaker.admit(later).is_err(), "a second beside it");
+        let trip = breaker.outcome(FAILED, 3, later).unwrap();
+        assert_eq!(trip.pause, FIRST_PAUSE * 2);
+        assert!(breaker.admit(later + FIRST_PAUSE).is_err());
+        let later = later + FIRST_PAUSE * 2;
+        assert_eq!(breaker.admit(later), Ok(Pass::Try));
+        assert_eq!(breaker.outcome(Outcome::Served, 3, later), None);
+        assert_eq!(breaker.placement(later), Placement::Closed);
+    }
+
+    #[test]
+    fn it_is_shown_as_tripped_while_the_pause_lasts_and_no_longer() {
+        let now = Instant::now();
+        let breaker = Breaker::new();
+        assert_eq!(breaker.placement(now), Placement::Closed);
+        let breaker = tripped(now);
+        let failures = 3;
+        let last = now + FIRST_PAUSE - Duration::from_nanos(1);
+        assert_eq!(breaker.placement(last), Placement::Tripped { failures });
+        let half_open = Placement::HalfOpen { failures };
+        let later = now + FIRST_PAUSE;
+        for hours in [0, 1, 100] {
+            let at = later + Duration::from_secs(hours * 3600);
+            assert_eq!(breaker.placement(at), half_open);
+        }
+        assert_eq!(breaker.admit(later), Ok(Pass::Try));
+        assert_eq!(breaker.placement(later), half_open, "one is on its way");
+        breaker.outcome(FAILED, 3, later).unwrap();
+        let failures = 4;
+        assert_eq!(breaker.placement(later), Placement::Tripped { failures });
+    }
+
+    #[test]
+    fn one_that_says_nothing_lets_the_next_decide() {
+        let now = Instant::now();
+        let breaker = tripped(now);
+        let later = now + FIRST_PAUSE;
+        assert_eq!(breaker.admit(later), Ok(Pass::Try));
+        assert_eq!(breaker.outcome(Outcome::Unclear, 3, later), None);
+        assert_eq!(breaker.admit(later), Ok(Pass::Try));
+    }
+
+    struct Upload(AtomicBool);
+
+    impl Tries for Upload {
+        fn waits_for_client(&self) -> bool {
+            self.0.load(Relaxed)
+        }
+    }
+
+    #[test]
+    fn one_that_waits_for_its_client_keeps_the_window_closed_to_nobody() {
+        let now = Instant::now();
+        let breaker = tripped(now);
+        let later = now + FIRST_PAUSE;
+        assert_eq!(breaker.admit(later), Ok(Pass::Try));
+        let upload = Arc::new(Upload(AtomicBool::new(false)));
+        breaker.tried_by(&upload);
+        assert_eq!(breaker.admit(later), Err(FIRST_PAUSE), "it is at work");
+        upload.0.store(true, Relaxed);
+        assert_eq!(breaker.admit(later), Ok(Pass::Try));
+        assert_eq!(breaker.admit(later), Err(FIRST_PAUSE), "the next is");
+        breaker.tried_by(&upload);
+        drop(upload);
+        assert_eq!(breaker.admit(later), Err(FIRST_PAUSE), "it says so itself");
+        assert_eq!(breaker.outcome(Outcome::Served, 3, later), None);
+        assert_eq!(breaker.admit(later), Ok(Pass::Usual));
+    }
+
+    #[test]
+    fn one_that_does_not_decide_keeps_the_window_closed_to_others_for_no_longer_than_that() {
+        let now = Instant::now();
+        let breaker = tripped(now);
+        let later = now + FIRST_PAUSE;
+        assert_eq!(breaker.admit(later), Ok(Pass::Try));
+        assert!(breaker.admit(later + TRY_TIME / 2).is_err());
+        assert_eq!(breaker.admit(later + TRY_TIME), Ok(Pass::Try));
+        assert!(breaker.admit(later + TRY_TIME).is_err());
+        assert_eq!(breaker.outcome(Outcome::Served, 3, later + TRY_TIME), None);
+        assert_eq!(breaker.placement(later + TRY_TIME), Placement::Closed);
+    }
+
+    #[test]
+    fn the_pause_grows_to_a_minute_and_no_further() {
+        let mut now = Instant::now();
+        let breaker = tripped(now);
+        for _ in 0..20 {
+            now += LONGEST_PAUSE;
+            assert_eq!(breaker.admit(now), Ok(Pass::Try));
+            breaker.outcome(FAILED, 3, now).unwrap();
+        }
+        assert_eq!(breaker.admit(now), Err(LONGEST_PAUSE));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_it_is_open_again_once_a_request_is_served(
+            outcomes in proptest::collection::vec(
+                prop_oneof![Just(FAILED), Just(Outcome::Served), Just(Outcome::Unclear)], 0..60),
+            most in 0..5u64,
+        ) {
+            let mut now = Instant::now();
+            let breaker = Breaker::new();
+            for outcome in outcomes {
+                if breaker.admit(now).is_ok() {
+                    breaker.outcome(outcome, most, now);
+                }
+                now += Duration::from_millis(700);
+            }
+            if most == 0 {
+                prop_assert_eq!(breaker.placement(now), Placement::Closed);
+            }
+            now += LONGEST_PAUSE;
+            prop_assert!(breaker.admit(now).is_ok());
+            breaker.outcome(Outcome::Served, most, now);
+            prop_assert_eq!(breaker.placement(now), Placement::Closed);
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! A request at a window: lease, permit of the pool, instance; and, while a canary runs, its part in
+//! the trial.
+
+use crate::canary::analysis;
+use crate::release::Release;
+use crate::release::fallback::Tripped;
+use crate::traffic::breaker::{Breaker, Outcome, Pass, Trip};
+use crate::traffic::serving::Assignment;
+use crate::traffic::unavailable::WindowUnavailable;
+use crate::window::Window;
+use bytes::Bytes;
+use hms_core::body::{Body, BodyError, PolledFrame};
+use hms_core::call::WindowAnswer;
+use hms_core::delegate;
+use hms_core::error::RequestError;
+use hms_runtime::{InFlight, Limit, ReuseOff};
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+/// Has the live release of `window`, or its candidate, serve `request`. Gives what came of it, and
+/// the release's number where one was leased.
+pub(crate) async fn serve(
+    window: Result<Arc<Window>, WindowUnavailable>,
+    request: Request<Body>,
+) -> WindowAnswer {
+    let window = match window {
+        Ok(window) => window,
+        Err(error) => return failed(error.into(), None),
+    };
+    let (release, assignment) = match window.lease(request.headers()) {
+        Ok(leased) => leased,
+        Err(error) => return failed(error.into(), None),
+    };
+    let number = release.record.number;
+    if window.store_fault(Instant::now()) {
+        let error = RequestError::from(WindowUnavailable::StoreUnavailable {
+            window: window.name.to_string(),
+        });
+        window.failures.note(&error);
+        return failed(error, Some(number));
+    }
+    let pass = match assignment {
+        None => release.breaker.admit(Instant::now()),
+        Some(_) => Ok(Pass::Usual),
+    };
+    let pass = match pass {
+        Ok(pass) => pass,
+        Err(retry_after) => {
+            let window = window.name.to_string();
+            let tripped = WindowUnavailable::Tripped {
+                window,
+                retry_after,
+            };
+            return failed(tripped.into(), Some(number));
+        }
+    };
+    let mut observation = Observation {
+        window: window.clone(),
+        number,
+        breaker: release.breaker.clone(),
+        assignment,
+        begun: Instant::now(),
+        in_flight: None,
+        took: None,
+        outcome: Outcome::Unclear,
+        failed: false,
+        counts: true,
+    };
+    let begun = &mut observation.in_flight;
+    let outcome = serve_on(&window, release, pass, request, begun).await;
+    observation.answered(&outcome);
+    let outcome = outcome
+        .map(|response| response.map(|inner| ObservedBody { inner, observation }.boxed_unsync()));
+    WindowAnswer {
+        outcome,
+        release: Some(number),
+    }
+}
+
+fn failed(error: RequestError, release: Option<u64>) -> WindowAnswer {
+    WindowAnswer {
+        outcome: Err(error),
+        release,
+    }
+}
+
+async fn serve_on(
+    window: &Window,
+    release: Arc<Release>,
+    pass: Pass,
+    mut request: Request<Body>,
+    begun: &mut Option<Arc<InFlight>>,
+) -> Result<Response<Body>, RequestError> {
+    let permit = match window.queue.acquire(release.instances.weight()).await {
+        Ok(permit) => permit,
+        Err(busy) => {
+            let error = RequestError::from(busy);
+            window.failures.note(&error);
+            return Err(error);
+        }
+    };
+    let instances = release.instances.clone();
+    let tried = (pass == Pass::Try).then(|| release.breaker.clone());
+    let in_flight = instances.in_flight(&mut request, release, permit);
+    if let Some(breaker) = tried {
+        breaker.tried_by(&in_flight);
+    }
+    *begun = Some(in_flight.clone());
+    instances.serve(request, in_flight).await
+}
+
+/// What one request says of its release: to the trial while a canary is running, to the breaker
+/// else. Said when it is dropped, at the end of the answer. What its client did, or left undone,
+/// says nothing.
+struct Observation {
+    window: Arc<Window>,
+    number: u64,
+    breaker: Arc<Breaker>,
+    assignment: Option<Assignment>,
+    begun: Instant,
+    /// Once it has its permit.
+    in_flight: Option<Arc<InFlight>>,
+    /// The time to the head, without what waited for the client.
+    took: Option<Duration>,
+    outcome: Outcome,
+    /// In a trial an answer of 5xx fails too.
+    failed: bool,
+    /// Too few instances is the host's load, too large a body the client's: neither says anything of a
+    /// release.
+    counts: bool,
+}
+
+impl Observation {
+    fn answered(&mut self, outcome: &Result<Response<Body>, RequestError>) {
+        self.took = Some(self.took_so_far());
+        match outcome {
+            Ok(response) => {
+                self.outcome = Outcome::Served;
+                self.failed = response.status().is_server_error();
+            }
+            Err(error) => self.failed_with(error),
+        }
+    }
+
+    fn failed_with(&mut self, error: &RequestError) {
+        self.failed = true;
+        self.outcome = Outcome::of(error);
+        self.counts = self.outcome != Outcome::Unclear;
+    }
+
+    fn took_so_far(&self) -> Duration {
+        let waited = self
+            .in_flight
+            .as_ref()
+            .map(|in_flight| in_flight.waited_for_body());
+        let begun = self.begun.elapsed();
+        begun.saturating_sub(waited.unwrap_or_default())
+    }
+
+    /// What it says to a trial.
+    fn heard(&self, clients_fault: bool) -> analysis::Sample {
+        match self.took {
+            Some(took) if self.counts && !(self.failed && clients_fault) => {
+                let failed = self.failed;
+                analysis::Sample::Answered { failed, took }
+            }
+            None if self.in_flight.is_some() && !clients_fault => analysis::Sample::Left {
+                after: self.took_so_far(),
+            },
+            _ => analysis::Sample::Unclear,
+        }
+    }
+}
+
+impl Drop for Observation {
+    fn drop(&mut self) {
+        let in_flight = self.in_flight.as_ref();
+        let clients_fault = in_flight.is_some_and(|in_flight| in_flight.is_clients_fault());
+        if !clients_fault {
+            self.tell_reuse();
+        }
+        if let Some(assignment) = self.assignment.take() {
+            assignment.end(self.heard(clients_fault));
+            return;
+        }
+        let outcome = match self.outcome {
+            Outcome::Failed(_) if clients_fault => Outcome::Unclear,
+            outcome => outcome,
+        };
+        let most = self.window.limits.load().get(Limit::FailuresInARow);
+        if let Some(trip) = self.breaker.outcome(outcome, most, Instant::now()) {
+            self.tripped(&trip);
+        }
+    }
+}
+
+impl Observation {
+    /// What it says of whether instances can be reused.
+    fn tell_reuse(&self) {
+        let trial = self
+            .in_flight
+            .as_ref()
+            .and_then(|in_flight| in_flight.trial());
+        match (self.outcome, trial) {
+            (Outcome::Served, Some(trial)) => trial.went_well(),
+            (Outcome::Failed(code), Some(trial)) => {
+                if let Some(off) = trial.failed(code, Instant::now()) {
+                    let window = &self.window;
+                    let sentence = reuse_is_off(off);
+                    tracing::warn!(window = %window.name, release = self.number, "{sentence}");
+                    window.failures.count(REUSE_OFF, &sentence);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn tripped(&self, trip: &Trip) {
+        let (window, pause) = (&self.window, trip.pause.as_secs());
+        let sentence = format!("closed for {pause} s: {}", trip.why);
+        tracing::warn!(window = %window.name, release = self.number, "{sentence}");
+        window.log.line(&sentence);
+        let _ = window.trips.try_send(Tripped {
+            window: window.clone(),
+            number: self.number,
+            why: trip.why.clone(),
+        });
+    }
+}
+
+/// Under which the trials of reuse are counted that failed.
+const REUSE_OFF: &str = "reuse-off";
+
+/// What is said of a release whose instance failed at its second request, and when that is tried
+/// again.
+pub(crate) fn reuse_is_off(off: ReuseOff) -> String {
+    let again = match off.pause {
+        Some(pause) => {
+            let seconds = pause.as_millis().div_ceil(1000);
+            let time = match seconds {
+                0..120 => format!("{seconds} s"),
+                _ => format!("{} min", seconds.div_ceil(60)),
+            };
+            format!("in {time}, or at once when it is set again")
+        }
+        None => "with the next requests".to_owned(),
+    };
+    let code = off.code;
+    format!(
+        "an instance that had served one request failed at the next ({code}), so each request has a \
+         fresh one: --reuse is kept and not in effect. It is tried again {again}"
+    )
+}
+
+struct ObservedBody {
+    inner: Body,
+    observation: Observation,
+}
+
+impl http_body::Body for ObservedBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
+        let frame = Pin::new(&mut self.inner).poll_frame(cx);
+        if let Poll::Ready(Some(Err(error))) = &frame {
+            match error.downcast_ref::<RequestError>() {
+                Some(error) => self.observation.failed_with(error),
+                None => {
+                    self.observation.failed = true;
+                    self.observation.outcome = Outcome::Unclear;
+                }
+            }
+        }
+        frame
+    }
+
+    delegate!(inner: is_end_stream, size_hint);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_reads_that_reuse_is_off_reads_when_it_is_tried_again() {
+        let again = |pause: Option<u64>| {
+            let pause = pause.map(Duration::from_millis);
+            let said = reuse_is_off(ReuseOff {
+                code: "instance-trapped",
+                pause,
+            });
+            let (why, again) = said.split_once(" It is tried again ").unwrap();
+            assert!(why.contains("(instance-trapped)"), "{why}");
+            again.split(',').next().unwrap().to_owned()
+        };
+        assert_eq!(again(Some(59_001)), "in 60 s");
+        assert_eq!(again(Some(119_001)), "in 2 min");
+        assert_eq!(again(Some(3_600_000)), "in 60 min");
+        assert_eq!(again(None), "with the next requests");
+    }
+}

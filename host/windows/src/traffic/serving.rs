@@ -1,0 +1,132 @@
+//! What a request finds at a window, and what goes when something else is put there.
+
+use crate::canary::analysis::{Analysis, Entry, Sample, Side};
+use crate::record::CanaryRecord;
+use crate::release::Release;
+use crate::traffic::share::Caller;
+use http::HeaderMap;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::mpsc;
+
+/// What is at a window.
+pub(crate) enum Serving {
+    Empty,
+    Stopped,
+    Open {
+        live: Arc<Release>,
+        canary: Option<Canary>,
+    },
+}
+
+/// A candidate beside the live release.
+#[derive(Clone)]
+pub(crate) struct Canary {
+    pub release: Arc<Release>,
+    /// Decides which callers are in which group.
+    pub salt: u64,
+    /// Knows the share as well.
+    pub analysis: Arc<Analysis>,
+    /// Takes the reason when the candidate is clearly worse. One place: the first reason is enough.
+    pub verdict: mpsc::Sender<String>,
+}
+
+/// The part of a request in a trial.
+pub(crate) struct Assignment {
+    analysis: Arc<Analysis>,
+    /// Until its outcome was told.
+    entry: Option<Entry>,
+    verdict: mpsc::Sender<String>,
+}
+
+impl Assignment {
+    /// Tells what came of it.
+    pub(crate) fn end(mut self, outcome: Sample) {
+        self.report(outcome);
+    }
+
+    fn report(&mut self, outcome: Sample) {
+        if let Some(entry) = self.entry.take()
+            && let Some(why) = self.analysis.end(entry, outcome, Instant::now())
+        {
+            let _ = self.verdict.try_send(why);
+        }
+    }
+}
+
+impl Drop for Assignment {
+    /// Those behind it wait for its outcome: it must have one.
+    fn drop(&mut self) {
+        self.report(Sample::Unclear);
+    }
+}
+
+impl Serving {
+    /// The releases that get requests.
+    pub(crate) fn releases(&self) -> impl Iterator<Item = &Arc<Release>> {
+        let (live, canary) = match self {
+            Serving::Open { live, canary } => {
+                (Some(live), canary.as_ref().map(|canary| &canary.release))
+            }
+            _ => (None, None),
+        };
+        live.into_iter().chain(canary)
+    }
+
+    /// The candidate beside the live release.
+    pub(crate) fn canary(&self) -> Option<&Canary> {
+        match self {
+            Serving::Open { canary, .. } => canary.as_ref(),
+            Serving::Empty | Serving::Stopped => None,
+        }
+    }
+
+    /// Whether it is the very same, down to what the analysis has seen.
+    pub(crate) fn is_same(&self, other: &Serving) -> bool {
+        let alike = matches!(
+            (self, other),
+            (Serving::Empty, Serving::Empty)
+                | (Serving::Stopped, Serving::Stopped)
+                | (Serving::Open { .. }, Serving::Open { .. })
+        );
+        let analysis = |serving: &Serving| serving.canary().map(|c| Arc::as_ptr(&c.analysis));
+        let releases = |serving: &Serving| serving.releases().map(Arc::as_ptr).collect::<Vec<_>>();
+        alike && releases(self) == releases(other) && analysis(self) == analysis(other)
+    }
+}
+
+impl Canary {
+    /// Whether it is the canary of that record.
+    pub(crate) fn is_of(&self, record: &CanaryRecord) -> bool {
+        (self.release.record.number, self.salt) == (record.number, record.salt)
+    }
+
+    /// Which of the two gets a request with these headers.
+    pub(crate) fn choose<'a>(
+        &'a self,
+        live: &'a Arc<Release>,
+        headers: &HeaderMap,
+    ) -> (&'a Arc<Release>, Assignment) {
+        let group = caller(headers).group(self.salt);
+        let entry = self.analysis.begin(group, Instant::now());
+        let release = match entry.side {
+            Side::Candidate => &self.release,
+            Side::Live => live,
+        };
+        let assignment = Assignment {
+            analysis: self.analysis.clone(),
+            entry: Some(entry),
+            verdict: self.verdict.clone(),
+        };
+        (release, assignment)
+    }
+}
+
+/// Who asks: the user, or the address where there is none. The gateway sets both, so neither can be chosen by the client.
+fn caller(headers: &HeaderMap) -> Caller<'_> {
+    match (headers.get("x-hms-user"), headers.get("x-forwarded-for")) {
+        (Some(user), _) => Caller::User(user.as_bytes()),
+        (None, Some(address)) => Caller::Address(address.as_bytes()),
+        (None, None) => Caller::Address(&[]),
+    }
+}

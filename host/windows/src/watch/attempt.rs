@@ -1,0 +1,180 @@
+//! One deploy of one file.
+
+use super::files::{DeployOutcome, Due};
+use super::taken::Taken;
+use crate::release::file;
+use crate::{ChangeError, DeployOptions, FileDeploy, Registry, ReleaseRecord};
+use hms_disk::stamp::FileStamp;
+use http::StatusCode;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Who deploys, as the history shows it.
+const BY: &str = "folder watch";
+
+pub(super) async fn attempt(windows: Arc<Registry>, path: PathBuf, due: Due) -> DeployOutcome {
+    if taken_before(&windows, &path, &due).await {
+        tracing::debug!(window = %due.window, "the file was deployed already");
+        return DeployOutcome::Done;
+    }
+    if let Ok((status, _)) = windows.status(&due.window)
+        && status.canary.is_some()
+    {
+        // It would be refused, once in a while for as long as the canary runs.
+        return DeployOutcome::Later(ChangeError::CanaryRunning(due.window).to_string());
+    }
+    // Not `yes`: there is nobody here to ask.
+    let options = DeployOptions {
+        by: BY.into(),
+        ..DeployOptions::default()
+    };
+    match file::deploy(&windows, &due.window, &path, Some(due.stamp), options).await {
+        Ok(deployed) => {
+            let live = match &deployed {
+                FileDeploy::Deployed(deployed) => Some(&deployed.release),
+                FileDeploy::Unchanged(status) => status.live.as_ref(),
+            };
+            if let Some(release) = live {
+                note(&windows, &due, release.digest.clone()).await;
+            }
+            DeployOutcome::Done
+        }
+        Err(error) => {
+            let now = tokio::fs::metadata(&path).await;
+            if now.map(|metadata| FileStamp::of(&metadata)).ok() != Some(due.stamp) {
+                // It is another file by now: the next look sees that, and there is nothing to say.
+                return DeployOutcome::Done;
+            }
+            let serving = match windows.status(&due.window) {
+                Ok((status, _)) => status.live.map(|live| live.number),
+                Err(_) => None,
+            };
+            let reason = match serving {
+                Some(number) => format!("{error}; release {number} stays"),
+                None => error.to_string(),
+            };
+            match speaks_of_the_file(&error) {
+                true => DeployOutcome::Refused(reason),
+                false => DeployOutcome::Later(reason),
+            }
+        }
+    }
+}
+
+/// Whether the file was taken before as it is. Whatever is live instead (a rollback, a deploy by
+/// other means, nothing after a removal) was chosen later, and neither a restart, nor another mode
+/// of the file, nor a folder that was away and is mounted again must undo it. Asks no clock: the
+/// file is known by its content.
+async fn taken_before(windows: &Registry, path: &Path, due: &Due) -> bool {
+    let known = windows.status(&due.window).ok();
+    let closed = known.as_ref().map(|(status, _)| status.state) == Some("unavailable");
+    if closed {
+        // It may be what mends the window.
+        return false;
+    }
+    let taken = windows.taken.get(&due.window).await;
+    let may_be = match &taken {
+        Some(taken) if taken.stamp == due.stamp => return true,
+        Some(taken) => due.at_start || taken.stamp.same_write(&due.stamp),
+        None => due.at_start,
+    };
+    if !may_be {
+        return false;
+    }
+    let Ok(digest) = file::digest(path).await else {
+        return false;
+    };
+    let releases = known.map(|(_, releases)| releases).unwrap_or_default();
+    let before = match &taken {
+        Some(taken) if taken.digest == digest => true,
+        // A later file was deployed, and the disk did not take the note of it.
+        Some(taken) => {
+            let later = |release: &&ReleaseRecord| release.number > taken.release;
+            let mut ours = releases.iter().filter(later).filter(|r| r.by == BY);
+            ours.next_back().is_some_and(|r| r.digest == digest)
+        }
+        // Deployed by a host that did not note it, or that ended before it could.
+        None => releases.iter().any(|r| r.digest == digest),
+    };
+    if before {
+        note(windows, due, digest).await;
+    }
+    before
+}
+
+async fn note(windows: &Registry, due: &Due, digest: String) {
+    let status = windows.status(&due.window).ok();
+    let last = status.and_then(|(_, releases)| releases.last().map(|release| release.number));
+    let taken = Taken {
+        digest,
+        stamp: due.stamp,
+        release: last.unwrap_or_default(),
+    };
+    if let Err(error) = windows.taken.put(&due.window, &taken).await {
+        // Then the next start goes by the window's history: see `taken_before`.
+        tracing::warn!(window = %due.window, %error, "cannot record which file was deployed");
+    }
+}
+
+/// Whether the fault is in the file, so that only another file helps.
+fn speaks_of_the_file(error: &ChangeError) -> bool {
+    let (status, _) = error.parts();
+    let needs_more = matches!(error, ChangeError::NeedsConsent(_));
+    needs_more
+        || status == StatusCode::UNPROCESSABLE_ENTITY
+        || status == StatusCode::PAYLOAD_TOO_LARGE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Fixture, component, name};
+
+    fn due(path: &Path, at_start: bool) -> Due {
+        Due {
+            file: "w.wasm".into(),
+            window: name(),
+            stamp: FileStamp::of(&std::fs::metadata(path).unwrap()),
+            at_start,
+        }
+    }
+
+    /// Attempts the file as it is. The number of the live release afterwards.
+    async fn live_after(fixture: &Fixture, path: &Path, at_start: bool) -> u64 {
+        let outcome = attempt(fixture.registry.clone(), path.into(), due(path, at_start)).await;
+        assert_eq!(outcome, DeployOutcome::Done);
+        let (status, _) = fixture.registry.status(&name()).unwrap();
+        status.live.unwrap().number
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_away_and_is_back_untouched_undoes_no_rollback() {
+        let fixture = Fixture::new(false).await;
+        let path = fixture.dir.path().join("w.wasm");
+        fixture.deploy("w", 1, None).await;
+        std::fs::write(&path, component(2)).unwrap();
+        assert_eq!(live_after(&fixture, &path, false).await, 2);
+        fixture.registry.rollback(&name(), None).await.unwrap();
+        for at_start in [false, true] {
+            assert_eq!(live_after(&fixture, &path, at_start).await, 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_whose_note_the_disk_did_not_take_undoes_no_rollback_at_the_next_start() {
+        let fixture = Fixture::new(false).await;
+        let (path, taken) = (fixture.dir.path().join("w.wasm"), &fixture.registry.taken);
+        std::fs::write(&path, component(1)).unwrap();
+        assert_eq!(live_after(&fixture, &path, false).await, 1);
+        let first = taken.get(&name()).await.unwrap();
+        std::fs::write(&path, component(2)).unwrap();
+        assert_eq!(live_after(&fixture, &path, false).await, 2);
+        fixture.registry.rollback(&name(), None).await.unwrap();
+        taken.put(&name(), &first).await.unwrap();
+        assert_eq!(live_after(&fixture, &path, true).await, 1);
+        // An earlier file that is put back while the host is away is deployed.
+        fixture.registry.rollback(&name(), Some(2)).await.unwrap();
+        std::fs::write(&path, component(1)).unwrap();
+        assert_eq!(live_after(&fixture, &path, true).await, 3);
+    }
+}

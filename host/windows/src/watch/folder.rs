@@ -1,0 +1,162 @@
+//! Reading the folder of components.
+
+use crate::WindowName;
+use hms_disk::stamp::FileStamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Components in one folder that are followed. 10,000: as many as there may be routes. Further ones
+/// are refused, each for itself.
+pub(super) const MAX_FILES: usize = 10_000;
+
+/// Of the others so many are said by name. 1,000: more would not be read; the rest is counted.
+const MAX_NAMED: usize = 1000;
+
+/// What is in a folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct FolderScan {
+    /// The components by file name.
+    pub files: BTreeMap<OsString, FileStamp>,
+    /// What has the name of a component and is not taken for one, with why.
+    pub refused: BTreeMap<OsString, String>,
+    /// Components beyond the bound: those in `refused`, and those that are in neither.
+    pub over_limit: usize,
+}
+
+impl FolderScan {
+    /// Whether there is no component, and nothing with the name of one.
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.refused.is_empty()
+    }
+
+    /// The windows that the files are of, whether they are taken or not. None where there are more
+    /// files than are named, so that there may be one of any window.
+    pub(super) fn windows(&self) -> Option<BTreeSet<WindowName>> {
+        let files = self.files.keys().chain(self.refused.keys());
+        let named = files.filter_map(|file| WindowName::from_file(Path::new(file)).ok());
+        (self.over_limit <= MAX_NAMED).then(|| named.collect())
+    }
+}
+
+/// Every regular file `*.wasm` of the folder, in any case, but for hidden ones, which are what a
+/// copy in progress is often called. At most `most`: those that `has_place` says first, then those
+/// first by name, so that one more file takes no other's place.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub(super) fn read(
+    dir: &Path,
+    most: usize,
+    has_place: &dyn Fn(&OsStr) -> bool,
+) -> io::Result<FolderScan> {
+    let mut found = FolderScan::default();
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(dir)? {
+        let file = entry?.file_name();
+        if is_component(&file) {
+            names.insert((!has_place(&file), file));
+            if names.len() > most.saturating_add(MAX_NAMED) {
+                names.pop_last();
+                found.over_limit += 1;
+            }
+        }
+    }
+    for (place, (_, file)) in names.into_iter().enumerate() {
+        if place >= most {
+            let why = format!("the folder has more than {most} components: remove some");
+            found.refused.insert(file, why);
+            found.over_limit += 1;
+            continue;
+        }
+        match look(&dir.join(&file)) {
+            Some(Ok(stamp)) => found.files.insert(file, stamp).map(drop),
+            Some(Err(why)) => found.refused.insert(file, why).map(drop),
+            None => None,
+        };
+    }
+    Ok(found)
+}
+
+/// None for what is gone again, and for a folder.
+fn look(path: &Path) -> Option<Result<FileStamp, String>> {
+    // Follows links: container platforms mount files as links.
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::symlink_metadata(path).ok()?;
+            return Some(Err("it is a link that leads nowhere".into()));
+        }
+        Err(error) => return Some(Err(format!("it cannot be read: {error}"))),
+    };
+    if metadata.is_dir() {
+        return Some(Err("it is a folder, and no component".into()));
+    }
+    match metadata.is_file() {
+        true => Some(Ok(FileStamp::of(&metadata))),
+        false => Some(Err("it is no regular file".into())),
+    }
+}
+
+/// Whether a file of that name is taken for a component.
+pub(super) fn is_component(file: &OsStr) -> bool {
+    let name = file.as_bytes();
+    name.to_ascii_lowercase().ends_with(b".wasm") && !name.starts_with(b".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(found: &BTreeMap<OsString, impl Sized>) -> Vec<&str> {
+        found.keys().map(|name| name.to_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn beyond_the_bound_each_file_is_refused_for_itself_and_takes_no_other_s_place() {
+        let dir = tempfile::tempdir().unwrap();
+        for file in ["a.wasm", "b.WASM", "c.wasm", ".d.wasm", "e.txt"] {
+            fs::write(dir.path().join(file), "x").unwrap();
+        }
+        let found = read(dir.path(), 3, &|_| false).unwrap();
+        assert_eq!(names(&found.files), ["a.wasm", "b.WASM", "c.wasm"]);
+        assert_eq!((found.refused.len(), found.over_limit), (0, 0));
+        let found = read(dir.path(), 2, &|file| file == "c.wasm").unwrap();
+        assert_eq!(names(&found.files), ["a.wasm", "c.wasm"]);
+        assert_eq!(names(&found.refused), ["b.WASM"]);
+        assert_eq!(found.over_limit, 1);
+        let windows = found.windows().unwrap();
+        assert!(windows.contains(&"b".parse().unwrap()), "{windows:?}");
+    }
+
+    #[test]
+    fn a_file_is_of_its_window_however_it_is_spelled() {
+        let dir = tempfile::tempdir().unwrap();
+        for file in ["my_desk.wasm", "other.WASM", "plain.wasm", "Bad Name.wasm"] {
+            fs::write(dir.path().join(file), "x").unwrap();
+        }
+        let found = read(dir.path(), 2, &|_| false).unwrap();
+        let windows: Vec<String> = (found.windows().unwrap().iter())
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(windows, ["my-desk", "other", "plain"]);
+        let beyond = FolderScan {
+            over_limit: MAX_NAMED + 1,
+            ..found
+        };
+        assert_eq!(beyond.windows(), None);
+    }
+
+    #[test]
+    fn what_has_the_name_of_a_component_and_is_none_is_refused_with_why() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("folder.wasm")).unwrap();
+        std::os::unix::fs::symlink("nowhere", dir.path().join("link.wasm")).unwrap();
+        let found = read(dir.path(), 9, &|_| false).unwrap();
+        assert_eq!(names(&found.refused), ["folder.wasm", "link.wasm"]);
+        assert!(found.refused["link.wasm".as_ref() as &OsStr].contains("nowhere"));
+    }
+}

@@ -1,0 +1,232 @@
+//! One window: the pointer to what is open there, and what drains behind it.
+
+use super::change::{Closing, Recorded};
+use super::record::WindowRecord;
+use super::release::fallback::Tripped;
+use super::release::{Drain, Release};
+use super::traffic::admission::{Pool, Terms, WindowQueue};
+use super::traffic::breaker::Placement;
+use super::traffic::serve::reuse_is_off;
+use super::traffic::serving::{Assignment, Serving};
+use super::traffic::swap_cell::SwapCell;
+use super::traffic::unavailable::WindowUnavailable;
+use super::{CanaryStatus, DrainStatus, WindowName, WindowStatus};
+use arc_swap::ArcSwap;
+use hms_runtime::{CpuShares, Failures, Limit, LiveLimits, Runtime, WindowLimits, WindowLog};
+use hms_store::Stores;
+use http::HeaderMap;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// A window in memory.
+pub(crate) struct Window {
+    pub(super) name: WindowName,
+    serving: SwapCell<Serving>,
+    draining: Mutex<Vec<Drain>>,
+    pub(super) log: Arc<WindowLog>,
+    pub(super) limits: LiveLimits,
+    pub(super) cpu_shares: CpuShares,
+    pub(super) failures: Arc<Failures>,
+    /// Takes notice where a release trips its breaker.
+    pub(super) trips: mpsc::Sender<Tripped>,
+    /// Where its store is.
+    stores: Arc<Stores>,
+    /// Where its requests get their places in the pool.
+    pub(super) queue: WindowQueue,
+    /// Its record. The changes of one window follow each other, and those of two do not wait for
+    /// one another.
+    pub(super) recorded: Recorded,
+}
+
+impl Window {
+    /// `limits` are its own, with what its record sets.
+    pub(super) fn new(
+        name: WindowName,
+        record: WindowRecord,
+        limits: WindowLimits,
+        pool: &Arc<Pool>,
+        stores: Arc<Stores>,
+        trips: mpsc::Sender<Tripped>,
+    ) -> Self {
+        let live = LiveLimits::new(ArcSwap::from_pointee(limits));
+        let log = Runtime::window_log(name.as_str(), &live);
+        Window {
+            name,
+            serving: SwapCell::new(Serving::Empty),
+            draining: Mutex::default(),
+            failures: Arc::new(Failures::new(log.clone())),
+            log,
+            trips,
+            stores,
+            cpu_shares: CpuShares::default(),
+            queue: pool.queue(Terms::of(&limits)),
+            limits: live,
+            recorded: Recorded::new(record),
+        }
+    }
+
+    /// A lease for a request with these headers, and its side where a canary is running.
+    ///
+    /// # Errors
+    /// When the window is closed or nothing is deployed.
+    pub(super) fn lease(
+        &self,
+        headers: &HeaderMap,
+    ) -> Result<(Arc<Release>, Option<Assignment>), WindowUnavailable> {
+        self.recorded.check_not_closed(&self.name)?;
+        let window = || self.name.to_string();
+        match &*self.serving.get() {
+            Serving::Open { live, canary: None } => Ok((live.clone(), None)),
+            Serving::Open {
+                live,
+                canary: Some(canary),
+            } => {
+                let (release, assignment) = canary.choose(live, headers);
+                Ok((release.clone(), Some(assignment)))
+            }
+            Serving::Stopped => Err(WindowUnavailable::Stopped { window: window() }),
+            Serving::Empty => Err(WindowUnavailable::NotDeployed { window: window() }),
+        }
+    }
+
+    /// Whether its store could not be opened, and it is too soon to try again. Whether a window
+    /// needs its store is known only when it asks for it, so the one request that may try is any.
+    pub(super) fn store_fault(&self, now: Instant) -> bool {
+        let broken = self.stores.broken(self.name.as_str());
+        broken.is_some_and(|broken| now < broken.until)
+    }
+
+    /// What is there now.
+    pub(super) fn serving(&self) -> Arc<Serving> {
+        self.serving.get()
+    }
+
+    /// Swaps the pointer. Replaced releases drain: they serve the requests they have begun, for at
+    /// most `deadline`; then those are cut off. No request is between two releases: it has leased
+    /// one or the other. For [`super::change::Change`], and for the host's shutdown.
+    pub(super) fn switch(self: &Arc<Self>, next: Serving, deadline: Duration) {
+        let kept: Vec<_> = next.releases().cloned().collect();
+        let before = self.serving.swap(next);
+        for old in before.releases() {
+            if kept.iter().any(|release| Arc::ptr_eq(release, old)) {
+                continue;
+            }
+            let drain = old.drain();
+            let mut draining = self.draining.lock();
+            draining.push(drain.clone());
+            drop(draining);
+            tokio::spawn(self.clone().drain(drain, deadline));
+        }
+    }
+
+    async fn drain(self: Arc<Self>, mut drain: Drain, deadline: Duration) {
+        if tokio::time::timeout(deadline, drain.drained())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                window = %self.name,
+                release = drain.number,
+                leases = drain.leases(),
+                "the drain deadline has passed: cutting off requests on the old release"
+            );
+            drain.cut();
+            drain.drained().await;
+        }
+        tracing::info!(window = %self.name, release = drain.number, "drained");
+        let mut draining = self.draining.lock();
+        draining.retain(|other| other.leases() > 0);
+    }
+
+    /// Resolves once no old release has a request left.
+    pub(super) async fn drained(&self) {
+        let draining = || self.draining.lock().clone();
+        for mut drain in draining() {
+            drain.drained().await;
+        }
+    }
+
+    /// Why what its limits say of reuse is not in effect, where it is not.
+    pub(super) fn reuse_off(&self) -> Option<String> {
+        let serving = self.serving.get();
+        let mut releases = serving.releases();
+        let now = Instant::now();
+        let off = releases.find_map(|release| release.instances.reuse().off(now))?;
+        let asked = self.limits.load().get(Limit::Reuse) > 1;
+        asked.then(|| reuse_is_off(off))
+    }
+
+    /// What operators see of it. Waits for no change that is under way.
+    pub(super) fn status(&self) -> WindowStatus {
+        let known = self.recorded.known();
+        let record = &known.record;
+        // One hold is the pointer's own.
+        let leases = |release: &Arc<Release>| Arc::strong_count(release).saturating_sub(1);
+        let serving = self.serving.get();
+        let (state, live_leases, placement) = match &*serving {
+            // The trial of a canary counts what fails, and nobody asks the breaker.
+            Serving::Open {
+                live,
+                canary: Some(_),
+            } => ("open", leases(live), Placement::Closed),
+            Serving::Open { live, canary: None } => {
+                let placement = live.breaker.placement(Instant::now());
+                let state = match placement {
+                    Placement::Closed => "open",
+                    Placement::Tripped { .. } => "tripped",
+                    Placement::HalfOpen { .. } => "half-open",
+                };
+                (state, leases(live), placement)
+            }
+            Serving::Stopped => ("stopped", 0, Placement::Closed),
+            Serving::Empty => ("unavailable", 0, Placement::Closed),
+        };
+        let (tripped, half_open) = match placement {
+            Placement::Closed => (None, None),
+            Placement::Tripped { failures } => (Some(failures), None),
+            Placement::HalfOpen { failures } => (None, Some(failures)),
+        };
+        let closing = self.recorded.closing();
+        let broken = self.stores.broken(self.name.as_str());
+        let state = match (state, &broken) {
+            _ if known.is_going() => "removing",
+            _ if known.unreadable.is_some() => "unreadable",
+            _ if matches!(closing, Some(Closing::Remove { .. })) => "removing",
+            _ if closing.is_some() => "stopped",
+            ("open", Some(_)) => "store-unavailable",
+            _ => state,
+        };
+        let canary = match &*serving {
+            Serving::Open {
+                canary: Some(canary),
+                ..
+            } => Some(CanaryStatus::of(canary, leases(&canary.release))),
+            _ => None,
+        };
+        let draining = self.draining.lock();
+        let draining = draining.iter().map(|drain| DrainStatus {
+            number: drain.number,
+            leases: drain.leases(),
+        });
+        let (_, queued) = self.queue.load();
+        WindowStatus {
+            name: self.name.clone(),
+            state,
+            queued,
+            tripped,
+            half_open,
+            store_fault: broken.map(|broken| broken.error.to_string()),
+            failures: self.failures.counts(),
+            reuse_off: self.reuse_off(),
+            limits: **self.limits.load(),
+            live: record.release(record.live).cloned(),
+            leases: live_leases,
+            canary,
+            draining: draining.filter(|drain| drain.leases > 0).collect(),
+            unsaved: self.recorded.unsaved(),
+            unreadable: known.unreadable.clone(),
+        }
+    }
+}
