@@ -4,6 +4,9 @@
 //! and show windows, [`tasks`] where changes run, [`reply`] how answers and refusals are written.
 //! [`backup`] streams a copy of the host.
 
+// The documentation is for whoever carries on, and built with its private items.
+#![allow(rustdoc::private_intra_doc_links)]
+
 mod api;
 mod backup;
 mod claimed;

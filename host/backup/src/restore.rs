@@ -9,10 +9,10 @@ use super::save::Written;
 use super::source::{Source, Visit, Whole};
 use anyhow::{Context, bail, ensure};
 use hms_disk::data::{DataFolder, LOCK, RESTORING};
+use hms_disk::files::is_manifest;
 use hms_disk::files::{
     make_folders, remove, remove_folders, sync_folder, write_whole, write_whole_private,
 };
-use hms_gateway::routes::is_manifest;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

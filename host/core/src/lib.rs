@@ -1,4 +1,4 @@
-//! What every other crate of the host uses, and that uses none of them.
+//! What the other crates of the host share, and that uses none of them.
 //!
 //! [`mod@body`] is the one body type. [`error`] is the failure of a request: the table of all there
 //! are, and the type that travels. [`call`] is the trait by which the gateway calls windows, and
@@ -6,6 +6,9 @@
 //! carry; [`stream_idle`] and [`stopwatch`] are about time. [`mod@delegate`] writes the methods that a
 //! wrapper hands on unchanged. [`units`] parses and prints sizes, times and shares; [`printable`]
 //! makes foreign strings harmless; [`reload`] is what a SIGHUP reads again.
+
+// The documentation is for whoever carries on, and built with its private items.
+#![allow(rustdoc::private_intra_doc_links)]
 
 pub mod body;
 pub mod call;

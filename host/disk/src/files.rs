@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -128,6 +129,12 @@ pub fn is_full_disk(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
+}
+
+/// Whether a file of that name in the routes folder is taken for a manifest, where it is not hidden.
+pub fn is_manifest(name: &OsStr) -> bool {
+    let name = name.as_bytes().to_ascii_lowercase();
+    name.ends_with(b".yaml") || name.ends_with(b".yml")
 }
 
 #[cfg(test)]

@@ -5,6 +5,9 @@
 //! for the host's own records on a full disk. [`changes`] is the one watcher of folders, and
 //! [`stamp`] tells a changed file from an unchanged one.
 
+// The documentation is for whoever carries on, and built with its private items.
+#![allow(rustdoc::private_intra_doc_links)]
+
 pub mod changes;
 pub mod data;
 pub mod files;

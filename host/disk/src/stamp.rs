@@ -46,8 +46,12 @@ impl FileStamp {
             let seconds = Duration::from_secs(u64::try_from(seconds).ok()?);
             SystemTime::UNIX_EPOCH.checked_add(seconds + Duration::from_nanos(nanos as u64))
         };
-        let age = at(self.changed).and_then(|at| now.duration_since(at).ok());
-        age.is_some_and(|age| age > UNSETTLED)
+        // Some file systems have no time of the last change, and others let a writer set the time of
+        // the last write.
+        [self.changed, self.modified].into_iter().all(|time| {
+            let age = at(time).and_then(|at| now.duration_since(at).ok());
+            age.is_some_and(|age| age > UNSETTLED)
+        })
     }
 
     #[cfg(any(test, feature = "testing"))]
@@ -78,6 +82,13 @@ mod tests {
         assert!(!stamp.is_settled(now));
         assert!(!stamp.is_settled(now - UNSETTLED));
         assert!(stamp.is_settled(now + 2 * UNSETTLED));
+        // Where there is no time of the last change.
+        let stamp = FileStamp {
+            modified: stamp.changed,
+            changed: (0, 0),
+            ..stamp
+        };
+        assert!(!stamp.is_settled(now));
     }
 
     #[test]

@@ -10,6 +10,9 @@
 //! of its plugins: this is all that `routes` has of them. What operators ask of the gateway itself
 //! is in `operate`.
 
+// The documentation is for whoever carries on, and built with its private items.
+#![allow(rustdoc::private_intra_doc_links)]
+
 mod config;
 mod find;
 mod limits;

@@ -1,11 +1,10 @@
 //! HMS-SVC: a WebAssembly plugin host and API gateway. Each service window is a sandboxed component
 //! with a private store. One process serves them all and replaces them without downtime.
 //!
-//! In reading order: [`cli`] and [`config`] start the host; [`gateway`] accepts a request,
-//! [`windows`] leases it the live release, [`runtime`] has an instance serve it, [`store`] keeps
-//! what the instance writes. [`admin`] is the operators' side, [`backup`] copies and restores a
-//! host. Dependencies point that way only, from gateway and admin down to the store. [`error`] is
-//! the one map from failure to answer.
+//! This crate puts the host together: [`cli`] and [`config`] start it. [`hms_gateway`] accepts a
+//! request, [`hms_windows`] leases it the live release, [`hms_runtime`] has an instance serve it,
+//! `hms-store` keeps what the instance writes. [`hms_admin`] is the operators' side, [`hms_backup`]
+//! copies and restores a host. [`hms_core::error`] is the one map from failure to answer.
 
 // The documentation is for whoever carries on, and built with its private items.
 #![allow(rustdoc::private_intra_doc_links)]

@@ -4,6 +4,9 @@
 //! are the threads that connections are given to. [`pace`] ends what its client reads too slowly, and
 //! [`linger`] closes a connection so that its last answer arrives.
 
+// The documentation is for whoever carries on, and built with its private items.
+#![allow(rustdoc::private_intra_doc_links)]
+
 pub mod connection_limit;
 pub mod lanes;
 pub mod linger;

@@ -20,6 +20,9 @@
 //! - [`middleware`] forwards requests, and [`requests`] determines for which request.
 //! - [`reuse`] tests whether an instance can serve more than one request.
 
+// The documentation is for whoever carries on, and built with its private items.
+#![allow(rustdoc::private_intra_doc_links)]
+
 mod bodies;
 mod client_time;
 mod code;

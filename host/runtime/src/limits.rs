@@ -13,7 +13,10 @@ pub enum Limit {
     MemoryBytes,
     CpuTimeMs,
     WallTimeMs,
+    // As records have it that were written before the field's word was used.
+    #[serde(alias = "clerks")]
     Instances,
+    #[serde(alias = "reserved_clerks")]
     ReservedInstances,
     Reuse,
     Queue,
@@ -270,6 +273,13 @@ mod tests {
             assert_eq!(row.check(row.default), Ok(row.default));
             assert_eq!(json!(row.limit), json!(row.name));
         }
+    }
+
+    #[test]
+    fn limits_are_read_by_the_names_that_they_had_before() {
+        let old = json!({"clerks": 7, "reserved_clerks": 2});
+        let set: LimitsSet = serde_json::from_value(old).unwrap();
+        assert_eq!(json!(set), json!({"instances": 7, "reserved_instances": 2}));
     }
 
     #[test]

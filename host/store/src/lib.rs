@@ -12,7 +12,10 @@
 //!
 //! What a backend must do is in `conformance`, as tests that are generic over it.
 //!
-//! This folder names nothing above it.
+//! This crate uses no other crate of the host.
+
+// The documentation is for whoever carries on, and built with its private items.
+#![allow(rustdoc::private_intra_doc_links)]
 
 mod backend;
 #[cfg(any(test, feature = "conformance"))]
@@ -194,6 +197,12 @@ pub trait Store: Send + Sync + 'static {
     fn write(&self, ops: Vec<Op>) -> WriteFuture;
 
     fn stats(&self) -> StoreStats;
+
+    /// Whether other hosts may write to it. Where none can, what it has that this host did not
+    /// write is a copy that was put back.
+    fn is_shared(&self) -> bool {
+        false
+    }
 
     /// Bounds what the store holds, from the next write on. What is there already stays.
     fn set_max_store_bytes(&self, bytes: u64);

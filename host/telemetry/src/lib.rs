@@ -1,6 +1,9 @@
 //! The host's own log: to stderr, as text for people or JSON for collectors. Written by a thread of
 //! its own, so that no request waits for whoever reads it.
 
+// The documentation is for whoever carries on, and built with its private items.
+#![allow(rustdoc::private_intra_doc_links)]
+
 mod fields;
 mod writer;
 

@@ -8,6 +8,8 @@
 //! release, and [`canary`] one beside the live one. [`mod@restore`] is a restart. [`watch`] deploys
 //! the files of a folder. [`status`] is what operators see, and [`backup`] copies what there is.
 
+// The documentation is for whoever carries on, and built with its private items.
+#![allow(rustdoc::private_intra_doc_links)]
 // `traffic/swap_cell.rs` is compiled a second time in its tests, over other locks.
 #![cfg_attr(test, allow(clippy::duplicate_mod))]
 

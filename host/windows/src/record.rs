@@ -242,6 +242,11 @@ impl Records {
         }
     }
 
+    /// Whether other hosts may write records.
+    pub(super) fn is_shared(&self) -> bool {
+        self.store.is_shared()
+    }
+
     /// A version for the record that follows the one of version `before`.
     pub(super) fn version_after(&self, before: RecordVersion) -> RecordVersion {
         let greater = |last: u64| last.max(before.number).saturating_add(1);

@@ -91,6 +91,8 @@ struct State {
     version: u64,
     trouble: Trouble,
     random: Random,
+    /// No other host writes to it.
+    alone: bool,
 }
 
 /// Numbers that look random, the same for each seed.
@@ -118,12 +120,18 @@ impl Disk {
             version: 0,
             trouble: Trouble::None,
             random: Random::new(1),
+            alone: false,
         };
         Arc::new(Disk(Arc::new(Mutex::new(state))))
     }
 
     pub fn seed(&self, seed: u64) {
         self.0.lock().random = Random::new(seed);
+    }
+
+    /// Has it be one that no other host writes to.
+    pub fn is_alone(&self) {
+        self.0.lock().alone = true;
     }
 
     pub fn trouble(&self, trouble: Trouble) {
@@ -173,6 +181,10 @@ impl State {
 }
 
 impl Store for Disk {
+    fn is_shared(&self) -> bool {
+        !self.0.lock().alone
+    }
+
     fn get(&self, bucket: &str, key: &str) -> Read<Option<Entry>> {
         Read::ready(Ok(self.entry(bucket, key)))
     }

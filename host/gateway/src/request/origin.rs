@@ -127,7 +127,7 @@ impl Origin {
         let by_list = by_list
             .transpose()
             .map_err(|why| bad("X-Forwarded-Proto", why))?;
-        let by_element = proto(&elements, told.permit).map_err(|why| bad("Forwarded", why))?;
+        let by_element = proto(&elements, told.position).map_err(|why| bad("Forwarded", why))?;
         let secure = match (by_list, by_element) {
             (Some(one), Some(other)) if one != other => {
                 return Err(Rejection::BadRequest(
@@ -153,7 +153,7 @@ struct Walk {
     /// None where the first entry tells of nobody, or there is none.
     client: Option<IpAddr>,
     /// Which entry named the client, counted from the end.
-    permit: usize,
+    position: usize,
 }
 
 impl Walk {
@@ -164,16 +164,16 @@ impl Walk {
     ) -> Result<Walk, &'static str> {
         let mut walk = Walk {
             client: None,
-            permit: 0,
+            position: 0,
         };
-        for (permit, entry) in entries.enumerate() {
-            if permit >= MAX_PROXIES {
+        for (position, entry) in entries.enumerate() {
+            if position >= MAX_PROXIES {
                 return Err("it names too many trusted proxies");
             }
             match (entry, walk.client) {
                 (Node::Address(address), _) => {
                     let client = Some(address);
-                    walk = Walk { client, permit };
+                    walk = Walk { client, position };
                     if !is_trusted(&address) {
                         break;
                     }
@@ -187,8 +187,8 @@ impl Walk {
 }
 
 /// Whether the element at `place` from the end says TLS.
-fn proto(elements: &[Element], permit: usize) -> Result<Option<bool>, &'static str> {
-    let element = elements.iter().rev().nth(permit);
+fn proto(elements: &[Element], position: usize) -> Result<Option<bool>, &'static str> {
+    let element = elements.iter().rev().nth(position);
     let proto = element.and_then(|element| element.proto.as_deref());
     proto.map(is_https).transpose()
 }

@@ -1,8 +1,8 @@
 //! A route in the table: what its manifest says, and the live state of its upstream beside it.
 //!
-//! The state is kept by the route's name and the endpoint, so it survives an edit of the route that
-//! leaves the endpoint as it is. It is not shared between routes: what one path of a service answers
-//! says little about another.
+//! The state is kept by the route's file and the endpoint, so it survives an edit of the route that
+//! leaves the endpoint and its path as they are. It is not shared between routes: what one path of a
+//! service answers says little about another.
 
 use super::health::{Health, Turns};
 use crate::routes::manifest::{Destination, Route};
@@ -22,13 +22,15 @@ pub struct ActiveRoute {
 #[derive(Debug)]
 pub struct UpstreamState {
     pub turns: Arc<Turns>,
+    /// The path of the endpoints.
+    base: String,
     /// In the order of the route's endpoints.
     endpoints: Vec<(Destination, Arc<Health>)>,
 }
 
-/// The state of the upstreams of all routes that serve, by the routes' names.
+/// The state of the upstreams of all routes that serve, by the routes' files.
 #[derive(Default)]
-pub(super) struct UpstreamStates(HashMap<Arc<str>, Arc<UpstreamState>>);
+pub(super) struct UpstreamStates(HashMap<String, Arc<UpstreamState>>);
 
 impl ActiveRoute {
     /// One of which nothing is known yet.
@@ -51,8 +53,14 @@ impl Deref for ActiveRoute {
 impl UpstreamState {
     /// That of `route`, with what `before` knows of its endpoints.
     fn of(route: &Route, before: Option<&Arc<UpstreamState>>) -> Arc<UpstreamState> {
+        let upstream = &route.upstream;
+        // The only target is never left out, so nothing is learnt of it.
+        let is_known = |before: &&Arc<UpstreamState>| {
+            upstream.endpoints.len() > 1 && before.base == upstream.base
+        };
+        let before = before.filter(is_known);
         let known = before.map_or(&[][..], |before| &before.endpoints);
-        let places = || route.upstream.endpoints.iter().map(|found| &found.place);
+        let places = || upstream.endpoints.iter().map(|found| &found.place);
         if let Some(before) = before
             && places().eq(known.iter().map(|(place, _)| place))
         {
@@ -64,6 +72,7 @@ impl UpstreamState {
         };
         Arc::new(UpstreamState {
             turns: before.map_or_else(Arc::default, |before| before.turns.clone()),
+            base: upstream.base.clone(),
             endpoints: places()
                 .map(|place| (place.clone(), health(place)))
                 .collect(),
@@ -88,12 +97,12 @@ impl UpstreamStates {
     /// Has `routes` serve. What is known of endpoints that none of them has is forgotten.
     pub(super) fn activate(
         &mut self,
-        routes: impl Iterator<Item = Arc<Route>>,
+        routes: impl Iterator<Item = (String, Arc<Route>)>,
     ) -> Vec<Arc<ActiveRoute>> {
         let before = std::mem::take(&mut self.0);
-        let active = routes.map(|route| {
-            let upstream_state = UpstreamState::of(&route, before.get(&route.name));
-            self.0.insert(route.name.clone(), upstream_state.clone());
+        let active = routes.map(|(file, route)| {
+            let upstream_state = UpstreamState::of(&route, before.get(&file));
+            self.0.insert(file, upstream_state.clone());
             Arc::new(ActiveRoute {
                 route,
                 upstream_state,
@@ -102,9 +111,9 @@ impl UpstreamStates {
         active.collect()
     }
 
-    /// That of the route `name`.
-    pub(super) fn get(&self, name: &str) -> Option<&Arc<UpstreamState>> {
-        self.0.get(name)
+    /// That of the route that `file` serves.
+    pub(super) fn get(&self, file: &str) -> Option<&Arc<UpstreamState>> {
+        self.0.get(file)
     }
 }
 
@@ -119,7 +128,7 @@ mod tests {
     }
 
     fn activate(states: &mut UpstreamStates, route: Arc<Route>) -> Arc<UpstreamState> {
-        let active = states.activate([route].into_iter());
+        let active = states.activate([(format!("{}.yaml", route.name), route)].into_iter());
         active[0].upstream_state.clone()
     }
 
@@ -147,6 +156,39 @@ mod tests {
         // It served nothing meanwhile.
         let back = activate(&mut states, route("a", "http://three, http://one"));
         assert_eq!(left_out(&back), [false, false]);
+    }
+
+    #[test]
+    fn the_only_target_and_targets_with_another_path_begin_anew() {
+        let mut states = UpstreamStates::default();
+        let pause = Duration::from_secs(60);
+        let out = |state: &UpstreamState| state.health(0).unwrap().failed(Instant::now(), 1, pause);
+        out(&activate(&mut states, route("a", "http://one, http://two")));
+        let alone = activate(&mut states, route("a", "http://one"));
+        assert_eq!(left_out(&alone), [false]);
+        let again = activate(&mut states, route("a", "http://one, http://three"));
+        assert_eq!(left_out(&again), [false, false]);
+
+        let first = activate(&mut states, route("a", "http://one/v1, http://two/v1"));
+        out(&first);
+        let corrected = activate(&mut states, route("a", "http://one/v2, http://two/v2"));
+        assert_eq!(left_out(&corrected), [false, false]);
+    }
+
+    #[test]
+    fn two_files_of_one_name_have_a_state_each() {
+        let mut states = UpstreamStates::default();
+        let both = || {
+            let of = |file: &str| (file.to_owned(), route("a", "http://one, http://two"));
+            [of("a.yaml"), of("a.yml")].into_iter()
+        };
+        let active = states.activate(both());
+        let pause = Duration::from_secs(60);
+        let health = active[1].upstream_state.health(0).unwrap();
+        health.failed(Instant::now(), 1, pause);
+        let active = states.activate(both());
+        let left = active.iter().map(|route| left_out(&route.upstream_state));
+        assert!(left.eq([[false, false], [true, false]]));
     }
 
     #[test]

@@ -93,7 +93,12 @@ impl RouteSet {
             .into_iter()
             .find(|status| status.file == file);
         let gone = || EditError::NotLive("somebody removed the file".into());
-        Ok((status.ok_or_else(gone)?, there.is_none()))
+        let status = status.ok_or_else(gone)?;
+        let status = match files.upstream_state(&file) {
+            Some(state) => status.with(&state),
+            None => status,
+        };
+        Ok((status, there.is_none()))
     }
 
     /// Takes the route `name` out, at once, and removes its file. Gives why the disk does not let

@@ -1,10 +1,11 @@
 //! The files of the folder: what each asks for, and what of it is live.
 
 use super::active::{UpstreamState, UpstreamStates};
-use super::folder::{self, Content, FolderId, Known, Listing, is_manifest};
+use super::folder::{self, Content, FolderId, Known, Listing};
 use super::status::{LiveRoute, RouteState, RouteStatus};
 use super::table::Table;
 use crate::routes::manifest::{Claim, Fault, Route, line_of};
+use hms_disk::files::is_manifest;
 use hms_disk::stamp::FileStamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -273,7 +274,7 @@ impl Files {
             let faults = faults.remove(file).unwrap_or_default();
             entry.become_(file, serve.get(file).cloned(), faults);
         }
-        Table::new(self.upstream_states.activate(serve.into_values()))
+        Table::new(self.upstream_states.activate(serve.into_iter()))
     }
 
     /// Has each claim with one file. A file that loses one serves its last good route, or nothing.
@@ -369,7 +370,7 @@ impl Files {
 impl Files {
     /// The live state of the upstream of the route that `file` serves.
     pub(super) fn upstream_state(&self, file: &str) -> Option<Arc<UpstreamState>> {
-        self.upstream_states.get(route_name(file)).cloned()
+        self.upstream_states.get(file).cloned()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reading the folder of manifests.
 
 use crate::routes::manifest::MAX_MANIFEST_BYTES;
+use hms_disk::files::is_manifest;
 use hms_disk::files::{read_at_most, shown_name, utf8};
 use hms_disk::stamp::FileStamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -144,12 +145,6 @@ pub(super) fn read_one(path: &Path) -> Option<(String, ManifestFile)> {
 
 fn is_hidden(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b".")
-}
-
-/// Whether a file of that name in the routes folder is taken for a manifest, where it is not hidden.
-pub fn is_manifest(name: &OsStr) -> bool {
-    let name = name.as_bytes().to_ascii_lowercase();
-    name.ends_with(b".yaml") || name.ends_with(b".yml")
 }
 
 /// Why something in the folder that is no manifest makes no routes, where it looks as if it were

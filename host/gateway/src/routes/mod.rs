@@ -22,7 +22,6 @@ mod watch;
 pub use active::ActiveRoute;
 pub use edit::EditError;
 pub use files::{Saved, check_file};
-pub use folder::is_manifest;
 pub use health::Health;
 pub use set::{LOOK_TIME, RouteSet};
 pub use status::{RouteState, RouteStatus};

@@ -302,8 +302,12 @@ impl Change {
         }
     }
 
-    /// Whether what is on disk is what this host knows of, or may have written since.
+    /// Whether what is on disk is what this host knows of, or may have written since; or something
+    /// else that gives way to what this host knows, because no other host can have written it.
     fn is_ours(&self, met: Option<&Met>) -> bool {
+        if !self.registry.records.is_shared() {
+            return true;
+        }
         let told = self.window.recorded.on_disk.lock();
         match met.map(Met::version) {
             None => told.version.is_none() || told.may_be_deleted,

@@ -1,4 +1,4 @@
-//! API keys for machine callers: who has one, since when and until when. KeyEntry in the data folder,
+//! API keys for machine callers: who has one, since when and until when. Kept in the data folder,
 //! hashed.
 
 use super::api_key::{Hash, NewKey, split};

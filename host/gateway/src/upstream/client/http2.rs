@@ -161,7 +161,7 @@ where
         }
     }
 
-    /// Sends a request whose URI is absolute to that authority, by the name in its `HostConnections`. What a
+    /// Sends a request whose URI is absolute to that authority, by the name in its `Host`. What a
     /// connection that is closing has not taken goes on another one.
     pub(super) async fn send(
         &self,
@@ -436,7 +436,7 @@ impl Drop for Stream {
     }
 }
 
-/// Gives a request the form of HTTP/2: its `HostConnections` is `:authority` (RFC 9113 section 8.3.1). A body
+/// Gives a request the form of HTTP/2: its `Host` is `:authority` (RFC 9113 section 8.3.1). A body
 /// that breaks off is the client's doing, which the service is told by CANCEL (section 7).
 fn prepare(request: &mut Request<Body>, trailers: bool) -> Result<(), SendError> {
     *request.version_mut() = Version::HTTP_2;

@@ -139,3 +139,22 @@ async fn a_window_that_another_host_has_removed_and_made_anew_is_another_one() {
     assert_eq!(release.record.digest, open.release(1).unwrap().digest);
     assert_eq!(fixture.seen(&fixture.registry).record, Some(record));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_the_records_that_was_put_back_gives_way_where_no_other_host_writes() {
+    let fixture = Fixture::new(false).await;
+    let [open, stopped, _] = fixture.states().await;
+    for (earlier, state) in [(&stopped, &open), (&open, &stopped)] {
+        fixture.set_up(state).await;
+        let before = fixture.seen(&fixture.registry);
+        fixture.put_by_another(earlier).await;
+        fixture.disk.is_alone();
+        let set = fixture.registry.set_limits(&name(), &limits(7)).await;
+        assert!(set.unwrap().2.is_none());
+        let after = fixture.seen(&fixture.registry);
+        assert_eq!(after.serving, before.serving);
+        let record = after.record.unwrap();
+        assert_eq!(record.stopped, state.stopped);
+        assert_eq!(Some(record), fixture.on_disk());
+    }
+}
