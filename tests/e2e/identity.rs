@@ -128,7 +128,11 @@ async fn with_a_jwks_the_providers_tokens_count_and_the_development_secret_does_
     use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
     let root = hms_harness::root();
     let pem = |name: &str| {
-        std::fs::read(root.join("host/gateway/plugins/auth/testkeys").join(name)).unwrap()
+        std::fs::read(
+            root.join("host/gateway/src/plugins/auth/testkeys")
+                .join(name),
+        )
+        .unwrap()
     };
     let rsa = EncodingKey::from_rsa_pem(&pem("rsa.pem")).unwrap();
     let ec = EncodingKey::from_ec_pem(&pem("ec.pem")).unwrap();
@@ -203,7 +207,7 @@ async fn with_oidc_the_keys_that_the_provider_publishes_count() {
     use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let root = hms_harness::root();
-    let pem = root.join("host/gateway/plugins/auth/testkeys/ec384.pem");
+    let pem = root.join("host/gateway/src/plugins/auth/testkeys/ec384.pem");
     let key = EncodingKey::from_ec_pem(&std::fs::read(pem).unwrap()).unwrap();
     let public = Jwk::from_encoding_key(&key, Algorithm::ES384).unwrap();
 

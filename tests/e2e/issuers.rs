@@ -15,7 +15,12 @@ const PROBER: &str = "uri: /prober/**\nupstream: http://hms-svc-prober\nstrip-pr
 /// A key of the tests, and its set in a file.
 fn issuer(folder: &Path, name: &str, algorithm: Algorithm) -> EncodingKey {
     let root = hms_harness::root();
-    let pem = |file| std::fs::read(root.join("host/gateway/plugins/auth/testkeys").join(file));
+    let pem = |file| {
+        std::fs::read(
+            root.join("host/gateway/src/plugins/auth/testkeys")
+                .join(file),
+        )
+    };
     let key = match algorithm {
         Algorithm::ES256 => EncodingKey::from_ec_pem(&pem("ec.pem").unwrap()),
         _ => EncodingKey::from_ed_pem(&pem("ed.pem").unwrap()),

@@ -15,7 +15,7 @@ const PROBER: &str = "uri: /prober/**\nupstream: http://hms-svc-prober\nstrip-pr
 
 fn key() -> EncodingKey {
     let root = hms_harness::root();
-    let pem = root.join("host/gateway/plugins/auth/testkeys/ed.pem");
+    let pem = root.join("host/gateway/src/plugins/auth/testkeys/ed.pem");
     EncodingKey::from_ed_pem(&std::fs::read(pem).unwrap()).unwrap()
 }
 

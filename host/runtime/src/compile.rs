@@ -263,6 +263,10 @@ mod tests {
 
     /// What comes of a compiler that does `script`.
     async fn compile_by(script: &str) -> CompileError {
+        // A program that is being written cannot be started, and what another test starts meanwhile
+        // has the file open for a moment.
+        static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        let _alone = ALONE.lock().await;
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("compiler");
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();

@@ -61,8 +61,8 @@ impl Deadline {
 
     /// Whether that time has come; else this is polled then, or sooner: a timer that is set for an
     /// earlier time stays, because to set it anew for each request costs more than a look too many.
-    fn is_past(&mut self, deadline: Instant, cx: &mut Context<'_>) -> bool {
-        if deadline <= Instant::now() {
+    fn is_past(&mut self, deadline: Instant, now: Instant, cx: &mut Context<'_>) -> bool {
+        if deadline <= now {
             return true;
         }
         let at_deadline = || Box::pin(sleep_until(deadline));
@@ -104,30 +104,30 @@ impl WorkerExpiration for Deadline {
                 .in_flight_set
                 .rest(&self.room.clone(), self.share.weight)
                 && self.closed.as_mut().poll(cx).is_pending();
-            if !may_stay || self.is_past(since + IDLE, cx) {
+            if !may_stay || self.is_past(since + IDLE, Instant::now(), cx) {
                 return Poll::Ready(());
             }
             return Poll::Pending;
         }
-        self.in_flight_set.watch(cx.waker());
-        for (in_flight, slow) in self.in_flight_set.waits_for_clients(&self.share.short) {
+        for (in_flight, slow) in self.in_flight_set.watch(cx.waker(), &self.share.short) {
             self.share.add(&in_flight, slow);
         }
         loop {
-            let deadline = match self.in_flight_set.stand(Instant::now()) {
+            let now = Instant::now();
+            let deadline = match self.in_flight_set.stand(now) {
                 Stand::Over => return Poll::Ready(()),
                 Stand::Until(deadline) => deadline,
                 // Its answers are out, and it goes on with something of its own.
                 Stand::Empty => {
                     let deadline = since + self.wall_time;
-                    if self.is_past(deadline, cx) {
+                    if self.is_past(deadline, now, cx) {
                         return Poll::Ready(());
                     }
                     return Poll::Pending;
                 }
             };
             // When the time has come a body may have moved meanwhile: look again rather than end.
-            if !self.is_past(deadline, cx) {
+            if !self.is_past(deadline, now, cx) {
                 return Poll::Pending;
             }
         }

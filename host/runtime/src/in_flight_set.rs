@@ -119,23 +119,23 @@ impl InFlightSet {
         }
     }
 
-    /// Those that wait for a slow client, and are not counted among such yet.
-    pub(crate) fn waits_for_clients(&self, short: &Short) -> Vec<(Arc<InFlight>, Slow)> {
-        let state = self.state();
-        let requests = state.requests.iter();
-        let going = requests.filter(|in_flight| in_flight.failure().is_none());
-        let waits = going.filter_map(|in_flight| {
-            let slow = in_flight.needs_seat(short)?;
-            Some((in_flight.clone(), slow))
-        });
-        waits.collect()
-    }
-
-    /// Has `waker` called when an in-flight request's deadline may have come nearer.
-    pub(crate) fn watch(&self, waker: &std::task::Waker) {
+    /// Has `waker` called when an in-flight request's deadline may have come nearer. Gives those
+    /// that wait for a slow client, and are not counted among such yet.
+    pub(crate) fn watch(
+        &self,
+        waker: &std::task::Waker,
+        short: &Short,
+    ) -> Vec<(Arc<InFlight>, Slow)> {
+        let mut waits = Vec::new();
         for in_flight in &self.state().requests {
             in_flight.watch(waker);
+            if in_flight.failure().is_none()
+                && let Some(slow) = in_flight.needs_seat(short)
+            {
+                waits.push((in_flight.clone(), slow));
+            }
         }
+        waits
     }
 
     /// A `memory.grow` was refused; should the instance now die, it died of that.

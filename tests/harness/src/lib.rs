@@ -1,5 +1,7 @@
 //! Real hosts, components and HTTP, for the end-to-end tests, the measured tests and the benches.
 
+#![allow(rustdoc::private_intra_doc_links)]
+
 pub mod backup;
 pub mod guests;
 pub mod host;

@@ -10,7 +10,8 @@ use crate::server::proxy;
 use crate::server::sniff::Sniff;
 use crate::server::strict::{Refused, Strict};
 use crate::upstream::{Terms, TunnelHandover};
-use futures_util::FutureExt;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use hms_core::body::BodyError;
 use hms_net::connection_limit::{ConnectionLimit, ConnectionPermit, Holder};
 use hms_net::lanes::Lanes;
@@ -365,7 +366,13 @@ impl Server {
             }
         });
         let untaken = limits.stream_pace().longest;
-        let mut idle = std::pin::pin!(activity.idle_for(limits.connection_idle_timeout, untaken));
+        // Rare, and so polled only when one of them wakes: the rest of this is polled for each request.
+        let mut rare = FuturesUnordered::new();
+        let idle = activity.idle_for(limits.connection_idle_timeout, untaken);
+        rare.push(idle.map(|()| Rare::Idle).boxed());
+        rare.push(self.closing.cancelled().map(|()| Rare::Closing).boxed());
+        rare.push(self.cut.cancelled().map(|()| Rare::Cut).boxed());
+        rare.push(permit.evicted().map(|()| Rare::Evicted).boxed());
         let mut connection =
             std::pin::pin!(self.builder.serve_connection_with_upgrades(io, service));
         let mut gone = std::pin::pin!(None);
@@ -378,13 +385,41 @@ impl Server {
                     log_early_end(&origin, ended);
                     break;
                 }
-                () = self.closing.cancelled(), if !closing => {
+                Some(rare) = rare.next(), if !rare.is_empty() => match rare {
+                    Rare::Closing if closing => {}
+                    Rare::Closing => {
                     closing = true;
                     self.leaving.store(true, Relaxed);
                     // A connection that is closed between two requests loses the one that is on its
                     // way.
                     parting.set(Some(activity.idle_from_now(self.farewell(), untaken)));
-                }
+                    }
+                    Rare::Idle if closing => {}
+                    Rare::Idle => {
+                    closing = true;
+                    connection.as_mut().graceful_shutdown();
+                    // A client that leaves the GOAWAY unanswered would stay; one that has just
+                    // asked for more is served.
+                    let grace = limits.connection_idle_timeout.min(GOODBYE);
+                    gone.set(Some(activity.idle_after(grace, untaken)));
+                    }
+                    Rare::Evicted => {
+                    connection.as_mut().graceful_shutdown();
+                    // What can be said at once, a GOAWAY or the farewell of TLS. Somebody waits for
+                    // the place. An answer that had not reached the socket when the connection was
+                    // chosen is sent first.
+                    let leave = std::future::poll_fn(|cx| {
+                        let polled = connection.as_mut().poll(cx).map(drop);
+                        match activity.claim() {
+                            Some(_) => Poll::Ready(()),
+                            None => polled,
+                        }
+                    });
+                    let _ = tokio::time::timeout(LAST_OUTPUT, leave).await;
+                    return;
+                    }
+                    Rare::Cut => return,
+                },
                 // Kept from the first request on, so it comes at once or with that. Where `gone` is
                 // set the client has been told.
                 () = http2.notified(), if closing && gone.is_none() => {
@@ -410,31 +445,7 @@ impl Server {
                         None => parting.set(Some(activity.idle_from_now(self.farewell(), untaken))),
                     }
                 }
-                () = idle.as_mut(), if !closing => {
-                    closing = true;
-                    connection.as_mut().graceful_shutdown();
-                    // A client that leaves the GOAWAY unanswered would stay; one that has just
-                    // asked for more is served.
-                    let grace = limits.connection_idle_timeout.min(GOODBYE);
-                    gone.set(Some(activity.idle_after(grace, untaken)));
-                }
                 Some(()) = maybe(gone.as_mut().as_pin_mut()) => return,
-                () = permit.evicted() => {
-                    connection.as_mut().graceful_shutdown();
-                    // What can be said at once, a GOAWAY or the farewell of TLS. Somebody waits for
-                    // the place. An answer that had not reached the socket when the connection was
-                    // chosen is sent first.
-                    let leave = std::future::poll_fn(|cx| {
-                        let polled = connection.as_mut().poll(cx).map(drop);
-                        match activity.claim() {
-                            Some(_) => Poll::Ready(()),
-                            None => polled,
-                        }
-                    });
-                    let _ = tokio::time::timeout(LAST_OUTPUT, leave).await;
-                    return;
-                }
-                () = self.cut.cancelled() => return,
             }
         }
         if let Some(tunnel) = slot.take() {
@@ -450,6 +461,18 @@ impl Server {
             }
         }
     }
+}
+
+/// What may end a connection from without.
+enum Rare {
+    /// It has had no request for too long.
+    Idle,
+    /// The host shuts down.
+    Closing,
+    /// The time for that is over.
+    Cut,
+    /// Its permit is needed.
+    Evicted,
 }
 
 fn log_early_end(origin: &Origin, ended: Result<(), BodyError>) {

@@ -153,6 +153,9 @@ impl Upstreams {
 /// The next target: one that has not been tried and is not left out, else one that has not been
 /// tried, else any.
 fn choose(route: &ActiveRoute, tried: &[usize], now: Instant) -> usize {
+    if route.upstream.endpoints.len() == 1 {
+        return 0;
+    }
     let (upstream, state) = (&route.upstream, &route.upstream_state);
     let endpoints = || upstream.endpoints.iter().enumerate();
     let pick = |fits: &dyn Fn(usize) -> bool| {

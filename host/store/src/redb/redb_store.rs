@@ -22,7 +22,7 @@ pub(crate) struct RedbStore {
 }
 
 impl RedbStore {
-    /// As [`super::open_file`].
+    /// As [`crate::open_file`].
     pub(crate) fn open_file(
         path: impl Into<PathBuf>,
         owner: &str,

@@ -3,7 +3,7 @@
 //! [`deploy`] is the one path by which a component becomes a release. It takes an upload from the
 //! [`artifacts`], waits its turn for a compiler in the [`deploy_queue`], shows the [`difference`] to
 //! the live release, has the [`probe`] asked, and tells each step by [`progress`]. [`mod@file`]
-//! deploys a file of this machine, which a [`stamp`] tells from another. [`mod@load`] makes a release
+//! deploys a file of this machine. [`mod@load`] makes a release
 //! of what a record names, and [`fallback`] goes back to an earlier one by itself.
 //!
 //! [`Release`] is one in memory. Whoever holds its `Arc` holds a lease on it: the window while it is

@@ -5,7 +5,7 @@
 use wstd::http::{Body, Error, Request, Response};
 
 wit_bindgen::generate!({
-    path: "../../../host/runtime/keyvalue/wit-draft",
+    path: "../../../host/runtime/src/keyvalue/wit-draft",
     world: "wasi:keyvalue/imports",
     generate_all,
 });
