@@ -3,32 +3,19 @@
 
 use hms_harness::{Host, eventually, guest};
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 async fn host(args: &[&str]) -> Host {
     let (prober, hello) = (guest("prober").await, guest("hello-wasip3").await);
     Host::with_open_windows_and(&[("prober", &prober), ("victim", &hello)], args).await
 }
 
-async fn limit(host: &Host, args: &[&str]) {
-    let args = [&["prober"], args].concat();
-    let output = host.cli("limits", &args).await;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{args:?}: {said}");
-}
-
-async fn window(host: &Host, name: &str) -> Value {
-    let shown = host.admin(Method::GET, "/windows", "").await.json();
-    let windows = shown["windows"].as_array().unwrap();
-    let found = windows.iter().find(|window| window["name"] == name);
-    found.unwrap().clone()
-}
-
 #[tokio::test]
 async fn limits_are_set_live_shown_and_kept_over_a_restart() {
     let mut host = host(&[]).await;
     assert_eq!(host.get("/prober/alloc?mib=40").await.status, 200);
-    limit(&host, &["--memory", "32MiB", "--queue", "7"]).await;
+    host.limit("prober", &["--memory", "32MiB", "--queue", "7"])
+        .await;
     assert_eq!(
         host.get("/prober/alloc?mib=40").await.problem(),
         "memory-limit"
@@ -45,8 +32,8 @@ async fn limits_are_set_live_shown_and_kept_over_a_restart() {
         .await
         .json();
     assert_eq!(limits["set"], json!({"memory_bytes": 32 << 20, "queue": 7}));
-    assert_eq!(window(&host, "prober").await["limits"], limits["limits"]);
-    limit(&host, &["--memory", "default"]).await;
+    assert_eq!(host.window("prober").await["limits"], limits["limits"]);
+    host.limit("prober", &["--memory", "default"]).await;
     assert_eq!(host.get("/prober/alloc?mib=40").await.status, 200);
 }
 
@@ -88,7 +75,7 @@ async fn each_limit_has_one_typed_answer_a_log_line_and_a_count() {
         // The spinning one must have its processor time before this is over, on any machine.
         "10s",
     ];
-    limit(&host, set).await;
+    host.limit("prober", set).await;
     let long = "x".repeat(3000);
     for (method, path, header, body, status, code) in [
         (
@@ -130,7 +117,7 @@ async fn each_limit_has_one_typed_answer_a_log_line_and_a_count() {
     // answer.
     let big = host.get("/prober/big?mib=2").await;
     assert!(big.status == 502 || big.cut.is_some(), "{}", big.status);
-    let counts = window(&host, "prober").await["failures"].clone();
+    let counts = host.window("prober").await["failures"].clone();
     let log = host
         .admin(Method::GET, "/windows/prober/log", "")
         .await
@@ -148,13 +135,13 @@ async fn each_limit_has_one_typed_answer_a_log_line_and_a_count() {
         let sample = format!("hms_window_failures_total{{window=\"prober\",reason=\"{code}\"}} 1");
         assert!(metrics.contains(&sample), "{sample}");
     }
-    assert_eq!(window(&host, "victim").await["failures"], json!({}));
+    assert_eq!(host.window("victim").await["failures"], json!({}));
 }
 
 #[tokio::test]
 async fn a_window_whose_instances_keep_failing_is_closed_for_a_time_and_opens_again() {
     let host = host(&[]).await;
-    limit(&host, &["--failures", "3"]).await;
+    host.limit("prober", &["--failures", "3"]).await;
     for _ in 0..3 {
         assert_eq!(host.get("/prober/trap").await.problem(), "instance-trapped");
     }
@@ -167,7 +154,7 @@ async fn a_window_whose_instances_keep_failing_is_closed_for_a_time_and_opens_ag
     assert_eq!(host.get("/victim").await.status, 200);
     // Nobody asks it: what is shown is true all the same.
     let shown = eventually("its pause is over", || async {
-        let shown = window(&host, "prober").await;
+        let shown = host.window("prober").await;
         (shown["state"] != "tripped").then_some(shown)
     })
     .await;
@@ -200,7 +187,7 @@ async fn a_window_whose_instances_keep_failing_is_closed_for_a_time_and_opens_ag
         (answer.status == 204).then_some(())
     })
     .await;
-    assert_eq!(window(&host, "prober").await["state"], "open");
+    assert_eq!(host.window("prober").await["state"], "open");
 }
 
 #[tokio::test]

@@ -4,12 +4,11 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use hms_harness::http::connect;
 use hms_harness::{Host, Options, eventually, guest};
-use http::{Method, Request};
+use http::Request;
 use http_body_util::BodyExt;
 use http_body_util::channel::Channel;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use serde_json::Value;
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -65,11 +64,6 @@ async fn metric(host: &Host, name: &str) -> u64 {
     host.metric(name).await.expect("the host has it")
 }
 
-async fn window(host: &Host, name: &str) -> Value {
-    let path = format!("/windows/{name}");
-    host.admin(Method::GET, &path, "").await.json()["window"].clone()
-}
-
 #[tokio::test]
 async fn an_upload_may_take_longer_than_an_instance_of_either_wasi_may() {
     let host = host("", &[]).await;
@@ -110,7 +104,7 @@ async fn an_upload_may_take_longer_than_an_instance_of_either_wasi_may() {
     });
     tokio::join!(join_all(by_http1), join_all(by_http2));
     for name in ["prober", "flooder"] {
-        assert_eq!(window(&host, name).await["failures"], serde_json::json!({}));
+        assert_eq!(host.window(name).await["failures"], serde_json::json!({}));
     }
 }
 
@@ -132,7 +126,7 @@ async fn uploads_that_stall_are_408_and_count_against_no_window_whatever_its_gue
         }
     });
     join_all(stalled).await;
-    assert_eq!(window(&host, "prober").await["state"], "open");
+    assert_eq!(host.window("prober").await["state"], "open");
     assert_eq!(host.get("/prober/status?code=204").await.status, 204);
     assert_eq!(host.get("/flooder/").await.status, 200);
 }
@@ -158,7 +152,7 @@ async fn stalled_uploads_end_no_canary_and_undo_no_release() {
     let deployed = host.cli("deploy", &[&[file], &canary[..]].concat()).await;
     assert!(deployed.status.success(), "{deployed:?}");
     stall().await;
-    let trial = window(&host, "prober").await["canary"].clone();
+    let trial = host.window("prober").await["canary"].clone();
     assert_eq!(trial["candidate"]["failures"], 0, "{trial}");
     assert!(host.cli("promote", &["prober"]).await.status.success());
 
@@ -167,10 +161,10 @@ async fn stalled_uploads_end_no_canary_and_undo_no_release() {
     std::fs::write(file, again).unwrap();
     let deployed = host.cli("deploy", &[&[file], &fallback[..]].concat()).await;
     assert!(deployed.status.success(), "{deployed:?}");
-    let live = window(&host, "prober").await["live"]["number"].clone();
+    let live = host.window("prober").await["live"]["number"].clone();
     stall().await;
     assert_eq!(host.get("/prober/status?code=204").await.status, 204);
-    assert_eq!(window(&host, "prober").await["live"]["number"], live);
+    assert_eq!(host.window("prober").await["live"]["number"], live);
 }
 
 #[tokio::test]
@@ -197,7 +191,7 @@ async fn a_slow_form_holds_no_instance_and_a_stream_that_waits_for_its_answer_be
         // The machine is too busy to tell: after 2 s they have it.
         drop(forms);
         eventually("it is free", || async {
-            (window(&host, "prober").await["leases"] == 0).then_some(())
+            (host.window("prober").await["leases"] == 0).then_some(())
         })
         .await;
     };
@@ -233,7 +227,7 @@ async fn slow_clients_have_at_most_half_of_a_windows_instances_and_the_slowest_g
     for bytes in [70_000, 200_000, 210_000, 220_000] {
         uploads.push(begin(&host, "/prober/read", bytes).await);
         eventually("it has its instance", || async {
-            (window(&host, "prober").await["leases"] == uploads.len()).then_some(())
+            (host.window("prober").await["leases"] == uploads.len()).then_some(())
         })
         .await;
     }
@@ -243,7 +237,7 @@ async fn slow_clients_have_at_most_half_of_a_windows_instances_and_the_slowest_g
     assert_eq!(metric(&host, "hms_slow_clients_ended_total").await, 1);
     assert_eq!(metric(&host, "hms_slow_clients").await, 3);
     eventually("its instance is gone", || async {
-        (window(&host, "prober").await["leases"] == 3).then_some(())
+        (host.window("prober").await["leases"] == 3).then_some(())
     })
     .await;
     let quick = join_all((0..3).map(|_| host.get("/prober/sleep?ms=100"))).await;
@@ -268,13 +262,13 @@ async fn a_slow_upload_keeps_no_window_closed_whose_pause_is_over() {
         host.get("/prober/trap").await;
     }
     eventually("its pause is over", || async {
-        (window(&host, "prober").await["state"] == "half-open").then_some(())
+        (host.window("prober").await["state"] == "half-open").then_some(())
     })
     .await;
     let begun = Instant::now();
     let mut upload = begin(&host, "/prober/read", 70_000).await;
     eventually("it tries", || async {
-        (window(&host, "prober").await["leases"] == 1).then_some(())
+        (host.window("prober").await["leases"] == 1).then_some(())
     })
     .await;
     eventually("another is served", || async {
@@ -321,7 +315,7 @@ async fn a_client_that_reads_slowly_gets_the_whole_answer() {
     };
     tokio::join!(by_http1, by_http2);
     assert_eq!(
-        window(&host, "prober").await["failures"],
+        host.window("prober").await["failures"],
         serde_json::json!({})
     );
 }
@@ -336,7 +330,7 @@ async fn a_windows_stream_may_be_quiet_for_as_long_as_its_route_says() {
     let cut = hasty.get("/prober/slow-body?chunks=2&ms=60000").await;
     assert!(cut.cut.is_some() && cut.text() == "chunk 0\n", "{cut:?}");
     assert!(begun.elapsed() < Duration::from_secs(30));
-    let shown = window(&hasty, "prober").await;
+    let shown = hasty.window("prober").await;
     assert_eq!(shown["failures"], serde_json::json!({"stream-idle": 1}));
     let talks = hasty.get("/prober/slow-body?chunks=8&ms=100").await;
     assert!(talks.cut.is_none(), "{talks:?}");

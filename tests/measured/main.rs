@@ -1,8 +1,9 @@
-//! Tests whose verdict is a time, a rate or an amount of memory: what else runs on the machine would be part of what they
-//! measure. So they are a target of their own, which cargo runs when the others have ended, and each waits for the one
-//! before.
+//! Tests whose verdict is a time, a rate or an amount of memory: what else runs on the machine
+//! would be part of what they measure. So they are a target of their own, which cargo runs when the
+//! others have ended, and each waits for the one before.
 //!
-//! They are the small form of the benches: `cargo bench --bench swap` and `--bench hostile` have the figures.
+//! They are the small form of the benches: `cargo bench --bench swap` and `--bench hostile` have
+//! the figures.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,7 +26,8 @@ mod zero_failures;
 
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Waits until no other test of this target runs. Every test begins with it and keeps what it gives.
+/// Waits until no other test of this target runs. Every test begins with it and keeps what it
+/// gives.
 async fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::const_new(());
     ONE.lock().await

@@ -3,7 +3,6 @@
 use futures_util::future::join_all;
 use hms_harness::{Host, eventually, guest};
 use http::Method;
-use serde_json::Value;
 use std::time::{Duration, Instant};
 
 async fn host(args: &[&str]) -> Host {
@@ -11,23 +10,9 @@ async fn host(args: &[&str]) -> Host {
     Host::with_open_windows_and(&[("prober", &prober), ("victim", &hello)], args).await
 }
 
-async fn limit(host: &Host, args: &[&str]) {
-    let args = [&["prober"], args].concat();
-    let output = host.cli("limits", &args).await;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{args:?}: {said}");
-}
-
-async fn window(host: &Host, name: &str) -> Value {
-    let shown = host.admin(Method::GET, "/windows", "").await.json();
-    let windows = shown["windows"].as_array().unwrap();
-    let found = windows.iter().find(|window| window["name"] == name);
-    found.unwrap().clone()
-}
-
 async fn leases(host: &Host, expected: usize) {
     eventually("the instances are at work", || async {
-        let window = window(host, "prober").await;
+        let window = host.window("prober").await;
         (window["leases"].as_u64().unwrap() as usize >= expected).then_some(())
     })
     .await;
@@ -37,8 +22,8 @@ async fn leases(host: &Host, expected: usize) {
 async fn a_window_that_hangs_takes_no_instance_that_another_has_reserved() {
     let _alone = super::alone().await;
     let host = host(&["--instances", "16"]).await;
-    limit(
-        &host,
+    host.limit(
+        "prober",
         &["--instances", "16", "--queue", "20", "--queue-wait", "30s"],
     )
     .await;
@@ -46,7 +31,7 @@ async fn a_window_that_hangs_takes_no_instance_that_another_has_reserved() {
     let meanwhile = async {
         leases(&host, 12).await;
         eventually("its queue is full", || async {
-            (window(&host, "prober").await["queued"] == 20).then_some(())
+            (host.window("prober").await["queued"] == 20).then_some(())
         })
         .await;
         let refused = host.get("/prober/sleep?ms=1").await;
@@ -57,7 +42,7 @@ async fn a_window_that_hangs_takes_no_instance_that_another_has_reserved() {
             let together = join_all((0..4).map(|_| host.get("/victim"))).await;
             assert!(together.iter().all(|answer| answer.status == 200));
         }
-        assert_eq!(window(&host, "prober").await["queued"], 20);
+        assert_eq!(host.window("prober").await["queued"], 20);
     };
     let (hung, ()) = tokio::join!(hanging, meanwhile);
     let served = hung.iter().filter(|answer| answer.status == 200).count();

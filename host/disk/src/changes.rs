@@ -1,9 +1,9 @@
 //! Says when something in a folder may have changed, so that whoever cares looks again. Routes,
 //! windows, sources, certificates and files of keys are followed by it.
 //!
-//! The file system's events say it at once; the end of a wait says it where events get lost: network
-//! file systems, too few watches, a folder that is made later or replaced. So nobody may rely on an
-//! event, and nobody needs to.
+//! The file system's events say it at once; the end of a wait says it where events get lost:
+//! network file systems, too few watches, a folder that is made later or replaced. So nobody may
+//! rely on an event, and nobody needs to.
 
 use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
@@ -14,8 +14,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-/// The longest that a change goes unseen where its event was lost. Half a second: "within a second" is what users are
-/// promised, and a look at a folder costs well below a millisecond.
+/// The longest that a change goes unseen where its event was lost. Half a second: "within a second"
+/// is what users are promised, and a look at a folder costs well below a millisecond.
 pub const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// How long a call waits until folders are followed. 1 s: longer only where their disk hangs.
@@ -46,7 +46,8 @@ impl Changes {
         Changes::seen_by(|_| {})
     }
 
-    /// The same, with every event shown to `on_event` first. An event that only says that something was read is not.
+    /// The same, with every event shown to `on_event` first. An event that only says that something
+    /// was read is not.
     pub fn seen_by(on_event: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         Changes {
             news: Arc::default(),
@@ -56,9 +57,9 @@ impl Changes {
         }
     }
 
-    /// Follows exactly these folders from now on. To be called before each look: a folder that could
-    /// not be followed is tried again, and one that was made anew is found. Gives up after a second,
-    /// and may be dropped: the next call goes on.
+    /// Follows exactly these folders from now on. To be called before each look: a folder that
+    /// could not be followed is tried again, and one that was made anew is found. Gives up after a
+    /// second, and may be dropped: the next call goes on.
     pub async fn follow<P: AsRef<Path>>(&mut self, folders: impl IntoIterator<Item = P>) {
         let folders = folders.into_iter().map(|dir| dir.as_ref().to_owned());
         let folders: Vec<PathBuf> = folders.collect();

@@ -36,7 +36,7 @@ pub struct Counters {
     durations: Family<RouteLabel, Histogram>,
     refusals: Family<RefusalLabels, Counter>,
     connections: Gauge,
-    limit: ConnectionCounters,
+    connection_limit: ConnectionCounters,
     slow_readers: Counter,
     services_full: Counter,
     http2_connections: Counter,
@@ -138,7 +138,7 @@ impl GatewayMetrics {
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             refusals: Family::default(),
             connections: Gauge::default(),
-            limit: ConnectionCounters::default(),
+            connection_limit: ConnectionCounters::default(),
             slow_readers: Counter::default(),
             services_full: Counter::default(),
             http2_connections: Counter::default(),
@@ -179,7 +179,7 @@ impl GatewayMetrics {
             "Client connections open",
             self.connections.clone(),
         );
-        self.limit.register(registry);
+        self.connection_limit.register(registry);
         registry.register(
             "service_limit_hits",
             "Requests that were refused because as many as may be are at services",
@@ -320,8 +320,8 @@ impl GatewayMetrics {
         self.websockets_ended.get_or_create(&label).inc();
     }
 
-    pub(super) fn limit(&self) -> ConnectionCounters {
-        self.limit.clone()
+    pub(super) fn connection_limit(&self) -> ConnectionCounters {
+        self.connection_limit.clone()
     }
 
     pub(super) fn services_full(&self) -> Counter {

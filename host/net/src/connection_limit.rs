@@ -1,8 +1,10 @@
-//! Connections for connections: how many there are, how many one address may have, and which connection goes where they are short.
+//! Connections for connections: how many there are, how many one address may have, and which
+//! connection goes where they are short.
 //!
-//! A place costs its holder little and everybody else much, so a holder with nothing at work loses it to a newcomer. Each address has a
-//! share at most: whoever has it at work is refused one more. Where all connections are taken, the address with the most loses the one that
-//! has been idle longest. A connection with a request at work is never taken.
+//! A place costs its holder little and everybody else much, so a holder with nothing at work loses
+//! it to a newcomer. Each address has a share at most: whoever has it at work is refused one more.
+//! Where all connections are taken, the address with the most loses the one that has been idle
+//! longest. A connection with a request at work is never taken.
 
 mod activity;
 
@@ -20,8 +22,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// How long a connection is left alone for a newcomer whose address has as many: 1 s, the round trips of a handshake and of a first
-/// request on a bad line. Without it many addresses with one connection each would take each other's connections before they have used them.
+/// How long a connection is left alone for a newcomer whose address has as many: 1 s, the round
+/// trips of a handshake and of a first request on a bad line. Without it many addresses with one
+/// connection each would take each other's connections before they have used them.
 const LEAST_IDLE: Duration = Duration::from_secs(1);
 
 /// Until the next look where all connections are taken and none can be done without.
@@ -141,8 +144,8 @@ impl ConnectionLimit {
         Self::with(most, share, counters, LEAST_IDLE)
     }
 
-    /// The same where everybody has one address, so that a share would say nothing: the connection idle longest goes, but for those
-    /// that have been there for less than `least_idle`.
+    /// The same where everybody has one address, so that a share would say nothing: the connection
+    /// idle longest goes, but for those that have been there for less than `least_idle`.
     pub fn of_one_address(most: usize, counters: ConnectionCounters, least_idle: Duration) -> Self {
         Self::with(most, usize::MAX, counters, least_idle)
     }
@@ -158,8 +161,8 @@ impl ConnectionLimit {
         }))
     }
 
-    /// A place for one more connection of `holder`. Waits where all are taken and none can be done without; none where `holder` has its
-    /// share. For one caller at a time, the one who accepts.
+    /// A place for one more connection of `holder`. Waits where all are taken and none can be done
+    /// without; none where `holder` has its share. For one caller at a time, the one who accepts.
     pub async fn take(&self, holder: Holder) -> Option<ConnectionPermit> {
         let mut counted = false;
         loop {
@@ -232,7 +235,8 @@ impl ConnectionLimit {
             if found.as_ref().is_some_and(|found| held < found.held) {
                 continue;
             }
-            // Nobody is robbed of what he just came with, but for one who has more than the newcomer would have.
+            // Nobody is robbed of what he just came with, but for one who has more than the
+            // newcomer would have.
             let crowded = held > own + 1;
             let least = match crowded {
                 true => Duration::ZERO,
@@ -305,7 +309,8 @@ impl Book {
 }
 
 impl Held {
-    /// The connection that can best be done without, of those that have been there, or idle, for so long.
+    /// The connection that can best be done without, of those that have been there, or idle, for so
+    /// long.
     fn idlest(&self, least: Duration) -> Option<(Claim, &Arc<Entry>)> {
         let stay = self
             .entries

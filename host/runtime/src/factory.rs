@@ -1,5 +1,5 @@
-//! The place where the instances of one release are made and their requests handed to them: our policy
-//! for wasmtime's mechanism.
+//! The place where the instances of one release are made and their requests handed to them: our
+//! policy for wasmtime's mechanism.
 
 use super::code::Code;
 use super::cpu_share::CpuShare;
@@ -21,17 +21,17 @@ use wasmtime::{CallHook, Store, StoreContextMut};
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::handler::{HandlerState, Instance, ProxyPre, ShouldAccept, WorkerState};
 
-/// Requests that one instance has at once, where it is reused and WASI 0.3. 16: what waits overlaps,
-/// and a trap costs no more than these.
+/// Requests that one instance has at once, where it is reused and WASI 0.3. 16: what waits
+/// overlaps, and a trap costs no more than these.
 const AT_ONCE: usize = 16;
 
 /// Bytes that a guest can hand to the host in one call. 16 MiB: four of the largest values of a
 /// store. Never more than its memory limit.
 const HOST_CALL_BYTES: usize = 16 << 20;
 
-/// Bytes of the memory limit for each task, stream or future that an instance may have at once. 8 KiB:
-/// one takes about 1 KiB of the host, which is not counted, so all of them take an eighth of the
-/// limit more. The default of `--subtasks` fits the default of `--memory`.
+/// Bytes of the memory limit for each task, stream or future that an instance may have at once. 8
+/// KiB: one takes about 1 KiB of the host, which is not counted, so all of them take an eighth of
+/// the limit more. The default of `--subtasks` fits the default of `--memory`.
 const SUBTASK_MEMORY_BYTES: usize = 8 << 10;
 
 /// As many it may have however little memory: what a few requests need.
@@ -48,8 +48,8 @@ struct Cancellation {
 }
 
 impl CancelHandle {
-    /// Ends every instance at work; to its client the release was replaced. There will be no further
-    /// ones.
+    /// Ends every instance at work; to its client the release was replaced. There will be no
+    /// further ones.
     pub fn cut(&self) {
         self.0.token.cancel();
     }
@@ -153,8 +153,9 @@ impl HandlerState for InstanceFactory {
     }
 }
 
-/// Requests that an instance serves before it goes. It may hold the heads of all of them, which are not
-/// counted: so no more than have room in its memory limit once more, each as large as it may be.
+/// Requests that an instance serves before it goes. It may hold the heads of all of them, which are
+/// not counted: so no more than have room in its memory limit once more, each as large as it may
+/// be.
 fn reuse(limits: &WindowLimits) -> usize {
     let head = limits.size(Limit::RequestHeaderBytes).max(1);
     let heads = limits.size(Limit::MemoryBytes) / head;

@@ -1,5 +1,5 @@
-//! One request from the instance's side: shared by the instance that serves it, the body that carries the
-//! answer out, and the watch that ends it when it takes too long.
+//! One request from the instance's side: shared by the instance that serves it, the body that
+//! carries the answer out, and the watch that ends it when it takes too long.
 
 use super::client_time::{ClientTime, Slow};
 use super::error::InstanceError;
@@ -21,12 +21,12 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Time that an instance has to tidy up once nobody waits for its answer any more. An upload that broke
-/// off removes its chunks in this time.
+/// Time that an instance has to tidy up once nobody waits for its answer any more. An upload that
+/// broke off removes its chunks in this time.
 const ABANDON_GRACE: Duration = Duration::from_secs(5);
 
-/// Between two looks at a request that waits for its client. 1 s: by so much an instance may be late
-/// that is asked for more than its time allows.
+/// Between two looks at a request that waits for its client. 1 s: by so much an instance may be
+/// late that is asked for more than its time allows.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The same where it has no guard among those that wait for slow clients. 100 ms: so soon it may be
@@ -58,8 +58,8 @@ pub struct InFlight {
     failed: AtomicWaker,
     ended: AtomicBool,
     end: Notify,
-    /// The permit of the pool: until the instance is done with it, however slowly the client reads what
-    /// is left.
+    /// The permit of the pool: until the instance is done with it, however slowly the client reads
+    /// what is left.
     permit: Mutex<Option<Held>>,
     /// It is by this one that is seen whether its instance can serve a further request.
     trial: OnceLock<ReuseTrial>,
@@ -287,8 +287,8 @@ impl InFlight {
         self.asker.wake();
     }
 
-    /// The request's body broke off or was too large: whatever the instance makes of it, the sender is
-    /// to blame.
+    /// The request's body broke off or was too large: whatever the instance makes of it, the sender
+    /// is to blame.
     pub(super) fn body_failed(&self) {
         self.clients_fault.store(true, Relaxed);
     }
@@ -408,8 +408,8 @@ impl InFlight {
         let _ = self.memory_denied.set(exhausted);
     }
 
-    /// Records why the instance failed; the first reason stands. An instance that died after it was denied
-    /// memory died of that.
+    /// Records why the instance failed; the first reason stands. An instance that died after it was
+    /// denied memory died of that.
     pub(super) fn fail(&self, error: InstanceError) {
         let error = match (&error, self.memory_denied.get()) {
             (InstanceError::Trapped, Some(MemoryExhausted(limit))) => {

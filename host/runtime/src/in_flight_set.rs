@@ -1,5 +1,5 @@
-//! What one instance has to do: the requests in flight that it has begun. Shared by the instance, the watch over its
-//! time, and the worker that gives it requests.
+//! What one instance has to do: the requests in flight that it has begun. Shared by the instance,
+//! the watch over its time, and the worker that gives it requests.
 
 use super::client_time::Slow;
 use super::error::InstanceError;
@@ -23,7 +23,8 @@ struct State {
     last: bool,
     /// The number of the trial that one of its requests is, or was.
     trial: Option<u64>,
-    /// Held while it has nothing to do. An instance at work is covered by the places of its requests.
+    /// Held while it has nothing to do. An instance at work is covered by the places of its
+    /// requests.
     idle: Option<OwnedSemaphorePermit>,
 }
 
@@ -76,8 +77,8 @@ impl InFlightSet {
         self.state().last = true;
     }
 
-    /// All is done. Keeps the instance where there is room for one more of `weight` that has nothing
-    /// to do.
+    /// All is done. Keeps the instance where there is room for one more of `weight` that has
+    /// nothing to do.
     pub(crate) fn rest(&self, room: &Arc<Semaphore>, weight: u32) -> bool {
         let mut state = self.state();
         let done = std::mem::take(&mut state.requests);

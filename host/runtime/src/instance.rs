@@ -48,11 +48,12 @@ const RANDOM_BYTES: u64 = 1 << 20;
 /// Bytes that one table element takes on the host.
 const TABLE_ELEMENT_BYTES: usize = 8;
 
-/// Core instances, memories and tables of one instance: what the pool can give one component at most.
+/// Core instances, memories and tables of one instance: what the pool can give one component at
+/// most.
 const MAX_INSTANCES: usize = 1024;
 
-/// Time for an instance to end after its request failed: it is at its end already, and to be done with
-/// it takes a moment.
+/// Time for an instance to end after its request failed: it is at its end already, and to be done
+/// with it takes a moment.
 const END_TIME: Duration = Duration::from_secs(1);
 
 /// Where an instance works: what all instances of one release share.
@@ -121,8 +122,8 @@ impl InstanceState {
         }
     }
 
-    /// The request `in_flight` begins, as the guest's task `task`: the limits as they are now are its
-    /// own. What the instance's start took counts for the first. How many that makes.
+    /// The request `in_flight` begins, as the guest's task `task`: the limits as they are now are
+    /// its own. What the instance's start took counts for the first. How many that makes.
     pub(super) fn begin(&mut self, in_flight: &InFlight, task: GuestTaskId) -> u64 {
         let limits = **self.context.limits.load();
         let begun = self.requests.begin(in_flight.onward(), task);
@@ -204,8 +205,8 @@ impl WasiHttpView for InstanceState {
     }
 }
 
-/// The instances of one release: a fresh one for every request, or as many requests an instance as the
-/// window's limits say.
+/// The instances of one release: a fresh one for every request, or as many requests an instance as
+/// the window's limits say.
 #[derive(Clone)]
 pub struct Instances {
     /// Each lane has instances of its own: one that is reused serves the lane that it is on.
@@ -306,8 +307,8 @@ impl Instances {
         Arc::new(in_flight.with_next(next).with_idle(idle))
     }
 
-    /// Has an instance serve `request`, whose `in_flight` this is. Dropping the future, or the answer's
-    /// body, tells the instance that nobody waits any more.
+    /// Has an instance serve `request`, whose `in_flight` this is. Dropping the future, or the
+    /// answer's body, tells the instance that nobody waits any more.
     ///
     /// # Errors
     /// Why there is no answer; once there is a head, a failure shows as an error of the body.
@@ -363,8 +364,8 @@ impl Instances {
             (self.handlers.beside(), Some(slow_pool))
         };
         let mut handled = pin!(handler.handle(in_flight.clone(), request));
-        // An instance that serves others goes on when the time of this one is over, and says nothing of
-        // it.
+        // An instance that serves others goes on when the time of this one is over, and says
+        // nothing of it.
         let answered = poll_fn(|cx| match polled_on(slow_pool, handled.as_mut(), cx) {
             Poll::Pending => match in_flight.poll_failure(cx.waker()) {
                 Some(failure) => Poll::Ready(Err(failure.clone())),
@@ -407,8 +408,8 @@ impl Instances {
                     Err(why) => Err(InstanceError::ResponseInvalid(why.into())),
                 }
             }
-            // Only an instance at work reads the body, and it may have done something before it came to
-            // the end.
+            // Only an instance at work reads the body, and it may have done something before it
+            // came to the end.
             Err(error) => match refused.get() {
                 Some(refused) => Err(refused.clone()),
                 None => Err(self.failure(&error, &in_flight).await),
@@ -420,8 +421,8 @@ impl Instances {
         if let Some(start) = error.downcast_ref::<InstantiationError<Arc<InFlight>>>() {
             return self.start_failure(&start.error);
         }
-        // What the request is told may be less than what its instance's end says; an instance that fails
-        // before it has taken the request on does not know of it.
+        // What the request is told may be less than what its instance's end says; an instance that
+        // fails before it has taken the request on does not know of it.
         if in_flight.is_begun() {
             let _ = tokio::time::timeout(END_TIME, in_flight.wait_end()).await;
         }

@@ -10,8 +10,8 @@ use tokio::sync::OnceCell;
 
 const TARGET: &str = "wasm32-wasip2";
 
-/// The cargo setting with which the host links windows. A unit test of the host holds the two to each
-/// other: with another, `hms up` in a test would build all guests anew.
+/// The cargo setting with which the host links windows. A unit test of the host holds the two to
+/// each other: with another, `hms up` in a test would build all guests anew.
 pub const LINKING: &str = "target.wasm32-wasip2.rustflags=['-Clink-arg=--initial-heap=1048576']";
 
 static BUILT: OnceCell<HashMap<String, PathBuf>> = OnceCell::const_new();
@@ -21,7 +21,8 @@ async fn built() -> &'static HashMap<String, PathBuf> {
         .get_or_init(|| async {
             ensure_target().await;
             let mut all = HashMap::new();
-            // Apart, as `hms up` builds the windows: cargo unifies features over what it builds together.
+            // Apart, as `hms up` builds the windows: cargo unifies features over what it builds
+            // together.
             for folder in ["components", "tests/guests"] {
                 all.extend(build(&root().join(folder)).await);
             }
@@ -112,7 +113,8 @@ pub async fn guest(name: &str) -> Vec<u8> {
     window(name).await
 }
 
-/// The same component with other bytes: a custom section more, which changes its digest and nothing else.
+/// The same component with other bytes: a custom section more, which changes its digest and nothing
+/// else.
 pub fn variant(component: &[u8], mark: &str) -> Vec<u8> {
     let name = b"variant";
     let mut section = vec![name.len() as u8];

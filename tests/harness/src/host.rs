@@ -4,6 +4,7 @@ use super::guests;
 use super::http::{Answer, send};
 use super::{PATIENCE, eventually, hms, root};
 use http::Method;
+use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -244,6 +245,20 @@ impl Host {
 
     pub fn pid(&self) -> u32 {
         self.process().child.id()
+    }
+
+    /// What the admin API says of a window.
+    pub async fn window(&self, name: &str) -> Value {
+        let path = format!("/windows/{name}");
+        self.admin(Method::GET, &path, "").await.json()["window"].clone()
+    }
+
+    /// Sets limits of a window by the command line: `["--memory", "8MiB"]`.
+    pub async fn limit(&self, window: &str, args: &[&str]) {
+        let args = [&[window], args].concat();
+        let output = self.cli("limits", &args).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{args:?}: {said}");
     }
 
     /// The base URL of the gateway.

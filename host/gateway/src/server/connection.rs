@@ -86,7 +86,7 @@ pub(crate) async fn serve(
         limit: ConnectionLimit::new(
             limits.max_connections,
             limits.max_connections_per_address,
-            gateway.metrics.limit(),
+            gateway.metrics.connection_limit(),
         ),
         connections: TaskTracker::new(),
         closing: shutdown,

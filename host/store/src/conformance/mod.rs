@@ -102,7 +102,7 @@ async fn blocking<T: Send + 'static>(
     done.await.expect("it does not panic")
 }
 
-fn set(key: &str, value: impl Into<Vec<u8>>) -> Op {
+pub(crate) fn set(key: &str, value: impl Into<Vec<u8>>) -> Op {
     Op::Set {
         bucket: "b".into(),
         key: key.into(),
@@ -110,14 +110,14 @@ fn set(key: &str, value: impl Into<Vec<u8>>) -> Op {
     }
 }
 
-fn delete(key: &str) -> Op {
+pub(crate) fn delete(key: &str) -> Op {
     Op::Delete {
         bucket: "b".into(),
         key: key.into(),
     }
 }
 
-fn increment(key: &str, delta: i64) -> Op {
+pub(crate) fn increment(key: &str, delta: i64) -> Op {
     Op::Increment {
         bucket: "b".into(),
         key: key.into(),
@@ -125,7 +125,7 @@ fn increment(key: &str, delta: i64) -> Op {
     }
 }
 
-fn swap(key: &str, expected: Option<u64>, value: impl Into<Vec<u8>>) -> Op {
+pub(crate) fn swap(key: &str, expected: Option<u64>, value: impl Into<Vec<u8>>) -> Op {
     Op::Swap {
         bucket: "b".into(),
         key: key.into(),

@@ -14,7 +14,8 @@ mod reading;
 mod snapshot;
 mod waiting;
 
-use super::{Applied, Op, RedbStore, StoreError, StoreLimits};
+use super::{Applied, RedbStore, StoreError, StoreLimits};
+use crate::conformance::{delete, increment, set, swap};
 use disk::Disk;
 use std::future::Future;
 use std::path::PathBuf;
@@ -34,38 +35,6 @@ fn bare_limits() -> StoreLimits {
 fn open(disk: &Disk, limits: StoreLimits) -> Result<RedbStore, StoreError> {
     let medium = disk.medium(limits.cache_bytes);
     RedbStore::open_with(PathBuf::from("simulated"), OWNER, medium, limits)
-}
-
-fn set(key: &str, value: impl Into<Vec<u8>>) -> Op {
-    Op::Set {
-        bucket: "b".into(),
-        key: key.into(),
-        value: value.into(),
-    }
-}
-
-fn delete(key: &str) -> Op {
-    Op::Delete {
-        bucket: "b".into(),
-        key: key.into(),
-    }
-}
-
-fn increment(key: &str, delta: i64) -> Op {
-    Op::Increment {
-        bucket: "b".into(),
-        key: key.into(),
-        delta,
-    }
-}
-
-fn swap(key: &str, expected: Option<u64>, value: impl Into<Vec<u8>>) -> Op {
-    Op::Swap {
-        bucket: "b".into(),
-        key: key.into(),
-        expected,
-        value: value.into(),
-    }
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
