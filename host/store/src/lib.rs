@@ -199,10 +199,9 @@ pub trait Store: Send + Sync + 'static {
     fn stats(&self) -> StoreStats;
 
     /// Whether other hosts may write to it. Where none can, what it has that this host did not
-    /// write is a copy that was put back.
-    fn is_shared(&self) -> bool {
-        false
-    }
+    /// write is a copy that was put back. Without a default: a shared store that said no would have
+    /// one host write over what another did.
+    fn is_shared(&self) -> bool;
 
     /// Bounds what the store holds, from the next write on. What is there already stays.
     fn set_max_store_bytes(&self, bytes: u64);

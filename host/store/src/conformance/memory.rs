@@ -142,6 +142,10 @@ impl Store for MemoryStore {
         Box::pin(std::future::ready(self.done(&ops)))
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn stats(&self) -> StoreStats {
         StoreStats {
             stored_bytes: self.model.lock().bytes(),

@@ -104,6 +104,11 @@ impl Store for RedbStore {
         Box::pin(async move { submitted?.await.unwrap_or(Err(StoreError::Closed)) })
     }
 
+    /// redb locks the file.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn stats(&self) -> StoreStats {
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         StoreStats {
