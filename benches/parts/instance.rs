@@ -2,6 +2,7 @@
 
 use arc_swap::ArcSwap;
 use divan::Bencher;
+use hms_grants::LiveGrants;
 use hms_harness::guests;
 use hms_runtime::engine::precompile;
 use hms_runtime::native;
@@ -34,6 +35,7 @@ fn fresh(bencher: Bencher, guest: &str) {
         failures: Arc::new(Failures::new(log.clone())),
         log,
         limits,
+        grants: LiveGrants::default(),
         cpu_shares: CpuShares::default(),
         short: Arc::default(),
     };

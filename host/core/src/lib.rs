@@ -2,7 +2,8 @@
 //!
 //! [`mod@body`] is the one body type. [`error`] is the failure of a request: the table of all there
 //! are, and the type that travels. [`call`] is the trait by which the gateway calls windows, and
-//! [`next`] the rest of a request's chain, for a middleware. [`framing`] says which answers HTTP can
+//! [`next`] the rest of a request's chain, for a middleware. [`limits`] is the table of a window's
+//! limits, [`window_name`] what a window may be called; [`outgoing`] is how a window calls out. [`framing`] says which answers HTTP can
 //! carry; [`stream_idle`] and [`stopwatch`] are about time. [`mod@delegate`] writes the methods that a
 //! wrapper hands on unchanged. [`units`] parses and prints sizes, times and shares; [`printable`]
 //! makes foreign strings harmless; [`reload`] is what a SIGHUP reads again.
@@ -15,9 +16,12 @@ pub mod call;
 pub mod delegate;
 pub mod error;
 pub mod framing;
+pub mod limits;
 pub mod next;
+pub mod outgoing;
 pub mod printable;
 pub mod reload;
 pub mod stopwatch;
 pub mod stream_idle;
 pub mod units;
+pub mod window_name;

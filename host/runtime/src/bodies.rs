@@ -345,9 +345,9 @@ impl http_body::Body for AnswerBody {
 
 #[cfg(test)]
 mod tests {
-    use super::super::limits::LiveLimits;
     use super::super::log::WindowLog;
     use super::*;
+    use hms_core::limits::LiveLimits;
     use http_body_util::{BodyExt, StreamBody};
     use std::convert::Infallible;
     use tokio::time::Instant;

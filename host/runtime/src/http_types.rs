@@ -5,7 +5,7 @@
 use super::error_text::shortened;
 use super::host_memory::{FIELD_BYTES, MANY_VALUES, fields_bytes};
 use super::instance::InstanceState;
-use super::limits::Limit;
+use hms_core::limits::Limit;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Access, FutureReader, Linker, LinkerInstance, Resource, StreamReader};
 use wasmtime_wasi_http::p2::bindings::http::types as p2;

@@ -9,7 +9,6 @@ use super::failure::classify;
 use super::failures::Failures;
 use super::in_flight::{Held, InFlight};
 use super::in_flight_set::InFlightSet;
-use super::limits::{Limit, LiveLimits, WindowLimits};
 use super::linker::Outside;
 use super::log::WindowLog;
 use super::meter::Meter;
@@ -19,8 +18,10 @@ use super::shortage::Short;
 use hms_core::body::Body;
 use hms_core::error::{Cause, RequestError};
 use hms_core::framing;
+use hms_core::limits::{Limit, LiveLimits, WindowLimits};
 use hms_core::next::Next;
 use hms_core::stream_idle::StreamIdle;
+use hms_grants::LiveGrants;
 use hms_net::lanes::PerLane;
 use hms_store::Stores;
 use http_body::Body as _;
@@ -67,6 +68,8 @@ pub struct InstanceContext {
     pub log: Arc<WindowLog>,
     /// The window's limits.
     pub limits: LiveLimits,
+    /// What the operator grants the window.
+    pub grants: LiveGrants,
     /// How its instances share the processors with others.
     pub cpu_shares: CpuShares,
     /// Why its instances failed.

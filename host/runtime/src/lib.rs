@@ -6,7 +6,7 @@
 //! - [`compile`] turns them into [`native`] code in a child process.
 //! - [`engine`] and [`linker`] define what code may do and reach; [`code`] is what is loaded.
 //! - [`factory`] creates instances and hands them requests; [`instance`] is one instance with its
-//!   [`limits`], which [`meter`] counts.
+//!   limits, which [`meter`] counts.
 //! - [`cpu_share`] divides processor time; [`placement`] decides between a lane and the
 //!   [`slow_pool`].
 //! - [`in_flight_set`] holds an instance's requests, each an [`in_flight`], which measures the time
@@ -46,7 +46,6 @@ pub mod instance;
     reason = "the bindings name these types in code that is public"
 )]
 mod keyvalue;
-pub mod limits;
 mod linker;
 pub mod log;
 mod meter;
@@ -65,10 +64,10 @@ pub use cpu_share::CpuShares;
 pub use engine::{EngineConfig, Runtime};
 pub use factory::CancelHandle;
 pub use failures::Failures;
+pub use hms_core::limits::{Limit, LimitsChange, LimitsSet, LiveLimits, WindowLimits};
 pub use in_flight::InFlight;
 pub use inspect::{Inspection, Refusal};
 pub use instance::{InstanceContext, Instances};
-pub use limits::{Limit, LimitsChange, LimitsSet, LiveLimits, WindowLimits};
 pub use log::WindowLog;
 pub use reuse::ReuseOff;
 pub use shortage::{Short, Shortage};

@@ -2,8 +2,8 @@
 //! in line length, in lines kept, and in lines per second passed on to the host's log.
 
 use super::error_text::{BACKTRACE_BYTES, cut};
-use super::limits::{Limit, LiveLimits};
 use bytes::Bytes;
+use hms_core::limits::{Limit, LiveLimits};
 use hms_core::printable::printable;
 use parking_lot::Mutex;
 use serde::Serialize;

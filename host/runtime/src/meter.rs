@@ -5,7 +5,7 @@ use super::cpu_share::CpuShare;
 use super::failure::{CpuExhausted, HostCallsExhausted, MemoryExhausted};
 use super::host_memory::{HANDLE_BYTES, HostMemory, RetainedBytes};
 use super::in_flight_set::InFlightSet;
-use super::limits::{Limit, WindowLimits};
+use hms_core::limits::{Limit, WindowLimits};
 use std::time::Duration;
 use tokio::time::Instant;
 use wasmtime::UpdateDeadline;

@@ -11,8 +11,8 @@
 
 use super::client_time::Slow;
 use super::in_flight::InFlight;
-use super::limits::{Limit, LiveLimits};
 use super::shortage::Short;
+use hms_core::limits::{Limit, LiveLimits};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -214,9 +214,9 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::super::limits::WindowLimits;
     use super::*;
     use crate::error::InstanceError;
+    use hms_core::limits::WindowLimits;
     use std::task::{Context, Poll, Waker};
     use std::time::Duration;
 

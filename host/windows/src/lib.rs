@@ -1,6 +1,6 @@
 //! The windows: what is deployed, what is live, and how one release follows another.
 //!
-//! [`name`] says what a window may be called. A [`record`] is what the disk knows of one, kept in
+//! A [`record`] is what the disk knows of one, kept in
 //! `host.redb`, and what the window is to be. The [`registry`] finds the [`window`] for a request,
 //! and [`traffic`] has it answered. [`mod@change`] is the one way to change a window: it writes the
 //! record and has what serves match that, in the order of memory and disk that the change needs.
@@ -19,7 +19,6 @@ mod canary;
 mod change;
 mod crash;
 mod error;
-mod name;
 mod operate;
 mod record;
 mod registry;
@@ -35,7 +34,7 @@ mod window;
 pub use backup::{HeldArtifacts, RecordsSnapshot};
 pub use change::Unsaved;
 pub use error::ChangeError;
-pub use name::WindowName;
+pub use hms_core::window_name::WindowName;
 pub use operate::Removed;
 pub use record::{CanaryRecord, RecordVersion, ReleaseRecord, WindowRecord};
 pub use registry::{Registry, WindowsConfig};
@@ -51,4 +50,4 @@ pub use watch::{FolderCounts, FolderProgress, WindowsFolder};
 
 pub use hms_core::units::TrafficShare;
 
-pub use hms_runtime::limits::{LimitsChange, LimitsSet, TABLE as LIMITS, Unit, WindowLimits};
+pub use hms_core::limits::{LimitsChange, LimitsSet, TABLE as LIMITS, Unit, WindowLimits};

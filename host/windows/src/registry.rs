@@ -19,6 +19,7 @@ use futures_util::future::BoxFuture;
 use hms_core::body::Body;
 use hms_core::call::{WindowAnswer, Windows};
 use hms_disk::reserve::Reserve;
+use hms_grants::AllGrants;
 use hms_runtime::instance::InstanceContext;
 use hms_runtime::log::Line;
 use hms_runtime::{CompileLimits, Compiler, EngineConfig, Limit, LimitsSet, Runtime, WindowLimits};
@@ -51,6 +52,8 @@ pub struct WindowsConfig {
     pub max_upload_bytes: u64,
     /// The folder whose components are deployed, if there is one.
     pub watched: Option<PathBuf>,
+    /// What each window is granted. Nothing.
+    pub grants: Arc<AllGrants>,
     /// How long a stop or a removal waits for another change of the window, before it is left to be
     /// done later. 500 ms.
     pub turn_time: Duration,
@@ -71,6 +74,7 @@ impl WindowsConfig {
             drain_deadline: Duration::from_secs(30),
             max_upload_bytes: 128 << 20,
             watched: None,
+            grants: Arc::default(),
             turn_time: TURN_TIME,
             disk_time: DISK_TIME,
         }
@@ -342,6 +346,7 @@ impl Registry {
             stores: self.stores.clone(),
             log: window.log.clone(),
             limits: window.limits.clone(),
+            grants: self.config.grants.window(window.name.as_str()),
             cpu_shares: window.cpu_shares.clone(),
             failures: window.failures.clone(),
             short: window.queue.short().clone(),

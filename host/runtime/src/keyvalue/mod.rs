@@ -9,8 +9,8 @@ mod draft;
 mod draft2;
 
 use super::instance::{InstanceContext, InstanceState};
-use super::limits::{Limit, LiveLimits};
 use super::meter::Meter;
+use hms_core::limits::{Limit, LiveLimits};
 use hms_store::{Applied, Entry, MAX_BATCH_OPS, MAX_BUCKET_BYTES, Op, Page, Store, StoreError};
 use std::sync::Arc;
 use wasmtime::component::{HasData, Linker, ResourceTable, ResourceTableError};

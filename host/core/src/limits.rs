@@ -34,6 +34,11 @@ pub enum Limit {
     Handles,
     Subtasks,
     FailuresInARow,
+    OutgoingCalls,
+    CallsPerRequest,
+    OutgoingRequestBytes,
+    OutgoingResponseBytes,
+    OutgoingTimeMs,
 }
 
 /// What a limit counts.
@@ -84,7 +89,7 @@ macro_rules! row {
 
 /// The table, in the order of [`Limit`].
 #[rustfmt::skip]
-pub const TABLE: [Row; 21] = [
+pub const TABLE: [Row; 26] = [
     row!(MemoryBytes, "memory_bytes", "memory", Bytes, 1 << 20, 4 << 30, 128 << 20,
         "Memory of one instance: its memories, its tables, and what the host keeps for it. Beyond: 500 memory-limit",
         "A Rust window needs about 2 MiB, a Python window about 40; a full pool of runaways still fits a small machine"),
@@ -148,6 +153,21 @@ pub const TABLE: [Row; 21] = [
     row!(FailuresInARow, "failures_in_a_row", "failures", Count, 0, 1_000_000, 10,
         "Consecutive failed requests before the breaker closes the window for a time. Then: 503 window-tripped. 0: never",
         "A window that sometimes answers stays open; one whose every instance fails is closed within moments"),
+    row!(OutgoingCalls, "outgoing_calls", "outgoing-calls", Count, 0, 4096, 64,
+        "Concurrent outgoing calls of this window, each until the body of its answer has ended. Beyond: the call fails with connection-limit-reached",
+        "One slow service holds no more than a sixth of the window's instances"),
+    row!(CallsPerRequest, "calls_per_request", "calls-per-request", Count, 0, 10_000, 50,
+        "Outgoing calls of one request, to services and to windows. Beyond: the call fails with connection-limit-reached",
+        "As many as hosted platforms allow; more is a loop, or work for several requests"),
+    row!(OutgoingRequestBytes, "outgoing_request_bytes", "outgoing-request", Bytes, 0, TIB, 25 << 20,
+        "Body of an outgoing request. Beyond: the call fails with HTTP-request-body-size",
+        "What a request may bring in may be sent on"),
+    row!(OutgoingResponseBytes, "outgoing_response_bytes", "outgoing-response", Bytes, 0, TIB, 64 << 20,
+        "Body of an answer to an outgoing request. Beyond: the body ends with HTTP-response-body-size",
+        "An endless answer of a service ends; a large document stays below it"),
+    row!(OutgoingTimeMs, "outgoing_time_ms", "outgoing-time", Milliseconds, 1, DAY_MS, 30_000,
+        "Time of one outgoing call until the body of its answer has ended. Beyond: the call fails with connection-timeout",
+        "No call outlasts the request that waits for it by default"),
 ];
 
 #[expect(

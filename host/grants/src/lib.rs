@@ -1,0 +1,58 @@
+//! What the operator grants a window: the file `windows/NAME.yaml`, read and checked.
+//!
+//! [`Grants`] is one file: the services that a window may call ([`outbound`]), the windows it may
+//! ask, its configuration and environment, and which [`secret`]s it has. [`live`] is what holds
+//! now, shared by all that enforce it, so that an edit of the file is in effect at once.
+
+pub mod live;
+pub mod outbound;
+pub mod secret;
+
+pub use live::{AllGrants, LiveGrants, WindowGrants};
+pub use outbound::{HostPattern, Inject, OutboundGrant};
+pub use secret::{Secret, SecretSource, Secrets};
+
+use hms_core::limits::LimitsSet;
+use hms_core::window_name::WindowName;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One grants file. Without a file a window has the default: nothing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Grants {
+    /// The services that it may call, in the file's order. The first that fits a request decides.
+    pub outbound: Vec<OutboundGrant>,
+    /// The windows that it may call.
+    pub calls: Vec<CallGrant>,
+    /// No route may lead to this window: only other windows call it.
+    pub internal: bool,
+    /// What `wasi:config` and Spin's variables answer.
+    pub config: BTreeMap<String, String>,
+    /// Its secrets, by name, and where their values are.
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// Secrets whose values the guest itself may read.
+    pub reveal: BTreeSet<String>,
+    /// What `wasi:cli/environment` answers.
+    pub env: BTreeMap<String, String>,
+    /// Limits that the file sets. `hms limits` shows them and does not change them.
+    pub limits: LimitsSet,
+}
+
+/// That a window may call another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallGrant {
+    /// The window that may be called.
+    pub window: WindowName,
+    /// `as: self`: the call carries no user and no scopes, only the calling window's name.
+    pub as_self: bool,
+    /// Line of the file, from 1.
+    pub line: usize,
+}
+
+impl Grants {
+    /// The grant by which this window may call `window`.
+    pub fn call(&self, window: &str) -> Option<&CallGrant> {
+        self.calls
+            .iter()
+            .find(|call| call.window.as_str() == window)
+    }
+}

@@ -1,0 +1,107 @@
+//! Which services a window may call, and what the host adds to its requests.
+
+use http::uri::Scheme;
+use http::{HeaderName, Method};
+use ipnet::IpNet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One entry of `outbound`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutboundGrant {
+    /// Line of the file, from 1: logs and refusals name it.
+    pub line: usize,
+    /// `http` or `https`.
+    pub scheme: Scheme,
+    /// Which hosts.
+    pub host: HostPattern,
+    /// The port; the scheme's default where the file names none.
+    pub port: u16,
+    /// Methods allowed; none: GET and HEAD.
+    pub methods: Vec<Method>,
+    /// Paths allowed, as patterns of routes (`/v1/charges/**`); none: every path.
+    pub paths: Vec<String>,
+    /// Headers that the host sets, over whatever the guest says.
+    pub inject: Vec<Inject>,
+    /// Secrets whose placeholder in a header value the host replaces.
+    pub placeholders: Vec<String>,
+    /// Longest time of one call until the body of its answer has ended, beside the window's limit.
+    pub timeout: Option<Duration>,
+    /// Concurrent calls by this grant, beside the window's limit.
+    pub at_once: Option<usize>,
+    /// Networks beside the public internet that may be connected to.
+    pub private: Vec<IpNet>,
+    /// Certificates to trust beside the system's, a PEM file.
+    pub ca: Option<PathBuf>,
+    /// The client's certificate chain and its private key, PEM files.
+    pub client_cert: Option<ClientCert>,
+}
+
+/// A client certificate for TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCert {
+    /// The chain, PEM.
+    pub cert: PathBuf,
+    /// The private key, PEM, readable by its owner alone.
+    pub key: PathBuf,
+}
+
+/// Which hosts an entry is for. Compared in lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostPattern {
+    /// This name or address alone.
+    Exact(String),
+    /// `*.card.example`: every name below it, and not the name itself. Holds `card.example`.
+    Below(String),
+}
+
+impl HostPattern {
+    /// Whether `host`, in lower case and without brackets, is one of them.
+    pub fn matches(&self, host: &str) -> bool {
+        match self {
+            HostPattern::Exact(name) => host == name,
+            HostPattern::Below(name) => host
+                .strip_suffix(name.as_str())
+                .and_then(|rest| rest.strip_suffix('.'))
+                .is_some_and(|label| !label.is_empty()),
+        }
+    }
+}
+
+/// A header that the host sets. The value is a template: `Bearer {card-key}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inject {
+    /// The header's name.
+    pub header: HeaderName,
+    /// Text and secrets, in order.
+    pub parts: Vec<TemplatePart>,
+}
+
+/// A piece of a header template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TemplatePart {
+    /// As it stands.
+    Text(String),
+    /// The value of the secret of this name.
+    Secret(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcard_matches_what_is_below_its_name_alone() {
+        let below = HostPattern::Below("card.example".into());
+        assert!(below.matches("api.card.example") && below.matches("a.b.card.example"));
+        for other in [
+            "card.example",
+            ".card.example",
+            "evilcard.example",
+            "card.example.org",
+        ] {
+            assert!(!below.matches(other), "{other}");
+        }
+        assert!(HostPattern::Exact("::1".into()).matches("::1"));
+    }
+}
