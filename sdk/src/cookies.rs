@@ -20,7 +20,7 @@ mod tests {
     use http::HeaderValue;
 
     #[test]
-    fn a_cookie_is_found_in_whichever_field_it_is() {
+    fn cookie_is_found_in_any_field() {
         let mut headers = HeaderMap::new();
         for field in ["a=1; b=\"2\";c=x=y", "d=; a=3; flag; =e"] {
             headers.append(header::COOKIE, HeaderValue::from_static(field));

@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_text_begins_a_field_of_its_own() {
+    fn event_text_cannot_begin_another_field() {
         let event = Event::new("a\r\nid: 1\rretry: 2\nb")
             .kind("k\ndata: x")
             .id("7\0\n8");
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_of_events_has_its_type() {
+    fn event_stream_has_its_content_type() {
         let response = Response::events(async |_| Ok(()));
         assert_eq!(response.headers()["content-type"], "text/event-stream");
     }

@@ -162,7 +162,7 @@ mod tests {
     const NOW_S: i64 = 1_795_651_200;
 
     #[test]
-    fn the_three_forms_of_a_date_are_read() {
+    fn all_three_date_formats_are_read() {
         for text in [
             "Sun, 06 Nov 1994 08:49:37 GMT",
             "Sunday, 06-Nov-94 08:49:37 GMT",
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_year_of_two_digits_is_at_most_fifty_years_ahead() {
+    fn two_digit_year_is_at_most_fifty_years_ahead() {
         let at_midnight = |date: &str| parse(&format!("Sunday, {date} 00:00:00 GMT"), NOW_S);
         let same = |date: &str| parse(&format!("Sun, {date} 00:00:00 GMT"), NOW_S);
         assert_eq!(at_midnight("26-Nov-76"), same("26 Nov 2076"));
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_date_is_none() {
+    fn invalid_date_is_none() {
         for text in [
             "",
             "0",
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn date_parses_what_it_formats() {
         assert_eq!(format(EXAMPLE_S), "Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(format(0), "Thu, 01 Jan 1970 00:00:00 GMT");
         assert_eq!(format(i64::MAX), "Fri, 31 Dec 9999 23:59:59 GMT");

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_tells_when_it_was_made() {
+    fn id_contains_its_creation_time() {
         let id = Builder::from_unix_timestamp_millis(1_700_000_000_123, &[7; 10])
             .into_uuid()
             .to_string();
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_id_has_no_time() {
+    fn text_that_is_no_id_has_no_time() {
         assert_eq!(id_time_ms("payments"), None);
         assert_eq!(id_time_ms("2f0c1d6e-8a3b-4c5d-9e7f-0123456789ab"), None);
     }

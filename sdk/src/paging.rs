@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_that_nobody_gave_is_refused() {
+    fn foreign_cursor_is_rejected() {
         for wrong in ["", "x", "9.abc", "-1.a", "1.é"] {
             let outcome = page(Some(wrong), 5, host(3, 2));
             assert!(

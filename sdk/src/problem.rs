@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_is_sent_as_rfc_9457_says() {
+    fn problem_is_sent_as_rfc_9457_says() {
         let (head, json) = sent(Problem::bad_request("the amount is missing"));
         assert_eq!(head.status, 400);
         assert_eq!(head.headers["content-type"], "application/problem+json");
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_method_is_told_the_right_ones() {
+    fn wrong_method_is_told_the_allowed_ones() {
         let (head, json) = sent(Problem::method_not_allowed("GET, HEAD"));
         assert_eq!(head.status, 405);
         assert_eq!(json["detail"], "allowed methods: GET, HEAD");
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_takes_headers_as_an_answer_does() {
+    fn problem_accepts_headers_like_a_response() {
         let problem = Problem::unauthorized().append("www-authenticate", "Basic realm=\"old\"");
         let (head, _) = sent(problem);
         assert_eq!(head.headers.get_all("www-authenticate").iter().count(), 2);
@@ -246,14 +246,14 @@ mod tests {
     }
 
     #[test]
-    fn the_cause_of_an_internal_error_stays_inside() {
+    fn cause_of_an_internal_error_is_not_sent() {
         let (head, json) = sent(StoreError::Other("disk /dev/sda1 says no".into()).into());
         assert_eq!(head.status, 500);
         assert!(!json.to_string().contains("sda1"));
     }
 
     #[test]
-    fn each_failure_of_the_store_has_its_status() {
+    fn every_store_failure_has_its_status() {
         let status = |error: StoreError| Problem::from(error).status().as_u16();
         assert_eq!(status(StoreError::Full("x".into())), 507);
         assert_eq!(status(StoreError::Unavailable("x".into())), 503);

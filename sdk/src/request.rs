@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_may_be_there_several_times() {
+    fn parameter_can_occur_several_times() {
         let request = get("/docs?tag=a&limit=1&tag=b%26c&tag=&n=1&n=x");
         let tags: Vec<String> = request.params("tag").unwrap();
         assert_eq!(tags, ["a", "b&c", ""]);
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_middleware_sets_adds_and_takes_away() {
+    fn middleware_sets_adds_and_removes_fields() {
         let first = request(Method::GET, "/old/a%20b", &[("x-a", "1")]);
         let changed = first.with_appended("x-a", "2").unwrap();
         assert_eq!(changed.headers().get_all("x-a").iter().count(), 2);
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_that_fails_is_412_and_one_that_cannot_be_read_400() {
+    fn failed_condition_is_412_and_an_unreadable_one_400() {
         let current = Validators::new().strong_tag("a");
         let asked = |method, field, value| {
             let request = request(method, "/", &[(field, value)]);
@@ -435,14 +435,14 @@ mod tests {
     }
 
     #[test]
-    fn a_link_carries_the_prefix_that_the_gateway_took_off() {
+    fn link_carries_the_prefix_the_gateway_stripped() {
         let behind = request(Method::GET, "/docs", &[("x-forwarded-prefix", "/api/v1")]);
         assert_eq!(behind.public_path("/docs/7"), "/api/v1/docs/7");
         assert_eq!(get("/docs").public_path("/docs/7"), "/docs/7");
     }
 
     #[test]
-    fn the_caller_is_whom_the_gateway_names() {
+    fn caller_is_read_from_the_gateway_headers() {
         let headers = [
             ("x-hms-user", "zoë"),
             ("x-hms-scopes", "docs.read docs.write"),
@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_caller_it_is_401() {
+    fn missing_caller_is_401() {
         assert_eq!(get("/").caller().unwrap_err().status(), 401);
         let empty = request(Method::GET, "/", &[("x-hms-user", "")]);
         assert_eq!(empty.caller().unwrap_err().status(), 401);

@@ -338,7 +338,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_has_its_type_and_its_text() {
+    fn json_response_has_its_content_type_and_text() {
         let (head, content) = Response::json(201, &[1, 2]).header("x-a", "b").into_parts();
         assert_eq!(
             (head.status.as_u16(), &head.headers["x-a"]),
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_set_in_place_of_others_or_added_beside_them() {
+    fn header_replaces_others_or_is_added_beside_them() {
         let response = Response::empty(204)
             .header("x-a", "1")
             .append("x-a", "2")
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn what_http_does_not_allow_is_a_500_and_not_a_header() {
+    fn invalid_header_or_status_becomes_a_500() {
         let status = |response: Response| response.checked().map(|_| ()).unwrap_err().status();
         assert_eq!(
             status(Response::empty(204).header("x-a", "b\r\nset-cookie: c")),

@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_code_in_the_hosts_text_names_the_failure() {
+    fn host_error_code_selects_the_failure() {
         let told = |text: &str| StoreError::from(store::Error::Other(text.to_owned()));
         assert!(matches!(
             told("store-full: 1 GiB is used"),
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_another_type_is_named_by_its_key() {
+    fn value_of_another_type_is_reported_by_its_key() {
         let error = decode::<u32>("fees", b"\"free\"").unwrap_err();
         assert!(error.to_string().contains("'fees'"), "{error}");
     }

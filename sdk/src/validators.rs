@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_text_makes_a_tag_and_no_two_the_same() {
+    fn distinct_texts_make_distinct_valid_tags() {
         let etag = |tag: &str| Validators::new().strong_tag(tag).etag().unwrap();
         assert_eq!(etag("v7"), "\"v7\"");
         assert_eq!(etag("a\"b c\r\né%20"), "\"a%22b%20c%0D%0A%C3%A9%2520\"");
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_change_is_told_in_seconds() {
+    fn last_modified_is_sent_in_seconds() {
         let told = |ms| Validators::new().last_modified_ms(ms).last_modified();
         assert_eq!(
             told(784_111_777_999).unwrap(),

@@ -5,7 +5,7 @@ use http::Method;
 use std::io::{Read, Write};
 
 #[tokio::test]
-async fn without_the_token_nothing_is_shown_or_changed() {
+async fn request_without_the_token_shows_and_changes_nothing() {
     let host = Host::start().await;
     let hello = guest("hello-wasip3").await;
     for (method, path) in [
@@ -44,7 +44,7 @@ async fn without_the_token_nothing_is_shown_or_changed() {
 }
 
 #[tokio::test]
-async fn a_component_that_is_no_window_is_refused_by_name_and_the_old_one_serves_on() {
+async fn invalid_component_is_rejected_by_name_and_the_old_release_serves_on() {
     let hello = guest("hello-wasip3").await;
     let host = Host::with_open_windows(&[("hello", &hello)]).await;
     let core = b"\0asm\x01\0\0\0".to_vec();
@@ -104,7 +104,7 @@ async fn a_component_that_is_no_window_is_refused_by_name_and_the_old_one_serves
 }
 
 #[tokio::test]
-async fn a_component_of_which_no_instance_can_start_is_never_live() {
+async fn component_that_cannot_start_an_instance_is_never_live() {
     let host = Host::start_with(hms_harness::Options {
         args: vec!["--instance-memory".into(), "1MiB".into()],
         ..Default::default()
@@ -131,7 +131,7 @@ async fn a_component_of_which_no_instance_can_start_is_never_live() {
 }
 
 #[tokio::test]
-async fn a_component_that_is_too_large_is_refused_however_it_is_announced() {
+async fn oversized_component_is_rejected_however_it_is_announced() {
     let host = Host::start_with(hms_harness::Options {
         args: vec!["--max-upload".into(), "64KiB".into()],
         ..Default::default()
@@ -151,7 +151,7 @@ async fn a_component_that_is_too_large_is_refused_however_it_is_announced() {
 }
 
 #[tokio::test]
-async fn a_second_host_on_the_same_data_folder_is_told_who_has_it() {
+async fn second_host_on_a_data_folder_is_told_who_holds_it() {
     let host = Host::start().await;
     let output = host
         .hms("serve")
@@ -174,7 +174,7 @@ async fn a_second_host_on_the_same_data_folder_is_told_who_has_it() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_named_with_what_to_do() {
+async fn taken_port_is_reported_with_what_to_do() {
     let host = Host::start().await;
     let data = tempfile::tempdir().unwrap();
     let taken = host.gateway().trim_start_matches("http://").to_owned();
@@ -199,7 +199,7 @@ async fn a_port_that_is_taken_is_named_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_client_verb_says_so_where_its_address_is_no_admin_api() {
+async fn client_command_reports_an_address_that_is_no_admin_api() {
     let host = Host::start().await;
     let at = |url: String| {
         let mut command = host.hms("windows");

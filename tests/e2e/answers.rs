@@ -28,7 +28,7 @@ async fn both(host: &Host, path: &str) -> [Answer; 2] {
 }
 
 #[tokio::test]
-async fn each_status_that_a_guest_can_say_has_one_outcome() {
+async fn each_status_from_a_guest_has_one_outcome() {
     let host = host(&[]).await;
     for window in WINDOWS {
         for status in [
@@ -57,7 +57,7 @@ async fn each_status_that_a_guest_can_say_has_one_outcome() {
 }
 
 #[tokio::test]
-async fn a_length_that_is_not_that_of_the_body_is_never_passed_on_as_if_it_were() {
+async fn wrong_content_length_from_a_guest_never_reaches_the_client_as_valid() {
     let host = host(&["--instance-wall-time", "5s"]).await;
     for window in WINDOWS {
         for (lengths, whole) in [("7-7", true), ("0-0", true), ("9-7", false), ("5-7", false)] {
@@ -109,7 +109,7 @@ async fn with_trailers(host: &Host, path: &str, trailers: &str) -> String {
 }
 
 #[tokio::test]
-async fn windows_see_the_trailers_of_a_request_and_too_long_ones_are_not_held_against_them() {
+async fn request_trailers_reach_the_window_and_oversized_ones_are_not_its_fault() {
     let host = host(&[]).await;
     for window in WINDOWS {
         let path = format!("{window}/trailers");
@@ -146,7 +146,7 @@ async fn windows_see_the_trailers_of_a_request_and_too_long_ones_are_not_held_ag
 }
 
 #[tokio::test]
-async fn a_guest_of_wasi_0_2_may_write_900_kib_before_it_answers() {
+async fn wasi_0_2_guest_can_write_900_kib_before_it_answers() {
     let host = host(&[]).await;
     let answer = host.get("/flooder/early-body").await;
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -162,7 +162,7 @@ async fn a_guest_of_wasi_0_2_may_write_900_kib_before_it_answers() {
 }
 
 #[tokio::test]
-async fn what_a_guest_says_of_its_failure_is_in_the_logs_and_not_in_the_answer() {
+async fn guest_failure_text_is_in_the_logs_and_not_in_the_answer() {
     let host = host(&[]).await;
     let url = format!("{}/prober/no-response", host.gateway());
     let answer = send(

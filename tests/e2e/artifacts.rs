@@ -58,7 +58,7 @@ async fn put(host: &Host, path: &str, component: &[u8]) {
 }
 
 #[tokio::test]
-async fn native_code_that_the_disk_damaged_is_compiled_anew_and_never_run() {
+async fn damaged_native_code_is_recompiled_and_never_run() {
     let (hello, other) = (guest("hello-wstd").await, guest("hello-wasip3").await);
     let windows: [(&str, &[u8]); 2] = [("hello", &hello), ("other", &other)];
     let mut host = Host::with_open_windows(&windows).await;
@@ -113,7 +113,7 @@ async fn native_code_that_the_disk_damaged_is_compiled_anew_and_never_run() {
 }
 
 #[tokio::test]
-async fn a_component_that_the_disk_damaged_is_mended_by_deploying_it_again() {
+async fn damaged_component_is_repaired_by_deploying_it_again() {
     let hello = guest("hello-wstd").await;
     let mut host = Host::with_open_windows(&[("hello", &hello)]).await;
     assert!(host.terminate().await.success());
@@ -136,7 +136,7 @@ async fn a_component_that_the_disk_damaged_is_mended_by_deploying_it_again() {
 }
 
 #[tokio::test]
-async fn a_damaged_component_is_mended_from_the_watched_folder() {
+async fn damaged_component_is_repaired_from_the_watched_folder() {
     let hello = guest("hello-wstd").await;
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("hello.wasm"), &hello).unwrap();
@@ -154,7 +154,7 @@ async fn a_damaged_component_is_mended_from_the_watched_folder() {
 }
 
 #[tokio::test]
-async fn a_candidate_that_cannot_be_loaded_ends_its_canary_and_the_live_release_serves() {
+async fn unloadable_candidate_ends_its_canary_and_the_live_release_serves() {
     let hello = guest("hello-wstd").await;
     let mut host = Host::with_open_windows(&[("hello", &hello)]).await;
     for restart in [true, false] {
@@ -195,7 +195,7 @@ async fn a_candidate_that_cannot_be_loaded_ends_its_canary_and_the_live_release_
 }
 
 #[tokio::test]
-async fn a_damaged_release_of_the_past_closes_nothing_and_one_that_may_fall_back_does() {
+async fn damaged_past_release_closes_nothing_and_a_damaged_live_one_falls_back_if_allowed() {
     let hello = guest("hello-wstd").await;
     let [second, third] = ["second", "third"].map(|mark| variant(&hello, mark));
     let mut host = Host::with_open_windows(&[("hello", &hello)]).await;
@@ -223,7 +223,7 @@ async fn a_damaged_release_of_the_past_closes_nothing_and_one_that_may_fall_back
 }
 
 #[tokio::test]
-async fn a_disk_that_takes_no_native_code_ends_no_canary_and_is_no_fault_of_the_component() {
+async fn disk_without_room_for_native_code_ends_no_canary_and_blames_no_component() {
     let hello = guest("hello-wstd").await;
     let host = Host::with_open_windows(&[("hello", &hello)]).await;
     let candidate = variant(&hello, "candidate");
@@ -274,7 +274,7 @@ async fn a_disk_that_takes_no_native_code_ends_no_canary_and_is_no_fault_of_the_
 }
 
 #[tokio::test]
-async fn a_disk_that_takes_no_native_code_has_no_release_fall_back_for_good() {
+async fn disk_without_room_for_native_code_causes_no_lasting_fallback() {
     let hello = guest("hello-wstd").await;
     let mut host = Host::with_open_windows(&[("hello", &hello)]).await;
     let second = variant(&hello, "second");
@@ -299,7 +299,7 @@ async fn a_disk_that_takes_no_native_code_has_no_release_fall_back_for_good() {
 }
 
 #[tokio::test]
-async fn a_record_that_cannot_be_read_closes_its_window_alone_and_is_not_written_over() {
+async fn unreadable_record_closes_its_window_alone_and_is_not_overwritten() {
     let hello = guest("hello-wstd").await;
     let windows: [(&str, &[u8]); 2] = [("broken", &hello), ("other", &hello)];
     let mut host = Host::with_open_windows(&windows).await;

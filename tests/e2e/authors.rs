@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::json;
 
 #[tokio::test]
-async fn one_rule_for_keys_holds_for_every_call_of_both_drafts() {
+async fn one_key_rule_holds_for_every_call_of_both_drafts() {
     let (draft2, draft) = (guest("prober").await, guest("kv-draft").await);
     let host = Host::with_open_windows(&[("new", &draft2), ("old", &draft)]).await;
     let each = async |key: &str| {
@@ -56,7 +56,7 @@ async fn one_rule_for_keys_holds_for_every_call_of_both_drafts() {
 }
 
 #[tokio::test]
-async fn of_many_who_change_what_they_have_read_none_overwrites_another() {
+async fn concurrent_conditional_writes_overwrite_nothing() {
     let prober = guest("prober").await;
     let host = Host::with_open_windows(&[("w", &prober)]).await;
     let host = &host;
@@ -103,7 +103,7 @@ async fn of_many_who_change_what_they_have_read_none_overwrites_another() {
 }
 
 #[tokio::test]
-async fn fields_and_parameters_may_be_there_several_times() {
+async fn fields_and_parameters_can_occur_several_times() {
     let prober = guest("prober").await;
     let host = Host::with_open_windows(&[("w", &prober)]).await;
     let answer = host.get("/w/tags?tag=a&x=y&tag=b%26c&tag=").await;

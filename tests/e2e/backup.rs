@@ -79,7 +79,7 @@ async fn write_pairs(base: String, window: &str, ended: Arc<AtomicBool>, done: A
 }
 
 #[tokio::test]
-async fn a_backup_has_every_route_that_serves_or_says_which_it_lacks() {
+async fn backup_holds_every_serving_route_or_names_the_missing_ones() {
     let hello = guest("hello-wasip3").await;
     let host = Host::with_open_windows(&[("hello", &hello)]).await;
     let (route, folder) = (
@@ -114,7 +114,7 @@ async fn a_backup_has_every_route_that_serves_or_says_which_it_lacks() {
 }
 
 #[tokio::test]
-async fn a_backup_taken_under_writes_becomes_the_same_host_after_kill_9_of_the_other() {
+async fn backup_taken_under_writes_restores_the_host_after_kill_9() {
     let prober = guest("prober").await;
     let mut host = Host::start_with(Options {
         routes: vec![
@@ -234,7 +234,7 @@ fn spoil(file: &Path) {
 }
 
 #[tokio::test]
-async fn a_store_that_is_damaged_is_said_and_the_rest_is_taken() {
+async fn damaged_store_is_reported_and_the_rest_is_backed_up() {
     let prober = guest("prober").await;
     let mut host = Host::with_open_windows(&[("good", &prober), ("bad", &prober)]).await;
     for name in ["good", "bad"] {
@@ -298,7 +298,7 @@ async fn small(dir: &TempDir) -> (Host, PathBuf) {
 }
 
 #[tokio::test]
-async fn a_damaged_backup_is_refused_and_leaves_no_data_folder() {
+async fn damaged_backup_is_rejected_and_leaves_no_data_folder() {
     let dir = tempfile::tempdir().unwrap();
     let (_host, backup) = small(&dir).await;
     let manifest: Value =
@@ -341,7 +341,7 @@ async fn a_damaged_backup_is_refused_and_leaves_no_data_folder() {
 }
 
 #[tokio::test]
-async fn a_stream_can_be_kept_and_piped_and_without_secrets_it_has_none() {
+async fn backup_stream_can_be_stored_piped_and_taken_without_secrets() {
     let prober = guest("prober").await;
     let host = Host::with_open_windows(&[("w", &prober)]).await;
     assert_eq!(
@@ -408,7 +408,7 @@ async fn a_stream_can_be_kept_and_piped_and_without_secrets_it_has_none() {
 }
 
 #[tokio::test]
-async fn a_place_inside_of_a_backup_or_of_a_host_is_refused_and_nothing_is_made() {
+async fn target_inside_a_backup_or_host_is_rejected_and_nothing_is_created() {
     let dir = tempfile::tempdir().unwrap();
     let (host, backup) = small(&dir).await;
     for place in [host.data().join("bk"), host.routes().join("bk")] {
@@ -444,7 +444,7 @@ async fn a_place_inside_of_a_backup_or_of_a_host_is_refused_and_nothing_is_made(
 }
 
 #[tokio::test]
-async fn a_target_that_is_full_or_not_empty_gets_no_backup() {
+async fn full_or_non_empty_target_gets_no_backup() {
     let dir = tempfile::tempdir().unwrap();
     let (host, backup) = small(&dir).await;
     let over = host.cli("backup", &[backup.to_str().unwrap()]).await;

@@ -32,7 +32,7 @@ async fn counted(host: &Host, outcome: &str) -> Option<u64> {
 }
 
 #[tokio::test]
-async fn windows_that_come_and_go_during_a_backup_are_in_it_or_not_and_never_half() {
+async fn window_changed_during_a_backup_is_in_it_whole_or_not_at_all() {
     let prober = guest("prober").await;
     let host = Host::with_open_windows(&[("a", &prober), ("z", &prober)]).await;
     for file in ["m.yaml", "kept.yaml"] {
@@ -78,7 +78,7 @@ async fn windows_that_come_and_go_during_a_backup_are_in_it_or_not_and_never_hal
 }
 
 #[tokio::test]
-async fn an_interrupted_backup_leaves_nothing_and_ends_at_the_host_too() {
+async fn interrupted_backup_leaves_nothing_and_ends_at_the_host_too() {
     let prober = guest("prober").await;
     let mut host = Host::with_open_windows(&[("a", &prober)]).await;
     fill(&host, "a", 4000).await;

@@ -48,7 +48,7 @@ fn users(host: &Host, count: usize) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn a_canary_is_sticky_per_user_can_be_widened_and_is_promoted() {
+async fn canary_is_sticky_per_user_and_can_be_widened_and_promoted() {
     let mut host = office().await;
     let users = users(&host, 60);
     let candidate = hms_harness::guests::path("hello-wasip3").await;
@@ -113,7 +113,7 @@ async fn a_canary_is_sticky_per_user_can_be_widened_and_is_promoted() {
 }
 
 #[tokio::test]
-async fn a_candidate_that_answers_500_is_aborted_by_itself_and_says_why() {
+async fn candidate_that_answers_500_is_aborted_with_a_reason() {
     let host = office().await;
     let users = users(&host, 40);
     let prober = guest("prober").await;
@@ -142,7 +142,7 @@ async fn a_candidate_that_answers_500_is_aborted_by_itself_and_says_why() {
 /// Thousands of requests, each of another caller. Fewer answers are slow than one in a hundred, on
 /// both sides.
 #[tokio::test]
-async fn a_component_as_canary_of_itself_is_not_ended() {
+async fn canary_of_the_live_component_is_not_ended() {
     let host = Host::start_with(Options {
         args: vec!["--trusted-proxies".into(), "127.0.0.0/8".into()],
         routes: vec![("w.yaml", open_route("w"))],
@@ -197,7 +197,7 @@ async fn a_component_as_canary_of_itself_is_not_ended() {
 }
 
 #[tokio::test]
-async fn an_operator_can_end_a_canary_and_one_needs_a_live_release() {
+async fn canary_can_be_aborted_and_needs_a_live_release() {
     let host = office().await;
     let candidate = guest("hello-wasip3").await;
     let alone = host

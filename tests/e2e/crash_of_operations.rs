@@ -51,7 +51,7 @@ async fn canary(host: &Host, component: &[u8]) {
 }
 
 #[tokio::test]
-async fn kill_9_during_any_change_of_a_window_leaves_it_as_before_or_as_asked() {
+async fn kill_9_during_any_change_leaves_the_window_as_before_or_as_asked() {
     let prober = guest("prober").await;
     let mut host = Host::with_open_windows(&[("w", &prober)]).await;
     canary(&host, &variant(&prober, "2")).await;

@@ -28,7 +28,7 @@ fn open_to_others(path: &Path, found: &mut Vec<String>) {
 }
 
 #[tokio::test]
-async fn a_data_folder_that_others_could_read_is_closed_to_them_with_all_that_was_in_it() {
+async fn data_folder_readable_by_others_is_made_private_with_its_content() {
     let prober = guest("prober").await;
     let mut host = Host::with_open_windows(&[("w", &prober)]).await;
     let put = host.call(Method::PUT, "/w/kv/b/k", &[], "private").await;
@@ -50,8 +50,7 @@ async fn a_data_folder_that_others_could_read_is_closed_to_them_with_all_that_wa
 }
 
 #[tokio::test]
-async fn what_others_could_write_in_a_data_folder_that_they_could_read_keeps_the_host_from_starting()
- {
+async fn writable_content_of_a_readable_data_folder_keeps_the_host_from_starting() {
     let mut host = Host::start().await;
     assert!(host.terminate().await.success());
     chmod(&host.data(), 0o755);
@@ -75,7 +74,7 @@ async fn what_others_could_write_in_a_data_folder_that_they_could_read_keeps_the
 }
 
 #[tokio::test]
-async fn a_data_folder_that_others_can_write_is_refused_with_what_to_do() {
+async fn data_folder_writable_by_others_is_rejected_with_what_to_do() {
     let mut host = Host::start().await;
     assert!(host.terminate().await.success());
     for open in [0o777, 0o770, 0o1777] {
@@ -97,7 +96,7 @@ async fn a_data_folder_that_others_can_write_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn files_of_the_operator_that_everybody_can_change_or_read_are_said_at_the_start() {
+async fn operator_files_open_to_every_user_are_reported_at_startup() {
     let mut host = Host::start().await;
     let log = host.whole_log().await;
     assert!(!log.contains("every user of this machine"), "{log}");
@@ -112,7 +111,7 @@ async fn files_of_the_operator_that_everybody_can_change_or_read_are_said_at_the
 }
 
 #[tokio::test]
-async fn a_token_that_a_crash_left_empty_admits_nobody_and_is_made_anew() {
+async fn token_left_empty_by_a_crash_admits_nobody_and_is_replaced() {
     let mut host = Host::start().await;
     let token = || fs::read_to_string(host.data().join("admin.token")).unwrap();
     let before = token();

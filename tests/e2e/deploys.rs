@@ -72,7 +72,7 @@ async fn kill_9_after_any_step_of_a_deploy_leaves_the_old_release_or_the_new_one
 }
 
 #[tokio::test]
-async fn a_component_cut_short_anywhere_or_with_a_bit_flipped_is_never_live_broken() {
+async fn truncated_or_bit_flipped_component_never_serves_broken() {
     let hello = guest("hello-wstd").await;
     let host = Host::with_open_windows(&[("hello", &hello)]).await;
     for part in 1..24 {
@@ -101,7 +101,7 @@ async fn a_component_cut_short_anywhere_or_with_a_bit_flipped_is_never_live_brok
 }
 
 #[tokio::test]
-async fn a_component_that_traps_when_an_instance_starts_is_never_live() {
+async fn component_that_traps_at_instance_start_is_never_live() {
     let hello = guest("hello-wasip3").await;
     let host = Host::with_open_windows(&[("hello", &hello)]).await;
     let refused = put(&host, "/windows/hello", &trapping_at_start(&hello)).await;
@@ -117,7 +117,7 @@ async fn a_component_that_traps_when_an_instance_starts_is_never_live() {
 }
 
 #[tokio::test]
-async fn a_release_that_needs_more_than_the_last_one_asks_first() {
+async fn release_needing_more_than_the_last_one_requires_consent() {
     let hello = guest("hello-wasip3").await;
     let payments = window("payments").await;
     let host = Host::with_open_windows(&[("w", &hello)]).await;
@@ -167,7 +167,7 @@ async fn a_release_that_needs_more_than_the_last_one_asks_first() {
 }
 
 #[tokio::test]
-async fn a_probe_that_fails_or_hangs_keeps_the_release_from_the_citizens() {
+async fn failing_or_hanging_probe_keeps_the_release_from_clients() {
     let hello = guest("hello-wasip3").await;
     let prober = guest("prober").await;
     let host = Host::with_open_windows(&[("w", &hello)]).await;
@@ -209,7 +209,7 @@ async fn a_probe_that_fails_or_hangs_keeps_the_release_from_the_citizens() {
 }
 
 #[tokio::test]
-async fn a_deploy_to_one_window_does_not_wait_for_anothers() {
+async fn deploys_of_different_windows_do_not_wait_for_each_other() {
     let (hello, prober) = (guest("hello-wasip3").await, guest("prober").await);
     let host = Host::with_open_windows(&[("slow", &hello), ("quick", &hello)]).await;
     let host = &host;
@@ -231,7 +231,7 @@ async fn a_deploy_to_one_window_does_not_wait_for_anothers() {
 }
 
 #[tokio::test]
-async fn a_release_that_never_starts_is_refused_and_the_one_before_serves() {
+async fn release_that_never_starts_is_refused_and_the_previous_one_serves() {
     let hello = guest("hello-wasip3").await;
     let host = Host::with_open_windows_and(&[("w", &hello)], &["--instance-cpu-time", "1s"]).await;
     let refused = host
@@ -243,7 +243,7 @@ async fn a_release_that_never_starts_is_refused_and_the_one_before_serves() {
 }
 
 #[tokio::test]
-async fn a_misspelt_option_deploys_nothing() {
+async fn misspelt_option_deploys_nothing() {
     let hello = guest("hello-wasip3").await;
     let host = Host::with_open_windows(&[("w", &hello)]).await;
     for query in [

@@ -36,7 +36,7 @@ async fn ask(kept: &mut Connection) -> StatusCode {
 }
 
 #[tokio::test]
-async fn out_of_file_descriptors_the_host_serves_on_and_recovers() {
+async fn host_out_of_file_descriptors_serves_on_and_recovers() {
     let hello = guest("hello-wasip3").await;
     let host = Host::with_open_windows(&[("victim", &hello)]).await;
     let mut kept = keep(&host).await;

@@ -52,7 +52,7 @@ impl Documents {
 }
 
 #[tokio::test]
-async fn a_document_is_removed_only_where_the_condition_holds() {
+async fn document_is_removed_only_where_the_condition_holds() {
     let documents = Documents::open().await;
     let path = documents.filed().await;
     let etag = documents
@@ -99,7 +99,7 @@ async fn a_document_is_removed_only_where_the_condition_holds() {
 }
 
 #[tokio::test]
-async fn a_document_is_read_by_the_conditions_of_rfc_9110() {
+async fn document_reads_obey_the_conditions_of_rfc_9110() {
     let documents = Documents::open().await;
     let path = documents.filed().await;
     let whole = documents.ask(Method::GET, &path, &[]).await;
@@ -159,7 +159,7 @@ async fn a_document_is_read_by_the_conditions_of_rfc_9110() {
 }
 
 #[tokio::test]
-async fn of_many_who_remove_a_document_one_has_removed_it() {
+async fn concurrent_removals_of_a_document_have_one_winner() {
     let documents = Documents::open().await;
     for _ in 0..5 {
         let path = documents.filed().await;
@@ -171,7 +171,7 @@ async fn of_many_who_remove_a_document_one_has_removed_it() {
 }
 
 #[tokio::test]
-async fn a_file_name_is_kept_in_whichever_form_it_comes() {
+async fn file_name_is_kept_in_whichever_form_it_arrives() {
     let documents = Documents::open().await;
     let word = "filename=\"=?utf-8?B?xbzDs8WCdy5qcGc=?=\"";
     let dotnet = format!("{word}; filename*=utf-8''%C5%BC%C3%B3%C5%82w.jpg");

@@ -40,7 +40,7 @@ fn photo(size: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_newcomer_pays_and_files_a_photo_and_finds_both_again() {
+async fn newcomer_pays_and_uploads_a_photo_and_finds_both_again() {
     let mut host = office().await;
     let bearer = format!("Bearer {}", host.token("alice", &SCOPES));
     let auth = [("authorization", bearer.as_str())];
@@ -135,7 +135,7 @@ async fn a_newcomer_pays_and_files_a_photo_and_finds_both_again() {
 }
 
 #[tokio::test]
-async fn payments_that_are_wrong_are_told_what_is_wrong() {
+async fn invalid_payment_is_rejected_with_a_reason() {
     let host = office().await;
     let bearer = format!("Bearer {}", host.token("alice", &SCOPES));
     for (body, why) in [
@@ -154,7 +154,7 @@ async fn payments_that_are_wrong_are_told_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn citizens_see_their_own_papers_only() {
+async fn citizens_see_only_their_own_records() {
     let host = office().await;
     let alice = format!("Bearer {}", host.token("alice", &SCOPES));
     let bob = format!("Bearer {}", host.token("bob", &SCOPES));
@@ -186,7 +186,7 @@ async fn citizens_see_their_own_papers_only() {
 }
 
 #[tokio::test]
-async fn a_citizens_payments_are_listed_in_pages_each_once() {
+async fn payments_are_listed_in_pages_each_once() {
     let host = Host::start_with(hms_harness::Options {
         routes: vec![(
             "payments.yaml",
@@ -221,7 +221,7 @@ async fn a_citizens_payments_are_listed_in_pages_each_once() {
 }
 
 #[tokio::test]
-async fn a_document_can_be_fetched_in_part_and_deleted() {
+async fn document_can_be_fetched_in_part_and_deleted() {
     let host = office().await;
     let bearer = format!("Bearer {}", host.token("alice", &SCOPES));
     let bytes = photo(600_000);
@@ -271,7 +271,7 @@ async fn a_document_can_be_fetched_in_part_and_deleted() {
 }
 
 #[tokio::test]
-async fn a_document_larger_than_the_instances_memory_goes_up_and_down() {
+async fn document_larger_than_instance_memory_is_uploaded_and_downloaded() {
     let host = Host::start_with(hms_harness::Options {
         args: vec!["--instance-memory".into(), "6MiB".into()],
         ..Default::default()
@@ -290,7 +290,7 @@ async fn a_document_larger_than_the_instances_memory_goes_up_and_down() {
 }
 
 #[tokio::test]
-async fn a_document_that_is_too_large_is_refused_and_leaves_nothing() {
+async fn oversized_document_is_rejected_and_leaves_nothing() {
     let host = office().await;
     let bearer = format!("Bearer {}", host.token("alice", &SCOPES));
     let refused = upload(&host, &bearer, "big.jpg", &photo(26 << 20)).await;

@@ -82,7 +82,7 @@ async fn refused(host: &Host) -> String {
 }
 
 #[tokio::test]
-async fn a_component_that_is_dropped_or_replaced_is_live_under_its_file_name() {
+async fn added_or_replaced_component_is_live_under_its_file_name() {
     let (older, newer) = (guest("hello-wstd").await, guest("hello-wasip3").await);
     let (folder, host) = watching(&[]).await;
     fs::write(hello(&folder), &older).unwrap();
@@ -111,7 +111,7 @@ async fn a_component_that_is_dropped_or_replaced_is_live_under_its_file_name() {
 }
 
 #[tokio::test]
-async fn a_half_written_file_is_not_taken_however_long_its_writer_pauses() {
+async fn half_written_file_is_not_deployed_however_long_its_writer_pauses() {
     let (older, newer) = (guest("hello-wstd").await, guest("hello-wasip3").await);
     // The first piece is a whole component in itself.
     let newest = variant(&newer, "all of it");
@@ -143,7 +143,7 @@ async fn a_half_written_file_is_not_taken_however_long_its_writer_pauses() {
 }
 
 #[tokio::test]
-async fn a_refused_file_leaves_the_old_release_and_says_so_once() {
+async fn refused_file_keeps_the_old_release_and_is_reported_once() {
     let (older, newer) = (guest("hello-wstd").await, guest("hello-wasip3").await);
     let (folder, host) = watching(&[("hello.wasm", &older)]).await;
     fs::write(folder.path().join("Bad Name.wasm"), &older).unwrap();
@@ -182,7 +182,7 @@ async fn a_refused_file_leaves_the_old_release_and_says_so_once() {
 }
 
 #[tokio::test]
-async fn at_start_what_is_new_is_deployed_before_the_host_is_ready_and_a_rollback_is_not_undone() {
+async fn new_files_are_deployed_before_the_host_is_ready_and_no_rollback_is_undone() {
     let (older, newer) = (guest("hello-wstd").await, guest("hello-wasip3").await);
     let (folder, mut host) = watching(&[("hello.wasm", &older)]).await;
     assert!(
@@ -255,7 +255,7 @@ async fn at_start_what_is_new_is_deployed_before_the_host_is_ready_and_a_rollbac
 /// As long as the window was there, its file was refused because it needs more. Without it nothing
 /// would ask for consent.
 #[tokio::test]
-async fn a_file_that_was_never_taken_does_not_come_back_for_a_window_that_was_removed() {
+async fn never_deployed_file_does_not_return_for_a_removed_window() {
     let needs_more = guest("kv-draft").await;
     let (folder, mut host) = watching(&[]).await;
     host.deploy("hello", &guest("hello-wstd").await).await;
@@ -303,7 +303,7 @@ async fn a_file_that_was_never_taken_does_not_come_back_for_a_window_that_was_re
 
 /// `my_desk.wasm` is window `my-desk`, and the ending is taken in any case.
 #[tokio::test]
-async fn a_removed_window_stays_away_over_a_restart_however_its_file_is_spelled() {
+async fn removed_window_stays_away_across_a_restart_however_its_file_is_spelled() {
     let component = guest("hello-wstd").await;
     let files = [("my_desk.wasm", &*component), ("hello.WASM", &*component)];
     let (_folder, mut host) = watching(&files).await;
@@ -323,7 +323,7 @@ async fn a_removed_window_stays_away_over_a_restart_however_its_file_is_spelled(
 }
 
 #[tokio::test]
-async fn a_windows_folder_that_is_not_there_is_said_at_start() {
+async fn missing_windows_folder_is_reported_at_startup() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("routes")).unwrap();
     let output = std::process::Command::new(hms_harness::hms())

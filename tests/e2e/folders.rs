@@ -35,8 +35,7 @@ async fn metric(host: &Host, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_routes_folder_that_cannot_be_read_at_the_start_leaves_the_last_routes_and_is_not_ready()
-{
+async fn unreadable_routes_folder_at_startup_keeps_the_last_routes_and_is_not_ready() {
     let hello = guest("hello-wasip3").await;
     let mut host = Host::with_open_windows(&[("hello", &hello)]).await;
     assert!(host.terminate().await.success());
@@ -81,7 +80,7 @@ async fn a_routes_folder_that_cannot_be_read_at_the_start_leaves_the_last_routes
 
 /// As where a volume is not mounted yet.
 #[tokio::test]
-async fn an_empty_routes_folder_at_the_start_leaves_the_last_routes_until_that_is_confirmed() {
+async fn empty_routes_folder_at_startup_keeps_the_last_routes_until_confirmed() {
     let hello = guest("hello-wasip3").await;
     let mut host = Host::with_open_windows(&[("hello", &hello)]).await;
     assert!(host.terminate().await.success());
@@ -110,7 +109,7 @@ async fn an_empty_routes_folder_at_the_start_leaves_the_last_routes_until_that_i
 }
 
 #[tokio::test]
-async fn a_windows_folder_that_cannot_be_read_at_the_start_leaves_the_windows_and_is_not_ready() {
+async fn unreadable_windows_folder_at_startup_keeps_the_windows_and_is_not_ready() {
     let hello = guest("hello-wasip3").await;
     let folder = tempfile::tempdir().unwrap();
     let windows = folder.path().join("windows");

@@ -3,7 +3,7 @@
 use hms_harness::{Host, guest};
 
 #[tokio::test]
-async fn a_wstd_0_2_and_a_wasip3_0_3_hello_are_deployed_and_answer() {
+async fn wstd_and_wasip3_guests_are_deployed_and_answer() {
     let (older, newer) = (guest("hello-wstd").await, guest("hello-wasip3").await);
     let host = Host::with_open_windows(&[("older", &older), ("newer", &newer)]).await;
     for (window, hello) in [
@@ -21,7 +21,7 @@ async fn a_wstd_0_2_and_a_wasip3_0_3_hello_are_deployed_and_answer() {
 }
 
 #[tokio::test]
-async fn a_component_for_the_first_draft_of_keyvalue_finds_all_that_it_has() {
+async fn first_keyvalue_draft_works_completely() {
     let host = Host::with_open_windows(&[("w", &guest("kv-draft").await)]).await;
     // What was set, whether it is there after delete, the counter, how many of two were found, the keys over all pages
     // (1,500 and the counter), and those after the first 1,400 once two are deleted.

@@ -187,7 +187,7 @@ async fn grpc_works_behind_a_route_in_the_clear_and_over_tls() {
 }
 
 #[tokio::test]
-async fn a_tls_service_that_chooses_http1_is_asked_by_it() {
+async fn tls_service_that_negotiates_http1_is_served_by_it() {
     for protocols in [&[&b"http/1.1"[..]][..], &[]] {
         let (acceptor, certificate) = tls(protocols);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

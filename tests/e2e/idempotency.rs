@@ -27,7 +27,7 @@ async fn pay(host: &Host, bearer: &str, key: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn an_acknowledged_payment_is_not_made_again_after_kill_9() {
+async fn acknowledged_payment_is_not_repeated_after_kill_9() {
     let mut host = host("payments.yaml", PAYMENTS.into()).await;
     host.deploy("payments", &window("payments").await).await;
     let bearer = format!("Bearer {}", host.token("alice", &[]));
@@ -53,7 +53,7 @@ async fn an_acknowledged_payment_is_not_made_again_after_kill_9() {
 }
 
 #[tokio::test]
-async fn a_payment_is_not_made_again_after_the_file_of_its_route_was_renamed() {
+async fn payment_is_not_repeated_after_its_route_file_is_renamed() {
     let mut host = host("payments.yaml", PAYMENTS.into()).await;
     host.deploy("payments", &window("payments").await).await;
     let bearer = format!("Bearer {}", host.token("alice", &[]));
@@ -69,7 +69,7 @@ async fn a_payment_is_not_made_again_after_the_file_of_its_route_was_renamed() {
 }
 
 #[tokio::test]
-async fn the_outcome_of_a_payment_cut_by_kill_9_is_unknown_and_it_is_not_sent_again() {
+async fn payment_cut_by_kill_9_has_an_unknown_outcome_and_is_not_resent() {
     let bank = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let route = format!(
         "uri: /bank\nupstream: http://{}\nplugins: [idempotency]\n",
@@ -117,7 +117,7 @@ async fn the_outcome_of_a_payment_cut_by_kill_9_is_unknown_and_it_is_not_sent_ag
 }
 
 #[tokio::test]
-async fn a_request_whose_body_is_cut_while_a_window_reads_it_is_not_done_again() {
+async fn request_cut_while_a_window_reads_its_body_is_not_repeated() {
     let route = "uri: /incr-and-read/**\nupstream: http://hms-svc-prober\nplugins:\n  - idempotency\n  - wasm: {window: meddler}\n";
     let host = host("prober.yaml", route.into()).await;
     for name in ["prober", "meddler"] {

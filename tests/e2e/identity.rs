@@ -23,7 +23,7 @@ async fn office() -> Host {
 }
 
 #[tokio::test]
-async fn a_spoofed_identity_reaches_no_window_however_it_is_spelt() {
+async fn spoofed_identity_reaches_no_window_however_it_is_spelt() {
     let host = office().await;
     let token = host.token("alice", &["x"]);
     for name in [
@@ -57,7 +57,7 @@ async fn a_spoofed_identity_reaches_no_window_however_it_is_spelt() {
 }
 
 #[tokio::test]
-async fn the_window_sees_the_caller_and_never_the_token() {
+async fn window_sees_the_caller_and_never_the_token() {
     let host = office().await;
     let token = host.token("alice", &["payments.read", "x"]);
     let bearer = format!("Bearer {token}");
@@ -81,7 +81,7 @@ async fn the_window_sees_the_caller_and_never_the_token() {
 }
 
 #[tokio::test]
-async fn without_a_good_token_nobody_gets_past_auth() {
+async fn request_without_a_valid_token_does_not_pass_auth() {
     let host = office().await;
     let path = "/api/v1/prober/headers";
     let bare = host.get(path).await;
@@ -123,7 +123,7 @@ async fn without_a_good_token_nobody_gets_past_auth() {
 }
 
 #[tokio::test]
-async fn with_a_jwks_the_providers_tokens_count_and_the_development_secret_does_not() {
+async fn jwks_tokens_are_accepted_and_development_tokens_rejected_with_a_jwks() {
     use jsonwebtoken::jwk::Jwk;
     use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
     let root = hms_harness::root();
@@ -202,7 +202,7 @@ async fn with_a_jwks_the_providers_tokens_count_and_the_development_secret_does_
 }
 
 #[tokio::test]
-async fn with_oidc_the_keys_that_the_provider_publishes_count() {
+async fn keys_published_by_an_oidc_provider_verify_its_tokens() {
     use jsonwebtoken::jwk::Jwk;
     use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -253,7 +253,7 @@ async fn with_oidc_the_keys_that_the_provider_publishes_count() {
 }
 
 #[tokio::test]
-async fn an_api_key_is_made_shown_once_and_revoked_by_the_command_line() {
+async fn api_key_is_created_shown_once_and_revoked_on_the_command_line() {
     let host = office().await;
     let run = async |verb: &str, args: &[&str]| {
         let output = host.cli_of("key", verb, args).await;
@@ -298,7 +298,7 @@ async fn an_api_key_is_made_shown_once_and_revoked_by_the_command_line() {
 }
 
 #[tokio::test]
-async fn the_development_secret_is_refused_beyond_loopback() {
+async fn development_secret_is_rejected_beyond_loopback() {
     let data = tempfile::tempdir().unwrap();
     let routes = tempfile::tempdir().unwrap();
     let output = tokio::process::Command::new(hms_harness::hms())
@@ -322,7 +322,7 @@ async fn the_development_secret_is_refused_beyond_loopback() {
 }
 
 #[tokio::test]
-async fn each_request_is_one_line_in_the_log_with_what_matters() {
+async fn each_request_is_one_log_line_with_what_matters() {
     let host = office().await;
     let bearer = format!("Bearer {}", host.token("alice", &[]));
     let path = "/api/v1/prober/status?code=418";

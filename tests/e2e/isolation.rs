@@ -5,7 +5,7 @@ use http::Method;
 use serde_json::json;
 
 #[tokio::test]
-async fn two_windows_that_open_the_same_store_name_never_see_each_others_keys() {
+async fn windows_opening_the_same_store_name_never_see_each_others_keys() {
     let prober = guest("prober").await;
     let host = Host::with_open_windows(&[("left", &prober), ("right", &prober)]).await;
     for name in ["default", "", "../right", "right"] {
@@ -42,7 +42,7 @@ async fn two_windows_that_open_the_same_store_name_never_see_each_others_keys() 
 }
 
 #[tokio::test]
-async fn a_window_sees_no_environment_no_files_and_no_network() {
+async fn window_sees_no_environment_files_or_network() {
     let prober = guest("prober").await;
     let host = Host::with_open_windows(&[("prober", &prober)]).await;
     let seen = host.get("/prober/env").await.json();
@@ -57,7 +57,7 @@ async fn a_window_sees_no_environment_no_files_and_no_network() {
 }
 
 #[tokio::test]
-async fn increments_and_swaps_under_contention_lose_nothing() {
+async fn contended_increments_and_swaps_lose_nothing() {
     let prober = guest("prober").await;
     let host = Host::with_open_windows(&[("prober", &prober)]).await;
     let host = &host;

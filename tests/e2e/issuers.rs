@@ -43,7 +43,7 @@ fn bearer(name: &str, key: &EncodingKey, algorithm: Algorithm) -> String {
 }
 
 #[tokio::test]
-async fn the_same_sub_of_two_issuers_is_two_callers() {
+async fn same_sub_from_two_issuers_is_two_callers() {
     let folder = tempfile::tempdir().unwrap();
     let staff = issuer(folder.path(), "staff", Algorithm::EdDSA);
     let citizens = issuer(folder.path(), "citizens", Algorithm::ES256);

@@ -23,13 +23,13 @@ async fn refused(host: &Host, path: &str, status: u16, code: &str) {
 }
 
 #[tokio::test]
-async fn an_endless_loop_ends_with_its_cpu_time() {
+async fn endless_loop_ends_at_its_cpu_time() {
     let host = host(&["--instance-cpu-time", "300ms"]).await;
     refused(&host, "/prober/spin", 504, "cpu-time").await;
 }
 
 #[tokio::test]
-async fn a_sleeper_ends_with_its_wall_time() {
+async fn sleeping_guest_ends_at_its_wall_time() {
     let host = host(&["--instance-wall-time", "500ms"]).await;
     let begun = Instant::now();
     refused(&host, "/prober/sleep?ms=60000", 504, "wall-time").await;
@@ -37,14 +37,14 @@ async fn a_sleeper_ends_with_its_wall_time() {
 }
 
 #[tokio::test]
-async fn a_hoarder_ends_at_its_memory() {
+async fn hoarding_guest_ends_at_its_memory_limit() {
     let host = host(&["--instance-memory", "32MiB"]).await;
     assert_eq!(host.get("/prober/alloc?mib=4").await.status, 200);
     refused(&host, "/prober/alloc?mib=100", 500, "memory-limit").await;
 }
 
 #[tokio::test]
-async fn a_trap_is_one_failed_request_and_its_reason_is_in_the_windows_log() {
+async fn trap_fails_one_request_and_its_reason_is_in_the_window_log() {
     let host = host(&[]).await;
     refused(&host, "/prober/trap", 500, "instance-trapped").await;
     let log = host.cli("logs", &["prober"]).await;
@@ -55,7 +55,7 @@ async fn a_trap_is_one_failed_request_and_its_reason_is_in_the_windows_log() {
 }
 
 #[tokio::test]
-async fn a_trap_after_half_a_body_is_a_cut_that_the_client_sees() {
+async fn trap_after_half_a_body_is_a_visible_cut() {
     let host = host(&[]).await;
     for path in [
         "/prober/trap-mid?length=true",
@@ -72,13 +72,13 @@ async fn a_trap_after_half_a_body_is_a_cut_that_the_client_sees() {
 }
 
 #[tokio::test]
-async fn returning_without_an_answer_is_a_bad_gateway() {
+async fn return_without_an_answer_is_a_bad_gateway() {
     let host = host(&[]).await;
     refused(&host, "/prober/no-response", 502, "no-response").await;
 }
 
 #[tokio::test]
-async fn when_all_instances_are_at_work_the_next_waits_and_then_is_told() {
+async fn request_beyond_the_instance_limit_waits_and_is_then_refused() {
     let host = host(&["--instances", "2"]).await;
     let host = &host;
     let busy = (0..2).map(|_| host.get("/prober/sleep?ms=12000"));
@@ -107,7 +107,7 @@ async fn when_all_instances_are_at_work_the_next_waits_and_then_is_told() {
 }
 
 #[tokio::test]
-async fn a_log_flood_is_bounded() {
+async fn log_flood_is_bounded() {
     let host = host(&[]).await;
     assert_eq!(
         host.get("/prober/log?lines=20000&bytes=100").await.status,

@@ -26,7 +26,7 @@ fn said(output: &Output) -> String {
 }
 
 #[tokio::test]
-async fn names_of_files_forge_no_line_give_no_terminal_orders_and_break_no_metrics() {
+async fn hostile_file_names_forge_no_log_line_terminal_escape_or_metric() {
     let hello = guest("hello-wasip3").await;
     let windows = tempfile::tempdir().unwrap();
     let host = Host::start_with(Options {
@@ -113,7 +113,7 @@ fn json_lines(what: &str, text: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn with_a_json_log_all_that_the_host_says_is_json_and_has_the_addresses() {
+async fn json_log_contains_only_json_and_has_the_addresses() {
     let folder = tempfile::tempdir().unwrap();
     let (routes, data) = (folder.path().join("routes"), folder.path().join("data"));
     std::fs::create_dir(&routes).unwrap();

@@ -60,7 +60,7 @@ async fn meddled(host: &Host, path: &str, how: &str, body: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn the_example_asks_for_reasons_and_keeps_who_changed_what() {
+async fn example_middleware_requires_reasons_and_records_who_changed_what() {
     let audit = guests::window("audit").await;
     let host = host(&[("audit", &audit)], &["audit"]).await;
     let got = ask(&host, Method::GET, "/prober/status?code=418", &[], "").await;
@@ -81,7 +81,7 @@ async fn the_example_asks_for_reasons_and_keeps_who_changed_what() {
 }
 
 #[tokio::test]
-async fn a_middleware_may_change_path_and_body_but_not_whom_the_request_is_from() {
+async fn middleware_can_change_path_and_body_but_not_the_caller() {
     let meddler = guest("meddler").await;
     let host = host(&[("meddler", &meddler)], &["meddler"]).await;
     let headers = meddled(&host, "/prober/headers", "forge root", "")
@@ -142,7 +142,7 @@ async fn bodies_stream_through_a_chain_and_a_cut_stays_a_cut() {
 }
 
 #[tokio::test]
-async fn a_middleware_is_a_window_swapped_live_and_closed_like_any_other() {
+async fn middleware_is_a_window_swapped_live_and_closed_like_any_other() {
     let (meddler, audit) = (guest("meddler").await, guests::window("audit").await);
     let host = host(&[("between", &meddler)], &["between"]).await;
     assert_eq!(
@@ -164,7 +164,7 @@ async fn a_middleware_is_a_window_swapped_live_and_closed_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_middleware_that_no_route_has_in_its_chain_has_nobody_to_call_on() {
+async fn middleware_outside_any_chain_has_nobody_to_call() {
     let meddler = guest("meddler").await;
     let host = Host::with_open_windows(&[("meddler", &meddler)]).await;
     let answer = host.get("/meddler/x").await;
@@ -183,7 +183,7 @@ async fn refused(host: &Host) -> u64 {
 /// What is sent on after the answer, with and without another citizen who is served then by the
 /// same instance.
 #[tokio::test]
-async fn what_a_middleware_sends_on_after_its_answer_goes_out_as_nobody() {
+async fn calls_by_a_middleware_after_its_answer_carry_no_identity() {
     for reuse in ["1", "100"] {
         let meddler = guest("meddler").await;
         let host = host(&[("meddler", &meddler)], &["meddler"]).await;
@@ -212,7 +212,7 @@ async fn what_a_middleware_sends_on_after_its_answer_goes_out_as_nobody() {
 
 /// Requests of two citizens at work at once in one instance.
 #[tokio::test]
-async fn requests_that_one_instance_has_at_once_go_on_each_as_whose_it_is() {
+async fn concurrent_requests_in_one_middleware_instance_keep_their_callers() {
     let meddler = guest("meddler").await;
     let host = host(&[("meddler", &meddler)], &["meddler"]).await;
     let set = host.cli("limits", &["meddler", "--reuse", "1000"]).await;

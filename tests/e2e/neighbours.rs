@@ -11,7 +11,7 @@ async fn host(args: &[&str]) -> Host {
 }
 
 #[tokio::test]
-async fn limits_are_set_live_shown_and_kept_over_a_restart() {
+async fn limits_are_set_live_shown_and_kept_across_a_restart() {
     let mut host = host(&[]).await;
     assert_eq!(host.get("/prober/alloc?mib=40").await.status, 200);
     host.limit("prober", &["--memory", "32MiB", "--queue", "7"])
@@ -38,7 +38,7 @@ async fn limits_are_set_live_shown_and_kept_over_a_restart() {
 }
 
 #[tokio::test]
-async fn a_limit_that_is_none_is_refused_with_what_would_be() {
+async fn invalid_limit_is_rejected_with_what_is_valid() {
     let host = host(&[]).await;
     for (change, says) in [
         (
@@ -139,7 +139,7 @@ async fn each_limit_has_one_typed_answer_a_log_line_and_a_count() {
 }
 
 #[tokio::test]
-async fn a_window_whose_instances_keep_failing_is_closed_for_a_time_and_opens_again() {
+async fn window_with_failing_instances_closes_for_a_time_and_reopens() {
     let host = host(&[]).await;
     host.limit("prober", &["--failures", "3"]).await;
     for _ in 0..3 {
@@ -191,7 +191,7 @@ async fn a_window_whose_instances_keep_failing_is_closed_for_a_time_and_opens_ag
 }
 
 #[tokio::test]
-async fn a_release_that_keeps_failing_falls_back_where_that_was_wished() {
+async fn failing_release_falls_back_where_that_is_enabled() {
     let (hello, prober) = (guest("hello-wasip3").await, guest("prober").await);
     let mut host = Host::with_open_windows(&[("w", &hello)]).await;
     let path = "/windows/w?yes=true&fallback=true";

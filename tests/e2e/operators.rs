@@ -29,7 +29,7 @@ async fn put(host: &Host) {
 }
 
 #[tokio::test]
-async fn a_deploy_that_waits_for_a_removal_of_its_window_is_live_and_so_is_it_after_a_restart() {
+async fn deploy_that_waited_for_a_removal_is_live_and_survives_a_restart() {
     let prober = guest("prober").await;
     let mut host = Host::with_open_windows(&[("w", &prober)]).await;
     put(&host).await;
@@ -55,7 +55,7 @@ async fn a_deploy_that_waits_for_a_removal_of_its_window_is_live_and_so_is_it_af
 }
 
 #[tokio::test]
-async fn a_removal_goes_on_when_its_client_leaves() {
+async fn removal_continues_when_its_client_leaves() {
     let prober = guest("prober").await;
     let host = Host::with_open_windows(&[("w", &prober)]).await;
     put(&host).await;
@@ -129,7 +129,7 @@ fn said(output: &std::process::Output) -> (Option<i32>, String) {
 }
 
 #[tokio::test]
-async fn on_a_full_disk_keys_are_revoked_and_windows_stopped_from_the_reserve_and_then_in_memory() {
+async fn revocation_and_stop_on_a_full_disk_use_the_reserve_and_then_memory() {
     let prober = guest("prober").await;
     let mut host = Host::with_open_windows(&[]).await;
     assert!(host.terminate().await.success());

@@ -90,7 +90,7 @@ async fn answer(stream: &mut (impl AsyncWrite + Unpin), body: &str) {
 }
 
 #[tokio::test]
-async fn a_key_set_that_is_not_there_is_said_at_the_start_and_taken_when_it_comes() {
+async fn missing_key_set_is_reported_at_startup_and_used_when_it_appears() {
     let folder = tempfile::tempdir().unwrap();
     let jwks = folder.path().join("keys.json");
     let host = host(&["--jwks", jwks.to_str().unwrap()], "{}").await;
@@ -129,7 +129,7 @@ async fn a_key_set_that_is_not_there_is_said_at_the_start_and_taken_when_it_come
 }
 
 #[tokio::test]
-async fn a_provider_that_is_away_or_calls_itself_by_another_name_is_said_at_the_start() {
+async fn unreachable_or_misnamed_provider_is_reported_at_startup() {
     let away = host(&["--oidc", "http://127.0.0.1:1"], "{}").await;
     said(&away, "the keys of an issuer are unavailable").await;
     said(&away, "Connection refused").await;
@@ -150,7 +150,7 @@ async fn a_provider_that_is_away_or_calls_itself_by_another_name_is_said_at_the_
 
 /// All variables that the help names, as a compose file sets them by `${X:-}`.
 #[tokio::test]
-async fn a_variable_that_is_set_to_nothing_is_one_that_is_not_set() {
+async fn empty_variable_counts_as_unset() {
     let mut host = Host::start().await;
     let help = host.hms("serve").arg("--help").output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
@@ -176,7 +176,7 @@ async fn a_variable_that_is_set_to_nothing_is_one_that_is_not_set() {
 }
 
 #[tokio::test]
-async fn a_token_of_thirty_kilobytes_is_taken_over_both_versions_of_http() {
+async fn thirty_kilobyte_token_is_accepted_over_both_http_versions() {
     let folder = tempfile::tempdir().unwrap();
     let jwks = folder.path().join("keys.json");
     std::fs::write(&jwks, key_set()).unwrap();
@@ -208,7 +208,7 @@ async fn a_token_of_thirty_kilobytes_is_taken_over_both_versions_of_http() {
 }
 
 #[tokio::test]
-async fn scopes_are_found_inside_another_claim_and_the_log_says_when_they_never_are() {
+async fn nested_scope_claim_is_read_and_its_absence_logged() {
     let folder = tempfile::tempdir().unwrap();
     let (jwks, issuers) = (folder.path().join("keys"), folder.path().join("issuers"));
     std::fs::write(&jwks, key_set()).unwrap();
@@ -302,7 +302,7 @@ async fn keys_are_fetched_through_the_proxy_of_the_environment() {
 
 /// A route without `auth`, with a middleware and without one.
 #[tokio::test]
-async fn an_application_with_an_authentication_of_its_own_gets_its_fields_and_no_key_of_ours() {
+async fn application_with_its_own_authentication_gets_its_fields_and_no_host_key() {
     let host = Host::start_with(Options {
         routes: vec![
             ("open.yaml", PROBER.replace("/prober", "/open")),

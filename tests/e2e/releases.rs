@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::json;
 
 #[tokio::test]
-async fn a_rollback_makes_the_release_before_live_and_survives_a_restart() {
+async fn rollback_restores_the_previous_release_and_survives_a_restart() {
     let (older, newer) = (guest("hello-wstd").await, guest("hello-wasip3").await);
     let mut host = Host::with_open_windows(&[("hello", &older)]).await;
     assert_eq!(host.deploy("hello", &newer).await, 2);
@@ -28,7 +28,7 @@ async fn a_rollback_makes_the_release_before_live_and_survives_a_restart() {
 }
 
 #[tokio::test]
-async fn a_request_in_flight_finishes_on_the_release_that_it_began_on() {
+async fn request_in_flight_finishes_on_the_release_it_began_on() {
     let prober = guest("prober").await;
     let hello = guest("hello-wasip3").await;
     let host = Host::with_open_windows(&[("w", &prober)]).await;
@@ -58,7 +58,7 @@ async fn a_request_in_flight_finishes_on_the_release_that_it_began_on() {
 }
 
 #[tokio::test]
-async fn what_outlives_the_drain_deadline_is_cut_so_that_the_client_sees_it() {
+async fn request_outliving_the_drain_deadline_is_visibly_cut() {
     let prober = guest("prober").await;
     let host = Host::with_open_windows_and(&[("w", &prober)], &["--drain", "300ms"]).await;
     let slow = host.get("/w/slow-body?chunks=1000&ms=100");
@@ -77,7 +77,7 @@ async fn what_outlives_the_drain_deadline_is_cut_so_that_the_client_sees_it() {
 }
 
 #[tokio::test]
-async fn a_stopped_window_stays_stopped_over_a_restart() {
+async fn stopped_window_stays_stopped_across_a_restart() {
     let hello = guest("hello-wasip3").await;
     let mut host = Host::with_open_windows(&[("hello", &hello)]).await;
     assert!(host.cli("stop", &["hello"]).await.status.success());
@@ -89,7 +89,7 @@ async fn a_stopped_window_stays_stopped_over_a_restart() {
 }
 
 #[tokio::test]
-async fn a_restart_does_not_compile_again() {
+async fn restart_does_not_compile_again() {
     let hello = guest("hello-wasip3").await;
     let mut host = Host::with_open_windows(&[("hello", &hello)]).await;
     let native = host.data().join("artifacts/native");
@@ -108,7 +108,7 @@ async fn a_restart_does_not_compile_again() {
 }
 
 #[tokio::test]
-async fn removing_a_window_keeps_its_store_unless_it_is_told_to_delete_it() {
+async fn window_removal_keeps_its_store_unless_told_to_delete_it() {
     let prober = guest("prober").await;
     let host = Host::with_open_windows(&[("w", &prober)]).await;
     assert_eq!(
@@ -167,7 +167,7 @@ async fn only_the_last_ten_releases_and_their_artifacts_are_kept() {
 }
 
 #[tokio::test]
-async fn deploys_of_one_window_at_the_same_time_make_one_line_of_releases() {
+async fn concurrent_deploys_of_one_window_form_one_sequence_of_releases() {
     let hello = guest("hello-wstd").await;
     let host = Host::with_open_windows(&[("hello", &hello)]).await;
     let variants: Vec<_> = (0..6).map(|i| variant(&hello, &format!("c{i}"))).collect();

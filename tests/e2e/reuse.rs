@@ -74,7 +74,7 @@ async fn until(host: &Host, kept: &mut KeepAlive, path: &str, served: u64) {
 }
 
 #[tokio::test]
-async fn an_instance_serves_as_many_requests_as_was_said_and_then_goes() {
+async fn instance_serves_its_configured_number_of_requests_and_ends() {
     let host = host(&[]).await;
     let mut kept = KeepAlive::open(host.gateway()).await;
     for path in ["/prober/count", "/flooder/count"] {
@@ -98,7 +98,7 @@ async fn an_instance_serves_as_many_requests_as_was_said_and_then_goes() {
 }
 
 #[tokio::test]
-async fn a_trap_ends_a_reused_instance_and_the_next_request_has_a_fresh_one() {
+async fn trap_ends_a_reused_instance_and_the_next_request_gets_a_fresh_one() {
     let host = host(&[]).await;
     let mut kept = KeepAlive::open(host.gateway()).await;
     reuse(&host, "100").await;
@@ -109,8 +109,7 @@ async fn a_trap_ends_a_reused_instance_and_the_next_request_has_a_fresh_one() {
 }
 
 #[tokio::test]
-async fn a_reused_instance_of_wasi_0_3_serves_several_at_once_and_one_that_is_too_slow_fails_alone()
-{
+async fn reused_wasi_0_3_instance_serves_several_at_once_and_a_slow_request_fails_alone() {
     let host = host(&["--instance-wall-time", "10s"]).await;
     reuse(&host, "100").await;
     relied_on(&host, "prober").await;
@@ -184,8 +183,7 @@ async fn reuse_off(host: &Host, window: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_guest_that_serves_one_request_by_nature_costs_one_client_a_failure_and_then_runs_fresh()
-{
+async fn single_request_guest_fails_one_client_and_then_runs_fresh() {
     let host = host(&[]).await;
     reuse(&host, "100").await;
     for window in ["prober", "flooder"] {
@@ -235,7 +233,7 @@ async fn a_guest_that_serves_one_request_by_nature_costs_one_client_a_failure_an
 }
 
 #[tokio::test]
-async fn a_client_whose_requests_fail_turns_reuse_off_for_a_pause_and_not_until_somebody_acts() {
+async fn failing_client_turns_reuse_off_for_a_pause_only() {
     let host = host(&[]).await;
     let mut kept = KeepAlive::open(host.gateway()).await;
     reuse(&host, "100").await;
@@ -263,7 +261,7 @@ async fn a_client_whose_requests_fail_turns_reuse_off_for_a_pause_and_not_until_
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_end_does_not_hold_up_what_its_release_is_tried_for() {
+async fn endless_answer_does_not_delay_the_trial_of_its_release() {
     // A stream that is read, and one that nobody reads.
     for (path, reads) in [
         ("/prober/events?ms=600000", true),
@@ -293,7 +291,7 @@ async fn an_answer_that_does_not_end_does_not_hold_up_what_its_release_is_tried_
 }
 
 #[tokio::test]
-async fn cpu_time_and_memory_of_a_reused_instance_count_for_each_request_anew() {
+async fn reused_instance_has_fresh_cpu_time_and_memory_for_each_request() {
     let host = host(&["--instance-cpu-time", "500ms", "--instance-memory", "64MiB"]).await;
     reuse(&host, "1000").await;
     // Together they take more than any one may.
@@ -311,7 +309,7 @@ async fn cpu_time_and_memory_of_a_reused_instance_count_for_each_request_anew() 
 }
 
 #[tokio::test]
-async fn no_instance_of_the_release_before_serves_after_a_swap_though_it_waits_for_requests() {
+async fn idle_instance_of_the_old_release_serves_nothing_after_a_swap() {
     let host = host(&[]).await;
     let mut kept = KeepAlive::open(host.gateway()).await;
     reuse(&host, "100").await;
@@ -324,7 +322,7 @@ async fn no_instance_of_the_release_before_serves_after_a_swap_though_it_waits_f
 }
 
 #[tokio::test]
-async fn instances_that_wait_for_requests_take_no_place_from_others() {
+async fn idle_instances_take_no_permit_from_others() {
     let host = host(&["--instances", "4"]).await;
     reuse(&host, "100").await;
     // As many as the pool has, of both windows in turn: each leaves instances behind that wait.

@@ -5,7 +5,7 @@ use hms_harness::{Host, eventually, guest};
 use http::Method;
 
 #[tokio::test]
-async fn a_rate_limit_admits_its_number_and_outlives_route_edits_and_deploys() {
+async fn rate_limit_admits_its_number_and_survives_route_edits_and_deploys() {
     let hello = guest("hello-wasip3").await;
     let host = Host::with_open_windows(&[("hello", &hello)]).await;
     let limited = |limit: u32| {
@@ -53,7 +53,7 @@ async fn a_rate_limit_admits_its_number_and_outlives_route_edits_and_deploys() {
 }
 
 #[tokio::test]
-async fn a_route_is_put_shown_and_removed_by_the_admin_api_and_a_bad_one_changes_nothing() {
+async fn route_is_managed_by_the_admin_api_and_a_bad_one_changes_nothing() {
     let hello = guest("hello-wasip3").await;
     let host = Host::with_open_windows(&[("hello", &hello)]).await;
     let good = open_route("hello").replace("/hello", "/there");
@@ -102,7 +102,7 @@ async fn a_route_is_put_shown_and_removed_by_the_admin_api_and_a_bad_one_changes
 }
 
 #[tokio::test]
-async fn after_a_restart_a_bad_file_has_its_last_good_route() {
+async fn bad_file_keeps_its_last_good_route_across_a_restart() {
     let hello = guest("hello-wasip3").await;
     let mut host = Host::with_open_windows(&[("hello", &hello)]).await;
     let good = host.admin(Method::GET, "/routes/hello", "").await.json();
@@ -116,7 +116,7 @@ async fn after_a_restart_a_bad_file_has_its_last_good_route() {
 }
 
 #[test]
-fn a_reader_that_goes_away_costs_no_panic() {
+fn closed_output_pipe_causes_no_panic() {
     let mut child = std::process::Command::new(hms_harness::hms())
         .args(["check", "--schema"])
         .stdout(std::process::Stdio::piped())

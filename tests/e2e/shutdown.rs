@@ -42,7 +42,7 @@ async fn sigterm_lets_a_running_answer_finish_and_closes_idle_connections() {
 
 /// As timeout(1) signals its child and then its process group.
 #[tokio::test]
-async fn one_stop_that_comes_twice_drains() {
+async fn stop_signal_delivered_twice_still_drains() {
     let prober = guest("prober").await;
     let mut host = Host::with_open_windows(&[("w", &prober)]).await;
     let base = host.gateway().to_owned();
@@ -66,7 +66,7 @@ async fn one_stop_that_comes_twice_drains() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_at_once() {
+async fn second_signal_ends_the_host_at_once() {
     let prober = guest("prober").await;
     let mut host = Host::with_open_windows(&[("w", &prober)]).await;
     let base = host.gateway().to_owned();
@@ -95,7 +95,7 @@ async fn a_second_signal_ends_at_once() {
 }
 
 #[tokio::test]
-async fn signals_that_do_not_end_a_host_leave_it_serving_and_sighup_reads_files_again() {
+async fn nonfatal_signals_leave_the_host_serving_and_sighup_rereads_files() {
     let hello = guest("hello-wasip3").await;
     let mut host = Host::with_open_windows_and(&[("w", &hello)], &["--jwks", "no-such.json"]).await;
     for signal in [
@@ -144,7 +144,7 @@ async fn signals_that_do_not_end_a_host_leave_it_serving_and_sighup_reads_files_
 }
 
 #[tokio::test]
-async fn a_delay_leaves_load_balancers_time_to_see_that_it_is_not_ready() {
+async fn shutdown_delay_gives_load_balancers_time_to_see_it_is_not_ready() {
     let hello = guest("hello-wasip3").await;
     let mut host = Host::with_open_windows_and(&[("w", &hello)], &["--shutdown-delay", "6s"]).await;
     let begun = Instant::now();
@@ -254,7 +254,7 @@ impl Unread {
 }
 
 #[tokio::test]
-async fn a_host_whose_log_nobody_reads_any_more_serves_and_ends() {
+async fn host_with_a_closed_log_reader_serves_and_ends() {
     let hello = guest("hello-wasip3").await;
     let mut host = Host::with_open_windows(&[("w", &hello)]).await;
     let mut host = Unread::start(&mut host).await;
@@ -264,7 +264,7 @@ async fn a_host_whose_log_nobody_reads_any_more_serves_and_ends() {
 }
 
 #[tokio::test]
-async fn a_log_reader_that_pauses_holds_no_request_up_and_hears_how_many_lines_it_missed() {
+async fn paused_log_reader_delays_no_request_and_learns_how_many_lines_it_missed() {
     let hello = guest("hello-wasip3").await;
     let mut host = Host::with_open_windows(&[("w", &hello)]).await;
     let mut unread = Unread::start(&mut host).await;
@@ -288,7 +288,7 @@ async fn a_log_reader_that_pauses_holds_no_request_up_and_hears_how_many_lines_i
 }
 
 #[tokio::test]
-async fn a_host_whose_log_reader_pauses_ends_when_it_is_told_to() {
+async fn host_with_a_paused_log_reader_ends_when_told_to() {
     let hello = guest("hello-wasip3").await;
     let mut host = Host::with_open_windows(&[("w", &hello)]).await;
     let unread = Unread::start(&mut host).await;

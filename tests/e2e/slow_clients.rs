@@ -65,7 +65,7 @@ async fn metric(host: &Host, name: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn an_upload_may_take_longer_than_an_instance_of_either_wasi_may() {
+async fn upload_can_outlast_the_wall_time_of_either_wasi_version() {
     let host = host("", &[]).await;
     let by_http1 = ["/prober/read", "/flooder/read"].map(|path| {
         let host = &host;
@@ -109,7 +109,7 @@ async fn an_upload_may_take_longer_than_an_instance_of_either_wasi_may() {
 }
 
 #[tokio::test]
-async fn uploads_that_stall_are_408_and_count_against_no_window_whatever_its_guest_makes_of_them() {
+async fn stalled_upload_is_408_and_counts_against_no_window() {
     let host = host("plugins:\n  - timeout: {body-idle: 300ms}\n", &[]).await;
     let set = host.cli("limits", &["prober", "--failures", "2"]).await;
     assert!(set.status.success());
@@ -132,7 +132,7 @@ async fn uploads_that_stall_are_408_and_count_against_no_window_whatever_its_gue
 }
 
 #[tokio::test]
-async fn stalled_uploads_end_no_canary_and_undo_no_release() {
+async fn stalled_uploads_end_no_canary_and_roll_back_no_release() {
     let host = host("plugins:\n  - timeout: {body-idle: 300ms}\n", &[]).await;
     let set = host.cli("limits", &["prober", "--failures", "2"]).await;
     assert!(set.status.success());
@@ -168,7 +168,7 @@ async fn stalled_uploads_end_no_canary_and_undo_no_release() {
 }
 
 #[tokio::test]
-async fn a_slow_form_holds_no_instance_and_a_stream_that_waits_for_its_answer_begins() {
+async fn slow_form_holds_no_instance_and_a_stream_awaiting_its_answer_begins() {
     let host = host("", &["--instances", "8"]).await;
     let set = ["prober", "--instances", "1", "--queue-wait", "1s"];
     assert!(host.cli("limits", &set).await.status.success());
@@ -218,7 +218,7 @@ async fn a_slow_form_holds_no_instance_and_a_stream_that_waits_for_its_answer_be
 }
 
 #[tokio::test]
-async fn slow_clients_have_at_most_half_of_a_windows_instances_and_the_slowest_gives_way() {
+async fn slow_clients_hold_at_most_half_of_the_instances_and_the_slowest_gives_way() {
     let host = host("", &["--instances", "16"]).await;
     let set = ["prober", "--instances", "6", "--queue", "0"];
     assert!(host.cli("limits", &set).await.status.success());
@@ -254,7 +254,7 @@ async fn slow_clients_have_at_most_half_of_a_windows_instances_and_the_slowest_g
 }
 
 #[tokio::test]
-async fn a_slow_upload_keeps_no_window_closed_whose_pause_is_over() {
+async fn slow_upload_keeps_no_window_closed_after_its_pause() {
     let host = host("", &[]).await;
     let set = host.cli("limits", &["prober", "--failures", "2"]).await;
     assert!(set.status.success());
@@ -286,7 +286,7 @@ async fn a_slow_upload_keeps_no_window_closed_whose_pause_is_over() {
 }
 
 #[tokio::test]
-async fn a_client_that_reads_slowly_gets_the_whole_answer() {
+async fn slow_reader_gets_the_whole_answer() {
     const MIB: usize = 12;
     let host = host("", &[]).await;
     let path = format!("/prober/big?mib={MIB}");
@@ -321,7 +321,7 @@ async fn a_client_that_reads_slowly_gets_the_whole_answer() {
 }
 
 #[tokio::test]
-async fn a_windows_stream_may_be_quiet_for_as_long_as_its_route_says() {
+async fn window_stream_can_be_quiet_for_as_long_as_its_route_says() {
     let patient = host("", &[]).await;
     let quiet = patient.get("/prober/slow-body?chunks=2&ms=2500").await;
     assert!(quiet.cut.is_none(), "longer than its wall time: {quiet:?}");

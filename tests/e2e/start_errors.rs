@@ -28,7 +28,7 @@ fn refused_by(folder: &Path, args: &[&str], variables: &[(&str, &str)]) -> Strin
 }
 
 #[test]
-fn what_keeps_a_host_from_starting_is_named_with_what_to_do() {
+fn startup_error_is_reported_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let at = |path: &str| folder.path().join(path);
     fs::create_dir(at("routes")).unwrap();
@@ -104,7 +104,7 @@ fn what_keeps_a_host_from_starting_is_named_with_what_to_do() {
 }
 
 #[test]
-fn a_setting_from_the_environment_is_called_by_its_variable() {
+fn setting_from_the_environment_is_reported_by_its_variable() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("routes")).unwrap();
     for (variables, args, expected) in [

@@ -74,7 +74,7 @@ fn replace(path: &PathBuf, bytes: Option<&[u8]>) {
 }
 
 #[tokio::test]
-async fn a_store_file_that_cannot_be_used_closes_its_window_alone_and_comes_back() {
+async fn unusable_store_file_closes_its_window_alone_and_recovers() {
     let prober = guest("prober").await;
     let windows: [(&str, &[u8]); 2] = [("broken", &prober), ("other", &prober)];
     let mut host = Host::with_open_windows(&windows).await;

@@ -108,7 +108,7 @@ async fn logged(host: &Host, times: usize, text: &str) {
 }
 
 #[tokio::test]
-async fn a_save_is_live_and_what_does_not_build_leaves_the_old_release() {
+async fn saved_source_goes_live_and_a_failed_build_keeps_the_old_release() {
     let workspace = Workspace::new("greeter", BROKEN);
     let host = workspace.up().await;
     logged(&host, 1, "cannot find value `no_such_thing`").await;
@@ -135,7 +135,7 @@ async fn a_save_is_live_and_what_does_not_build_leaves_the_old_release() {
 }
 
 #[tokio::test]
-async fn a_save_during_a_build_is_built_after_it_and_the_end_of_the_host_ends_the_build() {
+async fn save_during_a_build_is_built_next_and_host_shutdown_ends_the_build() {
     let workspace = Workspace::new("replier", &says("first"));
     workspace.add_build_script("replier");
     let mut host = workspace.up().await;
@@ -161,7 +161,7 @@ async fn a_save_during_a_build_is_built_after_it_and_the_end_of_the_host_ends_th
 }
 
 #[tokio::test]
-async fn a_closed_terminal_ends_the_host_and_the_build_under_way() {
+async fn closed_terminal_ends_the_host_and_the_running_build() {
     let workspace = Workspace::new("waiter", &says("first"));
     workspace.add_build_script("waiter");
     let mut host = workspace.up().await;
@@ -179,7 +179,7 @@ async fn a_closed_terminal_ends_the_host_and_the_build_under_way() {
 }
 
 #[tokio::test]
-async fn what_is_missing_to_build_windows_is_said_with_what_to_install() {
+async fn missing_build_tools_are_reported_with_what_to_install() {
     let workspace = Workspace::new("greeter", BROKEN);
     let nothing = tempfile::tempdir().unwrap();
     let said = up_with_path(&workspace, nothing.path()).await;

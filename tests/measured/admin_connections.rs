@@ -68,7 +68,7 @@ impl Drop for Siege {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_holds_admin_connections_without_a_token_keeps_neither_probes_nor_operators_out() {
+async fn unauthenticated_admin_connections_keep_neither_probes_nor_operators_out() {
     let _alone = super::alone().await;
     let host = Host::start().await;
     for first in [
@@ -98,7 +98,7 @@ async fn who_holds_admin_connections_without_a_token_keeps_neither_probes_nor_op
 }
 
 #[tokio::test]
-async fn what_an_operator_has_at_work_gives_way_to_nobody_and_leaves_room_for_probes() {
+async fn operator_request_in_flight_gives_way_to_nobody_and_leaves_room_for_probes() {
     let _alone = super::alone().await;
     let host = Host::start().await;
     let manifest = |name: &str| format!("uri: /{name}\nupstream: http://hms-svc-none\n");

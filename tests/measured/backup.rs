@@ -39,7 +39,7 @@ async fn counted(host: &Host, outcome: &str) -> Option<u64> {
 }
 
 #[tokio::test]
-async fn a_reader_that_takes_nothing_holds_no_pages_of_a_store_and_no_commit() {
+async fn stalled_backup_reader_holds_no_store_pages_and_no_commit() {
     let _alone = super::alone().await;
     let prober = guest("prober").await;
     let host = Host::with_open_windows(&[("a", &prober), ("b", &prober)]).await;

@@ -59,7 +59,7 @@ async fn host(args: &[&str]) -> Host {
 }
 
 #[tokio::test]
-async fn a_compile_without_end_is_ended_at_its_time() {
+async fn endless_compile_is_ended_at_its_time_limit() {
     let _alone = super::alone().await;
     let host = host(&["--compile-time", "8s"]).await;
     let bomb = with_compile_bomb(&guest("hello-wstd").await);
@@ -67,7 +67,7 @@ async fn a_compile_without_end_is_ended_at_its_time() {
 }
 
 #[tokio::test]
-async fn a_compile_that_eats_memory_is_ended_at_its_bound() {
+async fn memory_hungry_compile_is_ended_at_its_memory_limit() {
     let _alone = super::alone().await;
     let host = host(&["--compile-memory", "512MiB"]).await;
     let bomb = with_compile_bomb(&guest("hello-wstd").await);
@@ -75,7 +75,7 @@ async fn a_compile_that_eats_memory_is_ended_at_its_bound() {
 }
 
 #[tokio::test]
-async fn a_compiler_that_crashes_costs_its_deploy_alone() {
+async fn crashing_compiler_fails_its_deploy_alone() {
     let _alone = super::alone().await;
     let host = host(&[]).await;
     let bomb = with_compile_bomb(&guest("hello-wstd").await);
@@ -105,7 +105,7 @@ async fn deploy_as(host: &Host, who: &str, window: &str, component: &[u8]) -> An
 }
 
 #[tokio::test]
-async fn a_flood_of_deploys_runs_few_compilers_and_another_deployer_has_his_turn() {
+async fn deploy_flood_runs_few_compilers_and_another_deployer_gets_a_turn() {
     let _alone = super::alone().await;
     let host = host(&["--compile-time", "8s"]).await;
     let (hello, pid) = (guest("hello-wstd").await, host.pid());

@@ -25,7 +25,7 @@ async fn counted(host: &Host, window: &str, reason: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_a_guest_does_its_neighbour_is_served_and_its_client_sees_one_clear_outcome() {
+async fn hostile_guest_disturbs_no_neighbour_and_its_client_sees_one_clear_outcome() {
     let _alone = super::alone().await;
     let victim = guest("hello-wasip3").await;
     let host = Arc::new(hostile::host(&victim, &ARGS).await);

@@ -19,7 +19,7 @@ async fn swap(host: &Host, times: u32) {
 }
 
 #[tokio::test]
-async fn memory_files_and_mappings_are_after_many_swaps_as_after_a_few() {
+async fn many_swaps_leak_no_memory_files_or_mappings() {
     let _alone = super::alone().await;
     let marked = Marked::build().await;
     let host = Host::with_open_windows_and(&[("marked", &marked.release(1))], &SMALL_POOL).await;

@@ -19,7 +19,7 @@ async fn leases(host: &Host, expected: usize) {
 }
 
 #[tokio::test]
-async fn a_window_that_hangs_takes_no_instance_that_another_has_reserved() {
+async fn hanging_window_takes_no_instance_reserved_by_another() {
     let _alone = super::alone().await;
     let host = host(&["--instances", "16"]).await;
     host.limit(
@@ -60,7 +60,7 @@ async fn hundred(host: &Host) -> Duration {
 }
 
 #[tokio::test]
-async fn many_that_spin_in_one_window_are_to_the_others_as_few_that_do() {
+async fn many_spinning_instances_slow_neighbours_no_more_than_few() {
     let _alone = super::alone().await;
     let host = host(&["--instance-cpu-time", "60s", "--instance-wall-time", "20s"]).await;
     let spin = |count| join_all((0..count).map(|_| host.get("/prober/spin")));
@@ -91,7 +91,7 @@ async fn many_that_spin_in_one_window_are_to_the_others_as_few_that_do() {
 }
 
 #[tokio::test]
-async fn a_slow_disk_under_one_windows_store_makes_no_neighbour_wait() {
+async fn slow_disk_under_one_store_makes_no_neighbour_wait() {
     let _alone = super::alone().await;
     /// Each read of the disk; a request needs some.
     const DELAY_MS: u64 = 150;

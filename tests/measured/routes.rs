@@ -6,7 +6,7 @@ use http::Method;
 use std::time::{Duration, Instant};
 
 #[tokio::test]
-async fn a_changed_file_is_live_within_a_second_and_a_bad_one_leaves_the_last_good_route() {
+async fn changed_file_is_live_within_a_second_and_a_bad_one_keeps_the_last_good_route() {
     let _alone = super::alone().await;
     let hello = guest("hello-wasip3").await;
     let host = Host::with_open_windows(&[("hello", &hello)]).await;

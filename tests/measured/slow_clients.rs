@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const UPLOAD: usize = 300_000;
 
 #[tokio::test]
-async fn slow_clients_that_come_back_as_often_as_they_are_ended_keep_nobody_out() {
+async fn returning_slow_clients_keep_nobody_out() {
     let _alone = super::alone().await;
     let prober = guest("prober").await;
     let args = ["--instances", "16", "--instance-wall-time", "1s"];

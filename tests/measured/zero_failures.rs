@@ -37,7 +37,7 @@ async fn go_back(host: &Host, ledger: &Ledger, number: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_request_fails_and_none_is_answered_by_two_releases_while_a_window_is_swapped() {
+async fn window_swaps_fail_no_request_and_mix_no_releases() {
     let _alone = super::alone().await;
     let marked = Marked::build().await;
     let host = Host::with_open_windows(&[("marked", &marked.release(1))]).await;
@@ -66,7 +66,7 @@ async fn no_request_fails_and_none_is_answered_by_two_releases_while_a_window_is
 const EDITS: u32 = 40;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_request_fails_while_routes_are_edited_and_refused() {
+async fn route_edits_fail_no_request() {
     let _alone = super::alone().await;
     let marked = Marked::build().await;
     let host = Host::with_open_windows(&[("marked", &marked.release(1))]).await;

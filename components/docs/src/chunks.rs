@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_parts_of_the_chunks_make_up_the_bytes_asked_for() {
+    fn chunk_parts_cover_the_requested_bytes_exactly() {
         let size = CHUNK_BYTES as u64;
         let edges = [
             0,
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_cut_out_of_its_chunk_or_is_not_there() {
+    fn part_beyond_its_chunk_is_none() {
         let chunk = || vec![0, 1, 2, 3];
         assert_eq!(part(chunk(), 0..4), Some(chunk()));
         assert_eq!(part(chunk(), 1..3), Some(vec![1, 2]));

@@ -12,7 +12,7 @@ fn called(parameters: &str) -> Result<Option<String>, String> {
 }
 
 #[test]
-fn a_file_name_is_read_in_each_form() {
+fn file_name_is_read_in_every_form() {
     for (parameters, name) in [
         ("filename=\"żółw ł.jpg\"", "żółw ł.jpg"),
         ("filename=plain.jpg", "plain.jpg"),
@@ -66,7 +66,7 @@ fn a_file_name_is_read_in_each_form() {
 }
 
 #[test]
-fn what_cannot_be_read_is_told() {
+fn malformed_field_is_rejected_with_a_reason() {
     for (field, why) in [
         (&b"form-data; filename=\"a"[..], "closing quote"),
         (b"form-data; filename=\"a\\\"", "closing quote"),
@@ -90,7 +90,7 @@ fn what_cannot_be_read_is_told() {
 }
 
 #[test]
-fn a_field_without_parameters_names_nothing() {
+fn field_without_parameters_has_no_names() {
     for field in [&b""[..], b"form-data", b"form-data;", b"=\"\""] {
         assert_eq!(parse(field), Ok(Disposition::default()), "{field:?}");
     }
@@ -125,7 +125,7 @@ fn words(name: &str) -> String {
 
 proptest! {
     #[test]
-    fn each_form_brings_the_name_over(name in "[^\\p{Cc}]{1,80}") {
+    fn every_encoding_preserves_the_name(name in "[^\\p{Cc}]{1,80}") {
         let read = |parameters: String| called(&parameters).unwrap().unwrap();
         prop_assert_eq!(&read(format!("filename*=UTF-8''{}", percent(&name))), &name);
         prop_assert_eq!(&read(format!("filename=\"{}\"", words(&name))), &name);
@@ -143,7 +143,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_sent_a_name_that_is_kept_can_be_shown(
+    fn accepted_name_is_always_safe_to_show(
         field in prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..200),
             "form-data; *((file)?name\\*?[= ]*[\"=?;%\\\\'/a-fQB0-9ż]{0,30};? *){0,4}".prop_map(String::into_bytes),
@@ -158,7 +158,7 @@ proptest! {
     }
 
     #[test]
-    fn a_field_is_one_value_whatever_its_quotes_hold(name in "[^\\p{Cc}\"\\\\]{0,40}") {
+    fn quoted_text_cannot_split_a_field(name in "[^\\p{Cc}\"\\\\]{0,40}") {
         let field = format!("form-data; filename=\"{name}\"; name=\"file\"");
         let disposition = parse(field.as_bytes()).unwrap();
         prop_assert_eq!(disposition.name.as_deref(), Some("file"));

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_keeps_neither_folders_nor_what_is_not_seen() {
+    fn cleaned_name_has_no_folders_or_invisible_characters() {
         let clean = |sent| clean_name(Some(sent));
         assert_eq!(clean("C:\\photos\\me.jpg"), Ok("me.jpg".into()));
         assert_eq!(clean("../../etc/passwd"), Ok("passwd".into()));
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_none_is_told() {
+    fn unusable_name_is_rejected_with_a_reason() {
         assert!(clean_name(None).is_err_and(|why| why.contains("no file name")));
         for empty in ["", "..", "photos/", " \u{202e}"] {
             assert!(
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_content_type_that_no_header_takes_is_replaced() {
+    fn invalid_content_type_falls_back_to_octet_stream() {
         assert_eq!(clean_content_type(Some("image/jpeg")), "image/jpeg");
         for wrong in [
             None,

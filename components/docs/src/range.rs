@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_is_cut_to_the_document() {
+    fn range_is_clamped_to_the_document() {
         let of_ten = |header| wanted(Some(header), 10);
         assert_eq!(of_ten("bytes=0-3"), Wanted::Part(0..4));
         assert_eq!(of_ten("bytes=4-"), Wanted::Part(4..10));
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_outside_is_nothing() {
+    fn range_outside_the_document_selects_nothing() {
         for header in [
             "bytes=10-",
             "bytes=10-20",
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_ignored_is() {
+    fn unsupported_range_header_selects_the_whole_document() {
         for header in [
             "",
             "bytes",

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_given_back_in_both_forms() {
+    fn content_disposition_carries_plain_and_encoded_names() {
         assert_eq!(
             disposition("Zoë's photo (1).jpg"),
             "attachment; filename=\"Zo_'s photo (1).jpg\"; filename*=UTF-8''Zo%C3%AB%27s%20photo%20%281%29.jpg"
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_record_that_is_being_removed_says_so() {
+    fn removed_flag_is_stored_only_while_a_record_is_being_removed() {
         let kept = r#"{"id":"1","name":"a","content_type":"b","size":2}"#;
         let record: Record = serde_json::from_str(kept).unwrap();
         assert!(!record.removed);
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn no_name_breaks_out_of_its_header() {
+    fn file_name_cannot_break_out_of_its_header() {
         for name in [
             "a\"; filename=\"evil.exe",
             "a\\\"b",

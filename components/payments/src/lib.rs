@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn an_amount_is_a_finite_number_that_is_not_negative() {
+    fn amount_must_be_a_finite_non_negative_number() {
         for right in ["0", "42", "0.10", "12345678901234567890.12", "1e3"] {
             assert_eq!(fault(right), None, "{right}");
         }
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn an_amount_is_kept_digit_by_digit() {
+    fn amount_keeps_its_digits() {
         let sent = r#"{"purpose":"fee","amount":12345678901234567890.10}"#;
         let kept: serde_json::Map<_, _> = serde_json::from_str(sent).unwrap();
         assert_eq!(serde_json::to_string(&kept).unwrap(), sent);

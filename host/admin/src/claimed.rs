@@ -89,7 +89,7 @@ mod tests {
     use hms_net::connection_limit::Activity;
 
     #[test]
-    fn whatever_deploys_leaves_room_for_whatever_stops() {
+    fn deploys_leave_room_for_changes_that_stop_something() {
         let rooms = Rooms::default();
         let claim = |gives| {
             let at_work = Activity::new().begin_unproven().unwrap();

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_that_cannot_be_read_is_refused_with_what_is_expected() {
+    fn unreadable_change_is_rejected_with_what_is_expected() {
         for (body, expected) in [
             (
                 r#"{"queu": 1}"#,

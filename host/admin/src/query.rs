@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_may_be_written_with_or_without_escaping() {
+    fn share_is_read_with_or_without_escaping() {
         for query in ["canary=10%25", "canary=10%"] {
             let query = Query::read(query, &["canary"]).unwrap();
             assert_eq!(
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_and_repeated_parameters_are_refused() {
+    fn unknown_and_repeated_parameters_are_rejected() {
         assert!(
             Query::read("canray=10", &["canary"])
                 .unwrap_err()
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_the_wrong_kind_is_refused_with_what_is_expected() {
+    fn parameter_of_the_wrong_type_is_rejected_with_what_is_expected() {
         let query = Query::read("to=x&yes=1", &["to", "yes"]).unwrap();
         let to = query.parsed::<u64>("to").unwrap_err().to_string();
         assert!(to.ends_with("the parameter 'to': 'x' is not a whole number such as 3"));

@@ -72,7 +72,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     #[tokio::test]
-    async fn a_change_goes_on_without_its_client_and_the_end_waits_for_it() {
+    async fn change_outlives_its_client_and_shutdown_waits_for_it() {
         let tasks = Tasks::default();
         let (go_on, wait) = oneshot::channel::<()>();
         let (told, done) = oneshot::channel();
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_whose_client_left_keeps_its_room_until_it_is_done() {
+    async fn abandoned_change_keeps_its_room_until_it_is_done() {
         let at_work = Activity::new().begin_unproven().unwrap();
         let mut claimed = Claimed::new(at_work, Rooms::default());
         assert!(claimed.prove(true));
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_that_panics_is_answered() {
+    async fn panicking_change_is_answered_with_500() {
         let answer = Tasks::default().answer(async { panic!("a fault") }).await;
         assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
     }

@@ -152,7 +152,7 @@ fn verb(method: Method, path: &'static str, body: impl Into<Vec<u8>>, state: usi
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_leaves_at_any_step_leaves_a_change_that_is_done_or_not_begun() {
+async fn client_leaving_at_any_step_leaves_its_change_done_or_not_begun() {
     let fixture = Fixture::open().await;
     let states = fixture.inner.states().await;
     let limits = r#"{"queue": 7}"#;

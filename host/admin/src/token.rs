@@ -233,7 +233,7 @@ mod tests {
     const OTHER: &str = "another-token-of-the-operators-own-making";
 
     #[tokio::test(start_paused = true)]
-    async fn a_token_that_is_replaced_is_good_at_once_and_the_old_one_opens_nothing() {
+    async fn replaced_token_takes_effect_at_once_and_disables_the_old_one() {
         let data = tempfile::tempdir().unwrap();
         let token = AdminToken::open(data.path()).unwrap();
         let first = load(data.path()).unwrap();
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_token_file_that_is_no_token_leaves_the_last_one_good() {
+    async fn malformed_token_file_keeps_the_last_good_token() {
         let data = tempfile::tempdir().unwrap();
         let token = AdminToken::open(data.path()).unwrap();
         let (first, path) = (load(data.path()).unwrap(), path(data.path()));
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_made_once_and_only_its_owner_can_read_it() {
+    fn token_is_created_once_and_only_its_owner_can_read_it() {
         let data = tempfile::tempdir().unwrap();
         let first = load_or_create(data.path()).unwrap();
         assert_eq!(first, load_or_create(data.path()).unwrap());
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_crash_leaves_of_a_token_is_made_anew_and_admits_nobody() {
+    fn token_left_incomplete_by_a_crash_admits_nobody_and_is_replaced() {
         let data = tempfile::tempdir().unwrap();
         for left in [
             &b""[..],

@@ -28,7 +28,7 @@ mod tests {
     use hms_core::body;
 
     #[tokio::test]
-    async fn a_body_is_read_up_to_its_bound() {
+    async fn body_is_read_up_to_its_limit() {
         assert_eq!(whole(body::full("12345"), 5).await.unwrap(), b"12345");
         assert_eq!(whole(body::empty(), 0).await.unwrap(), b"");
         assert!(

@@ -155,7 +155,7 @@ fn entries(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_backup_is_read_as_a_stream_and_as_a_folder_that_is_made_of_it() {
+fn backup_verifies_as_a_stream_and_as_an_unpacked_folder() {
     let dir = tempfile::tempdir().unwrap();
     let sample = Sample::new();
     assert_eq!(verify(&sample.tar()).unwrap().manifest, sample.manifest);
@@ -177,7 +177,7 @@ fn a_backup_is_read_as_a_stream_and_as_a_folder_that_is_made_of_it() {
 }
 
 #[test]
-fn a_bit_that_is_flipped_in_any_file_is_found() {
+fn flipped_bit_in_any_file_is_detected() {
     let dir = tempfile::tempdir().unwrap();
     let sample = Sample::new();
     let folder = sample.folder(dir.path());
@@ -203,7 +203,7 @@ fn a_bit_that_is_flipped_in_any_file_is_found() {
 }
 
 #[test]
-fn a_file_that_is_missing_cut_short_or_one_too_many_is_found() {
+fn missing_truncated_and_extra_files_are_detected() {
     let dir = tempfile::tempdir().unwrap();
     let sample = Sample::new();
     let folder = sample.folder(dir.path());
@@ -241,7 +241,7 @@ fn a_file_that_is_missing_cut_short_or_one_too_many_is_found() {
 }
 
 #[test]
-fn a_stream_that_is_cut_anywhere_is_not_whole() {
+fn stream_truncated_anywhere_is_incomplete() {
     let sample = Sample::new();
     let tar = sample.tar();
     // What ends a tar is 1,024 zeros, before which the last file fills its block.
@@ -257,7 +257,7 @@ fn a_stream_that_is_cut_anywhere_is_not_whole() {
 }
 
 #[test]
-fn nothing_that_a_stream_names_leads_out_of_the_folder() {
+fn stream_member_cannot_escape_the_folder() {
     let dir = tempfile::tempdir().unwrap();
     let head = Sample::new().files.remove(0);
     let long = format!("{}/../../x", "routes/a".repeat(11));
@@ -332,7 +332,7 @@ fn nothing_that_a_stream_names_leads_out_of_the_folder() {
 }
 
 #[test]
-fn a_file_that_comes_twice_another_tar_and_a_newer_format_are_refused() {
+fn duplicate_file_foreign_tar_and_newer_format_are_rejected() {
     let sample = Sample::new();
     let mut files = sample.all();
     files.insert(3, files[2].clone());
@@ -355,7 +355,7 @@ fn a_file_that_comes_twice_another_tar_and_a_newer_format_are_refused() {
 }
 
 #[test]
-fn notes_are_passed_over_by_their_length() {
+fn notes_in_a_stream_are_skipped_by_their_length() {
     for text in ["", "a", &"long ".repeat(50)] {
         let note = write_note(text);
         let length = note.split(|byte| *byte == b' ').next().unwrap();
@@ -365,7 +365,7 @@ fn notes_are_passed_over_by_their_length() {
 }
 
 #[test]
-fn a_backup_becomes_a_data_folder_and_its_routes_know_where_they_are() {
+fn backup_restores_to_a_data_folder_whose_routes_know_their_place() {
     let dir = tempfile::tempdir().unwrap();
     let sample = Sample::new();
     let data = dir.path().join("data");
@@ -392,7 +392,7 @@ fn a_backup_becomes_a_data_folder_and_its_routes_know_where_they_are() {
 }
 
 #[test]
-fn a_restore_that_fails_leaves_an_empty_folder_and_one_that_a_crash_cut_is_known() {
+fn failed_restore_leaves_no_folder_and_an_interrupted_one_is_recognised() {
     let dir = tempfile::tempdir().unwrap();
     let sample = Sample::new();
     let data = dir.path().join("data");
@@ -414,7 +414,7 @@ fn a_restore_that_fails_leaves_an_empty_folder_and_one_that_a_crash_cut_is_known
 }
 
 #[test]
-fn a_folder_that_a_host_has_is_not_restored_into() {
+fn restore_into_a_folder_in_use_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let _host = DataFolder::take(&data).unwrap();
@@ -423,7 +423,7 @@ fn a_folder_that_a_host_has_is_not_restored_into() {
 }
 
 #[test]
-fn routes_go_to_a_folder_that_is_empty_or_has_the_same() {
+fn restored_routes_need_an_empty_folder_or_identical_files() {
     let dir = tempfile::tempdir().unwrap();
     let sample = Sample::new();
     let routes = dir.path().join("routes");
@@ -468,7 +468,7 @@ fn routes_go_to_a_folder_that_is_empty_or_has_the_same() {
 }
 
 #[test]
-fn what_a_backup_lacks_is_restored_only_when_that_is_asked_for_and_what_was_removed_never() {
+fn incomplete_backup_is_restored_only_on_request_and_never_brings_back_removed_windows() {
     let dir = tempfile::tempdir().unwrap();
     let mut sample = Sample::new();
     sample.manifest.complete = false;

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_delegating_stream_writes_as_its_inner_one_does() {
+    async fn delegating_stream_forwards_writes_and_shutdown() {
         let mut stream = Stream(Inner::default());
         assert!(stream.is_write_vectored());
         let pieces = [IoSlice::new(b"ab"), IoSlice::new(b"cd")];
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_delegating_body_is_as_long_as_its_inner_one() {
+    async fn delegating_body_forwards_its_size_and_frames() {
         let body = Wrapped(full("abc"));
         assert_eq!(http_body::Body::size_hint(&body).exact(), Some(3));
         assert!(!http_body::Body::is_end_stream(&body));

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn every_status_but_an_interim_one_is_final() {
+    fn every_status_from_200_on_is_final() {
         for number in 100..1000 {
             let status = StatusCode::from_u16(number).unwrap();
             let checked = check(&Method::GET, status, &HeaderMap::new(), Some(0));
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_is_one_number_and_that_of_the_body() {
+    fn content_length_must_be_one_number_equal_to_the_body() {
         let mut several = lengths(&["3"]);
         several.append(CONTENT_LENGTH, "3".parse().unwrap());
         for (headers, bytes, right) in [

@@ -287,7 +287,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_table_is_in_the_order_of_the_enum_and_its_defaults_are_in_bounds() {
+    fn limits_table_follows_the_enum_with_defaults_in_bounds() {
         for (index, row) in TABLE.iter().enumerate() {
             assert_eq!(row.limit as usize, index, "{}", row.name);
             assert_eq!(row.check(row.default), Ok(row.default));
@@ -296,14 +296,14 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_read_by_the_names_that_they_had_before() {
+    fn limits_are_read_under_their_former_names() {
         let old = json!({"clerks": 7, "reserved_clerks": 2});
         let set: LimitsSet = serde_json::from_value(old).unwrap();
         assert_eq!(json!(set), json!({"instances": 7, "reserved_instances": 2}));
     }
 
     #[test]
-    fn a_change_sets_and_null_goes_back_to_the_default() {
+    fn change_sets_a_limit_and_null_restores_the_default() {
         let change = |value| serde_json::from_value::<LimitsChange>(value).unwrap();
         let set = LimitsSet::default()
             .with(&change(json!({"memory_bytes": 1 << 26, "queue": 3})))
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_of_bounds_or_unknown_is_refused_with_its_name() {
+    fn unknown_or_out_of_bounds_limit_is_rejected_by_name() {
         let change = LimitsChange([(Limit::MemoryBytes, Some(1))].into());
         let refused = LimitsSet::default().with(&change).unwrap_err();
         assert!(

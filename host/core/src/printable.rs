@@ -122,7 +122,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_harmful_is_left_and_nothing_else_is_changed(text in any_text()) {
+        fn harmful_characters_are_escaped_and_all_others_kept(text in any_text()) {
             let made = printable(&text);
             prop_assert!(!made.contains(is_harmful), "{made:?}");
             prop_assert_eq!(made.lines().count() <= 1, true);
@@ -140,14 +140,14 @@ mod tests {
         }
 
         #[test]
-        fn a_text_of_lines_has_no_line_that_begins_as_the_outside_wants(text in any_text()) {
+        fn multi_line_text_indents_every_following_line(text in any_text()) {
             let made = printable_lines(&text);
             prop_assert!(made.lines().skip(1).all(|line| line.starts_with("  ")));
             prop_assert!(!made.contains(|c| c != '\n' && is_harmful(c)), "{made:?}");
         }
 
         #[test]
-        fn json_means_the_same_and_has_nothing_harmful(text in any_text()) {
+        fn printable_json_keeps_its_value_without_harmful_characters(text in any_text()) {
             let value = serde_json::json!({ "a": [&text], (text.as_str()): 1 });
             for json in [format!("{value}"), format!("{value:#}")] {
                 let made = printable_json(&json);
@@ -157,7 +157,7 @@ mod tests {
         }
 
         #[test]
-        fn a_label_stays_within_its_quotes(text in any_text()) {
+        fn label_cannot_break_out_of_its_quotes(text in any_text()) {
             let family = prometheus_client::metrics::family::Family::<Vec<(&str, Label)>, prometheus_client::metrics::counter::Counter>::default();
             family.get_or_create(&vec![("route", Label(text.clone()))]).inc();
             let mut registry = prometheus_client::registry::Registry::default();
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_shows_itself_is_left_alone() {
+    fn printable_text_is_borrowed_unchanged() {
         for text in [
             "",
             "mein Büro.yaml",

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_line_says_what_each_is_now() {
+    async fn reload_line_reports_every_part() {
         let all = [
             blocking("routes", || Ok("3 live".into())).await,
             blocking("certificate", || Err("no such file".into())).await,

@@ -59,7 +59,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn it_counts_only_while_it_runs() {
+    fn stopwatch_counts_only_while_it_runs() {
         let watch = Stopwatch::default();
         watch.stop(MS);
         assert_eq!(watch.read(5 * MS), Duration::ZERO);

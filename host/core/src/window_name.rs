@@ -67,7 +67,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_file_names_its_window() {
+    fn component_file_names_its_window() {
         let name = |file: &str| WindowName::from_file(file.as_ref()).map(|name| name.0);
         assert_eq!(name("/tmp/payments.wasm"), Ok("payments".into()));
         assert_eq!(name("my_window.wasm"), Ok("my-window".into()));
@@ -78,7 +78,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_name_leaves_its_folder(text in "\\PC{0,70}") {
+        fn window_name_cannot_leave_its_folder(text in "\\PC{0,70}") {
             if let Ok(name) = text.parse::<WindowName>() {
                 prop_assert!(!name.as_str().contains(['/', '\\', '.', '\0']));
                 prop_assert_eq!(name.as_str(), text);

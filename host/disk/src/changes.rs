@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_ends_the_wait_and_a_look_does_not() {
+    async fn wait_ends_on_a_change_but_not_on_a_read() {
         let dir = tempfile::tempdir().unwrap();
         let mut changes = Changes::new();
         changes.follow([dir.path()]).await;
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_folder_that_is_made_anew_is_followed_again() {
+    async fn recreated_folder_is_watched_again() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("folder");
         let mut changes = Changes::new();

@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_has_one_host_at_a_time_and_the_second_is_told_which() {
+    fn data_folder_has_one_host_and_the_second_learns_its_process() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("data");
         let first = DataFolder::take(&path).unwrap();
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_given_back_is_as_it_was_found() {
+    fn released_data_folder_is_left_as_it_was_found() {
         let parent = tempfile::tempdir().unwrap();
         let made = parent.path().join("a/data");
         DataFolder::take(&made).unwrap().give_back(false);
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_was_removed_while_it_was_opened_is_no_lock() {
+    fn lock_file_removed_during_opening_does_not_count() {
         let parent = tempfile::tempdir().unwrap();
         let file = parent.path().join(LOCK);
         let (first, is_new) = open(&file).unwrap();

@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_private_file_is_private_whatever_was_there() {
+    fn private_file_is_private_whatever_was_there_before() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret");
         fs::write(&path, "old").unwrap();
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_up_to_its_bound_and_refused_beyond_it() {
+    fn file_is_read_up_to_its_limit_and_rejected_beyond_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         fs::write(&path, "four").unwrap();
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_that_were_made_are_removed_again_and_no_others() {
+    fn only_folders_that_were_created_are_removed_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("there/a/b");
         fs::create_dir(dir.path().join("there")).unwrap();
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_put_in_its_place_leaves_nothing_beside_it() {
+    fn failed_replacement_leaves_no_temporary_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("taken");
         fs::create_dir(&path).unwrap();

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_data_folder_that_others_can_write_is_refused_and_left_alone() {
+    fn data_folder_writable_by_others_is_rejected_unchanged() {
         for mode in [0o777, 0o1777, 0o770, 0o702, 0o720, 0o2775] {
             let data = folder(mode);
             let why = secure_data(data.path()).unwrap_err().to_string();
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_data_folder_that_others_can_read_is_closed_with_all_that_is_in_it() {
+    fn data_folder_readable_by_others_is_made_private_with_its_content() {
         for mode in [0o755, 0o750, 0o711, 0o2755, 0o704] {
             let data = folder(mode);
             let below = data.path().join("windows/payments");
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_could_write_in_a_data_folder_that_they_could_enter_is_refused_and_left_alone() {
+    fn writable_content_of_an_open_data_folder_is_rejected_unchanged() {
         for (folder_mode, file_mode) in [(0o777, 0o644), (0o755, 0o666), (0o755, 0o620)] {
             let data = folder(0o755);
             let native = data.path().join("artifacts/native");
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_user_put_into_a_data_folder_keeps_the_host_from_starting() {
+    fn file_of_another_user_keeps_the_host_from_starting() {
         let data = folder(0o700);
         let planted = data.path().join("host.redb");
         symlink("/etc/passwd", &planted).unwrap();

@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reserve_is_made_once_given_up_once_and_made_again() {
+    fn reserve_is_created_once_given_up_once_and_created_again() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("reserve");
         let reserve = Reserve::open(dir.path());
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reserve_is_made_only_where_twice_its_space_is_free() {
+    fn reserve_is_created_only_where_twice_its_space_is_free() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("reserve");
         let reserve = Reserve::open(dir.path());
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn whether_it_is_there_is_known_while_it_is_being_made() {
+    fn presence_of_the_reserve_is_known_while_it_is_being_created() {
         let dir = tempfile::tempdir().unwrap();
         let reserve = Reserve::open(dir.path());
         assert!(reserve.give_up());
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reserve_that_is_not_whole_is_made_anew() {
+    fn incomplete_reserve_is_created_anew() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("reserve");
         fs::write(&file, "half").unwrap();

@@ -71,7 +71,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn a_file_is_settled_a_moment_after_its_last_change_whatever_its_writer_says() {
+    fn file_settles_a_moment_after_its_last_change_whatever_its_mtime_says() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         fs::write(&path, "1").unwrap();
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn another_mode_is_the_same_write_and_another_content_is_not() {
+    fn mode_change_is_the_same_write_and_new_content_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         let stamp = || FileStamp::of(&fs::metadata(&path).unwrap());

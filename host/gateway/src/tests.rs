@@ -39,7 +39,7 @@ mod upstreams;
 mod websockets;
 
 #[tokio::test]
-async fn a_caller_reaches_the_window_with_an_identity_from_the_token_alone() {
+async fn window_sees_an_identity_from_the_token_alone() {
     let fixture = Fixture::open().await;
     let spoofed = "x-hms-user: mallory\r\nX-HMS-USER: mallory\r\nX_HMS_User: mallory\r\nx.hms.user: mallory\r\n\
                    x-hms-scopes: admin\r\nconnection: x-hms-user\r\nx-forwarded-for: 1.2.3.4\r\n";
@@ -118,7 +118,7 @@ async fn refusals_are_problems_with_their_headers() {
 }
 
 #[tokio::test]
-async fn the_limit_of_a_route_counts_per_user_and_outlives_an_edit() {
+async fn route_limit_counts_per_user_and_survives_an_edit() {
     let fixture = Fixture::open().await;
     let token = fixture.bearer(&["payments.read"]);
     for left in (0..30).rev() {
@@ -146,7 +146,7 @@ async fn the_limit_of_a_route_counts_per_user_and_outlives_an_edit() {
 }
 
 #[tokio::test]
-async fn a_route_file_is_live_within_a_second_under_a_running_gateway() {
+async fn route_file_is_live_within_a_second_under_a_running_gateway() {
     let fixture = Fixture::open().await;
     assert_eq!(status(&fixture.get("/new", "").await), 404);
     std::fs::write(

@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_group_ends_when_it_is_dropped_and_all_of_them_at_the_end_of_the_process() {
+    async fn process_group_ends_when_dropped_and_every_group_at_process_end() {
         let (mut dropped, group) = sleeper();
         drop(group);
         let ended = dropped.wait().await.unwrap();

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_leave_descriptors_for_the_rest() {
+    fn connection_limit_leaves_descriptors_for_the_rest() {
         assert_eq!(connections(4096, None), 4096);
         assert_eq!(connections(4096, Some(1 << 20)), 4096);
         assert_eq!(connections(4096, Some(1024)), 768);

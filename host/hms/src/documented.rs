@@ -27,7 +27,7 @@ fn named_behind(mark: &str, files: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn the_operators_page_has_every_code_of_the_admin_api() {
+fn operations_page_lists_every_code_of_the_admin_api() {
     let page = include_str!("../../../docs/operations.md");
     let files = [
         "admin/api.rs",
@@ -72,7 +72,7 @@ fn the_operators_page_has_every_code_of_the_admin_api() {
 }
 
 #[test]
-fn the_page_of_errors_has_every_code_with_its_status_and_fault_and_no_other() {
+fn errors_page_lists_every_code_with_its_status_and_fault_and_no_other() {
     // Of the rows with one code each status and each fault once, in the order of the table.
     let mut expected: BTreeMap<&str, (Vec<String>, Vec<String>)> = BTreeMap::new();
     for row in TABLE {
@@ -103,7 +103,7 @@ fn the_page_of_errors_has_every_code_with_its_status_and_fault_and_no_other() {
 }
 
 #[test]
-fn the_operators_page_has_every_metric() {
+fn limits_page_lists_every_metric() {
     let page = include_str!("../../../docs/limits.md");
     let of = |prefix: &str, mark: &str, file: &str| {
         let names = named_behind(mark, &[file]);
@@ -133,7 +133,7 @@ fn the_operators_page_has_every_metric() {
 }
 
 #[test]
-fn the_threat_model_names_tests_that_are_there() {
+fn threat_model_names_existing_tests() {
     let page = include_str!("../../../docs/threat-model.md");
     let mut all = String::new();
     for folder in ["host", "tests/e2e", "tests/measured"] {

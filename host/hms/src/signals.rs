@@ -228,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_ignored_from_the_start_is_read_from_the_systems_mask() {
+    fn signals_ignored_from_the_start_are_read_from_the_kernel_mask() {
         let status = "Name:\thms\nSigBlk:\t0000000000000007\nSigIgn:\t0000000000001001\n";
         for (signal, expected) in [(1, true), (2, false), (13, true), (64, false)] {
             assert_eq!(ignores(status, signal), expected, "{signal}");
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn one_stop_that_comes_twice_does_not_insist() {
+    fn stop_signal_delivered_twice_does_not_force_an_exit() {
         let ms = Duration::from_millis;
         for (name, since, expected) in [
             ("SIGTERM", ms(0), false),
@@ -255,7 +255,7 @@ mod tests {
 
     /// What ends, reloads or is ignored, by name.
     #[test]
-    fn the_operators_page_has_every_signal() {
+    fn operations_page_lists_every_signal() {
         let page = include_str!("../../../docs/operations.md");
         for (name, _) in ENDING.iter().chain(&IGNORED) {
             assert!(page.contains(name), "docs/operations.md lacks {name}");

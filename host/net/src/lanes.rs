@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn connections_go_where_there_are_fewest_and_leave_their_place_when_they_end() {
+    async fn connection_goes_to_the_least_loaded_lane_and_frees_its_place_at_its_end() {
         let (lanes, threads) = Lanes::start().unwrap();
         let mut counts: Vec<LaneGuard> = (0..count() * 3).filter_map(|_| lanes.guard()).collect();
         let loads = || lanes.0.iter().map(|lane| lane.connections.load(Relaxed));
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_lane_has_a_thread_and_things_of_its_own() {
+    async fn every_lane_has_its_own_thread_and_values() {
         let (lanes, threads) = Lanes::start().unwrap();
         let mut next = 0;
         let things = Arc::new(PerLane::new(|| {
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_of_the_lanes_ends_what_still_waits_on_them() {
+    async fn shutdown_of_the_lanes_ends_tasks_still_waiting_there() {
         let (lanes, threads) = Lanes::start().unwrap();
         let held = Arc::new(());
         let guard = lanes.guard().unwrap();

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_still_comes_after_an_early_answer_is_read_to_the_peers_end() {
+    async fn bytes_after_an_early_answer_are_read_until_the_peer_closes() {
         let (mut client, server) = duplex(1024);
         let mut server = Lingering::new(server, unread());
         let closed = tokio::spawn(async move {
@@ -199,19 +199,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_sends_nothing_more_is_left_soon() {
+    async fn silent_peer_is_closed_soon() {
         let waited = wait_for_a_peer_with(Duration::from_secs(60)).await;
         assert_eq!(waited.as_millis(), 100);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_never_ends_is_left_in_the_end() {
+    async fn endless_peer_is_closed_after_the_longest_linger() {
         let waited = wait_for_a_peer_with(Duration::from_millis(10)).await;
         assert_eq!(waited.as_millis(), 500);
     }
 
     #[tokio::test]
-    async fn nothing_lingers_where_the_requests_were_read_to_their_end() {
+    async fn connection_with_fully_read_requests_does_not_linger() {
         let bodyless = Unread::default();
         drop(bodyless.watch(Request::new(Empty::<Bytes>::new())));
         let read = Unread::default();

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_steady_download_goes_on_however_large_the_kernels_buffer_is() {
+    async fn steady_download_continues_however_large_the_kernel_buffer() {
         // 200 kB a second: of the megabytes that the kernel holds a third takes far longer than the
         // client has.
         for piece in [16 << 10, 100] {
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_takes_nothing_or_next_to_nothing_is_ended() {
+    async fn client_that_reads_next_to_nothing_is_disconnected() {
         for taken in [0, 1, 40] {
             let (outcome, after, slow) = download(16 << 10, taken).await;
             let ended = End::Ended(io::ErrorKind::TimedOut);
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_behind_the_pace_loses_time_and_gains_no_more_than_there_was() {
+    fn pace_debt_costs_time_and_credit_is_capped() {
         let mut paced = Paced::new((), PACE, Counter::default(), Activity::new());
         paced.took(1 << 30);
         assert_eq!(paced.left, PACE.longest);

@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn empty_pieces_are_passed_over_and_the_next_that_says_something_is_passed_on() {
+    async fn empty_pieces_are_skipped_and_the_next_full_one_passed_on() {
         assert_eq!(first_said(empty_then_full(0)).await, "full");
         assert_eq!(first_said(empty_then_full(3)).await, "full");
         let rest = empty_then_full(1).collect().await.unwrap().to_bytes();
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_long_row_of_empty_pieces_is_slowed_down() {
+    async fn long_run_of_empty_pieces_is_slowed_down() {
         let begun = Instant::now();
         assert_eq!(first_said(empty_then_full(4 * EMPTY_AT_ONCE)).await, "full");
         assert!(begun.elapsed() >= 4 * EMPTY_PAUSE);
@@ -386,7 +386,7 @@ mod tests {
 
     /// A writer that waits for each of its pieces to be taken.
     #[tokio::test(start_paused = true)]
-    async fn empty_pieces_that_come_one_by_one_are_slowed_down_as_well() {
+    async fn empty_pieces_arriving_one_by_one_are_slowed_down() {
         let (mut pieces, body) = http_body_util::channel::Channel::<Bytes, Infallible>::new(1);
         let writer = tokio::spawn(async move {
             for _ in 0..2 * EMPTY_AT_ONCE {
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_time_in_which_the_client_sends_nothing_is_measured_and_the_instances_own_is_not() {
+    async fn time_waiting_for_the_client_is_measured_without_that_of_the_instance() {
         let pause = Duration::from_millis(40);
         let (mut pieces, inner) = http_body_util::channel::Channel::<Bytes, BodyError>::new(2);
         let (mut body, in_flight) = asked(inner.boxed_unsync(), 100);
@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_breaks_off_or_is_too_large_is_the_clients_fault() {
+    async fn truncated_or_oversized_body_is_the_fault_of_the_client() {
         let broken = StreamBody::new(futures_util::stream::iter([
             Err::<Frame<Bytes>, BodyError>("reset".into()),
         ]));
@@ -468,7 +468,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn trailers_reach_the_instance_within_what_the_head_left() {
+    async fn trailers_reach_the_instance_within_the_bounds_left_by_the_head() {
         let (body, in_flight) = asked(trailed(100 - 5), 10);
         let collected = body.collect().await.unwrap();
         assert_eq!(collected.trailers().unwrap()["x"].len(), 95);
@@ -494,7 +494,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_written_whole_right_after_the_head_has_a_length() {
+    async fn body_written_whole_after_the_head_has_a_length() {
         let (mut pieces, inner) = Pieces::new(1);
         tokio::spawn(async move { pieces.send_data(Bytes::from_static(b"all of it")).await });
         let body = answer(inner).await;
@@ -504,7 +504,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn trailers_right_after_the_head_are_kept_and_leave_the_length_open() {
+    async fn trailers_written_after_the_head_are_kept_and_leave_the_length_open() {
         let (mut pieces, inner) = Pieces::new(2);
         tokio::spawn(async move {
             pieces.send_data(Bytes::from_static(b"told")).await?;
@@ -522,7 +522,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_takes_its_time_is_not_waited_for() {
+    async fn late_body_is_not_waited_for() {
         let (mut pieces, inner) = Pieces::new(1);
         let body = answer(inner).await;
         assert!(body.early.frames.is_empty() && !body.early.whole);

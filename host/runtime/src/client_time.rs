@@ -158,7 +158,7 @@ mod tests {
     const S: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_client_is_slow_that_was_waited_for_for_most_of_the_time() {
+    fn client_waited_for_most_of_the_time_is_slow() {
         let time = ClientTime::new();
         time.ask(S);
         assert!(!time.is_slow(S + S / 2), "half a second");
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn where_places_are_short_a_client_is_suspected_from_the_first_moment_unless_it_is_quick() {
+    fn shortage_makes_every_client_suspect_unless_it_is_quick() {
         let time = ClientTime::new();
         assert_eq!(time.slow(S, || true), None, "it is not waited for");
         time.ask(S);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_takes_nothing_or_drips_runs_out_of_time() {
+    fn reader_that_takes_nothing_or_drips_runs_out_of_time() {
         let stands = ClientTime::new();
         stands.give(S, 1 << 20);
         assert!(!stands.reads_too_slowly(60 * S));

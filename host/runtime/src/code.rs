@@ -144,7 +144,7 @@ mod tests {
     const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
     #[tokio::test]
-    async fn a_component_is_loaded_once_for_all_its_windows_and_leaves_with_the_last() {
+    async fn component_is_loaded_once_for_all_windows_and_unloaded_with_the_last() {
         let folder = tempfile::tempdir().unwrap();
         let files = ["one", "other"].map(|name| folder.path().join(name));
         for file in &files {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn native_code_without_its_seal_or_with_another_components_is_never_loaded() {
+    async fn native_code_without_a_matching_seal_is_never_loaded() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("native");
         let code = precompile(EMPTY_COMPONENT).unwrap();

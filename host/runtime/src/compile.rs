@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_compiler_that_somebody_ends_is_no_fault_of_the_component() {
+    async fn killed_compiler_is_a_host_failure_and_a_crashed_one_blames_the_component() {
         for signal in ["HUP", "INT", "QUIT", "TERM"] {
             let error = compile_by(&format!("kill -{signal} $$")).await;
             assert!(matches!(error, CompileError::Host(_)), "{signal}: {error}");
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_keyboards_signals_do_not_reach_a_compiler() {
+    async fn keyboard_signals_do_not_reach_a_compiler() {
         let own = "[ \"$(cut -d' ' -f5 /proc/self/stat)\" = $$ ] && kill -TERM $$; exit 1";
         // `cut` has the group of its shell, which is the shell's own.
         assert!(matches!(compile_by(own).await, CompileError::Host(_)));

@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_runs_and_the_next_waits_until_its_turn_is_over() {
+    async fn second_instance_waits_until_the_share_is_released() {
         let cpu_shares = cpu_shares();
         let (first, second) = (cpu_share(&cpu_shares), cpu_share(&cpu_shares));
         first.clone().next(LONG_TIME).await;
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_turn_that_was_given_is_not_over_before_it_was_used() {
+    async fn granted_share_is_held_until_it_is_used() {
         let cpu_shares = cpu_shares();
         let (first, second) = (cpu_share(&cpu_shares), cpu_share(&cpu_shares));
         let mut given = Box::pin(first.clone().next(LONG_TIME));
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_instance_that_goes_leaves_its_turn() {
+    async fn dropped_instance_releases_its_share() {
         let cpu_shares = cpu_shares();
         let first = cpu_share(&cpu_shares);
         first.clone().next(LONG_TIME).await;
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_instance_begins_when_the_one_before_has_stopped_for_the_first_time() {
+    async fn instance_starts_once_the_previous_one_has_first_stopped() {
         let cpu_shares = cpu_shares();
         let (first, second) = (cpu_share(&cpu_shares), cpu_share(&cpu_shares));
         first.begin().await;
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_window_whose_guests_cannot_be_interrupted_begins_one_at_a_time_for_a_while() {
+    async fn window_with_uninterruptible_guests_starts_one_instance_at_a_time() {
         let (cpu_shares, clock) = (CpuShares::new(1, 2), Clock::default());
         let new = || CpuShare::new(&cpu_shares, &clock);
         let (first, second) = (new(), new());
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn what_guests_compute_counts_for_the_windows_standing() {
+    fn guest_computation_counts_towards_window_placement() {
         let (cpu_shares, clock) = (cpu_shares(), Clock::default());
         let answers = |count: usize| (0..count).for_each(|_| cpu_shares.answered());
         let busy = |cpu_share: &CpuShare, time: Duration| {
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_interrupted_counts_for_as_long_as_it_took() {
+    async fn uninterruptible_work_counts_for_as_long_as_it_took() {
         let clock = Clock::default();
         let cpu_share = CpuShare::new(&cpu_shares(), &clock);
         assert_eq!(cpu_share.ran(), 1);
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn short_work_needs_no_turn() {
+    async fn short_work_needs_no_share() {
         let cpu_shares = cpu_shares();
         let first = cpu_share(&cpu_shares);
         first.clone().next(LONG_TIME).await;

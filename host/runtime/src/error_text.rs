@@ -130,14 +130,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_cut_at_a_character_and_short_ones_are_whole() {
+    fn long_text_is_cut_at_a_character_boundary_and_short_text_kept() {
         assert_eq!(cut(5, format_args!("{}", "short")), "short");
         assert_eq!(cut(5, format_args!("{}-{}", "ab", "ééé")), "ab-é…");
         assert_eq!(cut(3, format_args!("{:?}", "a".repeat(1 << 20))), "\"aa…");
     }
 
     #[test]
-    fn an_errors_words_are_shortened_and_what_it_is_stays() {
+    fn long_error_text_is_shortened_and_its_kind_kept() {
         let long = || Some("é".repeat(1 << 20));
         let ErrorCode::InternalError(Some(words)) = short(ErrorCode::InternalError(long())) else {
             panic!("another error");

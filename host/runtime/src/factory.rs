@@ -257,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_heads_of_all_requests_of_an_instance_fit_its_memory_limit() {
+    fn request_heads_of_one_instance_fit_its_memory_limit() {
         let limits = WindowLimits::default();
         let memory = limits.get(Limit::MemoryBytes);
         let head = limits.get(Limit::RequestHeaderBytes);

@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_dropped_counts_no_more_once_it_is_counted_again() {
+    fn dropped_resources_stop_counting_at_the_next_count() {
         let mut table = ResourceTable::new();
         let mut host = HostMemory::default();
         let handle = table.push(fields(1, 50_000)).unwrap();
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_beside_the_table_counts_as_long_as_it_is_kept() {
+    fn memory_outside_the_table_counts_while_it_is_kept() {
         let mut host = HostMemory::default();
         let kept = host.beside(100);
         let other = host.beside(11);
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_of_wasi_0_2_counts_what_it_may_hold_and_takes_an_eighth_of_the_limit_at_most() {
+    fn wasi_0_2_body_counts_its_capacity_of_at_most_an_eighth_of_the_limit() {
         const MIB: usize = 1 << 20;
         for (limit, piece) in [(1, MIB / 16), (4, MIB / 4), (16, MIB), (4096, MIB)] {
             let limit = limit * MIB as u64;
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_keeps_nothing_of_what_was_read_with_it() {
+    fn stored_value_does_not_retain_its_read_buffer() {
         let read = Bytes::from(vec![b'v'; 400_000]);
         let mut map = HeaderMap::new();
         for number in 0..3 {

@@ -175,8 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_deadline_counts_and_one_that_passes_closes_the_instance_but_not_its_other_requests()
-     {
+    fn expired_request_closes_the_instance_but_not_its_other_requests() {
         let in_flight_set = InFlightSet::default();
         let (short, long) = (in_flight(SECOND), in_flight(SECOND * 10));
         in_flight_set.begin(short.clone());
@@ -196,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_answered_whole_is_forgotten_with_the_next_request() {
+    fn completed_request_is_released_by_the_next() {
         let in_flight_set = InFlightSet::default();
         let first = in_flight(SECOND);
         in_flight_set.begin(first.clone());
@@ -206,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_rests_only_where_there_is_room_and_its_room_is_free_again_when_it_works() {
+    fn instance_idles_only_where_there_is_room_and_returns_it_when_it_works() {
         let room = Arc::new(Semaphore::new(2));
         let (one, other) = (InFlightSet::default(), InFlightSet::default());
         assert!(one.rest(&room, 2));
@@ -217,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_that_is_closing_does_not_rest() {
+    fn closing_instance_does_not_idle() {
         let in_flight_set = InFlightSet::default();
         in_flight_set.begin(in_flight(Duration::ZERO));
         assert_eq!(in_flight_set.stand(Instant::now() + SECOND), Stand::Over);
@@ -225,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_that_has_its_last_request_finishes_it_and_does_not_rest() {
+    fn instance_on_its_last_request_finishes_it_and_does_not_idle() {
         let in_flight_set = InFlightSet::default();
         let in_flight = in_flight(SECOND);
         in_flight_set.begin(in_flight.clone());
@@ -240,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_whose_request_gave_way_takes_no_more_and_has_a_moment_to_tidy_up() {
+    fn instance_whose_request_gave_way_accepts_no_more_and_may_clean_up() {
         let in_flight_set = InFlightSet::default();
         let in_flight = in_flight(SECOND);
         in_flight_set.begin(in_flight.clone());
@@ -258,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_that_goes_leaves_its_room() {
+    fn dropped_instance_returns_its_room() {
         let room = Arc::new(Semaphore::new(1));
         let in_flight_set = InFlightSet::default();
         assert!(in_flight_set.rest(&room, 1));

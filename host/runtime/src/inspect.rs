@@ -241,7 +241,7 @@ mod tests {
     const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
     #[test]
-    fn each_wrong_file_is_named_for_what_it_is() {
+    fn every_invalid_file_is_reported_as_what_it_is() {
         let code = |bytes: &[u8]| inspect(bytes).map_err(|refusal| refusal.code());
         assert_eq!(code(b""), Err("not-a-component"));
         assert_eq!(code(b"hello"), Err("not-a-component"));
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn only_released_versions_are_linked_and_of_keyvalue_its_drafts() {
+    fn only_released_interfaces_and_keyvalue_drafts_are_linked() {
         for (name, stands) in [
             ("wasi:http/handler@0.3.0", Version::Linked),
             ("wasi:http/types@0.2.0", Version::Linked),
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_draft_is_refused_by_name_before_it_is_compiled() {
+    fn draft_interface_is_rejected_by_name_before_compilation() {
         let (released, handler) = ("wasi:http/types@0.3.0", "wasi:http/handler@0.3.0");
         let (types, drafted) = (
             "wasi:http/types@0.3.0-rc-2026-01-06",
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_section_that_ends_early_is_truncated() {
+    fn section_that_ends_early_is_truncated() {
         let mut bytes = EMPTY_COMPONENT.to_vec();
         bytes.extend([0, 40, 4, b'n', b'a']);
         assert_eq!(inspect(&bytes).map_err(|r| r.code()), Err("truncated"));
@@ -316,7 +316,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(tail in proptest::collection::vec(any::<u8>(), 0..200), module: bool) {
+        fn inspection_never_panics(tail in proptest::collection::vec(any::<u8>(), 0..200), module: bool) {
             let mut bytes = if module { EMPTY_MODULE } else { EMPTY_COMPONENT }.to_vec();
             bytes.extend(&tail);
             let _ = inspect(&bytes);

@@ -265,17 +265,17 @@ mod tests {
     }
 
     #[test]
-    fn a_line_written_in_pieces_is_one_line() {
+    fn line_written_in_pieces_is_one_line() {
         assert_eq!(written(&[b"a", b"b\nc", b"\n"]), ["ab", "c"]);
     }
 
     #[test]
-    fn the_last_line_needs_no_newline() {
+    fn last_line_needs_no_newline() {
         assert_eq!(written(&[b"one\ntwo"]), ["one", "two"]);
     }
 
     #[test]
-    fn a_line_without_end_is_cut_and_says_so() {
+    fn endless_line_is_cut_with_a_note() {
         let lines = written(&[&[b'x'; MAX_LINE_BYTES + 10], b"\n"]);
         assert_eq!(lines.len(), 1);
         assert!(
@@ -286,12 +286,12 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_cannot_reach_a_terminal() {
+    fn control_characters_are_escaped() {
         assert_eq!(written(&[b"\x1b[2Jgone\r\n"]), ["\\u{1b}[2Jgone\\r"]);
     }
 
     #[test]
-    fn a_flood_is_cut_off_within_the_second() {
+    fn log_flood_is_cut_off_within_the_second() {
         let most = Limit::LogLinesPerS.row().default as usize;
         let lines = written(&[&b"x\n".repeat(5 * most)]);
         assert!(lines.len() <= 2 * most, "{}", lines.len());

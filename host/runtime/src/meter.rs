@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn host_calls_are_given_again_with_time_and_no_more_than_a_seconds() {
+    async fn host_calls_are_replenished_over_time_up_to_one_second_of_them() {
         let mut meter = meter(Limit::HostCallsPerS, 1000);
         let mut table = ResourceTable::new();
         let mut made = |most: usize| {
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn cpu_time_is_over_after_its_ticks_and_begins_again() {
+    fn cpu_time_ends_after_its_ticks_and_restarts() {
         let mut meter = meter(Limit::CpuTimeMs, 3);
         for _ in 0..2 {
             assert_eq!((0..9).take_while(|_| meter.charge(1).is_ok()).count(), 3);
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_and_what_the_host_keeps_share_one_limit() {
+    fn guest_memory_and_host_memory_share_one_limit() {
         let (mut meter, mut table) = (meter(Limit::MemoryBytes, LIMIT), ResourceTable::new());
         let half = LIMIT as usize / 2;
         let kept = meter.keep_beside(half, &mut table).unwrap();
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_declared_and_is_not_in_the_table_is_forgotten_when_there_is_need() {
+    fn stale_host_memory_is_recounted_when_memory_is_needed() {
         let (mut meter, mut table) = (meter(Limit::MemoryBytes, LIMIT), ResourceTable::new());
         for _ in 0..100 {
             meter.keep(LIMIT as usize / 2, &mut table).unwrap();
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn handles_that_calls_may_have_made_are_counted() {
+    fn handles_made_by_host_calls_are_counted() {
         let (mut meter, mut table) = (meter(Limit::MemoryBytes, LIMIT), ResourceTable::new());
         let calls = || 0..LIMIT / HANDLE_BYTES as u64 + COUNTED_CALLS;
         assert!(calls().all(|_| meter.host_call(&mut table).is_ok()));

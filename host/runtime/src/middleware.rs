@@ -201,7 +201,7 @@ mod tests {
     use std::time::Duration;
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_ends_with_its_request_whether_it_waits_or_has_more() {
+    async fn forwarded_body_ends_with_its_request_in_any_state() {
         let body = || {
             let (pieces, body) = Channel::<Bytes, Infallible>::new(4);
             (pieces, body.map_err(|never| match never {}).boxed_unsync())

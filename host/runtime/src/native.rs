@@ -91,7 +91,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn native_code_that_was_changed_cut_or_belongs_to_another_component_is_told_from_good_code() {
+    fn altered_truncated_and_foreign_native_code_is_detected() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("native");
         let code: Vec<u8> = (0..CHUNK_BYTES + 1000).map(|at| (at % 251) as u8).collect();

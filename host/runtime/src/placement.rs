@@ -98,7 +98,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn short_requests_keep_a_window_on_the_lanes_whenever_they_come(
+        fn short_requests_keep_a_window_on_the_lanes_at_any_rate(
             takes in 0u64..200,
             waits in prop::collection::vec(0u64..5000, 500),
         ) {
@@ -109,7 +109,7 @@ mod tests {
         }
 
         #[test]
-        fn requests_of_some_milliseconds_keep_or_take_it_off(
+        fn requests_of_several_milliseconds_keep_a_window_off_the_lanes(
             takes in 1500u64..5000,
             waits in prop::collection::vec(0u64..5000, 100),
         ) {
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn sixteen_answers_bring_a_new_window_on() {
+    fn new_window_moves_to_the_lanes_after_sixteen_answers() {
         let placement = Placement::default();
         (0..15).for_each(|_| placement.answered());
         assert!(!placement.fits_lanes(0));
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_request_takes_it_off_for_ten_seconds_and_until_it_has_earned_it() {
+    fn long_request_keeps_a_window_off_the_lanes_for_at_least_ten_seconds() {
         let placement = Placement::default();
         let answer = || (0..16).for_each(|_| placement.answered());
         answer();

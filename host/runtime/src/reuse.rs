@@ -256,7 +256,7 @@ mod tests {
     const TRAP: &str = "instance-trapped";
 
     #[test]
-    fn one_at_a_time_is_tried_and_one_that_goes_well_proves_it() {
+    fn trials_run_one_at_a_time_and_one_success_proves_reuse() {
         let now = Instant::now();
         let reuse = Arc::new(Reuse::default());
         let trial = reuse.try_one(now).unwrap();
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn after_one_that_fails_there_is_another_after_a_pause_that_grows() {
+    fn failed_trial_is_repeated_after_a_growing_pause() {
         let mut now = Instant::now();
         let reuse = Arc::new(Reuse::default());
         let minutes = [1, 2, 4, 8, 16, 32, 60, 60];
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_who_asks_again_begins_anew() {
+    fn operator_request_restarts_the_trials() {
         let now = Instant::now();
         let reuse = Arc::new(Reuse::default());
         for _ in 0..3 {
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_given_up_decides_nothing_any_more() {
+    fn abandoned_trial_decides_nothing() {
         let now = Instant::now();
         let reuse = Arc::new(Reuse::default());
         let slow = reuse.try_one(now).unwrap();
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_for_the_outcome_is_woken_by_it_whatever_it_is() {
+    fn every_outcome_wakes_whoever_waits_for_it() {
         let outcomes: [fn(ReuseTrial); 4] = [
             |trial| trial.went_well(),
             |trial| assert!(trial.failed(TRAP, Instant::now()).is_some()),
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_of_limits_has_those_of_trials() {
+    fn limits_page_lists_the_bounds_of_trials() {
         let page = include_str!("../../../docs/limits.md");
         let row = format!(
             "time that a trial lasts after its head; that it waits for its client before; \

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_is_short_of_its_own_places_and_of_those_of_the_pool() {
+    fn window_is_short_of_its_own_permits_and_of_those_of_the_pool() {
         let (one, other) = (Short::default(), Short::default());
         assert!(!one.is_now());
         one.window.note();

@@ -71,7 +71,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn its_threads_come_after_those_of_the_lanes() {
+    async fn slow_pool_threads_have_a_lower_priority_than_lanes() {
         let niceness = || rustix::process::getpriority_process(None).unwrap();
         let here = niceness();
         let slow_pool = SlowPool::start().unwrap();

@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_a_windows_share_the_slowest_client_gives_way() {
+    fn slowest_client_gives_way_over_the_share_of_its_window() {
         let waiters = Waiters::new(512);
         let share = share(&waiters, "w", 6);
         let requests = [100_000, 10, 90_000, 80_000].map(in_flight);
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_the_share_of_the_pool_the_window_with_most_gives_way() {
+    fn largest_window_gives_way_over_the_share_of_the_pool() {
         let waiters = Waiters::new(8);
         let (greedy, modest) = (
             share(&waiters, "greedy", 100),
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn where_places_are_short_a_client_that_has_only_begun_takes_one_of_those_that_may_wait() {
+    fn shortage_counts_a_client_as_slow_from_the_start() {
         let share = share(&Waiters::new(512), "w", 6);
         let requests: Vec<_> = (0..4)
             .map(|_| {
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_is_quick_after_all_gives_way_to_nobody() {
+    fn client_that_proves_quick_gives_way_to_nobody() {
         let waiters = Waiters::new(512);
         let share = share(&waiters, "w", 6);
         let requests: Vec<_> = (0..3).map(|_| waiting()).collect();

@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_opened_is_opened_by_one() {
+    fn unopened_value_is_opened_by_one_caller() {
         let (health, now) = (Health::idle(PAUSES), Instant::now());
         let attempt = health.begin(now).unwrap();
         assert_eq!(seen(&health), "opening");
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pause_doubles_up_to_the_longest_and_is_kept() {
+    fn retry_pause_doubles_up_to_the_longest_and_is_kept() {
         let (health, mut now) = (Health::<&str>::idle(PAUSES), Instant::now());
         for ms in [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000] {
             let attempt = health.begin(now).unwrap();
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_while_open_is_put_away_and_due_at_once() {
+    fn value_that_fails_while_open_is_discarded_and_due_at_once() {
         let (health, now) = (Health::open("a", PAUSES), Instant::now());
         let mut put_away = None;
         assert!(health.fail(0, error("sync"), true, now, |value| put_away = Some(*value)));
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doubt_stays_until_it_is_open_again() {
+    fn doubt_remains_until_the_value_is_open_again() {
         let (health, mut now) = (Health::open("a", PAUSES), Instant::now());
         assert!(health.fail(0, error("sync"), true, now, |_| ()));
         for _ in 0..3 {
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_report_of_what_is_open_no_more_changes_nothing() {
+    fn late_report_about_a_replaced_value_changes_nothing() {
         let (health, now) = (Health::open("a", PAUSES), Instant::now());
         assert!(health.fail(0, error("first"), false, now, |_| ()));
         assert!(!health.fail(0, error("second"), true, now, |_| panic!("twice")));
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn closing_ends_what_is_being_opened_and_gives_it_back() {
+    fn closing_ends_an_opening_and_returns_its_value() {
         let (health, now) = (Health::idle(PAUSES), Instant::now());
         let attempt = health.begin(now).unwrap();
         health.close();
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn an_opening_without_a_result_leaves_what_was_before() {
+    fn opening_without_a_result_restores_the_previous_state() {
         let (health, now) = (Health::<&str>::idle(PAUSES), Instant::now());
         drop(health.begin(now));
         assert_eq!(seen(&health), "idle");
@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_nobody_has_is_released_when_that_is_asked_for() {
+    fn conditional_release_frees_only_an_unused_value() {
         let health = Health::open(Arc::new(()), PAUSES);
         let alone = |value: &Arc<()>| Arc::strong_count(value) == 1;
         let held = match &**health.load() {

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_that_is_there_is_ready_at_the_first_poll() {
+    fn available_answer_is_ready_at_the_first_poll() {
         let mut read = pin!(Read::ready(Ok(7)));
         let polled = read.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert_eq!(polled, Poll::Ready(Ok(7)));
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_may_wait_for_an_answer_within_a_runtime_and_without_one() {
+    fn thread_can_wait_for_an_answer_inside_and_outside_a_runtime() {
         let late = || {
             let (answer, later) = tokio::sync::oneshot::channel();
             std::thread::spawn(move || answer.send(7));

@@ -17,7 +17,7 @@ fn set(value: &str) -> Vec<super::super::Op> {
 }
 
 #[tokio::test]
-async fn each_window_has_a_store_of_its_own() {
+async fn every_window_has_its_own_store() {
     let (_folder, stores) = stores();
     let (a, b) = (stores.open("a").unwrap(), stores.open("b").unwrap());
     a.write(set("of a")).await.unwrap();
@@ -29,7 +29,7 @@ async fn each_window_has_a_store_of_its_own() {
 }
 
 #[test]
-fn those_who_open_a_store_together_get_the_same_one() {
+fn concurrent_openers_get_the_same_store() {
     let (_folder, stores) = stores();
     let stores: Vec<Arc<dyn Store>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..16)
@@ -44,7 +44,7 @@ fn those_who_open_a_store_together_get_the_same_one() {
 }
 
 #[test]
-fn a_window_that_is_slow_to_open_does_not_stop_another() {
+fn slow_opening_does_not_stop_another_window() {
     let (_folder, stores) = stores();
     let slow = stores.cell("slow");
     let opening = slow.changing.lock();
@@ -55,7 +55,7 @@ fn a_window_that_is_slow_to_open_does_not_stop_another() {
 }
 
 #[test]
-fn an_open_store_is_found_while_it_is_being_closed_and_its_size_can_be_set() {
+fn open_store_is_found_while_it_is_being_closed_and_can_be_resized() {
     let (_folder, stores) = stores();
     stores.open("a").unwrap();
     let cell = stores.cell("a");
@@ -67,7 +67,7 @@ fn an_open_store_is_found_while_it_is_being_closed_and_its_size_can_be_set() {
 }
 
 #[test]
-fn however_many_wait_for_a_store_to_open_they_hold_one_thread() {
+fn waiters_for_an_opening_store_hold_one_thread() {
     let (_folder, stores) = stores();
     let stores = Arc::new(stores);
     let cell = stores.cell("slow");
@@ -99,7 +99,7 @@ fn however_many_wait_for_a_store_to_open_they_hold_one_thread() {
 }
 
 #[test]
-fn a_name_that_could_lead_elsewhere_is_refused() {
+fn unsafe_store_name_is_rejected() {
     let (folder, stores) = stores();
     let long = "x".repeat(64);
     for name in ["", ".", "..", "../a", "a/b", "A", "a.b", "a\0", "ä", &long] {
@@ -117,7 +117,7 @@ fn a_name_that_could_lead_elsewhere_is_refused() {
 }
 
 #[tokio::test]
-async fn a_closed_store_refuses_its_old_holders_and_opens_again_with_its_content() {
+async fn closed_store_rejects_its_old_holders_and_reopens_with_its_content() {
     let (_folder, stores) = stores();
     let old = stores.open("a").unwrap();
     old.write(set("kept")).await.unwrap();
@@ -130,7 +130,7 @@ async fn a_closed_store_refuses_its_old_holders_and_opens_again_with_its_content
 }
 
 #[tokio::test]
-async fn a_removed_store_leaves_no_file_and_comes_back_empty() {
+async fn removed_store_leaves_no_file_and_reopens_empty() {
     let (folder, stores) = stores();
     let old = stores.open("a").unwrap();
     old.write(set("gone")).await.unwrap();
@@ -146,7 +146,7 @@ async fn a_removed_store_leaves_no_file_and_comes_back_empty() {
 }
 
 #[test]
-fn removing_a_store_leaves_other_files_of_its_window_alone() {
+fn store_removal_keeps_other_files_of_its_window() {
     let (folder, stores) = stores();
     stores.open("a").unwrap();
     let other = folder.path().join("windows/a/window.log");
@@ -188,7 +188,7 @@ impl Backend for Faulty {
 }
 
 #[test]
-fn a_store_that_cannot_be_opened_is_left_alone_for_the_pause_and_no_other_is() {
+fn store_that_fails_to_open_is_not_retried_during_its_pause() {
     let (is_broken, asked) = (Arc::new(AtomicBool::new(false)), Arc::default());
     let stores = Stores::over(Box::new(Faulty {
         stores: Memory::new(StoreLimits::default()),
@@ -218,7 +218,7 @@ fn a_store_that_cannot_be_opened_is_left_alone_for_the_pause_and_no_other_is() {
 }
 
 #[test]
-fn a_store_that_is_removed_is_broken_no_more() {
+fn removed_store_is_no_longer_reported_broken() {
     let stores = Stores::over(Box::new(Faulty {
         stores: Memory::new(StoreLimits::default()),
         is_broken: Arc::new(AtomicBool::new(true)),

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_pauses_holds_nobody_up_and_what_does_not_fit_is_counted() {
+    fn paused_reader_delays_nobody_and_dropped_lines_are_counted() {
         let (log, permit, taken) = read_by_permit();
         let line = [vec![b'x'; 999], vec![b'\n']].concat();
         let fit = MAX_WAITING_BYTES / line.len();
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_pushed_is_written_in_order_and_soon() {
+    fn lines_are_written_soon_and_in_order() {
         let (log, permit, taken) = read_by_permit();
         (0..10).for_each(|_| permit.send(()).unwrap());
         log.push(b"1\n");
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_is_gone_costs_lines_and_no_more() {
+    fn departed_reader_costs_only_lines() {
         let (log, permit, taken) = read_by_permit();
         drop(permit);
         log.push(b"1\n2\n");

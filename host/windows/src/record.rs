@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_count_up_and_are_never_reused() {
+    fn release_numbers_count_up_and_are_never_reused() {
         let mut record = WindowRecord::default();
         for expected in 1..=25 {
             record = record.with_release(release(), None);
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn the_live_release_stays_however_many_canaries_fail() {
+    fn live_release_is_kept_however_many_canaries_fail() {
         let mut record = WindowRecord::default().with_release(release(), None);
         for expected in 2..=30 {
             record = record.with_release(release(), "10%".parse().ok());
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_release_has_none_before_it() {
+    fn first_release_has_no_predecessor() {
         assert_eq!(
             WindowRecord::default()
                 .with_release(release(), None)
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_record_is_written_only_where_what_is_there_is_what_was_expected() {
+    async fn record_is_written_only_over_the_expected_version() {
         use hms_store::{StoreLimits, open_file};
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("host.redb");
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_changes_have_the_same_version_and_each_is_after_the_one_before() {
+    fn change_versions_are_unique_and_ordered() {
         let disk = crate::testing::Disk::new();
         let hosts = [0, 1].map(|_| Records::new(disk.clone()));
         let mut seen = std::collections::HashSet::new();
@@ -463,7 +463,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_of_a_record_takes_less_than_a_quarter_of_the_reserve() {
+    async fn record_change_needs_less_than_a_quarter_of_the_reserve() {
         use hms_disk::reserve::RESERVE_BYTES;
         use hms_store::{StoreLimits, open_file};
         use std::os::unix::fs::MetadataExt;

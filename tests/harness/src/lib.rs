@@ -59,7 +59,7 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
 }
 
 #[test]
-fn benches_measure_the_build_for_production() {
+fn benches_measure_the_production_build() {
     let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
     // The settings of a profile, then those of its packages: a line each, in order.
     let settings = |profile: &str| {

@@ -121,7 +121,7 @@ fn read(pid: u32, file: &str) -> String {
 }
 
 #[test]
-fn a_peak_is_seen_after_it_is_over_and_a_later_one_begins_anew() {
+fn memory_peak_is_seen_afterwards_and_the_next_starts_anew() {
     const MIB: usize = 1 << 20;
     let pid = std::process::id();
     let peak = Peak::since_now(pid);

@@ -198,7 +198,7 @@ mod tests {
     use hms_store::LEAST_FREE_BYTES;
 
     #[test]
-    fn the_page_of_limits_has_those_of_backups() {
+    fn limits_page_lists_the_backup_limits() {
         let page = include_str!("../../../../docs/limits.md");
         let thousands = format!("{},{:03}", MAX_MEMBERS / 1000, MAX_MEMBERS % 1000);
         let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_that_is_given_up_while_its_reader_is_slow_does_not_end_well() {
+    async fn abandoned_stream_ends_with_an_error_for_a_slow_reader() {
         use futures_util::StreamExt;
         for done in [true, false] {
             let (pieces, stream) = mpsc::channel(1);
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_secrets_may_be_is_said() {
+    fn secrets_parameter_accepts_only_known_values() {
         assert_eq!(secrets(""), Ok(true));
         assert_eq!(secrets("secrets=omit"), Ok(false));
         for wrong in ["secrets=no", "secret=omit", "secrets=omit&secrets=omit"] {

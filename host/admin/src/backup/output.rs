@@ -274,7 +274,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     #[test]
-    fn a_note_never_waits_for_a_reader_that_takes_nothing() {
+    fn note_never_waits_for_a_stalled_reader() {
         let (pieces, mut reader) = mpsc::channel(QUEUE);
         let shutdown = CancellationToken::new();
         let patience = Instant::now() + Duration::from_secs(5);

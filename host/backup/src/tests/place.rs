@@ -42,7 +42,7 @@ fn data_of_a_host(root: &Path) -> (PathBuf, PathBuf) {
 }
 
 #[test]
-fn a_place_is_known_before_it_is_made_through_links_and_back() {
+fn path_is_resolved_through_links_and_parents_before_it_exists() {
     let dir = tempfile::tempdir().unwrap();
     let root = fs::canonicalize(dir.path()).unwrap();
     fs::create_dir_all(root.join("q/in")).unwrap();
@@ -67,7 +67,7 @@ fn a_place_is_known_before_it_is_made_through_links_and_back() {
 }
 
 #[test]
-fn nothing_is_restored_into_a_backup_nor_a_backup_made_in_one() {
+fn restore_into_a_backup_and_backup_inside_a_backup_are_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let sample = Sample::new();
     let backup = sample.folder(dir.path());
@@ -129,7 +129,7 @@ fn nothing_is_restored_into_a_backup_nor_a_backup_made_in_one() {
 }
 
 #[test]
-fn no_backup_is_made_in_a_folder_of_a_host() {
+fn backup_inside_a_data_folder_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let (data, routes) = data_of_a_host(dir.path());
     symlink(&routes, dir.path().join("link")).unwrap();
@@ -158,7 +158,7 @@ fn no_backup_is_made_in_a_folder_of_a_host() {
 }
 
 #[test]
-fn a_restore_that_fails_leaves_things_as_they_were() {
+fn failed_restore_leaves_existing_folders_unchanged() {
     let dir = tempfile::tempdir().unwrap();
     let sample = Sample::new();
     let tar = sample.tar();
@@ -196,7 +196,7 @@ fn a_restore_that_fails_leaves_things_as_they_were() {
 }
 
 #[test]
-fn a_backup_that_is_given_up_takes_away_its_own_files_and_no_others() {
+fn abandoned_backup_removes_its_own_files_only() {
     let dir = tempfile::tempdir().unwrap();
     let sample = Sample::new();
     let tar = sample.tar();

@@ -12,7 +12,7 @@ fn check_words(why: &str) {
 }
 
 #[test]
-fn what_is_packed_is_told_how_to_unpack_it() {
+fn compressed_backup_error_names_the_command_to_unpack_it() {
     let zstd = b"\x28\xb5\x2f\xfd\x24\x05\x29\x00\x00hello\xff\xfe".as_slice();
     let rest = [0xa5; 2000];
     for (magic, undo) in [
@@ -37,7 +37,7 @@ fn what_is_packed_is_told_how_to_unpack_it() {
 }
 
 #[test]
-fn no_bytes_of_a_stream_are_in_what_is_said_of_it() {
+fn error_about_a_stream_contains_none_of_its_bytes() {
     let tar = Sample::new().tar();
     let noise: Vec<u8> = (0..4096_u32)
         .map(|i| (i * 167 % 251) as u8 | 0x80)
@@ -71,7 +71,7 @@ impl Read for Failing {
 }
 
 #[test]
-fn a_stream_that_cannot_be_read_is_not_called_damaged() {
+fn read_error_is_not_reported_as_damage() {
     let dir = tempfile::tempdir().unwrap();
     let tar = Sample::new().tar();
     for bytes in [0, 100, 512, 700, 1024, 5000, tar.len() - 2000] {

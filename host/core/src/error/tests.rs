@@ -6,7 +6,7 @@ use super::*;
 const PRIVATE: &str = "open /srv/secret: token=hunter2 at 10.9.8.7:5432 (os error 111)";
 
 #[test]
-fn private_words_are_for_the_log_and_no_client_reads_them() {
+fn private_cause_reaches_the_log_but_no_client() {
     for row in TABLE {
         let error = RequestError::new(row.problem, "a plain sentence").with_cause(PRIVATE);
         let answer = error.answer(Some("id"));
@@ -24,7 +24,7 @@ fn private_words_are_for_the_log_and_no_client_reads_them() {
 }
 
 #[test]
-fn every_row_is_one_that_clients_can_be_answered_with() {
+fn every_row_of_the_table_is_a_valid_answer() {
     for row in TABLE {
         let plain = |c: char| c.is_ascii_lowercase() || c == '-';
         assert!(row.code.chars().all(plain), "{row:?}");
@@ -42,7 +42,7 @@ fn every_row_is_one_that_clients_can_be_answered_with() {
 }
 
 #[test]
-fn retry_after_is_sent_where_the_table_says_so_and_rounded_up() {
+fn retry_after_follows_the_table_and_is_rounded_up() {
     for row in TABLE {
         let error = RequestError::new(row.problem, "a plain sentence");
         let error = error.with_retry_after(Duration::from_millis(1_001));
@@ -62,6 +62,6 @@ fn retry_after_is_sent_where_the_table_says_so_and_rounded_up() {
 }
 
 #[test]
-fn an_error_is_one_pointer() {
+fn request_error_is_one_pointer() {
     assert_eq!(size_of::<RequestError>(), size_of::<usize>());
 }

@@ -70,14 +70,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_is_cut_at_a_character() {
+    fn long_cause_is_cut_at_a_character_boundary() {
         assert_eq!(Cause::of("short").private(), "short");
         let cut = Cause::of("é".repeat(CAUSE_BYTES));
         assert_eq!(cut.private(), format!("{}…", "é".repeat(CAUSE_BYTES / 2)));
     }
 
     #[test]
-    fn a_plain_sentence_is_its_parts() {
+    fn plain_sentence_displays_its_parts() {
         let parts = Plain::from(["the field ", "host", " must be there", " once"]);
         assert_eq!(parts.to_string(), "the field host must be there once");
         assert_eq!(Plain::from("one").to_string(), "one");

@@ -54,7 +54,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_lifetime_is_from_a_second_to_ten_years() {
+    fn lifetime_is_between_one_second_and_ten_years() {
         let texts = [("1s", 1), ("30m", 1800), ("12h", 43_200), ("3650d", MAX_S)];
         for (text, seconds) in texts {
             assert_eq!(text.parse(), Ok(Lifetime(seconds)), "{text}");
@@ -76,7 +76,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_lifetime_reads_as_it_prints(seconds in 1..=MAX_S) {
+        fn lifetime_parses_what_it_displays(seconds in 1..=MAX_S) {
             let lifetime = Lifetime(seconds);
             prop_assert_eq!(lifetime.to_string().parse(), Ok(lifetime));
             let json = serde_json::to_string(&lifetime).unwrap();

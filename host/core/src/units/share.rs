@@ -58,7 +58,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn shares_are_percentages() {
+    fn share_is_a_percentage_in_bounds() {
         assert_eq!("10%".parse(), Ok(TrafficShare(1000)));
         assert_eq!("0.5%".parse(), Ok(TrafficShare(50)));
         for wrong in ["0%", "101%", "-5%", "NaN%", "inf%", "1e1%", "ten%", "%"] {
@@ -73,7 +73,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn shares_are_read_as_they_are_shown(steps in 1u16..=10_000) {
+        fn share_parses_what_it_displays(steps in 1u16..=10_000) {
             let share = TrafficShare(steps);
             prop_assert_eq!(share.to_string().parse(), Ok(share));
         }

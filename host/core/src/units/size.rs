@@ -72,7 +72,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_size_is_a_number_with_or_without_a_unit() {
+    fn size_is_a_number_with_an_optional_unit() {
         let texts = [
             ("64MiB", 64 << 20),
             ("1 GiB", 1 << 30),
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_is_refused_with_an_example() {
+    fn invalid_size_is_rejected_with_an_example() {
         for wrong in ["", "64 parsecs", "MiB", "-1", "1.5GiB", " 1MiB", "1MB"] {
             let why = wrong.parse::<Size>().unwrap_err();
             assert!(why.contains("for example 64MiB"), "{wrong}: {why}");
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_is_printed_in_the_largest_unit_that_is_exact() {
+    fn size_displays_in_the_largest_exact_unit() {
         let texts = [
             (0, "0B"),
             (1000, "1000B"),
@@ -114,13 +114,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_size_reads_as_it_prints(number: u32, shift in 0u32..32) {
+        fn size_parses_what_it_displays(number: u32, shift in 0u32..32) {
             let size = Size::of(u64::from(number) << shift);
             prop_assert_eq!(size.to_string().parse(), Ok(size));
         }
 
         #[test]
-        fn no_text_makes_the_parser_panic(text in "\\PC*") {
+        fn size_parser_never_panics(text in "\\PC*") {
             let _ = text.parse::<Size>();
         }
     }

@@ -83,7 +83,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_time_is_a_number_with_a_unit() {
+    fn time_is_a_number_with_a_unit() {
         let texts = [
             ("500ms", 500),
             ("30s", 30_000),
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_refused_with_an_example_and_what_is_too_long_with_the_bound() {
+    fn invalid_time_is_rejected_with_an_example_and_a_long_one_with_the_bound() {
         for wrong in ["", "5", "5S", "1d", "-1s", "1.5h", " 1s", "s"] {
             let why = wrong.parse::<Time>().unwrap_err();
             assert!(why.contains("for example 500ms"), "{wrong}: {why}");
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_printed_in_the_largest_unit_that_is_exact() {
+    fn time_displays_in_the_largest_exact_unit() {
         let texts = [
             (0, "0s"),
             (1, "1ms"),
@@ -126,13 +126,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_time_reads_as_it_prints(ms in 0..=Time::MAX.ms()) {
+        fn time_parses_what_it_displays(ms in 0..=Time::MAX.ms()) {
             let time = Time::of_ms(ms);
             prop_assert_eq!(time.to_string().parse(), Ok(time));
         }
 
         #[test]
-        fn no_text_makes_the_parser_panic(text in "\\PC*") {
+        fn time_parser_never_panics(text in "\\PC*") {
             let _ = text.parse::<Time>();
         }
     }

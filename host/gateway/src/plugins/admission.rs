@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_outage_of_the_provider_ends_no_websocket_before_its_token_does() {
+    async fn provider_outage_ends_no_websocket_before_its_token_expires() {
         let data = tempfile::tempdir().unwrap();
         let gone = JwksSource::File(data.path().join("gone.json"));
         let issuers = vec![IssuerConfig::only(gone)];

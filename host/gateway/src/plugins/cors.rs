@@ -311,7 +311,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_origin_matches_whole_or_below_a_host_on_label_borders() {
+    fn origin_matches_exactly_or_below_a_host_at_label_boundaries() {
         let exact = Origin::parse("https://app.example.org").unwrap();
         let below = Origin::parse("https://*.example.org:8443").unwrap();
         for (origin, is_exact, is_below) in [
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_origin_is_refused() {
+    fn invalid_origin_is_rejected() {
         for text in [
             "app.example.org",
             "https://",

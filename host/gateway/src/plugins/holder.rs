@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ipv6_client_is_its_64_bit_network() {
+    fn ipv6_client_counts_as_its_64_bit_network() {
         let network = |text: &str| client_network(text.parse().unwrap());
         assert_eq!(network("2001:db8:0:1::1"), network("2001:db8:0:1:ffff::2"));
         assert_ne!(network("2001:db8:0:1::1"), network("2001:db8:0:2::1"));
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_is_not_the_address_that_it_is_named_after() {
+    fn user_named_like_an_address_is_not_that_address() {
         let client = IpAddr::from([192, 0, 2, 7]);
         let user = Holder::of(Some("192.0.2.7"), client);
         assert_ne!(user, Holder::of(None, client));

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_compared_in_their_one_form() {
+    fn addresses_are_compared_in_canonical_form() {
         let rule = Rule {
             networks: ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"]
                 .map(|text| network(text).unwrap())
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_with_bits_beyond_its_prefix_is_refused_with_both_readings() {
+    fn network_with_bits_beyond_its_prefix_is_rejected_with_both_readings() {
         let said = network("10.1.2.3/8").unwrap_err();
         assert!(
             said.contains("'10.0.0.0/8'") && said.contains("'10.1.2.3'"),

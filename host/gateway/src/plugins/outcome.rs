@@ -76,7 +76,7 @@ mod tests {
     const BUSY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 
     #[test]
-    fn what_was_refused_each_time_never_ran_and_what_is_at_work_or_was_cut_off_may_have() {
+    fn only_a_request_refused_at_every_try_counts_as_never_run() {
         let outcome = ForwardOutcome::default();
         assert!(!outcome.never_ran(BUSY));
         let busy = RequestError::new(Problem::InstanceLimit, "");
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_cut_while_an_instance_reads_it_is_no_request_that_never_ran() {
+    fn body_cut_while_an_instance_reads_it_does_not_count_as_never_run() {
         let too_large = StatusCode::PAYLOAD_TOO_LARGE;
         for (error, never_ran) in [(Problem::BodyTooLarge, true), (Problem::BodyOverrun, false)] {
             let error = RequestError::new(error, "");

@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_waited_for_as_long_as_it_keeps_the_pace_on_average() {
+    fn client_is_waited_for_while_it_keeps_the_average_pace() {
         assert_eq!(PACE.wait(PACE.whole()), s(30));
         let after = |left, waited, bytes| PACE.after(soon(left), s(waited), bytes).soon;
         assert_eq!(after(30, 30, 0), s(0));
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longer_it_takes_the_quicker_it_must_be() {
+    fn required_pace_rises_with_the_time_taken() {
         assert_eq!(cut_after(0), Some(30));
         assert_eq!(cut_after(200), Some(174), "of each second a sixth is lost");
         // The least pace holds for ten minutes, and no longer.

@@ -32,7 +32,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_field_that_is_there_twice_has_no_one_value() {
+    fn duplicate_field_has_no_single_value() {
         let mut headers = HeaderMap::new();
         assert_eq!(only(&headers, &CONNECTION), None);
         headers.append(CONNECTION, "a".parse().unwrap());
@@ -44,7 +44,7 @@ mod tests {
     proptest! {
         /// Whatever stands beside a member, it is found, from either end.
         #[test]
-        fn no_byte_makes_a_member_vanish(
+        fn no_byte_hides_a_list_member(
             lines in prop::collection::vec("[\\t -~\u{80}-\u{ff}]{0,20}", 0..5),
             at in 0usize..5,
         ) {

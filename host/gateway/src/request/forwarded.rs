@@ -187,7 +187,7 @@ mod tests {
     use http::HeaderValue;
 
     #[test]
-    fn a_node_is_an_address_or_not_told_or_nonsense() {
+    fn node_is_an_address_unknown_or_invalid() {
         let at = |text: &str| Node::Address(text.parse().unwrap());
         for (text, node) in [
             (&b"198.51.100.1"[..], at("198.51.100.1")),
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_are_told_apart_by_commas_outside_of_quotes() {
+    fn elements_are_split_at_commas_outside_quotes() {
         let (a, b) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
         let (a, b) = (Node::Address(a), Node::Address(b));
         let https = || Some("https".to_owned());
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_of_the_grammar_is_not_read() {
+    fn malformed_forwarded_field_is_not_read() {
         for line in [
             &b"\xff"[..],
             b"for",

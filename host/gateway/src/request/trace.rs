@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_well_formed_request_id_is_kept_and_any_other_replaced() {
+    fn well_formed_request_id_is_kept_and_any_other_replaced() {
         assert_eq!(read("x-request-id", "abc-1.2_3").request_id, "abc-1.2_3");
         for bad in ["", "a b", "a\"b", &"x".repeat(129)] {
             let id = read("x-request-id", bad).request_id;
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_valid_trace_goes_on_under_a_new_parent() {
+    fn valid_trace_continues_under_a_new_parent() {
         let inbound = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let trace = read("traceparent", inbound).traceparent;
         assert!(
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_trace_is_not_continued() {
+    fn malformed_trace_is_not_continued() {
         for bad in [
             "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",

@@ -157,7 +157,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_millis(60);
 
     #[tokio::test(start_paused = true)]
-    async fn an_upstream_has_its_time_from_when_it_is_asked() {
+    async fn upstream_time_starts_when_the_upstream_is_asked() {
         let upload = Upload::default();
         tokio::time::sleep(LIMIT).await;
         let begun = Instant::now();
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_time_stands_while_the_client_is_waited_for_and_counts_from_the_last_piece() {
+    async fn upstream_time_stops_while_the_client_is_awaited_and_restarts_at_the_last_piece() {
         let upload = Upload::default();
         upload.waits();
         let never = pin!(pending::<()>());
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_a_client_whose_body_is_not_asked_for_any_longer() {
+    async fn upload_that_nobody_reads_is_not_waited_for() {
         let upload = Upload::default();
         upload.waits();
         tokio::time::sleep(LIMIT).await;
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_upstream_that_goes_on_taking_pieces_is_not_late() {
+    async fn upstream_that_keeps_reading_is_not_late() {
         let upload = Upload::default();
         let taking = async {
             for _ in 0..6 {

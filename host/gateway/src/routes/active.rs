@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_of_an_endpoint_outlives_an_edit_of_its_route_and_is_no_other_routes() {
+    fn endpoint_health_survives_an_edit_of_its_route_and_is_not_shared() {
         let mut states = UpstreamStates::default();
         let first = activate(&mut states, route("a", "http://one, http://two"));
         let pause = Duration::from_secs(60);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_only_target_and_targets_with_another_path_begin_anew() {
+    fn single_target_and_targets_with_a_new_path_start_with_fresh_health() {
         let mut states = UpstreamStates::default();
         let pause = Duration::from_secs(60);
         let out = |state: &UpstreamState| state.health(0).unwrap().failed(Instant::now(), 1, pause);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn two_files_of_one_name_have_a_state_each() {
+    fn two_files_of_one_name_have_separate_health() {
         let mut states = UpstreamStates::default();
         let both = || {
             let of = |file: &str| (file.to_owned(), route("a", "http://one, http://two"));
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn routes_are_equal_whatever_is_known_of_their_upstreams() {
+    fn route_equality_ignores_upstream_health() {
         let one = route("a", "http://one, http://two");
         assert_eq!(one, route("a", "http://one, http://two"));
         assert_ne!(one, route("a", "http://two, http://one"));

@@ -148,7 +148,7 @@ mod tests {
     const PAUSE: Duration = Duration::from_secs(10);
 
     #[test]
-    fn a_target_is_left_out_after_its_failures_in_a_row_and_tried_once_after_its_pause() {
+    fn failing_target_is_left_out_and_tried_once_after_its_pause() {
         let (health, start) = (Health::default(), Instant::now());
         assert!(!health.failed(start, 3, PAUSE));
         assert!(!health.failed(start, 3, PAUSE));
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trial_that_says_nothing_leaves_the_next_request_to_try() {
+    fn inconclusive_trial_leaves_the_next_request_to_try() {
         let health = Health::default();
         let before = Instant::now() - 2 * PAUSE;
         assert!(health.failed(before, 1, PAUSE));
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn retries_are_a_part_of_the_requests() {
+    fn retries_are_limited_to_a_share_of_the_requests() {
         let turns = Turns::default();
         let taken = |turns: &Turns| (0..10_000).take_while(|_| turns.may_retry()).count();
         let reserve = taken(&turns);
@@ -206,7 +206,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn targets_have_their_shares(weights in proptest::collection::vec(1u32..20, 1..6)) {
+        fn targets_receive_their_weighted_shares(weights in proptest::collection::vec(1u32..20, 1..6)) {
             let turns = Turns::default();
             let total: u32 = weights.iter().sum();
             let rounds = 200 * total;
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn of_nothing_nothing_is_picked() {
+    fn empty_list_of_targets_picks_nothing() {
         assert_eq!(Turns::default().pick(std::iter::empty()), None);
     }
 }

@@ -123,7 +123,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_live_route_is_shown_with_its_settings() {
+    fn live_route_is_shown_with_its_settings() {
         let plain = "uri: /api/v1/a/**\nupstream: http://a.example\n";
         let more =
             "host: pass\nrewrite-location: false\nencoded-slashes: allow\nempty-segments: allow\n";

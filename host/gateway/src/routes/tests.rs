@@ -76,7 +76,7 @@ fn found(table: &Table, host: Option<&str>, method: &str, path: &str) -> Option<
 }
 
 #[test]
-fn the_most_specific_route_wins() {
+fn most_specific_route_wins() {
     let table = Table::new([
         route("all", "/**"),
         route("api", "/api/**"),
@@ -98,7 +98,7 @@ fn the_most_specific_route_wins() {
 }
 
 #[test]
-fn a_host_is_more_specific_than_none_and_a_literal_than_a_name() {
+fn host_outranks_none_and_a_literal_outranks_a_name() {
     let with = |name: &str, more: &str| {
         let text = format!("upstream: http://hms-svc-{name}\n{more}");
         ActiveRoute::new(Route::parse(name, &text).unwrap())
@@ -134,7 +134,7 @@ fn a_host_is_more_specific_than_none_and_a_literal_than_a_name() {
 }
 
 #[test]
-fn a_method_that_no_route_takes_is_told_the_others() {
+fn unmatched_method_is_told_the_allowed_ones() {
     let text = "uri: /a\nupstream: http://hms-svc-a\nmethods: [GET, POST]";
     let table = Table::new([ActiveRoute::new(Route::parse("a", text).unwrap())]);
     assert_eq!(found(&table, None, "HEAD", "/a").as_deref(), Some("a"));
@@ -165,7 +165,7 @@ fn specificity(pattern: &Pattern) -> Vec<u8> {
 
 proptest! {
     #[test]
-    fn the_table_finds_what_a_look_at_every_route_finds(
+    fn route_lookup_agrees_with_a_linear_scan(
         uris in prop::collection::hash_set("(/([ab]{1,2}|\\{x\\})){0,1}(/([ab]{1,2}|\\{y\\})){0,2}(/\\*\\*|/[ab])", 0..12),
         path in "(/[ab]{1,2}){0,4}/?",
     ) {
@@ -191,7 +191,7 @@ proptest! {
     }
 
     #[test]
-    fn hosts_are_found_as_a_look_at_every_route_finds_them(
+    fn host_lookup_agrees_with_a_linear_scan(
         hosts in prop::collection::hash_set("(\\*\\.)?([ab]\\.){0,2}[ab]", 0..8),
         host in "([ab]\\.){0,3}[ab]",
     ) {
@@ -214,7 +214,7 @@ proptest! {
 }
 
 #[test]
-fn a_bad_edit_leaves_the_last_good_route_and_says_why() {
+fn bad_edit_keeps_the_last_good_route_and_states_the_fault() {
     let fixture = Fixture::open(&[("a.yaml", &manifest("/a/**")), ("b.yml", &manifest("/b"))]);
     fixture.write("a.yaml", "uri: /a/**\nupstraem: http://hms-svc-payments\n");
     assert_eq!(fixture.serves("/a/1").as_deref(), Some("a"));
@@ -233,7 +233,7 @@ fn a_bad_edit_leaves_the_last_good_route_and_says_why() {
 }
 
 #[test]
-fn an_empty_file_is_an_unfinished_one_not_a_removal() {
+fn empty_file_counts_as_unfinished_rather_than_removed() {
     let fixture = Fixture::open(&[("a.yaml", &manifest("/a"))]);
     fixture.write("a.yaml", "");
     assert!(fixture.serves("/a").is_some() && fixture.fault("a.yaml").unwrap().contains("empty"));
@@ -242,7 +242,7 @@ fn an_empty_file_is_an_unfinished_one_not_a_removal() {
 }
 
 #[test]
-fn a_start_with_a_bad_file_serves_the_rest() {
+fn bad_file_at_startup_does_not_stop_the_other_routes() {
     let fixture = Fixture::open(&[("a.yaml", "nonsense"), ("b.yaml", &manifest("/b"))]);
     assert!(fixture.serves("/b").is_some() && fixture.fault("a.yaml").is_some());
     let status = serde_json::to_value(fixture.set.status()).unwrap();
@@ -254,7 +254,7 @@ fn a_start_with_a_bad_file_serves_the_rest() {
 }
 
 #[test]
-fn a_conflict_names_both_files_and_the_live_route_stays() {
+fn conflict_names_both_files_and_the_live_route_stays() {
     let fixture = Fixture::open(&[("m.yaml", &manifest("/x/**"))]);
     fixture.write("a.yaml", &manifest("/x/**"));
     assert_eq!(fixture.serves("/x").as_deref(), Some("m"));
@@ -271,7 +271,7 @@ fn a_conflict_names_both_files_and_the_live_route_stays() {
 }
 
 #[test]
-fn files_with_other_hosts_or_methods_claim_nothing_of_each_other() {
+fn files_with_different_hosts_or_methods_do_not_conflict() {
     let uri = manifest("/x/{id}");
     let fixture = Fixture::open(&[
         ("a.yaml", &uri),
@@ -300,7 +300,7 @@ fn files_with_other_hosts_or_methods_claim_nothing_of_each_other() {
 }
 
 #[test]
-fn every_fault_of_a_file_is_said_at_once() {
+fn every_fault_of_a_file_is_reported_at_once() {
     let text = "uri: api\nupstraem: x\nplugins:\n  - auht\n  - rate-limit: {limit: 0, windw: 5}\nmethods: [GET, PSOT]\n";
     let fixture = Fixture::open(&[("a.yaml", text)]);
     let said = fixture.fault("a.yaml").unwrap();
@@ -322,7 +322,7 @@ fn every_fault_of_a_file_is_said_at_once() {
 }
 
 #[test]
-fn the_last_good_route_serves_after_a_restart_as_well() {
+fn last_good_route_serves_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let (routes, kept) = (dir.path().join("routes"), dir.path().join("routes.json"));
     fs::create_dir(&routes).unwrap();
@@ -344,7 +344,7 @@ fn the_last_good_route_serves_after_a_restart_as_well() {
 }
 
 #[test]
-fn an_edit_is_checked_as_a_whole_before_it_is_written() {
+fn edit_is_checked_as_a_whole_before_it_is_written() {
     let fixture = Fixture::open(&[("a.yml", &manifest("/a")), ("b.yaml", &manifest("/b"))]);
     let (status, new) = fixture.set.put("a", &manifest("/c")).unwrap();
     assert_eq!((status.file.as_str(), new), ("a.yml", false));
@@ -376,7 +376,7 @@ fn an_edit_is_checked_as_a_whole_before_it_is_written() {
 }
 
 #[test]
-fn two_files_may_swap_their_paths_in_one_reload() {
+fn two_files_can_swap_paths_in_one_reload() {
     let fixture = Fixture::open(&[("a.yaml", &manifest("/a")), ("b.yaml", &manifest("/b"))]);
     fs::write(fixture.dir.path().join("a.yaml"), manifest("/b")).unwrap();
     fixture.write("b.yaml", &manifest("/a"));
@@ -390,7 +390,7 @@ fn two_files_may_swap_their_paths_in_one_reload() {
 }
 
 #[test]
-fn a_route_that_falls_back_takes_its_old_path_from_a_newcomer() {
+fn route_falling_back_takes_its_old_path_from_a_newcomer() {
     let fixture = Fixture::open(&[("a.yaml", &manifest("/a")), ("b.yaml", &manifest("/b"))]);
     // a.yaml wants what b.yaml has, and c.yaml wants what a.yaml had.
     fs::write(fixture.dir.path().join("a.yaml"), manifest("/b")).unwrap();
@@ -406,7 +406,7 @@ fn a_route_that_falls_back_takes_its_old_path_from_a_newcomer() {
 }
 
 #[test]
-fn a_folder_that_is_gone_takes_no_route_with_it() {
+fn missing_folder_removes_no_route() {
     let fixture = Fixture::open(&[("a.yaml", &manifest("/a"))]);
     let away = fixture.dir.path().with_extension("away");
     fs::rename(fixture.dir.path(), &away).unwrap();
@@ -418,7 +418,7 @@ fn a_folder_that_is_gone_takes_no_route_with_it() {
 }
 
 #[test]
-fn too_large_or_strange_files_are_refused_alone() {
+fn oversized_and_unreadable_files_are_rejected_alone() {
     let fixture = Fixture::open(&[
         ("b.yaml", &manifest("/b")),
         (".hidden.yaml", "x"),
@@ -441,7 +441,7 @@ fn too_large_or_strange_files_are_refused_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changed_file_is_live_within_a_second() {
+async fn changed_file_is_live_within_a_second() {
     let fixture = Fixture::open(&[("a.yaml", &manifest("/a"))]);
     fixture.set.watch();
     for round in 0..3 {
@@ -458,7 +458,7 @@ async fn a_changed_file_is_live_within_a_second() {
 }
 
 #[test]
-fn what_is_shown_of_the_folder_waits_for_no_look_at_it() {
+fn folder_status_does_not_wait_for_a_scan() {
     let fixture = Fixture::open(&[("a.yaml", &manifest("/a"))]);
     // As while a look waits for the disk.
     let _looking = fixture.set.files();
@@ -469,7 +469,7 @@ fn what_is_shown_of_the_folder_waits_for_no_look_at_it() {
 }
 
 #[test]
-fn a_change_waits_so_long_for_a_look_and_no_longer() {
+fn change_waits_a_bounded_time_for_a_scan() {
     let dir = tempfile::tempdir().unwrap();
     let mut set = RouteSet::load(dir.path(), None, MOST, GatewayMetrics::new());
     set.look_time = Duration::from_millis(50);
@@ -483,7 +483,7 @@ fn a_change_waits_so_long_for_a_look_and_no_longer() {
 }
 
 #[test]
-fn a_removed_route_serves_no_more_though_its_file_is_still_there() {
+fn removed_route_stops_serving_though_its_file_remains() {
     let fixture = Fixture::open(&[("a.yaml", &manifest("/a")), ("b.yaml", &manifest("/b"))]);
     // As where the disk does not let the file be removed.
     let withdraw = || {

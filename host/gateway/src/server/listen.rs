@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_read_with_a_name_too_and_what_is_none_is_said() {
+    fn listen_address_is_read_with_a_host_name_and_a_bad_one_is_explained() {
         let read = |text: &str| parse_address(text).map(|addr| addr.to_string());
         for (text, addr) in [
             ("127.0.0.1:9000", "127.0.0.1:9000"),
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_default_address_answers_on_both_loopbacks() {
+    async fn default_address_answers_on_both_loopbacks() {
         let listeners = bind("127.0.0.1:0".parse().unwrap(), "--gateway")
             .await
             .unwrap();
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_flood_at_one_listener_starves_no_other() {
+    async fn flood_at_one_listener_starves_no_other() {
         let bound = || TcpListener::bind("127.0.0.1:0");
         let (flooded, other) = (bound().await.unwrap(), bound().await.unwrap());
         let (flood, knock) = (flooded.local_addr().unwrap(), other.local_addr().unwrap());
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_taken_port_is_named_with_the_flag_that_changes_it() {
+    async fn taken_port_is_reported_with_the_flag_that_changes_it() {
         let held = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = held.local_addr().unwrap();
         let error = bind(addr, "--gateway").await.unwrap_err();

@@ -130,7 +130,7 @@ mod tests {
     const V4: [u8; 12] = [192, 0, 2, 7, 10, 0, 0, 1, 0x30, 0x39, 0x01, 0xbb];
 
     #[tokio::test]
-    async fn both_versions_name_the_client_and_leave_what_follows() {
+    async fn both_header_versions_name_the_client_and_leave_what_follows() {
         let mut v6 = [0; 36];
         v6[..4].copy_from_slice(&[0x20, 0x01, 0x0d, 0xb8]);
         let ssl = [0x20, 0, 5, 1, 0, 0, 0, 0];
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_header_is_refused() {
+    async fn invalid_header_is_rejected() {
         for bytes in [
             b"GET / HTTP/1.1\r\nhost: x\r\n\r\n".to_vec(),
             b"PROXY TCP4 192.0.2.300 10.0.0.1 12345 443\r\n".to_vec(),
@@ -198,7 +198,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), signed: bool) {
+        fn proxy_header_parser_never_panics(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), signed: bool) {
             if signed {
                 bytes.splice(..0, SIGNATURE);
             }

@@ -52,7 +52,7 @@ impl Lines {
 }
 
 #[tokio::test]
-async fn one_line_a_request_when_its_last_byte_is_out_or_its_client_is_gone() {
+async fn each_request_is_one_line_once_its_last_byte_is_out_or_its_client_is_gone() {
     let lines = Lines::default();
     let _recording = lines.record();
     let fixture = Fixture::open().await;

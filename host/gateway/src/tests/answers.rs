@@ -72,7 +72,7 @@ async fn each_status_has_one_outcome_over_both_protocols() {
 }
 
 #[tokio::test]
-async fn a_length_that_is_not_that_of_the_body_is_told_before_the_head_or_cuts_the_body() {
+async fn wrong_content_length_fails_before_the_head_or_cuts_the_body() {
     let fixture = Fixture::open().await;
     let base = format!(
         "http://{}/open/answer?body=content&status=200",
@@ -104,7 +104,7 @@ async fn a_length_that_is_not_that_of_the_body_is_told_before_the_head_or_cuts_t
 }
 
 #[tokio::test]
-async fn trailers_of_an_answer_say_nothing_of_who_it_is_from_or_how_it_is_read() {
+async fn answer_trailers_carry_no_identity_or_framing_fields() {
     let fixture = Fixture::open().await;
     let uri = format!(
         "http://{}/open/answer?status=200&body=content&trailers=1",
@@ -120,7 +120,7 @@ async fn trailers_of_an_answer_say_nothing_of_who_it_is_from_or_how_it_is_read()
 const FROM_APP: &str = "origin: https://app.example.org\r\n";
 
 #[tokio::test]
-async fn pages_can_read_every_refusal_of_a_path_that_has_cors() {
+async fn pages_can_read_every_refusal_of_a_path_with_cors() {
     let fixture = Fixture::with(|limits| limits.max_headers = 6).await;
     let routes = fixture.data.path();
     let cors = "plugins:\n  - cors: {origins: ['https://app.example.org']}\n";
@@ -164,7 +164,7 @@ async fn pages_can_read_every_refusal_of_a_path_that_has_cors() {
 }
 
 #[tokio::test]
-async fn a_client_reads_a_plain_sentence_and_the_log_has_the_cause_with_the_request_id() {
+async fn client_reads_a_plain_sentence_and_the_log_has_the_cause_with_the_request_id() {
     let lines = access_log::Lines::default();
     let _recording = lines.record();
     let fixture = Fixture::open().await;
@@ -228,7 +228,7 @@ async fn a_client_reads_a_plain_sentence_and_the_log_has_the_cause_with_the_requ
 }
 
 #[tokio::test]
-async fn what_a_service_answers_has_one_outcome_over_both_protocols() {
+async fn service_answer_has_one_outcome_over_both_protocols() {
     let fixture = Fixture::open().await;
     const OK: &str = "connection: close\r\ncontent-length: 2\r\n\r\nok";
     // What it says before it closes; the status that the client sees, and the body, or that it is

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn request_bodies_stream_to_the_window_without_claims_in_their_trailers() {
+async fn request_body_streams_to_the_window_without_identity_in_its_trailers() {
     let mut fixture = Fixture::open().await;
     let mut stream = fixture.connect().await;
     let head = "POST /open/in HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\ntrailer: x-hms-user\r\n\r\n";
@@ -45,7 +45,7 @@ async fn request_bodies_stream_to_the_window_without_claims_in_their_trailers() 
 const CHUNKED: &str = "transfer-encoding: chunked\r\n\r\n2\r\nin\r\n0\r\n";
 
 #[tokio::test]
-async fn trailers_of_a_request_reach_the_window_but_for_what_no_trailer_may_say() {
+async fn request_trailers_reach_the_window_except_forbidden_fields() {
     let mut fixture = Fixture::open().await;
     let (_, key) = fixture.gateway.api_keys().add("robot", &[], None).unwrap();
     let trailers = format!(
@@ -63,7 +63,7 @@ async fn trailers_of_a_request_reach_the_window_but_for_what_no_trailer_may_say(
 }
 
 #[tokio::test]
-async fn trailers_beyond_the_heads_bounds_are_the_clients_fault_and_said_so() {
+async fn oversized_trailers_are_431_and_malformed_ones_400() {
     let fixture = Fixture::with(|limits| limits.max_headers = 10).await;
     let head = "POST /open/in HTTP/1.1\r\nhost: x\r\nconnection: close\r\n";
     let long = format!("x-long: {}\r\n", "v".repeat(20_000));
@@ -97,7 +97,7 @@ async fn trailers_beyond_the_heads_bounds_are_the_clients_fault_and_said_so() {
 }
 
 #[tokio::test]
-async fn response_bodies_stream_to_the_client() {
+async fn response_body_streams_to_the_client() {
     let fixture = Fixture::open().await;
     let mut stream = fixture.begin_answer("first").await;
     fixture.give.send("last".into()).unwrap();
@@ -105,7 +105,7 @@ async fn response_bodies_stream_to_the_client() {
 }
 
 #[tokio::test]
-async fn a_body_beyond_the_limit_is_413_with_and_without_a_length() {
+async fn body_over_the_limit_is_413_with_and_without_a_length() {
     let fixture = Fixture::with(|limits| limits.max_body_bytes = 10).await;
     let announced = fixture
         .raw("POST /open/in HTTP/1.1\r\nhost: x\r\ncontent-length: 11\r\n\r\n")
@@ -122,7 +122,7 @@ async fn a_body_beyond_the_limit_is_413_with_and_without_a_length() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_on_sending_after_a_refusal_still_reads_it() {
+async fn client_that_keeps_sending_after_a_refusal_still_reads_it() {
     let fixture = Fixture::with(|limits| limits.max_body_bytes = 10).await;
     for head in [
         "POST /open/in HTTP/1.1\r\nhost: x\r\ncontent-length: 26000000\r\n\r\n",
@@ -138,7 +138,7 @@ async fn a_client_that_goes_on_sending_after_a_refusal_still_reads_it() {
 }
 
 #[tokio::test]
-async fn an_upload_that_stalls_or_drips_is_cut() {
+async fn stalled_or_dripping_upload_is_408() {
     let head = "POST /open/in HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n";
     let pace = Pace {
         pause: Duration::from_millis(200),
@@ -189,7 +189,7 @@ async fn an_upload_that_stalls_or_drips_is_cut() {
 }
 
 #[tokio::test]
-async fn a_compressed_answer_streams_to_the_client() {
+async fn compressed_answer_streams_to_the_client() {
     let fixture = Fixture::open().await;
     let manifest = "uri: /packed/**\nupstream: http://hms-svc-open\nstrip-prefix: /packed\nplugins: [compression]\n";
     std::fs::write(fixture.data.path().join("packed.yaml"), manifest).unwrap();

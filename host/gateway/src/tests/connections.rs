@@ -4,7 +4,7 @@ use super::*;
 use hyper_util::client::legacy::Client;
 
 #[tokio::test]
-async fn clients_that_are_slow_with_their_first_bytes_or_headers_are_cut() {
+async fn client_slow_with_its_first_byte_or_head_is_cut() {
     let fixture = Fixture::with(|limits| {
         limits.first_byte_timeout = Duration::from_millis(100);
         limits.header_timeout = Duration::from_millis(200);
@@ -28,7 +28,7 @@ async fn clients_that_are_slow_with_their_first_bytes_or_headers_are_cut() {
 }
 
 #[tokio::test]
-async fn too_many_headers_and_too_long_targets_are_refused() {
+async fn too_many_headers_and_too_long_targets_are_rejected() {
     let fixture = Fixture::open().await;
     let many: String = (0..101).map(|i| format!("h{i}: 1\r\n")).collect();
     assert_eq!(status(&fixture.get("/open/echo", &many).await), 431);
@@ -43,7 +43,7 @@ async fn too_many_headers_and_too_long_targets_are_refused() {
 }
 
 #[tokio::test]
-async fn over_the_connection_limit_a_client_waits_and_is_served_later() {
+async fn client_over_the_connection_limit_waits_and_is_served_later() {
     let fixture = Fixture::with(|limits| limits.max_connections = 1).await;
     let first = fixture.begin_answer("held").await;
     let mut second = fixture.connect().await;
@@ -58,7 +58,7 @@ async fn over_the_connection_limit_a_client_waits_and_is_served_later() {
 }
 
 #[tokio::test]
-async fn a_shutdown_lets_a_running_answer_finish_and_takes_nothing_new() {
+async fn shutdown_lets_a_running_answer_finish_and_accepts_nothing_new() {
     let fixture = Fixture::open().await;
     let mut idle = fixture.connect().await;
     idle.write_all(b"GET /open/echo HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -81,7 +81,7 @@ async fn a_shutdown_lets_a_running_answer_finish_and_takes_nothing_new() {
 }
 
 #[tokio::test]
-async fn a_shutdown_cuts_what_runs_beyond_the_deadline() {
+async fn shutdown_cuts_answers_that_outlast_the_deadline() {
     let fixture = Fixture::with(|limits| limits.drain_timeout = Duration::from_millis(100)).await;
     let mut running = fixture.begin_answer("first").await;
     fixture.shutdown.cancel();
@@ -121,7 +121,7 @@ fn counted(fixture: &Fixture, name: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn one_address_that_holds_all_connections_keeps_no_other_client_out() {
+async fn address_holding_all_connections_keeps_no_other_client_out() {
     let fixture = Fixture::with(|limits| limits.bound_connections(6, Some(6))).await;
     let running = fixture.begin_answer("held").await;
     let mut held = Vec::new();
@@ -143,7 +143,7 @@ async fn one_address_that_holds_all_connections_keeps_no_other_client_out() {
 }
 
 #[tokio::test]
-async fn an_address_with_its_share_at_work_is_refused_and_others_are_served() {
+async fn address_with_its_share_in_flight_is_refused_and_others_are_served() {
     let fixture = Fixture::with(|limits| limits.bound_connections(8, None)).await;
     let _upload = {
         let mut stream = fixture.connect().await;
@@ -158,7 +158,7 @@ async fn an_address_with_its_share_at_work_is_refused_and_others_are_served() {
 }
 
 #[tokio::test]
-async fn behind_a_proxy_header_each_client_has_a_share_of_his_own() {
+async fn proxied_clients_have_separate_connection_shares() {
     let fixture = Fixture::configured(|config| {
         config.proxy_protocol = true;
         config.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
@@ -180,7 +180,7 @@ async fn behind_a_proxy_header_each_client_has_a_share_of_his_own() {
 }
 
 #[tokio::test]
-async fn what_has_not_asked_for_anything_yet_gives_way_in_whatever_state_it_is() {
+async fn connection_without_a_request_gives_way_in_any_state() {
     for begun in [
         "",
         "PRI",
@@ -221,7 +221,7 @@ async fn sizes() -> std::net::SocketAddr {
 }
 
 #[tokio::test]
-async fn an_answer_is_whole_although_others_want_its_slow_readers_place() {
+async fn slow_reader_gets_its_whole_answer_although_others_want_its_connection() {
     const SLOW: usize = 24;
     let fixture = Fixture::with(|limits| limits.bound_connections(64, Some(SLOW))).await;
     let at = sizes().await;
@@ -264,7 +264,7 @@ async fn an_answer_is_whole_although_others_want_its_slow_readers_place() {
 }
 
 #[tokio::test]
-async fn over_http2_an_answer_is_whole_although_its_clients_window_had_no_room_for_it() {
+async fn http2_answer_arrives_whole_although_its_client_had_no_window() {
     let fixture = Fixture::with(|limits| limits.bound_connections(64, Some(2))).await;
     let client = Client::builder(TokioExecutor::new())
         .http2_only(true)
@@ -289,7 +289,7 @@ async fn over_http2_an_answer_is_whole_although_its_clients_window_had_no_room_f
 }
 
 #[tokio::test]
-async fn a_web_socket_gives_way_to_nobody() {
+async fn websocket_gives_way_to_nobody() {
     let fixture = Fixture::with(|limits| limits.bound_connections(3, Some(3))).await;
     let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = service.local_addr().unwrap();

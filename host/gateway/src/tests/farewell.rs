@@ -60,7 +60,7 @@ async fn busy_clients_are_told_to_close_and_lose_nothing() {
 }
 
 #[tokio::test]
-async fn a_request_on_its_way_by_an_idle_connection_is_answered_and_the_idle_one_is_closed() {
+async fn request_racing_the_farewell_is_answered_and_an_idle_connection_closed() {
     let fixture = Fixture::open().await;
     let (mut late, mut idle) = (fixture.connect().await, fixture.connect().await);
     // One that has said nothing yet is as good.
@@ -82,7 +82,7 @@ async fn a_request_on_its_way_by_an_idle_connection_is_answered_and_the_idle_one
 }
 
 #[tokio::test]
-async fn a_client_has_the_same_time_after_a_long_answer() {
+async fn client_has_the_full_farewell_time_after_a_long_answer() {
     let farewell = Duration::from_millis(300);
     let fixture = Fixture::with(|limits| limits.farewell = farewell).await;
     let mut stream = fixture.begin_answer("first").await;
@@ -95,7 +95,7 @@ async fn a_client_has_the_same_time_after_a_long_answer() {
 }
 
 #[tokio::test]
-async fn who_is_in_the_kernels_queue_at_the_shutdown_is_served() {
+async fn client_in_the_kernel_queue_at_shutdown_is_served() {
     let fixture = Fixture::open().await;
     // Without a chance for the gateway's task to accept in between.
     let clients: Vec<_> = (0..20)
@@ -121,7 +121,7 @@ fn goaway(frame: &Frame) -> (u32, u32) {
 }
 
 #[tokio::test]
-async fn over_http2_a_first_goaway_refuses_nothing_and_a_second_says_what_was_taken() {
+async fn first_http2_goaway_refuses_nothing_and_the_second_names_the_last_stream() {
     let fixture = Fixture::open().await;
     let mut stream = fixture.connect().await;
     start(&mut stream, None).await;
@@ -149,7 +149,7 @@ async fn over_http2_a_first_goaway_refuses_nothing_and_a_second_says_what_was_ta
 }
 
 #[tokio::test]
-async fn a_connection_that_turns_out_to_be_http2_after_the_shutdown_began_is_told_to_go() {
+async fn connection_that_becomes_http2_during_shutdown_is_sent_a_goaway() {
     for preface_before in [true, false] {
         // Nothing else ends it in the time of this test.
         let fixture = Fixture::with(|limits| limits.farewell = PATIENCE * 2).await;
@@ -181,7 +181,7 @@ async fn a_connection_that_turns_out_to_be_http2_after_the_shutdown_began_is_tol
 }
 
 #[tokio::test]
-async fn an_http2_client_that_answers_no_ping_holds_no_shutdown_up() {
+async fn http2_client_that_answers_no_ping_does_not_delay_shutdown() {
     for asks in [true, false] {
         let drain = Duration::from_secs(4);
         let fixture = Fixture::with(|limits| limits.drain_timeout = drain).await;

@@ -91,7 +91,7 @@ async fn is_served(fixture: &Fixture) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn streams_that_are_opened_and_reset_at_once_end_the_connection() {
+async fn rapid_reset_ends_the_connection() {
     // CVE-2023-44487, rapid reset.
     let fixture = quick().await;
     let frames = streams(20_000).flat_map(|id| {
@@ -110,7 +110,7 @@ async fn streams_that_are_opened_and_reset_at_once_end_the_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn streams_that_the_host_is_made_to_reset_end_the_connection() {
+async fn resets_provoked_from_the_host_end_the_connection() {
     // CVE-2025-8671, MadeYouReset: a window update of nothing is an error of its stream.
     let fixture = quick().await;
     let frames = streams(20_000).flat_map(|id| {
@@ -124,7 +124,7 @@ async fn streams_that_the_host_is_made_to_reset_end_the_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_head_that_is_continued_without_end_ends_the_connection() {
+async fn endless_continuation_ends_the_connection() {
     // CVE-2024-27316 and its kin.
     let fixture = quick().await;
     let frames = std::iter::once(frame(HEADERS, END_STREAM, 1, GET))
@@ -134,7 +134,7 @@ async fn a_head_that_is_continued_without_end_ends_the_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_asks_for_answers_and_reads_none_is_ended() {
+async fn client_that_provokes_replies_and_reads_none_is_disconnected() {
     // CVE-2019-9512 (pings) and CVE-2019-9515 (settings).
     let fixture = quick().await;
     for asked in [
@@ -148,7 +148,7 @@ async fn a_client_that_asks_for_answers_and_reads_none_is_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn frames_that_say_nothing_are_taken_and_cost_nobody() {
+async fn empty_frames_are_accepted_and_cost_nobody() {
     // CVE-2019-9518 (empty frames) and floods of priorities, which RFC 9113 does away with.
     let fixture = quick().await;
     let open = frame(HEADERS, END_HEADERS, 1, POST);
@@ -164,7 +164,7 @@ async fn frames_that_say_nothing_are_taken_and_cost_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_breaks_the_protocol_ends_the_connection() {
+async fn protocol_error_ends_the_connection() {
     let fixture = quick().await;
     for (what, broken) in [
         (
@@ -195,7 +195,7 @@ async fn what_breaks_the_protocol_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn a_connection_without_requests_is_sent_away_after_its_time() {
+async fn connection_without_requests_is_closed_after_its_idle_time() {
     let fixture =
         Fixture::with(|limits| limits.connection_idle_timeout = Duration::from_millis(100)).await;
     let frames = [frame(HEADERS, END_HEADERS | END_STREAM, 1, GET)];

@@ -115,7 +115,7 @@ impl AsyncWrite for BadLine {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_on_a_bad_line_is_waited_for_over_tls_by_http_1_and_http_2() {
+async fn client_on_a_bad_line_is_waited_for_over_tls_with_both_protocols() {
     for protocol in ["http/1.1", "h2"] {
         let (fixture, _dir, known) = secure_with(|limits| {
             limits.handshake_timeout = PATIENCE;
@@ -157,7 +157,7 @@ async fn a_client_on_a_bad_line_is_waited_for_over_tls_by_http_1_and_http_2() {
 }
 
 #[tokio::test]
-async fn over_tls_http_1_and_http_2_are_served_and_the_window_learns_of_it() {
+async fn tls_serves_both_protocols_and_tells_the_window() {
     let (fixture, _dir, known) = secure().await;
     let mut stream = shake(&fixture, &known, "http/1.1").await.unwrap();
     let request = b"GET /open/x HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
@@ -184,7 +184,7 @@ async fn over_tls_http_1_and_http_2_are_served_and_the_window_learns_of_it() {
 }
 
 #[tokio::test]
-async fn a_new_certificate_is_served_and_a_broken_one_leaves_the_old() {
+async fn new_certificate_is_served_and_a_broken_one_keeps_the_old() {
     let (fixture, dir, first) = secure().await;
     std::fs::write(dir.path().join("cert.pem"), "nonsense").unwrap();
     shake(&fixture, &first, "http/1.1").await.unwrap();
@@ -201,7 +201,7 @@ async fn a_new_certificate_is_served_and_a_broken_one_leaves_the_old() {
 }
 
 #[tokio::test]
-async fn who_speaks_no_tls_or_nothing_at_all_is_cut_and_others_are_served() {
+async fn client_that_speaks_no_tls_is_cut_and_others_are_served() {
     let (fixture, _dir, known) = secure().await;
     let plain = fixture
         .raw("GET /open/x HTTP/1.1\r\nhost: here\r\n\r\n")
@@ -213,7 +213,7 @@ async fn who_speaks_no_tls_or_nothing_at_all_is_cut_and_others_are_served() {
 }
 
 #[test]
-fn files_that_are_no_pair_are_refused_by_name() {
+fn mismatched_certificate_files_are_rejected_by_name() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     renew(one.path());
     renew(two.path());
@@ -229,7 +229,7 @@ fn files_that_are_no_pair_are_refused_by_name() {
 }
 
 #[test]
-fn a_key_that_needs_a_passphrase_is_said_to_be_encrypted_and_how_to_decrypt_it() {
+fn encrypted_key_error_explains_how_to_decrypt_it() {
     let dir = tempfile::tempdir().unwrap();
     renew(dir.path());
     let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
@@ -266,7 +266,7 @@ fn a_key_that_needs_a_passphrase_is_said_to_be_encrypted_and_how_to_decrypt_it()
 }
 
 #[test]
-fn files_that_cannot_be_read_for_a_moment_leave_the_certificate_and_are_counted() {
+fn unreadable_certificate_files_keep_the_certificate_and_are_counted() {
     let dir = tempfile::tempdir().unwrap();
     renew(dir.path());
     let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
@@ -286,7 +286,7 @@ fn files_that_cannot_be_read_for_a_moment_leave_the_certificate_and_are_counted(
 }
 
 #[tokio::test]
-async fn the_client_of_a_trusted_proxy_is_whom_the_proxy_names() {
+async fn trusted_proxy_names_the_client() {
     let fixture = Fixture::configured(|config| {
         config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     })
@@ -303,7 +303,7 @@ async fn the_client_of_a_trusted_proxy_is_whom_the_proxy_names() {
 }
 
 #[tokio::test]
-async fn a_byte_beyond_ascii_forges_no_address_and_keeps_no_field_that_ends_here() {
+async fn non_ascii_byte_forges_no_address_and_keeps_no_hop_by_hop_field() {
     let fixture = Fixture::configured(|config| {
         config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     })
@@ -338,7 +338,7 @@ async fn a_byte_beyond_ascii_forges_no_address_and_keeps_no_field_that_ends_here
 }
 
 #[tokio::test]
-async fn a_proxy_header_names_the_client_where_the_proxy_is_trusted_and_is_needed_there() {
+async fn proxy_header_names_the_client_and_is_required_from_a_trusted_proxy() {
     let trusting = |net: &'static str| {
         Fixture::configured(move |config| {
             config.trusted_proxies = vec![net.parse().unwrap()];
@@ -361,7 +361,7 @@ async fn a_proxy_header_names_the_client_where_the_proxy_is_trusted_and_is_neede
 }
 
 #[tokio::test]
-async fn a_route_leads_to_no_address_of_this_machine_unless_the_operator_allows_it() {
+async fn route_reaches_a_local_address_only_where_the_operator_allows_it() {
     let fixture = Fixture::configured(|config| config.upstream_allow.clear()).await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -36,7 +36,7 @@ impl Client {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_silent_since_it_was_asked_is_used_no_more() {
+async fn connection_silent_since_its_last_request_is_not_reused() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = Client::of(listener.local_addr().unwrap());
     let (first, _silent) = tokio::join!(client.ask("/x", LONG), take_and_say(&listener, &[]));
@@ -46,7 +46,7 @@ async fn a_connection_that_is_silent_since_it_was_asked_is_used_no_more() {
 }
 
 #[tokio::test]
-async fn a_connection_on_which_other_answers_come_stays() {
+async fn connection_that_delivers_other_answers_is_reused() {
     let service = Service::start(100).await;
     let client = Client::of(service.addr);
     let others = async {
@@ -64,7 +64,7 @@ async fn a_connection_on_which_other_answers_come_stays() {
 }
 
 #[tokio::test]
-async fn a_connection_on_which_many_requests_were_given_up_is_used_no_more() {
+async fn connection_with_many_abandoned_requests_is_not_reused() {
     let service = Service::start(100).await;
     let client = Client::of(service.addr);
     assert_eq!(client.ask("/x", PATIENCE).await, Some(StatusCode::OK));

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn http2_with_prior_knowledge_is_served_by_the_same_rules() {
+async fn http2_with_prior_knowledge_obeys_the_same_rules() {
     let fixture = Fixture::open().await;
     let client = h2();
     let request = |path: &str| {
@@ -36,7 +36,7 @@ async fn http2_with_prior_knowledge_is_served_by_the_same_rules() {
 }
 
 #[tokio::test]
-async fn an_http2_client_is_sent_away_at_the_shutdown_after_its_answer() {
+async fn http2_client_is_sent_away_at_shutdown_after_its_answer() {
     let fixture = Fixture::open().await;
     let client = h2();
     let uri = format!("http://{}/open/out", fixture.addr);

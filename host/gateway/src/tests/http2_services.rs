@@ -122,7 +122,7 @@ fn post(fixture: &Fixture, path: &str, body: Body) -> Request<Body> {
 }
 
 #[tokio::test]
-async fn a_service_is_asked_by_http2_and_its_trailers_reach_the_client() {
+async fn http2_service_is_reached_and_its_trailers_reach_the_client() {
     let service = Service::start(100).await;
     let fixture = house_to(service.addr, "").await;
     let answer = client()
@@ -158,7 +158,7 @@ async fn a_service_is_asked_by_http2_and_its_trailers_reach_the_client() {
 }
 
 #[tokio::test]
-async fn a_service_by_http2_may_see_the_clients_host() {
+async fn http2_service_can_be_shown_the_host_of_the_client() {
     let service = Service::start(100).await;
     let fixture = house_to(service.addr, "host: pass\n").await;
     let answer = fixture.get("/grpc/x", "").await;
@@ -166,7 +166,7 @@ async fn a_service_by_http2_may_see_the_clients_host() {
 }
 
 #[tokio::test]
-async fn both_sides_stream_at_once_and_a_full_connection_gets_a_second_one() {
+async fn both_directions_stream_at_once_and_a_full_connection_gets_a_second() {
     let service = Service::start(2).await;
     let fixture = house_to(service.addr, "").await;
     let client = client();
@@ -206,7 +206,7 @@ async fn both_sides_stream_at_once_and_a_full_connection_gets_a_second_one() {
 }
 
 #[tokio::test]
-async fn requests_that_come_at_once_share_a_connection() {
+async fn concurrent_requests_share_a_connection() {
     let service = Service::start(100).await;
     let fixture = house_to(service.addr, "").await;
     let asking = (0..20).map(|_| fixture.get("/grpc/x", ""));
@@ -217,7 +217,7 @@ async fn requests_that_come_at_once_share_a_connection() {
 }
 
 #[tokio::test]
-async fn an_answer_that_the_service_resets_is_reset_for_the_same_reason() {
+async fn reset_by_the_service_reaches_the_client_with_its_reason() {
     let service = Service::start(100).await;
     let fixture = house_to(service.addr, "").await;
     let (mut send, body) = http_body_util::channel::Channel::<Bytes, BodyError>::new(1);
@@ -233,7 +233,7 @@ async fn an_answer_that_the_service_resets_is_reset_for_the_same_reason() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_leaves_the_service_too() {
+async fn client_that_leaves_cancels_the_stream_at_the_service() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let fixture = house_to(listener.local_addr().unwrap(), "").await;
     let (send, body) = http_body_util::channel::Channel::<Bytes, BodyError>::new(1);
@@ -292,7 +292,7 @@ pub(super) async fn take_and_say(listener: &TcpListener, last: &[u8]) -> TcpStre
 }
 
 #[tokio::test]
-async fn what_the_service_says_it_did_not_look_at_is_sent_again_whole() {
+async fn request_refused_unprocessed_is_resent_whole() {
     let no_error = [0, 0, 0, 0, 0, 0, 0, 0];
     let went_away = frame(GOAWAY, 0, &no_error);
     let overloaded = frame(GOAWAY, 0, &[0, 0, 0, 0, 0, 0, 0, 11]);
@@ -343,7 +343,7 @@ async fn answer_raw(stream: &mut TcpStream) {
 }
 
 #[tokio::test]
-async fn what_a_service_may_have_looked_at_is_not_sent_twice() {
+async fn request_the_service_may_have_processed_is_not_resent() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let fixture = house_to(listener.local_addr().unwrap(), "").await;
     for said in [
@@ -370,7 +370,7 @@ async fn what_a_service_may_have_looked_at_is_not_sent_twice() {
 }
 
 #[tokio::test]
-async fn a_target_whose_connections_end_by_goaway_is_well() {
+async fn target_whose_connections_end_by_goaway_stays_healthy() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
     let other = Service::start(100).await;
@@ -400,7 +400,7 @@ async fn a_target_whose_connections_end_by_goaway_is_well() {
 }
 
 #[tokio::test]
-async fn a_service_that_speaks_no_http2_is_a_broken_one_and_the_log_says_what_to_look_at() {
+async fn service_without_http2_is_502_and_the_log_hints_at_the_cause() {
     let lines = access_log::Lines::default();
     let _recording = lines.record();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -426,7 +426,7 @@ async fn a_service_that_speaks_no_http2_is_a_broken_one_and_the_log_says_what_to
 }
 
 #[tokio::test]
-async fn a_client_that_waits_for_100_continue_has_it_once_the_service_is_there() {
+async fn expect_100_continue_is_answered_once_the_service_is_reachable() {
     let service = Service::start(100).await;
     let fixture = house_to(service.addr, "").await;
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -463,7 +463,7 @@ async fn a_client_that_waits_for_100_continue_has_it_once_the_service_is_there()
 }
 
 #[tokio::test]
-async fn nothing_is_upgraded_on_the_way_to_a_service_by_http2() {
+async fn request_to_an_http2_service_is_not_upgraded() {
     let service = Service::start(100).await;
     let fixture = house_to(service.addr, "").await;
     let upgrade = "GET /grpc/x HTTP/1.1\r\nhost: x\r\nconnection: upgrade, close\r\nupgrade: websocket\r\n\

@@ -6,7 +6,7 @@ const KEYED: &str =
     "uri: /keyed/**\nupstream: http://hms-svc-open:8080\nstrip-prefix: /keyed\nplugins: [auth]\n";
 
 #[tokio::test]
-async fn an_api_key_names_the_caller_at_once_until_it_is_revoked_and_no_window_sees_one() {
+async fn api_key_names_its_caller_until_revoked_and_reaches_no_window() {
     let fixture = Fixture::open().await;
     std::fs::write(fixture.data.path().join("keyed.yaml"), KEYED).unwrap();
     fixture.gateway.routes.reload();
@@ -44,7 +44,7 @@ async fn an_api_key_names_the_caller_at_once_until_it_is_revoked_and_no_window_s
 
 /// Which routes pass on what a request shows of itself, to a window and to a middleware.
 #[tokio::test]
-async fn a_window_gets_credentials_where_no_auth_reads_them_or_the_route_passes_them() {
+async fn window_gets_credentials_only_where_auth_is_absent_or_passes_them() {
     let fixture = Fixture::open().await;
     let token = fixture.bearer(&["a.read"]);
     let (_, ours) = fixture.gateway.api_keys().add("robot", &[], None).unwrap();
@@ -96,7 +96,7 @@ async fn a_window_gets_credentials_where_no_auth_reads_them_or_the_route_passes_
 }
 
 #[tokio::test]
-async fn a_service_gets_its_own_keys_and_never_one_of_ours() {
+async fn service_gets_its_own_keys_and_never_a_key_of_the_host() {
     let fixture = Fixture::open().await;
     let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let authority = service.local_addr().unwrap();
@@ -156,7 +156,7 @@ const VISITED: &str = "uri: /visited/**\nupstream: http://hms-svc-open:8080\nstr
                        plugins: [auth, {wasm: {window: between}}]\n";
 
 #[tokio::test]
-async fn a_middleware_passes_on_for_nobody_whose_key_was_revoked_meanwhile() {
+async fn middleware_forwards_nothing_for_a_caller_whose_key_was_revoked_meanwhile() {
     let mut fixture = Fixture::open().await;
     std::fs::write(fixture.data.path().join("visited.yaml"), VISITED).unwrap();
     fixture.gateway.routes.reload();
@@ -180,7 +180,7 @@ async fn a_middleware_passes_on_for_nobody_whose_key_was_revoked_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_middleware_passes_on_where_a_route_lets_anybody_in_and_no_identity_by_trailers() {
+async fn middleware_forwards_on_an_open_route_without_identity_in_trailers() {
     let mut fixture = Fixture::open().await;
     let open = VISITED.replace("auth, ", "");
     std::fs::write(fixture.data.path().join("visited.yaml"), open).unwrap();

@@ -20,7 +20,7 @@ fn lane(answer: &str) -> usize {
 }
 
 #[tokio::test]
-async fn connections_are_spread_over_the_lanes_and_each_stays_on_its_own() {
+async fn connections_spread_over_the_lanes_and_stay_on_one() {
     let (fixture, threads) = fixture().await;
     let mut streams = Vec::new();
     let mut lanes = BTreeSet::new();
@@ -44,7 +44,7 @@ async fn connections_are_spread_over_the_lanes_and_each_stays_on_its_own() {
 }
 
 #[tokio::test]
-async fn the_requests_of_an_http2_connection_are_not_bound_to_one_lane() {
+async fn http2_requests_are_not_bound_to_one_lane() {
     let (fixture, _threads) = fixture().await;
     let io = TokioIo::new(fixture.connect().await);
     let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)

@@ -18,7 +18,7 @@ async fn house_of(routes: &[(&str, &str)]) -> Fixture {
 }
 
 #[tokio::test]
-async fn the_path_as_matched_is_the_path_as_passed_on() {
+async fn forwarded_path_is_the_matched_path() {
     let fixture = house_of(&[
         (
             "slashes",
@@ -78,7 +78,7 @@ async fn the_path_as_matched_is_the_path_as_passed_on() {
 }
 
 #[tokio::test]
-async fn no_plugin_is_passed_by_a_second_reading_of_the_path() {
+async fn second_reading_of_a_path_bypasses_no_plugin() {
     let odd = "encoded-slashes: allow\nempty-segments: allow\n";
     let open = format!("uri: /files/**\n{odd}");
     let fixture = house_of(&[

@@ -34,7 +34,7 @@ fn field<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
 const CORS: &str = "methods: [GET, PUT]\nplugins:\n  - auth\n  - cors:\n      origins: [\"https://app.example.org\", \"https://*.town.org\"]\n      credentials: true\n      expose: [ratelimit]\n      max-age: 60\n";
 
 #[tokio::test]
-async fn a_preflight_is_answered_before_auth_and_says_what_the_page_may() {
+async fn preflight_is_answered_before_auth_with_what_the_page_may_do() {
     let fixture = Fixture::open().await;
     fixture.route("cors", CORS);
     // Each: origin, method asked for, status, whether it is allowed. Fetch, section 4.8
@@ -76,7 +76,7 @@ async fn a_preflight_is_answered_before_auth_and_says_what_the_page_may() {
 }
 
 #[tokio::test]
-async fn what_a_page_may_read_is_said_on_refusals_too() {
+async fn cors_headers_are_sent_on_refusals_too() {
     let fixture = Fixture::open().await;
     fixture.route("cors", CORS);
     let origin = "origin: https://app.example.org\r\n";
@@ -111,7 +111,7 @@ async fn what_a_page_may_read_is_said_on_refusals_too() {
 }
 
 #[tokio::test]
-async fn any_origin_is_said_as_a_star_and_without_credentials() {
+async fn any_origin_is_sent_as_a_star_without_credentials() {
     let fixture = Fixture::open().await;
     fixture.route("any", "plugins:\n  - cors: {origins: [\"*\"]}\n");
     let answer = fixture.ask("GET", "/any/x", "origin: null\r\n").await;
@@ -121,7 +121,7 @@ async fn any_origin_is_said_as_a_star_and_without_credentials() {
 }
 
 #[tokio::test]
-async fn only_the_named_addresses_come_in() {
+async fn only_listed_addresses_are_admitted() {
     let fixture = Fixture::open().await;
     fixture.route(
         "here",
@@ -143,7 +143,7 @@ async fn only_the_named_addresses_come_in() {
 }
 
 #[tokio::test]
-async fn fields_are_set_and_removed_on_both_ways_and_on_refusals() {
+async fn headers_are_set_and_removed_in_both_directions_and_on_refusals() {
     let fixture = Fixture::open().await;
     fixture.route(
         "edited",
@@ -165,7 +165,7 @@ async fn fields_are_set_and_removed_on_both_ways_and_on_refusals() {
 }
 
 #[tokio::test]
-async fn a_routes_own_body_limit_is_told_by_length_and_while_it_comes() {
+async fn route_body_limit_applies_to_declared_and_received_length() {
     let fixture = Fixture::open().await;
     fixture.route("small", "plugins:\n  - body-limit: {max: 5}\n");
     let post = |headers: &str, body: &str| format!("{headers}\r\n\r\n{body}");
@@ -187,7 +187,7 @@ async fn a_routes_own_body_limit_is_told_by_length_and_while_it_comes() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_is_slower_than_the_route_allows_is_504() {
+async fn upstream_slower_than_the_route_timeout_is_504() {
     let fixture = Fixture::open().await;
     let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let manifest = format!(
@@ -208,7 +208,7 @@ async fn an_upstream_that_is_slower_than_the_route_allows_is_504() {
 }
 
 #[tokio::test]
-async fn a_method_that_no_route_takes_is_405_with_those_that_one_does() {
+async fn unmatched_method_is_405_with_the_allowed_ones() {
     let fixture = Fixture::open().await;
     fixture.route("two", "methods: [GET, POST]\n");
     let answer = fixture.ask("DELETE", "/two/x", "").await;
@@ -219,7 +219,7 @@ async fn a_method_that_no_route_takes_is_405_with_those_that_one_does() {
 }
 
 #[tokio::test]
-async fn a_route_has_the_requests_of_its_host() {
+async fn route_with_a_host_gets_only_requests_for_it() {
     let fixture = Fixture::open().await;
     fixture.route("at", "hosts: [api.example.org]\n");
     let at =
@@ -229,7 +229,7 @@ async fn a_route_has_the_requests_of_its_host() {
 }
 
 #[tokio::test]
-async fn an_address_that_invents_tenants_takes_no_other_clients_limit() {
+async fn address_inventing_tenants_uses_up_no_other_limit() {
     let fixture = Fixture::configured(|config| {
         config.limits.max_rate_keys = 320;
         config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];

@@ -301,7 +301,7 @@ const TAKEN: &[(&str, &str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn what_is_ambiguous_is_refused_and_nothing_behind_it_is_served() {
+async fn ambiguous_request_is_rejected_and_nothing_behind_it_is_served() {
     let fixture = Fixture::open().await;
     for (source, request, expected) in REFUSED {
         let mut stream = fixture.connect().await;
@@ -318,7 +318,7 @@ async fn what_is_ambiguous_is_refused_and_nothing_behind_it_is_served() {
 }
 
 #[tokio::test]
-async fn of_two_lengths_neither_is_believed_and_the_connection_ends() {
+async fn request_with_two_lengths_is_rejected_and_ends_the_connection() {
     let fixture = Fixture::open().await;
     let both = "POST /open/in HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
     let answer = fixture.raw(&format!("{both}{BEHIND}")).await;
@@ -329,7 +329,7 @@ async fn of_two_lengths_neither_is_believed_and_the_connection_ends() {
 }
 
 #[tokio::test]
-async fn what_has_one_reading_is_taken_in_its_one_form() {
+async fn unambiguous_request_is_accepted_in_canonical_form() {
     let fixture = Fixture::open().await;
     for (source, request, expected) in TAKEN {
         let request = request.replacen("host", "connection: close\r\nhost", 1);
@@ -340,7 +340,7 @@ async fn what_has_one_reading_is_taken_in_its_one_form() {
 }
 
 #[tokio::test]
-async fn a_continue_is_sent_only_where_the_body_is_wanted() {
+async fn continue_is_sent_only_where_the_body_is_wanted() {
     let mut fixture = Fixture::open().await;
     let head = |path: &str| {
         format!(
@@ -365,7 +365,7 @@ async fn a_continue_is_sent_only_where_the_body_is_wanted() {
 }
 
 #[tokio::test]
-async fn a_head_that_is_not_whole_in_its_time_is_408() {
+async fn incomplete_head_is_408_after_its_time() {
     let fixture = Fixture::with(|limits| limits.header_timeout = Duration::from_millis(50)).await;
     let answer = fixture.raw("GET /open/echo HTTP/1.1\r\nhost: x\r\n").await;
     assert_eq!(status(&answer), 408, "{answer}");
@@ -374,7 +374,7 @@ async fn a_head_that_is_not_whole_in_its_time_is_408() {
 /// Hyper and we move it for each request. Where it had about 15 KB, `memmove` came first in the
 /// profile of a request.
 #[test]
-fn the_state_of_a_request_fits_in_6_kib() {
+fn request_state_fits_in_6_kib() {
     fn size<F, A>(_: impl Fn(A) -> F) -> usize {
         std::mem::size_of::<F>()
     }

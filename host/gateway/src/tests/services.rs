@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn an_ordinary_service_is_reached_with_streaming_and_its_own_host() {
+async fn http_service_is_reached_with_streaming_and_its_own_host() {
     let fixture = Fixture::open().await;
     let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let authority = service.local_addr().unwrap().to_string();
@@ -40,7 +40,7 @@ async fn an_ordinary_service_is_reached_with_streaming_and_its_own_host() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_gone_is_502_and_one_that_is_slow_504() {
+async fn unreachable_service_is_502_and_a_slow_one_504() {
     let fixture =
         Fixture::with(|limits| limits.upstream_timeout = Duration::from_millis(100)).await;
     let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -60,7 +60,7 @@ async fn a_service_that_is_gone_is_502_and_one_that_is_slow_504() {
 }
 
 #[tokio::test]
-async fn one_address_has_a_share_of_the_requests_at_services_and_others_are_served() {
+async fn address_over_its_share_of_service_requests_is_refused_and_others_are_served() {
     let fixture = Fixture::with(|limits| limits.bound_services(8, None)).await;
     let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = service.local_addr().unwrap();
@@ -100,7 +100,7 @@ async fn one_address_has_a_share_of_the_requests_at_services_and_others_are_serv
 }
 
 #[tokio::test]
-async fn a_trusted_proxy_that_names_nobody_speaks_for_many_and_has_no_share_of_the_services() {
+async fn trusted_proxy_that_names_nobody_has_no_share_of_service_requests() {
     let fixture = Fixture::configured(|config| {
         config.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
         config.limits.bound_services(8, None);
@@ -122,7 +122,7 @@ async fn a_trusted_proxy_that_names_nobody_speaks_for_many_and_has_no_share_of_t
 }
 
 #[tokio::test]
-async fn a_service_sees_the_trailers_that_were_announced_but_for_what_no_trailer_may_say() {
+async fn service_sees_announced_trailers_except_forbidden_fields() {
     let fixture = Fixture::open().await;
     let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = service.local_addr().unwrap();
@@ -176,7 +176,7 @@ const ASK: &str = "GET /app/x HTTP/1.1\r\nhost: Public.example:8443\r\nconnectio
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
 #[tokio::test]
-async fn a_service_sees_the_host_of_its_url_or_where_the_route_says_so_that_of_the_client() {
+async fn service_sees_the_host_of_its_url_or_on_request_that_of_the_client() {
     let fixture = Fixture::open().await;
     let (own, _) = seen_by_service(&fixture, "", ASK, OK).await;
     assert!(own.contains("\r\nhost: {at}\r\n"), "{own}");
@@ -198,7 +198,7 @@ async fn a_service_sees_the_host_of_its_url_or_where_the_route_says_so_that_of_t
 }
 
 #[tokio::test]
-async fn host_and_port_are_the_word_of_a_trusted_proxy_and_of_nobody_else() {
+async fn forwarded_host_and_port_are_believed_from_a_trusted_proxy_only() {
     let told = "x-forwarded-host: evil.example\r\nx-forwarded-host: a.example, www.example\r\n\
                 x-forwarded-port: 8443\r\nx-forwarded-proto: https\r\n\r\n";
     let ask = ASK.replacen("\r\n\r\n", &format!("\r\n{told}"), 1);
@@ -246,7 +246,7 @@ async fn host_and_port_are_the_word_of_a_trusted_proxy_and_of_nobody_else() {
 }
 
 #[tokio::test]
-async fn where_a_service_leads_to_is_behind_the_prefix_that_it_does_not_know() {
+async fn service_redirects_stay_behind_the_stripped_prefix() {
     let fixture = Fixture::open().await;
     let moved = "HTTP/1.1 302 Found\r\nlocation: http://{at}/base/y\r\nset-cookie: a=1; Path=/base\r\ncontent-length: 0\r\n\r\n";
     let (_, answer) = seen_by_service(&fixture, "", ASK, moved).await;

@@ -23,7 +23,7 @@ fn patient(limits: &mut Limits) {
 }
 
 #[tokio::test]
-async fn a_small_body_is_read_before_the_window_is_asked() {
+async fn small_body_is_read_before_the_window_is_called() {
     for (framing, parts) in [
         ("content-length: 9", ["one", "two", "end"]),
         (
@@ -43,7 +43,7 @@ async fn a_small_body_is_read_before_the_window_is_asked() {
 }
 
 #[tokio::test]
-async fn where_it_takes_longer_or_memory_is_short_the_window_has_what_is_there() {
+async fn slow_body_or_short_memory_streams_to_the_window_instead() {
     let short_of_time: fn(&mut Limits) = |limits| {
         limits.early_known = Duration::from_millis(50);
         limits.early_unknown = Duration::from_millis(50);
@@ -67,7 +67,7 @@ async fn where_it_takes_longer_or_memory_is_short_the_window_has_what_is_there()
 }
 
 #[tokio::test]
-async fn a_body_of_unknown_length_that_is_larger_comes_whole() {
+async fn larger_body_of_unknown_length_arrives_whole() {
     let larger = |limits: &mut Limits| {
         patient(limits);
         limits.early_body_bytes = 4;
@@ -82,7 +82,7 @@ async fn a_body_of_unknown_length_that_is_larger_comes_whole() {
 }
 
 #[tokio::test]
-async fn memory_of_early_bodies_is_given_back() {
+async fn memory_of_early_bodies_is_returned() {
     let one = |limits: &mut Limits| {
         patient(limits);
         limits.max_early_bytes = 6;
@@ -101,7 +101,7 @@ async fn memory_of_early_bodies_is_given_back() {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_whether_its_body_is_wanted_is_answered_by_the_window() {
+async fn expect_100_continue_is_answered_by_the_window() {
     let fixture = Fixture::with(patient).await;
     let closed = "POST /open/closed HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
                   expect: 100-continue\r\ncontent-length: 9\r\n\r\n";
@@ -110,7 +110,7 @@ async fn a_client_that_asks_whether_its_body_is_wanted_is_answered_by_the_window
 }
 
 #[tokio::test]
-async fn a_small_body_that_stalls_is_408_and_never_reaches_the_window() {
+async fn stalled_small_body_is_408_and_never_reaches_the_window() {
     let stalls = |limits: &mut Limits| {
         patient(limits);
         limits.body_pace.pause = Duration::from_millis(100);
@@ -158,7 +158,7 @@ async fn upload(fixture: &Fixture, bytes: usize, pause: Duration) -> String {
 const READ: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\nread";
 
 #[tokio::test]
-async fn the_time_of_a_service_counts_from_the_last_byte_of_the_request() {
+async fn service_time_counts_from_the_last_byte_of_the_request() {
     let limit = Duration::from_millis(400);
     for (manifest, service_time) in [
         ("uri: /svc\nupstream: http://AT\n", limit),
@@ -187,7 +187,7 @@ async fn the_time_of_a_service_counts_from_the_last_byte_of_the_request() {
 }
 
 #[tokio::test]
-async fn a_body_that_nobody_asks_for_stops_no_clock() {
+async fn withheld_body_that_nobody_reads_stops_no_clock() {
     let fixture = Fixture::with(|limits| {
         limits.early_known = Duration::from_millis(50);
         limits.early_unknown = Duration::from_millis(50);
@@ -213,7 +213,7 @@ async fn a_body_that_nobody_asks_for_stops_no_clock() {
 }
 
 #[tokio::test]
-async fn a_target_that_is_not_there_is_left_out_though_its_clients_are_slow() {
+async fn unreachable_target_is_left_out_although_its_clients_are_slow() {
     let fixture = Fixture::with(|limits| limits.early_known = Duration::from_millis(20)).await;
     let (there, _there) = service(2, READ).await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -245,7 +245,7 @@ async fn a_target_that_is_not_there_is_left_out_though_its_clients_are_slow() {
 }
 
 #[tokio::test]
-async fn what_slow_clients_do_leaves_no_target_out() {
+async fn slow_clients_leave_no_target_out() {
     let fixture = Fixture::with(|limits| {
         limits.body_pace.pause = Duration::from_millis(300);
         limits.upstream_timeout = Duration::from_millis(100);
@@ -281,7 +281,7 @@ async fn what_slow_clients_do_leaves_no_target_out() {
 }
 
 #[tokio::test]
-async fn an_answer_of_a_service_that_goes_quiet_is_cut_and_one_whose_request_moves_is_not() {
+async fn silent_service_answer_is_cut_unless_its_request_still_moves() {
     let fixture = Fixture::with(|limits| limits.stream_idle = Duration::from_millis(300)).await;
     let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n";
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -23,7 +23,7 @@ async fn begin(fixture: &Fixture, window: u32) -> TcpStream {
 }
 
 #[tokio::test]
-async fn a_stream_whose_client_gives_no_window_is_reset_and_lets_go_of_what_it_held() {
+async fn stream_without_flow_control_window_is_reset_and_releases_what_it_held() {
     // One small piece; another behind it; one that is larger than what h2 takes at once.
     for (window, pieces) in [(0, [10, 0]), (1, [10, 10]), (1, [100_000, 0])] {
         let fixture = quick().await;
@@ -50,7 +50,7 @@ async fn a_stream_whose_client_gives_no_window_is_reset_and_lets_go_of_what_it_h
 }
 
 #[tokio::test]
-async fn a_stream_that_is_taken_steadily_or_has_nothing_to_give_goes_on() {
+async fn stream_that_is_read_steadily_or_has_nothing_to_send_continues() {
     let fixture = quick().await;
     let mut stream = begin(&fixture, 10).await;
     // More than a time without a word of the service.
@@ -71,7 +71,7 @@ async fn a_stream_that_is_taken_steadily_or_has_nothing_to_give_goes_on() {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_next_to_nothing_is_ended() {
+async fn client_that_reads_next_to_nothing_is_disconnected() {
     let fixture = quick().await;
     let mut stream = begin(&fixture, 1).await;
     fixture.give.send(vec![b'x'; 60_000].into()).unwrap();
@@ -88,7 +88,7 @@ async fn a_client_that_takes_next_to_nothing_is_ended() {
 }
 
 #[tokio::test]
-async fn answers_that_are_whole_and_not_taken_keep_a_connection_for_a_time() {
+async fn unread_complete_answers_keep_a_connection_for_a_limited_time() {
     let fixture = Fixture::with(|limits| {
         limits.write_idle_timeout = QUICK;
         limits.connection_idle_timeout = QUICK;

@@ -110,7 +110,7 @@ async fn send(fixture: &Fixture, method: &str) -> String {
 }
 
 #[tokio::test]
-async fn targets_share_the_requests_by_their_weights() {
+async fn targets_receive_requests_by_weight() {
     let (one, two) = (Service::start("one").await, Service::start("two").await);
     let weights = format!(
         "  targets:\n    - {}\n    - {{url: \"{}\", weight: 3}}\n",
@@ -126,7 +126,7 @@ async fn targets_share_the_requests_by_their_weights() {
 }
 
 #[tokio::test]
-async fn a_target_that_is_not_there_costs_no_request_and_is_left_out() {
+async fn unreachable_target_fails_no_request_and_is_left_out() {
     let (mut gone, there) = (Service::start("gone").await, Service::start("there").await);
     let upstream = targets(&[&gone, &there]) + "  max-fails: 2\n  fail-timeout: 100ms\n";
     let fixture = fixture_with(&upstream).await;
@@ -149,7 +149,7 @@ async fn a_target_that_is_not_there_costs_no_request_and_is_left_out() {
 }
 
 #[tokio::test]
-async fn a_target_that_is_left_out_is_shown_so_and_stays_so_when_its_route_is_edited() {
+async fn left_out_target_is_shown_and_stays_left_out_across_a_route_edit() {
     let (mut gone, there) = (Service::start("gone").await, Service::start("there").await);
     let upstream = targets(&[&gone, &there]) + "  max-fails: 1\n  fail-timeout: 1h\n";
     let fixture = fixture_with(&upstream).await;
@@ -177,7 +177,7 @@ async fn a_target_that_is_left_out_is_shown_so_and_stays_so_when_its_route_is_ed
 }
 
 #[tokio::test]
-async fn what_may_have_been_done_is_done_again_for_idempotent_methods_alone() {
+async fn request_that_may_have_run_is_retried_for_idempotent_methods_only() {
     let (broken, there) = (
         Service::start("broken").await,
         Service::start("there").await,
@@ -204,7 +204,7 @@ async fn what_may_have_been_done_is_done_again_for_idempotent_methods_alone() {
 }
 
 #[tokio::test]
-async fn a_try_that_is_too_slow_is_made_elsewhere_where_the_manifest_says_how_long_it_may_take() {
+async fn slow_try_is_retried_elsewhere_where_the_manifest_sets_a_try_timeout() {
     let there = Service::start("there").await;
     // It takes connections, and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -227,7 +227,7 @@ async fn a_try_that_is_too_slow_is_made_elsewhere_where_the_manifest_says_how_lo
 }
 
 #[tokio::test]
-async fn where_all_targets_fail_the_client_gets_the_last_answer_and_tries_are_bounded() {
+async fn client_gets_the_last_answer_after_a_bounded_number_of_failed_tries() {
     let (one, two) = (Service::start("one").await, Service::start("two").await);
     let fixture = fixture_with(&(targets(&[&one, &two]) + "  retries: 5\n")).await;
     one.answers(503);
@@ -246,7 +246,7 @@ async fn where_all_targets_fail_the_client_gets_the_last_answer_and_tries_are_bo
 }
 
 #[tokio::test]
-async fn a_window_that_is_closed_leaves_its_share_to_the_service_beside_it() {
+async fn closed_window_leaves_its_share_to_the_service_beside_it() {
     let service = Service::start("legacy").await;
     let fixture = Fixture::open().await;
     let text = format!(
@@ -264,7 +264,7 @@ async fn a_window_that_is_closed_leaves_its_share_to_the_service_beside_it() {
 }
 
 #[tokio::test]
-async fn a_service_that_breaks_off_is_asked_once_more() {
+async fn service_that_breaks_off_is_tried_once_more() {
     let service = Service::start("one").await;
     let fixture = Fixture::open().await;
     let text = format!("uri: /svc/**\nupstream: {}\n", service.url);

@@ -65,7 +65,7 @@ async fn opened_as(
 }
 
 #[tokio::test]
-async fn after_the_handshake_bytes_pass_both_ways_and_are_not_read_as_http() {
+async fn bytes_pass_unparsed_in_both_directions_after_the_handshake() {
     let (fixture, listener) = fixture(|_| {}).await;
     let (mut client, mut service, asked) = knock(&fixture, &listener, ASK).await;
     assert!(
@@ -103,7 +103,7 @@ async fn after_the_handshake_bytes_pass_both_ways_and_are_not_read_as_http() {
 }
 
 #[tokio::test]
-async fn what_a_client_sends_before_the_answer_reaches_no_other_request() {
+async fn bytes_sent_before_the_handshake_answer_reach_no_other_request() {
     let (fixture, listener) = fixture(|_| {}).await;
     let early = format!("{ASK}\r\nGET /open/echo HTTP/1.1\r\nhost: smuggled\r\n");
     let (mut client, mut service, asked) = knock(&fixture, &listener, &early).await;
@@ -121,7 +121,7 @@ async fn what_a_client_sends_before_the_answer_reaches_no_other_request() {
 }
 
 #[tokio::test]
-async fn nothing_else_is_upgraded() {
+async fn other_protocols_are_not_upgraded() {
     for fields in [
         ASK.replace("WebSocket", "h2c"),
         ASK.replace("13", "12"),
@@ -144,7 +144,7 @@ async fn nothing_else_is_upgraded() {
 }
 
 #[tokio::test]
-async fn no_window_is_upgraded() {
+async fn window_is_not_upgraded() {
     let fixture = Fixture::open().await;
     let answer = fixture
         .get("/open/echo", &ASK.replace("keep-alive", "close"))
@@ -154,7 +154,7 @@ async fn no_window_is_upgraded() {
 }
 
 #[tokio::test]
-async fn a_silent_one_ends_after_its_time_and_one_that_pings_does_not() {
+async fn silent_websocket_ends_after_its_time_and_a_pinging_one_stays() {
     let (fixture, listener) =
         fixture(|limits| limits.websocket_idle_timeout = Duration::from_millis(200)).await;
     let (mut client, mut service) = opened(&fixture, &listener).await;
@@ -185,7 +185,7 @@ async fn until_its_end((mut client, mut service): (TcpStream, TcpStream)) -> Dur
 }
 
 #[tokio::test]
-async fn a_websocket_ends_with_its_token_or_its_key_and_others_go_on() {
+async fn websocket_ends_with_its_token_or_key_and_others_stay() {
     let (fixture, listener) = fixture(|_| {}).await;
     let keys = fixture.gateway.api_keys().clone();
     let (key, text) = keys.add("robot", &[], None).unwrap();
@@ -217,7 +217,7 @@ async fn a_websocket_ends_with_its_token_or_its_key_and_others_go_on() {
 }
 
 #[tokio::test]
-async fn a_websocket_that_a_route_lets_anybody_open_needs_no_credential_to_last() {
+async fn websocket_on_an_open_route_outlasts_any_credential() {
     let (fixture, listener) = fixture(|_| {}).await;
     let addr = listener.local_addr().unwrap();
     let text = format!("uri: /ws/**\nupstream: http://{addr}\n");
@@ -230,7 +230,7 @@ async fn a_websocket_that_a_route_lets_anybody_open_needs_no_credential_to_last(
 }
 
 #[tokio::test]
-async fn a_shutdown_does_not_wait_for_it() {
+async fn shutdown_does_not_wait_for_websockets() {
     let (fixture, listener) = fixture(|_| {}).await;
     let (mut client, mut service) = opened(&fixture, &listener).await;
     fixture.shutdown.cancel();

@@ -199,7 +199,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn however_far_a_try_came_the_next_sends_the_whole_body(
+        fn every_try_sends_the_whole_body_however_far_the_last_came(
             pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..20), 0..8),
             breaks in proptest::collection::vec(0usize..10, 0..4),
         ) {
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn beyond_the_bound_there_is_no_other_try() {
+    async fn body_over_the_retention_limit_allows_no_other_try() {
         let pieces = [vec![1; 10], vec![2; 10]];
         let retained = Retained::new(body(&pieces), 15);
         let mut first = retained.again().unwrap();
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn with_no_bound_an_untouched_body_can_be_sent_and_a_touched_one_not() {
+    async fn zero_retention_limit_allows_another_try_of_an_untouched_body_only() {
         let retained = Retained::new(body(&[vec![1]]), 0);
         drop(retained.again().unwrap());
         let mut second = retained.again().unwrap();
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_try_has_the_trailers() {
+    async fn every_try_has_the_trailers() {
         let sum = (http::HeaderName::from_static("x-sum"), "1".parse().unwrap());
         let sum = HeaderMap::from_iter([sum]);
         let frames = [
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_last_try_sends_all_and_keeps_nothing() {
+    async fn last_try_sends_everything_and_retains_nothing() {
         let retained = Retained::new(body(&[vec![1], vec![2], vec![3]]), 10);
         let mut first = retained.again().unwrap();
         take(&mut first, 2).await;
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_earlier_try_reads_nothing_any_more() {
+    async fn superseded_try_reads_nothing_more() {
         let retained = Retained::new(body(&[vec![1], vec![2]]), 10);
         let mut first = retained.again().unwrap();
         take(&mut first, 1).await;

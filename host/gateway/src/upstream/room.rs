@@ -80,8 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_address_has_a_share_of_the_requests_at_services_and_all_together_no_more_than_there_is_room()
-     {
+    fn service_requests_are_limited_per_address_and_in_total() {
         let refused = Counter::default();
         let room = Room::new(8, 2, refused.clone());
         let enter = |address: &str| room.enter(Holder::of(address.parse().unwrap()));

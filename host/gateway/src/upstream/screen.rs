@@ -160,7 +160,7 @@ mod tests {
     use std::str::FromStr;
 
     #[test]
-    fn what_is_not_of_the_public_internet_is_refused_unless_it_is_allowed() {
+    fn non_public_address_is_refused_unless_allowed() {
         let screen = Screen::public_and(&["10.1.0.0/16".parse().unwrap()]);
         for (host, passes) in [
             ("93.184.215.14", true),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_leads_to_such_an_address_is_refused_when_it_is_resolved() {
+    async fn name_resolving_to_a_non_public_address_is_refused() {
         let name = || Name::from_str("localhost").unwrap();
         let mut screened = Resolver::new(Screen::public_and(&[]));
         let refused = screened.call(name()).await.unwrap_err();

@@ -235,7 +235,7 @@ mod tests {
     use hms_core::error::{Problem, TABLE};
 
     #[test]
-    fn only_what_another_target_may_mend_is_tried_again() {
+    fn only_failures_another_target_may_cure_are_retried() {
         let codes = |wanted: TryOutcome| {
             let said = |problem| verdict(&Err(RequestError::new(problem, "a sentence")));
             let rows = TABLE.iter().filter(|row| said(row.problem) == wanted);

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_without_manifests_fails_and_one_file_is_checked_alone() {
+    fn check_fails_without_manifests_and_accepts_a_single_file() {
         let dir = tempfile::tempdir().unwrap();
         let refused = check(dir.path()).unwrap_err();
         assert!(refused.starts_with("no manifest in "), "{refused}");

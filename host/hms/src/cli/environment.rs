@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_setting_is_called_by_the_name_by_which_it_came() {
+    fn setting_is_named_by_its_flag_or_variable_whichever_set_it() {
         let setting = |flag: &str, variable: &str| Setting {
             flag: flag.into(),
             variable: variable.into(),
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_command_line_gives_does_not_come_from_the_environment() {
+    fn command_line_setting_is_not_attributed_to_the_environment() {
         let args = ["hms", "serve", "--jwks", "k", "--tls-cert=c"].map(OsString::from);
         assert!(is_given("--jwks", &args) && is_given("--tls-cert", &args));
         assert!(!is_given("--tls", &args) && !is_given("--oidc", &args));

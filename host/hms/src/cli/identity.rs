@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn the_settings_say_whose_tokens_are_believed() {
+    fn settings_select_the_trusted_issuers() {
         assert!(matches!(read(&[]).unwrap().keys, KeySource::DevSecret(_)));
         let [only] = &*issuers(&["--jwks", "keys.json"]) else {
             panic!();
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_do_not_go_together_or_cannot_be_read_are_refused() {
+    fn conflicting_or_unreadable_identity_settings_are_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("issuers.yaml");
         std::fs::write(&file, "- {name: a, issuer: http://a.example}\n").unwrap();

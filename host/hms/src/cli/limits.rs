@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operators_page_has_every_limit_as_it_is() {
+    fn limits_page_lists_every_limit_as_it_is() {
         let page = include_str!("../../../../docs/limits.md");
         let rows = TABLE.iter().map(|row| {
             format!(
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn each_flag_takes_its_unit_and_default_goes_back() {
+    fn every_flag_reads_its_unit_and_default_resets_it() {
         let change = read(&[
             "--memory",
             "64MiB",
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_out_of_bounds_is_refused_with_the_bounds() {
+    fn value_out_of_bounds_is_rejected_with_the_bounds() {
         let refused = read(&["--memory", "12"]).unwrap_err();
         assert!(
             refused.contains("'12' for '--memory <SIZE>': use 1MiB to 4GiB")

@@ -4,7 +4,7 @@ use super::sources::sources;
 
 /// The gateway's own arrows. Tests may look anywhere.
 #[test]
-fn inside_the_gateway_imports_point_from_the_server_over_plugins_to_upstreams() {
+fn gateway_imports_point_from_server_through_plugins_to_upstreams() {
     let above: [(&str, &[&str]); 4] = [
         (
             "request",

@@ -14,7 +14,7 @@ const KINDS: [&str; 6] = [
 
 /// A variant that holds a `String` is named here, with the reason why a client may read it.
 #[test]
-fn every_variant_holds_public_words_or_a_cause() {
+fn every_error_variant_holds_public_words_or_a_cause() {
     const PUBLIC: [(&str, &str); 3] = [
         (
             "MethodNotTaken { allow: String }",

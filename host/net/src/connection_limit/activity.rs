@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_with_a_request_is_not_idle_however_long_it_takes() {
+    async fn connection_with_a_request_in_flight_is_never_idle() {
         let (activity, longest) = (Activity::new(), Duration::from_millis(20));
         let begun = Instant::now();
         let at_work = activity.begin();
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_its_client_does_not_take_keeps_a_connection_for_a_time() {
+    async fn unread_answer_keeps_a_connection_for_a_limited_time() {
         let (activity, untaken) = (Activity::new(), Duration::from_millis(100));
         let request = activity.begin().unwrap();
         let (first, _last) = (request.kept(), request.kept());
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_with_a_request_of_somebody_cannot_be_done_without() {
+    fn connection_with_a_proven_request_cannot_be_evicted() {
         let activity = Activity::new();
         let at_work = activity.begin();
         assert!(activity.claim().is_none() && !activity.end());
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn unsent_output_has_the_claim_of_the_request_that_it_answers() {
+    fn unsent_output_is_protected_like_the_request_it_answers() {
         let activity = Activity::new();
         drop(activity.begin_unproven());
         let unsent = activity.unsent();

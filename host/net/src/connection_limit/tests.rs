@@ -32,7 +32,7 @@ fn serve(permit: ConnectionPermit) -> tokio::task::JoinHandle<()> {
 }
 
 #[test]
-fn an_address_is_an_ipv4_address_or_the_first_half_of_an_ipv6_address() {
+fn holder_is_an_ipv4_address_or_the_first_half_of_an_ipv6_address() {
     assert_eq!(address("192.0.2.1"), address("::ffff:192.0.2.1"));
     assert_ne!(address("192.0.2.1"), address("192.0.2.2"));
     assert_eq!(address("2001:db8::1"), address("2001:db8::ffff:0:1:2"));
@@ -40,7 +40,7 @@ fn an_address_is_an_ipv4_address_or_the_first_half_of_an_ipv6_address() {
 }
 
 #[tokio::test]
-async fn beyond_its_share_an_address_loses_its_own_idle_connection_or_is_refused() {
+async fn address_over_its_share_loses_its_own_idle_connection_or_is_refused() {
     let (limit, counters) = limit(100, 3, Duration::ZERO);
     let first = take(&limit, "192.0.2.1").await.unwrap();
     let busy = take(&limit, "192.0.2.1").await.unwrap();
@@ -60,7 +60,7 @@ async fn beyond_its_share_an_address_loses_its_own_idle_connection_or_is_refused
 }
 
 #[tokio::test]
-async fn where_all_places_are_taken_the_address_with_most_loses_the_one_that_is_idle_longest() {
+async fn full_limit_evicts_the_longest_idle_connection_of_the_largest_holder() {
     let (limit, counters) = limit(5, 5, Duration::from_secs(3600));
     let old = take(&limit, "192.0.2.1").await.unwrap();
     let mut many = Vec::new();
@@ -89,7 +89,7 @@ async fn where_all_places_are_taken_the_address_with_most_loses_the_one_that_is_
 }
 
 #[tokio::test(start_paused = true)]
-async fn addresses_with_one_connection_each_leave_each_other_time_to_use_it() {
+async fn single_connection_addresses_leave_each_other_time_to_use_theirs() {
     let least_idle = Duration::from_millis(300);
     let (limit, _) = limit(2, 2, least_idle);
     let begun = Instant::now();
@@ -101,7 +101,7 @@ async fn addresses_with_one_connection_each_leave_each_other_time_to_use_it() {
 }
 
 #[tokio::test]
-async fn one_who_holds_all_with_a_request_now_and_then_does_not_keep_others_out() {
+async fn occasional_requests_on_all_connections_keep_no_others_out() {
     // Never idle as long as others are left alone.
     let (limit, _) = limit(8, 8, Duration::from_secs(3600));
     for _ in 0..8 {
@@ -115,7 +115,7 @@ async fn one_who_holds_all_with_a_request_now_and_then_does_not_keep_others_out(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_with_a_request_is_waited_for() {
+async fn connection_with_a_request_is_waited_for() {
     let (limit, counters) = limit(1, 1000, Duration::ZERO);
     let only = take(&limit, "192.0.2.1").await.unwrap();
     let at_work = only.activity().begin();
@@ -130,7 +130,7 @@ async fn a_connection_with_a_request_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_proxy_has_no_share_and_goes_last_and_who_comes_through_it_has_his_own() {
+async fn proxy_has_no_share_and_goes_last_and_its_clients_have_their_own() {
     let (limit, counters) = limit(4, 2, Duration::ZERO);
     let mut through = Vec::new();
     for _ in 0..3 {
@@ -163,7 +163,7 @@ async fn a_proxy_has_no_share_and_goes_last_and_who_comes_through_it_has_his_own
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn whatever_comes_and_goes_no_more_than_there_are_places_are_taken() {
+async fn permits_never_exceed_the_limit_whatever_comes_and_goes() {
     let (limit, _) = limit(20, 8, Duration::ZERO);
     let mut connections = Vec::new();
     for number in 0..3000_u32 {

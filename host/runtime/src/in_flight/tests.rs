@@ -6,7 +6,7 @@ use super::*;
 const WALL: Duration = Duration::from_secs(60);
 
 #[test]
-fn the_first_reason_stands() {
+fn first_failure_is_kept() {
     let in_flight = InFlight::new(Box::new(()), Box::new(()), WALL);
     in_flight.fail(InstanceError::Trapped);
     in_flight.fail(InstanceError::PoolFull);
@@ -17,7 +17,7 @@ fn the_first_reason_stands() {
 }
 
 #[test]
-fn a_trap_after_denied_memory_is_named_for_the_memory() {
+fn trap_after_denied_memory_is_reported_as_the_memory_limit() {
     let in_flight = InFlight::new(Box::new(()), Box::new(()), WALL);
     in_flight.memory_denied(MemoryExhausted(7));
     in_flight.fail(InstanceError::Trapped);
@@ -28,7 +28,7 @@ fn a_trap_after_denied_memory_is_named_for_the_memory() {
 }
 
 #[test]
-fn whatever_ends_a_request_ends_what_it_may_send_on() {
+fn end_of_a_request_ends_its_middleware_calls() {
     let ends: [fn(&InFlight); 3] = [InFlight::finish, InFlight::abandon, |in_flight| {
         in_flight.fail(InstanceError::Trapped);
     }];
@@ -45,7 +45,7 @@ fn whatever_ends_a_request_ends_what_it_may_send_on() {
 }
 
 #[test]
-fn abandonment_brings_the_deadline_nearer_but_never_further() {
+fn abandonment_only_ever_shortens_the_deadline() {
     let in_flight = InFlight::new(Box::new(()), Box::new(()), WALL);
     let long = in_flight.deadline(Instant::now());
     in_flight.abandon();
@@ -59,7 +59,7 @@ fn abandonment_brings_the_deadline_nearer_but_never_further() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn body_movement_counts_only_once_the_head_is_out() {
+async fn body_movement_extends_the_deadline_only_after_the_head() {
     let in_flight = InFlight::new(Box::new(()), Box::new(()), WALL);
     let before = in_flight.deadline(Instant::now());
     tokio::time::advance(Duration::from_millis(2)).await;
@@ -97,7 +97,7 @@ fn gives(in_flight: &Arc<InFlight>, begins: bool) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_time_of_the_instances_passes_while_its_client_is_waited_for() {
+async fn instance_time_stops_while_its_client_is_waited_for() {
     for answered in [false, true] {
         for waits in [asks, gives] {
             let in_flight = short(answered);
@@ -128,7 +128,7 @@ async fn no_time_of_the_instances_passes_while_its_client_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_left_is_not_waited_for() {
+async fn departed_client_is_not_waited_for() {
     let in_flight = short(false);
     asks(&in_flight, true);
     in_flight.abandon();
@@ -138,7 +138,7 @@ async fn a_client_that_left_is_not_waited_for() {
 }
 
 #[test]
-fn one_that_gives_way_fails_by_its_clients_fault_and_is_soon_over() {
+fn request_that_gives_way_fails_by_its_client_and_ends_soon() {
     for (answered, code) in [(false, "body-too-slow"), (true, "reader-too-slow")] {
         let in_flight = short(answered);
         in_flight.give_way();
@@ -149,7 +149,7 @@ fn one_that_gives_way_fails_by_its_clients_fault_and_is_soon_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_client_took_before_the_last_chunk_excuses_nothing_after_it() {
+async fn progress_before_the_last_chunk_does_not_excuse_a_stall_after_it() {
     let in_flight = short(true);
     in_flight.given(1);
     tokio::time::advance(SHORT).await;
@@ -160,7 +160,7 @@ async fn what_the_client_took_before_the_last_chunk_excuses_nothing_after_it() {
 }
 
 #[test]
-fn what_is_done_after_the_answer_has_the_wall_time() {
+fn work_after_the_answer_has_the_wall_time() {
     let in_flight = InFlight::new(Box::new(()), Box::new(()), SHORT);
     in_flight.answered();
     assert!(in_flight.deadline(Instant::now()) > Instant::now() + WALL);
@@ -177,7 +177,7 @@ fn trial() -> (Arc<InFlight>, Arc<Reuse>) {
 }
 
 #[test]
-fn a_trial_that_lives_for_a_while_after_its_head_has_gone_well() {
+fn trial_that_survives_its_head_for_a_while_succeeds() {
     for waits in [asks, gives] {
         let (in_flight, reuse) = trial();
         let now = Instant::now();
@@ -194,7 +194,7 @@ fn a_trial_that_lives_for_a_while_after_its_head_has_gone_well() {
 }
 
 #[test]
-fn a_trial_whose_client_sends_its_body_too_slowly_is_given_up() {
+fn trial_with_a_slow_uploading_client_is_given_up() {
     let (in_flight, reuse) = trial();
     asks(&in_flight, true);
     assert!(in_flight.look(Instant::now()).is_some());
@@ -210,7 +210,7 @@ fn a_trial_whose_client_sends_its_body_too_slowly_is_given_up() {
 }
 
 #[test]
-fn a_trial_whose_guest_takes_long_is_not_given_up() {
+fn trial_with_a_slow_guest_is_not_given_up() {
     let (in_flight, reuse) = trial();
     assert!(in_flight.look(in_flight.started + WALL - SHORT).is_some());
     assert!(!reuse.is_proven() && reuse.try_one(std::time::Instant::now()).is_none());

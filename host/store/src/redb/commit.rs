@@ -265,7 +265,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_commit_waits_for_more_only_where_more_came_and_never_longer_than_the_last_one_took() {
+    fn commit_waits_for_more_writes_only_under_load_and_no_longer_than_the_last_took() {
         let ms = Duration::from_millis;
         assert_eq!(patience(0, ms(1)), Duration::ZERO);
         assert_eq!(patience(1, ms(1)), Duration::ZERO);

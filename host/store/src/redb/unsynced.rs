@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doubt_outlives_the_process_and_ends_when_the_disk_was_compared() {
+    fn doubt_outlives_the_process_and_ends_once_the_disk_is_compared() {
         for bytes in [0, 5_000, 3 * CHUNK_BYTES, 2 * CHUNK_BYTES + 100] {
             let (_folder, path) = file(bytes);
             let doubt = Doubt::of(&path);
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doubt_of_an_earlier_boot_is_none() {
+    fn doubt_from_an_earlier_boot_is_ignored() {
         let (_folder, path) = file(1);
         fs::write(Doubt::of(&path).note, "another boot").unwrap();
         assert!(!Doubt::of(&path).is_raised());
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_compared_stays_in_doubt() {
+    fn file_that_cannot_be_compared_stays_in_doubt() {
         let (_folder, path) = file(1);
         let doubt = Doubt::of(&path);
         doubt.raise();

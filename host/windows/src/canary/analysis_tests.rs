@@ -31,7 +31,7 @@ fn beside(live: Rates, candidate: Rates) -> Scenario {
 }
 
 #[test]
-fn of_thousands_of_candidates_as_good_as_the_live_release_none_is_ended() {
+fn candidates_as_good_as_the_live_release_are_never_ended() {
     for scenario in good() {
         for seed in 1..=300 {
             let ended = traffic::run(&scenario, seed, 1500);
@@ -42,7 +42,7 @@ fn of_thousands_of_candidates_as_good_as_the_live_release_none_is_ended() {
 
 /// Where fewer answers are slow than one in a hundred, and for long.
 #[test]
-fn a_long_trial_of_the_same_component_is_not_ended() {
+fn long_canary_of_the_same_component_is_not_ended() {
     for (seed, slow) in (1..).zip([0.0, 0.0005, 0.002, 0.02]) {
         let same = beside(rates(slow, slow), rates(slow, slow));
         assert_eq!(traffic::run(&same, seed, 60_000), None, "{slow}");
@@ -50,7 +50,7 @@ fn a_long_trial_of_the_same_component_is_not_ended() {
 }
 
 #[test]
-fn worse_candidates_are_ended_soon_and_the_reason_has_both_figures() {
+fn worse_candidates_are_ended_soon_with_both_figures() {
     let live = rates(0.001, 0.001);
     for (candidate, most, why) in [
         (rates(1.0, 0.0), 128, "it failed at requests of"),
@@ -69,7 +69,7 @@ fn worse_candidates_are_ended_soon_and_the_reason_has_both_figures() {
 }
 
 #[test]
-fn one_that_fails_at_everything_is_ended_also_where_the_live_release_gets_nothing() {
+fn always_failing_candidate_is_ended_even_without_live_traffic() {
     let mut alone = beside(rates(0.0, 0.0), rates(1.0, 0.0));
     alone.shares = vec![10_000];
     for callers in [1, 3, 2000] {
@@ -81,14 +81,14 @@ fn one_that_fails_at_everything_is_ended_also_where_the_live_release_gets_nothin
 }
 
 #[test]
-fn live_releases_that_fail_as_much_excuse_the_candidate() {
+fn equally_failing_live_release_excuses_the_candidate() {
     let broken = beside(rates(1.0, 0.5), rates(1.0, 0.5));
     assert_eq!(traffic::run(&broken, 3, 5000), None);
 }
 
 /// A host that hangs is left by its clients, and never fails for them.
 #[test]
-fn a_candidate_that_clients_do_not_wait_for_is_slow() {
+fn candidate_that_clients_give_up_on_is_slow() {
     let analysis = Analysis::new(5000, 1);
     let (begun, mut ended) = (Instant::now(), None);
     for i in 0..4000u32 {
@@ -120,7 +120,7 @@ fn a_candidate_that_clients_do_not_wait_for_is_slow() {
 }
 
 #[test]
-fn another_share_moves_groups_to_the_candidate_and_none_back() {
+fn larger_share_moves_groups_to_the_candidate_and_none_back() {
     let analysis = Analysis::new(1000, 1);
     let now = Instant::now();
     let on_candidate = || {
@@ -141,7 +141,7 @@ fn another_share_moves_groups_to_the_candidate_and_none_back() {
 }
 
 #[test]
-fn what_was_under_way_when_the_share_changed_is_not_compared() {
+fn requests_in_flight_at_a_share_change_are_not_compared() {
     let analysis = Analysis::new(1000, 1);
     let now = Instant::now();
     let under_way: Vec<_> = (0..64)

@@ -216,7 +216,7 @@ async fn raced<T>(a: impl Future<Output = T>, b: impl Future<Output = T>, seed: 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_changes_of_a_window_at_once_are_as_one_after_the_other() {
+async fn concurrent_changes_of_a_window_have_a_sequential_outcome() {
     let fixture = Fixture::new(false).await;
     let states = fixture.states().await;
     let mut seed = 0;
@@ -270,7 +270,7 @@ fn check(fixture: &Fixture, before: &Seen, verbs: (Verb, Verb), both: (Done, Don
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_change_does_what_the_model_says_and_a_restart_keeps_it() {
+async fn every_change_follows_the_model_and_survives_a_restart() {
     let fixture = Fixture::new(false).await;
     for state in fixture.states().await {
         for verb in VERBS {
@@ -291,7 +291,7 @@ async fn each_change_does_what_the_model_says_and_a_restart_keeps_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deploy_that_waited_for_a_removal_is_live_in_a_new_window_and_limits_find_none() {
+async fn deploy_that_waited_for_a_removal_goes_live_in_a_new_window_without_old_limits() {
     let fixture = Fixture::new(false).await;
     let [open, ..] = fixture.states().await;
     fixture.set_up(&open).await;
@@ -325,7 +325,7 @@ async fn settled(fixture: &Fixture) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_that_is_dropped_anywhere_leaves_memory_and_disk_alike() {
+async fn change_dropped_at_any_point_leaves_memory_and_disk_alike() {
     let fixture = Fixture::new(false).await;
     let states = fixture.states().await;
     for (verb, at) in [
@@ -374,7 +374,7 @@ async fn a_change_that_is_dropped_anywhere_leaves_memory_and_disk_alike() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_said_of_a_removed_window_changes_no_other_of_its_name() {
+async fn late_report_about_a_removed_window_changes_no_successor() {
     let fixture = Fixture::new(false).await;
     let [open, _, canary] = fixture.states().await;
     fixture.set_up(&open).await;
@@ -425,7 +425,7 @@ async fn eventually(fixture: &Fixture, serving: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_deploy_relies_on_is_not_cleared_away_while_it_becomes_recorded() {
+async fn artifacts_a_deploy_relies_on_are_kept_until_recorded() {
     let fixture = Fixture::new(false).await;
     let artifacts = fixture.registry.artifacts();
     let [digest, later] = ["d", "e"].map(|letter| letter.repeat(64));
@@ -449,7 +449,7 @@ async fn what_a_deploy_relies_on_is_not_cleared_away_while_it_becomes_recorded()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_held_for_a_backup_is_not_cleared_away_from_before_the_records_are_copied() {
+async fn artifacts_held_for_a_backup_are_kept_from_before_the_records_are_copied() {
     let fixture = Fixture::new(false).await;
     let artifacts = fixture.registry.artifacts();
     let digest = "d".repeat(64);
@@ -485,7 +485,7 @@ fn serves(fixture: &Fixture) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_window_is_closed_at_once_while_another_change_has_its_turn() {
+async fn window_is_closed_at_once_while_another_change_runs() {
     let fixture = Fixture::of_operators().await;
     let [open, ..] = fixture.states().await;
     for verb in [Stop, Remove, RemoveWithStore] {
@@ -540,7 +540,7 @@ async fn a_window_is_closed_at_once_while_another_change_has_its_turn() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_window_that_was_stopped_since_its_deploy_began_is_deployed_and_stays_closed() {
+async fn window_stopped_during_its_deploy_is_deployed_and_stays_closed() {
     let fixture = Fixture::new(false).await;
     let [open, stopped, _] = fixture.states().await;
     for state in [open, stopped] {
@@ -564,7 +564,7 @@ async fn a_window_that_was_stopped_since_its_deploy_began_is_deployed_and_stays_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_window_whose_record_cannot_be_read_is_listed_with_the_reason() {
+async fn window_with_an_unreadable_record_is_listed_with_the_reason() {
     let fixture = Fixture::new(false).await;
     let [open, ..] = fixture.states().await;
     fixture.set_up(&open).await;

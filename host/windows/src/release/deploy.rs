@@ -295,7 +295,7 @@ mod tests {
     use crate::testing::{Fixture, name};
 
     #[tokio::test]
-    async fn a_refused_deploy_leaves_no_artifact() {
+    async fn refused_deploy_leaves_no_artifact() {
         let fixture = Fixture::new(false).await;
         let files = || {
             let folder = fixture.dir.path().join("artifacts");

@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_ask_take_turns_however_much_one_asks() {
+    fn deployers_take_turns_however_much_one_submits() {
         let queue = DeployQueue::new(1, 100);
         let mut now = taken(&mut ask(&queue, "flood", true));
         let mut flood: Vec<Asking> = (0..50).map(|_| waiting(&queue, "flood")).collect();
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_refuses_the_one_who_has_most_in_it() {
+    fn full_queue_refuses_the_deployer_with_most_entries() {
         let queue = DeployQueue::new(1, 3);
         let now = taken(&mut ask(&queue, "flood", true));
         let mut flood: Vec<Asking> = (0..3).map(|_| waiting(&queue, "flood")).collect();
@@ -315,7 +315,7 @@ mod tests {
         /// Whoever asks, leaves and ends in whatever order: no more than the permits are at work, none is lost, and none stays
         /// free while somebody waits.
         #[test]
-        fn places_are_bounded_and_none_is_lost(steps in proptest::collection::vec((0..4u8, 0..3usize, 0..8usize), 0..200)) {
+        fn permits_are_bounded_and_none_is_lost(steps in proptest::collection::vec((0..4u8, 0..3usize, 0..8usize), 0..200)) {
             let queue = DeployQueue::new(2, 4);
             let (mut asking, mut held): (Vec<Asking>, Vec<DeployPermit>) = (Vec::new(), Vec::new());
             for (act, who, which) in steps {

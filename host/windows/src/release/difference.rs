@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_capability_is_a_gain_and_a_newer_version_is_none() {
+    fn new_capability_is_a_gain_and_a_newer_version_is_not() {
         let live = live(&["wasi:random/random@0.2.6", "wasi:filesystem/types@0.2.6"]);
         let imports = names(&[
             "wasi:random/random@0.3.0",

@@ -103,7 +103,7 @@ mod tests {
     use hms_runtime::Compiler;
 
     #[tokio::test]
-    async fn a_file_that_is_not_as_it_was_found_is_not_taken() {
+    async fn file_changed_since_it_was_found_is_not_accepted() {
         let dir = tempfile::tempdir().unwrap();
         let compiler = Compiler::this_program(Default::default()).unwrap();
         let artifacts = Artifacts::open(dir.path().join("artifacts"), compiler).unwrap();

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_watch_without_its_sender_says_that_the_release_is_gone() {
+    async fn watch_ends_when_its_release_is_dropped() {
         let alive = watch::Sender::new(());
         let mut gone = alive.subscribe();
         let waiting = tokio::spawn(async move { while gone.changed().await.is_ok() {} });

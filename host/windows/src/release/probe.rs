@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_probe_is_for_a_path() {
+    fn probe_target_must_be_a_path() {
         assert!(Probe::new("/healthz?deep=1", Probe::DEADLINE).is_ok());
         for wrong in ["", "healthz", "http://elsewhere/", "/a b", "/\r\nx: y"] {
             assert!(Probe::new(wrong, Probe::DEADLINE).is_err(), "{wrong:?}");

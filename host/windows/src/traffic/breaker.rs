@@ -214,7 +214,7 @@ mod tests {
 
     /// Traps, limits and what is no answer, as docs/limits.md says. Whoever adds a failure decides.
     #[test]
-    fn a_release_answers_for_its_own_failures_and_for_no_others() {
+    fn release_is_blamed_for_its_own_failures_only() {
         let own = [
             "instance-start",
             "instance-trapped",
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_in_a_row_trip_it_and_one_that_is_served_starts_the_row_anew() {
+    fn consecutive_failures_trip_the_breaker_and_a_success_resets_the_count() {
         let now = Instant::now();
         let breaker = Breaker::new();
         for _ in 0..10 {
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn after_the_pause_one_is_let_through_and_decides() {
+    fn single_request_after_the_pause_decides() {
         let now = Instant::now();
         let breaker = tripped(now);
         let later = now + FIRST_PAUSE;
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_shown_as_tripped_while_the_pause_lasts_and_no_longer() {
+    fn tripped_state_is_shown_only_while_the_pause_lasts() {
         let now = Instant::now();
         let breaker = Breaker::new();
         assert_eq!(breaker.placement(now), Placement::Closed);
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_says_nothing_lets_the_next_decide() {
+    fn inconclusive_request_lets_the_next_decide() {
         let now = Instant::now();
         let breaker = tripped(now);
         let later = now + FIRST_PAUSE;
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_waits_for_its_client_keeps_the_window_closed_to_nobody() {
+    fn request_waiting_for_its_client_blocks_no_other() {
         let now = Instant::now();
         let breaker = tripped(now);
         let later = now + FIRST_PAUSE;
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_does_not_decide_keeps_the_window_closed_to_others_for_no_longer_than_that() {
+    fn undecided_request_blocks_others_for_a_bounded_time() {
         let now = Instant::now();
         let breaker = tripped(now);
         let later = now + FIRST_PAUSE;
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pause_grows_to_a_minute_and_no_further() {
+    fn pause_grows_to_at_most_a_minute() {
         let mut now = Instant::now();
         let breaker = tripped(now);
         for _ in 0..20 {
@@ -374,7 +374,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_it_is_open_again_once_a_request_is_served(
+        fn breaker_closes_once_a_request_is_served_whatever_came_before(
             outcomes in proptest::collection::vec(
                 prop_oneof![Just(FAILED), Just(Outcome::Served), Just(Outcome::Unclear)], 0..60),
             most in 0..5u64,

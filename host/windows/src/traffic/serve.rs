@@ -287,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_reads_that_reuse_is_off_reads_when_it_is_tried_again() {
+    fn reuse_off_message_says_when_it_is_tried_again() {
         let again = |pause: Option<u64>| {
             let pause = pause.map(Duration::from_millis);
             let said = reuse_is_off(ReuseOff {

@@ -47,7 +47,7 @@ mod tests {
     use crate::canary::analysis::STEPS;
 
     #[test]
-    fn a_share_gets_about_that_many_callers_and_who_is_in_it_is_in_every_larger_one() {
+    fn larger_share_contains_the_callers_of_every_smaller_one() {
         let group = |i: u32| Caller::User(&i.to_be_bytes()).group(4) % STEPS;
         let taken = (0..20_000).filter(|i| group(*i) < 1000).count();
         assert!((1800..2200).contains(&taken), "{taken}");
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_address_stands_for_its_64_and_a_user_is_no_address() {
+    fn ipv6_caller_counts_as_its_64_bit_network_and_a_user_is_no_address() {
         let group = |address: &'static str| Caller::Address(address.as_bytes()).group(1);
         assert_eq!(group("2001:db8::1"), group("2001:db8::ffff:1"));
         assert_ne!(group("2001:db8::1"), group("2001:db8:0:1::1"));

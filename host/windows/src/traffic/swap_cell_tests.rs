@@ -57,7 +57,7 @@ fn check(property: impl Fn() + Send + Sync + 'static) {
 }
 
 #[test]
-fn a_lease_taken_after_the_swap_is_never_on_the_old_release() {
+fn lease_taken_after_the_swap_is_never_on_the_old_release() {
     check(|| {
         let cell = Arc::new(SwapCell::new(1));
         let swapped = Arc::new(AtomicBool::new(false));
@@ -84,7 +84,7 @@ fn a_lease_taken_after_the_swap_is_never_on_the_old_release() {
 }
 
 #[test]
-fn an_old_release_is_freed_once_and_only_after_its_last_lease() {
+fn old_release_is_freed_once_and_only_after_its_last_lease() {
     check(|| {
         let freed = Freed::default();
         let release = |number| Release {
@@ -114,7 +114,7 @@ fn an_old_release_is_freed_once_and_only_after_its_last_lease() {
 }
 
 #[test]
-fn swaps_at_the_same_time_lose_no_release() {
+fn concurrent_swaps_lose_no_release() {
     check(|| {
         let freed = Freed::default();
         let cell = Arc::new(SwapCell::new(Release {

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_was_away_and_is_back_untouched_undoes_no_rollback() {
+    async fn file_that_returns_unchanged_undoes_no_rollback() {
         let fixture = Fixture::new(false).await;
         let path = fixture.dir.path().join("w.wasm");
         fixture.deploy("w", 1, None).await;
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_whose_note_the_disk_did_not_take_undoes_no_rollback_at_the_next_start() {
+    async fn file_without_a_saved_note_undoes_no_rollback_at_the_next_start() {
         let fixture = Fixture::new(false).await;
         let (path, taken) = (fixture.dir.path().join("w.wasm"), &fixture.registry.taken);
         std::fs::write(&path, component(1)).unwrap();

@@ -28,7 +28,7 @@ fn one_due() -> (Files, Due, Instant) {
 }
 
 #[test]
-fn a_file_is_due_once_it_was_the_same_for_long_enough() {
+fn file_is_due_once_it_has_been_unchanged_for_long_enough() {
     let (mut files, start) = (Files::default(), Instant::now());
     for step in 0..10 {
         let now = start + SETTLE / 2 * step;
@@ -48,7 +48,7 @@ fn a_file_is_due_once_it_was_the_same_for_long_enough() {
 }
 
 #[test]
-fn a_file_that_somebody_writes_waits_however_long_he_pauses() {
+fn file_being_written_waits_however_long_its_writer_pauses() {
     let (mut files, start) = (Files::default(), Instant::now());
     for seconds in 0..100 {
         let now = start + Duration::from_secs(seconds);
@@ -65,7 +65,7 @@ fn a_file_that_somebody_writes_waits_however_long_he_pauses() {
 }
 
 #[test]
-fn a_refused_file_is_tried_again_only_when_it_changes() {
+fn refused_file_is_retried_only_when_it_changes() {
     let (mut files, due, now) = one_due();
     files.done(&due, DeployOutcome::Refused("truncated".into()), now);
     assert_eq!(files.refused(), 1);
@@ -79,7 +79,7 @@ fn a_refused_file_is_tried_again_only_when_it_changes() {
 }
 
 #[test]
-fn what_may_pass_is_tried_again() {
+fn temporarily_failed_file_is_retried() {
     let (mut files, due, now) = one_due();
     files.done(&due, DeployOutcome::Later("the disk is full".into()), now);
     assert_eq!((files.refused(), files.next_due(now)), (1, AGAIN));
@@ -94,7 +94,7 @@ fn what_may_pass_is_tried_again() {
 }
 
 #[test]
-fn a_file_that_changes_or_goes_during_its_deploy_is_never_deployed_twice_at_once() {
+fn file_that_changes_during_its_deploy_is_never_deployed_twice_at_once() {
     for between in [&[("a.wasm", 2)][..], &[]] {
         let (mut files, due, now) = one_due();
         files.look(found(between), NOBODY, now);
@@ -116,7 +116,7 @@ fn a_file_that_changes_or_goes_during_its_deploy_is_never_deployed_twice_at_once
 }
 
 #[test]
-fn a_slow_deploy_holds_up_no_other_file() {
+fn slow_deploy_delays_no_other_file() {
     let (mut files, _, now) = one_due();
     let both = found(&[("a.wasm", 1), ("b.wasm", 1)]);
     assert_eq!(files.look(both.clone(), NOBODY, now), []);
@@ -124,7 +124,7 @@ fn a_slow_deploy_holds_up_no_other_file() {
 }
 
 #[test]
-fn no_more_than_a_few_deploys_are_at_work_at_once() {
+fn concurrent_deploys_are_bounded() {
     let (mut files, start) = (Files::default(), Instant::now());
     let all: Vec<String> = (0..10).map(|n| format!("w{n}.wasm")).collect();
     let all: Vec<(&str, u64)> = all.iter().map(|name| (name.as_str(), 1)).collect();
@@ -140,7 +140,7 @@ fn no_more_than_a_few_deploys_are_at_work_at_once() {
 }
 
 #[test]
-fn an_empty_file_is_given_more_time() {
+fn empty_file_is_given_more_time() {
     let (mut files, start) = (Files::default(), Instant::now());
     let empty = || FolderScan {
         files: BTreeMap::from([("a.wasm".into(), FileStamp::fake(0, 1))]),
@@ -155,7 +155,7 @@ fn an_empty_file_is_given_more_time() {
 }
 
 #[test]
-fn names_that_are_none_and_names_that_are_taken_are_refused() {
+fn invalid_and_duplicate_names_are_refused() {
     let (mut files, start) = (Files::default(), Instant::now());
     let all = found(&[
         ("Bad Name.wasm", 1),
@@ -178,7 +178,7 @@ fn names_that_are_none_and_names_that_are_taken_are_refused() {
 }
 
 #[test]
-fn the_watch_has_caught_up_when_what_was_there_at_first_was_tried() {
+fn watch_has_caught_up_once_the_initial_files_were_tried() {
     let (mut files, start) = (Files::default(), Instant::now());
     assert!(!files.caught_up());
     let both = found(&[("a.wasm", 1), ("b.wasm", 1)]);

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_the_bound_each_file_is_refused_for_itself_and_takes_no_other_s_place() {
+    fn files_over_the_limit_are_refused_one_by_one_and_displace_no_other() {
         let dir = tempfile::tempdir().unwrap();
         for file in ["a.wasm", "b.WASM", "c.wasm", ".d.wasm", "e.txt"] {
             fs::write(dir.path().join(file), "x").unwrap();
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_of_its_window_however_it_is_spelled() {
+    fn file_belongs_to_its_window_however_it_is_spelled() {
         let dir = tempfile::tempdir().unwrap();
         for file in ["my_desk.wasm", "other.WASM", "plain.wasm", "Bad Name.wasm"] {
             fs::write(dir.path().join(file), "x").unwrap();
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_the_name_of_a_component_and_is_none_is_refused_with_why() {
+    fn component_named_entry_that_is_no_file_is_refused_with_a_reason() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("folder.wasm")).unwrap();
         std::os::unix::fs::symlink("nowhere", dir.path().join("link.wasm")).unwrap();

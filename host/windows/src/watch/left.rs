@@ -102,7 +102,7 @@ mod tests {
     use crate::testing::{Fixture, Trouble, component, name};
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_file_is_noted_before_its_window_is_removed_for_good() {
+    async fn file_is_noted_before_its_window_is_removed() {
         let fixture = Fixture::new(false).await;
         fixture.deploy("w", 1, None).await;
         let folder = fixture.dir.path().join("watched");

@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_held_from_the_first_byte_until_it_is_closed_or_replaced() {
+    fn file_is_held_from_the_first_byte_until_it_is_closed_or_replaced() {
         let ends = [
             EventKind::Access(AccessKind::Close(AccessMode::Write)),
             EventKind::Create(CreateKind::File),
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_events_hold_nothing_for_ever() {
+    fn lost_events_hold_nothing_forever() {
         let writers = Writers::default();
         writers.heed(&event(WRITTEN));
         writers.heed(&Event::new(EventKind::Other).set_flag(Flag::Rescan));

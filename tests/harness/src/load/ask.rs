@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_few_hundred_turns_hold_every_kind_of_request_on_every_kind_of_connection() {
+    fn few_hundred_turns_cover_every_request_on_every_connection_kind() {
         let all: Vec<Ask> = (0..300).map(Ask::of).collect();
         for way in [Way::KeepAlive, Way::Fresh, Way::Http2] {
             let some = |of: fn(&What) -> bool| {

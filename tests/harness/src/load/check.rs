@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn each_way_in_which_a_body_can_be_wrong_is_told_from_the_others() {
+    fn every_kind_of_wrong_body_is_distinguished() {
         let right = lines([7, 7, 7]);
         assert_eq!(kind(&right), None);
         assert_eq!(kind(&lines([7, 7, 8])), Some(Kind::Mixed));
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_whose_code_and_data_differ_is_no_release() {
+    fn tag_with_differing_code_and_data_is_no_release() {
         assert_eq!(marked::number(&marked::tag(7)), Some(7));
         assert_eq!(marked::number("00000007/00000008"), None);
         assert_eq!(marked::number(""), None);

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn while_a_swap_runs_both_releases_may_answer_and_after_it_the_new_one_only() {
+    fn both_releases_may_answer_during_a_swap_and_only_the_new_one_after() {
         let ledger = Ledger::default();
         ledger.begins(1);
         ledger.done();

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_long_random_and_proven_by_their_secret_alone() {
+    fn api_keys_are_unique_and_proven_by_the_whole_secret_alone() {
         let (one, other) = (NewKey::make().unwrap(), NewKey::make().unwrap());
         assert_ne!(one.text, other.text);
         let (id, secret) = split(&one.text).unwrap();

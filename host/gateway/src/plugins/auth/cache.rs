@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_one_that_expires_first_makes_room() {
+    fn cache_evicts_the_entry_that_expires_first() {
         let cache = Cache::with_room(2);
         // All in one shard.
         let name = |n: u8| {
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_that_takes_much_memory_is_not_remembered() {
+    fn oversized_caller_is_not_cached() {
         let cache = Cache::default();
         let mut large = verified("a", 100);
         large.caller.scopes = vec!["x".into(); 100];
@@ -159,7 +159,7 @@ mod tests {
     proptest! {
         /// Tokens come and are asked for while time passes, as a plain list remembers it all.
         #[test]
-        fn nothing_is_served_past_its_expiry_nor_as_another_and_the_bound_holds(
+        fn cache_serves_no_expired_or_foreign_entry_and_keeps_its_bound(
             steps in proptest::collection::vec((0..200u32, 0..50u64, 0..3u64, any::<bool>()), 0..300),
         ) {
             let cache = Cache::with_room(3);

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn one_issuers_users_are_called_by_their_subject_and_those_of_several_by_both() {
+    fn users_of_one_issuer_are_named_by_subject_and_of_several_by_issuer_too() {
         let (one, keys) = Naming::of(&[issuer("staff", false)]);
         assert_eq!((one, keys), (vec![Naming::Bare], Naming::Bare));
         let (two, keys) = Naming::of(&[issuer("staff", false), issuer("town", true)]);
@@ -102,7 +102,7 @@ mod tests {
         /// Whatever colons subjects have, no two users share a name, and an issuer alone calls its
         /// users as before.
         #[test]
-        fn no_two_users_have_one_name(
+        fn no_two_users_share_a_name(
             bare in prop::option::of(0usize..3),
             one in (0usize..4, subject()),
             other in (0usize..4, subject()),

@@ -162,7 +162,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_claim_is_found_by_its_name_by_a_pointer_and_by_dots() {
+    fn claim_is_found_by_name_pointer_or_dotted_path() {
         let claims = json!({
             "roles": ["top"],
             "realm_access": {"roles": ["realm"], "none": null},
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_groups_as_a_provider_puts_into_a_token_are_its_scopes() {
+    fn scopes_hold_as_many_groups_as_providers_put_into_a_token() {
         let groups = |count: usize| {
             let group = |n: usize| format!("6c1d{n:04}-0000-4000-8000-000000000000");
             json!({"sub": "a", "groups": (0..count).map(group).collect::<Vec<_>>()})
@@ -221,7 +221,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_place_makes_it_panic(place in "[/~.a0-]{0,12}") {
+        fn claim_lookup_never_panics(place in "[/~.a0-]{0,12}") {
             let claims = json!({"a": {"a": ["a", {"": 0}]}, "": {"0": 1}});
             let _ = at(claims.as_object().unwrap(), &place);
         }

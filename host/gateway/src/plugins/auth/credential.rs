@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_has_one_credential_wherever_it_stands() {
+    fn request_has_at_most_one_credential_in_any_field() {
         use Credential::{Key, Token};
         for (fields, expected) in [
             (&[("authorization", "Bearer a.b.c")][..], Token("a.b.c")),
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_ours_go_no_further_in_any_spelling_and_others_do() {
+    fn own_keys_are_stripped_in_any_spelling_and_foreign_ones_kept() {
         let mut map = headers(&[
             ("authorization", "BEARER  hms_1_x"),
             ("x-api-key", "theirs"),
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_ours_goes_no_further_in_any_field_whatever_stands_beside_it() {
+    fn own_key_is_stripped_from_any_field_whatever_surrounds_it() {
         let key = NewKey::make().unwrap().text;
         let with = |front: &[u8], back: &[u8]| [front, key.as_bytes(), back].concat();
         let basic = format!("basic {}", STANDARD.encode(format!("robot:{key}")));

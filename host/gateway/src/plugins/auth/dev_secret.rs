@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_no_secret_is_named_whatever_is_in_it() {
+    fn invalid_secret_file_is_named_whatever_it_contains() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
         for content in [&b"\xff\xfe"[..], b"", b"short", b"not base64url!"] {

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_configuration_is_below_the_issuer() {
+    fn configuration_url_is_below_the_issuer() {
         for (issuer, url) in [
             (
                 "https://id.example",
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_speaks_for_its_own_issuer_and_names_safe_keys() {
+    fn discovery_document_must_name_its_own_issuer_and_a_safe_key_url() {
         let of = |issuer: &str, keys: &str| {
             let json = format!(r#"{{"issuer": "{issuer}", "jwks_uri": "{keys}", "more": 1}}"#);
             jwks_uri("https://id.example", json.as_bytes())

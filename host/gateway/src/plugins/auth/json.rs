@@ -93,7 +93,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_member_that_is_there_twice_is_found_at_any_depth_and_in_any_spelling() {
+    fn duplicate_member_is_found_at_any_depth_and_in_any_spelling() {
         for text in [
             r#"{"a": 1, "a": 1}"#,
             r#"{"a": 1, "b": 2, "\u0061": 3}"#,
@@ -108,7 +108,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_read_is_what_serde_json_reads(names in proptest::collection::btree_set(".{0,4}", 0..5), n in any::<i64>(), x in any::<f64>()) {
+        fn parser_agrees_with_serde_json(names in proptest::collection::btree_set(".{0,4}", 0..5), n in any::<i64>(), x in any::<f64>()) {
             let mut plain = Map::new();
             for name in names {
                 plain.insert(name.clone(), serde_json::json!([n, x, {"in": name, "flag": true, "none": null}]));
@@ -119,7 +119,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+        fn json_parser_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             let _ = object(&bytes);
         }
     }

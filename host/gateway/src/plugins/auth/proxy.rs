@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_names_the_proxy_and_small_letters_come_first() {
+    fn proxy_is_read_from_the_environment_and_lower_case_wins() {
         let away = "https://id.example/keys";
         for (variables, expected) in [
             (&[][..], None),
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hosts_of_no_proxy_are_asked_directly() {
+    fn no_proxy_hosts_are_reached_directly() {
         for (list, direct, through) in [
             ("*", &["https://a.example", "https://10.0.0.1"][..], &[][..]),
             (
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_cannot_be_used_is_said_without_its_password() {
+    fn unusable_proxy_is_reported_without_its_password() {
         for (proxy, fits) in [
             ("http://p:3128", true),
             ("p:3128", true),

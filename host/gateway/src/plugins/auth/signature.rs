@@ -44,7 +44,7 @@ mod tests {
 
     /// RFC 7515 appendix A.4, and RFC 8037 appendices A.2 and A.4.
     #[test]
-    fn the_examples_of_the_standards_are_verified_and_nothing_like_them_is() {
+    fn rfc_examples_verify_and_altered_ones_do_not() {
         let p521 = json!({"keys": [{
             "kty": "EC", "crv": "P-521",
             "x": "AekpBQ8ST8a8VcfVOTNl353vSrDCLLJXmPk06wTjxrrjcBpXp5EOnYG_NjFZ6OvLFV1jSfS9tsz4qUxcWceqwQGk",

@@ -247,7 +247,7 @@ mod tests {
     use tokio::io::AsyncWriteExt;
 
     #[tokio::test]
-    async fn behind_a_proxy_an_address_that_a_document_names_is_held_to_the_same_rule() {
+    async fn discovered_address_obeys_the_same_rule_behind_a_proxy() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy = format!("http://{}", listener.local_addr().unwrap());
         let proxies = Proxies::read(

@@ -119,7 +119,7 @@ fn jwks_verifier(keys: Value) -> (TempDir, Verifier) {
 }
 
 #[tokio::test]
-async fn a_development_token_names_its_caller() {
+async fn development_token_names_its_caller() {
     let (_dir, secret, verifier) = dev();
     let scopes = ["payments.write".to_string(), "docs.read".to_string()];
     let token = issue_token(&secret, "alice", &scopes, Duration::from_secs(60)).unwrap();
@@ -134,7 +134,7 @@ async fn a_development_token_names_its_caller() {
 }
 
 #[test]
-fn the_development_secret_is_made_once_and_is_private() {
+fn development_secret_is_created_once_and_private() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let first = dev_secret::load_or_create(dir.path()).unwrap();
@@ -160,7 +160,7 @@ fn the_development_secret_is_made_once_and_is_private() {
 }
 
 #[test]
-fn a_user_that_cannot_be_a_header_gets_no_token() {
+fn user_that_is_no_header_value_gets_no_token() {
     let (_dir, secret, _) = dev();
     for user in ["", " alice", "a\nb", "élise", &"x".repeat(257)] {
         assert!(
@@ -173,7 +173,7 @@ fn a_user_that_cannot_be_a_header_gets_no_token() {
 }
 
 #[tokio::test]
-async fn claims_that_do_not_hold_are_refused() {
+async fn invalid_claims_are_rejected() {
     let (_dir, secret, verifier) = dev();
     let now = get_current_timestamp();
     let header = json!({"alg": "HS256"});
@@ -236,7 +236,7 @@ async fn claims_that_do_not_hold_are_refused() {
 }
 
 #[tokio::test]
-async fn scopes_come_as_text_or_list() {
+async fn scopes_are_read_from_text_or_list() {
     let (_dir, secret, verifier) = dev();
     for (changes, expected) in [
         (json!({"scope": "a  b"}), vec!["a", "b"]),
@@ -255,7 +255,7 @@ async fn scopes_come_as_text_or_list() {
 }
 
 #[tokio::test]
-async fn headers_that_do_not_hold_are_refused() {
+async fn invalid_token_headers_are_rejected() {
     let (_dir, secret, verifier) = dev();
     for (header, expected) in [
         (
@@ -324,7 +324,7 @@ async fn headers_that_do_not_hold_are_refused() {
 }
 
 #[tokio::test]
-async fn one_authorization_header_with_a_bearer_token_is_needed() {
+async fn request_needs_exactly_one_bearer_token() {
     let (_dir, secret, verifier) = dev();
     let token = issue_token(&secret, "alice", &[], Duration::from_secs(60)).unwrap();
     let headers = |values: &[&str]| {
@@ -393,7 +393,7 @@ async fn issuer_and_audience_are_required_once_configured() {
 }
 
 #[test]
-fn keys_are_fetched_in_the_clear_from_this_machine_only() {
+fn plain_http_keys_are_fetched_from_this_machine_only() {
     assert!(JwksSource::parse("http://id.example/jwks").is_err());
     assert!(JwksSource::parse("http://127.0.0.1.example/jwks").is_err());
     for url in [
@@ -413,7 +413,7 @@ fn keys_are_fetched_in_the_clear_from_this_machine_only() {
 }
 
 #[test]
-fn the_development_secret_stays_on_this_machine() {
+fn development_secret_is_rejected_beyond_loopback() {
     let (_dir, secret, _) = dev();
     let auth = AuthConfig::new(KeySource::DevSecret(secret));
     let addr = |text: &str| text.parse().unwrap();
@@ -429,7 +429,7 @@ fn the_development_secret_stays_on_this_machine() {
 }
 
 #[test]
-fn a_scope_admits_the_methods_its_ending_says() {
+fn scope_suffix_decides_which_methods_it_admits() {
     let rule = |scopes: &[&str], all| Rule {
         scopes: scopes.iter().map(|s| s.to_string()).collect(),
         all,

@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_beginning_is_a_number_that_has_passed_or_is_not_there() {
+    fn not_before_is_a_past_number_or_absent() {
         for (nbf, expected) in [
             (json!(100), Ok(())),
             (json!(105), Ok(())),
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn an_audience_is_one_text_or_a_list_of_them() {
+    fn audience_is_one_text_or_a_list() {
         let ours = ["hms".to_string(), "desk".to_string()];
         let other = Err("the token is for another audience (aud)");
         let wrong = Err("the token's audience (aud) is neither a string nor a list of strings");

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_liked_coding_is_taken_and_none_that_is_refused() {
+    fn preferred_coding_is_chosen_and_a_refused_one_never() {
         use Coding::{Brotli, Gzip};
         for (value, coding, only_coded) in [
             ("", None, false),
@@ -125,7 +125,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_field_makes_the_reader_panic(text in "[ -~]{0,60}") {
+        fn accept_encoding_parser_never_panics(text in "[ -~]{0,60}") {
             accept_encoding(&[&text]);
         }
     }

@@ -45,7 +45,7 @@ fn compress(response: Response<Body>) -> Response<Body> {
 }
 
 #[test]
-fn beyond_what_is_compressed_at_once_answers_are_sent_as_they_are() {
+fn answers_beyond_the_concurrency_limit_are_sent_uncompressed() {
     let compressor = Compressor {
         places: Arc::new(Semaphore::new(1)),
     };
@@ -101,7 +101,7 @@ fn place() -> tokio::sync::OwnedSemaphorePermit {
 }
 
 #[test]
-fn a_compressed_answer_says_so_and_claims_nothing_that_is_no_longer_true() {
+fn compressed_answer_has_truthful_headers() {
     let fields = [
         ("etag", "\"1\""),
         ("accept-ranges", "bytes"),
@@ -124,7 +124,7 @@ fn a_compressed_answer_says_so_and_claims_nothing_that_is_no_longer_true() {
 }
 
 #[test]
-fn what_must_stay_as_it_is_does() {
+fn uncompressible_answer_is_sent_unchanged() {
     for (name, value) in [
         ("content-encoding", "gzip"),
         ("content-encoding", "identity"),
@@ -154,7 +154,7 @@ fn what_must_stay_as_it_is_does() {
 }
 
 #[test]
-fn an_answer_that_is_sent_as_it_is_to_this_client_still_varies() {
+fn answer_left_uncompressed_for_one_client_still_varies() {
     let compressor = Compressor::default();
     let plain = compressor.compress(
         &rule(),
@@ -169,7 +169,7 @@ fn an_answer_that_is_sent_as_it_is_to_this_client_still_varies() {
 
 /// RFC 9110 sections 9.3.2 and 15.4.5.
 #[test]
-fn head_and_304_say_of_themselves_what_get_and_200_would() {
+fn head_and_304_carry_the_headers_of_get_and_200() {
     let compressor = Compressor::default();
     let compress = |method, accept_encoding, answer| {
         compressor.compress(&rule(), accept_encoding, &method, answer)
@@ -224,7 +224,7 @@ fn head_and_304_say_of_themselves_what_get_and_200_would() {
 }
 
 #[test]
-fn a_client_that_takes_nothing_uncoded_gets_small_answers_and_pictures_coded() {
+fn client_refusing_identity_gets_small_answers_and_pictures_compressed() {
     let only = AcceptEncoding {
         coding: Some(Coding::Gzip),
         only_coded: true,
@@ -243,7 +243,7 @@ fn a_client_that_takes_nothing_uncoded_gets_small_answers_and_pictures_coded() {
 }
 
 #[test]
-fn where_all_places_are_taken_an_answer_is_sent_as_it_is_and_later_ones_are_not() {
+fn answer_is_sent_uncompressed_only_while_all_permits_are_taken() {
     let compressor = Compressor {
         places: Arc::new(Semaphore::new(1)),
     };
@@ -262,7 +262,7 @@ fn where_all_places_are_taken_an_answer_is_sent_as_it_is_and_later_ones_are_not(
 }
 
 #[tokio::test]
-async fn each_chunk_arrives_before_the_next_is_there() {
+async fn every_chunk_arrives_before_the_next_is_produced() {
     for coding in CODINGS {
         let (give, given) = mpsc::unbounded_channel::<Bytes>();
         let frames = stream::unfold(given, |mut given| async move {
@@ -304,7 +304,7 @@ async fn each_chunk_arrives_before_the_next_is_there() {
 }
 
 #[tokio::test]
-async fn trailers_come_after_the_last_byte_and_a_failure_stays_one() {
+async fn trailers_follow_the_last_byte_and_a_failure_stays_a_failure() {
     let mut trailers = HeaderMap::new();
     trailers.insert("x-sum", HeaderValue::from_static("1"));
     let frames: [Result<_, BodyError>; 2] = [
@@ -332,7 +332,7 @@ async fn trailers_come_after_the_last_byte_and_a_failure_stays_one() {
 }
 
 #[tokio::test]
-async fn a_large_chunk_is_compressed_in_turns_with_others() {
+async fn compression_of_a_large_chunk_yields_to_others() {
     let inner = body::full(vec![0; 4 << 20]);
     let mut body = Compressed::new(inner, Coding::Gzip, place());
     let mut turns = 0;
@@ -349,7 +349,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn whatever_is_sent_in_whatever_pieces_arrives(
+    fn compressed_answer_decodes_to_its_input_however_chunked(
         pieces in prop::collection::vec(
             prop_oneof![
                 prop::collection::vec(any::<u8>(), 0..200),

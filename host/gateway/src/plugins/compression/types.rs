@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_has_its_types_in_any_spelling_and_events_only_by_name() {
+    fn media_range_matches_in_any_spelling_and_events_only_by_name() {
         for (range, content, expected) in [
             ("text/*", "text/html; charset=utf-8", true),
             ("text/*", "TEXT/Plain", true),
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_media_type_is_refused() {
+    fn invalid_media_type_is_rejected() {
         for text in [
             "",
             "text",

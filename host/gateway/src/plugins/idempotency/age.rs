@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_jumps_over_a_restart_neither_frees_keys_nor_keeps_them_for_ever() {
+    fn clock_jump_across_a_restart_neither_frees_keys_nor_keeps_them_forever() {
         let now = 20_000 * DAY_MS;
         let reboot_ms = MAX_REBOOT.as_millis() as u64;
         for wall_ms in [now + 3650 * DAY_MS, now, now - 3650 * DAY_MS, 0] {
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_says_since_when_it_runs() {
+    fn machine_reports_since_when_it_runs() {
         let before = Moment::now();
         let after = Moment::now();
         assert!(after.since(&before) < 60_000);

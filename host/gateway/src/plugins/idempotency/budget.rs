@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_dropped_is_given_back_and_no_more() {
+    fn dropped_hold_gives_back_exactly_what_it_took() {
         let budget = budget(100);
         let (mut one, mut other) = (budget.hold(owner(1)), budget.hold(owner(1)));
         one.grow(12).unwrap();
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_greedy_are_refused_first_and_something_is_free_for_others() {
+    fn greedy_callers_are_refused_first_and_some_memory_stays_free() {
         let budget = budget(256 << 20);
         let frame = 16 << 10;
         let mut greedy: Vec<Held> = (0..64).map(|i| budget.hold(owner(i % 8))).collect();
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn any_number_of_addresses_leave_half_to_callers_who_show_who_they_are() {
+    fn addresses_leave_half_the_budget_to_identified_callers() {
         let budget = budget(1000);
         let mut all = Vec::new();
         for number in 0..1000 {
@@ -235,7 +235,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_books_agree_with_what_is_held(
+        fn books_match_what_is_held(
             steps in prop::collection::vec((0_usize..6, 0_usize..400, any::<bool>()), 1..300),
         ) {
             let budget = budget(1000);

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_read_in_quotes_and_bare() {
+    fn key_is_read_quoted_or_bare() {
         for (sent, expected) in [
             (
                 r#""8e03978e-40d5-43dd-bc93-6894a57f9324""#,
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_broken_or_ambiguous_is_400() {
+    fn malformed_or_ambiguous_key_is_400() {
         let long = "k".repeat(256);
         let quoted = format!("\"{long}\"");
         for sent in [
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn each_resource_and_user_has_keys_of_its_own() {
+    fn every_resource_and_user_has_separate_keys() {
         let here: IpAddr = "192.0.2.7".parse().unwrap();
         let there: IpAddr = "192.0.2.8".parse().unwrap();
         let at = |uri, host| Realm::Resource { uri, host };
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_is_read_as_it_is_named_and_is_the_same_in_every_version() {
+    fn owner_parses_its_own_name_which_is_stable_across_versions() {
         let alice = Owner::of(&Holder::User("alice".into()));
         let here = Owner::of(&Holder::Address([192, 0, 2, 7].into()));
         for owner in [alice, here] {
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_tells_method_target_type_and_body_apart() {
+    fn fingerprint_covers_method_target_type_and_body() {
         let all = [
             fingerprint("POST", ("/a", Some("b")), b"text/plain", b"body"),
             fingerprint("PATCH", ("/a", Some("b")), b"text/plain", b"body"),

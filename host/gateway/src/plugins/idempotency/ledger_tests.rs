@@ -71,7 +71,7 @@ impl Ledger {
 }
 
 #[tokio::test]
-async fn one_begins_and_the_other_is_told() {
+async fn first_request_begins_and_the_second_finds_its_record() {
     let (_folder, ledger) = ledger();
     let begun = record(10, State::Begun);
     assert!(
@@ -102,7 +102,7 @@ async fn one_begins_and_the_other_is_told() {
 }
 
 #[tokio::test]
-async fn a_sweep_takes_what_is_due_a_bounded_number_at_a_time_and_nothing_else() {
+async fn sweep_removes_only_expired_keys_a_bounded_number_at_a_time() {
     let (_folder, ledger) = ledger();
     let count = SWEEP_KEYS + 10;
     let mut first = None;
@@ -129,7 +129,7 @@ async fn a_sweep_takes_what_is_due_a_bounded_number_at_a_time_and_nothing_else()
 }
 
 #[tokio::test]
-async fn a_sweep_leaves_what_is_still_at_work_and_goes_on_behind_it() {
+async fn sweep_skips_running_keys_and_continues_after_them() {
     let (_folder, ledger) = ledger();
     let begun = record(10, State::Begun);
     for i in 0..SWEEP_KEYS + 10 {
@@ -144,7 +144,7 @@ async fn a_sweep_leaves_what_is_still_at_work_and_goes_on_behind_it() {
 }
 
 #[tokio::test]
-async fn what_was_written_is_there_when_the_file_is_opened_again() {
+async fn written_records_survive_reopening() {
     let (folder, ledger) = ledger();
     let begun = record(10, State::Begun);
     ledger.begin(name("k"), &begun, None).await.unwrap();
@@ -157,7 +157,7 @@ async fn what_was_written_is_there_when_the_file_is_opened_again() {
 }
 
 #[tokio::test]
-async fn a_clock_set_forward_over_a_restart_frees_no_key() {
+async fn clock_set_forward_across_a_restart_frees_no_key() {
     let folder = tempfile::tempdir().unwrap();
     let moment = |wall_ms, boot: &str, uptime_ms| Moment {
         wall_ms,
@@ -197,7 +197,7 @@ async fn a_clock_set_forward_over_a_restart_frees_no_key() {
 }
 
 #[tokio::test]
-async fn a_holder_takes_its_share_and_then_no_more_while_others_do() {
+async fn holder_is_refused_beyond_its_share_while_others_are_admitted() {
     const FULL: u64 = 1_000_000;
     let (_folder, ledger) = ledger_of(FULL);
     let mut taken = 0;
@@ -236,7 +236,7 @@ async fn a_holder_takes_its_share_and_then_no_more_while_others_do() {
 }
 
 #[tokio::test]
-async fn any_number_of_addresses_leave_half_of_it_to_callers_who_show_who_they_are() {
+async fn addresses_leave_half_the_file_to_identified_callers() {
     let (_folder, ledger) = ledger_of(100_000);
     let mut number = 0;
     while ledger.admit(address(number)).await.unwrap().is_ok() {
@@ -264,7 +264,7 @@ async fn any_number_of_addresses_leave_half_of_it_to_callers_who_show_who_they_a
 }
 
 #[tokio::test]
-async fn counters_of_holders_that_hold_nothing_go() {
+async fn counters_of_holders_without_keys_are_removed() {
     let (_folder, ledger) = ledger();
     ledger.take(name("k"), 10, 10).await;
     let zero = Op::Increment {
@@ -283,7 +283,7 @@ proptest! {
 
     /// Whatever is done with keys, the sums are what is there.
     #[test]
-    fn the_sums_of_holders_are_what_their_keys_take(
+    fn sums_of_holders_match_their_keys(
         steps in prop::collection::vec((0_u8..5, 0_usize..6, 0_u32..3, 1_u64..50), 1..60),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_read_as_it_was_written() {
+    fn record_decodes_what_it_encodes() {
         for body in [b"".as_slice(), b"\n\n{}\n", &[0, 255, 10, 13]] {
             let record = answered(body);
             assert_eq!(Record::decode(record.encode()), Some(record));
@@ -192,7 +192,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..64), cut in 0..200_usize) {
+        fn record_decoder_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..64), cut in 0..200_usize) {
             let _ = Record::decode(bytes);
             let mut whole = answered(b"body").encode();
             whole.truncate(cut);

@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_of_it_arrives_and_its_failure_too() {
+    async fn rest_of_a_body_arrives_whole_with_its_failure() {
         let (body, _) = frames(None);
         let (sent, work) = to_the_end(body, Duration::ZERO);
         let work = tokio::spawn(work);
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_is_read_to_its_end_without_its_client() {
+    async fn rest_of_a_body_is_read_to_its_end_without_its_client() {
         let (body, read) = frames(None);
         let (mut sent, work) = to_the_end(body, Duration::from_secs(60));
         let work = tokio::spawn(work);

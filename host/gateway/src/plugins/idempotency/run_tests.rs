@@ -36,7 +36,7 @@ fn user(name: &str) -> Holder {
 }
 
 #[tokio::test]
-async fn a_larger_answer_is_charged_until_it_is_sent_and_has_its_place_until_it_is_read() {
+async fn large_answer_is_charged_until_sent_and_keeps_its_permit_until_read() {
     let all = idempotency();
     let idempotent = idempotent(0, user("mallory"));
     let held = || all.answers.hold(idempotent.owner).grow(10_000);
@@ -75,7 +75,7 @@ async fn a_larger_answer_is_charged_until_it_is_sent_and_has_its_place_until_it_
 }
 
 #[test]
-fn requests_at_work_leave_places_to_others_and_half_of_them_to_callers() {
+fn running_requests_leave_permits_to_others_and_half_to_identified_callers() {
     let all = idempotency();
     let digest = fingerprint("POST", ("/", None), b"", b"");
     let mut number = 0;

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_is_admitted_at_once_and_then_one_for_each_share_of_the_period() {
+    fn burst_is_admitted_at_once_and_later_requests_at_the_refill_rate() {
         let rule = Rule {
             limit: 60,
             burst: Some(3),

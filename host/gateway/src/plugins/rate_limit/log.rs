@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn two_bursts_around_the_border_of_a_period_do_not_double_the_limit() {
+    fn bursts_around_a_period_boundary_do_not_double_the_limit() {
         let mut log = Log::default();
         let period = ms(60_000);
         let late = (0..30)
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reading_tells_what_is_left_and_until_when() {
+    fn reading_reports_what_remains_and_until_when() {
         let mut log = Log::default();
         let first = log.admit(2, ms(1000), ms(100));
         assert_eq!(
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lowered_limit_holds_at_once() {
+    fn lowered_limit_holds_at_once() {
         let mut log = Log::default();
         for i in 0..10 {
             assert!(log.admit(10, ms(1000), ms(i)).admitted);
@@ -167,7 +167,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_period_admits_more_than_the_limit_and_nobody_is_refused_without_cause(
+        fn no_period_exceeds_the_limit_and_no_request_is_refused_without_cause(
             limit in 1u64..200,
             period in 64u64..2_000,
             gaps in prop::collection::vec(prop_oneof![4 => 0u64..4, 2 => 0u64..60, 1 => 0u64..2_500], 1..900),
@@ -196,7 +196,7 @@ mod tests {
 
         /// Many admissions in one cell: it must count until its newest, not its oldest, has left the period.
         #[test]
-        fn a_crowded_log_admits_no_more_than_the_limit_either(
+        fn crowded_log_never_exceeds_the_limit(
             limit in 65u64..150,
             period in 300u64..900,
             gaps in prop::collection::vec(0u64..4, 600..1200),
@@ -215,7 +215,7 @@ mod tests {
         }
 
         #[test]
-        fn whoever_waits_as_told_is_admitted(limit in 1u64..200, gaps in prop::collection::vec(0u64..30, 1..400)) {
+        fn client_that_waits_as_told_is_admitted(limit in 1u64..200, gaps in prop::collection::vec(0u64..30, 1..400)) {
             let mut log = Log::default();
             let mut now = 0;
             for gap in gaps {

@@ -56,7 +56,7 @@ impl Limiter {
 }
 
 #[test]
-fn a_burst_is_a_part_of_the_limit_and_the_limit_holds_beside_it() {
+fn burst_and_limit_hold_side_by_side() {
     let limiter = Limiter::new(1000);
     let route = Arc::from("a");
     let rule = Rule {
@@ -79,7 +79,7 @@ fn a_burst_is_a_part_of_the_limit_and_the_limit_holds_beside_it() {
 }
 
 #[test]
-fn users_count_apart_and_routes_count_apart() {
+fn users_and_routes_are_counted_separately() {
     let limiter = Limiter::new(1000);
     let (a, b) = (Arc::from("a"), Arc::from("b"));
     let admit = |route, user: Option<&str>| {
@@ -92,7 +92,7 @@ fn users_count_apart_and_routes_count_apart() {
 }
 
 #[test]
-fn counters_outlive_an_edit_of_the_rule() {
+fn counters_survive_an_edit_of_the_rule() {
     let limiter = Limiter::new(1000);
     let route = Arc::from("a");
     for _ in 0..3 {
@@ -110,7 +110,7 @@ fn counters_outlive_an_edit_of_the_rule() {
 }
 
 #[test]
-fn a_flood_of_strangers_neither_grows_the_space_nor_frees_a_hot_caller() {
+fn flood_of_strangers_neither_grows_memory_nor_frees_a_limited_caller() {
     const MAX: usize = 32;
     let limiter = Limiter::new(MAX);
     let route = Arc::from("a");
@@ -133,7 +133,7 @@ fn a_flood_of_strangers_neither_grows_the_space_nor_frees_a_hot_caller() {
 }
 
 #[test]
-fn values_that_one_address_invents_cost_nobody_else_a_counter() {
+fn values_invented_by_one_address_cost_others_no_counter() {
     const MAX: usize = 3200;
     let limiter = Limiter::new(MAX);
     let (invented, other) = (Arc::from("by-tenant"), Arc::from("by-address"));
@@ -169,7 +169,7 @@ fn values_that_one_address_invents_cost_nobody_else_a_counter() {
 }
 
 #[test]
-fn counters_that_have_ended_use_up_no_share() {
+fn expired_counters_use_up_no_share() {
     const MAX: usize = 3200;
     let limiter = Limiter::new(MAX);
     let route = Arc::from("by-tenant");
@@ -190,7 +190,7 @@ fn counters_that_have_ended_use_up_no_share() {
 }
 
 #[test]
-fn a_route_that_is_flooded_leaves_counters_to_the_others() {
+fn flooded_route_leaves_counters_to_the_others() {
     const MAX: usize = 640;
     let limiter = Limiter::new(MAX);
     let flood = |route: &str| {
@@ -211,7 +211,7 @@ fn a_route_that_is_flooded_leaves_counters_to_the_others() {
 }
 
 #[test]
-fn a_value_that_counts_with_others_counts_in_no_second_place() {
+fn value_in_the_shared_counter_gets_no_second_counter() {
     let limiter = Limiter::new(64);
     let route = Arc::from("a");
     let rule = rule(3, 60);
@@ -234,7 +234,7 @@ fn a_value_that_counts_with_others_counts_in_no_second_place() {
 }
 
 #[test]
-fn the_operators_page_has_the_shares_of_the_counters() {
+fn operators_page_lists_the_shares_of_the_counters() {
     let page = include_str!("../../../../../docs/limits.md");
     let max = Limits::default().max_rate_keys;
     for (what, number) in [
@@ -254,7 +254,7 @@ type Call = (usize, u8, u32, u64);
 proptest! {
     /// Several routes, of which one counts by values that the clients choose, in too little space.
     #[test]
-    fn nobody_is_admitted_too_often_even_in_too_little_space(
+    fn short_memory_never_admits_anyone_too_often(
         max in 1_usize..80,
         calls in prop::collection::vec((0_usize..3, 0_u8..4, 0_u32..30, prop_oneof![3 => 0_u64..100, 1 => 0_u64..1500]), 1..600),
     ) {
@@ -290,7 +290,7 @@ proptest! {
 
     /// Whatever an address brings, one that brings little is refused only by its own limit.
     #[test]
-    fn no_flood_from_one_address_refuses_another(
+    fn flood_from_one_address_refuses_no_other(
         values in prop::collection::vec(0_u32..5000, 1..2000),
         period_s in 1_u64..100,
     ) {

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_is_counted_is_what_the_rule_says() {
+    fn rule_decides_who_is_counted() {
         let here = IpAddr::from([192, 0, 2, 7]);
         let mut headers = HeaderMap::new();
         let tenant = http::HeaderName::from_static("x-tenant");
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_there_twice_lets_nobody_choose_whom_it_counts_for() {
+    fn duplicate_field_does_not_choose_who_is_counted() {
         let here = IpAddr::from([192, 0, 2, 7]);
         let tenant = http::HeaderName::from_static("x-tenant");
         let key = By::Header(tenant.clone());

@@ -10,7 +10,7 @@ fn headers(fields: &[(&str, &str)]) -> HeaderMap {
 }
 
 #[test]
-fn no_spelling_of_an_identity_header_survives() {
+fn identity_header_is_removed_in_any_spelling() {
     let mut map = headers(&[
         ("x-hms-user", "mallory"),
         ("X-HMS-User", "mallory"),
@@ -27,7 +27,7 @@ fn no_spelling_of_an_identity_header_survives() {
 }
 
 #[test]
-fn what_connection_names_and_what_is_hop_by_hop_ends_here() {
+fn hop_by_hop_fields_and_those_named_by_connection_are_removed() {
     let mut map = headers(&[
         ("connection", "x-one, X-Two"),
         ("connection", "close"),
@@ -46,7 +46,7 @@ fn what_connection_names_and_what_is_hop_by_hop_ends_here() {
 }
 
 #[test]
-fn a_byte_beyond_ascii_keeps_no_hop_by_hop_field() {
+fn non_ascii_byte_keeps_no_hop_by_hop_field() {
     let line = |bytes| HeaderValue::from_bytes(bytes).unwrap();
     let mut map = headers(&[("x-one", "1"), ("x-two", "2"), ("accept", "*/*")]);
     map.append("connection", line(b"\xff, x-one"));
@@ -70,14 +70,14 @@ fn forwarded_headers_of_the_client_are_dropped() {
 }
 
 #[test]
-fn a_split_cookie_becomes_one_field() {
+fn split_cookie_becomes_one_field() {
     let mut map = headers(&[("cookie", "a=1"), ("cookie", "b=2")]);
     clean_request(&mut map);
     assert_eq!(map, headers(&[("cookie", "a=1; b=2")]));
 }
 
 #[test]
-fn credentials_are_kept_from_a_window_and_given_back_for_a_service() {
+fn credentials_are_withheld_from_a_window_and_restored_for_a_service() {
     let mut map = headers(&[
         ("authorization", "Bearer a"),
         ("x-api-key", "b"),
@@ -101,7 +101,7 @@ fn credentials_are_kept_from_a_window_and_given_back_for_a_service() {
 }
 
 #[test]
-fn a_response_claims_no_identity() {
+fn response_claims_no_identity() {
     let mut map = headers(&[
         ("x-hms-user", "a"),
         ("connection", "close"),
@@ -113,7 +113,7 @@ fn a_response_claims_no_identity() {
 
 /// What a client sends reaches a window, a service, or nobody, as the table in docs/identity.md says.
 #[test]
-fn the_table_of_fields_that_say_who_somebody_is_holds() {
+fn documented_table_of_identity_fields_holds() {
     let page = include_str!("../../../../../docs/identity.md");
     let (_, section) = page
         .split_once("## Fields that say who somebody is")
@@ -160,7 +160,7 @@ fn the_table_of_fields_that_say_who_somebody_is_holds() {
 }
 
 #[test]
-fn cookies_of_the_hosts_own_pass_neither_way_and_others_do() {
+fn own_cookies_pass_in_neither_direction_and_others_do() {
     for (sent, passed) in [
         (&["a=1; hms-admin=x; b=2"][..], Some("a=1; b=2")),
         (&["hms-admin=x"], None),

@@ -35,7 +35,7 @@ fn origin<V: AsRef<[u8]>>(
 }
 
 #[test]
-fn only_a_trusted_proxys_word_counts_and_of_a_list_its_end() {
+fn only_a_trusted_proxy_is_believed_and_of_a_list_only_its_end() {
     for (peer, fields, client) in [
         ("192.0.2.9", &[(XFF, "198.51.100.1")][..], "192.0.2.9"),
         ("10.0.0.1", &[(XFF, "198.51.100.1")], "198.51.100.1"),
@@ -93,7 +93,7 @@ fn only_a_trusted_proxys_word_counts_and_of_a_list_its_end() {
 }
 
 #[test]
-fn a_byte_beyond_ascii_hides_no_entry_of_a_proxy() {
+fn non_ascii_byte_hides_no_entry_of_a_proxy() {
     for (fields, client) in [
         (&[(XFF, &b"\xff, 198.51.100.1"[..])][..], "198.51.100.1"),
         (
@@ -108,7 +108,7 @@ fn a_byte_beyond_ascii_hides_no_entry_of_a_proxy() {
 }
 
 #[test]
-fn what_the_proxy_in_front_says_is_read_or_the_request_is_refused() {
+fn unreadable_statement_of_a_trusted_proxy_is_rejected() {
     let own = b"for=10.9.8.7";
     let many = ["10.0.0.2"; MAX_PROXIES + 1].join(",");
     for fields in [
@@ -152,7 +152,7 @@ fn what_the_proxy_in_front_says_is_read_or_the_request_is_refused() {
 }
 
 #[test]
-fn the_scheme_is_a_trusted_proxys_word_as_well() {
+fn scheme_is_believed_from_a_trusted_proxy_only() {
     let proto = |fields: &[(&str, &str)]| origin("10.0.0.1", fields).unwrap().1;
     assert_eq!(proto(&[("x-forwarded-proto", "https")]), "https");
     assert_eq!(proto(&[("x-forwarded-proto", "http, WSS")]), "https");
@@ -166,7 +166,7 @@ fn the_scheme_is_a_trusted_proxys_word_as_well() {
 }
 
 #[test]
-fn of_somebody_whom_the_proxy_protocol_did_not_name_no_field_is_believed() {
+fn client_unnamed_by_the_proxy_protocol_is_not_named_by_fields() {
     let connection = Origin {
         client: "10.0.0.1".parse().unwrap(),
         secure: false,
@@ -225,7 +225,7 @@ proptest! {
     /// A client writes what it likes into both fields; each proxy adds what it saw to the one that
     /// it knows, on the client's line or on one of its own. The client is never anybody else.
     #[test]
-    fn whatever_a_client_writes_it_is_itself_or_refused(
+    fn client_cannot_pass_for_another_address(
         (listed, told) in (prop::option::of(junk()), prop::option::of(junk())),
         by_element: bool,
         quotes: bool,

@@ -12,7 +12,7 @@ fn get(uri: &str) -> http::request::Builder {
 }
 
 #[test]
-fn one_form_of_a_path_is_matched_and_passed_on() {
+fn path_is_normalised_to_one_form() {
     for (raw, expected) in [
         ("/", "/"),
         ("/api/v1/payments", "/api/v1/payments"),
@@ -31,7 +31,7 @@ fn one_form_of_a_path_is_matched_and_passed_on() {
 }
 
 #[test]
-fn a_path_with_two_readings_is_refused() {
+fn ambiguous_path_is_rejected() {
     for raw in [
         "",
         "a",
@@ -69,7 +69,7 @@ fn a_path_with_two_readings_is_refused() {
 }
 
 #[test]
-fn a_path_may_be_odd_in_ways_that_its_route_decides_on() {
+fn unusual_path_is_left_to_its_route() {
     let odd = |encoded_slashes, empty_segments| Oddities {
         encoded_slashes,
         empty_segments,
@@ -107,7 +107,7 @@ fn a_path_may_be_odd_in_ways_that_its_route_decides_on() {
 }
 
 #[test]
-fn host_is_needed_once_and_must_agree_with_the_target() {
+fn host_must_be_given_once_and_agree_with_the_target() {
     assert!(read(Request::builder().uri("/")).is_err());
     assert!(read(get("/").header("host", "b.example")).is_err());
     assert!(read(get("/").header("host", "a.example")).is_err());
@@ -125,7 +125,7 @@ fn host_is_needed_once_and_must_agree_with_the_target() {
 }
 
 #[test]
-fn methods_of_proxies_and_a_stray_asterisk_are_refused() {
+fn proxy_methods_and_a_stray_asterisk_are_rejected() {
     assert!(read(get("/").method("CONNECT")).is_err());
     assert!(read(get("/").method("TRACE")).is_err());
     assert!(read(get("*")).is_err());
@@ -133,7 +133,7 @@ fn methods_of_proxies_and_a_stray_asterisk_are_refused() {
 }
 
 #[test]
-fn a_long_target_is_414() {
+fn long_target_is_414() {
     let long = format!("/{}?{}", "a".repeat(4096), "b".repeat(4096));
     assert!(matches!(
         read(get(&long)),
@@ -143,7 +143,7 @@ fn a_long_target_is_414() {
 
 proptest! {
     #[test]
-    fn no_path_gets_through_that_could_be_read_in_another_way(
+    fn accepted_path_has_no_second_reading(
         raw in "/([a-z%.;/\\\\]|%2[eEfF]|%5[cC]|%00|\\.\\./|\\PC){0,12}"
     ) {
         if let Ok(path) = normalise(&raw) {
@@ -161,7 +161,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_the_reader_panic(raw in "\\PC*") {
+    fn path_parser_never_panics(raw in "\\PC*") {
         let _ = normalise(&raw);
     }
 }

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_match_by_name_or_below_a_name_on_label_borders() {
+    fn host_matches_by_name_or_below_a_name_at_label_boundaries() {
         let exact = HostPattern::parse("API.Example.org").unwrap();
         let below = HostPattern::parse("*.example.org").unwrap();
         for (host, is_exact, is_below) in [
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_name_is_refused() {
+    fn invalid_host_name_is_rejected() {
         for text in [
             "", "*", "*.", "a:80", "http://a", "a..b", "*.*.org", "a/b", "[::g]",
         ] {

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_distance_is_levenshteins() {
+    fn distance_is_levenshtein() {
         for (a, b, expected) in [
             ("", "", 0),
             ("a", "", 1),
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_typing_error_finds_its_name_and_a_stranger_none() {
+    fn typo_finds_its_name_and_an_unrelated_word_none() {
         let known = ["uri", "upstream", "plugins", "strip-prefix"];
         assert_eq!(nearest("plugin", &known), Some("plugins"));
         assert_eq!(nearest("strip_prefix", &known), Some("strip-prefix"));

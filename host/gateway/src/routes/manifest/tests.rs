@@ -29,7 +29,7 @@ fn golden(kind: &str) -> Vec<(PathBuf, String)> {
 }
 
 #[test]
-fn good_manifests_are_read_as_their_golden_files_say() {
+fn good_manifests_parse_as_their_golden_files_say() {
     for (path, text) in golden("good") {
         let route = parse(&text).unwrap_or_else(|faults| panic!("{}: {faults:?}", path.display()));
         let mut read = format!(
@@ -52,7 +52,7 @@ fn good_manifests_are_read_as_their_golden_files_say() {
 }
 
 #[test]
-fn bad_manifests_are_refused_with_the_sentence_in_their_golden_files() {
+fn bad_manifests_are_rejected_with_the_text_of_their_golden_files() {
     for (path, text) in golden("bad") {
         match parse(&text) {
             Ok(_) => panic!("{} is accepted", path.display()),
@@ -76,7 +76,7 @@ fn assert_golden(manifest: &Path, found: &str) {
 }
 
 #[test]
-fn the_chapters_manifest_works_as_it_stands() {
+fn documented_example_manifest_parses_unchanged() {
     let route = parse(
         "uri: /api/v1/payments/**\nupstream: http://hms-svc-payments:8080\nplugins:\n  - auth:\n      scopes: [\"payments.write\", \"payments.read\"]\n  - rate-limit:\n      limit: 30\n      window: 60\n",
     )
@@ -109,7 +109,7 @@ fn the_chapters_manifest_works_as_it_stands() {
 }
 
 #[test]
-fn the_window_of_a_limit_is_a_number_of_seconds_or_a_time() {
+fn rate_limit_window_is_in_seconds_or_a_time() {
     for (window, seconds) in [("90", 90), ("90s", 90), ("2m", 120), ("1h", 3600)] {
         let text = format!(
             "uri: /x\nupstream: http://hms-svc-x\nplugins:\n  - rate-limit: {{window: {window}}}\n"
@@ -120,7 +120,7 @@ fn the_window_of_a_limit_is_a_number_of_seconds_or_a_time() {
 }
 
 #[test]
-fn the_short_form_means_any_token_and_60_a_minute() {
+fn short_form_means_any_token_and_60_requests_a_minute() {
     let route = parse("uri: /a\nupstream: http://hms-svc-a\nplugins: [auth, rate-limit]").unwrap();
     assert_eq!(route.rules.auth, Some(auth::Rule::default()));
     assert_eq!(route.rules.rate_limit, Some(rate_limit::Rule::default()));
@@ -134,7 +134,7 @@ fn the_short_form_means_any_token_and_60_a_minute() {
 }
 
 #[test]
-fn a_pattern_matches_on_segment_borders() {
+fn pattern_matches_at_segment_boundaries() {
     let below = Pattern::parse("/api/v1/payments/**").unwrap();
     for (path, expected) in [
         ("/api/v1/payments", true),
@@ -150,7 +150,7 @@ fn a_pattern_matches_on_segment_borders() {
 }
 
 #[test]
-fn what_is_stripped_is_the_version_unless_the_manifest_says_otherwise() {
+fn version_prefix_is_stripped_unless_the_manifest_says_otherwise() {
     for (strip, path, expected) in [
         ("", "/api/v2/x/y", "/x/y"),
         ("strip-prefix: true", "/api/v2/x/y", "/x/y"),
@@ -179,12 +179,12 @@ fn what_is_stripped_is_the_version_unless_the_manifest_says_otherwise() {
 
 proptest! {
     #[test]
-    fn no_text_makes_the_reader_panic(text in "\\PC{0,200}") {
+    fn pattern_parser_never_panics(text in "\\PC{0,200}") {
         let _ = parse(&text);
     }
 
     #[test]
-    fn no_manifest_makes_the_reader_panic(
+    fn manifest_parser_never_panics(
         text in "((uri|upstream|plugins|strip-prefix|auth|rate-limit|limit|window|scopes|-|&a|\\*a|!t|~|\\[|\\]|\\{|\\}|'|\"|/api/v1|http://hms-svc-a|30|-1|1e9|0x1f|<<)(: |\n|\n  |, | )){0,20}"
     ) {
         if let Err(faults) = parse(&text) {

@@ -187,7 +187,7 @@ mod tests {
     const TEXT: &str = "a: 1\nb:\n  - x\n  - c: [1, 2]\n    d: {e: f}\na: again\n";
 
     #[test]
-    fn a_document_becomes_a_tree_with_every_key() {
+    fn document_becomes_a_tree_with_every_key() {
         let tree: Tree = serde_yaml::from_str(TEXT).unwrap();
         let text = |text: &str| Tree::Text(text.into());
         let inner = Tree::Map(vec![
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn each_node_and_each_key_is_found_in_the_text() {
+    fn every_node_and_key_is_located_in_the_text() {
         for (steps, place) in [
             (&[][..], (1, 1)),
             (&[Into(0)], (1, 4)),

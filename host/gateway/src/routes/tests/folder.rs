@@ -4,7 +4,7 @@ use super::files::route_name;
 use super::*;
 
 #[test]
-fn a_manifest_is_taken_in_every_spelling_of_its_ending_and_with_a_byte_order_mark() {
+fn manifest_is_accepted_with_any_extension_spelling_and_a_byte_order_mark() {
     let fixture = Fixture::open(&[
         ("a.YAML", &manifest("/a")),
         ("b.Yml", &manifest("/b")),
@@ -35,7 +35,7 @@ fn a_manifest_is_taken_in_every_spelling_of_its_ending_and_with_a_byte_order_mar
 }
 
 #[test]
-fn a_manifest_is_read_again_though_its_size_and_its_time_of_writing_are_the_same() {
+fn manifest_is_read_again_though_size_and_mtime_are_unchanged() {
     let fixture = Fixture::open(&[("a.yaml", &manifest("/a"))]);
     let path = fixture.dir.path().join("a.yaml");
     let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
@@ -49,7 +49,7 @@ fn a_manifest_is_read_again_though_its_size_and_its_time_of_writing_are_the_same
 }
 
 #[test]
-fn what_looks_like_a_manifest_and_makes_no_route_is_said() {
+fn manifest_like_entries_that_make_no_route_are_reported() {
     use std::os::unix::ffi::OsStrExt;
     let fixture = Fixture::open(&[("b.yaml", &manifest("/b"))]);
     let dir = fixture.dir.path();
@@ -90,7 +90,7 @@ fn what_looks_like_a_manifest_and_makes_no_route_is_said() {
 }
 
 #[test]
-fn a_link_whose_target_is_away_keeps_its_last_good_route() {
+fn dangling_link_keeps_its_last_good_route() {
     let fixture = Fixture::open(&[(".target", &manifest("/a"))]);
     let (dir, away) = (fixture.dir.path(), fixture.dir.path().join(".away"));
     std::os::unix::fs::symlink(".target", dir.join("a.yaml")).unwrap();
@@ -110,7 +110,7 @@ fn numbered(numbers: std::ops::Range<usize>) -> Vec<(String, String)> {
 }
 
 #[test]
-fn files_beyond_the_bound_are_refused_each_for_itself_and_all_others_are_followed() {
+fn files_beyond_the_limit_are_rejected_one_by_one_and_the_others_followed() {
     let files = numbered(0..MOST);
     let files: Vec<(&str, &str)> = files.iter().map(|(f, t)| (&**f, &**t)).collect();
     let fixture = Fixture::open(&files);
@@ -139,7 +139,7 @@ fn files_beyond_the_bound_are_refused_each_for_itself_and_all_others_are_followe
 }
 
 #[test]
-fn after_a_restart_those_that_served_come_before_those_that_are_beyond_the_bound() {
+fn files_that_served_before_a_restart_take_precedence_at_the_limit() {
     let dir = tempfile::tempdir().unwrap();
     let (routes, kept) = (dir.path().join("routes"), dir.path().join("routes.json"));
     fs::create_dir(&routes).unwrap();
@@ -158,7 +158,7 @@ fn after_a_restart_those_that_served_come_before_those_that_are_beyond_the_bound
 }
 
 #[test]
-fn where_the_folder_cannot_be_read_at_the_start_the_routes_of_the_last_run_serve() {
+fn unreadable_folder_at_startup_serves_the_routes_of_the_last_run() {
     let dir = tempfile::tempdir().unwrap();
     let (routes, kept) = (dir.path().join("routes"), dir.path().join("routes.json"));
     let (away, loop_) = (dir.path().join("away"), dir.path().join("loop"));
@@ -248,7 +248,7 @@ fn serves(set: &RouteSet, path: &str) -> bool {
 }
 
 #[test]
-fn at_the_start_an_empty_folder_takes_no_route_until_that_is_confirmed() {
+fn empty_folder_at_startup_removes_no_route_until_confirmed() {
     let volume = Volume::new(&["a.yaml", "b.yaml"]);
     assert!(volume.load().was_read());
     volume.unmount();
@@ -295,12 +295,12 @@ fn at_the_start_an_empty_folder_takes_no_route_until_that_is_confirmed() {
 }
 
 #[test]
-fn an_empty_folder_that_never_had_a_manifest_is_read() {
+fn empty_folder_that_never_had_a_manifest_is_read() {
     assert!(Volume::new(&[]).load().was_read());
 }
 
 #[test]
-fn an_unmount_takes_no_route_and_the_last_manifest_can_be_deleted() {
+fn unmount_removes_no_route_and_the_last_manifest_can_be_deleted() {
     let volume = Volume::new(&["a.yaml", "b.yaml"]);
     let set = volume.load();
     volume.unmount();
@@ -320,7 +320,7 @@ fn an_unmount_takes_no_route_and_the_last_manifest_can_be_deleted() {
 }
 
 #[test]
-fn a_removed_route_that_is_written_anew_serves() {
+fn removed_route_serves_when_written_anew() {
     let volume = Volume::new(&["a.yaml"]);
     let set = volume.load();
     volume.unmount();
@@ -341,7 +341,7 @@ fn a_removed_route_that_is_written_anew_serves() {
 }
 
 #[test]
-fn a_backup_takes_the_last_good_text_where_there_is_no_present_one() {
+fn backup_takes_the_last_good_text_where_the_current_one_is_missing() {
     let volume = Volume::new(&["a.yaml", "b.yaml", "c.yaml"]);
     let set = volume.load();
     let write = |file: &str, text: &str| fs::write(volume.routes().join(file), text).unwrap();
@@ -363,7 +363,7 @@ fn a_backup_takes_the_last_good_text_where_there_is_no_present_one() {
 }
 
 #[test]
-fn a_route_that_is_removed_while_the_folder_is_away_serves_no_more() {
+fn route_removed_while_the_folder_is_away_stops_serving() {
     let fixture = Fixture::open(&[("a.yaml", &manifest("/a")), ("b.yaml", &manifest("/b"))]);
     let away = fixture.dir.path().with_extension("away");
     fs::rename(fixture.dir.path(), &away).unwrap();
@@ -378,7 +378,7 @@ fn a_route_that_is_removed_while_the_folder_is_away_serves_no_more() {
 }
 
 #[test]
-fn ten_thousand_files_that_claim_the_same_are_decided_in_a_moment() {
+fn ten_thousand_conflicting_files_are_decided_quickly() {
     let dir = tempfile::tempdir().unwrap();
     for n in 0..10_000 {
         fs::write(dir.path().join(format!("{n:05}.yaml")), manifest("/a")).unwrap();
@@ -401,7 +401,7 @@ fn ten_thousand_files_that_claim_the_same_are_decided_in_a_moment() {
 }
 
 #[test]
-fn the_operators_page_has_the_bounds() {
+fn operators_page_lists_the_bounds() {
     let page = include_str!("../../../../../docs/limits.md");
     assert_eq!(crate::Limits::default().max_routes, 10_000);
     assert_eq!(crate::routes::manifest::MAX_MANIFEST_BYTES, 64 << 10);

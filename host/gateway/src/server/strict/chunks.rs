@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_ends_after_its_last_chunk_and_its_trailers() {
+    fn chunked_body_ends_after_its_last_chunk_and_trailers() {
         for (body, ended) in [
             ("0\r\n\r\n", true),
             ("3\r\nabc\r\n0\r\n\r\n", true),
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_chunk_is_broken() {
+    fn malformed_chunk_is_rejected() {
         for body in [
             "\r\n",
             ";\r\n",
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trailer_section_is_bounded_in_bytes_and_in_fields() {
+    fn trailer_section_is_bounded_in_bytes_and_fields() {
         let ended = |fields: &str| end(&format!("0\r\n{fields}\r\n"));
         assert!(ended(&"x: y\r\n".repeat(3)).unwrap().is_some());
         assert_eq!(ended(&"x: y\r\n".repeat(4)), Err(BadChunk::Trailers));

@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_head_is_read_from_its_framing() {
+    fn framing_is_read_from_the_head() {
         for (fields, framing) in [
             ("", Framing::Nothing),
             ("content-length: 0\r\n", Framing::Nothing),
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn the_violation_knows_the_method_where_it_could_be_read() {
+    fn violation_knows_the_method_where_it_was_readable() {
         let of = |head: &[u8]| read(head, 5).unwrap_err().method;
         assert_eq!(of(b"PUT /a HTTP/1.1\r\nx\r\n\r\n"), Method::PUT);
         assert_eq!(of(b"\x01 /a HTTP/1.1\r\n\r\n"), unknown());

@@ -68,7 +68,7 @@ const GOOD: [&str; 5] = [
 
 proptest! {
     #[test]
-    fn good_requests_in_a_row_pass_unchanged_however_they_are_cut(
+    fn valid_requests_pass_unchanged_however_they_are_split(
         which in prop::collection::vec(0..GOOD.len(), 1..6),
         sizes in prop::collection::vec(1usize..60, 1..8),
     ) {
@@ -80,7 +80,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_reader_panic_or_hang(
+    fn strict_reader_never_panics_or_hangs(
         bytes in "(GET|POST| |/|HTTP/1\\.[01]|\r|\n|\r\n|a: b|content-length: [0-9]{1,3}|transfer-encoding: chunked|[0-9a-f]|;|\x00){0,40}",
         sizes in prop::collection::vec(1usize..20, 1..4),
     ) {
@@ -91,7 +91,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn a_head_that_breaks_a_rule_is_never_handed_on_and_nothing_after_it() {
+async fn malformed_head_and_all_behind_it_are_withheld() {
     let bad =
         "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n";
     let all = format!("{}{bad}{}", GOOD[0], GOOD[1]);
@@ -105,13 +105,13 @@ async fn a_head_that_breaks_a_rule_is_never_handed_on_and_nothing_after_it() {
 }
 
 #[tokio::test]
-async fn http_2_passes_by_after_its_preface() {
+async fn http2_passes_unread_after_its_preface() {
     let bytes = [PREFACE, &[0, 0, 0, 4, 0, 0, 0, 0, 0], b"\x00\r\n\r\n\xff"].concat();
     assert_eq!(through(&bytes, &[5]).await, (bytes, None));
 }
 
 #[tokio::test]
-async fn a_head_beyond_its_bytes_is_refused_though_it_never_ends() {
+async fn head_over_its_size_limit_is_rejected_though_it_never_ends() {
     let endless = format!("GET / HTTP/1.1\r\n{}", "a: b\r\n".repeat(20_000));
     let (_, kind) = through(endless.as_bytes(), &[4000]).await;
     assert_eq!(kind, Some(Kind::TooLarge));

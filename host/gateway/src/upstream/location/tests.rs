@@ -25,7 +25,7 @@ fn rewritten(route: &Route, name: header::HeaderName, value: &str) -> String {
 const SERVICE: &str = "uri: /app/**\nstrip-prefix: /app\nupstream: http://10.0.0.1:8080\n";
 
 #[test]
-fn what_names_the_upstream_leads_back_behind_the_stripped_prefix() {
+fn reference_to_the_upstream_is_rewritten_behind_the_stripped_prefix() {
     let route = route(SERVICE);
     for (said, expected) in [
         ("/x?y=/z#f", "/app/x?y=/z#f"),
@@ -48,7 +48,7 @@ fn what_names_the_upstream_leads_back_behind_the_stripped_prefix() {
 }
 
 #[test]
-fn nothing_else_is_touched() {
+fn foreign_and_relative_references_are_unchanged() {
     let route = route(SERVICE);
     for said in [
         "x",
@@ -78,7 +78,7 @@ fn nothing_else_is_touched() {
 }
 
 #[test]
-fn the_path_of_the_upstreams_url_is_taken_off_and_no_reference_becomes_a_host() {
+fn upstream_base_path_is_removed_and_no_reference_becomes_a_host() {
     let at_base = route("uri: /**\nupstream: https://legacy.example:443/base\n");
     for (said, expected) in [
         ("/base/x", "/x"),
@@ -117,7 +117,7 @@ fn the_path_of_the_upstreams_url_is_taken_off_and_no_reference_becomes_a_host() 
 }
 
 #[test]
-fn an_upstream_that_was_asked_by_the_clients_name_may_use_it() {
+fn upstream_asked_under_the_host_of_the_client_may_use_that_host() {
     let window = "uri: /app/**\nstrip-prefix: /app\nupstream: http://hms-svc-a\n";
     for text in [&format!("{SERVICE}host: pass\n"), window] {
         let route = route(text);
@@ -144,7 +144,7 @@ fn an_upstream_that_was_asked_by_the_clients_name_may_use_it() {
 }
 
 #[test]
-fn a_route_may_leave_its_answers_as_they_are() {
+fn route_can_switch_rewriting_off() {
     let route = route(&format!("{SERVICE}rewrite-location: false\n"));
     for (name, said) in [
         (header::LOCATION, "/x"),
@@ -156,7 +156,7 @@ fn a_route_may_leave_its_answers_as_they_are() {
 }
 
 #[test]
-fn cookies_are_for_what_the_client_sees_of_the_upstream() {
+fn cookie_paths_and_domains_are_rewritten_for_the_client() {
     let named = "uri: /app/**\nstrip-prefix: /app\nupstream: http://a.corp.example/base\n";
     let (prefix, named) = (route(SERVICE), route(named));
     for (route, said, expected) in [
@@ -199,7 +199,7 @@ fn cookies_are_for_what_the_client_sees_of_the_upstream() {
 }
 
 #[test]
-fn cookies_keep_their_order_and_their_number() {
+fn cookies_keep_their_order_and_number() {
     let mut headers = HeaderMap::new();
     for cookie in ["a=1; Path=/x", "b=2", "c=3; Path=/y"] {
         headers.append(header::SET_COOKIE, HeaderValue::from_static(cookie));
@@ -212,7 +212,7 @@ fn cookies_keep_their_order_and_their_number() {
 proptest! {
     /// Whatever an upstream says, rewriting makes no other host of it.
     #[test]
-    fn what_leads_here_leads_nowhere_else_afterwards(
+    fn rewritten_reference_leads_to_no_other_host(
         // Pieces of which the dangerous ones are made.
         said in "(http://10.0.0.1(:8080)?|https://example.org|/base|/app|/|//|\\\\|\t|evil.example|@|\\?|#|[a-z]|é){0,8}",
         fields in prop::sample::select(vec![

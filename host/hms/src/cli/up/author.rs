@@ -233,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_changed_file_is_told_by_its_package_or_else_by_its_path() {
+    fn changed_file_is_reported_by_its_package_or_else_its_path() {
         let packages = [
             ("/w/pay".into(), "payments".into()),
             ("/w".into(), "all".into()),

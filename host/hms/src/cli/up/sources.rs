@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_written_made_or_removed_is_given_and_what_is_no_source_is_not() {
+    async fn written_created_and_removed_sources_are_reported_and_other_files_ignored() {
         let dir = tempfile::tempdir().unwrap();
         let (root, src) = (dir.path().to_owned(), dir.path().join("pay/src"));
         fs::create_dir_all(&src).unwrap();
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_folder_more_is_taken_as_it_is_and_hides_no_change_in_another() {
+    async fn added_folder_is_watched_from_its_current_state_and_hides_no_other_change() {
         let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(two.path().join("old.rs"), "").unwrap();
         let mut sources = Sources::below(one.path().to_owned()).await;

@@ -53,7 +53,7 @@ pub(super) async fn pages_follow_one_another_by_their_last_key(on: &Subject<'_>)
     assert_eq!(store.keys("none", None, 0, 1).await, Ok(page(&[], false)));
 }
 
-pub(super) async fn buckets_are_apart_however_alike_their_names(on: &Subject<'_>) {
+pub(super) async fn buckets_with_similar_names_are_separate(on: &Subject<'_>) {
     let (_stores, store) = on.store(StoreLimits::default()).await;
     let places = [
         ("", "ab"),

@@ -14,7 +14,7 @@ fn tight() -> StoreLimits {
     }
 }
 
-pub(super) async fn names_and_values_over_their_limits_are_refused(on: &Subject<'_>) {
+pub(super) async fn oversized_names_and_values_are_rejected(on: &Subject<'_>) {
     let (_stores, store) = on.store(tight()).await;
     let (key, bucket) = ("k".repeat(11), "b".repeat(6));
     let long_key = StoreError::KeyTooLong { len: 11, limit: 10 };
@@ -46,7 +46,7 @@ pub(super) async fn names_and_values_over_their_limits_are_refused(on: &Subject<
     assert_eq!(store.write(vec![fits]).await, written(1));
 }
 
-pub(super) async fn a_key_that_cannot_be_written_is_not_there(on: &Subject<'_>) {
+pub(super) async fn unwritable_key_reads_as_absent(on: &Subject<'_>) {
     let (_stores, store) = on.store(tight()).await;
     for key in ["", "more than 10 bytes"] {
         assert_eq!(store.get("b", key).await, Ok(None));
@@ -57,7 +57,7 @@ pub(super) async fn a_key_that_cannot_be_written_is_not_there(on: &Subject<'_>) 
     }
 }
 
-pub(super) async fn a_call_is_bounded_in_steps_and_bytes(on: &Subject<'_>) {
+pub(super) async fn call_is_bounded_in_steps_and_bytes(on: &Subject<'_>) {
     let (_stores, store) = on.store(tight()).await;
     let many: Vec<String> = (0..4).map(|i| i.to_string()).collect();
     let too_many = StoreError::TooMany { count: 4, limit: 3 };
@@ -77,7 +77,7 @@ pub(super) async fn a_call_is_bounded_in_steps_and_bytes(on: &Subject<'_>) {
     assert_eq!(ask(["0", "2"]).await, Err(too_large));
 }
 
-pub(super) async fn a_full_store_refuses_growth_and_admits_what_shrinks_it(on: &Subject<'_>) {
+pub(super) async fn full_store_rejects_growth_and_accepts_shrinking(on: &Subject<'_>) {
     // Each entry: bucket 1, key 1, and 64 besides the value.
     let limits = StoreLimits {
         max_store_bytes: 300,
@@ -101,7 +101,7 @@ pub(super) async fn a_full_store_refuses_growth_and_admits_what_shrinks_it(on: &
     assert_eq!(store.write(vec![set("a", [0; 85])]).await, written(1));
 }
 
-pub(super) async fn what_an_entry_counts_is_exact(on: &Subject<'_>) {
+pub(super) async fn entry_size_is_counted_exactly(on: &Subject<'_>) {
     let (_stores, store) = on.store(StoreLimits::default()).await;
     let bytes = || store.stats().stored_bytes;
     assert_eq!(bytes(), 0);

@@ -3,7 +3,7 @@
 use super::super::super::{Scratch, StoreError, StoreLimits};
 use super::super::{NAME, Subject, blocking, delete, open, set, written};
 
-pub(super) async fn stores_are_apart(on: &Subject<'_>) {
+pub(super) async fn stores_are_separate(on: &Subject<'_>) {
     let stores = on.stores(StoreLimits::default());
     let (a, b) = (open(&stores, "a").await, open(&stores, "b").await);
     a.write(vec![set("k", "of a")]).await.unwrap();
@@ -18,7 +18,7 @@ pub(super) async fn stores_are_apart(on: &Subject<'_>) {
     assert_eq!(of_b.value, b"of b");
 }
 
-pub(super) async fn what_is_not_to_be_made_is_not_made(on: &Subject<'_>) {
+pub(super) async fn missing_store_is_created_only_on_request(on: &Subject<'_>) {
     let backend = on.backend(StoreLimits::default());
     let done = tokio::task::spawn_blocking(move || {
         assert!(backend.open(NAME, false).unwrap().is_none());
@@ -31,7 +31,7 @@ pub(super) async fn what_is_not_to_be_made_is_not_made(on: &Subject<'_>) {
     done.await.unwrap();
 }
 
-pub(super) async fn a_store_comes_back_as_it_was_closed(on: &Subject<'_>) {
+pub(super) async fn reopened_store_is_as_it_was_closed(on: &Subject<'_>) {
     let (stores, old) = on.store(StoreLimits::default()).await;
     let both = vec![set("k", "kept"), set("large", vec![7; 300_000])];
     old.write(both).await.unwrap();
@@ -54,7 +54,7 @@ pub(super) async fn a_store_comes_back_as_it_was_closed(on: &Subject<'_>) {
     assert_eq!(new.stats().stored_bytes, bytes);
 }
 
-pub(super) async fn a_store_that_is_removed_while_open_refuses_its_holders_and_comes_back_empty(
+pub(super) async fn store_removed_while_open_rejects_its_holders_and_reopens_empty(
     on: &Subject<'_>,
 ) {
     let (stores, old) = on.store(StoreLimits::default()).await;
@@ -76,7 +76,7 @@ pub(super) async fn a_store_that_is_removed_while_open_refuses_its_holders_and_c
     assert_eq!(old.get("b", "k").await, Err(StoreError::Closed));
 }
 
-pub(super) async fn the_list_tells_a_store_from_its_successor(on: &Subject<'_>) {
+pub(super) async fn list_distinguishes_a_store_from_its_successor(on: &Subject<'_>) {
     let stores = on.stores(StoreLimits::default());
     let list = || blocking(&stores, |stores| stores.stored().unwrap());
     assert!(list().await.is_empty());
@@ -98,7 +98,7 @@ pub(super) async fn the_list_tells_a_store_from_its_successor(on: &Subject<'_>) 
     assert_eq!(after["b"], before["b"]);
 }
 
-pub(super) async fn a_name_that_could_lead_elsewhere_is_refused(on: &Subject<'_>) {
+pub(super) async fn unsafe_store_name_is_rejected(on: &Subject<'_>) {
     let backend = on.backend(StoreLimits::default());
     let done = tokio::task::spawn_blocking(move || {
         let long = "x".repeat(64);
@@ -120,7 +120,7 @@ pub(super) async fn a_name_that_could_lead_elsewhere_is_refused(on: &Subject<'_>
     done.await.unwrap();
 }
 
-pub(super) async fn a_copy_has_what_was_acknowledged(on: &Subject<'_>) {
+pub(super) async fn copy_holds_acknowledged_writes(on: &Subject<'_>) {
     let (stores, store) = on.store(StoreLimits::default()).await;
     let both = vec![set("k", "v"), set("large", vec![7; 5_000])];
     store.write(both).await.unwrap();

@@ -16,7 +16,7 @@ async fn value(store: &Arc<dyn Store>, key: &str) -> Option<Vec<u8>> {
     entry(store, key).await.map(|entry| entry.value)
 }
 
-pub(super) async fn a_store_has_what_was_written_and_nothing_else(on: &Subject<'_>) {
+pub(super) async fn store_holds_what_was_written_and_nothing_else(on: &Subject<'_>) {
     let (_stores, store) = on.store(StoreLimits::default()).await;
     assert_eq!(store.write(vec![]).await, Ok(vec![]));
     assert_eq!(entry(&store, "k").await, None);
@@ -37,7 +37,7 @@ pub(super) async fn a_store_has_what_was_written_and_nothing_else(on: &Subject<'
     assert_eq!(store.exists("b", "large").await, Ok(false));
 }
 
-pub(super) async fn a_write_is_done_whole_or_not_at_all(on: &Subject<'_>) {
+pub(super) async fn write_is_atomic(on: &Subject<'_>) {
     let limits = StoreLimits {
         max_store_bytes: 1_000,
         ..StoreLimits::default()
@@ -82,7 +82,7 @@ pub(super) async fn a_write_is_done_whole_or_not_at_all(on: &Subject<'_>) {
     assert_eq!(value(&store, "left").await.unwrap(), b"2");
 }
 
-pub(super) async fn a_write_sees_its_own_earlier_steps(on: &Subject<'_>) {
+pub(super) async fn write_sees_its_own_earlier_steps(on: &Subject<'_>) {
     let (_stores, store) = on.store(StoreLimits::default()).await;
     let ops = vec![
         set("n", "41"),
@@ -97,7 +97,7 @@ pub(super) async fn a_write_sees_its_own_earlier_steps(on: &Subject<'_>) {
     assert_eq!(value(&store, "n").await.unwrap(), b"-1");
 }
 
-pub(super) async fn a_swap_meets_the_version_that_it_expects_or_changes_nothing(on: &Subject<'_>) {
+pub(super) async fn swap_applies_only_to_the_expected_version(on: &Subject<'_>) {
     let (_stores, store) = on.store(StoreLimits::default()).await;
     assert_eq!(
         store.write(vec![swap("k", None, "first")]).await,
@@ -124,7 +124,7 @@ pub(super) async fn a_swap_meets_the_version_that_it_expects_or_changes_nothing(
     assert_eq!(store.write(right()).await, met);
 }
 
-pub(super) async fn versions_grow_and_are_never_used_twice(on: &Subject<'_>) {
+pub(super) async fn versions_increase_and_are_never_reused(on: &Subject<'_>) {
     let stores = on.stores(StoreLimits::default());
     let mut last = 0;
     for _ in 0..3 {
@@ -143,7 +143,7 @@ pub(super) async fn versions_grow_and_are_never_used_twice(on: &Subject<'_>) {
     }
 }
 
-pub(super) async fn a_counter_is_decimal_text(on: &Subject<'_>) {
+pub(super) async fn counter_is_decimal_text(on: &Subject<'_>) {
     let (_stores, store) = on.store(StoreLimits::default()).await;
     let add = |delta| store.write(vec![increment("n", delta)]);
     assert_eq!(add(5).await, Ok(vec![Applied::Counter(5)]));
@@ -187,7 +187,7 @@ pub(super) async fn concurrent_increments_sum_up_exactly(on: &Subject<'_>) {
     assert_eq!(value(&store, "n").await.unwrap(), b"160");
 }
 
-pub(super) async fn of_those_who_swap_the_same_version_one_wins(on: &Subject<'_>) {
+pub(super) async fn concurrent_swaps_of_one_version_have_one_winner(on: &Subject<'_>) {
     let (_stores, store) = on.store(StoreLimits::default()).await;
     let tasks = (0..4).map(|_| {
         let store = store.clone();
@@ -219,7 +219,7 @@ pub(super) async fn of_those_who_swap_the_same_version_one_wins(on: &Subject<'_>
     assert_eq!(value(&store, "k").await.unwrap().len(), 40);
 }
 
-pub(super) async fn a_write_whose_future_is_dropped_is_done(on: &Subject<'_>) {
+pub(super) async fn write_with_a_dropped_future_is_applied(on: &Subject<'_>) {
     let (_stores, store) = on.store(StoreLimits::default()).await;
     for number in 0..20 {
         drop(store.write(vec![set(&format!("{number:02}"), "v")]));
@@ -229,7 +229,7 @@ pub(super) async fn a_write_whose_future_is_dropped_is_done(on: &Subject<'_>) {
     assert_eq!(store.keys("b", None, 0, 100).await.unwrap().keys.len(), 21);
 }
 
-pub(super) async fn a_read_of_many_shows_one_moment(on: &Subject<'_>) {
+pub(super) async fn batch_read_shows_one_moment(on: &Subject<'_>) {
     let (_stores, store) = on.store(StoreLimits::default()).await;
     let both = |n: u32| vec![set("left", n.to_string()), set("right", n.to_string())];
     store.write(both(0)).await.unwrap();

@@ -11,7 +11,7 @@ fn value(store: &dyn Store, key: &str) -> Option<Vec<u8>> {
 }
 
 #[test]
-fn writes_that_arrive_during_a_commit_share_the_next() {
+fn writes_arriving_during_a_commit_share_the_next() {
     let disk = Disk::new();
     let store = open(&disk, bare_limits()).unwrap();
     block_on(async {
@@ -33,7 +33,7 @@ fn writes_that_arrive_during_a_commit_share_the_next() {
 }
 
 #[test]
-fn a_lone_write_is_committed_at_once() {
+fn lone_write_is_committed_at_once() {
     let store = open(&Disk::new(), bare_limits()).unwrap();
     block_on(async {
         for i in 0..10 {
@@ -47,7 +47,7 @@ fn a_lone_write_is_committed_at_once() {
 }
 
 #[test]
-fn a_write_that_fails_leaves_nothing_behind_and_its_neighbours_alone() {
+fn failed_write_leaves_nothing_behind_and_spares_its_neighbours() {
     let disk = Disk::new();
     let store = open(&disk, bare_limits()).unwrap();
     block_on(async {
@@ -88,7 +88,7 @@ fn a_write_that_fails_leaves_nothing_behind_and_its_neighbours_alone() {
 }
 
 #[test]
-fn a_write_that_changes_nothing_costs_no_commit() {
+fn write_without_changes_costs_no_commit() {
     let store = open(&Disk::new(), bare_limits()).unwrap();
     block_on(async {
         assert_eq!(store.write(vec![]).await, Ok(vec![]));
@@ -100,7 +100,7 @@ fn a_write_that_changes_nothing_costs_no_commit() {
 }
 
 #[test]
-fn a_write_sees_its_own_earlier_steps() {
+fn write_sees_its_own_earlier_steps() {
     let store = open(&Disk::new(), bare_limits()).unwrap();
     block_on(async {
         let ops = vec![
@@ -118,7 +118,7 @@ fn a_write_sees_its_own_earlier_steps() {
 }
 
 #[test]
-fn dropping_the_future_does_not_undo_the_write() {
+fn dropped_future_does_not_undo_its_write() {
     let disk = Disk::new();
     let store = open(&disk, bare_limits()).unwrap();
     block_on(async {
@@ -133,7 +133,7 @@ fn dropping_the_future_does_not_undo_the_write() {
 }
 
 #[test]
-fn a_full_queue_refuses_at_once_by_count_and_by_bytes() {
+fn full_queue_refuses_at_once_by_count_and_bytes() {
     let disk = Disk::new();
     let limits = StoreLimits {
         queue_writes: 3,
@@ -167,7 +167,7 @@ fn a_full_queue_refuses_at_once_by_count_and_by_bytes() {
 }
 
 #[test]
-fn a_group_is_bounded_by_steps_and_by_bytes() {
+fn commit_group_is_bounded_by_steps_and_bytes() {
     let disk = Disk::new();
     let limits = StoreLimits {
         group_ops: 4,
@@ -191,7 +191,7 @@ fn a_group_is_bounded_by_steps_and_by_bytes() {
 }
 
 #[test]
-fn closing_answers_the_writes_already_taken() {
+fn close_answers_writes_already_queued() {
     let disk = Disk::new();
     let store = Arc::new(open(&disk, bare_limits()).unwrap());
     block_on(async {
@@ -213,7 +213,7 @@ fn closing_answers_the_writes_already_taken() {
 }
 
 #[test]
-fn a_runtime_that_goes_away_leaves_no_write_waiting() {
+fn runtime_that_ends_leaves_no_write_waiting() {
     let store = open(&Disk::new(), bare_limits()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -266,7 +266,7 @@ async fn concurrent_increments_sum_up_exactly() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_those_who_swap_the_same_version_one_wins() {
+async fn concurrent_swaps_of_one_version_have_one_winner() {
     let store = Arc::new(open(&Disk::new(), bare_limits()).unwrap());
     let tasks: Vec<_> = (0..8)
         .map(|_| {

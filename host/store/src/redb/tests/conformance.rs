@@ -20,7 +20,7 @@ fn with_files(work: impl FnOnce(&dyn Fn(StoreLimits) -> Box<dyn Backend>)) {
 }
 
 #[test]
-fn stores_in_files_pass_every_case() {
+fn file_stores_pass_every_case() {
     with_files(|make| run(make));
 }
 
@@ -28,7 +28,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
-    fn stores_in_files_do_what_the_reference_does(actions in actions()) {
+    fn file_stores_behave_like_the_reference(actions in actions()) {
         with_files(|make| compare(&Subject::new(make), &actions));
     }
 }

@@ -84,7 +84,7 @@ pub(super) fn check_books(store: &dyn Store) {
 }
 
 #[test]
-fn no_acknowledged_write_is_lost_by_a_crash_at_any_access() {
+fn crash_at_any_access_loses_no_acknowledged_write() {
     let empty = Disk::new().after_power_loss(1);
     for at in 1.. {
         let disk = Disk::of(empty.clone());
@@ -107,7 +107,7 @@ fn no_acknowledged_write_is_lost_by_a_crash_at_any_access() {
 }
 
 #[test]
-fn no_acknowledged_write_is_lost_by_a_crash_during_the_repair_after_a_crash() {
+fn crash_during_crash_repair_loses_no_acknowledged_write() {
     let empty = Disk::new().after_power_loss(1);
     for at in (20..).step_by(23) {
         let disk = Disk::of(empty.clone());
@@ -139,7 +139,7 @@ fn no_acknowledged_write_is_lost_by_a_crash_during_the_repair_after_a_crash() {
 const MAX_SYNCS: u64 = 100;
 
 #[test]
-fn no_acknowledged_write_is_lost_by_a_crash_at_any_access_after_a_failed_sync() {
+fn crash_at_any_access_after_a_failed_sync_loses_no_acknowledged_write() {
     let empty = Disk::new().after_power_loss(1);
     let mut struck = 0;
     for sync in 1..MAX_SYNCS {
@@ -226,7 +226,7 @@ fn lost_after_a_failed_sync(settles: bool) -> usize {
 /// Our own commits have two phases, which alone outlives it. This shows that the disk of these tests does what Linux does, and that
 /// settling is a cure whatever is built on it.
 #[test]
-fn what_is_built_on_a_failed_sync_is_lost_unless_the_disk_was_asked() {
+fn writes_after_a_failed_sync_are_lost_unless_the_disk_was_reread() {
     assert!(lost_after_a_failed_sync(false) > 0);
     assert_eq!(lost_after_a_failed_sync(true), 0);
 }

@@ -52,13 +52,13 @@ fn assert_refused(path: &Path, content: &[u8]) {
 }
 
 #[test]
-fn an_empty_file_is_not_taken_for_a_new_store() {
+fn empty_file_is_not_taken_for_a_new_store() {
     let (_folder, path) = filled();
     assert_refused(&path, b"");
 }
 
 #[test]
-fn a_zeroed_or_random_file_is_refused() {
+fn zeroed_or_random_file_is_rejected() {
     let (_folder, path) = filled();
     let len = fs::read(&path).unwrap().len();
     assert_refused(&path, &vec![0; len]);
@@ -76,7 +76,7 @@ fn a_zeroed_or_random_file_is_refused() {
 }
 
 #[test]
-fn a_truncated_file_is_refused_or_whole() {
+fn truncated_file_is_rejected_or_whole() {
     let (_folder, path) = filled();
     let whole = fs::read(&path).unwrap();
     let mut refused = 0;
@@ -92,7 +92,7 @@ fn a_truncated_file_is_refused_or_whole() {
 }
 
 #[test]
-fn a_file_with_a_hole_in_it_never_lacks_a_key_in_silence() {
+fn file_with_a_hole_never_silently_lacks_a_key() {
     let (_folder, path) = filled();
     let whole = fs::read(&path).unwrap();
     let mut refused = 0;
@@ -110,7 +110,7 @@ fn a_file_with_a_hole_in_it_never_lacks_a_key_in_silence() {
 }
 
 #[test]
-fn another_database_is_refused() {
+fn foreign_database_is_rejected() {
     let (_folder, path) = filled();
     fs::remove_file(&path).unwrap();
     drop(redb::Database::create(&path).unwrap());
@@ -118,7 +118,7 @@ fn another_database_is_refused() {
 }
 
 #[test]
-fn the_store_of_another_window_is_refused() {
+fn store_of_another_window_is_rejected() {
     let (_folder, path) = filled();
     let refused = RedbStore::open_file(&path, "docs", StoreLimits::default()).err();
     assert_eq!(
@@ -133,7 +133,7 @@ fn the_store_of_another_window_is_refused() {
 }
 
 #[test]
-fn a_file_that_is_open_is_not_opened_twice() {
+fn open_file_is_not_opened_twice() {
     let (_folder, path) = filled();
     let first = open_file(&path).unwrap();
     assert_eq!(
@@ -145,7 +145,7 @@ fn a_file_that_is_open_is_not_opened_twice() {
 }
 
 #[test]
-fn what_a_crash_left_of_a_store_in_the_making_is_no_hindrance() {
+fn leftovers_of_an_interrupted_creation_do_not_stop_a_new_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.redb");
     let unfinished = format!("store.redb.unfinished-{}", std::process::id());
@@ -157,7 +157,7 @@ fn what_a_crash_left_of_a_store_in_the_making_is_no_hindrance() {
 }
 
 #[test]
-fn a_store_that_is_damaged_while_open_is_closed_and_comes_back_when_mended() {
+fn store_damaged_while_open_is_closed_and_returns_once_mended() {
     let (_folder, path) = filled();
     let whole = fs::read(&path).unwrap();
     let store = open_file(&path).unwrap();
@@ -181,7 +181,7 @@ fn a_store_that_is_damaged_while_open_is_closed_and_comes_back_when_mended() {
 }
 
 #[test]
-fn a_simulated_disk_without_a_store_is_refused_too() {
+fn simulated_disk_without_a_store_is_rejected() {
     let disk = super::Disk::of(vec![0; 100_000]);
     assert!(matches!(
         open(&disk, bare_limits()),
@@ -190,7 +190,7 @@ fn a_simulated_disk_without_a_store_is_refused_too() {
 }
 
 #[test]
-fn a_store_whose_sync_failed_is_compared_with_its_disk_before_it_is_used_whoever_opens_it() {
+fn store_with_a_failed_sync_is_compared_with_its_disk_whoever_opens_it() {
     let program = std::env::current_exe().unwrap();
     let folder = tempfile::tempdir_in(program.parent().unwrap()).unwrap();
     let path = folder.path().join("a window/store.redb");

@@ -22,7 +22,7 @@ async fn wait_until_back(store: &RedbStore) {
 }
 
 #[test]
-fn a_store_outlives_any_single_failing_access() {
+fn store_survives_any_single_failing_access() {
     let empty = Disk::new().after_power_loss(1);
     let mut failures = 0;
     for at in 1.. {
@@ -65,7 +65,7 @@ fn a_store_outlives_any_single_failing_access() {
 }
 
 #[test]
-fn a_full_disk_is_called_that_and_the_store_reads_on() {
+fn full_disk_is_reported_as_such_and_reads_continue() {
     let disk = Disk::new();
     let store = open(&disk, bare_limits()).unwrap();
     block_on(async {
@@ -90,7 +90,7 @@ fn a_full_disk_is_called_that_and_the_store_reads_on() {
 }
 
 #[test]
-fn a_store_whose_disk_stays_away_answers_with_the_fault_and_never_hangs() {
+fn absent_disk_is_answered_with_its_fault_and_never_hangs() {
     let disk = Disk::new();
     let store = open(&disk, bare_limits()).unwrap();
     block_on(async {

@@ -10,7 +10,7 @@ const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const NAMES: TableDefinition<&str, &str> = TableDefinition::new("owner");
 
 #[test]
-fn a_store_file_is_what_its_page_says() {
+fn store_file_matches_its_documentation() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.redb");
     let store = RedbStore::open_file(&path, OWNER, bare_limits()).unwrap();

@@ -17,7 +17,7 @@ fn tight() -> StoreLimits {
 }
 
 #[test]
-fn names_and_values_over_their_limits_are_refused_by_every_write() {
+fn oversized_names_and_values_are_rejected_by_every_operation() {
     let store = open(&Disk::new(), tight()).unwrap();
     let (key, bucket) = ("k".repeat(11), "b".repeat(6));
     let long_key = StoreError::KeyTooLong { len: 11, limit: 10 };
@@ -55,7 +55,7 @@ fn names_and_values_over_their_limits_are_refused_by_every_write() {
 }
 
 #[test]
-fn a_key_that_cannot_be_written_is_simply_not_there() {
+fn unwritable_key_reads_as_absent() {
     let store = open(&Disk::new(), tight()).unwrap();
     for key in ["", "more than 10 bytes"] {
         assert_eq!(store.get("b", key).wait(), Ok(None));
@@ -69,7 +69,7 @@ fn a_key_that_cannot_be_written_is_simply_not_there() {
 }
 
 #[test]
-fn an_empty_key_from_before_the_rule_is_read_listed_and_deleted_but_not_written() {
+fn legacy_empty_key_can_be_read_listed_and_deleted_but_not_written() {
     let disk = Disk::new();
     let before = StoreLimits {
         min_key_bytes: 0,
@@ -100,7 +100,7 @@ fn an_empty_key_from_before_the_rule_is_read_listed_and_deleted_but_not_written(
 }
 
 #[test]
-fn a_call_is_bounded_in_steps_and_bytes_both_ways() {
+fn call_is_bounded_in_steps_and_bytes_both_ways() {
     let store = open(&Disk::new(), tight()).unwrap();
     let many: Vec<String> = (0..4).map(|i| i.to_string()).collect();
     assert_eq!(
@@ -141,7 +141,7 @@ fn a_call_is_bounded_in_steps_and_bytes_both_ways() {
 }
 
 #[test]
-fn a_full_store_refuses_growth_and_admits_what_shrinks_it() {
+fn full_store_rejects_growth_and_accepts_shrinking() {
     let disk = Disk::new();
     // Each entry: bucket 1, key 1, and 64 besides the value.
     let limits = StoreLimits {
@@ -182,7 +182,7 @@ fn a_full_store_refuses_growth_and_admits_what_shrinks_it() {
 }
 
 #[test]
-fn a_counter_is_decimal_text() {
+fn counter_is_decimal_text() {
     let store = open(&Disk::new(), bare_limits()).unwrap();
     let add = |delta| store.write(vec![super::increment("n", delta)]);
     block_on(async {

@@ -32,7 +32,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn a_store_does_what_a_map_does(actions in proptest::collection::vec(action(), 1..40)) {
+    fn store_behaves_like_a_map(actions in proptest::collection::vec(action(), 1..40)) {
         let limits = StoreLimits { min_key_bytes: 0, max_store_bytes: MAX_STORE_BYTES, ..bare_limits() };
         let mut disk = Disk::new();
         let mut store = Arc::new(open(&disk, limits.clone()).unwrap());

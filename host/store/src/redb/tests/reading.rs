@@ -5,7 +5,7 @@ use super::disk::Disk;
 use super::{bare_limits, block_on, open, set};
 
 #[test]
-fn a_get_reads_a_few_pages_however_many_keys_there_are() {
+fn get_reads_few_pages_however_many_keys_exist() {
     let disk = Disk::new();
     let store = open(&disk, bare_limits()).unwrap();
     let cost_of_get = || {
@@ -27,7 +27,7 @@ fn a_get_reads_a_few_pages_however_many_keys_there_are() {
 }
 
 #[test]
-fn listing_keys_and_asking_for_one_read_no_values() {
+fn listing_and_existence_checks_read_no_values() {
     let disk = Disk::new();
     let store = open(&disk, bare_limits()).unwrap();
     block_on(async {
@@ -47,7 +47,7 @@ fn listing_keys_and_asking_for_one_read_no_values() {
 }
 
 #[test]
-fn replaced_and_deleted_values_give_their_room_back() {
+fn replaced_and_deleted_values_free_their_space() {
     let disk = Disk::new();
     let store = open(&disk, bare_limits()).unwrap();
     let size = || disk.after_power_loss(1).len();
@@ -69,7 +69,7 @@ fn replaced_and_deleted_values_give_their_room_back() {
 }
 
 #[test]
-fn the_limit_of_a_page_is_at_least_one_and_at_most_the_bound() {
+fn page_limit_is_between_one_and_its_bound() {
     let limits = StoreLimits {
         max_keys_per_page: 3,
         ..bare_limits()
@@ -107,7 +107,7 @@ fn the_limit_of_a_page_is_at_least_one_and_at_most_the_bound() {
 }
 
 #[test]
-fn versions_grow_and_are_never_used_twice() {
+fn versions_increase_and_are_never_reused() {
     let disk = Disk::new();
     let mut last = 0;
     for _ in 0..3 {

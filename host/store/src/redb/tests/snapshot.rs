@@ -31,7 +31,7 @@ fn number(store: &dyn Store, key: &str) -> u64 {
 }
 
 #[test]
-fn a_copy_has_what_was_acknowledged_and_no_half_of_a_transaction() {
+fn copy_holds_acknowledged_writes_and_no_partial_transaction() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.redb");
     let store = Arc::new(RedbStore::open_file(path, OWNER, StoreLimits::default()).unwrap());
@@ -90,7 +90,7 @@ fn a_copy_has_what_was_acknowledged_and_no_half_of_a_transaction() {
 }
 
 #[test]
-fn a_copy_goes_on_where_the_store_was_with_its_versions_and_its_sum() {
+fn copy_continues_with_the_versions_and_size_of_its_store() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.redb");
     let store = RedbStore::open_file(path, OWNER, StoreLimits::default()).unwrap();
@@ -111,7 +111,7 @@ fn a_copy_goes_on_where_the_store_was_with_its_versions_and_its_sum() {
 }
 
 #[test]
-fn a_copy_leaves_no_file_and_is_about_as_large_as_what_is_in_the_store() {
+fn copy_leaves_no_file_and_is_about_as_large_as_the_stored_data() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.redb");
     let store = RedbStore::open_file(path, OWNER, StoreLimits::default()).unwrap();
@@ -126,7 +126,7 @@ fn a_copy_leaves_no_file_and_is_about_as_large_as_what_is_in_the_store() {
 }
 
 #[test]
-fn a_copy_that_is_given_up_leaves_the_store_as_it_was() {
+fn abandoned_copy_leaves_the_store_unchanged() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.redb");
     let store = RedbStore::open_file(path, OWNER, StoreLimits::default()).unwrap();
@@ -143,7 +143,7 @@ fn a_copy_that_is_given_up_leaves_the_store_as_it_was() {
 }
 
 #[test]
-fn a_store_that_is_removed_does_not_wait_for_its_copy() {
+fn removal_does_not_wait_for_a_copy() {
     let dir = tempfile::tempdir().unwrap();
     let stores = Stores::new(dir.path().join("windows"), StoreLimits::default());
     let store = stores.open("a").unwrap();
@@ -183,7 +183,7 @@ fn a_store_that_is_removed_does_not_wait_for_its_copy() {
 }
 
 #[test]
-fn a_store_that_nobody_uses_is_opened_for_its_copy_and_closed_again() {
+fn unused_store_is_opened_for_its_copy_and_closed_again() {
     let dir = tempfile::tempdir().unwrap();
     let stores = Stores::new(dir.path().join("windows"), StoreLimits::default());
     let take = |stores: &Stores, name: &str, go_on: &mut dyn FnMut(u64) -> bool| {

@@ -38,7 +38,7 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 #[test]
-fn reads_of_a_disk_that_hangs_hold_neither_the_thread_that_asks_nor_the_threads_of_other_stores() {
+fn reads_on_a_hung_disk_block_neither_their_caller_nor_other_stores() {
     const READS: usize = 3 * READERS_PER_STORE;
     let (hanging, slow) = store();
     let (_, quick) = store();
@@ -73,7 +73,7 @@ fn reads_of_a_disk_that_hangs_hold_neither_the_thread_that_asks_nor_the_threads_
 }
 
 #[test]
-fn every_kind_of_read_leaves_its_thread_rather_than_wait() {
+fn every_kind_of_read_leaves_its_thread_instead_of_blocking_it() {
     let (disk, store) = store();
     disk.set_cold(true);
     block_on(async {
@@ -92,7 +92,7 @@ fn every_kind_of_read_leaves_its_thread_rather_than_wait() {
 }
 
 #[test]
-fn a_read_whose_caller_leaves_gives_its_place_back_when_the_disk_answers() {
+fn abandoned_read_returns_its_permit_once_the_disk_answers() {
     let (disk, store) = store();
     block_on(async {
         let hold = disk.hold_reads();
@@ -113,7 +113,7 @@ fn a_read_whose_caller_leaves_gives_its_place_back_when_the_disk_answers() {
 }
 
 #[test]
-fn while_a_read_hangs_a_fault_is_told_at_once_and_the_store_comes_back_after_it() {
+fn fault_is_reported_at_once_during_a_hung_read_and_the_store_recovers() {
     let (disk, store) = store();
     block_on(async {
         let hold = disk.hold_reads();
@@ -163,7 +163,7 @@ fn readers_do_not_wait_for_a_commit_that_waits_for_the_disk() {
 }
 
 #[test]
-fn what_memory_holds_of_a_file_is_read_at_once_and_what_it_does_not_hold_elsewhere() {
+fn cached_data_is_read_at_once_and_uncached_data_elsewhere() {
     let program = std::env::current_exe().unwrap();
     let folder = tempfile::tempdir_in(program.parent().unwrap()).unwrap();
     let path = folder.path().join("store.redb");

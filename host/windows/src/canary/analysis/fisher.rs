@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn it_agrees_with_whole_numbers_on_every_small_table_and_many_larger() {
+    fn p_value_agrees_with_exact_arithmetic() {
         let small = (0..=9).map(|n| (n, 1));
         let larger = [(31, 3), (40, 4), (55, 5)];
         let sizes: Vec<(u32, usize)> = small.chain(larger).collect();
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn it_knows_the_lady_tasting_tea() {
+    fn p_value_matches_the_lady_tasting_tea() {
         assert!((table(4, 0, 4, 4).p_value() - 1.0 / 70.0).abs() < 1e-12);
         assert!((table(4, 1, 4, 3).p_value() - 17.0 / 70.0).abs() < 1e-12);
         assert_eq!(table(90, 0, 10, 0).p_value(), 1.0);
@@ -133,7 +133,7 @@ mod tests {
     /// Where fewer are bad than expected nothing speaks against the candidate, however many there
     /// are.
     #[test]
-    fn fewer_than_expected_is_near_one_at_any_size() {
+    fn fewer_failures_than_expected_give_a_p_value_near_one_at_any_size() {
         for size in [2000, 10_000, 100_000, 1_000_000] {
             let fewer = table(size, size / 100, size, size / 200).p_value();
             assert!(fewer > 0.95, "{size}: {fewer}");
@@ -146,7 +146,7 @@ mod tests {
 
     /// The chance that a p-value is at most `level` is at most `level`.
     #[test]
-    fn a_level_is_kept_for_every_composition() {
+    fn significance_level_holds_for_every_composition() {
         for (live, candidate) in [(8, 8), (15, 3), (3, 15), (40, 10), (30, 1)] {
             for bad in 0..=live + candidate {
                 for level in [0.5, 0.05, 0.01, 1e-3, 1e-6] {

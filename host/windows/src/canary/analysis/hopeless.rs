@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_serves_nobody_is_ended_also_with_a_single_caller() {
+    fn candidate_that_serves_nobody_is_ended_even_with_a_single_caller() {
         for seed in 1..100 {
             let after = ended(seed, |side| side == Side::Candidate).unwrap();
             assert!((AFTER + 19..130).contains(&after), "{after}");
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_who_fails_on_both_sides_ends_nothing_and_one_success_is_hope() {
+    fn caller_failing_on_both_sides_or_one_success_ends_nothing() {
         for seed in 1..2000 {
             assert_eq!(ended(seed, |_| true), None);
             let mut left = 30;
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn about_half_are_drawn_for_each_side() {
+    fn each_side_is_drawn_about_half_the_time() {
         let mut hopeless = Hopeless::new(7);
         assert_eq!(hopeless.draw(), None);
         (0..AFTER).for_each(|_| hopeless.add(Side::Candidate, true, false));

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_handed_on_in_the_order_of_their_requests() {
+    fn answers_are_delivered_in_request_order() {
         let mut order = Order::default();
         let first = order.begin(asked(1), 0).unwrap();
         let second = order.begin(asked(2), 0).unwrap();
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_takes_too_long_says_nothing_and_holds_nobody_up() {
+    fn overdue_answer_counts_as_unknown_and_holds_up_nobody() {
         let mut order = Order::default();
         let near_the_end = u32::MAX - 5;
         let hanging = order.begin(asked(1), near_the_end).unwrap();
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn it_waits_for_so_many_and_counts_the_rest_as_left_out() {
+    fn waiting_answers_are_bounded_and_the_rest_counted_as_left_out() {
         let mut order = Order::default();
         for group in 0..MOST as u32 {
             assert!(order.begin(asked(group), 0).is_some());

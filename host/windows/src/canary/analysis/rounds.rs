@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn however_many_requests_one_caller_sends_he_adds_one_to_one_side() {
+    fn each_caller_counts_once_on_one_side_per_round() {
         let mut rounds = Rounds::default();
         let (caller, others) = (group(20_000, Side::Candidate), 20_001..20_050);
         for i in 0..63 {
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn rounds_of_all_sizes_end_where_they_should_and_a_new_start_leaves_them() {
+    fn rounds_end_at_their_sizes_and_a_restart_keeps_their_counts() {
         let mut rounds = Rounds::default();
         let mut ended = |requests: u32| {
             for i in 0..requests {
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn who_measures_what_is_slow_is_not_compared_by_it() {
+    fn caller_that_sets_the_slow_threshold_is_not_compared_by_it() {
         let mut rounds = Rounds::default();
         rounds.add(group(MEASURING - 1, Side::Candidate), false, Some(true));
         rounds.add(group(MEASURING, Side::Candidate), false, Some(true));
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn all_levels_there_can_be_sum_up_to_the_level() {
+    fn all_levels_sum_up_to_the_level() {
         let sum: f64 = (1..1_000_000)
             .map(|n| 1.0 / (f64::from(n) * f64::from(n + 1)))
             .sum();

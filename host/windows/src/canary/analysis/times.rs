@@ -69,7 +69,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_percentile_is_never_below_what_was_added(micros in proptest::collection::vec(10u64..100_000_000, 1..200)) {
+        fn percentile_is_never_below_the_exact_value(micros in proptest::collection::vec(10u64..100_000_000, 1..200)) {
             let mut histogram = Histogram::default();
             for us in &micros {
                 histogram.add(Bucket::of(Duration::from_micros(*us)));

@@ -26,7 +26,7 @@ async fn is_done_at_last(fixture: &Fixture, verb: Verb, end: Seen) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_full_disk_what_takes_away_holds_at_once_and_is_on_disk_when_it_can_be() {
+async fn revoking_change_on_a_full_disk_holds_at_once_and_is_saved_later() {
     let fixture = Fixture::new(false).await;
     let states = fixture.states().await;
     for (verb, at) in TAKING {
@@ -53,7 +53,7 @@ async fn on_a_full_disk_what_takes_away_holds_at_once_and_is_on_disk_when_it_can
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_full_disk_what_gives_something_is_refused_and_nothing_is_as_it_was_not() {
+async fn granting_change_on_a_full_disk_is_refused_without_effect() {
     let fixture = Fixture::new(false).await;
     let states = fixture.states().await;
     for (verb, at) in [(Deploy, 0), (Canary, 0), (Start, 1), (Promote, 2)] {
@@ -77,7 +77,7 @@ async fn on_a_full_disk_what_gives_something_is_refused_and_nothing_is_as_it_was
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_reserve_is_for_what_takes_away_and_not_for_a_deploy() {
+async fn reserve_serves_revoking_changes_and_no_deploy() {
     let fixture = Fixture::new(true).await;
     let [open, ..] = fixture.states().await;
     let reserve = fixture.dir.path().join("reserve");
@@ -93,7 +93,7 @@ async fn the_reserve_is_for_what_takes_away_and_not_for_a_deploy() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_removal_that_the_disk_has_not_taken_keeps_its_name_from_another_window() {
+async fn unsaved_removal_keeps_its_name_from_another_window() {
     let fixture = Fixture::new(false).await;
     let [open, ..] = fixture.states().await;
     fixture.set_up(&open).await;
@@ -118,7 +118,7 @@ async fn a_removal_that_the_disk_has_not_taken_keeps_its_name_from_another_windo
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_disk_that_hangs_keeps_nobody_from_closing_a_window() {
+async fn hung_disk_keeps_nobody_from_closing_a_window() {
     let fixture = Fixture::of_operators().await;
     let states = fixture.states().await;
     for (verb, at) in TAKING {
@@ -153,7 +153,7 @@ async fn a_disk_that_hangs_keeps_nobody_from_closing_a_window() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_disk_that_hangs_refuses_what_gives_in_time_and_keeps_what_was_before() {
+async fn hung_disk_refuses_granting_changes_in_time_and_keeps_the_old_state() {
     let fixture = Fixture::of_operators().await;
     let states = fixture.states().await;
     for (verb, at) in [(Deploy, 0), (Canary, 0), (Start, 1), (Promote, 2)] {
@@ -178,7 +178,7 @@ async fn a_disk_that_hangs_refuses_what_gives_in_time_and_keeps_what_was_before(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_next_window_of_a_name_has_no_limits_of_one_that_the_disk_has_not_let_go() {
+async fn window_reusing_a_name_inherits_no_limits_from_an_unsaved_removal() {
     let fixture = Fixture::new(false).await;
     let [open, ..] = fixture.states().await;
     fixture.set_up(&open).await;
@@ -199,7 +199,7 @@ async fn the_next_window_of_a_name_has_no_limits_of_one_that_the_disk_has_not_le
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_removal_says_whether_its_store_goes() {
+async fn removal_reports_whether_its_store_is_deleted() {
     let fixture = Fixture::new(false).await;
     let [open, ..] = fixture.states().await;
     fixture.set_up(&open).await;
@@ -214,7 +214,7 @@ async fn a_removal_says_whether_its_store_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_end_of_the_host_tries_once_more() {
+async fn shutdown_retries_unsaved_changes_once() {
     let fixture = Fixture::new(false).await;
     let [open, ..] = fixture.states().await;
     fixture.set_up(&open).await;

@@ -13,7 +13,7 @@ fn stored(fixture: &Fixture) -> Option<WindowRecord> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_by_a_host_that_knows_of_no_other_takes_nothing_of_the_others_away() {
+async fn change_by_an_uninformed_host_undoes_nothing_of_another() {
     let fixture = Fixture::new(false).await;
     let states = fixture.states().await;
     for state in &states {
@@ -74,7 +74,7 @@ async fn a_change_by_a_host_that_knows_of_no_other_takes_nothing_of_the_others_a
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_waited_for_the_disk_while_another_host_changed_the_window_is_not_written_over_that() {
+async fn queued_change_does_not_overwrite_that_of_another_host() {
     let fixture = Fixture::new(false).await;
     let [open, _, canary] = fixture.states().await;
     let theirs = WindowRecord {
@@ -120,7 +120,7 @@ async fn what_waited_for_the_disk_while_another_host_changed_the_window_is_not_w
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_window_that_another_host_has_removed_and_made_anew_is_another_one() {
+async fn window_removed_and_recreated_by_another_host_is_a_different_one() {
     let fixture = Fixture::new(false).await;
     let [open, ..] = fixture.states().await;
     fixture.set_up(&open).await;
@@ -141,7 +141,7 @@ async fn a_window_that_another_host_has_removed_and_made_anew_is_another_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_copy_of_the_records_that_was_put_back_gives_way_where_no_other_host_writes() {
+async fn restored_copy_of_the_records_is_overruled_where_no_other_host_writes() {
     let fixture = Fixture::new(false).await;
     let [open, stopped, _] = fixture.states().await;
     for (earlier, state) in [(&stopped, &open), (&open, &stopped)] {

@@ -81,7 +81,7 @@ fn empty(fixture: &Fixture) -> Arc<Window> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_serves_depends_on_the_record_alone_and_what_goes_on_is_left_alone() {
+async fn serving_state_depends_on_the_record_alone_and_running_parts_are_kept() {
     let fixture = Fixture::new(false).await;
     let records = records(&fixture).await;
     for a in &records {
@@ -114,7 +114,7 @@ async fn what_serves_depends_on_the_record_alone_and_what_goes_on_is_left_alone(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_release_that_drains_goes_on_draining_where_it_is_live_again() {
+async fn draining_release_keeps_draining_when_it_is_live_again() {
     let fixture = Fixture::new(false).await;
     let [open, ..] = fixture.states().await;
     let earlier = WindowRecord {
@@ -134,7 +134,7 @@ async fn a_release_that_drains_goes_on_draining_where_it_is_live_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rollback_to_the_live_release_leaves_it_as_it_is() {
+async fn rollback_to_the_live_release_leaves_it_unchanged() {
     let fixture = Fixture::new(false).await;
     let [open, ..] = fixture.states().await;
     fixture.set_up(&open).await;

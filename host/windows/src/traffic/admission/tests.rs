@@ -17,7 +17,7 @@ fn now(queue: &WindowQueue, weight: u32) -> Option<Permit> {
 }
 
 #[tokio::test]
-async fn what_is_reserved_is_there_however_much_the_others_take() {
+async fn reserved_instances_are_available_however_much_others_take() {
     let pool = Pool::new(16);
     let (greedy, modest) = (pool.queue(terms(100, 0)), pool.queue(terms(100, 3)));
     let taken: Vec<_> = std::iter::from_fn(|| now(&greedy, 1)).collect();
@@ -27,7 +27,7 @@ async fn what_is_reserved_is_there_however_much_the_others_take() {
 }
 
 #[tokio::test]
-async fn reservations_that_do_not_fit_half_of_the_pool_are_made_to() {
+async fn reservations_over_half_the_pool_are_scaled_down() {
     let pool = Pool::new(8);
     let queues: Vec<_> = (0..4).map(|_| pool.queue(terms(100, 4))).collect();
     let first: Vec<_> = std::iter::from_fn(|| now(&queues[0], 1)).collect();
@@ -36,7 +36,7 @@ async fn reservations_that_do_not_fit_half_of_the_pool_are_made_to() {
 }
 
 #[tokio::test]
-async fn a_window_has_no_more_at_work_than_its_most_and_its_queue_is_bounded() {
+async fn window_is_bounded_in_instances_and_queue_length() {
     let pool = Pool::new(16);
     let queue = pool.queue(terms(2, 0));
     let _permits = (now(&queue, 1).unwrap(), now(&queue, 1).unwrap());
@@ -54,7 +54,7 @@ async fn a_window_has_no_more_at_work_than_its_most_and_its_queue_is_bounded() {
 }
 
 #[tokio::test]
-async fn what_becomes_free_goes_to_the_window_that_has_least() {
+async fn freed_permit_goes_to_the_window_with_the_fewest() {
     let pool = Pool::new(4);
     let (greedy, late) = (pool.queue(terms(9, 0)), pool.queue(terms(9, 0)));
     let mut permits: Vec<_> = std::iter::from_fn(|| now(&greedy, 1)).collect();
@@ -70,7 +70,7 @@ async fn what_becomes_free_goes_to_the_window_that_has_least() {
 }
 
 #[tokio::test]
-async fn an_instance_of_many_permits_is_not_passed_over_for_ever() {
+async fn large_instance_is_not_passed_over_forever() {
     let pool = Pool::new(4);
     let (small, large) = (pool.queue(terms(9, 0)), pool.queue(terms(9, 0)));
     let mut permits: Vec<_> = std::iter::from_fn(|| now(&small, 1)).collect();
@@ -87,7 +87,7 @@ async fn an_instance_of_many_permits_is_not_passed_over_for_ever() {
 }
 
 #[tokio::test]
-async fn who_waits_too_long_is_told_and_leaves_the_queue() {
+async fn request_that_waits_too_long_is_refused_and_leaves_the_queue() {
     let pool = Pool::new(1);
     let hurried = Terms {
         wait: Duration::from_millis(10),
@@ -103,7 +103,7 @@ async fn who_waits_too_long_is_told_and_leaves_the_queue() {
 }
 
 #[tokio::test]
-async fn a_window_that_goes_gives_back_what_it_had_when_its_instances_are_gone() {
+async fn removed_window_returns_its_permits_once_its_instances_end() {
     let pool = Pool::new(2);
     let (gone, other) = (pool.queue(terms(2, 0)), pool.queue(terms(2, 0)));
     let permits = (now(&gone, 1).unwrap(), now(&gone, 1).unwrap());
@@ -138,7 +138,7 @@ fn acts() -> impl Strategy<Value = Act> {
 
 proptest! {
     #[test]
-    fn the_books_are_always_right(acts in proptest::collection::vec(acts(), 1..80)) {
+    fn accounts_stay_consistent_through_any_sequence(acts in proptest::collection::vec(acts(), 1..80)) {
         const TOTAL: u32 = 10;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let _entered = runtime.enter();

@@ -9,7 +9,7 @@ fn scopes(scopes: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn a_key_names_its_caller_until_it_is_revoked_also_over_a_restart() {
+fn key_identifies_its_caller_until_revoked_even_across_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let keys = ApiKeys::open(dir.path(), Arc::default()).unwrap();
     let (key, text) = keys.add("robot", &scopes(&["a.read", "b"]), None).unwrap();
@@ -35,7 +35,7 @@ fn a_key_names_its_caller_until_it_is_revoked_also_over_a_restart() {
 }
 
 #[test]
-fn only_the_whole_key_is_good_and_the_disk_does_not_have_it() {
+fn only_the_whole_key_is_accepted_and_the_disk_holds_only_its_hash() {
     let dir = tempfile::tempdir().unwrap();
     let keys = ApiKeys::open(dir.path(), Arc::default()).unwrap();
     let (key, text) = keys.add("robot", &[], None).unwrap();
@@ -62,7 +62,7 @@ fn only_the_whole_key_is_good_and_the_disk_does_not_have_it() {
 }
 
 #[test]
-fn a_key_expires() {
+fn expired_key_is_rejected() {
     let keys = ApiKeys::in_memory();
     let (key, text) = keys.add("robot", &[], Some(Duration::ZERO)).unwrap();
     assert_eq!(key.expires, Some(key.created));
@@ -73,7 +73,7 @@ fn a_key_expires() {
 }
 
 #[test]
-fn a_user_or_scope_that_cannot_be_a_header_gets_no_key_and_there_are_no_more_than_the_bound() {
+fn invalid_user_or_scope_and_a_full_key_file_get_no_key() {
     let keys = ApiKeys::in_memory();
     for (user, scope) in [("", "a"), ("a\nb", "a"), ("robot", "a b"), ("robot", "")] {
         let refused = keys.add(user, &scopes(&[scope]), None);
@@ -103,7 +103,7 @@ fn a_user_or_scope_that_cannot_be_a_header_gets_no_key_and_there_are_no_more_tha
 }
 
 #[test]
-fn a_file_of_keys_that_cannot_be_read_is_not_an_empty_one() {
+fn unreadable_key_file_is_not_taken_for_an_empty_one() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("keys.json"), "{\"keys\": [").unwrap();
     let sentence = ApiKeys::open(dir.path(), Arc::default())
@@ -113,7 +113,7 @@ fn a_file_of_keys_that_cannot_be_read_is_not_an_empty_one() {
 }
 
 #[tokio::test]
-async fn a_route_says_whether_it_takes_tokens_or_keys() {
+async fn route_decides_whether_it_accepts_tokens_or_keys() {
     let (_dir, secret, _) = dev();
     let config = AuthConfig::new(KeySource::DevSecret(secret.clone()));
     let (_, key) = config.api_keys.add("robot", &[], None).unwrap();
@@ -149,7 +149,7 @@ async fn a_route_says_whether_it_takes_tokens_or_keys() {
 }
 
 #[test]
-fn a_manifest_says_what_a_route_accepts_and_of_whom() {
+fn auth_settings_name_the_accepted_credentials_and_issuers() {
     let rule = |settings: &str| {
         let text = format!("uri: /a\nupstream: http://hms-svc-a\nplugins: [auth: {settings}]");
         let route = crate::routes::manifest::Route::parse("a", &text);
@@ -200,7 +200,7 @@ async fn settled(keys: &ApiKeys) {
 }
 
 #[tokio::test]
-async fn a_key_is_revoked_at_once_whatever_the_disk_says_and_on_disk_when_that_can_be() {
+async fn revocation_holds_at_once_and_reaches_a_failing_disk_later() {
     let dir = tempfile::tempdir().unwrap();
     let keys = ApiKeys::open(dir.path(), Arc::default()).unwrap();
     let (key, text) = keys.add("robot", &[], None).unwrap();
@@ -226,7 +226,7 @@ async fn a_key_is_revoked_at_once_whatever_the_disk_says_and_on_disk_when_that_c
 }
 
 #[tokio::test]
-async fn a_key_that_cannot_be_kept_is_not_made() {
+async fn key_that_cannot_be_saved_is_not_created() {
     let dir = tempfile::tempdir().unwrap();
     let keys = ApiKeys::open(dir.path(), Arc::default()).unwrap();
     let obstacle = obstruct(dir.path());

@@ -32,7 +32,7 @@ async fn refused_by(
 }
 
 #[tokio::test]
-async fn without_a_token_the_challenge_has_no_error_code() {
+async fn challenge_without_a_token_has_no_error_code() {
     for nothing in [&[][..], &["Basic YTpi"], &["Digest x=y"]] {
         let error = refused(nothing, &Rule::default(), Method::GET).await;
         let expected = (401, Some("Bearer realm=\"hms\"".to_string()));
@@ -41,7 +41,7 @@ async fn without_a_token_the_challenge_has_no_error_code() {
 }
 
 #[tokio::test]
-async fn a_bad_token_is_named_so_with_its_reason() {
+async fn challenge_for_a_bad_token_states_the_reason() {
     for (bad, reason) in [
         (&["Bearer x"][..], "the token is not a JWT"),
         (
@@ -65,7 +65,7 @@ async fn a_bad_token_is_named_so_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_missing_scope_is_named() {
+async fn challenge_for_missing_scopes_names_them() {
     let (_dir, secret, verifier) = dev();
     let token = issue_token(&secret, "alice", &[], Duration::from_secs(60)).unwrap();
     let bearer = format!("Bearer {token}");
@@ -90,7 +90,7 @@ async fn a_missing_scope_is_named() {
 }
 
 #[test]
-fn a_failure_that_no_token_would_mend_challenges_nobody() {
+fn failure_that_no_token_would_cure_sends_no_challenge() {
     assert_eq!(challenge(AuthError::KeysUnavailable).1, None);
     for row in TABLE {
         let response = RequestError::new(row.problem, "").response(None);

@@ -27,7 +27,7 @@ fn token(algorithm: Algorithm, changes: Value) -> String {
 }
 
 #[tokio::test]
-async fn the_issuer_that_a_token_names_chooses_the_keys_and_nothing_else() {
+async fn issuer_claim_alone_selects_the_keys() {
     let (_dir, _other, verifier) = two();
     for (algorithm, iss) in [(Algorithm::EdDSA, STAFF), (Algorithm::ES256, TOWN)] {
         let good = token(algorithm, json!({ "iss": iss }));
@@ -61,7 +61,7 @@ async fn the_issuer_that_a_token_names_chooses_the_keys_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_user_is_issuer_and_subject_where_there_are_several_issuers() {
+async fn user_name_has_issuer_and_subject_with_several_issuers() {
     let (_dir, _other, verifier) = two();
     for (algorithm, iss, user) in [
         (Algorithm::EdDSA, STAFF, "staff:town:1001"),
@@ -86,7 +86,7 @@ async fn a_user_is_issuer_and_subject_where_there_are_several_issuers() {
 }
 
 #[tokio::test]
-async fn one_of_several_issuers_may_keep_the_names_that_its_users_had() {
+async fn one_issuer_may_keep_the_bare_names_of_its_users() {
     let issuers = |bare_users| {
         let (dir, staff) = jwks_file(json!([jwk(Algorithm::EdDSA, "1")]));
         let (other, town) = jwks_file(json!([jwk(Algorithm::ES256, "1")]));
@@ -123,7 +123,7 @@ async fn one_of_several_issuers_may_keep_the_names_that_its_users_had() {
 }
 
 #[tokio::test]
-async fn scopes_are_read_from_the_claim_that_is_configured() {
+async fn scopes_are_read_from_the_configured_claim() {
     let (_dir, _other, verifier) = two();
     let claims = json!({"iss": TOWN, "https://town.example/may": ["a.read"], "scope": "admin"});
     let caller = verifier
@@ -140,7 +140,7 @@ async fn scopes_are_read_from_the_claim_that_is_configured() {
 }
 
 #[tokio::test]
-async fn a_route_takes_only_the_issuers_that_it_names() {
+async fn route_accepts_only_the_issuers_it_names() {
     let (_dir, _other, verifier) = two();
     let staff = token(Algorithm::EdDSA, json!({"iss": STAFF}));
     let town = token(Algorithm::ES256, json!({"iss": TOWN}));
@@ -161,7 +161,7 @@ async fn a_route_takes_only_the_issuers_that_it_names() {
 }
 
 #[tokio::test]
-async fn an_issuer_may_be_held_to_some_algorithms() {
+async fn issuer_accepts_only_its_configured_algorithms() {
     let (_dir, path) = jwks_file(json!([
         jwk(Algorithm::EdDSA, "d"),
         jwk(Algorithm::ES256, "e")
@@ -179,7 +179,7 @@ async fn an_issuer_may_be_held_to_some_algorithms() {
 }
 
 #[tokio::test]
-async fn discovery_finds_the_keys_of_an_issuer_that_says_the_same_name() {
+async fn discovery_finds_keys_only_of_an_issuer_with_the_same_name() {
     let keys = json!({"keys": [jwk(Algorithm::EdDSA, "1")]}).to_string();
     let said = Arc::new(parking_lot::Mutex::new(String::new()));
     let answer = said.clone();
@@ -209,7 +209,7 @@ async fn discovery_finds_the_keys_of_an_issuer_that_says_the_same_name() {
 }
 
 #[tokio::test]
-async fn a_discovery_document_leads_to_no_address_of_this_machine_unless_that_is_allowed() {
+async fn discovery_reaches_a_local_address_only_where_allowed() {
     let keys = json!({"keys": [jwk(Algorithm::EdDSA, "1")]}).to_string();
     let (inner, reached) = provider(move |_| (200, keys.clone())).await;
     let said = Arc::new(parking_lot::Mutex::new(String::new()));
@@ -242,7 +242,7 @@ async fn a_discovery_document_leads_to_no_address_of_this_machine_unless_that_is
 }
 
 #[tokio::test]
-async fn a_provider_that_redirects_is_not_followed() {
+async fn redirect_of_a_provider_is_not_followed() {
     let (inner, reached) = provider(|_| (200, String::new())).await;
     // The helper's status line is all that a redirect needs beside its field.
     let location = format!("302 Found\r\nlocation: {inner}/keys");
@@ -273,7 +273,7 @@ async fn a_provider_that_redirects_is_not_followed() {
 }
 
 #[test]
-fn a_file_of_issuers_is_yaml_or_json() {
+fn issuers_file_is_yaml_or_json() {
     let yaml = "- name: staff\n  issuer: https://staff.example\n  audience: hms\n  jwks: keys.json\n\
                 - name: town\n  issuer: https://town.example\n  audience: [hms, desk]\n  scope-claim: may\n  algorithms: [ES256]\n";
     let json = r#"[
@@ -292,7 +292,7 @@ fn a_file_of_issuers_is_yaml_or_json() {
 }
 
 #[test]
-fn every_fault_of_a_file_of_issuers_is_said_with_its_line() {
+fn every_fault_of_an_issuers_file_is_reported_with_its_line() {
     let said = |text: &str| {
         let faults = issuers_file::parse(text).unwrap_err();
         let said: Vec<_> = faults.iter().map(ToString::to_string).collect();

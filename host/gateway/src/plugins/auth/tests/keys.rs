@@ -47,7 +47,7 @@ fn sign_ed25519(kid: &str, algorithm: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_kind_of_key_in_a_jwks_verifies_its_own_algorithm() {
+async fn every_kind_of_jwks_key_verifies_only_its_own_algorithm() {
     for algorithm in SIGNED {
         let (_dir, verifier) = jwks_verifier(json!([jwk(algorithm, "k")]));
         let token = sign(algorithm, Some("k"), &claims(json!({})));
@@ -83,7 +83,7 @@ async fn every_kind_of_key_in_a_jwks_verifies_its_own_algorithm() {
 }
 
 #[tokio::test]
-async fn es512_is_verified_with_keys_on_p521_alone() {
+async fn es512_is_verified_with_p521_keys_only() {
     let (pair, own) = p521("s");
     let (stranger, _) = p521("s");
     let (_dir, verifier) = jwks_verifier(json!([own, jwk(Algorithm::ES256, "e")]));
@@ -104,7 +104,7 @@ async fn es512_is_verified_with_keys_on_p521_alone() {
 }
 
 #[tokio::test]
-async fn ed25519_has_two_names_in_key_sets_tokens_and_settings() {
+async fn ed25519_is_known_by_both_names_in_keys_tokens_and_settings() {
     for key in [None, Some("EdDSA"), Some("Ed25519")] {
         for setting in [None, Some("EdDSA"), Some("Ed25519")] {
             let mut jwk = jwk(Algorithm::EdDSA, "d");
@@ -133,7 +133,7 @@ async fn ed25519_has_two_names_in_key_sets_tokens_and_settings() {
 }
 
 #[tokio::test]
-async fn of_several_keys_that_a_token_may_mean_each_is_tried() {
+async fn every_key_that_a_token_may_mean_is_tried() {
     let token = sign(Algorithm::EdDSA, Some("same"), &claims(json!({})));
     let own = jwk(Algorithm::EdDSA, "same");
     let stranger = |number: u8| {
@@ -186,7 +186,7 @@ async fn of_several_keys_that_a_token_may_mean_each_is_tried() {
 }
 
 #[tokio::test]
-async fn keys_are_read_as_providers_write_their_numbers() {
+async fn key_numbers_are_read_as_providers_write_them() {
     use base64::engine::general_purpose::URL_SAFE;
     let decode = |key: &Value, name: &str| BASE64.decode(key[name].as_str().unwrap()).unwrap();
     for (algorithm, names) in [
@@ -225,7 +225,7 @@ async fn keys_are_read_as_providers_write_their_numbers() {
 
 /// The header of SAP's and Microsoft's tokens has such members.
 #[tokio::test]
-async fn what_a_token_says_of_its_own_key_is_neither_followed_nor_a_reason_to_refuse_it() {
+async fn key_parameters_in_a_token_header_are_ignored() {
     let (url, asked) = super::rotation::provider(|_| (200, String::new())).await;
     let (_dir, verifier) = jwks_verifier(json!([jwk(Algorithm::EdDSA, "d")]));
     let body = claims(json!({})).to_string();
@@ -262,7 +262,7 @@ async fn what_a_token_says_of_its_own_key_is_neither_followed_nor_a_reason_to_re
 
 /// The classic attack: HS256 with the public key as its secret (RFC 8725 section 2.1).
 #[tokio::test]
-async fn a_public_key_is_no_hmac_secret() {
+async fn public_key_is_never_used_as_an_hmac_secret() {
     let public = jwk(Algorithm::RS256, "r");
     let (_dir, verifier) = jwks_verifier(json!([public]));
     for secret in [public["n"].as_str().unwrap().as_bytes(), RSA.as_bytes()] {
@@ -279,7 +279,7 @@ async fn a_public_key_is_no_hmac_secret() {
 }
 
 #[test]
-fn unusable_keys_of_a_jwks_are_passed_over() {
+fn unusable_jwks_keys_are_skipped() {
     let oct = json!({"kty": "oct", "k": BASE64.encode("secret"), "alg": "HS256", "kid": "o"});
     let mut encryption = jwk(Algorithm::ES256, "x");
     encryption["use"] = "enc".into();
@@ -326,7 +326,7 @@ fn unusable_keys_of_a_jwks_are_passed_over() {
 }
 
 #[test]
-fn a_key_that_does_not_say_its_algorithm_has_that_of_the_issuer_or_the_usual_one_of_its_kind() {
+fn key_without_an_algorithm_takes_that_of_its_issuer_or_kind() {
     use Algorithm::{ES256, ES384, EdDSA, PS256, PS512, RS256, RS512};
     for (kind, taken, expected) in [
         (PS512, &[][..], RS256),
@@ -356,7 +356,7 @@ fn a_key_that_does_not_say_its_algorithm_has_that_of_the_issuer_or_the_usual_one
 }
 
 #[tokio::test]
-async fn rsa_keys_without_an_algorithm_verify_the_one_that_the_issuer_is_held_to() {
+async fn rsa_key_without_an_algorithm_verifies_only_that_of_its_issuer() {
     let mut key = jwk(Algorithm::RS256, "r");
     key.as_object_mut().unwrap().remove("alg");
     let (_dir, path) = jwks_file(json!([key]));
@@ -373,7 +373,7 @@ async fn rsa_keys_without_an_algorithm_verify_the_one_that_the_issuer_is_held_to
 }
 
 #[tokio::test]
-async fn a_member_that_is_there_twice_is_refused() {
+async fn token_with_a_duplicate_member_is_rejected() {
     let (_dir, secret, verifier) = dev();
     let good = claims(json!({})).to_string();
     let admin = good.replacen('{', r#"{"sub": "admin", "#, 1);

@@ -72,7 +72,7 @@ async fn find(jwks: &Arc<Jwks>, id: &str) -> Result<Result<u64, Miss>, AuthError
 }
 
 #[tokio::test]
-async fn many_requests_at_once_make_one_fetch() {
+async fn concurrent_requests_share_one_fetch() {
     for ages in [YOUNG, OLD] {
         let answer = Arc::new(parking_lot::Mutex::new(set_of("1")));
         let (url, fetches) = provider_of(answer).await;
@@ -96,7 +96,7 @@ async fn many_requests_at_once_make_one_fetch() {
 }
 
 #[tokio::test]
-async fn a_rotated_key_is_found_at_once() {
+async fn rotated_key_is_found_at_once() {
     let answer = Arc::new(parking_lot::Mutex::new(set_of("old")));
     let (url, fetches) = provider_of(answer.clone()).await;
     let jwks = jwks_at(&url, YOUNG);
@@ -115,7 +115,7 @@ async fn a_rotated_key_is_found_at_once() {
 
 /// The first request after a quiet time once believed what the host had fetched before it.
 #[tokio::test]
-async fn a_withdrawn_key_is_dead_for_the_first_request_after_a_quiet_time() {
+async fn withdrawn_key_is_rejected_for_the_first_request_after_a_quiet_time() {
     let answer = Arc::new(parking_lot::Mutex::new(set_of("1")));
     let (url, _) = provider_of(answer.clone()).await;
     let fresh = Duration::from_millis(50);
@@ -134,7 +134,7 @@ async fn a_withdrawn_key_is_dead_for_the_first_request_after_a_quiet_time() {
 }
 
 #[tokio::test]
-async fn an_empty_key_set_and_one_of_no_use_withdraw_every_key() {
+async fn empty_and_useless_key_sets_withdraw_every_key() {
     for none in [json!([]), json!([{"kty": "NEW", "kid": "1"}])] {
         let answer = Arc::new(parking_lot::Mutex::new(set_of("1")));
         let (url, _) = provider_of(answer.clone()).await;
@@ -156,7 +156,7 @@ async fn an_empty_key_set_and_one_of_no_use_withdraw_every_key() {
 }
 
 #[tokio::test]
-async fn keys_are_fetched_from_the_start_on_whether_or_not_requests_come() {
+async fn keys_are_fetched_from_the_start_even_without_requests() {
     let answer = Arc::new(parking_lot::Mutex::new((500, "no".to_string())));
     let (url, fetches) = provider_of(answer.clone()).await;
     let soon = Duration::from_millis(10);
@@ -189,7 +189,7 @@ async fn keys_are_fetched_from_the_start_on_whether_or_not_requests_come() {
 }
 
 #[tokio::test]
-async fn a_provider_that_is_away_is_not_waited_for_again_and_again() {
+async fn unreachable_provider_is_not_waited_for_repeatedly() {
     let answer = Arc::new(parking_lot::Mutex::new(set_of("1")));
     let (url, fetches) = provider_of(answer.clone()).await;
     let jwks = jwks_at(&url, Ages { tried: LONG, ..OLD });
@@ -213,7 +213,7 @@ async fn a_provider_that_is_away_is_not_waited_for_again_and_again() {
 
 /// A disk that hangs, played by a pipe that nobody writes.
 #[tokio::test]
-async fn a_file_that_cannot_be_read_to_its_end_holds_one_thread() {
+async fn key_file_that_hangs_blocks_one_thread_only() {
     let dir = tempfile::tempdir().unwrap();
     let pipe = dir.path().join("keys");
     let mode = rustix::fs::Mode::from_raw_mode(0o600);
@@ -237,7 +237,7 @@ async fn a_file_that_cannot_be_read_to_its_end_holds_one_thread() {
 }
 
 #[tokio::test]
-async fn an_operator_has_keys_fetched_now_whatever_the_pause_says() {
+async fn reload_fetches_keys_at_once_whatever_the_pause() {
     let answer = Arc::new(parking_lot::Mutex::new(set_of("old")));
     let (url, fetches) = provider_of(answer.clone()).await;
     let jwks = jwks_at(
@@ -264,7 +264,7 @@ async fn an_operator_has_keys_fetched_now_whatever_the_pause_says() {
 }
 
 #[tokio::test]
-async fn the_last_good_keys_outlive_a_broken_provider_but_not_for_ever() {
+async fn last_good_keys_outlive_a_broken_provider_for_a_limited_time() {
     let answer = Arc::new(parking_lot::Mutex::new(set_of("1")));
     let (url, _) = provider_of(answer.clone()).await;
     let patient = jwks_at(&url, OLD);
@@ -280,7 +280,7 @@ async fn the_last_good_keys_outlive_a_broken_provider_but_not_for_ever() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_does_not_end_the_fetch_that_it_began() {
+async fn client_leaving_does_not_cancel_the_fetch_it_began() {
     let answer = Arc::new(parking_lot::Mutex::new(set_of("1")));
     let (url, fetches) = provider_of(answer).await;
     let jwks = jwks_at(
@@ -301,7 +301,7 @@ async fn a_client_that_goes_away_does_not_end_the_fetch_that_it_began() {
 
 /// The cache would know the token for an hour.
 #[tokio::test]
-async fn a_token_of_a_key_that_was_rotated_out_is_refused_once_the_rotation_is_seen() {
+async fn token_of_a_rotated_out_key_is_rejected_once_the_rotation_is_seen() {
     let (_dir, path) = jwks_file(json!([jwk(Algorithm::EdDSA, "old")]));
     let issuer = IssuerConfig::only(JwksSource::File(path.clone()));
     let verifier = Verifier::new(AuthConfig::new(KeySource::Issuers(vec![issuer])));
@@ -330,7 +330,7 @@ async fn a_token_of_a_key_that_was_rotated_out_is_refused_once_the_rotation_is_s
 }
 
 #[tokio::test]
-async fn a_file_of_keys_is_read_when_it_changes_however_young_its_keys_are() {
+async fn changed_key_file_is_read_however_young_its_keys() {
     let (_dir, path) = jwks_file(json!([jwk(Algorithm::EdDSA, "old")]));
     let jwks = jwks_at(path.to_str().unwrap(), YOUNG);
     let keeping = tokio::spawn(jwks.clone().keep());
@@ -349,7 +349,7 @@ async fn a_file_of_keys_is_read_when_it_changes_however_young_its_keys_are() {
 }
 
 #[tokio::test]
-async fn the_same_keys_fetched_again_are_the_same_generation() {
+async fn refetching_the_same_keys_keeps_their_generation() {
     let answer = Arc::new(parking_lot::Mutex::new(set_of("1")));
     let (url, fetches) = provider_of(answer.clone()).await;
     let jwks = jwks_at(&url, YOUNG);
@@ -366,7 +366,7 @@ async fn the_same_keys_fetched_again_are_the_same_generation() {
 }
 
 #[tokio::test]
-async fn a_known_token_is_refused_when_the_keys_are_too_old_to_be_believed() {
+async fn known_token_is_rejected_when_its_keys_are_too_old() {
     let answer = Arc::new(parking_lot::Mutex::new(set_of("1")));
     let (url, _) = provider_of(answer).await;
     let (dead, pause) = (Duration::ZERO, LONG);
@@ -383,7 +383,7 @@ async fn a_known_token_is_refused_when_the_keys_are_too_old_to_be_believed() {
 }
 
 #[tokio::test]
-async fn a_known_token_dies_with_its_expiry() {
+async fn known_token_is_rejected_after_its_expiry() {
     let (_dir, secret, verifier) = dev();
     let exp = get_current_timestamp() + 2;
     let token = forge(

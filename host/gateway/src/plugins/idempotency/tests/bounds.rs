@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_full_file_takes_no_new_keys_and_still_has_the_old() {
+async fn full_file_rejects_new_keys_and_keeps_the_old() {
     let fixture =
         Fixture::with_limits(|_| {}, |limits| limits.max_idempotency_bytes = 20_000).await;
     let ask = async |user: usize| {
@@ -30,7 +30,7 @@ async fn a_full_file_takes_no_new_keys_and_still_has_the_old() {
 }
 
 #[tokio::test]
-async fn one_caller_that_keeps_all_it_can_is_refused_and_another_is_served() {
+async fn caller_over_its_quota_is_refused_and_another_is_served() {
     let fixture =
         Fixture::with_limits(|_| {}, |limits| limits.max_idempotency_bytes = 100_000).await;
     let bearer = fixture.bearer("mallory");
@@ -73,7 +73,7 @@ async fn one_caller_that_keeps_all_it_can_is_refused_and_another_is_served() {
 }
 
 #[tokio::test]
-async fn a_body_that_stalls_is_408_and_its_memory_is_free_again() {
+async fn stalled_body_is_408_and_its_memory_is_freed() {
     let change = |limits: &mut Limits| {
         limits.idempotency_body_time = Duration::from_millis(300);
     };
@@ -91,7 +91,7 @@ async fn a_body_that_stalls_is_408_and_its_memory_is_free_again() {
 }
 
 #[tokio::test]
-async fn the_uploads_of_one_caller_leave_memory_to_another() {
+async fn uploads_of_one_caller_leave_memory_to_another() {
     let change = |limits: &mut Limits| limits.max_idempotency_held_bytes = 100_000;
     let fixture = Fixture::with_limits(|_| {}, change).await;
     let mallory = fixture.bearer("mallory");
@@ -125,7 +125,7 @@ async fn the_uploads_of_one_caller_leave_memory_to_another() {
 }
 
 #[test]
-fn the_operators_page_has_the_shares_of_keys_and_memory() {
+fn operators_page_lists_the_shares_of_keys_and_memory() {
     let page = include_str!("../../../../../../docs/limits.md");
     let limits = Limits::default();
     let (gib, mib) = (

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn the_same_request_again_has_the_first_answer_and_is_not_done_again() {
+async fn repeated_request_gets_the_first_answer_without_running_again() {
     let fixture = Fixture::open().await;
     let first = fixture.pay("/open/pay?x=1", "\"k-1\"", "42").await;
     assert_eq!(
@@ -31,7 +31,7 @@ async fn the_same_request_again_has_the_first_answer_and_is_not_done_again() {
 
 /// Where no `auth` says who asks, the upstream does by what the request shows.
 #[tokio::test]
-async fn whoever_shares_an_address_is_given_no_answer_that_is_for_other_credentials() {
+async fn shared_address_replays_no_answer_made_for_other_credentials() {
     let fixture = Fixture::open().await;
     let shows = [
         &[("authorization", "Basic YTpi")][..],
@@ -62,7 +62,7 @@ async fn whoever_shares_an_address_is_given_no_answer_that_is_for_other_credenti
 }
 
 #[tokio::test]
-async fn a_key_used_for_another_request_is_422() {
+async fn key_reused_for_another_request_is_422() {
     let fixture = Fixture::open().await;
     fixture.pay("/open/pay", "k", "42").await;
     for (method, path, kind, body) in [
@@ -83,7 +83,7 @@ async fn a_key_used_for_another_request_is_422() {
 }
 
 #[tokio::test]
-async fn while_the_first_is_at_work_others_are_told_to_wait() {
+async fn repeated_request_is_told_to_wait_while_the_first_runs() {
     let fixture = Fixture::open().await;
     let first = fixture.begin_slow("k").await;
     let second = fixture.pay("/open/slow", "k", "42").await;
@@ -99,7 +99,7 @@ async fn while_the_first_is_at_work_others_are_told_to_wait() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_finds_the_answer_when_it_comes_back() {
+async fn client_that_comes_back_finds_the_answer_it_left() {
     let fixture = Fixture::open().await;
     drop(fixture.begin_slow("k").await);
     fixture.till.go_on.add_permits(1);
@@ -112,7 +112,7 @@ async fn a_client_that_goes_away_finds_the_answer_when_it_comes_back() {
 }
 
 #[tokio::test]
-async fn the_end_of_the_host_waits_for_a_request_whose_client_is_gone() {
+async fn shutdown_waits_for_a_request_whose_client_is_gone() {
     let fixture = Fixture::open().await;
     drop(fixture.begin_slow("k").await);
     fixture.shutdown.cancel();
@@ -139,7 +139,7 @@ async fn the_end_of_the_host_waits_for_a_request_whose_client_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_at_once_with_one_key_one_is_done() {
+async fn concurrent_requests_with_one_key_run_once() {
     let fixture = Arc::new(Fixture::open().await);
     for round in 1..=30 {
         let key = format!("k-{round}");
@@ -163,7 +163,7 @@ async fn of_many_at_once_with_one_key_one_is_done() {
 }
 
 #[tokio::test]
-async fn users_have_keys_of_their_own_and_other_methods_need_none() {
+async fn every_user_has_separate_keys_and_other_methods_need_none() {
     let fixture = Fixture::open().await;
     for (count, user) in ["alice", "bob"].into_iter().enumerate() {
         let bearer = fixture.bearer(user);
@@ -196,7 +196,7 @@ async fn users_have_keys_of_their_own_and_other_methods_need_none() {
 }
 
 #[tokio::test]
-async fn an_expired_key_is_as_if_never_used() {
+async fn expired_key_counts_as_never_used() {
     let fixture = Fixture::open().await;
     let begun = Instant::now();
     fixture.pay("/short/pay", "k", "42").await;
@@ -213,7 +213,7 @@ async fn an_expired_key_is_as_if_never_used() {
 }
 
 #[tokio::test]
-async fn an_answer_too_large_to_be_kept_is_sent_once() {
+async fn answer_too_large_to_keep_is_sent_once() {
     let fixture = Fixture::open().await;
     let first = fixture.pay("/open/big", "k", "42").await;
     assert_eq!((first.status, first.body.len()), (201, 3000));
@@ -229,7 +229,7 @@ async fn an_answer_too_large_to_be_kept_is_sent_once() {
 }
 
 #[tokio::test]
-async fn a_failure_after_the_request_ran_is_kept() {
+async fn failure_after_the_request_ran_is_kept() {
     let fixture = Fixture::open().await;
     for (count, (path, status, code)) in [
         ("/open/trap", 500, "instance-trapped"),
@@ -257,7 +257,7 @@ async fn a_failure_after_the_request_ran_is_kept() {
 }
 
 #[tokio::test]
-async fn a_key_is_free_again_where_the_request_surely_never_ran() {
+async fn key_is_freed_where_the_request_certainly_never_ran() {
     let fixture = Fixture::open().await;
     for path in ["/open/closed", "/visited/closed"] {
         fixture.till.open.forget_permits(1);
@@ -275,7 +275,7 @@ async fn a_key_is_free_again_where_the_request_surely_never_ran() {
 }
 
 #[tokio::test]
-async fn a_key_is_free_again_where_there_was_no_connection() {
+async fn key_is_freed_where_no_connection_was_made() {
     let fixture = Fixture::open().await;
     for body in ["42", "43"] {
         let said = fixture.pay("/gone", "k", body).await;
@@ -287,7 +287,7 @@ async fn a_key_is_free_again_where_there_was_no_connection() {
 }
 
 #[tokio::test]
-async fn a_key_belongs_to_the_resource_and_not_to_the_file_of_its_route() {
+async fn key_belongs_to_the_resource_rather_than_to_its_route_file() {
     let fixture = Fixture::open().await;
     let first = fixture.pay("/open/pay", "k", "42").await;
     fixture.rename("open", "renamed").await;
@@ -313,7 +313,7 @@ async fn a_key_belongs_to_the_resource_and_not_to_the_file_of_its_route() {
 }
 
 #[tokio::test]
-async fn what_an_earlier_run_of_the_host_began_is_unknown() {
+async fn request_begun_by_an_earlier_run_of_the_host_has_an_unknown_outcome() {
     let client = [127, 0, 0, 1].into();
     let scope = key::scope(OPEN_REALM, None, client, "k").hex();
     let name = Name {
@@ -341,7 +341,7 @@ async fn what_an_earlier_run_of_the_host_began_is_unknown() {
 }
 
 #[tokio::test]
-async fn a_damaged_file_closes_the_routes_that_need_it_and_no_others() {
+async fn damaged_file_closes_only_the_routes_that_need_it() {
     let fixture = Fixture::with(|path| std::fs::write(path, "no file of keys").unwrap()).await;
     let said = fixture.pay("/open/pay", "k", "42").await;
     assert!(said.is_problem(503, "idempotency-unavailable"), "{said:?}");
