@@ -1,6 +1,13 @@
 //! Real hosts, components and HTTP, for the end-to-end tests, the measured tests and the benches.
 
 #![allow(rustdoc::private_intra_doc_links)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what goes wrong here fails a test or ends a bench, with the place of the fault"
+)]
 
 pub mod backup;
 pub mod guests;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// One request to the guest `marked`.
 #[derive(Debug, Clone)]
-pub struct Ask {
+pub(super) struct Ask {
     pub turn: u32,
     pub what: What,
     pub way: Way,
@@ -13,7 +13,7 @@ pub struct Ask {
 
 /// What is asked for; times in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
+pub(super) enum What {
     /// An answer at once.
     Now,
     /// An answer after a while.
@@ -28,7 +28,7 @@ pub enum What {
 
 /// Over which connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub(super) enum Way {
     /// HTTP/1.1, one that has served others and will serve more.
     KeepAlive,
     /// HTTP/1.1, one of its own.
@@ -39,7 +39,7 @@ pub enum Way {
 
 impl Ask {
     /// The request of that turn.
-    pub fn of(turn: u32) -> Ask {
+    pub(super) fn of(turn: u32) -> Ask {
         let mut dice = Dice(u64::from(turn));
         let what = match dice.below(100) {
             0..55 => What::Now,
@@ -75,7 +75,7 @@ impl Ask {
         Ask { turn, what, way }
     }
 
-    pub fn method(&self) -> Method {
+    pub(super) fn method(&self) -> Method {
         match self.what {
             What::Echo { .. } => Method::POST,
             _ => Method::GET,
@@ -83,7 +83,7 @@ impl Ask {
     }
 
     /// Path and query below the window's route.
-    pub fn path(&self) -> String {
+    pub(super) fn path(&self) -> String {
         match self.what {
             What::Now => "/now".into(),
             What::Sleep { ms } => format!("/sleep?ms={ms}"),
@@ -94,7 +94,7 @@ impl Ask {
     }
 
     /// The time that it takes by what is asked for, without the host's share.
-    pub fn wished(&self) -> Duration {
+    pub(super) fn wished(&self) -> Duration {
         Duration::from_millis(match self.what {
             What::Now | What::Big { .. } => 0,
             What::Sleep { ms } => ms,
@@ -103,7 +103,7 @@ impl Ask {
     }
 
     /// What is uploaded: the number of the piece at its begin and the turn's own bytes behind.
-    pub fn upload(&self, piece: u64) -> Vec<u8> {
+    pub(super) fn upload(&self, piece: u64) -> Vec<u8> {
         let What::Echo { bytes, .. } = self.what else {
             return Vec::new();
         };

@@ -12,7 +12,7 @@ use http_body_util::BodyExt;
 const BLOCK_BYTES: usize = 16 * 1024;
 
 /// Sends `ask`, reads the answer to its end and checks all of it.
-pub async fn exchange(clients: &Clients, ledger: &Ledger, ask: &Ask) -> Result<(), Failure> {
+pub(super) async fn exchange(clients: &Clients, ledger: &Ledger, ask: &Ask) -> Result<(), Failure> {
     let mark = ledger.mark();
     let response = clients.send(ask).await?;
     let (head, mut incoming) = response.into_parts();

@@ -27,14 +27,14 @@ const IDLE: Duration = Duration::from_secs(10);
 const HTTP2_CONNECTIONS: usize = 4;
 
 /// A connection of each kind.
-pub struct Clients {
+pub(super) struct Clients {
     base: String,
     kept: Client<HttpConnector, Upload>,
     http2: Vec<Client<HttpConnector, Upload>>,
 }
 
 impl Clients {
-    pub fn new(base: &str) -> Self {
+    pub(super) fn new(base: &str) -> Self {
         let client = |http2: bool| {
             let mut connector = HttpConnector::new();
             connector.set_nodelay(true);
@@ -54,7 +54,7 @@ impl Clients {
     }
 
     /// Sends `ask` and gives the answer once its head is there.
-    pub async fn send(&self, ask: &Ask) -> Result<Response<Incoming>, Failure> {
+    pub(super) async fn send(&self, ask: &Ask) -> Result<Response<Incoming>, Failure> {
         let url: Uri = format!("{}{}", self.base, ask.path()).parse().unwrap();
         let request = Request::builder().method(ask.method());
         match ask.way {
