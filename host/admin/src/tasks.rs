@@ -71,7 +71,7 @@ mod tests {
     use hms_net::connection_limit::Activity;
     use tokio::sync::oneshot;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn change_outlives_its_client_and_shutdown_waits_for_it() {
         let tasks = Tasks::default();
         let (go_on, wait) = oneshot::channel::<()>();
@@ -89,7 +89,7 @@ mod tests {
         done.await.unwrap();
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn abandoned_change_keeps_its_room_until_it_is_done() {
         let at_work = Activity::new().begin_unproven().unwrap();
         let mut claimed = Claimed::new(at_work, Rooms::default());

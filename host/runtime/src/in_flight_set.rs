@@ -174,8 +174,8 @@ mod tests {
         Arc::new(InFlight::new(Box::new(()), Box::new(()), wall_time))
     }
 
-    #[test]
-    fn expired_request_closes_the_instance_but_not_its_other_requests() {
+    #[tokio::test(start_paused = true)]
+    async fn expired_request_closes_the_instance_but_not_its_other_requests() {
         let in_flight_set = InFlightSet::default();
         let (short, long) = (in_flight(SECOND), in_flight(SECOND * 10));
         in_flight_set.begin(short.clone());
@@ -215,16 +215,16 @@ mod tests {
         assert!(other.rest(&room, 1));
     }
 
-    #[test]
-    fn closing_instance_does_not_idle() {
+    #[tokio::test(start_paused = true)]
+    async fn closing_instance_does_not_idle() {
         let in_flight_set = InFlightSet::default();
         in_flight_set.begin(in_flight(Duration::ZERO));
         assert_eq!(in_flight_set.stand(Instant::now() + SECOND), Stand::Over);
         assert!(!in_flight_set.rest(&Arc::new(Semaphore::new(9)), 1));
     }
 
-    #[test]
-    fn instance_on_its_last_request_finishes_it_and_does_not_idle() {
+    #[tokio::test(start_paused = true)]
+    async fn instance_on_its_last_request_finishes_it_and_does_not_idle() {
         let in_flight_set = InFlightSet::default();
         let in_flight = in_flight(SECOND);
         in_flight_set.begin(in_flight.clone());
@@ -238,8 +238,8 @@ mod tests {
         assert!(!in_flight_set.rest(&Arc::new(Semaphore::new(9)), 1));
     }
 
-    #[test]
-    fn instance_whose_request_gave_way_accepts_no_more_and_may_clean_up() {
+    #[tokio::test(start_paused = true)]
+    async fn instance_whose_request_gave_way_accepts_no_more_and_may_clean_up() {
         let in_flight_set = InFlightSet::default();
         let in_flight = in_flight(SECOND);
         in_flight_set.begin(in_flight.clone());

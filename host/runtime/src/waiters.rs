@@ -293,16 +293,15 @@ mod tests {
         in_flight
     }
 
-    #[test]
-    fn shortage_counts_a_client_as_slow_from_the_start() {
+    #[tokio::test(start_paused = true)]
+    async fn shortage_counts_a_client_as_slow_from_the_start() {
         let share = share(&Waiters::new(512), "w", 6);
-        let requests: Vec<_> = (0..4)
-            .map(|_| {
-                // The first is the slowest.
-                std::thread::sleep(Duration::from_millis(5));
-                waiting()
-            })
-            .collect();
+        let mut requests = Vec::new();
+        for _ in 0..4 {
+            requests.push(waiting());
+            // The first is the slowest.
+            tokio::time::advance(Duration::from_millis(5)).await;
+        }
         let counts = || {
             let needs = requests
                 .iter()

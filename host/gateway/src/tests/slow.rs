@@ -282,7 +282,8 @@ async fn slow_clients_leave_no_target_out() {
 
 #[tokio::test]
 async fn silent_service_answer_is_cut_unless_its_request_still_moves() {
-    let fixture = Fixture::with(|limits| limits.stream_idle = Duration::from_millis(300)).await;
+    let idle = Duration::from_millis(600);
+    let fixture = Fixture::with(|limits| limits.stream_idle = idle).await;
     let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n";
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
@@ -294,11 +295,11 @@ async fn silent_service_answer_is_cut_unless_its_request_still_moves() {
     let request = b"GET /svc HTTP/1.1\r\nhost: x\r\n\r\n";
     quiet.write_all(request).await.unwrap();
     let (mut upstream, _) = listener.accept().await.unwrap();
-    upstream.write_all(head).await.unwrap();
     let begun = Instant::now();
+    upstream.write_all(head).await.unwrap();
     let cut = read_to_end(&mut quiet).await;
     assert!(cut.contains("one") && !cut.ends_with("0\r\n\r\n"), "{cut}");
-    assert!(begun.elapsed() >= Duration::from_millis(300));
+    assert!(begun.elapsed() >= idle);
 
     let mut talks = fixture.connect().await;
     let request = b"POST /svc HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n";

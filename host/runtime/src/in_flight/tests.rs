@@ -44,8 +44,8 @@ fn end_of_a_request_ends_its_middleware_calls() {
     }
 }
 
-#[test]
-fn abandonment_only_ever_shortens_the_deadline() {
+#[tokio::test(start_paused = true)]
+async fn abandonment_only_ever_shortens_the_deadline() {
     let in_flight = InFlight::new(Box::new(()), Box::new(()), WALL);
     let long = in_flight.deadline(Instant::now());
     in_flight.abandon();
@@ -137,8 +137,8 @@ async fn departed_client_is_not_waited_for() {
     assert!(look.is_some_and(|at| at <= Instant::now() + ABANDON_GRACE));
 }
 
-#[test]
-fn request_that_gives_way_fails_by_its_client_and_ends_soon() {
+#[tokio::test(start_paused = true)]
+async fn request_that_gives_way_fails_by_its_client_and_ends_soon() {
     for (answered, code) in [(false, "body-too-slow"), (true, "reader-too-slow")] {
         let in_flight = short(answered);
         in_flight.give_way();
@@ -159,8 +159,8 @@ async fn progress_before_the_last_chunk_does_not_excuse_a_stall_after_it() {
     assert!(in_flight.look(Instant::now()).is_none());
 }
 
-#[test]
-fn work_after_the_answer_has_the_wall_time() {
+#[tokio::test(start_paused = true)]
+async fn work_after_the_answer_has_the_wall_time() {
     let in_flight = InFlight::new(Box::new(()), Box::new(()), SHORT);
     in_flight.answered();
     assert!(in_flight.deadline(Instant::now()) > Instant::now() + WALL);
@@ -176,8 +176,8 @@ fn trial() -> (Arc<InFlight>, Arc<Reuse>) {
     (in_flight, reuse)
 }
 
-#[test]
-fn trial_that_survives_its_head_for_a_while_succeeds() {
+#[tokio::test(start_paused = true)]
+async fn trial_that_survives_its_head_for_a_while_succeeds() {
     for waits in [asks, gives] {
         let (in_flight, reuse) = trial();
         let now = Instant::now();
@@ -193,8 +193,8 @@ fn trial_that_survives_its_head_for_a_while_succeeds() {
     }
 }
 
-#[test]
-fn trial_with_a_slow_uploading_client_is_given_up() {
+#[tokio::test(start_paused = true)]
+async fn trial_with_a_slow_uploading_client_is_given_up() {
     let (in_flight, reuse) = trial();
     asks(&in_flight, true);
     assert!(in_flight.look(Instant::now()).is_some());
@@ -209,8 +209,8 @@ fn trial_with_a_slow_uploading_client_is_given_up() {
     assert!(!reuse.is_proven() && reuse.try_one(std::time::Instant::now()).is_some());
 }
 
-#[test]
-fn trial_with_a_slow_guest_is_not_given_up() {
+#[tokio::test(start_paused = true)]
+async fn trial_with_a_slow_guest_is_not_given_up() {
     let (in_flight, reuse) = trial();
     assert!(in_flight.look(in_flight.started + WALL - SHORT).is_some());
     assert!(!reuse.is_proven() && reuse.try_one(std::time::Instant::now()).is_none());

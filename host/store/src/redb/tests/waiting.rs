@@ -55,6 +55,7 @@ fn reads_on_a_hung_disk_block_neither_their_caller_nor_other_stores() {
         })
         .await;
         assert!(get(&quick, "k").await.unwrap().is_some());
+        until("every read waits", || slow.stats().waiting == READS as u64).await;
         // Those without a thread wait their turn, and take none.
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert_eq!(hanging.reads_held(), READERS_PER_STORE);
