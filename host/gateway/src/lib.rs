@@ -35,6 +35,7 @@ use futures_util::FutureExt;
 use hms_core::body::Body;
 use hms_core::call::Windows;
 use hms_core::error::{Problem, RequestError};
+use hms_net::client::{ClientSettings, HttpClient, Roots, Screen};
 use hms_net::connection_limit::AtWork;
 use hms_net::linger::Inbound;
 use http::request::Parts;
@@ -57,8 +58,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use upstream::client::HttpClient;
-use upstream::screen::Screen;
 use upstream::{Room, Times, TunnelHandover, UpgradeRequest, Upstreams, name_upgrade};
 
 /// The gateway, assembled.
@@ -87,11 +86,14 @@ impl Gateway {
             metrics: &metrics,
         }));
         let limits = &config.limits;
-        let client = HttpClient::counting(
-            limits.connect_timeout,
-            Screen::public_and(&config.upstream_allow),
-            metrics.http2_connections(),
-        );
+        let client = HttpClient::new(ClientSettings {
+            http2_opened: metrics.http2_connections(),
+            ..ClientSettings::new(
+                limits.connect_timeout,
+                Screen::public_and(&config.upstream_allow),
+                Roots::of_system(),
+            )
+        });
         let room = Room::new(
             limits.max_at_services,
             limits.max_at_services_per_address,

@@ -24,7 +24,6 @@ mod fixture;
 mod floods;
 mod frames;
 mod front;
-mod given_up;
 mod http2;
 mod http2_services;
 mod keys;

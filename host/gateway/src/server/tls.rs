@@ -1,17 +1,14 @@
 //! TLS for the gateway's listeners: one certificate from two files, which are read again when they
 //! change.
 
-mod pem;
-
 use arc_swap::ArcSwap;
 use hms_disk::changes::{Changes, LOOK_EVERY};
 use hms_disk::files::{folder_of, read_at_most};
+use hms_net::pem::Pem;
 use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use time::OffsetDateTime;
@@ -155,44 +152,23 @@ fn read(file: &Path) -> Result<Vec<u8>, String> {
 }
 
 fn config_of(files: &Pair, chain: &Path, key: &Path) -> Result<ServerConfig, String> {
-    let (chain_pem, key_pem) = (pem::without_mark(&files.0), pem::without_mark(&files.1));
-    let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain_pem)
-        .take(MAX_CHAIN)
-        .collect::<Result<_, _>>()
-        .map_err(|error| format!("{}: {error}", chain.display()))?;
-    if certificates.is_empty() {
-        let why = pem::no_certificate(chain_pem);
-        return Err(format!(
-            "{} has no certificate (PEM): {why}",
-            chain.display()
-        ));
-    }
-    let private = PrivateKeyDer::from_pem_slice(key_pem).map_err(|error| {
-        let shown = key.display();
-        match pem::is_encrypted(key_pem) {
-            true => format!(
-                "the private key in {shown} is encrypted, and there is nobody to ask for its passphrase: write it decrypted \
-                 into a file that this user alone can read (umask 077; openssl pkey -in {shown} -out NEW) and name that one"
-            ),
-            false => {
-                let why = pem::no_key(key_pem).unwrap_or_else(|| error.to_string());
-                format!("{shown} has no private key (PEM): {why}")
-            }
-        }
-    })?;
+    let (chain, key) = (chain.display().to_string(), key.display().to_string());
+    let of = |name, text| Pem { name, text };
+    let (chain, key) = (of(&chain, &files.0), of(&key, &files.1));
+    let certificates = chain
+        .certificates(MAX_CHAIN)
+        .map_err(|why| match chain.is_key() {
+            true => why + "; are --tls-cert and --tls-key swapped?",
+            false => why,
+        })?;
+    let private = key.private_key()?;
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .with_no_client_auth()
         .with_single_cert(certificates, private)
-        .map_err(|error| {
-            format!(
-                "{} and {} are no pair: {error}",
-                chain.display(),
-                key.display()
-            )
-        })?;
+        .map_err(|error| chain.no_pair(key, &error))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }

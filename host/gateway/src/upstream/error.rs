@@ -1,6 +1,7 @@
 //! Why a service did not answer, or not to the end.
 
 use hms_core::error::{Cause, Problem, RequestError};
+use hms_net::client::NotAllowed;
 use std::time::Duration;
 
 /// A request that a service, or the way to it, failed.
@@ -35,5 +36,32 @@ impl From<UpstreamError> for RequestError {
             UpstreamError::Full => of(Problem::ServicesFull),
             UpstreamError::Idle { .. } => of(Problem::StreamIdle),
         }
+    }
+}
+
+/// Why an address was refused, for operators: with the option that allows it.
+pub(crate) fn refusal(reason: &NotAllowed) -> String {
+    match reason {
+        NotAllowed::NotPublic(_) => {
+            format!("{reason}: where it is meant, allow it with --upstream-allow")
+        }
+        NotAllowed::OwnListener(_) => reason.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_address_comes_with_the_option_that_allows_it_where_there_is_one() {
+        let private = NotAllowed::NotPublic([10, 0, 0, 1].into());
+        assert_eq!(
+            refusal(&private),
+            "10.0.0.1 is not an address of the public internet: where it is meant, allow it with \
+             --upstream-allow"
+        );
+        let own = NotAllowed::OwnListener(([127, 0, 0, 1], 9000).into());
+        assert!(!refusal(&own).contains("--upstream-allow"));
     }
 }

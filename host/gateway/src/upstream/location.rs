@@ -13,7 +13,8 @@
 use crate::request::fields::only;
 use crate::request::origin::Asked;
 use crate::request::target::Target;
-use crate::routes::manifest::{Destination, Protocol, Route};
+use crate::routes::manifest::{Destination, Route};
+use hms_net::client::Protocol;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::Authority;
 

@@ -4,17 +4,15 @@
 //! another where the first fails; `retained` has the body of the second try. `tunnel` is what a
 //! WebSocket becomes.
 
-pub(crate) mod client;
 mod error;
 pub(crate) mod location;
 mod quiet;
 mod retained;
 mod room;
-pub(crate) mod screen;
 mod tries;
 mod tunnel;
 
-pub(crate) use error::UpstreamError;
+pub(crate) use error::{UpstreamError, refusal};
 pub(crate) use room::Room;
 pub(crate) use tries::Sending;
 pub(crate) use tunnel::{Admitted, Terms, TunnelHandover, UpgradeRequest, name_upgrade};
@@ -23,12 +21,12 @@ use crate::request::headers::{self, REQUEST_ID};
 use crate::request::rejection::Rejection;
 use crate::request::target::Target;
 use crate::request::upload::Late;
-use crate::routes::manifest::{Destination, Endpoint, Protocol, Route};
-use crate::upstream::client::{HttpClient, SendError};
+use crate::routes::manifest::{Destination, Endpoint, Route};
 use hms_core::body::Body;
 use hms_core::call::{WindowAnswer, Windows};
 use hms_core::error::{Cause, RequestError};
 use hms_core::stream_idle::StreamIdle;
+use hms_net::client::{HttpClient, Protocol, SendError};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body_util::BodyExt;
@@ -235,7 +233,7 @@ impl Upstreams {
 /// Why there is no answer.
 fn unsent(error: SendError) -> UpstreamError {
     match error {
-        SendError::NotAllowed(address) => UpstreamError::Refused(Cause::of(address)),
+        SendError::NotAllowed(address) => UpstreamError::Refused(Cause::of(refusal(&address))),
         SendError::Connect(_)
         | SendError::NoTrustStore
         | SendError::Refused(_)

@@ -4,7 +4,6 @@
 //! What is on this machine is never asked through a proxy. Keys come in the clear from this machine
 //! alone, so `HTTP_PROXY` is for none of them.
 
-use crate::upstream::screen::{Resolver, Screen};
 use hms_core::body::Body;
 use http::uri::Scheme;
 use http::{Request, Response, Uri};
@@ -23,7 +22,7 @@ use std::time::Duration;
 const PROXY: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
-type ToProxy = HttpsConnector<HttpConnector<Resolver>>;
+type ToProxy = HttpsConnector<HttpConnector>;
 
 /// What the environment says of proxies.
 #[derive(Clone, Default)]
@@ -126,7 +125,7 @@ fn client(
     const ROOTS: &str = "this machine has no certificate authorities for https";
     let intercept = read(proxy).ok_or("it must be http://HOST:PORT or https://HOST:PORT")?;
     // The operator named the proxy, so it may have any address.
-    let mut plain = HttpConnector::new_with_resolver(Resolver::new(Screen::open()));
+    let mut plain = HttpConnector::new();
     plain.set_connect_timeout(Some(connect_timeout));
     plain.set_nodelay(true);
     plain.enforce_http(false);

@@ -2,10 +2,10 @@
 
 use super::discovery;
 use super::proxy::Proxies;
-use crate::upstream::client::HttpClient;
-use crate::upstream::screen::Screen;
+use crate::upstream::refusal;
 use hms_core::body::{self, Body};
 use hms_disk::files::read_at_most;
+use hms_net::client::{ClientSettings, HttpClient, Roots, Screen, SendError};
 use http::uri::Scheme;
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
@@ -53,9 +53,14 @@ impl KeyClients {
 
     fn through(allowed: &[IpNet], proxies: Proxies) -> Self {
         let screen = Screen::public_and(allowed);
+        let roots = Roots::of_system();
+        let client = |screen| {
+            let settings = ClientSettings::new(CONNECT_TIMEOUT, screen, roots.clone());
+            HttpClient::new(settings)
+        };
         KeyClients {
-            named: HttpClient::new(CONNECT_TIMEOUT, Screen::open()),
-            found: HttpClient::new(CONNECT_TIMEOUT, screen.clone()),
+            named: client(Screen::open()),
+            found: client(screen.clone()),
             screen,
             proxies,
         }
@@ -68,13 +73,16 @@ impl KeyClients {
         };
         let Some(proxy) = self.proxies.of(request.uri()) else {
             let sent = client.send(request).await;
-            return sent.map_err(|error| error.to_string());
+            return sent.map_err(|error| match error {
+                SendError::NotAllowed(reason) => refusal(&reason),
+                other => other.to_string(),
+            });
         };
         // The proxy resolves names, by its own rules. An address is held to ours.
         if by == By::Document {
             let host = request.uri().host().unwrap_or_default();
             let checked = self.screen.check_host(host);
-            checked.map_err(|refused| refused.to_string())?;
+            checked.map_err(|refused| refusal(&refused))?;
         }
         proxy.send(request).await
     }

@@ -19,7 +19,7 @@ pub use host::{HostPattern, fold};
 pub use node::{Field, Kind, Map, Node, unknown};
 pub use pattern::{MAX_SEGMENTS, Pattern, Segment, segments_of};
 pub use tree::Tree;
-pub use upstream::{Destination, Endpoint, Protocol, Upstream, is_window_name};
+pub use upstream::{Destination, Endpoint, Upstream, is_window_name};
 
 use crate::plugins::Rules;
 use crate::request::target::Oddities;

@@ -3,8 +3,9 @@
 use super::node::{Field, Kind, Map, Node};
 use super::tree::Tree;
 use crate::request::target::normalise;
+use hms_net::client::Protocol;
 use http::Uri;
-use http::uri::{Authority, Scheme};
+use http::uri::Authority;
 use std::fmt;
 use std::time::Duration;
 
@@ -98,44 +99,19 @@ pub enum Destination {
     },
 }
 
-/// How a service is spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    /// HTTP/1.1 in the clear.
-    Http,
-    /// TLS, and HTTP/2 or HTTP/1.1, whichever the service prefers (ALPN).
-    Https,
-    /// HTTP/2 in the clear, with prior knowledge.
-    H2c,
+/// By the scheme of a manifest's URL.
+fn protocol_of(scheme: &str) -> Option<Protocol> {
+    let all = [Protocol::Http, Protocol::Https, Protocol::H2c];
+    all.into_iter()
+        .find(|protocol| scheme_of(*protocol).eq_ignore_ascii_case(scheme))
 }
 
-impl Protocol {
-    fn parse(scheme: &str) -> Option<Protocol> {
-        let all = [Protocol::Http, Protocol::Https, Protocol::H2c];
-        all.into_iter()
-            .find(|protocol| protocol.name().eq_ignore_ascii_case(scheme))
-    }
-
-    /// As URLs of manifests have it.
-    fn name(self) -> &'static str {
-        match self {
-            Protocol::Http => "http",
-            Protocol::Https => "https",
-            Protocol::H2c => "h2c",
-        }
-    }
-
-    /// As a service knows it.
-    pub fn scheme(self) -> Scheme {
-        match self {
-            Protocol::Http | Protocol::H2c => Scheme::HTTP,
-            Protocol::Https => Scheme::HTTPS,
-        }
-    }
-
-    /// Whether it may turn out to be HTTP/2.
-    pub fn may_be_http2(self) -> bool {
-        self != Protocol::Http
+/// As URLs of manifests have it.
+fn scheme_of(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Http => "http",
+        Protocol::Https => "https",
+        Protocol::H2c => "h2c",
     }
 }
 
@@ -281,7 +257,7 @@ impl Destination {
         let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
             return refuse("is no URL like 'http://hms-svc-payments:8080'");
         };
-        let Some(protocol) = Protocol::parse(scheme.as_str()) else {
+        let Some(protocol) = protocol_of(scheme.as_str()) else {
             return refuse("must begin with 'http://', 'https://' or 'h2c://'");
         };
         if authority.as_str().contains('@') {
@@ -366,7 +342,7 @@ impl fmt::Display for Destination {
             Destination::Service {
                 protocol,
                 authority,
-            } => write!(f, "{}://{authority}", protocol.name()),
+            } => write!(f, "{}://{authority}", scheme_of(*protocol)),
         }
     }
 }

@@ -5,8 +5,9 @@
 //! beyond the service's limit of streams wait for the end of others (a gRPC stream may last for
 //! days), and because a service may be asked by another name than that of its URL.
 
+use super::IDLE_TIMEOUT;
+use super::error::{BoxError, Cause, SendError, innermost, not_allowed};
 use super::silence::{Heard, Silence};
-use super::{Cause, IDLE_TIMEOUT, SendError, innermost, not_allowed};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use hms_core::body::Body;
@@ -84,8 +85,6 @@ const CONNECTIONS_TRIED: usize = 3;
 
 /// What an operator may look at, behind the cause of a failure.
 const NOT_HTTP2: &str = "; it may not speak HTTP/2 in the clear, which h2c:// asks for";
-
-type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The connections of one lane, by the authority of the service.
 pub(super) struct Pool<C> {

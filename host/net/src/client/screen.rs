@@ -1,21 +1,19 @@
-//! Which addresses the gateway connects to for a route.
+//! Which addresses a client connects to.
 //!
-//! Whoever writes a manifest, or rules a name that one leads to, must not reach what only this machine or its network can:
-//! the admin API, a database, the cloud's metadata at 169.254.169.254. So addresses that are not of the public internet
-//! (RFC 6890 and its registries) are refused, unless the operator allows them. The check is on the address that is
-//! connected to, after its name was resolved, so that a name which changes its address meanwhile gains nothing.
+//! Whoever writes a route's manifest or a window, or rules a name that one leads to, must not reach
+//! what only this machine or its network can: the admin API, a database, the cloud's metadata at
+//! 169.254.169.254. So addresses that are not of the public internet (RFC 6890 and its registries)
+//! are refused, unless the operator allows them. The check is on the address that is connected to,
+//! after its name was resolved ([`super::dial`]), so that a name which changes its address
+//! meanwhile gains nothing.
 
-use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
+use super::OwnListeners;
 use ipnet::IpNet;
-use std::future::Future;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
-use std::task::{Context, Poll};
-use tower_service::Service;
 
-/// What is not of the public internet. Of those that hold an IPv4 address, that one is looked at as well.
+/// What is not of the public internet. Of those that hold an IPv4 address, that one is looked at as
+/// well.
 static SPECIAL: LazyLock<Vec<IpNet>> = LazyLock::new(|| {
     let nets = [
         "0.0.0.0/8",
@@ -51,32 +49,70 @@ static SPECIAL: LazyLock<Vec<IpNet>> = LazyLock::new(|| {
 
 /// The address may not be connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0} is not an address of the public internet: where it is meant, allow it with --upstream-allow"
-)]
-pub struct NotAllowed(pub IpAddr);
+pub enum NotAllowed {
+    /// The operator may allow it.
+    #[error("{0} is not an address of the public internet")]
+    NotPublic(IpAddr),
+    /// Whatever is allowed.
+    #[error("{0} is an address that this host itself listens on")]
+    OwnListener(SocketAddr),
+}
 
 /// The addresses that may be connected to.
 #[derive(Debug, Clone)]
 pub struct Screen {
     /// None: all.
     allowed: Option<Arc<[IpNet]>>,
+    refused: Option<OwnListeners>,
 }
 
 impl Screen {
-    /// For what the operator names on the command line.
+    /// All addresses: for what the operator names on the command line.
     pub fn open() -> Self {
-        Screen { allowed: None }
+        Screen {
+            allowed: None,
+            refused: None,
+        }
     }
 
     /// The public internet, and `allowed`.
     pub fn public_and(allowed: &[IpNet]) -> Self {
         Screen {
             allowed: Some(allowed.into()),
+            refused: None,
         }
     }
 
-    pub fn check(&self, address: IpAddr) -> Result<(), NotAllowed> {
+    /// The same without the listeners of this host, even where their addresses are allowed. What is
+    /// set in `own` later counts as well, for connections that begin after it.
+    pub fn without(self, own: &OwnListeners) -> Self {
+        Screen {
+            refused: Some(own.clone()),
+            ..self
+        }
+    }
+
+    /// Checks an address that is about to be connected to.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn check(&self, to: SocketAddr) -> Result<(), NotAllowed> {
+        self.check_ip(to.ip())?;
+        let own = self.refused.as_ref().filter(|own| own.include(to));
+        own.map_or(Ok(()), |_| Err(NotAllowed::OwnListener(to)))
+    }
+
+    /// Checks a host of a URL, if it is an address, for a connection that somebody else makes, such
+    /// as a proxy. A name passes.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn check_host(&self, host: &str) -> Result<(), NotAllowed> {
+        let plain = host.trim_matches(['[', ']']);
+        plain.parse().map_or(Ok(()), |ip| self.check_ip(ip))
+    }
+
+    fn check_ip(&self, address: IpAddr) -> Result<(), NotAllowed> {
         let Some(allowed) = &self.allowed else {
             return Ok(());
         };
@@ -85,15 +121,9 @@ impl Screen {
         let special = within(&SPECIAL, address)
             || embedded(address).is_some_and(|v4| within(&SPECIAL, IpAddr::V4(v4)));
         if special && !within(allowed, address) {
-            return Err(NotAllowed(address));
+            return Err(NotAllowed::NotPublic(address));
         }
         Ok(())
-    }
-
-    /// Checks a host that is an address; a name is checked when it is resolved.
-    pub fn check_host(&self, host: &str) -> Result<(), NotAllowed> {
-        let plain = host.trim_matches(['[', ']']);
-        plain.parse().map_or(Ok(()), |address| self.check(address))
     }
 }
 
@@ -110,54 +140,9 @@ fn embedded(address: IpAddr) -> Option<Ipv4Addr> {
     }
 }
 
-/// Resolves names by the system, and leaves out what the screen does not let through.
-#[derive(Clone)]
-pub(crate) struct Resolver {
-    system: GaiResolver,
-    screen: Screen,
-}
-
-impl Resolver {
-    pub(crate) fn new(screen: Screen) -> Self {
-        Resolver {
-            system: GaiResolver::new(),
-            screen,
-        }
-    }
-}
-
-impl Service<Name> for Resolver {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.system.poll_ready(cx)
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        let (resolving, screen) = (self.system.call(name), self.screen.clone());
-        Box::pin(async move {
-            let found: Vec<SocketAddr> = resolving.await?.collect();
-            let (mut passed, mut refused) = (Vec::new(), None);
-            for address in found {
-                match screen.check(address.ip()) {
-                    Ok(()) => passed.push(address),
-                    Err(not_allowed) => refused = Some(not_allowed),
-                }
-            }
-            match refused {
-                Some(not_allowed) if passed.is_empty() => Err(io::Error::other(not_allowed)),
-                _ => Ok(passed.into_iter()),
-            }
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::str::FromStr;
 
     #[test]
     fn non_public_address_is_refused_unless_allowed() {
@@ -191,19 +176,23 @@ mod tests {
         assert!(Screen::open().check_host("127.0.0.1").is_ok());
     }
 
-    #[tokio::test]
-    async fn name_resolving_to_a_non_public_address_is_refused() {
-        let name = || Name::from_str("localhost").unwrap();
-        let mut screened = Resolver::new(Screen::public_and(&[]));
-        let refused = screened.call(name()).await.unwrap_err();
-        let cause = refused
-            .get_ref()
-            .and_then(|cause| cause.downcast_ref::<NotAllowed>());
-        assert!(
-            cause.is_some_and(|cause| cause.0.is_loopback()),
-            "{refused}"
-        );
-        let mut open = Resolver::new(Screen::open());
-        assert!(open.call(name()).await.unwrap().next().is_some());
+    #[test]
+    fn listeners_of_this_host_are_refused_even_where_their_network_is_allowed() {
+        let own = OwnListeners::default();
+        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        for screen in [
+            Screen::public_and(&["127.0.0.0/8".parse().unwrap()]),
+            Screen::open(),
+        ] {
+            own.set(Vec::new());
+            let screen = screen.without(&own);
+            assert_eq!(screen.check(at(9000)), Ok(()));
+            own.set(vec![at(9000)]);
+            assert_eq!(
+                screen.check(at(9000)),
+                Err(NotAllowed::OwnListener(at(9000)))
+            );
+            assert_eq!(screen.check(at(9001)), Ok(()));
+        }
     }
 }

@@ -1,0 +1,62 @@
+//! Why a request has no answer of its service.
+
+use super::NotAllowed;
+use std::error::Error;
+use std::sync::Arc;
+
+/// What a failure comes from. Shared, because several requests may wait for one connection.
+pub type Cause = Arc<dyn Error + Send + Sync>;
+
+/// Any failure of a connector.
+pub(super) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Why a request has no answer of its service.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SendError {
+    /// TLS is asked for, and no certificate authority is trusted.
+    #[error("this machine has no certificate authorities for https: install its ca-certificates")]
+    NoTrustStore,
+    /// The client's screen refuses the address.
+    #[error("{0}")]
+    NotAllowed(NotAllowed),
+    /// Nothing of the request was sent.
+    #[error("no connection: {}", innermost(&**.0))]
+    Connect(Cause),
+    /// It did nothing with the request.
+    #[error("it refused the request without looking at it: {}", innermost(&**.0))]
+    Refused(Cause),
+    /// As `Refused`, because it closed the connection, which is nothing unusual.
+    #[error("it closed the connection without looking at the request: {}", innermost(&**.0))]
+    LeftOver(Cause),
+    /// Nobody knows what the service did with the request.
+    #[error("the connection broke off: {}", innermost(&**.0))]
+    Broken(Cause),
+}
+
+/// The refused address, if that is the cause.
+pub(super) fn not_allowed(error: &(dyn Error + 'static)) -> Option<NotAllowed> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref::<NotAllowed>() {
+            return Some(*found);
+        }
+        // An io::Error's `source` is that of what it holds, not what it holds.
+        let held = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(|error| error.get_ref());
+        if let Some(found) = held.and_then(|held| held.downcast_ref::<NotAllowed>()) {
+            return Some(*found);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// The innermost cause says what happened; the layers around it only say where.
+pub(super) fn innermost(error: &(dyn Error + Send + Sync + 'static)) -> String {
+    let mut cause: &dyn Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
