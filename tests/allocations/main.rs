@@ -14,8 +14,9 @@
 )]
 
 use hms_gateway::plugins::auth::{AuthConfig, KeySource, dev_secret, issue_token};
-use hms_gateway::{Gateway, GatewayConfig, bind};
+use hms_gateway::{Gateway, GatewayConfig};
 use hms_harness::guests;
+use hms_net::listen::bind;
 use hms_runtime::{Compiler, compile};
 use hms_store::{Op, StoreLimits, open_file};
 use hms_windows::{DeployOptions, Registry, WindowName, WindowsConfig};

@@ -30,9 +30,9 @@ pub use tasks::Tasks;
 
 use claimed::{Claimed, Rooms};
 use hms_core::body::Guarded;
-use hms_gateway::Listeners;
 use hms_net::connection_limit::{ConnectionLimit, ConnectionPermit, Holder};
 use hms_net::linger::{Lingering, Unread};
+use hms_net::listen::Listeners;
 use hms_net::pace::{Paced, WritePace};
 use http::{HeaderName, HeaderValue};
 use http_body_util::BodyExt;

@@ -2,7 +2,7 @@
 
 use crate::limits::Limits;
 use crate::plugins::auth::AuthConfig;
-use crate::server::Certificate;
+use hms_net::certificate::Certificate;
 use hms_net::lanes::Lanes;
 use ipnet::IpNet;
 use std::path::PathBuf;

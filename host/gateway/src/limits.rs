@@ -3,6 +3,7 @@
 use crate::request::body::Pace;
 use hms_core::stream_idle::StreamIdle;
 use hms_net::pace::WritePace;
+use hms_net::strict::HeadLimits;
 use std::time::Duration;
 
 /// One address has at most so large a part of the connections, and of the requests at services: a
@@ -164,6 +165,15 @@ impl Limits {
         let share = (most / ADDRESS_SHARE).max(per_address.unwrap_or_default());
         self.max_at_services = most;
         self.max_at_services_per_address = share.clamp(1, most.max(1));
+    }
+
+    /// What a request head over HTTP/1 may have.
+    pub fn head(&self) -> HeadLimits {
+        HeadLimits {
+            max_bytes: self.max_header_bytes as usize,
+            max_fields: self.max_headers,
+            max_time: self.header_timeout,
+        }
     }
 
     /// How slow a client may be with what it is sent.

@@ -5,7 +5,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use hms_core::units::{Size, Time};
-use hms_gateway::parse_address;
+use hms_net::listen::parse_address;
 use hms_runtime::{CompileLimits, Limit, WindowLimits};
 use hms_telemetry::LogFormat;
 use hms_windows::WindowsConfig;

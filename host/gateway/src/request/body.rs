@@ -9,6 +9,7 @@ use hms_core::body::{BodyError, PolledFrame};
 use hms_core::delegate;
 use hms_core::error::{Cause, RequestError};
 use hms_net::linger::Inbound;
+use hms_net::strict::TrailersTooLong;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body as HttpBody, Frame};
 use std::pin::Pin;
@@ -184,11 +185,6 @@ fn in_full(error: &(dyn std::error::Error + 'static)) -> String {
     let causes: Vec<String> = causes.map(ToString::to_string).collect();
     causes.join(": ")
 }
-
-/// The trailer section of a body is larger than a head may be.
-#[derive(Debug, thiserror::Error)]
-#[error("the trailer section is too long")]
-pub struct TrailersTooLong;
 
 /// Whether it was the trailer section that had no room.
 fn is_oversized(error: &(dyn std::error::Error + 'static)) -> bool {

@@ -15,6 +15,7 @@ use crate::request::forwarded::{Element, Node, elements};
 use crate::request::headers::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PORT, FORWARDED_PROTO};
 use crate::request::rejection::Rejection;
 use hms_net::connection_limit::Holder;
+use hms_net::proxy_protocol::ProxyHeader;
 use http::header::{FORWARDED, HeaderName};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue};
@@ -55,6 +56,18 @@ impl Origin {
         match self.is_trusted(trusted) {
             true => Holder::Proxy,
             false => Holder::of(self.client),
+        }
+    }
+
+    /// Who speaks on a connection of this proxy, by the PROXY header in front of it.
+    pub fn behind(self, header: ProxyHeader) -> Origin {
+        match header {
+            ProxyHeader::Own => self,
+            ProxyHeader::Client { address, secure } => Origin {
+                client: address.unwrap_or(self.client),
+                secure: self.secure || secure,
+                untold: address.is_none(),
+            },
         }
     }
 

@@ -5,10 +5,6 @@ use crate::limits::Limits;
 use crate::metrics::OpenConnection;
 use crate::request::origin::Origin;
 use crate::request::untaken;
-use crate::server::listen::Listeners;
-use crate::server::proxy;
-use crate::server::sniff::Sniff;
-use crate::server::strict::{Refused, Strict};
 use crate::upstream::{Terms, TunnelHandover};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
@@ -16,7 +12,11 @@ use hms_core::body::BodyError;
 use hms_net::connection_limit::{ConnectionLimit, ConnectionPermit, Holder};
 use hms_net::lanes::Lanes;
 use hms_net::linger::{Lingering, Unread};
+use hms_net::listen::Listeners;
 use hms_net::pace::{Paced, WritePace};
+use hms_net::proxy_protocol;
+use hms_net::sniff::Sniff;
+use hms_net::strict::{Refused, Strict};
 use http::{HeaderValue, StatusCode, Version, header};
 use hyper::rt::Executor;
 use hyper::service::service_fn;
@@ -267,14 +267,14 @@ impl Server {
         if self.gateway.config.proxy_protocol
             && origin.is_trusted(&self.gateway.config.trusted_proxies)
         {
-            let reading = proxy::read(&mut stream, origin);
+            let reading = proxy_protocol::read(&mut stream);
             let reading = tokio::time::timeout(limits.first_byte_timeout, reading);
             let read = tokio::select! {
                 read = reading => read,
                 () = permit.evicted() => return,
             };
             origin = match read {
-                Ok(Ok(named)) => named,
+                Ok(Ok(header)) => origin.behind(header),
                 // A health check that only connects.
                 Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return,
                 Ok(Err(error)) => {
@@ -326,7 +326,7 @@ impl Server {
         let sniff = Sniff::new(stream, limits.first_byte_timeout);
         let refused = Refused::default();
         let activity = permit.activity();
-        let strict = Strict::new(sniff, limits, refused.clone());
+        let strict = Strict::new(sniff, limits.head(), refused.clone());
         let (slot, through) = (TunnelHandover::default(), strict.through());
         let (multiplexed, http2) = (AtomicBool::new(false), Notify::new());
         let io = TokioIo::new(Lingering::new(strict, unread.clone()));

@@ -6,6 +6,7 @@ use futures_util::stream;
 use hms_core::body::{self, BodyError};
 use hms_core::call::{WindowAnswer, Windows};
 use hms_core::error::Problem;
+use hms_net::listen::bind;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use hyper_util::client::legacy::Client;

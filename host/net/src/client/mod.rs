@@ -48,7 +48,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// What a client may reach, whom it believes, and what it keeps.
 #[derive(Clone)]
 pub struct ClientSettings {
-    /// Bounds TCP connects, all addresses of a host together. A TLS handshake has as long again.
+    /// Bounds TCP connects, all addresses of a host together. The TLS handshake in which a service
+    /// chooses its protocol has as long again; those after it, for HTTP/1.1, have no limit of their
+    /// own.
     pub connect_timeout: Duration,
     /// The addresses that it connects to.
     pub screen: Screen,

@@ -259,3 +259,35 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn proxy_header_names_the_client_or_the_proxy_itself_or_nobody() {
+    let proxy = Origin {
+        client: "10.0.0.1".parse().unwrap(),
+        secure: false,
+        untold: false,
+    };
+    let named = |address: Option<&str>, secure| ProxyHeader::Client {
+        address: address.map(|address| address.parse().unwrap()),
+        secure,
+    };
+    for (header, client, secure, untold) in [
+        (ProxyHeader::Own, "10.0.0.1", false, false),
+        (named(Some("192.0.2.7"), false), "192.0.2.7", false, false),
+        (named(Some("192.0.2.7"), true), "192.0.2.7", true, false),
+        (named(None, false), "10.0.0.1", false, true),
+        (named(None, true), "10.0.0.1", true, true),
+    ] {
+        let expected = Origin {
+            client: client.parse().unwrap(),
+            secure,
+            untold,
+        };
+        assert_eq!(proxy.behind(header), expected, "{header:?}");
+    }
+    let by_tls = Origin {
+        secure: true,
+        ..proxy
+    };
+    assert!(by_tls.behind(named(None, false)).secure);
+}

@@ -2,6 +2,12 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::VecDeque;
 
+const LIMITS: HeadLimits = HeadLimits {
+    max_bytes: 64 << 10,
+    max_fields: 100,
+    max_time: Duration::from_secs(30),
+};
+
 /// A stream that comes in these pieces.
 struct Pieces(VecDeque<Vec<u8>>);
 
@@ -37,7 +43,7 @@ async fn through(bytes: &[u8], sizes: &[usize]) -> (Vec<u8>, Option<Kind>) {
         }
     }
     let refused = Refused::default();
-    let mut strict = Strict::new(Pieces(pieces), &Limits::default(), refused.clone());
+    let mut strict = Strict::new(Pieces(pieces), LIMITS, refused.clone());
     let mut out = Vec::new();
     // After a refusal nothing comes.
     let read = std::future::poll_fn(|cx| {

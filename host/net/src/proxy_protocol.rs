@@ -1,10 +1,9 @@
-//! The PROXY protocol, versions 1 and 2, by which a proxy that only passes bytes on says who its client is.
-//! <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>
+//! The PROXY protocol, versions 1 and 2, by which a proxy that only passes bytes on says who its
+//! client is. <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>
 //!
-//! It is read from trusted proxies alone, and from those always: as the specification asks, nothing is guessed. No byte
-//! beyond it is taken off the stream.
+//! It is to be read from trusted proxies alone, and from those always: as the specification asks,
+//! nothing is guessed. No byte beyond it is taken off the stream.
 
-use crate::request::origin::Origin;
 use ppp::{v1, v2};
 use std::io;
 use std::net::IpAddr;
@@ -16,21 +15,34 @@ const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Bytes of the longest header of version 1, section 2.1.
 const MAX_V1: usize = 107;
 
-/// Bytes after the first 16 of a header of version 2. Proxies send some hundred, where they add a certificate's names.
+/// Bytes after the first 16 of a header of version 2. Proxies send some hundred, where they add a
+/// certificate's names.
 const MAX_V2: usize = 4096;
 
 /// What comes before those.
 const V2_START: usize = 16;
 
-/// The one at the other end of the proxy, which is `proxy` where the header says that it speaks for itself.
+/// Whose bytes a proxy passes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// Its own, as for a health check.
+    Own,
+    /// Somebody else's.
+    Client {
+        /// None where the proxy does not say whose, as for a client of a Unix socket: still it is
+        /// not the proxy that speaks. IPv4 where the address is a mapped one.
+        address: Option<IpAddr>,
+        /// Whether the header says that the client came to the proxy by TLS.
+        secure: bool,
+    },
+}
+
+/// Reads the header in front of a stream, without a limit of time.
 ///
 /// # Errors
 ///
 /// Where the stream does not begin with a header.
-pub(super) async fn read<S: AsyncRead + Unpin>(
-    stream: &mut S,
-    proxy: Origin,
-) -> io::Result<Origin> {
+pub async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<ProxyHeader> {
     let mut header = vec![0; SIGNATURE.len()];
     stream.read_exact(&mut header).await?;
     if header == SIGNATURE {
@@ -47,30 +59,30 @@ pub(super) async fn read<S: AsyncRead + Unpin>(
         header.resize(V2_START + length, 0);
         let rest = header.get_mut(V2_START..).unwrap_or_default();
         stream.read_exact(rest).await?;
-        return version_2(&header, proxy);
+        return version_2(&header);
     }
     // Byte by byte: what follows is not the header's.
     while header.starts_with(b"PROXY ") && header.len() < MAX_V1 && !header.ends_with(b"\r\n") {
         header.push(stream.read_u8().await?);
     }
-    version_1(&header, proxy)
+    version_1(&header)
 }
 
-fn version_1(header: &[u8], proxy: Origin) -> io::Result<Origin> {
+fn version_1(header: &[u8]) -> io::Result<ProxyHeader> {
     let header = v1::Header::try_from(header).map_err(broken)?;
     let source: Option<IpAddr> = match header.addresses {
         v1::Addresses::Tcp4(addresses) => Some(addresses.source_address.into()),
         v1::Addresses::Tcp6(addresses) => Some(addresses.source_address.into()),
         v1::Addresses::Unknown => None,
     };
-    Ok(behind(proxy, source, proxy.secure))
+    Ok(client(source, false))
 }
 
-fn version_2(header: &[u8], proxy: Origin) -> io::Result<Origin> {
+fn version_2(header: &[u8]) -> io::Result<ProxyHeader> {
     let header = v2::Header::try_from(header).map_err(broken)?;
     // The proxy's own health checks.
     if header.command == v2::Command::Local {
-        return Ok(proxy);
+        return Ok(ProxyHeader::Own);
     }
     let source: Option<IpAddr> = match header.addresses {
         v2::Addresses::IPv4(addresses) => Some(addresses.source_address.into()),
@@ -82,16 +94,13 @@ fn version_2(header: &[u8], proxy: Origin) -> io::Result<Origin> {
         field.kind == u8::from(v2::Type::SSL)
             && field.value.first().is_some_and(|bits| bits & 1 == 1)
     });
-    Ok(behind(proxy, source, proxy.secure || by_tls))
+    Ok(client(source, by_tls))
 }
 
-/// Somebody whose bytes the proxy passes on. Where it does not say whose, as for a client of a Unix
-/// socket, it still is not the proxy that speaks.
-fn behind(proxy: Origin, source: Option<IpAddr>, secure: bool) -> Origin {
-    Origin {
-        client: source.unwrap_or(proxy.client).to_canonical(),
+fn client(source: Option<IpAddr>, secure: bool) -> ProxyHeader {
+    ProxyHeader::Client {
+        address: source.map(|address| address.to_canonical()),
         secure,
-        untold: source.is_none(),
     }
 }
 
@@ -104,17 +113,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const PROXY: Origin = Origin {
-        client: IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)),
-        secure: false,
-        untold: false,
-    };
-
     /// Who the client is, and what is left on the stream.
-    async fn origin(bytes: &[u8]) -> Result<(Origin, Vec<u8>), String> {
+    async fn header(bytes: &[u8]) -> Result<(ProxyHeader, Vec<u8>), String> {
         let mut stream = bytes;
-        match read(&mut stream, PROXY).await {
-            Ok(origin) => Ok((origin, stream.to_vec())),
+        match read(&mut stream).await {
+            Ok(header) => Ok((header, stream.to_vec())),
             Err(error) => Err(error.to_string()),
         }
     }
@@ -134,45 +137,36 @@ mod tests {
         let mut v6 = [0; 36];
         v6[..4].copy_from_slice(&[0x20, 0x01, 0x0d, 0xb8]);
         let ssl = [0x20, 0, 5, 1, 0, 0, 0, 0];
-        for (header, client, secure, untold) in [
+        let named = |address: &str, secure| client(Some(address.parse().unwrap()), secure);
+        for (sent, expected) in [
             (
                 b"PROXY TCP4 192.0.2.7 10.0.0.1 12345 443\r\n".to_vec(),
-                "192.0.2.7",
-                false,
-                false,
+                named("192.0.2.7", false),
             ),
             (
                 b"PROXY TCP6 2001:db8:: ::1 12345 443\r\n".to_vec(),
-                "2001:db8::",
-                false,
-                false,
+                named("2001:db8::", false),
             ),
             (
                 b"PROXY TCP6 ::ffff:192.0.2.7 ::1 1 443\r\n".to_vec(),
-                "192.0.2.7",
-                false,
-                false,
+                ProxyHeader::Client {
+                    address: Some("192.0.2.7".parse().unwrap()),
+                    secure: false,
+                },
             ),
-            (b"PROXY UNKNOWN\r\n".to_vec(), "10.0.0.1", false, true),
-            (v2_header(1, 0x11, &V4), "192.0.2.7", false, false),
-            (v2_header(1, 0x21, &v6), "2001:db8::", false, false),
+            (b"PROXY UNKNOWN\r\n".to_vec(), client(None, false)),
+            (v2_header(1, 0x11, &V4), named("192.0.2.7", false)),
+            (v2_header(1, 0x21, &v6), named("2001:db8::", false)),
             (
                 v2_header(1, 0x11, &[&V4[..], &ssl].concat()),
-                "192.0.2.7",
-                true,
-                false,
+                named("192.0.2.7", true),
             ),
-            (v2_header(0, 0x00, &[]), "10.0.0.1", false, false),
-            (v2_header(1, 0x00, &[]), "10.0.0.1", false, true),
+            (v2_header(0, 0x00, &[]), ProxyHeader::Own),
+            (v2_header(1, 0x00, &[]), client(None, false)),
         ] {
-            let bytes = [&header[..], b"GET / HTTP/1.1\r\n"].concat();
-            let (origin, rest) = origin(&bytes).await.unwrap();
-            let expected = Origin {
-                client: client.parse().unwrap(),
-                secure,
-                untold,
-            };
-            assert_eq!(origin, expected, "{}", header.escape_ascii());
+            let bytes = [&sent[..], b"GET / HTTP/1.1\r\n"].concat();
+            let (found, rest) = header(&bytes).await.unwrap();
+            assert_eq!(found, expected, "{}", sent.escape_ascii());
             assert_eq!(rest, b"GET / HTTP/1.1\r\n");
         }
     }
@@ -192,7 +186,7 @@ mod tests {
             SIGNATURE.to_vec(),
             Vec::new(),
         ] {
-            assert!(origin(&bytes).await.is_err(), "{}", bytes.escape_ascii());
+            assert!(header(&bytes).await.is_err(), "{}", bytes.escape_ascii());
         }
     }
 
@@ -203,7 +197,7 @@ mod tests {
                 bytes.splice(..0, SIGNATURE);
             }
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let _ = runtime.block_on(origin(&bytes));
+            let _ = runtime.block_on(header(&bytes));
         }
     }
 }

@@ -1,7 +1,8 @@
 //! A deadline for the first bytes of a connection.
 //!
-//! hyper-util reads up to 24 bytes to tell HTTP/2 from HTTP/1, and waits for them without limit. This reader
-//! ends the wait: it runs a timer until the bytes read tell the version, then it is only a pipe.
+//! hyper-util reads up to 24 bytes to tell HTTP/2 from HTTP/1, and waits for them without limit.
+//! This reader ends the wait: it runs a timer until the bytes read tell the version, then it is only
+//! a pipe.
 
 use hms_core::delegate;
 use std::io;
@@ -14,7 +15,8 @@ use tokio::time::{Sleep, sleep};
 /// RFC 9113 section 3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-pub(super) struct Sniff<S> {
+/// A stream whose first bytes have a deadline; reading fails with `TimedOut` after it.
+pub struct Sniff<S> {
     stream: S,
     /// None once the version is clear.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -22,7 +24,8 @@ pub(super) struct Sniff<S> {
 }
 
 impl<S> Sniff<S> {
-    pub(super) fn new(stream: S, timeout: Duration) -> Self {
+    /// The time runs from now on, until the bytes tell the HTTP version.
+    pub fn new(stream: S, timeout: Duration) -> Self {
         Sniff {
             stream,
             deadline: Some(Box::pin(sleep(timeout))),

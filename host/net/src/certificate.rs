@@ -1,10 +1,9 @@
-//! TLS for the gateway's listeners: one certificate from two files, which are read again when they
-//! change.
+//! TLS for listeners: one certificate from two files, which are read again when they change.
 
+use crate::pem::Pem;
 use arc_swap::ArcSwap;
 use hms_disk::changes::{Changes, LOOK_EVERY};
 use hms_disk::files::{folder_of, read_at_most};
-use hms_net::pem::Pem;
 use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 use rustls::ServerConfig;
@@ -96,7 +95,7 @@ impl Certificate {
 
     /// The same, and nothing is said of files that are as they were seen last. A pair that does not
     /// fit, as while one of both is written, leaves the old one.
-    pub(crate) fn reload(&self, refused: &Gauge) {
+    pub fn reload(&self, refused: &Gauge) {
         let files = read_both(&self.chain, &self.key);
         let seen = self.seen.lock();
         let known = *seen == files;
@@ -172,3 +171,6 @@ fn config_of(files: &Pair, chain: &Path, key: &Path) -> Result<ServerConfig, Str
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
+
+#[cfg(test)]
+mod tests;

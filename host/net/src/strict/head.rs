@@ -1,7 +1,7 @@
 //! The head of one HTTP/1 request, read as RFC 9112 has it and in no other way.
 //!
-//! Where the RFC leaves a choice between repairing and refusing, it is refused: what one reader repairs the next may read
-//! differently, and then two of them see two requests where there was one.
+//! Where the RFC leaves a choice between repairing and refusing, it is refused: what one reader
+//! repairs the next may read differently, and then two of them see two requests where there was one.
 
 use http::Method;
 use memchr::{memchr, memchr2};
@@ -17,14 +17,15 @@ pub(super) enum Framing {
 
 /// Why a request is refused before it is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Violation {
+pub struct Violation {
     pub kind: Kind,
     /// The method, where it could be read: for the log.
     pub method: Method,
 }
 
+/// Which rule a head breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// With what is wrong, and where that is said.
     Syntax(&'static str),
     TooManyFields,

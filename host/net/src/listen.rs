@@ -1,4 +1,4 @@
-//! Opening the listening sockets, for the gateway and for the admin API alike.
+//! Opens the listening sockets, for the gateway and for the admin API alike.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -13,6 +13,9 @@ const PORT_ZERO_ATTEMPTS: usize = 16;
 /// because `localhost` may resolve to either. Port 0 takes a free one.
 ///
 /// `flag` is the command line option that chooses the address; the error for a taken port names it.
+///
+/// # Errors
+/// A sentence that says what to do, with the kind of the system's error.
 pub async fn bind(addr: SocketAddr, flag: &str) -> io::Result<Vec<TcpListener>> {
     let mut attempt = 0;
     loop {
@@ -87,6 +90,7 @@ pub struct Listeners {
 }
 
 impl Listeners {
+    /// Of sockets that are bound, at least one.
     pub fn new(listeners: Vec<TcpListener>) -> Self {
         let turn = AtomicUsize::new(0);
         Listeners { listeners, turn }

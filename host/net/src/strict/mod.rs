@@ -4,16 +4,14 @@
 //! Transfer-Encoding it drops the length before anybody sees that it was there. And what it refuses
 //! it answers by itself, without our log and our problem+json. So this reader holds each head back
 //! until it is whole, reads it ([`head`]), and hands it on as it came; of bodies it only finds the
-//! end. In place of a head that breaks a rule hyper gets a request that the gateway answers with
-//! the reason ([`Refused`]), as the last one of its connection. HTTP/2 passes by after its preface.
+//! end. In place of a head that breaks a rule hyper gets a request that is answered with the reason
+//! ([`Refused`]), as the last one of its connection. HTTP/2 passes by after its preface.
 
 mod chunks;
 mod head;
 
-pub(crate) use head::{Kind, Violation};
+pub use head::{Kind, Violation};
 
-use crate::limits::Limits;
-use crate::request::body::TrailersTooLong;
 use chunks::{BadChunk, Chunks, Most};
 use head::Framing;
 use hms_core::delegate;
@@ -42,13 +40,27 @@ const MOST_TRAILER_BYTES: usize = 16_000;
 /// Bytes read at a time while a head is waited for.
 const PIECE: usize = 8 << 10;
 
+/// The trailer section of a body is larger than a head may be. Reading such a body fails with it.
+#[derive(Debug, thiserror::Error)]
+#[error("the trailer section is too long")]
+pub struct TrailersTooLong;
+
+/// The most that a head may have. A trailer section has no more bytes and fields either.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadLimits {
+    pub max_bytes: usize,
+    pub max_fields: usize,
+    /// For a head that has begun, until it is whole.
+    pub max_time: Duration,
+}
+
 /// Why the last head of a connection was refused. Shared by its stream and its requests.
 #[derive(Clone, Default)]
-pub(crate) struct Refused(Arc<Mutex<Option<Violation>>>);
+pub struct Refused(Arc<Mutex<Option<Violation>>>);
 
 impl Refused {
     /// The reason, if this request stands for a head that was refused.
-    pub(crate) fn of<B>(&self, request: &http::Request<B>) -> Option<Violation> {
+    pub fn of<B>(&self, request: &http::Request<B>) -> Option<Violation> {
         if request.uri().path() != SUBSTITUTE_PATH {
             return None;
         }
@@ -58,23 +70,21 @@ impl Refused {
 
 /// Tells a connection's stream that what comes is no HTTP any more.
 #[derive(Clone, Default)]
-pub(crate) struct Through(Arc<AtomicBool>);
+pub struct Through(Arc<AtomicBool>);
 
 impl Through {
     /// From the next head on.
-    pub(crate) fn open(&self) {
+    pub fn open(&self) {
         self.0.store(true, Ordering::Release);
     }
 }
 
 /// A stream whose HTTP/1 heads have been read strictly.
-pub(crate) struct Strict<S> {
+pub struct Strict<S> {
     stream: S,
     refused: Refused,
     through: Through,
-    max_head_bytes: usize,
-    max_fields: usize,
-    max_head_time: Duration,
+    limits: HeadLimits,
     /// Runs while half a head is there.
     deadline: Option<Pin<Box<Sleep>>>,
     /// Of `pending`, in which no end of a head was found.
@@ -100,14 +110,13 @@ enum State {
 }
 
 impl<S> Strict<S> {
-    pub(crate) fn new(stream: S, limits: &Limits, refused: Refused) -> Self {
+    /// Reads `stream`. Why a head is refused is in `refused` then.
+    pub fn new(stream: S, limits: HeadLimits, refused: Refused) -> Self {
         Strict {
             stream,
             refused,
             through: Through::default(),
-            max_head_bytes: limits.max_header_bytes as usize,
-            max_fields: limits.max_headers,
-            max_head_time: limits.header_timeout,
+            limits,
             deadline: None,
             searched: 0,
             pending: Vec::new(),
@@ -116,7 +125,8 @@ impl<S> Strict<S> {
         }
     }
 
-    pub(crate) fn through(&self) -> Through {
+    /// What ends the reading, once the connection is no HTTP any more.
+    pub fn through(&self) -> Through {
         self.through.clone()
     }
 
@@ -141,7 +151,7 @@ impl<S> Strict<S> {
         let found = self.pending.get(from..).and_then(head_length);
         let Some(length) = found.map(|length| from + length) else {
             self.searched = self.pending.len();
-            if self.pending.len() > self.max_head_bytes {
+            if self.pending.len() > self.limits.max_bytes {
                 self.refuse(Violation {
                     kind: Kind::TooLarge,
                     method: head::unknown(),
@@ -153,22 +163,22 @@ impl<S> Strict<S> {
         self.searched = 0;
         let rest = self.pending.split_off(length);
         let head = std::mem::replace(&mut self.pending, rest);
-        if head.len() > self.max_head_bytes {
+        if head.len() > self.limits.max_bytes {
             self.refuse(Violation {
                 kind: Kind::TooLarge,
                 method: head::unknown(),
             });
             return true;
         }
-        match head::read(&head, self.max_fields) {
+        match head::read(&head, self.limits.max_fields) {
             Ok(framing) => {
                 self.checked = (head, 0);
                 self.state = match framing {
                     Framing::Nothing => State::Head { first: false },
                     Framing::Length(length) => State::Length(length),
                     Framing::Chunked => State::Chunked(Chunks::bounded(Most {
-                        bytes: self.max_head_bytes.min(MOST_TRAILER_BYTES),
-                        fields: self.max_fields,
+                        bytes: self.limits.max_bytes.min(MOST_TRAILER_BYTES),
+                        fields: self.limits.max_fields,
                     })),
                 };
             }
@@ -274,7 +284,7 @@ impl<S: AsyncRead + Unpin> Strict<S> {
         }
         // Between two requests hyper counts the time.
         if !self.pending.is_empty() {
-            let longest = self.max_head_time;
+            let longest = self.limits.max_time;
             let deadline = self
                 .deadline
                 .get_or_insert_with(|| Box::pin(sleep(longest)));
