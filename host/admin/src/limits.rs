@@ -4,7 +4,7 @@ use super::reply;
 use super::tasks::Tasks;
 use super::whole::whole;
 use hms_core::body::Body;
-use hms_gateway::routes::manifest::unknown;
+use hms_manifest::unknown;
 use hms_windows::{ChangeError, LIMITS, LimitsChange, Registry, Unit, WindowName};
 use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};

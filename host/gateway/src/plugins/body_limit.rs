@@ -1,9 +1,10 @@
 //! `body-limit`: the largest request body of a route.
 
 use super::{Exchange, Plugin, Setup};
-use crate::routes::manifest::{Field, Kind, Map, Route};
+use crate::routes::manifest::Route;
 use hms_core::body::Body;
 use hms_core::error::RequestError;
+use hms_manifest::{Field, Kind, Map};
 use http::Response;
 
 #[derive(Debug, PartialEq, Eq)]

@@ -5,9 +5,10 @@
 
 use super::{Exchange, Plugin, Setup};
 use crate::request::rejection::Rejection;
-use crate::routes::manifest::{Field, Kind, Map, Route, method};
+use crate::routes::manifest::{Route, method};
 use hms_core::body::{self, Body};
 use hms_core::error::RequestError;
+use hms_manifest::{Field, Kind, Map};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Uri};

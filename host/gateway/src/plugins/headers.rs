@@ -2,9 +2,10 @@
 
 use super::{Exchange, Plugin, Setup};
 use crate::request::headers::is_ours;
-use crate::routes::manifest::{Field, Kind, Map, Route};
+use crate::routes::manifest::Route;
 use hms_core::body::Body;
 use hms_core::error::RequestError;
+use hms_manifest::{Field, Kind, Map};
 use http::Response;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 

@@ -38,10 +38,11 @@ pub use outcome::ForwardOutcome;
 pub use plugin::{Description, Rest, Setup};
 
 use crate::metrics::GatewayMetrics;
-use crate::routes::manifest::{Map, Route};
+use crate::routes::manifest::Route;
 use forward::{Addressed, Upstream};
 use hms_core::body::Body;
 use hms_core::error::RequestError;
+use hms_manifest::Map;
 use http::Response;
 use http::request::Parts;
 use plugin::{Place, Placed, Plugin, Wrapped, plugins};

@@ -1,7 +1,7 @@
 //! The plugins of one route, as its manifest lists them, and what others ask of them.
 
 use super::{ALL, Description, Rules};
-use crate::routes::manifest::{Node, Tree, unknown};
+use hms_manifest::{Node, Tree, unknown};
 
 impl Rules {
     /// The windows that a request visits before its upstream.

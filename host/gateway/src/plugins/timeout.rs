@@ -2,11 +2,12 @@
 
 use super::plugin::Around;
 use super::{Exchange, Plugin, Rest, Setup};
-use crate::routes::manifest::{Field, Kind, Map, Route};
+use crate::routes::manifest::Route;
 use crate::upstream::Answer;
 use crate::upstream::UpstreamError;
 use hms_core::body::Body;
 use hms_core::error::RequestError;
+use hms_manifest::{Field, Kind, Map};
 use http::{Request, Response};
 use std::pin::pin;
 use std::sync::Arc;

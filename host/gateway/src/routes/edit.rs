@@ -3,8 +3,9 @@
 use super::RouteSet;
 use super::files::route_name;
 use super::status::RouteStatus;
-use crate::routes::manifest::{Fault, MAX_MANIFEST_BYTES, Route, line_of};
+use crate::routes::manifest::{MAX_MANIFEST_BYTES, Route};
 use hms_disk::files::{self, write_whole};
+use hms_manifest::{Fault, line_of};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! What `GET /routes` and `hms check` say about each file.
 
 use super::active::UpstreamState;
-use crate::routes::manifest::{Fault, Route, Upstream};
+use crate::routes::manifest::{Route, Upstream};
+use hms_manifest::Fault;
 use serde::Serialize;
 use time::OffsetDateTime;
 

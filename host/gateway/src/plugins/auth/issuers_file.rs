@@ -5,8 +5,9 @@ use super::caller::KEYS;
 use super::claims;
 use super::config::IssuerConfig;
 use super::source::JwksSource;
-use crate::routes::manifest::{Fault, Field, Kind, Map, Node, Tree, read_document};
 use hms_disk::files::{read_at_most, utf8};
+use hms_manifest::{Fault, Field, Kind, Map, Node, Tree, read_document};
+use serde_json::json;
 use std::path::Path;
 
 /// Bytes of the file. A real one has some hundred.
@@ -34,7 +35,7 @@ const FIELDS: &[Field] = &[
     },
     Field {
         name: "audience",
-        kind: Kind::Own(r#"{"type": ["string", "array"]}"#),
+        kind: Kind::Own(|| json!({ "type": ["string", "array"] })),
         doc: "A token's 'aud' must name it, or one of a list. Default: any.",
     },
     Field {
@@ -80,7 +81,7 @@ pub fn load(path: &Path) -> Result<Vec<IssuerConfig>, String> {
 ///
 /// Every fault; at least one.
 pub(super) fn parse(text: &str) -> Result<Vec<IssuerConfig>, Vec<Fault>> {
-    read_document(text, |root| {
+    read_document(text, "list of issuers", |root| {
         let entries =
             root.list("a list of issuers, each beginning with '- name: …' and 'issuer: …'")?;
         if entries.is_empty() || entries.len() > MAX_ISSUERS {

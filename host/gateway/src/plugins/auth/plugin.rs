@@ -4,9 +4,10 @@ use super::rule::FIELDS;
 use super::{Rule, Verifier, strip_keys};
 use crate::plugins::{Exchange, Plugin, Setup};
 use crate::request::headers::drop_credentials;
-use crate::routes::manifest::{Field, Map, Route};
+use crate::routes::manifest::Route;
 use hms_core::body::Body;
 use hms_core::error::RequestError;
+use hms_manifest::{Field, Map};
 use http::Response;
 
 impl Plugin for Rule {

@@ -4,7 +4,7 @@ use super::claims::is_scope;
 use super::issuers_file::{MAX_ISSUERS, parse_name};
 use crate::plugins::auth::AuthError;
 use crate::request::caller::Caller;
-use crate::routes::manifest::{Field, Kind, Map, unknown};
+use hms_manifest::{Field, Kind, Map, unknown};
 use http::Method;
 
 /// Scopes in one rule.

@@ -12,11 +12,11 @@ mod types;
 
 use crate::plugins::{Exchange, Plugin, Setup};
 use crate::request::fields::members;
-use crate::routes::manifest::{Field, Kind, Map};
 use accept_encoding::AcceptEncoding;
 use encoder::Compressed;
 use hms_core::body::{self, Body};
 use hms_core::framing;
+use hms_manifest::{Field, Kind, Map};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};

@@ -3,10 +3,11 @@
 use super::{FIELDS, Idempotency, IdempotentRequest, Rule};
 use crate::plugins::plugin::Around;
 use crate::plugins::{Exchange, Plugin, Rest, Setup, identity};
-use crate::routes::manifest::{Field, Map, Route};
+use crate::routes::manifest::Route;
 use crate::upstream::Answer;
 use hms_core::body::Body;
 use hms_core::error::RequestError;
+use hms_manifest::{Field, Map};
 use http::{Request, Response};
 use std::path::Path;
 use std::sync::Arc;

@@ -3,9 +3,10 @@
 use super::rule::FIELDS;
 use super::{Decision, Limiter, Rule};
 use crate::plugins::{Exchange, Plugin, Setup, identity};
-use crate::routes::manifest::{Field, Map, Route};
+use crate::routes::manifest::Route;
 use hms_core::body::Body;
 use hms_core::error::RequestError;
+use hms_manifest::{Field, Map};
 use http::Response;
 
 impl Plugin for Rule {

@@ -1,6 +1,6 @@
 //! The settings of `rate-limit` in a manifest.
 
-use crate::routes::manifest::{Field, Kind, Map};
+use hms_manifest::{Field, Kind, Map};
 use http::HeaderName;
 use std::time::Duration;
 

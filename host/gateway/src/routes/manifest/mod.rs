@@ -1,39 +1,30 @@
 //! A manifest: the YAML text of one file becomes one checked [`Route`], or the [`Fault`]s that say
 //! where and why: all of them, not only the first.
 //!
-//! `tree` reads the text -> `node` walks it by tables of fields -> what is found becomes the route.
-//! [`FIELDS`] says what a manifest holds, and [`schema`] makes a JSON Schema of it.
+//! [`FIELDS`] says what a manifest holds, and [`schema`] makes a JSON Schema of it. The text is read
+//! by hms-manifest.
 
 mod claim;
 mod host;
-mod node;
 mod pattern;
 pub mod schema;
 mod strip;
-mod suggest;
-mod tree;
 mod upstream;
 
 pub use claim::Claim;
 pub use host::{HostPattern, fold};
-pub use node::{Field, Kind, Map, Node, unknown};
 pub use pattern::{MAX_SEGMENTS, Pattern, Segment, segments_of};
-pub use tree::Tree;
 pub use upstream::{Destination, Endpoint, Upstream, is_window_name};
 
 use crate::plugins::Rules;
 use crate::request::target::Oddities;
+use hms_manifest::{Fault, Field, Kind, Map, Node, read_document, unknown};
 use http::Method;
-use node::Faults;
-use serde::Serialize;
-use std::fmt;
+use serde_json::json;
 use std::sync::Arc;
 
 /// Bytes of one manifest. A real one has some hundred.
 pub const MAX_MANIFEST_BYTES: u64 = 64 * 1024;
-
-/// An editor that has just begun to write leaves such a file for a moment.
-const EMPTY: &str = "the file is empty";
 
 /// Hosts, and methods, of one route.
 const MAX_HOSTS: usize = 64;
@@ -58,7 +49,7 @@ pub const FIELDS: &[Field] = &[
     },
     Field {
         name: "upstream",
-        kind: Kind::Own("upstream"),
+        kind: Kind::Own(schema::upstream),
         doc: "Where the route leads: 'http://hms-svc-NAME:8080' for the window NAME, else an http, https or h2c URL; or several of them.",
     },
     Field {
@@ -68,7 +59,7 @@ pub const FIELDS: &[Field] = &[
     },
     Field {
         name: "strip-prefix",
-        kind: Kind::Own(r#"{"type": ["string", "boolean"]}"#),
+        kind: Kind::Own(|| json!({ "type": ["string", "boolean"] })),
         doc: "What is cut off the path before the upstream sees it: a prefix of 'uri', or false. Default: the '/api/vN' in front.",
     },
     Field {
@@ -88,7 +79,7 @@ pub const FIELDS: &[Field] = &[
     },
     Field {
         name: "plugins",
-        kind: Kind::Own("plugins"),
+        kind: Kind::Own(schema::plugins),
         doc: "The steps that a request passes; of each, its name alone or with settings.",
     },
 ];
@@ -118,37 +109,6 @@ pub struct Route {
     pub text: String,
 }
 
-/// What is wrong with a manifest, and where.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Fault {
-    /// Counted from 1. 1 where the fault is in no one line.
-    pub line: usize,
-    /// Counted from 1.
-    pub column: usize,
-    pub reason: String,
-}
-
-impl Fault {
-    /// One of the whole file.
-    pub fn whole(reason: impl Into<String>) -> Fault {
-        Fault {
-            line: 1,
-            column: 1,
-            reason: reason.into(),
-        }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "line {}, column {}: {}",
-            self.line, self.column, self.reason
-        )
-    }
-}
-
 impl Route {
     /// Reads the manifest `text` of the route `name`.
     ///
@@ -156,7 +116,7 @@ impl Route {
     ///
     /// Every fault, in the order of the text; at least one.
     pub fn parse(name: &str, text: &str) -> Result<Route, Vec<Fault>> {
-        read_document(text, |node| read(name, text, node))
+        read_document(text, "route", |node| read(name, text, node))
     }
 
     /// The path that the upstream sees for a `path` that this route matches.
@@ -173,33 +133,6 @@ impl Route {
         self.methods.is_empty()
             || self.methods.contains(method)
             || (*method == Method::HEAD && self.methods.contains(&Method::GET))
-    }
-}
-
-/// Reads a YAML text, of which JSON is a part, by `read`, which notes the faults that it finds in
-/// the nodes. A byte order mark in front, which editors on Windows leave, is passed over.
-///
-/// # Errors
-///
-/// Every fault, in the order of the text; at least one.
-pub fn read_document<T>(
-    text: &str,
-    read: impl FnOnce(&Node<'_>) -> Option<T>,
-) -> Result<T, Vec<Fault>> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if text.trim().is_empty() {
-        return Err(vec![Fault::whole(EMPTY)]);
-    }
-    let tree: Tree = serde_yaml::from_str(text).map_err(|error| vec![broken(error)])?;
-    if tree == Tree::Nothing {
-        return Err(vec![Fault::whole(EMPTY)]);
-    }
-    let found = Faults::default();
-    let document = read(&Node::root(&tree, &found));
-    let found = found.into_inner();
-    match document {
-        Some(document) if found.is_empty() => Ok(document),
-        _ => Err(faults(text, found)),
     }
 }
 
@@ -293,57 +226,6 @@ pub fn method(text: &str) -> Result<Method, String> {
         Ok(method) if METHODS.contains(&text) => Ok(method),
         _ => Err(unknown("method", text, METHODS)),
     }
-}
-
-/// A text that is no YAML.
-fn broken(error: serde_yaml::Error) -> Fault {
-    let (line, column) = error
-        .location()
-        .map_or((1, 1), |at| (at.line(), at.column()));
-    let text = error.to_string();
-    // serde_yaml repeats the place at the end of its sentence.
-    let reason = match text.rsplit_once(" at line ") {
-        Some((reason, place)) if place.starts_with(|c: char| c.is_ascii_digit()) => {
-            reason.to_string()
-        }
-        _ if text.contains("more than one document") => {
-            "the file holds more than one YAML document ('---'): one file is one route".into()
-        }
-        _ => text,
-    };
-    Fault {
-        line,
-        column,
-        reason,
-    }
-}
-
-fn faults(text: &str, found: Vec<(Vec<tree::Step>, String)>) -> Vec<Fault> {
-    let mut faults: Vec<Fault> = found
-        .into_iter()
-        .map(|(steps, reason)| {
-            let (line, column) = tree::locate(text, &steps);
-            Fault {
-                line,
-                column,
-                reason,
-            }
-        })
-        .collect();
-    faults.sort_by_key(|fault| (fault.line, fault.column));
-    if faults.is_empty() {
-        faults.push(Fault::whole("the manifest cannot be read"));
-    }
-    faults
-}
-
-/// The line of a top-level field, or 1.
-pub fn line_of(text: &str, field: &str) -> usize {
-    let is_field = |line: &str| {
-        line.strip_prefix(field)
-            .is_some_and(|rest| rest.trim_start().starts_with(':'))
-    };
-    text.lines().position(is_field).map_or(1, |index| index + 1)
 }
 
 #[cfg(test)]

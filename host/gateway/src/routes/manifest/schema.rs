@@ -1,12 +1,10 @@
-//! A JSON Schema (draft 2020-12) of manifests, for editors. Made from the tables that manifests are
-//! read with, so the two cannot part.
+//! A JSON Schema of manifests, for editors, made from the tables that manifests are read with.
 
 use super::FIELDS;
-use super::node::{Field, Kind};
 use super::upstream;
 use crate::plugins;
-use hms_core::units::{Size, Time};
-use serde_json::{Map, Value, json};
+use hms_manifest::object;
+use serde_json::{Value, json};
 
 /// The schema of a manifest.
 #[expect(
@@ -20,62 +18,16 @@ pub fn schema() -> Value {
     schema
 }
 
-#[expect(
-    clippy::indexing_slicing,
-    reason = "of an object, where it puts a member"
-)]
-fn object(fields: &[Field], required: &[&str]) -> Value {
-    let properties: Map<String, Value> = fields
-        .iter()
-        .map(|field| {
-            let mut value = kind(&field.kind);
-            value["description"] = json!(field.doc);
-            (field.name.to_string(), value)
-        })
-        .collect();
-    let mut object = json!({
-        "type": "object",
-        "properties": properties,
-        "additionalProperties": false,
-    });
-    if !required.is_empty() {
-        object["required"] = json!(required);
-    }
-    object
+pub(super) fn upstream() -> Value {
+    json!({ "anyOf": [url(), object(upstream::FIELDS, &["targets"])] })
 }
 
-fn kind(kind: &Kind) -> Value {
-    match kind {
-        Kind::Number(bounds) => {
-            json!({ "type": "integer", "minimum": bounds.start(), "maximum": bounds.end() })
-        }
-        Kind::Flag => json!({ "type": "boolean" }),
-        Kind::Text(example) => json!({ "type": "string", "examples": [example] }),
-        Kind::Choice(words) => json!({ "enum": words }),
-        Kind::Texts(at_most, _) => json!({
-            "type": "array", "items": { "type": "string" }, "minItems": 1, "maxItems": at_most,
-        }),
-        Kind::TextMap(_) => {
-            json!({ "type": "object", "additionalProperties": { "type": "string" } })
-        }
-        Kind::Time(_) => json!({ "type": "string", "pattern": Time::PATTERN }),
-        Kind::Seconds(bounds) => json!({ "anyOf": [
-            { "type": "integer", "minimum": bounds.start(), "maximum": bounds.end() },
-            { "type": "string", "pattern": Time::PATTERN_OF_SECONDS },
-        ] }),
-        Kind::Size(_) => json!({ "type": ["string", "integer"], "pattern": Size::PATTERN }),
-        Kind::Map(fields) => object(fields, &[]),
-        Kind::Own("plugins") => plugins_schema(),
-        Kind::Own("upstream") => {
-            json!({ "anyOf": [url(), object(upstream::FIELDS, &["targets"])] })
-        }
-        Kind::Own("targets") => json!({
-            "type": "array",
-            "items": { "anyOf": [url(), object(upstream::TARGET, &["url"])] },
-            "minItems": 1,
-        }),
-        Kind::Own(schema) => serde_json::from_str(schema).unwrap_or_else(|_| json!({})),
-    }
+pub(super) fn targets() -> Value {
+    json!({
+        "type": "array",
+        "items": { "anyOf": [url(), object(upstream::TARGET, &["url"])] },
+        "minItems": 1,
+    })
 }
 
 fn url() -> Value {
@@ -87,7 +39,7 @@ fn url() -> Value {
     clippy::indexing_slicing,
     reason = "of an object, where it puts a member"
 )]
-fn plugins_schema() -> Value {
+pub(super) fn plugins() -> Value {
     let bare: Vec<&str> = plugins::ALL
         .iter()
         .filter(|plugin| plugin.required.is_empty())

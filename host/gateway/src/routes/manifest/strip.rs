@@ -1,8 +1,7 @@
 //! What is cut off the path before the upstream sees it.
 
 use super::Pattern;
-use super::node::Node;
-use super::tree::Tree;
+use hms_manifest::{Node, Tree};
 
 /// The prefix to strip, without a slash at its end. By default the `/api/vN` that `uri` begins with.
 pub(super) fn choose(uri: &Pattern, choice: Option<&Node<'_>>) -> Option<String> {

@@ -1,8 +1,8 @@
 //! Where a route leads.
 
-use super::node::{Field, Kind, Map, Node};
-use super::tree::Tree;
+use super::schema;
 use crate::request::target::normalise;
+use hms_manifest::{Field, Kind, Map, Node, Tree};
 use hms_net::client::Protocol;
 use http::Uri;
 use http::uri::Authority;
@@ -24,7 +24,7 @@ const EXAMPLE: &str = "a URL like 'http://hms-svc-payments:8080', or a mapping w
 pub(super) const FIELDS: &[Field] = &[
     Field {
         name: "targets",
-        kind: Kind::Own("targets"),
+        kind: Kind::Own(schema::targets),
         doc: "The URLs that share the requests; of each, the URL alone or with its weight. All have the same path.",
     },
     Field {

@@ -301,6 +301,7 @@ fn every_fault_of_an_issuers_file_is_reported_with_its_line() {
     let first = "- name: staff\n  issuer: https://staff.example\n";
     for (text, expected) in [
         ("", "the file is empty"),
+        ("[]\n---\n[]", "one file is one list of issuers"),
         ("issuers: []", "a list of issuers"),
         ("[]", "name 1 to 64 issuers"),
         ("- name: staff", "'issuer' is missing"),

@@ -3,8 +3,8 @@
 /// Names longer than this are not compared.
 const MAX_NAME: usize = 32;
 
-/// The nearest of `known`, if it is near enough: at most a third of its letters differ. A name of another
-/// case or with `_` for `-` is always near.
+/// The nearest of `known`, if it is near enough: at most a third of its letters differ. A name of
+/// another case or with `_` for `-` is always near.
 pub(super) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     if name.len() > MAX_NAME {
         return None;

@@ -1,7 +1,8 @@
-//! Walks a manifest's tree: what is there becomes typed, what is wrong becomes a fault, and the walk goes on, so that
-//! one look shows every fault of a file.
+//! Walks a document's tree: what is there becomes typed, what is wrong becomes a fault, and the walk
+//! goes on, so that one look shows every fault of a file.
 //!
-//! What a mapping may hold is said by a table of [`Field`]s. The same tables make the JSON Schema ([`super::schema`]).
+//! What a mapping may hold is said by a table of [`Field`]s. The same tables make the JSON Schema
+//! ([`super::schema`]).
 
 use super::suggest::nearest;
 use super::tree::{Step, Tree};
@@ -44,8 +45,8 @@ pub enum Kind {
     Size(RangeInclusive<u64>),
     /// A mapping of fields.
     Map(&'static [Field]),
-    /// Something that its own code reads; a JSON Schema of it.
-    Own(&'static str),
+    /// Something that its own code reads; makes a JSON Schema of it.
+    Own(fn() -> serde_json::Value),
 }
 
 impl Field {
@@ -100,7 +101,7 @@ impl std::fmt::Display for Expected<'_> {
     }
 }
 
-pub(super) fn names(fields: &[Field]) -> Vec<&'static str> {
+fn names(fields: &[Field]) -> Vec<&'static str> {
     fields.iter().map(|field| field.name).collect()
 }
 
@@ -264,7 +265,8 @@ impl<'a> Node<'a> {
     }
 }
 
-/// The fields of one mapping. Each getter gives nothing where the field is not there or is wrong; what is wrong is noted.
+/// The fields of one mapping. Each getter gives nothing where the field is not there or is wrong;
+/// what is wrong is noted.
 pub struct Map<'a> {
     node: Node<'a>,
     fields: &'static [Field],
@@ -291,7 +293,8 @@ impl<'a> Map<'a> {
         found.map(|(field, node)| (*field, node))
     }
 
-    /// Notes where the field is not there, unless a mistyped one that has been noted was meant for it.
+    /// Notes where the field is not there, unless a mistyped one that has been noted was meant for
+    /// it.
     pub fn require(&self, name: &str) -> Option<&Node<'a>> {
         let found = self.get(name);
         if found.is_none() && !self.meant.contains(&name) {
