@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn files_over_the_limit_are_refused_one_by_one_and_displace_no_other() {
         let dir = tempfile::tempdir().unwrap();
-        for file in ["a.wasm", "b.WASM", "c.wasm", ".d.wasm", "e.txt"] {
+        for file in ["a.wasm", "b.WASM", "c.wasm", ".d.wasm", "a.yaml"] {
             fs::write(dir.path().join(file), "x").unwrap();
         }
         let found = read(dir.path(), 3, &|_| false).unwrap();
