@@ -9,9 +9,9 @@ use hms_core::body::Body;
 use hms_core::error::problem_type;
 use hms_disk::files::{is_full_disk, utf8};
 use hms_gateway::Gateway;
-use hms_gateway::routes::manifest::MAX_MANIFEST_BYTES;
-use hms_gateway::routes::{EditError, RouteStatus};
-use hms_manifest::Fault;
+use hms_gateway::routes::RouteStatus;
+use hms_gateway::routes::manifest::Route;
+use hms_manifest::{EditError, Fault, MAX_MANIFEST_BYTES, Manifest};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -105,19 +105,17 @@ fn refuse(error: &EditError) -> Response<Body> {
         }
         EditError::Io { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "disk", None),
     };
+    let said = error.said(&Route::WORDS);
     let mut problem = json!({
         "type": problem_type(code),
         "title": status.canonical_reason(),
         "status": status.as_u16(),
-        "detail": error.to_string(),
+        "detail": said,
     });
     if let Some(faults) = faults {
-        let said: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        set(
-            &mut problem,
-            "detail",
-            json!(format!("{error}: {}", said.join("; "))),
-        );
+        let all: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        let detail = format!("{said}: {}", all.join("; "));
+        set(&mut problem, "detail", json!(detail));
         set(&mut problem, "faults", json!(faults));
     }
     hms_core::error::problem_response(status, &problem)

@@ -122,7 +122,7 @@ impl Gateway {
         listeners: Vec<TcpListener>,
         shutdown: CancellationToken,
     ) -> usize {
-        self.routes.watch();
+        self.routes.manifests().watch();
         self.plugins.keep_keys(&shutdown);
         if let Some(certificate) = &self.config.certificate {
             certificate.watch(self.metrics.certificate_refused());

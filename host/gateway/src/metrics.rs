@@ -2,6 +2,7 @@
 
 use hms_core::error::Problem;
 use hms_core::printable::Label;
+use hms_manifest::ManifestMetrics;
 use hms_net::connection_limit::ConnectionCounters;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -42,9 +43,7 @@ pub struct Counters {
     http2_connections: Counter,
     handshakes_failed: Counter,
     websockets_ended: Family<ReasonLabel, Counter>,
-    route_files_refused: Gauge,
-    route_files_over_limit: Gauge,
-    route_folder_unreadable: Gauge,
+    manifests: ManifestMetrics,
     certificate_refused: Gauge,
     share_hits: ShareHits,
     keys_age: Family<IssuerLabel, Gauge<f64, AtomicU64>>,
@@ -144,9 +143,7 @@ impl GatewayMetrics {
             http2_connections: Counter::default(),
             handshakes_failed: Counter::default(),
             websockets_ended: Family::default(),
-            route_files_refused: Gauge::default(),
-            route_files_over_limit: Gauge::default(),
-            route_folder_unreadable: Gauge::default(),
+            manifests: ManifestMetrics::default(),
             certificate_refused: Gauge::default(),
             share_hits: ShareHits::default(),
             keys_age: Family::default(),
@@ -208,17 +205,17 @@ impl GatewayMetrics {
         registry.register(
             "route_files_refused",
             "Route manifests whose present text is refused",
-            self.route_files_refused.clone(),
+            self.manifests.files_refused.clone(),
         );
         registry.register(
             "route_files_over_limit",
             "Route manifests that are not read because there are as many as the host follows",
-            self.route_files_over_limit.clone(),
+            self.manifests.files_over_limit.clone(),
         );
         registry.register(
             "route_folder_unreadable",
             "1 where the routes folder cannot be read or lost all manifests: the routes stay as they last were",
-            self.route_folder_unreadable.clone(),
+            self.manifests.folder_unreadable.clone(),
         );
         registry.register(
             "certificate_refused",
@@ -294,16 +291,9 @@ impl GatewayMetrics {
         &self.share_hits
     }
 
-    pub(super) fn route_files_refused(&self, files: usize) {
-        self.route_files_refused.set(files as i64);
-    }
-
-    pub(super) fn route_files_over_limit(&self, files: usize) {
-        self.route_files_over_limit.set(files as i64);
-    }
-
-    pub(super) fn route_folder_unreadable(&self, unreadable: bool) {
-        self.route_folder_unreadable.set(i64::from(unreadable));
+    /// Of the routes folder.
+    pub(super) fn manifests(&self) -> ManifestMetrics {
+        self.manifests.clone()
     }
 
     pub(super) fn certificate_refused(&self) -> Gauge {

@@ -4,8 +4,9 @@
 use super::Gateway;
 use super::metrics::GatewayMetrics;
 use super::plugins::auth::ApiKeys;
-use super::routes::{EditError, LOOK_TIME, RouteSet, RouteStatus, Saved};
+use super::routes::RouteStatus;
 use hms_core::reload::ReadAgain;
+use hms_manifest::{EditError, Saved, in_time};
 use hms_store::{Scratch, Snapshot};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,12 +20,12 @@ impl Gateway {
 
     /// Why the routes folder itself could not be read the last time, if it could not.
     pub fn routes_fault(&self) -> Option<String> {
-        self.routes.folder_fault()
+        self.routes.manifests().folder_fault()
     }
 
     /// Whether the routes folder was read at least once since the start.
     pub fn routes_were_read(&self) -> bool {
-        self.routes.was_read()
+        self.routes.manifests().was_read()
     }
 
     /// The route `name`, and its manifest's text.
@@ -39,18 +40,22 @@ impl Gateway {
         name: String,
         text: String,
     ) -> Result<(RouteStatus, bool), EditError> {
-        self.edit(move |routes| routes.put(&name, &text)).await
+        let routes = self.routes.clone();
+        let dir = self.routes.manifests().dir();
+        in_time(dir, move || routes.put(&name, &text)).await
     }
 
     /// Removes the route `name` and its file. Gives why the file is still there, where it is.
     pub async fn remove_route(&self, name: String) -> Result<Option<String>, EditError> {
-        self.edit(move |routes| routes.remove(&name)).await
+        let manifests = self.routes.manifests();
+        let edited = manifests.clone();
+        in_time(manifests.dir(), move || edited.remove(&name)).await
     }
 
     /// What a backup takes of each manifest, by file, and how many more there are. As the last look
     /// at the folder found it, so that a disk that hangs holds no backup.
     pub fn saved_routes(&self) -> (BTreeMap<String, Saved>, usize) {
-        self.routes.saved()
+        self.routes.manifests().saved()
     }
 
     /// A copy of the ledger of idempotency keys; None where there is none yet. Blocks, on a thread
@@ -66,27 +71,10 @@ impl Gateway {
         self.plugins.idempotency.snapshot(runtime, scratch)
     }
 
-    async fn edit<T: Send + 'static>(
-        &self,
-        edit: impl FnOnce(&RouteSet) -> Result<T, EditError> + Send + 'static,
-    ) -> Result<T, EditError> {
-        let routes = self.routes.clone();
-        let path = routes.dir().to_path_buf();
-        let edit = tokio::task::spawn_blocking(move || edit(&routes));
-        // It may wait for a look first.
-        let Ok(edited) = tokio::time::timeout(2 * LOOK_TIME, edit).await else {
-            return Err(EditError::Unanswered);
-        };
-        edited.unwrap_or_else(|error| {
-            let error = std::io::Error::other(error);
-            Err(EditError::Io { path, error })
-        })
-    }
-
     /// Reads again now what is read from files and fetched: routes, certificate, keys of issuers.
     /// Gives what became of each; what cannot be read stays as it was.
     pub async fn read_again(&self) -> Vec<ReadAgain> {
-        let routes = self.routes.clone();
+        let routes = self.routes.manifests().clone();
         let routes = hms_core::reload::blocking("routes", move || {
             routes.reload_as_it_is();
             routes.outcome()

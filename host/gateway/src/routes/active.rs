@@ -5,7 +5,9 @@
 //! service answers says little about another.
 
 use super::health::{Health, Turns};
+use super::status::RouteStatus;
 use crate::routes::manifest::{Destination, Route};
+use hms_manifest::FileStatus;
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -79,6 +81,13 @@ impl UpstreamState {
         })
     }
 
+    /// Whether this is about the endpoints that `route` has.
+    fn is_of(&self, route: &Route) -> bool {
+        let upstream = &route.upstream;
+        let places = upstream.endpoints.iter().map(|found| &found.place);
+        self.base == upstream.base && places.eq(self.endpoints.iter().map(|(place, _)| place))
+    }
+
     /// Of the endpoint at `index` of the route.
     pub fn health(&self, index: usize) -> Option<&Health> {
         self.endpoints.get(index).map(|(_, health)| &**health)
@@ -111,9 +120,17 @@ impl UpstreamStates {
         active.collect()
     }
 
-    /// That of the route that `file` serves.
-    pub(super) fn get(&self, file: &str) -> Option<&Arc<UpstreamState>> {
-        self.0.get(file)
+    /// What is shown of a file, with what is known just now of the upstream of its route.
+    pub(super) fn shown(&self, file: &FileStatus<Route>) -> RouteStatus {
+        let status = RouteStatus::of(file);
+        // What was looked at and what serves may be of two moments.
+        let is_of = |state: &&Arc<UpstreamState>| {
+            file.live.as_ref().is_some_and(|route| state.is_of(route))
+        };
+        match self.0.get(&file.file).filter(is_of) {
+            Some(state) => status.with(state),
+            None => status,
+        }
     }
 }
 

@@ -1,313 +1,93 @@
-//! Which routes are live. A file whose new text is bad, or claims what another file has, keeps its
-//! last good route, over a restart too.
+//! The routes of one folder: what of it is live, as the table that requests are matched with.
 
-use super::EditError;
-use super::active::UpstreamState;
-use super::files::{Files, Saved, route_name};
-use super::folder::{self, Listing};
-use super::last_good::LastGood;
+use super::active::UpstreamStates;
+use super::manifest::Route;
 use super::status::RouteStatus;
 use super::table::Table;
 use crate::metrics::GatewayMetrics;
 use arc_swap::ArcSwap;
-use parking_lot::{Mutex, MutexGuard};
+use hms_manifest::{EditError, FileStatus, ManifestSet};
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long a change waits for a look at the folder that is under way. 5 s: as long as a change of
-/// a window waits for its disk.
-pub const LOOK_TIME: Duration = Duration::from_secs(5);
-
-/// What is said of a folder that has lost all its manifests.
-const LOST_ALL: &str = "it has no manifest, and it had some: mount or write what is to be there; \
-                        if it is right so, send the host SIGHUP, or DELETE each route";
-
-/// What operators are shown.
-#[derive(Default)]
-struct Shown {
-    files: Vec<ShownFile>,
-    texts: BTreeMap<String, Arc<str>>,
-    saved: BTreeMap<String, Saved>,
-    left_out: usize,
-    folder_fault: Option<String>,
-    was_read: bool,
-}
-
-/// One file, as the last look found it, and the live state of its route's upstream.
-struct ShownFile {
-    status: RouteStatus,
-    upstream_state: Option<Arc<UpstreamState>>,
-}
-
-impl ShownFile {
-    fn now(&self) -> RouteStatus {
-        let status = self.status.clone();
-        match &self.upstream_state {
-            Some(state) => status.with(state),
-            None => status,
-        }
-    }
-}
 
 /// The routes of one folder.
 pub struct RouteSet {
-    dir: PathBuf,
-    /// Manifests that are followed.
-    most: usize,
-    metrics: GatewayMetrics,
-    files: Mutex<Files>,
+    manifests: Arc<ManifestSet<Route>>,
+    active: Arc<Active>,
+}
+
+/// What serves.
+#[derive(Default)]
+struct Active {
     table: ArcSwap<Table>,
-    /// What the last look at the folder found, for those who do not wait for the next one: it may
-    /// take as long as a disk does.
-    shown: ArcSwap<Shown>,
-    /// Where the last good texts are kept, if anywhere. Locked only by whoever holds `files`.
-    kept: Mutex<Option<LastGood>>,
-    pub(super) look_time: Duration,
+    /// Of the routes of the table.
+    upstream_states: Mutex<UpstreamStates>,
 }
 
 impl RouteSet {
-    /// Reads the folder, and of it at most so many manifests. Bad files are said in the log and in
-    /// [`RouteSet::status`], as are those beyond the bound; the rest serves. With `kept`, a file
-    /// that is bad at the start serves as it was when it was good, and so do all files where the
-    /// folder cannot be read or has no manifest.
+    /// Reads the folder: see [`ManifestSet::load`].
     pub fn load(
         dir: impl Into<PathBuf>,
         kept: Option<PathBuf>,
         most: usize,
         metrics: GatewayMetrics,
     ) -> RouteSet {
-        let dir = dir.into();
-        let kept = kept.map(|file| LastGood::open(file, &dir));
-        let texts = kept.as_ref().map(LastGood::texts).unwrap_or_default();
-        let set = RouteSet {
-            dir,
-            most,
-            metrics,
-            files: Mutex::new(Files::new(texts)),
-            table: ArcSwap::default(),
-            shown: ArcSwap::default(),
-            kept: Mutex::new(kept),
-            look_time: LOOK_TIME,
-        };
-        set.reload();
-        set
+        let active = Arc::<Active>::default();
+        let serving = active.clone();
+        let serve = move |live| serving.serve(live);
+        let manifests = ManifestSet::load(dir, kept, most, metrics.manifests(), serve);
+        RouteSet {
+            manifests: Arc::new(manifests),
+            active,
+        }
     }
 
-    pub fn dir(&self) -> &Path {
-        &self.dir
+    /// The files.
+    pub fn manifests(&self) -> &Arc<ManifestSet<Route>> {
+        &self.manifests
     }
 
-    /// Manifests that are followed at most.
-    pub(super) fn most(&self) -> usize {
-        self.most
+    #[cfg(test)]
+    pub(crate) fn reload(&self) {
+        self.manifests.reload();
     }
 
     /// The live routes, as they are now.
     pub fn table(&self) -> Arc<Table> {
-        self.table.load_full()
+        self.active.table.load_full()
     }
 
-    pub(super) fn files(&self) -> MutexGuard<'_, Files> {
-        self.files.lock()
-    }
-
-    /// The same for a change: an error where a look at the folder is under way for too long.
-    pub(super) fn files_in_time(&self) -> Result<MutexGuard<'_, Files>, EditError> {
-        self.files
-            .try_lock_for(self.look_time)
-            .ok_or(EditError::Busy(self.look_time))
-    }
-
-    /// Reads what has changed and swaps the table, wholly or not at all. Blocks on the file system.
-    pub fn reload(&self) {
-        self.reload_locked(&mut self.files());
-    }
-
-    /// The same for an operator who asks for it: then a folder without manifests is meant to be so.
-    pub fn reload_as_it_is(&self) {
-        self.look(&mut self.files(), true);
-    }
-
-    pub(super) fn reload_locked(&self, files: &mut Files) {
-        self.look(files, false);
-    }
-
-    fn look(&self, files: &mut Files, as_it_is: bool) {
-        match folder::read(&self.dir, self.most, |name| files.known(name)) {
-            Ok(found) if !as_it_is && files.lost_all(&found) => {
-                self.keep_all(files, "is empty", LOST_ALL.into());
-            }
-            Ok(found) => self.take_in(files, found),
-            Err(error) => self.keep_all(files, "cannot be read", error.to_string()),
-        }
-    }
-
-    fn take_in(&self, files: &mut Files, found: Listing) {
-        let was_gone = files.folder_fault.take().is_some();
-        if was_gone {
-            tracing::info!(folder = %self.dir.display(), "the routes folder is readable again");
-        }
-        let before = std::mem::replace(&mut files.left_out, found.left_out);
-        if found.left_out > before {
-            let (left_out, most) = (found.left_out, self.most);
-            tracing::warn!(
-                left_out,
-                most,
-                "too many manifests in the routes folder: the rest is ignored and not listed"
-            );
-        }
-        let left_out = found.left_out;
-        if files.take_in(found) {
-            self.swap(files);
-        } else {
-            self.count(files);
-            if was_gone || left_out != before {
-                self.show(files);
-            }
-        }
-        // Gone with the next look.
-        for file in files.withdrawn() {
-            if hms_disk::files::remove(&self.dir.join(&file)).is_ok() {
-                tracing::info!(file, "removed the file of a removed route");
-            }
-        }
-    }
-
-    /// A folder that cannot be read, or has lost all manifests, takes no route with it. At the
-    /// start those serve that served last.
-    fn keep_all(&self, files: &mut Files, what: &str, fault: String) {
-        if files.folder_fault.as_ref() == Some(&fault) {
-            return;
-        }
-        let (folder, ready) = (self.dir.display(), files.was_read);
-        match ready {
-            true => tracing::warn!(
-                %folder, fault,
-                "the routes folder {what}; the routes stay as they are"
-            ),
-            false => tracing::error!(
-                %folder, fault,
-                "the routes folder {what}; the routes of the last run serve, and the host is not \
-                 ready until this is fixed"
-            ),
-        }
-        files.folder_fault = Some(fault);
-        match files.stand_in() {
-            true => self.swap(files),
-            false => {
-                self.count(files);
-                self.show(files);
-            }
-        }
-    }
-
-    /// Has a file serve nothing that cannot be removed.
-    pub(super) fn withdraw(&self, files: &mut Files, file: &str, why: &str) {
-        tracing::warn!(file, "a route is removed, but its file is not yet: {why}");
-        files.withdraw(file, why);
-        if let Some(kept) = self.kept().as_mut() {
-            kept.forget(file);
-        }
-        self.swap(files);
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Option<LastGood>> {
-        self.kept.lock()
-    }
-
-    fn swap(&self, files: &mut Files) {
-        self.table.store(Arc::new(files.resolve()));
-        self.count(files);
-        let mut kept = self.kept();
-        // What is in a folder that was never read is not known, so nothing that was kept of it is
-        // given up.
-        if let Some(kept) = kept.as_mut().filter(|_| files.was_read) {
-            kept.keep(files.live_texts());
-        }
-        drop(kept);
-        self.show(files);
-    }
-
-    fn count(&self, files: &Files) {
-        self.metrics.route_files_refused(files.refused());
-        self.metrics.route_files_over_limit(files.over_limit());
-        let unreadable = files.folder_fault.is_some();
-        self.metrics.route_folder_unreadable(unreadable);
-    }
-
-    fn show(&self, files: &Files) {
-        let shown = files.status().into_iter().map(|status| ShownFile {
-            upstream_state: files.upstream_state(&status.file),
-            status,
-        });
-        self.shown.store(Arc::new(Shown {
-            files: shown.collect(),
-            texts: files.texts(),
-            saved: files.saved(),
-            left_out: files.left_out,
-            folder_fault: files.folder_fault.clone(),
-            was_read: files.was_read,
-        }));
-    }
-
-    /// One line a file, by name. Does not block.
+    /// One line a file, by name. Waits for no disk.
     pub fn status(&self) -> Vec<RouteStatus> {
-        self.shown.load().files.iter().map(ShownFile::now).collect()
+        let states = self.active.upstream_states.lock();
+        let files = self.manifests.status();
+        files.iter().map(|file| states.shown(file)).collect()
     }
 
     /// What became of the route `name`, and its file's text, which is empty where the file cannot
-    /// be read. Does not block.
+    /// be read. Waits for no disk.
     pub fn get(&self, name: &str) -> Option<(RouteStatus, String)> {
-        let shown = self.shown.load();
-        let mut files = shown.files.iter();
-        let file = files.find(|file| route_name(&file.status.file) == name)?;
-        let text = shown.texts.get(&file.status.file);
-        let text = text.map(|text| text.to_string()).unwrap_or_default();
-        Some((file.now(), text))
+        let (status, text) = self.manifests.get(name)?;
+        Some((self.shown(&status), text))
     }
 
-    /// What a backup takes of each file, as the last look at the folder found it, and how many
-    /// files have no place in that. Does not block.
-    pub fn saved(&self) -> (BTreeMap<String, Saved>, usize) {
-        let shown = self.shown.load();
-        (shown.saved.clone(), shown.left_out)
+    /// Checks `text` and makes it the manifest of the route `name`: see [`ManifestSet::put`].
+    pub fn put(&self, name: &str, text: &str) -> Result<(RouteStatus, bool), EditError> {
+        let (status, new) = self.manifests.put(name, text)?;
+        Ok((self.shown(&status), new))
     }
 
-    /// Why the folder itself could not be read the last time, if it could not. Does not block.
-    pub fn folder_fault(&self) -> Option<String> {
-        self.shown.load().folder_fault.clone()
+    fn shown(&self, status: &FileStatus<Route>) -> RouteStatus {
+        self.active.upstream_states.lock().shown(status)
     }
+}
 
-    /// What the last look at the folder found, in words. Does not block.
-    ///
-    /// # Errors
-    /// Why the folder could not be read.
-    pub fn outcome(&self) -> Result<String, String> {
-        let shown = self.shown.load();
-        if let Some(fault) = &shown.folder_fault {
-            return Err(format!("{}: {fault}", self.dir.display()));
-        }
-        let refused = |file: &&ShownFile| !file.status.faults.is_empty();
-        let live = shown
-            .files
-            .iter()
-            .filter(|file| file.status.route.is_some());
-        Ok(
-            match (live.count(), shown.files.iter().filter(refused).count()) {
-                (live, 0) => format!("{live} live"),
-                (live, 1) => format!("{live} live, 1 file refused, see `hms routes`"),
-                (live, refused) => {
-                    format!("{live} live, {refused} files refused, see `hms routes`")
-                }
-            },
-        )
-    }
-
-    /// Whether the folder was read at least once, so that what serves is what is in it. Does not
-    /// block.
-    pub fn was_read(&self) -> bool {
-        self.shown.load().was_read
+impl Active {
+    fn serve(&self, live: BTreeMap<String, Arc<Route>>) {
+        let mut states = self.upstream_states.lock();
+        let table = Table::new(states.activate(live.into_iter()));
+        self.table.store(Arc::new(table));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::active::UpstreamState;
 use crate::routes::manifest::{Route, Upstream};
-use hms_manifest::Fault;
+use hms_manifest::{Fault, FileStatus};
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -90,6 +90,20 @@ impl LiveRoute {
 }
 
 impl RouteStatus {
+    /// As the last look at the folder found it.
+    pub fn of(file: &FileStatus<Route>) -> RouteStatus {
+        RouteStatus {
+            file: file.file.clone(),
+            state: match file.faults.is_empty() {
+                true => RouteState::Live,
+                false => RouteState::Refused,
+            },
+            faults: file.faults.clone(),
+            route: file.live.as_deref().map(LiveRoute::of),
+            since: file.since,
+        }
+    }
+
     /// The same, with what is known of the upstream just now.
     pub fn with(mut self, state: &UpstreamState) -> RouteStatus {
         let targets = self.route.iter_mut().flat_map(|route| &mut route.targets);

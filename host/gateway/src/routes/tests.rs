@@ -1,8 +1,8 @@
-mod folder;
-
 use super::*;
 use crate::metrics::GatewayMetrics;
 use crate::routes::manifest::{Pattern, Route, Segment};
+use hms_manifest::EditError;
+use hms_manifest::conformance::{self, Samples};
 use proptest::prelude::*;
 use std::fs;
 use std::sync::Arc;
@@ -330,6 +330,12 @@ fn last_good_route_serves_after_a_restart() {
     fs::write(routes.join("a.yaml"), manifest("/a")).unwrap();
     fs::write(routes.join("other.yaml"), manifest("/other")).unwrap();
     drop(load());
+    // As hosts from before wrote it.
+    let json = fs::read_to_string(&kept).unwrap();
+    assert!(
+        json.contains("\n  \"routes\": {\n    \"a.yaml\": "),
+        "{json}"
+    );
     fs::write(routes.join("a.yaml"), "uri: /b").unwrap();
     let set = load();
     assert_eq!(found(&set.table(), None, "GET", "/a").as_deref(), Some("a"));
@@ -367,10 +373,10 @@ fn edit_is_checked_as_a_whole_before_it_is_written() {
     }
     assert_eq!(fixture.serves("/c").as_deref(), Some("a"));
     assert!(fixture.set.put("n", &manifest("/n")).unwrap().1);
-    fixture.set.remove("n").unwrap();
+    fixture.set.manifests().remove("n").unwrap();
     assert_eq!(fixture.serves("/n"), None);
     assert!(matches!(
-        fixture.set.remove("n"),
+        fixture.set.manifests().remove("n"),
         Err(EditError::Unknown(_))
     ));
 }
@@ -411,10 +417,10 @@ fn missing_folder_removes_no_route() {
     let away = fixture.dir.path().with_extension("away");
     fs::rename(fixture.dir.path(), &away).unwrap();
     fixture.set.reload();
-    assert!(fixture.serves("/a").is_some() && fixture.set.folder_fault().is_some());
+    assert!(fixture.serves("/a").is_some() && fixture.set.manifests().folder_fault().is_some());
     fs::rename(&away, fixture.dir.path()).unwrap();
     fixture.set.reload();
-    assert_eq!(fixture.set.folder_fault(), None);
+    assert_eq!(fixture.set.manifests().folder_fault(), None);
 }
 
 #[test]
@@ -443,7 +449,7 @@ fn oversized_and_unreadable_files_are_rejected_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn changed_file_is_live_within_a_second() {
     let fixture = Fixture::open(&[("a.yaml", &manifest("/a"))]);
-    fixture.set.watch();
+    fixture.set.manifests().watch();
     for round in 0..3 {
         let path = format!("/round-{round}");
         let draft = fixture.dir.path().join(".a.yaml.swp");
@@ -458,58 +464,26 @@ async fn changed_file_is_live_within_a_second() {
 }
 
 #[test]
-fn folder_status_does_not_wait_for_a_scan() {
-    let fixture = Fixture::open(&[("a.yaml", &manifest("/a"))]);
-    // As while a look waits for the disk.
-    let _looking = fixture.set.files();
-    assert_eq!(fixture.set.status().len(), 1);
-    assert_eq!(fixture.set.folder_fault(), None);
-    assert_eq!(fixture.set.get("a").unwrap().1, manifest("/a"));
-    assert_eq!(fixture.set.saved().0.len(), 1);
+fn route_conforms() {
+    conformance::run::<Route>(&Samples {
+        good: [
+            "uri: /a\nupstream: http://hms-svc-payments\n",
+            "uri: /b/**\nupstream: http://hms-svc-payments\n",
+        ],
+        bad: "uri: /a\nupstraem: http://hms-svc-payments\n",
+        place: (2, 1),
+    });
 }
 
 #[test]
-fn change_waits_a_bounded_time_for_a_scan() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut set = RouteSet::load(dir.path(), None, MOST, GatewayMetrics::new());
-    set.look_time = Duration::from_millis(50);
-    let looking = set.files();
-    let put = set.put("a", &manifest("/a"));
-    assert!(matches!(put, Err(EditError::Busy(_))), "{put:?}");
-    let removed = set.remove("a");
-    assert!(matches!(removed, Err(EditError::Busy(_))), "{removed:?}");
-    drop(looking);
-    assert!(set.put("a", &manifest("/a")).unwrap().1);
-}
-
-#[test]
-fn removed_route_stops_serving_though_its_file_remains() {
-    let fixture = Fixture::open(&[("a.yaml", &manifest("/a")), ("b.yaml", &manifest("/b"))]);
-    // As where the disk does not let the file be removed.
-    let withdraw = || {
-        fixture
-            .set
-            .withdraw(&mut fixture.set.files(), "a.yaml", "the disk fails")
-    };
-    let file = fixture.dir.path().join("a.yaml");
-    withdraw();
-    assert!(fixture.serves("/a").is_none() && fixture.serves("/b").is_some());
-    assert!(fixture.fault("a.yaml").unwrap().contains("the disk fails"));
-    // Its path is free for another.
-    fixture.write("b.yaml", &manifest("/a"));
-    assert_eq!(fixture.serves("/a").as_deref(), Some("b"));
-    assert!(!file.exists(), "it is tried again with the next look");
-    fixture.write("b.yaml", &manifest("/b"));
-    assert_eq!(fixture.set.status().len(), 1);
-
-    // Somebody who changes the file wants it, and so does who puts the same text there once more.
-    fixture.write("a.yaml", &manifest("/a"));
-    withdraw();
-    fixture.write("a.yaml", &manifest("/changed"));
-    assert!(fixture.serves("/changed").is_some() && file.exists());
-    withdraw();
-    fixture.set.put("a", &manifest("/changed")).unwrap();
-    assert!(fixture.serves("/changed").is_some() && file.exists());
-    assert_eq!(fixture.set.remove("a").unwrap(), None);
-    assert!(fixture.serves("/changed").is_none() && !file.exists());
+fn operators_page_lists_the_bounds() {
+    let page = include_str!("../../../../docs/limits.md");
+    assert_eq!(crate::Limits::default().max_routes, 10_000);
+    assert_eq!(hms_manifest::MAX_MANIFEST_BYTES, 64 << 10);
+    assert!(page.contains(
+        "| manifests in the routes folder; components in a watched folder | 10,000; 10,000 |"
+    ));
+    assert!(page.contains("| bytes of a manifest | 64 KiB |"));
+    assert_eq!(hms_manifest::LOOK_TIME, Duration::from_secs(5));
+    assert!(page.contains("a look at the folder; for the folder's disk | 5 s; 10 s with that |"));
 }

@@ -3,9 +3,11 @@
 use anyhow::{Context, bail};
 use clap::Args;
 use hms_core::printable::{Printable, printable};
+use hms_gateway::routes::manifest::Route;
 use hms_gateway::routes::manifest::schema::schema;
-use hms_gateway::routes::{RouteSet, RouteStatus, check_file};
+use hms_gateway::routes::{RouteSet, RouteStatus};
 use hms_gateway::{GatewayMetrics, Limits};
+use hms_manifest::check_file;
 use hms_telemetry::tell_json;
 use std::path::PathBuf;
 
@@ -58,14 +60,15 @@ impl Check {
         let metadata = std::fs::metadata(&self.routes)
             .with_context(|| format!("cannot read the routes folder {shown}"))?;
         if !metadata.is_dir() {
-            let checked = check_file(&self.routes);
+            let checked = check_file::<Route>(&self.routes);
+            let checked = checked.map(|files| files.iter().map(RouteStatus::of).collect());
             return checked.with_context(|| {
                 format!("{shown} is not a manifest: its name must end with .yaml or .yml")
             });
         }
         let most = Limits::default().max_routes;
         let set = RouteSet::load(&self.routes, None, most, GatewayMetrics::new());
-        if let Some(fault) = set.folder_fault() {
+        if let Some(fault) = set.manifests().folder_fault() {
             bail!("cannot read the routes folder {shown}: {fault}");
         }
         let files = set.status();

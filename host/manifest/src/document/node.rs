@@ -1,5 +1,5 @@
-//! Walks a document's tree: what is there becomes typed, what is wrong becomes a fault, and the walk
-//! goes on, so that one look shows every fault of a file.
+//! Walks a document's tree: what is there becomes typed, what is wrong becomes a fault, and the
+//! walk goes on, so that one look shows every fault of a file.
 //!
 //! What a mapping may hold is said by a table of [`Field`]s. The same tables make the JSON Schema
 //! ([`super::schema`]).

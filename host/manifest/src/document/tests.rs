@@ -1,48 +1,18 @@
 use super::*;
+use crate::Manifest;
+use crate::sample::{FIELDS, Sample};
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
 
-/// What the tests of this crate read: a `name` and a `size`.
-const FIELDS: &[Field] = &[
-    Field {
-        name: "name",
-        kind: Kind::Text("box"),
-        doc: "Its name.",
-    },
-    Field {
-        name: "size",
-        kind: Kind::Size(1..=1 << 20),
-        doc: "Its size.",
-    },
-    Field {
-        name: "more",
-        kind: Kind::Own(any),
-        doc: "Anything.",
-    },
-];
-
-fn any() -> Value {
-    json!({ "type": "string" })
-}
-
-fn read(text: &str) -> Result<(String, u64), Vec<String>> {
-    let document = read_document(text, "box", |node| {
-        let map = node.map(FIELDS, "a box")?;
-        let name = map.require("name").is_some();
-        let name = name.then(|| map.parsed("name", |text| Ok(text.to_owned())));
-        let size = map.require("size").is_some();
-        let size = size.then(|| map.size("size")).flatten();
-        Some((name.flatten()?, size?))
-    });
-    document.map_err(|faults| faults.iter().map(ToString::to_string).collect())
+fn read(text: &str) -> Result<Sample, Vec<String>> {
+    let said = |faults: Vec<Fault>| faults.iter().map(ToString::to_string).collect();
+    Sample::parse("test", text).map_err(said)
 }
 
 #[test]
 fn every_fault_is_said_in_its_place_and_in_the_order_of_the_text() {
-    assert_eq!(
-        read("\u{feff}name: a\nsize: 1KiB\n"),
-        Ok(("a".into(), 1024))
-    );
+    let sample = read("\u{feff}name: a\nsize: 1KiB\n").unwrap();
+    assert_eq!((sample.name.as_str(), sample.size), ("a", 1024));
     let faults = read("size: 2MiB\nnmae: a\nmore: [\n  1]\nmore: 2\n").unwrap_err();
     assert_eq!(
         faults,
@@ -55,8 +25,8 @@ fn every_fault_is_said_in_its_place_and_in_the_order_of_the_text() {
     for (text, fault) in [
         ("", "the file is empty"),
         ("# nothing\n", "the file is empty"),
-        ("name: a\n---\nname: b\n", "one file is one box"),
-        ("- a", "a list is not a box"),
+        ("name: a\n---\nname: b\n", "one file is one sample"),
+        ("- a", "a list is not a sample"),
         ("name: a", "the field 'size' is missing"),
     ] {
         let faults = read(text).unwrap_err();
@@ -68,7 +38,7 @@ fn every_fault_is_said_in_its_place_and_in_the_order_of_the_text() {
 fn the_schema_is_made_of_the_fields() {
     let schema = object(FIELDS, &["name"]);
     assert_eq!(schema["properties"]["more"]["type"], "string");
-    assert_eq!(schema["properties"]["name"]["description"], "Its name.");
+    assert_eq!(schema["properties"]["size"]["description"], "Its size.");
     assert_eq!(schema["required"], json!(["name"]));
     assert_eq!(schema["additionalProperties"], json!(false));
 }

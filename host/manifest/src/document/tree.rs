@@ -1,9 +1,9 @@
 //! A YAML document as a tree, and where in the text each of its nodes is.
 //!
 //! A document is read in two steps: its text becomes a [`Tree`], then [`super::node`] walks the
-//! tree and collects every fault, not only the first. serde_yaml tells a line only with an error; so
-//! the line of a node is found by reading the text once more and failing at that node. That is done
-//! for faults alone, and a document is short.
+//! tree and collects every fault, not only the first. serde_yaml tells a line only with an error;
+//! so the line of a node is found by reading the text once more and failing at that node. That is
+//! done for faults alone, and a document is short.
 
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::fmt;
@@ -55,8 +55,8 @@ pub enum Step {
     Key(usize),
 }
 
-/// The line and column, from 1, of the node that `steps` lead to; those of the nearest node around it
-/// that can be told.
+/// The line and column, from 1, of the node that `steps` lead to; those of the nearest node around
+/// it that can be told.
 pub(super) fn locate(text: &str, steps: &[Step]) -> (usize, usize) {
     (0..=steps.len())
         .rev()

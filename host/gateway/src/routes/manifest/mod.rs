@@ -18,13 +18,12 @@ pub use upstream::{Destination, Endpoint, Upstream, is_window_name};
 
 use crate::plugins::Rules;
 use crate::request::target::Oddities;
-use hms_manifest::{Fault, Field, Kind, Map, Node, read_document, unknown};
+use hms_manifest::{
+    Fault, Field, Kind, Manifest, Map, Node, Words, line_of, read_document, unknown,
+};
 use http::Method;
 use serde_json::json;
 use std::sync::Arc;
-
-/// Bytes of one manifest. A real one has some hundred.
-pub const MAX_MANIFEST_BYTES: u64 = 64 * 1024;
 
 /// Hosts, and methods, of one route.
 const MAX_HOSTS: usize = 64;
@@ -116,7 +115,7 @@ impl Route {
     ///
     /// Every fault, in the order of the text; at least one.
     pub fn parse(name: &str, text: &str) -> Result<Route, Vec<Fault>> {
-        read_document(text, "route", |node| read(name, text, node))
+        read_document(text, Self::WORDS.one, |node| read(name, text, node))
     }
 
     /// The path that the upstream sees for a `path` that this route matches.
@@ -133,6 +132,38 @@ impl Route {
         self.methods.is_empty()
             || self.methods.contains(method)
             || (*method == Method::HEAD && self.methods.contains(&Method::GET))
+    }
+}
+
+impl Manifest for Route {
+    const WORDS: Words = Words {
+        one: "route",
+        many: "routes",
+        folder: "routes folder",
+        request: "GET /routes",
+        command: "hms routes",
+    };
+
+    type Claim = Claim;
+
+    fn parse(name: &str, text: &str) -> Result<Route, Vec<Fault>> {
+        Route::parse(name, text)
+    }
+
+    fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        Route::claims(self)
+    }
+
+    fn line_of_claims(text: &str) -> usize {
+        line_of(text, "uri")
+    }
+
+    fn log_live(&self, file: &str) {
+        tracing::info!(file, uri = %self.uri, upstream = %self.upstream, "route live");
     }
 }
 

@@ -1,8 +1,6 @@
 //! Reading the folder of manifests.
 
-use crate::routes::manifest::MAX_MANIFEST_BYTES;
-use hms_disk::files::is_manifest;
-use hms_disk::files::{read_at_most, shown_name, utf8};
+use hms_disk::files::{is_manifest, read_at_most, shown_name, utf8};
 use hms_disk::stamp::FileStamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -13,12 +11,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::SystemTime;
 
+/// Bytes of one manifest. A real one has some hundred.
+pub const MAX_MANIFEST_BYTES: u64 = 64 * 1024;
+
 /// Files beyond the bound, and other entries that are no manifests, that are each said by name.
 /// 1,000: more would not be read; the rest is counted.
 const MAX_NAMED: usize = 1000;
 
-/// How deep sub-folders are searched for manifests that make no routes, and how many entries of
-/// them a look reads. The search only says what is passed over: it must not make a look slow.
+/// How deep sub-folders are searched for manifests that are not read, and how many entries of them
+/// a look reads. The search only says what is passed over: it must not make a look slow.
 const MAX_DEPTH: usize = 8;
 const MAX_SEARCHED: usize = 1000;
 
@@ -75,12 +76,18 @@ impl Listing {
 
 /// All manifests of the folder: `*.yaml` and `*.yml` in any case, but for hidden files, which
 /// editors make. At most `most` are read; those that are followed already come first, then those
-/// first by name, so that one more file takes no other's place.
+/// first by name, so that one more file takes no other's place. Files of other kinds, which
+/// somebody else may keep in the folder, are passed over. `word` is what messages call the folder.
 ///
 /// # Errors
 ///
 /// When the folder itself cannot be read, or another one takes its place meanwhile.
-pub(super) fn read(dir: &Path, most: usize, known: impl Fn(&str) -> Known) -> io::Result<Listing> {
+pub(super) fn read(
+    dir: &Path,
+    word: &str,
+    most: usize,
+    known: impl Fn(&str) -> Known,
+) -> io::Result<Listing> {
     let folder = FolderId::of(dir)?;
     let mut listing = Listing {
         folder,
@@ -106,7 +113,7 @@ pub(super) fn read(dir: &Path, most: usize, known: impl Fn(&str) -> Known) -> io
                 continue;
             }
             (true, None) => Some("the name of the file is not UTF-8: rename it".to_owned()),
-            (false, _) => passed_over(&entry, &mut search),
+            (false, _) => passed_over(&entry, word, &mut search),
         };
         if let Some(why) = why.filter(|_| listing.files.len() < MAX_NAMED) {
             listing.files.insert(shown_name(&name), bad(None, why));
@@ -147,9 +154,8 @@ fn is_hidden(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b".")
 }
 
-/// Why something in the folder that is no manifest makes no routes, where it looks as if it were
-/// to.
-fn passed_over(entry: &DirEntry, search: &mut usize) -> Option<String> {
+/// Why something in the folder that is no manifest is not read, where it looks as if it were to be.
+fn passed_over(entry: &DirEntry, word: &str, search: &mut usize) -> Option<String> {
     let kind = entry.file_type().ok()?;
     // Container platforms mount folders as links.
     let is_folder = kind.is_dir()
@@ -159,8 +165,8 @@ fn passed_over(entry: &DirEntry, search: &mut usize) -> Option<String> {
     }
     let first = first_manifest(&entry.path(), MAX_DEPTH, search)?;
     Some(format!(
-        "sub-folders are not read, and this one has a manifest, {first}: move it up into the routes \
-         folder, or give the sub-folder a name that begins with '.'"
+        "sub-folders are not read, and this one has a manifest, {first}: move it up into the \
+         {word}, or give the sub-folder a name that begins with '.'"
     ))
 }
 
@@ -191,7 +197,7 @@ fn look(path: &Path, known: Option<FileStamp>) -> Option<ManifestFile> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // A link stays where a volume is away for a moment; its route must not go with that.
+            // A link stays where a volume is away for a moment; what it serves must stay as well.
             fs::symlink_metadata(path).ok()?;
             return Some(bad(None, "it is a link that leads nowhere".into()));
         }

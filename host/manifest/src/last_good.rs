@@ -1,5 +1,5 @@
 //! The last good texts, kept in the data folder, so that a file that is bad when the host starts
-//! again still has a route, and so that all have one where the folder itself cannot be read then.
+//! again still serves, and so that all do where the folder itself cannot be read then.
 
 use hms_disk::files::write_whole;
 use serde::{Deserialize, Serialize};
@@ -15,47 +15,56 @@ struct Content {
     /// The same as it was named, absolute: what is known of a folder that cannot be reached.
     #[serde(default)]
     named: PathBuf,
-    /// Text by file.
-    routes: BTreeMap<String, String>,
+    /// Under the word for several of the kind: text by file.
+    #[serde(flatten)]
+    texts: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 pub(super) struct LastGood {
     file: PathBuf,
     dir: PathBuf,
+    /// The word for several of the kind.
+    many: &'static str,
     content: Content,
 }
 
 impl LastGood {
     /// What is kept for `folder`; nothing where the file is not there or cannot be read, which is
     /// said in the log.
-    pub(super) fn open(file: PathBuf, folder: &Path) -> LastGood {
+    pub(super) fn open(file: PathBuf, folder: &Path, many: &'static str) -> LastGood {
         let read = fs::read(&file)
             .and_then(|json| serde_json::from_slice::<Content>(&json).map_err(io::Error::other));
         let content = match read {
             Ok(content) if is_of(&content, folder) => content,
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 let path = file.display();
-                tracing::warn!(%path, %error, "cannot read the last good routes");
+                tracing::warn!(%path, %error, "cannot read the last good {many}");
                 Content::default()
             }
             _ => Content::default(),
         };
         let dir = folder.to_owned();
-        LastGood { file, dir, content }
+        LastGood {
+            file,
+            dir,
+            many,
+            content,
+        }
     }
 
     pub(super) fn texts(&self) -> BTreeMap<String, String> {
-        self.content.routes.clone()
+        let texts = self.content.texts.get(self.many);
+        texts.cloned().unwrap_or_default()
     }
 
-    /// Keeps these texts in place of the others. A failure is said in the log: the routes serve all
-    /// the same. To be called only when the folder was read.
-    pub(super) fn keep(&mut self, routes: BTreeMap<String, String>) {
+    /// Keeps these texts in place of the others. A failure is said in the log: they serve all the
+    /// same. To be called only when the folder was read.
+    pub(super) fn keep(&mut self, texts: BTreeMap<String, String>) {
         let named = absolute(&self.dir);
         let content = Content {
             folder: fs::canonicalize(&self.dir).unwrap_or_else(|_| named.clone()),
             named,
-            routes,
+            texts: BTreeMap::from([(self.many.to_owned(), texts)]),
         };
         if content == self.content {
             return;
@@ -66,7 +75,8 @@ impl LastGood {
 
     /// Forgets one text, whether the folder was read or not.
     pub(super) fn forget(&mut self, file: &str) {
-        if self.content.routes.remove(file).is_some() {
+        let texts = self.content.texts.get_mut(self.many);
+        if texts.is_some_and(|texts| texts.remove(file).is_some()) {
             self.write_or_say();
         }
     }
@@ -74,7 +84,8 @@ impl LastGood {
     fn write_or_say(&self) {
         if let Err(error) = self.write() {
             let path = self.file.display();
-            tracing::warn!(%path, %error, "cannot save the last good routes for the next start");
+            let many = self.many;
+            tracing::warn!(%path, %error, "cannot save the last good {many} for the next start");
         }
     }
 

@@ -1,0 +1,178 @@
+//! Changing the folder through the admin API: checked as a whole before anything is written.
+
+use super::folder::MAX_MANIFEST_BYTES;
+use super::set::LOOK_TIME;
+use super::{Fault, FileStatus, Manifest, ManifestSet, Words};
+use hms_disk::files::{self, write_whole};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Bytes of a manifest's name.
+const MAX_NAME: usize = 100;
+
+/// Why an edit was not made. The folder is as it was.
+#[derive(Debug)]
+pub enum EditError {
+    /// That is no name.
+    Name(String),
+    Refused(Vec<Fault>),
+    /// It claims what another file has.
+    Claimed(Vec<Fault>),
+    /// There is none of that name.
+    Unknown(String),
+    /// The folder has as many manifests as are followed.
+    Full(usize),
+    /// Why the folder cannot be read.
+    Unreadable(String),
+    /// Written, and not live, with why.
+    NotLive(String),
+    /// A look at the folder was under way for so long.
+    Busy(Duration),
+    /// The disk does not answer: the change is made once it does, or not at all.
+    Unanswered,
+    Io {
+        path: PathBuf,
+        error: io::Error,
+    },
+}
+
+impl EditError {
+    /// What the operator is told, in the `words` of the kind of manifests.
+    pub fn said(&self, words: &Words) -> String {
+        let (one, many, folder) = (words.one, words.many, words.folder);
+        match self {
+            EditError::Name(name) => format!(
+                "'{name}' is no name for a {one}: letters, digits, '-', '_' and inner dots, at \
+                 most {MAX_NAME}"
+            ),
+            EditError::Refused(_) => "the manifest is refused".into(),
+            EditError::Claimed(_) => "the manifest claims what another file has".into(),
+            EditError::Unknown(name) => format!("there is no {one} '{name}'"),
+            EditError::Full(most) => format!(
+                "the folder has as many manifests as the host follows, {most}: remove some; \
+                 nothing was written"
+            ),
+            EditError::Unreadable(why) => format!(
+                "the {folder} cannot be read ({why}): nothing was written, and the {many} stay as \
+                 they are"
+            ),
+            EditError::NotLive(why) => format!(
+                "the manifest is written and not live: the {folder} cannot be read since ({why}); \
+                 it is taken once it can be"
+            ),
+            EditError::Busy(time) => format!(
+                "the {folder} has been read for longer than {} s: nothing was written; try again \
+                 once its disk answers",
+                time.as_secs()
+            ),
+            EditError::Unanswered => format!(
+                "the disk of the {folder} does not answer: the change is made once it does, or not \
+                 at all; {} says which",
+                words.request
+            ),
+            EditError::Io { path, error } => format!("{}: {error}", path.display()),
+        }
+    }
+}
+
+impl<M: Manifest> ManifestSet<M> {
+    /// Checks `text` and makes it the manifest `name`; live when this returns. Whether the file is
+    /// new. Blocks on the file system.
+    pub fn put(&self, name: &str, text: &str) -> Result<(FileStatus<M>, bool), EditError> {
+        check_name(name)?;
+        if text.len() as u64 > MAX_MANIFEST_BYTES {
+            let reason = format!("it is larger than {MAX_MANIFEST_BYTES} bytes");
+            return Err(EditError::Refused(vec![Fault::whole(reason)]));
+        }
+        let manifest = M::parse(name, text).map_err(EditError::Refused)?;
+        let mut files = self.files_in_time()?;
+        // What changed on the disk meanwhile may claim the same.
+        self.reload_locked(&mut files);
+        if let Some(fault) = &files.folder_fault {
+            return Err(EditError::Unreadable(fault.clone()));
+        }
+        let there = files.file_of(name);
+        let file = there.clone().unwrap_or_else(|| format!("{name}.yaml"));
+        if !files.has_place(&file, self.most()) {
+            return Err(EditError::Full(self.most()));
+        }
+        if let Some((other, claim)) = files.claimed(&file, &manifest) {
+            let reason = format!("{claim} is claimed by {other} already");
+            let line = M::line_of_claims(text);
+            return Err(EditError::Claimed(vec![Fault {
+                line,
+                column: 1,
+                reason,
+            }]));
+        }
+        let path = self.dir().join(&file);
+        write_whole(&path, text.as_bytes()).map_err(|error| EditError::Io { path, error })?;
+        files.come_back(&file);
+        self.reload_locked(&mut files);
+        if let Some(fault) = &files.folder_fault {
+            return Err(EditError::NotLive(fault.clone()));
+        }
+        let gone = || EditError::NotLive("somebody removed the file".into());
+        let status = files.status_of(&file).ok_or_else(gone)?;
+        Ok((status, there.is_none()))
+    }
+
+    /// Takes the manifest `name` out, at once, and removes its file. Gives why the disk does not
+    /// let that, where it does not: then it serves no more all the same, and the removal is tried
+    /// again with each look at the folder, unless somebody changes the file. Blocks on the file
+    /// system.
+    pub fn remove(&self, name: &str) -> Result<Option<String>, EditError> {
+        check_name(name)?;
+        let mut files = self.files_in_time()?;
+        let file = files.file_of(name);
+        let file = file.ok_or_else(|| EditError::Unknown(name.into()))?;
+        match files::remove(&self.dir().join(&file)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let why = error.to_string();
+                self.withdraw(&mut files, &file, &why);
+                Ok(Some(why))
+            }
+            _ => {
+                self.reload_locked(&mut files);
+                // Then the look did not see that the file is gone, if it is.
+                let why = files.folder_fault.clone();
+                if let Some(why) = &why {
+                    self.withdraw(&mut files, &file, why);
+                }
+                Ok(why)
+            }
+        }
+    }
+}
+
+/// Runs an `edit` of a set over the folder `dir`, for as long as its disk may take.
+///
+/// # Errors
+/// Those of the edit, and [`EditError::Unanswered`].
+pub async fn in_time<T: Send + 'static>(
+    dir: &Path,
+    edit: impl FnOnce() -> Result<T, EditError> + Send + 'static,
+) -> Result<T, EditError> {
+    let edit = tokio::task::spawn_blocking(edit);
+    // It may wait for a look first.
+    let Ok(edited) = tokio::time::timeout(2 * LOOK_TIME, edit).await else {
+        return Err(EditError::Unanswered);
+    };
+    edited.unwrap_or_else(|error| {
+        let error = io::Error::other(error);
+        let path = dir.to_path_buf();
+        Err(EditError::Io { path, error })
+    })
+}
+
+/// It becomes a file name.
+fn check_name(name: &str) -> Result<(), EditError> {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let fits = (1..=MAX_NAME).contains(&name.len())
+        && name.bytes().all(inner)
+        && !name.starts_with(['.', '-'])
+        && !name.ends_with('.');
+    fits.then_some(())
+        .ok_or_else(|| EditError::Name(name.into()))
+}
