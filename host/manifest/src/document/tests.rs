@@ -35,7 +35,7 @@ fn every_fault_is_said_in_its_place_and_in_the_order_of_the_text() {
 }
 
 #[test]
-fn the_schema_is_made_of_the_fields() {
+fn schema_is_made_of_the_fields() {
     let schema = object(FIELDS, &["name"]);
     assert_eq!(schema["properties"]["more"]["type"], "string");
     assert_eq!(schema["properties"]["size"]["description"], "Its size.");
@@ -44,7 +44,7 @@ fn the_schema_is_made_of_the_fields() {
 }
 
 #[test]
-fn the_line_of_a_field_is_found_at_the_top_level_alone() {
+fn line_of_a_field_is_found_at_the_top_level_alone() {
     let text = "a:\n  uri: 1\nuris: 2\nuri : 3\n";
     assert_eq!(line_of(text, "uri"), 4);
     assert_eq!(line_of(text, "none"), 1);

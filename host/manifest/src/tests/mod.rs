@@ -105,7 +105,7 @@ fn sample_conforms() {
 }
 
 #[test]
-fn a_conflict_names_both_files_and_the_live_manifest_stays() {
+fn conflict_names_both_files_and_the_live_manifest_stays() {
     let fixture = Fixture::open(&[("m.yaml", &manifest("x"))]);
     fixture.write("a.yaml", "size: 1KiB\nname: x\n");
     assert_eq!(fixture.serves("x").as_deref(), Some("m.yaml"));
@@ -122,7 +122,7 @@ fn a_conflict_names_both_files_and_the_live_manifest_stays() {
 }
 
 #[test]
-fn a_manifest_that_falls_back_takes_what_it_had_from_a_newcomer() {
+fn manifest_that_falls_back_takes_what_it_had_from_a_newcomer() {
     let fixture = Fixture::open(&[("a.yaml", &manifest("a")), ("b.yaml", &manifest("b"))]);
     // a.yaml wants what b.yaml has, and c.yaml wants what a.yaml had.
     fs::write(fixture.dir.path().join("a.yaml"), manifest("b")).unwrap();
@@ -221,7 +221,7 @@ fn change_waits_a_bounded_time_for_a_scan() {
 }
 
 #[test]
-fn a_removed_manifest_serves_no_more_though_its_file_is_still_there() {
+fn removed_manifest_serves_no_more_though_its_file_is_still_there() {
     let fixture = Fixture::open(&[("a.yaml", &manifest("a")), ("b.yaml", &manifest("b"))]);
     // As where the disk does not let the file be removed.
     let withdraw = || {
