@@ -4,13 +4,12 @@ use super::claimed::Claimed;
 use super::tasks::Tasks;
 use super::token::AdminToken;
 use super::{Backups, Metrics, keys, limits, reply, routes, windows};
-use crate::reply::set;
+use hms_api::{Health, HealthStatus, Word};
 use hms_core::body::Body;
 use hms_gateway::Gateway;
 use hms_windows::{Registry, WindowName};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use parking_lot::{Mutex, MutexGuard};
-use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -47,15 +46,18 @@ impl Readiness {
     fn answer(&self) -> Response<Body> {
         let waits = self.waits();
         let open = waits.iter().filter(|wait| !(wait.is_over)());
-        let unread: Vec<&str> = open.map(|wait| wait.what).collect();
-        if self.0.ready.load(Relaxed) && unread.is_empty() {
-            return reply::json(StatusCode::OK, &json!({ "status": "ready" }));
-        }
-        let mut why = json!({ "status": "not ready" });
-        if !unread.is_empty() {
-            set(&mut why, "not-read-yet", json!(unread));
-        }
-        reply::json(StatusCode::SERVICE_UNAVAILABLE, &why)
+        let not_read_yet: Vec<Word> = open.map(|wait| wait.what.into()).collect();
+        let (code, status) = match self.0.ready.load(Relaxed) && not_read_yet.is_empty() {
+            true => (StatusCode::OK, HealthStatus::Ready),
+            false => (StatusCode::SERVICE_UNAVAILABLE, HealthStatus::NotReady),
+        };
+        reply::json(
+            code,
+            &Health {
+                status,
+                not_read_yet,
+            },
+        )
     }
 
     fn waits(&self) -> MutexGuard<'_, Vec<Wait>> {
@@ -159,7 +161,13 @@ impl Admin {
             return Some(reply::method_not_allowed("GET, HEAD"));
         }
         Some(match path {
-            "/healthz" => reply::json(StatusCode::OK, &json!({ "status": "ok" })),
+            "/healthz" => reply::json(
+                StatusCode::OK,
+                &Health {
+                    status: HealthStatus::Ok,
+                    not_read_yet: Vec::new(),
+                },
+            ),
             "/readyz" => self.readiness.answer(),
             "/metrics" => {
                 let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

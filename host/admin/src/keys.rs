@@ -3,59 +3,67 @@
 use super::reply;
 use super::tasks::Tasks;
 use super::whole::whole;
-use crate::reply::set;
+use hms_api::{CreatedKey, Key, KeyList, NewKey, RevokedKey};
 use hms_core::body::Body;
 use hms_core::units::Lifetime;
 use hms_disk::files::is_full_disk;
 use hms_gateway::Gateway;
 use hms_gateway::plugins::auth::{ApiKey, KeyError};
 use http::{HeaderValue, Response, StatusCode, header};
-use serde::Deserialize;
-use serde_json::json;
+use std::time::Duration;
 
 /// The longest order in bytes: a user and as many scopes as fit a header, escaped.
 const MAX_ORDER_BYTES: usize = 64 << 10;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Order {
-    user: String,
-    #[serde(default)]
-    scopes: Vec<String>,
-    expires_in: Option<Lifetime>,
-}
-
 pub(super) fn list(gateway: &Gateway) -> Response<Body> {
     let keys = gateway.api_keys();
-    let shown = json!({ "keys": keys.list(), "unsaved": keys.unsaved() });
-    reply::json(StatusCode::OK, &shown)
+    let list = KeyList {
+        keys: keys.list().into_iter().map(Key::from).collect(),
+        unsaved: keys.unsaved().map(|unsaved| (*unsaved).clone()),
+    };
+    reply::json(StatusCode::OK, &list)
 }
 
 /// 201 with the key, which is stored nowhere else.
 pub(super) async fn add(tasks: &Tasks, gateway: &Gateway, body: Body) -> Response<Body> {
     let order = match whole(body, MAX_ORDER_BYTES).await {
-        Ok(body) => serde_json::from_slice::<Order>(&body),
+        Ok(body) => read(&body),
         Err(why) => return reply::refuse(StatusCode::BAD_REQUEST, "upload-broken", why),
     };
     let order = match order {
         Ok(order) => order,
-        Err(error) => {
+        Err(why) => {
             let form = r#"the body must be a JSON object such as {"user": "robot", "scopes": ["payments.read"], "expires-in": "30d"}"#;
-            return bad(format!("{form}: {error}"));
+            return bad(format!("{form}: {why}"));
         }
     };
-    let lifetime = order.expires_in.map(Lifetime::duration);
+    let (order, lifetime) = order;
     let keys = gateway.api_keys().clone();
     let made = blocking(move || keys.add(&order.user, &order.scopes, lifetime));
     tasks.answer(async { added(made.await) }).await
 }
 
+/// The order, and how long the key is valid.
+///
+/// # Errors
+/// What is wrong with it, as a sentence.
+fn read(body: &[u8]) -> Result<(NewKey, Option<Duration>), String> {
+    let order: NewKey = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let lifetime = order.expires_in.as_deref().map(str::parse::<Lifetime>);
+    let lifetime = lifetime
+        .transpose()
+        .map_err(|why| format!("expires-in: {why}"))?;
+    Ok((order, lifetime.map(Lifetime::duration)))
+}
+
 fn added(made: Result<(ApiKey, String), KeyError>) -> Response<Body> {
     match made {
         Ok((key, text)) => {
-            let mut shown = json!(key);
-            set(&mut shown, "key", json!(text));
-            let mut response = reply::json(StatusCode::CREATED, &shown);
+            let created = CreatedKey {
+                about: key.into(),
+                key: text,
+            };
+            let mut response = reply::json(StatusCode::CREATED, &created);
             let never = HeaderValue::from_static("no-store");
             response.headers_mut().insert(header::CACHE_CONTROL, never);
             response
@@ -72,7 +80,7 @@ pub(super) async fn revoke(tasks: &Tasks, gateway: &Gateway, id: &str) -> Respon
         match blocking(move || keys.revoke(&name)).await {
             Ok(unsaved) => {
                 let why = unsaved.as_ref().map(|unsaved| unsaved.why.as_str());
-                reply::changed(json!({ "revoked": id }), why)
+                reply::changed(RevokedKey { revoked: id }, why)
             }
             Err(error) => refuse(&error),
         }

@@ -7,7 +7,7 @@ use hms_core::body::Body;
 use hms_manifest::unknown;
 use hms_windows::{ChangeError, LIMITS, LimitsChange, Registry, Unit, WindowName};
 use http::{Response, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// The longest change in bytes: all limits fit many times.
@@ -15,11 +15,7 @@ const MAX_CHANGE_BYTES: usize = 16 << 10;
 
 pub(super) fn show(windows: &Registry, name: &WindowName) -> Response<Body> {
     match windows.limits(name) {
-        Ok((limits, set)) => {
-            let reuse_off = windows.reuse_off(name);
-            let shown = json!({ "limits": limits, "set": set, "reuse_off": reuse_off });
-            reply::json(StatusCode::OK, &shown)
-        }
+        Ok(limits) => reply::json(StatusCode::OK, &limits),
         Err(error) => reply::not_shown(&error),
     }
 }
@@ -41,9 +37,9 @@ pub(super) async fn change(
     let windows = windows.clone();
     let change = async move {
         match windows.set_limits(&name, &change).await {
-            Ok((limits, set, unsaved)) => {
+            Ok((limits, unsaved)) => {
                 let why = unsaved.map(|unsaved| unsaved.why);
-                reply::changed(json!({ "limits": limits, "set": set }), why.as_deref())
+                reply::changed(limits, why.as_deref())
             }
             Err(error) => reply::change_error(&error),
         }
@@ -51,6 +47,8 @@ pub(super) async fn change(
     tasks.answer(change).await
 }
 
+/// Reads an [`hms_api::LimitsPatch`], field by field: an error names the limit.
+///
 /// # Errors
 /// A sentence with what was expected.
 fn read(body: &[u8]) -> Result<LimitsChange, String> {
@@ -83,6 +81,7 @@ fn read(body: &[u8]) -> Result<LimitsChange, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn unreadable_change_is_rejected_with_what_is_expected() {

@@ -1,6 +1,7 @@
 //! `/metrics`, in the OpenMetrics text format.
 
 use super::Backups;
+use hms_api::{WindowState, Word};
 use hms_core::printable::Label;
 use hms_disk::reserve::Reserve;
 use hms_gateway::Gateway;
@@ -47,7 +48,7 @@ struct WindowLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FailureLabel {
     window: Label,
-    reason: &'static str,
+    reason: Word,
 }
 
 /// How disks delay the stores of the windows.
@@ -299,7 +300,7 @@ impl Metrics {
         self.failures.clear();
         for status in windows.statuses() {
             let label = WindowLabel {
-                window: Label(status.name.to_string()),
+                window: Label(status.name.clone()),
             };
             let number = status.live.map_or(0, |release| release.number);
             self.live.get_or_create(&label).set(number as i64);
@@ -324,7 +325,7 @@ impl Metrics {
             self.leases.get_or_create(&label).set(status.leases as i64);
             self.open
                 .get_or_create(&label)
-                .set(i64::from(status.state == "open"));
+                .set(i64::from(status.state == WindowState::Open));
         }
         self.stores.fill(windows);
         self.slow_clients.fill(windows);

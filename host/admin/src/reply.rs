@@ -1,42 +1,53 @@
 //! How an answer of the admin API is written.
 
+use hms_api::{Changed, Problem};
 use hms_core::body::{self, Body};
 use hms_core::error::{problem_response, problem_type};
 use hms_windows::ChangeError;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
-use serde_json::Value;
 
 /// `Retry-After` of a deploy that found the queue full, in seconds: about one compilation.
 const RETRY_AFTER_S: u64 = 10;
 
-/// A JSON answer, pretty-printed: people read it in a terminal.
-pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
-    let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
+/// A JSON answer, pretty-printed: people read it in a terminal. Members are in alphabetical order,
+/// as everywhere but in problems.
+pub(super) fn json(status: StatusCode, answer: &impl Serialize) -> Response<Body> {
+    // What this crate answers always serialises.
+    let value = serde_json::to_value(answer).unwrap_or_default();
+    let mut text = serde_json::to_vec_pretty(&value).unwrap_or_default();
     text.push(b'\n');
     with_type(status, "application/json", text)
 }
 
-/// Gives an object one member more.
-pub(super) fn set(object: &mut Value, name: &str, member: Value) {
-    if let Some(members) = object.as_object_mut() {
-        members.insert(name.to_owned(), member);
-    }
-}
-
 /// The answer to a change that is in effect: 200 with `durable: true` if it is on disk. Otherwise
 /// 202 with `durable: false` and a `warning` that says why not.
-pub(super) fn changed(mut value: Value, why: Option<&str>) -> Response<Body> {
-    set(&mut value, "durable", why.is_none().into());
-    let Some(why) = why else {
-        return json(StatusCode::OK, &value);
+pub(super) fn changed(what: impl Serialize, why: Option<&str>) -> Response<Body> {
+    let warning = why.map(|why| {
+        format!(
+            "it is in effect, but not on disk yet: {why}. The host retries; a restart before that \
+             succeeds undoes it"
+        )
+    });
+    let status = match why {
+        None => StatusCode::OK,
+        Some(_) => StatusCode::ACCEPTED,
     };
-    let warning = format!(
-        "it is in effect, but not on disk yet: {why}. The host retries; a restart before that \
-         succeeds undoes it"
-    );
-    set(&mut value, "warning", warning.into());
-    json(StatusCode::ACCEPTED, &value)
+    let durable = why.is_none();
+    json(
+        status,
+        &Changed {
+            what,
+            durable,
+            warning,
+        },
+    )
+}
+
+/// A line of an answer of several JSON values.
+pub(super) fn line(value: &impl Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    format!("{value}\n")
 }
 
 pub(super) fn text(status: StatusCode, kind: &'static str, text: String) -> Response<Body> {
@@ -52,26 +63,21 @@ fn with_type(status: StatusCode, kind: &'static str, bytes: Vec<u8>) -> Response
     response
 }
 
-/// The members of RFC 9457 that the admin API sends.
-#[derive(Serialize)]
-pub(super) struct Problem {
-    #[serde(rename = "type")]
-    kind: String,
-    title: &'static str,
-    status: u16,
-    detail: String,
+/// A refusal in the words of RFC 9457.
+pub(super) fn problem(status: StatusCode, code: &str, detail: impl Into<String>) -> Problem {
+    Problem {
+        kind: problem_type(code),
+        title: status.canonical_reason().unwrap_or("Error").into(),
+        status: status.as_u16(),
+        detail: detail.into(),
+        faults: Vec::new(),
+    }
 }
 
-impl Problem {
-    pub(super) fn of(error: &ChangeError) -> Self {
-        let (status, code) = error.parts();
-        Problem {
-            kind: problem_type(code),
-            title: status.canonical_reason().unwrap_or("Error"),
-            status: status.as_u16(),
-            detail: error.to_string(),
-        }
-    }
+/// The problem that `error` is.
+pub(super) fn problem_of(error: &ChangeError) -> Problem {
+    let (status, code) = error.parts();
+    problem(status, code, error.to_string())
 }
 
 pub(super) fn change_error(error: &ChangeError) -> Response<Body> {
@@ -83,7 +89,7 @@ pub(super) fn change_error(error: &ChangeError) -> Response<Body> {
 
 /// The same for a request that changes nothing.
 pub(super) fn not_shown(error: &ChangeError) -> Response<Body> {
-    let mut response = problem_response(error.parts().0, &Problem::of(error));
+    let mut response = problem_response(error.parts().0, &problem_of(error));
     if let ChangeError::Busy(_) = error {
         let seconds = HeaderValue::from(RETRY_AFTER_S);
         response.headers_mut().insert(header::RETRY_AFTER, seconds);
@@ -92,15 +98,7 @@ pub(super) fn not_shown(error: &ChangeError) -> Response<Body> {
 }
 
 pub(super) fn refuse(status: StatusCode, code: &str, detail: impl Into<String>) -> Response<Body> {
-    problem_response(
-        status,
-        &Problem {
-            kind: problem_type(code),
-            title: status.canonical_reason().unwrap_or("Error"),
-            status: status.as_u16(),
-            detail: detail.into(),
-        },
-    )
+    problem_response(status, &problem(status, code, detail))
 }
 
 /// 405 with the allowed methods.

@@ -4,29 +4,29 @@
 use super::reply;
 use super::tasks::Tasks;
 use super::whole::whole;
-use crate::reply::set;
+use hms_api::{RemovedRoute, RouteDetail, RouteList};
 use hms_core::body::Body;
-use hms_core::error::problem_type;
 use hms_disk::files::{is_full_disk, utf8};
 use hms_gateway::Gateway;
-use hms_gateway::routes::RouteStatus;
 use hms_gateway::routes::manifest::Route;
 use hms_manifest::{EditError, Fault, MAX_MANIFEST_BYTES, Manifest};
 use http::{Response, StatusCode};
-use serde_json::{Value, json};
 use std::sync::Arc;
 
 pub(super) fn list(gateway: &Gateway) -> Response<Body> {
-    let mut shown = json!({ "routes": gateway.routes() });
-    if let Some(fault) = gateway.routes_fault() {
-        set(&mut shown, "folder-fault", json!(fault));
-    }
-    reply::json(StatusCode::OK, &shown)
+    let list = RouteList {
+        routes: gateway.routes(),
+        folder_fault: gateway.routes_fault(),
+    };
+    reply::json(StatusCode::OK, &list)
 }
 
 pub(super) fn show(gateway: &Gateway, name: &str) -> Response<Body> {
     match gateway.route(name) {
-        Some((status, text)) => reply::json(StatusCode::OK, &shown(&status, Some(text))),
+        Some((route, text)) => {
+            let manifest = Some(text);
+            reply::json(StatusCode::OK, &RouteDetail { route, manifest })
+        }
         None => refuse(&EditError::Unknown(name.into())),
     }
 }
@@ -52,13 +52,14 @@ pub(super) async fn put(
     let (gateway, name) = (gateway.clone(), name.to_owned());
     let change = async move {
         match gateway.put_route(name, text).await {
-            Ok((status, new)) => {
+            Ok((route, new)) => {
                 let code = if new {
                     StatusCode::CREATED
                 } else {
                     StatusCode::OK
                 };
-                reply::json(code, &shown(&status, None))
+                let manifest = None;
+                reply::json(code, &RouteDetail { route, manifest })
             }
             Err(error) => refuse(&error),
         }
@@ -70,18 +71,11 @@ pub(super) async fn remove(tasks: &Tasks, gateway: &Arc<Gateway>, name: &str) ->
     let (gateway, name) = (gateway.clone(), name.to_owned());
     let change = async move {
         match gateway.remove_route(name.clone()).await {
-            Ok(why) => reply::changed(json!({ "removed": name }), why.as_deref()),
+            Ok(why) => reply::changed(RemovedRoute { removed: name }, why.as_deref()),
             Err(error) => refuse(&error),
         }
     };
     tasks.answer(change).await
-}
-
-fn shown(status: &RouteStatus, text: Option<String>) -> Value {
-    match text {
-        Some(text) => json!({ "route": status, "manifest": text }),
-        None => json!({ "route": status }),
-    }
 }
 
 /// All faults, each with its line.
@@ -105,18 +99,12 @@ fn refuse(error: &EditError) -> Response<Body> {
         }
         EditError::Io { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "disk", None),
     };
-    let said = error.said(&Route::WORDS);
-    let mut problem = json!({
-        "type": problem_type(code),
-        "title": status.canonical_reason(),
-        "status": status.as_u16(),
-        "detail": said,
-    });
+    let sentence = error.said(&Route::WORDS);
+    let mut problem = reply::problem(status, code, sentence.clone());
     if let Some(faults) = faults {
-        let all: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        let detail = format!("{said}: {}", all.join("; "));
-        set(&mut problem, "detail", json!(detail));
-        set(&mut problem, "faults", json!(faults));
+        let said: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        problem.detail = format!("{sentence}: {}", said.join("; "));
+        problem.faults.clone_from(faults);
     }
     hms_core::error::problem_response(status, &problem)
 }

@@ -10,6 +10,8 @@ use hms_net::connection_limit::Activity;
 use hms_windows::WindowRecord;
 use hms_windows::testing::{self, Seen, component};
 use http::{Method, Request, StatusCode, header};
+use http_body_util::BodyExt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -198,4 +200,59 @@ async fn client_leaving_at_any_step_leaves_its_change_done_or_not_begun() {
             }
         }
     }
+}
+
+/// Every path of the page with its methods: `NAME` and `ID` are as in the page.
+fn documented() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
+    let page = include_str!("../../../docs/admin-api.md");
+    let mut requests: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for line in page.lines() {
+        let request = line
+            .strip_prefix("| [`")
+            .and_then(|row| row.split('`').next());
+        if let Some((method, path)) = request.and_then(|request| request.split_once(' ')) {
+            assert!(requests.entry(path).or_default().insert(method), "{line}");
+        }
+    }
+    requests
+}
+
+/// Every path that the API says it has.
+fn paths(detail: &str) -> BTreeSet<String> {
+    let (_, list) = detail.split_once("are ").unwrap();
+    let list = list.replace(" and ", ", ");
+    let expand = |path: &str| -> Vec<String> {
+        let (base, verbs) = path.rsplit_once('/').unwrap();
+        let verbs = verbs.split('|');
+        verbs.map(|verb| format!("{base}/{verb}")).collect()
+    };
+    list.split(", ").flat_map(expand).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn page_has_every_request_of_the_api_and_no_other() {
+    let fixture = Fixture::open().await;
+    let documented = documented();
+    let answer = async |path: &str| {
+        let request = Request::builder()
+            .method(Method::OPTIONS)
+            .uri(path)
+            .header(header::AUTHORIZATION, "Bearer token")
+            .body(body::empty())
+            .unwrap();
+        let at_work = Activity::new().begin_unproven().unwrap();
+        let mut claimed = Claimed::new(at_work, Rooms::default());
+        fixture.admin.answer(request, &mut claimed).await
+    };
+    for (path, methods) in &documented {
+        let refused = answer(&path.replace("NAME", "w")).await;
+        assert_eq!(refused.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        let allowed = refused.headers()[header::ALLOW].to_str().unwrap();
+        let allowed = allowed.split(", ").filter(|method| *method != "HEAD");
+        assert_eq!(&allowed.collect::<BTreeSet<_>>(), methods, "{path}");
+    }
+    let unknown = answer("/nothing").await.into_body().collect().await;
+    let problem: hms_api::Problem = serde_json::from_slice(&unknown.unwrap().to_bytes()).unwrap();
+    let known: BTreeSet<_> = documented.into_keys().map(str::to_owned).collect();
+    assert_eq!(paths(&problem.detail), known);
 }

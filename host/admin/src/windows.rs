@@ -1,21 +1,23 @@
 //! Operators' requests about windows.
 
 use super::query::Query;
-use super::reply::{self, Problem};
+use super::reply;
 use super::tasks::Tasks;
 use bytes::Bytes;
 use futures_util::StreamExt;
+use hms_api::{
+    ChangedWindow, DeployEvent, DeployLine, Deployed, RemovedWindow, StoreFate, WindowDetail,
+    WindowList,
+};
 use hms_core::body::Body;
 use hms_core::units::Time;
 use hms_windows::{
-    ChangeError, DeployEvent, DeployOptions, Deployed, Probe, Registry, Removed, TrafficShare,
-    Upload, WindowName,
+    ChangeError, DeployOptions, Probe, Registry, Removed, TrafficShare, Upload, WindowName,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -34,22 +36,20 @@ const MAX_BY_BYTES: usize = 128;
 const PROGRESS_QUEUE: usize = 16;
 
 pub(super) fn list(windows: &Registry) -> Response<Body> {
-    reply::json(StatusCode::OK, &json!({ "windows": windows.statuses() }))
+    let windows = windows.statuses();
+    reply::json(StatusCode::OK, &WindowList { windows })
 }
 
 pub(super) fn show(windows: &Registry, name: &WindowName) -> Response<Body> {
     match windows.status(name) {
-        Ok((status, releases)) => reply::json(
-            StatusCode::OK,
-            &json!({ "window": status, "releases": releases }),
-        ),
+        Ok((window, releases)) => reply::json(StatusCode::OK, &WindowDetail { window, releases }),
         Err(error) => reply::not_shown(&error),
     }
 }
 
 pub(super) fn log(windows: &Registry, name: &WindowName) -> Response<Body> {
     match windows.log(name) {
-        Ok(lines) => reply::json(StatusCode::OK, &json!({ "lines": lines })),
+        Ok(lines) => reply::json(StatusCode::OK, &lines),
         Err(error) => reply::not_shown(&error),
     }
 }
@@ -113,9 +113,9 @@ impl Verb {
             }
         };
         match status {
-            Ok(status) => {
-                let why = status.unsaved.as_ref().map(|unsaved| unsaved.why.clone());
-                reply::changed(json!({ "window": status }), why.as_deref())
+            Ok(window) => {
+                let why = window.unsaved.as_ref().map(|unsaved| unsaved.why.clone());
+                reply::changed(ChangedWindow { window }, why.as_deref())
             }
             Err(error) => reply::change_error(&error),
         }
@@ -143,14 +143,17 @@ fn removed(name: &WindowName, result: Result<Removed, ChangeError>) -> Response<
     match result {
         Ok(removed) => {
             let store = match (removed.delete_store, &removed.unsaved) {
-                (true, None) => "deleted",
-                (true, Some(_)) => "deleting",
-                (false, _) => "kept",
+                (true, None) => StoreFate::Deleted,
+                (true, Some(_)) => StoreFate::Deleting,
+                (false, _) => StoreFate::Kept,
             };
             let why = removed.unsaved.map(|unsaved| unsaved.why);
-            let left = removed.left;
-            let shown = json!({ "removed": name, "store": store, "left": left });
-            reply::changed(shown, why.as_deref())
+            let answer = RemovedWindow {
+                removed: name.to_string(),
+                store,
+                left: removed.left,
+            };
+            reply::changed(answer, why.as_deref())
         }
         Err(error) => reply::change_error(&error),
     }
@@ -181,7 +184,7 @@ pub(super) async fn deploy(
     let (notify, event) = mpsc::channel(PROGRESS_QUEUE);
     let deploying = tasks.begin(async move {
         let tell_step = |event: DeployEvent| {
-            let _ = notify.try_send(json!(event));
+            let _ = notify.try_send(event);
         };
         windows.deploy(name, upload, options, &tell_step).await
     });
@@ -215,21 +218,27 @@ fn accepts_ndjson(headers: &HeaderMap) -> bool {
 }
 
 fn progress(
-    event: mpsc::Receiver<serde_json::Value>,
+    event: mpsc::Receiver<DeployEvent>,
     end: impl Future<Output = Result<Deployed, ChangeError>> + Send + 'static,
 ) -> Response<Body> {
     let steps = futures_util::stream::unfold(event, |mut event| async {
-        event.recv().await.map(|step| (step, event))
+        let next = event.recv().await?;
+        Some((DeployLine::Event(next), event))
     });
     let last = futures_util::stream::once(async move {
         match end.await {
-            Ok(deployed) => json!({ "deployed": deployed }),
-            Err(error) => json!({ "problem": Problem::of(&error) }),
+            Ok(deployed) => DeployLine::Deployed {
+                deployed: Box::new(deployed),
+            },
+            Err(error) => DeployLine::Problem {
+                problem: reply::problem_of(&error),
+            },
         }
     });
-    let lines = steps
-        .chain(last)
-        .map(|value| Ok(Frame::data(Bytes::from(format!("{value}\n")))));
+    let lines = steps.chain(last).map(|line| {
+        let line = reply::line(&line);
+        Ok(Frame::data(Bytes::from(line)))
+    });
     let mut response = Response::new(StreamBody::new(lines).boxed_unsync());
     let kind = HeaderValue::from_static("application/x-ndjson");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

@@ -227,6 +227,13 @@ impl LimitsSet {
         }
         Ok(LimitsSet(set))
     }
+
+    /// What is set, by the names of the admin API.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.0
+            .iter()
+            .map(|(limit, value)| (limit.row().name, *value))
+    }
 }
 
 /// All limits of one window as they hold.
@@ -236,12 +243,6 @@ pub struct WindowLimits([u64; TABLE.len()]);
 impl Default for WindowLimits {
     fn default() -> Self {
         WindowLimits(TABLE.map(|row| row.default))
-    }
-}
-
-impl Serialize for WindowLimits {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(TABLE.iter().map(|row| (row.name, self.get(row.limit))))
     }
 }
 
@@ -264,6 +265,11 @@ impl WindowLimits {
 
     pub fn get(&self, limit: Limit) -> u64 {
         self.0[limit as usize]
+    }
+
+    /// All of them, by the names of the admin API.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        TABLE.iter().map(|row| (row.name, self.get(row.limit)))
     }
 
     /// A time.

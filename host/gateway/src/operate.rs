@@ -4,7 +4,7 @@
 use super::Gateway;
 use super::metrics::GatewayMetrics;
 use super::plugins::auth::ApiKeys;
-use super::routes::RouteStatus;
+use hms_api::RouteStatus;
 use hms_core::reload::ReadAgain;
 use hms_manifest::{EditError, Saved, in_time};
 use hms_store::{Scratch, Snapshot};

@@ -2,11 +2,10 @@
 //! not.
 
 use super::linker::{EMPTY, GRANTED};
-use serde::Serialize;
 use wasmparser::{ComponentExternalKind, Encoding, Parser, Payload, Validator, WasmFeatures};
 
 /// What a component says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
     /// Interfaces it imports, as `package/interface@version`, sorted.
     pub imports: Vec<String>,

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use hms_core::limits::{Limit, LiveLimits};
 use hms_core::printable::printable;
 use parking_lot::Mutex;
-use serde::Serialize;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -31,10 +30,9 @@ const MAX_LINES: usize = 1000;
 const MAX_BYTES: usize = 256 << 10;
 
 /// One line of a window's log.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Line {
     /// When it was written.
-    #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
     /// What it says, control characters escaped.
     pub text: String,

@@ -1,6 +1,7 @@
 //! Why a change to the windows was not made.
 
-use super::{Difference, WindowName};
+use super::WindowName;
+use hms_api::Difference;
 use hms_core::error::RequestError;
 use hms_runtime::Refusal;
 use hms_runtime::compile::CompileError;

@@ -6,7 +6,8 @@
 //! record and has what serves match that, in the order of memory and disk that the change needs.
 //! [`operate`] holds the operators' verbs; [`mod@release`] is the path by which a component becomes a
 //! release, and [`canary`] one beside the live one. [`mod@restore`] is a restart. [`watch`] deploys
-//! the files of a folder. [`status`] is what operators see, and [`backup`] copies what there is.
+//! the files of a folder. [`status`] is what operators see, in the types of
+//! [`hms_api`], and [`backup`] copies what there is.
 
 // The documentation is for whoever carries on, and built with its private items.
 #![allow(rustdoc::private_intra_doc_links)]
@@ -32,20 +33,16 @@ mod watch;
 mod window;
 
 pub use backup::{HeldArtifacts, RecordsSnapshot};
-pub use change::Unsaved;
 pub use error::ChangeError;
 pub use hms_core::window_name::WindowName;
 pub use operate::Removed;
 pub use record::{CanaryRecord, RecordVersion, ReleaseRecord, WindowRecord};
 pub use registry::{Registry, WindowsConfig};
 pub use release::artifacts::{Artifacts, MAX_WAITING as MAX_DEPLOYS_WAITING, Upload};
-pub use release::deploy::{DeployOptions, Deployed};
+pub use release::deploy::DeployOptions;
 pub use release::deploy_queue::Load;
-pub use release::difference::{Change, Difference};
 pub use release::file::FileDeploy;
 pub use release::probe::Probe;
-pub use release::progress::{DeployEvent, Step};
-pub use status::{CanaryStatus, DrainStatus, SideStatus, WindowStatus};
 pub use watch::{FolderCounts, FolderProgress, WindowsFolder};
 
 pub use hms_core::units::TrafficShare;

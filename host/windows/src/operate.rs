@@ -3,10 +3,12 @@
 
 use super::change::{Change, Closed, Closing, Load};
 use super::registry::Registry;
+use super::status::limit_values;
 use super::traffic::serving::Serving;
-use super::watch::{LeftFile, leave_in_folder};
-use super::{ChangeError, TrafficShare, Unsaved, WindowName, WindowStatus, canary};
-use hms_runtime::{Limit, LimitsChange, LimitsSet, WindowLimits};
+use super::watch::leave_in_folder;
+use super::{ChangeError, TrafficShare, WindowName, canary};
+use hms_api::{LeftFile, Limits, Unsaved, WindowStatus};
+use hms_runtime::{Limit, LimitsChange};
 use std::sync::Arc;
 
 /// A removal that holds.
@@ -180,7 +182,7 @@ impl Registry {
     }
 
     /// Changes the window's limits. They hold from the next request on, and over a restart once the
-    /// disk has them, which the third of what is returned says where it is not so yet.
+    /// disk has them, which the second of what is returned says where it is not so yet.
     ///
     /// # Errors
     /// When there is no such window, or a value is out of bounds.
@@ -188,7 +190,7 @@ impl Registry {
         self: &Arc<Self>,
         name: &WindowName,
         limits: &LimitsChange,
-    ) -> Result<(WindowLimits, LimitsSet, Option<Unsaved>), ChangeError> {
+    ) -> Result<(Limits, Option<Unsaved>), ChangeError> {
         let mut change = Change::of_any(self, name).await?;
         if change.window().recorded.known().is_going() {
             return Err(ChangeError::NoWindow(name.clone()));
@@ -212,6 +214,10 @@ impl Registry {
         }
         let set = change.record().limits;
         tracing::info!(window = %name, set = ?set, "limits");
-        Ok((self.config.limits.with(&set), set, change.unsaved()))
+        let limits = Limits {
+            limits: limit_values(self.config.limits.with(&set).named()),
+            set: limit_values(set.named()),
+        };
+        Ok((limits, change.unsaved()))
     }
 }

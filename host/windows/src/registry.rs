@@ -6,23 +6,25 @@ use super::record::{Records, WindowRecord};
 use super::release::artifacts::Artifacts;
 use super::release::fallback;
 use super::restore::restore;
+use super::status::limit_values;
 use super::traffic::admission::{Pool, Terms};
 use super::traffic::serve::serve;
 use super::traffic::serving::Serving;
 use super::traffic::unavailable::WindowUnavailable;
 use super::watch::TakenFiles;
 use super::window::Window;
-use super::{ChangeError, ReleaseRecord, WindowName, WindowStatus};
+use super::{ChangeError, WindowName};
 use anyhow::anyhow;
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
+use hms_api::{Limits, LogLine, LogLines, Release, ShownLimits, WindowState, WindowStatus};
 use hms_core::body::Body;
 use hms_core::call::{WindowAnswer, Windows};
 use hms_disk::reserve::Reserve;
 use hms_grants::AllGrants;
 use hms_runtime::instance::InstanceContext;
 use hms_runtime::log::Line;
-use hms_runtime::{CompileLimits, Compiler, EngineConfig, Limit, LimitsSet, Runtime, WindowLimits};
+use hms_runtime::{CompileLimits, Compiler, EngineConfig, Limit, Runtime, WindowLimits};
 use hms_store::{Store, StoreError, StoreLimits, StoreStats, Stores, open_file};
 use http::Request;
 use parking_lot::Mutex;
@@ -251,7 +253,11 @@ impl Registry {
     /// read, by name.
     pub fn statuses(&self) -> Vec<WindowStatus> {
         let shown = |status: &WindowStatus| {
-            status.live.is_some() || ["removing", "unreadable"].contains(&status.state)
+            let stays = matches!(
+                status.state,
+                WindowState::Removing | WindowState::Unreadable
+            );
+            status.live.is_some() || stays
         };
         let all = self.all().into_iter().map(|window| window.status());
         all.filter(shown).collect()
@@ -267,31 +273,29 @@ impl Registry {
     ///
     /// # Errors
     /// When there is none of that name.
-    pub fn status(
-        &self,
-        name: &WindowName,
-    ) -> Result<(WindowStatus, Vec<ReleaseRecord>), ChangeError> {
+    pub fn status(&self, name: &WindowName) -> Result<(WindowStatus, Vec<Release>), ChangeError> {
         let window = self.window(name)?;
         let known = window.recorded.known();
         known.check_readable(name)?;
-        Ok((window.status(), known.record.releases.clone()))
+        let releases = known.record.releases.iter().map(Release::from);
+        Ok((window.status(), releases.collect()))
     }
 
     /// The window's limits as they hold, and what of them is set for it.
     ///
     /// # Errors
     /// When there is no such window.
-    pub fn limits(&self, name: &WindowName) -> Result<(WindowLimits, LimitsSet), ChangeError> {
+    pub fn limits(&self, name: &WindowName) -> Result<ShownLimits, ChangeError> {
         let window = self.window(name)?;
         let known = window.recorded.known();
         known.check_readable(name)?;
-        let set = known.record.limits.clone();
-        Ok((**window.limits.load(), set))
-    }
-
-    /// Why the window's `reuse` is not in effect, where it is not, and when it is tried again.
-    pub fn reuse_off(&self, name: &WindowName) -> Option<String> {
-        self.window(name).ok()?.reuse_off()
+        Ok(ShownLimits {
+            values: Limits {
+                limits: limit_values(window.limits.load().named()),
+                set: limit_values(known.record.limits.named()),
+            },
+            reuse_off: window.reuse_off(),
+        })
     }
 
     /// Requests whose instances wait for slow clients now, and those that had to give way to others so
@@ -309,8 +313,12 @@ impl Registry {
     ///
     /// # Errors
     /// When there is no window of that name.
-    pub fn log(&self, name: &WindowName) -> Result<Vec<Line>, ChangeError> {
-        Ok(self.window(name)?.log.lines())
+    pub fn log(&self, name: &WindowName) -> Result<LogLines, ChangeError> {
+        let lines = self.window(name)?.log.lines().into_iter();
+        let lines = lines.map(|Line { at, text }| LogLine { at, text });
+        Ok(LogLines {
+            lines: lines.collect(),
+        })
     }
 
     /// The largest component that is taken, in bytes.

@@ -1,17 +1,19 @@
 //! One window: the pointer to what is open there, and what drains behind it.
 
+use super::WindowName;
 use super::change::{Closing, Recorded};
 use super::record::WindowRecord;
 use super::release::fallback::Tripped;
 use super::release::{Drain, Release};
+use super::status::{canary_status, limit_values};
 use super::traffic::admission::{Pool, Terms, WindowQueue};
 use super::traffic::breaker::Placement;
 use super::traffic::serve::reuse_is_off;
 use super::traffic::serving::{Assignment, Serving};
 use super::traffic::swap_cell::SwapCell;
 use super::traffic::unavailable::WindowUnavailable;
-use super::{CanaryStatus, DrainStatus, WindowName, WindowStatus};
 use arc_swap::ArcSwap;
+use hms_api::{DrainStatus, Release as ShownRelease, WindowState, WindowStatus, Word};
 use hms_runtime::{CpuShares, Failures, Limit, LiveLimits, Runtime, WindowLimits, WindowLog};
 use hms_store::Stores;
 use http::HeaderMap;
@@ -170,18 +172,18 @@ impl Window {
             Serving::Open {
                 live,
                 canary: Some(_),
-            } => ("open", leases(live), Placement::Closed),
+            } => (WindowState::Open, leases(live), Placement::Closed),
             Serving::Open { live, canary: None } => {
                 let placement = live.breaker.placement(Instant::now());
                 let state = match placement {
-                    Placement::Closed => "open",
-                    Placement::Tripped { .. } => "tripped",
-                    Placement::HalfOpen { .. } => "half-open",
+                    Placement::Closed => WindowState::Open,
+                    Placement::Tripped { .. } => WindowState::Tripped,
+                    Placement::HalfOpen { .. } => WindowState::HalfOpen,
                 };
                 (state, leases(live), placement)
             }
-            Serving::Stopped => ("stopped", 0, Placement::Closed),
-            Serving::Empty => ("unavailable", 0, Placement::Closed),
+            Serving::Stopped => (WindowState::Stopped, 0, Placement::Closed),
+            Serving::Empty => (WindowState::Unavailable, 0, Placement::Closed),
         };
         let (tripped, half_open) = match placement {
             Placement::Closed => (None, None),
@@ -191,18 +193,18 @@ impl Window {
         let closing = self.recorded.closing();
         let broken = self.stores.broken(self.name.as_str());
         let state = match (state, &broken) {
-            _ if known.is_going() => "removing",
-            _ if known.unreadable.is_some() => "unreadable",
-            _ if matches!(closing, Some(Closing::Remove { .. })) => "removing",
-            _ if closing.is_some() => "stopped",
-            ("open", Some(_)) => "store-unavailable",
-            _ => state,
+            _ if known.is_going() => WindowState::Removing,
+            _ if known.unreadable.is_some() => WindowState::Unreadable,
+            _ if matches!(closing, Some(Closing::Remove { .. })) => WindowState::Removing,
+            _ if closing.is_some() => WindowState::Stopped,
+            (WindowState::Open, Some(_)) => WindowState::StoreUnavailable,
+            (state, _) => state,
         };
         let canary = match &*serving {
             Serving::Open {
                 canary: Some(canary),
                 ..
-            } => Some(CanaryStatus::of(canary, leases(&canary.release))),
+            } => Some(canary_status(canary, leases(&canary.release))),
             _ => None,
         };
         let draining = self.draining.lock();
@@ -211,17 +213,20 @@ impl Window {
             leases: drain.leases(),
         });
         let (_, queued) = self.queue.load();
+        let failures = self.failures.counts().into_iter();
         WindowStatus {
-            name: self.name.clone(),
+            name: self.name.to_string(),
             state,
             queued,
             tripped,
             half_open,
             store_fault: broken.map(|broken| broken.error.to_string()),
-            failures: self.failures.counts(),
+            failures: failures
+                .map(|(why, count)| (Word::from(why), count))
+                .collect(),
             reuse_off: self.reuse_off(),
-            limits: **self.limits.load(),
-            live: record.release(record.live).cloned(),
+            limits: limit_values(self.limits.load().named()),
+            live: record.release(record.live).map(ShownRelease::from),
             leases: live_leases,
             canary,
             draining: draining.filter(|drain| drain.leases > 0).collect(),

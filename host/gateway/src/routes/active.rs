@@ -5,8 +5,9 @@
 //! service answers says little about another.
 
 use super::health::{Health, Turns};
-use super::status::RouteStatus;
+use super::status::{route_status, with_upstream};
 use crate::routes::manifest::{Destination, Route};
+use hms_api::RouteStatus;
 use hms_manifest::FileStatus;
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -122,13 +123,13 @@ impl UpstreamStates {
 
     /// What is shown of a file, with what is known just now of the upstream of its route.
     pub(super) fn shown(&self, file: &FileStatus<Route>) -> RouteStatus {
-        let status = RouteStatus::of(file);
+        let status = route_status(file);
         // What was looked at and what serves may be of two moments.
         let is_of = |state: &&Arc<UpstreamState>| {
             file.live.as_ref().is_some_and(|route| state.is_of(route))
         };
         match self.0.get(&file.file).filter(is_of) {
-            Some(state) => status.with(state),
+            Some(state) => with_upstream(status, state),
             None => status,
         }
     }

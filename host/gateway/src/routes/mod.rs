@@ -15,7 +15,7 @@ mod table;
 pub use active::ActiveRoute;
 pub use health::Health;
 pub use set::RouteSet;
-pub use status::{RouteState, RouteStatus};
+pub use status::route_status;
 pub use table::{RouteMatch, Table};
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use super::active::UpstreamStates;
 use super::manifest::Route;
-use super::status::RouteStatus;
 use super::table::Table;
 use crate::metrics::GatewayMetrics;
 use arc_swap::ArcSwap;
+use hms_api::RouteStatus;
 use hms_manifest::{EditError, FileStatus, ManifestSet};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;

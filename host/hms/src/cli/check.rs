@@ -2,10 +2,11 @@
 
 use anyhow::{Context, bail};
 use clap::Args;
+use hms_api::{RouteList, RouteStatus};
 use hms_core::printable::{Printable, printable};
 use hms_gateway::routes::manifest::Route;
 use hms_gateway::routes::manifest::schema::schema;
-use hms_gateway::routes::{RouteSet, RouteStatus};
+use hms_gateway::routes::{RouteSet, route_status};
 use hms_gateway::{GatewayMetrics, Limits};
 use hms_manifest::check_file;
 use hms_telemetry::tell_json;
@@ -34,7 +35,10 @@ impl Check {
         let files = self.files()?;
         let faulty = files.iter().filter(|file| !file.faults.is_empty()).count();
         if self.json {
-            tell_json(&serde_json::json!({ "routes": files }));
+            tell_json(&serde_json::json!(RouteList {
+                routes: files.clone(),
+                folder_fault: None,
+            }));
         } else {
             for file in &files {
                 let name = printable(&file.file);
@@ -61,7 +65,7 @@ impl Check {
             .with_context(|| format!("cannot read the routes folder {shown}"))?;
         if !metadata.is_dir() {
             let checked = check_file::<Route>(&self.routes);
-            let checked = checked.map(|files| files.iter().map(RouteStatus::of).collect());
+            let checked = checked.map(|files| files.iter().map(route_status).collect());
             return checked.with_context(|| {
                 format!("{shown} is not a manifest: its name must end with .yaml or .yml")
             });

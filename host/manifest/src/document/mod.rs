@@ -5,13 +5,14 @@
 //! mistyped -> [`read_document`] puts the faults in their places. `schema` makes a JSON Schema of
 //! the same tables.
 
-mod fault;
+mod line;
 mod node;
 mod schema;
 mod suggest;
 mod tree;
 
-pub use fault::{Fault, line_of};
+pub use hms_api::Fault;
+pub use line::line_of;
 pub use node::{Field, Kind, Map, Node, unknown};
 pub use schema::object;
 pub use tree::Tree;

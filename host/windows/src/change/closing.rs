@@ -10,7 +10,8 @@ use crate::record::WindowRecord;
 use crate::registry::Registry;
 use crate::traffic::unavailable::WindowUnavailable;
 use crate::window::Window;
-use crate::{ChangeError, Unsaved, WindowName};
+use crate::{ChangeError, WindowName};
+use hms_api::Unsaved;
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
@@ -123,7 +124,6 @@ impl Closings {
             since: asked.since?,
             why: "another change of the window is under way, and this one comes after it".into(),
             enforced: true,
-            shuts: None,
         };
         Some((asked.strongest()?, unsaved))
     }
@@ -246,7 +246,7 @@ impl Closing {
                         tokio::spawn(close_later(registry.clone(), window.clone()));
                     }
                     let unsaved = pending.map(|(_, unsaved)| unsaved);
-                    let unsaved = unsaved.unwrap_or_else(|| Unsaved::now("", true));
+                    let unsaved = unsaved.unwrap_or_else(|| super::Unsaved::now("", true).shown);
                     return Ok(Closed::Left(window, unsaved));
                 }
             }

@@ -23,20 +23,20 @@ mod unsaved;
 use super::record::{RecordVersion, WindowRecord};
 use super::registry::Registry;
 use super::window::Window;
-use super::{ChangeError, WindowName, WindowStatus};
+use super::{ChangeError, WindowName};
 use crate::traffic::unavailable::WindowUnavailable;
 use arc_swap::ArcSwap;
 use closing::Closings;
 pub(crate) use closing::TURN_TIME;
 pub(super) use closing::{Closed, Closing};
+use hms_api::WindowStatus;
 pub(super) use settle::Load;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 pub(crate) use unsaved::DISK_TIME;
-pub use unsaved::Unsaved;
 pub(super) use unsaved::save_all;
-use unsaved::{OnDisk, Saved};
+use unsaved::{OnDisk, Saved, Unsaved};
 
 /// How often an edit is made of a record that another host has changed meanwhile.
 const EDITS: usize = 4;
@@ -81,7 +81,7 @@ impl Known {
 
     /// Whether the window was taken away, and only the disk still has it.
     pub(crate) fn is_going(&self) -> bool {
-        let enforced = self.unsaved.as_ref().is_some_and(|u| u.enforced);
+        let enforced = self.unsaved.as_ref().is_some_and(|u| u.shown.enforced);
         self.record.removing || enforced && self.record.is_vacant()
     }
 }
@@ -116,9 +116,9 @@ impl Recorded {
     }
 
     /// What of it is not on disk yet.
-    pub(crate) fn unsaved(&self) -> Option<Unsaved> {
+    pub(crate) fn unsaved(&self) -> Option<hms_api::Unsaved> {
         let pending = self.closings.pending().map(|(_, unsaved)| unsaved);
-        pending.or_else(|| self.known().unsaved.clone())
+        pending.or_else(|| Some(self.known().unsaved.as_ref()?.shown.clone()))
     }
 
     /// Counts the stops that were asked for.
@@ -252,8 +252,9 @@ impl Change {
     }
 
     /// What of the window the disk has not taken yet.
-    pub(crate) fn unsaved(&self) -> Option<Unsaved> {
-        self.window.recorded.known().unsaved.clone()
+    pub(crate) fn unsaved(&self) -> Option<hms_api::Unsaved> {
+        let known = self.window.recorded.known();
+        Some(known.unsaved.as_ref()?.shown.clone())
     }
 
     /// Makes the record as `edit` has it durable, and then has what serves match it. What it needs

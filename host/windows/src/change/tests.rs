@@ -11,7 +11,8 @@ use crate::release::fallback::Tripped;
 use crate::testing::{Fixture, Random, Seen, Trouble, name, numbered};
 use crate::traffic::serving::Serving;
 use crate::{ChangeError, DeployOptions, Registry, ReleaseRecord, Upload, WindowRecord};
-use hms_runtime::{Limit, LimitsChange, LimitsSet};
+use hms_api::WindowState;
+use hms_runtime::{Limit, LimitsChange};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -503,7 +504,10 @@ async fn window_is_closed_at_once_while_another_change_runs() {
         let (status, _) = fixture.registry.status(&name()).unwrap();
         assert_eq!(
             status.state,
-            if verb == Stop { "stopped" } else { "removing" }
+            match verb {
+                Stop => WindowState::Stopped,
+                _ => WindowState::Removing,
+            }
         );
         assert!(status.unsaved.unwrap().why.contains("another change"));
         // Once more, and as often as anybody likes, makes nothing more of it.
@@ -571,8 +575,11 @@ async fn window_with_an_unreadable_record_is_listed_with_the_reason() {
     let window = fixture.registry.window(&name()).unwrap();
     window.recorded.set_unreadable("the test has it so");
     let status = fixture.registry.statuses();
-    let status = status.iter().find(|status| status.name == name()).unwrap();
-    assert_eq!(status.state, "unreadable");
+    let status = status
+        .iter()
+        .find(|status| status.name == name().as_str())
+        .unwrap();
+    assert_eq!(status.state, WindowState::Unreadable);
     assert_eq!(status.unreadable.as_deref(), Some("the test has it so"));
     assert_eq!(begin(&fixture, Stop).await.await, Err("record-unreadable"));
 }

@@ -9,7 +9,6 @@ use crate::registry::Registry;
 use crate::window::Window;
 use crate::{ChangeError, crash};
 use parking_lot::{Mutex, MutexGuard};
-use serde::Serialize;
 use std::pin::Pin;
 use std::sync::atomic::{Ordering::AcqRel, Ordering::Release};
 use std::sync::{Arc, Weak};
@@ -100,28 +99,22 @@ pub(super) enum Saved {
 
 /// A change that holds, and that the disk has not taken yet. A restart before it does brings back
 /// what was before.
-#[derive(Debug, Clone, Serialize)]
-pub struct Unsaved {
-    /// Since when.
-    #[serde(with = "time::serde::rfc3339")]
-    pub since: OffsetDateTime,
-    /// Why the disk did not take it, the last time; empty while it is being written for the first
-    /// time.
-    pub why: String,
-    /// Whether it is in force already. Otherwise the change failed, and what was before is written
-    /// once more, because the disk may have either.
-    pub enforced: bool,
+#[derive(Debug, Clone)]
+pub(crate) struct Unsaved {
+    /// What operators see of it.
+    pub(crate) shown: hms_api::Unsaved,
     /// What of it closes the window: that holds also where another host changes the record.
-    #[serde(skip)]
     pub(super) shuts: Option<Closing>,
 }
 
 impl Unsaved {
     pub(super) fn now(why: &str, enforced: bool) -> Self {
         Unsaved {
-            since: OffsetDateTime::now_utc(),
-            why: why.to_owned(),
-            enforced,
+            shown: hms_api::Unsaved {
+                since: OffsetDateTime::now_utc(),
+                why: why.to_owned(),
+                enforced,
+            },
             shuts: None,
         }
     }
@@ -223,7 +216,7 @@ impl Change {
         let deadline = Instant::now() + self.registry.config.disk_time;
         let mut written = self.write(&known.record, deadline).await;
         let is_full = |written: &Result<(), WriteError>| matches!(written, Err(WriteError::Failed(error)) if error.is_full_disk());
-        let may_use_reserve = known.unsaved.as_ref().is_some_and(|u| u.enforced);
+        let may_use_reserve = known.unsaved.as_ref().is_some_and(|u| u.shown.enforced);
         if may_use_reserve
             && is_full(&written)
             && timeout_at(deadline, self.reserve_given_up()).await == Ok(true)
@@ -240,7 +233,11 @@ impl Change {
         }
         match written {
             Ok(()) => {
-                if known.unsaved.as_ref().is_some_and(|u| !u.why.is_empty()) {
+                if known
+                    .unsaved
+                    .as_ref()
+                    .is_some_and(|u| !u.shown.why.is_empty())
+                {
                     tracing::info!(window = %self.window.name, "the record is on disk again");
                 }
                 self.set(known.record.clone(), None);
@@ -381,10 +378,10 @@ impl Change {
             .unsaved
             .clone()
             .unwrap_or_else(|| Unsaved::now("", true));
-        if unsaved.why != why {
+        if unsaved.shown.why != why {
             let window = &self.window.name;
             tracing::warn!(%window, "a change is in effect but not on disk yet: {why}");
-            unsaved.why = why.to_owned();
+            unsaved.shown.why = why.to_owned();
         }
         self.set(known.record.clone(), Some(unsaved));
     }

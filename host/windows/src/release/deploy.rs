@@ -12,14 +12,15 @@ use crate::registry::Registry;
 use crate::release::Release;
 use crate::release::artifacts::Upload;
 use crate::release::deploy_queue::Asker;
+use crate::release::difference;
 use crate::release::file::{self, FileDeploy};
 use crate::release::load;
-use crate::release::progress::{DeployEvent, Progress, Step};
+use crate::release::progress::Progress;
 use crate::traffic::serving::Serving;
 use crate::window::Window;
-use crate::{ChangeError, Difference, Probe, ReleaseRecord, TrafficShare, WindowName};
+use crate::{ChangeError, Probe, ReleaseRecord, TrafficShare, WindowName};
+use hms_api::{DeployEvent, Deployed, Difference, Step};
 use hms_runtime::inspect::{Inspection, inspect};
-use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
 use time::OffsetDateTime;
@@ -38,23 +39,6 @@ pub struct DeployOptions {
     pub canary: Option<TrafficShare>,
     /// Whether the window goes back to the release before by itself when this one keeps failing.
     pub fallback: bool,
-}
-
-/// A deploy that went through.
-#[derive(Debug, Clone, Serialize)]
-pub struct Deployed {
-    /// The window.
-    pub window: WindowName,
-    /// The new release.
-    pub release: ReleaseRecord,
-    /// The number of the release that was live before and now drains, if there is one.
-    pub replaced: Option<u64>,
-    /// Its share of the requests, where it is a canary.
-    pub canary: Option<TrafficShare>,
-    /// How it differs from the release that was live.
-    pub difference: Option<Difference>,
-    /// Each step and how long it took, in milliseconds.
-    pub steps: Vec<(Step, f64)>,
 }
 
 impl Registry {
@@ -197,10 +181,10 @@ impl Registry {
         tracing::info!(window = %name, release = release.number, digest = release.digest, by = release.by, "deployed");
         self.clear_unused().await;
         Ok(Deployed {
-            window: name.clone(),
-            release,
+            window: name.to_string(),
+            release: (&release).into(),
             replaced,
-            canary: options.canary,
+            canary: options.canary.map(|share| share.to_string()),
             difference,
             steps: Vec::new(),
         })
@@ -274,7 +258,7 @@ impl Registry {
 /// How what was found differs from the live release of `record`, if there is one.
 fn difference(record: &WindowRecord, size: u64, found: &Inspection) -> Option<Difference> {
     let live = record.release(record.live)?;
-    Some(Difference::between(
+    Some(difference::difference(
         live,
         size,
         &found.imports,

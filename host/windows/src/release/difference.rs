@@ -1,53 +1,30 @@
 //! What a new release has that the live one had not, and the other way round.
 
 use crate::ReleaseRecord;
-use serde::Serialize;
+use hms_api::{Difference, GainedAndLost};
 use std::collections::BTreeSet;
 
-/// Two releases compared. Interfaces are compared without their versions: a newer version of the same is no new need.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Difference {
-    /// The release compared with.
-    pub live: u64,
-    /// Bytes before and after.
-    pub size: (u64, u64),
-    pub exports: Change,
-    pub imports: Change,
-    /// What it can reach, in the words of [`capability`].
-    pub capabilities: Change,
-}
-
-/// What came and what went, sorted.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub struct Change {
-    pub gained: Vec<String>,
-    pub lost: Vec<String>,
-}
-
-impl Difference {
-    /// Compares what is to be deployed with the live release.
-    pub(crate) fn between(
-        live: &ReleaseRecord,
-        size: u64,
-        imports: &[String],
-        exports: &[String],
-    ) -> Self {
-        Difference {
-            live: live.number,
-            size: (live.size, size),
-            exports: Change::between(&unversioned(&live.exports), &unversioned(exports)),
-            imports: Change::between(&unversioned(&live.imports), &unversioned(imports)),
-            capabilities: Change::between(&capabilities(&live.imports), &capabilities(imports)),
-        }
+/// Compares what is to be deployed with the live release. Interfaces are compared without their
+/// versions: a newer version of the same is no new need.
+pub(crate) fn difference(
+    live: &ReleaseRecord,
+    size: u64,
+    imports: &[String],
+    exports: &[String],
+) -> Difference {
+    Difference {
+        live: live.number,
+        size: (live.size, size),
+        exports: compare(&unversioned(&live.exports), &unversioned(exports)),
+        imports: compare(&unversioned(&live.imports), &unversioned(imports)),
+        capabilities: compare(&capabilities(&live.imports), &capabilities(imports)),
     }
 }
 
-impl Change {
-    fn between(before: &BTreeSet<String>, after: &BTreeSet<String>) -> Self {
-        Change {
-            gained: after.difference(before).cloned().collect(),
-            lost: before.difference(after).cloned().collect(),
-        }
+fn compare(before: &BTreeSet<String>, after: &BTreeSet<String>) -> GainedAndLost {
+    GainedAndLost {
+        gained: after.difference(before).cloned().collect(),
+        lost: before.difference(after).cloned().collect(),
     }
 }
 
@@ -109,14 +86,14 @@ mod tests {
             "wasi:http/client@0.3.0",
             "wasi:keyvalue/store@0.2.0-draft2",
         ]);
-        let found = Difference::between(&live, 20, &imports, &live.exports);
+        let found = difference(&live, 20, &imports, &live.exports);
         assert_eq!(found.capabilities.gained, ["network", "store"]);
         assert_eq!(found.capabilities.lost, ["files"]);
         assert_eq!(
             found.imports.gained,
             ["wasi:http/client", "wasi:keyvalue/store"]
         );
-        assert_eq!(found.exports, Change::default());
+        assert_eq!(found.exports, GainedAndLost::default());
         assert_eq!((found.live, found.size), (3, (10, 20)));
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::release::artifacts::{Artifacts, hex};
 use crate::release::deploy::DeployOptions;
-use crate::{ChangeError, Deployed, Registry, Upload, WindowName, WindowStatus};
+use crate::{ChangeError, Registry, Upload, WindowName};
+use hms_api::{Deployed, WindowState, WindowStatus};
 use hms_disk::stamp::FileStamp;
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -36,7 +37,10 @@ pub(crate) async fn deploy(
     let limit = registry.config.max_upload_bytes;
     let upload = take_in(&registry.artifacts, path, found, limit, &options.by).await?;
     if let Ok((status, _)) = registry.status(name)
-        && !["unavailable", "removing"].contains(&status.state)
+        && !matches!(
+            status.state,
+            WindowState::Unavailable | WindowState::Removing
+        )
         && status
             .live
             .as_ref()

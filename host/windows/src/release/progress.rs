@@ -1,39 +1,8 @@
 //! The steps of a deploy as they are done, told to whoever watches.
 
-use crate::{ChangeError, Difference, WindowName, crash};
-use serde::Serialize;
+use crate::{ChangeError, WindowName, crash};
+use hms_api::{DeployEvent, Difference, Step, Word};
 use std::time::Instant;
-
-/// A step of a deploy, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Step {
-    Check,
-    Compile,
-    Try,
-    Record,
-    Swap,
-}
-
-/// What is told while a deploy goes on.
-#[derive(Debug, Clone, Serialize)]
-#[serde(untagged)]
-pub enum DeployEvent {
-    /// A step is done.
-    Step {
-        step: Step,
-        /// How long it took, in milliseconds.
-        ms: f64,
-    },
-    /// It waits for something of which there is only so much.
-    Waiting {
-        waiting: &'static str,
-        /// How many were asked for before.
-        ahead: usize,
-    },
-    /// How the new release differs from the live one.
-    Difference { difference: Box<Difference> },
-}
 
 /// The progress of one deploy.
 pub(crate) struct Progress<'a> {
@@ -55,15 +24,16 @@ impl<'a> Progress<'a> {
     pub(crate) fn done(&mut self, step: Step) {
         let ms = self.since.elapsed().as_secs_f64() * 1000.0;
         self.since = Instant::now();
-        self.steps.push((step, ms));
+        self.steps.push((step.clone(), ms));
+        let point = format!("{step:?}");
         (self.notify)(DeployEvent::Step { step, ms });
-        crash::point(&format!("{step:?}"));
+        crash::point(&point);
     }
 
     /// It waits for a compiler, after so many others.
     pub(crate) fn waits_for_compiler(&self, ahead: usize) {
         (self.notify)(DeployEvent::Waiting {
-            waiting: "compiler",
+            waiting: Word::from("compiler"),
             ahead,
         });
     }

@@ -3,7 +3,8 @@
 use super::files::{DeployOutcome, Due};
 use super::taken::Taken;
 use crate::release::file;
-use crate::{ChangeError, DeployOptions, FileDeploy, Registry, ReleaseRecord};
+use crate::{ChangeError, DeployOptions, FileDeploy, Registry};
+use hms_api::{Release, WindowState};
 use hms_disk::stamp::FileStamp;
 use http::StatusCode;
 use std::path::{Path, PathBuf};
@@ -67,7 +68,7 @@ pub(super) async fn attempt(windows: Arc<Registry>, path: PathBuf, due: Due) -> 
 /// file is known by its content.
 async fn taken_before(windows: &Registry, path: &Path, due: &Due) -> bool {
     let known = windows.status(&due.window).ok();
-    let closed = known.as_ref().map(|(status, _)| status.state) == Some("unavailable");
+    let closed = known.as_ref().map(|(status, _)| &status.state) == Some(&WindowState::Unavailable);
     if closed {
         // It may be what mends the window.
         return false;
@@ -89,7 +90,7 @@ async fn taken_before(windows: &Registry, path: &Path, due: &Due) -> bool {
         Some(taken) if taken.digest == digest => true,
         // A later file was deployed, and the disk did not take the note of it.
         Some(taken) => {
-            let later = |release: &&ReleaseRecord| release.number > taken.release;
+            let later = |release: &&Release| release.number > taken.release;
             let mut ours = releases.iter().filter(later).filter(|r| r.by == BY);
             ours.next_back().is_some_and(|r| r.digest == digest)
         }

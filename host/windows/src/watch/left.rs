@@ -6,23 +6,11 @@ use super::folder;
 use super::taken::Taken;
 use crate::release::file;
 use crate::{Registry, WindowName};
+use hms_api::{LeftFile, Word};
 use hms_disk::stamp::FileStamp;
-use serde::Serialize;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::{Path, PathBuf};
-
-/// A component that is still in the watched folder although its window was removed.
-#[derive(Debug, Serialize)]
-pub struct LeftFile {
-    /// Its name.
-    pub file: String,
-    /// The folder.
-    pub folder: PathBuf,
-    /// When it is deployed again: once it changes, or, where that could not be noted, at the next
-    /// start too.
-    pub deployed_again: &'static str,
-}
+use std::path::Path;
 
 /// Has the component of `name` in the watched folder count as taken, whatever became of it.
 /// None where there is none, or where the folder does not say within
@@ -51,11 +39,11 @@ pub(crate) async fn leave_in_folder(registry: &Registry, name: &WindowName) -> O
     }
     Some(LeftFile {
         file: found?.to_string_lossy().into_owned(),
-        folder,
-        deployed_again: match noted {
+        folder: folder.to_string_lossy().into_owned(),
+        deployed_again: Word::from(match noted {
             Ok(()) => "when it changes",
             Err(_) => "at the next start",
-        },
+        }),
     })
 }
 
@@ -126,7 +114,7 @@ mod tests {
         fixture.disk.trouble(Trouble::None);
         let left = removal.await.unwrap().unwrap().left.unwrap();
         assert_eq!(
-            (&*left.file, left.deployed_again),
+            (&*left.file, &*left.deployed_again),
             ("w.WASM", "when it changes")
         );
     }

@@ -26,7 +26,6 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use writers::Writers;
 
-pub(crate) use left::LeftFile;
 pub(super) use left::leave_in_folder;
 pub(super) use taken::TakenFiles;
 

@@ -7,6 +7,7 @@ use super::token::refuse;
 use crate::plugins::auth::AuthError;
 use crate::request::caller::Caller;
 use arc_swap::{ArcSwap, ArcSwapOption};
+use hms_api::UnsavedKeys;
 use hms_disk::files::{is_full_disk, write_whole_private};
 use hms_disk::reserve::Reserve;
 use parking_lot::{Mutex, MutexGuard};
@@ -42,6 +43,18 @@ pub struct ApiKey {
     pub expires: Option<OffsetDateTime>,
 }
 
+impl From<ApiKey> for hms_api::Key {
+    fn from(key: ApiKey) -> Self {
+        hms_api::Key {
+            id: key.id,
+            user: key.user,
+            scopes: key.scopes,
+            created: key.created,
+            expires: key.expires,
+        }
+    }
+}
+
 /// What is on disk of one key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct KeyEntry {
@@ -66,19 +79,6 @@ pub enum KeyError {
     Unknown(String),
     #[error("the keys cannot be written: {0}")]
     Io(#[from] io::Error),
-}
-
-/// Keys as they hold and as the disk does not have them yet: a restart before it does brings back
-/// what was before.
-#[derive(Debug, Clone, Serialize)]
-pub struct UnsavedKeys {
-    /// Since when.
-    #[serde(with = "time::serde::rfc3339")]
-    pub since: OffsetDateTime,
-    /// Why the disk did not take them, the last time.
-    pub why: String,
-    /// The keys that are revoked, and may not be after a restart.
-    pub revoked: BTreeSet<String>,
 }
 
 /// The keys of a host. A change holds for the next request when it returns. A new key is on disk by

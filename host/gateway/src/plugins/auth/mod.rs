@@ -40,7 +40,7 @@ mod token;
 mod validity;
 mod verifier;
 
-pub use api_keys::{ApiKey, ApiKeys, KeyError, UnsavedKeys};
+pub use api_keys::{ApiKey, ApiKeys, KeyError};
 pub use config::{AuthConfig, IssuerConfig, KeySource, MAX_TOKEN_BYTES, check_exposure};
 pub use credential::strip_keys;
 pub use dev_secret::{DevSecret, issue_token};

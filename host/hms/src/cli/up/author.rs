@@ -5,7 +5,8 @@ use super::{deploy, say};
 use crate::cli::banner::Banner;
 use crate::cli::build::{Built, build_windows};
 use crate::cli::workspace::Workspace;
-use hms_windows::{FileDeploy, Registry, WindowStatus};
+use hms_api::{WindowState, WindowStatus};
+use hms_windows::{FileDeploy, Registry};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -195,10 +196,9 @@ impl Author {
 fn unchanged(status: &WindowStatus) -> String {
     let name = &status.name;
     let number = status.live.as_ref().map_or(0, |live| live.number);
-    match status.state {
-        "open" => format!("{name} is unchanged: release {number} is live"),
-        "stopped" | "unavailable" => {
-            let state = status.state;
+    match &status.state {
+        WindowState::Open => format!("{name} is unchanged: release {number} is live"),
+        state @ (WindowState::Stopped | WindowState::Unavailable) => {
             format!("{name} is unchanged and {state}; `hms start {name}` opens it")
         }
         state => format!("{name} is unchanged: release {number} is live, and {state}"),

@@ -100,7 +100,7 @@ async fn unsaved_removal_keeps_its_name_from_another_window() {
     fixture.disk.trouble(Trouble::Full);
     assert_eq!(begin(&fixture, RemoveWithStore).await.await, Ok(()));
     let (status, _) = fixture.registry.status(&name()).unwrap();
-    assert_eq!(status.state, "removing");
+    assert_eq!(status.state, WindowState::Removing);
     for verb in [Start, Stop, Rollback, Limits] {
         assert_eq!(
             begin(&fixture, verb).await.await,
@@ -184,8 +184,8 @@ async fn window_reusing_a_name_inherits_no_limits_from_an_unsaved_removal() {
     fixture.set_up(&open).await;
     assert_eq!(begin(&fixture, Limits).await.await, Ok(()));
     let queue = || {
-        let (limits, set) = fixture.registry.limits(&name()).unwrap();
-        (limits.get(Limit::Queue), set == LimitsSet::default())
+        let shown = fixture.registry.limits(&name()).unwrap().values;
+        (shown.limits["queue"], shown.set.is_empty())
     };
     assert_eq!(queue(), (7, false));
     fixture.disk.trouble(Trouble::Full);

@@ -150,7 +150,7 @@ async fn restored_copy_of_the_records_is_overruled_where_no_other_host_writes() 
         fixture.put_by_another(earlier).await;
         fixture.disk.is_alone();
         let set = fixture.registry.set_limits(&name(), &limits(7)).await;
-        assert!(set.unwrap().2.is_none());
+        assert!(set.unwrap().1.is_none());
         let after = fixture.seen(&fixture.registry);
         assert_eq!(after.serving, before.serving);
         let record = after.record.unwrap();

@@ -52,7 +52,7 @@ struct Observed {
     seen: Seen,
     salt: Option<u64>,
     queue: u64,
-    state: &'static str,
+    state: WindowState,
 }
 
 fn observed(fixture: &Fixture, window: &Window) -> Observed {
