@@ -12,10 +12,6 @@
 #![recursion_limit = "256"]
 
 pub mod children;
-#[expect(
-    clippy::indexing_slicing,
-    reason = "of JSON: what is not there reads as null"
-)]
 pub mod cli;
 pub mod config;
 pub mod descriptors;

@@ -1,6 +1,7 @@
 //! `hms backup`: takes a backup of the running host, as a folder or a tar stream, or checks one.
 
-use super::{HostArgs, client};
+use super::HostArgs;
+use super::show::time;
 use crate::signals::Interrupts;
 use anyhow::{Context, bail};
 use bytes::{Buf, Bytes};
@@ -82,9 +83,11 @@ impl Backup {
             true => {
                 // As in the manifest, with the number of files in the place of the files.
                 let mut said = json!(manifest);
-                said["backup"] = json!(self.target);
-                said["files"] = json!(manifest.files.len());
-                said["bytes"] = json!(whole.bytes());
+                if let Some(members) = said.as_object_mut() {
+                    members.insert("backup".into(), json!(self.target.to_string_lossy()));
+                    members.insert("files".into(), json!(manifest.files.len()));
+                    members.insert("bytes".into(), json!(whole.bytes()));
+                }
                 printable_json(&format!("{said:#}")).into_owned()
             }
             false => printable(&summary(&whole, &self.target, self.verify)).into_owned(),
@@ -133,8 +136,7 @@ impl Backup {
         }
         let response = client.send(Method::GET, path, &[], body::empty()).await?;
         if !response.status().is_success() {
-            client::read(response).await?;
-            bail!("the host refused without a reason");
+            return Err(client.refused(response).await);
         }
         let (pieces, received) = mpsc::channel(QUEUE);
         let download = Download {
@@ -304,10 +306,6 @@ pub(super) fn summary(whole: &Whole, path: &Path, verified: bool) -> String {
         manifest.files.len(),
         stores.count(),
         Size::of(whole.bytes()).rounded(),
-        manifest
-            .head
-            .begun
-            .format(&time::format_description::well_known::Rfc3339)
-            .unwrap_or_default(),
+        time(manifest.head.begun),
     )
 }

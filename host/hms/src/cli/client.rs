@@ -1,9 +1,10 @@
 //! Talks to the admin API of a running host.
 
 use super::HostArgs;
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use hms_admin::token;
+use hms_api::{Changed, Problem};
 use hms_core::body::{self, Body};
 use hms_core::error::{PROBLEM, problem_type};
 use http::{Method, Request, Response, StatusCode, header};
@@ -12,7 +13,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 use std::time::Duration;
 
 /// Bytes of one answer. A window's log is the longest.
@@ -99,9 +100,9 @@ impl Client {
                 .ok(),
             false => None,
         };
-        let problem = body.and_then(|body| serde_json::from_slice(&body.to_bytes()).ok());
-        match problem.as_ref().map(|problem: &Value| &problem["type"]) {
-            Some(Value::String(kind)) if kind.starts_with(&problem_type("")) => format!(
+        let problem = body.and_then(|body| problem(&body.to_bytes()));
+        match problem {
+            Some(problem) if problem.kind.starts_with(&problem_type("")) => format!(
                 "{base} is the gateway of an hms host, not its admin API: \
                  set the admin address with --admin; `hms serve` prints it at startup"
             ),
@@ -113,31 +114,84 @@ impl Client {
         }
     }
 
-    /// Sends a request without a body and reads its JSON answer.
+    /// Sends a request without a body and takes its answer in.
     ///
     /// # Errors
     /// The host's own sentence when it refuses.
-    pub(super) async fn call(&self, method: Method, path: &str) -> anyhow::Result<Value> {
+    pub(super) async fn call(&self, method: Method, path: &str) -> anyhow::Result<Answer> {
         let response = self.send(method, path, &[], body::empty()).await?;
-        read(response).await
+        self.take(response).await
+    }
+
+    /// Takes in the answer to a request.
+    ///
+    /// # Errors
+    /// The host's own sentence when it refused.
+    pub(super) async fn take(&self, response: Response<Incoming>) -> anyhow::Result<Answer> {
+        match response.status().is_success() {
+            true => Ok(Answer {
+                base: self.base.clone(),
+                body: whole(response.into_body()).await?,
+            }),
+            false => Err(self.refused(response).await),
+        }
+    }
+
+    /// Why the host refused the request with this answer.
+    pub(super) async fn refused(&self, response: Response<Incoming>) -> anyhow::Error {
+        let status = response.status();
+        let body = whole(response.into_body()).await;
+        body.map_or_else(
+            |error| error,
+            |body| anyhow::Error::msg(refusal(status, problem(&body).as_ref())),
+        )
+    }
+
+    /// Parses what the host wrote.
+    ///
+    /// # Errors
+    /// If it is not what this version of the API has: which host wrote it, and what is wrong.
+    pub(super) fn parse<T: DeserializeOwned>(&self, json: &[u8]) -> anyhow::Result<T> {
+        parse(&self.base, json)
     }
 }
 
-/// The JSON answer, or what the host says is wrong.
-pub(super) async fn read(response: Response<Incoming>) -> anyhow::Result<Value> {
-    let status = response.status();
-    let bytes: Bytes = match Limited::new(response.into_body(), MAX_ANSWER_BYTES)
-        .collect()
-        .await
-    {
-        Ok(body) => body.to_bytes(),
-        Err(error) => bail!("the host's answer broke off: {error}"),
-    };
-    let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-    if status.is_success() {
-        return Ok(value);
+/// The JSON answer to a request that succeeded.
+pub(super) struct Answer {
+    base: String,
+    body: Bytes,
+}
+
+impl Answer {
+    /// The answer as a type of the API. As a `Value`, which `--json` prints, it has all that the
+    /// host says, even what this version does not know.
+    ///
+    /// # Errors
+    /// If it is something else: which host wrote it, and what is wrong.
+    pub(super) fn read<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
+        parse(&self.base, &self.body)
     }
-    bail!("{}", refusal(status, &value))
+}
+
+fn parse<T: DeserializeOwned>(base: &str, json: &[u8]) -> anyhow::Result<T> {
+    serde_json::from_slice(json).map_err(|error| {
+        anyhow!(
+            "the host at {base} accepted the request, but its answer cannot be read: {error}. This \
+             is hms {}; if the host is another version, use the `hms` of that version",
+            env!("CARGO_PKG_VERSION")
+        )
+    })
+}
+
+async fn whole(body: Incoming) -> anyhow::Result<Bytes> {
+    match Limited::new(body, MAX_ANSWER_BYTES).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) => bail!("the host's answer broke off: {error}"),
+    }
+}
+
+fn problem(json: &[u8]) -> Option<Problem> {
+    serde_json::from_slice(json).ok()
 }
 
 /// A change that holds, and that the host's disk has not taken yet. Not a failure, and not done
@@ -150,23 +204,36 @@ pub(super) struct NotDurable(String);
 ///
 /// # Errors
 /// [`NotDurable`], with the host's own sentence, where it is not yet.
-pub(super) fn durable(answer: &Value) -> anyhow::Result<()> {
-    match answer["durable"].as_bool() {
-        Some(false) => {
-            let warning = answer["warning"].as_str().unwrap_or_default();
-            Err(NotDurable(warning.to_owned()).into())
-        }
-        _ => Ok(()),
+pub(super) fn durable<T>(answer: &Changed<T>) -> anyhow::Result<()> {
+    match answer.durable {
+        true => Ok(()),
+        false => Err(NotDurable(answer.warning.clone().unwrap_or_default()).into()),
     }
 }
 
-/// What a problem+json says, for a person.
-pub(super) fn refusal(status: StatusCode, problem: &Value) -> String {
-    match problem.get("detail").and_then(Value::as_str) {
+/// What a refusal says, for a person.
+pub(super) fn refusal(status: StatusCode, problem: Option<&Problem>) -> String {
+    match problem.map(|problem| &problem.detail) {
         Some(detail) if status == StatusCode::UNAUTHORIZED => {
             format!("{detail} (set the host's data folder with --data, or set HMS_ADMIN_TOKEN)")
         }
-        Some(detail) => detail.to_owned(),
+        Some(detail) => detail.clone(),
         None => format!("the host answered {status}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hms_api::WindowList;
+
+    #[test]
+    fn unexpected_answer_names_the_host_and_the_fault() {
+        let refused = parse::<WindowList>("http://h:1", br#"{"windows": [{"name": "w"}]}"#);
+        let why = refused.unwrap_err().to_string();
+        for part in ["http://h:1 accepted", "missing field", "another version"] {
+            assert!(why.contains(part), "{why}");
+        }
+        assert!(parse::<WindowList>("", br#"{"windows": [], "new": 1}"#).is_ok());
     }
 }

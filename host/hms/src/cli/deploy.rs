@@ -1,11 +1,13 @@
 //! `hms deploy`: uploads a component and shows the steps as they go.
 
-use super::show::{size, text};
-use super::{HostArgs, agreed, client};
+use super::client::{Client, refusal};
+use super::show::{short, size, text};
+use super::{HostArgs, agreed};
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use clap::Args;
 use futures_util::TryStreamExt;
+use hms_api::{DeployEvent, DeployLine, Deployed, Difference, GainedAndLost};
 use hms_core::body::Body;
 use hms_core::error::problem_type;
 use hms_core::printable::{Printable, printable, printable_lines};
@@ -83,8 +85,8 @@ impl Deploy {
             }
         };
         match self.json {
-            true => tell_json(&deployed),
-            false => say!("{}", printable(&summary(&deployed))),
+            true => tell_json(&deployed.json),
+            false => say!("{}", summary(&deployed.read)),
         }
         Ok(())
     }
@@ -119,18 +121,24 @@ impl Deploy {
         let client = self.host.client()?;
         let response = client.send(Method::PUT, &path, &headers, body).await?;
         if !response.status().is_success() {
-            client::read(response).await?;
-            bail!("the host refused without a reason");
+            return Err(client.refused(response).await);
         }
-        follow(response.into_body(), !self.json).await
+        follow(&client, response.into_body(), !self.json).await
     }
 }
 
 /// What came of an upload.
 enum UploadResult {
-    Deployed(Value),
+    Deployed(Box<Success>),
     /// Why it is asked for.
     NeedsConsent(String),
+}
+
+/// What was deployed.
+struct Success {
+    read: Deployed,
+    /// All that the host says of it, for `--json`.
+    json: Value,
 }
 
 async fn open(path: &Path) -> anyhow::Result<(u64, Body)> {
@@ -149,7 +157,7 @@ async fn open(path: &Path) -> anyhow::Result<(u64, Body)> {
 }
 
 /// Reads the lines of progress to the last, which is the result.
-async fn follow(mut body: Incoming, show: bool) -> anyhow::Result<UploadResult> {
+async fn follow(client: &Client, mut body: Incoming, show: bool) -> anyhow::Result<UploadResult> {
     let mut pending = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame =
@@ -160,20 +168,24 @@ async fn follow(mut body: Incoming, show: bool) -> anyhow::Result<UploadResult> 
         pending.extend_from_slice(&bytes);
         while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = pending.drain(..=end).collect();
-            let mut event: Value =
-                serde_json::from_slice(&line).context("the host's answer is malformed")?;
-            if let Some(problem) = event.get("problem") {
-                let why = client::refusal(StatusCode::UNPROCESSABLE_ENTITY, problem);
-                if problem["type"] == problem_type("needs-consent") {
-                    return Ok(UploadResult::NeedsConsent(why));
+            match client.parse(&line)? {
+                DeployLine::Event(event) if show => told(&event),
+                DeployLine::Event(_) | DeployLine::Unknown {} => {}
+                DeployLine::Problem { problem } => {
+                    let why = refusal(StatusCode::UNPROCESSABLE_ENTITY, Some(&problem));
+                    if problem.kind == problem_type("needs-consent") {
+                        return Ok(UploadResult::NeedsConsent(why));
+                    }
+                    bail!("{why}");
                 }
-                bail!("{why}");
-            }
-            if let Some(deployed) = event.get_mut("deployed") {
-                return Ok(UploadResult::Deployed(deployed.take()));
-            }
-            if show {
-                told(&event);
+                DeployLine::Deployed { deployed } => {
+                    let mut line: Value = client.parse(&line)?;
+                    let json = line.get_mut("deployed").map(Value::take);
+                    return Ok(UploadResult::Deployed(Box::new(Success {
+                        read: *deployed,
+                        json: json.unwrap_or_default(),
+                    })));
+                }
             }
         }
         anyhow::ensure!(
@@ -184,27 +196,23 @@ async fn follow(mut body: Incoming, show: bool) -> anyhow::Result<UploadResult> 
     bail!("the host's answer ended early; `hms windows` shows what is live")
 }
 
-fn told(event: &Value) {
-    if let Some(difference) = event.get("difference") {
-        say!("{}", changes(difference).trim_end());
-    }
-    if let Some(what) = event["waiting"].as_str() {
-        let (what, ahead) = (printable(what), text(&event["ahead"]));
-        say!("  waiting for a {what}, {ahead} ahead");
-    }
-    if let Some(step) = event["step"].as_str() {
-        let step = printable(step);
-        say!(
-            "  {step:<8} {:>9.1} ms",
-            event["ms"].as_f64().unwrap_or_default()
-        );
+fn told(event: &DeployEvent) {
+    match event {
+        DeployEvent::Difference { difference } => say!("{}", changes(difference).trim_end()),
+        DeployEvent::Waiting { waiting, ahead } => {
+            say!("  waiting for a {}, {ahead} ahead", text(waiting));
+        }
+        DeployEvent::Step { step, ms } => {
+            let step = text(step.as_str());
+            say!("  {step:<8} {ms:>9.1} ms");
+        }
     }
 }
 
 /// What differs from the live release, one line a kind. Nothing where nothing does.
-fn changes(difference: &Value) -> String {
-    let (before, after) = (&difference["size"][0], &difference["size"][1]);
-    let mut text = format!("  against release {}:\n", text(&difference["live"]));
+fn changes(difference: &Difference) -> String {
+    let (before, after) = difference.size;
+    let mut text = format!("  against release {}:\n", difference.live);
     if before != after {
         text.push_str(&format!(
             "    size         {} -> {}\n",
@@ -212,19 +220,18 @@ fn changes(difference: &Value) -> String {
             size(after)
         ));
     }
-    for kind in ["capabilities", "imports", "exports"] {
-        let list = |which: &str, sign: char| {
-            let names = difference[kind][which]
-                .as_array()
-                .map(Vec::as_slice)
-                .unwrap_or_default();
-            let names = names
-                .iter()
-                .filter_map(Value::as_str)
-                .map(|name| format!("{sign}{}", printable(name)));
-            names.collect::<Vec<_>>()
+    for (kind, GainedAndLost { gained, lost }) in [
+        ("capabilities", &difference.capabilities),
+        ("imports", &difference.imports),
+        ("exports", &difference.exports),
+    ] {
+        let signed = |names: &[String], sign: char| -> Vec<String> {
+            let names = names.iter();
+            names
+                .map(|name| format!("{sign}{}", printable(name)))
+                .collect()
         };
-        let all = [list("gained", '+'), list("lost", '-')].concat();
+        let all = [signed(gained, '+'), signed(lost, '-')].concat();
         if !all.is_empty() {
             text.push_str(&format!("    {kind:<12} {}\n", all.join(" ")));
         }
@@ -235,20 +242,18 @@ fn changes(difference: &Value) -> String {
     }
 }
 
-fn summary(deployed: &Value) -> String {
-    let release = &deployed["release"];
-    let window = deployed["window"].as_str().unwrap_or_default();
-    let digest = release["digest"].as_str().unwrap_or_default();
-    let digest = digest.get(..12).unwrap_or(digest);
-    if let Some(share) = deployed["canary"].as_str() {
+fn summary(deployed: &Deployed) -> String {
+    let (window, number) = (text(&deployed.window), deployed.release.number);
+    let digest = short(&deployed.release.digest);
+    if let Some(share) = &deployed.canary {
+        let share = text(share);
         return format!(
-            "{window} release {} gets {share} of the traffic ({digest}); `hms windows` shows its \
-             results, `hms promote {window}` or `hms abort {window}` ends it",
-            release["number"]
+            "{window} release {number} gets {share} of the traffic ({digest}); `hms windows` shows \
+             its results, `hms promote {window}` or `hms abort {window}` ends it"
         );
     }
-    let now = format!("{window} release {} is live ({digest})", release["number"]);
-    match deployed["replaced"].as_u64() {
+    let now = format!("{window} release {number} is live ({digest})");
+    match deployed.replaced {
         Some(before) => format!("{now}; release {before} is draining"),
         None => now,
     }

@@ -1,14 +1,14 @@
 //! `hms key`: API keys for machine callers.
 
 use super::HostArgs;
-use super::client::{durable, read};
-use super::show::{list, table, text};
+use super::client::durable;
+use super::show::{dash, table, text, time};
 use clap::{Args, Subcommand};
+use hms_api::{Changed, CreatedKey, KeyList, NewKey, RevokedKey};
 use hms_core::body;
 use hms_core::units::Lifetime;
 use hms_telemetry::{tell_json, warn};
 use http::Method;
-use serde_json::json;
 
 /// Create, list and revoke API keys, for machine callers without a token provider.
 #[derive(Debug, Args)]
@@ -72,18 +72,19 @@ impl Keys {
 
 impl Add {
     async fn run(self) -> anyhow::Result<()> {
-        let mut order = json!({ "user": self.user, "scopes": self.scopes });
-        if let Some(expires) = self.expires {
-            order["expires-in"] = json!(expires);
-        }
+        let order = NewKey {
+            user: self.user,
+            scopes: self.scopes,
+            expires_in: self.expires.map(|expires| expires.to_string()),
+        };
         let client = self.host.client()?;
-        let body = body::full(order.to_string());
+        let body = body::full(serde_json::to_vec(&order)?);
         let answer = client.send(Method::POST, "/keys", &[], body).await?;
-        let answer = read(answer).await?;
+        let created: CreatedKey = client.take(answer).await?.read()?;
         // The key alone on stdout, so that KEY=$(hms key add …) works.
-        let (id, user) = (text(&answer["id"]), text(&answer["user"]));
+        let (id, user) = (text(&created.about.id), text(&created.about.user));
         warn(&format!("key {id} for {user}; it is shown only once"));
-        say!("{}", text(&answer["key"]));
+        say!("{}", text(&created.key));
         Ok(())
     }
 }
@@ -92,29 +93,28 @@ impl List {
     async fn run(self) -> anyhow::Result<()> {
         let answer = self.host.client()?.call(Method::GET, "/keys").await?;
         if self.json {
-            tell_json(&answer);
+            tell_json(&answer.read()?);
             return Ok(());
         }
-        let rows = list(&answer, "keys").iter().map(|key| {
-            let scopes = list(key, "scopes").iter().map(text);
+        let KeyList { keys, unsaved } = answer.read()?;
+        let rows = keys.iter().map(|key| {
+            let scopes = key.scopes.iter().map(|scope| text(scope));
             [
-                text(&key["id"]),
-                text(&key["user"]),
+                text(&key.id),
+                text(&key.user),
                 scopes.collect::<Vec<_>>().join(" "),
-                text(&key["created"]),
-                text(&key["expires"]),
+                time(key.created),
+                key.expires.map_or_else(dash, time),
             ]
         });
         table(
             ["ID", "USER", "SCOPES", "CREATED", "EXPIRES"],
             rows.collect(),
         );
-        let unsaved = &answer["unsaved"];
-        if unsaved["why"].is_string() {
-            let why = text(&unsaved["why"]);
-            let revoked = list(unsaved, "revoked").iter().map(text);
+        if let Some(unsaved) = unsaved {
+            let revoked = unsaved.revoked.iter().map(|id| text(id));
             let revoked: Vec<String> = revoked.collect();
-            say!("\nnot yet on disk: {why}");
+            say!("\nnot yet on disk: {}", text(&unsaved.why));
             if !revoked.is_empty() {
                 say!(
                     "revoked, but restored by a restart before that: {}",
@@ -130,6 +130,7 @@ impl Revoke {
     async fn run(self) -> anyhow::Result<()> {
         let path = format!("/keys/{}", self.id);
         let answer = self.host.client()?.call(Method::DELETE, &path).await?;
+        let answer: Changed<RevokedKey> = answer.read()?;
         say!("key {} is revoked", self.id);
         durable(&answer)
     }

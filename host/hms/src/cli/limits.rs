@@ -1,9 +1,10 @@
 //! `hms limits`: one flag for each row of the table of limits.
 
 use super::HostArgs;
-use super::client::{durable, read};
-use super::show::table;
+use super::client::durable;
+use super::show::{table, text};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+use hms_api::{Changed, Limits as SetLimits, LimitsPatch, ShownLimits, Word};
 use hms_core::body;
 use hms_core::limits::{LimitsChange, Row, TABLE, Unit};
 use hms_core::units::{Size, Time};
@@ -101,23 +102,33 @@ impl Limits {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let path = format!("/windows/{}/limits", self.name);
         let client = self.host.client()?;
-        let answer = if self.change.0.0.is_empty() {
-            client.call(Method::GET, &path).await?
+        let patch = self.change.0.0.iter();
+        let patch: LimitsPatch = patch
+            .map(|(limit, value)| (Word::from(limit.row().name), *value))
+            .collect();
+        let (answer, values, reuse_off, on_disk) = if patch.is_empty() {
+            let answer = client.call(Method::GET, &path).await?;
+            let ShownLimits { values, reuse_off } = answer.read()?;
+            (answer, values, reuse_off, Ok(()))
         } else {
             let kind = (
                 header::CONTENT_TYPE.as_str(),
                 "application/merge-patch+json".to_owned(),
             );
-            let change = body::full(serde_json::to_vec(&self.change.0)?);
-            read(client.send(Method::PATCH, &path, &[kind], change).await?).await?
+            let body = body::full(serde_json::to_vec(&patch)?);
+            let answer = client.send(Method::PATCH, &path, &[kind], body).await?;
+            let answer = client.take(answer).await?;
+            let changed: Changed<SetLimits> = answer.read()?;
+            let on_disk = durable(&changed);
+            (answer, changed.what, None, on_disk)
         };
         if self.json {
-            tell_json(&answer);
-            return durable(&answer);
+            tell_json(&answer.read()?);
+            return on_disk;
         }
         let rows = TABLE.iter().map(|row| {
-            let value = answer["limits"][row.name].as_u64().unwrap_or_default();
-            let set = answer["set"].get(row.name).is_some();
+            let value = values.limits.get(row.name).copied().unwrap_or_default();
+            let set = values.set.contains_key(row.name);
             [
                 row.flag.to_owned(),
                 shown(row, value),
@@ -126,10 +137,10 @@ impl Limits {
             ]
         });
         table(["LIMIT", "VALUE", "", "WHAT IT LIMITS"], rows.collect());
-        if let Some(why) = answer["reuse_off"].as_str() {
-            say!("reuse is not in effect: {why}");
+        if let Some(why) = reuse_off {
+            say!("reuse is not in effect: {}", text(&why));
         }
-        durable(&answer)
+        on_disk
     }
 }
 

@@ -1,6 +1,7 @@
 //! `hms restore`: makes a data folder of a backup.
 
 use super::backup::{blocking, show};
+use super::show::time;
 use anyhow::Context;
 use clap::Args;
 use hms_backup::restore::Restore as Filling;
@@ -70,12 +71,12 @@ impl Restore {
             .collect();
         match json {
             true => tell_json(&json!({
-                "data": data,
-                "routes": restored.routes,
+                "data": data.to_string_lossy(),
+                "routes": restored.routes.to_string_lossy(),
                 "stores": windows,
                 "files": manifest.files.len(),
                 "bytes": restored.whole.bytes(),
-                "begun": json!(manifest.head)["begun"],
+                "begun": time(manifest.head.begun),
                 "secrets": manifest.secrets,
                 "complete": manifest.complete,
                 "missing": manifest.missing,

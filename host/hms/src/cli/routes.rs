@@ -1,11 +1,11 @@
 //! `hms routes`: which routes are live, and what is wrong with those that are refused.
 
 use super::HostArgs;
-use super::show::{list, table, text};
+use super::show::{dash, table, text};
 use clap::Args;
+use hms_api::RouteList;
 use hms_telemetry::tell_json;
 use http::Method;
-use serde_json::Value;
 
 /// List the routes: live ones, and refused files with the reason
 #[derive(Debug, Args)]
@@ -21,19 +21,23 @@ impl Routes {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let answer = self.host.client()?.call(Method::GET, "/routes").await?;
         if self.json {
-            tell_json(&answer);
+            tell_json(&answer.read()?);
             return Ok(());
         }
-        let rows = list(&answer, "routes").iter().map(|file| {
-            let route = &file["route"];
+        let RouteList {
+            routes,
+            folder_fault,
+        } = answer.read()?;
+        let rows = routes.iter().map(|file| {
+            let route = file.route.as_ref();
             [
-                text(&file["file"]),
-                text(&file["state"]),
-                several(&route["methods"], "any"),
-                several(&route["hosts"], "any"),
-                text(&route["uri"]),
-                text(&route["upstream"]),
-                several(&route["plugins"], "-"),
+                text(&file.file),
+                text(file.state.as_str()),
+                route.map_or_else(|| "any".to_owned(), |route| several(&route.methods, "any")),
+                route.map_or_else(|| "any".to_owned(), |route| several(&route.hosts, "any")),
+                route.map_or_else(dash, |route| text(&route.uri)),
+                route.map_or_else(dash, |route| text(&route.upstream)),
+                route.map_or_else(dash, |route| several(&route.plugins, "-")),
             ]
         });
         table(
@@ -42,30 +46,24 @@ impl Routes {
             ],
             rows.collect(),
         );
-        let fault = &answer["folder-fault"];
-        if fault.is_string() {
+        if let Some(fault) = &folder_fault {
             say!(
                 "\ncannot read the routes folder; the routes stay as they last were: {}",
                 text(fault)
             );
         }
-        for file in list(&answer, "routes") {
-            for target in list(&file["route"], "targets") {
-                if target["left-out"] == true {
-                    say!(
-                        "\n{}: {} fails and is ejected",
-                        text(&file["file"]),
-                        text(&target["url"])
-                    );
-                }
+        for file in &routes {
+            let name = text(&file.file);
+            let targets = file.route.iter().flat_map(|route| &route.targets);
+            for target in targets.filter(|target| target.left_out) {
+                say!("\n{name}: {} fails and is ejected", text(&target.url));
             }
-            for fault in list(file, "faults") {
+            for fault in &file.faults {
                 say!(
-                    "\n{}: line {}, column {}: {}",
-                    text(&file["file"]),
-                    fault["line"],
-                    fault["column"],
-                    text(&fault["reason"])
+                    "\n{name}: line {}, column {}: {}",
+                    fault.line,
+                    fault.column,
+                    text(&fault.reason)
                 );
             }
         }
@@ -73,10 +71,10 @@ impl Routes {
     }
 }
 
-fn several(list: &Value, none: &str) -> String {
-    let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
-    if list.is_empty() {
+fn several(names: &[impl AsRef<str>], none: &str) -> String {
+    if names.is_empty() {
         return none.into();
     }
-    list.iter().map(text).collect::<Vec<_>>().join(",")
+    let names = names.iter().map(|name| text(name.as_ref()));
+    names.collect::<Vec<_>>().join(",")
 }

@@ -2,12 +2,15 @@
 
 use super::HostArgs;
 use clap::Args;
+use hms_api::{CanaryStatus, DrainStatus, LogLines, WindowDetail, WindowList};
 use hms_core::printable::printable;
 use hms_core::units::Size;
 use hms_telemetry::tell_json;
 use hms_windows::WindowName;
 use http::Method;
-use serde_json::Value;
+use std::fmt::Display;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// List the windows, with live and draining releases.
 #[derive(Debug, Args)]
@@ -23,21 +26,22 @@ impl Windows {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let answer = self.host.client()?.call(Method::GET, "/windows").await?;
         if self.json {
-            tell_json(&answer);
+            tell_json(&answer.read()?);
             return Ok(());
         }
-        let rows = list(&answer, "windows").iter().map(|window| {
-            let live = &window["live"];
+        let WindowList { windows } = answer.read()?;
+        let rows = windows.iter().map(|window| {
+            let live = window.live.as_ref();
             [
-                text(&window["name"]),
-                text(&window["state"]),
-                text(&live["number"]),
-                short(&live["digest"]),
-                size(&live["size"]),
-                text(&window["leases"]),
-                canary(&window["canary"]),
-                draining(&window["draining"]),
-                text(&live["deployed_at"]),
+                text(&window.name),
+                text(window.state.as_str()),
+                or_dash(live.map(|live| live.number)),
+                live.map_or_else(dash, |live| short(&live.digest)),
+                size(live.map_or(0, |live| live.size)),
+                window.leases.to_string(),
+                window.canary.as_ref().map_or_else(dash, canary),
+                draining(&window.draining),
+                live.map_or_else(dash, |live| time(live.deployed_at)),
             ]
         });
         table(
@@ -47,19 +51,20 @@ impl Windows {
             ],
             rows.collect(),
         );
-        for window in list(&answer, "windows") {
-            let name = text(&window["name"]);
-            let said = |value: &Value| value.is_string().then(|| text(value));
-            if let Some(fault) = said(&window["store_fault"]) {
-                say!("\n{name}: {fault}");
+        for window in &windows {
+            let name = text(&window.name);
+            if let Some(fault) = &window.store_fault {
+                say!("\n{name}: {}", text(fault));
             }
-            if let Some(why) = said(&window["unreadable"]) {
+            if let Some(why) = &window.unreadable {
+                let why = text(why);
                 say!("\n{name}: its record in host.redb is unreadable: {why}");
             }
-            if let Some(why) = said(&window["reuse_off"]) {
-                say!("\n{name}: {why}");
+            if let Some(why) = &window.reuse_off {
+                say!("\n{name}: {}", text(why));
             }
-            if let Some(why) = said(&window["unsaved"]["why"]) {
+            if let Some(unsaved) = &window.unsaved {
+                let why = text(&unsaved.why);
                 say!("\n{name}: its last change is not yet on disk: {why}");
             }
         }
@@ -84,24 +89,24 @@ impl History {
         let path = format!("/windows/{}", self.name);
         let answer = self.host.client()?.call(Method::GET, &path).await?;
         if self.json {
-            tell_json(&answer);
+            tell_json(&answer.read()?);
             return Ok(());
         }
-        let live = &answer["window"]["live"]["number"];
-        let rows = list(&answer, "releases").iter().rev().map(|release| {
-            let mark = if release["number"] == *live {
-                "live"
-            } else {
-                ""
+        let WindowDetail { window, releases } = answer.read()?;
+        let live = window.live.map(|live| live.number);
+        let rows = releases.iter().rev().map(|release| {
+            let mark = match live == Some(release.number) {
+                true => "live",
+                false => "",
             };
             [
-                text(&release["number"]),
+                release.number.to_string(),
                 mark.to_owned(),
-                short(&release["digest"]),
-                size(&release["size"]),
-                text(&release["deployed_at"]),
-                text(&release["by"]),
-                text(&release["fate"]),
+                short(&release.digest),
+                size(release.size),
+                time(release.deployed_at),
+                text(&release.by),
+                release.fate.as_deref().map_or_else(dash, text),
             ]
         });
         table(
@@ -129,63 +134,62 @@ impl Logs {
         let path = format!("/windows/{}/log", self.name);
         let answer = self.host.client()?.call(Method::GET, &path).await?;
         if self.json {
-            tell_json(&answer);
+            tell_json(&answer.read()?);
             return Ok(());
         }
-        for line in list(&answer, "lines") {
-            say!("{} {}", text(&line["at"]), text(&line["text"]));
+        let LogLines { lines } = answer.read()?;
+        for line in &lines {
+            say!("{} {}", time(line.at), text(&line.text));
         }
         Ok(())
     }
 }
 
-pub(super) fn list<'a>(answer: &'a Value, key: &str) -> &'a [Value] {
-    answer[key]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default()
-}
-
 /// What the host says, made harmless for a terminal.
-pub(super) fn text(value: &Value) -> String {
-    match value {
-        Value::Null => "-".into(),
-        Value::String(text) => printable(text).into_owned(),
-        other => other.to_string(),
-    }
+pub(super) fn text(said: &str) -> String {
+    printable(said).into_owned()
 }
 
-pub(super) fn size(bytes: &Value) -> String {
-    Size::of(bytes.as_u64().unwrap_or_default()).rounded()
+/// In the place of what is not there.
+pub(super) fn dash() -> String {
+    "-".to_owned()
 }
 
-fn short(digest: &Value) -> String {
+/// A number, if there is one.
+pub(super) fn or_dash(number: Option<impl Display>) -> String {
+    number.map_or_else(dash, |number| number.to_string())
+}
+
+/// A time as in the JSON.
+pub(super) fn time(at: OffsetDateTime) -> String {
+    at.format(&Rfc3339).unwrap_or_else(|_| at.to_string())
+}
+
+pub(super) fn size(bytes: u64) -> String {
+    Size::of(bytes).rounded()
+}
+
+/// The first characters of a digest, which tell it from the others.
+pub(super) fn short(digest: &str) -> String {
     text(digest).chars().take(12).collect()
 }
 
 /// The candidate, its share, and of how many requests it failed at how many.
-fn canary(canary: &Value) -> String {
-    if canary.is_null() {
-        return "-".into();
-    }
-    let seen = &canary["candidate"];
+fn canary(canary: &CanaryStatus) -> String {
+    let (share, seen) = (text(&canary.share), &canary.candidate);
     format!(
-        "{} at {} ({} of {} failed)",
-        text(&canary["number"]),
-        text(&canary["share"]),
-        seen["failures"],
-        seen["requests"]
+        "{} at {share} ({} of {} failed)",
+        canary.number, seen.failures, seen.requests
     )
 }
 
-fn draining(releases: &Value) -> String {
-    let releases = releases.as_array().map(Vec::as_slice).unwrap_or_default();
+fn draining(releases: &[DrainStatus]) -> String {
     if releases.is_empty() {
-        return "-".into();
+        return dash();
     }
     let each = releases
         .iter()
-        .map(|r| format!("{}:{}", r["number"], r["leases"]));
+        .map(|r| format!("{}:{}", r.number, r.leases));
     each.collect::<Vec<_>>().join(" ")
 }
 

@@ -1,14 +1,13 @@
 //! `hms start`, `stop`, `rollback`, `canary`, `promote`, `abort`, `remove`.
 
 use super::client::durable;
-use super::show::text;
+use super::show::{or_dash, text};
 use super::{HostArgs, agreed};
 use anyhow::bail;
 use clap::Args;
-use hms_core::printable::printable;
+use hms_api::{Changed, ChangedWindow, RemovedWindow, StoreFate, WindowStatus};
 use hms_windows::{TrafficShare, WindowName};
 use http::Method;
-use serde_json::Value;
 use std::io::IsTerminal;
 
 /// Open a stopped window.
@@ -23,8 +22,8 @@ pub(super) struct Start {
 impl Start {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let path = format!("/windows/{}/start", self.name);
-        let answer = self.host.client()?.call(Method::POST, &path).await?;
-        say!("{}", live(&answer));
+        let answer = changed(&self.host, &path).await?;
+        say!("{}", live(&answer.what.window));
         Ok(())
     }
 }
@@ -41,7 +40,7 @@ pub(super) struct Stop {
 impl Stop {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let path = format!("/windows/{}/stop", self.name);
-        let answer = self.host.client()?.call(Method::POST, &path).await?;
+        let answer = changed(&self.host, &path).await?;
         say!(
             "{name} is stopped; `hms start {name}` opens it again",
             name = self.name
@@ -68,8 +67,8 @@ impl Rollback {
         if let Some(number) = self.to {
             path.push_str(&format!("?to={number}"));
         }
-        let answer = self.host.client()?.call(Method::POST, &path).await?;
-        say!("{}", live(&answer));
+        let answer = changed(&self.host, &path).await?;
+        say!("{}", live(&answer.what.window));
         durable(&answer)
     }
 }
@@ -92,12 +91,12 @@ impl Canary {
             self.name,
             self.share.to_string().replace('%', "%25")
         );
-        let answer = self.host.client()?.call(Method::POST, &path).await?;
-        let canary = &answer["window"]["canary"];
+        let answer = changed(&self.host, &path).await?;
+        let canary = answer.what.window.canary.as_ref();
         say!(
             "{} release {} gets {} of the traffic",
             self.name,
-            text(&canary["number"]),
+            or_dash(canary.map(|canary| canary.number)),
             self.share
         );
         durable(&answer)
@@ -116,8 +115,8 @@ pub(super) struct Promote {
 impl Promote {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let path = format!("/windows/{}/promote", self.name);
-        let answer = self.host.client()?.call(Method::POST, &path).await?;
-        say!("{}", live(&answer));
+        let answer = changed(&self.host, &path).await?;
+        say!("{}", live(&answer.what.window));
         Ok(())
     }
 }
@@ -134,8 +133,8 @@ pub(super) struct Abort {
 impl Abort {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let path = format!("/windows/{}/abort", self.name);
-        let answer = self.host.client()?.call(Method::POST, &path).await?;
-        say!("the canary has ended; {}", live(&answer));
+        let answer = changed(&self.host, &path).await?;
+        say!("the canary has ended; {}", live(&answer.what.window));
         durable(&answer)
     }
 }
@@ -164,21 +163,15 @@ impl Remove {
         let store = if self.delete_store { "delete" } else { "keep" };
         let path = format!("/windows/{}?store={store}", self.name);
         let answer = self.host.client()?.call(Method::DELETE, &path).await?;
-        let store = match (
-            answer["store"].as_str().unwrap_or(store),
-            &answer["durable"],
-        ) {
-            ("deleted", Value::Bool(false)) => "deleted as soon as the disk allows",
-            (store, _) => store,
+        let answer: Changed<RemovedWindow> = answer.read()?;
+        let store = match &answer.what.store {
+            StoreFate::Deleting => "deleted as soon as the disk allows".to_owned(),
+            store => text(store.as_str()),
         };
-        say!(
-            "{} is removed; its store is {}",
-            self.name,
-            printable(store)
-        );
-        if answer["left"]["file"].is_string() {
+        say!("{} is removed; its store is {store}", self.name);
+        if let Some(left) = &answer.what.left {
             let [file, folder, again] =
-                ["file", "folder", "deployed_again"].map(|part| text(&answer["left"][part]));
+                [&*left.file, &*left.folder, &*left.deployed_again].map(text);
             say!("{file} is still in {folder}; it is deployed again {again}");
         }
         durable(&answer)
@@ -200,8 +193,11 @@ impl Remove {
     }
 }
 
-fn live(answer: &Value) -> String {
-    let window = &answer["window"];
-    let (name, number) = (text(&window["name"]), text(&window["live"]["number"]));
-    format!("{name} is open: release {number} is live")
+async fn changed(host: &HostArgs, path: &str) -> anyhow::Result<Changed<ChangedWindow>> {
+    host.client()?.call(Method::POST, path).await?.read()
+}
+
+fn live(window: &WindowStatus) -> String {
+    let number = or_dash(window.live.as_ref().map(|live| live.number));
+    format!("{} is open: release {number} is live", text(&window.name))
 }
