@@ -5,7 +5,6 @@ use super::victim::{Seen, Victim};
 use hms_harness::Host;
 use hms_harness::hostile::Act;
 use hms_harness::process::{Cpu, Peak, cpu, held};
-use http::Method;
 use std::time::{Duration, Instant};
 
 /// The longest that memory may take to come back.
@@ -86,10 +85,8 @@ fn resident(host: &Host) -> f64 {
 }
 
 async fn count(host: &Host, act: &Act) -> u64 {
-    let path = format!("/windows/{}", act.window);
-    let shown = host.admin(Method::GET, &path, "").await.json();
     let reason = act.reason.unwrap_or_default();
-    shown["window"]["failures"][reason].as_u64().unwrap_or(0)
+    host.failures(act.window, reason).await
 }
 
 impl Row {

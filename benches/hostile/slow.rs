@@ -2,9 +2,9 @@
 //! the same window.
 
 use super::victim::{Seen, Victim};
+use hms_api::WindowState;
 use hms_harness::hostile;
 use hms_harness::{Host, eventually};
-use http::Method;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -99,14 +99,14 @@ async fn beside(victim: &[u8], time: Duration, kind: Kind) -> bool {
     })
     .await;
     let after = look(&loads, LOOK).await;
-    let state = window(&host).await["state"].clone();
+    let state = host.window("prober").await.state;
 
     let seconds = time.as_secs();
     let (number, what) = (kind.clients(), kind.what());
     println!("\nslow clients: {number} {what}, for {seconds} s");
     println!("  they were answered {:?}", told.lock().unwrap());
     println!("  instances of the window at work: at most {held} of {INSTANCES}");
-    let mut marks = vec![("the window is open", state == "open")];
+    let mut marks = vec![("the window is open", state == WindowState::Open)];
     // Where they come back, those that are at their end or in the queue count here too.
     if kind == Kind::Drip {
         marks.push((
@@ -154,13 +154,8 @@ async fn look(loads: &[(&str, &Victim)], time: Duration) -> Vec<Seen> {
     loads.iter().map(|(_, load)| load.take()).collect()
 }
 
-async fn window(host: &Host) -> serde_json::Value {
-    let shown = host.admin(Method::GET, "/windows/prober", "").await;
-    shown.json()["window"].clone()
-}
-
 async fn leases(host: &Host) -> u64 {
-    window(host).await["leases"].as_u64().unwrap_or_default()
+    host.window("prober").await.leases as u64
 }
 
 /// The most requests that the window has at work until it is over.

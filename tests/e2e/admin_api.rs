@@ -93,8 +93,8 @@ async fn invalid_component_is_rejected_by_name_and_the_old_release_serves_on() {
         assert!(detail.contains(part), "{code}: {detail}");
         assert_eq!(host.get("/hello").await.status, 200, "after {code}");
     }
-    let shown = host.admin(Method::GET, "/windows/hello", "").await.json();
-    assert_eq!(shown["releases"].as_array().unwrap().len(), 1);
+    let shown = host.window_and_releases("hello").await;
+    assert_eq!(shown.releases.len(), 1);
     assert_eq!(
         host.admin(Method::PUT, "/windows/Bad_Name", hello)
             .await

@@ -15,12 +15,6 @@ async fn host(args: &[&str]) -> Host {
     Host::with_open_windows_and(&windows, args).await
 }
 
-async fn counted(host: &Host, window: &str, reason: &str) -> u64 {
-    let path = format!("/windows/{window}");
-    let shown = host.admin(Method::GET, &path, "").await.json();
-    shown["window"]["failures"][reason].as_u64().unwrap_or(0)
-}
-
 /// The same by HTTP/1 and by HTTP/2.
 async fn both(host: &Host, path: &str) -> [Answer; 2] {
     let url = format!("{}{path}", host.gateway());
@@ -52,7 +46,7 @@ async fn each_status_from_a_guest_has_one_outcome() {
         }
     }
     for window in ["prober", "flooder"] {
-        assert_eq!(counted(&host, window, "response-invalid").await, 8);
+        assert_eq!(host.failures(window, "response-invalid").await, 8);
     }
 }
 

@@ -1,13 +1,13 @@
 //! What the disk damages of components, native code and records is made anew, replaced, or closes
 //! no more than it must.
 
+use hms_api::WindowDetail;
 use hms_harness::guests::variant;
 use hms_harness::host::open_route;
 use hms_harness::{Host, Options, eventually, guest};
 use hms_runtime::native::hex;
 use hms_store::{Op, StoreLimits, open_file};
 use http::Method;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::PathBuf;
@@ -41,15 +41,14 @@ fn damage(host: &Host, component: &[u8]) {
     fs::write(&file, &component[..500]).unwrap();
 }
 
-async fn releases(host: &Host, window: &str) -> Value {
-    let path = format!("/windows/{window}");
-    host.admin(Method::GET, &path, "").await.json()
+fn fate(shown: &WindowDetail, number: u64) -> &str {
+    let mut releases = shown.releases.iter();
+    let release = releases.find(|release| release.number == number).unwrap();
+    release.fate.as_deref().unwrap_or_default()
 }
 
-fn fate(shown: &Value, number: u64) -> &str {
-    let releases = shown["releases"].as_array().unwrap();
-    let release = releases.iter().find(|r| r["number"] == number).unwrap();
-    release["fate"].as_str().unwrap_or_default()
+fn live(shown: &WindowDetail) -> Option<u64> {
+    shown.window.live.as_ref().map(|live| live.number)
 }
 
 async fn put(host: &Host, path: &str, component: &[u8]) {
@@ -161,8 +160,7 @@ async fn unloadable_candidate_ends_its_canary_and_the_live_release_serves() {
         let mark = format!("candidate {restart}");
         let candidate = variant(&hello, &mark);
         put(&host, "/windows/hello?canary=5%25", &candidate).await;
-        let number = releases(&host, "hello").await["window"]["canary"]["number"].as_u64();
-        let number = number.expect("a canary");
+        let number = host.window("hello").await.canary.unwrap().number;
         if restart {
             assert!(host.terminate().await.success());
             damage(&host, &candidate);
@@ -171,8 +169,8 @@ async fn unloadable_candidate_ends_its_canary_and_the_live_release_serves() {
             assert!(host.cli("stop", &["hello"]).await.status.success());
             // Nothing of it is in memory any more once it has drained.
             eventually("it has drained", || async {
-                let shown = releases(&host, "hello").await;
-                (shown["window"]["draining"] == serde_json::json!([])).then_some(())
+                let draining = host.window("hello").await.draining;
+                draining.is_empty().then_some(())
             })
             .await;
             damage(&host, &candidate);
@@ -180,9 +178,9 @@ async fn unloadable_candidate_ends_its_canary_and_the_live_release_serves() {
             assert!(started.status.success(), "{started:?}");
         }
         assert_eq!(host.get("/hello").await.status, 200);
-        let shown = releases(&host, "hello").await;
-        assert_eq!(shown["window"]["canary"], Value::Null);
-        assert_eq!(shown["window"]["live"]["number"], 1);
+        let shown = host.window_and_releases("hello").await;
+        assert_eq!(shown.window.canary, None);
+        assert_eq!(live(&shown), Some(1));
         let fate = fate(&shown, number);
         assert!(fate.contains("could not be loaded"), "{fate}");
     }
@@ -204,11 +202,10 @@ async fn damaged_past_release_closes_nothing_and_a_damaged_live_one_falls_back_i
     assert!(host.terminate().await.success());
     damage(&host, &second);
     host.boot().await;
-    let live = |shown: &Value| shown["window"]["live"]["number"].as_u64();
-    assert_eq!(live(&releases(&host, "hello").await), Some(3));
+    assert_eq!(live(&host.window_and_releases("hello").await), Some(3));
     let refused = host.cli("rollback", &["hello"]).await;
     assert!(String::from_utf8_lossy(&refused.stderr).contains("is damaged"));
-    assert_eq!(live(&releases(&host, "hello").await), Some(3));
+    assert_eq!(live(&host.window_and_releases("hello").await), Some(3));
     assert_eq!(host.get("/hello").await.status, 200);
 
     // The live one goes too: the one before it is damaged, and the one before that serves.
@@ -216,10 +213,10 @@ async fn damaged_past_release_closes_nothing_and_a_damaged_live_one_falls_back_i
     damage(&host, &third);
     host.boot().await;
     assert_eq!(host.get("/hello").await.status, 200, "{}", host.log());
-    let shown = releases(&host, "hello").await;
+    let shown = host.window_and_releases("hello").await;
     assert_eq!(live(&shown), Some(1));
-    assert!(fate(&shown, 3).contains("fell back to 2"), "{shown}");
-    assert!(fate(&shown, 2).contains("fell back to 1"), "{shown}");
+    assert!(fate(&shown, 3).contains("fell back to 2"), "{shown:?}");
+    assert!(fate(&shown, 2).contains("fell back to 1"), "{shown:?}");
 }
 
 #[tokio::test]
@@ -232,8 +229,8 @@ async fn disk_without_room_for_native_code_ends_no_canary_and_blames_no_componen
     let stop = async || {
         assert!(host.cli("stop", &["hello"]).await.status.success());
         eventually("it has drained", || async {
-            let shown = releases(&host, "hello").await;
-            (shown["window"]["draining"] == serde_json::json!([])).then_some(())
+            let draining = host.window("hello").await.draining;
+            draining.is_empty().then_some(())
         })
         .await;
         fs::remove_file(native(&host, &candidate)).unwrap();
@@ -243,11 +240,8 @@ async fn disk_without_room_for_native_code_ends_no_canary_and_blames_no_componen
     let started = host.cli("start", &["hello"]).await;
     assert!(started.status.success(), "{started:?}");
     assert_eq!(host.get("/hello").await.status, 200);
-    let shown = releases(&host, "hello").await;
-    assert_eq!(
-        (fate(&shown, 2), &shown["window"]["live"]["number"]),
-        ("", &1.into())
-    );
+    let shown = host.window_and_releases("hello").await;
+    assert_eq!((fate(&shown, 2), live(&shown)), ("", Some(1)));
     let full = host.admin(Method::POST, "/windows/hello/promote", "").await;
     assert_eq!(
         (full.status.as_u16(), full.problem()),
@@ -259,10 +253,7 @@ async fn disk_without_room_for_native_code_ends_no_canary_and_blames_no_componen
     fs::create_dir(&incoming).unwrap();
     let promoted = host.admin(Method::POST, "/windows/hello/promote", "").await;
     assert_eq!(promoted.status, 200, "{}", promoted.text());
-    assert_eq!(
-        releases(&host, "hello").await["window"]["live"]["number"],
-        2
-    );
+    assert_eq!(live(&host.window_and_releases("hello").await), Some(2));
     stop().await;
     let full = host.admin(Method::POST, "/windows/hello/start", "").await;
     assert_eq!(
@@ -291,11 +282,8 @@ async fn disk_without_room_for_native_code_causes_no_lasting_fallback() {
     fs::remove_dir_all(&file).unwrap();
     assert!(host.cli("start", &["hello"]).await.status.success());
     assert_eq!(host.get("/hello").await.status, 200);
-    let shown = releases(&host, "hello").await;
-    assert_eq!(
-        (fate(&shown, 2), &shown["window"]["live"]["number"]),
-        ("", &2.into())
-    );
+    let shown = host.window_and_releases("hello").await;
+    assert_eq!((fate(&shown, 2), live(&shown)), ("", Some(2)));
 }
 
 #[tokio::test]

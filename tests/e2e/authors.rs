@@ -30,8 +30,7 @@ async fn one_key_rule_holds_for_every_call_of_both_drafts() {
             "{bytes} bytes"
         );
     }
-    let counts = host.admin(Method::GET, "/windows/new", "").await.json();
-    assert_eq!(counts["window"]["failures"]["key-empty"], 4, "{counts}");
+    assert_eq!(host.failures("new", "key-empty").await, 4);
 
     let longest = "x".repeat(1024);
     for (key, text) in [

@@ -1,6 +1,7 @@
 //! A backup of a running host holds each store as one commit left it, is refused when it is not
 //! whole, and becomes a host that goes on where the other was.
 
+use hms_api::{RouteDetail, RouteState};
 use hms_harness::host::{Options, open_route};
 use hms_harness::{Host, eventually, guest, window};
 use http::Method;
@@ -89,8 +90,8 @@ async fn backup_holds_every_serving_route_or_names_the_missing_ones() {
     fs::remove_file(&route).unwrap();
     std::os::unix::fs::symlink("/nowhere/x", &route).unwrap();
     eventually("the link is seen", || async {
-        let shown = host.admin(Method::GET, "/routes/hello", "").await.json();
-        (shown["route"]["state"] == "refused").then_some(())
+        let shown: RouteDetail = host.admin(Method::GET, "/routes/hello", "").await.read();
+        (shown.route.state == RouteState::Refused).then_some(())
     })
     .await;
     assert_eq!(host.get("/hello").await.status, 200);

@@ -1,6 +1,7 @@
 //! What goes on while a backup is taken: a slow reader, a second one, operators, signals.
 
 use super::backup::{restored, text, verify};
+use hms_api::WindowList;
 use hms_harness::backup::Reader;
 use hms_harness::{Host, eventually, guest};
 use http::Method;
@@ -62,13 +63,8 @@ async fn window_changed_during_a_backup_is_in_it_whole_or_not_at_all() {
     assert!(checked.status.success(), "{}", text(&checked));
 
     let again = restored(&tar, &[]).await;
-    let windows = again.admin(Method::GET, "/windows", "").await.json();
-    let names: Vec<&str> = windows["windows"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|window| window["name"].as_str().unwrap())
-        .collect();
+    let list: WindowList = again.admin(Method::GET, "/windows", "").await.read();
+    let names: Vec<&str> = list.windows.iter().map(|window| &*window.name).collect();
     assert_eq!(names, ["m"]);
     assert_eq!(again.get("/m/kv/b/k").await.text(), "new");
     assert!(!store(&again, "a").exists() && !store(&again, "z").exists());

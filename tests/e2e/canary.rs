@@ -4,7 +4,6 @@ use hms_harness::host::open_route;
 use hms_harness::http::raw;
 use hms_harness::{Host, Options, eventually, guest};
 use http::Method;
-use serde_json::Value;
 use std::collections::HashSet;
 
 const ROUTE: &str = "uri: /w/**\nupstream: http://hms-svc-w\nstrip-prefix: /w\nplugins: [auth]\n";
@@ -17,10 +16,6 @@ async fn office() -> Host {
     .await;
     host.deploy("w", &guest("hello-wstd").await).await;
     host
-}
-
-async fn shown(host: &Host) -> Value {
-    host.admin(Method::GET, "/windows/w", "").await.json()
 }
 
 /// Which of `users` get the candidate.
@@ -71,16 +66,11 @@ async fn canary_is_sticky_per_user_and_can_be_widened_and_promoted() {
         first.len()
     );
     assert_eq!(on_candidate(&host, &users).await, first);
-    let window = shown(&host).await["window"].clone();
-    assert_eq!(
-        (
-            window["live"]["number"].as_u64(),
-            window["canary"]["number"].as_u64()
-        ),
-        (Some(1), Some(2))
-    );
-    assert_eq!(window["canary"]["candidate"]["requests"], 2 * first.len());
-    assert_eq!(window["canary"]["live"]["requests"], 2 * (60 - first.len()));
+    let window = host.window("w").await;
+    let canary = window.canary.unwrap();
+    assert_eq!((window.live.unwrap().number, canary.number), (1, 2));
+    assert_eq!(canary.candidate.requests, 2 * first.len() as u64);
+    assert_eq!(canary.live.requests, 2 * (60 - first.len() as u64));
 
     assert!(host.cli("canary", &["w", "70%"]).await.status.success());
     let wider = on_candidate(&host, &users).await;
@@ -107,7 +97,7 @@ async fn canary_is_sticky_per_user_and_can_be_widened_and_promoted() {
     );
     assert!(host.cli("promote", &["w"]).await.status.success());
     assert_eq!(on_candidate(&host, &users).await.len(), 60);
-    assert_eq!(shown(&host).await["window"]["live"]["number"], 2);
+    assert_eq!(host.window("w").await.live.unwrap().number, 2);
     assert!(host.cli("rollback", &["w"]).await.status.success());
     assert_eq!(on_candidate(&host, &users).await.len(), 0);
 }
@@ -127,12 +117,12 @@ async fn candidate_that_answers_500_is_aborted_with_a_reason() {
                 .call(Method::GET, "/w/trap", &[("authorization", bearer)], "")
                 .await;
         }
-        let shown = shown(&host).await;
-        shown["window"]["canary"].is_null().then_some(shown)
+        let shown = host.window_and_releases("w").await;
+        shown.window.canary.is_none().then_some(shown)
     })
     .await;
-    assert_eq!(aborted["window"]["live"]["number"], 1);
-    let fate = aborted["releases"][1]["fate"].as_str().unwrap().to_owned();
+    assert_eq!(aborted.window.live.unwrap().number, 1);
+    let fate = aborted.releases[1].fate.as_deref().unwrap();
     assert!(fate.contains("aborted: it failed at"), "{fate}");
     assert_eq!(on_candidate(&host, &users).await.len(), 0);
     let history = host.cli("history", &["w"]).await;
@@ -187,13 +177,11 @@ async fn canary_of_the_live_component_is_not_ended() {
             .sum::<usize>();
     }
     assert_eq!(answered, connections * each);
-    let shown = shown(&host).await;
-    let canary = &shown["window"]["canary"];
-    assert_eq!(canary["number"], 2, "{shown}");
-    let seen = |side: &str| canary[side]["requests"].as_u64().unwrap();
-    assert_eq!(seen("candidate") + seen("live"), answered as u64);
-    assert!(seen("candidate") > 2500 && seen("live") > 2500, "{canary}");
-    assert_eq!(canary["left_out"], 0);
+    let canary = host.window("w").await.canary.unwrap();
+    assert_eq!((canary.number, canary.left_out), (2, 0));
+    let (candidate, live) = (canary.candidate.requests, canary.live.requests);
+    assert_eq!(candidate + live, answered as u64);
+    assert!(candidate > 2500 && live > 2500, "{canary:?}");
 }
 
 #[tokio::test]

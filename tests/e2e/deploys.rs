@@ -12,11 +12,7 @@ async fn put(host: &Host, path: &str, wasm: &[u8]) -> Answer {
 
 /// The number of the window's live release, by the record.
 async fn live(host: &Host, window: &str) -> u64 {
-    let shown = host
-        .admin(Method::GET, &format!("/windows/{window}"), "")
-        .await
-        .json();
-    shown["window"]["live"]["number"].as_u64().unwrap()
+    host.window(window).await.live.unwrap().number
 }
 
 #[tokio::test]
@@ -154,16 +150,10 @@ async fn release_needing_more_than_the_last_one_requires_consent() {
     ] {
         assert!(said.contains(part), "{part} is not in:\n{said}");
     }
-    let history = host.admin(Method::GET, "/windows/w", "").await.json();
-    let newest = &history["releases"][1];
-    assert_eq!(newest["number"], 2);
-    assert_eq!(newest["digest"].as_str().unwrap().len(), 64);
-    assert!(
-        newest["imports"]
-            .to_string()
-            .contains("wasi:keyvalue/store")
-    );
-    assert!(newest["exports"].to_string().contains("wasi:http/handler"));
+    let newest = &host.window_and_releases("w").await.releases[1];
+    assert_eq!((newest.number, newest.digest.len()), (2, 64));
+    assert!(newest.imports.concat().contains("wasi:keyvalue/store"));
+    assert!(newest.exports.concat().contains("wasi:http/handler"));
 }
 
 #[tokio::test]

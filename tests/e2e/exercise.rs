@@ -127,11 +127,8 @@ async fn newcomer_pays_and_uploads_a_photo_and_finds_both_again() {
         payment
     );
     assert!(host.call(Method::GET, &doc_path, &auth, "").await.body == bytes);
-    let live = host
-        .admin(Method::GET, "/windows/payments", "")
-        .await
-        .json();
-    assert_eq!(live["window"]["live"]["number"], 3);
+    let live = host.window("payments").await.live.unwrap();
+    assert_eq!(live.number, 3);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! A folder of components is deployed as it is, and nothing half-written or bad from it.
 
+use hms_api::WindowDetail;
 use hms_harness::guests::variant;
 use hms_harness::host::open_route;
 use hms_harness::{Host, Options, eventually, guest};
@@ -35,17 +36,15 @@ fn hello(folder: &TempDir) -> PathBuf {
 
 /// The numbers of a window's releases, oldest first, and who deployed the last.
 async fn releases(host: &Host, window: &str) -> (Vec<u64>, String) {
-    let shown = host
-        .admin(Method::GET, &format!("/windows/{window}"), "")
-        .await
-        .json();
-    let releases = shown["releases"].as_array().cloned().unwrap_or_default();
-    let number = |release: &serde_json::Value| release["number"].as_u64().unwrap();
-    let by = releases
-        .last()
-        .map_or("", |last| last["by"].as_str().unwrap())
-        .to_owned();
-    (releases.iter().map(number).collect(), by)
+    let path = format!("/windows/{window}");
+    let answer = host.admin(Method::GET, &path, "").await;
+    let releases = match answer.status.is_success() {
+        true => answer.read::<WindowDetail>().releases,
+        false => Vec::new(),
+    };
+    let by = releases.last().map(|last| last.by.clone());
+    let numbers = releases.iter().map(|release| release.number);
+    (numbers.collect(), by.unwrap_or_default())
 }
 
 async fn answers(host: &Host, text: &str) {

@@ -1,5 +1,6 @@
 //! The first limits: each has one clear answer, and the host and the other windows go on.
 
+use hms_api::LogLines;
 use hms_harness::{Host, guest};
 use http::Method;
 use std::time::{Duration, Instant};
@@ -86,8 +87,7 @@ async fn request_beyond_the_instance_limit_waits_and_is_then_refused() {
     let third = async {
         // The two are at work once the registry counts their leases.
         hms_harness::eventually("both instances are at work", || async {
-            let windows = host.admin(Method::GET, "/windows/prober", "").await.json();
-            (windows["window"]["leases"] == 2).then_some(())
+            (host.window("prober").await.leases == 2).then_some(())
         })
         .await;
         host.get("/victim").await
@@ -116,7 +116,7 @@ async fn log_flood_is_bounded() {
     let lines = host
         .admin(Method::GET, "/windows/prober/log", "")
         .await
-        .json();
-    let count = lines["lines"].as_array().unwrap().len();
+        .read::<LogLines>();
+    let count = lines.lines.len();
     assert!((1..=1000).contains(&count), "{count}");
 }

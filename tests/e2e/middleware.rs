@@ -169,15 +169,12 @@ async fn middleware_outside_any_chain_has_nobody_to_call() {
     let host = Host::with_open_windows(&[("meddler", &meddler)]).await;
     let answer = host.get("/meddler/x").await;
     assert_eq!(answer.status, 502, "{}", answer.text());
-    let shown = host.admin(Method::GET, "/windows/meddler", "").await.json();
-    assert_eq!(shown["window"]["failures"]["no-network"], 1);
+    assert_eq!(host.failures("meddler", "no-network").await, 1);
 }
 
 /// How often window `meddler` was refused to call on for a request that was over.
 async fn refused(host: &Host) -> u64 {
-    let shown = host.admin(Method::GET, "/windows/meddler", "").await.json();
-    let count = &shown["window"]["failures"]["request-over"];
-    count.as_u64().unwrap_or(0)
+    host.failures("meddler", "request-over").await
 }
 
 /// What is sent on after the answer, with and without another citizen who is served then by the

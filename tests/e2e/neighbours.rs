@@ -1,9 +1,9 @@
 //! A window cannot hurt its neighbours: each has limits of its own, set live. What its neighbours see
 //! meanwhile is in tests/measured.
 
+use hms_api::{ShownLimits, WindowState};
 use hms_harness::{Host, eventually, guest};
 use http::Method;
-use serde_json::json;
 
 async fn host(args: &[&str]) -> Host {
     let (prober, hello) = (guest("prober").await, guest("hello-wasip3").await);
@@ -30,9 +30,11 @@ async fn limits_are_set_live_shown_and_kept_across_a_restart() {
     let limits = host
         .admin(Method::GET, "/windows/prober/limits", "")
         .await
-        .json();
-    assert_eq!(limits["set"], json!({"memory_bytes": 32 << 20, "queue": 7}));
-    assert_eq!(host.window("prober").await["limits"], limits["limits"]);
+        .read::<ShownLimits>()
+        .values;
+    let set = [("memory_bytes".into(), 32 << 20), ("queue".into(), 7)];
+    assert_eq!(limits.set, set.into());
+    assert_eq!(host.window("prober").await.limits, limits.limits);
     host.limit("prober", &["--memory", "default"]).await;
     assert_eq!(host.get("/prober/alloc?mib=40").await.status, 200);
 }
@@ -117,7 +119,7 @@ async fn each_limit_has_one_typed_answer_a_log_line_and_a_count() {
     // answer.
     let big = host.get("/prober/big?mib=2").await;
     assert!(big.status == 502 || big.cut.is_some(), "{}", big.status);
-    let counts = host.window("prober").await["failures"].clone();
+    let counts = host.window("prober").await.failures;
     let log = host
         .admin(Method::GET, "/windows/prober/log", "")
         .await
@@ -130,12 +132,12 @@ async fn each_limit_has_one_typed_answer_a_log_line_and_a_count() {
         "wall-time",
         "response-too-large",
     ] {
-        assert_eq!(counts[code], 1, "{code}: {counts}");
+        assert_eq!(counts.get(code), Some(&1), "{code}: {counts:?}");
         assert!(log.contains(&format!("{code}: ")), "{code}: {log}");
         let sample = format!("hms_window_failures_total{{window=\"prober\",reason=\"{code}\"}} 1");
         assert!(metrics.contains(&sample), "{sample}");
     }
-    assert_eq!(host.window("victim").await["failures"], json!({}));
+    assert!(host.window("victim").await.failures.is_empty());
 }
 
 #[tokio::test]
@@ -155,14 +157,11 @@ async fn window_with_failing_instances_closes_for_a_time_and_reopens() {
     // Nobody asks it: what is shown is true all the same.
     let shown = eventually("its pause is over", || async {
         let shown = host.window("prober").await;
-        (shown["state"] != "tripped").then_some(shown)
+        (shown.state != WindowState::Tripped).then_some(shown)
     })
     .await;
-    assert_eq!(shown["state"], "half-open");
-    assert_eq!(
-        (&shown["tripped"], &shown["half_open"]),
-        (&json!(null), &json!(3))
-    );
+    assert_eq!(shown.state, WindowState::HalfOpen);
+    assert_eq!((shown.tripped, shown.half_open), (None, Some(3)));
     let table = host.cli("windows", &[]).await.stdout;
     let table = String::from_utf8(table).unwrap();
     assert!(table.contains("half-open"), "{table}");
@@ -187,7 +186,7 @@ async fn window_with_failing_instances_closes_for_a_time_and_reopens() {
         (answer.status == 204).then_some(())
     })
     .await;
-    assert_eq!(host.window("prober").await["state"], "open");
+    assert_eq!(host.window("prober").await.state, WindowState::Open);
 }
 
 #[tokio::test]
@@ -214,6 +213,12 @@ async fn failing_release_falls_back_where_that_is_enabled() {
         history.contains("fell back to 1: 10 requests in a row failed"),
         "{history}"
     );
+    // It is in effect before the disk has it.
+    eventually("the fallback is on disk", || async {
+        let unsaved = host.window("w").await.unsaved;
+        unsaved.is_none().then_some(())
+    })
+    .await;
     host.kill();
     host.boot().await;
     assert!(host.get("/w").await.text().contains("wasip3"));

@@ -17,8 +17,7 @@ fn slow(host: &Host, tenths: u32) -> tokio::task::JoinHandle<hms_harness::Answer
 
 async fn at_work(host: &Host) {
     eventually("the slow request is at work", || async {
-        let shown = host.admin(Method::GET, "/windows/w", "").await.json();
-        (shown["window"]["leases"] == 1).then_some(())
+        (host.window("w").await.leases == 1).then_some(())
     })
     .await;
 }

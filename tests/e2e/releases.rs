@@ -1,9 +1,9 @@
 //! Releases follow each other live, and can be gone back to.
 
+use hms_api::DrainStatus;
 use hms_harness::guests::variant;
 use hms_harness::{Host, eventually, guest};
 use http::Method;
-use serde_json::json;
 
 #[tokio::test]
 async fn rollback_restores_the_previous_release_and_survives_a_restart() {
@@ -36,23 +36,20 @@ async fn request_in_flight_finishes_on_the_release_it_began_on() {
     let slow = host.get("/w/slow-body?chunks=100&ms=100");
     let swap = async {
         eventually("the slow request is at work", || async {
-            let shown = host.admin(Method::GET, "/windows/w", "").await.json();
-            (shown["window"]["leases"] == 1).then_some(())
+            (host.window("w").await.leases == 1).then_some(())
         })
         .await;
         host.deploy("w", &hello).await;
         assert!(host.get("/w").await.text().contains("wasip3"));
-        let shown = host.admin(Method::GET, "/windows/w", "").await.json();
-        assert_eq!(
-            shown["window"]["draining"],
-            json!([{ "number": 1, "leases": 1 }])
-        );
+        let (number, leases) = (1, 1);
+        let draining = [DrainStatus { number, leases }];
+        assert_eq!(host.window("w").await.draining, draining);
     };
     let (slow, ()) = tokio::join!(slow, swap);
     assert_eq!((slow.status.as_u16(), slow.cut), (200, None));
     eventually("the old release is gone", || async {
-        let shown = host.admin(Method::GET, "/windows/w", "").await.json();
-        (shown["window"]["draining"] == json!([])).then_some(())
+        let draining = host.window("w").await.draining;
+        draining.is_empty().then_some(())
     })
     .await;
 }
@@ -64,8 +61,7 @@ async fn request_outliving_the_drain_deadline_is_visibly_cut() {
     let slow = host.get("/w/slow-body?chunks=1000&ms=100");
     let swap = async {
         eventually("the slow request is at work", || async {
-            let shown = host.admin(Method::GET, "/windows/w", "").await.json();
-            (shown["window"]["leases"] == 1).then_some(())
+            (host.window("w").await.leases == 1).then_some(())
         })
         .await;
         host.deploy("w", &variant(&prober, "next")).await;
@@ -145,13 +141,8 @@ async fn only_the_last_ten_releases_and_their_artifacts_are_kept() {
             number
         );
     }
-    let shown = host.admin(Method::GET, "/windows/hello", "").await.json();
-    let numbers: Vec<u64> = shown["releases"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|r| r["number"].as_u64().unwrap())
-        .collect();
+    let releases = host.window_and_releases("hello").await.releases;
+    let numbers: Vec<u64> = releases.iter().map(|release| release.number).collect();
     assert_eq!(numbers, (3..=12).collect::<Vec<_>>());
     let artifacts = std::fs::read_dir(host.data().join("artifacts")).unwrap();
     let wasm = artifacts

@@ -1,11 +1,11 @@
 //! An instance is fresh for every request, unless its window's limits say that it is reused.
 
 use futures_util::future::join_all;
+use hms_api::{ShownLimits, WindowList};
 use hms_harness::http::{KeepAlive, connect};
 use hms_harness::{Answer, Host, PATIENCE, eventually, guest};
 use http::Method;
 use http_body_util::BodyExt;
-use serde_json::Value;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
@@ -26,9 +26,8 @@ async fn reuse(host: &Host, times: &str) {
 /// An instance is free again a moment after its answer.
 async fn at_rest(host: &Host) {
     eventually("the instances are free again", || async {
-        let shown = host.admin(Method::GET, "/windows", "").await.json();
-        let windows = shown["windows"].as_array().unwrap();
-        let free = windows.iter().all(|window| window["leases"] == 0);
+        let list: WindowList = host.admin(Method::GET, "/windows", "").await.read();
+        let free = list.windows.iter().all(|window| window.leases == 0);
         free.then_some(())
     })
     .await;
@@ -136,8 +135,7 @@ const BESIDE: usize = 6;
 
 async fn leases(host: &Host, expected: usize) {
     eventually("so many are at work", || async {
-        let shown = host.admin(Method::GET, "/windows/prober", "").await.json();
-        (shown["window"]["leases"] == expected).then_some(())
+        (host.window("prober").await.leases == expected).then_some(())
     })
     .await;
 }
@@ -169,17 +167,15 @@ async fn held_count(host: &Host, mut is_over: watch::Receiver<bool>) -> u64 {
 
 async fn reuse_off(host: &Host, window: &str) -> Option<String> {
     let path = format!("/windows/{window}/limits");
-    let shown = host.admin(Method::GET, &path, "").await.json();
-    let path = format!("/windows/{window}");
-    let window = host.admin(Method::GET, &path, "").await.json();
+    let shown: ShownLimits = host.admin(Method::GET, &path, "").await.read();
+    let window = host.window(window).await;
     // They say when it is tried again, and were asked one after the other.
-    let why = |off: &Value| {
-        off.as_str()
-            .map(|off| off.split(" in ").next().unwrap().to_owned())
+    let why = |off: &Option<String>| {
+        let off = off.as_deref()?;
+        off.split(" in ").next().map(str::to_owned)
     };
-    let (window, shown) = (&window["window"]["reuse_off"], &shown["reuse_off"]);
-    assert_eq!(why(window), why(shown));
-    shown.as_str().map(str::to_owned)
+    assert_eq!(why(&window.reuse_off), why(&shown.reuse_off));
+    shown.reuse_off
 }
 
 #[tokio::test]
@@ -317,8 +313,7 @@ async fn idle_instance_of_the_old_release_serves_nothing_after_a_swap() {
     let flooder = guest("flooder").await;
     host.deploy("prober", &flooder).await;
     assert_eq!(counts(&host, &mut kept, "/prober/count", 2).await, [1, 2]);
-    let shown = host.admin(Method::GET, "/windows/prober", "").await.json();
-    assert_eq!(shown["window"]["draining"], serde_json::json!([]));
+    assert_eq!(host.window("prober").await.draining, []);
 }
 
 #[tokio::test]

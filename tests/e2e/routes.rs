@@ -1,5 +1,6 @@
 //! Routes follow their files, and a bad file harms no other.
 
+use hms_api::{Problem, RouteDetail, RouteList, RouteState};
 use hms_harness::host::open_route;
 use hms_harness::{Host, eventually, guest};
 use http::Method;
@@ -64,7 +65,8 @@ async fn route_is_managed_by_the_admin_api_and_a_bad_one_changes_nothing() {
     };
     let made = put("there", good.clone()).await;
     assert_eq!(made.status, 201, "{}", made.text());
-    assert_eq!(made.json()["route"]["route"]["uri"], "/there/**");
+    let route = made.read::<RouteDetail>().route.route;
+    assert_eq!(route.unwrap().uri, "/there/**");
     // Live when it is answered.
     assert_eq!(host.get("/there").await.status, 200);
     assert_eq!(put("there", good.clone()).await.status, 200);
@@ -76,16 +78,16 @@ async fn route_is_managed_by_the_admin_api_and_a_bad_one_changes_nothing() {
     )
     .await;
     assert_eq!(refused.status, 422);
-    let faults = refused.json()["faults"].as_array().unwrap().len();
-    assert_eq!(faults, 2, "{}", refused.text());
+    let faults = refused.read::<Problem>().faults;
+    assert_eq!(faults.len(), 2, "{}", refused.text());
     let claimed = put("elsewhere", good.clone()).await;
     assert_eq!(claimed.status, 409);
     assert!(claimed.text().contains("there.yaml"), "{}", claimed.text());
     assert_eq!(host.get("/there").await.status, 200);
     assert!(!host.routes().join("elsewhere.yaml").exists());
 
-    let shown = host.admin(Method::GET, "/routes/there", "").await.json();
-    assert_eq!(shown["manifest"], good.as_str());
+    let shown: RouteDetail = host.admin(Method::GET, "/routes/there", "").await.read();
+    assert_eq!(shown.manifest, Some(good));
     let listed = host.cli("routes", &[]).await;
     let listed = String::from_utf8(listed.stdout).unwrap();
     assert!(
@@ -105,14 +107,14 @@ async fn route_is_managed_by_the_admin_api_and_a_bad_one_changes_nothing() {
 async fn bad_file_keeps_its_last_good_route_across_a_restart() {
     let hello = guest("hello-wasip3").await;
     let mut host = Host::with_open_windows(&[("hello", &hello)]).await;
-    let good = host.admin(Method::GET, "/routes/hello", "").await.json();
-    let text = good["manifest"].as_str().unwrap();
+    let good: RouteDetail = host.admin(Method::GET, "/routes/hello", "").await.read();
+    let text = good.manifest.unwrap();
     host.write_route("hello.yaml", &text.replace("uri", "url"));
     host.terminate().await;
     host.boot().await;
     assert_eq!(host.get("/hello").await.status, 200);
-    let routes = host.admin(Method::GET, "/routes", "").await.json();
-    assert_eq!(routes["routes"][0]["state"], "refused");
+    let list: RouteList = host.admin(Method::GET, "/routes", "").await.read();
+    assert_eq!(list.routes[0].state, RouteState::Refused);
 }
 
 #[test]

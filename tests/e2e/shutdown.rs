@@ -23,8 +23,7 @@ async fn sigterm_lets_a_running_answer_finish_and_closes_idle_connections() {
         Vec::new(),
     ));
     eventually("the slow request is at work", || async {
-        let shown = host.admin(Method::GET, "/windows/w", "").await.json();
-        (shown["window"]["leases"] == 1).then_some(())
+        (host.window("w").await.leases == 1).then_some(())
     })
     .await;
     let ended = host.terminate();
@@ -52,8 +51,7 @@ async fn stop_signal_delivered_twice_still_drains() {
         Vec::new(),
     ));
     eventually("the slow request is at work", || async {
-        let shown = host.admin(Method::GET, "/windows/w", "").await.json();
-        (shown["window"]["leases"] == 1).then_some(())
+        (host.window("w").await.leases == 1).then_some(())
     })
     .await;
     for signal in ["TERM", "TERM", "CONT", "INT"] {

@@ -1,6 +1,7 @@
 //! A store file that cannot be used closes its own window, with a message; it is never taken for an empty store, and comes
 //! back when the fault is gone.
 
+use hms_api::WindowState;
 use hms_harness::{Host, eventually, guest};
 use http::Method;
 use std::fs;
@@ -103,10 +104,14 @@ async fn unusable_store_file_closes_its_window_alone_and_recovers() {
         if fault.name != "another window's" {
             assert!(fs::read(&path).ok() == spoilt, "{}: touched", fault.name);
         }
-        let shown = host.admin(Method::GET, "/windows/broken", "").await.json();
-        let window = &shown["window"];
-        assert_eq!(window["state"], "store-unavailable", "{}", fault.name);
-        let said = window["store_fault"].as_str().unwrap();
+        let window = host.window("broken").await;
+        assert_eq!(
+            window.state,
+            WindowState::StoreUnavailable,
+            "{}",
+            fault.name
+        );
+        let said = window.store_fault.as_deref().unwrap();
         assert!(said.contains(fault.says), "{}: {said}", fault.name);
         assert!(
             said.contains(path.to_str().unwrap()),
@@ -117,7 +122,7 @@ async fn unusable_store_file_closes_its_window_alone_and_recovers() {
         assert!(log.contains(said), "{}: {log}", fault.name);
         let listed = host.cli("windows", &[]).await;
         assert!(String::from_utf8_lossy(&listed.stdout).contains(said));
-        let failures = window["failures"].as_object().unwrap();
+        let failures = window.failures;
         assert!(failures.contains_key("store-unavailable"), "{failures:?}");
 
         // Mended while the host runs.
@@ -127,7 +132,7 @@ async fn unusable_store_file_closes_its_window_alone_and_recovers() {
             (answer.status == 200).then(|| assert_eq!(answer.text(), "ours"))
         })
         .await;
-        let shown = host.admin(Method::GET, "/windows/broken", "").await.json();
-        assert_eq!(shown["window"]["state"], "open", "{}", fault.name);
+        let state = host.window("broken").await.state;
+        assert_eq!(state, WindowState::Open, "{}", fault.name);
     }
 }

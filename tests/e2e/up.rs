@@ -2,7 +2,6 @@
 
 use hms_harness::host::open_route;
 use hms_harness::{Host, Options, PATIENCE, eventually, guest};
-use http::Method;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -129,9 +128,8 @@ async fn saved_source_goes_live_and_a_failed_build_keeps_the_old_release() {
 
     workspace.save("greeter", &says("three"));
     answers(&host, "greeter", "three").await;
-    let shown = host.admin(Method::GET, "/windows/greeter", "").await.json();
-    assert_eq!(shown["window"]["live"]["number"], 2);
-    assert_eq!(shown["window"]["live"]["by"], "hms up");
+    let live = host.window("greeter").await.live.unwrap();
+    assert_eq!((live.number, &*live.by), (2, "hms up"));
 }
 
 #[tokio::test]

@@ -4,11 +4,10 @@
 //! hostile`.
 
 use futures_util::future::join_all;
+use hms_harness::eventually;
 use hms_harness::guests::guest;
 use hms_harness::hostile::{self, ACTS};
 use hms_harness::process::Peak;
-use hms_harness::{Host, eventually};
-use http::Method;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
@@ -17,12 +16,6 @@ const ARGS: [&str; 4] = ["--instance-cpu-time", "1s", "--instance-wall-time", "5
 
 /// Requests that do the same at once.
 const AT_ONCE: usize = 2;
-
-async fn counted(host: &Host, window: &str, reason: &str) -> u64 {
-    let path = format!("/windows/{window}");
-    let shown = host.admin(Method::GET, &path, "").await.json();
-    shown["window"]["failures"][reason].as_u64().unwrap_or(0)
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hostile_guest_disturbs_no_neighbour_and_its_client_sees_one_clear_outcome() {
@@ -49,7 +42,7 @@ async fn hostile_guest_disturbs_no_neighbour_and_its_client_sees_one_clear_outco
     for act in ACTS {
         let before = served.load(Relaxed);
         let counted_before = match act.reason {
-            Some(reason) => counted(&host, act.window, reason).await,
+            Some(reason) => host.failures(act.window, reason).await,
             None => 0,
         };
         let peak = Peak::since_now(pid);
@@ -59,7 +52,7 @@ async fn hostile_guest_disturbs_no_neighbour_and_its_client_sees_one_clear_outco
         println!("{}: {:.0} MiB more", act.name, peak.grown_mib());
         wrong.extend(seen.iter().filter_map(|seen| act.check(seen).err()));
         if let Some(reason) = act.reason {
-            let counts = counted(&host, act.window, reason).await;
+            let counts = host.failures(act.window, reason).await;
             if counts < counted_before + AT_ONCE as u64 {
                 wrong.push(format!(
                     "{}: {reason} was counted {counted_before}, then {counts} times",

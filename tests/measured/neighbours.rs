@@ -12,8 +12,7 @@ async fn host(args: &[&str]) -> Host {
 
 async fn leases(host: &Host, expected: usize) {
     eventually("the instances are at work", || async {
-        let window = host.window("prober").await;
-        (window["leases"].as_u64().unwrap() as usize >= expected).then_some(())
+        (host.window("prober").await.leases >= expected).then_some(())
     })
     .await;
 }
@@ -31,7 +30,7 @@ async fn hanging_window_takes_no_instance_reserved_by_another() {
     let meanwhile = async {
         leases(&host, 12).await;
         eventually("its queue is full", || async {
-            (host.window("prober").await["queued"] == 20).then_some(())
+            (host.window("prober").await.queued == 20).then_some(())
         })
         .await;
         let refused = host.get("/prober/sleep?ms=1").await;
@@ -42,7 +41,7 @@ async fn hanging_window_takes_no_instance_reserved_by_another() {
             let together = join_all((0..4).map(|_| host.get("/victim"))).await;
             assert!(together.iter().all(|answer| answer.status == 200));
         }
-        assert_eq!(host.window("prober").await["queued"], 20);
+        assert_eq!(host.window("prober").await.queued, 20);
     };
     let (hung, ()) = tokio::join!(hanging, meanwhile);
     let served = hung.iter().filter(|answer| answer.status == 200).count();

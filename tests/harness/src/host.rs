@@ -3,8 +3,8 @@
 use super::guests;
 use super::http::{Answer, send};
 use super::{PATIENCE, eventually, hms, root};
+use hms_api::{Deployed, WindowDetail, WindowStatus};
 use http::Method;
-use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -248,9 +248,20 @@ impl Host {
     }
 
     /// What the admin API says of a window.
-    pub async fn window(&self, name: &str) -> Value {
+    pub async fn window(&self, name: &str) -> WindowStatus {
+        self.window_and_releases(name).await.window
+    }
+
+    /// The same with its releases.
+    pub async fn window_and_releases(&self, name: &str) -> WindowDetail {
         let path = format!("/windows/{name}");
-        self.admin(Method::GET, &path, "").await.json()["window"].clone()
+        self.admin(Method::GET, &path, "").await.read()
+    }
+
+    /// How many requests of a window failed for that reason.
+    pub async fn failures(&self, window: &str, reason: &str) -> u64 {
+        let failures = self.window(window).await.failures;
+        failures.get(reason).copied().unwrap_or_default()
     }
 
     /// Sets limits of a window by the command line: `["--memory", "8MiB"]`.
@@ -406,7 +417,7 @@ impl Host {
             answer.status,
             answer.text()
         );
-        answer.json()["release"]["number"].as_u64().unwrap()
+        answer.read::<Deployed>().release.number
     }
 
     /// Ends the process as a power cut would: no chance to tidy up.

@@ -1,6 +1,7 @@
 //! HTTP as the tests speak it.
 
 use bytes::Bytes;
+use hms_api::Problem;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
@@ -8,6 +9,7 @@ use hyper::client::conn::http1::SendRequest;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -29,6 +31,11 @@ impl Answer {
     }
 
     pub fn json(&self) -> Value {
+        self.read()
+    }
+
+    /// The body as a type, such as one of the admin API.
+    pub fn read<T: DeserializeOwned>(&self) -> T {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.text()))
     }
@@ -48,10 +55,10 @@ impl Answer {
             self.status,
             self.text()
         );
-        let problem = self.json();
-        assert_eq!(problem["status"], self.status.as_u16());
-        let kind = problem["type"].as_str().unwrap();
-        kind.strip_prefix("urn:hms:problem:").unwrap().to_owned()
+        let problem: Problem = self.read();
+        assert_eq!(problem.status, self.status.as_u16());
+        let code = problem.kind.strip_prefix("urn:hms:problem:");
+        code.unwrap().to_owned()
     }
 }
 

@@ -4,7 +4,6 @@ use super::process::{Held, held};
 use super::{Host, eventually};
 use futures_util::future::join_all;
 use http::Method;
-use serde_json::json;
 use std::time::Duration;
 
 /// Arguments for a host whose memory is measured: a pool so small that each of its places has been used before the first
@@ -42,16 +41,13 @@ pub async fn rush(host: &Host, paths: &[&str]) {
 
 async fn at_rest(host: &Host, window: &str) {
     eventually("the host is at rest", || async {
-        let path = format!("/windows/{window}");
-        let shown = host.admin(Method::GET, &path, "").await.json();
+        let window = host.window(window).await;
         let metrics = host.admin(Method::GET, "/metrics", "").await.text();
         let connected = "hms_gateway_open_connections ";
         let connected = metrics
             .lines()
             .find_map(|line| line.strip_prefix(connected));
-        let window = &shown["window"];
-        let nothing =
-            connected == Some("0") && window["leases"] == 0 && window["draining"] == json!([]);
+        let nothing = connected == Some("0") && window.leases == 0 && window.draining.is_empty();
         nothing.then_some(())
     })
     .await;
