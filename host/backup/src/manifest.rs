@@ -24,6 +24,7 @@ pub struct Head {
 /// The last member but for its own hash.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
+    /// What was known before the first member was taken.
     #[serde(flatten)]
     pub head: Head,
     /// When everything had been taken.
@@ -45,7 +46,9 @@ pub struct Manifest {
 /// One member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEntry {
+    /// Relative to the backup, with `/` between its parts.
     pub path: String,
+    /// Size of the content.
     pub bytes: u64,
     /// Hexadecimal.
     pub sha256: String,
@@ -57,7 +60,9 @@ pub struct FileEntry {
 /// Something that could not be taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missing {
+    /// As in [`FileEntry::path`].
     pub path: String,
+    /// The error, for people.
     pub why: String,
 }
 

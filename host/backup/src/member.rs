@@ -27,9 +27,13 @@ pub enum Member {
     KeptRoutes,
     /// A manifest of the routes folder, by its path below it.
     Route(String),
+    /// The credential of the admin API.
     AdminToken,
+    /// The secret that signs development tokens.
     DevSecret,
+    /// [`crate::manifest::Manifest`] as JSON.
     Manifest,
+    /// The SHA-256 of the manifest file, in hexadecimal.
     ManifestSum,
 }
 

@@ -44,6 +44,7 @@ const PARTS: [&str; 10] = [
 
 /// How a backup is restored.
 pub struct Restore<'a> {
+    /// The data folder to make.
     pub data: &'a Path,
     /// Where the manifests go; by default `DATA/routes`.
     pub routes: Option<&'a Path>,
@@ -56,6 +57,7 @@ pub struct Restore<'a> {
 /// A data folder that was made.
 #[derive(Debug)]
 pub struct Restored {
+    /// The backup that was restored.
     pub whole: Whole,
     /// Where the manifests are.
     pub routes: PathBuf,

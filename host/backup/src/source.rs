@@ -39,9 +39,11 @@ pub trait Visit {
 /// A backup that was read and is as its manifest says.
 #[derive(Debug)]
 pub struct Whole {
+    /// The parsed manifest.
     pub manifest: Manifest,
     /// The manifest and its hash, as they were read.
     pub json: Vec<u8>,
+    /// The content of [`crate::member::Member::ManifestSum`].
     pub sum: Vec<u8>,
 }
 
@@ -54,7 +56,9 @@ impl Whole {
 
 /// Where a backup is.
 pub enum Source {
+    /// A folder that `hms backup` wrote.
     Folder(PathBuf),
+    /// A tar stream, read once and in order.
     Stream(Box<dyn Read + Send>),
 }
 
@@ -298,6 +302,7 @@ pub struct Hashing<R> {
 }
 
 impl<R: Read> Hashing<R> {
+    /// Hashes and counts every byte that is read through it.
     pub fn new(inner: R) -> Self {
         Hashing {
             inner,

@@ -15,6 +15,7 @@ pub trait Windows: Send + Sync {
 
 /// What came of a request to a window.
 pub struct WindowAnswer {
+    /// The head of the answer with its streaming body, or why there is none.
     pub outcome: Result<Response<Body>, RequestError>,
     /// The number of the release that was leased for it, also where that failed.
     pub release: Option<u64>,

@@ -10,29 +10,50 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
+    /// Bytes of memory of one instance.
     MemoryBytes,
+    /// CPU time of one request.
     CpuTimeMs,
+    /// Time until the answer begins.
     WallTimeMs,
     // As records have it that were written before the field's word was used.
+    /// Concurrent requests of the window.
     #[serde(alias = "clerks")]
     Instances,
+    /// Instances that no other window can take.
     #[serde(alias = "reserved_clerks")]
     ReservedInstances,
+    /// Requests that one instance serves.
     Reuse,
+    /// Requests that wait for an instance.
     Queue,
+    /// Longest wait for an instance.
     QueueWaitMs,
+    /// Bytes of a request's header fields.
     RequestHeaderBytes,
+    /// Bytes of a request's body.
     RequestBytes,
+    /// Bytes of the header fields that an instance creates in one block.
     ResponseHeaderBytes,
+    /// Bytes of an answer's body.
     ResponseBytes,
+    /// Bytes of the window's store.
     StoreBytes,
+    /// Bytes of a key in the store.
     KeyBytes,
+    /// Bytes of a value in the store.
     ValueBytes,
+    /// Keys in one page of a listing.
     PageKeys,
+    /// Log lines per second of the window.
     LogLinesPerS,
+    /// Host calls per second of one instance.
     HostCallsPerS,
+    /// Handles that one instance holds.
     Handles,
+    /// WASI 0.3 tasks, streams and futures of one instance.
     Subtasks,
+    /// Consecutive failures after which the breaker closes the window. 0: never.
     FailuresInARow,
     OutgoingCalls,
     CallsPerRequest,
@@ -44,21 +65,28 @@ pub enum Limit {
 /// What a limit counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
+    /// Sizes; 1,024 based on the command line.
     Bytes,
+    /// Times and CPU times.
     Milliseconds,
+    /// A number of things, or a rate per second.
     Count,
 }
 
 /// A row of the table.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
+    /// The limit that the row describes.
     pub limit: Limit,
     /// As in the admin API.
     pub name: &'static str,
     /// As on the command line, without its dashes.
     pub flag: &'static str,
+    /// How operators write the value.
     pub unit: Unit,
+    /// The smallest value that an operator may set.
     pub least: u64,
+    /// The largest value that an operator may set.
     pub most: u64,
     /// What a window has that nothing else is said of.
     pub default: u64,
@@ -263,6 +291,7 @@ impl WindowLimits {
         self
     }
 
+    /// The value of `limit`, in its unit.
     pub fn get(&self, limit: Limit) -> u64 {
         self.0[limit as usize]
     }

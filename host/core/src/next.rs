@@ -11,6 +11,7 @@ use std::sync::Arc;
 pub struct Next(Arc<dyn Fn(Request<Body>) -> BoxFuture<'static, Response<Body>> + Send + Sync>);
 
 impl Next {
+    /// Wraps the rest of the chain; `call` may be called any number of times.
     pub fn new(
         call: impl Fn(Request<Body>) -> BoxFuture<'static, Response<Body>> + Send + Sync + 'static,
     ) -> Self {

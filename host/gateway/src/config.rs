@@ -20,6 +20,7 @@ pub struct GatewayConfig {
     pub idempotency: Option<PathBuf>,
     /// Whose tokens are believed.
     pub auth: AuthConfig,
+    /// Bounds of requests and connections.
     pub limits: Limits,
     /// The networks of proxies whose word about the client is believed.
     pub trusted_proxies: Vec<IpNet>,
@@ -35,6 +36,7 @@ pub struct GatewayConfig {
 }
 
 impl GatewayConfig {
+    /// The defaults, for the manifests in the folder `routes`.
     pub fn new(routes: impl Into<PathBuf>, auth: AuthConfig) -> Self {
         GatewayConfig {
             routes: routes.into(),

@@ -131,6 +131,7 @@ impl Default for GatewayMetrics {
 }
 
 impl GatewayMetrics {
+    /// All counters at zero.
     pub fn new() -> Self {
         GatewayMetrics(Arc::new(Counters {
             requests: Family::default(),

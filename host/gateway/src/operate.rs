@@ -104,6 +104,7 @@ impl Gateway {
         &self.config.auth.api_keys
     }
 
+    /// What the gateway counts, for `/metrics`.
     pub fn metrics(&self) -> &GatewayMetrics {
         &self.metrics
     }

@@ -89,6 +89,7 @@ struct Closing {
 }
 
 impl<S> Lingering<S> {
+    /// Lingers at the end of `stream` if `unread` says that the client is still sending.
     pub fn new(stream: S, unread: Unread) -> Self {
         Lingering {
             stream,

@@ -63,6 +63,7 @@ impl Press for TcpStream {
     }
 }
 
+/// A stream whose reader must keep up with a [`WritePace`]; otherwise its writes fail.
 pub struct Paced<S> {
     stream: S,
     pace: WritePace,

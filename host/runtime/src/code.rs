@@ -47,7 +47,12 @@ pub enum LoadError {
     /// The file is not what our compiler wrote, or was written for another engine: it is to be
     /// compiled anew.
     #[error("the native code {path} cannot be used: {why}")]
-    Native { path: String, why: String },
+    Native {
+        /// The file of the native code.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The component wants what no window is given.
     #[error("{0}")]
     Link(String),

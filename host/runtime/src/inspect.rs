@@ -1,5 +1,4 @@
-//! Reads an uploaded file before anything is done with it: whether it is a window, and if not, why
-//! not.
+//! Inspects an uploaded file before it is compiled: whether it is a window, and if not, why not.
 
 use super::linker::{EMPTY, GRANTED};
 use wasmparser::{ComponentExternalKind, Encoding, Parser, Payload, Validator, WasmFeatures};
@@ -9,51 +8,60 @@ use wasmparser::{ComponentExternalKind, Encoding, Parser, Payload, Validator, Wa
 pub struct Inspection {
     /// Interfaces it imports, as `package/interface@version`, sorted.
     pub imports: Vec<String>,
-    /// Interfaces it exports, likewise.
+    /// Interfaces it exports, in the same form.
     pub exports: Vec<String>,
 }
 
-/// Why a file is not a window. The message says what to do.
+/// Why a file is not a window. Authors read the message, which says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("the file is empty")]
+    /// No bytes.
+    #[error("the file is empty: build it again, and deploy the result")]
     Empty,
+    /// It does not begin like WebAssembly. Says what it is, or appears to be.
     #[error("not a WebAssembly component: the file {0}")]
     NotWasm(&'static str),
+    /// It is WebAssembly, but below the component model.
     #[error(
         "a core module, not a component: build it for the target wasm32-wasip2, or wrap it with \
          `wasm-tools component new`"
     )]
     CoreModule,
+    /// It ends early. Holds its size in bytes.
     #[error(
-        "truncated: the file ends in the middle of a section, after {0} bytes; copy or build it again"
+        "truncated: the file ends inside a section, after {0} bytes; copy it or build it again"
     )]
     Truncated(u64),
-    #[error("not a valid component: {0}")]
+    /// It fails validation. Holds the error of the validator.
+    #[error("not a valid component: {0}; build it again with current tools")]
     Invalid(String),
+    /// It cannot serve HTTP. Holds its exports.
     #[error(
-        "it exports no HTTP handler: a window exports wasi:http/handler@0.3.x or \
+        "no HTTP handler is exported: a window must export wasi:http/handler@0.3.x or \
          wasi:http/incoming-handler@0.2.x; this component exports {}", list(.0)
     )]
     MissingExport(Vec<String>),
-    #[error("it imports {}, which no window is given: a window may import {}", list(.0), granted())]
+    /// It needs packages that the host does not provide. Holds these imports.
+    #[error("unsupported imports: {}; a window can import only {}", list(.0), granted())]
     UnknownImport(Vec<String>),
+    /// It was built for a prerelease of WASI. Holds these interfaces.
     #[error(
-        "it is built for a draft of WASI, which is not what was released and which no window is given: {}. \
-         Build it with tools for the released WASI 0.2 or 0.3, whose interfaces end in @0.2.x or @0.3.x", list(.0)
+        "built for a draft of WASI, which this host does not support: {}; build it with tools for \
+         the released WASI 0.2 or 0.3, whose interfaces end in @0.2.x or @0.3.x", list(.0)
     )]
     Draft(Vec<String>),
+    /// It needs another version of a supported package. Holds these interfaces.
     #[error(
-        "it needs {}, in a version that this host does not have: build it for WASI 0.2 or 0.3{KEYVALUE}", list(.0)
+        "unsupported versions of interfaces: {}; build it for WASI 0.2 or 0.3{KEYVALUE}", list(.0)
     )]
     UnknownVersion(Vec<String>),
 }
 
-/// What is said beside, because drafts are all there is of it.
+/// Named in addition, because `wasi:keyvalue` exists only in drafts.
 const KEYVALUE: &str = ", and wasi:keyvalue@0.2.0-draft or @0.2.0-draft2";
 
 impl Refusal {
-    /// The stable name of this refusal, as in the problem's `type`.
+    /// The stable name of the refusal, as in the problem's `type`.
     pub fn code(&self) -> &'static str {
         match self {
             Refusal::Empty | Refusal::NotWasm(_) => "not-a-component",
@@ -81,16 +89,16 @@ fn granted() -> String {
 
 const HANDLERS: [&str; 2] = ["wasi:http/handler@0.3.", "wasi:http/incoming-handler@0.2."];
 
-/// The one package of which drafts are linked: it has not been released.
+/// The only package of which drafts are linked: it has not been released.
 const DRAFTED: &str = "wasi:keyvalue";
 
-/// Its versions. Drafts match by their exact names.
+/// The linked versions of [`DRAFTED`]. Drafts match exactly.
 const DRAFTS: [&str; 2] = ["0.2.0-draft", "0.2.0-draft2"];
 
-/// The versions of all other packages, whatever the number behind.
+/// The linked versions of all other packages, with any patch number.
 const RELEASED: [&str; 2] = ["0.2.", "0.3."];
 
-/// How the version of an interface stands to those that are linked.
+/// How the version of an interface relates to those that are linked.
 #[derive(Debug, PartialEq, Eq)]
 enum Version {
     Linked,
@@ -117,10 +125,10 @@ fn version(name: &str) -> Version {
     }
 }
 
-/// Inspects a whole file. Takes time in proportion to its size, so not for a request thread.
+/// Inspects a whole file. Takes time in proportion to its size, so request threads must not call it.
 ///
 /// # Errors
-/// Why it is not a window.
+/// Why the file is not a window.
 pub fn inspect(bytes: &[u8]) -> Result<Inspection, Refusal> {
     check_magic(bytes)?;
     let inspection = read(bytes)?;
@@ -187,7 +195,7 @@ fn check_magic(bytes: &[u8]) -> Result<(), Refusal> {
 
 fn read(bytes: &[u8]) -> Result<Inspection, Refusal> {
     let fault = |error: wasmparser::BinaryReaderError| {
-        // wasmparser says how many bytes it still wanted only where the file ended too early.
+        // wasmparser has no code for a file that ends too early, only this message.
         if error.message().contains("unexpected end") {
             Refusal::Truncated(bytes.len() as u64)
         } else {

@@ -26,10 +26,13 @@ pub const FORM: u8 = 1;
 /// The file is not what the compiler wrote of that component.
 #[derive(Debug, thiserror::Error)]
 pub enum Damage {
+    /// The file does not end in a seal.
     #[error("it has no seal: it was cut short, or written by something else")]
     NoSeal,
+    /// The content does not match the seal.
     #[error("its SHA-256 is not the one it was sealed with")]
     Altered,
+    /// The error of the file system.
     #[error("it cannot be read: {0}")]
     Io(#[from] io::Error),
 }

@@ -7,56 +7,140 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     // The caller asked for more than it may.
+    /// Keys have at least 1 byte.
     #[error("a key cannot be empty: use a key of at least 1 byte")]
     KeyEmpty,
+    /// The key exceeds [`crate::StoreLimits::max_key_bytes`].
     #[error("a key of {len} bytes is over the limit of {limit}: use a shorter key")]
-    KeyTooLong { len: usize, limit: usize },
+    KeyTooLong {
+        /// Bytes of the key.
+        len: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// The bucket's name exceeds [`crate::StoreLimits::max_bucket_bytes`].
     #[error("a bucket name of {len} bytes is over the limit of {limit}: use a shorter name")]
-    BucketTooLong { len: usize, limit: usize },
+    BucketTooLong {
+        /// Bytes of the name.
+        len: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// The value exceeds [`crate::StoreLimits::max_value_bytes`].
     #[error("a value of {len} bytes is over the limit of {limit}: store it in several parts")]
-    ValueTooLarge { len: usize, limit: usize },
+    ValueTooLarge {
+        /// Bytes of the value.
+        len: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// The call names more keys than [`crate::StoreLimits::max_batch_ops`].
     #[error("{count} keys in one call are over the limit of {limit}: use several calls")]
-    TooMany { count: usize, limit: usize },
+    TooMany {
+        /// Keys in the call.
+        count: usize,
+        /// Keys allowed.
+        limit: usize,
+    },
+    /// The keys and values of the call exceed [`crate::StoreLimits::max_batch_bytes`].
     #[error("one call would move more than {limit} bytes: use several calls")]
-    BatchTooLarge { limit: usize },
+    BatchTooLarge {
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// The write would exceed [`crate::StoreLimits::max_store_bytes`].
     #[error(
         "the store has reached its limit of {limit} bytes: delete something, or raise the limit"
     )]
-    StoreFull { limit: u64 },
+    StoreFull {
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// An increment of a value that is not the decimal text of an `i64`.
     #[error("the value of {key:?} is not a 64-bit integer: increment only counters")]
-    NotANumber { key: String },
+    NotANumber {
+        /// The key that holds it.
+        key: String,
+    },
+    /// The sum does not fit into an `i64`.
     #[error("the counter {key:?} would leave the range of 64 bits: nothing was added")]
-    Overflow { key: String },
+    Overflow {
+        /// The key of the counter.
+        key: String,
+    },
+    /// The write queue is full.
     #[error("the store's write queue is full ({limit} writes or bytes): try again shortly")]
-    Busy { limit: usize },
+    Busy {
+        /// Writes, or bytes of them, that may wait.
+        limit: usize,
+    },
+    /// The store no longer serves: its window or the host closed it.
     #[error("the store is closed, with its window or with the host: try again when it is open")]
     Closed,
+    /// The receiver of a copy stopped the copy.
     #[error("the copy of the store was abandoned before it was complete")]
     GivenUp,
+    /// The temporary file for a copy cannot be made or written.
     #[error("cannot copy the store: {reason}")]
-    Scratch { reason: String },
+    Scratch {
+        /// The error of the file system.
+        reason: String,
+    },
+    /// An immediate read found a page that is not in memory.
     #[error("this read would have to wait for the disk: repeat it on a thread that may wait")]
     WouldWait,
 
     // The file.
+    /// The name is not one that a window may have.
     #[error("'{name}' is not a valid store name: use 1 to 63 of a-z, 0-9 and '-'")]
-    BadName { name: String },
+    BadName {
+        /// The name asked for.
+        name: String,
+    },
+    /// The folder of the stores cannot be read.
     #[error("the stores cannot be listed ({reason}): check the disk and the permissions")]
-    Unlisted { reason: String },
+    Unlisted {
+        /// The error of the file system.
+        reason: String,
+    },
+    /// The file is not a store, or its content does not pass the checks.
     #[error("the store file {} is damaged ({reason}): put a good copy back, or move the file away and restart the host to start with an empty store", .path.display())]
-    Corrupt { path: PathBuf, reason: String },
+    Corrupt {
+        /// The store file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The file was made for another window.
     #[error("the store file {} belongs to '{owner}', not to '{expected}': put each store back into its own folder", .path.display())]
     WrongOwner {
+        /// The store file.
         path: PathBuf,
+        /// The window that the file names.
         owner: String,
+        /// The window that opened it.
         expected: String,
     },
+    /// Another process holds the lock of the file.
     #[error("the store file {} is open elsewhere: stop the other host that uses this data folder", .path.display())]
-    InUse { path: PathBuf },
+    InUse {
+        /// The store file.
+        path: PathBuf,
+    },
+    /// A write found no space on the disk.
     #[error("the disk of the store file {} is full: free some space, and the store recovers by itself", .path.display())]
-    DiskFull { path: PathBuf },
+    DiskFull {
+        /// The store file.
+        path: PathBuf,
+    },
+    /// Any other error of the file system.
     #[error("the store file {} is unusable ({reason}): check the disk and the permissions, and the store recovers by itself", .path.display())]
-    Io { path: PathBuf, reason: String },
+    Io {
+        /// The store file.
+        path: PathBuf,
+        /// The error of the file system.
+        reason: String,
+    },
 }
 
 impl StoreError {

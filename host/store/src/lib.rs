@@ -44,6 +44,7 @@ use std::sync::Arc;
 /// A value and its version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
+    /// The bytes that were written.
     pub value: Vec<u8>,
     /// Grows with every value written to this store and is never used twice, not after a delete and
     /// not after a restart: a compare-and-swap cannot mistake a new value for an old one.
@@ -53,6 +54,7 @@ pub struct Entry {
 /// A part of a bucket's keys, in the order of their bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
+    /// Sorted by their bytes.
     pub keys: Vec<String>,
     /// Whether more keys follow the last of these, which is then the `after` of the next page.
     pub more: bool,
@@ -63,27 +65,43 @@ pub struct Page {
 /// A bucket is a name space inside the store. It needs no making: it holds what was put into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
+    /// Writes a value, whether or not the key exists.
     Set {
+        /// The bucket of the key.
         bucket: String,
+        /// At most [`StoreLimits::max_key_bytes`] bytes.
         key: String,
+        /// At most [`StoreLimits::max_value_bytes`] bytes.
         value: Vec<u8>,
     },
     /// A key that is not there is no error.
-    Delete { bucket: String, key: String },
+    Delete {
+        /// The bucket of the key.
+        bucket: String,
+        /// The key to delete.
+        key: String,
+    },
     /// Adds to a counter and answers the sum. A counter is its decimal text, as in Redis and in
     /// wasmtime's own host for `wasi:keyvalue`, so that `get` shows a number. A missing key counts
     /// as 0.
     Increment {
+        /// The bucket of the key.
         bucket: String,
+        /// The key of the counter.
         key: String,
+        /// What is added; may be negative.
         delta: i64,
     },
     /// Compare-and-swap: sets the value only where the key's version is `expected`, or where the
     /// key is missing for `None`.
     Swap {
+        /// The bucket of the key.
         bucket: String,
+        /// The key to set.
         key: String,
+        /// The version that the key must have. None: the key must not exist.
         expected: Option<u64>,
+        /// At most [`StoreLimits::max_value_bytes`] bytes.
         value: Vec<u8>,
     },
 }
@@ -111,6 +129,7 @@ impl Op {
 /// What one step of a write did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Applied {
+    /// The value was set or deleted.
     Written,
     /// The counter's new value.
     Counter(i64),
@@ -172,6 +191,7 @@ pub struct StoreStats {
 /// disk or for a commit: what is at hand is in the [`Read`] when the call returns, and what is not
 /// comes later.
 pub trait Store: Send + Sync + 'static {
+    /// The value of `key` and its version, or `None` where the key is missing.
     fn get(&self, bucket: &str, key: &str) -> Read<Option<Entry>>;
 
     /// One entry for each of `keys`, in their order and all from one moment.
@@ -179,6 +199,7 @@ pub trait Store: Send + Sync + 'static {
     /// At most [`StoreLimits::max_batch_ops`] keys, [`StoreLimits::max_batch_bytes`] in the answer.
     fn get_many(&self, bucket: &str, keys: &[String]) -> Read<Vec<Option<Entry>>>;
 
+    /// Whether `key` has a value. Does not read the value.
     fn exists(&self, bucket: &str, key: &str) -> Read<bool>;
 
     /// The keys of `bucket` in order: those after `after`, without the first `skip` of them, at
@@ -196,6 +217,7 @@ pub trait Store: Send + Sync + 'static {
     /// not acknowledged, and may or may not be there.
     fn write(&self, ops: Vec<Op>) -> WriteFuture;
 
+    /// Sizes and counts for metrics and operators.
     fn stats(&self) -> StoreStats;
 
     /// Whether other hosts may write to it. Where none can, what it has that this host did not

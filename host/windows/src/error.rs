@@ -12,68 +12,108 @@ use std::time::Duration;
 /// A deploy, start, stop, rollback or removal that did not happen. Whatever was live is still live.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
+    /// The window's name breaks the rules for names.
     #[error("{0}")]
     Name(String),
+    /// No window has this name.
     #[error("there is no window '{0}'; `hms windows` lists the windows")]
     NoWindow(WindowName),
+    /// The release is not among those kept.
     #[error("window '{window}' has no release {number} to roll back to; available: {kept}")]
     NoRelease {
+        /// The window asked for.
         window: WindowName,
+        /// The release asked for.
         number: u64,
+        /// The numbers of the releases that are kept, for people.
         kept: String,
     },
+    /// A rollback without a number, and no release precedes the live one.
     #[error("window '{0}' has no release before the live one")]
     NothingBefore(WindowName),
+    /// The file is not a component that a window may be.
     #[error("refused: {0}")]
     Refused(#[from] Refusal),
+    /// The upload exceeds `--max-upload`.
     #[error("refused: the file is larger than {limit} bytes; `hms serve --max-upload` raises that")]
-    TooLarge { limit: u64 },
+    TooLarge {
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// The client broke off, or its body is malformed.
     #[error("the upload ended early: {0}")]
     Upload(String),
+    /// The compiler rejected the component, or exceeded its limits.
     #[error("refused: it does not compile: {0}")]
     Compile(String),
+    /// The component's imports do not match what the host provides.
     #[error("refused: it does not link: {0}")]
     Link(String),
+    /// A test instance did not start, or there was no room for one.
     #[error("refused: an instance of it does not start: {}", .0.in_full())]
     Try(RequestError),
+    /// The probe request got no answer, or one that the deploy does not accept.
     #[error("refused: the probe failed: {0}")]
     Probe(String),
+    /// The release gains capabilities, and the deploy did not consent to that.
     #[error(
         "it needs more capabilities than release {}: {}; to allow them, repeat with --yes (yes=true in the admin API)",
         .0.live, .0.capabilities.gained.join(", ")
     )]
     NeedsConsent(Box<Difference>),
+    /// The change is not possible while a canary runs.
     #[error(
         "window '{0}' has a canary running: end it first with `hms promote {0}` or `hms abort {0}`"
     )]
     CanaryRunning(WindowName),
+    /// There is no canary to promote or abort.
     #[error("window '{0}' has no canary running")]
     NoCanary(WindowName),
+    /// A canary needs a live release to compare with.
     #[error("window '{0}' has no open release to compare a canary with: deploy without a canary")]
     NothingLive(WindowName),
+    /// A parameter of the change is invalid.
     #[error("{0}")]
     BadOption(String),
+    /// The queue for deploys is full. Names what they wait for.
     #[error("too many deploys are waiting {0}: try again in a while")]
     Busy(&'static str),
+    /// The window's record cannot be parsed.
     #[error(
         "the record of window '{window}' in host.redb is unreadable: {why}. A newer hms may have written it. \
         `hms remove {window}` removes the record and keeps the store"
     )]
-    Record { window: String, why: String },
+    Record {
+        /// The name under which the record is kept.
+        window: String,
+        /// The error of the parser.
+        why: String,
+    },
+    /// A removal has begun and must complete first.
     #[error(
         "window '{window}' is being removed, but the removal is not complete: {why}; the host retries"
     )]
-    Removing { window: WindowName, why: String },
+    Removing {
+        /// The window being removed.
+        window: WindowName,
+        /// What the removal is waiting for.
+        why: String,
+    },
+    /// Another host changed the record between our read and our write.
     #[error(
         "window '{0}' was changed by another host meanwhile: look at what it is now, and repeat the change if it is still meant"
     )]
     Overtaken(WindowName),
+    /// A file in the data folder cannot be written.
     #[error("cannot write to the data folder: {0}")]
     Disk(String),
+    /// A file operation exceeded its time limit.
     #[error("the disk of the data folder has not answered for {0:?}")]
     DiskTimeout(Duration),
+    /// The window's store cannot be opened or removed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A fault of the host itself.
     #[error("{0}")]
     Internal(String),
 }

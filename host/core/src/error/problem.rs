@@ -65,15 +65,20 @@ const KNOWN: RetryAfter = RetryAfter::Known;
 /// One row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row {
+    /// The failure that the row is about.
     pub problem: Problem,
     /// The last part of the problem's `type`. Clients script against it. Two rows have the same one
     /// where clients need not tell them apart.
     pub code: &'static str,
     /// The HTTP status. 499, as nginx writes it, is only in the log.
     pub status: u16,
+    /// The problem's `title`: the same for every occurrence (RFC 9457).
     pub title: &'static str,
+    /// Whose fault it is. Breakers, canaries and the access log read it.
     pub fault: Fault,
+    /// Whether the upstream may have acted on the request. Retries read it.
     pub ran: Ran,
+    /// What the answer's `Retry-After` says.
     pub retry_after: RetryAfter,
 }
 
@@ -85,7 +90,11 @@ macro_rules! table {
         /// Every failure that a request can meet.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Problem {
-            $($(#[$doc])* $problem,)*
+            $(
+                #[doc = concat!("`", $code, "`: ", $title, ".")]
+                $(#[$doc])*
+                $problem,
+            )*
         }
 
         /// The table.

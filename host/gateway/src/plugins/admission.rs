@@ -23,6 +23,7 @@ pub struct Admission {
 }
 
 impl Admission {
+    /// Keeps what a later check needs: the credentials, if the route asks for any.
     pub fn of(route: &Route, headers: &HeaderMap) -> Self {
         let rule = route.rules.auth.clone();
         let mut copies = HeaderMap::new();
@@ -64,7 +65,9 @@ impl Plugins {
 
 /// An admission that is to hold as long as a WebSocket does.
 pub struct LastingAdmission {
+    /// Verifies the credentials again.
     pub plugins: Arc<Plugins>,
+    /// The credentials and the rule that admitted them.
     pub admission: Admission,
 }
 

@@ -24,10 +24,14 @@ use std::time::Duration;
 /// from then on it is only read, and shared by whatever takes part in its answer: a task that
 /// outlives the client, a middleware that asks the upstream several times.
 pub struct Exchange {
+    /// What the plugins share between requests.
     pub plugins: Arc<Plugins>,
+    /// The connections to all upstreams.
     pub upstreams: Arc<Upstreams>,
 
+    /// The request id and the trace context.
     pub trace: Trace,
+    /// As it came, for the log and the response side.
     pub method: Method,
     /// As it came; cleaned once it was checked; empty once the request was sent on.
     pub head: Parts,
@@ -35,17 +39,22 @@ pub struct Exchange {
     pub target: Target,
     /// That of the connection until the head was read.
     pub origin: Origin,
+    /// What a trusted proxy says of the address that the client asked for.
     pub asked: Asked,
     /// Whether the client takes trailers, as gRPC says it (`TE: trailers`).
     pub trailers: bool,
     /// A WebSocket that the client asks for.
     pub upgrade: Option<UpgradeRequest>,
 
+    /// None until the request has matched.
     pub route: Option<Arc<ActiveRoute>>,
     /// Of a request without a route: the one of its path by whose rules pages may read why.
     pub beside: Option<Arc<ActiveRoute>>,
+    /// The limits that apply to this request.
     pub bounds: Bounds,
+    /// What the plugins noted for their response sides.
     pub notes: Notes,
+    /// None until `auth` has run, and on routes without `auth`.
     pub caller: Option<Caller>,
 
     /// Asked again while the request lasts. Empty where nobody does.
@@ -56,12 +65,15 @@ pub struct Exchange {
     pub credentials: HeaderMap,
     /// How far the request's body has come.
     pub upload: Upload,
+    /// What forwarding the request came to.
     pub outcome: ForwardOutcome,
 }
 
 /// What bounds one request: the host's limits, as its route's plugins change them.
 pub struct Bounds {
+    /// Bytes of the request's body.
     pub max_body_bytes: u64,
+    /// How slowly the client may send the body.
     pub body_pace: Pace,
     /// Whether a small body is read before the upstream is asked.
     pub early_body: bool,

@@ -97,6 +97,7 @@ pub trait Around: Plugin {
 
 /// The rest of the chain: what is left between a request and its upstream.
 pub trait Rest: 'static {
+    /// Answers `request` by the plugins that are left, and the upstream.
     fn run(
         exchange: Arc<Exchange>,
         request: Request<Body>,
@@ -127,23 +128,32 @@ pub trait Placed {
 
 /// What plugins are made from.
 pub struct Setup<'a> {
+    /// How callers are identified.
     pub auth: &'a AuthConfig,
     /// The file of idempotency keys.
     pub idempotency: Option<&'a Path>,
+    /// The host's limits, which bound the state of plugins.
     pub limits: &'a Limits,
+    /// Where plugins register what they count.
     pub metrics: &'a GatewayMetrics,
 }
 
 /// One plugin, as manifests and the JSON Schema know it.
 pub struct Description {
+    /// As manifests name it.
     pub name: &'static str,
+    /// Its settings.
     pub fields: &'static [Field],
+    /// The settings that must be there.
     pub required: &'static [&'static str],
+    /// Whether a route may list it more than once.
     pub repeats: bool,
+    /// One sentence for the JSON Schema.
     pub doc: &'static str,
 }
 
 impl Description {
+    /// The description of `P`, from its constants.
     pub const fn of<P: Plugin>() -> Description {
         Description {
             name: P::NAME,
@@ -170,18 +180,27 @@ macro_rules! plugins {
         /// What a route asks of its requests.
         #[derive(Debug, Default, PartialEq)]
         pub struct Rules {
-            $(pub $field: Option<$plugin>,)*
+            $(
+                /// The plugin's settings; none if the route does not list it.
+                pub $field: Option<$plugin>,
+            )*
         }
 
         /// What the requests of all routes share, by plugin.
         pub struct Plugins {
-            $(pub $field: <$plugin as Plugin>::Shared,)*
+            $(
+                /// The plugin's state.
+                pub $field: <$plugin as Plugin>::Shared,
+            )*
         }
 
         /// What the plugins note of one request.
         #[derive(Default)]
         pub struct Notes {
-            $(pub $field: <$plugin as Plugin>::Notes,)*
+            $(
+                /// The plugin's notes.
+                pub $field: <$plugin as Plugin>::Notes,
+            )*
         }
 
         $($(
@@ -226,6 +245,7 @@ macro_rules! plugins {
         }
 
         impl Plugins {
+            /// The state of all plugins, empty.
             pub fn new(setup: &Setup<'_>) -> Self {
                 Plugins {
                     $($field: <$plugin as Plugin>::shared(setup),)*

@@ -27,13 +27,19 @@ const SLICE: usize = 16 << 10;
 pub struct Record {
     started: Instant,
     metrics: GatewayMetrics,
+    /// The request's method.
     pub method: Method,
     /// Without the query, which may hold secrets.
     pub path: String,
+    /// As sent in `x-request-id`.
     pub request_id: String,
+    /// The name of the route; none where no route matched.
     pub route: Option<Arc<str>>,
+    /// The label of the upstream, or of the target that was asked.
     pub upstream: Option<String>,
+    /// The number of the release; none for services.
     pub release: Option<u64>,
+    /// The caller, as `auth` proved it.
     pub user: Option<String>,
     /// Known once the headers were read.
     pub client: Option<IpAddr>,
@@ -51,6 +57,7 @@ pub struct Record {
 }
 
 impl Record {
+    /// Starts the clock of the request.
     pub fn new(metrics: GatewayMetrics, method: Method, path: String, request_id: String) -> Self {
         Record {
             started: Instant::now(),

@@ -93,6 +93,7 @@ impl Pace {
 /// How much may stand behind a body: as much as in front of it.
 #[derive(Debug, Clone, Copy)]
 pub struct TrailerBounds {
+    /// Trailer fields.
     pub fields: usize,
     /// Of names and values, and the four bytes that HTTP/1.1 writes around each pair.
     pub bytes: usize,
@@ -107,6 +108,7 @@ impl TrailerBounds {
     }
 }
 
+/// A request body that is held to the bounds of its route: bytes, pace, trailers.
 pub struct RequestBody {
     inner: Inbound,
     came: u64,

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 /// Whom an entry names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Node {
+    /// An IP address; its port, if any, is dropped.
     Address(IpAddr),
     /// `unknown` or `_hidden` (section 6.2 and 6.3), or nobody: whoever wrote it does not tell.
     Untold,

@@ -11,16 +11,25 @@ use crate::request::rejection::Rejection;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 
+/// The caller's name, set only by the gateway.
 pub const USER: HeaderName = HeaderName::from_static("x-hms-user");
+/// The caller's scopes, separated by spaces, set only by the gateway.
 pub const SCOPES: HeaderName = HeaderName::from_static("x-hms-scopes");
+/// Correlates the client's request, the log and the upstream's request.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// W3C Trace Context, section 3.2.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Where API keys may stand, ours and those of upstreams.
 pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// The addresses of the client and of the proxies, oldest first.
 pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// The host that the client asked for.
 pub const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// The port that the client connected to.
 pub const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+/// `http` or `https`, as the client connected.
 pub const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// The part of the path that the gateway cut off.
 pub const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
 /// RFC 9110 section 7.6.1: these end here, whether or not Connection names them.

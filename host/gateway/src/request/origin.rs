@@ -28,6 +28,7 @@ const MAX_PROXIES: usize = 32;
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
+    /// The client's address, or the nearest one on the way to it that is known.
     pub client: IpAddr,
     /// Whether the client speaks TLS, to us or to the trusted proxy.
     pub secure: bool,

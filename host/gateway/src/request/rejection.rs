@@ -7,46 +7,92 @@ use std::time::Duration;
 /// A request that is refused for what it is, or for how its client sends it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Rejection {
+    /// The request breaks a rule of HTTP. Says which.
     #[error("{0}")]
     BadRequest(Plain),
     /// The body broke off, or is not what its framing says.
     #[error("the request body ended early or was malformed")]
     BodyBroken(Cause),
+    /// The head was not complete in time.
     #[error("the request head was not complete within {} s", .limit.as_secs_f32())]
-    HeadTooSlow { limit: Duration },
+    HeadTooSlow {
+        /// From its first byte to its last.
+        limit: Duration,
+    },
+    /// The client stopped sending.
     #[error("no request body data arrived for {} s", .pause.as_secs_f32())]
-    BodyStalled { pause: Duration },
+    BodyStalled {
+        /// The longest pause allowed.
+        pause: Duration,
+    },
+    /// The client sends more slowly than the limits allow.
     #[error("the request body arrived at less than {bytes_per_s} bytes a second")]
-    BodyTooSlow { bytes_per_s: u64 },
+    BodyTooSlow {
+        /// The least rate allowed.
+        bytes_per_s: u64,
+    },
+    /// A body that must be read first was not complete in time.
     #[error(
         "the body of a request with an Idempotency-Key was not complete within {} s",
         .limit.as_secs_f32()
     )]
-    BodyOvertime { limit: Duration },
+    BodyOvertime {
+        /// From the head to the end of the body.
+        limit: Duration,
+    },
+    /// `Expect` names something else than `100-continue`.
     #[error("the only supported expectation is 100-continue")]
     ExpectationFailed,
+    /// No manifest claims the host and path.
     #[error("no route matches this path")]
     NoRoute,
+    /// Routes match the path, but none has this method.
     #[error("allowed methods: {allow}")]
-    MethodNotTaken { allow: String },
+    MethodNotTaken {
+        /// The methods that the routes have, for `Allow`.
+        allow: String,
+    },
+    /// The `ip-allow` plugin refuses the client's address.
     #[error("requests from this client address are not allowed")]
     AddressRefused,
+    /// The `cors` plugin refuses the origin.
     #[error("cross-origin requests from this origin are not allowed")]
     OriginRefused,
+    /// The body exceeds the limit of the host or of the route.
     #[error("the request body is larger than {limit} bytes")]
-    BodyTooLarge { limit: u64 },
+    BodyTooLarge {
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// The names and values of the fields exceed the limit.
     #[error("the request header fields are larger than {limit} bytes")]
-    HeadersTooLarge { limit: u64 },
+    HeadersTooLarge {
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// There are too many fields.
     #[error("the request has more than {limit} header fields")]
-    TooManyHeaders { limit: usize },
+    TooManyHeaders {
+        /// Fields allowed.
+        limit: usize,
+    },
+    /// The trailers exceed what the head's limits leave.
     #[error("the request has too many trailer fields, or they are too large")]
     TrailersTooLarge,
+    /// The target exceeds the limit.
     #[error("the request target is longer than {limit} bytes")]
-    TargetTooLong { limit: usize },
+    TargetTooLong {
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// The caller has used up the rate limit of the route.
     #[error("rate limit exceeded: more than {limit} requests in {period_s} s")]
     RateLimited {
+        /// Requests allowed in one period.
         limit: u64,
+        /// Length of the period, in seconds.
         period_s: u64,
+        /// Time until the next request would be admitted.
         retry_after: Duration,
     },
 }

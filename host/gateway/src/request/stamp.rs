@@ -13,11 +13,15 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// What the upstream learns about the way of this request.
 pub struct Passage<'a> {
+    /// The target as the upstream gets it.
     pub target: &'a Target,
+    /// Who the client is, and how it connected.
     pub origin: Origin,
+    /// What a trusted proxy says of the address that the client asked for.
     pub asked: &'a Asked,
     /// What was cut off the path, or empty.
     pub stripped: &'a str,
+    /// The request id and the trace context.
     pub trace: &'a Trace,
     /// Who asks, where the route has `auth`.
     pub caller: Option<&'a Caller>,

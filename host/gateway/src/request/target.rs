@@ -126,6 +126,7 @@ impl Target {
         readings
     }
 
+    /// Without its `?`; none where the target has no `?`.
     pub fn query(&self) -> Option<&str> {
         self.query.as_deref()
     }

@@ -19,6 +19,7 @@ pub struct Trace {
 }
 
 impl Trace {
+    /// Takes over the client's request id and trace where they are valid, and else makes new ones.
     pub fn read(headers: &HeaderMap) -> Trace {
         // One that is no text is replaced, like any other that is broken.
         let text = |name: HeaderName| only(headers, &name)?.to_str().ok();

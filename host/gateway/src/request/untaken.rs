@@ -25,6 +25,7 @@ const LOOKS: u32 = 8;
 pub struct Taken(Arc<AtomicU64>);
 
 impl Taken {
+    /// Counts bytes that were handed to the connection.
     pub fn add(&self, bytes: usize) {
         self.0.fetch_add(bytes as u64, Relaxed);
     }

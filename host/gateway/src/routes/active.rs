@@ -18,6 +18,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct ActiveRoute {
     route: Arc<Route>,
+    /// What requests have shown about its targets. Survives an edit of the manifest.
     pub upstream_state: Arc<UpstreamState>,
 }
 

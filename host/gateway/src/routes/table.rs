@@ -36,9 +36,11 @@ struct Node {
 /// What the table says about a request.
 #[derive(Debug)]
 pub enum RouteMatch<'a> {
+    /// The most specific route that matches.
     Route(&'a Arc<ActiveRoute>),
     /// Routes lead to this path, the most specific first, but none takes the method.
     OtherMethods(Vec<&'a Arc<ActiveRoute>>),
+    /// No route has this path.
     Nothing,
 }
 

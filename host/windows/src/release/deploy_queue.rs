@@ -35,7 +35,9 @@ impl Asker<'static> {
 /// How busy the permits are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Load {
+    /// Permits in use.
     pub at_work: usize,
+    /// Deploys in the queue.
     pub waiting: usize,
     /// Since the start.
     pub refused: u64,

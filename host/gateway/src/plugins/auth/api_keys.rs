@@ -32,10 +32,13 @@ const MAX_SETTLE_PAUSE: Duration = Duration::from_secs(30);
 /// One key, without its secret.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ApiKey {
+    /// The public part of the key, by which operators name it.
     pub id: String,
     /// Whom it names among the keys' users: what `sub` is to a token.
     pub user: String,
+    /// What the key may do: what `scope` is to a token.
     pub scopes: Vec<String>,
+    /// In UTC.
     #[serde(with = "time::serde::rfc3339")]
     pub created: OffsetDateTime,
     /// None: never.
@@ -71,12 +74,16 @@ struct Content {
 /// Why a change was not made. Everything is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
+    /// A field of the new key is invalid. Says which and why.
     #[error("{0}")]
     Bad(String),
+    /// There are [`MAX_KEYS`] keys.
     #[error("there are {MAX_KEYS} keys already: revoke some")]
     Full,
+    /// No key has this id.
     #[error("there is no key '{0}'")]
     Unknown(String),
+    /// The key file cannot be written.
     #[error("the keys cannot be written: {0}")]
     Io(#[from] io::Error),
 }

@@ -22,6 +22,7 @@ pub const MAX_TOKEN_BYTES: usize = 32 * 1024;
 /// Whose tokens are believed.
 #[derive(Debug, Clone)]
 pub struct AuthConfig {
+    /// How tokens are verified.
     pub keys: KeySource,
     /// Keys of machine callers, beside tokens.
     pub api_keys: Arc<ApiKeys>,
@@ -56,6 +57,7 @@ pub struct IssuerConfig {
     pub issuer: Option<String>,
     /// Once not empty, a token's `aud` must name one of these.
     pub audience: Vec<String>,
+    /// Where the issuer publishes its keys.
     pub jwks: JwksSource,
     /// The claim that has the scopes: its name, or where it is (see docs/identity.md). None:
     /// `scope`, then `scp`, then `scopes`.

@@ -30,6 +30,7 @@ impl fmt::Debug for DevSecret {
 }
 
 impl DevSecret {
+    /// The key for HMAC.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

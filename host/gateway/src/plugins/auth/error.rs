@@ -6,15 +6,28 @@ use http::header::WWW_AUTHENTICATE;
 /// A request whose caller is not known, or may not.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AuthError {
+    /// No valid credential: 401.
     #[error("{reason}")]
     Unauthorized {
+        /// Public; it reveals nothing about other callers.
         reason: &'static str,
+        /// Whether a credential was presented. Only then is the challenge `invalid_token` (RFC
+        /// 6750).
         token_sent: bool,
     },
+    /// The caller lacks a scope of the route: 403.
     #[error("the token lacks a required scope: {needed}")]
-    Forbidden { needed: String },
+    Forbidden {
+        /// The scopes, separated by spaces, for the challenge.
+        needed: String,
+    },
+    /// No scope of the route would allow this method: 403.
     #[error("no scope of this route allows {method}")]
-    NoScopeForMethod { method: String },
+    NoScopeForMethod {
+        /// The method of the request.
+        method: String,
+    },
+    /// The issuer's keys could not be fetched: 503.
     #[error("token verification keys are unavailable; retry shortly")]
     KeysUnavailable,
 }

@@ -41,13 +41,16 @@ pub(super) const FIELDS: &[Field] = &[
 /// The one kind of credential that a route takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accept {
+    /// Bearer tokens only.
     Token,
+    /// API keys only.
     Key,
 }
 
 /// Which scopes a route asks for. The default asks for a valid token only.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Rule {
+    /// Each is a word of the token's scope claim. Empty: any valid token will do.
     pub scopes: Vec<String>,
     /// `match: all`: every scope, whatever the method. Else one that admits the method.
     pub all: bool,

@@ -91,7 +91,9 @@ impl KeyClients {
 /// Where keys are fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JwksSource {
+    /// A JWK Set on this machine.
     File(PathBuf),
+    /// A JWK Set over HTTP or HTTPS.
     Url(Uri),
     /// OpenID Connect Discovery 1.0 at this issuer.
     Discovery(String),

@@ -40,6 +40,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
+    /// A verifier with an empty cache. It fetches no keys before they are needed.
     pub fn new(config: AuthConfig) -> Self {
         Self::counting(config, Counter::default())
     }

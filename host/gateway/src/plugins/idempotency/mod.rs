@@ -108,6 +108,7 @@ const FIELDS: &[Field] = &[
     },
 ];
 
+/// The settings of one route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     ttl: Duration,

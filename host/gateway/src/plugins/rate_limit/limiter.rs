@@ -58,9 +58,11 @@ pub struct Limiter {
 /// What the limiter says about one request, and what the client is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
+    /// How much of the limit is used, and until when.
     pub reading: Reading,
     /// How many more would be admitted at once, where there is a `burst`.
     pub burst_left: Option<u64>,
+    /// The rule that decided.
     pub rule: Rule,
 }
 

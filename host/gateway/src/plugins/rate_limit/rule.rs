@@ -36,11 +36,13 @@ pub(super) const FIELDS: &[Field] = &[
 /// At most `limit` requests in any `period`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
+    /// Requests in one period; at least 1.
     pub limit: u64,
     /// Whole seconds. `window:` in the manifest.
     pub period: Duration,
     /// At most `limit`.
     pub burst: Option<u64>,
+    /// Whose requests count together.
     pub key: By,
 }
 
@@ -49,6 +51,7 @@ pub struct Rule {
 pub enum By {
     /// The user; the client's address where there is none.
     User,
+    /// The client's address; of IPv6, its /64 network.
     Address,
     /// The values of this field; as `User` where it is not sent, or more than once. Whoever may
     /// choose it freely has no limit, so it is for fields that `auth` or a proxy in front vouches

@@ -15,6 +15,7 @@ pub struct Claim {
 }
 
 impl Route {
+    /// One for each combination of its hosts and methods.
     pub fn claims(&self) -> Vec<Claim> {
         let hosts: Vec<Option<HostPattern>> = any_or(&self.hosts);
         let methods: Vec<Option<Method>> = any_or(&self.methods);

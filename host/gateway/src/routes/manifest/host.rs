@@ -8,12 +8,14 @@ const MAX_HOST: usize = 253;
 /// A host name, or `*.` and one: whatever stands in front of it, one label or more.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HostPattern {
+    /// This host alone, in lower case.
     Exact(String),
     /// The name without the `*.`.
     Below(String),
 }
 
 impl HostPattern {
+    /// Reads `example.org` or `*.example.org`. The error is for the author of the manifest.
     pub fn parse(text: &str) -> Result<HostPattern, String> {
         let folded = fold(text);
         let (name, below) = match folded.strip_prefix("*.") {

@@ -89,11 +89,13 @@ pub struct Route {
     /// The manifest's file name without its extension: the route's name in logs, metrics and rate
     /// limits.
     pub name: Arc<str>,
+    /// The paths that it matches.
     pub uri: Pattern,
     /// Empty for any.
     pub hosts: Vec<HostPattern>,
     /// Empty for any.
     pub methods: Vec<Method>,
+    /// Where its requests go.
     pub upstream: Upstream,
     /// Whether a service sees the Host that the client asked for, in place of its own.
     pub pass_host: bool,
@@ -103,6 +105,7 @@ pub struct Route {
     pub rewrite_location: bool,
     /// What its paths may hold.
     pub paths: Oddities,
+    /// The settings of its plugins.
     pub rules: Rules,
     /// The manifest.
     pub text: String,
@@ -252,6 +255,7 @@ const METHODS: &[&str] = &[
     "UNLINK",
 ];
 
+/// Reads the name of a method. Methods are case-sensitive (RFC 9110 section 9.1).
 pub fn method(text: &str) -> Result<Method, String> {
     match Method::from_bytes(text.as_bytes()) {
         Ok(method) if METHODS.contains(&text) => Ok(method),

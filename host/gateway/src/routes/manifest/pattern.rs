@@ -70,10 +70,12 @@ impl Pattern {
         Ok(Pattern { segments, below })
     }
 
+    /// Without the `**` at the end.
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }
 
+    /// Whether it ends in `/**` and so also matches every path below.
     pub fn is_below(&self) -> bool {
         self.below
     }

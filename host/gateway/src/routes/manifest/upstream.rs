@@ -76,13 +76,16 @@ pub struct Upstream {
     pub try_timeout: Option<Duration>,
     /// Failures in a row after which a target is left out.
     pub max_fails: u32,
+    /// How long it then gets no requests. After that, one request tries it.
     pub fail_timeout: Duration,
 }
 
 /// One target of an upstream.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Endpoint {
+    /// Where its requests go.
     pub place: Destination,
+    /// Its share of the requests, relative to the other targets.
     pub weight: u32,
 }
 
@@ -94,7 +97,9 @@ pub enum Destination {
     Window(String),
     /// Any other http, https or h2c URL: an ordinary service on the network.
     Service {
+        /// How the connection speaks.
         protocol: Protocol,
+        /// Host and port.
         authority: Authority,
     },
 }
@@ -313,6 +318,7 @@ impl Destination {
     }
 }
 
+/// Whether a window may have this name: 1 to 63 of a-z, 0-9 and '-'.
 pub fn is_window_name(name: &str) -> bool {
     (1..=MAX_WINDOW_NAME).contains(&name.len())
         && name
