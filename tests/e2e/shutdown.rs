@@ -221,13 +221,13 @@ impl Unread {
         }
     }
 
-    /// Lines that it counts as left out.
-    async fn left_out(&self) -> u64 {
+    /// Lines that it counts as dropped.
+    async fn dropped(&self) -> u64 {
         let url = format!("{}/metrics", self.admin);
         let answer = try_request(Method::GET, &url, &[], Vec::new()).await;
         let text = answer.unwrap().text();
         let mut lines = text.lines();
-        let count = lines.find_map(|line| line.strip_prefix("hms_log_lines_left_out_total "));
+        let count = lines.find_map(|line| line.strip_prefix("hms_log_lines_dropped_total "));
         count.expect("it is counted").parse().unwrap()
     }
 
@@ -268,7 +268,7 @@ async fn paused_log_reader_delays_no_request_and_learns_how_many_lines_it_missed
     let mut unread = Unread::start(&mut host).await;
     unread.flood_the_log().await;
     unread.is_served().await;
-    assert!(unread.left_out().await > 0);
+    assert!(unread.dropped().await > 0);
 
     let stderr = unread.child.stderr.take().unwrap();
     let reading = tokio::task::spawn_blocking(move || {

@@ -27,7 +27,7 @@ pub struct Metrics {
     queued: Family<WindowLabel, Gauge>,
     tripped: Family<WindowLabel, Gauge>,
     half_open: Family<WindowLabel, Gauge>,
-    canary_left_out: Family<WindowLabel, Gauge>,
+    canary_skipped: Family<WindowLabel, Gauge>,
     failures: Family<FailureLabel, Counter>,
     stores: StoreMetrics,
     slow_clients: SlowClientMetrics,
@@ -145,7 +145,7 @@ impl Metrics {
         let queued = Family::default();
         let tripped = Family::default();
         let half_open = Family::default();
-        let canary_left_out = Family::default();
+        let canary_skipped = Family::default();
         let failures = Family::default();
         let unsaved = Family::default();
         registry.register(
@@ -175,9 +175,9 @@ impl Metrics {
             half_open.clone(),
         );
         registry.register(
-            "window_canary_left_out",
+            "window_canary_skipped",
             "Requests of the running canary that were not compared, because too many were in flight",
-            canary_left_out.clone(),
+            canary_skipped.clone(),
         );
         registry.register(
             "window_failures",
@@ -185,9 +185,9 @@ impl Metrics {
             failures.clone(),
         );
         registry.register(
-            "log_lines_left_out",
+            "log_lines_dropped",
             "Lines of the host's log dropped because nobody read them fast enough or they could not be written",
-            hms_telemetry::lines_left_out(),
+            hms_telemetry::lines_dropped(),
         );
         let stores = StoreMetrics::register(&mut registry);
         let slow_clients = SlowClientMetrics::register(&mut registry);
@@ -231,7 +231,7 @@ impl Metrics {
             queued,
             tripped,
             half_open,
-            canary_left_out,
+            canary_skipped,
             failures,
             stores,
             slow_clients,
@@ -293,7 +293,7 @@ impl Metrics {
             &self.queued,
             &self.tripped,
             &self.half_open,
-            &self.canary_left_out,
+            &self.canary_skipped,
         ] {
             family.clear();
         }
@@ -312,8 +312,8 @@ impl Metrics {
                 .set(i64::from(status.half_open.is_some()));
             self.queued.get_or_create(&label).set(status.queued as i64);
             if let Some(canary) = &status.canary {
-                let left_out = self.canary_left_out.get_or_create(&label);
-                left_out.set(canary.left_out as i64);
+                let skipped = self.canary_skipped.get_or_create(&label);
+                skipped.set(canary.skipped as i64);
             }
             for (reason, count) in status.failures {
                 let label = FailureLabel {

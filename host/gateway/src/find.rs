@@ -1,4 +1,4 @@
-//! Which route takes a request.
+//! Finds the route of a request.
 
 use super::plugins::preflight_for;
 use super::request::target::{Oddities, Target};
@@ -9,18 +9,19 @@ use http::Method;
 use http::request::Parts;
 use std::sync::Arc;
 
-/// No route takes the request.
+/// No route matches the request.
 #[derive(Debug)]
 pub(crate) struct Missed<'a> {
     pub error: Rejection,
-    /// The route of the path by whose `cors` pages may read that.
+    /// The route of the same path whose `cors` decides which pages may read the refusal.
     pub beside: Option<&'a Arc<ActiveRoute>>,
 }
 
-/// The route of the request, which takes its path as it is. A path that a service may read in
-/// another way is refused where that leads to another route: its plugins would be passed by.
+/// The route of the request, which must accept the path in this form. A path that a service may
+/// read in a second way is refused if that reading matches another route: its plugins would be
+/// bypassed.
 ///
-/// Where the other reading leads to no route there are none to pass by.
+/// If the second reading matches no route, there is nothing to bypass.
 pub(crate) fn find<'a>(
     table: &'a Table,
     target: &Target,
@@ -50,7 +51,7 @@ pub(crate) fn find<'a>(
     Ok(route)
 }
 
-/// The most specific route for `path`; for a preflight that of the method that it asks about.
+/// The most specific route for `path`; for a preflight, that of the method it asks about.
 fn find_by<'a>(
     table: &'a Table,
     target: &Target,
@@ -77,7 +78,7 @@ fn find_by<'a>(
                 .into_iter()
                 .find(|route| route.rules.answers_preflights());
             Err(Missed {
-                error: Rejection::MethodNotTaken { allow },
+                error: Rejection::MethodNotAllowed { allow },
                 beside,
             })
         }

@@ -159,10 +159,10 @@ pub fn finish() {
     }
 }
 
-/// Lines that were left out of the log because nobody read it fast enough.
-pub fn lines_left_out() -> Counter {
+/// Lines that were dropped from the log because nobody read it fast enough.
+pub fn lines_dropped() -> Counter {
     HOST.get()
-        .map(|outputs| outputs.log.left_out())
+        .map(|outputs| outputs.log.dropped())
         .unwrap_or_default()
 }
 

@@ -2,7 +2,7 @@
 //! own writes out.
 //!
 //! Whoever reads the log may pause: a stopped terminal, a collector that restarts, a full disk. A
-//! lane that wrote to it would wait as long. So lines that find the queue full are left out and
+//! lane that wrote to it would wait as long. So lines that find the queue full are dropped and
 //! counted, and a line says how many once the reader moves again. The queue is one buffer of bytes:
 //! a line costs a lock and a copy, no allocation, and many lines leave in one system call.
 
@@ -38,14 +38,14 @@ struct Shared {
     more: Condvar,
     /// Wakes those that wait in [`Queued::flush`].
     written: Condvar,
-    left_out: Counter,
+    dropped: Counter,
 }
 
 #[derive(Default)]
 struct State {
     waiting: Vec<u8>,
     /// Lines that found the queue full since the thread last took what was in it.
-    left_out: u64,
+    dropped: u64,
     /// The thread sleeps until there is something.
     idle: bool,
     writing: bool,
@@ -63,7 +63,7 @@ impl Queued {
             state: Mutex::default(),
             more: Condvar::new(),
             written: Condvar::new(),
-            left_out: Counter::default(),
+            dropped: Counter::default(),
         }));
         let writing = queued.clone();
         std::thread::Builder::new()
@@ -77,8 +77,8 @@ impl Queued {
     pub(crate) fn push(&self, lines: &[u8]) {
         let mut state = self.0.lock();
         if state.waiting.len() + lines.len() > MAX_WAITING_BYTES {
-            state.left_out += 1;
-            self.0.left_out.inc();
+            state.dropped += 1;
+            self.0.dropped.inc();
             return;
         }
         state.waiting.extend_from_slice(lines);
@@ -98,28 +98,28 @@ impl Queued {
         !waits(&mut state)
     }
 
-    /// Lines that were left out since the start.
-    pub(crate) fn left_out(&self) -> Counter {
-        self.0.left_out.clone()
+    /// Lines dropped since the start.
+    pub(crate) fn dropped(&self) -> Counter {
+        self.0.dropped.clone()
     }
 
     fn write_out(self, mut sink: impl Write) {
         let mut batch = Vec::new();
         loop {
-            let left_out = self.0.take(&mut batch);
+            let dropped = self.0.take(&mut batch);
             if write_patiently(&mut sink, &batch).is_err() {
                 // Nobody is there, or there is no space. A line about it would meet the same.
                 let lines = batch.iter().filter(|byte| **byte == b'\n').count();
-                self.0.left_out.inc_by(lines as u64);
+                self.0.dropped.inc_by(lines as u64);
             }
             batch.clear();
             batch.shrink_to(KEPT_BYTES);
             self.0.lock().writing = false;
             self.0.written.notify_all();
-            if left_out > 0 {
+            if dropped > 0 {
                 tracing::warn!(
-                    lines = left_out,
-                    "{left_out} log lines dropped: the reader did not keep up"
+                    lines = dropped,
+                    "{dropped} log lines dropped: the reader did not keep up"
                 );
             }
         }
@@ -132,10 +132,10 @@ impl Shared {
     }
 
     /// Waits for lines and takes all of them, after a moment in which more may come. How many were
-    /// left out meanwhile.
+    /// dropped meanwhile.
     fn take(&self, batch: &mut Vec<u8>) -> u64 {
         let mut state = self.lock();
-        while state.waiting.is_empty() && state.left_out == 0 {
+        while state.waiting.is_empty() && state.dropped == 0 {
             state.idle = true;
             self.more.wait(&mut state);
         }
@@ -144,7 +144,7 @@ impl Shared {
             .wait_while_for(&mut state, |state| !state.hurry, GATHER);
         std::mem::swap(&mut state.waiting, batch);
         state.writing = true;
-        std::mem::take(&mut state.left_out)
+        std::mem::take(&mut state.dropped)
     }
 }
 
@@ -243,11 +243,8 @@ mod tests {
         }
         assert!(begun.elapsed() < PATIENCE, "it waited for its reader");
         // What the thread holds, and what waits.
-        let left_out = log.left_out().get() as usize;
-        assert!(
-            (fit..2 * fit + 1).contains(&left_out),
-            "{left_out} of {fit}"
-        );
+        let dropped = log.dropped().get() as usize;
+        assert!((fit..2 * fit + 1).contains(&dropped), "{dropped} of {fit}");
         assert!(!log.flush(Duration::from_millis(20)), "nothing was read");
         for _ in 0..3 {
             permit.send(()).unwrap();
@@ -256,7 +253,7 @@ mod tests {
         log.push(b"on it goes\n");
         assert!(log.flush(PATIENCE));
         let taken = taken.lock();
-        assert_eq!(taken.len(), (3 * fit - left_out) * line.len() + 11);
+        assert_eq!(taken.len(), (3 * fit - dropped) * line.len() + 11);
         assert!(taken.ends_with(b"on it goes\n"));
     }
 
@@ -282,6 +279,6 @@ mod tests {
         drop(permit);
         log.push(b"1\n2\n");
         assert!(log.flush(PATIENCE));
-        assert_eq!((log.left_out().get(), taken.lock().len()), (2, 0));
+        assert_eq!((log.dropped().get(), taken.lock().len()), (2, 0));
     }
 }

@@ -129,7 +129,7 @@ table! {
     BodyTooSlow: "body-too-slow", 408, "Request timeout", Client, Perhaps, NO;
     ExpectationFailed: "expectation-failed", 417, "Expectation failed", Client, Refused, NO;
     NoRoute: "no-route", 404, "Not found", Client, Refused, NO;
-    MethodNotTaken: "method-not-taken", 405, "Method not allowed", Client, Refused, NO;
+    MethodNotAllowed: "method-not-allowed", 405, "Method not allowed", Client, Refused, NO;
     AddressRefused: "address-refused", 403, "Address not allowed", Client, Refused, NO;
     OriginRefused: "origin-refused", 403, "Origin not allowed", Client, Refused, NO;
     BodyTooLarge: "body-too-large", 413, "Request body too large", Client, Refused, NO;

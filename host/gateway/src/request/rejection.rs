@@ -1,16 +1,16 @@
-//! Why the gateway itself refused a request, before an upstream could say anything of it.
+//! Why the gateway itself refuses a request, before an upstream is asked.
 
 use hms_core::error::{Cause, Plain, Problem, RequestError};
 use http::header;
 use std::time::Duration;
 
-/// A request that is refused for what it is, or for how its client sends it.
+/// A request that is refused for its content, or for how its client sends it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Rejection {
     /// The request breaks a rule of HTTP. Says which.
     #[error("{0}")]
     BadRequest(Plain),
-    /// The body broke off, or is not what its framing says.
+    /// The body broke off, or does not match its framing.
     #[error("the request body ended early or was malformed")]
     BodyBroken(Cause),
     /// The head was not complete in time.
@@ -48,7 +48,7 @@ pub enum Rejection {
     NoRoute,
     /// Routes match the path, but none has this method.
     #[error("allowed methods: {allow}")]
-    MethodNotTaken {
+    MethodNotAllowed {
         /// The methods that the routes have, for `Allow`.
         allow: String,
     },
@@ -110,8 +110,8 @@ impl From<Rejection> for RequestError {
             | Rejection::BodyOvertime { .. } => of(Problem::BodyTooSlow),
             Rejection::ExpectationFailed => of(Problem::ExpectationFailed),
             Rejection::NoRoute => of(Problem::NoRoute),
-            Rejection::MethodNotTaken { allow } => {
-                of(Problem::MethodNotTaken).with_header(header::ALLOW, &allow)
+            Rejection::MethodNotAllowed { allow } => {
+                of(Problem::MethodNotAllowed).with_header(header::ALLOW, &allow)
             }
             Rejection::AddressRefused => of(Problem::AddressRefused),
             Rejection::OriginRefused => of(Problem::OriginRefused),

@@ -17,7 +17,7 @@ const KINDS: [&str; 6] = [
 fn every_error_variant_holds_public_words_or_a_cause() {
     const PUBLIC: [(&str, &str); 3] = [
         (
-            "MethodNotTaken { allow: String }",
+            "MethodNotAllowed { allow: String }",
             "methods of routes, which Allow names as well",
         ),
         (

@@ -1,10 +1,10 @@
-//! Whether a canary's candidate is clearly worse than the live release, decided from what both
-//! answered.
+//! Whether a canary's candidate is clearly worse than the live release, based on the answers of
+//! both.
 //!
-//! Two things are compared: failures, and answers that took more than twice the live release's 99th
-//! percentile. [`rounds`] says how, and bounds the error over the whole trial; [`order`] brings the
-//! answers into the order in which their requests began; [`fisher`] is the test. docs/canary.md has
-//! what all this finds, and how soon, by simulation.
+//! Two things are compared: failures, and answers that took more than twice the 99th percentile of
+//! the live release. [`rounds`] compares, and bounds the error over the whole analysis. [`order`]
+//! sorts the answers by the beginning of their requests; [`fisher`] is the test. docs/canary.md
+//! says what all this finds, and how soon, by simulation.
 
 mod fisher;
 mod hopeless;
@@ -22,45 +22,45 @@ use rounds::{By, Group, Rounds, Worse};
 use std::time::{Duration, Instant};
 use times::{Bucket, Histogram};
 
-/// Answers of the live release below which its 99th percentile is not known.
+/// Answers of the live release needed to know its 99th percentile.
 const KNOWN_P99: u64 = 100;
 
-/// After how many further answers the percentile is looked up again.
+/// Further answers after which the percentile is computed again.
 const LOOK_AGAIN: u64 = 64;
 
 /// How much slower than the live release's 99th percentile counts as slow.
 const SLOW_FACTOR: f64 = 2.0;
 
-/// Answers taken in at the end of one request, so that none does the work of all that waited.
+/// Answers processed at the end of one request, so that none does the work for all that waited.
 const AT_ONCE: usize = 64;
 
-/// Of which release an answer is.
+/// The release that answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     Live,
     Candidate,
 }
 
-/// What came of a request, as far as it says something of its release.
+/// The result of a request, as far as it depends on the release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sample {
-    /// Nothing: the client's fault, or the host's.
+    /// None: due to the client or the host.
     Unclear,
-    /// An answer, which took so long to its head, without the time that waited for the client.
+    /// An answer, with the time to its head, excluding waits for the client.
     Answered { failed: bool, took: Duration },
-    /// The client left before the head, after so long.
+    /// The client left before the head, after this time.
     Left { after: Duration },
 }
 
-/// One request's part in a trial.
+/// One request's part in the analysis.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub side: Side,
-    /// Nothing where it is not compared.
+    /// None if it is not compared.
     number: Option<u64>,
 }
 
-/// The answers of both releases since the trial began.
+/// The analysis of the answers of both releases.
 pub(crate) struct Analysis {
     began: Instant,
     state: Mutex<State>,
@@ -87,18 +87,18 @@ pub(crate) struct Answers {
     times: Histogram,
 }
 
-/// What operators see of a trial.
+/// A summary for operators.
 pub(crate) struct Seen {
     /// In hundredths of a percent.
     pub share: u16,
     pub live: Answers,
     pub candidate: Answers,
-    /// Requests that were not compared because too many were under way.
-    pub left_out: u64,
+    /// Requests that were not compared because too many were in flight.
+    pub skipped: u64,
 }
 
 impl Answers {
-    /// The time within which 99 of 100 heads came.
+    /// The 99th percentile of the time to the head.
     pub(crate) fn p99(&self) -> Option<Duration> {
         self.times.p99()
     }
@@ -122,8 +122,8 @@ impl Analysis {
         }
     }
 
-    /// Gives the candidate another share. What is under way is not compared: its callers were drawn
-    /// with the old one.
+    /// Changes the candidate's share. Requests in flight are not compared: their callers were
+    /// assigned by the old one.
     pub(crate) fn set_share(&self, share: u16) {
         let mut state = self.state();
         if state.share != share {
@@ -133,8 +133,8 @@ impl Analysis {
         }
     }
 
-    /// A request of a caller of `group` begins: says which release gets it. Each is told its
-    /// [`Analysis::end`].
+    /// Begins a request of a caller in `group`, and says which release gets it. Each must be
+    /// reported to [`Analysis::end`].
     pub(crate) fn begin(&self, group: u32, now: Instant) -> Entry {
         let now_ms = self.ms(now);
         let mut state = self.state();
@@ -154,8 +154,8 @@ impl Analysis {
         Entry { side, number }
     }
 
-    /// What came of a request. Gives the reason where the candidate is now clearly worse. Takes the
-    /// same time however many answers there were.
+    /// Records the result of a request. Returns the reason if the candidate is now clearly worse.
+    /// Takes constant time.
     pub(crate) fn end(&self, entry: Entry, outcome: Sample, now: Instant) -> Option<String> {
         let now_ms = self.ms(now);
         let mut state = self.state();
@@ -166,14 +166,14 @@ impl Analysis {
         state.compare(now_ms)
     }
 
-    /// What was seen so far.
+    /// The results so far.
     pub(crate) fn seen(&self) -> Seen {
         let state = self.state();
         Seen {
             share: state.share,
             live: state.live.clone(),
             candidate: state.candidate.clone(),
-            left_out: state.order.left_out,
+            skipped: state.order.skipped,
         }
     }
 
@@ -187,7 +187,7 @@ impl Analysis {
 }
 
 impl State {
-    /// Counts it for those who look.
+    /// Counts it for the summary.
     fn note(&mut self, side: Side, outcome: Sample) -> Heard {
         match outcome {
             Sample::Unclear => Heard::Nothing,
@@ -208,7 +208,7 @@ impl State {
         }
     }
 
-    /// Takes in what is next.
+    /// Processes the next results.
     fn compare(&mut self, now_ms: u32) -> Option<String> {
         for _ in 0..AT_ONCE {
             let next = self.order.next(now_ms)?;
@@ -226,7 +226,7 @@ impl State {
                     };
                     why.or_else(|| self.hopeless.verdict())
                 }
-                // To its end it would have taken longer still.
+                // It would have taken even longer to complete.
                 Heard::Left { after } if !drawn && self.slow.is_some_and(|slow| after > slow) => {
                     let (_, worse) = self.rounds.add(group, false, Some(true));
                     worse.map(|worse| self.sentence(&worse))

@@ -1,8 +1,8 @@
-//! Brings answers into the order in which their requests began.
+//! Sorts answers by the beginning of their requests.
 //!
-//! Answers end in an order that depends on how they end: a candidate that fails at once where the
-//! live release fails after its timeout would show its failures first, and be ended for being
-//! better. So each request is given a number when it begins, and its answer is handed on when all
+//! The order in which answers end depends on how they end. A candidate that fails at once, while
+//! the live release fails after its timeout, would show its failures first and be ended for being
+//! better. So each request gets a number when it begins, and its answer is passed on once all
 //! before it are known, or have been waited for long enough.
 
 use super::Side;
@@ -10,36 +10,36 @@ use super::times::Bucket;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// How long an answer is waited for. Longer than the default wall time, so that a release which
-/// hangs is seen to fail; what takes longer to its last byte, such as a stream, says nothing.
+/// How long an answer is waited for. Longer than the default wall time, so that a release that
+/// hangs is seen to fail. What takes longer to its last byte, such as a stream, is inconclusive.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Requests that are waited for at once, at 16 bytes each. Enough for 500 a second behind one that
-/// takes all of the longest time; what begins beyond it is not compared, and counted as left out.
+/// Requests waited for at once, at 16 bytes each. Enough for 500 a second behind one that takes the
+/// longest time. Requests beyond it are not compared, and counted as skipped.
 pub(super) const MOST: usize = 1 << 15;
 
-/// What came of a request.
+/// The result of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Heard {
-    /// Nothing that says something of the release.
+    /// Inconclusive.
     Nothing,
-    /// It was answered, or failed, and took so long to its head.
+    /// It was answered, or failed, with this time to its head.
     Answer { failed: bool, took: Bucket },
-    /// The client left before the head, after so long.
+    /// The client left before the head, after this time.
     Left { after: Bucket },
 }
 
-/// What is known of a request when it begins.
+/// What is known about a request when it begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Asked {
-    /// Of its caller.
+    /// The group of its caller.
     pub group: u32,
     pub side: Side,
     /// The side was drawn for this request, and is not its group's.
     pub drawn: bool,
 }
 
-/// One that is handed on.
+/// A result that is passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Next {
     pub asked: Asked,
@@ -48,7 +48,7 @@ pub(super) struct Next {
 
 struct Entry {
     asked: Asked,
-    /// Milliseconds, which wrap around after 49 days: only differences count.
+    /// Milliseconds, which wrap around after 49 days: only differences matter.
     begun_ms: u32,
     heard: Option<Heard>,
 }
@@ -59,14 +59,14 @@ pub(super) struct Order {
     first: u64,
     entries: VecDeque<Entry>,
     /// Requests that began while too many were waited for.
-    pub left_out: u64,
+    pub skipped: u64,
 }
 
 impl Order {
-    /// A request begins. Gives its number, or nothing where it is left out.
+    /// Begins a request. Returns its number, or None if it is skipped.
     pub(super) fn begin(&mut self, asked: Asked, now_ms: u32) -> Option<u64> {
         if self.entries.len() >= MOST {
-            self.left_out += 1;
+            self.skipped += 1;
             return None;
         }
         self.entries.push_back(Entry {
@@ -77,7 +77,7 @@ impl Order {
         Some(self.first + self.entries.len() as u64 - 1)
     }
 
-    /// What came of a request. One that was waited for too long is gone.
+    /// Records the result of a request. Ignored if it was waited for too long.
     pub(super) fn end(&mut self, number: u64, heard: Heard) {
         let entry = number
             .checked_sub(self.first)
@@ -87,7 +87,7 @@ impl Order {
         }
     }
 
-    /// What is next, where it is known or was waited for too long.
+    /// The next result, if it is known or was waited for too long.
     pub(super) fn next(&mut self, now_ms: u32) -> Option<Next> {
         let front = self.entries.front()?;
         let waited = now_ms.wrapping_sub(front.begun_ms);
@@ -105,7 +105,7 @@ impl Order {
         Some(next)
     }
 
-    /// Forgets all that is waited for.
+    /// Forgets everything that is waited for.
     pub(super) fn clear(&mut self) {
         self.first += self.entries.len() as u64;
         self.entries.clear();
@@ -174,7 +174,7 @@ mod tests {
             assert!(order.begin(asked(group), 0).is_some());
         }
         assert_eq!(order.begin(asked(9), 0), None);
-        assert_eq!(order.left_out, 1);
+        assert_eq!(order.skipped, 1);
         assert!(order.next(60_000).is_some());
         assert!(order.begin(asked(9), 60_000).is_some());
         order.clear();
