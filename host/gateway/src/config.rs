@@ -1,4 +1,4 @@
-//! What the gateway is told at its start: where its routes are, whom it believes.
+//! The gateway's configuration, fixed at startup.
 
 use crate::limits::Limits;
 use crate::plugins::auth::AuthConfig;
@@ -8,35 +8,35 @@ use ipnet::IpNet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Everything the gateway needs to know. [`GatewayConfig::new`] takes the defaults of [`Limits`].
+/// The whole configuration. [`GatewayConfig::new`] takes the defaults of [`Limits`].
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
     /// The folder of route manifests: one file, one route.
     pub routes: PathBuf,
-    /// Where the last good routes are kept for the next start, if anywhere.
+    /// Where the last good routes are saved for the next start. None: nowhere.
     pub kept_routes: Option<PathBuf>,
-    /// The file of idempotency keys, made when a route first needs it. Without it such routes
-    /// answer 503.
+    /// The file of idempotency keys, created when a route first needs it. Without it, routes with
+    /// `idempotency` answer 503.
     pub idempotency: Option<PathBuf>,
-    /// Whose tokens are believed.
+    /// Which tokens and API keys are accepted.
     pub auth: AuthConfig,
     /// Bounds of requests and connections.
     pub limits: Limits,
-    /// The networks of proxies whose word about the client is believed.
+    /// The networks of trusted proxies: their statements about the client are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Whether connections of trusted proxies begin with a PROXY header.
     pub proxy_protocol: bool,
     /// Networks beyond the public internet that routes may lead to.
     pub upstream_allow: Vec<IpNet>,
-    /// What the listeners speak TLS with; without it they speak in the clear.
+    /// The certificate of the listeners. None: they speak plain HTTP.
     pub certificate: Option<Arc<Certificate>>,
-    /// The threads that connections are given to; without them they are served where
-    /// [`crate::Gateway::serve`] is called.
+    /// The threads that serve connections. None: they are served by the runtime that calls
+    /// [`crate::Gateway::serve`].
     pub lanes: Option<Lanes>,
 }
 
 impl GatewayConfig {
-    /// The defaults, for the manifests in the folder `routes`.
+    /// The defaults, with the manifests in the folder `routes`.
     pub fn new(routes: impl Into<PathBuf>, auth: AuthConfig) -> Self {
         GatewayConfig {
             routes: routes.into(),

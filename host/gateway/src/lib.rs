@@ -1,14 +1,14 @@
-//! The gateway: the one door to the windows.
+//! The gateway: the only entrance to the windows.
 //!
-//! This file is the way of a request, from top to bottom: a connection of the [`server`] calls
-//! [`Gateway::answer`], which makes the one [`Exchange`] of the request and has it read, matched,
-//! admitted, forwarded and answered ([`Handling`]). What is known of a request is in the exchange,
-//! and nowhere else.
+//! This file is the path of a request, from top to bottom. A connection of the [`server`] calls
+//! [`Gateway::answer`], which creates the request's one [`Exchange`] and has it read, matched,
+//! admitted, forwarded and answered ([`Handling`]). Everything known about a request is in its
+//! exchange.
 //!
-//! Imports point one way: `server` -> this file -> [`plugins`] -> `upstream`; all of them read
+//! Imports point one way: `server` -> this file -> [`plugins`] -> `upstream`. All of them read
 //! [`routes`], what operators want, and [`request`], what a request is. A route holds the settings
-//! of its plugins: this is all that `routes` has of them. What operators ask of the gateway itself
-//! is in `operate`.
+//! of its plugins; `routes` uses nothing else of them. `operate` has what operators ask of the
+//! gateway itself.
 
 // The documentation is for whoever carries on, and built with its private items.
 #![allow(rustdoc::private_intra_doc_links)]
@@ -70,8 +70,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Reads the routes and puts the parts together. Bad manifests do not keep it from starting:
-    /// see [`Gateway::routes`].
+    /// Reads the routes and assembles the gateway. Bad manifests do not keep it from starting: see
+    /// [`Gateway::routes`].
     pub fn new(config: GatewayConfig, windows: Arc<dyn Windows>) -> Arc<Self> {
         let metrics = GatewayMetrics::new();
         let kept = config.kept_routes.clone();
@@ -114,9 +114,9 @@ impl Gateway {
         })
     }
 
-    /// Watches the routes and serves on `listeners` until `shutdown` is cancelled; then it takes no
-    /// more, and waits for the requests in flight, at most [`Limits::drain_timeout`]. Returns how
-    /// many connections were cut.
+    /// Watches the routes and serves on `listeners` until `shutdown` is cancelled. Then it accepts
+    /// nothing more and waits for the requests in flight, at most [`Limits::drain_timeout`].
+    /// Returns how many connections were cut.
     pub async fn serve(
         self: Arc<Self>,
         listeners: Vec<TcpListener>,
@@ -139,8 +139,8 @@ impl Gateway {
         cut
     }
 
-    /// Answers one request, whatever happens. `connection` is the other end of its connection,
-    /// which becomes the WebSocket that is in `handover` afterwards, if the answer is 101.
+    /// Answers one request, whatever happens. `connection` is the client's connection. If the
+    /// answer is 101, `handover` then holds the WebSocket that it becomes.
     async fn answer(
         &self,
         request: Request<Inbound>,
@@ -157,7 +157,7 @@ impl Gateway {
         handling.finish(outcome)
     }
 
-    /// Answers a request whose head was refused before it was one.
+    /// Answers a request whose head was refused before it was a request.
     fn refuse(&self, violation: Violation, connection: Origin) -> Response<RecordedBody> {
         let limits = &self.config.limits;
         let error = RequestError::from(match violation.kind {
@@ -185,19 +185,19 @@ impl Gateway {
     }
 }
 
-/// One request while it is handled. The record is beside the exchange because it goes on with the
-/// answer's body, to its last byte.
+/// One request while it is handled. The access record is separate from the exchange because it
+/// follows the answer's body to its last byte.
 struct Handling<'a> {
     gateway: &'a Gateway,
     record: Record,
     exchange: Arc<Exchange>,
-    /// Whether the answer makes a WebSocket of the connection.
+    /// Whether the answer turns the connection into a WebSocket.
     opened: bool,
 }
 
-/// What becomes of a request that was admitted.
+/// What happens to an admitted request.
 enum Admitted {
-    /// To be sent on.
+    /// It is forwarded.
     Request(Request<Body>),
     /// A plugin has answered it.
     Answered(Response<Body>),
@@ -246,21 +246,21 @@ impl<'a> Handling<'a> {
         if let Some(endpoint) = answer.endpoint {
             self.record.upstream = Some(endpoint);
         }
-        // The upstream fails in its own way when its request breaks off, or says so itself; the
-        // client needs the cause.
+        // If the request broke off, the upstream failed because of it or reported it. The client
+        // needs the original cause.
         match self.exchange.upload.why() {
             Some(why) => Err(why.clone()),
             None => answer.outcome,
         }
     }
 
-    /// The exchange, while nobody else has it.
+    /// The exchange, which nobody else holds yet.
     fn unshared(exchange: &mut Arc<Exchange>) -> Result<&mut Exchange, RequestError> {
         let shared = || RequestError::internal("a request is changed while it is served");
         Arc::get_mut(exchange).ok_or_else(shared)
     }
 
-    /// Reads the head: what is asked, by whom, and which route takes it.
+    /// Reads the head: what is requested, by whom, and which route it matches.
     fn read(&mut self, body: &Inbound, handover: TunnelHandover) -> Result<(), RequestError> {
         let exchange = Self::unshared(&mut self.exchange)?;
         let (limits, trusted) = (
@@ -280,7 +280,8 @@ impl<'a> Handling<'a> {
         let ((origin, asked), target) = match (origin, target) {
             (Ok(origin), Ok(target)) => (origin, target),
             (origin, target) => {
-                // What is refused before its route is known is refused to the pages of that too.
+                // A refusal before the route is known must still be readable by the pages that its
+                // `cors` allows.
                 if let Ok(target) = &target {
                     let found = find(&table, target, head);
                     exchange.goes_nowhere(found.map_or_else(|missed| missed.beside, Some));
@@ -296,8 +297,8 @@ impl<'a> Handling<'a> {
         self.record.path = target.path().to_string();
         exchange.holder = origin.holder(trusted);
         exchange.trailers = headers::takes_trailers(&exchange.head.headers);
-        // Where the client asks whether its body is wanted, the upstream decides; and a call of
-        // gRPC may be a conversation.
+        // A client that asks with `Expect` whether its body is wanted gets the upstream's decision.
+        // A gRPC call may be a conversation.
         let asks = exchange.head.headers.contains_key(header::EXPECT);
         exchange.bounds.early_body = !asks && !exchange.trailers;
         headers::clean_request(&mut exchange.head.headers);
@@ -313,7 +314,7 @@ impl<'a> Handling<'a> {
         Ok(())
     }
 
-    /// Has the route's plugins admit the request, and bounds its body.
+    /// Runs the request sides of the route's plugins, and bounds the body.
     async fn admit(&mut self, body: Inbound) -> Result<Admitted, RequestError> {
         let (gateway, record) = (self.gateway, &mut self.record);
         let exchange = Self::unshared(&mut self.exchange)?;
@@ -321,7 +322,7 @@ impl<'a> Handling<'a> {
         record.route = Some(route.name.clone());
         record.upstream = Some(route.upstream.label());
 
-        // Before the keys are taken away.
+        // Before the keys are removed.
         if exchange.upgrade.is_some() || !route.rules.middlewares().is_empty() {
             exchange.admission = Admission::of(&route, &exchange.head.headers);
         }

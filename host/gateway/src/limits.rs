@@ -6,100 +6,98 @@ use hms_net::pace::WritePace;
 use hms_net::strict::HeadLimits;
 use std::time::Duration;
 
-/// One address has at most so large a part of the connections, and of the requests at services: a
-/// quarter.
+/// The share of one address in the connections, and in the requests at services: a quarter.
 const ADDRESS_SHARE: usize = 4;
 
 /// The gateway's bounds.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections open at once, all listeners together. At the limit the one that has been idle
-    /// longest gives way. Where all have requests at work no more are accepted: the kernel's queue
-    /// holds them, which costs this process nothing.
+    /// Open connections, over all listeners. At the limit, the connection that has been idle
+    /// longest is closed. If all are busy, the gateway stops accepting: new ones wait in the
+    /// kernel's queue, which costs this process nothing.
     pub max_connections: usize,
-    /// Of those, what one client's address (IPv6: its /64) may have; trusted proxies are not
-    /// bounded by it. A quarter: an office behind one address is far below, and four addresses at
-    /// least are needed to have requests at work in all places.
+    /// Of those, connections of one client address (IPv6: its /64). Trusted proxies are exempt. A
+    /// quarter: an office behind one address is far below it, and it takes at least four addresses
+    /// to keep all connections busy.
     pub max_connections_per_address: usize,
-    /// Time for the TLS handshake, from the accept on.
+    /// Time for the TLS handshake, from the accept.
     pub handshake_timeout: Duration,
-    /// Time from the accept until it is clear which HTTP version the client speaks. hyper-util has
-    /// no timeout there.
+    /// Time from the accept until the HTTP version is known. hyper-util has no timeout there.
     pub first_byte_timeout: Duration,
-    /// Time for a whole request head, and so also how long an idle HTTP/1 connection is kept.
+    /// Time for a whole request head; also how long an idle HTTP/1 connection is kept.
     pub header_timeout: Duration,
-    /// The longest that a connection is kept without a request; for HTTP/1 `header_timeout` ends it
+    /// How long a connection is kept without a request. For HTTP/1, `header_timeout` ends it
     /// sooner.
     pub connection_idle_timeout: Duration,
-    /// The longest that a WebSocket may be silent both ways; pings count.
+    /// The longest silence of a WebSocket in both directions; pings count as traffic.
     pub websocket_idle_timeout: Duration,
     /// Header fields in one request.
     pub max_headers: usize,
     /// Bytes of one request head.
     pub max_header_bytes: u32,
-    /// Bytes of a request target; a longer one is 414. 8 KiB is what RFC 9112 section 3 asks for at
-    /// least.
+    /// Bytes of a request target; a longer one is 414. 8 KiB: RFC 9112 section 3 recommends at
+    /// least that.
     pub max_target_bytes: usize,
-    /// Requests at once on one HTTP/2 connection. 100 is the least that RFC 9113 recommends.
+    /// Concurrent requests on one HTTP/2 connection. 100 is the least that RFC 9113 recommends.
     pub max_streams: u32,
-    /// Bytes of one request body. A window sets its own, lower limit; this one is for the host's
-    /// sake.
+    /// Bytes of one request body. Windows set their own, lower limits; this one protects the host.
     pub max_body_bytes: u64,
-    /// How slow a client may be with its body, so that an upload that stalls or drips frees its
-    /// instance. The average is that of Kestrel (`MinRequestBodyDataRate`); a client on a bad line has
-    /// six times its grace. It would hold an instance for hours, so from the tenth minute of waiting on
-    /// 32 KiB a second are asked for: 20 MB come by then at half of that, over EDGE.
+    /// How slowly a client may send a body. An upload that stalls or drips must free its instance.
+    /// The average is that of Kestrel (`MinRequestBodyDataRate`), with six times its grace period
+    /// for bad lines. At that rate an upload could hold an instance for hours, so from the tenth
+    /// minute of waiting on 32 KiB/s are required. By then 20 MB have arrived at half that rate,
+    /// over EDGE.
     pub body_pace: Pace,
-    /// Bytes of a request body up to which it is read before the upstream is asked. 64 KiB: most
-    /// forms and JSON documents, so that their clients, however slow, hold no instance and no
-    /// service's worker.
+    /// The largest request body that is read before the upstream is asked, in bytes. 64 KiB: most
+    /// forms and JSON documents. Their clients, however slow, then hold no instance and no worker
+    /// of a service.
     pub early_body_bytes: usize,
-    /// Bytes of such bodies that are held at once; a request beyond them is passed on at once. 64
+    /// Bytes of such bodies held in memory; beyond it a request is forwarded without waiting. 64
     /// MiB: a thousand slow clients.
     pub max_early_bytes: u64,
-    /// The longest wait for such a body of known length. 2 s: 64 KiB at 256 kbit/s. Whoever takes
-    /// longer has an instance that waits with it.
+    /// The longest wait for such a body of known length. 2 s: 64 KiB at 256 kbit/s. After that its
+    /// instance waits with it.
     pub early_known: Duration,
-    /// The longest wait for a body of unknown length, which may be a stream whose sender waits for
-    /// an answer first. 100 ms: what a client sends at once has come by then, and a person does not
-    /// notice.
+    /// The longest wait for a body of unknown length. It may be a stream whose sender first waits
+    /// for an answer. 100 ms: what a client sends at once has arrived by then, and a person does
+    /// not notice.
     pub early_unknown: Duration,
-    /// The longest time in which nothing of an answer or of its request's body moves, once the
-    /// answer has begun. As Envoy's `stream_idle_timeout`.
+    /// The longest time without any data of an answer or of its request's body, once the answer has
+    /// begun. Like Envoy's `stream_idle_timeout`.
     pub stream_idle: Duration,
-    /// The longest that a client may take nothing of what it is sent, or be behind
-    /// [`Limits::write_bytes_per_s`]; then its connection ends.
+    /// The longest time that a client may read nothing, or lag behind
+    /// [`Limits::write_bytes_per_s`]. Then its connection is closed.
     pub write_idle_timeout: Duration,
-    /// The least pace at which a client takes what it is sent, in bytes a second. That of request
+    /// The least rate at which a client must read, in bytes per second. The same as for request
     /// bodies.
     pub write_bytes_per_s: u32,
-    /// After the shutdown began: how long requests in flight may still run before they are cut.
+    /// How long requests in flight may still run after the shutdown has begun.
     pub drain_timeout: Duration,
-    /// After the shutdown began: how long a connection without a request is kept, so that the
-    /// request which is on its way is answered, as the connection's last. 1 s: a way around the
-    /// world takes 0.3; half of `drain_timeout` at most.
+    /// How long a connection without a request is kept after the shutdown has begun, so that a
+    /// request already on its way is answered, as the last of its connection. 1 s: a round trip
+    /// around the world takes 0.3 s. At most half of `drain_timeout`.
     pub farewell: Duration,
-    /// Manifests in the routes folder that are read. 10,000: far beyond what people write, and a
-    /// look at so many files, twice a second, still takes some hundredths of a second. Further
-    /// files are refused, each for itself.
+    /// Manifests read from the routes folder. 10,000: far more than people write, and checking so
+    /// many files twice a second still takes only some hundredths of a second. Each further file is
+    /// refused.
     pub max_routes: usize,
-    /// Requests at ordinary upstreams at once, WebSockets among them. Each has a connection.
+    /// Concurrent requests to ordinary upstreams, WebSockets included. Each has a connection.
     pub max_at_services: usize,
-    /// Of those, what one client's address (IPv6: its /64) may have; trusted proxies are not
-    /// bounded by it. A quarter, or as many as it may have connections where that is more.
+    /// Of those, requests of one client address (IPv6: its /64). Trusted proxies are exempt. A
+    /// quarter, or as many as the address may have connections, if that is more.
     pub max_at_services_per_address: usize,
     /// Time to connect to an ordinary upstream.
     pub connect_timeout: Duration,
     /// Time until an ordinary upstream has sent its response head. Windows have their own wall
     /// time.
     pub upstream_timeout: Duration,
-    /// Callers counted at once by `rate-limit`. One costs up to 3 KiB.
+    /// Callers that `rate-limit` counts at once. Each costs up to 3 KiB.
     pub max_rate_keys: usize,
-    /// Bytes of idempotency keys and their answers on disk, from which on no new key is taken. 1
+    /// Bytes of idempotency keys and their answers on disk. Beyond it no new key is accepted. 1
     /// GiB: a million payments a day with a kilobyte each.
     pub max_idempotency_bytes: u64,
-    /// Bytes of the bodies of requests with idempotency keys that are held in memory at once, and
-    /// as many of answers to them. 256 MiB: a payment has some hundred bytes.
+    /// Bytes of bodies of requests with idempotency keys held in memory at once, and as many of
+    /// answers. 256 MiB: a payment has some hundred bytes.
     pub max_idempotency_held_bytes: u64,
     /// Time for the whole body of a request with an idempotency key, which is read into memory
     /// before anything is done. 2 min: 4 MiB at 280 kbit/s.
@@ -151,16 +149,16 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Takes at most `most` connections, and of one address `per_address`, or else its usual share
-    /// of them.
+    /// Accepts at most `most` connections, and `per_address` of one address, by default its usual
+    /// share.
     pub fn bound_connections(&mut self, most: usize, per_address: Option<usize>) {
         let share = || most / ADDRESS_SHARE;
         self.max_connections = most;
         self.max_connections_per_address = per_address.unwrap_or_else(share).clamp(1, most.max(1));
     }
 
-    /// Has at most `most` requests at services, and of one address its usual share of them. Where
-    /// `per_address` gives an address more connections, it may have a request on each.
+    /// Allows at most `most` requests at services, and of one address its usual share. If
+    /// `per_address` allows an address more connections, it may have a request on each.
     pub fn bound_services(&mut self, most: usize, per_address: Option<usize>) {
         let share = (most / ADDRESS_SHARE).max(per_address.unwrap_or_default());
         self.max_at_services = most;
@@ -184,8 +182,8 @@ impl Limits {
         }
     }
 
-    /// The same for one stream of an HTTP/2 connection. Twice the time: on a line of 30 kB/s each
-    /// of 100 streams has its turn by then.
+    /// The same for one stream of an HTTP/2 connection, with twice the time: on a line of 30 kB/s,
+    /// each of 100 streams has had its turn by then.
     pub fn stream_pace(&self) -> WritePace {
         WritePace {
             longest: self.write_idle_timeout * 2,

@@ -14,12 +14,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Seconds. From a fresh instance's half millisecond to the wall time of slow services.
+/// Bounds of the buckets in seconds: from the half millisecond of a fresh instance to the wall time
+/// of slow services.
 const BUCKETS: [f64; 12] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0,
 ];
 
-/// Counters of one gateway. Clones share them, by one pointer: each request has one.
+/// The counters of one gateway. Clones share them through one pointer: each request has a clone.
 #[derive(Clone)]
 pub struct GatewayMetrics(Arc<Counters>);
 
@@ -52,28 +53,28 @@ pub struct Counters {
     tokens_too_large: Counter,
 }
 
-/// What an operator may want to know of an issuer's keys.
+/// The state of an issuer's keys, for operators.
 #[derive(Debug, Clone, Copy)]
 pub struct KeyState {
-    /// Since the last fetch that succeeded; where none has, since the start of the host.
+    /// Time since the last successful fetch; without one, since the start of the host.
     pub age: Duration,
-    /// Keys that can be used.
+    /// Usable keys.
     pub keys: usize,
-    /// Fetches that have failed.
+    /// Failed fetches.
     pub failed: u64,
 }
 
-/// How often somebody wanted more of what all share than their share. Clones count together.
+/// How often a request was refused because a share of something was used up. Clones count together.
 #[derive(Clone, Default)]
 pub struct ShareHits(Family<ShareLabels, Counter>);
 
 /// Whose share was used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whose {
-    /// One caller's, or one client address's where there is no caller.
+    /// That of one caller, or of one client address without a caller.
     Caller,
     Route,
-    /// All of it.
+    /// All shares together.
     Host,
 }
 
@@ -84,7 +85,7 @@ struct ShareLabels {
 }
 
 impl ShareHits {
-    /// Counts one such time for a share of `of`.
+    /// Counts one refusal for a share of `of`.
     pub fn hit(&self, of: &'static str, whose: Whose) {
         let whose = match whose {
             Whose::Caller => "caller",
@@ -95,7 +96,7 @@ impl ShareHits {
     }
 }
 
-/// Labels are bounded: routes by the number of manifests, the rest by their kind.
+/// Labels are bounded: routes by the number of manifests, the others by their kinds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     route: Label,
@@ -118,7 +119,7 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
-/// By the names that the host's configuration gives them.
+/// By the names in the host's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct IssuerLabel {
     issuer: String,
@@ -154,7 +155,7 @@ impl GatewayMetrics {
         }))
     }
 
-    /// Names the counters in `registry`, all under `gateway_`.
+    /// Registers the counters in `registry`, all under `gateway_`.
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("gateway");
         registry.register(
@@ -250,7 +251,7 @@ impl GatewayMetrics {
         );
     }
 
-    /// Notes how it stands with the keys of one issuer.
+    /// Records the state of one issuer's keys.
     pub(super) fn keys(&self, issuer: &str, state: KeyState) {
         let label = IssuerLabel {
             issuer: issuer.to_owned(),

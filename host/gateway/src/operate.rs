@@ -1,5 +1,5 @@
-//! What operators ask of the gateway: to see and edit its routes, to read files again, to take a
-//! backup. The admin API calls it.
+//! What operators ask of the gateway: read and edit routes, reload files, take a backup. The admin
+//! API calls it.
 
 use super::Gateway;
 use super::metrics::GatewayMetrics;
@@ -13,28 +13,28 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 impl Gateway {
-    /// Every manifest, and what became of it.
+    /// Every manifest and its state.
     pub fn routes(&self) -> Vec<RouteStatus> {
         self.routes.status()
     }
 
-    /// Why the routes folder itself could not be read the last time, if it could not.
+    /// Why the last read of the routes folder failed, if it did.
     pub fn routes_fault(&self) -> Option<String> {
         self.routes.manifests().folder_fault()
     }
 
-    /// Whether the routes folder was read at least once since the start.
+    /// Whether the routes folder has been read since the start.
     pub fn routes_were_read(&self) -> bool {
         self.routes.manifests().was_read()
     }
 
-    /// The route `name`, and its manifest's text.
+    /// The route `name` and the text of its manifest.
     pub fn route(&self, name: &str) -> Option<(RouteStatus, String)> {
         self.routes.get(name)
     }
 
-    /// Checks `text` and makes it the manifest of the route `name`; live when this returns. Whether
-    /// it is new.
+    /// Validates `text` and makes it the manifest of the route `name`; live when this returns.
+    /// Returns whether the route is new.
     pub async fn put_route(
         &self,
         name: String,
@@ -45,24 +45,24 @@ impl Gateway {
         in_time(dir, move || routes.put(&name, &text)).await
     }
 
-    /// Removes the route `name` and its file. Gives why the file is still there, where it is.
+    /// Removes the route `name` and its file. Returns why the file still exists, if it does.
     pub async fn remove_route(&self, name: String) -> Result<Option<String>, EditError> {
         let manifests = self.routes.manifests();
         let edited = manifests.clone();
         in_time(manifests.dir(), move || edited.remove(&name)).await
     }
 
-    /// What a backup takes of each manifest, by file, and how many more there are. As the last look
-    /// at the folder found it, so that a disk that hangs holds no backup.
+    /// The manifests for a backup, by file, and how many more there are. As last read from the
+    /// folder, so that a disk that hangs does not hold up a backup.
     pub fn saved_routes(&self) -> (BTreeMap<String, Saved>, usize) {
         self.routes.manifests().saved()
     }
 
-    /// A copy of the ledger of idempotency keys; None where there is none yet. Blocks, on a thread
-    /// of `runtime` that may.
+    /// A copy of the idempotency ledger; None if there is none yet. Blocks, on a thread of
+    /// `runtime` that may block.
     ///
     /// # Errors
-    /// Why it was not made, as a sentence.
+    /// Why there is no copy, as a sentence.
     pub fn snapshot_ledger(
         &self,
         runtime: &Handle,
@@ -109,7 +109,7 @@ impl Gateway {
         &self.metrics
     }
 
-    /// Notes in the metrics how old the keys are that tokens are checked with.
+    /// Updates the metrics for the age of the token verification keys.
     pub fn measure_keys(&self) {
         self.plugins.measure_keys(&self.metrics);
     }

@@ -1,4 +1,4 @@
-//! What a request was let in with, asked about again while it lasts.
+//! The credentials that admitted a request, checked again while it lasts.
 
 use super::{Plugins, auth};
 use crate::request::headers::credentials;
@@ -10,14 +10,13 @@ use http::{HeaderMap, HeaderValue};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Between two looks whether the client of a WebSocket may still be there. It costs a hash each
-/// time.
+/// Time between checks whether the client of a WebSocket is still admitted. Each costs one hash.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// What a request showed to be let in.
+/// The credentials that admitted a request.
 #[derive(Clone, Default)]
 pub struct Admission {
-    /// Copied: a value of the request would keep its whole head in memory.
+    /// Copied: a value shared with the request would keep its whole head in memory.
     credentials: HeaderMap,
     rule: Option<auth::Rule>,
 }
@@ -42,16 +41,15 @@ impl Admission {
 }
 
 impl Plugins {
-    /// Whether what a request was let in with would still let it in. Where the route asks for
-    /// nothing, it does.
+    /// Whether the request would still be admitted. On a route without `auth` it always is.
     ///
-    /// While the issuer's keys cannot be had a token that was believed before holds on: an outage
-    /// of the provider says nothing of its tokens. It ends at its own `exp`, which is looked at
-    /// before the keys.
+    /// While the issuer's keys are unavailable, a token that was accepted before stays accepted: an
+    /// outage of the provider says nothing about its tokens. The token still ends at its own `exp`,
+    /// which is checked before the keys.
     ///
     /// # Errors
     ///
-    /// Why not.
+    /// Why it would be refused.
     pub async fn admits_still(&self, admission: &Admission) -> Result<(), RequestError> {
         let Some(rule) = &admission.rule else {
             return Ok(());
@@ -63,7 +61,7 @@ impl Plugins {
     }
 }
 
-/// An admission that is to hold as long as a WebSocket does.
+/// An admission that must hold as long as a WebSocket lasts.
 pub struct LastingAdmission {
     /// Verifies the credentials again.
     pub plugins: Arc<Plugins>,

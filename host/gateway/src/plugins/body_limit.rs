@@ -14,11 +14,11 @@ pub struct Rule {
 
 impl Plugin for Rule {
     const NAME: &'static str = "body-limit";
-    const DOC: &'static str = "The largest request body.";
+    const DOC: &'static str = "Limits the size of request bodies.";
     const FIELDS: &'static [Field] = &[Field {
         name: "max",
         kind: Kind::Size(0..=1 << 40),
-        doc: "Bytes of one request body, as 1MiB; a larger one is refused with 413. The host's own limit holds as well.",
+        doc: "The largest request body, such as 1MiB; a larger one is refused with 413. The host's own limit applies as well.",
     }];
     const REQUIRED: &'static [&'static str] = &["max"];
 

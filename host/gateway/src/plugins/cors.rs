@@ -1,7 +1,7 @@
-//! `cors`: pages of other origins may read the answers (WHATWG Fetch, section 3.2).
+//! `cors`: allows pages of other origins to read the answers (WHATWG Fetch, section 3.2).
 //!
-//! The gateway answers preflights itself, before `auth`, because browsers send them without a token. On an answer it
-//! replaces whatever the upstream said about CORS, so that one place decides.
+//! The gateway answers preflights itself, before `auth`, because browsers send them without a
+//! token. On other answers it replaces the upstream's CORS fields, so that one place decides.
 
 use super::{Exchange, Plugin, Setup};
 use crate::request::rejection::Rejection;
@@ -19,7 +19,8 @@ const MAX_ENTRIES: usize = 64;
 /// A day in seconds: browsers allow no more.
 const MAX_AGE_S: u64 = 86_400;
 
-/// Seconds that a preflight is believed. As long as Chromium allows by default would be 5 s; 10 minutes spares most.
+/// Seconds that a browser may cache a preflight. Chromium's default of 5 s is short; 10 minutes
+/// avoid most preflights.
 const DEFAULT_AGE_S: u64 = 600;
 
 const FIELDS: &[Field] = &[
@@ -29,22 +30,22 @@ const FIELDS: &[Field] = &[
             MAX_ENTRIES,
             "[\"https://app.example.org\", \"https://*.example.org\"]",
         ),
-        doc: "The origins whose pages may read the answers; '*' for all, without credentials.",
+        doc: "The allowed origins; '*' for all, without credentials.",
     },
     Field {
         name: "methods",
         kind: Kind::Texts(MAX_ENTRIES, "[GET, POST]"),
-        doc: "Methods beyond GET, HEAD and POST that pages may use. Default: all that the route takes.",
+        doc: "Methods that pages may use besides GET, HEAD and POST. Default: all methods of the route.",
     },
     Field {
         name: "headers",
         kind: Kind::Texts(MAX_ENTRIES, "[authorization, content-type]"),
-        doc: "Request fields that pages may send. Default: those that they ask for.",
+        doc: "Request header fields that pages may send. Default: those that they ask for.",
     },
     Field {
         name: "expose",
         kind: Kind::Texts(MAX_ENTRIES, "[ratelimit, x-request-id]"),
-        doc: "Response fields that pages may read beyond the simple ones.",
+        doc: "Response header fields that pages may read besides the CORS-safelisted ones.",
     },
     Field {
         name: "credentials",
@@ -54,7 +55,7 @@ const FIELDS: &[Field] = &[
     Field {
         name: "max-age",
         kind: Kind::Number(0..=MAX_AGE_S),
-        doc: "Seconds that a browser believes a preflight. Default: 600.",
+        doc: "How long a browser may cache a preflight, in seconds. Default: 600.",
     },
 ];
 
@@ -73,22 +74,22 @@ pub struct Rule {
 #[derive(Debug, PartialEq, Eq)]
 struct Origin {
     scheme: String,
-    /// Whatever stands in front of the host, on label borders.
+    /// Any prefix of the host, on label borders.
     below: bool,
-    /// With the port, where there is one.
+    /// With the port, if there is one.
     authority: String,
 }
 
 impl Plugin for Rule {
     const NAME: &'static str = "cors";
     const DOC: &'static str =
-        "Pages of other origins may read the answers; preflights are answered here.";
+        "Allows pages of other origins to read the answers; the gateway answers preflights.";
     const FIELDS: &'static [Field] = FIELDS;
     const REQUIRED: &'static [&'static str] = &["origins"];
     const ANSWERS_UNMATCHED: bool = true;
 
     type Shared = ();
-    /// The origin of the page that asks.
+    /// The origin of the requesting page.
     type Notes = Option<HeaderValue>;
 
     fn shared(_: &Setup<'_>) {}
@@ -156,7 +157,7 @@ impl Rule {
     ///
     /// # Errors
     ///
-    /// Where pages of that origin may not.
+    /// If pages of that origin are not allowed.
     fn preflight(
         &self,
         headers: &HeaderMap,
@@ -192,7 +193,7 @@ impl Rule {
         Ok(response)
     }
 
-    /// Says on an answer what pages of `origin` may do with it.
+    /// Sets on an answer what pages of `origin` may do with it.
     fn stamp(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
         let own = |name: &HeaderName| {
             name.as_str().starts_with("access-control-")
@@ -210,7 +211,7 @@ impl Rule {
                 HeaderValue::from_static("*"),
             );
         } else {
-            // Without it a shared cache would give one origin's answer to another.
+            // Without it, a shared cache would give one origin's answer to another.
             headers.append(header::VARY, HeaderValue::from_static("Origin"));
             let Some(origin) = origin.filter(|origin| self.allows(origin)) else {
                 return;
@@ -273,7 +274,7 @@ impl Origin {
         })
     }
 
-    /// Browsers send an origin in its one form: small letters, no default port.
+    /// Browsers send an origin normalised: lower case, no default port.
     fn matches(&self, origin: &str) -> bool {
         let Some((scheme, authority)) = origin.split_once("://") else {
             return false;

@@ -20,9 +20,9 @@ use http::{Method, Request};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// All that is known of one request. It is filled while the request is read, matched and admitted;
-/// from then on it is only read, and shared by whatever takes part in its answer: a task that
-/// outlives the client, a middleware that asks the upstream several times.
+/// Everything known about one request. It is filled while the request is read, matched and
+/// admitted. From then on it is only read, and is shared by whatever takes part in the answer: a
+/// task that outlives the client, or a middleware that calls the upstream several times.
 pub struct Exchange {
     /// What the plugins share between requests.
     pub plugins: Arc<Plugins>,
@@ -33,22 +33,23 @@ pub struct Exchange {
     pub trace: Trace,
     /// As it came, for the log and the response side.
     pub method: Method,
-    /// As it came; cleaned once it was checked; empty once the request was sent on.
+    /// As received; cleaned once it has been checked; empty once the request has been forwarded.
     pub head: Parts,
-    /// Empty until it was read.
+    /// Empty until the head has been read.
     pub target: Target,
-    /// That of the connection until the head was read.
+    /// That of the connection until the head has been read.
     pub origin: Origin,
     /// What a trusted proxy says of the address that the client asked for.
     pub asked: Asked,
-    /// Whether the client takes trailers, as gRPC says it (`TE: trailers`).
+    /// Whether the client accepts trailers, as gRPC announces it (`TE: trailers`).
     pub trailers: bool,
-    /// A WebSocket that the client asks for.
+    /// The WebSocket that the client asks for.
     pub upgrade: Option<UpgradeRequest>,
 
     /// None until the request has matched.
     pub route: Option<Arc<ActiveRoute>>,
-    /// Of a request without a route: the one of its path by whose rules pages may read why.
+    /// For a request without a route: the route of the same path whose `cors` decides which pages
+    /// may read the refusal.
     pub beside: Option<Arc<ActiveRoute>>,
     /// The limits that apply to this request.
     pub bounds: Bounds,
@@ -57,19 +58,20 @@ pub struct Exchange {
     /// None until `auth` has run, and on routes without `auth`.
     pub caller: Option<Caller>,
 
-    /// Asked again while the request lasts. Empty where nobody does.
+    /// Checked again while the request lasts. Empty if nobody does that.
     pub admission: Admission,
-    /// Whose share of the requests at services it counts to.
+    /// Whom the request is counted against at services.
     pub holder: Holder,
-    /// For a service behind a middleware that does not see them. No API key of ours is among them.
+    /// The credentials for a service behind a middleware that does not see them. Contains no API
+    /// key of ours.
     pub credentials: HeaderMap,
-    /// How far the request's body has come.
+    /// The progress of the request's body.
     pub upload: Upload,
-    /// What forwarding the request came to.
+    /// The result of forwarding the request.
     pub outcome: ForwardOutcome,
 }
 
-/// What bounds one request: the host's limits, as its route's plugins change them.
+/// The bounds of one request: the host's limits, as modified by the route's plugins.
 pub struct Bounds {
     /// Bytes of the request's body.
     pub max_body_bytes: u64,
@@ -79,12 +81,12 @@ pub struct Bounds {
     pub early_body: bool,
     /// Time until the upstream has sent the head of its answer.
     pub response: Option<Duration>,
-    /// How long an answer that has begun may be quiet. None: as whoever answers has it.
+    /// How long an answer may pause once it has begun. None: the upstream's own limit.
     pub stream_idle: Option<Duration>,
 }
 
 impl Bounds {
-    /// The host's, for a request whose route says nothing else.
+    /// The host's bounds, for a request whose route sets none.
     pub fn new(max_body_bytes: u64, body_pace: Pace) -> Self {
         Bounds {
             max_body_bytes,
@@ -95,14 +97,14 @@ impl Bounds {
         }
     }
 
-    /// The request's body has at most so many bytes.
+    /// Bounds the request's body to so many bytes.
     pub fn no_larger_than(&mut self, bytes: u64) {
         self.max_body_bytes = self.max_body_bytes.min(bytes);
     }
 }
 
 impl Exchange {
-    /// Of a request with this `head`, which came on a connection from `connection`.
+    /// For a request with this `head`, received on a connection from `connection`.
     pub fn new(
         plugins: Arc<Plugins>,
         upstreams: Arc<Upstreams>,
@@ -135,29 +137,29 @@ impl Exchange {
         }
     }
 
-    /// The rules of its route; where `unmatched`, of the one beside as well.
+    /// The rules of its route; if `unmatched`, of the route in `beside` as well.
     pub fn rules(&self, unmatched: bool) -> Option<&Rules> {
         let beside = self.beside.as_ref().filter(|_| unmatched);
         self.route.as_ref().or(beside).map(|route| &route.rules)
     }
 
-    /// Its route.
+    /// The route of the request.
     ///
     /// # Errors
     ///
-    /// Where it was not matched yet, which is a fault of the host.
+    /// If the request has not been matched yet, which is a fault of the host.
     pub fn matched(&self) -> Result<&Arc<ActiveRoute>, RequestError> {
         let unmatched = || RequestError::internal("a request is sent on without a route");
         self.route.as_ref().ok_or_else(unmatched)
     }
 
-    /// It goes by `route`.
+    /// The request matched `route`.
     pub fn goes_by(&mut self, route: &Arc<ActiveRoute>) {
         self.notes = Notes::of(&route.rules, &self.head, true);
         self.route = Some(route.clone());
     }
 
-    /// It has no route; `beside` is the one whose pages may read why.
+    /// The request matched no route; `beside` decides which pages may read the refusal.
     pub fn goes_nowhere(&mut self, beside: Option<&Arc<ActiveRoute>>) {
         if let Some(beside) = beside {
             self.notes = Notes::of(&beside.rules, &self.head, false);
@@ -165,17 +167,17 @@ impl Exchange {
         self.beside = beside.cloned();
     }
 
-    /// Takes the head out, to be sent on.
+    /// Takes the head out, to be forwarded.
     pub fn take_head(&mut self) -> Parts {
         let (empty, ()) = Request::default().into_parts();
         std::mem::replace(&mut self.head, empty)
     }
 
-    /// Has clean headers say what an upstream learns about the request.
+    /// Sets the gateway's fields for the upstream on clean headers.
     ///
     /// # Errors
     ///
-    /// Where the caller's name or the path cannot be a header.
+    /// If the caller's name or the path cannot be a header value.
     pub fn stamp(&self, headers: &mut HeaderMap) -> Result<(), RequestError> {
         let passage = Passage {
             target: &self.target,

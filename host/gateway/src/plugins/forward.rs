@@ -1,4 +1,4 @@
-//! The inner end of the chain: a request is addressed to its route's upstream, and sent there.
+//! The inner end of the chain: addresses a request to its route's upstream, and sends it.
 
 use super::exchange::Exchange;
 use super::plugin::Rest;
@@ -10,8 +10,8 @@ use http::{Request, Uri};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-/// The rest `R` with a request that has the path and the fields that the upstream is to see, and an
-/// answer whose places are the client's.
+/// The rest `R`, with the path and the fields of the request rewritten for the upstream, and the
+/// locations in the answer rewritten for the client.
 pub struct Addressed<R>(PhantomData<R>);
 
 impl<R: Rest> Rest for Addressed<R> {
@@ -37,7 +37,7 @@ pub struct Upstream;
 impl Rest for Upstream {
     async fn run(exchange: Arc<Exchange>, request: Request<Body>) -> Result<Answer, RequestError> {
         let route = exchange.matched()?;
-        // A middleware asks for something of its own.
+        // A middleware makes a request of its own.
         let direct = route.rules.middlewares().is_empty();
         let sending = Sending {
             holder: exchange.holder,

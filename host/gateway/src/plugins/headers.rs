@@ -1,4 +1,4 @@
-//! `headers`: fields that are set or removed on the way in and on the way out.
+//! `headers`: sets or removes header fields, on the way in and on the way out.
 
 use super::{Exchange, Plugin, Setup};
 use crate::request::headers::is_ours;
@@ -16,12 +16,12 @@ const EDITS: &[Field] = &[
     Field {
         name: "set",
         kind: Kind::TextMap("{x-frame-options: DENY}"),
-        doc: "Fields that are set; what was there under the name is replaced.",
+        doc: "Fields to set; they replace existing fields of the same name.",
     },
     Field {
         name: "remove",
         kind: Kind::Texts(MAX_NAMES, "[server, x-powered-by]"),
-        doc: "Fields that are removed, before others are set.",
+        doc: "Fields to remove, before others are set.",
     },
 ];
 
@@ -29,12 +29,12 @@ const FIELDS: &[Field] = &[
     Field {
         name: "request",
         kind: Kind::Map(EDITS),
-        doc: "On the way to the upstream.",
+        doc: "Changes to the request, before it goes to the upstream.",
     },
     Field {
         name: "response",
         kind: Kind::Map(EDITS),
-        doc: "On the way to the client, on errors too.",
+        doc: "Changes to the answer, including errors.",
     },
 ];
 
@@ -44,7 +44,7 @@ pub struct Rule {
     response: Edits,
 }
 
-/// What is done to one header section.
+/// The changes to one header section.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Edits {
     remove: Vec<HeaderName>,
@@ -53,7 +53,7 @@ struct Edits {
 
 impl Plugin for Rule {
     const NAME: &'static str = "headers";
-    const DOC: &'static str = "Header fields that are set or removed on the way in and out.";
+    const DOC: &'static str = "Sets or removes header fields of requests and answers.";
     const FIELDS: &'static [Field] = FIELDS;
 
     type Shared = ();
@@ -112,7 +112,8 @@ impl Edits {
     }
 }
 
-/// A field that a route may change: not what frames a message, and not what the gateway itself says.
+/// A field that a route may change: not one that frames a message, nor one that only the gateway
+/// sets.
 fn name(text: &str) -> Result<HeaderName, String> {
     let name = HeaderName::try_from(text).map_err(|_| format!("'{text}' is no header name"))?;
     if is_ours(&name) || ["host", "content-length"].contains(&name.as_str()) {

@@ -1,15 +1,15 @@
-//! Whom something is counted against: the caller, or the client's network where there is no caller.
+//! Whom a request is counted against: the caller, or the client's network if there is no caller.
 
 use crate::request::caller::Caller;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The name under which a caller is counted and under which things are kept for it. Counters, shares and idempotency keys
-/// all take it from here, so that two callers are the same for all of them or for none.
+/// The name by which a caller is counted and its data is kept. Counters, shares and idempotency
+/// keys all use it, so two callers are the same for all of them or for none.
 pub fn identity(caller: &Caller) -> &str {
     &caller.user
 }
 
-/// Whose share something takes.
+/// Whom a share belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Holder {
     /// By [`identity`].
@@ -19,7 +19,7 @@ pub(super) enum Holder {
 }
 
 impl Holder {
-    /// `user` where there is one, else the network of `client`.
+    /// `user` if there is one, else the network of `client`.
     pub(super) fn of(user: Option<&str>, client: IpAddr) -> Holder {
         match user {
             Some(user) => Holder::User(user.into()),
@@ -28,7 +28,8 @@ impl Holder {
     }
 }
 
-/// What of an address stands for one client: IPv4 whole; of IPv6 the first 64 bits, because one client has at least those.
+/// The part of an address that stands for one client: all of IPv4; the first 64 bits of IPv6,
+/// because one client has at least a /64.
 pub(super) fn client_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),

@@ -1,4 +1,4 @@
-//! `ip-allow`: only clients of these networks may come in.
+//! `ip-allow`: admits only clients of these networks.
 
 use super::{Exchange, Plugin, Setup};
 use crate::request::rejection::Rejection;
@@ -16,7 +16,7 @@ const MAX_NETWORKS: usize = 256;
 const FIELDS: &[Field] = &[Field {
     name: "addresses",
     kind: Kind::Texts(MAX_NETWORKS, "[10.0.0.0/8, \"2001:db8::/32\", 192.0.2.7]"),
-    doc: "The addresses and networks (CIDR) that may come in; all others are refused with 403.",
+    doc: "The allowed addresses and networks (CIDR); all others are refused with 403.",
 }];
 
 #[derive(Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Rule {
 
 impl Plugin for Rule {
     const NAME: &'static str = "ip-allow";
-    const DOC: &'static str = "Only clients of these addresses and networks may come in.";
+    const DOC: &'static str = "Allows only clients with certain addresses.";
     const FIELDS: &'static [Field] = FIELDS;
     const REQUIRED: &'static [&'static str] = &["addresses"];
 
@@ -54,7 +54,7 @@ impl Plugin for Rule {
 impl Rule {
     /// # Errors
     ///
-    /// Where the client's address is in none of the networks.
+    /// If the client's address is in none of the networks.
     fn admit(&self, client: IpAddr) -> Result<(), RequestError> {
         let client = client.to_canonical();
         if self
@@ -77,7 +77,7 @@ pub fn network(text: &str) -> Result<IpNet, String> {
         return Ok(IpNet::from(address.to_canonical()));
     }
     match text.parse::<IpNet>() {
-        // With bits beyond the prefix one of both is a typing error.
+        // Bits beyond the prefix mean that either the address or the prefix is mistyped.
         Ok(network) if network.addr() == network.network() => Ok(network),
         Ok(network) => Err(format!(
             "'{text}' has bits set beyond its prefix: write '{}' for the network or '{}' for the address",

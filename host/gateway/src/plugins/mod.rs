@@ -1,14 +1,14 @@
 //! The plugins: the steps that a request passes between its route and its upstream, and its answer
 //! on the way back.
 //!
-//! [The list](plugins!) is all there is of them. A plugin is a type, the settings of one route,
-//! that is a [`Plugin`]; its line in the list puts it into manifests, the JSON Schema and the
-//! chain. The request sides run in the order of the list, whatever order a manifest has.
-//! `around N` is the plugin's place around the upstream, 1 being the outermost ([`Chain`]).
-//! `answers N` is the place of its response side, which errors pass as well. `then` names a step
-//! that each request passes after that line, whatever plugins its route has.
+//! [The list](plugins!) defines them. A plugin is a type that holds the settings of one route and
+//! implements [`Plugin`]. Its line in the list puts it into manifests, the JSON Schema and the
+//! chain. The request sides run in the order of the list, whatever the order in a manifest. `around
+//! N` is the plugin's position around the upstream, 1 being the outermost ([`Chain`]). `answers N`
+//! is the position of its response side, which errors pass as well. `then` names a step that each
+//! request passes after that line, whatever plugins its route has.
 //!
-//! `plugin` makes the chain of the list; `rules` reads it from a manifest. `exchange` is the
+//! `plugin` makes the chain from the list; `rules` reads it from a manifest. `exchange` is the
 //! request that passes it.
 
 mod admission;
@@ -61,27 +61,27 @@ plugins! {
     compression: compression::Rule, answers 4;
 }
 
-/// What stands between an admitted request and its upstream. What is [`Addressed`] has the path and
-/// the fields of an upstream: a key of `idempotency` is looked up before that, and a middleware of
-/// `wasm` is asked after it.
+/// The steps between an admitted request and its upstream. Inside [`Addressed`], a request has the
+/// path and the fields of the upstream. `idempotency` looks up its key before that, and a
+/// middleware of `wasm` runs after it.
 pub type Chain = At<1, At<2, Addressed<At<3, Upstream>>>>;
 
 type At<const N: usize, R> = Wrapped<<Place<N> as Placed>::Plugin, R>;
 
 impl Plugins {
-    /// Keeps the keys that tokens are checked with fresh until `end`.
+    /// Keeps the token verification keys fresh until `end`.
     pub fn keep_keys(&self, end: &CancellationToken) {
         self.auth.keep_keys(end);
     }
 
-    /// Notes how it stands with these keys.
+    /// Updates the metrics for the state of these keys.
     pub fn measure_keys(&self, metrics: &GatewayMetrics) {
         for (issuer, state) in self.auth.key_states() {
             metrics.keys(issuer, state);
         }
     }
 
-    /// Fetches the keys of every issuer of tokens now. Gives what came of each, by its name.
+    /// Fetches the keys of every issuer now. Returns the result of each, by the issuer's name.
     pub async fn read_keys_again(&self) -> Vec<(&str, Result<(), String>)> {
         self.auth.read_again().await
     }

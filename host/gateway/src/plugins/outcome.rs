@@ -1,21 +1,22 @@
-//! What becomes of a request behind its middlewares.
+//! The result of the tries that middlewares make.
 
 use hms_core::body::Body;
 use hms_core::error::RequestError;
 use http::{Response, StatusCode};
 use parking_lot::{Mutex, MutexGuard};
 
-/// What became of a request behind its middlewares, which may ask the upstream any number of times.
+/// The combined result of the tries behind the middlewares, which may call the upstream any number
+/// of times.
 #[derive(Default)]
 pub struct ForwardOutcome(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// Tries that nothing has become of yet.
+    /// Tries without a result so far.
     at_work: usize,
-    /// One may have done something.
+    /// Whether one may have had an effect.
     may_have_run: bool,
-    /// What the last one that surely did nothing was answered with.
+    /// The status of the last try that surely had no effect.
     refused: Option<StatusCode>,
 }
 
@@ -26,8 +27,8 @@ impl ForwardOutcome {
         state.at_work == 0 && !state.may_have_run && state.refused == Some(status)
     }
 
-    /// A try begins. One that is dropped before it has an answer, with the request that it was for,
-    /// may have done anything.
+    /// A try begins. If it is dropped, with its request, before it has an answer, it may have had
+    /// any effect.
     pub fn begin(&self) -> Try<'_> {
         self.state().at_work += 1;
         Try {
@@ -41,7 +42,7 @@ impl ForwardOutcome {
     }
 }
 
-/// One try, until it is known what became of it.
+/// One try without a result yet.
 pub struct Try<'a> {
     outcome: &'a ForwardOutcome,
     refused: Option<StatusCode>,

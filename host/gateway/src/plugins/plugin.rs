@@ -20,35 +20,35 @@ use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A plugin, as its settings in one route. Each has a request side, a response side, a side around
+/// A plugin, as its settings in one route. It has a request side, a response side, a side around
 /// the upstream ([`Around`]), or several of them.
 pub trait Plugin: Sized + Debug + PartialEq {
-    /// As manifests name it.
+    /// Its name in manifests.
     const NAME: &'static str;
-    /// For the JSON Schema.
+    /// One sentence for the JSON Schema.
     const DOC: &'static str;
     const FIELDS: &'static [Field];
-    /// Fields without which it says nothing. Where there are none its name alone will do.
+    /// Required fields. If there are none, manifests may give the name alone.
     const REQUIRED: &'static [&'static str] = &[];
-    /// Whether a route may list it more than once; then [`Plugin::add`] takes the further entries.
+    /// Whether a route may list it more than once. [`Plugin::add`] then takes the further entries.
     const REPEATS: bool = false;
-    /// Whether it has a say on the answer to a request that matched no route, by the settings of a
+    /// Whether it takes part in the answer to a request that matched no route, by the settings of a
     /// route of the same path.
     const ANSWERS_UNMATCHED: bool = false;
 
-    /// What the requests of all routes share.
+    /// State shared by the requests of all routes.
     type Shared: Send + Sync;
-    /// What it notes of one request for its other sides.
+    /// What it notes about one request for its other sides.
     type Notes: Default + Send + Sync;
 
     fn shared(setup: &Setup<'_>) -> Self::Shared;
 
-    /// Reads the settings; the faults that it finds are noted in `map`.
+    /// Reads the settings. Reports faults to `map`.
     fn read(map: &Map<'_>) -> Option<Self>;
 
     fn add(&mut self, _further: Self) {}
 
-    /// Notes what the response side needs to know, before any plugin may refuse the request.
+    /// Notes what the response side needs, before any plugin may refuse the request.
     fn note(&self, _head: &Parts) -> Self::Notes {
         Self::Notes::default()
     }
@@ -57,7 +57,7 @@ pub trait Plugin: Sized + Debug + PartialEq {
     ///
     /// # Errors
     ///
-    /// Why the request goes no further.
+    /// Why the request is refused.
     fn request(
         &self,
         _shared: &Self::Shared,
@@ -78,17 +78,17 @@ pub trait Plugin: Sized + Debug + PartialEq {
     }
 }
 
-/// The side of a plugin that stands around the upstream: it decides whether and how often the rest
-/// of the chain runs.
+/// The side of a plugin around the upstream: it decides whether and how often the rest of the chain
+/// runs.
 pub trait Around: Plugin {
-    /// Whether it has anything to do for this request.
+    /// Whether this request concerns it.
     fn concerns(exchange: &Exchange) -> bool;
 
-    /// Answers `request`, by `R` or without it.
+    /// Answers `request`, by calling `R` or without it.
     ///
     /// # Errors
     ///
-    /// When it could not even be sent; what went wrong beyond that is in the answer.
+    /// If the request could not even be sent. Later failures are in the answer.
     fn around<R: Rest>(
         exchange: Arc<Exchange>,
         request: Request<Body>,
@@ -126,7 +126,7 @@ pub trait Placed {
     type Plugin: Around + 'static;
 }
 
-/// What plugins are made from.
+/// What plugins are created from.
 pub struct Setup<'a> {
     /// How callers are identified.
     pub auth: &'a AuthConfig,
@@ -138,9 +138,9 @@ pub struct Setup<'a> {
     pub metrics: &'a GatewayMetrics,
 }
 
-/// One plugin, as manifests and the JSON Schema know it.
+/// A plugin, as manifests and the JSON Schema see it.
 pub struct Description {
-    /// As manifests name it.
+    /// Its name in manifests.
     pub name: &'static str,
     /// Its settings.
     pub fields: &'static [Field],
@@ -165,8 +165,8 @@ impl Description {
     }
 }
 
-/// Makes of the list of plugins: their descriptions, the settings of a route, what all requests
-/// share, what one request notes, and the chain.
+/// Generates from the list of plugins: their descriptions, the settings of a route, the state
+/// shared by all requests, the notes of one request, and the chain.
 macro_rules! plugins {
     ($(
         $field:ident: $plugin:ty
@@ -177,7 +177,7 @@ macro_rules! plugins {
         /// All plugins, in the order of their request sides.
         pub const ALL: &[Description] = &[$(Description::of::<$plugin>()),*];
 
-        /// What a route asks of its requests.
+        /// The plugins of one route.
         #[derive(Debug, Default, PartialEq)]
         pub struct Rules {
             $(
@@ -186,7 +186,7 @@ macro_rules! plugins {
             )*
         }
 
-        /// What the requests of all routes share, by plugin.
+        /// The state that the requests of all routes share, by plugin.
         pub struct Plugins {
             $(
                 /// The plugin's state.
@@ -194,7 +194,7 @@ macro_rules! plugins {
             )*
         }
 
-        /// What the plugins note of one request.
+        /// The notes of the plugins about one request.
         #[derive(Default)]
         pub struct Notes {
             $(
@@ -216,7 +216,7 @@ macro_rules! plugins {
                 names.into_iter().flatten().collect()
             }
 
-            /// Takes the settings of the plugin `name`.
+            /// Reads the settings of the plugin `name`.
             fn take(&mut self, name: &str, map: &Map<'_>) {
                 $(if name == <$plugin as Plugin>::NAME {
                     match (<$plugin as Plugin>::read(map), &mut self.$field) {
@@ -231,8 +231,8 @@ macro_rules! plugins {
         }
 
         impl Notes {
-            /// Of a request that goes by `rules`. Where it has `matched` no route, of the plugins
-            /// that answer it all the same.
+            /// For a request that `rules` apply to. If it has `matched` no route, only of the
+            /// plugins that take part in its answer all the same.
             pub fn of(rules: &Rules, head: &Parts, matched: bool) -> Notes {
                 let mut notes = Notes::default();
                 $(if let Some(rule) = &rules.$field

@@ -1,28 +1,28 @@
-//! The plugins of one route, as its manifest lists them, and what others ask of them.
+//! The plugins of one route, as its manifest lists them, and what other parts ask of them.
 
 use super::{ALL, Description, Rules};
 use hms_manifest::{Node, Tree, unknown};
 
 impl Rules {
-    /// The windows that a request visits before its upstream.
+    /// The middlewares of the route: windows that a request visits before its upstream.
     pub fn middlewares(&self) -> &[String] {
         self.wasm.as_ref().map_or(&[], |rule| &rule.windows)
     }
 
-    /// Whether a window of the route, a middleware among them, gets what a request shows of itself.
-    /// Where no `auth` reads it, it is the upstream's.
+    /// Whether a window of the route, including middlewares, gets the request's credentials.
+    /// Without `auth` they are for the upstream.
     pub fn window_gets_credentials(&self) -> bool {
         let rule = self.auth.as_ref();
         rule.is_none_or(|rule| rule.pass_credentials == Some(true))
     }
 
-    /// Whether a service of the route does.
+    /// Whether a service of the route gets them.
     pub fn service_gets_credentials(&self) -> bool {
         let rule = self.auth.as_ref();
         rule.is_none_or(|rule| rule.pass_credentials != Some(false))
     }
 
-    /// Whether preflights are answered here.
+    /// Whether the gateway answers preflights for the route.
     pub fn answers_preflights(&self) -> bool {
         self.cors.is_some()
     }
@@ -47,7 +47,7 @@ impl Rules {
         rules
     }
 
-    /// One entry of the list: a name alone, or a mapping of one name to its settings.
+    /// One entry of the list: a plugin's name, or a mapping of the name to its settings.
     fn read_entry(&mut self, entry: &Node<'_>) -> Option<&'static Description> {
         let (name, settings) = match entry.tree() {
             Tree::Text(name) => (name.as_str(), entry.clone()),

@@ -1,4 +1,4 @@
-//! `timeout`: how long a route waits.
+//! `timeout`: the time limits of a route.
 
 use super::plugin::Around;
 use super::{Exchange, Plugin, Rest, Setup};
@@ -16,29 +16,29 @@ use std::time::Duration;
 /// An hour, in milliseconds.
 const MAX_MS: u64 = 3_600_000;
 
-/// A day, in milliseconds: for streams of events that say something now and then.
+/// A day, in milliseconds: for event streams that are mostly quiet.
 const MAX_STREAM_MS: u64 = 24 * MAX_MS;
 
 const FIELDS: &[Field] = &[
     Field {
         name: "response",
         kind: Kind::Time(1..=MAX_MS),
-        doc: "Time until the upstream has sent the head of its answer, as 5s; then 504. It counts from the last byte of the request's body. A window's own wall time holds as well.",
+        doc: "Time until the upstream has sent the head of its answer, such as 5s; then 504. It counts from the last byte of the request's body. A window's own wall time applies as well.",
     },
     Field {
         name: "body-idle",
         kind: Kind::Time(1..=MAX_MS),
-        doc: "The longest pause inside of a request body. Default: the host's, 60s.",
+        doc: "The longest pause within a request body. Default: the host's, 60s.",
     },
     Field {
         name: "body-pace",
         kind: Kind::Number(0..=1 << 30),
-        doc: "The least bytes a second of a request body, on average after its first 30 s; 0 is any, also in the long run. Default: the host's, 240.",
+        doc: "The least rate of a request body, in bytes per second, on average after its first 30 s; 0 allows any rate. Default: the host's, 240.",
     },
     Field {
         name: "stream-idle",
         kind: Kind::Time(1..=MAX_STREAM_MS),
-        doc: "The longest time in which nothing moves, either way, once an answer has begun, as 1h for streams of events. Default: the host's, 5m.",
+        doc: "The longest silence in both directions once an answer has begun, such as 1h for event streams. Default: the host's, 5m.",
     },
 ];
 
@@ -53,7 +53,7 @@ pub struct Rule {
 impl Plugin for Rule {
     const NAME: &'static str = "timeout";
     const DOC: &'static str =
-        "How long the route waits for its upstream, and for the client's body.";
+        "Sets how long the route waits for its upstream, and for the client's body.";
     const FIELDS: &'static [Field] = FIELDS;
 
     type Shared = ();
@@ -97,7 +97,7 @@ impl Around for Rule {
         exchange.bounds.response.is_some()
     }
 
-    /// What waits for the client is not counted.
+    /// Time spent waiting for the client is excluded.
     async fn around<R: Rest>(
         exchange: Arc<Exchange>,
         request: Request<Body>,

@@ -1,8 +1,8 @@
-//! `wasm`: a window that stands in the chain, as `wasi:http/middleware@0.3` says: it sees the
-//! request, and calls on or answers itself. Sandboxed, limited and swapped live like any window.
+//! `wasm`: a window as a step in the chain, as `wasi:http/middleware@0.3` defines it: it sees the
+//! request, and forwards or answers it. Sandboxed, limited and swapped live like any window.
 //!
-//! What it passes on is checked and stamped like what a client sends: it may change path, fields
-//! and body, but not whom the request is from.
+//! What it forwards is checked and stamped like a client's request: it may change path, fields and
+//! body, but not the caller.
 
 use super::auth::strip_keys;
 use super::plugin::Around;
@@ -25,17 +25,17 @@ use std::sync::Arc;
 /// The middlewares of one route.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Names of windows, in the order in which they are visited.
+    /// Names of windows, in the order in which they run.
     pub windows: Vec<String>,
 }
 
 impl Plugin for Rule {
     const NAME: &'static str = "wasm";
-    const DOC: &'static str = "A component in the chain (wasi:http/middleware): it sees the request, and calls on or answers itself.";
+    const DOC: &'static str = "A window as middleware (wasi:http/middleware): it sees the request, and forwards or answers it.";
     const FIELDS: &'static [Field] = &[Field {
         name: "window",
         kind: Kind::Text("audit"),
-        doc: "The window that the request visits. The plugin may be listed more than once; they run in the order of the list.",
+        doc: "The window to call. The plugin may be listed more than once; the windows run in the order of the list.",
     }];
     const REQUIRED: &'static [&'static str] = &["window"];
     const REPEATS: bool = true;
@@ -80,7 +80,7 @@ impl Around for Rule {
 }
 
 impl Exchange {
-    /// Has the middleware at `index` answer, or the rest of the chain where there is none.
+    /// Calls the middleware at `index`, or the rest of the chain if there is none.
     async fn visit<R: Rest>(
         self: Arc<Self>,
         index: usize,
@@ -103,7 +103,7 @@ impl Exchange {
         Ok(self.upstreams.window(window, request).await)
     }
 
-    /// The way from the middleware at `index` on. Always answers.
+    /// The rest of the chain, from the middleware at `index`. Always answers.
     fn rest<R: Rest>(
         self: Arc<Self>,
         index: usize,
@@ -118,7 +118,7 @@ impl Exchange {
             tried.note(&answered);
             answered.unwrap_or_else(|error| {
                 let request_id = &self.trace.request_id;
-                // The middleware may make anything of the answer, so the cause is said here.
+                // The middleware may make any answer of it, so the cause is logged here.
                 if let Some(cause) = error.cause() {
                     let (error, cause) = (error.code(), cause);
                     tracing::warn!(%request_id, error, cause, "a request forwarded by a middleware failed");
@@ -133,7 +133,7 @@ impl Exchange {
         index: usize,
         request: Request<Body>,
     ) -> Result<Answer, RequestError> {
-        // A middleware has its own time, in which a key may be revoked and a token expire.
+        // A middleware takes time, during which a key may be revoked and a token expire.
         self.plugins.admits_still(&self.admission).await?;
         let route = self.matched()?;
         let (mut parts, body) = request.into_parts();
@@ -141,7 +141,8 @@ impl Exchange {
         headers::clean_request(&mut parts.headers);
         strip_keys(&mut parts.headers);
         self.stamp(&mut parts.headers)?;
-        // A middleware that saw them has the say. A window among the targets loses them again.
+        // A middleware that saw the credentials decides. A window among the targets does not get
+        // them.
         let rules = &route.rules;
         let is_last = index + 1 == rules.middlewares().len();
         if is_last && !rules.window_gets_credentials() && route.upstream.has_services() {
@@ -153,7 +154,7 @@ impl Exchange {
     }
 }
 
-/// The path that a middleware asks for, by the rules for clients of the route.
+/// The path that a middleware requests, under the route's rules for clients.
 fn checked(given: Option<&PathAndQuery>, allowed: Oddities) -> Result<PathAndQuery, RequestError> {
     let given =
         given.ok_or_else(|| Rejection::BadRequest("the middleware asked for no path".into()))?;

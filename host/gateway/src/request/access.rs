@@ -1,5 +1,5 @@
-//! The access log: one line a request, written when the last byte of its answer is out, or when it
-//! is clear that there will be none.
+//! The access log: one line per request, written when the last byte of its answer is sent, or when
+//! it is certain that there will be none.
 
 use crate::metrics::GatewayMetrics;
 use crate::request::headers::clean_trailers;
@@ -18,12 +18,12 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::time::{Sleep, sleep};
 
-/// What HTTP/2 is given at once: a frame as large as clients take without a word of their own (RFC
-/// 9113 section 6.5.2). It keeps the whole of what it is given, though the window has room for a
+/// The size of a piece for HTTP/2: a frame as large as every client accepts by default (RFC 9113
+/// section 6.5.2). hyper keeps the whole piece, even if the client's window has room for only one
 /// byte.
 const SLICE: usize = 16 << 10;
 
-/// What is known of one request. Dropping it writes its line and counts it.
+/// The access record of one request. Dropping it writes the line and counts the request.
 pub struct Record {
     started: Instant,
     metrics: GatewayMetrics,
@@ -41,18 +41,18 @@ pub struct Record {
     pub release: Option<u64>,
     /// The caller, as `auth` proved it.
     pub user: Option<String>,
-    /// Known once the headers were read.
+    /// Known once the headers have been read.
     pub client: Option<IpAddr>,
-    /// What lasts as long as the request does.
+    /// Held as long as the request lasts.
     pub at_work: Option<AtWork>,
-    /// Whether HTTP/2 is spoken, which keeps what the client's window has no room for.
+    /// Whether the protocol is HTTP/2, which keeps what does not fit into the client's window.
     pub kept: bool,
-    /// Of its upstream, where there were several.
+    /// Tries at the upstream, if it had several targets.
     pub tries: Option<usize>,
     status: u16,
     bytes: u64,
     problem: Option<Problem>,
-    /// Why, in words that no client may read.
+    /// The cause, not for clients.
     cause: Option<String>,
 }
 
@@ -80,13 +80,13 @@ impl Record {
         }
     }
 
-    /// The request has failed: as `error` is the answer, and its cause is for the log alone.
+    /// The request failed with `error`, whose cause goes only to the log.
     pub fn failed(&mut self, error: &RequestError) {
         self.answered(error.status().as_u16(), Some(error.problem()));
         self.cause = error.cause().map(str::to_owned);
     }
 
-    /// The head of the answer is decided; `problem` is the failure, if it is one.
+    /// The head of the answer is decided; `problem` is the failure, if any.
     pub fn answered(&mut self, status: u16, problem: Option<Problem>) {
         (self.status, self.problem) = (status, problem);
     }
@@ -119,31 +119,31 @@ impl Drop for Record {
     }
 }
 
-/// A response body that carries its request's record to its end, and drops trailers that claim an
+/// A response body that carries the request's record to its end, and drops trailers that claim an
 /// identity.
 pub struct RecordedBody {
     inner: Body,
     record: Record,
-    /// What is still to be given of a large piece.
+    /// The rest of a large piece.
     rest: Bytes,
     ended: bool,
-    /// Bytes that are still to come, where the head has told the length.
+    /// Bytes still expected, if the head announced the length.
     left: Option<u64>,
     breaking: Option<Breaking>,
 }
 
 /// A body that breaks off at once would take its head with it: hyper drops what it has not sent
-/// yet. So what is there has time to leave.
+/// yet. A short wait lets the data leave.
 struct Breaking {
     error: Option<BodyError>,
     pause: Pin<Box<Sleep>>,
 }
 
-/// Time for what was said before a body broke off. 20 ms: a head leaves in less than one.
+/// Time for data to leave before a body breaks off. 20 ms: a head needs less than one.
 const BREAK_PAUSE: Duration = Duration::from_millis(20);
 
 impl RecordedBody {
-    /// `length` is what the head says of it.
+    /// `length` is the content length in the head.
     pub fn new(inner: Body, record: Record, length: Option<u64>) -> Self {
         let ended = inner.is_end_stream() && length.unwrap_or_default() == 0;
         RecordedBody {
@@ -156,7 +156,7 @@ impl RecordedBody {
         }
     }
 
-    /// Takes account of a piece of the body, or of its end.
+    /// Accounts for a piece of the body, or its end.
     fn measure(&mut self, bytes: Option<u64>) -> Result<(), BodyError> {
         let Some(left) = self.left else {
             return Ok(());
@@ -171,7 +171,7 @@ impl RecordedBody {
         }
     }
 
-    /// Gives what may go at once of `data`, and keeps the rest.
+    /// Returns the part of `data` that may be sent now, and keeps the rest.
     fn give(&mut self, mut data: Bytes) -> Piece {
         if !self.record.kept {
             self.record.bytes += data.len() as u64;
@@ -186,7 +186,7 @@ impl RecordedBody {
         Piece::watched(data, taken, at_work)
     }
 
-    /// It ends here, before its end.
+    /// The body breaks off here.
     fn breaks(&mut self, error: BodyError) {
         self.ended = true;
         let known = error.downcast_ref::<RequestError>();
@@ -266,7 +266,7 @@ impl HttpBody for RecordedBody {
 
 impl Drop for RecordedBody {
     fn drop(&mut self) {
-        // With a known length hyper stops at the last byte and does not ask for the end.
+        // With a known length, hyper stops at the last byte and does not poll for the end.
         let complete = self.rest.is_empty()
             && (self.ended || self.left == Some(0) || self.inner.size_hint().exact() == Some(0));
         let problem = match untaken::is_too_slow() {

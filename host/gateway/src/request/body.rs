@@ -1,5 +1,5 @@
-//! The request body on its way to the upstream: bounded in size, in pauses and in slowness, its
-//! trailers cleaned as its head was.
+//! The request body on its way to the upstream: bounded in size, pauses and rate, with its trailers
+//! cleaned like its head.
 
 use crate::request::headers::clean_trailers;
 use crate::request::rejection::Rejection;
@@ -17,38 +17,38 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::time::{Sleep, sleep};
 
-/// How slow a client may be with its body.
+/// How slowly a client may send its body.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     /// The longest pause.
     pub pause: Duration,
-    /// Time that the client is waited for before the average counts.
+    /// Waiting time before the average counts.
     pub grace: Duration,
-    /// The least average, in bytes a second; 0 is any, also in the long run.
+    /// The least average, in bytes per second. 0: any, also in the long run.
     pub bytes_per_s: u64,
-    /// Time that the client is waited for in all before the average of the long run counts.
+    /// Total waiting time before the long-run average counts.
     pub long_grace: Duration,
-    /// The least average in the long run, in bytes a second.
+    /// The least long-run average, in bytes per second.
     pub long_bytes_per_s: u64,
 }
 
-/// What is left of a client's time.
+/// The time that a client has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Left {
     /// By the average.
     soon: Duration,
-    /// By that of the long run.
+    /// By the long-run average.
     long: Duration,
 }
 
-/// The time that so many bytes are worth.
+/// The waiting time that so many bytes earn.
 fn worth(bytes: usize, bytes_per_s: u64) -> Duration {
     let seconds = bytes as f64 / bytes_per_s as f64;
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
 impl Pace {
-    /// The time of a client that begins.
+    /// The time of a new client.
     fn whole(&self) -> Left {
         Left {
             soon: self.grace,
@@ -56,9 +56,9 @@ impl Pace {
         }
     }
 
-    /// What is left of a client's time, of which there was `left`, after it was waited for so long
-    /// and so much came. What came early counts for no more than a pause, and in the long run for
-    /// no more than its grace: else a client that begins quickly could drip for days.
+    /// What remains of `left` after the client was waited for and sent some bytes. Bytes sent early
+    /// earn at most one pause, and in the long run at most the grace period. Otherwise a client
+    /// that begins quickly could then drip for days.
     fn after(&self, left: Left, waited: Duration, bytes: usize) -> Left {
         let then = |left: Duration, bytes_per_s, most| {
             let left = left.saturating_sub(waited);
@@ -70,7 +70,7 @@ impl Pace {
         }
     }
 
-    /// How long a client is waited for that has so much time left.
+    /// How long to wait for a client that has so much time left.
     fn wait(&self, left: Left) -> Duration {
         match self.bytes_per_s {
             0 => self.pause,
@@ -90,7 +90,7 @@ impl Pace {
     }
 }
 
-/// How much may stand behind a body: as much as in front of it.
+/// Bounds of the trailers: the same as for the head.
 #[derive(Debug, Clone, Copy)]
 pub struct TrailerBounds {
     /// Trailer fields.
@@ -118,15 +118,15 @@ pub struct RequestBody {
     clean: fn(&mut HeaderMap),
     pace: Pace,
     left: Left,
-    /// Since when, and until when. Runs only while the client is waited for, not while the upstream
-    /// takes its time.
+    /// When the wait began, and when it ends. Runs only while the client is waited for, not while
+    /// the upstream is.
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
     ended: bool,
 }
 
 impl RequestBody {
-    /// Of at most `limit` bytes, with `trailers` behind it, of which `clean` takes away what no
-    /// upstream is to see. `upload` is told how far it comes.
+    /// Allows at most `limit` bytes, then `trailers`, from which `clean` removes what no upstream
+    /// may see. Reports its progress to `upload`.
     pub fn new(
         inner: Inbound,
         limit: u64,
@@ -149,8 +149,8 @@ impl RequestBody {
         }
     }
 
-    /// Nobody asks for more for now. The client owes what it was waited for until here; what comes
-    /// while nobody looks may wait for its reader.
+    /// Nobody polls for now. The waiting time up to here is charged to the client; data that
+    /// arrives while nobody polls may wait for its reader.
     pub fn unasked(&mut self) {
         if let Some((since, _)) = self.waiting.take() {
             self.left = self.pace.after(self.left, since.elapsed(), 0);
@@ -167,8 +167,8 @@ impl RequestBody {
 }
 
 impl RequestBody {
-    /// What comes behind the body. It was not there when the head was checked, so it may say no
-    /// more than that might.
+    /// The trailers. They were not there when the head was checked, so the same rules apply to
+    /// them.
     fn end_with(&mut self, mut trailers: HeaderMap) -> PolledFrame {
         if !self.trailers.admit(&trailers) {
             return self.cut(Rejection::TrailersTooLarge);
@@ -181,7 +181,7 @@ impl RequestBody {
     }
 }
 
-/// The error with all that caused it.
+/// The error with its chain of causes.
 fn in_full(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let causes: Vec<String> = causes.map(ToString::to_string).collect();

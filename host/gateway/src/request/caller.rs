@@ -1,11 +1,11 @@
-//! Who is asking, once that is proven.
+//! The proven identity of whoever sends a request.
 
-/// Who is asking, as a verified token or an API key says it.
+/// The caller, as proven by a verified token or an API key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// Issuer and subject in one name, as `auth` makes it: printable ASCII characters, without
-    /// a space at either end. Two callers are the same if and only if these are.
+    /// Issuer and subject as one name, made by `auth`: printable ASCII, without a space at either
+    /// end. Two callers are the same if and only if these names are equal.
     pub user: String,
-    /// Each a scope token of RFC 6749 section 3.3, so without spaces.
+    /// Scope tokens (RFC 6749 section 3.3), so none contains a space.
     pub scopes: Vec<String>,
 }

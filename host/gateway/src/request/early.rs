@@ -1,9 +1,9 @@
-//! Small request bodies are read before their upstream is asked: so a slow client holds no instance of
-//! a window, and no worker of a service, while it sends a form.
+//! Reads small request bodies before their upstream is asked. A slow client then holds no instance
+//! of a window, and no worker of a service, while it sends a form.
 //!
-//! Nobody is refused here. Where the body is larger than that, takes longer, or memory is short,
-//! the upstream is asked with what is there, and gets the rest as it comes. So a stream whose
-//! sender waits for the first word of the answer begins all the same.
+//! Nothing is refused here. If the body is larger, takes longer, or memory is short, the upstream
+//! is asked with what has arrived, and the rest is streamed. A stream whose sender waits for the
+//! beginning of the answer thus still starts.
 
 use crate::limits::Limits;
 use crate::metrics::{ShareHits, Whose};
@@ -23,10 +23,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// What is short, in metrics.
+/// The name of the memory bound in metrics.
 const BODIES: &str = "early-bodies";
 
-/// Reads the bodies of all requests, within one bound on their memory.
+/// Reads the bodies of all requests within one memory bound.
 pub struct EarlyBodies {
     most: usize,
     known: Duration,
@@ -35,7 +35,7 @@ pub struct EarlyBodies {
     hits: ShareHits,
 }
 
-/// Bytes of the bound, given back when it is dropped.
+/// A part of the bound, in bytes, returned on drop.
 struct Held {
     free: Arc<AtomicU64>,
     bytes: u64,
@@ -74,11 +74,11 @@ impl EarlyBodies {
         })
     }
 
-    /// `body`, read as far as it may be.
+    /// Reads `body` as far as the bounds allow.
     ///
     /// # Errors
     ///
-    /// Where it broke off, was too large or too slow: its upstream need not hear of it.
+    /// If the body broke off, or was too large or too slow. The upstream is then not asked.
     pub async fn read(&self, mut body: RequestBody) -> Result<Body, RequestError> {
         if body.is_end_stream() {
             return Ok(body.boxed_unsync());
@@ -90,7 +90,7 @@ impl EarlyBodies {
             return Ok(body.boxed_unsync());
         }
         let mut early = Early::default();
-        // What came with the head, which mostly is all, costs neither a copy nor a timer.
+        // What arrived with the head, usually everything, costs neither a copy nor a timer.
         if let Some(frame) = body.frame().now_or_never() {
             match piece(frame)? {
                 Piece::Data(data) => early.first = Some(data),
@@ -111,7 +111,8 @@ impl EarlyBodies {
         };
         let until = Instant::now() + wait;
         let mut whole = BytesMut::with_capacity(most);
-        // A copy, because a piece of one byte keeps all of the buffer that it was read into.
+        // Copied, because a piece of one byte would keep alive the whole buffer that it was read
+        // into.
         whole.extend_from_slice(&early.first.take().unwrap_or_default());
         while whole.len() < most
             && !body.is_end_stream()
@@ -132,7 +133,7 @@ impl EarlyBodies {
                 Piece::End => break,
             }
         }
-        // Where its time is over. The upstream may never ask for the rest.
+        // Its time is over. The upstream may never ask for the rest.
         body.unasked();
         early.first = (!whole.is_empty()).then(|| whole.freeze());
         early.held = Some(held);
@@ -161,13 +162,13 @@ fn piece(frame: Option<Result<Frame<Bytes>, BodyError>>) -> Result<Piece, Reques
     }
 }
 
-/// What was read, and the rest as it comes.
+/// What was read, followed by the rest as it arrives.
 #[derive(Default)]
 struct Early {
     first: Option<Bytes>,
-    /// It came with what did not fit.
+    /// The frame that did not fit.
     second: Option<Bytes>,
-    /// Then there is no rest.
+    /// Nothing follows.
     trailers: Option<HeaderMap>,
     rest: Option<RequestBody>,
     held: Option<Held>,
@@ -192,7 +193,7 @@ impl HttpBody for Early {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         if let Some(piece) = self.first.take().or_else(|| self.second.take()) {
-            // From here on it is the upstream's memory.
+            // From here on the memory is charged to the upstream.
             self.held = None;
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }

@@ -1,14 +1,13 @@
-//! Reading fields by their bytes.
+//! Reads header fields as bytes.
 //!
-//! A value may have bytes beyond ASCII (RFC 9110 section 5.5, `obs-text`). A reader that only takes
-//! text does not see such a line at all, nor what others have written beside it: so whoever sends
-//! one byte decides what is read. Here nothing vanishes.
+//! A value may contain bytes beyond ASCII (RFC 9110 section 5.5, `obs-text`). A reader that accepts
+//! only text would skip such a line, with everything that others wrote on it. One byte from a
+//! client would then decide what is read. Here every line is seen.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-/// The members of a list field (RFC 9110 section 5.6.1), of all its lines in order, without the
-/// blanks around them. Empty members are given too. Quotes mean nothing: this is for fields whose
-/// members are tokens.
+/// The members of a list field (RFC 9110 section 5.6.1), over all its lines in order, trimmed.
+/// Includes empty members. Quotes have no meaning: this is for fields whose members are tokens.
 pub fn members<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
@@ -19,7 +18,7 @@ pub fn members<'a>(
         .map(<[u8]>::trim_ascii)
 }
 
-/// The value of a field that must not be there twice: none where it is, or where it is not there.
+/// The value of a field that may occur only once. None if it is missing or repeated.
 pub fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())

@@ -1,23 +1,23 @@
-//! The field `Forwarded` (RFC 7239), and the names of nodes, which `X-Forwarded-For` has as well.
+//! The field `Forwarded` (RFC 7239), and node names, which `X-Forwarded-For` uses as well.
 
 use http::HeaderMap;
 use http::header::FORWARDED;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Whom an entry names.
+/// The node that an entry names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Node {
     /// An IP address; its port, if any, is dropped.
     Address(IpAddr),
-    /// `unknown` or `_hidden` (section 6.2 and 6.3), or nobody: whoever wrote it does not tell.
+    /// `unknown` or `_hidden` (sections 6.2 and 6.3), or an empty entry: the proxy does not say.
     Untold,
-    /// What no proxy writes.
+    /// Malformed.
     Unreadable,
 }
 
 impl Node {
-    /// `nodename [":" node-port]` of section 6, where IPv6 may also stand without brackets, as it
-    /// does in `X-Forwarded-For`.
+    /// `nodename [":" node-port]` of section 6. IPv6 may also lack its brackets, as in
+    /// `X-Forwarded-For`.
     pub fn read(bytes: &[u8]) -> Node {
         let Ok(text) = std::str::from_utf8(bytes) else {
             return Node::Unreadable;
@@ -46,7 +46,7 @@ impl Node {
     }
 }
 
-/// Nothing, or a colon and a port, by number or hidden.
+/// Nothing, or a colon and a port, numeric or obfuscated.
 fn is_after(text: &str) -> bool {
     let Some(port) = text.strip_prefix(':') else {
         return text.is_empty();
@@ -63,12 +63,12 @@ fn is_hidden(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
-/// What one proxy says.
+/// One element: what one proxy says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Element {
-    /// Whom it speaks for.
+    /// The node that it forwards for.
     pub node: Node,
-    /// By which protocol it was asked.
+    /// The protocol by which it was asked.
     pub proto: Option<Vec<u8>>,
 }
 
@@ -76,10 +76,9 @@ pub struct Element {
 ///
 /// # Errors
 ///
-/// Where a line is not as section 4 has it. It is not repaired: a client that opens a quote, and a
-/// proxy that adds its own element behind it, make a line that each reader could take apart in its
-/// own way. A quote that is opened and never closed is found always, since a proxy adds only whole
-/// ones.
+/// If a line breaks the grammar of section 4. It is not repaired: if a client opens a quote and a
+/// proxy appends its own element, readers would split the line in different ways. A quote that is
+/// never closed is always found, because a proxy appends only whole elements.
 pub fn elements(headers: &HeaderMap) -> Result<Vec<Element>, &'static str> {
     let mut elements = Vec::new();
     for line in headers.get_all(FORWARDED) {
@@ -97,11 +96,11 @@ pub fn elements(headers: &HeaderMap) -> Result<Vec<Element>, &'static str> {
     Ok(elements)
 }
 
-/// What is left of a line.
+/// The rest of a line.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
-    /// `[ forwarded-pair ] *( ";" [ forwarded-pair ] )`. Blanks around `;` are let pass: many
+    /// `[ forwarded-pair ] *( ";" [ forwarded-pair ] )`. Blanks around `;` are accepted: many
     /// configurations have them.
     fn element(&mut self) -> Option<Element> {
         let (mut node, mut proto, mut is_empty) = (None, None, true);
@@ -114,7 +113,7 @@ impl<'a> Rest<'a> {
                     return None;
                 }
                 let value = self.value()?;
-                // No parameter is there twice.
+                // No parameter may occur twice.
                 if name.eq_ignore_ascii_case(b"for") {
                     if node.replace(Node::read(&value)).is_some() {
                         return None;
@@ -136,8 +135,8 @@ impl<'a> Rest<'a> {
         }
     }
 
-    /// `token / quoted-string`. An address with its port is to be quoted; where it is not, it is
-    /// taken all the same.
+    /// `token / quoted-string`. An address with a port should be quoted; it is accepted without
+    /// quotes too.
     fn value(&mut self) -> Option<Vec<u8>> {
         if !self.skip(b'"') {
             let plain = self.take(|byte| is_token(byte) || b":[]".contains(&byte));

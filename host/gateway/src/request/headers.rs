@@ -1,10 +1,10 @@
-//! What may pass from the client to an upstream and back, and what the gateway itself says in
-//! headers.
+//! Which header fields may pass from the client to an upstream and back, and which the gateway sets
+//! itself.
 //!
-//! Inbound, a name is compared in the form that a careless upstream could read it in: case folded
-//! and every character but letters and digits taken as `-`, because CGI-like servers do not tell
-//! `X_HMS_User`, `x.hms.user` and `x-hms-user` apart. What belongs to the gateway is dropped in all
-//! of these spellings, then set anew.
+//! Inbound names are compared as a careless upstream might read them: case folded, and every
+//! character but letters and digits taken as `-`. CGI-like servers do not distinguish `X_HMS_User`,
+//! `x.hms.user` and `x-hms-user`. What belongs to the gateway is dropped in all these spellings,
+//! then set anew.
 
 use crate::request::fields::{members, only};
 use crate::request::rejection::Rejection;
@@ -19,7 +19,7 @@ pub const SCOPES: HeaderName = HeaderName::from_static("x-hms-scopes");
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// W3C Trace Context, section 3.2.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// Where API keys may stand, ours and those of upstreams.
+/// Where API keys may be sent, both ours and those of upstreams.
 pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// The addresses of the client and of the proxies, oldest first.
 pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -32,7 +32,7 @@ pub const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-pro
 /// The part of the path that the gateway cut off.
 pub const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
-/// RFC 9110 section 7.6.1: these end here, whether or not Connection names them.
+/// RFC 9110 section 7.6.1: these are dropped, whether or not Connection names them.
 static HOP_BY_HOP: [HeaderName; 10] = [
     header::CONNECTION,
     HeaderName::from_static("http2-settings"),
@@ -47,8 +47,8 @@ static HOP_BY_HOP: [HeaderName; 10] = [
     header::UPGRADE,
 ];
 
-/// Only the gateway says these. `forwarded`, `x-forwarded` and `x-real-ip`, because an upstream may
-/// believe them as well.
+/// Set only by the gateway. Includes `forwarded`, `x-forwarded` and `x-real-ip`, because an
+/// upstream may trust them as well.
 const OURS: [&str; 5] = [
     "forwarded",
     "x-forwarded",
@@ -57,10 +57,10 @@ const OURS: [&str; 5] = [
     "traceparent",
 ];
 
-/// What other gateways say in front of an upstream: whom a client's certificate names (RFC 9440 and
-/// what is usual), who signed in, from which address. We say it by fields of our own, so from a
-/// client it is a claim that nothing proves. A name stands for all that begin like it, and is found
-/// by its first letter: every field of every request is asked.
+/// What other gateways tell an upstream: the subject of a client certificate (RFC 9440 and common
+/// practice), who signed in, from which address. We use fields of our own, so from a client these
+/// are unproven claims. Each name stands for all that begin with it, and is looked up by its first
+/// letter, because every field of every request is checked.
 const CLAIMS: [(u8, &[&str]); 6] = [
     (b'c', &["client-cert", "cf-access-", "cf-connecting-ip"]),
     (b'f', &["fastly-client-ip"]),
@@ -87,13 +87,12 @@ const CLAIMS: [(u8, &[&str]); 6] = [
     ),
 ];
 
-/// What the names of the host's own cookies begin with. They are for its own pages alone, which no
-/// route leads to.
+/// Prefixes of the host's own cookies. They are only for its own pages, to which no route leads.
 const OWN_COOKIES: [&[u8]; 3] = [b"hms-", b"__host-hms-", b"__secure-hms-"];
 
-/// Refuses a head whose framing or size is beyond the rules. hyper has checked what it parsed; this
-/// holds HTTP/2 to the same number of fields, and Transfer-Encoding to the one coding that is
-/// understood.
+/// Refuses a head whose framing or size breaks the rules. hyper has checked what it parsed. This
+/// applies the same number of fields to HTTP/2, and allows Transfer-Encoding only the one supported
+/// coding.
 pub fn check(parts: &Parts, max_headers: usize) -> Result<(), Rejection> {
     if parts.headers.len() > max_headers {
         return Err(Rejection::TooManyHeaders { limit: max_headers });
@@ -115,19 +114,19 @@ pub fn check(parts: &Parts, max_headers: usize) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// Whether a request says that trailers reach whoever sent it (`TE: trailers`).
+/// Whether the sender accepts trailers (`TE: trailers`).
 pub fn takes_trailers(headers: &HeaderMap) -> bool {
     members(headers, &header::TE).any(|member| member.eq_ignore_ascii_case(b"trailers"))
 }
 
-/// Drops what ends at the gateway and what only the gateway may say.
+/// Drops hop-by-hop fields and those that only the gateway may set.
 pub fn clean_request(headers: &mut HeaderMap) {
     drop_hop_by_hop(headers);
     clean_trailer_names(headers);
     // hyper has answered the expectation.
     headers.remove(header::EXPECT);
     clean_cookies(headers);
-    // Of a broken or forged trace nothing is continued.
+    // A broken or forged trace is not continued.
     let keep: Vec<HeaderName> = [REQUEST_ID, TRACEPARENT]
         .into_iter()
         .filter(|name| only(headers, name).is_some())
@@ -137,7 +136,7 @@ pub fn clean_request(headers: &mut HeaderMap) {
     });
 }
 
-/// Leaves of the trailers that are announced those that may come (RFC 9110 section 6.6.2).
+/// Keeps the announced trailers that are allowed (RFC 9110 section 6.6.2).
 fn clean_trailer_names(headers: &mut HeaderMap) {
     if !headers.contains_key(header::TRAILER) {
         return;
@@ -158,8 +157,8 @@ fn clean_trailer_names(headers: &mut HeaderMap) {
     }
 }
 
-/// Makes one field of all cookies, without the host's own. HTTP/2 may split the field; whoever
-/// reads it next expects one (RFC 9113 section 8.2.3).
+/// Joins all cookies into one field, without the host's own. HTTP/2 may split the field; the next
+/// reader expects one (RFC 9113 section 8.2.3).
 fn clean_cookies(headers: &mut HeaderMap) {
     let lines = headers.get_all(header::COOKIE);
     let cookies = || {
@@ -179,7 +178,7 @@ fn clean_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Browsers tell the prefixes of names apart without regard to case.
+/// Browsers compare the prefixes of names without regard to case.
 fn is_own_cookie(cookie: &[u8]) -> bool {
     let cookie = cookie.trim_ascii_start();
     OWN_COOKIES.iter().any(|own| {
@@ -188,7 +187,7 @@ fn is_own_cookie(cookie: &[u8]) -> bool {
     })
 }
 
-/// Drops what an upstream would set as a cookie of the host's own.
+/// Drops cookies of an upstream that have the name of the host's own.
 fn drop_own_cookies(headers: &mut HeaderMap) {
     let all = headers.get_all(header::SET_COOKIE);
     if !all.iter().any(|cookie| is_own_cookie(cookie.as_bytes())) {
@@ -205,21 +204,21 @@ fn drop_own_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether only the gateway says or reads this field, in whatever spelling.
+/// Whether only the gateway sets or reads this field, in any spelling.
 pub fn is_ours(name: &HeaderName) -> bool {
     is_told(name)
         || HOP_BY_HOP.iter().any(|ours| reads_as(name, ours.as_str()))
         || [header::TRAILER, header::EXPECT].contains(name)
 }
 
-/// Whether only the gateway says this field to an upstream, in whatever spelling.
+/// Whether only the gateway sets this field for an upstream, in any spelling.
 fn is_told(name: &HeaderName) -> bool {
     claims_identity(name)
         || begins_as(name, "x-forwarded-")
         || OURS.iter().any(|ours| reads_as(name, ours))
 }
 
-/// Whether it is what another gateway would say, in whatever spelling.
+/// Whether another gateway would set this field, in any spelling.
 fn is_claim(name: &HeaderName) -> bool {
     let first = name.as_str().bytes().next();
     CLAIMS
@@ -228,14 +227,14 @@ fn is_claim(name: &HeaderName) -> bool {
         .any(|(_, known)| known.iter().any(|known| begins_as(name, known)))
 }
 
-/// Whether a careless upstream could read the name as `known`, which is in small letters. Every
-/// field of every request is asked, so nothing is allocated.
+/// Whether a careless upstream could read the name as `known`, which is in lower case. Called for
+/// every field of every request, so it allocates nothing.
 fn reads_as(name: &HeaderName, known: &str) -> bool {
     name.as_str().len() == known.len() && begins_as(name, known)
 }
 
 fn begins_as(name: &HeaderName, known: &str) -> bool {
-    // Header names are in small letters already.
+    // Header names are in lower case already.
     let folded = name.as_str().bytes().map(|byte| match byte {
         b'a'..=b'z' | b'0'..=b'9' => byte,
         _ => b'-',
@@ -248,7 +247,7 @@ pub fn claims_identity(name: &HeaderName) -> bool {
     reads_as(name, "x-hms") || begins_as(name, "x-hms-")
 }
 
-/// Whether the field is `x-api-key`, in whatever spelling.
+/// Whether the field is `x-api-key`, in any spelling.
 pub fn is_api_key(name: &HeaderName) -> bool {
     reads_as(name, API_KEY.as_str())
 }
@@ -257,12 +256,12 @@ fn is_credential(name: &HeaderName) -> bool {
     *name == header::AUTHORIZATION || is_api_key(name)
 }
 
-/// Whether an upstream may know by this field who asks: a credential, or the cookies.
+/// Whether the field tells an upstream who asks: a credential, or cookies.
 pub fn may_say_who(name: &HeaderName) -> bool {
     is_credential(name) || *name == header::COOKIE
 }
 
-/// What a request shows of itself, whoever it is for.
+/// The credentials and cookies of a request.
 pub fn credentials(headers: &HeaderMap) -> HeaderMap {
     let shown = headers.iter().filter(|(name, _)| is_credential(name));
     let mut credentials = HeaderMap::new();
@@ -272,12 +271,12 @@ pub fn credentials(headers: &HeaderMap) -> HeaderMap {
     credentials
 }
 
-/// Removes what a request shows of itself.
+/// Removes the credentials and cookies of a request.
 pub fn drop_credentials(headers: &mut HeaderMap) {
     drop_where(headers, is_credential);
 }
 
-/// Sets what [`credentials`] found, in place of other values of the same fields.
+/// Sets the fields that [`credentials`] found, replacing other values of the same fields.
 pub fn give_back(headers: &mut HeaderMap, credentials: &HeaderMap) {
     for name in credentials.keys() {
         headers.remove(name);
@@ -287,7 +286,7 @@ pub fn give_back(headers: &mut HeaderMap, credentials: &HeaderMap) {
     }
 }
 
-/// Drops from an upstream's answer what ends at the gateway, and repeats the request id.
+/// Drops hop-by-hop fields from an upstream's answer, and adds the request id.
 pub fn clean_response(headers: &mut HeaderMap, request_id: &str) {
     drop_hop_by_hop(headers);
     drop_where(headers, claims_identity);
@@ -297,7 +296,7 @@ pub fn clean_response(headers: &mut HeaderMap, request_id: &str) {
     }
 }
 
-/// What would change how the message around it is read, or who it is from: no trailer may say it
+/// Fields that change how the message is read, or whom it is from. They must not occur in trailers
 /// (RFC 9110 section 6.5.1).
 static NO_TRAILERS: [HeaderName; 13] = [
     header::CACHE_CONTROL,
@@ -315,7 +314,7 @@ static NO_TRAILERS: [HeaderName; 13] = [
     header::TRAILER,
 ];
 
-/// Drops from a trailer section, of either direction, what no trailer may say.
+/// Drops fields that must not occur in trailers, in either direction.
 pub fn clean_trailers(trailers: &mut HeaderMap) {
     drop_where(trailers, is_no_trailer);
 }
@@ -328,9 +327,9 @@ fn is_no_trailer(name: &HeaderName) -> bool {
         || NO_TRAILERS.contains(name)
 }
 
-/// Drops what ends at the gateway.
+/// Drops hop-by-hop fields.
 pub fn drop_hop_by_hop(headers: &mut HeaderMap) {
-    // What is no name names no field.
+    // A value that is not a name names no field.
     let named: Vec<HeaderName> = members(headers, &header::CONNECTION)
         .filter_map(|name| HeaderName::from_bytes(name).ok())
         .collect();
@@ -342,7 +341,7 @@ pub fn drop_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes every field whose name `unwanted` picks.
+/// Removes every field whose name `unwanted` selects.
 pub fn drop_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
     let names: Vec<HeaderName> = headers
         .keys()

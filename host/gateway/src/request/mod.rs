@@ -1,12 +1,11 @@
-//! What a request and its answer are, for all who handle them. Nothing here knows a route, a plugin
-//! or an upstream.
+//! What a request and its answer are, for everybody who handles them. Nothing here knows a route, a
+//! plugin or an upstream.
 //!
-//! `target`, `headers` and `origin` make a head clean, once, with `fields` and `forwarded` to read
-//! it; `caller` and `trace` name it, and `stamp` says all that to an upstream. `body` bounds what
-//! the client sends, `upload` says how far that is, `early` reads a small one ahead. `rejection` says
-//! why a request is refused before an upstream sees it. `outgoing` is
-//! the last look at an answer; `access` takes it to its last byte, in `piece`s that may stay
-//! `untaken`.
+//! `target`, `headers` and `origin` clean a head, once; `fields` and `forwarded` help to read it.
+//! `caller` and `trace` name the request, and `stamp` passes all that to an upstream. `body` bounds
+//! what the client sends, `upload` tracks its progress, `early` reads small bodies ahead.
+//! `rejection` is why a request is refused before an upstream sees it. `outgoing` checks an answer
+//! last; `access` follows it to its last byte, in `piece`s that may stay `untaken`.
 
 pub mod access;
 pub mod body;

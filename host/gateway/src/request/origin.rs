@@ -1,14 +1,13 @@
-//! Who is at the other end: the socket's peer, or, where that is a proxy which the operator trusts,
-//! the client that it speaks for.
+//! Who the client is: the peer of the socket, or, if that is a trusted proxy, the client that it
+//! forwards for.
 //!
 //! A proxy appends the address that it saw to `X-Forwarded-For`, often on the client's own line. So
-//! the list is read by its bytes, from its end: entries of trusted proxies are passed over, and the
-//! first other one is the client. What stands before that is the client's own word. An entry that
-//! names nobody ends the walk at the last one that did. `Forwarded` (RFC 7239) is read the same
-//! way.
+//! the list is read as bytes, from its end: entries of trusted proxies are skipped, and the first
+//! other one is the client. Everything before it is the client's own claim. An entry that names no
+//! address ends the search at the last one that did. `Forwarded` (RFC 7239) is read the same way.
 //!
-//! The peer's own entry counts, or the request is refused. Where both fields are there, it cannot
-//! be told which of them the proxy wrote and which the client: so they must say the same.
+//! The peer's own entry must be valid, or the request is refused. If both fields exist, nobody can
+//! tell which of them the proxy wrote and which the client. So they must agree.
 
 use crate::request::fields::members;
 use crate::request::forwarded::{Element, Node, elements};
@@ -22,7 +21,7 @@ use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-/// Entries that are looked at, so proxies in a row; more are a loop or a lie.
+/// Entries that are read, and so proxies in a row. More are a loop or a lie.
 const MAX_PROXIES: usize = 32;
 
 /// Where a request comes from.
@@ -32,12 +31,12 @@ pub struct Origin {
     pub client: IpAddr,
     /// Whether the client speaks TLS, to us or to the trusted proxy.
     pub secure: bool,
-    /// Whether a proxy passed the bytes of somebody on whom it did not name. Then `client` is the
-    /// proxy, and what the requests say of their way is not.
+    /// Whether a proxy forwarded for a client that it did not name. `client` is then the proxy, and
+    /// what the request says about its path is unknown.
     pub untold: bool,
 }
 
-/// What a trusted proxy says of the address that the client asked for, each where it says so.
+/// What a trusted proxy says about the address that the client asked for, if it says so.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Asked {
     /// `X-Forwarded-Host`.
@@ -47,12 +46,12 @@ pub struct Asked {
 }
 
 impl Origin {
-    /// Whether a proxy that the operator trusts is at the other end.
+    /// Whether the peer is a trusted proxy.
     pub fn is_trusted(&self, trusted: &[IpNet]) -> bool {
         trusted.iter().any(|net| net.contains(&self.client))
     }
 
-    /// Whose share it counts to. A trusted proxy speaks for many.
+    /// Whom the request is counted against. A trusted proxy speaks for many clients.
     pub fn holder(&self, trusted: &[IpNet]) -> Holder {
         match self.is_trusted(trusted) {
             true => Holder::Proxy,
@@ -77,12 +76,12 @@ impl Origin {
         if self.secure { "https" } else { "http" }
     }
 
-    /// What the request says of the address that its client asked for: nothing where no trusted
-    /// proxy says it. The last entry is the word of the proxy in front.
+    /// The address that the client asked for, as the request says it; empty if no trusted proxy
+    /// says so. The last entry is that of the nearest proxy.
     ///
     /// # Errors
     ///
-    /// Where that is no host, or no port.
+    /// If it is not a host, or not a port.
     pub fn asked(&self, headers: &HeaderMap, trusted: &[IpNet]) -> Result<Asked, Rejection> {
         if self.untold || !self.is_trusted(trusted) {
             return Ok(Asked::default());
@@ -113,11 +112,11 @@ impl Origin {
         })
     }
 
-    /// Of a request with these headers, as they came, from the connection's `self`.
+    /// The origin of a request with these headers, as they came, on a connection from `self`.
     ///
     /// # Errors
     ///
-    /// Where a trusted proxy's word cannot be read, or its two words disagree.
+    /// If a trusted proxy's statement cannot be read, or its two fields disagree.
     pub fn of(self, headers: &HeaderMap, trusted: &[IpNet]) -> Result<Origin, Rejection> {
         if self.untold || !self.is_trusted(trusted) {
             return Ok(self);
@@ -162,16 +161,17 @@ fn bad(field: &'static str, why: &'static str) -> Rejection {
     Rejection::BadRequest(["the proxy sent an invalid ", field, ": ", why].into())
 }
 
-/// What was found along a list, from its end.
+/// What a list says, read from its end.
 struct Walk {
-    /// None where the first entry tells of nobody, or there is none.
+    /// None if the last entry names no address, or the list is empty.
     client: Option<IpAddr>,
     /// Which entry named the client, counted from the end.
     position: usize,
 }
 
 impl Walk {
-    /// To the first address that is not trusted; to the last that was named where all are.
+    /// Reads up to the first address that is not trusted; if all are trusted, up to the last named
+    /// one.
     fn over(
         entries: impl Iterator<Item = Node>,
         is_trusted: impl Fn(&IpAddr) -> bool,
@@ -207,7 +207,7 @@ fn proto(elements: &[Element], position: usize) -> Result<Option<bool>, &'static
     proto.map(is_https).transpose()
 }
 
-/// `wss` and `ws` are what some proxies say of a WebSocket's handshake.
+/// Some proxies say `wss` and `ws` for the handshake of a WebSocket.
 fn is_https(scheme: &[u8]) -> Result<bool, &'static str> {
     let is = |one: &str, other: &str| {
         scheme.eq_ignore_ascii_case(one.as_bytes()) || scheme.eq_ignore_ascii_case(other.as_bytes())

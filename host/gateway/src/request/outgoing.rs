@@ -1,5 +1,5 @@
-//! The last look at an answer, whoever made it: one outcome for each that there can be, the same
-//! over HTTP/1 and HTTP/2. hyper would leave some to debug assertions, and send others as they are.
+//! The last check of an answer, whoever made it. Each possible answer has one outcome, the same
+//! over HTTP/1 and HTTP/2. hyper would leave some to debug assertions, and send others unchanged.
 
 use hms_core::body::{self, Body};
 use hms_core::error::{Problem, RequestError};
@@ -7,7 +7,7 @@ use hms_core::framing;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body as _;
 
-/// The answer to a request of `method`, or the failure that it is where HTTP cannot carry it.
+/// The answer to a request of `method`, or a failure if HTTP cannot carry it.
 pub fn checked(method: &Method, response: Response<Body>) -> Result<Response<Body>, RequestError> {
     let bytes = response.body().size_hint().exact();
     match framing::check(method, response.status(), response.headers(), bytes) {
@@ -19,10 +19,10 @@ pub fn checked(method: &Method, response: Response<Body>) -> Result<Response<Bod
     }
 }
 
-/// The answer with the body that it may have, and the length that its head tells of it.
+/// The answer with the body that it may have, and the length that its head announces.
 ///
-/// What has no content loses what its upstream gave it as such. HEAD keeps the length that GET's
-/// has.
+/// An answer without content loses the content fields of its upstream. HEAD keeps the length that
+/// GET has.
 pub fn framed(method: &Method, mut response: Response<Body>) -> (Response<Body>, Option<u64>) {
     let status = response.status();
     if status.is_informational() {

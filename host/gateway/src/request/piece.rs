@@ -1,12 +1,12 @@
-//! A piece of an answer on its way to the client, and who wants to know when it leaves.
+//! A piece of an answer on its way to the client, and who is notified when it leaves.
 
 use crate::request::untaken::Taken;
 use bytes::{Buf, Bytes};
 use hms_net::connection_limit::AtWork;
 use std::io::IoSlice;
 
-/// Bytes on their way to the client. HTTP/2 takes the last piece of an answer before the client's
-/// window has room for it, and with that the answer's body is gone.
+/// Bytes on their way to the client. HTTP/2 accepts the last piece of an answer before the client's
+/// window has room for it, and then drops the answer's body.
 pub struct Piece {
     bytes: Bytes,
     taken: Option<Taken>,
@@ -14,7 +14,7 @@ pub struct Piece {
 }
 
 impl Piece {
-    /// Goes as it is.
+    /// Sends the piece without notification.
     pub fn plain(bytes: Bytes) -> Self {
         Piece {
             bytes,
@@ -23,7 +23,7 @@ impl Piece {
         }
     }
 
-    /// Keeps `at_work` until the bytes have been written, and tells `taken` of each.
+    /// Keeps `at_work` until the bytes have been written, and reports each byte to `taken`.
     pub fn watched(bytes: Bytes, taken: Option<Taken>, at_work: Option<AtWork>) -> Self {
         Piece {
             bytes,

@@ -1,4 +1,4 @@
-//! What the gateway itself says to an upstream about a request.
+//! What the gateway tells an upstream about a request.
 
 use super::caller::Caller;
 use super::headers::{
@@ -11,7 +11,7 @@ use super::trace::Trace;
 use crate::request::rejection::Rejection;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-/// What the upstream learns about the way of this request.
+/// What the upstream learns about the path of this request.
 pub struct Passage<'a> {
     /// The target as the upstream gets it.
     pub target: &'a Target,
@@ -19,18 +19,18 @@ pub struct Passage<'a> {
     pub origin: Origin,
     /// What a trusted proxy says of the address that the client asked for.
     pub asked: &'a Asked,
-    /// What was cut off the path, or empty.
+    /// The prefix cut off the path, or empty.
     pub stripped: &'a str,
     /// The request id and the trace context.
     pub trace: &'a Trace,
-    /// Who asks, where the route has `auth`.
+    /// The caller, if the route has `auth`.
     pub caller: Option<&'a Caller>,
 }
 
-/// Sets what the gateway says, on headers that [`clean_request`] has cleaned.
+/// Sets the gateway's own fields on headers that [`clean_request`] has cleaned.
 ///
-/// A value that cannot be a header is refused, not mangled: the caller's token or the path names
-/// it.
+/// A value that cannot be a header is refused, not changed: it comes from the caller's token or the
+/// path.
 ///
 /// [`clean_request`]: super::headers::clean_request
 pub fn stamp(headers: &mut HeaderMap, passage: &Passage<'_>) -> Result<(), Rejection> {

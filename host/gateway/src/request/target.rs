@@ -1,4 +1,4 @@
-//! The request target: read once, strictly, so that matching, auth and the upstream see the same
+//! The request target: parsed once, strictly, so that matching, auth and the upstream see the same
 //! path.
 //!
 //! The rules, each of them a 400 where it is broken:
@@ -25,10 +25,10 @@ use http::uri::Authority;
 use http::{HeaderMap, Method, Version, header};
 use std::fmt::Write;
 
-/// What a path may hold where its route allows it, because services differ in how they read it.
+/// What a path may contain if its route allows it, because services read it in different ways.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Oddities {
-    /// `%2F`: a character of its segment, or the border of two.
+    /// `%2F`: a character of its segment, or a separator.
     pub encoded_slashes: bool,
     /// `//`: an empty segment, or the same as `/`.
     pub empty_segments: bool,
@@ -39,7 +39,7 @@ impl Oddities {
     ///
     /// # Errors
     ///
-    /// Which is not.
+    /// Which one is not.
     pub fn within(self, allowed: Oddities) -> Result<(), &'static str> {
         if self.empty_segments && !allowed.empty_segments {
             return Err("the path has an empty segment ('//')");
@@ -51,7 +51,7 @@ impl Oddities {
     }
 }
 
-/// A request target that kept the rules, but for its oddities, which its route decides on.
+/// A request target that follows the rules, except for oddities, on which its route decides.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Target {
     path: String,
@@ -61,7 +61,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Reads and checks method, target and Host. `max_bytes` bounds path and query together.
+    /// Parses and checks method, target and Host. `max_bytes` bounds path and query together.
     pub fn read(parts: &Parts, max_bytes: usize) -> Result<Target, Rejection> {
         let uri = &parts.uri;
         if parts.method == Method::CONNECT || parts.method == Method::TRACE {
@@ -96,7 +96,7 @@ impl Target {
         })
     }
 
-    /// The path in its one form.
+    /// The normalised path.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -110,8 +110,8 @@ impl Target {
         self.odd.within(allowed).map_err(bad)
     }
 
-    /// How else a service may read the path: encoded slashes as slashes, empty segments as nothing,
-    /// or both. None for a path that has one reading.
+    /// Other ways in which a service may read the path: encoded slashes as slashes, empty segments
+    /// dropped, or both. Empty for a path with only one reading.
     pub fn other_readings(&self) -> Vec<String> {
         if self.odd == Oddities::default() {
             return Vec::new();
@@ -131,7 +131,7 @@ impl Target {
         self.query.as_deref()
     }
 
-    /// Whom the client addressed. Absent only in HTTP/1.0.
+    /// The host that the client addressed. Absent only in HTTP/1.0.
     pub fn authority(&self) -> Option<&Authority> {
         self.authority.as_ref()
     }
@@ -177,10 +177,10 @@ fn authority(
     }
 }
 
-/// As the form of a path has it.
+/// As in a normalised path.
 const ENCODED_SLASH: &str = "%2F";
 
-/// The path with each run of slashes as one.
+/// The path with each run of slashes collapsed into one.
 fn merged(path: &str) -> String {
     let mut merged = String::with_capacity(path.len());
     for c in path.chars() {
@@ -191,22 +191,20 @@ fn merged(path: &str) -> String {
     merged
 }
 
-/// Puts a path without oddities into its one form, or says which rule it breaks. Idempotent: its
-/// result passes unchanged.
+/// Normalises a path without oddities, or says which rule it breaks. Idempotent.
 pub fn normalise(raw: &str) -> Result<String, &'static str> {
     let (path, odd) = read_path(raw)?;
     odd.within(Oddities::default())?;
     Ok(path)
 }
 
-/// Puts a path into its one form and says what is odd about it, or which rule it breaks.
-/// Idempotent: its result passes unchanged.
+/// Normalises a path and lists its oddities, or says which rule it breaks. Idempotent.
 pub fn read_path(raw: &str) -> Result<(String, Oddities), &'static str> {
     if !raw.starts_with('/') {
         return Err("the path must begin with '/'");
     }
-    // A reference that begins so names a host (RFC 3986 section 4.2), and services send back in
-    // redirects what they were asked for.
+    // A reference that begins with `//` names a host (RFC 3986 section 4.2), and services repeat
+    // the requested path in redirects.
     if raw.starts_with("//") {
         return Err("the path begins with an empty segment ('//')");
     }
@@ -252,7 +250,7 @@ pub fn read_path(raw: &str) -> Result<(String, Oddities), &'static str> {
     Ok((path, odd))
 }
 
-/// `..;x` counts, because some upstreams cut the parameter off and resolve what is left.
+/// `..;x` counts, because some upstreams cut off the parameter and resolve the rest.
 fn is_dot_segment(segment: &str) -> bool {
     let segment = segment.split(';').next().unwrap_or_default();
     let segment = segment.split("%3B").next().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! The two names of a request: its request id, for people, and its `traceparent`, for tracing systems.
+//! The two identifiers of a request: its request id, for people, and its `traceparent`, for tracing
+//! systems.
 
 use crate::request::fields::only;
 use crate::request::headers::{REQUEST_ID, TRACEPARENT};
@@ -8,11 +9,11 @@ use uuid::Uuid;
 /// A request id longer than this is replaced: it is repeated in every log line.
 const MAX_REQUEST_ID: usize = 128;
 
-/// Both names, ready to be sent to the upstream.
+/// Both identifiers, ready to be sent to the upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace {
-    /// The client's own `x-request-id` where it sent one of 1 to 128 characters `[A-Za-z0-9._-]`, so that its
-    /// logs and ours can be joined; else a new UUID. It proves nothing and decides nothing.
+    /// The client's `x-request-id` if it has 1 to 128 characters of `[A-Za-z0-9._-]`, so that its
+    /// logs and ours can be joined; otherwise a new UUID. It proves nothing and decides nothing.
     pub request_id: String,
     /// W3C Trace Context, version 00: the client's trace with a new parent id, or a new trace.
     pub traceparent: String,
@@ -21,7 +22,7 @@ pub struct Trace {
 impl Trace {
     /// Takes over the client's request id and trace where they are valid, and else makes new ones.
     pub fn read(headers: &HeaderMap) -> Trace {
-        // One that is no text is replaced, like any other that is broken.
+        // An invalid value is replaced.
         let text = |name: HeaderName| only(headers, &name)?.to_str().ok();
         let request_id = text(REQUEST_ID)
             .filter(|id| (1..=MAX_REQUEST_ID).contains(&id.len()))
@@ -42,7 +43,7 @@ impl Trace {
     }
 }
 
-/// Trace id and flags of a valid `traceparent`. Of a version we do not know, the part that we know is used.
+/// Trace id and flags of a valid `traceparent`. Of an unknown version, the known part is used.
 fn parse(value: &str) -> Option<(&str, &str)> {
     let mut parts = value.split('-');
     let (version, trace, parent, flags) =

@@ -1,11 +1,11 @@
-//! A deadline for HTTP/2 streams whose client takes too little of its answer.
+//! A deadline for HTTP/2 streams whose client reads too little of its answer.
 //!
-//! hyper asks a body for more only once the client's window has room. So the body can neither see
-//! that wait nor end it, and a client that gives no window would hold all that is behind its
-//! answer: a release, a place at services, the connection. Each stream is a task; this ends the
-//! task, and h2 resets the stream.
+//! hyper polls a body again only once the client's window has room. So the body can neither see
+//! that wait nor end it, and a client that opens no window would hold everything behind its answer:
+//! a release, a slot at services, the connection. Each stream is a task; this ends the task, and h2
+//! resets the stream.
 //!
-//! An answer that is handed over whole, or taken at once, has no timer.
+//! An answer that is sent whole, or read at once, has no timer.
 
 use hms_net::pace::WritePace;
 use prometheus_client::metrics::counter::Counter;
@@ -17,10 +17,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Sleep, sleep};
 
-/// In one time of a pace so many looks are taken.
+/// Checks per time limit of a pace.
 const LOOKS: u32 = 8;
 
-/// Bytes of an answer that have been written, once its client's window had room for them.
+/// Bytes of an answer that have been written, once the client's window had room for them.
 #[derive(Clone, Default)]
 pub struct Taken(Arc<AtomicU64>);
 
@@ -31,13 +31,13 @@ impl Taken {
     }
 }
 
-/// The answer of one stream, as its body tells of it.
+/// The answer of one stream, as reported by its body.
 #[derive(Default)]
 struct Answer {
     /// A piece was handed over, and no other has been asked for.
     waits: Cell<bool>,
     too_slow: Cell<bool>,
-    /// There once a piece was not the last one.
+    /// Set once there is more than one piece.
     taken: OnceCell<Taken>,
 }
 
@@ -45,12 +45,12 @@ tokio::task_local! {
     static ANSWER: Answer;
 }
 
-/// The body of the present stream has been asked for a piece.
+/// The body of the current stream was polled for a piece.
 pub fn asked() {
     let _ = ANSWER.try_with(|answer| answer.waits.set(false));
 }
 
-/// It has handed one over. None behind the last one, or where no stream is watched.
+/// It handed one over. None after the last piece, or if no stream is watched.
 pub fn given(last: bool) -> Option<Taken> {
     let given = |answer: &Answer| {
         answer.waits.set(true);
@@ -59,14 +59,14 @@ pub fn given(last: bool) -> Option<Taken> {
     ANSWER.try_with(given).ok().flatten()
 }
 
-/// Whether the present stream ends because its client is too slow.
+/// Whether the current stream ends because its client is too slow.
 pub fn is_too_slow() -> bool {
     let slow = ANSWER.try_with(|answer| answer.too_slow.get());
     slow.unwrap_or_default()
 }
 
-/// Runs a stream, and drops it where its client is behind `pace` for too long, which `slow` counts.
-/// Time in which the client has what there is does not count.
+/// Runs a stream, and drops it if its client lags behind `pace` for too long, counted in `slow`.
+/// Time in which the client has everything there is does not count.
 pub async fn watched<F: Future>(stream: F, pace: WritePace, slow: Counter) {
     let watched = async move {
         // Dropped in the scope of its answer.
@@ -88,9 +88,9 @@ pub async fn watched<F: Future>(stream: F, pace: WritePace, slow: Counter) {
 
 struct Watch {
     pace: WritePace,
-    /// What is left of the client's time.
+    /// The time that the client has left.
     left: Duration,
-    /// The next look. None before the client was waited for.
+    /// The next check. None until the client is waited for.
     look: Option<Pin<Box<Sleep>>>,
 }
 

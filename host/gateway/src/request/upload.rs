@@ -1,8 +1,8 @@
-//! How far the body of a request has come: who is late with it, and why it broke off.
+//! The progress of a request body: who is late with it, and why it broke off.
 //!
-//! The client sends it at its own pace, which is bounded for itself (`request_body`). So the time
-//! of an upstream stands while more of the body is asked for and the client has not sent it, and
-//! begins anew with each piece that was handed on: it counts from the last byte sent.
+//! The client sends at its own rate, which has its own bound (`body`). So the upstream's clock
+//! stops while it has asked for more of the body and the client has not sent it, and restarts with
+//! each piece handed on: it counts from the last byte sent.
 
 use hms_core::error::RequestError;
 use hms_core::stopwatch::Stopwatch;
@@ -14,27 +14,27 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Between two looks whether a client that is waited for has sent more. 1 s: by so much an upstream
-/// may be late that is asked for more than its time allows, and a client that pauses costs one look
-/// a second.
+/// Time between checks whether a client that is waited for has sent more. 1 s: an upstream that
+/// asks for more can exceed its time by so much, and a client that pauses costs one check per
+/// second.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Shared by the body and by those who time the upstream that it goes to.
+/// Shared by the body and by those who time its upstream.
 #[derive(Clone)]
 pub struct Upload(Arc<State>);
 
 struct State {
     begun: Instant,
-    /// Runs while more of the body is asked for and not there.
+    /// Runs while more of the body is asked for and has not arrived.
     waiting: Stopwatch,
-    /// Microseconds since `begun` at which a piece was last handed on.
+    /// When a piece was last handed on, in microseconds since `begun`.
     moved_us: AtomicU64,
-    /// Microseconds for which the client had been waited for by then.
+    /// How long the client had been waited for by then, in microseconds.
     waited_when_moved_us: AtomicU64,
     broken: OnceLock<RequestError>,
 }
 
-/// A time that is over.
+/// The time limit was exceeded.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Late;
 
@@ -60,7 +60,7 @@ impl Upload {
         self.0.waiting.start(self.now());
     }
 
-    /// Nobody asks for more any longer: what passes until somebody does is not the client's.
+    /// Nobody asks for more. From now on, time is not charged to the client.
     pub(super) fn unasked(&self) {
         self.0.waiting.stop(self.now());
     }
@@ -75,13 +75,13 @@ impl Upload {
         self.0.moved_us.store(micros(now), Relaxed);
     }
 
-    /// The body ends here, by the client's own fault.
+    /// The body ends here by the client's fault.
     pub(super) fn break_off(&self, why: RequestError) {
         self.moved();
         let _ = self.0.broken.set(why);
     }
 
-    /// Why the upstream did not get the whole body, where that was the client's own fault.
+    /// Why the upstream did not get the whole body, if that was the client's fault.
     pub fn why(&self) -> Option<&RequestError> {
         self.0.broken.get()
     }
@@ -91,20 +91,20 @@ impl Upload {
         self.0.begun + Duration::from_micros(self.0.moved_us.load(Relaxed))
     }
 
-    /// Whether it is the client who is waited for just now.
+    /// Whether the client is being waited for right now.
     pub fn is_waiting(&self) -> bool {
         self.0.waiting.is_running()
     }
 
-    /// What comes of `future` within `limit` of the upstream's own time: counted from now, or from
-    /// the last piece of the body that was handed on, and without what waits for the client.
+    /// The result of `future` within `limit` of the upstream's own time. The time counts from now,
+    /// or from the last piece of the body handed on, and excludes waits for the client.
     ///
-    /// By reference, because an async function that took the future would have room for it twice,
-    /// and the state of a request is moved.
+    /// By reference, because an async function that took the future by value would reserve space
+    /// for it twice, and the state of a request is moved.
     ///
     /// # Errors
     ///
-    /// [`Late`] where that is over.
+    /// [`Late`] if the time is over.
     pub async fn within<F: Future>(
         &self,
         limit: Duration,
@@ -131,8 +131,8 @@ impl Upload {
         .await
     }
 
-    /// How much of its own time an upstream has spent that was asked at `begun`, when the client
-    /// had been waited for so long.
+    /// How much of its own time an upstream has used that was asked at `begun`, when the client had
+    /// been waited for so long.
     fn spent(&self, begun: Duration, waited: Duration) -> Duration {
         let now = self.now();
         let moved = Duration::from_micros(self.0.moved_us.load(Relaxed));

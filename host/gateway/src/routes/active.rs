@@ -1,8 +1,8 @@
-//! A route in the table: what its manifest says, and the live state of its upstream beside it.
+//! A route in the table: its manifest, and beside it the live state of its upstream.
 //!
-//! The state is kept by the route's file and the endpoint, so it survives an edit of the route that
-//! leaves the endpoint and its path as they are. It is not shared between routes: what one path of a
-//! service answers says little about another.
+//! The state is kept by the route's file and the endpoint. So it survives an edit of the route that
+//! leaves the endpoint and its path unchanged. Routes do not share it: how one path of a service
+//! answers says little about another.
 
 use super::health::{Health, Turns};
 use super::status::{route_status, with_upstream};
@@ -14,7 +14,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A route that serves.
+/// A live route.
 #[derive(Debug)]
 pub struct ActiveRoute {
     route: Arc<Route>,
@@ -22,7 +22,7 @@ pub struct ActiveRoute {
     pub upstream_state: Arc<UpstreamState>,
 }
 
-/// What is learnt of an upstream from its requests.
+/// What requests have shown about an upstream.
 #[derive(Debug)]
 pub struct UpstreamState {
     pub turns: Arc<Turns>,
@@ -32,12 +32,12 @@ pub struct UpstreamState {
     endpoints: Vec<(Destination, Arc<Health>)>,
 }
 
-/// The state of the upstreams of all routes that serve, by the routes' files.
+/// The state of the upstreams of all live routes, by the routes' files.
 #[derive(Default)]
 pub(super) struct UpstreamStates(HashMap<String, Arc<UpstreamState>>);
 
 impl ActiveRoute {
-    /// One of which nothing is known yet.
+    /// An upstream about which nothing is known yet.
     pub fn new(route: Route) -> Arc<ActiveRoute> {
         Arc::new(ActiveRoute {
             upstream_state: UpstreamState::of(&route, None),
@@ -55,10 +55,10 @@ impl Deref for ActiveRoute {
 }
 
 impl UpstreamState {
-    /// That of `route`, with what `before` knows of its endpoints.
+    /// The state for `route`, with what `before` knows about its endpoints.
     fn of(route: &Route, before: Option<&Arc<UpstreamState>>) -> Arc<UpstreamState> {
         let upstream = &route.upstream;
-        // The only target is never left out, so nothing is learnt of it.
+        // The only target is never ejected, so nothing is recorded about it.
         let is_known = |before: &&Arc<UpstreamState>| {
             upstream.endpoints.len() > 1 && before.base == upstream.base
         };
@@ -95,7 +95,7 @@ impl UpstreamState {
         self.endpoints.get(index).map(|(_, health)| &**health)
     }
 
-    /// Whether each endpoint is left out because it fails.
+    /// Whether each endpoint is ejected because it fails.
     pub fn left_out(&self) -> impl Iterator<Item = bool> {
         let now = Instant::now();
         self.endpoints
@@ -105,7 +105,7 @@ impl UpstreamState {
 }
 
 impl UpstreamStates {
-    /// Has `routes` serve. What is known of endpoints that none of them has is forgotten.
+    /// Makes `routes` the live ones. State of endpoints that none of them has is dropped.
     pub(super) fn activate(
         &mut self,
         routes: impl Iterator<Item = (String, Arc<Route>)>,

@@ -1,21 +1,21 @@
-//! What is learnt about the targets of an upstream from the requests that they answer: passive
-//! health, and how many tries may be made again.
+//! Passive health: what the requests to the targets of an upstream show about them, and the budget
+//! of retries.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tower::retry::budget::{Budget as _, TpsBudget};
 
-/// Tries that may be made again: a fifth of the requests of the last ten seconds, and two more a
-/// second. So an upstream that is down has a fifth more to do, not twice as much.
+/// The budget of retries: a fifth of the requests of the last ten seconds, and two more per second.
+/// So an upstream that is down gets a fifth more requests, not twice as many.
 const RETRY_SHARE: f32 = 0.2;
 const RETRIES_PER_SECOND: u32 = 2;
 const RETRY_MEMORY: Duration = Duration::from_secs(10);
 
-/// 2^64 / golden ratio: multiples of it are spread evenly, however few there are (Weyl's sequence).
+/// 2^64 / golden ratio: its multiples are spread evenly, however few there are (Weyl's sequence).
 const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// What is learnt about one target: failures in a row, and until when it is left out because of
+/// The health of one target: its consecutive failures, and until when it is ejected because of
 /// them.
 #[derive(Debug, Default)]
 pub struct Health(Mutex<State>);
@@ -27,14 +27,14 @@ struct State {
 }
 
 impl Health {
-    /// Whether requests may go there. One whose time out is over may have one request; what comes
-    /// of it decides.
+    /// Whether requests may go to the target. Once its ejection is over, it gets a single request,
+    /// whose result decides.
     pub fn is_in(&self, now: Instant) -> bool {
         self.state().out_until.is_none_or(|until| until <= now)
     }
 
-    /// A request goes there. Where that is a trial, no other goes there for `pause`, or until it is
-    /// clear that this one says nothing.
+    /// A request goes to the target. If that is a trial, no other follows for `pause`, or until the
+    /// trial proves inconclusive.
     pub fn begin(&self, now: Instant, pause: Duration) -> Attempt<'_> {
         let mut state = self.state();
         let trial = state.out_until.is_some_and(|until| until <= now);
@@ -47,15 +47,15 @@ impl Health {
         }
     }
 
-    /// An answer came. Whether the target was left out before.
+    /// An answer came. Returns whether the target was ejected before.
     pub fn succeeded(&self) -> bool {
         let mut state = self.state();
         state.failures = 0;
         state.out_until.take().is_some()
     }
 
-    /// The request failed; after `most` failures in a row the target is left out for `pause`.
-    /// Whether it is from now on.
+    /// The request failed. After `most` consecutive failures the target is ejected for `pause`.
+    /// Returns whether it is ejected from now on.
     pub fn failed(&self, now: Instant, most: u32, pause: Duration) -> bool {
         let mut state = self.state();
         state.failures = state.failures.saturating_add(1);
@@ -66,7 +66,7 @@ impl Health {
         !was_out
     }
 
-    /// Failures in a row until now.
+    /// Consecutive failures so far.
     #[cfg(test)]
     pub fn failures(&self) -> u32 {
         self.state().failures
@@ -77,21 +77,22 @@ impl Health {
     }
 }
 
-/// A request at a target, until it is known what it says of the target.
+/// A request at a target, until its result is known.
 pub struct Attempt<'a> {
     health: &'a Health,
     trial: bool,
 }
 
 impl Attempt<'_> {
-    /// The target was told of: [`Health::succeeded`] or [`Health::failed`].
+    /// The result was reported: [`Health::succeeded`] or [`Health::failed`].
     pub fn decided(mut self) {
         self.trial = false;
     }
 }
 
 impl Drop for Attempt<'_> {
-    /// It said nothing: its client left, or was late itself. The next request may try the target.
+    /// The request was inconclusive: its client left, or was late itself. The next request may try
+    /// the target.
     fn drop(&mut self) {
         let mut state = self.health.state();
         if self.trial && state.out_until.is_some() {
@@ -100,7 +101,7 @@ impl Drop for Attempt<'_> {
     }
 }
 
-/// Whose turn it is at one upstream, and how many tries may be made again.
+/// The rotation over the targets of one upstream, and its budget of retries.
 #[derive(Debug)]
 pub struct Turns {
     retries: TpsBudget,
@@ -117,17 +118,17 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// A request came, which earns its part of a retry.
+    /// A request came, which earns a fraction of a retry.
     pub fn request(&self) {
         self.retries.deposit();
     }
 
-    /// Whether one more try may be made.
+    /// Whether the budget allows one more retry.
     pub fn may_retry(&self) -> bool {
         self.retries.withdraw()
     }
 
-    /// Picks one of `weights` by its share. None where there is none.
+    /// Picks one of `weights` in proportion. None if there is none.
     pub fn pick(&self, weights: impl Iterator<Item = u32> + Clone) -> Option<usize> {
         let total: u64 = weights.clone().map(u64::from).sum();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);

@@ -1,9 +1,10 @@
-//! The routes: a folder of manifests, watched, and the immutable table that requests are matched
+//! The routes: a watched folder of manifests, and the immutable table that requests are matched
 //! with.
 //!
-//! hms-manifest reads the files and decides what is live: a bad or conflicting file keeps its last
-//! good route. `manifest` is what a file says -> `active` puts the live state of its upstream
-//! beside each (`health`) -> `table` answers lookups; `set` holds it together.
+//! `folder` reads the files -> `files` decides what is live (a bad or conflicting file keeps its
+//! last good route; `last_good` keeps it over a restart too) -> `active` puts the live state of its
+//! upstream beside each (`health`) -> `table` answers lookups. `set` holds it all together, `watch`
+//! triggers a reload whenever a file has changed, and `edit` changes files for the admin API.
 
 mod active;
 mod health;

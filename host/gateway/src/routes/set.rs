@@ -1,4 +1,5 @@
-//! The routes of one folder: what of it is live, as the table that requests are matched with.
+//! The live routes. A file whose new text is invalid, or claims what another file has, keeps its
+//! last good route, over a restart too.
 
 use super::active::UpstreamStates;
 use super::manifest::Route;
@@ -54,7 +55,7 @@ impl RouteSet {
         self.manifests.reload();
     }
 
-    /// The live routes, as they are now.
+    /// The current live routes.
     pub fn table(&self) -> Arc<Table> {
         self.active.table.load_full()
     }
@@ -66,8 +67,8 @@ impl RouteSet {
         files.iter().map(|file| states.shown(file)).collect()
     }
 
-    /// What became of the route `name`, and its file's text, which is empty where the file cannot
-    /// be read. Waits for no disk.
+    /// The state of the route `name`, and its file's text, which is empty if the file cannot be
+    /// read. Does not block.
     pub fn get(&self, name: &str) -> Option<(RouteStatus, String)> {
         let (status, text) = self.manifests.get(name)?;
         Some((self.shown(&status), text))

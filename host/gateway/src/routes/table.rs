@@ -1,9 +1,8 @@
-//! The route table: immutable, and its lookup does not grow with the number of routes.
+//! The route table: immutable. Lookup time does not depend on the number of routes.
 //!
-//! The most specific route has a request: first by host (a whole name, then below the longest name,
-//! then any), then by path, segment for segment (a literal, then `{name}`, then `/**`), then by
-//! method (named, then any). A request that finds nothing under its host is looked for under the
-//! next.
+//! The most specific route matches: first by host (an exact name, then the longest suffix, then
+//! any), then by path, segment by segment (a literal, then `{name}`, then `/**`), then by method
+//! (named, then any). If nothing matches under the host, the next less specific host is tried.
 
 use super::ActiveRoute;
 use crate::routes::manifest::{HostPattern, MAX_SEGMENTS, Pattern, Segment, segments_of};
@@ -11,7 +10,7 @@ use http::Method;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Of a path no more segments are looked at: no pattern has as many.
+/// Segments of a path that are compared; no pattern has more.
 const LOOKED_AT: usize = MAX_SEGMENTS + 1;
 
 /// One snapshot of all live routes.
@@ -22,30 +21,30 @@ pub struct Table {
     any: Node,
 }
 
-/// The routes that share a beginning of their paths.
+/// The routes whose paths share a prefix.
 #[derive(Debug, Default)]
 struct Node {
     literal: HashMap<String, Node>,
     any: Option<Box<Node>>,
-    /// Routes of this very path.
+    /// Routes of exactly this path.
     here: Vec<Arc<ActiveRoute>>,
-    /// Routes of this path and everything below.
+    /// Routes of this path and everything below it.
     below: Vec<Arc<ActiveRoute>>,
 }
 
-/// What the table says about a request.
+/// The result of a lookup.
 #[derive(Debug)]
 pub enum RouteMatch<'a> {
     /// The most specific route that matches.
     Route(&'a Arc<ActiveRoute>),
-    /// Routes lead to this path, the most specific first, but none takes the method.
+    /// Routes match the path, the most specific first, but none has the method.
     OtherMethods(Vec<&'a Arc<ActiveRoute>>),
     /// No route has this path.
     Nothing,
 }
 
 impl Table {
-    /// Two routes must not claim the same; of those that do, either is found.
+    /// Two routes must not have the same claim; if they do, either may be found.
     pub fn new(routes: impl IntoIterator<Item = Arc<ActiveRoute>>) -> Table {
         let mut table = Table::default();
         for route in routes {
@@ -63,8 +62,7 @@ impl Table {
         table
     }
 
-    /// `host` is folded ([`crate::routes::manifest::fold`]) and without port, `path` in its one
-    /// form.
+    /// `host` is folded ([`crate::routes::manifest::fold`]) and has no port; `path` is normalised.
     pub fn find(&self, host: Option<&str>, method: &Method, path: &str) -> RouteMatch<'_> {
         if !path.starts_with('/') {
             return RouteMatch::Nothing;
@@ -89,7 +87,7 @@ impl Table {
         RouteMatch::OtherMethods(others)
     }
 
-    /// Under the host's own name, then under those that it is below of, the longest first.
+    /// Under the exact host, then under its suffixes, the longest first.
     fn find_under<'a>(
         &'a self,
         host: &str,
@@ -144,8 +142,8 @@ impl Node {
     }
 }
 
-/// The route for the method: one that names it, then one that takes it as part of GET, then one
-/// that takes any.
+/// The route for the method: one that names it, then one that accepts it as part of GET, then one
+/// for any method.
 fn pick<'a>(
     routes: &'a [Arc<ActiveRoute>],
     method: &Method,

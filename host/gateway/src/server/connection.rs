@@ -1,4 +1,4 @@
-//! Connections: accepting them, serving HTTP/1.1 and HTTP/2 on them, and ending them well.
+//! Connections: accepts them, serves HTTP/1.1 and HTTP/2 on them, and closes them cleanly.
 
 use crate::Gateway;
 use crate::limits::Limits;
@@ -37,43 +37,44 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// After an accept that failed for want of something, such as file descriptors: time for
-/// connections to end.
+/// Pause after an accept that failed for lack of something, such as file descriptors, so that
+/// connections can end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// HTTP/2 has no idle timeout in hyper: a peer that is gone is found by pings.
+/// hyper has no idle timeout for HTTP/2: pings detect a peer that is gone.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Time for an idle HTTP/2 client to take its leave; at a shutdown at most a quarter of the drain.
+/// Time for an idle HTTP/2 client to close; during a shutdown at most a quarter of the drain time.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-/// Time for output that begins to wait for its client in the moment in which its connection is told
-/// to go.
+/// Time for output that starts to wait for its client at the moment when its connection is told to
+/// close.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
-/// Connections taken from the kernel's queue at the shutdown, before the listeners close and it
-/// resets what is left there. As many as the queue is usually made for.
+/// Connections accepted from the kernel's queue during the shutdown, before the listeners close and
+/// the kernel resets the rest. The usual length of that queue.
 const LAST_ACCEPTS: usize = 4096;
 
-/// What all connections share.
+/// State shared by all connections.
 #[derive(Clone)]
 struct Server {
     gateway: Arc<Gateway>,
     builder: Arc<Builder<Beside>>,
     limit: ConnectionLimit,
     connections: TaskTracker,
-    /// No new connections from here on, and no requests but those that clients may have sent by
+    /// No new connections from here on, and no requests except those that clients may have sent by
     /// then.
     closing: CancellationToken,
-    /// The same for those who take no lock: answers over HTTP/1 are the last of their connections.
+    /// The same without a lock: from now on, answers over HTTP/1 close their connections.
     leaving: Arc<AtomicBool>,
-    /// What still runs is cut.
+    /// What is still running is cut.
     cut: CancellationToken,
 }
 
-/// `listeners` is not empty. Serves until `shutdown` is cancelled, then waits for the requests in
-/// flight, at most [`Limits::drain_timeout`]. Returns how many connections were cut.
+/// Serves on `listeners`, which must not be empty, until `shutdown` is cancelled. Then waits for
+/// the requests in flight, at most [`Limits::drain_timeout`]. Returns how many connections were
+/// cut.
 pub(crate) async fn serve(
     gateway: Arc<Gateway>,
     listeners: Vec<TcpListener>,
@@ -113,15 +114,15 @@ pub(crate) async fn serve(
     cut
 }
 
-/// Where the requests of an HTTP/2 connection run: beside its lane, where threads take work from
-/// each other, because they may be all that the host is asked at the time.
+/// Where the requests of an HTTP/2 connection run: outside of its lane, on threads that share work,
+/// because one connection may carry all the load of the host.
 #[derive(Clone)]
 struct Beside(Arc<Streams>);
 
 struct Streams {
     runtime: Handle,
     pace: WritePace,
-    /// Counts those whose client's time was over.
+    /// Counts streams whose client was too slow.
     slow: Counter,
 }
 
@@ -149,7 +150,7 @@ fn protocol(limits: &Limits, slow: Counter) -> Builder<Beside> {
     let mut builder = Builder::new(Beside(Arc::new(streams)));
     builder
         .http1()
-        // Without a timer hyper's timeouts are silently off.
+        // Without a timer, hyper's timeouts do not work, and it does not say so.
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_headers(limits.max_headers)
@@ -165,8 +166,8 @@ fn protocol(limits: &Limits, slow: Counter) -> Builder<Beside> {
 }
 
 impl Server {
-    /// Accepts until the shutdown, and then those who had come by then; the listeners close and
-    /// their port is free.
+    /// Accepts until the shutdown, then also those that were queued by then; the listeners close
+    /// and free their port.
     async fn accept(&self, listeners: Listeners) {
         loop {
             let accepted = tokio::select! {
@@ -186,7 +187,7 @@ impl Server {
             }
         }
         self.leaving.store(true, Relaxed);
-        // So that the runtime sees who has come.
+        // So that the runtime sees queued connections.
         tokio::task::yield_now().await;
         for _ in 0..LAST_ACCEPTS {
             match self.next(&listeners).now_or_never() {
@@ -197,8 +198,8 @@ impl Server {
         }
     }
 
-    /// How long clients that have a connection, and no request at work, may still send one after
-    /// the shutdown has begun.
+    /// How long clients with a connection but no request in flight may still send one after the
+    /// shutdown has begun.
     fn farewell(&self) -> Duration {
         let limits = &self.gateway.config.limits;
         limits.farewell.min(limits.drain_timeout / 2)
@@ -210,8 +211,8 @@ impl Server {
         tokio::time::sleep(self.farewell()).await;
     }
 
-    /// The next connection and its place; none where its address has its share. While it waits for
-    /// a place, those that come after it are in the kernel's queue.
+    /// The next connection and its permit. None if its address has used up its share. While it
+    /// waits for a permit, later connections stay in the kernel's queue.
     async fn next(
         &self,
         listeners: &Listeners,
@@ -237,13 +238,13 @@ impl Server {
         let open = self.gateway.metrics.connection();
         let lanes = self.gateway.config.lanes.as_ref();
         let Some(guard) = lanes.and_then(Lanes::guard) else {
-            // A panic ends this task alone.
+            // A panic ends only this task.
             self.connections
                 .spawn(self.clone().connection(permit, open, stream, origin));
             return;
         };
         let (server, lane) = (self.clone(), guard.handle().clone());
-        // Its events are to be those of the lane's own queue.
+        // Its events must arrive in the lane's own queue.
         let stream = stream.into_std();
         let serving = async move {
             let _lane = guard;
@@ -289,7 +290,7 @@ impl Server {
                 return;
             }
         }
-        // Answers are written whole; waiting to fill packets only delays them.
+        // Answers are written whole, so waiting to fill packets would only delay them.
         let _ = stream.set_nodelay(true);
         let slow = self.gateway.metrics.slow_readers();
         let activity = permit.activity().clone();
@@ -355,7 +356,7 @@ impl Server {
                         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
                             through.open();
                         } else if http1 && leaving.load(Relaxed) {
-                            // RFC 9112 section 9.6: the client sends nothing more here, and loses
+                            // RFC 9112 section 9.6: the client sends nothing more, so it loses
                             // nothing.
                             let close = HeaderValue::from_static("close");
                             answer.headers_mut().insert(header::CONNECTION, close);
@@ -366,7 +367,7 @@ impl Server {
             }
         });
         let untaken = limits.stream_pace().longest;
-        // Rare, and so polled only when one of them wakes: the rest of this is polled for each request.
+        // Rare events are polled only when one of them wakes; the rest is polled for each request.
         let mut rare = FuturesUnordered::new();
         let idle = activity.idle_for(limits.connection_idle_timeout, untaken);
         rare.push(idle.map(|()| Rare::Idle).boxed());
@@ -390,24 +391,24 @@ impl Server {
                     Rare::Closing => {
                     closing = true;
                     self.leaving.store(true, Relaxed);
-                    // A connection that is closed between two requests loses the one that is on its
-                    // way.
+                    // If a connection were closed between two requests, the next one could already
+                    // be on its way and would be lost.
                     parting.set(Some(activity.idle_from_now(self.farewell(), untaken)));
                     }
                     Rare::Idle if closing => {}
                     Rare::Idle => {
                     closing = true;
                     connection.as_mut().graceful_shutdown();
-                    // A client that leaves the GOAWAY unanswered would stay; one that has just
-                    // asked for more is served.
+                    // A client that ignores the GOAWAY would stay; one that has just sent another
+                    // request is served.
                     let grace = limits.connection_idle_timeout.min(GOODBYE);
                     gone.set(Some(activity.idle_after(grace, untaken)));
                     }
                     Rare::Evicted => {
                     connection.as_mut().graceful_shutdown();
-                    // What can be said at once, a GOAWAY or the farewell of TLS. Somebody waits for
-                    // the place. An answer that had not reached the socket when the connection was
-                    // chosen is sent first.
+                    // What can be sent at once: a GOAWAY, or the close_notify of TLS. Somebody
+                    // waits for the permit. An answer that had not reached the socket when the
+                    // connection was chosen is sent first.
                     let leave = std::future::poll_fn(|cx| {
                         let polled = connection.as_mut().poll(cx).map(drop);
                         match activity.claim() {
@@ -420,19 +421,19 @@ impl Server {
                     }
                     Rare::Cut => return,
                 },
-                // Kept from the first request on, so it comes at once or with that. Where `gone` is
-                // set the client has been told.
+                // Kept since the first request, so it is sent at once or with the answer. If `gone`
+                // is set, the client has been told.
                 () = http2.notified(), if closing && gone.is_none() => {
                     parting.set(None);
-                    // A GOAWAY that refuses nothing, and another that says which requests were
-                    // taken once the client has seen the first (RFC 9113 section 6.8): h2 asks by a
-                    // PING, and would wait for its answer for ever.
+                    // A GOAWAY that refuses nothing, then another that says which requests were
+                    // accepted, once the client has seen the first (RFC 9113 section 6.8). h2
+                    // checks that by a PING, and would wait for its answer without limit.
                     connection.as_mut().graceful_shutdown();
                     gone.set(Some(activity.idle_after(goodbye, untaken)));
                 }
                 Some(()) = maybe(parting.as_mut().as_pin_mut()) => {
                     parting.set(None);
-                    // What has come in this very moment is a request.
+                    // Data that has just arrived is a request.
                     if let Some(ended) = connection.as_mut().now_or_never() {
                         log_early_end(&origin, ended);
                         break;
@@ -463,13 +464,13 @@ impl Server {
     }
 }
 
-/// What may end a connection from without.
+/// Events outside of a connection that may end it.
 enum Rare {
     /// It has had no request for too long.
     Idle,
-    /// The host shuts down.
+    /// The host is shutting down.
     Closing,
-    /// The time for that is over.
+    /// The drain time is over.
     Cut,
     /// Its permit is needed.
     Evicted,
@@ -481,7 +482,7 @@ fn log_early_end(origin: &Origin, ended: Result<(), BodyError>) {
     }
 }
 
-/// What comes of a future, if there is one.
+/// The result of an optional future.
 async fn maybe<F: Future>(future: Option<Pin<&mut F>>) -> Option<F::Output> {
     match future {
         Some(future) => Some(future.await),

@@ -1,6 +1,9 @@
-//! From the socket to hyper, and back: whoever connects is given a place and a lane, and what comes
-//! is passed up only once it has one reading. The parts that know nothing of the gateway, from
-//! listening to the strict reading of heads, are in hms-net; `connection` puts them together.
+//! From the socket to hyper and back: a client gets a permit and a lane, and its bytes are passed
+//! on only once they have a single reading.
+//!
+//! `listen` accepts and `connection` serves, through `tls` if there is a certificate, and after
+//! `proxy`, the PROXY header of a trusted proxy. `sniff` bounds the wait for the first bytes, and
+//! `strict` holds each HTTP/1 head back until it is complete.
 
 mod connection;
 

@@ -1,25 +1,25 @@
-//! Why a service did not answer, or not to the end.
+//! Why a service did not answer, or not completely.
 
 use hms_core::error::{Cause, Problem, RequestError};
 use hms_net::client::NotAllowed;
 use std::time::Duration;
 
-/// A request that a service, or the way to it, failed.
+/// A request that failed at a service, or on the way to it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum UpstreamError {
     #[error("the upstream's address is not allowed")]
     Refused(Cause),
     #[error("the upstream cannot be reached")]
     Unreachable(Cause),
-    /// The request was on its way, so nobody knows what the service did with it.
+    /// The request was on its way, so it is unknown what the service did with it.
     #[error("the upstream did not complete its response")]
     Broken(Cause),
     #[error("the upstream did not respond within {} s", .limit.as_secs_f32())]
     Timeout { limit: Duration },
-    /// Of all clients, or of this one.
+    /// The limit of all clients, or of this one.
     #[error("too many requests to upstream services are in progress; retry shortly")]
     Full,
-    /// Once it had begun, nothing of the response or of its request moved for so long.
+    /// Once the response had begun, no data of it or of its request moved for so long.
     #[error("no response data arrived for {} s", .limit.as_secs_f32())]
     Idle { limit: Duration },
 }

@@ -1,14 +1,13 @@
-//! What an answer says of its own place, put into the paths that clients see.
+//! Maps the locations in an answer into the paths that clients see.
 //!
-//! The upstream knows its paths without the prefix that the route strips, and behind the path of
-//! its URL. So the `Location`, `Content-Location` and cookies that it answers with lead a client to
-//! another place, or nowhere. They are mapped back, as `ProxyPassReverse` of other gateways does.
-//! docs/routes.md has the rules.
+//! The upstream sees its paths without the prefix that the route strips, and below the path of its
+//! URL. So the `Location`, `Content-Location` and cookies in its answers lead a client to a wrong
+//! place. They are mapped back, like `ProxyPassReverse` in other gateways. docs/routes.md has the
+//! rules.
 //!
-//! A rewritten reference is a path that begins with one slash, or an absolute URL as it came but
-//! for its path: so what leads to this host before does not lead to another one after. What a
-//! browser could read in another way than this code (backslashes, blanks, `//host`) is left as it
-//! is.
+//! A rewritten reference is a path that begins with one slash, or an absolute URL of which only the
+//! path has changed: so what leads to this host before does not lead to another one after. What a
+//! browser could read differently than this code (backslashes, blanks, `//host`) is left unchanged.
 
 use crate::request::fields::only;
 use crate::request::origin::Asked;
@@ -18,10 +17,10 @@ use hms_net::client::Protocol;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::Authority;
 
-/// Cookies whose names begin so are refused by browsers with any other path than `/`.
+/// Browsers refuse cookies whose names begin so unless their path is `/`.
 const HOST_COOKIE: &[u8] = b"__host-";
 
-/// Rewrites the fields of an answer of the route's upstream, or of a middleware in front of it.
+/// Rewrites the fields of an answer from the route's upstream, or from a middleware.
 pub(crate) fn rewrite(headers: &mut HeaderMap, route: &Route, target: &Target, asked: &Asked) {
     if !route.rewrite_location {
         return;
@@ -59,21 +58,21 @@ pub(crate) fn rewrite(headers: &mut HeaderMap, route: &Route, target: &Target, a
 /// How the client sees the route's upstream.
 struct View<'a> {
     route: &'a Route,
-    /// The authorities that the client asked for: in `Host`, and by the word of a trusted proxy.
+    /// The authorities that the client asked for: in `Host`, and according to a trusted proxy.
     asked: [Option<&'a Authority>; 2],
 }
 
-/// A path of the upstream, as the client has it.
+/// A path of the upstream, as seen by the client.
 enum Mapped {
     To(String),
-    /// It begins with the stripped prefix: the upstream knows of it (`X-Forwarded-Prefix`).
+    /// It begins with the stripped prefix, which the upstream knows (`X-Forwarded-Prefix`).
     Already,
     /// No path of the client leads there.
     Nowhere,
 }
 
 impl View<'_> {
-    /// A new value for `Location` or `Content-Location`, where it is to have one.
+    /// The new value of `Location` or `Content-Location`, if it changes.
     fn reference(&self, value: &HeaderValue) -> Option<HeaderValue> {
         let text = std::str::from_utf8(value.as_bytes()).ok()?;
         if !is_plain(text.as_bytes()) || text.starts_with("//") {
@@ -90,7 +89,7 @@ impl View<'_> {
         HeaderValue::try_from(new).ok()
     }
 
-    /// A new reference for an absolute URL.
+    /// The new reference for an absolute URL.
     fn url(&self, text: &str) -> Option<String> {
         let (scheme, rest) = text.split_once("://")?;
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -119,7 +118,7 @@ impl View<'_> {
         }
     }
 
-    /// Whether a URL is one of the upstream's own, as the manifest has it.
+    /// Whether a URL is one of the upstream's own, according to the manifest.
     fn is_own(&self, scheme: &str, authority: &Authority) -> bool {
         let endpoints = self.route.upstream.endpoints.iter();
         endpoints
@@ -139,7 +138,7 @@ impl View<'_> {
             })
     }
 
-    /// Whether a URL names what the client asked for, where the upstream saw it in `Host`.
+    /// Whether a URL names the host that the client asked for, if the upstream saw it in `Host`.
     fn is_asked(&self, scheme: &str, authority: &Authority) -> bool {
         let route = self.route;
         let sees_it = route.pass_host
@@ -165,7 +164,7 @@ impl View<'_> {
             })
     }
 
-    /// An absolute path of the upstream with what follows it, as the client has it.
+    /// An absolute path of the upstream, with what follows it, as seen by the client.
     fn path(&self, path: &str) -> Mapped {
         let (strip, base) = (&self.route.strip, &self.route.upstream.base);
         if !strip.is_empty() && below(path, strip).is_some() {
@@ -180,14 +179,14 @@ impl View<'_> {
             ""
         };
         let mapped = format!("{strip}{slash}{rest}");
-        // It would name another host.
+        // The result would name another host.
         match mapped.starts_with("//") {
             true => Mapped::Nowhere,
             false => Mapped::To(mapped),
         }
     }
 
-    /// A new `Set-Cookie`, where it is to be another.
+    /// The new value of `Set-Cookie`, if it changes.
     fn cookie(&self, cookie: &HeaderValue) -> Option<HeaderValue> {
         let bytes = cookie.as_bytes();
         let name = bytes.trim_ascii_start().get(..HOST_COOKIE.len());
@@ -222,8 +221,8 @@ impl View<'_> {
         new.flatten()
     }
 
-    /// The path of a cookie as the client has it. That of all of the upstream is that of all that
-    /// the client sees of it.
+    /// The path of a cookie, as seen by the client. If it covers all of the upstream, the result
+    /// covers all that the client sees of the upstream.
     fn cookie_path(&self, path: &str) -> Option<String> {
         let (strip, base) = (&self.route.strip, &self.route.upstream.base);
         if !path.starts_with('/') || !is_plain(path.as_bytes()) || path.starts_with("//") {
@@ -242,8 +241,8 @@ impl View<'_> {
         (mapped != path && !mapped.starts_with("//")).then_some(mapped)
     }
 
-    /// Whether a cookie for `domain` is for the upstream's own host, and none that a client would
-    /// take from here.
+    /// Whether a cookie for `domain` is for the upstream's own host, and not one that a client
+    /// would accept from this host.
     fn is_out_of_place(&self, domain: &str) -> bool {
         let domain = domain.strip_prefix('.').unwrap_or(domain);
         let mut asked = self.asked.iter().flatten();
@@ -261,13 +260,13 @@ impl View<'_> {
     }
 }
 
-/// What is left of `path` below `prefix`, on segment borders; all of it where there is no prefix.
+/// The rest of `path` below `prefix`, on segment borders; all of it without a prefix.
 fn below<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
     let rest = path.strip_prefix(prefix)?;
     (rest.is_empty() || rest.starts_with(['/', '?', '#'])).then_some(rest)
 }
 
-/// Whether a browser reads it as it stands: it takes `\` for `/`, and drops tabs and line ends.
+/// Whether a browser reads it unchanged: browsers take `\` for `/`, and drop tabs and line ends.
 fn is_plain(bytes: &[u8]) -> bool {
     bytes
         .iter()

@@ -1,8 +1,7 @@
-//! From a checked request to its upstream: windows in this process, or ordinary services.
+//! From a checked request to its upstream: a window in this process, or an ordinary service.
 //!
-//! Where there are several targets, `tries` picks one, by weight and by the health of each, and
-//! another where the first fails; `retained` has the body of the second try. `tunnel` is what a
-//! WebSocket becomes.
+//! If there are several targets, `tries` picks one by weight and health, and another if the first
+//! fails; `retained` has the body for the second try. `tunnel` is what a WebSocket becomes.
 
 mod error;
 pub(crate) mod location;
@@ -36,19 +35,19 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What came of a request to an upstream.
+/// The result of a request to an upstream.
 pub struct Answer {
     pub outcome: Result<Response<Body>, RequestError>,
-    /// Which release of the window it came to, also where that failed.
+    /// The release of the window that got the request, even if it failed.
     pub release: Option<u64>,
-    /// Which of the upstream's targets it came from, where it had to be chosen.
+    /// The target that answered, if one had to be chosen.
     pub endpoint: Option<String>,
-    /// How many were made; 0 where there could only be one.
+    /// The number of tries; 0 if only one was possible.
     pub tries: usize,
-    /// Whether the service closed the connection (GOAWAY) and said that it had not looked at this
-    /// request. It happens to a service that is well.
+    /// Whether the service closed the connection (GOAWAY) and said that it had not processed this
+    /// request. A healthy service does that too.
     pub left_over: bool,
-    /// Whether it is the 101 after which the connection is a WebSocket.
+    /// Whether the answer is the 101 after which the connection is a WebSocket.
     pub opened: bool,
 }
 
@@ -82,17 +81,17 @@ pub struct Upstreams {
     room: Room,
 }
 
-/// How long an ordinary service is waited for, where its route says nothing else.
+/// Time limits for ordinary services, unless the route sets others.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
-    /// Until it has sent the head of its answer, from the last byte of the request on.
+    /// Until the head of the answer, from the last byte of the request.
     pub head: Duration,
-    /// While nothing moves, once its answer has begun.
+    /// Without any data, once the answer has begun.
     pub idle: Duration,
 }
 
 impl Upstreams {
-    /// `times` bound the waits for ordinary services, `room` the requests at them.
+    /// `times` bounds the waits for ordinary services, `room` the requests to them.
     pub fn new(windows: Arc<dyn Windows>, client: HttpClient, times: Times, room: Room) -> Self {
         Upstreams {
             windows,
@@ -106,7 +105,7 @@ impl Upstreams {
     ///
     /// # Errors
     ///
-    /// When it could not even be sent; what went wrong beyond that is in the answer.
+    /// If the request could not even be sent. Later failures are in the answer.
     pub async fn call(
         &self,
         sending: &Sending<'_>,
@@ -114,8 +113,8 @@ impl Upstreams {
     ) -> Result<Answer, RequestError> {
         *request.version_mut() = Version::HTTP_11;
         match sending.route.upstream.endpoints.as_slice() {
-            // Its own front has the queue, the breaker and the instances; there is nothing to try
-            // again.
+            // The window itself has the queue, the breaker and the instances; there is nothing to
+            // retry.
             [
                 only @ Endpoint {
                     place: Destination::Window(_),
@@ -126,13 +125,13 @@ impl Upstreams {
         }
     }
 
-    /// Has a window answer, whatever the route's upstream is.
+    /// Calls a window, whatever the route's upstream is.
     pub async fn window(&self, name: &str, mut request: Request<Body>) -> Answer {
         *request.version_mut() = Version::HTTP_11;
         self.windows.call(name, request).await.into()
     }
 
-    /// Has one target answer.
+    /// Calls one target.
     async fn ask(
         &self,
         sending: &Sending<'_>,
@@ -141,7 +140,7 @@ impl Upstreams {
     ) -> Result<Answer, RequestError> {
         match &endpoint.place {
             Destination::Window(name) => {
-                // They have done their work. A window that never sees them cannot leak them.
+                // The credentials have been used. A window that never sees them cannot leak them.
                 if !sending.route.rules.window_gets_credentials() {
                     headers::drop_credentials(request.headers_mut());
                 }
@@ -165,7 +164,8 @@ impl Upstreams {
                         HeaderValue::from_str(asked.as_str()).map_err(RequestError::internal)?;
                     request.headers_mut().insert(header::HOST, host);
                 }
-                // Boxed, so that the state of a request to a window, which is moved, has no room for it.
+                // Boxed, so that the state of a request to a window, which is moved, reserves no
+                // space for it.
                 let service = self.service(sending, *protocol, request, at_service);
                 Ok(Box::pin(service).await)
             }
@@ -180,7 +180,7 @@ impl Upstreams {
         at_service: AtService,
     ) -> Answer {
         let (route, upload) = (sending.route, sending.upload);
-        // HTTP/2 has no Upgrade (RFC 9113 section 8.6). Over TLS the client asks for HTTP/1.1.
+        // HTTP/2 has no Upgrade (RFC 9113 section 8.6). Over TLS, the client offers only HTTP/1.1.
         let upgrade = match protocol {
             Protocol::H2c => None,
             Protocol::Http | Protocol::Https => sending.upgrade,
@@ -242,10 +242,10 @@ fn unsent(error: SendError) -> UpstreamError {
     }
 }
 
-/// The upstream's base path, then what is left of the request's path, then the query.
+/// The upstream's base path, then the rest of the request's path, then the query.
 pub(crate) fn path_and_query(route: &Route, target: &Target) -> Result<PathAndQuery, RequestError> {
     let mut text = format!("{}{}", route.upstream.base, route.stripped(target.path()));
-    // It reads as the name of a host where the upstream sends it back in a redirect.
+    // The upstream may send it back in a redirect, where it would read as the name of a host.
     if text.starts_with("//") {
         let reason = "the path begins with '//' once the route's prefix is stripped";
         return Err(Rejection::BadRequest(reason.into()).into());
@@ -257,8 +257,8 @@ pub(crate) fn path_and_query(route: &Route, target: &Target) -> Result<PathAndQu
     PathAndQuery::try_from(text).map_err(RequestError::internal)
 }
 
-/// Addresses a request to a window: with the authority that its client asked for, or else one of
-/// the window's name.
+/// Addresses a request to a window: with the authority that its client asked for, or else one made
+/// of the window's name.
 pub(crate) fn address_window(
     request: &mut Request<Body>,
     target: &Target,
@@ -271,7 +271,7 @@ pub(crate) fn address_window(
     address(request, Scheme::HTTP, authority)
 }
 
-/// Sets Host and, before the path of the URI, scheme and authority, which must agree.
+/// Sets Host, scheme and authority, which must agree.
 fn address(
     request: &mut Request<Body>,
     scheme: Scheme,

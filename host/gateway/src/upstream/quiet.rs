@@ -1,4 +1,4 @@
-//! The answer of a service on its way: cut where nothing moves for too long, either way.
+//! The answer of a service: cut if nothing moves for too long, in either direction.
 
 use super::UpstreamError;
 use crate::request::upload::Upload;
@@ -16,17 +16,17 @@ use tokio::time::{Instant, Sleep, sleep};
 pub(super) struct ServiceBody<G> {
     inner: Body,
     idle: Duration,
-    /// Of the request, whose body may move meanwhile.
+    /// The progress of the request's body, which may still move.
     upload: Upload,
-    /// Since when the service is waited for, and when it is looked at again. Runs only while the
-    /// client is there for more.
+    /// When the wait for the service began, and when it is checked again. Runs only while the
+    /// client asks for more.
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
     over: bool,
     _guard: G,
 }
 
 impl<G> ServiceBody<G> {
-    /// May be quiet for `idle`.
+    /// Allows a silence of `idle`.
     pub(super) fn new(inner: Body, idle: Duration, upload: Upload, guard: G) -> Self {
         ServiceBody {
             inner,

@@ -1,8 +1,8 @@
 //! A request body that can be sent once more.
 //!
-//! What the upstream takes of it is kept, up to a bound, so that another try begins anew. Beyond
-//! the bound, and for a method that must not be repeated as soon as the first byte was taken, there
-//! is no other try. The design is that of linkerd's `ReplayBody`.
+//! What the upstream reads of it is kept, up to a bound, so that another try can begin anew. Beyond
+//! the bound there is no other try, nor for a method that must not be repeated once its first byte
+//! was read. The design is that of linkerd's `ReplayBody`.
 
 use bytes::Bytes;
 use hms_core::body::{Body, BodyError, PolledFrame};
@@ -14,19 +14,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// What all tries share.
+/// State shared by all tries.
 #[derive(Clone)]
 pub(super) struct Retained(Arc<Mutex<State>>);
 
 struct State {
     rest: Body,
-    /// Taken so far; none once it is more than `most`.
+    /// Read so far; None once it exceeds `most`.
     taken: Option<Vec<Bytes>>,
     size: usize,
     most: usize,
-    /// What came behind it.
+    /// The trailers.
     trailers: Option<HeaderMap>,
-    /// Only the latest try reads: an earlier one may not be gone yet.
+    /// Only the latest try reads: an earlier one may not have been dropped yet.
     tries: u32,
     ended: bool,
     failed: bool,
@@ -54,7 +54,7 @@ impl Retained {
         })))
     }
 
-    /// The body of the next try, from its first byte. None where that is no longer there.
+    /// The body of the next try, from its first byte. None if that is no longer kept.
     pub(super) fn again(&self) -> Option<Body> {
         let mut state = self.state();
         state.taken.as_ref()?;
@@ -73,7 +73,7 @@ impl Retained {
         self.state().last = true;
     }
 
-    /// Whether the client's side of it broke off, or it was refused.
+    /// Whether the client's body broke off, or was refused.
     pub(super) fn has_failed(&self) -> bool {
         self.state().failed
     }
@@ -86,9 +86,9 @@ impl Retained {
 /// The body of one try.
 struct Attempt {
     number: u32,
-    /// Of those that were taken before.
+    /// The next of the pieces that were kept.
     next: usize,
-    /// The trailers were sent.
+    /// The trailers have been sent.
     trailed: bool,
     retained: Retained,
 }
@@ -109,7 +109,7 @@ impl HttpBody for Attempt {
             this.next += 1;
             return Poll::Ready(Some(Ok(Frame::data(piece.clone()))));
         }
-        // All that was kept is on its way.
+        // Everything that was kept has been sent.
         if state.last {
             state.taken = None;
         }
@@ -134,7 +134,7 @@ impl HttpBody for Attempt {
                     this.next += 1;
                 }
             }
-            // It would fail any other try as well.
+            // Any other try would fail for the same reason.
             Some(Err(_)) => (state.taken, state.failed) = (None, true),
             None => state.ended = true,
         }

@@ -1,7 +1,6 @@
-//! Requests at ordinary services at once. Each has a connection of its own, which is a file
-//! descriptor that a store or a client could have had; so their number is bounded, and one address
-//! has at most a share of them. A trusted proxy that names nobody speaks for many and has no such
-//! bound.
+//! Bounds the concurrent requests to ordinary services. Each has its own connection, which is a
+//! file descriptor that a store or a client could need. One address has at most a share of them,
+//! except a trusted proxy that names no client, which speaks for many.
 
 use hms_net::connection_limit::Holder;
 use parking_lot::{Mutex, MutexGuard};
@@ -9,7 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Room for requests at services. Clones share it.
+/// The bound on requests to services. Clones share it.
 #[derive(Clone)]
 pub struct Room(Arc<Inner>);
 
@@ -26,15 +25,15 @@ struct Held {
     each: HashMap<Holder, usize>,
 }
 
-/// One request at a service, until it is dropped.
+/// A permit for one request to a service, until it is dropped.
 pub struct AtService {
     room: Room,
     holder: Holder,
 }
 
 impl Room {
-    /// For `most` requests, `share` of them of one address. `refused` counts those beyond it, or
-    /// beyond their address's share.
+    /// For `most` requests, of which one address may have `share`. `refused` counts refusals by
+    /// either bound.
     pub fn new(most: usize, share: usize, refused: Counter) -> Self {
         Room(Arc::new(Inner {
             most,
@@ -44,7 +43,7 @@ impl Room {
         }))
     }
 
-    /// Room for a request of `holder`, if there is some.
+    /// A permit for a request of `holder`, if there is one.
     pub fn enter(&self, holder: Holder) -> Option<AtService> {
         let mut held = self.held();
         let own = held.each.get(&holder).copied().unwrap_or_default();

@@ -1,9 +1,9 @@
-//! One request to an upstream of several targets, or of one that may fail: which target, and
-//! whether once more.
+//! One request to an upstream with several targets, or with one that may fail: which target, and
+//! whether to retry.
 //!
-//! A request is sent again where that cannot do a thing twice: it never left, or its method is
-//! idempotent (RFC 9110 section 9.2.2), and its body is still there. And only within the upstream's
-//! budget of retries, so that a service that is down is not also flooded.
+//! A request is sent again only if that cannot do a thing twice: it never left, or its method is
+//! idempotent (RFC 9110 section 9.2.2); and its body must still be there. Retries also have a
+//! budget for each upstream, so that a service that is down is not flooded too.
 
 use super::retained::Retained;
 use super::{Answer, UpgradeRequest, Upstreams};
@@ -21,47 +21,47 @@ use std::time::{Duration, Instant};
 /// Bytes of a request body kept for another try.
 const MOST_RETAINED: usize = 64 << 10;
 
-/// Before the target that has just failed is asked again, and twice as long each time.
+/// Pause before the target that has just failed is tried again; it doubles each time.
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// Where a request is to be sent, which has the path that the upstream is to see, and how.
+/// How a request is sent. Its path is already the one for the upstream.
 pub struct Sending<'a> {
-    /// Whose share of the requests at services it counts to.
+    /// Whom the request is charged to at services.
     pub holder: Holder,
     pub route: &'a ActiveRoute,
     pub target: &'a Target,
-    /// How far the request's body has come.
+    /// The progress of the request's body.
     pub upload: &'a Upload,
     /// The WebSocket that the client asks for.
     pub upgrade: Option<&'a UpgradeRequest>,
-    /// How long an answer that has begun may be quiet, where the route says so.
+    /// How long an answer may pause once it has begun, if the route says so.
     pub stream_idle: Option<Duration>,
-    /// Whether the client takes trailers.
+    /// Whether the client accepts trailers.
     pub trailers: bool,
 }
 
-/// What came of one try.
+/// The result of one try.
 #[derive(Debug, PartialEq, Eq)]
 enum TryOutcome {
     Answered,
-    /// It is no failure of the target.
+    /// Not a failure of the target.
     NotIts,
-    /// Nothing was done, so anything may be sent again.
+    /// Nothing was done, so any request may be sent again.
     NeverRan,
-    /// As `NeverRan`, and the target is well: it closed the connection that the request was on.
+    /// Like `NeverRan`, but the target is healthy: it closed the connection that the request was
+    /// on.
     LeftOver,
-    /// It is not known what was done.
+    /// It is unknown what was done.
     Unclear,
-    /// The target says itself that it cannot.
+    /// The target says that it cannot serve the request.
     Unable,
-    /// As `Unclear`, and it may be that it is only slow.
+    /// Like `Unclear`, but the target may only be slow.
     Slow,
 }
 
 impl TryOutcome {
-    /// Whether it may have failed for the client that was waited for meanwhile: a service has a
-    /// time of its own for a request. Not where the request never ran: then nobody waited for its
-    /// body.
+    /// Whether the failure may be due to a slow client: services have their own time limit for a
+    /// request. Not if the request never ran: then nobody waited for its body.
     fn may_be_the_clients(&self) -> bool {
         match self {
             TryOutcome::Unclear | TryOutcome::Unable | TryOutcome::Slow => true,
@@ -74,7 +74,7 @@ impl TryOutcome {
 }
 
 impl Upstreams {
-    /// Sends the request until a target has answered, or no further try may be made.
+    /// Sends the request until a target has answered, or no further try is allowed.
     pub(super) async fn tries(
         &self,
         sending: &Sending<'_>,
@@ -84,8 +84,8 @@ impl Upstreams {
         state.turns.request();
         let (parts, body) = request.into_parts();
         let idempotent = parts.method.is_idempotent();
-        // A service that speaks HTTP/2 says of what it did not look at that it did not, also where
-        // a part of the body was on its way.
+        // A service that speaks HTTP/2 says which requests it did not process, even if a part of
+        // the body had been sent.
         let again = idempotent || upstream.may_be_http2();
         let body = Retained::new(body, if again { MOST_RETAINED } else { 0 });
         let mut tried = Vec::new();
@@ -150,7 +150,7 @@ impl Upstreams {
     }
 }
 
-/// The next target: one that has not been tried and is not left out, else one that has not been
+/// The next target: one that has not been tried and is not ejected, else one that has not been
 /// tried, else any.
 fn choose(route: &ActiveRoute, tried: &[usize], now: Instant) -> usize {
     if route.upstream.endpoints.len() == 1 {
@@ -194,13 +194,14 @@ fn verdict(outcome: &Result<Response<Body>, RequestError>) -> TryOutcome {
                 TryOutcome::Slow
             }
             (Ran::Perhaps, Fault::Upstream) => TryOutcome::Unclear,
-            // It would be the same everywhere; or an instance had it, and its window has a breaker.
+            // It would fail the same everywhere; or an instance ran it, and its window has a
+            // breaker.
             (Ran::Refused | Ran::Perhaps, _) => TryOutcome::NotIts,
         },
     }
 }
 
-/// Learns from what came of a try. The only target is never left out.
+/// Records the result of a try. The only target is never ejected.
 fn note(route: &ActiveRoute, endpoint: &Endpoint, health: &Health, verdict: &TryOutcome) {
     let upstream = &route.upstream;
     if upstream.endpoints.len() == 1 {

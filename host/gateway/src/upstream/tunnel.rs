@@ -1,9 +1,9 @@
-//! WebSockets to ordinary services (RFC 6455): the handshake passes like any request; when the
-//! service has answered 101, both connections become one stream of bytes that the gateway no longer
-//! reads.
+//! WebSockets to ordinary services (RFC 6455): the handshake is forwarded like any request. Once
+//! the service has answered 101, both connections become one stream of bytes that the gateway no
+//! longer interprets.
 //!
-//! Nothing else is upgraded, and no window is: what does not ask for a WebSocket as the RFC says
-//! loses its `Upgrade` like any hop-by-hop field, and a 101 that nobody asked for is a broken
+//! Nothing else is upgraded, and windows are not. A request that is not a WebSocket handshake by
+//! the RFC loses its `Upgrade` like any hop-by-hop field, and an unrequested 101 is an invalid
 //! answer.
 
 use super::UpstreamError;
@@ -32,16 +32,16 @@ use tokio_util::sync::CancellationToken;
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 const UPGRADE: HeaderValue = HeaderValue::from_static("upgrade");
 
-/// RFC 6455 section 4.1: the one version there is.
+/// RFC 6455 section 4.1: the only version.
 const VERSION: &[u8] = b"13";
 
 /// 16 bytes in base64.
 const KEY_LENGTH: usize = 24;
 
-/// Time for the end of a WebSocket to be told to both sides.
+/// Time to send the end of a WebSocket to both sides.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// Where a connection finds what it becomes after its answer, if it becomes something else.
+/// Where a connection finds what it becomes after its answer, if anything.
 #[derive(Clone, Default)]
 pub struct TunnelHandover(Arc<Mutex<Option<Tunnel>>>);
 
@@ -51,26 +51,27 @@ impl TunnelHandover {
     }
 }
 
-/// What the client of a WebSocket was let in with.
+/// The admission of a WebSocket's client.
 pub trait Admitted: Send + Sync {
-    /// Resolves when that does not let it in any more: its token has expired, its API key was
-    /// revoked, its issuer's keys have changed. Why it would be refused now.
+    /// Resolves when the client is no longer admitted: its token has expired, its API key was
+    /// revoked, or its issuer's keys have changed. Returns why it would be refused now.
     fn lapse(&self) -> BoxFuture<'_, RequestError>;
 }
 
-/// A client's request for a WebSocket. Windows know nothing of it.
+/// A client's request for a WebSocket. Windows do not get it.
 pub struct UpgradeRequest {
     client: OnUpgrade,
     slot: TunnelHandover,
-    /// None where nothing was asked of the client.
+    /// None if the route requires no credentials.
     admitted: Option<Arc<dyn Admitted>>,
 }
 
 impl UpgradeRequest {
-    /// Reads it from a head whose hop-by-hop fields are still there, and whose request has no body.
+    /// Reads the handshake from a head that still has its hop-by-hop fields, and whose request has
+    /// no body.
     ///
-    /// What the connection can become is hyper's, which gives it among the extensions of a request
-    /// and in no other way. `slot` is where the connection looks.
+    /// hyper provides the upgraded connection only in the extensions of a request. `slot` is where
+    /// the connection looks for it.
     pub fn read(parts: &mut Parts, slot: TunnelHandover) -> Option<UpgradeRequest> {
         let client = parts.extensions.remove::<OnUpgrade>()?;
         let one = |name: HeaderName| only(&parts.headers, &name);
@@ -87,7 +88,7 @@ impl UpgradeRequest {
         })
     }
 
-    /// What the request was let in with is to hold as long as the WebSocket does.
+    /// Requires the admission to hold as long as the WebSocket lasts.
     pub fn while_admitted(&mut self, admitted: Arc<dyn Admitted>) {
         self.admitted = Some(admitted);
     }
@@ -118,13 +119,13 @@ impl UpgradeRequest {
     }
 }
 
-/// Says the upgrade in fields from which the hop-by-hop ones have been dropped.
+/// Sets the upgrade fields, after the hop-by-hop ones have been dropped.
 pub(crate) fn name_upgrade(headers: &mut HeaderMap) {
     headers.insert(header::CONNECTION, UPGRADE);
     headers.insert(header::UPGRADE, WEBSOCKET);
 }
 
-/// hyper looks at `Upgrade` alone.
+/// hyper checks only `Upgrade`.
 fn connection_names_upgrade(headers: &HeaderMap) -> bool {
     members(headers, &header::CONNECTION).any(|name| name.eq_ignore_ascii_case(b"upgrade"))
 }
@@ -145,14 +146,14 @@ pub struct Tunnel {
 
 /// What ends a WebSocket from the gateway's side.
 pub struct Terms<'a> {
-    /// The longest silence both ways.
+    /// The longest silence in both directions.
     pub idle: Duration,
     pub closing: &'a CancellationToken,
 }
 
 impl Tunnel {
-    /// Copies both ways until both have ended, one has failed, or `terms` say so. Why it ended;
-    /// nothing where it never opened.
+    /// Copies in both directions until both have ended, one has failed, or `terms` end it. Returns
+    /// why it ended; None if it never opened.
     pub async fn run(self, terms: Terms<'_>) -> Option<&'static str> {
         let (opened, request_id) = (Instant::now(), self.request_id);
         let _at_service = self.at_service;
@@ -185,8 +186,8 @@ impl Tunnel {
             // It has no end to wait for.
             () = terms.closing.cancelled() => "shutdown",
         };
-        // The frames are not ours, so no Close frame can be put between them: what was passed on
-        // arrives, and then the end.
+        // The gateway does not parse frames, so it cannot insert a Close frame: what was forwarded
+        // arrives, and then the connection ends.
         let leave = async { tokio::join!(client.shutdown(), service.shutdown()) };
         let _ = tokio::time::timeout(GOODBYE, leave).await;
         tracing::info!(
@@ -202,7 +203,7 @@ impl Tunnel {
     }
 }
 
-/// Resolves when the client may not be there any longer, with why.
+/// Resolves when the client is no longer admitted, with the reason.
 async fn lapse(admitted: Option<&dyn Admitted>) -> RequestError {
     match admitted {
         Some(admitted) => admitted.lapse().await,
@@ -210,7 +211,7 @@ async fn lapse(admitted: Option<&dyn Admitted>) -> RequestError {
     }
 }
 
-/// One side of a tunnel, whose bytes are counted as they come.
+/// One side of a tunnel, with a count of its bytes.
 struct Side {
     stream: TokioIo<Upgraded>,
     activity: Activity,

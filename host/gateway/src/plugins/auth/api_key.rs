@@ -1,7 +1,8 @@
 //! The text of an API key: `hms_` + id + `_` + secret.
 //!
-//! The id finds the key; the secret proves it. At rest is only the secret's SHA-256: it is random and long, so nobody finds it by
-//! trying, and the slow hashes that guessable passwords need would only cost every request.
+//! The id finds the key; the secret proves it. Only the secret's SHA-256 is stored. The secret is
+//! long and random, so it cannot be guessed; the slow hashes that passwords need would only cost
+//! time on every request.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,10 +12,11 @@ use std::fmt;
 use std::io;
 use subtle::ConstantTimeEq;
 
-/// What every key begins with: scanners for leaked secrets look for such, and no JWT does.
+/// The prefix of every key. Scanners for leaked secrets look for prefixes, and no JWT begins like
+/// this.
 pub(super) const PREFIX: &str = "hms_";
 
-/// 48 random bits, so that ids seldom collide. Whoever makes one looks.
+/// 48 random bits, so that ids seldom collide. The creator of a key checks.
 const ID_BYTES: usize = 6;
 
 /// 256 random bits.
@@ -23,7 +25,7 @@ const SECRET_BYTES: usize = 32;
 /// In base64url, without padding.
 const SECRET_CHARS: usize = (SECRET_BYTES * 8).div_ceil(6);
 
-/// A key as it is shown once.
+/// A key as it is shown, once.
 pub(super) struct NewKey {
     pub id: String,
     /// The whole text.
@@ -34,7 +36,7 @@ pub(super) struct NewKey {
 impl NewKey {
     /// # Errors
     ///
-    /// Where the system has no random numbers.
+    /// If the system has no random numbers.
     pub(super) fn make() -> io::Result<NewKey> {
         let (mut id, mut secret) = ([0; ID_BYTES], [0; SECRET_BYTES]);
         for bytes in [id.as_mut_slice(), secret.as_mut_slice()] {
@@ -50,9 +52,9 @@ impl NewKey {
     }
 }
 
-/// Whether the text of a key is anywhere in `bytes`.
+/// Whether `bytes` contain the text of a key.
 pub(super) fn is_key_in(bytes: &[u8]) -> bool {
-    // Every field of every request is asked, and few have an underscore.
+    // Every field of every request is checked, and few contain an underscore.
     memchr::memchr_iter(b'_', bytes).any(|at| {
         let (front, rest) = bytes.split_at(at + 1);
         front.ends_with(PREFIX.as_bytes()) && begins_with_id_and_secret(rest)
@@ -74,7 +76,7 @@ fn begins_with_id_and_secret(bytes: &[u8]) -> bool {
 
 /// Id and secret of a key's text.
 pub(super) fn split(text: &str) -> Option<(&str, &str)> {
-    // A secret in base64url may have a '_' of its own; an id has none.
+    // A base64url secret may contain `_`; an id does not.
     text.strip_prefix(PREFIX)?.split_once('_')
 }
 
@@ -88,7 +90,7 @@ impl Hash {
         Hash(Sha256::digest(secret).into())
     }
 
-    /// Takes as long wherever the two differ.
+    /// In constant time.
     pub fn is_of(&self, secret: &str) -> bool {
         self.0.ct_eq(&Hash::of(secret).0).into()
     }

@@ -1,5 +1,4 @@
-//! API keys for machine callers: who has one, since when and until when. Kept in the data folder,
-//! hashed.
+//! API keys for machine callers: owner, creation and expiry. Stored in the data folder, hashed.
 
 use super::api_key::{Hash, NewKey, split};
 use super::claims::check_grant;
@@ -20,11 +19,11 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::runtime::Handle;
 
-/// Keys of one host. They are written together, and a back office has some hundred machines at
+/// Keys of one host. They are written together, and a back office has a few hundred machines at
 /// most.
 pub(super) const MAX_KEYS: usize = 4096;
 
-/// The first pause before keys that the disk did not take are written again, and the longest: it
+/// The first and the longest pause before keys are written again after a failed write. The pause
 /// doubles with each failure. 1 s and 30 s, as for the windows.
 const SETTLE_PAUSE: Duration = Duration::from_secs(1);
 const MAX_SETTLE_PAUSE: Duration = Duration::from_secs(30);
@@ -34,7 +33,7 @@ const MAX_SETTLE_PAUSE: Duration = Duration::from_secs(30);
 pub struct ApiKey {
     /// The public part of the key, by which operators name it.
     pub id: String,
-    /// Whom it names among the keys' users: what `sub` is to a token.
+    /// The caller that the key names: what `sub` is to a token.
     pub user: String,
     /// What the key may do: what `scope` is to a token.
     pub scopes: Vec<String>,
@@ -71,7 +70,7 @@ struct Content {
     keys: Vec<KeyEntry>,
 }
 
-/// Why a change was not made. Everything is as it was.
+/// Why a change was not made. Nothing has changed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// A field of the new key is invalid. Says which and why.
@@ -93,18 +92,17 @@ pub enum KeyError {
 /// background.
 #[derive(Debug)]
 pub struct ApiKeys {
-    /// None: for as long as this process lives.
+    /// None: the keys live as long as this process.
     file: Option<PathBuf>,
     reserve: Arc<Reserve>,
     keys: ArcSwap<BTreeMap<String, KeyEntry>>,
     unsaved: ArcSwapOption<UnsavedKeys>,
-    /// Held by whoever changes them or writes them. Whether a task is at work on what the disk has
-    /// not taken.
+    /// Locked by whoever changes or writes the keys. Whether a task is retrying a failed write.
     changing: Mutex<bool>,
 }
 
 impl ApiKeys {
-    /// Keys that nobody keeps.
+    /// Keys without a file.
     pub fn in_memory() -> Arc<Self> {
         Arc::new(ApiKeys {
             file: None,
@@ -115,13 +113,12 @@ impl ApiKeys {
         })
     }
 
-    /// The keys in the data folder `dir`; none where there is no file yet. A key is revoked with
-    /// the space of `reserve` where the disk has no other.
+    /// The keys in the data folder `dir`; none if there is no file yet. If the disk is full, a
+    /// revocation is written into the space of `reserve`.
     ///
     /// # Errors
     ///
-    /// Where the file cannot be read. It is never taken for an empty one: that would revoke every
-    /// key.
+    /// If the file cannot be read. It is never treated as empty: that would revoke every key.
     pub fn open(dir: &Path, reserve: Arc<Reserve>) -> io::Result<Arc<Self>> {
         let file = dir.join("keys.json");
         let content = match std::fs::read(&file) {
@@ -151,7 +148,7 @@ impl ApiKeys {
         }))
     }
 
-    /// The caller that the key `text` proves, called by the key's user alone.
+    /// The caller that the key `text` proves, named by the key's user alone.
     pub fn caller(&self, text: &str) -> Result<Caller, AuthError> {
         const UNKNOWN: &str = "the API key is unknown or was revoked";
         let (id, secret) = split(text).ok_or_else(|| refuse(UNKNOWN))?;
@@ -181,12 +178,12 @@ impl ApiKeys {
         list
     }
 
-    /// What of the keys the disk has not taken yet.
+    /// The changes that are not on disk yet.
     pub fn unsaved(&self) -> Option<Arc<UnsavedKeys>> {
         self.unsaved.load_full()
     }
 
-    /// Makes a key. Its text is nowhere but in the answer. Blocks on the file system.
+    /// Creates a key. Its text is only in the answer. Blocks on the file system.
     pub fn add(
         self: &Arc<Self>,
         user: &str,
@@ -216,14 +213,14 @@ impl ApiKeys {
             sha256: new.hash,
         };
         keys.insert(new.id, kept.clone());
-        // On disk first: a key that is shown is good after a restart.
+        // To disk first: a key that has been shown must survive a restart.
         if let Err(error) = self.write(&keys) {
-            // The file may have the new key all the same, and nobody will ever be told its text.
+            // The file may contain the new key all the same, but nobody will ever learn its text.
             self.note(&error, None);
             self.settle_later(&mut changing);
             return Err(error.into());
         }
-        // One that was revoked meanwhile stays so, and is written next.
+        // A key that was revoked meanwhile stays revoked, and is written next.
         self.keys.rcu(|keys| {
             let mut keys = BTreeMap::clone(keys);
             keys.insert(key.id.clone(), kept.clone());
@@ -233,12 +230,11 @@ impl ApiKeys {
         Ok((key, new.text))
     }
 
-    /// Takes a key away, at once, whatever the disk says. Gives what the disk has not taken yet.
-    /// Requests that the key was admitted with go on; WebSockets end within a second. Blocks on the
-    /// file system.
+    /// Revokes a key at once, even if the disk fails. Returns what is not on disk yet. Requests
+    /// admitted by the key continue; WebSockets end within a second. Blocks on the file system.
     pub fn revoke(self: &Arc<Self>, id: &str) -> Result<Option<Arc<UnsavedKeys>>, KeyError> {
         let mut was_there = false;
-        // Not in turn: who waits for the disk with another change must not keep a key good.
+        // Outside of the queue: a change that waits for the disk must not keep a revoked key valid.
         self.keys.rcu(|keys| {
             let mut keys = BTreeMap::clone(keys);
             was_there = keys.remove(id).is_some();
@@ -274,14 +270,14 @@ impl ApiKeys {
         write_whole_private(file, &json(keys)?)
     }
 
-    /// What the file says once the disk has taken the keys as they hold: a key that was revoked is
-    /// not in it. None where there are no keys.
+    /// The content of the file once the current keys are on disk: without the revoked ones. None if
+    /// there are no keys.
     pub fn content(&self) -> io::Result<Option<Vec<u8>>> {
         let keys = self.keys.load();
         (!keys.is_empty()).then(|| json(&keys)).transpose()
     }
 
-    /// Writes the keys as they hold, if need be into the space of the reserve.
+    /// Writes the current keys, if necessary into the space of the reserve.
     fn write_from_reserve(&self) -> io::Result<()> {
         let keys = self.keys.load();
         match self.write(&keys) {
@@ -290,7 +286,7 @@ impl ApiKeys {
         }
     }
 
-    /// Notes that the disk did not take the keys as they hold, among them the revocation of `id`.
+    /// Records that a write failed, among it the revocation of `id`.
     fn note(&self, error: &io::Error, id: Option<String>) {
         let why = error.to_string();
         let before = self.unsaved();
@@ -310,7 +306,7 @@ impl ApiKeys {
         self.unsaved.store(Some(Arc::new(unsaved)));
     }
 
-    /// Has a task write the keys once the disk takes them, unless there is one.
+    /// Starts a task that retries the write, unless one is running.
     fn settle_later(self: &Arc<Self>, settling: &mut bool) {
         let Ok(runtime) = Handle::try_current() else {
             return;
@@ -335,7 +331,7 @@ impl ApiKeys {
         });
     }
 
-    /// Writes what the disk has not taken. Whether nothing is left to do.
+    /// Writes what is not on disk yet. Returns whether nothing is left to do.
     fn settle(&self) -> bool {
         let mut settling = self.changing();
         if let Some(unsaved) = self.unsaved() {

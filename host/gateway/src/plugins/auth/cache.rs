@@ -1,31 +1,33 @@
-//! Tokens that were verified a moment ago, so that a client's next request costs a hash instead of a signature.
+//! Recently verified tokens, so that a client's next request costs a hash instead of a signature.
 //!
-//! What is remembered holds for one key set: each has a generation, and what an older one verified is verified again. A
-//! refused token is not remembered: whoever sends nonsense fills nothing.
+//! An entry is valid for one key set: each set has a generation, and tokens verified by an older
+//! one are verified again. Refused tokens are not cached, so nonsense fills nothing.
 
 use crate::request::caller::Caller;
 use parking_lot::{Mutex, MutexGuard};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 
-/// So that threads seldom wait for each other.
+/// Enough that threads seldom wait for each other.
 const SHARDS: usize = 16;
 
-/// Tokens of one shard, 16,384 in all: as many callers at once as one host serves. With the next constant at most 20 MiB.
+/// Tokens per shard, 16,384 in all: as many concurrent callers as one host serves. With the next
+/// constant, at most 20 MiB.
 const MAX_ENTRIES: usize = 1024;
 
-/// Bytes of a caller that is remembered. Real ones have some hundred; a token with more scopes is verified each time.
+/// Bytes of a cached caller. Real ones have some hundred; a token with more scopes is verified each
+/// time.
 const MAX_CALLER_BYTES: usize = 1024;
 
-/// What a token was found to prove.
+/// The result of verifying a token.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Verified {
     pub caller: Caller,
     /// `exp`, in seconds since 1970, without leeway.
     pub expiry_s: u64,
-    /// Whose it is, by its place among the issuers.
+    /// The index of its issuer.
     pub issuer: usize,
-    /// Of the key set that verified it.
+    /// The generation of the key set that verified it.
     pub generation: u64,
 }
 
@@ -36,7 +38,7 @@ pub(super) fn name(token: &str) -> Name {
     Sha256::digest(token).into()
 }
 
-/// The tokens that are remembered.
+/// The cached tokens.
 pub(super) struct Cache {
     shards: [Mutex<HashMap<Name, Verified>>; SHARDS],
     max_entries: usize,
@@ -49,7 +51,7 @@ impl Default for Cache {
 }
 
 impl Cache {
-    /// `max_entries` is that of each shard.
+    /// `max_entries` is per shard.
     fn with_room(max_entries: usize) -> Self {
         Cache {
             shards: Default::default(),
@@ -57,8 +59,8 @@ impl Cache {
         }
     }
 
-    /// What is known of a token at the time `now_s`. Never past its `exp`; whether its key set is still that one is for the
-    /// caller to check.
+    /// The entry of a token at the time `now_s`, never past its `exp`. The caller must check that
+    /// its key set is still current.
     pub(super) fn get(&self, name: &Name, now_s: u64) -> Option<Verified> {
         let mut shard = self.shard(name)?;
         let found = shard.get(name)?;
@@ -69,7 +71,8 @@ impl Cache {
         Some(found.clone())
     }
 
-    /// Remembers a token. Where there is no room, those that have expired go, else the one that would expire first.
+    /// Caches a token. If there is no room, expired entries are removed, or else the one that would
+    /// expire first.
     pub(super) fn put(&self, name: Name, verified: Verified, now_s: u64) {
         if verified.expiry_s <= now_s || bytes(&verified.caller) > MAX_CALLER_BYTES {
             return;
@@ -96,7 +99,7 @@ impl Cache {
     }
 }
 
-/// About what a caller takes in memory.
+/// The approximate size of a caller in memory.
 fn bytes(caller: &Caller) -> usize {
     let scopes = caller.scopes.iter();
     caller.user.len()

@@ -1,31 +1,31 @@
-//! Who is asking, under one name that counts everywhere: for windows, `rate-limit`, `idempotency`,
+//! The caller under the one name that is used everywhere: by windows, `rate-limit`, `idempotency`,
 //! canaries and the log.
 
 use super::config::IssuerConfig;
 
-/// The name before the colon of an API key's user. No issuer may have it.
+/// The prefix for users of API keys. No issuer may have this name.
 pub(super) const KEYS: &str = "key";
 
-/// How the users of one issuer, or those of API keys, are called.
+/// How the users of one issuer, or those of API keys, are named.
 ///
-/// A subject says who somebody is among the users of its issuer alone (OpenID Connect Core 1.0
-/// section 2). So where a host has several issuers, a user is `ISSUER:SUBJECT`, with the issuer's
-/// name in the host's file. That name has no colon, so what stands before the first one is always
-/// the issuer, whatever colons a subject has.
+/// A subject is unique only within its issuer (OpenID Connect Core 1.0 section 2). If a host has
+/// several issuers, a user is `ISSUER:SUBJECT`, with the issuer's name in the host's file. That
+/// name has no colon, so the part before the first colon is always the issuer, even if the subject
+/// has colons.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum Naming {
     /// The subject alone: there is one issuer.
     #[default]
     Bare,
-    /// The subject behind this and a colon.
+    /// This prefix, a colon, then the subject.
     Under(String),
-    /// The subject alone, beside issuers with these names: so it must not begin as one of their
+    /// The subject alone, beside issuers with these names. It must not begin like one of their
     /// users.
     BareBeside(Vec<String>),
 }
 
 impl Naming {
-    /// Of each of a host's issuers, in order, and of its API keys.
+    /// For each of a host's issuers, in order, and for its API keys.
     pub(super) fn of(issuers: &[IssuerConfig]) -> (Vec<Naming>, Naming) {
         if issuers.len() < 2 {
             return (vec![Naming::Bare; issuers.len()], Naming::Bare);
@@ -40,11 +40,11 @@ impl Naming {
         (all, Naming::Under(KEYS.into()))
     }
 
-    /// The one name of the user who is `subject` among its issuer's.
+    /// The unique name of the user `subject` of this issuer.
     ///
     /// # Errors
     ///
-    /// Where it would be the name of another's.
+    /// If it would be the name of another issuer's user.
     pub(super) fn user(&self, subject: String) -> Result<String, &'static str> {
         match self {
             Naming::Bare => Ok(subject),

@@ -1,30 +1,30 @@
-//! What of a token's claims becomes the caller.
+//! From a token's claims to the caller.
 
 use crate::request::caller::Caller;
 use serde_json::{Map, Value};
 
-/// Characters of a subject. OpenID Connect allows 255. With an issuer's name in front a user has at
-/// most 321.
+/// Characters of a subject. OpenID Connect allows 255. With an issuer's name in front, a user has
+/// at most 321.
 const MAX_USER: usize = 256;
 
-/// Scopes of one token, and the bytes of all together: they travel in one header. Entra puts up to
-/// 200 groups into a token, each a name of 36 characters.
+/// Scopes of one token, and their total bytes: they are sent in one header. Entra puts up to 200
+/// groups into a token, each with a name of 36 characters.
 const MAX_SCOPES: usize = 256;
 const MAX_SCOPE_BYTES: usize = 8192;
 
-/// Names of members, and characters of each, that the log shows of a token.
+/// Names of members, and characters of each, that are logged for a token.
 const SHOWN_MEMBERS: usize = 20;
 const SHOWN_CHARS: usize = 40;
 
-/// The members of a token's claims. Times, issuer and audience are checked elsewhere.
+/// The claims of a token that name the caller. Times, issuer and audience are checked elsewhere.
 pub(super) type Claims = Map<String, Value>;
 
-/// The claims that have the scopes, where the issuer's is not configured: RFC 8693 section 4.2,
+/// The claims that may have the scopes, if none is configured for the issuer: RFC 8693 section 4.2,
 /// then what some providers send.
 const SCOPE_CLAIMS: [&str; 3] = ["scope", "scp", "scopes"];
 
-/// The caller that these claims name, called by the subject alone. What cannot be sent as a header
-/// is refused, not mangled.
+/// The caller that these claims name, by the subject alone. A value that cannot be a header is
+/// refused, not changed.
 pub(super) fn caller(claims: &Claims, scope_claim: Option<&str>) -> Result<Caller, &'static str> {
     let user = match member(claims, "sub") {
         Some(Value::String(user)) => user.clone(),
@@ -41,14 +41,14 @@ pub(super) fn caller(claims: &Claims, scope_claim: Option<&str>) -> Result<Calle
     Ok(Caller { user, scopes })
 }
 
-/// A member that is there and not null.
+/// A member that exists and is not null.
 pub(super) fn member<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
     claims.get(name).filter(|value| !value.is_null())
 }
 
-/// The claim at `place`, as an operator names it: a JSON pointer (RFC 6901) where it begins with a
-/// slash; else the name of a claim, or, where there is none of that name, the names of members
-/// inside each other with dots between them.
+/// The claim at `place`, as an operator writes it: a JSON pointer (RFC 6901) if it begins with a
+/// slash; else the name of a claim or, if there is no such claim, names of nested members separated
+/// by dots.
 pub(super) fn at<'a>(claims: &'a Claims, place: &str) -> Option<&'a Value> {
     let found = match place.strip_prefix('/') {
         Some(path) => {
@@ -65,7 +65,7 @@ pub(super) fn at<'a>(claims: &'a Claims, place: &str) -> Option<&'a Value> {
     found.filter(|value| !value.is_null())
 }
 
-/// Checks the place of a claim.
+/// Validates the place of a claim.
 ///
 /// # Errors
 ///
@@ -92,7 +92,7 @@ pub(super) fn names(claims: &Claims) -> String {
     shown.collect::<Vec<_>>().join(", ")
 }
 
-/// A text of words, or a list with a scope each.
+/// Words in one string, or a list with one scope each.
 fn scopes(claim: &Value) -> Result<Vec<String>, &'static str> {
     const WRONG: &str = "the token's scopes are neither a string nor a list of strings";
     match claim {
@@ -118,11 +118,11 @@ fn check_user(user: &str) -> Result<(), &'static str> {
         .ok_or("the token's subject (sub) cannot be sent as a header")
 }
 
-/// Whether somebody may be given this name and these scopes.
+/// Validates a name and scopes that an operator assigns.
 ///
 /// # Errors
 ///
-/// A sentence for whoever gives them.
+/// A sentence for the operator.
 pub(super) fn check_grant(user: &str, scopes: &[String]) -> Result<(), String> {
     check_user(user).map_err(|_| {
         format!(

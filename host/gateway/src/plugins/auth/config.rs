@@ -1,4 +1,4 @@
-//! Whose tokens are believed.
+//! Which tokens and API keys are accepted.
 
 use super::algorithms::Algorithm;
 use super::api_keys::ApiKeys;
@@ -9,64 +9,63 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The name of the one issuer of `--jwks` or `--oidc`, for the `issuers` of a route.
+/// The name of the only issuer of `--jwks` or `--oidc`, for the `issuers` of a route.
 pub(super) const ONLY_ISSUER: &str = "default";
 
-/// The name under which a route takes tokens of the development secret, where it names issuers.
+/// The name of the development secret, for the `issuers` of a route.
 pub(super) const DEV_ISSUER: &str = "dev";
 
 /// Bytes of a token. 32 KiB: half of a request's head, and three times a token with the 200 groups
-/// that Entra puts into one at most.
+/// that Entra allows.
 pub const MAX_TOKEN_BYTES: usize = 32 * 1024;
 
-/// Whose tokens are believed.
+/// Which tokens and API keys are accepted.
 #[derive(Debug, Clone)]
 pub struct AuthConfig {
     /// How tokens are verified.
     pub keys: KeySource,
-    /// Keys of machine callers, beside tokens.
+    /// API keys of machine callers.
     pub api_keys: Arc<ApiKeys>,
-    /// How far the clocks of issuer and host may differ, for `exp` and `nbf`. Default 5 s: hosts
-    /// have NTP, and an expired token should be dead. Not applied to the development secret, which
-    /// has one clock.
+    /// The tolerated clock skew between issuer and host, for `exp` and `nbf`. Default 5 s: hosts
+    /// have NTP, and an expired token should be refused. Not applied to the development secret,
+    /// which is signed and verified by the same clock.
     pub leeway: Duration,
     /// Bytes of a token; a larger one is refused.
     pub max_token_bytes: usize,
-    /// Networks beyond the public internet in which the keys may be that a provider's discovery
-    /// document names.
+    /// Networks beyond the public internet in which a provider's discovery document may place its
+    /// keys.
     pub upstream_allow: Vec<IpNet>,
 }
 
-/// What tokens are verified with. While real issuers are configured the development secret is
-/// nothing.
+/// How tokens are verified. If issuers are configured, the development secret is not accepted.
 #[derive(Debug, Clone)]
 pub enum KeySource {
     /// HS256 with the secret of the data folder.
     DevSecret(DevSecret),
-    /// The public keys of these issuers, each for its own tokens alone.
+    /// The public keys of these issuers, each only for its own tokens.
     Issuers(Vec<IssuerConfig>),
 }
 
-/// One issuer of tokens. Where there are several, each has an `issuer`, and no two the same name or
-/// `issuer`.
+/// One issuer of tokens. If there are several, each has an `issuer`, and all names and `issuer`s
+/// differ.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IssuerConfig {
-    /// What manifests call it.
+    /// Its name in manifests.
     pub name: String,
-    /// Once set, its tokens must have this `iss`.
+    /// If set, its tokens must have this `iss`.
     pub issuer: Option<String>,
-    /// Once not empty, a token's `aud` must name one of these.
+    /// If not empty, a token's `aud` must name one of these.
     pub audience: Vec<String>,
     /// Where the issuer publishes its keys.
     pub jwks: JwksSource,
-    /// The claim that has the scopes: its name, or where it is (see docs/identity.md). None:
-    /// `scope`, then `scp`, then `scopes`.
+    /// The claim that has the scopes: its name, or its place (see docs/identity.md). None: `scope`,
+    /// then `scp`, then `scopes`.
     pub scope_claim: Option<String>,
-    /// The algorithms that are taken of it; empty for all that we know. A key that does not say
-    /// its own has the first of these that it can do.
+    /// The accepted algorithms; empty for all that are supported. A key without `alg` gets the
+    /// first of these that it can be used with.
     pub algorithms: Vec<Algorithm>,
-    /// Whether its users are called by their `sub` alone also where there are several issuers. At
-    /// most one's are.
+    /// Whether its users are named by `sub` alone even if there are several issuers. At most one
+    /// issuer has this set.
     pub bare_users: bool,
 }
 
@@ -86,7 +85,7 @@ impl IssuerConfig {
 }
 
 impl AuthConfig {
-    /// With API keys that nobody keeps.
+    /// With API keys that are not stored.
     pub fn new(keys: KeySource) -> Self {
         AuthConfig {
             keys,
@@ -98,11 +97,11 @@ impl AuthConfig {
     }
 }
 
-/// Refuses to let anybody beyond this machine in by the development secret.
+/// Refuses the development secret if the gateway can be reached from other machines.
 ///
 /// # Errors
 ///
-/// The sentence for the operator.
+/// A sentence for the operator.
 pub fn check_exposure(addrs: &[SocketAddr], auth: &AuthConfig) -> Result<(), String> {
     let exposed = addrs
         .iter()

@@ -1,4 +1,5 @@
-//! What a request shows of itself: a token or an API key, in `Authorization` or `x-api-key`.
+//! The credential that a request presents: a token or an API key, in `Authorization` or
+//! `x-api-key`.
 
 use super::api_key::{PREFIX, is_key_in};
 use super::token::refuse;
@@ -16,7 +17,8 @@ pub(super) enum Credential<'a> {
     Key(&'a str),
 }
 
-/// The one credential of the request. What stands in `x-api-key` and is no key of ours is the upstream's business.
+/// The only credential of the request. A value of `x-api-key` that is not a key of ours is for the
+/// upstream.
 pub(super) fn read(headers: &HeaderMap) -> Result<Credential<'_>, AuthError> {
     match (bearer(headers)?, api_key(headers)?) {
         (None, None) => Err(AuthError::Unauthorized {
@@ -34,9 +36,9 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Credential<'_>, AuthError> {
     }
 }
 
-/// Removes every field that shows a key of ours, whatever its name: a key is good here alone, and
-/// whoever else had it could use it. Looks at bytes, because one that is not ASCII would hide a key
-/// from a reader of text.
+/// Removes every field that contains a key of ours, whatever its name: a key is valid only here,
+/// and whoever else obtains it could use it. Compares bytes, because a byte beyond ASCII would hide
+/// a key from a reader of text.
 pub fn strip_keys(headers: &mut HeaderMap) {
     let shown = headers
         .iter()
@@ -47,7 +49,7 @@ pub fn strip_keys(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether a key of ours is in the field. Where keys belong, its first characters are enough.
+/// Whether the field contains a key of ours. In fields for keys, its prefix is sufficient.
 fn shows_key(name: &HeaderName, value: &HeaderValue) -> bool {
     let bytes = value.as_bytes();
     let here = match *name == header::AUTHORIZATION {
@@ -59,8 +61,8 @@ fn shows_key(name: &HeaderName, value: &HeaderValue) -> bool {
     here || is_key_in(bytes)
 }
 
-/// Whether a user and password in base64 are a key of ours (RFC 7617), as programs send them that
-/// know no other scheme.
+/// Whether a base64 user and password (RFC 7617) contain a key of ours. Programs that support no
+/// other scheme send keys so.
 fn is_basic(rest: &[u8]) -> bool {
     STANDARD
         .decode(rest.trim_ascii())
@@ -81,7 +83,7 @@ fn scheme_and_rest(value: &[u8]) -> Option<(&[u8], &[u8])> {
     Some(value.split_at(at))
 }
 
-/// The token of the Authorization header; none where there is no header, or one of another scheme.
+/// The token in the Authorization header. None without the header, or with another scheme.
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, AuthError> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else {

@@ -1,5 +1,5 @@
-//! The development secret: 32 random bytes in the data folder that `hms token` signs with and the
-//! gateway believes, as long as it listens on this machine alone.
+//! The development secret: 32 random bytes in the data folder. `hms token` signs with it, and the
+//! gateway accepts it as long as it listens only on this machine.
 
 use super::claims::check_grant;
 use base64::Engine;
@@ -16,10 +16,10 @@ use std::time::Duration;
 /// The file in the data folder, mode 0600, base64url.
 pub const FILE: &str = "dev-secret";
 
-/// As long as the hash, which is what RFC 7518 section 3.2 asks for at least.
+/// As long as the hash: the minimum of RFC 7518 section 3.2.
 const SECRET_BYTES: usize = 32;
 
-/// The key of development tokens. Its `Debug` tells nothing.
+/// The key of development tokens. Its `Debug` reveals nothing.
 #[derive(Clone)]
 pub struct DevSecret([u8; SECRET_BYTES]);
 
@@ -36,8 +36,8 @@ impl DevSecret {
     }
 }
 
-/// Reads the secret in the data folder `dir`; makes it, mode 0600, where there is none. When two
-/// processes make it at once, both get the same.
+/// Reads the secret in the data folder `dir`. Creates it with mode 0600 if there is none. If two
+/// processes create it at once, both get the same.
 pub fn load_or_create(dir: &Path) -> io::Result<DevSecret> {
     let path = dir.join(FILE);
     match load(&path) {
@@ -69,8 +69,8 @@ fn load(path: &Path) -> io::Result<DevSecret> {
 fn create(dir: &Path, path: &Path) -> io::Result<DevSecret> {
     let mut secret = [0; SECRET_BYTES];
     getrandom::fill(&mut secret).map_err(|error| io::Error::other(error.to_string()))?;
-    // Whole under another name first: nobody ever reads half of it, and the link fails where one
-    // exists.
+    // Written completely under another name first: nobody ever reads a part of it, and the link
+    // fails if the file exists.
     let draft = dir.join(format!("{FILE}.{}", std::process::id()));
     let _ = fs::remove_file(&draft);
     let mut file = OpenOptions::new()
@@ -93,7 +93,7 @@ fn create(dir: &Path, path: &Path) -> io::Result<DevSecret> {
 ///
 /// # Errors
 ///
-/// A sentence, where user or scopes could not be sent as headers.
+/// A sentence, if user or scopes cannot be sent as headers.
 pub fn issue_token(
     secret: &DevSecret,
     user: &str,

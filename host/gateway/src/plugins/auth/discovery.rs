@@ -1,4 +1,4 @@
-//! OpenID Connect Discovery 1.0: where a provider says that its keys are.
+//! OpenID Connect Discovery 1.0: where a provider publishes its keys.
 
 use super::source::key_url;
 use http::Uri;
@@ -14,7 +14,7 @@ const SHOWN: usize = 200;
 ///
 /// # Errors
 ///
-/// A sentence, where `issuer` is no https URL, or has a query or fragment, which section 2
+/// A sentence, if `issuer` is not an https URL, or has a query or fragment, which section 2
 /// excludes.
 pub(super) fn configuration_url(issuer: &str) -> Result<Uri, String> {
     if issuer.contains(['?', '#']) {
@@ -22,26 +22,26 @@ pub(super) fn configuration_url(issuer: &str) -> Result<Uri, String> {
             "'{issuer}' cannot be discovered: an issuer has no query and no fragment; name its keys with jwks"
         ));
     }
-    // Checked as it stands, so that the sentence names what the operator wrote.
+    // Checked unchanged, so that the message repeats what the operator wrote.
     key_url(issuer).map_err(|reason| {
         format!("an issuer without jwks is asked for its keys (OIDC discovery), and {reason}")
     })?;
     key_url(&format!("{}{PATH}", issuer.trim_end_matches('/')))
 }
 
-/// The members that decide something. Serde refuses each that is there twice.
+/// The members that matter. Serde refuses repeated ones.
 #[derive(Deserialize)]
 struct Provider {
     issuer: String,
     jwks_uri: String,
 }
 
-/// Where the keys are, by the `configuration` that `issuer` gave.
+/// The URL of the keys in the `configuration` that `issuer` returned.
 ///
 /// # Errors
 ///
-/// A sentence, where it speaks for another issuer (section 4.3: they must be the same, exactly), or
-/// its keys would come in the clear.
+/// A sentence, if it is the configuration of another issuer (section 4.3: they must be identical),
+/// or if its keys would be fetched without TLS.
 pub(super) fn jwks_uri(issuer: &str, configuration: &[u8]) -> Result<Uri, String> {
     let provider: Provider = serde_json::from_slice(configuration)
         .map_err(|error| format!("its openid-configuration cannot be read: {error}"))?;

@@ -1,9 +1,9 @@
-//! Why a caller is not let in, and how its client is challenged for what is missing.
+//! Why a caller is refused, and the challenge for its client.
 
 use hms_core::error::{Problem, RequestError};
 use http::header::WWW_AUTHENTICATE;
 
-/// A request whose caller is not known, or may not.
+/// A request whose caller is unknown or lacks a scope.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AuthError {
     /// No valid credential: 401.
@@ -33,8 +33,8 @@ pub enum AuthError {
 }
 
 impl AuthError {
-    /// RFC 6750 section 3: bare when no token came (section 3.1 wants no error code then), with an
-    /// error code when one came and did not do, and with the scopes that would do where they are
+    /// RFC 6750 section 3: without an error code if no token was sent (section 3.1 requires that),
+    /// with an error code if the token was not accepted, and with the required scopes if some are
     /// missing.
     fn challenge(&self) -> Option<String> {
         match self {
@@ -74,8 +74,8 @@ impl From<AuthError> for RequestError {
     }
 }
 
-/// What may stand between the quotes of a challenge (RFC 6750 section 3): printable ASCII but for
-/// `"` and `\`.
+/// The characters that a challenge allows between its quotes (RFC 6750 section 3): printable ASCII
+/// except `"` and `\`.
 fn quotable(text: &str) -> String {
     text.chars()
         .filter(|c| matches!(c, ' ' | '!' | '#'..='[' | ']'..='~'))

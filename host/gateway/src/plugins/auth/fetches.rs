@@ -1,30 +1,30 @@
-//! What became of the fetches of one issuer's keys: said in the log when it changes, so that a
-//! setting that cannot work is known from the start on, and counted.
+//! The results of fetching one issuer's keys: counted, and logged when they change, so that a
+//! setting that cannot work is noticed at startup.
 
 use super::source::JwksSource;
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Between two lines of the log that say the same of an issuer. A file is read every second.
+/// Time between log lines that repeat the same result for an issuer. A file is read every second.
 const SAY_AGAIN: Duration = Duration::from_secs(300);
 
-/// Characters of a reason that are shown: a provider's text may be in it.
+/// Characters of a reason that are logged: it may contain a provider's text.
 const SHOWN: usize = 500;
 
-/// What is known of the fetches of one issuer's keys.
+/// The state of fetching one issuer's keys.
 pub(super) struct Fetches {
     issuer: String,
-    /// As the log calls it.
+    /// The issuer's name in the log.
     source: String,
-    /// The age from which on a set is believed no more.
+    /// The age at which a key set is no longer accepted.
     dead: Duration,
     start: Instant,
     failed: AtomicU64,
     failing: Mutex<Option<Failing>>,
 }
 
-/// That the last fetch has failed.
+/// Whether the last fetch failed.
 struct Failing {
     at: Instant,
     reason: String,
@@ -43,7 +43,7 @@ impl Fetches {
         }
     }
 
-    /// How many have failed.
+    /// Failed fetches.
     pub(super) fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
@@ -52,18 +52,18 @@ impl Fetches {
         self.start.elapsed()
     }
 
-    /// Whether the last one has failed, not longer ago than `time`.
+    /// Whether the last fetch failed, within the last `time`.
     pub(super) fn failed_within(&self, time: Duration) -> bool {
         let failing = self.failing();
         failing.as_ref().is_some_and(|it| it.at.elapsed() < time)
     }
 
-    /// Why the last one has failed, where it has.
+    /// Why the last fetch failed, if it did.
     pub(super) fn reason(&self) -> Option<String> {
         self.failing().as_ref().map(|it| it.reason.clone())
     }
 
-    /// One has brought a set with so many `keys`; whether it is another than the one before.
+    /// A fetch succeeded with `keys` keys; `is_new` if the set differs from the one before.
     pub(super) fn succeeded(&self, keys: usize, is_new: bool) {
         let failing = self.failing().take();
         if failing.is_none() && !is_new {
@@ -81,8 +81,8 @@ impl Fetches {
         }
     }
 
-    /// One has failed, for `reason`; `advice` says what to look at, and `age` is that of the set
-    /// that there is.
+    /// A fetch failed for `reason`. `advice` says what to check, and `age` is that of the current
+    /// set.
     pub(super) fn has_failed(&self, reason: &str, advice: &str, age: Option<Duration>) {
         self.failed.fetch_add(1, Ordering::Relaxed);
         let reason: String = reason.chars().take(SHOWN).collect();

@@ -26,12 +26,12 @@ enum Keys {
 /// The development secret is read once.
 const SECRET_GENERATION: u64 = 0;
 
-/// What a token was found to prove.
+/// The result of verifying a token.
 pub(super) struct Proof {
     pub caller: Caller,
     /// `exp`, in seconds since 1970.
     pub expiry_s: u64,
-    /// Of the keys that it was verified with.
+    /// The generation of the keys that verified it.
     pub generation: u64,
 }
 
@@ -41,13 +41,13 @@ pub(super) struct Issuer {
     config: IssuerConfig,
     naming: Naming,
     leeway_s: u64,
-    /// Whether a token has had the claim that is configured for scopes.
+    /// Whether any token so far had the claim that is configured for scopes.
     scoped: AtomicBool,
     unscoped: Seldom,
 }
 
 impl Issuer {
-    /// Whoever has the development secret. One clock, so no leeway.
+    /// The issuer of tokens signed with the development secret. One clock, so no leeway.
     pub(super) fn development(secret: &DevSecret) -> Self {
         let config = IssuerConfig {
             name: DEV_ISSUER.into(),
@@ -68,7 +68,7 @@ impl Issuer {
         }
     }
 
-    /// A provider with public keys, whose users are called by `naming`.
+    /// A provider with public keys, whose users are named by `naming`.
     pub(super) fn provider(
         config: IssuerConfig,
         naming: Naming,
@@ -97,7 +97,7 @@ impl Issuer {
         self.config.issuer.as_deref()
     }
 
-    /// The generation of the keys that are believed now, if there are any.
+    /// The generation of the keys in use, if there are any.
     pub(super) fn generation(&self) -> Option<u64> {
         match &self.keys {
             Keys::Secret(_) => Some(SECRET_GENERATION),
@@ -105,7 +105,7 @@ impl Issuer {
         }
     }
 
-    /// Its keys, where they are fetched.
+    /// Its keys, if they are fetched.
     pub(super) fn jwks(&self) -> Option<&Arc<Jwks>> {
         match &self.keys {
             Keys::Secret(_) => None,
@@ -113,7 +113,7 @@ impl Issuer {
         }
     }
 
-    /// Fetches its keys now. None where they are a secret that is read once.
+    /// Fetches its keys now. None if they are a secret that is read once.
     pub(super) async fn read_again(&self) -> Option<Result<(), String>> {
         match &self.keys {
             Keys::Secret(_) => None,
@@ -121,8 +121,7 @@ impl Issuer {
         }
     }
 
-    /// What `token` proves, if it is one of ours and holds now. What is cheap to refuse comes
-    /// first.
+    /// What `token` proves, if this issuer signed it and it is valid now. Cheap checks come first.
     pub(super) async fn verify(&self, token: &Token<'_>) -> Result<Proof, AuthError> {
         let exp = token.expiry()?;
         // RFC 7519 section 4.1.4: "on or after" exp.
@@ -145,8 +144,8 @@ impl Issuer {
         })
     }
 
-    /// Says in the log that no token has the claim that is configured for scopes, while that holds:
-    /// its callers have no scopes, and nothing else says why.
+    /// Logs that no token so far has the claim that is configured for scopes: its callers then have
+    /// no scopes, and nothing else says why.
     fn look_for_scopes(&self, claims: &Claims) {
         let Some(place) = &self.config.scope_claim else {
             return;

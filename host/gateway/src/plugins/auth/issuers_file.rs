@@ -1,4 +1,4 @@
-//! The file of issuers (`--issuers`): YAML or JSON, a list with one entry an issuer.
+//! The file of issuers (`--issuers`): YAML or JSON, a list with one entry per issuer.
 
 use super::algorithms;
 use super::caller::KEYS;
@@ -13,7 +13,7 @@ use std::path::Path;
 /// Bytes of the file. A real one has some hundred.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
 
-/// Issuers of one host, and of one route. Each has keys in memory and a fetch now and then.
+/// Issuers of one host, and of one route. Each has keys in memory, and a fetch now and then.
 pub(super) const MAX_ISSUERS: usize = 64;
 
 /// Audiences of one issuer.
@@ -26,12 +26,12 @@ const FIELDS: &[Field] = &[
     Field {
         name: "name",
         kind: Kind::Text("staff"),
-        doc: "What manifests call it: lower-case letters, digits and '-'.",
+        doc: "Its name in manifests: lower-case letters, digits and '-'.",
     },
     Field {
         name: "issuer",
         kind: Kind::Text("https://id.example.org"),
-        doc: "The 'iss' of its tokens, exactly.",
+        doc: "The exact 'iss' of its tokens.",
     },
     Field {
         name: "audience",
@@ -41,7 +41,7 @@ const FIELDS: &[Field] = &[
     Field {
         name: "jwks",
         kind: Kind::Text("https://id.example.org/keys"),
-        doc: "Its keys: a file or a URL. Default: by OIDC discovery at the issuer.",
+        doc: "Its key set: a file or a URL. Default: OIDC discovery at the issuer.",
     },
     Field {
         name: "scope-claim",
@@ -51,12 +51,12 @@ const FIELDS: &[Field] = &[
     Field {
         name: "algorithms",
         kind: Kind::Texts(algorithms::ASYMMETRIC.len(), "[ES256, RS256]"),
-        doc: "The algorithms that are taken; a key that does not say its own has the first of these that it can do. Default: all that we know.",
+        doc: "The accepted algorithms. A key without 'alg' gets the first of these that suits it. Default: all supported ones.",
     },
     Field {
         name: "bare-users",
         kind: Kind::Flag,
-        doc: "Its users are called by their 'sub' alone also beside other issuers, as they were before there were any. For one entry at most. Default: false.",
+        doc: "Whether its users are named by 'sub' alone even if there are other issuers, as they were with one issuer. At most one entry may set this. Default: false.",
     },
 ];
 
@@ -64,7 +64,7 @@ const FIELDS: &[Field] = &[
 ///
 /// # Errors
 ///
-/// A sentence with every fault, each with its line.
+/// A sentence with every fault and its line.
 pub fn load(path: &Path) -> Result<Vec<IssuerConfig>, String> {
     let bytes = read_at_most(path, MAX_FILE_BYTES)
         .map_err(|error| format!("{}: {error}", path.display()))?;
@@ -75,7 +75,7 @@ pub fn load(path: &Path) -> Result<Vec<IssuerConfig>, String> {
     })
 }
 
-/// Reads the text of a file of issuers.
+/// Parses the text of a file of issuers.
 ///
 /// # Errors
 ///
@@ -96,7 +96,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<IssuerConfig>, Vec<Fault>> {
             if issuers.iter().any(|other| other.name == issuer.name) {
                 entry.fault(format_args!("the name '{}' is given twice", issuer.name));
             }
-            // The `iss` of a token chooses the issuer, so it must choose one.
+            // The `iss` of a token selects the issuer, so it must be unique.
             if issuers.iter().any(|other| other.issuer == issuer.issuer) {
                 entry.fault("another entry has the same 'issuer'; give that one both audiences");
             }
@@ -136,7 +136,7 @@ fn read(entry: &Node<'_>) -> Option<IssuerConfig> {
     })
 }
 
-/// One text or a list of them.
+/// One string or a list of them.
 fn audience(map: &Map<'_>) -> Option<Vec<String>> {
     const EXPECTED: &str = "an audience, or a list of them";
     let Some(node) = map.get("audience") else {
@@ -171,12 +171,12 @@ fn parse_own_name(text: &str) -> Result<String, String> {
     parse_name(text)
 }
 
-/// The name of an issuer, as files and manifests have it. It has no colon: see
+/// Validates the name of an issuer, in files and manifests. It has no colon: see
 /// [`super::caller::Naming`].
 ///
 /// # Errors
 ///
-/// What a name is.
+/// The rule for names.
 pub(super) fn parse_name(text: &str) -> Result<String, String> {
     let fits = (1..=MAX_NAME).contains(&text.len())
         && text

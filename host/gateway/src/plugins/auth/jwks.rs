@@ -1,6 +1,6 @@
-//! The keys of a provider, kept fresh: the host fetches them by itself, whether or not requests
-//! come, one fetch at a time and with a pause between two, so that tokens with invented key ids do
-//! not become a flood at the provider. How old a set may be is in [`Ages`].
+//! The keys of a provider, kept fresh. The host fetches them on its own, whether or not requests
+//! come: one fetch at a time, with a pause between two, so that tokens with invented key ids cannot
+//! flood the provider. [`Ages`] bounds the age of a set.
 
 use super::algorithms::Algorithm;
 use super::fetches::Fetches;
@@ -16,37 +16,37 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
-/// After a change of a file, until it is read: an editor's save is several events. 100 ms, so that a
-/// busy folder has a file read ten times a second at most.
+/// Time from a change of the file until it is read: saving in an editor causes several events. 100
+/// ms, so that a busy folder causes at most ten reads a second.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// What to look at where something came that is no set, for the log.
+/// What to check if the response is not a key set, for the log.
 const FORM: &str = r#"a JWKS is JSON such as {"keys": [{"kty": "EC", "crv": "P-256", "kid": "1", "x": "…", "y": "…"}]} (RFC 7517); a key in PEM has to be converted"#;
 
-/// How old a set may get.
+/// The age limits of a key set.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ages {
-    /// From here on the host fetches it anew by itself.
+    /// At this age the host fetches a new set on its own.
     pub refresh: Duration,
-    /// From here on it is believed only after a fetch was tried: so a key that was withdrawn is
-    /// dead after that long, whatever the traffic, unless the provider is away.
+    /// At this age the set is used only after a fetch was tried. So a withdrawn key is dead after
+    /// that time, whatever the traffic, unless the provider is unavailable.
     pub fresh: Duration,
-    /// From here on it is believed no more, though every fetch since has failed. An hour: a
-    /// provider's outage, not a forgotten key.
+    /// At this age the set is no longer used, even if every fetch since has failed. An hour: an
+    /// outage of the provider, not a forgotten key.
     pub dead: Duration,
-    /// Between two fetches, whatever asks for them.
+    /// The least time between two fetches, whatever the cause.
     pub pause: Duration,
-    /// How long a fetch that failed counts as tried. Longer than a pause and a fetch, so that
-    /// requests do not wait for a provider that is away: the host asks it between them.
+    /// How long a failed fetch counts as tried. Longer than a pause and a fetch, so that requests
+    /// do not wait for an unavailable provider: the host asks it between them.
     pub tried: Duration,
 }
 
 impl Ages {
-    /// Of the sets of `source`.
+    /// The limits for sets of `source`.
     pub(super) fn of(source: &JwksSource) -> Ages {
         let dead = Duration::from_secs(3600);
         match source {
-            // Reading a file costs nothing, and an edit should be live within a second.
+            // Reading a file is cheap, and an edit should be live within a second.
             JwksSource::File(_) => Ages {
                 refresh: Duration::from_millis(900),
                 fresh: Duration::from_secs(2),
@@ -68,11 +68,11 @@ impl Ages {
 #[derive(Clone)]
 struct CachedKeys {
     set: Arc<KeySet>,
-    /// Of the JSON that it was read from.
+    /// The hash of the JSON that it was parsed from.
     digest: [u8; 32],
-    /// Counts up with each set that is another.
+    /// Increases with each set that differs.
     generation: u64,
-    /// When it was fetched last.
+    /// When it was last fetched.
     at: Instant,
 }
 
@@ -84,15 +84,15 @@ pub(super) struct Jwks {
     /// The algorithms that the issuer is configured with; empty for all.
     algorithms: Vec<Algorithm>,
     kept: ArcSwapOption<CachedKeys>,
-    /// Held during a fetch; when the last one began.
+    /// Locked during a fetch; when the last one began.
     fetching: Mutex<Option<Instant>>,
-    /// Held by a thread that reads the file.
+    /// Locked by a thread that reads the file.
     reading: Arc<Mutex<()>>,
     fetches: Fetches,
 }
 
 impl Jwks {
-    /// The keys of `source`, which are those of the issuer that manifests call `issuer`.
+    /// The keys of `source`, for the issuer that manifests call `issuer`.
     pub(super) fn new(
         issuer: &str,
         source: JwksSource,
@@ -112,7 +112,7 @@ impl Jwks {
         })
     }
 
-    /// Has the keys fetched at once, again before they are old, and when their file changes. Never
+    /// Fetches the keys at once, again before they are too old, and when their file changes. Never
     /// ends.
     pub(super) async fn keep(self: Arc<Self>) {
         let mut changes = Changes::new();
@@ -130,12 +130,12 @@ impl Jwks {
         }
     }
 
-    /// Finds a key that `verifies`, for a token of this header, and gives the generation of its
+    /// Finds a key that `verifies`, for a token with this header, and returns the generation of its
     /// set. `Ok(Err(_))` says why there is none.
     ///
     /// # Errors
     ///
-    /// [`AuthError::KeysUnavailable`] where there is no set that may be believed.
+    /// [`AuthError::KeysUnavailable`] if no set may be used.
     pub(super) async fn prove(
         self: &Arc<Self>,
         id: Option<&str>,
@@ -147,7 +147,7 @@ impl Jwks {
         let Err(miss) = proved else {
             return Ok(Ok(kept.generation));
         };
-        // A rotation that we have not seen yet, or an invention.
+        // A rotation that we have not seen yet, or an invented key id.
         self.ask(Some(kept.clone())).await;
         let newer = self.alive().ok_or(AuthError::KeysUnavailable)?;
         if newer.generation == kept.generation {
@@ -157,7 +157,7 @@ impl Jwks {
         Ok(proved.map(|()| newer.generation))
     }
 
-    /// The generation of the set that is believed now, if there is one.
+    /// The generation of the set in use, if there is one.
     pub(super) fn generation(&self) -> Option<u64> {
         self.believed().map(|kept| kept.generation)
     }
@@ -172,7 +172,7 @@ impl Jwks {
         }
     }
 
-    /// Fetches now, whatever the ages say.
+    /// Fetches now, whatever the age of the set.
     ///
     /// # Errors
     /// A sentence; the last good set stays.
@@ -185,8 +185,7 @@ impl Jwks {
         }
     }
 
-    /// The set that is believed, for which a fetch may have to be waited for: where the set is old
-    /// and none was tried lately.
+    /// The set to use. Waits for a fetch if the set is old and none was tried recently.
     async fn current(self: &Arc<Self>) -> Result<Arc<CachedKeys>, AuthError> {
         if let Some(kept) = self.believed() {
             return Ok(kept);
@@ -195,7 +194,7 @@ impl Jwks {
         self.alive().ok_or(AuthError::KeysUnavailable)
     }
 
-    /// The set that is believed as it is.
+    /// The set to use, without waiting.
     fn believed(&self) -> Option<Arc<CachedKeys>> {
         let kept = self.alive()?;
         let believed =
@@ -209,9 +208,9 @@ impl Jwks {
             .filter(|kept| kept.at.elapsed() < self.ages.dead)
     }
 
-    /// Waits until a fetch was tried, unless one has failed lately. In a task of its own: a client
-    /// that goes away must not end a fetch half way, or it could keep everybody from a new key by
-    /// the pause that follows.
+    /// Waits until a fetch was tried, unless one has failed recently. In its own task: if a client
+    /// that disconnects could stop a fetch, the pause that follows would keep everybody from a new
+    /// key.
     async fn ask(self: &Arc<Self>, old: Option<Arc<CachedKeys>>) {
         if self.fetches.failed_within(self.ages.tried) {
             return;
@@ -222,8 +221,8 @@ impl Jwks {
         }
     }
 
-    /// Fetches, unless somebody else has just done so: then a set other than `old` is there, or the
-    /// pause runs.
+    /// Fetches, unless another task has just done so: then the set is no longer `old`, or the pause
+    /// runs.
     async fn fetch_unless_newer(self: Arc<Self>, old: Option<Arc<CachedKeys>>) {
         let mut last = self.fetching.lock().await;
         let newer = match (self.kept.load_full(), &old) {
@@ -257,7 +256,7 @@ impl Jwks {
         }
     }
 
-    /// What is to be kept after this `json` came. The same text is the same set.
+    /// What to store after this `json` was fetched. The same text is the same set.
     fn next(&self, json: &[u8]) -> Result<CachedKeys, String> {
         let (digest, at) = (Sha256::digest(json).into(), Instant::now());
         let before = self.kept.load_full();

@@ -12,21 +12,21 @@ use serde_json::Value;
 /// Keys in one set. Providers have two to five.
 const MAX_KEYS: usize = 100;
 
-/// Keys that one token is tried with, where several have its `kid`, or it has none. A signature is
-/// up to a millisecond of processor time, and providers seldom have two such keys.
+/// Keys tried for one token, if several have its `kid`, or it has none. A signature costs up to a
+/// millisecond of processor time, and providers seldom have two such keys.
 const MAX_TRIED: usize = 8;
 
-/// Bits of an RSA modulus: at least what RFC 7518 section 3.3 asks for, at most what aws-lc
-/// verifies with.
+/// Bits of an RSA modulus: at least the minimum of RFC 7518 section 3.3, at most what aws-lc
+/// verifies.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// How a text in PEM begins (RFC 7468 section 2).
+/// The beginning of a text in PEM (RFC 7468 section 2).
 const PEM: &[u8] = b"-----BEGIN ";
 
 /// Bytes of an Ed25519 key (RFC 8032 section 5.1.5).
 const ED25519_BYTES: usize = 32;
 
-/// Some providers pad what RFC 7518 section 2 wants without padding.
+/// Some providers add padding, which RFC 7518 section 2 forbids.
 const BASE64URL: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -38,28 +38,28 @@ pub(super) struct Key {
     pub decoding: DecodingKey,
 }
 
-/// The usable keys of one JWKS. There may be none: then the issuer has withdrawn all.
+/// The usable keys of one JWKS. May be empty: the issuer has then withdrawn all keys.
 pub(super) struct KeySet(Vec<Key>);
 
-/// Why no key of the set proves a token.
+/// Why no key of the set verifies a token.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Miss {
     /// No key has this id.
     UnknownId,
-    /// The id's key has another algorithm than the token says.
+    /// The key with this id has another algorithm than the token.
     WrongAlgorithm,
-    /// It is signed with none of the keys that it may mean.
+    /// No candidate key has signed it.
     WrongSignature,
 }
 
 impl KeySet {
-    /// The usable keys. Others are passed over, as RFC 7517 section 5 asks: of an unknown kind, for
-    /// encryption, too short, and every symmetric one: a public set holds no secrets. `taken` are
-    /// the algorithms that the issuer is configured with; empty for all.
+    /// The usable keys. Others are ignored, as RFC 7517 section 5 requires: of an unknown kind, for
+    /// encryption, too short, and all symmetric ones, because a public set holds no secrets.
+    /// `taken` are the algorithms that the issuer is configured with; empty for all.
     ///
     /// # Errors
     ///
-    /// A sentence, where `json` is no set, or one beyond the bound.
+    /// A sentence, if `json` is not a key set, or exceeds the bounds.
     pub(super) fn parse(json: &[u8], taken: &[Algorithm]) -> Result<KeySet, String> {
         #[derive(Deserialize)]
         struct Set {
@@ -82,10 +82,10 @@ impl KeySet {
         self.0.len()
     }
 
-    /// Has `verifies` try the keys that a token of this header may mean, until one does.
+    /// Tries `verifies` with the candidate keys of a token with this header, until one succeeds.
     ///
-    /// Those are the keys with the token's id. Where none has it, those without an id; where the
-    /// token has no id, all: so a provider that names no keys can rotate them.
+    /// Candidates are the keys with the token's id; if none has it, those without an id; if the
+    /// token has no id, all keys. So a provider without key ids can rotate keys.
     pub(super) fn prove(
         &self,
         id: Option<&str>,
@@ -151,7 +151,7 @@ fn usable(json: Value, taken: &[Algorithm]) -> Option<Key> {
     })
 }
 
-/// What a key can verify, the usual algorithm first, and what with.
+/// The algorithms that a key can verify, the usual one first, and the verifying key.
 fn material(jwk: &Jwk) -> Option<(&'static [Algorithm], DecodingKey)> {
     let number = |text: &Option<String>| BASE64URL.decode(text.as_deref()?).ok();
     match (jwk.kty.as_str(), jwk.crv.as_deref()) {
@@ -192,7 +192,7 @@ fn material(jwk: &Jwk) -> Option<(&'static [Algorithm], DecodingKey)> {
     }
 }
 
-/// A number without the zeros before it: some providers write one, as ASN.1 does.
+/// A number without leading zeros: some providers write one, as ASN.1 does.
 fn trimmed(number: &[u8]) -> &[u8] {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     number.get(zeros..).unwrap_or_default()

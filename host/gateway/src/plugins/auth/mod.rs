@@ -2,16 +2,16 @@
 //! what the caller may do.
 //!
 //! A token is checked in this order, cheap steps first: size and shape, header, the issuer that its
-//! `iss` chooses, expiry, the key that the header points to, signature, times, issuer and audience,
-//! then the caller's name and scopes. Keys pin their algorithm; the header only chooses among the
-//! keys there are (RFC 8725 section 3.1), `iss` only among the issuers, and `jku`, `jwk`, `x5u` or
-//! `x5c` are not read.
+//! `iss` selects, expiry, the key that the header points to, signature, times, issuer and audience,
+//! then the caller's name and scopes. Keys pin their algorithm. The header only selects among the
+//! known keys (RFC 8725 section 3.1), `iss` only among the issuers; `jku`, `jwk`, `x5u` and `x5c`
+//! are ignored.
 //!
-//! In reading order: [`credential`] finds what a request shows; [`api_keys`] knows the keys of
-//! machine callers; [`token`] takes a token apart, [`verifier`] chooses the issuer and remembers
-//! ([`cache`]) what it found, [`issuer`] believes it or not, by its [`signature`] with a key that
-//! [`jwks`] keeps fresh from its [`source`], and by its [`validity`]; [`claims`] makes the
-//! [`caller`], and [`rule`] says whether that is enough. Who is not let in gets an [`error`].
+//! In reading order: [`credential`] finds what a request presents. [`api_keys`] has the keys of
+//! machine callers. [`token`] parses a token, [`verifier`] selects the issuer and caches the result
+//! ([`cache`]), [`issuer`] verifies it, by its [`signature`] with a key that [`jwks`] keeps fresh
+//! from its [`source`], and by its [`validity`]. [`claims`] makes the [`caller`], and [`rule`]
+//! checks the scopes. A refusal is an [`error`].
 
 mod algorithms;
 mod api_key;

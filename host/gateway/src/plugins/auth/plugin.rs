@@ -12,7 +12,7 @@ use http::Response;
 
 impl Plugin for Rule {
     const NAME: &'static str = "auth";
-    const DOC: &'static str = "A verified token or an API key names the caller, and its scopes decide what the caller may do.";
+    const DOC: &'static str = "Requires a token or an API key, which names the caller; its scopes decide what the caller may do.";
     const FIELDS: &'static [Field] = FIELDS;
 
     type Shared = Verifier;
@@ -39,8 +39,8 @@ impl Plugin for Rule {
     }
 }
 
-/// Takes away what only the gateway was to see, once nothing here reads it any more. What a window
-/// is not to see is dropped on the way to it: a route may have both kinds of target.
+/// Removes the credentials once nothing in the gateway reads them any more. Those that a window
+/// must not see are removed on the way to it: a route may have both kinds of target.
 pub fn withhold_credentials(route: &Route, exchange: &mut Exchange) {
     let headers = &mut exchange.head.headers;
     strip_keys(headers);

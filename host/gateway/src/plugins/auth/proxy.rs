@@ -1,8 +1,8 @@
-//! The proxy on the way to a provider, as the environment names it: `HTTPS_PROXY`, else
-//! `ALL_PROXY`, but for the hosts of `NO_PROXY`; each in small letters first, as curl reads them.
+//! The proxy for requests to a provider, from the environment: `HTTPS_PROXY`, else `ALL_PROXY`,
+//! except for the hosts in `NO_PROXY`. Lower-case names take precedence, as in curl.
 //!
-//! What is on this machine is never asked through a proxy. Keys come in the clear from this machine
-//! alone, so `HTTP_PROXY` is for none of them.
+//! Hosts on this machine are never requested through a proxy. Only they may serve keys without TLS,
+//! so `HTTP_PROXY` is not used.
 
 use hms_core::body::Body;
 use http::uri::Scheme;
@@ -18,34 +18,34 @@ use std::error::Error;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// The variables that name the proxy, in the order in which they count.
+/// The variables that name the proxy, in order of precedence.
 const PROXY: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
 type ToProxy = HttpsConnector<HttpConnector>;
 
-/// What the environment says of proxies.
+/// The proxy settings of the environment.
 #[derive(Clone, Default)]
 pub(super) struct Proxies {
     proxy: Option<Proxy>,
     exempt: Vec<String>,
 }
 
-/// The one proxy there is.
+/// The proxy.
 #[derive(Clone)]
 pub(super) struct Proxy {
     variable: &'static str,
-    /// Or why it cannot be used. The value may hold a password, so it is in no message.
+    /// Or why it cannot be used. The value may hold a password, so no message contains it.
     client: Result<Client<HttpsConnector<Tunnel<ToProxy>>, Body>, &'static str>,
 }
 
 impl Proxies {
-    /// As this process's environment says. `connect_timeout` bounds the connect to the proxy.
+    /// From this process's environment. `connect_timeout` bounds the connect to the proxy.
     pub(super) fn from_env(connect_timeout: Duration) -> Self {
         Self::read(|name| std::env::var(name).ok(), connect_timeout)
     }
 
-    /// As `variable` says, by name. One that is set to nothing is not set.
+    /// From `variable`, by name. An empty variable counts as unset.
     pub(super) fn read(
         variable: impl Fn(&str) -> Option<String>,
         connect_timeout: Duration,
@@ -68,7 +68,7 @@ impl Proxies {
         Proxies { proxy, exempt }
     }
 
-    /// The proxy through which `uri` is asked, if it is one.
+    /// The proxy for `uri`, if any.
     pub(super) fn of(&self, uri: &Uri) -> Option<&Proxy> {
         let proxy = self.proxy.as_ref()?;
         let there = uri.scheme() == Some(&Scheme::HTTPS) && !is_here(uri) && !self.exempts(uri);
@@ -86,7 +86,7 @@ impl Proxies {
             }
         });
         let entries: Vec<&str> = entries.collect();
-        // A lone `*` has become nothing.
+        // A lone `*` has become empty.
         if entries.contains(&"") {
             return true;
         }
@@ -98,7 +98,7 @@ impl Proxies {
 }
 
 impl Proxy {
-    /// Sends `request` through a tunnel of the proxy's.
+    /// Sends `request` through a tunnel of the proxy.
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ fn client(
         .enable_all_versions()
         .wrap_connector(tunnel);
     let mut builder = Client::builder(TokioExecutor::new());
-    // A fetch now and then has no use for a connection that is kept.
+    // Occasional fetches do not need a kept connection.
     Ok(builder.pool_max_idle_per_host(0).build(to_provider))
 }
 
@@ -158,7 +158,7 @@ fn read(proxy: &str) -> Option<Intercept> {
     known.then_some(intercept)
 }
 
-/// The innermost cause says what happened; the layers around it only say where.
+/// The innermost cause says what happened; the outer layers only say where.
 fn innermost(error: &dyn Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {

@@ -14,31 +14,31 @@ pub(super) const FIELDS: &[Field] = &[
     Field {
         name: "scopes",
         kind: Kind::Texts(MAX_SCOPES, "[payments.write, payments.read]"),
-        doc: "The token needs one that admits the method: '.read' admits GET, HEAD and OPTIONS, '.write' the others, any other all. Default: a valid token is enough.",
+        doc: "The credential needs one scope that admits the method: '.read' admits GET, HEAD and OPTIONS, '.write' all other methods, any other scope all methods. Default: any valid credential.",
     },
     Field {
         name: "match",
         kind: Kind::Choice(&["any", "all"]),
-        doc: "'all': every scope is needed, whatever the method. Default: any.",
+        doc: "'all' requires every scope, whatever the method. Default: any.",
     },
     Field {
         name: "issuers",
         kind: Kind::Texts(MAX_ISSUERS, "[staff]"),
-        doc: "Only tokens of these issuers are taken, by the names that the host's configuration gives them. Default: any.",
+        doc: "The issuers whose tokens are accepted, by their names in the host's configuration. Default: any.",
     },
     Field {
         name: "accept",
         kind: Kind::Texts(2, "[token, key]"),
-        doc: "Whether tokens or API keys name the caller. Default: both.",
+        doc: "The accepted kind of credential: token or API key. Default: both.",
     },
     Field {
         name: "pass-credentials",
         kind: Kind::Flag,
-        doc: "Whether Authorization and x-api-key go on to the upstream, but for API keys of this host. Default: to services, not to windows.",
+        doc: "Whether Authorization and x-api-key are forwarded to the upstream; API keys of this host never are. Default: to services, not to windows.",
     },
 ];
 
-/// The one kind of credential that a route takes.
+/// The only kind of credential that a route accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accept {
     /// Bearer tokens only.
@@ -47,18 +47,18 @@ pub enum Accept {
     Key,
 }
 
-/// Which scopes a route asks for. The default asks for a valid token only.
+/// The credentials and scopes that a route requires. The default requires only a valid token.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// Each is a word of the token's scope claim. Empty: any valid token will do.
     pub scopes: Vec<String>,
-    /// `match: all`: every scope, whatever the method. Else one that admits the method.
+    /// `match: all`: every scope, whatever the method. Otherwise one that admits the method.
     pub all: bool,
-    /// Names of issuers; empty for any. One that the host does not have admits nobody.
+    /// Names of issuers; empty for any. An unknown name admits nobody.
     pub issuers: Vec<String>,
     /// None: tokens and API keys.
     pub accept: Option<Accept>,
-    /// Whether what the request shows of itself goes on. None: to services, not to windows.
+    /// Whether the credentials are forwarded. None: to services, not to windows.
     pub pass_credentials: Option<bool>,
 }
 
@@ -116,7 +116,7 @@ fn accept(map: &Map<'_>) -> Option<Accept> {
     rest.iter().all(|other| other == first).then_some(*first)
 }
 
-/// `.read` admits what only looks, `.write` everything else, any other scope all methods.
+/// `.read` admits methods that only read, `.write` all others, any other scope all methods.
 fn admits(scope: &str, method: &Method) -> bool {
     let looks = [Method::GET, Method::HEAD, Method::OPTIONS].contains(method);
     if scope.ends_with(".read") {

@@ -1,17 +1,17 @@
-//! What is worth a line of the log, and not one for each request.
+//! Limits log lines that requests could repeat.
 
 use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
-/// Between two lines that say the same.
+/// Time between two such lines.
 const PAUSE: Duration = Duration::from_secs(600);
 
-/// When something was said last.
+/// When the line was last written.
 #[derive(Default)]
 pub(super) struct Seldom(Mutex<Option<Instant>>);
 
 impl Seldom {
-    /// Whether to say it now; then it counts as said.
+    /// Whether to write it now, which then counts as written.
     pub(super) fn is_due(&self) -> bool {
         let mut said = self.0.lock();
         let due = said.is_none_or(|said| said.elapsed() >= PAUSE);

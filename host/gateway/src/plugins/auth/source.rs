@@ -1,4 +1,4 @@
-//! Where a JWKS comes from: a file, a URL, or what an OpenID provider says of itself.
+//! Where a JWKS comes from: a file, a URL, or an OpenID provider's discovery document.
 
 use super::discovery;
 use super::proxy::Proxies;
@@ -27,18 +27,18 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time to connect to a provider.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What keys are fetched with.
+/// The HTTP clients that fetch keys.
 #[derive(Clone)]
 pub struct KeyClients {
-    /// For what the operator named: he may mean any address.
+    /// For URLs named by the operator, which may have any address.
     named: HttpClient,
-    /// For what a provider's document names: the same addresses that routes may lead to.
+    /// For URLs in a provider's document: only the addresses that routes may lead to.
     found: HttpClient,
     screen: Screen,
     proxies: Proxies,
 }
 
-/// Who says where keys are.
+/// Who named the URL of the keys.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
     Operator,
@@ -46,7 +46,7 @@ enum By {
 }
 
 impl KeyClients {
-    /// Beyond the public internet a document may lead into the networks `allowed`.
+    /// A document may also lead into the networks `allowed`.
     pub fn new(allowed: &[IpNet]) -> Self {
         Self::through(allowed, Proxies::from_env(CONNECT_TIMEOUT))
     }
@@ -78,7 +78,7 @@ impl KeyClients {
                 other => other.to_string(),
             });
         };
-        // The proxy resolves names, by its own rules. An address is held to ours.
+        // The proxy resolves names by its own rules. Literal addresses must follow ours.
         if by == By::Document {
             let host = request.uri().host().unwrap_or_default();
             let checked = self.screen.check_host(host);
@@ -88,7 +88,7 @@ impl KeyClients {
     }
 }
 
-/// Where keys are fetched.
+/// Where keys come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JwksSource {
     /// A JWK Set on this machine.
@@ -100,12 +100,12 @@ pub enum JwksSource {
 }
 
 impl JwksSource {
-    /// Reads an option's value: a URL where it begins with `http://` or `https://`, else a file.
+    /// Parses an option: a URL if it begins with `http://` or `https://`, else a file.
     ///
     /// # Errors
     ///
-    /// A sentence, for a broken URL, and for `http://` beyond this machine: who changes keys on the
-    /// way is everybody.
+    /// A sentence, for an invalid URL, and for `http://` beyond this machine: anybody on the path
+    /// could change the keys.
     pub fn parse(text: &str) -> Result<JwksSource, String> {
         if !text.starts_with("http://") && !text.starts_with("https://") {
             return Ok(JwksSource::File(text.into()));
@@ -117,13 +117,13 @@ impl JwksSource {
     ///
     /// # Errors
     ///
-    /// A sentence, where `issuer` cannot be the address of a provider.
+    /// A sentence, if `issuer` cannot be the URL of a provider.
     pub fn discover(issuer: &str) -> Result<JwksSource, String> {
         discovery::configuration_url(issuer)?;
         Ok(JwksSource::Discovery(issuer.to_string()))
     }
 
-    /// What to look at where the keys cannot be had, for the log.
+    /// What to check if the keys are unavailable, for the log.
     pub fn advice(&self) -> &'static str {
         match self {
             JwksSource::File(_) => {
@@ -138,11 +138,11 @@ impl JwksSource {
         }
     }
 
-    /// The set as it is now. `reading` is held while a thread reads the file.
+    /// The current key set. `reading` is held while a thread reads the file.
     ///
     /// # Errors
     ///
-    /// Why it cannot be had.
+    /// Why it is unavailable.
     pub async fn fetch(
         &self,
         clients: &KeyClients,
@@ -158,8 +158,8 @@ impl JwksSource {
                         .await
                         .map_err(|reason| format!("{uri}: {reason}"))?;
                     let keys = discovery::jwks_uri(issuer, &configuration)?;
-                    // The operator named this server. Any other is the provider's word, which must
-                    // not lead to what only this machine or its network can reach.
+                    // The operator named this server. Any other one is named by the provider, and
+                    // must not be something that only this machine or its network can reach.
                     let by = match same_origin(&keys, &uri) {
                         true => By::Operator,
                         false => By::Document,
@@ -176,7 +176,7 @@ impl JwksSource {
     }
 }
 
-/// A URL that keys may come from: https, or http on this machine.
+/// A URL that may serve keys: https, or http on this machine.
 pub(super) fn key_url(text: &str) -> Result<Uri, String> {
     let uri: Uri = text
         .parse()
@@ -193,7 +193,7 @@ pub(super) fn key_url(text: &str) -> Result<Uri, String> {
     }
 }
 
-/// Whether both are of one server: scheme, host and port.
+/// Whether both have the same server: scheme, host and port.
 fn same_origin(one: &Uri, other: &Uri) -> bool {
     let origin = |uri: &Uri| {
         let https = uri.scheme() == Some(&Scheme::HTTPS);
@@ -204,8 +204,8 @@ fn same_origin(one: &Uri, other: &Uri) -> bool {
     origin(one) == origin(other)
 }
 
-/// Reads the file on a thread that may wait for its disk, one at a time: a disk that hangs, or a
-/// pipe that nobody writes, holds that thread for as long as it likes.
+/// Reads the file on a thread that may block, one at a time: a disk that hangs, or a pipe without a
+/// writer, blocks that thread indefinitely.
 async fn read(path: &Path, reading: &Arc<Mutex<()>>) -> Result<Vec<u8>, String> {
     let Ok(held) = reading.clone().try_lock_owned() else {
         return Err("the last try to read it has not ended".into());
@@ -219,7 +219,7 @@ async fn read(path: &Path, reading: &Arc<Mutex<()>>) -> Result<Vec<u8>, String> 
     read.map_err(|error| error.to_string())
 }
 
-/// Redirects are not followed: the operator names the place that is believed.
+/// Redirects are not followed: only the place that the operator named is trusted.
 async fn get(clients: &KeyClients, by: By, uri: &Uri) -> Result<Vec<u8>, String> {
     let request = Request::get(uri.clone())
         .header(

@@ -1,4 +1,4 @@
-//! A token, taken apart before anything of it is believed.
+//! A token, parsed before any of it is trusted.
 
 use super::claims::{Claims, member};
 use super::json::{self, Flaw};
@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-/// A JWS in its compact form. Nothing of it is verified.
+/// A JWS in its compact form, not verified.
 pub(super) struct Token<'a> {
     pub text: &'a str,
     pub algorithm: String,
@@ -25,7 +25,7 @@ pub(super) fn refuse(reason: &'static str) -> AuthError {
 const SHAPE: &str = "the token is not a JWT";
 
 impl<'a> Token<'a> {
-    /// Refuses what no key could make good. The size of `text` is bounded before.
+    /// Refuses what no key could verify. The size of `text` was checked before.
     pub(super) fn read(text: &'a str) -> Result<Token<'a>, AuthError> {
         let mut parts = text.split('.');
         let (Some(head), Some(payload), Some(_), None) =
@@ -34,10 +34,10 @@ impl<'a> Token<'a> {
             return Err(refuse(SHAPE));
         };
         let header = object(head)?;
-        // `jwk`, `jku`, `x5u`, `x5c`, `x5t` and whatever else it has is not read (RFC 7515 section
-        // 4): keys come from the issuer alone (RFC 8725 section 3.10).
+        // `jwk`, `jku`, `x5u`, `x5c`, `x5t` and other members are ignored (RFC 7515 section 4):
+        // keys come only from the issuer (RFC 8725 section 3.10).
         if header.contains_key("crit") {
-            // RFC 7515 section 4.1.11: we understand no extension, so whatever it names must be
+            // RFC 7515 section 4.1.11: no extension is supported, so a token that requires one is
             // refused.
             return Err(refuse(
                 "the token has an unsupported critical extension (crit)",
@@ -52,7 +52,7 @@ impl<'a> Token<'a> {
         })
     }
 
-    /// Whom it says that it is from.
+    /// The issuer that it claims.
     pub(super) fn issuer(&self) -> Result<&str, AuthError> {
         match member(&self.claims, "iss") {
             Some(Value::String(issuer)) => Ok(issuer),
@@ -61,12 +61,12 @@ impl<'a> Token<'a> {
         }
     }
 
-    /// When it says that it expires, in seconds since 1970. A fraction counts as nothing.
+    /// Its claimed expiry, in seconds since 1970. Fractions are dropped.
     pub(super) fn expiry(&self) -> Result<u64, AuthError> {
         let Some(exp) = member(&self.claims, "exp") else {
             return Err(refuse("the token has no expiry (exp)"));
         };
-        // A cast from f64 saturates, so a negative one has expired long ago.
+        // A cast from f64 saturates, so a negative time has long expired.
         let fraction = || exp.as_f64().filter(|exp| *exp < u64::MAX as f64);
         exp.as_u64()
             .or_else(|| fraction().map(|exp| exp as u64))

@@ -1,19 +1,19 @@
-//! Whether a token holds here and now: when it begins, who made it, whom it is for (RFC 7519
-//! section 4.1). When it ends is [`super::token::Token::expiry`].
+//! Whether a token is valid here and now: `nbf`, `iss` and `aud` (RFC 7519 section 4.1). For `exp`
+//! see [`super::token::Token::expiry`].
 
 use super::claims::{Claims, member};
 use serde_json::Value;
 
-/// Refuses claims that begin later than `now_s` and the leeway of it.
+/// Refuses claims that begin later than `now_s` plus the leeway.
 ///
 /// # Errors
 ///
-/// Why. A beginning that is no number is none.
+/// Why. A value that is not a number is refused.
 pub(super) fn has_begun(claims: &Claims, now_s: u64, leeway_s: u64) -> Result<(), &'static str> {
     let Some(nbf) = member(claims, "nbf") else {
         return Ok(());
     };
-    // A cast from f64 saturates; what is not a time at all is refused before it.
+    // A cast from f64 saturates; values that are not times are refused before.
     let fraction = || {
         nbf.as_f64()
             .filter(|nbf| (0.0..u64::MAX as f64).contains(nbf))
@@ -28,7 +28,7 @@ pub(super) fn has_begun(claims: &Claims, now_s: u64, leeway_s: u64) -> Result<()
     }
 }
 
-/// Refuses claims of another issuer than `expected`, where one is.
+/// Refuses claims of another issuer than `expected`, if that is set.
 ///
 /// # Errors
 ///
@@ -43,7 +43,7 @@ pub(super) fn is_from(claims: &Claims, expected: Option<&str>) -> Result<(), &'s
     }
 }
 
-/// Refuses claims that are for none of `expected`, where these are any.
+/// Refuses claims for none of `expected`, unless that is empty.
 ///
 /// # Errors
 ///

@@ -22,8 +22,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// Unknown names of issuers that are said in the log, each once. Manifests are the operator's own;
-/// a script that writes ever new ones must not fill the log or the memory.
+/// Unknown names of issuers that are logged, each once. The operator writes the manifests, but a
+/// script that keeps writing new ones must not fill the log or the memory.
 const MAX_SAID: usize = 256;
 
 /// Verifies tokens and API keys.
@@ -34,7 +34,7 @@ pub struct Verifier {
     key_users: Naming,
     said: Mutex<BTreeSet<String>>,
     max_token_bytes: usize,
-    /// Tokens that were larger.
+    /// Tokens that exceeded the size limit.
     too_large: Counter,
     too_large_said: Seldom,
 }
@@ -45,7 +45,7 @@ impl Verifier {
         Self::counting(config, Counter::default())
     }
 
-    /// Counts tokens beyond their bound in `too_large`.
+    /// Counts tokens beyond the size limit in `too_large`.
     pub fn counting(config: AuthConfig, too_large: Counter) -> Self {
         let (issuers, key_users) = match config.keys {
             KeySource::DevSecret(secret) => (vec![Issuer::development(&secret)], Naming::Bare),
@@ -80,7 +80,7 @@ impl Verifier {
         }
     }
 
-    /// Fetches the keys of every issuer now. Gives what came of each, by its name.
+    /// Fetches the keys of every issuer now. Returns the result of each, by its name.
     pub async fn read_again(&self) -> Vec<(&str, Result<(), String>)> {
         let fetches = self.issuers.iter().map(|issuer| async move {
             let outcome = issuer.read_again().await?;
@@ -90,7 +90,7 @@ impl Verifier {
         outcomes.into_iter().flatten().collect()
     }
 
-    /// The caller that the request's one credential proves to a route of this rule.
+    /// The caller that the request's only credential proves to a route with this rule.
     pub async fn caller(&self, headers: &HeaderMap, rule: &Rule) -> Result<Caller, AuthError> {
         match (credential::read(headers)?, rule.accept) {
             (Credential::Token(_), Some(Accept::Key)) => {
@@ -108,8 +108,7 @@ impl Verifier {
         }
     }
 
-    /// The caller that `token` proves, where one of `names` issued it; any issuer where there are
-    /// none.
+    /// The caller that `token` proves, if one of `names` issued it; any issuer if `names` is empty.
     pub async fn verify(&self, token: &str, names: &[String]) -> Result<Caller, AuthError> {
         self.say_unknown(names);
         self.check_size(token)?;
@@ -136,7 +135,7 @@ impl Verifier {
         Ok(proof.caller)
     }
 
-    /// Refuses what is too large to be looked at.
+    /// Refuses a token that is too large to parse.
     fn check_size(&self, token: &str) -> Result<(), AuthError> {
         let (bytes, limit) = (token.len(), self.max_token_bytes);
         if bytes <= limit {
@@ -153,7 +152,8 @@ impl Verifier {
         Err(refuse("the token is too large"))
     }
 
-    /// Whose token it says it is, with its place. That chooses only by whose keys it is checked.
+    /// The issuer that it claims, with its index. That only selects the keys by which it is
+    /// verified.
     fn issuer(&self, token: &Token<'_>) -> Result<(usize, &Issuer), AuthError> {
         if let [only] = self.issuers.as_slice()
             && only.iss().is_none()
@@ -168,7 +168,7 @@ impl Verifier {
             .ok_or_else(|| refuse("the token's issuer (iss) is not accepted"))
     }
 
-    /// Keeps the keys of every issuer fresh until `end`, beginning at once.
+    /// Keeps the keys of every issuer fresh until `end`, starting at once.
     pub fn keep_keys(&self, end: &CancellationToken) {
         for jwks in self.issuers.iter().filter_map(Issuer::jwks) {
             let keep = jwks.clone().keep();
@@ -176,7 +176,7 @@ impl Verifier {
         }
     }
 
-    /// How it stands with the keys of every issuer whose keys are fetched, by its name.
+    /// The state of the fetched keys, by the issuer's name.
     pub fn key_states(&self) -> impl Iterator<Item = (&str, KeyState)> {
         let state = |issuer: &Issuer| issuer.jwks().map(|jwks| jwks.state());
         let issuers = self.issuers.iter();
@@ -194,8 +194,8 @@ impl Verifier {
         known.is_some()
     }
 
-    /// Says in the log which of `names` the host does not have: manifests are read without knowing
-    /// its issuers.
+    /// Logs which of `names` the host does not know: manifests are read without knowing its
+    /// issuers.
     fn say_unknown(&self, names: &[String]) {
         let unknown = names
             .iter()

@@ -3,10 +3,10 @@
 use crate::request::fields::members;
 use http::{HeaderMap, HeaderValue, header};
 
-/// Members of an `Accept-Encoding` that are read; the codings that exist are fewer.
+/// Members of an `Accept-Encoding` that are read; fewer codings exist.
 const MAX_MEMBERS: usize = 32;
 
-/// A coding that we make.
+/// A coding that the gateway produces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coding {
     Brotli,
@@ -22,17 +22,17 @@ impl Coding {
     }
 }
 
-/// What a client wants.
+/// What a client accepts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AcceptEncoding {
-    /// The coding that it likes best of ours, if it likes one at least as much as none.
+    /// The preferred coding of ours, if it is at least as acceptable as no coding.
     pub coding: Option<Coding>,
-    /// Whether it refuses what has no coding.
+    /// Whether an answer without coding is not acceptable.
     pub only_coded: bool,
 }
 
 impl AcceptEncoding {
-    /// Members that cannot be read count as not there.
+    /// Members that cannot be parsed are ignored.
     pub fn read(headers: &HeaderMap) -> AcceptEncoding {
         let wishes: Vec<(String, f32)> = members(headers, &header::ACCEPT_ENCODING)
             .take(MAX_MEMBERS)
@@ -48,7 +48,7 @@ impl AcceptEncoding {
         let brotli = named(&["br"]).or(any).unwrap_or(0.0);
         let gzip = named(&["gzip", "x-gzip"]).or(any).unwrap_or(0.0);
         let identity = named(&["identity"]);
-        // Of two that it likes as much, the smaller.
+        // Of two equally acceptable ones, the one with the smaller result.
         let (coding, best) = match brotli >= gzip {
             true => (Coding::Brotli, brotli),
             false => (Coding::Gzip, gzip),
@@ -56,7 +56,7 @@ impl AcceptEncoding {
         let wanted = best > 0.0 && identity.is_none_or(|identity| identity <= best);
         AcceptEncoding {
             coding: wanted.then_some(coding),
-            // What is not named is refused only by a wildcard.
+            // `identity` is refused only explicitly or by a wildcard.
             only_coded: identity.or(any.filter(|q| *q == 0.0)) == Some(0.0),
         }
     }

@@ -1,4 +1,4 @@
-//! A body as it is compressed: piece by piece, and out at once whenever its upstream pauses.
+//! A body that is compressed piece by piece, and flushed whenever its upstream pauses.
 
 use super::accept_encoding::Coding;
 use brotli::CompressorWriter;
@@ -13,19 +13,20 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::sync::OwnedSemaphorePermit;
 
-/// Bytes that are compressed before somebody else has the thread. 64 KiB: a few milliseconds at most.
+/// Bytes that are compressed before the task yields. 64 KiB: a few milliseconds at most.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// What a frame counts against [`PIECE_BYTES`] at least, so that empty ones end too.
+/// The minimum that a frame counts against [`PIECE_BYTES`], so that a run of empty ones yields too.
 const FRAME_BYTES: usize = 64;
 
-/// Of 9. Zlib's default: beyond it time doubles for a percent.
+/// Of 9. Zlib's default: higher levels double the time for a percent.
 const GZIP_LEVEL: u32 = 6;
 
-/// Of 11. Smaller than gzip's default, and as quick.
+/// Of 11. Smaller than gzip's default, and as fast.
 const BROTLI_QUALITY: u32 = 4;
 
-/// The window is 2 to this: 256 KiB, so that an answer costs about a megabyte of memory and not eight.
+/// Log2 of the window: 256 KiB, so that an answer costs about a megabyte of memory instead of
+/// eight.
 const BROTLI_WINDOW: u32 = 18;
 
 const BROTLI_BUFFER_BYTES: usize = 4 << 10;
@@ -58,7 +59,7 @@ impl Encoder {
         }
     }
 
-    /// Has everything that was written come out.
+    /// Flushes everything that was written.
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Encoder::Gzip(encoder) => encoder.flush(),
@@ -66,7 +67,7 @@ impl Encoder {
         }
     }
 
-    /// What has come out since it was last taken.
+    /// The output since the last call.
     fn take(&mut self) -> Bytes {
         let out = match self {
             Encoder::Gzip(encoder) => encoder.get_mut(),
@@ -86,9 +87,9 @@ impl Encoder {
 /// A compressed body.
 pub(super) struct Compressed {
     inner: Body,
-    /// Nothing once the last byte is out.
+    /// None once the last byte has been produced.
     encoder: Option<Encoder>,
-    /// What has come and is not compressed yet.
+    /// Input that is not compressed yet.
     waiting: Bytes,
     /// Whether something was written and not flushed.
     written: bool,
@@ -165,8 +166,8 @@ impl Compressed {
         }
     }
 
-    /// The upstream pauses: the client is to have what there is. Not after each chunk, which costs size where chunks are
-    /// small and follow each other at once.
+    /// The upstream pauses: the client must get what there is. Not after each chunk, which
+    /// compresses badly if chunks are small and follow each other at once.
     fn pause(&mut self) -> PolledFrame {
         let Some(encoder) = self.encoder.as_mut().filter(|_| self.written) else {
             return Poll::Pending;

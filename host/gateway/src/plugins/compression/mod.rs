@@ -1,8 +1,7 @@
-//! `compression`: answers are compressed on their way out, for clients that ask for it (RFC 9110
-//! section 8.4).
+//! `compression`: compresses answers for clients that ask for it (RFC 9110 section 8.4).
 //!
-//! `accept_encoding` reads what the client wants; what may be compressed is decided here; `encoder` does it as
-//! the answer streams.
+//! `accept_encoding` reads what the client accepts; this file decides what may be compressed;
+//! `encoder` does it as the answer streams.
 
 mod accept_encoding;
 mod encoder;
@@ -26,17 +25,17 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use types::MediaRange;
 
-/// Answers that are compressed at once; others are sent as they are meanwhile. 1,024, at about a
+/// Answers compressed at once; beyond that, answers are sent uncompressed. 1,024, at about a
 /// megabyte each.
 const MAX_AT_ONCE: usize = 1024;
 
-/// Below a network packet nothing is gained.
+/// Below the size of a network packet nothing is gained.
 const DEFAULT_MIN_BYTES: u64 = 1 << 10;
 
 /// Media types that one rule names.
 const MAX_TYPES: usize = 64;
 
-/// What is text. `text/event-stream` is not among `text/*` here: see [`types`].
+/// Text types. `text/event-stream` is not covered by `text/*` here: see [`types`].
 const DEFAULT_TYPES: [&str; 6] = [
     "text/*",
     "application/json",
@@ -46,19 +45,19 @@ const DEFAULT_TYPES: [&str; 6] = [
     "image/svg+xml",
 ];
 
-/// Digests of the bytes as the upstream sent them (RFC 9530, and the older ones).
+/// Digests of the bytes that the upstream sent (RFC 9530 and its predecessors).
 const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
 
 const FIELDS: &[Field] = &[
     Field {
         name: "min-size",
         kind: Kind::Size(0..=1 << 30),
-        doc: "Bytes below which an answer of known length is sent as it is. Default: 1KiB.",
+        doc: "Answers of known length below this size are not compressed. Default: 1KiB.",
     },
     Field {
         name: "types",
         kind: Kind::Texts(MAX_TYPES, "[application/json, \"text/*\"]"),
-        doc: "Media types of answers that are compressed. Default: text/* but for text/event-stream, JSON, problem+json, JavaScript, XML, SVG.",
+        doc: "Media types to compress. Default: text/* except text/event-stream, JSON, problem+json, JavaScript, XML, SVG.",
     },
 ];
 
@@ -70,8 +69,7 @@ pub struct Rule {
 
 impl Plugin for Rule {
     const NAME: &'static str = "compression";
-    const DOC: &'static str =
-        "Answers are compressed on their way out, with br or gzip, for clients that ask for it.";
+    const DOC: &'static str = "Compresses answers with br or gzip for clients that accept it.";
     const FIELDS: &'static [Field] = FIELDS;
 
     type Shared = Compressor;
@@ -114,9 +112,10 @@ impl Rule {
         }
     }
 
-    /// Whether the answer to a request of `method` may be sent compressed to some client. That to
-    /// HEAD, and one of 304, say of themselves what GET's, and 200, would (RFC 9110 sections 9.3.2
-    /// and 15.4.5): what is not known of their body is taken as it is most often.
+    /// Whether the answer to a request of `method` may be sent compressed to some client. Answers
+    /// to HEAD and answers of 304 have the fields that those to GET and of 200 would have (RFC 9110
+    /// sections 9.3.2 and 15.4.5): what is unknown about their body is assumed to be the usual
+    /// case.
     fn admits(
         &self,
         response: &Response<Body>,
@@ -133,14 +132,14 @@ impl Rule {
             return false;
         }
         let untyped = unmodified && !headers.contains_key(header::CONTENT_TYPE);
-        // A client that takes nothing as it is would not be served better by that.
+        // A client that does not accept an uncompressed answer would not be served better by one.
         accept_encoding.only_coded
             || (length.is_none_or(|length| length >= self.min_bytes)
                 && (untyped || self.types.iter().any(|range| range.has(headers))))
     }
 }
 
-/// The answers that are compressed just now.
+/// The answers being compressed now.
 pub struct Compressor {
     places: Arc<Semaphore>,
 }
@@ -154,8 +153,8 @@ impl Default for Compressor {
 }
 
 impl Compressor {
-    /// The answer to a request of `method`, compressed where `rule`, the answer and the client's
-    /// `accept_encoding` admit it.
+    /// The answer to a request of `method`, compressed if `rule`, the answer and the client's
+    /// `accept_encoding` allow it.
     fn compress(
         &self,
         rule: &Rule,
@@ -214,7 +213,7 @@ fn has_body(status: StatusCode) -> bool {
         && status != StatusCode::PARTIAL_CONTENT
 }
 
-/// Whether the body is all of it and not coded, and nobody said that it must stay as it is.
+/// Whether the body is complete and uncoded, and nothing forbids a transformation.
 fn is_whole(headers: &HeaderMap) -> bool {
     let no_transform = members(headers, &header::CACHE_CONTROL)
         .any(|directive| directive.eq_ignore_ascii_case(b"no-transform"));
@@ -224,7 +223,7 @@ fn is_whole(headers: &HeaderMap) -> bool {
         && !DIGESTS.iter().any(|name| headers.contains_key(*name))
 }
 
-/// Says that the answer depends on what the client takes: also on those that are sent as they are,
+/// Declares that the answer depends on what the client accepts. Set on uncompressed answers too,
 /// for caches.
 fn vary(headers: &mut HeaderMap) {
     let said = members(headers, &header::VARY)
@@ -235,7 +234,7 @@ fn vary(headers: &mut HeaderMap) {
     }
 }
 
-/// A strong validator names these very bytes (RFC 9110 section 8.8.1), and they are others now.
+/// A strong validator names exact bytes (RFC 9110 section 8.8.1), and these have changed.
 fn weaken(headers: &mut HeaderMap) {
     let Some(strong) = headers.get(header::ETAG) else {
         return;

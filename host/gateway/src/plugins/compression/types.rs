@@ -1,12 +1,12 @@
-//! Media types as a rule names them: `application/json`, or `text/*`.
+//! Media types in a rule: `application/json`, or `text/*`.
 
 use http::{HeaderMap, HeaderValue, header};
 
-/// Its events would be compressed one by one, which gains nothing, and proxies on the way hold them back. So no wildcard
-/// has it: it is compressed only where it is named.
+/// Its events would be compressed one by one, which gains nothing, and proxies would delay them. So
+/// no wildcard includes it: it is compressed only if named.
 const EVENTS: (&str, &str) = ("text", "event-stream");
 
-/// One media type, or all that begin like it.
+/// One media type, or all with the same beginning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct MediaRange {
     kind: String,
@@ -34,10 +34,10 @@ impl MediaRange {
         }
     }
 
-    /// Whether the content is of this type, by its `Content-Type`, whose parameters do not count.
+    /// Whether the content has this type, by its `Content-Type` without parameters.
     pub(super) fn has(&self, headers: &HeaderMap) -> bool {
         let content = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-        // Its parameters may be of any bytes, a type is of ASCII.
+        // Parameters may have any bytes; a type is ASCII.
         let essence = content.and_then(|content| content.split(|byte| *byte == b';').next());
         let essence = essence.and_then(|essence| std::str::from_utf8(essence.trim_ascii()).ok());
         let Some((kind, subtype)) = essence.and_then(|essence| essence.split_once('/')) else {
@@ -53,7 +53,7 @@ impl MediaRange {
     }
 }
 
-/// RFC 9110 section 5.6.2, but for `*`, which stands for any here.
+/// RFC 9110 section 5.6.2, without `*`, which means any here.
 fn is_token(text: &str) -> bool {
     let marks = b"!#$%&'+-.^_`|~";
     !text.is_empty()

@@ -1,13 +1,14 @@
-//! The clock by which keys expire: the age of their file. It goes on while the host runs, by the system's monotonic clock, and
-//! over a restart by what surely passed meanwhile. A wall clock that is set forward frees no key, and one that is set
-//! back keeps none for ever.
+//! The clock by which keys expire: the age of their file. While the host runs, it follows the
+//! monotonic clock; over a restart, it advances by what has surely passed. A wall clock that is set
+//! forward frees no key, and one that is set back keeps none for ever.
 
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// What a restart of the machine may add at most. 10 min: a restart takes that long. A longer rest only keeps
-/// keys for longer, which does no harm; more would let a wrong clock free them.
+/// The most that a reboot of the machine may add. 10 min: as long as a reboot takes. A longer
+/// downtime only keeps keys longer, which does no harm; adding more would let a wrong clock free
+/// them.
 const MAX_REBOOT: Duration = Duration::from_secs(600);
 
 /// The age of an open file.
@@ -17,23 +18,23 @@ pub(super) struct Age {
     opened: Instant,
 }
 
-/// What is kept of an age for the next start.
+/// The stored part of an age, for the next start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Saved {
     age_ms: u64,
     moment: Moment,
 }
 
-/// A moment, as the machine's clocks have it.
+/// A moment, by the machine's clocks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Moment {
     /// Milliseconds since 1970, by a clock that anybody may set.
     pub wall_ms: u64,
-    /// Nothing where the system does not say it.
+    /// None if the system does not tell.
     pub boot: Option<Boot>,
 }
 
-/// A start of the machine, and the time since then; it counts suspended time too.
+/// A boot of the machine, and the time since then, including suspends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Boot {
     pub id: String,
@@ -41,7 +42,8 @@ pub(super) struct Boot {
 }
 
 impl Age {
-    /// Goes on from what was saved. A new file begins with the wall clock's time, only so that times in it can be read.
+    /// Continues from what was saved. A new file begins with the wall clock's time, only so that
+    /// its times are readable.
     pub(super) fn at_open(saved: Option<Saved>, now: &Moment) -> Age {
         let at_open_ms = match saved {
             Some(saved) => saved.age_ms.saturating_add(now.since(&saved.moment)),
@@ -80,7 +82,7 @@ impl Moment {
         }
     }
 
-    /// Milliseconds that surely passed since `earlier`, or about them.
+    /// Milliseconds that have surely passed since `earlier`, or close to it.
     fn since(&self, earlier: &Moment) -> u64 {
         match (&self.boot, &earlier.boot) {
             (Some(now), Some(then)) if now.id == then.id => {

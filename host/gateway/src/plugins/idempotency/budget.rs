@@ -1,5 +1,4 @@
-//! What requests with keys hold in memory at once: a bound for all together, and in it a share for
-//! each holder.
+//! The memory of requests with keys: one bound for all, and a share of it for each holder.
 
 use super::key::Owner;
 use crate::metrics::{ShareHits, Whose};
@@ -9,20 +8,20 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// A holder may have a quarter of what is free. One alone gets a fifth of the whole, of `n` greedy
-/// ones each `1 / (n + 4)`: so there is always something free for those who hold less, and the
+/// A holder may have a quarter of what is free. One holder alone gets a fifth of the whole, and `n`
+/// greedy ones each `1 / (n + 4)`. So something is always free for those who hold less, and the
 /// heaviest are refused first.
 pub(super) const SHARE_OF_FREE: u64 = 4;
 
-/// The part of the whole that client addresses may have together, so that callers who show who they
-/// are find room however many addresses there are. Of that part one address alone gets a fifth.
+/// The part that client addresses may have together, so that authenticated callers find room
+/// however many addresses there are. One address alone gets a fifth of that part.
 pub(super) const ADDRESSES_SHARE: u64 = 2;
 
-/// An amount that all together may hold.
+/// A bound on what all hold together.
 #[derive(Clone)]
 pub(super) struct Budget {
     books: Arc<Mutex<Books>>,
-    /// What it is of, in metrics.
+    /// Its name in metrics.
     of: &'static str,
     hits: ShareHits,
 }
@@ -30,9 +29,9 @@ pub(super) struct Budget {
 struct Books {
     limit: u64,
     held: u64,
-    /// Of these, what addresses hold.
+    /// The part held by addresses.
     addresses: u64,
-    /// Nobody who holds nothing.
+    /// Only holders with a positive amount.
     holders: HashMap<Owner, u64>,
 }
 
@@ -51,7 +50,7 @@ impl Budget {
         }
     }
 
-    /// Holds nothing yet, for `owner`.
+    /// An empty holding of `owner`.
     pub(super) fn hold(&self, owner: Owner) -> Held {
         Held {
             budget: self.clone(),
@@ -73,7 +72,7 @@ impl Books {
         }
         let mine = self.holders.get(&owner).copied().unwrap_or(0);
         if mine.saturating_add(more) > free / SHARE_OF_FREE {
-            // Whoever holds nothing has not used anything up.
+            // A holder of nothing has not used anything up.
             return Err(if mine > 0 { Whose::Caller } else { Whose::Host });
         }
         self.held = held;
@@ -96,7 +95,7 @@ impl Books {
     }
 }
 
-/// What one holds; given back when it is dropped.
+/// The amount of one holder, returned on drop.
 pub(super) struct Held {
     budget: Budget,
     owner: Owner,
@@ -104,11 +103,11 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Holds `more`.
+    /// Adds `more`.
     ///
     /// # Errors
     ///
-    /// Nothing of `more` is held where that is beyond a bound; says whose.
+    /// If that exceeds a bound, whose it is. Nothing of `more` is then held.
     pub(super) fn grow(&mut self, more: usize) -> Result<(), Whose> {
         let more = more as u64;
         if more == 0 {
@@ -122,8 +121,8 @@ impl Held {
         grown
     }
 
-    /// `bytes`, and held until the last part of them is dropped: a server keeps what it writes
-    /// longer than the body that it had it from.
+    /// `bytes`, charged until their last part is dropped: a server keeps what it writes longer than
+    /// the body that it came from.
     pub(super) fn bytes(self, bytes: Bytes) -> Bytes {
         Bytes::from_owner(HeldBytes { bytes, _held: self })
     }

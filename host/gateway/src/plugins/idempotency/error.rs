@@ -1,8 +1,8 @@
-//! Why a request with an idempotency key, or without one, is not done.
+//! Why a request with an idempotency key, or without one, is refused.
 
 use hms_core::error::{Problem, RequestError};
 
-/// A request that is not done, or not again.
+/// A request that is not done, or not repeated.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 pub enum IdempotencyError {
     #[error(
@@ -33,7 +33,7 @@ pub enum IdempotencyError {
          shortly"
     )]
     Full,
-    /// The caller's own share of `what`.
+    /// The caller's own share of `what` is used up.
     #[error(
         "this caller's quota of {what} for idempotency keys is used up: send fewer requests at \
          once, or retry later"

@@ -1,4 +1,4 @@
-//! The `Idempotency-Key` field, whose key it is, and what makes two requests the same.
+//! The `Idempotency-Key` field, the scope of a key, and what makes two requests equal.
 
 use crate::plugins::holder::Holder;
 use crate::request::rejection::Rejection;
@@ -17,7 +17,8 @@ const MAX_KEY_CHARS: usize = 255;
 pub(super) struct Digest([u8; 32]);
 
 impl Digest {
-    /// Of `parts`, each with its length in front, so that no two lists give the same bytes.
+    /// The hash of `parts`, each prefixed by its length, so that different lists never hash the
+    /// same bytes.
     fn of(parts: &[&[u8]]) -> Digest {
         let mut sha = Sha256::new();
         for part in parts {
@@ -33,13 +34,13 @@ impl Digest {
     }
 }
 
-/// The key of a request, if it has one: the text of a structured-field string (`"…"`,
-/// draft-ietf-httpapi-idempotency-key-header-07 section 2.1), or the same text bare, as many
-/// clients send it.
+/// The key of a request, if it has one: a structured-field string (`"…"`,
+/// draft-ietf-httpapi-idempotency-key-header-07 section 2.1), or the bare text, as many clients
+/// send it.
 ///
 /// # Errors
 ///
-/// Where there are several, or it is no such text of 1 to 255 visible ASCII characters.
+/// If there are several keys, or the key is not 1 to 255 visible ASCII characters.
 pub(super) fn read(headers: &HeaderMap) -> Result<Option<String>, Rejection> {
     let mut fields = headers.get_all(KEY).iter();
     let Some(field) = fields.next() else {
@@ -64,7 +65,7 @@ fn refused(reason: &'static str) -> Rejection {
 fn unquoted(text: &str) -> Option<String> {
     let visible = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
     let Some(rest) = text.strip_prefix('"') else {
-        // What a list, a parameter or half a string would have.
+        // Characters of a list, a parameter or half a string.
         let bare = !text.is_empty() && visible(text) && !text.contains(['"', '\\', ',', ';']);
         return bare.then(|| text.to_string());
     };
@@ -81,7 +82,7 @@ fn unquoted(text: &str) -> Option<String> {
     (!key.is_empty() && visible(&key)).then_some(key)
 }
 
-/// Whose share a key, its answer and its bodies take: a named hash of a [`Holder`], the same in
+/// Whom a key, its answer and its bodies are charged to: a named hash of a [`Holder`], the same in
 /// every version of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Owner {
@@ -118,7 +119,7 @@ impl Owner {
             _ => return None,
         };
         let hex = name.get(1..)?;
-        // No sign, which the parser would take.
+        // A sign is refused; the parser would accept it.
         let whole = hex.len() == 32 && hex.bytes().all(|digit| digit.is_ascii_hexdigit());
         let number = u128::from_str_radix(hex, 16).ok().filter(|_| whole)?;
         Some(Owner {
@@ -136,18 +137,18 @@ fn hex(start: String, bytes: &[u8]) -> String {
     })
 }
 
-/// To what a key belongs. Not to the name of the route's file: that is the operator's own affair,
-/// and a client repeats a request to the same resource.
+/// What a key belongs to. Not the name of the route's file: the operator may rename it, and a
+/// client repeats a request to the same resource.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Realm<'a> {
-    /// The route's `uri`, without the names in it, and the host that was asked where the route
-    /// names `hosts`.
+    /// The route's `uri`, without the names in it, and the requested host if the route names
+    /// `hosts`.
     Resource { uri: &'a str, host: &'a str },
-    /// What the manifest calls it.
+    /// The name in the manifest.
     Named(&'a str),
 }
 
-/// Where a key holds: one realm, and one user; the client's address where there is no user.
+/// The scope of a key: one realm, and one user; the client's address if there is no user.
 pub(super) fn scope(realm: Realm<'_>, user: Option<&str>, client: IpAddr, key: &str) -> Digest {
     let address = client.to_canonical().to_string();
     let (kind, who) = match user {

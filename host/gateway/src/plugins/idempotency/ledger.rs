@@ -1,12 +1,12 @@
-//! The keys on disk: one store of its own, in which each key has its record and a place in the
-//! order of expiry, and each holder of keys has the sum of what they take.
+//! The keys on disk: a store of their own. Each key has a record and a place in the order of
+//! expiry, and each holder of keys has the sum of what they take.
 //!
-//! They are written together, and only over the record, or the place, that was looked at: so of two
-//! who begin with one key one begins, clearing away never takes a record that was made anew
-//! meanwhile, and the sums are right after a crash.
+//! These are written together, and only if the record or place that was read is unchanged. So of
+//! two requests that begin with one key, one begins; the sweep never removes a record that was
+//! created anew meanwhile; and the sums are right after a crash.
 //!
-//! A key goes when it has expired, and not before: without it the same request would be done twice.
-//! So what is scarce is refused to new keys, first to those of the heaviest holders.
+//! A key is removed only when it has expired: without it, the same request would be done twice. So
+//! when space is scarce, new keys are refused, first to the heaviest holders.
 
 use super::age::{Age, Moment, Saved};
 use super::budget::{ADDRESSES_SHARE, SHARE_OF_FREE};
@@ -18,7 +18,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Whose the store file is.
+/// The owner in the store file.
 const OWNER: &str = "idempotency";
 
 const RECORDS: &str = "records";
@@ -28,21 +28,21 @@ const EXPIRY: &str = "expiry";
 const HOLDERS: &str = "holders";
 const ADDRESSES: &str = "addresses";
 
-/// The file's age, as it was last.
+/// The file's age, as last saved.
 const CLOCK: &str = "clock";
 const SAVED: &str = "saved";
 
-/// What a key takes beyond its record and twice its scope: two entries' names and overhead, and a
-/// place's owner.
+/// The overhead of a key beyond its record and twice its scope: names and overhead of two entries,
+/// and the owner in a place.
 const KEY_OVERHEAD_BYTES: u64 = 256;
 
-/// Bytes above the bound for the answers of requests that are at work then.
+/// Bytes above the bound for the answers of requests that are then in flight.
 const ROOM_BYTES: u64 = 256 << 20;
 
 /// Bytes of a record beyond the answer's body: its header fields.
 const MAX_HEAD_BYTES: usize = 256 << 10;
 
-/// Keys that one sweep looks at.
+/// Keys that one sweep reads.
 pub(super) const SWEEP_KEYS: usize = 256;
 
 /// The open file.
@@ -53,13 +53,13 @@ pub(super) struct Ledger {
     age: Age,
 }
 
-/// A record as it was found.
+/// A record as it was read.
 pub(super) struct StoredRecord {
     pub record: Record,
     pub version: u64,
 }
 
-/// A key and who holds it.
+/// A key and its holder.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Name<'a> {
     pub scope: &'a str,
@@ -73,7 +73,7 @@ pub(super) struct Begun {
     bytes: u64,
 }
 
-/// A place in the order of expiry that is due.
+/// A due place in the order of expiry.
 struct Due {
     scope: Option<String>,
     owner: Option<Owner>,
@@ -81,11 +81,12 @@ struct Due {
 }
 
 impl Ledger {
-    /// Opens the file at `path` and makes it where there is none. From `full_bytes` on it is full
-    /// for new keys. Blocks.
+    /// Opens the file at `path`, and creates it if there is none. At `full_bytes` it is full for
+    /// new keys. Blocks.
     ///
     /// # Errors
-    /// When it is anything but a whole file of keys; it is left as it is.
+    ///
+    /// If it is not a whole file of keys. It is then left unchanged.
     pub(super) fn open(path: PathBuf, full_bytes: u64) -> Result<Self, StoreError> {
         Self::open_at(path, full_bytes, &Moment::now())
     }
@@ -117,13 +118,13 @@ impl Ledger {
         self.age.now_ms()
     }
 
-    /// Keeps the file's age for the next start.
+    /// Saves the file's age for the next start.
     pub(super) async fn save_age(&self) -> Result<(), StoreError> {
         self.save_age_at(Moment::now()).await
     }
 
     async fn save_age_at(&self, now: Moment) -> Result<(), StoreError> {
-        // Numbers and a text always serialise.
+        // Numbers and a string always serialise.
         let value = serde_json::to_vec(&self.age.save(now)).unwrap_or_default();
         let set = Op::Set {
             bucket: CLOCK.into(),
@@ -133,12 +134,11 @@ impl Ledger {
         self.store.write(vec![set]).await.map(drop)
     }
 
-    /// Whether one more key of `owner` may be taken: while it holds less than its part of what is
-    /// free.
+    /// Whether `owner` may have one more key: while it holds less than its part of what is free.
     ///
     /// # Errors
     ///
-    /// Whose share is used up; the outer error is the file's.
+    /// Whose share is used up. The outer error is that of the file.
     pub(super) async fn admit(&self, owner: Owner) -> Result<Result<(), Whose>, StoreError> {
         let counters = [owner.name(), ADDRESSES.to_owned()];
         let found = self.store.get_many(HOLDERS, &counters).await?;
@@ -174,8 +174,8 @@ impl Ledger {
         }
     }
 
-    /// Writes the first record of a key, over `expired` if there is one. Nothing where another was
-    /// quicker.
+    /// Writes the first record of a key, over `expired` if there is one. None if another request
+    /// was quicker.
     pub(super) async fn begin(
         &self,
         name: Name<'_>,
@@ -209,7 +209,7 @@ impl Ledger {
         Ok((!conflict).then_some(begun))
     }
 
-    /// Writes what came of a request, in the place of what was begun.
+    /// Replaces the "begun" record by the result.
     pub(super) async fn finish(
         &self,
         name: Name<'_>,
@@ -234,7 +234,7 @@ impl Ledger {
         self.store.write(ops).await.map(drop)
     }
 
-    /// Takes back what was begun.
+    /// Withdraws the "begun" record.
     pub(super) async fn free(&self, name: Name<'_>, begun: Begun) -> Result<(), StoreError> {
         let mut ops = vec![
             forget(name.scope),
@@ -245,8 +245,8 @@ impl Ledger {
         self.tidy(&name.owner.name()).await
     }
 
-    /// Removes what has expired at `now_ms` but is not `at_work`, looking at no more than
-    /// [`SWEEP_KEYS`] behind `after`. Where to go on, if more may be due.
+    /// Removes what has expired at `now_ms` but is not `at_work`, reading at most [`SWEEP_KEYS`]
+    /// after `after`. Returns where to continue, if more may be due.
     pub(super) async fn sweep(
         self: &Arc<Self>,
         now_ms: u64,
@@ -257,9 +257,9 @@ impl Ledger {
         // Reading so many places may take a while.
         let due = tokio::task::spawn_blocking(move || ledger.due(now_ms, after.as_deref())).await;
         let (mut due, next) = due.unwrap_or(Err(StoreError::Closed))?;
-        // What is at work when it is looked for here is finished over the record that it began.
-        // What is not has either ended, or begins anew; both change the place, and the write below
-        // is held to the place that was looked at.
+        // A key in flight now finishes over the record that it began. One that is not has either
+        // ended or begins anew. Both change the place, and the write below requires the place that
+        // was read.
         due.retain(|due| !due.scope.as_deref().is_some_and(&at_work));
         let owners: HashSet<Owner> = due.iter().filter_map(|due| due.owner).collect();
         let writes: Vec<_> = due
@@ -275,7 +275,7 @@ impl Ledger {
         Ok(next)
     }
 
-    /// What removes the first keys that are due, and where to go on if more may be due.
+    /// The write that removes the first due keys, and where to continue if more may be due.
     fn due(
         &self,
         now_ms: u64,
@@ -294,7 +294,7 @@ impl Ledger {
             };
             let charged = read_charge(&value);
             let scope = read.map(|(_, scope)| scope.to_owned());
-            // The swap holds the write to the place that was looked at.
+            // The swap binds the write to the place that was read.
             let mut ops = vec![Op::Swap {
                 bucket: EXPIRY.into(),
                 key: place.clone(),
@@ -315,7 +315,7 @@ impl Ledger {
         Ok((due, page.keys.last().filter(|_| page.more).cloned()))
     }
 
-    /// Forgets the counter of a holder that holds nothing.
+    /// Removes the counter of a holder without keys.
     async fn tidy(&self, holder: &str) -> Result<(), StoreError> {
         let Some(entry) = self.store.get(HOLDERS, holder).await? else {
             return Ok(());
@@ -336,8 +336,8 @@ impl Ledger {
         self.store.write(vec![swap, delete]).await.map(drop)
     }
 
-    /// Forgets the counters of holders that hold nothing, which a crash may have left, among a
-    /// thousand behind `after`. Where to go on, if there are more.
+    /// Removes counters of holders without keys, which a crash may have left, among a thousand
+    /// after `after`. Returns where to continue, if there are more.
     pub(super) async fn tidy_some(
         &self,
         after: Option<String>,
@@ -352,7 +352,8 @@ impl Ledger {
     /// A copy of the file. Blocks.
     ///
     /// # Errors
-    /// Why it was not made.
+    ///
+    /// Why there is no copy.
     pub(super) fn snapshot(&self, scratch: &mut Scratch<'_>) -> Result<Snapshot, StoreError> {
         self.store.snapshot(scratch)
     }
@@ -363,7 +364,7 @@ impl Ledger {
         self.store.close();
     }
 
-    /// How many records, places and counters of holders there are.
+    /// The number of records, places and counters of holders.
     #[cfg(test)]
     pub(super) fn keys(&self) -> (usize, usize, usize) {
         let count = |bucket| {
@@ -381,13 +382,13 @@ fn unreadable(path: &std::path::Path, what: &str) -> StoreError {
     }
 }
 
-/// What a key counts against its holder's share.
+/// The bytes charged for a key.
 fn key_bytes(scope: &str, record: &[u8]) -> u64 {
     KEY_OVERHEAD_BYTES + 2 * scope.len() as u64 + record.len() as u64
 }
 
-/// Puts `after` in the place of `before` bytes in the holder's sum, and in that of all addresses if
-/// it is one.
+/// Replaces `before` bytes by `after` in the holder's sum and, for an address, in that of all
+/// addresses.
 fn charge(owner: Owner, before: u64, after: u64) -> Vec<Op> {
     let delta = after.cast_signed().wrapping_sub(before.cast_signed());
     if delta == 0 {
@@ -403,7 +404,7 @@ fn charge(owner: Owner, before: u64, after: u64) -> Vec<Op> {
     ops
 }
 
-/// 0 where it is no number, or below 0.
+/// 0 if it is not a number, or is negative.
 fn counter(entry: &Entry) -> u64 {
     let text = std::str::from_utf8(&entry.value).ok();
     text.and_then(|text| text.parse().ok()).unwrap_or(0)
@@ -431,13 +432,13 @@ fn leave_order(place: String) -> Op {
     }
 }
 
-/// Who was charged for a place, and how many bytes.
+/// The holder charged for a place, and the bytes.
 fn read_charge(value: &[u8]) -> Option<(Owner, u64)> {
     let (owner, bytes) = std::str::from_utf8(value).ok()?.split_once(' ')?;
     Some((Owner::parse(owner)?, bytes.parse().ok()?))
 }
 
-/// Digits of a time in hex, so that the order of the texts is that of the times.
+/// Digits of a time in hex, so that texts sort like times.
 const TIME_DIGITS: usize = 16;
 
 fn place(expires_ms: u64, scope: &str) -> String {

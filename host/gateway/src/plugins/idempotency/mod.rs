@@ -1,16 +1,17 @@
-//! `idempotency`: a POST or PATCH that is sent again with its `Idempotency-Key` is done once, and
-//! answered as the first time (draft-ietf-httpapi-idempotency-key-header-07).
+//! `idempotency`: a POST or PATCH that is repeated with its `Idempotency-Key` is done once, and
+//! answered like the first time (draft-ietf-httpapi-idempotency-key-header-07).
 //!
-//! The life of a key: `key` reads it and says whose it is -> a record "begun" is durable in the
-//! `ledger` before the upstream is asked -> the request runs in a task of its own (`run`), which
-//! goes on when its client goes away -> its answer is read whole, made durable, and only then sent.
-//! Whoever comes with the key meanwhile is told to wait, and later gets the kept answer. After a
-//! crash the record still says "begun": then nobody knows, and that is what is said.
+//! The life of a key: `key` reads it and determines its scope -> a "begun" record is durable in the
+//! `ledger` before the upstream is asked -> the request runs in its own task (`run`), which
+//! continues if its client disconnects -> its answer is read whole, made durable, and only then
+//! sent. A request with the same key is told to wait meanwhile, and later gets the stored answer.
+//! After a crash the record still says "begun": the outcome is unknown, and the answer says so.
 //!
-//! A key is free again where the upstream surely did nothing ([`hms_core::error::RequestError::never_ran`]).
+//! A key is free again if the upstream surely did nothing
+//! ([`hms_core::error::RequestError::never_ran`]).
 //!
-//! What the keys take is shared: on disk by the `ledger`, in memory by the [`Budget`]s. It expires
-//! by the `age` of the file.
+//! Space is shared: on disk by the `ledger`, in memory by the [`Budget`]s. Keys expire by the `age`
+//! of the file.
 
 mod age;
 mod budget;
@@ -55,28 +56,26 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-/// The most that `max-body` may be. 4 MiB: a body is held whole, and kept as one value.
+/// The upper bound of `max-body`. 4 MiB: a body is held whole, and stored as one value.
 pub const MAX_BODY_BYTES: u64 = 4 << 20;
 
 const DEFAULT_TTL: Duration = Duration::from_secs(24 * 3600);
 const DEFAULT_BODY_BYTES: u64 = 1 << 20;
 
-/// Requests with a key at work at once. As many as there are connections to the gateway by default.
+/// Concurrent requests with a key. As many as the default of connections to the gateway.
 const MAX_RUNNING: u64 = 4096;
 
-/// Time from a file that could not be opened to the next try. 1 s, as for the stores of the
-/// windows.
+/// Time before the next try to open a file after a failure. 1 s, as for the stores of the windows.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Time between two sweeps for expired keys, and between two where there is more to sweep.
+/// Time between sweeps for expired keys, and between sweeps while more keys are due.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const SWEEP_PAUSE: Duration = Duration::from_millis(50);
 
-/// Between two times that the file's age is kept for the next start: what a crash may take from it
-/// after a restart of the machine.
+/// Time between saves of the file's age: the most that a crash can take from it.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
 
-/// What is shared, in metrics.
+/// The names of the shares in metrics.
 const BODIES: &str = "idempotency-bodies";
 const ANSWERS: &str = "idempotency-answers";
 const REQUESTS: &str = "idempotency-requests";
@@ -89,7 +88,7 @@ const FIELDS: &[Field] = &[
     Field {
         name: "ttl",
         kind: Kind::Time(1_000..=24 * 3600 * 1000),
-        doc: "How long an answer is kept and sent again, as 60m or 1h. Default: a day, 24h.",
+        doc: "How long an answer is stored and repeated, such as 60m or 1h. Default: 24h.",
     },
     Field {
         name: "required",
@@ -99,12 +98,12 @@ const FIELDS: &[Field] = &[
     Field {
         name: "max-body",
         kind: Kind::Size(1..=MAX_BODY_BYTES),
-        doc: "Bytes of a request body with a key, beyond which it is refused with 413, and of an answer that is kept. Default: 1MiB.",
+        doc: "The largest request body with a key, beyond which it is refused with 413, and the largest answer that is stored. Default: 1MiB.",
     },
     Field {
         name: "scope",
         kind: Kind::Text("payments"),
-        doc: "Routes of one scope share their keys. Default: keys belong to the route's 'uri', and where it names 'hosts' to the host that was asked.",
+        doc: "Routes with the same scope share their keys. Default: keys belong to the route's 'uri' and, if it has 'hosts', to the requested host.",
     },
 ];
 
@@ -138,23 +137,23 @@ fn parse_scope(text: &str) -> Result<String, String> {
     ))
 }
 
-/// A request with a key on a route that heeds it.
+/// A request with a key, on a route with `idempotency`.
 pub struct IdempotentRequest {
     rule: Rule,
-    /// Where the key holds, in hex.
+    /// The scope of the key, in hex.
     scope: String,
-    /// Whose share it takes.
+    /// Whom it is charged to.
     owner: Owner,
-    /// The fields in which two requests with one key are the same.
+    /// The fields that must be equal in two requests with one key.
     fields: Vec<u8>,
 }
 
 impl IdempotentRequest {
-    /// Nothing where the method has no use for a key, or there is none.
+    /// None if the method needs no key, or there is none.
     ///
     /// # Errors
     ///
-    /// Where the key is broken, or missing and required.
+    /// If the key is invalid, or missing and required.
     fn read(
         rule: &Rule,
         route: &Route,
@@ -163,7 +162,7 @@ impl IdempotentRequest {
         user: Option<&str>,
         client: IpAddr,
     ) -> Result<Option<IdempotentRequest>, RequestError> {
-        // The others are idempotent as they are (RFC 9110 section 9.2.2).
+        // All other methods are idempotent (RFC 9110 section 9.2.2).
         if ![Method::POST, Method::PATCH].contains(&parts.method) {
             return Ok(None);
         }
@@ -174,7 +173,7 @@ impl IdempotentRequest {
             };
         };
         let uri = route.uri.shape();
-        // Where the route names no host it is the same resource under all of them.
+        // If the route names no hosts, it is the same resource under all of them.
         let host = target.authority().filter(|_| !route.hosts.is_empty());
         let host = host.map(|host| fold(host.host())).unwrap_or_default();
         let realm = match &rule.scope {
@@ -200,10 +199,9 @@ impl IdempotentRequest {
     }
 }
 
-/// The content type; and what the request shows of itself, where the upstream alone reads that: who
-/// shares an address with its client must not be given an answer that the upstream would refuse
-/// him. Cookies are among it, since most sessions are in one. No value has the byte that parts
-/// them.
+/// The content type. Also the credentials, if only the upstream reads them: a client that shares an
+/// address with another must not get an answer that the upstream would refuse it. Cookies are
+/// included, because most sessions are in one. No value contains the separator byte.
 fn fields(headers: &HeaderMap, with_credentials: bool) -> Vec<u8> {
     let kind = headers.get(header::CONTENT_TYPE);
     let mut all = kind.map_or_else(Vec::new, |kind| kind.as_bytes().to_vec());
@@ -223,12 +221,12 @@ fn fields(headers: &HeaderMap, with_credentials: bool) -> Vec<u8> {
 /// The keys of all routes.
 pub struct Idempotency {
     path: Option<PathBuf>,
-    /// Bytes of all keys and answers from which on no new key is taken.
+    /// Bytes of all keys and answers beyond which no new key is accepted.
     full_bytes: u64,
     ledger: OnceLock<Arc<Ledger>>,
-    /// Held while the file is opened; until when it is not tried again.
+    /// Locked while the file is opened. Until when the next try is delayed.
     opening: tokio::sync::Mutex<Option<Instant>>,
-    /// Requests at work in this process, by the scope of their key, with their fingerprint.
+    /// Requests in flight in this process, by the scope of their key, with their fingerprint.
     running: Mutex<HashMap<String, Digest>>,
     tasks: TaskTracker,
     places: Budget,
@@ -240,7 +238,7 @@ pub struct Idempotency {
 }
 
 impl Idempotency {
-    /// Nothing is opened before it is needed. `hits` counts how often a share was used up.
+    /// Opens nothing before it is needed. `hits` counts how often a share was used up.
     pub fn new(path: Option<PathBuf>, limits: &Limits, hits: &ShareHits) -> Self {
         let budget = |limit, of| Budget::new(limit, of, hits.clone());
         Idempotency {
@@ -258,12 +256,12 @@ impl Idempotency {
         }
     }
 
-    /// Has `request` done by `R`, unless it was; answers either way. What is begun goes on when this
-    /// is dropped.
+    /// Has `R` do `request`, unless it was done before; answers either way. A request that has
+    /// begun continues if this future is dropped.
     ///
     /// # Errors
     ///
-    /// Why it is not done, or what came of it.
+    /// Why it is not done, or its failure.
     async fn once<R: Rest>(
         self: &Arc<Self>,
         idempotent: Arc<IdempotentRequest>,
@@ -278,15 +276,14 @@ impl Idempotency {
         let request = Request::from_parts(parts, held.body(body));
         let this = self.clone();
         let run = this.run::<R>(idempotent, fingerprint, exchange, request);
-        // Dropping the handle lets the task go on.
+        // Dropping the handle does not stop the task.
         let task = self.tasks.spawn(run);
         task.await
             .unwrap_or_else(|error| Err(RequestError::internal(error)))
     }
 
-    /// Reads a body whole, within the time that it may take. Its size is bounded already, and so is
-    /// its pace; but what is read is held in memory, where a body that keeps the least pace would
-    /// stay for hours.
+    /// Reads a body whole, within its time limit. Its size and rate are bounded already, but it is
+    /// held in memory, where a body at the least rate would stay for hours.
     async fn read_in_time(&self, owner: Owner, body: Body) -> Result<(Bytes, Held), RequestError> {
         let read = self.read_request(owner, body);
         match tokio::time::timeout(self.body_time, read).await {
@@ -315,8 +312,8 @@ impl Idempotency {
         Ok((whole.freeze(), held))
     }
 
-    /// Waits until `deadline` for the requests at work whose clients are gone. What then still runs
-    /// is unknown after the next start.
+    /// Waits until `deadline` for requests in flight whose clients are gone. The outcome of those
+    /// still running is unknown after the next start.
     pub async fn finish(&self, deadline: Instant) {
         self.tasks.close();
         if tokio::time::timeout_at(deadline, self.tasks.wait())
@@ -334,11 +331,12 @@ impl Idempotency {
         }
     }
 
-    /// A copy of the file, with its age as it is now; None where there is none yet. Blocks, on a
-    /// thread of `runtime` that may.
+    /// A copy of the file, with its current age; None if there is none yet. Blocks, on a thread of
+    /// `runtime` that may block.
     ///
     /// # Errors
-    /// Why it was not made, as a sentence.
+    ///
+    /// Why there is no copy, as a sentence.
     pub fn snapshot(
         self: &Arc<Self>,
         runtime: &Handle,
@@ -356,7 +354,7 @@ impl Idempotency {
         made.map(Some).map_err(|error| error.to_string())
     }
 
-    /// The open file; opens it where that is needed.
+    /// The open file. Opens it if necessary.
     async fn ledger(self: &Arc<Self>) -> Result<Arc<Ledger>, IdempotencyError> {
         if let Some(ledger) = self.ledger.get() {
             return Ok(ledger.clone());
@@ -391,7 +389,7 @@ impl Idempotency {
     }
 }
 
-/// Removes expired keys for as long as the file is in use, and keeps its age.
+/// Removes expired keys as long as the file is in use, and saves its age.
 async fn sweep(all: Weak<Idempotency>) {
     let (mut due, mut holders) = (None, Some(None));
     let mut saved = Instant::now();
@@ -436,7 +434,7 @@ async fn save_age(ledger: &Ledger) {
     }
 }
 
-/// What clients are told where a share is used up: of `what`.
+/// The message for clients if a share of `what` is used up.
 fn full(whose: Whose, what: &'static str) -> IdempotencyError {
     match whose {
         Whose::Caller => IdempotencyError::Share { what },
@@ -444,7 +442,7 @@ fn full(whose: Whose, what: &'static str) -> IdempotencyError {
     }
 }
 
-/// What clients are told of a failure of the file.
+/// The message for clients if the file fails.
 fn told(error: StoreError) -> IdempotencyError {
     if let StoreError::StoreFull { .. } = error {
         return IdempotencyError::Full;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 impl Plugin for Rule {
     const NAME: &'static str = "idempotency";
-    const DOC: &'static str = "A POST or PATCH that is sent again with its Idempotency-Key is done once, and answered as the first time.";
+    const DOC: &'static str = "A POST or PATCH that is repeated with its Idempotency-Key is done once, and answered like the first time.";
     const FIELDS: &'static [Field] = FIELDS;
 
     type Shared = Arc<Idempotency>;
@@ -41,7 +41,7 @@ impl Plugin for Rule {
         let read = IdempotentRequest::read(self, route, target, &exchange.head, user, client)?;
         if let Some(idempotent) = read {
             exchange.bounds.no_larger_than(self.max_body);
-            // It is read whole in any case, for the key's own sake.
+            // The body is read whole in any case, for the fingerprint.
             exchange.bounds.early_body = false;
             exchange.notes.idempotency = Some(Arc::new(idempotent));
         }

@@ -1,4 +1,4 @@
-//! What is kept under a key: a JSON line, then the bytes of the answer's body.
+//! The stored form of a key: a JSON line, then the bytes of the answer's body.
 
 use super::key::Digest;
 use bytes::Bytes;
@@ -14,22 +14,22 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Record {
     /// [`super::key::fingerprint`] of the first request, in hex.
     pub fingerprint: String,
-    /// Milliseconds since 1970 from which on it holds no more.
+    /// When it expires, in milliseconds since 1970.
     pub expires_ms: u64,
     pub state: State,
 }
 
-/// What came of the first request.
+/// The outcome of the first request.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum State {
-    /// It is at work; or it was, when the host ended.
+    /// It is in flight, or was when the host ended.
     Begun,
     Answered(StoredAnswer),
-    /// Its answer was larger than it may be.
+    /// Its answer exceeded the limit.
     NotKept,
 }
 
-/// An answer as it is sent again.
+/// A stored answer.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct StoredAnswer {
     pub status: StatusCode,
@@ -83,7 +83,7 @@ impl Record {
             status: kept.map(|kept| kept.status.as_u16()),
             fields: kept.map_or_else(Vec::new, |kept| kept.fields.iter().map(field).collect()),
         };
-        // Strings and numbers always serialise, and JSON has no line break of its own.
+        // Strings and numbers always serialise, and JSON contains no raw line break.
         let mut bytes = serde_json::to_vec(&line).unwrap_or_default();
         bytes.push(b'\n');
         if let Some(kept) = kept {
@@ -92,7 +92,7 @@ impl Record {
         bytes
     }
 
-    /// Nothing where the bytes are not what [`Record::encode`] writes.
+    /// None if [`Record::encode`] did not write these bytes.
     pub(super) fn decode(bytes: Vec<u8>) -> Option<Record> {
         let end = bytes.iter().position(|byte| *byte == b'\n')?;
         let line: Line = serde_json::from_slice(bytes.get(..end)?).ok()?;
@@ -125,7 +125,7 @@ fn field((name, value): &(String, String)) -> Option<(HeaderName, HeaderValue)> 
 }
 
 impl StoredAnswer {
-    /// Of an upstream's answer. Its length is that of the body, whatever it said.
+    /// From an upstream's answer. Its length is that of the body, whatever the answer said.
     pub(super) fn new(mut head: Parts, body: Bytes) -> Self {
         crate::request::headers::drop_hop_by_hop(&mut head.headers);
         head.headers.remove(header::CONTENT_LENGTH);
@@ -138,13 +138,13 @@ impl StoredAnswer {
         }
     }
 
-    /// Of a failure, as its client sees it.
+    /// From a failure, as its client sees it.
     pub(super) fn problem(error: &RequestError, request_id: &str) -> Self {
         let (head, body) = error.answer(Some(request_id)).into_parts();
         StoredAnswer::new(head, body.into())
     }
 
-    /// The answer, with `body` for its body.
+    /// The answer with `body`.
     pub(super) fn response(self, body: impl FnOnce(Bytes) -> Body) -> Response<Body> {
         let mut response = Response::new(body(self.body));
         *response.status_mut() = self.status;

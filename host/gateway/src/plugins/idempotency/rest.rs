@@ -1,5 +1,5 @@
-//! An answer that is sent on as it comes, and read to its end even where its client goes away: what the upstream does with a
-//! request is not to depend on that.
+//! An answer that is streamed, and read to its end even if its client disconnects: what the
+//! upstream does with a request must not depend on that.
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -9,12 +9,13 @@ use http_body_util::{BodyExt, StreamBody};
 use std::time::Duration;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
-/// A frame, or that there are no more: without that word the answer broke off.
+/// A frame, or the end. Without an end, the answer broke off.
 type Word = Option<Result<Frame<Bytes>, BodyError>>;
 
-/// The body for the client, and the work of reading `body`, which takes at most `alone` once the client is gone.
+/// The body for the client, and the task that reads `body`, which takes at most `alone` once the
+/// client is gone.
 pub(super) fn to_the_end(body: Body, alone: Duration) -> (Body, impl Future<Output = ()>) {
-    // One frame ahead, so that a slow client slows its upstream as ever.
+    // One frame ahead, so that a slow client still slows its upstream.
     let (send, receive) = mpsc::channel(1);
     (sent_on(receive), read(body, send, alone))
 }

@@ -1,4 +1,4 @@
-//! One request with a key, in its own task: from the look at its record to the kept answer.
+//! One request with a key, in its own task: from reading its record to storing the answer.
 
 use super::budget::Held;
 use super::error::IdempotencyError;
@@ -24,19 +24,19 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// On an answer that is sent again.
+/// Set on a repeated answer.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// Looks at one record before its request is told to come back: each look but the last met somebody
-/// else's change.
+/// Reads of one record before its request is refused: each read but the last met a concurrent
+/// change.
 const MAX_LOOKS: usize = 8;
 
-/// The longest pause inside of an answer, and the longest time for all of it. Windows have their
-/// own, shorter; without one a service that stalls would hold its key for ever.
+/// The longest pause within an answer, and the longest time for all of it. Windows have shorter
+/// limits of their own; without one, a service that stalls would hold its key for ever.
 const ANSWER_IDLE: Duration = Duration::from_secs(60);
 const ANSWER_TIME: Duration = Duration::from_secs(600);
 
-/// Says that a key is at work in this process, until it is dropped.
+/// Marks a key as in flight in this process, until it is dropped.
 struct Claim {
     all: Arc<Idempotency>,
     scope: String,
@@ -49,18 +49,18 @@ impl Drop for Claim {
     }
 }
 
-/// What is to be done with a request.
+/// What to do with a request.
 enum Claimed {
-    /// It is done: this is its answer.
+    /// It was done: this is its answer.
     Replay(Box<StoredAnswer>),
-    /// It is ours to do. The record says "begun".
+    /// It must be done. The record says "begun".
     Ours(Claim, Begun),
 }
 
 /// An upstream's answer.
 enum Taken {
     Whole(StoredAnswer, Held),
-    /// More than is kept: what was read of it, and the rest as it comes, without trailers.
+    /// Too large to store: what was read of it, then the rest as it comes, without trailers.
     Larger(Response<Body>),
     /// It only says why the upstream did nothing.
     NeverRan(Response<Body>),
@@ -89,7 +89,7 @@ impl Idempotency {
             }
         };
         let work = self.ask::<R>(&idempotent, &claim.place, &exchange, request);
-        // A panic may come at any point, so it counts as a request that ran.
+        // A panic may come at any point, so the request counts as run.
         let (taken, release) = AssertUnwindSafe(work)
             .catch_unwind()
             .await
@@ -108,8 +108,8 @@ impl Idempotency {
             Ok(Taken::NeverRan(response)) => (None, Ok(response)),
             Ok(Taken::Whole(kept, held)) => {
                 let response = kept.clone().response(|body| held.body(body));
-                // What others did meanwhile may have left its holder no room. It was done, so the
-                // key stays.
+                // Concurrent requests may have used up the holder's share. The request was done, so
+                // the key stays.
                 let state = match ledger.admit(idempotent.owner).await {
                     Ok(Err(whose)) => {
                         self.hits.hit(KEYS, whose);
@@ -143,7 +143,7 @@ impl Idempotency {
             finished = ledger.finish(idempotent.name(), begun, &record).await;
         }
         drop(claim);
-        // What was done was done: its client hears of it all the same.
+        // The request was done: its client gets the answer all the same.
         noted(
             finished,
             "an answer could not be kept, so it is unknown to whoever asks again",
@@ -151,7 +151,7 @@ impl Idempotency {
         Ok(answer)
     }
 
-    /// Makes the key ours, or says what became of its request.
+    /// Claims the key, or says what became of its request.
     async fn begin(
         self: &Arc<Self>,
         ledger: &Ledger,
@@ -174,8 +174,8 @@ impl Idempotency {
                     State::Begun => {}
                 }
                 self.check_running(&idempotent.scope, fingerprint)?;
-                // Whoever works on it changes the record before the claim ends. One that is as it
-                // was is nobody's.
+                // Its owner changes the record before the claim ends. An unchanged record has no
+                // owner.
                 if left_behind == Some(*version) {
                     return Err(IdempotencyError::Unknown);
                 }
@@ -227,7 +227,7 @@ impl Idempotency {
         }
     }
 
-    /// Asks the upstream. An outer error is one before the answer began.
+    /// Calls the upstream. The outer error occurs before the answer began.
     async fn ask<R: Rest>(
         &self,
         idempotent: &IdempotentRequest,
@@ -240,7 +240,7 @@ impl Idempotency {
             Err(error) => return (Err(error), None),
         };
         let taken = match answer.outcome {
-            // A middleware passed on why its request went no further.
+            // A middleware forwarded the reason for a refusal.
             Ok(response) if exchange.outcome.never_ran(response.status()) => {
                 Ok(Taken::NeverRan(response))
             }
@@ -250,8 +250,8 @@ impl Idempotency {
         (taken, answer.release)
     }
 
-    /// Reads an answer whole, up to `max-body`. The rest of a larger one keeps `place` until it is
-    /// read.
+    /// Reads an answer whole, up to `max-body`. The rest of a larger one holds `place` until it has
+    /// been read.
     async fn take(
         &self,
         response: Response<Body>,
@@ -295,7 +295,7 @@ impl Idempotency {
     }
 }
 
-/// What a second request with a key is told.
+/// The message for a second request with a key.
 fn taken(running: Digest, fingerprint: Digest) -> IdempotencyError {
     match running == fingerprint {
         true => IdempotencyError::Running,

@@ -1,17 +1,17 @@
-//! A token bucket, as the time at which it is full again (GCRA, ITU-T I.371): `burst` at once, then one for each
-//! `period / limit`.
+//! A token bucket, stored as the time at which it is full again (GCRA, ITU-T I.371): `burst` at
+//! once, then one per `period / limit`.
 
 use super::Rule;
 use std::time::Duration;
 
-/// The bucket of one caller. Times are since any fixed moment.
+/// The bucket of one caller. Times are relative to any fixed moment.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Bucket {
     full_at: Duration,
 }
 
 impl Bucket {
-    /// Time until one more is admitted: nothing where it is now, or where the rule has no burst.
+    /// Time until the next request is admitted: zero if it is now, or if the rule has no burst.
     pub(super) fn wait(&self, rule: &Rule, now: Duration) -> Duration {
         let Some(burst) = rule.burst else {
             return Duration::ZERO;
@@ -20,14 +20,14 @@ impl Bucket {
         missing.saturating_sub(each(rule).saturating_mul(times(burst) - 1))
     }
 
-    /// Takes one.
+    /// Takes one token.
     pub(super) fn take(&mut self, rule: &Rule, now: Duration) {
         if rule.burst.is_some() {
             self.full_at = self.full_at.max(now) + each(rule);
         }
     }
 
-    /// How many are admitted now.
+    /// Requests that would be admitted now.
     pub(super) fn left(&self, rule: &Rule, now: Duration) -> Option<u64> {
         let burst = rule.burst?;
         let missing = self.full_at.saturating_sub(now);
@@ -40,7 +40,7 @@ fn each(rule: &Rule) -> Duration {
     rule.period / times(rule.limit)
 }
 
-/// Limits are at most a million and at least one.
+/// A limit is between one and a million.
 fn times(limit: u64) -> u32 {
     u32::try_from(limit).unwrap_or(u32::MAX).max(1)
 }

@@ -1,21 +1,23 @@
-//! What is counted for one caller on one route.
+//! The counter of one caller on one route.
 
 use super::Rule;
 use super::bucket::Bucket;
 use super::log::{Log, Reading};
 use std::time::Duration;
 
-/// The log and the bucket of one caller, or of several that count together. Times are since any fixed moment.
+/// The log and the bucket of one caller, or of several that are counted together. Times are
+/// relative to any fixed moment.
 #[derive(Clone, Default)]
 pub(super) struct Entry {
     log: Log,
     bucket: Bucket,
-    /// From then on nothing in the log counts.
+    /// When the last admission in the log stops counting.
     ends: Duration,
 }
 
 impl Entry {
-    /// Counts a request at `now`, or refuses it; and how many more would be admitted at once, where there is a `burst`.
+    /// Counts a request at `now`, or refuses it. Also returns how many more would be admitted at
+    /// once, if there is a `burst`.
     pub(super) fn admit(&mut self, rule: &Rule, now: Duration) -> (Reading, Option<u64>) {
         // Under the lock, so that times do not go back for this log.
         let now = now.max(self.log.ends(Duration::ZERO));
@@ -39,17 +41,17 @@ impl Entry {
                 ..reading
             }
         };
-        // A burst is part of the limit, so the bucket is full again before the log ends.
+        // A burst is at most the limit, so the bucket is full again before the log ends.
         self.ends = self.log.ends(rule.period);
         (reading, self.bucket.left(rule, now))
     }
 
-    /// From then on nothing in it counts.
+    /// When the last admission stops counting.
     pub(super) fn ends(&self) -> Duration {
         self.ends
     }
 
-    /// Until the oldest admission stops to count.
+    /// Time until the oldest admission stops counting.
     pub(super) fn reset(&mut self, rule: &Rule, now: Duration) -> Duration {
         self.log.look(rule.limit, rule.period, now).reset
     }

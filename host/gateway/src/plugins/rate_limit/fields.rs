@@ -1,4 +1,4 @@
-//! What the client is told: draft-ietf-httpapi-ratelimit-headers-10.
+//! The response fields of draft-ietf-httpapi-ratelimit-headers-10.
 
 use super::Decision;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -8,8 +8,9 @@ const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 impl Decision {
-    /// Sets `RateLimit-Policy` (q: the limit, w: the period in seconds) and `RateLimit` (r: what is left, t: seconds
-    /// until there is more, rounded up). An upstream's own fields of these names are replaced.
+    /// Sets `RateLimit-Policy` (q: the limit, w: the period in seconds) and `RateLimit` (r: what is
+    /// left, t: seconds until there is more, rounded up). Replaces an upstream's own fields of
+    /// these names.
     pub fn write(&self, headers: &mut HeaderMap) {
         let (limit, period_s) = (self.rule.limit, self.rule.period.as_secs());
         let (left, reset_s) = (

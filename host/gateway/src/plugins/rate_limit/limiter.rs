@@ -1,7 +1,7 @@
 //! The counters of all callers, in bounded space.
 //!
-//! A caller is forgotten only when its last admission has stopped to count, so no caller can push
-//! another one out. What a flood of newcomers can take is bounded by [`Shares`].
+//! A caller is forgotten only when its last admission no longer counts, so no caller can evict
+//! another. [`Shares`] bounds what a flood of newcomers can take.
 
 use super::Rule;
 use super::entry::Entry;
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 /// Callers are spread over so many locks.
 pub(super) const SHARDS: usize = 16;
 
-/// What is shared, in metrics.
+/// The name of the share in metrics.
 const COUNTERS: &str = "rate-limit-counters";
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -31,15 +31,14 @@ struct Key {
     who: Who,
 }
 
-/// What is known of a key.
+/// The state of a key.
 enum LimitState {
     Own {
         entry: Entry,
-        /// Who brought the value, where it is one.
+        /// Who brought the header value, if the key is one.
         bringer: Option<Holder>,
     },
-    /// A value that counts together with others of `holder`. From `ends` on nothing counts that it
-    /// was admitted to.
+    /// A value that is counted together with others of `holder`. Until `ends` its admissions count.
     Together { holder: Holder, ends: Duration },
 }
 
@@ -55,12 +54,12 @@ pub struct Limiter {
     hits: ShareHits,
 }
 
-/// What the limiter says about one request, and what the client is told.
+/// The decision about one request, and what the client is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     /// How much of the limit is used, and until when.
     pub reading: Reading,
-    /// How many more would be admitted at once, where there is a `burst`.
+    /// How many more would be admitted at once, if there is a `burst`.
     pub burst_left: Option<u64>,
     /// The rule that decided.
     pub rule: Rule,
@@ -86,7 +85,7 @@ impl Limiter {
         Self::counting(max_keys, ShareHits::default())
     }
 
-    /// The same, and counts in `hits` how often a share of them was used up.
+    /// The same, counting in `hits` how often a share of them was used up.
     pub fn counting(max_keys: usize, hits: ShareHits) -> Self {
         Limiter {
             epoch: Instant::now(),
@@ -111,7 +110,8 @@ impl Limiter {
         self.admit_at(rule, route, who, holder, self.epoch.elapsed())
     }
 
-    /// `holder` is whose request it is; asked for newcomers alone, because most callers are known.
+    /// `holder` is whom the request is charged to; called only for newcomers, because most callers
+    /// are known.
     fn admit_at(
         &self,
         rule: &Rule,
@@ -165,9 +165,8 @@ impl Limiter {
                 shard.insert(key, LimitState::Own { entry, bringer });
                 return counted;
             }
-            // Counters that have ended use up shares until they are swept, so that comes before
-            // anybody is counted with others or refused. No more often than there are shards: each
-            // is due once a second.
+            // Expired counters use up shares until they are swept. So the sweep comes before a
+            // caller is counted with others or refused, and at most once a second for each shard.
             if let Some(due) = shares.due(now) {
                 drop((shares, shard));
                 self.sweep(due, now);
@@ -197,8 +196,7 @@ impl Limiter {
         }
     }
 
-    /// Counts for a key that is known; nothing for one in which nothing counts any more and that is
-    /// to be placed anew.
+    /// Counts for a known key. None if nothing of it counts any more: it must then be placed anew.
     fn known(
         &self,
         slot: &mut LimitState,
@@ -221,7 +219,7 @@ impl Limiter {
         }
     }
 
-    /// Forgets the counters of one shard in which nothing counts.
+    /// Removes the expired counters of one shard.
     fn sweep(&self, index: usize, now: Duration) {
         let Some(shard) = self.shards.get(index) else {
             return;

@@ -1,19 +1,21 @@
 //! A sliding log of admissions in bounded space.
 //!
-//! The log is a queue of cells. A cell counts the admissions of a short span and is forgotten a whole period after
-//! its **newest** one. So the sum of the cells is never less than what was admitted in the last period, and a
-//! request is admitted only while that sum is below the limit: in no period are more than `limit` admitted.
+//! The log is a queue of cells. A cell counts the admissions of a short span and is dropped a whole
+//! period after its **newest** one. So the sum of the cells is never less than what was admitted in
+//! the last period. A request is admitted only while that sum is below the limit: no period has
+//! more than `limit` admissions.
 //!
-//! The price is paid by the caller in one direction only: an admission counts for up to `period / CELLS` longer than
-//! it must. With a limit of at most [`CELLS`] every admission has its own cell and the log is exact.
+//! The error is only to the caller's disadvantage: an admission counts for up to `period / CELLS`
+//! longer than it must. With a limit of at most [`CELLS`], every admission has its own cell and the
+//! log is exact.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Cells of a period. 64 keeps the error below 1.6 % of a period and a full log below 2 KiB.
+/// Cells in a period. 64 keeps the error below 1.6 % of a period and a full log below 2 KiB.
 pub(super) const CELLS: u32 = 64;
 
-/// The admissions of one caller on one route. Times are since any fixed moment.
+/// The admissions of one caller on one route. Times are relative to any fixed moment.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Log {
     cells: VecDeque<Cell>,
@@ -34,12 +36,13 @@ pub struct Reading {
     pub admitted: bool,
     /// How many more would be admitted now.
     pub remaining: u64,
-    /// Until the oldest cell is forgotten: then at least one more is admitted.
+    /// Time until the oldest cell is dropped: then at least one more is admitted.
     pub reset: Duration,
 }
 
 impl Log {
-    /// Admits a request at `now`, or refuses it. A refused one is not counted. `now` must not go back.
+    /// Admits a request at `now`, or refuses it. Refused ones are not counted. `now` must not go
+    /// back.
     pub(super) fn admit(&mut self, limit: u64, period: Duration, now: Duration) -> Reading {
         let admitted = self.look(limit, period, now).admitted;
         if admitted {
@@ -51,7 +54,7 @@ impl Log {
         }
     }
 
-    /// What [`Log::admit`] would say, without counting.
+    /// The result of [`Log::admit`], without counting.
     pub(super) fn look(&mut self, limit: u64, period: Duration, now: Duration) -> Reading {
         self.forget(period, now);
         let oldest_ends = self.cells.front().map_or(now, |cell| cell.last + period);
@@ -92,7 +95,7 @@ impl Log {
         }
     }
 
-    /// When the last admission stops to count under `period`.
+    /// When the last admission stops counting under `period`.
     pub(super) fn ends(&self, period: Duration) -> Duration {
         self.cells
             .back()

@@ -1,11 +1,12 @@
-//! `rate-limit`: at most `limit` requests in any period of `window` seconds, for each user, or for each client
-//! address where there is no user; or for each value of a header field, or all together. With `burst` not all at once.
+//! `rate-limit`: at most `limit` requests in any period of `window` seconds: for each user, or for
+//! each client address without a user; for each value of a header field; or for all requests
+//! together. `burst` bounds how many of these come at once.
 //!
-//! Counters belong to the route's name and the caller, not to the route's present text: they outlive route edits
-//! and deploys.
+//! Counters belong to the route's name and the caller, not to the route's text: they survive edits
+//! of the route and deploys.
 //!
-//! `who` says who is counted -> `limiter` finds the counter, or makes one where `shares` has room -> `entry` admits by its
-//! `log` and its `bucket` -> `fields` tells the client.
+//! `who` determines who is counted -> `limiter` finds the counter, or creates one if `shares` has
+//! room -> `entry` decides by its `log` and its `bucket` -> `fields` informs the client.
 
 mod bucket;
 mod entry;

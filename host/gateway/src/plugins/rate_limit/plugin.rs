@@ -11,7 +11,8 @@ use http::Response;
 
 impl Plugin for Rule {
     const NAME: &'static str = "rate-limit";
-    const DOC: &'static str = "At most so many requests in any period, for each caller.";
+    const DOC: &'static str =
+        "Limits the requests of each caller in any period; further ones are refused with 429.";
     const FIELDS: &'static [Field] = FIELDS;
 
     type Shared = Limiter;

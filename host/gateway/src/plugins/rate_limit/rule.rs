@@ -7,29 +7,29 @@ use std::time::Duration;
 /// `limit` is a counter in a log cell.
 const MAX_LIMIT: u64 = 1_000_000;
 
-/// A day. Counters live in memory, so a longer period would promise what a restart breaks.
+/// A day. Counters are in memory, so a restart would break the promise of a longer period.
 const MAX_PERIOD_S: u64 = 86_400;
 
 pub(super) const FIELDS: &[Field] = &[
     Field {
         name: "limit",
         kind: Kind::Number(1..=MAX_LIMIT),
-        doc: "Requests admitted in any period of 'window' seconds. Default: 60.",
+        doc: "Requests admitted in any period of length 'window'. Default: 60.",
     },
     Field {
         name: "window",
         kind: Kind::Seconds(1..=MAX_PERIOD_S),
-        doc: "The period, in seconds or as 1m. Default: 60.",
+        doc: "The period: a number of seconds, or a time such as 1m. Default: 60.",
     },
     Field {
         name: "burst",
         kind: Kind::Number(1..=MAX_LIMIT),
-        doc: "Of these so many at once; further ones as time passes, evenly. Default: all.",
+        doc: "How many of these are admitted at once; the others become available evenly over the period. Default: all.",
     },
     Field {
         name: "key",
         kind: Kind::Text("header:x-tenant"),
-        doc: "Who is counted apart: 'user' (the address where there is none), 'address', 'header:NAME', or 'route' for all together. Default: user.",
+        doc: "What requests are counted by: 'user' (the address if there is no user), 'address', 'header:NAME', or 'route' for all together. Default: user.",
     },
 ];
 
@@ -46,18 +46,18 @@ pub struct Rule {
     pub key: By,
 }
 
-/// What tells callers apart.
+/// How callers are distinguished.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum By {
-    /// The user; the client's address where there is none.
+    /// The user; the client's address without a user.
     User,
     /// The client's address; of IPv6, its /64 network.
     Address,
-    /// The values of this field; as `User` where it is not sent, or more than once. Whoever may
-    /// choose it freely has no limit, so it is for fields that `auth` or a proxy in front vouches
-    /// for.
+    /// The value of this field; like `User` if it is missing or repeated. A client that can choose
+    /// it freely has no limit, so use it only for fields that `auth` or a proxy in front
+    /// guarantees.
     Header(HeaderName),
-    /// All together.
+    /// All requests together.
     Route,
 }
 

@@ -1,13 +1,15 @@
-//! Whose share of the counters is how large.
+//! How the counters are shared out.
 //!
-//! A **route** may hold as many counters as are free. So one route alone gets half of them, two that are flooded a third each,
-//! and whatever is done to some routes, the others find room. A **value** of a header field is what a client made up, so its
-//! counter is also charged to the holder that brought it: the caller, or the address where there is none. A holder may bring
-//! [`VALUES_SHARE`] of all counters, over all routes.
+//! A **route** may hold as many counters as are free. So one route alone gets half of them, two
+//! flooded routes a third each, and whatever floods some routes, the others find room. A client may
+//! invent the **value** of a header field, so its counter is also charged to the holder that
+//! brought it: the caller, or the address without a caller. A holder may bring [`VALUES_SHARE`] of
+//! all counters, over all routes.
 //!
-//! What there is no counter for counts together: the further values of one holder on one route in one log, the newcomers of a
-//! route without room in another. Each log is held to the route's limit, and each value is counted in one place at a time, so
-//! in no period is a caller, or a value, admitted more often than the limit says.
+//! Requests without a counter of their own are counted together: the further values of one holder
+//! on one route in one log, the newcomers of a route without room in another. Each log has the
+//! route's limit, and each value is counted in one place at a time. So no caller, or value, is ever
+//! admitted more often than the limit allows.
 
 use super::entry::Entry;
 use super::log::Reading;
@@ -17,17 +19,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One holder may bring values for a thirty-second part of all counters: of 50,000 that is 1,562, more than a service that calls
-/// for its tenants has at once, and sixteen such holders are needed to fill the half that one route may have.
+/// One holder may bring a thirty-second part of all counters. Of 50,000 that is 1,562: more than a
+/// service that calls for its tenants uses at once. It takes sixteen such holders to fill the half
+/// that one route may have.
 pub(super) const VALUES_SHARE: usize = 32;
 
-/// A shard looks for counters to forget at most this often, so that a flood costs no sweep a request.
+/// The least time between sweeps of a shard, so that in a flood requests do not cause a sweep each.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// What the holders of counters have, over all shards. Locked after a shard, never before.
+/// The counters held, over all shards. Locked after a shard, never before.
 pub(super) struct Shares {
     max: usize,
-    /// All counters, those in `together` and values in them included.
+    /// All counters, including those in `together` and the values in them.
     held: usize,
     routes: HashMap<Arc<str>, RouteShare>,
     /// Counters of values, by who brought them.
@@ -40,30 +43,30 @@ pub(super) struct Shares {
 #[derive(Clone, Copy)]
 struct Sweep {
     last: Option<Duration>,
-    /// Before then nothing in the shard ends.
+    /// The earliest time at which something in the shard expires.
     first_end: Duration,
 }
 
 #[derive(Default)]
 struct RouteShare {
     held: usize,
-    /// The newcomers for whom there was no counter.
+    /// The newcomers without a counter.
     strangers: Entry,
 }
 
-/// The values of one holder on one route that have no counter of their own.
+/// The values of one holder on one route without a counter of their own.
 #[derive(Default)]
 struct Together {
     entry: Entry,
-    /// Those that were admitted, and may still count.
+    /// Those that were admitted and may still count.
     values: usize,
 }
 
 /// Where a newcomer is counted.
 pub(super) enum ShareAccount {
-    /// In a counter of its own, which begins with this.
+    /// In a counter of its own, which starts with this.
     Own(Entry),
-    /// With other values of its holder.
+    /// Together with other values of its holder.
     Together,
     /// There is no room.
     Full(Full),
@@ -72,9 +75,9 @@ pub(super) enum ShareAccount {
 /// Whose share is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Full {
-    /// The holder's: of values that it brings.
+    /// That of the holder, for values that it brings.
     Holder,
-    /// The route's.
+    /// That of the route.
     Route,
 }
 
@@ -97,8 +100,8 @@ impl Shares {
         (self.max / VALUES_SHARE).max(1)
     }
 
-    /// Finds a place for a newcomer on `route`; `bringer` is who made its value up, if it is one. What is found is taken by
-    /// [`Shares::take_own`] or [`Shares::admit_together`].
+    /// Finds a place for a newcomer on `route`; `bringer` is who invented its value, if it is one.
+    /// [`Shares::take_own`] or [`Shares::admit_together`] then takes the place.
     pub(super) fn place(
         &self,
         route: &Arc<str>,
@@ -115,21 +118,21 @@ impl Shares {
             return ShareAccount::Full(if over { Full::Holder } else { Full::Route });
         }
         let Some(bringer) = bringer.filter(|_| over) else {
-            // Some of what is in the shared log may be the newcomer's own.
+            // Some admissions in the shared log may be the newcomer's own.
             let entry = strangers.map(|state| state.strangers.clone());
             return ShareAccount::Own(entry.unwrap_or_default());
         };
         let together = self.together.get(&(route.clone(), bringer.clone()));
         let values = together.map_or(0, |together| together.values);
-        // What strangers were admitted to may be of this very value, and is not in its holder's log. The first value takes
-        // room for the log too.
+        // Some admissions of strangers may be of this very value, and are not in its holder's log.
+        // The first value also takes room for the log.
         if strangers.is_some() || values >= share || free < 2 {
             return ShareAccount::Full(Full::Holder);
         }
         ShareAccount::Together
     }
 
-    /// Counts a counter of its own for a newcomer.
+    /// Counts a newcomer's own counter.
     pub(super) fn take_own(&mut self, route: &Arc<str>, bringer: Option<&Holder>) {
         self.grow(route);
         if let Some(bringer) = bringer {
@@ -137,8 +140,8 @@ impl Shares {
         }
     }
 
-    /// Counts one request for a value that counts together with the holder's others, or refuses it. A `new` one that is
-    /// admitted is taken in.
+    /// Counts one request for a value that is counted together with the holder's others, or refuses
+    /// it. If it is admitted, a `new` value is added.
     pub(super) fn admit_together(
         &mut self,
         route: &Arc<str>,
@@ -161,7 +164,7 @@ impl Shares {
         (reading, left, ends)
     }
 
-    /// Counts one request of a newcomer for whom there is no room, or refuses it.
+    /// Counts one request of a newcomer without room, or refuses it.
     pub(super) fn admit_without_room(
         &mut self,
         route: &Arc<str>,
@@ -188,7 +191,7 @@ impl Shares {
         (reading, rule.burst.map(|_| 0))
     }
 
-    /// Gives a counter back, with the value's holder if it was one's.
+    /// Returns a counter, and the share of the value's holder if it was a value.
     pub(super) fn give_own(&mut self, route: &Arc<str>, bringer: Option<&Holder>) {
         self.shrink(route);
         if let Some(bringer) = bringer
@@ -201,7 +204,7 @@ impl Shares {
         }
     }
 
-    /// Gives a value back that counted together with the holder's others.
+    /// Returns a value that was counted together with the holder's others.
     pub(super) fn give_together(&mut self, route: &Arc<str>, holder: &Holder) {
         self.shrink(route);
         let key = (route.clone(), holder.clone());
@@ -210,15 +213,16 @@ impl Shares {
         }
     }
 
-    /// Notes that something in a shard ends at `end`.
+    /// Records that something in a shard expires at `end`.
     pub(super) fn ends_at(&mut self, shard: usize, end: Duration) {
         if let Some(sweep) = self.sweeps.get_mut(shard) {
             sweep.first_end = sweep.first_end.min(end);
         }
     }
 
-    /// A shard that is to be swept before there is no room, because something in it may have ended, and it was not swept
-    /// lately. The sweep says anew by [`Shares::ends_at`] what ends when.
+    /// A shard that should be swept before a newcomer is refused, because something in it may have
+    /// expired, and it was not swept recently. The sweep reports the next expiry by
+    /// [`Shares::ends_at`].
     pub(super) fn due(&mut self, now: Duration) -> Option<usize> {
         let due = |sweep: &Sweep| {
             let lately = sweep.last.is_some_and(|last| now < last + SWEEP_EVERY);
@@ -234,7 +238,7 @@ impl Shares {
         Some(index)
     }
 
-    /// Forgets the logs in which nothing counts.
+    /// Removes the logs in which nothing counts.
     fn forget(&mut self, now: Duration) {
         let mut ended = Vec::new();
         self.together.retain(|(route, _), together| {

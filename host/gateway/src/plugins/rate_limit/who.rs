@@ -1,4 +1,4 @@
-//! Who is counted for a request.
+//! Determines who is counted for a request.
 
 use super::By;
 use crate::plugins::holder::Holder;
@@ -22,8 +22,8 @@ pub(super) fn who(key: &By, user: Option<&str>, headers: &HeaderMap, client: IpA
         By::Route => return Who::All,
         By::Address => return Who::Holder(Holder::of(None, client)),
         By::User => None,
-        // A proxy may add its line behind the client's own: of two, none is known to be the one it
-        // vouches for.
+        // A proxy may add its line after the client's own. Of two lines, it is unknown which one
+        // the proxy guarantees.
         By::Header(name) => only(headers, name),
     };
     let Some(value) = value else {

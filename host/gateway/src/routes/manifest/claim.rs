@@ -1,15 +1,15 @@
-//! What a route claims for itself alone. Of two routes that take the same request the more specific has it; two with the
-//! same claim are a fault, because neither is.
+//! The claims of a route. Of two routes that match the same request, the more specific one gets it.
+//! Two with the same claim are a fault, because neither is more specific.
 
 use super::{HostPattern, Route};
 use http::Method;
 use std::fmt;
 
-/// One combination of host, shape of path and method.
+/// A combination of host, shape of path and method.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Claim {
     host: Option<HostPattern>,
-    /// Without the names of its `{name}`s.
+    /// Without the names in `{name}`.
     shape: String,
     method: Option<Method>,
 }

@@ -1,11 +1,11 @@
-//! Which hosts a route takes.
+//! The hosts that a route matches.
 
 use std::fmt;
 
 /// Bytes of a host name (RFC 1035 section 2.3.4).
 const MAX_HOST: usize = 253;
 
-/// A host name, or `*.` and one: whatever stands in front of it, one label or more.
+/// A host name, or a suffix `*.NAME`, which matches one or more labels in front.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HostPattern {
     /// This host alone, in lower case.
@@ -34,7 +34,7 @@ impl HostPattern {
         })
     }
 
-    /// Whether `host`, in the form that [`fold`] gives, is one of these.
+    /// Whether `host`, folded by [`fold`], matches one of these.
     pub fn matches(&self, host: &str) -> bool {
         match self {
             HostPattern::Exact(name) => host == name,
@@ -46,7 +46,7 @@ impl HostPattern {
     }
 }
 
-/// The one form of a host name: small letters, without the dot that may end it.
+/// The canonical form of a host name: lower case, without a trailing dot.
 pub fn fold(host: &str) -> String {
     host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }

@@ -1,8 +1,8 @@
-//! A manifest: the YAML text of one file becomes one checked [`Route`], or the [`Fault`]s that say
-//! where and why: all of them, not only the first.
+//! A manifest: the YAML text of one file becomes a checked [`Route`], or all the [`Fault`]s in it,
+//! with their places.
 //!
-//! [`FIELDS`] says what a manifest holds, and [`schema`] makes a JSON Schema of it. The text is read
-//! by hms-manifest.
+//! `tree` parses the text -> `node` walks it by tables of fields -> the values become the route.
+//! [`FIELDS`] defines the fields of a manifest, and [`schema`] makes a JSON Schema of them.
 
 mod claim;
 mod host;
@@ -29,22 +29,22 @@ use std::sync::Arc;
 const MAX_HOSTS: usize = 64;
 const MAX_METHODS: usize = 16;
 
-/// What a manifest holds.
+/// The fields of a manifest.
 pub const FIELDS: &[Field] = &[
     Field {
         name: "uri",
         kind: Kind::Text("/api/v1/payments/**"),
-        doc: "The paths that the route takes: '/a/b' this one alone, '{name}' any one segment, '/**' at the end everything below as well.",
+        doc: "The paths that the route matches: '/a/b' matches only that path, '{name}' any one segment, '/**' at the end also everything below.",
     },
     Field {
         name: "hosts",
         kind: Kind::Texts(MAX_HOSTS, "[api.example.org, \"*.example.org\"]"),
-        doc: "The hosts that the route takes, without port. Default: any.",
+        doc: "The hosts that the route matches, without port. Default: any.",
     },
     Field {
         name: "methods",
         kind: Kind::Texts(MAX_METHODS, "[GET, POST]"),
-        doc: "The methods that the route takes; GET takes HEAD as well. Default: any.",
+        doc: "The methods that the route matches; GET includes HEAD. Default: any.",
     },
     Field {
         name: "upstream",
@@ -54,7 +54,7 @@ pub const FIELDS: &[Field] = &[
     Field {
         name: "host",
         kind: Kind::Choice(&["upstream", "pass"]),
-        doc: "The Host that a service sees: that of its own URL, or the client's. Default: upstream.",
+        doc: "The Host that a service gets: that of its own URL (upstream), or the client's (pass). Default: upstream.",
     },
     Field {
         name: "strip-prefix",
@@ -64,17 +64,17 @@ pub const FIELDS: &[Field] = &[
     Field {
         name: "rewrite-location",
         kind: Kind::Flag,
-        doc: "Whether Location, Content-Location and the Path and Domain of cookies are put back behind what was cut off the path. Default: true.",
+        doc: "Whether Location, Content-Location and the Path and Domain of cookies are mapped back to the client's paths. Default: true.",
     },
     Field {
         name: "encoded-slashes",
         kind: Kind::Choice(&["refuse", "allow"]),
-        doc: "Whether the path may have '%2F'. Default: refuse.",
+        doc: "Whether the path may contain '%2F'. Default: refuse.",
     },
     Field {
         name: "empty-segments",
         kind: Kind::Choice(&["refuse", "allow"]),
-        doc: "Whether the path may have '//'. Default: refuse.",
+        doc: "Whether the path may contain '//'. Default: refuse.",
     },
     Field {
         name: "plugins",
@@ -97,22 +97,22 @@ pub struct Route {
     pub methods: Vec<Method>,
     /// Where its requests go.
     pub upstream: Upstream,
-    /// Whether a service sees the Host that the client asked for, in place of its own.
+    /// Whether a service gets the client's Host instead of its own.
     pub pass_host: bool,
-    /// Cut off the front of the path; on segment borders, without a slash at its end, often empty.
+    /// The prefix cut off the path: on segment borders, without a trailing slash, often empty.
     pub strip: String,
-    /// Whether answers lead back behind `strip` ([`crate::upstream::location`]).
+    /// Whether locations in answers get `strip` back ([`crate::upstream::location`]).
     pub rewrite_location: bool,
-    /// What its paths may hold.
+    /// The oddities that its paths may contain.
     pub paths: Oddities,
     /// The settings of its plugins.
     pub rules: Rules,
-    /// The manifest.
+    /// The text of the manifest.
     pub text: String,
 }
 
 impl Route {
-    /// Reads the manifest `text` of the route `name`.
+    /// Parses the manifest `text` of the route `name`.
     ///
     /// # Errors
     ///
@@ -121,7 +121,7 @@ impl Route {
         read_document(text, Self::WORDS.one, |node| read(name, text, node))
     }
 
-    /// The path that the upstream sees for a `path` that this route matches.
+    /// The path that the upstream gets for a matched `path`.
     pub fn stripped<'a>(&self, path: &'a str) -> &'a str {
         match path.strip_prefix(self.strip.as_str()) {
             Some("") => "/",
@@ -130,7 +130,7 @@ impl Route {
         }
     }
 
-    /// Whether the route takes the method. GET takes HEAD as well.
+    /// Whether the route matches the method. GET includes HEAD.
     pub fn takes(&self, method: &Method) -> bool {
         self.methods.is_empty()
             || self.methods.contains(method)
@@ -230,7 +230,7 @@ fn fault_of(map: &Map<'_>, field: &str, reason: &str) {
     }
 }
 
-/// Methods that a route may name: those of HTTP, QUERY, WebDAV's, and some that caches and
+/// Methods that a route may name: those of HTTP, QUERY, those of WebDAV, and some that caches and
 /// registries use.
 const METHODS: &[&str] = &[
     "GET",

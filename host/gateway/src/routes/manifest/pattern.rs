@@ -1,4 +1,4 @@
-//! Which paths a route takes.
+//! The paths that a route matches.
 
 use crate::request::target::normalise;
 use std::fmt;
@@ -6,30 +6,29 @@ use std::fmt;
 /// Bytes of a pattern.
 const MAX_PATTERN: usize = 1024;
 
-/// Segments of a pattern: the lookup takes at most this many steps.
+/// Segments of a pattern: a lookup takes at most this many steps.
 pub const MAX_SEGMENTS: usize = 32;
 
-/// `/a/b` takes this path alone; `/a/{id}` one more segment, whatever it is; `/a/b/**` takes `/a/b`
-/// and everything below it, on segment borders.
+/// `/a/b` matches only this path; `/a/{id}` matches one more segment, whatever it is; `/a/b/**`
+/// matches `/a/b` and everything below it, on segment borders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     segments: Vec<Segment>,
-    /// With `/**` at its end.
+    /// Whether it ends in `/**`.
     below: bool,
 }
 
 /// One segment of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Segment {
-    /// This one. Empty only as the last of a path that ends with a slash.
+    /// This literal. Empty only as the last segment of a path that ends with a slash.
     Literal(String),
-    /// Any one that is not empty: `{name}`.
+    /// `{name}`: any segment that is not empty.
     Any(String),
 }
 
 impl Pattern {
-    /// Reads a manifest's `uri`. It has the same one form as request paths
-    /// ([`normalise`]).
+    /// Parses a manifest's `uri`, which is normalised like request paths ([`normalise`]).
     pub fn parse(text: &str) -> Result<Pattern, String> {
         if text.len() > MAX_PATTERN {
             return Err(format!("it is longer than {MAX_PATTERN} bytes"));
@@ -80,14 +79,14 @@ impl Pattern {
         self.below
     }
 
-    /// Whether it has a `{name}`.
+    /// Whether it contains a `{name}`.
     pub fn has_names(&self) -> bool {
         let is_any = |segment: &Segment| matches!(segment, Segment::Any(_));
         self.segments.iter().any(is_any)
     }
 
-    /// What all its paths begin with: up to the first `{name}`, without a slash at its end but for
-    /// an exact path's own.
+    /// The prefix that all its paths share: up to the first `{name}`, without a trailing slash
+    /// unless an exact path ends in one.
     pub fn base(&self) -> String {
         let mut base = String::new();
         for segment in &self.segments {
@@ -100,7 +99,7 @@ impl Pattern {
         base
     }
 
-    /// The pattern with every name left out: two of the same shape take the same paths.
+    /// The pattern without the names in it: two of the same shape match the same paths.
     pub fn shape(&self) -> String {
         self.write(|_| "{}".into())
     }
@@ -120,8 +119,7 @@ impl Pattern {
         text
     }
 
-    /// Whether `path` is one of these. The route table finds the same by lookup; this is the
-    /// definition.
+    /// Whether `path` matches. The route table finds the same by lookup; this is the definition.
     pub fn matches(&self, path: &str) -> bool {
         let mut given = segments_of(path);
         for segment in &self.segments {
@@ -138,12 +136,12 @@ impl Pattern {
     }
 }
 
-/// The segments of a path in its one form; `/` has one, which is empty.
+/// The segments of a normalised path; `/` has one, which is empty.
 pub fn segments_of(path: &str) -> impl Iterator<Item = &str> {
     path.strip_prefix('/').unwrap_or(path).split('/')
 }
 
-/// The path with a plain segment for each `{name}`, and for each segment its name, if it has one.
+/// The path with a literal segment for each `{name}`, and for each segment its name, if it has one.
 fn placeholders(path: &str) -> Result<(String, Vec<Option<String>>), String> {
     let (mut plain, mut names) = (Vec::new(), Vec::new());
     for segment in path.split('/') {
@@ -173,7 +171,7 @@ fn placeholders(path: &str) -> Result<(String, Vec<Option<String>>), String> {
         plain.push("x");
         names.push(Some(name.to_string()));
     }
-    // What is in front of the first slash is no segment.
+    // What precedes the first slash is not a segment.
     if !names.is_empty() && path.starts_with('/') {
         names.remove(0);
     }

@@ -1,9 +1,9 @@
-//! What is cut off the path before the upstream sees it.
+//! The prefix that is cut off the path before the upstream sees it.
 
 use super::Pattern;
 use hms_manifest::{Node, Tree};
 
-/// The prefix to strip, without a slash at its end. By default the `/api/vN` that `uri` begins with.
+/// The prefix to strip, without a trailing slash. By default the `/api/vN` that `uri` begins with.
 pub(super) fn choose(uri: &Pattern, choice: Option<&Node<'_>>) -> Option<String> {
     let base = uri.base();
     let Some(node) = choice else {
@@ -11,7 +11,7 @@ pub(super) fn choose(uri: &Pattern, choice: Option<&Node<'_>>) -> Option<String>
     };
     match node.tree() {
         Tree::Flag(false) => Some(String::new()),
-        // Says the default aloud.
+        // States the default explicitly.
         Tree::Flag(true) => Some(version_prefix(&base).to_string()),
         Tree::Text(text) => {
             let prefix = text.strip_suffix('/').unwrap_or(text);
@@ -34,7 +34,7 @@ pub(super) fn choose(uri: &Pattern, choice: Option<&Node<'_>>) -> Option<String>
     }
 }
 
-/// `/api/v1` of `/api/v1/payments`, or nothing.
+/// `/api/v1` of `/api/v1/payments`, or empty.
 fn version_prefix(path: &str) -> &str {
     let Some(rest) = path.strip_prefix("/api/v") else {
         return "";

@@ -1,4 +1,4 @@
-//! Where a route leads.
+//! The upstream of a route.
 
 use super::schema;
 use crate::request::target::normalise;
@@ -9,10 +9,10 @@ use http::uri::Authority;
 use std::fmt;
 use std::time::Duration;
 
-/// Host names that begin so are windows. They are resolved in this process, never by DNS.
+/// The prefix of host names that are windows. They are resolved in this process, never by DNS.
 const WINDOW_PREFIX: &str = "hms-svc-";
 
-/// Bytes of a window's name: with the prefix it stays a DNS label.
+/// Bytes of a window's name: with the prefix it is still a DNS label.
 const MAX_WINDOW_NAME: usize = 63 - WINDOW_PREFIX.len();
 
 /// Targets of one upstream.
@@ -20,7 +20,7 @@ const MAX_TARGETS: usize = 64;
 
 const EXAMPLE: &str = "a URL like 'http://hms-svc-payments:8080', or a mapping with 'targets'";
 
-/// An upstream that is more than one URL.
+/// The fields of an upstream that is not just one URL.
 pub(super) const FIELDS: &[Field] = &[
     Field {
         name: "targets",
@@ -30,51 +30,51 @@ pub(super) const FIELDS: &[Field] = &[
     Field {
         name: "retries",
         kind: Kind::Number(0..=5),
-        doc: "How many more tries a request has that may be sent again. Default: 1.",
+        doc: "Retries of a request that may safely be repeated. Default: 1.",
     },
     Field {
         name: "try-timeout",
         kind: Kind::Time(1..=600_000),
-        doc: "How long one try may wait for the head of its answer. Default: 30s, without another try after it.",
+        doc: "How long one try waits for the head of its answer. Default: 30s, after which there is no retry.",
     },
     Field {
         name: "max-fails",
         kind: Kind::Number(1..=1000),
-        doc: "Failures in a row after which a target is left out. Default: 3.",
+        doc: "Consecutive failures after which a target is ejected. Default: 3.",
     },
     Field {
         name: "fail-timeout",
         kind: Kind::Time(100..=3_600_000),
-        doc: "How long it is left out; then one request tries it. Default: 10s.",
+        doc: "How long a target is ejected; then one request tries it. Default: 10s.",
     },
 ];
 
-/// One of the targets, with its weight.
+/// The fields of a target with a weight.
 pub(super) const TARGET: &[Field] = &[
     Field {
         name: "url",
         kind: Kind::Text("http://hms-svc-payments:8080"),
-        doc: "Where it leads: a window, or an http, https or h2c URL.",
+        doc: "Where its requests go: a window, or an http, https or h2c URL.",
     },
     Field {
         name: "weight",
         kind: Kind::Number(1..=1000),
-        doc: "Its share of the requests, against the weights of the others. Default: 1.",
+        doc: "Its share of the requests, relative to the other weights. Default: 1.",
     },
 ];
 
-/// The upstream of a route: one target or several that share its requests.
+/// The upstream of a route: one target, or several that share its requests.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Upstream {
-    /// Not empty. Where there are several, each is another place.
+    /// Not empty. If there are several, all places differ.
     pub endpoints: Vec<Endpoint>,
-    /// Joined in front of the request's path: without a slash at its end, often empty.
+    /// The prefix of the request's path: without a trailing slash, often empty.
     pub base: String,
     /// Tries beyond the first.
     pub retries: u32,
-    /// None: the host's, after which there is no other try.
+    /// None: the host's limit, after which there is no other try.
     pub try_timeout: Option<Duration>,
-    /// Failures in a row after which a target is left out.
+    /// Consecutive failures after which a target is ejected.
     pub max_fails: u32,
     /// How long it then gets no requests. After that, one request tries it.
     pub fail_timeout: Duration,
@@ -89,11 +89,11 @@ pub struct Endpoint {
     pub weight: u32,
 }
 
-/// Who answers.
+/// Where requests go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
-    /// `http://hms-svc-NAME[:port]`. The port is for people who come from containers; it means
-    /// nothing.
+    /// `http://hms-svc-NAME[:port]`. The port is ignored; people who come from containers write
+    /// one.
     Window(String),
     /// Any other http, https or h2c URL: an ordinary service on the network.
     Service {
@@ -121,7 +121,7 @@ fn scheme_of(protocol: Protocol) -> &'static str {
 }
 
 impl Upstream {
-    /// Reads a manifest's `upstream`.
+    /// Parses a manifest's `upstream`.
     pub fn read(node: &Node<'_>) -> Option<Upstream> {
         if let Tree::Map(_) = node.tree() {
             return Upstream::several(&node.map(FIELDS, EXAMPLE)?);
@@ -178,7 +178,7 @@ impl Upstream {
         })
     }
 
-    /// The name for logs: that of its one target, or how many there are.
+    /// The name for logs: that of its only target, or the number of targets.
     pub fn label(&self) -> String {
         match self.endpoints.as_slice() {
             [one] => one.place.label().to_string(),
@@ -252,7 +252,7 @@ fn target(node: &Node<'_>) -> Option<(Endpoint, String)> {
 }
 
 impl Destination {
-    /// Reads a URL: who answers, and the path in front of every request's.
+    /// Parses a URL: the destination, and the path prefix of every request.
     pub fn parse(text: &str) -> Result<(Destination, String), String> {
         let refuse = |reason: &str| Err(format!("'{text}' {reason}"));
         let Ok(uri) = text.parse::<Uri>() else {
@@ -266,13 +266,13 @@ impl Destination {
             return refuse("must begin with 'http://', 'https://' or 'h2c://'");
         };
         if authority.as_str().contains('@') {
-            // Not repeated: it goes into logs.
+            // Not repeated in the message, which is logged.
             return Err("it must not hold a user name or password".into());
         }
         if text.contains(['?', '#']) {
             return refuse("must not have a query or fragment");
         }
-        // `http::Uri` takes a port that is no number, and an empty host, for granted.
+        // `http::Uri` accepts a port that is not a number, and an empty host.
         let has_port = authority.as_str().len() > authority.host().len();
         if authority.host().is_empty() || (has_port && authority.port_u16().is_none()) {
             return refuse("has no valid host and port");
