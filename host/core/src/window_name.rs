@@ -1,4 +1,4 @@
-//! What a window may be called.
+//! The names of windows.
 
 use serde::Serialize;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::str::FromStr;
 const MAX_BYTES: usize = 63;
 
 /// The name of a window: lower-case letters, digits and inner hyphens. It is also the name of the
-/// window's folder, so nothing else is let through.
+/// window's folder, so nothing else is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct WindowName(String);
@@ -19,10 +19,11 @@ impl WindowName {
         &self.0
     }
 
-    /// The name that a file stands for: `my_window.wasm` is window `my-window`.
+    /// The window's name for a file: `my_window.wasm` is window `my-window`.
     ///
     /// # Errors
-    /// When what is left is not a name.
+    ///
+    /// If the rest is not a valid name.
     pub fn from_file(path: &std::path::Path) -> Result<Self, String> {
         let stem = path.file_stem().unwrap_or_default();
         let Some(stem) = stem.to_str() else {

@@ -1,5 +1,5 @@
-//! What a backup takes of the windows: their stores, the records, and the components that these
-//! name.
+//! What a backup takes of the windows: their stores, the records, and the components that the
+//! records name.
 
 use super::record::parse_entries;
 use super::release::artifacts::Pin;
@@ -11,31 +11,34 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The records of all windows as they were at one moment, and the components that were there then,
-/// which stay there until this is dropped.
+/// The records of all windows at one moment, and the components that existed then, which stay until
+/// this is dropped.
 pub struct RecordsSnapshot {
     /// A copy of `host.redb`.
     pub records: Snapshot,
     /// The digests of the components, in order.
     pub artifacts: Vec<String>,
-    /// Components that a record names and that are not there, with the window.
+    /// Missing components that a record names, with the window.
     pub lost: Vec<(String, String)>,
     held: Vec<Pin>,
 }
 
 impl Registry {
-    /// The windows, with a record or without, that have a store, and which it is. Blocks.
+    /// The windows that have a store, with or without a record, and the identity of each store.
+    /// Blocks.
     ///
     /// # Errors
-    /// When their folder cannot be listed.
+    ///
+    /// If their folder cannot be listed.
     pub fn stored(&self) -> Result<BTreeMap<String, StoreId>, StoreError> {
         self.stores.stored()
     }
 
-    /// A copy of the store of `window`; None where it has none, or none any more. Blocks.
+    /// A copy of the store of `window`; None if it has none, or no longer has one. Blocks.
     ///
     /// # Errors
-    /// Why it was not made.
+    ///
+    /// Why there is no copy.
     pub fn snapshot_store(
         &self,
         window: &str,
@@ -44,21 +47,22 @@ impl Registry {
         self.stores.snapshot(window, scratch)
     }
 
-    /// A copy of the records. The components that they name are there, and stay. Blocks.
+    /// A copy of the records. The components that they name exist, and stay. Blocks.
     ///
     /// # Errors
-    /// Why it was not made.
+    ///
+    /// Why there is no copy.
     pub fn snapshot_records(
         self: &Arc<Self>,
         scratch: &mut Scratch<'_>,
     ) -> Result<RecordsSnapshot, ChangeError> {
-        // Nothing is cleared away between the two: whatever a record of the copy names is still
-        // there to be held.
+        // Nothing is collected between the two: whatever a record in the copy names still exists
+        // and can be pinned.
         let (mut records, held) = self.artifacts.hold_all(|| self.records.snapshot(scratch))?;
         let mut artifacts: Vec<String> = held.iter().map(|pin| pin.digest().to_owned()).collect();
         artifacts.sort();
         let mut lost = Vec::new();
-        // What a record needs that cannot be read is not known; all that there is is taken anyway.
+        // What an unreadable record needs is unknown; all components are taken anyway.
         for (name, record) in parse_entries(&mut records)? {
             for release in record.into_iter().flat_map(|record| record.releases) {
                 if artifacts.binary_search(&release.digest).is_err() {
@@ -76,7 +80,7 @@ impl Registry {
         })
     }
 
-    /// A folder for what is not to stay: a start of the host empties it.
+    /// A folder for temporary files: the host empties it at startup.
     pub fn scratch_folder(&self) -> PathBuf {
         self.artifacts.incoming_folder()
     }
@@ -84,14 +88,14 @@ impl Registry {
     /// The component of that digest.
     ///
     /// # Errors
-    /// When it cannot be opened.
+    /// If it cannot be opened.
     pub fn open_artifact(&self, digest: &str) -> io::Result<File> {
         File::open(self.artifacts.wasm_path(digest))
     }
 }
 
 impl RecordsSnapshot {
-    /// The copy, and what keeps the components where they are.
+    /// The copy, and the pin that keeps the components.
     pub fn into_parts(self) -> (Snapshot, HeldArtifacts) {
         (self.records, HeldArtifacts(self.held))
     }

@@ -1,4 +1,4 @@
-//! Work that waits for the disk, off the request threads.
+//! Disk I/O outside of the request threads.
 
 use super::ChangeError;
 

@@ -1,7 +1,8 @@
-//! Where a test has the process end as `kill -9` would, to show what is there afterwards.
+//! Points at which a test ends the process like `kill -9`, to check what is left afterwards.
 
-/// In builds for development `HMS_CRASH_AFTER=POINT` ends the process at this point, once it is reached. The points: each
-/// step of a deploy; `asked` and `recorded`, before and after any change to the record of a window; `store-deleted`.
+/// In development builds, `HMS_CRASH_AFTER=POINT` ends the process when it reaches that point. The
+/// points: each step of a deploy; `asked` and `recorded`, before and after any change to the record
+/// of a window; `store-deleted`.
 pub(super) fn point(name: &str) {
     if cfg!(debug_assertions)
         && let Ok(wanted) = std::env::var("HMS_CRASH_AFTER")

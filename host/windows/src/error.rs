@@ -129,8 +129,8 @@ impl From<CompileError> for ChangeError {
 }
 
 impl ChangeError {
-    /// Whether a release could not be loaded for a fault of its own, which it still has at another
-    /// time. The host's faults, such as a full disk, pass: nothing lasting is decided for them.
+    /// Whether a release could not be loaded because of a fault of its own, which persists. Faults
+    /// of the host, such as a full disk, pass, so nothing lasting is decided because of them.
     pub(super) fn is_of_the_release(&self) -> bool {
         use ChangeError::{Compile, Link, NoRelease};
         matches!(self, Compile(_) | Link(_) | NoRelease { .. })
@@ -141,7 +141,7 @@ impl ChangeError {
         matches!(self, ChangeError::Store(StoreError::DiskFull { .. }))
     }
 
-    /// Whether a write failed such that the disk may have it or not.
+    /// Whether a write failed in such a way that the disk may or may not have it.
     pub(super) fn leaves_the_disk_in_doubt(&self) -> bool {
         match self {
             ChangeError::DiskTimeout(_) => true,

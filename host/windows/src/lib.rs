@@ -1,17 +1,17 @@
 //! The windows: what is deployed, what is live, and how one release follows another.
 //!
-//! A [`record`] is what the disk knows of one, kept in
-//! `host.redb`, and what the window is to be. The [`registry`] finds the [`window`] for a request,
-//! and [`traffic`] has it answered. [`mod@change`] is the one way to change a window: it writes the
-//! record and has what serves match that, in the order of memory and disk that the change needs.
-//! [`operate`] holds the operators' verbs; [`mod@release`] is the path by which a component becomes a
-//! release, and [`canary`] one beside the live one. [`mod@restore`] is a restart. [`watch`] deploys
-//! the files of a folder. [`status`] is what operators see, in the types of
-//! [`hms_api`], and [`backup`] copies what there is.
+//! [`name`] has the rules for names. A [`record`] is the durable state of a window, stored in
+//! `host.redb`, and what the window is meant to be. The [`registry`] finds the [`window`] for a
+//! request, and [`traffic`] serves it. [`mod@change`] is the only way to change a window: it writes
+//! the record and makes what serves match it, in memory and on disk in the order that the change
+//! requires. [`operate`] has the operators' verbs; [`mod@release`] is the path by which a component
+//! becomes a release, and [`canary`] one beside the live one. [`mod@restore`] is a restart.
+//! [`watch`] deploys the files of a folder. [`status`] is what operators see, and [`backup`] copies
+//! it all.
 
 // The documentation is for whoever carries on, and built with its private items.
 #![allow(rustdoc::private_intra_doc_links)]
-// `traffic/swap_cell.rs` is compiled a second time in its tests, over other locks.
+// The tests of `traffic/swap_cell.rs` compile it a second time, with other locks.
 #![cfg_attr(test, allow(clippy::duplicate_mod))]
 
 mod backup;

@@ -1,5 +1,5 @@
-//! What operators do with a window besides deploying. Each verb is an edit of the window's record;
-//! [`mod@super::change`] has the rest follow.
+//! The operators' verbs besides deploying. Each is an edit of the window's record;
+//! [`mod@super::change`] does the rest.
 
 use super::change::{Change, Closed, Closing, Load};
 use super::registry::Registry;
@@ -11,24 +11,25 @@ use hms_api::{LeftFile, Limits, Unsaved, WindowStatus};
 use hms_runtime::{Limit, LimitsChange};
 use std::sync::Arc;
 
-/// A removal that holds.
+/// A removal in force.
 #[derive(Debug)]
 pub struct Removed {
-    /// Whether what it has stored is deleted: also where an earlier removal, which is not done yet,
-    /// was to do so.
+    /// Whether the store is deleted. True also if an earlier removal, still incomplete, was to
+    /// delete it.
     pub delete_store: bool,
-    /// What of it the disk has not taken yet.
+    /// What is not on disk yet.
     pub unsaved: Option<Unsaved>,
-    /// The component that still lies in the watched folder for it.
+    /// The window's component that is still in the watched folder.
     pub left: Option<LeftFile>,
 }
 
 impl Registry {
-    /// Makes release `to`, or the one before the live one, live again. Nothing is compiled where
-    /// its native code is still there.
+    /// Makes release `to`, or the one before the live one, live again. Compiles nothing if the
+    /// native code still exists.
     ///
     /// # Errors
-    /// When there is no such release, or a canary is running.
+    ///
+    /// If there is no such release, or a canary is running.
     pub async fn rollback(
         self: &Arc<Self>,
         name: &WindowName,
@@ -49,11 +50,11 @@ impl Registry {
         Ok(change.status())
     }
 
-    /// Opens a window that was stopped, or one whose release could not be loaded. Without effect on
-    /// an open one.
+    /// Opens a stopped window, or one whose release could not be loaded. No effect on an open one.
     ///
     /// # Errors
-    /// When there is no such window, its release cannot be loaded, or the change cannot be made
+    ///
+    /// If there is no such window, its release cannot be loaded, or the change cannot be made
     /// durable.
     pub async fn start(self: &Arc<Self>, name: &WindowName) -> Result<WindowStatus, ChangeError> {
         let mut change = Change::of(self, name).await?;
@@ -69,12 +70,12 @@ impl Registry {
         Ok(change.status())
     }
 
-    /// Closes a window: no new requests, and those it has are served to their end. It does so at
-    /// once, also where another change has the window's turn. It stays closed over a restart, once
-    /// the disk has taken that.
+    /// Closes a window: no new requests, and those in flight complete. Closes at once, even if
+    /// another change has the window. The window stays closed over a restart, once that is on disk.
     ///
     /// # Errors
-    /// When there is no such window.
+    ///
+    /// If there is no such window.
     pub async fn stop(self: &Arc<Self>, name: &WindowName) -> Result<WindowStatus, ChangeError> {
         let (mut change, asking) = match Closing::Stop.ask(self, name).await? {
             Closed::Turn(change, asking) => (change, asking),
@@ -91,12 +92,12 @@ impl Registry {
     }
 
     /// Removes a window: closes and drains it, forgets its releases, and with `delete_store`
-    /// deletes what it has stored. A store that is kept is there again when a window of that name
-    /// is deployed. Gives what of that the disk has not taken yet, at once where another change has
-    /// the window's turn.
+    /// deletes its store. A store that is kept serves again when a window of that name is deployed.
+    /// Returns what is not on disk yet; at once if another change has the window.
     ///
     /// # Errors
-    /// When there is no such window.
+    ///
+    /// If there is no such window.
     pub async fn remove(
         self: &Arc<Self>,
         name: &WindowName,
@@ -116,7 +117,7 @@ impl Registry {
         };
         // First: a host that ends in between must not deploy the window again.
         let left = leave_in_folder(self, name).await;
-        // Once the data is given up for deletion there is no way back.
+        // Once the data has been given up for deletion, there is no way back.
         let delete_store = delete_store || change.record().removing;
         change.remove(delete_store).await;
         let unsaved = change.unsaved();
@@ -131,11 +132,12 @@ impl Registry {
         })
     }
 
-    /// Gives the canary another share of the requests. Callers that it had it keeps, unless the
+    /// Changes the canary's share of the requests. Callers on the candidate stay there, unless the
     /// share shrinks.
     ///
     /// # Errors
-    /// When no canary is running.
+    ///
+    /// If no canary is running.
     pub async fn share(
         self: &Arc<Self>,
         name: &WindowName,
@@ -153,13 +155,14 @@ impl Registry {
         Ok(change.status())
     }
 
-    /// Gives the candidate all requests.
+    /// Makes the candidate the live release.
     ///
     /// # Errors
-    /// When no canary is running, or the change cannot be made durable.
+    ///
+    /// If no canary is running, or the change cannot be made durable.
     pub async fn promote(self: &Arc<Self>, name: &WindowName) -> Result<WindowStatus, ChangeError> {
         let mut change = Change::of(self, name).await?;
-        // The candidate is loaded where that was not possible when the window was opened.
+        // Loads the candidate, if it could not be loaded when the window was opened.
         let edit = change.commit(&Load::Tried, |record| {
             let running = record.canary.take();
             let running = running.ok_or_else(|| ChangeError::NoCanary(name.clone()))?;
@@ -174,18 +177,19 @@ impl Registry {
     /// Ends the canary; the live release gets all requests again.
     ///
     /// # Errors
-    /// When no canary is running.
+    /// If no canary is running.
     pub async fn abort(self: &Arc<Self>, name: &WindowName) -> Result<WindowStatus, ChangeError> {
         let mut change = Change::of(self, name).await?;
         canary::end(&mut change, None, "aborted by an operator").await?;
         Ok(change.status())
     }
 
-    /// Changes the window's limits. They hold from the next request on, and over a restart once the
-    /// disk has them, which the second of what is returned says where it is not so yet.
+    /// Changes the window's limits. They apply from the next request, and survive a restart once
+    /// they are on disk. The third result says if they are not yet.
     ///
     /// # Errors
-    /// When there is no such window, or a value is out of bounds.
+    ///
+    /// If there is no such window, or a value is out of bounds.
     pub async fn set_limits(
         self: &Arc<Self>,
         name: &WindowName,

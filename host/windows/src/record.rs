@@ -1,5 +1,5 @@
-//! What the disk knows of a window: one JSON value a window in `host.redb`, replaced whole and by
-//! compare-and-swap, so that a change is wholly there or not at all, and takes no other one away.
+//! The durable state of a window: one JSON value in `host.redb`, replaced as a whole by
+//! compare-and-swap. So a change is complete or absent, and never overwrites another.
 
 use super::blocking::blocking;
 use super::{ChangeError, TrafficShare, WindowName, crash};
@@ -13,44 +13,44 @@ use time::OffsetDateTime;
 /// Releases kept in a window's history.
 pub(crate) const KEPT_RELEASES: usize = 10;
 
-/// Everything durable about one window but its store.
+/// The durable state of one window, except its store.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct WindowRecord {
-    /// Which change made it what it is.
+    /// The version that its last change gave it.
     #[serde(default)]
     pub version: RecordVersion,
     /// The number the next release will get; never reused.
     pub next: u64,
-    /// The release that requests go to.
+    /// The live release.
     pub live: u64,
     /// Closed by `stop`.
     pub stopped: bool,
-    /// Removed together with its store, which takes more than one write: a host that ends between
-    /// them finishes it at its next start.
+    /// Removed together with its store, which takes more than one write. If the host ends between
+    /// them, it completes the removal at its next start.
     #[serde(default)]
     pub removing: bool,
-    /// The candidate beside the live release, where a canary is running.
+    /// The candidate beside the live release, if a canary is running.
     #[serde(default)]
     pub canary: Option<CanaryRecord>,
-    /// What an operator has set of its limits.
+    /// The limits that an operator has set.
     #[serde(default)]
     pub limits: LimitsSet,
-    /// Releases that can be gone back to, oldest first.
+    /// The releases that can be rolled back to, oldest first.
     pub releases: Vec<ReleaseRecord>,
 }
 
-/// Tells a record from every other that its window ever had, also from those of a window of its name
-/// that was removed.
+/// Distinguishes a record from every other that its window, or a removed window of the same name,
+/// ever had.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordVersion {
-    /// Greater than that of the record before.
+    /// Greater than that of the previous record.
     number: u64,
-    /// Drawn by each run of a host: two hosts may give the same number.
+    /// Random for each run of a host: two hosts may use the same number.
     writer: u64,
 }
 
 impl RecordVersion {
-    /// That of a record that cannot be read, whoever wrote it.
+    /// The version of an unreadable record, whoever wrote it.
     pub(super) const UNREADABLE: Self = RecordVersion {
         number: 0,
         writer: u64::MAX,
@@ -64,7 +64,7 @@ pub struct CanaryRecord {
     pub number: u64,
     /// Its share of the requests.
     pub share: TrafficShare,
-    /// Drawn for this canary, and told to nobody: decides which callers get it.
+    /// Random and secret, for this canary only: decides which callers get the candidate.
     #[serde(default)]
     pub salt: u64,
 }
@@ -80,42 +80,41 @@ impl CanaryRecord {
     }
 }
 
-/// A number that nobody can guess.
+/// A number that cannot be guessed.
 fn drawn() -> u64 {
     let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
     // The two have their fixed bits in different places.
     high ^ low
 }
 
-/// One deploy that went through.
+/// A completed deploy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReleaseRecord {
-    /// 1 for the first of a window, then counting up.
+    /// 1 for the first release of a window, then increasing.
     pub number: u64,
     /// SHA-256 of the component, hexadecimal.
     pub digest: String,
     /// Bytes of the component.
     pub size: u64,
-    /// When it went live first.
+    /// When it first went live.
     #[serde(with = "time::serde::rfc3339")]
     pub deployed_at: OffsetDateTime,
-    /// Who deployed it, as they said.
+    /// Who deployed it, according to themselves.
     pub by: String,
-    /// Interfaces it imports.
+    /// The interfaces it imports.
     pub imports: Vec<String>,
-    /// Interfaces it exports.
+    /// The interfaces it exports.
     pub exports: Vec<String>,
-    /// Whether the window goes back to the release before by itself when this one keeps failing.
+    /// Whether the window falls back to the previous release if this one keeps failing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fallback: bool,
-    /// How it ended: its canary, where that was not by promotion, or its time as the live release,
-    /// where it fell back.
+    /// How it ended, if it did: as a canary that was not promoted, or by falling back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fate: Option<String>,
 }
 
 impl WindowRecord {
-    /// Whether there is nothing that the disk should know: no release, no limits.
+    /// Whether nothing needs to be stored: no release, no limits.
     pub(super) fn is_vacant(&self) -> bool {
         !self.removing && self.releases.is_empty() && self.limits == LimitsSet::default()
     }
@@ -127,8 +126,8 @@ impl WindowRecord {
             .find(|release| release.number == number)
     }
 
-    /// With `release` added under the next number: live, or as the candidate where a share is
-    /// given. The oldest are dropped when there are too many, but never one that gets requests.
+    /// Adds `release` under the next number: as the live one, or as the candidate if a share is
+    /// given. Drops the oldest if there are too many, but never one that gets requests.
     pub(super) fn with_release(
         mut self,
         mut release: ReleaseRecord,
@@ -163,13 +162,13 @@ impl WindowRecord {
         !self.removing && !self.releases.is_empty()
     }
 
-    /// Ends the canary, with how it ended in the history.
+    /// Ends the canary, and records in the history how it ended.
     pub(super) fn end_canary(&mut self, fate: &str) {
         let ended = self.canary.take().map(|canary| canary.number);
         self.set_fate(ended, fate.to_owned());
     }
 
-    /// Gives up the live release for the kept one of that number.
+    /// Replaces the live release by the kept one of that number.
     pub(super) fn fall_back_to(&mut self, number: u64, why: &str) {
         self.set_fate(Some(self.live), format!("fell back to {number}: {why}"));
         self.live = number;
@@ -195,34 +194,34 @@ impl WindowRecord {
 
 const BUCKET: &str = "windows";
 
-/// A window, and its record where that can be read.
+/// A window, and its record if that can be read.
 pub(super) type Recorded = (WindowName, Result<WindowRecord, ChangeError>);
 
 /// The records of all windows.
 #[derive(Clone)]
 pub(super) struct Records {
     store: Arc<dyn Store>,
-    /// Of the versions that it gives.
+    /// The random part of its versions.
     writer: u64,
-    /// The number of the last of them.
+    /// The number of the last version.
     last: Arc<AtomicU64>,
 }
 
-/// What came of a compare-and-swap.
+/// The result of a compare-and-swap.
 pub(super) enum Swapped {
     /// It is durable.
     Done,
-    /// Nothing was written: this is what is there.
+    /// Nothing was written: this is the current record.
     Met(Option<Met>),
 }
 
-/// A place that no record has: what expects it is not written, and met what is there.
+/// A version that no record has: expecting it never writes, and returns the current record.
 pub(super) const NOWHERE: u64 = 0;
 
-/// A record that is on disk.
+/// A record on disk.
 pub(super) struct Met {
     pub record: Result<WindowRecord, ChangeError>,
-    /// Where it is expected, see [`Records::swap`].
+    /// What to expect in [`Records::swap`].
     pub place: u64,
 }
 
@@ -247,7 +246,7 @@ impl Records {
         self.store.is_shared()
     }
 
-    /// A version for the record that follows the one of version `before`.
+    /// A version for the record that follows one of version `before`.
     pub(super) fn version_after(&self, before: RecordVersion) -> RecordVersion {
         let greater = |last: u64| last.max(before.number).saturating_add(1);
         let last = self
@@ -259,33 +258,34 @@ impl Records {
         }
     }
 
-    /// Whether this host has given `version`, and after `earlier`.
+    /// Whether this host gave `version`, after `earlier`.
     pub(super) fn gave(&self, version: RecordVersion, earlier: Option<RecordVersion>) -> bool {
         let before = earlier.map_or(0, |earlier| earlier.number);
         version.writer == self.writer && version.number > before
     }
 
-    /// Every window that has a record. One that cannot be read says nothing of the others.
+    /// Every window with a record. An unreadable one does not affect the others.
     pub(super) async fn all(&self) -> Result<Vec<Recorded>, ChangeError> {
         let records = self.clone();
         blocking(move || records.all_blocking()).await
     }
 
-    /// The same, on a thread that may wait for the disk.
+    /// The same, on a thread that may block.
     pub(super) fn all_blocking(&self) -> Result<Vec<Recorded>, ChangeError> {
         Ok(parsed(entries(&*self.store)?))
     }
 
-    /// A copy of the file that they are in, on a thread that may wait for the disk.
+    /// A copy of the file of the records, on a thread that may block.
     pub(super) fn snapshot(&self, scratch: &mut Scratch<'_>) -> Result<Snapshot, ChangeError> {
         Ok(self.store.snapshot(scratch)?)
     }
 
-    /// Has the disk know of `record` what is to be known: nothing, where it is vacant. Only where
-    /// it has the value of that `place`, or none for None. Durable once the future resolves.
+    /// Writes what of `record` must be durable (nothing if it is vacant), if the current value is
+    /// that of `place`, or absent for None. Durable once the future resolves.
     ///
     /// # Errors
-    /// When it cannot be written.
+    ///
+    /// If it cannot be written.
     pub(super) async fn swap(
         self,
         name: WindowName,
@@ -306,7 +306,7 @@ impl Records {
             value,
         }];
         if vacant {
-            // In the same write, so that it deletes what was expected and nothing else.
+            // In the same write, so that it deletes only what was expected.
             ops.push(Op::Delete { bucket, key });
         }
         crash::point("asked");

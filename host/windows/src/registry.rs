@@ -33,38 +33,38 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What the windows are given, with the reason for each default.
+/// The configuration of the windows, with the reason for each default.
 #[derive(Debug, Clone)]
 pub struct WindowsConfig {
     /// The data folder.
     pub data: PathBuf,
     /// Sizes of the pool.
     pub engine: EngineConfig,
-    /// The limits of each window for which nothing else is set.
+    /// The default limits of a window.
     pub limits: WindowLimits,
-    /// The bounds on each compile.
+    /// The bounds of each compile.
     pub compile: CompileLimits,
-    /// The bounds on each store.
+    /// The bounds of each store.
     pub store: StoreLimits,
-    /// What is given up on a full disk for what takes something away. None.
+    /// The space that is freed on a full disk for changes that take something away. None.
     pub reserve: Arc<Reserve>,
-    /// How long an old release may serve what it began. 30 s.
+    /// How long an old release may still serve its requests. 30 s.
     pub drain_deadline: Duration,
-    /// The largest component, in bytes. 128 MiB: a Python window has about 20.
+    /// The largest component, in bytes. 128 MiB: a Python window has about 20 MiB.
     pub max_upload_bytes: u64,
-    /// The folder whose components are deployed, if there is one.
+    /// The watched folder whose components are deployed, if any.
     pub watched: Option<PathBuf>,
     /// What each window is granted. Nothing.
     pub grants: Arc<AllGrants>,
     /// How long a stop or a removal waits for another change of the window, before it is left to be
     /// done later. 500 ms.
     pub turn_time: Duration,
-    /// How long a change that holds waits for the disk, before it is left to be tried again. 5 s.
+    /// How long a change in force waits for the disk before it is retried in the background. 5 s.
     pub disk_time: Duration,
 }
 
 impl WindowsConfig {
-    /// The defaults over a data folder.
+    /// The defaults, with a data folder.
     pub fn new(data: PathBuf) -> Self {
         WindowsConfig {
             data,
@@ -90,17 +90,17 @@ pub struct Registry {
     pub(super) compatibility: String,
     pub(super) artifacts: Arc<Artifacts>,
     pub(super) records: Records,
-    /// What was taken from a watched folder.
+    /// What was deployed from a watched folder.
     pub(super) taken: TakenFiles,
     pub(super) stores: Arc<Stores>,
     windows: ArcSwap<HashMap<String, Arc<Window>>>,
-    /// Taken to add or remove a window; looking one up takes no lock.
+    /// Locked to add or remove a window; looking one up takes no lock.
     membership: Mutex<()>,
     pool: Arc<Pool>,
 }
 
-/// Why the host's own records cannot be used. What is said of a window's store would mislead here:
-/// nothing goes on by itself, and an empty file in their place has no windows.
+/// Why the host's own records cannot be used. The advice for a window's store would be wrong here:
+/// the file does not recover by itself, and an empty one has no windows.
 fn of_records(error: StoreError) -> anyhow::Error {
     match error {
         StoreError::Corrupt { path, reason } => anyhow!(
@@ -131,17 +131,18 @@ impl Windows for Registry {
 }
 
 impl Registry {
-    /// Makes the engine and opens `host.redb`, the artifacts and the stores' folder. Blocks.
+    /// Creates the engine and opens `host.redb`, the artifacts and the stores' folder. Blocks.
     ///
     /// # Errors
-    /// When one of them cannot be had.
+    ///
+    /// If one of them cannot be used.
     pub fn open(config: WindowsConfig, compiler: Compiler) -> anyhow::Result<Arc<Self>> {
         let host = config.data.join("host.redb");
         let host = open_file(&host, "host", StoreLimits::default()).map_err(of_records)?;
         Self::open_over(config, compiler, host)
     }
 
-    /// The same over another store for the records.
+    /// The same with another store for the records.
     pub(super) fn open_over(
         config: WindowsConfig,
         compiler: Compiler,
@@ -165,17 +166,17 @@ impl Registry {
         }))
     }
 
-    /// Brings every recorded window back. One that cannot be loaded, or whose record cannot be
-    /// read, is left unavailable, with the reason in the log, and does not keep the others from
-    /// opening.
+    /// Restores every recorded window. One that cannot be loaded, or whose record cannot be read,
+    /// stays unavailable, with the reason in the log; the others still open.
     ///
     /// # Errors
-    /// When the records cannot be listed.
+    ///
+    /// If the records cannot be listed.
     pub async fn restore(self: &Arc<Self>) -> Result<(), ChangeError> {
         restore(self).await
     }
 
-    /// The windows by name, as they are now.
+    /// The current windows, by name.
     pub(super) fn windows(&self) -> Arc<HashMap<String, Arc<Window>>> {
         self.windows.load_full()
     }
@@ -183,7 +184,7 @@ impl Registry {
     /// The window of that name.
     ///
     /// # Errors
-    /// When there is none.
+    /// If there is none.
     pub(super) fn window(&self, name: &WindowName) -> Result<Arc<Window>, ChangeError> {
         let windows = self.windows.load();
         windows
@@ -192,7 +193,7 @@ impl Registry {
             .ok_or_else(|| ChangeError::NoWindow(name.clone()))
     }
 
-    /// The window of that name, made where there is none.
+    /// The window of that name. Creates it if there is none.
     pub(super) fn window_or_new(
         self: &Arc<Self>,
         name: &WindowName,
@@ -220,7 +221,7 @@ impl Registry {
         window
     }
 
-    /// Holds the window to `limits` from now on.
+    /// Applies `limits` to the window from now on.
     pub(super) fn hold(&self, window: &Window, limits: WindowLimits) {
         window.limits.store(Arc::new(limits));
         window.queue.set_terms(Terms::of(&limits));
@@ -228,7 +229,7 @@ impl Registry {
         self.stores.set_max_store_bytes(window.name.as_str(), bytes);
     }
 
-    /// Takes the window out, if it is still in.
+    /// Takes the window out of the registry, if it is still there.
     pub(super) fn forget(&self, window: &Arc<Window>) {
         let _membership = self.membership.lock();
         let mut windows = HashMap::clone(&self.windows.load());
@@ -263,7 +264,7 @@ impl Registry {
         all.filter(shown).collect()
     }
 
-    /// How many windows have a change that the disk has not taken yet.
+    /// The number of windows with a change that is not on disk yet.
     pub fn unsaved(&self) -> usize {
         let unsaved = |window: &Arc<Window>| window.recorded.unsaved().is_some();
         self.all().iter().filter(|window| unsaved(window)).count()
@@ -281,7 +282,7 @@ impl Registry {
         Ok((window.status(), releases.collect()))
     }
 
-    /// The window's limits as they hold, and what of them is set for it.
+    /// The window's effective limits, and those set for it.
     ///
     /// # Errors
     /// When there is no such window.
@@ -298,18 +299,18 @@ impl Registry {
         })
     }
 
-    /// Requests whose instances wait for slow clients now, and those that had to give way to others so
-    /// far.
+    /// Requests whose instances now wait for slow clients, and those that had to give way to others
+    /// so far.
     pub fn slow_clients(&self) -> (usize, u64) {
         self.runtime.waiters().counts()
     }
 
-    /// The figures of the stores that are open, by window.
+    /// The statistics of the open stores, by window.
     pub fn store_stats(&self) -> Vec<(String, StoreStats)> {
         self.stores.stats()
     }
 
-    /// The lines that the window's instances wrote, oldest first.
+    /// The log lines of the window's instances, oldest first.
     ///
     /// # Errors
     /// When there is no window of that name.
@@ -321,23 +322,24 @@ impl Registry {
         })
     }
 
-    /// The largest component that is taken, in bytes.
+    /// The largest component that is accepted, in bytes.
     pub fn max_upload_bytes(&self) -> u64 {
         self.config.max_upload_bytes
     }
 
-    /// Where uploads go.
+    /// Where uploads are stored.
     pub fn artifacts(&self) -> &Arc<Artifacts> {
         &self.artifacts
     }
 
-    /// Tries once more, for at most `time`, to have the disk take what holds. For the end of the
+    /// Tries once more, for at most `time`, to write pending changes to disk. For the end of the
     /// host.
     pub async fn save_all(self: &Arc<Self>, time: Duration) {
         save_all(self, time).await;
     }
 
-    /// Closes every window for good and waits for what they have begun. Bounded by the caller.
+    /// Closes every window for good and waits until its requests are done. The caller bounds the
+    /// time.
     pub async fn drain_all(&self) {
         for window in self.all() {
             window.switch(Serving::Stopped, self.config.drain_deadline);
@@ -347,7 +349,7 @@ impl Registry {
         }
     }
 
-    /// What the instances of `window` share.
+    /// State shared by the instances of `window`.
     pub(super) fn instance_context(&self, window: &Window) -> InstanceContext {
         InstanceContext {
             window: window.name.as_str().into(),
@@ -361,7 +363,7 @@ impl Registry {
         }
     }
 
-    /// Removes artifacts that no kept release refers to.
+    /// Removes artifacts to which no kept release refers.
     pub(super) async fn clear_unused(self: &Arc<Self>) {
         let registry = self.clone();
         let _ = blocking(move || {
@@ -371,10 +373,9 @@ impl Registry {
         .await;
     }
 
-    /// The digests that a record refers to, be it in memory or on disk: the two may differ for a
-    /// time.
+    /// The digests to which a record refers, in memory or on disk: the two may differ for a time.
     fn used(&self) -> Result<HashSet<String>, ChangeError> {
-        // What a record needs that cannot be read is not known, so nothing is cleared then.
+        // What an unreadable record needs is unknown, so nothing is removed then.
         let on_disk = self.records.all_blocking()?.into_iter();
         let on_disk: Vec<_> = on_disk
             .map(|(_, record)| record)

@@ -1,4 +1,4 @@
-//! The windows after a restart: from their records to what serves.
+//! Restores the windows after a restart, from their records.
 
 use super::change::{Change, Load};
 use super::record::WindowRecord;
@@ -8,14 +8,15 @@ use super::{ChangeError, WindowName};
 use futures_util::{StreamExt, stream};
 use std::sync::Arc;
 
-/// Windows brought back at once. 16: while some wait for a compiler, those that need none go on.
+/// Windows restored at once. 16: while some wait for a compiler, others that need none continue.
 const AT_ONCE: usize = 16;
 
-/// Brings every recorded window back. One that cannot be loaded, or whose record cannot be read, is
-/// left unavailable, with the reason in the log, and does not keep the others from opening.
+/// Restores every recorded window. One that cannot be loaded, or whose record cannot be read, stays
+/// unavailable, with the reason in the log; the others still open.
 ///
 /// # Errors
-/// When the records cannot be listed.
+///
+/// If the records cannot be listed.
 pub(super) async fn restore(registry: &Arc<Registry>) -> Result<(), ChangeError> {
     let windows = stream::iter(registry.records.all().await?);
     windows

@@ -1,4 +1,4 @@
-//! One window: the pointer to what is open there, and what drains behind it.
+//! One window: the pointer to what serves, and the old releases that drain.
 
 use super::WindowName;
 use super::change::{Closing, Recorded};
@@ -31,19 +31,19 @@ pub(crate) struct Window {
     pub(super) limits: LiveLimits,
     pub(super) cpu_shares: CpuShares,
     pub(super) failures: Arc<Failures>,
-    /// Takes notice where a release trips its breaker.
+    /// Notified if a release trips its breaker.
     pub(super) trips: mpsc::Sender<Tripped>,
     /// Where its store is.
     stores: Arc<Stores>,
-    /// Where its requests get their places in the pool.
+    /// The account from which its requests get permits of the pool.
     pub(super) queue: WindowQueue,
-    /// Its record. The changes of one window follow each other, and those of two do not wait for
-    /// one another.
+    /// Its record. Changes of one window run one after the other; those of two windows do not wait
+    /// for each other.
     pub(super) recorded: Recorded,
 }
 
 impl Window {
-    /// `limits` are its own, with what its record sets.
+    /// `limits` are the window's own, merged with those of its record.
     pub(super) fn new(
         name: WindowName,
         record: WindowRecord,
@@ -69,10 +69,12 @@ impl Window {
         }
     }
 
-    /// A lease for a request with these headers, and its side where a canary is running.
+    /// A lease for a request with these headers, and its part in the analysis if a canary is
+    /// running.
     ///
     /// # Errors
-    /// When the window is closed or nothing is deployed.
+    ///
+    /// If the window is closed, or nothing is deployed.
     pub(super) fn lease(
         &self,
         headers: &HeaderMap,
@@ -93,21 +95,21 @@ impl Window {
         }
     }
 
-    /// Whether its store could not be opened, and it is too soon to try again. Whether a window
-    /// needs its store is known only when it asks for it, so the one request that may try is any.
+    /// Whether its store could not be opened, and it is too soon to retry. Whether a request needs
+    /// the store is known only when it asks for it, so any one request may retry.
     pub(super) fn store_fault(&self, now: Instant) -> bool {
         let broken = self.stores.broken(self.name.as_str());
         broken.is_some_and(|broken| now < broken.until)
     }
 
-    /// What is there now.
+    /// What serves now.
     pub(super) fn serving(&self) -> Arc<Serving> {
         self.serving.get()
     }
 
-    /// Swaps the pointer. Replaced releases drain: they serve the requests they have begun, for at
-    /// most `deadline`; then those are cut off. No request is between two releases: it has leased
-    /// one or the other. For [`super::change::Change`], and for the host's shutdown.
+    /// Swaps the pointer. Replaced releases drain: they serve their requests for at most
+    /// `deadline`, then those are cut off. No request is between two releases: it has leased one or
+    /// the other. For [`super::change::Change`], and for the host's shutdown.
     pub(super) fn switch(self: &Arc<Self>, next: Serving, deadline: Duration) {
         let kept: Vec<_> = next.releases().cloned().collect();
         let before = self.serving.swap(next);
@@ -150,7 +152,7 @@ impl Window {
         }
     }
 
-    /// Why what its limits say of reuse is not in effect, where it is not.
+    /// Why the `reuse` of its limits is not in effect, if so.
     pub(super) fn reuse_off(&self) -> Option<String> {
         let serving = self.serving.get();
         let mut releases = serving.releases();
@@ -160,15 +162,15 @@ impl Window {
         asked.then(|| reuse_is_off(off))
     }
 
-    /// What operators see of it. Waits for no change that is under way.
+    /// Its status for operators. Does not wait for a change in progress.
     pub(super) fn status(&self) -> WindowStatus {
         let known = self.recorded.known();
         let record = &known.record;
-        // One hold is the pointer's own.
+        // The pointer itself is one holder.
         let leases = |release: &Arc<Release>| Arc::strong_count(release).saturating_sub(1);
         let serving = self.serving.get();
         let (state, live_leases, placement) = match &*serving {
-            // The trial of a canary counts what fails, and nobody asks the breaker.
+            // During a canary the analysis counts failures, and nobody asks the breaker.
             Serving::Open {
                 live,
                 canary: Some(_),

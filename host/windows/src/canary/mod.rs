@@ -1,5 +1,5 @@
 //! A canary: a candidate that gets a share of the requests beside the live release, until it is
-//! promoted or aborted, or ends by itself because it is clearly worse, which [`analysis`] says.
+//! promoted or aborted, or until [`analysis`] finds it clearly worse.
 
 pub(super) mod analysis;
 #[cfg(test)]
@@ -16,7 +16,7 @@ use analysis::Analysis;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Makes the candidate, and watches what its analysis shows.
+/// Creates the candidate, and watches its analysis.
 pub(super) fn begin(
     registry: &Arc<Registry>,
     window: &Arc<Window>,
@@ -26,9 +26,9 @@ pub(super) fn begin(
     let (verdict, mut verdicts) = mpsc::channel(1);
     let number = release.record.number;
     let (registry, name) = (Arc::downgrade(registry), window.name.clone());
-    // Not by its name: by then another window may have that, with a release of that number.
+    // Not by its name: by then another window may have that name, with a release of that number.
     let window = Arc::downgrade(window);
-    // Ends with the canary: the last sender goes with its last request.
+    // Ends with the canary: the last sender is dropped with its last request.
     tokio::spawn(async move {
         let Some(why) = verdicts.recv().await else {
             return;
@@ -43,7 +43,7 @@ pub(super) fn begin(
             Ok(_) => {
                 tracing::warn!(window = %name, release = number, "the canary was aborted: {why}")
             }
-            // Somebody ended it first.
+            // Somebody else ended it first.
             Err(ChangeError::NoCanary(_)) => {}
             Err(error) => {
                 tracing::error!(window = %name, release = number, %error, "cannot abort the canary")
@@ -58,10 +58,11 @@ pub(super) fn begin(
     }
 }
 
-/// Ends the canary if it is the one meant, and notes its fate.
+/// Ends this canary, and records how it ended.
 ///
 /// # Errors
-/// When it is not running.
+///
+/// If it is not running.
 pub(super) async fn end(
     change: &mut Change,
     meant: Option<u64>,

@@ -1,9 +1,8 @@
-//! What an operator closes is closed at once, whoever has the window's turn.
+//! An operator's stop or removal closes the window at once, even if another change has it.
 //!
-//! A stop or a removal shuts the window before it waits for its turn, and then comes after the
-//! change that has it: what that change opens gets no request. One that waits too long is left with
-//! the window. Whoever gets the turn next does it first, so it needs nobody who waits for it, and a
-//! window never has more than one such task.
+//! It shuts the window before it waits for its turn, so what the other change opens gets no
+//! request. If the wait takes too long, the closing is left with the window. The next change does
+//! it first, so nothing has to wait for it, and a window never has more than one such task.
 
 use super::Change;
 use crate::record::WindowRecord;
@@ -19,11 +18,11 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 /// How long a stop or a removal waits for its turn before it is left with the window. 500 ms: a
-/// deploy that has no probe and a disk that works are done by then, and an operator has an answer
+/// deploy without a probe, on a working disk, is done by then, and an operator gets an answer
 /// within a second.
 pub(crate) const TURN_TIME: Duration = Duration::from_millis(500);
 
-/// What closes a window. A later one does what an earlier one does, and more.
+/// How a window is closed. A later variant includes an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Closing {
     Stop,
@@ -40,13 +39,14 @@ impl Closing {
         }
     }
 
-    /// What the record becomes. Whether there is something to close.
+    /// Edits the record. Returns whether there is something to close.
     pub(crate) fn edit(self, record: &mut WindowRecord) -> bool {
         match self {
             Closing::Stop if !record.is_deployed() => return false,
             Closing::Stop => record.stopped = true,
-            // Once what it has stored is given up for deletion there is no way back. Two writes and
-            // a deleted file: a host that ends between them finishes it at its next start.
+            // Once the store has been given up for deletion, there is no way back. It takes two
+            // writes and a deleted file: a host that ends between them completes it at its next
+            // start.
             Closing::Remove { delete_store } if delete_store || record.removing => {
                 record.stopped = true;
                 record.removing = true;
@@ -57,24 +57,24 @@ impl Closing {
     }
 }
 
-/// The closings of one window that are not done yet.
+/// The closings of one window that are not complete.
 #[derive(Default)]
 pub(super) struct Closings {
     asked: Mutex<Asked>,
     /// The strongest of them, for requests: 0 for none.
     shut: AtomicU8,
-    /// Stops that were asked for, ever.
+    /// Stops requested so far.
     stops: AtomicU64,
 }
 
 #[derive(Default)]
 struct Asked {
-    /// Those whose callers wait for the turn.
+    /// Closings whose callers wait for their turn.
     waiting: Vec<Closing>,
-    /// The one that is left to whoever has the turn next.
+    /// The one that is left to the next change.
     left: Option<Closing>,
     since: Option<OffsetDateTime>,
-    /// The window is not the registry's any more.
+    /// The window is no longer in the registry.
     gone: bool,
 }
 
@@ -104,10 +104,11 @@ impl Closings {
         done
     }
 
-    /// Takes no lock: requests ask it.
+    /// Takes no lock: every request calls it.
     ///
     /// # Errors
-    /// Where the window, `name`, is to be closed.
+    ///
+    /// If the window `name` is being closed.
     pub(super) fn check(&self, name: &WindowName) -> Result<(), WindowUnavailable> {
         let window = || name.to_string();
         match self.shut.load(SeqCst) {
@@ -117,7 +118,7 @@ impl Closings {
         }
     }
 
-    /// The strongest that is not done yet, and since when.
+    /// The strongest incomplete one, and since when.
     pub(super) fn pending(&self) -> Option<(Closing, Unsaved)> {
         let asked = self.lock();
         let unsaved = Unsaved {
@@ -136,7 +137,7 @@ impl Closings {
         self.lock().left
     }
 
-    /// `closing` is in force. Whether nothing more was left meanwhile.
+    /// `closing` is in force. Returns whether nothing more was left meanwhile.
     pub(super) fn done(&self, closing: Closing) -> bool {
         self.change(|asked| {
             asked.left = asked.left.filter(|left| *left != closing);
@@ -144,7 +145,7 @@ impl Closings {
         })
     }
 
-    /// Nothing can be left with the window from now on. False where something is.
+    /// Nothing can be left with the window from now on. False if something is left already.
     pub(super) fn end(&self) -> bool {
         self.change(|asked| {
             asked.gone = asked.left.is_none();
@@ -153,7 +154,7 @@ impl Closings {
     }
 }
 
-/// A closing whose caller waits for its turn. Dropped, it is given up or done.
+/// A closing whose caller waits for its turn. Dropped when it is given up or done.
 pub(crate) struct Asking {
     window: Arc<Window>,
     closing: Closing,
@@ -174,7 +175,7 @@ impl Asking {
         }
     }
 
-    /// Leaves it with the window. Whether it is the first; None where the window is gone.
+    /// Leaves it with the window. Returns whether it is the first; None if the window is gone.
     fn leave(mut self) -> Option<bool> {
         self.waits = false;
         let closing = self.closing;
@@ -205,11 +206,11 @@ fn forget(waiting: &mut Vec<Closing>, closing: Closing) {
     }
 }
 
-/// What became of a closing.
+/// The state of a closing.
 pub(crate) enum Closed {
-    /// It is its turn. The window stays shut until the second is dropped.
+    /// It has its turn. The window stays shut until the second value is dropped.
     Turn(Change, Asking),
-    /// The window is shut, and what is left to do is done later.
+    /// The window is shut, and the rest is done later.
     Left(Arc<Window>, Unsaved),
 }
 
@@ -217,7 +218,8 @@ impl Closing {
     /// Shuts the window of that name to requests, and waits a while for its turn.
     ///
     /// # Errors
-    /// When there is none, or none that can be closed so.
+    ///
+    /// If there is none, or it cannot be closed in this way.
     pub(crate) async fn ask(
         self,
         registry: &Arc<Registry>,
@@ -254,8 +256,8 @@ impl Closing {
     }
 }
 
-/// Does what was left with the window once it is its turn. What it serves is cut at the drain
-/// deadline, as ever.
+/// Completes a closing that was left with the window, once it has its turn. Requests in flight are
+/// cut at the drain deadline, as usual.
 async fn close_later(registry: Arc<Registry>, window: Arc<Window>) {
     let turn = Change::of_window(&registry, &window);
     let mut turn = std::pin::pin!(turn);
@@ -276,7 +278,7 @@ async fn close_later(registry: Arc<Registry>, window: Arc<Window>) {
 }
 
 impl Change {
-    /// Does what was left with the window, in memory.
+    /// Applies a closing that was left with the window, in memory.
     pub(super) fn take_left(&self) {
         let closings = &self.window.recorded.closings;
         while let Some(closing) = closings.left() {

@@ -1,18 +1,18 @@
-//! The one way to change a window.
+//! The only way to change a window.
 //!
 //! The record is the desired state: a verb is an edit of it, and [`settle`] makes what serves match
-//! what it says. A [`Change`] waits until it has a window to itself, and then makes sure that the
-//! window is still the registry's: one that was removed meanwhile is not changed any more. It is
-//! the only thing that sets a window's record, switches what serves, or writes the record to disk,
-//! in one of two orders. [`Change::commit`], for what gives something: durable first, then in
-//! memory, so that nothing is ever live that a crash would take away. [`Change::enforce`], for what
-//! takes something away: in memory first, so that no disk can keep an operator from closing a
-//! window. A stop and a removal do not even wait for their turn to do that, see [`closing`]. What
-//! the disk did not take is [`Unsaved`], and is tried again in the background until the disk takes
-//! it or a later change replaces it.
+//! it. A [`Change`] waits until it has the window to itself, and then checks that the window is
+//! still in the registry: one that was removed meanwhile is not changed any more. Only a `Change`
+//! sets a window's record, switches what serves, or writes the record to disk, in one of two
+//! orders. [`Change::commit`] is for changes that give something: durable first, then in memory, so
+//! that nothing is ever live that a crash would undo. [`Change::enforce`] is for changes that take
+//! something away: in memory first, so that no disk can keep an operator from closing a window. A
+//! stop or a removal does not even wait for its turn to do that: see [`closing`]. What could not be
+//! written is [`Unsaved`], and is retried in the background until it is written or replaced by a
+//! later change.
 //!
-//! Each write is a compare-and-swap on the record's version. Where another host has changed the
-//! record meanwhile, this one takes that over, and makes its edit of it again.
+//! Each write is a compare-and-swap on the record's version. If another host has changed the record
+//! meanwhile, this one adopts that, and applies its edit again.
 
 mod closing;
 mod settle;
@@ -38,37 +38,38 @@ pub(crate) use unsaved::DISK_TIME;
 pub(super) use unsaved::save_all;
 use unsaved::{OnDisk, Saved, Unsaved};
 
-/// How often an edit is made of a record that another host has changed meanwhile.
+/// How often an edit is applied again because another host has changed the record.
 const EDITS: usize = 4;
 
-/// A window's record as memory has it. Read at any time; set only by whoever holds the [`Change`].
+/// A window's record in memory. Read at any time; set only by the holder of the [`Change`].
 pub(super) struct Recorded {
     known: ArcSwap<Known>,
     turn: Arc<Mutex<()>>,
-    /// Whether a task is at work on what is left to do.
+    /// Whether a task is working on what is left to do.
     finishing: AtomicBool,
     closings: Closings,
     on_disk: OnDisk,
 }
 
-/// What is known of a record.
+/// What is known about a record.
 #[derive(Clone)]
 pub(super) struct Known {
     pub record: WindowRecord,
     pub unsaved: Option<Unsaved>,
-    /// Why the record that the disk has cannot be read. Then the window can be removed, and nothing
-    /// else: a newer host may read the record yet.
+    /// Why the record on disk cannot be read. The window can then only be removed: a newer host may
+    /// still be able to read the record.
     pub unreadable: Option<String>,
 }
 
 impl Known {
-    /// Whether nothing is left to do: the disk has this very record, and no removal is under way.
+    /// Whether nothing is left to do: the disk has exactly this record, and no removal is in
+    /// progress.
     fn is_finished(&self) -> bool {
         self.unsaved.is_none() && !self.record.removing
     }
 
     /// # Errors
-    /// When the record of this window, `name`, cannot be read.
+    /// If the record of this window, `name`, cannot be read.
     pub(crate) fn check_readable(&self, name: &WindowName) -> Result<(), ChangeError> {
         match &self.unreadable {
             None => Ok(()),
@@ -79,7 +80,7 @@ impl Known {
         }
     }
 
-    /// Whether the window was taken away, and only the disk still has it.
+    /// Whether the window was removed, and only the disk still has it.
     pub(crate) fn is_going(&self) -> bool {
         let enforced = self.unsaved.as_ref().is_some_and(|u| u.shown.enforced);
         self.record.removing || enforced && self.record.is_vacant()
@@ -87,7 +88,7 @@ impl Known {
 }
 
 impl Recorded {
-    /// `record` is what the disk has.
+    /// `record` is the one on disk.
     pub(crate) fn new(record: WindowRecord) -> Self {
         Recorded {
             on_disk: OnDisk::new(&record),
@@ -105,12 +106,13 @@ impl Recorded {
     /// Whether requests are served. Takes no lock.
     ///
     /// # Errors
-    /// Where an operator has closed the window, `name`, and another change has its turn.
+    ///
+    /// If an operator has closed the window `name`, and another change has its turn.
     pub(crate) fn check_not_closed(&self, name: &WindowName) -> Result<(), WindowUnavailable> {
         self.closings.check(name)
     }
 
-    /// What closes it once it is its turn.
+    /// The closings that wait for their turn.
     pub(crate) fn closing(&self) -> Option<Closing> {
         self.closings.pending().map(|(closing, _)| closing)
     }
@@ -121,12 +123,12 @@ impl Recorded {
         pending.or_else(|| Some(self.known().unsaved.as_ref()?.shown.clone()))
     }
 
-    /// Counts the stops that were asked for.
+    /// Counts the stops that were requested.
     pub(crate) fn stops(&self) -> u64 {
         self.closings.stops()
     }
 
-    /// Notes that the record on disk cannot be read, before anybody can change the window.
+    /// Records that the record on disk cannot be read, before anybody can change the window.
     pub(crate) fn set_unreadable(&self, why: &str) {
         self.on_disk.told(Some(RecordVersion::UNREADABLE));
         self.known.store(Arc::new(Known {
@@ -140,21 +142,20 @@ impl Recorded {
         self.known().is_finished()
     }
 
-    /// The record as it holds.
+    /// The record in force.
     pub(crate) fn known(&self) -> Arc<Known> {
         self.known.load_full()
     }
 }
 
-/// A window that nobody else changes meanwhile, and that is the registry's. Dropping it at any
-/// moment, in the middle of a write as well, leaves memory as it was before or after the change,
-/// and has the disk follow.
+/// Exclusive access to a window that is in the registry. Dropping it at any moment, even during a
+/// write, leaves memory as it was before or after the change, and makes the disk follow.
 pub(super) struct Change {
     registry: Arc<Registry>,
     window: Arc<Window>,
-    /// The disk was asked and has not answered: it may have the one record or the other.
+    /// A write has not been answered: the disk may have the old or the new record.
     in_doubt: bool,
-    /// Shared with what blocks on its behalf, and cannot be given up.
+    /// Shared with blocking work on its behalf, which cannot be cancelled.
     turn: Arc<OwnedMutexGuard<()>>,
 }
 
@@ -162,7 +163,8 @@ impl Change {
     /// A change of the window of that name.
     ///
     /// # Errors
-    /// When there is none, nothing was ever deployed to it, or it was removed while this waited.
+    ///
+    /// If there is none, nothing was ever deployed to it, or it was removed while this waited.
     pub(crate) async fn of(
         registry: &Arc<Registry>,
         name: &WindowName,
@@ -174,10 +176,11 @@ impl Change {
         }
     }
 
-    /// The same where nothing may be deployed yet, or a removal not be done.
+    /// The same, but also for a window without a release, or with an incomplete removal.
     ///
     /// # Errors
-    /// When there is none, it was removed while this waited, or its record cannot be read.
+    ///
+    /// If there is none, it was removed while this waited, or its record cannot be read.
     pub(crate) async fn of_any(
         registry: &Arc<Registry>,
         name: &WindowName,
@@ -191,11 +194,12 @@ impl Change {
         }
     }
 
-    /// A change of the window of that name, made where there is none.
+    /// A change of the window of that name. Creates it if there is none.
     ///
     /// # Errors
-    /// When one of that name is being removed, and the disk does not let that end; or its record
-    /// cannot be read.
+    ///
+    /// If one of that name is being removed, and the disk does not let the removal complete; or if
+    /// its record cannot be read.
     pub(crate) async fn of_new(
         registry: &Arc<Registry>,
         name: &WindowName,
@@ -209,8 +213,7 @@ impl Change {
             if !change.record().removing {
                 return Ok(change);
             }
-            // What it had stored was to be deleted, so the next window of its name must not find
-            // it.
+            // Its store was to be deleted, so the next window of its name must not find it.
             if !change.finish().await {
                 return Err(ChangeError::Removing {
                     window: name.clone(),
@@ -220,7 +223,7 @@ impl Change {
         }
     }
 
-    /// A change of this very window. None where it is not the registry's any more, once it is its
+    /// A change of exactly this window. None if it is no longer in the registry when it has its
     /// turn.
     pub(crate) async fn of_window(registry: &Arc<Registry>, window: &Arc<Window>) -> Option<Self> {
         let turn = window.recorded.turn.clone().lock_owned().await;
@@ -242,7 +245,7 @@ impl Change {
         &self.window
     }
 
-    /// The record as it holds.
+    /// The record in force.
     pub(crate) fn record(&self) -> WindowRecord {
         self.window.recorded.known().record.clone()
     }
@@ -257,13 +260,14 @@ impl Change {
         Some(known.unsaved.as_ref()?.shown.clone())
     }
 
-    /// Makes the record as `edit` has it durable, and then has what serves match it. What it needs
-    /// is loaded before, as `load` says.
+    /// Makes the record as edited by `edit` durable, then makes what serves match it. Loads what it
+    /// needs before, as `load` says.
     ///
     /// # Errors
-    /// Those of `edit` and of loading; when the record cannot be made durable in time; when other
-    /// hosts change it each time. Then everything is as before, or as those hosts have it; what the
-    /// disk may have of the edit is replaced in the background.
+    ///
+    /// Those of `edit` and of loading; if the record cannot be made durable in time; if other hosts
+    /// change it each time. Then everything is as before, or as those hosts have it. What the disk
+    /// may have of the edit is replaced in the background.
     pub(crate) async fn commit(
         &mut self,
         load: &Load,
@@ -290,12 +294,13 @@ impl Change {
         Err(ChangeError::Overtaken(self.window.name.clone()))
     }
 
-    /// Holds to the record as `edit` has it at once, and has what serves match it; then makes it
-    /// durable. Where the disk does not take it, it holds all the same, [`Change::unsaved`] says
-    /// so, and it is tried again in the background. What it needs is loaded before, as `load` says.
+    /// Applies the record as edited by `edit` at once, makes what serves match it, and then makes
+    /// it durable. If the disk fails, the record is still in force, [`Change::unsaved`] says so,
+    /// and the write is retried in the background. Loads what it needs before, as `load` says.
     ///
     /// # Errors
-    /// Those of `edit` and of loading; when other hosts change the record each time.
+    ///
+    /// Those of `edit` and of loading; if other hosts change the record each time.
     pub(crate) async fn enforce(
         &mut self,
         load: &Load,
@@ -319,14 +324,14 @@ impl Change {
         }
     }
 
-    /// Removes the window: closes and drains it, and takes it out of the registry. What of that the
-    /// disk does not take is done later, and then the window is [`Known::is_going`] until it is.
+    /// Removes the window: closes and drains it, and takes it out of the registry. What cannot be
+    /// written is done later; until then the window is [`Known::is_going`].
     pub(crate) async fn remove(&mut self, delete_store: bool) {
         let (closing, mut next) = (Closing::Remove { delete_store }, self.record());
         closing.edit(&mut next);
         self.hold_to_shut(next, closing);
         for _ in 0..EDITS {
-            // What another host makes of it meanwhile is removed as well.
+            // Changes of another host meanwhile are removed as well.
             let saved = self.save().await;
             if !matches!(saved, Saved::Overtaken) || self.unsaved().is_none() {
                 break;

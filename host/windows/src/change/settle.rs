@@ -1,11 +1,11 @@
-//! From a record to what serves.
+//! Makes what serves match a record.
 //!
-//! [`Change::settle`] is for a record that is durable: after a restart, and where another host has
-//! written it. A verb does the same in two steps, with the disk before, between or after them.
-//! [`Change::prepare`] compares what serves with what the record says, and loads what is missing.
-//! It may fail, and changes nothing. [`Change::open`] then does the difference, which cannot fail:
-//! a release that is loaded stays, a canary that goes on keeps what its analysis has seen, and what
-//! drains keeps its deadline.
+//! [`Change::settle`] is for a durable record: after a restart, and when another host has written
+//! it. A verb does the same in two steps, with the write before, between or after them.
+//! [`Change::prepare`] compares what serves with the record, and loads what is missing. It may
+//! fail, and changes nothing. [`Change::open`] then applies the difference, and cannot fail: a
+//! loaded release stays, a canary that continues keeps its analysis, and draining releases keep
+//! their deadline.
 
 use super::{Change, Closing, Unsaved};
 use crate::record::{CanaryRecord, WindowRecord};
@@ -16,24 +16,24 @@ use crate::{ChangeError, canary};
 use hms_core::error::Problem;
 use std::sync::Arc;
 
-/// What is loaded for a record, beside what serves.
+/// What to load for a record, besides what serves.
 pub(crate) enum Load {
     /// Nothing: the change opens nothing new.
     Nothing,
-    /// Nothing either: this is the new release, loaded and tried.
+    /// Nothing: this is the new release, loaded and tested.
     Ready(Arc<Release>),
-    /// What is missing, and one instance of each has to start.
+    /// What is missing; one instance of each must start.
     Tried,
-    /// What is missing. It was tried when it was deployed.
+    /// What is missing. It was tested when it was deployed.
     Untried,
 }
 
-/// A record, and what is to be done for it.
+/// A record, and what must be done for it.
 pub(crate) struct Prepared {
     pub(super) record: WindowRecord,
-    /// Whether the record is another than before.
+    /// Whether the record differs from the one before.
     pub(super) is_changed: bool,
-    /// What is to serve; None where what serves matches.
+    /// What must serve; None if what serves matches.
     serving: Option<Serving>,
 }
 
@@ -45,11 +45,12 @@ impl Prepared {
 }
 
 impl Change {
-    /// Holds to a record that the disk has, and has what serves match it. Where that ends a canary,
+    /// Adopts a record that is on disk, and makes what serves match it. If that ends a canary,
     /// because its candidate cannot be loaded, [`Change::unsaved`] is the record that says so.
     ///
     /// # Errors
-    /// Why the live release cannot be loaded. Then what served still does.
+    ///
+    /// Why the live release cannot be loaded. What served before still does.
     pub(crate) async fn settle(&mut self, record: WindowRecord) -> Result<(), ChangeError> {
         let mut next = record.clone();
         let serving = self.serving(&mut next, &Load::Untried).await;
@@ -64,12 +65,12 @@ impl Change {
         Ok(())
     }
 
-    /// Edits the record, and has ready what it says is to serve. A candidate that cannot be loaded
-    /// is no reason to close the window: its canary ends in the record. Where that is a fault of
-    /// the host, which may pass, the canary stays in the record, and its candidate gets no
-    /// requests.
+    /// Edits the record, and prepares what it says must serve. A candidate that cannot be loaded
+    /// does not close the window: its canary ends in the record. If the cause is a fault of the
+    /// host, which may pass, the canary stays in the record, and its candidate gets no requests.
     ///
     /// # Errors
+    ///
     /// Those of `edit`; why the live release cannot be loaded, or does not start.
     pub(crate) async fn prepare(
         &self,
@@ -97,12 +98,12 @@ impl Change {
         }
     }
 
-    /// Has what serves match a record that is durable, and holds to that.
+    /// Adopts a durable record, and makes what serves match it.
     pub(crate) fn open(&self, next: Prepared) {
         self.follow(next, None);
     }
 
-    /// The same with a record that the disk has not taken yet.
+    /// The same with a record that is not on disk yet.
     pub(super) fn hold_to(&self, next: Prepared) {
         let known = self.window.recorded.known();
         let before = known.unsaved.as_ref().and_then(|unsaved| unsaved.shuts);
@@ -112,7 +113,7 @@ impl Change {
         self.follow(next, Some(Unsaved { shuts, ..unsaved }));
     }
 
-    /// The same with a record that lets no request in, because of `closing`: that needs no
+    /// The same with a record that admits no requests, because of `closing`: that needs no
     /// preparation.
     pub(super) fn hold_to_shut(&self, record: WindowRecord, closing: Closing) {
         let serving = shut(&record);
@@ -135,8 +136,8 @@ impl Change {
         }
     }
 
-    /// What a window of that record serves; None where that cannot be told without loading, and
-    /// nothing is to be loaded.
+    /// What a window with that record serves. None if that requires loading, and nothing may be
+    /// loaded.
     async fn serving(
         &self,
         record: &mut WindowRecord,
@@ -153,7 +154,7 @@ impl Change {
             None => None,
             Some(running) => match self.candidate(record, &running, &now, load).await {
                 Ok(canary) => canary,
-                // Too few instances is the host's load, and passes.
+                // Too few instances is a matter of the host's load, and passes.
                 Err(ChangeError::Try(why)) if why.is(Problem::InstanceLimit) => {
                     return Err(ChangeError::Try(why));
                 }
@@ -166,7 +167,7 @@ impl Change {
         Ok(Some(Serving::Open { live, canary }))
     }
 
-    /// The candidate, with the analysis that it has where its canary goes on, else with a new one.
+    /// The candidate, with its analysis if its canary continues, else with a new one.
     async fn candidate(
         &self,
         record: &WindowRecord,
@@ -200,7 +201,7 @@ impl Change {
         }))
     }
 
-    /// A release of the record: the loaded one, where it serves or is ready, else loaded.
+    /// A release of the record: the loaded one if it serves or is ready, else loaded now.
     async fn release(
         &self,
         record: &WindowRecord,
@@ -212,7 +213,7 @@ impl Change {
             Load::Ready(release) => Some(release),
             _ => None,
         };
-        // By its digest too: another host may have removed the window and made one of its name.
+        // By its digest too: another host may have removed the window and created one of its name.
         let digest = record.release(number).map(|release| &release.digest);
         let is_it = |release: &&Arc<Release>| {
             release.record.number == number && Some(&release.record.digest) == digest
@@ -233,7 +234,7 @@ impl Change {
         }
     }
 
-    /// Says that the canary ends because of its candidate. Gives its fate.
+    /// Logs that the canary ends because of its candidate. Returns how it ended.
     fn canary_ends(&self, candidate: u64, error: &ChangeError) -> String {
         tracing::error!(
             window = %self.window.name,
@@ -247,7 +248,7 @@ impl Change {
     }
 }
 
-/// What a window serves whose record lets no request in.
+/// What a window serves whose record admits no requests.
 fn shut(record: &WindowRecord) -> Option<Serving> {
     match record.is_deployed() {
         false => Some(Serving::Empty),

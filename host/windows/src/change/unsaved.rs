@@ -1,5 +1,4 @@
-//! A record on its way to the disk; and what the disk has not taken of a change: noted, and tried
-//! again until the disk has it.
+//! Writes a record to disk. What could not be written is recorded, and retried until it is.
 
 use super::settle::Prepared;
 use super::{Change, Closing};
@@ -16,43 +15,42 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::{Instant, timeout_at};
 
-/// The first pause before what the disk did not take is tried again. 1 s; it doubles with each
-/// failure.
+/// The first pause before a failed write is retried. 1 s; it doubles with each failure.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The longest such pause. 30 s: how long an operator waits who has made space.
+/// The longest such pause. 30 s: how long an operator waits who has freed space.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-/// Tries of one change to use the space that the reserve gave up, and the pause between them: a
-/// store file that met a full disk is opened again a quarter of a second later at the earliest.
+/// Tries of one change to use the space that the reserve has freed, and the pause between them: a
+/// store file that met a full disk is reopened a quarter of a second later at the earliest.
 const RESERVE_TRIES: usize = 4;
 const RESERVE_PAUSE: Duration = Duration::from_millis(300);
 
-/// How long a change waits for the disk. Then one that holds is answered and tried again in the
-/// background, and one that does not is refused. 5 s: longer than a disk that works takes, and
-/// short enough for whoever waits.
+/// How long a change waits for the disk. After that, a change in force is answered and retried in
+/// the background, and another one is refused. 5 s: longer than a working disk takes, and short
+/// enough for people who wait.
 pub(crate) const DISK_TIME: Duration = Duration::from_secs(5);
 
-/// The removal of a window whose store is kept, or is deleted already.
+/// The removal of a window whose store is kept, or is already deleted.
 const GONE: Closing = Closing::Remove {
     delete_store: false,
 };
 
-/// Compare-and-swaps in one write: the first says what is there. 3: one more than it takes.
+/// Compare-and-swaps in one write: the first finds the current version. 3: one more than needed.
 const SWAPS: usize = 3;
 
-/// A compare-and-swap that was asked for.
+/// A pending compare-and-swap.
 type Write = Pin<Box<dyn Future<Output = Result<Swapped, ChangeError>> + Send>>;
 
-/// What this host knows of the record on disk. Used by whoever holds the [`Change`].
+/// What this host knows about the record on disk. Used by the holder of the [`Change`].
 pub(super) struct OnDisk(Mutex<Told>);
 
 struct Told {
-    /// The version of the record that the disk has said that it has; None where it has none.
+    /// The version of the record on disk, as confirmed; None if there is none.
     version: Option<RecordVersion>,
-    /// It was asked to delete the record, and has not said yet that it did.
+    /// A deletion of the record is pending.
     may_be_deleted: bool,
-    /// The write that the disk has not answered in time. No other is asked for before it is.
+    /// The write that the disk has not answered in time. No other is started before it is answered.
     slow: Option<Write>,
 }
 
@@ -65,7 +63,7 @@ impl OnDisk {
         }))
     }
 
-    /// The disk has said that it has this version.
+    /// The disk has confirmed this version.
     pub(super) fn told(&self, version: Option<RecordVersion>) {
         let mut told = self.lock();
         (told.version, told.may_be_deleted) = (version, false);
@@ -79,7 +77,7 @@ impl OnDisk {
 /// Why a record was not written.
 enum WriteError {
     Failed(ChangeError),
-    /// Another host has changed it meanwhile: to this, or it has removed it.
+    /// Another host has changed it meanwhile to this, or removed it.
     Overtaken(Option<Met>),
 }
 
@@ -89,11 +87,11 @@ impl From<ChangeError> for WriteError {
     }
 }
 
-/// Whether the disk has taken what holds.
+/// Whether the record in force is on disk.
 pub(super) enum Saved {
     Yes,
     No,
-    /// Another host has changed the record meanwhile, and that holds now.
+    /// Another host has changed the record meanwhile, and that is now in force.
     Overtaken,
 }
 
@@ -121,11 +119,12 @@ impl Unsaved {
 }
 
 impl Change {
-    /// Makes a prepared record durable, which does not hold yet.
+    /// Makes a prepared record durable, which is not in force yet.
     ///
     /// # Errors
-    /// When the disk does not take it in time. [`ChangeError::Overtaken`] where another host has
-    /// changed the record meanwhile: then that holds.
+    ///
+    /// If the disk does not confirm it in time. [`ChangeError::Overtaken`] if another host has
+    /// changed the record meanwhile: that is then in force.
     pub(crate) async fn put(&mut self, next: &Prepared) -> Result<(), ChangeError> {
         self.in_doubt = true;
         let deadline = Instant::now() + self.registry.config.disk_time;
@@ -146,7 +145,7 @@ impl Change {
         }
     }
 
-    /// Does what is left to do. Whether nothing is left.
+    /// Does what is left to do. Returns whether nothing is left.
     pub(crate) async fn finish(&mut self) -> bool {
         while self.finish_known().await {
             let record = self.record();
@@ -154,12 +153,12 @@ impl Change {
                 return true;
             }
             if self.window.recorded.closings.end() {
-                // Last, and still in turn: whoever waits to change it finds out that it is gone,
-                // and a deploy makes it anew.
+                // Last, and still in turn: a change that waits finds the window gone, and a deploy
+                // creates it again.
                 self.registry.forget(&self.window);
                 return true;
             }
-            // It is to be removed with its store after all.
+            // It must be removed with its store after all.
             self.take_left();
         }
         false
@@ -175,8 +174,8 @@ impl Change {
         }
         self.window.drained().await;
         let (stores, owner) = (self.registry.stores.clone(), self.window.name.to_string());
-        // Whoever waits for this may go. Then it is done all the same, and no other window of its
-        // name is made before.
+        // The caller may stop waiting. The work is then done all the same, and no other window of
+        // its name is created before.
         let turn = self.turn.clone();
         if !record.removing {
             let closed = self.in_time(blocking(move || {
@@ -210,7 +209,7 @@ impl Change {
         matches!(self.save().await, Saved::Yes)
     }
 
-    /// Has the disk take the record as memory has it.
+    /// Writes the record in memory to disk.
     pub(super) async fn save(&mut self) -> Saved {
         let known = self.window.recorded.known();
         let deadline = Instant::now() + self.registry.config.disk_time;
@@ -254,13 +253,13 @@ impl Change {
         }
     }
 
-    /// Has the disk take `record`, by compare-and-swap on what it has of this host. Where it does
-    /// not answer in time it may take it yet, and is not asked for more until then: so a disk that
-    /// hangs has one write of a window waiting, however often it is tried.
+    /// Writes `record`, by compare-and-swap with the last version of this host on disk. If the disk
+    /// does not answer in time, the write may still happen, and no other is started until then: so
+    /// a disk that hangs has only one write of a window pending, however often it is retried.
     async fn write(&self, record: &WindowRecord, deadline: Instant) -> Result<(), WriteError> {
         let (records, on_disk) = (&self.registry.records, &self.window.recorded.on_disk);
-        // The first finds out the place of what is there. It is a write that does, and not a read:
-        // only for a write a store that has to be opened anew is.
+        // The first swap finds the current version. It is a write, not a read: only a write reopens
+        // a store that has to be reopened.
         let mut place = on_disk.lock().version.map(|_| NOWHERE);
         for _ in 0..SWAPS {
             let (records, name) = (records.clone(), self.window.name.clone());
@@ -280,7 +279,7 @@ impl Change {
         Err(ChangeError::Overtaken(self.window.name.clone()).into())
     }
 
-    /// The disk's answer, in time, and after that to the write before.
+    /// Waits for the disk's answer, in time, and before that for the previous write.
     async fn answer(&self, mut write: Write, deadline: Instant) -> Result<Swapped, ChangeError> {
         let on_disk = &self.window.recorded.on_disk;
         let earlier = on_disk.lock().slow.take();
@@ -299,8 +298,8 @@ impl Change {
         }
     }
 
-    /// Whether what is on disk is what this host knows of, or may have written since; or something
-    /// else that gives way to what this host knows, because no other host can have written it.
+    /// Whether the record on disk is known to this host, or written by it since; or gives way to
+    /// what this host knows, because no other host can have written it.
     fn is_ours(&self, met: Option<&Met>) -> bool {
         if !self.registry.records.is_shared() {
             return true;
@@ -314,8 +313,8 @@ impl Change {
         }
     }
 
-    /// Has the window be as another host has written it, or removed it for None. What this host
-    /// has shut stays shut, and is to be saved.
+    /// Applies the record as another host has written it, or its removal for None. What this host
+    /// has shut stays shut, and must be saved.
     async fn take_over(&mut self, by: Option<Met>) {
         let (window, known) = (self.window.clone(), self.window.recorded.known());
         let shuts = known.unsaved.as_ref().and_then(|unsaved| unsaved.shuts);
@@ -325,7 +324,7 @@ impl Change {
         );
         let Some(met) = by else {
             window.recorded.on_disk.told(None);
-            // What is left to do of that is done in the background.
+            // The rest is done in the background.
             let (closing, mut gone) = (shuts.unwrap_or(GONE).max(GONE), WindowRecord::default());
             closing.edit(&mut gone);
             return self.hold_to_shut(gone, closing);
@@ -351,7 +350,7 @@ impl Change {
         }
     }
 
-    /// What blocks for the disk, for as long as anybody waits.
+    /// Blocking work for the disk, as long as anybody waits.
     async fn in_time(
         &self,
         work: impl Future<Output = Result<(), ChangeError>>,
@@ -371,7 +370,7 @@ impl Change {
             .unwrap_or(false)
     }
 
-    /// Notes why the disk does not take what holds.
+    /// Records why the record in force is not on disk.
     fn failed(&self, why: &str) {
         let known = self.window.recorded.known();
         let mut unsaved = known
@@ -386,7 +385,7 @@ impl Change {
         self.set(known.record.clone(), Some(unsaved));
     }
 
-    /// The disk may have a record that does not hold.
+    /// The disk may have a record that is not in force.
     pub(super) fn doubt(&self, why: &str) {
         let known = self.window.recorded.known();
         let unsaved = known.unsaved.clone();
@@ -413,13 +412,13 @@ impl Drop for Change {
         let finishing = finish(Arc::downgrade(&self.registry), Arc::downgrade(&self.window));
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn(finishing)),
-            // The host ends.
+            // The host is ending.
             Err(_) => recorded.finishing.store(false, Release),
         }
     }
 }
 
-/// Tries once more, for at most `time`, to have the disk take what holds. For the end of the host.
+/// Tries once more, for at most `time`, to write what is in force. For the end of the host.
 pub(crate) async fn save_all(registry: &Arc<Registry>, time: Duration) {
     let saving = registry.all().into_iter().map(|window| async move {
         let recorded = &window.recorded;
@@ -431,7 +430,7 @@ pub(crate) async fn save_all(registry: &Arc<Registry>, time: Duration) {
     let _ = tokio::time::timeout(time, futures_util::future::join_all(saving)).await;
 }
 
-/// Does what is left to do at a window, until nothing is.
+/// Does what is left to do for a window, until nothing is left.
 async fn finish(registry: Weak<Registry>, window: Weak<Window>) {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -443,7 +442,7 @@ async fn finish(registry: Weak<Registry>, window: Weak<Window>) {
             return;
         };
         if change.finish().await {
-            // Before the change is dropped, so that whatever comes after starts another task.
+            // Before the change is dropped, so that later changes start another task.
             window.recorded.finishing.store(false, Release);
             return;
         }

@@ -1,8 +1,8 @@
 //! Components on disk by digest, and the native code compiled from them.
 //!
-//! `DATA/artifacts/DIGEST.wasm` is what was uploaded; `DATA/artifacts/native/DIGEST-COMPATIBILITY`
-//! is what our compiler made of it for one engine. Both are put in place by renaming a finished,
-//! synced file.
+//! `DATA/artifacts/DIGEST.wasm` is an uploaded component;
+//! `DATA/artifacts/native/DIGEST-COMPATIBILITY` is the native code that our compiler made of it for
+//! one engine. Both are created by renaming a finished, synced file.
 
 use crate::ChangeError;
 use crate::release::deploy_queue::{Asker, DeployPermit, DeployQueue, Full, Load};
@@ -18,16 +18,15 @@ use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{MutexGuard, Semaphore, SemaphorePermit};
 
-/// Components taken in at once. 8: each may write as fast as the disk takes it, and is 128 MiB at
-/// most.
+/// Concurrent uploads of components. 8: each may write as fast as the disk allows, and has at most
+/// 128 MiB.
 const MAX_RECEIVING: usize = 8;
 
-/// Uploads that wait to be taken in, and deploys that wait for a compiler. 32: each of the latter
-/// is a file of up to 128 MiB on disk, and whoever is last waits for 31 compiles of some seconds
-/// each.
+/// Uploads that wait, and deploys that wait for a compiler. 32: each of the latter is a file of up
+/// to 128 MiB on disk, and the last one waits for 31 compiles of some seconds each.
 pub const MAX_WAITING: usize = 32;
 
-/// Components read into memory at once to be checked. 2: each is 128 MiB at most, and takes less
+/// Components read into memory at once for inspection. 2: each has at most 128 MiB, and takes less
 /// than a second.
 const MAX_CHECKED: usize = 2;
 
@@ -36,33 +35,33 @@ pub struct Artifacts {
     root: PathBuf,
     compiler: Compiler,
     receiving: Arc<DeployQueue>,
-    /// One compiler fewer than processors at once, at least one: requests go on meanwhile.
+    /// One compiler fewer than processors, but at least one: requests must go on meanwhile.
     compiling: Arc<DeployQueue>,
     checking: Semaphore,
-    /// Held while native code that was damaged is made anew, so that of many windows with one
-    /// component one does it.
+    /// Locked while damaged native code is compiled again, so that only one of several windows with
+    /// the same component does it.
     mending: tokio::sync::Mutex<()>,
     pins: Mutex<Pins>,
-    /// Held while what is unused is cleared away.
+    /// Locked while unused artifacts are removed.
     clearing: Mutex<()>,
 }
 
-/// Digests that deploys under way rely on. Its lock is held for no longer than a look or a rename.
+/// Digests that deploys in progress rely on. Locked only for a lookup or a rename.
 #[derive(Default)]
 struct Pins {
-    /// With how many deploys do.
+    /// With the number of deploys.
     held: HashMap<String, usize>,
-    /// Those that were pinned at any time since the clearing under way began: the records that it
-    /// goes by may not have them.
+    /// Digests pinned at any time since the current removal began: the records that it uses may not
+    /// have them.
     since_clearing: Option<HashSet<String>>,
 }
 
-/// A component that is wholly on disk, under a temporary name that goes with it.
+/// A component that is completely on disk, under a temporary name that is removed with it.
 pub struct Upload {
     path: PathBuf,
     /// SHA-256, hexadecimal.
     pub digest: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
 }
 
@@ -81,14 +80,14 @@ pub struct Receiving {
     limit: u64,
 }
 
-/// Keeps an artifact from being cleared away while a deploy relies on it.
+/// Keeps an artifact from being removed while a deploy relies on it.
 pub(crate) struct Pin {
     artifacts: Arc<Artifacts>,
     digest: String,
 }
 
 impl Pin {
-    /// What it keeps.
+    /// The digest of the artifact.
     pub(crate) fn digest(&self) -> &str {
         &self.digest
     }
@@ -111,11 +110,12 @@ fn disk(path: &Path) -> impl FnOnce(std::io::Error) -> ChangeError + '_ {
 }
 
 impl Artifacts {
-    /// Opens the folder `root`, making it where it is missing, and clears what earlier runs left
-    /// half done.
+    /// Opens the folder `root`, creating it if necessary, and removes unfinished files of earlier
+    /// runs.
     ///
     /// # Errors
-    /// When the folder cannot be written.
+    ///
+    /// If the folder cannot be written.
     pub fn open(root: PathBuf, compiler: Compiler) -> Result<Arc<Self>, ChangeError> {
         for folder in [root.clone(), root.join("native"), root.join("incoming")] {
             std::fs::DirBuilder::new()
@@ -143,10 +143,11 @@ impl Artifacts {
         }))
     }
 
-    /// Begins to take in a component of at most `limit` bytes from `who`, when it is his turn.
+    /// Begins an upload of at most `limit` bytes from `who`, when it has its turn.
     ///
     /// # Errors
-    /// When too many wait already, or the disk does not take it.
+    ///
+    /// If too many wait already, or the disk fails.
     pub async fn receive(&self, limit: u64, who: &str) -> Result<Receiving, ChangeError> {
         let asker = Asker {
             who,
@@ -203,22 +204,22 @@ impl Artifacts {
         self.pins.lock()
     }
 
-    /// Leave to read a component into memory.
+    /// A permit to read a component into memory.
     pub(crate) async fn leave_to_check(&self) -> Option<SemaphorePermit<'_>> {
-        // It is never closed.
+        // The semaphore is never closed.
         self.checking.acquire().await.ok()
     }
 
-    /// Puts a checked upload in its place. The same component twice is one file: the later one, so
-    /// that a deploy of good bytes mends what the disk has damaged.
+    /// Moves a checked upload to its place. Equal components are one file, the latest: a deploy of
+    /// good bytes thus repairs a file that the disk has damaged.
     pub(crate) fn keep(&self, upload: &Upload) -> Result<(), ChangeError> {
         let place = self.wasm_path(&upload.digest);
         std::fs::rename(&upload.path, &place).map_err(disk(&place))?;
-        // Also where it was there: whoever put it there may have failed at this.
+        // Also if it existed: whoever created it may have failed here.
         sync_folder(&self.root)
     }
 
-    /// The native code for the artifact of that digest, compiled now unless it is there already.
+    /// The native code of the artifact of that digest. Compiles it unless it exists.
     pub(crate) async fn compiled(
         &self,
         digest: &str,
@@ -236,7 +237,7 @@ impl Artifacts {
         Ok(place)
     }
 
-    /// The same, in place of what is there.
+    /// The same, replacing existing native code.
     pub(crate) async fn compiled_anew(
         &self,
         digest: &str,
@@ -248,7 +249,7 @@ impl Artifacts {
         Ok(place)
     }
 
-    /// Held while damaged native code is looked at and made anew.
+    /// Locked while damaged native code is checked and compiled again.
     pub(crate) async fn mending(&self) -> MutexGuard<'_, ()> {
         self.mending.lock().await
     }
@@ -258,7 +259,7 @@ impl Artifacts {
         self.compiling.load()
     }
 
-    /// How many components are taken in at once.
+    /// How many components are uploaded at once.
     pub fn receiving(&self) -> Load {
         self.receiving.load()
     }
@@ -288,14 +289,14 @@ impl Artifacts {
         sync_folder(&self.root.join("native"))
     }
 
-    /// Removes every artifact whose digest is neither in what `used` gives nor pinned, then or
-    /// since. What cannot be removed stays for next time. Blocks for as long as `used` and the disk
-    /// do; who pins meanwhile does not wait for it.
+    /// Removes every artifact whose digest is neither in the result of `used` nor pinned, now or
+    /// since. What cannot be removed stays for the next time. Blocks as long as `used` and the disk
+    /// do; pinning meanwhile does not wait for it.
     pub(crate) fn clear_unused(&self, used: impl FnOnce() -> Option<HashSet<String>>) {
         let _alone = self.clearing.lock();
         let mut pins = self.pins();
-        // First of all: a deploy takes its pin away only when its release is recorded, so each is
-        // in one of the two.
+        // First: a deploy drops its pin only when its release is recorded, so each digest is in one
+        // of the two.
         pins.since_clearing = Some(pins.held.keys().cloned().collect());
         drop(pins);
         if let Some(used) = used() {
@@ -306,11 +307,12 @@ impl Artifacts {
         self.pins().since_clearing = None;
     }
 
-    /// Does `first`, and then keeps every component that there is, until the pins are dropped.
-    /// Nothing is cleared away from before the one to after the other. Blocks.
+    /// Does `first`, then pins every existing component until the pins are dropped. Nothing is
+    /// removed between the two. Blocks.
     ///
     /// # Errors
-    /// That of `first`, or where the folder cannot be listed.
+    ///
+    /// That of `first`, or if the folder cannot be listed.
     pub(crate) fn hold_all<T>(
         self: &Arc<Self>,
         first: impl FnOnce() -> Result<T, ChangeError>,
@@ -342,7 +344,7 @@ impl Artifacts {
             let aside = self.incoming();
             let pins = self.pins();
             let since = pins.since_clearing.as_ref();
-            // Out of its place before anybody can pin it; its removal may take the disk longer.
+            // Renamed before anybody can pin it; its removal may take the disk longer.
             let moved = since.is_some_and(|since| !since.contains(digest))
                 && std::fs::rename(entry.path(), &aside).is_ok();
             drop(pins);
@@ -363,7 +365,8 @@ impl Receiving {
     /// Adds the next bytes.
     ///
     /// # Errors
-    /// When the component has become too large, or the disk does not take it.
+    ///
+    /// If the component exceeds the limit, or the disk fails.
     pub async fn chunk(&mut self, bytes: &[u8]) -> Result<(), ChangeError> {
         self.upload.size += bytes.len() as u64;
         if self.upload.size > self.limit {
@@ -374,10 +377,11 @@ impl Receiving {
         self.file.write_all(bytes).await.map_err(disk(path))
     }
 
-    /// The whole component is there.
+    /// Completes the upload.
     ///
     /// # Errors
-    /// When the disk does not take it.
+    ///
+    /// If the disk fails.
     pub async fn finish(mut self) -> Result<Upload, ChangeError> {
         let path = &self.upload.path;
         self.file.flush().await.map_err(disk(path))?;

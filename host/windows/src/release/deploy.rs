@@ -1,5 +1,5 @@
-//! The one path by which a component becomes a release. Admin API, command line, `hms up` and
-//! folder watch all end here.
+//! The one path by which a component becomes a release. Admin API, command line, `hms up` and the
+//! watched folder all use it.
 //!
 //! check -> compile -> try -> record -> swap -> drain. Every step before the swap may fail and
 //! leaves the old release serving. The record is durable before the swap, so that whatever was ever
@@ -25,27 +25,27 @@ use std::path::Path;
 use std::sync::Arc;
 use time::OffsetDateTime;
 
-/// How a deploy is wished for.
+/// The options of a deploy.
 #[derive(Debug, Clone, Default)]
 pub struct DeployOptions {
-    /// Who deploys, as they say.
+    /// Who deploys, according to themselves.
     pub by: String,
-    /// Whether it may need more than the live release has.
+    /// Whether it may gain capabilities over the live release.
     pub yes: bool,
-    /// What it must answer before it gets any request. Without one, an instance must start.
+    /// The probe that it must pass before it gets any request. Without one, an instance must start.
     pub probe: Option<Probe>,
-    /// The share of the requests that it gets at first, beside the live release. Without one it
-    /// gets all.
+    /// Its initial share of the requests, beside the live release. None: it gets all.
     pub canary: Option<TrafficShare>,
-    /// Whether the window goes back to the release before by itself when this one keeps failing.
+    /// Whether the window falls back to the previous release if this one keeps failing.
     pub fallback: bool,
 }
 
 impl Registry {
-    /// Deploys an upload as the next release of window `name`, which is made where there is none.
-    /// `notify` hears of each step as it is done.
+    /// Deploys an upload as the next release of window `name`, which is created if there is none.
+    /// `notify` gets each completed step.
     ///
     /// # Errors
+    ///
     /// Why it gets no requests; the old release still does.
     pub async fn deploy(
         self: &Arc<Self>,
@@ -63,7 +63,7 @@ impl Registry {
             }),
             Err(error) => {
                 progress.refuse(&name, &error);
-                // Not where the disk may have the record of it, whatever it says now.
+                // Not if the disk may have its record, whatever it says now.
                 if artifact.exists() && !error.leaves_the_disk_in_doubt() {
                     self.clear_unused().await;
                 }
@@ -72,9 +72,10 @@ impl Registry {
         }
     }
 
-    /// Deploys the component at `path`, unless it is what is live already.
+    /// Deploys the component at `path`, unless it is live already.
     ///
     /// # Errors
+    ///
     /// Why it is not live; the old release still is.
     pub async fn deploy_file(
         self: &Arc<Self>,
@@ -121,15 +122,15 @@ impl Registry {
             .await?;
         progress.done(Step::Compile);
 
-        // From here to the swap one deploy of a window at a time, so that its history is one line.
+        // From here to the swap, one deploy of a window at a time, so that its history is linear.
         let mut change = Change::of_new(self, name).await?;
         let window = change.window().clone();
         let record = change.record();
         if record.canary.is_some() {
             return Err(ChangeError::CanaryRunning(name.clone()));
         }
-        // Another release may have gone live meanwhile: consent is to what this one has more than
-        // that.
+        // Another release may have gone live meanwhile: the consent covers only what this one has
+        // more than that.
         let difference = difference(&record, size, &inspection);
         if let Some(difference) = &difference {
             consented(&options, difference)?;
@@ -156,8 +157,8 @@ impl Registry {
             .await?;
 
         match next.canary {
-            // An operator who closed the window since this began has the last word: it is deployed,
-            // and stays closed.
+            // If an operator has closed the window since this began, it stays closed: the release
+            // is deployed, and does not serve.
             None => {
                 let same = begun_at.is_some_and(|begun_at| Arc::ptr_eq(&begun_at, &window));
                 next.stopped = same && record.stopped && stops != Some(window.recorded.stops());
@@ -170,7 +171,7 @@ impl Registry {
             *record = next.clone();
             Ok(())
         };
-        // Once: its number is taken where another host has changed the window meanwhile.
+        // Only once: its number is taken if another host has changed the window meanwhile.
         let next = change.prepare(&Load::Ready(assembled), edit).await?;
         change.put(&next).await?;
         progress.done(Step::Record);
@@ -190,11 +191,12 @@ impl Registry {
         })
     }
 
-    /// Whether a deploy of window `name` could go through as things are now: so that nobody uploads
-    /// and compiles for nothing. It is checked again once its turn has come.
+    /// Whether a deploy of window `name` is possible now, so that nobody uploads and compiles in
+    /// vain. It is checked again when the deploy has its turn.
     ///
     /// # Errors
-    /// Why it could not.
+    ///
+    /// Why it is not possible.
     pub fn check_takes_deploys(
         &self,
         name: &WindowName,
@@ -226,7 +228,7 @@ impl Registry {
         .await
     }
 
-    /// Loads the release, has one instance start, and asks the probe.
+    /// Loads the release, starts one instance, and runs the probe.
     async fn try_out(
         self: &Arc<Self>,
         window: &Window,
@@ -235,8 +237,8 @@ impl Registry {
         progress: &mut Progress<'_>,
     ) -> Result<Arc<Release>, ChangeError> {
         let instances = load::instances(self, window, &release.digest).await?;
-        // A deploy waits its turn for an instance like any request, so that it does not fail because
-        // the windows are busy.
+        // A deploy queues for an instance like any request, so that it does not fail because the
+        // windows are busy.
         let permit = window
             .queue
             .acquire(instances.weight())
@@ -255,7 +257,7 @@ impl Registry {
     }
 }
 
-/// How what was found differs from the live release of `record`, if there is one.
+/// How the inspected component differs from the live release of `record`, if there is one.
 fn difference(record: &WindowRecord, size: u64, found: &Inspection) -> Option<Difference> {
     let live = record.release(record.live)?;
     Some(difference::difference(

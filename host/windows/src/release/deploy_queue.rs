@@ -1,30 +1,30 @@
-//! Permits for work that only few may do at once, such as compiling, and the queue before them: those who ask take turns, so
-//! that one who asks for much waits for himself.
+//! Permits for work of which only little may run at once, such as compiling, and a fair queue for
+//! them: askers take turns, so that one who asks for much waits only for himself.
 //!
-//! The queue is bounded. Where it is full, whoever has more in it than the newcomer would have gives up his latest; so
-//! nobody is kept out for as long as another goes on asking.
+//! The queue is bounded. If it is full, an asker with more entries than the newcomer would have
+//! gives up his latest. So nobody is kept out however much another asks for.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// As many wait as may.
+/// As many may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Full;
 
 /// Who asks for a permit.
 pub(crate) struct Asker<'a> {
-    /// Those of one name stand in one line.
+    /// Entries of one name are in one line.
     pub who: &'a str,
-    /// Whether it may be told that there is no room. What is needed to bring back what was there before may not.
+    /// Whether it may be refused for lack of room. Restoring what was there before may not.
     pub refusable: bool,
-    /// Hears how many were asked before, where it has to wait.
+    /// Notified of the number of earlier entries, if it has to wait.
     pub waits: &'a (dyn Fn(usize) + Send + Sync),
 }
 
 impl Asker<'static> {
-    /// The host itself: for what was deployed before.
+    /// The host itself: for releases that were deployed before.
     pub(crate) const HOST: Self = Asker {
         who: "",
         refusable: false,
@@ -39,7 +39,7 @@ pub struct Load {
     pub at_work: usize,
     /// Deploys in the queue.
     pub waiting: usize,
-    /// Since the start.
+    /// Refusals since the start.
     pub refused: u64,
 }
 
@@ -56,22 +56,22 @@ struct State {
     waiting: usize,
     refused: u64,
     next_ticket: u64,
-    /// Those that wait, by who they are. None is empty.
+    /// Those who wait, by name. None is empty.
     lines: BTreeMap<String, VecDeque<Waiter>>,
-    /// Whose turn is next. Each line once.
+    /// The order of turns. Each line once.
     order: VecDeque<String>,
-    /// Tickets that were given a permit which nobody has taken up yet.
+    /// Tickets that were granted a permit which has not been taken up yet.
     granted: BTreeSet<u64>,
 }
 
 struct Waiter {
     ticket: u64,
     refusable: bool,
-    /// Wakes it: by a word where it has a permit, by its end where it has lost its turn.
+    /// Wakes it: by a message if it has a permit, by closing if it has lost its turn.
     wake: oneshot::Sender<()>,
 }
 
-/// One permit. Given back when it is dropped.
+/// One permit, returned on drop.
 pub(crate) struct DeployPermit(Arc<DeployQueue>);
 
 impl Drop for DeployPermit {
@@ -82,7 +82,7 @@ impl Drop for DeployPermit {
     }
 }
 
-/// Leaves the queue, or gives back what was granted, where whoever waited goes away.
+/// Leaves the queue, or returns the granted permit, if the asker is dropped while waiting.
 struct Leaving {
     queue: Arc<DeployQueue>,
     who: String,
@@ -101,7 +101,7 @@ impl Drop for Leaving {
 }
 
 impl DeployQueue {
-    /// `total` at once, at least one, and `max_waiting` that wait.
+    /// At most `total` permits, at least one, and at most `max_waiting` that wait.
     pub(crate) fn new(total: usize, max_waiting: usize) -> Arc<Self> {
         Arc::new(DeployQueue {
             total: total.max(1),
@@ -172,7 +172,7 @@ impl State {
         (ticket, woken)
     }
 
-    /// Gives free permits to those whose turn it is.
+    /// Grants free permits to those whose turn it is.
     fn grant(&mut self, total: usize) {
         while self.at_work < total {
             let Some(who) = self.order.pop_front() else {
@@ -195,7 +195,7 @@ impl State {
         }
     }
 
-    /// Whether somebody has more in the queue than `who` would have, and so loses his latest.
+    /// Whether somebody has more entries than `who` would have, and so loses his latest.
     fn make_room(&mut self, who: &str) -> bool {
         let own = self.lines.get(who).map_or(0, VecDeque::len);
         let count = |line: &VecDeque<Waiter>| line.iter().filter(|w| w.refusable).count();
@@ -208,7 +208,7 @@ impl State {
         self.take_out(&heaviest, |waiter| waiter.refusable)
     }
 
-    /// Takes the latest of a line that is so.
+    /// Removes the latest entry of such a line.
     fn take_out(&mut self, who: &str, is_so: impl Fn(&Waiter) -> bool) -> bool {
         let Some(line) = self.lines.get_mut(who) else {
             return false;

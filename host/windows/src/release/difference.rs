@@ -1,4 +1,4 @@
-//! What a new release has that the live one had not, and the other way round.
+//! The differences between a new release and the live one.
 
 use crate::ReleaseRecord;
 use hms_api::{Difference, GainedAndLost};
@@ -41,8 +41,9 @@ fn capabilities(imports: &[String]) -> BTreeSet<String> {
         .collect()
 }
 
-/// What an interface lets a window reach, where that is more than any program needs to run. `network` and `files` are asked
-/// for here though no window is given either yet: a release that begins to ask is worth a look.
+/// What an interface lets a window reach, beyond what every program needs. `network` and `files`
+/// require consent although no window gets either yet: a release that begins to import them
+/// deserves a look.
 fn capability(import: &str) -> Option<&'static str> {
     let name = import.split('@').next().unwrap_or_default();
     match name.split_once('/')? {

@@ -1,5 +1,5 @@
-//! Back to the release before, by itself, when the live one keeps failing or cannot be loaded, and
-//! was deployed to be given up so.
+//! Falls back to the previous release if the live one keeps failing or cannot be loaded, and was
+//! deployed with that option.
 
 use crate::change::{Change, Load};
 use crate::record::WindowRecord;
@@ -9,15 +9,15 @@ use crate::{ChangeError, WindowName};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// A release of a window tripped its breaker.
+/// A release of a window has tripped its breaker.
 pub(crate) struct Tripped {
-    /// That very window, and not another that came to have its name.
+    /// The window itself, not another that has got its name.
     pub window: Arc<Window>,
     pub number: u64,
     pub why: String,
 }
 
-/// Watches over a window, as long as somebody can tell of it.
+/// Watches a window as long as anybody can send a message about it.
 pub(crate) fn watch(registry: &Arc<Registry>) -> mpsc::Sender<Tripped> {
     let (sender, mut trips) = mpsc::channel::<Tripped>(1);
     let registry = Arc::downgrade(registry);
@@ -40,7 +40,7 @@ async fn fall_back(registry: &Arc<Registry>, tripped: &Tripped) -> Result<(), Ch
     let Some(mut change) = Change::of_window(registry, window).await else {
         return Ok(());
     };
-    // Whatever is wrong with one, the one before that may do.
+    // Whatever is wrong with one release, the one before it may work.
     let fell = to_earlier(&mut change, &Load::Tried, from, why, |_| true).await?;
     if let Some(to) = fell {
         window
@@ -51,11 +51,13 @@ async fn fall_back(registry: &Arc<Registry>, tripped: &Tripped) -> Result<(), Ch
     Ok(())
 }
 
-/// Gives up release `from` for the newest earlier one that can be loaded, and says which. None
-/// where it is not live alone any more, or was not to be given up, or there is no earlier one.
+/// Replaces release `from` by the newest earlier one that can be loaded, and returns its number.
+/// None if `from` is no longer the only live one, was deployed without fallback, or has no
+/// predecessor.
 ///
 /// # Errors
-/// Why the last of the earlier ones cannot be loaded, or the first where `goes_on` says to try no
+///
+/// Why the last earlier one cannot be loaded, or the first for which `goes_on` says to try no
 /// other.
 pub(crate) async fn to_earlier(
     change: &mut Change,
@@ -105,8 +107,8 @@ fn may_fall_back(record: &WindowRecord, from: u64) -> bool {
     wished && record.live == from && record.canary.is_none() && !record.stopped
 }
 
-/// Goes back once for each of the reasons, and says to which release. None where there is none
-/// before.
+/// Falls back once for each of the reasons, and returns the number of the release. None if there is
+/// no earlier one.
 fn give_up(record: &mut WindowRecord, given_up: &[String]) -> Option<u64> {
     for why in given_up {
         let before = record.before_live()?;

@@ -1,4 +1,4 @@
-//! Deploying a file of this machine: what `hms up` builds, and what is dropped into a watched folder.
+//! Deploys a file on this machine: one that `hms up` builds, or one in a watched folder.
 
 use crate::release::artifacts::{Artifacts, hex};
 use crate::release::deploy::DeployOptions;
@@ -14,18 +14,19 @@ use tokio::io::AsyncReadExt;
 /// Bytes read from the file at a time.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// What came of a file.
+/// The result for a file.
 pub enum FileDeploy {
     /// It is live as a new release.
     Deployed(Box<Deployed>),
-    /// It is the component of the live release already; nothing was done.
+    /// It is already the component of the live release; nothing was done.
     Unchanged(Box<WindowStatus>),
 }
 
-/// Deploys the component at `path`, unless it is what is live already; only while the file is as it
-/// was `found`, where that is said.
+/// Deploys the component at `path`, unless it is live already. If `found` is given, only while the
+/// file is unchanged since.
 ///
 /// # Errors
+///
 /// Why it is not live; the old release still is.
 pub(crate) async fn deploy(
     registry: &Arc<Registry>,
@@ -55,7 +56,7 @@ pub(crate) async fn deploy(
 /// The SHA-256 of the file at `path`, hexadecimal.
 ///
 /// # Errors
-/// When it cannot be read.
+/// If it cannot be read.
 pub(crate) async fn digest(path: &Path) -> std::io::Result<String> {
     let mut file = File::open(path).await?;
     let mut hasher = Sha256::new();
@@ -89,7 +90,7 @@ async fn take_in(
             _ => break,
         }
     }
-    // Half of one component and half of another may be a component.
+    // Half of one component and half of another may be a valid component.
     if stamp(&file).await.map_err(broken)? != before {
         let why = format!("{} was written while it was read", path.display());
         return Err(ChangeError::Upload(why));

@@ -1,4 +1,4 @@
-//! From a release in a record to one that can serve.
+//! Loads a recorded release so that it can serve.
 
 use crate::ChangeError;
 use crate::record::WindowRecord;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// Loads a release of the record, for `window`.
 ///
 /// # Errors
-/// When there is none of that number, or it cannot be loaded.
+/// If there is none of that number, or it cannot be loaded.
 pub(crate) async fn release(
     registry: &Arc<Registry>,
     window: &Window,
@@ -36,18 +36,18 @@ pub(crate) async fn release(
     Ok(Release::new(release, instances))
 }
 
-/// Has one instance start.
+/// Starts one instance.
 ///
 /// # Errors
-/// Why it does not, or gets no permit.
+/// Why it does not start, or gets no permit.
 pub(crate) async fn try_start(window: &Window, instances: &Instances) -> Result<(), ChangeError> {
     let permit = window.queue.acquire(instances.weight()).await;
     let _permit = permit.map_err(|busy| ChangeError::Try(busy.into()))?;
     instances.try_start().await.map_err(ChangeError::Try)
 }
 
-/// Makes the instances of the component with that digest for `window`. Native code that cannot be
-/// used (damaged, or of another engine) is compiled anew.
+/// Loads the component with that digest for `window`. Unusable native code (damaged, or for another
+/// engine) is compiled again.
 pub(crate) async fn instances(
     registry: &Arc<Registry>,
     window: &Window,
@@ -59,7 +59,7 @@ pub(crate) async fn instances(
     let mut code = load_code(registry, &compiled, digest).await;
     if let Err(LoadError::Native { .. }) = code {
         let _mending = artifacts.mending().await;
-        // Another window with this component may have had it mended.
+        // Another window with this component may have repaired it.
         code = load_code(registry, &compiled, digest).await;
         if let Err(error @ LoadError::Native { .. }) = &code {
             tracing::error!(window = %window.name, "{error}: recompiling");
@@ -68,7 +68,7 @@ pub(crate) async fn instances(
         }
     }
     if let Err(error @ LoadError::Native { .. }) = &code {
-        // What was compiled just now cannot be read.
+        // The code that was compiled just now cannot be read.
         return Err(ChangeError::Internal(error.to_string()));
     }
     let link = |error: String| ChangeError::Link(error);
@@ -77,7 +77,7 @@ pub(crate) async fn instances(
         .map_err(|error| link(format!("{error:#}")))
 }
 
-/// Beside the request threads: the whole file is read.
+/// Outside of the request threads: the whole file is read.
 async fn load_code(
     registry: &Arc<Registry>,
     compiled: &Path,

@@ -1,14 +1,14 @@
 //! How one release follows another.
 //!
 //! [`deploy`] is the one path by which a component becomes a release. It takes an upload from the
-//! [`artifacts`], waits its turn for a compiler in the [`deploy_queue`], shows the [`difference`] to
-//! the live release, has the [`probe`] asked, and tells each step by [`progress`]. [`mod@file`]
-//! deploys a file of this machine. [`mod@load`] makes a release
-//! of what a record names, and [`fallback`] goes back to an earlier one by itself.
+//! [`artifacts`], waits for a compiler in the [`deploy_queue`], shows the [`difference`] to the
+//! live release, runs the [`probe`], and reports each step by [`progress`]. [`mod@file`] deploys a
+//! file on this machine. [`mod@load`] loads a recorded release, and [`fallback`] returns to an
+//! earlier one automatically.
 //!
-//! [`Release`] is one in memory. Whoever holds its `Arc` holds a lease on it: the window while it is
-//! live, each request until both its instance and the last byte of its answer are gone. With the
-//! last of them the code is freed.
+//! [`Release`] is one in memory. A holder of its `Arc` has a lease on it: the window while it is
+//! live, and each request until both its instance and the last byte of its answer are gone. With
+//! the last lease, the code is freed.
 
 pub(super) mod artifacts;
 pub(super) mod deploy;
@@ -28,11 +28,11 @@ use tokio::sync::watch;
 
 /// A release that can serve.
 pub(crate) struct Release {
-    /// Number, digest, when, by whom.
+    /// Number, digest, time and author.
     pub record: ReleaseRecord,
     pub(super) instances: Instances,
     pub(super) breaker: Arc<Breaker>,
-    /// Closed by the drop of this release.
+    /// Closed when this release is dropped.
     _alive: watch::Sender<()>,
 }
 
@@ -46,7 +46,7 @@ impl Release {
         })
     }
 
-    /// A view on this release that holds no lease.
+    /// A view of this release without a lease.
     pub(super) fn drain(self: &Arc<Self>) -> Drain {
         Drain {
             number: self.record.number,
@@ -63,7 +63,7 @@ impl Drop for Release {
     }
 }
 
-/// An old release on its way out.
+/// An old release that drains.
 #[derive(Clone)]
 pub(super) struct Drain {
     pub number: u64,
@@ -73,18 +73,18 @@ pub(super) struct Drain {
 }
 
 impl Drain {
-    /// Requests that still run on it.
+    /// Requests in flight on it.
     pub(crate) fn leases(&self) -> usize {
         self.release.strong_count()
     }
 
     /// Resolves once nothing holds the release any more.
     pub(crate) async fn drained(&mut self) {
-        // The channel carries no values: it changes only by the release's end.
+        // The channel carries no values: it changes only when the release ends.
         while self.gone.changed().await.is_ok() {}
     }
 
-    /// Ends what still runs on it; its clients see a failure, or a body cut off.
+    /// Cancels the requests in flight; their clients see a failure, or a truncated body.
     pub(crate) fn cut(&self) {
         self.instances.cut();
     }

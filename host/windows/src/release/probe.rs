@@ -12,23 +12,23 @@ use std::time::Duration;
 /// Bytes of the answer that are read. A health page is short.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 
-/// A probe that is asked for.
+/// A requested probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
-    /// What is asked for, as the window sees it: `/healthz`.
+    /// The path, as the window sees it: `/healthz`.
     path: String,
-    /// How long the whole answer may take.
+    /// Time for the whole answer.
     deadline: Duration,
 }
 
 impl Probe {
-    /// The time that a probe is given unless another is asked for.
+    /// The default time of a probe.
     pub const DEADLINE: Duration = Duration::from_secs(5);
 
     /// A probe for `path`.
     ///
     /// # Errors
-    /// When that is no path.
+    /// If that is not a path.
     pub fn new(path: &str, deadline: Duration) -> Result<Self, String> {
         let good = path.starts_with('/') && path.parse::<http::uri::PathAndQuery>().is_ok();
         match good {
@@ -43,7 +43,7 @@ impl Probe {
         }
     }
 
-    /// Asks, and succeeds where the answer is 2xx and whole in time.
+    /// Sends the request. Succeeds if the answer is 2xx and complete in time.
     pub(crate) async fn ask(
         &self,
         window: &WindowName,

@@ -1,4 +1,4 @@
-//! The steps of a deploy as they are done, told to whoever watches.
+//! The completed steps of a deploy, reported to whoever watches.
 
 use crate::{ChangeError, WindowName, crash};
 use hms_api::{DeployEvent, Difference, Step, Word};
@@ -30,7 +30,7 @@ impl<'a> Progress<'a> {
         crash::point(&point);
     }
 
-    /// It waits for a compiler, after so many others.
+    /// It waits for a compiler, behind so many others.
     pub(crate) fn waits_for_compiler(&self, ahead: usize) {
         (self.notify)(DeployEvent::Waiting {
             waiting: Word::from("compiler"),
@@ -38,7 +38,7 @@ impl<'a> Progress<'a> {
         });
     }
 
-    /// The release was found wanting, for this reason.
+    /// The release was rejected for this reason.
     pub(crate) fn refuse(&self, window: &WindowName, why: &ChangeError) {
         let after = self.steps.last().map(|(step, _)| step);
         tracing::warn!(%window, ?after, "a release was refused: {why}");

@@ -1,12 +1,12 @@
 //! Who gets an instance: the permits of the pool, divided so that no window takes what another has
 //! reserved.
 //!
-//! A window may use what it has reserved at any time, and beyond that what is shared: all that
-//! nobody reserved. Who finds no permit stands in its window's own queue, bounded in length and
-//! time. What becomes free goes to the window that has the fewest permits of those that wait.
+//! A window may use its reservation at any time, and beyond that the shared part: what nobody has
+//! reserved. A request without a permit waits in its window's own queue, bounded in length and
+//! time. A freed permit goes to the waiting window that has the fewest permits.
 //!
-//! The invariant: over all windows the sum of max(used, reserved) is at most the pool, as soon as
-//! what was given before a change of the terms has come back.
+//! The invariant: over all windows, the sum of max(used, reserved) is at most the pool, as soon as
+//! permits granted before a change of the terms have been returned.
 
 use crate::traffic::unavailable::WindowUnavailable;
 use hms_runtime::{Limit, Short, Shortage, WindowLimits};
@@ -16,13 +16,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// What a window is given, in instances; the pool counts permits, of which an instance takes one or
+/// The terms of a window, in instances; the pool counts permits, of which an instance takes one or
 /// more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Terms {
-    /// At work at once.
+    /// Concurrent instances.
     pub most: u32,
-    /// That no other window can take.
+    /// Instances that no other window can take.
     pub reserved: u32,
     /// Requests that wait.
     pub queue: usize,
@@ -31,7 +31,7 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
-    /// What a window's limits say.
+    /// The terms in a window's limits.
     pub(crate) fn of(limits: &WindowLimits) -> Self {
         let count = |limit| u32::try_from(limits.get(limit)).unwrap_or(u32::MAX);
         Terms {
@@ -61,9 +61,9 @@ struct State {
 
 struct Account {
     terms: Terms,
-    /// Permits that its instances take each, as far as it is known.
+    /// Permits that each of its instances takes, as far as known.
     weight: u32,
-    /// Permits, after all that is asked for was made to fit.
+    /// Reserved permits, after all reservations were scaled to fit.
     reserved: u32,
     used: u32,
     queue: VecDeque<Waiter>,
@@ -75,7 +75,7 @@ struct Waiter {
     grant: oneshot::Sender<Permit>,
 }
 
-/// What came of asking for a permit.
+/// The result of asking for a permit.
 enum Asked {
     Taken,
     Queued {
@@ -85,14 +85,14 @@ enum Asked {
     },
 }
 
-/// The account of one window. Ends with it.
+/// The account of one window, closed on drop.
 pub(crate) struct WindowQueue {
     pool: Arc<Pool>,
     id: u64,
     short: Arc<Short>,
 }
 
-/// Permits for one instance; given back when it is dropped.
+/// Permits for one instance, returned on drop.
 pub(crate) struct Permit {
     pool: Arc<Pool>,
     id: u64,
@@ -115,7 +115,7 @@ impl Pool {
         })
     }
 
-    /// An account for a window.
+    /// Opens an account for a window.
     pub(crate) fn queue(self: &Arc<Self>, terms: Terms) -> WindowQueue {
         let mut state = self.state();
         let id = state.next;
@@ -143,9 +143,9 @@ impl Pool {
         self.state.lock()
     }
 
-    /// Changes the state and hands out what that made free. What is handed to somebody who has just
-    /// gone comes back by the drop of its permit, which takes the lock: so only after it was let
-    /// go.
+    /// Changes the state and hands out what that freed. A permit for somebody who has just gone is
+    /// returned when it is dropped, which takes the lock: so it is dropped only after the lock is
+    /// released.
     fn change<T>(self: &Arc<Self>, by: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state();
         let result = by(&mut state);
@@ -166,7 +166,8 @@ impl WindowQueue {
     /// A permit for an instance that takes `weight` permits of the pool.
     ///
     /// # Errors
-    /// [`WindowUnavailable::Busy`] when the queue is full, or the wait was too long.
+    ///
+    /// [`WindowUnavailable::Busy`] if the queue is full, or the wait took too long.
     pub(crate) async fn acquire(&self, weight: u32) -> Result<Permit, WindowUnavailable> {
         let asked = self
             .pool
@@ -195,7 +196,7 @@ impl WindowQueue {
             .ok_or(WindowUnavailable::Busy)
     }
 
-    /// Gives the window other terms, from the next permit on.
+    /// Changes the terms of the window, from the next permit on.
     pub(crate) fn set_terms(&self, terms: Terms) {
         self.pool.change(|state| {
             if let Some(account) = state.accounts.get_mut(&self.id) {
@@ -221,7 +222,7 @@ impl WindowQueue {
 impl Drop for WindowQueue {
     fn drop(&mut self) {
         self.pool.change(|state| {
-            // Its instances may outlive it; their permits count until they are back.
+            // Its instances may outlive it; their permits count until they are returned.
             if let Some(account) = state.accounts.get_mut(&self.id) {
                 account.terms.reserved = 0;
                 state.waiting -= account.queue.len();
@@ -245,7 +246,7 @@ impl Drop for Permit {
     }
 }
 
-/// Leaves the queue when it is dropped, if it still stands there.
+/// Leaves the queue on drop, if it is still in it.
 struct Waiting<'a> {
     queue: &'a WindowQueue,
     number: u64,
@@ -253,7 +254,7 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        // Whoever stood behind one that cannot be served may be served now.
+        // Those behind one that cannot be served may be served now.
         self.queue.pool.change(|state| {
             let Some(account) = state.accounts.get_mut(&self.queue.id) else {
                 return;
@@ -270,15 +271,15 @@ impl Account {
         self.used.max(self.reserved)
     }
 
-    /// Whether its own terms let it have `weight` permits more. One instance is always let.
+    /// Whether its own terms allow it `weight` more permits. One instance is always allowed.
     fn may(&self, weight: u32) -> bool {
         self.used == 0 || self.used + weight <= self.terms.most.saturating_mul(weight)
     }
 }
 
 impl State {
-    /// Makes what is reserved fit: all of it where it is at most half of the pool, else each in
-    /// proportion.
+    /// Scales the reservations to fit: unchanged if they take at most half of the pool, else each
+    /// in proportion.
     fn divide(&mut self) {
         let asked =
             |account: &Account| u64::from(account.terms.reserved) * u64::from(account.weight);
@@ -295,10 +296,10 @@ impl State {
         self.committed = self.accounts.values().map(Account::committed).sum();
     }
 
-    /// Whether the pool has `weight` permits more for the account.
+    /// Whether the pool has `weight` more permits for the account.
     fn fits(&self, account: &Account, weight: u32) -> bool {
         let after = (account.used + weight).max(account.reserved);
-        // A component larger than the whole pool was refused when it was deployed.
+        // A component larger than the whole pool was refused at its deploy.
         self.used + weight <= self.total
             && self.committed - account.committed() + after <= self.total
     }
@@ -307,7 +308,7 @@ impl State {
         account.used + weight <= account.reserved
     }
 
-    /// Takes the permit, or a permit in the queue.
+    /// Takes the permit, or a place in the queue.
     fn ask(&mut self, id: u64, weight: u32, short: &Short) -> Result<Asked, WindowUnavailable> {
         if self.take_at_once(id, weight) {
             return Ok(Asked::Taken);
@@ -351,7 +352,7 @@ impl State {
         let Some(account) = self.accounts.get(&id) else {
             return false;
         };
-        // What is shared goes to those first who wait for it.
+        // The shared part goes first to those who wait for it.
         let first =
             account.queue.is_empty() && (self.waiting == 0 || Self::is_reserved(account, weight));
         if !(first && account.may(weight) && self.fits(account, weight)) {
@@ -405,9 +406,9 @@ impl State {
         granted
     }
 
-    /// The account that has the fewest permits of those that wait and may have more. Where there is
-    /// not yet room for it, what is shared is kept for it, so that an instance of many permits gets
-    /// its turn; others get only what they have reserved.
+    /// The account with the fewest permits of those that wait and may have more. If there is no
+    /// room for it yet, the shared part is kept for it, so that an instance of many permits gets
+    /// its turn; others get only their reservations.
     fn next_served(&self) -> Option<u64> {
         let mut accounts: Vec<_> = self
             .accounts

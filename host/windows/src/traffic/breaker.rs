@@ -1,8 +1,8 @@
-//! Closes a window for a time when its instances keep failing, so that it does not burn the machine.
+//! Closes a window for a time if its instances keep failing, so that it does not waste the machine.
 //!
-//! A number of failures in a row trips it. Requests are then refused at once for a time that
-//! doubles with each trip up to a minute. After it one request is let through: if that is served
-//! the window is open again, if it fails the next time begins.
+//! A number of consecutive failures trips the breaker. Requests are then refused at once, for a
+//! time that doubles with each trip up to a minute. After it, one request is let through: if it is
+//! served, the window is open again; if it fails, the next time begins.
 
 use hms_core::error::{Fault, RequestError};
 use hms_runtime::InFlight;
@@ -10,27 +10,27 @@ use parking_lot::{Mutex, MutexGuard};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-/// The first time, and the longest.
+/// The first and the longest time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// How long the one request that is let through is waited for before another is. 5 s: it may stand
-/// in the queue, or its instance may be slow. Where it waits for its client another is let through
-/// at once.
+/// How long the one request that is let through is waited for before another is. 5 s: it may be in
+/// the queue, or its instance may be slow. If it waits for its client, another is let through at
+/// once.
 const TRY_TIME: Duration = Duration::from_secs(5);
 
-/// What came of one request, as far as it says something of the release.
+/// The result of one request, as far as it depends on the release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Served,
-    /// The instance failed, for the reason with this code.
+    /// The instance failed, with this code.
     Failed(&'static str),
     /// Not the fault of the release.
     Unclear,
 }
 
 impl Outcome {
-    /// What `error` says of the instance.
+    /// What `error` says about the instance.
     pub(crate) fn of(error: &RequestError) -> Self {
         match error.fault() {
             Fault::Window => Outcome::Failed(error.code()),
@@ -43,13 +43,13 @@ impl Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pass {
     Usual,
-    /// It decides, and says by [`Breaker::tried_by`] who it is.
+    /// It decides, and identifies itself by [`Breaker::tried_by`].
     Try,
 }
 
 /// A request that decides.
 pub(crate) trait Tries: Send + Sync {
-    /// Whether it is its client who keeps it from that.
+    /// Whether it is waiting for its client.
     fn waits_for_client(&self) -> bool;
 }
 
@@ -67,7 +67,7 @@ struct State {
     in_a_row: u64,
     pause: Duration,
     mode: Mode,
-    /// The request on its way while it is `Trying`, once it has an instance.
+    /// The deciding request while the state is `Trying`, once it has an instance.
     tries: Option<Weak<dyn Tries>>,
 }
 
@@ -77,25 +77,26 @@ enum Mode {
     Tripped {
         until: Instant,
     },
-    /// One request is on its way. From then on another may be, or once that waits for its client.
+    /// One request decides. Another may follow after this time, or once that one waits for its
+    /// client.
     Trying {
         again: Instant,
     },
 }
 
-/// How a breaker stands, after so many failures in a row. In the usual words of circuit breakers,
-/// whose "open" is not the window's.
+/// The state of a breaker, after so many consecutive failures. In the usual words of circuit
+/// breakers, whose "open" is not that of the window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Placement {
     /// Requests pass.
     Closed,
     /// Requests are refused, for a time.
     Tripped { failures: u64 },
-    /// That time is over: the next request decides, or one that is on its way.
+    /// That time is over: the next request, or one in flight, decides.
     HalfOpen { failures: u64 },
 }
 
-/// It tripped just now.
+/// It has just tripped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trip {
     pub why: String,
@@ -112,12 +113,13 @@ impl Breaker {
         }))
     }
 
-    /// Whether a request may pass at `now`; each that does tells its [`Breaker::outcome`].
+    /// Whether a request may pass at `now`; each that does must report its [`Breaker::outcome`].
     ///
     /// # Errors
-    /// How long no request will.
+    ///
+    /// How long requests will be refused.
     pub(crate) fn admit(&self, now: Instant) -> Result<Pass, Duration> {
-        // Dropped when the lock is free again: it may be the last hold of the request.
+        // Dropped after the lock is released: it may be the last holder of the request.
         let tries: Option<Arc<dyn Tries>>;
         let mut state = self.state();
         match state.mode {
@@ -138,17 +140,17 @@ impl Breaker {
         Ok(Pass::Try)
     }
 
-    /// The request that was let through to decide.
+    /// Identifies the request that decides.
     pub(crate) fn tried_by(&self, request: &Arc<impl Tries + 'static>) {
         let request: Arc<dyn Tries> = request.clone();
         self.state().tries = Some(Arc::downgrade(&request));
     }
 
-    /// Takes in what came of a request. `most` failures in a row trip it; 0 is never.
+    /// Records the result of a request. `most` consecutive failures trip the breaker; 0: never.
     pub(crate) fn outcome(&self, outcome: Outcome, most: u64, now: Instant) -> Option<Trip> {
         let mut state = self.state();
         match (outcome, state.mode) {
-            // Begun before it tripped: says nothing new.
+            // It began before the trip, so it says nothing new.
             (_, Mode::Tripped { .. }) => None,
             (Outcome::Served, _) => {
                 *state = State {
@@ -187,7 +189,7 @@ impl Breaker {
         }
     }
 
-    /// What operators see of it at `now`.
+    /// The state for operators at `now`.
     pub(crate) fn placement(&self, now: Instant) -> Placement {
         let state = self.state();
         let failures = state.in_a_row;

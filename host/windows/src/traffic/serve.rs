@@ -1,5 +1,5 @@
-//! A request at a window: lease, permit of the pool, instance; and, while a canary runs, its part in
-//! the trial.
+//! A request at a window: lease, permit of the pool, instance; and during a canary, its part in the
+//! analysis.
 
 use crate::canary::analysis;
 use crate::release::Release;
@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// Has the live release of `window`, or its candidate, serve `request`. Gives what came of it, and
-/// the release's number where one was leased.
+/// Has the live release of `window`, or its candidate, serve `request`. Returns the result, and the
+/// number of the release if one was leased.
 pub(crate) async fn serve(
     window: Result<Arc<Window>, WindowUnavailable>,
     request: Request<Body>,
@@ -113,24 +113,24 @@ async fn serve_on(
     instances.serve(request, in_flight).await
 }
 
-/// What one request says of its release: to the trial while a canary is running, to the breaker
-/// else. Said when it is dropped, at the end of the answer. What its client did, or left undone,
-/// says nothing.
+/// What one request says about its release: to the analysis during a canary, otherwise to the
+/// breaker. Reported when it is dropped, at the end of the answer. What its client does, or fails
+/// to do, says nothing about the release.
 struct Observation {
     window: Arc<Window>,
     number: u64,
     breaker: Arc<Breaker>,
     assignment: Option<Assignment>,
     begun: Instant,
-    /// Once it has its permit.
+    /// Set once it has its permit.
     in_flight: Option<Arc<InFlight>>,
-    /// The time to the head, without what waited for the client.
+    /// The time to the head, excluding waits for the client.
     took: Option<Duration>,
     outcome: Outcome,
-    /// In a trial an answer of 5xx fails too.
+    /// In an analysis, 5xx answers are failures too.
     failed: bool,
-    /// Too few instances is the host's load, too large a body the client's: neither says anything of a
-    /// release.
+    /// Too few instances are the host's load, too large a body is the client's: neither says
+    /// anything about a release.
     counts: bool,
 }
 
@@ -161,7 +161,7 @@ impl Observation {
         begun.saturating_sub(waited.unwrap_or_default())
     }
 
-    /// What it says to a trial.
+    /// What it reports to an analysis.
     fn heard(&self, clients_fault: bool) -> analysis::Sample {
         match self.took {
             Some(took) if self.counts && !(self.failed && clients_fault) => {
@@ -199,7 +199,7 @@ impl Drop for Observation {
 }
 
 impl Observation {
-    /// What it says of whether instances can be reused.
+    /// What it says about whether instances can be reused.
     fn tell_reuse(&self) {
         let trial = self
             .in_flight
@@ -232,10 +232,10 @@ impl Observation {
     }
 }
 
-/// Under which the trials of reuse are counted that failed.
+/// The reason under which failed trials of reuse are counted.
 const REUSE_OFF: &str = "reuse-off";
 
-/// What is said of a release whose instance failed at its second request, and when that is tried
+/// The message about a release whose instance failed at its second request, and when reuse is tried
 /// again.
 pub(crate) fn reuse_is_off(off: ReuseOff) -> String {
     let again = match off.pause {

@@ -1,4 +1,4 @@
-//! What a request finds at a window, and what goes when something else is put there.
+//! What a request finds at a window, and what is replaced by a switch.
 
 use crate::canary::analysis::{Analysis, Entry, Sample, Side};
 use crate::record::CanaryRecord;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc;
 
-/// What is at a window.
+/// What serves at a window.
 pub(crate) enum Serving {
     Empty,
     Stopped,
@@ -27,20 +27,20 @@ pub(crate) struct Canary {
     pub salt: u64,
     /// Knows the share as well.
     pub analysis: Arc<Analysis>,
-    /// Takes the reason when the candidate is clearly worse. One place: the first reason is enough.
+    /// Receives the reason if the candidate is clearly worse. One slot: the first reason is enough.
     pub verdict: mpsc::Sender<String>,
 }
 
-/// The part of a request in a trial.
+/// A request's part in an analysis.
 pub(crate) struct Assignment {
     analysis: Arc<Analysis>,
-    /// Until its outcome was told.
+    /// None once its outcome has been reported.
     entry: Option<Entry>,
     verdict: mpsc::Sender<String>,
 }
 
 impl Assignment {
-    /// Tells what came of it.
+    /// Reports the outcome.
     pub(crate) fn end(mut self, outcome: Sample) {
         self.report(outcome);
     }
@@ -55,7 +55,7 @@ impl Assignment {
 }
 
 impl Drop for Assignment {
-    /// Those behind it wait for its outcome: it must have one.
+    /// Later requests wait for its outcome: it must have one.
     fn drop(&mut self) {
         self.report(Sample::Unclear);
     }
@@ -81,7 +81,7 @@ impl Serving {
         }
     }
 
-    /// Whether it is the very same, down to what the analysis has seen.
+    /// Whether both are identical, including the analysis.
     pub(crate) fn is_same(&self, other: &Serving) -> bool {
         let alike = matches!(
             (self, other),
@@ -101,7 +101,7 @@ impl Canary {
         (self.release.record.number, self.salt) == (record.number, record.salt)
     }
 
-    /// Which of the two gets a request with these headers.
+    /// The release that gets a request with these headers.
     pub(crate) fn choose<'a>(
         &'a self,
         live: &'a Arc<Release>,
@@ -122,7 +122,8 @@ impl Canary {
     }
 }
 
-/// Who asks: the user, or the address where there is none. The gateway sets both, so neither can be chosen by the client.
+/// The caller: the user, or the address if there is no user. The gateway sets both, so the client
+/// can choose neither.
 fn caller(headers: &HeaderMap) -> Caller<'_> {
     match (headers.get("x-hms-user"), headers.get("x-forwarded-for")) {
         (Some(user), _) => Caller::User(user.as_bytes()),

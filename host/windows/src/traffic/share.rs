@@ -4,7 +4,7 @@ use crate::canary::analysis::GROUPS;
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 
-/// Who asks, as a canary tells callers apart.
+/// A caller, as a canary distinguishes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Caller<'a> {
     User(&'a [u8]),
@@ -13,9 +13,9 @@ pub(crate) enum Caller<'a> {
 }
 
 impl Caller<'_> {
-    /// The group of a caller. The same as long as the canary runs, also over a restart. `salt` is
-    /// secret and drawn for each canary: so nobody is the canary of every release, and nobody can
-    /// choose an address that is in a certain group.
+    /// The group of a caller, constant as long as the canary runs, also over a restart. `salt` is
+    /// secret and random for each canary: so nobody is in every canary, and nobody can choose an
+    /// address in a certain group.
     pub(crate) fn group(self, salt: u64) -> u32 {
         let hash = Sha256::new().chain_update(salt.to_le_bytes());
         let digest = match self {
@@ -28,7 +28,7 @@ impl Caller<'_> {
         let digest: [u8; 32] = digest.finalize().into();
         let [a, b, c, d, e, f, g, h, ..] = digest;
         let number = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
-        // Below `GROUPS`, which is an `u32`.
+        // Below `GROUPS`, which is a `u32`.
         (number % u64::from(GROUPS)) as u32
     }
 }

@@ -1,5 +1,5 @@
-//! The pointer that a swap turns. Small, and over the locks that `super::sync` names, so that its tests can run
-//! it under a scheduler that tries the interleavings.
+//! The pointer that a switch replaces. It is small and uses the locks of `super::sync`, so that its
+//! tests can run it under a scheduler that explores interleavings.
 
 use super::sync::{Arc, RwLock};
 
@@ -11,12 +11,12 @@ impl<T> SwapCell<T> {
         SwapCell(RwLock::new(Arc::new(value)))
     }
 
-    /// The value as it is now. It lives until the last such hold on it is gone.
+    /// The current value. It lives until its last holder drops it.
     pub(crate) fn get(&self) -> Arc<T> {
         self.0.read().clone()
     }
 
-    /// Puts `value` in place and gives what was there. Whoever comes after gets the new one.
+    /// Replaces the value by `value` and returns the old one. Later readers get the new one.
     pub(crate) fn swap(&self, value: T) -> Arc<T> {
         let value = Arc::new(value);
         let mut place = self.0.write();

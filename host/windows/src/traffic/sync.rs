@@ -1,4 +1,4 @@
-//! The locks that [`super::swap_cell`] is made of; its tests name others.
+//! The locks of [`super::swap_cell`]; its tests use others.
 
 pub(super) use parking_lot::RwLock;
 pub(super) use std::sync::Arc;

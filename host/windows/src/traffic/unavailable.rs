@@ -1,4 +1,4 @@
-//! Why a window did not have an instance for a request.
+//! Why a window had no instance for a request.
 
 use hms_core::error::{Problem, RequestError};
 use std::time::Duration;
@@ -10,7 +10,7 @@ pub enum WindowUnavailable {
     NotDeployed { window: String },
     #[error("the window for this route is stopped")]
     Stopped { window: String },
-    /// By its breaker.
+    /// The breaker has closed the window.
     #[error("the window for this route keeps failing and is temporarily closed")]
     Tripped {
         window: String,
@@ -18,7 +18,7 @@ pub enum WindowUnavailable {
     },
     #[error("the window for this route is closed because its store is unavailable; retry shortly")]
     StoreUnavailable { window: String },
-    /// The queue is full, or the wait was too long.
+    /// The queue is full, or the wait took too long.
     #[error("all instances are busy and the queue is full; retry shortly")]
     Busy,
 }

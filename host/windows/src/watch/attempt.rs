@@ -10,7 +10,7 @@ use http::StatusCode;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Who deploys, as the history shows it.
+/// The author of the deploy, in the history.
 const BY: &str = "folder watch";
 
 pub(super) async fn attempt(windows: Arc<Registry>, path: PathBuf, due: Due) -> DeployOutcome {
@@ -21,10 +21,10 @@ pub(super) async fn attempt(windows: Arc<Registry>, path: PathBuf, due: Due) -> 
     if let Ok((status, _)) = windows.status(&due.window)
         && status.canary.is_some()
     {
-        // It would be refused, once in a while for as long as the canary runs.
+        // It would be refused, again and again as long as the canary runs.
         return DeployOutcome::Later(ChangeError::CanaryRunning(due.window).to_string());
     }
-    // Not `yes`: there is nobody here to ask.
+    // Without consent: there is nobody to ask.
     let options = DeployOptions {
         by: BY.into(),
         ..DeployOptions::default()
@@ -43,7 +43,7 @@ pub(super) async fn attempt(windows: Arc<Registry>, path: PathBuf, due: Due) -> 
         Err(error) => {
             let now = tokio::fs::metadata(&path).await;
             if now.map(|metadata| FileStamp::of(&metadata)).ok() != Some(due.stamp) {
-                // It is another file by now: the next look sees that, and there is nothing to say.
+                // The file has changed: the next look handles it, and there is nothing to report.
                 return DeployOutcome::Done;
             }
             let serving = match windows.status(&due.window) {
@@ -62,15 +62,14 @@ pub(super) async fn attempt(windows: Arc<Registry>, path: PathBuf, due: Due) -> 
     }
 }
 
-/// Whether the file was taken before as it is. Whatever is live instead (a rollback, a deploy by
-/// other means, nothing after a removal) was chosen later, and neither a restart, nor another mode
-/// of the file, nor a folder that was away and is mounted again must undo it. Asks no clock: the
-/// file is known by its content.
+/// Whether this file was deployed before. What is live instead (a rollback, another deploy, or
+/// nothing after a removal) was chosen later, and must not be undone by a restart, a changed file
+/// mode, or a folder that is mounted again. Uses no clock: the file is identified by its content.
 async fn taken_before(windows: &Registry, path: &Path, due: &Due) -> bool {
     let known = windows.status(&due.window).ok();
     let closed = known.as_ref().map(|(status, _)| &status.state) == Some(&WindowState::Unavailable);
     if closed {
-        // It may be what mends the window.
+        // It may be what repairs the window.
         return false;
     }
     let taken = windows.taken.get(&due.window).await;
@@ -88,13 +87,13 @@ async fn taken_before(windows: &Registry, path: &Path, due: &Due) -> bool {
     let releases = known.map(|(_, releases)| releases).unwrap_or_default();
     let before = match &taken {
         Some(taken) if taken.digest == digest => true,
-        // A later file was deployed, and the disk did not take the note of it.
+        // A later file was deployed, but that could not be recorded.
         Some(taken) => {
             let later = |release: &&Release| release.number > taken.release;
             let mut ours = releases.iter().filter(later).filter(|r| r.by == BY);
             ours.next_back().is_some_and(|r| r.digest == digest)
         }
-        // Deployed by a host that did not note it, or that ended before it could.
+        // Deployed by a host that did not record it, or that ended before it could.
         None => releases.iter().any(|r| r.digest == digest),
     };
     if before {
@@ -112,7 +111,7 @@ async fn note(windows: &Registry, due: &Due, digest: String) {
         release: last.unwrap_or_default(),
     };
     if let Err(error) = windows.taken.put(&due.window, &taken).await {
-        // Then the next start goes by the window's history: see `taken_before`.
+        // Then the next start uses the window's history: see `taken_before`.
         tracing::warn!(window = %due.window, %error, "cannot record which file was deployed");
     }
 }

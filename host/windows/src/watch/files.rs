@@ -1,5 +1,4 @@
-//! Which file is deployed, and when. Knows neither disk nor clock, so that it is tested without
-//! them.
+//! Which file is deployed, and when. Uses neither disk nor clock, so that tests need neither.
 
 use super::folder::FolderScan;
 use crate::WindowName;
@@ -11,42 +10,42 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// A file that was the same for so long is taken to be whole, where nobody is known to be writing
-/// it. 300 ms: beyond the pauses of a copy on one machine; a copy that pauses longer unseen is
-/// refused as truncated, and taken later.
+/// How long a file must be unchanged to count as complete, if nobody is known to be writing it. 300
+/// ms: longer than the pauses of a copy on one machine. A copy that pauses longer unseen is refused
+/// as truncated, and deployed later.
 const SETTLE: Duration = Duration::from_millis(300);
 
 /// The same for an empty file: every copy begins as one.
 const SETTLE_EMPTY: Duration = Duration::from_secs(5);
 
-/// When a deploy is tried again that failed for a reason outside of the file, such as a full disk.
+/// When a deploy is retried that failed for a reason outside of the file, such as a full disk.
 const AGAIN: Duration = Duration::from_secs(30);
 
-/// After so long it is said that a file waits for its writer: 30 s, which few copies take.
+/// After this time a file that waits for its writer is reported: 30 s, which few copies take.
 const SAY_HELD: Duration = Duration::from_secs(30);
 
-/// Deploys at once. 4: one that compiles for minutes holds up no other, and a folder of hundreds
-/// does not fill the memory.
+/// Concurrent deploys. 4: one that compiles for minutes does not hold up the others, and a folder
+/// of hundreds does not fill the memory.
 const MAX_AT_WORK: usize = 4;
 
-/// What came of a file.
+/// The result for a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum DeployOutcome {
     /// It is live, or there was nothing to do.
     Done,
-    /// The file is no good: there is no use in trying before it changes.
+    /// The file is unusable: retrying is pointless before it changes.
     Refused(String),
     /// It failed for a reason that may pass.
     Later(String),
 }
 
-/// A file that is to be deployed now.
+/// A file to deploy now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Due {
     pub file: OsString,
     pub window: WindowName,
     pub stamp: FileStamp,
-    /// It was there when the watch began, and has not changed since.
+    /// It existed when the watch began, and has not changed since.
     pub at_start: bool,
 }
 
@@ -54,34 +53,34 @@ pub(super) struct Due {
 #[derive(Default)]
 pub(super) struct Files {
     by_name: BTreeMap<OsString, Entry>,
-    /// What was said of files that are not taken for components.
+    /// Reports about files that are not accepted as components.
     refused: BTreeMap<OsString, String>,
     looked: bool,
 }
 
 struct Entry {
-    /// None where the file is gone, which a deploy at work has not noticed.
+    /// None if the file is gone, which a deploy in progress has not noticed.
     stamp: Option<FileStamp>,
     state: State,
     at_work: bool,
     at_start: bool,
-    /// Why it is not live, as it was said.
+    /// Why it is not live, as reported.
     fault: Option<String>,
     held_said: bool,
 }
 
 enum State {
-    /// The same since then.
+    /// Unchanged since then.
     Settling(Instant),
-    /// Tried; nothing is to be done until it changes.
+    /// Tried; nothing to do until it changes.
     Tried,
-    /// To be tried again from then on.
+    /// To be retried at that time.
     Again(Instant),
 }
 
 impl Files {
-    /// Takes in what was found, and gives what is to be deployed now. `held` says which file
-    /// somebody is writing.
+    /// Processes a look at the folder, and returns what to deploy now. `held` says whether somebody
+    /// is writing a file.
     pub(super) fn look(
         &mut self,
         found: FolderScan,
@@ -166,8 +165,8 @@ impl Files {
         self.looked = true;
     }
 
-    /// Takes in what came of a deploy. What came of a file that has changed since says nothing of
-    /// what it is now.
+    /// Records the result of a deploy. If the file has changed since, the result says nothing about
+    /// it.
     pub(super) fn done(&mut self, due: &Due, outcome: DeployOutcome, now: Instant) {
         let Some(entry) = self.by_name.get_mut(&due.file) else {
             return;
@@ -187,11 +186,11 @@ impl Files {
         }
     }
 
-    /// How long until a file may be due.
+    /// Time until a file may be due.
     pub(super) fn next_due(&self, now: Instant) -> Duration {
         let waiting = self.by_name.values().filter(|entry| !entry.at_work);
         let next = waiting.filter_map(Entry::due_at).min();
-        // One that is overdue is held up by something that will be heard of.
+        // An overdue file is held up by something that will cause an event.
         next.map_or(Duration::MAX, |at| {
             match at.saturating_duration_since(now) {
                 Duration::ZERO => Duration::MAX,
@@ -200,12 +199,12 @@ impl Files {
         })
     }
 
-    /// Whether every file that was there at the first look was tried, or has changed since.
+    /// Whether every file of the first look was tried, or has changed since.
     pub(super) fn caught_up(&self) -> bool {
         self.looked && self.by_name.values().all(|entry| !entry.at_start)
     }
 
-    /// How many files are not live for a reason that was said.
+    /// The number of files that are not live for a reported reason.
     pub(super) fn refused(&self) -> usize {
         let faulty = self.by_name.values().filter(|entry| entry.fault.is_some());
         faulty.count() + self.refused.len()
@@ -234,7 +233,7 @@ impl Entry {
         self.due_at().is_some_and(|at| at <= now)
     }
 
-    /// Says why, unless that was said.
+    /// Reports the reason, unless it was reported already.
     fn is_refused(&mut self, file: &str, reason: String) {
         self.at_start = false;
         if self.fault.as_ref() != Some(&reason) {

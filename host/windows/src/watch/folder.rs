@@ -1,4 +1,4 @@
-//! Reading the folder of components.
+//! Reads the watched folder.
 
 use crate::WindowName;
 use hms_disk::stamp::FileStamp;
@@ -9,11 +9,11 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Components in one folder that are followed. 10,000: as many as there may be routes. Further ones
-/// are refused, each for itself.
+/// Components of one folder that are followed. 10,000: the same as for routes. Each further one is
+/// refused.
 pub(super) const MAX_FILES: usize = 10_000;
 
-/// Of the others so many are said by name. 1,000: more would not be read; the rest is counted.
+/// Further ones that are reported by name. 1,000: nobody would read more; the rest is counted.
 const MAX_NAMED: usize = 1000;
 
 /// What is in a folder.
@@ -21,20 +21,20 @@ const MAX_NAMED: usize = 1000;
 pub(super) struct FolderScan {
     /// The components by file name.
     pub files: BTreeMap<OsString, FileStamp>,
-    /// What has the name of a component and is not taken for one, with why.
+    /// Files with the name of a component that are not accepted, with the reason.
     pub refused: BTreeMap<OsString, String>,
-    /// Components beyond the bound: those in `refused`, and those that are in neither.
+    /// Components beyond the bound: those in `refused`, and those in neither list.
     pub over_limit: usize,
 }
 
 impl FolderScan {
-    /// Whether there is no component, and nothing with the name of one.
+    /// Whether there is neither a component nor anything with the name of one.
     pub(super) fn is_empty(&self) -> bool {
         self.files.is_empty() && self.refused.is_empty()
     }
 
-    /// The windows that the files are of, whether they are taken or not. None where there are more
-    /// files than are named, so that there may be one of any window.
+    /// The windows of the files, accepted or not. None if there are more files than are listed,
+    /// because there may then be one for any window.
     pub(super) fn windows(&self) -> Option<BTreeSet<WindowName>> {
         let files = self.files.keys().chain(self.refused.keys());
         let named = files.filter_map(|file| WindowName::from_file(Path::new(file)).ok());
@@ -42,12 +42,13 @@ impl FolderScan {
     }
 }
 
-/// Every regular file `*.wasm` of the folder, in any case, but for hidden ones, which are what a
-/// copy in progress is often called. At most `most`: those that `has_place` says first, then those
-/// first by name, so that one more file takes no other's place.
+/// Every regular file `*.wasm` of the folder, in any case, except hidden ones, which copies in
+/// progress often use. At most `most`: first those for which `has_place` is true, then by name, so
+/// that one more file displaces no other.
 ///
 /// # Errors
-/// When the folder cannot be read.
+///
+/// If the folder cannot be read.
 pub(super) fn read(
     dir: &Path,
     most: usize,
@@ -81,7 +82,7 @@ pub(super) fn read(
     Ok(found)
 }
 
-/// None for what is gone again, and for a folder.
+/// None for a file that is gone again, and for a folder.
 fn look(path: &Path) -> Option<Result<FileStamp, String>> {
     // Follows links: container platforms mount files as links.
     let metadata = match fs::metadata(path) {
@@ -101,7 +102,7 @@ fn look(path: &Path) -> Option<Result<FileStamp, String>> {
     }
 }
 
-/// Whether a file of that name is taken for a component.
+/// Whether a file of that name counts as a component.
 pub(super) fn is_component(file: &OsStr) -> bool {
     let name = file.as_bytes();
     name.to_ascii_lowercase().ends_with(b".wasm") && !name.starts_with(b".")

@@ -1,6 +1,5 @@
-//! What lies in the watched folder for a window that is removed. It is noted as taken, so that no
-//! restart, and no later try of a deploy that failed, brings the window back: only a file that
-//! changes.
+//! A removed window's file in the watched folder. It is recorded as deployed, so that neither a
+//! restart nor a retry of a failed deploy brings the window back: only a changed file does.
 
 use super::folder;
 use super::taken::Taken;
@@ -12,10 +11,10 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
 
-/// Has the component of `name` in the watched folder count as taken, whatever became of it.
-/// None where there is none, or where the folder does not say within
-/// [`WindowsConfig::disk_time`](crate::WindowsConfig::disk_time). To be called before
-/// the window is removed for good: a host that ends in between must not deploy it again.
+/// Records the component of `name` in the watched folder as deployed, whatever became of it. None
+/// if there is none, or if the folder does not answer within
+/// [`WindowsConfig::disk_time`](crate::WindowsConfig::disk_time). Must be called before the window
+/// is removed for good: a host that ends in between must not deploy it again.
 pub(crate) async fn leave_in_folder(registry: &Registry, name: &WindowName) -> Option<LeftFile> {
     let folder = registry.config.watched.clone()?;
     let (dir, wanted) = (folder.clone(), name.clone());
@@ -56,7 +55,7 @@ async fn note_left(
     if (registry.taken.get(name).await).is_some_and(|taken| taken.stamp == stamp) {
         return Ok(());
     }
-    // What is larger is never deployed.
+    // Larger files are never deployed.
     let digest = match stamp.bytes <= registry.config.max_upload_bytes {
         true => file::digest(path).await,
         false => Ok(String::new()),

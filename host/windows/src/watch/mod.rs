@@ -1,9 +1,8 @@
-//! Keeps the windows as a folder of components has them: a `.wasm` that is dropped or replaced
-//! there is deployed under its file name. What is removed there stays live: only `hms remove` takes
-//! a window away.
+//! Deploys the components of a folder: a `.wasm` that is added or replaced there is deployed under
+//! its file name. Deleting a file does not remove its window: only `hms remove` does.
 //!
 //! `folder` reads the file system -> `files` decides which file is due -> `attempt` deploys it.
-//! `writers` knows which files are still being written.
+//! `writers` tracks which files are still being written.
 
 mod attempt;
 mod files;
@@ -35,34 +34,34 @@ pub struct WindowsFolder {
     dir: Arc<PathBuf>,
     counts: FolderCounts,
     progress: watch::Sender<FolderProgress>,
-    /// Why the folder could not be read, the last time.
+    /// Why the last read of the folder failed, if it did.
     fault: Option<String>,
 }
 
-/// How far the components of a folder are that were there at first.
+/// The progress with the components that were in a folder at startup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FolderProgress {
     /// The folder could not be read so far.
     Unread,
-    /// It was read.
+    /// The folder was read.
     Read,
     /// Each of them was tried.
     CaughtUp,
 }
 
-/// What is measured of a watched folder. Clones count together.
+/// The metrics of a watched folder. Clones count together.
 #[derive(Clone, Default)]
 pub struct FolderCounts {
-    /// Files that are not live for a reason that was said in the log.
+    /// Files that are not live for a reason in the log.
     pub refused: Gauge,
     /// Of these, files beyond the bound on how many are followed.
     pub over_limit: Gauge,
-    /// 1 where the folder cannot be read.
+    /// 1 if the folder cannot be read.
     pub unreadable: Gauge,
 }
 
 impl WindowsFolder {
-    /// The folder `dir`, whose components become windows of `windows`. Nothing is done before
+    /// The folder `dir`, whose components become windows of `windows`. Does nothing before
     /// [`WindowsFolder::run`].
     pub fn new(windows: Arc<Registry>, dir: PathBuf) -> Self {
         WindowsFolder {
@@ -74,12 +73,12 @@ impl WindowsFolder {
         }
     }
 
-    /// What is measured of it.
+    /// The metrics of the folder.
     pub fn counts(&self) -> FolderCounts {
         self.counts.clone()
     }
 
-    /// How far it is.
+    /// The progress.
     pub fn progress(&self) -> watch::Receiver<FolderProgress> {
         self.progress.subscribe()
     }
@@ -92,7 +91,7 @@ impl WindowsFolder {
         });
     }
 
-    /// Deploys what is there, and then what changes, until it is dropped; deploys under way end
+    /// Deploys what is there, and then what changes, until it is dropped; deploys in progress end
     /// with it.
     pub async fn run(mut self) {
         let writers = Writers::default();
@@ -105,7 +104,7 @@ impl WindowsFolder {
             changes.follow([self.dir.as_path()]).await;
             let held = |file: &OsStr| writers.hold(file);
             if let Some(found) = self.read(files.names()).await {
-                // An empty folder may be one that is mounted later: what was removed must not come
+                // An empty folder may be one that is mounted later: removed windows must not come
                 // back with it.
                 if !tidied && !found.is_empty() {
                     tidied = true;
@@ -128,7 +127,7 @@ impl WindowsFolder {
         }
     }
 
-    /// Forgets what was taken for windows that are gone, and whose files are.
+    /// Forgets the records of windows that are gone, and whose files are.
     async fn tidy(&self, found: &folder::FolderScan) {
         let Some(of_files) = found.windows() else {
             return;
@@ -143,8 +142,8 @@ impl WindowsFolder {
         }
     }
 
-    /// None where the folder cannot be read: then everything stays as it is. Those `followed`, and
-    /// those of windows that there are, come before others where there are too many.
+    /// None if the folder cannot be read: everything then stays as it is. If there are too many,
+    /// those in `followed`, and those of existing windows, come first.
     async fn read(&mut self, followed: BTreeSet<OsString>) -> Option<folder::FolderScan> {
         let (dir, windows) = (self.dir.clone(), self.windows.windows());
         let has_place = move |file: &OsStr| {
@@ -180,7 +179,7 @@ impl WindowsFolder {
     }
 }
 
-/// The deploys at work.
+/// The deploys in progress.
 #[derive(Default)]
 struct Deploys {
     tasks: JoinSet<DeployOutcome>,
@@ -194,7 +193,7 @@ impl Deploys {
         self.dues.insert(task.id(), due);
     }
 
-    /// The next to end. Never resolves while there is none.
+    /// The next one to end. Never resolves while there is none.
     async fn next(&mut self) -> (Due, DeployOutcome) {
         loop {
             let (id, outcome) = match self.tasks.join_next_with_id().await {

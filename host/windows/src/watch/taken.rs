@@ -1,6 +1,6 @@
-//! What was last taken from the folder for each window, or lay there when the window was removed,
-//! kept in `host.redb`: so that a start tells a file that is new from one that was deployed before,
-//! whatever the clock said then or says now.
+//! What was last deployed from the folder for each window, or was there when the window was
+//! removed, stored in `host.redb`. So a start can tell a new file from one that was deployed
+//! before, whatever the clock says.
 
 use crate::{ChangeError, WindowName};
 use hms_disk::stamp::FileStamp;
@@ -19,7 +19,7 @@ pub(crate) struct Taken {
     /// SHA-256, hexadecimal.
     pub digest: String,
     pub stamp: FileStamp,
-    /// The window's newest release then.
+    /// The window's newest release at that time.
     pub release: u64,
 }
 
@@ -33,8 +33,7 @@ impl TakenFiles {
         TakenFiles { store }
     }
 
-    /// What was taken for that window. None too where it cannot be read: then the window's history
-    /// has to say.
+    /// The entry of that window. None also if it cannot be read: the window's history is then used.
     pub(crate) async fn get(&self, window: &WindowName) -> Option<Taken> {
         let entry = self.store.get(BUCKET, window.as_str()).await.ok()??;
         serde_json::from_slice(&entry.value).ok()
@@ -53,8 +52,8 @@ impl TakenFiles {
         Ok(())
     }
 
-    /// Forgets all windows but those that `keep` says, so that the table does not grow with every
-    /// name that ever was.
+    /// Removes all windows except those for which `keep` is true, so that the table does not grow
+    /// with every name that ever existed.
     pub(crate) async fn retain(&self, keep: impl Fn(&str) -> bool) -> Result<(), ChangeError> {
         let mut after: Option<String> = None;
         loop {

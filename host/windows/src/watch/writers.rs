@@ -1,6 +1,6 @@
-//! Which files somebody has open and has written to, as the file system's events tell it: however long a writer pauses,
-//! its file is not whole before it is closed. Where events get lost, or there are none, only the stillness of the
-//! file counts, and the check of a deploy.
+//! Which files are being written, according to the file system's events: however long a writer
+//! pauses, its file is not complete before it is closed. If events are lost, or there are none,
+//! only the stillness of the file counts, and the inspection of a deploy.
 
 use super::folder::is_component;
 use notify::Event;
@@ -20,11 +20,11 @@ impl Writers {
         self.files().contains(file)
     }
 
-    /// Notes what an event says.
+    /// Processes an event.
     pub(super) fn heed(&self, event: &Event) {
         let mut files = self.files();
         if event.need_rescan() {
-            // Events were lost, a close perhaps among them.
+            // Events were lost, perhaps a close among them.
             files.clear();
             return;
         }
@@ -34,7 +34,7 @@ impl Writers {
                 EventKind::Modify(ModifyKind::Data(_)) => {
                     files.insert(file.to_owned());
                 }
-                // Under that name there is another file now, or none, or one that is whole.
+                // Under that name there is now another file, or none, or a complete one.
                 EventKind::Access(AccessKind::Close(AccessMode::Write))
                 | EventKind::Create(_)
                 | EventKind::Remove(_)

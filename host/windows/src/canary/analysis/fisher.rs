@@ -10,12 +10,12 @@ pub(super) struct Table {
     pub candidate_bad: u32,
 }
 
-/// Below this part of the sum so far a term changes nothing that a double can hold.
+/// A term below this part of the sum so far is lost in the rounding of a double.
 const NEGLIGIBLE: f64 = 1e-17;
 
 impl Table {
-    /// The probability that as many or more of the bad units are the candidate's, were they dealt
-    /// out at random: the upper tail of the hypergeometric distribution.
+    /// The probability that the candidate has at least this many of the bad units, if they were
+    /// dealt out at random: the upper tail of the hypergeometric distribution.
     ///
     /// Both tails are summed away from the peak, where each term is smaller than the one before, so
     /// a negligible term ends the sum. Relative error below 1e-9.
@@ -42,7 +42,7 @@ impl Table {
     }
 }
 
-/// `first` and what follows it in steps from `x`, each the one before times `ratio`.
+/// The sum of `first` and the terms that follow it from `x`, each the one before times `ratio`.
 fn sum(first: f64, mut x: f64, step: f64, ratio: impl Fn(f64) -> f64) -> f64 {
     let (mut term, mut sum) = (first, first);
     while term > sum * NEGLIGIBLE {

@@ -1,20 +1,20 @@
-//! A candidate that has served nobody: found also where too few ask to compare its callers with
-//! those of the live release.
+//! Finds a candidate that has never served a request, even with too few callers to compare them
+//! with those of the live release.
 //!
-//! While it has failed at everything, which of the two gets one of its requests is drawn anew for
-//! each, as by a coin. So half of them are served after all, if the live release can; and callers,
-//! however few, are compared with themselves. Whoever fails by his own doing fails on both sides:
-//! of a release as good as the other each failure is as likely the one's as the other's, so that a
-//! run of n failures of the candidate alone has the probability 2^-n.
+//! While the candidate has failed at everything, each of its requests is assigned by a coin toss to
+//! one of the two releases. So half of them are served after all, if the live release works, and
+//! callers, however few, are compared with themselves. A caller whose own requests are bad fails on
+//! both sides. If both releases are equally good, each failure is equally likely on either side, so
+//! a run of n failures of only the candidate has the probability 2^-n.
 
 use super::Side;
 
-/// Failures after which it is drawn. 20: with a usual number of callers the comparison has ended
-/// such a candidate by then, and a caller keeps his side.
+/// Failures after which the coin is tossed. 20: with a usual number of callers, the comparison has
+/// ended such a candidate by then, and a caller stays on one side.
 const AFTER: u64 = 20;
 
-/// The run that ends it; one longer for each run that the live release broke by a failure. All
-/// together they are as probable as 2^-18, 4 in a million.
+/// The length of the run that ends it; one more for each run that a failure of the live release
+/// broke. All together have the probability 2^-18, 4 in a million.
 const RUN: u32 = 19;
 
 #[derive(Debug)]
@@ -23,12 +23,12 @@ pub(super) struct Hopeless {
     failures: u64,
     run: u32,
     broken_runs: u32,
-    /// Where the sequence of draws stands.
+    /// The state of the random sequence.
     draws: u64,
 }
 
 impl Hopeless {
-    /// `seed` is secret, so that nobody knows what will be drawn.
+    /// `seed` is secret, so that nobody can predict the draws.
     pub(super) fn new(seed: u64) -> Self {
         Hopeless {
             served: false,
@@ -39,7 +39,7 @@ impl Hopeless {
         }
     }
 
-    /// Which release gets a request of the candidate's, where that is drawn.
+    /// The release that gets a request of the candidate's, if it is drawn.
     pub(super) fn draw(&mut self) -> Option<Side> {
         if self.served || self.failures < AFTER {
             return None;
@@ -51,7 +51,7 @@ impl Hopeless {
         }
     }
 
-    /// Takes in an answer, in the order of the requests. `drawn` where its side was.
+    /// Records an answer, in the order of the requests. `drawn`: the side was drawn for it.
     pub(super) fn add(&mut self, side: Side, failed: bool, drawn: bool) {
         match (side, failed) {
             (Side::Candidate, false) => self.served = true,
@@ -67,7 +67,7 @@ impl Hopeless {
         }
     }
 
-    /// Why it is to be ended, if it is.
+    /// Why it must be ended, if so.
     pub(super) fn verdict(&self) -> Option<String> {
         (!self.served && self.run >= RUN.saturating_add(self.broken_runs)).then(|| {
             format!(

@@ -1,19 +1,19 @@
 //! Compares the callers of the two releases, in rounds of many sizes.
 //!
-//! The requests, in the order in which they began, are cut into rounds of 64, of 128, and so on up
-//! to 131,072: a small round shows soon what is very bad, a large one what is a little worse. At
-//! the end of a round Fisher's exact test says how probable it is that so many of the bad callers
-//! were the candidate's.
+//! The requests, in the order in which they began, are divided into rounds of 64, of 128, and so on
+//! up to 131,072. A small round soon shows a very bad release, a large one a slightly worse one. At
+//! the end of a round, Fisher's exact test says how probable it is that so many of the bad callers
+//! are on the candidate's side.
 //!
-//! What is counted is not requests but groups of callers (see [`GROUPS`]), each once a round: one
-//! caller adds one to one side, however many requests he sends and however many fail. So the test
-//! is exact whatever callers do and however that changes in time: which side a group is on was
-//! drawn at random, and of a release as good as the other its callers would have been as bad.
+//! The test does not count requests but groups of callers (see [`GROUPS`]), each once per round:
+//! one caller adds one to one side, however many requests he sends and however many fail. So the
+//! test is exact whatever callers do and however that changes over time. The side of a group was
+//! drawn at random, and its callers would have been as bad on an equally good release.
 //!
-//! Each test is one comparison of a number that was fixed before, and the levels of all that there
-//! can ever be sum up to [`LEVEL`] (a union bound: W. Feller, *An Introduction to Probability
-//! Theory*, 3rd edition, 1968, IV.1). So that bounds the error of the whole trial, however long it
-//! is and however the tests depend on each other.
+//! Each test is one comparison with a fixed number, and the levels of all possible tests sum to
+//! [`LEVEL`] (a union bound: W. Feller, *An Introduction to Probability Theory*, 3rd edition, 1968,
+//! IV.1). This bounds the error of the whole analysis, however long it runs and however the tests
+//! depend on each other.
 
 use super::Side;
 use super::fisher::Table;
@@ -21,40 +21,39 @@ use super::fisher::Table;
 /// Steps of a share: hundredths of a percent.
 pub(crate) const STEPS: u32 = 10_000;
 
-/// Groups of callers, as many for each step of a share, so that a group is on one side wholly.
-/// 40,000: of a thousand callers about 25 share theirs with another; at 12 bytes each they take half
-/// a megabyte while a canary runs.
+/// Groups of callers, equally many for each step of a share, so that a whole group is on one side.
+/// 40,000: of a thousand callers about 25 share a group with another; at 12 bytes each, the groups
+/// take half a megabyte while a canary runs.
 pub(crate) const GROUPS: u32 = 4 * STEPS;
 
-/// The first groups, a quarter of each side. Their answers say what is slow, and are not compared
-/// by it: or those who make the bound would be judged by it, and a slow caller would count on the
-/// one side and excuse himself on the other.
+/// The first groups, a quarter of each side. Their answers define what is slow, and are not judged
+/// by it. Otherwise the callers who set the bound would be judged by it, and a slow caller would
+/// count against one side while raising the bound for the other.
 const MEASURING: u32 = STEPS;
 
-/// How improbable it must be that a candidate which is no worse is ended, for each of the two
-/// comparisons. With what hopelessness adds it is one in 40,000: well below one in ten thousand, so
-/// that ten thousand simulated runs can be expected to show none.
+/// The probability of ending a candidate that is no worse, for each of the two comparisons. With
+/// the test for hopeless candidates it is one in 40,000 in all: so low that ten thousand simulated
+/// runs should show none.
 const LEVEL: f64 = 1e-5;
 
-/// Requests in the smallest round. At a tenth of the requests about six of them are the
-/// candidate's.
+/// Requests in the smallest round. With a share of a tenth, about six of them go to the candidate.
 const SMALLEST: u32 = 64;
 
 /// Sizes of rounds, each twice the one before.
 const SIZES: usize = 12;
 
-/// The number of the first smallest round. At such a number rounds of all sizes begin; and 0 is
-/// before all.
+/// The number of the first of the smallest rounds. Rounds of all sizes begin with it; 0 is before
+/// all.
 const FIRST: u32 = 1 << (SIZES - 1);
 
-/// By what the candidate is worse.
+/// In what the candidate is worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum By {
     Failures,
     SlowAnswers,
 }
 
-/// A test that speaks against the candidate.
+/// A significant test against the candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Worse {
     pub by: By,
@@ -65,14 +64,13 @@ pub(super) struct Worse {
 
 pub(super) struct Rounds {
     marks: Box<[Mark]>,
-    /// The smallest round that is running, and requests in it so far.
+    /// The current smallest round, and its requests so far.
     number: u32,
     filled: u32,
     sizes: [Size; SIZES],
 }
 
-/// The smallest rounds in which a group last had a request, a failure, a slow answer; 0 for none
-/// yet.
+/// The last smallest rounds in which a group had a request, a failure, a slow answer; 0 for none.
 #[derive(Clone, Copy, Default)]
 struct Mark {
     seen: u32,
@@ -80,20 +78,20 @@ struct Mark {
     slow: u32,
 }
 
-/// The running round of one size.
+/// The current round of one size.
 #[derive(Clone, Copy, Default)]
 struct Size {
     /// The smallest round with which it began.
     begun: u32,
-    /// Rounds of this size that have ended.
+    /// Completed rounds of this size.
     ended: u64,
     failures: Table,
     slow: Table,
-    /// What is slow was known when it began.
+    /// Whether the bound for slow was known when it began.
     slow_known: bool,
 }
 
-/// What is told of a request's group.
+/// The request as its group sees it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Group {
     pub number: u32,
@@ -101,7 +99,7 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// Whether its answers say what is slow.
+    /// Whether its answers define what is slow.
     pub(super) fn measures(self) -> bool {
         self.number < MEASURING
     }
@@ -121,9 +119,9 @@ impl Default for Rounds {
 }
 
 impl Rounds {
-    /// Adds a request: says whether it is its group's first in the smallest round, and what the
-    /// rounds that end with it say against the candidate. `slow` is nothing as long as it is not
-    /// known what is slow.
+    /// Adds a request. Returns whether it is the first of its group in the smallest round, and the
+    /// significant tests of the rounds that end with it. `slow` is None until the bound for slow is
+    /// known.
     pub(super) fn add(
         &mut self,
         group: Group,
@@ -140,7 +138,7 @@ impl Rounds {
             let failed = failed && mark.failed < size.begun;
             let is_slow = is_slow && mark.slow < size.begun;
             if !(seen || failed || is_slow) {
-                // Nor is it a first in any larger round.
+                // Then it is not the first in any larger round.
                 break;
             }
             size.failures.count(group.side, seen, failed);
@@ -162,7 +160,7 @@ impl Rounds {
         (first, self.end(slow.is_some()))
     }
 
-    /// A smallest round ends, and with it others.
+    /// Ends a smallest round, and the larger ones that end with it.
     fn end(&mut self, slow_known: bool) -> Option<Worse> {
         self.filled = 0;
         let Some(next) = self.number.checked_add(1) else {
@@ -183,8 +181,7 @@ impl Rounds {
         worse
     }
 
-    /// Leaves the running rounds without a verdict, and begins new ones: for another share of the
-    /// requests.
+    /// Abandons the current rounds and begins new ones, for another share of the requests.
     pub(super) fn start_anew(&mut self) {
         match (self.number | (FIRST - 1)).checked_add(1) {
             Some(next) => self.number = next,

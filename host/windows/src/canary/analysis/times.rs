@@ -1,5 +1,5 @@
-//! How long answers took, in buckets that each are a twentieth wider than the one before, from 10
-//! µs to about two minutes.
+//! Times of answers, in buckets that are each a twentieth wider than the one before, from 10 µs to
+//! about two minutes.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ impl Bucket {
         Bucket(((ratio.ln() / GROWTH.ln()) as u16).min(BUCKETS - 1))
     }
 
-    /// The end of the bucket.
+    /// The upper bound of the bucket.
     pub(super) fn upper(self) -> Duration {
         Duration::from_secs_f64(FIRST_S * GROWTH.powi(i32::from(self.0) + 1))
     }
@@ -50,7 +50,7 @@ impl Histogram {
         self.count
     }
 
-    /// The time within which 99 of 100 were.
+    /// The 99th percentile.
     pub(super) fn p99(&self) -> Option<Duration> {
         let wanted = (self.count * 99).div_ceil(100).max(1);
         let mut seen = 0;
