@@ -1,5 +1,5 @@
-//! Every limit of a window: one table, from which the settings, the admin API, the command line and
-//! the documents take names, units, bounds and reasons.
+//! Every limit of a window: one table of names, units, bounds and reasons, used by the settings,
+//! the admin API, the command line and the documents.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ pub enum Limit {
     CpuTimeMs,
     /// Time until the answer begins.
     WallTimeMs,
-    // As records have it that were written before the field's word was used.
+    // The former name, in records from before the renaming.
     /// Concurrent requests of the window.
     #[serde(alias = "clerks")]
     Instances,
@@ -62,10 +62,10 @@ pub enum Limit {
     OutgoingTimeMs,
 }
 
-/// What a limit counts.
+/// The unit of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// Sizes; 1,024 based on the command line.
+    /// Bytes; units on the command line are multiples of 1,024.
     Bytes,
     /// Times and CPU times.
     Milliseconds,
@@ -78,9 +78,9 @@ pub enum Unit {
 pub struct Row {
     /// The limit that the row describes.
     pub limit: Limit,
-    /// As in the admin API.
+    /// Its name in the admin API.
     pub name: &'static str,
-    /// As on the command line, without its dashes.
+    /// Its name on the command line, without dashes.
     pub flag: &'static str,
     /// How operators write the value.
     pub unit: Unit,
@@ -88,11 +88,11 @@ pub struct Row {
     pub least: u64,
     /// The largest value that an operator may set.
     pub most: u64,
-    /// What a window has that nothing else is said of.
+    /// The value if none is set.
     pub default: u64,
-    /// What it bounds and what comes of reaching it, in a sentence.
+    /// What it bounds and what happens beyond it, in a sentence.
     pub what: &'static str,
-    /// The reason of the default, in a sentence.
+    /// The reason for the default, in a sentence.
     pub why: &'static str,
 }
 
@@ -225,19 +225,20 @@ impl Row {
     }
 }
 
-/// What is set for one window beside the defaults. As JSON an object of names and numbers.
+/// The limits set for one window; the others have their defaults. In JSON, an object of names and
+/// numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LimitsSet(BTreeMap<Limit, u64>);
 
-/// A change of [`LimitsSet`]: a number sets, null goes back to the default. As RFC 7396, JSON Merge
-/// Patch.
+/// A change of [`LimitsSet`]: a number sets a limit, null resets it to its default. Like RFC 7396,
+/// JSON Merge Patch.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LimitsChange(pub BTreeMap<Limit, Option<u64>>);
 
 impl LimitsSet {
-    /// With `change` made.
+    /// Applies `change`.
     ///
     /// # Errors
     /// Which value is out of bounds.
@@ -264,7 +265,7 @@ impl LimitsSet {
     }
 }
 
-/// All limits of one window as they hold.
+/// The effective limits of one window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WindowLimits([u64; TABLE.len()]);
 
@@ -276,7 +277,7 @@ impl Default for WindowLimits {
 
 #[expect(clippy::indexing_slicing, reason = "it has a value for each variant")]
 impl WindowLimits {
-    /// These, with what is set in their place.
+    /// These limits, overridden by those in `set`.
     pub fn with(mut self, set: &LimitsSet) -> Self {
         for (limit, value) in &set.0 {
             self.0[*limit as usize] = *value;
@@ -284,7 +285,7 @@ impl WindowLimits {
         self
     }
 
-    /// With one of them at `value`, as near as its bounds allow.
+    /// With one limit at `value`, clamped to its bounds.
     pub fn at(mut self, limit: Limit, value: u64) -> Self {
         let row = limit.row();
         self.0[limit as usize] = value.clamp(row.least, row.most);
@@ -306,14 +307,14 @@ impl WindowLimits {
         Duration::from_millis(self.get(limit))
     }
 
-    /// A size or a count in memory.
+    /// A limit that is a size or count in memory.
     pub fn size(&self, limit: Limit) -> usize {
         usize::try_from(self.get(limit)).unwrap_or(usize::MAX)
     }
 }
 
-/// The limits of one window as they are now: shared by all that hold it to them, so that a change
-/// is live at once.
+/// The current limits of one window, shared by everything that applies them, so that a change is
+/// live at once.
 pub type LiveLimits = Arc<arc_swap::ArcSwap<WindowLimits>>;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What passes between a client and an instance: bounded, timed, and ending as it did.
+//! The bodies between a client and an instance: bounded and timed, and a broken one ends as broken.
 
 use super::error::InstanceError;
 use super::failures::Failures;
@@ -17,8 +17,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Sleep, sleep};
 
-/// The largest first piece behind which one more is looked for at once. 16 KiB: a larger one fills
-/// a write by itself.
+/// The largest first piece after which the next one is polled for at once. 16 KiB: a larger one
+/// fills a write by itself.
 const EARLY_BYTES: u64 = 16 << 10;
 
 /// Yields in all: one for the first piece and one for the end, and as many again in case the
@@ -37,19 +37,19 @@ fn fields_bytes(fields: &http::HeaderMap) -> u64 {
     fields.iter().map(bytes).sum()
 }
 
-/// What `limit` leaves for trailers.
+/// What `limit` leaves for the trailers.
 pub(super) fn check_headers(headers: &http::HeaderMap, limit: u64) -> Result<u64, InstanceError> {
     let left = limit.checked_sub(fields_bytes(headers));
     left.ok_or(InstanceError::HeadersTooLarge { limit })
 }
 
-/// Empty pieces passed over at once, and the pause before the next: about 1,000 a second, which
-/// cost the host next to nothing and leave whoever makes them waiting.
+/// Empty pieces skipped at once, and the pause before the next: about 1,000 a second. That costs
+/// the host next to nothing and keeps the sender waiting.
 const EMPTY_AT_ONCE: u32 = 64;
 const EMPTY_PAUSE: Duration = Duration::from_millis(50);
 
-/// Passes over empty pieces. An endless row of them is no movement, and is not passed on: HTTP/2
-/// would make a frame of each.
+/// Skips empty pieces. An endless row of them is not progress, and is not forwarded: HTTP/2 would
+/// make a frame of each.
 #[derive(Default)]
 pub(super) struct Empties {
     in_a_row: u32,
@@ -57,7 +57,7 @@ pub(super) struct Empties {
 }
 
 impl Empties {
-    /// The next frame of `inner` that says something.
+    /// The next frame of `inner` that is not empty.
     fn poll_frame<B>(
         &mut self,
         inner: &mut B,
@@ -88,13 +88,13 @@ impl Empties {
     }
 }
 
-/// The request's body on its way to the instance: bounded, and each piece noted.
+/// The request's body on its way to the instance: bounded, and with its progress recorded.
 pub(super) struct AskedBody {
     pub inner: Body,
     pub empties: Empties,
     pub in_flight: Arc<InFlight>,
     pub left: u64,
-    /// What it may have of that and of the head's bytes, and what was refused of it.
+    /// The bounds of the body and of the head's bytes, and what was refused because of them.
     pub limits: AskedLimits,
     pub refused: Arc<OnceLock<InstanceError>>,
 }
@@ -103,13 +103,13 @@ pub(super) struct AskedBody {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AskedLimits {
     pub body: u64,
-    /// What the head has left of its own: the trailers have that, so that an instance holds no more
-    /// of either than of one.
+    /// What the head has left of its own limit is for the trailers, so that head and trailers
+    /// together take no more than one head.
     pub trailers: u64,
 }
 
 impl AskedBody {
-    /// The client has sent more than it may.
+    /// The client has sent more than its limit.
     fn refuse(
         &self,
         why: InstanceError,
@@ -159,12 +159,12 @@ impl http_body::Body for AskedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
         if this.in_flight.failure().is_some() {
-            // The request is over, whatever its client still sends.
+            // The request is over, even if its client is still sending.
             return Poll::Ready(Some(Err(wasmtime_wasi_http::Error::ConnectionTerminated)));
         }
         let (empties, inner) = (&mut this.empties, &mut this.inner);
         let frame = match inner.is_end_stream() {
-            // Most requests have none, and nobody is waited for.
+            // Most requests have no trailers, and nobody waits for them.
             true => ready!(empties.poll_frame(inner, cx)),
             false => ready!(this.in_flight.ask(cx, |cx| empties.poll_frame(inner, cx))),
         };
@@ -185,7 +185,7 @@ impl http_body::Body for AskedBody {
     delegate!(inner: is_end_stream, size_hint);
 }
 
-/// A client's fault, as WASI HTTP can say it to a guest that reads the body.
+/// The client's fault, as WASI HTTP reports it to a guest that reads the body.
 fn request_body_error(error: BodyError) -> wasmtime_wasi_http::Error {
     match error.downcast_ref().map(RequestError::problem) {
         Some(Problem::BodyTooLarge) => wasmtime_wasi_http::Error::HttpRequestBodySize(None),
@@ -196,7 +196,7 @@ fn request_body_error(error: BodyError) -> wasmtime_wasi_http::Error {
     }
 }
 
-/// Somebody waits for the answer; dropped, nobody does.
+/// Held while somebody waits for the answer.
 pub(super) struct Waiting(pub Arc<InFlight>);
 
 impl Drop for Waiting {
@@ -217,18 +217,18 @@ pub(super) struct AnswerBody {
     pub early: Early,
 }
 
-/// What was there before anybody asked for it: at most two frames.
+/// The pieces that were available before the body was polled: at most two frames.
 #[derive(Default)]
 pub(super) struct Early {
     frames: VecDeque<Result<Frame<Bytes>, BodyError>>,
-    /// Nothing comes after them.
+    /// Nothing follows them.
     whole: bool,
 }
 
 impl AnswerBody {
-    /// Yields this thread to the instance a few times, and then takes what it has written: most
-    /// write their whole body right after the head. Head, body and end then leave in one write
-    /// instead of three, and have a length.
+    /// Yields this thread to the instance a few times, then takes what it has written: most
+    /// instances write their whole body right after the head. Head, body and end then leave in one
+    /// write instead of three, and the length is known.
     pub(crate) async fn with_early(mut self) -> Self {
         let mut cpu_shares = 0;
         poll_fn(|cx| {
@@ -258,7 +258,7 @@ impl AnswerBody {
         self
     }
 
-    /// Why it ends here, counted.
+    /// Why it ends here. The failure is counted.
     fn failed(&self, error: InstanceError) -> BodyError {
         let error = RequestError::from(error);
         self.failures.note(&error);
@@ -268,7 +268,7 @@ impl AnswerBody {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> PolledFrame {
         let frame = self.empties.poll_frame(&mut self.inner, cx);
         let in_flight = &self.waiting.0;
-        // An instance that serves others goes on when the time of this one is over.
+        // An instance that serves others continues when the time of this request is over.
         let frame = match (frame, in_flight.poll_failure(cx.waker())) {
             (Poll::Pending, None) => return Poll::Pending,
             (Poll::Pending, Some(_)) => None,

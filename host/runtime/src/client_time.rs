@@ -1,46 +1,45 @@
-//! The time in which a request waits for its client, while it sends the body or reads the answer.
-//! None of it is the instance's.
+//! The time that a request waits for its client, while it sends the body or reads the answer. None
+//! of it is charged to the instance.
 
 use hms_core::stopwatch::Stopwatch;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// A client that has been waited for so long may be a slow one. 1 s: most requests are over by
-/// then.
+/// After waiting this long for a client, it may be a slow one. 1 s: most requests are done by then.
 const SLOW_AFTER: Duration = Duration::from_secs(1);
 
-/// The longest that a client may leave what it was given of an answer, which is some hundred KiB.
-/// 60 s, as it may pause in its own body. Over HTTP/1 its connection ends sooner where it takes
-/// nothing at all; over HTTP/2 one stream can stand still in a connection that does not.
+/// The longest that a client may not read what it was given of an answer, which is some hundred
+/// KiB. 60 s, like a pause in its own body. Over HTTP/1, its connection ends sooner if it reads
+/// nothing at all; over HTTP/2, one stream can stall in a connection that does not.
 const LONGEST_TAKE: Duration = Duration::from_secs(60);
 
-/// How long a client may be waited for in all, at less than [`LONG_BYTES_PER_S`]: as for the bodies
-/// of requests, whose bounds are the gateway's.
+/// Total waiting time for a client below [`LONG_BYTES_PER_S`]. The same as for request bodies,
+/// whose bounds are the gateway's.
 const LONG_GRACE: Duration = Duration::from_secs(600);
 const LONG_BYTES_PER_S: u64 = 32 << 10;
 
-/// A client is not slow that moves so many bytes for each second of waiting. 32 KiB a second: what
-/// every client owes in the long run.
+/// A client that moves so many bytes per second of waiting is not slow. 32 KiB/s: the long-run
+/// minimum for every client.
 const QUICK_BYTES_PER_S: u64 = LONG_BYTES_PER_S;
 
-/// How it is known that a client is slow.
+/// Why a client counts as slow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Slow {
-    /// It was waited for for a while, and for most of the time.
+    /// It was waited for for some time, and for most of the time.
     Proven,
-    /// It has only begun, and is not quick.
+    /// It has only begun, and is not fast.
     Suspected,
 }
 
-/// How long the client of one request was waited for, and what came of it.
+/// How long the client of one request was waited for, and what it sent and read.
 pub(super) struct ClientTime {
     /// Runs while the instance waits for more of the request's body.
     asking: Stopwatch,
-    /// Runs while more of the answer would be taken out, were the client there for it.
+    /// Runs while the answer could continue if the client read it.
     taking: Stopwatch,
     /// Bytes of the answer that it was last given.
     given: AtomicU64,
-    /// Microseconds that are left of its time to read, when it last took something.
+    /// Microseconds left of its time to read, when it last read something.
     left_us: AtomicU64,
     /// Bytes that moved in either direction.
     bytes: AtomicU64,
@@ -57,17 +56,17 @@ impl ClientTime {
         }
     }
 
-    /// More of the request's body is asked for. Times are counted from when the request began.
+    /// More of the request's body is asked for. Times count from the beginning of the request.
     pub(crate) fn ask(&self, now: Duration) {
         self.asking.start(now);
     }
 
-    /// More of it is there, or its end.
+    /// More of it has arrived, or its end.
     pub(crate) fn came(&self, now: Duration) {
         self.asking.stop(now);
     }
 
-    /// So many bytes of it were taken.
+    /// So many bytes of it were read.
     pub(crate) fn moved(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Relaxed);
     }
@@ -78,7 +77,7 @@ impl ClientTime {
         self.taking.start(now);
     }
 
-    /// It is there for more.
+    /// The client asks for more.
     pub(crate) fn take(&self, now: Duration) {
         if !self.taking.is_running() {
             return;
@@ -93,29 +92,29 @@ impl ClientTime {
         self.moved(bytes);
     }
 
-    /// How long it was waited for to send the request's body.
+    /// The time it was waited for to send the request's body.
     pub(crate) fn asked(&self, now: Duration) -> Duration {
         self.asking.read(now)
     }
 
-    /// How long it was waited for in all.
+    /// The total time it was waited for.
     pub(crate) fn waited(&self, now: Duration) -> Duration {
         self.asking.read(now) + self.taking.read(now)
     }
 
-    /// Whether it is waited for just now.
+    /// Whether it is being waited for now.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.asking.is_running() || self.taking.is_running()
     }
 
-    /// Whether it was waited for for a while, and for most of the time.
+    /// Whether it was waited for for some time, and for most of the time.
     pub(crate) fn is_slow(&self, now: Duration) -> bool {
         let waited = self.waited(now);
         waited >= SLOW_AFTER && waited >= now / 2
     }
 
-    /// Whether it is waited for just now and slow. Where places are `short` there is no time to see
-    /// how slow: one that comes back as often as it is ended would never be.
+    /// Whether it is being waited for now, and slow. If permits are `short`, there is no time to
+    /// measure how slow: a client that comes back as often as it is cut would never be.
     pub(crate) fn slow(&self, now: Duration, short: impl FnOnce() -> bool) -> Option<Slow> {
         if !self.is_waited_for() {
             return None;
@@ -126,7 +125,7 @@ impl ClientTime {
         (!self.is_quick(now) && short()).then_some(Slow::Suspected)
     }
 
-    /// Whether much came of it for the time that it was waited for.
+    /// Whether it moved much for the time it was waited for.
     pub(crate) fn is_quick(&self, now: Duration) -> bool {
         self.pace(now) >= QUICK_BYTES_PER_S
     }
@@ -138,8 +137,8 @@ impl ClientTime {
         !lap.is_zero() && lap >= left.min(LONGEST_TAKE)
     }
 
-    /// Bytes that moved for each second in which it was waited for. One byte more counts: of those
-    /// that sent nothing yet, the one that has only begun is not the slowest.
+    /// Bytes moved per second of waiting. One byte is added: so of clients that have sent nothing
+    /// yet, the one that has only begun is not the slowest.
     pub(crate) fn pace(&self, now: Duration) -> u64 {
         let waited = self.waited(now).as_millis().max(1) as u64;
         let bytes = self.bytes.load(Relaxed).saturating_add(1);

@@ -1,6 +1,5 @@
-//! Code: a compiled component, linked, from which instances are made. In however many windows a
-//! component is, it is loaded once: so its windows also share the places in the pool that are quick
-//! for it.
+//! A compiled, linked component, from which instances are created. It is loaded once, however many
+//! windows use it, so these windows also share the slots of the pool that are fast for it.
 
 use super::cpu_share::Clock;
 use super::engine::TABLES_PER_INSTANCE;
@@ -18,25 +17,25 @@ use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre, Linker};
 
-/// A component ready to make instances, and what they need of the engine.
+/// A component ready to create instances, and what they need of the engine.
 #[derive(Clone)]
 pub struct Code {
     pub(super) linked: Arc<Linked>,
     pub(super) engine: Engine,
-    /// Places for instances that have nothing to do, for all windows.
+    /// Permits for idle instances, over all windows.
     pub(super) room: Arc<Semaphore>,
-    /// The instances of all windows that wait for slow clients.
+    /// The instances that wait for slow clients, over all windows.
     pub(super) waiters: Arc<Waiters>,
     /// The epochs of the engine.
     pub(super) clock: Clock,
-    /// Where instances run that do not belong on a lane.
+    /// The threads for instances that do not belong on a lane.
     pub(super) slow_pool: Handle,
 }
 
-/// A component in memory. It holds nothing of a window, of which it may serve many.
+/// A component in memory. It holds nothing of a window, and may serve many.
 pub(super) struct Linked {
     pub pre: InstancePre<InstanceState>,
-    /// Places in the pool that one instance takes: 1 for most, more for a component of many core
+    /// Slots of the pool that one instance takes: 1 for most, more for a component with many core
     /// modules.
     pub weight: u32,
 }
@@ -44,8 +43,8 @@ pub(super) struct Linked {
 /// Why native code was not loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The file is not what our compiler wrote, or was written for another engine: it is to be
-    /// compiled anew.
+    /// The file was not written by our compiler, or was written for another engine: it must be
+    /// compiled again.
     #[error("the native code {path} cannot be used: {why}")]
     Native {
         /// The file of the native code.
@@ -53,18 +52,18 @@ pub enum LoadError {
         /// What is wrong with it.
         why: String,
     },
-    /// The component wants what no window is given.
+    /// The component imports something that the host does not provide.
     #[error("{0}")]
     Link(String),
 }
 
-/// The components in memory by the file of their native code, whose name says which component for
-/// which engine. A component leaves memory with the last release of it.
+/// The components in memory, by the file of their native code, whose name identifies component and
+/// engine. A component leaves memory with its last release.
 #[derive(Default)]
 pub(super) struct Loaded(Mutex<HashMap<PathBuf, Weak<Linked>>>);
 
 impl Loaded {
-    /// The component of that file, which has the digest `component`: loaded now unless it is.
+    /// The component of that file, which has the digest `component`. Loads it if necessary.
     pub(crate) fn get(
         &self,
         engine: &Engine,
@@ -75,8 +74,8 @@ impl Loaded {
         if let Some(linked) = self.entries().get(compiled).and_then(Weak::upgrade) {
             return Ok(linked);
         }
-        // Not under the lock: at a start many are loaded side by side. Of two that load the same,
-        // the later takes the earlier's.
+        // Not under the lock: at startup many are loaded concurrently. Of two tasks that load the
+        // same component, the later one uses the earlier one's.
         let fresh = Arc::new(load(engine, linker, compiled, component)?);
         let mut entries = self.entries();
         if let Some(linked) = entries.get(compiled).and_then(Weak::upgrade) {
@@ -104,7 +103,7 @@ fn load(
     };
     let file = File::open(compiled).map_err(|error| unusable(error.to_string()))?;
     native::check(&file, component).map_err(|damage| unusable(damage.to_string()))?;
-    // The file that was checked is the one that is mapped, whatever lies under its name by now.
+    // The file that was checked is the one that is mapped, whatever is under its name by now.
     let checked = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     let checked = match checked.exists() {
         true => checked.as_path(),

@@ -1,5 +1,5 @@
-//! Compiling, in a child process of our own binary: a compile bomb or a compiler crash costs that
-//! deploy alone, and the host's threads go on serving.
+//! Compiles in a child process of our own binary: a compile bomb or a compiler crash affects only
+//! that deploy, and the host's threads keep serving.
 
 use super::native;
 use anyhow::Context;
@@ -16,30 +16,31 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
-/// The hidden verb of `hms` that is the child.
+/// The hidden verb of `hms` that runs the child.
 pub const VERB: &str = "compile-component";
 
 /// Why there is no native code.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
-    /// The component is at fault, or what the disk has left of it: it fails at another time too.
+    /// The component is at fault, or its file was damaged on disk: compiling it again would fail
+    /// too.
     #[error("{0}")]
     Component(String),
-    /// The native code could not be written, for one because the disk is full.
+    /// The native code could not be written, for example because the disk is full.
     #[error("{0}")]
     Disk(String),
-    /// The system did not give what a compile needs, such as a process.
+    /// The system did not provide what a compile needs, such as a process.
     #[error("{0}")]
     Host(String),
 }
 
-/// Exit statuses of the child. Not 2, with which the command line's parser ends, nor 101, a
-/// panic's.
+/// Exit statuses of the child. Not 2, which the command line's parser uses, nor 101, that of a
+/// panic.
 const CANNOT_WRITE: u8 = 3;
 const HOST_FAULT: u8 = 4;
 
 impl CompileError {
-    /// The exit status by which the child tells its parent.
+    /// The exit status that the child reports.
     pub fn exit_status(&self) -> u8 {
         match self {
             CompileError::Component(_) => 1,
@@ -53,13 +54,12 @@ impl CompileError {
     }
 }
 
-/// What one compile may use.
+/// The limits of one compile.
 #[derive(Debug, Clone, Copy)]
 pub struct CompileLimits {
-    /// The longest that it may take. Two minutes: an 18 MB component takes some seconds on two
-    /// cores.
+    /// The longest time. Two minutes: an 18 MB component takes some seconds on two cores.
     pub time: Duration,
-    /// Address space of the child in bytes. 4 GiB: an 18 MB component takes about 1.
+    /// Address space of the child in bytes. 4 GiB: an 18 MB component takes about 1 GiB.
     pub memory_bytes: u64,
 }
 
@@ -72,13 +72,13 @@ impl Default for CompileLimits {
     }
 }
 
-/// Lower priority than the host's, so that requests go first: the usual value of `nice`.
+/// A lower priority than the host's, so that requests come first: the usual value of `nice`.
 const NICE: i32 = 10;
 
-/// What Rust's standard library says before it ends a process that is refused memory.
+/// What Rust's standard library prints before it aborts because it is out of memory.
 const OUT_OF_MEMORY: &str = "memory allocation of";
 
-/// The longest message taken over from the child, in bytes.
+/// The longest message from the child, in bytes.
 const MAX_MESSAGE_BYTES: usize = 4096;
 
 /// Starts the child.
@@ -92,11 +92,11 @@ impl Compiler {
     /// With the running binary as the child's program.
     ///
     /// # Errors
-    /// When the system cannot say which file that is.
+    ///
+    /// If the system does not say which file that is.
     pub fn this_program(limits: CompileLimits) -> std::io::Result<Self> {
         // Not `current_exe`: a binary that was replaced by an upgrade while the host runs would
-        // compile for another engine. The kernel's link goes on leading to the file that is
-        // running.
+        // compile for another engine. The kernel's link still refers to the running file.
         let link = PathBuf::from("/proc/self/exe");
         let program = if link.exists() {
             link
@@ -106,7 +106,7 @@ impl Compiler {
         Ok(Compiler { program, limits })
     }
 
-    /// Without a child: a test's program is none that compiles.
+    /// Without a child: the program of a test cannot compile.
     #[cfg(any(test, feature = "testing"))]
     pub fn in_process() -> Self {
         Compiler {
@@ -116,11 +116,10 @@ impl Compiler {
     }
 
     /// Compiles `wasm`, whose SHA-256 is `digest`, into `compiled`, which must not exist yet.
-    /// Dropping the future ends the child.
+    /// Dropping the future kills the child.
     ///
-    /// # Errors
-    /// The compiler's message, or that it took too long, or that it crashed; or that the file has
-    /// another digest, or cannot be written.
+    /// The compiler's message; that it took too long, or crashed; or that the file has another
+    /// digest, or cannot be written.
     pub async fn compile(
         &self,
         wasm: &Path,
@@ -138,13 +137,13 @@ impl Compiler {
             .arg(compiled)
             .arg(self.limits.memory_bytes.to_string())
             .env_clear()
-            // The allocator's address space must be what it uses, or its reserves alone meet the
-            // limit.
+            // The allocator must not reserve more address space than it uses, or its reserves alone
+            // would reach the limit.
             .env("MIMALLOC_ARENA_RESERVE", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            // The keyboard's signals are for the host, which lets a change that is under way go on
+            // Signals from the keyboard are for the host, which lets a change in progress continue
             // for a while.
             .process_group(0)
             .kill_on_drop(true)
@@ -159,7 +158,7 @@ impl Compiler {
             Ok::<_, std::io::Error>((child.wait().await?, said))
         };
         let Ok(ended) = tokio::time::timeout(self.limits.time, running).await else {
-            // Gone before another is let in to its place.
+            // It must be gone before another one gets its permit.
             let _ = child.kill().await;
             return Err(CompileError::Component(format!(
                 "compiling took longer than {} s and was ended; a host with a larger --compile-time allows more",
@@ -195,8 +194,8 @@ impl Compiler {
     }
 }
 
-/// The signal of somebody who wanted the compiler to end, if one did. A crash, or the kernel's
-/// SIGKILL where memory is short, is none: those come back with the component.
+/// The signal by which somebody ended the compiler, if any. Not a crash, nor the kernel's SIGKILL
+/// for lack of memory: those would recur with the component.
 fn ended_from_outside(status: ExitStatus) -> Option<i32> {
     let signal = status.signal()?;
     let asks = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
@@ -208,7 +207,7 @@ fn ended_from_outside(status: ExitStatus) -> Option<i32> {
 /// The child: compiles one file into another, within its limits.
 ///
 /// # Errors
-/// What the parent shows to whoever deploys. The process must end with its exit status.
+/// The message for whoever deploys. The process must end with its exit status.
 pub fn child(
     wasm: &Path,
     digest: &str,
@@ -220,10 +219,10 @@ pub fn child(
 }
 
 fn confine(memory_bytes: u64) -> anyhow::Result<()> {
-    // A host that is killed takes its compiler along.
+    // If the host is killed, its compiler dies too.
     set_parent_process_death_signal(Some(Signal::KILL)).context("the parent cannot be watched")?;
     let nice = getpriority_process(None).unwrap_or(0);
-    // Failing to become slower is no reason to fail.
+    // Failing to lower the priority is no reason to fail.
     let _ = setpriority_process(None, nice + NICE);
     let bound = |bytes| Rlimit {
         current: Some(bytes),
@@ -238,13 +237,13 @@ fn compile_file(wasm: &Path, digest: &str, compiled: &Path) -> Result<(), Compil
     let bytes = std::fs::read(wasm).map_err(|error| {
         let why = format!("{shown} cannot be read: {error}");
         match Errno::from_io_error(&error) {
-            // The disk has lost it.
+            // The disk has lost the file.
             Some(Errno::NOENT | Errno::IO) => CompileError::Component(why),
             _ => CompileError::Host(why),
         }
     })?;
-    // What is compiled under a digest is what was uploaded under it, whatever the disk has made of
-    // it.
+    // What is compiled under a digest must be what was uploaded under it, even if the disk has
+    // damaged the file.
     if native::hex(&Sha256::digest(&bytes)) != digest {
         return Err(CompileError::Component(format!(
             "{shown} is damaged, its SHA-256 is not its name: deploy the component again"

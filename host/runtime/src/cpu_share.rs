@@ -1,4 +1,4 @@
-//! How the guests of one window share a processor with those of the others.
+//! How the guests of one window share the processors with those of the others.
 //!
 //! Guest code that runs long is interrupted at every epoch and goes to the back of tokio's queue.
 //! If that were all, a window with 64 spinning instances would stand in the queue 64 times. An
@@ -31,11 +31,11 @@ const FREE: Duration = Duration::from_millis(5);
 /// come every millisecond. Not wall time: under load the system itself delays threads.
 const LONG: Duration = Duration::from_millis(4);
 
-/// Processor time from which on a request is long. 50 ms: it is a sum of samples that may each be
-/// up to an epoch too high.
+/// The processor time at which a request counts as long. 50 ms: it is a sum of samples, each of
+/// which may be up to an epoch too high.
 const LONG_REQUEST: Duration = Duration::from_millis(50);
 
-/// Epochs for which a window is remembered for that.
+/// Epochs for which a window is treated in this way.
 const REMEMBERED: u64 = 1000;
 
 /// Counts the epochs of an engine.
@@ -57,7 +57,7 @@ impl Clock {
 pub struct CpuShares {
     cpu_shares: Arc<Semaphore>,
     start_permits: Arc<Semaphore>,
-    /// The epoch until which its instances need a CPU share to begin.
+    /// The epoch until which its instances need a CPU share to start.
     hot_until: Arc<AtomicU64>,
     placement: Arc<Placement>,
 }
@@ -90,7 +90,7 @@ impl CpuShares {
     }
 }
 
-/// One instance's part in them. Clones share it.
+/// One instance's part in the shares. Clones share it.
 #[derive(Clone)]
 pub(super) struct CpuShare(Arc<Part>);
 
@@ -100,23 +100,22 @@ struct Part {
     state: Mutex<State>,
     /// Held until it has stopped running for the first time.
     start_permit: Mutex<Option<OwnedSemaphorePermit>>,
-    /// The epoch at which guest code began to run, or went on.
+    /// The epoch at which guest code started or resumed.
     since: AtomicU64,
-    /// The processor time of its thread then, in nanoseconds.
+    /// The processor time of its thread at that moment, in nanoseconds.
     thread_since: AtomicU64,
-    /// Processor time that it has taken for its request up to the last interruption, in
-    /// nanoseconds.
+    /// Processor time used for its request up to the last interruption, in nanoseconds.
     used: AtomicU64,
 }
 
-/// Processor time that this thread has taken, in nanoseconds.
+/// Processor time that this thread has used, in nanoseconds.
 fn thread_time() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     (time.tv_sec as u64) * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// The same, read once in each epoch: guest code begins to run again at every return of a host
-/// call, and this is a system call.
+/// The same, read once per epoch: guest code resumes at every return of a host call, and this is a
+/// system call.
 fn thread_time_at(epoch: u64) -> u64 {
     thread_local!(static LAST: Cell<(u64, u64)> = const { Cell::new((u64::MAX, 0)) });
     LAST.with(|last| {
@@ -129,9 +128,9 @@ fn thread_time_at(epoch: u64) -> u64 {
 
 enum State {
     Without,
-    /// Given, and waiting in tokio's queue.
+    /// Granted, and waiting in tokio's queue.
     Given(OwnedSemaphorePermit),
-    /// At work with it.
+    /// In use.
     Running(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit),
 }
 
@@ -148,7 +147,7 @@ impl CpuShare {
         }))
     }
 
-    /// Waits for a start permit; to be called before guest code runs at all.
+    /// Waits for a start permit. Must be called before any guest code runs.
     pub(crate) async fn begin(&self) {
         let start_permit = self
             .0
@@ -183,28 +182,29 @@ impl CpuShare {
     }
 
     /// Epochs in which it has run since: at least one, so that no pattern of short runs escapes the
-    /// count; and many where it was at something that cannot be interrupted, as filling memory is.
+    /// count, and many if it was in an operation that cannot be interrupted, such as filling
+    /// memory.
     pub(crate) fn ran(&self) -> u64 {
         let now = self.0.clock.now();
         let ended = now.saturating_sub(self.0.since.load(Relaxed));
         let ran = ended.max(1);
-        // A system call, but at most one in an epoch.
+        // A system call, but at most one per epoch.
         let took = thread_time().saturating_sub(self.0.thread_since.load(Relaxed));
         let cpu_shares = &self.0.cpu_shares;
         let uninterrupted = ran > LONG.as_millis() as u64 && took >= LONG.as_nanos() as u64;
         if uninterrupted {
             cpu_shares.hot_until.store(now + REMEMBERED, Relaxed);
         }
-        // In an epoch that ends late the thread may have worked for many others since its time was
+        // In an epoch that ends late, the thread may have worked for many others since its time was
         // read.
         let epoch = EPOCH_TICK.as_nanos() as u64;
         let own = took.min(ran.saturating_mul(epoch));
         let used = self.0.used.fetch_add(own, Relaxed) + own;
         cpu_shares.placement.computed(match ended {
-            // It has just gone on: after a wait, or between host calls of which there may be no
-            // end.
+            // It has just resumed: after a wait, or between host calls, which may follow each other
+            // endlessly.
             0 => u64::from(used >= FREE.as_nanos() as u64),
-            // The system may have kept it waiting.
+            // The system may have delayed it.
             _ => ended.min(took.div_ceil(epoch)),
         });
         if uninterrupted || used >= LONG_REQUEST.as_nanos() as u64 {
@@ -217,7 +217,8 @@ impl CpuShare {
         *self.0.state.lock() = state;
     }
 
-    /// Called where a guest that has run for `ran` so far was interrupted; ready when it may go on.
+    /// Called when a guest that has run for `ran` so far was interrupted. Ready when it may
+    /// continue.
     pub(crate) async fn next(self, ran: Duration) {
         self.wait(ran).await;
         self.runs();
@@ -242,7 +243,7 @@ impl CpuShare {
         }
     }
 
-    /// Has `work` run outside of a worker, which else says when it has stopped.
+    /// Runs `work` outside of a worker, which would otherwise report when it stops.
     pub(crate) async fn around<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
         std::future::poll_fn(|cx| {
@@ -257,8 +258,8 @@ impl CpuShare {
         .await
     }
 
-    /// The instance has stopped running for now, for whatever reason. It gives back its CPU share
-    /// and its start permit: an instance that waits must not keep them.
+    /// The instance has stopped running for now, for whatever reason. It returns its CPU share and
+    /// its start permit: a waiting instance must not keep them.
     pub(crate) fn over(&self) {
         *self.start_permit() = None;
         self.give_back();

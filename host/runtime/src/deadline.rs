@@ -15,22 +15,22 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep_until};
 use wasmtime_wasi_http::handler::{WorkerExpiration, WorkerStatus};
 
-/// How long an instance that is reused waits for its next request. 5 s: a window that is asked now and
-/// then starts its instances anew, one under load never does.
+/// How long a reused instance waits for its next request. 5 s: a window with few requests starts
+/// its instances anew, and one under load never does.
 const IDLE: Duration = Duration::from_secs(5);
 
 /// The deadline of one instance.
 pub(super) struct Deadline {
-    /// For what it does when all its answers are out.
+    /// Its time once all its answers have been sent.
     wall_time: Duration,
     in_flight_set: Arc<InFlightSet>,
-    /// Of the instances of all windows that have nothing to do.
+    /// The idle instances, over all windows.
     room: Arc<Semaphore>,
-    /// Of what may wait for slow clients.
+    /// The instances that may wait for slow clients.
     share: WaitShare,
     sleep: Option<Pin<Box<Sleep>>>,
     cpu_share: CpuShare,
-    /// Has the worker look again once it knows whether the instance may have another request.
+    /// Wakes the worker once it is known whether the instance may have another request.
     reuse: Arc<Reuse>,
     cut_off: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
     closed: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
@@ -59,8 +59,9 @@ impl Deadline {
         }
     }
 
-    /// Whether that time has come; else this is polled then, or sooner: a timer that is set for an
-    /// earlier time stays, because to set it anew for each request costs more than a look too many.
+    /// Whether that time has come; otherwise this is polled then, or earlier. A timer that is set
+    /// for an earlier time is kept, because setting it for each request costs more than one poll
+    /// too many.
     fn is_past(&mut self, deadline: Instant, now: Instant, cx: &mut Context<'_>) -> bool {
         if deadline <= now {
             return true;
@@ -117,7 +118,7 @@ impl WorkerExpiration for Deadline {
             let deadline = match self.in_flight_set.stand(now) {
                 Stand::Over => return Poll::Ready(()),
                 Stand::Until(deadline) => deadline,
-                // Its answers are out, and it goes on with something of its own.
+                // Its answers have been sent, and it continues with work of its own.
                 Stand::Empty => {
                     let deadline = since + self.wall_time;
                     if self.is_past(deadline, now, cx) {

@@ -21,8 +21,8 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 /// Sizes of the pool that all instances share.
 #[derive(Debug, Clone, Copy)]
 pub struct EngineConfig {
-    /// Instances that can be at work at once, in all windows together. 512: address space is
-    /// reserved for each (20 GiB), memory only as it is used.
+    /// Concurrent instances, over all windows. 512: address space is reserved for each (20 GiB in
+    /// all), memory is used only as needed.
     pub instances: u32,
     /// The largest linear memory that any window can be given, in bytes. 1 GiB.
     pub max_memory_bytes: usize,
@@ -37,20 +37,20 @@ impl Default for EngineConfig {
     }
 }
 
-/// A component of a Rust window has about three core modules, one of a Python window more: the pool
-/// holds this many core instances, and half as many tables, for each instance.
+/// Core instances in the pool per instance, and half as many tables: a component of a Rust window
+/// has about three core modules, one of a Python window more.
 const CORE_INSTANCES_PER_INSTANCE: u32 = 4;
 pub(super) const TABLES_PER_INSTANCE: u32 = 2;
 
-/// As many memories as tables are what instances need. Twice as many, because a slot is quick for
-/// the component that it was last used for, and each thread looks for such a one in a part of the
+/// Instances need as many memories as tables. There are twice as many, because a slot is fast for
+/// the component that it was last used for, and each thread looks for such a slot in a part of the
 /// pool that it shares with few: so a thousand components find theirs.
 const MEMORIES_PER_INSTANCE: u32 = 4;
 
-/// One instance may wait for its next request for every so many that can be at work.
+/// Concurrent instances per idle instance that is kept.
 const IDLE_SHARE: u32 = 4;
 
-/// Places more than instances are let in to: for one that is on its way out.
+/// Slots beyond the permits: for instances that are about to end.
 const SPARE: u32 = 8;
 
 /// The most that a single component may take of the pool.
@@ -60,15 +60,15 @@ const MAX_MEMORIES_PER_COMPONENT: u32 = 16;
 /// Elements of one table. CPython's is about 12,000.
 const MAX_TABLE_ELEMENTS: usize = 65_536;
 
-/// Bytes of each slot that stay in memory between two instances and are cleared rather than given
-/// back to the kernel. Measured: with these a fresh instance per request is about three times as
-/// fast. 256 KiB: what a request of most windows touches, because every slot may keep as much (see
-/// `pool`).
+/// Bytes of each slot that stay in memory between two instances and are cleared instead of returned
+/// to the kernel. Measured: this makes a fresh instance per request about three times as fast. 256
+/// KiB: what a request of most windows touches. Every slot may keep as much (see `pool`).
 const MEMORY_KEEP_RESIDENT: usize = 256 << 10;
 const TABLE_KEEP_RESIDENT: usize = 64 << 10;
 const STACK_KEEP_RESIDENT: usize = 64 << 10;
 
-/// What compiling child and running host must agree on: all that shapes the native code.
+/// The settings that compiling child and running host must share: everything that shapes native
+/// code.
 fn code_config() -> Config {
     let mut config = Config::new();
     config
@@ -81,7 +81,7 @@ fn code_config() -> Config {
 /// Compiles a component to native code for this build of the host. Runs in the child process.
 ///
 /// # Errors
-/// The compiler's own words when the component is not valid.
+/// The compiler's message, if the component is not valid.
 pub fn precompile(wasm: &[u8]) -> anyhow::Result<Vec<u8>> {
     let engine = Engine::new(&code_config())?;
     Ok(engine.precompile_component(wasm)?)

@@ -1,10 +1,10 @@
-//! Why an instance, or the request that it had, failed.
+//! Why an instance, or its request, failed.
 
 use hms_core::error::{Cause, Problem, RequestError};
 use std::time::Duration;
 
-/// A failure that arises in the runtime. The sentences are for clients, so they say nothing that a
-/// guest said.
+/// A failure in the runtime. The messages are for clients, so they repeat nothing that a guest
+/// said.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum InstanceError {
     // What the client sent, or took.
@@ -12,7 +12,7 @@ pub(super) enum InstanceError {
     HeadersTooLarge { limit: u64 },
     #[error("the request body is larger than {limit} bytes")]
     BodyTooLarge { limit: u64 },
-    /// As `BodyTooLarge`, found out when an instance was at work on it already.
+    /// Like `BodyTooLarge`, but found while an instance was already working on it.
     #[error("the request body is larger than {limit} bytes")]
     BodyOverrun { limit: u64 },
     #[error("the request has too many trailer fields, or they are too large")]
@@ -25,7 +25,7 @@ pub(super) enum InstanceError {
     ReaderTooSlow,
 
     // What the instance did.
-    /// The pool has no room for it.
+    /// The pool has no room for the instance.
     #[error("all instances are busy; retry shortly")]
     PoolFull,
     #[error("the instance failed to start")]
@@ -53,7 +53,7 @@ pub(super) enum InstanceError {
     ResponseInvalid(Cause),
     #[error("the instance ended without a response")]
     NoResponse(Cause),
-    /// Once it had begun, nothing of the response or of its request moved for so long.
+    /// Once the response had begun, no data of it or of its request moved for so long.
     #[error("no response data arrived for {} s", .limit.as_secs_f32())]
     StreamIdle { limit: Duration },
 

@@ -1,4 +1,4 @@
-//! What guests and their errors say, cut to a bound before the host keeps it.
+//! Texts of guests and their errors, bounded before the host keeps them.
 
 use std::fmt::{self, Write as _};
 use std::pin::Pin;
@@ -8,13 +8,13 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{FutureConsumer, FutureReader, Lift, Lower, Source};
 use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 
-/// Bytes of an error's words. 1 KiB: a sentence with what it is about.
+/// Bytes of an error's text. 1 KiB: a sentence with its subject.
 pub(super) const ERROR_BYTES: usize = 1 << 10;
 
 /// Bytes of an error with its guest's backtrace.
 pub(super) const BACKTRACE_BYTES: usize = 64 << 10;
 
-/// What `words` come to, cut after `most` bytes without being made whole first.
+/// The text of `words`, truncated to `most` bytes without formatting all of it first.
 pub(super) fn cut(most: usize, words: fmt::Arguments<'_>) -> String {
     struct Cut(String, usize);
 
@@ -37,9 +37,9 @@ pub(super) fn cut(most: usize, words: fmt::Arguments<'_>) -> String {
     text.0
 }
 
-/// The same future, of which an error says no more than [`ERROR_BYTES`] in each of its words: the
-/// host keeps it until somebody asks for it, and a guest may have thousands. `lost` has what comes
-/// when nobody waits for it any more.
+/// The same future with errors whose texts have at most [`ERROR_BYTES`]: the host keeps an error
+/// until somebody asks for it, and a guest may have thousands. `lost` receives the result if nobody
+/// waits for it any more.
 pub(super) fn shortened<T, D>(
     store: &mut StoreContextMut<'_, D>,
     future: FutureReader<Result<T, ErrorCode>>,
@@ -58,7 +58,7 @@ where
             lost,
         },
     )?;
-    // Where nothing was said, nothing is: the reader waits as it would for the guest.
+    // Without a result, none is passed on: the reader waits as it would for the guest.
     FutureReader::new(store, async move {
         match said.await {
             Ok(said) => wasmtime::error::Ok(said),

@@ -1,5 +1,5 @@
-//! The place where the instances of one release are made and their requests handed to them: our
-//! policy for wasmtime's mechanism.
+//! Creates the instances of one release and hands requests to them: our policy for wasmtime's
+//! mechanism.
 
 use super::code::Code;
 use super::cpu_share::CpuShare;
@@ -21,23 +21,23 @@ use wasmtime::{CallHook, Store, StoreContextMut};
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::handler::{HandlerState, Instance, ProxyPre, ShouldAccept, WorkerState};
 
-/// Requests that one instance has at once, where it is reused and WASI 0.3. 16: what waits
-/// overlaps, and a trap costs no more than these.
+/// Concurrent requests of one instance, if it is reused and WASI 0.3. 16: their waits overlap, and
+/// a trap costs no more than these.
 const AT_ONCE: usize = 16;
 
-/// Bytes that a guest can hand to the host in one call. 16 MiB: four of the largest values of a
-/// store. Never more than its memory limit.
+/// Bytes that a guest can hand to the host in one call. 16 MiB: four of a store's largest values.
+/// Never more than its memory limit.
 const HOST_CALL_BYTES: usize = 16 << 20;
 
-/// Bytes of the memory limit for each task, stream or future that an instance may have at once. 8
-/// KiB: one takes about 1 KiB of the host, which is not counted, so all of them take an eighth of
-/// the limit more. The default of `--subtasks` fits the default of `--memory`.
+/// Bytes of the memory limit per task, stream or future that an instance may have at once. 8 KiB:
+/// each takes about 1 KiB of the host, which is not counted, so all of them take an additional
+/// eighth of the limit. The default of `--subtasks` matches the default of `--memory`.
 const SUBTASK_MEMORY_BYTES: usize = 8 << 10;
 
-/// As many it may have however little memory: what a few requests need.
+/// The minimum, however small the memory: what a few requests need.
 const LEAST_SUBTASKS: usize = 256;
 
-/// Ends all instances of one release without keeping the release itself.
+/// Ends all instances of one release without keeping the release alive.
 #[derive(Clone, Default)]
 pub struct CancelHandle(Arc<Cancellation>);
 
@@ -48,13 +48,13 @@ struct Cancellation {
 }
 
 impl CancelHandle {
-    /// Ends every instance at work; to its client the release was replaced. There will be no
-    /// further ones.
+    /// Ends every instance in flight; clients are told that the release was replaced. No more are
+    /// created.
     pub fn cut(&self) {
         self.0.token.cancel();
     }
 
-    /// No request will come any more: instances that wait for one go, those at work finish.
+    /// No more requests will come: idle instances end, the others finish.
     pub fn close(&self) {
         self.0.closed.cancel();
     }
@@ -70,7 +70,7 @@ impl CancelHandle {
     }
 }
 
-/// Makes instances: wasmtime's handler asks it for each.
+/// Creates instances when wasmtime's handler asks for one.
 pub(super) struct InstanceFactory {
     pub code: Code,
     pub pre: ProxyPre<InstanceState>,
@@ -153,21 +153,21 @@ impl HandlerState for InstanceFactory {
     }
 }
 
-/// Requests that an instance serves before it goes. It may hold the heads of all of them, which are
-/// not counted: so no more than have room in its memory limit once more, each as large as it may
-/// be.
+/// Requests that an instance serves before it ends. It may hold the heads of all of them, which are
+/// not counted. So at most as many as fit into its memory limit once more, each of the largest
+/// size.
 fn reuse(limits: &WindowLimits) -> usize {
     let head = limits.size(Limit::RequestHeaderBytes).max(1);
     let heads = limits.size(Limit::MemoryBytes) / head;
     limits.size(Limit::Reuse).min(heads).max(1)
 }
 
-/// One instance at work.
+/// One instance in use.
 pub(super) struct AtWork {
     in_flight_set: Arc<InFlightSet>,
     context: InstanceContext,
     reuse: Arc<Reuse>,
-    /// The right to a second request, until it comes.
+    /// The right to a second request, until that comes.
     trial: Mutex<Option<ReuseTrial>>,
 }
 
@@ -176,8 +176,8 @@ impl AtWork {
         self.trial.lock()
     }
 
-    /// Whether it may try a further request, of which nobody knows how it ends: alone, and no other
-    /// instance does.
+    /// Whether it may try a second request, whose outcome is unknown: alone, and no other instance
+    /// tries one.
     fn may_try(&self, at_once: usize) -> ShouldAccept {
         if at_once > 0 {
             return ShouldAccept::No;
@@ -188,7 +188,7 @@ impl AtWork {
         }
         match *trial {
             Some(_) => ShouldAccept::Yes,
-            // Its `Deadline` has it asked again.
+            // Its `Deadline` will wake the worker.
             None if self
                 .in_flight_set
                 .tried()
@@ -241,8 +241,8 @@ impl WorkerState for AtWork {
 
     fn drop(&self, store: Store<InstanceState>, result: wasmtime::Result<()>) {
         if let Err(error) = &result {
-            // Before the wasmtime store goes: with it goes the bodies' other end, and a body asks
-            // at its end whether the instance failed.
+            // Before the wasmtime store is dropped: the other ends of bodies are dropped with it,
+            // and a body that ends checks whether the instance failed.
             if self.in_flight_set.fail(&classify(error)) {
                 self.context.log.failure(error);
             }

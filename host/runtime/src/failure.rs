@@ -1,4 +1,4 @@
-//! Why an instance failed: from wasmtime's errors to ours.
+//! From wasmtime's errors to ours.
 
 use super::error::InstanceError;
 use super::error_text::{ERROR_BYTES, cut};
@@ -14,26 +14,26 @@ use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode as ErrorCode3;
 #[error("used up its {} s of CPU time", .0.as_secs_f32())]
 pub(super) struct CpuExhausted(pub Duration);
 
-/// Raised by the limiter, in bytes.
+/// Raised by the limiter; holds bytes.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("asked for more than its {0} bytes of memory")]
 pub(super) struct MemoryExhausted(pub u64);
 
-/// Raised by the hook on host calls: so many a second, and no more.
+/// Raised by the hook on host calls; holds the allowed calls per second.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("made more than {0} calls a second to the host")]
 pub(super) struct HostCallsExhausted(pub u64);
 
-/// wasmtime has no type for a guest's own table of handles being full.
+/// wasmtime has no type for the error that a guest's handle table is full.
 const HANDLES_FULL: &str = "handle limit exceeded";
 
-/// Nor for a guest that hands the host too much in one call, or asks it for too much.
+/// Nor for a guest that passes too much to the host in one call, or asks for too much.
 const CALL_TOO_LARGE: [&str; 2] = [
     "fuel allocated for hostcalls has been exhausted",
     "exceeds limit",
 ];
 
-/// What a wasmtime error, met while an instance was starting or at work, means to the client.
+/// The failure that a client sees for a wasmtime error while an instance was starting or running.
 pub(super) fn classify(error: &wasmtime::Error) -> InstanceError {
     if let Some(CpuExhausted(limit)) = error.downcast_ref() {
         return InstanceError::CpuTime { limit: *limit };
@@ -72,7 +72,7 @@ pub(super) fn classify(error: &wasmtime::Error) -> InstanceError {
     InstanceError::NoResponse(root.into())
 }
 
-/// What is said of the error that a guest returned, in its own words.
+/// The text of an error that a guest returned.
 fn returned(code: &dyn std::fmt::Debug) -> String {
     cut(ERROR_BYTES, format_args!("it returned the error {code:?}"))
 }

@@ -1,4 +1,4 @@
-//! Why the instances of one window failed, counted by reason.
+//! The failures of one window's instances, counted by reason.
 
 use super::log::WindowLog;
 use hms_core::error::RequestError;
@@ -6,14 +6,14 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The failures of one window since the host began.
+/// The failures of one window since the host started.
 pub struct Failures {
     log: Arc<WindowLog>,
     counts: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Failures {
-    /// Each is said in `log` too.
+    /// Each is also written to `log`.
     pub fn new(log: Arc<WindowLog>) -> Self {
         Failures {
             log,
@@ -26,14 +26,14 @@ impl Failures {
         self.count(error.code(), &error.in_full());
     }
 
-    /// Something was refused to an instance for this reason.
+    /// An instance was refused something for this reason.
     pub fn count(&self, code: &'static str, sentence: &str) {
         self.log.line(&format!("{code}: {sentence}"));
         let mut counts = self.counts.lock();
         *counts.entry(code).or_default() += 1;
     }
 
-    /// The reasons, and how often each was met.
+    /// The reasons, and the count of each.
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         let counts = self.counts.lock();
         counts.clone()

@@ -1,11 +1,11 @@
-//! The memory that the host keeps for one instance, beside the instance's own memories: what its handles
-//! stand for.
+//! The memory that the host keeps for one instance, besides the instance's own memories: what its
+//! handles refer to.
 //!
-//! Most of it is in the instance's resource table, as types of wasmtime's that carry no guard of ours.
-//! So it is not followed piece by piece but counted: each host call declares the most that it adds,
-//! and only where the limit would be passed is the table walked and every resource measured. What
-//! was dropped meanwhile is then simply no longer there. A walk is paid for with the instance's CPU
-//! time.
+//! Most of it is in the instance's resource table, as wasmtime's own types, to which no guard of
+//! ours can be attached. So it is not tracked piece by piece but estimated: each host call declares
+//! the most that it adds. Only when the limit would be exceeded is the table walked and every
+//! resource measured; what was dropped meanwhile is then no longer in it. A walk is charged to the
+//! instance's CPU time.
 
 use super::keyvalue::{Bucket, Cas};
 use http::{HeaderMap, HeaderValue};
@@ -20,38 +20,38 @@ use wasmtime_wasi_http::p2::body::HostOutgoingBody;
 use wasmtime_wasi_http::p2::types::{HostOutgoingRequest, HostOutgoingResponse};
 use wasmtime_wasi_http::p3::{Request, Response};
 
-/// Bytes that any handle counts: its place in the tables, and the largest of the resources without
-/// what they refer to.
+/// Bytes charged for any handle: its entry in the tables, and the largest resource without what it
+/// refers to.
 pub(super) const HANDLE_BYTES: usize = 512;
 
-/// Bytes copied out of a guest in one piece of a body. 64 KiB: larger pieces gain nothing on a
-/// socket and cost memory for every transfer.
+/// Bytes copied from a guest per piece of a body. 64 KiB: larger pieces gain nothing on a socket
+/// and cost memory for every transfer.
 pub(super) const BODY_CHUNK_BYTES: usize = 64 << 10;
 
-/// Bytes of one piece of an outgoing body of WASI 0.2, at most. 1 MiB, as wasmtime has it: some
-/// toolchains write a body whole before they answer, and nobody takes any of it until then.
+/// Bytes of one piece of an outgoing WASI 0.2 body, at most. 1 MiB, as in wasmtime: some toolchains
+/// write a whole body before they answer, and nobody reads any of it until then.
 const MAX_WRITE_BYTES: usize = 1 << 20;
 
-/// The part of its memory limit that such a piece takes at most, two of which the host keeps for
-/// each body: an eighth for both.
+/// The part of the memory limit that such a piece may take. The host keeps two for each body: an
+/// eighth for both.
 const WRITE_SHARE: usize = 16;
 
-/// Bytes of one piece of an outgoing body of WASI 0.2, for an instance of so much memory.
+/// Bytes of one piece of an outgoing WASI 0.2 body, for an instance with so much memory.
 pub(super) fn write_bytes(memory_limit: u64) -> usize {
     let share = usize::try_from(memory_limit).unwrap_or(usize::MAX) / WRITE_SHARE;
     share.clamp(BODY_CHUNK_BYTES, MAX_WRITE_BYTES)
 }
 
-/// Bytes that a request which a middleware passes on counts beside its header fields, until its
-/// answer's body has ended: two pieces in each direction.
+/// Bytes charged for a request that a middleware forwards, in addition to its header fields, until
+/// the body of its answer has ended: two pieces in each direction.
 pub(super) const PASSED_ON_BYTES: usize = 4 * BODY_CHUNK_BYTES;
 
-/// Values of one block of header fields from which on it is built anew when some are removed.
-/// `HeaderMap` keeps the room of removed ones, which nothing could see.
+/// The number of values from which on a block of header fields is rebuilt when some are removed.
+/// `HeaderMap` keeps the space of removed ones, which nothing could measure.
 pub(super) const MANY_VALUES: usize = 32;
 
-/// What one more value of a block of header fields counts beside its name and its bytes: its part
-/// of the tables, as they double, and the headers of its allocations.
+/// Bytes charged for one more value in a block of header fields, besides its name and value: its
+/// part of the tables, as they double, and allocation overhead.
 pub(super) const FIELD_BYTES: usize = 2 * (SLOT_BYTES + EXTRA_BYTES) + ALLOCATION_BYTES;
 
 /// A name's slot in a `HeaderMap` of http 1: hash, name, value, links and index.
@@ -66,30 +66,30 @@ const ALLOCATION_BYTES: usize = 80;
 /// What the host keeps for one instance, in bytes.
 #[derive(Default)]
 pub(super) struct HostMemory {
-    /// That an outgoing body of WASI 0.2 counts: the two pieces that its channel holds.
+    /// Bytes charged for an outgoing WASI 0.2 body: the two pieces that its channel holds.
     body_bytes: usize,
-    /// What was in the table when it was last walked.
+    /// What the table held when it was last walked.
     counted: usize,
-    /// The most that has come since.
+    /// The most that was added since.
     since: usize,
-    /// What is told from elsewhere. None until there is something.
+    /// What other tasks report. None until there is something.
     shared: Option<Arc<Shared>>,
-    /// The largest trailers that were ever handed to an outgoing body of WASI 0.2, behind which
-    /// they cannot be seen.
+    /// The largest trailers ever passed to an outgoing WASI 0.2 body, where they cannot be
+    /// measured.
     trailer_bytes: usize,
 }
 
-/// What is told without the instance at hand.
+/// What is reported without access to the instance.
 #[derive(Default)]
 struct Shared {
     /// Outside of the table, each as long as its [`RetainedBytes`].
     beside: AtomicUsize,
-    /// The most that bodies have put into the table since it was last walked.
+    /// The most that bodies have added to the table since it was last walked.
     arrived: AtomicUsize,
 }
 
 impl HostMemory {
-    /// For an instance of so much memory.
+    /// For an instance with so much memory.
     pub(crate) fn new(memory_limit: u64) -> Self {
         HostMemory {
             body_bytes: 2 * write_bytes(memory_limit),
@@ -97,7 +97,7 @@ impl HostMemory {
         }
     }
 
-    /// Bytes that an outgoing body of WASI 0.2 counts.
+    /// Bytes charged for an outgoing WASI 0.2 body.
     pub(crate) fn body_bytes(&self) -> usize {
         self.body_bytes
     }
@@ -112,7 +112,7 @@ impl HostMemory {
             .saturating_add(shared)
     }
 
-    /// At most `bytes` have come.
+    /// At most `bytes` were added.
     pub(crate) fn add(&mut self, bytes: usize) {
         self.since = self.since.saturating_add(bytes);
     }
@@ -126,27 +126,27 @@ impl HostMemory {
         }
     }
 
-    /// Bytes outside of the table, until what is returned is dropped.
+    /// Charges bytes outside of the table, until the result is dropped.
     pub(crate) fn beside(&mut self, bytes: usize) -> RetainedBytes {
         let shared = self.shared.get_or_insert_default().clone();
         shared.beside.fetch_add(bytes, Relaxed);
         RetainedBytes { bytes, shared }
     }
 
-    /// Such trailers go where they are not seen.
+    /// Trailers of so many bytes go where they cannot be measured.
     pub(crate) fn trailers(&mut self, bytes: usize) {
         self.trailer_bytes = self.trailer_bytes.max(bytes);
     }
 }
 
-/// Bytes that count for an instance for as long as this is kept.
+/// Bytes charged to an instance as long as this exists.
 pub(super) struct RetainedBytes {
     bytes: usize,
     shared: Arc<Shared>,
 }
 
 impl RetainedBytes {
-    /// At most `bytes` go into the table. They count as what was declared: until it is walked.
+    /// At most `bytes` are added to the table. They are charged as declared until it is walked.
     pub(crate) fn arrives(&self, bytes: usize) {
         self.shared.arrived.fetch_add(bytes, Relaxed);
     }
@@ -168,8 +168,8 @@ fn bytes_of(table: &mut ResourceTable, body_bytes: usize, trailer_bytes: usize) 
     sizes.fold(0, usize::saturating_add)
 }
 
-/// Blocks of header fields that were counted already: what is handed out again of a request's head
-/// shares its memory.
+/// Blocks of header fields that were measured already: repeated reads of a request's head share its
+/// memory.
 #[derive(Default)]
 struct Seen(HashSet<*const HeaderMap>);
 
@@ -231,8 +231,8 @@ fn resource_bytes(
     0
 }
 
-/// Has each value own its bytes. One that came over a connection is a part of what was read with
-/// it, up to 400 KiB, and would keep all of that.
+/// Copies each value. A value that came over a connection is a slice of up to 400 KiB that was read
+/// with it, all of which it would keep alive.
 pub(super) fn own_values(fields: &mut HeaderMap) {
     for value in fields.values_mut() {
         if let Ok(mut own) = HeaderValue::from_bytes(value.as_bytes()) {
@@ -244,7 +244,7 @@ pub(super) fn own_values(fields: &mut HeaderMap) {
 
 /// The bytes that a block of header fields takes.
 pub(super) fn fields_bytes(map: &HeaderMap) -> usize {
-    // What was removed of fewer than that many values leaves its room.
+    // Fewer removed values than that leave their space.
     let extra = map.len().saturating_sub(map.keys_len()).max(MANY_VALUES);
     let texts = map
         .iter()

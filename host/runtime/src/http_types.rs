@@ -1,6 +1,6 @@
-//! The functions of `wasi:http/types` by which a guest has the host keep something, in both
-//! generations: each says first how much that is at most (see [`super::host_memory`]), and is then
-//! wasmtime's own.
+//! The functions of `wasi:http/types` by which a guest makes the host keep something, in both
+//! generations. Each first declares how much that is at most (see [`super::host_memory`]), then
+//! calls wasmtime's own.
 
 use super::error_text::shortened;
 use super::host_memory::{FIELD_BYTES, MANY_VALUES, fields_bytes};
@@ -15,12 +15,12 @@ use wasmtime_wasi_http::p3::bindings::http::types as p3;
 use wasmtime_wasi_http::p3::{Request, Response};
 use wasmtime_wasi_http::{FieldMap, WasiHttp, WasiHttpView};
 
-/// As wasmtime-wasi-http 48 names them. Under another name nothing would be charged:
-/// `tests/measured/hostile.rs` shows that it is.
+/// The names in wasmtime-wasi-http 48. Under other names nothing would be charged:
+/// `tests/measured/hostile.rs` checks that it is.
 const TYPES_2: &str = "wasi:http/types@0.2.12";
 const TYPES_3: &str = "wasi:http/types@0.3.0";
 
-/// Puts them in the place of those that are in `linker`.
+/// Replaces the functions in `linker` by these.
 pub(super) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut types = linker.instance(TYPES_2)?;
@@ -36,7 +36,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Res
 type Store<'a> = StoreContextMut<'a, InstanceState>;
 type Fields = Resource<FieldMap>;
 
-/// What a name and its values come to.
+/// The bytes of a name and its values.
 fn pair_bytes<'a>(name: &str, values: impl IntoIterator<Item = &'a Vec<u8>>) -> usize {
     let values = values.into_iter();
     let bytes = values.map(|value| name.len() + value.len() + FIELD_BYTES);
@@ -48,7 +48,7 @@ fn pairs_bytes(pairs: &[(String, Vec<u8>)]) -> usize {
     bytes.fold(0, usize::saturating_add)
 }
 
-/// Makes `fields` the owner of memory of its own, of the size that it needs.
+/// Makes `fields` own its memory, of exactly the size that it needs.
 fn own(instance: &mut InstanceState, fields: &Fields) -> wasmtime::Result<()> {
     let limit = instance
         .context
@@ -65,7 +65,7 @@ fn own(instance: &mut InstanceState, fields: &Fields) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// Does what may remove some of `fields`, and gives back the room of many.
+/// Does something that may remove some of `fields`, and returns the space of many.
 fn removing<T, E>(
     instance: &mut InstanceState,
     fields: Fields,
@@ -80,11 +80,11 @@ fn removing<T, E>(
     Ok(removed)
 }
 
-/// `fields` of the generation `$types`, which differ in their types alone.
+/// `fields` of the generation `$types`; only the types differ.
 macro_rules! fields {
     ($add:ident, $types:ident) => {
         fn $add(types: &mut LinkerInstance<'_, InstanceState>) -> wasmtime::Result<()> {
-            /// What the guest is told.
+            /// The result for the guest.
             macro_rules! told {
                 ($instance:expr, $result:expr) => {
                     match $result {
@@ -136,8 +136,8 @@ macro_rules! fields {
                     Ok((told!(instance, deleted),))
                 },
             )?;
-            // A copy of its own at once: shared until it is changed it would be charged to nobody
-            // then.
+            // Copied at once: if the memory were shared until it is changed, it would then be
+            // charged to nobody.
             types.func_wrap("[method]fields.clone", |mut store: Store, (fields,)| {
                 let instance = store.data_mut();
                 let bytes = fields_bytes(instance.table.get::<FieldMap>(&fields)?);
@@ -248,7 +248,7 @@ fn messages_2(types: &mut LinkerInstance<'_, InstanceState>) -> wasmtime::Result
     )
 }
 
-/// Trailers that nobody takes.
+/// Trailers that nobody reads.
 fn drop_fields(instance: &mut InstanceState, fields: Option<Fields>) {
     if let Some(fields) = fields {
         let _ = instance.table.delete(fields);
@@ -258,8 +258,8 @@ fn drop_fields(instance: &mut InstanceState, fields: Option<Fields>) {
 type End = FutureReader<Result<(), p3::ErrorCode>>;
 type Trailers = FutureReader<Result<Option<Fields>, p3::ErrorCode>>;
 
-/// What a guest says of a body that it has taken. The first of an instance goes as it is: most take one
-/// body, and it costs nothing.
+/// What a guest reports about a body that it has taken. The first of an instance is passed on
+/// unchanged: most take only one, and it costs nothing.
 fn taken_end(store: &mut Store, end: End) -> wasmtime::Result<End> {
     if !std::mem::replace(&mut store.data_mut().has_taken_a_body, true) {
         return Ok(end);

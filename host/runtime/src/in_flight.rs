@@ -1,5 +1,5 @@
-//! One request from the instance's side: shared by the instance that serves it, the body that
-//! carries the answer out, and the watch that ends it when it takes too long.
+//! One request in flight, shared by the instance that serves it, the body that carries the answer,
+//! and the watch over its time.
 
 use super::client_time::{ClientTime, Slow};
 use super::error::InstanceError;
@@ -21,32 +21,32 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Time that an instance has to tidy up once nobody waits for its answer any more. An upload that
-/// broke off removes its chunks in this time.
+/// Time for an instance to clean up once nobody waits for its answer any more. An instance whose
+/// upload broke off removes the chunks in this time.
 const ABANDON_GRACE: Duration = Duration::from_secs(5);
 
-/// Between two looks at a request that waits for its client. 1 s: by so much an instance may be
-/// late that is asked for more than its time allows.
+/// Time between checks of a request that waits for its client. 1 s: an instance whose client is
+/// waited for can exceed its time by so much.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// The same where it has no guard among those that wait for slow clients. 100 ms: so soon it may be
-/// needed where places become short.
+/// The same for a request that is not yet counted among those that wait for slow clients. 100 ms:
+/// its permit may be needed that soon if permits become short.
 const LOOK_SOON: Duration = Duration::from_millis(100);
 
 /// The state of one request at an instance.
 pub struct InFlight {
     started: Instant,
-    /// What it has until the answer begins, and for what it does when that is out.
+    /// Time until the answer begins, and for the instance's own work once it has been sent.
     wall_time: Duration,
-    /// What it has between two chunks of a body, once the answer has begun.
+    /// Time between two chunks of a body, once the answer has begun.
     idle: StreamIdle,
-    /// Milliseconds since `started` at which the body last moved, in either direction.
+    /// When the body last moved in either direction, in milliseconds since `started`.
     moved_ms: AtomicU64,
     answered: AtomicBool,
     client: ClientTime,
-    /// Who is woken when more of the request's body is there.
+    /// Woken when more of the request's body has arrived.
     asker: AtomicWaker,
-    /// Microseconds that it had waited for the client when the body last moved.
+    /// How long it had waited for the client when the body last moved, in microseconds.
     waited_when_moved_us: AtomicU64,
     clients_fault: AtomicBool,
     memory_denied: OnceLock<MemoryExhausted>,
@@ -58,22 +58,22 @@ pub struct InFlight {
     failed: AtomicWaker,
     ended: AtomicBool,
     end: Notify,
-    /// The permit of the pool: until the instance is done with it, however slowly the client reads
-    /// what is left.
+    /// The permit of the pool: until the instance is done with the request, however slowly the
+    /// client reads the rest.
     permit: Mutex<Option<Held>>,
-    /// It is by this one that is seen whether its instance can serve a further request.
+    /// The trial of reuse that this request decides, if any.
     trial: OnceLock<ReuseTrial>,
-    /// When its head was out, where it is a trial.
+    /// When its head was sent, if it is a trial.
     tried_head: OnceLock<Instant>,
-    /// Its part of what may wait for clients, where its own is slow.
+    /// Its permit among those that wait for clients, if its own is slow.
     guard: Mutex<Option<LaneGuard>>,
-    /// Where it goes on to, at a middleware, until it is over.
+    /// At a middleware: the rest of the chain, until the request is over.
     onward: Option<Onward>,
-    /// What must live as long as anything of this request does: the lease.
+    /// Held as long as anything of this request exists: the lease.
     _lease: Held,
 }
 
-/// The rest of a request's way, and what says that the request is over.
+/// The rest of the chain, and a token that says that the request is over.
 #[derive(Clone)]
 pub(super) struct Onward {
     pub next: Next,
@@ -81,13 +81,13 @@ pub(super) struct Onward {
 }
 
 impl Onward {
-    /// Its answer is out, nobody waits for it, or it failed.
+    /// Its answer has been sent, nobody waits for it, or it failed.
     pub(crate) fn is_over(&self) -> bool {
         self.over.is_cancelled()
     }
 }
 
-/// Something that is only kept.
+/// A value that is only kept alive.
 pub(super) type Held = Box<dyn Any + Send + Sync>;
 
 impl InFlight {
@@ -120,42 +120,42 @@ impl InFlight {
         }
     }
 
-    /// With the rest of its way, at a middleware.
+    /// With the rest of the chain, at a middleware.
     pub(super) fn with_next(mut self, next: Option<Next>) -> Self {
         let over = CancellationToken::new;
         self.onward = next.map(|next| Onward { next, over: over() });
         self
     }
 
-    /// With another time for an answer that has begun to be quiet, if any.
+    /// With another limit for pauses of an answer, if any.
     pub(super) fn with_idle(mut self, idle: Option<StreamIdle>) -> Self {
         self.idle = idle.unwrap_or_default();
         self
     }
 
-    /// The rest of its way, at a middleware.
+    /// The rest of the chain, at a middleware.
     pub(super) fn onward(&self) -> Option<Onward> {
         self.onward.clone()
     }
 
-    /// What was sent on for it ends here, and nothing more is.
+    /// Ends what was forwarded for it; nothing more is.
     fn over(&self) {
         if let Some(onward) = &self.onward {
             onward.over.cancel();
         }
     }
 
-    /// Its instance has served before, and nobody knows whether it can.
+    /// Its instance has served a request before, and it is unknown whether it can serve another.
     pub(super) fn tries(&self, trial: ReuseTrial) {
         let _ = self.trial.set(trial);
     }
 
-    /// What its outcome decides, where it decides something.
+    /// The trial that its outcome decides, if any.
     pub fn trial(&self) -> Option<&ReuseTrial> {
         self.trial.get()
     }
 
-    /// An instance has taken it on.
+    /// An instance has accepted it.
     pub(super) fn begin(&self) {
         self.begun.store(true, Relaxed);
     }
@@ -164,7 +164,7 @@ impl InFlight {
         self.begun.load(Relaxed)
     }
 
-    /// The last byte of the answer is out.
+    /// The last byte of the answer has been sent.
     pub(super) fn finish(&self) {
         self.finished.store(true, Relaxed);
         self.over();
@@ -183,8 +183,8 @@ impl InFlight {
         self.moved_ms.store(now.as_millis() as u64, Relaxed);
     }
 
-    /// Looks for more of the request's body by `poll`. Until that wakes us it is the client who is
-    /// waited for; what the instance does before it looks again is its own time.
+    /// Polls for more of the request's body. Until that wakes us, the client is waited for; what
+    /// the instance does before it polls again is its own time.
     pub(super) fn ask<T>(
         self: &Arc<Self>,
         cx: &mut Context<'_>,
@@ -200,12 +200,12 @@ impl InFlight {
         polled
     }
 
-    /// So many bytes of the request's body were taken.
+    /// So many bytes of the request's body were read.
     pub(super) fn came(&self, bytes: u64) {
         self.client.moved(bytes);
     }
 
-    /// All of the request's body is there, or there will be no more.
+    /// The request's body is complete, or no more will come.
     pub(super) fn asked_all(&self) {
         self.leave_seat();
     }
@@ -217,35 +217,35 @@ impl InFlight {
     }
 
     /// The client was given so many bytes of the answer, and more is to come: it is waited for
-    /// until it takes that.
+    /// until it has read them.
     pub(super) fn given(&self, bytes: u64) {
         self.client.give(self.started.elapsed(), bytes);
     }
 
-    /// The client is there for more of the answer.
+    /// The client asks for more of the answer.
     pub(super) fn taken(&self) {
         if self.client.is_waited_for() {
             self.client.take(self.started.elapsed());
         }
     }
 
-    /// How long it has waited for the client to send the request's body: so much of its time is not
-    /// the instance's.
+    /// How long it has waited for the client to send the request's body. That time is not charged
+    /// to the instance.
     pub fn waited_for_body(&self) -> Duration {
         self.client.asked(self.started.elapsed())
     }
 
-    /// Bytes that moved for each second in which its client was waited for.
+    /// Bytes moved per second of waiting for the client.
     pub(super) fn client_pace(&self) -> u64 {
         self.client.pace(self.started.elapsed())
     }
 
-    /// Whether it waits for its client just now.
+    /// Whether it is waiting for its client now.
     pub fn is_client_waited_for(&self) -> bool {
         self.client.is_waited_for()
     }
 
-    /// Whether it waits for a slow client, where it has no guard among those that do.
+    /// Whether it waits for a slow client, and is not yet counted among those that do.
     pub(super) fn needs_seat(&self, short: &Short) -> Option<Slow> {
         if !self.client.is_waited_for() {
             return None;
@@ -255,12 +255,12 @@ impl InFlight {
         self.guard.lock().is_none().then_some(slow)
     }
 
-    /// Whether its client sends or takes much for the time that it is waited for.
+    /// Whether its client moves much for the time that it is waited for.
     pub(super) fn is_client_quick(&self) -> bool {
         self.client.is_quick(self.started.elapsed())
     }
 
-    /// It has a guard, for as long as it may wait.
+    /// It is counted as waiting, as long as it may wait.
     pub(super) fn seated(&self, guard: LaneGuard) {
         let before = self.guard.lock().replace(guard);
         drop(before);
@@ -278,27 +278,27 @@ impl InFlight {
         });
     }
 
-    /// It fails by the fault of its client: nobody waits for it any more.
+    /// It fails by its client's fault: nobody waits for it any more.
     fn end_for_client(&self, error: InstanceError) {
         self.body_failed();
         self.fail(error);
         self.abandon();
-        // Whoever reads the body is told that it ends here.
+        // A reader of the body is told that it ends here.
         self.asker.wake();
     }
 
-    /// The request's body broke off or was too large: whatever the instance makes of it, the sender
-    /// is to blame.
+    /// The request's body broke off or was too large: whatever the instance makes of it, it is the
+    /// client's fault.
     pub(super) fn body_failed(&self) {
         self.clients_fault.store(true, Relaxed);
     }
 
-    /// Whether it is the client's fault if this fails.
+    /// Whether a failure would be the client's fault.
     pub fn is_clients_fault(&self) -> bool {
         self.clients_fault.load(Relaxed)
     }
 
-    /// The head of the response has left the instance: from now on only pauses are timed.
+    /// The head of the response has left the instance: from now on only pauses are limited.
     pub(super) fn answered(&self) {
         self.moved();
         self.answered.store(true, Relaxed);
@@ -320,8 +320,8 @@ impl InFlight {
         self.over();
     }
 
-    /// When the instance must be done with it, as things stand `now`. What waited for the client is
-    /// added.
+    /// When the instance must be done with it, as of `now`, including the time that was spent
+    /// waiting for the client.
     pub(super) fn deadline(&self, now: Instant) -> Instant {
         let since = |micros: &AtomicU64| Duration::from_micros(micros.load(Relaxed));
         let (moved, before) = match self.is_answered() {
@@ -340,7 +340,7 @@ impl InFlight {
         }
     }
 
-    /// What the instance has at its present stage.
+    /// The time limit of the present stage.
     fn time(&self) -> Duration {
         match self.is_answered() && !self.is_finished() {
             true => self.idle.0,
@@ -348,7 +348,7 @@ impl InFlight {
         }
     }
 
-    /// When it is to be looked at again; none where its time is over, and it has failed of that.
+    /// When to check it again. None if its time is over, and it has failed for that reason.
     pub(super) fn look(&self, now: Instant) -> Option<Instant> {
         let next = self.look_at_time(now)?;
         Some(match self.look_at_trial(now) {
@@ -357,7 +357,8 @@ impl InFlight {
         })
     }
 
-    /// Ends a trial that its client, or a long answer, would hold. When to look again, if then.
+    /// Ends a trial that its client, or a long answer, would hold. Returns when to check again, if
+    /// necessary.
     fn look_at_trial(&self, now: Instant) -> Option<Instant> {
         let trial = self.trial.get().filter(|trial| trial.is_open())?;
         let Some(head) = self.tried_head.get() else {
@@ -374,7 +375,7 @@ impl InFlight {
         Some(at)
     }
 
-    /// While its client is waited for no time of the instance's passes.
+    /// While its client is waited for, the instance's time does not pass.
     fn look_at_time(&self, now: Instant) -> Option<Instant> {
         if self.abandoned.get().is_none() && self.client.is_waited_for() {
             let since = now.saturating_duration_since(self.started);
@@ -399,7 +400,7 @@ impl InFlight {
         None
     }
 
-    /// Has `waker` called when [`InFlight::deadline`] may have come nearer.
+    /// Calls `waker` when [`InFlight::deadline`] may have become earlier.
     pub(super) fn watch(&self, waker: &Waker) {
         self.watch.register(waker);
     }
@@ -408,8 +409,8 @@ impl InFlight {
         let _ = self.memory_denied.set(exhausted);
     }
 
-    /// Records why the instance failed; the first reason stands. An instance that died after it was
-    /// denied memory died of that.
+    /// Records why the instance failed; the first reason stays. If an instance died after it was
+    /// denied memory, that is the reason.
     pub(super) fn fail(&self, error: InstanceError) {
         let error = match (&error, self.memory_denied.get()) {
             (InstanceError::Trapped, Some(MemoryExhausted(limit))) => {
@@ -427,13 +428,13 @@ impl InFlight {
         self.failure.get()
     }
 
-    /// The failure; or `waker` is called when there is one. Of those that ask, the last is told.
+    /// The failure; otherwise `waker` is called when there is one. Only the last waker is kept.
     pub(super) fn poll_failure(&self, waker: &Waker) -> Option<&InstanceError> {
         self.failed.register(waker);
         self.failure.get()
     }
 
-    /// The instance is gone, or done with this.
+    /// The instance is gone, or done with this request.
     pub(super) fn end(&self) {
         let given_back = self.permit.lock().take();
         drop(given_back);
@@ -442,7 +443,7 @@ impl InFlight {
         self.end.notify_waiters();
     }
 
-    /// Waits until the instance is gone and with it every doubt about why.
+    /// Waits until the instance is gone, and with it any doubt about the reason.
     pub(super) async fn wait_end(&self) {
         let notified = self.end.notified();
         let mut notified = std::pin::pin!(notified);
@@ -454,7 +455,7 @@ impl InFlight {
 }
 
 impl Wake for InFlight {
-    /// More of the request's body is there, or its end.
+    /// More of the request's body has arrived, or its end.
     fn wake(self: Arc<Self>) {
         self.client.came(self.started.elapsed());
         self.asker.wake();

@@ -1,5 +1,5 @@
-//! What one instance has to do: the requests in flight that it has begun. Shared by the instance,
-//! the watch over its time, and the worker that gives it requests.
+//! The requests in flight of one instance. Shared by the instance, the watch over its time, and the
+//! worker that hands it requests.
 
 use super::client_time::Slow;
 use super::error::InstanceError;
@@ -17,25 +17,24 @@ pub(super) struct InFlightSet(Mutex<State>);
 #[derive(Default)]
 struct State {
     requests: Vec<Arc<InFlight>>,
-    /// It takes no further requests: one was not answered in time, so nobody knows what it is at.
+    /// It accepts no more requests: one was not answered in time, so its state is unknown.
     closing: bool,
-    /// It takes no further requests, and finishes what it has.
+    /// It accepts no more requests, and finishes those in flight.
     last: bool,
     /// The number of the trial that one of its requests is, or was.
     trial: Option<u64>,
-    /// Held while it has nothing to do. An instance at work is covered by the places of its
-    /// requests.
+    /// Held while it is idle. An instance in use is covered by the permits of its requests.
     idle: Option<OwnedSemaphorePermit>,
 }
 
-/// How an instance's requests in flight stand.
+/// The state of an instance's requests in flight.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Stand {
-    /// Nothing to do, and nothing behind it to finish.
+    /// Idle, and with no work of its own to finish.
     Empty,
-    /// Look again then, at the latest.
+    /// To be checked again at that time.
     Until(Instant),
-    /// What is left is out of time.
+    /// The rest is out of time.
     Over,
 }
 
@@ -44,7 +43,7 @@ impl InFlightSet {
         self.0.lock()
     }
 
-    /// One request more. What was answered whole needs no watch beside it.
+    /// Adds a request. One that was answered whole is not timed here.
     pub(crate) fn begin(&self, in_flight: Arc<InFlight>) {
         in_flight.begin();
         let mut state = self.state();
@@ -56,13 +55,13 @@ impl InFlightSet {
         done.iter().for_each(|in_flight| in_flight.end());
     }
 
-    /// Whether it takes no further requests.
+    /// Whether it accepts no more requests.
     pub(crate) fn takes_no_more(&self) -> bool {
         let state = self.state();
         state.closing || state.last
     }
 
-    /// The request that it has is the trial of its release with that number.
+    /// Its request is the trial of its release with that number.
     pub(crate) fn try_one(&self, number: u64) {
         self.state().trial = Some(number);
     }
@@ -72,13 +71,13 @@ impl InFlightSet {
         self.state().trial
     }
 
-    /// The request that it has is its last.
+    /// Its request is its last.
     pub(crate) fn take_no_more(&self) {
         self.state().last = true;
     }
 
-    /// All is done. Keeps the instance where there is room for one more of `weight` that has
-    /// nothing to do.
+    /// All requests are done. Keeps the instance if there is room for one more idle one of
+    /// `weight`.
     pub(crate) fn rest(&self, room: &Arc<Semaphore>, weight: u32) -> bool {
         let mut state = self.state();
         let done = std::mem::take(&mut state.requests);
@@ -91,7 +90,7 @@ impl InFlightSet {
         kept
     }
 
-    /// Fails what is out of time, and says until when the rest may take.
+    /// Fails requests that are out of time, and returns until when the others may take.
     pub(crate) fn stand(&self, now: Instant) -> Stand {
         let state = &mut *self.state();
         if state.requests.is_empty() {
@@ -105,7 +104,7 @@ impl InFlightSet {
             match look {
                 Some(look) => next = Some(next.map_or(look, |next: Instant| next.min(look))),
                 None if over || by_client => {
-                    // It has a moment to tidy up, and may not notice that this is over.
+                    // It has a moment to clean up, and may not notice that this is over.
                     state.last |= by_client;
                     last = last.max(in_flight.deadline(now));
                 }
@@ -114,14 +113,14 @@ impl InFlightSet {
         }
         match next {
             Some(next) => Stand::Until(next),
-            // What it does when all its answers are out has the time of the last.
+            // Once all its answers have been sent, its work is limited by the last one's time.
             None if last > now && !state.closing => Stand::Until(last),
             None => Stand::Over,
         }
     }
 
-    /// Has `waker` called when an in-flight request's deadline may have come nearer. Gives those
-    /// that wait for a slow client, and are not counted among such yet.
+    /// Calls `waker` when the deadline of a request may have become earlier. Returns those that
+    /// wait for a slow client, and are not yet counted as such.
     pub(crate) fn watch(
         &self,
         waker: &std::task::Waker,
@@ -139,14 +138,14 @@ impl InFlightSet {
         waits
     }
 
-    /// A `memory.grow` was refused; should the instance now die, it died of that.
+    /// A `memory.grow` was refused. If the instance now dies, that is the reason.
     pub(crate) fn memory_denied(&self, exhausted: MemoryExhausted) {
         for in_flight in &self.state().requests {
             in_flight.memory_denied(exhausted);
         }
     }
 
-    /// Fails all that has not failed yet; says whether anything had not.
+    /// Fails all requests that have not failed yet. Returns whether there were any.
     pub(crate) fn fail(&self, error: &InstanceError) -> bool {
         let mut any = false;
         for in_flight in &self.state().requests {

@@ -1,4 +1,4 @@
-//! One instance: an instance at work on a request, and the mechanism that starts one for each.
+//! One instance in use on a request, and the mechanism that starts one for each.
 
 use super::bodies::{AnswerBody, AskedBody, AskedLimits, Early, Empties, Waiting, check_headers};
 use super::code::Code;
@@ -42,27 +42,26 @@ use wasmtime_wasi_http::handler::{
 };
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView, p2, p3};
 
-/// Bytes of chance that a guest has in one call. 1 MiB: the host makes them before the guest has
-/// them.
+/// Random bytes that a guest gets in one call. 1 MiB: the host generates all before the guest gets
+/// any.
 const RANDOM_BYTES: u64 = 1 << 20;
 
 /// Bytes that one table element takes on the host.
 const TABLE_ELEMENT_BYTES: usize = 8;
 
-/// Core instances, memories and tables of one instance: what the pool can give one component at
-/// most.
+/// Core instances, memories and tables of one instance: the most that the pool can give one
+/// component.
 const MAX_INSTANCES: usize = 1024;
 
-/// Time for an instance to end after its request failed: it is at its end already, and to be done
-/// with it takes a moment.
+/// Time for an instance to end after its request failed: ending takes only a moment.
 const END_TIME: Duration = Duration::from_secs(1);
 
-/// Where an instance works: what all instances of one release share.
+/// The context of an instance: what all instances of one release share.
 #[derive(Clone)]
 pub struct InstanceContext {
-    /// The window's name: the one thing that decides which store an instance reaches.
+    /// The window's name: it alone decides which store an instance can reach.
     pub window: Arc<str>,
-    /// All stores; an instance opens its own window's when it first needs it.
+    /// All stores; an instance opens its own window's store when it first needs it.
     pub stores: Arc<Stores>,
     /// Where the guest's stdout and stderr go.
     pub log: Arc<WindowLog>,
@@ -74,11 +73,11 @@ pub struct InstanceContext {
     pub cpu_shares: CpuShares,
     /// Why its instances failed.
     pub failures: Arc<Failures>,
-    /// Whether requests find no place.
+    /// Whether requests find no permit.
     pub short: Arc<Short>,
 }
 
-/// What wasmtime keeps for one instance.
+/// The state of one instance in wasmtime.
 pub(super) struct InstanceState {
     pub(super) context: InstanceContext,
     pub(super) table: ResourceTable,
@@ -87,9 +86,9 @@ pub(super) struct InstanceState {
     pub(super) hooks: Outside,
     pub(super) meter: Meter,
     in_flight_set: Arc<InFlightSet>,
-    /// The requests that it was given.
+    /// The requests in flight.
     pub(super) requests: Requests,
-    /// It has taken a body of WASI 0.3.
+    /// Whether it has taken a WASI 0.3 body.
     pub(super) has_taken_a_body: bool,
 }
 
@@ -125,8 +124,8 @@ impl InstanceState {
         }
     }
 
-    /// The request `in_flight` begins, as the guest's task `task`: the limits as they are now are
-    /// its own. What the instance's start took counts for the first. How many that makes.
+    /// The request `in_flight` begins, as the guest's task `task`, under the current limits. What
+    /// the start of the instance used is charged to the first. Returns how many it has begun.
     pub(super) fn begin(&mut self, in_flight: &InFlight, task: GuestTaskId) -> u64 {
         let limits = **self.context.limits.load();
         let begun = self.requests.begin(in_flight.onward(), task);
@@ -140,7 +139,7 @@ impl InstanceState {
         begun
     }
 
-    /// It calls the host.
+    /// A host call.
     pub(super) fn host_call(&mut self) -> wasmtime::Result<()> {
         self.meter.host_call(&mut self.table)
     }
@@ -208,21 +207,22 @@ impl WasiHttpView for InstanceState {
     }
 }
 
-/// The instances of one release: a fresh one for every request, or as many requests an instance as
-/// the window's limits say.
+/// The instances of one release: a fresh one for every request, or as many requests per instance as
+/// the window's limits allow.
 #[derive(Clone)]
 pub struct Instances {
-    /// Each lane has instances of its own: one that is reused serves the lane that it is on.
+    /// Each lane has its own instances: a reused one serves only its lane.
     handlers: PerLane<ProxyHandler<InstanceFactory>>,
     weight: u32,
     cancel_handle: CancelHandle,
 }
 
 impl Instances {
-    /// Links `code` as a window's, either generation of WASI HTTP.
+    /// Links `code` for a window, in either generation of WASI HTTP.
     ///
     /// # Errors
-    /// When the component exports neither `wasi:http/handler` nor `wasi:http/incoming-handler`.
+    ///
+    /// If the component exports neither `wasi:http/handler` nor `wasi:http/incoming-handler`.
     pub fn new(code: Code, context: InstanceContext) -> anyhow::Result<Self> {
         let pre = match p3::bindings::ServicePre::new(code.linked.pre.clone()) {
             Ok(pre) => ProxyPre::P3(pre),
@@ -254,24 +254,25 @@ impl Instances {
         self.handlers.beside().state()
     }
 
-    /// The means to end these instances.
+    /// A handle that ends these instances.
     pub fn cancel_handle(&self) -> CancelHandle {
         self.cancel_handle.clone()
     }
 
-    /// What is known of whether an instance can serve several requests.
+    /// Whether an instance can serve several requests, as far as known.
     pub fn reuse(&self) -> &Reuse {
         &self.counter().reuse
     }
 
-    /// Places in the pool that one instance takes.
+    /// Slots of the pool that one instance takes.
     pub fn weight(&self) -> u32 {
         self.weight
     }
 
-    /// Starts one instance and lets it go again: the least that a release must be able to do.
+    /// Starts one instance and drops it: the least that a release must be able to do.
     ///
     /// # Errors
+    ///
     /// Why it could not start.
     pub async fn try_start(&self) -> Result<(), RequestError> {
         match self.counter().instantiate().await {
@@ -294,8 +295,8 @@ impl Instances {
         }
     }
 
-    /// What is known of `request` as long as it is at work. `permit` is kept until the instance is
-    /// done, `lease` until the last byte of the answer is out as well.
+    /// The state of `request` while it is in flight. `permit` is kept until the instance is done,
+    /// `lease` until the last byte of the answer has been sent as well.
     pub fn in_flight(
         &self,
         request: &mut http::Request<Body>,
@@ -310,11 +311,12 @@ impl Instances {
         Arc::new(in_flight.with_next(next).with_idle(idle))
     }
 
-    /// Has an instance serve `request`, whose `in_flight` this is. Dropping the future, or the
+    /// Has an instance serve `request`, whose state is `in_flight`. Dropping the future, or the
     /// answer's body, tells the instance that nobody waits any more.
     ///
     /// # Errors
-    /// Why there is no answer; once there is a head, a failure shows as an error of the body.
+    ///
+    /// Why there is no answer. Once there is a head, a failure is an error of the body.
     pub async fn serve(
         &self,
         request: http::Request<Body>,
@@ -363,12 +365,12 @@ impl Instances {
         let (handler, slow_pool) = if context.cpu_shares.fit_lanes(clock) {
             (self.handlers.here(), None)
         } else {
-            // It may hold its thread for long.
+            // It may block its thread for long.
             (self.handlers.beside(), Some(slow_pool))
         };
         let mut handled = pin!(handler.handle(in_flight.clone(), request));
-        // An instance that serves others goes on when the time of this one is over, and says
-        // nothing of it.
+        // An instance that serves others continues when the time of this request is over, and
+        // reports nothing about it.
         let answered = poll_fn(|cx| match polled_on(slow_pool, handled.as_mut(), cx) {
             Poll::Pending => match in_flight.poll_failure(cx.waker()) {
                 Some(failure) => Poll::Ready(Err(failure.clone())),
@@ -377,7 +379,7 @@ impl Instances {
             Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
         });
         let answered = answered.await;
-        // What the client did wrong came first, whatever its guest made of it or died of.
+        // The client's fault came first, whatever its guest made of it or died of.
         let wrong = |failure: &InstanceError| refused.get().unwrap_or(failure).clone();
         let answered = answered.map_err(|failure| wrong(&failure))?;
         if let Some(failure) = in_flight.failure()
@@ -411,8 +413,8 @@ impl Instances {
                     Err(why) => Err(InstanceError::ResponseInvalid(why.into())),
                 }
             }
-            // Only an instance at work reads the body, and it may have done something before it
-            // came to the end.
+            // Only a running instance reads the body, and it may have had an effect before it
+            // reached the end.
             Err(error) => match refused.get() {
                 Some(refused) => Err(refused.clone()),
                 None => Err(self.failure(&error, &in_flight).await),
@@ -424,8 +426,8 @@ impl Instances {
         if let Some(start) = error.downcast_ref::<InstantiationError<Arc<InFlight>>>() {
             return self.start_failure(&start.error);
         }
-        // What the request is told may be less than what its instance's end says; an instance that
-        // fails before it has taken the request on does not know of it.
+        // The request may be told less than the end of its instance says; an instance that fails
+        // before it has accepted the request does not know about it.
         if in_flight.is_begun() {
             let _ = tokio::time::timeout(END_TIME, in_flight.wait_end()).await;
         }
@@ -442,7 +444,7 @@ impl Instances {
     }
 }
 
-/// Polls `future` where what it starts is to run: on that runtime, or on this one.
+/// Polls `future` in the right place: on that runtime, or on this one.
 fn polled_on<F: Future>(
     runtime: Option<&Handle>,
     future: Pin<&mut F>,

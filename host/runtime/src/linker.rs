@@ -1,9 +1,8 @@
-//! What a window may reach: the grants.
+//! What a window can reach: the grants.
 //!
-//! Every `wasi:*` interface that a standard toolchain imports is present, so that components link
-//! unchanged, and nothing stands behind those that lead outside: no directory is pre-opened, the
-//! environment and the arguments are empty, every socket address and every outgoing request is
-//! refused.
+//! Every `wasi:*` interface that a standard toolchain imports is linked, so that components work
+//! unchanged. Those that lead outside have nothing behind them: no directory is pre-opened,
+//! environment and arguments are empty, and every socket address and outgoing request is refused.
 
 use super::failures::Failures;
 use super::host_memory::{BODY_CHUNK_BYTES, write_bytes};
@@ -16,7 +15,7 @@ use wasmtime::Engine;
 use wasmtime::component::Linker;
 use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, WasiBody, WasiHttpHooks};
 
-/// The packages of which a window may import interfaces, for messages.
+/// The packages whose interfaces a window may import, for messages.
 pub(crate) const GRANTED: [&str; 7] = [
     "wasi:cli",
     "wasi:clocks",
@@ -27,7 +26,7 @@ pub(crate) const GRANTED: [&str; 7] = [
     "wasi:random",
 ];
 
-/// Packages that are linked for toolchains that import them unasked, and lead nowhere.
+/// Packages that are linked because toolchains always import them, and that reach nothing.
 pub(crate) const EMPTY: [&str; 1] = ["wasi:sockets"];
 
 pub(super) fn build(engine: &Engine) -> anyhow::Result<Linker<InstanceState>> {
@@ -42,19 +41,18 @@ pub(super) fn build(engine: &Engine) -> anyhow::Result<Linker<InstanceState>> {
     Ok(linker)
 }
 
-/// What happens to a request that a guest sends. A window has no network, so it is refused, and
-/// counted; but a middleware's goes on along its own request's way.
+/// What happens to a request that a guest sends. A window has no network, so it is refused and
+/// counted; a middleware's request continues in the chain of its own request.
 pub(super) struct Outside {
     pub failures: Arc<Failures>,
-    /// What becomes of the request that is being sent, where it is passed on; none where it is sent
-    /// out.
+    /// The handling of the request being sent, if it is forwarded; None if it is sent out.
     pub passed_on: Option<PassedOn>,
-    /// Bytes of one piece of an outgoing body of WASI 0.2.
+    /// Bytes of one piece of an outgoing WASI 0.2 body.
     write_bytes: usize,
 }
 
 impl Outside {
-    /// For an instance of so much memory.
+    /// For an instance with so much memory.
     pub(crate) fn new(failures: Arc<Failures>, memory_limit: u64) -> Self {
         Outside {
             write_bytes: write_bytes(memory_limit),
@@ -98,12 +96,12 @@ impl WasiHttpHooks for Outside {
         Box::new(async { Err(wasmtime_wasi_http::Error::HttpRequestDenied) })
     }
 
-    // As the default is, without a closure made for each name.
+    // Like the default, but without a closure for each name.
     fn is_forbidden_header(&mut self, name: &http::HeaderName) -> bool {
         DEFAULT_FORBIDDEN_HEADERS.contains(name)
     }
 
-    // A window's headers were cleaned by the gateway, and what it answers is cleaned there again.
+    // The gateway has cleaned the headers for a window, and cleans its answer too.
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
         self.write_bytes
     }

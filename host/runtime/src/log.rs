@@ -1,5 +1,5 @@
-//! The window's own log: what its instances write to stdout and stderr, and why they failed. Bounded
-//! in line length, in lines kept, and in lines per second passed on to the host's log.
+//! The window's own log: what its instances write to stdout and stderr, and why they failed.
+//! Bounded in line length, in lines kept, and in lines per second that go to the host's log.
 
 use super::error_text::{BACKTRACE_BYTES, cut};
 use bytes::Bytes;
@@ -16,17 +16,17 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-/// Bytes of one line; the rest of a longer one is left out. 4 KiB holds any sentence.
+/// Bytes of one line; the rest is cut off. 4 KiB holds any sentence.
 const MAX_LINE_BYTES: usize = 4096;
 
 /// Bytes of one line with what the host adds to it.
 const MAX_LOGGED_BYTES: usize = MAX_LINE_BYTES + 128;
 
-/// Lines kept per window, oldest dropped first.
+/// Lines kept per window; the oldest are dropped first.
 const MAX_LINES: usize = 1000;
 
-/// Bytes kept per window over all lines. 256 KiB: a thousand windows that flood cost 256 MiB at
-/// most.
+/// Bytes kept per window over all lines. 256 KiB: a thousand windows that flood their logs cost 256
+/// MiB at most.
 const MAX_BYTES: usize = 256 << 10;
 
 /// One line of a window's log.
@@ -34,7 +34,7 @@ const MAX_BYTES: usize = 256 << 10;
 pub struct Line {
     /// When it was written.
     pub at: OffsetDateTime,
-    /// What it says, control characters escaped.
+    /// The text, with control characters escaped.
     pub text: String,
 }
 
@@ -74,7 +74,7 @@ impl WindowLog {
         inner.lines.iter().cloned().collect()
     }
 
-    /// Adds one line, unless the window has said enough for this second.
+    /// Adds a line, unless the window has used up its rate for this second.
     pub fn line(&self, text: &str) {
         let most = self.limits.load().get(Limit::LogLinesPerS);
         let mut inner = self.inner.lock();
@@ -93,7 +93,7 @@ impl WindowLog {
             inner.dropped += 1;
             return;
         }
-        // A guest must not be able to write control sequences to an operator's terminal, or fake a
+        // A guest must not be able to write control sequences to an operator's terminal, or forge a
         // line.
         let text = if text.len() > MAX_LOGGED_BYTES {
             printable(&cut(MAX_LOGGED_BYTES, format_args!("{text}"))).into_owned()
@@ -104,7 +104,7 @@ impl WindowLog {
         inner.push(text);
     }
 
-    /// Adds the error that an instance ended with, its guest backtrace included.
+    /// Adds the error that ended an instance, including the guest's backtrace.
     pub(super) fn failure(&self, error: &wasmtime::Error) {
         let text = cut(BACKTRACE_BYTES, format_args!("{error:?}"));
         for line in text.lines() {
@@ -137,7 +137,7 @@ impl Inner {
     }
 }
 
-/// Cuts one instance's output into lines. Clones share the line that is being written.
+/// Splits one instance's output into lines. Clones share the line being written.
 #[derive(Clone)]
 pub(super) struct LogStream {
     log: Arc<WindowLog>,

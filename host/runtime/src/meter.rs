@@ -1,5 +1,4 @@
-//! Counts what one instance uses of memory, CPU time and host calls, and holds it to its window's
-//! limits.
+//! Counts the memory, CPU time and host calls of one instance, and applies its window's limits.
 
 use super::cpu_share::CpuShare;
 use super::failure::{CpuExhausted, HostCallsExhausted, MemoryExhausted};
@@ -11,13 +10,13 @@ use tokio::time::Instant;
 use wasmtime::UpdateDeadline;
 use wasmtime::component::ResourceTable;
 
-/// How often running guest code is interrupted: the grain of CPU time, and the longest that one
-/// guest keeps a thread from the others. A short request waits for a millisecond at most where one
-/// spins on each processor.
+/// How often running guest code is interrupted: the granularity of CPU time, and the longest that
+/// one guest keeps a thread from the others. A short request waits at most a millisecond if one
+/// guest spins on each processor.
 pub(crate) const EPOCH_TICK: Duration = Duration::from_millis(1);
 
-/// Calls to the host after which the handles that they may have made are counted. 1,024: half a MiB
-/// of handles at most, and next to nothing for a call. A power of two.
+/// Host calls after which the handles that they may have created are counted. 1,024: half a MiB of
+/// handles at most, and next to nothing per call. A power of two.
 const COUNTED_CALLS: u64 = 1024;
 
 /// Counts what one instance uses; lives in its wasmtime store.
@@ -28,7 +27,7 @@ pub(super) struct Meter {
     host: HostMemory,
     ticks: u64,
     host_calls_per_s: u64,
-    /// Calls to the host before the next look at the time, which is when they are given again.
+    /// Host calls before the next check of the time, which refills them.
     host_calls_left: u64,
     host_calls_given: Instant,
     cpu_share: CpuShare,
@@ -49,8 +48,8 @@ impl Meter {
         }
     }
 
-    /// A request begins, under the limits as they are now. Where the instance has others, CPU time
-    /// counts from the last that began: a guest that spins lets none begin.
+    /// A request begins, under the current limits. If the instance has others, CPU time counts from
+    /// the last that began: a guest that spins lets none begin.
     pub(super) fn begin(&mut self, limits: &WindowLimits) {
         self.memory_limit = limits.get(Limit::MemoryBytes);
         self.cpu_limit = limits.time(Limit::CpuTimeMs);
@@ -63,12 +62,12 @@ impl Meter {
         self.cpu_share.restart();
     }
 
-    /// Called at each call to the host, the component model's own among them. A bucket of one
-    /// second's calls. Each may make a handle in `table`.
+    /// Called at each host call, including those of the component model itself. A bucket with one
+    /// second's calls. Each call may create a handle in `table`.
     pub(super) fn host_call(&mut self, table: &mut ResourceTable) -> wasmtime::Result<()> {
         if let Some(left) = self.host_calls_left.checked_sub(1) {
             self.host_calls_left = left;
-            // Zero is one of them, so none is passed over when calls are given again.
+            // Zero is one of the values checked, so no check is skipped when calls are refilled.
             if left & (COUNTED_CALLS - 1) == 0 {
                 self.keep(COUNTED_CALLS as usize * HANDLE_BYTES, table)?;
             }
@@ -89,13 +88,13 @@ impl Meter {
         self.cpu_share.runs();
     }
 
-    /// Called at an epoch in which guest code ran. One is counted whole however little of it the
-    /// guest used.
+    /// Called at an epoch in which guest code ran. An epoch is charged whole, however little of it
+    /// the guest used.
     pub(super) fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
         let first = self.ticks == 0;
         let ran = self.charge(self.cpu_share.ran())?;
-        // It may have run for no more than a moment of this epoch. Most requests are done soon, and
-        // each that is put behind all others waits once more for all of them.
+        // It may have run only for a moment of this epoch. Most requests are done soon, and each
+        // that goes behind all others waits for all of them once more.
         if first && ran == EPOCH_TICK {
             self.cpu_share.runs();
             return Ok(UpdateDeadline::Continue(1));
@@ -129,7 +128,7 @@ impl Meter {
     /// The host is about to keep at most `bytes` more for the instance, in `table`.
     ///
     /// # Errors
-    /// [`MemoryExhausted`], where that would be more than its memory limit with all that it has.
+    /// [`MemoryExhausted`], if that would exceed its memory limit.
     pub(super) fn keep(&mut self, bytes: usize, table: &mut ResourceTable) -> wasmtime::Result<()> {
         if !self.has_room(bytes, table)? {
             return Err(MemoryExhausted(self.memory_limit).into());
@@ -138,7 +137,7 @@ impl Meter {
         Ok(())
     }
 
-    /// The same for what is kept outside of the table, until what is returned is dropped.
+    /// The same for memory outside of the table, until the result is dropped.
     ///
     /// # Errors
     /// As [`Meter::keep`].
@@ -153,17 +152,17 @@ impl Meter {
         Ok(self.host.beside(bytes))
     }
 
-    /// Bytes that an outgoing body of WASI 0.2 counts.
+    /// Bytes charged for an outgoing WASI 0.2 body.
     pub(super) fn body_bytes(&self) -> usize {
         self.host.body_bytes()
     }
 
-    /// Trailers of that many bytes go behind an outgoing body.
+    /// Trailers of so many bytes follow an outgoing body.
     pub(super) fn trailers(&mut self, bytes: usize) {
         self.host.trailers(bytes);
     }
 
-    /// Whether `bytes` more fit into the memory limit, what the host keeps included.
+    /// Whether `bytes` more fit into the memory limit, including what the host keeps.
     fn has_room(&mut self, bytes: usize, table: &mut ResourceTable) -> wasmtime::Result<bool> {
         let fits = |meter: &Meter| {
             let total = meter.memory_bytes.saturating_add(meter.host.bytes());
@@ -194,7 +193,8 @@ impl Meter {
         if first {
             return Err(exhausted.into());
         }
-        // The guest sees a failed `memory.grow` and may cope; if it gives up instead, this is why.
+        // The guest sees a failed `memory.grow` and may cope; if it aborts instead, this is the
+        // reason.
         in_flight_set.memory_denied(exhausted);
         Ok(false)
     }

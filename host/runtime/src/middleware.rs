@@ -1,10 +1,10 @@
-//! `wasi:http/middleware@0.3`: a component that imports the handler that it exports, and so stands
-//! in a chain. What it calls is the rest of its request's way ([`Next`](hms_core::next::Next)); a
-//! window that was not asked as a middleware has none.
+//! `wasi:http/middleware@0.3`: a component that imports the handler that it exports, and so is a
+//! step in a chain. It calls the rest of its request's chain ([`Next`](hms_core::next::Next)); a
+//! window that was not called as a middleware has none.
 //!
-//! A call goes on as the request whose task makes it ([`super::requests`]), and ends with that
-//! request: what is at work then is ended, bodies in both directions included, and later calls are
-//! refused.
+//! A call belongs to the request whose task makes it ([`super::requests`]), and ends with that
+//! request: calls in progress are then ended, including bodies in both directions, and later calls
+//! are refused.
 
 use super::host_memory::{HANDLE_BYTES, PASSED_ON_BYTES, RetainedBytes, fields_bytes, own_values};
 use super::in_flight::Onward;
@@ -25,7 +25,7 @@ use wasmtime_wasi_http::p3::bindings::http::{client, types::ErrorCode};
 use wasmtime_wasi_http::p3::{Request, Response};
 use wasmtime_wasi_http::{Error, WasiBody, WasiHttp, WasiHttpView};
 
-/// The import, as components name it; any 0.3 is linked with it.
+/// The import, as components name it; any 0.3 version links to it.
 const HANDLER: &str = "wasi:http/handler@0.3.0";
 
 pub(super) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
@@ -37,16 +37,16 @@ pub(super) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Res
     )
 }
 
-/// What becomes of a request that a middleware passes on.
+/// What happens to a request that a middleware forwards.
 pub(super) enum PassedOn {
     Along(Along),
     /// Counted under this reason.
     Refused(&'static str, &'static str),
 }
 
-/// wasmtime's own way to send a request does all but the sending, which is for
-/// [`super::linker::Outside`]: in its first poll, in which alone it is told that this request goes
-/// on and not out.
+/// wasmtime's own way to send a request does everything except the sending, which is done by
+/// [`super::linker::Outside`]. Only in its first poll is it told that this request is forwarded,
+/// not sent out.
 async fn handle(
     instance: &Accessor<InstanceState>,
     request: Resource<Request>,
@@ -56,7 +56,7 @@ async fn handle(
     let mut sent = pin!(client::HostWithStore::send(&http, request));
     instance.with(|mut instance| instance.get().hooks.passed_on = Some(passed_on));
     let first = poll_fn(|cx| Poll::Ready(sent.as_mut().poll(cx))).await;
-    // One that could not be sent has not taken it, and it is for none that comes later.
+    // A request that could not be sent has not used this, and no later one may.
     instance.with(|mut instance| instance.get().hooks.passed_on = None);
     let answer = match first {
         Poll::Ready(answer) => answer,
@@ -71,7 +71,7 @@ async fn handle(
     }
 }
 
-/// The answer's head is the instance's from here on: it may hold that long after the body has ended.
+/// From here on the answer's head belongs to the instance, which may hold it long after the body.
 fn received(instance: &mut InstanceState, response: &Resource<Response>) -> wasmtime::Result<()> {
     let head = fields_bytes(&instance.table.get(response)?.headers);
     instance.keep(head)
@@ -102,7 +102,7 @@ fn passed_on(
     })
 }
 
-/// The rest of a request's way, as one call takes it.
+/// The rest of a request's chain, as one call uses it.
 pub(super) struct Along {
     onward: Onward,
     /// What the host keeps for the call, until its answer's body has ended.
@@ -110,8 +110,8 @@ pub(super) struct Along {
 }
 
 impl Along {
-    /// Has the rest of the way answer `request`, for as long as the request lasts that it goes on
-    /// for.
+    /// Has the rest of the chain answer `request`, for as long as the request lasts that it belongs
+    /// to.
     pub(crate) async fn answer(
         self,
         request: http::Request<WasiBody>,
@@ -133,7 +133,7 @@ impl Along {
     }
 }
 
-/// The answer's trailers are the instance's from here on, like its head.
+/// From here on the answer's trailers belong to the instance, like its head.
 fn arriving(frame: Frame<Bytes>, kept: &RetainedBytes) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
@@ -145,13 +145,13 @@ fn arriving(frame: Frame<Bytes>, kept: &RetainedBytes) -> Frame<Bytes> {
     }
 }
 
-/// A body that lasts no longer than the request that it belongs to: then it is cut.
+/// A body that is cut when the request that it belongs to is over.
 struct Lasting<B: http_body::Body, P> {
     body: B,
     token: CancellationToken,
     over: Pin<Box<WaitForCancellationFutureOwned>>,
     cut: fn() -> B::Error,
-    /// What becomes of each of its frames.
+    /// Processes each of its frames.
     pass: P,
 }
 

@@ -1,8 +1,9 @@
-//! The file of native code: what the compiler made of one component, and behind it a seal, by which damage is
-//! told before any of it is mapped as code.
+//! The file of native code: the compiler's output for one component, followed by a seal that
+//! reveals damage before any of it is mapped as code.
 //!
-//! The seal is a SHA-256 over the component's digest and the code, so that neither a damaged file nor one that lies
-//! under another component's name passes. It is no signature: whoever can write the folder can make one.
+//! The seal is a SHA-256 over the component's digest and the code. So neither a damaged file nor
+//! one under another component's name passes. It is not a signature: whoever can write the folder
+//! can make one.
 
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
@@ -10,20 +11,20 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Where the code ends and the seal begins. Changes with the form of the file.
+/// Separates the code from the seal. Changes with the format of the file.
 const MARK: [u8; 16] = *b"\0hms native 1\0\0\0";
 
-/// The mark and the SHA-256 behind it.
+/// The marker, followed by the SHA-256.
 const SEAL_BYTES: usize = MARK.len() + 32;
 
 /// Bytes hashed at a time.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// Written into the names of files, so that a host that knows another form compiles anew without taking the old
-/// ones for damaged.
+/// Part of the names of files, so that a host with another format compiles again and does not take
+/// the old files for damaged.
 pub const FORM: u8 = 1;
 
-/// The file is not what the compiler wrote of that component.
+/// The file is not what the compiler wrote for that component.
 #[derive(Debug, thiserror::Error)]
 pub enum Damage {
     /// The file does not end in a seal.
@@ -42,11 +43,11 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Writes `code`, sealed as that of the component with the digest `component`, to a new file of mode 0600. On disk when
-/// this returns.
+/// Writes `code`, with the seal for the component with the digest `component`, to a new file of
+/// mode 0600. On disk when this returns.
 ///
 /// # Errors
-/// When the file is there already, or cannot be written.
+/// If the file exists, or cannot be written.
 pub fn write(path: &Path, component: &str, code: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -60,8 +61,8 @@ pub fn write(path: &Path, component: &str, code: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Checks the whole of an open file against its seal. A megabyte takes about 0.7 ms where the processor has SHA
-/// instructions.
+/// Checks a whole open file against its seal. A megabyte takes about 0.7 ms if the processor has
+/// SHA instructions.
 ///
 /// # Errors
 /// Why it is not the native code of the component with the digest `component`.

@@ -28,7 +28,7 @@ const OFF_FOR: u64 = 10_000;
 pub(super) struct Placement {
     /// Microseconds; on the lanes from 0 on.
     credit: AtomicI64,
-    /// The epoch until which it stays off whatever it earns.
+    /// The epoch until which it stays off the lanes, whatever it earns.
     off_until: AtomicU64,
 }
 
@@ -48,14 +48,14 @@ impl Placement {
         self.add(EARNED);
     }
 
-    /// Guest code of it ran while so many epochs ended.
+    /// Its guest code was running when so many epochs ended.
     pub(crate) fn computed(&self, epochs: u64) {
         let epoch = i64::try_from(EPOCH_TICK.as_micros()).unwrap_or(MOST);
         let epochs = i64::try_from(epochs).unwrap_or(MOST);
         self.add(epochs.saturating_mul(-epoch));
     }
 
-    /// One instance took long for one request, or could not be interrupted, now.
+    /// One instance took long for one request, or could not be interrupted.
     pub(crate) fn took_long(&self, now: u64) {
         self.off_until.store(now + OFF_FOR, Relaxed);
         self.credit.store(-MOST, Relaxed);
@@ -69,8 +69,8 @@ impl Placement {
     fn add(&self, earned: i64) {
         let before = self.credit.load(Relaxed);
         let after = before.saturating_add(earned).clamp(-MOST, MOST);
-        // Most windows own all they can, and lanes need not tell each other so. What is lost of two
-        // at once is no harm.
+        // Most windows have all the credit they can have, and lanes need not tell each other. If
+        // two updates coincide, losing one does no harm.
         if after != before {
             self.credit.store(after, Relaxed);
         }

@@ -1,33 +1,34 @@
-//! Which of its requests an instance calls on for: told by the guest's task that calls, as the
-//! component model has it.
+//! Which of its requests an instance makes a call for: determined by the calling task, as defined
+//! by the component model.
 //!
-//! wasmtime says of a host call which task makes it, and which task had called that one, up to the
-//! one that the host began. A task that the host began is a request's own, and its number means
-//! nothing else as long as it runs. The number of a task further up may have been given to another
-//! request meanwhile, because a task can outlive the one that called it: so calls of such inner
-//! tasks count only in an instance that never had more than one request, and never gets another.
+//! For a host call, wasmtime reports which task makes it, and which task had called that one, up to
+//! the task that the host started. A task started by the host belongs to one request, and its
+//! number has no other meaning as long as it runs. The number of a task in between may have been
+//! reassigned to another request meanwhile, because a task can outlive its caller. So calls of such
+//! inner tasks are accepted only in an instance that never had more than one request, and never
+//! gets another.
 
 use super::in_flight::Onward;
 use super::in_flight_set::InFlightSet;
 use std::sync::Arc;
 use wasmtime::component::GuestTaskId;
 
-/// The requests of one instance, as far as they can be called on for.
+/// The requests of one instance for which calls are possible.
 pub(super) struct Requests {
     begun: u64,
-    /// One of them had a way to go on.
+    /// Whether any of them had a rest of the chain.
     any_way: bool,
     at_work: Vec<(GuestTaskId, Onward)>,
     in_flight_set: Arc<InFlightSet>,
 }
 
-/// For whom a call goes on.
+/// The request that a call belongs to.
 pub(super) enum Caller {
-    /// A request that is at work.
+    /// A request in flight.
     Request(Onward),
-    /// A request that is over, or none that can be told.
+    /// A request that is over, or an unknown one.
     Over,
-    /// None of its requests ever had a way to go on.
+    /// None of its requests ever had a rest of the chain.
     NoWay,
 }
 
@@ -41,7 +42,8 @@ impl Requests {
         }
     }
 
-    /// One more begins, as `task`, which goes on along `onward`. How many that makes.
+    /// Another request begins, as `task`, with `onward` as the rest of its chain. Returns how many
+    /// have begun.
     pub(crate) fn begin(&mut self, onward: Option<Onward>, task: GuestTaskId) -> u64 {
         self.begun += 1;
         self.any_way |= onward.is_some();
@@ -51,7 +53,7 @@ impl Requests {
         self.begun
     }
 
-    /// For whom the innermost of the tasks in `stack` calls; youngest first, as wasmtime has them.
+    /// The request of the innermost task in `stack`; the youngest task first, as in wasmtime.
     pub(crate) fn caller(&self, mut stack: impl Iterator<Item = GuestTaskId>) -> Caller {
         let Some(task) = stack.next() else {
             return Caller::Over;

@@ -1,16 +1,16 @@
-//! Whether the instances of a release can serve more than one request. Some cannot by nature, such
-//! as a JavaScript runtime that takes one fetch event: the second request of an instance always
+//! Whether the instances of a release can serve more than one request. Some cannot by design, such
+//! as a JavaScript runtime that handles one fetch event: the second request of an instance always
 //! fails.
 //!
-//! So reuse is tried before it is relied on. Until an instance has served a second request well,
-//! one instance of all has one request at a time as its [`ReuseTrial`], and every other request has a
-//! fresh one. Where the trial fails, one client met the failure, and all requests have fresh
+//! So reuse is tested before it is relied on. Until an instance has served a second request well, a
+//! single instance gets one request at a time as its [`ReuseTrial`], and every other request gets a
+//! fresh instance. If the trial fails, one client saw the failure, and all requests get fresh
 //! instances for a pause. A trial can fail by chance, or because its client asked for something
-//! that fails: so there is another after the pause, and each pause is longer than the one before.
+//! that fails: so another follows after the pause, and each pause is longer than the one before.
 //!
-//! No client holds a trial for long. An instance that has sent a head and lives [`HEAD_TIME`]
-//! later has served a second request, however long the answer is. A trial whose client is waited
-//! for during [`CLIENT_TIME`] before the head is given up, and another may try.
+//! No client holds up a trial for long. An instance that is alive [`HEAD_TIME`] after it has sent a
+//! head has served a second request, however long the answer is. A trial is abandoned if its client
+//! is waited for longer than [`CLIENT_TIME`] before the head, and another may begin.
 
 use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
@@ -19,28 +19,28 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-/// The pause after the first trial that failed. 1 min: a failure by chance costs little speed, and
-/// whatever a window serves, at most one client a minute meets the failure of a trial.
+/// The pause after the first failed trial. 1 min: a failure by chance costs little speed, and
+/// whatever a window serves, at most one client per minute sees a failed trial.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(60);
 
-/// The longest pause; each is twice the one before. 1 h: a release that serves one request by
-/// nature fails 24 clients a day, and one that does not is reused an hour after whoever made the
-/// trials fail has left.
+/// The longest pause; each is twice the one before. 1 h: a release that can serve only one request
+/// per instance fails 24 clients a day. Another one is reused at most an hour after the cause of
+/// the failures has gone.
 pub(super) const MAX_PAUSE: Duration = Duration::from_secs(3600);
 
-/// How long an instance lives after the head of its second answer until the trial has gone well.
-/// 5 s: an instance that cannot serve a second request fails before its head, or at once when it
-/// goes on; an event stream, or an answer that is read slowly, holds the trial no longer.
+/// How long an instance must live after the head of its second answer for the trial to succeed. 5
+/// s: an instance that cannot serve a second request fails before its head, or right after it.
+/// Event streams, and answers that are read slowly, hold up the trial no longer.
 pub(super) const HEAD_TIME: Duration = Duration::from_secs(5);
 
-/// How long a trial waits in all for the body of its request. 5 s, as a breaker's: another client
-/// may be faster. What it waits for the guest is bounded by the wall time.
+/// How long a trial waits in all for the body of its request. 5 s, like that of a breaker: another
+/// client may be faster. Waiting for the guest is bounded by the wall time.
 pub(super) const CLIENT_TIME: Duration = Duration::from_secs(5);
 
-/// What is known of a release. Shared by all of its instances.
+/// The state of reuse for a release, shared by all its instances.
 #[derive(Default)]
 pub struct Reuse {
-    /// A copy of the state's stand, for the way of each request.
+    /// A copy of the state, for the fast path of each request.
     stand: AtomicU64,
     state: Mutex<State>,
     /// The instance that waits for the outcome of its trial.
@@ -50,9 +50,9 @@ pub struct Reuse {
 #[derive(Default)]
 struct State {
     stand: Stand,
-    /// Trials that were begun.
+    /// Trials begun.
     begun: u64,
-    /// Trials in a row that have failed, and why the last did.
+    /// Consecutive failed trials, and why the last one failed.
     failed: u32,
     why: Option<&'static str>,
 }
@@ -63,7 +63,7 @@ enum Stand {
     Untried,
     /// The trial of that number.
     OnTrial(u64),
-    /// A second request went well. What fails from here on is ordinary.
+    /// A second request succeeded. Later failures are ordinary ones.
     Proven,
     /// A trial failed: there is none until then.
     Pausing(Instant),
@@ -89,7 +89,7 @@ impl Stand {
 pub struct ReuseOff {
     /// The code of the failure of the last trial.
     pub code: &'static str,
-    /// Until there may be another trial. None where it may begin, or has.
+    /// When the next trial may begin. None if it may begin now, or has.
     pub pause: Option<Duration>,
 }
 
@@ -99,7 +99,7 @@ impl Reuse {
         self.stand.load(Relaxed) == PROVEN
     }
 
-    /// The right to try a second request, where nobody else has it and there is a doubt.
+    /// The right to try a second request, if reuse is untested and nobody else has it.
     pub(super) fn try_one(self: &Arc<Self>, now: Instant) -> Option<ReuseTrial> {
         if ![0, PAUSING].contains(&self.stand.load(Relaxed)) {
             return None;
@@ -123,13 +123,13 @@ impl Reuse {
         })
     }
 
-    /// Whether that trial is under way.
+    /// Whether that trial is in progress.
     pub(super) fn is_trial(&self, number: u64) -> bool {
         self.stand.load(Relaxed) == Stand::OnTrial(number).copy()
     }
 
-    /// Has `waker` called once the trial of that number has an outcome: at once, where it has one
-    /// already. For the instance whose request it is.
+    /// Calls `waker` once the trial of that number has an outcome, or at once if it has one. For
+    /// the instance whose request it is.
     pub(super) fn wait(&self, number: u64, waker: &Waker) {
         self.waiting.register(waker);
         if !self.is_trial(number) {
@@ -137,7 +137,7 @@ impl Reuse {
         }
     }
 
-    /// An operator asks for reuse: what failed counts no more.
+    /// An operator asks for reuse: earlier failures no longer count.
     pub fn ask_again(&self) {
         let mut state = self.state();
         state.failed = 0;
@@ -147,7 +147,7 @@ impl Reuse {
         }
     }
 
-    /// Why instances are not reused, where a trial failed and none went well since.
+    /// Why instances are not reused, if a trial failed and none has succeeded since.
     pub fn off(&self, now: Instant) -> Option<ReuseOff> {
         let state = self.state();
         let pause = match state.stand {
@@ -174,14 +174,14 @@ impl Reuse {
     }
 }
 
-/// The pause after so many trials in a row have failed.
+/// The pause after so many consecutive failed trials.
 fn pause(failed: u32) -> Duration {
     let doubled = 2_u32.saturating_pow(failed.saturating_sub(1));
     FIRST_PAUSE.saturating_mul(doubled).min(MAX_PAUSE)
 }
 
-/// The second request of an instance, by which is seen whether there may be one. Given up or
-/// dropped without an outcome, another may try, and what becomes of this one decides nothing.
+/// The second request of an instance, which tests whether there may be one. If it is abandoned, or
+/// dropped without an outcome, another may try, and its own outcome decides nothing.
 pub struct ReuseTrial {
     reuse: Arc<Reuse>,
     number: u64,
@@ -192,7 +192,7 @@ impl ReuseTrial {
         self.number
     }
 
-    /// Whether it is still by this one that it is seen.
+    /// Whether it still decides.
     pub(super) fn is_open(&self) -> bool {
         self.reuse.is_trial(self.number)
     }
@@ -206,7 +206,7 @@ impl ReuseTrial {
         });
     }
 
-    /// It failed for the reason with this code. What is to be said, where that decides something.
+    /// It failed with this code. Returns the message to log if that decides something.
     pub fn failed(&self, code: &'static str, now: Instant) -> Option<ReuseOff> {
         self.decide(|state| {
             state.failed = state.failed.saturating_add(1);
@@ -217,7 +217,7 @@ impl ReuseTrial {
         .flatten()
     }
 
-    /// It says nothing for too long.
+    /// It takes too long to show anything.
     pub(super) fn give_up(&self) {
         self.decide(|_| Stand::Untried);
     }

@@ -1,15 +1,15 @@
-//! Whether requests find no place at a window just now, or in the pool: then slow clients are
-//! looked for among those that have only begun.
+//! Whether requests currently find no permit at a window, or in the pool. Then even clients that
+//! have only begun are checked for slowness.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// How long places are held to be short after a request found none. 2 s: where slow clients come
-/// back as fast as they are ended, there is a place now and then, and none a moment later.
+/// How long a shortage lasts after a request found no permit. 2 s: if slow clients return as fast
+/// as they are cut, a permit is free now and then, and none a moment later.
 const SHORT_FOR: Duration = Duration::from_secs(2);
 
-/// When a request last found no place.
+/// When a request last found no permit.
 pub struct Shortage {
     begun: Instant,
     /// Milliseconds since `begun`, plus one; 0 is never.
@@ -26,12 +26,12 @@ impl Default for Shortage {
 }
 
 impl Shortage {
-    /// A request finds no place.
+    /// A request finds no permit.
     pub fn note(&self) {
         self.last_ms.store(self.now_ms(), Relaxed);
     }
 
-    /// Whether one found none a short while ago.
+    /// Whether a request found no permit recently.
     pub fn is_now(&self) -> bool {
         match self.last_ms.load(Relaxed) {
             0 => false,
@@ -48,14 +48,14 @@ impl Shortage {
 /// The shortages that concern one window.
 #[derive(Default)]
 pub struct Short {
-    /// The window has no place that its own limits allow.
+    /// The window has used up its own limit.
     pub window: Shortage,
-    /// All windows together have none.
+    /// The pool is used up.
     pub pool: Arc<Shortage>,
 }
 
 impl Short {
-    /// Whether a slow client of the window may keep somebody from a place.
+    /// Whether a slow client of the window may keep somebody from a permit.
     pub fn is_now(&self) -> bool {
         self.window.is_now() || self.pool.is_now()
     }

@@ -17,15 +17,16 @@ const NICER: i32 = 5;
 /// The threads, which end with it.
 pub(super) struct SlowPool {
     handle: Handle,
-    /// Taken at its end.
+    /// Taken when it ends.
     runtime: Option<Runtime>,
 }
 
 impl SlowPool {
-    /// Starts them.
+    /// Starts the threads.
     ///
     /// # Errors
-    /// When the system gives no thread or no event queue.
+    ///
+    /// If the system provides no thread or no event queue.
     pub(crate) fn start() -> io::Result<SlowPool> {
         let runtime = Builder::new_multi_thread()
             .enable_all()
@@ -40,7 +41,7 @@ impl SlowPool {
         })
     }
 
-    /// Where its instances are started.
+    /// The runtime on which its instances are started.
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle
     }
@@ -49,16 +50,16 @@ impl SlowPool {
 impl Drop for SlowPool {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // It may be dropped where nothing may block.
+            // It may be dropped where blocking is not allowed.
             runtime.shutdown_background();
         }
     }
 }
 
-/// Makes this thread nicer. Where the system does not let it, it shares the processors as the
-/// others do.
+/// Lowers the priority of this thread. If the system does not allow that, it shares the processors
+/// equally with the others.
 fn come_after() {
-    // Only Linux has a niceness for each thread.
+    // Only Linux has a niceness per thread.
     #[cfg(target_os = "linux")]
     if let Ok(now) = rustix::process::getpriority_process(None) {
         let _ = rustix::process::setpriority_process(None, now + NICER);

@@ -23,7 +23,7 @@ const SHARE: u32 = 2;
 
 /// The instances of all windows that wait for slow clients.
 pub struct Waiters {
-    /// Places of the pool that they may have.
+    /// Slots of the pool that they may have.
     most: u32,
     state: Mutex<State>,
     given_way: AtomicU64,
@@ -33,7 +33,7 @@ pub struct Waiters {
 struct State {
     next: u64,
     used: u32,
-    /// At most as many as the pool has places.
+    /// At most as many as the pool has slots.
     entries: Vec<Entry>,
 }
 
@@ -45,7 +45,7 @@ struct Entry {
     in_flight: Weak<InFlight>,
 }
 
-/// The share of one request, until it is dropped.
+/// The entry of one request, until it is dropped.
 pub(super) struct LaneGuard {
     waiters: Arc<Waiters>,
     id: u64,
@@ -61,19 +61,19 @@ impl Drop for LaneGuard {
 pub(super) struct WaitShare {
     pub waiters: Arc<Waiters>,
     pub window: Arc<str>,
-    /// Places of the pool that one instance takes.
+    /// Slots of the pool that one instance takes.
     pub weight: u32,
     pub limits: LiveLimits,
-    /// Whether the window's requests find no place.
+    /// Whether the window's requests find no permit.
     pub short: Arc<Short>,
 }
 
 impl WaitShare {
-    /// `in_flight` waits for its client, which is so slow.
+    /// `in_flight` waits for its client, which is slow for this reason.
     pub(crate) fn add(&self, in_flight: &Arc<InFlight>, slow: Slow) {
         let instances = self.limits.load().get(Limit::Instances);
         let most = u32::try_from(instances).unwrap_or(u32::MAX).div_ceil(SHARE);
-        // Dropped when the lock is free again: the last hold of an in-flight request gives back its
+        // Dropped after the lock is released: the last holder of a request in flight returns its
         // guard.
         let mut looked_at = Vec::new();
         let (id, gone, quick) = {
@@ -100,7 +100,7 @@ impl WaitShare {
             waiters: self.waiters.clone(),
             id,
         });
-        // Not under the lock: whoever is woken may look in.
+        // Not under the lock: a task that is woken may call this.
         for in_flight in quick {
             in_flight.leave_seat();
         }
@@ -112,7 +112,7 @@ impl WaitShare {
 }
 
 impl Waiters {
-    /// For a pool of so many places.
+    /// For a pool of so many slots.
     pub(super) fn new(pool: u32) -> Arc<Self> {
         Arc::new(Waiters {
             most: pool.div_ceil(SHARE),
@@ -139,7 +139,7 @@ impl State {
         }
     }
 
-    /// Takes out those that were only suspected, and are quick.
+    /// Removes those that were only suspected, and are fast.
     fn take_quick(&mut self, looked_at: &mut Vec<Arc<InFlight>>) -> Vec<Arc<InFlight>> {
         let mut quick = Vec::new();
         let suspected = |entry: &&Entry| entry.slow == Slow::Suspected;
@@ -159,9 +159,9 @@ impl State {
         taken.collect()
     }
 
-    /// Takes out those that are too many: of `window`, or of the window that has most of all.
-    /// `most` are instances of the window, and places of the pool. Whoever is held to be looked at
-    /// is in `looked_at`.
+    /// Removes those that are too many: of `window`, or of the window that has the most. `most` are
+    /// instances of the window, and slots of the pool. References that must be dropped later go to
+    /// `looked_at`.
     fn shrink(
         &mut self,
         window: &Arc<str>,
@@ -191,7 +191,7 @@ impl State {
         self.entries.iter().filter(same).count()
     }
 
-    /// Takes out the one of `window` whose client is slowest; one that is over goes first.
+    /// Removes the one of `window` with the slowest client; one that is over goes first.
     fn take_slowest(
         &mut self,
         window: &Arc<str>,

@@ -1,4 +1,4 @@
-//! `wasi:keyvalue@0.2.0-draft`, as Spin 2 and `wasmtime serve` know it.
+//! `wasi:keyvalue@0.2.0-draft`, as in Spin 2 and `wasmtime serve`.
 
 use super::{
     Bucket, HasKeyValue, KeyValue, KvError, KvResult, check_count, counter, open_bucket, view,
@@ -21,7 +21,7 @@ mod bindings {
     });
 }
 
-/// Keys skipped at once before other tasks have their turn. 2,000: about a millisecond.
+/// Keys skipped at once before the task yields. 2,000: about a millisecond.
 const SKIP_KEYS: u64 = 2_000;
 
 use bindings::wasi::keyvalue::{atomics, batch, store};
@@ -65,8 +65,9 @@ impl store::HostBucket for KeyValue<'_> {
         self.table.get(&bucket)?.exists(&key).await
     }
 
-    /// The cursor of this draft is a number, so it can only say how many keys were listed before: a page costs
-    /// as much as all before it, and the instance's CPU time pays for them. The second draft's is the last key, and does not.
+    /// The cursor of this draft is a number, so it only says how many keys were listed before: a
+    /// page costs as much as all pages before it, charged to the instance's CPU time. In the second
+    /// draft, the cursor is the last key, which costs nothing.
     async fn list_keys(
         &mut self,
         bucket: Resource<Bucket>,

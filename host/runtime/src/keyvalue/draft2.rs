@@ -1,4 +1,4 @@
-//! `wasi:keyvalue@0.2.0-draft2`, as wasmCloud and newer Spin know it: cursors are keys, and there is
+//! `wasi:keyvalue@0.2.0-draft2`, as in wasmCloud and newer Spin: cursors are keys, and there is
 //! compare-and-swap.
 
 use super::{
@@ -36,7 +36,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Res
 /// Why a swap was not done.
 pub enum SwapError {
     Store(KvError),
-    /// Somebody else was first; the handle holds what they wrote.
+    /// Another write was first; the handle now holds what it wrote.
     Failed(Resource<Cas>),
 }
 

@@ -1,9 +1,9 @@
 //! `wasi:keyvalue` for guests, over the store that is bound to the window.
 //!
-//! Both published drafts, so that components written for other hosts find theirs: `0.2.0-draft`
-//! ([`draft`]) and `0.2.0-draft2` ([`draft2`]), which adds compare-and-swap. They match by exact
-//! name. The identifier that a guest opens is a name space inside its own window's store: whatever
-//! it asks for, it reaches nothing else.
+//! Both published drafts are provided, so that components written for other hosts work:
+//! `0.2.0-draft` ([`draft`]) and `0.2.0-draft2` ([`draft2`]), which adds compare-and-swap. They
+//! match by exact name. The identifier that a guest opens is a name space inside its own window's
+//! store: whatever it asks for, it reaches nothing else.
 
 mod draft;
 mod draft2;
@@ -22,7 +22,7 @@ pub struct Bucket {
     limits: LiveLimits,
 }
 
-/// A compare-and-swap in progress: what was there when it began.
+/// A compare-and-swap in progress: the entry when it began.
 pub struct Cas {
     store: Arc<dyn Store>,
     bucket: Arc<str>,
@@ -31,13 +31,13 @@ pub struct Cas {
     limits: LiveLimits,
 }
 
-/// What the guest is told, in the one case of both drafts that carries words: `CODE: sentence`, so
-/// that it can tell a full store from a bad request.
+/// The message for the guest, in the one error case of both drafts that has text: `CODE: sentence`,
+/// so that it can tell a full store from a bad request.
 pub struct KvError {
     told: String,
-    /// Counted and logged for the operator, where a limit of the window or its store is why.
+    /// Counted and logged for the operator, if the cause is a limit of the window or its store.
     reason: Option<&'static str>,
-    /// It is not told: the instance ends of it.
+    /// The guest is not told: the instance ends.
     trap: Option<wasmtime::Error>,
 }
 
@@ -51,7 +51,7 @@ impl KvError {
     }
 }
 
-/// Paths and the host's own faults stay in the host's log.
+/// Paths and faults of the host go only to the host's log.
 impl From<StoreError> for KvError {
     fn from(error: StoreError) -> Self {
         if error.is_fault() {
@@ -108,7 +108,7 @@ impl From<wasmtime::Error> for KvError {
 
 type KvResult<T> = Result<T, KvError>;
 
-/// An instance's key-value side: its own window's context, and its handles.
+/// An instance's key-value side: its window's context, and its handles.
 pub struct KeyValue<'a> {
     context: &'a InstanceContext,
     table: &'a mut ResourceTable,
@@ -121,7 +121,7 @@ impl KeyValue<'_> {
         self.meter.keep(bytes, self.table)
     }
 
-    /// The words for the guest; the operator has the reason in the window's log and its counts.
+    /// The message for the guest; the operator finds the reason in the window's log and its counts.
     fn tell(&self, error: KvError) -> wasmtime::Result<String> {
         if let Some(trap) = error.trap {
             return Err(trap);
@@ -152,7 +152,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Res
     draft2::add_to_linker(linker)
 }
 
-/// Opens the bucket `identifier` of the window that the context belongs to.
+/// Opens the bucket `identifier` of the context's window.
 fn open_bucket(
     context: &InstanceContext,
     identifier: String,
@@ -174,7 +174,7 @@ fn open_bucket(
 }
 
 impl Cas {
-    /// The bytes that it holds.
+    /// Bytes that it holds.
     pub(super) fn bytes(&self) -> usize {
         let seen = self.seen.as_ref().map_or(0, |entry| entry.value.capacity());
         self.bucket.len() + self.key.capacity() + seen
@@ -182,7 +182,7 @@ impl Cas {
 }
 
 impl Bucket {
-    /// The bytes that it holds.
+    /// Bytes that it holds.
     pub(super) fn bytes(&self) -> usize {
         self.name.len()
     }
@@ -199,7 +199,7 @@ impl Bucket {
         Ok(self.store.exists(&self.name, key).await?)
     }
 
-    /// The keys again, each with its value.
+    /// The keys, each with its value.
     async fn get_many(
         &self,
         keys: Vec<String>,
@@ -244,8 +244,8 @@ impl Bucket {
     }
 }
 
-/// Refuses more steps than the store takes in one write, before any is made: each carries the
-/// bucket's name.
+/// Refuses more operations than the store accepts in one write, before any is created: each carries
+/// the bucket's name.
 fn check_count(count: usize) -> Result<(), StoreError> {
     let limit = MAX_BATCH_OPS;
     if count > limit {
@@ -254,8 +254,8 @@ fn check_count(count: usize) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Holds a key and its value that are to be written to the window's own limits; the store has wider
-/// ones. What was written under wider ones can still be read and deleted.
+/// Applies the window's own limits to a key and value to be written; those of the store are wider.
+/// What was written under wider limits can still be read and deleted.
 fn check(limits: &LiveLimits, key: &str, value: &[u8]) -> Result<(), StoreError> {
     let limits = limits.load();
     let (len, limit) = (key.len(), limits.size(Limit::KeyBytes));
@@ -269,8 +269,8 @@ fn check(limits: &LiveLimits, key: &str, value: &[u8]) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Writes `ops` and waits until they are durable. The handles are borrowed no longer than the call
-/// that makes the operations, so the guest's table is free meanwhile.
+/// Writes `ops` and waits until they are durable. The handles are borrowed only while the
+/// operations are created, so the guest's table is free afterwards.
 async fn write(store: Arc<dyn Store>, ops: Vec<Op>) -> KvResult<Vec<Applied>> {
     if ops.is_empty() {
         return Ok(Vec::new());
@@ -278,7 +278,7 @@ async fn write(store: Arc<dyn Store>, ops: Vec<Op>) -> KvResult<Vec<Applied>> {
     Ok(store.write(ops).await?)
 }
 
-/// The counter's new value out of the answer to one [`Op::Increment`].
+/// The counter's new value from the answer to one [`Op::Increment`].
 fn counter(applied: &[Applied]) -> KvResult<i64> {
     match applied {
         [Applied::Counter(value)] => Ok(*value),
