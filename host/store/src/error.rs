@@ -1,9 +1,9 @@
-//! What can go wrong with a store, in sentences that say what to do.
+//! The errors of stores, as messages that say what to do.
 
 use std::path::PathBuf;
 
-/// Why a store refused or failed. The sentence of each is fit for a log and for an operator; those
-/// with a path are not meant for a guest.
+/// Why a store refused or failed. The messages are for logs and operators; those with a path must
+/// not be shown to a guest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     // The caller asked for more than it may.
@@ -144,7 +144,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the fault lies with the file or the host, and not with what the caller asked.
+    /// Whether the file or the host is at fault, and not the call.
     pub fn is_fault(&self) -> bool {
         matches!(
             self,

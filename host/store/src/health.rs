@@ -1,4 +1,4 @@
-//! Where a store stands between use and failure.
+//! The states of a store between use and failure.
 //!
 //! There is one machine for everything that opens a store: [`Stores`](super::Stores) has one for
 //! each name, and an open store has one for its file.
@@ -12,8 +12,8 @@
 //!    └────────────── Failed ◀──────────────┘
 //! ```
 //!
-//! [`Health::close`] leads from each of them to `Closed`, which is the end. An opening that ends
-//! without a result leaves what was before.
+//! [`Health::close`] leads from each state to `Closed`, which is final. An opening that ends
+//! without a result restores the previous state.
 //!
 //! - Looking takes no lock, so nobody waits for a disk to learn how a store is.
 //! - Whoever meets `Failed` or `Opening` is told why at once. Nobody waits for a repair.
@@ -28,41 +28,41 @@ use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Doublings of a pause, at most. 16: far beyond every longest pause, and no overflow.
+/// The most doublings of a pause. 16: far beyond every longest pause, and no overflow.
 const MOST_DOUBLINGS: u32 = 16;
 
 pub(super) enum State<T> {
-    /// Not open, and nothing is known to be wrong with it.
+    /// Not open, without a known fault.
     Idle,
-    /// Somebody is opening it; with why it was needed, where it had failed.
+    /// Being opened; holds the earlier failure, if any.
     Opening(Option<Failure>),
     Open(Opened<T>),
     Failed(Failure),
-    /// For good.
+    /// Final.
     Closed,
 }
 
-/// What is open.
+/// An open store.
 pub(super) struct Opened<T> {
     pub(super) value: T,
-    /// Tells a late report of a fault from one of what is open now.
+    /// Distinguishes a late report of a fault from one about what is open now.
     pub(super) generation: u64,
 }
 
-/// Why it is not open.
+/// A failed store.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
-    /// What callers are told.
+    /// The error for callers.
     pub(super) error: StoreError,
     /// Whether the content is in doubt, so that the next opening must check all of it.
     pub(super) in_doubt: bool,
-    /// When it is tried again, at the earliest.
+    /// The earliest time of the next attempt.
     pub(super) retry_at: Instant,
-    /// Attempts to open it that failed, in a row.
+    /// Consecutive failed attempts to open it.
     attempts: u32,
 }
 
-/// The pauses between attempts to open what failed: each twice the one before.
+/// The pauses between attempts to reopen: each is twice the one before.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pauses {
     pub(super) first: Duration,
@@ -77,21 +77,20 @@ impl Pauses {
 }
 
 pub(super) struct Health<T> {
-    /// Replaced as a whole, so that whoever looks waits for nobody.
+    /// Replaced as a whole, so readers never wait.
     state: ArcSwap<State<T>>,
-    /// Held while `state` is replaced, and never while anything is waited for. The generation that
-    /// was opened last.
+    /// Locked while `state` is replaced, never while waiting. The generation that was opened last.
     changing: Mutex<u64>,
     pauses: Pauses,
 }
 
 impl<T> Health<T> {
-    /// Of something that was never opened.
+    /// For something that was never opened.
     pub(super) fn idle(pauses: Pauses) -> Self {
         Self::of(State::Idle, pauses)
     }
 
-    /// Of something that is open.
+    /// For something that is open.
     pub(super) fn open(value: T, pauses: Pauses) -> Self {
         let generation = 0;
         Self::of(State::Open(Opened { value, generation }), pauses)
@@ -109,18 +108,18 @@ impl<T> Health<T> {
         self.state.load()
     }
 
-    /// The same, to be held for long.
+    /// The same, to be held for longer.
     pub(super) fn load_full(&self) -> Arc<State<T>> {
         self.state.load_full()
     }
 
-    /// Whether it failed, and it is time to try again.
+    /// Whether it has failed, and it is time to retry.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         matches!(&**self.load(), State::Failed(failure) if now >= failure.retry_at)
     }
 
-    /// Begins to open it, where it is idle, or failed and due. None elsewhere: it is open, or
-    /// closed, or somebody is at it, or it is too soon.
+    /// Begins to open it, if it is idle, or has failed and a retry is due. Otherwise None: it is
+    /// open or closed, somebody is opening it, or it is too soon.
     pub(super) fn begin(&self, now: Instant) -> Option<Attempt<'_, T>> {
         let _changing = self.lock();
         let before = match &**self.load() {
@@ -136,7 +135,7 @@ impl<T> Health<T> {
         })
     }
 
-    /// Puts `opened` in the place of what is open, if that is of the same generation.
+    /// Replaces what is open by `opened`, if that is of the same generation.
     pub(super) fn replace(&self, opened: Opened<T>) {
         let _changing = self.lock();
         if matches!(&**self.load(), State::Open(now) if now.generation == opened.generation) {
@@ -144,8 +143,8 @@ impl<T> Health<T> {
         }
     }
 
-    /// Takes what is open out of use for `error`, if it is of that generation, to be opened again at
-    /// once. `put_away` is given it first. False where somebody else was quicker.
+    /// Takes what is open out of use because of `error`, if it is of that generation; it may be
+    /// reopened at once. Passes it to `put_away` first. False if another caller was quicker.
     pub(super) fn fail(
         &self,
         generation: u64,
@@ -168,13 +167,13 @@ impl<T> Health<T> {
         true
     }
 
-    /// Takes it out of use, as if it had never been opened. What was before.
+    /// Resets it, as if it had never been opened. Returns the previous state.
     pub(super) fn clear(&self) -> Arc<State<T>> {
         let _changing = self.lock();
         self.state.swap(Arc::new(State::Idle))
     }
 
-    /// Takes it out of use for good. What was before.
+    /// Closes it for good. Returns the previous state.
     pub(super) fn close(&self) -> Arc<State<T>> {
         let _changing = self.lock();
         self.state.swap(Arc::new(State::Closed))
@@ -194,13 +193,13 @@ impl<T> Health<T> {
         Some(value)
     }
 
-    /// The same, if nobody is looking at it, and `alone` says of it that nobody else has it.
+    /// The same, if nobody is reading the state, and `alone` says that nobody else has the value.
     pub(super) fn release_if(&self, alone: impl FnOnce(&T) -> bool) -> Option<T> {
         let _changing = self.lock();
         if !matches!(&**self.load(), State::Open(_)) {
             return None;
         }
-        // Nobody can take it from here on, and whoever looked before is counted.
+        // Nobody can get it from here on, and earlier readers are counted.
         match Arc::try_unwrap(self.state.swap(Arc::new(State::Idle))) {
             Ok(State::Open(open)) if alone(&open.value) => Some(open.value),
             Ok(open) => {
@@ -214,13 +213,13 @@ impl<T> Health<T> {
         }
     }
 
-    // What it guards is whole at every moment, so a panic elsewhere does not spoil it.
+    // The guarded data is consistent at every moment, so a panic elsewhere does not corrupt it.
     fn lock(&self) -> MutexGuard<'_, u64> {
         self.changing.lock()
     }
 }
 
-/// The right to open it, which one has at a time.
+/// The right to open it; only one exists at a time.
 #[must_use = "it is being opened as long as this is there"]
 pub(super) struct Attempt<'a, T> {
     health: &'a Health<T>,
@@ -229,15 +228,16 @@ pub(super) struct Attempt<'a, T> {
 }
 
 impl<T> Attempt<'_, T> {
-    /// Why it was to be opened again, if it had failed.
+    /// Why it must be reopened, if it had failed.
     pub(super) fn before(&self) -> Option<&Failure> {
         self.before.as_ref()
     }
 
-    /// It is open.
+    /// Reports that it is open.
     ///
     /// # Errors
-    /// With `value`, where it was closed or cleared meanwhile.
+    ///
+    /// Returns `value` if it was closed or cleared meanwhile.
     pub(super) fn succeeded(mut self, value: T) -> Result<(), T> {
         self.ended = true;
         let mut generation = self.health.lock();
@@ -253,7 +253,7 @@ impl<T> Attempt<'_, T> {
         Ok(())
     }
 
-    /// It could not be opened. How long it is left alone now.
+    /// Reports that it could not be opened. Returns the pause before the next attempt.
     pub(super) fn failed(mut self, error: StoreError, in_doubt: bool, now: Instant) -> Duration {
         self.ended = true;
         let attempts = self.before.as_ref().map_or(0, |before| before.attempts);

@@ -1,16 +1,16 @@
-//! The stores behind the windows: one durable key-value store for each.
+//! The stores of the windows: one durable key-value store for each.
 //!
-//! [`Store`] is what the rest of the host sees; it speaks of buckets, keys and versions, and knows
-//! neither HTTP nor WIT. A [`Backend`] opens, removes and lists stores; `redb` has the one that
-//! keeps each in a file of its own. [`Stores`] is the set of them, by window name, over any backend:
-//! `health` says where each stands between use and failure. [`StoreLimits`] has every bound, and
-//! what is refused for it.
+//! [`Store`] is the interface to the rest of the host: buckets, keys and versions. It knows neither
+//! HTTP nor WIT. A [`Backend`] opens, removes and lists stores; the one in `redb` keeps each store
+//! in its own file. [`Stores`] is the set of all stores, by window name, over any backend; `health`
+//! has the states of each between use and failure. [`StoreLimits`] has every bound, and what
+//! exceeds it is refused.
 //!
-//! A read is a [`Read`], a future that is ready at once where nothing need be waited for; a write is
+//! A read is a [`Read`], a future that is ready at once if nothing has to be waited for. A write is
 //! a future that resolves when it is durable. A [`Snapshot`] is a copy of a whole store, for a
 //! backup.
 //!
-//! What a backend must do is in `conformance`, as tests that are generic over it.
+//! The requirements on a backend are the tests in `conformance`, which are generic over it.
 //!
 //! This crate uses no other crate of the host.
 
@@ -46,8 +46,8 @@ use std::sync::Arc;
 pub struct Entry {
     /// The bytes that were written.
     pub value: Vec<u8>,
-    /// Grows with every value written to this store and is never used twice, not after a delete and
-    /// not after a restart: a compare-and-swap cannot mistake a new value for an old one.
+    /// Increases with every value written to this store. It is never reused, not even after a
+    /// delete or a restart, so a compare-and-swap cannot mistake a new value for an old one.
     pub version: u64,
 }
 
@@ -62,7 +62,7 @@ pub struct Page {
 
 /// One step of a write.
 ///
-/// A bucket is a name space inside the store. It needs no making: it holds what was put into it.
+/// A bucket is a name space inside the store. It need not be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
     /// Writes a value, whether or not the key exists.
@@ -74,16 +74,16 @@ pub enum Op {
         /// At most [`StoreLimits::max_value_bytes`] bytes.
         value: Vec<u8>,
     },
-    /// A key that is not there is no error.
+    /// Deletes a key. A missing key is not an error.
     Delete {
         /// The bucket of the key.
         bucket: String,
         /// The key to delete.
         key: String,
     },
-    /// Adds to a counter and answers the sum. A counter is its decimal text, as in Redis and in
-    /// wasmtime's own host for `wasi:keyvalue`, so that `get` shows a number. A missing key counts
-    /// as 0.
+    /// Adds to a counter and returns the sum. A counter is stored as decimal text, as in Redis and
+    /// in wasmtime's own host for `wasi:keyvalue`, so `get` returns a readable number. A missing
+    /// key counts as 0.
     Increment {
         /// The bucket of the key.
         bucket: String,
@@ -92,8 +92,8 @@ pub enum Op {
         /// What is added; may be negative.
         delta: i64,
     },
-    /// Compare-and-swap: sets the value only where the key's version is `expected`, or where the
-    /// key is missing for `None`.
+    /// Compare-and-swap: sets the value only if the key's version is `expected`, or for `None`, if
+    /// the key is missing.
     Swap {
         /// The bucket of the key.
         bucket: String,
@@ -107,7 +107,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// The bucket and the key that the step is about.
+    /// The bucket and the key of the step.
     pub fn place(&self) -> (&str, &str) {
         match self {
             Self::Set { bucket, key, .. }
@@ -117,7 +117,7 @@ impl Op {
         }
     }
 
-    /// The value that the step brings along.
+    /// The value in the step, if any.
     fn value_len(&self) -> usize {
         match self {
             Self::Set { value, .. } | Self::Swap { value, .. } => value.len(),
@@ -126,25 +126,26 @@ impl Op {
     }
 }
 
-/// What one step of a write did.
+/// The result of one step of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Applied {
     /// The value was set or deleted.
     Written,
     /// The counter's new value.
     Counter(i64),
-    /// A swap met another version than it expected, so nothing of its write was done: this is what
-    /// the store holds under the key.
+    /// A swap met another version than expected, so nothing of its write was done. Holds the key's
+    /// current entry.
     Conflict(Option<Entry>),
 }
 
-/// Opens the store in the file at `path`, which must belong to `owner`; makes it, and its folder,
-/// where there is no file. A file that is anything but a whole store is an error and is left as it
-/// is. For the host's own stores; those of windows are in [`Stores`].
+/// Opens the store in the file at `path`, which must belong to `owner`. Creates it, and its folder,
+/// if there is no file. A file that is not a complete store is an error and is left unchanged. For
+/// the host's own stores; those of windows are in [`Stores`].
 ///
-/// Blocks: a few milliseconds, a few fsyncs where it is new.
+/// Blocks: a few milliseconds, and a few fsyncs if it is new.
 ///
 /// # Errors
+///
 /// Why it cannot be used.
 pub fn open_file(
     path: impl Into<PathBuf>,
@@ -154,47 +155,46 @@ pub fn open_file(
     Ok(Arc::new(RedbStore::open_file(path, owner, limits)?))
 }
 
-/// What [`Store::write`] returns. It may be dropped at any time: that does not undo the write.
+/// The result of [`Store::write`]. Dropping it does not undo the write.
 pub type WriteFuture =
     Pin<Box<dyn Future<Output = Result<Vec<Applied>, StoreError>> + Send + 'static>>;
 
-/// Figures of one store, for metrics. The counters begin at 0 when the store is opened.
+/// Statistics of one store, for metrics. The counters start at 0 when the store is opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StoreStats {
-    /// Durable commits done.
+    /// Durable commits.
     pub commits: u64,
-    /// Writes answered, whatever the answer; `writes / commits` is the mean size of a group.
+    /// Writes answered, including failed ones; `writes / commits` is the mean size of a group.
     pub writes: u64,
-    /// Writes turned away because the queue was full.
+    /// Writes refused because the queue was full.
     pub busy: u64,
     /// Times the file was reopened after a fault.
     pub reopened: u64,
-    /// What counts against [`StoreLimits::max_store_bytes`].
+    /// The bytes that count against [`StoreLimits::max_store_bytes`].
     pub stored_bytes: u64,
-    /// The size of the file. It does not shrink: what is freed is used again.
+    /// The size of the file. It does not shrink: freed space is reused.
     pub file_bytes: u64,
     /// Reads that had to wait for the disk.
     pub waited: u64,
-    /// Reads that wait for the disk now.
+    /// Reads that are waiting for the disk.
     pub waiting: u64,
 }
 
 /// A durable key-value store.
 ///
-/// Keys and names of buckets are any UTF-8, ordered and compared by their bytes. A bucket's name
-/// has up to [`StoreLimits::max_bucket_bytes`], and may be empty: `wasmtime serve` has only that
-/// one. A key that is written has [`StoreLimits::min_key_bytes`] to [`StoreLimits::max_key_bytes`];
-/// every write of another is refused. A read finds nothing under such a key and a delete has
-/// nothing to do, unless it was written under an older rule.
+/// Keys and bucket names are any UTF-8, ordered and compared as bytes. A bucket's name has up to
+/// [`StoreLimits::max_bucket_bytes`], and may be empty: `wasmtime serve` has only that one. Writes
+/// accept only keys of [`StoreLimits::min_key_bytes`] to [`StoreLimits::max_key_bytes`]. For other
+/// keys, a read finds nothing and a delete does nothing, unless they were written under an older
+/// rule.
 ///
-/// The reading calls see the latest acknowledged state. None of them makes its thread wait, for a
-/// disk or for a commit: what is at hand is in the [`Read`] when the call returns, and what is not
-/// comes later.
+/// Reads see the latest acknowledged state. They never block their thread, for a disk or for a
+/// commit: what is in memory is in the [`Read`] when the call returns, and the rest comes later.
 pub trait Store: Send + Sync + 'static {
     /// The value of `key` and its version, or `None` where the key is missing.
     fn get(&self, bucket: &str, key: &str) -> Read<Option<Entry>>;
 
-    /// One entry for each of `keys`, in their order and all from one moment.
+    /// One entry for each of `keys`, in their order and all from the same state.
     ///
     /// At most [`StoreLimits::max_batch_ops`] keys, [`StoreLimits::max_batch_bytes`] in the answer.
     fn get_many(&self, bucket: &str, keys: &[String]) -> Read<Vec<Option<Entry>>>;
@@ -203,43 +203,44 @@ pub trait Store: Send + Sync + 'static {
     fn exists(&self, bucket: &str, key: &str) -> Read<bool>;
 
     /// The keys of `bucket` in order: those after `after`, without the first `skip` of them, at
-    /// most `limit` (taken into 1 to [`StoreLimits::max_keys_per_page`]). It reads no values,
-    /// however large they are. An `after` that is too long for a key is [`StoreError::KeyTooLong`].
+    /// most `limit` (clamped to 1 to [`StoreLimits::max_keys_per_page`]). Reads no values, however
+    /// large they are. An `after` that is too long for a key is [`StoreError::KeyTooLong`].
     fn keys(&self, bucket: &str, after: Option<&str>, skip: u64, limit: usize) -> Read<Page>;
 
     /// Does all of `ops`, in order, or none of them.
     ///
-    /// The write is submitted by the call itself and goes on whether the future is polled, awaited
-    /// or dropped. The future resolves only once the write is durable, with one [`Applied`] for
-    /// each op. If a swap meets another version, nothing of the write is done and the answer is
-    /// that single [`Applied::Conflict`]. An error means that nothing was done, except
-    /// [`StoreError::Io`], [`StoreError::DiskFull`] and [`StoreError::Corrupt`]: then the write was
+    /// The call itself submits the write, which continues whether the future is polled, awaited or
+    /// dropped. The future resolves only once the write is durable, with one [`Applied`] for each
+    /// op. If a swap meets another version, nothing of the write is done and the result is that
+    /// single [`Applied::Conflict`]. An error means that nothing was done, except for
+    /// [`StoreError::Io`], [`StoreError::DiskFull`] and [`StoreError::Corrupt`]: the write was then
     /// not acknowledged, and may or may not be there.
     fn write(&self, ops: Vec<Op>) -> WriteFuture;
 
     /// Sizes and counts for metrics and operators.
     fn stats(&self) -> StoreStats;
 
-    /// Whether other hosts may write to it. Where none can, what it has that this host did not
-    /// write is a copy that was put back. Without a default: a shared store that said no would have
-    /// one host write over what another did.
+    /// Whether other hosts may write to it. If not, unknown content can only come from a restored
+    /// copy. There is no default, because a shared store that wrongly returned false would make one
+    /// host overwrite another's changes.
     fn is_shared(&self) -> bool;
 
-    /// Bounds what the store holds, from the next write on. What is there already stays.
+    /// Bounds the size of the store, from the next write on. Existing content stays.
     fn set_max_store_bytes(&self, bytes: u64);
 
-    /// Copies all of the store as the last acknowledged write left it. Blocks for as long as that
-    /// takes; writes and reads go on meanwhile, and a store that is closed or removed does not wait
+    /// Copies all of the store as the last acknowledged write left it. Blocks as long as that
+    /// takes. Writes and reads continue meanwhile, and closing or removing the store does not wait
     /// for it.
     ///
     /// # Errors
-    /// [`StoreError::Closed`] where it was closed meanwhile, [`StoreError::GivenUp`] where
-    /// `scratch` says so, [`StoreError::Scratch`] where the copy cannot be written.
+    ///
+    /// [`StoreError::Closed`] if it was closed meanwhile, [`StoreError::GivenUp`] if `scratch` says
+    /// so, [`StoreError::Scratch`] if the copy cannot be written.
     fn snapshot(&self, scratch: &mut Scratch<'_>) -> Result<Snapshot, StoreError>;
 
-    /// Finishes the writes already taken and closes the store; from then on every call is
+    /// Completes the accepted writes and closes the store; from then on every call returns
     /// [`StoreError::Closed`]. Blocks until then.
     ///
-    /// Without it, dropping the store lets the writes already taken finish by themselves.
+    /// If the store is dropped without it, accepted writes still complete on their own.
     fn close(&self);
 }

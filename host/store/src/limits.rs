@@ -3,11 +3,12 @@
 use super::{Op, StoreError};
 use std::time::Duration;
 
-/// What each step of a write counts besides its names and value, so that small steps are not free.
+/// Bytes that each step of a write counts in addition to its names and value, so that small steps
+/// are not free.
 const OP_OVERHEAD_BYTES: usize = 64;
 
-/// Bytes of a bucket's name. 512: a part's name and the longest user (321, an issuer's name and a
-/// subject) fit, and it is repeated in each key.
+/// Bytes of a bucket's name. 512: the name of a part and the longest user (321: issuer and subject)
+/// fit, and it is repeated in each key.
 pub const MAX_BUCKET_BYTES: usize = 512;
 
 /// Steps in one write, or keys in one `get_many`. 1,024: a page of keys fits.
@@ -16,38 +17,36 @@ pub const MAX_BATCH_OPS: usize = 1_024;
 /// The bounds of one store. All sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreLimits {
-    /// 1 byte: an empty key is mostly an id that somebody forgot, and guests' tools take an empty
-    /// cursor for none. Older stores may hold one: it can be read, listed and deleted.
+    /// 1 byte: an empty key is usually a missing id, and the tools of guests treat an empty cursor
+    /// as none. Older stores may contain one: it can be read, listed and deleted.
     pub min_key_bytes: usize,
-    /// 1 KiB, as with S3: enough for any path or id, and a page of the tree still holds several
-    /// keys.
+    /// 1 KiB, like S3: enough for any path or id, and a page of the tree still holds several keys.
     pub max_key_bytes: usize,
     /// [`MAX_BUCKET_BYTES`].
     pub max_bucket_bytes: usize,
-    /// 4 MiB: a value is held whole, in the guest and about three times in the host. Larger things
-    /// go in parts. A large value takes the next power of two in the file, so a part is best a
-    /// little under one: 60 KiB takes 64 KiB, 64 KiB takes 128.
+    /// 4 MiB: a value is held whole, in the guest and about three times in the host. Larger ones
+    /// must be split. In the file, a large value takes the next power of two, so a part should be a
+    /// little smaller than one: 60 KiB takes 64 KiB, 64 KiB takes 128.
     pub max_value_bytes: usize,
-    /// 1,000 keys, so at most 1 MiB of names at a time.
+    /// 1,000 keys, so at most 1 MiB of names at once.
     pub max_keys_per_page: usize,
     /// [`MAX_BATCH_OPS`].
     pub max_batch_ops: usize,
     /// 16 MiB in one write, or in the answer of one `get_many`.
     pub max_batch_bytes: usize,
-    /// 1 GiB. Each entry counts with its bucket, key and value and 64 bytes more, exactly and in
-    /// the same commit, so that what a delete frees is free at once. The file may be larger, by the
-    /// tree's own pages and rounding: mostly up to twice as large.
+    /// 1 GiB. Each entry counts its bucket, key and value plus 64 bytes, exactly and in the same
+    /// commit, so that a delete frees space at once. The file may be larger, because of the tree's
+    /// own pages and rounding: usually up to twice as large.
     pub max_store_bytes: u64,
     /// 1 MiB for each open store; redb's own default is 1 GiB, and there may be 1,000 windows. The
     /// operating system's page cache, which all share, does the rest.
     pub cache_bytes: usize,
-    /// 1,024 writes waiting, well above the requests a window has at work at once.
+    /// 1,024 pending writes, well above the concurrent requests of a window.
     pub queue_writes: usize,
-    /// 64 MiB of writes waiting, less than a second of a disk's time: a hundred uploads at once. A
-    /// write that finds the queue empty is always taken.
+    /// 64 MiB of pending writes, less than a second of a disk's time: a hundred uploads at once. A
+    /// write that finds the queue empty is always accepted.
     pub queue_bytes: usize,
-    /// 1,024 steps in one commit: beyond that a larger group gains next to nothing and only adds
-    /// latency.
+    /// 1,024 steps in one commit: a larger group gains next to nothing and only adds latency.
     pub group_ops: usize,
     /// 8 MiB in one commit, for the same reason. A commit always takes at least one write.
     pub group_bytes: usize,
@@ -56,8 +55,8 @@ pub struct StoreLimits {
     pub reopen_pause: Duration,
 }
 
-/// The longest pause between two attempts to reopen a file: how long an operator who mended it
-/// waits.
+/// The longest pause between two attempts to reopen a file: the longest wait of an operator who has
+/// repaired it.
 pub(super) const MAX_REOPEN_PAUSE: Duration = Duration::from_secs(30);
 
 impl Default for StoreLimits {
@@ -81,7 +80,7 @@ impl Default for StoreLimits {
     }
 }
 
-/// What every backend refuses before it does anything.
+/// The checks of every backend before it does anything.
 impl StoreLimits {
     /// The rule for a bucket's name, in reads and writes.
     pub fn check_bucket(&self, bucket: &str) -> Result<(), StoreError> {
@@ -92,8 +91,8 @@ impl StoreLimits {
         Ok(())
     }
 
-    /// The rule for a key that is to be written. Reads and deletes have none: a key that breaks the
-    /// rule is not there, unless it lies there from before the rule.
+    /// The rule for a key to be written. Reads and deletes have none: a key that breaks the rule
+    /// does not exist, unless it is older than the rule.
     pub fn check_key(&self, key: &str) -> Result<(), StoreError> {
         if key.len() < self.min_key_bytes {
             return Err(StoreError::KeyEmpty);
@@ -101,7 +100,7 @@ impl StoreLimits {
         self.check_key_length(key)
     }
 
-    /// The rule for a key of any length but the shortest, and for the cursor of a listing.
+    /// The rule for a key except its least length, and for the cursor of a listing.
     pub fn check_key_length(&self, key: &str) -> Result<(), StoreError> {
         let (len, limit) = (key.len(), self.max_key_bytes);
         if len > limit {
@@ -110,7 +109,7 @@ impl StoreLimits {
         Ok(())
     }
 
-    /// Whether the key can be there at all; where not, nothing need be asked.
+    /// Whether the key can exist at all; if not, the store need not be asked.
     pub fn may_hold(&self, key: &str) -> bool {
         key.len() <= self.max_key_bytes
     }

@@ -1,4 +1,4 @@
-//! The answer to a reading call: there at once, or waited for.
+//! The result of a read: ready at once, or later.
 
 use super::StoreError;
 use std::future::Future;
@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
-/// What the reading calls of a [`Store`](super::Store) return.
+/// The result of the reading calls of a [`Store`](super::Store).
 ///
-/// The read begins with the call, not with the first poll. It borrows nothing. One that needs no
-/// waiting is ready when the call returns, and allocates nothing besides what it found.
+/// The read begins with the call, not with the first poll. It borrows nothing. If it need not wait,
+/// it is ready when the call returns, and allocates nothing besides the result.
 #[must_use = "the answer is in it"]
 pub struct Read<T>(State<T>);
 
@@ -23,17 +23,17 @@ enum State<T> {
 }
 
 impl<T> Read<T> {
-    /// One whose answer is there.
+    /// A read that is ready.
     pub fn ready(answer: Result<T, StoreError>) -> Self {
         Read(State::Ready(answer))
     }
 
-    /// One whose answer comes with `future`.
+    /// A read that becomes ready with `future`.
     pub fn waiting(future: impl Future<Output = Result<T, StoreError>> + Send + 'static) -> Self {
         Read(State::Waiting(Box::pin(future)))
     }
 
-    /// Waits for the answer on this thread. Not for a thread that other requests need.
+    /// Blocks this thread until the result is there. Not for a thread that other requests need.
     ///
     /// # Errors
     /// Those of the read.
@@ -59,7 +59,7 @@ impl<T> Read<T> {
     }
 }
 
-// Nothing in it is pinned but what is behind a pointer of its own.
+// Only values behind pointers of their own are pinned.
 impl<T> Unpin for Read<T> {}
 
 impl<T> Future for Read<T> {
@@ -71,7 +71,7 @@ impl<T> Future for Read<T> {
         }
         match std::mem::replace(&mut self.0, State::Taken) {
             State::Ready(answer) => Poll::Ready(answer),
-            // As with any future, it is not to be polled once it has ended.
+            // Like any future, it must not be polled once it has ended.
             State::Waiting(_) | State::Taken => Poll::Pending,
         }
     }

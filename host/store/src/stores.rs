@@ -11,48 +11,48 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// Time from a store that could not be opened to the next try, always the same. 1 s: soon after the
-/// fault is gone, and seldom enough that looking at a large damaged file again and again costs the
-/// other windows nothing.
+/// The fixed pause before the next try after a store could not be opened. 1 s: soon after the fault
+/// is gone, and seldom enough that checking a large damaged file again and again costs the other
+/// windows nothing.
 const RETRY: Pauses = Pauses {
     first: Duration::from_secs(1),
     longest: Duration::from_secs(1),
 };
 
-/// All stores of one backend. A store is opened when it is first asked for, and then kept.
+/// All stores of one backend. A store is opened when it is first needed, and then kept open.
 pub struct Stores {
     backend: Box<dyn Backend>,
-    /// What single stores may hold, in bytes, where that is not the common bound.
+    /// The bounds of single stores, in bytes, if they differ from the common bound.
     sizes: Mutex<HashMap<String, u64>>,
-    /// Held for a look-up only, never while a store is opened: one slow window must not stop the
+    /// Locked only for a lookup, never while a store is opened: one slow window must not block the
     /// others.
     cells: Mutex<HashMap<String, Arc<StoreCell>>>,
-    /// The stores among them that could not be opened when that was last tried.
+    /// Those that could not be opened at the last try.
     broken: AtomicUsize,
 }
 
 /// A store that could not be opened.
 #[derive(Debug, Clone)]
 pub struct StoreFault {
-    /// Why.
+    /// The error.
     pub error: StoreError,
-    /// When it is tried again, at the earliest.
+    /// The earliest time of the next try.
     pub until: Instant,
 }
 
-/// A store that is open, and whether it was before it was asked for.
+/// An open store, and whether it was open before the call.
 struct OpenedStore {
     store: Arc<dyn Store>,
     was_open: bool,
 }
 
-/// The place of one store.
+/// The cell of one store.
 struct StoreCell {
     health: Health<Arc<dyn Store>>,
-    /// Held while the store is opened, closed or removed, so that those who come together wait and
+    /// Locked while the store is opened, closed or removed, so that concurrent callers wait and
     /// find it done.
     changing: Mutex<()>,
-    /// The same for those on an asynchronous thread: of them one has a thread that blocks.
+    /// The same for asynchronous callers: only one of them uses a blocking thread.
     opening: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -67,7 +67,7 @@ impl Default for StoreCell {
 }
 
 impl StoreCell {
-    /// The store, if it is open. Takes no lock: nobody who wants an open store waits for a disk.
+    /// The store, if it is open. Takes no lock: nobody who needs an open store waits for a disk.
     fn store(&self) -> Option<Arc<dyn Store>> {
         match &**self.health.load() {
             State::Open(open) => Some(open.value.clone()),
@@ -75,7 +75,7 @@ impl StoreCell {
         }
     }
 
-    /// Why it could not be opened when that was last tried.
+    /// Why it could not be opened at the last try.
     fn fault(&self) -> Option<StoreFault> {
         match &**self.health.load() {
             State::Failed(failure) | State::Opening(Some(failure)) => Some(StoreFault {
@@ -88,12 +88,13 @@ impl StoreCell {
 }
 
 impl Stores {
-    /// Those in files under `root`, which is taken as it is; folders are made when a store is.
+    /// The stores in files under `root`, which is used as it is; folders are created with the
+    /// stores.
     pub fn new(root: PathBuf, limits: StoreLimits) -> Self {
         Self::over(Box::new(RedbFiles::new(root, limits)))
     }
 
-    /// Those of `backend`.
+    /// The stores of `backend`.
     pub fn over(backend: Box<dyn Backend>) -> Self {
         Self {
             backend,
@@ -103,7 +104,7 @@ impl Stores {
         }
     }
 
-    /// The store of `name`, if it could not be opened when that was last tried. Never blocks.
+    /// Why the store of `name` could not be opened at the last try, if so. Never blocks.
     pub fn broken(&self, name: &str) -> Option<StoreFault> {
         if self.broken.load(Relaxed) == 0 {
             return None;
@@ -111,7 +112,7 @@ impl Stores {
         self.cells.lock().get(name)?.fault()
     }
 
-    /// Bounds what the store of `name` holds, from its next write on. What is there already stays.
+    /// Bounds the size of the store of `name`, from its next write on. Existing content stays.
     pub fn set_max_store_bytes(&self, name: &str, bytes: u64) {
         self.sizes.lock().insert(name.to_owned(), bytes);
         let cell = self.cells.lock().get(name).cloned();
@@ -126,15 +127,15 @@ impl Stores {
         cell.store()
     }
 
-    /// The store of the window `name`, opened or made where that is needed. Blocks as
-    /// [`Backend::open`] does; callers on an async thread use [`Stores::open_async`].
+    /// The store of the window `name`, opened or created if necessary. Blocks as [`Backend::open`]
+    /// does; callers on an async thread use [`Stores::open_async`].
     pub fn open(&self, name: &str) -> Result<Arc<dyn Store>, StoreError> {
         let opened = self.opened_store(name, true)?;
-        // It is made where there is none.
+        // It is created if there is none.
         Ok(opened.ok_or(StoreError::Closed)?.store)
     }
 
-    /// The store of `name`. None where there is none, and none is to be made.
+    /// The store of `name`. None if there is none and it must not be created.
     fn opened_store(&self, name: &str, create: bool) -> Result<Option<OpenedStore>, StoreError> {
         check_name(name)?;
         let cell = self.cell(name);
@@ -152,7 +153,7 @@ impl Stores {
         Ok(opened?.map(|store| OpenedStore { store, was_open }))
     }
 
-    /// Opens a store that is not open, and says it in the log when it is news that it cannot be.
+    /// Opens a store that is not open, and logs a failure if it is new.
     fn open_cell(
         &self,
         name: &str,
@@ -167,10 +168,10 @@ impl Stores {
         let before = attempt.before().map(|failure| failure.error.clone());
         match self.backend.open(name, create) {
             Ok(Some(store)) => {
-                // It can only be closed by whoever waits for this.
+                // Only a caller that waits for this can close it.
                 let _ = attempt.succeeded(store.clone());
-                // Looked up once it can be found, so that a bound that is set meanwhile is not
-                // missed.
+                // Looked up once the store can be found, so that a bound that is set meanwhile is
+                // not missed.
                 if let Some(bytes) = self.sizes.lock().get(name) {
                     store.set_max_store_bytes(*bytes);
                 }
@@ -193,13 +194,13 @@ impl Stores {
                 }
                 Err(error)
             }
-            // Nothing was learned of it.
+            // Its state is unknown.
             nothing => nothing,
         }
     }
 
-    /// As [`Stores::open`], with the blocking part on tokio's blocking pool: on one thread,
-    /// however many wait for it.
+    /// As [`Stores::open`], with the blocking part on tokio's blocking pool: on one thread, however
+    /// many callers wait.
     pub async fn open_async(self: &Arc<Self>, name: &str) -> Result<Arc<dyn Store>, StoreError> {
         if let Some(store) = self.get(name) {
             return Ok(store);
@@ -211,7 +212,7 @@ impl Stores {
             return Ok(store);
         }
         let (stores, name) = (self.clone(), name.to_owned());
-        // The turn ends with the opening, which goes on where its caller leaves.
+        // The lock is held until the store is open, even if the caller leaves.
         let open = move || {
             let _turn = turn;
             drop(cell);
@@ -219,12 +220,12 @@ impl Stores {
         };
         tokio::task::spawn_blocking(open)
             .await
-            // The runtime is going down; opening itself does not panic.
+            // The runtime is shutting down; opening itself does not panic.
             .unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Closes the store of `name`, if it is open, after the writes it has taken. Who still holds it
-    /// gets [`StoreError::Closed`]. Blocks until it is closed.
+    /// Closes the store of `name`, if it is open, after the writes it has accepted. Later calls of
+    /// its other holders return [`StoreError::Closed`]. Blocks until it is closed.
     pub fn close(&self, name: &str) {
         let cell = self.cells.lock().get(name).cloned();
         if let Some(cell) = cell {
@@ -237,21 +238,23 @@ impl Stores {
         }
     }
 
-    /// The names under which there is a store, each with what tells the store from one that comes
-    /// after it. Blocks.
+    /// The names of the existing stores, each with an identity that distinguishes it from later
+    /// ones. Blocks.
     ///
     /// # Errors
-    /// When they cannot be listed. That there is none is no error.
+    ///
+    /// If they cannot be listed. An empty list is not an error.
     pub fn stored(&self) -> Result<BTreeMap<String, StoreId>, StoreError> {
         self.backend.list()
     }
 
-    /// A copy of the store of `name`, as [`Store::snapshot`] makes it. None where there is no store
-    /// of that name, or there is none any more. One that was opened for this is closed again,
-    /// unless it is in use by then. Blocks.
+    /// A copy of the store of `name`, made by [`Store::snapshot`]. None if there is no store of
+    /// that name, or no longer one. A store that was opened for this is closed again, unless it is
+    /// in use by then. Blocks.
     ///
     /// # Errors
-    /// Why it was not made.
+    ///
+    /// Why there is no copy.
     pub fn snapshot(
         &self,
         name: &str,
@@ -269,20 +272,20 @@ impl Stores {
                 self.close_if_idle(name);
             }
             match made {
-                // It was closed or removed meanwhile: what there is now is looked at anew.
+                // It was closed or removed meanwhile: the current state is checked again.
                 Err(StoreError::Closed) if !still_there => {}
                 made => return made.map(Some),
             }
         }
     }
 
-    /// Closes the store of `name` if nobody else has it in hand.
+    /// Closes the store of `name` if nobody else holds it.
     fn close_if_idle(&self, name: &str) {
         let Some(cell) = self.cells.lock().get(name).cloned() else {
             return;
         };
         let changing = cell.changing.lock();
-        // Whoever had it is counted.
+        // Its holders are counted.
         let alone = |store: &Arc<dyn Store>| Arc::strong_count(store) == 1;
         if let Some(store) = cell.health.release_if(alone) {
             store.close();
@@ -299,11 +302,12 @@ impl Stores {
         }
     }
 
-    /// Closes the store of `name` and removes it with all it holds. That there is none is no error.
-    /// Blocks as [`Stores::close`] does.
+    /// Closes the store of `name` and removes it with all its content. A missing store is not an
+    /// error. Blocks as [`Stores::close`] does.
     ///
     /// # Errors
-    /// Why it may still be there.
+    ///
+    /// Why it may still exist.
     pub fn remove(&self, name: &str) -> Result<(), StoreError> {
         check_name(name)?;
         let cell = self.cell(name);
@@ -321,7 +325,7 @@ impl Stores {
         removed
     }
 
-    /// The figures of all open stores, by window.
+    /// The statistics of all open stores, by window.
     pub fn stats(&self) -> Vec<(String, StoreStats)> {
         let cells: Vec<(String, Arc<StoreCell>)> = self
             .cells
@@ -345,18 +349,17 @@ impl Stores {
             .clone()
     }
 
-    /// Forgets a cell of which there is nothing to know and that nobody else has a hand on, so that
-    /// names once used do not pile up.
+    /// Drops an empty cell that nobody else holds, so that names once used do not accumulate.
     fn forget(&self, name: &str, cell: Arc<StoreCell>) {
         let mut cells = self.cells.lock();
-        // The map's and ours: who would take another must first have the map.
+        // The map's and ours: another holder would first need the map.
         if Arc::strong_count(&cell) == 2 && matches!(&**cell.health.load(), State::Idle) {
             cells.remove(name);
         }
     }
 }
 
-// What these guard is whole at every moment, so a panic elsewhere does not spoil it.
+// The guarded data is consistent at every moment, so a panic elsewhere does not corrupt it.
 
 #[cfg(test)]
 #[path = "stores_tests.rs"]

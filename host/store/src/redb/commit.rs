@@ -1,9 +1,10 @@
 //! Group commit: writes that arrive while a commit runs share the next one.
 //!
-//! A durable commit waits for the disk, and a file takes one at a time. So there is a queue for each store
-//! and, while it holds anything, one thread of the blocking pool at work on it. A lone write goes into a
-//! commit of its own at once; under load the groups grow by themselves, and each waits a little for more, because a commit
-//! costs much the same for one write as for many ([`patience`]). An idle store costs no thread.
+//! A durable commit waits for the disk, and a file allows one at a time. So each store has a queue
+//! and, while that is not empty, one thread of the blocking pool that works on it. A lone write
+//! gets its own commit at once. Under load the groups grow by themselves, and each waits a little
+//! for more writes, because a commit costs much the same for one write as for many ([`patience`]).
+//! An idle store uses no thread.
 
 use super::fault::Fault;
 use super::file::StoreFile;
@@ -18,14 +19,14 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-/// After this many commits a busy store gives its thread back and queues for another, so that more busy
-/// stores than the pool has threads take turns.
+/// After this many commits, a busy store returns its thread and queues for another, so that more
+/// busy stores than the pool has threads take turns.
 const COMMITS_PER_TURN: usize = 64;
 
-/// Writes that came during a commit for which the next one waits for more.
+/// Writes during a commit from which on the next one waits for more.
 const BUSY: usize = 2;
 
-/// The longest such wait. 2 ms: less than the disk's own time of many machines.
+/// The longest such wait. 2 ms: less than the sync time of the disk in many machines.
 const MOST_PATIENCE: Duration = Duration::from_millis(2);
 
 type Answer = Result<Vec<Applied>, StoreError>;
@@ -39,7 +40,7 @@ struct Job {
 pub(super) struct Committer {
     file: Arc<StoreFile>,
     limits: StoreLimits,
-    /// Can be changed while the store is in use; the other bounds cannot.
+    /// Can be changed while the store is in use, unlike the other bounds.
     pub(super) max_store_bytes: AtomicU64,
     queue: Mutex<Queue>,
     at_rest: Condvar,
@@ -73,7 +74,7 @@ impl Committer {
         }
     }
 
-    /// Queues a write of `bytes`. The answer comes after the commit that makes it durable.
+    /// Queues a write of `bytes`. The result comes after the commit that makes it durable.
     pub(super) fn submit(
         self: &Arc<Self>,
         ops: Vec<Op>,
@@ -108,7 +109,7 @@ impl Committer {
         Ok(answer)
     }
 
-    /// Takes no more writes, and blocks until those already taken are answered.
+    /// Accepts no more writes, and blocks until the accepted ones are answered.
     pub(super) fn close(&self) {
         let mut queue = self.lock();
         queue.closed = true;
@@ -117,7 +118,7 @@ impl Committer {
         }
     }
 
-    /// The next group, or `None` when the queue is empty, which ends the work.
+    /// The next group, or `None` if the queue is empty, which ends the work.
     fn next_group(&self) -> Option<Vec<Job>> {
         let mut queue = self.lock();
         let (mut ops, mut bytes) = (0_usize, 0_usize);
@@ -144,7 +145,7 @@ impl Committer {
     fn commit(&self, group: Vec<Job>) {
         let done = self.file.change(|db| self.write(db, &group));
         self.writes.fetch_add(group.len() as u64, Ordering::Relaxed);
-        // A caller may have gone away; its write is done all the same.
+        // A caller may be gone; its write is done all the same.
         match done {
             Ok(answers) => {
                 for (job, answer) in group.into_iter().zip(answers) {
@@ -155,14 +156,14 @@ impl Committer {
                 for job in group {
                     let _ = job.reply.send(Err(error.clone()));
                 }
-                // After they were told: it may take as long as the disk does.
+                // After they were answered: it may take as long as the disk does.
                 self.file.recover();
             }
         }
     }
 
-    /// Does a group in one transaction and returns its answers once they are true on disk. That goes for
-    /// refusals and conflicts too, which may rest on a neighbour's write.
+    /// Does a group in one transaction and returns the results once they are durable. That includes
+    /// refusals and conflicts, which may depend on another write in the group.
     fn write(&self, db: &Database, group: &[Job]) -> Result<Vec<Answer>, Fault> {
         let mut txn = db.begin_write()?;
         txn.set_durability(Durability::Immediate)?;
@@ -196,8 +197,9 @@ impl Committer {
     }
 }
 
-/// How long the next commit waits for more writes, where so many came during the last one, which took `last`. As long as that:
-/// then about as many more will come, and nobody waits longer than for one commit more.
+/// How long the next commit waits for more writes, if so many came during the last one, which took
+/// `last`. For as long as that: about as many more will come, and nobody waits longer than for one
+/// more commit.
 fn patience(waiting: usize, last: Duration) -> Duration {
     if waiting < BUSY {
         return Duration::ZERO;
@@ -205,18 +207,18 @@ fn patience(waiting: usize, last: Duration) -> Duration {
     last.min(MOST_PATIENCE)
 }
 
-/// The right to work on a queue, and the duty. There is one at most for each store.
+/// The right and duty to work on a queue. At most one exists for each store.
 ///
-/// A runtime that shuts down drops tasks unrun, and this with them: then the waiting are told, and the
-/// queue is free again.
+/// A runtime that shuts down drops tasks without running them. Dropping this then answers the
+/// waiting writes and frees the queue.
 struct Turn(Option<Arc<Committer>>);
 
 impl Turn {
     fn begin(self) {
         match Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(move || self.run())),
-            // Outside any runtime, as in a plain program or test. A thread that cannot be had drops the
-            // turn.
+            // Outside of a runtime, as in a plain program or test. If no thread is available, the
+            // turn is dropped.
             Err(_) => drop(std::thread::Builder::new().spawn(move || self.run())),
         }
     }
@@ -251,7 +253,7 @@ impl Drop for Turn {
     fn drop(&mut self) {
         if let Some(committer) = self.0.take() {
             let mut queue = committer.lock();
-            // Dropping a job's sender tells its future.
+            // Dropping a job's sender completes its future.
             queue.waiting.clear();
             queue.bytes = 0;
             queue.at_work = false;

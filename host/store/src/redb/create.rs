@@ -1,4 +1,4 @@
-//! Makes a new store file, such that a crash leaves a whole one or none.
+//! Creates a new store file so that a crash leaves a complete one or none.
 
 use super::StoreError;
 use super::fault::{Fault, guarded};
@@ -9,23 +9,23 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-/// What the name of a store file that is being made ends in.
+/// The suffix of a store file that is being created.
 const UNFINISHED: &str = ".unfinished-";
 
-/// Makes an empty store for `owner` at `path`, and the folder around it, unless there is a file already.
+/// Creates an empty store for `owner` at `path`, and its folder, unless there is a file already.
 ///
-/// The store is made under another name and gets its own as the last step, which fails where the name is
-/// taken: never does it replace a file, and never is there half a one under the name.
+/// The store is created under another name and gets its final one in the last step, which fails if
+/// the name is taken. So it never replaces a file, and an incomplete one never has that name.
 pub(super) fn create_if_missing(path: &Path, owner: &str) -> Result<(), StoreError> {
     let io_error = |error: io::Error| Fault::from(redb::Error::Io(error)).into_error(path);
     let folder = folder_of(path);
     if fs::exists(path).map_err(io_error)? {
-        // A crash, or a disk that failed, may have kept whoever made it from this.
+        // A crash, or a disk that failed, may have prevented this when the folder was created.
         return sync_folders(folder).map_err(io_error);
     }
     fs::create_dir_all(folder).map_err(io_error)?;
     let unfinished = unfinished_name(path);
-    // Of an earlier process with our number, or of an attempt of ours that failed.
+    // From an earlier process with our process id, or from a failed attempt of ours.
     remove_if_there(&unfinished).map_err(io_error)?;
     unsynced::forget(path).map_err(io_error)?;
     let made = fill(&unfinished, owner)
@@ -37,7 +37,7 @@ pub(super) fn create_if_missing(path: &Path, owner: &str) -> Result<(), StoreErr
     sync_folders(folder).map_err(io_error)
 }
 
-/// Deletes the store file at `path` and what unfinished ones a crash left beside it.
+/// Deletes the store file at `path` and incomplete ones that a crash left beside it.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     remove_if_there(path)?;
     unsynced::forget(path)?;
@@ -82,9 +82,9 @@ pub(super) fn found(db: &Database, owner: &str) -> Result<(), Fault> {
 
 fn give_name(unfinished: &Path, path: &Path) -> io::Result<()> {
     match fs::hard_link(unfinished, path) {
-        // Another host was quicker. Whose file it is shows when it is opened.
+        // Another host was quicker. Opening the file shows whose it is.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        // Some file systems have no hard links. There the check at the start has to do.
+        // Some file systems have no hard links. There the check at the beginning must suffice.
         Err(error)
             if matches!(
                 error.kind(),

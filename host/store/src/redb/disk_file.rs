@@ -1,7 +1,8 @@
-//! A store's file as redb sees it: [`FileBackend`] of redb, with what it lacks.
+//! A store's file as redb sees it: redb's [`FileBackend`], plus two things.
 //!
-//! - A read that may not wait takes only what memory holds (`RWF_NOWAIT`), and ends otherwise.
-//! - A sync that fails puts the file in doubt.
+//! - A read that must not wait takes only what is in memory (`RWF_NOWAIT`), and ends otherwise.
+//!
+//! - A failed sync puts the file in doubt.
 
 use super::file::Medium;
 use super::unsynced::Doubt;
@@ -18,11 +19,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// How long a read of a page may take on a file system that cannot say whether it would wait, before the
-/// file counts as slow. 2 ms: a page from memory takes microseconds.
+/// How long a read of a page may take, on a file system that cannot say whether it would wait,
+/// before the file counts as slow. 2 ms: a page in memory takes microseconds.
 const SLOW_READ: Duration = Duration::from_millis(2);
 
-/// How long it then counts as slow. 10 s: a slow disk holds the threads of requests for one page in that time.
+/// How long it then counts as slow. 10 s: in that time, a slow disk blocks request threads for one
+/// page.
 const SLOW_TIME: Duration = Duration::from_secs(10);
 
 /// The file of a store on the disk.
@@ -33,7 +35,7 @@ pub(super) struct DiskMedium {
     signs: Arc<Signs>,
 }
 
-/// What is known of the file, whether it is open or not.
+/// What is known about the file, whether or not it is open.
 #[derive(Debug)]
 struct Signs {
     doubt: Doubt,
@@ -41,7 +43,7 @@ struct Signs {
     /// Whether its file system lacks reads that do not wait.
     always_waits: AtomicBool,
     slow_until: Mutex<Option<Instant>>,
-    /// In builds for development, how long each read of the disk takes.
+    /// In development builds, how long each read of the disk takes.
     delay: Option<Duration>,
 }
 
@@ -72,7 +74,7 @@ impl Medium for DiskMedium {
             return Err(StorageError::from(empty).into());
         }
         self.signs.bytes.store(bytes, Relaxed);
-        // What a process before this one left may have failed to be written since, and nobody was told.
+        // An earlier process may have failed to write some pages, without anybody being told.
         let signs = self.signs.clone();
         let file = DiskFile {
             reads: file.try_clone()?,
@@ -102,14 +104,14 @@ impl Medium for DiskMedium {
 #[derive(Debug)]
 struct DiskFile {
     file: FileBackend,
-    /// The same open file, for the reads that [`FileBackend`] has not.
+    /// The same open file, for reads that [`FileBackend`] does not have.
     reads: File,
     signs: Arc<Signs>,
 }
 
 impl DiskFile {
-    /// Reads what memory holds of the file. False where that is not all, or there is an error, which the read that waits
-    /// will meet.
+    /// Reads what is in memory. False if that is not everything, or on an error, which the read
+    /// that waits will meet again.
     fn read_at_once(&self, offset: u64, out: &mut [u8]) -> bool {
         if self.signs.delay.is_some() {
             return false;
@@ -134,7 +136,8 @@ impl DiskFile {
         true
     }
 
-    /// Reads where nothing says whether that waits: once a read took long, no more for a time.
+    /// Reads if the file system cannot say whether that waits: after a slow read, not again for
+    /// some time.
     fn read_while_fast(&self, offset: u64, out: &mut [u8]) -> bool {
         let slow_until = || self.signs.slow_until.lock();
         let begun = Instant::now();
@@ -219,8 +222,8 @@ impl StorageBackend for DiskFile {
     }
 }
 
-/// In builds for development `HMS_SLOW_STORE=WINDOW:MS` makes a slow disk under the store of that window: nothing of it is in
-/// memory, and each read takes so many milliseconds.
+/// In development builds, `HMS_SLOW_STORE=WINDOW:MS` simulates a slow disk under the store of that
+/// window: nothing of it is in memory, and each read takes so many milliseconds.
 fn delay_of(path: &Path) -> Option<Duration> {
     if !cfg!(debug_assertions) {
         return None;

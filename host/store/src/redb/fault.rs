@@ -1,4 +1,4 @@
-//! Failures below the tables, on their way to a [`StoreError`].
+//! Failures below the tables, on their way to becoming a [`StoreError`].
 
 use super::StoreError;
 use super::waiting::WouldWait;
@@ -7,18 +7,18 @@ use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-/// Why an access to the file failed. After any of these but [`Fault::WouldWait`] the database handle is not used again:
-/// redb refuses all work after an I/O error until the file is reopened.
+/// Why an access to the file failed. After any of these except [`Fault::WouldWait`] the database
+/// handle is not used again: redb refuses all work after an I/O error until the file is reopened.
 #[derive(Debug)]
 pub(super) enum Fault {
     Redb(redb::Error),
-    /// The file is a database, but does not hold what a store must.
+    /// The file is a database, but not a valid store.
     Damaged(String),
-    /// redb promises errors for damage only where it checks the whole file; elsewhere it may panic.
+    /// redb reports damage as errors only where it checks the whole file; elsewhere it may panic.
     Panicked(String),
-    /// The file is in order, but not ours to use.
+    /// The file is valid, but not ours to use.
     Refused(StoreError),
-    /// Nothing failed: the read may not wait for the disk, and would have to.
+    /// Not a failure: the read must not wait for the disk, and would have to.
     WouldWait,
 }
 
@@ -71,7 +71,7 @@ impl Fault {
     }
 }
 
-/// What the error says about the content of the file, if it is that what is wrong.
+/// What the error says about the content of the file, if that is what is wrong.
 fn damage(error: &redb::Error) -> Option<String> {
     match error {
         redb::Error::Io(error) => match error.kind() {
@@ -90,11 +90,12 @@ fn damage(error: &redb::Error) -> Option<String> {
     }
 }
 
-/// Runs `work` on the database; a panic in it is a [`Fault`], because it means a damaged file, or a read that
-/// would have to wait.
+/// Runs `work` on the database. A panic in it is a [`Fault`], because it means a damaged file, or a
+/// read that would have to wait.
 ///
-/// Unwind safety: after a fault the caller drops the handle that `work` used, unseen. A read that would have to wait
-/// unwinds from inside of the backend, where redb holds no lock that it could poison.
+/// Unwind safety: after a fault the caller drops the handle that `work` used, without looking at
+/// it. A read that would have to wait unwinds inside the backend, at a point where redb holds no
+/// lock that it could poison.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| match panic.is::<WouldWait>() {
         true => Err(Fault::WouldWait),

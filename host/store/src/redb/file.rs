@@ -1,12 +1,12 @@
-//! The open database of a store, and its return after a fault.
+//! The open database of a store, and how it is reopened after a fault.
 //!
-//! After an I/O error redb refuses all work until the file is opened anew, and after damage nothing
-//! it holds in memory can be trusted. So a fault takes the database out of use at once, and the
-//! file is opened again behind the callers' backs: they get an error meanwhile, and never wait for
-//! it. The states between are those of [`Health`].
+//! After an I/O error redb refuses all work until the file is reopened, and after damage nothing
+//! that it holds in memory can be trusted. So a fault takes the database out of use at once, and
+//! the file is reopened in the background: callers get an error meanwhile, and never wait for it.
+//! [`Health`] has the states in between.
 //!
-//! A reader takes no lock: it looks at the [`View`] that the last commit left behind. redb itself
-//! holds locks while it makes a file longer, for which a new reader of its own would wait.
+//! A reader takes no lock: it reads the [`View`] that the last commit left. redb itself holds locks
+//! while it extends a file, for which a new reader of its own would wait.
 
 use super::fault::{Fault, guarded};
 use super::health::{Health, Opened, Pauses, State};
@@ -22,20 +22,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// The pause between two looks at whether all work on a database that is to be closed has ended.
+/// Time between checks whether all work on a database that must be closed has ended.
 const CLOSING_PAUSE: Duration = Duration::from_millis(1);
 
-/// What a store lies on: a file, or in tests a disk in memory.
+/// What a store is on: a file, or in tests a disk in memory.
 pub(super) trait Medium: Send + Sync {
-    /// Opens the database of an existing store, and never makes one. With `check`, it checks all of
+    /// Opens the database of an existing store, and never creates one. With `check`, checks all of
     /// it first.
     fn open(&self, check: bool) -> Result<Database, DatabaseError>;
 
-    /// Whether a sync failed, and it is not known since what the disk holds.
+    /// Whether a sync failed, and the content of the disk has been unknown since.
     fn is_in_doubt(&self) -> bool;
 
-    /// Sees to it that what is read from now on is what the disk holds, which ends the doubt. Only
-    /// while no database is open.
+    /// Makes sure that reads return what the disk holds, which ends the doubt. Only while no
+    /// database is open.
     fn settle(&self) -> io::Result<()>;
 
     /// Its size.
@@ -47,7 +47,7 @@ pub(super) struct StoreFile {
     owner: String,
     medium: Box<dyn Medium>,
     health: Health<Open>,
-    /// Databases out of use that are still to be closed.
+    /// Databases out of use that must still be closed.
     remains: Mutex<Vec<Arc<Database>>>,
     reopened: AtomicU64,
 }
@@ -91,13 +91,13 @@ impl StoreFile {
         self.medium.bytes()
     }
 
-    /// How often the file came back after a fault.
+    /// How often the file was reopened after a fault.
     pub(super) fn reopened(&self) -> u64 {
         self.reopened.load(Ordering::Relaxed)
     }
 
-    /// Reads by `work` what the last commit left. Where no database is open, it has the file opened
-    /// again in the background, if it is time, and returns what is wrong.
+    /// Reads with `work` what the last commit left. If no database is open, starts reopening the
+    /// file in the background, if that is due, and returns the error.
     pub(super) fn with<T>(
         self: &Arc<Self>,
         work: impl FnOnce(&View) -> Result<T, Fault>,
@@ -113,8 +113,8 @@ impl StoreFile {
         result
     }
 
-    /// Does `work` on the open database; readers see what it did from when this returns on. For a
-    /// thread that may block: it opens the file itself first, where that is due.
+    /// Does `work` on the open database; readers see its result once this returns. For a thread
+    /// that may block: it first reopens the file itself, if that is due.
     pub(super) fn change<T>(
         &self,
         work: impl FnOnce(&Database) -> Result<T, Fault>,
@@ -123,15 +123,15 @@ impl StoreFile {
         self.attempt(work)
     }
 
-    /// Opens the file again, where that is due. Blocks.
+    /// Reopens the file, if that is due. Blocks.
     pub(super) fn recover(&self) {
         if self.is_due() {
             self.reopen();
         }
     }
 
-    /// Copies what the last commit left. It ends as soon as the database is taken out of use, whose
-    /// closing waits for it.
+    /// Copies what the last commit left. It ends as soon as the database is taken out of use,
+    /// because closing waits for it.
     pub(super) fn snapshot(&self, scratch: &mut Scratch<'_>) -> Result<Snapshot, StoreError> {
         self.recover();
         let state = self.health.load_full();
@@ -169,7 +169,7 @@ impl StoreFile {
         }
     }
 
-    /// Closes the database, once the work that is being done on it has ended. Blocks until then.
+    /// Closes the database, once the work in progress on it has ended. Blocks until then.
     pub(super) fn close(&self) {
         let before = self.health.close();
         if let State::Open(open) = &*before {
@@ -217,8 +217,7 @@ impl StoreFile {
         }
     }
 
-    /// Takes the database that failed out of use. Does not block: it is closed by whoever opens the
-    /// file again.
+    /// Takes the failed database out of use. Does not block: whoever reopens the file closes it.
     fn break_off(&self, fault: Fault, failed: u64) -> StoreError {
         let suspect = fault.is_suspect();
         let error = fault.into_error(&self.path);
@@ -233,7 +232,7 @@ impl StoreFile {
         if first {
             tracing::error!(store = %self.owner, %error, "the store is closed until its file can be reopened");
         } else {
-            // Somebody else saw it first; what each of them saw may differ.
+            // Another caller noticed first; their errors may differ.
             tracing::warn!(store = %self.owner, %error, "another failure of the store");
         }
         error
@@ -243,7 +242,7 @@ impl StoreFile {
         self.health.is_due(Instant::now())
     }
 
-    /// Opens the file again, if that is due and nobody else is at it. No lock is held meanwhile.
+    /// Reopens the file, if that is due and nobody else is doing it. No lock is held meanwhile.
     fn reopen(&self) {
         let Some(attempt) = self.health.begin(Instant::now()) else {
             return;
@@ -287,12 +286,12 @@ fn open_in(state: &State<Open>) -> Result<&Opened<Open>, StoreError> {
     match state {
         State::Open(open) => Ok(open),
         State::Failed(failure) | State::Opening(Some(failure)) => Err(failure.error.clone()),
-        // It is open from its first moment on.
+        // It is open from the beginning.
         State::Idle | State::Opening(None) | State::Closed => Err(StoreError::Closed),
     }
 }
 
-// What these guard is whole at every moment, so a panic elsewhere does not spoil it.
+// The guarded data is consistent at every moment, so a panic elsewhere does not corrupt it.
 
 fn open_checked(
     medium: &dyn Medium,
@@ -325,8 +324,8 @@ fn open_checked(
     })
 }
 
-/// Closes a database that is out of use, once the work that was begun on it has ended. It is the
-/// last to hold it: closing writes to the file, which no reader's thread may be made to do.
+/// Closes a database that is out of use, once the work on it has ended. It must be the last holder:
+/// closing writes to the file, which no reader's thread may be made to do.
 fn close_when_idle(mut db: Arc<Database>) {
     loop {
         match Arc::try_unwrap(db) {
@@ -337,8 +336,8 @@ fn close_when_idle(mut db: Arc<Database>) {
     }
 }
 
-/// On a damaged file closing may fail like any other access. Nothing is lost with that: what was
-/// acknowledged is on disk already.
+/// On a damaged file closing may fail like any other access. Nothing is lost: acknowledged writes
+/// are on disk already.
 fn close_quietly(db: Database) {
     let closed = guarded(|| {
         db.close()?;

@@ -17,12 +17,12 @@ const FILE_NAME: &str = "store.redb";
 pub(crate) struct RedbFiles {
     root: PathBuf,
     limits: StoreLimits,
-    /// The places of all its stores for reads that wait for the disk.
+    /// Permits for reads of all its stores that wait for the disk.
     readers: Arc<Semaphore>,
 }
 
 impl RedbFiles {
-    /// Takes `root` as it is; folders are made when a store is.
+    /// Uses `root` as it is; folders are created with the stores.
     pub(crate) fn new(root: PathBuf, limits: StoreLimits) -> Self {
         RedbFiles {
             root,
@@ -52,7 +52,7 @@ impl RedbFiles {
             match fs::metadata(&path) {
                 Ok(file) => stored.insert(name, id_of(&file)),
                 Err(error) if error.kind() == ErrorKind::NotFound => None,
-                // Why it cannot be looked at is said by whoever opens it.
+                // The error is reported when the store is opened.
                 Err(_) => stored.insert(name, StoreId::default()),
             };
         }
@@ -70,7 +70,7 @@ impl Backend for RedbFiles {
         Ok(Some(Arc::new(opened.sharing(&self.readers))))
     }
 
-    /// The folder of the window goes too, if nothing else is in it.
+    /// Also removes the window's folder, if nothing else is in it.
     fn remove(&self, name: &str) -> Result<(), StoreError> {
         let path = self.path_of(name)?;
         create::remove(&path).map_err(|error| StoreError::Io {
@@ -95,8 +95,8 @@ impl Backend for RedbFiles {
     }
 }
 
-/// A number of a file is given again; where the file system does not say when a file was made, that
-/// is not noticed.
+/// A file number may be reused. If the file system does not record the creation time, that goes
+/// unnoticed.
 fn id_of(file: &Metadata) -> StoreId {
     StoreId::new(file.ino(), file.created().ok())
 }

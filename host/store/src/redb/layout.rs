@@ -1,4 +1,4 @@
-//! What a store file holds, and how an entry is written into it. docs/store-format.md is its page.
+//! The content of a store file, and the encoding of entries. docs/store-format.md describes it.
 //!
 //! - `heads`: (bucket, key) to version and value. A value above [`INLINE_MAX_BYTES`] is not in its
 //!   head, which then has only its length, but
@@ -33,23 +33,23 @@ const NAME: &str = "name";
 /// The format that this code writes, and the only one it reads.
 const FORMAT_NOW: u64 = 1;
 
-/// The largest value that is kept in its head. A page of the tree, 4 KiB, still holds several of
+/// The largest value that is stored in its head. A page of the tree, 4 KiB, still holds several of
 /// them.
 const INLINE_MAX_BYTES: usize = 1 << 10;
 
 const INLINE: u8 = 0;
 const APART: u8 = 1;
 
-/// What an entry costs beyond its bytes: its share of pages, version and lengths. It keeps ten
+/// The overhead of an entry beyond its bytes: its share of pages, version and lengths. It keeps ten
 /// million empty values from being free.
 const ENTRY_OVERHEAD_BYTES: u64 = 64;
 
-/// What an entry counts against `max_store_bytes`.
+/// The bytes of an entry that count against `max_store_bytes`.
 pub(super) fn entry_cost(bucket: &str, key: &str, value_len: u64) -> u64 {
     (bucket.len() as u64) + (key.len() as u64) + value_len + ENTRY_OVERHEAD_BYTES
 }
 
-/// An entry as its head has it.
+/// An entry, as stored in its head.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) version: u64,
@@ -86,12 +86,12 @@ impl Head {
     }
 }
 
-/// One consistent look at a store.
+/// One consistent view of a store.
 pub(super) struct View {
     read: ReadTransaction,
-    /// Open for as long as the view is there, and its root page with it: no head is larger than a
-    /// page. The root of `blobs` may be as large as the largest value, so that is opened where it
-    /// is needed.
+    /// Kept open as long as the view exists, and its root page with it: no head is larger than a
+    /// page. The root of `blobs` may be as large as the largest value, so `blobs` is opened only
+    /// when needed.
     heads: ReadOnlyTable<HeadKey, Bytes>,
 }
 
@@ -122,7 +122,7 @@ impl View {
         }
     }
 
-    /// Keys in order, as [`Store::keys`](super::Store::keys) has it, and whether more follow.
+    /// Keys in order, as in [`Store::keys`](super::Store::keys), and whether more follow.
     pub(super) fn keys(
         &self,
         bucket: &str,
@@ -155,9 +155,9 @@ impl View {
     }
 }
 
-/// Copies all that `view` shows into the empty database `to`, in commits of at most [`STEP_BYTES`]
-/// and [`STEP_TIME`], after each of which `step` is told how much it was and may end it. What is
-/// read is held to what it must be: every value is there, and the sum is what the store says.
+/// Copies everything in `view` into the empty database `to`, in commits of at most [`STEP_BYTES`]
+/// and [`STEP_TIME`]. After each, `step` gets its size and may end the copy. The content is
+/// checked: every value exists, and the sum is as stored.
 pub(super) fn copy(
     view: &View,
     to: &Database,
@@ -195,7 +195,7 @@ pub(super) fn copy(
         return Err(damaged("a value in it is missing"));
     }
     if stored != counter(&meta, STORED).map_err(Stop::Source)? {
-        // The store can be used all the same.
+        // The store is usable all the same.
         return Err(Stop::Damaged("its sum is not that of its entries".into()));
     }
     copy_table(&meta, to, META, step, &mut |_, _| {})?;
@@ -237,12 +237,12 @@ fn unwritable(error: impl Into<redb::Error>) -> Stop {
     Stop::Scratch(error.into().to_string())
 }
 
-/// The tables of a store inside one write transaction, and the counters as they will be at its end.
+/// The tables of a store inside a write transaction, and the counters for its end.
 pub(super) struct Tables<'txn> {
     heads: Table<'txn, HeadKey, Bytes>,
     blobs: Table<'txn, u64, Bytes>,
     meta: Table<'txn, &'static str, u64>,
-    /// The last version given.
+    /// The last version assigned.
     pub(super) version: u64,
     /// The sum of [`entry_cost`].
     pub(super) stored_bytes: u64,
@@ -271,7 +271,7 @@ impl<'txn> Tables<'txn> {
         entry(&self.blobs, head)
     }
 
-    /// Writes an entry in the place of `old`, which is what [`Tables::head`] has under this key.
+    /// Writes an entry over `old`, which is the result of [`Tables::head`] for this key.
     pub(super) fn put(
         &mut self,
         bucket: &str,
@@ -294,7 +294,7 @@ impl<'txn> Tables<'txn> {
         Ok(())
     }
 
-    /// Removes the entry that `old` is the head of.
+    /// Removes the entry with the head `old`.
     pub(super) fn remove(&mut self, bucket: &str, key: &str, old: &Head) -> Result<(), Fault> {
         self.forget_blob(Some(old))?;
         self.heads.remove((bucket, key))?;
@@ -321,7 +321,7 @@ impl<'txn> Tables<'txn> {
     }
 }
 
-/// Makes the tables of a new store that belongs to `owner`.
+/// Creates the tables of a new store that belongs to `owner`.
 pub(super) fn found(txn: &WriteTransaction, owner: &str) -> Result<(), Fault> {
     txn.open_table(HEADS)?;
     txn.open_table(BLOBS)?;
@@ -333,13 +333,13 @@ pub(super) fn found(txn: &WriteTransaction, owner: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Who owns a store, and how many bytes it holds.
+/// The owner of a store, and how many bytes it holds.
 pub(super) struct Identity {
     pub(super) owner: String,
     pub(super) stored_bytes: u64,
 }
 
-/// Reads whose store this is, and refuses a database that is no store of a known format.
+/// Reads the owner of the store, and refuses a database that is not a store of a known format.
 pub(super) fn identify(db: &Database) -> Result<Identity, Fault> {
     let read = db.begin_read()?;
     let meta = read.open_table(META)?;

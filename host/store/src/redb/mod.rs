@@ -1,14 +1,14 @@
-//! Stores in files: each is a redb database, as docs/store-format.md has it.
+//! Stores in files: each is a redb database, as described in docs/store-format.md.
 //!
-//! The life of a write: `redb_store` checks it against the limits and hands it to `commit`, which
-//! gathers what arrives while an earlier commit runs; `plan` decides each write by itself, so that
-//! one which fails leaves its neighbours alone; `layout` puts the accepted ones into the tables; one
+//! The life of a write: `redb_store` checks it against the limits and passes it to `commit`, which
+//! gathers what arrives while an earlier commit runs. `plan` decides each write by itself, so that
+//! a failing one does not affect the others. `layout` puts the accepted ones into the tables. One
 //! commit makes them durable, and only then are their futures resolved. `file` holds the open
-//! database and brings it back after a fault; `create` makes a new file such that a crash never
-//! leaves half a one; `files` is the backend, a folder of them.
+//! database and reopens it after a fault. `create` creates a new file so that a crash never leaves
+//! an incomplete one. `files` is the backend, a folder of them.
 //!
-//! A read, by `reads`, looks at the view that the last commit left. `disk_file` is the file as redb
-//! sees it. A read that would wait for the disk leaves its thread by `waiting`; a file whose sync
+//! A read, in `reads`, uses the view that the last commit left. `disk_file` is the file as redb
+//! sees it. A read that would wait for the disk leaves its thread by `waiting`. A file whose sync
 //! failed is not used before `unsynced` knows what the disk holds.
 //!
 //! A `snapshot` is a copy of a whole store as one commit left it, for a backup.
@@ -32,7 +32,7 @@ mod waiting;
 pub(super) use files::RedbFiles;
 pub(super) use redb_store::RedbStore;
 
-// What the files here have from the store.
+// What these files use of the crate.
 use super::{
     Applied, Backend, Entry, LEAST_FREE_BYTES, Op, Page, Read, Scratch, Snapshot, Store,
     StoreError, StoreId, StoreLimits, StoreStats, WriteFuture, check_name, health, limits,

@@ -1,7 +1,8 @@
-//! Decides one write before anything of it is done.
+//! Decides one write before any of it is done.
 //!
-//! A group's writes share a transaction, and redb cannot undo a part of one. So each write is first played
-//! against what the tables hold, in memory; only a write that succeeds as a whole touches the tables.
+//! The writes of a group share a transaction, and redb cannot undo a part of one. So each write is
+//! first simulated in memory against the content of the tables; only a write that succeeds as a
+//! whole touches the tables.
 
 use super::fault::Fault;
 use super::layout::{Head, Tables, entry_cost};
@@ -12,10 +13,11 @@ use std::collections::{BTreeMap, btree_map};
 /// The longest text of a 64-bit counter, `-9223372036854775808`.
 const MAX_COUNTER_BYTES: u64 = 20;
 
-/// Plays `ops` and, if all of them succeed, puts their effect into `tables`.
+/// Simulates `ops` and, if all of them succeed, applies their effect to `tables`.
 ///
-/// The outer error is the file's, and ends the whole group. The inner one is this write's own, which has
-/// then changed nothing; neither has a write whose answer is a [`Applied::Conflict`].
+/// The outer error is that of the file, and ends the whole group. The inner one is that of this
+/// write, which has then changed nothing; neither has a write whose result is
+/// [`Applied::Conflict`].
 pub(super) fn apply(
     tables: &mut Tables<'_>,
     ops: &[Op],
@@ -34,7 +36,8 @@ pub(super) fn apply(
         }
     }
     let stored_bytes = plan.stored_bytes(tables.stored_bytes);
-    // A write that makes the store smaller is welcome even where the limit was lowered below its size.
+    // A write that shrinks the store is always allowed, even if the limit was lowered below its
+    // size.
     if stored_bytes > max_store_bytes && stored_bytes > tables.stored_bytes {
         return Ok(Err(StoreError::StoreFull {
             limit: max_store_bytes,
@@ -47,12 +50,12 @@ pub(super) fn apply(
 
 /// The keys that one write has touched so far.
 struct Plan<'a> {
-    /// The last version given.
+    /// The last version assigned.
     version: u64,
     slots: BTreeMap<(&'a str, &'a str), PlannedKey<'a>>,
 }
 
-/// One key: what the tables hold under it, and what they shall hold.
+/// One key: what the tables hold for it, and what they must hold.
 struct PlannedKey<'a> {
     old: Option<Head>,
     new: New<'a>,
@@ -78,7 +81,7 @@ impl<'a> Plan<'a> {
                 new: New::AsBefore,
             }),
         };
-        // For every value its own version: at a thousand million a second they last 584 years.
+        // A new version for every value: at a thousand million per second, they last 584 years.
         let version = self.version.saturating_add(1);
         let (new, done) = match op {
             Op::Set { value, .. } => (New::Value(version, value.into()), Applied::Written),
@@ -97,7 +100,8 @@ impl<'a> Plan<'a> {
                 expected, value, ..
             } => {
                 if slot.version() != *expected {
-                    // Not what an earlier step of this write would have made of it: that is not to be.
+                    // Not as an earlier step of this write would have made it: that will not
+                    // happen.
                     let held = slot.old.clone().map(|head| tables.entry(head));
                     return Ok(Ok(Applied::Conflict(held.transpose()?)));
                 }
@@ -137,7 +141,7 @@ impl<'a> Plan<'a> {
                 }
             }
         }
-        // A version given is never given again, even where a later step removed the value that had it.
+        // A version is never reused, even if a later step removed its value.
         tables.changed |= tables.version != self.version;
         tables.version = self.version;
         Ok(())
@@ -164,7 +168,7 @@ impl PlannedKey<'_> {
         }
     }
 
-    /// The value as a counter: 0 where there is none, `None` where it is no number.
+    /// The value as a counter: 0 if there is none, `None` if it is not a number.
     fn counter(&self, tables: &Tables<'_>) -> Result<Option<i64>, Fault> {
         match (&self.new, &self.old) {
             // Not worth loading.

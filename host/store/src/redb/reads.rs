@@ -39,7 +39,7 @@ impl Reads {
                     false => None,
                 };
                 bytes = bytes.saturating_add(head.as_ref().map_or(0, |head| head.value_len()));
-                // Before the value is loaded: the sum is what the bound is about.
+                // Before the value is loaded: the bound is about the sum.
                 if bytes > limit as u64 {
                     return Ok(None);
                 }

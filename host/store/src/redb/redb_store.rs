@@ -51,7 +51,7 @@ impl RedbStore {
         })
     }
 
-    /// Has it share the threads that wait for disks with the stores of the same `bound`.
+    /// Shares the threads that wait for disks with the other stores of the same `bound`.
     pub(super) fn sharing(mut self, bound: &Arc<Semaphore>) -> Self {
         self.readers = Arc::new(Readers::new(Some(bound.clone())));
         self

@@ -1,9 +1,8 @@
 //! A copy of a store as one commit left it.
 //!
-//! The copy is made from the view that readers have, into a file of its own, and only then is it
-//! handed on: whoever takes it slowly holds space on the disk, and not the old pages of the store.
-//! Commits go on meanwhile. What they replace stays in the file until the copy is made, and is used
-//! again then.
+//! The copy is made from the view that readers have, into a separate file, and only then passed on:
+//! a slow receiver holds disk space, but no old pages of the store. Commits continue meanwhile. The
+//! pages that they replace stay in the file until the copy is complete, and are then reused.
 
 use super::fault::{Fault, guarded};
 use super::layout::{self, View};
@@ -16,26 +15,26 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Bytes copied between two looks at whether to go on, and at what is free. 4 MiB: some
+/// Bytes copied between two checks whether to continue and how much space is free. 4 MiB: some
 /// milliseconds.
 pub(super) const STEP_BYTES: usize = 4 << 20;
 
-/// The longest between two such looks, beyond one value. 100 ms: on a slow disk too a removal does
-/// not wait for a copy.
+/// The longest time between two such checks, except within one value. 100 ms: a removal does not
+/// have to wait for a copy on a slow disk.
 pub(super) const STEP_TIME: Duration = Duration::from_millis(100);
 
-/// Memory for the pages of a copy being made. 8 MiB: two steps.
+/// Memory for the pages of a copy in progress. 8 MiB: two steps.
 const CACHE_BYTES: usize = 8 << 20;
 
-/// Why a copy was not made.
+/// Why there is no copy.
 pub(super) enum Stop {
     /// The store cannot be read.
     Source(Fault),
-    /// What is read is not what a store must be, and nobody who uses the store would meet that.
+    /// The content is not that of a valid store, which nobody who uses the store would notice.
     Damaged(String),
     /// The copy cannot be written.
     Scratch(String),
-    /// Nothing failed: it is not wanted any more, or must not go on.
+    /// Not a failure: the copy is no longer wanted, or must stop.
     Ended(StoreError),
 }
 
@@ -46,7 +45,7 @@ impl<E: Into<redb::Error>> From<E> for Stop {
 }
 
 impl Snapshot {
-    /// Copies what `view` shows. `open` says whether the store still is. Blocks for as long as
+    /// Copies the content of `view`. `open` says whether the store still is. Blocks as long as
     /// reading and writing all of it takes.
     pub(super) fn make(
         view: &View,
@@ -60,7 +59,7 @@ impl Snapshot {
         let mut copied = 0_u64;
         let mut begun = Instant::now();
         let mut step = |bytes: u64| {
-            // Half of the time is left to others: one processor, and the disk.
+            // Half of the time is left to others: processor and disk.
             std::thread::sleep(begun.elapsed().min(STEP_TIME));
             copied = copied.saturating_add(bytes);
             open().map_err(Stop::Ended)?;
@@ -89,7 +88,8 @@ impl Snapshot {
     /// The keys and values of `bucket`. Opens the copy and closes it again; for small stores.
     ///
     /// # Errors
-    /// When the copy cannot be read.
+    ///
+    /// If the copy cannot be read.
     pub fn entries(&mut self, bucket: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let read = || -> Result<Vec<(String, Vec<u8>)>, Fault> {
             let db = database(&self.file)?;
@@ -114,7 +114,7 @@ impl Snapshot {
     }
 }
 
-/// A file that is in no folder, so that a crash leaves nothing of it.
+/// A file without a name, so that a crash leaves nothing of it.
 fn unnamed(folder: &Path) -> io::Result<File> {
     let path = folder.join(format!(".snapshot-{}", uuid::Uuid::new_v4()));
     let file = OpenOptions::new()
@@ -142,8 +142,8 @@ fn free_bytes(folder: &Path) -> io::Result<u64> {
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
-/// A file that need not outlive the machine: it is never synced, which the commits of windows would
-/// wait for.
+/// A file that need not survive a crash: it is never synced, because the commits of windows would
+/// wait for that.
 #[derive(Debug)]
 struct Unsynced(FileBackend);
 

@@ -1,13 +1,13 @@
-//! What is known of a file after a sync of it failed.
+//! The state of a file after a failed sync.
 //!
-//! Linux marks pages that it could not write as clean: they are read back as if they were on the disk, and
-//! the next sync reports success without them. Whatever is built on such pages is lost with them. So a
-//! file whose sync failed is in [`Doubt`], and is used again only once what is read from it was compared with what
-//! the disk holds.
+//! Linux marks pages that it could not write as clean: they are read back as if they were on disk,
+//! and the next sync succeeds without them. Everything built on such pages is lost with them. So a
+//! file whose sync failed is in [`Doubt`], and is used again only once its content was compared
+//! with the disk.
 //!
-//! A new process reads the same pages of the same memory, so the doubt is noted beside the file as well,
-//! with the boot of the machine: a boot ends the doubt, because it empties the memory. The note need not be
-//! durable for the same reason.
+//! A new process reads the same pages from the same memory. So the doubt is also noted in a file
+//! beside the store, with the id of the boot: a reboot ends the doubt, because it empties the
+//! memory. For the same reason the note need not be durable.
 
 use rustix::fs::{Advice, OFlags, fadvise};
 use std::fs::{self, File, OpenOptions};
@@ -16,13 +16,13 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What the name of the note ends in.
+/// The suffix of the note's name.
 pub(super) const NOTE: &str = ".unsynced";
 
 /// Bytes compared at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// What a read past the page cache must be aligned to: no disk has larger blocks.
+/// The alignment of a read that bypasses the page cache: no disk has larger blocks.
 const ALIGN_BYTES: usize = 4 << 10;
 
 /// Whether the content of a file is in doubt.
@@ -56,8 +56,8 @@ impl Doubt {
         }
     }
 
-    /// Whether a sync failed in this process, or in one before it since the machine was started, and the content was not
-    /// compared since.
+    /// Whether a sync failed in this process, or in an earlier one since the machine was booted,
+    /// and the content has not been compared since.
     pub(super) fn is_raised(&self) -> bool {
         if self.failed.load(Ordering::Acquire) {
             return true;
@@ -68,16 +68,17 @@ impl Doubt {
         }
     }
 
-    /// Compares what is read from the file with what the disk holds, after dropping what memory has of it. The file must
-    /// not be open for writing. Blocks: it reads all of the file twice.
+    /// Drops the file's pages from memory, then compares what is read from it with the disk. The
+    /// file must not be open for writing. Blocks: it reads all of the file twice.
     ///
     /// # Errors
-    /// Where they differ, or cannot be compared; the doubt then stays.
+    ///
+    /// If they differ, or cannot be compared; the doubt then stays.
     pub(super) fn settle(&self) -> io::Result<()> {
         let cached = OpenOptions::new().read(true).write(true).open(&self.path)?;
-        // What is dirty still can be written; what cannot is reported here.
+        // Dirty pages can still be written; those that cannot are reported here.
         cached.sync_all()?;
-        // Drops what is clean, but promises nothing.
+        // Drops clean pages, without a guarantee.
         fadvise(&cached, 0, None, Advice::DontNeed)?;
         self.compare(&cached)?;
         remove_if_there(&self.note)?;
@@ -129,7 +130,7 @@ impl Doubt {
     }
 }
 
-/// Removes the note of the file at `path`, whose content is gone.
+/// Removes the note for the file at `path`, whose content is gone.
 pub(super) fn forget(path: &Path) -> io::Result<()> {
     remove_if_there(&Doubt::of(path).note)
 }
@@ -141,7 +142,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-/// What this boot of the machine is called.
+/// The id of the current boot.
 fn boot() -> String {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id");
     id.map_or_else(|_| String::new(), |id| id.trim().to_owned())

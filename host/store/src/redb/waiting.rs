@@ -1,9 +1,9 @@
-//! Reading without waiting for the disk.
+//! Reads that do not wait for the disk.
 //!
-//! A lane serves many connections, so a read that waits for a disk must not wait there. So
-//! [`Readers::read`] takes at once what memory holds, and has a thread that may wait do the read
-//! anew where that is not all. Each store has a few such threads, so that one slow disk cannot take
-//! those of the other stores.
+//! A lane serves many connections, so a read must not wait for a disk there. [`Readers::read`]
+//! returns at once what is in memory. If that is not enough, a thread that may wait repeats the
+//! read. Each store has only a few such threads, so that one slow disk cannot use up those of the
+//! other stores.
 
 use super::{Read, StoreError};
 use std::cell::Cell;
@@ -13,34 +13,36 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-/// Threads that wait for the disk under one store at once. 4: a disk that answers takes more than one
-/// request at a time, and one that hangs holds no more threads than that.
+/// Threads that wait for the disk of one store at once. 4: a working disk handles several requests
+/// at a time, and one that hangs holds no more threads than that.
 pub(super) const READERS_PER_STORE: usize = 4;
 
-/// Threads that wait for disks at once, for the stores of all windows together. 64: sixteen stores on disks that hang,
-/// and an eighth of the blocking threads that a runtime may have. The host's own stores have theirs beside these.
+/// Threads that wait for disks at once, over the stores of all windows. 64: sixteen stores on disks
+/// that hang, and an eighth of the blocking threads that a runtime may have. The host's own stores
+/// have additional ones.
 pub(super) const READERS: usize = 64;
 
 thread_local!(static MAY_WAIT: Cell<bool> = const { Cell::new(true) });
 
-/// Whether the read that this thread is at may wait for the disk.
+/// Whether the read in progress on this thread may wait for the disk.
 pub(super) fn may_wait() -> bool {
     MAY_WAIT.get()
 }
 
-/// What a read unwinds with where it would have to wait.
+/// The payload with which a read unwinds that would have to wait.
 pub(super) struct WouldWait;
 
-/// Ends the read that this thread is at, up to [`super::fault::guarded`], with
+/// Ends the read in progress on this thread, up to [`super::fault::guarded`], with
 /// [`StoreError::WouldWait`]. The caller must hold no lock.
 ///
-/// It unwinds because redb takes an error of its backend for a broken disk, and refuses all work after one.
-/// No hook is run and nothing is printed.
+/// It unwinds because redb treats an error of its backend as a broken disk, and refuses all work
+/// after it. No panic hook runs and nothing is printed.
 pub(super) fn would_wait() -> ! {
     resume_unwind(Box::new(WouldWait))
 }
 
-/// Does `read`, whose store calls end with [`StoreError::WouldWait`] where they would wait for the disk.
+/// Runs `read`, whose store calls end with [`StoreError::WouldWait`] if they would wait for the
+/// disk.
 fn at_once<T>(read: impl FnOnce() -> T) -> T {
     struct Before(bool);
     impl Drop for Before {
@@ -52,18 +54,18 @@ fn at_once<T>(read: impl FnOnce() -> T) -> T {
     read()
 }
 
-/// A store's share of the threads that wait for disks.
+/// A store's part of the threads that wait for disks.
 #[derive(Debug)]
 pub(super) struct Readers {
     places: Arc<Semaphore>,
-    /// The places of all stores that it shares a bound with.
+    /// The permits of all stores that share the bound.
     shared: Option<Arc<Semaphore>>,
     left: AtomicU64,
     waiting: AtomicU64,
 }
 
 impl Readers {
-    /// Of a store that shares the bound `shared` with others, or is alone.
+    /// For a store that shares the bound `shared` with others, or has its own.
     pub(super) fn new(shared: Option<Arc<Semaphore>>) -> Self {
         Readers {
             places: Arc::new(Semaphore::new(READERS_PER_STORE)),
@@ -73,11 +75,12 @@ impl Readers {
         }
     }
 
-    /// Reads from `source` by `first`: here where that needs no waiting for the disk, and otherwise
-    /// by what `again` makes, on a thread that may wait, for which it waits its turn.
+    /// Reads from `source` with `first`: here if that need not wait for the disk, and otherwise
+    /// with a read made by `again`, on a thread that may wait, once it has its turn.
     ///
     /// # Errors
-    /// Those of the read; [`StoreError::Closed`] where the runtime is going down.
+    ///
+    /// Those of the read; [`StoreError::Closed`] if the runtime is shutting down.
     pub(super) fn read<S, T, W>(
         self: &Arc<Self>,
         source: &Arc<S>,
@@ -100,7 +103,7 @@ impl Readers {
         };
         let waiting = Waiting::new(self.clone());
         Read::waiting(async move {
-            // The store's own place first: those who wait for one hold none of the others'.
+            // The store's own permit first: those who wait for one hold none of the shared ones.
             let mut places = Vec::with_capacity(2);
             for bound in [Some(&waiting.0.places), waiting.0.shared.as_ref()]
                 .into_iter()
@@ -109,7 +112,7 @@ impl Readers {
                 let place = bound.clone().acquire_owned().await;
                 places.push(place.map_err(|_| StoreError::Closed)?);
             }
-            // The places go with the read, which goes on where the caller does not wait for it.
+            // The permits stay with the read, which continues even if the caller leaves.
             let read = runtime.spawn_blocking(move || {
                 let _held = (waiting, places);
                 again(&source)
@@ -118,18 +121,18 @@ impl Readers {
         })
     }
 
-    /// Reads that waited for the disk, away from the thread that asked.
+    /// Reads that waited for the disk, outside of the calling thread.
     pub(super) fn left(&self) -> u64 {
         self.left.load(Relaxed)
     }
 
-    /// Reads that wait now, those without a thread yet included.
+    /// Reads that wait now, including those without a thread yet.
     pub(super) fn waiting(&self) -> u64 {
         self.waiting.load(Relaxed)
     }
 }
 
-/// Counts a read that waits, until it is dropped.
+/// Counts a waiting read, until it is dropped.
 struct Waiting(Arc<Readers>);
 
 impl Waiting {
