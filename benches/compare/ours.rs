@@ -1,5 +1,5 @@
-//! The host that is compared: the release build of `hms`, with its log at `warn`, as none of the others writes a line for
-//! each request. What the access log costs is a row of its own.
+//! The host that is compared: the release build of `hms`, with its log at `warn`, as none of the
+//! others writes a line for each request. What the access log costs is a row of its own.
 
 use super::peers::{Process, free_port};
 use anyhow::{Context, bail};

@@ -11,7 +11,8 @@ pub struct Row {
     pub baseline: String,
     pub ours: String,
     pub theirs: String,
-    /// What was to be reached, where anything was, and what was found, as factors: larger is better.
+    /// What was to be reached, where anything was, and what was found, as factors: larger is
+    /// better.
     pub mark: Option<f64>,
     pub found: f64,
     /// What must hold beside.

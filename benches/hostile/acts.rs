@@ -138,7 +138,8 @@ impl Row {
         faults
     }
 
-    /// With `quiet`, all that the neighbour saw without any act: of its own seconds alone the 99th percentile is half chance.
+    /// With `quiet`, all that the neighbour saw without any act: of its own seconds alone the 99th
+    /// percentile is half chance.
     pub fn print(&self, quiet: &Seen) -> bool {
         let ratio = self.during.ms(0.99) / quiet.ms(0.99);
         let reason = self.reason.map_or("-".into(), |(reason, counted)| {

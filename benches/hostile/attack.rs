@@ -1,5 +1,5 @@
-//! The clients that ask for an act: in a process of their own at low priority, as if on another machine, so that what they cost is
-//! not taken for what the host costs its neighbours.
+//! The clients that ask for an act: in a process of their own at low priority, as if on another
+//! machine, so that what they cost is not taken for what the host costs its neighbours.
 
 use hms_harness::Host;
 use hms_harness::hostile::{ACTS, Act};

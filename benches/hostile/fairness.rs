@@ -9,8 +9,8 @@ use std::time::Duration;
 /// Requests that spin in the other window.
 const SPINNING: [usize; 5] = [0, 1, 4, 16, 64];
 
-/// The neighbour's median beside the most that spin, against beside as many as there are turns. Were the processors shared
-/// between requests it would be some ten times.
+/// The neighbour's median beside the most that spin, against beside as many as there are turns.
+/// Were the processors shared between requests it would be some ten times.
 const TIMES: f64 = 2.0;
 
 /// Prints the neighbour's times beside each, and says whether many cost it what few do.

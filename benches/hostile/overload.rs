@@ -139,7 +139,8 @@ async fn timed(host: &Host, path: &str) -> f64 {
     ms(&times, 0.5)
 }
 
-/// Requests a second that it serves when it is always asked, and never more than it has instances for.
+/// Requests a second that it serves when it is always asked, and never more than it has instances
+/// for.
 async fn peak(host: &Arc<Host>, path: &str) -> f64 {
     let (over, served) = (
         Arc::new(AtomicBool::new(false)),

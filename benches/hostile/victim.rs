@@ -1,4 +1,5 @@
-//! What a well-behaved neighbour sees: a steady open-loop load on one window, its times taken from when each request was due.
+//! What a well-behaved neighbour sees: a steady open-loop load on one window, its times taken from
+//! when each request was due.
 
 use bytes::Bytes;
 use hms_harness::http::try_request;
@@ -75,7 +76,8 @@ impl Victim {
         }
     }
 
-    /// What it saw in `time`, from now. Requests that are still under way at its end count for the next look.
+    /// What it saw in `time`, from now. Requests that are still under way at its end count for the
+    /// next look.
     pub async fn look(&self, time: Duration) -> Seen {
         self.take();
         tokio::time::sleep(time).await;

@@ -1,4 +1,5 @@
-//! The parts of a request's way, each alone: route match, token, limit, store, instance. See `benches/README.md`.
+//! The parts of a request's way, each alone: route match, token, limit, store, instance. See
+//! `benches/README.md`.
 
 #![allow(
     clippy::unwrap_used,

@@ -61,7 +61,8 @@ impl Deploys {
         self.rest.add(deployed.took.saturating_sub(steps));
     }
 
-    /// The median of each step, and of what is outside of them: taking in the upload, and clearing up behind.
+    /// The median of each step, and of what is outside of them: taking in the upload, and clearing
+    /// up behind.
     pub fn steps(&self) -> String {
         let part = |name: &str, times: &Times| format!("{name} {:.1}", times.percentile_ms(50.0));
         let mut parts: Vec<String> = self

@@ -16,23 +16,27 @@ const FIRST: u32 = 50;
 /// Swaps between two looks.
 const EVERY: u32 = 100;
 
-/// How much the resident memory may differ, as a share: the allocator's arenas and the pool's slots are filled by chance.
+/// How much the resident memory may differ, as a share: the allocator's arenas and the pool's slots
+/// are filled by chance.
 const MEMORY_MARGIN: f64 = 0.10;
 
-/// The same for its part that is written to, which is small, so that one arena of the allocator more counts for much.
+/// The same for its part that is written to, which is small, so that one arena of the allocator
+/// more counts for much.
 const DIRTY_MARGIN: f64 = 0.20;
 
 /// How many more files there may be: none.
 const FILES_MARGIN: usize = 0;
 
-/// How many more mappings there may be. A leak of one a swap would show as hundreds; the allocator splits and joins
-/// some tens of its own.
+/// How many more mappings there may be. A leak of one a swap would show as hundreds; the allocator
+/// splits and joins some tens of its own.
 const MAPPINGS_MARGIN: usize = 40;
 
-/// Swaps between two rushes before the first look. A new release gets other places in the pool than the one before.
+/// Swaps between two rushes before the first look. A new release gets other places in the pool than
+/// the one before.
 const RUSH_EVERY: u32 = 5;
 
-/// What the host is at its busiest with: every instance at work, and each as large as its answers make it.
+/// What the host is at its busiest with: every instance at work, and each as large as its answers
+/// make it.
 const RUSH: [&str; 3] = [
     "/marked/sleep?ms=500",
     "/marked/stream?pieces=10&ms=50",

@@ -1,7 +1,8 @@
 //! What a swap costs: failures, time, memory. See `benches/README.md`.
 //!
-//! [`swaps`] is the default, [`leak`] `--leak`, [`upload`] `--upload`, [`reloads`] `--reloads`. Starts the real `hms` on port 0 with a folder of its
-//! own, speaks to it on loopback only, and ends by itself. The exit status is 1 where something was not reached.
+//! [`swaps`] is the default, [`leak`] `--leak`, [`upload`] `--upload`, [`reloads`] `--reloads`.
+//! Starts the real `hms` on port 0 with a folder of its own, speaks to it on loopback only, and
+//! ends by itself. The exit status is 1 where something was not reached.
 
 #![allow(
     clippy::unwrap_used,
@@ -27,7 +28,8 @@ use std::time::Duration;
 /// Beyond what the swaps may take: to build the guests, to start, and for the last requests to end.
 const BOUND: Duration = Duration::from_secs(900);
 
-/// The longest that one swap may take, with its share of the quiet time. Some ten times what it takes.
+/// The longest that one swap may take, with its share of the quiet time. Some ten times what it
+/// takes.
 const SWAP_TIME: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {

@@ -28,7 +28,8 @@ const POOL: [&str; 2] = ["--instances", "64"];
 /// Beside the route that is edited, so that a reload has more than one to look at.
 const OTHERS: usize = 50;
 
-/// Edits one route under load, and says whether no request failed, each edit was live soon, and memory is as before.
+/// Edits one route under load, and says whether no request failed, each edit was live soon, and
+/// memory is as before.
 pub async fn run(args: &Args) -> bool {
     let marked = Marked::build().await;
     let host = Host::with_open_windows_and(&[("marked", &marked.release(0))], &POOL).await;

@@ -9,7 +9,8 @@ use hms_harness::process::{Cpu, cpu};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Swaps in one go; then comes an equal time without. In turns, so that what the machine does besides meets both alike.
+/// Swaps in one go; then comes an equal time without. In turns, so that what the machine does
+/// besides meets both alike.
 const SWAPS_PER_TURN: u32 = 25;
 
 /// Time for connections and memory to be there before anything is measured.

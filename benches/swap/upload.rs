@@ -1,5 +1,5 @@
-//! The time from upload to live, and where it goes: cold, when the host has never seen the component, and warm, when it has
-//! its native code.
+//! The time from upload to live, and where it goes: cold, when the host has never seen the
+//! component, and warm, when it has its native code.
 
 use super::args::Args;
 use super::deploy::{Deploys, deploy};

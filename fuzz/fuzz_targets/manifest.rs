@@ -1,4 +1,5 @@
-//! No text makes the reader of manifests panic; what it accepts is read the same again, and every fault has a place.
+//! No text makes the reader of manifests panic; what it accepts is read the same again, and every
+//! fault has a place.
 #![no_main]
 
 use hms_gateway::routes::manifest::Route;

@@ -1,5 +1,6 @@
-//! The way of a form to a document, as the documents window takes it: whatever a client sends, however it is cut into
-//! pieces, the reader ends, and the names and types that come out of it can be sent as headers.
+//! The way of a form to a document, as the documents window takes it: whatever a client sends,
+//! however it is cut into pieces, the reader ends, and the names and types that come out of it can
+//! be sent as headers.
 #![no_main]
 
 use futures_util::stream::iter;

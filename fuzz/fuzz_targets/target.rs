@@ -1,5 +1,5 @@
-//! A path that the gateway lets through has one form, which passes unchanged and holds nothing that another reader could
-//! take for something else.
+//! A path that the gateway lets through has one form, which passes unchanged and holds nothing that
+//! another reader could take for something else.
 #![no_main]
 
 use hms_gateway::request::target::{normalise, read_path};

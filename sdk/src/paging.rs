@@ -1,5 +1,6 @@
-//! Listing keys a few at a time. The host chooses the size of its pages and hands out cursors that say nothing to
-//! us; what a client asks for is smaller. So our cursor is the host's cursor of a page and the last key taken from it.
+//! Listing keys a few at a time. The host chooses the size of its pages and hands out cursors that
+//! say nothing to us; what a client asks for is smaller. So our cursor is the host's cursor of a
+//! page and the last key taken from it.
 
 use crate::StoreError;
 
@@ -8,7 +9,8 @@ use crate::StoreError;
 pub struct Page {
     /// The keys.
     pub keys: Vec<String>,
-    /// What to hand in for the keys after these; nothing when these are the last. It is opaque, and not a secret.
+    /// What to hand in for the keys after these; nothing when these are the last. It is opaque, and
+    /// not a secret.
     pub next: Option<String>,
 }
 

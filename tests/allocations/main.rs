@@ -1,8 +1,9 @@
-//! How often a request through the whole gateway allocates: a figure that does not depend on the machine's speed, so that a
-//! change which makes the hot path dearer is seen in a review and not in a bench months later.
+//! How often a request through the whole gateway allocates: a figure that does not depend on the
+//! machine's speed, so that a change which makes the hot path dearer is seen in a review and not in
+//! a bench months later.
 //!
-//! The host runs in this process, over real sockets; the client allocates nothing. Not in the end-to-end binary, because an
-//! allocator that counts belongs to a whole process.
+//! The host runs in this process, over real sockets; the client allocates nothing. Not in the
+//! end-to-end binary, because an allocator that counts belongs to a whole process.
 
 #![allow(
     clippy::unwrap_used,
@@ -31,15 +32,16 @@ use tokio_util::sync::CancellationToken;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// What a request allocates at most, through token, limit and route to a fresh instance and back. A tenth above what was measured.
+/// What a request allocates at most, through token, limit and route to a fresh instance and back. A
+/// tenth above what was measured.
 const MOST: f64 = 228.0;
 
 /// Requests before the first count, for what is made once, and counted ones.
 const WARM: usize = 500;
 const COUNTED: usize = 2000;
 
-/// What a read of a small value from an open store allocates at most: its key as the file has it, and
-/// the value. The future that it comes in allocates nothing.
+/// What a read of a small value from an open store allocates at most: its key as the file has it,
+/// and the value. The future that it comes in allocates nothing.
 const MOST_OF_A_READ: f64 = 2.2;
 
 const ROUTE: &str = "uri: /hello\nupstream: http://hms-svc-hello\nplugins:\n  - auth\n  - rate-limit: {limit: 1000000}\n";

@@ -1,4 +1,5 @@
-//! A deploy in steps: what is bad is never live, what needs more asks, and a crash leaves the old release or the new one.
+//! A deploy in steps: what is bad is never live, what needs more asks, and a crash leaves the old
+//! release or the new one.
 
 use hms_harness::guests::variant;
 use hms_harness::hostile::{START, component};

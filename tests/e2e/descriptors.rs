@@ -1,5 +1,5 @@
-//! A host that has no file descriptor left for one more connection serves those it has, and takes new ones again as soon as
-//! there are some.
+//! A host that has no file descriptor left for one more connection serves those it has, and takes
+//! new ones again as soon as there are some.
 
 use bytes::Bytes;
 use hms_harness::http::connect;

@@ -1,5 +1,5 @@
-//! A window cannot hurt its neighbours: each has limits of its own, set live. What its neighbours see
-//! meanwhile is in tests/measured.
+//! A window cannot hurt its neighbours: each has limits of its own, set live. What its neighbours
+//! see meanwhile is in tests/measured.
 
 use hms_api::{ShownLimits, WindowState};
 use hms_harness::{Host, eventually, guest};

@@ -1,4 +1,5 @@
-//! What an operator does holds: whoever leaves, whatever comes at the same time, and on a full disk.
+//! What an operator does holds: whoever leaves, whatever comes at the same time, and on a full
+//! disk.
 
 use hms_harness::http::connect;
 use hms_harness::{Host, eventually, guest};

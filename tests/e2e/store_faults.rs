@@ -1,5 +1,5 @@
-//! A store file that cannot be used closes its own window, with a message; it is never taken for an empty store, and comes
-//! back when the fault is gone.
+//! A store file that cannot be used closes its own window, with a message; it is never taken for an
+//! empty store, and comes back when the fault is gone.
 
 use hms_api::WindowState;
 use hms_harness::{Host, eventually, guest};

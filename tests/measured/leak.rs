@@ -1,4 +1,5 @@
-//! The host holds no more after many swaps than after a few. The same in full is `cargo bench --bench swap -- --leak`.
+//! The host holds no more after many swaps than after a few. The same in full is `cargo bench
+//! --bench swap -- --leak`.
 
 use hms_harness::Host;
 use hms_harness::guests::variant;

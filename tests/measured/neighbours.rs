@@ -1,4 +1,5 @@
-//! What a window's neighbours see of it: it takes no instance that is theirs, and little of their time.
+//! What a window's neighbours see of it: it takes no instance that is theirs, and little of their
+//! time.
 
 use futures_util::future::join_all;
 use hms_harness::{Host, eventually, guest};

@@ -1,5 +1,5 @@
-//! No citizen in the queue sees a swap: neither a failure nor two releases in one answer. The same in full, with the
-//! times, is `cargo bench --bench swap`.
+//! No citizen in the queue sees a swap: neither a failure nor two releases in one answer. The same
+//! in full, with the times, is `cargo bench --bench swap`.
 
 use hms_harness::host::open_route;
 use hms_harness::load::{Ledger, Load};

@@ -1,7 +1,8 @@
 use super::{Process, free_port, with_packages};
 use std::process::Command;
 
-/// An Express service behind an Express gateway, which checks tokens of the shared secret, limits, and proxies.
+/// An Express service behind an Express gateway, which checks tokens of the shared secret, limits,
+/// and proxies.
 pub struct Express {
     _service: Process,
     _gateway: Process,

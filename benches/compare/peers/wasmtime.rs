@@ -9,8 +9,8 @@ pub enum Wasi {
     P3,
 }
 
-/// `wasmtime serve` (`cargo install wasmtime-cli --version 48.0.8 --locked`), with its default flags but for those that a
-/// component needs to start, and `more`.
+/// `wasmtime serve` (`cargo install wasmtime-cli --version 48.0.8 --locked`), with its default
+/// flags but for those that a component needs to start, and `more`.
 pub struct Wasmtime {
     _process: Process,
     pub url: String,

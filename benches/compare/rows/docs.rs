@@ -15,7 +15,8 @@ use std::time::Duration;
 
 const BYTES: usize = 10 << 20;
 const CONNECTIONS: u32 = 8;
-/// For what each transfer more takes of memory: the median of as many pairs, as the allocator keeps now more, now less.
+/// For what each transfer more takes of memory: the median of as many pairs, as the allocator keeps
+/// now more, now less.
 const MANY_CONNECTIONS: u32 = 40;
 /// Between two looks at the resident memory.
 const LOOK: Duration = Duration::from_millis(50);

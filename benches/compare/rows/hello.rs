@@ -52,7 +52,8 @@ impl Hello {
 
 const ONCE: [&str; 2] = ["--max-instance-reuse-count", "1"];
 
-/// What makes `wasmtime serve` quick at that: its own pool, the kernel's list of written pages, memory kept.
+/// What makes `wasmtime serve` quick at that: its own pool, the kernel's list of written pages,
+/// memory kept.
 const TUNED: [&str; 7] = [
     ONCE[0],
     ONCE[1],

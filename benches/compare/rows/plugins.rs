@@ -32,7 +32,8 @@ const ROUTES: [(&str, &str); 8] = [
     (KEYED, "plugins: [auth, idempotency]\n"),
 ];
 
-/// The one of which each request is a POST with a key of its own, written to disk before and after. It has `auth` too: keys are per user.
+/// The one of which each request is a POST with a key of its own, written to disk before and after.
+/// It has `auth` too: keys are per user.
 const KEYED: &str = "idempotency";
 
 /// A table in Markdown.

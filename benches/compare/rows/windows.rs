@@ -58,8 +58,9 @@ fn variant(component: &Path, number: u32, folder: &Path) -> anyhow::Result<PathB
 /// So many are enough that one finds nothing of its own in the processor's nearest caches.
 const FEW: u32 = 64;
 
-/// Against the only window of a host: equal windows, which have one component, and different ones, of which each has its own. And against 64 of the same
-/// windows, where all that grows with their number would show.
+/// Against the only window of a host: equal windows, which have one component, and different ones,
+/// of which each has its own. And against 64 of the same windows, where all that grows with their
+/// number would show.
 pub fn many(settings: &Settings, guests: &Guests) -> anyhow::Result<Vec<Row>> {
     let count = settings.windows;
     let one = host(guests, 1, Components::One)?;
@@ -102,8 +103,8 @@ struct Asked<'a>(&'a Ours, u32, String);
 impl Asked<'_> {
     fn load(&self, settings: &Settings) -> anyhow::Result<Figure> {
         let Asked(host, windows, _) = self;
-        // Few at once: the look-up is to be seen, not a queue. By a script where there is one window too, since it costs the
-        // generator something for each request.
+        // Few at once: the look-up is to be seen, not a queue. By a script where there is one
+        // window too, since it costs the generator something for each request.
         Load::get(host.url("/w0"))
             .connections(4)
             .script(scripts::any_window(*windows)?)

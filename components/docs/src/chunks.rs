@@ -4,10 +4,12 @@ use hms_window::{Store, StoreError};
 use std::mem;
 use std::ops::Range;
 
-/// A little under 256 KiB: with its key and its page's own bytes a chunk just fits a page of a power of two.
+/// A little under 256 KiB: with its key and its page's own bytes a chunk just fits a page of a
+/// power of two.
 pub const CHUNK_BYTES: usize = 252 * 1024;
 
-/// Chunks written in one commit: fewer waits for the disk, and half a MiB in memory here and again in the host.
+/// Chunks written in one commit: fewer waits for the disk, and half a MiB in memory here and again
+/// in the host.
 const CHUNKS_AT_ONCE: usize = 2;
 
 fn key(number: u64) -> String {

@@ -103,8 +103,8 @@ fn usable(bytes: &[u8]) -> Option<String> {
 /// Whoever asks with a token has the file looked at first, at most every [`LOOK_EVERY`]. So a token
 /// that was replaced opens nothing after that, and its successor is good at once.
 ///
-/// It is not followed as other files are: an event can be lost, and what was withdrawn must not open
-/// anything until the next look.
+/// It is not followed as other files are: an event can be lost, and what was withdrawn must not
+/// open anything until the next look.
 pub struct AdminToken {
     path: PathBuf,
     /// SHA-256 of the token. Comparing digests takes a time that does not depend on where two

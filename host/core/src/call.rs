@@ -5,8 +5,8 @@ use crate::error::RequestError;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 
-/// The windows, as the gateway sees them. Whoever is behind it leases a release for the request, and
-/// keeps the lease until the answer's body has ended.
+/// The windows, as the gateway sees them. Whoever is behind it leases a release for the request,
+/// and keeps the lease until the answer's body has ended.
 pub trait Windows: Send + Sync {
     /// Lets `window` answer. The request's URI is absolute: the authority that the client asked
     /// for, and the path as the window is to see it.

@@ -5,9 +5,9 @@
 //! bytes must not give the inner size hint, and a stream that looks at writes must see the vectored
 //! ones too.
 
-/// Inside of an `impl` of `AsyncRead`, `AsyncWrite`, hyper's `Read` or `Write`, or `http_body::Body`:
-/// `delegate!(FIELD: METHOD, …)` hands these methods on to the field. `writes` is all of
-/// `poll_write`, `poll_write_vectored` and `is_write_vectored`, which belong together.
+/// Inside of an `impl` of `AsyncRead`, `AsyncWrite`, hyper's `Read` or `Write`, or
+/// `http_body::Body`: `delegate!(FIELD: METHOD, …)` hands these methods on to the field. `writes`
+/// is all of `poll_write`, `poll_write_vectored` and `is_write_vectored`, which belong together.
 #[macro_export]
 macro_rules! delegate {
     ($field:tt: $($method:ident),+) => {

@@ -131,7 +131,8 @@ pub fn is_full_disk(error: &io::Error) -> bool {
     )
 }
 
-/// Whether a file of that name in a folder of manifests is taken for one, where it is not hidden.
+/// Whether a file of that name in the routes folder is taken for a manifest, where it is not
+/// hidden.
 pub fn is_manifest(name: &OsStr) -> bool {
     let name = name.as_bytes().to_ascii_lowercase();
     name.ends_with(b".yaml") || name.ends_with(b".yml")

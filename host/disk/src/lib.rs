@@ -1,9 +1,9 @@
 //! Files and folders.
 //!
-//! [`files`] writes a file whole or not at all, and reads at most so much of one. [`data`] is the data
-//! folder, which one host has at a time; [`permissions`] keeps others out of it; [`reserve`] is space
-//! for the host's own records on a full disk. [`changes`] is the one watcher of folders, and
-//! [`stamp`] tells a changed file from an unchanged one.
+//! [`files`] writes a file whole or not at all, and reads at most so much of one. [`data`] is the
+//! data folder, which one host has at a time; [`permissions`] keeps others out of it; [`reserve`]
+//! is space for the host's own records on a full disk. [`changes`] is the one watcher of folders,
+//! and [`stamp`] tells a changed file from an unchanged one.
 
 // The documentation is for whoever carries on, and built with its private items.
 #![allow(rustdoc::private_intra_doc_links)]

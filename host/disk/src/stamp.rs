@@ -46,8 +46,8 @@ impl FileStamp {
             let seconds = Duration::from_secs(u64::try_from(seconds).ok()?);
             SystemTime::UNIX_EPOCH.checked_add(seconds + Duration::from_nanos(nanos as u64))
         };
-        // Some file systems have no time of the last change, and others let a writer set the time of
-        // the last write.
+        // Some file systems have no time of the last change, and others let a writer set the time
+        // of the last write.
         [self.changed, self.modified].into_iter().all(|time| {
             let age = at(time).and_then(|at| now.duration_since(at).ok());
             age.is_some_and(|age| age > UNSETTLED)

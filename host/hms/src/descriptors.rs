@@ -1,5 +1,6 @@
-//! File descriptors: as many as the system lets this process have, and not all of them for connections. What is left is
-//! for stores, components and upstreams: a window that cannot open its store because of idle clients would be closed.
+//! File descriptors: as many as the system lets this process have, and not all of them for
+//! connections. What is left is for stores, components and upstreams: a window that cannot open its
+//! store because of idle clients would be closed.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -25,7 +26,8 @@ pub fn raise() -> Option<u64> {
     }
 }
 
-/// Connections that may be open at once where `wished` are wanted and `limit` descriptors are to be had.
+/// Connections that may be open at once where `wished` are wanted and `limit` descriptors are to be
+/// had.
 pub fn connections(wished: usize, limit: Option<u64>) -> usize {
     let Some(limit) = limit else { return wished };
     let (part, whole) = FOR_CONNECTIONS;
@@ -40,7 +42,8 @@ pub fn connections(wished: usize, limit: Option<u64>) -> usize {
     wished.min(fits).max(1)
 }
 
-/// Requests that may be at services at once where `wished` are wanted and `limit` descriptors are to be had.
+/// Requests that may be at services at once where `wished` are wanted and `limit` descriptors are
+/// to be had.
 pub fn services(wished: usize, limit: Option<u64>) -> usize {
     let fits = limit.and_then(|limit| usize::try_from(limit / FOR_SERVICES).ok());
     fits.map_or(wished, |fits| wished.min(fits).max(1))

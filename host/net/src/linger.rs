@@ -1,8 +1,9 @@
 //! Closing a connection so that its last answer arrives.
 //!
-//! A server that answers before it has read a request to its end, and closes, makes the kernel send a reset: it drops
-//! what the client has not read yet, so that the client sees a broken pipe in place of the 401 or 413 (RFC 9112
-//! section 9.6). [`Lingering`] closes its sending half first, then reads and throws away what still comes, in bounds.
+//! A server that answers before it has read a request to its end, and closes, makes the kernel send
+//! a reset: it drops what the client has not read yet, so that the client sees a broken pipe in
+//! place of the 401 or 413 (RFC 9112 section 9.6). [`Lingering`] closes its sending half first,
+//! then reads and throws away what still comes, in bounds.
 
 use bytes::Bytes;
 use hms_core::delegate;
@@ -26,7 +27,8 @@ const IDLE: Duration = Duration::from_secs(5);
 /// Bytes thrown away at a time.
 const PIECE: usize = 16 << 10;
 
-/// Whether the last request of a connection was not read to its end. Shared by its stream and its requests.
+/// Whether the last request of a connection was not read to its end. Shared by its stream and its
+/// requests.
 #[derive(Clone, Default)]
 pub struct Unread(Arc<AtomicBool>);
 
@@ -177,8 +179,8 @@ mod tests {
         closed.await.unwrap();
     }
 
-    /// How long the shutdown waits for a peer that sends a byte every `pause`, with 100 ms for a next byte and 500
-    /// in all.
+    /// How long the shutdown waits for a peer that sends a byte every `pause`, with 100 ms for a
+    /// next byte and 500 in all.
     async fn wait_for_a_peer_with(pause: Duration) -> Duration {
         let (mut client, server) = duplex(1024);
         let sending = tokio::spawn(async move {

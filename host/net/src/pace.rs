@@ -33,8 +33,8 @@ pub struct WritePace {
 }
 
 impl WritePace {
-    /// How often room is looked for that was not told of. A second: the instance behind has a time of
-    /// its own for its next chunk, which must move before that is over.
+    /// How often room is looked for that was not told of. A second: the instance behind has a time
+    /// of its own for its next chunk, which must move before that is over.
     fn look(&self) -> Duration {
         LOOK_EVERY.min(self.longest / 8)
     }

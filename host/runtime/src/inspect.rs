@@ -125,7 +125,8 @@ fn version(name: &str) -> Version {
     }
 }
 
-/// Inspects a whole file. Takes time in proportion to its size, so request threads must not call it.
+/// Inspects a whole file. Takes time in proportion to its size, so request threads must not call
+/// it.
 ///
 /// # Errors
 /// Why the file is not a window.

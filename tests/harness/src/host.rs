@@ -375,7 +375,8 @@ impl Host {
             .await
     }
 
-    /// The value of one sample of `/metrics`, by its name with its labels; `None` where there is none.
+    /// The value of one sample of `/metrics`, by its name with its labels; `None` where there is
+    /// none.
     pub async fn metric(&self, sample: &str) -> Option<u64> {
         let metrics = self.admin(Method::GET, "/metrics", "").await.text();
         let mut samples = metrics.lines().filter_map(|line| line.rsplit_once(' '));

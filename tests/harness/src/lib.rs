@@ -36,7 +36,8 @@ pub fn root() -> &'static Path {
         .expect("tests/harness lies in it")
 }
 
-/// The host's binary: the one that cargo built for this test or bench, or `HMS`, for figures of another.
+/// The host's binary: the one that cargo built for this test or bench, or `HMS`, for figures of
+/// another.
 ///
 /// # Panics
 /// Where there is neither, as when a test is not run by cargo.

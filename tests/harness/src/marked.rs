@@ -1,4 +1,5 @@
-//! Really different releases of the guest `marked`: each has its number in its data and in its code.
+//! Really different releases of the guest `marked`: each has its number in its data and in its
+//! code.
 
 use super::guests::guest;
 
@@ -6,7 +7,8 @@ use super::guests::guest;
 const IN_DATA: &[u8] = b"hms-release-mark:00000000";
 const IN_CODE: u64 = 0x4d41_524b_0000_0000;
 
-/// Bytes of a tag, `NNNNNNNN/NNNNNNNN`: the number that the answer's code had in its data, and in itself.
+/// Bytes of a tag, `NNNNNNNN/NNNNNNNN`: the number that the answer's code had in its data, and in
+/// itself.
 pub const TAG_BYTES: usize = 17;
 
 /// The largest number that a release can be marked with: eight digits.

@@ -5,7 +5,8 @@ use std::fs;
 /// What a process holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
-    /// Memory in KiB: all that is mapped and present; shared pages by their share; and what is its alone and written to.
+    /// Memory in KiB: all that is mapped and present; shared pages by their share; and what is its
+    /// alone and written to.
     pub rss_kib: u64,
     pub pss_kib: u64,
     pub private_dirty_kib: u64,

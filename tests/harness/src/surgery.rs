@@ -3,8 +3,8 @@
 use std::ops::Range;
 use wasmparser::{Parser, Payload, TypeRef};
 
-/// The same component with a start function that traps: a core module runs it when it is instantiated, so that no instance
-/// of it can start.
+/// The same component with a start function that traps: a core module runs it when it is
+/// instantiated, so that no instance of it can start.
 pub fn trapping_at_start(component: &[u8]) -> Vec<u8> {
     // The component's first core module, without its section's header, and the module made anew.
     let module = first_module(component);
@@ -17,7 +17,8 @@ pub fn trapping_at_start(component: &[u8]) -> Vec<u8> {
     let old = &component[module.clone()];
     let new = [&old[..at], &start, &old[at..]].concat();
 
-    // The section's size stands before it, in five bytes at most; it is found by reading it backwards.
+    // The section's size stands before it, in five bytes at most; it is found by reading it
+    // backwards.
     let header = (1..=5)
         .map(|size| module.start - size)
         .find(|at| {
@@ -32,9 +33,9 @@ pub fn trapping_at_start(component: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The same component with a core module beside its own that nobody uses, but that the compiler must compile: functions as
-/// large as they may be, of which each value lives to the end, so that finding registers for them is the more work the longer
-/// they are.
+/// The same component with a core module beside its own that nobody uses, but that the compiler
+/// must compile: functions as large as they may be, of which each value lives to the end, so that
+/// finding registers for them is the more work the longer they are.
 pub fn with_compile_bomb(component: &[u8]) -> Vec<u8> {
     const FUNCTIONS: u32 = 4;
     // The parser takes at most 7,654,321 bytes.
@@ -46,7 +47,8 @@ pub fn with_compile_bomb(component: &[u8]) -> Vec<u8> {
     body.push(0x7e); // i64
     let mut local = 0;
     while body.len() < BODY_BYTES {
-        // local = (local + another) inside of a block that may be left: a merge of all locals each time.
+        // local = (local + another) inside of a block that may be left: a merge of all locals each
+        // time.
         let another = (local * 7919 + 13) % LOCALS;
         body.extend([0x02, 0x40, 0x20]);
         leb128(another, &mut body);
@@ -98,7 +100,8 @@ fn first_module(component: &[u8]) -> Range<usize> {
         .expect("a core module")
 }
 
-/// Where the start section goes, and a function without parameters and results that does nothing but trap.
+/// Where the start section goes, and a function without parameters and results that does nothing
+/// but trap.
 fn place_and_function(module: &[u8]) -> (usize, u32) {
     let (mut types, mut functions, mut imported, mut at) = (Vec::new(), Vec::new(), 0, 0);
     let mut defined = 0;

@@ -1,4 +1,5 @@
-//! HTTP/2 floods, frame by frame: each ends its own connection, or costs next to nothing, while another is served.
+//! HTTP/2 floods, frame by frame: each ends its own connection, or costs next to nothing, while
+//! another is served.
 
 use super::*;
 

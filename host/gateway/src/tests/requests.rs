@@ -1,5 +1,6 @@
-//! The corpus of requests, each with its source: what is refused with which status, and what is taken. A refusal is
-//! problem+json, ends its connection, and nothing that was sent behind it is read as a request.
+//! The corpus of requests, each with its source: what is refused with which status, and what is
+//! taken. A refusal is problem+json, ends its connection, and nothing that was sent behind it is
+//! read as a request.
 
 use super::*;
 

@@ -1,4 +1,5 @@
-//! Routes with several targets, and tries that are made again. The services are played here, on real sockets.
+//! Routes with several targets, and tries that are made again. The services are played here, on
+//! real sockets.
 
 use super::*;
 use http_body_util::Full;

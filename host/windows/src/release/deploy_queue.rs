@@ -314,8 +314,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever asks, leaves and ends in whatever order: no more than the permits are at work, none is lost, and none stays
-        /// free while somebody waits.
+        /// Whoever asks, leaves and ends in whatever order: no more than the permits are at work,
+        /// none is lost, and none stays free while somebody waits.
         #[test]
         fn permits_are_bounded_and_none_is_lost(steps in proptest::collection::vec((0..4u8, 0..3usize, 0..8usize), 0..200)) {
             let queue = DeployQueue::new(2, 4);

@@ -1,6 +1,7 @@
-//! A window that says in every piece of an answer which release it is: in the header `x-release` and again and again in
-//! the body. Whoever deploys it writes the number into the component's bytes, once in its data and once in its code
-//! (`tests/harness/src/marked.rs`), so that an answer of two releases, or of one release's code over another's data, shows.
+//! A window that says in every piece of an answer which release it is: in the header `x-release`
+//! and again and again in the body. Whoever deploys it writes the number into the component's
+//! bytes, once in its data and once in its code (`tests/harness/src/marked.rs`), so that an answer
+//! of two releases, or of one release's code over another's data, shows.
 
 use hms_window::{Problem, Request, Response, sleep_ms, window};
 use std::hint::black_box;
@@ -39,7 +40,8 @@ async fn handle(request: Request) -> Result<Response, Problem> {
             number("pieces")?.unwrap_or(10),
             number("ms")?.unwrap_or(100),
         ),
-        // ?blocks=: so many blocks of 16 KiB, each beginning with the tag and its number, with their length told before.
+        // ?blocks=: so many blocks of 16 KiB, each beginning with the tag and its number, with
+        // their length told before.
         ["big"] => big(number("blocks")?.unwrap_or(16)),
         // The tag, what came as it comes, and the tag.
         ["echo"] => echo(&request),

@@ -49,8 +49,8 @@ async fn handle(request: Request, next: Next) -> Result<Response, Problem> {
             });
             Ok(Response::text(202, "accepted\n"))
         }
-        // Sends it on after so many milliseconds, and says how many of its instance's requests were at
-        // work then.
+        // Sends it on after so many milliseconds, and says how many of its instance's requests were
+        // at work then.
         ("hold", ms) => {
             AT_WORK.fetch_add(1, Ordering::Relaxed);
             sleep_ms(number(ms)?).await;

@@ -17,7 +17,8 @@ pub fn work(turns: u64) -> u64 {
 pub async fn alloc(mib: usize, ms: u64) -> Result<Response, Problem> {
     let mut taken = Vec::new();
     for _ in 0..mib {
-        // By the MiB, so that it ends at the limit and not at one impossible size; and not zero, so that it is touched.
+        // By the MiB, so that it ends at the limit and not at one impossible size; and not zero, so
+        // that it is touched.
         taken.push(black_box(vec![1_u8; 1024 * 1024]));
     }
     sleep_ms(ms).await;

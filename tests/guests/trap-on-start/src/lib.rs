@@ -1,4 +1,5 @@
-//! A window that traps as soon as it is instantiated: well-formed, of the right world, and of no use.
+//! A window that traps as soon as it is instantiated: well-formed, of the right world, and of no
+//! use.
 
 use hms_window::{Problem, Request, Response, window};
 
@@ -12,7 +13,8 @@ extern "C" fn start() {
     panic!("a trap on start, as built")
 }
 
-// SAFETY: the section is a list of pointers to functions of this very type, which run on instantiation.
+// SAFETY: the section is a list of pointers to functions of this very type, which run on
+// instantiation.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static START: extern "C" fn() = start;

@@ -1,4 +1,5 @@
-//! A window that imports an interface that no host has. It must be refused, with the name of the import.
+//! A window that imports an interface that no host has. It must be refused, with the name of the
+//! import.
 
 use hms_window::{Problem, Request, Response, window};
 

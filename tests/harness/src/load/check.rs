@@ -1,5 +1,5 @@
-//! What a right answer is: a 2xx, whole, byte for byte as the release that it names says it, and from a release that
-//! was live.
+//! What a right answer is: a 2xx, whole, byte for byte as the release that it names says it, and
+//! from a release that was live.
 
 use super::super::marked;
 use super::ask::{Ask, What};

@@ -19,8 +19,8 @@ use tokio::net::TcpStream;
 
 type Upload = UnsyncBoxBody<Bytes, Infallible>;
 
-/// How long an idle connection is kept: less than the host does (30 s), so that none is closed by the host while a
-/// request is on its way, which HTTP/1.1 has no way to tell from a failure.
+/// How long an idle connection is kept: less than the host does (30 s), so that none is closed by
+/// the host while a request is on its way, which HTTP/1.1 has no way to tell from a failure.
 const IDLE: Duration = Duration::from_secs(10);
 
 /// HTTP/2 connections, each of which takes 100 requests at once.

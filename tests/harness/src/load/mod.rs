@@ -1,8 +1,9 @@
-//! A steady open-loop load on the guest `marked`: requests start by a schedule, whatever the earlier ones do, and a
-//! request's time counts from when it was due. Every answer is checked to its last byte.
+//! A steady open-loop load on the guest `marked`: requests start by a schedule, whatever the
+//! earlier ones do, and a request's time counts from when it was due. Every answer is checked to
+//! its last byte.
 //!
-//! [`ask`] is the mix, [`client`] the connections, [`check`] what a right answer is, [`ledger`] which release may give it,
-//! [`tally`] what came out.
+//! [`ask`] is the mix, [`client`] the connections, [`check`] what a right answer is, [`ledger`]
+//! which release may give it, [`tally`] what came out.
 
 mod ask;
 mod check;
@@ -21,11 +22,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio_util::task::TaskTracker;
 
-/// The longest that one request may take. The longest that is asked for takes 3 s; the rest is a loaded machine's.
+/// The longest that one request may take. The longest that is asked for takes 3 s; the rest is a
+/// loaded machine's.
 const REQUEST_TIME: Duration = Duration::from_secs(30);
 
-/// Requests in flight at which no more are started, and each that is due counts as a failure: the host cannot keep up
-/// with the rate. Below the host's 512 instances, so that these never are what fails.
+/// Requests in flight at which no more are started, and each that is due counts as a failure: the
+/// host cannot keep up with the rate. Below the host's 512 instances, so that these never are what
+/// fails.
 const MAX_IN_FLIGHT: usize = 500;
 
 /// A load that runs.
@@ -44,8 +47,8 @@ struct Shared {
 }
 
 impl Load {
-    /// Starts `rate` requests a second below `base`, a URL such as `http://127.0.0.1:9000/marked`. It goes on until it
-    /// is stopped.
+    /// Starts `rate` requests a second below `base`, a URL such as `http://127.0.0.1:9000/marked`.
+    /// It goes on until it is stopped.
     pub fn start(base: &str, rate: u32, ledger: Arc<Ledger>) -> Load {
         let shared = Arc::new(Shared {
             clients: Clients::new(base),

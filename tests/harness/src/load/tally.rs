@@ -134,7 +134,8 @@ impl Times {
         self.0.len()
     }
 
-    /// The time that a share of `percent` took at most, in milliseconds; not a number where there are none.
+    /// The time that a share of `percent` took at most, in milliseconds; not a number where there
+    /// are none.
     pub fn percentile_ms(&self, percent: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();

@@ -138,7 +138,8 @@ mod tests {
             // The host alone was started again: the machine knows how long it was away.
             let then = moment(now, Some(("a", 5_000)));
             assert_eq!(older(then, moment(wall_ms, Some(("a", 12_000)))), 7_000);
-            // The machine was: the wall clock is all there is, and it is believed for some minutes at most.
+            // The machine was: the wall clock is all there is, and it is believed for some minutes
+            // at most.
             for boots in [(Some(("a", 5_000)), Some(("b", 1))), (None, None)] {
                 let passed = older(moment(now, boots.0), moment(wall_ms, boots.1));
                 let expected = if wall_ms > now { reboot_ms } else { 0 };

@@ -197,7 +197,8 @@ mod tests {
             }
         }
 
-        /// Many admissions in one cell: it must count until its newest, not its oldest, has left the period.
+        /// Many admissions in one cell: it must count until its newest, not its oldest, has left
+        /// the period.
         #[test]
         fn crowded_log_never_exceeds_the_limit(
             limit in 65u64..150,

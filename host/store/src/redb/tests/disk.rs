@@ -1,7 +1,7 @@
 //! A disk in memory that loses power, fails, waits and counts on command.
 //!
-//! It is as unkind as Linux: pages that a failed sync did not write are read back as written, the next sync
-//! reports success without them, and a power loss shows that they are not there.
+//! It is as unkind as Linux: pages that a failed sync did not write are read back as written, the
+//! next sync reports success without them, and a power loss shows that they are not there.
 
 use super::super::create::found;
 use super::super::file::Medium;

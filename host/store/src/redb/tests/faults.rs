@@ -1,5 +1,5 @@
-//! One access fails and the disk is well again: the store says so, comes back by itself, and has lost
-//! nothing.
+//! One access fails and the disk is well again: the store says so, comes back by itself, and has
+//! lost nothing.
 
 use super::super::{RedbStore, Store, StoreError};
 use super::crash::{Acknowledged, check, work};
