@@ -50,7 +50,7 @@ pub struct Restore<'a> {
     pub routes: Option<&'a Path>,
     /// Whether one that misses something is taken.
     pub incomplete: bool,
-    /// DeployEvent of each file, as it begins, and of each note.
+    /// Called for each file, as it begins, and for each note.
     pub tell: &'a mut dyn FnMut(&str, Option<u64>),
 }
 

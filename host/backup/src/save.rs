@@ -20,7 +20,7 @@ pub struct Save<'a> {
     made: bool,
     written: Written,
     finished: bool,
-    /// DeployEvent of each file, as it begins, and of each note.
+    /// Called for each file, as it begins, and for each note.
     tell: &'a mut dyn FnMut(&str, Option<u64>),
 }
 

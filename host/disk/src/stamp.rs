@@ -54,6 +54,7 @@ impl FileStamp {
         })
     }
 
+    /// A stamp for tests that is older than any pause.
     #[cfg(any(test, feature = "testing"))]
     pub fn fake(bytes: u64, inode: u64) -> Self {
         FileStamp {

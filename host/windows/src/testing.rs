@@ -71,7 +71,9 @@ pub fn name() -> WindowName {
 /// What the disk does with a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trouble {
+    /// Writes succeed.
     None,
+    /// Writes fail for lack of space.
     Full,
     /// Full as long as there is a file of that name.
     FullWhile(PathBuf),
@@ -100,6 +102,7 @@ struct State {
 pub struct Random(u64);
 
 impl Random {
+    /// The same sequence for the same `seed`.
     pub fn new(seed: u64) -> Self {
         Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
@@ -114,6 +117,7 @@ impl Random {
 }
 
 impl Disk {
+    /// An empty disk without trouble, shared with other hosts.
     pub fn new() -> Arc<Self> {
         let state = State {
             entries: BTreeMap::new(),
@@ -125,6 +129,7 @@ impl Disk {
         Arc::new(Disk(Arc::new(Mutex::new(state))))
     }
 
+    /// Makes the answers of the disk come after other numbers of polls.
     pub fn seed(&self, seed: u64) {
         self.0.lock().random = Random::new(seed);
     }
@@ -134,6 +139,7 @@ impl Disk {
         self.0.lock().alone = true;
     }
 
+    /// Lets writes meet `trouble` from now on.
     pub fn trouble(&self, trouble: Trouble) {
         self.0.lock().trouble = trouble;
     }
@@ -261,16 +267,22 @@ impl Store for Disk {
 
 /// A data folder, its disk, and the registry over both.
 pub struct Fixture {
+    /// Deleted when the fixture is dropped.
     pub dir: TempDir,
+    /// The store of the records.
     pub disk: Arc<Disk>,
+    /// The host under test.
     pub registry: Arc<Registry>,
 }
 
 /// What a window is: its record, what is open, and whether it has stored anything.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
+    /// The record in force; None if there is no window.
     pub record: Option<WindowRecord>,
+    /// What serves, for comparisons.
     pub serving: String,
+    /// Whether the window's store holds something.
     pub data: bool,
 }
 
@@ -345,6 +357,7 @@ impl Fixture {
         registry
     }
 
+    /// A component that differs from others by `mark`.
     pub async fn upload(&self, mark: u8) -> Upload {
         let mut receiving = self
             .registry

@@ -141,8 +141,8 @@ impl Exchange {
         headers::clean_request(&mut parts.headers);
         strip_keys(&mut parts.headers);
         self.stamp(&mut parts.headers)?;
-        // A middleware that saw the credentials decides. A window among the targets does not get
-        // them.
+        // A middleware that saw the credentials may forward them. A window among the targets does
+        // not get them.
         let rules = &route.rules;
         let is_last = index + 1 == rules.middlewares().len();
         if is_last && !rules.window_gets_credentials() && route.upstream.has_services() {

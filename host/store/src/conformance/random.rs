@@ -16,6 +16,7 @@ const KEYS: [&str; 6] = ["", "\0", "b", "a", "ab", "ä"];
 /// What is done with a store.
 #[derive(Debug, Clone)]
 pub enum Action {
+    /// All its steps, or none.
     Write(Vec<Step>),
     /// It is closed and opened again.
     Reopen,
@@ -26,11 +27,15 @@ pub enum Action {
 /// A step of a write, by the numbers of bucket and key.
 #[derive(Debug, Clone)]
 pub enum Step {
+    /// Sets a value.
     Set(usize, usize, Vec<u8>),
+    /// Deletes a key, which may be missing.
     Delete(usize, usize),
+    /// Adds a number to a counter.
     Increment(usize, usize, i64),
     /// The number is how far the expected version is from the right one.
     Swap(usize, usize, u64, Vec<u8>),
+    /// Sets the value of a key that must be missing.
     SwapMissing(usize, usize, Vec<u8>),
 }
 
