@@ -96,7 +96,7 @@ impl UpstreamState {
     }
 
     /// Whether each endpoint is ejected because it fails.
-    pub fn left_out(&self) -> impl Iterator<Item = bool> {
+    pub fn ejected(&self) -> impl Iterator<Item = bool> {
         let now = Instant::now();
         self.endpoints
             .iter()
@@ -151,8 +151,8 @@ mod tests {
         active[0].upstream_state.clone()
     }
 
-    fn left_out(state: &UpstreamState) -> Vec<bool> {
-        state.left_out().collect()
+    fn ejected(state: &UpstreamState) -> Vec<bool> {
+        state.ejected().collect()
     }
 
     #[test]
@@ -161,7 +161,7 @@ mod tests {
         let first = activate(&mut states, route("a", "http://one, http://two"));
         let pause = Duration::from_secs(60);
         first.health(0).unwrap().failed(Instant::now(), 1, pause);
-        assert_eq!(left_out(&first), [true, false]);
+        assert_eq!(ejected(&first), [true, false]);
 
         let same = activate(
             &mut states,
@@ -169,12 +169,12 @@ mod tests {
         );
         assert!(Arc::ptr_eq(&first, &same));
         let moved = activate(&mut states, route("a", "http://three, http://one"));
-        assert_eq!(left_out(&moved), [false, true]);
+        assert_eq!(ejected(&moved), [false, true]);
         let other = activate(&mut states, route("b", "http://one, http://two"));
-        assert_eq!(left_out(&other), [false, false]);
+        assert_eq!(ejected(&other), [false, false]);
         // It served nothing meanwhile.
         let back = activate(&mut states, route("a", "http://three, http://one"));
-        assert_eq!(left_out(&back), [false, false]);
+        assert_eq!(ejected(&back), [false, false]);
     }
 
     #[test]
@@ -184,14 +184,14 @@ mod tests {
         let out = |state: &UpstreamState| state.health(0).unwrap().failed(Instant::now(), 1, pause);
         out(&activate(&mut states, route("a", "http://one, http://two")));
         let alone = activate(&mut states, route("a", "http://one"));
-        assert_eq!(left_out(&alone), [false]);
+        assert_eq!(ejected(&alone), [false]);
         let again = activate(&mut states, route("a", "http://one, http://three"));
-        assert_eq!(left_out(&again), [false, false]);
+        assert_eq!(ejected(&again), [false, false]);
 
         let first = activate(&mut states, route("a", "http://one/v1, http://two/v1"));
         out(&first);
         let corrected = activate(&mut states, route("a", "http://one/v2, http://two/v2"));
-        assert_eq!(left_out(&corrected), [false, false]);
+        assert_eq!(ejected(&corrected), [false, false]);
     }
 
     #[test]
@@ -206,7 +206,7 @@ mod tests {
         let health = active[1].upstream_state.health(0).unwrap();
         health.failed(Instant::now(), 1, pause);
         let active = states.activate(both());
-        let left = active.iter().map(|route| left_out(&route.upstream_state));
+        let left = active.iter().map(|route| ejected(&route.upstream_state));
         assert!(left.eq([[false, false], [true, false]]));
     }
 

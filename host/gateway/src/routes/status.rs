@@ -65,7 +65,7 @@ fn targets(upstream: &Upstream) -> Vec<TargetStatus> {
         .map(|endpoint| TargetStatus {
             url: format!("{}{}", endpoint.place, upstream.base),
             weight: endpoint.weight,
-            left_out: false,
+            ejected: false,
         })
         .collect()
 }

@@ -154,7 +154,7 @@ async fn left_out_target_is_shown_and_stays_left_out_across_a_route_edit() {
     let (mut gone, there) = (Service::start("gone").await, Service::start("there").await);
     let upstream = targets(&[&gone, &there]) + "  max-fails: 1\n  fail-timeout: 1h\n";
     let fixture = fixture_with(&upstream).await;
-    let left_out = || {
+    let ejected = || {
         let (status, _) = fixture.gateway.route("svc").unwrap();
         let targets = status.route.unwrap().targets;
         let all = fixture.gateway.routes();
@@ -162,19 +162,19 @@ async fn left_out_target_is_shown_and_stays_left_out_across_a_route_edit() {
         assert_eq!(listed.unwrap().route.unwrap().targets, targets);
         targets
             .iter()
-            .map(|target| target.left_out)
+            .map(|target| target.ejected)
             .collect::<Vec<_>>()
     };
-    assert_eq!(left_out(), [false, false]);
+    assert_eq!(ejected(), [false, false]);
     gone.stop().await;
     for _ in 0..8 {
         send(&fixture, "POST").await;
     }
-    assert_eq!(left_out(), [true, false]);
+    assert_eq!(ejected(), [true, false]);
     let edited = format!("uri: /svc/**\nmethods: [POST]\nupstream:\n{upstream}");
     std::fs::write(fixture.data.path().join("svc.yaml"), edited).unwrap();
     fixture.gateway.routes.reload();
-    assert_eq!(left_out(), [true, false]);
+    assert_eq!(ejected(), [true, false]);
 }
 
 #[tokio::test]
