@@ -90,7 +90,7 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Of sockets that are bound, at least one.
+    /// Accepts from all `listeners` in turn.
     pub fn new(listeners: Vec<TcpListener>) -> Self {
         let turn = AtomicUsize::new(0);
         Listeners { listeners, turn }

@@ -18,7 +18,9 @@ const MAX_FAULTS: usize = 50;
 /// One field of a mapping.
 #[derive(Debug)]
 pub struct Field {
+    /// The key in the mapping.
     pub name: &'static str,
+    /// The values that it allows.
     pub kind: Kind,
     /// One sentence for the schema, with the default.
     pub doc: &'static str,
@@ -29,9 +31,11 @@ pub struct Field {
 pub enum Kind {
     /// A whole number within bounds.
     Number(RangeInclusive<u64>),
+    /// `true` or `false`.
     Flag,
     /// A text; what it is an example of.
     Text(&'static str),
+    /// One of these words.
     Choice(&'static [&'static str]),
     /// A list of texts, not empty, and how many at most; an example.
     Texts(usize, &'static str),
@@ -141,6 +145,7 @@ pub struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
+    /// The root of a document. Faults are added to `found`.
     pub fn root(tree: &'a Tree, found: &'a Faults) -> Self {
         Node {
             tree,
@@ -150,6 +155,7 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// The value at this place.
     pub fn tree(&self) -> &'a Tree {
         self.tree
     }
@@ -254,6 +260,7 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// A text; anything else is a fault that says what was `expected`.
     pub fn text(&self, expected: impl std::fmt::Display) -> Option<&'a str> {
         match self.tree {
             Tree::Text(text) => Some(text),
@@ -276,6 +283,7 @@ pub struct Map<'a> {
 }
 
 impl<'a> Map<'a> {
+    /// The mapping itself.
     pub fn node(&self) -> &Node<'a> {
         &self.node
     }
@@ -304,6 +312,7 @@ impl<'a> Map<'a> {
         found
     }
 
+    /// A whole number within the bounds of its [`Kind`].
     pub fn number(&self, name: &str) -> Option<u64> {
         let (field, node) = self.field(name)?;
         match (node.tree, &field.kind) {
@@ -317,6 +326,7 @@ impl<'a> Map<'a> {
         }
     }
 
+    /// A flag.
     pub fn flag(&self, name: &str) -> Option<bool> {
         let (field, node) = self.field(name)?;
         match node.tree {
@@ -328,6 +338,7 @@ impl<'a> Map<'a> {
         }
     }
 
+    /// A word of its [`Kind::Choice`].
     pub fn choice(&self, name: &str) -> Option<&'static str> {
         let (field, node) = self.field(name)?;
         let found = match (node.tree, &field.kind) {
@@ -340,6 +351,7 @@ impl<'a> Map<'a> {
         found.copied()
     }
 
+    /// A text that `parse` accepts; its error is the fault.
     pub fn parsed<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let (field, node) = self.field(name)?;
         let text = node.text(field.describe())?;
@@ -387,6 +399,7 @@ impl<'a> Map<'a> {
         read.into_iter().collect()
     }
 
+    /// A time, such as `5s`, within the bounds of its [`Kind`].
     pub fn time(&self, name: &str) -> Option<Duration> {
         let (field, node) = self.field(name)?;
         let time = node.text(field.describe())?.parse().map(Time::ms);
@@ -412,6 +425,7 @@ impl<'a> Map<'a> {
         }
     }
 
+    /// A size, such as `1MiB` or a number of bytes, within the bounds of its [`Kind`].
     pub fn size(&self, name: &str) -> Option<u64> {
         let (field, node) = self.field(name)?;
         let size = match node.tree {

@@ -11,13 +11,19 @@ use std::fmt;
 /// A node. The keys of a mapping are texts, and may be there twice: whoever reads it says so.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Tree {
+    /// Null, or an empty document.
     Nothing,
+    /// `true` or `false`.
     Flag(bool),
+    /// A whole number.
     Number(u64),
     /// A number that is negative, or no whole one.
     OtherNumber(f64),
+    /// A string, or a scalar that YAML reads as one.
     Text(String),
+    /// A sequence.
     List(Vec<Tree>),
+    /// A mapping, in the order of the text.
     Map(Vec<(String, Tree)>),
 }
 

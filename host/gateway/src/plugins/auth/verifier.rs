@@ -183,11 +183,13 @@ impl Verifier {
         issuers.filter_map(move |issuer| Some((issuer.name(), state(issuer)?)))
     }
 
+    /// The keys of machine callers.
     #[cfg(test)]
     pub fn api_keys(&self) -> &Arc<ApiKeys> {
         &self.api_keys
     }
 
+    /// Whether `token` is in the cache.
     #[cfg(test)]
     pub fn remembers(&self, token: &str) -> bool {
         let known = self.cache.get(&cache::name(token), get_current_timestamp());
