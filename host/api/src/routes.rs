@@ -161,6 +161,6 @@ pub struct TargetStatus {
     /// Its weight.
     pub weight: u32,
     /// Whether it gets no requests because it fails.
-    #[serde(rename = "left-out", default)]
-    pub left_out: bool,
+    #[serde(default)]
+    pub ejected: bool,
 }

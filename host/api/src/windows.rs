@@ -133,7 +133,7 @@ pub struct CanaryStatus {
     pub live: SideStatus,
     /// Requests that were not compared, because too many were in flight.
     #[serde(default)]
-    pub left_out: u64,
+    pub skipped: u64,
 }
 
 /// The answers of one release during a canary.

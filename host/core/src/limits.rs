@@ -55,10 +55,15 @@ pub enum Limit {
     Subtasks,
     /// Consecutive failures after which the breaker closes the window. 0: never.
     FailuresInARow,
+    /// Concurrent outgoing calls.
     OutgoingCalls,
+    /// Outgoing calls of one request.
     CallsPerRequest,
+    /// Bytes of the body of an outgoing request.
     OutgoingRequestBytes,
+    /// Bytes of the body of an answer to one.
     OutgoingResponseBytes,
+    /// Time of one outgoing call, in milliseconds.
     OutgoingTimeMs,
 }
 

@@ -16,6 +16,7 @@ const MAX_NAME: usize = 100;
 pub enum EditError {
     /// That is no name.
     Name(String),
+    /// The text has these faults.
     Refused(Vec<Fault>),
     /// It claims what another file has.
     Claimed(Vec<Fault>),
@@ -31,8 +32,11 @@ pub enum EditError {
     Busy(Duration),
     /// The disk does not answer: the change is made once it does, or not at all.
     Unanswered,
+    /// The disk failed.
     Io {
+        /// The file.
         path: PathBuf,
+        /// Its fault.
         error: io::Error,
     },
 }

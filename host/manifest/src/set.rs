@@ -76,6 +76,7 @@ impl<M: Manifest> ManifestSet<M> {
         set
     }
 
+    /// The folder.
     pub fn dir(&self) -> &Path {
         &self.dir
     }

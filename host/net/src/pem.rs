@@ -8,6 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 pub struct Pem<'a> {
     /// For sentences: the file.
     pub name: &'a str,
+    /// The text itself.
     pub text: &'a [u8],
 }
 

@@ -42,6 +42,6 @@ pub(super) fn canary_status(canary: &Canary, leases: usize) -> CanaryStatus {
         leases,
         candidate: side(seen.candidate),
         live: side(seen.live),
-        left_out: seen.left_out,
+        skipped: seen.skipped,
     }
 }

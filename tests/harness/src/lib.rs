@@ -8,6 +8,10 @@
     clippy::indexing_slicing,
     reason = "what goes wrong here fails a test or ends a bench, with the place of the fault"
 )]
+#![expect(
+    missing_docs,
+    reason = "it is read by those who write tests, beside the tests"
+)]
 
 pub mod backup;
 pub mod guests;

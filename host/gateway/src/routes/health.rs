@@ -149,7 +149,7 @@ mod tests {
     const PAUSE: Duration = Duration::from_secs(10);
 
     #[test]
-    fn failing_target_is_left_out_and_tried_once_after_its_pause() {
+    fn failing_target_is_ejected_and_tried_once_after_its_pause() {
         let (health, start) = (Health::default(), Instant::now());
         assert!(!health.failed(start, 3, PAUSE));
         assert!(!health.failed(start, 3, PAUSE));

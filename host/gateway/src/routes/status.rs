@@ -43,8 +43,8 @@ pub(super) fn live_route(route: &Route) -> LiveRoute {
 /// The same status, with what is known of the upstream just now.
 pub(super) fn with_upstream(mut status: RouteStatus, state: &UpstreamState) -> RouteStatus {
     let targets = status.route.iter_mut().flat_map(|route| &mut route.targets);
-    for (target, left_out) in targets.zip(state.left_out()) {
-        target.left_out = left_out;
+    for (target, ejected) in targets.zip(state.ejected()) {
+        target.ejected = ejected;
     }
     status
 }

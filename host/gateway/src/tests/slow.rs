@@ -213,7 +213,7 @@ async fn withheld_body_that_nobody_reads_stops_no_clock() {
 }
 
 #[tokio::test]
-async fn unreachable_target_is_left_out_although_its_clients_are_slow() {
+async fn unreachable_target_is_ejected_although_its_clients_are_slow() {
     let fixture = Fixture::with(|limits| limits.early_known = Duration::from_millis(20)).await;
     let (there, _there) = service(2, READ).await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

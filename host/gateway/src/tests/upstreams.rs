@@ -127,7 +127,7 @@ async fn targets_receive_requests_by_weight() {
 }
 
 #[tokio::test]
-async fn unreachable_target_fails_no_request_and_is_left_out() {
+async fn unreachable_target_fails_no_request_and_is_ejected() {
     let (mut gone, there) = (Service::start("gone").await, Service::start("there").await);
     let upstream = targets(&[&gone, &there]) + "  max-fails: 2\n  fail-timeout: 100ms\n";
     let fixture = fixture_with(&upstream).await;
@@ -150,7 +150,7 @@ async fn unreachable_target_fails_no_request_and_is_left_out() {
 }
 
 #[tokio::test]
-async fn left_out_target_is_shown_and_stays_left_out_across_a_route_edit() {
+async fn ejected_target_is_shown_and_stays_ejected_across_a_route_edit() {
     let (mut gone, there) = (Service::start("gone").await, Service::start("there").await);
     let upstream = targets(&[&gone, &there]) + "  max-fails: 1\n  fail-timeout: 1h\n";
     let fixture = fixture_with(&upstream).await;

@@ -55,7 +55,7 @@ impl Routes {
         for file in &routes {
             let name = text(&file.file);
             let targets = file.route.iter().flat_map(|route| &route.targets);
-            for target in targets.filter(|target| target.left_out) {
+            for target in targets.filter(|target| target.ejected) {
                 say!("\n{name}: {} fails and is ejected", text(&target.url));
             }
             for fault in &file.faults {

@@ -18,6 +18,7 @@ pub(super) enum Framing {
 /// Why a request is refused before it is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
+    /// Which rule the head breaks.
     pub kind: Kind,
     /// The method, where it could be read: for the log.
     pub method: Method,
@@ -28,7 +29,9 @@ pub struct Violation {
 pub enum Kind {
     /// With what is wrong, and where that is said.
     Syntax(&'static str),
+    /// More fields than allowed.
     TooManyFields,
+    /// More bytes than allowed.
     TooLarge,
     /// It was not whole in its time.
     TooSlow,

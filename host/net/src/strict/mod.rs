@@ -48,7 +48,9 @@ pub struct TrailersTooLong;
 /// The most that a head may have. A trailer section has no more bytes and fields either.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadLimits {
+    /// Bytes.
     pub max_bytes: usize,
+    /// Header fields.
     pub max_fields: usize,
     /// For a head that has begun, until it is whole.
     pub max_time: Duration,

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_answers_are_bounded_and_the_rest_counted_as_left_out() {
+    fn waiting_answers_are_bounded_and_the_rest_counted_as_skipped() {
         let mut order = Order::default();
         for group in 0..MOST as u32 {
             assert!(order.begin(asked(group), 0).is_some());
