@@ -1,13 +1,19 @@
 //! What the operator grants a window: the file `windows/NAME.yaml`, read and checked.
 //!
-//! [`Grants`] is one file: the services that a window may call ([`outbound`]), the windows it may
+//! [`GrantsFile`] reads a file and [`Grants`] is what it says: the services that a window may call ([`outbound`]), the windows it may
 //! ask, its configuration and environment, and which [`secret`]s it has. [`live`] is what holds
-//! now, shared by all that enforce it, so that an edit of the file is in effect at once.
+//! now, shared by all that enforce it, so that an edit of the file is in effect at once: `folder`
+//! watches the files, and `values` reads the secrets.
 
+mod file;
+mod folder;
 pub mod live;
 pub mod outbound;
 pub mod secret;
+mod values;
 
+pub use file::{GrantsFile, schema};
+pub use folder::{GrantsFolder, OnChange};
 pub use live::{AllGrants, LiveGrants, WindowGrants};
 pub use outbound::{HostPattern, Inject, OutboundGrant};
 pub use secret::{Secret, SecretSource, Secrets};

@@ -3,7 +3,8 @@
 use crate::{Grants, Secret, Secrets};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The grants of one window, with the values of its secrets. Replaced as a whole when the file or
@@ -14,8 +15,12 @@ pub struct WindowGrants {
     pub grants: Grants,
     /// The values of its secrets.
     pub secrets: Secrets,
+    /// What is wrong with those whose values cannot be read, by name.
+    pub secret_faults: BTreeMap<String, String>,
     /// SHA-256 of the file in hexadecimal; none where there is no file.
     pub digest: Option<String>,
+    /// The folder of the file, to which its paths are relative.
+    pub folder: PathBuf,
 }
 
 impl WindowGrants {

@@ -4,9 +4,9 @@ use super::folder::MAX_MANIFEST_BYTES;
 use super::set::LOOK_TIME;
 use super::{Fault, FileStatus, Manifest, ManifestSet, Words};
 use hms_disk::files::{self, write_whole};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
 /// Bytes of a manifest's name.
 const MAX_NAME: usize = 100;
@@ -111,6 +111,11 @@ impl<M: Manifest> ManifestSet<M> {
             }]));
         }
         let path = self.dir().join(&file);
+        if M::FOLDER_IS_OPTIONAL
+            && let Err(error) = fs::create_dir_all(self.dir())
+        {
+            return Err(EditError::Io { path, error });
+        }
         write_whole(&path, text.as_bytes()).map_err(|error| EditError::Io { path, error })?;
         files.come_back(&file);
         self.reload_locked(&mut files);

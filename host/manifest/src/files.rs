@@ -102,6 +102,12 @@ impl<M: Manifest> Files<M> {
         }
     }
 
+    /// Whether a missing folder is an empty one: where there never was a file that it could have
+    /// lost.
+    pub(super) fn may_be_missing(&self) -> bool {
+        M::FOLDER_IS_OPTIONAL && self.kept.is_empty() && self.by_name.is_empty()
+    }
+
     /// The present texts of all files that could be read.
     pub(super) fn texts(&self) -> BTreeMap<String, Arc<str>> {
         let text = |(file, entry): (&String, &Entry<M>)| Some((file.clone(), entry.text.clone()?));

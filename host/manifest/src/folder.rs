@@ -59,6 +59,7 @@ impl FolderId {
 }
 
 /// What is in the folder.
+#[derive(Default)]
 pub(super) struct Listing {
     pub folder: FolderId,
     /// By file name, or by what is shown of a name that is no UTF-8 or a folder's.

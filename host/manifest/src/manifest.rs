@@ -9,6 +9,10 @@ pub trait Manifest: PartialEq + Send + Sync + Sized + 'static {
     /// How messages and logs call this kind.
     const WORDS: Words;
 
+    /// Whether the folder may be missing, and is then made by the first edit. Else a missing folder
+    /// is a fault, because it may be a volume that is not mounted yet.
+    const FOLDER_IS_OPTIONAL: bool = false;
+
     /// What no two files of the folder may both have; `Infallible` where they claim nothing.
     type Claim: Clone + Eq + Hash + Display;
 

@@ -8,6 +8,7 @@ use super::{EditError, FileStatus, Manifest, ManifestMetrics};
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,6 +120,9 @@ impl<M: Manifest> ManifestSet<M> {
                 self.keep_all(files, "is empty", lost_all::<M>());
             }
             Ok(found) => self.take_in(files, found),
+            Err(error) if is_missing(&error) && files.may_be_missing() => {
+                self.take_in(files, Listing::default());
+            }
             Err(error) => self.keep_all(files, "cannot be read", error.to_string()),
         }
     }
@@ -290,6 +294,10 @@ impl<M: Manifest> Shown<M> {
             was_read: files.was_read,
         }
     }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
 }
 
 /// What is said of a folder that has lost all its manifests.

@@ -160,6 +160,11 @@ impl<'a> Node<'a> {
         self.tree
     }
 
+    /// The node's line in `text`, the text of the document, from 1.
+    pub fn line(&self, text: &str) -> usize {
+        super::tree::locate(text, &self.steps).0
+    }
+
     /// Notes what is wrong with this node.
     pub fn fault(&self, reason: impl std::fmt::Display) {
         self.note(self.steps.clone(), reason);

@@ -1,0 +1,295 @@
+//! The file `windows/NAME.yaml`: its text becomes [`Grants`], or the faults that say where and why.
+//!
+//! [`FIELDS`] says what a file holds, and [`schema`] makes a JSON Schema of it. `outbound` and
+//! `template` read the entries about services, `secrets` where values come from, and `limits` the
+//! limits of the window by the names of `hms limits`.
+
+mod limits;
+mod outbound;
+mod secrets;
+mod template;
+
+use crate::{CallGrant, Grants};
+use hms_core::window_name::WindowName;
+use hms_manifest::{Fault, Field, Kind, Manifest, Map, Node, Words, object, read_document};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
+/// Entries of one list or mapping: far more than a window needs, and quickly searched.
+const MAX_ENTRIES: usize = 256;
+
+/// Bytes of one value of `config` or `env`: a certificate fits.
+const MAX_VALUE_BYTES: usize = 64 << 10;
+
+/// What a grants file holds.
+pub(crate) const FIELDS: &[Field] = &[
+    Field {
+        name: "outbound",
+        kind: Kind::Own(outbound::schema),
+        doc: "The services that the window may call over HTTP. The first entry that fits a request decides. Default: none.",
+    },
+    Field {
+        name: "calls",
+        kind: Kind::Own(calls_schema),
+        doc: "The windows that this one may call, as http://hms-svc-NAME. Default: none.",
+    },
+    Field {
+        name: "internal",
+        kind: Kind::Flag,
+        doc: "Whether only other windows may call this one, and no route. Default: false.",
+    },
+    Field {
+        name: "config",
+        kind: Kind::TextMap("{currency: EUR}"),
+        doc: "Configuration that the window reads through wasi:config or Spin's variables.",
+    },
+    Field {
+        name: "secrets",
+        kind: Kind::Own(secrets::schema),
+        doc: "Secrets, by name: {file: PATH}, relative to this folder, of mode 0400 or 0600, or {credential: NAME} from $CREDENTIALS_DIRECTORY.",
+    },
+    Field {
+        name: "reveal",
+        kind: Kind::Texts(MAX_ENTRIES, "[smtp-password]"),
+        doc: "Secrets whose values the window itself may read. Default: none; the host uses the others on its behalf.",
+    },
+    Field {
+        name: "env",
+        kind: Kind::TextMap("{LOG_LEVEL: info}"),
+        doc: "Environment variables of the window.",
+    },
+    Field {
+        name: "limits",
+        kind: Kind::Own(limits::schema),
+        doc: "Limits of the window by the names of 'hms limits', without dashes: {memory: 64MiB}.",
+    },
+];
+
+/// One grants file, checked.
+#[derive(Debug, PartialEq)]
+pub struct GrantsFile {
+    /// The window that it is for, which the file's name says.
+    pub window: WindowName,
+    /// What it grants.
+    pub grants: Grants,
+    /// SHA-256 of the text, in hexadecimal.
+    pub digest: String,
+    text: String,
+}
+
+/// A JSON Schema of grants files, for editors.
+pub fn schema() -> Value {
+    let mut schema = object(FIELDS, &[]);
+    if let Some(schema) = schema.as_object_mut() {
+        let draft = "https://json-schema.org/draft/2020-12/schema";
+        schema.insert("$schema".into(), json!(draft));
+        schema.insert("title".into(), json!("What a window of HMS-SVC is granted"));
+    }
+    schema
+}
+
+impl Manifest for GrantsFile {
+    const WORDS: Words = Words {
+        one: "grants file",
+        many: "grants",
+        folder: "windows folder",
+        request: "GET /grants",
+        command: "hms grants",
+    };
+
+    const FOLDER_IS_OPTIONAL: bool = true;
+
+    type Claim = Infallible;
+
+    fn parse(name: &str, text: &str) -> Result<Self, Vec<Fault>> {
+        let window: WindowName = match name.parse() {
+            Ok(window) => window,
+            Err(reason) => {
+                let reason = format!("the file's name says whose grants these are: {reason}");
+                return Err(vec![Fault::whole(reason)]);
+            }
+        };
+        let grants = read_document(text, Self::WORDS.one, |node| read(&window, text, node))?;
+        Ok(GrantsFile {
+            window,
+            grants,
+            digest: digest(text),
+            text: text.to_owned(),
+        })
+    }
+
+    fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn log_live(&self, file: &str) {
+        tracing::info!(file, window = %self.window, digest = %self.digest, "grants live");
+    }
+}
+
+fn digest(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn read(window: &WindowName, text: &str, node: &Node<'_>) -> Option<Grants> {
+    let expected = "grants: outbound, calls, internal, config, secrets, reveal, env, limits";
+    let map = node.map(FIELDS, expected)?;
+    let secrets = map.get("secrets").map(secrets::read).unwrap_or_default();
+    let declared = |name: &str| match secrets.contains_key(name) {
+        true => Ok(name.to_owned()),
+        false => Err(format!(
+            "there is no secret '{name}': add it to 'secrets', as in 'secrets: {{{name}: {{file: secrets/{name}}}}}'"
+        )),
+    };
+    let outbound = map.get("outbound");
+    let outbound = outbound.map(|node| outbound::read(text, node, &declared));
+    let calls = map.get("calls").map(|node| calls(window, text, node));
+    let config = texts(&map, "config", config_name);
+    let env = texts(&map, "env", env_name);
+    if let (Some(config), Some(node)) = (&config, map.get("config")) {
+        for name in secrets.keys().filter(|name| config.contains_key(*name)) {
+            node.fault(format_args!(
+                "'{name}' is in 'secrets' as well: a name is one or the other"
+            ));
+        }
+    }
+    Some(Grants {
+        outbound: outbound.unwrap_or_default(),
+        calls: calls.unwrap_or_default(),
+        internal: map.flag("internal").unwrap_or(false),
+        config: config.unwrap_or_default(),
+        reveal: map
+            .each("reveal", declared)
+            .unwrap_or_default()
+            .into_iter()
+            .collect(),
+        env: env.unwrap_or_default(),
+        limits: map.get("limits").map(limits::read).unwrap_or_default(),
+        secrets,
+    })
+}
+
+/// A mapping of names to texts, bounded.
+fn texts(
+    map: &Map<'_>,
+    field: &str,
+    check: fn(&str) -> Result<(), String>,
+) -> Option<BTreeMap<String, String>> {
+    let pairs = map.pairs(field, |name, value| {
+        check(name)?;
+        match value.len() {
+            0..=MAX_VALUE_BYTES if !value.contains('\0') => Ok((name.to_owned(), value.to_owned())),
+            0..=MAX_VALUE_BYTES => Err("a value has no NUL character".to_owned()),
+            _ => Err(format!("a value has at most {MAX_VALUE_BYTES} bytes")),
+        }
+    })?;
+    let node = map.get(field)?;
+    if pairs.len() > MAX_ENTRIES {
+        node.fault(format_args!("more than {MAX_ENTRIES} entries"));
+        return None;
+    }
+    let mut texts = BTreeMap::new();
+    for (name, value) in pairs {
+        if texts.contains_key(&name) {
+            node.fault(format_args!("'{name}' is given twice"));
+        }
+        texts.insert(name, value);
+    }
+    Some(texts)
+}
+
+fn config_name(name: &str) -> Result<(), String> {
+    let fits = (1..=128).contains(&name.len()) && !name.chars().any(char::is_control);
+    fits.then_some(()).ok_or_else(|| {
+        format!(
+            "'{}' is not a name: 1 to 128 bytes without control characters",
+            name.escape_debug()
+        )
+    })
+}
+
+fn env_name(name: &str) -> Result<(), String> {
+    let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let fits = (1..=128).contains(&name.len())
+        && name.chars().all(letter)
+        && !name.starts_with(|c: char| c.is_ascii_digit());
+    fits.then_some(()).ok_or_else(|| {
+        format!(
+            "'{}' is not the name of an environment variable: letters, digits and '_', not first a digit",
+            name.escape_debug()
+        )
+    })
+}
+
+const CALL: &[Field] = &[
+    Field {
+        name: "window",
+        kind: Kind::Text("docs"),
+        doc: "The window that may be called.",
+    },
+    Field {
+        name: "as",
+        kind: Kind::Choice(&["user", "self"]),
+        doc: "Whether the call carries the user and scopes of the request in hand, or only the calling window's name. Default: user.",
+    },
+];
+
+fn calls_schema() -> Value {
+    json!({
+        "type": "array",
+        "items": { "anyOf": [{ "type": "string" }, object(CALL, &["window"])] },
+        "maxItems": MAX_ENTRIES,
+    })
+}
+
+fn calls(caller: &WindowName, text: &str, node: &Node<'_>) -> Vec<CallGrant> {
+    let Some(items) = node.list("a list of windows, as in 'calls: [docs, notifications]'") else {
+        return Vec::new();
+    };
+    if items.len() > MAX_ENTRIES {
+        node.fault(format_args!("more than {MAX_ENTRIES} windows"));
+        return Vec::new();
+    }
+    let mut calls: Vec<CallGrant> = Vec::new();
+    for item in items {
+        let Some(call) = call(text, &item) else {
+            continue;
+        };
+        if call.window == *caller {
+            item.fault("a window cannot call itself");
+        }
+        if calls.iter().any(|other| other.window == call.window) {
+            item.fault(format_args!("the window '{}' is there twice", call.window));
+        }
+        calls.push(call);
+    }
+    calls
+}
+
+fn call(text: &str, item: &Node<'_>) -> Option<CallGrant> {
+    let name = |text: &str| text.parse::<WindowName>();
+    let line = item.line(text);
+    if let hms_manifest::Tree::Text(window) = item.tree() {
+        let window = name(window).map_err(|reason| item.fault(reason)).ok()?;
+        return Some(CallGrant {
+            window,
+            as_self: false,
+            line,
+        });
+    }
+    let map = item.map(CALL, "the name of a window, or {window: NAME, as: self}")?;
+    map.require("window")?;
+    let as_self = map.choice("as") == Some("self");
+    let window = map.parsed("window", name)?;
+    Some(CallGrant {
+        window,
+        as_self,
+        line,
+    })
+}
+
+#[cfg(test)]
+mod tests;

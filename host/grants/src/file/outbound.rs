@@ -1,0 +1,334 @@
+//! `outbound`: which services a window may call.
+
+use super::{MAX_ENTRIES, template};
+use crate::outbound::ClientCert;
+use crate::{HostPattern, Inject, OutboundGrant};
+use hms_core::units::Time;
+use hms_manifest::{Field, Kind, Map, Node, object};
+use http::uri::Scheme;
+use http::{HeaderName, Method};
+use ipnet::IpNet;
+use serde_json::{Value, json};
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
+
+const OUTBOUND: &[Field] = &[
+    Field {
+        name: "to",
+        kind: Kind::Text("https://api.card.example"),
+        doc: "Scheme, host and port of the service, exact, or '*.' in front of a name for everything below it. The port's default is the scheme's.",
+    },
+    Field {
+        name: "methods",
+        kind: Kind::Texts(MAX_ENTRIES, "[POST]"),
+        doc: "The methods allowed. Default: GET and HEAD.",
+    },
+    Field {
+        name: "paths",
+        kind: Kind::Texts(MAX_ENTRIES, "[/v1/charges/**]"),
+        doc: "The paths allowed, as in the 'uri' of a route. Default: all.",
+    },
+    Field {
+        name: "inject",
+        kind: Kind::TextMap("{authorization: \"Bearer {card-key}\"}"),
+        doc: "Headers that the host sets on each request, over the window's own. {NAME} stands for a secret.",
+    },
+    Field {
+        name: "placeholders",
+        kind: Kind::Texts(MAX_ENTRIES, "[card-key]"),
+        doc: "Secrets that the host puts in place of 'hms-secret:NAME' where the window sends that in a header.",
+    },
+    Field {
+        name: "timeout",
+        kind: Kind::Time(1..=Time::MAX.ms()),
+        doc: "The longest time of one call, its answer's body included. Default: the window's limit outgoing-time.",
+    },
+    Field {
+        name: "at-once",
+        kind: Kind::Number(1..=4096),
+        doc: "Concurrent calls by this entry. Default: the window's limit outgoing-calls.",
+    },
+    Field {
+        name: "private",
+        kind: Kind::Texts(MAX_ENTRIES, "[10.1.0.0/16]"),
+        doc: "Networks that may be connected to beside the public internet.",
+    },
+    Field {
+        name: "ca",
+        kind: Kind::Text("card-ca.pem"),
+        doc: "A PEM file of certificate authorities to trust beside the system's, relative to the folder of the grants.",
+    },
+    Field {
+        name: "client-cert",
+        kind: Kind::Map(CLIENT_CERT),
+        doc: "The certificate by which the host identifies itself to the service.",
+    },
+];
+
+const CLIENT_CERT: &[Field] = &[
+    Field {
+        name: "cert",
+        kind: Kind::Text("card-client.pem"),
+        doc: "The certificate chain, a PEM file.",
+    },
+    Field {
+        name: "key",
+        kind: Kind::Text("secrets/card-client.key"),
+        doc: "Its private key, a PEM file of mode 0400 or 0600.",
+    },
+];
+
+/// Headers that no file may set: they frame the message, or the host sets them.
+const OWN_HEADERS: &[&str] = &[
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "traceparent",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-request-id",
+];
+
+pub(super) fn schema() -> Value {
+    json!({ "type": "array", "items": object(OUTBOUND, &["to"]), "maxItems": MAX_ENTRIES })
+}
+
+/// `text` is the file's; `declared` checks the name of a secret.
+pub(super) fn read(
+    text: &str,
+    node: &Node<'_>,
+    declared: &dyn Fn(&str) -> Result<String, String>,
+) -> Vec<OutboundGrant> {
+    let Some(items) = node.list("a list, as in 'outbound: [{to: https://api.card.example}]'")
+    else {
+        return Vec::new();
+    };
+    if items.len() > MAX_ENTRIES {
+        node.fault(format_args!("more than {MAX_ENTRIES} entries"));
+        return Vec::new();
+    }
+    let one = |item: &Node<'_>| entry(text, item, declared);
+    items.iter().filter_map(one).collect()
+}
+
+fn entry(
+    text: &str,
+    item: &Node<'_>,
+    declared: &dyn Fn(&str) -> Result<String, String>,
+) -> Option<OutboundGrant> {
+    let map = item.map(
+        OUTBOUND,
+        "a mapping, as in '{to: https://api.card.example}'",
+    )?;
+    let to = map
+        .require("to")
+        .and_then(|_| map.parsed("to", Origin::parse));
+    let methods = map.each("methods", method);
+    let paths = map.each("paths", path);
+    let inject = map.pairs("inject", |name, value| {
+        let header = header(name)?;
+        let parts = template::parse(value, declared)?;
+        Ok(Inject { header, parts })
+    });
+    if let (Some(inject), Some(node)) = (&inject, map.get("inject")) {
+        for (index, one) in inject.iter().enumerate() {
+            if inject
+                .iter()
+                .take(index)
+                .any(|other| other.header == one.header)
+            {
+                node.key_fault(
+                    index,
+                    format_args!("the header '{}' is set twice", one.header),
+                );
+            }
+        }
+    }
+    let grant = Some(OutboundGrant {
+        line: item.line(text),
+        methods: methods.unwrap_or_else(|| vec![Method::GET, Method::HEAD]),
+        paths: paths.unwrap_or_default(),
+        inject: inject.unwrap_or_default(),
+        placeholders: map.each("placeholders", declared).unwrap_or_default(),
+        timeout: map.time("timeout"),
+        at_once: map
+            .number("at-once")
+            .and_then(|count| usize::try_from(count).ok()),
+        private: map.each("private", network).unwrap_or_default(),
+        ca: map.parsed("ca", file),
+        client_cert: map.map("client-cert").and_then(|map| client_cert(&map)),
+        scheme: to.as_ref()?.scheme.clone(),
+        host: to.as_ref()?.host.clone(),
+        port: to?.port,
+    });
+    let is_plain = grant
+        .as_ref()
+        .is_some_and(|grant| grant.scheme == Scheme::HTTP);
+    for name in ["ca", "client-cert"] {
+        if let (true, Some(node)) = (is_plain, map.get(name)) {
+            node.fault("it is for TLS, and 'to' begins with http://");
+        }
+    }
+    grant
+}
+
+fn client_cert(map: &Map<'_>) -> Option<ClientCert> {
+    let (cert, key) = (map.require("cert").is_some(), map.require("key").is_some());
+    match (cert, key) {
+        (true, true) => Some(ClientCert {
+            cert: map.parsed("cert", file)?,
+            key: map.parsed("key", file)?,
+        }),
+        _ => None,
+    }
+}
+
+fn file(text: &str) -> Result<PathBuf, String> {
+    match text.is_empty() || text.contains('\0') {
+        true => Err(format!("'{}' is not a path", text.escape_debug())),
+        false => Ok(PathBuf::from(text)),
+    }
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    let method = Method::from_bytes(text.as_bytes()).ok();
+    let upper = !text.bytes().any(|b| b.is_ascii_lowercase());
+    match method {
+        Some(Method::CONNECT) => Err("CONNECT opens a tunnel, which no window is granted".into()),
+        Some(method) if upper => Ok(method),
+        _ => Err(format!(
+            "'{}' is not a method: write it in capital letters, as in POST",
+            text.escape_debug()
+        )),
+    }
+}
+
+fn path(text: &str) -> Result<String, String> {
+    let inner = text.strip_suffix("/**").unwrap_or(text);
+    if !text.starts_with('/') || inner.contains(['*', '?', '#']) {
+        return Err(format!(
+            "'{}' is not a path pattern: '/a/b', '/a/{{id}}', or '/a/**' for everything below",
+            text.escape_debug()
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+fn header(name: &str) -> Result<HeaderName, String> {
+    let header = HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| format!("'{}' is not the name of a header", name.escape_debug()))?;
+    let own = OWN_HEADERS.contains(&header.as_str()) || header.as_str().starts_with("x-hms-");
+    match own {
+        true => Err(format!(
+            "the header '{header}' is the host's own: it cannot be set here"
+        )),
+        false => Ok(header),
+    }
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    text.parse().ok().or_else(address).ok_or_else(|| {
+        format!(
+            "'{}' is not a network: write it as 10.1.0.0/16 or fd00::/8",
+            text.escape_debug()
+        )
+    })
+}
+
+/// Scheme, host and port.
+struct Origin {
+    scheme: Scheme,
+    host: HostPattern,
+    port: u16,
+}
+
+impl Origin {
+    fn parse(text: &str) -> Result<Origin, String> {
+        let wrong = |why: &str| Err(format!("'{}' {why}", text.escape_debug()));
+        let (scheme, rest) = match text.split_once("://") {
+            Some(("https", rest)) => (Scheme::HTTPS, rest),
+            Some(("http", rest)) => (Scheme::HTTP, rest),
+            _ => return wrong("does not begin with https:// or http://"),
+        };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        if rest.contains(['/', '?', '#']) {
+            return wrong("has more than scheme, host and port: paths belong into 'paths'");
+        }
+        if rest.contains('@') {
+            return wrong("names a user: credentials belong into 'inject'");
+        }
+        let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((host, "")) => (host, None),
+            Some((host, port)) => match port.strip_prefix(':') {
+                Some(port) => (host, Some(port)),
+                None => return wrong("has something behind the address that is not a port"),
+            },
+            None => match rest.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (rest, None),
+            },
+        };
+        let default = if scheme == Scheme::HTTPS { 443 } else { 80 };
+        let port = match port {
+            None => default,
+            Some(port) => match port.parse() {
+                Ok(port @ 1..) if port.to_string().len() == port_len(rest) => port,
+                _ => return wrong("has a port that is not from 1 to 65535"),
+            },
+        };
+        let host = host_pattern(&host.to_ascii_lowercase(), rest.starts_with('['))
+            .map_err(|why| format!("'{}' {why}", text.escape_debug()))?;
+        Ok(Origin { scheme, host, port })
+    }
+}
+
+/// Characters of the port as written: '+80' and '080' parse as numbers, and are no ports.
+fn port_len(rest: &str) -> usize {
+    rest.rsplit_once(':').map_or(0, |(_, port)| port.len())
+}
+
+fn host_pattern(host: &str, bracketed: bool) -> Result<HostPattern, String> {
+    if bracketed {
+        let address = host.parse::<Ipv6Addr>();
+        let address = address.map_err(|_| "has no IPv6 address in its brackets")?;
+        return Ok(HostPattern::Exact(address.to_string()));
+    }
+    if host.starts_with("hms-svc-") || host.ends_with(".spin.internal") {
+        return Err("is a window: grant it with 'calls: [NAME]'".into());
+    }
+    let (name, below) = match host.strip_prefix("*.") {
+        Some(name) => (name, true),
+        None => (host, false),
+    };
+    if !name.is_ascii() {
+        return Err(
+            "has a host that is not ASCII: write its A-label, which begins with 'xn--'".into(),
+        );
+    }
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    if name.contains('*') {
+        return Err("has a '*' that is not in front: '*.card.example' is everything below".into());
+    }
+    if name.len() > 253 || !name.split('.').all(label) {
+        return Err("has no valid host".into());
+    }
+    match below {
+        true if !name.contains('.') => {
+            Err("has a wildcard over a whole top-level domain: name at least two labels".into())
+        }
+        true => Ok(HostPattern::Below(name.to_owned())),
+        false => Ok(HostPattern::Exact(name.to_owned())),
+    }
+}

@@ -1,0 +1,279 @@
+//! The folder of grants files: watched, checked, and live in each window.
+
+use crate::values;
+use crate::{AllGrants, GrantsFile, WindowGrants};
+use hms_disk::changes::Changes;
+use hms_disk::files::folder_of;
+use hms_manifest::{ManifestMetrics, ManifestSet};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+/// Files that are followed: as many as there can be windows on one host.
+const MAX_FILES: usize = 1000;
+
+/// How often secrets are looked at where the file system says nothing. 5 s: as certificates.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Is told the name of a window whose grants have changed.
+pub type OnChange = Box<dyn Fn(&str) + Send + Sync>;
+
+/// The folder, and what its files grant.
+pub struct GrantsFolder {
+    set: Arc<ManifestSet<GrantsFile>>,
+    applied: Arc<Applied>,
+}
+
+/// What was made of the files.
+struct Applied {
+    folder: PathBuf,
+    all: Arc<AllGrants>,
+    /// By the name of the window.
+    files: Mutex<BTreeMap<String, Arc<GrantsFile>>>,
+    on_change: OnceLock<OnChange>,
+}
+
+impl GrantsFolder {
+    /// Reads the folder; a missing one is empty. What its files grant is in `all` before this
+    /// returns, and whenever a file or a secret has changed. In `kept` the last good texts survive
+    /// a restart. Blocks.
+    pub fn load(
+        folder: PathBuf,
+        kept: Option<PathBuf>,
+        all: Arc<AllGrants>,
+        metrics: ManifestMetrics,
+    ) -> GrantsFolder {
+        let applied = Arc::new(Applied {
+            folder: folder.clone(),
+            all,
+            files: Mutex::default(),
+            on_change: OnceLock::new(),
+        });
+        let serve = applied.clone();
+        let set = ManifestSet::load(folder, kept, MAX_FILES, metrics, move |files| {
+            serve.serve(files);
+        });
+        GrantsFolder {
+            set: Arc::new(set),
+            applied,
+        }
+    }
+
+    /// The files.
+    pub fn files(&self) -> &Arc<ManifestSet<GrantsFile>> {
+        &self.set
+    }
+
+    /// From now on `on_change` is told of each window whose grants have changed. The first caller's
+    /// counts.
+    pub fn on_change(&self, on_change: OnChange) {
+        let _ = self.applied.on_change.set(on_change);
+    }
+
+    /// Starts to watch the folder and the secrets, in tasks of the present tokio runtime, which end
+    /// when this is dropped.
+    pub fn watch(&self) {
+        self.set.watch();
+        tokio::spawn(watch_secrets(Arc::downgrade(&self.applied)));
+    }
+
+    /// Reads the secrets again. Blocks.
+    pub fn reload_secrets(&self) {
+        self.applied.reload_secrets();
+    }
+}
+
+impl Applied {
+    /// Has `files` hold, by the names of the files.
+    fn serve(&self, files: BTreeMap<String, Arc<GrantsFile>>) {
+        let files = files.into_values();
+        let next: BTreeMap<_, _> = files.map(|file| (file.window.to_string(), file)).collect();
+        let mut now = self.files.lock();
+        let before = std::mem::replace(&mut *now, next.clone());
+        drop(now);
+        for (window, file) in &next {
+            if before.get(window).is_none_or(|old| !Arc::ptr_eq(old, file)) {
+                self.apply(window, Some(file));
+            }
+        }
+        for window in before.keys().filter(|window| !next.contains_key(*window)) {
+            self.apply(window, None);
+        }
+    }
+
+    fn apply(&self, window: &str, file: Option<&GrantsFile>) {
+        let grants = match file {
+            Some(file) => {
+                let (secrets, faults) = values::read_all(&file.grants.secrets, &self.folder);
+                for (name, reason) in &faults {
+                    tracing::warn!(window, secret = name, reason, "a secret cannot be read");
+                }
+                WindowGrants {
+                    grants: file.grants.clone(),
+                    secrets,
+                    secret_faults: faults,
+                    digest: Some(file.digest.clone()),
+                    folder: self.folder.clone(),
+                }
+            }
+            None => WindowGrants::default(),
+        };
+        self.all.window(window).store(grants);
+        self.tell(window);
+    }
+
+    fn tell(&self, window: &str) {
+        if let Some(on_change) = self.on_change.get() {
+            on_change(window);
+        }
+    }
+
+    fn reload_secrets(&self) {
+        let files = self.files.lock().clone();
+        for (window, file) in files {
+            let (secrets, faults) = values::read_all(&file.grants.secrets, &self.folder);
+            let live = self.all.window(&window);
+            let now = live.current();
+            if now.secrets == secrets && now.secret_faults == faults {
+                continue;
+            }
+            // One that cannot be read for a moment, as while it is replaced, stays as it was.
+            let mut kept = now.secrets.clone();
+            kept.retain(|name, _| faults.contains_key(name));
+            kept.extend(secrets);
+            for (name, reason) in &faults {
+                if now.secret_faults.get(name) != Some(reason) {
+                    tracing::warn!(
+                        window,
+                        secret = name,
+                        reason,
+                        "a secret cannot be read; its last value is used, if there was one"
+                    );
+                }
+            }
+            if kept != now.secrets {
+                tracing::info!(window, "secrets have changed");
+            }
+            live.store(WindowGrants {
+                grants: file.grants.clone(),
+                secrets: kept,
+                secret_faults: faults,
+                digest: Some(file.digest.clone()),
+                folder: self.folder.clone(),
+            });
+            self.tell(&window);
+        }
+    }
+
+    /// The folders in which secrets are.
+    fn folders(&self) -> BTreeSet<PathBuf> {
+        let files = self.files.lock();
+        let sources = files.values().flat_map(|file| file.grants.secrets.values());
+        let paths = sources.filter_map(|source| values::path(source, &self.folder).ok());
+        paths.map(|path| folder_of(&path).to_owned()).collect()
+    }
+}
+
+async fn watch_secrets(applied: Weak<Applied>) {
+    let mut changes = Changes::new();
+    while let Some(applied) = applied.upgrade() {
+        changes.follow(applied.folders()).await;
+        // A look that failed by a fault of its own is followed by the next.
+        let _ = tokio::task::spawn_blocking(move || applied.reload_secrets()).await;
+        changes.wait(LOOK_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hms_manifest::conformance::{self, Samples};
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    const CARD: &str = "secrets: {card-key: {file: card-key}}\nreveal: [card-key]\n";
+
+    fn folder(path: &Path) -> (GrantsFolder, Arc<AllGrants>) {
+        let all = Arc::<AllGrants>::default();
+        let metrics = ManifestMetrics::default();
+        let folder = GrantsFolder::load(path.into(), None, all.clone(), metrics);
+        (folder, all)
+    }
+
+    fn write_secret(path: &Path, value: &str, mode: u32) {
+        let _ = fs::remove_file(path);
+        fs::write(path, value).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn card_key(all: &AllGrants) -> Option<Vec<u8>> {
+        let live = all.window("payments").current();
+        live.revealed("card-key")
+            .map(|secret| secret.expose().to_vec())
+    }
+
+    #[test]
+    fn grants_file_conforms() {
+        conformance::run::<GrantsFile>(&Samples {
+            good: ["internal: true\n", "config: {currency: EUR}\n"],
+            bad: "internal: true\ncnofig: {}\n",
+            place: (2, 1),
+        });
+    }
+
+    #[test]
+    fn file_grants_what_it_says_until_it_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, all) = folder(dir.path());
+        let payments = all.window("payments");
+        assert!(payments.load().digest.is_none());
+        folder.files().put("payments", "calls: [docs]\n").unwrap();
+        assert!(payments.load().grants.call("docs").is_some());
+        assert_eq!(payments.load().digest.as_ref().map(String::len), Some(64));
+        folder.files().put("payments", "calls: [audit]\n").unwrap();
+        assert!(payments.load().grants.call("docs").is_none());
+        folder.files().remove("payments").unwrap();
+        assert_eq!(payments.load().grants, crate::Grants::default());
+    }
+
+    #[test]
+    fn missing_folder_is_empty_and_made_by_the_first_edit() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, all) = folder(&dir.path().join("windows"));
+        assert_eq!(folder.files().folder_fault(), None);
+        assert!(folder.files().was_read());
+        folder.files().put("payments", "internal: true\n").unwrap();
+        assert!(all.window("payments").load().grants.internal);
+    }
+
+    #[test]
+    fn changed_secret_is_live_and_one_that_became_unreadable_keeps_its_value() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("card-key");
+        write_secret(&key, "one", 0o600);
+        fs::write(dir.path().join("payments.yaml"), CARD).unwrap();
+        let (folder, all) = folder(dir.path());
+        let told = Arc::new(AtomicUsize::new(0));
+        let count = told.clone();
+        folder.on_change(Box::new(move |window| {
+            assert_eq!(window, "payments");
+            count.fetch_add(1, Relaxed);
+        }));
+        assert_eq!(card_key(&all).as_deref(), Some(&b"one"[..]));
+        folder.reload_secrets();
+        assert_eq!(told.load(Relaxed), 0);
+        write_secret(&key, "two", 0o600);
+        folder.reload_secrets();
+        assert_eq!(card_key(&all).as_deref(), Some(&b"two"[..]));
+        assert_eq!(told.load(Relaxed), 1);
+        write_secret(&key, "three", 0o644);
+        folder.reload_secrets();
+        assert_eq!(card_key(&all).as_deref(), Some(&b"two"[..]));
+        let faults = all.window("payments").current();
+        assert!(faults.secret_faults["card-key"].contains("chmod 600"));
+    }
+}
