@@ -1,9 +1,9 @@
 //! What the gateway does before a request has an upstream.
 
 use divan::{Bencher, black_box};
+use hms_core::path::normalise;
 use hms_gateway::plugins::auth::{AuthConfig, KeySource, Rule, Verifier, dev_secret, issue_token};
 use hms_gateway::plugins::rate_limit::{Limiter, Rule as Limit};
-use hms_gateway::request::target::normalise;
 use hms_gateway::routes::manifest::Route;
 use hms_gateway::routes::{ActiveRoute, Table};
 use http::{HeaderMap, Method, header};

@@ -2,7 +2,7 @@
 //! another reader could take for something else.
 #![no_main]
 
-use hms_gateway::request::target::{normalise, read_path};
+use hms_core::path::{normalise, read_path};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

@@ -1,10 +1,11 @@
 //! Finds the route of a request.
 
 use super::plugins::preflight_for;
-use super::request::target::{Oddities, Target};
+use super::request::target::Target;
 use super::routes::manifest::fold;
 use super::routes::{ActiveRoute, RouteMatch, Table};
 use crate::request::rejection::Rejection;
+use hms_core::path::Oddities;
 use http::Method;
 use http::request::Parts;
 use std::sync::Arc;

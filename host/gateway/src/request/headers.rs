@@ -6,8 +6,12 @@
 //! `x.hms.user` and `x-hms-user`. What belongs to the gateway is dropped in all these spellings,
 //! then set anew.
 
-use crate::request::fields::{members, only};
 use crate::request::rejection::Rejection;
+use hms_core::fields::{members, only};
+use hms_core::headers::{HOP_BY_HOP, begins_as, reads_as};
+pub use hms_core::headers::{
+    REQUEST_ID, TRACEPARENT, claims_identity, drop_hop_by_hop, drop_where, takes_trailers,
+};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 
@@ -15,10 +19,6 @@ use http::request::Parts;
 pub const USER: HeaderName = HeaderName::from_static("x-hms-user");
 /// The caller's scopes, separated by spaces, set only by the gateway.
 pub const SCOPES: HeaderName = HeaderName::from_static("x-hms-scopes");
-/// Correlates the client's request, the log and the upstream's request.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// W3C Trace Context, section 3.2.
-pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Where API keys may be sent, both ours and those of upstreams.
 pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// The addresses of the client and of the proxies, oldest first.
@@ -31,21 +31,6 @@ pub const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port
 pub const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// The part of the path that the gateway cut off.
 pub const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
-
-/// RFC 9110 section 7.6.1: these are dropped, whether or not Connection names them.
-static HOP_BY_HOP: [HeaderName; 10] = [
-    header::CONNECTION,
-    HeaderName::from_static("http2-settings"),
-    HeaderName::from_static("keep-alive"),
-    header::PROXY_AUTHENTICATE,
-    // No upstream is the proxy that the client means.
-    header::PROXY_AUTHORIZATION,
-    HeaderName::from_static("proxy-authentication-info"),
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
 
 /// Set only by the gateway. Includes `forwarded`, `x-forwarded` and `x-real-ip`, because an
 /// upstream may trust them as well.
@@ -112,11 +97,6 @@ pub fn check(parts: &Parts, max_headers: usize) -> Result<(), Rejection> {
         }
     }
     Ok(())
-}
-
-/// Whether the sender accepts trailers (`TE: trailers`).
-pub fn takes_trailers(headers: &HeaderMap) -> bool {
-    members(headers, &header::TE).any(|member| member.eq_ignore_ascii_case(b"trailers"))
 }
 
 /// Drops hop-by-hop fields and those that only the gateway may set.
@@ -227,26 +207,6 @@ fn is_claim(name: &HeaderName) -> bool {
         .any(|(_, known)| known.iter().any(|known| begins_as(name, known)))
 }
 
-/// Whether a careless upstream could read the name as `known`, which is in lower case. Called for
-/// every field of every request, so it allocates nothing.
-fn reads_as(name: &HeaderName, known: &str) -> bool {
-    name.as_str().len() == known.len() && begins_as(name, known)
-}
-
-fn begins_as(name: &HeaderName, known: &str) -> bool {
-    // Header names are in lower case already.
-    let folded = name.as_str().bytes().map(|byte| match byte {
-        b'a'..=b'z' | b'0'..=b'9' => byte,
-        _ => b'-',
-    });
-    name.as_str().len() >= known.len() && folded.zip(known.bytes()).all(|(one, other)| one == other)
-}
-
-/// Whether a field of a request or of a trailer section claims an identity.
-pub fn claims_identity(name: &HeaderName) -> bool {
-    reads_as(name, "x-hms") || begins_as(name, "x-hms-")
-}
-
 /// Whether the field is `x-api-key`, in any spelling.
 pub fn is_api_key(name: &HeaderName) -> bool {
     reads_as(name, API_KEY.as_str())
@@ -325,32 +285,6 @@ fn is_no_trailer(name: &HeaderName) -> bool {
         || is_credential(name)
         || HOP_BY_HOP.contains(name)
         || NO_TRAILERS.contains(name)
-}
-
-/// Drops hop-by-hop fields.
-pub fn drop_hop_by_hop(headers: &mut HeaderMap) {
-    // A value that is not a name names no field.
-    let named: Vec<HeaderName> = members(headers, &header::CONNECTION)
-        .filter_map(|name| HeaderName::from_bytes(name).ok())
-        .collect();
-    for name in named {
-        headers.remove(name);
-    }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
-}
-
-/// Removes every field whose name `unwanted` selects.
-pub fn drop_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
-    let names: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| unwanted(name))
-        .cloned()
-        .collect();
-    for name in names {
-        headers.remove(name);
-    }
 }
 
 #[cfg(test)]

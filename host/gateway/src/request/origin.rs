@@ -9,10 +9,10 @@
 //! The peer's own entry must be valid, or the request is refused. If both fields exist, nobody can
 //! tell which of them the proxy wrote and which the client. So they must agree.
 
-use crate::request::fields::members;
 use crate::request::forwarded::{Element, Node, elements};
 use crate::request::headers::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PORT, FORWARDED_PROTO};
 use crate::request::rejection::Rejection;
+use hms_core::fields::members;
 use hms_net::connection_limit::Holder;
 use hms_net::proxy_protocol::ProxyHeader;
 use http::header::{FORWARDED, HeaderName};

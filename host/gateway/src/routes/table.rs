@@ -5,7 +5,8 @@
 //! (named, then any). If nothing matches under the host, the next less specific host is tried.
 
 use super::ActiveRoute;
-use crate::routes::manifest::{HostPattern, MAX_SEGMENTS, Pattern, Segment, segments_of};
+use crate::routes::manifest::HostPattern;
+use hms_core::path::{MAX_SEGMENTS, Pattern, Segment, segments_of};
 use http::Method;
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 use super::*;
 use crate::metrics::GatewayMetrics;
-use crate::routes::manifest::{Pattern, Route, Segment};
+use crate::routes::manifest::Route;
+use hms_core::path::{Pattern, Segment};
 use hms_manifest::EditError;
 use hms_manifest::conformance::{self, Samples};
 use proptest::prelude::*;

@@ -9,10 +9,10 @@
 //! path has changed: so what leads to this host before does not lead to another one after. What a
 //! browser could read differently than this code (backslashes, blanks, `//host`) is left unchanged.
 
-use crate::request::fields::only;
 use crate::request::origin::Asked;
 use crate::request::target::Target;
 use crate::routes::manifest::{Destination, Route};
+use hms_core::fields::only;
 use hms_net::client::Protocol;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::Authority;

@@ -8,11 +8,11 @@
 
 use super::UpstreamError;
 use super::room::AtService;
-use crate::request::fields::{members, only};
 use futures_util::future::BoxFuture;
 use hms_core::body::{self, Body};
 use hms_core::delegate;
 use hms_core::error::RequestError;
+use hms_core::fields::{members, only};
 use hms_net::connection_limit::Activity;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;

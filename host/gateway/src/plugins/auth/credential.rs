@@ -4,10 +4,10 @@
 use super::api_key::{PREFIX, is_key_in};
 use super::token::refuse;
 use crate::plugins::auth::AuthError;
-use crate::request::fields::only;
 use crate::request::headers::{API_KEY, drop_where, is_api_key};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use hms_core::fields::only;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// The one credential of a request.

@@ -1,6 +1,6 @@
 //! Which content coding a client wants, by its `Accept-Encoding` (RFC 9110 section 12.5.3).
 
-use crate::request::fields::members;
+use hms_core::fields::members;
 use http::{HeaderMap, HeaderValue, header};
 
 /// Members of an `Accept-Encoding` that are read; fewer codings exist.

@@ -10,10 +10,10 @@ mod tests;
 mod types;
 
 use crate::plugins::{Exchange, Plugin, Setup};
-use crate::request::fields::members;
 use accept_encoding::AcceptEncoding;
 use encoder::Compressed;
 use hms_core::body::{self, Body};
+use hms_core::fields::members;
 use hms_core::framing;
 use hms_manifest::{Field, Kind, Map};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};

@@ -2,7 +2,7 @@
 
 use super::By;
 use crate::plugins::holder::Holder;
-use crate::request::fields::only;
+use hms_core::fields::only;
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;

@@ -1,4 +1,5 @@
 use super::*;
+use hms_core::path::normalise;
 use http::Request;
 use proptest::prelude::*;
 

@@ -6,18 +6,16 @@
 
 mod claim;
 mod host;
-mod pattern;
 pub mod schema;
 mod strip;
 mod upstream;
 
 pub use claim::Claim;
 pub use host::{HostPattern, fold};
-pub use pattern::{MAX_SEGMENTS, Pattern, Segment, segments_of};
 pub use upstream::{Destination, Endpoint, Upstream, is_window_name};
 
 use crate::plugins::Rules;
-use crate::request::target::Oddities;
+use hms_core::path::{Oddities, Pattern};
 use hms_manifest::{
     Fault, Field, Kind, Manifest, Map, Node, Words, line_of, read_document, unknown,
 };

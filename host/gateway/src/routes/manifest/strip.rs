@@ -1,6 +1,6 @@
 //! The prefix that is cut off the path before the upstream sees it.
 
-use super::Pattern;
+use hms_core::path::Pattern;
 use hms_manifest::{Node, Tree};
 
 /// The prefix to strip, without a trailing slash. By default the `/api/vN` that `uri` begins with.

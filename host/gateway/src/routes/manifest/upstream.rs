@@ -1,7 +1,7 @@
 //! The upstream of a route.
 
 use super::schema;
-use crate::request::target::normalise;
+use hms_core::path::normalise;
 use hms_manifest::{Field, Kind, Map, Node, Tree};
 use hms_net::client::Protocol;
 use http::Uri;

@@ -1,6 +1,6 @@
-//! The paths that a route matches.
+//! The paths that a route or a grant matches.
 
-use crate::request::target::normalise;
+use super::normalise;
 use std::fmt;
 
 /// Bytes of a pattern.
