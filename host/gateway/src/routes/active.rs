@@ -4,11 +4,11 @@
 //! leaves the endpoint and its path unchanged. Routes do not share it: how one path of a service
 //! answers says little about another.
 
-use super::health::{Health, Turns};
 use super::status::{route_status, with_upstream};
 use crate::routes::manifest::{Destination, Route};
 use hms_api::RouteStatus;
 use hms_manifest::FileStatus;
+use hms_net::client::{Health, Turns};
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;

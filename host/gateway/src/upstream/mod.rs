@@ -1,12 +1,11 @@
 //! From a checked request to its upstream: a window in this process, or an ordinary service.
 //!
 //! If there are several targets, `tries` picks one by weight and health, and another if the first
-//! fails; `retained` has the body for the second try. `tunnel` is what a WebSocket becomes.
+//! fails. `tunnel` is what a WebSocket becomes.
 
 mod error;
 pub(crate) mod location;
 mod quiet;
-mod retained;
 mod room;
 mod tries;
 mod tunnel;

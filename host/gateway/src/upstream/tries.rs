@@ -5,15 +5,15 @@
 //! idempotent (RFC 9110 section 9.2.2); and its body must still be there. Retries also have a
 //! budget for each upstream, so that a service that is down is not flooded too.
 
-use super::retained::Retained;
 use super::{Answer, UpgradeRequest, Upstreams};
 use crate::request::headers::REQUEST_ID;
 use crate::request::target::Target;
 use crate::request::upload::Upload;
+use crate::routes::ActiveRoute;
 use crate::routes::manifest::Endpoint;
-use crate::routes::{ActiveRoute, Health};
 use hms_core::body::Body;
 use hms_core::error::{Fault, Ran, RequestError};
+use hms_net::client::{Health, Retained};
 use hms_net::connection_limit::Holder;
 use http::{Request, Response, StatusCode};
 use std::time::{Duration, Instant};

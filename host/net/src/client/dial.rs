@@ -1,7 +1,8 @@
 //! Connects to a service: its name is resolved, each address checked, and what passes is dialled.
 
-use super::error::BoxError;
+use super::error::{BoxError, Unresolved};
 use super::{NotAllowed, Screen};
+use futures_util::future::BoxFuture;
 use http::Uri;
 use http::uri::Scheme;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -10,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -26,11 +28,18 @@ const PROBES: u32 = 4;
 #[cfg(target_os = "linux")]
 const GONE_AFTER: Duration = Duration::from_secs(40);
 
+/// Finds the addresses of names, in place of the system.
+pub trait Resolve: Send + Sync {
+    /// The addresses of a name. Their ports mean nothing.
+    fn resolve(&self, name: &str) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
+}
+
 /// Connects to what a screen lets through. Every connection of a client begins here.
 #[derive(Clone)]
 pub(super) struct Dialer {
     screen: Screen,
     connect_timeout: Duration,
+    resolver: Option<Arc<dyn Resolve>>,
     probes: bool,
 }
 
@@ -40,8 +49,14 @@ impl Dialer {
         Dialer {
             screen,
             connect_timeout,
+            resolver: None,
             probes: false,
         }
+    }
+
+    /// The same with names resolved by `resolver`; none: by the system.
+    pub(super) fn resolving(self, resolver: Option<Arc<dyn Resolve>>) -> Self {
+        Dialer { resolver, ..self }
     }
 
     /// The same for connections that may be quiet for long.
@@ -56,6 +71,7 @@ impl Dialer {
     fn connector(&self, port: u16) -> HttpConnector<Resolver> {
         let resolver = Resolver {
             system: GaiResolver::new(),
+            given: self.resolver.clone(),
             screen: self.screen.clone(),
             port,
         };
@@ -107,10 +123,12 @@ impl Service<Uri> for Dialer {
     }
 }
 
-/// Resolves names by the system, and leaves out what the screen does not let through.
+/// Resolves names, by the system where nothing else is given, and leaves out what the screen does
+/// not let through.
 #[derive(Clone)]
 struct Resolver {
     system: GaiResolver,
+    given: Option<Arc<dyn Resolve>>,
     screen: Screen,
     /// The one that is connected to.
     port: u16,
@@ -126,9 +144,17 @@ impl Service<Name> for Resolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let (resolving, screen, port) = (self.system.call(name), self.screen.clone(), self.port);
+        let resolving: BoxFuture<'static, io::Result<Vec<SocketAddr>>> = match &self.given {
+            Some(given) => given.resolve(name.as_str()),
+            None => {
+                let resolving = self.system.call(name);
+                Box::pin(async move { Ok(resolving.await?.collect()) })
+            }
+        };
+        let (screen, port) = (self.screen.clone(), self.port);
         Box::pin(async move {
-            let found: Vec<SocketAddr> = resolving.await?.collect();
+            let found = resolving.await;
+            let found = found.map_err(|error| io::Error::new(error.kind(), Unresolved(error)))?;
             let (mut passed, mut refused) = (Vec::new(), None);
             for mut address in found {
                 address.set_port(port);

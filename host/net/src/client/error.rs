@@ -33,19 +33,30 @@ pub enum SendError {
     Broken(Cause),
 }
 
+/// The name of the service has no address, or nobody can say. Among the causes of
+/// [`SendError::Connect`].
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unresolved(pub(super) std::io::Error);
+
 /// The refused address, if that is the cause.
 pub(super) fn not_allowed(error: &(dyn Error + 'static)) -> Option<NotAllowed> {
+    find(error).copied()
+}
+
+/// The first cause of that type: `error`, or one behind it.
+pub fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref::<NotAllowed>() {
-            return Some(*found);
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
         // An io::Error's `source` is that of what it holds, not what it holds.
         let held = error
             .downcast_ref::<std::io::Error>()
             .and_then(|error| error.get_ref());
-        if let Some(found) = held.and_then(|held| held.downcast_ref::<NotAllowed>()) {
-            return Some(*found);
+        if let Some(held) = held {
+            return find(held);
         }
         cause = error.source();
     }

@@ -6,6 +6,7 @@
 //! days), and because a service may be asked by another name than that of its URL.
 
 use super::IDLE_TIMEOUT;
+use super::Reached;
 use super::error::{BoxError, Cause, SendError, innermost, not_allowed};
 use super::silence::{Heard, Silence};
 use futures_util::FutureExt;
@@ -181,6 +182,9 @@ where
             };
             if tried == 0 {
                 prepare(&mut request, trailers)?;
+            }
+            if let Some(reached) = request.extensions().get::<Reached>() {
+                reached.set();
             }
             stream.open.silence.asked();
             let sent = stream.open.sender.clone().try_send_request(request).await;

@@ -4,37 +4,48 @@
 //! no connections and no TLS sessions, so what one may reach, shows and trusts is never another's.
 //! `dial` makes every connection, to what the `screen` lets through; `own_listeners` are what it
 //! can be told to refuse always. `trust` is the client's side of TLS. `http2` has the connections
-//! of HTTP/2, and `silence` notices those that lead nowhere.
+//! of HTTP/2, and `silence` notices those that lead nowhere. What is learnt of services, and how often
+//! they may be asked again, is in `health`; `retained` is a body that can be sent once more, and
+//! `reached` tells when a request has its connection.
 
 mod dial;
 mod error;
+mod health;
 mod http2;
 mod own_listeners;
 mod protocol;
+mod reached;
+mod retained;
 mod screen;
 mod silence;
 mod trust;
 
-pub use error::{Cause, SendError};
+pub use dial::Resolve;
+pub use error::{Cause, SendError, Unresolved, find};
+pub use health::{Attempt, Health, Turns};
 pub use http2::Stream;
 pub use own_listeners::OwnListeners;
 pub use protocol::Protocol;
+pub use reached::Reached;
+pub use retained::Retained;
 pub use screen::{NotAllowed, Screen};
 pub use trust::{Identity, Roots};
 
 use crate::lanes::PerLane;
 use dial::Dialer;
 use error::not_allowed;
+use futures_util::future::{Either, select};
 use hms_core::body::Body;
 use http::uri::Scheme;
 use http::{Request, Response, header};
 use http2::{Pool, Sent};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::Connect;
+use hyper_util::client::legacy::connect::{Connect, capture_connection};
 use hyper_util::client::legacy::{Builder, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use prometheus_client::metrics::counter::Counter;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +74,8 @@ pub struct ClientSettings {
     pub max_idle_per_host: usize,
     /// Counts the connections of HTTP/2.
     pub http2_opened: Counter,
+    /// Resolves names; none: the system does.
+    pub resolver: Option<Arc<dyn Resolve>>,
 }
 
 impl ClientSettings {
@@ -75,6 +88,7 @@ impl ClientSettings {
             identity: None,
             max_idle_per_host: MAX_IDLE_PER_HOST,
             http2_opened: Counter::default(),
+            resolver: None,
         }
     }
 }
@@ -102,7 +116,8 @@ struct Tls {
 impl HttpClient {
     /// A client with no connections yet.
     pub fn new(settings: ClientSettings) -> Self {
-        let dialer = Dialer::new(settings.screen.clone(), settings.connect_timeout);
+        let dialer = Dialer::new(settings.screen.clone(), settings.connect_timeout)
+            .resolving(settings.resolver.clone());
         let h2c = || {
             Arc::new(Pool::new(
                 dialer.probing(),
@@ -217,12 +232,27 @@ impl Tls {
 
 async fn http1<C>(
     client: &Client<C, Body>,
-    request: Request<Body>,
+    mut request: Request<Body>,
 ) -> Result<(Response<Incoming>, Option<Stream>), SendError>
 where
     C: Connect + Clone + Send + Sync + 'static,
 {
-    let error = match client.request(request).await {
+    let reached = request.extensions_mut().remove::<Reached>();
+    let sent = match reached {
+        None => client.request(request).await,
+        Some(reached) => {
+            let mut captured = capture_connection(&mut request);
+            let connected = async move { drop(captured.wait_for_connection_metadata().await) };
+            match select(client.request(request), pin!(connected)).await {
+                Either::Left((sent, _)) => sent,
+                Either::Right(((), sending)) => {
+                    reached.set();
+                    sending.await
+                }
+            }
+        }
+    };
+    let error = match sent {
         Ok(answered) => return Ok((answered, None)),
         Err(error) => error,
     };

@@ -1,5 +1,4 @@
-//! Passive health: what the requests to the targets of an upstream show about them, and the budget
-//! of retries.
+//! Passive health: what the requests to a service show about it, and the budget of retries.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -67,7 +66,6 @@ impl Health {
     }
 
     /// Consecutive failures so far.
-    #[cfg(test)]
     pub fn failures(&self) -> u32 {
         self.state().failures
     }

@@ -14,9 +14,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// State shared by all tries.
+/// A body for several tries, and the state that they share.
 #[derive(Clone)]
-pub(super) struct Retained(Arc<Mutex<State>>);
+pub struct Retained(Arc<Mutex<State>>);
 
 struct State {
     rest: Body,
@@ -40,7 +40,7 @@ struct Superseded;
 
 impl Retained {
     /// Keeps at most `most` bytes.
-    pub(super) fn new(body: Body, most: usize) -> Self {
+    pub fn new(body: Body, most: usize) -> Self {
         Retained(Arc::new(Mutex::new(State {
             rest: body,
             taken: Some(Vec::new()),
@@ -55,7 +55,7 @@ impl Retained {
     }
 
     /// The body of the next try, from its first byte. None if that is no longer kept.
-    pub(super) fn again(&self) -> Option<Body> {
+    pub fn again(&self) -> Option<Body> {
         let mut state = self.state();
         state.taken.as_ref()?;
         state.tries += 1;
@@ -69,12 +69,12 @@ impl Retained {
     }
 
     /// The latest try is the last.
-    pub(super) fn last(&self) {
+    pub fn last(&self) {
         self.state().last = true;
     }
 
     /// Whether the client's body broke off, or was refused.
-    pub(super) fn has_failed(&self) -> bool {
+    pub fn has_failed(&self) -> bool {
         self.state().failed
     }
 
