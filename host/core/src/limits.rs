@@ -199,7 +199,7 @@ pub const TABLE: [Row; 26] = [
         "Body of an answer to an outgoing request. Beyond: the body ends with HTTP-response-body-size",
         "An endless answer of a service ends; a large document stays below it"),
     row!(OutgoingTimeMs, "outgoing_time_ms", "outgoing-time", Milliseconds, 1, DAY_MS, 30_000,
-        "Time of one outgoing call until the body of its answer has ended. Beyond: the call fails with connection-timeout",
+        "Time of one outgoing call until the body of its answer has ended. Beyond: the call fails with HTTP-response-timeout, or with connection-timeout while there is no connection",
         "No call outlasts the request that waits for it by default"),
 ];
 

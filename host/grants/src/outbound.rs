@@ -37,6 +37,21 @@ pub struct OutboundGrant {
     pub client_cert: Option<ClientCert>,
 }
 
+impl OutboundGrant {
+    /// Scheme, host and port as a file says them: `https://*.card.example`.
+    pub fn to(&self) -> String {
+        let host = match &self.host {
+            HostPattern::Exact(address) if address.contains(':') => format!("[{address}]"),
+            HostPattern::Exact(name) => name.clone(),
+            HostPattern::Below(name) => format!("*.{name}"),
+        };
+        match (self.scheme.as_str(), self.port) {
+            ("http", 80) | ("https", 443) => format!("{}://{host}", self.scheme),
+            (scheme, port) => format!("{scheme}://{host}:{port}"),
+        }
+    }
+}
+
 /// A client certificate for TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientCert {

@@ -1,0 +1,324 @@
+//! One call, from top to bottom.
+
+use crate::Inner;
+use crate::answer::{AnswerBody, Bounds};
+use crate::error::{Failure, Stage};
+use crate::headers::{self, Said};
+use crate::inject::give_secrets;
+use crate::metrics::Refusal;
+use crate::places::Place;
+use crate::policy;
+use crate::record::Record;
+use crate::target::Target;
+use crate::tries::Sending;
+use crate::upload::Upload;
+use crate::window::{Entry, Window};
+use hms_core::body::{self, Body, BodyError};
+use hms_core::limits::{Limit, WindowLimits};
+use hms_core::outgoing::{CallError, OnBehalf, Wishes};
+use hms_grants::WindowGrants;
+use hms_net::client::Stream;
+use http::request::Parts;
+use http::{Method, Request, Response, Version, header};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// Longest wait for a place, where the guest does not wish to wait less for its connection. A burst
+/// is served late instead of refused.
+const PLACE_WAIT: Duration = Duration::from_secs(1);
+
+/// Connections in a row that failed, after which a service is not asked for a time.
+const MOST_FAILURES: u32 = 5;
+
+/// That time, and as much more by chance at most, so that not all windows try again at once.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// A wait for a connection that is given up sooner says nothing of the service.
+const LONG_ENOUGH: Duration = Duration::from_secs(1);
+
+/// What a call holds until its answer has ended.
+pub(crate) struct Held {
+    _places: [Option<Place>; 3],
+    _stream: Option<Stream>,
+}
+
+/// A call whose head has passed all checks.
+struct Ready {
+    entry: Arc<Entry>,
+    /// As `Origin` shows itself.
+    origin: String,
+    said: Said,
+}
+
+impl Inner {
+    pub(crate) async fn call(
+        &self,
+        from: OnBehalf,
+        request: Request<Body>,
+        wishes: Wishes,
+    ) -> Result<Response<Body>, CallError> {
+        let method = request.method().clone();
+        let mut record = Record::new(&self.metrics, &from, method, self.file(&from.window));
+        match self.sent(&from, request, wishes, &mut record).await {
+            Ok((response, bounds, held)) => {
+                record.answered(response.status().as_u16());
+                Ok(response.map(|body| AnswerBody::new(body, bounds, record, held).boxed_unsync()))
+            }
+            Err(error) => {
+                record.failed(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// The file of a window's grants.
+    fn file(&self, window: &str) -> PathBuf {
+        self.folder.join(format!("{window}.yaml"))
+    }
+
+    async fn sent(
+        &self,
+        from: &OnBehalf,
+        request: Request<Body>,
+        wishes: Wishes,
+        record: &mut Record,
+    ) -> Result<(Response<Body>, Bounds, Held), CallError> {
+        let started = Instant::now();
+        let limits = self.callers.limits(&from.window);
+        let window = self.windows.window(&from.window);
+        let (mut parts, body) = request.into_parts();
+        let ready = self.ready(from, &window, &mut parts, body.size_hint().exact(), record)?;
+        let entry = &*ready.entry;
+        let deadline = deadline(started, from, entry, &limits);
+        let body = self.bounded(body, &limits, ready.said, record)?;
+
+        let health = window.health(&ready.origin);
+        let pause = pause();
+        if !health.is_in(std::time::Instant::now()) {
+            record.refused(Refusal::Unavailable);
+            return Err(CallError::Unavailable);
+        }
+        let until = deadline.min(started + wishes.connect.unwrap_or(PLACE_WAIT).min(PLACE_WAIT));
+        let places = self.places(entry, &window, &limits, until, record).await?;
+        let client = match timeout_at(deadline, entry.client(&self.clients)).await {
+            Ok(Ok(client)) => client,
+            Ok(Err(why)) => {
+                let line = format!("outgoing request to {} failed: {why}", ready.origin);
+                self.callers.log(&from.window, &line);
+                record.cause(Some(why));
+                return Err(CallError::Tls(
+                    "the host has no usable certificates for it".into(),
+                ));
+            }
+            Err(_) => return Err(CallError::ConnectTimeout),
+        };
+        let attempt = health.begin(std::time::Instant::now(), pause);
+        let sending = Sending {
+            entry,
+            client: &client,
+            wishes,
+            deadline,
+            trailers: ready.said.trailers,
+        };
+        // Boxed, because the state of a request on its way to a service is large.
+        let answered = Box::pin(sending.tries(parts, body, record)).await;
+        match learn(&answered, started.elapsed()) {
+            Lesson::None => drop(attempt),
+            Lesson::Well => {
+                health.succeeded();
+                attempt.decided();
+            }
+            Lesson::Down => {
+                let now = std::time::Instant::now();
+                if health.failed(now, MOST_FAILURES, pause) {
+                    let (window, origin) = (&*from.window, &*ready.origin);
+                    tracing::warn!(
+                        window,
+                        origin,
+                        failures = MOST_FAILURES,
+                        ?pause,
+                        "there are no connections to the service: it is not asked for a time"
+                    );
+                }
+                attempt.decided();
+            }
+        }
+        let (response, stream) = answered.map_err(|failure| self.failed(failure, record))?;
+        let (mut head, body) = response.into_parts();
+        if head.status.is_informational() {
+            record.cause(Some("the service changed the protocol".into()));
+            return Err(CallError::Protocol);
+        }
+        headers::clean_answer(&mut head.headers);
+        let body = body.map_err(BodyError::from).boxed_unsync();
+        let bounds = Bounds {
+            most: limits.get(Limit::OutgoingResponseBytes),
+            deadline,
+            between: wishes.between_bytes,
+        };
+        let held = Held {
+            _places: places,
+            _stream: stream,
+        };
+        Ok((Response::from_parts(head, body), bounds, held))
+    }
+
+    /// Finds the grant of a request, and makes its head what the service is to see.
+    fn ready(
+        &self,
+        from: &OnBehalf,
+        window: &Window,
+        parts: &mut Parts,
+        exact: Option<u64>,
+        record: &mut Record,
+    ) -> Result<Ready, CallError> {
+        let target = Target::read(&parts.uri).inspect_err(|error| {
+            let line = format!("outgoing request refused: {error}");
+            self.callers.log(&from.window, &line);
+        })?;
+        record.target(&target);
+        let grants = self.grants.window(&from.window).current();
+        let allowed = window.allowed(grants);
+        let file = self.file(&from.window);
+        let refuse = |line: &str, refusal: Refusal, record: &Record| {
+            self.callers.log(&from.window, line);
+            record.refused(refusal);
+            CallError::Denied
+        };
+        let origin = target.origin.to_string();
+        if parts.method == Method::CONNECT || parts.headers.contains_key(header::UPGRADE) {
+            let line = format!(
+                "outgoing request to {origin} refused: CONNECT and Upgrade are not supported"
+            );
+            return Err(refuse(&line, Refusal::Denied, record));
+        }
+        let entry = allowed.fit(&parts.method, &target).map_err(|near| {
+            let line = policy::denied(&parts.method, &target, &file, near);
+            refuse(&line, Refusal::Denied, record)
+        })?;
+        record.granted(entry);
+        let said = headers::clean(&mut parts.headers, exact);
+        let WindowGrants { secrets, .. } = &*allowed.grants;
+        let used = give_secrets(&mut parts.headers, &entry.grant, secrets).map_err(|missing| {
+            let line = missing.line(&origin, &file.display().to_string());
+            refuse(&line, Refusal::Secret, record)
+        })?;
+        record.used(&used);
+        headers::name(&mut parts.headers, from);
+        parts.uri = target.uri()?;
+        let host = http::HeaderValue::try_from(target.origin.authority());
+        let host = host.map_err(|_| CallError::UriInvalid("it has no valid host"))?;
+        parts.headers.insert(header::HOST, host);
+        parts.version = Version::HTTP_11;
+        // Of those that the runtime has put there none is for a service.
+        parts.extensions.clear();
+        Ok(Ready {
+            entry: entry.clone(),
+            origin,
+            said,
+        })
+    }
+
+    /// The body of the request, within its bounds.
+    fn bounded(
+        &self,
+        body: Body,
+        limits: &WindowLimits,
+        said: Said,
+        record: &Record,
+    ) -> Result<Body, CallError> {
+        let most = limits.get(Limit::OutgoingRequestBytes);
+        if said.length.is_some_and(|length| length > most) {
+            record.refused(Refusal::RequestSize);
+            return Err(CallError::RequestBodySize);
+        }
+        let body = body::with_trailers(body, headers::clean_trailers);
+        Ok(Upload::new(body, record.upload.clone(), most, said.length).boxed_unsync())
+    }
+
+    /// A place of the grant, of the window and of the host, the narrowest first: whoever waits for
+    /// one keeps nobody from a wider one.
+    async fn places(
+        &self,
+        entry: &Entry,
+        window: &Window,
+        limits: &WindowLimits,
+        until: Instant,
+        record: &Record,
+    ) -> Result<[Option<Place>; 3], CallError> {
+        let full = |refusal| {
+            record.refused(refusal);
+            CallError::ConnectionLimit
+        };
+        let grant = match entry.grant.at_once {
+            Some(most) => {
+                let place = entry.places.enter(most, until).await;
+                Some(place.ok_or_else(|| full(Refusal::GrantFull))?)
+            }
+            None => None,
+        };
+        let most = limits.size(Limit::OutgoingCalls);
+        let own = window.places.enter(most, until).await;
+        let own = own.ok_or_else(|| full(Refusal::WindowFull))?;
+        let host = self.places.enter(self.max_at_once, until).await;
+        let host = host.ok_or_else(|| full(Refusal::HostFull))?;
+        Ok([grant, Some(own), Some(host)])
+    }
+
+    /// Says why there is no answer.
+    fn failed(&self, failure: Failure, record: &mut Record) -> CallError {
+        let refusal = match &failure.error {
+            CallError::AddressProhibited => Some(Refusal::Address),
+            CallError::RequestBodySize => Some(Refusal::RequestSize),
+            CallError::ResponseTimeout | CallError::ConnectTimeout => Some(Refusal::Time),
+            _ => None,
+        };
+        if let Some(refusal) = refusal {
+            record.refused(refusal);
+        }
+        record.cause(failure.cause);
+        failure.error
+    }
+}
+
+/// The least of what the window, the grant and the request leave.
+fn deadline(started: Instant, from: &OnBehalf, entry: &Entry, limits: &WindowLimits) -> Instant {
+    let time = limits.time(Limit::OutgoingTimeMs);
+    let time = entry
+        .grant
+        .timeout
+        .map_or(time, |granted| granted.min(time));
+    let deadline = started + time;
+    let of_request = from.deadline.map(Instant::from_std);
+    of_request.map_or(deadline, |of_request| deadline.min(of_request))
+}
+
+/// How long a service that fails is not asked.
+fn pause() -> Duration {
+    let (random, _) = uuid::Uuid::new_v4().as_u64_pair();
+    PAUSE + PAUSE.mul_f64(random as f64 / u64::MAX as f64)
+}
+
+/// What a call says of whether there are connections to its service.
+enum Lesson {
+    None,
+    Well,
+    Down,
+}
+
+fn learn<T>(answered: &Result<T, Failure>, took: Duration) -> Lesson {
+    let Err(failure) = answered else {
+        return Lesson::Well;
+    };
+    match failure.stage {
+        Stage::NotSent => Lesson::None,
+        // Without a cause it was given up.
+        Stage::NoConnection if failure.cause.is_none() && took < LONG_ENOUGH => Lesson::None,
+        Stage::NoConnection => Lesson::Down,
+        Stage::Refused | Stage::LeftOver | Stage::Unclear | Stage::TooLate => Lesson::Well,
+    }
+}

@@ -1,0 +1,126 @@
+//! Calls of windows to services of the network: what is granted, and nothing else.
+//!
+//! [`Outbound`] is one call from top to bottom (`call`): its URI is read strictly (`target`), the
+//! grant that fits is found (`policy`), the head is cleaned (`headers`) and given its secrets
+//! (`inject`), a place is taken (`places`), and it is sent by the client that belongs to the grant
+//! (`client`), once more where that cannot do a thing twice (`tries`). `upload` and `answer` hold the
+//! bodies to their bounds; `window` is what is kept of a window between its calls, and `error` says
+//! why a call failed. `record` writes the line of each call and counts it, by [`metrics`].
+//!
+//! The runtime asks by the trait [`Outgoing`](hms_core::outgoing::Outgoing). It has counted the calls
+//! of the request by then.
+
+// The documentation is for whoever carries on, and built with its private items.
+#![allow(rustdoc::private_intra_doc_links)]
+
+mod answer;
+mod call;
+mod client;
+mod error;
+mod headers;
+mod inject;
+mod metrics;
+mod places;
+mod policy;
+mod record;
+mod target;
+#[cfg(test)]
+mod tests;
+mod tries;
+mod upload;
+mod window;
+
+pub use metrics::OutboundMetrics;
+
+use client::Clients;
+use futures_util::future::BoxFuture;
+use hms_core::body::Body;
+use hms_core::limits::WindowLimits;
+use hms_core::outgoing::{CallError, OnBehalf, Outgoing, Wishes};
+use hms_grants::AllGrants;
+use hms_net::client::{OwnListeners, Resolve, Roots};
+use http::{Request, Response};
+use places::Places;
+use std::path::PathBuf;
+use std::sync::Arc;
+use window::Windows;
+
+/// What is asked about the windows that call.
+pub trait Callers: Send + Sync {
+    /// The limits of a window as they are now.
+    fn limits(&self, window: &str) -> WindowLimits;
+
+    /// Writes a line of the host into a window's log.
+    fn log(&self, window: &str, line: &str);
+}
+
+/// What calls need beyond their request.
+pub struct OutboundConfig {
+    /// What windows may do.
+    pub grants: Arc<AllGrants>,
+    /// The folder of the grants files, to which the paths in them are relative.
+    pub folder: PathBuf,
+    /// Who calls.
+    pub callers: Arc<dyn Callers>,
+    /// Refused whatever is granted.
+    pub own_listeners: OwnListeners,
+    /// Calls at once of all windows: a quarter of the file descriptors, because each may have a
+    /// connection of its own.
+    pub max_at_once: usize,
+    /// Registered by whoever exports them.
+    pub metrics: OutboundMetrics,
+    /// The certificate authorities of services; none: the system's, read at the first call.
+    pub roots: Option<Roots>,
+    /// Resolves names; none: the system does.
+    pub resolver: Option<Arc<dyn Resolve>>,
+}
+
+/// Calls of windows to services. Clones share everything.
+#[derive(Clone)]
+pub struct Outbound(Arc<Inner>);
+
+struct Inner {
+    grants: Arc<AllGrants>,
+    folder: PathBuf,
+    callers: Arc<dyn Callers>,
+    clients: Clients,
+    /// Of all windows together.
+    places: Arc<Places>,
+    max_at_once: usize,
+    windows: Windows,
+    metrics: OutboundMetrics,
+}
+
+impl Outbound {
+    /// Without connections yet.
+    pub fn new(config: OutboundConfig) -> Self {
+        Outbound(Arc::new(Inner {
+            clients: Clients {
+                folder: config.folder.clone(),
+                own_listeners: config.own_listeners,
+                roots: config.roots.map(Into::into).unwrap_or_default(),
+                resolver: config.resolver,
+                http2_opened: config.metrics.http2_connections(),
+            },
+            grants: config.grants,
+            folder: config.folder,
+            callers: config.callers,
+            places: Arc::default(),
+            max_at_once: config.max_at_once,
+            windows: Windows::default(),
+            metrics: config.metrics,
+        }))
+    }
+}
+
+impl Outgoing for Outbound {
+    fn send(
+        &self,
+        from: OnBehalf,
+        request: Request<Body>,
+        wishes: Wishes,
+    ) -> BoxFuture<'static, Result<Response<Body>, CallError>> {
+        let inner = self.0.clone();
+        Box::pin(async move { inner.call(from, request, wishes).await })
+    }
+}

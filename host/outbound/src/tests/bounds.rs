@@ -1,0 +1,264 @@
+//! What a call may take: places, time and bytes.
+
+use super::*;
+use http_body::Frame;
+use http_body_util::StreamBody;
+use std::time::Instant;
+use tokio::sync::Semaphore;
+
+/// A body of pieces without end.
+fn endless(piece: &'static [u8]) -> Body {
+    let frame = move || Ok(Frame::data(bytes::Bytes::from_static(piece)));
+    StreamBody::new(futures_util::stream::repeat_with(frame)).boxed_unsync()
+}
+
+/// A body of one piece, and then nothing.
+fn stalling() -> Body {
+    use futures_util::StreamExt;
+    let first = Ok(Frame::data(bytes::Bytes::from("first")));
+    let rest = futures_util::stream::once(std::future::ready(first));
+    StreamBody::new(rest.chain(futures_util::stream::pending())).boxed_unsync()
+}
+
+/// A service that never answers, and counts who asks.
+async fn silent() -> (SocketAddr, Arc<Semaphore>) {
+    let asked = Arc::new(Semaphore::new(0));
+    let counted = asked.clone();
+    let at = service(move |_| {
+        counted.add_permits(1);
+        std::future::pending()
+    })
+    .await;
+    (at, asked)
+}
+
+#[tokio::test]
+async fn place_is_held_until_the_body_of_the_answer_has_ended_or_was_dropped() {
+    let world = World::new();
+    let at = service(|_| async { Response::new(stalling()) }).await;
+    world.grant(&[OutboundGrant {
+        at_once: Some(1),
+        ..to(at)
+    }]);
+    let uri = format!("http://{at}/");
+    let first = world.call(get(&uri)).await.unwrap();
+    let started = Instant::now();
+    assert_eq!(
+        world.call(get(&uri)).await.err(),
+        Some(CallError::ConnectionLimit)
+    );
+    // It waited for a moment.
+    assert!(
+        started.elapsed() >= Duration::from_millis(900),
+        "{started:?}"
+    );
+    let wish = Wishes {
+        connect: Some(Duration::from_millis(10)),
+        ..Wishes::default()
+    };
+    let hasty = world.wishing(get(&uri), wish).await;
+    assert_eq!(hasty.err(), Some(CallError::ConnectionLimit));
+    world.assert_refused("at-once-grant", 2);
+    drop(first);
+    assert!(world.call(get(&uri)).await.is_ok());
+}
+
+#[tokio::test]
+async fn place_is_free_when_an_answer_without_a_body_is_there() {
+    let world = World::new();
+    let at = service(|_| async { Response::new(body::empty()) }).await;
+    world.limit(Limit::OutgoingCalls, 1);
+    world.grant(&[to(at)]);
+    let answers = [
+        world.call(get(format!("http://{at}/"))).await.unwrap(),
+        world.call(get(format!("http://{at}/"))).await.unwrap(),
+    ];
+    assert!(answers.iter().all(|answer| answer.status() == 200));
+}
+
+#[tokio::test]
+async fn window_and_host_have_places_of_their_own() {
+    let (at, asked) = silent().await;
+    for (window, host, reason) in [(2, 9, "at-once-window"), (9, 2, "at-once-host")] {
+        let world = World::with(Roots::of_system(), host);
+        world.limit(Limit::OutgoingCalls, window);
+        world.grant(&[to(at)]);
+        let outbound = world.outbound.clone();
+        let call = || {
+            let request = get(format!("http://{at}/"));
+            tokio::spawn(outbound.send(on_behalf("payments"), request, Wishes::default()))
+        };
+        let calls = [call(), call()];
+        asked.acquire_many(2).await.unwrap().forget();
+        assert_eq!(
+            world.get(format!("http://{at}/")).await,
+            Err(CallError::ConnectionLimit)
+        );
+        world.assert_refused(reason, 1);
+        assert!(
+            world
+                .metrics()
+                .contains("calls_in_flight{window=\"payments\"} 2")
+        );
+        // A guest that gives up takes its place along.
+        for call in calls {
+            call.abort();
+            assert!(call.await.is_err());
+        }
+        assert!(
+            world
+                .metrics()
+                .contains("calls_in_flight{window=\"payments\"} 0")
+        );
+    }
+}
+
+#[tokio::test]
+async fn time_is_the_least_of_window_grant_request_and_wish() {
+    let (at, _) = silent().await;
+    let world = World::new();
+    let uri = format!("http://{at}/");
+    let short = Duration::from_millis(60);
+    let late = async |from: OnBehalf, wishes| {
+        let started = Instant::now();
+        let sent = world.outbound.send(from, get(&uri), wishes).await;
+        assert!(started.elapsed() < PATIENCE / 2);
+        sent.err()
+    };
+    let none = Wishes::default();
+    world.grant(&[to(at)]);
+    let of_request = OnBehalf {
+        deadline: Some(Instant::now() + short),
+        ..on_behalf("payments")
+    };
+    assert_eq!(
+        late(of_request, none).await,
+        Some(CallError::ResponseTimeout)
+    );
+    let wish = Wishes {
+        first_byte: Some(short),
+        ..none
+    };
+    assert_eq!(
+        late(on_behalf("payments"), wish).await,
+        Some(CallError::ResponseTimeout)
+    );
+    world.grant(&[OutboundGrant {
+        timeout: Some(short),
+        ..to(at)
+    }]);
+    assert_eq!(
+        late(on_behalf("payments"), none).await,
+        Some(CallError::ResponseTimeout)
+    );
+    world.grant(&[to(at)]);
+    world.limit(Limit::OutgoingTimeMs, 60);
+    assert_eq!(
+        late(on_behalf("payments"), none).await,
+        Some(CallError::ResponseTimeout)
+    );
+    world.assert_refused("time", 4);
+}
+
+#[tokio::test]
+async fn answer_that_stands_still_ends_by_the_wish_of_the_guest_and_at_the_deadline() {
+    let world = World::new();
+    let at = service(|_| async { Response::new(stalling()) }).await;
+    world.grant(&[to(at)]);
+    let wish = Wishes {
+        between_bytes: Some(Duration::from_millis(60)),
+        ..Wishes::default()
+    };
+    let answer = world
+        .wishing(get(format!("http://{at}/")), wish)
+        .await
+        .unwrap();
+    assert_eq!(whole(answer).await, Err(CallError::ReadTimeout));
+    world.limit(Limit::OutgoingTimeMs, 200);
+    let answer = world.call(get(format!("http://{at}/"))).await.unwrap();
+    assert_eq!(whole(answer).await, Err(CallError::ResponseTimeout));
+}
+
+#[tokio::test]
+async fn no_connection_in_time_is_told_from_no_answer_in_time() {
+    let world = World::new();
+    // Nobody accepts, and the queue of the kernel is full: a connection hangs.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let at = listener.local_addr().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(Ok(stream)) =
+        tokio::time::timeout(Duration::from_millis(100), TcpStream::connect(at)).await
+    {
+        queued.push(stream);
+    }
+    world.grant(&[to(at)]);
+    let wish = Wishes {
+        connect: Some(Duration::from_millis(60)),
+        ..Wishes::default()
+    };
+    let late = world.wishing(get(format!("http://{at}/")), wish).await;
+    assert_eq!(late.err(), Some(CallError::ConnectTimeout));
+}
+
+#[tokio::test]
+async fn endless_answer_and_endless_request_end_at_their_bounds() {
+    let world = World::new();
+    let at = service(|request| async move {
+        let _ = request.into_body().collect().await;
+        Response::new(endless(&[7; 1000]))
+    })
+    .await;
+    world.grant(&[to(at)]);
+    world.limit(Limit::OutgoingResponseBytes, 10_000);
+    world.limit(Limit::OutgoingRequestBytes, 10_000);
+    let uri = format!("http://{at}/");
+    assert_eq!(world.get(&uri).await, Err(CallError::ResponseBodySize));
+    world.assert_refused("response-size", 1);
+    let sent = world
+        .call(request(Method::POST, &uri, endless(&[7; 1000])))
+        .await;
+    assert_eq!(sent.err(), Some(CallError::RequestBodySize));
+    let large = body::full(vec![7; 10_001]);
+    let sent = world.call(request(Method::POST, &uri, large)).await;
+    assert_eq!(sent.err(), Some(CallError::RequestBodySize));
+    world.assert_refused("request-size", 2);
+}
+
+#[tokio::test]
+async fn service_that_breaks_off_or_speaks_no_http_is_told_by_its_kind() {
+    let world = World::new();
+    for (said, expected) in [
+        ("", CallError::ConnectionTerminated),
+        ("220 mail.example ESMTP\r\n", CallError::Protocol),
+        ("HTTP/1.1 200 OK\r\nx", CallError::ConnectionTerminated),
+        ("HTTP/1.1 200 OK\r\na\0b: c\r\n\r\n", CallError::Protocol),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc",
+            CallError::ConnectionTerminated,
+        ),
+        (
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
+            CallError::Protocol,
+        ),
+    ] {
+        let at = raw(move |_, mut stream| async move {
+            head(&mut stream).await;
+            say(&mut stream, said).await;
+        })
+        .await;
+        world.grant(&[to(at)]);
+        let post = request(Method::POST, format!("http://{at}/"), body::empty());
+        let answer = match world.call(post).await {
+            Ok(answer) => whole(answer).await,
+            Err(error) => Err(error),
+        };
+        assert_eq!(answer, Err(expected), "{said:?}");
+    }
+    world.grant(&[to("127.0.0.1:1".parse().unwrap())]);
+    assert_eq!(
+        world.get("http://127.0.0.1:1/").await,
+        Err(CallError::ConnectionRefused)
+    );
+}

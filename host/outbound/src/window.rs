@@ -1,0 +1,292 @@
+//! What is kept of a window between its calls: its grants ready for use, their clients, its places,
+//! and the health of the services that it calls.
+
+use crate::client::Clients;
+use crate::places::Places;
+use crate::policy::{Fit, Policy};
+use crate::target::Target;
+use hms_grants::{OutboundGrant, WindowGrants};
+use hms_net::client::{Health, HttpClient, Turns};
+use http::Method;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex as AsyncMutex;
+
+/// Services whose health is known, of one window. Only a wildcard reaches so many.
+const MAX_ORIGINS: usize = 256;
+
+/// After so long without a call the client of a grant is dropped, with its TLS settings. Its
+/// connections are closed long before.
+const IDLE: Duration = Duration::from_secs(300);
+
+/// How often is looked for idle clients.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// All windows that have made a call.
+#[derive(Default)]
+pub(crate) struct Windows(Mutex<All>);
+
+#[derive(Default)]
+struct All {
+    by_name: HashMap<Arc<str>, Arc<Window>>,
+    looked: Option<Instant>,
+}
+
+/// One window.
+#[derive(Default)]
+pub(crate) struct Window {
+    /// Of its calls at once.
+    pub(crate) places: Arc<Places>,
+    allowed: Mutex<Arc<Allowed>>,
+    /// By origin.
+    health: Mutex<HashMap<String, Arc<Health>>>,
+}
+
+/// What a window may call, as one version of its grants says.
+#[derive(Default)]
+pub(crate) struct Allowed {
+    pub(crate) grants: Arc<WindowGrants>,
+    entries: Vec<Arc<Entry>>,
+}
+
+/// One grant, and what belongs to it alone: what is made with its TLS identity, its certificate
+/// authorities and its networks is never used for another.
+pub(crate) struct Entry {
+    pub(crate) grant: OutboundGrant,
+    /// `to`, as the file says it.
+    pub(crate) to: Arc<str>,
+    /// Of its calls at once.
+    pub(crate) places: Arc<Places>,
+    /// The budget of its retries.
+    pub(crate) turns: Turns,
+    policy: Policy,
+    client: AsyncMutex<Option<Arc<HttpClient>>>,
+    used: Mutex<Instant>,
+}
+
+impl Windows {
+    /// What is known of a window.
+    pub(crate) fn window(&self, name: &Arc<str>) -> Arc<Window> {
+        let mut all = self.0.lock();
+        let now = Instant::now();
+        if all.looked.is_none_or(|looked| now - looked >= LOOK_EVERY) {
+            all.looked = Some(now);
+            all.by_name.retain(|_, window| !window.is_idle(now));
+        }
+        all.by_name.entry(name.clone()).or_default().clone()
+    }
+}
+
+impl Window {
+    /// What it may call by `grants`, which hold now.
+    pub(crate) fn allowed(&self, grants: Arc<WindowGrants>) -> Arc<Allowed> {
+        let mut allowed = self.allowed.lock();
+        if !Arc::ptr_eq(&allowed.grants, &grants) {
+            *allowed = Arc::new(allowed.replaced_by(grants));
+        }
+        allowed.clone()
+    }
+
+    /// What is known of a service.
+    pub(crate) fn health(&self, origin: &str) -> Arc<Health> {
+        let mut known = self.health.lock();
+        if let Some(health) = known.get(origin) {
+            return health.clone();
+        }
+        if known.len() >= MAX_ORIGINS {
+            let now = Instant::now();
+            known.retain(|_, health| !health.is_in(now));
+        }
+        let health = Arc::<Health>::default();
+        if known.len() < MAX_ORIGINS {
+            known.insert(origin.to_owned(), health.clone());
+        }
+        health
+    }
+
+    /// Drops idle clients. Whether nothing is left to keep.
+    fn is_idle(&self, now: Instant) -> bool {
+        let allowed = self.allowed.lock();
+        let mut idle = self.places.taken() == 0;
+        for entry in &allowed.entries {
+            let is_idle = now.saturating_duration_since(*entry.used.lock()) >= IDLE;
+            match entry.client.try_lock() {
+                Ok(mut client) if is_idle && entry.places.taken() == 0 => *client = None,
+                _ => idle = false,
+            }
+        }
+        let known = self.health.lock();
+        idle && known.values().all(|health| health.failures() == 0)
+    }
+}
+
+impl Allowed {
+    /// That of newer grants. A grant that says the same as before keeps what it has, unless it names
+    /// files, which may say something else.
+    fn replaced_by(&self, grants: Arc<WindowGrants>) -> Allowed {
+        let entry = |grant: &OutboundGrant| {
+            let same = |entry: &&Arc<Entry>| entry.grant == *grant;
+            let names_files = grant.ca.is_some() || grant.client_cert.is_some();
+            let before = self.entries.iter().find(same).filter(|_| !names_files);
+            before.map_or_else(|| Arc::new(Entry::new(grant.clone())), Arc::clone)
+        };
+        Allowed {
+            entries: grants.grants.outbound.iter().map(entry).collect(),
+            grants,
+        }
+    }
+
+    /// The first grant that lets a request pass; else the line of one for the same origin, if there
+    /// is one.
+    pub(crate) fn fit(
+        &self,
+        method: &Method,
+        target: &Target,
+    ) -> Result<&Arc<Entry>, Option<usize>> {
+        let mut near = None;
+        for entry in &self.entries {
+            match entry.policy.fit(&entry.grant, method, target) {
+                Fit::Whole => return Ok(entry),
+                Fit::OriginAlone => near = near.or(Some(entry.grant.line)),
+                Fit::No => {}
+            }
+        }
+        Err(near)
+    }
+}
+
+impl Entry {
+    fn new(grant: OutboundGrant) -> Entry {
+        Entry {
+            to: grant.to().into(),
+            places: Arc::default(),
+            turns: Turns::default(),
+            policy: Policy::of(&grant),
+            client: AsyncMutex::default(),
+            used: Mutex::new(Instant::now()),
+            grant,
+        }
+    }
+
+    /// The client of this grant, made where there is none.
+    ///
+    /// # Errors
+    /// A sentence for the window's log.
+    pub(crate) async fn client(&self, clients: &Clients) -> Result<Arc<HttpClient>, String> {
+        *self.used.lock() = Instant::now();
+        let mut client = self.client.lock().await;
+        if let Some(client) = &*client {
+            return Ok(client.clone());
+        }
+        let made = Arc::new(clients.make(&self.grant).await?);
+        *client = Some(made.clone());
+        Ok(made)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::tests::grant;
+    use hms_grants::{Grants, Secret};
+    use hms_net::client::{OwnListeners, Roots};
+
+    fn grants(outbound: Vec<OutboundGrant>) -> Arc<WindowGrants> {
+        let grants = Grants {
+            outbound,
+            ..Grants::default()
+        };
+        Arc::new(WindowGrants {
+            grants,
+            ..WindowGrants::default()
+        })
+    }
+
+    fn target(uri: &str) -> Target {
+        Target::read(&uri.parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn first_grant_that_fits_decides() {
+        let mut posts = grant();
+        posts.methods = vec![Method::POST];
+        let second = OutboundGrant { line: 9, ..grant() };
+        let window = Window::default();
+        let allowed = window.allowed(grants(vec![
+            posts,
+            second.clone(),
+            OutboundGrant { line: 12, ..second },
+        ]));
+        let line = |method, uri| {
+            let fitting = allowed.fit(&method, &target(uri));
+            fitting.map(|entry| entry.grant.line)
+        };
+        let uri = "https://api.card.example/";
+        assert_eq!(line(Method::POST, uri), Ok(3));
+        assert_eq!(line(Method::GET, uri), Ok(9));
+        assert_eq!(line(Method::PUT, uri), Err(Some(3)));
+        assert_eq!(line(Method::GET, "https://other.example/"), Err(None));
+    }
+
+    #[test]
+    fn grant_that_stays_the_same_keeps_its_places_and_one_that_names_files_does_not() {
+        let with_file = OutboundGrant {
+            ca: Some("ca.pem".into()),
+            ..grant()
+        };
+        let window = Window::default();
+        let first = window.allowed(grants(vec![grant(), with_file.clone()]));
+        assert!(Arc::ptr_eq(&first, &window.allowed(first.grants.clone())));
+        let mut changed = WindowGrants {
+            grants: first.grants.grants.clone(),
+            ..WindowGrants::default()
+        };
+        changed
+            .secrets
+            .insert("key".into(), Secret::new(b"new".to_vec()));
+        let second = window.allowed(Arc::new(changed));
+        let kept = |at: usize| Arc::ptr_eq(&first.entries[at], &second.entries[at]);
+        assert_eq!([kept(0), kept(1)], [true, false]);
+        let third = window.allowed(grants(Vec::new()));
+        assert_eq!(
+            third
+                .fit(&Method::GET, &target("https://api.card.example/"))
+                .err(),
+            Some(None)
+        );
+    }
+
+    #[tokio::test]
+    async fn idle_client_is_dropped_and_made_anew() {
+        let clients = Clients {
+            folder: ".".into(),
+            own_listeners: OwnListeners::default(),
+            roots: Roots::of_system().into(),
+            resolver: None,
+            http2_opened: Default::default(),
+        };
+        let window = Window::default();
+        let allowed = window.allowed(grants(vec![grant()]));
+        let entry = &allowed.entries[0];
+        let first = entry.client(&clients).await.unwrap();
+        assert!(Arc::ptr_eq(&first, &entry.client(&clients).await.unwrap()));
+        let later = Instant::now() + IDLE;
+        assert!(!window.is_idle(Instant::now()));
+        assert!(window.is_idle(later));
+        assert!(!Arc::ptr_eq(&first, &entry.client(&clients).await.unwrap()));
+    }
+
+    #[test]
+    fn health_of_services_is_known_up_to_a_bound_and_failing_ones_stay() {
+        let window = Window::default();
+        let failing = window.health("https://down.example");
+        failing.failed(Instant::now(), 1, IDLE);
+        for index in 0..2 * MAX_ORIGINS {
+            window.health(&format!("https://{index}.example"));
+        }
+        assert!(window.health.lock().len() <= MAX_ORIGINS);
+        assert_eq!(window.health("https://down.example").failures(), 1);
+    }
+}
