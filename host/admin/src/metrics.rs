@@ -6,6 +6,7 @@ use hms_core::printable::Label;
 use hms_disk::reserve::Reserve;
 use hms_gateway::Gateway;
 use hms_net::connection_limit::ConnectionCounters;
+use hms_outbound::OutboundMetrics;
 use hms_windows::{FolderCounts, Load, Registry};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -248,6 +249,11 @@ impl Metrics {
     pub fn reserve(&mut self, reserve: Arc<Reserve>) {
         self.registry
             .register_collector(Box::new(ReserveCollector(reserve)));
+    }
+
+    /// Adds what comes of calls of windows to services.
+    pub fn outgoing(&mut self, calls: &OutboundMetrics) {
+        calls.register(&mut self.registry);
     }
 
     /// Adds what came of backups.

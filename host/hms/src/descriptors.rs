@@ -10,6 +10,13 @@ const FOR_CONNECTIONS: (u64, u64) = (3, 4);
 /// And that of requests at services: an eighth, half of what is left.
 const FOR_SERVICES: u64 = 8;
 
+/// And that of calls of windows to services, each of which may have a connection of its own: a quarter. All shares are not used
+/// up at once but by an attack, and each has a bound for one party.
+const FOR_CALLS: u64 = 4;
+
+/// Calls at once where the system names no limit.
+const MOST_CALLS: usize = 65_536;
+
 /// Raises the soft limit to the hard one, and gives the limit that holds; `None` for no limit.
 pub fn raise() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
@@ -49,6 +56,12 @@ pub fn services(wished: usize, limit: Option<u64>) -> usize {
     fits.map_or(wished, |fits| wished.min(fits).max(1))
 }
 
+/// Calls of windows to services at once where `limit` descriptors are to be had.
+pub fn calls(limit: Option<u64>) -> usize {
+    let fits = limit.and_then(|limit| usize::try_from(limit / FOR_CALLS).ok());
+    fits.map_or(MOST_CALLS, |fits| fits.max(1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +76,8 @@ mod tests {
         assert_eq!(services(4096, Some(1 << 20)), 4096);
         assert_eq!(services(4096, Some(1024)), 128);
         assert_eq!(services(4096, Some(0)), 1);
+        assert_eq!(calls(None), MOST_CALLS);
+        assert_eq!(calls(Some(1024)), 256);
+        assert_eq!(calls(Some(0)), 1);
     }
 }

@@ -119,6 +119,7 @@ fn limits_page_lists_every_metric() {
         of("admin_", "registry.register(", "net/connection_limit.rs"),
         of("gateway_", "registry.register(", "net/connection_limit.rs"),
         of("gateway_", "registry.register(", "gateway/metrics.rs"),
+        of("outgoing_", "registry.register(", "outbound/metrics.rs"),
     ];
     let names = names.concat();
     assert!(names.len() > 30, "{names:?}");

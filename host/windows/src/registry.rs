@@ -322,6 +322,19 @@ impl Registry {
         })
     }
 
+    /// The limits of a window as they hold now, if there is one of that name.
+    pub fn live_limits(&self, name: &str) -> Option<WindowLimits> {
+        let windows = self.windows.load();
+        windows.get(name).map(|window| **window.limits.load())
+    }
+
+    /// Writes a line of the host into a window's log, if there is one of that name.
+    pub fn say(&self, name: &str, line: &str) {
+        if let Some(window) = self.windows.load().get(name) {
+            window.log.line(line);
+        }
+    }
+
     /// The largest component that is accepted, in bytes.
     pub fn max_upload_bytes(&self) -> u64 {
         self.config.max_upload_bytes

@@ -19,6 +19,7 @@ mod environment;
 mod identity;
 mod keys;
 mod limits;
+mod outgoing;
 mod restore;
 mod routes;
 mod serve;

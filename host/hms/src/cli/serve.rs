@@ -2,6 +2,7 @@
 
 use super::banner::Banner;
 use super::identity;
+use super::outgoing::OutgoingCalls;
 use crate::config::{Config, Settings};
 use crate::descriptors;
 use crate::signals::{self, Hangup, Hangups};
@@ -79,9 +80,15 @@ impl OpenHost {
 
         let mut windows_config = config.windows.clone();
         windows_config.reserve = reserve.clone();
+        let open_files = descriptors::raise();
+        let grants_folder = settings.windows.clone().unwrap_or_else(|| "windows".into());
+        let grants = windows_config.grants.clone();
+        let outgoing = OutgoingCalls::new(grants, grants_folder, open_files);
+        outgoing.refuse(gateway_listeners.iter().chain(&admin_listeners));
         let compiler = Compiler::this_program(windows_config.compile)?;
         let windows =
             tokio::task::spawn_blocking(move || Registry::open(windows_config, compiler)).await??;
+        outgoing.of(&windows);
         // It may compile for minutes, after an upgrade, and leaves everything as it was where it is
         // left.
         let restoring = signals.shutdown.run_until_cancelled(windows.restore());
@@ -102,7 +109,6 @@ impl OpenHost {
         gateway_config.kept_routes = Some(data.path().join("routes.json"));
         gateway_config.idempotency = Some(data.path().join("idempotency.redb"));
         gateway_config.limits.drain_timeout = settings.drain.duration();
-        let open_files = descriptors::raise();
         let limits = &mut gateway_config.limits;
         limits.bound_connections(
             descriptors::connections(limits.max_connections, open_files),
@@ -117,6 +123,7 @@ impl OpenHost {
         let gateway = Gateway::new(gateway_config, windows.clone());
         let mut metrics = Metrics::new(&gateway);
         metrics.reserve(reserve.clone());
+        metrics.outgoing(&outgoing.metrics);
         let backups = Backups::new(data.path().to_owned(), signals.shutdown.clone());
         metrics.backups(&backups);
         let watched = |dir: &PathBuf| WindowsFolder::new(windows.clone(), dir.clone());
