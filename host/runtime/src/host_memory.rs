@@ -7,7 +7,7 @@
 //! resource measured; what was dropped meanwhile is then no longer in it. A walk is charged to the
 //! instance's CPU time.
 
-use super::keyvalue::{Bucket, Cas};
+use super::interfaces::keyvalue::{Bucket, Cas};
 use http::{HeaderMap, HeaderValue};
 use std::any::Any;
 use std::collections::HashSet;

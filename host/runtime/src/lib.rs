@@ -14,7 +14,7 @@
 //!   slow clients.
 //! - [`error`] is why an instance failed, which [`failure`] reads from wasmtime's errors and
 //!   [`failures`] counts; [`log`] keeps what instances write.
-//! - [`keyvalue`] is the window's store as the guest sees it.
+//! - [`interfaces`] is what a guest may import beside WASI's own: its store, its configuration.
 //! - [`host_memory`] is what the host keeps for an instance; [`http_types`] declares it for
 //!   wasmtime's own types.
 //! - [`middleware`] forwards requests, and [`requests`] determines for which request.
@@ -45,7 +45,7 @@ pub mod instance;
     unreachable_pub,
     reason = "the bindings name these types in code that is public"
 )]
-mod keyvalue;
+mod interfaces;
 mod linker;
 pub mod log;
 mod meter;

@@ -8,7 +8,7 @@ use super::failures::Failures;
 use super::host_memory::{BODY_CHUNK_BYTES, write_bytes};
 use super::http_types;
 use super::instance::InstanceState;
-use super::keyvalue;
+use super::interfaces;
 use super::middleware::{self, PassedOn};
 use std::sync::Arc;
 use wasmtime::Engine;
@@ -37,7 +37,7 @@ pub(super) fn build(engine: &Engine) -> anyhow::Result<Linker<InstanceState>> {
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     http_types::add_to_linker(&mut linker)?;
     middleware::add_to_linker(&mut linker)?;
-    keyvalue::add_to_linker(&mut linker)?;
+    interfaces::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 

@@ -5,7 +5,7 @@
 use wstd::http::{Body, Error, Request, Response};
 
 wit_bindgen::generate!({
-    path: "../../../host/runtime/src/keyvalue/wit-draft",
+    path: "../../../wit/foreign/keyvalue-draft",
     world: "wasi:keyvalue/imports",
     generate_all,
 });

@@ -9,14 +9,14 @@ use wasmtime::component::{Linker, Resource};
 
 mod bindings {
     wasmtime::component::bindgen!({
-        path: "src/keyvalue/wit-draft",
+        path: "../../wit/foreign/keyvalue-draft",
         world: "wasi:keyvalue/imports",
         imports: { default: async | trappable },
         with: {
-            "wasi:keyvalue/store.bucket": crate::keyvalue::Bucket,
+            "wasi:keyvalue/store.bucket": crate::interfaces::keyvalue::Bucket,
         },
         trappable_error_type: {
-            "wasi:keyvalue/store.error" => crate::keyvalue::KvError,
+            "wasi:keyvalue/store.error" => crate::interfaces::keyvalue::KvError,
         },
     });
 }

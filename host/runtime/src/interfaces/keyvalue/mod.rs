@@ -8,8 +8,8 @@
 mod draft;
 mod draft2;
 
-use super::instance::{InstanceContext, InstanceState};
-use super::meter::Meter;
+use crate::instance::{InstanceContext, InstanceState};
+use crate::meter::Meter;
 use hms_core::limits::{Limit, LiveLimits};
 use hms_store::{Applied, Entry, MAX_BATCH_OPS, MAX_BUCKET_BYTES, Op, Page, Store, StoreError};
 use std::sync::Arc;
@@ -147,7 +147,7 @@ fn view(instance: &mut InstanceState) -> KeyValue<'_> {
     }
 }
 
-pub(super) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
+pub(crate) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     draft::add_to_linker(linker)?;
     draft2::add_to_linker(linker)
 }
@@ -175,7 +175,7 @@ fn open_bucket(
 
 impl Cas {
     /// Bytes that it holds.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let seen = self.seen.as_ref().map_or(0, |entry| entry.value.capacity());
         self.bucket.len() + self.key.capacity() + seen
     }
@@ -183,7 +183,7 @@ impl Cas {
 
 impl Bucket {
     /// Bytes that it holds.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.name.len()
     }
 

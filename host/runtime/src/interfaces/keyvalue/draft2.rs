@@ -15,12 +15,12 @@ mod bindings {
         world: "wasi:keyvalue/imports",
         imports: { default: async | trappable },
         with: {
-            "wasi:keyvalue/store.bucket": crate::keyvalue::Bucket,
-            "wasi:keyvalue/atomics.cas": crate::keyvalue::Cas,
+            "wasi:keyvalue/store.bucket": crate::interfaces::keyvalue::Bucket,
+            "wasi:keyvalue/atomics.cas": crate::interfaces::keyvalue::Cas,
         },
         trappable_error_type: {
-            "wasi:keyvalue/store.error" => crate::keyvalue::KvError,
-            "wasi:keyvalue/atomics.cas-error" => crate::keyvalue::draft2::SwapError,
+            "wasi:keyvalue/store.error" => crate::interfaces::keyvalue::KvError,
+            "wasi:keyvalue/atomics.cas-error" => crate::interfaces::keyvalue::draft2::SwapError,
         },
     });
 }
