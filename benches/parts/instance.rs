@@ -25,7 +25,8 @@ fn fresh(bencher: Bencher, guest: &str) {
     native::write(&native, guest, &compiled).expect("a file");
     let engine = Runtime::new(&EngineConfig::default()).expect("an engine");
     let limits = Arc::new(ArcSwap::from_pointee(WindowLimits::default()));
-    let log = Runtime::window_log("bench", &limits);
+    let grants = LiveGrants::default();
+    let log = Runtime::window_log("bench", &limits, &grants);
     let context = InstanceContext {
         window: "bench".into(),
         stores: Arc::new(Stores::new(
@@ -35,11 +36,11 @@ fn fresh(bencher: Bencher, guest: &str) {
         failures: Arc::new(Failures::new(log.clone())),
         log,
         limits,
-        grants: LiveGrants::default(),
+        grants,
         cpu_shares: CpuShares::default(),
         short: Arc::default(),
     };
-    let code = engine.load(&native, guest).expect("native code");
+    let code = engine.load(&native, guest, false).expect("native code");
     let instances = Instances::new(code, context).expect("a window");
     bencher.bench_local(|| runtime.block_on(instances.try_start()).is_ok());
 }

@@ -217,6 +217,9 @@ pub struct LogLine {
     /// When it was written.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
+    /// How serious it is, where the window said so: `trace` to `critical`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<Word>,
     /// What it says, control characters escaped.
     pub text: String,
 }

@@ -348,6 +348,7 @@ mod tests {
     use super::super::log::WindowLog;
     use super::*;
     use hms_core::limits::LiveLimits;
+    use hms_grants::LiveGrants;
     use http_body_util::{BodyExt, StreamBody};
     use std::convert::Infallible;
     use tokio::time::Instant;
@@ -479,7 +480,11 @@ mod tests {
 
     async fn answer(inner: Pieces) -> AnswerBody {
         let time = Duration::from_secs(9);
-        let log = Arc::new(WindowLog::new("w", LiveLimits::default()));
+        let log = Arc::new(WindowLog::new(
+            "w",
+            LiveLimits::default(),
+            LiveGrants::default(),
+        ));
         let in_flight = Arc::new(InFlight::new(Box::new(()), Box::new(()), time));
         let body = AnswerBody {
             inner: inner.boxed_unsync(),

@@ -4,6 +4,7 @@
 use super::cpu_share::Clock;
 use super::engine::TABLES_PER_INSTANCE;
 use super::instance::InstanceState;
+use super::interfaces::unknown;
 use super::native;
 use super::waiters::Waiters;
 use parking_lot::{Mutex, MutexGuard};
@@ -60,7 +61,11 @@ pub enum LoadError {
 /// The components in memory, by the file of their native code, whose name identifies component and
 /// engine. A component leaves memory with its last release.
 #[derive(Default)]
-pub(super) struct Loaded(Mutex<HashMap<PathBuf, Weak<Linked>>>);
+pub(super) struct Loaded(Mutex<HashMap<Key, Weak<Linked>>>);
+
+/// The file, and whether imports that no window is given are linked as functions that end the
+/// request. The same code is mapped twice where windows differ in that, which is rare.
+type Key = (PathBuf, bool);
 
 impl Loaded {
     /// The component of that file, which has the digest `component`. Loads it if necessary.
@@ -70,23 +75,25 @@ impl Loaded {
         linker: &Linker<InstanceState>,
         compiled: &Path,
         component: &str,
+        trap_unknown: bool,
     ) -> Result<Arc<Linked>, LoadError> {
-        if let Some(linked) = self.entries().get(compiled).and_then(Weak::upgrade) {
+        let key = (compiled.to_owned(), trap_unknown);
+        if let Some(linked) = self.entries().get(&key).and_then(Weak::upgrade) {
             return Ok(linked);
         }
-        // Not under the lock: at startup many are loaded concurrently. Of two tasks that load the
-        // same component, the later one uses the earlier one's.
-        let fresh = Arc::new(load(engine, linker, compiled, component)?);
+        // Not under the lock: at a start many are loaded side by side. Of two that load the same,
+        // the later takes the earlier's.
+        let fresh = Arc::new(load(engine, linker, compiled, component, trap_unknown)?);
         let mut entries = self.entries();
-        if let Some(linked) = entries.get(compiled).and_then(Weak::upgrade) {
+        if let Some(linked) = entries.get(&key).and_then(Weak::upgrade) {
             return Ok(linked);
         }
         entries.retain(|_, linked| linked.strong_count() > 0);
-        entries.insert(compiled.to_owned(), Arc::downgrade(&fresh));
+        entries.insert(key, Arc::downgrade(&fresh));
         Ok(fresh)
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<PathBuf, Weak<Linked>>> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<Key, Weak<Linked>>> {
         self.0.lock()
     }
 }
@@ -96,6 +103,7 @@ fn load(
     linker: &Linker<InstanceState>,
     compiled: &Path,
     component: &str,
+    trap_unknown: bool,
 ) -> Result<Linked, LoadError> {
     let unusable = |why: String| LoadError::Native {
         path: compiled.display().to_string(),
@@ -124,10 +132,16 @@ fn load(
             .max(needed.num_memories.div_ceil(TABLES_PER_INSTANCE))
             .max(1)
     });
+    let link = |linker: &Linker<InstanceState>| linker.instantiate_pre(&component);
+    let pre = match trap_unknown {
+        false => link(linker),
+        true => {
+            let mut linker = linker.clone();
+            unknown::trap(&mut linker, &component).and_then(|()| link(&linker))
+        }
+    };
     Ok(Linked {
-        pre: linker
-            .instantiate_pre(&component)
-            .map_err(|error| LoadError::Link(format!("{error:#}")))?,
+        pre: pre.map_err(|error| LoadError::Link(format!("{error:#}")))?,
         weight,
     })
 }
@@ -157,16 +171,16 @@ mod tests {
         let runtime = runtime();
         let [code, other] = files
             .each_ref()
-            .map(|file| runtime.load(file, "empty").unwrap());
+            .map(|file| runtime.load(file, "empty", false).unwrap());
         assert!(!Arc::ptr_eq(&code.linked, &other.linked));
 
         // Its windows need the file no more.
         std::fs::remove_file(&files[0]).unwrap();
-        let again = runtime.load(&files[0], "empty").unwrap();
+        let again = runtime.load(&files[0], "empty", false).unwrap();
         assert!(Arc::ptr_eq(&code.linked, &again.linked));
         drop((code, again));
-        assert!(runtime.load(&files[0], "empty").is_err());
-        assert!(runtime.load(&files[1], "empty").is_ok());
+        assert!(runtime.load(&files[0], "empty", false).is_err());
+        assert!(runtime.load(&files[1], "empty", false).is_ok());
     }
 
     #[tokio::test]
@@ -175,7 +189,7 @@ mod tests {
         let file = folder.path().join("native");
         let code = precompile(EMPTY_COMPONENT).unwrap();
         let runtime = runtime();
-        let refused = |component| match runtime.load(&file, component).err() {
+        let refused = |component| match runtime.load(&file, component, false).err() {
             Some(LoadError::Native { why, .. }) => why,
             _ => panic!("it was loaded"),
         };
@@ -184,6 +198,6 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         native::write(&file, "empty", &code).unwrap();
         assert!(refused("another").contains("SHA-256"));
-        assert!(runtime.load(&file, "empty").is_ok());
+        assert!(runtime.load(&file, "empty", false).is_ok());
     }
 }

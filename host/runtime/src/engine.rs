@@ -10,6 +10,7 @@ use super::{linker, log::WindowLog};
 use crate::instance::InstanceState;
 use anyhow::Context;
 use hms_core::limits::LiveLimits;
+use hms_grants::LiveGrants;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
@@ -145,15 +146,21 @@ impl Runtime {
     }
 
     /// Loads what the compiler wrote of the component with the digest `component`, unless it is
-    /// loaded already, and links it with what a window may reach. Blocks: the whole file is read.
+    /// loaded already, and links it with what a window may reach. With `trap_unknown`, functions
+    /// that no window is given end the request that calls them. Blocks: the whole file is read.
     ///
     /// # Errors
     /// When the file is damaged or not native code for this engine, or the component wants what no
     /// window is given.
-    pub fn load(&self, compiled: &Path, component: &str) -> Result<Code, LoadError> {
-        let linked = self
-            .loaded
-            .get(&self.engine, &self.linker, compiled, component)?;
+    pub fn load(
+        &self,
+        compiled: &Path,
+        component: &str,
+        trap_unknown: bool,
+    ) -> Result<Code, LoadError> {
+        let (engine, linker) = (&self.engine, &self.linker);
+        let loaded = &self.loaded;
+        let linked = loaded.get(engine, linker, compiled, component, trap_unknown)?;
         Ok(Code {
             linked,
             engine: self.engine.clone(),
@@ -169,9 +176,10 @@ impl Runtime {
         &self.waiters
     }
 
-    /// A log for a window, with the rate that its limits say.
-    pub fn window_log(window: &str, limits: &LiveLimits) -> Arc<WindowLog> {
-        Arc::new(WindowLog::new(window, limits.clone()))
+    /// A log for a window, with the rate that its limits say. What its grants reveal to it is
+    /// masked.
+    pub fn window_log(window: &str, limits: &LiveLimits, grants: &LiveGrants) -> Arc<WindowLog> {
+        Arc::new(WindowLog::new(window, limits.clone(), grants.clone()))
     }
 }
 

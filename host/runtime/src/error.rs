@@ -42,6 +42,9 @@ pub(super) enum InstanceError {
     HostCalls { limit: u64 },
     #[error("the instance exchanged too much data with the host in one call")]
     HostCallTooLarge,
+    /// It was linked by `--trap-unknown`. Which function it was.
+    #[error("the instance called a function that this host does not provide")]
+    UnknownImportCalled(Cause),
     #[error("the instance held too many handles or subtasks at once")]
     HandleLimit,
     #[error("the response is larger than {limit} bytes")]
@@ -80,6 +83,7 @@ impl InstanceError {
             InstanceError::WallTime { .. } => Problem::WallTime,
             InstanceError::HostCalls { .. } => Problem::HostCalls,
             InstanceError::HostCallTooLarge => Problem::HostCallTooLarge,
+            InstanceError::UnknownImportCalled(_) => Problem::UnknownImportCalled,
             InstanceError::HandleLimit => Problem::HandleLimit,
             InstanceError::ResponseTooLarge { .. } => Problem::ResponseTooLarge,
             InstanceError::ResponseHeadersTooLarge => Problem::ResponseHeadersTooLarge,
@@ -102,6 +106,7 @@ impl From<InstanceError> for RequestError {
         let request_error = RequestError::new(error.problem(), error.to_string());
         match error {
             InstanceError::Start(cause)
+            | InstanceError::UnknownImportCalled(cause)
             | InstanceError::ResponseInvalid(cause)
             | InstanceError::NoResponse(cause) => request_error.with_cause(cause),
             _ => request_error,

@@ -2,6 +2,7 @@
 
 use super::error::InstanceError;
 use super::error_text::{ERROR_BYTES, cut};
+use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
@@ -24,7 +25,13 @@ pub(super) struct MemoryExhausted(pub u64);
 #[error("made more than {0} calls a second to the host")]
 pub(super) struct HostCallsExhausted(pub u64);
 
-/// wasmtime has no type for the error that a guest's handle table is full.
+/// Raised by a function that stands in for an import which no window is given: its whole name, as
+/// in `spin:llm/llm@2.0.0#infer`.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("called {0}, which this host does not provide")]
+pub(super) struct UnknownImportCalled(pub Arc<str>);
+
+/// wasmtime has no type for a guest's own table of handles being full.
 const HANDLES_FULL: &str = "handle limit exceeded";
 
 /// Nor for a guest that passes too much to the host in one call, or asks for too much.
@@ -43,6 +50,10 @@ pub(super) fn classify(error: &wasmtime::Error) -> InstanceError {
     }
     if let Some(HostCallsExhausted(limit)) = error.downcast_ref() {
         return InstanceError::HostCalls { limit: *limit };
+    }
+    if let Some(UnknownImportCalled(function)) = error.downcast_ref() {
+        let function = cut(ERROR_BYTES, format_args!("{function}"));
+        return InstanceError::UnknownImportCalled(function.into());
     }
     let root = cut(ERROR_BYTES, format_args!("{}", error.root_cause()));
     if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) || root.contains(HANDLES_FULL)

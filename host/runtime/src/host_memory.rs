@@ -8,6 +8,7 @@
 //! instance's CPU time.
 
 use super::interfaces::keyvalue::{Bucket, Cas};
+use super::interfaces::secrets::FoundSecret;
 use http::{HeaderMap, HeaderValue};
 use std::any::Any;
 use std::collections::HashSet;
@@ -197,6 +198,9 @@ fn resource_bytes(
     }
     if let Some(cas) = entry.downcast_ref::<Cas>() {
         return cas.bytes();
+    }
+    if let Some(secret) = entry.downcast_ref::<FoundSecret>() {
+        return secret.bytes();
     }
     if let Some(request) = entry.downcast_ref::<Request>() {
         let authority = request.authority.as_ref().map_or(0, |a| a.as_str().len());

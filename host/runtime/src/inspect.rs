@@ -1,6 +1,6 @@
 //! Inspects an uploaded file before it is compiled: whether it is a window, and if not, why not.
 
-use super::linker::{EMPTY, GRANTED};
+use super::linker::{EMPTY, GRANTED, Versions};
 use wasmparser::{ComponentExternalKind, Encoding, Parser, Payload, Validator, WasmFeatures};
 
 /// What a component says of itself.
@@ -42,23 +42,50 @@ pub enum Refusal {
     )]
     MissingExport(Vec<String>),
     /// It needs packages that the host does not provide. Holds these imports.
-    #[error("unsupported imports: {}; a window can import only {}", list(.0), granted())]
+    #[error(
+        "unsupported imports: {}; a window can import only {}. {TRAP_UNKNOWN}",
+        list(.0), granted()
+    )]
     UnknownImport(Vec<String>),
-    /// It was built for a prerelease of WASI. Holds these interfaces.
+    /// It was built for a prerelease of WASI. Holds these interfaces, and whether all of them are
+    /// imports.
     #[error(
         "built for a draft of WASI, which this host does not support: {}; build it with tools for \
-         the released WASI 0.2 or 0.3, whose interfaces end in @0.2.x or @0.3.x", list(.0)
+         the released WASI 0.2 or 0.3, whose interfaces end in @0.2.x or @0.3.x{}",
+        list(.0), hint(*.1)
     )]
-    Draft(Vec<String>),
-    /// It needs another version of a supported package. Holds these interfaces.
+    Draft(Vec<String>, bool),
+    /// It needs another version of a supported package. Likewise.
     #[error(
-        "unsupported versions of interfaces: {}; build it for WASI 0.2 or 0.3{KEYVALUE}", list(.0)
+        "unsupported versions of interfaces: {}; build it for WASI 0.2 or 0.3{}{}",
+        list(.0), drafts(.0), hint(*.1)
     )]
-    UnknownVersion(Vec<String>),
+    UnknownVersion(Vec<String>, bool),
 }
 
-/// Named in addition, because `wasi:keyvalue` exists only in drafts.
-const KEYVALUE: &str = ", and wasi:keyvalue@0.2.0-draft or @0.2.0-draft2";
+/// What to do about imports that are there for nothing.
+const TRAP_UNKNOWN: &str =
+    "If it never calls them, deploy it with --trap-unknown: a call then ends the request";
+
+/// [`TRAP_UNKNOWN`], where imports alone are why.
+fn hint(imports: bool) -> String {
+    match imports {
+        true => format!(". {TRAP_UNKNOWN}"),
+        false => String::new(),
+    }
+}
+
+/// The drafts that are linked of the packages of these names.
+fn drafts(names: &[String]) -> String {
+    let of = |package: &str| names.iter().any(|name| in_package(name, package));
+    let known = GRANTED.iter().filter_map(|(package, versions)| {
+        let Versions::Exactly(versions) = versions else {
+            return None;
+        };
+        of(package).then(|| format!(", and {package}@{}", versions.join(" or @")))
+    });
+    known.collect()
+}
 
 impl Refusal {
     /// The stable name of the refusal, as in the problem's `type`.
@@ -70,8 +97,8 @@ impl Refusal {
             Refusal::Invalid(_) => "invalid-component",
             Refusal::MissingExport(_) => "missing-export",
             Refusal::UnknownImport(_) => "unknown-import",
-            Refusal::Draft(_) => "draft-interface",
-            Refusal::UnknownVersion(_) => "unknown-version",
+            Refusal::Draft(..) => "draft-interface",
+            Refusal::UnknownVersion(..) => "unknown-version",
         }
     }
 }
@@ -84,85 +111,100 @@ fn list(names: &[String]) -> String {
 }
 
 fn granted() -> String {
-    GRANTED.join(", ")
+    let packages = GRANTED.iter().map(|(package, _)| *package);
+    packages.collect::<Vec<_>>().join(", ")
 }
 
 const HANDLERS: [&str; 2] = ["wasi:http/handler@0.3.", "wasi:http/incoming-handler@0.2."];
 
-/// The only package of which drafts are linked: it has not been released.
-const DRAFTED: &str = "wasi:keyvalue";
-
-/// The linked versions of [`DRAFTED`]. Drafts match exactly.
-const DRAFTS: [&str; 2] = ["0.2.0-draft", "0.2.0-draft2"];
-
-/// The linked versions of all other packages, with any patch number.
-const RELEASED: [&str; 2] = ["0.2.", "0.3."];
-
-/// How the version of an interface relates to those that are linked.
+/// How an interface stands to those that are linked.
 #[derive(Debug, PartialEq, Eq)]
-enum Version {
+enum Standing {
     Linked,
+    /// Another version is, and this is a draft of WASI.
     Draft,
+    /// Another version is.
+    OtherVersion,
+    /// Nothing of its package is.
     Unknown,
 }
 
-fn version(name: &str) -> Version {
+fn standing(name: &str) -> Standing {
     let (interface, version) = name.split_once('@').unwrap_or((name, ""));
-    if interface.split('/').next() == Some(DRAFTED) {
-        return match DRAFTS.contains(&version) {
-            true => Version::Linked,
-            false => Version::Unknown,
-        };
-    }
-    let number = |rest: &str| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
-    let mut released = RELEASED
-        .iter()
-        .filter_map(|begin| version.strip_prefix(begin));
-    match released.next() {
-        Some(patch) if number(patch) => Version::Linked,
-        _ if version.contains('-') => Version::Draft,
-        _ => Version::Unknown,
+    let mut granted = GRANTED.iter().chain(&EMPTY);
+    let Some((_, versions)) = granted.find(|(package, _)| in_package(interface, package)) else {
+        return Standing::Unknown;
+    };
+    let linked = match versions {
+        Versions::Exactly(versions) => versions.contains(&version),
+        Versions::Since(begin) => version.strip_prefix(begin).is_some_and(|rest| {
+            let mut numbers = rest.split('.');
+            numbers.clone().count() == 2 && numbers.all(is_number)
+        }),
+        Versions::Released => {
+            let patch = ["0.2.", "0.3."].iter();
+            let mut patch = patch.filter_map(|begin| version.strip_prefix(begin));
+            patch.next().is_some_and(is_number)
+        }
+    };
+    match versions {
+        _ if linked => Standing::Linked,
+        Versions::Released if version.contains('-') => Standing::Draft,
+        _ => Standing::OtherVersion,
     }
 }
 
-/// Inspects a whole file. Takes time in proportion to its size, so request threads must not call
-/// it.
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether an interface is `package`, or in it.
+fn in_package(interface: &str, package: &str) -> bool {
+    let rest = interface.strip_prefix(package);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '@']))
+}
+
+/// Whether the import of that name is linked for windows.
+pub(crate) fn is_linked(name: &str) -> bool {
+    standing(name) == Standing::Linked
+}
+
+/// Those of `imports` that no window is given.
+pub fn unknown(imports: &[String]) -> Vec<String> {
+    let unknown = imports.iter().filter(|name| !is_linked(name));
+    unknown.cloned().collect()
+}
+
+/// Inspects a whole file. Takes time in proportion to its size, so not for a request thread. With
+/// `trap_unknown` it may import what no window is given.
 ///
 /// # Errors
-/// Why the file is not a window.
-pub fn inspect(bytes: &[u8]) -> Result<Inspection, Refusal> {
+/// Why it is not a window.
+pub fn inspect(bytes: &[u8], trap_unknown: bool) -> Result<Inspection, Refusal> {
     check_magic(bytes)?;
     let inspection = read(bytes)?;
-    let known = |name: &String| {
-        let package = name.split('/').next().unwrap_or_default();
-        GRANTED.contains(&package) || EMPTY.contains(&package)
+    let imports = match trap_unknown {
+        true => &[],
+        false => inspection.imports.as_slice(),
     };
-    let unknown: Vec<String> = inspection
-        .imports
-        .iter()
-        .filter(|name| !known(name))
-        .cloned()
-        .collect();
+    let begun = |name: &&String| HANDLERS.iter().any(|handler| name.starts_with(handler));
+    let exports = || inspection.exports.iter().filter(begun);
+    let of = |wanted: Standing| -> (Vec<String>, bool) {
+        let is = |name: &&String| standing(name) == wanted;
+        let needed = imports.iter().chain(exports()).filter(is);
+        (needed.cloned().collect(), !exports().any(|name| is(&name)))
+    };
+    let (unknown, _) = of(Standing::Unknown);
     if !unknown.is_empty() {
         return Err(Refusal::UnknownImport(unknown));
     }
-    let begun = |name: &&String| HANDLERS.iter().any(|handler| name.starts_with(handler));
-    let needed = || {
-        let exports = inspection.exports.iter().filter(begun);
-        inspection.imports.iter().chain(exports)
-    };
-    let of = |wanted: Version| -> Vec<String> {
-        needed()
-            .filter(|name| version(name) == wanted)
-            .cloned()
-            .collect()
-    };
-    let (drafts, versions) = (of(Version::Draft), of(Version::Unknown));
+    let (drafts, imported) = of(Standing::Draft);
     if !drafts.is_empty() {
-        return Err(Refusal::Draft(drafts));
+        return Err(Refusal::Draft(drafts, imported));
     }
+    let (versions, imported) = of(Standing::OtherVersion);
     if !versions.is_empty() {
-        return Err(Refusal::UnknownVersion(versions));
+        return Err(Refusal::UnknownVersion(versions, imported));
     }
     let is_handler = |name: &String| HANDLERS.iter().any(|handler| name.starts_with(handler));
     if !inspection.exports.iter().any(is_handler) {
@@ -250,7 +292,7 @@ mod tests {
 
     #[test]
     fn every_invalid_file_is_reported_as_what_it_is() {
-        let code = |bytes: &[u8]| inspect(bytes).map_err(|refusal| refusal.code());
+        let code = |bytes: &[u8]| inspect(bytes, false).map_err(|refusal| refusal.code());
         assert_eq!(code(b""), Err("not-a-component"));
         assert_eq!(code(b"hello"), Err("not-a-component"));
         assert_eq!(code(b"\x7fELF\x02\x01"), Err("not-a-component"));
@@ -260,27 +302,48 @@ mod tests {
     }
 
     #[test]
-    fn only_released_interfaces_and_keyvalue_drafts_are_linked() {
+    fn only_released_versions_are_linked_and_of_drafted_packages_their_drafts() {
         for (name, stands) in [
-            ("wasi:http/handler@0.3.0", Version::Linked),
-            ("wasi:http/types@0.2.0", Version::Linked),
-            ("wasi:cli/stdout@0.2.12", Version::Linked),
-            ("wasi:sockets/types@0.3.1", Version::Linked),
-            ("wasi:keyvalue/store@0.2.0-draft", Version::Linked),
-            ("wasi:keyvalue/store@0.2.0-draft2", Version::Linked),
-            ("wasi:http/handler@0.3.0-rc-2026-01-06", Version::Draft),
-            ("wasi:http/types@0.3.0-draft", Version::Draft),
-            ("wasi:io/streams@0.2.0-rc-2023-11-10", Version::Draft),
-            ("wasi:cli/environment@0.4.0-rc-1", Version::Draft),
-            ("wasi:keyvalue/store@0.2.0-draft3", Version::Unknown),
-            ("wasi:keyvalue/store@0.2.0", Version::Unknown),
-            ("wasi:cli/stdout@0.1.0", Version::Unknown),
-            ("wasi:cli/stdout@1.0.0", Version::Unknown),
-            ("wasi:cli/stdout@0.2.", Version::Unknown),
-            ("wasi:cli/stdout@0.20.0", Version::Unknown),
-            ("wasi:cli/stdout", Version::Unknown),
+            ("wasi:http/handler@0.3.0", Standing::Linked),
+            ("wasi:http/types@0.2.0", Standing::Linked),
+            ("wasi:cli/stdout@0.2.12", Standing::Linked),
+            ("wasi:sockets/types@0.3.1", Standing::Linked),
+            ("wasi:keyvalue/store@0.2.0-draft", Standing::Linked),
+            ("wasi:keyvalue/store@0.2.0-draft2", Standing::Linked),
+            ("wasi:http/handler@0.3.0-rc-2026-01-06", Standing::Draft),
+            ("wasi:http/types@0.3.0-draft", Standing::Draft),
+            ("wasi:io/streams@0.2.0-rc-2023-11-10", Standing::Draft),
+            ("wasi:cli/environment@0.4.0-rc-1", Standing::Draft),
+            ("wasi:keyvalue/store@0.2.0-draft3", Standing::OtherVersion),
+            ("wasi:keyvalue/store@0.2.0", Standing::OtherVersion),
+            ("wasi:cli/stdout@0.1.0", Standing::OtherVersion),
+            ("wasi:cli/stdout@1.0.0", Standing::OtherVersion),
+            ("wasi:cli/stdout@0.2.", Standing::OtherVersion),
+            ("wasi:cli/stdout@0.20.0", Standing::OtherVersion),
+            ("wasi:cli/stdout", Standing::OtherVersion),
+            ("wasi:config/store@0.2.0-rc.1", Standing::Linked),
+            ("wasi:config/store@0.2.0-draft-2024-09-27", Standing::Linked),
+            ("wasi:config/store@0.2.0-rc.2", Standing::OtherVersion),
+            ("wasi:config/runtime@0.2.0", Standing::OtherVersion),
+            ("wasi:logging/logging@0.1.0-draft", Standing::Linked),
+            ("wasi:logging/logging", Standing::OtherVersion),
+            ("spin:key-value/key-value@3.0.0", Standing::Linked),
+            ("spin:variables/variables@3.1.0", Standing::Linked),
+            (
+                "spin:variables/variables@3.0.0-rc.1",
+                Standing::OtherVersion,
+            ),
+            ("spin:variables/variables@4.0.0", Standing::OtherVersion),
+            ("spin:llm/llm@3.0.0", Standing::Unknown),
+            ("fermyon:spin/key-value@2.0.0", Standing::Linked),
+            ("fermyon:spin/key-value", Standing::OtherVersion),
+            ("fermyon:spin/llm@2.0.0", Standing::Unknown),
+            ("wasmcloud:secrets/reveal@2.1.0", Standing::Linked),
+            ("wasmcloud:secrets/store@1.0.0", Standing::OtherVersion),
+            ("wasi:configuration/store@0.2.0", Standing::Unknown),
+            ("api-key", Standing::Unknown),
         ] {
-            assert_eq!(version(name), stands, "{name}");
+            assert_eq!(standing(name), stands, "{name}");
         }
     }
 
@@ -299,27 +362,66 @@ mod tests {
             "wasi:http/types@0.3.0-rc-2026-01-06",
             "wasi:http/handler@0.3.0-rc-2026-01-06",
         );
-        assert!(inspect(&component(released, handler)).is_ok());
+        assert!(inspect(&component(released, handler), false).is_ok());
         for (component, names) in [
             (component(types, handler), vec![types]),
             (component(released, drafted), vec![drafted]),
             (component(types, drafted), vec![types, drafted]),
         ] {
-            let refused = inspect(&component).unwrap_err();
+            let refused = inspect(&component, false).unwrap_err();
             assert_eq!(refused.code(), "draft-interface");
             let said = refused.to_string();
             assert!(names.iter().all(|name| said.contains(name)), "{said}");
             assert!(said.contains("released WASI 0.2 or 0.3"), "{said}");
         }
-        let old = inspect(&component("wasi:cli/stdout@0.1.0", handler)).unwrap_err();
+        let old = inspect(&component("wasi:cli/stdout@0.1.0", handler), false).unwrap_err();
         assert_eq!(old.code(), "unknown-version");
+    }
+
+    #[test]
+    fn unknown_imports_are_let_in_by_the_flag_that_the_refusal_names_and_exports_are_not() {
+        let (handler, drafted) = (
+            "wasi:http/handler@0.3.0",
+            "wasi:http/handler@0.3.0-rc-2026-01-06",
+        );
+        for (import, code) in [
+            ("spin:llm/llm@3.0.0", "unknown-import"),
+            ("wasi:http/types@0.3.0-rc-2026-01-06", "draft-interface"),
+            ("wasi:keyvalue/store@0.2.0-draft3", "unknown-version"),
+        ] {
+            let good = component(import, handler);
+            let refused = inspect(&good, false).unwrap_err();
+            assert_eq!(refused.code(), code);
+            assert!(refused.to_string().contains("--trap-unknown"), "{refused}");
+            let inspection = inspect(&good, true).unwrap();
+            assert_eq!(unknown(&inspection.imports), [import]);
+            let refused = inspect(&component(import, drafted), true).unwrap_err();
+            assert_eq!(refused.code(), "draft-interface");
+            let said = refused.to_string();
+            assert!(
+                said.contains(drafted) && !said.contains("--trap-unknown"),
+                "{said}"
+            );
+        }
+        let old = inspect(
+            &component("wasi:keyvalue/store@0.2.0-draft3", handler),
+            false,
+        );
+        let said = old.unwrap_err().to_string();
+        assert!(
+            said.contains("wasi:keyvalue@0.2.0-draft or @0.2.0-draft2"),
+            "{said}"
+        );
     }
 
     #[test]
     fn section_that_ends_early_is_truncated() {
         let mut bytes = EMPTY_COMPONENT.to_vec();
         bytes.extend([0, 40, 4, b'n', b'a']);
-        assert_eq!(inspect(&bytes).map_err(|r| r.code()), Err("truncated"));
+        assert_eq!(
+            inspect(&bytes, false).map_err(|r| r.code()),
+            Err("truncated")
+        );
     }
 
     proptest! {
@@ -327,8 +429,8 @@ mod tests {
         fn inspection_never_panics(tail in proptest::collection::vec(any::<u8>(), 0..200), module: bool) {
             let mut bytes = if module { EMPTY_MODULE } else { EMPTY_COMPONENT }.to_vec();
             bytes.extend(&tail);
-            let _ = inspect(&bytes);
-            let _ = inspect(&tail);
+            let _ = inspect(&bytes, module);
+            let _ = inspect(&tail, !module);
         }
     }
 }

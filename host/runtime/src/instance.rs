@@ -21,7 +21,7 @@ use hms_core::framing;
 use hms_core::limits::{Limit, LiveLimits, WindowLimits};
 use hms_core::next::Next;
 use hms_core::stream_idle::StreamIdle;
-use hms_grants::LiveGrants;
+use hms_grants::{LiveGrants, WindowGrants};
 use hms_net::lanes::PerLane;
 use hms_store::Stores;
 use http_body::Body as _;
@@ -90,6 +90,8 @@ pub(super) struct InstanceState {
     pub(super) requests: Requests,
     /// Whether it has taken a WASI 0.3 body.
     pub(super) has_taken_a_body: bool,
+    /// The window's grants as they were when it started, where they have environment variables.
+    pub(super) started_with: Option<Arc<WindowGrants>>,
 }
 
 impl InstanceState {
@@ -119,6 +121,8 @@ impl InstanceState {
             meter: Meter::new(limits, cpu_share),
             requests: Requests::new(in_flight_set.clone()),
             has_taken_a_body: false,
+            started_with: (!context.grants.load().grants.env.is_empty())
+                .then(|| context.grants.current()),
             in_flight_set,
             context,
         }

@@ -1,8 +1,9 @@
 //! What a window can reach: the grants.
 //!
-//! Every `wasi:*` interface that a standard toolchain imports is linked, so that components work
-//! unchanged. Those that lead outside have nothing behind them: no directory is pre-opened,
-//! environment and arguments are empty, and every socket address and outgoing request is refused.
+//! Every `wasi:*` interface that a standard toolchain imports is present, so that components link
+//! unchanged, and nothing stands behind those that lead outside: no directory is pre-opened, there
+//! are no arguments, every socket address and every outgoing request is refused. What else there is
+//! to import is in [`super::interfaces`].
 
 use super::failures::Failures;
 use super::host_memory::{BODY_CHUNK_BYTES, write_bytes};
@@ -15,19 +16,43 @@ use wasmtime::Engine;
 use wasmtime::component::Linker;
 use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, WasiBody, WasiHttpHooks};
 
-/// The packages whose interfaces a window may import, for messages.
-pub(crate) const GRANTED: [&str; 7] = [
-    "wasi:cli",
-    "wasi:clocks",
-    "wasi:filesystem",
-    "wasi:http",
-    "wasi:io",
-    "wasi:keyvalue",
-    "wasi:random",
+/// In which versions a package is linked.
+pub(crate) enum Versions {
+    /// Those that were released: any 0.2 and 0.3.
+    Released,
+    /// Any that begins so, such as `3.`.
+    Since(&'static str),
+    /// Drafts, which match by their exact names.
+    Exactly(&'static [&'static str]),
+}
+
+/// The packages of which a window may import interfaces, or the interfaces of packages that are not
+/// there whole.
+pub(crate) const GRANTED: [(&str, Versions); 14] = [
+    ("wasi:cli", Versions::Released),
+    ("wasi:clocks", Versions::Released),
+    (
+        "wasi:config",
+        Versions::Exactly(&["0.2.0-rc.1", "0.2.0-draft", "0.2.0-draft-2024-09-27"]),
+    ),
+    ("wasi:filesystem", Versions::Released),
+    ("wasi:http", Versions::Released),
+    ("wasi:io", Versions::Released),
+    (
+        "wasi:keyvalue",
+        Versions::Exactly(&["0.2.0-draft", "0.2.0-draft2"]),
+    ),
+    ("wasi:logging", Versions::Exactly(&["0.1.0-draft"])),
+    ("wasi:random", Versions::Released),
+    ("wasmcloud:secrets", Versions::Since("2.")),
+    ("spin:key-value", Versions::Since("3.")),
+    ("spin:variables", Versions::Since("3.")),
+    ("fermyon:spin/key-value", Versions::Since("2.")),
+    ("fermyon:spin/variables", Versions::Since("2.")),
 ];
 
-/// Packages that are linked because toolchains always import them, and that reach nothing.
-pub(crate) const EMPTY: [&str; 1] = ["wasi:sockets"];
+/// Packages that are linked for toolchains that import them unasked, and lead nowhere.
+pub(crate) const EMPTY: [(&str, Versions); 1] = [("wasi:sockets", Versions::Released)];
 
 pub(super) fn build(engine: &Engine) -> anyhow::Result<Linker<InstanceState>> {
     let mut linker = Linker::new(engine);

@@ -2,9 +2,11 @@
 //! Bounded in line length, in lines kept, and in lines per second that go to the host's log.
 
 use super::error_text::{BACKTRACE_BYTES, cut};
+use super::mask;
 use bytes::Bytes;
 use hms_core::limits::{Limit, LiveLimits};
 use hms_core::printable::printable;
+use hms_grants::LiveGrants;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -13,6 +15,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 use tokio::io::AsyncWrite;
+use wasmtime::component::{ComponentType, Lift};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
@@ -29,12 +32,53 @@ const MAX_LINES: usize = 1000;
 /// MiB at most.
 const MAX_BYTES: usize = 256 << 10;
 
+/// How serious a line is, in the words of `wasi:logging`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lift)]
+#[component(enum)]
+#[repr(u8)]
+pub enum Level {
+    /// For whoever follows each step.
+    #[component(name = "trace")]
+    Trace,
+    /// For whoever looks for a fault.
+    #[component(name = "debug")]
+    Debug,
+    /// The usual course.
+    #[component(name = "info")]
+    Info,
+    /// Something to look at.
+    #[component(name = "warn")]
+    Warn,
+    /// Something failed.
+    #[component(name = "error")]
+    Error,
+    /// The window cannot do its work.
+    #[component(name = "critical")]
+    Critical,
+}
+
+impl Level {
+    /// As in the admin API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Level::Trace => "trace",
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+            Level::Critical => "critical",
+        }
+    }
+}
+
 /// One line of a window's log.
 #[derive(Debug, Clone)]
 pub struct Line {
     /// When it was written.
     pub at: OffsetDateTime,
-    /// The text, with control characters escaped.
+    /// How serious it is, where the guest said so.
+    pub level: Option<Level>,
+    /// What it says, control characters escaped.
     pub text: String,
 }
 
@@ -42,6 +86,7 @@ pub struct Line {
 pub struct WindowLog {
     window: String,
     limits: LiveLimits,
+    grants: LiveGrants,
     inner: Mutex<Inner>,
 }
 
@@ -54,10 +99,11 @@ struct Inner {
 }
 
 impl WindowLog {
-    pub(super) fn new(window: &str, limits: LiveLimits) -> Self {
+    pub(super) fn new(window: &str, limits: LiveLimits, grants: LiveGrants) -> Self {
         WindowLog {
             window: window.to_owned(),
             limits,
+            grants,
             inner: Mutex::new(Inner {
                 lines: VecDeque::new(),
                 bytes: 0,
@@ -76,6 +122,38 @@ impl WindowLog {
 
     /// Adds a line, unless the window has used up its rate for this second.
     pub fn line(&self, text: &str) {
+        self.add(None, text);
+    }
+
+    /// Adds what a guest logs by `wasi:logging` as one line. Of a longer one the rest is left out.
+    pub(super) fn entry(&self, level: Level, context: &str, message: &str) {
+        let separator = if context.is_empty() { "" } else { ": " };
+        let mut text = String::new();
+        let mut left_out = 0;
+        for part in [context, separator, message] {
+            let kept = part.floor_char_boundary(MAX_LINE_BYTES - text.len());
+            let (kept, rest) = part.split_at(kept);
+            text.push_str(kept);
+            left_out += rest.len();
+        }
+        self.add_cut(Some(level), &text, left_out);
+    }
+
+    /// Adds a line of which so many bytes are not there.
+    fn add_cut(&self, level: Option<Level>, text: &str, left_out: usize) {
+        if left_out == 0 {
+            return self.add(level, text);
+        }
+        // Where the line ends, a secret may have begun.
+        let granted = self.grants.load();
+        let masked = mask::masked(&granted, text);
+        let end = masked.len().saturating_sub(mask::longest(&granted));
+        let kept = masked.get(..masked.floor_char_boundary(end));
+        let kept = kept.unwrap_or_default();
+        self.add(level, &format!("{kept} … ({left_out} bytes left out)"));
+    }
+
+    fn add(&self, level: Option<Level>, text: &str) {
         let most = self.limits.load().get(Limit::LogLinesPerS);
         let mut inner = self.inner.lock();
         if inner.second.elapsed() >= Duration::from_secs(1) {
@@ -85,7 +163,7 @@ impl WindowLog {
             if dropped > 0 {
                 let note = format!("({dropped} lines left out: more than {most} in one second)");
                 tracing::warn!(target: "window", window = self.window, "{note}");
-                inner.push(note);
+                inner.push(None, note);
             }
         }
         inner.in_second += 1;
@@ -95,13 +173,23 @@ impl WindowLog {
         }
         // A guest must not be able to write control sequences to an operator's terminal, or forge a
         // line.
+        let text = mask::masked(&self.grants.load(), text);
         let text = if text.len() > MAX_LOGGED_BYTES {
             printable(&cut(MAX_LOGGED_BYTES, format_args!("{text}"))).into_owned()
         } else {
-            printable(text).into_owned()
+            printable(&text).into_owned()
         };
-        tracing::info!(target: "window", window = self.window, "{text}");
-        inner.push(text);
+        let window = &self.window;
+        match level {
+            Some(Level::Trace) => tracing::trace!(target: "window", window, "{text}"),
+            Some(Level::Debug) => tracing::debug!(target: "window", window, "{text}"),
+            None | Some(Level::Info) => tracing::info!(target: "window", window, "{text}"),
+            Some(Level::Warn) => tracing::warn!(target: "window", window, "{text}"),
+            Some(Level::Error | Level::Critical) => {
+                tracing::error!(target: "window", window, "{text}");
+            }
+        }
+        inner.push(level, text);
     }
 
     /// Adds the error that ended an instance, including the guest's backtrace.
@@ -122,10 +210,11 @@ impl WindowLog {
 }
 
 impl Inner {
-    fn push(&mut self, text: String) {
+    fn push(&mut self, level: Option<Level>, text: String) {
         self.bytes += text.len();
         self.lines.push_back(Line {
             at: OffsetDateTime::now_utc(),
+            level,
             text,
         });
         while self.lines.len() > MAX_LINES || self.bytes > MAX_BYTES {
@@ -151,14 +240,11 @@ struct Partial {
 }
 
 impl Partial {
-    fn take(&mut self) -> Option<String> {
+    /// Gives the line to `log`.
+    fn end(&mut self, log: &WindowLog) {
         let left_out = std::mem::take(&mut self.left_out);
         let line = std::mem::take(&mut self.line);
-        let mut text = String::from_utf8_lossy(&line).into_owned();
-        if left_out > 0 {
-            text.push_str(&format!(" … ({left_out} bytes left out)"));
-        }
-        (!text.is_empty()).then_some(text)
+        log.add_cut(None, &String::from_utf8_lossy(&line), left_out);
     }
 }
 
@@ -172,10 +258,7 @@ impl LogStream {
             partial.line.extend_from_slice(kept);
             partial.left_out += piece.len() - kept.len();
             if pieces.peek().is_some() {
-                match partial.take() {
-                    Some(text) => self.log.line(&text),
-                    None => self.log.line(""),
-                }
+                partial.end(&self.log);
             }
         }
     }
@@ -187,8 +270,8 @@ impl Drop for LogStream {
             return;
         }
         let mut partial = self.partial.lock();
-        if let Some(text) = partial.take() {
-            self.log.line(&text);
+        if !partial.line.is_empty() {
+            partial.end(&self.log);
         }
     }
 }
@@ -251,15 +334,39 @@ impl Pollable for LogStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hms_grants::{Secret, WindowGrants};
+
+    fn log() -> Arc<WindowLog> {
+        let grants = LiveGrants::default();
+        Arc::new(WindowLog::new("w", LiveLimits::default(), grants))
+    }
+
+    /// A log of a window to which this secret is revealed.
+    fn log_without(secret: &str) -> Arc<WindowLog> {
+        let log = log();
+        let mut granted = WindowGrants::default();
+        granted.grants.reveal.insert("key".into());
+        let value = Secret::new(secret.as_bytes().to_vec());
+        granted.secrets.insert("key".into(), value);
+        log.grants.store(granted);
+        log
+    }
+
+    fn texts(log: &WindowLog) -> Vec<String> {
+        log.lines().into_iter().map(|line| line.text).collect()
+    }
 
     fn written(pieces: &[&[u8]]) -> Vec<String> {
-        let log = Arc::new(WindowLog::new("w", LiveLimits::default()));
+        written_to(&log(), pieces)
+    }
+
+    fn written_to(log: &Arc<WindowLog>, pieces: &[&[u8]]) -> Vec<String> {
         let stream = log.stream();
         for piece in pieces {
             stream.write_bytes(piece);
         }
         drop(stream);
-        log.lines().into_iter().map(|line| line.text).collect()
+        texts(log)
     }
 
     #[test]
@@ -286,6 +393,53 @@ mod tests {
     #[test]
     fn control_characters_are_escaped() {
         assert_eq!(written(&[b"\x1b[2Jgone\r\n"]), ["\\u{1b}[2Jgone\\r"]);
+    }
+
+    #[test]
+    fn revealed_secret_is_masked_also_where_it_is_written_in_pieces() {
+        let log = log_without("sk_live_42");
+        let lines = written_to(&log, &[b"key sk_li", b"ve_42\n", b"sk_live_42"]);
+        assert_eq!(lines, ["key ***", "***"]);
+    }
+
+    #[test]
+    fn secret_at_the_end_of_a_line_that_is_cut_leaves_no_part_of_itself() {
+        for before in MAX_LINE_BYTES - 12..MAX_LINE_BYTES {
+            let log = log_without("sk_live_42");
+            let text = format!("{}sk_live_42 and more", ".".repeat(before));
+            written_to(&log, &[text.as_bytes(), b"\n"]);
+            log.entry(Level::Info, "", &text);
+            for line in texts(&log) {
+                assert!(!line.contains("sk"), "{before}: {line}");
+                assert!(line.contains("bytes left out"), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn entry_has_its_level_and_its_context_and_is_one_line() {
+        let log = log_without("sk_live_42");
+        log.entry(Level::Warn, "cards", "refused\nkey sk_live_42");
+        log.entry(Level::Trace, "", "plain");
+        log.line("from stdout");
+        let lines = log.lines();
+        let seen: Vec<_> = lines.iter().map(|line| (line.level, &*line.text)).collect();
+        assert_eq!(
+            seen,
+            [
+                (Some(Level::Warn), "cards: refused\\nkey ***"),
+                (Some(Level::Trace), "plain"),
+                (None, "from stdout"),
+            ]
+        );
+    }
+
+    #[test]
+    fn flood_of_entries_is_cut_off_within_the_second() {
+        let log = log();
+        let most = Limit::LogLinesPerS.row().default as usize;
+        (0..5 * most).for_each(|_| log.entry(Level::Error, "", "x"));
+        assert!((most..=2 * most).contains(&log.lines().len()));
     }
 
     #[test]

@@ -211,6 +211,7 @@ impl Registry {
             limits,
             &self.pool,
             self.stores.clone(),
+            &self.config.grants.window(name.as_str()),
             trips,
         );
         let window = Arc::new(window);
@@ -316,7 +317,10 @@ impl Registry {
     /// When there is no window of that name.
     pub fn log(&self, name: &WindowName) -> Result<LogLines, ChangeError> {
         let lines = self.window(name)?.log.lines().into_iter();
-        let lines = lines.map(|Line { at, text }| LogLine { at, text });
+        let lines = lines.map(|Line { at, level, text }| {
+            let level = level.map(|level| level.as_str().into());
+            LogLine { at, level, text }
+        });
         Ok(LogLines {
             lines: lines.collect(),
         })

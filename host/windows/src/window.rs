@@ -14,6 +14,7 @@ use super::traffic::swap_cell::SwapCell;
 use super::traffic::unavailable::WindowUnavailable;
 use arc_swap::ArcSwap;
 use hms_api::{DrainStatus, Release as ShownRelease, WindowState, WindowStatus, Word};
+use hms_grants::LiveGrants;
 use hms_runtime::{CpuShares, Failures, Limit, LiveLimits, Runtime, WindowLimits, WindowLog};
 use hms_store::Stores;
 use http::HeaderMap;
@@ -50,10 +51,11 @@ impl Window {
         limits: WindowLimits,
         pool: &Arc<Pool>,
         stores: Arc<Stores>,
+        grants: &LiveGrants,
         trips: mpsc::Sender<Tripped>,
     ) -> Self {
         let live = LiveLimits::new(ArcSwap::from_pointee(limits));
-        let log = Runtime::window_log(name.as_str(), &live);
+        let log = Runtime::window_log(name.as_str(), &live, grants);
         Window {
             name,
             serving: SwapCell::new(Serving::Empty),

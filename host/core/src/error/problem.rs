@@ -167,6 +167,8 @@ table! {
     InstanceLimit: "instance-limit", 503, "All instances busy", Host, NotHere, SHORTLY;
     InstanceStart: "instance-start", 500, "Instance failed to start", Window, NotHere, NO;
     InstanceTrapped: "instance-trapped", 500, "Instance failed", Window, Perhaps, NO;
+    /// A function that `--trap-unknown` linked.
+    UnknownImportCalled: "unknown-import-called", 500, "Function not provided", Window, Perhaps, NO;
     MemoryLimit: "memory-limit", 500, "Memory limit exceeded", Window, Perhaps, NO;
     CpuTime: "cpu-time", 504, "CPU time limit exceeded", Window, Perhaps, NO;
     WallTime: "wall-time", 504, "Instance timeout", Window, Perhaps, NO;

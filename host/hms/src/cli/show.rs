@@ -139,7 +139,11 @@ impl Logs {
         }
         let LogLines { lines } = answer.read()?;
         for line in &lines {
-            say!("{} {}", time(line.at), text(&line.text));
+            let level = match &line.level {
+                Some(level) => format!("{} ", printable(&level.to_uppercase())),
+                None => String::new(),
+            };
+            say!("{} {level}{}", time(line.at), text(&line.text));
         }
         Ok(())
     }

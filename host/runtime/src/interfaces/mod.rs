@@ -1,13 +1,30 @@
 //! What a window may import beside WASI's own command and HTTP interfaces.
 //!
 //! - [`keyvalue`] is the window's store as the guest sees it.
+//! - [`settings`] is what a guest may read of its window's grants. [`config`] and [`secrets`]
+//!   answer from it, and so do Spin's variables; [`environment`] is the grants' `env`.
+//! - [`logging`] writes into the window's log.
+//! - [`spin`] is what Spin's components import: key-value stores and variables.
+//! - [`unknown`] links what no window is given as functions that end the request.
 
+mod config;
+mod environment;
 pub(crate) mod keyvalue;
+mod logging;
+pub(crate) mod secrets;
+mod settings;
+mod spin;
+pub(crate) mod unknown;
 
 use super::instance::InstanceState;
 use wasmtime::component::Linker;
 
-/// Puts all of them into `linker`.
+/// Puts all of them into `linker`, in which WASI's own are.
 pub(super) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
-    keyvalue::add_to_linker(linker)
+    keyvalue::add_to_linker(linker)?;
+    config::add_to_linker(linker)?;
+    environment::add_to_linker(linker)?;
+    logging::add_to_linker(linker)?;
+    secrets::add_to_linker(linker)?;
+    spin::add_to_linker(linker)
 }

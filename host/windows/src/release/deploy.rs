@@ -221,7 +221,7 @@ impl Registry {
         let artifacts = self.artifacts.clone();
         let _leave = self.artifacts.leave_to_check().await;
         blocking(move || {
-            let inspection = inspect(&upload.read()?)?;
+            let inspection = inspect(&upload.read()?, false)?;
             artifacts.keep(&upload)?;
             Ok(inspection)
         })

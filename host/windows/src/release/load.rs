@@ -85,7 +85,8 @@ async fn load_code(
 ) -> Result<Code, LoadError> {
     let (registry, path) = (registry.clone(), compiled.to_owned());
     let component = digest.to_owned();
-    let loading = tokio::task::spawn_blocking(move || registry.runtime.load(&path, &component));
+    let loading =
+        tokio::task::spawn_blocking(move || registry.runtime.load(&path, &component, false));
     loading.await.unwrap_or_else(|error| {
         Err(LoadError::Link(format!(
             "loading ended by a fault of its own: {error}"

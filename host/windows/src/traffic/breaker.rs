@@ -220,6 +220,7 @@ mod tests {
         let own = [
             "instance-start",
             "instance-trapped",
+            "unknown-import-called",
             "memory-limit",
             "cpu-time",
             "wall-time",

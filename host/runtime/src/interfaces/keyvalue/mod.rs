@@ -16,6 +16,7 @@ use std::sync::Arc;
 use wasmtime::component::{HasData, Linker, ResourceTable, ResourceTableError};
 
 /// An opened bucket.
+#[derive(Clone)]
 pub struct Bucket {
     store: Arc<dyn Store>,
     name: Arc<str>,
@@ -31,8 +32,11 @@ pub struct Cas {
     limits: LiveLimits,
 }
 
-/// The message for the guest, in the one error case of both drafts that has text: `CODE: sentence`,
-/// so that it can tell a full store from a bad request.
+/// The reason where a handle cannot be made.
+const HANDLE_LIMIT: &str = "handle-limit";
+
+/// What the guest is told, in the one case of both drafts that carries words: `CODE: sentence`, so
+/// that it can tell a full store from a bad request.
 pub struct KvError {
     told: String,
     /// Counted and logged for the operator, if the cause is a limit of the window or its store.
@@ -42,6 +46,22 @@ pub struct KvError {
 }
 
 impl KvError {
+    /// A listing of all keys would take more than `limit` bytes.
+    pub(super) fn list_too_large(limit: usize) -> Self {
+        KvError {
+            reason: Some("list-too-large"),
+            ..KvError::told(format!(
+                "list-too-large: the keys take more than {limit} bytes: list them in parts, with \
+                 wasi:keyvalue or spin:key-value@3.0.0"
+            ))
+        }
+    }
+
+    /// Whether the instance has as many handles as it may have.
+    pub(super) fn is_handle_limit(&self) -> bool {
+        self.reason == Some(HANDLE_LIMIT)
+    }
+
     fn told(told: impl Into<String>) -> Self {
         KvError {
             told: told.into(),
@@ -91,7 +111,7 @@ impl From<ResourceTableError> for KvError {
     fn from(error: ResourceTableError) -> Self {
         let full = matches!(error, ResourceTableError::Full);
         KvError {
-            reason: full.then_some("handle-limit"),
+            reason: full.then_some(HANDLE_LIMIT),
             ..KvError::told(error.to_string())
         }
     }
@@ -106,7 +126,7 @@ impl From<wasmtime::Error> for KvError {
     }
 }
 
-type KvResult<T> = Result<T, KvError>;
+pub(super) type KvResult<T> = Result<T, KvError>;
 
 /// An instance's key-value side: its window's context, and its handles.
 pub struct KeyValue<'a> {
@@ -121,8 +141,8 @@ impl KeyValue<'_> {
         self.meter.keep(bytes, self.table)
     }
 
-    /// The message for the guest; the operator finds the reason in the window's log and its counts.
-    fn tell(&self, error: KvError) -> wasmtime::Result<String> {
+    /// The words for the guest; the operator has the reason in the window's log and its counts.
+    pub(super) fn tell(&self, error: KvError) -> wasmtime::Result<String> {
         if let Some(trap) = error.trap {
             return Err(trap);
         }
@@ -139,7 +159,7 @@ impl HasData for HasKeyValue {
     type Data<'a> = KeyValue<'a>;
 }
 
-fn view(instance: &mut InstanceState) -> KeyValue<'_> {
+pub(super) fn view(instance: &mut InstanceState) -> KeyValue<'_> {
     KeyValue {
         context: &instance.context,
         table: &mut instance.table,
@@ -152,8 +172,8 @@ pub(crate) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Res
     draft2::add_to_linker(linker)
 }
 
-/// Opens the bucket `identifier` of the context's window.
-fn open_bucket(
+/// Opens the bucket `identifier` of the window that the context belongs to.
+pub(super) fn open_bucket(
     context: &InstanceContext,
     identifier: String,
 ) -> impl Future<Output = KvResult<Bucket>> + Send + use<> {
@@ -187,15 +207,20 @@ impl Bucket {
         self.name.len()
     }
 
+    /// The store that it is in.
+    pub(super) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
     async fn entry(&self, key: &str) -> KvResult<Option<Entry>> {
         Ok(self.store.get(&self.name, key).await?)
     }
 
-    async fn get(&self, key: &str) -> KvResult<Option<Vec<u8>>> {
+    pub(super) async fn get(&self, key: &str) -> KvResult<Option<Vec<u8>>> {
         Ok(self.entry(key).await?.map(|entry| entry.value))
     }
 
-    async fn exists(&self, key: &str) -> KvResult<bool> {
+    pub(super) async fn exists(&self, key: &str) -> KvResult<bool> {
         Ok(self.store.exists(&self.name, key).await?)
     }
 
@@ -209,16 +234,21 @@ impl Bucket {
         Ok(keys.into_iter().zip(values))
     }
 
-    async fn keys(&self, after: Option<&str>, skip: u64, limit: usize) -> Result<Page, StoreError> {
+    pub(super) async fn keys(
+        &self,
+        after: Option<&str>,
+        skip: u64,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
         self.store.keys(&self.name, after, skip, limit).await
     }
 
     /// Keys in one answer to `list-keys`.
-    fn page_keys(&self) -> usize {
+    pub(super) fn page_keys(&self) -> usize {
         self.limits.load().size(Limit::PageKeys)
     }
 
-    fn set_op(&self, (key, value): (String, Vec<u8>)) -> KvResult<Op> {
+    pub(super) fn set_op(&self, (key, value): (String, Vec<u8>)) -> KvResult<Op> {
         check(&self.limits, &key, &value)?;
         Ok(Op::Set {
             bucket: self.name.to_string(),
@@ -227,7 +257,7 @@ impl Bucket {
         })
     }
 
-    fn delete_op(&self, key: String) -> Op {
+    pub(super) fn delete_op(&self, key: String) -> Op {
         Op::Delete {
             bucket: self.name.to_string(),
             key,
@@ -269,9 +299,9 @@ fn check(limits: &LiveLimits, key: &str, value: &[u8]) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Writes `ops` and waits until they are durable. The handles are borrowed only while the
-/// operations are created, so the guest's table is free afterwards.
-async fn write(store: Arc<dyn Store>, ops: Vec<Op>) -> KvResult<Vec<Applied>> {
+/// Writes `ops` and waits until they are durable. The handles are borrowed no longer than the call
+/// that makes the operations, so the guest's table is free meanwhile.
+pub(super) async fn write(store: Arc<dyn Store>, ops: Vec<Op>) -> KvResult<Vec<Applied>> {
     if ops.is_empty() {
         return Ok(Vec::new());
     }
