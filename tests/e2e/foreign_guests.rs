@@ -1,6 +1,6 @@
 //! Components that know nothing of us are windows too, in both generations of WASI HTTP.
 
-use hms_harness::{Host, guest};
+use hms_harness::{Host, guest, guests};
 
 #[tokio::test]
 async fn wstd_and_wasip3_guests_are_deployed_and_answer() {
@@ -33,4 +33,62 @@ async fn first_keyvalue_draft_works_completely() {
         host.get("/w").await.text(),
         "Some([49]) false 4 1 1501 99\n"
     );
+}
+
+#[tokio::test]
+async fn components_of_both_generations_of_spins_sdk_are_deployed_and_keep_what_they_set() {
+    let (earlier, later) = (guest("spin-v2").await, guest("spin-v3").await);
+    let host = Host::with_open_windows(&[("earlier", &earlier), ("later", &later)]).await;
+    for window in ["earlier", "later"] {
+        let get = |path: &'static str| {
+            let (host, path) = (&host, format!("/{window}{path}"));
+            async move { host.get(&path).await.text() }
+        };
+        let seen = "Some([49]) true false None 2 [\"b\", \"c\"]\n";
+        assert_eq!(get("/probe").await, seen);
+        assert_eq!(get("/keys").await, "2 [\"b\", \"c\"]\n");
+        assert!(get("/variable?currency").await.contains("Undefined"));
+    }
+}
+
+#[tokio::test]
+async fn unknown_imports_end_the_request_that_calls_them_if_the_operator_agrees() {
+    let mut host = Host::with_open_windows(&[("w", &guest("hello-wasip3").await)]).await;
+    let file = guests::path("importer").await;
+    let deploy = async |host: &Host, more: &[&str]| {
+        let args = [&[file.to_str().unwrap(), "--as", "w"], more].concat();
+        let output = host.cli("deploy", &args).await;
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(said).unwrap())
+    };
+    let (done, said) = deploy(&host, &[]).await;
+    assert!(!done && said.contains("acme:vault/doors@1.2.3"), "{said}");
+    assert!(said.contains("--trap-unknown"), "{said}");
+    let trapped = "1 interface ends the request if called: acme:vault/doors@1.2.3";
+    let (done, said) = deploy(&host, &["--trap-unknown"]).await;
+    assert!(!done && said.contains(trapped), "{said}");
+    assert!(said.contains("--yes"), "{said}");
+    let (done, said) = deploy(&host, &["--trap-unknown", "--yes"]).await;
+    assert!(done && said.contains(trapped), "{said}");
+
+    let serves = async |host: &Host| {
+        assert_eq!(host.get("/w/config-all").await.text(), "Ok([])\n");
+        let ended = host.get("/w/door").await;
+        assert_eq!(
+            (ended.status.as_u16(), ended.problem().as_str()),
+            (500, "unknown-import-called")
+        );
+        assert!(!ended.text().contains("acme"), "{}", ended.text());
+        let log = host.cli("logs", &["w"]).await;
+        let log = String::from_utf8(log.stdout).unwrap();
+        assert!(log.contains("acme:vault/doors@1.2.3#find"), "{log}");
+    };
+    serves(&host).await;
+    // A restart links it alike, and so does a rollback.
+    host.kill();
+    host.boot().await;
+    serves(&host).await;
+    host.deploy("w", &guest("hello-wasip3").await).await;
+    assert!(host.cli("rollback", &["w"]).await.status.success());
+    serves(&host).await;
 }

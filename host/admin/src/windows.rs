@@ -278,12 +278,19 @@ async fn receive(
     })
 }
 
-/// `PUT /windows/NAME?probe=/healthz&probe-time=5s&canary=10%&fallback=true&yes=true`, every part
-/// optional.
+/// `PUT /windows/NAME?probe=/healthz&probe-time=5s&canary=10%&fallback=true&trap-unknown=true&yes=true`,
+/// every part optional.
 fn options(head: &Parts) -> Result<DeployOptions, ChangeError> {
     let query = Query::read(
         head.uri.query().unwrap_or_default(),
-        &["probe", "probe-time", "canary", "fallback", "yes"],
+        &[
+            "probe",
+            "probe-time",
+            "canary",
+            "fallback",
+            "trap-unknown",
+            "yes",
+        ],
     )?;
     let time = match query.text("probe-time") {
         Some(text) => match text.parse::<Time>() {
@@ -299,6 +306,7 @@ fn options(head: &Parts) -> Result<DeployOptions, ChangeError> {
         probe: probe.transpose().map_err(ChangeError::BadOption)?,
         canary: query.parsed::<TrafficShare>("canary")?,
         fallback: query.parsed::<bool>("fallback")?.unwrap_or(false),
+        trap_unknown: query.parsed::<bool>("trap-unknown")?.unwrap_or(false),
     })
 }
 

@@ -17,6 +17,9 @@ pub struct Deployed {
     pub canary: Option<String>,
     /// What differs from the release that was live, if there was one.
     pub difference: Option<Difference>,
+    /// Imported interfaces that no window is given: a call of their functions ends the request.
+    #[serde(default)]
+    pub trapped: Vec<String>,
     /// Each step and how long it took, in milliseconds.
     #[serde(default)]
     pub steps: Vec<(Step, f64)>,
@@ -39,6 +42,9 @@ pub struct Difference {
     /// What the release can reach: `store`, `network`, `files`.
     #[serde(default)]
     pub capabilities: GainedAndLost,
+    /// Imported interfaces that no window is given: a call of their functions ends the request.
+    #[serde(default)]
+    pub trapped: GainedAndLost,
 }
 
 /// Names that one release has and the other has not, sorted.

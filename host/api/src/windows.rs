@@ -112,6 +112,9 @@ pub struct Release {
     /// Whether the window returns to the previous release if this one keeps failing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fallback: bool,
+    /// Whether functions that it imports and no window is given end the request that calls them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trap_unknown: bool,
     /// How it ended: a canary that was not promoted, or a live release that fell back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fate: Option<String>,

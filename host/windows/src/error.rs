@@ -1,6 +1,7 @@
 //! Why a change to the windows was not made.
 
 use super::WindowName;
+use crate::release::difference::asks;
 use hms_api::Difference;
 use hms_core::error::RequestError;
 use hms_runtime::Refusal;
@@ -57,8 +58,7 @@ pub enum ChangeError {
     Probe(String),
     /// The release gains capabilities, and the deploy did not consent to that.
     #[error(
-        "it needs more capabilities than release {}: {}; to allow them, repeat with --yes (yes=true in the admin API)",
-        .0.live, .0.capabilities.gained.join(", ")
+        "{}; to allow that, repeat with --yes (yes=true in the admin API)", asks(.0)
     )]
     NeedsConsent(Box<Difference>),
     /// The change is not possible while a canary runs.

@@ -3,7 +3,7 @@
 
 use super::blocking::blocking;
 use super::{ChangeError, TrafficShare, WindowName, crash};
-use hms_runtime::LimitsSet;
+use hms_runtime::{LimitsSet, inspect};
 use hms_store::{Applied, Entry, Op, Scratch, Snapshot, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -108,9 +108,22 @@ pub struct ReleaseRecord {
     /// Whether the window falls back to the previous release if this one keeps failing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fallback: bool,
+    /// Whether functions that it imports and no window is given end the request that calls them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trap_unknown: bool,
     /// How it ended, if it did: as a canary that was not promoted, or by falling back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fate: Option<String>,
+}
+
+impl ReleaseRecord {
+    /// Interfaces it imports whose functions end the request that calls them.
+    pub fn trapped(&self) -> Vec<String> {
+        match self.trap_unknown {
+            true => inspect::unknown(&self.imports),
+            false => Vec::new(),
+        }
+    }
 }
 
 impl WindowRecord {
@@ -377,6 +390,7 @@ mod tests {
             imports: vec![],
             exports: vec![],
             fallback: false,
+            trap_unknown: false,
             fate: None,
         }
     }

@@ -16,6 +16,7 @@ impl From<&ReleaseRecord> for Release {
             imports: record.imports.clone(),
             exports: record.exports.clone(),
             fallback: record.fallback,
+            trap_unknown: record.trap_unknown,
             fate: record.fate.clone(),
         }
     }

@@ -320,6 +320,7 @@ pub fn numbered(number: u64) -> ReleaseRecord {
         imports: vec![],
         exports: vec![],
         fallback: false,
+        trap_unknown: false,
         fate: None,
     }
 }

@@ -51,6 +51,9 @@ pub(super) struct Deploy {
     /// Return to the previous release automatically if this one keeps failing
     #[arg(long)]
     fallback: bool,
+    /// Link imports that no window is given: a call of one ends the request
+    #[arg(long)]
+    trap_unknown: bool,
     /// Do not ask if the release needs more capabilities than the live one
     #[arg(long)]
     yes: bool,
@@ -86,7 +89,12 @@ impl Deploy {
         };
         match self.json {
             true => tell_json(&deployed.json),
-            false => say!("{}", summary(&deployed.read)),
+            false => {
+                say!("{}", summary(&deployed.read));
+                if let Some(trapped) = trapped(&deployed.read) {
+                    say!("{trapped}");
+                }
+            }
         }
         Ok(())
     }
@@ -113,6 +121,9 @@ impl Deploy {
         }
         if self.fallback {
             query.append_pair("fallback", "true");
+        }
+        if self.trap_unknown {
+            query.append_pair("trap-unknown", "true");
         }
         if yes {
             query.append_pair("yes", "true");
@@ -222,6 +233,7 @@ fn changes(difference: &Difference) -> String {
     }
     for (kind, GainedAndLost { gained, lost }) in [
         ("capabilities", &difference.capabilities),
+        ("trapped", &difference.trapped),
         ("imports", &difference.imports),
         ("exports", &difference.exports),
     ] {
@@ -240,6 +252,20 @@ fn changes(difference: &Difference) -> String {
         1 => String::new(),
         _ => text,
     }
+}
+
+/// What is said of imports that no window is given.
+fn trapped(deployed: &Deployed) -> Option<String> {
+    let names: Vec<_> = deployed.trapped.iter().map(|name| text(name)).collect();
+    let interfaces = match names.len() {
+        0 => return None,
+        1 => "1 interface ends",
+        more => &format!("{more} interfaces end"),
+    };
+    Some(format!(
+        "{interfaces} the request if called: {}",
+        names.join(", ")
+    ))
 }
 
 fn summary(deployed: &Deployed) -> String {

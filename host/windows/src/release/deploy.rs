@@ -38,6 +38,9 @@ pub struct DeployOptions {
     pub canary: Option<TrafficShare>,
     /// Whether the window falls back to the previous release if this one keeps failing.
     pub fallback: bool,
+    /// Whether it may import what no window is given: functions that end the request that calls
+    /// them.
+    pub trap_unknown: bool,
 }
 
 impl Registry {
@@ -98,14 +101,15 @@ impl Registry {
         let stops = begun_at.as_ref().map(|window| window.recorded.stops());
         let _pin = self.artifacts.pin(&upload.digest);
         let (digest, size) = (upload.digest.clone(), upload.size);
-        let inspection = self.check(upload).await?;
+        let trap_unknown = options.trap_unknown;
+        let inspection = self.check(upload, trap_unknown).await?;
         let known = self.window(name).ok().map(|window| window.recorded.known());
         if let Some(known) = &known {
             known.check_readable(name)?;
         }
         let at_first = known
             .filter(|known| !known.is_going())
-            .and_then(|known| difference(&known.record, size, &inspection));
+            .and_then(|known| difference(&known.record, size, &inspection, trap_unknown));
         progress.done(Step::Check);
         if let Some(difference) = &at_first {
             progress.differs(difference);
@@ -131,7 +135,7 @@ impl Registry {
         }
         // Another release may have gone live meanwhile: the consent covers only what this one has
         // more than that.
-        let difference = difference(&record, size, &inspection);
+        let difference = difference(&record, size, &inspection, trap_unknown);
         if let Some(difference) = &difference {
             consented(&options, difference)?;
         }
@@ -144,6 +148,7 @@ impl Registry {
             imports: inspection.imports,
             exports: inspection.exports,
             fallback: options.fallback,
+            trap_unknown,
             fate: None,
         };
         let mut next = record.clone().with_release(fresh, options.canary);
@@ -183,6 +188,7 @@ impl Registry {
         self.clear_unused().await;
         Ok(Deployed {
             window: name.to_string(),
+            trapped: release.trapped(),
             release: (&release).into(),
             replaced,
             canary: options.canary.map(|share| share.to_string()),
@@ -217,11 +223,15 @@ impl Registry {
         }
     }
 
-    async fn check(self: &Arc<Self>, upload: Upload) -> Result<Inspection, ChangeError> {
+    async fn check(
+        self: &Arc<Self>,
+        upload: Upload,
+        trap_unknown: bool,
+    ) -> Result<Inspection, ChangeError> {
         let artifacts = self.artifacts.clone();
         let _leave = self.artifacts.leave_to_check().await;
         blocking(move || {
-            let inspection = inspect(&upload.read()?, false)?;
+            let inspection = inspect(&upload.read()?, trap_unknown)?;
             artifacts.keep(&upload)?;
             Ok(inspection)
         })
@@ -236,7 +246,7 @@ impl Registry {
         probe: Option<&Probe>,
         progress: &mut Progress<'_>,
     ) -> Result<Arc<Release>, ChangeError> {
-        let instances = load::instances(self, window, &release.digest).await?;
+        let instances = load::instances(self, window, release).await?;
         // A deploy queues for an instance like any request, so that it does not fail because the
         // windows are busy.
         let permit = window
@@ -257,19 +267,25 @@ impl Registry {
     }
 }
 
-/// How the inspected component differs from the live release of `record`, if there is one.
-fn difference(record: &WindowRecord, size: u64, found: &Inspection) -> Option<Difference> {
+/// How what was found differs from the live release of `record`, if there is one.
+fn difference(
+    record: &WindowRecord,
+    size: u64,
+    found: &Inspection,
+    trap_unknown: bool,
+) -> Option<Difference> {
     let live = record.release(record.live)?;
     Some(difference::difference(
         live,
         size,
         &found.imports,
         &found.exports,
+        trap_unknown,
     ))
 }
 
 fn consented(options: &DeployOptions, difference: &Difference) -> Result<(), ChangeError> {
-    if !options.yes && !difference.capabilities.gained.is_empty() {
+    if !options.yes && difference::needs_consent(difference) {
         return Err(ChangeError::NeedsConsent(Box::new(difference.clone())));
     }
     Ok(())

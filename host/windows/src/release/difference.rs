@@ -2,6 +2,7 @@
 
 use crate::ReleaseRecord;
 use hms_api::{Difference, GainedAndLost};
+use hms_runtime::inspect::unknown;
 use std::collections::BTreeSet;
 
 /// Compares what is to be deployed with the live release. Interfaces are compared without their
@@ -11,14 +12,52 @@ pub(crate) fn difference(
     size: u64,
     imports: &[String],
     exports: &[String],
+    trap_unknown: bool,
 ) -> Difference {
+    let trapped = match trap_unknown {
+        true => unknown(imports),
+        false => Vec::new(),
+    };
     Difference {
         live: live.number,
         size: (live.size, size),
         exports: compare(&unversioned(&live.exports), &unversioned(exports)),
         imports: compare(&unversioned(&live.imports), &unversioned(imports)),
         capabilities: compare(&capabilities(&live.imports), &capabilities(imports)),
+        trapped: compare(
+            &live.trapped().into_iter().collect(),
+            &trapped.into_iter().collect(),
+        ),
     }
+}
+
+/// Whether an operator has to agree.
+pub(crate) fn needs_consent(difference: &Difference) -> bool {
+    !difference.capabilities.gained.is_empty() || !difference.trapped.gained.is_empty()
+}
+
+/// What an operator has to agree to, in words.
+pub(crate) fn asks(difference: &Difference) -> String {
+    let mut asks = Vec::new();
+    let capabilities = &difference.capabilities.gained;
+    if !capabilities.is_empty() {
+        asks.push(format!(
+            "it needs more capabilities than release {}: {}",
+            difference.live,
+            capabilities.join(", ")
+        ));
+    }
+    let trapped = &difference.trapped.gained;
+    let interfaces = match trapped.len() {
+        0 => return asks.join("; "),
+        1 => "1 interface ends",
+        more => &format!("{more} interfaces end"),
+    };
+    asks.push(format!(
+        "{interfaces} the request if called: {}",
+        trapped.join(", ")
+    ));
+    asks.join("; ")
 }
 
 fn compare(before: &BTreeSet<String>, after: &BTreeSet<String>) -> GainedAndLost {
@@ -71,6 +110,7 @@ mod tests {
             imports: names(imports),
             exports: names(&["wasi:http/handler@0.3.0"]),
             fallback: false,
+            trap_unknown: false,
             fate: None,
         }
     }
@@ -87,7 +127,7 @@ mod tests {
             "wasi:http/client@0.3.0",
             "wasi:keyvalue/store@0.2.0-draft2",
         ]);
-        let found = difference(&live, 20, &imports, &live.exports);
+        let found = difference(&live, 20, &imports, &live.exports, false);
         assert_eq!(found.capabilities.gained, ["network", "store"]);
         assert_eq!(found.capabilities.lost, ["files"]);
         assert_eq!(
@@ -96,5 +136,37 @@ mod tests {
         );
         assert_eq!(found.exports, GainedAndLost::default());
         assert_eq!((found.live, found.size), (3, (10, 20)));
+        assert!(needs_consent(&found));
+        assert_eq!(
+            asks(&found),
+            "it needs more capabilities than release 3: network, store"
+        );
+    }
+
+    #[test]
+    fn interfaces_that_end_the_request_are_asked_about_once() {
+        let mut live = live(&["spin:llm/llm@3.0.0"]);
+        let imports = names(&["spin:llm/llm@3.0.0", "wasi:random/random@0.3.0"]);
+        let between = |live: &ReleaseRecord, imports: &[String], trap| {
+            difference(live, 20, imports, &live.exports, trap)
+        };
+        assert!(!needs_consent(&between(&live, &imports, false)));
+        let asked = between(&live, &imports, true);
+        assert!(needs_consent(&asked));
+        assert_eq!(
+            asks(&asked),
+            "1 interface ends the request if called: spin:llm/llm@3.0.0"
+        );
+        live.trap_unknown = true;
+        assert!(!needs_consent(&between(&live, &imports, true)));
+        let more = names(&[
+            "spin:llm/llm@3.0.0",
+            "spin:mqtt/mqtt@3.0.0",
+            "acme:a/b@1.0.0",
+        ]);
+        assert_eq!(
+            asks(&between(&live, &more, true)),
+            "2 interfaces end the request if called: acme:a/b@1.0.0, spin:mqtt/mqtt@3.0.0"
+        );
     }
 }

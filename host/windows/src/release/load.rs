@@ -1,11 +1,11 @@
 //! Loads a recorded release so that it can serve.
 
-use crate::ChangeError;
 use crate::record::WindowRecord;
 use crate::registry::Registry;
 use crate::release::Release;
 use crate::release::deploy_queue::Asker;
 use crate::window::Window;
+use crate::{ChangeError, ReleaseRecord};
 use hms_runtime::{Code, Instances, LoadError};
 use std::path::Path;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(crate) async fn release(
             kept: kept.join(", "),
         });
     };
-    let instances = instances(registry, window, &release.digest).await?;
+    let instances = instances(registry, window, &release).await?;
     Ok(Release::new(release, instances))
 }
 
@@ -51,20 +51,21 @@ pub(crate) async fn try_start(window: &Window, instances: &Instances) -> Result<
 pub(crate) async fn instances(
     registry: &Arc<Registry>,
     window: &Window,
-    digest: &str,
+    release: &ReleaseRecord,
 ) -> Result<Instances, ChangeError> {
+    let digest = &release.digest;
     let (artifacts, compatibility) = (&registry.artifacts, &registry.compatibility);
     let host = &Asker::HOST;
     let compiled = artifacts.compiled(digest, compatibility, host).await?;
-    let mut code = load_code(registry, &compiled, digest).await;
+    let mut code = load_code(registry, &compiled, release).await;
     if let Err(LoadError::Native { .. }) = code {
         let _mending = artifacts.mending().await;
         // Another window with this component may have repaired it.
-        code = load_code(registry, &compiled, digest).await;
+        code = load_code(registry, &compiled, release).await;
         if let Err(error @ LoadError::Native { .. }) = &code {
             tracing::error!(window = %window.name, "{error}: recompiling");
             let compiled = artifacts.compiled_anew(digest, compatibility).await?;
-            code = load_code(registry, &compiled, digest).await;
+            code = load_code(registry, &compiled, release).await;
         }
     }
     if let Err(error @ LoadError::Native { .. }) = &code {
@@ -81,12 +82,12 @@ pub(crate) async fn instances(
 async fn load_code(
     registry: &Arc<Registry>,
     compiled: &Path,
-    digest: &str,
+    release: &ReleaseRecord,
 ) -> Result<Code, LoadError> {
     let (registry, path) = (registry.clone(), compiled.to_owned());
-    let component = digest.to_owned();
+    let (component, trap_unknown) = (release.digest.clone(), release.trap_unknown);
     let loading =
-        tokio::task::spawn_blocking(move || registry.runtime.load(&path, &component, false));
+        tokio::task::spawn_blocking(move || registry.runtime.load(&path, &component, trap_unknown));
     loading.await.unwrap_or_else(|error| {
         Err(LoadError::Link(format!(
             "loading ended by a fault of its own: {error}"
