@@ -7,20 +7,15 @@
 //! then set anew.
 
 use crate::request::rejection::Rejection;
-use hms_core::fields::{members, only};
-use hms_core::headers::{HOP_BY_HOP, begins_as, reads_as};
+use hms_core::fields::only;
 pub use hms_core::headers::{
-    REQUEST_ID, TRACEPARENT, claims_identity, drop_hop_by_hop, drop_where, takes_trailers,
+    API_KEY, REQUEST_ID, SCOPES, TRACEPARENT, USER, claims_identity, clean_trailers,
+    drop_hop_by_hop, drop_where, is_api_key, is_credential, takes_trailers,
 };
+use hms_core::headers::{HOP_BY_HOP, clean_trailer_names, is_claim, is_told, reads_as};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 
-/// The caller's name, set only by the gateway.
-pub const USER: HeaderName = HeaderName::from_static("x-hms-user");
-/// The caller's scopes, separated by spaces, set only by the gateway.
-pub const SCOPES: HeaderName = HeaderName::from_static("x-hms-scopes");
-/// Where API keys may be sent, both ours and those of upstreams.
-pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// The addresses of the client and of the proxies, oldest first.
 pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The host that the client asked for.
@@ -31,46 +26,6 @@ pub const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port
 pub const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// The part of the path that the gateway cut off.
 pub const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
-
-/// Set only by the gateway. Includes `forwarded`, `x-forwarded` and `x-real-ip`, because an
-/// upstream may trust them as well.
-const OURS: [&str; 5] = [
-    "forwarded",
-    "x-forwarded",
-    "x-real-ip",
-    "x-request-id",
-    "traceparent",
-];
-
-/// What other gateways tell an upstream: the subject of a client certificate (RFC 9440 and common
-/// practice), who signed in, from which address. We use fields of our own, so from a client these
-/// are unproven claims. Each name stands for all that begin with it, and is looked up by its first
-/// letter, because every field of every request is checked.
-const CLAIMS: [(u8, &[&str]); 6] = [
-    (b'c', &["client-cert", "cf-access-", "cf-connecting-ip"]),
-    (b'f', &["fastly-client-ip"]),
-    (b'r', &["remote-user"]),
-    (b's', &["ssl-client-"]),
-    (b't', &["true-client-ip"]),
-    (
-        b'x',
-        &[
-            "x-client-cert",
-            "x-ssl-client-",
-            "x-remote-user",
-            "x-auth-request-",
-            "x-client-ip",
-            "x-cluster-client-ip",
-            "x-envoy-external-address",
-            "x-original-forwarded-for",
-            "x-goog-authenticated-user-",
-            "x-goog-iap-jwt-assertion",
-            "x-amzn-oidc-",
-            "x-ms-client-principal",
-            "x-consumer-",
-        ],
-    ),
-];
 
 /// Prefixes of the host's own cookies. They are only for its own pages, to which no route leads.
 const OWN_COOKIES: [&[u8]; 3] = [b"hms-", b"__host-hms-", b"__secure-hms-"];
@@ -114,27 +69,6 @@ pub fn clean_request(headers: &mut HeaderMap) {
     drop_where(headers, |name| {
         is_claim(name) || (is_told(name) && !keep.contains(name))
     });
-}
-
-/// Keeps the announced trailers that are allowed (RFC 9110 section 6.6.2).
-fn clean_trailer_names(headers: &mut HeaderMap) {
-    if !headers.contains_key(header::TRAILER) {
-        return;
-    }
-    let names = members(headers, &header::TRAILER);
-    let names = names.filter_map(|name| HeaderName::from_bytes(name).ok());
-    let kept: Vec<HeaderName> = names.filter(|name| !is_no_trailer(name)).collect();
-    headers.remove(header::TRAILER);
-    if let Ok(names) = HeaderValue::from_str(
-        &kept
-            .iter()
-            .map(HeaderName::as_str)
-            .collect::<Vec<_>>()
-            .join(", "),
-    ) && !kept.is_empty()
-    {
-        headers.insert(header::TRAILER, names);
-    }
 }
 
 /// Joins all cookies into one field, without the host's own. HTTP/2 may split the field; the next
@@ -191,31 +125,6 @@ pub fn is_ours(name: &HeaderName) -> bool {
         || [header::TRAILER, header::EXPECT].contains(name)
 }
 
-/// Whether only the gateway sets this field for an upstream, in any spelling.
-fn is_told(name: &HeaderName) -> bool {
-    claims_identity(name)
-        || begins_as(name, "x-forwarded-")
-        || OURS.iter().any(|ours| reads_as(name, ours))
-}
-
-/// Whether another gateway would set this field, in any spelling.
-fn is_claim(name: &HeaderName) -> bool {
-    let first = name.as_str().bytes().next();
-    CLAIMS
-        .iter()
-        .filter(|(letter, _)| first == Some(*letter))
-        .any(|(_, known)| known.iter().any(|known| begins_as(name, known)))
-}
-
-/// Whether the field is `x-api-key`, in any spelling.
-pub fn is_api_key(name: &HeaderName) -> bool {
-    reads_as(name, API_KEY.as_str())
-}
-
-fn is_credential(name: &HeaderName) -> bool {
-    *name == header::AUTHORIZATION || is_api_key(name)
-}
-
 /// Whether the field tells an upstream who asks: a credential, or cookies.
 pub fn may_say_who(name: &HeaderName) -> bool {
     is_credential(name) || *name == header::COOKIE
@@ -254,37 +163,6 @@ pub fn clean_response(headers: &mut HeaderMap, request_id: &str) {
     if let Ok(value) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, value);
     }
-}
-
-/// Fields that change how the message is read, or whom it is from. They must not occur in trailers
-/// (RFC 9110 section 6.5.1).
-static NO_TRAILERS: [HeaderName; 13] = [
-    header::CACHE_CONTROL,
-    header::CONTENT_ENCODING,
-    header::CONTENT_LENGTH,
-    header::CONTENT_RANGE,
-    header::CONTENT_TYPE,
-    header::COOKIE,
-    header::EXPECT,
-    header::HOST,
-    header::LOCATION,
-    header::MAX_FORWARDS,
-    header::RANGE,
-    header::SET_COOKIE,
-    header::TRAILER,
-];
-
-/// Drops fields that must not occur in trailers, in either direction.
-pub fn clean_trailers(trailers: &mut HeaderMap) {
-    drop_where(trailers, is_no_trailer);
-}
-
-fn is_no_trailer(name: &HeaderName) -> bool {
-    is_told(name)
-        || is_claim(name)
-        || is_credential(name)
-        || HOP_BY_HOP.contains(name)
-        || NO_TRAILERS.contains(name)
 }
 
 #[cfg(test)]

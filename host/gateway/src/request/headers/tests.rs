@@ -1,5 +1,6 @@
 use super::*;
 use crate::plugins::auth::{ApiKeys, strip_keys};
+use hms_core::headers::{CLAIMS, OURS};
 
 fn headers(fields: &[(&str, &str)]) -> HeaderMap {
     let mut map = HeaderMap::new();
@@ -17,6 +18,8 @@ fn identity_header_is_removed_in_any_spelling() {
         ("x_hms_user", "mallory"),
         ("X.Hms.Scopes", "admin"),
         ("x-hms_user", "mallory"),
+        ("x-hms-window", "payments"),
+        ("X_HMS_Window", "payments"),
         ("x-hms-anything", "1"),
         ("x~hms~user", "mallory"),
         ("x-hms", "1"),
