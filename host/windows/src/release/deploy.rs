@@ -16,6 +16,7 @@ use crate::release::difference;
 use crate::release::file::{self, FileDeploy};
 use crate::release::load;
 use crate::release::progress::Progress;
+use crate::traffic::admission::Ask;
 use crate::traffic::serving::Serving;
 use crate::window::Window;
 use crate::{ChangeError, Probe, ReleaseRecord, TrafficShare, WindowName};
@@ -251,7 +252,7 @@ impl Registry {
         // windows are busy.
         let permit = window
             .queue
-            .acquire(instances.weight())
+            .acquire(Ask::plain(instances.weight()))
             .await
             .map_err(|busy| ChangeError::Try(busy.into()))?;
         instances.try_start().await.map_err(ChangeError::Try)?;

@@ -4,6 +4,7 @@ use crate::record::WindowRecord;
 use crate::registry::Registry;
 use crate::release::Release;
 use crate::release::deploy_queue::Asker;
+use crate::traffic::admission::Ask;
 use crate::window::Window;
 use crate::{ChangeError, ReleaseRecord};
 use hms_runtime::{Code, Instances, LoadError};
@@ -41,7 +42,7 @@ pub(crate) async fn release(
 /// # Errors
 /// Why it does not start, or gets no permit.
 pub(crate) async fn try_start(window: &Window, instances: &Instances) -> Result<(), ChangeError> {
-    let permit = window.queue.acquire(instances.weight()).await;
+    let permit = window.queue.acquire(Ask::plain(instances.weight())).await;
     let _permit = permit.map_err(|busy| ChangeError::Try(busy.into()))?;
     instances.try_start().await.map_err(ChangeError::Try)
 }

@@ -5,12 +5,33 @@
 //! reserved. A request without a permit waits in its window's own queue, bounded in length and
 //! time. A freed permit goes to the waiting window that has the fewest permits.
 //!
-//! The invariant: over all windows, the sum of max(used, reserved) is at most the pool, as soon as
-//! permits granted before a change of the terms have been returned.
+//! The first invariant: over all windows the sum of max(used, reserved) is at most the pool, as
+//! soon as what was given before a change of the terms has come back.
+//!
+//! A request that waits for another one inside of the host, as a window does that calls a window,
+//! and a middleware that calls on, keeps its permits meanwhile. Were all permits with such
+//! requests, none of them would ever go on. So the pool is divided by level: the number of
+//! instances that wait for a request already. Beyond what is reserved for their windows, requests
+//! that may wait have at most [`Caps`] permits at their level and those above it, and each level
+//! has room of its own below that. Requests that wait for nobody have no such bound, so a host
+//! whose windows call none has all of its pool.
+//!
+//! The second invariant: for each level, the requests that may wait, at this level or above it,
+//! leave room in what is shared for the heaviest request of the level below, by the first
+//! invariant's sum. So the deepest that wait can always go on, once those have gone that wait for
+//! nobody; and they are served first. Chains deeper than [`levels::LEVELS`] share the last level;
+//! what they wait for is bounded by the queue's time alone. A window's own instances are divided in
+//! the same way, as far as there are enough of them.
+
+mod levels;
+
+pub(crate) use levels::Ask;
 
 use crate::traffic::unavailable::WindowUnavailable;
 use hms_runtime::{Limit, Short, Shortage, WindowLimits};
+use levels::{Caps, Waits};
 use parking_lot::{Mutex, MutexGuard};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +75,10 @@ struct State {
     used: u32,
     /// Sum of max(used, reserved) over all accounts.
     committed: u32,
+    /// Permits of requests that may wait, beyond what their windows have reserved.
+    waits: Waits,
+    /// The most of those.
+    caps: Caps,
     waiting: usize,
     accounts: BTreeMap<u64, Account>,
     next: u64,
@@ -66,18 +91,29 @@ struct Account {
     /// Reserved permits, after all reservations were scaled to fit.
     reserved: u32,
     used: u32,
+    /// What of that is with requests that may wait.
+    waits: Waits,
+    /// The deepest first, and of one level the oldest.
     queue: VecDeque<Waiter>,
 }
 
 struct Waiter {
     number: u64,
-    weight: u32,
+    ask: Ask,
     grant: oneshot::Sender<Permit>,
 }
 
-/// The result of asking for a permit.
+/// What was given to a request.
+#[derive(Debug, Clone, Copy)]
+struct Given {
+    ask: Ask,
+    /// It counts in [`State::waits`].
+    shared: bool,
+}
+
+/// What came of asking for a permit.
 enum Asked {
-    Taken,
+    Taken(Given),
     Queued {
         number: u64,
         granted: oneshot::Receiver<Permit>,
@@ -96,7 +132,7 @@ pub(crate) struct WindowQueue {
 pub(crate) struct Permit {
     pool: Arc<Pool>,
     id: u64,
-    weight: u32,
+    given: Given,
 }
 
 impl Pool {
@@ -105,6 +141,8 @@ impl Pool {
             total,
             used: 0,
             committed: 0,
+            waits: Waits::default(),
+            caps: Caps::of(total, 1),
             waiting: 0,
             accounts: BTreeMap::new(),
             next: 0,
@@ -125,6 +163,7 @@ impl Pool {
             weight: 1,
             reserved: 0,
             used: 0,
+            waits: Waits::default(),
             queue: VecDeque::new(),
         };
         state.accounts.insert(id, account);
@@ -151,11 +190,11 @@ impl Pool {
         let result = by(&mut state);
         let granted = state.grant();
         drop(state);
-        for (id, waiter) in granted {
+        for (id, waiter, given) in granted {
             let _ = waiter.grant.send(Permit {
                 pool: self.clone(),
                 id,
-                weight: waiter.weight,
+                given,
             });
         }
         result
@@ -163,26 +202,27 @@ impl Pool {
 }
 
 impl WindowQueue {
-    /// A permit for an instance that takes `weight` permits of the pool.
+    /// A permit for the instance of a request.
     ///
     /// # Errors
-    ///
-    /// [`WindowUnavailable::Busy`] if the queue is full, or the wait took too long.
-    pub(crate) async fn acquire(&self, weight: u32) -> Result<Permit, WindowUnavailable> {
+    /// [`WindowUnavailable::Busy`] when the queue is full, or the wait was too long.
+    pub(crate) async fn acquire(&self, ask: Ask) -> Result<Permit, WindowUnavailable> {
         let asked = self
             .pool
-            .change(|state| state.ask(self.id, weight, &self.short))?;
-        let Asked::Queued {
-            number,
-            granted,
-            wait,
-        } = asked
-        else {
-            return Ok(Permit {
-                pool: self.pool.clone(),
-                id: self.id,
-                weight,
-            });
+            .change(|state| state.ask(self.id, ask, &self.short))?;
+        let (number, granted, wait) = match asked {
+            Asked::Taken(given) => {
+                return Ok(Permit {
+                    pool: self.pool.clone(),
+                    id: self.id,
+                    given,
+                });
+            }
+            Asked::Queued {
+                number,
+                granted,
+                wait,
+            } => (number, granted, wait),
         };
         let waiting = Waiting {
             queue: self,
@@ -242,7 +282,7 @@ impl Drop for WindowQueue {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.pool
-            .change(|state| state.give_back(self.id, self.weight));
+            .change(|state| state.give_back(self.id, self.given));
     }
 }
 
@@ -271,9 +311,18 @@ impl Account {
         self.used.max(self.reserved)
     }
 
-    /// Whether its own terms allow it `weight` more permits. One instance is always allowed.
-    fn may(&self, weight: u32) -> bool {
-        self.used == 0 || self.used + weight <= self.terms.most.saturating_mul(weight)
+    /// Whether its own terms let it have what is asked for. One instance is always let.
+    fn may(&self, ask: Ask) -> bool {
+        let most = self.terms.most.saturating_mul(ask.weight);
+        let level = ask.counted_level();
+        let waits = level.is_none_or(|level| {
+            Caps::of_window(most, ask.weight).lets(&self.waits, level, ask.weight)
+        });
+        self.used == 0 || (self.used + ask.weight <= most && waits)
+    }
+
+    fn is_reserved(&self, weight: u32) -> bool {
+        self.used + weight <= self.reserved
     }
 }
 
@@ -294,6 +343,10 @@ impl State {
             account.reserved = u32::try_from(fits).unwrap_or(u32::MAX);
         }
         self.committed = self.accounts.values().map(Account::committed).sum();
+        let reserved: u32 = self.accounts.values().map(|account| account.reserved).sum();
+        let weights = self.accounts.values().map(|account| account.weight);
+        let heaviest = weights.max().unwrap_or(1);
+        self.caps = Caps::of(self.total.saturating_sub(reserved), heaviest);
     }
 
     /// Whether the pool has `weight` more permits for the account.
@@ -304,30 +357,36 @@ impl State {
             && self.committed - account.committed() + after <= self.total
     }
 
-    fn is_reserved(account: &Account, weight: u32) -> bool {
-        account.used + weight <= account.reserved
+    /// Whether the account may have it by its own terms and by its level, whatever room there is.
+    fn may(&self, account: &Account, ask: Ask) -> bool {
+        let level = ask.counted_level();
+        account.may(ask)
+            && (account.is_reserved(ask.weight)
+                || level.is_none_or(|level| self.caps.lets(&self.waits, level, ask.weight)))
     }
 
-    /// Takes the permit, or a place in the queue.
-    fn ask(&mut self, id: u64, weight: u32, short: &Short) -> Result<Asked, WindowUnavailable> {
-        if self.take_at_once(id, weight) {
-            return Ok(Asked::Taken);
+    /// Takes the permit, or a permit in the queue.
+    fn ask(&mut self, id: u64, ask: Ask, short: &Short) -> Result<Asked, WindowUnavailable> {
+        if let Some(given) = self.take_at_once(id, ask) {
+            return Ok(Asked::Taken(given));
         }
-        let account = self.accounts.get_mut(&id).ok_or(WindowUnavailable::Busy)?;
-        match account.may(weight) {
+        let account = self.accounts.get(&id).ok_or(WindowUnavailable::Busy)?;
+        match self.may(account, ask) {
             true => short.pool.note(),
             false => short.window.note(),
         }
-        if account.queue.len() >= account.terms.queue {
+        let account = self.accounts.get_mut(&id).ok_or(WindowUnavailable::Busy)?;
+        // Of those above it none is in the way of one that others wait for.
+        let ahead = account
+            .queue
+            .partition_point(|waiter| waiter.ask.level >= ask.level);
+        if ahead >= account.terms.queue {
             return Err(WindowUnavailable::Busy);
         }
         let number = self.next;
         let (grant, granted) = oneshot::channel();
-        account.queue.push_back(Waiter {
-            number,
-            weight,
-            grant,
-        });
+        let waiter = Waiter { number, ask, grant };
+        account.queue.insert(ahead, waiter);
         self.next += 1;
         self.waiting += 1;
         let wait = account.terms.wait;
@@ -338,7 +397,8 @@ impl State {
         })
     }
 
-    fn take_at_once(&mut self, id: u64, weight: u32) -> bool {
+    fn take_at_once(&mut self, id: u64, ask: Ask) -> Option<Given> {
+        let weight = ask.weight;
         if self
             .accounts
             .get(&id)
@@ -349,36 +409,48 @@ impl State {
             }
             self.divide();
         }
-        let Some(account) = self.accounts.get(&id) else {
-            return false;
-        };
-        // The shared part goes first to those who wait for it.
-        let first =
-            account.queue.is_empty() && (self.waiting == 0 || Self::is_reserved(account, weight));
-        if !(first && account.may(weight) && self.fits(account, weight)) {
-            return false;
+        let account = self.accounts.get(&id)?;
+        // What is shared goes to those first who wait for it.
+        let first = account.queue.is_empty() && (self.waiting == 0 || account.is_reserved(weight));
+        if !(first && self.may(account, ask) && self.fits(account, weight)) {
+            return None;
         }
-        self.take(id, weight);
-        true
+        Some(self.take(id, ask))
     }
 
-    fn take(&mut self, id: u64, weight: u32) {
+    fn take(&mut self, id: u64, ask: Ask) -> Given {
+        let mut given = Given { ask, shared: false };
         if let Some(account) = self.accounts.get_mut(&id) {
             self.committed -= account.committed();
-            account.used += weight;
+            if let Some(level) = ask.counted_level() {
+                account.waits.add(level, ask.weight);
+                given.shared = !account.is_reserved(ask.weight);
+                if given.shared {
+                    self.waits.add(level, ask.weight);
+                }
+            }
+            account.used += ask.weight;
             self.committed += account.committed();
-            self.used += weight;
+            self.used += ask.weight;
         }
+        given
     }
 
-    fn give_back(&mut self, id: u64, weight: u32) {
+    fn give_back(&mut self, id: u64, Given { ask, shared }: Given) {
+        let level = ask.counted_level();
+        if let Some(level) = level.filter(|_| shared) {
+            self.waits.take(level, ask.weight);
+        }
         let Some(account) = self.accounts.get_mut(&id) else {
             return;
         };
+        if let Some(level) = level {
+            account.waits.take(level, ask.weight);
+        }
         self.committed -= account.committed();
-        account.used -= weight;
+        account.used -= ask.weight;
         self.committed += account.committed();
-        self.used -= weight;
+        self.used -= ask.weight;
         // Its window is gone.
         if account.terms.most == 0 && account.used == 0 {
             self.accounts.remove(&id);
@@ -386,7 +458,7 @@ impl State {
     }
 
     /// Those who wait and can be served now, with their permits taken.
-    fn grant(&mut self) -> Vec<(u64, Waiter)> {
+    fn grant(&mut self) -> Vec<(u64, Waiter, Given)> {
         let mut granted = Vec::new();
         while self.waiting > 0 {
             let Some(id) = self.next_served() else {
@@ -400,32 +472,33 @@ impl State {
                 break;
             };
             self.waiting -= 1;
-            self.take(id, waiter.weight);
-            granted.push((id, waiter));
+            let given = self.take(id, waiter.ask);
+            granted.push((id, waiter, given));
         }
         granted
     }
 
-    /// The account with the fewest permits of those that wait and may have more. If there is no
-    /// room for it yet, the shared part is kept for it, so that an instance of many permits gets
-    /// its turn; others get only their reservations.
+    /// The account whose first is the deepest of those that wait and may have more, and of those of
+    /// one level the account with the fewest permits. Where there is not yet room for it, what is
+    /// shared is kept for it, so that an instance of many permits gets its turn; others get only
+    /// what they have reserved.
     fn next_served(&self) -> Option<u64> {
         let mut accounts: Vec<_> = self
             .accounts
             .iter()
-            .filter_map(|(id, account)| Some((*id, account, account.queue.front()?.weight)))
-            .filter(|(_, account, weight)| account.may(*weight))
+            .filter_map(|(id, account)| Some((*id, account, account.queue.front()?.ask)))
+            .filter(|(_, account, ask)| self.may(account, *ask))
             .collect();
-        accounts.sort_by_key(|(id, account, _)| (account.used, *id));
+        accounts.sort_by_key(|(id, account, ask)| (Reverse(ask.level), account.used, *id));
         let (first, others) = accounts.split_first()?;
-        let (id, account, weight) = first;
-        if self.fits(account, *weight) {
+        let (id, account, ask) = first;
+        if self.fits(account, ask.weight) {
             return Some(*id);
         }
         others
             .iter()
-            .find(|(_, account, weight)| {
-                Self::is_reserved(account, *weight) && self.fits(account, *weight)
+            .find(|(_, account, ask)| {
+                account.is_reserved(ask.weight) && self.fits(account, ask.weight)
             })
             .map(|(id, ..)| *id)
     }

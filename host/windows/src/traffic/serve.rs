@@ -4,6 +4,7 @@
 use crate::canary::analysis;
 use crate::release::Release;
 use crate::release::fallback::Tripped;
+use crate::traffic::admission::Ask;
 use crate::traffic::breaker::{Breaker, Outcome, Pass, Trip};
 use crate::traffic::serving::Assignment;
 use crate::traffic::unavailable::WindowUnavailable;
@@ -95,7 +96,8 @@ async fn serve_on(
     mut request: Request<Body>,
     begun: &mut Option<Arc<InFlight>>,
 ) -> Result<Response<Body>, RequestError> {
-    let permit = match window.queue.acquire(release.instances.weight()).await {
+    let ask = Ask::plain(release.instances.weight());
+    let permit = match window.queue.acquire(ask).await {
         Ok(permit) => permit,
         Err(busy) => {
             let error = RequestError::from(busy);
