@@ -10,7 +10,8 @@ use hms_runtime::{
     CpuShares, EngineConfig, Failures, InstanceContext, Instances, Runtime, WindowLimits,
 };
 use hms_store::{StoreLimits, Stores};
-use std::sync::Arc;
+use hms_windows::Registry;
+use std::sync::{Arc, Weak};
 
 #[divan::bench(args = ["hello-wstd", "hello-wasip3", "payments"])]
 fn fresh(bencher: Bencher, guest: &str) {
@@ -29,6 +30,7 @@ fn fresh(bencher: Bencher, guest: &str) {
     let log = Runtime::window_log("bench", &limits, &grants);
     let context = InstanceContext {
         window: "bench".into(),
+        release: 1,
         stores: Arc::new(Stores::new(
             folder.path().join("stores"),
             StoreLimits::default(),
@@ -37,6 +39,8 @@ fn fresh(bencher: Bencher, guest: &str) {
         log,
         limits,
         grants,
+        windows: Weak::<Registry>::new(),
+        outgoing: None,
         cpu_shares: CpuShares::default(),
         short: Arc::default(),
     };

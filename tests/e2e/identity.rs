@@ -34,6 +34,8 @@ async fn spoofed_identity_reaches_no_window_however_it_is_spelt() {
         "x.hms.user",
         "x-hms-scopes",
         "X_HMS_SCOPES",
+        "x-hms-window",
+        "X_HMS_Window",
     ] {
         for (path, with_token) in [("/api/v1/prober/headers", true), ("/open/headers", false)] {
             let auth = if with_token {

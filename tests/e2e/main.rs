@@ -38,6 +38,7 @@ mod log_lines;
 mod middleware;
 mod neighbours;
 mod operators;
+mod outgoing;
 mod providers;
 mod releases;
 mod reuse;

@@ -30,6 +30,7 @@ pub struct Metrics {
     half_open: Family<WindowLabel, Gauge>,
     canary_skipped: Family<WindowLabel, Gauge>,
     failures: Family<FailureLabel, Counter>,
+    calls: Family<CallLabel, Counter>,
     stores: StoreMetrics,
     slow_clients: SlowClientMetrics,
     /// Of the admin listener.
@@ -50,6 +51,13 @@ struct WindowLabel {
 struct FailureLabel {
     window: Label,
     reason: Word,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabel {
+    from: Label,
+    to: Label,
+    outcome: &'static str,
 }
 
 /// How disks delay the stores of the windows.
@@ -148,6 +156,7 @@ impl Metrics {
         let half_open = Family::default();
         let canary_skipped = Family::default();
         let failures = Family::default();
+        let calls = Family::default();
         let unsaved = Family::default();
         registry.register(
             "window_live_release",
@@ -184,6 +193,11 @@ impl Metrics {
             "window_failures",
             "Requests that a window did not answer, or not completely, by reason",
             failures.clone(),
+        );
+        registry.register(
+            "window_calls",
+            "Calls between windows, by who calls whom and what came of it",
+            calls.clone(),
         );
         registry.register(
             "log_lines_dropped",
@@ -234,6 +248,7 @@ impl Metrics {
             half_open,
             canary_skipped,
             failures,
+            calls,
             stores,
             slow_clients,
             connections,
@@ -332,6 +347,15 @@ impl Metrics {
             self.open
                 .get_or_create(&label)
                 .set(i64::from(status.state == WindowState::Open));
+        }
+        self.calls.clear();
+        for (from, to, outcome, count) in windows.calls_between_windows() {
+            let label = CallLabel {
+                from: Label(from.to_string()),
+                to: Label(to.to_string()),
+                outcome: outcome.name(),
+            };
+            self.calls.get_or_create(&label).inc_by(count);
         }
         self.stores.fill(windows);
         self.slow_clients.fill(windows);

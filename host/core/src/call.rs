@@ -1,16 +1,60 @@
-//! How the gateway calls windows, whoever runs them.
+//! How windows are called, by the gateway and by each other, whoever runs them.
 
 use crate::body::Body;
 use crate::error::RequestError;
+use crate::next::Next;
+use crate::outgoing::CallChain;
+use crate::stream_idle::StreamIdle;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
+use std::sync::Arc;
+use std::time::Instant;
 
-/// The windows, as the gateway sees them. Whoever is behind it leases a release for the request,
-/// and keeps the lease until the answer's body has ended.
+/// The windows, as those who call them see them. Whoever is behind it leases a release for the
+/// request, and keeps the lease until the answer's body has ended.
 pub trait Windows: Send + Sync {
-    /// Lets `window` answer. The request's URI is absolute: the authority that the client asked
-    /// for, and the path as the window is to see it.
-    fn call<'a>(&'a self, window: &'a str, request: Request<Body>) -> BoxFuture<'a, WindowAnswer>;
+    /// Lets `window` answer.
+    fn call<'a>(&'a self, window: &'a str, call: WindowCall) -> BoxFuture<'a, WindowAnswer>;
+}
+
+/// A request to a window, and what the host knows of it.
+pub struct WindowCall {
+    /// Its URI is absolute: the authority that was asked for, and the path as the window is to see
+    /// it. Its headers are cleaned and stamped by whoever calls.
+    pub request: Request<Body>,
+    /// The rest of its way, where the window is asked as a middleware.
+    pub next: Option<Next>,
+    /// How long its answer may be quiet, where that is not the default.
+    pub stream_idle: Option<StreamIdle>,
+    /// Instances that wait for this answer, each with a place in the pool: middlewares and calling
+    /// windows. 0 for a request that comes straight from a client.
+    pub waiting: usize,
+    /// The window that calls; none where the gateway does.
+    pub from: Option<Box<CallingWindow>>,
+}
+
+impl WindowCall {
+    /// A request of a client, with nothing else to say of it.
+    pub fn of_client(request: Request<Body>) -> Self {
+        WindowCall {
+            request,
+            next: None,
+            stream_idle: None,
+            waiting: 0,
+            from: None,
+        }
+    }
+}
+
+/// The window that calls another.
+#[derive(Debug, Clone)]
+pub struct CallingWindow {
+    /// Its name.
+    pub window: Arc<str>,
+    /// The windows through which the request has come, this one included.
+    pub chain: CallChain,
+    /// When the caller's own request is over: the callee has no more time than that.
+    pub deadline: Option<Instant>,
 }
 
 /// What came of a request to a window.

@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use std::sync::Arc;
 
-/// The rest of the way. Travels with a request, among its extensions, to the instance of a
+/// The rest of the way. Travels with a [`WindowCall`](crate::call::WindowCall) to the instance of a
 /// middleware. It always answers: what fails on the way is an answer as the client would see it.
 #[derive(Clone)]
 pub struct Next(Arc<dyn Fn(Request<Body>) -> BoxFuture<'static, Response<Body>> + Send + Sync>);

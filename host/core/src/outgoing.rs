@@ -30,6 +30,12 @@ pub trait Outgoing: Send + Sync {
     ) -> BoxFuture<'static, Result<Response<Body>, CallError>>;
 }
 
+impl std::fmt::Debug for dyn Outgoing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Outgoing")
+    }
+}
+
 /// What the guest wishes for one call: each can only shorten what the host allows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Wishes {
@@ -58,7 +64,8 @@ pub struct OnBehalf {
     pub scopes: Option<HeaderValue>,
     /// When the request is over at the latest.
     pub deadline: Option<Instant>,
-    /// Outgoing calls that the request has made so far.
+    /// Outgoing calls that the request has made so far. The runtime counts, and holds the window
+    /// to its limit, before it asks.
     pub calls: Arc<AtomicU32>,
     /// How the request came to this window.
     pub chain: CallChain,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 /// The longest time in which nothing of an answer, or of its request's body, moves once the answer
-/// has begun. The gateway gives it to a window among the extensions of a request, where the route
-/// says another than the default.
+/// has begun. The gateway gives it to a window with its
+/// [`WindowCall`](crate::call::WindowCall), where the route says another than the default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamIdle(pub Duration);
 

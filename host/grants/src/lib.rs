@@ -55,6 +55,11 @@ pub struct CallGrant {
 }
 
 impl Grants {
+    /// Whether it may send requests at all.
+    pub fn calls_out(&self) -> bool {
+        !(self.outbound.is_empty() && self.calls.is_empty())
+    }
+
     /// The grant by which this window may call `window`.
     pub fn call(&self, window: &str) -> Option<&CallGrant> {
         self.calls

@@ -57,8 +57,8 @@ pub(super) struct Empties {
 }
 
 impl Empties {
-    /// The next frame of `inner` that is not empty.
-    fn poll_frame<B>(
+    /// The next frame of `inner` that says something.
+    pub(super) fn poll_frame<B>(
         &mut self,
         inner: &mut B,
         cx: &mut Context<'_>,

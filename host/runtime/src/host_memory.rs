@@ -18,7 +18,9 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi_http::FieldMap;
 use wasmtime_wasi_http::p2::bindings::http::types::Method;
 use wasmtime_wasi_http::p2::body::HostOutgoingBody;
-use wasmtime_wasi_http::p2::types::{HostOutgoingRequest, HostOutgoingResponse};
+use wasmtime_wasi_http::p2::types::{
+    HostIncomingResponse, HostOutgoingRequest, HostOutgoingResponse,
+};
 use wasmtime_wasi_http::p3::{Request, Response};
 
 /// Bytes charged for any handle: its entry in the tables, and the largest resource without what it
@@ -43,8 +45,8 @@ pub(super) fn write_bytes(memory_limit: u64) -> usize {
     share.clamp(BODY_CHUNK_BYTES, MAX_WRITE_BYTES)
 }
 
-/// Bytes charged for a request that a middleware forwards, in addition to its header fields, until
-/// the body of its answer has ended: two pieces in each direction.
+/// Bytes that a request which a guest sends, or a middleware passes on, counts beside its header
+/// fields, until its answer's body has ended: two pieces in each direction.
 pub(super) const PASSED_ON_BYTES: usize = 4 * BODY_CHUNK_BYTES;
 
 /// The number of values from which on a block of header fields is rebuilt when some are removed.
@@ -212,6 +214,9 @@ fn resource_bytes(
         return request.method.as_str().len() + authority + path + head;
     }
     if let Some(response) = entry.downcast_ref::<Response>() {
+        return seen.fields_bytes(&response.headers);
+    }
+    if let Some(response) = entry.downcast_ref::<HostIncomingResponse>() {
         return seen.fields_bytes(&response.headers);
     }
     if entry.is::<HostOutgoingBody>() {

@@ -4,11 +4,11 @@
 use super::client_time::{ClientTime, Slow};
 use super::error::InstanceError;
 use super::failure::MemoryExhausted;
+use super::outgoing::Calling;
 use super::reuse::{CLIENT_TIME, HEAD_TIME, ReuseTrial};
 use super::shortage::Short;
 use super::waiters::LaneGuard;
 use futures_util::task::AtomicWaker;
-use hms_core::next::Next;
 use hms_core::stream_idle::StreamIdle;
 use parking_lot::Mutex;
 use std::any::Any;
@@ -19,7 +19,6 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 /// Time for an instance to clean up once nobody waits for its answer any more. An instance whose
 /// upload broke off removes the chunks in this time.
@@ -67,27 +66,15 @@ pub struct InFlight {
     tried_head: OnceLock<Instant>,
     /// Its permit among those that wait for clients, if its own is slow.
     guard: Mutex<Option<LaneGuard>>,
-    /// At a middleware: the rest of the chain, until the request is over.
-    onward: Option<Onward>,
-    /// Held as long as anything of this request exists: the lease.
+    /// What it may do beyond its answer, until it is over.
+    calling: Option<Arc<Calling>>,
+    /// Its wall time is what the window that calls had left, and less than its own window's.
+    lent: bool,
+    /// What must live as long as anything of this request does: the lease.
     _lease: Held,
 }
 
-/// The rest of the chain, and a token that says that the request is over.
-#[derive(Clone)]
-pub(super) struct Onward {
-    pub next: Next,
-    pub over: CancellationToken,
-}
-
-impl Onward {
-    /// Its answer has been sent, nobody waits for it, or it failed.
-    pub(crate) fn is_over(&self) -> bool {
-        self.over.is_cancelled()
-    }
-}
-
-/// A value that is only kept alive.
+/// Something that is only kept.
 pub(super) type Held = Box<dyn Any + Send + Sync>;
 
 impl InFlight {
@@ -115,15 +102,24 @@ impl InFlight {
             trial: OnceLock::new(),
             tried_head: OnceLock::new(),
             guard: Mutex::new(None),
-            onward: None,
+            calling: None,
+            lent: false,
             _lease: lease,
         }
     }
 
-    /// With the rest of the chain, at a middleware.
-    pub(super) fn with_next(mut self, next: Option<Next>) -> Self {
-        let over = CancellationToken::new;
-        self.onward = next.map(|next| Onward { next, over: over() });
+    /// With what it may do beyond its answer.
+    pub(super) fn with_calling(mut self, calling: Option<Arc<Calling>>) -> Self {
+        self.calling = calling;
+        self
+    }
+
+    /// With no more wall time than `left`, which whoever calls has itself. Where that is what it
+    /// runs out of, it is not its window that was slow.
+    pub(super) fn within(mut self, left: Option<Duration>) -> Self {
+        if let Some(left) = left.filter(|left| *left < self.wall_time) {
+            (self.wall_time, self.lent) = (left, true);
+        }
         self
     }
 
@@ -133,15 +129,15 @@ impl InFlight {
         self
     }
 
-    /// The rest of the chain, at a middleware.
-    pub(super) fn onward(&self) -> Option<Onward> {
-        self.onward.clone()
+    /// What it may do beyond its answer, if anything.
+    pub(super) fn calling(&self) -> Option<&Arc<Calling>> {
+        self.calling.as_ref()
     }
 
-    /// Ends what was forwarded for it; nothing more is.
+    /// What was sent for it ends here, and nothing more is.
     fn over(&self) {
-        if let Some(onward) = &self.onward {
-            onward.over.cancel();
+        if let Some(calling) = &self.calling {
+            calling.over().cancel();
         }
     }
 
@@ -393,6 +389,9 @@ impl InFlight {
             return Some(deadline);
         }
         let limit = self.time();
+        if self.lent && !self.is_answered() {
+            self.body_failed();
+        }
         self.fail(match self.is_answered() {
             true => InstanceError::StreamIdle { limit },
             false => InstanceError::WallTime { limit },

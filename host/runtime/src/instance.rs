@@ -9,18 +9,18 @@ use super::failure::classify;
 use super::failures::Failures;
 use super::in_flight::{Held, InFlight};
 use super::in_flight_set::InFlightSet;
-use super::linker::Outside;
 use super::log::WindowLog;
 use super::meter::Meter;
+use super::outgoing::{Calling, Outside};
 use super::requests::Requests;
 use super::reuse::Reuse;
 use super::shortage::Short;
 use hms_core::body::Body;
+use hms_core::call::{WindowCall, Windows};
 use hms_core::error::{Cause, RequestError};
 use hms_core::framing;
 use hms_core::limits::{Limit, LiveLimits, WindowLimits};
-use hms_core::next::Next;
-use hms_core::stream_idle::StreamIdle;
+use hms_core::outgoing::Outgoing;
 use hms_grants::{LiveGrants, WindowGrants};
 use hms_net::lanes::PerLane;
 use hms_store::Stores;
@@ -29,9 +29,9 @@ use http_body_util::BodyExt;
 use std::any::Any;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::time::error::Elapsed;
 use wasmtime::ResourceLimiter;
@@ -61,7 +61,9 @@ const END_TIME: Duration = Duration::from_secs(1);
 pub struct InstanceContext {
     /// The window's name: it alone decides which store an instance can reach.
     pub window: Arc<str>,
-    /// All stores; an instance opens its own window's store when it first needs it.
+    /// The release's number.
+    pub release: u64,
+    /// All stores; an instance opens its own window's when it first needs it.
     pub stores: Arc<Stores>,
     /// Where the guest's stdout and stderr go.
     pub log: Arc<WindowLog>,
@@ -69,6 +71,10 @@ pub struct InstanceContext {
     pub limits: LiveLimits,
     /// What the operator grants the window.
     pub grants: LiveGrants,
+    /// All windows, for calls of others.
+    pub windows: Weak<dyn Windows>,
+    /// The way to services of the network; none where there is none.
+    pub outgoing: Option<Arc<dyn Outgoing>>,
     /// How its instances share the processors with others.
     pub cpu_shares: CpuShares,
     /// Why its instances failed.
@@ -117,7 +123,11 @@ impl InstanceState {
             table,
             wasi,
             http,
-            hooks: Outside::new(context.failures.clone(), limits.get(Limit::MemoryBytes)),
+            hooks: Outside::new(
+                context.failures.clone(),
+                context.window.clone(),
+                limits.get(Limit::MemoryBytes),
+            ),
             meter: Meter::new(limits, cpu_share),
             requests: Requests::new(in_flight_set.clone()),
             has_taken_a_body: false,
@@ -128,11 +138,11 @@ impl InstanceState {
         }
     }
 
-    /// The request `in_flight` begins, as the guest's task `task`, under the current limits. What
-    /// the start of the instance used is charged to the first. Returns how many it has begun.
-    pub(super) fn begin(&mut self, in_flight: &InFlight, task: GuestTaskId) -> u64 {
+    /// The request `in_flight` begins, as the guest's task `task`: the limits as they are now are
+    /// its own. What the instance's start took counts for the first. How many that makes.
+    pub(super) fn begin(&mut self, in_flight: &Arc<InFlight>, task: GuestTaskId) -> u64 {
         let limits = **self.context.limits.load();
-        let begun = self.requests.begin(in_flight.onward(), task);
+        let begun = self.requests.begin(in_flight, task);
         if begun > 1 {
             self.meter.restart();
         }
@@ -299,20 +309,24 @@ impl Instances {
         }
     }
 
-    /// The state of `request` while it is in flight. `permit` is kept until the instance is done,
-    /// `lease` until the last byte of the answer has been sent as well.
+    /// What is known of the request of `call` as long as it is at work. `permit` is kept until the
+    /// instance is done, `lease` until the last byte of the answer is out as well. `may_wait`: the
+    /// permit is that of a request that may wait for others.
     pub fn in_flight(
         &self,
-        request: &mut http::Request<Body>,
+        call: &mut WindowCall,
         lease: impl Any + Send + Sync,
         permit: impl Any + Send + Sync,
+        may_wait: bool,
     ) -> Arc<InFlight> {
-        let wall_time = self.counter().context.limits.load().time(Limit::WallTimeMs);
-        let next = request.extensions_mut().remove::<Next>();
-        let idle = request.extensions_mut().remove::<StreamIdle>();
+        let context = &self.counter().context;
+        let wall_time = context.limits.load().time(Limit::WallTimeMs);
+        let until = call.from.as_ref().and_then(|from| from.deadline);
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let calling = Calling::of(call, context, may_wait);
         let (lease, permit) = (Box::new(lease) as Held, Box::new(permit) as Held);
-        let in_flight = InFlight::new(lease, permit, wall_time);
-        Arc::new(in_flight.with_next(next).with_idle(idle))
+        let in_flight = InFlight::new(lease, permit, wall_time).within(left);
+        Arc::new(in_flight.with_calling(calling).with_idle(call.stream_idle))
     }
 
     /// Has an instance serve `request`, whose state is `in_flight`. Dropping the future, or the

@@ -18,7 +18,8 @@
 //! - [`interfaces`] is what a guest may import beside WASI's own: its store, its configuration.
 //! - [`host_memory`] is what the host keeps for an instance; [`http_types`] declares it for
 //!   wasmtime's own types.
-//! - [`middleware`] forwards requests, and [`requests`] determines for which request.
+//! - [`outgoing`] sends requests: along a chain ([`middleware`]), to other windows, to services;
+//!   [`requests`] determines for which request.
 //! - [`reuse`] tests whether an instance can serve more than one request.
 
 // The documentation is for whoever carries on, and built with its private items.
@@ -53,6 +54,7 @@ mod mask;
 mod meter;
 mod middleware;
 pub mod native;
+mod outgoing;
 mod placement;
 mod requests;
 mod reuse;

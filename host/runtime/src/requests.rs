@@ -1,5 +1,5 @@
-//! Which of its requests an instance makes a call for: determined by the calling task, as defined
-//! by the component model.
+//! For which of its requests an instance sends one: told by the guest's task that sends, as the
+//! component model has it.
 //!
 //! For a host call, wasmtime reports which task makes it, and which task had called that one, up to
 //! the task that the host started. A task started by the host belongs to one request, and its
@@ -8,27 +8,46 @@
 //! inner tasks are accepted only in an instance that never had more than one request, and never
 //! gets another.
 
-use super::in_flight::Onward;
+use super::in_flight::InFlight;
 use super::in_flight_set::InFlightSet;
-use std::sync::Arc;
+use super::outgoing::Calling;
+use std::sync::{Arc, Weak};
+use tokio::time::Instant;
 use wasmtime::component::GuestTaskId;
 
-/// The requests of one instance for which calls are possible.
+/// The requests of one instance, as far as they can be sent for.
 pub(super) struct Requests {
     begun: u64,
-    /// Whether any of them had a rest of the chain.
+    /// One of them had a way to go on, or may call out.
     any_way: bool,
-    at_work: Vec<(GuestTaskId, Onward)>,
+    at_work: Vec<(GuestTaskId, RequestInHand)>,
     in_flight_set: Arc<InFlightSet>,
 }
 
-/// The request that a call belongs to.
+/// A request that an instance sends others for.
+#[derive(Clone)]
+pub(super) struct RequestInHand {
+    /// What it may do.
+    pub calling: Arc<Calling>,
+    /// Not its lease.
+    in_flight: Weak<InFlight>,
+}
+
+impl RequestInHand {
+    /// When it is over at the latest, as things stand now.
+    pub(super) fn deadline(&self) -> Option<std::time::Instant> {
+        let in_flight = self.in_flight.upgrade()?;
+        Some(in_flight.deadline(Instant::now()).into_std())
+    }
+}
+
+/// For whom a request is sent.
 pub(super) enum Caller {
-    /// A request in flight.
-    Request(Onward),
-    /// A request that is over, or an unknown one.
+    /// A request that is at work.
+    Request(RequestInHand),
+    /// A request that is over, or none that can be told.
     Over,
-    /// None of its requests ever had a rest of the chain.
+    /// None of its requests ever had a way to go on, or might call out.
     NoWay,
 }
 
@@ -42,18 +61,28 @@ impl Requests {
         }
     }
 
-    /// Another request begins, as `task`, with `onward` as the rest of its chain. Returns how many
-    /// have begun.
-    pub(crate) fn begin(&mut self, onward: Option<Onward>, task: GuestTaskId) -> u64 {
+    /// Whether there was one that could be sent for.
+    pub(crate) fn any_way(&self) -> bool {
+        self.any_way
+    }
+
+    /// One more begins, as `task`. How many that makes.
+    pub(crate) fn begin(&mut self, in_flight: &Arc<InFlight>, task: GuestTaskId) -> u64 {
         self.begun += 1;
-        self.any_way |= onward.is_some();
         self.at_work
-            .retain(|(other, onward)| *other != task && !onward.is_over());
-        self.at_work.extend(onward.map(|onward| (task, onward)));
+            .retain(|(other, request)| *other != task && !request.calling.is_over());
+        if let Some(calling) = in_flight.calling() {
+            self.any_way = true;
+            let request = RequestInHand {
+                calling: calling.clone(),
+                in_flight: Arc::downgrade(in_flight),
+            };
+            self.at_work.push((task, request));
+        }
         self.begun
     }
 
-    /// The request of the innermost task in `stack`; the youngest task first, as in wasmtime.
+    /// For whom the innermost of the tasks in `stack` sends; youngest first, as wasmtime has them.
     pub(crate) fn caller(&self, mut stack: impl Iterator<Item = GuestTaskId>) -> Caller {
         let Some(task) = stack.next() else {
             return Caller::Over;
@@ -70,7 +99,7 @@ impl Requests {
         };
         let mut known = self.at_work.iter();
         match known.find(|(task, _)| *task == root) {
-            Some((_, onward)) if !onward.is_over() => Caller::Request(onward.clone()),
+            Some((_, request)) if !request.calling.is_over() => Caller::Request(request.clone()),
             None if !self.any_way => Caller::NoWay,
             _ => Caller::Over,
         }

@@ -4,11 +4,14 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::unreachable,
     reason = "tests, which fail by a panic"
 )]
 
 use arc_swap::ArcSwap;
+use futures_util::future::BoxFuture;
 use hms_core::body;
+use hms_core::call::{WindowAnswer, WindowCall, Windows};
 use hms_core::error::RequestError;
 use hms_grants::{Grants, LiveGrants, Secret, WindowGrants};
 use hms_harness::guests;
@@ -23,9 +26,18 @@ use http::Request;
 use http_body_util::BodyExt;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, OnceCell};
+
+/// There are no other windows to call.
+struct NoWindows;
+
+impl Windows for NoWindows {
+    fn call<'a>(&'a self, _: &'a str, _: WindowCall) -> BoxFuture<'a, WindowAnswer> {
+        unreachable!("nobody holds one")
+    }
+}
 
 /// The components' native code by name: compiling takes longest.
 static COMPILED: Mutex<BTreeMap<String, Arc<OnceCell<Vec<u8>>>>> =
@@ -74,10 +86,13 @@ impl Window {
         let stores = folder.path().join("stores");
         let context = InstanceContext {
             window: "w".into(),
+            release: 1,
             stores: Arc::new(Stores::new(stores, StoreLimits::default())),
             log: log.clone(),
             limits,
             grants: grants.clone(),
+            windows: Weak::<NoWindows>::new(),
+            outgoing: None,
             cpu_shares: CpuShares::default(),
             failures: failures.clone(),
             short: Arc::default(),
@@ -97,12 +112,13 @@ impl Window {
     }
 
     async fn try_get(&self, path: &str) -> Result<String, RequestError> {
-        let mut request = Request::get(format!("http://w{path}"))
+        let request = Request::get(format!("http://w{path}"))
             .header("host", "w")
             .body(body::empty())
             .unwrap();
-        let in_flight = self.instances.in_flight(&mut request, (), ());
-        let answer = self.instances.serve(request, in_flight).await?;
+        let mut call = WindowCall::of_client(request);
+        let in_flight = self.instances.in_flight(&mut call, (), (), false);
+        let answer = self.instances.serve(call.request, in_flight).await?;
         let bytes = answer.into_body().collect().await.unwrap().to_bytes();
         Ok(String::from_utf8(bytes.to_vec()).unwrap())
     }

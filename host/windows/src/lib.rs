@@ -43,6 +43,7 @@ pub use release::deploy::DeployOptions;
 pub use release::deploy_queue::Load;
 pub use release::file::FileDeploy;
 pub use release::probe::Probe;
+pub use traffic::callers::CallOutcome;
 pub use watch::{FolderCounts, FolderProgress, WindowsFolder};
 
 pub use hms_core::units::TrafficShare;

@@ -8,7 +8,8 @@ use super::release::fallback;
 use super::restore::restore;
 use super::status::limit_values;
 use super::traffic::admission::{Pool, Terms};
-use super::traffic::serve::serve;
+use super::traffic::callers::CallOutcome;
+use super::traffic::serve::{serve, serve_window};
 use super::traffic::serving::Serving;
 use super::traffic::unavailable::WindowUnavailable;
 use super::watch::TakenFiles;
@@ -18,15 +19,14 @@ use anyhow::anyhow;
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use hms_api::{Limits, LogLine, LogLines, Release, ShownLimits, WindowState, WindowStatus};
-use hms_core::body::Body;
-use hms_core::call::{WindowAnswer, Windows};
+use hms_core::call::{WindowAnswer, WindowCall, Windows};
+use hms_core::outgoing::Outgoing;
 use hms_disk::reserve::Reserve;
 use hms_grants::AllGrants;
 use hms_runtime::instance::InstanceContext;
 use hms_runtime::log::Line;
 use hms_runtime::{CompileLimits, Compiler, EngineConfig, Limit, Runtime, WindowLimits};
 use hms_store::{Store, StoreError, StoreLimits, StoreStats, Stores, open_file};
-use http::Request;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -56,6 +56,8 @@ pub struct WindowsConfig {
     pub watched: Option<PathBuf>,
     /// What each window is granted. Nothing.
     pub grants: Arc<AllGrants>,
+    /// The windows' way to services of the network. None.
+    pub outgoing: Option<Arc<dyn Outgoing>>,
     /// How long a stop or a removal waits for another change of the window, before it is left to be
     /// done later. 500 ms.
     pub turn_time: Duration,
@@ -77,6 +79,7 @@ impl WindowsConfig {
             max_upload_bytes: 128 << 20,
             watched: None,
             grants: Arc::default(),
+            outgoing: None,
             turn_time: TURN_TIME,
             disk_time: DISK_TIME,
         }
@@ -121,12 +124,21 @@ fn of_records(error: StoreError) -> anyhow::Error {
 }
 
 impl Windows for Registry {
-    fn call<'a>(&'a self, window: &'a str, request: Request<Body>) -> BoxFuture<'a, WindowAnswer> {
+    fn call<'a>(&'a self, window: &'a str, call: WindowCall) -> BoxFuture<'a, WindowAnswer> {
         let found = self.windows.load().get(window).cloned();
-        let window = found.ok_or_else(|| WindowUnavailable::NotDeployed {
-            window: window.to_owned(),
-        });
-        Box::pin(serve(window, request))
+        let name = || window.to_owned();
+        let caller = call.from.as_ref().map(|from| from.window.clone());
+        let window = match (found, caller) {
+            (None, _) => Err(WindowUnavailable::NotDeployed { window: name() }),
+            (Some(window), Some(caller)) => {
+                return Box::pin(serve_window(window, caller, call));
+            }
+            (Some(window), None) if window.grants.load().grants.internal => {
+                Err(WindowUnavailable::Internal { window: name() })
+            }
+            (Some(window), None) => Ok(window),
+        };
+        Box::pin(serve(window, call))
     }
 }
 
@@ -209,9 +221,9 @@ impl Registry {
             name.clone(),
             record,
             limits,
+            self.config.grants.window(name.as_str()),
             &self.pool,
             self.stores.clone(),
-            &self.config.grants.window(name.as_str()),
             trips,
         );
         let window = Arc::new(window);
@@ -300,8 +312,18 @@ impl Registry {
         })
     }
 
-    /// Requests whose instances now wait for slow clients, and those that had to give way to others
-    /// so far.
+    /// Calls between windows since the host began: caller, callee, what came of it, and how many.
+    pub fn calls_between_windows(&self) -> Vec<(Arc<str>, WindowName, CallOutcome, u64)> {
+        let all = self.all();
+        let all = all.iter().flat_map(|window| {
+            let counts = window.callers.counts().into_iter();
+            counts.map(|(from, outcome, count)| (from, window.name.clone(), outcome, count))
+        });
+        all.collect()
+    }
+
+    /// Requests whose instances wait for slow clients now, and those that had to give way to others so
+    /// far.
     pub fn slow_clients(&self) -> (usize, u64) {
         self.runtime.waiters().counts()
     }
@@ -366,14 +388,22 @@ impl Registry {
         }
     }
 
-    /// State shared by the instances of `window`.
-    pub(super) fn instance_context(&self, window: &Window) -> InstanceContext {
+    /// What the instances of release `number` of `window` share.
+    pub(super) fn instance_context(
+        self: &Arc<Self>,
+        window: &Window,
+        number: u64,
+    ) -> InstanceContext {
+        let registry: std::sync::Weak<Self> = Arc::downgrade(self);
         InstanceContext {
             window: window.name.as_str().into(),
+            release: number,
             stores: self.stores.clone(),
             log: window.log.clone(),
             limits: window.limits.clone(),
-            grants: self.config.grants.window(window.name.as_str()),
+            grants: window.grants.clone(),
+            windows: registry,
+            outgoing: self.config.outgoing.clone(),
             cpu_shares: window.cpu_shares.clone(),
             failures: window.failures.clone(),
             short: window.queue.short().clone(),

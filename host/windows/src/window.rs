@@ -8,6 +8,7 @@ use super::release::{Drain, Release};
 use super::status::{canary_status, limit_values};
 use super::traffic::admission::{Pool, Terms, WindowQueue};
 use super::traffic::breaker::Placement;
+use super::traffic::callers::Callers;
 use super::traffic::serve::reuse_is_off;
 use super::traffic::serving::{Assignment, Serving};
 use super::traffic::swap_cell::SwapCell;
@@ -30,6 +31,10 @@ pub(crate) struct Window {
     draining: Mutex<Vec<Drain>>,
     pub(super) log: Arc<WindowLog>,
     pub(super) limits: LiveLimits,
+    /// What the operator grants it.
+    pub(super) grants: LiveGrants,
+    /// The windows that call it.
+    pub(super) callers: Callers,
     pub(super) cpu_shares: CpuShares,
     pub(super) failures: Arc<Failures>,
     /// Notified if a release trips its breaker.
@@ -49,13 +54,13 @@ impl Window {
         name: WindowName,
         record: WindowRecord,
         limits: WindowLimits,
+        grants: LiveGrants,
         pool: &Arc<Pool>,
         stores: Arc<Stores>,
-        grants: &LiveGrants,
         trips: mpsc::Sender<Tripped>,
     ) -> Self {
         let live = LiveLimits::new(ArcSwap::from_pointee(limits));
-        let log = Runtime::window_log(name.as_str(), &live, grants);
+        let log = Runtime::window_log(name.as_str(), &live, &grants);
         Window {
             name,
             serving: SwapCell::new(Serving::Empty),
@@ -67,6 +72,8 @@ impl Window {
             cpu_shares: CpuShares::default(),
             queue: pool.queue(Terms::of(&limits)),
             limits: live,
+            grants,
+            callers: Callers::default(),
             recorded: Recorded::new(record),
         }
     }

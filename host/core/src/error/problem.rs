@@ -150,6 +150,10 @@ table! {
 
     // The way to the upstream.
     WindowNotDeployed: "window-not-deployed", 503, "Window not deployed", Host, NotHere, SHORTLY;
+    /// Its grants say that only other windows call it, and a route leads there nevertheless. As
+    /// where there is no route: to the client nothing is there, so it is what asks for something
+    /// else.
+    WindowInternal: "window-internal", 404, "Not found", Client, Refused, NO;
     WindowStopped: "window-stopped", 503, "Window stopped", Host, NotHere, SHORTLY;
     /// Its breaker refused the request, so no release is told of it.
     WindowTripped: "window-tripped", 503, "Window temporarily closed", Window, NotHere, KNOWN;

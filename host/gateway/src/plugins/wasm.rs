@@ -13,6 +13,7 @@ use crate::routes::manifest::is_window_name;
 use crate::upstream::{Answer, address_window};
 use futures_util::future::BoxFuture;
 use hms_core::body::{self, Body};
+use hms_core::call::WindowCall;
 use hms_core::error::RequestError;
 use hms_core::next::Next;
 use hms_core::path::{Oddities, read_path};
@@ -94,13 +95,16 @@ impl Exchange {
             headers::drop_credentials(request.headers_mut());
         }
         address_window(&mut request, &self.target, window)?;
-        if let Some(idle) = self.bounds.stream_idle {
-            request.extensions_mut().insert(StreamIdle(idle));
-        }
         let exchange = self.clone();
         let rest = Next::new(move |request| exchange.clone().rest::<R>(index, request));
-        request.extensions_mut().insert(rest);
-        Ok(self.upstreams.window(window, request).await)
+        let call = WindowCall {
+            request,
+            next: Some(rest),
+            stream_idle: self.bounds.stream_idle.map(StreamIdle),
+            waiting: index,
+            from: None,
+        };
+        Ok(self.upstreams.window(window, call).await)
     }
 
     /// The rest of the chain, from the middleware at `index`. Always answers.

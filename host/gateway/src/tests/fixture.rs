@@ -4,7 +4,7 @@ use super::*;
 use futures_util::future::BoxFuture;
 use futures_util::stream;
 use hms_core::body::{self, BodyError};
-use hms_core::call::{WindowAnswer, Windows};
+use hms_core::call::{WindowAnswer, WindowCall, Windows};
 use hms_core::error::Problem;
 use hms_net::listen::bind;
 use http_body::Frame;
@@ -31,10 +31,10 @@ pub(super) struct FakeWindows {
 }
 
 impl Windows for FakeWindows {
-    fn call<'a>(&'a self, window: &'a str, request: Request<Body>) -> BoxFuture<'a, WindowAnswer> {
+    fn call<'a>(&'a self, window: &'a str, call: WindowCall) -> BoxFuture<'a, WindowAnswer> {
         Box::pin(async move {
             WindowAnswer {
-                outcome: self.answer(window, request).await,
+                outcome: self.answer(window, call).await,
                 release: Some(7),
             }
         })
@@ -42,13 +42,9 @@ impl Windows for FakeWindows {
 }
 
 impl FakeWindows {
-    async fn answer(
-        &self,
-        window: &str,
-        request: Request<Body>,
-    ) -> Result<Response<Body>, RequestError> {
-        let (mut parts, mut body) = request.into_parts();
-        if let Some(next) = parts.extensions.remove::<hms_core::next::Next>() {
+    async fn answer(&self, window: &str, call: WindowCall) -> Result<Response<Body>, RequestError> {
+        let (parts, mut body) = call.request.into_parts();
+        if let Some(next) = call.next {
             return Ok(self.pass_on(next, parts).await);
         }
         let response = match parts.uri.path() {

@@ -21,7 +21,7 @@ use crate::request::target::Target;
 use crate::request::upload::Late;
 use crate::routes::manifest::{Destination, Endpoint, Route};
 use hms_core::body::Body;
-use hms_core::call::{WindowAnswer, Windows};
+use hms_core::call::{WindowAnswer, WindowCall, Windows};
 use hms_core::error::{Cause, RequestError};
 use hms_core::stream_idle::StreamIdle;
 use hms_net::client::{HttpClient, Protocol, SendError};
@@ -124,10 +124,10 @@ impl Upstreams {
         }
     }
 
-    /// Calls a window, whatever the route's upstream is.
-    pub async fn window(&self, name: &str, mut request: Request<Body>) -> Answer {
-        *request.version_mut() = Version::HTTP_11;
-        self.windows.call(name, request).await.into()
+    /// Has a window answer, whatever the route's upstream is.
+    pub async fn window(&self, name: &str, mut call: WindowCall) -> Answer {
+        *call.request.version_mut() = Version::HTTP_11;
+        self.windows.call(name, call).await.into()
     }
 
     /// Calls one target.
@@ -144,10 +144,12 @@ impl Upstreams {
                     headers::drop_credentials(request.headers_mut());
                 }
                 address_window(&mut request, sending.target, name)?;
-                if let Some(idle) = sending.stream_idle {
-                    request.extensions_mut().insert(StreamIdle(idle));
-                }
-                Ok(self.windows.call(name, request).await.into())
+                let call = WindowCall {
+                    stream_idle: sending.stream_idle.map(StreamIdle),
+                    waiting: sending.route.rules.middlewares().len(),
+                    ..WindowCall::of_client(request)
+                };
+                Ok(self.windows.call(name, call).await.into())
             }
             Destination::Service {
                 protocol,

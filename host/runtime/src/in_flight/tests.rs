@@ -2,6 +2,7 @@
 
 use super::super::reuse::Reuse;
 use super::*;
+use hms_core::next::Next;
 
 const WALL: Duration = Duration::from_secs(60);
 
@@ -34,8 +35,9 @@ fn end_of_a_request_ends_its_middleware_calls() {
     }];
     for end in ends {
         let next = Next::new(|_| Box::pin(std::future::pending()));
-        let in_flight = InFlight::new(Box::new(()), Box::new(()), WALL).with_next(Some(next));
-        let begun = in_flight.onward().unwrap();
+        let in_flight = InFlight::new(Box::new(()), Box::new(()), WALL)
+            .with_calling(Some(Calling::passing_on(next)));
+        let begun = in_flight.calling().unwrap().clone();
         // An answer that is passed through outlives its instance.
         in_flight.end();
         assert!(!begun.is_over());
@@ -44,8 +46,27 @@ fn end_of_a_request_ends_its_middleware_calls() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn abandonment_only_ever_shortens_the_deadline() {
+#[test]
+fn callee_that_runs_out_of_its_callers_time_is_not_to_blame() {
+    let in_flight = |left| InFlight::new(Box::new(()), Box::new(()), WALL).within(Some(left));
+    for (left, callers) in [(WALL / 2, true), (WALL * 2, false)] {
+        let in_flight = in_flight(left);
+        let time = left.min(WALL);
+        assert_eq!(
+            in_flight.deadline(in_flight.started),
+            in_flight.started + time
+        );
+        assert!(in_flight.look(in_flight.started + time).is_none());
+        let code = in_flight.failure().map(InstanceError::code);
+        assert_eq!(
+            (code, in_flight.is_clients_fault()),
+            (Some("wall-time"), callers)
+        );
+    }
+}
+
+#[test]
+fn abandonment_only_ever_shortens_the_deadline() {
     let in_flight = InFlight::new(Box::new(()), Box::new(()), WALL);
     let long = in_flight.deadline(Instant::now());
     in_flight.abandon();

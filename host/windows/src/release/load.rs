@@ -1,12 +1,12 @@
 //! Loads a recorded release so that it can serve.
 
-use crate::record::WindowRecord;
+use crate::ChangeError;
+use crate::record::{ReleaseRecord, WindowRecord};
 use crate::registry::Registry;
 use crate::release::Release;
 use crate::release::deploy_queue::Asker;
 use crate::traffic::admission::Ask;
 use crate::window::Window;
-use crate::{ChangeError, ReleaseRecord};
 use hms_runtime::{Code, Instances, LoadError};
 use std::path::Path;
 use std::sync::Arc;
@@ -47,14 +47,14 @@ pub(crate) async fn try_start(window: &Window, instances: &Instances) -> Result<
     instances.try_start().await.map_err(ChangeError::Try)
 }
 
-/// Loads the component with that digest for `window`. Unusable native code (damaged, or for another
-/// engine) is compiled again.
+/// Makes the instances of `release` for `window`. Native code that cannot be
+/// used (damaged, or of another engine) is compiled anew.
 pub(crate) async fn instances(
     registry: &Arc<Registry>,
     window: &Window,
     release: &ReleaseRecord,
 ) -> Result<Instances, ChangeError> {
-    let digest = &release.digest;
+    let digest = release.digest.as_str();
     let (artifacts, compatibility) = (&registry.artifacts, &registry.compatibility);
     let host = &Asker::HOST;
     let compiled = artifacts.compiled(digest, compatibility, host).await?;
@@ -75,7 +75,7 @@ pub(crate) async fn instances(
     }
     let link = |error: String| ChangeError::Link(error);
     let code = code.map_err(|error| link(error.to_string()))?;
-    Instances::new(code, registry.instance_context(window))
+    Instances::new(code, registry.instance_context(window, release.number))
         .map_err(|error| link(format!("{error:#}")))
 }
 

@@ -2,6 +2,7 @@
 
 use crate::WindowName;
 use hms_core::body;
+use hms_core::call::WindowCall;
 use hms_core::error::RequestError;
 use hms_runtime::Instances;
 use http::Request;
@@ -72,9 +73,11 @@ impl Probe {
             .header(http::header::HOST, host)
             .header(http::header::USER_AGENT, "hms-probe")
             .body(body::empty());
-        let mut request = request.map_err(|error| error.to_string())?;
-        let in_flight = instances.in_flight(&mut request, (), held);
-        let response = match instances.serve(request, in_flight).await {
+        let request = request.map_err(|error| error.to_string())?;
+        let mut call = WindowCall::of_client(request);
+        // It has its place as one that waits for nobody.
+        let in_flight = instances.in_flight(&mut call, (), held, false);
+        let response = match instances.serve(call.request, in_flight).await {
             Ok(response) => response,
             Err(error) => return Err(format!("{path}: {}", error.in_full())),
         };

@@ -1,13 +1,14 @@
 //! The path of a request through a window.
 //!
-//! [`serving`] is what serves: nothing, or the live release, with a candidate for those that
-//! [`share`] assigns to it. It is behind a pointer, the [`swap_cell`], so that no request is
-//! between two releases. [`mod@serve`] takes a request from its lease to the last byte of its
-//! answer: the [`breaker`] of the release admits it, and [`admission`] gives it a permit for an
-//! instance in its turn, or [`unavailable`] says why not.
+//! [`serving`] is what is there: nothing, or the live release, with a candidate for those that the
+//! [`share`] has get it. It is behind a pointer, the [`swap_cell`], so that no request is between two
+//! releases. [`mod@serve`] takes a request from its lease to the last byte of its answer: the
+//! [`breaker`] of the release lets it in, and [`admission`] gives it an instance's permit in its
+//! turn, or says why the window is [`unavailable`]. [`callers`] counts the calls of other windows.
 
 pub(super) mod admission;
 pub(super) mod breaker;
+pub(super) mod callers;
 pub(super) mod serve;
 pub(super) mod serving;
 pub(super) mod share;

@@ -6,33 +6,34 @@ use crate::release::Release;
 use crate::release::fallback::Tripped;
 use crate::traffic::admission::Ask;
 use crate::traffic::breaker::{Breaker, Outcome, Pass, Trip};
+use crate::traffic::callers::CallOutcome;
 use crate::traffic::serving::Assignment;
 use crate::traffic::unavailable::WindowUnavailable;
 use crate::window::Window;
 use bytes::Bytes;
 use hms_core::body::{Body, BodyError, PolledFrame};
-use hms_core::call::WindowAnswer;
+use hms_core::call::{WindowAnswer, WindowCall};
 use hms_core::delegate;
 use hms_core::error::RequestError;
 use hms_runtime::{InFlight, Limit, ReuseOff};
-use http::{Request, Response};
+use http::Response;
 use http_body_util::BodyExt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// Has the live release of `window`, or its candidate, serve `request`. Returns the result, and the
-/// number of the release if one was leased.
+/// Has the live release of `window`, or its candidate, serve the request of `call`. Gives what came
+/// of it, and the release's number where one was leased.
 pub(crate) async fn serve(
     window: Result<Arc<Window>, WindowUnavailable>,
-    request: Request<Body>,
+    call: WindowCall,
 ) -> WindowAnswer {
     let window = match window {
         Ok(window) => window,
         Err(error) => return failed(error.into(), None),
     };
-    let (release, assignment) = match window.lease(request.headers()) {
+    let (release, assignment) = match window.lease(call.request.headers()) {
         Ok(leased) => leased,
         Err(error) => return failed(error.into(), None),
     };
@@ -72,7 +73,7 @@ pub(crate) async fn serve(
         counts: true,
     };
     let begun = &mut observation.in_flight;
-    let outcome = serve_on(&window, release, pass, request, begun).await;
+    let outcome = serve_on(&window, release, pass, call, begun).await;
     observation.answered(&outcome);
     let outcome = outcome
         .map(|response| response.map(|inner| ObservedBody { inner, observation }.boxed_unsync()));
@@ -80,6 +81,18 @@ pub(crate) async fn serve(
         outcome,
         release: Some(number),
     }
+}
+
+/// The same for another window, `caller`: counted by who calls whom.
+pub(crate) async fn serve_window(
+    window: Arc<Window>,
+    caller: Arc<str>,
+    call: WindowCall,
+) -> WindowAnswer {
+    let answer = serve(Ok(window.clone()), call).await;
+    let outcome = CallOutcome::of(&answer.outcome);
+    window.callers.count(&caller, outcome);
+    answer
 }
 
 fn failed(error: RequestError, release: Option<u64>) -> WindowAnswer {
@@ -93,10 +106,15 @@ async fn serve_on(
     window: &Window,
     release: Arc<Release>,
     pass: Pass,
-    mut request: Request<Body>,
+    mut call: WindowCall,
     begun: &mut Option<Arc<InFlight>>,
 ) -> Result<Response<Body>, RequestError> {
-    let ask = Ask::plain(release.instances.weight());
+    let ask = Ask {
+        weight: release.instances.weight(),
+        level: call.waiting,
+        // A middleware calls on, and a window calls others.
+        waits: call.next.is_some() || !window.grants.load().grants.calls.is_empty(),
+    };
     let permit = match window.queue.acquire(ask).await {
         Ok(permit) => permit,
         Err(busy) => {
@@ -107,12 +125,12 @@ async fn serve_on(
     };
     let instances = release.instances.clone();
     let tried = (pass == Pass::Try).then(|| release.breaker.clone());
-    let in_flight = instances.in_flight(&mut request, release, permit);
+    let in_flight = instances.in_flight(&mut call, release, permit, ask.waits);
     if let Some(breaker) = tried {
         breaker.tried_by(&in_flight);
     }
     *begun = Some(in_flight.clone());
-    instances.serve(request, in_flight).await
+    instances.serve(call.request, in_flight).await
 }
 
 /// What one request says about its release: to the analysis during a canary, otherwise to the

@@ -4,7 +4,8 @@ use crate::canary::analysis::{Analysis, Entry, Sample, Side};
 use crate::record::CanaryRecord;
 use crate::release::Release;
 use crate::traffic::share::Caller;
-use http::HeaderMap;
+use hms_core::headers::{REQUEST_ID, USER};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc;
@@ -122,12 +123,18 @@ impl Canary {
     }
 }
 
-/// The caller: the user, or the address if there is no user. The gateway sets both, so the client
-/// can choose neither.
+/// Who asks: the user, or the address where there is none. The gateway sets both, so neither can be
+/// chosen by the client. A call of another window has no address; where it has no user either, each
+/// request is a caller of its own, or all of them would be on one side.
 fn caller(headers: &HeaderMap) -> Caller<'_> {
-    match (headers.get("x-hms-user"), headers.get("x-forwarded-for")) {
-        (Some(user), _) => Caller::User(user.as_bytes()),
-        (None, Some(address)) => Caller::Address(address.as_bytes()),
-        (None, None) => Caller::Address(&[]),
+    let text = |name| headers.get(name).map(HeaderValue::as_bytes);
+    match text(USER) {
+        Some(user) => Caller::User(user),
+        None => {
+            let address = text(FORWARDED_FOR).or_else(|| text(REQUEST_ID));
+            Caller::Address(address.unwrap_or_default())
+        }
     }
 }
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");

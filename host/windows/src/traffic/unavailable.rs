@@ -8,6 +8,9 @@ use std::time::Duration;
 pub enum WindowUnavailable {
     #[error("the window for this route has no release deployed")]
     NotDeployed { window: String },
+    /// Its grants say so.
+    #[error("nothing here: this window is for other windows only")]
+    Internal { window: String },
     #[error("the window for this route is stopped")]
     Stopped { window: String },
     /// The breaker has closed the window.
@@ -31,6 +34,7 @@ impl From<WindowUnavailable> for RequestError {
         };
         match error {
             WindowUnavailable::NotDeployed { window } => of(Problem::WindowNotDeployed, window),
+            WindowUnavailable::Internal { window } => of(Problem::WindowInternal, window),
             WindowUnavailable::Stopped { window } => of(Problem::WindowStopped, window),
             WindowUnavailable::Tripped {
                 window,

@@ -13,9 +13,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream;
 use hms_core::body::{self, Body, BodyError};
-use hms_core::call::{WindowAnswer, Windows};
+use hms_core::call::{WindowAnswer, WindowCall, Windows};
 use hms_core::error::{Problem, RequestError};
-use hms_core::next::Next;
 use hms_net::listen::bind;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Frame;
@@ -45,9 +44,9 @@ struct Till {
 }
 
 impl Windows for Till {
-    fn call<'a>(&'a self, window: &'a str, request: Request<Body>) -> BoxFuture<'a, WindowAnswer> {
+    fn call<'a>(&'a self, window: &'a str, call: WindowCall) -> BoxFuture<'a, WindowAnswer> {
         Box::pin(async move {
-            let outcome = self.answer(window, request).await;
+            let outcome = self.answer(window, call).await;
             WindowAnswer {
                 outcome,
                 release: Some(7),
@@ -69,9 +68,9 @@ impl Till {
     async fn answer(
         &self,
         window: &str,
-        mut request: Request<Body>,
+        WindowCall { request, next, .. }: WindowCall,
     ) -> Result<Response<Body>, RequestError> {
-        if let Some(next) = request.extensions_mut().remove::<Next>() {
+        if let Some(next) = next {
             return Ok(next.call(request).await);
         }
         let path = request.uri().path().to_owned();

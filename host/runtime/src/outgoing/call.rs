@@ -1,0 +1,206 @@
+//! One call: to another window, or to a service.
+
+use super::destination::Destination;
+use super::{clean, code, refusal};
+use crate::host_memory::{RetainedBytes, fields_bytes};
+use crate::instance::InstanceContext;
+use crate::middleware::{arrived, sent};
+use crate::requests::RequestInHand;
+use hms_core::body::{self, Body};
+use hms_core::call::{CallingWindow, WindowCall};
+use hms_core::headers::{REQUEST_ID, SCOPES, TRACEPARENT, USER, WINDOW, clean_trailers};
+use hms_core::limits::Limit;
+use hms_core::outgoing::{CallError, OnBehalf, Wishes};
+use hms_core::stream_idle::StreamIdle;
+use http::uri::{Authority, Scheme, Uri};
+use http::{HeaderName, HeaderValue, Request, Response, Version, header};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use wasmtime_wasi_http::{Error, WasiBody};
+
+/// A call that a guest makes for one of its requests.
+pub(crate) struct Call {
+    pub context: InstanceContext,
+    pub request: RequestInHand,
+    /// What the host keeps for it, until its answer's body has ended.
+    pub kept: RetainedBytes,
+}
+
+impl Call {
+    /// Has whoever is asked answer, for as long as the request in hand lasts.
+    pub(super) async fn answer(
+        self,
+        request: Request<WasiBody>,
+        wishes: Wishes,
+    ) -> Result<Response<WasiBody>, Error> {
+        let over = self.request.calling.over().clone();
+        let request = request.map(|body| sent(body, &over));
+        let answered = over.run_until_cancelled(self.ask(request, wishes)).await;
+        let answered = answered.ok_or(Error::ConnectionTerminated)?;
+        let response = answered.map_err(code::of)?;
+        // WASI 0.3 declares it with the resource, and 0.2 nowhere else.
+        self.kept.arrives(fields_bytes(response.headers()));
+        Ok(arrived(response, &over, self.kept, code::of_body))
+    }
+
+    async fn ask(
+        &self,
+        request: Request<Body>,
+        wishes: Wishes,
+    ) -> Result<Response<Body>, CallError> {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let asked = match Destination::of(&uri) {
+            Ok(Destination::Window(name)) => self.window(name.as_str(), request, wishes).await,
+            Ok(Destination::Service) => self.service(request, wishes).await,
+            Err(error) => Err(error),
+        };
+        match &asked {
+            Err(CallError::Denied | CallError::UriInvalid(_)) => {
+                let (reason, sentence) = refusal::not_granted(&self.context.window, &method, &uri);
+                self.context.failures.count(reason, &sentence);
+            }
+            Err(error @ CallError::LoopDetected) => {
+                self.count("loop-detected", &uri, error);
+            }
+            Err(error @ CallError::TooManyCalls) => {
+                self.count("calls-per-request", &uri, error);
+            }
+            _ => {}
+        }
+        asked
+    }
+
+    fn count(&self, reason: &'static str, uri: &Uri, error: &CallError) {
+        let host = uri.host().unwrap_or_default();
+        let sentence = format!("a call of '{host}' was refused: {error}");
+        self.context.failures.count(reason, &sentence);
+    }
+
+    /// One more call of the request in hand.
+    fn begin(&self) -> Result<OnBehalf, CallError> {
+        let behalf = self.request.calling.behalf.as_ref();
+        let behalf = behalf.ok_or(CallError::Denied)?;
+        let most = self.context.limits.load().get(Limit::CallsPerRequest);
+        if u64::from(behalf.calls.fetch_add(1, Relaxed)) >= most {
+            return Err(CallError::TooManyCalls);
+        }
+        Ok(behalf.said(&self.context, self.request.deadline()))
+    }
+
+    fn credentials(&self) -> &[HeaderValue] {
+        let behalf = self.request.calling.behalf.as_ref();
+        behalf.map_or(&[], |behalf| &behalf.credentials)
+    }
+
+    async fn service(
+        &self,
+        mut request: Request<Body>,
+        wishes: Wishes,
+    ) -> Result<Response<Body>, CallError> {
+        let granted = !self.context.grants.load().grants.outbound.is_empty();
+        let outgoing = self.context.outgoing.as_ref().filter(|_| granted);
+        let outgoing = outgoing.ok_or(CallError::Denied)?;
+        let from = self.begin()?;
+        clean::request(request.headers_mut(), self.credentials());
+        let request = request.map(|body| body::with_trailers(body, clean_trailers));
+        outgoing.send(from, request, wishes).await
+    }
+
+    async fn window(
+        &self,
+        callee: &str,
+        request: Request<Body>,
+        wishes: Wishes,
+    ) -> Result<Response<Body>, CallError> {
+        let grants = self.context.grants.current();
+        let grant = grants.grants.call(callee).ok_or(CallError::Denied)?;
+        let behalf = self.request.calling.behalf.as_ref();
+        // One that had its place in the pool before the window could call any would hold it while
+        // it waits, which nobody has counted with: the next request may.
+        let Some(behalf) = behalf.filter(|behalf| behalf.may_wait) else {
+            let sentence = format!(
+                "a call of window '{callee}' was refused: its request began before the grant held"
+            );
+            self.context.failures.count("not-granted", &sentence);
+            return Err(CallError::Unavailable);
+        };
+        let waiting = behalf.waiting + 1;
+        let from = self.begin()?;
+        let chain = from.chain.onward(&from.window, callee)?;
+        let windows = self.context.windows.upgrade();
+        let windows = windows.ok_or(CallError::Unavailable)?;
+        let request_id = from.request_id.clone();
+        let call = WindowCall {
+            next: None,
+            stream_idle: wishes
+                .between_bytes
+                .map(|wish| StreamIdle(wish.min(StreamIdle::default().0))),
+            waiting,
+            from: Some(Box::new(CallingWindow {
+                window: from.window.clone(),
+                chain,
+                deadline: from.deadline,
+            })),
+            request: self.stamped(callee, from, grant.as_self, request)?,
+        };
+        let answered = windows.call(callee, call);
+        let answered = match wishes.first_byte {
+            None => answered.await,
+            Some(wish) => within(wish, answered).await?,
+        };
+        let response = answered.outcome.unwrap_or_else(|error| {
+            let request_id = request_id.as_ref().and_then(|id| id.to_str().ok());
+            // The caller may make anything of the answer, so the cause is said here.
+            if let Some(cause) = error.cause() {
+                let (window, error, cause) = (&*self.context.window, error.code(), cause);
+                tracing::warn!(request_id, window, callee, error, cause, "a call failed");
+            }
+            error.response(request_id)
+        });
+        let (mut head, body) = response.into_parts();
+        clean::answer(&mut head.headers);
+        let body = body::with_trailers(body, clean_trailers);
+        Ok(Response::from_parts(head, body))
+    }
+
+    /// The request as `callee` sees it: nothing that it takes for the host's word is the guest's.
+    fn stamped(
+        &self,
+        callee: &str,
+        from: OnBehalf,
+        as_self: bool,
+        request: Request<Body>,
+    ) -> Result<Request<Body>, CallError> {
+        let invalid = |_| CallError::UriInvalid("its URI cannot be said");
+        let (mut head, body) = request.into_parts();
+        clean::request_to_window(&mut head.headers, self.credentials());
+        let authority = format!("hms-svc-{callee}");
+        let mut set = |name: HeaderName, value: Option<HeaderValue>| {
+            if let Some(value) = value {
+                head.headers.insert(name, value);
+            }
+        };
+        set(header::HOST, HeaderValue::try_from(&authority).ok());
+        set(WINDOW, HeaderValue::try_from(&*from.window).ok());
+        set(REQUEST_ID, from.request_id);
+        set(TRACEPARENT, from.traceparent);
+        if !as_self {
+            set(USER, from.user);
+            set(SCOPES, from.scopes);
+        }
+        let mut uri = head.uri.into_parts();
+        uri.scheme = Some(Scheme::HTTP);
+        let authority = Authority::try_from(authority);
+        uri.authority = Some(authority.map_err(|_| CallError::UriInvalid("its host is none"))?);
+        head.uri = Uri::from_parts(uri).map_err(invalid)?;
+        head.version = Version::HTTP_11;
+        head.extensions.clear();
+        let body = body::with_trailers(body, clean_trailers);
+        Ok(Request::from_parts(head, body))
+    }
+}
+
+async fn within<T>(wish: Duration, answered: impl Future<Output = T>) -> Result<T, CallError> {
+    let answered = tokio::time::timeout(wish, answered).await;
+    answered.map_err(|_| CallError::ResponseTimeout)
+}

@@ -1,0 +1,124 @@
+//! What a request may do beyond its answer, settled when it begins.
+
+use crate::instance::InstanceContext;
+use hms_core::call::WindowCall;
+use hms_core::headers::{REQUEST_ID, SCOPES, TRACEPARENT, USER};
+use hms_core::next::Next;
+use hms_core::outgoing::{CallChain, OnBehalf};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Only of requests that may go on, or call out: others pay nothing for it.
+pub(crate) struct Calling {
+    /// The rest of its way, at a middleware.
+    pub next: Option<Next>,
+    /// For whom its calls are, where its window had a grant when it began.
+    pub behalf: Option<Behalf>,
+    over: CancellationToken,
+}
+
+/// For whom the calls of a request are.
+pub(crate) struct Behalf {
+    request_id: Option<HeaderValue>,
+    traceparent: Option<HeaderValue>,
+    user: Option<HeaderValue>,
+    scopes: Option<HeaderValue>,
+    /// What its client showed of itself: none of it leaves by being passed on.
+    pub credentials: Vec<HeaderValue>,
+    /// Calls that it has made so far.
+    pub calls: Arc<AtomicU32>,
+    /// The windows through which it has come.
+    pub chain: CallChain,
+    /// Instances that wait for its answer.
+    pub waiting: usize,
+    /// Whether its place in the pool is one of those that may wait for further places.
+    pub may_wait: bool,
+}
+
+impl Calling {
+    /// Of a request to the window of `context`, if it may do anything of that. `may_wait`: it has
+    /// its place in the pool as one that may wait for others.
+    pub(crate) fn of(
+        call: &mut WindowCall,
+        context: &InstanceContext,
+        may_wait: bool,
+    ) -> Option<Arc<Calling>> {
+        let next = call.next.take();
+        let granted = context.grants.load().grants.calls_out();
+        if next.is_none() && !granted {
+            return None;
+        }
+        Some(Arc::new(Calling {
+            next,
+            behalf: granted.then(|| Behalf::of(call, may_wait)),
+            over: CancellationToken::new(),
+        }))
+    }
+
+    /// Its answer is out, nobody waits for it, or it failed.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.is_cancelled()
+    }
+
+    /// What says that it is over.
+    pub(crate) fn over(&self) -> &CancellationToken {
+        &self.over
+    }
+
+    #[cfg(test)]
+    pub(crate) fn passing_on(next: Next) -> Arc<Calling> {
+        Arc::new(Calling {
+            next: Some(next),
+            behalf: None,
+            over: CancellationToken::new(),
+        })
+    }
+}
+
+impl Behalf {
+    /// As the gateway, or the calling window's host, stamped the request.
+    fn of(call: &WindowCall, may_wait: bool) -> Self {
+        let headers = call.request.headers();
+        let stamped = |name: HeaderName| headers.get(name).cloned();
+        Behalf {
+            request_id: stamped(REQUEST_ID),
+            traceparent: stamped(TRACEPARENT),
+            user: stamped(USER),
+            scopes: stamped(SCOPES),
+            credentials: credentials(headers),
+            calls: Arc::default(),
+            chain: call
+                .from
+                .as_ref()
+                .map(|from| from.chain.clone())
+                .unwrap_or_default(),
+            waiting: call.waiting,
+            may_wait,
+        }
+    }
+
+    /// Said for one call of the window of `context`. `deadline`: when the request is over.
+    pub(crate) fn said(&self, context: &InstanceContext, deadline: Option<Instant>) -> OnBehalf {
+        OnBehalf {
+            window: context.window.clone(),
+            release: context.release,
+            request_id: self.request_id.clone(),
+            traceparent: self.traceparent.clone(),
+            user: self.user.clone(),
+            scopes: self.scopes.clone(),
+            deadline,
+            calls: self.calls.clone(),
+            chain: self.chain.clone(),
+        }
+    }
+}
+
+fn credentials(headers: &HeaderMap) -> Vec<HeaderValue> {
+    let shown = headers
+        .iter()
+        .filter(|(name, _)| super::clean::shows_who(name));
+    shown.map(|(_, value)| value.clone()).collect()
+}
