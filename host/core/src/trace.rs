@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-/// A `traceparent` of version 00 below `inbound`: the same trace with a new parent id. Where that is
-/// broken or not there, a new trace.
+/// A `traceparent` of version 00 below `inbound`: the same trace with a new parent id. Where that
+/// is broken or not there, a new trace.
 pub fn child_of(inbound: Option<&str>) -> String {
     let span = Uuid::new_v4().as_u64_pair().1;
     match inbound.and_then(parse) {

@@ -10,8 +10,9 @@ const FOR_CONNECTIONS: (u64, u64) = (3, 4);
 /// And that of requests at services: an eighth, half of what is left.
 const FOR_SERVICES: u64 = 8;
 
-/// And that of calls of windows to services, each of which may have a connection of its own: a quarter. All shares are not used
-/// up at once but by an attack, and each has a bound for one party.
+/// And that of calls of windows to services, each of which may have a connection of its own: a
+/// quarter. All shares are not used up at once but by an attack, and each has a bound for one
+/// party.
 const FOR_CALLS: u64 = 4;
 
 /// Calls at once where the system names no limit.

@@ -202,9 +202,13 @@ impl Inner {
         })?;
         record.granted(entry);
         let said = headers::clean(&mut parts.headers, exact);
-        let WindowGrants { secrets, .. } = &*allowed.grants;
+        let WindowGrants {
+            secrets,
+            secret_faults,
+            ..
+        } = &*allowed.grants;
         let used = give_secrets(&mut parts.headers, &entry.grant, secrets).map_err(|missing| {
-            let line = missing.line(&origin, &file.display().to_string());
+            let line = missing.line(&origin, &file.display().to_string(), secret_faults);
             refuse(&line, Refusal::Secret, record)
         })?;
         record.used(&used);

@@ -18,8 +18,8 @@ static HOSTS_OWN: [HeaderName; 5] = [
     TRACEPARENT,
 ];
 
-/// What would change how a message is read, or whom it is from: no trailer says it (RFC 9110 section
-/// 6.5.1).
+/// What would change how a message is read, or whom it is from: no trailer says it (RFC 9110
+/// section 6.5.1).
 static NO_TRAILERS: [HeaderName; 5] = [
     header::AUTHORIZATION,
     header::CONTENT_ENCODING,

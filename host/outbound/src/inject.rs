@@ -4,7 +4,7 @@
 use hms_grants::outbound::TemplatePart;
 use hms_grants::{OutboundGrant, Secret, Secrets};
 use http::{HeaderMap, HeaderValue};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What stands in front of the name of a secret in a field of the guest.
 const PLACEHOLDER: &[u8] = b"hms-secret:";
@@ -19,11 +19,19 @@ pub(crate) enum Missing {
 }
 
 impl Missing {
-    /// For the window's log.
-    pub(crate) fn line(&self, origin: &str, file: &str) -> String {
+    /// For the window's log. `faults` are those of secrets whose values cannot be read.
+    pub(crate) fn line(
+        &self,
+        origin: &str,
+        file: &str,
+        faults: &BTreeMap<String, String>,
+    ) -> String {
         let (name, why) = match self {
-            Missing::Secret(name) => (name, "has no value"),
-            Missing::NoField(name) => (name, "has a value that no header field can hold"),
+            Missing::Secret(name) => match faults.get(name) {
+                Some(fault) => (name, format!("has no value: {fault}")),
+                None => (name, "has no value".into()),
+            },
+            Missing::NoField(name) => (name, "has a value that no header field can hold".into()),
         };
         format!("outgoing request to {origin} refused: the secret '{name}' of {file} {why}")
     }
@@ -170,7 +178,16 @@ mod tests {
         );
         let broken = refused(secrets(&[("card-key", "sk_live\r\nx: y")])).unwrap();
         assert_eq!(broken, Missing::NoField("card-key".into()));
-        let line = broken.line("https://api.card.example", "windows/payments.yaml");
+        let faults = BTreeMap::from([("card-key".to_owned(), "card-key: mode 0644".to_owned())]);
+        let line = |missing: &Missing| {
+            missing.line("https://api.card.example", "windows/payments.yaml", &faults)
+        };
+        let missing = line(&Missing::Secret("card-key".into()));
+        assert!(
+            missing.ends_with("has no value: card-key: mode 0644"),
+            "{missing}"
+        );
+        let line = line(&broken);
         assert!(
             line.contains("'card-key'") && !line.contains("sk_live"),
             "{line}"

@@ -3,12 +3,12 @@
 //! [`Outbound`] is one call from top to bottom (`call`): its URI is read strictly (`target`), the
 //! grant that fits is found (`policy`), the head is cleaned (`headers`) and given its secrets
 //! (`inject`), a place is taken (`places`), and it is sent by the client that belongs to the grant
-//! (`client`), once more where that cannot do a thing twice (`tries`). `upload` and `answer` hold the
-//! bodies to their bounds; `window` is what is kept of a window between its calls, and `error` says
-//! why a call failed. `record` writes the line of each call and counts it, by [`metrics`].
+//! (`client`), once more where that cannot do a thing twice (`tries`). `upload` and `answer` hold
+//! the bodies to their bounds; `window` is what is kept of a window between its calls, and `error`
+//! says why a call failed. `record` writes the line of each call and counts it, by [`metrics`].
 //!
-//! The runtime asks by the trait [`Outgoing`](hms_core::outgoing::Outgoing). It has counted the calls
-//! of the request by then.
+//! The runtime asks by the trait [`Outgoing`](hms_core::outgoing::Outgoing). It has counted the
+//! calls of the request by then.
 
 // The documentation is for whoever carries on, and built with its private items.
 #![allow(rustdoc::private_intra_doc_links)]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-/// Places for calls. How many there are is said by each who wants one, so that a changed limit holds
-/// at once.
+/// Places for calls. How many there are is said by each who wants one, so that a changed limit
+/// holds at once.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     counts: Mutex<Counts>,

@@ -1,5 +1,5 @@
-//! The log of calls: one line each, written when the last byte of its answer is there, or when it is
-//! clear that there will be none.
+//! The log of calls: one line each, written when the last byte of its answer is there, or when it
+//! is clear that there will be none.
 
 use crate::error::code;
 use crate::metrics::{InFlight, OutboundMetrics, Refusal};

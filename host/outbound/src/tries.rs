@@ -1,6 +1,6 @@
 //! A request is sent, and once more where that cannot do a thing twice: the service has not looked
-//! at it, or its method is idempotent (RFC 9110 section 9.2.2) and its body is still there. And only
-//! within the budget of its grant.
+//! at it, or its method is idempotent (RFC 9110 section 9.2.2) and its body is still there. And
+//! only within the budget of its grant.
 
 use crate::error::{Failure, Stage};
 use crate::record::Record;

@@ -123,8 +123,8 @@ impl Window {
 }
 
 impl Allowed {
-    /// That of newer grants. A grant that says the same as before keeps what it has, unless it names
-    /// files, which may say something else.
+    /// That of newer grants. A grant that says the same as before keeps what it has, unless it
+    /// names files, which may say something else.
     fn replaced_by(&self, grants: Arc<WindowGrants>) -> Allowed {
         let entry = |grant: &OutboundGrant| {
             let same = |entry: &&Arc<Entry>| entry.grant == *grant;

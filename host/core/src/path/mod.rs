@@ -2,9 +2,9 @@
 //! those of grants.
 //!
 //! In its one form (RFC 3986 section 6.2.2) a path has percent-encoded unreserved characters
-//! decoded, other percent-encodings in upper case, and what browsers send raw outside of the grammar
-//! (`"<>[]^{|}` and the backtick) encoded. What services read differently is refused: dot segments,
-//! backslashes, control bytes, broken percent-encodings.
+//! decoded, other percent-encodings in upper case, and what browsers send raw outside of the
+//! grammar (`"<>[]^{|}` and the backtick) encoded. What services read differently is refused: dot
+//! segments, backslashes, control bytes, broken percent-encodings.
 
 mod pattern;
 

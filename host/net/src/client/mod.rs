@@ -4,9 +4,9 @@
 //! no connections and no TLS sessions, so what one may reach, shows and trusts is never another's.
 //! `dial` makes every connection, to what the `screen` lets through; `own_listeners` are what it
 //! can be told to refuse always. `trust` is the client's side of TLS. `http2` has the connections
-//! of HTTP/2, and `silence` notices those that lead nowhere. What is learnt of services, and how often
-//! they may be asked again, is in `health`; `retained` is a body that can be sent once more, and
-//! `reached` tells when a request has its connection.
+//! of HTTP/2, and `silence` notices those that lead nowhere. What is learnt of services, and how
+//! often they may be asked again, is in `health`; `retained` is a body that can be sent once more,
+//! and `reached` tells when a request has its connection.
 
 mod dial;
 mod error;

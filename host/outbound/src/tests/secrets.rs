@@ -23,8 +23,8 @@ impl Write for Lines {
 }
 
 impl Lines {
-    /// The second dispatch is there because with a single one `tracing` asks the thread that meets a
-    /// log statement first whether anybody listens, and caches its no.
+    /// The second dispatch is there because with a single one `tracing` asks the thread that meets
+    /// a log statement first whether anybody listens, and caches its no.
     pub(super) fn record(&self) -> (tracing::subscriber::DefaultGuard, tracing::Dispatch) {
         let spare = tracing::Dispatch::new(tracing_subscriber::fmt().finish());
         let lines = self.clone();

@@ -14,8 +14,8 @@ fn certificate(name: &str) -> CertifiedKey<KeyPair> {
     rcgen::generate_simple_self_signed([name.to_owned()]).unwrap()
 }
 
-/// A service of this name and with this protocol, that says by which it was asked, on the how manieth
-/// connection, and whether with a certificate of `clients`.
+/// A service of this name and with this protocol, that says by which it was asked, on the how
+/// manieth connection, and whether with a certificate of `clients`.
 async fn secure(
     own: &CertifiedKey<KeyPair>,
     clients: &CertifiedKey<KeyPair>,
