@@ -243,7 +243,10 @@ impl WorkerState for AtWork {
         if let Err(error) = &result {
             // Before the wasmtime store is dropped: the other ends of bodies are dropped with it,
             // and a body that ends checks whether the instance failed.
-            if self.in_flight_set.fail(&classify(error)) {
+            if self
+                .in_flight_set
+                .fail(&classify(error, &self.context.grants.load()))
+            {
                 self.context.log.failure(error);
             }
         }

@@ -2,6 +2,9 @@
 
 use super::error::InstanceError;
 use super::error_text::{ERROR_BYTES, cut};
+use super::mask;
+use hms_core::error::Cause;
+use hms_grants::WindowGrants;
 use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::Trap;
@@ -41,7 +44,8 @@ const CALL_TOO_LARGE: [&str; 2] = [
 ];
 
 /// The failure that a client sees for a wasmtime error while an instance was starting or running.
-pub(super) fn classify(error: &wasmtime::Error) -> InstanceError {
+/// The guest's words are without the secrets that its window is `granted` to read.
+pub(super) fn classify(error: &wasmtime::Error, granted: &WindowGrants) -> InstanceError {
     if let Some(CpuExhausted(limit)) = error.downcast_ref() {
         return InstanceError::CpuTime { limit: *limit };
     }
@@ -72,18 +76,49 @@ pub(super) fn classify(error: &wasmtime::Error) -> InstanceError {
         return InstanceError::PoolFull;
     }
     if let Some(code) = error.downcast_ref::<ErrorCode3>() {
-        return InstanceError::NoResponse(returned(code).into());
+        return InstanceError::NoResponse(returned(code, granted));
     }
     if let Some(code) = error.downcast_ref::<ErrorCode2>() {
-        return InstanceError::NoResponse(returned(code).into());
+        return InstanceError::NoResponse(returned(code, granted));
     }
     if error.is::<Trap>() || error.is::<wasmtime::WasmBacktrace>() {
         return InstanceError::Trapped;
     }
-    InstanceError::NoResponse(root.into())
+    InstanceError::NoResponse(without_secrets(&root, granted))
 }
 
 /// The text of an error that a guest returned.
-fn returned(code: &dyn std::fmt::Debug) -> String {
-    cut(ERROR_BYTES, format_args!("it returned the error {code:?}"))
+fn returned(code: &dyn std::fmt::Debug, granted: &WindowGrants) -> Cause {
+    let said = cut(ERROR_BYTES, format_args!("it returned the error {code:?}"));
+    without_secrets(&said, granted)
+}
+
+fn without_secrets(said: &str, granted: &WindowGrants) -> Cause {
+    Cause::of(match said.len() > ERROR_BYTES {
+        true => mask::masked_beginning(granted, said),
+        false => mask::masked(granted, said),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hms_core::error::RequestError;
+    use hms_grants::Secret;
+
+    #[test]
+    fn error_that_a_guest_returns_is_told_without_its_secrets() {
+        let mut granted = WindowGrants::default();
+        granted.grants.reveal.insert("key".into());
+        let secret = Secret::new(b"sk_live_42".to_vec());
+        granted.secrets.insert("key".into(), secret);
+        for fill in ["", &".".repeat(ERROR_BYTES - 60)] {
+            let words = format!("{fill}the key sk_live_42 was refused, sk_live_42");
+            let code = ErrorCode3::InternalError(Some(words));
+            let error = wasmtime::Error::from(code);
+            let told = RequestError::from(classify(&error, &granted)).in_full();
+            assert!(!told.contains("sk_"), "{told}");
+            assert!(told.contains("InternalError"), "{told}");
+        }
+    }
 }

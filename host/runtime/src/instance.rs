@@ -301,7 +301,7 @@ impl Instances {
             let limit = limit.time(Limit::WallTimeMs);
             return InstanceError::WallTime { limit };
         }
-        match classify(error) {
+        match classify(error, &self.counter().context.grants.load()) {
             known @ (InstanceError::PoolFull
             | InstanceError::CpuTime { .. }
             | InstanceError::MemoryLimit { .. }) => known,
@@ -453,7 +453,7 @@ impl Instances {
             if in_flight.failure().is_none() {
                 self.counter().context.log.failure(error);
             }
-            in_flight.fail(classify(error));
+            in_flight.fail(classify(error, &self.counter().context.grants.load()));
         }
         in_flight
             .failure()

@@ -144,12 +144,7 @@ impl WindowLog {
         if left_out == 0 {
             return self.add(level, text);
         }
-        // Where the line ends, a secret may have begun.
-        let granted = self.grants.load();
-        let masked = mask::masked(&granted, text);
-        let end = masked.len().saturating_sub(mask::longest(&granted));
-        let kept = masked.get(..masked.floor_char_boundary(end));
-        let kept = kept.unwrap_or_default();
+        let kept = mask::masked_beginning(&self.grants.load(), text);
         self.add(level, &format!("{kept} … ({left_out} bytes left out)"));
     }
 

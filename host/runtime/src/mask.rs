@@ -1,4 +1,5 @@
-//! Keeps the values of secrets that are revealed to a window out of its log.
+//! Keeps the values of secrets that are revealed to a window out of its log, and out of the causes
+//! of its failures.
 //!
 //! A value is found as it stands in a line, and each line of a value of several lines by itself.
 //! What the guest has encoded otherwise, such as in base64, is not found.
@@ -32,10 +33,16 @@ pub(super) fn masked<'a>(granted: &WindowGrants, text: &'a str) -> Cow<'a, str> 
     })
 }
 
-/// Bytes of the longest of them: of so much at the end of a line that was cut, a secret may have
-/// begun.
-pub(super) fn longest(granted: &WindowGrants) -> usize {
-    values(granted).map(str::len).max().unwrap_or(0)
+/// The same of a text that went on before it was cut. Where it ends a secret may have begun, so as
+/// much is left out as the longest of them has.
+pub(super) fn masked_beginning<'a>(granted: &WindowGrants, text: &'a str) -> Cow<'a, str> {
+    let masked = masked(granted, text);
+    let longest = values(granted).map(str::len).max().unwrap_or(0);
+    if longest == 0 {
+        return masked;
+    }
+    let end = masked.floor_char_boundary(masked.len().saturating_sub(longest));
+    Cow::Owned(masked.get(..end).unwrap_or_default().to_owned())
 }
 
 /// The values that are text, without the white space around that a file adds.
@@ -92,7 +99,14 @@ mod tests {
             masked("hidden, which the guest does not know"),
             "hidden, which the guest does not know"
         );
-        assert_eq!(longest(&granted), "sk_live_42_and_more".len());
+    }
+
+    #[test]
+    fn text_that_was_cut_ends_before_a_secret_may_have_begun() {
+        let granted = granted(&["sk_live_42"], &[]);
+        let text = "a sk_live_42, then sk_live";
+        assert_eq!(masked_beginning(&granted, text), "a ***, th");
+        assert_eq!(masked_beginning(&granted, "sk_live"), "");
     }
 
     #[test]
@@ -111,6 +125,9 @@ mod tests {
             masked(&granted, "hidden"),
             Cow::Borrowed("hidden")
         ));
-        assert_eq!(longest(&granted), 0);
+        assert!(matches!(
+            masked_beginning(&granted, "hidden"),
+            Cow::Borrowed("hidden")
+        ));
     }
 }
