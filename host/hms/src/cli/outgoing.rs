@@ -48,7 +48,6 @@ impl OutgoingCalls {
     }
 
     /// What windows call by.
-    #[expect(dead_code, reason = "the registry of windows does not take it yet")]
     pub(super) fn sender(&self) -> Arc<dyn Outgoing> {
         Arc::new(self.outbound.clone())
     }

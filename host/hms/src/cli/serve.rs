@@ -85,6 +85,7 @@ impl OpenHost {
         let grants = windows_config.grants.clone();
         let outgoing = OutgoingCalls::new(grants, grants_folder, open_files);
         outgoing.refuse(gateway_listeners.iter().chain(&admin_listeners));
+        windows_config.outgoing = Some(outgoing.sender());
         let compiler = Compiler::this_program(windows_config.compile)?;
         let windows =
             tokio::task::spawn_blocking(move || Registry::open(windows_config, compiler)).await??;
