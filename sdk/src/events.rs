@@ -1,7 +1,7 @@
 //! A stream of events, as browsers read it with `EventSource` (HTML, section 9.2, Server-sent
 //! events).
 
-use crate::response::BodyWriter;
+use crate::body_writer::BodyWriter;
 use crate::{Problem, Response, sleep_ms};
 use std::fmt::Write;
 use std::future::{Future, poll_fn};

@@ -27,6 +27,11 @@
 //! [`Response::append`] adds one. [`Request::conditional`] and [`Validators`] are for conditional
 //! requests, and [`Store::try_update`] makes a change that depends on one.
 //!
+//! A window that does more than answer and store asks its host: [`fetch()`] sends a request to a
+//! service, [`call()`] to another window, and [`config()`] and [`secret()`] read what the operator
+//! has set. All of it is granted by the operator in `windows/NAME.yaml`. A component that uses none of
+//! them does not import them.
+//!
 //! Build it with `crate-type = ["cdylib"]` for `wasm32-wasip2`, and deploy the `.wasm`.
 //!
 //! An instance's memory ends with its request: the host starts a fresh instance for the next. Keep
@@ -38,31 +43,43 @@
 mod readme {}
 
 mod body;
+mod body_writer;
 mod conditional;
+mod config;
 mod cookies;
 mod events;
+mod fetch;
+mod fetch_error;
 mod http_date;
 mod id;
+mod incoming;
 mod next;
+mod outgoing;
 mod paging;
 mod problem;
 mod request;
 mod response;
+mod response_body;
 mod serve;
 mod store;
 mod validators;
 
 pub use body::Body;
+pub use body_writer::BodyWriter;
 pub use bytes::Bytes;
 pub use conditional::Conditional;
+pub use config::{Secret, config, secret};
 pub use events::{Event, Events};
+pub use fetch::{Timeouts, call, fetch};
+pub use fetch_error::{FetchError, FetchErrorKind};
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 pub use id::{id_time_ms, new_id, now_ms, sleep_ms};
 pub use next::Next;
 pub use paging::Page;
 pub use problem::Problem;
 pub use request::{Caller, Request};
-pub use response::{BodyWriter, Response};
+pub use response::Response;
+pub use response_body::ResponseBody;
 pub use store::{Store, StoreError};
 pub use validators::Validators;
 

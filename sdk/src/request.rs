@@ -1,20 +1,33 @@
 //! What is asked, and who asks.
 
-use crate::body::Passing;
+mod making;
+
 use crate::conditional::{self, Conditional, Refusal};
+use crate::outgoing::Sent;
 use crate::response::field;
-use crate::{Body, Problem, Store, StoreError, Validators, cookies, now_ms};
+use crate::{Body, Problem, Store, StoreError, Timeouts, Validators, cookies, now_ms};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::de::DeserializeOwned;
 use std::cell::Cell;
 use std::fmt::Display;
 use std::str::FromStr;
-use wasip3::http::types::{self, ErrorCode};
+use wasip3::http::types::{self, ErrorCode, Scheme};
 
 /// The most that [`Request::json`] reads, in bytes: forms are small, and files are not JSON.
 const JSON_LIMIT: usize = 64 * 1024;
 
-/// A request as the gateway hands it over: its path clean, its `x-hms-*` headers true.
+/// A request as the gateway hands it over: its path clean, its `x-hms-*` headers true. Or one that
+/// this window makes, for [`fetch`](crate::fetch()) and [`call`](crate::call()):
+///
+/// ```
+/// # use hms_window::{Problem, Request};
+/// # fn make() -> Result<Request, Problem> {
+/// let request = Request::post("https://api.card.example/v1/charges")
+///     .with_json(&serde_json::json!({ "amount": 42 }))
+///     .with_header("idempotency-key", "018f-7")?;
+/// # Ok(request) }
+/// # assert!(make().is_ok());
+/// ```
 pub struct Request {
     method: Method,
     path: String,
@@ -22,11 +35,17 @@ pub struct Request {
     query: String,
     headers: HeaderMap,
     body: Cell<Option<Body>>,
-    authority: Option<String>,
-    /// What a middleware puts in place of the body.
-    new_body: Option<Vec<u8>>,
-    /// A middleware has changed path or headers.
+    pub(crate) authority: Option<String>,
+    /// What is sent in place of the body.
+    new_body: Option<Sent>,
+    /// Path or headers are not those that came.
     changed: bool,
+    /// Of the URL that it was given.
+    pub(crate) scheme: Option<Scheme>,
+    pub(crate) timeouts: Timeouts,
+    /// The first thing that was wrong while making it. It is told when it is sent, so that making
+    /// one needs no `?`.
+    pub(crate) fault: Option<String>,
 }
 
 impl Request {
@@ -38,11 +57,11 @@ impl Request {
         let target = request.get_path_with_query().unwrap_or_default();
         let headers = request.get_headers().try_into()?;
         let authority = request.get_authority();
-        let new = Self::new(method, &target, headers, Body::new(request));
+        let new = Self::of(method, &target, headers, Body::new(request));
         Ok(Request { authority, ..new })
     }
 
-    fn new(method: Method, target: &str, headers: HeaderMap, body: Body) -> Self {
+    fn of(method: Method, target: &str, headers: HeaderMap, body: Body) -> Self {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         Request {
             method,
@@ -54,27 +73,10 @@ impl Request {
             authority: None,
             new_body: None,
             changed: false,
+            scheme: None,
+            timeouts: Timeouts::default(),
+            fault: None,
         }
-    }
-
-    /// Method, target, headers, authority and body, to be sent on.
-    pub(crate) fn into_parts(self) -> (Method, String, HeaderMap, Option<String>, Passing) {
-        let target = match self.query.as_str() {
-            "" => self.path,
-            query => format!("{}?{query}", self.path),
-        };
-        let body = match (self.new_body, self.body.take().and_then(Body::unread)) {
-            (Some(bytes), _) => Passing::Bytes(bytes),
-            (None, Some(request)) => Passing::Whole((request, !self.changed)),
-            (None, None) => Passing::Bytes(Vec::new()),
-        };
-        (self.method, target, self.headers, self.authority, body)
-    }
-
-    /// The request with another body: for a middleware that has read it, or changes it.
-    pub fn with_body(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.new_body = Some(bytes.into());
-        self
     }
 
     /// The request with this header in place of those of its name: for a middleware, before it
@@ -354,7 +356,7 @@ mod tests {
                 HeaderValue::from_str(value).unwrap(),
             )
         });
-        Request::new(method, target, headers.collect(), Body::ENDED)
+        Request::of(method, target, headers.collect(), Body::ENDED)
     }
 
     fn get(target: &str) -> Request {

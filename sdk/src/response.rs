@@ -1,23 +1,23 @@
 //! Answers: no body, bytes, or a stream that is written while it is sent.
 
+use crate::body_writer::{BodyWriter, Produce, producing};
+use crate::fetch_error::Target;
 use crate::{Problem, Validators};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response::Parts};
 use serde::Serialize;
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use wasip3::http::types::{self, ErrorCode};
-use wasip3::http_compat;
-
-type Producing = Pin<Box<dyn Future<Output = Result<(), Problem>>>>;
 
 pub(crate) enum Content {
     Bytes(Bytes),
-    Stream(Box<dyn FnOnce(BodyWriter) -> Producing>),
-    /// What came back to a middleware, its body unread.
+    Stream(Produce),
+    /// What came back to a middleware or from a call, its body unread.
     Passed(types::Response),
 }
+
+/// Why an answer cannot be written any more.
+pub(crate) const DISCONNECTED: &str = "the client has disconnected";
 
 /// An answer, built in one expression.
 ///
@@ -31,6 +31,8 @@ pub struct Response {
     /// The first thing that was wrong while building. It is told when the answer is sent, so that
     /// building needs no `?`.
     fault: Option<String>,
+    /// Who has answered, where this window has asked.
+    pub(crate) target: Option<Target>,
 }
 
 impl Response {
@@ -45,6 +47,7 @@ impl Response {
             head,
             content,
             fault,
+            target: None,
         }
     }
 
@@ -94,14 +97,7 @@ impl Response {
     where
         F: AsyncFnOnce(&mut BodyWriter) -> Result<(), Problem> + 'static,
     {
-        let run = |mut out: BodyWriter| -> Producing {
-            Box::pin(async move {
-                let outcome = produce(&mut out).await;
-                out.end(&outcome).await;
-                outcome
-            })
-        };
-        Self::new(status, Content::Stream(Box::new(run)))
+        Self::new(status, Content::Stream(producing(produce)))
     }
 
     /// Sets a header, replacing those with this name. An invalid name or value makes the answer a
@@ -177,6 +173,11 @@ impl Response {
         Response { content, ..self }
     }
 
+    pub(crate) fn answered_by(mut self, target: Target) -> Self {
+        self.target = Some(target);
+        self
+    }
+
     fn fail(&mut self, fault: String) {
         self.fault.get_or_insert(fault);
     }
@@ -216,14 +217,13 @@ impl Response {
         let internal = |cause| ErrorCode::InternalError(Some(format!("{cause}")));
         let headers = headers.try_into().map_err(internal)?;
 
-        let (writer, stream, end) = http_compat::BodyWriter::new();
+        let (mut out, stream, end) = BodyWriter::new(DISCONNECTED);
         let nothing = matches!(&content, Content::Bytes(bytes) if bytes.is_empty());
         let stream = (!head_only && !bodiless && !nothing).then_some(stream);
         let sent = stream.is_some();
         let (response, _) = types::Response::new(headers, stream, end);
         _ = response.set_status_code(status.as_u16());
 
-        let mut out = BodyWriter(writer);
         wasip3::spawn_local(async move {
             match content {
                 Content::Stream(produce) if sent => _ = produce(out).await,
@@ -235,6 +235,10 @@ impl Response {
             }
         });
         Ok(response)
+    }
+
+    pub(crate) fn into_content(self) -> Content {
+        self.content
     }
 
     #[cfg(test)]
@@ -291,46 +295,6 @@ fn pass_on(
     let (passed, _) = types::Response::new(headers, (!head_only).then_some(stream), trailers);
     _ = passed.set_status_code(status.as_u16());
     Ok(passed)
-}
-
-/// Where [`Response::stream`] writes.
-pub struct BodyWriter(http_compat::BodyWriter);
-
-impl BodyWriter {
-    /// Sends `bytes`, and waits until the host has accepted them: a slow client slows the writer.
-    /// Fails when the client has disconnected; return that error.
-    pub async fn write(&mut self, bytes: impl Into<Vec<u8>>) -> Result<(), Problem> {
-        match self
-            .0
-            .stream_writer
-            .write_all(bytes.into())
-            .await
-            .is_empty()
-        {
-            true => Ok(()),
-            false => Err(Problem::bad_request("the client has disconnected")),
-        }
-    }
-
-    /// The result first, the end of the stream after it: the host learns of a cut before it sees
-    /// the end.
-    async fn end(self, outcome: &Result<(), Problem>) {
-        let http_compat::BodyWriter {
-            stream_writer,
-            result_writer,
-            ..
-        } = self.0;
-        match outcome {
-            Ok(()) => {
-                drop(stream_writer);
-                _ = result_writer.write(Ok(None)).await;
-            }
-            Err(problem) => {
-                let cause = ErrorCode::InternalError(Some(problem.to_string()));
-                _ = result_writer.write(Err(cause)).await;
-            }
-        }
-    }
 }
 
 #[cfg(test)]
