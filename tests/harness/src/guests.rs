@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
+use wasmparser::{Parser, Payload};
 
 const TARGET: &str = "wasm32-wasip2";
 
@@ -111,6 +112,23 @@ pub async fn window(name: &str) -> Vec<u8> {
 /// The bytes of a test guest.
 pub async fn guest(name: &str) -> Vec<u8> {
     window(name).await
+}
+
+/// The interfaces that a component imports, by their full names.
+pub fn imports(component: &[u8]) -> Vec<String> {
+    let (mut depth, mut names) = (0, Vec::new());
+    for payload in Parser::new(0).parse_all(component) {
+        match payload.unwrap() {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth -= 1,
+            Payload::ComponentImportSection(imports) if depth == 0 => {
+                let imports = imports.into_iter().map(|import| import.unwrap());
+                names.extend(imports.map(|import| import.name.name.to_owned()));
+            }
+            _ => {}
+        }
+    }
+    names
 }
 
 /// The same component with other bytes: a custom section more, which changes its digest and nothing

@@ -14,6 +14,7 @@
 )]
 
 pub mod backup;
+pub mod grants;
 pub mod guests;
 pub mod host;
 pub mod hostile;
@@ -22,6 +23,7 @@ pub mod load;
 pub mod marked;
 pub mod process;
 pub mod rest;
+pub mod services;
 pub mod surgery;
 
 pub use guests::{guest, window};
