@@ -2,7 +2,7 @@
 //! parameters that are there several times.
 
 use futures_util::future::join_all;
-use hms_harness::{Host, guest};
+use hms_harness::{Host, guest, guests, window};
 use http::Method;
 use serde_json::json;
 
@@ -52,6 +52,32 @@ async fn one_key_rule_holds_for_every_call_of_both_drafts() {
         old("a").await,
         "done done done Some(\"2\") 1 true [\"a\", \"beside\"] done done false\n"
     );
+}
+
+#[tokio::test]
+async fn component_imports_what_its_window_uses_and_no_more() {
+    let outside = ["wasi:http/client", "wasi:config/store", "wasi:http/handler"];
+    let imports = async |name: &str| {
+        let all = guests::imports(&window(name).await);
+        assert!(
+            all.iter()
+                .any(|import| import.starts_with("wasi:http/types@")),
+            "{name}: {all:?}"
+        );
+        let used = |interface: &&str| {
+            let versions = format!("{interface}@");
+            all.iter().any(|import| import.starts_with(&versions))
+        };
+        outside.into_iter().filter(used).collect::<Vec<_>>()
+    };
+    for (name, used) in [
+        ("docs", &[][..]),
+        ("audit", &["wasi:http/handler"]),
+        ("payments", &["wasi:http/client", "wasi:config/store"]),
+        ("notifications", &["wasi:http/client", "wasi:config/store"]),
+    ] {
+        assert_eq!(imports(name).await, used, "{name}");
+    }
 }
 
 #[tokio::test]

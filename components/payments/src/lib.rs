@@ -5,8 +5,21 @@
 //!     GET  /payments          {"payments": […], "next"}                    ?limit=&cursor=, the oldest first
 //!
 //! Each user has a separate part of the store, so another user's payment does not exist for them.
+//!
+//! Where the operator has set a card processor (`card`), a payment with the token of a card is
+//! charged, and has a status:
+//!
+//!     POST /payments               {"amount": 42, "card": "tok_…"}   ->  201 {"id", "status"}
+//!     POST /payments/{id}/charge   {"card": "tok_…"}    asks again about a pending one
+//!
+//! 402 says that the card was declined, 202 that the processor has not answered. Where the operator
+//! wants it, whoever has paid gets a text message (`receipt`).
 
-use hms_window::{Method, Problem, Request, Response, new_id, window};
+mod card;
+mod receipt;
+
+use card::{Charge, Processor};
+use hms_window::{Method, Problem, Request, Response, Store, new_id, window};
 use serde_json::{Map, Value, json};
 
 /// Payments in one answer: what a client gets unasked, and the most it can ask for.
@@ -20,6 +33,12 @@ async fn handle(request: Request) -> Result<Response, Problem> {
         (&Method::POST, ["payments"]) => take(&request).await,
         (&Method::GET, ["payments"]) => list(&request),
         (&Method::GET, ["payments", id]) => show(&request, id),
+        (method, ["payments", id, "charge"]) if Processor::configured().is_some() => {
+            match *method {
+                Method::POST => charge_again(&request, id).await,
+                _ => Err(Problem::method_not_allowed("POST")),
+            }
+        }
         (_, ["payments"]) => Err(Problem::method_not_allowed("GET, HEAD, POST")),
         (_, ["payments", _]) => Err(Problem::method_not_allowed("GET, HEAD")),
         _ => Err(Problem::not_found()),
@@ -32,6 +51,12 @@ async fn take(request: &Request) -> Result<Response, Problem> {
         return Err(Problem::bad_request("the body is not a JSON object"));
     };
     check_amount(form.get("amount")).map_err(Problem::bad_request)?;
+    // Where there is a processor, these are its words and not the client's.
+    let words = ["card", "charge", "status"];
+    let processor = match words.iter().any(|word| form.contains_key(*word)) {
+        true => Processor::configured(),
+        false => None,
+    };
 
     let id = new_id();
     let mut payment = Map::from_iter([("id".to_owned(), json!(id))]);
@@ -39,10 +64,73 @@ async fn take(request: &Request) -> Result<Response, Problem> {
     // Last, because the form may hold such names too.
     payment.insert("id".to_owned(), json!(id));
     payment.insert("owner".to_owned(), json!(caller.user));
-    caller.store("payments")?.set(&id, &payment)?;
+    let payments = caller.store("payments")?;
+    if let Some(processor) = processor {
+        payment.retain(|word, _| !["charge", "status"].contains(&word.as_str()));
+        // Used once, and not kept.
+        if let Some(card) = payment.remove("card") {
+            let token = card::token(&card).map_err(Problem::bad_request)?;
+            payment.insert("status".to_owned(), json!(Charge::Pending.word()));
+            payments.set(&id, &payment)?;
+            return charge(request, &processor, &payments, &id, payment, token).await;
+        }
+    }
+    payments.set(&id, &payment)?;
+    receipt::send(&id, &payment).await;
 
     let location = request.public_path(&format!("/payments/{id}"));
     Ok(Response::json(201, &json!({ "id": id })).header("location", location))
+}
+
+/// Has the processor charge a payment that is kept as pending, and answers with what came of it.
+async fn charge(
+    request: &Request,
+    processor: &Processor,
+    payments: &Store,
+    id: &str,
+    mut payment: Map<String, Value>,
+    token: &str,
+) -> Result<Response, Problem> {
+    let amount = payment.get("amount").cloned().unwrap_or_default();
+    let (charge, charge_id) = processor.charge(id, &amount, token).await?;
+    let location = request.public_path(&format!("/payments/{id}"));
+    if charge != Charge::Pending {
+        payment.insert("status".to_owned(), json!(charge.word()));
+        if let Some(charge_id) = charge_id {
+            payment.insert("charge".to_owned(), json!(charge_id));
+        }
+        payments.set(id, &payment)?;
+    }
+    let status = match charge {
+        Charge::Charged => 201,
+        Charge::Pending => 202,
+        Charge::Declined => {
+            let problem = Problem::new(402, "card-declined", "the card was declined");
+            return Err(problem.header("location", location));
+        }
+    };
+    if charge == Charge::Charged {
+        receipt::send(id, &payment).await;
+    }
+    let answer = json!({ "id": id, "status": charge.word() });
+    Ok(Response::json(status, &answer).header("location", location))
+}
+
+/// Asks the processor about a pending payment. It has the same key as before, so a card that was
+/// charged is not charged again.
+async fn charge_again(request: &Request, id: &str) -> Result<Response, Problem> {
+    let payments = request.caller()?.store("payments")?;
+    let payment: Map<String, Value> = payments.get(id)?.ok_or_else(Problem::not_found)?;
+    let status = payment.get("status").and_then(Value::as_str);
+    if status != Some(Charge::Pending.word()) {
+        let detail = "only a pending payment can be charged again";
+        return Err(Problem::new(409, "not-pending", detail));
+    }
+    let form: Value = request.json().await?;
+    let card = form.get("card").unwrap_or(&Value::Null);
+    let token = card::token(card).map_err(Problem::bad_request)?;
+    let processor = Processor::configured().ok_or_else(Problem::not_found)?;
+    charge(request, &processor, &payments, id, payment, token).await
 }
 
 fn show(request: &Request, id: &str) -> Result<Response, Problem> {
