@@ -26,6 +26,7 @@ mod deploys;
 mod descriptors;
 mod documents;
 mod exercise;
+mod fetch;
 mod folder_watch;
 mod folders;
 mod foreign_guests;
