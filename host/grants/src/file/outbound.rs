@@ -251,6 +251,14 @@ struct Origin {
 
 impl Origin {
     fn parse(text: &str) -> Result<Origin, String> {
+        // Before anything repeats the text: it may have a password.
+        if text.contains('@') {
+            return Err(
+                "the URL names a user: credentials belong into 'inject', as a secret (the text is \
+                 not repeated here, because it may have a password)"
+                    .into(),
+            );
+        }
         let wrong = |why: &str| Err(format!("'{}' {why}", text.escape_debug()));
         let (scheme, rest) = match text.split_once("://") {
             Some(("https", rest)) => (Scheme::HTTPS, rest),
@@ -260,9 +268,6 @@ impl Origin {
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.contains(['/', '?', '#']) {
             return wrong("has more than scheme, host and port: paths belong into 'paths'");
-        }
-        if rest.contains('@') {
-            return wrong("names a user: credentials belong into 'inject'");
         }
         let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((host, "")) => (host, None),

@@ -215,3 +215,20 @@ proptest! {
         let _ = grants(&format!("outbound: [{{to: \"{origin}\"}}]"));
     }
 }
+
+#[test]
+fn url_with_a_password_is_refused_without_being_repeated() {
+    for to in [
+        "https://user:hunter2@a.example",
+        "https://user:hunter2@a.example/path?x",
+        "user:hunter2@a.example",
+        "https://user:hun/ter2@a.example",
+    ] {
+        let (line, reason) = fault(&format!("outbound:\n  - to: {to}\n"));
+        assert_eq!(line, 2);
+        assert!(
+            reason.contains("'inject'") && !reason.contains("ter2"),
+            "{reason}"
+        );
+    }
+}
