@@ -144,7 +144,7 @@ async fn release_needing_more_than_the_last_one_requires_consent() {
         "try",
         "record",
         "swap",
-        "+store",
+        "may now      use its store",
         "+wasi:keyvalue/store",
         "size",
         "release 2",

@@ -39,12 +39,17 @@ pub struct Difference {
     /// Imported interfaces.
     #[serde(default)]
     pub imports: GainedAndLost,
-    /// What the release can reach: `store`, `network`, `files`.
+    /// What the release may do, because it imports an interface and its window is granted what that
+    /// leads to: phrases such as `POST https://api.card.example/v1/charges/**
+    /// (windows/payments.yaml:3)`.
     #[serde(default)]
     pub capabilities: GainedAndLost,
     /// Imported interfaces that no window is given: a call of their functions ends the request.
     #[serde(default)]
     pub trapped: GainedAndLost,
+    /// Remarks, such as an import that nothing is granted for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Names that one release has and the other has not, sorted.

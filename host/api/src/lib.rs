@@ -1,7 +1,7 @@
 //! The admin API: the type of every JSON body that goes over it, in both directions. The host
 //! writes these types, and the command line, the tests and other clients read the same ones.
 //!
-//! [`windows`], [`deploy`], [`limits`], [`routes`], [`keys`] and [`health`] follow the paths of the
+//! [`windows`], [`deploy`], [`limits`], [`routes`], [`grants`], [`keys`] and [`health`] follow the paths of the
 //! API; [`change`] is what the answers to all changes have in common, [`problem`] every refusal.
 //! docs/admin-api.md shows an example of each, which the tests of this crate read.
 //!
@@ -14,6 +14,7 @@
 
 pub mod change;
 pub mod deploy;
+pub mod grants;
 pub mod health;
 pub mod keys;
 pub mod limits;
@@ -26,9 +27,12 @@ mod words;
 
 pub use change::Changed;
 pub use deploy::{DeployEvent, DeployLine, Deployed, Difference, GainedAndLost, Step};
+pub use grants::{
+    Granted, GrantsDetail, GrantsList, GrantsState, GrantsStatus, RemovedGrants, SecretStatus,
+};
 pub use health::{Health, HealthStatus};
 pub use keys::{CreatedKey, Key, KeyList, NewKey, RevokedKey, UnsavedKeys};
-pub use limits::{LimitValues, Limits, LimitsPatch, ShownLimits};
+pub use limits::{LimitSource, LimitValues, Limits, LimitsPatch, ShownLimits};
 pub use problem::Problem;
 pub use routes::{
     Fault, HostField, LiveRoute, PathRule, RemovedRoute, RouteDetail, RouteList, RouteState,

@@ -18,6 +18,18 @@ pub struct Limits {
     pub limits: LimitValues,
     /// Those that were set for this window. The others are the defaults of the host.
     pub set: LimitValues,
+    /// Those that the window's grants file sets, over all others. They are changed there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<LimitSource>,
+}
+
+/// Where a limit is set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitSource {
+    /// The limit.
+    pub limit: Word,
+    /// File and line, such as `windows/payments.yaml:12`.
+    pub place: String,
 }
 
 /// The answer to `GET /windows/NAME/limits`.

@@ -16,12 +16,16 @@ fn round_trip<T: DeserializeOwned + Serialize>(text: &str) -> Result<Value, serd
 }
 
 /// Everything that goes over the API. What is inside of these is shown in their examples.
-const TYPES: [(&str, RoundTrip); 19] = [
+const TYPES: [(&str, RoundTrip); 22] = [
     (
         "Changed<ChangedWindow>",
         round_trip::<Changed<ChangedWindow>>,
     ),
     ("Changed<Limits>", round_trip::<Changed<Limits>>),
+    (
+        "Changed<RemovedGrants>",
+        round_trip::<Changed<RemovedGrants>>,
+    ),
     ("Changed<RemovedRoute>", round_trip::<Changed<RemovedRoute>>),
     (
         "Changed<RemovedWindow>",
@@ -31,6 +35,8 @@ const TYPES: [(&str, RoundTrip); 19] = [
     ("CreatedKey", round_trip::<CreatedKey>),
     ("DeployLine", round_trip::<DeployLine>),
     ("Deployed", round_trip::<Deployed>),
+    ("GrantsDetail", round_trip::<GrantsDetail>),
+    ("GrantsList", round_trip::<GrantsList>),
     ("Health", round_trip::<Health>),
     ("KeyList", round_trip::<KeyList>),
     ("LimitsPatch", round_trip::<LimitsPatch>),

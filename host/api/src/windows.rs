@@ -115,6 +115,10 @@ pub struct Release {
     /// Whether functions that it imports and no window is given end the request that calls them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trap_unknown: bool,
+    /// SHA-256 of the grants file that was in force when it was deployed, hexadecimal. None: there
+    /// was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grants: Option<String>,
     /// How it ended: a canary that was not promoted, or a live release that fell back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fate: Option<String>,

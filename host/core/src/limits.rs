@@ -1,6 +1,7 @@
 //! Every limit of a window: one table of names, units, bounds and reasons, used by the settings,
 //! the admin API, the command line and the documents.
 
+use crate::units::{Size, Time};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -215,6 +216,15 @@ impl Limit {
 }
 
 impl Row {
+    /// A value with its unit, as operators write it.
+    pub fn shown(&self, value: u64) -> String {
+        match self.unit {
+            Unit::Bytes => Size::of(value).to_string(),
+            Unit::Milliseconds => Time::of_ms(value).to_string(),
+            Unit::Count => value.to_string(),
+        }
+    }
+
     /// Whether `value` is within the bounds.
     ///
     /// # Errors
@@ -260,6 +270,11 @@ impl LimitsSet {
             }
         }
         Ok(LimitsSet(set))
+    }
+
+    /// What is set for `limit`.
+    pub fn get(&self, limit: Limit) -> Option<u64> {
+        self.0.get(&limit).copied()
     }
 
     /// What is set, by the names of the admin API.

@@ -1,11 +1,13 @@
 //! The folder of grants files: watched, checked, and live in each window.
 
 use crate::values;
-use crate::{AllGrants, GrantsFile, WindowGrants};
+use crate::{AllGrants, GrantsFile, GrantsMetrics, Secrets, WindowGrants};
+use hms_core::reload::{self, ReadAgain};
 use hms_disk::changes::Changes;
 use hms_disk::files::folder_of;
-use hms_manifest::{ManifestMetrics, ManifestSet};
+use hms_manifest::ManifestSet;
 use parking_lot::Mutex;
+use prometheus_client::metrics::gauge::Gauge;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
@@ -17,8 +19,8 @@ const MAX_FILES: usize = 1000;
 /// How often secrets are looked at where the file system says nothing. 5 s: as certificates.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Is told the name of a window whose grants have changed.
-pub type OnChange = Box<dyn Fn(&str) + Send + Sync>;
+/// Is told the name of a window whose grants have changed, what they were and what they are.
+pub type OnChange = Box<dyn Fn(&str, &WindowGrants, &WindowGrants) + Send + Sync>;
 
 /// The folder, and what its files grant.
 pub struct GrantsFolder {
@@ -31,8 +33,17 @@ struct Applied {
     folder: PathBuf,
     all: Arc<AllGrants>,
     /// By the name of the window.
-    files: Mutex<BTreeMap<String, Arc<GrantsFile>>>,
+    files: Mutex<BTreeMap<String, Followed>>,
     on_change: OnceLock<OnChange>,
+    secrets_unreadable: Gauge,
+}
+
+/// A file that serves.
+#[derive(Clone)]
+struct Followed {
+    /// Its name in the folder.
+    name: String,
+    file: Arc<GrantsFile>,
 }
 
 impl GrantsFolder {
@@ -43,16 +54,17 @@ impl GrantsFolder {
         folder: PathBuf,
         kept: Option<PathBuf>,
         all: Arc<AllGrants>,
-        metrics: ManifestMetrics,
+        metrics: GrantsMetrics,
     ) -> GrantsFolder {
         let applied = Arc::new(Applied {
             folder: folder.clone(),
             all,
             files: Mutex::default(),
             on_change: OnceLock::new(),
+            secrets_unreadable: metrics.secrets_unreadable,
         });
         let serve = applied.clone();
-        let set = ManifestSet::load(folder, kept, MAX_FILES, metrics, move |files| {
+        let set = ManifestSet::load(folder, kept, MAX_FILES, metrics.manifests, move |files| {
             serve.serve(files);
         });
         GrantsFolder {
@@ -83,18 +95,41 @@ impl GrantsFolder {
     pub fn reload_secrets(&self) {
         self.applied.reload_secrets();
     }
+
+    /// Reads the files and the secrets again now, and gives what became of both.
+    pub async fn read_again(&self) -> [ReadAgain; 2] {
+        let (files, secrets) = (self.set.clone(), self.applied.clone());
+        let files = reload::blocking("grants", move || {
+            files.reload_as_it_is();
+            files.outcome()
+        });
+        let files = files.await;
+        let secrets = reload::blocking("secrets", move || {
+            secrets.reload_secrets();
+            secrets.secrets_outcome()
+        });
+        [files, secrets.await]
+    }
+
+    /// What of a window's grants is in force, and the values of its secrets.
+    pub fn current(&self, window: &str) -> Arc<WindowGrants> {
+        self.applied.all.window(window).current()
+    }
 }
 
 impl Applied {
     /// Has `files` hold, by the names of the files.
     fn serve(&self, files: BTreeMap<String, Arc<GrantsFile>>) {
-        let files = files.into_values();
-        let next: BTreeMap<_, _> = files.map(|file| (file.window.to_string(), file)).collect();
+        let followed = files
+            .into_iter()
+            .map(|(name, file)| (file.window.to_string(), Followed { name, file }));
+        let next: BTreeMap<_, _> = followed.collect();
         let mut now = self.files.lock();
         let before = std::mem::replace(&mut *now, next.clone());
         drop(now);
         for (window, file) in &next {
-            if before.get(window).is_none_or(|old| !Arc::ptr_eq(old, file)) {
+            let is_same = |old: &Followed| Arc::ptr_eq(&old.file, &file.file);
+            if !before.get(window).is_some_and(is_same) {
                 self.apply(window, Some(file));
             }
         }
@@ -103,36 +138,74 @@ impl Applied {
         }
     }
 
-    fn apply(&self, window: &str, file: Option<&GrantsFile>) {
-        let grants = match file {
-            Some(file) => {
+    fn apply(&self, window: &str, followed: Option<&Followed>) {
+        let grants = match followed {
+            Some(Followed { name, file }) => {
                 let (secrets, faults) = values::read_all(&file.grants.secrets, &self.folder);
                 for (name, reason) in &faults {
                     tracing::warn!(window, secret = name, reason, "a secret cannot be read");
                 }
-                WindowGrants {
-                    grants: file.grants.clone(),
-                    secrets,
-                    secret_faults: faults,
-                    digest: Some(file.digest.clone()),
-                    folder: self.folder.clone(),
-                }
+                self.granted(name, file, secrets, faults)
             }
             None => WindowGrants::default(),
         };
-        self.all.window(window).store(grants);
-        self.tell(window);
+        self.store(window, grants);
     }
 
-    fn tell(&self, window: &str) {
+    fn granted(
+        &self,
+        name: &str,
+        file: &GrantsFile,
+        secrets: Secrets,
+        secret_faults: BTreeMap<String, String>,
+    ) -> WindowGrants {
+        WindowGrants {
+            grants: file.grants.clone(),
+            secrets,
+            secret_faults,
+            digest: Some(file.digest.clone()),
+            folder: self.folder.clone(),
+            file: name.to_owned(),
+        }
+    }
+
+    /// Has `grants` hold, and tells.
+    fn store(&self, window: &str, grants: WindowGrants) {
+        let live = self.all.window(window);
+        let before = live.current();
+        live.store(grants);
+        self.count_secrets();
         if let Some(on_change) = self.on_change.get() {
-            on_change(window);
+            on_change(window, &before, &live.current());
+        }
+    }
+
+    fn count_secrets(&self) {
+        self.secrets_unreadable
+            .set(i64::try_from(self.unreadable()).unwrap_or(i64::MAX));
+    }
+
+    /// Secrets that cannot be read now.
+    fn unreadable(&self) -> usize {
+        let windows: Vec<String> = self.files.lock().keys().cloned().collect();
+        let faults = |window: &String| self.all.window(window).load().secret_faults.len();
+        windows.iter().map(faults).sum()
+    }
+
+    fn secrets_outcome(&self) -> Result<String, String> {
+        let files = self.files.lock();
+        let secrets = files.values().map(|each| each.file.grants.secrets.len());
+        let all: usize = secrets.sum();
+        drop(files);
+        match self.unreadable() {
+            0 => Ok(format!("{all} read")),
+            bad => Err(format!("{bad} of {all} cannot be read, see `hms grants`")),
         }
     }
 
     fn reload_secrets(&self) {
         let files = self.files.lock().clone();
-        for (window, file) in files {
+        for (window, Followed { name: shown, file }) in files {
             let (secrets, faults) = values::read_all(&file.grants.secrets, &self.folder);
             let live = self.all.window(&window);
             let now = live.current();
@@ -156,21 +229,17 @@ impl Applied {
             if kept != now.secrets {
                 tracing::info!(window, "secrets have changed");
             }
-            live.store(WindowGrants {
-                grants: file.grants.clone(),
-                secrets: kept,
-                secret_faults: faults,
-                digest: Some(file.digest.clone()),
-                folder: self.folder.clone(),
-            });
-            self.tell(&window);
+            drop(now);
+            self.store(&window, self.granted(&shown, &file, kept, faults));
         }
     }
 
     /// The folders in which secrets are.
     fn folders(&self) -> BTreeSet<PathBuf> {
         let files = self.files.lock();
-        let sources = files.values().flat_map(|file| file.grants.secrets.values());
+        let sources = files
+            .values()
+            .flat_map(|each| each.file.grants.secrets.values());
         let paths = sources.filter_map(|source| values::path(source, &self.folder).ok());
         paths.map(|path| folder_of(&path).to_owned()).collect()
     }
@@ -199,7 +268,7 @@ mod tests {
 
     fn folder(path: &Path) -> (GrantsFolder, Arc<AllGrants>) {
         let all = Arc::<AllGrants>::default();
-        let metrics = ManifestMetrics::default();
+        let metrics = GrantsMetrics::default();
         let folder = GrantsFolder::load(path.into(), None, all.clone(), metrics);
         (folder, all)
     }
@@ -241,6 +310,38 @@ mod tests {
     }
 
     #[test]
+    fn two_files_of_one_window_are_refused_but_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("payments.yaml"), "calls: [docs]\n").unwrap();
+        fs::write(dir.path().join("payments.yml"), "calls: [audit]\n").unwrap();
+        let (folder, all) = folder(dir.path());
+        assert!(all.window("payments").load().grants.call("docs").is_some());
+        let status = folder.files().status();
+        assert!(
+            status[1].faults[0]
+                .reason
+                .contains("claimed by payments.yaml")
+        );
+    }
+
+    #[tokio::test]
+    async fn reload_says_what_became_of_files_and_secrets() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("payments.yaml"), CARD).unwrap();
+        let (folder, all) = folder(dir.path());
+        let [files, secrets] = folder.read_again().await;
+        assert_eq!(files.outcome, Ok("1 live".into()));
+        let why = secrets.outcome.unwrap_err();
+        assert!(why.starts_with("1 of 1 cannot be read"), "{why}");
+        write_secret(&dir.path().join("card-key"), "one", 0o600);
+        let [_, secrets] = folder.read_again().await;
+        assert_eq!(secrets.outcome, Ok("1 read".into()));
+        assert_eq!(card_key(&all).as_deref(), Some(&b"one"[..]));
+        let line = all.window("payments").load().at(2);
+        assert!(line.ends_with("payments.yaml:2"), "{line}");
+    }
+
+    #[test]
     fn missing_folder_is_empty_and_made_by_the_first_edit() {
         let dir = tempfile::tempdir().unwrap();
         let (folder, all) = folder(&dir.path().join("windows"));
@@ -259,7 +360,7 @@ mod tests {
         let (folder, all) = folder(dir.path());
         let told = Arc::new(AtomicUsize::new(0));
         let count = told.clone();
-        folder.on_change(Box::new(move |window| {
+        folder.on_change(Box::new(move |window, _, _| {
             assert_eq!(window, "payments");
             count.fetch_add(1, Relaxed);
         }));

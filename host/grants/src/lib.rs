@@ -1,24 +1,30 @@
 //! What the operator grants a window: the file `windows/NAME.yaml`, read and checked.
 //!
-//! [`GrantsFile`] reads a file and [`Grants`] is what it says: the services that a window may call ([`outbound`]), the windows it may
-//! ask, its configuration and environment, and which [`secret`]s it has. [`live`] is what holds
-//! now, shared by all that enforce it, so that an edit of the file is in effect at once: `folder`
-//! watches the files, and `values` reads the secrets.
+//! [`GrantsFile`] reads a file and [`Grants`] is what it says: the services that a window may call
+//! ([`outbound`]), the windows it may ask, its configuration and environment, and which
+//! [`secret`]s it has. [`live`] is what holds now, shared by all that enforce it, so that an edit
+//! of the file is in effect at once: `folder` watches the files, and `values` reads the secrets.
+//! [`ability`] says what a release can do by it, and when that grows.
 
+pub mod ability;
 mod file;
 mod folder;
 pub mod live;
+mod metrics;
 pub mod outbound;
 pub mod secret;
+mod status;
 mod values;
 
-pub use file::{GrantsFile, schema};
+pub use file::{GrantsFile, fields, schema};
 pub use folder::{GrantsFolder, OnChange};
 pub use live::{AllGrants, LiveGrants, WindowGrants};
+pub use metrics::GrantsMetrics;
 pub use outbound::{HostPattern, Inject, OutboundGrant};
 pub use secret::{Secret, SecretSource, Secrets};
+pub use status::{grants_status, of_file};
 
-use hms_core::limits::LimitsSet;
+use hms_core::limits::{Limit, LimitsSet};
 use hms_core::window_name::WindowName;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,6 +47,19 @@ pub struct Grants {
     pub env: BTreeMap<String, String>,
     /// Limits that the file sets. `hms limits` shows them and does not change them.
     pub limits: LimitsSet,
+    /// Where in the file it says so.
+    pub lines: Lines,
+}
+
+/// Lines of a grants file, from 1, for messages. Entries of lists know their own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lines {
+    /// Of each limit.
+    pub limits: BTreeMap<Limit, usize>,
+    /// Of each secret.
+    pub secrets: BTreeMap<String, usize>,
+    /// Of `reveal`.
+    pub reveal: usize,
 }
 
 /// That a window may call another.

@@ -21,9 +21,16 @@ pub struct WindowGrants {
     pub digest: Option<String>,
     /// The folder of the file, to which its paths are relative.
     pub folder: PathBuf,
+    /// The name of the file in the folder, such as `payments.yaml`.
+    pub file: String,
 }
 
 impl WindowGrants {
+    /// A line of the file as messages name it, such as `windows/payments.yaml:12`.
+    pub fn at(&self, line: usize) -> String {
+        format!("{}:{line}", self.folder.join(&self.file).display())
+    }
+
     /// The secret of this name, if the guest itself may read it.
     pub fn revealed(&self, name: &str) -> Option<&Secret> {
         match self.grants.reveal.contains(name) {

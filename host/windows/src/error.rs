@@ -1,8 +1,6 @@
 //! Why a change to the windows was not made.
 
 use super::WindowName;
-use crate::release::difference::asks;
-use hms_api::Difference;
 use hms_core::error::RequestError;
 use hms_runtime::Refusal;
 use hms_runtime::compile::CompileError;
@@ -56,11 +54,18 @@ pub enum ChangeError {
     /// The probe request got no answer, or one that the deploy does not accept.
     #[error("refused: the probe failed: {0}")]
     Probe(String),
-    /// The release gains capabilities, and the deploy did not consent to that.
-    #[error(
-        "{}; to allow that, repeat with --yes (yes=true in the admin API)", asks(.0)
-    )]
-    NeedsConsent(Box<Difference>),
+    /// A release could do more than before, and nobody has consented to that. Holds what, as a
+    /// sentence.
+    #[error("{0}; to allow this, repeat with --yes (yes=true in the admin API)")]
+    NeedsConsent(String),
+    /// The limit is set by the window's grants file.
+    #[error("{limit}: set in {place}: change it there")]
+    LimitOfTheFile {
+        /// Its name in the admin API.
+        limit: String,
+        /// File and line.
+        place: String,
+    },
     /// The change is not possible while a canary runs.
     #[error(
         "window '{0}' has a canary running: end it first with `hms promote {0}` or `hms abort {0}`"
@@ -165,6 +170,7 @@ impl ChangeError {
             ChangeError::Try(_) => (StatusCode::UNPROCESSABLE_ENTITY, "does-not-start"),
             ChangeError::Probe(_) => (StatusCode::UNPROCESSABLE_ENTITY, "probe-failed"),
             ChangeError::NeedsConsent(_) => (StatusCode::CONFLICT, "needs-consent"),
+            ChangeError::LimitOfTheFile { .. } => (StatusCode::CONFLICT, "limit-in-grants"),
             ChangeError::CanaryRunning(_) => (StatusCode::CONFLICT, "canary-running"),
             ChangeError::NoCanary(_) => (StatusCode::CONFLICT, "no-canary"),
             ChangeError::NothingLive(_) => (StatusCode::CONFLICT, "nothing-live"),

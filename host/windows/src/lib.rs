@@ -6,7 +6,8 @@
 //! the record and makes what serves match it, in memory and on disk in the order that the change
 //! requires. [`operate`] has the operators' verbs; [`mod@release`] is the path by which a component
 //! becomes a release, and [`canary`] one beside the live one. [`mod@restore`] is a restart.
-//! [`watch`] deploys the files of a folder. [`status`] is what operators see, and [`backup`] copies
+//! [`watch`] deploys the files of a folder, and
+//! [`granted`] is what the grants of a window mean for its limits and for consent. [`status`] is what operators see, and [`backup`] copies
 //! it all.
 
 // The documentation is for whoever carries on, and built with its private items.
@@ -20,6 +21,7 @@ mod canary;
 mod change;
 mod crash;
 mod error;
+mod granted;
 mod operate;
 mod record;
 mod registry;

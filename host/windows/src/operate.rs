@@ -189,7 +189,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// If there is no such window, or a value is out of bounds.
+    /// If there is no such window, a value is out of bounds, or the grants file sets the limit.
     pub async fn set_limits(
         self: &Arc<Self>,
         name: &WindowName,
@@ -199,6 +199,7 @@ impl Registry {
         if change.window().recorded.known().is_going() {
             return Err(ChangeError::NoWindow(name.clone()));
         }
+        self.check_not_of_the_file(name, limits)?;
         let most = self.config.engine.max_memory_bytes as u64;
         let edit = change.enforce(&Load::Nothing, |record| {
             let set = record.limits.with(limits).map_err(ChangeError::BadOption)?;
@@ -211,16 +212,13 @@ impl Registry {
             Ok(())
         });
         edit.await?;
-        if limits.0.contains_key(&Limit::Reuse) {
-            for release in change.window().serving().releases() {
-                release.instances.reuse().ask_again();
-            }
-        }
+        self.ask_for_reuse_again(change.window(), limits.0.contains_key(&Limit::Reuse));
         let set = change.record().limits;
         tracing::info!(window = %name, set = ?set, "limits");
         let limits = Limits {
-            limits: limit_values(self.config.limits.with(&set).named()),
+            limits: limit_values(self.effective(name.as_str(), &set).named()),
             set: limit_values(set.named()),
+            sources: self.limit_sources(name.as_str()),
         };
         Ok((limits, change.unsaved()))
     }

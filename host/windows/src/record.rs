@@ -111,6 +111,9 @@ pub struct ReleaseRecord {
     /// Whether functions that it imports and no window is given end the request that calls them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trap_unknown: bool,
+    /// SHA-256 of the grants file that was in force when it was deployed. None: there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grants: Option<String>,
     /// How it ended, if it did: as a canary that was not promoted, or by falling back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fate: Option<String>,
@@ -391,6 +394,7 @@ mod tests {
             exports: vec![],
             fallback: false,
             trap_unknown: false,
+            grants: None,
             fate: None,
         }
     }

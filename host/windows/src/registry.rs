@@ -99,6 +99,8 @@ pub struct Registry {
     windows: ArcSwap<HashMap<String, Arc<Window>>>,
     /// Locked to add or remove a window; looking one up takes no lock.
     membership: Mutex<()>,
+    /// Locked to apply limits.
+    holding: Mutex<()>,
     pool: Arc<Pool>,
 }
 
@@ -173,6 +175,7 @@ impl Registry {
             )),
             windows: ArcSwap::default(),
             membership: Mutex::new(()),
+            holding: Mutex::new(()),
             pool: Pool::new(config.engine.instances),
             config,
         }))
@@ -215,7 +218,7 @@ impl Registry {
         if let Ok(window) = self.window(name) {
             return window;
         }
-        let limits = self.config.limits.with(&record.limits);
+        let limits = self.effective(name.as_str(), &record.limits);
         let trips = fallback::watch(self);
         let window = Window::new(
             name.clone(),
@@ -227,15 +230,18 @@ impl Registry {
             trips,
         );
         let window = Arc::new(window);
-        self.hold(&window, limits);
+        self.hold(&window);
         let mut windows = HashMap::clone(&self.windows.load());
         windows.insert(name.as_str().to_owned(), window.clone());
         self.windows.store(Arc::new(windows));
         window
     }
 
-    /// Applies `limits` to the window from now on.
-    pub(super) fn hold(&self, window: &Window, limits: WindowLimits) {
+    /// Applies the limits of the window's record and grants to it from now on.
+    pub(super) fn hold(&self, window: &Window) {
+        // Whoever applies last has read both last.
+        let _holding = self.holding.lock();
+        let limits = self.effective(window.name.as_str(), &window.recorded.known().record.limits);
         window.limits.store(Arc::new(limits));
         window.queue.set_terms(Terms::of(&limits));
         let bytes = limits.get(Limit::StoreBytes);
@@ -307,6 +313,7 @@ impl Registry {
             values: Limits {
                 limits: limit_values(window.limits.load().named()),
                 set: limit_values(known.record.limits.named()),
+                sources: self.limit_sources(name.as_str()),
             },
             reuse_off: window.reuse_off(),
         })

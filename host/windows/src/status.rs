@@ -17,6 +17,7 @@ impl From<&ReleaseRecord> for Release {
             exports: record.exports.clone(),
             fallback: record.fallback,
             trap_unknown: record.trap_unknown,
+            grants: record.grants.clone(),
             fate: record.fate.clone(),
         }
     }

@@ -321,6 +321,7 @@ pub fn numbered(number: u64) -> ReleaseRecord {
         exports: vec![],
         fallback: false,
         trap_unknown: false,
+        grants: None,
         fate: None,
     }
 }

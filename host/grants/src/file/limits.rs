@@ -1,7 +1,7 @@
 //! `limits`: the limits of a window by the names of `hms limits`.
 
 use super::MAX_ENTRIES;
-use hms_core::limits::{LimitsChange, LimitsSet, Row, TABLE, Unit};
+use hms_core::limits::{Limit, LimitsChange, LimitsSet, Row, TABLE, Unit};
 use hms_core::units::{Size, Time};
 use hms_manifest::{Node, Tree, unknown};
 use serde_json::{Map, Value, json};
@@ -24,13 +24,14 @@ pub(super) fn schema() -> Value {
     json!({ "type": "object", "properties": properties, "additionalProperties": false })
 }
 
-pub(super) fn read(node: &Node<'_>) -> LimitsSet {
+/// The limits, and the line of each in `text`.
+pub(super) fn read(text: &str, node: &Node<'_>) -> (LimitsSet, BTreeMap<Limit, usize>) {
     let expected = "limits, as in 'limits: {memory: 64MiB}'";
     let Some(entries) = node.entries(expected) else {
-        return LimitsSet::default();
+        return Default::default();
     };
     let known: Vec<&str> = TABLE.iter().map(|row| row.flag).collect();
-    let mut set = BTreeMap::new();
+    let (mut set, mut lines) = (BTreeMap::new(), BTreeMap::new());
     for (index, (name, value)) in entries.iter().enumerate().take(MAX_ENTRIES) {
         let Some(row) = TABLE.iter().find(|row| row.flag == *name) else {
             node.key_fault(index, unknown("limit", name, &known));
@@ -40,15 +41,15 @@ pub(super) fn read(node: &Node<'_>) -> LimitsSet {
             Ok(amount) if set.insert(row.limit, Some(amount)).is_some() => {
                 node.key_fault(index, format_args!("the limit '{name}' is given twice"));
             }
-            Ok(_) => {}
+            Ok(_) => drop(lines.insert(row.limit, value.line(text))),
             Err(reason) => value.fault(reason),
         }
     }
     match LimitsSet::default().with(&LimitsChange(set)) {
-        Ok(set) => set,
+        Ok(set) => (set, lines),
         Err(reason) => {
             node.fault(reason);
-            LimitsSet::default()
+            Default::default()
         }
     }
 }
@@ -71,15 +72,10 @@ fn amount(row: &Row, value: &Node<'_>) -> Result<u64, String> {
     if (row.least..=row.most).contains(&amount) {
         return Ok(amount);
     }
-    let shown = |amount: u64| match row.unit {
-        Unit::Bytes => Size::of(amount).to_string(),
-        Unit::Milliseconds => Time::of_ms(amount).to_string(),
-        Unit::Count => amount.to_string(),
-    };
     Err(format!(
         "{} is not from {} to {}",
-        shown(amount),
-        shown(row.least),
-        shown(row.most)
+        row.shown(amount),
+        row.shown(row.least),
+        row.shown(row.most)
     ))
 }

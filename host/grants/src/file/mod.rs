@@ -9,13 +9,12 @@ mod outbound;
 mod secrets;
 mod template;
 
-use crate::{CallGrant, Grants};
+use crate::{CallGrant, Grants, Lines};
 use hms_core::window_name::WindowName;
 use hms_manifest::{Fault, Field, Kind, Manifest, Map, Node, Words, object, read_document};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 
 /// Entries of one list or mapping: far more than a window needs, and quickly searched.
 const MAX_ENTRIES: usize = 256;
@@ -79,6 +78,11 @@ pub struct GrantsFile {
     text: String,
 }
 
+/// The fields of a grants file.
+pub fn fields() -> impl Iterator<Item = &'static str> {
+    FIELDS.iter().map(|field| field.name)
+}
+
 /// A JSON Schema of grants files, for editors.
 pub fn schema() -> Value {
     let mut schema = object(FIELDS, &[]);
@@ -94,14 +98,15 @@ impl Manifest for GrantsFile {
     const WORDS: Words = Words {
         one: "grants file",
         many: "grants",
-        folder: "windows folder",
+        folder: "grants folder",
         request: "GET /grants",
         command: "hms grants",
     };
 
     const FOLDER_IS_OPTIONAL: bool = true;
 
-    type Claim = Infallible;
+    /// `payments.yaml` and `payments.yml` are for the same window.
+    type Claim = WindowName;
 
     fn parse(name: &str, text: &str) -> Result<Self, Vec<Fault>> {
         let window: WindowName = match name.parse() {
@@ -124,6 +129,10 @@ impl Manifest for GrantsFile {
         &self.text
     }
 
+    fn claims(&self) -> Vec<WindowName> {
+        vec![self.window.clone()]
+    }
+
     fn log_live(&self, file: &str) {
         tracing::info!(file, window = %self.window, digest = %self.digest, "grants live");
     }
@@ -137,7 +146,8 @@ fn digest(text: &str) -> String {
 fn read(window: &WindowName, text: &str, node: &Node<'_>) -> Option<Grants> {
     let expected = "grants: outbound, calls, internal, config, secrets, reveal, env, limits";
     let map = node.map(FIELDS, expected)?;
-    let secrets = map.get("secrets").map(secrets::read).unwrap_or_default();
+    let secrets = map.get("secrets").map(|node| secrets::read(text, node));
+    let (secrets, secret_lines) = secrets.unwrap_or_default();
     let declared = |name: &str| match secrets.contains_key(name) {
         true => Ok(name.to_owned()),
         false => Err(format!(
@@ -156,7 +166,14 @@ fn read(window: &WindowName, text: &str, node: &Node<'_>) -> Option<Grants> {
             ));
         }
     }
+    let limits = map.get("limits").map(|node| limits::read(text, node));
+    let (limits, limit_lines) = limits.unwrap_or_default();
     Some(Grants {
+        lines: Lines {
+            limits: limit_lines,
+            secrets: secret_lines,
+            reveal: map.get("reveal").map_or(1, |node| node.line(text)),
+        },
         outbound: outbound.unwrap_or_default(),
         calls: calls.unwrap_or_default(),
         internal: map.flag("internal").unwrap_or(false),
@@ -167,7 +184,7 @@ fn read(window: &WindowName, text: &str, node: &Node<'_>) -> Option<Grants> {
             .into_iter()
             .collect(),
         env: env.unwrap_or_default(),
-        limits: map.get("limits").map(limits::read).unwrap_or_default(),
+        limits,
         secrets,
     })
 }

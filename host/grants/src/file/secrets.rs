@@ -28,13 +28,17 @@ pub(super) fn schema() -> Value {
     })
 }
 
-pub(super) fn read(node: &Node<'_>) -> BTreeMap<String, SecretSource> {
-    let mut secrets = BTreeMap::new();
+/// The secrets, and the line of each in `text`.
+pub(super) fn read(
+    text: &str,
+    node: &Node<'_>,
+) -> (BTreeMap<String, SecretSource>, BTreeMap<String, usize>) {
+    let (mut secrets, mut lines) = (BTreeMap::new(), BTreeMap::new());
     let expected = "secrets, as in 'secrets: {card-key: {file: secrets/card-key}}'";
     let entries = node.entries(expected).unwrap_or_default();
     if entries.len() > MAX_ENTRIES {
         node.fault(format_args!("more than {MAX_ENTRIES} secrets"));
-        return secrets;
+        return (secrets, lines);
     }
     for (index, (name, entry)) in entries.iter().enumerate() {
         if let Err(reason) = check_name(name) {
@@ -44,11 +48,12 @@ pub(super) fn read(node: &Node<'_>) -> BTreeMap<String, SecretSource> {
         let Some(source) = source(entry) else {
             continue;
         };
+        lines.insert((*name).to_owned(), entry.line(text));
         if secrets.insert((*name).to_owned(), source).is_some() {
             node.key_fault(index, format_args!("the secret '{name}' is given twice"));
         }
     }
-    secrets
+    (secrets, lines)
 }
 
 fn check_name(name: &str) -> Result<(), String> {

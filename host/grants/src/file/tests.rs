@@ -232,3 +232,13 @@ fn url_with_a_password_is_refused_without_being_repeated() {
         );
     }
 }
+
+#[test]
+fn lines_of_limits_and_secrets_are_known() {
+    let text = "limits:\n  memory: 64MiB\n  queue: 3\nsecrets:\n  a: {file: a}\n  b:\n    \
+                file: b\nreveal: [a]\n";
+    let lines = grants(text).unwrap().lines;
+    assert_eq!(lines.limits[&Limit::MemoryBytes], 2);
+    assert_eq!(lines.limits[&Limit::Queue], 3);
+    assert_eq!((lines.secrets["a"], lines.reveal), (5, 8));
+}

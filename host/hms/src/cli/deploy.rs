@@ -54,7 +54,7 @@ pub(super) struct Deploy {
     /// Link imports that no window is given: a call of one ends the request
     #[arg(long)]
     trap_unknown: bool,
-    /// Do not ask if the release needs more capabilities than the live one
+    /// Do not ask if the release may do more than the live one
     #[arg(long)]
     yes: bool,
     /// Print the result as JSON
@@ -230,6 +230,17 @@ fn changes(difference: &Difference) -> String {
             size(before),
             size(after)
         ));
+    }
+    let GainedAndLost { gained, lost } = &difference.capabilities;
+    let lines = [
+        ("may now", gained),
+        ("may no more", lost),
+        ("note", &difference.notes),
+    ];
+    for (kind, phrases) in lines {
+        for phrase in phrases {
+            text.push_str(&format!("    {kind:<12} {}\n", printable(phrase)));
+        }
     }
     for (kind, GainedAndLost { gained, lost }) in [
         ("capabilities", &difference.capabilities),

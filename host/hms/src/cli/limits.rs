@@ -42,7 +42,7 @@ impl Args for Change {
                         Unit::Milliseconds => "TIME",
                         Unit::Count => "N",
                     })
-                    .help(format!("{} [{}]", row.what, shown(&row, row.default)))
+                    .help(format!("{} [{}]", row.what, row.shown(row.default)))
                     .help_heading("Limits (`default` resets)"),
             )
         })
@@ -84,18 +84,9 @@ fn parse(row: &Row, text: &str) -> Result<Option<u64>, String> {
     }
     Err(format!(
         "use {} to {}",
-        shown(row, row.least),
-        shown(row, row.most)
+        row.shown(row.least),
+        row.shown(row.most)
     ))
-}
-
-/// A value with its unit, as the flags take it.
-fn shown(row: &Row, value: u64) -> String {
-    match row.unit {
-        Unit::Bytes => Size::of(value).to_string(),
-        Unit::Milliseconds => Time::of_ms(value).to_string(),
-        Unit::Count => value.to_string(),
-    }
 }
 
 impl Limits {
@@ -128,11 +119,19 @@ impl Limits {
         }
         let rows = TABLE.iter().map(|row| {
             let value = values.limits.get(row.name).copied().unwrap_or_default();
-            let set = values.set.contains_key(row.name);
+            let source = values.sources.iter();
+            let source = source
+                .filter(|source| source.limit == *row.name)
+                .map(|source| text(&source.place))
+                .next();
+            let own = match values.set.contains_key(row.name) {
+                true => "set",
+                false => "default",
+            };
             [
                 row.flag.to_owned(),
-                shown(row, value),
-                if set { "set" } else { "default" }.to_owned(),
+                row.shown(value),
+                source.unwrap_or_else(|| own.to_owned()),
                 row.what.to_owned(),
             ]
         });
@@ -170,9 +169,9 @@ mod tests {
                 "| `--{}` | `{}` | {} | {} to {} | {} | {} |\n",
                 row.flag,
                 row.name,
-                shown(row, row.default),
-                shown(row, row.least),
-                shown(row, row.most),
+                row.shown(row.default),
+                row.shown(row.least),
+                row.shown(row.most),
                 row.what,
                 row.why
             )

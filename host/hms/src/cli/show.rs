@@ -106,11 +106,14 @@ impl History {
                 size(release.size),
                 time(release.deployed_at),
                 text(&release.by),
+                release.grants.as_deref().map_or_else(dash, short),
                 release.fate.as_deref().map_or_else(dash, text),
             ]
         });
         table(
-            ["RELEASE", "", "DIGEST", "SIZE", "DEPLOYED", "BY", "FATE"],
+            [
+                "RELEASE", "", "DIGEST", "SIZE", "DEPLOYED", "BY", "GRANTS", "FATE",
+            ],
             rows.collect(),
         );
         Ok(())

@@ -352,13 +352,12 @@ impl Change {
     }
 
     fn set(&self, record: WindowRecord, unsaved: Option<Unsaved>) {
-        let limits = self.registry.config.limits.with(&record.limits);
-        self.registry.hold(&self.window, limits);
         let known = Known {
             record,
             unsaved,
             unreadable: None,
         };
         self.window.recorded.known.store(Arc::new(known));
+        self.registry.hold(&self.window);
     }
 }

@@ -12,7 +12,7 @@ use crate::registry::Registry;
 use crate::release::Release;
 use crate::release::artifacts::Upload;
 use crate::release::deploy_queue::Asker;
-use crate::release::difference;
+use crate::release::difference::{Compared, compared};
 use crate::release::file::{self, FileDeploy};
 use crate::release::load;
 use crate::release::progress::Progress;
@@ -20,8 +20,9 @@ use crate::traffic::admission::Ask;
 use crate::traffic::serving::Serving;
 use crate::window::Window;
 use crate::{ChangeError, Probe, ReleaseRecord, TrafficShare, WindowName};
-use hms_api::{DeployEvent, Deployed, Difference, Step};
-use hms_runtime::inspect::{Inspection, inspect};
+use hms_api::{DeployEvent, Deployed, Step};
+use hms_grants::WindowGrants;
+use hms_runtime::inspect::{Inspection, inspect, unknown};
 use std::path::Path;
 use std::sync::Arc;
 use time::OffsetDateTime;
@@ -104,17 +105,24 @@ impl Registry {
         let (digest, size) = (upload.digest.clone(), upload.size);
         let trap_unknown = options.trap_unknown;
         let inspection = self.check(upload, trap_unknown).await?;
+        let granted = self.granted(name.as_str());
         let known = self.window(name).ok().map(|window| window.recorded.known());
         if let Some(known) = &known {
             known.check_readable(name)?;
         }
-        let at_first = known
-            .filter(|known| !known.is_going())
-            .and_then(|known| difference(&known.record, size, &inspection, trap_unknown));
+        let at_first = known.filter(|known| !known.is_going()).and_then(|known| {
+            compare(
+                &known.record,
+                size,
+                &inspection,
+                &granted.load(),
+                trap_unknown,
+            )
+        });
         progress.done(Step::Check);
-        if let Some(difference) = &at_first {
-            progress.differs(difference);
-            consented(&options, difference)?;
+        if let Some(compared) = &at_first {
+            progress.differs(&compared.difference);
+            consented(&options, compared)?;
         }
 
         let asker = Asker {
@@ -134,11 +142,12 @@ impl Registry {
         if record.canary.is_some() {
             return Err(ChangeError::CanaryRunning(name.clone()));
         }
-        // Another release may have gone live meanwhile: the consent covers only what this one has
-        // more than that.
-        let difference = difference(&record, size, &inspection, trap_unknown);
-        if let Some(difference) = &difference {
-            consented(&options, difference)?;
+        // Another release may have gone live meanwhile, or the grants may have changed: the consent
+        // covers only what this one has more than that.
+        let granted = granted.current();
+        let compared = compare(&record, size, &inspection, &granted, trap_unknown);
+        if let Some(compared) = &compared {
+            consented(&options, compared)?;
         }
         let fresh = ReleaseRecord {
             number: 0,
@@ -150,6 +159,7 @@ impl Registry {
             exports: inspection.exports,
             fallback: options.fallback,
             trap_unknown,
+            grants: granted.digest.clone(),
             fate: None,
         };
         let mut next = record.clone().with_release(fresh, options.canary);
@@ -193,7 +203,7 @@ impl Registry {
             release: (&release).into(),
             replaced,
             canary: options.canary.map(|share| share.to_string()),
-            difference,
+            difference: compared.map(|compared| compared.difference),
             steps: Vec::new(),
         })
     }
@@ -268,28 +278,27 @@ impl Registry {
     }
 }
 
-/// How what was found differs from the live release of `record`, if there is one.
-fn difference(
+/// How the inspected component compares with the live release of `record`, if there is one.
+fn compare(
     record: &WindowRecord,
     size: u64,
     found: &Inspection,
+    granted: &WindowGrants,
     trap_unknown: bool,
-) -> Option<Difference> {
+) -> Option<Compared> {
     let live = record.release(record.live)?;
-    Some(difference::difference(
-        live,
-        size,
-        &found.imports,
-        &found.exports,
-        trap_unknown,
-    ))
+    let trapped = match trap_unknown {
+        true => unknown(&found.imports),
+        false => Vec::new(),
+    };
+    Some(compared(live, record.next, size, found, &trapped, granted))
 }
 
-fn consented(options: &DeployOptions, difference: &Difference) -> Result<(), ChangeError> {
-    if !options.yes && difference::needs_consent(difference) {
-        return Err(ChangeError::NeedsConsent(Box::new(difference.clone())));
+fn consented(options: &DeployOptions, compared: &Compared) -> Result<(), ChangeError> {
+    match &compared.asks {
+        Some(asks) if !options.yes => Err(ChangeError::NeedsConsent(asks.clone())),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]

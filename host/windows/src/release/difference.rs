@@ -1,63 +1,66 @@
-//! The differences between a new release and the live one.
+//! The differences between a new release and the live one, and what an operator has to agree to.
 
 use crate::ReleaseRecord;
 use hms_api::{Difference, GainedAndLost};
-use hms_runtime::inspect::unknown;
+use hms_grants::WindowGrants;
+use hms_grants::ability::{Ability, abilities, gained, sentence, ungranted};
+use hms_runtime::inspect::Inspection;
 use std::collections::BTreeSet;
 
-/// Compares what is to be deployed with the live release. Interfaces are compared without their
-/// versions: a newer version of the same is no new need.
-pub(crate) fn difference(
+/// A new release beside the live one.
+pub(crate) struct Compared {
+    pub difference: Difference,
+    /// What it could do and the live one cannot, as a sentence; none if nothing.
+    pub asks: Option<String>,
+}
+
+/// Compares what is to be deployed as release `number` with the live release, both with what the
+/// window is granted now. `trapped` are its imports that no window is given. Interfaces are compared without their versions: a newer version of the
+/// same is no new need.
+pub(crate) fn compared(
     live: &ReleaseRecord,
+    number: u64,
     size: u64,
-    imports: &[String],
-    exports: &[String],
-    trap_unknown: bool,
-) -> Difference {
-    let trapped = match trap_unknown {
-        true => unknown(imports),
-        false => Vec::new(),
-    };
-    Difference {
-        live: live.number,
-        size: (live.size, size),
-        exports: compare(&unversioned(&live.exports), &unversioned(exports)),
-        imports: compare(&unversioned(&live.imports), &unversioned(imports)),
-        capabilities: compare(&capabilities(&live.imports), &capabilities(imports)),
-        trapped: compare(
-            &live.trapped().into_iter().collect(),
-            &trapped.into_iter().collect(),
-        ),
+    found: &Inspection,
+    trapped: &[String],
+    granted: &WindowGrants,
+) -> Compared {
+    let able = [&live.imports, &found.imports].map(|imports| abilities(imports, granted));
+    let [before, after] = &able;
+    let more = gained(before, after);
+    let less = gained(after, before);
+    let imports = compare(&unversioned(&live.imports), &unversioned(&found.imports));
+    let may = |abilities: Vec<Ability>| abilities.into_iter().map(|each| each.may).collect();
+    let trapped: BTreeSet<String> = trapped.iter().cloned().collect();
+    let trapped = compare(&live.trapped().into_iter().collect(), &trapped);
+    let asks = [sentence(number, &more), ends(&trapped.gained)];
+    let asks: Vec<String> = asks.into_iter().flatten().collect();
+    Compared {
+        asks: (!asks.is_empty()).then(|| asks.join("; ")),
+        difference: Difference {
+            live: live.number,
+            size: (live.size, size),
+            exports: compare(&unversioned(&live.exports), &unversioned(&found.exports)),
+            notes: ungranted(&imports.gained, granted),
+            imports,
+            capabilities: GainedAndLost {
+                gained: may(more),
+                lost: may(less),
+            },
+            trapped,
+        },
     }
 }
 
-/// Whether an operator has to agree.
-pub(crate) fn needs_consent(difference: &Difference) -> bool {
-    !difference.capabilities.gained.is_empty() || !difference.trapped.gained.is_empty()
-}
-
-/// What an operator has to agree to, in words.
-pub(crate) fn asks(difference: &Difference) -> String {
-    let mut asks = Vec::new();
-    let capabilities = &difference.capabilities.gained;
-    if !capabilities.is_empty() {
-        asks.push(format!(
-            "it needs more capabilities than release {}: {}",
-            difference.live,
-            capabilities.join(", ")
-        ));
-    }
-    let trapped = &difference.trapped.gained;
+/// What is said of imports that no window is given; none if there are none.
+fn ends(trapped: &[String]) -> Option<String> {
     let interfaces = match trapped.len() {
-        0 => return asks.join("; "),
+        0 => return None,
         1 => "1 interface ends",
         more => &format!("{more} interfaces end"),
     };
-    asks.push(format!(
-        "{interfaces} the request if called: {}",
-        trapped.join(", ")
-    ));
-    asks.join("; ")
+    let names = trapped.join(", ");
+    Some(format!("{interfaces} the request if called: {names}"))
 }
 
 fn compare(before: &BTreeSet<String>, after: &BTreeSet<String>) -> GainedAndLost {
@@ -72,46 +75,19 @@ fn unversioned(names: &[String]) -> BTreeSet<String> {
     names.iter().map(bare).collect()
 }
 
-fn capabilities(imports: &[String]) -> BTreeSet<String> {
-    imports
-        .iter()
-        .filter_map(|name| capability(name))
-        .map(str::to_owned)
-        .collect()
-}
-
-/// What an interface lets a window reach, beyond what every program needs. `network` and `files`
-/// require consent although no window gets either yet: a release that begins to import them
-/// deserves a look.
-fn capability(import: &str) -> Option<&'static str> {
-    let name = import.split('@').next().unwrap_or_default();
-    match name.split_once('/')? {
-        ("wasi:keyvalue", _) => Some("store"),
-        ("wasi:http", "client" | "outgoing-handler" | "handler") | ("wasi:sockets", _) => {
-            Some("network")
-        }
-        ("wasi:filesystem", _) => Some("files"),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use time::OffsetDateTime;
+    use crate::testing::numbered;
+    use hms_grants::GrantsFile;
+    use hms_manifest::Manifest;
 
     fn live(imports: &[&str]) -> ReleaseRecord {
         ReleaseRecord {
-            number: 3,
-            digest: String::new(),
             size: 10,
-            deployed_at: OffsetDateTime::UNIX_EPOCH,
-            by: String::new(),
             imports: names(imports),
             exports: names(&["wasi:http/handler@0.3.0"]),
-            fallback: false,
-            trap_unknown: false,
-            fate: None,
+            ..numbered(3)
         }
     }
 
@@ -119,54 +95,88 @@ mod tests {
         names.iter().map(|name| name.to_string()).collect()
     }
 
+    fn found(imports: &[&str]) -> Inspection {
+        Inspection {
+            imports: names(imports),
+            exports: names(&["wasi:http/handler@0.3.0"]),
+        }
+    }
+
+    fn granted(text: &str) -> WindowGrants {
+        WindowGrants {
+            grants: GrantsFile::parse("w", text).unwrap().grants,
+            folder: "windows".into(),
+            file: "w.yaml".into(),
+            ..WindowGrants::default()
+        }
+    }
+
     #[test]
     fn new_capability_is_a_gain_and_a_newer_version_is_not() {
         let live = live(&["wasi:random/random@0.2.6", "wasi:filesystem/types@0.2.6"]);
-        let imports = names(&[
+        let found = found(&[
             "wasi:random/random@0.3.0",
             "wasi:http/client@0.3.0",
             "wasi:keyvalue/store@0.2.0-draft2",
         ]);
-        let found = difference(&live, 20, &imports, &live.exports, false);
-        assert_eq!(found.capabilities.gained, ["network", "store"]);
-        assert_eq!(found.capabilities.lost, ["files"]);
+        let Compared { difference, asks } =
+            compared(&live, 8, 20, &found, &[], &WindowGrants::default());
+        assert_eq!(difference.capabilities.gained, ["use its store"]);
+        assert_eq!(difference.capabilities.lost, [""; 0]);
         assert_eq!(
-            found.imports.gained,
+            difference.imports.gained,
             ["wasi:http/client", "wasi:keyvalue/store"]
         );
-        assert_eq!(found.exports, GainedAndLost::default());
-        assert_eq!((found.live, found.size), (3, (10, 20)));
-        assert!(needs_consent(&found));
+        assert_eq!(difference.exports, GainedAndLost::default());
+        assert_eq!((difference.live, difference.size), (3, (10, 20)));
         assert_eq!(
-            asks(&found),
-            "it needs more capabilities than release 3: network, store"
+            difference.notes,
+            ["imports wasi:http/client, which is not granted: its calls are refused"]
+        );
+        let asked = "release 8 imports wasi:keyvalue/store: it may now use its store";
+        assert_eq!(asks.as_deref(), Some(asked));
+    }
+
+    #[test]
+    fn import_that_is_granted_is_asked_for_once() {
+        let granted = granted("outbound: [{to: https://a.example}]\n");
+        let http = ["wasi:http/client@0.3.0"];
+        let first = compared(&live(&[]), 4, 20, &found(&http), &[], &granted);
+        assert_eq!(
+            first.asks.as_deref(),
+            Some(
+                "release 4 imports wasi:http/client: it may now GET and HEAD https://a.example/** \
+                 (windows/w.yaml:1)"
+            )
+        );
+        assert!(first.difference.notes.is_empty());
+        let again = compared(&live(&http), 5, 20, &found(&http), &[], &granted);
+        assert_eq!(again.asks, None);
+        let less = compared(&live(&http), 5, 20, &found(&[]), &[], &granted);
+        assert_eq!(
+            (less.asks, less.difference.capabilities.lost.len()),
+            (None, 1)
         );
     }
 
     #[test]
     fn interfaces_that_end_the_request_are_asked_about_once() {
         let mut live = live(&["spin:llm/llm@3.0.0"]);
-        let imports = names(&["spin:llm/llm@3.0.0", "wasi:random/random@0.3.0"]);
-        let between = |live: &ReleaseRecord, imports: &[String], trap| {
-            difference(live, 20, imports, &live.exports, trap)
+        let asks = |live: &ReleaseRecord, trapped: &[&str]| {
+            let found = found(trapped);
+            let granted = WindowGrants::default();
+            compared(live, 4, 20, &found, &names(trapped), &granted).asks
         };
-        assert!(!needs_consent(&between(&live, &imports, false)));
-        let asked = between(&live, &imports, true);
-        assert!(needs_consent(&asked));
+        assert_eq!(asks(&live, &[]), None);
         assert_eq!(
-            asks(&asked),
-            "1 interface ends the request if called: spin:llm/llm@3.0.0"
+            asks(&live, &["spin:llm/llm@3.0.0"]).as_deref(),
+            Some("1 interface ends the request if called: spin:llm/llm@3.0.0")
         );
         live.trap_unknown = true;
-        assert!(!needs_consent(&between(&live, &imports, true)));
-        let more = names(&[
-            "spin:llm/llm@3.0.0",
-            "spin:mqtt/mqtt@3.0.0",
-            "acme:a/b@1.0.0",
-        ]);
+        assert_eq!(asks(&live, &["spin:llm/llm@3.0.0"]), None);
         assert_eq!(
-            asks(&between(&live, &more, true)),
-            "2 interfaces end the request if called: acme:a/b@1.0.0, spin:mqtt/mqtt@3.0.0"
+            asks(&live, &["acme:a/b@1.0.0", "spin:mqtt/mqtt@3.0.0"]).as_deref(),
+            Some("2 interfaces end the request if called: acme:a/b@1.0.0, spin:mqtt/mqtt@3.0.0")
         );
     }
 }

@@ -1,0 +1,396 @@
+//! What a release can do beyond answering: what its component imports **and** its window is
+//! granted. An operator agrees to it where it grows, be it by a new release or by an edit of the
+//! file.
+//!
+//! Each grant that an import makes use of is one [`Ability`], a sentence. Sentences name lines,
+//! which move; so whether one is new is decided by its [`Atom`]s: one for each method and path, each
+//! secret that may leave by them, and so on.
+
+use crate::outbound::TemplatePart;
+use crate::{CallGrant, HostPattern, OutboundGrant, WindowGrants};
+use http::Method;
+use http::uri::Scheme;
+use ipnet::IpNet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+/// What one grant lets an import do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ability {
+    /// The imported interface, without its version.
+    pub import: String,
+    /// What it may do, after "it may": `POST https://api.card.example/v1/charges/** with secret
+    /// card-key (windows/payments.yaml:3)`.
+    pub may: String,
+    atoms: Vec<Atom>,
+}
+
+/// The smallest thing that can be granted.
+#[derive(Debug, Clone, PartialEq)]
+enum Atom {
+    /// The window's own store.
+    Store,
+    /// To call a service.
+    Send(Scope),
+    /// A secret that the host adds there.
+    Secret(Scope, String),
+    /// The client certificate by which the host identifies itself there.
+    Certificate(Scope, PathBuf),
+    /// A network beside the public internet in which the service may be.
+    Private(Scope, IpNet),
+    /// To call a window, and whether with the user of the request in hand.
+    Call(String, bool),
+    /// To read a secret.
+    Reveal(String),
+}
+
+/// Requests to services.
+#[derive(Debug, Clone, PartialEq)]
+struct Scope {
+    scheme: Scheme,
+    host: HostPattern,
+    port: u16,
+    method: Method,
+    /// As in the file; `/**` for all.
+    path: String,
+}
+
+/// What the imports of a release come to.
+enum Interface {
+    /// Outgoing HTTP, to services and to windows.
+    Http,
+    /// The window's store.
+    Store,
+    /// Configuration and secrets.
+    Settings,
+    /// Linked, with nothing behind it for any window.
+    Nothing,
+}
+
+/// What a component with these `imports` can do, in the order of the file.
+pub fn abilities(imports: &[String], granted: &WindowGrants) -> Vec<Ability> {
+    let mut abilities = Vec::new();
+    let [http, store, settings] = [Interface::Http, Interface::Store, Interface::Settings]
+        .map(|wanted| first(imports, &wanted));
+    if let Some(import) = store {
+        abilities.push(Ability {
+            import: import.to_owned(),
+            may: "use its store".to_owned(),
+            atoms: vec![Atom::Store],
+        });
+    }
+    if let Some(import) = http {
+        let grants = &granted.grants;
+        let outbound = grants.outbound.iter().map(|grant| Ability {
+            import: import.to_owned(),
+            may: format!("{} ({})", outbound(grant), granted.at(grant.line)),
+            atoms: atoms(grant),
+        });
+        abilities.extend(outbound);
+        let calls = grants.calls.iter().map(|grant| Ability {
+            import: import.to_owned(),
+            may: format!("{} ({})", call(grant), granted.at(grant.line)),
+            atoms: vec![Atom::Call(grant.window.to_string(), !grant.as_self)],
+        });
+        abilities.extend(calls);
+    }
+    if let Some(import) = settings {
+        let line = granted.at(granted.grants.lines.reveal);
+        let reveal = granted.grants.reveal.iter().map(|name| Ability {
+            import: import.to_owned(),
+            may: format!("read secret {name} ({line})"),
+            atoms: vec![Atom::Reveal(name.clone())],
+        });
+        abilities.extend(reveal);
+    }
+    abilities
+}
+
+/// Those of `after` that go beyond all of `before`.
+pub fn gained(before: &[Ability], after: &[Ability]) -> Vec<Ability> {
+    let had: Vec<&Atom> = before.iter().flat_map(|ability| &ability.atoms).collect();
+    let is_new = |atom: &Atom| !had.iter().any(|before| before.covers(atom));
+    let after = after.iter();
+    let gained = after.filter(|ability| ability.atoms.iter().any(is_new));
+    gained.cloned().collect()
+}
+
+/// What an operator agrees to, as a sentence; none where nothing is gained: `release 8 imports
+/// wasi:http/client: it may now POST https://api.card.example/v1/charges/** with secret card-key
+/// (windows/payments.yaml:3)`.
+pub fn sentence(release: u64, gained: &[Ability]) -> Option<String> {
+    let mut imports: Vec<(&str, Vec<&str>)> = Vec::new();
+    for ability in gained {
+        match imports.iter_mut().find(|(name, _)| *name == ability.import) {
+            Some((_, may)) => may.push(&ability.may),
+            None => imports.push((&ability.import, vec![&ability.may])),
+        }
+    }
+    let clauses = imports.iter().map(|(import, may)| {
+        let may = may.join(", and ");
+        format!("release {release} imports {import}: it may now {may}")
+    });
+    let clauses: Vec<String> = clauses.collect();
+    (!clauses.is_empty()).then(|| clauses.join("; "))
+}
+
+/// Sentences about `imports` that reach nothing, one a package.
+pub fn ungranted(imports: &[String], granted: &WindowGrants) -> Vec<String> {
+    let grants = &granted.grants;
+    let calls = !grants.outbound.is_empty() || !grants.calls.is_empty();
+    let notes: BTreeSet<String> = imports
+        .iter()
+        .map(|import| bare(import))
+        .filter_map(|import| match interface(import)? {
+            Interface::Http if !calls => Some(format!(
+                "imports {import}, which is not granted: its calls are refused"
+            )),
+            Interface::Nothing => {
+                let package = import.split('/').next().unwrap_or(import);
+                Some(format!(
+                    "imports {package}, which no window is granted: it reaches nothing"
+                ))
+            }
+            _ => None,
+        })
+        .collect();
+    notes.into_iter().collect()
+}
+
+/// What a window is granted, whatever its release imports: one sentence a grant, each after "it".
+pub fn plain(granted: &WindowGrants) -> Vec<String> {
+    let grants = &granted.grants;
+    let at = |line| granted.at(line);
+    let outbound = grants.outbound.iter();
+    let mut said: Vec<String> = outbound
+        .map(|grant| format!("may {} ({})", outbound_in_full(grant), at(grant.line)))
+        .collect();
+    let calls = grants.calls.iter();
+    said.extend(calls.map(|grant| format!("may {} ({})", call(grant), at(grant.line))));
+    let reveal = grants.reveal.iter();
+    said.extend(reveal.map(|name| format!("may read secret {name} ({})", at(grants.lines.reveal))));
+    let names = |map: &BTreeMap<String, String>| map.keys().cloned().collect::<Vec<_>>().join(", ");
+    if !grants.config.is_empty() {
+        said.push(format!("reads config {}", names(&grants.config)));
+    }
+    if !grants.env.is_empty() {
+        said.push(format!("has the environment {}", names(&grants.env)));
+    }
+    let limits = grants.lines.limits.iter();
+    said.extend(limits.map(|(limit, line)| {
+        let row = limit.row();
+        let value = grants.limits.get(*limit).unwrap_or(row.default);
+        format!(
+            "has the limit {} {} ({})",
+            row.flag,
+            row.shown(value),
+            at(*line)
+        )
+    }));
+    if grants.internal {
+        said.push("is internal: no route may lead to it".to_owned());
+    }
+    said
+}
+
+/// Secrets of the file that nothing in it uses, with the line of each.
+pub fn unused_secrets(granted: &WindowGrants) -> Vec<(String, usize)> {
+    let grants = &granted.grants;
+    let used: BTreeSet<&String> = grants
+        .outbound
+        .iter()
+        .flat_map(secrets)
+        .chain(&grants.reveal)
+        .collect();
+    let unused = grants.secrets.keys().filter(|name| !used.contains(name));
+    let line = |name: &String| grants.lines.secrets.get(name).copied().unwrap_or(1);
+    unused.map(|name| (name.clone(), line(name))).collect()
+}
+
+impl Atom {
+    /// Whether whoever has this has `other` as well.
+    fn covers(&self, other: &Atom) -> bool {
+        match (self, other) {
+            (Atom::Send(ours), Atom::Send(theirs)) => ours.covers(theirs),
+            (Atom::Secret(ours, name), Atom::Secret(theirs, other)) => {
+                name == other && ours.covers(theirs)
+            }
+            (Atom::Certificate(ours, file), Atom::Certificate(theirs, other)) => {
+                file == other && ours.covers(theirs)
+            }
+            (Atom::Private(ours, network), Atom::Private(theirs, other)) => {
+                network.contains(other) && ours.covers(theirs)
+            }
+            (Atom::Call(window, as_user), Atom::Call(other, other_as_user)) => {
+                window == other && *as_user >= *other_as_user
+            }
+            (ours, theirs) => ours == theirs,
+        }
+    }
+}
+
+impl Scope {
+    fn covers(&self, other: &Scope) -> bool {
+        let host = match (&self.host, &other.host) {
+            (HostPattern::Below(ours), HostPattern::Below(theirs)) => {
+                ours == theirs || self.host.matches(theirs)
+            }
+            (ours, HostPattern::Exact(name)) => ours.matches(name),
+            (HostPattern::Exact(_), HostPattern::Below(_)) => false,
+        };
+        let path = match self.path.strip_suffix("/**") {
+            Some(base) => other
+                .path
+                .strip_prefix(base)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+            None => self.path == other.path,
+        };
+        let same = self.scheme == other.scheme && self.port == other.port;
+        same && self.method == other.method && host && path
+    }
+}
+
+fn bare(import: &str) -> &str {
+    import.split('@').next().unwrap_or(import)
+}
+
+fn interface(import: &str) -> Option<Interface> {
+    Some(match import.split_once('/')? {
+        ("wasi:http", "client" | "outgoing-handler") => Interface::Http,
+        ("wasi:keyvalue" | "spin:key-value", _) | ("fermyon:spin", "key-value") => Interface::Store,
+        ("wasi:config" | "spin:variables" | "wasmcloud:secrets", _)
+        | ("fermyon:spin", "variables") => Interface::Settings,
+        ("wasi:sockets" | "wasi:filesystem", _) => Interface::Nothing,
+        _ => return None,
+    })
+}
+
+/// The first of `imports` that is `wanted`.
+fn first<'a>(imports: &'a [String], wanted: &Interface) -> Option<&'a str> {
+    let is_it = |found: Interface| std::mem::discriminant(&found) == std::mem::discriminant(wanted);
+    let mut imports = imports.iter().map(|import| bare(import));
+    imports.find(|import| interface(import).is_some_and(is_it))
+}
+
+fn paths(grant: &OutboundGrant) -> Vec<String> {
+    match grant.paths.is_empty() {
+        true => vec!["/**".to_owned()],
+        false => grant.paths.clone(),
+    }
+}
+
+fn methods(grant: &OutboundGrant) -> Vec<Method> {
+    match grant.methods.is_empty() {
+        true => vec![Method::GET, Method::HEAD],
+        false => grant.methods.clone(),
+    }
+}
+
+/// The secrets that the host adds to requests of this grant.
+fn secrets(grant: &OutboundGrant) -> impl Iterator<Item = &String> {
+    let parts = grant.inject.iter().flat_map(|inject| &inject.parts);
+    let injected = parts.filter_map(|part| match part {
+        TemplatePart::Secret(name) => Some(name),
+        TemplatePart::Text(_) => None,
+    });
+    injected.chain(&grant.placeholders)
+}
+
+fn atoms(grant: &OutboundGrant) -> Vec<Atom> {
+    let mut atoms = Vec::new();
+    for method in methods(grant) {
+        for path in paths(grant) {
+            let scope = Scope {
+                scheme: grant.scheme.clone(),
+                host: grant.host.clone(),
+                port: grant.port,
+                method: method.clone(),
+                path,
+            };
+            let secrets = secrets(grant).map(|name| Atom::Secret(scope.clone(), name.clone()));
+            let private = grant.private.iter();
+            let private = private.map(|network| Atom::Private(scope.clone(), *network));
+            let certificate = grant.client_cert.iter();
+            let certificate = certificate.map(|c| Atom::Certificate(scope.clone(), c.cert.clone()));
+            atoms.extend(secrets.chain(private).chain(certificate));
+            atoms.push(Atom::Send(scope));
+        }
+    }
+    atoms
+}
+
+/// `POST https://api.card.example/v1/charges/** with secret card-key`.
+fn outbound(grant: &OutboundGrant) -> String {
+    let methods: Vec<String> = methods(grant).iter().map(Method::to_string).collect();
+    let origin = origin(grant);
+    let paths: Vec<String> = paths(grant)
+        .iter()
+        .map(|path| format!("{origin}{path}"))
+        .collect();
+    let mut said = format!("{} {}", and(&methods), and(&paths));
+    let secrets: BTreeSet<&String> = secrets(grant).collect();
+    let secrets: Vec<String> = secrets.into_iter().cloned().collect();
+    match secrets.len() {
+        0 => {}
+        1 => said.push_str(&format!(" with secret {}", and(&secrets))),
+        _ => said.push_str(&format!(" with secrets {}", and(&secrets))),
+    }
+    if let Some(certificate) = &grant.client_cert {
+        let file = certificate.cert.display();
+        said.push_str(&format!(" with client certificate {file}"));
+    }
+    if !grant.private.is_empty() {
+        let networks: Vec<String> = grant.private.iter().map(IpNet::to_string).collect();
+        said.push_str(&format!(" also in {}", and(&networks)));
+    }
+    said
+}
+
+/// The same with its own bounds.
+fn outbound_in_full(grant: &OutboundGrant) -> String {
+    let mut said = outbound(grant);
+    if let Some(timeout) = grant.timeout {
+        let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        said.push_str(&format!(" within {}", hms_core::units::Time::of_ms(ms)));
+    }
+    if let Some(at_once) = grant.at_once {
+        said.push_str(&format!(", {at_once} at once"));
+    }
+    said
+}
+
+fn origin(grant: &OutboundGrant) -> String {
+    let host = match &grant.host {
+        HostPattern::Exact(host) if host.contains(':') => format!("[{host}]"),
+        HostPattern::Exact(host) => host.clone(),
+        HostPattern::Below(name) => format!("*.{name}"),
+    };
+    let default = if grant.scheme == Scheme::HTTPS {
+        443
+    } else {
+        80
+    };
+    match grant.port == default {
+        true => format!("{}://{host}", grant.scheme),
+        false => format!("{}://{host}:{}", grant.scheme, grant.port),
+    }
+}
+
+fn call(grant: &CallGrant) -> String {
+    match grant.as_self {
+        true => format!("call window {} without the user", grant.window),
+        false => format!("call window {} for the user", grant.window),
+    }
+}
+
+/// `a`, `a and b`, or `a, b and c`.
+fn and(words: &[String]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+use super::*;
+use crate::GrantsFile;
+use hms_manifest::Manifest;
+
+const CARD: &str = "outbound:\n  - to: https://api.card.example\n    methods: [POST]\n    \
+                    paths: [/v1/charges/**]\n    inject: {authorization: \"Bearer {card-key}\"}\n\
+                    secrets: {card-key: {file: k}, other: {file: o}}\n";
+
+fn granted(text: &str) -> WindowGrants {
+    let text = if text.is_empty() { "{}" } else { text };
+    WindowGrants {
+        grants: GrantsFile::parse("payments", text).unwrap().grants,
+        folder: "windows".into(),
+        file: "payments.yaml".into(),
+        ..WindowGrants::default()
+    }
+}
+
+fn http() -> Vec<String> {
+    vec!["wasi:http/client@0.3.0".to_owned()]
+}
+
+fn asks(before: &str, after: &str) -> Option<String> {
+    let [before, after] = [before, after].map(|text| abilities(&http(), &granted(text)));
+    sentence(8, &gained(&before, &after))
+}
+
+#[test]
+fn sentence_names_import_grant_secret_and_line() {
+    let expected = "release 8 imports wasi:http/client: it may now POST \
+                    https://api.card.example/v1/charges/** with secret card-key \
+                    (windows/payments.yaml:2)";
+    assert_eq!(asks("", CARD).as_deref(), Some(expected));
+}
+
+#[test]
+fn what_moves_or_shrinks_is_not_asked_for() {
+    let moved = format!("# a comment\n{CARD}");
+    let narrower = CARD.replace("/v1/charges/**", "/v1/charges/new");
+    let shorter = CARD.replace("    paths", "    timeout: 1s\n    paths");
+    for after in [CARD, &moved, &narrower, &shorter, "internal: true\n"] {
+        assert_eq!(asks(CARD, after), None, "{after}");
+    }
+}
+
+#[test]
+fn every_way_to_grow_is_asked_for() {
+    let more = |from: &str, to: &str| CARD.replace(from, to);
+    for after in [
+        more("[POST]", "[POST, DELETE]"),
+        more("/v1/charges/**", "/v1/**"),
+        more("/v1/charges/**", "/v1/chargesX"),
+        more("https://api.", "http://api."),
+        more("api.card", "*.card"),
+        more("{card-key}\"", "{card-key}{other}\""),
+        more("    paths", "    private: [10.0.0.0/8]\n    paths"),
+        format!("{CARD}calls: [docs]\n"),
+    ] {
+        assert!(asks(CARD, &after).is_some(), "{after}");
+    }
+}
+
+#[test]
+fn wildcards_cover_what_is_below_them() {
+    let to = |host: &str| format!("outbound: [{{to: 'https://{host}'}}]\n");
+    let below = to("*.card.example");
+    assert_eq!(asks(&below, &to("api.card.example")), None);
+    assert_eq!(asks(&below, &to("*.api.card.example")), None);
+    assert!(asks(&below, &to("card.example")).is_some());
+    assert!(asks(&to("api.card.example"), &below).is_some());
+}
+
+#[test]
+fn call_as_the_user_is_more_than_one_without() {
+    let alone = "calls: [{window: docs, as: self}]\n";
+    let for_user = "calls: [docs]\n";
+    assert_eq!(asks(for_user, alone), None);
+    let asked = asks(alone, for_user).unwrap();
+    assert!(asked.contains("call window docs for the user"), "{asked}");
+}
+
+#[test]
+fn grant_without_its_import_is_no_ability_and_import_without_a_grant_a_note() {
+    let imports = ["wasi:keyvalue/store@0.2.0-draft2".to_owned()];
+    let able = abilities(&imports, &granted(CARD));
+    assert_eq!(able.len(), 1, "{able:?}");
+    assert_eq!(able[0].may, "use its store");
+    let notes = |imports: &[&str], text: &str| {
+        let imports: Vec<String> = imports.iter().map(|name| name.to_string()).collect();
+        ungranted(&imports, &granted(text))
+    };
+    assert_eq!(
+        notes(&["wasi:http/client@0.3.0"], ""),
+        ["imports wasi:http/client, which is not granted: its calls are refused"]
+    );
+    assert!(notes(&["wasi:http/client@0.3.0"], CARD).is_empty());
+    let sockets = ["wasi:sockets/tcp@0.2.0", "wasi:sockets/udp@0.2.0"];
+    assert_eq!(notes(&sockets, CARD).len(), 1);
+}
+
+#[test]
+fn revealed_secret_is_an_ability_of_what_reads_settings() {
+    let text = "secrets: {smtp: {file: s}}\nreveal: [smtp]\n";
+    let imports = ["spin:variables/variables@3.0.0".to_owned()];
+    let able = abilities(&imports, &granted(text));
+    assert_eq!(able[0].may, "read secret smtp (windows/payments.yaml:2)");
+    assert!(abilities(&http(), &granted(text)).is_empty());
+}
+
+#[test]
+fn plain_sentences_say_everything_and_no_value() {
+    let text = format!(
+        "{CARD}calls: [docs]\ninternal: true\nconfig: {{currency: EUR}}\nenv: {{LOG_LEVEL: \
+         info}}\nreveal: [other]\nlimits: {{memory: 64MiB}}\n"
+    );
+    let said = plain(&granted(&text)).join("\n");
+    for part in [
+        "may POST https://api.card.example/v1/charges/** with secret card-key",
+        "may call window docs for the user (windows/payments.yaml:7)",
+        "may read secret other",
+        "reads config currency",
+        "has the environment LOG_LEVEL",
+        "has the limit memory 64MiB",
+        "is internal",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!said.contains("EUR"), "{said}");
+}
+
+#[test]
+fn secret_that_nothing_uses_is_found_with_its_line() {
+    let unused = unused_secrets(&granted(CARD));
+    assert_eq!(unused, [("other".to_owned(), 6)]);
+}

@@ -1,0 +1,79 @@
+//! What operators see of the grants, in the types of the admin API. No value of a secret is in it.
+
+use crate::ability::plain;
+use crate::{GrantsFile, GrantsFolder, WindowGrants};
+use hms_api::{Granted, GrantsState, GrantsStatus, SecretStatus};
+use hms_manifest::FileStatus;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What became of a file of `folder`, whose secrets have these faults.
+pub fn grants_status(
+    status: &FileStatus<GrantsFile>,
+    folder: &Path,
+    secret_faults: &BTreeMap<String, String>,
+) -> GrantsStatus {
+    let granted = status.live.as_ref().map(|live| {
+        let granted = of_file(live, folder, &status.file);
+        let secrets = granted.grants.secrets.keys().map(|name| SecretStatus {
+            name: name.clone(),
+            fault: secret_faults.get(name).cloned(),
+        });
+        Granted {
+            window: live.window.to_string(),
+            digest: live.digest.clone(),
+            sentences: plain(&granted),
+            secrets: secrets.collect(),
+        }
+    });
+    GrantsStatus {
+        file: status.file.clone(),
+        state: match status.faults.is_empty() {
+            true => GrantsState::Live,
+            false => GrantsState::Refused,
+        },
+        faults: status.faults.clone(),
+        granted,
+        since: status.since,
+    }
+}
+
+/// What `file` of `folder`, with the text that `read` is of, grants; without the values of secrets.
+pub fn of_file(read: &GrantsFile, folder: &Path, file: &str) -> WindowGrants {
+    WindowGrants {
+        grants: read.grants.clone(),
+        digest: Some(read.digest.clone()),
+        folder: folder.to_owned(),
+        file: file.to_owned(),
+        ..WindowGrants::default()
+    }
+}
+
+impl GrantsFolder {
+    /// Every file, by name. Does not block.
+    pub fn statuses(&self) -> Vec<GrantsStatus> {
+        let files = self.files().status();
+        files.iter().map(|status| self.shown(status)).collect()
+    }
+
+    /// The file of window `name`, and its text. Does not block.
+    pub fn status(&self, name: &str) -> Option<(GrantsStatus, String)> {
+        let (status, text) = self.files().get(name)?;
+        Some((self.shown(&status), text))
+    }
+
+    /// What became of a file, with what is known of its secrets.
+    pub fn shown(&self, status: &FileStatus<GrantsFile>) -> GrantsStatus {
+        let window = status.live.as_ref().map(|live| live.window.as_str());
+        let granted = window.map(|window| self.current(window));
+        let faults = granted.map(|granted| granted.secret_faults.clone());
+        grants_status(status, self.files().dir(), &faults.unwrap_or_default())
+    }
+
+    /// What window `name` would be granted if its file were `read`; without the values of secrets.
+    pub fn would_be(&self, name: &str, read: &GrantsFile) -> WindowGrants {
+        let there = self.files().get(name).map(|(status, _)| status.file);
+        let file = there.unwrap_or_else(|| format!("{name}.yaml"));
+        of_file(read, self.files().dir(), &file)
+    }
+}

@@ -1,0 +1,126 @@
+//! The grants of windows as they meet what is deployed: which limits are in force, and what an
+//! operator has to agree to where an edit of a file gives a release more.
+
+use super::registry::Registry;
+use super::window::Window;
+use super::{ChangeError, WindowName};
+use hms_api::LimitSource;
+use hms_grants::{LiveGrants, WindowGrants, ability};
+use hms_runtime::{Limit, LimitsChange, LimitsSet, WindowLimits};
+
+impl Registry {
+    /// What window `name` is granted.
+    pub(super) fn granted(&self, name: &str) -> LiveGrants {
+        self.config.grants.window(name)
+    }
+
+    /// The limits of window `name` for which an operator has set `set`: those of its grants file
+    /// come first. An instance cannot have more memory than the pool has for it.
+    pub(super) fn effective(&self, name: &str, set: &LimitsSet) -> WindowLimits {
+        let granted = self.granted(name);
+        let limits = self.config.limits.with(set);
+        let limits = limits.with(&granted.load().grants.limits);
+        let most = self.config.engine.max_memory_bytes as u64;
+        match limits.get(Limit::MemoryBytes) > most {
+            true => limits.at(Limit::MemoryBytes, most),
+            false => limits,
+        }
+    }
+
+    /// Which limits the grants file of window `name` sets, and where.
+    pub(super) fn limit_sources(&self, name: &str) -> Vec<LimitSource> {
+        let granted = self.granted(name).current();
+        let lines = granted.grants.lines.limits.iter();
+        let source = lines.map(|(limit, line)| LimitSource {
+            limit: limit.row().name.into(),
+            place: granted.at(*line),
+        });
+        source.collect()
+    }
+
+    /// # Errors
+    /// If `change` is about a limit that the grants file sets.
+    pub(super) fn check_not_of_the_file(
+        &self,
+        name: &WindowName,
+        change: &LimitsChange,
+    ) -> Result<(), ChangeError> {
+        let sources = self.limit_sources(name.as_str());
+        let mut limits = change.0.keys().map(|limit| limit.row().name);
+        let set = limits.find_map(|limit| sources.iter().find(|source| source.limit == *limit));
+        match set {
+            Some(LimitSource { limit, place }) => Err(ChangeError::LimitOfTheFile {
+                limit: limit.to_string(),
+                place: place.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// What the releases of window `name` that get requests could do with the grants `after` and
+    /// cannot now, as a sentence; none if nothing.
+    pub fn asks_of_grants(&self, name: &str, after: &WindowGrants) -> Option<String> {
+        let before = self.granted(name).current();
+        self.grown(name, &before, after)
+    }
+
+    fn grown(&self, name: &str, before: &WindowGrants, after: &WindowGrants) -> Option<String> {
+        let window = self.windows().get(name).cloned()?;
+        let known = window.recorded.known();
+        let record = &known.record;
+        let candidate = record.canary.map(|canary| canary.number);
+        let serving = [Some(record.live), candidate].into_iter().flatten();
+        let mut asks = serving.filter_map(|number| {
+            let release = record.release(number)?;
+            let able = |grants| ability::abilities(&release.imports, grants);
+            ability::sentence(number, &ability::gained(&able(before), &able(after)))
+        });
+        asks.next()
+    }
+
+    /// Has the grants of window `name`, which have just changed, be in force: its limits apply from
+    /// now on. What its releases gain is said in the log: whoever edits the file consents to it.
+    pub fn grants_changed(&self, name: &str, before: &WindowGrants, after: &WindowGrants) {
+        let Some(window) = self.windows().get(name).cloned() else {
+            return;
+        };
+        if let Some(asks) = self.grown(name, before, after) {
+            tracing::info!(window = name, "{asks}");
+        }
+        let (was, limits) = (&before.grants.limits, &after.grants.limits);
+        if was == limits {
+            return;
+        }
+        self.warn_of_memory(after);
+        self.hold(&window);
+        self.ask_for_reuse_again(&window, was.get(Limit::Reuse) != limits.get(Limit::Reuse));
+        tracing::info!(window = name, set = ?limits, "limits of the grants file");
+    }
+
+    /// Says where the file asks for more memory than the pool has for an instance.
+    fn warn_of_memory(&self, granted: &WindowGrants) {
+        let most = self.config.engine.max_memory_bytes as u64;
+        let limit = Limit::MemoryBytes;
+        if granted
+            .grants
+            .limits
+            .get(limit)
+            .is_some_and(|set| set > most)
+        {
+            let line = granted.grants.lines.limits.get(&limit).copied();
+            tracing::warn!(
+                "{}: memory: the pool of this host gives an instance at most {most} bytes, which \
+                 is in force; start it with a larger --instance-memory",
+                granted.at(line.unwrap_or(1))
+            );
+        }
+    }
+
+    /// Has `reuse` be tried again that was off, if `changed`.
+    pub(super) fn ask_for_reuse_again(&self, window: &Window, changed: bool) {
+        let serving = window.serving();
+        for release in serving.releases().filter(|_| changed) {
+            release.instances.reuse().ask_again();
+        }
+    }
+}
