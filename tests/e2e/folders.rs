@@ -131,7 +131,11 @@ async fn unreadable_windows_folder_at_startup_keeps_the_windows_and_is_not_ready
     })
     .await;
     let ready = host.readyz().await;
-    assert_eq!(ready.json()["not-read-yet"], json!(["the windows folder"]));
+    // It has the components, and the grants as well.
+    assert_eq!(
+        ready.json()["not-read-yet"],
+        json!(["the grants folder", "the windows folder"])
+    );
     bring_back(&windows, &away);
     eventually("the host is ready", || async {
         (host.readyz().await.status == 200).then_some(())

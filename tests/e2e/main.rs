@@ -30,6 +30,7 @@ mod fetch;
 mod folder_watch;
 mod folders;
 mod foreign_guests;
+mod grants;
 mod grpc;
 mod idempotency;
 mod identity;

@@ -90,6 +90,11 @@ fn startup_error_is_reported_with_what_to_do() {
             &["--windows", "key.pem"],
             &["the windows folder key.pem is not a folder"],
         ),
+        (
+            data("data"),
+            &["--grants", "nowhere"],
+            &["the grants folder nowhere does not exist", "--grants"],
+        ),
     ] {
         let said = refused(folder.path(), &[&args[..], more].concat());
         for part in expected {

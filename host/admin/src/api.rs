@@ -3,10 +3,11 @@
 use super::claimed::Claimed;
 use super::tasks::Tasks;
 use super::token::AdminToken;
-use super::{Backups, Metrics, keys, limits, reply, routes, windows};
+use super::{Backups, Metrics, grants, keys, limits, reply, routes, windows};
 use hms_api::{Health, HealthStatus, Word};
 use hms_core::body::Body;
 use hms_gateway::Gateway;
+use hms_grants::GrantsFolder;
 use hms_windows::{Registry, WindowName};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use parking_lot::{Mutex, MutexGuard};
@@ -73,6 +74,8 @@ pub struct Admin {
     pub windows: Arc<Registry>,
     /// The gateway, for its routes and API keys.
     pub gateway: Arc<Gateway>,
+    /// What the windows are granted.
+    pub grants: Arc<GrantsFolder>,
     /// What `/metrics` shows.
     pub metrics: Metrics,
     /// What `/readyz` answers.
@@ -122,6 +125,10 @@ impl Admin {
                 Ok(name) => self.limits(tasks, name, request).await,
                 Err(why) => reply::refuse(StatusCode::BAD_REQUEST, "bad-name", why),
             },
+            ["windows", name, "grants"] => match name.parse() {
+                Ok(name) => self.grants(tasks, name, request).await,
+                Err(why) => reply::refuse(StatusCode::BAD_REQUEST, "bad-name", why),
+            },
             ["windows", name, verb] => match name.parse() {
                 Ok(name) => {
                     let query = request.uri().query().unwrap_or_default();
@@ -140,9 +147,12 @@ impl Admin {
             },
             ["backup"] if request.method() == Method::GET => {
                 let query = request.uri().query().unwrap_or_default();
-                self.backups.begin(&self.windows, &self.gateway, query)
+                self.backups
+                    .begin(&self.windows, &self.gateway, &self.grants, query)
             }
             ["backup"] => reply::method_not_allowed("GET"),
+            ["grants"] if request.method() == Method::GET => grants::list(&self.grants),
+            ["grants"] => reply::method_not_allowed("GET"),
             ["routes"] if request.method() == Method::GET => routes::list(&self.gateway),
             ["routes"] => reply::method_not_allowed("GET"),
             ["routes", name] => match *request.method() {
@@ -221,6 +231,24 @@ impl Admin {
         }
     }
 
+    async fn grants(
+        &self,
+        tasks: &Tasks,
+        name: WindowName,
+        request: Request<Body>,
+    ) -> Response<Body> {
+        match *request.method() {
+            Method::GET => grants::show(&self.grants, &name),
+            Method::PUT => {
+                let (head, body) = request.into_parts();
+                let query = head.uri.query().unwrap_or_default();
+                grants::put(tasks, &self.grants, &self.windows, name, query, body).await
+            }
+            Method::DELETE => grants::remove(tasks, &self.grants, name).await,
+            _ => reply::method_not_allowed("GET, PUT, DELETE"),
+        }
+    }
+
     async fn verb(
         &self,
         tasks: &Tasks,
@@ -255,7 +283,8 @@ fn gives(method: &Method, segments: &[&str]) -> bool {
 }
 
 fn not_found() -> Response<Body> {
-    let detail = "not found; the paths of the admin API are /windows, /windows/NAME, /windows/NAME/start|stop|rollback|canary|promote|abort|log|limits, /routes, /routes/NAME, /keys, /keys/ID, \
-                  /backup, /healthz, /readyz and /metrics";
+    let detail = "not found; the paths of the admin API are /windows, /windows/NAME, \
+                  /windows/NAME/start|stop|rollback|canary|promote|abort|log|limits|grants, \
+                  /grants, /routes, /routes/NAME, /keys, /keys/ID, /backup, /healthz, /readyz and /metrics";
     reply::refuse(StatusCode::NOT_FOUND, "not-found", detail)
 }

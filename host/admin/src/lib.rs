@@ -10,8 +10,10 @@
 mod api;
 mod backup;
 mod claimed;
+mod grants;
 mod keys;
 mod limits;
+mod manifests;
 mod metrics;
 mod query;
 mod reply;

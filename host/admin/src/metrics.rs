@@ -5,6 +5,7 @@ use hms_api::{WindowState, Word};
 use hms_core::printable::Label;
 use hms_disk::reserve::Reserve;
 use hms_gateway::Gateway;
+use hms_grants::GrantsMetrics;
 use hms_net::connection_limit::ConnectionCounters;
 use hms_outbound::OutboundMetrics;
 use hms_windows::{FolderCounts, Load, Registry};
@@ -283,6 +284,30 @@ impl Metrics {
             "backup_last_complete_seconds",
             "Unix time at which the last complete backup ended; 0: none since startup",
             counters.last_complete.clone(),
+        );
+    }
+
+    /// Adds what is measured of the grants folder.
+    pub fn grants(&mut self, counts: &GrantsMetrics) {
+        self.registry.register(
+            "grants_files_refused",
+            "Grants files whose present text is refused",
+            counts.manifests.files_refused.clone(),
+        );
+        self.registry.register(
+            "grants_files_over_limit",
+            "Grants files that are not read because there are as many as the host follows",
+            counts.manifests.files_over_limit.clone(),
+        );
+        self.registry.register(
+            "grants_folder_unreadable",
+            "1 if the grants folder cannot be read or lost all manifests: the grants stay as they last were",
+            counts.manifests.folder_unreadable.clone(),
+        );
+        self.registry.register(
+            "secrets_unreadable",
+            "Secrets of grants files whose values cannot be read now; their last values are used",
+            counts.secrets_unreadable.clone(),
         );
     }
 

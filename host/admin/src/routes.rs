@@ -1,17 +1,23 @@
 //! Shows routes, and changes them one at a time; a manifest is checked as a whole before anything
 //! is written.
 
+use super::manifests::{self, Kind, refuse};
 use super::reply;
 use super::tasks::Tasks;
-use super::whole::whole;
 use hms_api::{RemovedRoute, RouteDetail, RouteList};
 use hms_core::body::Body;
-use hms_disk::files::{is_full_disk, utf8};
 use hms_gateway::Gateway;
 use hms_gateway::routes::manifest::Route;
-use hms_manifest::{EditError, Fault, MAX_MANIFEST_BYTES, Manifest};
+use hms_manifest::{EditError, Manifest};
 use http::{Response, StatusCode};
 use std::sync::Arc;
+
+const KIND: Kind = Kind {
+    words: Route::WORDS,
+    unknown: (StatusCode::NOT_FOUND, "no-such-route"),
+    full: (StatusCode::CONFLICT, "too-many-routes"),
+    unreadable: (StatusCode::SERVICE_UNAVAILABLE, "routes-unreadable"),
+};
 
 pub(super) fn list(gateway: &Gateway) -> Response<Body> {
     let list = RouteList {
@@ -27,7 +33,7 @@ pub(super) fn show(gateway: &Gateway, name: &str) -> Response<Body> {
             let manifest = Some(text);
             reply::json(StatusCode::OK, &RouteDetail { route, manifest })
         }
-        None => refuse(&EditError::Unknown(name.into())),
+        None => refuse(&KIND, &EditError::Unknown(name.into())),
     }
 }
 
@@ -37,17 +43,9 @@ pub(super) async fn put(
     name: &str,
     body: Body,
 ) -> Response<Body> {
-    let limit = MAX_MANIFEST_BYTES as usize;
-    let text = match whole(body, limit).await {
+    let text = match manifests::text(&KIND, body).await {
         Ok(text) => text,
-        Err(why) => {
-            let detail = format!("cannot read the manifest: {why}");
-            return reply::refuse(StatusCode::BAD_REQUEST, "upload-broken", detail);
-        }
-    };
-    let text = match utf8(text) {
-        Ok(text) => text,
-        Err(why) => return refuse(&EditError::Refused(vec![Fault::whole(why)])),
+        Err(refusal) => return refusal,
     };
     let (gateway, name) = (gateway.clone(), name.to_owned());
     let change = async move {
@@ -61,7 +59,7 @@ pub(super) async fn put(
                 let manifest = None;
                 reply::json(code, &RouteDetail { route, manifest })
             }
-            Err(error) => refuse(&error),
+            Err(error) => refuse(&KIND, &error),
         }
     };
     tasks.answer(change).await
@@ -72,39 +70,8 @@ pub(super) async fn remove(tasks: &Tasks, gateway: &Arc<Gateway>, name: &str) ->
     let change = async move {
         match gateway.remove_route(name.clone()).await {
             Ok(why) => reply::changed(RemovedRoute { removed: name }, why.as_deref()),
-            Err(error) => refuse(&error),
+            Err(error) => refuse(&KIND, &error),
         }
     };
     tasks.answer(change).await
-}
-
-/// All faults, each with its line.
-fn refuse(error: &EditError) -> Response<Body> {
-    let (status, code, faults) = match error {
-        EditError::Name(_) => (StatusCode::BAD_REQUEST, "bad-name", None),
-        EditError::Refused(faults) => (
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "manifest-refused",
-            Some(faults),
-        ),
-        EditError::Claimed(faults) => (StatusCode::CONFLICT, "manifest-refused", Some(faults)),
-        EditError::Unknown(_) => (StatusCode::NOT_FOUND, "no-such-route", None),
-        EditError::Full(_) => (StatusCode::CONFLICT, "too-many-routes", None),
-        EditError::Unreadable(_)
-        | EditError::NotLive(_)
-        | EditError::Busy(_)
-        | EditError::Unanswered => (StatusCode::SERVICE_UNAVAILABLE, "routes-unreadable", None),
-        EditError::Io { error, .. } if is_full_disk(error) => {
-            (StatusCode::INSUFFICIENT_STORAGE, "disk", None)
-        }
-        EditError::Io { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "disk", None),
-    };
-    let sentence = error.said(&Route::WORDS);
-    let mut problem = reply::problem(status, code, sentence.clone());
-    if let Some(faults) = faults {
-        let said: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        problem.detail = format!("{sentence}: {}", said.join("; "));
-        problem.faults.clone_from(faults);
-    }
-    hms_core::error::problem_response(status, &problem)
 }

@@ -6,6 +6,7 @@ use super::{Admin, Backups, Metrics, Readiness, Tasks};
 use hms_core::body;
 use hms_gateway::plugins::auth::{ApiKeys, AuthConfig, KeySource, dev_secret};
 use hms_gateway::{Gateway, GatewayConfig};
+use hms_grants::{GrantsFolder, GrantsMetrics};
 use hms_net::connection_limit::Activity;
 use hms_windows::WindowRecord;
 use hms_windows::testing::{self, Seen, component};
@@ -56,6 +57,12 @@ impl Fixture {
             windows,
             metrics: Metrics::new(&gateway),
             gateway,
+            grants: Arc::new(GrantsFolder::load(
+                data.join("grants"),
+                None,
+                Arc::default(),
+                GrantsMetrics::default(),
+            )),
             readiness: Readiness::default(),
             tasks: Tasks::default(),
             backups: Backups::new(data.to_owned(), CancellationToken::new()),

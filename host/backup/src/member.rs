@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Bytes of the path of a manifest below its folder, and folders on the way.
-const MAX_ROUTE_BYTES: usize = 1024;
-const MAX_ROUTE_PARTS: usize = 8;
+const MAX_PATH_BYTES: usize = 1024;
+const MAX_PATH_PARTS: usize = 8;
 
 /// One file of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +27,10 @@ pub enum Member {
     KeptRoutes,
     /// A manifest of the routes folder, by its path below it.
     Route(String),
+    /// The last good texts of grants.
+    KeptGrants,
+    /// A manifest of the grants folder, by its path below it.
+    Grants(String),
     /// The credential of the admin API.
     AdminToken,
     /// The secret that signs development tokens.
@@ -46,6 +50,7 @@ impl Member {
             "idempotency.redb" => Member::Ledger,
             "keys.json" => Member::Keys,
             "routes.json" => Member::KeptRoutes,
+            "grants.json" => Member::KeptGrants,
             "admin.token" => Member::AdminToken,
             "dev-secret" => Member::DevSecret,
             "manifest.json" => Member::Manifest,
@@ -66,19 +71,19 @@ impl Member {
                 is_digest(digest).then(|| Member::Artifact(digest.into()))
             }
             "routes" => Member::route(rest),
+            "grants" => Member::grants(rest),
             _ => None,
         }
     }
 
     /// The manifest at `path` below the routes folder; None where that could lead elsewhere.
     pub fn route(path: &str) -> Option<Member> {
-        let part_fits = |part: &str| {
-            !part.is_empty() && !part.starts_with('.') && !part.chars().any(char::is_control)
-        };
-        let fits = path.len() <= MAX_ROUTE_BYTES
-            && path.split('/').count() <= MAX_ROUTE_PARTS
-            && path.split('/').all(part_fits);
-        fits.then(|| Member::Route(path.into()))
+        is_below(path).then(|| Member::Route(path.into()))
+    }
+
+    /// The same for the grants folder.
+    pub fn grants(path: &str) -> Option<Member> {
+        is_below(path).then(|| Member::Grants(path.into()))
     }
 
     /// Whether it says something of the backup, and is nothing that is restored.
@@ -102,6 +107,8 @@ impl fmt::Display for Member {
             Member::Ledger => f.write_str("idempotency.redb"),
             Member::Keys => f.write_str("keys.json"),
             Member::KeptRoutes => f.write_str("routes.json"),
+            Member::KeptGrants => f.write_str("grants.json"),
+            Member::Grants(path) => write!(f, "grants/{path}"),
             Member::Route(path) => write!(f, "routes/{path}"),
             Member::AdminToken => f.write_str("admin.token"),
             Member::DevSecret => f.write_str("dev-secret"),
@@ -109,6 +116,16 @@ impl fmt::Display for Member {
             Member::ManifestSum => f.write_str("manifest.json.sha256"),
         }
     }
+}
+
+/// Whether `path` cannot lead out of its folder.
+fn is_below(path: &str) -> bool {
+    let part_fits = |part: &str| {
+        !part.is_empty() && !part.starts_with('.') && !part.chars().any(char::is_control)
+    };
+    path.len() <= MAX_PATH_BYTES
+        && path.split('/').count() <= MAX_PATH_PARTS
+        && path.split('/').all(part_fits)
 }
 
 /// As the names of windows are, without those that could be anything but the name of a folder.

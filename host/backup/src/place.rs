@@ -91,43 +91,53 @@ pub fn check_target(place: &Path, data: Option<&Path>) -> anyhow::Result<()> {
         let around = around.display();
         bail!("{shown} is inside the data folder {around}, and would be lost with it: {advice}");
     }
-    let routes = data.and_then(|data| routes_of(&data));
-    if let Some(routes) = routes.filter(|routes| place.starts_with(routes)) {
-        let routes = routes.display();
-        bail!(
-            "{shown} is inside the routes folder {routes}, whose host would refuse the backup's \
-             manifests as misplaced routes: {advice}"
-        );
+    for (kept, many) in [
+        (Member::KeptRoutes, "routes"),
+        (Member::KeptGrants, "grants"),
+    ] {
+        let folder = data.as_ref().and_then(|data| folder_of(&kept, data));
+        if let Some(folder) = folder.filter(|folder| place.starts_with(folder)) {
+            let folder = folder.display();
+            bail!(
+                "{shown} is inside the {many} folder {folder}, whose host would refuse the \
+                 backup's manifests as misplaced {many}: {advice}"
+            );
+        }
     }
     Ok(())
 }
 
-/// The routes folder that the host of `data` had last, as it notes it with the last good texts.
-fn routes_of(data: &Path) -> Option<PathBuf> {
+/// The folder of manifests that the host of `data` had last, as it notes it with the last good
+/// texts.
+fn folder_of(kept: &Member, data: &Path) -> Option<PathBuf> {
     #[derive(serde::Deserialize)]
-    struct KeptRoutes {
+    struct Kept {
         folder: PathBuf,
     }
-    let json = fs::read(Member::KeptRoutes.place(data)).ok()?;
-    let kept: KeptRoutes = serde_json::from_slice(&json).ok()?;
+    let json = fs::read(kept.place(data)).ok()?;
+    let kept: Kept = serde_json::from_slice(&json).ok()?;
     fs::canonicalize(kept.folder).ok()
 }
 
-/// That a data folder can be made at `data`, with its manifests at `routes`, of the backup in the
-/// folder `backup`, where it is one.
+/// That a data folder can be made at `data`, with its manifests in `folders` by their options, of
+/// the backup in the folder `backup`, where it is one.
 ///
 /// # Errors
 /// A sentence, where one would be inside of another, or of some other backup.
 pub fn check_restore(
     data: &Path,
-    routes: Option<&Path>,
+    folders: [(&str, Option<&Path>); 2],
     backup: Option<&Path>,
 ) -> anyhow::Result<()> {
     let data = resolve(data)?;
-    let routes = routes.map(resolve).transpose()?;
+    let mut places = vec![("--data", data.clone())];
+    for (option, folder) in folders {
+        if let Some(folder) = folder {
+            places.push((option, resolve(folder)?));
+        }
+    }
     let backup = backup.map(resolve).transpose()?;
-    for (option, place) in [("--data", Some(&data)), ("--routes", routes.as_ref())] {
-        let Some(place) = place else { continue };
+    for (option, place) in &places {
         let shown = place.display();
         let within = backup.as_deref().filter(|backup| place.starts_with(backup));
         if let Some(around) = within.or_else(|| backup_around(place)) {
@@ -144,15 +154,16 @@ pub fn check_restore(
             );
         }
     }
-    if let Some(routes) = routes.filter(|routes| *routes != data.join("routes"))
-        && (routes.starts_with(&data) || data.starts_with(&routes))
-    {
-        bail!(
-            "one of --routes {} and --data {} is inside the other: choose separate folders, or \
-             omit --routes for DATA/routes",
-            routes.display(),
-            data.display()
-        );
+    for (option, place) in places.iter().skip(1) {
+        let many = option.trim_start_matches('-');
+        if *place != data.join(many) && (place.starts_with(&data) || data.starts_with(place)) {
+            bail!(
+                "one of {option} {} and --data {} is inside the other: choose separate folders, or \
+                 omit {option} for DATA/{many}",
+                place.display(),
+                data.display()
+            );
+        }
     }
     Ok(())
 }

@@ -20,24 +20,27 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Bytes of all manifests of a backup together, which are held in memory until everything else is
-/// in its place. 64 MiB.
-pub const MAX_ROUTES_BYTES: u64 = 64 << 20;
+/// Bytes of all routes of a backup together, and of all its grants, which are held in memory until
+/// everything else is in its place. 64 MiB.
+pub const MAX_MANIFESTS_BYTES: u64 = 64 << 20;
 
 /// What may be in a data folder that is empty all the same: the lock of a host that ended, what
 /// mke2fs(8) makes, and the mark.
 const NOTHING: [&str; 4] = [LOCK, "lost+found", RESTORING, ".restoring.new"];
 
 /// What a restore makes in a data folder.
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 13] = [
     "windows",
     "artifacts",
     "routes",
+    "grants",
     "host.redb",
     "idempotency.redb",
     "keys.json",
     "routes.json",
     ".routes.json.new",
+    "grants.json",
+    ".grants.json.new",
     "admin.token",
     "dev-secret",
 ];
@@ -46,8 +49,10 @@ const PARTS: [&str; 10] = [
 pub struct Restore<'a> {
     /// The data folder to make.
     pub data: &'a Path,
-    /// Where the manifests go; by default `DATA/routes`.
+    /// Where the manifests of routes go; by default `DATA/routes`.
     pub routes: Option<&'a Path>,
+    /// Where those of grants go; by default `DATA/grants`.
+    pub grants: Option<&'a Path>,
     /// Whether one that misses something is taken.
     pub incomplete: bool,
     /// Called for each file, as it begins, and for each note.
@@ -59,8 +64,10 @@ pub struct Restore<'a> {
 pub struct Restored {
     /// The backup that was restored.
     pub whole: Whole,
-    /// Where the manifests are.
+    /// Where the manifests of routes are.
     pub routes: PathBuf,
+    /// Where those of grants are; none where the backup has none.
+    pub grants: Option<PathBuf>,
 }
 
 impl Restore<'_> {
@@ -72,7 +79,8 @@ impl Restore<'_> {
     /// not whole.
     pub fn run(self, source: Source) -> anyhow::Result<Restored> {
         let data = self.data;
-        check_restore(data, self.routes, source.folder())?;
+        let folders = [("--routes", self.routes), ("--grants", self.grants)];
+        check_restore(data, folders, source.folder())?;
         let mark = data.join(RESTORING);
         // Before anything is made or closed in a folder that is somebody else's.
         if data.exists() && !mark.exists() {
@@ -100,23 +108,24 @@ impl Restore<'_> {
             clear(data)?;
         }
         check_empty(data)?;
-        let routes = self
-            .routes
-            .map_or_else(|| data.join("routes"), Path::to_owned);
+        let place =
+            |given: Option<&Path>, name| given.map_or_else(|| data.join(name), Path::to_owned);
+        let routes = Manifests::new("routes", Member::KeptRoutes, place(self.routes, "routes"));
+        let grants = Manifests::new("grants", Member::KeptGrants, place(self.grants, "grants"));
         write_whole_private(mark, b"a restore into this folder has not ended\n")
             .with_context(|| format!("{} cannot be written", mark.display()))?;
         let mut filling = Filling {
             data,
             written: Written::default(),
-            routes: BTreeMap::new(),
-            routes_bytes: 0,
-            made_routes: Vec::new(),
+            routes,
+            grants,
             tell: self.tell,
         };
-        let made = filling.fill(source, &routes, self.incomplete);
+        let made = filling.fill(source, self.incomplete);
         let cleared = match made.is_err() {
             true => {
-                filling.remove_routes();
+                filling.routes.remove();
+                filling.grants.remove();
                 clear(data)
             }
             false => Ok(()),
@@ -126,7 +135,11 @@ impl Restore<'_> {
             remove(mark).with_context(|| format!("{} cannot be removed", mark.display()))
         });
         match (made, unmarked) {
-            (Ok(whole), Ok(())) => Ok(Restored { whole, routes }),
+            (Ok(whole), Ok(())) => Ok(Restored {
+                whole,
+                grants: filling.grants.is_there().then_some(filling.grants.folder),
+                routes: filling.routes.folder,
+            }),
             (Ok(_), Err(left)) => Err(left),
             (Err(error), Ok(())) => Err(error),
             (Err(error), Err(left)) => Err(error.context(format!("{left:#}"))),
@@ -137,16 +150,27 @@ impl Restore<'_> {
 struct Filling<'a> {
     data: &'a Path,
     written: Written,
-    /// Texts by path.
-    routes: BTreeMap<String, Vec<u8>>,
-    routes_bytes: u64,
-    /// What was made in the routes folder: files, and folders with how many were made above.
-    made_routes: Vec<(PathBuf, Option<usize>)>,
+    routes: Manifests,
+    grants: Manifests,
     tell: &'a mut dyn FnMut(&str, Option<u64>),
 }
 
+/// The manifests of one kind, and the folder that they go to.
+struct Manifests {
+    /// `routes` or `grants`.
+    many: &'static str,
+    /// Their last good texts.
+    kept: Member,
+    folder: PathBuf,
+    /// By path.
+    texts: BTreeMap<String, Vec<u8>>,
+    bytes: u64,
+    /// What was made in the folder: files, and folders with how many were made above.
+    made: Vec<(PathBuf, Option<usize>)>,
+}
+
 impl Filling<'_> {
-    fn fill(&mut self, source: Source, routes: &Path, incomplete: bool) -> anyhow::Result<Whole> {
+    fn fill(&mut self, source: Source, incomplete: bool) -> anyhow::Result<Whole> {
         let whole = source.read(self)?;
         let manifest = &whole.manifest;
         let complete = manifest.complete && manifest.missing.is_empty();
@@ -169,60 +193,96 @@ impl Filling<'_> {
                 let _ = place.parent().map(fs::remove_dir);
             }
         }
-        self.put_routes(routes)?;
-        self.say_where_routes_are(routes)?;
+        self.routes.put()?;
+        self.routes.say_where_they_are(self.data)?;
+        // A backup of an older host has none.
+        if self.grants.is_there() {
+            self.grants.put()?;
+            self.grants.say_where_they_are(self.data)?;
+        }
         self.written.sync()?;
         Ok(whole)
     }
+}
+
+impl Manifests {
+    fn new(many: &'static str, kept: Member, folder: PathBuf) -> Manifests {
+        Manifests {
+            many,
+            kept,
+            folder,
+            texts: BTreeMap::new(),
+            bytes: 0,
+            made: Vec::new(),
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        !self.texts.is_empty()
+    }
+
+    fn take(&mut self, path: &str, bytes: u64, content: &mut dyn Read) -> anyhow::Result<()> {
+        let many = self.many;
+        self.bytes = self.bytes.saturating_add(bytes);
+        ensure!(
+            self.bytes <= MAX_MANIFESTS_BYTES,
+            "the {many} of the backup exceed {MAX_MANIFESTS_BYTES} bytes"
+        );
+        let mut text = Vec::new();
+        content.read_to_end(&mut text)?;
+        self.texts.insert(path.to_owned(), text);
+        Ok(())
+    }
 
     /// Writes the manifests, where none has another text and none is there that the backup has not.
-    fn put_routes(&mut self, folder: &Path) -> anyhow::Result<()> {
+    fn put(&mut self) -> anyhow::Result<()> {
+        let (folder, many) = (self.folder.clone(), self.many);
         let shown = folder.display();
         let mut there = BTreeSet::new();
-        list(folder, "", &mut there).with_context(|| format!("{shown} cannot be listed"))?;
+        list(&folder, "", &mut there).with_context(|| format!("{shown} cannot be listed"))?;
         for path in &there {
-            let Some(text) = self.routes.get(path) else {
+            let Some(text) = self.texts.get(path) else {
                 bail!(
-                    "the routes folder {shown} has {}, which is not in the backup: choose an empty \
-                     folder with --routes",
+                    "the {many} folder {shown} has {}, which is not in the backup: choose an empty \
+                     folder with --{many}",
                     path.escape_debug()
                 );
             };
             let now = fs::read(folder.join(path)).with_context(|| format!("{shown}/{path}"))?;
             ensure!(
                 now == *text,
-                "the routes folder {shown} has a different {}: choose an empty folder with \
-                 --routes",
+                "the {many} folder {shown} has a different {}: choose an empty folder with \
+                 --{many}",
                 path.escape_debug()
             );
         }
         let mut make = |folder: &Path| {
             let made = make_folders(folder, 0o777)
                 .with_context(|| format!("cannot create {}", folder.display()))?;
-            self.made_routes.push((folder.into(), Some(made)));
+            self.made.push((folder.into(), Some(made)));
             sync_above(folder, made);
             anyhow::Ok(())
         };
-        make(folder)?;
-        for path in self.routes.keys() {
+        make(&folder)?;
+        for path in self.texts.keys() {
             folder.join(path).parent().map_or(Ok(()), &mut make)?;
         }
         // What is there already is the same, and may be a link or not ours to write.
-        for (path, text) in &self.routes {
+        for (path, text) in &self.texts {
             if there.contains(path) {
                 continue;
             }
             let place = folder.join(path);
             write_whole(&place, text)
                 .with_context(|| format!("{} cannot be written", place.display()))?;
-            self.made_routes.push((place, None));
+            self.made.push((place, None));
         }
         Ok(())
     }
 
-    /// Takes back what was made in the routes folder.
-    fn remove_routes(&self) {
-        for (path, folders) in self.made_routes.iter().rev() {
+    /// Takes back what was made in the folder.
+    fn remove(&self) {
+        for (path, folders) in self.made.iter().rev() {
             match folders {
                 Some(made) => remove_folders(path, *made),
                 None => drop(fs::remove_file(path)),
@@ -231,8 +291,8 @@ impl Filling<'_> {
     }
 
     /// The last good texts belong to a folder, by its path.
-    fn say_where_routes_are(&self, routes: &Path) -> anyhow::Result<()> {
-        let file = Member::KeptRoutes.place(self.data);
+    fn say_where_they_are(&self, data: &Path) -> anyhow::Result<()> {
+        let file = self.kept.place(data);
         let json = match fs::read(&file) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             read => read.with_context(|| format!("{} cannot be read", file.display()))?,
@@ -241,9 +301,9 @@ impl Filling<'_> {
         let Ok(mut kept) = serde_json::from_slice::<Value>(&json) else {
             return Ok(());
         };
-        let routes = fs::canonicalize(routes)
-            .with_context(|| format!("cannot inspect {}", routes.display()))?;
-        if let (Some(folder), Some(path)) = (kept.get_mut("folder"), routes.to_str()) {
+        let place = fs::canonicalize(&self.folder)
+            .with_context(|| format!("cannot inspect {}", self.folder.display()))?;
+        if let (Some(folder), Some(path)) = (kept.get_mut("folder"), place.to_str()) {
             *folder = path.into();
         }
         let json = serde_json::to_vec_pretty(&kept).unwrap_or(json);
@@ -264,18 +324,11 @@ impl Visit for Filling<'_> {
             std::io::copy(content, &mut std::io::sink())?;
             return Ok(());
         }
-        let Member::Route(path) = member else {
-            return self.written.write(self.data, member, content);
-        };
-        self.routes_bytes = self.routes_bytes.saturating_add(bytes);
-        ensure!(
-            self.routes_bytes <= MAX_ROUTES_BYTES,
-            "the routes of the backup exceed {MAX_ROUTES_BYTES} bytes"
-        );
-        let mut text = Vec::new();
-        content.read_to_end(&mut text)?;
-        self.routes.insert(path.clone(), text);
-        Ok(())
+        match member {
+            Member::Route(path) => self.routes.take(path, bytes, content),
+            Member::Grants(path) => self.grants.take(path, bytes, content),
+            member => self.written.write(self.data, member, content),
+        }
     }
 }
 

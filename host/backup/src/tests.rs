@@ -36,6 +36,7 @@ impl Sample {
         };
         let artifact = format!("artifacts/{}.wasm", hex(&Sha256::digest(b"component")));
         let kept = format!(r#"{{"folder":"/old/routes","routes":{{"a.yaml":{ROUTE:?}}}}}"#);
+        let kept_grants = r#"{"folder":"/old/windows","grants":{"a.yaml":"internal: true"}}"#;
         let files: Vec<(String, Vec<u8>)> = [
             ("backup.json", serde_json::to_vec(&head).unwrap()),
             ("windows/a/store.redb", vec![7; 300_000]),
@@ -45,6 +46,8 @@ impl Sample {
             ("idempotency.redb", vec![2; 5_000]),
             ("keys.json", b"{\"keys\":[]}".to_vec()),
             ("routes.json", kept.into_bytes()),
+            ("grants.json", kept_grants.into()),
+            ("grants/a.yaml", b"internal: true\n".to_vec()),
             ("routes/a.yaml", ROUTE.into()),
             ("routes/team/b.yaml", b"uri: /b\n".to_vec()),
             ("admin.token", vec![b't'; 43]),
@@ -136,6 +139,7 @@ fn restore(source: Source, data: &Path, incomplete: bool) -> Result<Restored, St
     let restore = Restore {
         data,
         routes: None,
+        grants: None,
         incomplete,
         tell: &mut |_, _| {},
     };
@@ -371,6 +375,7 @@ fn backup_restores_to_a_data_folder_whose_routes_know_their_place() {
     let data = dir.path().join("data");
     let restored = restore(stream(sample.tar()), &data, false).unwrap();
     assert_eq!(restored.routes, data.join("routes"));
+    assert_eq!(restored.grants, Some(data.join("grants")));
     for (path, bytes) in &sample.files {
         let place = data.join(path);
         match path.as_str() {
@@ -381,6 +386,12 @@ fn backup_restores_to_a_data_folder_whose_routes_know_their_place() {
                 let folder = fs::canonicalize(data.join("routes")).unwrap();
                 assert_eq!(kept["folder"], folder.to_str().unwrap());
                 assert_eq!(kept["routes"]["a.yaml"], ROUTE);
+            }
+            "grants.json" => {
+                let kept: serde_json::Value =
+                    serde_json::from_slice(&fs::read(&place).unwrap()).unwrap();
+                let folder = fs::canonicalize(data.join("grants")).unwrap();
+                assert_eq!(kept["folder"], folder.to_str().unwrap());
             }
             _ => assert_eq!(fs::read(&place).unwrap(), *bytes, "{path}"),
         }
@@ -432,6 +443,7 @@ fn restored_routes_need_an_empty_folder_or_identical_files() {
         let restore = Restore {
             data: &data,
             routes: Some(&routes),
+            grants: None,
             incomplete: false,
             tell: &mut |_, _| {},
         };

@@ -3,8 +3,8 @@
 //! file.
 //!
 //! Each grant that an import makes use of is one [`Ability`], a sentence. Sentences name lines,
-//! which move; so whether one is new is decided by its [`Atom`]s: one for each method and path, each
-//! secret that may leave by them, and so on.
+//! which move. So whether one is new is decided by its [`Atom`]s: one for each method and path, one
+//! for each secret that may leave by them, and so on.
 
 use crate::outbound::TemplatePart;
 use crate::{CallGrant, HostPattern, OutboundGrant, WindowGrants};

@@ -14,6 +14,9 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+/// The folder of grants where neither --grants nor --windows names one.
+pub const GRANTS_FOLDER: &str = "windows";
+
 /// What `--max-token` may be: within the bound of a request's head, with room for its other fields.
 const MAX_TOKEN: RangeInclusive<Size> = Size::of(1 << 10)..=Size::of(60 << 10);
 
@@ -48,6 +51,10 @@ pub struct Settings {
     /// under its file name
     #[arg(long, value_name = "DIR", env = "HMS_WINDOWS")]
     pub windows: Option<PathBuf>,
+    /// The folder of grants, one YAML file per window: what it may call, know and use [default: the
+    /// folder of --windows, else `windows`]
+    #[arg(long, value_name = "DIR", env = "HMS_GRANTS")]
+    pub grants: Option<PathBuf>,
     /// Keys to verify tokens with: a JWKS file or URL [default: the development secret in the data
     /// folder]
     #[arg(long, value_name = "FILE|URL", env = "HMS_JWKS", value_parser = NonEmptyStringValueParser::new())]
@@ -140,6 +147,14 @@ pub struct Config {
     pub windows: WindowsConfig,
 }
 
+impl Settings {
+    /// The folder of grants.
+    pub fn grants_folder(&self) -> &Path {
+        let named = self.grants.as_deref().or(self.windows.as_deref());
+        named.unwrap_or(Path::new(GRANTS_FOLDER))
+    }
+}
+
 impl TryFrom<Settings> for Config {
     type Error = anyhow::Error;
 
@@ -188,6 +203,10 @@ impl TryFrom<Settings> for Config {
         if let Some(folder) = &settings.windows {
             let cure = "create it, or start without --windows";
             is_folder(folder, "the windows folder", cure)?;
+        }
+        if let Some(folder) = &settings.grants {
+            let cure = "create it, or start without --grants";
+            is_folder(folder, "the grants folder", cure)?;
         }
         let mut windows = WindowsConfig::new(settings.data.clone());
         windows.engine.instances = settings.instances;

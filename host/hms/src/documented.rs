@@ -31,8 +31,10 @@ fn operations_page_lists_every_code_of_the_admin_api() {
     let page = include_str!("../../../docs/operations.md");
     let files = [
         "admin/api.rs",
+        "admin/grants.rs",
         "admin/keys.rs",
         "admin/limits.rs",
+        "admin/manifests.rs",
         "admin/reply.rs",
         "admin/routes.rs",
         "admin/tasks.rs",

@@ -124,3 +124,61 @@ impl Registry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Fixture, name};
+    use hms_grants::GrantsFile;
+    use hms_manifest::Manifest;
+
+    fn granted(text: &str) -> WindowGrants {
+        WindowGrants {
+            grants: GrantsFile::parse("w", text).unwrap().grants,
+            folder: "windows".into(),
+            file: "w.yaml".into(),
+            ..WindowGrants::default()
+        }
+    }
+
+    /// Has `text` be the file of the window, as its folder does.
+    fn grant(registry: &Registry, text: &str) {
+        let live = registry.granted("w");
+        let before = live.current();
+        live.store(granted(text));
+        registry.grants_changed("w", &before, &live.current());
+    }
+
+    #[tokio::test]
+    async fn limits_of_the_file_are_over_those_of_the_record_and_within_the_pool() {
+        let fixture = Fixture::new(false).await;
+        fixture.deploy("w", 1, None).await;
+        let registry = &fixture.registry;
+        let change = LimitsChange([(Limit::Queue, Some(5))].into());
+        registry.set_limits(&name(), &change).await.unwrap();
+        let queue = || registry.limits(&name()).unwrap().values.limits["queue"];
+        grant(registry, "limits: {queue: 7}\n");
+        assert_eq!(queue(), 7);
+        let refused = registry.set_limits(&name(), &change).await.unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "queue: set in windows/w.yaml:1: change it there"
+        );
+        grant(registry, "limits: {memory: 4GiB}\n");
+        assert_eq!(queue(), 5);
+        let most = registry.config.engine.max_memory_bytes as u64;
+        let memory = registry.window(&name()).unwrap().limits.load();
+        assert_eq!(memory.get(Limit::MemoryBytes), most);
+    }
+
+    #[tokio::test]
+    async fn edit_is_asked_about_for_what_is_live_alone() {
+        let fixture = Fixture::new(false).await;
+        let outbound = "outbound: [{to: https://a.example}]\n";
+        let asks = |text: &str| fixture.registry.asks_of_grants("w", &granted(text));
+        assert_eq!(asks(outbound), None);
+        fixture.deploy("w", 1, None).await;
+        // Its component imports no HTTP client.
+        assert_eq!(asks(outbound), None);
+    }
+}

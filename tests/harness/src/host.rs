@@ -144,6 +144,11 @@ impl Host {
                 up
             }
         };
+        let named = |flag: &str| self.args.iter().any(|arg| arg == flag);
+        if !named("--grants") && !named("--windows") {
+            std::fs::create_dir_all(self.grants()).unwrap();
+            command.arg("--grants").arg(self.grants());
+        }
         let mut child = command
             .args(["--gateway", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .arg("--routes")
@@ -307,6 +312,16 @@ impl Host {
 
     pub fn routes(&self) -> PathBuf {
         self.folder.path().join("routes")
+    }
+
+    /// The folder of grants, where no argument names another.
+    pub fn grants(&self) -> PathBuf {
+        self.folder.path().join("windows")
+    }
+
+    /// Writes `NAME.yaml` there.
+    pub fn write_grants(&self, window: &str, text: &str) {
+        std::fs::write(self.grants().join(format!("{window}.yaml")), text).unwrap();
     }
 
     pub fn write_route(&self, file: &str, text: &str) {

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
 use hms_core::body::Body;
 use hms_gateway::Gateway;
+use hms_grants::GrantsFolder;
 use hms_windows::Registry;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body::Frame;
@@ -98,6 +99,7 @@ impl Backups {
         &self,
         windows: &Arc<Registry>,
         gateway: &Arc<Gateway>,
+        grants: &Arc<GrantsFolder>,
         query: &str,
     ) -> Response<Body> {
         let secrets = match secrets(query) {
@@ -115,6 +117,7 @@ impl Backups {
             data: self.data.clone(),
             windows: windows.clone(),
             gateway: gateway.clone(),
+            grants: grants.clone(),
             runtime: Handle::current(),
             secrets,
         };
@@ -194,7 +197,7 @@ fn secrets(query: &str) -> Result<bool, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hms_backup::{MAX_MEMBERS, restore::MAX_ROUTES_BYTES, source::MAX_MANIFEST_BYTES};
+    use hms_backup::{MAX_MEMBERS, restore::MAX_MANIFESTS_BYTES, source::MAX_MANIFEST_BYTES};
     use hms_store::LEAST_FREE_BYTES;
 
     #[test]
@@ -209,9 +212,9 @@ mod tests {
             ),
             format!("that a backup leaves free | {} |", mib(LEAST_FREE_BYTES)),
             format!(
-                "bytes of all its routes | {thousands}; {}; {} |",
+                "bytes of all its routes, and of all its grants | {thousands}; {}; {} |",
                 mib(MAX_MANIFEST_BYTES),
-                mib(MAX_ROUTES_BYTES)
+                mib(MAX_MANIFESTS_BYTES)
             ),
         ];
         for row in rows {

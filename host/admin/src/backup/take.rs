@@ -9,7 +9,8 @@
 //! 3. The components, which stay in place from the moment of the records on.
 //! 4. The ledger of idempotency keys, after the stores: the ledger knows every request that a store
 //!    has seen, so nothing is executed twice.
-//! 5. API keys and routes as they are in effect; secrets.
+//! 5. API keys, routes and grants as they are in effect; secrets of the host itself. Values of
+//!    windows' secrets are in no backup.
 
 use super::output::{Done, Output};
 use crate::token;
@@ -19,6 +20,8 @@ use hms_backup::source::Hashing;
 use hms_core::units::Size;
 use hms_gateway::Gateway;
 use hms_gateway::plugins::auth::dev_secret;
+use hms_grants::GrantsFolder;
+use hms_manifest::Saved;
 use hms_store::{Scratch, Snapshot, StoreError, StoreId};
 use hms_windows::{ChangeError, RecordsSnapshot, Registry};
 use std::collections::BTreeMap;
@@ -37,6 +40,7 @@ pub(super) struct Take {
     pub data: PathBuf,
     pub windows: Arc<Registry>,
     pub gateway: Arc<Gateway>,
+    pub grants: Arc<GrantsFolder>,
     pub runtime: Handle,
     pub secrets: bool,
 }
@@ -73,7 +77,7 @@ impl Take {
         }
         drop(held);
         self.ledger(&mut output)?;
-        self.keys_and_routes(&mut output)?;
+        self.keys_and_manifests(&mut output)?;
         if self.secrets {
             let files = [
                 (Member::AdminToken, token::path(&self.data)),
@@ -209,29 +213,17 @@ impl Take {
         }
     }
 
-    fn keys_and_routes(&self, output: &mut Output) -> anyhow::Result<()> {
+    fn keys_and_manifests(&self, output: &mut Output) -> anyhow::Result<()> {
         match self.gateway.api_keys().content() {
             Ok(Some(keys)) => output.bytes(Member::Keys, &keys)?,
             Ok(None) => {}
             Err(error) => output.lacks(&Member::Keys, error.to_string()),
         }
-        let (routes, more) = self.gateway.saved_routes();
-        for (path, text) in routes {
-            let shown = format!("routes/{path}");
-            match (Member::route(&path), text) {
-                (Some(member), Ok(text)) => output.bytes(member, text.as_bytes())?,
-                (_, Err(why)) => output.lacks_path(shown, why),
-                (None, Ok(_)) => {
-                    let why = "a backup cannot contain a file of this name: rename it";
-                    output.lacks_path(shown, why.into());
-                }
-            }
-        }
-        if more > 0 {
-            let why = format!("{more} more manifests are not read: remove some");
-            output.lacks(&Member::Route("…".into()), why);
-        }
-        self.file(output, Member::KeptRoutes, &self.data.join("routes.json"))
+        manifests(output, "routes", self.gateway.saved_routes(), Member::route)?;
+        self.file(output, Member::KeptRoutes, &self.data.join("routes.json"))?;
+        let grants = self.grants.files().saved();
+        manifests(output, "grants", grants, Member::grants)?;
+        self.file(output, Member::KeptGrants, &self.data.join("grants.json"))
     }
 
     /// A short file, which is always replaced as a whole. A missing one is not recorded.
@@ -278,6 +270,31 @@ where
         }
         made => Ok(made.map(|made| made.map(|snapshot| Made { snapshot, taken }))),
     }
+}
+
+/// The manifests of a folder, under the name `root` of the backup, as they were seen last.
+fn manifests(
+    output: &mut Output,
+    root: &str,
+    (files, more): (BTreeMap<String, Saved>, usize),
+    member: impl Fn(&str) -> Option<Member>,
+) -> anyhow::Result<()> {
+    for (path, text) in files {
+        let shown = format!("{root}/{path}");
+        match (member(&path), text) {
+            (Some(member), Ok(text)) => output.bytes(member, text.as_bytes())?,
+            (_, Err(why)) => output.lacks_path(shown, why),
+            (None, Ok(_)) => {
+                let why = "a backup cannot contain a file of this name: rename it";
+                output.lacks_path(shown, why.into());
+            }
+        }
+    }
+    if more > 0 {
+        let why = format!("{more} more manifests are not read: remove some");
+        output.lacks_path(format!("{root}/…"), why);
+    }
+    Ok(())
 }
 
 fn send(

@@ -24,6 +24,7 @@ fn restore_to(source: Source, data: &Path, routes: Option<&Path>) -> Result<Rest
     let restore = Restore {
         data,
         routes,
+        grants: None,
         incomplete: false,
         tell: &mut |_, _| {},
     };

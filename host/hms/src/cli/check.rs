@@ -1,53 +1,110 @@
-//! `hms check`: manifests without a host.
+//! `hms check`: manifests of routes and grants without a host.
 
+use crate::config::GRANTS_FOLDER;
 use anyhow::{Context, bail};
-use clap::Args;
-use hms_api::{RouteList, RouteStatus};
+use clap::{Args, ValueEnum};
+use hms_api::{Fault, GrantsStatus, RouteState, RouteStatus};
 use hms_core::printable::{Printable, printable};
-use hms_gateway::routes::manifest::Route;
-use hms_gateway::routes::manifest::schema::schema;
+use hms_disk::files::{is_manifest, read_at_most};
+use hms_gateway::routes::manifest::{Destination, Route};
 use hms_gateway::routes::{RouteSet, route_status};
 use hms_gateway::{GatewayMetrics, Limits};
-use hms_manifest::check_file;
+use hms_grants::ability::unused_secrets;
+use hms_grants::{AllGrants, GrantsFile, GrantsFolder, GrantsMetrics, grants_status, of_file};
+use hms_manifest::{FileStatus, MAX_MANIFEST_BYTES, Manifest, check_file, line_of};
 use hms_telemetry::tell_json;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// Check route manifests without serving, and report every fault of every file.
+/// Check manifests of routes and grants without serving, and report every fault of every file.
 #[derive(Debug, Args)]
 pub(super) struct Check {
-    /// A folder of manifests, or one manifest
-    #[arg(value_name = "DIR|FILE", default_value = "routes", env = "HMS_ROUTES")]
+    /// Folders of manifests, or single ones, of routes or grants [default: both folders]
+    #[arg(value_name = "DIR|FILE")]
+    paths: Vec<PathBuf>,
+    /// The folder of route manifests, if no path is given
+    #[arg(long, value_name = "DIR", default_value = "routes", env = "HMS_ROUTES")]
     routes: PathBuf,
+    /// The folder of grants, if no path is given [default: windows]
+    #[arg(long, value_name = "DIR", env = "HMS_GRANTS")]
+    grants: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
     /// Print the JSON Schema of manifests, for editors
-    #[arg(long)]
-    schema: bool,
+    #[arg(
+        long,
+        value_name = "KIND",
+        num_args = 0..=1,
+        default_missing_value = "routes"
+    )]
+    schema: Option<Kind>,
+}
+
+/// What a manifest is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Routes,
+    Grants,
+}
+
+/// What was found.
+#[derive(Default)]
+struct Found {
+    routes: Vec<(FileStatus<Route>, RouteStatus)>,
+    grants: Vec<(FileStatus<GrantsFile>, GrantsStatus)>,
+    /// Grants that nobody uses, and the like.
+    notes: Vec<String>,
 }
 
 impl Check {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        if self.schema {
-            say!("{:#}", schema());
-            return Ok(());
+        match self.schema {
+            Some(Kind::Routes) => {
+                say!("{:#}", hms_gateway::routes::manifest::schema::schema());
+                return Ok(());
+            }
+            Some(Kind::Grants) => {
+                say!("{:#}", hms_grants::schema());
+                return Ok(());
+            }
+            None => {}
         }
-        let files = self.files()?;
-        let faulty = files.iter().filter(|file| !file.faults.is_empty()).count();
+        let found = self.found()?;
+        let routes = found
+            .routes
+            .iter()
+            .map(|(_, shown)| (&shown.file, &shown.faults));
+        let grants = found
+            .grants
+            .iter()
+            .map(|(_, shown)| (&shown.file, &shown.faults));
+        let files: Vec<_> = routes.chain(grants).collect();
+        let faulty = files
+            .iter()
+            .filter(|(_, faults)| !faults.is_empty())
+            .count();
         if self.json {
-            tell_json(&serde_json::json!(RouteList {
-                routes: files.clone(),
-                folder_fault: None,
+            let routes = found.routes.iter().map(|(_, shown)| shown);
+            let grants = found.grants.iter().map(|(_, shown)| shown);
+            tell_json(&serde_json::json!({
+                "routes": routes.collect::<Vec<_>>(),
+                "grants": grants.collect::<Vec<_>>(),
+                "notes": found.notes,
             }));
         } else {
-            for file in &files {
-                let name = printable(&file.file);
-                if file.faults.is_empty() {
+            for (file, faults) in &files {
+                let name = printable(file);
+                if faults.is_empty() {
                     say!("{name}: ok");
                 }
-                for fault in &file.faults {
+                for fault in *faults {
                     say!("{name}: {}", Printable(fault));
                 }
+            }
+            for note in &found.notes {
+                say!("note: {}", printable(note));
             }
         }
         anyhow::ensure!(
@@ -58,30 +115,171 @@ impl Check {
         Ok(())
     }
 
+    fn found(&self) -> anyhow::Result<Found> {
+        let mut found = Found::default();
+        if self.paths.is_empty() {
+            found.add_routes(&self.routes)?;
+            let folder = self.grants.as_deref();
+            let default = Path::new(GRANTS_FOLDER);
+            // A host may have no grants; a folder that somebody has named is to be there.
+            match folder {
+                Some(folder) => found.add_grants(folder)?,
+                None if default.is_dir() => found.add_grants(default)?,
+                None => {}
+            }
+        }
+        for path in &self.paths {
+            match kind_of(path) {
+                Kind::Routes => found.add_routes(path)?,
+                Kind::Grants => found.add_grants(path)?,
+            }
+        }
+        found.compare();
+        Ok(found)
+    }
+}
+
+impl Found {
     /// What each manifest is, at least one: a script that names a wrong place must hear of it.
-    fn files(&self) -> anyhow::Result<Vec<RouteStatus>> {
-        let shown = self.routes.display();
-        let metadata = std::fs::metadata(&self.routes)
+    fn add_routes(&mut self, path: &Path) -> anyhow::Result<()> {
+        let shown = path.display();
+        let metadata = std::fs::metadata(path)
             .with_context(|| format!("cannot read the routes folder {shown}"))?;
-        if !metadata.is_dir() {
-            let checked = check_file::<Route>(&self.routes);
-            let checked = checked.map(|files| files.iter().map(route_status).collect());
-            return checked.with_context(|| {
-                format!("{shown} is not a manifest: its name must end with .yaml or .yml")
-            });
-        }
-        let most = Limits::default().max_routes;
-        let set = RouteSet::load(&self.routes, None, most, GatewayMetrics::new());
-        if let Some(fault) = set.manifests().folder_fault() {
-            bail!("cannot read the routes folder {shown}: {fault}");
-        }
-        let files = set.status();
+        let files = if metadata.is_dir() {
+            let most = Limits::default().max_routes;
+            let set = RouteSet::load(path, None, most, GatewayMetrics::new());
+            if let Some(fault) = set.manifests().folder_fault() {
+                bail!("cannot read the routes folder {shown}: {fault}");
+            }
+            set.manifests().status()
+        } else {
+            check_file::<Route>(path).with_context(|| no_manifest(path))?
+        };
         anyhow::ensure!(
             !files.is_empty(),
             "no manifest in {shown}: manifests are files that end with .yaml or .yml"
         );
-        Ok(files)
+        let files = files.into_iter().map(|file| {
+            let shown = route_status(&file);
+            (file, shown)
+        });
+        self.routes.extend(files);
+        Ok(())
     }
+
+    fn add_grants(&mut self, path: &Path) -> anyhow::Result<()> {
+        let shown = path.display();
+        let metadata = std::fs::metadata(path)
+            .with_context(|| format!("cannot read the grants folder {shown}"))?;
+        let (folder, files) = if metadata.is_dir() {
+            let (all, counts) = (Arc::<AllGrants>::default(), GrantsMetrics::default());
+            let set = GrantsFolder::load(path.to_owned(), None, all, counts);
+            if let Some(fault) = set.files().folder_fault() {
+                bail!("cannot read the grants folder {shown}: {fault}");
+            }
+            (path, set.files().status())
+        } else {
+            let files = check_file::<GrantsFile>(path).with_context(|| no_manifest(path))?;
+            (path.parent().unwrap_or(path), files)
+        };
+        for file in files {
+            if let Some(live) = &file.live {
+                let granted = of_file(live, folder, &file.file);
+                let unused = unused_secrets(&granted).into_iter().map(|(name, line)| {
+                    format!(
+                        "{}: nothing uses the secret '{name}': no 'inject', no 'placeholders', \
+                         no 'reveal'",
+                        granted.at(line)
+                    )
+                });
+                self.notes.extend(unused);
+            }
+            // Secrets are on the machine that serves.
+            let shown = grants_status(&file, folder, &BTreeMap::new());
+            self.grants.push((file, shown));
+        }
+        Ok(())
+    }
+
+    /// Holds routes and grants against each other.
+    fn compare(&mut self) {
+        let internal = self
+            .grants
+            .iter()
+            .filter_map(|(file, _)| file.live.as_ref());
+        let internal: BTreeSet<&str> = internal
+            .filter(|live| live.grants.internal)
+            .map(|live| live.window.as_str())
+            .collect();
+        for (file, shown) in &mut self.routes {
+            let Some(route) = &file.live else { continue };
+            let windows: BTreeSet<&str> = route
+                .upstream
+                .endpoints
+                .iter()
+                .filter_map(|endpoint| match &endpoint.place {
+                    Destination::Window(name) => Some(name.as_str()),
+                    _ => None,
+                })
+                .filter(|name| internal.contains(name))
+                .collect();
+            for window in windows {
+                shown.state = RouteState::Refused;
+                shown.faults.push(Fault {
+                    line: line_of(route.text(), "upstream"),
+                    column: 1,
+                    reason: format!(
+                        "the window '{window}' is internal by its grants: only other windows call \
+                         it, and no route may lead there"
+                    ),
+                });
+            }
+        }
+    }
+}
+
+fn no_manifest(path: &Path) -> String {
+    format!(
+        "{} is not a manifest: its name must end with .yaml or .yml",
+        path.display()
+    )
+}
+
+/// Of what kind the manifests at `path` are, by the fields that they begin with; routes where that
+/// says nothing.
+fn kind_of(path: &Path) -> Kind {
+    let mut files = match std::fs::read_dir(path) {
+        Ok(entries) => {
+            let paths = entries.flatten().map(|entry| entry.path());
+            paths
+                .filter(|path| path.file_name().is_some_and(is_manifest))
+                .collect()
+        }
+        Err(_) => vec![path.to_owned()],
+    };
+    files.sort();
+    let kinds = files.iter().filter_map(|file| {
+        let text = read_at_most(file, MAX_MANIFEST_BYTES).ok()?;
+        kind_of_text(&String::from_utf8_lossy(&text))
+    });
+    let (routes, grants): (Vec<Kind>, Vec<Kind>) = kinds.partition(|kind| *kind == Kind::Routes);
+    match grants.len() > routes.len() {
+        true => Kind::Grants,
+        false => Kind::Routes,
+    }
+}
+
+fn kind_of_text(text: &str) -> Option<Kind> {
+    const ROUTES: [&str; 3] = ["uri", "upstream", "plugins"];
+    let has = |fields: &[&str]| {
+        let mut names = text.lines().filter_map(|line| line.split_once(':'));
+        names.any(|(name, _)| fields.contains(&name.trim_end()))
+    };
+    if has(&ROUTES) {
+        return Some(Kind::Routes);
+    }
+    let grants: Vec<&str> = hms_grants::fields().collect();
+    has(&grants).then_some(Kind::Grants)
 }
 
 #[cfg(test)]
@@ -91,10 +289,16 @@ mod tests {
     use std::path::Path;
 
     fn check(routes: &Path) -> Result<(), String> {
+        check_all(&[routes])
+    }
+
+    fn check_all(paths: &[&Path]) -> Result<(), String> {
         let check = Check {
-            routes: routes.into(),
+            paths: paths.iter().map(PathBuf::from).collect(),
+            routes: "routes".into(),
+            grants: None,
             json: false,
-            schema: false,
+            schema: None,
         };
         check.run().map_err(|error| format!("{error:#}"))
     }
@@ -120,5 +324,25 @@ mod tests {
             check(dir.path()).unwrap_err(),
             "1 of 2 manifests have faults"
         );
+    }
+
+    #[test]
+    fn grants_are_checked_and_a_route_to_an_internal_window_is_a_fault() {
+        let dir = tempfile::tempdir().unwrap();
+        let [routes, windows] = ["routes", "windows"].map(|name| dir.path().join(name));
+        for folder in [&routes, &windows] {
+            fs::create_dir(folder).unwrap();
+        }
+        let route = routes.join("w.yaml");
+        fs::write(&route, "uri: /w\nupstream: http://hms-svc-w\n").unwrap();
+        let grants = windows.join("w.yaml");
+        fs::write(&grants, "calls: [docs]\n").unwrap();
+        assert_eq!(check(&grants), Ok(()));
+        assert_eq!(check_all(&[&routes, &windows]), Ok(()));
+        fs::write(&grants, "internal: true\n").unwrap();
+        let refused = check_all(&[&routes, &windows]).unwrap_err();
+        assert_eq!(refused, "1 of 2 manifests have faults");
+        fs::write(&grants, "internal: maybe\n").unwrap();
+        assert_eq!(check(&windows).unwrap_err(), "1 of 1 manifests have faults");
     }
 }

@@ -137,6 +137,14 @@ impl Client {
         }
     }
 
+    /// The refusal in this answer.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(super) async fn problem(&self, response: Response<Incoming>) -> anyhow::Result<Problem> {
+        self.parse(&whole(response.into_body()).await?)
+    }
+
     /// Why the host refused the request with this answer.
     pub(super) async fn refused(&self, response: Response<Incoming>) -> anyhow::Error {
         let status = response.status();

@@ -16,6 +16,7 @@ mod check;
 mod client;
 mod deploy;
 mod environment;
+mod grants;
 mod identity;
 mod keys;
 mod limits;
@@ -73,6 +74,8 @@ enum Verb {
     Logs(show::Logs),
     /// Show or change the limits of a window
     Limits(limits::Limits),
+    /// Show what windows are granted, or change it for one window
+    Grants(grants::Grants),
     /// Open a stopped window
     Start(verbs::Start),
     /// Close a window; requests in flight complete
@@ -95,7 +98,7 @@ enum Verb {
     Backup(backup::Backup),
     /// Create a data folder from a backup
     Restore(restore::Restore),
-    /// Check route manifests without serving
+    /// Check route manifests and grants without serving
     Check(check::Check),
     /// Compiles one component: the child process of a deploy
     #[command(name = hms_runtime::compile::VERB, hide = true)]
@@ -229,6 +232,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
                 Verb::Routes(routes) => routes.run().await,
                 Verb::Logs(logs) => logs.run().await,
                 Verb::Limits(limits) => limits.run().await,
+                Verb::Grants(grants) => grants.run().await,
                 Verb::Start(start) => start.run().await,
                 Verb::Stop(stop) => stop.run().await,
                 Verb::Rollback(rollback) => rollback.run().await,

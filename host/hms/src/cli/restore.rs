@@ -28,6 +28,9 @@ pub(super) struct Restore {
     /// Where the route manifests go, new or empty [default: DATA/routes]
     #[arg(long, value_name = "DIR")]
     routes: Option<PathBuf>,
+    /// Where the grants go, new or empty [default: DATA/grants]
+    #[arg(long, value_name = "DIR")]
+    grants: Option<PathBuf>,
     /// Accept an incomplete backup; a window whose store is missing starts with an empty one
     #[arg(long)]
     allow_incomplete: bool,
@@ -43,6 +46,7 @@ impl Restore {
             source,
             data,
             routes,
+            grants,
             allow_incomplete,
             json,
         } = self;
@@ -52,6 +56,7 @@ impl Restore {
             let filling = Filling {
                 data: &into,
                 routes: routes.as_deref(),
+                grants: grants.as_deref(),
                 incomplete: allow_incomplete,
                 tell: &mut |what, bytes| show(json, what, bytes),
             };
@@ -73,6 +78,7 @@ impl Restore {
             true => tell_json(&json!({
                 "data": data.to_string_lossy(),
                 "routes": restored.routes.to_string_lossy(),
+                "grants": restored.grants.as_ref().map(|folder| folder.to_string_lossy()),
                 "stores": windows,
                 "files": manifest.files.len(),
                 "bytes": restored.whole.bytes(),
@@ -94,10 +100,13 @@ impl Restore {
                 for missing in &manifest.missing {
                     say!("  {}", printable(&lacking(missing)));
                 }
+                let grants = restored.grants.as_ref();
+                let grants = grants.map(|folder| format!(" --grants {}", folder.display()));
                 say!(
-                    "to serve it: hms serve --data {} --routes {}",
+                    "to serve it: hms serve --data {} --routes {}{}",
                     data.display(),
-                    restored.routes.display()
+                    restored.routes.display(),
+                    grants.unwrap_or_default()
                 );
             }
         }

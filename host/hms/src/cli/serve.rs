@@ -15,6 +15,7 @@ use hms_disk::permissions::{self, warn_if_readable, warn_if_writable};
 use hms_disk::reserve::Reserve;
 use hms_gateway::plugins::auth::{KeySource, check_exposure};
 use hms_gateway::{Gateway, GatewayConfig};
+use hms_grants::{GrantsFolder, GrantsMetrics};
 use hms_net::certificate::Certificate;
 use hms_net::lanes::{Lanes, Threads};
 use hms_net::listen::bind;
@@ -80,16 +81,28 @@ impl OpenHost {
 
         let mut windows_config = config.windows.clone();
         windows_config.reserve = reserve.clone();
+        // Before the windows, whose limits and instances depend on it.
+        let grants_metrics = GrantsMetrics::default();
+        let grants = {
+            let folder = settings.grants_folder().to_owned();
+            let kept = data.path().join("grants.json");
+            let (all, counts) = (windows_config.grants.clone(), grants_metrics.clone());
+            let load = move || GrantsFolder::load(folder, Some(kept), all, counts);
+            Arc::new(tokio::task::spawn_blocking(load).await?)
+        };
         let open_files = descriptors::raise();
-        let grants_folder = settings.windows.clone().unwrap_or_else(|| "windows".into());
-        let grants = windows_config.grants.clone();
-        let outgoing = OutgoingCalls::new(grants, grants_folder, open_files);
+        let folder = settings.grants_folder().to_owned();
+        let outgoing = OutgoingCalls::new(windows_config.grants.clone(), folder, open_files);
         outgoing.refuse(gateway_listeners.iter().chain(&admin_listeners));
         windows_config.outgoing = Some(outgoing.sender());
         let compiler = Compiler::this_program(windows_config.compile)?;
         let windows =
             tokio::task::spawn_blocking(move || Registry::open(windows_config, compiler)).await??;
         outgoing.of(&windows);
+        let registry = windows.clone();
+        grants.on_change(Box::new(move |window, before, after| {
+            registry.grants_changed(window, before, after);
+        }));
         // It may compile for minutes, after an upgrade, and leaves everything as it was where it is
         // left.
         let restoring = signals.shutdown.run_until_cancelled(windows.restore());
@@ -127,6 +140,7 @@ impl OpenHost {
         metrics.outgoing(&outgoing.metrics);
         let backups = Backups::new(data.path().to_owned(), signals.shutdown.clone());
         metrics.backups(&backups);
+        metrics.grants(&grants_metrics);
         let watched = |dir: &PathBuf| WindowsFolder::new(windows.clone(), dir.clone());
         let folder = settings.windows.as_ref().map(watched);
         if let Some(folder) = &folder {
@@ -135,6 +149,8 @@ impl OpenHost {
         let readiness = Readiness::default();
         let routes = gateway.clone();
         readiness.wait_for("the routes folder", move || routes.routes_were_read());
+        let files = grants.files().clone();
+        readiness.wait_for("the grants folder", move || files.was_read());
         if let Some(progress) = folder.as_ref().map(WindowsFolder::progress) {
             let was_read = move || *progress.borrow() > FolderProgress::Unread;
             readiness.wait_for("the windows folder", was_read);
@@ -144,6 +160,7 @@ impl OpenHost {
             windows: windows.clone(),
             metrics,
             gateway: gateway.clone(),
+            grants,
             readiness,
             tasks: Tasks::default(),
             backups,
@@ -186,9 +203,10 @@ impl OpenHost {
         let (readiness, tasks) = (admin.readiness.clone(), admin.tasks.clone());
         let keys = gateway.api_keys().clone();
         if let Some(hangups) = hangups {
-            let reloading = reload_by(hangups, gateway.clone(), admin.token.clone());
+            let reloading = reload_by(hangups, gateway.clone(), admin.clone());
             tokio::spawn(shutdown.clone().run_until_cancelled_owned(reloading));
         }
+        admin.grants.watch();
         // The admin API stays until the gateway is done, so that one can watch it drain.
         let admin_shutdown = CancellationToken::new();
         let admin = tokio::spawn(hms_admin::serve(
@@ -280,12 +298,14 @@ impl OpenHost {
 }
 
 /// Reads again what is read from files, each time it is asked for by SIGHUP.
-async fn reload_by(mut hangups: Hangups, gateway: Arc<Gateway>, token: Arc<AdminToken>) {
+async fn reload_by(mut hangups: Hangups, gateway: Arc<Gateway>, admin: Arc<Admin>) {
     loop {
         hangups.next().await;
-        let token = token.clone();
+        let token = admin.token.clone();
         let token = reload::blocking("admin token", move || token.read_again().map(reload::news));
-        let (mut all, token) = tokio::join!(gateway.read_again(), token);
+        let grants = admin.grants.read_again();
+        let (mut all, grants, token) = tokio::join!(gateway.read_again(), grants, token);
+        all.extend(grants);
         all.push(token);
         reload::say(&all);
     }
@@ -310,6 +330,9 @@ fn caught_up(folder: Option<&WindowsFolder>) -> impl Future<Output = ()> + use<>
 /// secret.
 fn warn_of_others(settings: &Settings) {
     warn_if_writable(&settings.routes, "the routes folder");
+    if settings.windows.as_deref() != Some(settings.grants_folder()) {
+        warn_if_writable(settings.grants_folder(), "the grants folder");
+    }
     let trusted = [
         (&settings.windows, "the windows folder"),
         (&settings.issuers, "the issuers file"),

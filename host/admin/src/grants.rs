@@ -1,0 +1,108 @@
+//! Shows what windows are granted, and changes it. An edit by which a live release could do more
+//! than before asks for consent; an edit of the file on disk is the operator's consent itself.
+
+use super::manifests::{self, Kind, refuse};
+use super::query::Query;
+use super::reply;
+use super::tasks::Tasks;
+use hms_api::{GrantsDetail, GrantsList, RemovedGrants};
+use hms_core::body::Body;
+use hms_grants::{GrantsFile, GrantsFolder};
+use hms_manifest::{EditError, Manifest, in_time};
+use hms_windows::{ChangeError, Registry, WindowName};
+use http::{Response, StatusCode};
+use std::sync::Arc;
+
+const KIND: Kind = Kind {
+    words: GrantsFile::WORDS,
+    unknown: (StatusCode::NOT_FOUND, "no-such-grants"),
+    full: (StatusCode::CONFLICT, "too-many-grants"),
+    unreadable: (StatusCode::SERVICE_UNAVAILABLE, "grants-unreadable"),
+};
+
+pub(super) fn list(grants: &GrantsFolder) -> Response<Body> {
+    let list = GrantsList {
+        grants: grants.statuses(),
+        folder_fault: grants.files().folder_fault(),
+    };
+    reply::json(StatusCode::OK, &list)
+}
+
+pub(super) fn show(grants: &GrantsFolder, name: &WindowName) -> Response<Body> {
+    match grants.status(name.as_str()) {
+        Some((grants, text)) => {
+            let manifest = Some(text);
+            reply::json(StatusCode::OK, &GrantsDetail { grants, manifest })
+        }
+        None => refuse(&KIND, &EditError::Unknown(name.to_string())),
+    }
+}
+
+/// `PUT /windows/NAME/grants?yes=true`.
+pub(super) async fn put(
+    tasks: &Tasks,
+    grants: &Arc<GrantsFolder>,
+    windows: &Registry,
+    name: WindowName,
+    query: &str,
+    body: Body,
+) -> Response<Body> {
+    let yes = Query::read(query, &["yes"]).and_then(|query| query.parsed::<bool>("yes"));
+    let yes = match yes {
+        Ok(yes) => yes.unwrap_or(false),
+        Err(error) => return reply::change_error(&error),
+    };
+    let text = match manifests::text(&KIND, body).await {
+        Ok(text) => text,
+        Err(refusal) => return refusal,
+    };
+    let read = match GrantsFile::parse(name.as_str(), &text) {
+        Ok(read) => read,
+        Err(faults) => return refuse(&KIND, &EditError::Refused(faults)),
+    };
+    let after = grants.would_be(name.as_str(), &read);
+    let asks = windows.asks_of_grants(name.as_str(), &after);
+    if let Some(asks) = asks.filter(|_| !yes) {
+        return reply::change_error(&ChangeError::NeedsConsent(asks));
+    }
+    let grants = grants.clone();
+    let change = async move {
+        let files = grants.files().clone();
+        let put = in_time(grants.files().dir(), move || {
+            files.put(name.as_str(), &text)
+        });
+        match put.await {
+            Ok((status, new)) => {
+                let code = if new {
+                    StatusCode::CREATED
+                } else {
+                    StatusCode::OK
+                };
+                let (grants, manifest) = (grants.shown(&status), None);
+                reply::json(code, &GrantsDetail { grants, manifest })
+            }
+            Err(error) => refuse(&KIND, &error),
+        }
+    };
+    tasks.answer(change).await
+}
+
+pub(super) async fn remove(
+    tasks: &Tasks,
+    grants: &Arc<GrantsFolder>,
+    name: WindowName,
+) -> Response<Body> {
+    let files = grants.files().clone();
+    let change = async move {
+        let (edited, file) = (files.clone(), name.clone());
+        let removed = in_time(files.dir(), move || edited.remove(file.as_str()));
+        match removed.await {
+            Ok(why) => {
+                let removed = name.to_string();
+                reply::changed(RemovedGrants { removed }, why.as_deref())
+            }
+            Err(error) => refuse(&KIND, &error),
+        }
+    };
+    tasks.answer(change).await
+}
