@@ -162,7 +162,7 @@ pub const ACTS: &[Act] = &[
     act("holding requests of long methods", keeper("/hoard-methods"), Get, Problem(500, "memory-limit"), "memory-limit"),
     act("holding the heads of answers", ("between", "/large-head"), Meddle("hold-heads 200"), Problem(500, "memory-limit"), "memory-limit"),
     act("holding the trailers of answers", ("between", "/large-trailers"), Meddle("hold-trailers 200"), Problem(500, "memory-limit"), "memory-limit"),
-    act("calling itself through the gateway", prober("/outbound?url=http://hms-svc-prober/spin"), Get, Whole(200), "no-network"),
+    act("calling itself without a grant", prober("/outbound?url=http://hms-svc-prober/spin"), Get, Whole(200), "not-granted"),
 ];
 
 /// The windows of the table, to be opened beside a victim.
