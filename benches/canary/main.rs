@@ -1,5 +1,6 @@
 //! How often a canary ends a candidate that is as good as the live release, and how soon one that
-//! is worse: the trial itself, as the host has it, fed with simulated traffic. See docs/canary.md.
+//! is worse: the canary analysis itself, as the host has it, fed with simulated traffic. See
+//! docs/canary.md.
 
 #![allow(
     clippy::unwrap_used,

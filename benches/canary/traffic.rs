@@ -1,4 +1,4 @@
-//! One trial under simulated traffic.
+//! One canary analysis under simulated traffic.
 
 use super::analysis::{Analysis, Entry, GROUPS, Sample, Side};
 use super::scenarios::{Callers, Drift, Ends, Rates, Scenario};

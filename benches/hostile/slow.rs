@@ -37,7 +37,7 @@ const TIMES: f64 = 2.0;
 const ADDED_MS: f64 = 2.0;
 
 /// What the slow clients were answered: a status, or that there was no answer.
-type Told = Arc<Mutex<BTreeMap<String, usize>>>;
+type AnswerCounts = Arc<Mutex<BTreeMap<String, usize>>>;
 
 /// What slow clients do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,11 +83,11 @@ async fn beside(victim: &[u8], time: Duration, kind: Kind) -> bool {
     look(&loads, Duration::from_secs(3)).await;
     let before = look(&loads, LOOK).await;
 
-    let (over, told) = (Arc::new(AtomicBool::new(false)), Told::default());
+    let (over, counts) = (Arc::new(AtomicBool::new(false)), AnswerCounts::default());
     let mut clients = JoinSet::new();
     for _ in 0..kind.clients() {
         let gateway = host.gateway().to_owned();
-        clients.spawn(client(gateway, over.clone(), told.clone(), kind));
+        clients.spawn(client(gateway, over.clone(), counts.clone(), kind));
     }
     let held = watch(&host, &over);
     let during = look(&loads, time).await;
@@ -104,7 +104,7 @@ async fn beside(victim: &[u8], time: Duration, kind: Kind) -> bool {
     let seconds = time.as_secs();
     let (number, what) = (kind.clients(), kind.what());
     println!("\nslow clients: {number} {what}, for {seconds} s");
-    println!("  they were answered {:?}", told.lock().unwrap());
+    println!("  they were answered {:?}", counts.lock().unwrap());
     println!("  instances of the window at work: at most {held} of {INSTANCES}");
     let mut marks = vec![("the window is open", state == WindowState::Open)];
     // Where they come back, those that are at their end or in the queue count here too.
@@ -173,14 +173,14 @@ fn watch(host: &Arc<Host>, over: &Arc<AtomicBool>) -> impl Future<Output = u64> 
 }
 
 /// Uploads one after the other until it is over.
-async fn client(gateway: String, over: Arc<AtomicBool>, told: Told, kind: Kind) {
+async fn client(gateway: String, over: Arc<AtomicBool>, counts: AnswerCounts, kind: Kind) {
     while !over.load(Relaxed) {
         let answer = match upload(&gateway, &over, kind).await {
             Ok(Some(answer)) => answer,
             Ok(None) => return,
             Err(error) => error.kind().to_string(),
         };
-        *told.lock().unwrap().entry(answer).or_default() += 1;
+        *counts.lock().unwrap().entry(answer).or_default() += 1;
         if kind == Kind::Drip {
             tokio::time::sleep(PAUSE).await;
         }

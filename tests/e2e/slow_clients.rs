@@ -153,8 +153,8 @@ async fn stalled_uploads_end_no_canary_and_roll_back_no_release() {
     let deployed = host.cli("deploy", &[&[file], &canary[..]].concat()).await;
     assert!(deployed.status.success(), "{deployed:?}");
     stall().await;
-    let trial = host.window("prober").await.canary.unwrap();
-    assert_eq!(trial.candidate.failures, 0, "{trial:?}");
+    let canary = host.window("prober").await.canary.unwrap();
+    assert_eq!(canary.candidate.failures, 0, "{canary:?}");
     assert!(host.cli("promote", &["prober"]).await.status.success());
 
     let fallback = ["--as", "prober", "--fallback", "--yes"];

@@ -26,7 +26,7 @@ pub trait Outgoing: Send + Sync {
         &self,
         from: OnBehalf,
         request: Request<Body>,
-        wishes: Wishes,
+        requested: RequestedTimeouts,
     ) -> BoxFuture<'static, Result<Response<Body>, CallError>>;
 }
 
@@ -36,9 +36,9 @@ impl std::fmt::Debug for dyn Outgoing {
     }
 }
 
-/// What the guest wishes for one call: each can only shorten what the host allows.
+/// The timeouts that the guest requests for one call: each can only shorten what the host allows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Wishes {
+pub struct RequestedTimeouts {
     /// Until there is a connection.
     pub connect: Option<Duration>,
     /// Until the head of the answer.

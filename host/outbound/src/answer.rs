@@ -63,7 +63,7 @@ impl AnswerBody {
                 Some(error) => record.failed(error),
                 None => record.complete(),
             }
-            // The place is free before the line is written.
+            // The permit is free before the line is written.
             drop(held);
         }
     }

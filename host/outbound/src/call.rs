@@ -2,11 +2,11 @@
 
 use crate::Inner;
 use crate::answer::{AnswerBody, Bounds};
+use crate::call_permits::CallPermit;
 use crate::error::{Failure, Stage};
 use crate::headers::{self, Said};
 use crate::inject::give_secrets;
 use crate::metrics::Refusal;
-use crate::places::Place;
 use crate::policy;
 use crate::record::Record;
 use crate::target::Target;
@@ -15,7 +15,7 @@ use crate::upload::Upload;
 use crate::window::{Entry, Window};
 use hms_core::body::{self, Body, BodyError};
 use hms_core::limits::{Limit, WindowLimits};
-use hms_core::outgoing::{CallError, OnBehalf, Wishes};
+use hms_core::outgoing::{CallError, OnBehalf, RequestedTimeouts};
 use hms_grants::WindowGrants;
 use hms_net::client::Stream;
 use http::request::Parts;
@@ -27,9 +27,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// Longest wait for a place, where the guest does not wish to wait less for its connection. A burst
+/// Longest wait for a permit, unless the guest requests a shorter time for its connection. A burst
 /// is served late instead of refused.
-const PLACE_WAIT: Duration = Duration::from_secs(1);
+const PERMIT_WAIT: Duration = Duration::from_secs(1);
 
 /// Connections in a row that failed, after which a service is not asked for a time.
 const MOST_FAILURES: u32 = 5;
@@ -42,7 +42,7 @@ const LONG_ENOUGH: Duration = Duration::from_secs(1);
 
 /// What a call holds until its answer has ended.
 pub(crate) struct Held {
-    _places: [Option<Place>; 3],
+    _permits: [Option<CallPermit>; 3],
     _stream: Option<Stream>,
 }
 
@@ -59,11 +59,11 @@ impl Inner {
         &self,
         from: OnBehalf,
         request: Request<Body>,
-        wishes: Wishes,
+        requested: RequestedTimeouts,
     ) -> Result<Response<Body>, CallError> {
         let method = request.method().clone();
         let mut record = Record::new(&self.metrics, &from, method, self.file(&from.window));
-        match self.sent(&from, request, wishes, &mut record).await {
+        match self.sent(&from, request, requested, &mut record).await {
             Ok((response, bounds, held)) => {
                 record.answered(response.status().as_u16());
                 Ok(response.map(|body| AnswerBody::new(body, bounds, record, held).boxed_unsync()))
@@ -84,7 +84,7 @@ impl Inner {
         &self,
         from: &OnBehalf,
         request: Request<Body>,
-        wishes: Wishes,
+        requested: RequestedTimeouts,
         record: &mut Record,
     ) -> Result<(Response<Body>, Bounds, Held), CallError> {
         let started = Instant::now();
@@ -102,8 +102,9 @@ impl Inner {
             record.refused(Refusal::Unavailable);
             return Err(CallError::Unavailable);
         }
-        let until = deadline.min(started + wishes.connect.unwrap_or(PLACE_WAIT).min(PLACE_WAIT));
-        let places = self.places(entry, &window, &limits, until, record).await?;
+        let until =
+            deadline.min(started + requested.connect.unwrap_or(PERMIT_WAIT).min(PERMIT_WAIT));
+        let permits = self.permits(entry, &window, &limits, until, record).await?;
         let client = match timeout_at(deadline, entry.client(&self.clients)).await {
             Ok(Ok(client)) => client,
             Ok(Err(why)) => {
@@ -120,7 +121,7 @@ impl Inner {
         let sending = Sending {
             entry,
             client: &client,
-            wishes,
+            requested,
             deadline,
             trailers: ready.said.trailers,
         };
@@ -158,10 +159,10 @@ impl Inner {
         let bounds = Bounds {
             most: limits.get(Limit::OutgoingResponseBytes),
             deadline,
-            between: wishes.between_bytes,
+            between: requested.between_bytes,
         };
         let held = Held {
-            _places: places,
+            _permits: permits,
             _stream: stream,
         };
         Ok((Response::from_parts(head, body), bounds, held))
@@ -244,31 +245,31 @@ impl Inner {
         Ok(Upload::new(body, record.upload.clone(), most, said.length).boxed_unsync())
     }
 
-    /// A place of the grant, of the window and of the host, the narrowest first: whoever waits for
+    /// A permit of the grant, of the window and of the host, the narrowest first: whoever waits for
     /// one keeps nobody from a wider one.
-    async fn places(
+    async fn permits(
         &self,
         entry: &Entry,
         window: &Window,
         limits: &WindowLimits,
         until: Instant,
         record: &Record,
-    ) -> Result<[Option<Place>; 3], CallError> {
+    ) -> Result<[Option<CallPermit>; 3], CallError> {
         let full = |refusal| {
             record.refused(refusal);
             CallError::ConnectionLimit
         };
         let grant = match entry.grant.at_once {
             Some(most) => {
-                let place = entry.places.enter(most, until).await;
-                Some(place.ok_or_else(|| full(Refusal::GrantFull))?)
+                let permit = entry.permits.enter(most, until).await;
+                Some(permit.ok_or_else(|| full(Refusal::GrantFull))?)
             }
             None => None,
         };
         let most = limits.size(Limit::OutgoingCalls);
-        let own = window.places.enter(most, until).await;
+        let own = window.permits.enter(most, until).await;
         let own = own.ok_or_else(|| full(Refusal::WindowFull))?;
-        let host = self.places.enter(self.max_at_once, until).await;
+        let host = self.permits.enter(self.max_at_once, until).await;
         let host = host.ok_or_else(|| full(Refusal::HostFull))?;
         Ok([grant, Some(own), Some(host)])
     }

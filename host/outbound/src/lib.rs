@@ -2,25 +2,25 @@
 //!
 //! [`Outbound`] is one call from top to bottom (`call`): its URI is read strictly (`target`), the
 //! grant that fits is found (`policy`), the head is cleaned (`headers`) and given its secrets
-//! (`inject`), a place is taken (`places`), and it is sent by the client that belongs to the grant
-//! (`client`), once more where that cannot do a thing twice (`tries`). `upload` and `answer` hold
-//! the bodies to their bounds; `window` is what is kept of a window between its calls, and `error`
-//! says why a call failed. `record` writes the line of each call and counts it, by [`metrics`].
+//! (`inject`), a permit is taken (`call_permits`), and it is sent by the client that belongs to the
+//! grant (`client`), once more where that cannot do a thing twice (`tries`). `upload` and `answer`
+//! hold the bodies to their bounds; `window` is what is kept of a window between its calls, and
+//! `error` says why a call failed. `record` writes the line of each call and counts it, by
+//! [`metrics`].
 //!
-//! The runtime asks by the trait [`Outgoing`](hms_core::outgoing::Outgoing). It has counted the
-//! calls of the request by then.
+//! The runtime asks by the trait [`Outgoing`]. It has counted the calls of the request by then.
 
 // The documentation is for whoever carries on, and built with its private items.
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod answer;
 mod call;
+mod call_permits;
 mod client;
 mod error;
 mod headers;
 mod inject;
 mod metrics;
-mod places;
 mod policy;
 mod record;
 mod target;
@@ -32,15 +32,15 @@ mod window;
 
 pub use metrics::OutboundMetrics;
 
+use call_permits::CallPermits;
 use client::Clients;
 use futures_util::future::BoxFuture;
 use hms_core::body::Body;
 use hms_core::limits::WindowLimits;
-use hms_core::outgoing::{CallError, OnBehalf, Outgoing, Wishes};
+use hms_core::outgoing::{CallError, OnBehalf, Outgoing, RequestedTimeouts};
 use hms_grants::AllGrants;
 use hms_net::client::{OwnListeners, Resolve, Roots};
 use http::{Request, Response};
-use places::Places;
 use std::path::PathBuf;
 use std::sync::Arc;
 use window::Windows;
@@ -85,7 +85,7 @@ struct Inner {
     callers: Arc<dyn Callers>,
     clients: Clients,
     /// Of all windows together.
-    places: Arc<Places>,
+    permits: Arc<CallPermits>,
     max_at_once: usize,
     windows: Windows,
     metrics: OutboundMetrics,
@@ -105,7 +105,7 @@ impl Outbound {
             grants: config.grants,
             folder: config.folder,
             callers: config.callers,
-            places: Arc::default(),
+            permits: Arc::default(),
             max_at_once: config.max_at_once,
             windows: Windows::default(),
             metrics: config.metrics,
@@ -118,9 +118,9 @@ impl Outgoing for Outbound {
         &self,
         from: OnBehalf,
         request: Request<Body>,
-        wishes: Wishes,
+        requested: RequestedTimeouts,
     ) -> BoxFuture<'static, Result<Response<Body>, CallError>> {
         let inner = self.0.clone();
-        Box::pin(async move { inner.call(from, request, wishes).await })
+        Box::pin(async move { inner.call(from, request, requested).await })
     }
 }

@@ -6,7 +6,7 @@ use crate::error::{Failure, Stage};
 use crate::record::Record;
 use crate::window::Entry;
 use hms_core::body::Body;
-use hms_core::outgoing::{CallError, Wishes};
+use hms_core::outgoing::{CallError, RequestedTimeouts};
 use hms_net::client::{HttpClient, Protocol, Reached, Retained, Stream};
 use http::request::Parts;
 use http::uri::Scheme;
@@ -25,7 +25,7 @@ const MOST_TRIES: u32 = 3;
 pub(crate) struct Sending<'a> {
     pub(crate) entry: &'a Entry,
     pub(crate) client: &'a HttpClient,
-    pub(crate) wishes: Wishes,
+    pub(crate) requested: RequestedTimeouts,
     pub(crate) deadline: Instant,
     /// The guest takes trailers.
     pub(crate) trailers: bool,
@@ -93,11 +93,11 @@ impl Sending<'_> {
     async fn once(&self, mut request: Request<Body>) -> Result<Answered, Failure> {
         let reached = Reached::default();
         request.extensions_mut().insert(reached.clone());
-        let by = |wish: Option<_>| {
-            let wished = wish.map(|wish| Instant::now() + wish);
-            wished.map_or(self.deadline, |wished| wished.min(self.deadline))
+        let by = |timeout: Option<_>| {
+            let until = timeout.map(|timeout| Instant::now() + timeout);
+            until.map_or(self.deadline, |until| until.min(self.deadline))
         };
-        let connected_by = by(self.wishes.connect);
+        let connected_by = by(self.requested.connect);
         let mut sent = pin!(self.client.ask(self.protocol(), self.trailers, request));
         let early = tokio::select! {
             biased;
@@ -109,7 +109,7 @@ impl Sending<'_> {
         };
         let sent = match early {
             Some(sent) => sent,
-            None => timeout_at(by(self.wishes.first_byte), sent)
+            None => timeout_at(by(self.requested.first_byte), sent)
                 .await
                 .map_err(|_| Failure::new(CallError::ResponseTimeout, Stage::TooLate))?,
         };

@@ -1,8 +1,8 @@
-//! What is kept of a window between its calls: its grants ready for use, their clients, its places,
-//! and the health of the services that it calls.
+//! What is kept of a window between its calls: its grants ready for use, their clients, its
+//! permits, and the health of the services that it calls.
 
+use crate::call_permits::CallPermits;
 use crate::client::Clients;
-use crate::places::Places;
 use crate::policy::{Fit, Policy};
 use crate::target::Target;
 use hms_grants::{OutboundGrant, WindowGrants};
@@ -38,7 +38,7 @@ struct All {
 #[derive(Default)]
 pub(crate) struct Window {
     /// Of its calls at once.
-    pub(crate) places: Arc<Places>,
+    pub(crate) permits: Arc<CallPermits>,
     allowed: Mutex<Arc<Allowed>>,
     /// By origin.
     health: Mutex<HashMap<String, Arc<Health>>>,
@@ -58,7 +58,7 @@ pub(crate) struct Entry {
     /// `to`, as the file says it.
     pub(crate) to: Arc<str>,
     /// Of its calls at once.
-    pub(crate) places: Arc<Places>,
+    pub(crate) permits: Arc<CallPermits>,
     /// The budget of its retries.
     pub(crate) turns: Turns,
     policy: Policy,
@@ -109,11 +109,11 @@ impl Window {
     /// Drops idle clients. Whether nothing is left to keep.
     fn is_idle(&self, now: Instant) -> bool {
         let allowed = self.allowed.lock();
-        let mut idle = self.places.taken() == 0;
+        let mut idle = self.permits.taken() == 0;
         for entry in &allowed.entries {
             let is_idle = now.saturating_duration_since(*entry.used.lock()) >= IDLE;
             match entry.client.try_lock() {
-                Ok(mut client) if is_idle && entry.places.taken() == 0 => *client = None,
+                Ok(mut client) if is_idle && entry.permits.taken() == 0 => *client = None,
                 _ => idle = false,
             }
         }
@@ -161,7 +161,7 @@ impl Entry {
     fn new(grant: OutboundGrant) -> Entry {
         Entry {
             to: grant.to().into(),
-            places: Arc::default(),
+            permits: Arc::default(),
             turns: Turns::default(),
             policy: Policy::of(&grant),
             client: AsyncMutex::default(),
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn grant_that_stays_the_same_keeps_its_places_and_one_that_names_files_does_not() {
+    fn grant_that_stays_the_same_keeps_its_permits_and_one_that_names_files_does_not() {
         let with_file = OutboundGrant {
             ca: Some("ca.pem".into()),
             ..grant()

@@ -117,9 +117,9 @@ fn granted() -> String {
 
 const HANDLERS: [&str; 2] = ["wasi:http/handler@0.3.", "wasi:http/incoming-handler@0.2."];
 
-/// How an interface stands to those that are linked.
+/// How far this host supports an interface.
 #[derive(Debug, PartialEq, Eq)]
-enum Standing {
+enum Support {
     Linked,
     /// Another version is, and this is a draft of WASI.
     Draft,
@@ -129,11 +129,11 @@ enum Standing {
     Unknown,
 }
 
-fn standing(name: &str) -> Standing {
+fn support(name: &str) -> Support {
     let (interface, version) = name.split_once('@').unwrap_or((name, ""));
     let mut granted = GRANTED.iter().chain(&EMPTY);
     let Some((_, versions)) = granted.find(|(package, _)| in_package(interface, package)) else {
-        return Standing::Unknown;
+        return Support::Unknown;
     };
     let linked = match versions {
         Versions::Exactly(versions) => versions.contains(&version),
@@ -148,9 +148,9 @@ fn standing(name: &str) -> Standing {
         }
     };
     match versions {
-        _ if linked => Standing::Linked,
-        Versions::Released if version.contains('-') => Standing::Draft,
-        _ => Standing::OtherVersion,
+        _ if linked => Support::Linked,
+        Versions::Released if version.contains('-') => Support::Draft,
+        _ => Support::OtherVersion,
     }
 }
 
@@ -166,7 +166,7 @@ fn in_package(interface: &str, package: &str) -> bool {
 
 /// Whether the import of that name is linked for windows.
 pub(crate) fn is_linked(name: &str) -> bool {
-    standing(name) == Standing::Linked
+    support(name) == Support::Linked
 }
 
 /// Those of `imports` that no window is given.
@@ -189,20 +189,20 @@ pub fn inspect(bytes: &[u8], trap_unknown: bool) -> Result<Inspection, Refusal> 
     };
     let begun = |name: &&String| HANDLERS.iter().any(|handler| name.starts_with(handler));
     let exports = || inspection.exports.iter().filter(begun);
-    let of = |wanted: Standing| -> (Vec<String>, bool) {
-        let is = |name: &&String| standing(name) == wanted;
+    let of = |wanted: Support| -> (Vec<String>, bool) {
+        let is = |name: &&String| support(name) == wanted;
         let needed = imports.iter().chain(exports()).filter(is);
         (needed.cloned().collect(), !exports().any(|name| is(&name)))
     };
-    let (unknown, _) = of(Standing::Unknown);
+    let (unknown, _) = of(Support::Unknown);
     if !unknown.is_empty() {
         return Err(Refusal::UnknownImport(unknown));
     }
-    let (drafts, imported) = of(Standing::Draft);
+    let (drafts, imported) = of(Support::Draft);
     if !drafts.is_empty() {
         return Err(Refusal::Draft(drafts, imported));
     }
-    let (versions, imported) = of(Standing::OtherVersion);
+    let (versions, imported) = of(Support::OtherVersion);
     if !versions.is_empty() {
         return Err(Refusal::UnknownVersion(versions, imported));
     }
@@ -304,46 +304,43 @@ mod tests {
     #[test]
     fn only_released_versions_are_linked_and_of_drafted_packages_their_drafts() {
         for (name, stands) in [
-            ("wasi:http/handler@0.3.0", Standing::Linked),
-            ("wasi:http/types@0.2.0", Standing::Linked),
-            ("wasi:cli/stdout@0.2.12", Standing::Linked),
-            ("wasi:sockets/types@0.3.1", Standing::Linked),
-            ("wasi:keyvalue/store@0.2.0-draft", Standing::Linked),
-            ("wasi:keyvalue/store@0.2.0-draft2", Standing::Linked),
-            ("wasi:http/handler@0.3.0-rc-2026-01-06", Standing::Draft),
-            ("wasi:http/types@0.3.0-draft", Standing::Draft),
-            ("wasi:io/streams@0.2.0-rc-2023-11-10", Standing::Draft),
-            ("wasi:cli/environment@0.4.0-rc-1", Standing::Draft),
-            ("wasi:keyvalue/store@0.2.0-draft3", Standing::OtherVersion),
-            ("wasi:keyvalue/store@0.2.0", Standing::OtherVersion),
-            ("wasi:cli/stdout@0.1.0", Standing::OtherVersion),
-            ("wasi:cli/stdout@1.0.0", Standing::OtherVersion),
-            ("wasi:cli/stdout@0.2.", Standing::OtherVersion),
-            ("wasi:cli/stdout@0.20.0", Standing::OtherVersion),
-            ("wasi:cli/stdout", Standing::OtherVersion),
-            ("wasi:config/store@0.2.0-rc.1", Standing::Linked),
-            ("wasi:config/store@0.2.0-draft-2024-09-27", Standing::Linked),
-            ("wasi:config/store@0.2.0-rc.2", Standing::OtherVersion),
-            ("wasi:config/runtime@0.2.0", Standing::OtherVersion),
-            ("wasi:logging/logging@0.1.0-draft", Standing::Linked),
-            ("wasi:logging/logging", Standing::OtherVersion),
-            ("spin:key-value/key-value@3.0.0", Standing::Linked),
-            ("spin:variables/variables@3.1.0", Standing::Linked),
-            (
-                "spin:variables/variables@3.0.0-rc.1",
-                Standing::OtherVersion,
-            ),
-            ("spin:variables/variables@4.0.0", Standing::OtherVersion),
-            ("spin:llm/llm@3.0.0", Standing::Unknown),
-            ("fermyon:spin/key-value@2.0.0", Standing::Linked),
-            ("fermyon:spin/key-value", Standing::OtherVersion),
-            ("fermyon:spin/llm@2.0.0", Standing::Unknown),
-            ("wasmcloud:secrets/reveal@2.1.0", Standing::Linked),
-            ("wasmcloud:secrets/store@1.0.0", Standing::OtherVersion),
-            ("wasi:configuration/store@0.2.0", Standing::Unknown),
-            ("api-key", Standing::Unknown),
+            ("wasi:http/handler@0.3.0", Support::Linked),
+            ("wasi:http/types@0.2.0", Support::Linked),
+            ("wasi:cli/stdout@0.2.12", Support::Linked),
+            ("wasi:sockets/types@0.3.1", Support::Linked),
+            ("wasi:keyvalue/store@0.2.0-draft", Support::Linked),
+            ("wasi:keyvalue/store@0.2.0-draft2", Support::Linked),
+            ("wasi:http/handler@0.3.0-rc-2026-01-06", Support::Draft),
+            ("wasi:http/types@0.3.0-draft", Support::Draft),
+            ("wasi:io/streams@0.2.0-rc-2023-11-10", Support::Draft),
+            ("wasi:cli/environment@0.4.0-rc-1", Support::Draft),
+            ("wasi:keyvalue/store@0.2.0-draft3", Support::OtherVersion),
+            ("wasi:keyvalue/store@0.2.0", Support::OtherVersion),
+            ("wasi:cli/stdout@0.1.0", Support::OtherVersion),
+            ("wasi:cli/stdout@1.0.0", Support::OtherVersion),
+            ("wasi:cli/stdout@0.2.", Support::OtherVersion),
+            ("wasi:cli/stdout@0.20.0", Support::OtherVersion),
+            ("wasi:cli/stdout", Support::OtherVersion),
+            ("wasi:config/store@0.2.0-rc.1", Support::Linked),
+            ("wasi:config/store@0.2.0-draft-2024-09-27", Support::Linked),
+            ("wasi:config/store@0.2.0-rc.2", Support::OtherVersion),
+            ("wasi:config/runtime@0.2.0", Support::OtherVersion),
+            ("wasi:logging/logging@0.1.0-draft", Support::Linked),
+            ("wasi:logging/logging", Support::OtherVersion),
+            ("spin:key-value/key-value@3.0.0", Support::Linked),
+            ("spin:variables/variables@3.1.0", Support::Linked),
+            ("spin:variables/variables@3.0.0-rc.1", Support::OtherVersion),
+            ("spin:variables/variables@4.0.0", Support::OtherVersion),
+            ("spin:llm/llm@3.0.0", Support::Unknown),
+            ("fermyon:spin/key-value@2.0.0", Support::Linked),
+            ("fermyon:spin/key-value", Support::OtherVersion),
+            ("fermyon:spin/llm@2.0.0", Support::Unknown),
+            ("wasmcloud:secrets/reveal@2.1.0", Support::Linked),
+            ("wasmcloud:secrets/store@1.0.0", Support::OtherVersion),
+            ("wasi:configuration/store@0.2.0", Support::Unknown),
+            ("api-key", Support::Unknown),
         ] {
-            assert_eq!(standing(name), stands, "{name}");
+            assert_eq!(support(name), stands, "{name}");
         }
     }
 

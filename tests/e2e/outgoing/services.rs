@@ -1,7 +1,7 @@
 //! Requests to services, which a test plays.
 
 use super::*;
-use hms_core::outgoing::{CallError, OnBehalf, Wishes};
+use hms_core::outgoing::{CallError, OnBehalf, RequestedTimeouts};
 use http::Response;
 use http_body::Frame;
 use http_body_util::StreamBody;
@@ -16,7 +16,7 @@ impl Outgoing for Played {
         &self,
         from: OnBehalf,
         request: Request<Body>,
-        _: Wishes,
+        _: RequestedTimeouts,
     ) -> BoxFuture<'static, Result<Response<Body>, CallError>> {
         let (head, body) = request.into_parts();
         let path = head.uri.path().to_owned();

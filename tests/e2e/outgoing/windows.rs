@@ -188,7 +188,7 @@ async fn callee_has_no_more_time_than_its_caller_and_is_not_to_blame() {
 }
 
 #[tokio::test]
-async fn caller_that_wishes_for_less_time_is_told_in_time() {
+async fn caller_that_requests_less_time_is_answered_in_time() {
     let house = House::new(&[("a", "caller"), ("b", "prober")], 32).await;
     house.grant("a", calls(&["b"]));
     let answer = house

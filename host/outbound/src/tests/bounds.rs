@@ -1,4 +1,4 @@
-//! What a call may take: places, time and bytes.
+//! What a call may take: permits, time and bytes.
 
 use super::*;
 use http_body::Frame;
@@ -33,7 +33,7 @@ async fn silent() -> (SocketAddr, Arc<Semaphore>) {
 }
 
 #[tokio::test]
-async fn place_is_held_until_the_body_of_the_answer_has_ended_or_was_dropped() {
+async fn permit_is_held_until_the_body_of_the_answer_has_ended_or_was_dropped() {
     let world = World::new();
     let at = service(|_| async { Response::new(stalling()) }).await;
     world.grant(&[OutboundGrant {
@@ -52,11 +52,11 @@ async fn place_is_held_until_the_body_of_the_answer_has_ended_or_was_dropped() {
         started.elapsed() >= Duration::from_millis(900),
         "{started:?}"
     );
-    let wish = Wishes {
+    let requested = RequestedTimeouts {
         connect: Some(Duration::from_millis(10)),
-        ..Wishes::default()
+        ..RequestedTimeouts::default()
     };
-    let hasty = world.wishing(get(&uri), wish).await;
+    let hasty = world.with_timeouts(get(&uri), requested).await;
     assert_eq!(hasty.err(), Some(CallError::ConnectionLimit));
     world.assert_refused("at-once-grant", 2);
     drop(first);
@@ -64,7 +64,7 @@ async fn place_is_held_until_the_body_of_the_answer_has_ended_or_was_dropped() {
 }
 
 #[tokio::test]
-async fn place_is_free_when_an_answer_without_a_body_is_there() {
+async fn permit_is_free_when_an_answer_without_a_body_is_there() {
     let world = World::new();
     let at = service(|_| async { Response::new(body::empty()) }).await;
     world.limit(Limit::OutgoingCalls, 1);
@@ -77,7 +77,7 @@ async fn place_is_free_when_an_answer_without_a_body_is_there() {
 }
 
 #[tokio::test]
-async fn window_and_host_have_places_of_their_own() {
+async fn window_and_host_have_permits_of_their_own() {
     let (at, asked) = silent().await;
     for (window, host, reason) in [(2, 9, "at-once-window"), (9, 2, "at-once-host")] {
         let world = World::with(Roots::of_system(), host);
@@ -86,7 +86,11 @@ async fn window_and_host_have_places_of_their_own() {
         let outbound = world.outbound.clone();
         let call = || {
             let request = get(format!("http://{at}/"));
-            tokio::spawn(outbound.send(on_behalf("payments"), request, Wishes::default()))
+            tokio::spawn(outbound.send(
+                on_behalf("payments"),
+                request,
+                RequestedTimeouts::default(),
+            ))
         };
         let calls = [call(), call()];
         asked.acquire_many(2).await.unwrap().forget();
@@ -100,7 +104,7 @@ async fn window_and_host_have_places_of_their_own() {
                 .metrics()
                 .contains("calls_in_flight{window=\"payments\"} 2")
         );
-        // A guest that gives up takes its place along.
+        // A guest that gives up takes its permit along.
         for call in calls {
             call.abort();
             assert!(call.await.is_err());
@@ -114,18 +118,18 @@ async fn window_and_host_have_places_of_their_own() {
 }
 
 #[tokio::test]
-async fn time_is_the_least_of_window_grant_request_and_wish() {
+async fn time_is_the_least_of_window_grant_request_and_guest() {
     let (at, _) = silent().await;
     let world = World::new();
     let uri = format!("http://{at}/");
     let short = Duration::from_millis(60);
-    let late = async |from: OnBehalf, wishes| {
+    let late = async |from: OnBehalf, requested| {
         let started = Instant::now();
-        let sent = world.outbound.send(from, get(&uri), wishes).await;
+        let sent = world.outbound.send(from, get(&uri), requested).await;
         assert!(started.elapsed() < PATIENCE / 2);
         sent.err()
     };
-    let none = Wishes::default();
+    let none = RequestedTimeouts::default();
     world.grant(&[to(at)]);
     let of_request = OnBehalf {
         deadline: Some(Instant::now() + short),
@@ -135,12 +139,12 @@ async fn time_is_the_least_of_window_grant_request_and_wish() {
         late(of_request, none).await,
         Some(CallError::ResponseTimeout)
     );
-    let wish = Wishes {
+    let requested = RequestedTimeouts {
         first_byte: Some(short),
         ..none
     };
     assert_eq!(
-        late(on_behalf("payments"), wish).await,
+        late(on_behalf("payments"), requested).await,
         Some(CallError::ResponseTimeout)
     );
     world.grant(&[OutboundGrant {
@@ -165,12 +169,12 @@ async fn answer_that_stands_still_ends_by_the_wish_of_the_guest_and_at_the_deadl
     let world = World::new();
     let at = service(|_| async { Response::new(stalling()) }).await;
     world.grant(&[to(at)]);
-    let wish = Wishes {
+    let requested = RequestedTimeouts {
         between_bytes: Some(Duration::from_millis(60)),
-        ..Wishes::default()
+        ..RequestedTimeouts::default()
     };
     let answer = world
-        .wishing(get(format!("http://{at}/")), wish)
+        .with_timeouts(get(format!("http://{at}/")), requested)
         .await
         .unwrap();
     assert_eq!(whole(answer).await, Err(CallError::ReadTimeout));
@@ -194,11 +198,13 @@ async fn no_connection_in_time_is_told_from_no_answer_in_time() {
         queued.push(stream);
     }
     world.grant(&[to(at)]);
-    let wish = Wishes {
+    let requested = RequestedTimeouts {
         connect: Some(Duration::from_millis(60)),
-        ..Wishes::default()
+        ..RequestedTimeouts::default()
     };
-    let late = world.wishing(get(format!("http://{at}/")), wish).await;
+    let late = world
+        .with_timeouts(get(format!("http://{at}/")), requested)
+        .await;
     assert_eq!(late.err(), Some(CallError::ConnectTimeout));
 }
 

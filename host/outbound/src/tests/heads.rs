@@ -71,7 +71,10 @@ async fn head_of_a_request_says_what_the_host_says() {
         ),
         ..on_behalf("payments")
     };
-    let answer = world.outbound.send(from, sent, Wishes::default()).await;
+    let answer = world
+        .outbound
+        .send(from, sent, RequestedTimeouts::default())
+        .await;
     assert_eq!(whole(answer.unwrap()).await, Ok((200, "ok".into())));
     let head = heads.lock().remove(0);
     let mut lines: Vec<&str> = head.trim_end().lines().collect();

@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hms_core::body::{self, Body};
 use hms_core::limits::{Limit, WindowLimits};
-use hms_core::outgoing::{CallChain, CallError, OnBehalf, Outgoing, Wishes};
+use hms_core::outgoing::{CallChain, CallError, OnBehalf, Outgoing, RequestedTimeouts};
 use hms_grants::{AllGrants, Grants, HostPattern, OutboundGrant, Secret, Secrets, WindowGrants};
 use hms_net::client::{OwnListeners, Resolve, Roots};
 use http::uri::Scheme;
@@ -159,15 +159,18 @@ impl World {
     }
 
     async fn call(&self, request: Request<Body>) -> Result<Response<Body>, CallError> {
-        self.wishing(request, Wishes::default()).await
+        self.with_timeouts(request, RequestedTimeouts::default())
+            .await
     }
 
-    async fn wishing(
+    async fn with_timeouts(
         &self,
         request: Request<Body>,
-        wishes: Wishes,
+        requested: RequestedTimeouts,
     ) -> Result<Response<Body>, CallError> {
-        let sent = self.outbound.send(on_behalf("payments"), request, wishes);
+        let sent = self
+            .outbound
+            .send(on_behalf("payments"), request, requested);
         tokio::time::timeout(PATIENCE, sent)
             .await
             .expect("it ends in time")

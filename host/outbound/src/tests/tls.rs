@@ -169,12 +169,14 @@ async fn secret_is_in_no_log_of_http2_and_a_late_answer_is_told_as_that() {
     world.grant_with(&[grant], &[("card-key", "sk_live_9f4b2")]);
     let uri = format!("https://service.example:{}", at.port());
     assert_eq!(world.get(&uri).await.unwrap().1, "HTTP/2.0 0 false");
-    let wish = Wishes {
+    let requested = RequestedTimeouts {
         connect: Some(PATIENCE),
         first_byte: Some(Duration::from_millis(60)),
-        ..Wishes::default()
+        ..RequestedTimeouts::default()
     };
-    let late = world.wishing(get(format!("{uri}/silent")), wish).await;
+    let late = world
+        .with_timeouts(get(format!("{uri}/silent")), requested)
+        .await;
     assert_eq!(late.err(), Some(CallError::ResponseTimeout));
     let logged = lines.text();
     assert!(logged.contains("\"target\":\"h2::"), "{logged}");

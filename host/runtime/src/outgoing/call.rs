@@ -10,7 +10,7 @@ use hms_core::body::{self, Body};
 use hms_core::call::{CallingWindow, WindowCall};
 use hms_core::headers::{REQUEST_ID, SCOPES, TRACEPARENT, USER, WINDOW, clean_trailers};
 use hms_core::limits::Limit;
-use hms_core::outgoing::{CallError, OnBehalf, Wishes};
+use hms_core::outgoing::{CallError, OnBehalf, RequestedTimeouts};
 use hms_core::stream_idle::StreamIdle;
 use http::uri::{Authority, Scheme, Uri};
 use http::{HeaderName, HeaderValue, Request, Response, Version, header};
@@ -31,11 +31,11 @@ impl Call {
     pub(super) async fn answer(
         self,
         request: Request<WasiBody>,
-        wishes: Wishes,
+        requested: RequestedTimeouts,
     ) -> Result<Response<WasiBody>, Error> {
         let over = self.request.calling.over().clone();
         let request = request.map(|body| sent(body, &over));
-        let answered = over.run_until_cancelled(self.ask(request, wishes)).await;
+        let answered = over.run_until_cancelled(self.ask(request, requested)).await;
         let answered = answered.ok_or(Error::ConnectionTerminated)?;
         let response = answered.map_err(code::of)?;
         // WASI 0.3 declares it with the resource, and 0.2 nowhere else.
@@ -46,12 +46,12 @@ impl Call {
     async fn ask(
         &self,
         request: Request<Body>,
-        wishes: Wishes,
+        requested: RequestedTimeouts,
     ) -> Result<Response<Body>, CallError> {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let asked = match Destination::of(&uri) {
-            Ok(Destination::Window(name)) => self.window(name.as_str(), request, wishes).await,
-            Ok(Destination::Service) => self.service(request, wishes).await,
+            Ok(Destination::Window(name)) => self.window(name.as_str(), request, requested).await,
+            Ok(Destination::Service) => self.service(request, requested).await,
             Err(error) => Err(error),
         };
         match &asked {
@@ -95,7 +95,7 @@ impl Call {
     async fn service(
         &self,
         mut request: Request<Body>,
-        wishes: Wishes,
+        requested: RequestedTimeouts,
     ) -> Result<Response<Body>, CallError> {
         let granted = !self.context.grants.load().grants.outbound.is_empty();
         let outgoing = self.context.outgoing.as_ref().filter(|_| granted);
@@ -103,14 +103,14 @@ impl Call {
         let from = self.begin()?;
         clean::request(request.headers_mut(), self.credentials());
         let request = request.map(|body| body::with_trailers(body, clean_trailers));
-        outgoing.send(from, request, wishes).await
+        outgoing.send(from, request, requested).await
     }
 
     async fn window(
         &self,
         callee: &str,
         request: Request<Body>,
-        wishes: Wishes,
+        requested: RequestedTimeouts,
     ) -> Result<Response<Body>, CallError> {
         let grants = self.context.grants.current();
         let grant = grants.grants.call(callee).ok_or(CallError::Denied)?;
@@ -132,9 +132,9 @@ impl Call {
         let request_id = from.request_id.clone();
         let call = WindowCall {
             next: None,
-            stream_idle: wishes
+            stream_idle: requested
                 .between_bytes
-                .map(|wish| StreamIdle(wish.min(StreamIdle::default().0))),
+                .map(|timeout| StreamIdle(timeout.min(StreamIdle::default().0))),
             waiting,
             from: Some(Box::new(CallingWindow {
                 window: from.window.clone(),
@@ -144,9 +144,9 @@ impl Call {
             request: self.stamped(callee, from, grant.as_self, request)?,
         };
         let answered = windows.call(callee, call);
-        let answered = match wishes.first_byte {
+        let answered = match requested.first_byte {
             None => answered.await,
-            Some(wish) => within(wish, answered).await?,
+            Some(timeout) => within(timeout, answered).await?,
         };
         let response = answered.outcome.unwrap_or_else(|error| {
             let request_id = request_id.as_ref().and_then(|id| id.to_str().ok());
@@ -200,7 +200,7 @@ impl Call {
     }
 }
 
-async fn within<T>(wish: Duration, answered: impl Future<Output = T>) -> Result<T, CallError> {
-    let answered = tokio::time::timeout(wish, answered).await;
+async fn within<T>(timeout: Duration, answered: impl Future<Output = T>) -> Result<T, CallError> {
+    let answered = tokio::time::timeout(timeout, answered).await;
     answered.map_err(|_| CallError::ResponseTimeout)
 }

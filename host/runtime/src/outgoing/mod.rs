@@ -31,7 +31,7 @@ use super::failures::Failures;
 use super::host_memory::{BODY_CHUNK_BYTES, write_bytes};
 use super::middleware::Along;
 use call::Call;
-use hms_core::outgoing::Wishes;
+use hms_core::outgoing::RequestedTimeouts;
 use std::sync::Arc;
 use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody, WasiHttpHooks,
@@ -91,7 +91,7 @@ impl WasiHttpHooks for Outside {
                 return Box::new(async move { Ok((answer.await?, done())) });
             }
             Some(Sending::Out(call)) => {
-                let answer = call.answer(request, options.map(wishes).unwrap_or_default());
+                let answer = call.answer(request, options.map(requested).unwrap_or_default());
                 return Box::new(async move { Ok((answer.await?, done())) });
             }
             Some(Sending::Refused(reason, sentence)) => self.failures.count(reason, sentence),
@@ -119,8 +119,8 @@ impl WasiHttpHooks for Outside {
     }
 }
 
-fn wishes(options: RequestOptions) -> Wishes {
-    Wishes {
+fn requested(options: RequestOptions) -> RequestedTimeouts {
+    RequestedTimeouts {
         connect: options.connect_timeout,
         first_byte: options.first_byte_timeout,
         between_bytes: options.between_bytes_timeout,

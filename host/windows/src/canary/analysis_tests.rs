@@ -1,5 +1,5 @@
-//! The trial under simulated traffic, with fixed seeds: a small part of what `cargo bench --bench
-//! canary` does.
+//! The canary analysis under simulated traffic, with fixed seeds: a small part of what `cargo bench
+//! --bench canary` does.
 
 use super::analysis::{self, Analysis, GROUPS, Sample, Side};
 use scenarios::{Callers, Drift, Ends, Rates, Scenario, good};

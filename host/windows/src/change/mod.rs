@@ -130,7 +130,7 @@ impl Recorded {
 
     /// Records that the record on disk cannot be read, before anybody can change the window.
     pub(crate) fn set_unreadable(&self, why: &str) {
-        self.on_disk.told(Some(RecordVersion::UNREADABLE));
+        self.on_disk.confirmed(Some(RecordVersion::UNREADABLE));
         self.known.store(Arc::new(Known {
             unreadable: Some(why.to_owned()),
             ..Known::clone(&self.known())

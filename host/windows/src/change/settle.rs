@@ -55,7 +55,7 @@ impl Change {
         let mut next = record.clone();
         let serving = self.serving(&mut next, &Load::Untried).await;
         let version = (!record.is_vacant()).then_some(record.version);
-        self.window.recorded.on_disk.told(version);
+        self.window.recorded.on_disk.confirmed(version);
         self.set(record, None);
         let next = self.prepared(next, serving?);
         match next.is_changed {

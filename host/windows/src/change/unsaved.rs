@@ -43,9 +43,9 @@ const SWAPS: usize = 3;
 type Write = Pin<Box<dyn Future<Output = Result<Swapped, ChangeError>> + Send>>;
 
 /// What this host knows about the record on disk. Used by the holder of the [`Change`].
-pub(super) struct OnDisk(Mutex<Told>);
+pub(super) struct OnDisk(Mutex<DiskState>);
 
-struct Told {
+struct DiskState {
     /// The version of the record on disk, as confirmed; None if there is none.
     version: Option<RecordVersion>,
     /// A deletion of the record is pending.
@@ -56,7 +56,7 @@ struct Told {
 
 impl OnDisk {
     pub(super) fn new(record: &WindowRecord) -> Self {
-        OnDisk(Mutex::new(Told {
+        OnDisk(Mutex::new(DiskState {
             version: (!record.is_vacant()).then_some(record.version),
             may_be_deleted: false,
             slow: None,
@@ -64,12 +64,12 @@ impl OnDisk {
     }
 
     /// The disk has confirmed this version.
-    pub(super) fn told(&self, version: Option<RecordVersion>) {
-        let mut told = self.lock();
-        (told.version, told.may_be_deleted) = (version, false);
+    pub(super) fn confirmed(&self, version: Option<RecordVersion>) {
+        let mut state = self.lock();
+        (state.version, state.may_be_deleted) = (version, false);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Told> {
+    fn lock(&self) -> MutexGuard<'_, DiskState> {
         self.0.lock()
     }
 }
@@ -269,7 +269,7 @@ impl Change {
             }
             match self.answer(swap, deadline).await? {
                 Swapped::Done => {
-                    on_disk.told((!record.is_vacant()).then_some(record.version));
+                    on_disk.confirmed((!record.is_vacant()).then_some(record.version));
                     return Ok(());
                 }
                 Swapped::Met(met) if self.is_ours(met.as_ref()) => place = met.map(|met| met.place),
@@ -304,11 +304,11 @@ impl Change {
         if !self.registry.records.is_shared() {
             return true;
         }
-        let told = self.window.recorded.on_disk.lock();
+        let state = self.window.recorded.on_disk.lock();
         match met.map(Met::version) {
-            None => told.version.is_none() || told.may_be_deleted,
+            None => state.version.is_none() || state.may_be_deleted,
             Some(version) => {
-                told.version == Some(version) || self.registry.records.gave(version, told.version)
+                state.version == Some(version) || self.registry.records.gave(version, state.version)
             }
         }
     }
@@ -323,7 +323,7 @@ impl Change {
             "another host has changed the window meanwhile, and what it wrote holds"
         );
         let Some(met) = by else {
-            window.recorded.on_disk.told(None);
+            window.recorded.on_disk.confirmed(None);
             // The rest is done in the background.
             let (closing, mut gone) = (shuts.unwrap_or(GONE).max(GONE), WindowRecord::default());
             closing.edit(&mut gone);
@@ -341,7 +341,7 @@ impl Change {
         if let Some(closing) = shuts
             && closing.edit(&mut closed)
         {
-            window.recorded.on_disk.told(Some(record.version));
+            window.recorded.on_disk.confirmed(Some(record.version));
             self.set(record, None);
             return self.hold_to_shut(closed, closing);
         }

@@ -1,0 +1,131 @@
+//! How many calls are made at once. A call has a permit until the body of its answer has ended; one
+//! that finds none waits a moment for it.
+
+use parking_lot::Mutex;
+use std::sync::Arc;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+/// Permits for calls. How many there are is said by each who wants one, so that a changed limit
+/// holds at once.
+#[derive(Debug, Default)]
+pub(crate) struct CallPermits {
+    counts: Mutex<Counts>,
+    freed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    taken: usize,
+    waiting: usize,
+}
+
+/// A permit, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct CallPermit(Arc<CallPermits>);
+
+impl CallPermits {
+    /// One of `most` permits. Waits until `until` for it, as long as no more wait than there are
+    /// permits. None where there is none.
+    pub(crate) async fn enter(self: &Arc<Self>, most: usize, until: Instant) -> Option<CallPermit> {
+        if let Some(permit) = self.take(most) {
+            return Some(permit);
+        }
+        let _waiting = Waiting::new(self, most)?;
+        loop {
+            // One that was freed since is remembered for whoever waits next.
+            timeout_at(until, self.freed.notified()).await.ok()?;
+            if let Some(permit) = self.take(most) {
+                return Some(permit);
+            }
+        }
+    }
+
+    /// How many are taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.counts.lock().taken
+    }
+
+    fn take(self: &Arc<Self>, most: usize) -> Option<CallPermit> {
+        let mut counts = self.counts.lock();
+        if counts.taken >= most {
+            return None;
+        }
+        counts.taken += 1;
+        Some(CallPermit(self.clone()))
+    }
+}
+
+impl Drop for CallPermit {
+    fn drop(&mut self) {
+        self.0.counts.lock().taken -= 1;
+        self.0.freed.notify_one();
+    }
+}
+
+/// One who waits for a permit.
+struct Waiting<'a>(&'a CallPermits);
+
+impl<'a> Waiting<'a> {
+    fn new(permits: &'a CallPermits, most: usize) -> Option<Self> {
+        let mut counts = permits.counts.lock();
+        if counts.waiting >= most {
+            return None;
+        }
+        counts.waiting += 1;
+        Some(Waiting(permits))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.counts.lock().waiting -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test(start_paused = true)]
+    async fn permit_that_is_freed_goes_to_one_who_waits_and_the_others_go_without() {
+        let permits = Arc::new(CallPermits::default());
+        let until = Instant::now() + Duration::from_secs(1);
+        let first = permits.enter(1, until).await.unwrap();
+        let waits = {
+            let permits = permits.clone();
+            tokio::spawn(async move { permits.enter(1, until).await })
+        };
+        tokio::task::yield_now().await;
+        // As many wait as there are permits.
+        assert!(permits.enter(1, until).await.is_none());
+        assert!(until > Instant::now(), "it was told at once");
+        drop(first);
+        let second = waits.await.unwrap().unwrap();
+        assert!(permits.enter(1, until).await.is_none());
+        assert_eq!(Instant::now(), until);
+        drop(second);
+        assert_eq!(permits.taken(), 0);
+        assert!(permits.enter(0, until).await.is_none(), "a limit of none");
+    }
+
+    #[tokio::test]
+    async fn abandoned_wait_takes_no_permit_along() {
+        let permits = Arc::new(CallPermits::default());
+        let until = Instant::now() + Duration::from_secs(10);
+        let first = permits.enter(2, until).await.unwrap();
+        let second = permits.enter(2, until).await.unwrap();
+        let waits = [0, 1].map(|_| {
+            let permits = permits.clone();
+            tokio::spawn(async move { permits.enter(2, until).await })
+        });
+        tokio::task::yield_now().await;
+        drop(first);
+        waits[0].abort();
+        let permit = waits.into_iter().nth(1).unwrap().await.unwrap();
+        assert!(permit.is_some());
+        drop((permit, second));
+        assert_eq!(permits.taken(), 0);
+    }
+}
