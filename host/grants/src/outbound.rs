@@ -6,6 +6,10 @@ use ipnet::IpNet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// What a guest reads in place of a secret that the host fills in: this, and the secret's name. In
+/// the header values of a granted call the host replaces it by the secret's value.
+pub const PLACEHOLDER: &str = "hms-secret:";
+
 /// One entry of `outbound`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutboundGrant {

@@ -1,13 +1,10 @@
 //! Secrets on their way into header fields: by the templates of a grant, and in place of
 //! placeholders that the guest sends. The guest sees neither.
 
-use hms_grants::outbound::TemplatePart;
+use hms_grants::outbound::{PLACEHOLDER, TemplatePart};
 use hms_grants::{OutboundGrant, Secret, Secrets};
 use http::{HeaderMap, HeaderValue};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// What stands in front of the name of a secret in a field of the guest.
-const PLACEHOLDER: &[u8] = b"hms-secret:";
 
 /// Why a request does not get its secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +77,7 @@ fn fill<'a>(
     used: &mut BTreeSet<&'a str>,
 ) -> Result<Option<HeaderValue>, Missing> {
     let (mut filled, mut rest, mut last) = (Vec::new(), given, None);
-    while let Some(at) = find(rest, PLACEHOLDER) {
+    while let Some(at) = find(rest, PLACEHOLDER.as_bytes()) {
         let (before, behind) = rest.split_at(at + PLACEHOLDER.len());
         let end = behind.iter().position(|byte| !is_of_name(*byte));
         let (name, after) = behind.split_at(end.unwrap_or(behind.len()));

@@ -1,12 +1,9 @@
 //! What a guest may read of its window's grants: its configuration, and the secrets that are
 //! revealed to it. `wasi:config`, Spin's variables and wasmCloud's secrets all read it here.
 
+use hms_grants::outbound::PLACEHOLDER;
 use hms_grants::{Secret, WindowGrants};
 use std::collections::BTreeMap;
-
-/// What the text begins with that a guest reads in place of a secret which the host fills in: the
-/// secret's name follows. In the header values of a granted call the host replaces it.
-pub(super) const PLACEHOLDER: &str = "hms-secret:";
 
 /// What is behind a name.
 #[derive(Debug, PartialEq)]
