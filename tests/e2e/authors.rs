@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::json;
 
 #[tokio::test]
-async fn one_key_rule_holds_for_every_call_of_both_drafts() {
+async fn key_rules_are_the_same_for_every_call_of_both_drafts() {
     let (draft2, draft) = (guest("prober").await, guest("kv-draft").await);
     let host = Host::with_open_windows(&[("new", &draft2), ("old", &draft)]).await;
     let each = async |key: &str| {

@@ -185,7 +185,7 @@ async fn payment_without_a_processor_is_recorded_and_calls_nobody() {
 }
 
 #[tokio::test]
-async fn whoever_has_paid_gets_a_text_message_of_their_own() {
+async fn payer_gets_a_text_message_of_their_own() {
     let processor = CardProcessor::start(KEY).await;
     let gateway = SmsGateway::start(SMS_KEY).await;
     let office = Office::with(&processor, "calls: [notifications]\n", "true").await;

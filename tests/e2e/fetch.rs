@@ -146,7 +146,7 @@ async fn every_failure_has_its_kind_and_says_whether_the_request_may_have_arrive
 }
 
 #[tokio::test]
-async fn another_window_answers_a_call_and_one_that_is_not_granted_does_not() {
+async fn granted_window_answers_a_call_and_any_other_does_not() {
     let grants = Grants::new();
     grants.write("fetcher", "calls: [payments]\n");
     let host = host(&grants).await;

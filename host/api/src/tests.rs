@@ -107,7 +107,7 @@ fn fields_of_a_newer_host_are_ignored_but_in_requests() {
 }
 
 #[test]
-fn an_unknown_word_is_kept() {
+fn unknown_word_is_kept() {
     for word in ["open", "half-open", "hibernating"] {
         let state: WindowState = serde_json::from_value(json!(word)).unwrap();
         assert_eq!(state.as_str(), word);
@@ -119,7 +119,7 @@ fn an_unknown_word_is_kept() {
 }
 
 #[test]
-fn a_line_of_progress_that_is_unknown_is_told_from_one_that_is_broken() {
+fn unknown_line_of_progress_is_told_from_a_broken_one() {
     let read = |text: &str| serde_json::from_str::<DeployLine>(text);
     let unknown = read(r#"{"replicated": 3}"#).unwrap();
     assert_eq!(unknown, DeployLine::Unknown {});
@@ -128,7 +128,7 @@ fn a_line_of_progress_that_is_unknown_is_told_from_one_that_is_broken() {
 }
 
 #[test]
-fn a_created_key_is_not_in_a_debug_text() {
+fn created_key_is_not_in_its_debug_text() {
     let example = examples()
         .into_iter()
         .find(|(name, _)| *name == "CreatedKey");

@@ -281,7 +281,7 @@ async fn environment_is_that_of_the_grants_in_both_generations_of_wasi() {
 }
 
 #[tokio::test]
-async fn what_a_guest_logs_has_its_level_and_no_revealed_secret() {
+async fn log_line_of_a_guest_has_its_level_and_no_revealed_secret() {
     let window = Window::of("importer", true).await;
     window.grant(granted(), &SECRETS);
     window.get("/log?name=key+sk_live_42").await;
@@ -312,7 +312,7 @@ async fn call_of_an_unknown_function_ends_the_request_and_names_it() {
 }
 
 #[tokio::test]
-async fn without_the_flag_an_unknown_import_is_not_linked() {
+async fn unknown_import_is_not_linked_without_the_flag() {
     let folder = tempfile::tempdir().unwrap();
     let native = native(&folder, "importer").await;
     let runtime = runtime();

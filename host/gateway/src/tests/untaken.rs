@@ -71,7 +71,7 @@ async fn stream_that_is_read_steadily_or_has_nothing_to_send_continues() {
 }
 
 #[tokio::test]
-async fn client_that_reads_next_to_nothing_is_disconnected() {
+async fn http2_client_that_reads_next_to_nothing_is_disconnected() {
     let fixture = quick().await;
     let mut stream = begin(&fixture, 1).await;
     fixture.give.send(vec![b'x'; 60_000].into()).unwrap();

@@ -34,7 +34,7 @@ fn sentence_names_import_grant_secret_and_line() {
 }
 
 #[test]
-fn what_moves_or_shrinks_is_not_asked_for() {
+fn grant_that_moves_or_shrinks_is_not_asked_for() {
     let moved = format!("# a comment\n{CARD}");
     let narrower = CARD.replace("/v1/charges/**", "/v1/charges/new");
     let shorter = CARD.replace("    paths", "    timeout: 1s\n    paths");

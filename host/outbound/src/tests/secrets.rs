@@ -119,7 +119,7 @@ async fn secret_is_in_no_log_metric_or_error() {
 }
 
 #[tokio::test]
-async fn one_line_a_call_when_its_answer_has_ended() {
+async fn call_is_one_log_line_once_its_answer_has_ended() {
     let lines = Lines::default();
     let _recording = lines.record();
     let (world, at) = (World::new(), saying("here").await);

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_the_hosts_or_of_the_client_leaves_and_the_guests_own_does() {
+    fn fields_of_the_host_and_the_client_do_not_leave_and_the_guests_own_do() {
         let shown = [
             HeaderValue::from_static("Bearer citizen"),
             HeaderValue::from_static("session=1"),

@@ -247,7 +247,7 @@ async fn request_of_a_client_takes_no_room_that_a_level_below_it_needs() {
 }
 
 #[tokio::test]
-async fn what_a_window_has_reserved_is_there_for_its_calls_too() {
+async fn reserved_permits_are_there_for_calls_of_their_window_too() {
     let pool = Pool::new(16);
     let (greedy, modest) = (pool.queue(terms(100, 0)), pool.queue(terms(100, 4)));
     let first = ask(0, true);
@@ -259,7 +259,7 @@ async fn what_a_window_has_reserved_is_there_for_its_calls_too() {
 }
 
 #[tokio::test]
-async fn whom_others_wait_for_goes_first_even_past_a_full_queue() {
+async fn call_that_others_wait_for_goes_first_even_past_a_full_queue() {
     let pool = Pool::new(2);
     let queue = pool.queue(terms(2, 0));
     let mut permits = vec![now(&queue, 1).unwrap(), now(&queue, 1).unwrap()];

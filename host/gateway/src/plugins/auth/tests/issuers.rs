@@ -86,7 +86,7 @@ async fn user_name_has_issuer_and_subject_with_several_issuers() {
 }
 
 #[tokio::test]
-async fn one_issuer_may_keep_the_bare_names_of_its_users() {
+async fn issuer_may_keep_the_bare_names_of_its_users() {
     let issuers = |bare_users| {
         let (dir, staff) = jwks_file(json!([jwk(Algorithm::EdDSA, "1")]));
         let (other, town) = jwks_file(json!([jwk(Algorithm::ES256, "1")]));
