@@ -29,8 +29,8 @@
 //!
 //! A window that does more than answer and store asks its host: [`fetch()`] sends a request to a
 //! service, [`call()`] to another window, and [`config()`] and [`secret()`] read what the operator
-//! has set. All of it is granted by the operator in `windows/NAME.yaml`. A component that uses none of
-//! them does not import them.
+//! has set. All of it is granted by the operator in `windows/NAME.yaml`. A component that uses none
+//! of them does not import them.
 //!
 //! Build it with `crate-type = ["cdylib"]` for `wasm32-wasip2`, and deploy the `.wasm`.
 //!

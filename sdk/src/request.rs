@@ -256,7 +256,12 @@ impl Request {
     ///     Validators::new().strong_tag(letter.version.to_string())
     /// }
     ///
-    /// fn put(request: &Request, letters: Store, id: &str, text: String) -> Result<Response, Problem> {
+    /// fn put(
+    ///     request: &Request,
+    ///     letters: Store,
+    ///     id: &str,
+    ///     text: String,
+    /// ) -> Result<Response, Problem> {
     ///     let letter = letters.try_update(id, |old: Option<Letter>| {
     ///         request.conditional(old.as_ref().map(validators).as_ref())?;
     ///         let version = old.map_or(1, |old| old.version + 1);

@@ -23,7 +23,8 @@ pub(crate) const DISCONNECTED: &str = "the client has disconnected";
 ///
 /// ```
 /// # use hms_window::Response;
-/// let response = Response::json(201, &serde_json::json!({ "id": 7 })).header("location", "/things/7");
+/// let thing = serde_json::json!({ "id": 7 });
+/// let response = Response::json(201, &thing).header("location", "/things/7");
 /// ```
 pub struct Response {
     head: Parts,

@@ -32,7 +32,8 @@ async fn crash(host: &mut Host, point: &str, method: Method, path: &str) {
     host.boot().await;
 }
 
-/// The change is not there when the host ends before it is recorded, and is there when it ends after.
+/// The change is not there when the host ends before it is recorded, and is there when it ends
+/// after.
 async fn undone_or_done(host: &mut Host, path: &str, expected: Value) {
     let before = shown(host).await;
     crash(host, "asked", Method::POST, path).await;

@@ -82,7 +82,8 @@ async fn truncated_or_bit_flipped_component_never_serves_broken() {
         let mut flipped = hello.clone();
         let at = 8 + (flipped.len() - 9) * part / 24;
         flipped[at] ^= 1 << (part % 8);
-        // Most flips are refused. One in a data segment or a custom section is another valid component, and is live.
+        // Most flips are refused. One in a data segment or a custom section is another valid
+        // component, and is live.
         let answer = put(&host, "/windows/hello?yes=true", &flipped).await;
         live += usize::from(answer.status.is_success());
         assert!(

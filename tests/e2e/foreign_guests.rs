@@ -23,8 +23,9 @@ async fn wstd_and_wasip3_guests_are_deployed_and_answer() {
 #[tokio::test]
 async fn first_keyvalue_draft_works_completely() {
     let host = Host::with_open_windows(&[("w", &guest("kv-draft").await)]).await;
-    // What was set, whether it is there after delete, the counter, how many of two were found, the keys over all pages
-    // (1,500 and the counter), and those after the first 1,400 once two are deleted.
+    // What was set, whether it is there after delete, the counter, how many of two were found, the
+    // keys over all pages (1,500 and the counter), and those after the first 1,400 once two are
+    // deleted.
     assert_eq!(
         host.get("/w").await.text(),
         "Some([49]) false 2 1 1501 99\n"

@@ -86,8 +86,8 @@ async fn removal_continues_when_its_client_leaves() {
     assert_eq!(host.get("/w/kv/b/k").await.status, 404);
 }
 
-/// A small disk of its own for the data folder. None where this process may not mount one: the unit tests of the windows and of
-/// the keys show the same over a disk that fails on command.
+/// A small disk of its own for the data folder. None where this process may not mount one: the unit
+/// tests of the windows and of the keys show the same over a disk that fails on command.
 struct SmallDisk<'a>(&'a Path);
 
 impl SmallDisk<'_> {

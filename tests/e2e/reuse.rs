@@ -63,8 +63,8 @@ async fn counts(host: &Host, kept: &mut KeepAlive, path: &str, times: usize) -> 
     counts
 }
 
-/// Asks on one connection until an instance has served so many. An instance that has just been tried may
-/// not take the next request yet.
+/// Asks on one connection until an instance has served so many. An instance that has just been
+/// tried may not take the next request yet.
 async fn until(host: &Host, kept: &mut KeepAlive, path: &str, served: u64) {
     let deadline = Instant::now() + PATIENCE;
     while counts(host, kept, path, 1).await != [served] {
@@ -140,8 +140,8 @@ async fn leases(host: &Host, expected: usize) {
     .await;
 }
 
-/// As [`count`], of a request that is at work until it `is_over`: its client keeps back the end of its
-/// body, and the time of clients is no time of the instance.
+/// As [`count`], of a request that is at work until it `is_over`: its client keeps back the end of
+/// its body, and the time of clients is no time of the instance.
 async fn held_count(host: &Host, mut is_over: watch::Receiver<bool>) -> u64 {
     // Larger than what is read before an instance starts.
     const BODY: usize = 300_000;

@@ -92,7 +92,8 @@ async fn unusable_store_file_closes_its_window_alone_and_recovers() {
         replace(&path, spoilt.as_deref());
         host.boot().await;
 
-        // Whether it is the guest that is told, or the gateway that does not ask it any more: one status.
+        // Whether it is the guest that is told, or the gateway that does not ask it any more: one
+        // status.
         for method in [Method::GET, Method::PUT, Method::GET] {
             let refused = host.call(method, "/broken/kv/b/k", &[], "new").await;
             assert_eq!(refused.status, 503, "{}: {}", fault.name, refused.text());

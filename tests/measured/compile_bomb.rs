@@ -6,8 +6,8 @@ use http::Method;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-/// Deploys to window `w`, and holds that window `victim` answers every request meanwhile, and that the compiler is gone
-/// afterwards and the old release serves.
+/// Deploys to window `w`, and holds that window `victim` answers every request meanwhile, and that
+/// the compiler is gone afterwards and the old release serves.
 async fn refused(host: &Host, component: &[u8], sentence: &str) {
     let pid = host.pid();
     let done = Arc::new(AtomicBool::new(false));

@@ -11,7 +11,8 @@ use hms_harness::process::Peak;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-/// Short enough that all of it takes a minute; what is slow of it, the store, has the time it needs.
+/// Short enough that all of it takes a minute; what is slow of it, the store, has the time it
+/// needs.
 const ARGS: [&str; 4] = ["--instance-cpu-time", "1s", "--instance-wall-time", "5s"];
 
 /// Requests that do the same at once.

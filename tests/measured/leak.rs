@@ -35,8 +35,8 @@ async fn many_swaps_leak_no_memory_files_or_mappings() {
     let last = held_at_rest(&host, "marked", &paths).await;
     let both = format!("{first:?}, then {last:?}");
     assert_eq!(last.files, first.files, "{both}");
-    // What is kept of a release is a file, some mappings and about 100 KiB; what the allocator keeps of freed memory
-    // goes up and down by up to 20 MiB.
+    // What is kept of a release is a file, some mappings and about 100 KiB; what the allocator
+    // keeps of freed memory goes up and down by up to 20 MiB.
     let swaps = u64::from(SWAPS);
     assert!(
         last.mappings < first.mappings + SWAPS as usize / 4,

@@ -14,8 +14,8 @@ const RATE: u32 = 40;
 /// Requests that must have been there.
 const REQUESTS: usize = 200;
 
-/// Releases that are uploaded, and the least of swaps between those in all. To go back needs no compiling, so it makes many swaps of
-/// few releases.
+/// Releases that are uploaded, and the least of swaps between those in all. To go back needs no
+/// compiling, so it makes many swaps of few releases.
 const RELEASES: u32 = 8;
 const SWAPS: u32 = 24;
 

@@ -1,4 +1,5 @@
-// The gateway in front of an Express service: token, rate limit per user, proxy. Kept connections to the service.
+// The gateway in front of an Express service: token, rate limit per user, proxy. Kept connections
+// to the service.
 import { Agent } from 'node:http'
 import express from 'express'
 import { expressjwt } from 'express-jwt'

@@ -2,7 +2,7 @@
 //!
 //!     POST   /docs        multipart/form-data with a part `file`  ->  201 {"id", "url", "name", …}
 //!     GET    /docs/{id}   the file, byte for byte; ETag, Last-Modified, Range
-//!     GET    /docs        {"docs": […], "next"}                       ?limit=&cursor=, the oldest first
+//!     GET    /docs        {"docs": […], "next"}   ?limit=&cursor=, the oldest first
 //!     DELETE /docs/{id}   204
 //!
 //! All of them support conditional requests (RFC 9110, section 13). The list has no validators.

@@ -1,6 +1,6 @@
 //! The notifications window.
 //!
-//!     POST /notifications              {"to": "+15550100", "text": "…"}  ->  201 {"id", "status", …}
+//!     POST /notifications              {"to": "+15550100", "text": "…"} -> 201 {"id", "status", …}
 //!     POST /notifications/{id}/retry   sends one again that was not sent
 //!     GET  /notifications/{id}         {"id", "to", "text", "status", "tries", …}
 //!     GET  /notifications              {"notifications": […], "next"}      ?status=&limit=&cursor=

@@ -2,7 +2,7 @@
 //!
 //!     POST /payments          {"amount": 42, "purpose": "FOIA copy fee"}   ->  201 {"id"}
 //!     GET  /payments/{id}     {"id", "amount", "purpose", "owner"}         its owner's only
-//!     GET  /payments          {"payments": […], "next"}                    ?limit=&cursor=, the oldest first
+//!     GET  /payments          {"payments": […], "next"}       ?limit=&cursor=, the oldest first
 //!
 //! Each user has a separate part of the store, so another user's payment does not exist for them.
 //!

@@ -278,8 +278,8 @@ async fn receive(
     })
 }
 
-/// `PUT /windows/NAME?probe=/healthz&probe-time=5s&canary=10%&fallback=true&trap-unknown=true&yes=true`,
-/// every part optional.
+/// The query of `PUT /windows/NAME`, every part optional:
+/// `?probe=/healthz&probe-time=5s&canary=10%&fallback=true&trap-unknown=true&yes=true`.
 fn options(head: &Parts) -> Result<DeployOptions, ChangeError> {
     let query = Query::read(
         head.uri.query().unwrap_or_default(),

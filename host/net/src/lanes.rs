@@ -5,11 +5,11 @@
 //! is served together with others at the same step. On two processors that is a third to a half
 //! more requests than with a work-stealing runtime (docs/performance.md). The cost is that nobody
 //! takes over while a lane is held, so code that computes for long must not run here. Instances of
-//! a window that was seen to do so, or has not answered much yet (`runtime/placement.rs`), start in
-//! a separate runtime with a lower priority (`runtime/slow_pool.rs`). Requests of HTTP/2
-//! connections, which may be many at once, do not run here either
-//! (`gateway/src/server/connection.rs`): they run on tokio's multi-threaded runtime, on which the
-//! host was started.
+//! a window that was seen to do so, or has not answered much yet (`host/runtime/src/placement.rs`),
+//! start in a separate runtime with a lower priority (`host/runtime/src/slow_pool.rs`). Requests of
+//! HTTP/2 connections, which may be many at once, do not run here either
+//! (`host/gateway/src/server/connection.rs`): they run on tokio's multi-threaded runtime, on which
+//! the host was started.
 
 use std::cell::Cell;
 use std::io;

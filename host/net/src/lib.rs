@@ -5,8 +5,9 @@
 //! where they are short. [`lanes`] are the threads that connections are given to. What is read and
 //! written then passes through a stack of streams, from the socket up: [`proxy_protocol`] says who
 //! is behind a proxy, [`pace`] ends what its client reads too slowly, [`certificate`] is for TLS,
-//! [`sniff`] bounds the wait for the first bytes, [`strict`] holds each HTTP/1 head back until it is
-//! whole and has one reading, and [`linger`] closes a connection so that its last answer arrives.
+//! [`sniff`] bounds the wait for the first bytes, [`strict`] holds each HTTP/1 head back until it
+//! is whole and has one reading, and [`linger`] closes a connection so that its last answer
+//! arrives.
 //!
 //! [`client`] is the host as a client of HTTP services. [`pem`] reads certificates and keys, for
 //! both sides.

@@ -1,8 +1,8 @@
 //! A deadline for the first bytes of a connection.
 //!
 //! hyper-util reads up to 24 bytes to tell HTTP/2 from HTTP/1, and waits for them without limit.
-//! This reader ends the wait: it runs a timer until the bytes read tell the version, then it is only
-//! a pipe.
+//! This reader ends the wait: it runs a timer until the bytes read tell the version, then it is
+//! only a pipe.
 
 use hms_core::delegate;
 use std::io;

@@ -15,7 +15,8 @@ use wasmtime::component::Resource;
 use wasmtime_wasi_http::p3::Response;
 use wasmtime_wasi_http::{Error, WasiBody};
 
-/// The answer's head is the instance's from here on: it may hold that long after the body has ended.
+/// The answer's head is the instance's from here on: it may hold that long after the body has
+/// ended.
 pub(super) fn received(
     instance: &mut InstanceState,
     response: &Resource<Response>,

@@ -1,14 +1,13 @@
 //! The windows: what is deployed, what is live, and how one release follows another.
 //!
-//! [`name`] has the rules for names. A [`record`] is the durable state of a window, stored in
+//! [`WindowName`] has the rules for names. A [`record`] is the durable state of a window, stored in
 //! `host.redb`, and what the window is meant to be. The [`registry`] finds the [`window`] for a
 //! request, and [`traffic`] serves it. [`mod@change`] is the only way to change a window: it writes
 //! the record and makes what serves match it, in memory and on disk in the order that the change
 //! requires. [`operate`] has the operators' verbs; [`mod@release`] is the path by which a component
 //! becomes a release, and [`canary`] one beside the live one. [`mod@restore`] is a restart.
-//! [`watch`] deploys the files of a folder, and
-//! [`granted`] is what the grants of a window mean for its limits and for consent. [`status`] is what operators see, and [`backup`] copies
-//! it all.
+//! [`watch`] deploys the files of a folder, and [`granted`] is what the grants of a window mean for
+//! its limits and for consent. [`status`] is what operators see, and [`backup`] copies it all.
 
 // The documentation is for whoever carries on, and built with its private items.
 #![allow(rustdoc::private_intra_doc_links)]

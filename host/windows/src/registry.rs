@@ -329,8 +329,8 @@ impl Registry {
         all.collect()
     }
 
-    /// Requests whose instances wait for slow clients now, and those that had to give way to others so
-    /// far.
+    /// Requests whose instances wait for slow clients now, and those that had to give way to others
+    /// so far.
     pub fn slow_clients(&self) -> (usize, u64) {
         self.runtime.waiters().counts()
     }

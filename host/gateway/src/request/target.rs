@@ -13,8 +13,8 @@
 //!   encoded slash or backslash, no raw backslash, no control byte in any form, no broken
 //!   percent-encoding, only ASCII. A route may take empty segments and encoded slashes
 //!   ([`Oddities`]); the others are refused always.
-//! - The path is then put into its one form ([`hms_core::path`]). This form is matched **and** passed
-//!   on.
+//! - The path is then put into its one form ([`hms_core::path`]). This form is matched **and**
+//!   passed on.
 //! - The query is passed on unchanged; it is ASCII without control bytes.
 
 use crate::request::rejection::Rejection;

@@ -1,9 +1,8 @@
 //! From the socket to hyper and back: a client gets a permit and a lane, and its bytes are passed
 //! on only once they have a single reading.
 //!
-//! `listen` accepts and `connection` serves, through `tls` if there is a certificate, and after
-//! `proxy`, the PROXY header of a trusted proxy. `sniff` bounds the wait for the first bytes, and
-//! `strict` holds each HTTP/1 head back until it is complete.
+//! `connection` puts the parts together, which are in [`hms_net`]: accepting, the PROXY header of a
+//! trusted proxy, TLS, the bounded wait for the first bytes, and strict HTTP/1 heads.
 
 mod connection;
 

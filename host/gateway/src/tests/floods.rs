@@ -15,7 +15,8 @@ const DATA: u8 = 0;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// GET, and POST, of `/open/in` at `x`, in HPACK (RFC 7541): indexed fields, then the path and the authority as they are.
+/// GET, and POST, of `/open/in` at `x`, in HPACK (RFC 7541): indexed fields, then the path and the
+/// authority as they are.
 const GET: &[u8] = b"\x82\x86\x44\x08/open/in\x41\x01x";
 const POST: &[u8] = b"\x83\x86\x44\x08/open/in\x41\x01x";
 

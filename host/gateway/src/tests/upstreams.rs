@@ -70,7 +70,8 @@ async fn serve(
                     Ok(response.body(Full::new(Bytes::from(said))).unwrap())
                 }
             });
-            // No connection outlives an answer, so that a stopped service is not reached by an old one.
+            // No connection outlives an answer, so that a stopped service is not reached by an old
+            // one.
             let connection = hyper::server::conn::http1::Builder::new()
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service);

@@ -1,7 +1,8 @@
 //! The head of one HTTP/1 request, read as RFC 9112 has it and in no other way.
 //!
 //! Where the RFC leaves a choice between repairing and refusing, it is refused: what one reader
-//! repairs the next may read differently, and then two of them see two requests where there was one.
+//! repairs the next may read differently, and then two of them see two requests where there was
+//! one.
 
 use http::Method;
 use memchr::{memchr, memchr2};

@@ -6,8 +6,8 @@
 //! one of these:
 //!
 //! - passes it on along the chain, for a middleware ([`super::middleware`]);
-//! - has another window answer, in this process, or a service of the network ([`mod@call`]), once it
-//!   is [`clean`]. Which is told by the host name ([`destination`]);
+//! - has another window answer, in this process, or a service of the network ([`mod@call`]), once
+//!   it is [`clean`]. Which is told by the host name ([`destination`]);
 //! - refuses it, and says which grant would allow it ([`refusal`]).
 //!
 //! A call ends with the request that it is made for: what is at work then is ended, bodies in both

@@ -114,7 +114,8 @@ fn response_claims_no_identity() {
     assert_eq!(map, headers(&[("etag", "\"1\""), ("x-request-id", "id-1")]));
 }
 
-/// What a client sends reaches a window, a service, or nobody, as the table in docs/identity.md says.
+/// What a client sends reaches a window, a service, or nobody, as the table in docs/identity.md
+/// says.
 #[test]
 fn documented_table_of_identity_fields_holds() {
     let page = include_str!("../../../../../docs/identity.md");

@@ -173,8 +173,8 @@ fn crash_at_any_access_after_a_failed_sync_loses_no_acknowledged_write() {
     panic!("a run has more syncs than {MAX_SYNCS}");
 }
 
-/// Commits of one phase, as redb makes them by default, over a disk one of whose syncs fails; how often the power then took what
-/// was acknowledged.
+/// Commits of one phase, as redb makes them by default, over a disk one of whose syncs fails; how
+/// often the power then took what was acknowledged.
 fn lost_after_a_failed_sync(settles: bool) -> usize {
     const ROWS: TableDefinition<u64, &[u8]> = TableDefinition::new("rows");
     const ROUNDS: u64 = 8;
@@ -223,8 +223,8 @@ fn lost_after_a_failed_sync(settles: bool) -> usize {
     lost
 }
 
-/// Our own commits have two phases, which alone outlives it. This shows that the disk of these tests does what Linux does, and that
-/// settling is a cure whatever is built on it.
+/// Our own commits have two phases, which alone outlives it. This shows that the disk of these
+/// tests does what Linux does, and that settling is a cure whatever is built on it.
 #[test]
 fn writes_after_a_failed_sync_are_lost_unless_the_disk_was_reread() {
     assert!(lost_after_a_failed_sync(false) > 0);

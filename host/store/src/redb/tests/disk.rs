@@ -24,7 +24,8 @@ pub(super) enum Trouble {
     PowerLoss(u64),
     /// This access fails, and no other.
     FailOnce(u64, ErrorKind),
-    /// The sync of this number fails, counted by themselves; then, so many accesses later, the power goes.
+    /// The sync of this number fails, counted by themselves; then, so many accesses later, the
+    /// power goes.
     FailSync(u64, u64),
 }
 
@@ -151,8 +152,8 @@ impl Disk {
         self.0.state.lock().read_bytes
     }
 
-    /// What a power loss now would leave: all that was synced, and of the rest some, in parts, as `seed`
-    /// has it. Seed 0 leaves none of it, seed 1 all.
+    /// What a power loss now would leave: all that was synced, and of the rest some, in parts, as
+    /// `seed` has it. Seed 0 leaves none of it, seed 1 all.
     pub(super) fn after_power_loss(&self, seed: u64) -> Vec<u8> {
         let state = self.0.state.lock();
         let mut image = state.durable.clone();
@@ -225,8 +226,8 @@ impl State {
         }
     }
 
-    /// A sync that fails: of the pages some were written, and all count as clean from now on. Lengths are kept elsewhere
-    /// and are not lost.
+    /// A sync that fails: of the pages some were written, and all count as clean from now on.
+    /// Lengths are kept elsewhere and are not lost.
     fn fail_sync(&mut self) -> io::Error {
         self.in_doubt = true;
         let mut lengths = Vec::new();
@@ -367,7 +368,8 @@ impl StorageBackend for Disk {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut state = self.access()?;
         Change::Write(offset, data.to_vec()).apply(&mut state.current);
-        // Memory and disk exchange whole pages: what a failed sync lost of one is written with the rest of it.
+        // Memory and disk exchange whole pages: what a failed sync lost of one is written with the
+        // rest of it.
         let from = offset as usize / PAGE_BYTES * PAGE_BYTES;
         let to = (offset as usize + data.len()).next_multiple_of(PAGE_BYTES);
         let to = to.min(state.current.len());

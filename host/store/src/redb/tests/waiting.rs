@@ -10,7 +10,8 @@ use std::io::{ErrorKind, IoSliceMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A store with [`VALUE`] under `k`, among so many keys that no read finds all it needs in the pages that an open store keeps.
+/// A store with [`VALUE`] under `k`, among so many keys that no read finds all it needs in the
+/// pages that an open store keeps.
 fn store() -> (Disk, Arc<RedbStore>) {
     let disk = Disk::new();
     let store = Arc::new(open(&disk, bare_limits()).unwrap());
