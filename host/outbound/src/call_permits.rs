@@ -2,6 +2,7 @@
 //! that finds none waits a moment for it.
 
 use parking_lot::Mutex;
+use std::pin::pin;
 use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
@@ -33,11 +34,14 @@ impl CallPermits {
         }
         let _waiting = Waiting::new(self, most)?;
         loop {
-            // One that was freed since is remembered for whoever waits next.
-            timeout_at(until, self.freed.notified()).await.ok()?;
+            // Told of what is freed from here on: two that are freed at once before anybody waits
+            // would be remembered as one.
+            let mut freed = pin!(self.freed.notified());
+            freed.as_mut().enable();
             if let Some(permit) = self.take(most) {
                 return Some(permit);
             }
+            timeout_at(until, freed).await.ok()?;
         }
     }
 
