@@ -145,7 +145,10 @@ pub enum CallError {
     /// `connection-read-timeout`: the body of the answer stands still.
     #[error("the answer stood still for too long")]
     ReadTimeout,
-    /// `TLS-certificate-error` or `TLS-protocol-error`.
+    /// `TLS-certificate-error`: the certificate of the service is not accepted.
+    #[error("the certificate of the service is not accepted: {0}")]
+    Certificate(String),
+    /// `TLS-protocol-error`.
     #[error("TLS with the service failed: {0}")]
     Tls(String),
     /// `HTTP-request-body-size`.

@@ -55,7 +55,7 @@ impl From<SendError> for Failure {
                 (CallError::Tls(words.into()), Stage::NotSent)
             }
             SendError::Connect(cause) => match unconnected(cause) {
-                error @ CallError::Tls(_) => (error, Stage::NotSent),
+                error @ (CallError::Certificate(_) | CallError::Tls(_)) => (error, Stage::NotSent),
                 error => (error, Stage::NoConnection),
             },
             SendError::Refused(_) => (CallError::Unavailable, Stage::Refused),
@@ -77,7 +77,11 @@ fn unconnected(cause: &Cause) -> CallError {
         return CallError::DnsError;
     }
     if let Some(tls) = find::<rustls::Error>(cause) {
-        return CallError::Tls(tls.to_string().chars().take(MAX_WORDS).collect());
+        let words = tls.to_string().chars().take(MAX_WORDS).collect();
+        return match tls {
+            rustls::Error::InvalidCertificate(_) => CallError::Certificate(words),
+            _ => CallError::Tls(words),
+        };
     }
     match find_io(cause) {
         Some(io::ErrorKind::ConnectionRefused) => CallError::ConnectionRefused,
@@ -117,6 +121,7 @@ pub(crate) fn code(error: &CallError) -> &'static str {
         CallError::ConnectTimeout => "connect-timeout",
         CallError::ResponseTimeout => "response-timeout",
         CallError::ReadTimeout => "read-timeout",
+        CallError::Certificate(_) => "tls-certificate",
         CallError::Tls(_) => "tls",
         CallError::RequestBodySize => "request-body-size",
         CallError::ResponseBodySize => "response-body-size",

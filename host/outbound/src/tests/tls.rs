@@ -84,7 +84,10 @@ async fn service_of_an_own_authority_is_believed_by_its_grant_and_by_no_other() 
         assert!(said.starts_with(version), "{said}");
         // The same service by the other grant: its connection is not the first one's.
         let refused = world.get(format!("{uri}other")).await;
-        assert!(matches!(refused, Err(CallError::Tls(_))), "{refused:?}");
+        assert!(
+            matches!(refused, Err(CallError::Certificate(_))),
+            "{refused:?}"
+        );
     }
 }
 

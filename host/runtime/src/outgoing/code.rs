@@ -21,7 +21,7 @@ pub(super) fn of(error: CallError) -> Error {
         CallError::ConnectTimeout => Error::ConnectionTimeout,
         CallError::ResponseTimeout => Error::HttpResponseTimeout,
         CallError::ReadTimeout => Error::ConnectionReadTimeout,
-        // A guest can do the same about either.
+        CallError::Certificate(_) => Error::TlsCertificateError,
         CallError::Tls(_) => Error::TlsProtocolError,
         CallError::RequestBodySize => Error::HttpRequestBodySize(None),
         CallError::ResponseBodySize => Error::HttpResponseBodySize(None),
