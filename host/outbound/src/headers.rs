@@ -71,7 +71,7 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
     });
 }
 
-/// Leaves the fields of an answer that are not for the host alone.
+/// Leaves the fields of an answer, or its trailers, that are not for the host alone.
 pub(crate) fn clean_answer(headers: &mut HeaderMap) {
     drop_hop_by_hop(headers);
     drop_where(headers, claims_identity);

@@ -183,6 +183,104 @@ async fn answer_that_stands_still_ends_by_the_wish_of_the_guest_and_at_the_deadl
     assert_eq!(whole(answer).await, Err(CallError::ResponseTimeout));
 }
 
+/// A service that sends one piece of a larger body, and says when its client closes.
+async fn closing() -> (SocketAddr, Arc<Semaphore>) {
+    let closed = Arc::new(Semaphore::new(0));
+    let told = closed.clone();
+    let at = raw(move |_, mut stream| {
+        let told = told.clone();
+        async move {
+            head(&mut stream).await;
+            say(
+                &mut stream,
+                "HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\n",
+            )
+            .await;
+            say(&mut stream, &"x".repeat(2000)).await;
+            let _ = stream.read_u8().await;
+            told.add_permits(1);
+        }
+    })
+    .await;
+    (at, closed)
+}
+
+async fn assert_closed(closed: &Semaphore) {
+    let told = tokio::time::timeout(PATIENCE, closed.acquire()).await;
+    told.expect("the connection is closed").unwrap().forget();
+}
+
+#[tokio::test]
+async fn answer_that_failed_holds_no_connection_though_the_guest_holds_it() {
+    let (world, (at, closed)) = (World::new(), closing().await);
+    world.grant(&[to(at)]);
+    let uri = format!("http://{at}/");
+    let wish = Wishes {
+        between_bytes: Some(Duration::from_millis(60)),
+        ..Wishes::default()
+    };
+    let mut held = Vec::new();
+    for (limit, wish, expected) in [
+        (1000, Wishes::default(), CallError::ResponseBodySize),
+        (1 << 20, wish, CallError::ReadTimeout),
+    ] {
+        world.limit(Limit::OutgoingResponseBytes, limit);
+        let mut answer = world.wishing(get(&uri), wish).await.unwrap();
+        let error = loop {
+            if let Err(error) = answer.frame().await.unwrap() {
+                break error;
+            }
+        };
+        assert_eq!(*error.downcast::<CallError>().unwrap(), expected);
+        assert!(answer.frame().await.is_none());
+        assert_closed(&closed).await;
+        held.push(answer);
+    }
+}
+
+#[tokio::test]
+async fn answer_that_nobody_reads_ends_at_its_deadline() {
+    let (world, (at, closed)) = (World::new(), closing().await);
+    world.limit(Limit::OutgoingTimeMs, 200);
+    world.grant(&[OutboundGrant {
+        at_once: Some(1),
+        ..to(at)
+    }]);
+    let uri = format!("http://{at}/");
+    let answer = world.call(get(&uri)).await.unwrap();
+    assert_closed(&closed).await;
+    world.assert_refused("time", 1);
+    // Its place is free.
+    drop(world.call(get(&uri)).await.unwrap());
+    assert!(!http_body::Body::is_end_stream(answer.body()));
+    assert_eq!(whole(answer).await, Err(CallError::ResponseTimeout));
+    world.assert_refused("time", 1);
+}
+
+#[tokio::test]
+async fn answer_that_always_has_more_ends_at_its_deadline() {
+    let world = World::new();
+    let at = service(|_| async { Response::new(endless(&[7; 1000])) }).await;
+    world.limit(Limit::OutgoingTimeMs, 200);
+    world.limit(Limit::OutgoingResponseBytes, 1 << 40);
+    world.grant(&[to(at)]);
+    let mut answer = world.call(get(format!("http://{at}/"))).await.unwrap();
+    let started = Instant::now();
+    let error = loop {
+        // Slow enough that there is always something to read.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        match answer.frame().await.unwrap() {
+            Ok(_) => assert!(started.elapsed() < PATIENCE),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(
+        *error.downcast::<CallError>().unwrap(),
+        CallError::ResponseTimeout
+    );
+    world.assert_refused("time", 1);
+}
+
 #[tokio::test]
 async fn no_connection_in_time_is_told_from_no_answer_in_time() {
     let world = World::new();

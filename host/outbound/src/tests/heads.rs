@@ -181,3 +181,26 @@ async fn trailers_pass_both_ways_without_what_none_may_say() {
     let whole = answer.into_body().collect().await.unwrap();
     assert_eq!(whole.to_bytes(), "x-in");
 }
+
+#[tokio::test]
+async fn trailers_of_an_answer_say_nothing_for_the_host() {
+    const ANSWER: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n";
+    let world = World::new();
+    for (said, expected) in [
+        ("x-sum: 1\r\nx-hms-user: 1\r\nx_hms_scopes: 1\r\n", Some(1)),
+        ("x-hms-user: 1\r\n", None),
+    ] {
+        let at = raw(move |_, mut stream| async move {
+            head(&mut stream).await;
+            say(&mut stream, &format!("{ANSWER}{said}\r\n")).await;
+        })
+        .await;
+        world.grant(&[to(at)]);
+        let answer = world.call(get(format!("http://{at}/"))).await.unwrap();
+        let whole = answer.into_body().collect().await.unwrap();
+        let trailers = whole.trailers();
+        assert_eq!(trailers.map(HeaderMap::len), expected, "{trailers:?}");
+        assert!(trailers.is_none_or(|trailers| trailers.contains_key("x-sum")));
+        assert_eq!(whole.to_bytes(), "ok");
+    }
+}
