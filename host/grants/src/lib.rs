@@ -4,12 +4,14 @@
 //! ([`outbound`]), the windows it may ask, its configuration and environment, and which
 //! [`secret`]s it has. [`live`] is what holds now, shared by all that enforce it, so that an edit
 //! of the file is in effect at once: `folder` watches the files, and `values` reads the secrets.
-//! [`ability`] says what a release can do by it, and when that grows.
+//! [`ability`] says what a release can do by it, and when that grows. [`mask`] keeps the values of
+//! secrets out of logs.
 
 pub mod ability;
 mod file;
 mod folder;
 pub mod live;
+pub mod mask;
 mod metrics;
 pub mod outbound;
 pub mod secret;

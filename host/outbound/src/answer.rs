@@ -77,7 +77,7 @@ impl AnswerBody {
                 sleep_until(bounds.deadline).await;
                 let mut call = call.lock();
                 if call.open.is_some() {
-                    call.run_late();
+                    drop(call.run_late());
                     call.late = true;
                     if let Some(waits) = call.waits.take() {
                         waits.wake();

@@ -17,6 +17,7 @@ use hms_core::body::{self, Body, BodyError};
 use hms_core::limits::{Limit, WindowLimits};
 use hms_core::outgoing::{CallError, OnBehalf, RequestedTimeouts};
 use hms_grants::WindowGrants;
+use hms_grants::mask::masked_uri;
 use hms_net::client::Stream;
 use http::request::Parts;
 use http::{Method, Request, Response, Version, header};
@@ -62,7 +63,8 @@ impl Inner {
         requested: RequestedTimeouts,
     ) -> Result<Response<Body>, CallError> {
         let method = request.method().clone();
-        let mut record = Record::new(&self.metrics, &from, method, self.file(&from.window));
+        let grants = self.grants.window(&from.window).current();
+        let mut record = Record::new(&self.metrics, &from, method, grants);
         match self.sent(&from, request, requested, &mut record).await {
             Ok((response, bounds, held)) => {
                 record.answered(response.status().as_u16());
@@ -75,9 +77,12 @@ impl Inner {
         }
     }
 
-    /// The file of a window's grants.
-    fn file(&self, window: &str) -> PathBuf {
-        self.folder.join(format!("{window}.yaml"))
+    /// The file of a window's grants; where there is none, the one to make.
+    fn file(&self, window: &str, grants: &WindowGrants) -> PathBuf {
+        match grants.file.is_empty() {
+            true => self.folder.join(format!("{window}.yaml")),
+            false => grants.folder.join(&grants.file),
+        }
     }
 
     async fn sent(
@@ -108,7 +113,8 @@ impl Inner {
         let client = match timeout_at(deadline, entry.client(&self.clients)).await {
             Ok(Ok(client)) => client,
             Ok(Err(why)) => {
-                let line = format!("outgoing request to {} failed: {why}", ready.origin);
+                let origin = masked_uri(record.grants(), &ready.origin);
+                let line = format!("outgoing request to {origin} failed: {why}");
                 self.callers.log(&from.window, &line);
                 record.cause(Some(why));
                 return Err(CallError::Tls(
@@ -136,7 +142,8 @@ impl Inner {
             Lesson::Down => {
                 let now = std::time::Instant::now();
                 if health.failed(now, MOST_FAILURES, pause) {
-                    let (window, origin) = (&*from.window, &*ready.origin);
+                    let window = &*from.window;
+                    let origin = &*masked_uri(record.grants(), &ready.origin);
                     tracing::warn!(
                         window,
                         origin,
@@ -182,9 +189,8 @@ impl Inner {
             self.callers.log(&from.window, &line);
         })?;
         record.target(&target);
-        let grants = self.grants.window(&from.window).current();
-        let allowed = window.allowed(grants);
-        let file = self.file(&from.window);
+        let allowed = window.allowed(record.grants().clone());
+        let granted = &*allowed.grants;
         let refuse = |line: &str, refusal: Refusal, record: &Record| {
             self.callers.log(&from.window, line);
             record.refused(refusal);
@@ -192,24 +198,24 @@ impl Inner {
         };
         let origin = target.origin.to_string();
         if parts.method == Method::CONNECT || parts.headers.contains_key(header::UPGRADE) {
+            let shown = masked_uri(granted, &origin);
             let line = format!(
-                "outgoing request to {origin} refused: CONNECT and Upgrade are not supported"
+                "outgoing request to {shown} refused: CONNECT and Upgrade are not supported"
             );
             return Err(refuse(&line, Refusal::Denied, record));
         }
         let entry = allowed.fit(&parts.method, &target).map_err(|near| {
-            let line = policy::denied(&parts.method, &target, &file, near);
+            let file = self.file(&from.window, granted);
+            let line = policy::denied(&parts.method, &target, granted, &file, near);
             refuse(&line, Refusal::Denied, record)
         })?;
         record.granted(entry);
         let said = headers::clean(&mut parts.headers, exact);
-        let WindowGrants {
-            secrets,
-            secret_faults,
-            ..
-        } = &*allowed.grants;
-        let used = give_secrets(&mut parts.headers, &entry.grant, secrets).map_err(|missing| {
-            let line = missing.line(&origin, &file.display().to_string(), secret_faults);
+        let used = give_secrets(&mut parts.headers, &entry.grant, &granted.secrets);
+        let used = used.map_err(|missing| {
+            let file = self.file(&from.window, granted).display().to_string();
+            let origin = masked_uri(granted, &origin);
+            let line = missing.line(&origin, &file, &granted.secret_faults);
             refuse(&line, Refusal::Secret, record)
         })?;
         record.used(&used);

@@ -2,7 +2,8 @@
 
 use crate::target::Target;
 use hms_core::path::{Oddities, Pattern};
-use hms_grants::OutboundGrant;
+use hms_grants::mask::masked_uri;
+use hms_grants::{OutboundGrant, WindowGrants};
 use http::Method;
 use std::path::Path;
 
@@ -66,12 +67,24 @@ impl Policy {
 }
 
 /// The line of a request that no grant allows, with the entry that would allow it. `near` is the
-/// line of a grant for the same origin.
-pub(crate) fn denied(method: &Method, target: &Target, file: &Path, near: Option<usize>) -> String {
-    let (origin, file) = (&target.origin, file.display());
-    let shown: String = target.path.chars().take(MAX_NAMED_PATH).collect();
-    let mut entry = format!("- {{to: {}, methods: [{}]", quoted(origin), quoted(method));
-    let named = target.path.len() <= MAX_NAMED_PATH
+/// line of a grant for the same origin. The secrets of `granted` are masked; a path that has one is
+/// not named as what to allow.
+pub(crate) fn denied(
+    method: &Method,
+    target: &Target,
+    granted: &WindowGrants,
+    file: &Path,
+    near: Option<usize>,
+) -> String {
+    let (origin, file) = (target.origin.to_string(), file.display());
+    let (origin, path) = (
+        masked_uri(granted, &origin),
+        masked_uri(granted, &target.path),
+    );
+    let shown: String = path.chars().take(MAX_NAMED_PATH).collect();
+    let mut entry = format!("- {{to: {}, methods: [{}]", quoted(&origin), quoted(method));
+    let named = path.len() <= MAX_NAMED_PATH
+        && path == target.path
         && Pattern::parse(&target.path).is_ok_and(|pattern| pattern.matches(&target.path));
     if named {
         entry.push_str(&format!(", paths: [{}]", quoted(&target.path)));
@@ -182,6 +195,7 @@ pub(crate) mod tests {
         let line = denied(
             &Method::POST,
             &target,
+            &WindowGrants::default(),
             Path::new("windows/payments.yaml"),
             Some(7),
         );

@@ -7,9 +7,10 @@ use crate::target::Target;
 use crate::upload::Progress;
 use crate::window::Entry;
 use hms_core::outgoing::{CallError, OnBehalf};
+use hms_grants::WindowGrants;
+use hms_grants::mask::masked_uri;
 use http::{HeaderValue, Method};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -29,8 +30,8 @@ pub(crate) struct Record {
     release: u64,
     request_id: Option<HeaderValue>,
     method: Method,
-    /// The grants file.
-    file: PathBuf,
+    /// What the window is granted: its file, and the secrets that are not logged.
+    grants: Arc<WindowGrants>,
     target: Option<Target>,
     entry: Option<Arc<Entry>>,
     /// Names alone.
@@ -49,7 +50,7 @@ impl Record {
         metrics: &OutboundMetrics,
         from: &OnBehalf,
         method: Method,
-        file: PathBuf,
+        grants: Arc<WindowGrants>,
     ) -> Record {
         Record {
             started: Instant::now(),
@@ -59,7 +60,7 @@ impl Record {
             release: from.release,
             request_id: from.request_id.clone(),
             method,
-            file,
+            grants,
             target: None,
             entry: None,
             secrets: String::new(),
@@ -70,6 +71,11 @@ impl Record {
             error: Some(GIVEN_UP),
             cause: None,
         }
+    }
+
+    /// By what it is judged.
+    pub(crate) fn grants(&self) -> &Arc<WindowGrants> {
+        &self.grants
     }
 
     pub(crate) fn target(&mut self, target: &Target) {
@@ -122,13 +128,16 @@ impl Drop for Record {
         let class = self.error.unwrap_or_else(|| class(self.status));
         self.metrics.ended(&self.window, to, class, took);
         let method = self.method.as_str();
-        let path = self
-            .target
-            .as_ref()
-            .map(|target| cut(&target.path, MAX_PATH));
-        let origin = self.target.as_ref().map(|target| target.origin.to_string());
+        let target = self.target.as_ref();
+        // Masked before it is cut, so that no part of a secret is left.
+        let path = target.map(|target| masked_uri(&self.grants, &target.path));
+        let origin = target.map(|target| target.origin.to_string());
+        let origin = origin.as_deref();
+        let origin = origin.map(|origin| masked_uri(&self.grants, origin));
         let grant = self.entry.as_ref().map(|entry| entry.grant.line);
-        let grant = grant.map(|line| format!("{}:{line}", self.file.display()));
+        let grant = grant.map(|line| self.grants.at(line));
+        let cause = self.cause.as_deref();
+        let cause = cause.map(|cause| masked_uri(&self.grants, cause));
         let request_id = self.request_id.as_ref();
         tracing::info!(
             target: "egress",
@@ -136,8 +145,8 @@ impl Drop for Record {
             window = &*self.window,
             release = self.release,
             method = cut(method, MAX_METHOD),
-            origin,
-            path,
+            origin = origin.as_deref(),
+            path = path.as_deref().map(|path| cut(path, MAX_PATH)),
             status = self.status,
             duration_ms = took.as_micros() as f64 / 1000.0,
             bytes_out = self.upload.sent(),
@@ -146,7 +155,7 @@ impl Drop for Record {
             grant,
             secrets = Some(self.secrets.as_str()).filter(|names| !names.is_empty()),
             error = self.error,
-            cause = self.cause.as_deref(),
+            cause = cause.as_deref(),
         );
     }
 }

@@ -2,9 +2,8 @@
 
 use super::error::InstanceError;
 use super::error_text::{ERROR_BYTES, cut};
-use super::mask;
 use hms_core::error::Cause;
-use hms_grants::WindowGrants;
+use hms_grants::{WindowGrants, mask};
 use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::Trap;

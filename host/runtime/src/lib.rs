@@ -13,8 +13,8 @@
 //!   spent waiting for the client (`client_time`); [`waiters`] bounds the instances that wait for
 //!   slow clients.
 //! - [`error`] is why an instance failed, which [`failure`] reads from wasmtime's errors and
-//!   [`failures`] counts; [`log`] keeps what instances write, without the secrets that [`mask`]
-//!   knows.
+//!   [`failures`] counts; [`log`] keeps what instances write, without the secrets that
+//!   [`mask`](hms_grants::mask) knows.
 //! - [`interfaces`] is what a guest may import beside WASI's own: its store, its configuration.
 //! - [`host_memory`] is what the host keeps for an instance; [`http_types`] declares it for
 //!   wasmtime's own types.
@@ -50,7 +50,6 @@ pub mod instance;
 mod interfaces;
 mod linker;
 pub mod log;
-mod mask;
 mod meter;
 mod middleware;
 pub mod native;

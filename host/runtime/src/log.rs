@@ -2,11 +2,10 @@
 //! Bounded in line length, in lines kept, and in lines per second that go to the host's log.
 
 use super::error_text::{BACKTRACE_BYTES, cut};
-use super::mask;
 use bytes::Bytes;
 use hms_core::limits::{Limit, LiveLimits};
 use hms_core::printable::printable;
-use hms_grants::LiveGrants;
+use hms_grants::{LiveGrants, mask};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::pin::Pin;

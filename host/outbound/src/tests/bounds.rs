@@ -215,17 +215,21 @@ async fn answer_that_failed_holds_no_connection_though_the_guest_holds_it() {
     let (world, (at, closed)) = (World::new(), closing().await);
     world.grant(&[to(at)]);
     let uri = format!("http://{at}/");
-    let wish = Wishes {
+    let requested = RequestedTimeouts {
         between_bytes: Some(Duration::from_millis(60)),
-        ..Wishes::default()
+        ..RequestedTimeouts::default()
     };
     let mut held = Vec::new();
-    for (limit, wish, expected) in [
-        (1000, Wishes::default(), CallError::ResponseBodySize),
-        (1 << 20, wish, CallError::ReadTimeout),
+    for (limit, requested, expected) in [
+        (
+            1000,
+            RequestedTimeouts::default(),
+            CallError::ResponseBodySize,
+        ),
+        (1 << 20, requested, CallError::ReadTimeout),
     ] {
         world.limit(Limit::OutgoingResponseBytes, limit);
-        let mut answer = world.wishing(get(&uri), wish).await.unwrap();
+        let mut answer = world.with_timeouts(get(&uri), requested).await.unwrap();
         let error = loop {
             if let Err(error) = answer.frame().await.unwrap() {
                 break error;

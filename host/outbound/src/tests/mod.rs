@@ -149,6 +149,8 @@ impl World {
         self.grants.window("payments").store(WindowGrants {
             grants,
             secrets,
+            folder: "windows".into(),
+            file: "payments.yml".into(),
             ..WindowGrants::default()
         });
     }

@@ -145,7 +145,7 @@ async fn call_is_one_log_line_once_its_answer_has_ended() {
         ("bytes_out", 4.into()),
         ("bytes_in", 4.into()),
         ("tries", 1.into()),
-        ("grant", "windows/payments.yaml:3".into()),
+        ("grant", "windows/payments.yml:3".into()),
         ("secrets", "card-key".into()),
         ("error", serde_json::Value::Null),
     ] {
@@ -178,4 +178,50 @@ async fn call_is_one_log_line_once_its_answer_has_ended() {
     assert!(
         metrics.contains("origin=\"-\",class=\"request-denied\"") && !metrics.contains("a.example")
     );
+}
+
+#[tokio::test]
+async fn secret_in_a_path_or_a_host_is_in_no_log() {
+    let lines = Lines::default();
+    // At the level of a host that serves: at `trace`, the libraries write what they read.
+    let subscriber = tracing_subscriber::fmt().json().with_writer({
+        let lines = lines.clone();
+        move || lines.clone()
+    });
+    let _spare = tracing::Dispatch::new(tracing_subscriber::fmt().finish());
+    let _recording = tracing::subscriber::set_default(subscriber.finish());
+    let (world, at) = (World::new(), saying("here").await);
+    let grant = OutboundGrant {
+        paths: vec!["/*/sendMessage".into()],
+        ..granted(at)
+    };
+    let host = OutboundGrant {
+        host: HostPattern::Below("card.example".into()),
+        ..granted(at)
+    };
+    world.grant_with(&[grant, host], &[("card-key", VALUE), ("other", "7:AB")]);
+    let front = "x".repeat(1020);
+    let port = at.port();
+    for uri in [
+        format!("http://{at}/bot{VALUE}/sendMessage"),
+        format!("http://{at}/bot7%3aAB/sendMessage"),
+        format!("http://{at}/{front}{VALUE}/sendMessage"),
+        format!("http://{at}/bot{VALUE}/refused"),
+        format!("http://{VALUE}.example/"),
+        format!("http://{VALUE}.card.example:{port}/"),
+    ] {
+        let _ = world.get(uri).await;
+    }
+    let (egress, log) = (lines.egress(), world.log().join("\n"));
+    let shown = |at: usize| egress[at]["path"].as_str().unwrap();
+    assert_eq!([shown(0), shown(1)], ["/bot***/sendMessage"; 2]);
+    assert_eq!(shown(3), "/bot***/refused");
+    assert_eq!(egress[4]["origin"], "http://***.example");
+    assert_eq!(egress.len(), 6);
+    assert!(log.contains("/bot***/refused"), "{log}");
+    for all in [lines.text(), log] {
+        for part in [VALUE, "sk_l", "7:AB", "7%3aAB"] {
+            assert!(!all.contains(part), "{part}: {all}");
+        }
+    }
 }

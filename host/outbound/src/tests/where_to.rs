@@ -47,8 +47,8 @@ async fn only_what_is_granted_is_called_and_a_refusal_names_what_would_allow_it(
     let log = world.log();
     assert_eq!(log.len(), 9, "{log:#?}");
     let first = format!(
-        "no grant allows GET http://{at}/v1/charges/7 (windows/payments.yaml:3 is for other methods \
-         or paths of it); to allow it, add to 'outbound' in windows/payments.yaml: - {{to: \
+        "no grant allows GET http://{at}/v1/charges/7 (windows/payments.yml:3 is for other methods \
+         or paths of it); to allow it, add to 'outbound' in windows/payments.yml: - {{to: \
          \"http://{at}\", methods: [\"GET\"], paths: [\"/v1/charges/7\"]}}"
     );
     assert!(log[0].contains(&first), "{}", log[0]);

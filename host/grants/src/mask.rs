@@ -1,10 +1,11 @@
-//! Keeps the values of secrets that are revealed to a window out of its log, and out of the causes
-//! of its failures.
+//! Keeps the values of secrets out of logs: of those that are revealed to a window, out of its log
+//! and out of the causes of its failures; of all of them, out of what is logged of a URI.
 //!
-//! A value is found as it stands in a line, and each line of a value of several lines by itself.
-//! What the guest has encoded otherwise, such as in base64, is not found.
+//! A value is found as it stands in a line, and each line of a value of several lines by itself. In
+//! a URI it is also found percent-encoded and in another case. What the guest has encoded
+//! otherwise, such as in base64, is not found.
 
-use hms_grants::WindowGrants;
+use crate::{Secret, WindowGrants};
 use std::borrow::Cow;
 
 /// What stands in a value's place.
@@ -16,7 +17,7 @@ const MIN_LINE_BYTES: usize = 8;
 
 /// `text` without the values of the secrets that are revealed. Costs nothing where there are none,
 /// and otherwise a search of the line for each.
-pub(super) fn masked<'a>(granted: &WindowGrants, text: &'a str) -> Cow<'a, str> {
+pub fn masked<'a>(granted: &WindowGrants, text: &'a str) -> Cow<'a, str> {
     if granted.grants.reveal.is_empty() {
         return Cow::Borrowed(text);
     }
@@ -35,7 +36,7 @@ pub(super) fn masked<'a>(granted: &WindowGrants, text: &'a str) -> Cow<'a, str> 
 
 /// The same of a text that went on before it was cut. Where it ends a secret may have begun, so as
 /// much is left out as the longest of them has.
-pub(super) fn masked_beginning<'a>(granted: &WindowGrants, text: &'a str) -> Cow<'a, str> {
+pub fn masked_beginning<'a>(granted: &WindowGrants, text: &'a str) -> Cow<'a, str> {
     let masked = masked(granted, text);
     let longest = values(granted).map(str::len).max().unwrap_or(0);
     if longest == 0 {
@@ -45,14 +46,64 @@ pub(super) fn masked_beginning<'a>(granted: &WindowGrants, text: &'a str) -> Cow
     Cow::Owned(masked.get(..end).unwrap_or_default().to_owned())
 }
 
-/// The values that are text, without the white space around that a file adds.
+/// A URI, or a part of one, without the values of any secret of the window, revealed or not. Costs
+/// nothing where there are no secrets, and otherwise a search for each.
+pub fn masked_uri<'a>(granted: &WindowGrants, text: &'a str) -> Cow<'a, str> {
+    if granted.secrets.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let decoded = decoded(text);
+    let bytes: Vec<u8> = decoded.iter().map(|(_, byte)| *byte).collect();
+    let values = granted.secrets.values().filter_map(value);
+    let lines = values.clone().flat_map(lines);
+    let mut found: Vec<(usize, usize)> = Vec::new();
+    for value in values.chain(lines) {
+        let places = bytes.windows(value.len()).enumerate();
+        let places = places.filter(|(_, there)| there.eq_ignore_ascii_case(value.as_bytes()));
+        found.extend(places.map(|(at, _)| (at, at + value.len())));
+    }
+    if found.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    found.sort_unstable();
+    let start = |at: usize| decoded.get(at).map_or(text.len(), |(start, _)| *start);
+    let (mut shown, mut done) = (String::new(), 0);
+    for (from, to) in found {
+        // One that begins within the one before only makes that longer.
+        if from >= done {
+            shown.push_str(text.get(start(done)..start(from)).unwrap_or_default());
+            shown.push_str(MASK);
+        }
+        done = done.max(to);
+    }
+    shown.push_str(text.get(start(done)..).unwrap_or_default());
+    Cow::Owned(shown)
+}
+
+/// The bytes that percent-encoded `text` stands for, each with where it begins there.
+fn decoded(text: &str) -> Vec<(usize, u8)> {
+    let (bytes, mut decoded, mut at) = (text.as_bytes(), Vec::with_capacity(text.len()), 0);
+    while let Some(&byte) = bytes.get(at) {
+        let hex = text.get(at + 1..at + 3).filter(|_| byte == b'%');
+        let hex = hex.filter(|hex| hex.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let encoded = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        decoded.push((at, encoded.unwrap_or(byte)));
+        at += if encoded.is_some() { 3 } else { 1 };
+    }
+    decoded
+}
+
+/// The values that are revealed.
 fn values(granted: &WindowGrants) -> impl Iterator<Item = &str> + Clone {
     let secrets = granted.grants.reveal.iter();
     let secrets = secrets.filter_map(|name| granted.secrets.get(name));
-    secrets
-        .filter_map(|secret| std::str::from_utf8(secret.expose()).ok())
-        .map(str::trim)
-        .filter(|value| !value.is_empty())
+    secrets.filter_map(value)
+}
+
+/// A value that is text, without the white space around that a file adds.
+fn value(secret: &Secret) -> Option<&str> {
+    let text = std::str::from_utf8(secret.expose()).ok();
+    text.map(str::trim).filter(|value| !value.is_empty())
 }
 
 /// The lines of a value that has several.
@@ -65,7 +116,7 @@ fn lines(value: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hms_grants::{Grants, Secret};
+    use crate::Grants;
 
     fn granted(revealed: &[&str], hidden: &[&str]) -> WindowGrants {
         let named = |kind: &'static str, values: &[&str]| -> Vec<(String, Secret)> {
@@ -129,5 +180,22 @@ mod tests {
             masked_beginning(&granted, "hidden"),
             Cow::Borrowed("hidden")
         ));
+    }
+
+    #[test]
+    fn value_in_a_uri_is_masked_however_it_is_spelt_revealed_or_not() {
+        let granted = granted(&["42:AbC/x"], &["hidden", "denim"]);
+        for (text, expected) in [
+            ("/bot42:AbC/x/send", "/bot***/send"),
+            ("/bot42%3AAbC%2fx/send", "/bot***/send"),
+            ("/%34%32%3a%41bC/x", "/***"),
+            ("https://hiDDen.example", "https://***.example"),
+            ("/hiddenim/a%20b", "/***/a%20b"),
+            ("/a%2", "/a%2"),
+            ("/a%é", "/a%é"),
+        ] {
+            assert_eq!(masked_uri(&granted, text), expected, "{text}");
+        }
+        assert!(matches!(masked_uri(&granted, "/a%20b"), Cow::Borrowed(_)));
     }
 }
