@@ -1,6 +1,7 @@
 //! Components that know nothing of us are windows too, in both generations of WASI HTTP.
 
-use hms_harness::{Host, guest, guests};
+use hms_harness::services::{Reply, Server};
+use hms_harness::{Host, eventually, guest, guests};
 
 #[tokio::test]
 async fn wstd_and_wasip3_guests_are_deployed_and_answer() {
@@ -49,6 +50,31 @@ async fn components_of_both_generations_of_spins_sdk_are_deployed_and_keep_what_
         assert_eq!(get("/probe").await, seen);
         assert_eq!(get("/keys").await, "2 [\"b\", \"c\"]\n");
         assert!(get("/variable?currency").await.contains("Undefined"));
+    }
+}
+
+#[tokio::test]
+async fn components_of_both_generations_of_spins_sdk_call_the_services_they_are_granted() {
+    let service = Server::start(|seen| Reply::new(201, seen.path.clone().into())).await;
+    let (earlier, later) = (guest("spin-v2").await, guest("spin-v3").await);
+    let host = Host::with_open_windows(&[("earlier", &earlier), ("later", &later)]).await;
+    let url = service.url();
+    for window in ["earlier", "later"] {
+        let path = format!("/{window}/send?{url}/a?b=c");
+        let denied = host.get(&path).await.text();
+        assert!(denied.contains("HttpRequestDenied"), "{window}: {denied}");
+        assert!(service.seen().is_empty());
+    }
+    for window in ["earlier", "later"] {
+        let grant = format!("outbound:\n  - to: {url}\n    private: [127.0.0.0/8]\n");
+        host.write_grants(window, &grant);
+    }
+    for window in ["earlier", "later"] {
+        let path = format!("/{window}/send?{url}/a?b=c");
+        eventually("the service answers", || async {
+            (host.get(&path).await.text() == "201 \"/a?b=c\"\n").then_some(())
+        })
+        .await;
     }
 }
 

@@ -25,6 +25,7 @@ mod data_folder;
 mod deploys;
 mod descriptors;
 mod documents;
+mod egress;
 mod exercise;
 mod fetch;
 mod folder_watch;

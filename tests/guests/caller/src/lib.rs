@@ -13,6 +13,24 @@ use wasip3::http_compat::http_into_wasi_response;
 /// Requests at work in this instance.
 static AT_WORK: AtomicU64 = AtomicU64::new(0);
 
+/// Forged: what the host says of a request. The last is the guest's own.
+const CLAIMS: [(&str, &str); 14] = [
+    ("host", "forged.example"),
+    ("transfer-encoding", "chunked"),
+    ("transfer_encoding", "forged"),
+    ("connection", "close, x-own"),
+    ("te", "gzip, forged"),
+    ("expect", "100-continue"),
+    ("x-hms-user", "forged"),
+    ("X_HMS_Scopes", "forged"),
+    ("x-hms-window", "forged"),
+    ("x-request-id", "forged"),
+    ("x_request_id", "forged"),
+    ("traceparent", "forged"),
+    ("proxy-authorization", "forged"),
+    ("x-own", "the guest's"),
+];
+
 struct Caller;
 
 impl wasip3::exports::http::handler::Guest for Caller {
@@ -39,6 +57,20 @@ impl wasip3::exports::http::handler::Guest for Caller {
                 ] {
                     _ = fields.append(name, value.as_bytes());
                 }
+                told(send(new(fields, target)).await)
+            }
+            // A request of its own, with all that is for the host to say.
+            "/claim" => {
+                let fields = Fields::new();
+                for (name, value) in CLAIMS {
+                    _ = fields.append(name, value.as_bytes());
+                }
+                told(send(new(fields, target)).await)
+            }
+            // A request of its own without a body, which claims to have one of so many bytes.
+            "/length" => {
+                let fields = Fields::new();
+                _ = fields.append("content-length", number.to_string().as_bytes());
                 told(send(new(fields, target)).await)
             }
             // So many milliseconds after the request came; says how many were at work then.

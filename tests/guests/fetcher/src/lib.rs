@@ -7,13 +7,31 @@
 //!     GET  /fail?url=&first-byte-ms=   {"kind", "may_have_arrived", "text"} of the error
 //!     GET  /config/{name}              the value, or 404
 //!     GET  /secret/{name}              {"value", "debug"}, or 404
+//!     GET  /leak/{how}/{name}          tells a secret: `print`, `panic`, `cause` of a 500, or
+//!                                      `problem`, in the answer itself
+//!     GET  /raise/{name}               tells it in the error that is there in place of an answer
 
 use hms_window::{
-    Method, Problem, Request, Response, Timeouts, call, config, fetch, secret, window,
+    Method, Problem, Request, Response, Timeouts, call, config, fetch, secret,
 };
 use serde_json::json;
+use wasip3::http::types::{self, ErrorCode};
 
-window!(handle);
+struct Fetcher;
+
+impl wasip3::exports::http::handler::Guest for Fetcher {
+    async fn handle(request: types::Request) -> Result<types::Response, ErrorCode> {
+        // The SDK has no way to say this.
+        let path = request.get_path_with_query().unwrap_or_default();
+        if let Some(name) = path.strip_prefix("/raise/") {
+            let value = secret(name).map(|secret| secret.expose().to_owned());
+            return Err(ErrorCode::InternalError(value));
+        }
+        hms_window::__private::serve(request, handle).await
+    }
+}
+
+wasip3::http::service::export!(Fetcher with_types_in wasip3);
 
 async fn handle(request: Request) -> Result<Response, Problem> {
     let url = request.param::<String>("url")?.unwrap_or_default();
@@ -36,6 +54,24 @@ async fn handle(request: Request) -> Result<Response, Problem> {
             let shown = json!({ "value": secret.expose(), "debug": debug });
             Ok(Response::json(200, &shown))
         }
+        (&Method::GET, ["leak", how, name]) => {
+            let secret = secret(name).ok_or_else(Problem::not_found)?;
+            leak(how, secret.expose())
+        }
+        _ => Err(Problem::not_found()),
+    }
+}
+
+fn leak(how: &str, value: &str) -> Result<Response, Problem> {
+    match how {
+        "print" => {
+            println!("out: {value}");
+            eprintln!("err: {value}");
+            Ok(Response::empty(204))
+        }
+        "panic" => panic!("the key is {value}"),
+        "cause" => Err(Problem::internal(value)),
+        "problem" => Err(Problem::new(500, "leaked", value)),
         _ => Err(Problem::not_found()),
     }
 }

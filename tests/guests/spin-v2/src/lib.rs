@@ -1,13 +1,13 @@
 //! A component as the SDK of Spin 2 and 3 builds it: WASI 0.2 and `fermyon:spin@2.0.0`. It does
 //! what `spin-v3` does.
 
-use spin_sdk::http::{Request, Response};
+use spin_sdk::http::{Method, Request, Response};
 use spin_sdk::http_component;
 use spin_sdk::key_value::{Error, Store};
 use spin_sdk::variables;
 
 #[http_component]
-fn answer(request: Request) -> Response {
+async fn answer(request: Request) -> Response {
     let argument = request.query();
     let outcome = match request.path() {
         "/probe" => probe(),
@@ -16,6 +16,7 @@ fn answer(request: Request) -> Response {
         "/keys" => keys(),
         "/fill" => fill(argument.parse().unwrap_or_default(), ""),
         "/fill-long" => fill(argument.parse().unwrap_or_default(), &"x".repeat(1000)),
+        "/send" => return Response::new(200, send(argument).await),
         "/variable" => return Response::new(200, format!("{:?}\n", variables::get(argument))),
         _ => Ok("none of its paths".to_owned()),
     };
@@ -24,6 +25,18 @@ fn answer(request: Request) -> Response {
         Err(error) => format!("{error:?}\n"),
     };
     Response::new(200, text)
+}
+
+/// What a service answers: its status and body, or the error.
+async fn send(url: &str) -> String {
+    let request = Request::new(Method::Get, url);
+    match spin_sdk::http::send::<_, Response>(request).await {
+        Ok(answer) => {
+            let body = String::from_utf8_lossy(answer.body());
+            format!("{} {body}\n", answer.status())
+        }
+        Err(error) => format!("{error:?}\n"),
+    }
 }
 
 /// Each thing that a store can do, and what came of it.

@@ -1,6 +1,7 @@
-//! A component as Spin 4's SDK builds it: WASI 0.3, `spin:key-value@3.0.0` and
-//! `spin:variables@3.0.0`. `spin-v2` does the same with the SDK before.
+//! A component as Spin 4's SDK builds it: WASI 0.3, `spin:key-value@3.0.0`, `spin:variables@3.0.0`
+//! and outgoing HTTP. `spin-v2` does the same with the SDK before.
 
+use spin_sdk::http::body::IncomingBodyExt;
 use spin_sdk::http::{IntoResponse, Request};
 use spin_sdk::http_service;
 use spin_sdk::key_value::{Error, Store};
@@ -16,11 +17,25 @@ async fn answer(request: Request) -> impl IntoResponse {
         "/keys" => keys(argument.parse().unwrap_or(usize::MAX)).await,
         "/fill" => fill(argument.parse().unwrap_or_default(), "").await,
         "/fill-long" => fill(argument.parse().unwrap_or_default(), &"x".repeat(1000)).await,
+        "/send" => return send(&argument).await,
         "/variable" => return format!("{:?}\n", variables::get(&argument).await),
         _ => Ok("none of its paths".to_owned()),
     };
     match outcome {
         Ok(text) => format!("{text}\n"),
+        Err(error) => format!("{error:?}\n"),
+    }
+}
+
+/// What a service answers: its status and body, or the error.
+async fn send(url: &str) -> String {
+    let answer = match spin_sdk::http::get(url).await {
+        Ok(answer) => answer,
+        Err(error) => return format!("{error:?}\n"),
+    };
+    let status = answer.status().as_u16();
+    match answer.into_body().bytes().await {
+        Ok(body) => format!("{status} {}\n", String::from_utf8_lossy(&body)),
         Err(error) => format!("{error:?}\n"),
     }
 }

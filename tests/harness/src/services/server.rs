@@ -53,12 +53,23 @@ impl Seen {
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub status: u16,
+    pub headers: Vec<(&'static str, String)>,
     pub json: Value,
 }
 
 impl Reply {
     pub fn new(status: u16, json: Value) -> Reply {
-        Reply { status, json }
+        let headers = Vec::new();
+        Reply {
+            status,
+            headers,
+            json,
+        }
+    }
+
+    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Reply {
+        self.headers.push((name, value.into()));
+        self
     }
 }
 
@@ -233,7 +244,11 @@ async fn answer(
         }
         _ => {}
     }
-    Ok(response(reply.status, whole(json), "application/json"))
+    let mut answer = response(reply.status, whole(json), "application/json");
+    for (name, value) in reply.headers {
+        answer.headers_mut().append(name, value.parse().unwrap());
+    }
+    Ok(answer)
 }
 
 fn response(status: u16, body: ReplyBody, content_type: &str) -> Response<ReplyBody> {
