@@ -100,3 +100,45 @@ async fn secret_that_a_guest_tells_or_the_host_injects_stands_in_nothing_for_ope
     assert_none("the host's log", &host.whole_log().await);
     assert_none_below(&host.data());
 }
+
+#[tokio::test]
+async fn secret_with_quotes_or_of_several_lines_is_masked_in_what_a_guest_writes() {
+    let parts = ["9d3e71c0aa", "4b8a02f6bb", "line-one-77c1", "line-two-08f4"];
+    let grants = Grants::new();
+    grants.secret("quoted", "9d3e71c0aa\"\\\t4b8a02f6bb");
+    grants.secret("lines", "line-one-77c1\nline-two-08f4\n");
+    grants.write(
+        "w",
+        "secrets:\n  quoted: {file: secrets/quoted}\n  lines: {file: secrets/lines}\n\
+         reveal: [quoted, lines]\n",
+    );
+    let host = host(&[("w", "fetcher")], &grants, &[]).await;
+    for path in [
+        "leak/print/quoted",
+        "leak/cause/quoted",
+        "leak/panic/quoted",
+        "leak/print/lines",
+        "leak/cause/lines",
+        "leak/panic/lines",
+        "raise/lines",
+    ] {
+        let answer = host.get(&format!("/w/{path}")).await;
+        assert_ne!(answer.status, 404, "{path}");
+    }
+    let mut leaks = Vec::new();
+    for (what, text) in [
+        ("hms logs", cli(&host, "logs", &["w"]).await),
+        ("hms windows", cli(&host, "windows", &["--json"]).await),
+        (
+            "log",
+            host.admin(Method::GET, "/windows/w/log", "").await.text(),
+        ),
+        ("the host's log", host.whole_log().await),
+    ] {
+        let found = text
+            .lines()
+            .filter(|line| parts.iter().any(|part| line.contains(part)));
+        leaks.extend(found.map(|line| format!("{what}: {line}")));
+    }
+    assert!(leaks.is_empty(), "{leaks:#?}");
+}
