@@ -85,6 +85,13 @@ impl CallChain {
         self.windows.len()
     }
 
+    /// Whether the window that is asked now may call another at all: not if it is the last that
+    /// [`MAX_CALL_DEPTH`] allows.
+    pub fn may_go_on(&self) -> bool {
+        // With the caller and the callee.
+        self.windows.len() + 2 <= MAX_CALL_DEPTH
+    }
+
     /// The chain of a call that `caller` makes to `callee`.
     ///
     /// # Errors
@@ -93,8 +100,7 @@ impl CallChain {
     pub fn onward(&self, caller: &Arc<str>, callee: &str) -> Result<CallChain, CallError> {
         let is_callee = |window: &Arc<str>| **window == *callee;
         let repeats = is_callee(caller) || self.windows.iter().any(is_callee);
-        // With the caller and the callee.
-        if repeats || self.windows.len() + 2 > MAX_CALL_DEPTH {
+        if repeats || !self.may_go_on() {
             return Err(CallError::LoopDetected);
         }
         if self.calls.fetch_add(1, Relaxed) >= MAX_CALLS_OF_ROOT {
@@ -195,6 +201,8 @@ mod tests {
         let bc = ab.onward(&name("b"), "c").unwrap();
         let cd = bc.onward(&name("c"), "d").unwrap();
         assert_eq!(cd.depth(), 3);
+        let may_go_on = [&root, &ab, &bc, &cd].map(CallChain::may_go_on);
+        assert_eq!(may_go_on, [true, true, true, false]);
         assert_eq!(
             cd.onward(&name("d"), "e").err(),
             Some(CallError::LoopDetected)

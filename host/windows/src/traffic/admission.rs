@@ -3,7 +3,8 @@
 //!
 //! A window may use its reservation at any time, and beyond that the shared part: what nobody has
 //! reserved. A request without a permit waits in its window's own queue, bounded in length and
-//! time. A freed permit goes to the waiting window that has the fewest permits.
+//! time. A freed permit goes to the waiting window that has the fewest permits, whoever waits for
+//! its requests: a window that calls others often takes no more than its share.
 //!
 //! The first invariant: over all windows the sum of max(used, reserved) is at most the pool, as
 //! soon as what was given before a change of the terms has come back.
@@ -19,7 +20,7 @@
 //! The second invariant: for each level, the requests that may wait, at this level or above it,
 //! leave room in what is shared for the heaviest request of the level below, by the first
 //! invariant's sum. So the deepest that wait can always go on, once those have gone that wait for
-//! nobody; and they are served first. Chains deeper than [`levels::LEVELS`] share the last level;
+//! nobody; no room is kept from them for a request above them. Chains deeper than [`levels::LEVELS`] share the last level;
 //! what they wait for is bounded by the queue's time alone. A window's own instances are divided in
 //! the same way, as far as there are enough of them.
 
@@ -478,10 +479,11 @@ impl State {
         granted
     }
 
-    /// The account whose first is the deepest of those that wait and may have more, and of those of
-    /// one level the account with the fewest permits. Where there is not yet room for it, what is
-    /// shared is kept for it, so that an instance of many permits gets its turn; others get only
-    /// what they have reserved.
+    /// The account with the fewest permits of those that wait and may have more, and of those the
+    /// one whose first is the deepest. Where there is not yet room for it, what is shared is kept
+    /// for it, so that an instance of many permits gets its turn. Others get only what they have
+    /// reserved, or what a deeper request needs: the permits that are waited for may be with those
+    /// that wait for it.
     fn next_served(&self) -> Option<u64> {
         let mut accounts: Vec<_> = self
             .accounts
@@ -489,16 +491,17 @@ impl State {
             .filter_map(|(id, account)| Some((*id, account, account.queue.front()?.ask)))
             .filter(|(_, account, ask)| self.may(account, *ask))
             .collect();
-        accounts.sort_by_key(|(id, account, ask)| (Reverse(ask.level), account.used, *id));
+        accounts.sort_by_key(|(id, account, ask)| (account.used, Reverse(ask.level), *id));
         let (first, others) = accounts.split_first()?;
-        let (id, account, ask) = first;
-        if self.fits(account, ask.weight) {
+        let (id, account, Ask { weight, level, .. }) = first;
+        if self.fits(account, *weight) {
             return Some(*id);
         }
         others
             .iter()
             .find(|(_, account, ask)| {
-                account.is_reserved(ask.weight) && self.fits(account, ask.weight)
+                (account.is_reserved(ask.weight) || ask.level > *level)
+                    && self.fits(account, ask.weight)
             })
             .map(|(id, ..)| *id)
     }

@@ -109,12 +109,8 @@ async fn serve_on(
     mut call: WindowCall,
     begun: &mut Option<Arc<InFlight>>,
 ) -> Result<Response<Body>, RequestError> {
-    let ask = Ask {
-        weight: release.instances.weight(),
-        level: call.waiting,
-        // A middleware calls on, and a window calls others.
-        waits: call.next.is_some() || !window.grants.load().grants.calls.is_empty(),
-    };
+    let calls = !window.grants.load().grants.calls.is_empty();
+    let ask = Ask::of(&call, release.instances.weight(), calls);
     let permit = match window.queue.acquire(ask).await {
         Ok(permit) => permit,
         Err(busy) => {

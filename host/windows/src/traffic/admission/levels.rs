@@ -1,5 +1,6 @@
 //! The levels of requests that wait for each other, and how many permits each may have.
 
+use hms_core::call::WindowCall;
 use hms_core::outgoing::MAX_CALL_DEPTH;
 
 /// Levels at which a request may wait for a further one: all but the last window of the longest
@@ -22,6 +23,19 @@ pub(crate) struct Ask {
 }
 
 impl Ask {
+    /// For an instance of `weight` that serves `call`. `calls`: its window may call others.
+    pub(crate) fn of(call: &WindowCall, weight: u32, calls: bool) -> Self {
+        let from = call.from.as_ref();
+        // The last window of the longest chain calls nobody, whatever it is granted.
+        let may_go_on = from.is_none_or(|from| from.chain.may_go_on());
+        Ask {
+            weight,
+            level: call.waiting,
+            // A middleware calls on, and a window calls others.
+            waits: call.next.is_some() || (calls && may_go_on),
+        }
+    }
+
     /// For an instance of `weight` that nobody in the host waits for, and that waits for nobody.
     pub(crate) fn plain(weight: u32) -> Self {
         Ask {

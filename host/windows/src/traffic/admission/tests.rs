@@ -1,5 +1,8 @@
 use super::*;
 use futures_util::FutureExt;
+use hms_core::body;
+use hms_core::call::{CallingWindow, WindowCall};
+use hms_core::outgoing::{CallChain, MAX_CALL_DEPTH};
 use proptest::prelude::*;
 
 fn terms(most: u32, reserved: u32) -> Terms {
@@ -276,9 +279,87 @@ async fn call_that_others_wait_for_goes_first_even_past_a_full_queue() {
     assert!(deeper.await.is_ok());
 }
 
+#[tokio::test]
+async fn unrelated_window_gets_its_share_beside_one_that_calls_often() {
+    let pool = Pool::new(12);
+    let (called, unrelated) = (pool.queue(terms(100, 0)), pool.queue(terms(100, 0)));
+    let calls = || called.acquire(ask(1, false));
+    let mut permits: Vec<_> = std::iter::from_fn(|| calls().now_or_never()?.ok()).collect();
+    let mut deeper: Vec<_> = (0..4).map(|_| Box::pin(calls())).collect();
+    for one in &mut deeper {
+        assert!(one.as_mut().now_or_never().is_none());
+    }
+    let mut waiting = Box::pin(unrelated.acquire(Ask::plain(1)));
+    assert!(waiting.as_mut().now_or_never().is_none());
+    permits.pop();
+    assert!(waiting.now_or_never().is_some_and(|permit| permit.is_ok()));
+}
+
+#[tokio::test]
+async fn room_that_a_large_instance_waits_for_is_there_for_the_calls_of_those_who_have_it() {
+    let pool = Pool::new(8);
+    let [calls, called, large] = [(); 3].map(|()| pool.queue(terms(100, 0)));
+    let _waits = calls.acquire(ask(0, true)).await.unwrap();
+    let held = now(&called, 1).unwrap();
+    let mut whole = Box::pin(large.acquire(Ask::plain(8)));
+    assert!(whole.as_mut().now_or_never().is_none());
+    assert!(
+        now(&called, 1).is_none(),
+        "it takes what the large one waits for"
+    );
+    assert!(called.acquire(ask(1, false)).now_or_never().is_some());
+    drop(held);
+}
+
+/// The ask of the window after `before` in a chain of calls, which may call others itself.
+fn ask_after(before: &[&str]) -> Ask {
+    let mut call = WindowCall::of_client(http::Request::new(body::empty()));
+    call.waiting = before.len();
+    let mut chain = CallChain::default();
+    for pair in before.windows(2) {
+        chain = chain.onward(&pair[0].into(), pair[1]).unwrap();
+    }
+    if let Some(caller) = before.last() {
+        let window: Arc<str> = (*caller).into();
+        let chain = chain.onward(&window, "next").unwrap();
+        call.from = Some(Box::new(CallingWindow {
+            window,
+            chain,
+            deadline: None,
+        }));
+    }
+    Ask::of(&call, 1, true)
+}
+
+#[tokio::test]
+async fn last_window_of_the_longest_chain_gets_a_permit_at_pool_exhaustion() {
+    let pool = Pool::new(12);
+    let [a, b, c, d] = [(); 4].map(|()| pool.queue(terms(100, 0)));
+    let chain = ["a", "b", "c"];
+    let more = |queue: &WindowQueue, before: &[&str]| {
+        let ask = ask_after(before);
+        std::iter::from_fn(|| queue.acquire(ask).now_or_never()?.ok()).collect::<Vec<_>>()
+    };
+    let held = [
+        more(&a, &chain[..0]),
+        more(&b, &chain[..1]),
+        more(&c, &chain[..2]),
+    ];
+    assert_eq!(held.each_ref().map(Vec::len), [9, 1, 1]);
+    let last = ask_after(&chain);
+    assert!(!last.waits, "it may call nobody");
+    assert!(d.acquire(last).now_or_never().is_some());
+}
+
 /// A request at `chain`'s first window, which calls the second, and so on; each keeps its permit
-/// until the next has answered.
-async fn chain(queues: &[(WindowQueue, u32)], windows: &[usize], level: usize) -> bool {
+/// until the next has answered. Where `all_call`, each window may call others, and the last of the
+/// chain does not.
+async fn chain(
+    queues: &[(WindowQueue, u32)],
+    windows: &[usize],
+    level: usize,
+    all_call: bool,
+) -> bool {
     let Some((window, rest)) = windows.split_first() else {
         return true;
     };
@@ -286,13 +367,13 @@ async fn chain(queues: &[(WindowQueue, u32)], windows: &[usize], level: usize) -
     let ask = Ask {
         weight: *weight,
         level,
-        waits: !rest.is_empty(),
+        waits: !rest.is_empty() || (all_call && level + 1 < MAX_CALL_DEPTH),
     };
     let Ok(_permit) = queue.acquire(ask).await else {
         return false;
     };
     tokio::time::sleep(Duration::from_millis(1)).await;
-    Box::pin(chain(queues, rest, level + 1)).await
+    Box::pin(chain(queues, rest, level + 1, all_call)).await
 }
 
 proptest! {
@@ -304,6 +385,7 @@ proptest! {
         weights in proptest::collection::vec(1..4u32, 5),
         reserved in 0..3u32,
         total in 24..60u32,
+        all_call in any::<bool>(),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time().start_paused(true).build().unwrap();
@@ -314,7 +396,7 @@ proptest! {
         let tried = queues.iter().filter_map(|(queue, weight)| now(queue, *weight));
         prop_assert_eq!(tried.count(), queues.len());
         let served = runtime.block_on(futures_util::future::join_all(
-            chains.iter().map(|windows| chain(&queues, windows, 0))));
+            chains.iter().map(|windows| chain(&queues, windows, 0, all_call))));
         prop_assert!(served.iter().all(|served| *served), "a chain got no permit");
         let state = pool.state();
         prop_assert_eq!((state.used, state.waits), (0, Waits::default()));
