@@ -137,7 +137,7 @@ impl InFlight {
     /// What was sent for it ends here, and nothing more is.
     fn over(&self) {
         if let Some(calling) = &self.calling {
-            calling.over().cancel();
+            calling.over().end();
         }
     }
 

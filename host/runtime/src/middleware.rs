@@ -4,13 +4,12 @@
 
 use super::host_memory::{HANDLE_BYTES, RetainedBytes, fields_bytes, own_values};
 use super::instance::InstanceState;
-use super::outgoing::Lasting;
+use super::outgoing::{Lasting, Over};
 use bytes::Bytes;
 use hms_core::body::{Body, BodyError};
 use hms_core::next::Next;
 use http_body::Frame;
 use http_body_util::BodyExt;
-use tokio_util::sync::CancellationToken;
 use wasmtime::component::Resource;
 use wasmtime_wasi_http::p3::Response;
 use wasmtime_wasi_http::{Error, WasiBody};
@@ -29,7 +28,7 @@ pub(super) fn received(
 pub(super) struct Along {
     pub next: Next,
     /// That the request is over for which it goes on.
-    pub over: CancellationToken,
+    pub over: Over,
     /// What the host keeps for the call, until its answer's body has ended.
     pub kept: RetainedBytes,
 }
@@ -43,7 +42,7 @@ impl Along {
     ) -> Result<http::Response<WasiBody>, Error> {
         let Along { next, over, kept } = self;
         let request = request.map(|body| sent(body, &over));
-        let response = over.run_until_cancelled(next.call(request)).await;
+        let response = over.run(next.call(request)).await;
         let response = response.ok_or(Error::ConnectionTerminated)?;
         Ok(arrived(response, &over, kept, |_| {
             Error::HttpResponseIncomplete
@@ -53,7 +52,7 @@ impl Along {
 
 /// The body of a request that a guest sends, which lasts no longer than the request that it is sent
 /// for.
-pub(super) fn sent(body: WasiBody, over: &CancellationToken) -> Body {
+pub(super) fn sent(body: WasiBody, over: &Over) -> Body {
     let body = body.map_err(|error| BodyError::from(error.to_string()));
     Lasting::new(body, over, |frame| frame, || "the request is over".into()).boxed_unsync()
 }
@@ -62,7 +61,7 @@ pub(super) fn sent(body: WasiBody, over: &CancellationToken) -> Body {
 /// kept until its body has ended; `error` is what the guest is told where that breaks off.
 pub(super) fn arrived(
     response: http::Response<Body>,
-    over: &CancellationToken,
+    over: &Over,
     kept: RetainedBytes,
     error: fn(BodyError) -> Error,
 ) -> http::Response<WasiBody> {

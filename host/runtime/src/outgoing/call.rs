@@ -35,7 +35,7 @@ impl Call {
     ) -> Result<Response<WasiBody>, Error> {
         let over = self.request.calling.over().clone();
         let request = request.map(|body| sent(body, &over));
-        let answered = over.run_until_cancelled(self.ask(request, requested)).await;
+        let answered = over.run(self.ask(request, requested)).await;
         let answered = answered.ok_or(Error::ConnectionTerminated)?;
         let response = answered.map_err(code::of)?;
         // WASI 0.3 declares it with the resource, and 0.2 nowhere else.

@@ -1,5 +1,6 @@
 //! What a request may do beyond its answer, settled when it begins.
 
+use super::lasting::Over;
 use crate::instance::InstanceContext;
 use hms_core::call::WindowCall;
 use hms_core::headers::{REQUEST_ID, SCOPES, TRACEPARENT, USER};
@@ -9,7 +10,6 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 /// Only of requests that may go on, or call out: others pay nothing for it.
 pub(crate) struct Calling {
@@ -17,7 +17,7 @@ pub(crate) struct Calling {
     pub next: Option<Next>,
     /// For whom its calls are, where its window had a grant when it began.
     pub behalf: Option<Behalf>,
-    over: CancellationToken,
+    over: Over,
 }
 
 /// For whom the calls of a request are.
@@ -54,17 +54,17 @@ impl Calling {
         Some(Arc::new(Calling {
             next,
             behalf: granted.then(|| Behalf::of(call, may_wait)),
-            over: CancellationToken::new(),
+            over: Over::default(),
         }))
     }
 
     /// Its answer is out, nobody waits for it, or it failed.
     pub(crate) fn is_over(&self) -> bool {
-        self.over.is_cancelled()
+        self.over.is_over()
     }
 
     /// What says that it is over.
-    pub(crate) fn over(&self) -> &CancellationToken {
+    pub(crate) fn over(&self) -> &Over {
         &self.over
     }
 
@@ -73,7 +73,7 @@ impl Calling {
         Arc::new(Calling {
             next: Some(next),
             behalf: None,
-            over: CancellationToken::new(),
+            over: Over::default(),
         })
     }
 }

@@ -2,31 +2,87 @@
 
 use crate::bodies::Empties;
 use bytes::Bytes;
-use hms_core::delegate;
-use http_body::Frame;
+use http_body::{Frame, SizeHint};
+use parking_lot::Mutex;
 use std::pin::Pin;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// A body that lasts no longer than the request that it belongs to: then it is cut. Empty pieces of
-/// it are passed over, as those of other bodies are.
-pub(crate) struct Lasting<B: http_body::Body, P> {
-    body: B,
-    empties: Empties,
+/// The end of a request, for all that is at work for it.
+#[derive(Clone, Default)]
+pub(crate) struct Over {
     token: CancellationToken,
+    open: Arc<Mutex<Vec<Weak<dyn Slot>>>>,
+}
+
+/// Where a body is until the end of its request, or its own.
+trait Slot: Send + Sync {
+    /// Drops the body, except while it is being polled: then its poller does.
+    fn empty(&self);
+}
+
+impl<B: Send> Slot for Mutex<Option<B>> {
+    fn empty(&self) {
+        // Dropped after the lock is released: what else ends with it may come back here.
+        let body = self.try_lock().and_then(|mut body| body.take());
+        drop(body);
+    }
+}
+
+impl Over {
+    /// The request ends here, and with it the bodies of its calls, even those that a guest keeps
+    /// and never reads.
+    pub(crate) fn end(&self) {
+        self.token.cancel();
+        let open = std::mem::take(&mut *self.open.lock());
+        for slot in open.iter().filter_map(Weak::upgrade) {
+            slot.empty();
+        }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
+    /// `future`, for as long as the request lasts.
+    pub(crate) async fn run<F: Future>(&self, future: F) -> Option<F::Output> {
+        self.token.run_until_cancelled(future).await
+    }
+
+    fn hold<B: Send + 'static>(&self, body: B) -> Arc<Mutex<Option<B>>> {
+        let slot = Arc::new(Mutex::new(Some(body)));
+        let weak: Weak<Mutex<Option<B>>> = Arc::downgrade(&slot);
+        let mut open = self.open.lock();
+        open.retain(|slot| slot.strong_count() > 0);
+        open.push(weak);
+        drop(open);
+        if self.is_over() {
+            slot.empty();
+        }
+        slot
+    }
+}
+
+/// A body that lasts no longer than the request that it belongs to: then it is cut, and dropped.
+/// Empty pieces of it are passed over, as those of other bodies are.
+pub(crate) struct Lasting<B: http_body::Body, P> {
+    slot: Arc<Mutex<Option<B>>>,
+    empties: Empties,
+    request: Over,
     over: Pin<Box<WaitForCancellationFutureOwned>>,
     cut: fn() -> B::Error,
     /// What becomes of each of its frames.
     pass: P,
 }
 
-impl<B: http_body::Body, P> Lasting<B, P> {
-    pub(crate) fn new(body: B, over: &CancellationToken, pass: P, cut: fn() -> B::Error) -> Self {
+impl<B: http_body::Body + Send + 'static, P> Lasting<B, P> {
+    pub(crate) fn new(body: B, over: &Over, pass: P, cut: fn() -> B::Error) -> Self {
         Lasting {
-            body,
+            slot: over.hold(body),
             empties: Empties::default(),
-            token: over.clone(),
-            over: Box::pin(over.clone().cancelled_owned()),
+            request: over.clone(),
+            over: Box::pin(over.token.clone().cancelled_owned()),
             cut,
             pass,
         }
@@ -35,7 +91,7 @@ impl<B: http_body::Body, P> Lasting<B, P> {
 
 impl<B, P> http_body::Body for Lasting<B, P>
 where
-    B: http_body::Body<Data = Bytes> + Unpin,
+    B: http_body::Body<Data = Bytes> + Send + Unpin,
     P: FnMut(Frame<Bytes>) -> Frame<Bytes> + Unpin,
 {
     type Data = Bytes;
@@ -46,17 +102,34 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = &mut *self;
-        if this.token.is_cancelled() {
-            return Poll::Ready(Some(Err((this.cut)())));
+        let polled = match &mut *this.slot.lock() {
+            Some(body) if !this.request.is_over() => Some(this.empties.poll_frame(body, cx)),
+            _ => None,
+        };
+        let cut = match &polled {
+            Some(Poll::Pending) => this.over.as_mut().poll(cx).is_ready(),
+            Some(Poll::Ready(_)) => false,
+            None => true,
+        };
+        // It may have ended during the poll, which kept the body from being dropped.
+        if this.request.is_over() {
+            this.slot.empty();
         }
-        let frame = this.empties.poll_frame(&mut this.body, cx);
-        if frame.is_pending() && this.over.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Some(Err((this.cut)())));
+        match polled {
+            Some(frame) if !cut => frame.map_ok(&mut this.pass),
+            _ => Poll::Ready(Some(Err((this.cut)()))),
         }
-        frame.map_ok(&mut this.pass)
     }
 
-    delegate!(body: is_end_stream, size_hint);
+    fn is_end_stream(&self) -> bool {
+        let body = self.slot.lock();
+        body.as_ref().is_some_and(B::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let body = self.slot.lock();
+        body.as_ref().map(B::size_hint).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]
@@ -74,7 +147,7 @@ mod tests {
             let (pieces, body) = Channel::<Bytes, Infallible>::new(4);
             (pieces, body.map_err(|never| match never {}).boxed_unsync())
         };
-        let over = CancellationToken::new();
+        let over = Over::default();
         let (mut pieces, inner): (_, Body) = body();
         let mut waits = Lasting::new(inner, &over, |frame| frame, || "over".into());
         pieces.send_data(Bytes::from_static(b"one")).await.unwrap();
@@ -84,8 +157,28 @@ mod tests {
         pieces.send_data(Bytes::from_static(b"two")).await.unwrap();
         let waiting = tokio::spawn(async move { waits.frame().await.unwrap().is_err() });
         tokio::time::sleep(Duration::from_millis(10)).await;
-        over.cancel();
+        over.end();
         assert!(waiting.await.unwrap());
         assert!(has_more.frame().await.unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn body_that_nobody_reads_is_dropped_at_the_end_of_its_request() {
+        let over = Over::default();
+        let body = || {
+            let (pieces, body) = Channel::<Bytes, Infallible>::new(4);
+            let body: Body = body.map_err(|never| match never {}).boxed_unsync();
+            (
+                pieces,
+                Lasting::new(body, &over, |frame| frame, || "over".into()),
+            )
+        };
+        let (mut pieces, mut kept) = body();
+        pieces.send_data(Bytes::from_static(b"one")).await.unwrap();
+        over.end();
+        assert!(pieces.send_data(Bytes::new()).await.is_err());
+        assert!(kept.frame().await.unwrap().is_err());
+        let (mut pieces, _late) = body();
+        assert!(pieces.send_data(Bytes::new()).await.is_err());
     }
 }

@@ -25,7 +25,7 @@ mod refusal;
 
 pub(super) use calling::Calling;
 pub(super) use imports::add_to_linker;
-pub(super) use lasting::Lasting;
+pub(super) use lasting::{Lasting, Over};
 
 use super::failures::Failures;
 use super::host_memory::{BODY_CHUNK_BYTES, write_bytes};
