@@ -86,6 +86,12 @@ pub(super) fn classify(error: &wasmtime::Error, granted: &WindowGrants) -> Insta
     InstanceError::NoResponse(without_secrets(&root, granted))
 }
 
+/// The innermost cause of `error`, without the secrets that the window is `granted` to read.
+pub(super) fn root_cause(error: &wasmtime::Error, granted: &WindowGrants) -> Cause {
+    let root = cut(ERROR_BYTES, format_args!("{}", error.root_cause()));
+    without_secrets(&root, granted)
+}
+
 /// The text of an error that a guest returned.
 fn returned(code: &dyn std::fmt::Debug, granted: &WindowGrants) -> Cause {
     let said = cut(ERROR_BYTES, format_args!("it returned the error {code:?}"));
@@ -118,6 +124,10 @@ mod tests {
             let told = RequestError::from(classify(&error, &granted)).in_full();
             assert!(!told.contains("sk_"), "{told}");
             assert!(told.contains("InternalError"), "{told}");
+            let error = wasmtime::Error::msg(format!("{fill}no start with sk_live_42, sk_live_42"));
+            let told = root_cause(&error.context("instantiation"), &granted);
+            let told = RequestError::from(InstanceError::Start(told)).in_full();
+            assert!(!told.contains("sk_") && told.contains("no start"), "{told}");
         }
     }
 }

@@ -29,6 +29,11 @@ impl Failures {
     /// An instance was refused something for this reason.
     pub fn count(&self, code: &'static str, sentence: &str) {
         self.log.line(&format!("{code}: {sentence}"));
+        self.count_logged(code);
+    }
+
+    /// The same where the window's log has the sentence already.
+    pub(super) fn count_logged(&self, code: &'static str) {
         let mut counts = self.counts.lock();
         *counts.entry(code).or_default() += 1;
     }

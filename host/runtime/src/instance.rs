@@ -5,7 +5,7 @@ use super::code::Code;
 use super::cpu_share::{CpuShare, CpuShares};
 use super::error::InstanceError;
 use super::factory::{CancelHandle, InstanceFactory};
-use super::failure::classify;
+use super::failure::{classify, root_cause};
 use super::failures::Failures;
 use super::in_flight::{Held, InFlight};
 use super::in_flight_set::InFlightSet;
@@ -17,7 +17,7 @@ use super::reuse::Reuse;
 use super::shortage::Short;
 use hms_core::body::Body;
 use hms_core::call::{WindowCall, Windows};
-use hms_core::error::{Cause, RequestError};
+use hms_core::error::RequestError;
 use hms_core::framing;
 use hms_core::limits::{Limit, LiveLimits, WindowLimits};
 use hms_core::outgoing::Outgoing;
@@ -123,11 +123,7 @@ impl InstanceState {
             table,
             wasi,
             http,
-            hooks: Outside::new(
-                context.failures.clone(),
-                context.window.clone(),
-                limits.get(Limit::MemoryBytes),
-            ),
+            hooks: Outside::new(&context, limits.get(Limit::MemoryBytes)),
             meter: Meter::new(limits, cpu_share),
             requests: Requests::new(in_flight_set.clone()),
             has_taken_a_body: false,
@@ -301,11 +297,12 @@ impl Instances {
             let limit = limit.time(Limit::WallTimeMs);
             return InstanceError::WallTime { limit };
         }
-        match classify(error, &self.counter().context.grants.load()) {
+        let granted = self.counter().context.grants.load();
+        match classify(error, &granted) {
             known @ (InstanceError::PoolFull
             | InstanceError::CpuTime { .. }
             | InstanceError::MemoryLimit { .. }) => known,
-            _ => InstanceError::Start(Cause::of(error.root_cause())),
+            _ => InstanceError::Start(root_cause(error, &granted)),
         }
     }
 

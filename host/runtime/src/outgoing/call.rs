@@ -10,9 +10,10 @@ use hms_core::body::{self, Body};
 use hms_core::call::{CallingWindow, WindowCall};
 use hms_core::headers::{REQUEST_ID, SCOPES, TRACEPARENT, USER, WINDOW, clean_trailers};
 use hms_core::limits::Limit;
-use hms_core::outgoing::{CallError, OnBehalf, RequestedTimeouts};
+use hms_core::outgoing::{CallError, OnBehalf, Outgoing, RequestedTimeouts};
+use hms_core::path::normalise;
 use hms_core::stream_idle::StreamIdle;
-use http::uri::{Authority, Scheme, Uri};
+use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderName, HeaderValue, Request, Response, Version, header};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -49,15 +50,31 @@ impl Call {
         requested: RequestedTimeouts,
     ) -> Result<Response<Body>, CallError> {
         let (method, uri) = (request.method().clone(), request.uri().clone());
+        // Whoever leads to services logs itself what it refuses.
+        let mut logged = false;
         let asked = match Destination::of(&uri) {
             Ok(Destination::Window(name)) => self.window(name.as_str(), request, requested).await,
-            Ok(Destination::Service) => self.service(request, requested).await,
+            Ok(Destination::Service) => match self.way_out() {
+                Some(outgoing) => {
+                    logged = true;
+                    self.service(outgoing, request, requested).await
+                }
+                None => Err(CallError::Denied),
+            },
             Err(error) => Err(error),
         };
         match &asked {
-            Err(CallError::Denied | CallError::UriInvalid(_)) => {
-                let (reason, sentence) = refusal::not_granted(&self.context.window, &method, &uri);
-                self.context.failures.count(reason, &sentence);
+            Err(CallError::Denied | CallError::UriInvalid(_)) if logged => {
+                self.context.failures.count_logged(refusal::NO_NETWORK);
+            }
+            Err(error @ CallError::UriInvalid(_)) => {
+                self.count(refusal::NOT_GRANTED, &uri, error);
+            }
+            Err(CallError::Denied) => {
+                let context = &self.context;
+                let file = refusal::file_of(&context.grants.load(), &context.window);
+                let (reason, sentence) = refusal::not_granted(&file, &method, &uri);
+                context.failures.count(reason, &sentence);
             }
             Err(error @ CallError::LoopDetected) => {
                 self.count("loop-detected", &uri, error);
@@ -92,14 +109,17 @@ impl Call {
         behalf.map_or(&[], |behalf| &behalf.credentials)
     }
 
+    fn way_out(&self) -> Option<&dyn Outgoing> {
+        let granted = !self.context.grants.load().grants.outbound.is_empty();
+        self.context.outgoing.as_deref().filter(|_| granted)
+    }
+
     async fn service(
         &self,
+        outgoing: &dyn Outgoing,
         mut request: Request<Body>,
         requested: RequestedTimeouts,
     ) -> Result<Response<Body>, CallError> {
-        let granted = !self.context.grants.load().grants.outbound.is_empty();
-        let outgoing = self.context.outgoing.as_ref().filter(|_| granted);
-        let outgoing = outgoing.ok_or(CallError::Denied)?;
         let from = self.begin()?;
         clean::request(request.headers_mut(), self.credentials());
         let request = request.map(|body| body::with_trailers(body, clean_trailers));
@@ -114,6 +134,8 @@ impl Call {
     ) -> Result<Response<Body>, CallError> {
         let grants = self.context.grants.current();
         let grant = grants.grants.call(callee).ok_or(CallError::Denied)?;
+        let from = self.begin()?;
+        let chain = from.chain.onward(&from.window, callee)?;
         let behalf = self.request.calling.behalf.as_ref();
         // One that had its place in the pool before the window could call any would hold it while
         // it waits, which nobody has counted with: the next request may.
@@ -125,8 +147,6 @@ impl Call {
             return Err(CallError::Unavailable);
         };
         let waiting = behalf.waiting + 1;
-        let from = self.begin()?;
-        let chain = from.chain.onward(&from.window, callee)?;
         let windows = self.context.windows.upgrade();
         let windows = windows.ok_or(CallError::Unavailable)?;
         let request_id = from.request_id.clone();
@@ -172,6 +192,8 @@ impl Call {
         request: Request<Body>,
     ) -> Result<Request<Body>, CallError> {
         let invalid = |_| CallError::UriInvalid("its URI cannot be said");
+        // In the one form in which the gateway asks windows, too.
+        let path = in_one_form(request.uri())?;
         let (mut head, body) = request.into_parts();
         clean::request_to_window(&mut head.headers, self.credentials());
         let authority = format!("hms-svc-{callee}");
@@ -192,6 +214,7 @@ impl Call {
         uri.scheme = Some(Scheme::HTTP);
         let authority = Authority::try_from(authority);
         uri.authority = Some(authority.map_err(|_| CallError::UriInvalid("its host is none"))?);
+        uri.path_and_query = Some(path);
         head.uri = Uri::from_parts(uri).map_err(invalid)?;
         head.version = Version::HTTP_11;
         head.extensions.clear();
@@ -200,7 +223,41 @@ impl Call {
     }
 }
 
-async fn within<T>(timeout: Duration, answered: impl Future<Output = T>) -> Result<T, CallError> {
-    let answered = tokio::time::timeout(timeout, answered).await;
+/// # Errors
+/// [`CallError::UriInvalid`] for a path that windows may read differently.
+fn in_one_form(uri: &Uri) -> Result<PathAndQuery, CallError> {
+    let mut path = normalise(uri.path()).map_err(CallError::UriInvalid)?;
+    if let Some(query) = uri.query() {
+        path.push('?');
+        path.push_str(query);
+    }
+    let read = PathAndQuery::try_from(path);
+    read.map_err(|_| CallError::UriInvalid("its path and query cannot be said"))
+}
+
+async fn within<T>(wish: Duration, answered: impl Future<Output = T>) -> Result<T, CallError> {
+    let answered = tokio::time::timeout(wish, answered).await;
     answered.map_err(|_| CallError::ResponseTimeout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_of_a_call_is_in_its_one_form_and_others_are_refused() {
+        let of = |path: &str| in_one_form(&format!("http://hms-svc-b{path}").parse().unwrap());
+        assert_eq!(of("/%61/b%c3%a9?x=%61").unwrap(), "/a/b%C3%A9?x=%61");
+        assert_eq!(of("").unwrap(), "/");
+        for odd in [
+            "/a/../b",
+            "/a/%2e%2e/b",
+            "/a%2fb",
+            "/a%5Cb",
+            "/a//b",
+            "/%zz",
+        ] {
+            assert!(matches!(of(odd), Err(CallError::UriInvalid(_))), "{odd}");
+        }
+    }
 }

@@ -29,9 +29,11 @@ pub(super) use lasting::{Lasting, Over};
 
 use super::failures::Failures;
 use super::host_memory::{BODY_CHUNK_BYTES, write_bytes};
+use super::instance::InstanceContext;
 use super::middleware::Along;
 use call::Call;
 use hms_core::outgoing::RequestedTimeouts;
+use hms_grants::LiveGrants;
 use std::sync::Arc;
 use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody, WasiHttpHooks,
@@ -51,6 +53,7 @@ pub(super) enum Sending {
 pub(super) struct Outside {
     failures: Arc<Failures>,
     window: Arc<str>,
+    grants: LiveGrants,
     /// What becomes of the request that is being sent; none where nothing is granted.
     pub sending: Option<Sending>,
     /// Bytes of one piece of an outgoing body of WASI 0.2.
@@ -59,11 +62,12 @@ pub(super) struct Outside {
 
 impl Outside {
     /// For an instance of `window`, of so much memory.
-    pub(super) fn new(failures: Arc<Failures>, window: Arc<str>, memory_limit: u64) -> Self {
+    pub(super) fn new(context: &InstanceContext, memory_limit: u64) -> Self {
         Outside {
             write_bytes: write_bytes(memory_limit),
-            failures,
-            window,
+            failures: context.failures.clone(),
+            window: context.window.clone(),
+            grants: context.grants.clone(),
             sending: None,
         }
     }
@@ -96,8 +100,9 @@ impl WasiHttpHooks for Outside {
             }
             Some(Sending::Refused(reason, sentence)) => self.failures.count(reason, sentence),
             None => {
+                let file = refusal::file_of(&self.grants.load(), &self.window);
                 let (reason, sentence) =
-                    refusal::not_granted(&self.window, request.method(), request.uri());
+                    refusal::not_granted(&file, request.method(), request.uri());
                 self.failures.count(reason, &sentence);
             }
         }

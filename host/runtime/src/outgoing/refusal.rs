@@ -1,15 +1,30 @@
 //! What an operator reads of a request that was refused: the grant that would allow it.
 
 use super::destination::Destination;
+use hms_grants::WindowGrants;
 use http::{Method, Uri};
 
-/// Under which it is counted, and the sentence.
-pub(super) fn not_granted(window: &str, method: &Method, uri: &Uri) -> (&'static str, String) {
+/// The reason of a refused request to a service.
+pub(super) const NO_NETWORK: &str = "no-network";
+
+/// The reason of a refused call of a window.
+pub(super) const NOT_GRANTED: &str = "not-granted";
+
+/// The file in which `window` is granted something: the one that it has, or the usual one.
+pub(super) fn file_of(granted: &WindowGrants, window: &str) -> String {
+    match granted.file.as_str() {
+        "" => format!("windows/{window}.yaml"),
+        file => granted.folder.join(file).display().to_string(),
+    }
+}
+
+/// Under which it is counted, and the sentence. `file` is where it would be granted.
+pub(super) fn not_granted(file: &str, method: &Method, uri: &Uri) -> (&'static str, String) {
     match Destination::of(uri) {
         Ok(Destination::Window(callee)) => (
-            "not-granted",
+            NOT_GRANTED,
             format!(
-                "a call of window '{callee}' was refused: to allow it, add to windows/{window}.yaml: \
+                "a call of window '{callee}' was refused: to allow it, add to {file}: \
                  calls: [{callee}]"
             ),
         ),
@@ -19,15 +34,15 @@ pub(super) fn not_granted(window: &str, method: &Method, uri: &Uri) -> (&'static
             let host = uri.host().unwrap_or_default();
             let origin = format!("{scheme}://{host}{}", port.unwrap_or_default());
             (
-                "no-network",
+                NO_NETWORK,
                 format!(
-                    "a request to {origin} was refused: to allow it, add to \
-                     windows/{window}.yaml: outbound: [{{to: {origin}, methods: [{method}]}}]"
+                    "a request to {origin} was refused: to allow it, add to {file}: outbound: \
+                     [{{to: \"{origin}\", methods: [\"{method}\"]}}]"
                 ),
             )
         }
         Err(error) => (
-            "not-granted",
+            NOT_GRANTED,
             format!(
                 "a request to '{}' was refused: {error}",
                 uri.host().unwrap_or_default()
@@ -42,19 +57,20 @@ mod tests {
 
     #[test]
     fn refusal_names_the_grant_that_would_allow_it() {
-        let said = |method, uri: &str| not_granted("payments", &method, &uri.parse().unwrap());
+        let file = file_of(&WindowGrants::default(), "payments");
+        let said = |method, uri: &str| not_granted(&file, &method, &uri.parse().unwrap());
         let (reason, sentence) = said(Method::POST, "https://user:key@api.card.example/v1?a=b");
         assert_eq!(reason, "no-network");
         assert!(
             sentence.ends_with(
                 "add to windows/payments.yaml: \
-                 outbound: [{to: https://api.card.example, methods: [POST]}]"
+                 outbound: [{to: \"https://api.card.example\", methods: [\"POST\"]}]"
             ),
             "{sentence}"
         );
         let (_, sentence) = said(Method::GET, "http://[2001:db8::1]:8080/");
         assert!(
-            sentence.contains("{to: http://[2001:db8::1]:8080, methods: [GET]}"),
+            sentence.contains("{to: \"http://[2001:db8::1]:8080\", methods: [\"GET\"]}"),
             "{sentence}"
         );
         let (reason, sentence) = said(Method::GET, "http://hms-svc-docs/");
@@ -63,6 +79,13 @@ mod tests {
             sentence.ends_with("add to windows/payments.yaml: calls: [docs]"),
             "{sentence}"
         );
+        let granted = WindowGrants {
+            folder: "/etc/hms/grants".into(),
+            file: "payments.yml".into(),
+            ..WindowGrants::default()
+        };
+        let named = file_of(&granted, "payments");
+        assert_eq!(named, "/etc/hms/grants/payments.yml");
         let (_, sentence) = said(Method::GET, "https://hms-svc-docs/");
         assert!(sentence.contains("http://"), "{sentence}");
     }
