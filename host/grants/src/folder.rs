@@ -1,14 +1,16 @@
 //! The folder of grants files: watched, checked, and live in each window.
 
 use crate::values;
-use crate::{AllGrants, GrantsFile, GrantsMetrics, Secrets, WindowGrants};
+use crate::{AllGrants, GrantsFile, GrantsMetrics, OutboundGrant, Secrets, WindowGrants};
 use hms_core::reload::{self, ReadAgain};
 use hms_disk::changes::Changes;
 use hms_disk::files::folder_of;
+use hms_disk::stamp::FileStamp;
 use hms_manifest::ManifestSet;
 use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -16,7 +18,7 @@ use std::time::Duration;
 /// Files that are followed: as many as there can be windows on one host.
 const MAX_FILES: usize = 1000;
 
-/// How often secrets are looked at where the file system says nothing. 5 s: as certificates.
+/// How often secrets and certificate files are looked at where the file system says nothing. 5 s: as certificates.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Is told the name of a window whose grants have changed, what they were and what they are.
@@ -28,12 +30,19 @@ pub struct GrantsFolder {
     applied: Arc<Applied>,
 }
 
+/// The PEM files of a window's grants as they were when its clients were last made anew; none for
+/// one that is not there.
+type PemFiles = BTreeMap<PathBuf, Option<FileStamp>>;
+
 /// What was made of the files.
 struct Applied {
     folder: PathBuf,
     all: Arc<AllGrants>,
     /// By the name of the window.
     files: Mutex<BTreeMap<String, Followed>>,
+    /// Held from the look at `files` until what was made of them is stored, so that what is stored
+    /// last is of the newest file. `on_change` runs under it. Holds the PEM files of each window.
+    storing: Mutex<BTreeMap<String, PemFiles>>,
     on_change: OnceLock<OnChange>,
     secrets_unreadable: Gauge,
 }
@@ -60,6 +69,7 @@ impl GrantsFolder {
             folder: folder.clone(),
             all,
             files: Mutex::default(),
+            storing: Mutex::default(),
             on_change: OnceLock::new(),
             secrets_unreadable: metrics.secrets_unreadable,
         });
@@ -79,7 +89,7 @@ impl GrantsFolder {
     }
 
     /// From now on `on_change` is told of each window whose grants have changed. The first caller's
-    /// counts.
+    /// counts. It must not read the files or the secrets again: they wait for it.
     pub fn on_change(&self, on_change: OnChange) {
         let _ = self.applied.on_change.set(on_change);
     }
@@ -91,7 +101,7 @@ impl GrantsFolder {
         tokio::spawn(watch_secrets(Arc::downgrade(&self.applied)));
     }
 
-    /// Reads the secrets again. Blocks.
+    /// Reads the secrets again, and looks at the certificate files. Blocks.
     pub fn reload_secrets(&self) {
         self.applied.reload_secrets();
     }
@@ -124,16 +134,19 @@ impl Applied {
             .into_iter()
             .map(|(name, file)| (file.window.to_string(), Followed { name, file }));
         let next: BTreeMap<_, _> = followed.collect();
+        let mut storing = self.storing.lock();
         let mut now = self.files.lock();
         let before = std::mem::replace(&mut *now, next.clone());
         drop(now);
         for (window, file) in &next {
             let is_same = |old: &Followed| Arc::ptr_eq(&old.file, &file.file);
             if !before.get(window).is_some_and(is_same) {
+                storing.insert(window.clone(), self.pem_files(&file.file));
                 self.apply(window, Some(file));
             }
         }
         for window in before.keys().filter(|window| !next.contains_key(*window)) {
+            storing.remove(window);
             self.apply(window, None);
         }
     }
@@ -204,13 +217,25 @@ impl Applied {
     }
 
     fn reload_secrets(&self) {
+        let mut storing = self.storing.lock();
         let files = self.files.lock().clone();
         for (window, Followed { name: shown, file }) in files {
             let (secrets, faults) = values::read_all(&file.grants.secrets, &self.folder);
             let live = self.all.window(&window);
             let now = live.current();
-            if now.secrets == secrets && now.secret_faults == faults {
+            let pem = self.pem_files(&file);
+            // One that is away for a moment, as while it is replaced, changes nothing.
+            let has_new_pem =
+                pem.values().all(Option::is_some) && storing.get(&window) != Some(&pem);
+            if now.secrets == secrets && now.secret_faults == faults && !has_new_pem {
                 continue;
+            }
+            if has_new_pem {
+                tracing::info!(
+                    window,
+                    "certificate files have changed: its clients are made anew"
+                );
+                storing.insert(window.clone(), pem);
             }
             // One that cannot be read for a moment, as while it is replaced, stays as it was.
             let mut kept = now.secrets.clone();
@@ -234,13 +259,28 @@ impl Applied {
         }
     }
 
-    /// The folders in which secrets are.
+    /// The PEM files that a grants file names, as they are now. Whoever makes clients of them reads
+    /// them later: a change in between is seen by the next look.
+    fn pem_files(&self, file: &GrantsFile) -> PemFiles {
+        let paths = file.grants.outbound.iter().flat_map(OutboundGrant::files);
+        let look = |path: PathBuf| {
+            let stamp = fs::metadata(&path).ok();
+            let stamp = stamp.map(|metadata| FileStamp::of(&metadata));
+            (path, stamp)
+        };
+        paths.map(|path| look(self.folder.join(path))).collect()
+    }
+
+    /// The folders in which secrets and certificates are.
     fn folders(&self) -> BTreeSet<PathBuf> {
         let files = self.files.lock();
         let sources = files
             .values()
             .flat_map(|each| each.file.grants.secrets.values());
-        let paths = sources.filter_map(|source| values::path(source, &self.folder).ok());
+        let secrets = sources.filter_map(|source| values::path(source, &self.folder).ok());
+        let grants = files.values().flat_map(|each| &each.file.grants.outbound);
+        let pem = grants.flat_map(OutboundGrant::files);
+        let paths = secrets.chain(pem.map(|path| self.folder.join(path)));
         paths.map(|path| folder_of(&path).to_owned()).collect()
     }
 }
@@ -259,10 +299,11 @@ async fn watch_secrets(applied: Weak<Applied>) {
 mod tests {
     use super::*;
     use hms_manifest::conformance::{self, Samples};
-    use std::fs;
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::sync::mpsc;
+    use std::thread;
 
     const CARD: &str = "secrets: {card-key: {file: card-key}}\nreveal: [card-key]\n";
 
@@ -376,5 +417,69 @@ mod tests {
         assert_eq!(card_key(&all).as_deref(), Some(&b"two"[..]));
         let faults = all.window("payments").current();
         assert!(faults.secret_faults["card-key"].contains("chmod 600"));
+    }
+
+    #[test]
+    fn file_removed_while_secrets_are_read_grants_nothing_afterwards() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("card-key");
+        write_secret(&key, "one", 0o600);
+        for window in ["audit", "payments"] {
+            fs::write(dir.path().join(format!("{window}.yaml")), CARD).unwrap();
+        }
+        let (folder, all) = folder(dir.path());
+        let files = folder.files().clone();
+        let removal = Arc::new(Mutex::new(None));
+        let begun = removal.clone();
+        // While the change of the first window is told, the file of the second is removed.
+        folder.on_change(Box::new(move |window, _, _| {
+            if window == "audit" && begun.lock().is_none() {
+                let (files, (done, is_done)) = (files.clone(), mpsc::channel());
+                *begun.lock() = Some(thread::spawn(move || {
+                    files.remove("payments").unwrap();
+                    let _ = done.send(());
+                }));
+                // It may have to wait until all are told.
+                let _ = is_done.recv_timeout(Duration::from_millis(300));
+            }
+        }));
+        write_secret(&key, "two", 0o600);
+        folder.reload_secrets();
+        let removal = removal.lock().take().unwrap();
+        removal.join().unwrap();
+        assert_eq!(card_key(&all), None);
+        assert_eq!(
+            all.window("payments").load().grants,
+            crate::Grants::default()
+        );
+    }
+
+    #[test]
+    fn replaced_certificate_files_have_the_grants_stored_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let pem = ["ca.pem", "cert.pem", "key.pem"].map(|name| dir.path().join(name));
+        for path in &pem {
+            write_secret(path, "one", 0o600);
+        }
+        let text = "outbound:\n  - to: https://a.example\n    ca: ca.pem\n    \
+                    client-cert: {cert: cert.pem, key: key.pem}\n";
+        fs::write(dir.path().join("payments.yaml"), text).unwrap();
+        let (folder, all) = folder(dir.path());
+        let now = || all.window("payments").current();
+        let mut last = now();
+        folder.reload_secrets();
+        assert!(Arc::ptr_eq(&last, &now()));
+        for path in &pem {
+            fs::remove_file(path).unwrap();
+            folder.reload_secrets();
+            assert!(Arc::ptr_eq(&last, &now()), "{path:?} is away for a moment");
+            write_secret(path, "three", 0o600);
+            folder.reload_secrets();
+            assert!(!Arc::ptr_eq(&last, &now()), "{path:?}");
+            last = now();
+            folder.reload_secrets();
+            assert!(Arc::ptr_eq(&last, &now()));
+        }
+        assert_eq!(folder.applied.folders(), [dir.path().to_owned()].into());
     }
 }

@@ -3,7 +3,7 @@
 use http::uri::Scheme;
 use http::{HeaderName, Method};
 use ipnet::IpNet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What a guest reads in place of a secret that the host fills in: this, and the secret's name. In
@@ -42,6 +42,13 @@ pub struct OutboundGrant {
 }
 
 impl OutboundGrant {
+    /// The PEM files that it names, relative to the folder of the grants.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let identity = self.client_cert.iter();
+        let identity = identity.flat_map(|pair| [pair.cert.as_path(), pair.key.as_path()]);
+        identity.chain(self.ca.as_deref())
+    }
+
     /// Scheme, host and port as a file says them: `https://*.card.example`.
     pub fn to(&self) -> String {
         let host = match &self.host {

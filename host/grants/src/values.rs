@@ -1,11 +1,12 @@
 //! Reads the values of secrets.
 
 use crate::{Secret, SecretSource, Secrets};
+use rustix::fs::OFlags;
 use std::collections::BTreeMap;
 use std::env;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Bytes of one secret: a private key with its chain fits.
@@ -37,7 +38,7 @@ pub(crate) fn read_all(
 ) -> (Secrets, BTreeMap<String, String>) {
     let (mut secrets, mut faults) = (Secrets::new(), BTreeMap::new());
     for (name, source) in sources {
-        match path(source, folder).and_then(|path| read(&path)) {
+        match path(source, folder).and_then(|path| read_secret(&path)) {
             Ok(secret) => drop(secrets.insert(name.clone(), secret)),
             Err(reason) => drop(faults.insert(name.clone(), reason)),
         }
@@ -45,15 +46,18 @@ pub(crate) fn read_all(
     (secrets, faults)
 }
 
-/// The value in a file that nobody but its owner can read. One line feed at its end, which editors
-/// and `echo` leave, is not part of it.
+/// The value in a file of at most 64 KiB that nobody but its owner can read. One line feed at its end, which editors
+/// and `echo` leave, is not part of it. Blocks.
 ///
 /// # Errors
 /// A sentence with the file at fault, and nothing of its content.
-pub(crate) fn read(path: &Path) -> Result<Secret, String> {
+pub fn read_secret(path: &Path) -> Result<Secret, String> {
     let shown = path.display();
     let said = |error: io::Error| format!("{shown}: {error}");
-    let file = File::open(path).map_err(said)?;
+    // Does not wait at a pipe for whoever writes into it: nothing else would be read meanwhile.
+    let mut open = OpenOptions::new();
+    open.read(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
+    let file = open.open(path).map_err(said)?;
     let metadata = file.metadata().map_err(said)?;
     if !metadata.is_file() {
         return Err(format!("{shown} is not a file"));
@@ -105,7 +109,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for (text, value) in [("sk_1\n", "sk_1"), ("sk_1", "sk_1"), ("a\nb\n\n", "a\nb\n")] {
             let path = file(folder.path(), text, 0o600);
-            assert_eq!(read(&path).unwrap().expose(), value.as_bytes());
+            assert_eq!(read_secret(&path).unwrap().expose(), value.as_bytes());
         }
     }
 
@@ -113,28 +117,36 @@ mod tests {
     fn secret_that_others_can_read_is_refused_with_the_remedy() {
         let folder = tempfile::tempdir().unwrap();
         for mode in [0o644, 0o640, 0o604, 0o660] {
-            let reason = read(&file(folder.path(), "sk_1", mode)).unwrap_err();
+            let reason = read_secret(&file(folder.path(), "sk_1", mode)).unwrap_err();
             assert!(
                 reason.contains("chmod 600") && !reason.contains("sk_1"),
                 "{reason}"
             );
         }
-        assert!(read(&file(folder.path(), "sk_1", 0o400)).is_ok());
+        assert!(read_secret(&file(folder.path(), "sk_1", 0o400)).is_ok());
     }
 
     #[test]
     fn empty_missing_and_oversized_secrets_are_refused() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(read(&folder.path().join("none")).is_err());
-        assert!(read(folder.path()).unwrap_err().contains("not a file"));
+        assert!(read_secret(&folder.path().join("none")).is_err());
         assert!(
-            read(&file(folder.path(), "\n", 0o600))
+            read_secret(folder.path())
+                .unwrap_err()
+                .contains("not a file")
+        );
+        let pipe = folder.path().join("pipe");
+        let (kind, mode) = (rustix::fs::FileType::Fifo, 0o600.into());
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, mode, 0).unwrap();
+        assert!(read_secret(&pipe).unwrap_err().contains("not a file"));
+        assert!(
+            read_secret(&file(folder.path(), "\n", 0o600))
                 .unwrap_err()
                 .contains("empty")
         );
         let large = "x".repeat(MAX_SECRET_BYTES as usize + 1);
         assert!(
-            read(&file(folder.path(), &large, 0o600))
+            read_secret(&file(folder.path(), &large, 0o600))
                 .unwrap_err()
                 .contains("larger")
         );

@@ -1,6 +1,6 @@
 //! The client of one grant: what it may reach, whom it believes, and what it shows.
 
-use hms_grants::OutboundGrant;
+use hms_grants::{OutboundGrant, read_secret};
 use hms_net::client::{ClientSettings, HttpClient, Identity, OwnListeners, Resolve, Roots, Screen};
 use hms_net::pem::Pem;
 use prometheus_client::metrics::counter::Counter;
@@ -52,9 +52,11 @@ impl Clients {
             };
             let identity = match &cert {
                 Some(both) => Some(with_pem(&folder.join(&both.cert), |chain| {
-                    with_pem(&folder.join(&both.key), |key| {
-                        Identity::from_pem(chain, key)
-                    })
+                    let path = folder.join(&both.key);
+                    let key = read_secret(&path)?;
+                    let name = path.display().to_string();
+                    let text = key.expose();
+                    Identity::from_pem(chain, Pem { name: &name, text })
                 })?),
                 None => None,
             };

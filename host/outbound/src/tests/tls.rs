@@ -8,6 +8,8 @@ use rcgen::{CertifiedKey, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use tokio_rustls::TlsAcceptor;
 
 fn certificate(name: &str) -> CertifiedKey<KeyPair> {
@@ -105,6 +107,7 @@ async fn connection_with_a_certificate_is_not_used_by_a_grant_without_it() {
     let file = |name: &str, text: String| {
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         path
     };
     let identity = ClientCert {
@@ -129,6 +132,15 @@ async fn connection_with_a_certificate_is_not_used_by_a_grant_without_it() {
         // And it is used again by its own.
         assert_eq!(said("known").await, first);
     }
+    // A key that others can read is not used.
+    std::fs::set_permissions(&identity.key, Permissions::from_mode(0o640)).unwrap();
+    let at = secure(&own, &clients, "h2").await;
+    world.grant(&[OutboundGrant {
+        client_cert: Some(identity),
+        ..https(at)
+    }]);
+    let uri = format!("https://service.example:{}/", at.port());
+    assert!(world.get(uri).await.is_err());
 }
 
 #[tokio::test]
