@@ -36,6 +36,8 @@ enum Atom {
     Secret(Scope, String),
     /// The client certificate by which the host identifies itself there.
     Certificate(Scope, PathBuf),
+    /// A certificate authority beside the system's: whoever has its key can pose as the service.
+    Authority(Scope, PathBuf),
     /// A network beside the public internet in which the service may be.
     Private(Scope, IpNet),
     /// To call a window, and whether with the user of the request in hand.
@@ -207,6 +209,22 @@ pub fn unused_secrets(granted: &WindowGrants) -> Vec<(String, usize)> {
     unused.map(|name| (name.clone(), line(name))).collect()
 }
 
+/// Entries of `outbound` that no request reaches, because earlier ones allow all that they allow.
+pub fn shadowed(granted: &WindowGrants) -> Vec<&OutboundGrant> {
+    let entries = &granted.grants.outbound;
+    let is_shadowed = |at: usize, entry: &OutboundGrant| {
+        // An entry without paths also allows those that no pattern matches.
+        let earlier = entries.iter().take(at);
+        let earlier = earlier.filter(|other| other.paths.is_empty() || !entry.paths.is_empty());
+        let earlier: Vec<Scope> = earlier.flat_map(scopes).collect();
+        let mut scopes = scopes(entry).into_iter();
+        scopes.all(|scope| earlier.iter().any(|other| other.covers(&scope)))
+    };
+    let entries = entries.iter().enumerate();
+    let shadowed = entries.filter(|(at, entry)| is_shadowed(*at, entry));
+    shadowed.map(|(_, entry)| entry).collect()
+}
+
 impl Atom {
     /// Whether whoever has this has `other` as well.
     fn covers(&self, other: &Atom) -> bool {
@@ -215,7 +233,8 @@ impl Atom {
             (Atom::Secret(ours, name), Atom::Secret(theirs, other)) => {
                 name == other && ours.covers(theirs)
             }
-            (Atom::Certificate(ours, file), Atom::Certificate(theirs, other)) => {
+            (Atom::Certificate(ours, file), Atom::Certificate(theirs, other))
+            | (Atom::Authority(ours, file), Atom::Authority(theirs, other)) => {
                 file == other && ours.covers(theirs)
             }
             (Atom::Private(ours, network), Atom::Private(theirs, other)) => {
@@ -296,25 +315,34 @@ fn secrets(grant: &OutboundGrant) -> impl Iterator<Item = &String> {
     injected.chain(&grant.placeholders)
 }
 
+/// The requests of a grant: one scope for each method and path.
+fn scopes(grant: &OutboundGrant) -> Vec<Scope> {
+    let mut scopes = Vec::new();
+    for method in methods(grant) {
+        let paths = paths(grant).into_iter();
+        scopes.extend(paths.map(|path| Scope {
+            scheme: grant.scheme.clone(),
+            host: grant.host.clone(),
+            port: grant.port,
+            method: method.clone(),
+            path,
+        }));
+    }
+    scopes
+}
+
 fn atoms(grant: &OutboundGrant) -> Vec<Atom> {
     let mut atoms = Vec::new();
-    for method in methods(grant) {
-        for path in paths(grant) {
-            let scope = Scope {
-                scheme: grant.scheme.clone(),
-                host: grant.host.clone(),
-                port: grant.port,
-                method: method.clone(),
-                path,
-            };
-            let secrets = secrets(grant).map(|name| Atom::Secret(scope.clone(), name.clone()));
-            let private = grant.private.iter();
-            let private = private.map(|network| Atom::Private(scope.clone(), *network));
-            let certificate = grant.client_cert.iter();
-            let certificate = certificate.map(|c| Atom::Certificate(scope.clone(), c.cert.clone()));
-            atoms.extend(secrets.chain(private).chain(certificate));
-            atoms.push(Atom::Send(scope));
-        }
+    for scope in scopes(grant) {
+        let secrets = secrets(grant).map(|name| Atom::Secret(scope.clone(), name.clone()));
+        let private = grant.private.iter();
+        let private = private.map(|network| Atom::Private(scope.clone(), *network));
+        let certificate = grant.client_cert.iter();
+        let certificate = certificate.map(|c| Atom::Certificate(scope.clone(), c.cert.clone()));
+        let authority = grant.ca.iter();
+        let authority = authority.map(|ca| Atom::Authority(scope.clone(), ca.clone()));
+        atoms.extend(secrets.chain(private).chain(certificate).chain(authority));
+        atoms.push(Atom::Send(scope));
     }
     atoms
 }
@@ -338,6 +366,9 @@ fn outbound(grant: &OutboundGrant) -> String {
     if let Some(certificate) = &grant.client_cert {
         let file = certificate.cert.display();
         said.push_str(&format!(" with client certificate {file}"));
+    }
+    if let Some(ca) = &grant.ca {
+        said.push_str(&format!(" trusting {}", ca.display()));
     }
     if !grant.private.is_empty() {
         let networks: Vec<String> = grant.private.iter().map(IpNet::to_string).collect();

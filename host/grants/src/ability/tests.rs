@@ -54,10 +54,23 @@ fn every_way_to_grow_is_asked_for() {
         more("api.card", "*.card"),
         more("{card-key}\"", "{card-key}{other}\""),
         more("    paths", "    private: [10.0.0.0/8]\n    paths"),
+        more("    paths", "    ca: my.pem\n    paths"),
         format!("{CARD}calls: [docs]\n"),
     ] {
         assert!(asks(CARD, &after).is_some(), "{after}");
     }
+}
+
+#[test]
+fn authority_is_named_and_not_asked_for_where_it_is_taken_away() {
+    let with_ca = CARD.replace("    paths", "    ca: my.pem\n    paths");
+    let asked = asks(CARD, &with_ca).unwrap();
+    assert!(
+        asked.contains("with secret card-key trusting my.pem"),
+        "{asked}"
+    );
+    assert_eq!(asks(&with_ca, CARD), None);
+    assert!(asks(&with_ca, &with_ca.replace("my.pem", "other.pem")).is_some());
 }
 
 #[test]
@@ -132,4 +145,26 @@ fn plain_sentences_say_everything_and_no_value() {
 fn secret_that_nothing_uses_is_found_with_its_line() {
     let unused = unused_secrets(&granted(CARD));
     assert_eq!(unused, [("other".to_owned(), 6)]);
+}
+
+#[test]
+fn entry_that_earlier_ones_cover_is_shadowed() {
+    let lines = |entries: &[&str]| {
+        let text = format!("outbound:\n  - {{{}}}\n", entries.join("}\n  - {"));
+        let granted = granted(&text);
+        let lines = shadowed(&granted).into_iter().map(|entry| entry.line);
+        lines.collect::<Vec<_>>()
+    };
+    let all = "to: 'https://*.a.example'";
+    let one = "to: https://b.a.example, methods: [GET], paths: [/v1/**]";
+    let post = "to: https://b.a.example, methods: [GET, POST], paths: [/v1/**]";
+    assert_eq!(lines(&[all, one]), [3]);
+    assert_eq!(lines(&[one, all]), [0; 0]);
+    assert_eq!(lines(&[all, post]), [0; 0]);
+    // Several may cover it together.
+    let posts = "to: https://b.a.example, methods: [POST]";
+    assert_eq!(lines(&[all, posts, post]), [4]);
+    // An entry without paths is for more than every pattern.
+    let patterns = "to: 'https://*.a.example', paths: [/**]";
+    assert_eq!(lines(&[patterns, all]), [0; 0]);
 }

@@ -9,7 +9,7 @@ use hms_disk::files::{is_manifest, read_at_most};
 use hms_gateway::routes::manifest::{Destination, Route};
 use hms_gateway::routes::{RouteSet, route_status};
 use hms_gateway::{GatewayMetrics, Limits};
-use hms_grants::ability::unused_secrets;
+use hms_grants::ability::{shadowed, unused_secrets};
 use hms_grants::{AllGrants, GrantsFile, GrantsFolder, GrantsMetrics, grants_status, of_file};
 use hms_manifest::{FileStatus, MAX_MANIFEST_BYTES, Manifest, check_file, line_of};
 use hms_telemetry::tell_json;
@@ -193,6 +193,15 @@ impl Found {
                     )
                 });
                 self.notes.extend(unused);
+                let shadowed = shadowed(&granted).into_iter().map(|entry| {
+                    format!(
+                        "{}: no request reaches this entry for {}: earlier ones allow all that it \
+                         allows, and the first that fits decides",
+                        granted.at(entry.line),
+                        entry.to()
+                    )
+                });
+                self.notes.extend(shadowed);
             }
             // Secrets are on the machine that serves.
             let shown = grants_status(&file, folder, &BTreeMap::new());
@@ -213,7 +222,7 @@ impl Found {
             .collect();
         for (file, shown) in &mut self.routes {
             let Some(route) = &file.live else { continue };
-            let windows: BTreeSet<&str> = route
+            let upstreams: BTreeSet<&str> = route
                 .upstream
                 .endpoints
                 .iter()
@@ -221,12 +230,18 @@ impl Found {
                     Destination::Window(name) => Some(name.as_str()),
                     _ => None,
                 })
-                .filter(|name| internal.contains(name))
                 .collect();
-            for window in windows {
+            let middlewares = route.rules.middlewares().iter().map(String::as_str);
+            let middlewares: BTreeSet<&str> = middlewares.collect();
+            let named = [("upstream", upstreams), ("plugins", middlewares)];
+            let windows = named.iter().flat_map(|(field, windows)| {
+                let windows = windows.iter().filter(|name| internal.contains(*name));
+                windows.map(move |window| (*field, *window))
+            });
+            for (field, window) in windows {
                 shown.state = RouteState::Refused;
                 shown.faults.push(Fault {
-                    line: line_of(route.text(), "upstream"),
+                    line: line_of(route.text(), field),
                     column: 1,
                     reason: format!(
                         "the window '{window}' is internal by its grants: only other windows call \
@@ -342,6 +357,18 @@ mod tests {
         fs::write(&grants, "internal: true\n").unwrap();
         let refused = check_all(&[&routes, &windows]).unwrap_err();
         assert_eq!(refused, "1 of 2 manifests have faults");
+        let public = "uri: /w\nupstream: http://hms-svc-v\nplugins: [wasm: {window: w}]\n";
+        fs::write(&route, public).unwrap();
+        let both = Check {
+            paths: vec![routes.clone(), windows.clone()],
+            routes: "routes".into(),
+            grants: None,
+            json: false,
+            schema: None,
+        };
+        let found = both.found().unwrap();
+        let faults = &found.routes[0].1.faults;
+        assert_eq!((faults.len(), faults[0].line), (1, 3));
         fs::write(&grants, "internal: maybe\n").unwrap();
         assert_eq!(check(&windows).unwrap_err(), "1 of 1 manifests have faults");
     }
