@@ -236,6 +236,56 @@ async fn deploy_and_edit_ask_when_what_is_imported_and_granted_grows() {
 }
 
 #[tokio::test]
+async fn return_to_a_release_that_can_do_more_is_asked_about() {
+    let (hello, caller) = (guest("hello-wasip3").await, guest("prober").await);
+    let host = Host::with_open_windows(&[("w", &caller)]).await;
+    write_secret(&host, 0o600);
+    let deployed = host.admin(Method::PUT, "/windows/w", hello.clone()).await;
+    assert_eq!(deployed.status, 200, "{}", deployed.text());
+    // Release 2 imports nothing of this.
+    let made = host.admin(Method::PUT, "/windows/w/grants", CARD).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+
+    let path = "/windows/w/rollback";
+    let asked = host.admin(Method::POST, path, "").await;
+    assert_eq!(
+        (asked.status.as_u16(), asked.problem().as_str()),
+        (409, "needs-consent")
+    );
+    let said = host.cli("rollback", &["w"]).await;
+    assert!(!said.status.success());
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    for part in [
+        "release 1 imports wasi:http/",
+        "with secret card-key",
+        "--yes",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(host.window("w").await.live.unwrap().number, 2);
+    let agreed = host.cli("rollback", &["w", "--yes"]).await;
+    assert!(agreed.status.success(), "{agreed:?}");
+    // The way forward takes something away.
+    let forward = host.admin(Method::POST, &format!("{path}?to=2"), "").await;
+    assert_eq!(forward.status, 200, "{}", forward.text());
+    let again = host.admin(Method::POST, &format!("{path}?to=1&yes=true"), "");
+    assert_eq!(again.await.status, 200);
+
+    // A release that falls back to one that can do more: the edit asks about that one.
+    host.admin(Method::DELETE, "/windows/w/grants", "").await;
+    let falls_back = "/windows/w?fallback=true";
+    let deployed = host.admin(Method::PUT, falls_back, hello).await;
+    assert_eq!(deployed.status, 200, "{}", deployed.text());
+    let asked = host.admin(Method::PUT, "/windows/w/grants", CARD).await;
+    assert_eq!(asked.problem(), "needs-consent", "{}", asked.text());
+    assert!(
+        asked.text().contains("release 1 imports"),
+        "{}",
+        asked.text()
+    );
+}
+
+#[tokio::test]
 async fn import_without_a_grant_is_a_note() {
     let (hello, caller) = (guest("hello-wasip3").await, guest("prober").await);
     let host = Host::with_open_windows(&[("w", &hello)]).await;

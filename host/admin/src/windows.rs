@@ -58,7 +58,7 @@ pub(super) fn log(windows: &Registry, name: &WindowName) -> Response<Body> {
 pub(super) enum Verb {
     Start,
     Stop,
-    Rollback(Option<u64>),
+    Rollback { to: Option<u64>, yes: bool },
     Share(TrafficShare),
     Promote,
     Abort,
@@ -68,7 +68,12 @@ pub(super) enum Verb {
 impl Verb {
     /// The verb with this name, if there is one.
     pub(crate) fn read(verb: &str, query: &str) -> Option<Result<Self, ChangeError>> {
-        let to = || Query::read(query, &["to"])?.parsed::<u64>("to");
+        let rollback = || {
+            let query = Query::read(query, &["to", "yes"])?;
+            let to = query.parsed::<u64>("to")?;
+            let yes = query.parsed::<bool>("yes")?.unwrap_or(false);
+            Ok(Verb::Rollback { to, yes })
+        };
         let share = || {
             let query = Query::read(query, &["share"])?;
             query.parsed::<TrafficShare>("share")?.ok_or_else(|| {
@@ -78,7 +83,7 @@ impl Verb {
         Some(match verb {
             "start" => Ok(Verb::Start),
             "stop" => Ok(Verb::Stop),
-            "rollback" => to().map(Verb::Rollback),
+            "rollback" => rollback(),
             "canary" => share().map(Verb::Share),
             "promote" => Ok(Verb::Promote),
             "abort" => Ok(Verb::Abort),
@@ -104,7 +109,7 @@ impl Verb {
         let status = match self {
             Verb::Start => windows.start(name).await,
             Verb::Stop => windows.stop(name).await,
-            Verb::Rollback(to) => windows.rollback(name, to).await,
+            Verb::Rollback { to, yes } => windows.rollback(name, to, yes).await,
             Verb::Share(share) => windows.share(name, share).await,
             Verb::Promote => windows.promote(name).await,
             Verb::Abort => windows.abort(name).await,

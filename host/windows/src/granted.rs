@@ -1,6 +1,7 @@
 //! The grants of windows as they meet what is deployed: which limits are in force, and what an
 //! operator has to agree to where an edit of a file gives a release more.
 
+use super::record::WindowRecord;
 use super::registry::Registry;
 use super::window::Window;
 use super::{ChangeError, WindowName};
@@ -57,8 +58,8 @@ impl Registry {
         }
     }
 
-    /// What the releases of window `name` that get requests could do with the grants `after` and
-    /// cannot now, as a sentence; none if nothing.
+    /// What the releases of window `name` that get requests, or would by an automatic fallback,
+    /// could do with the grants `after` and cannot now, as a sentence; none if nothing.
     pub fn asks_of_grants(&self, name: &str, after: &WindowGrants) -> Option<String> {
         let before = self.granted(name).current();
         self.grown(name, &before, after)
@@ -70,12 +71,30 @@ impl Registry {
         let record = &known.record;
         let candidate = record.canary.map(|canary| canary.number);
         let serving = [Some(record.live), candidate].into_iter().flatten();
-        let mut asks = serving.filter_map(|number| {
+        let may_serve = serving.chain(record.fallbacks());
+        let mut asks = may_serve.filter_map(|number| {
             let release = record.release(number)?;
             let able = |grants| ability::abilities(&release.imports, grants);
             ability::sentence(number, &ability::gained(&able(before), &able(after)))
         });
         asks.next()
+    }
+
+    /// What release `number` of `record` can do beyond the live one by the present grants of window
+    /// `name`, as a sentence; none if nothing.
+    pub(super) fn asks_of_return(
+        &self,
+        name: &str,
+        record: &WindowRecord,
+        number: u64,
+    ) -> Option<String> {
+        let granted = self.granted(name).current();
+        let able = |number| {
+            let release = record.release(number);
+            release.map(|release| ability::abilities(&release.imports, &granted))
+        };
+        let gained = ability::gained(&able(record.live).unwrap_or_default(), &able(number)?);
+        ability::sentence(number, &gained)
     }
 
     /// Has the grants of window `name`, which have just changed, be in force: its limits apply from
@@ -128,7 +147,8 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Fixture, name};
+    use crate::ReleaseRecord;
+    use crate::testing::{Fixture, name, numbered};
     use hms_grants::GrantsFile;
     use hms_manifest::Manifest;
 
@@ -169,6 +189,51 @@ mod tests {
         let most = registry.config.engine.max_memory_bytes as u64;
         let memory = registry.window(&name()).unwrap().limits.load();
         assert_eq!(memory.get(Limit::MemoryBytes), most);
+    }
+
+    /// Release 1 of window `w` calls services, and release 2, which is live, does not.
+    fn careful_after_caller(fallback: bool) -> WindowRecord {
+        let mut record = WindowRecord::default();
+        for (number, import) in [
+            (1, "wasi:http/client@0.3.0"),
+            (2, "wasi:random/random@0.3.0"),
+        ] {
+            record.releases.push(ReleaseRecord {
+                imports: vec![import.to_owned()],
+                fallback,
+                ..numbered(number)
+            });
+        }
+        record.live = 2;
+        record
+    }
+
+    #[tokio::test]
+    async fn return_to_a_release_is_asked_about_where_it_can_do_more() {
+        let fixture = Fixture::new(false).await;
+        let registry = &fixture.registry;
+        let mut record = careful_after_caller(false);
+        assert_eq!(registry.asks_of_return("w", &record, 1), None);
+        grant(registry, "outbound: [{to: https://a.example}]\n");
+        let asks = registry.asks_of_return("w", &record, 1).unwrap();
+        assert!(
+            asks.starts_with(
+                "release 1 imports wasi:http/client: it may now GET and HEAD https://a"
+            ),
+            "{asks}"
+        );
+        record.live = 1;
+        assert_eq!(registry.asks_of_return("w", &record, 2), None);
+    }
+
+    #[test]
+    fn releases_to_fall_back_to_are_the_earlier_ones_where_the_live_one_falls_back() {
+        let fallbacks = |record: &WindowRecord| record.fallbacks().collect::<Vec<_>>();
+        assert_eq!(fallbacks(&careful_after_caller(false)), [0; 0]);
+        let mut record = careful_after_caller(true);
+        assert_eq!(fallbacks(&record), [1]);
+        record.fall_back_to(1, "test");
+        assert_eq!(fallbacks(&record), [0; 0]);
     }
 
     #[tokio::test]

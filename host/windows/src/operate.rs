@@ -25,15 +25,16 @@ pub struct Removed {
 
 impl Registry {
     /// Makes release `to`, or the one before the live one, live again. Compiles nothing if the
-    /// native code still exists.
+    /// native code still exists. `yes`: also if it can do more than the live one.
     ///
     /// # Errors
     ///
-    /// If there is no such release, or a canary is running.
+    /// If there is no such release, a canary is running, or an operator has to agree first.
     pub async fn rollback(
         self: &Arc<Self>,
         name: &WindowName,
         to: Option<u64>,
+        yes: bool,
     ) -> Result<WindowStatus, ChangeError> {
         let mut change = Change::of(self, name).await?;
         let edit = change.enforce(&Load::Tried, |record| {
@@ -41,7 +42,11 @@ impl Registry {
                 return Err(ChangeError::CanaryRunning(name.clone()));
             }
             let number = to.or_else(|| record.before_live());
-            record.live = number.ok_or_else(|| ChangeError::NothingBefore(name.clone()))?;
+            let number = number.ok_or_else(|| ChangeError::NothingBefore(name.clone()))?;
+            match self.asks_of_return(name.as_str(), record, number) {
+                Some(asks) if !yes => return Err(ChangeError::NeedsConsent(asks)),
+                _ => record.live = number,
+            }
             record.stopped = false;
             Ok(())
         });

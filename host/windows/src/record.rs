@@ -197,6 +197,16 @@ impl WindowRecord {
         }
     }
 
+    /// The releases that an automatic fallback could make live: of those before the live one, if
+    /// that falls back.
+    pub(super) fn fallbacks(&self) -> impl Iterator<Item = u64> {
+        let falls_back = self.release(self.live).is_some_and(|live| live.fallback);
+        let earlier = self.releases.iter().filter(move |release| {
+            falls_back && release.fate.is_none() && release.number < self.live
+        });
+        earlier.map(|release| release.number)
+    }
+
     /// The newest release older than the live one that did not end as a failed canary.
     pub(super) fn before_live(&self) -> Option<u64> {
         self.releases

@@ -1,13 +1,17 @@
 //! `hms start`, `stop`, `rollback`, `canary`, `promote`, `abort`, `remove`.
 
-use super::client::durable;
+use super::client::{Client, durable, refusal};
 use super::show::{or_dash, text};
 use super::{HostArgs, agreed};
 use anyhow::bail;
 use clap::Args;
 use hms_api::{Changed, ChangedWindow, RemovedWindow, StoreFate, WindowStatus};
+use hms_core::body;
+use hms_core::error::problem_type;
+use hms_core::printable::printable_lines;
 use hms_windows::{TrafficShare, WindowName};
-use http::Method;
+use http::{Method, Response, StatusCode};
+use hyper::body::Incoming;
 use std::io::IsTerminal;
 
 /// Open a stopped window.
@@ -57,19 +61,42 @@ pub(super) struct Rollback {
     /// The release [default: the one before the live one]
     #[arg(long, value_name = "N")]
     to: Option<u64>,
+    /// Agree that it may do more than the live release
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     host: HostArgs,
 }
 
 impl Rollback {
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let mut path = format!("/windows/{}/rollback", self.name);
-        if let Some(number) = self.to {
-            path.push_str(&format!("?to={number}"));
+        let client = self.host.client()?;
+        let mut answer = self.ask(&client, self.yes).await?;
+        if answer.status() == StatusCode::CONFLICT {
+            let why = client.problem(answer).await?;
+            let asks = why.kind == problem_type("needs-consent");
+            let said = refusal(StatusCode::CONFLICT, Some(&why));
+            if !asks || !std::io::stdin().is_terminal() {
+                bail!("{said}");
+            }
+            if !agreed(&format!("{}\nRoll back anyway?", printable_lines(&said)))? {
+                bail!("nothing was changed");
+            }
+            answer = self.ask(&client, true).await?;
         }
-        let answer = changed(&self.host, &path).await?;
+        let answer: Changed<ChangedWindow> = client.take(answer).await?.read()?;
         say!("{}", live(&answer.what.window));
         durable(&answer)
+    }
+
+    async fn ask(&self, client: &Client, yes: bool) -> anyhow::Result<Response<Incoming>> {
+        let to = self.to.map(|number| format!("to={number}"));
+        let query: Vec<String> = to
+            .into_iter()
+            .chain(yes.then(|| "yes=true".into()))
+            .collect();
+        let path = format!("/windows/{}/rollback?{}", self.name, query.join("&"));
+        client.send(Method::POST, &path, &[], body::empty()).await
     }
 }
 

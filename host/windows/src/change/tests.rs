@@ -165,7 +165,7 @@ async fn run(registry: Arc<Registry>, verb: Verb, upload: Option<Upload>) -> Don
         }
         Start => registry.start(name).await.map(drop),
         Stop => registry.stop(name).await.map(drop),
-        Rollback => registry.rollback(name, None).await.map(drop),
+        Rollback => registry.rollback(name, None, false).await.map(drop),
         Share => registry.share(name, share("25%")).await.map(drop),
         Promote => registry.promote(name).await.map(drop),
         Abort => registry.abort(name).await.map(drop),

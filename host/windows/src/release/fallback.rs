@@ -40,6 +40,7 @@ async fn fall_back(registry: &Arc<Registry>, tripped: &Tripped) -> Result<(), Ch
     let Some(mut change) = Change::of_window(registry, window).await else {
         return Ok(());
     };
+    let before = change.record();
     // Whatever is wrong with one release, the one before it may work.
     let fell = to_earlier(&mut change, &Load::Tried, from, why, |_| true).await?;
     if let Some(to) = fell {
@@ -47,6 +48,11 @@ async fn fall_back(registry: &Arc<Registry>, tripped: &Tripped) -> Result<(), Ch
             .log
             .line(&format!("fell back to release {to}: {why}"));
         tracing::warn!(window = %window.name, from, to, "fell back: {why}");
+        // Nobody is there to ask.
+        if let Some(more) = registry.asks_of_return(window.name.as_str(), &before, to) {
+            window.log.line(&more);
+            tracing::warn!(window = %window.name, "{more}");
+        }
     }
     Ok(())
 }

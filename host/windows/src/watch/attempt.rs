@@ -154,7 +154,11 @@ mod tests {
         fixture.deploy("w", 1, None).await;
         std::fs::write(&path, component(2)).unwrap();
         assert_eq!(live_after(&fixture, &path, false).await, 2);
-        fixture.registry.rollback(&name(), None).await.unwrap();
+        fixture
+            .registry
+            .rollback(&name(), None, false)
+            .await
+            .unwrap();
         for at_start in [false, true] {
             assert_eq!(live_after(&fixture, &path, at_start).await, 1);
         }
@@ -169,11 +173,19 @@ mod tests {
         let first = taken.get(&name()).await.unwrap();
         std::fs::write(&path, component(2)).unwrap();
         assert_eq!(live_after(&fixture, &path, false).await, 2);
-        fixture.registry.rollback(&name(), None).await.unwrap();
+        fixture
+            .registry
+            .rollback(&name(), None, false)
+            .await
+            .unwrap();
         taken.put(&name(), &first).await.unwrap();
         assert_eq!(live_after(&fixture, &path, true).await, 1);
         // An earlier file that is put back while the host is away is deployed.
-        fixture.registry.rollback(&name(), Some(2)).await.unwrap();
+        fixture
+            .registry
+            .rollback(&name(), Some(2), false)
+            .await
+            .unwrap();
         std::fs::write(&path, component(1)).unwrap();
         assert_eq!(live_after(&fixture, &path, true).await, 3);
     }

@@ -140,7 +140,11 @@ async fn rollback_to_the_live_release_leaves_it_unchanged() {
     fixture.set_up(&open).await;
     let window = fixture.registry.window(&name()).unwrap();
     let before = window.serving();
-    fixture.registry.rollback(&name(), Some(2)).await.unwrap();
+    fixture
+        .registry
+        .rollback(&name(), Some(2), false)
+        .await
+        .unwrap();
     assert!(Arc::ptr_eq(&window.serving(), &before));
     assert_eq!(fixture.on_disk(), Some(open));
 }
