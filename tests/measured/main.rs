@@ -17,6 +17,7 @@
 mod admin_connections;
 mod backup;
 mod compile_bomb;
+mod dead_services;
 mod hostile;
 mod leak;
 mod neighbours;

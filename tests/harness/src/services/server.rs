@@ -122,6 +122,15 @@ impl Server {
         work: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
     ) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Server::start_on(listener, authority, work)
+    }
+
+    /// The same on a port that the test has chosen.
+    pub fn start_on(
+        listener: TcpListener,
+        authority: Option<&Authority>,
+        work: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+    ) -> Server {
         let address = listener.local_addr().unwrap();
         let acceptor = authority.map(|authority| authority.acceptor(&["localhost", "127.0.0.1"]));
         let tls = acceptor.is_some();
