@@ -25,7 +25,7 @@ mod table;
 
 use clap::Parser;
 use rows::hello::Guests;
-use rows::{Settings, docs, hello, payments, plugins, proxy, windows};
+use rows::{Settings, docs, hello, outgoing, payments, plugins, proxy, windows};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -86,7 +86,7 @@ async fn run(args: &Args) -> anyhow::Result<bool> {
     let guests = Guests::build().await;
     let mut rows: Vec<Row> = Vec::new();
     let mut costs = None;
-    for number in 1..=12 {
+    for number in 1..=13 {
         if !args.rows.is_empty() && !args.rows.contains(&number) {
             continue;
         }
@@ -103,10 +103,11 @@ async fn run(args: &Args) -> anyhow::Result<bool> {
             9 => proxy::run(&settings).map(one),
             10 => windows::many(&settings, &guests),
             11 => windows::restart(&settings, &guests).map(one),
-            _ => {
+            12 => {
                 costs = Some(plugins::table(&settings, &guests)?);
                 Ok(Vec::new())
             }
+            _ => outgoing::run(&settings).await,
         };
         match found {
             Ok(found) => {

@@ -2,6 +2,7 @@
 
 pub mod docs;
 pub mod hello;
+pub mod outgoing;
 pub mod payments;
 pub mod plugins;
 pub mod proxy;
