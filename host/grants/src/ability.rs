@@ -3,7 +3,7 @@
 //! file.
 //!
 //! Each grant that an import makes use of is one [`Ability`], a sentence. Sentences name lines,
-//! which move. So whether one is new is decided by its [`Atom`]s: one for each method and path, one
+//! which move. So whether one is new is decided by its atoms: one for each method and path, one
 //! for each secret that may leave by them, and so on.
 
 use crate::outbound::TemplatePart;
