@@ -1,9 +1,9 @@
 //! Keeps the values of secrets out of logs: of those that are revealed to a window, out of its log
 //! and out of the causes of its failures; of all of them, out of what is logged of a URI.
 //!
-//! A value is found as it stands in a line, and each line of a value of several lines by itself. In
-//! a URI it is also found percent-encoded and in another case. What the guest has encoded
-//! otherwise, such as in base64, is not found.
+//! A value is found as it stands in a line, or escaped as in a printed error, and each line of a
+//! value of several lines by itself. In a URI it is also found percent-encoded and in another case.
+//! What the guest has encoded otherwise, such as in base64, is not found.
 
 use crate::{Secret, WindowGrants};
 use std::borrow::Cow;
@@ -23,15 +23,25 @@ pub fn masked<'a>(granted: &WindowGrants, text: &'a str) -> Cow<'a, str> {
     }
     let values = values(granted);
     let lines = values.clone().flat_map(lines);
-    let mut found: Vec<&str> = values
+    let forms = |value| [Some(Cow::Borrowed(value)), escaped(value)];
+    let mut found: Vec<Cow<'_, str>> = values
         .chain(lines)
-        .filter(|value| text.contains(value))
+        .flat_map(forms)
+        .flatten()
+        .filter(|value| text.contains(&**value))
         .collect();
     // A secret may have another within it.
     found.sort_by_key(|value| std::cmp::Reverse(value.len()));
     found.into_iter().fold(Cow::Borrowed(text), |text, value| {
-        Cow::Owned(text.replace(value, MASK))
+        Cow::Owned(text.replace(&*value, MASK))
     })
+}
+
+/// A value as it stands in an error that is printed with `{:?}`, where that is another text.
+fn escaped(value: &str) -> Option<Cow<'_, str>> {
+    let quoted = format!("{value:?}");
+    let inner = quoted.get(1..quoted.len().saturating_sub(1))?;
+    (inner != value).then(|| Cow::Owned(inner.to_owned()))
 }
 
 /// The same of a text that went on before it was cut. Where it ends a secret may have begun, so as
@@ -150,6 +160,16 @@ mod tests {
             masked("hidden, which the guest does not know"),
             "hidden, which the guest does not know"
         );
+    }
+
+    #[test]
+    fn value_is_masked_also_where_an_error_was_printed_with_it() {
+        let granted = granted(&["a\"quoted\\key", "one-line\nand-another"], &[]);
+        for value in ["a\"quoted\\key", "one-line\nand-another"] {
+            let printed = format!("{:?}", Some(format!("no {value} here")));
+            let masked = masked(&granted, &printed);
+            assert!(masked.contains("no *** here"), "{masked}");
+        }
     }
 
     #[test]

@@ -121,6 +121,7 @@ async fn secret_with_quotes_or_of_several_lines_is_masked_in_what_a_guest_writes
         "leak/cause/lines",
         "leak/panic/lines",
         "raise/lines",
+        "raise/quoted",
     ] {
         let answer = host.get(&format!("/w/{path}")).await;
         assert_ne!(answer.status, 404, "{path}");
