@@ -81,7 +81,10 @@ async fn window_without_a_grants_file_calls_nobody() {
             answer.text()
         );
         let log = cli(&host, "logs", &["w"]).await;
-        let line = format!("outbound: [{{to: {}, methods: [GET]}}]", service.url());
+        let line = format!(
+            r#"outbound: [{{to: "{}", methods: ["GET"]}}]"#,
+            service.url()
+        );
         assert!(log.contains(&line), "{log}");
         assert!(!log.contains("key=value"), "{log}");
         assert!(service.seen().is_empty());

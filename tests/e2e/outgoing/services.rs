@@ -117,8 +117,9 @@ async fn refused_request_is_denied_and_the_log_says_which_grant_would_allow_it()
         assert_eq!(house.failures("a")["no-network"], 2);
         assert_eq!(played.0.lock().len(), 1, "without a grant it is not asked");
         let log = house.log("a");
+        // As it stands in JSON.
         let line =
-            "add to windows/a.yaml: outbound: [{to: \"https://api.card.example\", methods: [";
+            r#"add to windows/a.yaml: outbound: [{to: \"https://api.card.example\", methods: ["#;
         assert_eq!(
             log.matches(line).count(),
             1,
