@@ -13,7 +13,13 @@ async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
         call = call.header(name, value);
     }
     if request.uri().path() == "/claim" {
-        for name in ["x-hms-user", "X_HMS_Scopes", "x-request-id", "traceparent", "te"] {
+        for name in [
+            "x-hms-user",
+            "X_HMS_Scopes",
+            "x-request-id",
+            "traceparent",
+            "te",
+        ] {
             call = call.header(name, "forged");
         }
         call = call.header("x-own", "the guest's");

@@ -11,9 +11,7 @@
 //!                                      `problem`, in the answer itself
 //!     GET  /raise/{name}               tells it in the error that is there in place of an answer
 
-use hms_window::{
-    Method, Problem, Request, Response, Timeouts, call, config, fetch, secret,
-};
+use hms_window::{Method, Problem, Request, Response, Timeouts, call, config, fetch, secret};
 use serde_json::json;
 use wasip3::http::types::{self, ErrorCode};
 
