@@ -11,15 +11,21 @@ use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
-use std::sync::{Arc, OnceLock, Weak};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock, Weak, mpsc};
+use std::thread;
 use std::time::Duration;
 
 /// Files that are followed: as many as there can be windows on one host.
 const MAX_FILES: usize = 1000;
 
-/// How often secrets and certificate files are looked at where the file system says nothing. 5 s: as certificates.
+/// How often secrets and certificate files are looked at if the file system reports no change. 5 s,
+/// as for the certificates of listeners.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// How long an edit of a file waits for the disk of its secrets. 2 s: then it is in force without
+/// those that were not read, and the next look at the secrets brings them.
+const READ_TIME: Duration = Duration::from_secs(2);
 
 /// Is told the name of a window whose grants have changed, what they were and what they are.
 pub type OnChange = Box<dyn Fn(&str, &WindowGrants, &WindowGrants) + Send + Sync>;
@@ -34,6 +40,16 @@ pub struct GrantsFolder {
 /// one that is not there.
 type PemFiles = BTreeMap<PathBuf, Option<FileStamp>>;
 
+/// Secrets and certificate files as they were read.
+struct Looked {
+    secrets: Secrets,
+    faults: BTreeMap<String, String>,
+    pem: PemFiles,
+}
+
+/// Reads what a grants file names, relative to its folder. Blocks.
+type Look = fn(&GrantsFile, &Path) -> Looked;
+
 /// What was made of the files.
 struct Applied {
     folder: PathBuf,
@@ -41,8 +57,13 @@ struct Applied {
     /// By the name of the window.
     files: Mutex<BTreeMap<String, Followed>>,
     /// Held from the look at `files` until what was made of them is stored, so that what is stored
-    /// last is of the newest file. `on_change` runs under it. Holds the PEM files of each window.
+    /// last is of the newest file. `on_change` runs under it, and no file is read under it by a
+    /// reload: a disk that hangs must not keep grants from being revoked. Holds the PEM files of
+    /// each window.
     storing: Mutex<BTreeMap<String, PemFiles>>,
+    /// Held by one reload of the secrets at a time.
+    reloading: Mutex<()>,
+    look: Look,
     on_change: OnceLock<OnChange>,
     secrets_unreadable: Gauge,
 }
@@ -65,11 +86,23 @@ impl GrantsFolder {
         all: Arc<AllGrants>,
         metrics: GrantsMetrics,
     ) -> GrantsFolder {
+        Self::load_by(look, folder, kept, all, metrics)
+    }
+
+    fn load_by(
+        look: Look,
+        folder: PathBuf,
+        kept: Option<PathBuf>,
+        all: Arc<AllGrants>,
+        metrics: GrantsMetrics,
+    ) -> GrantsFolder {
         let applied = Arc::new(Applied {
             folder: folder.clone(),
             all,
             files: Mutex::default(),
             storing: Mutex::default(),
+            reloading: Mutex::default(),
+            look,
             on_change: OnceLock::new(),
             secrets_unreadable: metrics.secrets_unreadable,
         });
@@ -138,31 +171,67 @@ impl Applied {
         let mut now = self.files.lock();
         let before = std::mem::replace(&mut *now, next.clone());
         drop(now);
-        for (window, file) in &next {
-            let is_same = |old: &Followed| Arc::ptr_eq(&old.file, &file.file);
-            if !before.get(window).is_some_and(is_same) {
-                storing.insert(window.clone(), self.pem_files(&file.file));
-                self.apply(window, Some(file));
-            }
-        }
+        // What takes away comes first: it reads nothing.
         for window in before.keys().filter(|window| !next.contains_key(*window)) {
             storing.remove(window);
-            self.apply(window, None);
+            self.store(window, WindowGrants::default());
+        }
+        for (window, followed) in &next {
+            let is_same = |old: &Followed| Arc::ptr_eq(&old.file, &followed.file);
+            if !before.get(window).is_some_and(is_same) {
+                let looked = self.looked_in_time(followed);
+                storing.insert(window.clone(), looked.pem.clone());
+                self.apply(window, followed, looked, true);
+            }
         }
     }
 
-    fn apply(&self, window: &str, followed: Option<&Followed>) {
-        let grants = match followed {
-            Some(Followed { name, file }) => {
-                let (secrets, faults) = values::read_all(&file.grants.secrets, &self.folder);
-                for (name, reason) in &faults {
-                    tracing::warn!(window, secret = name, reason, "a secret cannot be read");
-                }
-                self.granted(name, file, secrets, faults)
+    /// What the file names, as far as its disk answers in time.
+    fn looked_in_time(&self, followed: &Followed) -> Looked {
+        let (look, file, folder) = (self.look, followed.file.clone(), self.folder.clone());
+        let (done, looked) = mpsc::channel();
+        // One that is too late is nobody's: the next look reads anew.
+        thread::spawn(move || done.send(look(&file, &folder)));
+        let late = || {
+            let late = "its disk does not answer".to_owned();
+            let names = followed.file.grants.secrets.keys();
+            Looked {
+                secrets: Secrets::new(),
+                faults: names.map(|name| (name.clone(), late.clone())).collect(),
+                pem: PemFiles::new(),
             }
-            None => WindowGrants::default(),
         };
-        self.store(window, grants);
+        looked.recv_timeout(READ_TIME).unwrap_or_else(|_| late())
+    }
+
+    /// Has the file hold with what was read for it. A secret that cannot be read, as while it is
+    /// replaced, keeps the last value that it had from the same source. Nothing happens where all
+    /// of that holds already and `anew` is not asked for.
+    fn apply(&self, window: &str, Followed { name, file }: &Followed, looked: Looked, anew: bool) {
+        let now = self.all.window(window).current();
+        let Looked {
+            mut secrets,
+            faults,
+            ..
+        } = looked;
+        for (secret, reason) in &faults {
+            if now.secret_faults.get(secret) != Some(reason) {
+                tracing::warn!(
+                    window,
+                    secret,
+                    reason,
+                    "a secret cannot be read; its last value is used, if there was one"
+                );
+            }
+            let is_same = now.grants.secrets.get(secret) == file.grants.secrets.get(secret);
+            if let Some(last) = now.secrets.get(secret).filter(|_| is_same) {
+                secrets.insert(secret.clone(), last.clone());
+            }
+        }
+        if anew || secrets != now.secrets || faults != now.secret_faults {
+            drop(now);
+            self.store(window, self.granted(name, file, secrets, faults));
+        }
     }
 
     fn granted(
@@ -217,58 +286,32 @@ impl Applied {
     }
 
     fn reload_secrets(&self) {
-        let mut storing = self.storing.lock();
+        let _reloading = self.reloading.lock();
         let files = self.files.lock().clone();
-        for (window, Followed { name: shown, file }) in files {
-            let (secrets, faults) = values::read_all(&file.grants.secrets, &self.folder);
-            let live = self.all.window(&window);
-            let now = live.current();
-            let pem = self.pem_files(&file);
-            // One that is away for a moment, as while it is replaced, changes nothing.
-            let has_new_pem =
-                pem.values().all(Option::is_some) && storing.get(&window) != Some(&pem);
-            if now.secrets == secrets && now.secret_faults == faults && !has_new_pem {
+        for (window, followed) in files {
+            let looked = (self.look)(&followed.file, &self.folder);
+            let mut storing = self.storing.lock();
+            let now = self.files.lock().get(&window).cloned();
+            // Another file is in force meanwhile, or none.
+            if !now.is_some_and(|now| Arc::ptr_eq(&now.file, &followed.file)) {
                 continue;
             }
+            let before = self.all.window(&window).current();
+            // One that is away for a moment, as while it is replaced, changes nothing.
+            let all_there = looked.pem.values().all(Option::is_some);
+            let has_new_pem = all_there && storing.get(&window) != Some(&looked.pem);
             if has_new_pem {
                 tracing::info!(
                     window,
                     "certificate files have changed: its clients are made anew"
                 );
-                storing.insert(window.clone(), pem);
+                storing.insert(window.clone(), looked.pem.clone());
             }
-            // One that cannot be read for a moment, as while it is replaced, stays as it was.
-            let mut kept = now.secrets.clone();
-            kept.retain(|name, _| faults.contains_key(name));
-            kept.extend(secrets);
-            for (name, reason) in &faults {
-                if now.secret_faults.get(name) != Some(reason) {
-                    tracing::warn!(
-                        window,
-                        secret = name,
-                        reason,
-                        "a secret cannot be read; its last value is used, if there was one"
-                    );
-                }
-            }
-            if kept != now.secrets {
+            self.apply(&window, &followed, looked, has_new_pem);
+            if self.all.window(&window).load().secrets != before.secrets {
                 tracing::info!(window, "secrets have changed");
             }
-            drop(now);
-            self.store(&window, self.granted(&shown, &file, kept, faults));
         }
-    }
-
-    /// The PEM files that a grants file names, as they are now. Whoever makes clients of them reads
-    /// them later: a change in between is seen by the next look.
-    fn pem_files(&self, file: &GrantsFile) -> PemFiles {
-        let paths = file.grants.outbound.iter().flat_map(OutboundGrant::files);
-        let look = |path: PathBuf| {
-            let stamp = fs::metadata(&path).ok();
-            let stamp = stamp.map(|metadata| FileStamp::of(&metadata));
-            (path, stamp)
-        };
-        paths.map(|path| look(self.folder.join(path))).collect()
     }
 
     /// The folders in which secrets and certificates are.
@@ -282,6 +325,23 @@ impl Applied {
         let pem = grants.flat_map(OutboundGrant::files);
         let paths = secrets.chain(pem.map(|path| self.folder.join(path)));
         paths.map(|path| folder_of(&path).to_owned()).collect()
+    }
+}
+
+fn look(file: &GrantsFile, folder: &Path) -> Looked {
+    let (secrets, faults) = values::read_all(&file.grants.secrets, folder);
+    // As they are now. Whoever makes clients of them reads them later: a change in between is seen
+    // by the next look.
+    let paths = file.grants.outbound.iter().flat_map(OutboundGrant::files);
+    let stamp = |path: PathBuf| {
+        let stamp = fs::metadata(&path).ok();
+        let stamp = stamp.map(|metadata| FileStamp::of(&metadata));
+        (path, stamp)
+    };
+    Looked {
+        secrets,
+        faults,
+        pem: paths.map(|path| stamp(folder.join(path))).collect(),
     }
 }
 
@@ -300,10 +360,7 @@ mod tests {
     use super::*;
     use hms_manifest::conformance::{self, Samples};
     use std::os::unix::fs::PermissionsExt;
-    use std::path::Path;
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-    use std::sync::mpsc;
-    use std::thread;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
     const CARD: &str = "secrets: {card-key: {file: card-key}}\nreveal: [card-key]\n";
 
@@ -415,8 +472,11 @@ mod tests {
         write_secret(&key, "three", 0o644);
         folder.reload_secrets();
         assert_eq!(card_key(&all).as_deref(), Some(&b"two"[..]));
-        let faults = all.window("payments").current();
-        assert!(faults.secret_faults["card-key"].contains("chmod 600"));
+        let kept = all.window("payments").current();
+        assert!(kept.secret_faults["card-key"].contains("chmod 600"));
+        folder.reload_secrets();
+        let again = all.window("payments").current();
+        assert!(Arc::ptr_eq(&kept, &again), "nothing is new");
     }
 
     #[test]
@@ -452,6 +512,47 @@ mod tests {
             all.window("payments").load().grants,
             crate::Grants::default()
         );
+    }
+
+    #[test]
+    fn grants_are_revoked_though_the_disk_of_the_secrets_hangs() {
+        static HANGS: AtomicBool = AtomicBool::new(false);
+        static HUNG: AtomicBool = AtomicBool::new(false);
+        fn hanging(file: &GrantsFile, folder: &Path) -> Looked {
+            while HANGS.load(Relaxed) {
+                HUNG.store(true, Relaxed);
+                thread::sleep(Duration::from_millis(1));
+            }
+            look(file, folder)
+        }
+        let dir = tempfile::tempdir().unwrap();
+        write_secret(&dir.path().join("card-key"), "one", 0o600);
+        for window in ["audit", "payments"] {
+            fs::write(dir.path().join(format!("{window}.yaml")), CARD).unwrap();
+        }
+        let all = Arc::<AllGrants>::default();
+        let metrics = GrantsMetrics::default();
+        let folder = GrantsFolder::load_by(hanging, dir.path().into(), None, all.clone(), metrics);
+        assert!(card_key(&all).is_some());
+        HANGS.store(true, Relaxed);
+        thread::scope(|scope| {
+            scope.spawn(|| folder.reload_secrets());
+            while !HUNG.load(Relaxed) {
+                thread::yield_now();
+            }
+            folder.files().remove("payments").unwrap();
+            assert_eq!(card_key(&all), None);
+            // An edit is in force without what was not read, and keeps what was read before.
+            let more = format!("calls: [docs]\n{CARD}");
+            folder.files().put("audit", &more).unwrap();
+            let audit = all.window("audit").current();
+            assert!(audit.grants.call("docs").is_some() && audit.revealed("card-key").is_some());
+            assert!(audit.secret_faults["card-key"].contains("does not answer"));
+            HANGS.store(false, Relaxed);
+        });
+        assert_eq!(card_key(&all), None);
+        folder.reload_secrets();
+        assert!(all.window("audit").current().secret_faults.is_empty());
     }
 
     #[test]
