@@ -1,7 +1,7 @@
 //! A backup of a running host holds each store as one commit left it, is refused when it is not
 //! whole, and becomes a host that goes on where the other was.
 
-use hms_api::{RouteDetail, RouteState};
+use hms_api::{FileState, RouteDetail};
 use hms_harness::host::{Options, open_route};
 use hms_harness::{Host, eventually, guest, window};
 use http::Method;
@@ -91,7 +91,7 @@ async fn backup_holds_every_serving_route_or_names_the_missing_ones() {
     std::os::unix::fs::symlink("/nowhere/x", &route).unwrap();
     eventually("the link is seen", || async {
         let shown: RouteDetail = host.admin(Method::GET, "/routes/hello", "").await.read();
-        (shown.route.state == RouteState::Refused).then_some(())
+        (shown.route.state == FileState::Refused).then_some(())
     })
     .await;
     assert_eq!(host.get("/hello").await.status, 200);

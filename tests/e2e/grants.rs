@@ -2,7 +2,7 @@
 
 use crate::backup::restore;
 use hms_api::{
-    Changed, GrantsDetail, GrantsList, GrantsState, Limits, Problem, RemovedGrants, ShownLimits,
+    Changed, FileState, GrantsDetail, GrantsList, Limits, Problem, RemovedGrants, ShownLimits,
 };
 use hms_harness::{Host, eventually, guest};
 use http::Method;
@@ -59,7 +59,7 @@ async fn file_is_followed_and_a_bad_edit_keeps_the_last_good_grants_over_a_resta
     host.write_grants("w", "limits: {queu: 11}\n");
     let refused = eventually("the bad edit is seen", || async {
         let detail = shown(&host, "w").await.grants;
-        (detail.state == GrantsState::Refused).then_some(detail)
+        (detail.state == FileState::Refused).then_some(detail)
     })
     .await;
     assert_eq!(refused.faults[0].line, 1);
@@ -70,7 +70,7 @@ async fn file_is_followed_and_a_bad_edit_keeps_the_last_good_grants_over_a_resta
     host.terminate().await;
     host.boot().await;
     assert_eq!(queue(&host).await, 9);
-    assert_eq!(shown(&host, "w").await.grants.state, GrantsState::Refused);
+    assert_eq!(shown(&host, "w").await.grants.state, FileState::Refused);
     fs::remove_file(host.grants().join("w.yaml")).unwrap();
     eventually("the file is gone", || async {
         (queue(&host).await == 256).then_some(())

@@ -1,6 +1,6 @@
 //! Routes follow their files, and a bad file harms no other.
 
-use hms_api::{Problem, RouteDetail, RouteList, RouteState};
+use hms_api::{FileState, Problem, RouteDetail, RouteList};
 use hms_harness::host::open_route;
 use hms_harness::{Host, eventually, guest};
 use http::Method;
@@ -114,7 +114,7 @@ async fn bad_file_keeps_its_last_good_route_across_a_restart() {
     host.boot().await;
     assert_eq!(host.get("/hello").await.status, 200);
     let list: RouteList = host.admin(Method::GET, "/routes", "").await.read();
-    assert_eq!(list.routes[0].state, RouteState::Refused);
+    assert_eq!(list.routes[0].state, FileState::Refused);
 }
 
 #[test]

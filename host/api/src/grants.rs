@@ -1,7 +1,6 @@
 //! `/grants` and `/windows/NAME/grants`: what windows are granted.
 
-use crate::Fault;
-use crate::words::words;
+use crate::{Fault, FileState};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -42,7 +41,7 @@ pub struct GrantsStatus {
     /// The file name in the grants folder.
     pub file: String,
     /// Whether the file's present text is in force.
-    pub state: GrantsState,
+    pub state: FileState,
     /// What is wrong with the file as it is now, if it is refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
@@ -52,16 +51,6 @@ pub struct GrantsStatus {
     /// Since when `state` and `granted` are as they are.
     #[serde(with = "time::serde::rfc3339")]
     pub since: OffsetDateTime,
-}
-
-words! {
-    /// Whether the text of a grants file is in force.
-    pub enum GrantsState {
-        /// The file's present text is.
-        Live = "live",
-        /// The file's present text is refused. Its last good one stays in force, if there is one.
-        Refused = "refused",
-    }
 }
 
 /// What is in force.

@@ -2,7 +2,7 @@
 //! writes these types, and the command line, the tests and other clients read the same ones.
 //!
 //! [`windows`], [`deploy`], [`limits`], [`routes`], [`grants`], [`keys`] and [`health`] follow the
-//! paths of the API; [`change`] is what the answers to all changes have in common, [`problem`]
+//! paths of the API; [`files`] is common to routes and grants, [`change`] is what the answers to all changes have in common, [`problem`]
 //! every refusal. docs/admin-api.md shows an example of each, which the tests of this crate read.
 //!
 //! Names on the wire are a contract: scripts use them. A reader ignores fields that it does not
@@ -14,6 +14,7 @@
 
 pub mod change;
 pub mod deploy;
+pub mod files;
 pub mod grants;
 pub mod health;
 pub mod keys;
@@ -27,16 +28,14 @@ mod words;
 
 pub use change::Changed;
 pub use deploy::{DeployEvent, DeployLine, Deployed, Difference, GainedAndLost, Step};
-pub use grants::{
-    Granted, GrantsDetail, GrantsList, GrantsState, GrantsStatus, RemovedGrants, SecretStatus,
-};
+pub use files::{Fault, FileState};
+pub use grants::{Granted, GrantsDetail, GrantsList, GrantsStatus, RemovedGrants, SecretStatus};
 pub use health::{Health, HealthStatus};
 pub use keys::{CreatedKey, Key, KeyList, NewKey, RevokedKey, UnsavedKeys};
 pub use limits::{LimitSource, LimitValues, Limits, LimitsPatch, ShownLimits};
 pub use problem::Problem;
 pub use routes::{
-    Fault, HostField, LiveRoute, PathRule, RemovedRoute, RouteDetail, RouteList, RouteState,
-    RouteStatus, TargetStatus,
+    HostField, LiveRoute, PathRule, RemovedRoute, RouteDetail, RouteList, RouteStatus, TargetStatus,
 };
 pub use windows::{
     CanaryStatus, ChangedWindow, DrainStatus, LeftFile, LogLine, LogLines, Release, RemovedWindow,

@@ -1,9 +1,8 @@
 //! `/routes`: route manifests.
 
-use crate::Word;
 use crate::words::words;
+use crate::{Fault, FileState, Word};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 use time::OffsetDateTime;
 
 /// The answer to `GET /routes`, and what `hms check --json` prints.
@@ -43,7 +42,7 @@ pub struct RouteStatus {
     /// The file name in the routes folder.
     pub file: String,
     /// Whether the file's present text serves.
-    pub state: RouteState,
+    pub state: FileState,
     /// What is wrong with the file as it is now, if it is refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
@@ -54,49 +53,6 @@ pub struct RouteStatus {
     /// Since when `state` and `route` are as they are.
     #[serde(with = "time::serde::rfc3339")]
     pub since: OffsetDateTime,
-}
-
-words! {
-    /// Whether the text of a manifest serves.
-    pub enum RouteState {
-        /// The file's present text serves.
-        Live = "live",
-        /// The file's present text is refused. Its last good route continues to serve, if there is
-        /// one.
-        Refused = "refused",
-    }
-}
-
-/// A fault of a manifest, and where it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fault {
-    /// Counted from 1. 1 if the fault is in no single line.
-    pub line: usize,
-    /// Counted from 1.
-    pub column: usize,
-    /// What is wrong and what to do, as a sentence.
-    pub reason: String,
-}
-
-impl Fault {
-    /// A fault of the whole file.
-    pub fn whole(reason: impl Into<String>) -> Fault {
-        Fault {
-            line: 1,
-            column: 1,
-            reason: reason.into(),
-        }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "line {}, column {}: {}",
-            self.line, self.column, self.reason
-        )
-    }
 }
 
 /// The route that serves.

@@ -2,7 +2,7 @@
 
 use crate::ability::plain;
 use crate::{GrantsFile, GrantsFolder, WindowGrants};
-use hms_api::{Granted, GrantsState, GrantsStatus, SecretStatus};
+use hms_api::{Granted, GrantsStatus, SecretStatus};
 use hms_manifest::FileStatus;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,10 +28,7 @@ pub fn grants_status(
     });
     GrantsStatus {
         file: status.file.clone(),
-        state: match status.faults.is_empty() {
-            true => GrantsState::Live,
-            false => GrantsState::Refused,
-        },
+        state: status.state(),
         faults: status.faults.clone(),
         granted,
         since: status.since,

@@ -46,8 +46,8 @@ pub(crate) fn read_all(
     (secrets, faults)
 }
 
-/// The value in a file of at most 64 KiB that nobody but its owner can read. One line feed at its end, which editors
-/// and `echo` leave, is not part of it. Blocks.
+/// The value in a file of at most 64 KiB that only its owner can read. One line feed at its end,
+/// which editors and `echo` leave, is not part of it. Blocks.
 ///
 /// # Errors
 /// A sentence with the file at fault, and nothing of its content.

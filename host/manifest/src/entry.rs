@@ -1,6 +1,7 @@
 //! One file: what it asks for, and what of it serves.
 
 use super::{Fault, Manifest};
+use hms_api::FileState;
 use hms_disk::stamp::FileStamp;
 use std::sync::Arc;
 use time::OffsetDateTime;
@@ -68,6 +69,16 @@ impl Withdrawn {
             // One of the last run has no stamp.
             Some(_) => is_new && self.stamp.is_some() && is_other_file,
             None => is_other_file,
+        }
+    }
+}
+
+impl<M> FileStatus<M> {
+    /// Whether the file's present text is in force.
+    pub fn state(&self) -> FileState {
+        match self.faults.is_empty() {
+            true => FileState::Live,
+            false => FileState::Refused,
         }
     }
 }

@@ -2,17 +2,14 @@
 
 use super::active::UpstreamState;
 use crate::routes::manifest::{Route, Upstream};
-use hms_api::{HostField, LiveRoute, PathRule, RouteState, RouteStatus, TargetStatus, Word};
+use hms_api::{HostField, LiveRoute, PathRule, RouteStatus, TargetStatus, Word};
 use hms_manifest::FileStatus;
 
 /// What became of a manifest, as the last look at the folder found it.
 pub fn route_status(file: &FileStatus<Route>) -> RouteStatus {
     RouteStatus {
         file: file.file.clone(),
-        state: match file.faults.is_empty() {
-            true => RouteState::Live,
-            false => RouteState::Refused,
-        },
+        state: file.state(),
         faults: file.faults.clone(),
         route: file.live.as_deref().map(live_route),
         since: file.since,

@@ -3,7 +3,7 @@
 use crate::config::GRANTS_FOLDER;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use hms_api::{Fault, GrantsStatus, RouteState, RouteStatus};
+use hms_api::{Fault, FileState, GrantsStatus, RouteStatus};
 use hms_core::printable::{Printable, printable};
 use hms_disk::files::{is_manifest, read_at_most};
 use hms_gateway::routes::manifest::{Destination, Route};
@@ -239,7 +239,7 @@ impl Found {
                 windows.map(move |window| (*field, *window))
             });
             for (field, window) in windows {
-                shown.state = RouteState::Refused;
+                shown.state = FileState::Refused;
                 shown.faults.push(Fault {
                     line: line_of(route.text(), field),
                     column: 1,
