@@ -81,6 +81,10 @@ const MOST_GIVEN_UP: usize = 100;
 /// How long it is remembered that a service chose HTTP/1.1.
 const CHOICE_TIME: Duration = Duration::from_secs(600);
 
+/// Services of which that is remembered. Beyond, all are asked anew: whoever may call names below
+/// a wildcard could else fill the memory with them.
+const MAX_CHOICES: usize = 1024;
+
 /// Connections that are taken for one request, each of which the service may have been closing.
 const CONNECTIONS_TRIED: usize = 3;
 
@@ -106,6 +110,16 @@ struct HostConnections {
     connecting: Option<Connecting>,
     /// The service chose HTTP/1.1. It is asked again then.
     http1_until: Option<Instant>,
+}
+
+impl HostConnections {
+    fn is_in_use(&self) -> bool {
+        !self.open.is_empty() || self.connecting.is_some()
+    }
+
+    fn is_nothing(&self) -> bool {
+        !self.is_in_use() && self.http1_until.is_none()
+    }
 }
 
 /// None: the service chose HTTP/1.1.
@@ -276,13 +290,20 @@ where
             let mut locked = hosts.lock();
             let host = locked.entry(at.clone()).or_default();
             host.connecting = None;
-            let Ok(established) = established else {
-                return Err(closed("no connection in time"));
+            let established = match established {
+                Ok(Ok(established)) => Ok(established),
+                Ok(Err(error)) => Err(unconnected(error.into())),
+                Err(_) => Err(closed("no connection in time")),
             };
-            let Some((sender, driver, silence)) =
-                established.map_err(|error| unconnected(error.into()))?
-            else {
+            if established.is_err() && host.is_nothing() {
+                locked.remove(&at);
+            }
+            let Some((sender, driver, silence)) = established? else {
+                let host = locked.entry(at).or_default();
                 host.http1_until = Some(Instant::now() + CHOICE_TIME);
+                if locked.len() > MAX_CHOICES {
+                    locked.retain(|_, host| host.is_in_use());
+                }
                 return Ok(None);
             };
             let open = Arc::new(Open {
@@ -295,6 +316,7 @@ where
                 is_spent: AtomicBool::new(false),
             });
             opened.inc();
+            let host = locked.entry(at.clone()).or_default();
             host.open.push(open.clone());
             drop(locked);
             tokio::spawn(attend(driver, Arc::downgrade(&open), hosts, at));
@@ -497,4 +519,43 @@ fn unconnected(error: Cause) -> SendError {
 
 fn closed(reason: &'static str) -> SendError {
     SendError::Connect(Arc::new(io::Error::other(reason)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hms_core::body;
+    use hyper_util::rt::TokioIo;
+    use std::task::{Context, Poll};
+    use tokio::net::TcpStream;
+
+    /// Connects to nobody.
+    #[derive(Clone)]
+    struct Refused;
+
+    impl Service<Uri> for Refused {
+        type Response = TokioIo<TcpStream>;
+        type Error = io::Error;
+        type Future = std::future::Ready<io::Result<Self::Response>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Uri) -> Self::Future {
+            std::future::ready(Err(io::ErrorKind::ConnectionRefused.into()))
+        }
+    }
+
+    #[tokio::test]
+    async fn services_without_a_connection_are_not_remembered() {
+        let time = Duration::from_secs(1);
+        let pool = Pool::new(Refused, Scheme::HTTP, time, Counter::default());
+        for name in 0..10 {
+            let request = Request::get(format!("http://{name}.example/"));
+            let request = request.body(body::empty()).unwrap();
+            assert!(pool.send(request, false).await.is_err());
+        }
+        assert_eq!(pool.hosts.lock().len(), 0);
+    }
 }

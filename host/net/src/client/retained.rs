@@ -14,6 +14,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+/// Pieces that are kept. 1,024: each takes some hundred bytes beside its own, and a sender chooses
+/// how small they are.
+const MAX_PIECES: usize = 1024;
+
 /// A body for several tries, and the state that they share.
 #[derive(Clone)]
 pub struct Retained(Arc<Mutex<State>>);
@@ -127,7 +131,8 @@ impl HttpBody for Attempt {
             Some(Ok(frame)) => {
                 let piece = frame.data_ref();
                 state.size = state.size.saturating_add(piece.map_or(0, Bytes::len));
-                if state.size > state.most {
+                let pieces = state.taken.as_ref().map_or(0, Vec::len);
+                if state.size > state.most || pieces >= MAX_PIECES {
                     state.taken = None;
                 } else if let (Some(taken), Some(piece)) = (&mut state.taken, piece) {
                     taken.push(piece.clone());
@@ -226,6 +231,16 @@ mod tests {
         let mut second = retained.again().unwrap();
         assert_eq!(take(&mut second, 9).await, pieces.concat());
         assert!(retained.again().is_none());
+    }
+
+    #[tokio::test]
+    async fn body_of_too_many_pieces_allows_no_other_try() {
+        for (pieces, kept) in [(MAX_PIECES, true), (MAX_PIECES + 1, false)] {
+            let retained = Retained::new(body(&vec![vec![1]; pieces]), 1 << 20);
+            let mut first = retained.again().unwrap();
+            assert_eq!(take(&mut first, pieces).await.len(), pieces);
+            assert_eq!(retained.again().is_some(), kept, "{pieces}");
+        }
     }
 
     #[tokio::test]
