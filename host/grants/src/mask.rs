@@ -48,7 +48,10 @@ fn escaped(value: &str) -> Option<Cow<'_, str>> {
 /// much is left out as the longest of them has.
 pub fn masked_beginning<'a>(granted: &WindowGrants, text: &'a str) -> Cow<'a, str> {
     let masked = masked(granted, text);
-    let longest = values(granted).map(str::len).max().unwrap_or(0);
+    let longest = values(granted)
+        .map(|value| escaped(value).map_or(value.len(), |escaped| escaped.len()))
+        .max()
+        .unwrap_or(0);
     if longest == 0 {
         return masked;
     }

@@ -3,6 +3,7 @@
 use hms_grants::{OutboundGrant, read_secret};
 use hms_net::client::{ClientSettings, HttpClient, Identity, OwnListeners, Resolve, Roots, Screen};
 use hms_net::pem::Pem;
+use http::uri::Scheme;
 use prometheus_client::metrics::counter::Counter;
 use std::fs::File;
 use std::io::Read;
@@ -10,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-/// Until there is a connection, all addresses of a name together; as long again for TLS. Half of
-/// what a request may take by default.
+/// Until there is a connection, all addresses of a name together; as long again for TLS. A third
+/// of what a request may take by default.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Idle connections for each host and lane.
@@ -64,8 +65,18 @@ impl Clients {
         };
         let reading = tokio::task::spawn_blocking(read).await;
         let (system, roots, identity) = reading.map_err(|error| error.to_string())??;
-        // Another one was as fast.
-        let _ = self.roots.set(system);
+        if roots.is_empty() && grant.scheme == Scheme::HTTPS {
+            // Read anew at the next call.
+            return Err(
+                "this machine has no certificate authorities that can be read: install its \
+                        ca-certificates"
+                    .into(),
+            );
+        }
+        if !system.is_empty() {
+            // Another one was as fast.
+            let _ = self.roots.set(system);
+        }
         let mut settings = ClientSettings::new(CONNECT_TIMEOUT, screen, roots);
         settings.identity = identity;
         settings.max_idle_per_host = MAX_IDLE_PER_HOST;

@@ -33,7 +33,8 @@ impl Roots {
         Ok(Roots(Arc::new(store)))
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether it trusts nobody: no service can be asked over TLS.
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
