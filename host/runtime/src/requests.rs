@@ -12,6 +12,7 @@ use super::in_flight::InFlight;
 use super::in_flight_set::InFlightSet;
 use super::outgoing::Calling;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 use tokio::time::Instant;
 use wasmtime::component::GuestTaskId;
 
@@ -34,11 +35,21 @@ pub(super) struct RequestInHand {
 }
 
 impl RequestInHand {
-    /// When it is over at the latest, as things stand now.
+    /// When a call for it is over at the latest, as things stand now: some time before the request
+    /// is, so that the guest can answer for a service or a window that does not. Else that would
+    /// count as the guest's own failure.
     pub(super) fn deadline(&self) -> Option<std::time::Instant> {
         let in_flight = self.in_flight.upgrade()?;
-        Some(in_flight.deadline(Instant::now()).into_std())
+        let now = Instant::now();
+        let over = in_flight.deadline(now);
+        let left = over.saturating_duration_since(now);
+        Some((now + (left - time_to_answer(left))).into_std())
     }
+}
+
+/// What of the time that is left of a request no call may take: a tenth, at most 1 s.
+fn time_to_answer(left: Duration) -> Duration {
+    (left / 10).min(Duration::from_secs(1))
 }
 
 /// For whom a request is sent.

@@ -63,6 +63,23 @@ async fn failing_service_is_a_typed_error_and_trips_no_window() {
     .await;
 }
 
+/// Without a time of the grant, a call has what is left of its request, and the guest some of that.
+#[tokio::test]
+async fn hanging_service_leaves_its_caller_time_to_answer_and_trips_no_window() {
+    let (service, grants) = (service().await, Grants::new());
+    let limits = "limits: {failures: 2, wall-time: 3s}\n";
+    grants.write("w", &to(&service.url(), limits));
+    let host = host(&[("w", "fetcher")], &grants, &[]).await;
+    service.fail(Fault::Slow(Duration::from_secs(60)), usize::MAX);
+    let url = format!("{}/", service.url());
+    for kinds in join_all((0..4).map(|_| kind(&host, &url))).await {
+        assert_eq!(kinds, "Timeout");
+    }
+    let window = host.window("w").await;
+    assert_eq!(window.tripped, None);
+    assert!(window.failures.is_empty(), "{:?}", window.failures);
+}
+
 /// What the guest answers is about the service.
 #[tokio::test]
 async fn window_that_passes_a_services_failure_on_stays_open() {

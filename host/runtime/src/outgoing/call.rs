@@ -8,7 +8,9 @@ use crate::middleware::{arrived, sent};
 use crate::requests::RequestInHand;
 use hms_core::body::{self, Body};
 use hms_core::call::{CallingWindow, WindowCall};
-use hms_core::headers::{REQUEST_ID, SCOPES, TRACEPARENT, USER, WINDOW, clean_trailers};
+use hms_core::headers::{
+    REQUEST_ID, SCOPES, TRACEPARENT, USER, WINDOW, clean_trailers, takes_trailers,
+};
 use hms_core::limits::Limit;
 use hms_core::outgoing::{CallError, OnBehalf, Outgoing, RequestedTimeouts};
 use hms_core::path::normalise;
@@ -121,7 +123,13 @@ impl Call {
         requested: RequestedTimeouts,
     ) -> Result<Response<Body>, CallError> {
         let from = self.begin()?;
+        let trailers = takes_trailers(request.headers());
         clean::request(request.headers_mut(), self.credentials());
+        // A field of the connection, and yet the guest's word: gRPC asks for it.
+        if trailers {
+            let trailers = HeaderValue::from_static("trailers");
+            request.headers_mut().insert(header::TE, trailers);
+        }
         let request = request.map(|body| body::with_trailers(body, clean_trailers));
         outgoing.send(from, request, requested).await
     }
