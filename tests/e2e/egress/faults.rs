@@ -112,6 +112,13 @@ async fn service_with_an_authority_of_its_own_is_asked_by_http2_if_that_is_grant
         assert_eq!(answer.status, 200, "{component}: {}", answer.text());
         let seen = service.seen();
         assert_eq!(seen.last().unwrap().version, http::Version::HTTP_2);
+        // A guest that takes trailers can ask for them.
+        for (how, asked) in [("get", ""), ("claim", "trailers")] {
+            if component == "caller" {
+                ask(&host, how, &url).await;
+                assert_eq!(service.seen().last().unwrap().header("te"), asked, "{how}");
+            }
+        }
 
         grants.write("w", &to(&service.url(), ""));
         fails_by(&host, &url, "Tls").await;

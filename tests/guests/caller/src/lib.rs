@@ -19,7 +19,7 @@ const CLAIMS: [(&str, &str); 14] = [
     ("transfer-encoding", "chunked"),
     ("transfer_encoding", "forged"),
     ("connection", "close, x-own"),
-    ("te", "gzip, forged"),
+    ("te", "trailers, forged"),
     ("expect", "100-continue"),
     ("x-hms-user", "forged"),
     ("X_HMS_Scopes", "forged"),
