@@ -137,7 +137,7 @@ pub enum CallError {
     #[error("the connection broke off")]
     ConnectionTerminated,
     /// `connection-limit-reached`.
-    #[error("as many calls as the window may make at once are in flight")]
+    #[error("the window has as many calls or connections as it may have at once")]
     ConnectionLimit,
     /// `connection-limit-reached`.
     #[error("the request has made as many calls as it may")]

@@ -2,7 +2,6 @@
 
 use crate::Inner;
 use crate::answer::{AnswerBody, Bounds};
-use crate::call_permits::CallPermit;
 use crate::error::{Failure, Stage};
 use crate::headers::{self, Said};
 use crate::inject::give_secrets;
@@ -18,7 +17,7 @@ use hms_core::limits::{Limit, WindowLimits};
 use hms_core::outgoing::{CallError, OnBehalf, RequestedTimeouts};
 use hms_grants::WindowGrants;
 use hms_grants::mask::masked_uri;
-use hms_net::client::Stream;
+use hms_net::client::{Permit, Stream};
 use http::request::Parts;
 use http::{Method, Request, Response, Version, header};
 use http_body::Body as _;
@@ -32,6 +31,10 @@ use tokio::time::{Instant, timeout_at};
 /// is served late instead of refused.
 const PERMIT_WAIT: Duration = Duration::from_secs(1);
 
+/// Connections of a window for each call that it may make at once: one at work, and one that is
+/// idle. Beyond, idle ones are closed.
+const CONNECTIONS_PER_CALL: usize = 2;
+
 /// Connections in a row that failed, after which a service is not asked for a time.
 const MOST_FAILURES: u32 = 5;
 
@@ -43,7 +46,7 @@ const LONG_ENOUGH: Duration = Duration::from_secs(1);
 
 /// What a call holds until its answer has ended.
 pub(crate) struct Held {
-    _permits: [Option<CallPermit>; 3],
+    _permits: [Option<Permit>; 3],
     _stream: Option<Stream>,
 }
 
@@ -110,7 +113,9 @@ impl Inner {
         let until =
             deadline.min(started + requested.connect.unwrap_or(PERMIT_WAIT).min(PERMIT_WAIT));
         let permits = self.permits(entry, &window, &limits, until, record).await?;
-        let client = match timeout_at(deadline, entry.client(&self.clients)).await {
+        let calls = limits.size(Limit::OutgoingCalls);
+        window.make_room(calls.saturating_mul(CONNECTIONS_PER_CALL));
+        let client = match timeout_at(deadline, entry.client(&self.clients, &window)).await {
             Ok(Ok(client)) => client,
             Ok(Err(why)) => {
                 let origin = masked_uri(record.grants(), &ready.origin);
@@ -260,7 +265,7 @@ impl Inner {
         limits: &WindowLimits,
         until: Instant,
         record: &Record,
-    ) -> Result<[Option<CallPermit>; 3], CallError> {
+    ) -> Result<[Option<Permit>; 3], CallError> {
         let full = |refusal| {
             record.refused(refusal);
             CallError::ConnectionLimit
@@ -284,6 +289,7 @@ impl Inner {
     fn failed(&self, failure: Failure, record: &mut Record) -> CallError {
         let refusal = match &failure.error {
             CallError::AddressProhibited => Some(Refusal::Address),
+            CallError::ConnectionLimit => Some(Refusal::WindowConnections),
             CallError::RequestBodySize => Some(Refusal::RequestSize),
             CallError::ResponseTimeout | CallError::ConnectTimeout => Some(Refusal::Time),
             _ => None,

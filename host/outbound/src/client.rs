@@ -1,7 +1,9 @@
 //! The client of one grant: what it may reach, whom it believes, and what it shows.
 
 use hms_grants::{OutboundGrant, read_secret};
-use hms_net::client::{ClientSettings, HttpClient, Identity, OwnListeners, Resolve, Roots, Screen};
+use hms_net::client::{
+    ClientSettings, Connections, HttpClient, Identity, OwnListeners, Resolve, Roots, Screen,
+};
 use hms_net::pem::Pem;
 use http::uri::Scheme;
 use prometheus_client::metrics::counter::Counter;
@@ -36,7 +38,11 @@ impl Clients {
     ///
     /// # Errors
     /// Which file cannot be used, in a sentence for the window's log.
-    pub(crate) async fn make(&self, grant: &OutboundGrant) -> Result<HttpClient, String> {
+    pub(crate) async fn make(
+        &self,
+        grant: &OutboundGrant,
+        connections: Arc<Connections>,
+    ) -> Result<HttpClient, String> {
         let screen = Screen::public_and(&grant.private).without(&self.own_listeners);
         // Not read where it is there: to clone one that is not would read it again each time.
         let system = self.roots.get().cloned();
@@ -82,6 +88,7 @@ impl Clients {
         settings.max_idle_per_host = MAX_IDLE_PER_HOST;
         settings.http2_opened = self.http2_opened.clone();
         settings.resolver = self.resolver.clone();
+        settings.connections = Some(connections);
         Ok(HttpClient::new(settings))
     }
 }

@@ -50,6 +50,7 @@ impl From<SendError> for Failure {
         let cause = Some(error.to_string());
         let (error, stage) = match &error {
             SendError::NotAllowed(_) => (CallError::AddressProhibited, Stage::NotSent),
+            SendError::TooManyConnections => (CallError::ConnectionLimit, Stage::NotSent),
             SendError::NoTrustStore => {
                 let words = "the host trusts no certificate authority";
                 (CallError::Tls(words.into()), Stage::NotSent)

@@ -2,7 +2,7 @@
 //!
 //! [`Outbound`] is one call from top to bottom (`call`): its URI is read strictly (`target`), the
 //! grant that fits is found (`policy`), the head is cleaned (`headers`) and given its secrets
-//! (`inject`), a permit is taken (`call_permits`), and it is sent by the client that belongs to the
+//! (`inject`), its permits are taken, and it is sent by the client that belongs to the
 //! grant (`client`), once more where that cannot do a thing twice (`tries`). `upload` and `answer`
 //! hold the bodies to their bounds; `window` is what is kept of a window between its calls, and
 //! `error` says why a call failed. `record` writes the line of each call and counts it, by
@@ -15,7 +15,6 @@
 
 mod answer;
 mod call;
-mod call_permits;
 mod client;
 mod error;
 mod headers;
@@ -32,14 +31,13 @@ mod window;
 
 pub use metrics::OutboundMetrics;
 
-use call_permits::CallPermits;
 use client::Clients;
 use futures_util::future::BoxFuture;
 use hms_core::body::Body;
 use hms_core::limits::WindowLimits;
 use hms_core::outgoing::{CallError, OnBehalf, Outgoing, RequestedTimeouts};
 use hms_grants::AllGrants;
-use hms_net::client::{OwnListeners, Resolve, Roots};
+use hms_net::client::{OwnListeners, Permits, Resolve, Roots};
 use http::{Request, Response};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -85,7 +83,7 @@ struct Inner {
     callers: Arc<dyn Callers>,
     clients: Clients,
     /// Of all windows together.
-    permits: Arc<CallPermits>,
+    permits: Arc<Permits>,
     max_at_once: usize,
     windows: Windows,
     metrics: OutboundMetrics,

@@ -43,6 +43,8 @@ pub(crate) enum Refusal {
     /// The origin fails and has a pause.
     Unavailable,
     WindowFull,
+    /// Of connections, not of calls.
+    WindowConnections,
     GrantFull,
     HostFull,
     RequestSize,
@@ -58,6 +60,7 @@ impl Refusal {
             Refusal::Address => "address",
             Refusal::Unavailable => "unavailable",
             Refusal::WindowFull => "at-once-window",
+            Refusal::WindowConnections => "connections-window",
             Refusal::GrantFull => "at-once-grant",
             Refusal::HostFull => "at-once-host",
             Refusal::RequestSize => "request-size",

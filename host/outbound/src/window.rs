@@ -1,12 +1,11 @@
 //! What is kept of a window between its calls: its grants ready for use, their clients, its
 //! permits, and the health of the services that it calls.
 
-use crate::call_permits::CallPermits;
 use crate::client::Clients;
 use crate::policy::{Fit, Policy};
 use crate::target::Target;
 use hms_grants::{OutboundGrant, WindowGrants};
-use hms_net::client::{Health, HttpClient, Turns};
+use hms_net::client::{Connections, Health, HttpClient, Permits, Turns};
 use http::Method;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -38,7 +37,9 @@ struct All {
 #[derive(Default)]
 pub(crate) struct Window {
     /// Of its calls at once.
-    pub(crate) permits: Arc<CallPermits>,
+    pub(crate) permits: Arc<Permits>,
+    /// Of all its clients.
+    connections: Arc<Connections>,
     allowed: Mutex<Arc<Allowed>>,
     /// By origin.
     health: Mutex<HashMap<String, Arc<Health>>>,
@@ -58,7 +59,7 @@ pub(crate) struct Entry {
     /// `to`, as the file says it.
     pub(crate) to: Arc<str>,
     /// Of its calls at once.
-    pub(crate) permits: Arc<CallPermits>,
+    pub(crate) permits: Arc<Permits>,
     /// The budget of its retries.
     pub(crate) turns: Turns,
     policy: Policy,
@@ -104,6 +105,22 @@ impl Window {
             known.insert(origin.to_owned(), health.clone());
         }
         health
+    }
+
+    /// From now on it may have `most` connections. Where it has as many, the idle ones end with their
+    /// clients, which are made anew; those in use go on. Those of a client that waits for the head
+    /// of an answer are kept as long.
+    pub(crate) fn make_room(&self, most: usize) {
+        self.connections.set_most(most);
+        if self.connections.are_full() {
+            let allowed = self.allowed.lock().clone();
+            for entry in &allowed.entries {
+                // Nobody waits for one that is being made.
+                if let Ok(mut client) = entry.client.try_lock() {
+                    *client = None;
+                }
+            }
+        }
     }
 
     /// Drops idle clients. Whether nothing is left to keep.
@@ -174,13 +191,21 @@ impl Entry {
     ///
     /// # Errors
     /// A sentence for the window's log.
-    pub(crate) async fn client(&self, clients: &Clients) -> Result<Arc<HttpClient>, String> {
+    pub(crate) async fn client(
+        &self,
+        clients: &Clients,
+        window: &Window,
+    ) -> Result<Arc<HttpClient>, String> {
         *self.used.lock() = Instant::now();
         let mut client = self.client.lock().await;
         if let Some(client) = &*client {
             return Ok(client.clone());
         }
-        let made = Arc::new(clients.make(&self.grant).await?);
+        let made = Arc::new(
+            clients
+                .make(&self.grant, window.connections.clone())
+                .await?,
+        );
         *client = Some(made.clone());
         Ok(made)
     }
@@ -270,12 +295,18 @@ mod tests {
         let window = Window::default();
         let allowed = window.allowed(grants(vec![grant()]));
         let entry = &allowed.entries[0];
-        let first = entry.client(&clients).await.unwrap();
-        assert!(Arc::ptr_eq(&first, &entry.client(&clients).await.unwrap()));
+        let first = entry.client(&clients, &window).await.unwrap();
+        assert!(Arc::ptr_eq(
+            &first,
+            &entry.client(&clients, &window).await.unwrap()
+        ));
         let later = Instant::now() + IDLE;
         assert!(!window.is_idle(Instant::now()));
         assert!(window.is_idle(later));
-        assert!(!Arc::ptr_eq(&first, &entry.client(&clients).await.unwrap()));
+        assert!(!Arc::ptr_eq(
+            &first,
+            &entry.client(&clients, &window).await.unwrap()
+        ));
     }
 
     #[test]

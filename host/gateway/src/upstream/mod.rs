@@ -237,6 +237,7 @@ fn unsent(error: SendError) -> UpstreamError {
         SendError::NotAllowed(address) => UpstreamError::Refused(Cause::of(refusal(&address))),
         SendError::Connect(_)
         | SendError::NoTrustStore
+        | SendError::TooManyConnections
         | SendError::Refused(_)
         | SendError::LeftOver(_) => UpstreamError::Unreachable(Cause::of(error)),
         SendError::Broken(_) => UpstreamError::Broken(Cause::of(error)),

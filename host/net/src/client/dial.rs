@@ -1,12 +1,16 @@
 //! Connects to a service: its name is resolved, each address checked, and what passes is dialled.
 
+use super::connections::Connections;
 use super::error::{BoxError, Unresolved};
+use super::permits::Permit;
 use super::{NotAllowed, Screen};
 use futures_util::future::BoxFuture;
+use hms_core::delegate;
 use http::Uri;
 use http::uri::Scheme;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -40,6 +44,7 @@ pub(super) struct Dialer {
     screen: Screen,
     connect_timeout: Duration,
     resolver: Option<Arc<dyn Resolve>>,
+    connections: Option<Arc<Connections>>,
     probes: bool,
 }
 
@@ -50,6 +55,7 @@ impl Dialer {
             screen,
             connect_timeout,
             resolver: None,
+            connections: None,
             probes: false,
         }
     }
@@ -57,6 +63,14 @@ impl Dialer {
     /// The same with names resolved by `resolver`; none: by the system.
     pub(super) fn resolving(self, resolver: Option<Arc<dyn Resolve>>) -> Self {
         Dialer { resolver, ..self }
+    }
+
+    /// The same with as many connections at once as `connections` says; none: any number.
+    pub(super) fn bounded(self, connections: Option<Arc<Connections>>) -> Self {
+        Dialer {
+            connections,
+            ..self
+        }
     }
 
     /// The same for connections that may be quiet for long.
@@ -68,12 +82,13 @@ impl Dialer {
     }
 
     /// A connector of its own for each connection: what it resolves is checked with the port.
-    fn connector(&self, port: u16) -> HttpConnector<Resolver> {
+    fn connector(&self, port: u16, permit: Option<Arc<Permit>>) -> HttpConnector<Resolver> {
         let resolver = Resolver {
             system: GaiResolver::new(),
             given: self.resolver.clone(),
             screen: self.screen.clone(),
             port,
+            permit,
         };
         let mut connector = HttpConnector::new_with_resolver(resolver);
         connector.set_connect_timeout(Some(self.connect_timeout));
@@ -98,7 +113,7 @@ impl Dialer {
 }
 
 impl Service<Uri> for Dialer {
-    type Response = TokioIo<TcpStream>;
+    type Response = Dialed;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
@@ -114,12 +129,47 @@ impl Service<Uri> for Dialer {
         };
         let port = to.port_u16().unwrap_or(usual);
         let checked = self.check_address(to.host().unwrap_or_default(), port);
-        let mut connector = self.connector(port);
+        let dialer = self.clone();
         Box::pin(async move {
             checked?;
+            let permit = match &dialer.connections {
+                Some(connections) => Some(Arc::new(connections.enter().await?)),
+                None => None,
+            };
+            let mut connector = dialer.connector(port, permit.clone());
             std::future::poll_fn(|cx| connector.poll_ready(cx)).await?;
-            Ok(connector.call(to).await?)
+            let tcp = connector.call(to).await?;
+            Ok(Dialed {
+                tcp,
+                _permit: permit,
+            })
         })
+    }
+}
+
+/// A TCP connection, which counts as one until it is closed.
+pub(super) struct Dialed {
+    tcp: TokioIo<TcpStream>,
+    _permit: Option<Arc<Permit>>,
+}
+
+impl Read for Dialed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_read(cx, buf)
+    }
+}
+
+impl Write for Dialed {
+    delegate!(tcp: writes, poll_flush, poll_shutdown);
+}
+
+impl Connection for Dialed {
+    fn connected(&self) -> Connected {
+        self.tcp.connected()
     }
 }
 
@@ -132,6 +182,7 @@ struct Resolver {
     screen: Screen,
     /// The one that is connected to.
     port: u16,
+    permit: Option<Arc<Permit>>,
 }
 
 impl Service<Name> for Resolver {
@@ -148,7 +199,19 @@ impl Service<Name> for Resolver {
             Some(given) => given.resolve(name.as_str()),
             None => {
                 let resolving = self.system.call(name);
-                Box::pin(async move { Ok(resolving.await?.collect()) })
+                match self.permit.clone() {
+                    None => Box::pin(async move { Ok(resolving.await?.collect()) }),
+                    // The system's look-up does not end with those who wait for it: it counts
+                    // until its end.
+                    Some(permit) => Box::pin(async move {
+                        let counted = async move {
+                            let found = resolving.await;
+                            drop(permit);
+                            found
+                        };
+                        Ok(tokio::spawn(counted).await??.collect())
+                    }),
+                }
             }
         };
         let (screen, port) = (self.screen.clone(), self.port);

@@ -1,6 +1,7 @@
 //! Why a request has no answer of its service.
 
 use super::NotAllowed;
+use super::connections::TooManyConnections;
 use std::error::Error;
 use std::sync::Arc;
 
@@ -19,6 +20,9 @@ pub enum SendError {
     /// The client's screen refuses the address.
     #[error("{0}")]
     NotAllowed(NotAllowed),
+    /// The client, with those that share its bound, has as many connections as it may.
+    #[error("{}", TooManyConnections)]
+    TooManyConnections,
     /// Nothing of the request was sent.
     #[error("no connection: {}", innermost(&**.0))]
     Connect(Cause),
@@ -42,6 +46,14 @@ pub struct Unresolved(pub(super) std::io::Error);
 /// The refused address, if that is the cause.
 pub(super) fn not_allowed(error: &(dyn Error + 'static)) -> Option<NotAllowed> {
     find(error).copied()
+}
+
+/// What of this host's keeps a connection from being made, if that is the cause.
+pub(super) fn refused(error: &(dyn Error + 'static)) -> Option<SendError> {
+    match find::<TooManyConnections>(error) {
+        Some(_) => Some(SendError::TooManyConnections),
+        None => not_allowed(error).map(SendError::NotAllowed),
+    }
 }
 
 /// The first cause of that type: `error`, or one behind it.

@@ -7,10 +7,10 @@
 
 use super::IDLE_TIMEOUT;
 use super::Reached;
-use super::error::{BoxError, Cause, SendError, innermost, not_allowed};
+use super::error::{BoxError, Cause, SendError, innermost, refused};
 use super::silence::{Heard, Silence};
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
+use futures_util::future::{BoxFuture, Shared, WeakShared};
 use hms_core::body::Body;
 use http::header::{self, HeaderValue};
 use http::uri::{Authority, Scheme, Uri};
@@ -29,6 +29,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+use tokio_util::task::AbortOnDropHandle;
 use tower_service::Service;
 
 /// Requests at once on one connection, where the service takes as many. RFC 9113 section 6.5.2 asks
@@ -106,15 +107,19 @@ type Hosts = Arc<Mutex<HashMap<Authority, HostConnections>>>;
 #[derive(Default)]
 struct HostConnections {
     open: Vec<Arc<Open>>,
-    /// Requests that come meanwhile wait for the same one.
-    connecting: Option<Connecting>,
+    /// Requests that come meanwhile wait for the same one. It ends with the last of them.
+    connecting: Option<WeakShared<BoxFuture<'static, Outcome>>>,
     /// The service chose HTTP/1.1. It is asked again then.
     http1_until: Option<Instant>,
 }
 
 impl HostConnections {
     fn is_in_use(&self) -> bool {
-        !self.open.is_empty() || self.connecting.is_some()
+        !self.open.is_empty() || self.connecting().is_some()
+    }
+
+    fn connecting(&self) -> Option<Connecting> {
+        self.connecting.as_ref().and_then(WeakShared::upgrade)
     }
 
     fn is_nothing(&self) -> bool {
@@ -122,8 +127,10 @@ impl HostConnections {
     }
 }
 
+type Connecting = Shared<BoxFuture<'static, Outcome>>;
+
 /// None: the service chose HTTP/1.1.
-type Connecting = Shared<BoxFuture<'static, Result<Option<Arc<Open>>, SendError>>>;
+type Outcome = Result<Option<Arc<Open>>, SendError>;
 
 /// An open connection.
 struct Open {
@@ -261,8 +268,11 @@ where
                 if host.http1_until.is_some_and(|until| Instant::now() < until) {
                     return Ok(None);
                 }
-                let connecting = &mut host.connecting;
-                connecting.get_or_insert_with(|| self.connect(at)).clone()
+                host.connecting().unwrap_or_else(|| {
+                    let connecting = self.connect(at);
+                    host.connecting = connecting.downgrade();
+                    connecting
+                })
             };
             match connecting.await? {
                 None => return Ok(None),
@@ -280,12 +290,14 @@ where
         }
     }
 
-    /// Connects in a task of its own: whoever asked first may leave before the others.
+    /// Connects in a task of its own: whoever asked first may leave before the others. Where all
+    /// have left, it ends.
     fn connect(&self, at: &Authority) -> Connecting {
         let establishing = establish(self.connector.clone(), self.scheme.clone(), at.clone());
         let establishing = tokio::time::timeout(self.connect_time, establishing);
         let (hosts, at, opened) = (self.hosts.clone(), at.clone(), self.opened.clone());
         let task = tokio::spawn(async move {
+            let _ended = Ended(hosts.clone(), at.clone());
             let established = establishing.await;
             let mut locked = hosts.lock();
             let host = locked.entry(at.clone()).or_default();
@@ -295,9 +307,6 @@ where
                 Ok(Err(error)) => Err(unconnected(error.into())),
                 Err(_) => Err(closed("no connection in time")),
             };
-            if established.is_err() && host.is_nothing() {
-                locked.remove(&at);
-            }
             let Some((sender, driver, silence)) = established? else {
                 let host = locked.entry(at).or_default();
                 host.http1_until = Some(Instant::now() + CHOICE_TIME);
@@ -322,11 +331,32 @@ where
             tokio::spawn(attend(driver, Arc::downgrade(&open), hosts, at));
             Ok(Some(open))
         });
+        let task = AbortOnDropHandle::new(task);
         let ended = async move {
             task.await
                 .unwrap_or_else(|error| Err(SendError::Connect(Arc::new(error))))
         };
         ended.boxed().shared()
+    }
+}
+
+impl<C> Drop for Pool<C> {
+    /// Idle connections end, and those with requests once these have ended.
+    fn drop(&mut self) {
+        let hosts = std::mem::take(&mut *self.hosts.lock());
+        drop(hosts);
+    }
+}
+
+/// An attempt to connect, whatever becomes of it: a service without a connection is forgotten.
+struct Ended(Hosts, Authority);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let mut hosts = self.0.lock();
+        if hosts.get(&self.1).is_some_and(HostConnections::is_nothing) {
+            hosts.remove(&self.1);
+        }
     }
 }
 
@@ -411,7 +441,7 @@ fn leave(hosts: &Hosts, at: &Authority, which: impl Fn(&Arc<Open>) -> bool) {
         return;
     };
     host.open.retain(|open| !which(open));
-    if host.open.is_empty() && host.connecting.is_none() && host.http1_until.is_none() {
+    if host.is_nothing() {
         hosts.remove(at);
     }
 }
@@ -511,10 +541,7 @@ fn said_by_it(error: &hyper::Error) -> Option<&h2::Error> {
 }
 
 fn unconnected(error: Cause) -> SendError {
-    match not_allowed(&*error) {
-        Some(address) => SendError::NotAllowed(address),
-        None => SendError::Connect(error),
-    }
+    refused(&*error).unwrap_or(SendError::Connect(error))
 }
 
 fn closed(reason: &'static str) -> SendError {

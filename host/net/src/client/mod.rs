@@ -2,17 +2,19 @@
 //!
 //! Made from [`ClientSettings`] for one who asks: the gateway has one for all routes. Clients share
 //! no connections and no TLS sessions, so what one may reach, shows and trusts is never another's.
-//! `dial` makes every connection, to what the `screen` lets through; `own_listeners` are what it
-//! can be told to refuse always. `trust` is the client's side of TLS. `http2` has the connections
+//! `dial` makes every connection, to what the `screen` lets through and as many as `connections`
+//! allows, by `permits`; `own_listeners` are what it can be told to refuse always. `trust` is the client's side of TLS. `http2` has the connections
 //! of HTTP/2, and `silence` notices those that lead nowhere. What is learnt of services, and how
 //! often they may be asked again, is in `health`; `retained` is a body that can be sent once more,
 //! and `reached` tells when a request has its connection.
 
+mod connections;
 mod dial;
 mod error;
 mod health;
 mod http2;
 mod own_listeners;
+mod permits;
 mod protocol;
 mod reached;
 mod retained;
@@ -20,11 +22,13 @@ mod screen;
 mod silence;
 mod trust;
 
+pub use connections::Connections;
 pub use dial::Resolve;
 pub use error::{Cause, SendError, Unresolved, find};
 pub use health::{Attempt, Health, Turns};
 pub use http2::Stream;
 pub use own_listeners::OwnListeners;
+pub use permits::{Permit, Permits};
 pub use protocol::Protocol;
 pub use reached::Reached;
 pub use retained::Retained;
@@ -33,10 +37,10 @@ pub use trust::{Identity, Roots};
 
 use crate::lanes::PerLane;
 use dial::Dialer;
-use error::not_allowed;
+use error::{BoxError, refused};
 use futures_util::future::{Either, select};
 use hms_core::body::Body;
-use http::uri::Scheme;
+use http::uri::{Scheme, Uri};
 use http::{Request, Response, header};
 use http2::{Pool, Sent};
 use hyper::body::Incoming;
@@ -45,9 +49,12 @@ use hyper_util::client::legacy::connect::{Connect, capture_connection};
 use hyper_util::client::legacy::{Builder, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use prometheus_client::metrics::counter::Counter;
-use std::pin::pin;
+use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
+use tower_service::Service;
 
 /// Idle connections of HTTP/1.1 kept for each host by each lane, where nothing else is set.
 const MAX_IDLE_PER_HOST: usize = 64;
@@ -59,9 +66,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// What a client may reach, whom it believes, and what it keeps.
 #[derive(Clone)]
 pub struct ClientSettings {
-    /// Bounds TCP connects, all addresses of a host together. The TLS handshake in which a service
-    /// chooses its protocol has as long again; those after it, for HTTP/1.1, have no limit of their
-    /// own.
+    /// Bounds TCP connects, all addresses of a host together. With its TLS handshake a connection
+    /// has twice as long.
     pub connect_timeout: Duration,
     /// The addresses that it connects to.
     pub screen: Screen,
@@ -76,6 +82,8 @@ pub struct ClientSettings {
     pub http2_opened: Counter,
     /// Resolves names; none: the system does.
     pub resolver: Option<Arc<dyn Resolve>>,
+    /// Bounds the connections, together with other clients that have the same; none: no bound.
+    pub connections: Option<Arc<Connections>>,
 }
 
 impl ClientSettings {
@@ -89,11 +97,43 @@ impl ClientSettings {
             max_idle_per_host: MAX_IDLE_PER_HOST,
             http2_opened: Counter::default(),
             resolver: None,
+            connections: None,
         }
     }
 }
 
 type Secure = HttpsConnector<Dialer>;
+
+/// A connector with a time for each connection: one in the background, which nobody waits for, ends
+/// as well.
+#[derive(Clone)]
+struct Within<C> {
+    connector: C,
+    time: Duration,
+}
+
+impl<C> Service<Uri> for Within<C>
+where
+    C: Service<Uri>,
+    C::Error: Into<BoxError>,
+    C::Future: Send + 'static,
+{
+    type Response = C::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.connector.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, to: Uri) -> Self::Future {
+        let connecting = tokio::time::timeout(self.time, self.connector.call(to));
+        Box::pin(async move {
+            let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no connection in time");
+            connecting.await.map_err(late)?.map_err(Into::into)
+        })
+    }
+}
 
 /// Follows no redirects and sends nothing twice, but for what a connection that closed had not
 /// taken yet. Each lane has connections of its own, so that an answer wakes no other thread.
@@ -109,7 +149,7 @@ pub struct HttpClient {
 /// Over TLS the service chooses the protocol.
 #[derive(Clone)]
 struct Tls {
-    http1: PerLane<Client<Secure, Body>>,
+    http1: PerLane<Client<Within<Secure>, Body>>,
     http2: PerLane<Arc<Pool<Secure>>>,
 }
 
@@ -117,7 +157,8 @@ impl HttpClient {
     /// A client with no connections yet.
     pub fn new(settings: ClientSettings) -> Self {
         let dialer = Dialer::new(settings.screen.clone(), settings.connect_timeout)
-            .resolving(settings.resolver.clone());
+            .resolving(settings.resolver.clone())
+            .bounded(settings.connections.clone());
         let h2c = || {
             Arc::new(Pool::new(
                 dialer.probing(),
@@ -190,9 +231,12 @@ impl Tls {
         };
         let either = secure().enable_all_versions();
         let either = either.wrap_connector(dialer.probing());
-        let http1 = secure().enable_http1().wrap_connector(dialer.clone());
         // As long again for the handshake.
         let connect_time = settings.connect_timeout * 2;
+        let http1 = Within {
+            connector: secure().enable_http1().wrap_connector(dialer.clone()),
+            time: connect_time,
+        };
         let http2 = || {
             Arc::new(Pool::new(
                 either.clone(),
@@ -256,8 +300,8 @@ where
         Ok(answered) => return Ok((answered, None)),
         Err(error) => error,
     };
-    Err(match (not_allowed(&error), error.is_connect()) {
-        (Some(address), _) => SendError::NotAllowed(address),
+    Err(match (refused(&error), error.is_connect()) {
+        (Some(refused), _) => refused,
         (None, true) => SendError::Connect(Arc::new(error)),
         (None, false) => SendError::Broken(Arc::new(error)),
     })

@@ -50,3 +50,65 @@ async fn refused_address_is_told_from_a_failed_connection() {
         assert!(matches!(error, SendError::Connect(_)), "{error:?}");
     }
 }
+
+#[tokio::test]
+async fn connections_are_bounded_by_every_protocol_and_also_while_they_are_made() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for (protocol, scheme) in [
+        (Protocol::Http, "http"),
+        (Protocol::Https, "https"),
+        (Protocol::H2c, "http"),
+    ] {
+        let connections = Arc::<Connections>::default();
+        let clients = [0, 1].map(|_| {
+            HttpClient::new(ClientSettings {
+                connections: Some(connections.clone()),
+                ..settings()
+            })
+        });
+        connections.set_most(1);
+        let [first, second] = clients;
+        let uri = format!("{scheme}://127.0.0.1:{port}/");
+        let hangs = get(&uri);
+        let hangs = tokio::spawn(async move { first.ask(protocol, false, hangs).await.err() });
+        let (_stream, _) = listener.accept().await.unwrap();
+        assert!(connections.are_full());
+        let full = second.ask(protocol, false, get(&uri)).await.err();
+        assert!(
+            matches!(full, Some(SendError::TooManyConnections)),
+            "{full:?}"
+        );
+        // Nobody waits for it any more.
+        hangs.abort();
+        let ended = async {
+            while connections.open() > 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let ended = tokio::time::timeout(PATIENCE / 2, ended).await;
+        assert!(ended.is_ok(), "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn failed_connections_and_those_of_a_dropped_client_count_no_more() {
+    let connections = Arc::<Connections>::default();
+    connections.set_most(1);
+    let service = given_up::Service::start().await;
+    for _ in 0..2 {
+        let client = HttpClient::new(ClientSettings {
+            connections: Some(connections.clone()),
+            ..settings()
+        });
+        let refused = client
+            .ask(Protocol::Http, false, get("http://127.0.0.1:1/"))
+            .await;
+        assert!(matches!(refused, Err(SendError::Connect(_))));
+        let uri = format!("http://{}/", service.addr);
+        // The second time it waits for the first client's connection to end.
+        let (answer, stream) = client.ask(Protocol::H2c, false, get(&uri)).await.unwrap();
+        drop((answer, stream));
+        assert_eq!(connections.open(), 1);
+    }
+}

@@ -3,6 +3,7 @@
 use super::*;
 use http_body::Frame;
 use http_body_util::StreamBody;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 use tokio::sync::Semaphore;
 
@@ -369,4 +370,36 @@ async fn service_that_breaks_off_or_speaks_no_http_is_told_by_its_kind() {
         world.get("http://127.0.0.1:1/").await,
         Err(CallError::ConnectionRefused)
     );
+}
+
+#[tokio::test]
+async fn idle_connections_of_a_window_are_bounded_and_give_way_to_others() {
+    let (open, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (now, peak) = (open.clone(), most.clone());
+    let at = raw(move |_, mut stream| {
+        peak.fetch_max(now.fetch_add(1, Relaxed) + 1, Relaxed);
+        let now = now.clone();
+        async move {
+            while !head(&mut stream).await.is_empty() {
+                say(&mut stream, OK).await;
+            }
+            now.fetch_sub(1, Relaxed);
+        }
+    })
+    .await;
+    let world = World::new();
+    world.limit(Limit::OutgoingCalls, 2);
+    world.grant(&[OutboundGrant {
+        host: HostPattern::Below("x.example".into()),
+        ..to(at)
+    }]);
+    for number in 0..40 {
+        let name = format!("n{number}.x.example");
+        world.names.set(&name, &["127.0.0.1"]);
+        let answer = world.get(format!("http://{name}:{}/", at.port())).await;
+        assert_eq!(answer, Ok((200, "ok".into())), "{number}");
+    }
+    // The service notices a little later that a connection has ended.
+    let most = most.load(Relaxed);
+    assert!(most <= 12, "{most} connections at once");
 }

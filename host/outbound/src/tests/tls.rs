@@ -12,13 +12,13 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use tokio_rustls::TlsAcceptor;
 
-fn certificate(name: &str) -> CertifiedKey<KeyPair> {
+pub(super) fn certificate(name: &str) -> CertifiedKey<KeyPair> {
     rcgen::generate_simple_self_signed([name.to_owned()]).unwrap()
 }
 
 /// A service of this name and with this protocol, that says by which it was asked, on the how
 /// manieth connection, and whether with a certificate of `clients`.
-async fn secure(
+pub(super) async fn secure(
     own: &CertifiedKey<KeyPair>,
     clients: &CertifiedKey<KeyPair>,
     alpn: &str,
@@ -57,7 +57,7 @@ async fn secure(
     .await
 }
 
-fn https(at: SocketAddr) -> OutboundGrant {
+pub(super) fn https(at: SocketAddr) -> OutboundGrant {
     OutboundGrant {
         scheme: Scheme::HTTPS,
         host: HostPattern::Exact("service.example".into()),
@@ -196,4 +196,37 @@ async fn secret_is_in_no_log_of_http2_and_a_late_answer_is_told_as_that() {
     let logged = lines.text();
     assert!(logged.contains("\"target\":\"h2::"), "{logged}");
     assert!(!logged.contains("9f4b2"), "{logged}");
+}
+
+#[tokio::test]
+async fn connection_that_nobody_waits_for_any_more_is_ended() {
+    let own = certificate("service.example");
+    let pem = own.cert.pem();
+    let roots = Roots::of_system().and(Pem {
+        name: "ca.pem",
+        text: pem.as_bytes(),
+    });
+    let world = World::with(roots.unwrap(), 64);
+    world.names.set("service.example", &["127.0.0.1"]);
+    let ended = Arc::new(tokio::sync::Semaphore::new(0));
+    let told = ended.clone();
+    // Says nothing, so that TLS hangs.
+    let at = raw(move |_, mut stream| {
+        let told = told.clone();
+        async move {
+            while stream.read_u8().await.is_ok() {}
+            told.add_permits(1);
+        }
+    })
+    .await;
+    world.grant(&[https(at)]);
+    let requested = RequestedTimeouts {
+        connect: Some(Duration::from_millis(100)),
+        ..RequestedTimeouts::default()
+    };
+    let uri = format!("https://service.example:{}/", at.port());
+    let late = world.with_timeouts(get(uri), requested).await;
+    assert_eq!(late.err(), Some(CallError::ConnectTimeout));
+    let ended = tokio::time::timeout(PATIENCE / 4, ended.acquire()).await;
+    assert!(ended.is_ok(), "the connection is still open");
 }

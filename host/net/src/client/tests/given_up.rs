@@ -13,13 +13,13 @@ use tokio::time::timeout;
 const LONG: Duration = Duration::from_millis(1500);
 
 /// A service by HTTP/2 in the clear that never answers on `/hang`.
-struct Service {
-    addr: SocketAddr,
+pub(super) struct Service {
+    pub(super) addr: SocketAddr,
     connections: Arc<AtomicUsize>,
 }
 
 impl Service {
-    async fn start() -> Service {
+    pub(super) async fn start() -> Service {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));

@@ -1,5 +1,5 @@
-//! How many calls are made at once. A call has a permit until the body of its answer has ended; one
-//! that finds none waits a moment for it.
+//! Permits, of which a bounded number are taken at once: for calls and for connections. Whoever
+//! finds none waits a moment for it.
 
 use parking_lot::Mutex;
 use std::pin::pin;
@@ -7,10 +7,10 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-/// Permits for calls. How many there are is said by each who wants one, so that a changed limit
-/// holds at once.
+/// Permits. How many there are is said by each who wants one, so that a changed limit holds at
+/// once.
 #[derive(Debug, Default)]
-pub(crate) struct CallPermits {
+pub struct Permits {
     counts: Mutex<Counts>,
     freed: Notify,
 }
@@ -23,12 +23,12 @@ struct Counts {
 
 /// A permit, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct CallPermit(Arc<CallPermits>);
+pub struct Permit(Arc<Permits>);
 
-impl CallPermits {
+impl Permits {
     /// One of `most` permits. Waits until `until` for it, as long as no more wait than there are
     /// permits. None where there is none.
-    pub(crate) async fn enter(self: &Arc<Self>, most: usize, until: Instant) -> Option<CallPermit> {
+    pub async fn enter(self: &Arc<Self>, most: usize, until: Instant) -> Option<Permit> {
         if let Some(permit) = self.take(most) {
             return Some(permit);
         }
@@ -46,21 +46,21 @@ impl CallPermits {
     }
 
     /// How many are taken.
-    pub(crate) fn taken(&self) -> usize {
+    pub fn taken(&self) -> usize {
         self.counts.lock().taken
     }
 
-    fn take(self: &Arc<Self>, most: usize) -> Option<CallPermit> {
+    fn take(self: &Arc<Self>, most: usize) -> Option<Permit> {
         let mut counts = self.counts.lock();
         if counts.taken >= most {
             return None;
         }
         counts.taken += 1;
-        Some(CallPermit(self.clone()))
+        Some(Permit(self.clone()))
     }
 }
 
-impl Drop for CallPermit {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.0.counts.lock().taken -= 1;
         self.0.freed.notify_one();
@@ -68,10 +68,10 @@ impl Drop for CallPermit {
 }
 
 /// One who waits for a permit.
-struct Waiting<'a>(&'a CallPermits);
+struct Waiting<'a>(&'a Permits);
 
 impl<'a> Waiting<'a> {
-    fn new(permits: &'a CallPermits, most: usize) -> Option<Self> {
+    fn new(permits: &'a Permits, most: usize) -> Option<Self> {
         let mut counts = permits.counts.lock();
         if counts.waiting >= most {
             return None;
@@ -94,7 +94,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn permit_that_is_freed_goes_to_one_who_waits_and_the_others_go_without() {
-        let permits = Arc::new(CallPermits::default());
+        let permits = Arc::new(Permits::default());
         let until = Instant::now() + Duration::from_secs(1);
         let first = permits.enter(1, until).await.unwrap();
         let waits = {
@@ -116,7 +116,7 @@ mod tests {
 
     #[tokio::test]
     async fn abandoned_wait_takes_no_permit_along() {
-        let permits = Arc::new(CallPermits::default());
+        let permits = Arc::new(Permits::default());
         let until = Instant::now() + Duration::from_secs(10);
         let first = permits.enter(2, until).await.unwrap();
         let second = permits.enter(2, until).await.unwrap();
