@@ -297,15 +297,20 @@ impl Applied {
                 continue;
             }
             let before = self.all.window(&window).current();
-            // One that is away for a moment, as while it is replaced, changes nothing.
-            let all_there = looked.pem.values().all(Option::is_some);
-            let has_new_pem = all_there && storing.get(&window) != Some(&looked.pem);
+            let known = storing.entry(window.clone()).or_default();
+            let mut has_new_pem = false;
+            for (path, stamp) in &looked.pem {
+                // One that is away for a moment, as while it is replaced, changes nothing.
+                if stamp.is_some() && known.get(path) != Some(stamp) {
+                    known.insert(path.clone(), *stamp);
+                    has_new_pem = true;
+                }
+            }
             if has_new_pem {
                 tracing::info!(
                     window,
                     "certificate files have changed: its clients are made anew"
                 );
-                storing.insert(window.clone(), looked.pem.clone());
             }
             self.apply(&window, &followed, looked, has_new_pem);
             if self.all.window(&window).load().secrets != before.secrets {
@@ -582,5 +587,28 @@ mod tests {
             assert!(Arc::ptr_eq(&last, &now()));
         }
         assert_eq!(folder.applied.folders(), [dir.path().to_owned()].into());
+    }
+
+    #[test]
+    fn file_that_is_away_hides_no_change_of_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let pem = ["a.pem", "b.pem"].map(|name| dir.path().join(name));
+        for path in &pem {
+            write_secret(path, "one", 0o600);
+        }
+        let text = "outbound:\n  - {to: https://a.example, ca: a.pem}\n  \
+                    - {to: https://b.example, ca: b.pem}\n";
+        fs::write(dir.path().join("payments.yaml"), text).unwrap();
+        let (folder, all) = folder(dir.path());
+        let now = || all.window("payments").current();
+        let first = now();
+        fs::remove_file(&pem[0]).unwrap();
+        write_secret(&pem[1], "three", 0o600);
+        folder.reload_secrets();
+        let second = now();
+        assert!(!Arc::ptr_eq(&first, &second));
+        // The same file again says nothing new.
+        folder.reload_secrets();
+        assert!(Arc::ptr_eq(&second, &now()));
     }
 }
