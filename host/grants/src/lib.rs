@@ -25,7 +25,7 @@ pub use metrics::GrantsMetrics;
 pub use outbound::{HostPattern, Inject, OutboundGrant};
 pub use secret::{Secret, SecretSource, Secrets};
 pub use status::{grants_status, of_file};
-pub use values::read_secret;
+pub use values::{read_certificates, read_secret};
 
 use hms_core::limits::{Limit, LimitsSet};
 use hms_core::window_name::WindowName;

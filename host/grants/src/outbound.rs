@@ -49,6 +49,16 @@ impl OutboundGrant {
         identity.chain(self.ca.as_deref())
     }
 
+    /// Whether it says the same, on whatever line.
+    pub fn says_the_same_as(&self, other: &OutboundGrant) -> bool {
+        let line = self.line;
+        *self
+            == OutboundGrant {
+                line,
+                ..other.clone()
+            }
+    }
+
     /// Scheme, host and port as a file says them: `https://*.card.example`.
     pub fn to(&self) -> String {
         let host = match &self.host {

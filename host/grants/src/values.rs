@@ -1,16 +1,19 @@
-//! Reads the values of secrets.
+//! Reads the values of secrets, and files of certificates.
 
 use crate::{Secret, SecretSource, Secrets};
 use rustix::fs::OFlags;
 use std::collections::BTreeMap;
 use std::env;
-use std::fs::OpenOptions;
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Bytes of one secret: a private key with its chain fits.
 const MAX_SECRET_BYTES: u64 = 64 << 10;
+
+/// Bytes of a file of certificates: some thousand of them.
+const MAX_CERTIFICATES_BYTES: u64 = 4 << 20;
 
 /// Where systemd puts the credentials of a service (systemd.exec(5)).
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
@@ -54,22 +57,12 @@ pub(crate) fn read_all(
 pub fn read_secret(path: &Path) -> Result<Secret, String> {
     let shown = path.display();
     let said = |error: io::Error| format!("{shown}: {error}");
-    // Does not wait at a pipe for whoever writes into it: nothing else would be read meanwhile.
-    let mut open = OpenOptions::new();
-    open.read(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
-    let file = open.open(path).map_err(said)?;
-    let metadata = file.metadata().map_err(said)?;
-    if !metadata.is_file() {
-        return Err(format!("{shown} is not a file"));
-    }
+    let (file, metadata) = open(path, MAX_SECRET_BYTES)?;
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(format!(
             "{shown} can be read by others (mode {mode:04o}), so it is not used: chmod 600 {shown}"
         ));
-    }
-    if metadata.len() > MAX_SECRET_BYTES {
-        return Err(format!("{shown} is larger than {MAX_SECRET_BYTES} bytes"));
     }
     // At its full size at once: a buffer that grows leaves copies behind.
     let mut value = Vec::with_capacity(MAX_SECRET_BYTES as usize + 1);
@@ -88,8 +81,43 @@ pub fn read_secret(path: &Path) -> Result<Secret, String> {
     match value.len() as u64 {
         0 => Err(format!("{shown} is empty")),
         1..=MAX_SECRET_BYTES => Ok(Secret::new(value)),
-        _ => Err(format!("{shown} is larger than {MAX_SECRET_BYTES} bytes")),
+        _ => Err(too_large(path, MAX_SECRET_BYTES)),
     }
+}
+
+/// The content of a file of certificates, of at most 4 MiB. Blocks.
+///
+/// # Errors
+/// A sentence with the file at fault.
+pub fn read_certificates(path: &Path) -> Result<Vec<u8>, String> {
+    let (file, _) = open(path, MAX_CERTIFICATES_BYTES)?;
+    let mut text = Vec::new();
+    let read = file.take(MAX_CERTIFICATES_BYTES + 1).read_to_end(&mut text);
+    match read.map_err(|error| format!("{}: {error}", path.display()))? as u64 {
+        0..=MAX_CERTIFICATES_BYTES => Ok(text),
+        _ => Err(too_large(path, MAX_CERTIFICATES_BYTES)),
+    }
+}
+
+/// Opens a regular file of at most `most` bytes.
+fn open(path: &Path, most: u64) -> Result<(File, Metadata), String> {
+    let said = |error: io::Error| format!("{}: {error}", path.display());
+    // Does not wait at a pipe for whoever writes into it: nothing else would be read meanwhile.
+    let mut open = OpenOptions::new();
+    open.read(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
+    let file = open.open(path).map_err(said)?;
+    let metadata = file.metadata().map_err(said)?;
+    if !metadata.is_file() {
+        return Err(format!("{} is not a file", path.display()));
+    }
+    match metadata.len() > most {
+        true => Err(too_large(path, most)),
+        false => Ok((file, metadata)),
+    }
+}
+
+fn too_large(path: &Path, most: u64) -> String {
+    format!("{} is larger than {most} bytes", path.display())
 }
 
 #[cfg(test)]
@@ -150,6 +178,27 @@ mod tests {
                 .unwrap_err()
                 .contains("larger")
         );
+    }
+
+    #[test]
+    fn certificates_are_read_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(
+            read_certificates(&file(folder.path(), "one\n", 0o644)),
+            Ok(b"one\n".to_vec())
+        );
+        let large = "x".repeat(MAX_CERTIFICATES_BYTES as usize + 1);
+        let large = read_certificates(&file(folder.path(), &large, 0o644));
+        assert!(
+            large
+                .unwrap_err()
+                .ends_with("key is larger than 4194304 bytes")
+        );
+        let pipe = folder.path().join("pipe");
+        let (kind, mode) = (rustix::fs::FileType::Fifo, 0o600.into());
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, mode, 0).unwrap();
+        assert!(read_certificates(&pipe).unwrap_err().contains("not a file"));
+        assert!(read_certificates(folder.path()).is_err());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::Inner;
 use crate::answer::{AnswerBody, Bounds};
+use crate::entry::Entry;
 use crate::error::{Failure, Stage};
 use crate::headers::{self, Said};
 use crate::inject::give_secrets;
@@ -11,7 +12,7 @@ use crate::record::Record;
 use crate::target::Target;
 use crate::tries::Sending;
 use crate::upload::Upload;
-use crate::window::{Entry, Window};
+use crate::window::Window;
 use hms_core::body::{self, Body, BodyError};
 use hms_core::limits::{Limit, WindowLimits};
 use hms_core::outgoing::{CallError, OnBehalf, RequestedTimeouts};
@@ -116,7 +117,14 @@ impl Inner {
         let calls = limits.size(Limit::OutgoingCalls);
         window.make_room(calls.saturating_mul(CONNECTIONS_PER_CALL));
         let client = match timeout_at(deadline, entry.client(&self.clients, &window)).await {
-            Ok(Ok(client)) => client,
+            Ok(Ok((client, faults))) => {
+                let origin = masked_uri(record.grants(), &ready.origin);
+                for why in faults {
+                    let line = format!("outgoing request to {origin}: {why}; the last one is used");
+                    self.callers.log(&from.window, &line);
+                }
+                client
+            }
             Ok(Err(why)) => {
                 let origin = masked_uri(record.grants(), &ready.origin);
                 let line = format!("outgoing request to {origin} failed: {why}");
@@ -272,7 +280,7 @@ impl Inner {
         };
         let grant = match entry.grant.at_once {
             Some(most) => {
-                let permit = entry.permits.enter(most, until).await;
+                let permit = entry.permits().enter(most, until).await;
                 Some(permit.ok_or_else(|| full(Refusal::GrantFull))?)
             }
             None => None,

@@ -1,11 +1,11 @@
 //! The log of calls: one line each, written when the last byte of its answer is there, or when it
 //! is clear that there will be none.
 
+use crate::entry::Entry;
 use crate::error::code;
 use crate::metrics::{InFlight, OutboundMetrics, Refusal};
 use crate::target::Target;
 use crate::upload::Progress;
-use crate::window::Entry;
 use hms_core::outgoing::{CallError, OnBehalf};
 use hms_grants::WindowGrants;
 use hms_grants::mask::masked_uri;

@@ -2,9 +2,9 @@
 //! at it, or its method is idempotent (RFC 9110 section 9.2.2) and its body is still there. And
 //! only within the budget of its grant.
 
+use crate::entry::Entry;
 use crate::error::{Failure, Stage};
 use crate::record::Record;
-use crate::window::Entry;
 use hms_core::body::Body;
 use hms_core::outgoing::{CallError, RequestedTimeouts};
 use hms_net::client::{HttpClient, Protocol, Reached, Retained, Stream};
@@ -47,7 +47,7 @@ impl Sending<'_> {
         // is on its way.
         let again = idempotent || self.protocol().may_be_http2();
         let body = Retained::new(body, if again { MOST_RETAINED } else { 0 });
-        self.entry.turns.request();
+        self.entry.turns().request();
         let mut next = body.again();
         loop {
             let Some(body_of_try) = next.take() else {
@@ -75,7 +75,7 @@ impl Sending<'_> {
             if again && record.tries < MOST_TRIES {
                 next = body.again();
             }
-            if next.is_none() || !(free || self.entry.turns.may_retry()) {
+            if next.is_none() || !(free || self.entry.turns().may_retry()) {
                 return Err(failure);
             }
             record.retried();

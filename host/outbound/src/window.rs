@@ -1,17 +1,18 @@
-//! What is kept of a window between its calls: its grants ready for use, their clients, its
-//! permits, and the health of the services that it calls.
+//! What is kept of a window between its calls: its grants ready for use, its permits, its
+//! connections, the last good content of its certificate files, and the health of the services that
+//! it calls.
 
-use crate::client::Clients;
-use crate::policy::{Fit, Policy};
+use crate::certificates::LastGood;
+use crate::entry::Entry;
+use crate::policy::Fit;
 use crate::target::Target;
 use hms_grants::{OutboundGrant, WindowGrants};
-use hms_net::client::{Connections, Health, HttpClient, Permits, Turns};
+use hms_net::client::{Connections, Health, Permits};
 use http::Method;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Mutex as AsyncMutex;
 
 /// Services whose health is known, of one window. Only a wildcard reaches so many.
 const MAX_ORIGINS: usize = 256;
@@ -39,7 +40,8 @@ pub(crate) struct Window {
     /// Of its calls at once.
     pub(crate) permits: Arc<Permits>,
     /// Of all its clients.
-    connections: Arc<Connections>,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) certificates: LastGood,
     allowed: Mutex<Arc<Allowed>>,
     /// By origin.
     health: Mutex<HashMap<String, Arc<Health>>>,
@@ -50,21 +52,6 @@ pub(crate) struct Window {
 pub(crate) struct Allowed {
     pub(crate) grants: Arc<WindowGrants>,
     entries: Vec<Arc<Entry>>,
-}
-
-/// One grant, and what belongs to it alone: what is made with its TLS identity, its certificate
-/// authorities and its networks is never used for another.
-pub(crate) struct Entry {
-    pub(crate) grant: OutboundGrant,
-    /// `to`, as the file says it.
-    pub(crate) to: Arc<str>,
-    /// Of its calls at once.
-    pub(crate) permits: Arc<Permits>,
-    /// The budget of its retries.
-    pub(crate) turns: Turns,
-    policy: Policy,
-    client: AsyncMutex<Option<Arc<HttpClient>>>,
-    used: Mutex<Instant>,
 }
 
 impl Windows {
@@ -85,6 +72,7 @@ impl Window {
     pub(crate) fn allowed(&self, grants: Arc<WindowGrants>) -> Arc<Allowed> {
         let mut allowed = self.allowed.lock();
         if !Arc::ptr_eq(&allowed.grants, &grants) {
+            self.certificates.retain(&grants.grants.outbound);
             *allowed = Arc::new(allowed.replaced_by(grants));
         }
         allowed.clone()
@@ -115,10 +103,7 @@ impl Window {
         if self.connections.are_full() {
             let allowed = self.allowed.lock().clone();
             for entry in &allowed.entries {
-                // Nobody waits for one that is being made.
-                if let Ok(mut client) = entry.client.try_lock() {
-                    *client = None;
-                }
+                entry.drop_client();
             }
         }
     }
@@ -126,13 +111,9 @@ impl Window {
     /// Drops idle clients. Whether nothing is left to keep.
     fn is_idle(&self, now: Instant) -> bool {
         let allowed = self.allowed.lock();
-        let mut idle = self.permits.taken() == 0;
+        let mut idle = self.permits.taken() == 0 && self.certificates.is_empty();
         for entry in &allowed.entries {
-            let is_idle = now.saturating_duration_since(*entry.used.lock()) >= IDLE;
-            match entry.client.try_lock() {
-                Ok(mut client) if is_idle && entry.permits.taken() == 0 => *client = None,
-                _ => idle = false,
-            }
+            idle &= entry.drop_idle_client(now, IDLE);
         }
         let known = self.health.lock();
         idle && known.values().all(|health| health.failures() == 0)
@@ -140,14 +121,11 @@ impl Window {
 }
 
 impl Allowed {
-    /// That of newer grants. A grant that says the same as before keeps what it has, unless it
-    /// names files, which may say something else.
+    /// That of newer grants. A grant that says the same as before keeps what it has.
     fn replaced_by(&self, grants: Arc<WindowGrants>) -> Allowed {
         let entry = |grant: &OutboundGrant| {
-            let same = |entry: &&Arc<Entry>| entry.grant == *grant;
-            let names_files = grant.ca.is_some() || grant.client_cert.is_some();
-            let before = self.entries.iter().find(same).filter(|_| !names_files);
-            before.map_or_else(|| Arc::new(Entry::new(grant.clone())), Arc::clone)
+            let same = self.entries.iter().find_map(|entry| entry.again(grant));
+            same.unwrap_or_else(|| Arc::new(Entry::new(grant.clone())))
         };
         Allowed {
             entries: grants.grants.outbound.iter().map(entry).collect(),
@@ -164,7 +142,7 @@ impl Allowed {
     ) -> Result<&Arc<Entry>, Option<usize>> {
         let mut near = None;
         for entry in &self.entries {
-            match entry.policy.fit(&entry.grant, method, target) {
+            match entry.fit(method, target) {
                 Fit::Whole => return Ok(entry),
                 Fit::OriginAlone => near = near.or(Some(entry.grant.line)),
                 Fit::No => {}
@@ -174,46 +152,10 @@ impl Allowed {
     }
 }
 
-impl Entry {
-    fn new(grant: OutboundGrant) -> Entry {
-        Entry {
-            to: grant.to().into(),
-            permits: Arc::default(),
-            turns: Turns::default(),
-            policy: Policy::of(&grant),
-            client: AsyncMutex::default(),
-            used: Mutex::new(Instant::now()),
-            grant,
-        }
-    }
-
-    /// The client of this grant, made where there is none.
-    ///
-    /// # Errors
-    /// A sentence for the window's log.
-    pub(crate) async fn client(
-        &self,
-        clients: &Clients,
-        window: &Window,
-    ) -> Result<Arc<HttpClient>, String> {
-        *self.used.lock() = Instant::now();
-        let mut client = self.client.lock().await;
-        if let Some(client) = &*client {
-            return Ok(client.clone());
-        }
-        let made = Arc::new(
-            clients
-                .make(&self.grant, window.connections.clone())
-                .await?,
-        );
-        *client = Some(made.clone());
-        Ok(made)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::Clients;
     use crate::policy::tests::grant;
     use hms_grants::{Grants, Secret};
     use hms_net::client::{OwnListeners, Roots};
@@ -255,15 +197,30 @@ mod tests {
         assert_eq!(line(Method::GET, "https://other.example/"), Err(None));
     }
 
-    #[test]
-    fn grant_that_stays_the_same_keeps_its_permits_and_one_that_names_files_does_not() {
+    fn clients() -> Clients {
+        Clients {
+            folder: ".".into(),
+            own_listeners: OwnListeners::default(),
+            roots: Roots::of_system().into(),
+            resolver: None,
+            http2_opened: Default::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn grant_that_says_the_same_keeps_its_permits_and_its_client() {
         let with_file = OutboundGrant {
             ca: Some("ca.pem".into()),
             ..grant()
         };
-        let window = Window::default();
+        let (window, clients) = (Window::default(), clients());
         let first = window.allowed(grants(vec![grant(), with_file.clone()]));
         assert!(Arc::ptr_eq(&first, &window.allowed(first.grants.clone())));
+        let client = async |allowed: &Allowed| {
+            let client = allowed.entries[0].client(&clients, &window).await;
+            client.unwrap().0
+        };
+        let before = client(&first).await;
         let mut changed = WindowGrants {
             grants: first.grants.grants.clone(),
             ..WindowGrants::default()
@@ -271,42 +228,41 @@ mod tests {
         changed
             .secrets
             .insert("key".into(), Secret::new(b"new".to_vec()));
+        // A comment above it, and another grant before it.
+        for grant in &mut changed.grants.outbound {
+            grant.line += 1;
+        }
+        changed.grants.outbound.swap(0, 1);
         let second = window.allowed(Arc::new(changed));
-        let kept = |at: usize| Arc::ptr_eq(&first.entries[at], &second.entries[at]);
-        assert_eq!([kept(0), kept(1)], [true, false]);
-        let third = window.allowed(grants(Vec::new()));
-        assert_eq!(
-            third
-                .fit(&Method::GET, &target("https://api.card.example/"))
-                .err(),
-            Some(None)
-        );
+        let kept = |old: usize, new: usize| {
+            let [old, new] = [&first.entries[old], &second.entries[new]];
+            Arc::ptr_eq(old.permits(), new.permits()) && new.grant.line == old.grant.line + 1
+        };
+        assert!(kept(0, 1) && kept(1, 0));
+        let after = second.entries[1].client(&clients, &window).await.unwrap();
+        assert!(Arc::ptr_eq(&before, &after.0));
+        let third = window.allowed(grants(vec![OutboundGrant {
+            methods: vec![Method::POST],
+            ..grant()
+        }]));
+        assert!(!Arc::ptr_eq(&before, &client(&third).await));
+        let none = window.allowed(grants(Vec::new()));
+        let fit = none.fit(&Method::GET, &target("https://api.card.example/"));
+        assert_eq!(fit.err(), Some(None));
     }
 
     #[tokio::test]
     async fn idle_client_is_dropped_and_made_anew() {
-        let clients = Clients {
-            folder: ".".into(),
-            own_listeners: OwnListeners::default(),
-            roots: Roots::of_system().into(),
-            resolver: None,
-            http2_opened: Default::default(),
-        };
-        let window = Window::default();
+        let (window, clients) = (Window::default(), clients());
         let allowed = window.allowed(grants(vec![grant()]));
         let entry = &allowed.entries[0];
-        let first = entry.client(&clients, &window).await.unwrap();
-        assert!(Arc::ptr_eq(
-            &first,
-            &entry.client(&clients, &window).await.unwrap()
-        ));
+        let client = async || entry.client(&clients, &window).await.unwrap().0;
+        let first = client().await;
+        assert!(Arc::ptr_eq(&first, &client().await));
         let later = Instant::now() + IDLE;
         assert!(!window.is_idle(Instant::now()));
         assert!(window.is_idle(later));
-        assert!(!Arc::ptr_eq(
-            &first,
-            &entry.client(&clients, &window).await.unwrap()
-        ));
+        assert!(!Arc::ptr_eq(&first, &client().await));
     }
 
     #[test]

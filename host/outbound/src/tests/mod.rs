@@ -1,6 +1,7 @@
 //! Calls to real services on this machine.
 
 mod bounds;
+mod files;
 mod heads;
 mod secrets;
 mod tls;

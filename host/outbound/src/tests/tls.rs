@@ -135,7 +135,10 @@ async fn connection_with_a_certificate_is_not_used_by_a_grant_without_it() {
     // A key that others can read is not used.
     std::fs::set_permissions(&identity.key, Permissions::from_mode(0o640)).unwrap();
     let at = secure(&own, &clients, "h2").await;
+    let world = World::new();
+    world.names.set("service.example", &["127.0.0.1"]);
     world.grant(&[OutboundGrant {
+        ca: Some(file("ca.pem", pem)),
         client_cert: Some(identity),
         ..https(at)
     }]);
