@@ -105,12 +105,6 @@ impl Inner {
         let deadline = deadline(started, from, entry, &limits);
         let body = self.bounded(body, &limits, ready.said, record)?;
 
-        let health = window.health(&ready.origin);
-        let pause = pause();
-        if !health.is_in(std::time::Instant::now()) {
-            record.refused(Refusal::Unavailable);
-            return Err(CallError::Unavailable);
-        }
         let until =
             deadline.min(started + requested.connect.unwrap_or(PERMIT_WAIT).min(PERMIT_WAIT));
         let permits = self.permits(entry, &window, &limits, until, record).await?;
@@ -136,7 +130,15 @@ impl Inner {
             }
             Err(_) => return Err(CallError::ConnectTimeout),
         };
-        let attempt = health.begin(std::time::Instant::now(), pause);
+        // Asked last: what calls learn while this one waits for a permit counts, and the wait does
+        // not.
+        let health = window.health(&ready.origin);
+        let (asked, pause) = (std::time::Instant::now(), pause());
+        if !health.is_in(asked) {
+            record.refused(Refusal::Unavailable);
+            return Err(CallError::Unavailable);
+        }
+        let attempt = health.begin(asked, pause);
         let sending = Sending {
             entry,
             client: &client,
@@ -146,7 +148,7 @@ impl Inner {
         };
         // Boxed, because the state of a request on its way to a service is large.
         let answered = Box::pin(sending.tries(parts, body, record)).await;
-        match learn(&answered, started.elapsed()) {
+        match learn(&answered, asked.elapsed()) {
             Lesson::None => drop(attempt),
             Lesson::Well => {
                 health.succeeded();

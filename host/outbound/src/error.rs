@@ -1,7 +1,7 @@
 //! Why a call failed: for the guest, for the log, and for whoever decides whether to try again.
 
 use hms_core::outgoing::CallError;
-use hms_net::client::{Cause, SendError, Unresolved, find};
+use hms_net::client::{Cause, SendError, Unresolved, find, is_shortage};
 use std::error::Error;
 use std::io;
 
@@ -21,7 +21,7 @@ pub(crate) struct Failure {
 /// How far a try came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Nothing was sent, and it would be the same again.
+    /// Nothing was sent, it would be the same again, and the service has no part in it.
     NotSent,
     /// There was no connection.
     NoConnection,
@@ -56,7 +56,11 @@ impl From<SendError> for Failure {
                 (CallError::Tls(words.into()), Stage::NotSent)
             }
             SendError::Connect(cause) => match unconnected(cause) {
-                error @ (CallError::Certificate(_) | CallError::Tls(_)) => (error, Stage::NotSent),
+                // Who resolves names is asked by this host, not by the service.
+                error @ (CallError::Certificate(_) | CallError::Tls(_) | CallError::DnsError) => {
+                    (error, Stage::NotSent)
+                }
+                error if is_shortage(&**cause) => (error, Stage::NotSent),
                 error => (error, Stage::NoConnection),
             },
             SendError::Refused(_) => (CallError::Unavailable, Stage::Refused),

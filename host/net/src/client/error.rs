@@ -2,7 +2,9 @@
 
 use super::NotAllowed;
 use super::connections::TooManyConnections;
+use rustix::io::Errno;
 use std::error::Error;
+use std::io;
 use std::sync::Arc;
 
 /// What a failure comes from. Shared, because several requests may wait for one connection.
@@ -41,7 +43,7 @@ pub enum SendError {
 /// [`SendError::Connect`].
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Unresolved(pub(super) std::io::Error);
+pub struct Unresolved(pub(super) io::Error);
 
 /// The refused address, if that is the cause.
 pub(super) fn not_allowed(error: &(dyn Error + 'static)) -> Option<NotAllowed> {
@@ -65,7 +67,7 @@ pub fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<
         }
         // An io::Error's `source` is that of what it holds, not what it holds.
         let held = error
-            .downcast_ref::<std::io::Error>()
+            .downcast_ref::<io::Error>()
             .and_then(|error| error.get_ref());
         if let Some(held) = held {
             return find(held);
@@ -75,6 +77,26 @@ pub fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<
     None
 }
 
+/// What this host may have run out of: descriptors, memory, ports.
+const SHORTAGES: [Errno; 5] = [
+    Errno::MFILE,
+    Errno::NFILE,
+    Errno::NOBUFS,
+    Errno::NOMEM,
+    Errno::ADDRNOTAVAIL,
+];
+
+/// Whether there is no connection because this host has run out of something. That says nothing of
+/// the service.
+pub fn is_shortage(error: &(dyn Error + 'static)) -> bool {
+    let found = find::<io::Error>(error);
+    found.is_some_and(|found| match (found.raw_os_error(), found.get_ref()) {
+        (Some(code), _) => SHORTAGES.iter().any(|errno| errno.raw_os_error() == code),
+        (None, Some(held)) => is_shortage(held),
+        (None, None) => false,
+    })
+}
+
 /// The innermost cause says what happened; the layers around it only say where.
 pub(super) fn innermost(error: &(dyn Error + Send + Sync + 'static)) -> String {
     let mut cause: &dyn Error = error;
@@ -82,4 +104,25 @@ pub(super) fn innermost(error: &(dyn Error + Send + Sync + 'static)) -> String {
         cause = source;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shortage_of_this_host_is_told_from_a_fault_of_the_service() {
+        for (errno, expected) in [
+            (Errno::MFILE, true),
+            (Errno::NFILE, true),
+            (Errno::ADDRNOTAVAIL, true),
+            (Errno::CONNREFUSED, false),
+            (Errno::HOSTUNREACH, false),
+        ] {
+            let error = io::Error::from(errno);
+            assert_eq!(is_shortage(&error), expected, "{errno}");
+            assert_eq!(is_shortage(&io::Error::other(error)), expected, "{errno}");
+        }
+        assert!(!is_shortage(&io::Error::other("no such name")));
+    }
 }

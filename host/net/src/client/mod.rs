@@ -24,7 +24,7 @@ mod trust;
 
 pub use connections::Connections;
 pub use dial::Resolve;
-pub use error::{Cause, SendError, Unresolved, find};
+pub use error::{Cause, SendError, Unresolved, find, is_shortage};
 pub use health::{Attempt, Health, Turns};
 pub use http2::Stream;
 pub use own_listeners::OwnListeners;

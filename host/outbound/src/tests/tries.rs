@@ -121,3 +121,54 @@ async fn answers_that_fail_do_not_close_a_service() {
         );
     }
 }
+
+#[tokio::test]
+async fn call_that_waited_for_a_permit_does_not_ask_a_service_that_failed_meanwhile() {
+    let world = World::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let up = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        drop(listener);
+        head(&mut stream).await;
+        say(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n").await;
+        stream
+    });
+    let narrow = OutboundGrant {
+        paths: vec!["/narrow".into()],
+        at_once: Some(1),
+        ..to(at)
+    };
+    world.grant(&[narrow, to(at)]);
+    let uri = format!("http://{at}/narrow");
+    let holds = world.call(get(&uri)).await.unwrap();
+    let _open = up.await.unwrap();
+    let waits = world.outbound.send(
+        on_behalf("payments"),
+        get(&uri),
+        RequestedTimeouts::default(),
+    );
+    let waits = tokio::spawn(waits);
+    for _ in 0..5 {
+        let refused = world.get(format!("http://{at}/")).await;
+        assert_eq!(refused, Err(CallError::ConnectionRefused));
+    }
+    drop(holds);
+    let waited = waits.await.unwrap();
+    assert_eq!(waited.err(), Some(CallError::Unavailable));
+}
+
+#[tokio::test]
+async fn name_without_an_address_says_nothing_of_its_service() {
+    let (world, at) = (World::new(), saying("here").await);
+    world.grant(&[OutboundGrant {
+        host: HostPattern::Exact("service.example".into()),
+        ..to(at)
+    }]);
+    let uri = format!("http://service.example:{}/", at.port());
+    for _ in 0..6 {
+        assert_eq!(world.get(&uri).await, Err(CallError::DnsError));
+    }
+    world.names.set("service.example", &["127.0.0.1"]);
+    assert_eq!(world.get(&uri).await, Ok((200, "here".into())));
+}
