@@ -225,6 +225,11 @@ async fn client_that_goes_takes_all_that_was_called_for_it_along() {
         for name in ["a", "b", "c"] {
             house.rests(name).await;
         }
+        eventually("the calls are counted", || async {
+            let given_up = |from, to| house.count(from, to, "given-up") == 1;
+            (given_up("a", "b") && given_up("b", "c")).then_some(())
+        })
+        .await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which windows call a window, and what came of it.
 
+use crate::window::Window;
 use hms_core::error::RequestError;
 use http::Response;
 use parking_lot::Mutex;
@@ -17,6 +18,8 @@ pub enum CallOutcome {
     Error,
     /// The host answered in its place: the window was closed, busy or failed.
     Failed,
+    /// The caller did not wait for the answer.
+    GivenUp,
 }
 
 impl CallOutcome {
@@ -27,6 +30,7 @@ impl CallOutcome {
             CallOutcome::Refused => "4xx",
             CallOutcome::Error => "5xx",
             CallOutcome::Failed => "failed",
+            CallOutcome::GivenUp => "given-up",
         }
     }
 
@@ -46,7 +50,7 @@ impl CallOutcome {
 pub(crate) struct Callers(Mutex<BTreeMap<(Arc<str>, CallOutcome), u64>>);
 
 impl Callers {
-    pub(crate) fn count(&self, caller: &Arc<str>, outcome: CallOutcome) {
+    fn count(&self, caller: &Arc<str>, outcome: CallOutcome) {
         *self.0.lock().entry((caller.clone(), outcome)).or_default() += 1;
     }
 
@@ -55,5 +59,18 @@ impl Callers {
         let all = counts.iter();
         all.map(|((caller, outcome), count)| (caller.clone(), *outcome, *count))
             .collect()
+    }
+}
+
+/// One call, counted when this is dropped.
+pub(crate) struct Counted {
+    pub(crate) window: Arc<Window>,
+    pub(crate) caller: Arc<str>,
+    pub(crate) outcome: CallOutcome,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.window.callers.count(&self.caller, self.outcome);
     }
 }

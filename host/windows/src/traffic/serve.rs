@@ -6,7 +6,7 @@ use crate::release::Release;
 use crate::release::fallback::Tripped;
 use crate::traffic::admission::Ask;
 use crate::traffic::breaker::{Breaker, Outcome, Pass, Trip};
-use crate::traffic::callers::CallOutcome;
+use crate::traffic::callers::{CallOutcome, Counted};
 use crate::traffic::serving::Assignment;
 use crate::traffic::unavailable::WindowUnavailable;
 use crate::window::Window;
@@ -89,9 +89,13 @@ pub(crate) async fn serve_window(
     caller: Arc<str>,
     call: WindowCall,
 ) -> WindowAnswer {
-    let answer = serve(Ok(window.clone()), call).await;
-    let outcome = CallOutcome::of(&answer.outcome);
-    window.callers.count(&caller, outcome);
+    let mut counted = Counted {
+        window: window.clone(),
+        caller,
+        outcome: CallOutcome::GivenUp,
+    };
+    let answer = serve(Ok(window), call).await;
+    counted.outcome = CallOutcome::of(&answer.outcome);
     answer
 }
 
