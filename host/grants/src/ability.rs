@@ -53,8 +53,9 @@ struct Scope {
     host: HostPattern,
     port: u16,
     method: Method,
-    /// As in the file; `/**` for all.
-    path: String,
+    /// As in the file. None: every path, also those that services read differently and no pattern
+    /// matches.
+    path: Option<String>,
 }
 
 /// What the imports of a release come to.
@@ -213,10 +214,7 @@ pub fn unused_secrets(granted: &WindowGrants) -> Vec<(String, usize)> {
 pub fn shadowed(granted: &WindowGrants) -> Vec<&OutboundGrant> {
     let entries = &granted.grants.outbound;
     let is_shadowed = |at: usize, entry: &OutboundGrant| {
-        // An entry without paths also allows those that no pattern matches.
-        let earlier = entries.iter().take(at);
-        let earlier = earlier.filter(|other| other.paths.is_empty() || !entry.paths.is_empty());
-        let earlier: Vec<Scope> = earlier.flat_map(scopes).collect();
+        let earlier: Vec<Scope> = entries.iter().take(at).flat_map(scopes).collect();
         let mut scopes = scopes(entry).into_iter();
         scopes.all(|scope| earlier.iter().any(|other| other.covers(&scope)))
     };
@@ -257,12 +255,15 @@ impl Scope {
             (ours, HostPattern::Exact(name)) => ours.matches(name),
             (HostPattern::Exact(_), HostPattern::Below(_)) => false,
         };
-        let path = match self.path.strip_suffix("/**") {
-            Some(base) => other
-                .path
-                .strip_prefix(base)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
-            None => self.path == other.path,
+        let path = match (&self.path, &other.path) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(ours), Some(theirs)) => match ours.strip_suffix("/**") {
+                Some(base) => theirs
+                    .strip_prefix(base)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+                None => ours == theirs,
+            },
         };
         let same = self.scheme == other.scheme && self.port == other.port;
         same && self.method == other.method && host && path
@@ -291,10 +292,11 @@ fn first<'a>(imports: &'a [String], wanted: &Interface) -> Option<&'a str> {
     imports.find(|import| interface(import).is_some_and(is_it))
 }
 
-fn paths(grant: &OutboundGrant) -> Vec<String> {
+/// Its paths; none: every path.
+fn paths(grant: &OutboundGrant) -> Vec<Option<String>> {
     match grant.paths.is_empty() {
-        true => vec!["/**".to_owned()],
-        false => grant.paths.clone(),
+        true => vec![None],
+        false => grant.paths.iter().cloned().map(Some).collect(),
     }
 }
 
@@ -350,11 +352,12 @@ fn atoms(grant: &OutboundGrant) -> Vec<Atom> {
 /// `POST https://api.card.example/v1/charges/** with secret card-key`.
 fn outbound(grant: &OutboundGrant) -> String {
     let methods: Vec<String> = methods(grant).iter().map(Method::to_string).collect();
-    let origin = origin(grant);
-    let paths: Vec<String> = paths(grant)
-        .iter()
-        .map(|path| format!("{origin}{path}"))
-        .collect();
+    let origin = grant.to();
+    let named = |path: Option<String>| match path {
+        Some(path) => format!("{origin}{path}"),
+        None => format!("{origin} on every path"),
+    };
+    let paths: Vec<String> = paths(grant).into_iter().map(named).collect();
     let mut said = format!("{} {}", and(&methods), and(&paths));
     let secrets: BTreeSet<&String> = secrets(grant).collect();
     let secrets: Vec<String> = secrets.into_iter().cloned().collect();
@@ -388,23 +391,6 @@ fn outbound_in_full(grant: &OutboundGrant) -> String {
         said.push_str(&format!(", {at_once} at once"));
     }
     said
-}
-
-fn origin(grant: &OutboundGrant) -> String {
-    let host = match &grant.host {
-        HostPattern::Exact(host) if host.contains(':') => format!("[{host}]"),
-        HostPattern::Exact(host) => host.clone(),
-        HostPattern::Below(name) => format!("*.{name}"),
-    };
-    let default = if grant.scheme == Scheme::HTTPS {
-        443
-    } else {
-        80
-    };
-    match grant.port == default {
-        true => format!("{}://{host}", grant.scheme),
-        false => format!("{}://{host}:{}", grant.scheme, grant.port),
-    }
 }
 
 fn call(grant: &CallGrant) -> String {

@@ -62,6 +62,16 @@ fn every_way_to_grow_is_asked_for() {
 }
 
 #[test]
+fn no_paths_are_more_than_every_pattern() {
+    let every = CARD.replace("/v1/charges/**", "/**");
+    let none = CARD.replace("    paths: [/v1/charges/**]\n", "");
+    let asked = asks(&every, &none).unwrap();
+    let expected = "POST https://api.card.example on every path with secret card-key";
+    assert!(asked.contains(expected), "{asked}");
+    assert_eq!(asks(&none, &every), None);
+}
+
+#[test]
 fn authority_is_named_and_not_asked_for_where_it_is_taken_away() {
     let with_ca = CARD.replace("    paths", "    ca: my.pem\n    paths");
     let asked = asks(CARD, &with_ca).unwrap();

@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(
             first.asks.as_deref(),
             Some(
-                "release 4 imports wasi:http/client: it may now GET and HEAD https://a.example/** \
+                "release 4 imports wasi:http/client: it may now GET and HEAD https://a.example on every path \
                  (windows/w.yaml:1)"
             )
         );
