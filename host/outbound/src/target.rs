@@ -1,7 +1,7 @@
 //! Where a request is to go, read once and strictly: what is matched is what is asked.
 
 use hms_core::outgoing::CallError;
-use hms_core::path::{Oddities, read_path};
+use hms_core::path::{Oddities, check_query, read_path};
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use std::fmt;
@@ -50,9 +50,8 @@ impl Target {
         if length > MAX_URI {
             return bad("it is longer than 16 KiB");
         }
-        let graphic = |query: &String| query.bytes().all(|byte| byte.is_ascii_graphic());
-        if !query.as_ref().is_none_or(graphic) {
-            return bad("the query has a byte that must be percent-encoded");
+        if let Some(query) = &query {
+            check_query(query).map_err(CallError::UriInvalid)?;
         }
         Ok(Target {
             origin,

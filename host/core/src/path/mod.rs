@@ -48,6 +48,17 @@ pub fn normalise(raw: &str) -> Result<String, &'static str> {
     Ok(path)
 }
 
+/// Checks that a query has visible ASCII alone: what else it has, readers take differently.
+///
+/// # Errors
+/// The rule that it breaks.
+pub fn check_query(query: &str) -> Result<(), &'static str> {
+    match query.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(()),
+        false => Err("the query has a byte that must be percent-encoded"),
+    }
+}
+
 /// Normalises a path and lists its oddities, or says which rule it breaks. Idempotent.
 pub fn read_path(raw: &str) -> Result<(String, Oddities), &'static str> {
     if !raw.starts_with('/') {

@@ -13,7 +13,7 @@ use hms_core::headers::{
 };
 use hms_core::limits::Limit;
 use hms_core::outgoing::{CallError, OnBehalf, Outgoing, RequestedTimeouts};
-use hms_core::path::normalise;
+use hms_core::path::{check_query, normalise};
 use hms_core::stream_idle::StreamIdle;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderName, HeaderValue, Request, Response, Version, header};
@@ -236,6 +236,7 @@ impl Call {
 fn in_one_form(uri: &Uri) -> Result<PathAndQuery, CallError> {
     let mut path = normalise(uri.path()).map_err(CallError::UriInvalid)?;
     if let Some(query) = uri.query() {
+        check_query(query).map_err(CallError::UriInvalid)?;
         path.push('?');
         path.push_str(query);
     }
@@ -264,6 +265,7 @@ mod tests {
             "/a%5Cb",
             "/a//b",
             "/%zz",
+            "/a?b=é",
         ] {
             assert!(matches!(of(odd), Err(CallError::UriInvalid(_))), "{odd}");
         }
