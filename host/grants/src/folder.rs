@@ -174,7 +174,7 @@ impl Applied {
         // What takes away comes first: it reads nothing.
         for window in before.keys().filter(|window| !next.contains_key(*window)) {
             storing.remove(window);
-            self.store(window, WindowGrants::default());
+            self.store(window, WindowGrants::none(window, &self.folder));
         }
         for (window, followed) in &next {
             let is_same = |old: &Followed| Arc::ptr_eq(&old.file, &followed.file);

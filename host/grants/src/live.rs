@@ -4,7 +4,7 @@ use crate::{Grants, Secret, Secrets};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The grants of one window, with the values of its secrets. Replaced as a whole when the file or
@@ -21,14 +21,28 @@ pub struct WindowGrants {
     pub digest: Option<String>,
     /// The folder of the file, to which its paths are relative.
     pub folder: PathBuf,
-    /// The name of the file in the folder, such as `payments.yaml`.
+    /// The name of the file in the folder, such as `payments.yaml`, also where it is not there yet.
     pub file: String,
 }
 
 impl WindowGrants {
+    /// Those of a window that has no file in `folder`: nothing.
+    pub fn none(window: &str, folder: &Path) -> Self {
+        WindowGrants {
+            folder: folder.to_owned(),
+            file: format!("{window}.yaml"),
+            ..WindowGrants::default()
+        }
+    }
+
+    /// The file; the one to make where there is none.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(&self.file)
+    }
+
     /// A line of the file as messages name it, such as `windows/payments.yaml:12`.
     pub fn at(&self, line: usize) -> String {
-        format!("{}:{line}", self.folder.join(&self.file).display())
+        format!("{}:{line}", self.path().display())
     }
 
     /// The secret of this name, if the guest itself may read it.
@@ -55,6 +69,10 @@ impl LiveGrants {
         self.0.load_full()
     }
 
+    fn of(grants: WindowGrants) -> Self {
+        LiveGrants(Arc::new(ArcSwap::from_pointee(grants)))
+    }
+
     /// Replaces them.
     pub fn store(&self, grants: WindowGrants) {
         self.0.store(Arc::new(grants));
@@ -62,12 +80,45 @@ impl LiveGrants {
 }
 
 /// The grants of all windows, by name: also of windows that are not deployed yet.
-#[derive(Debug, Default)]
-pub struct AllGrants(Mutex<HashMap<String, LiveGrants>>);
+#[derive(Debug)]
+pub struct AllGrants {
+    folder: PathBuf,
+    windows: Mutex<HashMap<String, LiveGrants>>,
+}
+
+impl Default for AllGrants {
+    /// By the folder `windows`.
+    fn default() -> Self {
+        AllGrants::of("windows".into())
+    }
+}
 
 impl AllGrants {
+    /// By the files in `folder`, of which none is read yet.
+    pub fn of(folder: PathBuf) -> Self {
+        AllGrants {
+            folder,
+            windows: Mutex::default(),
+        }
+    }
+
     /// Those of one window, which it may keep: they change in place.
     pub fn window(&self, name: &str) -> LiveGrants {
-        self.0.lock().entry(name.to_owned()).or_default().clone()
+        let mut windows = self.windows.lock();
+        let window = windows.entry(name.to_owned());
+        let none = || LiveGrants::of(WindowGrants::none(name, &self.folder));
+        window.or_insert_with(none).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn window_without_a_file_names_the_one_to_make() {
+        let all = AllGrants::of("/etc/hms/grants".into());
+        let file = all.window("payments").load().path();
+        assert_eq!(file, Path::new("/etc/hms/grants/payments.yaml"));
     }
 }

@@ -16,14 +16,12 @@ use crate::window::Window;
 use hms_core::body::{self, Body, BodyError};
 use hms_core::limits::{Limit, WindowLimits};
 use hms_core::outgoing::{CallError, OnBehalf, RequestedTimeouts};
-use hms_grants::WindowGrants;
 use hms_grants::mask::masked_uri;
 use hms_net::client::{Permit, Stream};
 use http::request::Parts;
 use http::{Method, Request, Response, Version, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -78,14 +76,6 @@ impl Inner {
                 record.failed(&error);
                 Err(error)
             }
-        }
-    }
-
-    /// The file of a window's grants; where there is none, the one to make.
-    fn file(&self, window: &str, grants: &WindowGrants) -> PathBuf {
-        match grants.file.is_empty() {
-            true => self.folder.join(format!("{window}.yaml")),
-            false => grants.folder.join(&grants.file),
         }
     }
 
@@ -220,7 +210,7 @@ impl Inner {
             return Err(refuse(&line, Refusal::Denied, record));
         }
         let entry = allowed.fit(&parts.method, &target).map_err(|near| {
-            let file = self.file(&from.window, granted);
+            let file = granted.path();
             let line = policy::denied(&parts.method, &target, granted, &file, near);
             refuse(&line, Refusal::Denied, record)
         })?;
@@ -228,7 +218,7 @@ impl Inner {
         let said = headers::clean(&mut parts.headers, exact);
         let used = give_secrets(&mut parts.headers, &entry.grant, &granted.secrets);
         let used = used.map_err(|missing| {
-            let file = self.file(&from.window, granted).display().to_string();
+            let file = granted.path().display().to_string();
             let origin = masked_uri(granted, &origin);
             let line = missing.line(&origin, &file, &granted.secret_faults);
             refuse(&line, Refusal::Secret, record)

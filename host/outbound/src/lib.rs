@@ -81,7 +81,6 @@ pub struct Outbound(Arc<Inner>);
 
 struct Inner {
     grants: Arc<AllGrants>,
-    folder: PathBuf,
     callers: Arc<dyn Callers>,
     clients: Clients,
     /// Of all windows together.
@@ -96,14 +95,13 @@ impl Outbound {
     pub fn new(config: OutboundConfig) -> Self {
         Outbound(Arc::new(Inner {
             clients: Clients {
-                folder: config.folder.clone(),
+                folder: config.folder,
                 own_listeners: config.own_listeners,
                 roots: config.roots.map(Into::into).unwrap_or_default(),
                 resolver: config.resolver,
                 http2_opened: config.metrics.http2_connections(),
             },
             grants: config.grants,
-            folder: config.folder,
             callers: config.callers,
             permits: Arc::default(),
             max_at_once: config.max_at_once,

@@ -82,7 +82,8 @@ async fn window_without_a_grants_file_calls_nobody() {
         );
         let log = cli(&host, "logs", &["w"]).await;
         let line = format!(
-            r#"outbound: [{{to: "{}", methods: ["GET"]}}]"#,
+            r#"add to {}/w.yaml: outbound: [{{to: "{}", methods: ["GET"]}}]"#,
+            grants.args()[1],
             service.url()
         );
         assert!(log.contains(&line), "{log}");

@@ -116,7 +116,7 @@ impl House {
     fn grant(&self, window: &str, grants: Grants) {
         let grants = WindowGrants {
             grants,
-            ..WindowGrants::default()
+            ..WindowGrants::none(window, "windows".as_ref())
         };
         self.grants.window(window).store(grants);
     }

@@ -15,7 +15,7 @@ use hms_disk::permissions::{self, warn_if_readable, warn_if_writable};
 use hms_disk::reserve::Reserve;
 use hms_gateway::plugins::auth::{KeySource, check_exposure};
 use hms_gateway::{Gateway, GatewayConfig};
-use hms_grants::{GrantsFolder, GrantsMetrics};
+use hms_grants::{AllGrants, GrantsFolder, GrantsMetrics};
 use hms_net::certificate::Certificate;
 use hms_net::lanes::{Lanes, Threads};
 use hms_net::listen::bind;
@@ -83,6 +83,8 @@ impl OpenHost {
         windows_config.reserve = reserve.clone();
         // Before the windows, whose limits and instances depend on it.
         let grants_metrics = GrantsMetrics::default();
+        let folder = settings.grants_folder().to_owned();
+        windows_config.grants = Arc::new(AllGrants::of(folder));
         let grants = {
             let folder = settings.grants_folder().to_owned();
             let kept = data.path().join("grants.json");

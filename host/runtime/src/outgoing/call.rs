@@ -74,7 +74,7 @@ impl Call {
             }
             Err(CallError::Denied) => {
                 let context = &self.context;
-                let file = refusal::file_of(&context.grants.load(), &context.window);
+                let file = context.grants.load().path();
                 let (reason, sentence) = refusal::not_granted(&file, &method, &uri);
                 context.failures.count(reason, &sentence);
             }

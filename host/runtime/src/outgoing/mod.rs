@@ -52,7 +52,6 @@ pub(super) enum Sending {
 /// The instance's way out: what happens to a request that its guest sends.
 pub(super) struct Outside {
     failures: Arc<Failures>,
-    window: Arc<str>,
     grants: LiveGrants,
     /// What becomes of the request that is being sent; none where nothing is granted.
     pub sending: Option<Sending>,
@@ -61,12 +60,11 @@ pub(super) struct Outside {
 }
 
 impl Outside {
-    /// For an instance of `window`, of so much memory.
+    /// For an instance of so much memory.
     pub(super) fn new(context: &InstanceContext, memory_limit: u64) -> Self {
         Outside {
             write_bytes: write_bytes(memory_limit),
             failures: context.failures.clone(),
-            window: context.window.clone(),
             grants: context.grants.clone(),
             sending: None,
         }
@@ -100,7 +98,7 @@ impl WasiHttpHooks for Outside {
             }
             Some(Sending::Refused(reason, sentence)) => self.failures.count(reason, sentence),
             None => {
-                let file = refusal::file_of(&self.grants.load(), &self.window);
+                let file = self.grants.load().path();
                 let (reason, sentence) =
                     refusal::not_granted(&file, request.method(), request.uri());
                 self.failures.count(reason, &sentence);

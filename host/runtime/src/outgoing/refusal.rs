@@ -1,8 +1,8 @@
 //! What an operator reads of a request that was refused: the grant that would allow it.
 
 use super::destination::Destination;
-use hms_grants::WindowGrants;
 use http::{Method, Uri};
+use std::path::Path;
 
 /// The reason of a refused request to a service.
 pub(super) const NO_NETWORK: &str = "no-network";
@@ -10,16 +10,9 @@ pub(super) const NO_NETWORK: &str = "no-network";
 /// The reason of a refused call of a window.
 pub(super) const NOT_GRANTED: &str = "not-granted";
 
-/// The file in which `window` is granted something: the one that it has, or the usual one.
-pub(super) fn file_of(granted: &WindowGrants, window: &str) -> String {
-    match granted.file.as_str() {
-        "" => format!("windows/{window}.yaml"),
-        file => granted.folder.join(file).display().to_string(),
-    }
-}
-
 /// Under which it is counted, and the sentence. `file` is where it would be granted.
-pub(super) fn not_granted(file: &str, method: &Method, uri: &Uri) -> (&'static str, String) {
+pub(super) fn not_granted(file: &Path, method: &Method, uri: &Uri) -> (&'static str, String) {
+    let file = file.display();
     match Destination::of(uri) {
         Ok(Destination::Window(callee)) => (
             NOT_GRANTED,
@@ -57,8 +50,8 @@ mod tests {
 
     #[test]
     fn refusal_names_the_grant_that_would_allow_it() {
-        let file = file_of(&WindowGrants::default(), "payments");
-        let said = |method, uri: &str| not_granted(&file, &method, &uri.parse().unwrap());
+        let file = Path::new("windows/payments.yaml");
+        let said = |method, uri: &str| not_granted(file, &method, &uri.parse().unwrap());
         let (reason, sentence) = said(Method::POST, "https://user:key@api.card.example/v1?a=b");
         assert_eq!(reason, "no-network");
         assert!(
@@ -79,13 +72,6 @@ mod tests {
             sentence.ends_with("add to windows/payments.yaml: calls: [docs]"),
             "{sentence}"
         );
-        let granted = WindowGrants {
-            folder: "/etc/hms/grants".into(),
-            file: "payments.yml".into(),
-            ..WindowGrants::default()
-        };
-        let named = file_of(&granted, "payments");
-        assert_eq!(named, "/etc/hms/grants/payments.yml");
         let (_, sentence) = said(Method::GET, "https://hms-svc-docs/");
         assert!(sentence.contains("http://"), "{sentence}");
     }
