@@ -62,14 +62,36 @@ impl OutboundGrant {
     /// Scheme, host and port as a file says them: `https://*.card.example`.
     pub fn to(&self) -> String {
         let host = match &self.host {
-            HostPattern::Exact(address) if address.contains(':') => format!("[{address}]"),
             HostPattern::Exact(name) => name.clone(),
             HostPattern::Below(name) => format!("*.{name}"),
         };
-        match (self.scheme.as_str(), self.port) {
-            ("http", 80) | ("https", 443) => format!("{}://{host}", self.scheme),
-            (scheme, port) => format!("{scheme}://{host}:{port}"),
-        }
+        format!(
+            "{}://{}",
+            self.scheme,
+            authority(&self.scheme, &host, self.port)
+        )
+    }
+}
+
+/// The port of `http` or `https` where none is named.
+pub fn usual_port(scheme: &Scheme) -> Option<u16> {
+    match scheme.as_str() {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    }
+}
+
+/// Host and port as URIs and `Host` have them: an IPv6 address, given without brackets, in
+/// brackets, and without the scheme's own port.
+pub fn authority(scheme: &Scheme, host: &str, port: u16) -> String {
+    let host = match host.contains(':') {
+        true => format!("[{host}]"),
+        false => host.to_owned(),
+    };
+    match usual_port(scheme) == Some(port) {
+        true => host,
+        false => format!("{host}:{port}"),
     }
 }
 

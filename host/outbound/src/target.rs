@@ -2,6 +2,7 @@
 
 use hms_core::outgoing::CallError;
 use hms_core::path::{Oddities, check_query, read_path};
+use hms_grants::outbound::{authority, usual_port};
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use std::fmt;
@@ -109,28 +110,13 @@ impl Origin {
 
     /// As `Host` has it: without the scheme's own port.
     pub(crate) fn authority(&self) -> String {
-        let host = match self.host.contains(':') {
-            true => format!("[{}]", self.host),
-            false => self.host.clone(),
-        };
-        match usual_port(&self.scheme) {
-            Some(usual) if usual == self.port => host,
-            _ => format!("{host}:{}", self.port),
-        }
+        authority(&self.scheme, &self.host, self.port)
     }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.scheme, self.authority())
-    }
-}
-
-fn usual_port(scheme: &Scheme) -> Option<u16> {
-    match scheme.as_str() {
-        "http" => Some(80),
-        "https" => Some(443),
-        _ => None,
     }
 }
 
