@@ -125,8 +125,10 @@ async fn run(args: &Args) -> anyhow::Result<bool> {
         ));
     }
     println!("{text}");
-    write(&args.out, "table.md", &text)?;
-    write(&args.out, "ratios.svg", &plot::svg(&rows))?;
+    // Cargo runs a bench in the folder of its package.
+    let out = hms_harness::root().join(&args.out);
+    write(&out, "table.md", &text)?;
+    write(&out, "ratios.svg", &plot::svg(&rows))?;
     Ok(rows.iter().all(Row::reached))
 }
 
