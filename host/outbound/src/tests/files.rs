@@ -40,11 +40,11 @@ async fn last_good_certificates_are_used_while_their_files_are_away_or_no_pair()
             .await
             .map(|(_, said)| said.ends_with(" true"))
     };
-    world.grant(&[known.clone()]);
+    world.grant(std::slice::from_ref(&known));
     assert_eq!(is_known().await, Ok(true));
     // A new certificate without its key yet.
     pems.write("cert.pem", certificate("client").cert.pem());
-    world.grant(&[known.clone()]);
+    world.grant(std::slice::from_ref(&known));
     assert_eq!(is_known().await, Ok(true));
     // An edit of the grant while the files are away.
     for name in ["ca.pem", "cert.pem"] {
