@@ -14,8 +14,10 @@ pub mod live;
 pub mod mask;
 mod metrics;
 pub mod outbound;
+pub mod schedule;
 pub mod secret;
 mod status;
+pub mod subscription;
 mod values;
 
 pub use file::{GrantsFile, fields, schema};
@@ -48,6 +50,10 @@ pub struct Grants {
     pub reveal: BTreeSet<String>,
     /// What `wasi:cli/environment` answers.
     pub env: BTreeMap<String, String>,
+    /// The events that it wants.
+    pub subscriptions: Vec<subscription::Subscription>,
+    /// What it is asked to do at certain times.
+    pub schedules: Vec<schedule::Schedule>,
     /// Limits that the file sets. `hms limits` shows them and does not change them.
     pub limits: LimitsSet,
     /// Where in the file it says so.

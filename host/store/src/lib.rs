@@ -21,19 +21,23 @@ mod backend;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod error;
+mod events;
 mod health;
 mod limits;
 mod read;
 mod redb;
 mod snapshot;
 mod stores;
+mod transaction;
 
 pub use backend::{Backend, StoreId, check_name};
 pub use error::StoreError;
+pub use events::{EventsPage, LogBounds, LogObserver, LogState, NewEvent, StoredEvent};
 pub use limits::{MAX_BATCH_OPS, MAX_BUCKET_BYTES, StoreLimits};
 pub use read::Read;
 pub use snapshot::{LEAST_FREE_BYTES, Scratch, Snapshot};
 pub use stores::Stores;
+pub use transaction::{Check, Committed, Place, TransactFuture, Transacted, Transaction};
 
 use self::redb::RedbStore;
 use std::future::Future;
@@ -216,6 +220,63 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Io`], [`StoreError::DiskFull`] and [`StoreError::Corrupt`]: the write was then
     /// not acknowledged, and may or may not be there.
     fn write(&self, ops: Vec<Op>) -> WriteFuture;
+
+    /// One entry for each of `places`, in their order and all from the same state. Bounded as
+    /// [`Store::get_many`].
+    fn read_places(&self, places: &[Place]) -> Read<Vec<Option<Entry>>> {
+        let _ = places;
+        Read::ready(Err(StoreError::Closed))
+    }
+
+    /// Does all of `transaction`, or none of it. Submitted, and durable, as [`Store::write`] is;
+    /// an error says the same.
+    fn transact(&self, transaction: Transaction) -> TransactFuture {
+        let _ = transaction;
+        Box::pin(std::future::ready(Err(StoreError::Closed)))
+    }
+
+    /// The events of the log after `after`, at most `limit` of them and, beyond the first,
+    /// `max_bytes`.
+    fn events(&self, after: u64, limit: usize, max_bytes: usize) -> Read<EventsPage> {
+        let _ = (after, limit, max_bytes);
+        Read::ready(Err(StoreError::Closed))
+    }
+
+    /// Events that wait for their time, in the order in which they are due.
+    fn waiting_events(&self, limit: usize) -> Read<Vec<(u64, StoredEvent)>> {
+        let _ = limit;
+        Read::ready(Err(StoreError::Closed))
+    }
+
+    /// Appends to the log what is due by `now_ms`, at most `limit` events, in the order of their
+    /// times. Durable when the future resolves.
+    fn promote_due(&self, now_ms: u64, limit: usize) -> TransactFuture {
+        let _ = (now_ms, limit);
+        Box::pin(std::future::ready(Err(StoreError::Closed)))
+    }
+
+    /// Drops what is too old: events before `before_ms` that nobody needs
+    /// ([`LogBounds::needed_from`]), and what is remembered of `once` for longer than it must be.
+    /// A bounded part of it per call; the number is what was dropped.
+    fn trim(&self, before_ms: u64, now_ms: u64) -> TransactFuture {
+        let _ = (before_ms, now_ms);
+        Box::pin(std::future::ready(Err(StoreError::Closed)))
+    }
+
+    /// Where the log stands, as the last commit left it.
+    fn log_state(&self) -> LogState {
+        LogState::default()
+    }
+
+    /// Bounds the log, from the next transaction on.
+    fn set_log_bounds(&self, bounds: LogBounds) {
+        let _ = bounds;
+    }
+
+    /// Sets who is told of changes of the log. At most one.
+    fn observe_log(&self, observer: LogObserver) {
+        let _ = observer;
+    }
 
     /// Sizes and counts for metrics and operators.
     fn stats(&self) -> StoreStats;

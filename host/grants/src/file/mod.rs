@@ -184,6 +184,8 @@ fn read(window: &WindowName, text: &str, node: &Node<'_>) -> Option<Grants> {
             .into_iter()
             .collect(),
         env: env.unwrap_or_default(),
+        subscriptions: Vec::new(),
+        schedules: Vec::new(),
         limits,
         secrets,
     })

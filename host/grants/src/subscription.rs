@@ -1,0 +1,107 @@
+//! Which events a window wants, from whom, and what is done where it does not take them.
+
+use hms_core::window_name::WindowName;
+use std::time::{Duration, SystemTime};
+
+/// One entry of `subscriptions`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Subscription {
+    /// Its name, unique in the window.
+    pub name: String,
+    /// The windows whose events it wants. May name the window itself, for its timers.
+    pub from: Vec<WindowName>,
+    /// All must match; none: every event.
+    pub filters: Vec<Filter>,
+    /// Where the events go.
+    pub to: DeliverTo,
+    /// With which event it begins.
+    pub start: Start,
+    /// Which events wait for each other.
+    pub order: Order,
+    /// Deliveries in flight at once. 8.
+    pub concurrency: usize,
+    /// When an event that was not taken is tried again.
+    pub retry: Retry,
+    /// What becomes of the events of a key after one of them was parked.
+    pub after_park: AfterPark,
+    /// How an event is put into a request.
+    pub content: ContentMode,
+    /// Line of the file, from 1.
+    pub line: usize,
+}
+
+/// Where events go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeliverTo {
+    /// A path of the window itself.
+    Path(String),
+    /// An absolute URL of a service, which a grant of `outbound` must allow.
+    Service(String),
+}
+
+/// With which event a subscription begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// The first one that is emitted after it was declared.
+    Now,
+    /// The oldest one that is kept.
+    Earliest,
+    /// The first one at or after this time.
+    At(SystemTime),
+}
+
+/// Which events wait for each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Those of one source and one partition key, or else one subject. Events with neither wait
+    /// for none.
+    Key,
+    /// None.
+    None,
+}
+
+/// When an event is tried again: full jitter over a time that doubles from `first` to `max`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// 1 s.
+    pub first: Duration,
+    /// 1 h.
+    pub max: Duration,
+    /// How long it is tried in all before it is parked. 3 days.
+    pub total: Duration,
+}
+
+/// What becomes of the events of a key after one of them was parked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterPark {
+    /// They go on.
+    Continue,
+    /// They wait until a person has retried or dropped it.
+    Hold,
+}
+
+/// How an event is put into a request (CloudEvents HTTP binding, section 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContentMode {
+    /// Attributes in `ce-` headers, the data as the body.
+    Binary,
+    /// All of it as `application/cloudevents+json`.
+    Structured,
+}
+
+/// A filter of the CloudEvents Subscriptions API 1.0, section 3.2.4.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Filter {
+    /// Each attribute has this value.
+    Exact(Vec<(String, String)>),
+    /// Each attribute begins so.
+    Prefix(Vec<(String, String)>),
+    /// Each attribute ends so.
+    Suffix(Vec<(String, String)>),
+    /// All match.
+    All(Vec<Filter>),
+    /// At least one matches.
+    Any(Vec<Filter>),
+    /// It does not match.
+    Not(Box<Filter>),
+}
