@@ -56,6 +56,73 @@ pub enum StoreError {
         /// Bytes allowed.
         limit: u64,
     },
+    /// The transaction has more of something than it may.
+    #[error(
+        "{count} {what} in one transaction are over the limit of {limit}: use several transactions"
+    )]
+    TransactionTooLong {
+        /// What there is too much of.
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// The `once` key is empty, or exceeds [`crate::StoreLimits::max_once_bytes`].
+    #[error("a once key of {len} bytes is refused: use one of 1 to {limit} bytes")]
+    BadOnceKey {
+        /// Bytes of the key.
+        len: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// The data of an event exceed [`crate::StoreLimits::max_event_bytes`].
+    #[error(
+        "an event with {len} bytes of data is over the limit of {limit}: store the data, and emit where they are"
+    )]
+    EventTooLarge {
+        /// Bytes of the data.
+        len: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// A text of an event, or all of its attributes, are too long.
+    #[error("the {what} of an event, {len} bytes, is over the limit of {limit}: use a shorter one")]
+    EventTextTooLong {
+        /// Which text.
+        what: &'static str,
+        /// Bytes of it.
+        len: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// An event has more attributes than [`crate::StoreLimits::max_attributes`].
+    #[error(
+        "an event with {count} attributes is over the limit of {limit}: put some into its data"
+    )]
+    TooManyAttributes {
+        /// Attributes of the event.
+        count: usize,
+        /// Attributes allowed.
+        limit: usize,
+    },
+    /// An event has an empty type.
+    #[error("an event has no type: give it one, such as 'gov.payment.paid.v1'")]
+    EventWithoutType,
+    /// An event has a name, which is for replacing it while it waits, and does not wait.
+    #[error("the event named {name:?} has no time to wait for: give it one, or no name")]
+    NameWithoutTime {
+        /// Its name.
+        name: String,
+    },
+    /// The events would exceed [`crate::LogBounds::max_bytes`], and older ones are still needed.
+    #[error(
+        "the outbox has reached its limit of {limit} bytes, and its events are still needed: see that they are delivered, or raise the limit"
+    )]
+    OutboxFull {
+        /// Bytes allowed.
+        limit: u64,
+    },
     /// An increment of a value that is not the decimal text of an `i64`.
     #[error("the value of {key:?} is not a 64-bit integer: increment only counters")]
     NotANumber {

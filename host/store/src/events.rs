@@ -4,7 +4,12 @@
 //! log, and [`Store::promote_due`](crate::Store::promote_due) appends it when the time has come.
 //! Nothing here knows who reads the log; readers keep their own position.
 
+use super::{StoreError, StoreLimits};
 use std::sync::Arc;
+
+/// What an event counts in addition to its texts and data: its id, times, and share of the file.
+/// It keeps many empty events from being free.
+const EVENT_OVERHEAD_BYTES: u64 = 256;
 
 /// An event to be emitted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,6 +32,92 @@ pub struct NewEvent {
     pub not_before_ms: Option<u64>,
     /// Replaces the waiting event of the same name. Names only events with `not_before_ms`.
     pub name: Option<String>,
+}
+
+impl NewEvent {
+    /// The bytes that count against [`LogBounds::max_bytes`]: all texts and the data, and 256.
+    pub fn cost(&self) -> u64 {
+        self.text_bytes() + self.data.len() as u64
+    }
+
+    /// The cost without the data.
+    pub(super) fn text_bytes(&self) -> u64 {
+        let texts = [
+            &self.subject,
+            &self.partition_key,
+            &self.traceparent,
+            &self.name,
+        ];
+        let texts = texts.into_iter().flatten().map(String::len);
+        let bytes: usize = texts.sum::<usize>()
+            + self.kind.len()
+            + self.content_type.len()
+            + self.attribute_bytes();
+        bytes as u64 + EVENT_OVERHEAD_BYTES
+    }
+
+    fn attribute_bytes(&self) -> usize {
+        let lens = self
+            .attributes
+            .iter()
+            .map(|(name, value)| name.len() + value.len());
+        lens.sum()
+    }
+
+    /// Whether it waits, if it is emitted at `now_ms`, and until when.
+    pub fn waits_until(&self, now_ms: u64) -> Option<u64> {
+        self.not_before_ms.filter(|due| *due > now_ms)
+    }
+}
+
+impl StoreLimits {
+    /// The rules for an event.
+    pub(super) fn check_event(&self, event: &NewEvent) -> Result<(), StoreError> {
+        if event.kind.is_empty() {
+            return Err(StoreError::EventWithoutType);
+        }
+        if let (Some(name), None) = (&event.name, event.not_before_ms) {
+            let name = name.chars().take(self.max_event_text_bytes).collect();
+            return Err(StoreError::NameWithoutTime { name });
+        }
+        let texts = [
+            ("type", Some(&event.kind)),
+            ("subject", event.subject.as_ref()),
+            ("partition key", event.partition_key.as_ref()),
+            ("content type", Some(&event.content_type)),
+            ("trace", event.traceparent.as_ref()),
+            ("name", event.name.as_ref()),
+        ];
+        for (what, text) in texts {
+            self.check_event_text(what, text.map_or("", String::as_str))?;
+        }
+        let (count, limit) = (event.attributes.len(), self.max_attributes);
+        if count > limit {
+            return Err(StoreError::TooManyAttributes { count, limit });
+        }
+        let (what, len) = ("list of attributes", event.attribute_bytes());
+        let limit = self.max_attribute_bytes;
+        if len > limit {
+            return Err(StoreError::EventTextTooLong { what, len, limit });
+        }
+        let (len, limit) = (event.data.len(), self.max_event_bytes);
+        if len > limit {
+            return Err(StoreError::EventTooLarge { len, limit });
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_event_text(
+        &self,
+        what: &'static str,
+        text: &str,
+    ) -> Result<(), StoreError> {
+        let (len, limit) = (text.len(), self.max_event_text_bytes);
+        if len > limit {
+            return Err(StoreError::EventTextTooLong { what, len, limit });
+        }
+        Ok(())
+    }
 }
 
 /// An event of the log, or one that waits.
@@ -78,6 +169,18 @@ pub struct LogBounds {
     /// Events from this sequence on are needed by somebody and are never dropped. 0 until it is
     /// known: nothing is dropped.
     pub needed_from: u64,
+}
+
+/// The bytes of [`LogBounds::max_bytes`] by default: 256 MiB.
+const LOG_BYTES: u64 = 256 << 20;
+
+impl Default for LogBounds {
+    fn default() -> Self {
+        LogBounds {
+            max_bytes: LOG_BYTES,
+            needed_from: 0,
+        }
+    }
 }
 
 /// Told after each commit that changed the log, with where it stands. Must not block.

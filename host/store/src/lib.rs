@@ -36,7 +36,8 @@ pub use events::{EventsPage, LogBounds, LogObserver, LogState, NewEvent, StoredE
 pub use limits::{MAX_BATCH_OPS, MAX_BUCKET_BYTES, StoreLimits};
 pub use read::Read;
 pub use snapshot::{LEAST_FREE_BYTES, Scratch, Snapshot};
-pub use stores::Stores;
+pub use stores::{LogsObserver, Stores};
+use transaction::once_cost;
 pub use transaction::{Check, Committed, Place, TransactFuture, Transacted, Transaction};
 
 use self::redb::RedbStore;
@@ -182,6 +183,12 @@ pub struct StoreStats {
     pub waited: u64,
     /// Reads that are waiting for the disk.
     pub waiting: u64,
+    /// Events emitted, including those that wait.
+    pub events: u64,
+    /// The bytes that count against [`LogBounds::max_bytes`].
+    pub log_bytes: u64,
+    /// Events that wait for their time.
+    pub events_waiting: u64,
 }
 
 /// A durable key-value store.
@@ -223,60 +230,42 @@ pub trait Store: Send + Sync + 'static {
 
     /// One entry for each of `places`, in their order and all from the same state. Bounded as
     /// [`Store::get_many`].
-    fn read_places(&self, places: &[Place]) -> Read<Vec<Option<Entry>>> {
-        let _ = places;
-        Read::ready(Err(StoreError::Closed))
-    }
+    fn read_places(&self, places: &[Place]) -> Read<Vec<Option<Entry>>>;
 
     /// Does all of `transaction`, or none of it. Submitted, and durable, as [`Store::write`] is;
-    /// an error says the same.
-    fn transact(&self, transaction: Transaction) -> TransactFuture {
-        let _ = transaction;
-        Box::pin(std::future::ready(Err(StoreError::Closed)))
-    }
+    /// an error says the same. Its `once` comes first, then the checks, the changes, the names to
+    /// cancel and the events.
+    fn transact(&self, transaction: Transaction) -> TransactFuture;
 
-    /// The events of the log after `after`, at most `limit` of them and, beyond the first,
-    /// `max_bytes`.
-    fn events(&self, after: u64, limit: usize, max_bytes: usize) -> Read<EventsPage> {
-        let _ = (after, limit, max_bytes);
-        Read::ready(Err(StoreError::Closed))
-    }
+    /// The events of the log after `after`: at most `limit` of them
+    /// ([`StoreLimits::max_events_per_page`]) and, beyond the first, `max_bytes`
+    /// ([`StoreLimits::max_batch_bytes`]) as they are counted against [`LogBounds::max_bytes`].
+    fn events(&self, after: u64, limit: usize, max_bytes: usize) -> Read<EventsPage>;
 
-    /// Events that wait for their time, in the order in which they are due.
-    fn waiting_events(&self, limit: usize) -> Read<Vec<(u64, StoredEvent)>> {
-        let _ = limit;
-        Read::ready(Err(StoreError::Closed))
-    }
+    /// Events that wait for their time, each with it, in the order in which they are due. Bounded as
+    /// [`Store::events`].
+    fn waiting_events(&self, limit: usize) -> Read<Vec<(u64, StoredEvent)>>;
 
-    /// Appends to the log what is due by `now_ms`, at most `limit` events, in the order of their
-    /// times. Durable when the future resolves.
-    fn promote_due(&self, now_ms: u64, limit: usize) -> TransactFuture {
-        let _ = (now_ms, limit);
-        Box::pin(std::future::ready(Err(StoreError::Closed)))
-    }
+    /// Appends to the log what is due by `now_ms`, at most `limit` events
+    /// ([`StoreLimits::max_events_per_page`]), in the order of their times. Durable when the future
+    /// resolves, with their ids. Not bounded by [`LogBounds`], because what waits counts already.
+    fn promote_due(&self, now_ms: u64, limit: usize) -> TransactFuture;
 
     /// Drops what is too old: events before `before_ms` that nobody needs
-    /// ([`LogBounds::needed_from`]), and what is remembered of `once` for longer than it must be.
-    /// A bounded part of it per call; the number is what was dropped.
-    fn trim(&self, before_ms: u64, now_ms: u64) -> TransactFuture {
-        let _ = (before_ms, now_ms);
-        Box::pin(std::future::ready(Err(StoreError::Closed)))
-    }
+    /// ([`LogBounds::needed_from`]), those beyond [`LogBounds::max_bytes`] that nobody needs, and
+    /// what is remembered of `once` for longer than it must be. A bounded part of it per call; the
+    /// one counter of the result is how much was dropped, and 0 if nothing is left to drop.
+    fn trim(&self, before_ms: u64, now_ms: u64) -> TransactFuture;
 
     /// Where the log stands, as the last commit left it.
-    fn log_state(&self) -> LogState {
-        LogState::default()
-    }
+    fn log_state(&self) -> LogState;
 
     /// Bounds the log, from the next transaction on.
-    fn set_log_bounds(&self, bounds: LogBounds) {
-        let _ = bounds;
-    }
+    fn set_log_bounds(&self, bounds: LogBounds);
 
-    /// Sets who is told of changes of the log. At most one.
-    fn observe_log(&self, observer: LogObserver) {
-        let _ = observer;
-    }
+    /// Sets who is told of changes of the log, and tells it at once where the log stands, unless
+    /// that is empty. At most one.
+    fn observe_log(&self, observer: LogObserver);
 
     /// Sizes and counts for metrics and operators.
     fn stats(&self) -> StoreStats;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Bytes that each step of a write counts in addition to its names and value, so that small steps
 /// are not free.
-const OP_OVERHEAD_BYTES: usize = 64;
+pub(super) const OP_OVERHEAD_BYTES: usize = 64;
 
 /// Bytes of a bucket's name. 512: the name of a part and the longest user (321: issuer and subject)
 /// fit, and it is repeated in each key.
@@ -50,6 +50,30 @@ pub struct StoreLimits {
     pub group_ops: usize,
     /// 8 MiB in one commit, for the same reason. A commit always takes at least one write.
     pub group_bytes: usize,
+    /// 256 checks in one transaction. Each reads a head. It is about a form with all that it refers
+    /// to; more would make one window's transactions hold up its other writes.
+    pub max_checks: usize,
+    /// 256 events in one transaction, and as many names to cancel. Deliveries take them one by one,
+    /// so more gain nothing.
+    pub max_events: usize,
+    /// 64 KiB of data in one event: what every intermediary of CloudEvents must pass on. Larger
+    /// things are stored, and the event says where.
+    pub max_event_bytes: usize,
+    /// 1 KiB for each text of an event: type, subject, partition key, content type, trace and name.
+    /// A subject is usually a store key, and fits. Each may become a header of a delivery.
+    pub max_event_text_bytes: usize,
+    /// 32 attributes of an event: each is a header of its delivery.
+    pub max_attributes: usize,
+    /// 4 KiB of names and values of attributes in one event, so that all headers of a delivery stay
+    /// below 16 KiB, which servers commonly accept.
+    pub max_attribute_bytes: usize,
+    /// 1,000 events in one page, and [`StoreLimits::max_batch_bytes`].
+    pub max_events_per_page: usize,
+    /// 1 KiB for the `once` key of a transaction, like a key.
+    pub max_once_bytes: usize,
+    /// 30 days for which a `once` key is remembered at least: ten times as long as a delivery is
+    /// retried.
+    pub once_time: Duration,
     /// 250 ms between the first attempts to reopen a file after a fault. It doubles with each
     /// failure, up to 30 s, because each attempt on a damaged file may read all of it.
     pub reopen_pause: Duration,
@@ -75,6 +99,15 @@ impl Default for StoreLimits {
             queue_bytes: 64 << 20,
             group_ops: 1_024,
             group_bytes: 8 << 20,
+            max_checks: 256,
+            max_events: 256,
+            max_event_bytes: 64 << 10,
+            max_event_text_bytes: 1 << 10,
+            max_attributes: 32,
+            max_attribute_bytes: 4 << 10,
+            max_events_per_page: 1_000,
+            max_once_bytes: 1 << 10,
+            once_time: Duration::from_secs(30 * 24 * 60 * 60),
             reopen_pause: Duration::from_millis(250),
         }
     }
@@ -125,6 +158,16 @@ impl StoreLimits {
 
     /// Checks a write and returns its size in bytes.
     pub fn check_write(&self, ops: &[Op]) -> Result<usize, StoreError> {
+        let bytes = self.check_ops(ops)?;
+        let limit = self.max_batch_bytes;
+        if bytes > limit && ops.len() > 1 {
+            return Err(StoreError::BatchTooLarge { limit });
+        }
+        Ok(bytes)
+    }
+
+    /// Checks each step, and how many there are. Returns their size in bytes.
+    pub(super) fn check_ops(&self, ops: &[Op]) -> Result<usize, StoreError> {
         self.check_count(ops.len())?;
         let mut bytes = 0_usize;
         for op in ops {
@@ -138,10 +181,6 @@ impl StoreLimits {
                 return Err(StoreError::ValueTooLarge { len, limit });
             }
             bytes = bytes.saturating_add(OP_OVERHEAD_BYTES + bucket.len() + key.len() + len);
-        }
-        let limit = self.max_batch_bytes;
-        if bytes > limit && ops.len() > 1 {
-            return Err(StoreError::BatchTooLarge { limit });
         }
         Ok(bytes)
     }

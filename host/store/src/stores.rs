@@ -3,7 +3,10 @@
 use super::backend::check_name;
 use super::health::{Health, Pauses, State};
 use super::redb::RedbFiles;
-use super::{Backend, Scratch, Snapshot, Store, StoreError, StoreId, StoreLimits, StoreStats};
+use super::{
+    Backend, LogBounds, LogState, Scratch, Snapshot, Store, StoreError, StoreId, StoreLimits,
+    StoreStats,
+};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -19,11 +22,17 @@ const RETRY: Pauses = Pauses {
     longest: Duration::from_secs(1),
 };
 
+/// Told of changes of the logs of all stores, with the store's name. Must not block.
+pub type LogsObserver = Arc<dyn Fn(&str, LogState) + Send + Sync>;
+
 /// All stores of one backend. A store is opened when it is first needed, and then kept open.
 pub struct Stores {
     backend: Box<dyn Backend>,
     /// The bounds of single stores, in bytes, if they differ from the common bound.
     sizes: Mutex<HashMap<String, u64>>,
+    /// The bounds of the logs of single stores.
+    logs: Mutex<HashMap<String, LogBounds>>,
+    observer: Mutex<Option<LogsObserver>>,
     /// Locked only for a lookup, never while a store is opened: one slow window must not block the
     /// others.
     cells: Mutex<HashMap<String, Arc<StoreCell>>>,
@@ -99,6 +108,8 @@ impl Stores {
         Self {
             backend,
             sizes: Mutex::default(),
+            logs: Mutex::default(),
+            observer: Mutex::default(),
             cells: Mutex::default(),
             broken: AtomicUsize::new(0),
         }
@@ -118,6 +129,32 @@ impl Stores {
         let cell = self.cells.lock().get(name).cloned();
         if let Some(store) = cell.and_then(|cell| cell.store()) {
             store.set_max_store_bytes(bytes);
+        }
+    }
+
+    /// Bounds the log of the store of `name`, from its next transaction on.
+    pub fn set_log_bounds(&self, name: &str, bounds: LogBounds) {
+        self.logs.lock().insert(name.to_owned(), bounds);
+        if let Some(store) = self.get(name) {
+            store.set_log_bounds(bounds);
+        }
+    }
+
+    /// Sets who is told of changes of the logs of all stores, also of those that are opened later.
+    /// It is told of each log that is not empty when its store is opened, or now. At most one.
+    pub fn observe_logs(&self, observer: LogsObserver) {
+        *self.observer.lock() = Some(observer.clone());
+        let cells: Vec<_> = {
+            let cells = self.cells.lock();
+            let cells = cells.iter();
+            cells
+                .map(|(name, cell)| (name.clone(), cell.clone()))
+                .collect()
+        };
+        for (name, cell) in cells {
+            if let Some(store) = cell.store() {
+                observe(&name, &store, observer.clone());
+            }
         }
     }
 
@@ -174,6 +211,13 @@ impl Stores {
                 // not missed.
                 if let Some(bytes) = self.sizes.lock().get(name) {
                     store.set_max_store_bytes(*bytes);
+                }
+                if let Some(bounds) = self.logs.lock().get(name) {
+                    store.set_log_bounds(*bounds);
+                }
+                let observer = self.observer.lock().clone();
+                if let Some(observer) = observer {
+                    observe(name, &store, observer);
                 }
                 if before.is_some() {
                     self.broken.fetch_sub(1, Relaxed);
@@ -319,6 +363,10 @@ impl Stores {
             }
             _ => {}
         }
+        // Those of its successor are others, and begin at 1.
+        if let Some(bounds) = self.logs.lock().get_mut(name) {
+            bounds.needed_from = 0;
+        }
         let removed = self.backend.remove(name);
         drop(changing);
         self.forget(name, cell);
@@ -357,6 +405,11 @@ impl Stores {
             cells.remove(name);
         }
     }
+}
+
+fn observe(name: &str, store: &Arc<dyn Store>, observer: LogsObserver) {
+    let name = name.to_owned();
+    store.observe_log(Arc::new(move |state| observer(&name, state)));
 }
 
 // The guarded data is consistent at every moment, so a panic elsewhere does not corrupt it.

@@ -19,7 +19,8 @@ use super::{
 use hms_disk::reserve::Reserve;
 use hms_runtime::{Compiler, EngineConfig};
 use hms_store::{
-    Applied, Entry, Op, Page, Read, Scratch, Snapshot, Store, StoreError, StoreStats, WriteFuture,
+    Applied, Entry, EventsPage, LogBounds, LogObserver, LogState, Op, Page, Place, Read, Scratch,
+    Snapshot, Store, StoreError, StoreStats, StoredEvent, TransactFuture, Transaction, WriteFuture,
 };
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -250,6 +251,39 @@ impl Store for Disk {
             answer
         })
     }
+
+    fn read_places(&self, places: &[Place]) -> Read<Vec<Option<Entry>>> {
+        let entries = places.iter().map(|at| self.entry(&at.bucket, &at.key));
+        Read::ready(Ok(entries.collect()))
+    }
+
+    fn transact(&self, transaction: Transaction) -> TransactFuture {
+        panic!("records are not written by {transaction:?}")
+    }
+
+    fn events(&self, _: u64, _: usize, _: usize) -> Read<EventsPage> {
+        Read::ready(Ok(EventsPage::default()))
+    }
+
+    fn waiting_events(&self, _: usize) -> Read<Vec<(u64, StoredEvent)>> {
+        Read::ready(Ok(Vec::new()))
+    }
+
+    fn promote_due(&self, _: u64, _: usize) -> TransactFuture {
+        panic!("no event waits among the records")
+    }
+
+    fn trim(&self, _: u64, _: u64) -> TransactFuture {
+        panic!("there is no event among the records")
+    }
+
+    fn log_state(&self) -> LogState {
+        LogState::default()
+    }
+
+    fn set_log_bounds(&self, _: LogBounds) {}
+
+    fn observe_log(&self, _: LogObserver) {}
 
     fn stats(&self) -> StoreStats {
         StoreStats::default()

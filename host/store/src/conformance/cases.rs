@@ -3,6 +3,8 @@
 mod keys;
 mod limits;
 mod lives;
+mod log;
+mod transactions;
 mod writes;
 
 use super::Subject;
@@ -46,4 +48,21 @@ cases! {
     lives::list_distinguishes_a_store_from_its_successor,
     lives::unsafe_store_name_is_rejected,
     lives::copy_holds_acknowledged_writes,
+    transactions::transaction_does_all_or_nothing,
+    transactions::conflict_names_every_place_that_failed,
+    transactions::swap_in_a_transaction_is_a_check_and_a_set,
+    transactions::once_key_commits_once,
+    transactions::places_are_read_over_buckets_in_one_moment,
+    transactions::transaction_is_bounded_in_every_part,
+    transactions::full_store_takes_transactions_that_shrink_it,
+    log::log_is_dense_under_concurrent_transactions,
+    log::page_of_the_log_is_bounded_by_count_and_bytes,
+    log::event_keeps_all_that_was_said,
+    log::due_events_are_appended_in_the_order_of_their_times,
+    log::waiting_event_is_replaced_and_cancelled_by_its_name,
+    log::full_outbox_drops_only_what_nobody_needs,
+    log::old_events_and_once_keys_are_trimmed,
+    log::reopened_log_is_as_it_was_closed,
+    log::successor_of_a_removed_store_repeats_no_id,
+    log::observers_are_told_of_every_change,
 }

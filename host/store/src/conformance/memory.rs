@@ -1,8 +1,9 @@
 //! The reference as a [`Backend`]: stores in memory, which last as long as it does.
 
 use super::super::{
-    Applied, Backend, Entry, Op, Page, Read, Scratch, Snapshot, Store, StoreError, StoreId,
-    StoreLimits, StoreStats, WriteFuture, check_name,
+    Applied, Backend, Entry, EventsPage, LogBounds, LogObserver, LogState, Op, Page, Place, Read,
+    Scratch, Snapshot, Store, StoreError, StoreId, StoreLimits, StoreStats, StoredEvent,
+    TransactFuture, Transacted, Transaction, WriteFuture, check_name,
 };
 use super::model::Model;
 use parking_lot::{Mutex, MutexGuard};
@@ -44,13 +45,22 @@ impl Backend for Memory {
         }
         let Kept { model, .. } = stores.entry(name.to_owned()).or_insert_with(|| Kept {
             number: self.made.fetch_add(1, SeqCst),
-            model: Arc::new(Mutex::new(Model::new(self.limits.max_store_bytes))),
+            model: Arc::new(Mutex::new(Model {
+                log_id: uuid::Uuid::new_v4().as_u128() as u64,
+                ..Model::new(self.limits.max_store_bytes)
+            })),
         });
-        model.lock().max_store_bytes = self.limits.max_store_bytes;
+        let mut opened = model.lock();
+        opened.max_store_bytes = self.limits.max_store_bytes;
+        opened.log_bounds = LogBounds::default();
+        let emitted_before = opened.number;
+        drop(opened);
         Ok(Some(Arc::new(MemoryStore {
             limits: self.limits.clone(),
             model: model.clone(),
             closed: AtomicBool::new(false),
+            observer: Mutex::default(),
+            emitted_before,
         })))
     }
 
@@ -74,6 +84,9 @@ struct MemoryStore {
     limits: StoreLimits,
     model: Arc<Mutex<Model>>,
     closed: AtomicBool,
+    observer: Mutex<Option<LogObserver>>,
+    /// Events emitted before it was opened.
+    emitted_before: u64,
 }
 
 impl MemoryStore {
@@ -91,9 +104,23 @@ impl MemoryStore {
 
     fn entries(&self, bucket: &str, keys: &[String]) -> Result<Vec<Option<Entry>>, StoreError> {
         self.limits.check_count(keys.len())?;
+        self.limits.check_count(keys.len())?;
         self.limits.check_bucket(bucket)?;
+        let places = keys.iter().map(|key| Place {
+            bucket: bucket.to_owned(),
+            key: key.clone(),
+        });
+        self.at(&places.collect::<Vec<_>>())
+    }
+
+    fn at(&self, places: &[Place]) -> Result<Vec<Option<Entry>>, StoreError> {
+        self.limits.check_count(places.len())?;
+        for at in places {
+            self.limits.check_bucket(&at.bucket)?;
+        }
         let model = self.model()?;
-        let found: Vec<_> = keys.iter().map(|key| model.get(bucket, key)).collect();
+        let found = places.iter().map(|at| model.get(&at.bucket, &at.key));
+        let found: Vec<_> = found.collect();
         let bytes: usize = found.iter().flatten().map(|entry| entry.value.len()).sum();
         let limit = self.limits.max_batch_bytes;
         match bytes > limit {
@@ -119,6 +146,28 @@ impl MemoryStore {
         self.limits.check_write(ops)?;
         self.model()?.write(ops)
     }
+
+    /// Does `work`, and tells the observer if that changed the log.
+    fn change(
+        &self,
+        work: impl FnOnce(&mut Model) -> Result<Transacted, StoreError>,
+    ) -> TransactFuture {
+        // Locked first, so that it is told in order.
+        let observer = self.observer.lock();
+        let done = self.model().and_then(|mut model| {
+            let before = model.log_state();
+            let done = work(&mut model)?;
+            let after = model.log_state();
+            drop(model);
+            if let Some(tell) = &*observer
+                && before != after
+            {
+                tell(after);
+            }
+            Ok(done)
+        });
+        Box::pin(std::future::ready(done))
+    }
 }
 
 impl Store for MemoryStore {
@@ -142,13 +191,75 @@ impl Store for MemoryStore {
         Box::pin(std::future::ready(self.done(&ops)))
     }
 
+    fn read_places(&self, places: &[Place]) -> Read<Vec<Option<Entry>>> {
+        Read::ready(self.at(places))
+    }
+
+    fn transact(&self, transaction: Transaction) -> TransactFuture {
+        self.change(|model| {
+            self.limits.check_transaction(&transaction)?;
+            model.transact(&transaction)
+        })
+    }
+
+    fn events(&self, after: u64, limit: usize, max_bytes: usize) -> Read<EventsPage> {
+        let limit = limit.clamp(1, self.limits.max_events_per_page);
+        let max_bytes = max_bytes.min(self.limits.max_batch_bytes);
+        let page = self.model();
+        Read::ready(page.map(|model| model.events(after, limit, max_bytes)))
+    }
+
+    fn waiting_events(&self, limit: usize) -> Read<Vec<(u64, StoredEvent)>> {
+        let limit = limit.clamp(1, self.limits.max_events_per_page);
+        Read::ready(self.model().map(|model| {
+            let waiting = model.waiting.iter().take(limit);
+            waiting
+                .map(|((due, _), event)| (*due, event.clone()))
+                .collect()
+        }))
+    }
+
+    fn promote_due(&self, now_ms: u64, limit: usize) -> TransactFuture {
+        let limit = limit.clamp(1, self.limits.max_events_per_page);
+        self.change(|model| Ok(Transacted::Committed(model.promote_due(now_ms, limit))))
+    }
+
+    fn trim(&self, before_ms: u64, now_ms: u64) -> TransactFuture {
+        let once_ms = self.limits.once_time.as_millis() as u64;
+        self.change(|model| {
+            let done = model.trim(before_ms, now_ms, once_ms);
+            Ok(Transacted::Committed(done))
+        })
+    }
+
+    fn log_state(&self) -> LogState {
+        self.model.lock().log_state()
+    }
+
+    fn set_log_bounds(&self, bounds: LogBounds) {
+        self.model.lock().log_bounds = bounds;
+    }
+
+    fn observe_log(&self, observer: LogObserver) {
+        let mut told = self.observer.lock();
+        let state = self.log_state();
+        if state != LogState::default() {
+            observer(state);
+        }
+        *told = Some(observer);
+    }
+
     fn is_shared(&self) -> bool {
         false
     }
 
     fn stats(&self) -> StoreStats {
+        let model = self.model.lock();
         StoreStats {
-            stored_bytes: self.model.lock().bytes(),
+            stored_bytes: model.bytes(),
+            events: model.number - self.emitted_before,
+            log_bytes: model.log_bytes(),
+            events_waiting: model.waiting.len() as u64,
             ..StoreStats::default()
         }
     }

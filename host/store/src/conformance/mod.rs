@@ -24,7 +24,10 @@ mod tests;
 pub use cases::{CASES, Case};
 pub use memory::Memory;
 
-use super::{Applied, Backend, Op, Store, StoreError, StoreLimits, Stores};
+use super::{
+    Applied, Backend, Committed, NewEvent, Op, Store, StoreError, StoreLimits, Stores, Transacted,
+    Transaction,
+};
 use std::sync::Arc;
 
 /// Makes a backend that keeps no store yet.
@@ -131,6 +134,41 @@ pub(crate) fn swap(key: &str, expected: Option<u64>, value: impl Into<Vec<u8>>) 
         key: key.into(),
         expected,
         value: value.into(),
+    }
+}
+
+/// An event of a type, with its subject.
+pub(crate) fn event(kind: &str, subject: &str) -> NewEvent {
+    NewEvent {
+        kind: kind.into(),
+        subject: Some(subject.into()),
+        ..NewEvent::default()
+    }
+}
+
+/// The same, to wait until `due`, by the name of its subject.
+pub(crate) fn timer(kind: &str, subject: &str, due: u64) -> NewEvent {
+    NewEvent {
+        not_before_ms: Some(due),
+        name: Some(subject.into()),
+        ..event(kind, subject)
+    }
+}
+
+/// A transaction at `now_ms` that emits `events`.
+pub(crate) fn emitting(events: Vec<NewEvent>, now_ms: u64) -> Transaction {
+    Transaction {
+        events,
+        now_ms,
+        ..Transaction::default()
+    }
+}
+
+/// What was committed.
+pub(crate) fn committed(done: Result<Transacted, StoreError>) -> Committed {
+    match done {
+        Ok(Transacted::Committed(committed)) => committed,
+        other => panic!("{other:?}"),
     }
 }
 

@@ -9,7 +9,9 @@
 use super::fault::Fault;
 use super::file::StoreFile;
 use super::layout::Tables;
-use super::{Applied, Op, StoreError, StoreLimits, plan};
+use super::{
+    Applied, LogBounds, LogState, Op, StoreError, StoreLimits, Transacted, Transaction, log, plan,
+};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use redb::{Database, Durability};
 use std::collections::VecDeque;
@@ -31,10 +33,58 @@ const MOST_PATIENCE: Duration = Duration::from_millis(2);
 
 type Answer = Result<Vec<Applied>, StoreError>;
 
+type LogAnswer = Result<Transacted, StoreError>;
+
 struct Job {
-    ops: Vec<Op>,
+    work: Work,
+    /// As [`StoreLimits::group_ops`] counts them.
+    steps: usize,
     bytes: usize,
-    reply: oneshot::Sender<Answer>,
+}
+
+enum Work {
+    Write(Vec<Op>, oneshot::Sender<Answer>),
+    /// Boxed: most jobs are writes.
+    Log(Box<LogWork>, oneshot::Sender<LogAnswer>),
+}
+
+/// What may change the log of events.
+pub(super) enum LogWork {
+    Transact(Transaction),
+    Promote { now_ms: u64, limit: usize },
+    Trim { before_ms: u64, now_ms: u64 },
+}
+
+/// The result of a job, and for whom it is.
+enum Done {
+    Write(Answer),
+    Log(LogAnswer),
+}
+
+impl Work {
+    /// A caller may be gone; its write is done all the same.
+    fn reply(self, done: Done) {
+        match (self, done) {
+            (Work::Write(_, reply), Done::Write(answer)) => drop(reply.send(answer)),
+            (Work::Log(_, reply), Done::Log(answer)) => drop(reply.send(answer)),
+            // Each job was done as what it is.
+            _ => {}
+        }
+    }
+
+    fn fail(self, error: StoreError) {
+        match self {
+            Work::Write(_, reply) => drop(reply.send(Err(error))),
+            Work::Log(_, reply) => drop(reply.send(Err(error))),
+        }
+    }
+}
+
+/// A group that is durable.
+struct Committed {
+    done: Vec<Done>,
+    /// Where the log stands, if it was changed.
+    log: Option<LogState>,
 }
 
 pub(super) struct Committer {
@@ -42,12 +92,16 @@ pub(super) struct Committer {
     limits: StoreLimits,
     /// Can be changed while the store is in use, unlike the other bounds.
     pub(super) max_store_bytes: AtomicU64,
+    /// The same. Only what may change the log takes the lock.
+    pub(super) log_bounds: Mutex<LogBounds>,
     queue: Mutex<Queue>,
     at_rest: Condvar,
     pub(super) commits: AtomicU64,
     pub(super) writes: AtomicU64,
     pub(super) busy: AtomicU64,
     pub(super) stored_bytes: AtomicU64,
+    /// Events emitted.
+    pub(super) events: AtomicU64,
 }
 
 #[derive(Default)]
@@ -71,6 +125,8 @@ impl Committer {
             writes: AtomicU64::new(0),
             busy: AtomicU64::new(0),
             stored_bytes: AtomicU64::new(stored_bytes),
+            log_bounds: Mutex::default(),
+            events: AtomicU64::new(0),
         }
     }
 
@@ -81,6 +137,39 @@ impl Committer {
         bytes: usize,
     ) -> Result<oneshot::Receiver<Answer>, StoreError> {
         let (reply, answer) = oneshot::channel();
+        let steps = ops.len();
+        self.queue(Job {
+            work: Work::Write(ops, reply),
+            steps,
+            bytes,
+        })?;
+        Ok(answer)
+    }
+
+    /// The same for what may change the log.
+    pub(super) fn submit_log(
+        self: &Arc<Self>,
+        work: LogWork,
+        bytes: usize,
+    ) -> Result<oneshot::Receiver<LogAnswer>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let steps = match &work {
+            LogWork::Transact(of) => {
+                1 + of.checks.len() + of.changes.len() + of.events.len() + of.cancel.len()
+            }
+            LogWork::Promote { limit, .. } => *limit,
+            LogWork::Trim { .. } => 1,
+        };
+        self.queue(Job {
+            work: Work::Log(Box::new(work), reply),
+            steps,
+            bytes,
+        })?;
+        Ok(answer)
+    }
+
+    fn queue(self: &Arc<Self>, job: Job) -> Result<(), StoreError> {
+        let bytes = job.bytes;
         let begin = {
             let mut queue = self.lock();
             if queue.closed {
@@ -100,13 +189,13 @@ impl Committer {
                 }
             }
             queue.bytes = queue.bytes.saturating_add(bytes);
-            queue.waiting.push_back(Job { ops, bytes, reply });
+            queue.waiting.push_back(job);
             !std::mem::replace(&mut queue.at_work, true)
         };
         if begin {
             Turn(Some(self.clone())).begin();
         }
-        Ok(answer)
+        Ok(())
     }
 
     /// Accepts no more writes, and blocks until the accepted ones are answered.
@@ -124,7 +213,7 @@ impl Committer {
         let (mut ops, mut bytes) = (0_usize, 0_usize);
         let mut group = Vec::new();
         while let Some(job) = queue.waiting.pop_front() {
-            ops = ops.saturating_add(job.ops.len());
+            ops = ops.saturating_add(job.steps);
             bytes = bytes.saturating_add(job.bytes);
             if !group.is_empty() && (ops > self.limits.group_ops || bytes > self.limits.group_bytes)
             {
@@ -145,16 +234,18 @@ impl Committer {
     fn commit(&self, group: Vec<Job>) {
         let done = self.file.change(|db| self.write(db, &group));
         self.writes.fetch_add(group.len() as u64, Ordering::Relaxed);
-        // A caller may be gone; its write is done all the same.
         match done {
-            Ok(answers) => {
-                for (job, answer) in group.into_iter().zip(answers) {
-                    let _ = job.reply.send(answer);
+            Ok(committed) => {
+                if let Some(state) = committed.log {
+                    self.file.log().moved(state);
+                }
+                for (job, done) in group.into_iter().zip(committed.done) {
+                    job.work.reply(done);
                 }
             }
             Err(error) => {
                 for job in group {
-                    let _ = job.reply.send(Err(error.clone()));
+                    job.work.fail(error.clone());
                 }
                 // After they were answered: it may take as long as the disk does.
                 self.file.recover();
@@ -164,32 +255,64 @@ impl Committer {
 
     /// Does a group in one transaction and returns the results once they are durable. That includes
     /// refusals and conflicts, which may depend on another write in the group.
-    fn write(&self, db: &Database, group: &[Job]) -> Result<Vec<Answer>, Fault> {
+    fn write(&self, db: &Database, group: &[Job]) -> Result<Committed, Fault> {
         let mut txn = db.begin_write()?;
         txn.set_durability(Durability::Immediate)?;
         txn.set_quick_repair(true);
-        let mut answers = Vec::with_capacity(group.len());
+        let mut done = Vec::with_capacity(group.len());
         let mut tables = Tables::open(&txn)?;
+        let mut emitted = 0_u64;
         for job in group {
-            answers.push(plan::apply(
-                &mut tables,
-                &job.ops,
-                self.max_store_bytes.load(Ordering::Relaxed),
-            )?);
+            let max_store_bytes = self.max_store_bytes.load(Ordering::Relaxed);
+            done.push(match &job.work {
+                Work::Write(ops, _) => Done::Write(plan::apply(&mut tables, ops, max_store_bytes)?),
+                Work::Log(work, _) => {
+                    let answer = self.change_log(&mut tables, work, max_store_bytes)?;
+                    if let (LogWork::Transact(_), Ok(Transacted::Committed(of))) =
+                        (&**work, &answer)
+                    {
+                        emitted += of.event_ids.len() as u64;
+                    }
+                    Done::Log(answer)
+                }
+            });
         }
         let (changed, stored_bytes) = (tables.changed, tables.stored_bytes);
-        if changed {
-            tables.save_counters()?;
-        }
+        let log = match changed {
+            true => tables.save_counters()?,
+            false => None,
+        };
         drop(tables);
         if changed {
             txn.commit()?;
             self.commits.fetch_add(1, Ordering::Relaxed);
             self.stored_bytes.store(stored_bytes, Ordering::Relaxed);
+            self.events.fetch_add(emitted, Ordering::Relaxed);
         } else {
             txn.abort()?;
         }
-        Ok(answers)
+        Ok(Committed { done, log })
+    }
+
+    fn change_log(
+        &self,
+        tables: &mut Tables<'_>,
+        work: &LogWork,
+        max_store_bytes: u64,
+    ) -> Result<LogAnswer, Fault> {
+        let bounds = *self.log_bounds.lock();
+        let done = match work {
+            LogWork::Transact(transaction) => {
+                return plan::transact(tables, transaction, max_store_bytes, bounds);
+            }
+            LogWork::Promote { now_ms, limit } => {
+                log::promote(tables, *now_ms, *limit, &self.limits)?
+            }
+            LogWork::Trim { before_ms, now_ms } => {
+                log::trim(tables, *before_ms, *now_ms, bounds, &self.limits)?
+            }
+        };
+        Ok(Ok(Transacted::Committed(done)))
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {

@@ -12,6 +12,7 @@ use super::fault::{Fault, guarded};
 use super::health::{Health, Opened, Pauses, State};
 use super::layout::{self, Identity, View};
 use super::limits::MAX_REOPEN_PAUSE;
+use super::log::LogWatch;
 use super::snapshot::Stop;
 use super::{Scratch, Snapshot, StoreError};
 use parking_lot::Mutex;
@@ -50,6 +51,7 @@ pub(super) struct StoreFile {
     /// Databases out of use that must still be closed.
     remains: Mutex<Vec<Arc<Database>>>,
     reopened: AtomicU64,
+    log: LogWatch,
 }
 
 struct Open {
@@ -82,13 +84,20 @@ impl StoreFile {
             health: Health::open(Open { db, view }, pauses),
             remains: Mutex::default(),
             reopened: AtomicU64::new(0),
+            log: LogWatch::default(),
         };
+        file.log.found(identity.log);
         Ok((file, identity))
     }
 
     /// The size of the file.
     pub(super) fn bytes(&self) -> u64 {
         self.medium.bytes()
+    }
+
+    /// Where its log stands.
+    pub(super) fn log(&self) -> &LogWatch {
+        &self.log
     }
 
     /// How often the file was reopened after a fault.
@@ -250,8 +259,10 @@ impl StoreFile {
         self.clear_away();
         let in_doubt = attempt.before().is_some_and(|failure| failure.in_doubt);
         match open_checked(&*self.medium, &self.owner, &self.path, in_doubt) {
-            Ok((db, view, _)) => {
+            Ok((db, view, identity)) => {
                 let db = Arc::new(db);
+                // A commit that failed may be there. Before the next one can be made.
+                self.log.found(identity.log);
                 match attempt.succeeded(Open { db, view }) {
                     Ok(()) => {
                         self.reopened.fetch_add(1, Ordering::Relaxed);

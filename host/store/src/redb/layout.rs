@@ -6,13 +6,16 @@
 //!   only, however large the values are, and large values lie in the order they were written.
 //! - `meta`: the format, the last version given, and the bytes stored.
 //! - `owner`: whose store this is.
+//!
+//! The tables of the log are in [`log`], and in the file once they are needed.
 
-use super::Entry;
 use super::fault::Fault;
+use super::log::{self, LogTables};
 use super::snapshot::{STEP_BYTES, STEP_TIME, Stop};
+use super::{Entry, LogState};
 use redb::{
     Database, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, Table,
-    TableDefinition, Value, WriteTransaction,
+    TableDefinition, TableError, Value, WriteTransaction,
 };
 use std::ops::Bound;
 use std::time::Instant;
@@ -30,8 +33,14 @@ const VERSION: &str = "version";
 const STORED: &str = "stored-bytes";
 const NAME: &str = "name";
 
-/// The format that this code writes, and the only one it reads.
-const FORMAT_NOW: u64 = 1;
+/// The format of a new file.
+const FORMAT_NEW: u64 = 1;
+
+/// The format of a file with the tables of the log.
+const FORMAT_LOG: u64 = 2;
+
+/// The newest format that this code knows. It knows all before it, too.
+const FORMAT_NOW: u64 = FORMAT_LOG;
 
 /// The largest value that is stored in its head. A page of the tree, 4 KiB, still holds several of
 /// them.
@@ -122,6 +131,18 @@ impl View {
         }
     }
 
+    /// A table that not every file has.
+    pub(super) fn table<K: Key + 'static, V: Value + 'static>(
+        &self,
+        table: TableDefinition<K, V>,
+    ) -> Result<Option<ReadOnlyTable<K, V>>, Fault> {
+        match self.read.open_table(table) {
+            Ok(table) => Ok(Some(table)),
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Keys in order, as in [`Store::keys`](super::Store::keys), and whether more follow.
     pub(super) fn keys(
         &self,
@@ -194,15 +215,28 @@ pub(super) fn copy(
     if apart != 0 || apart_bytes != 0 {
         return Err(damaged("a value in it is missing"));
     }
+    let has_log = counter(&meta, FORMAT).map_err(Stop::Source)? >= FORMAT_LOG;
+    if has_log {
+        stored = stored.saturating_add(log::copy(view, &meta, to, step)?);
+    }
     if stored != counter(&meta, STORED).map_err(Stop::Source)? {
         // The store is usable all the same.
         return Err(Stop::Damaged("its sum is not that of its entries".into()));
     }
     copy_table(&meta, to, META, step, &mut |_, _| {})?;
+    if has_log {
+        // What is emitted after a restore is not what the store itself emits from here on.
+        let txn = to.begin_write().map_err(unwritable)?;
+        let mut meta = txn.open_table(META).map_err(unwritable)?;
+        meta.insert(log::LOG_ID, log::log_id())
+            .map_err(unwritable)?;
+        drop(meta);
+        txn.commit().map_err(unwritable)?;
+    }
     copy_table(&owner, to, OWNER, step, &mut |_, _| {})
 }
 
-fn copy_table<K: Key + 'static, V: Value + 'static>(
+pub(super) fn copy_table<K: Key + 'static, V: Value + 'static>(
     from: &ReadOnlyTable<K, V>,
     to: &Database,
     table: TableDefinition<K, V>,
@@ -239,9 +273,12 @@ fn unwritable(error: impl Into<redb::Error>) -> Stop {
 
 /// The tables of a store inside a write transaction, and the counters for its end.
 pub(super) struct Tables<'txn> {
+    txn: &'txn WriteTransaction,
     heads: Table<'txn, HeadKey, Bytes>,
     blobs: Table<'txn, u64, Bytes>,
     meta: Table<'txn, &'static str, u64>,
+    /// Opened by the first write that needs it.
+    log: Option<LogTables<'txn>>,
     /// The last version assigned.
     pub(super) version: u64,
     /// The sum of [`entry_cost`].
@@ -254,6 +291,8 @@ impl<'txn> Tables<'txn> {
     pub(super) fn open(txn: &'txn WriteTransaction) -> Result<Self, Fault> {
         let meta = txn.open_table(META)?;
         Ok(Self {
+            txn,
+            log: None,
             version: counter(&meta, VERSION)?,
             stored_bytes: counter(&meta, STORED)?,
             heads: txn.open_table(HEADS)?,
@@ -302,11 +341,35 @@ impl<'txn> Tables<'txn> {
         Ok(())
     }
 
-    /// Must be called once after the last change, before the commit.
-    pub(super) fn save_counters(&mut self) -> Result<(), Fault> {
+    /// The log, if the file has one.
+    pub(super) fn log(&mut self) -> Result<Option<&mut LogTables<'txn>>, Fault> {
+        if self.log.is_none() && counter(&self.meta, FORMAT)? >= FORMAT_LOG {
+            self.log = Some(LogTables::open(self.txn, &self.meta)?);
+        }
+        Ok(self.log.as_mut())
+    }
+
+    /// The log, to be changed. A file without one gets one, with the ids `id`, and its format.
+    pub(super) fn log_to_change(&mut self, id: u64) -> Result<&mut LogTables<'txn>, Fault> {
+        self.changed = true;
+        if self.log()?.is_none() {
+            self.log = Some(LogTables::found(self.txn, id)?);
+            self.meta.insert(FORMAT, FORMAT_LOG)?;
+        }
+        let missing = || Fault::Damaged("its log is missing".into());
+        self.log.as_mut().ok_or_else(missing)
+    }
+
+    /// Must be called once after the last change, before the commit. Returns where the log stands,
+    /// if it was changed.
+    pub(super) fn save_counters(&mut self) -> Result<Option<LogState>, Fault> {
         self.meta.insert(VERSION, self.version)?;
         self.meta.insert(STORED, self.stored_bytes)?;
-        Ok(())
+        let Some(log) = &self.log else {
+            return Ok(None);
+        };
+        log.save_counters(&mut self.meta)?;
+        log.changed.then(|| log.state()).transpose()
     }
 
     fn forget_blob(&mut self, old: Option<&Head>) -> Result<(), Fault> {
@@ -327,16 +390,17 @@ pub(super) fn found(txn: &WriteTransaction, owner: &str) -> Result<(), Fault> {
     txn.open_table(BLOBS)?;
     txn.open_table(OWNER)?.insert(NAME, owner)?;
     let mut meta = txn.open_table(META)?;
-    meta.insert(FORMAT, FORMAT_NOW)?;
+    meta.insert(FORMAT, FORMAT_NEW)?;
     meta.insert(VERSION, 0)?;
     meta.insert(STORED, 0)?;
     Ok(())
 }
 
-/// The owner of a store, and how many bytes it holds.
+/// The owner of a store, how many bytes it holds, and where its log stands.
 pub(super) struct Identity {
     pub(super) owner: String,
     pub(super) stored_bytes: u64,
+    pub(super) log: LogState,
 }
 
 /// Reads the owner of the store, and refuses a database that is not a store of a known format.
@@ -344,9 +408,9 @@ pub(super) fn identify(db: &Database) -> Result<Identity, Fault> {
     let read = db.begin_read()?;
     let meta = read.open_table(META)?;
     let format = counter(&meta, FORMAT)?;
-    if format != FORMAT_NOW {
+    if !(FORMAT_NEW..=FORMAT_NOW).contains(&format) {
         return Err(Fault::Damaged(format!(
-            "its format is {format}, and this host knows {FORMAT_NOW}"
+            "its format is {format}, and this host knows {FORMAT_NEW} to {FORMAT_NOW}"
         )));
     }
     // Opened once here, so that a file without them is refused now and not at the first use.
@@ -356,8 +420,13 @@ pub(super) fn identify(db: &Database) -> Result<Identity, Fault> {
     let owner = ReadableTable::get(&read.open_table(OWNER)?, NAME)?
         .map(|name| name.value().to_owned())
         .ok_or_else(|| Fault::Damaged("it names no owner".into()))?;
+    let log = match format {
+        FORMAT_NEW => LogState::default(),
+        _ => log::identify(&read, &meta)?,
+    };
     Ok(Identity {
         owner,
+        log,
         stored_bytes: counter(&meta, STORED)?,
     })
 }
@@ -389,7 +458,10 @@ fn entry(blobs: &impl ReadableTable<u64, Bytes>, head: Head) -> Result<Entry, Fa
     Ok(Entry { value, version })
 }
 
-fn counter(meta: &impl ReadableTable<&'static str, u64>, name: &'static str) -> Result<u64, Fault> {
+pub(super) fn counter(
+    meta: &impl ReadableTable<&'static str, u64>,
+    name: &'static str,
+) -> Result<u64, Fault> {
     meta.get(name)?
         .map(|value| value.value())
         .ok_or_else(|| Fault::Damaged(format!("its '{name}' is missing")))

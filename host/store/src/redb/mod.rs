@@ -2,8 +2,8 @@
 //!
 //! The life of a write: `redb_store` checks it against the limits and passes it to `commit`, which
 //! gathers what arrives while an earlier commit runs. `plan` decides each write by itself, so that
-//! a failing one does not affect the others. `layout` puts the accepted ones into the tables. One
-//! commit makes them durable, and only then are their futures resolved. `file` holds the open
+//! a failing one does not affect the others. `layout` puts the accepted ones into the tables, and
+//! `log` their events. One commit makes them durable, and only then are their futures resolved. `file` holds the open
 //! database and reopens it after a fault. `create` creates a new file so that a crash never leaves
 //! an incomplete one. `files` is the backend, a folder of them.
 //!
@@ -20,6 +20,7 @@ mod fault;
 mod file;
 mod files;
 mod layout;
+mod log;
 mod plan;
 mod reads;
 mod redb_store;
@@ -34,8 +35,10 @@ pub(super) use redb_store::RedbStore;
 
 // What these files use of the crate.
 use super::{
-    Applied, Backend, Entry, LEAST_FREE_BYTES, Op, Page, Read, Scratch, Snapshot, Store,
-    StoreError, StoreId, StoreLimits, StoreStats, WriteFuture, check_name, health, limits,
+    Applied, Backend, Check, Committed, Entry, EventsPage, LEAST_FREE_BYTES, LogBounds,
+    LogObserver, LogState, NewEvent, Op, Page, Place, Read, Scratch, Snapshot, Store, StoreError,
+    StoreId, StoreLimits, StoreStats, StoredEvent, TransactFuture, Transacted, Transaction,
+    WriteFuture, check_name, health, limits, once_cost,
 };
 #[cfg(test)]
 use super::{Stores, conformance};

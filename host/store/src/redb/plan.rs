@@ -1,4 +1,4 @@
-//! Decides one write before any of it is done.
+//! Decides one write, or transaction, before any of it is done.
 //!
 //! The writes of a group share a transaction, and redb cannot undo a part of one. So each write is
 //! first simulated in memory against the content of the tables; only a write that succeeds as a
@@ -6,7 +6,11 @@
 
 use super::fault::Fault;
 use super::layout::{Head, Tables, entry_cost};
-use super::{Applied, Entry, Op, StoreError};
+use super::log::Outbox;
+use super::{
+    Applied, Check, Committed, Entry, LogBounds, Op, Place, StoreError, Transacted, Transaction,
+    once_cost,
+};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, btree_map};
 
@@ -46,6 +50,81 @@ pub(super) fn apply(
     plan.carry_out(tables)?;
     tables.stored_bytes = stored_bytes;
     Ok(Ok(applied))
+}
+
+/// The same for a transaction, whose swaps were split. What it does is in the order of
+/// [`Store::transact`](super::Store::transact).
+pub(super) fn transact(
+    tables: &mut Tables<'_>,
+    transaction: &Transaction,
+    max_store_bytes: u64,
+    bounds: LogBounds,
+) -> Result<Result<Transacted, StoreError>, Fault> {
+    let once = transaction.once.as_deref();
+    if let Some(once) = once
+        && let Some(log) = tables.log()?
+        && let Some(version) = log.once(once)?
+    {
+        return Ok(Ok(Transacted::Committed(Committed {
+            version,
+            repeated: true,
+            ..Committed::default()
+        })));
+    }
+    let mut conflicts: Vec<Place> = Vec::new();
+    for Check { at, version } in &transaction.checks {
+        let head = tables.head(&at.bucket, &at.key)?;
+        if head.map(|head| head.version) != *version {
+            conflicts.push(at.clone());
+        }
+    }
+    if !conflicts.is_empty() {
+        return Ok(Ok(Transacted::Conflict(conflicts)));
+    }
+    let mut plan = Plan {
+        version: tables.version,
+        slots: BTreeMap::new(),
+    };
+    let mut counters = Vec::new();
+    for op in &transaction.changes {
+        match plan.play(tables, op)? {
+            Ok(Applied::Counter(now)) => counters.push(now),
+            Ok(_) => {}
+            Err(refusal) => return Ok(Err(refusal)),
+        }
+    }
+    let stored_bytes = plan
+        .stored_bytes(tables.stored_bytes)
+        .saturating_add(once.map_or(0, once_cost));
+    if stored_bytes > max_store_bytes && stored_bytes > tables.stored_bytes {
+        return Ok(Err(StoreError::StoreFull {
+            limit: max_store_bytes,
+        }));
+    }
+    let outbox = match Outbox::plan(tables.log()?.as_deref(), transaction, bounds)? {
+        Ok(outbox) => outbox,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    // From here on nothing is refused.
+    plan.carry_out(tables)?;
+    tables.stored_bytes = stored_bytes;
+    let version = tables.version;
+    let mut event_ids = Vec::new();
+    if once.is_some() || !outbox.is_empty() {
+        let log = tables.log_to_change(outbox.log_id())?;
+        if let Some(once) = once {
+            log.remember(once, version, transaction.now_ms)?;
+        }
+        if !outbox.is_empty() {
+            event_ids = outbox.carry_out(log)?;
+        }
+    }
+    Ok(Ok(Transacted::Committed(Committed {
+        version,
+        counters,
+        event_ids,
+        repeated: false,
+    })))
 }
 
 /// The keys that one write has touched so far.

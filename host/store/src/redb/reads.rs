@@ -1,7 +1,7 @@
 //! The reads of a store file, on a thread that may meet [`StoreError::WouldWait`].
 
 use super::file::StoreFile;
-use super::{Entry, Page, StoreError, StoreLimits};
+use super::{Entry, EventsPage, Page, Place, StoreError, StoreLimits, StoredEvent};
 use std::sync::Arc;
 
 /// Reads what the last commit left, within the limits.
@@ -29,11 +29,27 @@ impl Reads {
     ) -> Result<Vec<Option<Entry>>, StoreError> {
         self.limits.check_count(keys.len())?;
         self.limits.check_bucket(bucket)?;
+        self.entries(keys.iter().map(|key| (bucket, key.as_str())))
+    }
+
+    pub(super) fn read_places(&self, places: &[Place]) -> Result<Vec<Option<Entry>>, StoreError> {
+        self.limits.check_count(places.len())?;
+        for place in places {
+            self.limits.check_bucket(&place.bucket)?;
+        }
+        let places = places.iter();
+        self.entries(places.map(|at| (at.bucket.as_str(), at.key.as_str())))
+    }
+
+    fn entries<'a>(
+        &self,
+        places: impl ExactSizeIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Vec<Option<Entry>>, StoreError> {
         let limit = self.limits.max_batch_bytes;
         let found = self.file.with(|view| {
-            let mut found = Vec::with_capacity(keys.len());
+            let mut found = Vec::with_capacity(places.len());
             let mut bytes = 0_u64;
-            for key in keys {
+            for (bucket, key) in places {
                 let head = match self.limits.may_hold(key) {
                     true => view.head(bucket, key)?,
                     false => None,
@@ -72,5 +88,25 @@ impl Reads {
             .file
             .with(|view| view.keys(bucket, after, skip, limit))?;
         Ok(Page { keys, more })
+    }
+
+    pub(super) fn events(
+        &self,
+        after: u64,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<EventsPage, StoreError> {
+        let limit = limit.clamp(1, self.limits.max_events_per_page);
+        let max_bytes = max_bytes.min(self.limits.max_batch_bytes);
+        self.file.with(|view| view.events(after, limit, max_bytes))
+    }
+
+    pub(super) fn waiting_events(
+        &self,
+        limit: usize,
+    ) -> Result<Vec<(u64, StoredEvent)>, StoreError> {
+        let limit = limit.clamp(1, self.limits.max_events_per_page);
+        let max_bytes = self.limits.max_batch_bytes;
+        self.file.with(|view| view.waiting_events(limit, max_bytes))
     }
 }

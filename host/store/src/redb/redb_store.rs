@@ -1,12 +1,13 @@
 //! A [`Store`] in one redb file.
 
-use super::commit::Committer;
+use super::commit::{Committer, LogWork};
 use super::disk_file::DiskMedium;
 use super::file::{Medium, StoreFile};
 use super::reads::Reads;
 use super::waiting::Readers;
 use super::{
-    Entry, Op, Page, Read, Scratch, Snapshot, Store, StoreError, StoreLimits, StoreStats,
+    Entry, EventsPage, LogBounds, LogObserver, LogState, Op, Page, Place, Read, Scratch, Snapshot,
+    Store, StoreError, StoreLimits, StoreStats, StoredEvent, TransactFuture, Transaction,
     WriteFuture, create,
 };
 use std::path::PathBuf;
@@ -56,6 +57,12 @@ impl RedbStore {
         self.readers = Arc::new(Readers::new(Some(bound.clone())));
         self
     }
+
+    /// Submits what is about the log.
+    fn submit(&self, work: LogWork, bytes: usize) -> TransactFuture {
+        let submitted = self.committer.submit_log(work, bytes);
+        Box::pin(async move { submitted?.await.unwrap_or(Err(StoreError::Closed)) })
+    }
 }
 
 impl Store for RedbStore {
@@ -104,6 +111,55 @@ impl Store for RedbStore {
         Box::pin(async move { submitted?.await.unwrap_or(Err(StoreError::Closed)) })
     }
 
+    fn read_places(&self, places: &[Place]) -> Read<Vec<Option<Entry>>> {
+        let again = || {
+            let places = places.to_vec();
+            move |reads: &Reads| reads.read_places(&places)
+        };
+        let first = |reads: &Reads| reads.read_places(places);
+        self.readers.read(&self.reads, first, again)
+    }
+
+    fn transact(&self, mut transaction: Transaction) -> TransactFuture {
+        match self.reads.limits.check_transaction(&transaction) {
+            Ok(bytes) => {
+                transaction.split_swaps();
+                self.submit(LogWork::Transact(transaction), bytes)
+            }
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn events(&self, after: u64, limit: usize, max_bytes: usize) -> Read<EventsPage> {
+        let read = move |reads: &Reads| reads.events(after, limit, max_bytes);
+        self.readers.read(&self.reads, read, || read)
+    }
+
+    fn waiting_events(&self, limit: usize) -> Read<Vec<(u64, StoredEvent)>> {
+        let read = move |reads: &Reads| reads.waiting_events(limit);
+        self.readers.read(&self.reads, read, || read)
+    }
+
+    fn promote_due(&self, now_ms: u64, limit: usize) -> TransactFuture {
+        self.submit(LogWork::Promote { now_ms, limit }, 0)
+    }
+
+    fn trim(&self, before_ms: u64, now_ms: u64) -> TransactFuture {
+        self.submit(LogWork::Trim { before_ms, now_ms }, 0)
+    }
+
+    fn log_state(&self) -> LogState {
+        self.reads.file.log().state()
+    }
+
+    fn set_log_bounds(&self, bounds: LogBounds) {
+        *self.committer.log_bounds.lock() = bounds;
+    }
+
+    fn observe_log(&self, observer: LogObserver) {
+        self.reads.file.log().observe(observer);
+    }
+
     /// redb locks the file.
     fn is_shared(&self) -> bool {
         false
@@ -111,6 +167,7 @@ impl Store for RedbStore {
 
     fn stats(&self) -> StoreStats {
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let log = self.log_state();
         StoreStats {
             commits: count(&self.committer.commits),
             writes: count(&self.committer.writes),
@@ -120,6 +177,9 @@ impl Store for RedbStore {
             file_bytes: self.reads.file.bytes(),
             waited: self.readers.left(),
             waiting: self.readers.waiting(),
+            events: count(&self.committer.events),
+            log_bytes: log.bytes,
+            events_waiting: log.waiting,
         }
     }
 

@@ -9,6 +9,8 @@ mod disk;
 mod faults;
 mod format;
 mod limits;
+mod log;
+mod log_crash;
 mod model;
 mod reading;
 mod snapshot;

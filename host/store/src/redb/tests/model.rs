@@ -1,8 +1,8 @@
 //! Random writes and crashes on a simulated disk, against a map that does the same.
 
 use super::super::conformance::model::Model;
-use super::super::conformance::random::{self, MAX_STORE_BYTES, Step};
-use super::super::{Op, RedbStore, Store, StoreLimits};
+use super::super::conformance::random::{self, Deal, MAX_LOG_BYTES, MAX_STORE_BYTES, Step, Upkeep};
+use super::super::{LogBounds, Op, Store, StoreLimits};
 use super::disk::Disk;
 use super::{bare_limits, block_on, open};
 use proptest::prelude::*;
@@ -11,21 +11,31 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 enum Action {
     Write(Vec<Step>),
+    Transact(Deal),
+    Upkeep(Upkeep),
     Reopen,
     Crash,
 }
 
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
-        12 => proptest::collection::vec(random::step(), 1..5).prop_map(Action::Write),
+        8 => proptest::collection::vec(random::step(), 1..5).prop_map(Action::Write),
+        8 => random::deal().prop_map(Action::Transact),
+        4 => random::upkeep().prop_map(Action::Upkeep),
         1 => Just(Action::Reopen),
         1 => Just(Action::Crash),
     ]
 }
 
-fn same(store: &Arc<RedbStore>, model: &Model) {
-    let store: Arc<dyn Store> = store.clone();
-    block_on(random::same(&store, model));
+/// A store on the disk, with the bounds of the model.
+fn reopen(disk: &Disk, model: &Model) -> Arc<dyn Store> {
+    let limits = StoreLimits {
+        cache_bytes: 0,
+        ..random::limits()
+    };
+    let store = open(disk, limits).unwrap();
+    store.set_log_bounds(model.log_bounds);
+    Arc::new(store)
 }
 
 proptest! {
@@ -33,27 +43,33 @@ proptest! {
 
     #[test]
     fn store_behaves_like_a_map(actions in proptest::collection::vec(action(), 1..40)) {
-        let limits = StoreLimits { min_key_bytes: 0, max_store_bytes: MAX_STORE_BYTES, ..bare_limits() };
         let mut disk = Disk::new();
-        let mut store = Arc::new(open(&disk, limits.clone()).unwrap());
         let mut model = Model::new(MAX_STORE_BYTES);
-        for action in actions {
+        model.log_bounds = LogBounds { max_bytes: MAX_LOG_BYTES, needed_from: 0 };
+        let mut store = reopen(&disk, &model);
+        for (tick, action) in (1..).zip(actions) {
             match action {
                 Action::Write(steps) => {
                     let ops: Vec<Op> = steps.iter().map(|step| random::op(&model, step)).collect();
                     let expected = model.write(&ops);
                     prop_assert_eq!(block_on(store.write(ops)), expected);
                 }
+                Action::Transact(deal) => {
+                    block_on(random::transact(&store, &mut model, &deal, tick));
+                }
+                Action::Upkeep(upkeep) => {
+                    block_on(random::keep_up(&store, &mut model, &upkeep, tick));
+                }
                 Action::Reopen => {
                     store.close();
-                    store = Arc::new(open(&disk, limits.clone()).unwrap());
+                    store = reopen(&disk, &model);
                 }
                 Action::Crash => {
                     disk = Disk::of(disk.after_power_loss(0));
-                    store = Arc::new(open(&disk, limits.clone()).unwrap());
+                    store = reopen(&disk, &model);
                 }
             }
-            same(&store, &model);
+            block_on(random::same(&store, &model));
         }
     }
 
