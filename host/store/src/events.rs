@@ -164,7 +164,8 @@ pub struct LogState {
 pub struct LogBounds {
     /// Bytes of the log and of what waits. An event beyond them makes room by dropping the oldest
     /// events before `needed_from`, and is refused where that is not enough
-    /// ([`StoreError::OutboxFull`](crate::StoreError)). 256 MiB.
+    /// ([`StoreError::OutboxFull`](crate::StoreError)). A log that is larger, because this was
+    /// lowered, does not grow, and [`Store::trim`](crate::Store::trim) shrinks it. 256 MiB.
     pub max_bytes: u64,
     /// Events from this sequence on are needed by somebody and are never dropped. 0 until it is
     /// known: nothing is dropped.

@@ -178,18 +178,16 @@ impl Model {
             }
         }
         let limit = self.log_bounds.max_bytes;
-        if next.log_bytes() > limit && next.log_bytes() > self.log_bytes() {
-            // What this transaction appends is not there to be dropped.
-            while next.log_bytes() > limit {
-                match next.events.first() {
-                    Some(event)
-                        if event.sequence < self.log_bounds.needed_from
-                            && event.sequence <= self.last =>
-                    {
-                        next.events.remove(0);
-                    }
-                    _ => return Err(StoreError::OutboxFull { limit }),
+        while next.log_bytes() > limit.max(self.log_bytes()) {
+            match next.events.first() {
+                // What this transaction appends is not there to be dropped.
+                Some(event)
+                    if event.sequence < self.log_bounds.needed_from
+                        && event.sequence <= self.last =>
+                {
+                    next.events.remove(0);
                 }
+                _ => return Err(StoreError::OutboxFull { limit }),
             }
         }
         *self = next;

@@ -77,8 +77,9 @@ pub enum Upkeep {
     Promote(usize),
     /// What is older than so many ticks.
     Trim(u64),
-    /// Events from so far before the end are needed.
-    Need(u64),
+    /// Events from so far before the end are needed, and the bound of the log is so many times
+    /// lower.
+    Need(u64, u64),
 }
 
 /// A transaction.
@@ -109,7 +110,7 @@ pub fn upkeep() -> impl Strategy<Value = Upkeep> {
     prop_oneof![
         3 => (1_usize..4).prop_map(Upkeep::Promote),
         1 => (0_u64..9).prop_map(Upkeep::Trim),
-        2 => (0_u64..6).prop_map(Upkeep::Need),
+        2 => (0_u64..6, 1_u64..4).prop_map(|(back, part)| Upkeep::Need(back, part)),
     ]
 }
 
@@ -184,10 +185,10 @@ pub async fn keep_up(store: &Arc<dyn Store>, model: &mut Model, upkeep: &Upkeep,
             let done = store.trim(before, now).await;
             (done, model.trim(before, now, once_ms))
         }
-        Upkeep::Need(back) => {
+        Upkeep::Need(back, part) => {
             let needed_from = (model.last + 1).saturating_sub(*back);
             let bounds = LogBounds {
-                max_bytes: MAX_LOG_BYTES,
+                max_bytes: MAX_LOG_BYTES / part,
                 needed_from,
             };
             store.set_log_bounds(bounds);
@@ -294,11 +295,14 @@ pub fn compare(subject: &Subject<'_>, actions: &[Action]) {
             needed_from: 0,
         };
         stores.set_log_bounds(NAME, bounds);
-        let new = || Model {
-            log_bounds: bounds,
+        let new = |max_bytes| Model {
+            log_bounds: LogBounds {
+                max_bytes,
+                needed_from: 0,
+            },
             ..Model::new(MAX_STORE_BYTES)
         };
-        let mut model = new();
+        let mut model = new(bounds.max_bytes);
         for (tick, action) in (1..).zip(actions) {
             match action {
                 Action::Write(steps) => {
@@ -318,7 +322,7 @@ pub fn compare(subject: &Subject<'_>, actions: &[Action]) {
                 Action::Remove => {
                     let removed = blocking(&stores, |stores| stores.remove(NAME)).await;
                     removed.expect("it is removed");
-                    model = new();
+                    model = new(model.log_bounds.max_bytes);
                 }
             }
             same(&open(&stores, NAME).await, &model).await;

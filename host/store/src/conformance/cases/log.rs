@@ -302,16 +302,28 @@ pub(super) async fn full_outbox_drops_only_what_nobody_needs(on: &Subject<'_>) {
     let four = vec![event("a", "7"); 4];
     assert_eq!(store.transact(emitting(four, 1)).await, full);
     assert_eq!(store.log_state(), state);
+    // A log over a bound that was lowered does not grow.
+    bound(1, u64::MAX);
+    committed(emit("6").await);
+    bound(1, 0);
+    let smaller = LogState {
+        first: 5,
+        last: 7,
+        ..state
+    };
+    assert_eq!(store.log_state(), smaller);
+    assert_eq!(emit("7").await, Err(StoreError::OutboxFull { limit: cost }));
+    bound(3, u64::MAX);
     // What waits counts, and is promoted all the same.
     let waiting = NewEvent {
         name: None,
         ..timer("a", "7", 9)
     };
     committed(store.transact(emitting(vec![waiting], 1)).await);
-    assert_eq!((store.log_state().first, store.log_state().waiting), (5, 1));
+    assert_eq!((store.log_state().first, store.log_state().waiting), (6, 1));
     bound(3, 0);
     committed(store.promote_due(9, 9).await);
-    assert_eq!((store.log_state().first, store.log_state().last), (5, 7));
+    assert_eq!((store.log_state().first, store.log_state().last), (6, 8));
 }
 
 pub(super) async fn old_events_and_once_keys_are_trimmed(on: &Subject<'_>) {

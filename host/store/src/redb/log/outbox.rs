@@ -8,10 +8,6 @@ use super::{Due, LogTables, log_id, row};
 use redb::ReadableTable;
 use std::collections::BTreeMap;
 
-/// Events that one transaction may drop to make room. 131,072: more than the smallest that count as
-/// much as the largest transaction, and less than a second.
-const MAX_DROPPED: usize = 1 << 17;
-
 /// What a transaction does to the log.
 pub(in super::super) struct Outbox<'a> {
     /// The first part of the ids, also of a log that is yet to be made.
@@ -47,8 +43,13 @@ impl<'a> Outbox<'a> {
         transaction: &'a Transaction,
         bounds: LogBounds,
     ) -> Result<Result<Self, StoreError>, Fault> {
+        let makes_log = !transaction.events.is_empty() || transaction.once.is_some();
         let mut outbox = Outbox {
-            log_id: log.map_or_else(log_id, |log| log.id),
+            log_id: match log {
+                Some(log) => log.id,
+                None if makes_log => log_id(),
+                None => 0,
+            },
             number: log.map_or(0, |log| log.number),
             bytes: log.map_or(0, |log| log.bytes),
             ids: Vec::with_capacity(transaction.events.len()),
@@ -66,8 +67,9 @@ impl<'a> Outbox<'a> {
         }
         let before = log.map_or(0, |log| log.bytes);
         let limit = bounds.max_bytes;
-        if outbox.bytes > limit && outbox.bytes > before {
-            let excess = outbox.bytes - limit;
+        // Where the bound was lowered, it is `trim` that comes back to it, and this does not grow.
+        let excess = outbox.bytes.saturating_sub(limit.max(before));
+        if excess > 0 {
             outbox.dropped = room(log, excess, bounds.needed_from)?;
             if outbox.dropped.is_none() {
                 return Ok(Err(StoreError::OutboxFull { limit }));
@@ -167,7 +169,7 @@ fn room(
         return Ok(None);
     };
     let mut freed = 0_u64;
-    for item in log.events.range(..needed_from)?.take(MAX_DROPPED) {
+    for item in log.events.range(..needed_from)? {
         let (sequence, row) = item?;
         freed = freed.saturating_add(row::weigh(row.value())?.cost);
         if freed >= bytes {

@@ -1,9 +1,10 @@
 //! A disk that is slow, or hangs: who waits for it, and who does not.
 
 use super::super::waiting::READERS_PER_STORE;
-use super::super::{Entry, RedbStore, Store, StoreError};
+use super::super::{Entry, Place, RedbStore, Store, StoreError};
 use super::disk::{Disk, Trouble};
 use super::{bare_limits, block_on, open, set, written};
+use crate::conformance::{committed, emitting, event, timer};
 use rustix::fs::{Advice, fadvise};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use std::io::{ErrorKind, IoSliceMut};
@@ -77,6 +78,9 @@ fn reads_on_a_hung_disk_block_neither_their_caller_nor_other_stores() {
 #[test]
 fn every_kind_of_read_leaves_its_thread_instead_of_blocking_it() {
     let (disk, store) = store();
+    let events = (0..100).flat_map(|i| [event("e", "s"), timer("t", &i.to_string(), 9)]);
+    let emitting = emitting(events.collect(), 1);
+    committed(block_on(store.transact(emitting)));
     disk.set_cold(true);
     block_on(async {
         assert!(get(&store, "k").await.unwrap().is_some());
@@ -87,8 +91,17 @@ fn every_kind_of_read_leaves_its_thread_instead_of_blocking_it() {
         let both = ["k".to_owned(), "fill 100".to_owned()];
         let both = store.get_many("b", &both).await;
         assert_eq!(both.unwrap().len(), 2);
+        let places = ["k", "fill 100"].map(|key| Place {
+            bucket: "b".into(),
+            key: key.into(),
+        });
+        let places = store.read_places(&places).await.unwrap();
+        assert!(places.iter().all(Option::is_some));
+        let page = store.events(0, 9, usize::MAX).await.unwrap();
+        assert_eq!(page.events.len(), 9);
+        assert_eq!(store.waiting_events(9).await.unwrap().len(), 9);
     });
-    assert_eq!(store.stats().waited, 5);
+    assert_eq!(store.stats().waited, 8);
     assert_eq!(store.stats().reopened, 0);
     assert_eq!(block_on(store.write(vec![set("k", "w")])), written(1));
 }
