@@ -247,8 +247,9 @@ pub trait Store: Send + Sync + 'static {
     fn waiting_events(&self, limit: usize) -> Read<Vec<(u64, StoredEvent)>>;
 
     /// Appends to the log what is due by `now_ms`, at most `limit` events
-    /// ([`StoreLimits::max_events_per_page`]), in the order of their times. Durable when the future
-    /// resolves, with their ids. Not bounded by [`LogBounds`], because what waits counts already.
+    /// ([`StoreLimits::max_events_per_page`], and about [`StoreLimits::group_bytes`]), in the order
+    /// of their times. Durable when the future resolves, with their ids. Not bounded by
+    /// [`LogBounds`], because what waits counts already.
     fn promote_due(&self, now_ms: u64, limit: usize) -> TransactFuture;
 
     /// Drops what is too old: events before `before_ms` that nobody needs

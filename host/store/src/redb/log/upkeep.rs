@@ -6,8 +6,8 @@ use super::super::{Committed, LogBounds, StoreLimits, once_cost};
 use super::row;
 use redb::ReadableTable;
 
-/// Events, and `once` keys, that one call of [`trim`] drops. 2,048: a few milliseconds, for which
-/// the writes of the window wait.
+/// Events, and `once` keys, that one call of [`trim`] drops, if the events have no more bytes than
+/// a commit takes. 2,048: a few milliseconds, for which the writes of the window wait.
 const MAX_TRIMMED: usize = 2_048;
 
 /// As [`Store::promote_due`](super::super::Store::promote_due).
@@ -26,7 +26,7 @@ pub(in super::super) fn promote(
     };
     let limit = limit.clamp(1, limits.max_events_per_page);
     let mut bytes = 0_u64;
-    while done.event_ids.len() < limit && bytes <= limits.max_batch_bytes as u64 {
+    while done.event_ids.len() < limit && bytes <= limits.group_bytes as u64 {
         let Some((due, event)) = log.take_due(now_ms)? else {
             break;
         };
@@ -54,7 +54,8 @@ pub(in super::super) fn trim(
             let (sequence, row) = item?;
             let row = row::weigh(row.value())?;
             let is_over = log.bytes.saturating_sub(dropped.1) > bounds.max_bytes;
-            if row.time_ms >= before_ms && !is_over {
+            let is_enough = dropped.1 > limits.group_bytes as u64;
+            if is_enough || (row.time_ms >= before_ms && !is_over) {
                 break;
             }
             dropped = (sequence.value(), dropped.1.saturating_add(row.cost));

@@ -1,8 +1,9 @@
 //! Group commit, atomicity and contention.
 
-use super::super::{Applied, Store, StoreError, StoreLimits};
+use super::super::{Applied, LogBounds, Store, StoreError, StoreLimits, Transacted, Transaction};
 use super::disk::Disk;
 use super::{bare_limits, block_on, delete, increment, open, set, swap, written};
+use crate::conformance::{committed, emitting, event};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -97,6 +98,46 @@ fn write_without_changes_costs_no_commit() {
         assert_eq!(conflict, Ok(vec![Applied::Conflict(None)]));
     });
     assert_eq!(store.stats().commits, 0);
+}
+
+#[test]
+fn refused_transaction_leaves_the_others_of_its_group_alone() {
+    let disk = Disk::new();
+    let store = open(&disk, bare_limits()).unwrap();
+    let max_bytes = 2 * event("e", "1").cost();
+    store.set_log_bounds(LogBounds {
+        max_bytes,
+        needed_from: 0,
+    });
+    let with = |key: &str, count: usize| Transaction {
+        changes: vec![set(key, "v")],
+        ..emitting(vec![event("e", "1"); count], 1)
+    };
+    block_on(async {
+        let hold = disk.hold_syncs();
+        let first = store.write(vec![set("first", "1")]);
+        hold.wait_for_sync();
+        let good = store.transact(with("good", 1));
+        let full = store.transact(with("full", 2));
+        let write = store.write(vec![set("write", "1")]);
+        let conflict = store.transact(Transaction {
+            changes: vec![swap("write", None, "2")],
+            ..with("conflict", 1)
+        });
+        let last = store.transact(with("last", 1));
+        drop(hold);
+        let limit = max_bytes;
+        assert_eq!((first.await, write.await), (written(1), written(1)));
+        assert_eq!(full.await, Err(StoreError::OutboxFull { limit }));
+        assert!(matches!(conflict.await, Ok(Transacted::Conflict(places)) if places.len() == 1));
+        let ids = [committed(good.await), committed(last.await)].map(|done| done.event_ids);
+        let page = store.events(0, 9, usize::MAX).await.unwrap();
+        let logged: Vec<_> = page.events.into_iter().map(|event| event.id).collect();
+        assert_eq!(logged, ids.concat());
+    });
+    let keys = store.keys("b", None, 0, 9).wait().unwrap().keys;
+    assert_eq!(keys, ["first", "good", "last", "write"]);
+    assert_eq!(store.stats().commits, 2);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Each bound refuses what is over it by one, and nothing else.
 
-use super::super::{Applied, Op, Store, StoreError, StoreLimits};
+use super::super::{Applied, LogBounds, LogState, NewEvent, Op, Store, StoreError, StoreLimits};
 use super::disk::Disk;
 use super::{bare_limits, block_on, delete, increment, open, set, swap, written};
+use crate::conformance::{committed, emitting, event};
 
 fn tight() -> StoreLimits {
     StoreLimits {
@@ -229,4 +230,38 @@ fn every_refusal_says_what_to_do() {
         assert!(text.contains(": ") && !text.ends_with('.'), "{text}");
         assert!(!error.is_fault() || text.contains("windows/a/store.redb"));
     }
+}
+
+#[test]
+fn upkeep_of_the_log_takes_no_more_than_a_commit_at_a_time() {
+    let limits = StoreLimits {
+        group_bytes: 1_000,
+        ..bare_limits()
+    };
+    let store = open(&Disk::new(), limits).unwrap();
+    let timer = NewEvent {
+        not_before_ms: Some(9),
+        ..event("e", "1")
+    };
+    assert_eq!(timer.cost(), 258);
+    block_on(async {
+        committed(store.transact(emitting(vec![timer; 10], 1)).await);
+        for expected in [4, 4, 2, 0] {
+            let done = committed(store.promote_due(9, usize::MAX).await);
+            assert_eq!(done.event_ids.len(), expected);
+        }
+        store.set_log_bounds(LogBounds {
+            needed_from: u64::MAX,
+            ..LogBounds::default()
+        });
+        for expected in [4, 4, 2, 0] {
+            let done = committed(store.trim(10, 10).await);
+            assert_eq!(done.counters, [expected]);
+        }
+    });
+    let gone = LogState {
+        last: 10,
+        ..LogState::default()
+    };
+    assert_eq!(store.log_state(), gone);
 }
