@@ -2,7 +2,7 @@
 
 use divan::Bencher;
 use futures_util::future::join_all;
-use hms_store::{Op, Store, StoreLimits, open_file};
+use hms_store::{NewEvent, Op, Store, StoreLimits, Transaction, open_file};
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -35,6 +35,33 @@ fn durable_writes_at_once(bencher: Bencher, writes: u64) {
         n += writes;
         let writing = (first..n).map(|key| store.write(set(key)));
         let done = runtime.block_on(join_all(writing));
+        assert!(done.iter().all(Result::is_ok));
+    });
+}
+
+/// The same as transactions, each with an event of 200 bytes.
+#[divan::bench(args = [1, 8, 64])]
+fn durable_transactions_with_an_event_at_once(bencher: Bencher, transactions: u64) {
+    let ((_folder, store), runtime) = (store(), tokio::runtime::Runtime::new().expect("a runtime"));
+    let mut n = 0;
+    bencher.counter(transactions).bench_local(|| {
+        let first = n;
+        n += transactions;
+        let committing = (first..n).map(|key| {
+            store.transact(Transaction {
+                changes: set(key),
+                events: vec![NewEvent {
+                    kind: "gov.payment.paid.v1".into(),
+                    subject: Some(key.to_string()),
+                    content_type: "application/json".into(),
+                    data: vec![b'x'; 200],
+                    ..NewEvent::default()
+                }],
+                now_ms: key,
+                ..Transaction::default()
+            })
+        });
+        let done = runtime.block_on(join_all(committing));
         assert!(done.iter().all(Result::is_ok));
     });
 }
