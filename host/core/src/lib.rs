@@ -4,6 +4,7 @@
 //! are, and the type that travels. [`call`] is the trait by which the gateway calls windows, and
 //! [`next`] the rest of a request's chain, for a middleware. [`limits`] is the table of a window's
 //! limits, [`window_name`] what a window may be called; [`outgoing`] is how a window calls out.
+//! [`events`] is what their events ask of the host.
 //! [`path`] normalises paths and matches them with patterns; [`headers`], [`fields`] and [`trace`]
 //! are about header fields. [`framing`] says which answers HTTP can carry; [`stream_idle`] and
 //! [`stopwatch`] are about time. [`mod@delegate`] writes the methods that a wrapper hands on
@@ -17,6 +18,7 @@ pub mod body;
 pub mod call;
 pub mod delegate;
 pub mod error;
+pub mod events;
 pub mod fields;
 pub mod framing;
 pub mod headers;
