@@ -132,11 +132,24 @@ impl Stores {
         }
     }
 
-    /// Bounds the log of the store of `name`, from its next transaction on.
-    pub fn set_log_bounds(&self, name: &str, bounds: LogBounds) {
-        self.logs.lock().insert(name.to_owned(), bounds);
+    /// Bounds the size of the log of `name`, from its next transaction on:
+    /// [`LogBounds::max_bytes`].
+    pub fn set_max_log_bytes(&self, name: &str, bytes: u64) {
+        self.bound_log(name, |bounds| bounds.max_bytes = bytes);
+    }
+
+    /// Says that events of `name` from `sequence` on are needed: [`LogBounds::needed_from`].
+    pub fn set_needed_from(&self, name: &str, sequence: u64) {
+        self.bound_log(name, |bounds| bounds.needed_from = sequence);
+    }
+
+    fn bound_log(&self, name: &str, change: impl FnOnce(&mut LogBounds)) {
+        // Locked while they are applied, so that the last that was set holds.
+        let mut logs = self.logs.lock();
+        let bounds = logs.entry(name.to_owned()).or_default();
+        change(bounds);
         if let Some(store) = self.get(name) {
-            store.set_log_bounds(bounds);
+            store.set_log_bounds(*bounds);
         }
     }
 

@@ -290,11 +290,7 @@ pub fn op(model: &Model, step: &Step) -> Op {
 pub fn compare(subject: &Subject<'_>, actions: &[Action]) {
     block_on(async {
         let stores = subject.stores(limits());
-        let bounds = LogBounds {
-            max_bytes: MAX_LOG_BYTES,
-            needed_from: 0,
-        };
-        stores.set_log_bounds(NAME, bounds);
+        stores.set_max_log_bytes(NAME, MAX_LOG_BYTES);
         let new = |max_bytes| Model {
             log_bounds: LogBounds {
                 max_bytes,
@@ -302,7 +298,7 @@ pub fn compare(subject: &Subject<'_>, actions: &[Action]) {
             },
             ..Model::new(MAX_STORE_BYTES)
         };
-        let mut model = new(bounds.max_bytes);
+        let mut model = new(MAX_LOG_BYTES);
         for (tick, action) in (1..).zip(actions) {
             match action {
                 Action::Write(steps) => {
@@ -316,7 +312,8 @@ pub fn compare(subject: &Subject<'_>, actions: &[Action]) {
                 }
                 Action::Upkeep(upkeep) => {
                     keep_up(&open(&stores, NAME).await, &mut model, upkeep, tick).await;
-                    stores.set_log_bounds(NAME, model.log_bounds);
+                    stores.set_max_log_bytes(NAME, model.log_bounds.max_bytes);
+                    stores.set_needed_from(NAME, model.log_bounds.needed_from);
                 }
                 Action::Reopen => blocking(&stores, |stores| stores.close(NAME)).await,
                 Action::Remove => {

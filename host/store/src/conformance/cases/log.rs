@@ -410,13 +410,8 @@ pub(super) async fn successor_of_a_removed_store_repeats_no_id(on: &Subject<'_>)
     let (stores, store) = on.store(StoreLimits::default()).await;
     let emit = || emitting(vec![event("a", "1")], 1);
     let old = committed(store.transact(emit()).await).event_ids;
-    stores.set_log_bounds(
-        NAME,
-        LogBounds {
-            max_bytes: 1_000,
-            needed_from: 9,
-        },
-    );
+    stores.set_max_log_bytes(NAME, 1_000);
+    stores.set_needed_from(NAME, 9);
     blocking(&stores, |stores| stores.remove(NAME))
         .await
         .unwrap();
@@ -463,13 +458,7 @@ pub(super) async fn observers_are_told_of_every_change(on: &Subject<'_>) {
     blocking(&stores, |stores| stores.close(NAME)).await;
     let store = open(&stores, NAME).await;
     assert_eq!(take(), [now(&store)], "as it is found");
-    stores.set_log_bounds(
-        NAME,
-        LogBounds {
-            needed_from: 2,
-            ..LogBounds::default()
-        },
-    );
+    stores.set_needed_from(NAME, 2);
     committed(store.trim(100, 1).await);
     assert_eq!(store.log_state().first, 2);
     assert_eq!(take(), [now(&store)]);
