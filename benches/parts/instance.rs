@@ -41,6 +41,7 @@ fn fresh(bencher: Bencher, guest: &str) {
         grants,
         windows: Weak::<Registry>::new(),
         outgoing: None,
+        emit_guard: None,
         cpu_shares: CpuShares::default(),
         short: Arc::default(),
     };

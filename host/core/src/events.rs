@@ -12,3 +12,9 @@ pub trait EmitGuard: Send + Sync {
     /// Why no event may be committed now, as a sentence for operators.
     fn before_emit<'a>(&'a self, window: &'a str) -> Option<BoxFuture<'a, Result<(), String>>>;
 }
+
+impl std::fmt::Debug for dyn EmitGuard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EmitGuard")
+    }
+}

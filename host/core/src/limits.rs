@@ -40,6 +40,8 @@ pub enum Limit {
     ResponseBytes,
     /// Bytes of the window's store.
     StoreBytes,
+    /// Bytes of the window's log of events, and of those that wait for their time.
+    OutboxBytes,
     /// Bytes of a key in the store.
     KeyBytes,
     /// Bytes of a value in the store.
@@ -123,7 +125,7 @@ macro_rules! row {
 
 /// The table, in the order of [`Limit`].
 #[rustfmt::skip]
-pub const TABLE: [Row; 26] = [
+pub const TABLE: [Row; 27] = [
     row!(MemoryBytes, "memory_bytes", "memory", Bytes, 1 << 20, 4 << 30, 128 << 20,
         "Memory of one instance: its memories, its tables, and what the host keeps for it. Beyond: 500 memory-limit",
         "A Rust window needs about 2 MiB, a Python window about 40; a full pool of runaways still fits a small machine"),
@@ -163,6 +165,9 @@ pub const TABLE: [Row; 26] = [
     row!(StoreBytes, "store_bytes", "store", Bytes, 0, TIB, 1 << 30,
         "Size of the window's store. Beyond: writes fail with store-full",
         "Only several windows together fill a small disk, and an operator hears of it first"),
+    row!(OutboxBytes, "outbox_bytes", "outbox", Bytes, 0, TIB, 256 << 20,
+        "Size of the window's outbox: its log of events, and those that wait for their time. Beyond: the oldest events that nobody needs are dropped; where that is not enough, the transaction fails with outbox-full",
+        "A subscriber may be away for days: 4,000 events of the largest size, or some hundred thousand usual ones"),
     row!(KeyBytes, "key_bytes", "key", Bytes, 1, 1 << 10, 1 << 10,
         "Size of a store key. Beyond: the instance gets key-too-long",
         "Keys are read often and kept in pages of 4 KiB"),

@@ -30,6 +30,8 @@ pub struct Ability {
 enum Atom {
     /// The window's own store.
     Store,
+    /// To emit events, timers among them.
+    Emit,
     /// To call a service.
     Send(Scope),
     /// A secret that the host adds there.
@@ -64,6 +66,8 @@ enum Interface {
     Http,
     /// The window's store.
     Store,
+    /// Transactions over the window's store, with events.
+    Transactions,
     /// Configuration and secrets.
     Settings,
     /// Linked, with nothing behind it for any window.
@@ -73,13 +77,25 @@ enum Interface {
 /// What a component with these `imports` can do, in the order of the file.
 pub fn abilities(imports: &[String], granted: &WindowGrants) -> Vec<Ability> {
     let mut abilities = Vec::new();
-    let [http, store, settings] = [Interface::Http, Interface::Store, Interface::Settings]
-        .map(|wanted| first(imports, &wanted));
-    if let Some(import) = store {
+    let [http, store, transactions, settings] = [
+        Interface::Http,
+        Interface::Store,
+        Interface::Transactions,
+        Interface::Settings,
+    ]
+    .map(|wanted| first(imports, &wanted));
+    if let Some(import) = store.or(transactions) {
         abilities.push(Ability {
             import: import.to_owned(),
             may: "use its store".to_owned(),
             atoms: vec![Atom::Store],
+        });
+    }
+    if let Some(import) = transactions {
+        abilities.push(Ability {
+            import: import.to_owned(),
+            may: "emit events".to_owned(),
+            atoms: vec![Atom::Emit],
         });
     }
     if let Some(import) = http {
@@ -278,6 +294,7 @@ fn interface(import: &str) -> Option<Interface> {
     Some(match import.split_once('/')? {
         ("wasi:http", "client" | "outgoing-handler") => Interface::Http,
         ("wasi:keyvalue" | "spin:key-value", _) | ("fermyon:spin", "key-value") => Interface::Store,
+        ("hms:store", _) => Interface::Transactions,
         ("wasi:config" | "spin:variables" | "wasmcloud:secrets", _)
         | ("fermyon:spin", "variables") => Interface::Settings,
         ("wasi:sockets" | "wasi:filesystem", _) => Interface::Nothing,

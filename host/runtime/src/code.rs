@@ -4,7 +4,7 @@
 use super::cpu_share::Clock;
 use super::engine::TABLES_PER_INSTANCE;
 use super::instance::InstanceState;
-use super::interfaces::unknown;
+use super::interfaces::{transactions, unknown};
 use super::native;
 use super::waiters::Waiters;
 use parking_lot::{Mutex, MutexGuard};
@@ -39,6 +39,8 @@ pub(super) struct Linked {
     /// Slots of the pool that one instance takes: 1 for most, more for a component with many core
     /// modules.
     pub weight: u32,
+    /// Whether it imports transactions, whose events carry the trace of the request in hand.
+    pub transacts: bool,
 }
 
 /// Why native code was not loaded.
@@ -132,6 +134,10 @@ fn load(
             .max(needed.num_memories.div_ceil(TABLES_PER_INSTANCE))
             .max(1)
     });
+    let transacts = component
+        .component_type()
+        .imports(engine)
+        .any(|(import, _)| transactions::is_it(import));
     let link = |linker: &Linker<InstanceState>| linker.instantiate_pre(&component);
     let pre = match trap_unknown {
         false => link(linker),
@@ -143,6 +149,7 @@ fn load(
     Ok(Linked {
         pre: pre.map_err(|error| LoadError::Link(format!("{error:#}")))?,
         weight,
+        transacts,
     })
 }
 

@@ -18,6 +18,7 @@ use super::shortage::Short;
 use hms_core::body::Body;
 use hms_core::call::{WindowCall, Windows};
 use hms_core::error::RequestError;
+use hms_core::events::EmitGuard;
 use hms_core::framing;
 use hms_core::limits::{Limit, LiveLimits, WindowLimits};
 use hms_core::outgoing::Outgoing;
@@ -75,6 +76,8 @@ pub struct InstanceContext {
     pub windows: Weak<dyn Windows>,
     /// The way to services of the network; none where there is none.
     pub outgoing: Option<Arc<dyn Outgoing>>,
+    /// Asked before a transaction with events; none where there is nothing to wait for.
+    pub emit_guard: Option<Arc<dyn EmitGuard>>,
     /// How its instances share the processors with others.
     pub cpu_shares: CpuShares,
     /// Why its instances failed.
@@ -316,11 +319,11 @@ impl Instances {
         permit: impl Any + Send + Sync,
         may_wait: bool,
     ) -> Arc<InFlight> {
-        let context = &self.counter().context;
+        let InstanceFactory { context, code, .. } = self.counter();
         let wall_time = context.limits.load().time(Limit::WallTimeMs);
         let until = call.from.as_ref().and_then(|from| from.deadline);
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        let calling = Calling::of(call, context, may_wait);
+        let calling = Calling::of(call, context, code.linked.transacts, may_wait);
         let (lease, permit) = (Box::new(lease) as Held, Box::new(permit) as Held);
         let in_flight = InFlight::new(lease, permit, wall_time).within(left);
         Arc::new(in_flight.with_calling(calling).with_idle(call.stream_idle))

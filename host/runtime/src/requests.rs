@@ -83,7 +83,7 @@ impl Requests {
         self.at_work
             .retain(|(other, request)| *other != task && !request.calling.is_over());
         if let Some(calling) = in_flight.calling() {
-            self.any_way = true;
+            self.any_way |= calling.has_a_way();
             let request = RequestInHand {
                 calling: calling.clone(),
                 in_flight: Arc::downgrade(in_flight),

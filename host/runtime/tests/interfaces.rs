@@ -93,6 +93,7 @@ impl Window {
             grants: grants.clone(),
             windows: Weak::<NoWindows>::new(),
             outgoing: None,
+            emit_guard: None,
             cpu_shares: CpuShares::default(),
             failures: failures.clone(),
             short: Arc::default(),

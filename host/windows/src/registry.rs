@@ -20,6 +20,7 @@ use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use hms_api::{Limits, LogLine, LogLines, Release, ShownLimits, WindowState, WindowStatus};
 use hms_core::call::{WindowAnswer, WindowCall, Windows};
+use hms_core::events::EmitGuard;
 use hms_core::outgoing::Outgoing;
 use hms_disk::reserve::Reserve;
 use hms_grants::AllGrants;
@@ -58,6 +59,8 @@ pub struct WindowsConfig {
     pub grants: Arc<AllGrants>,
     /// The windows' way to services of the network. None.
     pub outgoing: Option<Arc<dyn Outgoing>>,
+    /// Asked before a window emits events. None: there is nothing to wait for.
+    pub emit_guard: Option<Arc<dyn EmitGuard>>,
     /// How long a stop or a removal waits for another change of the window, before it is left to be
     /// done later. 500 ms.
     pub turn_time: Duration,
@@ -80,6 +83,7 @@ impl WindowsConfig {
             watched: None,
             grants: Arc::default(),
             outgoing: None,
+            emit_guard: None,
             turn_time: TURN_TIME,
             disk_time: DISK_TIME,
         }
@@ -246,6 +250,8 @@ impl Registry {
         window.queue.set_terms(Terms::of(&limits));
         let bytes = limits.get(Limit::StoreBytes);
         self.stores.set_max_store_bytes(window.name.as_str(), bytes);
+        let bytes = limits.get(Limit::OutboxBytes);
+        self.stores.set_max_log_bytes(window.name.as_str(), bytes);
     }
 
     /// Takes the window out of the registry, if it is still there.
@@ -411,6 +417,7 @@ impl Registry {
             grants: window.grants.clone(),
             windows: registry,
             outgoing: self.config.outgoing.clone(),
+            emit_guard: self.config.emit_guard.clone(),
             cpu_shares: window.cpu_shares.clone(),
             failures: window.failures.clone(),
             short: window.queue.short().clone(),

@@ -122,6 +122,24 @@ fn grant_without_its_import_is_no_ability_and_import_without_a_grant_a_note() {
 }
 
 #[test]
+fn transactions_are_the_store_and_events() {
+    let imports =
+        |names: &[&str]| -> Vec<String> { names.iter().map(|it| it.to_string()).collect() };
+    let kept = imports(&["wasi:keyvalue/store@0.2.0-draft2"]);
+    let both = imports(&[
+        "hms:store/transactions@0.1.0",
+        "wasi:keyvalue/store@0.2.0-draft2",
+    ]);
+    let [kept, both, alone] =
+        [&kept[..], &both, &both[..1]].map(|imports| abilities(imports, &granted("")));
+    let asked = "release 8 imports hms:store/transactions: it may now emit events";
+    assert_eq!(sentence(8, &gained(&kept, &both)).as_deref(), Some(asked));
+    assert!(gained(&both, &alone).is_empty());
+    let may: Vec<&str> = alone.iter().map(|ability| ability.may.as_str()).collect();
+    assert_eq!(may, ["use its store", "emit events"]);
+}
+
+#[test]
 fn revealed_secret_is_an_ability_of_what_reads_settings() {
     let text = "secrets: {smtp: {file: s}}\nreveal: [smtp]\n";
     let imports = ["spin:variables/variables@3.0.0".to_owned()];

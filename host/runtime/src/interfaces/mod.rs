@@ -1,6 +1,7 @@
 //! What a window may import beside WASI's own command and HTTP interfaces.
 //!
-//! - [`keyvalue`] is the window's store as the guest sees it.
+//! - [`keyvalue`] is the window's store as the guest sees it, and [`transactions`] are changes of it
+//!   together with events.
 //! - [`settings`] is what a guest may read of its window's grants. [`config`] and [`secrets`]
 //!   answer from it, and so do Spin's variables; [`environment`] is the grants' `env`.
 //! - [`logging`] writes into the window's log.
@@ -14,6 +15,7 @@ mod logging;
 pub(crate) mod secrets;
 mod settings;
 mod spin;
+pub(crate) mod transactions;
 pub(crate) mod unknown;
 
 use super::instance::InstanceState;
@@ -22,6 +24,7 @@ use wasmtime::component::Linker;
 /// Puts all of them into `linker`, in which WASI's own are.
 pub(super) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     keyvalue::add_to_linker(linker)?;
+    transactions::add_to_linker(linker)?;
     config::add_to_linker(linker)?;
     environment::add_to_linker(linker)?;
     logging::add_to_linker(linker)?;

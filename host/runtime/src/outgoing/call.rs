@@ -103,7 +103,8 @@ impl Call {
         if u64::from(behalf.calls.fetch_add(1, Relaxed)) >= most {
             return Err(CallError::TooManyCalls);
         }
-        Ok(behalf.said(&self.context, self.request.deadline()))
+        let traceparent = self.request.calling.traceparent.clone();
+        Ok(behalf.said(&self.context, traceparent, self.request.deadline()))
     }
 
     fn credentials(&self) -> &[HeaderValue] {

@@ -11,19 +11,20 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Instant;
 
-/// Only of requests that may go on, or call out: others pay nothing for it.
+/// Only of requests that may go on, call out, or emit events: others pay nothing for it.
 pub(crate) struct Calling {
     /// The rest of its way, at a middleware.
     pub next: Option<Next>,
     /// For whom its calls are, where its window had a grant when it began.
     pub behalf: Option<Behalf>,
+    /// As the host stamped it, where it may be passed on.
+    pub traceparent: Option<HeaderValue>,
     over: Over,
 }
 
 /// For whom the calls of a request are.
 pub(crate) struct Behalf {
     request_id: Option<HeaderValue>,
-    traceparent: Option<HeaderValue>,
     user: Option<HeaderValue>,
     scopes: Option<HeaderValue>,
     /// What its client showed of itself: none of it leaves by being passed on.
@@ -39,23 +40,32 @@ pub(crate) struct Behalf {
 }
 
 impl Calling {
-    /// Of a request to the window of `context`, if it may do anything of that. `may_wait`: it has
-    /// its place in the pool as one that may wait for others.
+    /// Of a request to the window of `context`, if it may do anything of that. `transacts`: its
+    /// release may emit events. `may_wait`: it has its place in the pool as one that may wait for
+    /// others.
     pub(crate) fn of(
         call: &mut WindowCall,
         context: &InstanceContext,
+        transacts: bool,
         may_wait: bool,
     ) -> Option<Arc<Calling>> {
         let next = call.next.take();
         let granted = context.grants.load().grants.calls_out();
-        if next.is_none() && !granted {
+        if next.is_none() && !granted && !transacts {
             return None;
         }
+        let traceparent = call.request.headers().get(TRACEPARENT);
         Some(Arc::new(Calling {
             next,
             behalf: granted.then(|| Behalf::of(call, may_wait)),
+            traceparent: traceparent.filter(|_| granted || transacts).cloned(),
             over: Over::default(),
         }))
+    }
+
+    /// Whether it may go on, or call out.
+    pub(crate) fn has_a_way(&self) -> bool {
+        self.next.is_some() || self.behalf.is_some()
     }
 
     /// Its answer is out, nobody waits for it, or it failed.
@@ -73,6 +83,7 @@ impl Calling {
         Arc::new(Calling {
             next: Some(next),
             behalf: None,
+            traceparent: None,
             over: Over::default(),
         })
     }
@@ -85,7 +96,6 @@ impl Behalf {
         let stamped = |name: HeaderName| headers.get(name).cloned();
         Behalf {
             request_id: stamped(REQUEST_ID),
-            traceparent: stamped(TRACEPARENT),
             user: stamped(USER),
             scopes: stamped(SCOPES),
             credentials: credentials(headers),
@@ -100,13 +110,19 @@ impl Behalf {
         }
     }
 
-    /// Said for one call of the window of `context`. `deadline`: when the request is over.
-    pub(crate) fn said(&self, context: &InstanceContext, deadline: Option<Instant>) -> OnBehalf {
+    /// Said for one call of the window of `context`. `traceparent`: that of the request; `deadline`:
+    /// when it is over.
+    pub(crate) fn said(
+        &self,
+        context: &InstanceContext,
+        traceparent: Option<HeaderValue>,
+        deadline: Option<Instant>,
+    ) -> OnBehalf {
         OnBehalf {
             window: context.window.clone(),
             release: context.release,
             request_id: self.request_id.clone(),
-            traceparent: self.traceparent.clone(),
+            traceparent,
             user: self.user.clone(),
             scopes: self.scopes.clone(),
             deadline,

@@ -123,7 +123,7 @@ impl atomics::Host for KeyValue<'_> {
 
     async fn swap(&mut self, cas: Resource<Cas>, value: Vec<u8>) -> Result<(), SwapError> {
         let mut cas = self.table.delete(cas)?;
-        check(&cas.limits, &cas.key, &value)?;
+        check(&cas.limits.load(), &cas.key, &value)?;
         let op = Op::Swap {
             bucket: cas.bucket.to_string(),
             key: cas.key.clone(),

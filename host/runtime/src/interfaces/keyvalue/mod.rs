@@ -10,7 +10,7 @@ mod draft2;
 
 use crate::instance::{InstanceContext, InstanceState};
 use crate::meter::Meter;
-use hms_core::limits::{Limit, LiveLimits};
+use hms_core::limits::{Limit, LiveLimits, WindowLimits};
 use hms_store::{Applied, Entry, MAX_BATCH_OPS, MAX_BUCKET_BYTES, Op, Page, Store, StoreError};
 use std::sync::Arc;
 use wasmtime::component::{HasData, Linker, ResourceTable, ResourceTableError};
@@ -249,7 +249,7 @@ impl Bucket {
     }
 
     pub(super) fn set_op(&self, (key, value): (String, Vec<u8>)) -> KvResult<Op> {
-        check(&self.limits, &key, &value)?;
+        check(&self.limits.load(), &key, &value)?;
         Ok(Op::Set {
             bucket: self.name.to_string(),
             key,
@@ -265,7 +265,7 @@ impl Bucket {
     }
 
     fn increment_op(&self, key: String, delta: i64) -> KvResult<Op> {
-        check(&self.limits, &key, &[])?;
+        check(&self.limits.load(), &key, &[])?;
         Ok(Op::Increment {
             bucket: self.name.to_string(),
             key,
@@ -286,8 +286,7 @@ fn check_count(count: usize) -> Result<(), StoreError> {
 
 /// Applies the window's own limits to a key and value to be written; those of the store are wider.
 /// What was written under wider limits can still be read and deleted.
-fn check(limits: &LiveLimits, key: &str, value: &[u8]) -> Result<(), StoreError> {
-    let limits = limits.load();
+pub(super) fn check(limits: &WindowLimits, key: &str, value: &[u8]) -> Result<(), StoreError> {
     let (len, limit) = (key.len(), limits.size(Limit::KeyBytes));
     if len > limit {
         return Err(StoreError::KeyTooLong { len, limit });
