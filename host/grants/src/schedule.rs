@@ -1,4 +1,13 @@
 //! What a window is asked to do at certain times.
+//!
+//! `cron` reads expressions, `clock` finds when they come in a time zone, and `due` says what is to
+//! be run at a time, and what is left out.
+
+mod clock;
+mod cron;
+mod due;
+
+pub use due::{Due, MAX_COUNTED, MAX_RUNS, Occurrence};
 
 use std::time::Duration;
 
@@ -43,4 +52,22 @@ pub enum Overlap {
     Skip,
     /// The new one waits.
     Queue,
+}
+
+/// Checks a cron expression: five fields, or a nickname such as `@daily`.
+///
+/// # Errors
+///
+/// What is wrong with it, and what to write; also where it never comes.
+pub fn check_cron(text: &str) -> Result<(), String> {
+    cron::read(text).map(drop)
+}
+
+/// The name of a time zone of the IANA database as the database writes it.
+///
+/// # Errors
+///
+/// If there is none of this name.
+pub fn check_time_zone(name: &str) -> Result<String, String> {
+    clock::zone(name).map(|(_, name)| name)
 }

@@ -1,4 +1,11 @@
 //! Which events a window wants, from whom, and what is done where it does not take them.
+//!
+//! `filter` says which events are wanted, and `retry` when one that was not taken is tried again.
+
+mod filter;
+mod retry;
+
+pub use filter::Attributes;
 
 use hms_core::window_name::WindowName;
 use std::time::{Duration, SystemTime};
@@ -14,9 +21,9 @@ pub struct Subscription {
     pub filters: Vec<Filter>,
     /// Where the events go.
     pub to: DeliverTo,
-    /// With which event it begins.
+    /// With which event it begins. Now.
     pub start: Start,
-    /// Which events wait for each other.
+    /// Which events wait for each other. By key.
     pub order: Order,
     /// Deliveries in flight at once. 8.
     pub concurrency: usize,
@@ -28,6 +35,14 @@ pub struct Subscription {
     pub content: ContentMode,
     /// Line of the file, from 1.
     pub line: usize,
+}
+
+impl Subscription {
+    /// Whether it wants the event whose attributes these are: all its filters match.
+    pub fn matches(&self, attributes: Attributes<'_, '_>) -> bool {
+        let mut filters = self.filters.iter();
+        filters.all(|filter| filter.matches(attributes))
+    }
 }
 
 /// Where events go.
@@ -58,6 +73,21 @@ pub enum Order {
     Key,
     /// None.
     None,
+}
+
+impl Order {
+    /// What an event has in common with those of its source that it waits for: its partition key,
+    /// or else its subject. None: it waits for none.
+    pub fn key<'a>(
+        self,
+        partition_key: Option<&'a str>,
+        subject: Option<&'a str>,
+    ) -> Option<&'a str> {
+        match self {
+            Order::Key => partition_key.or(subject).filter(|key| !key.is_empty()),
+            Order::None => None,
+        }
+    }
 }
 
 /// When an event is tried again: full jitter over a time that doubles from `first` to `max`.
@@ -104,4 +134,18 @@ pub enum Filter {
     Any(Vec<Filter>),
     /// It does not match.
     Not(Box<Filter>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_is_by_partition_key_or_else_by_subject() {
+        let key = Order::Key;
+        assert_eq!(key.key(Some("a"), Some("b")), Some("a"));
+        assert_eq!(key.key(None, Some("b")), Some("b"));
+        assert_eq!(key.key(None, None), None);
+        assert_eq!(Order::None.key(Some("a"), Some("b")), None);
+    }
 }

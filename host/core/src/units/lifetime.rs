@@ -1,4 +1,4 @@
-//! How long an API key holds.
+//! Long spans of time: how long an API key holds, how long an event is tried.
 
 use super::amount::{Unit, amount, exact, split};
 use super::text::serde_as_text;
@@ -16,6 +16,17 @@ const MAX_S: u64 = 10 * 365 * 24 * 3600;
 pub struct Lifetime(u64);
 
 impl Lifetime {
+    /// The longest, in seconds.
+    pub const MAX_SECONDS: u64 = MAX_S;
+
+    /// What the text of a lifetime matches: a regular expression for a JSON Schema.
+    pub const PATTERN: &str = "^[0-9]+ *(s|m|h|d)$";
+
+    /// That many seconds; those beyond [`Lifetime::MAX_SECONDS`] are left out.
+    pub const fn of_seconds(seconds: u64) -> Self {
+        Lifetime(if seconds > MAX_S { MAX_S } else { seconds })
+    }
+
     /// As the standard library has it.
     pub const fn duration(self) -> Duration {
         Duration::from_secs(self.0)

@@ -2,16 +2,21 @@
 //!
 //! [`FIELDS`] says what a file holds, and [`schema`] makes a JSON Schema of it. `outbound` and
 //! `template` read the entries about services, `secrets` where values come from, and `limits` the
-//! limits of the window by the names of `hms limits`.
+//! limits of the window by the names of `hms limits`. `subscriptions`, with `filters`, and
+//! `schedules` read what is said of events; `names` is what both have in common.
 
+mod filters;
 mod limits;
+mod names;
 mod outbound;
+mod schedules;
 mod secrets;
+mod subscriptions;
 mod template;
 
 use crate::{CallGrant, Grants, Lines};
 use hms_core::window_name::WindowName;
-use hms_manifest::{Fault, Field, Kind, Manifest, Map, Node, Words, object, read_document};
+use hms_manifest::{Fault, Field, Kind, Manifest, Map, Node, Tree, Words, object, read_document};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -60,6 +65,16 @@ pub(crate) const FIELDS: &[Field] = &[
         doc: "Environment variables of the window.",
     },
     Field {
+        name: "subscriptions",
+        kind: Kind::Own(subscriptions::schema),
+        doc: "The events that the window wants, by name: {paid: {from: [payments], to: /events}}. Default: none.",
+    },
+    Field {
+        name: "schedules",
+        kind: Kind::Own(schedules::schema),
+        doc: "What the window is asked to do at certain times, by name: {nightly: {cron: \"0 2 * * *\", to: /jobs/nightly}}. Default: none.",
+    },
+    Field {
         name: "limits",
         kind: Kind::Own(limits::schema),
         doc: "Limits of the window by the names of 'hms limits', without dashes: {memory: 64MiB}.",
@@ -90,6 +105,8 @@ pub fn schema() -> Value {
         let draft = "https://json-schema.org/draft/2020-12/schema";
         schema.insert("$schema".into(), json!(draft));
         schema.insert("title".into(), json!("What a window of HMS-SVC is granted"));
+        let definitions = json!({ "filter": filters::definition() });
+        schema.insert("$defs".into(), definitions);
     }
     schema
 }
@@ -144,7 +161,8 @@ fn digest(text: &str) -> String {
 }
 
 fn read(window: &WindowName, text: &str, node: &Node<'_>) -> Option<Grants> {
-    let expected = "grants: outbound, calls, internal, config, secrets, reveal, env, limits";
+    let expected = "grants: outbound, calls, internal, config, secrets, reveal, env, \
+                    subscriptions, schedules, limits";
     let map = node.map(FIELDS, expected)?;
     let secrets = map.get("secrets").map(|node| secrets::read(text, node));
     let (secrets, secret_lines) = secrets.unwrap_or_default();
@@ -154,8 +172,19 @@ fn read(window: &WindowName, text: &str, node: &Node<'_>) -> Option<Grants> {
             "there is no secret '{name}': add it to 'secrets', as in 'secrets: {{{name}: {{file: secrets/{name}}}}}'"
         )),
     };
-    let outbound = map.get("outbound");
-    let outbound = outbound.map(|node| outbound::read(text, node, &declared));
+    let services = map.get("outbound");
+    let outbound = services.map(|node| outbound::read(text, node, &declared));
+    let outbound = outbound.unwrap_or_default();
+    // Where an entry has a fault, what it would allow is not known.
+    let written = services.map_or(0, |node| match node.tree() {
+        Tree::List(entries) => entries.len(),
+        _ => usize::MAX,
+    });
+    let known = (written == outbound.len()).then_some(&outbound[..]);
+    let subscriptions = map.get("subscriptions");
+    let subscriptions = subscriptions.map(|node| subscriptions::read(text, node, known));
+    let schedules = map.get("schedules");
+    let schedules = schedules.map(|node| schedules::read(text, node));
     let calls = map.get("calls").map(|node| calls(window, text, node));
     let config = texts(&map, "config", config_name);
     let env = texts(&map, "env", env_name);
@@ -174,7 +203,7 @@ fn read(window: &WindowName, text: &str, node: &Node<'_>) -> Option<Grants> {
             secrets: secret_lines,
             reveal: map.get("reveal").map_or(1, |node| node.line(text)),
         },
-        outbound: outbound.unwrap_or_default(),
+        outbound,
         calls: calls.unwrap_or_default(),
         internal: map.flag("internal").unwrap_or(false),
         config: config.unwrap_or_default(),
@@ -184,8 +213,8 @@ fn read(window: &WindowName, text: &str, node: &Node<'_>) -> Option<Grants> {
             .into_iter()
             .collect(),
         env: env.unwrap_or_default(),
-        subscriptions: Vec::new(),
-        schedules: Vec::new(),
+        subscriptions: subscriptions.unwrap_or_default(),
+        schedules: schedules.unwrap_or_default(),
         limits,
         secrets,
     })
@@ -291,7 +320,7 @@ fn calls(caller: &WindowName, text: &str, node: &Node<'_>) -> Vec<CallGrant> {
 fn call(text: &str, item: &Node<'_>) -> Option<CallGrant> {
     let name = |text: &str| text.parse::<WindowName>();
     let line = item.line(text);
-    if let hms_manifest::Tree::Text(window) = item.tree() {
+    if let Tree::Text(window) = item.tree() {
         let window = name(window).map_err(|reason| item.fault(reason)).ok()?;
         return Some(CallGrant {
             window,
@@ -310,5 +339,7 @@ fn call(text: &str, item: &Node<'_>) -> Option<CallGrant> {
     })
 }
 
+#[cfg(test)]
+mod event_tests;
 #[cfg(test)]
 mod tests;

@@ -243,14 +243,14 @@ fn network(text: &str) -> Result<IpNet, String> {
 }
 
 /// Scheme, host and port.
-struct Origin {
-    scheme: Scheme,
-    host: HostPattern,
-    port: u16,
+pub(super) struct Origin {
+    pub(super) scheme: Scheme,
+    pub(super) host: HostPattern,
+    pub(super) port: u16,
 }
 
 impl Origin {
-    fn parse(text: &str) -> Result<Origin, String> {
+    pub(super) fn parse(text: &str) -> Result<Origin, String> {
         // Before anything repeats the text: it may have a password.
         if text.contains('@') {
             return Err(

@@ -6,7 +6,7 @@
 
 use super::suggest::nearest;
 use super::tree::{Step, Tree};
-use hms_core::units::{Size, Time};
+use hms_core::units::{Lifetime, Size, Time};
 use std::cell::RefCell;
 use std::fmt::Write;
 use std::ops::RangeInclusive;
@@ -43,6 +43,8 @@ pub enum Kind {
     TextMap(&'static str),
     /// A time such as `500ms` or `30s`, within bounds in milliseconds.
     Time(RangeInclusive<u64>),
+    /// A long time such as `12h` or `3d`, within bounds in seconds.
+    Lifetime(RangeInclusive<u64>),
     /// Whole seconds, as a number or as a time such as `1m`, within bounds in seconds.
     Seconds(RangeInclusive<u64>),
     /// A size such as `1MiB`, within bounds in bytes.
@@ -84,6 +86,12 @@ impl std::fmt::Display for Expected<'_> {
                 "a time from {} to {}",
                 Time::of_ms(*bounds.start()),
                 Time::of_ms(*bounds.end())
+            ),
+            Kind::Lifetime(bounds) => write!(
+                f,
+                "a time from {} to {}",
+                Lifetime::of_seconds(*bounds.start()),
+                Lifetime::of_seconds(*bounds.end())
             ),
             Kind::Seconds(bounds) => write!(
                 f,
@@ -409,6 +417,20 @@ impl<'a> Map<'a> {
         let (field, node) = self.field(name)?;
         let time = node.text(field.describe())?.parse().map(Time::ms);
         within(field, node, time).map(Duration::from_millis)
+    }
+
+    /// A long time, such as `3d`, within the bounds of its [`Kind`].
+    pub fn lifetime(&self, name: &str) -> Option<Duration> {
+        let (field, node) = self.field(name)?;
+        let time = node.text(field.describe())?.parse::<Lifetime>().ok();
+        let time = time.map(Lifetime::duration);
+        match (time, &field.kind) {
+            (Some(time), Kind::Lifetime(bounds)) if bounds.contains(&time.as_secs()) => Some(time),
+            _ => {
+                node.wrong(field.describe());
+                None
+            }
+        }
     }
 
     /// Whole seconds.

@@ -2,7 +2,7 @@
 //! read with, so the two cannot part.
 
 use super::node::{Field, Kind};
-use hms_core::units::{Size, Time};
+use hms_core::units::{Lifetime, Size, Time};
 use serde_json::{Map, Value, json};
 
 /// The schema of a mapping of `fields`, of which those `required` must be there.
@@ -45,6 +45,7 @@ fn kind(kind: &Kind) -> Value {
             json!({ "type": "object", "additionalProperties": { "type": "string" } })
         }
         Kind::Time(_) => json!({ "type": "string", "pattern": Time::PATTERN }),
+        Kind::Lifetime(_) => json!({ "type": "string", "pattern": Lifetime::PATTERN }),
         Kind::Seconds(bounds) => json!({ "anyOf": [
             { "type": "integer", "minimum": bounds.start(), "maximum": bounds.end() },
             { "type": "string", "pattern": Time::PATTERN_OF_SECONDS },
