@@ -65,6 +65,23 @@ pub struct Granted {
     /// Its secrets, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretStatus>,
+    /// When each of its schedules comes next.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schedules: Vec<NextRun>,
+}
+
+/// When a schedule comes next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextRun {
+    /// Its name.
+    pub name: String,
+    /// With its delay. None if it never comes again.
+    #[serde(
+        with = "time::serde::rfc3339::option",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub next: Option<OffsetDateTime>,
 }
 
 /// A secret. Its value is in no answer.

@@ -29,7 +29,9 @@ mod words;
 pub use change::Changed;
 pub use deploy::{DeployEvent, DeployLine, Deployed, Difference, GainedAndLost, Step};
 pub use files::{Fault, FileState};
-pub use grants::{Granted, GrantsDetail, GrantsList, GrantsStatus, RemovedGrants, SecretStatus};
+pub use grants::{
+    Granted, GrantsDetail, GrantsList, GrantsStatus, NextRun, RemovedGrants, SecretStatus,
+};
 pub use health::{Health, HealthStatus};
 pub use keys::{CreatedKey, Key, KeyList, NewKey, RevokedKey, UnsavedKeys};
 pub use limits::{LimitSource, LimitValues, Limits, LimitsPatch, ShownLimits};

@@ -5,6 +5,11 @@
 //! Each grant that an import makes use of is one [`Ability`], a sentence. Sentences name lines,
 //! which move. So whether one is new is decided by its atoms: one for each method and path, one
 //! for each secret that may leave by them, and so on.
+//!
+//! Events are the exception: they are delivered to a window whatever its release imports. [`events`]
+//! has what is said of them.
+
+mod events;
 
 use crate::outbound::TemplatePart;
 use crate::{CallGrant, HostPattern, OutboundGrant, WindowGrants};
@@ -17,10 +22,11 @@ use std::path::PathBuf;
 /// What one grant lets an import do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ability {
-    /// The imported interface, without its version.
+    /// The imported interface, without its version. Empty where it takes none.
     pub import: String,
     /// What it may do, after "it may": `POST https://api.card.example/v1/charges/** with secret
-    /// card-key (windows/payments.yaml:3)`.
+    /// card-key (windows/payments.yaml:3)`. Without an import what is done with it, after "it":
+    /// `receives events of docs (windows/payments.yaml:9)`.
     pub may: String,
     atoms: Vec<Atom>,
 }
@@ -46,6 +52,8 @@ enum Atom {
     Call(String, bool),
     /// To read a secret.
     Reveal(String),
+    /// To have events of a window delivered.
+    Events(events::Delivered),
 }
 
 /// Requests to services.
@@ -122,6 +130,7 @@ pub fn abilities(imports: &[String], granted: &WindowGrants) -> Vec<Ability> {
         });
         abilities.extend(reveal);
     }
+    abilities.extend(events::abilities(granted));
     abilities
 }
 
@@ -147,7 +156,10 @@ pub fn sentence(release: u64, gained: &[Ability]) -> Option<String> {
     }
     let clauses = imports.iter().map(|(import, may)| {
         let may = may.join(", and ");
-        format!("release {release} imports {import}: it may now {may}")
+        match import.is_empty() {
+            true => format!("it now {may}"),
+            false => format!("release {release} imports {import}: it may now {may}"),
+        }
     });
     let clauses: Vec<String> = clauses.collect();
     (!clauses.is_empty()).then(|| clauses.join("; "))
@@ -206,6 +218,7 @@ pub fn plain(granted: &WindowGrants) -> Vec<String> {
             at(*line)
         )
     }));
+    said.extend(events::plain(granted));
     if grants.internal {
         said.push("is internal: no route may lead to it".to_owned());
     }
@@ -257,6 +270,7 @@ impl Atom {
             (Atom::Call(window, as_user), Atom::Call(other, other_as_user)) => {
                 window == other && *as_user >= *other_as_user
             }
+            (Atom::Events(ours), Atom::Events(theirs)) => ours.covers(theirs),
             (ours, theirs) => ours == theirs,
         }
     }

@@ -2,10 +2,11 @@
 
 use crate::ability::plain;
 use crate::{GrantsFile, GrantsFolder, WindowGrants};
-use hms_api::{Granted, GrantsStatus, SecretStatus};
+use hms_api::{Granted, GrantsStatus, NextRun, SecretStatus};
 use hms_manifest::FileStatus;
 use std::collections::BTreeMap;
 use std::path::Path;
+use time::OffsetDateTime;
 
 /// What became of a file of `folder`, whose secrets have these faults.
 pub fn grants_status(
@@ -24,6 +25,7 @@ pub fn grants_status(
             digest: live.digest.clone(),
             sentences: plain(&granted),
             secrets: secrets.collect(),
+            schedules: next_runs(live),
         }
     });
     GrantsStatus {
@@ -33,6 +35,24 @@ pub fn grants_status(
         granted,
         since: status.since,
     }
+}
+
+/// When each schedule of `live` comes next.
+fn next_runs(live: &GrantsFile) -> Vec<NextRun> {
+    let now = OffsetDateTime::now_utc();
+    let now_ms = u64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+    let schedules = live.grants.schedules.iter();
+    let next = schedules.map(|schedule| {
+        let delay = schedule.delay_ms(live.window.as_str());
+        // One whose time has come, and whose delay has not passed, is still to come.
+        let next = schedule.next_after(now_ms.saturating_sub(delay));
+        let next = next.map(|at| i128::from(at.saturating_add(delay)) * 1_000_000);
+        NextRun {
+            name: schedule.name.clone(),
+            next: next.and_then(|at| OffsetDateTime::from_unix_timestamp_nanos(at).ok()),
+        }
+    });
+    next.collect()
 }
 
 /// What `file` of `folder`, with the text that `read` is of, grants; without the values of secrets.
@@ -72,5 +92,26 @@ impl GrantsFolder {
         let there = self.files().get(name).map(|(status, _)| status.file);
         let file = there.unwrap_or_else(|| format!("{name}.yaml"));
         of_file(read, self.files().dir(), &file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hms_manifest::Manifest;
+
+    #[test]
+    fn next_run_of_a_schedule_is_to_come_with_its_delay() {
+        let text = "schedules: {a: {cron: '* * * * *', to: /a, jitter: 30s}}\n";
+        let live = GrantsFile::parse("payments", text).unwrap();
+        let delay = live.grants.schedules[0].delay_ms("payments");
+        let [next] = &next_runs(&live)[..] else {
+            panic!("one schedule");
+        };
+        let next = next.next.unwrap();
+        let now = OffsetDateTime::now_utc();
+        assert!(next + time::Duration::SECOND > now && next - now <= time::Duration::MINUTE);
+        let ms = next.unix_timestamp_nanos() / 1_000_000;
+        assert_eq!(ms % 60_000, i128::from(delay));
     }
 }

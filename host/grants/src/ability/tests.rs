@@ -196,3 +196,76 @@ fn entry_that_earlier_ones_cover_is_shadowed() {
     let patterns = "to: 'https://*.a.example', paths: [/**]";
     assert_eq!(lines(&[patterns, all]), [0; 0]);
 }
+
+const SMS: &str = "outbound: [{to: https://sms.example, methods: [POST]}]\n";
+
+/// What is asked where these subscriptions are written instead of those, by a release that imports
+/// nothing.
+fn asks_of_events(before: &str, after: &str) -> Option<String> {
+    let [before, after] = [before, after].map(|text| abilities(&[], &granted(text)));
+    sentence(8, &gained(&before, &after))
+}
+
+#[test]
+fn events_of_another_window_are_asked_for_whatever_is_imported() {
+    let paid = "subscriptions:\n  paid: {from: [docs, payments, audit], to: /events}\n";
+    let expected = "it now receives events of docs and audit (windows/payments.yaml:2)";
+    assert_eq!(asks_of_events("", paid).as_deref(), Some(expected));
+    let own = "subscriptions: {timers: {from: [payments], to: /timers}}\n";
+    assert_eq!(asks_of_events("", own), None);
+    // With what an import asks for, in one sentence.
+    let both = format!("{CARD}{paid}");
+    let asked = asks("", &both).unwrap();
+    assert!(
+        asked.ends_with("; it now receives events of docs and audit (windows/payments.yaml:8)"),
+        "{asked}"
+    );
+}
+
+#[test]
+fn events_that_leave_are_asked_for_with_their_place() {
+    let leave =
+        format!("{SMS}subscriptions: {{s: {{from: [payments], to: 'https://sms.example/v1'}}}}\n");
+    let expected =
+        "it now has events of payments sent to https://sms.example/v1 (windows/payments.yaml:2)";
+    assert_eq!(asks_of_events(SMS, &leave).as_deref(), Some(expected));
+    let elsewhere = leave.replace("/v1", "/v2");
+    assert!(asks_of_events(&leave, &elsewhere).is_some());
+}
+
+#[test]
+fn fewer_events_are_not_asked_for_and_others_are() {
+    let of = |filters: &str| {
+        format!("subscriptions: {{s: {{from: [docs], to: /e, filters: [{filters}]}}}}\n")
+    };
+    let all = "subscriptions: {renamed: {from: [docs, audit], to: /other}}\n";
+    let one = of("{exact: {type: a}}");
+    let narrower = of("{exact: {type: a}}, {prefix: {subject: b}}");
+    let other = of("{exact: {type: b}}");
+    for (before, after) in [(all, &one), (&one, &narrower), (all, &narrower)] {
+        assert_eq!(asks_of_events(before, after), None, "{after}");
+    }
+    for (before, after) in [(&one, all), (&narrower, &one), (&one, &other)] {
+        assert!(asks_of_events(before, after).is_some(), "{after}");
+    }
+}
+
+#[test]
+fn subscriptions_and_schedules_are_said_plainly() {
+    let text = format!(
+        "{SMS}subscriptions:\n  paid: {{from: [docs], to: /events, filters: [{{exact: {{type: a}}}}]}}\n  \
+         sms: {{from: [payments], to: 'https://sms.example/v1'}}\nschedules:\n  nightly: {{cron: \
+         '0 2 * * *', time-zone: Europe/Berlin, to: /jobs}}\n"
+    );
+    let said = plain(&granted(&text));
+    assert_eq!(
+        said[1..],
+        [
+            "receives some events of docs at /events: subscription paid (windows/payments.yaml:3)",
+            "has events of payments sent to https://sms.example/v1: subscription sms \
+             (windows/payments.yaml:4)",
+            "is asked at /jobs by the clock (0 2 * * *, Europe/Berlin): schedule nightly \
+             (windows/payments.yaml:6)",
+        ]
+    );
+}

@@ -1,5 +1,7 @@
 //! `hms check`: manifests of routes and grants without a host.
 
+mod deliveries;
+
 use crate::config::GRANTS_FOLDER;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
@@ -10,9 +12,12 @@ use hms_gateway::routes::manifest::{Destination, Route};
 use hms_gateway::routes::{RouteSet, route_status};
 use hms_gateway::{GatewayMetrics, Limits};
 use hms_grants::ability::{shadowed, unused_secrets};
-use hms_grants::{AllGrants, GrantsFile, GrantsFolder, GrantsMetrics, grants_status, of_file};
+use hms_grants::{
+    AllGrants, GrantsFile, GrantsFolder, GrantsMetrics, WindowGrants, grants_status, of_file,
+};
 use hms_manifest::{FileStatus, MAX_MANIFEST_BYTES, Manifest, check_file, line_of};
 use hms_telemetry::tell_json;
+use hms_windows::WindowName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,6 +61,10 @@ struct Found {
     grants: Vec<(FileStatus<GrantsFile>, GrantsStatus)>,
     /// Grants that nobody uses, and the like.
     notes: Vec<String>,
+    /// The grants that are in force.
+    granted: Vec<(WindowName, WindowGrants)>,
+    /// Windows that there are files of, beside those with grants and routes.
+    components: BTreeSet<String>,
 }
 
 impl Check {
@@ -182,6 +191,7 @@ impl Found {
             let files = check_file::<GrantsFile>(path).with_context(|| no_manifest(path))?;
             (path.parent().unwrap_or(path), files)
         };
+        self.components.extend(deliveries::components(folder));
         for file in files {
             if let Some(live) = &file.live {
                 let granted = of_file(live, folder, &file.file);
@@ -202,6 +212,7 @@ impl Found {
                     )
                 });
                 self.notes.extend(shadowed);
+                self.granted.push((live.window.clone(), granted));
             }
             // Secrets are on the machine that serves.
             let shown = grants_status(&file, folder, &BTreeMap::new());
@@ -212,6 +223,8 @@ impl Found {
 
     /// Holds routes and grants against each other.
     fn compare(&mut self) {
+        self.notes.extend(deliveries::reached(self));
+        self.notes.extend(deliveries::unknown_sources(self));
         let internal = self
             .grants
             .iter()
@@ -222,15 +235,7 @@ impl Found {
             .collect();
         for (file, shown) in &mut self.routes {
             let Some(route) = &file.live else { continue };
-            let upstreams: BTreeSet<&str> = route
-                .upstream
-                .endpoints
-                .iter()
-                .filter_map(|endpoint| match &endpoint.place {
-                    Destination::Window(name) => Some(name.as_str()),
-                    _ => None,
-                })
-                .collect();
+            let upstreams: BTreeSet<&str> = windows_of(route).collect();
             let middlewares = route.rules.middlewares().iter().map(String::as_str);
             let middlewares: BTreeSet<&str> = middlewares.collect();
             let named = [("upstream", upstreams), ("plugins", middlewares)];
@@ -251,6 +256,15 @@ impl Found {
             }
         }
     }
+}
+
+/// The windows that a route leads to.
+fn windows_of(route: &Route) -> impl Iterator<Item = &str> {
+    let endpoints = route.upstream.endpoints.iter();
+    endpoints.filter_map(|endpoint| match &endpoint.place {
+        Destination::Window(name) => Some(name.as_str()),
+        _ => None,
+    })
 }
 
 fn no_manifest(path: &Path) -> String {
@@ -339,6 +353,67 @@ mod tests {
             check(dir.path()).unwrap_err(),
             "1 of 2 manifests have faults"
         );
+    }
+
+    fn notes(paths: &[&Path]) -> Vec<String> {
+        let check = Check {
+            paths: paths.iter().map(PathBuf::from).collect(),
+            routes: "routes".into(),
+            grants: None,
+            json: false,
+            schema: None,
+        };
+        check.found().unwrap().notes
+    }
+
+    #[test]
+    fn route_to_a_delivery_path_and_unknown_sources_are_noted() {
+        let dir = tempfile::tempdir().unwrap();
+        let [routes, windows] = ["routes", "windows"].map(|name| dir.path().join(name));
+        for folder in [&routes, &windows] {
+            fs::create_dir(folder).unwrap();
+        }
+        let route = routes.join("w.yaml");
+        let of = |uri: &str, more: &str| {
+            let text = format!("uri: {uri}\nupstream: http://hms-svc-w\n{more}");
+            fs::write(&route, text).unwrap();
+        };
+        let grants = windows.join("w.yaml");
+        let text = "subscriptions:\n  paid: {from: [payments, w], to: /events}\nschedules:\n  \
+                    nightly: {cron: '@daily', to: /jobs/nightly}\n";
+        fs::write(&grants, text).unwrap();
+        fs::write(windows.join("payments.wasm"), "").unwrap();
+        let shown = grants.display();
+        let paid = format!(
+            "w.yaml: the route reaches /events, to which {shown}:2 has events delivered: callers \
+             can send what looks like one; see docs/events.md#forged-events"
+        );
+        let nightly = format!(
+            "w.yaml: the route reaches /jobs/nightly, to which {shown}:4 has events delivered: \
+             callers can send what looks like one; see docs/events.md#forged-events"
+        );
+        for (uri, more, expected) in [
+            ("/api/v1/**", "", vec![&paid, &nightly]),
+            ("/api/v1/{what}", "", vec![&paid]),
+            ("/w/**", "strip-prefix: /w\n", vec![&paid, &nightly]),
+            ("/w/**", "", vec![]),
+            ("/api/v1/**", "methods: [GET]\n", vec![]),
+            ("/api/v1/events/**", "methods: [GET, POST]\n", vec![&paid]),
+        ] {
+            of(uri, more);
+            let found = notes(&[&routes, &windows]);
+            assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{uri} {more}");
+        }
+        fs::remove_file(windows.join("payments.wasm")).unwrap();
+        let unknown = format!(
+            "{shown}:2: nothing here is a window 'payments', whose events are wanted: no grants, \
+             no route and no component has this name"
+        );
+        assert_eq!(notes(&[&windows]), [unknown]);
+        let known = routes.join("payments.yaml");
+        fs::write(&known, "uri: /p\nupstream: http://hms-svc-payments\n").unwrap();
+        of("/w", "");
+        assert_eq!(notes(&[&routes, &windows]), [""; 0]);
     }
 
     #[test]

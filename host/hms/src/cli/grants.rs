@@ -1,7 +1,7 @@
 //! `hms grants`: what windows are granted, and editing it.
 
 use super::client::{Client, durable, refusal};
-use super::show::{dash, short, table, text};
+use super::show::{dash, short, table, text, time};
 use super::{HostArgs, agreed};
 use anyhow::{Context, bail};
 use clap::Args;
@@ -156,6 +156,13 @@ fn show(file: &GrantsStatus) {
                 if let Some(fault) = &secret.fault {
                     let (secret, fault) = (text(&secret.name), text(fault));
                     say!("{window}: secret {secret} cannot be read: {fault}");
+                }
+            }
+            for schedule in &granted.schedules {
+                let name = text(&schedule.name);
+                match schedule.next {
+                    Some(next) => say!("{window}: schedule {name} comes next at {}", time(next)),
+                    None => say!("{window}: schedule {name} never comes again"),
                 }
             }
         }
