@@ -27,6 +27,9 @@
 //! [`Response::append`] adds one. [`Request::conditional`] and [`Validators`] are for conditional
 //! requests, and [`Store::try_update`] makes a change that depends on one.
 //!
+//! A [`transaction()`] changes several keys at once and emits [`Event`]s with them, which other
+//! windows subscribe to. They, and timers, arrive as requests: [`Request::event`].
+//!
 //! A window that does more than answer and store asks its host: [`fetch()`] sends a request to a
 //! service, [`call()`] to another window, and [`config()`] and [`secret()`] read what the operator
 //! has set. All of it is granted by the operator in `windows/NAME.yaml`. A component that uses none
@@ -47,7 +50,7 @@ mod body_writer;
 mod conditional;
 mod config;
 mod cookies;
-mod events;
+mod event;
 mod fetch;
 mod fetch_error;
 mod http_date;
@@ -57,11 +60,14 @@ mod next;
 mod outgoing;
 mod paging;
 mod problem;
+mod received_event;
 mod request;
 mod response;
 mod response_body;
 mod serve;
+pub mod sse;
 mod store;
+mod transaction;
 mod validators;
 
 pub use body::Body;
@@ -69,7 +75,7 @@ pub use body_writer::BodyWriter;
 pub use bytes::Bytes;
 pub use conditional::Conditional;
 pub use config::{Secret, config, secret};
-pub use events::{Event, Events};
+pub use event::{Event, days};
 pub use fetch::{Timeouts, call, fetch};
 pub use fetch_error::{FetchError, FetchErrorKind};
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -77,10 +83,12 @@ pub use id::{id_time_ms, new_id, now_ms, sleep_ms};
 pub use next::Next;
 pub use paging::Page;
 pub use problem::Problem;
+pub use received_event::ReceivedEvent;
 pub use request::{Caller, Request};
 pub use response::Response;
 pub use response_body::ResponseBody;
 pub use store::{Store, StoreError};
+pub use transaction::{Committed, OnceKey, Transaction, TransactionError, transaction};
 pub use validators::Validators;
 
 /// Makes an `async fn(Request) -> Result<Response, Problem>` the handler of this component.

@@ -6,6 +6,7 @@ use crate::store::StoreError;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use std::fmt;
+use std::time::Duration;
 
 /// A refusal or a failure, sent to the client as `application/problem+json`.
 ///
@@ -100,6 +101,12 @@ impl Problem {
         )
     }
 
+    /// 422: it will never be accepted as it is. An event that is answered so is parked at once, for
+    /// a person to look at, and not tried again.
+    pub fn reject(detail: impl Into<String>) -> Self {
+        Self::new(422, "rejected", detail)
+    }
+
     /// 500. `cause` goes to the window's log, not to the client.
     pub fn internal(cause: impl fmt::Display) -> Self {
         eprintln!("internal error: {cause}");
@@ -108,6 +115,13 @@ impl Problem {
             "internal",
             "internal error; the window's log has the cause under this request ID",
         )
+    }
+
+    /// Says when to try again at the earliest, in whole seconds, rounded up (`Retry-After`). Use it
+    /// with a status that is worth another try, such as 429 or 503.
+    pub fn retry_after(self, delay: Duration) -> Self {
+        let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
+        self.header(header::RETRY_AFTER, seconds)
     }
 
     /// Sets a header of the answer, replacing those with this name. An invalid name or value makes
@@ -243,6 +257,14 @@ mod tests {
         assert_eq!(times, ["6"]);
         let (head, _) = sent(Problem::not_found().header("x-a", "b\r\nc: d"));
         assert_eq!(head.status, 500);
+    }
+
+    #[test]
+    fn rejection_is_422_and_a_delay_is_in_whole_seconds() {
+        assert_eq!(Problem::reject("no such fee").status(), 422);
+        let busy = Problem::new(503, "busy", "later").retry_after(Duration::from_millis(1500));
+        let (head, _) = sent(busy);
+        assert_eq!(head.headers["retry-after"], "2");
     }
 
     #[test]

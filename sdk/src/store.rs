@@ -12,9 +12,9 @@ wasip3::wit_bindgen::generate!({
     generate_all,
 });
 
-/// How often [`Store::update`] tries. Each failure means that another instance has succeeded, so
-/// this many in a row is a crowd at one key, and the caller is better told so.
-const UPDATE_TRIES: usize = 64;
+/// How often [`Store::update`] and a transaction try. Each failure means that another instance has
+/// succeeded, so this many in a row is a crowd at one key, and the caller is better told so.
+pub(crate) const UPDATE_TRIES: usize = 64;
 
 /// A named part of this window's store. The window's own: no other window reaches it, whatever
 /// names it uses.
@@ -36,12 +36,23 @@ const UPDATE_TRIES: usize = 64;
 /// let fee: Option<u32> = fees.get("passport")?;
 /// # Ok(()) }
 /// ```
-pub struct Store(store::Bucket);
+pub struct Store {
+    bucket: store::Bucket,
+    name: String,
+}
 
 impl Store {
     /// Opens the part with this name: any text of up to 512 bytes.
     pub fn open(name: &str) -> Result<Self, StoreError> {
-        Ok(Store(store::open(name)?))
+        Ok(Store {
+            bucket: store::open(name)?,
+            name: name.to_owned(),
+        })
+    }
+
+    /// The name that it was opened with.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The value at `key`, if there is one.
@@ -56,7 +67,7 @@ impl Store {
         &self,
         keys: &[String],
     ) -> Result<Vec<Option<T>>, StoreError> {
-        let found = batch::get_many(&self.0, keys)?;
+        let found = batch::get_many(&self.bucket, keys)?;
         let decoded = |(key, bytes): (String, Option<Vec<u8>>)| {
             bytes.map(|bytes| decode(&key, &bytes)).transpose()
         };
@@ -70,32 +81,32 @@ impl Store {
 
     /// The bytes at `key`, if there are any.
     pub fn get_bytes(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.0.get(key)?)
+        Ok(self.bucket.get(key)?)
     }
 
     /// Sets `key` to raw bytes.
     pub fn set_bytes(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
-        Ok(self.0.set(key, value)?)
+        Ok(self.bucket.set(key, value)?)
     }
 
     /// Sets several keys to bytes, all or none.
     pub fn set_many(&self, pairs: &[(String, Vec<u8>)]) -> Result<(), StoreError> {
-        Ok(batch::set_many(&self.0, pairs)?)
+        Ok(batch::set_many(&self.bucket, pairs)?)
     }
 
     /// Removes `key`, if it exists.
     pub fn delete(&self, key: &str) -> Result<(), StoreError> {
-        Ok(self.0.delete(key)?)
+        Ok(self.bucket.delete(key)?)
     }
 
     /// Removes those of `keys` that exist, all or none.
     pub fn delete_many(&self, keys: &[String]) -> Result<(), StoreError> {
-        Ok(batch::delete_many(&self.0, keys)?)
+        Ok(batch::delete_many(&self.bucket, keys)?)
     }
 
     /// Whether `key` exists.
     pub fn exists(&self, key: &str) -> Result<bool, StoreError> {
-        Ok(self.0.exists(key)?)
+        Ok(self.bucket.exists(key)?)
     }
 
     /// Up to `limit` keys, from the start or from the `next` of the previous page, in the order of
@@ -106,14 +117,14 @@ impl Store {
 
     /// A page of as many keys as the host returns at once (1,000 by default), to iterate over all.
     pub fn keys(&self, cursor: Option<&str>) -> Result<Page, StoreError> {
-        let store::KeyResponse { keys, cursor } = self.0.list_keys(cursor)?;
+        let store::KeyResponse { keys, cursor } = self.bucket.list_keys(cursor)?;
         Ok(Page { keys, next: cursor })
     }
 
     /// Adds `by` to the number at `key`, which is 0 if missing, and returns the sum.
     /// Concurrent calls all count.
     pub fn increment(&self, key: &str, by: i64) -> Result<i64, StoreError> {
-        Ok(atomics::increment(&self.0, key, by)?)
+        Ok(atomics::increment(&self.bucket, key, by)?)
     }
 
     /// Replaces the value at `key` with the result of `change`, and returns it.
@@ -160,7 +171,7 @@ impl Store {
         F: FnMut(Option<T>) -> Result<T, E>,
     {
         let failed = |error: store::Error| E::from(StoreError::from(error));
-        let mut cas = atomics::Cas::new(&self.0, key).map_err(failed)?;
+        let mut cas = atomics::Cas::new(&self.bucket, key).map_err(failed)?;
         for _ in 0..UPDATE_TRIES {
             let old = cas
                 .current()
@@ -226,13 +237,19 @@ impl fmt::Display for StoreError {
 impl std::error::Error for StoreError {}
 
 impl From<store::Error> for StoreError {
-    /// The standard has one case for all errors; the host's text begins with a code.
+    /// The standard has one case for all errors.
     fn from(error: store::Error) -> Self {
-        let text = match error {
-            store::Error::NoSuchStore => return StoreError::Unavailable("no such store".into()),
-            store::Error::AccessDenied => return StoreError::Other("access denied".into()),
-            store::Error::Other(text) => text,
-        };
+        match error {
+            store::Error::NoSuchStore => StoreError::Unavailable("no such store".into()),
+            store::Error::AccessDenied => StoreError::Other("access denied".into()),
+            store::Error::Other(text) => StoreError::told(text),
+        }
+    }
+}
+
+impl StoreError {
+    /// The host's text begins with a code.
+    pub(crate) fn told(text: String) -> Self {
         match text.split_once(':').map_or(text.as_str(), |(code, _)| code) {
             "store-full" => StoreError::Full(text),
             "store-unavailable" => StoreError::Unavailable(text),
@@ -243,14 +260,14 @@ impl From<store::Error> for StoreError {
     }
 }
 
-fn encode<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn encode<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<Vec<u8>, StoreError> {
     serde_json::to_vec(value).map_err(|cause| StoreError::NotAsExpected {
         key: key.to_owned(),
         cause,
     })
 }
 
-fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, StoreError> {
+pub(crate) fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, StoreError> {
     serde_json::from_slice(bytes).map_err(|cause| StoreError::NotAsExpected {
         key: key.to_owned(),
         cause,

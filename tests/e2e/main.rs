@@ -52,4 +52,5 @@ mod shutdown;
 mod slow_clients;
 mod start_errors;
 mod store_faults;
+mod transactions;
 mod up;

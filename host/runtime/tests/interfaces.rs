@@ -10,9 +10,10 @@
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
-use hms_core::body;
+use hms_core::body::{self, Body};
 use hms_core::call::{WindowAnswer, WindowCall, Windows};
 use hms_core::error::RequestError;
+use hms_core::events::EmitGuard;
 use hms_grants::{Grants, LiveGrants, Secret, WindowGrants};
 use hms_harness::guests;
 use hms_runtime::engine::precompile;
@@ -22,10 +23,11 @@ use hms_runtime::{
     WindowLimits, WindowLog, native,
 };
 use hms_store::{StoreLimits, Stores};
-use http::Request;
+use http::{HeaderValue, Request};
 use http_body_util::BodyExt;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Weak};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, OnceCell};
@@ -76,6 +78,14 @@ struct Window {
 
 impl Window {
     async fn of(guest: &str, trap_unknown: bool) -> Window {
+        Self::guarded(guest, trap_unknown, None).await
+    }
+
+    async fn guarded(
+        guest: &str,
+        trap_unknown: bool,
+        emit_guard: Option<Arc<dyn EmitGuard>>,
+    ) -> Window {
         let folder = tempfile::tempdir().unwrap();
         let native = native(&folder, guest).await;
         let runtime = runtime();
@@ -93,7 +103,7 @@ impl Window {
             grants: grants.clone(),
             windows: Weak::<NoWindows>::new(),
             outgoing: None,
-            emit_guard: None,
+            emit_guard,
             cpu_shares: CpuShares::default(),
             failures: failures.clone(),
             short: Arc::default(),
@@ -113,10 +123,19 @@ impl Window {
     }
 
     async fn try_get(&self, path: &str) -> Result<String, RequestError> {
-        let request = Request::get(format!("http://w{path}"))
-            .header("host", "w")
-            .body(body::empty())
-            .unwrap();
+        let request = Request::get(format!("http://w{path}")).body(body::empty());
+        self.ask(request.unwrap()).await
+    }
+
+    async fn post(&self, path: &str, text: &str) -> String {
+        let text = body::full(text.to_owned());
+        let request = Request::post(format!("http://w{path}")).body(text);
+        self.ask(request.unwrap()).await.unwrap()
+    }
+
+    async fn ask(&self, mut request: Request<Body>) -> Result<String, RequestError> {
+        let host = HeaderValue::from_static("w");
+        request.headers_mut().insert("host", host);
         let mut call = WindowCall::of_client(request);
         let in_flight = self.instances.in_flight(&mut call, (), (), false);
         let answer = self.instances.serve(call.request, in_flight).await?;
@@ -341,4 +360,42 @@ async fn listing_of_spin_2_is_bounded_and_says_so() {
     assert!(refused.contains("list-too-large"), "{refused}");
     assert!(earlier.failures.counts().contains_key("list-too-large"));
     assert!(later.get("/keys").await.starts_with("4500 "));
+}
+
+/// Lets nothing out, and counts how often it was asked.
+#[derive(Default)]
+struct Closed(AtomicUsize);
+
+impl EmitGuard for Closed {
+    fn before_emit<'a>(&'a self, window: &'a str) -> Option<BoxFuture<'a, Result<(), String>>> {
+        assert_eq!(window, "w");
+        self.0.fetch_add(1, SeqCst);
+        Some(Box::pin(async {
+            tokio::task::yield_now().await;
+            Err("the host's disk is full".to_owned())
+        }))
+    }
+}
+
+#[tokio::test]
+async fn transaction_with_events_waits_for_the_guard_and_one_without_does_not() {
+    let guard = Arc::new(Closed::default());
+    let window = Window::guarded("emitter", false, Some(guard.clone())).await;
+    let emit = r#"{"set": {"k": "x"}, "events": [{"kind": "a.v1"}]}"#;
+    let told = window.post("/do", emit).await;
+    assert!(
+        told.contains("\"unavailable\"") && !told.contains("disk"),
+        "{told}"
+    );
+    assert_eq!(guard.0.load(SeqCst), 1);
+    assert_eq!(window.failures.counts()["events-unavailable"], 1);
+    assert!(window.get("/key/k").await.contains("not-found"));
+
+    // What is refused anyway needs no guard, nor does what emits nothing.
+    let bad = r#"{"events": [{"kind": ""}]}"#;
+    assert!(window.post("/do", bad).await.contains("event-refused"));
+    let told = window.post("/do", r#"{"set": {"k": "x"}}"#).await;
+    assert!(told.contains("\"repeated\":false"), "{told}");
+    assert_eq!(window.get("/key/k").await, "x");
+    assert_eq!(guard.0.load(SeqCst), 1);
 }

@@ -7,7 +7,8 @@ mod kv;
 mod note;
 mod raw;
 
-use hms_window::{Event, Method, Problem, Request, Response, sleep_ms};
+use hms_window::sse::Event;
+use hms_window::{Method, Problem, Request, Response, sleep_ms};
 use serde_json::{Map, Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
 use wasip3::http::types::{self, ErrorCode};

@@ -1,5 +1,5 @@
 //! A stream of events, as browsers read it with `EventSource` (HTML, section 9.2, Server-sent
-//! events).
+//! events). They have nothing to do with the [`Event`](crate::Event) that a transaction emits.
 
 use crate::body_writer::BodyWriter;
 use crate::{Problem, Response, sleep_ms};
@@ -15,7 +15,7 @@ const PING_EVERY_MS: u64 = 15_000;
 /// One event of a stream.
 ///
 /// ```
-/// # use hms_window::Event;
+/// # use hms_window::sse::Event;
 /// let event = Event::new("two\nlines").kind("news").id("7");
 /// assert_eq!(event.to_string(), "event: news\nid: 7\ndata: two\ndata: lines\n\n");
 /// ```
@@ -101,7 +101,7 @@ impl Events<'_> {
     /// disconnected; return that error.
     ///
     /// ```no_run
-    /// # use hms_window::{Event, Problem, Response, sleep_ms};
+    /// # use hms_window::{Problem, Response, sleep_ms, sse::Event};
     /// # async fn next_news() -> String { sleep_ms(60_000).await; "news".into() }
     /// let response = Response::events(async |events| {
     ///     loop {
