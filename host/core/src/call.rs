@@ -29,8 +29,25 @@ pub struct WindowCall {
     /// Instances that wait for this answer, each with a place in the pool: middlewares and calling
     /// windows. 0 for a request that comes straight from a client.
     pub waiting: usize,
-    /// The window that calls; none where the gateway does.
-    pub from: Option<Box<CallingWindow>>,
+    /// Who asks; none where a client does, through the gateway.
+    pub from: Option<Box<Asker>>,
+}
+
+/// Who asks a window, if it is not a client.
+#[derive(Debug, Clone)]
+pub enum Asker {
+    /// Another window.
+    Window(CallingWindow),
+    /// The host, which delivers an event. It reaches windows that are `internal`.
+    Delivery(Delivery),
+}
+
+/// A delivery of an event, as the window that gets it is to treat it.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// By what a canary divides deliveries: the source and the key of the event, so that all events
+    /// of a key are on one side.
+    pub group: Arc<str>,
 }
 
 impl WindowCall {
@@ -42,6 +59,22 @@ impl WindowCall {
             stream_idle: None,
             waiting: 0,
             from: None,
+        }
+    }
+
+    /// The window that asks, if one does.
+    pub fn calling_window(&self) -> Option<&CallingWindow> {
+        match self.from.as_deref() {
+            Some(Asker::Window(window)) => Some(window),
+            Some(Asker::Delivery(_)) | None => None,
+        }
+    }
+
+    /// What is delivered, if the host asks.
+    pub fn delivery(&self) -> Option<&Delivery> {
+        match self.from.as_deref() {
+            Some(Asker::Delivery(delivery)) => Some(delivery),
+            Some(Asker::Window(_)) | None => None,
         }
     }
 }

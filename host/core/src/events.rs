@@ -18,3 +18,19 @@ impl std::fmt::Debug for dyn EmitGuard {
         f.write_str("EmitGuard")
     }
 }
+
+/// Asked by whoever removes windows.
+pub trait Outboxes: Send + Sync {
+    /// Which events of `window` other windows have not got yet, as a sentence; none if they have all
+    /// of them.
+    fn undelivered<'a>(&'a self, window: &'a str) -> BoxFuture<'a, Option<String>>;
+
+    /// The store of `window` is deleted, and with it all its events.
+    fn store_deleted(&self, window: &str);
+}
+
+impl std::fmt::Debug for dyn Outboxes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Outboxes")
+    }
+}

@@ -321,7 +321,7 @@ impl Instances {
     ) -> Arc<InFlight> {
         let InstanceFactory { context, code, .. } = self.counter();
         let wall_time = context.limits.load().time(Limit::WallTimeMs);
-        let until = call.from.as_ref().and_then(|from| from.deadline);
+        let until = call.calling_window().and_then(|from| from.deadline);
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         let calling = Calling::of(call, context, code.linked.transacts, may_wait);
         let (lease, permit) = (Box::new(lease) as Held, Box::new(permit) as Held);

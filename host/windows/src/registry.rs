@@ -20,7 +20,7 @@ use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use hms_api::{Limits, LogLine, LogLines, Release, ShownLimits, WindowState, WindowStatus};
 use hms_core::call::{WindowAnswer, WindowCall, Windows};
-use hms_core::events::EmitGuard;
+use hms_core::events::{EmitGuard, Outboxes};
 use hms_core::outgoing::Outgoing;
 use hms_disk::reserve::Reserve;
 use hms_grants::AllGrants;
@@ -66,6 +66,8 @@ pub struct WindowsConfig {
     pub turn_time: Duration,
     /// How long a change in force waits for the disk before it is retried in the background. 5 s.
     pub disk_time: Duration,
+    /// Asked whether a store may be deleted with its events. None: it may.
+    pub outboxes: Option<Arc<dyn Outboxes>>,
 }
 
 impl WindowsConfig {
@@ -86,6 +88,7 @@ impl WindowsConfig {
             emit_guard: None,
             turn_time: TURN_TIME,
             disk_time: DISK_TIME,
+            outboxes: None,
         }
     }
 }
@@ -133,13 +136,15 @@ impl Windows for Registry {
     fn call<'a>(&'a self, window: &'a str, call: WindowCall) -> BoxFuture<'a, WindowAnswer> {
         let found = self.windows.load().get(window).cloned();
         let name = || window.to_owned();
-        let caller = call.from.as_ref().map(|from| from.window.clone());
+        let caller = call.calling_window().map(|from| from.window.clone());
         let window = match (found, caller) {
             (None, _) => Err(WindowUnavailable::NotDeployed { window: name() }),
             (Some(window), Some(caller)) => {
                 return Box::pin(serve_window(window, caller, call));
             }
-            (Some(window), None) if window.grants.load().grants.internal => {
+            (Some(window), None)
+                if window.grants.load().grants.internal && call.delivery().is_none() =>
+            {
                 Err(WindowUnavailable::Internal { window: name() })
             }
             (Some(window), None) => Ok(window),
@@ -339,6 +344,11 @@ impl Registry {
     /// so far.
     pub fn slow_clients(&self) -> (usize, u64) {
         self.runtime.waiters().counts()
+    }
+
+    /// The stores of the windows.
+    pub fn stores(&self) -> &Arc<Stores> {
+        &self.stores
     }
 
     /// The statistics of the open stores, by window.

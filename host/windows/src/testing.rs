@@ -16,6 +16,7 @@ use super::{
     DeployOptions, RecordVersion, Registry, ReleaseRecord, TrafficShare, Upload, WindowName,
     WindowRecord, WindowsConfig,
 };
+use hms_core::call::WindowCall;
 use hms_disk::reserve::Reserve;
 use hms_runtime::{Compiler, EngineConfig};
 use hms_store::{
@@ -67,6 +68,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The window of all tests.
 pub fn name() -> WindowName {
     "w".parse().unwrap()
+}
+
+/// A request of a client.
+pub fn call() -> WindowCall {
+    WindowCall::of_client(http::Request::new(hms_core::body::empty()))
 }
 
 /// What the disk does with a write.

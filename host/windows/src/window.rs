@@ -15,10 +15,10 @@ use super::traffic::swap_cell::SwapCell;
 use super::traffic::unavailable::WindowUnavailable;
 use arc_swap::ArcSwap;
 use hms_api::{DrainStatus, Release as ShownRelease, WindowState, WindowStatus, Word};
+use hms_core::call::WindowCall;
 use hms_grants::LiveGrants;
 use hms_runtime::{CpuShares, Failures, Limit, LiveLimits, Runtime, WindowLimits, WindowLog};
 use hms_store::Stores;
-use http::HeaderMap;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -78,7 +78,7 @@ impl Window {
         }
     }
 
-    /// A lease for a request with these headers, and its part in the analysis if a canary is
+    /// A lease for the request of `call`, and its part in the analysis if a canary is
     /// running.
     ///
     /// # Errors
@@ -86,7 +86,7 @@ impl Window {
     /// If the window is closed, or nothing is deployed.
     pub(super) fn lease(
         &self,
-        headers: &HeaderMap,
+        call: &WindowCall,
     ) -> Result<(Arc<Release>, Option<Assignment>), WindowUnavailable> {
         self.recorded.check_not_closed(&self.name)?;
         let window = || self.name.to_string();
@@ -96,7 +96,7 @@ impl Window {
                 live,
                 canary: Some(canary),
             } => {
-                let (release, assignment) = canary.choose(live, headers);
+                let (release, assignment) = canary.choose(live, call);
                 Ok((release.clone(), Some(assignment)))
             }
             Serving::Stopped => Err(WindowUnavailable::Stopped { window: window() }),

@@ -7,7 +7,7 @@ use crate::instance::InstanceContext;
 use crate::middleware::{arrived, sent};
 use crate::requests::RequestInHand;
 use hms_core::body::{self, Body};
-use hms_core::call::{CallingWindow, WindowCall};
+use hms_core::call::{Asker, CallingWindow, WindowCall};
 use hms_core::headers::{
     REQUEST_ID, SCOPES, TRACEPARENT, USER, WINDOW, clean_trailers, takes_trailers,
 };
@@ -165,11 +165,11 @@ impl Call {
                 .between_bytes
                 .map(|timeout| StreamIdle(timeout.min(StreamIdle::default().0))),
             waiting,
-            from: Some(Box::new(CallingWindow {
+            from: Some(Box::new(Asker::Window(CallingWindow {
                 window: from.window.clone(),
                 chain,
                 deadline: from.deadline,
-            })),
+            }))),
             request: self.stamped(callee, from, grant.as_self, request)?,
         };
         let answered = windows.call(callee, call);

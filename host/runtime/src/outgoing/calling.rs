@@ -101,8 +101,7 @@ impl Behalf {
             credentials: credentials(headers),
             calls: Arc::default(),
             chain: call
-                .from
-                .as_ref()
+                .calling_window()
                 .map(|from| from.chain.clone())
                 .unwrap_or_default(),
             waiting: call.waiting,

@@ -8,7 +8,7 @@ mod settling;
 use crate::change::{Change, Load};
 use crate::record::CanaryRecord;
 use crate::release::fallback::Tripped;
-use crate::testing::{Fixture, Random, Seen, Trouble, name, numbered};
+use crate::testing::{Fixture, Random, Seen, Trouble, call, name, numbered};
 use crate::traffic::serving::Serving;
 use crate::{ChangeError, DeployOptions, Registry, ReleaseRecord, Upload, WindowRecord};
 use hms_api::WindowState;
@@ -297,7 +297,7 @@ async fn deploy_that_waited_for_a_removal_goes_live_in_a_new_window_without_old_
     let [open, ..] = fixture.states().await;
     fixture.set_up(&open).await;
     let window = fixture.registry.window(&name()).unwrap();
-    let lease = window.lease(&http::HeaderMap::new()).unwrap();
+    let lease = window.lease(&call()).unwrap();
     let removal = tokio::spawn(run(fixture.registry.clone(), RemoveWithStore, None));
     while !matches!(&*window.serving(), Serving::Empty) {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -482,7 +482,7 @@ async fn gone(fixture: &Fixture) {
 /// Whether the window gets requests.
 fn serves(fixture: &Fixture) -> bool {
     let window = fixture.registry.window(&name()).unwrap();
-    window.lease(&http::HeaderMap::new()).is_ok()
+    window.lease(&call()).is_ok()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -33,7 +33,7 @@ pub(crate) async fn serve(
         Ok(window) => window,
         Err(error) => return failed(error.into(), None),
     };
-    let (release, assignment) = match window.lease(call.request.headers()) {
+    let (release, assignment) = match window.lease(&call) {
         Ok(leased) => leased,
         Err(error) => return failed(error.into(), None),
     };

@@ -4,8 +4,9 @@ use crate::canary::analysis::{Analysis, Entry, Sample, Side};
 use crate::record::CanaryRecord;
 use crate::release::Release;
 use crate::traffic::share::Caller;
+use hms_core::call::WindowCall;
 use hms_core::headers::{REQUEST_ID, USER};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc;
@@ -102,13 +103,13 @@ impl Canary {
         (self.release.record.number, self.salt) == (record.number, record.salt)
     }
 
-    /// The release that gets a request with these headers.
+    /// The release that gets the request of `call`.
     pub(crate) fn choose<'a>(
         &'a self,
         live: &'a Arc<Release>,
-        headers: &HeaderMap,
+        call: &WindowCall,
     ) -> (&'a Arc<Release>, Assignment) {
-        let group = caller(headers).group(self.salt);
+        let group = caller(call).group(self.salt);
         let entry = self.analysis.begin(group, Instant::now());
         let release = match entry.side {
             Side::Candidate => &self.release,
@@ -125,8 +126,13 @@ impl Canary {
 
 /// Who asks: the user, or the address where there is none. The gateway sets both, so neither can be
 /// chosen by the client. A call of another window has no address; where it has no user either, each
-/// request is a caller of its own, or all of them would be on one side.
-fn caller(headers: &HeaderMap) -> Caller<'_> {
+/// request is a caller of its own, or all of them would be on one side. A delivery counts by the key
+/// of its event.
+fn caller(call: &WindowCall) -> Caller<'_> {
+    if let Some(delivery) = call.delivery() {
+        return Caller::Event(delivery.group.as_bytes());
+    }
+    let headers = call.request.headers();
     let text = |name| headers.get(name).map(HeaderValue::as_bytes);
     match text(USER) {
         Some(user) => Caller::User(user),

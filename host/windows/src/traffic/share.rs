@@ -10,6 +10,8 @@ pub(crate) enum Caller<'a> {
     User(&'a [u8]),
     /// An IPv6 address stands for its /64: whoever has one address of it has them all.
     Address(&'a [u8]),
+    /// The key of an event that is delivered.
+    Event(&'a [u8]),
 }
 
 impl Caller<'_> {
@@ -19,6 +21,7 @@ impl Caller<'_> {
     pub(crate) fn group(self, salt: u64) -> u32 {
         let hash = Sha256::new().chain_update(salt.to_le_bytes());
         let digest = match self {
+            Caller::Event(key) => hash.chain_update(b"e").chain_update(key),
             Caller::User(user) => hash.chain_update(b"u").chain_update(user),
             Caller::Address(address) => match network(address) {
                 Some(network) => hash.chain_update(b"6").chain_update(network),
@@ -61,6 +64,7 @@ mod tests {
         assert_eq!(Caller::Address(b"203.0.113.9").group(7), 17619);
         assert_eq!(Caller::Address(b"2001:db8::1").group(7), 3366);
         assert_ne!(Caller::User(b"alice").group(8), 918);
+        assert_ne!(Caller::Event(b"alice").group(7), 918);
     }
 
     #[test]

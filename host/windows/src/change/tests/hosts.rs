@@ -134,7 +134,7 @@ async fn window_removed_and_recreated_by_another_host_is_a_different_one() {
     assert_eq!(begin(&fixture, Limits).await.await, Ok(()));
     let window = fixture.registry.window(&name()).unwrap();
     let record = fixture.on_disk().unwrap();
-    let (release, _) = window.lease(&http::HeaderMap::new()).unwrap();
+    let (release, _) = window.lease(&call()).unwrap();
     assert_eq!(release.record.number, 2);
     assert_eq!(release.record.digest, open.release(1).unwrap().digest);
     assert_eq!(fixture.seen(&fixture.registry).record, Some(record));

@@ -123,13 +123,13 @@ async fn draining_release_keeps_draining_when_it_is_live_again() {
     };
     let window = empty(&fixture);
     settle(&fixture, &window, &open).await;
-    let (lease, _) = window.lease(&http::HeaderMap::new()).unwrap();
+    let (lease, _) = window.lease(&call()).unwrap();
     for record in [&earlier, &open, &open] {
         settle(&fixture, &window, record).await;
         let draining = window.status().draining;
         assert!(draining.iter().any(|d| d.number == 2 && d.leases == 1));
     }
-    let (again, _) = window.lease(&http::HeaderMap::new()).unwrap();
+    let (again, _) = window.lease(&call()).unwrap();
     assert!(again.record.number == 2 && !Arc::ptr_eq(&again, &lease));
 }
 

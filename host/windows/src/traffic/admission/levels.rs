@@ -25,7 +25,7 @@ pub(crate) struct Ask {
 impl Ask {
     /// For an instance of `weight` that serves `call`. `calls`: its window may call others.
     pub(crate) fn of(call: &WindowCall, weight: u32, calls: bool) -> Self {
-        let from = call.from.as_ref();
+        let from = call.calling_window();
         // The last window of the longest chain calls nobody, whatever it is granted.
         let may_go_on = from.is_none_or(|from| from.chain.may_go_on());
         Ask {

@@ -1,7 +1,7 @@
 use super::*;
 use futures_util::FutureExt;
 use hms_core::body;
-use hms_core::call::{CallingWindow, WindowCall};
+use hms_core::call::{Asker, CallingWindow, WindowCall};
 use hms_core::outgoing::{CallChain, MAX_CALL_DEPTH};
 use proptest::prelude::*;
 
@@ -322,11 +322,11 @@ fn ask_after(before: &[&str]) -> Ask {
     if let Some(caller) = before.last() {
         let window: Arc<str> = (*caller).into();
         let chain = chain.onward(&window, "next").unwrap();
-        call.from = Some(Box::new(CallingWindow {
+        call.from = Some(Box::new(Asker::Window(CallingWindow {
             window,
             chain,
             deadline: None,
-        }));
+        })));
     }
     Ask::of(&call, 1, true)
 }
