@@ -66,6 +66,12 @@ pub enum ChangeError {
         /// File and line.
         place: String,
     },
+    /// The store holds events that are not delivered. Says whose, as a sentence.
+    #[error(
+        "{0}; they would be lost with the store: wait until they are delivered, or take the \
+        subscription out of its file"
+    )]
+    Undelivered(String),
     /// The change is not possible while a canary runs.
     #[error(
         "window '{0}' has a canary running: end it first with `hms promote {0}` or `hms abort {0}`"
@@ -171,6 +177,7 @@ impl ChangeError {
             ChangeError::Probe(_) => (StatusCode::UNPROCESSABLE_ENTITY, "probe-failed"),
             ChangeError::NeedsConsent(_) => (StatusCode::CONFLICT, "needs-consent"),
             ChangeError::LimitOfTheFile { .. } => (StatusCode::CONFLICT, "limit-in-grants"),
+            ChangeError::Undelivered(_) => (StatusCode::CONFLICT, "undelivered-events"),
             ChangeError::CanaryRunning(_) => (StatusCode::CONFLICT, "canary-running"),
             ChangeError::NoCanary(_) => (StatusCode::CONFLICT, "no-canary"),
             ChangeError::NothingLive(_) => (StatusCode::CONFLICT, "nothing-live"),

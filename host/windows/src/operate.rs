@@ -102,12 +102,22 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// If there is no such window.
+    /// If there is no such window, or its store is to be deleted with events that another window has
+    /// not got yet.
     pub async fn remove(
         self: &Arc<Self>,
         name: &WindowName,
         delete_store: bool,
     ) -> Result<Removed, ChangeError> {
+        // One whose removal has begun has no way back.
+        let begun = self.window(name)?.recorded.known().record.removing;
+        if let Some(outboxes) = &self.config.outboxes
+            && delete_store
+            && !begun
+            && let Some(lacking) = outboxes.undelivered(name.as_str()).await
+        {
+            return Err(ChangeError::Undelivered(lacking));
+        }
         let closing = Closing::Remove { delete_store };
         let (mut change, asking) = match closing.ask(self, name).await? {
             Closed::Turn(change, asking) => (change, asking),

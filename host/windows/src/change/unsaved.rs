@@ -196,6 +196,9 @@ impl Change {
                 self.failed(&error.to_string());
                 return false;
             }
+            if let Some(outboxes) = &self.registry.config.outboxes {
+                outboxes.store_deleted(self.window.name.as_str());
+            }
             crash::point("store-deleted");
             self.hold_to_shut(WindowRecord::default(), GONE);
             if !self.is_saved().await {
