@@ -1,8 +1,8 @@
 //! The admin API: the type of every JSON body that goes over it, in both directions. The host
 //! writes these types, and the command line, the tests and other clients read the same ones.
 //!
-//! [`windows`], [`deploy`], [`limits`], [`routes`], [`grants`], [`keys`] and [`health`] follow the
-//! paths of the API; [`files`] is common to routes and grants, [`change`] is what the answers to all changes have in common, [`problem`]
+//! [`windows`], [`deploy`], [`limits`], [`routes`], [`grants`], [`keys`], [`events`] and [`health`]
+//! follow the paths of the API; [`files`] is common to routes and grants, [`change`] is what the answers to all changes have in common, [`problem`]
 //! every refusal. docs/admin-api.md shows an example of each, which the tests of this crate read.
 //!
 //! Names on the wire are a contract: scripts use them. A reader ignores fields that it does not
@@ -14,6 +14,7 @@
 
 pub mod change;
 pub mod deploy;
+pub mod events;
 pub mod files;
 pub mod grants;
 pub mod health;
@@ -28,6 +29,10 @@ mod words;
 
 pub use change::Changed;
 pub use deploy::{DeployEvent, DeployLine, Deployed, Difference, GainedAndLost, Step};
+pub use events::{
+    CursorStatus, Event, EventList, ParkedEvent, ParkedList, PausedStatus, ReplayRequest, Replayed,
+    ScheduleList, ScheduleStatus, SubscriptionList, SubscriptionState, SubscriptionStatus,
+};
 pub use files::{Fault, FileState};
 pub use grants::{
     Granted, GrantsDetail, GrantsList, GrantsStatus, NextRun, RemovedGrants, SecretStatus,

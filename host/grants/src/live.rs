@@ -109,6 +109,14 @@ impl AllGrants {
         let none = || LiveGrants::of(WindowGrants::none(name, &self.folder));
         window.or_insert_with(none).clone()
     }
+
+    /// Those of every window that was asked for or has a file, by name.
+    pub fn all(&self) -> Vec<(String, LiveGrants)> {
+        let windows = self.windows.lock();
+        let all = windows.iter();
+        all.map(|(name, live)| (name.clone(), live.clone()))
+            .collect()
+    }
 }
 
 #[cfg(test)]

@@ -122,6 +122,9 @@ fn limits_page_lists_every_metric() {
         of("gateway_", "registry.register(", "net/connection_limit.rs"),
         of("gateway_", "registry.register(", "gateway/metrics.rs"),
         of("outgoing_", "registry.register(", "outbound/metrics.rs"),
+        of("", "registry.register(", "events/metrics.rs"),
+        of("", "gauge(", "events/metrics.rs"),
+        of("", "encoder.encode_descriptor(", "events/metrics.rs"),
     ];
     let names = names.concat();
     assert!(names.len() > 30, "{names:?}");

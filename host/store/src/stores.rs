@@ -185,6 +185,17 @@ impl Stores {
         Ok(opened.ok_or(StoreError::Closed)?.store)
     }
 
+    /// The store of the window `name`, opened if necessary. None if there is none. Blocks as
+    /// [`Stores::open`] does.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be opened.
+    pub fn open_existing(&self, name: &str) -> Result<Option<Arc<dyn Store>>, StoreError> {
+        let opened = self.opened_store(name, false)?;
+        Ok(opened.map(|opened| opened.store))
+    }
+
     /// The store of `name`. None if there is none and it must not be created.
     fn opened_store(&self, name: &str, create: bool) -> Result<Option<OpenedStore>, StoreError> {
         check_name(name)?;

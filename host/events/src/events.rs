@@ -1,0 +1,483 @@
+//! The deliveries of the host as a whole: opened, started, stopped and closed once.
+
+use crate::limits::{EventsLimits, SWEEP, TRIM};
+use crate::logs::{Logs, Readers};
+use crate::metrics::EventsMetrics;
+use crate::records::{Id, SUBSCRIPTIONS, SubscriptionRecord};
+use crate::schedules::{Schedules, implicit};
+use crate::share::Places;
+use crate::state::State;
+use crate::subscriber::Subscriber;
+use hms_core::call::Windows;
+use hms_core::outgoing::Outgoing;
+use hms_grants::subscription::Subscription;
+use hms_grants::{AllGrants, WindowGrants};
+use hms_store::{Scratch, Snapshot, Store, StoreError, StoreLimits, Stores, Transacted, open_file};
+use parking_lot::{Mutex, RwLock};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Bytes of events.redb: of parked events, of which each subscription has 1,000 at most. 16 GiB.
+const STATE_BYTES: u64 = 16 << 30;
+
+/// Calls of [`Store::trim`] for one store at a time.
+const TRIMS: usize = 100;
+
+/// What deliveries need.
+pub struct EventsConfig {
+    /// The stores of the windows, whose logs are read.
+    pub stores: Arc<Stores>,
+    /// To whom events go.
+    pub windows: Arc<dyn Windows>,
+    /// The way to services; none where there is none.
+    pub outgoing: Option<Arc<dyn Outgoing>>,
+    /// Who wants which events.
+    pub grants: Arc<AllGrants>,
+    /// The bounds.
+    pub limits: EventsLimits,
+    /// The time, in milliseconds since the epoch. For tests.
+    pub clock: fn() -> u64,
+}
+
+/// The system's time.
+pub fn system_clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let millis = since.unwrap_or_default().as_millis();
+    u64::try_from(millis).unwrap_or(u64::MAX)
+}
+
+/// The deliveries of a host.
+pub struct Events {
+    pub(crate) shared: Arc<Shared>,
+    /// Ends the loop that looks for what is due.
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// What all subscriptions share.
+pub(crate) struct Shared {
+    pub(crate) state: Arc<State>,
+    pub(crate) stores: Arc<Stores>,
+    pub(crate) logs: Arc<Logs>,
+    pub(crate) windows: Arc<dyn Windows>,
+    pub(crate) outgoing: Option<Arc<dyn Outgoing>>,
+    pub(crate) grants: Arc<AllGrants>,
+    pub(crate) limits: EventsLimits,
+    pub(crate) places: Arc<Places>,
+    pub(crate) metrics: EventsMetrics,
+    pub(crate) schedules: Schedules,
+    /// For the hashes of keys.
+    pub(crate) hasher: std::hash::RandomState,
+    clock: fn() -> u64,
+    subscribers: RwLock<BTreeMap<Id, Arc<Subscriber>>>,
+    by_source: RwLock<HashMap<String, Vec<Arc<Subscriber>>>>,
+    /// One change of the subscriptions at a time.
+    pub(crate) changing: tokio::sync::Mutex<Seen>,
+    changed: Notify,
+    /// From which event on each log is needed, as it was last said.
+    needed: Mutex<HashMap<String, u64>>,
+    /// Logs that are being looked at because nobody knows how they stand.
+    looking: Mutex<HashSet<String>>,
+    tasks: TaskTracker,
+}
+
+/// The grants that the subscriptions are of: what holds now is compared by pointer.
+pub(crate) type Seen = HashMap<String, Arc<WindowGrants>>;
+
+impl Shared {
+    pub(crate) fn now_ms(&self) -> u64 {
+        (self.clock)()
+    }
+
+    pub(crate) fn subscribers(&self) -> Vec<Arc<Subscriber>> {
+        self.subscribers.read().values().cloned().collect()
+    }
+
+    pub(crate) fn subscriber(&self, window: &str, name: &str) -> Option<Arc<Subscriber>> {
+        let (window, name) = (window.to_owned(), name.to_owned());
+        self.subscribers.read().get(&Id { window, name }).cloned()
+    }
+
+    pub(crate) fn of_source(&self, source: &str) -> Vec<Arc<Subscriber>> {
+        let by_source = self.by_source.read();
+        by_source.get(source).cloned().unwrap_or_default()
+    }
+
+    /// Puts a subscription in, and starts its task.
+    pub(crate) fn begin(self: &Arc<Self>, id: Id, spec: Subscription, is_schedule: bool) {
+        let subscriber = Subscriber::new(self.clone(), id.clone(), spec, is_schedule);
+        self.subscribers.write().insert(id, subscriber.clone());
+        self.index();
+        self.tasks.spawn(subscriber.run());
+    }
+
+    fn index(&self) {
+        let mut by_source: HashMap<String, Vec<Arc<Subscriber>>> = HashMap::new();
+        for subscriber in self.subscribers() {
+            for source in &subscriber.spec.from {
+                let of = by_source.entry(source.as_str().to_owned()).or_default();
+                of.push(subscriber.clone());
+            }
+        }
+        *self.by_source.write() = by_source;
+    }
+
+    /// Makes the subscriptions those that the grants say.
+    async fn reconcile(self: &Arc<Self>) {
+        let mut seen = self.changing.lock().await;
+        let now: Seen = self
+            .grants
+            .all()
+            .into_iter()
+            .map(|(name, live)| (name, live.current()))
+            .collect();
+        let same = now.len() == seen.len()
+            && now.iter().all(|(name, grants)| {
+                seen.get(name)
+                    .is_some_and(|before| Arc::ptr_eq(before, grants))
+            });
+        if same {
+            return;
+        }
+        let mut wanted: BTreeMap<Id, (Subscription, bool)> = BTreeMap::new();
+        for (window, grants) in &now {
+            let id = |name: &str| Id {
+                window: window.clone(),
+                name: name.to_owned(),
+            };
+            for spec in &grants.grants.subscriptions {
+                // An edit above it is none of its own.
+                let spec = Subscription {
+                    line: 0,
+                    ..spec.clone()
+                };
+                wanted.insert(id(&spec.name), (spec, false));
+            }
+            for schedule in &grants.grants.schedules {
+                if let Some(spec) = implicit(window, schedule) {
+                    wanted.insert(id(&spec.name), (spec, true));
+                }
+            }
+        }
+        self.schedules.set(&now, self.now_ms());
+        for subscriber in self.subscribers() {
+            let same = wanted
+                .get(&subscriber.id)
+                .is_some_and(|(spec, _)| *spec == subscriber.spec);
+            if same {
+                wanted.remove(&subscriber.id);
+                continue;
+            }
+            subscriber.end().await;
+            self.subscribers.write().remove(&subscriber.id);
+            let (window, subscription) = (&*subscriber.window, &*subscriber.id.name);
+            if !wanted.contains_key(&subscriber.id) {
+                tracing::info!(
+                    window,
+                    subscription,
+                    "the subscription is gone; its state is kept for a time"
+                );
+            }
+        }
+        for (id, (spec, is_schedule)) in wanted {
+            self.begin(id, spec, is_schedule);
+        }
+        self.index();
+        *seen = now;
+    }
+
+    /// Forgets subscriptions that have been gone for long, and notes since when others are.
+    async fn forget_gone(&self) -> Result<(), StoreError> {
+        let all: Vec<(String, SubscriptionRecord)> = self.state.all(SUBSCRIPTIONS).await?;
+        let keep = u64::try_from(self.limits.keep.as_millis()).unwrap_or(u64::MAX);
+        for (key, mut record) in all {
+            let Some(id) = Id::of_key(&key) else {
+                continue;
+            };
+            if self.subscribers.read().contains_key(&id) {
+                continue;
+            }
+            match record.gone_ms {
+                None => {
+                    record.gone_ms = Some(self.now_ms());
+                    self.state.put((SUBSCRIPTIONS.to_owned(), key), &record);
+                }
+                Some(gone) if self.now_ms().saturating_sub(gone) > keep => {
+                    for bucket in [id.cursors(), id.tries(), id.parked(), id.payloads()] {
+                        self.state.clear(&bucket).await?;
+                    }
+                    self.state.delete((SUBSCRIPTIONS.to_owned(), key));
+                    let (window, subscription) = (&id.window, &id.name);
+                    tracing::info!(
+                        window,
+                        subscription,
+                        "the state of a subscription that is gone is dropped"
+                    );
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at durable state for whatever a wake-up should have said.
+    fn look(self: &Arc<Self>) {
+        for window in self.logs.dirty() {
+            if !self.looking.lock().insert(window.clone()) {
+                continue;
+            }
+            let shared = self.clone();
+            self.tasks.spawn(async move {
+                // A store that fails has said so itself.
+                let _ = shared.logs.store(&window).await;
+                shared.looking.lock().remove(&window);
+            });
+        }
+        for (window, log) in self.logs.all() {
+            if log.seen
+                && let Some(store) = self.stores.get(&window)
+            {
+                self.logs.observe(&window, store.log_state());
+            }
+        }
+        for subscriber in self.subscribers() {
+            if subscriber.lags() {
+                subscriber.wake.notify_one();
+            }
+        }
+        self.bound_logs();
+    }
+
+    /// Says of each log from which event on it is needed.
+    fn bound_logs(&self) {
+        let mut said = self.needed.lock();
+        for (window, log) in self.logs.all() {
+            if !log.seen {
+                continue;
+            }
+            let needed = self.of_source(&window).into_iter();
+            let needed = needed.filter_map(|subscriber| subscriber.needed_from(&window));
+            let needed = needed.min().unwrap_or(u64::MAX);
+            if said.get(&window) != Some(&needed) {
+                self.stores.set_needed_from(&window, needed);
+                said.insert(window, needed);
+            }
+        }
+    }
+
+    async fn promote(self: &Arc<Self>) {
+        let now = self.now_ms();
+        for (window, log) in self.logs.all() {
+            if log.next_due_ms.is_none_or(|due| due > now) {
+                continue;
+            }
+            loop {
+                match self.logs.promote(&window, now).await {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error) => {
+                        tracing::warn!(window, "events that are due wait: {error}");
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn trim(&self) {
+        let now = self.now_ms();
+        let keep = u64::try_from(self.limits.keep.as_millis()).unwrap_or(u64::MAX);
+        for (window, _) in self.stores.stats() {
+            let Some(store) = self.stores.get(&window) else {
+                continue;
+            };
+            for _ in 0..TRIMS {
+                match store.trim(now.saturating_sub(keep), now).await {
+                    Ok(Transacted::Committed(done)) if done.counters.iter().any(|n| *n > 0) => {}
+                    Ok(_) => break,
+                    Err(error) => {
+                        tracing::debug!(window, "old events stay: {error}");
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Events")
+    }
+}
+
+impl Readers for Shared {
+    fn grown(&self, window: &str) {
+        if let Some(all) = self.by_source.read().get(window) {
+            for subscriber in all {
+                subscriber.wake.notify_one();
+            }
+        }
+    }
+
+    fn shrunk(&self, window: &str, last: u64) {
+        for subscriber in self.of_source(window) {
+            subscriber.source_shrunk(window, last);
+        }
+        self.needed.lock().remove(window);
+    }
+}
+
+impl Events {
+    /// Opens the file of the deliveries at `path`, DATA/events.redb, and reads how the logs of the
+    /// windows stand. No store of a window is opened.
+    ///
+    /// # Errors
+    /// Why the file cannot be used.
+    pub async fn open(path: PathBuf, config: EventsConfig) -> Result<Arc<Self>, StoreError> {
+        let limits = StoreLimits {
+            max_store_bytes: STATE_BYTES,
+            ..StoreLimits::default()
+        };
+        let store = tokio::task::spawn_blocking(move || open_file(path, "events", limits));
+        let store = store.await.unwrap_or(Err(StoreError::Closed))?;
+        Self::over(store, config).await
+    }
+
+    /// The same over a store that is open.
+    pub(crate) async fn over(
+        store: Arc<dyn Store>,
+        config: EventsConfig,
+    ) -> Result<Arc<Self>, StoreError> {
+        let state = Arc::new(State::new(store));
+        let logs = Logs::load(state.clone(), config.stores.clone()).await?;
+        let schedules = Schedules::load(&state).await?;
+        let tasks = TaskTracker::new();
+        let shared = Arc::new(Shared {
+            places: Places::new(config.limits.in_flight),
+            metrics: EventsMetrics::default(),
+            hasher: std::hash::RandomState::new(),
+            subscribers: RwLock::default(),
+            by_source: RwLock::default(),
+            changing: tokio::sync::Mutex::default(),
+            changed: Notify::new(),
+            needed: Mutex::default(),
+            looking: Mutex::default(),
+            stores: config.stores,
+            windows: config.windows,
+            outgoing: config.outgoing,
+            grants: config.grants,
+            limits: config.limits,
+            clock: config.clock,
+            tasks: tasks.clone(),
+            schedules,
+            state,
+            logs,
+        });
+        shared.metrics.watch(&shared);
+        shared.logs.told_to(shared.clone());
+        Ok(Arc::new(Events {
+            shared,
+            stop: CancellationToken::new(),
+            tasks,
+        }))
+    }
+
+    /// Starts to deliver. Needs the windows to be there, because what is not deployed gets nothing.
+    pub fn start(&self) {
+        let (shared, stop) = (self.shared.clone(), self.stop.clone());
+        let state = shared.state.clone();
+        self.tasks.spawn(async move { state.run(&stop).await });
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            let mut trimmed = Instant::now();
+            while !stop.is_cancelled() {
+                shared.reconcile().await;
+                shared.promote().await;
+                shared.schedules.tick(&shared).await;
+                shared.look();
+                if trimmed.elapsed() >= TRIM {
+                    trimmed = Instant::now();
+                    shared.trim().await;
+                    if let Err(error) = shared.forget_gone().await {
+                        tracing::warn!("the state of deliveries cannot be read: {error}");
+                    }
+                }
+                let due = shared.logs.next_due_ms();
+                let due = due.map(|due| due.saturating_sub(shared.now_ms()).max(1));
+                let wait = due.map_or(SWEEP, |due| SWEEP.min(Duration::from_millis(due)));
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = shared.changed.notified() => {}
+                    () = shared.logs.due.notified() => {}
+                    () = tokio::time::sleep(wait) => {}
+                }
+            }
+        });
+    }
+
+    /// The grants of some window have changed: seen at once instead of within a second.
+    pub fn grants_changed(&self) {
+        self.shared.changed.notify_one();
+    }
+
+    /// Stops delivering: nothing new begins, and what is in flight may end for
+    /// [`EventsLimits::stop_time`]. Attempts that are cut off count for nothing. Windows may still
+    /// emit events until [`Events::close`].
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        let _turn = self.shared.changing.lock().await;
+        let all = self.shared.subscribers();
+        futures_util::future::join_all(all.iter().map(|subscriber| subscriber.end())).await;
+        if let Err(error) = self.shared.state.flush().await {
+            tracing::error!(
+                "the last acknowledgements could not be written, so those events are delivered again: {error}"
+            );
+        }
+    }
+
+    /// Notes how the logs stand, and closes the file. After the last event was emitted.
+    pub async fn close(&self) {
+        self.tasks.close();
+        // They end with the subscriptions and this.
+        let _ = tokio::time::timeout(self.shared.limits.stop_time, self.tasks.wait()).await;
+        self.shared.logs.close();
+        for (window, log) in self.shared.logs.all() {
+            if log.seen
+                && let Some(store) = self.shared.stores.get(&window)
+            {
+                self.shared.logs.observe(&window, store.log_state());
+            }
+        }
+        self.shared.logs.settle();
+        if let Err(error) = self.shared.state.flush().await {
+            tracing::warn!(
+                "how the logs of events stand could not be written; they are looked at again: {error}"
+            );
+        }
+        // They hold what holds them.
+        self.shared.subscribers.write().clear();
+        self.shared.by_source.write().clear();
+        let state = self.shared.state.clone();
+        let _ = tokio::task::spawn_blocking(move || state.close()).await;
+    }
+
+    /// A copy of the state of the deliveries, for a backup. Blocks as [`Store::snapshot`] does.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn snapshot(&self, scratch: &mut Scratch<'_>) -> Result<Snapshot, StoreError> {
+        self.shared.state.snapshot(scratch)
+    }
+
+    /// Metrics of the deliveries.
+    pub fn metrics(&self) -> &EventsMetrics {
+        &self.shared.metrics
+    }
+}

@@ -1,0 +1,236 @@
+//! Schedules: at its time each emits an event into its window's own log, which an implicit
+//! subscription of that window delivers.
+//!
+//! The event of an occurrence is emitted under a `once` key, so a host that ends between that and
+//! the note of it in events.redb emits none twice.
+
+use crate::events::{Seen, Shared};
+use crate::records::{Id, SCHEDULES, ScheduleRecord};
+use crate::state::State;
+use hms_core::events::EmitGuard;
+use hms_grants::schedule::{Occurrence, Overlap, Schedule};
+use hms_grants::subscription::{
+    AfterPark, ContentMode, DeliverTo, Filter, Order, Retry, Start, Subscription,
+};
+use hms_store::{NewEvent, StoreError, Transaction};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The type of the events of a schedule.
+pub(crate) fn event_type(name: &str) -> String {
+    format!("hms.schedule.{name}")
+}
+
+/// The subscription that delivers the runs of a schedule of `window`: one after the other. Its name
+/// is the type of its events, which no file can use for another.
+pub(crate) fn implicit(window: &str, schedule: &Schedule) -> Option<Subscription> {
+    let kind = event_type(&schedule.name);
+    Some(Subscription {
+        name: kind.clone(),
+        from: vec![window.parse().ok()?],
+        filters: vec![Filter::Exact(vec![("type".to_owned(), kind)])],
+        to: DeliverTo::Path(schedule.to.clone()),
+        // It may be declared a moment after its first run.
+        start: Start::Earliest,
+        order: Order::Key,
+        concurrency: 1,
+        retry: Retry::DEFAULT,
+        after_park: AfterPark::Continue,
+        content: ContentMode::Binary,
+        line: 0,
+    })
+}
+
+/// All schedules.
+#[derive(Default)]
+pub(crate) struct Schedules(Mutex<BTreeMap<Id, Known>>);
+
+pub(crate) struct Known {
+    pub record: ScheduleRecord,
+    /// None: it is no longer in its file.
+    pub spec: Option<Schedule>,
+    /// When it is to be looked at next. None: never.
+    pub next_ms: Option<u64>,
+    /// The record is in events.redb.
+    kept: bool,
+}
+
+impl Schedules {
+    pub(crate) async fn load(state: &State) -> Result<Self, StoreError> {
+        let records: Vec<(String, ScheduleRecord)> = state.all(SCHEDULES).await?;
+        let known = records.into_iter().filter_map(|(key, record)| {
+            let known = Known {
+                record,
+                spec: None,
+                next_ms: None,
+                kept: true,
+            };
+            Some((Id::of_key(&key)?, known))
+        });
+        Ok(Schedules(Mutex::new(known.collect())))
+    }
+
+    /// Those that the grants say. A new one begins now.
+    pub(crate) fn set(&self, grants: &Seen, now_ms: u64) {
+        let mut all = self.0.lock();
+        for known in all.values_mut() {
+            known.spec = None;
+        }
+        for (window, grants) in grants {
+            for schedule in &grants.grants.schedules {
+                let id = Id {
+                    window: window.clone(),
+                    name: schedule.name.clone(),
+                };
+                let known = all.entry(id).or_insert_with(|| Known {
+                    record: ScheduleRecord {
+                        last_ms: now_ms,
+                        ..ScheduleRecord::default()
+                    },
+                    spec: None,
+                    next_ms: None,
+                    kept: false,
+                });
+                known.spec = Some(schedule.clone());
+                // It is looked at by what it says now.
+                known.next_ms = Some(0);
+            }
+        }
+    }
+
+    /// Each with what is known of it, by window and name.
+    pub(crate) fn each<T>(&self, mut of: impl FnMut(&Id, &Known, &Schedule) -> T) -> Vec<T> {
+        let all = self.0.lock();
+        let all = all.iter();
+        all.filter_map(|(id, known)| Some(of(id, known, known.spec.as_ref()?)))
+            .collect()
+    }
+
+    /// Runs what is due.
+    pub(crate) async fn tick(&self, shared: &Arc<Shared>) {
+        let now = shared.now_ms();
+        let due = self.each(|id, known, spec| {
+            let is_due = known.next_ms.is_some_and(|next| next <= now);
+            is_due.then(|| (id.clone(), spec.clone(), known.record.clone()))
+        });
+        for (id, spec, record) in due.into_iter().flatten() {
+            if let Err(error) = self.run(shared, &id, &spec, record, now).await {
+                let (window, schedule) = (&id.window, &id.name);
+                tracing::warn!(window, schedule, "a run waits: {error}");
+            }
+        }
+    }
+
+    async fn run(
+        &self,
+        shared: &Arc<Shared>,
+        id: &Id,
+        spec: &Schedule,
+        mut record: ScheduleRecord,
+        now: u64,
+    ) -> Result<(), String> {
+        let due = spec.due(&id.window, record.last_ms, now);
+        record.left_out += due.skipped as u64;
+        for occurrence in &due.run {
+            // Not known yet: at the next look.
+            let Some(running) = is_running(shared, id, &record) else {
+                return Ok(());
+            };
+            if running && spec.overlap == Overlap::Skip {
+                let (window, schedule) = (&id.window, &id.name);
+                tracing::info!(
+                    window,
+                    schedule,
+                    "a run is left out: the last one is not over"
+                );
+                record.left_out += 1;
+                continue;
+            }
+            let name = format!("hms-schedule/{}", occurrence.name);
+            record.last_sequence = emit(shared, id, occurrence, Some(name)).await?;
+            record.last_run_ms = Some(occurrence.at_ms);
+        }
+        record.last_ms = due.last_ms;
+        self.note(shared, id, record, due.next_ms);
+        Ok(())
+    }
+
+    fn note(&self, shared: &Shared, id: &Id, record: ScheduleRecord, next_ms: Option<u64>) {
+        let mut all = self.0.lock();
+        if let Some(known) = all.get_mut(id) {
+            if !known.kept || known.record != record {
+                known.kept = true;
+                shared.state.put((SCHEDULES.to_owned(), id.key()), &record);
+            }
+            known.record = record;
+            known.next_ms = next_ms;
+        }
+    }
+
+    /// Runs a schedule now, whatever its time. Gives false if there is none of this name.
+    ///
+    /// # Errors
+    /// Why it cannot be run.
+    pub(crate) async fn run_now(&self, shared: &Arc<Shared>, id: &Id) -> Result<bool, String> {
+        let known = self.each(|known, of, _| (known == id).then(|| of.record.clone()));
+        let Some(mut record) = known.into_iter().flatten().next() else {
+            return Ok(false);
+        };
+        let now = shared.now_ms();
+        let occurrence = Occurrence {
+            name: format!("{}@{}", id.name, crate::binding::time_text(now)),
+            at_ms: now,
+        };
+        record.last_sequence = emit(shared, id, &occurrence, None).await?;
+        record.last_run_ms = Some(now);
+        let next = self.each(|known, of, _| (known == id).then_some(of.next_ms));
+        let next = next.into_iter().flatten().next().flatten();
+        self.note(shared, id, record, next);
+        Ok(true)
+    }
+}
+
+/// Whether the last run is not over. None where that is not known yet.
+pub(crate) fn is_running(shared: &Shared, id: &Id, record: &ScheduleRecord) -> Option<bool> {
+    if record.last_run_ms.is_none() {
+        return Some(false);
+    }
+    let subscriber = shared.subscriber(&id.window, &event_type(&id.name))?;
+    let needed = subscriber.needed_from(&id.window)?;
+    (needed > 0).then_some(needed <= record.last_sequence)
+}
+
+/// Emits the event of an occurrence. Gives the last sequence of the log.
+async fn emit(
+    shared: &Shared,
+    id: &Id,
+    occurrence: &Occurrence,
+    once: Option<String>,
+) -> Result<u64, String> {
+    let said = |error: StoreError| error.to_string();
+    if let Some(marking) = shared.logs.before_emit(&id.window) {
+        marking.await?;
+    }
+    let store = shared.stores.open_async(&id.window).await.map_err(said)?;
+    let time = crate::binding::time_text(occurrence.at_ms);
+    let data =
+        serde_json::json!({"schedule": id.name, "occurrence": occurrence.name, "time": time});
+    let event = NewEvent {
+        kind: event_type(&id.name),
+        subject: Some(occurrence.name.clone()),
+        // Its runs are one after the other.
+        partition_key: Some(id.name.clone()),
+        content_type: "application/json".to_owned(),
+        data: data.to_string().into_bytes(),
+        ..NewEvent::default()
+    };
+    let transaction = Transaction {
+        once,
+        events: vec![event],
+        now_ms: shared.now_ms(),
+        ..Transaction::default()
+    };
+    store.transact(transaction).await.map_err(said)?;
+    Ok(store.log_state().last)
+}

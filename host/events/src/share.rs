@@ -1,0 +1,140 @@
+//! Who may deliver now: the deliveries in flight in the host are bounded, and a place that is free
+//! goes to the waiting window that has the fewest.
+
+use parking_lot::Mutex;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// The places of the host.
+pub(crate) struct Places {
+    state: Mutex<Taken>,
+    most: usize,
+}
+
+#[derive(Default)]
+struct Taken {
+    all: usize,
+    of: HashMap<Arc<str>, usize>,
+    waiting: VecDeque<(Arc<str>, oneshot::Sender<Place>)>,
+}
+
+/// One place, given back on drop.
+pub(crate) struct Place {
+    places: Arc<Places>,
+    window: Arc<str>,
+}
+
+impl Places {
+    pub(crate) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Places {
+            state: Mutex::default(),
+            most: most.max(1),
+        })
+    }
+
+    /// A place for a delivery to `window`.
+    pub(crate) async fn enter(self: &Arc<Self>, window: &Arc<str>) -> Place {
+        loop {
+            let granted = {
+                let mut state = self.state.lock();
+                if state.all < self.most && state.waiting.is_empty() {
+                    return state.give(self, window.clone());
+                }
+                let (grant, granted) = oneshot::channel();
+                state.waiting.push_back((window.clone(), grant));
+                granted
+            };
+            if let Ok(place) = granted.await {
+                return place;
+            }
+        }
+    }
+
+    /// Deliveries in flight.
+    pub(crate) fn taken(&self) -> usize {
+        self.state.lock().all
+    }
+
+    /// Gives what is free to those that wait. Somebody who has gone gives it back, which takes the
+    /// lock, so it is given after the lock is released.
+    fn share_out(self: &Arc<Self>) {
+        let mut granted = Vec::new();
+        let mut state = self.state.lock();
+        state.waiting.retain(|(_, grant)| !grant.is_closed());
+        while state.all < self.most {
+            let few = |at: &usize| {
+                let waiting = state.waiting.get(*at);
+                let of = waiting.and_then(|(window, _)| state.of.get(window));
+                of.copied().unwrap_or(0)
+            };
+            // The oldest of those that have the fewest.
+            let Some(next) = (0..state.waiting.len()).min_by_key(few) else {
+                break;
+            };
+            if let Some((window, grant)) = state.waiting.remove(next) {
+                let place = state.give(self, window);
+                granted.push((grant, place));
+            }
+        }
+        drop(state);
+        for (grant, place) in granted {
+            let _ = grant.send(place);
+        }
+    }
+}
+
+impl Taken {
+    fn give(&mut self, places: &Arc<Places>, window: Arc<str>) -> Place {
+        self.all += 1;
+        *self.of.entry(window.clone()).or_default() += 1;
+        Place {
+            places: places.clone(),
+            window,
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.places.state.lock();
+        state.all -= 1;
+        if let Some(of) = state.of.get_mut(&self.window) {
+            *of -= 1;
+            if *of == 0 {
+                state.of.remove(&self.window);
+            }
+        }
+        drop(state);
+        self.places.share_out();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[tokio::test]
+    async fn free_place_goes_to_the_window_that_has_the_fewest() {
+        let places = Places::new(2);
+        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        let first = places.enter(&a).await;
+        let second = places.enter(&a).await;
+        let mut third = Box::pin(places.enter(&a));
+        let mut of_b = Box::pin(places.enter(&b));
+        let mut left = Box::pin(places.enter(&b));
+        for waiting in [&mut third, &mut of_b, &mut left] {
+            assert!(waiting.as_mut().now_or_never().is_none());
+        }
+        drop(left);
+        drop(first);
+        assert!(third.as_mut().now_or_never().is_none());
+        let of_b = of_b.now_or_never().unwrap();
+        drop((second, of_b));
+        let third = third.now_or_never().unwrap();
+        assert_eq!(places.taken(), 1);
+        drop(third);
+        assert_eq!(places.taken(), 0);
+    }
+}

@@ -1,0 +1,145 @@
+//! What operators ask.
+
+use super::fixture::{EPOCH, clock};
+use super::*;
+use crate::operate::Shown;
+use hms_grants::subscription::{Start, Subscription};
+use std::time::{Duration, UNIX_EPOCH};
+use time::OffsetDateTime;
+
+fn at(ms: u64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn replay_delivers_again_in_a_further_round_what_was_done() {
+    let host = Host::new(&[("b", subscription("all", "a"))]).await;
+    host.emit("a", &["x", "y"]).await;
+    host.caught_up("b", "all").await;
+    host.pass(Duration::from_secs(60)).await;
+    let from = clock();
+    host.emit("a", &["x", "z"]).await;
+    host.caught_up("b", "all").await;
+    host.seen();
+    let replayed = host.events.replay("b", "all", at(from)).await.unwrap();
+    assert_eq!(replayed.events, 2);
+    host.settle().await;
+    host.emit("a", &["x"]).await;
+    host.caught_up("b", "all").await;
+    let mut rounds: Vec<_> = host
+        .seen()
+        .iter()
+        .map(|seen| (seen.sequence, seen.round))
+        .collect();
+    rounds.sort_unstable();
+    assert_eq!(rounds, [(3, 1), (4, 1), (5, 0)]);
+    host.events.replay("b", "all", at(EPOCH)).await.unwrap();
+    host.settle().await;
+    host.caught_up("b", "all").await;
+    let mut rounds: Vec<_> = host
+        .seen()
+        .iter()
+        .map(|seen| (seen.sequence, seen.round))
+        .collect();
+    rounds.sort_unstable();
+    assert_eq!(rounds, [(1, 2), (2, 2), (3, 2), (4, 2), (5, 2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn paused_subscription_delivers_nothing_until_it_is_resumed() {
+    let host = Host::new(&[("b", subscription("all", "a"))]).await;
+    host.events.pause("b", "all").await.unwrap();
+    host.emit("a", &["x"]).await;
+    host.pass(Duration::from_secs(60)).await;
+    assert_eq!(host.sequences(), [0; 0]);
+    let status = host.events.subscription("b", "all").unwrap();
+    assert_eq!((status.lag, status.lag_seconds), (1, 60));
+    host.events.resume("b", "all").await.unwrap();
+    host.caught_up("b", "all").await;
+    assert_eq!(host.sequences(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn parked_event_can_be_dropped() {
+    let host = Host::new(&[("b", subscription("all", "a"))]).await;
+    host.script(|_| Reply::Status(400));
+    host.emit("a", &["x", "y"]).await;
+    host.settle().await;
+    let all = host.events.parked(Some("b"), None, None, 1).await.unwrap();
+    assert_eq!((all.parked.len(), all.more), (1, true));
+    let first = all.parked[0].id.clone();
+    let rest = host
+        .events
+        .parked(None, None, Some(&first), 10)
+        .await
+        .unwrap();
+    assert_eq!((rest.parked.len(), rest.more), (1, false));
+    host.events.drop_parked(&first).await.unwrap();
+    assert!(host.events.drop_parked(&first).await.is_err());
+    let left = host.events.parked(None, None, None, 10).await.unwrap();
+    assert_eq!(left.parked, rest.parked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn subscription_begins_where_its_file_says() {
+    let host = Host::new(&[]).await;
+    host.emit("a", &["1", "2"]).await;
+    host.pass(Duration::from_secs(10)).await;
+    let time = UNIX_EPOCH + Duration::from_millis(clock());
+    host.emit("a", &["3"]).await;
+    let starting = |name: &str, start| Subscription {
+        start,
+        ..subscription(name, "a")
+    };
+    let all = vec![
+        starting("now", Start::Now),
+        starting("time", Start::At(time)),
+        starting("earliest", Start::Earliest),
+    ];
+    host.grant("b", all);
+    host.settle().await;
+    host.emit("a", &["4"]).await;
+    for name in ["now", "time", "earliest"] {
+        host.caught_up("b", name).await;
+    }
+    let seen = host.seen();
+    let of = |name: &str| seen.iter().filter(|seen| seen.subscription == name).count();
+    assert_eq!(["now", "time", "earliest"].map(of), [1, 2, 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn window_with_undelivered_events_is_named_with_who_lacks_them() {
+    let host = Host::new(&[("b", subscription("all", "a"))]).await;
+    assert_eq!(host.events.undelivered("a").await, None);
+    host.script(|_| Reply::Status(500));
+    host.emit("a", &["x", "y"]).await;
+    host.settle().await;
+    let said = host.events.undelivered("a").await.unwrap();
+    assert!(said.ends_with("by subscription: b/all (2)"), "{said}");
+    host.script(|_| Reply::Status(200));
+    host.caught_up("b", "all").await;
+    assert_eq!(host.events.undelivered("a").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_are_listed_and_followed() {
+    let host = Host::new(&[]).await;
+    host.emit("a", &["x", "y"]).await;
+    let shown = Shown {
+        after: 1,
+        limit: 10,
+        kind: Some("test.".into()),
+    };
+    let list = host.events.list("a", &shown).await.unwrap();
+    assert_eq!((list.events.len(), list.after, list.more), (1, 2, false));
+    assert_eq!(list.events[0].data.as_deref(), Some("y"));
+    let before = clock();
+    host.events.wait("a", 2, Duration::from_secs(5)).await;
+    assert_eq!(clock() - before, 5_000);
+    let (waiting, ()) = tokio::join!(
+        host.events.wait("a", 2, Duration::from_secs(5)),
+        host.emit("a", &["z"])
+    );
+    let () = waiting;
+    assert!(clock() - before < 5_500);
+}

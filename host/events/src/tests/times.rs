@@ -1,0 +1,92 @@
+//! Timers and schedules.
+
+use super::fixture::{EPOCH, clock, event};
+use super::*;
+use hms_grants::schedule::{Missed, Overlap, Schedule};
+use hms_store::NewEvent;
+use std::time::Duration;
+
+fn minutely(overlap: Overlap) -> Schedule {
+    Schedule {
+        name: "job".into(),
+        cron: "* * * * *".into(),
+        time_zone: "UTC".into(),
+        to: "/jobs".into(),
+        missed: Missed::Last,
+        within: Duration::from_secs(3_600),
+        overlap,
+        jitter: Duration::ZERO,
+        line: 1,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn timer_is_delivered_when_it_is_due_and_not_before() {
+    let mut host = Host::new(&[("a", subscription("own", "a"))]).await;
+    let due = clock() + 90_000;
+    let timer = NewEvent {
+        not_before_ms: Some(due),
+        name: Some("remind".into()),
+        ..event("x")
+    };
+    host.transact("a", vec![timer]).await;
+    host.pass(Duration::from_secs(30)).await;
+    // A timer outlives the host, whose store is opened for it.
+    host.restart().await;
+    host.pass(Duration::from_secs(50)).await;
+    assert_eq!(host.sequences(), [0; 0]);
+    host.pass(Duration::from_secs(20)).await;
+    let seen = host.seen();
+    assert_eq!(seen.len(), 1);
+    assert!(
+        seen[0].at_ms >= due && seen[0].at_ms - due < 50,
+        "{}",
+        seen[0].at_ms - due
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn schedule_runs_at_its_times() {
+    let mut host = Host::new(&[]).await;
+    host.schedule("a", minutely(Overlap::Skip));
+    host.pass(Duration::from_secs(130)).await;
+    let seen = host.seen();
+    assert_eq!(seen.len(), 2, "{seen:?}");
+    assert_eq!(seen[0].subscription, "hms.schedule.job");
+    let expected = EPOCH + 60_000;
+    assert!(
+        seen[0].at_ms.abs_diff(expected) < 1_100,
+        "{}",
+        seen[0].at_ms
+    );
+    // None of it is run twice.
+    host.restart().await;
+    host.settle().await;
+    assert!(host.seen().is_empty());
+    let shown = host.events.schedules();
+    assert_eq!(
+        (shown.len(), shown[0].running, shown[0].left_out),
+        (1, false, 0)
+    );
+    host.events.run_schedule("a", "job").await.unwrap();
+    host.settle().await;
+    assert_eq!(host.seen().len(), 1);
+    assert!(host.events.run_schedule("a", "other").await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn run_is_left_out_while_the_last_one_is_not_over_or_waits() {
+    for (overlap, expected) in [(Overlap::Skip, 2), (Overlap::Queue, 3)] {
+        let host = Host::new(&[]).await;
+        host.script(|_| Reply::In(Duration::from_secs(100)));
+        let began = clock();
+        host.schedule("a", minutely(overlap));
+        // To the middle of a minute, so that times of the expression are not met by chance.
+        let offset = 60_000 - (began - EPOCH) % 60_000;
+        host.pass(Duration::from_millis(offset)).await;
+        host.pass(Duration::from_secs(215)).await;
+        let seen = host.seen();
+        assert_eq!(seen.len(), expected, "{overlap:?}: {seen:?}");
+        assert_eq!(host.most_at_once(), 1);
+    }
+}
