@@ -21,6 +21,8 @@ pub enum Member {
     Artifact(String),
     /// The ledger of idempotency keys.
     Ledger,
+    /// Where subscriptions to events stand, and what is parked.
+    Deliveries,
     /// The API keys, hashed.
     Keys,
     /// The last good texts of routes.
@@ -48,6 +50,7 @@ impl Member {
             "backup.json" => Member::Head,
             "host.redb" => Member::Records,
             "idempotency.redb" => Member::Ledger,
+            "events.redb" => Member::Deliveries,
             "keys.json" => Member::Keys,
             "routes.json" => Member::KeptRoutes,
             "grants.json" => Member::KeptGrants,
@@ -105,6 +108,7 @@ impl fmt::Display for Member {
             Member::Records => f.write_str("host.redb"),
             Member::Artifact(digest) => write!(f, "artifacts/{digest}.wasm"),
             Member::Ledger => f.write_str("idempotency.redb"),
+            Member::Deliveries => f.write_str("events.redb"),
             Member::Keys => f.write_str("keys.json"),
             Member::KeptRoutes => f.write_str("routes.json"),
             Member::KeptGrants => f.write_str("grants.json"),

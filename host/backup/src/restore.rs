@@ -29,13 +29,14 @@ pub const MAX_MANIFESTS_BYTES: u64 = 64 << 20;
 const NOTHING: [&str; 4] = [LOCK, "lost+found", RESTORING, ".restoring.new"];
 
 /// What a restore makes in a data folder.
-const PARTS: [&str; 13] = [
+const PARTS: [&str; 14] = [
     "windows",
     "artifacts",
     "routes",
     "grants",
     "host.redb",
     "idempotency.redb",
+    "events.redb",
     "keys.json",
     "routes.json",
     ".routes.json.new",

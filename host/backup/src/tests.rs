@@ -44,6 +44,7 @@ impl Sample {
             ("host.redb", vec![1; 2_000]),
             (artifact.as_str(), b"component".to_vec()),
             ("idempotency.redb", vec![2; 5_000]),
+            ("events.redb", vec![3; 1_000]),
             ("keys.json", b"{\"keys\":[]}".to_vec()),
             ("routes.json", kept.into_bytes()),
             ("grants.json", kept_grants.into()),

@@ -11,6 +11,7 @@ use super::reply;
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
 use hms_core::body::Body;
+use hms_events::Events;
 use hms_gateway::Gateway;
 use hms_grants::GrantsFolder;
 use hms_windows::Registry;
@@ -49,6 +50,8 @@ pub struct Backups {
     room: Arc<Semaphore>,
     /// Cancelled when the host ends, which no backup holds up.
     shutdown: CancellationToken,
+    /// Whose state is in a backup; none where nothing is delivered.
+    events: Option<Arc<Events>>,
     pub(super) counters: Counters,
 }
 
@@ -90,8 +93,15 @@ impl Backups {
             data,
             room: Arc::new(Semaphore::new(AT_ONCE)),
             shutdown,
+            events: None,
             counters: Counters::new(),
         }
+    }
+
+    /// Has the state of deliveries be in them.
+    pub fn with_events(mut self, events: Arc<Events>) -> Self {
+        self.events = Some(events);
+        self
     }
 
     /// Begins one. `GET /backup?secrets=keep|omit`.
@@ -118,6 +128,7 @@ impl Backups {
             windows: windows.clone(),
             gateway: gateway.clone(),
             grants: grants.clone(),
+            events: self.events.clone(),
             runtime: Handle::current(),
             secrets,
         };

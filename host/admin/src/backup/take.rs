@@ -2,14 +2,16 @@
 //!
 //! Each store is copied at its own moment. The order keeps the whole consistent:
 //!
-//! 1. The stores, each copied and then sent: a slow reader holds the space of one copy and no pages
+//! 1. The state of deliveries, before the stores: what it calls done was done when the stores were
+//!    copied. What was done in between is delivered again, which is promised to be harmless.
+//! 2. The stores, each copied and then sent: a slow reader holds the space of one copy and no pages
 //!    of a store.
-//! 2. The records, and then any new stores, so every window in the records has its store, and a
+//! 3. The records, and then any new stores, so every window in the records has its store, and a
 //!    release never meets data that a later one wrote.
-//! 3. The components, which stay in place from the moment of the records on.
-//! 4. The ledger of idempotency keys, after the stores: the ledger knows every request that a store
+//! 4. The components, which stay in place from the moment of the records on.
+//! 5. The ledger of idempotency keys, after the stores: the ledger knows every request that a store
 //!    has seen, so nothing is executed twice.
-//! 5. API keys, routes and grants as they are in effect; secrets of the host itself. Values of
+//! 6. API keys, routes and grants as they are in effect; secrets of the host itself. Values of
 //!    windows' secrets are in no backup.
 
 use super::output::{Done, Output};
@@ -18,6 +20,7 @@ use anyhow::Context;
 use hms_backup::Member;
 use hms_backup::source::Hashing;
 use hms_core::units::Size;
+use hms_events::Events;
 use hms_gateway::Gateway;
 use hms_gateway::plugins::auth::dev_secret;
 use hms_grants::GrantsFolder;
@@ -41,6 +44,7 @@ pub(super) struct Take {
     pub windows: Arc<Registry>,
     pub gateway: Arc<Gateway>,
     pub grants: Arc<GrantsFolder>,
+    pub events: Option<Arc<Events>>,
     pub runtime: Handle,
     pub secrets: bool,
 }
@@ -58,6 +62,7 @@ impl Take {
     /// If the stream cannot be completed: its reader has disconnected, or the host shuts down.
     pub(super) fn run(self, mut output: Output) -> anyhow::Result<Done> {
         output.begin()?;
+        self.deliveries(&mut output)?;
         let records = self.stores_and_records(&mut output)?;
         let (held, taken) = match records {
             Some((records, taken)) => {
@@ -88,6 +93,24 @@ impl Take {
             }
         }
         output.end()
+    }
+
+    fn deliveries(&self, output: &mut Output) -> anyhow::Result<()> {
+        let Some(events) = &self.events else {
+            return Ok(());
+        };
+        let folder = self.windows.scratch_folder();
+        let made = copied(output, &Member::Deliveries, &folder, |scratch| {
+            events.snapshot(scratch).map(Some)
+        });
+        match made? {
+            Ok(Some(Made { snapshot, taken })) => send(output, Member::Deliveries, snapshot, taken),
+            Ok(None) => Ok(()),
+            Err(error) => {
+                output.lacks(&Member::Deliveries, error.to_string());
+                Ok(())
+            }
+        }
     }
 
     fn stores_and_records(

@@ -121,6 +121,9 @@ fn lacking(missing: &Missing) -> String {
         Some(Member::Artifact(_)) => ": its window is closed until it is deployed again",
         Some(Member::Records) => ": no window is deployed",
         Some(Member::Ledger) => ": no idempotency keys are known",
+        Some(Member::Deliveries) => {
+            ": subscriptions begin where their files say, and no event is parked"
+        }
         Some(Member::Keys) => ": no API keys are known",
         _ => "",
     };
