@@ -26,6 +26,7 @@ mod deploys;
 mod descriptors;
 mod documents;
 mod egress;
+mod events;
 mod exercise;
 mod fetch;
 mod folder_watch;

@@ -4,6 +4,7 @@ use super::Backups;
 use hms_api::{WindowState, Word};
 use hms_core::printable::Label;
 use hms_disk::reserve::Reserve;
+use hms_events::EventsMetrics;
 use hms_gateway::Gateway;
 use hms_grants::GrantsMetrics;
 use hms_net::connection_limit::ConnectionCounters;
@@ -270,6 +271,11 @@ impl Metrics {
     /// Adds what comes of calls of windows to services.
     pub fn outgoing(&mut self, calls: &OutboundMetrics) {
         calls.register(&mut self.registry);
+    }
+
+    /// Adds what is known of events and their deliveries.
+    pub fn events(&mut self, events: &EventsMetrics) {
+        events.register(&mut self.registry);
     }
 
     /// Adds what came of backups.

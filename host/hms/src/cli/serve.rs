@@ -13,6 +13,7 @@ use hms_core::reload;
 use hms_disk::data::DataFolder;
 use hms_disk::permissions::{self, warn_if_readable, warn_if_writable};
 use hms_disk::reserve::Reserve;
+use hms_events::{Events, EventsConfig, EventsLimits, Gate, system_clock};
 use hms_gateway::plugins::auth::{KeySource, check_exposure};
 use hms_gateway::{Gateway, GatewayConfig};
 use hms_grants::{AllGrants, GrantsFolder, GrantsMetrics};
@@ -48,6 +49,8 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
 /// A host with everything open and nothing served yet.
 pub(super) struct OpenHost {
     pub(super) windows: Arc<Registry>,
+    /// The deliveries of events.
+    events: Arc<Events>,
     /// Cancelled by the first signal that ends.
     pub(super) shutdown: CancellationToken,
     hangups: Option<Hangups>,
@@ -97,13 +100,35 @@ impl OpenHost {
         let outgoing = OutgoingCalls::new(windows_config.grants.clone(), folder, open_files);
         outgoing.refuse(gateway_listeners.iter().chain(&admin_listeners));
         windows_config.outgoing = Some(outgoing.sender());
+        let gate = Arc::<Gate>::default();
+        windows_config.emit_guard = Some(gate.clone());
+        windows_config.outboxes = Some(gate.clone());
+        let granted = windows_config.grants.clone();
         let compiler = Compiler::this_program(windows_config.compile)?;
         let windows =
             tokio::task::spawn_blocking(move || Registry::open(windows_config, compiler)).await??;
         outgoing.of(&windows);
-        let registry = windows.clone();
+        // Before the windows are open, and so before one of them emits an event.
+        let deliveries = EventsConfig {
+            stores: windows.stores().clone(),
+            windows: windows.clone(),
+            outgoing: Some(outgoing.sender()),
+            grants: granted,
+            limits: EventsLimits::default(),
+            clock: system_clock,
+        };
+        let events = Events::open(data.path().join("events.redb"), deliveries).await;
+        let events = events.context(
+            "the state of deliveries, events.redb, cannot be used: put a good copy back, or move it away; \
+             then subscriptions begin where their files say",
+        )?;
+        gate.open(&events);
+        let (registry, delivering) = (windows.clone(), Arc::downgrade(&events));
         grants.on_change(Box::new(move |window, before, after| {
             registry.grants_changed(window, before, after);
+            if let Some(events) = delivering.upgrade() {
+                events.grants_changed();
+            }
         }));
         // It may compile for minutes, after an upgrade, and leaves everything as it was where it is
         // left.
@@ -140,7 +165,9 @@ impl OpenHost {
         let mut metrics = Metrics::new(&gateway);
         metrics.reserve(reserve.clone());
         metrics.outgoing(&outgoing.metrics);
+        metrics.events(events.metrics());
         let backups = Backups::new(data.path().to_owned(), signals.shutdown.clone());
+        let backups = backups.with_events(events.clone());
         metrics.backups(&backups);
         metrics.grants(&grants_metrics);
         let watched = |dir: &PathBuf| WindowsFolder::new(windows.clone(), dir.clone());
@@ -169,6 +196,7 @@ impl OpenHost {
         });
         Ok(Some(OpenHost {
             windows,
+            events,
             shutdown: signals.shutdown,
             hangups: signals.hangups,
             config,
@@ -188,6 +216,7 @@ impl OpenHost {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let OpenHost {
             windows,
+            events,
             shutdown,
             hangups,
             config,
@@ -218,6 +247,8 @@ impl OpenHost {
         ));
         let closing = CancellationToken::new();
         let serving = tokio::spawn(gateway.serve(gateway_listeners, closing.clone()));
+        // Once the windows are there: what is not deployed gets nothing.
+        events.start();
         let caught_up = caught_up(folder.as_ref());
         if let Some(folder) = folder {
             // It ends with the first signal: what it would deploy then would open a window that is
@@ -249,6 +280,8 @@ impl OpenHost {
                 "connections cut off at the drain deadline"
             );
         }
+        // Before the windows: a delivery that finds its window closed would say nothing of it.
+        events.stop().await;
         let drain = config.settings.drain.duration() + END_TIME;
         if tokio::time::timeout(drain, windows.drain_all())
             .await
@@ -267,6 +300,8 @@ impl OpenHost {
                 "shut down with changes still in progress"
             );
         }
+        // No window emits any more.
+        events.close().await;
         windows.save_all(END_TIME).await;
         let revoked = keys.unsaved().map_or(0, |unsaved| unsaved.revoked.len());
         if windows.unsaved() + revoked > 0 {
