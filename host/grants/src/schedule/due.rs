@@ -148,18 +148,20 @@ fn between(clock: &Clock, after_ms: u64, until_ms: u64) -> impl Iterator<Item = 
 /// The last one after `after_ms` and up to `until_ms`. Looks back from the end, so that what came
 /// often in a long time is not counted through.
 fn last_between(clock: &Clock, after_ms: u64, until_ms: u64) -> Option<u64> {
+    if after_ms >= until_ms {
+        return None;
+    }
     let mut span = ON_TIME_MS;
-    while after_ms < until_ms {
+    loop {
         let from = after_ms.max(until_ms.saturating_sub(span));
         if let Some(last) = between(clock, from, until_ms).last() {
             return Some(last);
         }
         if from == after_ms {
-            break;
+            return None;
         }
         span = span.saturating_mul(2);
     }
-    None
 }
 
 #[cfg(test)]
