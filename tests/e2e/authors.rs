@@ -56,7 +56,12 @@ async fn key_rules_are_the_same_for_every_call_of_both_drafts() {
 
 #[tokio::test]
 async fn component_imports_what_its_window_uses_and_no_more() {
-    let outside = ["wasi:http/client", "wasi:config/store", "wasi:http/handler"];
+    let outside = [
+        "wasi:http/client",
+        "wasi:config/store",
+        "wasi:http/handler",
+        "hms:store/transactions",
+    ];
     let imports = async |name: &str| {
         let all = guests::imports(&window(name).await);
         assert!(
@@ -71,10 +76,24 @@ async fn component_imports_what_its_window_uses_and_no_more() {
         outside.into_iter().filter(used).collect::<Vec<_>>()
     };
     for (name, used) in [
-        ("docs", &[][..]),
+        ("docs", &["hms:store/transactions"][..]),
         ("audit", &["wasi:http/handler"]),
-        ("payments", &["wasi:http/client", "wasi:config/store"]),
-        ("notifications", &["wasi:http/client", "wasi:config/store"]),
+        (
+            "payments",
+            &[
+                "wasi:http/client",
+                "wasi:config/store",
+                "hms:store/transactions",
+            ],
+        ),
+        (
+            "notifications",
+            &[
+                "wasi:http/client",
+                "wasi:config/store",
+                "hms:store/transactions",
+            ],
+        ),
     ] {
         assert_eq!(imports(name).await, used, "{name}");
     }

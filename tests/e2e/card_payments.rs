@@ -1,21 +1,15 @@
-//! Payments by card through a card processor, a real HTTP server, and the text message after them.
+//! Payments by card through a card processor, a real HTTP server, and giving them back.
 
 use hms_harness::grants::{Grants, connected};
 use hms_harness::services::card::DECLINED;
-use hms_harness::services::{CardProcessor, Fault, SmsGateway};
+use hms_harness::services::{CardProcessor, Fault};
 use hms_harness::{Answer, Host, Options, window};
 use http::Method;
 use serde_json::json;
 
 const KEY: &str = "card-key-91c2e4";
-const SMS_KEY: &str = "sms-key-5f0b7a";
 const PATH: &str = "/api/v1/payments";
-const SCOPES: [&str; 4] = [
-    "payments.write",
-    "payments.read",
-    "notifications.write",
-    "notifications.read",
-];
+const SCOPES: [&str; 2] = ["payments.write", "payments.read"];
 
 struct Office {
     host: Host,
@@ -24,19 +18,18 @@ struct Office {
 }
 
 impl Office {
-    /// `more` goes into `windows/payments.yaml`, and `notify` is the value of its switch.
-    async fn with(processor: &CardProcessor, more: &str, notify: &str) -> Office {
+    async fn with(processor: &CardProcessor) -> Office {
         let grants = Grants::new();
         grants.secret("card-key", KEY);
         let url = processor.server.url();
         grants.write(
             "payments",
             &format!(
-                "outbound:\n  - to: {url}\n    methods: [POST]\n    paths: [/v1/charges]\n    \
+                "outbound:\n  - to: {url}\n    methods: [POST]\n    paths: [/v1/charges/**]\n    \
                  inject: {{authorization: \"Bearer {{card-key}}\"}}\n    \
-                 private: [127.0.0.0/8]\n{more}\
+                 private: [127.0.0.0/8]\n\
                  secrets: {{card-key: {{file: secrets/card-key}}}}\n\
-                 config: {{card-url: \"{url}\", currency: USD, notify: \"{notify}\"}}\n"
+                 config: {{card-url: \"{url}\", currency: USD}}\n"
             ),
         );
         Office::open(grants).await
@@ -66,6 +59,11 @@ impl Office {
         self.ask(Method::POST, PATH, body).await
     }
 
+    async fn refund(&self, payment: &Answer) -> Answer {
+        let path = format!("{}/refund", payment.header("location"));
+        self.ask(Method::POST, &path, "").await
+    }
+
     async fn status_of(&self, payment: &Answer) -> String {
         let shown = self.ask(Method::GET, payment.header("location"), "").await;
         shown.json()["status"].as_str().unwrap_or("-").to_owned()
@@ -75,7 +73,7 @@ impl Office {
 #[tokio::test]
 async fn card_is_charged_with_a_key_that_the_window_never_sees() {
     let processor = CardProcessor::start(KEY).await;
-    let office = Office::with(&processor, "", "false").await;
+    let office = Office::with(&processor).await;
     let paid = office
         .pay(r#"{"amount":42.10,"purpose":"fee","card":"tok_visa","status":"forged"}"#)
         .await;
@@ -124,7 +122,7 @@ async fn file_of_the_repository_charges_once_it_is_filled_in() {
 #[tokio::test]
 async fn declined_card_is_402_and_the_payment_says_so() {
     let processor = CardProcessor::start(KEY).await;
-    let office = Office::with(&processor, "", "false").await;
+    let office = Office::with(&processor).await;
     let order = json!({ "amount": 42, "card": DECLINED }).to_string();
     let declined = office.pay(&order).await;
     assert_eq!(
@@ -141,7 +139,7 @@ async fn declined_card_is_402_and_the_payment_says_so() {
 #[tokio::test]
 async fn payment_whose_answer_was_lost_is_pending_and_never_charged_twice() {
     let processor = CardProcessor::start(KEY).await;
-    let office = Office::with(&processor, "", "false").await;
+    let office = Office::with(&processor).await;
     let order = r#"{"amount":42,"card":"tok_visa"}"#;
     for fault in [Fault::Lost, Fault::Reset, Fault::Status(500)] {
         let before = processor.charged().len();
@@ -185,54 +183,86 @@ async fn payment_without_a_processor_is_recorded_and_calls_nobody() {
 }
 
 #[tokio::test]
-async fn payer_gets_a_text_message_of_their_own() {
+async fn charged_payment_is_refunded_once_here_and_at_the_processor() {
     let processor = CardProcessor::start(KEY).await;
-    let gateway = SmsGateway::start(SMS_KEY).await;
-    let office = Office::with(&processor, "calls: [notifications]\n", "true").await;
-    office._grants.secret("sms-key", SMS_KEY);
-    let url = gateway.server.url();
-    office._grants.write(
-        "notifications",
-        &format!(
-            "outbound:\n  - to: {url}\n    methods: [POST]\n    \
-             inject: {{authorization: \"Bearer {{sms-key}}\"}}\n    \
-             private: [127.0.0.0/8]\nsecrets: {{sms-key: {{file: secrets/sms-key}}}}\n\
-             config: {{sms-url: \"{url}\"}}\n"
-        ),
-    );
-    let order = r#"{"amount":42,"purpose":"fee","card":"tok_visa","phone":"+15550100"}"#;
-
-    // Where the other window is not there, the payment is as good.
-    let paid = office.pay(order).await;
-    assert_eq!(paid.status, 201, "{}", paid.text());
-    assert!(gateway.sent().is_empty());
-
-    let notifications = window("notifications").await;
-    office.host.deploy("notifications", &notifications).await;
-    let id = hms_harness::eventually("the grants of notifications are live", || async {
+    let office = Office::with(&processor).await;
+    let order = r#"{"amount":42,"card":"tok_visa"}"#;
+    for fault in [None, Some(Fault::Lost), Some(Fault::Status(500))] {
         let paid = office.pay(order).await;
         assert_eq!(paid.status, 201, "{}", paid.text());
         let id = paid.json()["id"].as_str().unwrap().to_owned();
-        (!gateway.sent().is_empty()).then_some(id)
-    })
-    .await;
-    let sent = gateway.sent();
-    assert_eq!(sent[0]["to"], "+15550100");
-    assert_eq!(
-        sent[0]["text"],
-        "We have received your payment of 42 USD: fee."
-    );
-    // It is of the user in hand, and points to the payment.
-    let listed = office
-        .ask(Method::GET, "/api/v1/notifications?status=sent", "")
-        .await
-        .json();
-    let message = &listed["notifications"].as_array().unwrap().last().unwrap();
-    assert_eq!(message["owner"], "alice");
-    assert_eq!(message["reference"], json!(id));
+        let before = processor.refunded().len();
+        if let Some(fault) = fault {
+            processor.server.fail(fault, usize::MAX);
+            let unknown = office.refund(&paid).await;
+            assert_eq!(
+                (unknown.status.as_u16(), unknown.problem().as_str()),
+                (503, "refund-unknown"),
+                "{fault:?}"
+            );
+            assert_eq!(office.status_of(&paid).await, "charged");
+            processor.server.recover();
+        }
+        let refunded = office.refund(&paid).await;
+        assert_eq!(refunded.status, 200, "{}", refunded.text());
+        assert_eq!(refunded.json(), json!({ "id": id, "status": "refunded" }));
+        assert_eq!(office.status_of(&paid).await, "refunded");
+        let again = office.refund(&paid).await;
+        assert_eq!(
+            (again.status.as_u16(), again.problem().as_str()),
+            (409, "already-refunded")
+        );
+        assert_eq!(processor.refunded().len(), before + 1, "{fault:?}");
+        let asked = processor.server.seen();
+        let last = asked.last().unwrap();
+        assert_eq!(last.header("idempotency-key"), format!("{id}-refund"));
+        assert_eq!(last.header("authorization"), format!("Bearer {KEY}"));
+    }
+}
 
-    let declined = json!({ "amount": 1, "card": DECLINED, "phone": "+15550100" }).to_string();
-    let before = gateway.sent().len();
-    assert_eq!(office.pay(&declined).await.status, 402);
-    assert_eq!(gateway.sent().len(), before);
+#[tokio::test]
+async fn only_who_has_paid_is_refunded() {
+    let processor = CardProcessor::start(KEY).await;
+    let office = Office::with(&processor).await;
+    let declined = office
+        .pay(&json!({ "amount": 1, "card": DECLINED }).to_string())
+        .await;
+    let refused = office.refund(&declined).await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.problem().as_str()),
+        (409, "not-paid")
+    );
+    processor.server.fail(Fault::Status(500), usize::MAX);
+    let pending = office.pay(r#"{"amount":1,"card":"tok_visa"}"#).await;
+    assert_eq!(office.refund(&pending).await.status, 409);
+    assert_eq!(office.status_of(&pending).await, "pending");
+    assert!(processor.refunded().is_empty());
+
+    // One without a card is given back as well, to its owner and nobody else.
+    let plain = office
+        .pay(r#"{"amount":1,"status":"refunded","charge":"ch-1"}"#)
+        .await;
+    let path = format!("{}/refund", plain.header("location"));
+    let bob = format!("Bearer {}", office.host.token("bob", &SCOPES));
+    let as_bob = [("authorization", bob.as_str())];
+    let host = &office.host;
+    assert_eq!(
+        host.call(Method::POST, &path, &as_bob, "").await.status,
+        404
+    );
+    assert_eq!(office.ask(Method::GET, &path, "").await.status, 405);
+    assert_eq!(office.refund(&plain).await.status, 200);
+    assert_eq!(office.refund(&plain).await.status, 409);
+}
+
+#[tokio::test]
+async fn payment_that_does_not_fit_into_an_event_is_413() {
+    let office = Office::open(Grants::new()).await;
+    let order = |bytes| json!({ "amount": 1, "purpose": "a".repeat(bytes) }).to_string();
+    assert_eq!(office.pay(&order(61_000)).await.status, 201);
+    let refused = office.pay(&order(61_440)).await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.problem().as_str()),
+        (413, "body-too-large")
+    );
 }

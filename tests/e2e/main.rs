@@ -42,6 +42,7 @@ mod limits;
 mod log_lines;
 mod middleware;
 mod neighbours;
+mod news;
 mod notifications;
 mod operators;
 mod outgoing;

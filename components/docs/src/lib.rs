@@ -8,8 +8,9 @@
 //! All of them support conditional requests (RFC 9110, section 13). The list has no validators.
 //!
 //! A document is a record and some chunks. The record is written last, and only then does the
-//! document exist; `store` has the order of the steps. A file passes through in chunks and is never
-//! whole in memory.
+//! document exist; `store` has the order of the steps. With the record goes the event that tells of
+//! it: `gov.document.stored.v1`, and later `gov.document.removed.v1`. A file passes through in
+//! chunks and is never whole in memory.
 
 mod chunks;
 mod disposition;

@@ -1,7 +1,7 @@
 //! What is known of a document, and how a stranger's file name and content type are made safe to
 //! repeat.
 
-use hms_window::{Request, Validators, id_time_ms};
+use hms_window::{Event, Request, TransactionError, Validators, id_time_ms};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -49,6 +49,28 @@ impl Record {
             "content_type": self.content_type,
             "size": self.size,
         })
+    }
+
+    /// `gov.document.stored.v1`: the document is there.
+    pub fn stored(&self, owner: &str) -> Result<Event, TransactionError> {
+        self.event("gov.document.stored.v1", owner)
+    }
+
+    /// `gov.document.removed.v1`: it is not there any more.
+    pub fn removed(&self, owner: &str) -> Result<Event, TransactionError> {
+        self.event("gov.document.removed.v1", owner)
+    }
+
+    /// What is known of the document, and never its content.
+    fn event(&self, kind: &str, owner: &str) -> Result<Event, TransactionError> {
+        let data = json!({
+            "id": self.id,
+            "name": self.name,
+            "content_type": self.content_type,
+            "size": self.size,
+            "owner": owner,
+        });
+        Ok(Event::new(kind, &data)?.subject(&*self.id))
     }
 
     /// A strong tag: a document never changes, and its id is never given again. The id has the time
@@ -107,6 +129,26 @@ mod tests {
         let record: Record = serde_json::from_str(kept).unwrap();
         assert!(!record.removed);
         assert_eq!(serde_json::to_string(&record).unwrap(), kept);
+    }
+
+    #[test]
+    fn event_has_the_metadata_and_the_owner() {
+        let record = Record {
+            id: "d-1".into(),
+            name: "Zoë.jpg".into(),
+            content_type: "image/jpeg".into(),
+            size: 7,
+            removed: true,
+        };
+        let data = json!({ "id": "d-1", "name": "Zoë.jpg", "content_type": "image/jpeg",
+            "size": 7, "owner": "alice" });
+        for (event, kind) in [
+            (record.stored("alice"), "gov.document.stored.v1"),
+            (record.removed("alice"), "gov.document.removed.v1"),
+        ] {
+            let expected = Event::new(kind, &data).unwrap().subject("d-1");
+            assert_eq!(event.unwrap(), expected);
+        }
     }
 
     #[test]

@@ -6,11 +6,12 @@
 //! - `unfinished`: what is being written or removed, by id.
 //!
 //! An instance can be ended at any point. So a note in `unfinished` is written before the first
-//! chunk and removed after the record; and before a record is removed, and after its last chunk is.
-//! Whatever an instance leaves behind has a note, and a later upload finishes the matter.
+//! chunk and removed in the transaction that writes the record; and it is written in the one that
+//! marks a record as removed, and removed after the last chunk is. Whatever an instance leaves
+//! behind has a note, and a later upload finishes the matter.
 
 use crate::record::Record;
-use hms_window::{Problem, Store, StoreError, id_time_ms, now_ms};
+use hms_window::{Problem, Store, StoreError, TransactionError, id_time_ms, now_ms, transaction};
 use serde::{Deserialize, Serialize};
 
 /// How old a note must be before another instance takes it up. No instance lives nearly as long.
@@ -50,12 +51,15 @@ pub fn begin(id: &str, owner: &str) -> Result<(), StoreError> {
     )
 }
 
-/// To be called when its record is written. A note that cannot be removed does no harm: the sweep
-/// sees the record.
-pub fn finish(id: &str) {
-    if let Err(error) = unfinished().and_then(|notes| notes.delete(id)) {
-        eprintln!("document {id}: its marker stays until the next sweep: {error}");
-    }
+/// From now on the document exists, and whoever subscribes hears of it.
+pub fn finish(record: &Record, owner: &str) -> Result<(), TransactionError> {
+    let (records, notes) = (records(owner)?, unfinished()?);
+    transaction(|tx| {
+        tx.set(&records, &record.id, record)?;
+        tx.delete(&notes, &record.id);
+        tx.emit(record.stored(owner)?)
+    })?;
+    Ok(())
 }
 
 /// The record of a document that is there; 404 for another.
@@ -76,22 +80,19 @@ pub fn remove(
     owner: &str,
     admit: impl Fn(&Record) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
-    unfinished()?.set(
-        id,
-        &Note {
-            owner: owner.to_owned(),
-            removing: true,
-        },
-    )?;
-    // Of several requests the one that marks the record has removed it: a delete would not tell
-    // them apart.
-    records(owner)?.try_update(id, |old: Option<Record>| {
-        let record = there(old)?;
+    let (records, notes) = (records(owner)?, unfinished()?);
+    let note = Note {
+        owner: owner.to_owned(),
+        removing: true,
+    };
+    transaction(|tx| {
+        // Of several requests the one that marks the record has removed it.
+        let mut record = there(tx.get(&records, id)?)?;
         admit(&record)?;
-        Ok::<_, Problem>(Record {
-            removed: true,
-            ..record
-        })
+        record.removed = true;
+        tx.set(&notes, id, &note)?;
+        tx.set(&records, id, &record)?;
+        tx.emit(record.removed(owner)?)
     })?;
     Ok(discard(id, owner)?)
 }
@@ -130,6 +131,7 @@ fn try_sweep() -> Result<(), Problem> {
             continue;
         };
         if !note.removing && records(&note.owner)?.exists(&id)? {
+            // Of an earlier release, which removed the note after it had written the record.
             notes.delete(&id)?;
         } else {
             discard(&id, &note.owner)?;

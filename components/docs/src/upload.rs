@@ -6,7 +6,7 @@ use crate::names::{clean_content_type, clean_name};
 use crate::record::Record;
 use crate::store;
 use futures_util::stream::{Stream, unfold};
-use hms_window::{Body, Bytes, Problem, Request, Response, Validators, new_id};
+use hms_window::{Body, Bytes, Problem, Request, Response, TransactionError, Validators, new_id};
 use multer::{Constraints, Field, Multipart, SizeLimit};
 use std::future::poll_fn;
 use std::task::Poll;
@@ -42,20 +42,21 @@ pub async fn upload(request: &Request) -> Result<Response, Problem> {
             size,
             removed: false,
         };
-        store::records(&owner)?.set(&id, &record)?;
-        Ok(record)
+        store::finish(&record, &owner)?;
+        Ok::<_, TransactionError>(record)
     };
     match stored.await {
         Ok(record) => {
-            store::finish(&id);
             let response = Response::json(201, &record.shown(request));
             Ok(response.header("location", record.url(request)))
         }
-        Err(problem) => {
+        // It may be there: the sweep sees.
+        Err(error @ TransactionError::Unknown(_)) => Err(error.into()),
+        Err(error) => {
             if let Err(error) = store::discard(&id, &owner) {
                 eprintln!("document {id}: its incomplete data stays until a sweep: {error}");
             }
-            Err(problem)
+            Err(error.into())
         }
     }
 }

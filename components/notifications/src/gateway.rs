@@ -7,8 +7,9 @@ use hms_window::{
 use serde::Deserialize;
 use serde_json::json;
 
-/// Tries of one request. What fails three times is down, and the client should not wait for it.
-const TRIES: u32 = 3;
+/// Tries of a client's request. What fails three times is down, and the client should not wait for
+/// it.
+pub const TRIES: u32 = 3;
 
 /// The wait before the second try, in milliseconds; twice that before the third.
 const PAUSE_MS: u64 = 200;
@@ -57,8 +58,9 @@ impl Gateway {
         })
     }
 
-    /// Gives it the message, a few times if need be.
-    pub async fn deliver(&self, message: &Message) -> Result<Outcome, Problem> {
+    /// Gives it the message, up to `most` times if need be. [`Outcome::again`] says whether one
+    /// more may do.
+    pub async fn deliver(&self, message: &Message, most: u32) -> Result<Outcome, Problem> {
         let mut tries = 0;
         loop {
             tries += 1;
@@ -69,15 +71,20 @@ impl Gateway {
                     of_error(error.kind())
                 }
             };
-            let result = match verdict {
-                Verdict::Sent(gateway_id) => Ok(gateway_id),
-                Verdict::Again(_) if tries < TRIES => {
+            let (result, again) = match verdict {
+                Verdict::Sent(gateway_id) => (Ok(gateway_id), false),
+                Verdict::Again(_) if tries < most => {
                     sleep_ms(PAUSE_MS << (tries - 1)).await;
                     continue;
                 }
-                Verdict::Again(why) | Verdict::Never(why) => Err(why),
+                Verdict::Again(why) => (Err(why), true),
+                Verdict::Never(why) => (Err(why), false),
             };
-            return Ok(Outcome { tries, result });
+            return Ok(Outcome {
+                tries,
+                result,
+                again,
+            });
         }
     }
 
@@ -90,7 +97,7 @@ impl Gateway {
             .with_json(&text)
             .with_timeouts(TIMEOUTS())
             // The same for every try, so that the gateway sends it once.
-            .with_header("idempotency-key", &*message.id)
+            .with_header("idempotency-key", message.idempotency_key())
     }
 }
 

@@ -5,22 +5,27 @@
 //!     GET  /notifications/{id}         {"id", "to", "text", "status", "tries", …}
 //!     GET  /notifications              {"notifications": […], "next"}      ?status=&limit=&cursor=
 //!
+//! Citizens are also told what other windows say of them (`news`), as the host delivers it
+//! (`events`): by a text message where the event has a `phone`, and otherwise in this list only.
+//!
 //! A message goes to an SMS gateway over HTTP: `gateway` has the call, `store` what is kept. Where
 //! the gateway is, the operator says in `windows/notifications.yaml`, and the host adds the key,
 //! which this window never sees.
 //!
 //! A message is kept before it is sent. So one that could not be sent is there to be sent again,
-//! and none is sent twice: every try has the message's id for its `Idempotency-Key`.
+//! and none is sent twice: every try has the same `Idempotency-Key`.
 //!
 //! Each user has a separate part of the store, so another user's message does not exist for them.
 
+mod events;
 mod gateway;
 mod message;
+mod news;
 mod store;
 
-use gateway::Gateway;
+use gateway::{Gateway, TRIES};
 use hms_window::{Method, Problem, Request, Response, window};
-use message::{Message, Order, Status};
+use message::{Message, Order, Outcome, Status};
 use serde_json::json;
 use store::Messages;
 
@@ -36,6 +41,9 @@ async fn handle(request: Request) -> Result<Response, Problem> {
         (&Method::GET, ["notifications"]) => list(&request),
         (&Method::GET, ["notifications", id]) => show(&request, id),
         (&Method::POST, ["notifications", id, "retry"]) => retry(&request, id).await,
+        (&Method::POST, ["events"]) => events::received(&request).await,
+        (&Method::POST, ["send"]) => events::send(&request).await,
+        (_, ["events"] | ["send"]) => Err(Problem::method_not_allowed("POST")),
         (_, ["notifications"]) => Err(Problem::method_not_allowed("GET, HEAD, POST")),
         (_, ["notifications", _]) => Err(Problem::method_not_allowed("GET, HEAD")),
         (_, ["notifications", _, "retry"]) => Err(Problem::method_not_allowed("POST")),
@@ -47,17 +55,17 @@ async fn notify(request: &Request) -> Result<Response, Problem> {
     let caller = request.caller()?;
     let order: Order = request.json().await?;
     order.check().map_err(Problem::bad_request)?;
-    let messages = Messages::of(&caller)?;
+    let messages = Messages::of(&caller.user)?;
     let message = Message::new(order, &caller.user);
     messages.add(&message)?;
     deliver(request, &messages, message).await
 }
 
 async fn retry(request: &Request, id: &str) -> Result<Response, Problem> {
-    let messages = Messages::of(&request.caller()?)?;
+    let messages = Messages::of(&request.caller()?.user)?;
     let message = messages.get(id)?;
     match message.status {
-        Status::Sent => Ok(Response::json(200, &message)),
+        Status::Sent | Status::InApp => Ok(Response::json(200, &message)),
         Status::Queued | Status::Failed => deliver(request, &messages, message).await,
     }
 }
@@ -77,22 +85,26 @@ async fn deliver(
         let problem = Problem::new(503, "no-sms-gateway", detail);
         return Err(problem.header("location", location));
     };
-    let outcome = gateway.deliver(&message).await?;
+    // Nobody but the client tries again.
+    let outcome = Outcome {
+        again: false,
+        ..gateway.deliver(&message, TRIES).await?
+    };
     let message = messages.record(&message.id, &outcome)?;
     let status = match message.status {
         Status::Sent => 201,
-        Status::Queued | Status::Failed => 202,
+        Status::Queued | Status::Failed | Status::InApp => 202,
     };
     Ok(Response::json(status, &message).header("location", location))
 }
 
 fn show(request: &Request, id: &str) -> Result<Response, Problem> {
-    let message = Messages::of(&request.caller()?)?.get(id)?;
+    let message = Messages::of(&request.caller()?.user)?.get(id)?;
     Ok(Response::json(200, &message))
 }
 
 fn list(request: &Request) -> Result<Response, Problem> {
-    let messages = Messages::of(&request.caller()?)?;
+    let messages = Messages::of(&request.caller()?.user)?;
     let status: Option<Status> = request.param("status")?;
     let limit = request.param("limit")?.unwrap_or(PAGE).clamp(1, PAGE_MAX);
     let cursor = request.param::<String>("cursor")?;

@@ -1,5 +1,6 @@
 //! A message, and what becomes of it.
 
+use crate::news::News;
 use hms_window::{new_id, now_ms};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
@@ -24,12 +25,7 @@ pub struct Order {
 impl Order {
     /// What is wrong with it.
     pub fn check(&self) -> Result<(), String> {
-        // ITU-T E.164: at most 15 digits, and no country code begins with 0.
-        let digits = self.to.strip_prefix('+').unwrap_or_default();
-        let valid = (7..=15).contains(&digits.len())
-            && digits.bytes().all(|byte| byte.is_ascii_digit())
-            && !digits.starts_with('0');
-        if !valid {
+        if !is_phone_number(&self.to) {
             return Err("'to' is not a phone number such as +15550100".into());
         }
         match self.text.chars().count() {
@@ -46,8 +42,16 @@ impl Order {
     }
 }
 
+/// ITU-T E.164: at most 15 digits, and no country code begins with 0.
+pub fn is_phone_number(text: &str) -> bool {
+    let digits = text.strip_prefix('+').unwrap_or_default();
+    (7..=15).contains(&digits.len())
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
+        && !digits.starts_with('0')
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// Kept, and not tried to its end.
     Queued,
@@ -55,6 +59,8 @@ pub enum Status {
     Sent,
     /// Every try failed.
     Failed,
+    /// It is to be read here, and goes nowhere.
+    InApp,
 }
 
 impl FromStr for Status {
@@ -65,7 +71,8 @@ impl FromStr for Status {
             "queued" => Ok(Status::Queued),
             "sent" => Ok(Status::Sent),
             "failed" => Ok(Status::Failed),
-            _ => Err("it is one of queued, sent, failed"),
+            "in-app" => Ok(Status::InApp),
+            _ => Err("it is one of queued, sent, failed, in-app"),
         }
     }
 }
@@ -74,10 +81,15 @@ impl FromStr for Status {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Message {
     pub id: String,
-    pub to: String,
+    /// None: it is not a text message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
     pub text: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+    /// The id of the event that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
     pub owner: String,
     pub status: Status,
     /// How often it was given to the gateway.
@@ -98,15 +110,18 @@ pub struct Outcome {
     pub tries: u32,
     /// The id that the gateway gave, or a sentence for the client.
     pub result: Result<Option<String>, &'static str>,
+    /// It failed, another try may do, and is made: the message stays queued.
+    pub again: bool,
 }
 
 impl Message {
     pub fn new(order: Order, owner: &str) -> Self {
         Message {
             id: new_id(),
-            to: order.to,
+            to: Some(order.to),
             text: order.text,
             reference: order.reference,
+            event: None,
             owner: owner.to_owned(),
             status: Status::Queued,
             tries: 0,
@@ -114,6 +129,33 @@ impl Message {
             error: None,
             updated: now_ms(),
         }
+    }
+
+    /// What the event with the id `event` says to a citizen: to their phone, or here.
+    pub fn of_news(news: News, event: &str) -> Self {
+        let status = match news.phone {
+            Some(_) => Status::Queued,
+            None => Status::InApp,
+        };
+        Message {
+            id: new_id(),
+            to: news.phone,
+            text: news.text,
+            reference: Some(news.reference),
+            event: Some(event.to_owned()),
+            owner: news.owner,
+            status,
+            tries: 0,
+            gateway_id: None,
+            error: None,
+            updated: now_ms(),
+        }
+    }
+
+    /// Under which the gateway sends it once, however often it is given it. That of an event is the
+    /// event's, so that a replay sends nothing again.
+    pub fn idempotency_key(&self) -> &str {
+        self.event.as_deref().unwrap_or(&self.id)
     }
 
     /// The message after `outcome`, at `now_ms`.
@@ -134,7 +176,10 @@ impl Message {
             // Another request was faster, and the gateway has it.
             Err(_) if tried.status == Status::Sent => tried,
             Err(why) => Message {
-                status: Status::Failed,
+                status: match outcome.again {
+                    true => Status::Queued,
+                    false => Status::Failed,
+                },
                 error: Some((*why).to_owned()),
                 ..tried
             },
@@ -185,6 +230,22 @@ mod tests {
     }
 
     #[test]
+    fn key_of_an_event_is_the_events() {
+        let mut message = message();
+        assert_eq!(message.idempotency_key(), "1");
+        message.event = Some("00f-7".into());
+        assert_eq!(message.idempotency_key(), "00f-7");
+    }
+
+    #[test]
+    fn status_is_read_as_it_is_written() {
+        for status in [Status::Queued, Status::Sent, Status::Failed, Status::InApp] {
+            let written = serde_json::to_value(status).unwrap();
+            assert_eq!(written.as_str().unwrap().parse(), Ok(status));
+        }
+    }
+
+    #[test]
     fn reference_is_bounded() {
         let order = |length| Order {
             to: "+15550100".into(),
@@ -197,19 +258,24 @@ mod tests {
 
     #[test]
     fn tries_are_counted_over_all_requests() {
-        let failed = Outcome {
+        let mut failed = Outcome {
             tries: 3,
             result: Err("no answer"),
+            again: false,
         };
         let message = message().after(&failed, 2);
         assert_eq!((message.status, message.tries), (Status::Failed, 3));
         assert_eq!(message.error.as_deref(), Some("no answer"));
+        failed.again = true;
+        let message = message.after(&failed, 2);
+        assert_eq!((message.status, message.tries), (Status::Queued, 6));
         let sent = Outcome {
             tries: 1,
             result: Ok(Some("sms-7".into())),
+            again: false,
         };
         let message = message.after(&sent, 3);
-        assert_eq!((message.status, message.tries), (Status::Sent, 4));
+        assert_eq!((message.status, message.tries), (Status::Sent, 7));
         assert_eq!(message.gateway_id.as_deref(), Some("sms-7"));
         assert_eq!((message.error, message.updated), (None, 3));
     }
@@ -220,12 +286,14 @@ mod tests {
             &Outcome {
                 tries: 1,
                 result: Ok(None),
+                again: false,
             },
             2,
         );
         let late = Outcome {
             tries: 1,
             result: Err("no answer"),
+            again: true,
         };
         let message = sent.after(&late, 3);
         assert_eq!((message.status, message.error), (Status::Sent, None));

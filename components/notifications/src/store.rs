@@ -1,15 +1,13 @@
 //! Where messages lie in the store.
 //!
 //! - `notifications/USER`: the messages of one user, by id.
-//! - `unsent/USER`: the ids of those that were not sent, so that they are found without looking at
-//!   all others.
+//! - `unsent/USER`: the ids of those that are to be sent and were not, so that they are found
+//!   without looking at all others.
 //!
-//! An instance can be ended at any point. So an id is noted as unsent before its message is kept,
-//! and that is removed after the message says `sent`. A note too many is harmless: the message
-//! decides.
+//! Both change together, in one transaction.
 
 use crate::message::{Message, Outcome, Status};
-use hms_window::{Caller, Problem, Store, StoreError, now_ms};
+use hms_window::{Problem, Store, StoreError, Transaction, TransactionError, now_ms, transaction};
 
 /// The messages of one user.
 pub struct Messages {
@@ -18,16 +16,16 @@ pub struct Messages {
 }
 
 impl Messages {
-    pub fn of(caller: &Caller) -> Result<Self, StoreError> {
+    pub fn of(user: &str) -> Result<Self, StoreError> {
         Ok(Messages {
-            all: caller.store("notifications")?,
-            unsent: caller.store("unsent")?,
+            all: Store::open(&format!("notifications/{user}"))?,
+            unsent: Store::open(&format!("unsent/{user}"))?,
         })
     }
 
-    pub fn add(&self, message: &Message) -> Result<(), StoreError> {
-        self.unsent.set(&message.id, &())?;
-        self.all.set(&message.id, message)
+    pub fn add(&self, message: &Message) -> Result<(), TransactionError> {
+        transaction(|tx| self.put(tx, message))?;
+        Ok(())
     }
 
     /// 404 if there is none.
@@ -37,14 +35,24 @@ impl Messages {
 
     /// The message after `outcome`.
     pub fn record(&self, id: &str, outcome: &Outcome) -> Result<Message, Problem> {
-        let message = self.all.try_update(id, |old: Option<Message>| {
-            let old = old.ok_or_else(Problem::not_found)?;
-            Ok::<_, Problem>(old.after(outcome, now_ms()))
+        let recorded = transaction(|tx| {
+            let old: Message = tx.get(&self.all, id)?.ok_or_else(Problem::not_found)?;
+            let message = old.after(outcome, now_ms());
+            self.put(tx, &message)?;
+            Ok(message)
         })?;
-        if message.status == Status::Sent {
-            self.unsent.delete(id)?;
+        Ok(recorded.into_value()?)
+    }
+
+    pub fn put(&self, tx: &mut Transaction<'_>, message: &Message) -> Result<(), TransactionError> {
+        tx.set(&self.all, &message.id, message)?;
+        match message.status {
+            Status::Queued | Status::Failed => tx.set(&self.unsent, &message.id, &()),
+            Status::Sent | Status::InApp => {
+                tx.delete(&self.unsent, &message.id);
+                Ok(())
+            }
         }
-        Ok(message)
     }
 
     /// A page of those with this status, the oldest first, and the cursor of the next. It may have
@@ -56,7 +64,7 @@ impl Messages {
         limit: usize,
     ) -> Result<(Vec<Message>, Option<String>), StoreError> {
         let part = match status {
-            None | Some(Status::Sent) => &self.all,
+            None | Some(Status::Sent | Status::InApp) => &self.all,
             Some(Status::Queued | Status::Failed) => &self.unsent,
         };
         let page = part.page(cursor, limit)?;

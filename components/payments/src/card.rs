@@ -1,4 +1,5 @@
-//! Payments by card: `POST {card-url}/v1/charges` of the card processor.
+//! Payments by card: `POST {card-url}/v1/charges` of the card processor, and
+//! `POST {card-url}/v1/charges/{charge}/refund` to give one back.
 //!
 //! The operator says by `card-url` in `windows/payments.yaml` where the processor is, and the host
 //! adds the key, which this window never sees. A payment is kept as `pending` before the processor
@@ -8,13 +9,20 @@
 use hms_window::{Problem, Request, Response, StatusCode, Timeouts, config, fetch};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Bytes of a token that stands for a card.
 const TOKEN_BYTES: usize = 200;
 
-/// Of the one request: what takes longer stays pending.
+/// Bytes of an id that the processor gives.
+const CHARGE_BYTES: usize = 200;
+
+/// Of one request: what takes longer is not known.
 const FIRST_BYTE_MS: u64 = 10_000;
 const CONNECT_MS: u64 = 2_000;
+
+/// When to ask again for a refund of which nothing is known.
+const REFUND_AGAIN: Duration = Duration::from_secs(10);
 
 /// What became of a payment by card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,15 +79,7 @@ impl Processor {
             "card": token,
             "reference": id,
         });
-        let request = Request::post(&self.url)
-            .with_json(&order)
-            .with_timeouts(
-                Timeouts::new()
-                    .connect_ms(CONNECT_MS)
-                    .first_byte_ms(FIRST_BYTE_MS),
-            )
-            .with_header("idempotency-key", id)?;
-        match fetch(request).await {
+        match fetch(request(&self.url, &order, id)?).await {
             Ok(answer) => Ok(of_answer(id, answer).await),
             Err(error) => {
                 eprintln!("payment {id}: {error}");
@@ -87,6 +87,50 @@ impl Processor {
             }
         }
     }
+
+    /// Gives back what was charged for the payment `id`; asked again, it does so once.
+    ///
+    /// # Errors
+    /// 422 if the processor refuses, 503 if it is not known what it did.
+    pub async fn refund(&self, id: &str, charge: &str) -> Result<(), Problem> {
+        let url = format!("{}/{charge}/refund", self.url);
+        let key = format!("{id}-refund");
+        let status = match fetch(request(&url, &json!({ "reference": id }), &key)?).await {
+            Ok(answer) if answer.status().is_success() => return Ok(()),
+            Ok(answer) => {
+                let status = answer.status();
+                eprintln!("refund of payment {id}: the card processor answered {status}");
+                Some(status)
+            }
+            Err(error) => {
+                eprintln!("refund of payment {id}: {error}");
+                None
+            }
+        };
+        Err(match status.map(of_status) {
+            Some(Charge::Declined) => Problem::new(
+                422,
+                "refund-refused",
+                "the card processor does not refund this charge",
+            ),
+            _ => Problem::new(
+                503,
+                "refund-unknown",
+                "the card processor has not answered: ask again, it refunds once",
+            )
+            .retry_after(REFUND_AGAIN),
+        })
+    }
+}
+
+fn request(url: &str, order: &Value, key: &str) -> Result<Request, Problem> {
+    let timeouts = Timeouts::new()
+        .connect_ms(CONNECT_MS)
+        .first_byte_ms(FIRST_BYTE_MS);
+    Request::post(url)
+        .with_json(order)
+        .with_timeouts(timeouts)
+        .with_header("idempotency-key", key)
 }
 
 async fn of_answer(id: &str, answer: Response) -> (Charge, Option<String>) {
@@ -98,7 +142,7 @@ async fn of_answer(id: &str, answer: Response) -> (Charge, Option<String>) {
     }
     // It is charged, whatever else the answer says.
     match answer.read_json::<Receipt>().await {
-        Ok(receipt) => (charge, receipt.id),
+        Ok(receipt) => (charge, receipt.id.filter(|id| is_segment(id))),
         Err(error) => {
             eprintln!("payment {id}: charged, but {error}");
             (charge, None)
@@ -113,6 +157,12 @@ fn of_status(status: StatusCode) -> Charge {
         402 | 422 => Charge::Declined,
         _ => Charge::Pending,
     }
+}
+
+/// Whether an id can stand in a path as it is. Another one is as good as none.
+fn is_segment(id: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    (1..=CHARGE_BYTES).contains(&id.len()) && id.bytes().all(plain) && !id.starts_with('.')
 }
 
 /// The token of a form: text of 1 to 200 bytes.
@@ -143,6 +193,26 @@ mod tests {
         ] {
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(of_status(status), charge, "{status}");
+        }
+    }
+
+    #[test]
+    fn charge_id_cannot_leave_its_segment() {
+        for right in ["ch-1", "ch_3N.x~7", &"c".repeat(200)] {
+            assert!(is_segment(right), "{right}");
+        }
+        for wrong in [
+            "",
+            "..",
+            ".",
+            "a/b",
+            "a?b",
+            "a b",
+            "%2e",
+            "ü",
+            &"c".repeat(201),
+        ] {
+            assert!(!is_segment(wrong), "{wrong}");
         }
     }
 

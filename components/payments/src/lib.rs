@@ -12,15 +12,23 @@
 //!     POST /payments               {"amount": 42, "card": "tok_…"}   ->  201 {"id", "status"}
 //!     POST /payments/{id}/charge   {"card": "tok_…"}    asks again about a pending one
 //!
-//! 402 says that the card was declined, 202 that the processor has not answered. Where the operator
-//! wants it, whoever has paid gets a text message (`receipt`).
+//! 402 says that the card was declined, 202 that the processor has not answered.
+//!
+//! The payment is written together with the event that tells of it, `gov.payment.paid.v1`; one by
+//! card, when it is charged. What it says is in `payment`. A payment is given back once, by
+//! `refund`, which emits `gov.payment.refunded.v1`:
+//!
+//!     POST /payments/{id}/refund   ->  200 {"id", "status": "refunded"}      its owner's only
+//!     POST /events                 what another window has refused to its payer
 
 mod card;
-mod receipt;
+mod payment;
+mod refund;
 
 use card::{Charge, Processor};
-use hms_window::{Method, Problem, Request, Response, Store, new_id, window};
-use serde_json::{Map, Value, json};
+use hms_window::{Method, Problem, Request, Response, Store, config, new_id, transaction, window};
+use payment::{Payment, State};
+use serde_json::{Value, json};
 
 /// Payments in one answer: what a client gets unasked, and the most it can ask for.
 const PAGE: usize = 50;
@@ -39,6 +47,9 @@ async fn handle(request: Request) -> Result<Response, Problem> {
                 _ => Err(Problem::method_not_allowed("POST")),
             }
         }
+        (&Method::POST, ["payments", id, "refund"]) => refund::asked(&request, id).await,
+        (&Method::POST, ["events"]) => refund::delivered(&request).await,
+        (_, ["payments", _, "refund"] | ["events"]) => Err(Problem::method_not_allowed("POST")),
         (_, ["payments"]) => Err(Problem::method_not_allowed("GET, HEAD, POST")),
         (_, ["payments", _]) => Err(Problem::method_not_allowed("GET, HEAD")),
         _ => Err(Problem::not_found()),
@@ -51,32 +62,27 @@ async fn take(request: &Request) -> Result<Response, Problem> {
         return Err(Problem::bad_request("the body is not a JSON object"));
     };
     check_amount(form.get("amount")).map_err(Problem::bad_request)?;
-    // Where there is a processor, these are its words and not the client's.
-    let words = ["card", "charge", "status"];
-    let processor = match words.iter().any(|word| form.contains_key(*word)) {
+
+    let id = new_id();
+    let mut payment = payment::new(&id, &caller.user, form)?;
+    let payments = caller.store("payments")?;
+    let processor = match payment.contains_key("card") {
         true => Processor::configured(),
         false => None,
     };
-
-    let id = new_id();
-    let mut payment = Map::from_iter([("id".to_owned(), json!(id))]);
-    payment.extend(form);
-    // Last, because the form may hold such names too.
-    payment.insert("id".to_owned(), json!(id));
-    payment.insert("owner".to_owned(), json!(caller.user));
-    let payments = caller.store("payments")?;
     if let Some(processor) = processor {
-        payment.retain(|word, _| !["charge", "status"].contains(&word.as_str()));
         // Used once, and not kept.
-        if let Some(card) = payment.remove("card") {
-            let token = card::token(&card).map_err(Problem::bad_request)?;
-            payment.insert("status".to_owned(), json!(Charge::Pending.word()));
-            payments.set(&id, &payment)?;
-            return charge(request, &processor, &payments, &id, payment, token).await;
-        }
+        let card = payment.shift_remove("card").unwrap_or_default();
+        let token = card::token(&card).map_err(Problem::bad_request)?;
+        payment.insert("status".to_owned(), json!(Charge::Pending.word()));
+        payments.set(&id, &payment)?;
+        return charge(request, &processor, &payments, &payment, &id, token).await;
     }
-    payments.set(&id, &payment)?;
-    receipt::send(&id, &payment).await;
+    let currency = config("currency");
+    transaction(|tx| {
+        tx.set(&payments, &id, &payment)?;
+        tx.emit(payment::paid(&payment, currency.clone())?)
+    })?;
 
     let location = request.public_path(&format!("/payments/{id}"));
     Ok(Response::json(201, &json!({ "id": id })).header("location", location))
@@ -87,20 +93,14 @@ async fn charge(
     request: &Request,
     processor: &Processor,
     payments: &Store,
+    payment: &Payment,
     id: &str,
-    mut payment: Map<String, Value>,
     token: &str,
 ) -> Result<Response, Problem> {
     let amount = payment.get("amount").cloned().unwrap_or_default();
     let (charge, charge_id) = processor.charge(id, &amount, token).await?;
+    settle(payments, id, charge, charge_id.as_deref())?;
     let location = request.public_path(&format!("/payments/{id}"));
-    if charge != Charge::Pending {
-        payment.insert("status".to_owned(), json!(charge.word()));
-        if let Some(charge_id) = charge_id {
-            payment.insert("charge".to_owned(), json!(charge_id));
-        }
-        payments.set(id, &payment)?;
-    }
     let status = match charge {
         Charge::Charged => 201,
         Charge::Pending => 202,
@@ -109,20 +109,45 @@ async fn charge(
             return Err(problem.header("location", location));
         }
     };
-    if charge == Charge::Charged {
-        receipt::send(id, &payment).await;
-    }
     let answer = json!({ "id": id, "status": charge.word() });
     Ok(Response::json(status, &answer).header("location", location))
+}
+
+/// Keeps what the processor said. Of two requests that ask about the same payment, one does.
+fn settle(
+    payments: &Store,
+    id: &str,
+    charge: Charge,
+    charge_id: Option<&str>,
+) -> Result<(), Problem> {
+    if charge == Charge::Pending {
+        return Ok(());
+    }
+    let currency = config("currency");
+    transaction(|tx| {
+        let mut payment: Payment = tx.get(payments, id)?.ok_or_else(Problem::not_found)?;
+        if payment::state(&payment) != State::Pending {
+            return Ok(());
+        }
+        payment.insert("status".to_owned(), json!(charge.word()));
+        if let Some(charge_id) = charge_id {
+            payment.insert("charge".to_owned(), json!(charge_id));
+        }
+        tx.set(payments, id, &payment)?;
+        match charge {
+            Charge::Charged => tx.emit(payment::paid(&payment, currency.clone())?),
+            Charge::Declined | Charge::Pending => Ok(()),
+        }
+    })?;
+    Ok(())
 }
 
 /// Asks the processor about a pending payment. It has the same key as before, so a card that was
 /// charged is not charged again.
 async fn charge_again(request: &Request, id: &str) -> Result<Response, Problem> {
     let payments = request.caller()?.store("payments")?;
-    let payment: Map<String, Value> = payments.get(id)?.ok_or_else(Problem::not_found)?;
-    let status = payment.get("status").and_then(Value::as_str);
-    if status != Some(Charge::Pending.word()) {
+    let payment: Payment = payments.get(id)?.ok_or_else(Problem::not_found)?;
+    if payment::state(&payment) != State::Pending {
         let detail = "only a pending payment can be charged again";
         return Err(Problem::new(409, "not-pending", detail));
     }
@@ -130,7 +155,7 @@ async fn charge_again(request: &Request, id: &str) -> Result<Response, Problem> 
     let card = form.get("card").unwrap_or(&Value::Null);
     let token = card::token(card).map_err(Problem::bad_request)?;
     let processor = Processor::configured().ok_or_else(Problem::not_found)?;
-    charge(request, &processor, &payments, id, payment, token).await
+    charge(request, &processor, &payments, &payment, id, token).await
 }
 
 fn show(request: &Request, id: &str) -> Result<Response, Problem> {

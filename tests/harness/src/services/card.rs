@@ -1,4 +1,5 @@
-//! A card processor: `POST /v1/charges` with `{"amount", "currency", "card", "reference"}`.
+//! A card processor: `POST /v1/charges` with `{"amount", "currency", "card", "reference"}`, and
+//! `POST /v1/charges/{id}/refund`.
 
 use super::{Authority, Reply, Seen, Server};
 use serde_json::{Value, json};
@@ -11,8 +12,16 @@ pub const DECLINED: &str = "tok_declined";
 /// A processor that charges cards for whoever shows its key.
 pub struct CardProcessor {
     pub server: Server,
-    /// What it has charged or declined, by the key of its request.
-    charges: Arc<Mutex<BTreeMap<String, Value>>>,
+    books: Arc<Mutex<Books>>,
+}
+
+/// What it has done, by the key of its request.
+#[derive(Default)]
+struct Books {
+    /// Charged or declined.
+    charges: BTreeMap<String, Value>,
+    /// The ids of charges that were given back.
+    refunds: BTreeMap<String, String>,
 }
 
 impl CardProcessor {
@@ -22,25 +31,35 @@ impl CardProcessor {
     }
 
     pub async fn start_with(key: &str, authority: Option<&Authority>) -> CardProcessor {
-        let charges: Arc<Mutex<BTreeMap<String, Value>>> = Arc::default();
-        let (bearer, charging) = (format!("Bearer {key}"), charges.clone());
-        let work = move |seen: &Seen| charge(seen, &bearer, &mut charging.lock().unwrap());
+        let books: Arc<Mutex<Books>> = Arc::default();
+        let (bearer, writing) = (format!("Bearer {key}"), books.clone());
+        let work = move |seen: &Seen| answer(seen, &bearer, &mut writing.lock().unwrap());
         let server = Server::start_with(authority, work).await;
-        CardProcessor { server, charges }
+        CardProcessor { server, books }
     }
 
     /// What it has charged, each once, whatever was repeated.
     pub fn charged(&self) -> Vec<Value> {
-        let charges = self.charges.lock().unwrap();
-        let charged = charges.values().filter(|it| it["status"] == "charged");
+        let books = self.books.lock().unwrap();
+        let charged = books
+            .charges
+            .values()
+            .filter(|it| it["status"] == "charged");
         charged.cloned().collect()
+    }
+
+    /// The ids of the charges that it has given back.
+    pub fn refunded(&self) -> Vec<String> {
+        let books = self.books.lock().unwrap();
+        books.refunds.values().cloned().collect()
     }
 }
 
-fn charge(seen: &Seen, bearer: &str, charges: &mut BTreeMap<String, Value>) -> Reply {
-    if (seen.method.as_str(), seen.path.as_str()) != ("POST", "/v1/charges") {
+fn answer(seen: &Seen, bearer: &str, books: &mut Books) -> Reply {
+    let path = seen.path.strip_prefix("/v1/charges");
+    let (Some(path), "POST") = (path, seen.method.as_str()) else {
         return Reply::new(404, json!({}));
-    }
+    };
     if seen.header("authorization") != bearer {
         return Reply::new(401, json!({ "error": "no such key" }));
     }
@@ -48,6 +67,31 @@ fn charge(seen: &Seen, bearer: &str, charges: &mut BTreeMap<String, Value>) -> R
     if key.is_empty() {
         return Reply::new(400, json!({ "error": "no idempotency-key" }));
     }
+    let refunded = path
+        .strip_prefix('/')
+        .and_then(|it| it.strip_suffix("/refund"));
+    match (path, refunded) {
+        ("", _) => charge(seen, key, &mut books.charges),
+        (_, Some(id)) => refund(id, key, books),
+        _ => Reply::new(404, json!({})),
+    }
+}
+
+/// A charge is refunded once; the same key again is the same refund.
+fn refund(id: &str, key: String, books: &mut Books) -> Reply {
+    let is_charged = |it: &Value| it["id"] == id && it["status"] == "charged";
+    if !books.charges.values().any(is_charged) {
+        return Reply::new(404, json!({ "error": "no such charge" }));
+    }
+    let is_other = |(other, charge): (&String, &String)| charge == id && *other != key;
+    if books.refunds.iter().any(is_other) {
+        return Reply::new(422, json!({ "error": "this charge was refunded" }));
+    }
+    books.refunds.insert(key, id.to_owned());
+    Reply::new(201, json!({ "charge": id, "status": "refunded" }))
+}
+
+fn charge(seen: &Seen, key: String, charges: &mut BTreeMap<String, Value>) -> Reply {
     let order = seen.json();
     let number = charges.len() + 1;
     let charge = charges.entry(key).or_insert_with(|| {
