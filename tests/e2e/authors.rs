@@ -94,6 +94,10 @@ async fn component_imports_what_its_window_uses_and_no_more() {
                 "hms:store/transactions",
             ],
         ),
+        (
+            "passports",
+            &["wasi:config/store", "hms:store/transactions"],
+        ),
     ] {
         assert_eq!(imports(name).await, used, "{name}");
     }

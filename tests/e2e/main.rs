@@ -46,6 +46,7 @@ mod news;
 mod notifications;
 mod operators;
 mod outgoing;
+mod passports;
 mod providers;
 mod releases;
 mod reuse;

@@ -150,7 +150,7 @@ async fn fresh_clone_keeps_messages_and_records_payments() {
     assert_eq!(paid.status, 201, "{}", paid.text());
     assert_eq!(paid.json(), json!({ "id": paid.json()["id"] }));
     let log = host.whole_log().await;
-    assert_eq!(log.matches("grants live").count(), 2, "{log}");
+    assert_eq!(log.matches("grants live").count(), 3, "{log}");
 }
 
 #[tokio::test]
