@@ -38,6 +38,7 @@ mod idempotency;
 mod identity;
 mod isolation;
 mod issuers;
+mod ledger;
 mod limits;
 mod log_lines;
 mod middleware;

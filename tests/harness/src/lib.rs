@@ -14,11 +14,13 @@
 )]
 
 pub mod backup;
+pub mod dice;
 pub mod grants;
 pub mod guests;
 pub mod host;
 pub mod hostile;
 pub mod http;
+pub mod ledger;
 pub mod load;
 pub mod marked;
 pub mod process;

@@ -1,5 +1,6 @@
 //! What is asked, and over which connection: the same mix in every run.
 
+use crate::dice::Dice;
 use http::Method;
 use std::time::Duration;
 
@@ -110,19 +111,6 @@ impl Ask {
         let mut block = format!("{} {piece} ", self.turn).into_bytes();
         block.resize(bytes, b'a' + (self.turn % 26) as u8);
         block
-    }
-}
-
-/// Numbers that look random and are the same in every run: SplitMix64.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
     }
 }
 
