@@ -173,6 +173,11 @@ impl Subscriber {
 
     /// The cursor of a source has moved.
     fn moved(self: &Arc<Self>, inner: &mut Inner, source: usize) {
+        // One of parked events alone has no cursor here, and may have one on disk: from when it was
+        // in the file.
+        if source >= self.spec.from.len() {
+            return;
+        }
         if let Some(cursor) = inner.cursors.get_mut(source) {
             cursor.moved = true;
         }

@@ -81,6 +81,34 @@ async fn parked_event_can_be_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn parked_event_of_a_source_that_left_the_file_moves_no_cursor() {
+    let from = |sources: &[&str]| Subscription {
+        from: sources.iter().map(|name| name.parse().unwrap()).collect(),
+        ..subscription("all", "a")
+    };
+    let host = Host::new(&[("b", from(&["a", "c"]))]).await;
+    host.script(|seen| match seen.sequence {
+        2 => Reply::Status(400),
+        _ => Reply::Status(200),
+    });
+    host.emit("a", &["x", "y", "z"]).await;
+    host.settle().await;
+    host.grant("b", vec![from(&["c"])]);
+    host.settle().await;
+    host.script(|_| Reply::Status(200));
+    let parked = host.events.parked(None, None, None, 10).await.unwrap();
+    host.events
+        .retry_parked(&parked.parked[0].id)
+        .await
+        .unwrap();
+    host.settle().await;
+    assert_eq!(host.sequences(), [1, 2, 3, 2]);
+    host.grant("b", vec![from(&["a", "c"])]);
+    host.settle().await;
+    assert_eq!(host.sequences(), [0; 0], "they were done");
+}
+
+#[tokio::test(start_paused = true)]
 async fn subscription_begins_where_its_file_says() {
     let host = Host::new(&[]).await;
     host.emit("a", &["1", "2"]).await;
