@@ -60,8 +60,8 @@ impl Subscriber {
             }
         }
         let parked: Vec<(String, ParkedRecord)> = state.all(&self.id.parked()).await?;
-        inner.parked = parked.len();
         for (id, record) in parked {
+            inner.parked.insert(id.clone());
             self.know_parked(&mut inner, id, &record);
         }
         inner.loaded = true;

@@ -16,7 +16,7 @@ use crate::records::{CursorRecord, Id, ParkedRecord, Paused, SUBSCRIPTIONS, Subs
 use crate::state::{Cursors, Place};
 use hms_grants::subscription::Subscription;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -51,7 +51,8 @@ pub(crate) struct Inner {
     tries: HashMap<(usize, u64), Tries>,
     /// The ids of parked events that are tried again.
     again: HashMap<Ref, String>,
-    pub parked: usize,
+    /// The ids of all parked events.
+    pub parked: HashSet<String>,
     /// Rejections since the last event that was taken.
     rejected: Vec<(String, ParkedRecord)>,
     /// Nothing is delivered before, after a delivery that was not tried.

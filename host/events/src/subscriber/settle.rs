@@ -108,7 +108,7 @@ impl Subscriber {
     }
 
     pub(super) fn unpark(&self, inner: &mut Inner, id: String) {
-        inner.parked = inner.parked.saturating_sub(1);
+        inner.parked.remove(&id);
         self.shared.state.delete((self.id.parked(), id.clone()));
         self.shared.state.delete((self.id.payloads(), id));
     }
@@ -180,7 +180,8 @@ impl Subscriber {
         if inner.again.remove(&at).is_none() {
             let place = (self.id.payloads(), stored.id.clone());
             self.shared.state.put_bytes(place, payload(stored));
-            inner.parked += 1;
+            // A replay may park it a second time, in place of the first.
+            inner.parked.insert(stored.id.clone());
         }
         self.forget_tries(inner, at, picked);
         if let (AfterPark::Hold, Some(key)) = (self.spec.after_park, key) {
@@ -192,7 +193,7 @@ impl Subscriber {
         let (window, subscription) = (&*self.window, &*self.id.name);
         let (event, why) = (&*stored.id, &*outcome.why);
         tracing::warn!(window, subscription, event, why, "an event is parked");
-        if inner.parked >= MAX_PARKED {
+        if inner.parked.len() >= MAX_PARKED {
             let why = format!("{MAX_PARKED} events are parked: retry or drop some, and resume");
             self.pause_inner(inner, &why);
         }

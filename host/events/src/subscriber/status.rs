@@ -50,7 +50,7 @@ impl Subscriber {
             lag_seconds: oldest.map_or(0, |oldest| now.saturating_sub(oldest) / 1_000),
             in_flight: inner.flow.busy(),
             blocked_keys: inner.flow.blocked_keys(),
-            parked: inner.parked,
+            parked: inner.parked.len(),
         }
     }
 

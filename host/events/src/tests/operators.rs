@@ -81,6 +81,20 @@ async fn parked_event_can_be_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn event_that_a_replay_parks_again_is_counted_once() {
+    let host = Host::new(&[("b", subscription("all", "a"))]).await;
+    host.script(|_| Reply::Status(400));
+    host.emit("a", &["x"]).await;
+    host.settle().await;
+    host.events.replay("b", "all", at(EPOCH)).await.unwrap();
+    host.settle().await;
+    assert_eq!(host.seen().len(), 2);
+    let parked = host.events.parked(None, None, None, 10).await.unwrap();
+    assert_eq!(parked.parked.len(), 1);
+    assert_eq!(host.events.subscription("b", "all").unwrap().parked, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn parked_event_of_a_source_that_left_the_file_moves_no_cursor() {
     let from = |sources: &[&str]| Subscription {
         from: sources.iter().map(|name| name.parse().unwrap()).collect(),
