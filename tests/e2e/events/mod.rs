@@ -1,8 +1,17 @@
 //! Events between windows: real stores, a real component that gets them, and the deliveries between.
-//! Over a registry in this process, because the test plays the window that emits. `hosts` is about
-//! whole hosts.
+//!
+//! Here over a registry in this process, where the test plays the window that emits. The others are
+//! over whole hosts, by what [`office`] has: [`hosts`] is about hosts that end,
+//! [`attempts`] about events that are not taken at once, [`releases`] about deploys meanwhile,
+//! [`sinks`] about services, [`timers`] about time, and [`forged`] about who else sends events.
 
+mod attempts;
+mod forged;
 mod hosts;
+mod office;
+mod releases;
+mod sinks;
+mod timers;
 
 use hms_core::events::EmitGuard;
 use hms_events::{Events, EventsConfig, EventsLimits, Gate, system_clock};
@@ -28,6 +37,11 @@ struct House {
 
 impl House {
     async fn open(data: &Path) -> House {
+        House::open_at(data, system_clock).await
+    }
+
+    /// By a clock of the test's own.
+    async fn open_at(data: &Path, clock: fn() -> u64) -> House {
         let mut config = WindowsConfig::new(data.to_owned());
         config.engine.instances = 32;
         let gate = Arc::<Gate>::default();
@@ -45,7 +59,7 @@ impl House {
             outgoing: None,
             grants: grants.clone(),
             limits: EventsLimits::default(),
-            clock: system_clock,
+            clock,
         };
         let events = Events::open(data.join("events.redb"), deliveries)
             .await
@@ -62,10 +76,11 @@ impl House {
     async fn deploy(&self, window: &str, guest: &str) {
         let wasm = hms_harness::guests::path(guest).await;
         let name = window.parse().unwrap();
-        let deployed = Box::pin(
-            self.registry
-                .deploy_file(&name, &wasm, DeployOptions::default()),
-        );
+        let options = DeployOptions {
+            yes: true,
+            ..DeployOptions::default()
+        };
+        let deployed = Box::pin(self.registry.deploy_file(&name, &wasm, options));
         assert!(deployed.await.is_ok(), "{name} is not deployed");
     }
 
@@ -128,6 +143,17 @@ impl House {
             text.contains(wanted).then_some(())
         })
         .await;
+    }
+
+    /// The parts of that list.
+    async fn appended(&self, window: &str) -> Vec<String> {
+        let Some(store) = self.registry.stores().get(window) else {
+            return Vec::new();
+        };
+        let entry = store.get("inbox", "all").await.unwrap();
+        entry.map_or_else(Vec::new, |entry| {
+            serde_json::from_slice(&entry.value).unwrap()
+        })
     }
 
     async fn close(self) {

@@ -4,6 +4,7 @@
 //!     ANY  /forward?url=               the request in hand sent on, and the answer passed on
 //!     POST /stream?url=                the body sent on in chunks; how many bytes came back
 //!     GET  /call/{window}?path=        another window's answer
+//!     GET  /forge/{window}?path=       another window's answer to what looks like a delivery
 //!     GET  /fail?url=&first-byte-ms=   {"kind", "may_have_arrived", "text"} of the error
 //!     GET  /config/{name}              the value, or 404
 //!     GET  /secret/{name}              {"value", "debug"}, or 404
@@ -41,6 +42,10 @@ async fn handle(request: Request) -> Result<Response, Problem> {
             let path = request.param::<String>("path")?.unwrap_or_default();
             Ok(call(window, Request::get(&path)).await?)
         }
+        (&Method::GET, ["forge", window]) => {
+            let path = request.param::<String>("path")?.unwrap_or_default();
+            Ok(call(window, forged(&path)?).await?)
+        }
         (&Method::GET, ["fail"]) => fail(&request, &url).await,
         (&Method::GET, ["config", name]) => {
             let value = config(name).ok_or_else(Problem::not_found)?;
@@ -58,6 +63,16 @@ async fn handle(request: Request) -> Result<Response, Problem> {
         }
         _ => Err(Problem::not_found()),
     }
+}
+
+/// An event that no host delivers.
+fn forged(path: &str) -> Result<Request, Problem> {
+    Request::post(path)
+        .with_header("x-hms-delivery", "all; attempt=1; round=0")?
+        .with_header("ce-specversion", "1.0")?
+        .with_header("ce-id", "1")?
+        .with_header("ce-source", "urn:hms:window:emitter")?
+        .with_header("ce-type", "test.done.v1")
 }
 
 fn leak(how: &str, value: &str) -> Result<Response, Problem> {
