@@ -7,6 +7,7 @@
 
 use crate::limits::{AFTER_FAILURE, GATHER};
 use crate::records::{read, written};
+use hms_disk::crash;
 use hms_store::{Op, Scratch, Snapshot, Store, StoreError};
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -121,6 +122,7 @@ impl State {
         let moved = std::mem::take(&mut *self.moved.lock());
         let cursors = moved.values().filter_map(Weak::upgrade);
         let cursors: Vec<_> = cursors.flat_map(|who| who.changed()).collect();
+        let has_cursors = !cursors.is_empty();
         let gathered = std::mem::take(&mut *self.gathered.lock());
         let mut all: Vec<(Place, Option<Vec<u8>>)> = gathered.into_iter().collect();
         all.extend(
@@ -148,6 +150,9 @@ impl State {
             let part = batch.ops.iter().take(count).map(op).collect();
             self.store.write(part).await?;
             batch.ops.drain(..count);
+        }
+        if has_cursors {
+            crash::point("acknowledged");
         }
         Ok(())
     }

@@ -18,7 +18,6 @@ mod backup;
 mod blocking;
 mod canary;
 mod change;
-mod crash;
 mod error;
 mod granted;
 mod operate;

@@ -2,7 +2,8 @@
 //! compare-and-swap. So a change is complete or absent, and never overwrites another.
 
 use super::blocking::blocking;
-use super::{ChangeError, TrafficShare, WindowName, crash};
+use super::{ChangeError, TrafficShare, WindowName};
+use hms_disk::crash;
 use hms_runtime::{LimitsSet, inspect};
 use hms_store::{Applied, Entry, Op, Scratch, Snapshot, Store, StoreError};
 use serde::{Deserialize, Serialize};

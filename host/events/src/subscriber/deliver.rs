@@ -11,6 +11,7 @@ use hms_core::call::{Asker, Delivery, WindowCall};
 use hms_core::error::RequestError;
 use hms_core::headers::{REQUEST_ID, TRACEPARENT};
 use hms_core::outgoing::{CallChain, OnBehalf, RequestedTimeouts};
+use hms_disk::crash;
 use hms_grants::subscription::DeliverTo;
 use hms_store::{StoreError, StoredEvent};
 use http::{Request, Response, Uri};
@@ -93,6 +94,9 @@ impl Subscriber {
         let outcome = self.deliver(&picked).await;
         flight.at = None;
         self.log(&picked, &outcome, begun);
+        if outcome.verdict == Verdict::Done {
+            crash::point("delivered");
+        }
         self.settle(at, &picked, outcome);
     }
 

@@ -2,11 +2,12 @@
 
 use super::settle::Prepared;
 use super::{Change, Closing};
+use crate::ChangeError;
 use crate::blocking::blocking;
 use crate::record::{Met, NOWHERE, RecordVersion, Swapped, WindowRecord};
 use crate::registry::Registry;
 use crate::window::Window;
-use crate::{ChangeError, crash};
+use hms_disk::crash;
 use parking_lot::{Mutex, MutexGuard};
 use std::pin::Pin;
 use std::sync::atomic::{Ordering::AcqRel, Ordering::Release};

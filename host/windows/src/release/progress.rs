@@ -1,7 +1,8 @@
 //! The completed steps of a deploy, reported to whoever watches.
 
-use crate::{ChangeError, WindowName, crash};
+use crate::{ChangeError, WindowName};
 use hms_api::{DeployEvent, Difference, Step, Word};
+use hms_disk::crash;
 use std::time::Instant;
 
 /// The progress of one deploy.
