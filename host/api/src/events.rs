@@ -38,9 +38,12 @@ pub struct Event {
     pub content_type: Option<String>,
     /// Bytes of the data.
     pub bytes: u64,
-    /// The data as text, if they are text and short.
+    /// The data as text, if they are text. In a list only short ones, up to 4 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
+    /// The data in base64, if they are no text. In no list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_base64: Option<String>,
 }
 
 /// All subscriptions.

@@ -7,6 +7,8 @@ use crate::logs::Readers;
 use crate::records::{CursorRecord, Id, ParkedRecord, Replay, of_payload};
 use crate::schedules::is_running;
 use crate::subscriber::{Subscriber, first_at};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use hms_api::{
     Event, EventList, ParkedEvent, ParkedList, Replayed, ScheduleStatus, SubscriptionStatus,
 };
@@ -73,10 +75,19 @@ fn time(ms: u64) -> OffsetDateTime {
     time.unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
+/// As it is in a list.
 fn shown(stored: &StoredEvent) -> Event {
+    let whole = whole(stored);
+    Event {
+        data: whole.data.filter(|data| data.len() <= SHOWN_BYTES),
+        data_base64: None,
+        ..whole
+    }
+}
+
+fn whole(stored: &StoredEvent) -> Event {
     let event = &stored.event;
     let text = std::str::from_utf8(&event.data).ok();
-    let text = text.filter(|text| !text.is_empty() && text.len() <= SHOWN_BYTES);
     Event {
         sequence: stored.sequence,
         id: stored.id.clone(),
@@ -86,7 +97,8 @@ fn shown(stored: &StoredEvent) -> Event {
         time: time(stored.time_ms),
         content_type: Some(event.content_type.clone()).filter(|kind| !kind.is_empty()),
         bytes: event.data.len() as u64,
-        data: text.map(str::to_owned),
+        data: text.filter(|text| !text.is_empty()).map(str::to_owned),
+        data_base64: text.is_none().then(|| STANDARD.encode(&event.data)),
     }
 }
 
@@ -115,6 +127,23 @@ impl Events {
             events: page.events.iter().filter(fits).map(shown).collect(),
             more: page.more,
         })
+    }
+
+    /// One event of the log of `window` with all its data. None if the log does not have it, or no
+    /// longer.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn event(&self, window: &str, sequence: u64) -> Result<Option<Event>, EventsError> {
+        let Some(store) = self.shared.logs.store(window).await? else {
+            return Ok(None);
+        };
+        let Some(before) = sequence.checked_sub(1) else {
+            return Ok(None);
+        };
+        let page = store.events(before, 1, SHOWN_PAGE_BYTES).await?;
+        let first = page.events.first();
+        Ok(first.filter(|found| found.sequence == sequence).map(whole))
     }
 
     /// Where the log of `window` ends: the sequence of its last event.

@@ -185,3 +185,34 @@ async fn events_are_listed_and_followed() {
     let () = waiting;
     assert!(clock() - before < 5_500);
 }
+
+#[tokio::test(start_paused = true)]
+async fn event_is_shown_with_all_its_data_whatever_they_are() {
+    let host = Host::new(&[]).await;
+    let long = "x".repeat(5_000);
+    let datas: [&[u8]; 3] = [long.as_bytes(), &[0xff, 0], b""];
+    let events = datas.map(|data| hms_store::NewEvent {
+        kind: "test.v1".into(),
+        data: data.to_vec(),
+        ..hms_store::NewEvent::default()
+    });
+    host.transact("a", events.into()).await;
+    let list = host.events.list("a", &Shown::default()).await.unwrap();
+    assert_eq!((list.events[0].bytes, &list.events[0].data), (5_000, &None));
+    let mut shown = Vec::new();
+    for sequence in 0..5 {
+        let event = host.events.event("a", sequence).await.unwrap();
+        shown.push(event.map(|event| (event.data, event.data_base64)));
+    }
+    let base64 = Some("/wA=".to_owned());
+    assert_eq!(
+        shown,
+        [
+            None,
+            Some((Some(long), None)),
+            Some((None, base64)),
+            Some((None, None)),
+            None
+        ]
+    );
+}
