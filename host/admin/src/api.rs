@@ -1,11 +1,13 @@
 //! The table of the admin API's requests.
 
 use super::claimed::Claimed;
+use super::events::Verb as Parked;
 use super::tasks::Tasks;
 use super::token::AdminToken;
-use super::{Backups, Metrics, grants, keys, limits, reply, routes, windows};
+use super::{Backups, Metrics, events, grants, keys, limits, reply, routes, windows};
 use hms_api::{Health, HealthStatus, Word};
 use hms_core::body::Body;
+use hms_events::Events;
 use hms_gateway::Gateway;
 use hms_grants::GrantsFolder;
 use hms_windows::{Registry, WindowName};
@@ -13,6 +15,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use tokio_util::sync::CancellationToken;
 
 /// Whether the host is ready for traffic: false until everything is open and has been read, and
 /// again once it shuts down.
@@ -76,6 +79,8 @@ pub struct Admin {
     pub gateway: Arc<Gateway>,
     /// What the windows are granted.
     pub grants: Arc<GrantsFolder>,
+    /// The events of the windows, and their deliveries.
+    pub events: Arc<Events>,
     /// What `/metrics` shows.
     pub metrics: Metrics,
     /// What `/readyz` answers.
@@ -84,6 +89,8 @@ pub struct Admin {
     pub tasks: Tasks,
     /// What takes backups.
     pub backups: Backups,
+    /// Cancelled when the host ends, which no request that waits for an event holds up.
+    pub shutdown: CancellationToken,
 }
 
 impl Admin {
@@ -109,13 +116,16 @@ impl Admin {
             return response;
         }
         let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
-        if !claimed.prove(gives(request.method(), &segments)) {
+        let query = request.uri().query().unwrap_or_default();
+        if !claimed.prove(gives(request.method(), &segments, query)) {
             let detail = "the admin API has too many requests in flight: try again shortly";
             return reply::refuse(StatusCode::SERVICE_UNAVAILABLE, "admin-busy", detail);
         }
         let tasks = &self.tasks.of_request(claimed.room());
         match segments.as_slice() {
-            ["windows"] if request.method() == Method::GET => windows::list(&self.windows),
+            ["windows"] if request.method() == Method::GET => {
+                windows::list(&self.windows, &self.events)
+            }
             ["windows"] => reply::method_not_allowed("GET"),
             ["windows", name] => match name.parse() {
                 Ok(name) => self.window(tasks, name, request).await,
@@ -127,6 +137,15 @@ impl Admin {
             },
             ["windows", name, "grants"] => match name.parse() {
                 Ok(name) => self.grants(tasks, name, request).await,
+                Err(why) => reply::refuse(StatusCode::BAD_REQUEST, "bad-name", why),
+            },
+            [
+                "windows",
+                name,
+                part @ ("events" | "subscriptions" | "schedules"),
+                rest @ ..,
+            ] => match name.parse() {
+                Ok(name) => self.of_events(tasks, name, part, rest, request).await,
                 Err(why) => reply::refuse(StatusCode::BAD_REQUEST, "bad-name", why),
             },
             ["windows", name, verb] => match name.parse() {
@@ -153,6 +172,16 @@ impl Admin {
             ["backup"] => reply::method_not_allowed("GET"),
             ["grants"] if request.method() == Method::GET => grants::list(&self.grants),
             ["grants"] => reply::method_not_allowed("GET"),
+            ["subscriptions"] if request.method() == Method::GET => {
+                events::subscriptions(&self.events, query)
+            }
+            ["parked"] if request.method() == Method::GET => {
+                events::parked(&self.events, query).await
+            }
+            ["schedules"] if request.method() == Method::GET => {
+                events::schedules(&self.events, query)
+            }
+            ["subscriptions" | "parked" | "schedules"] => reply::method_not_allowed("GET"),
             ["routes"] if request.method() == Method::GET => routes::list(&self.gateway),
             ["routes"] => reply::method_not_allowed("GET"),
             ["routes", name] => match *request.method() {
@@ -208,7 +237,7 @@ impl Admin {
         request: Request<Body>,
     ) -> Response<Body> {
         match *request.method() {
-            Method::GET => windows::show(&self.windows, &name),
+            Method::GET => windows::show(&self.windows, &self.events, &name),
             Method::PUT => windows::deploy(tasks, self.windows.clone(), name, request).await,
             Method::DELETE => {
                 let query = request.uri().query().unwrap_or_default();
@@ -249,6 +278,60 @@ impl Admin {
         }
     }
 
+    /// The paths below `/windows/NAME/` that are about events: what is behind `part` is `rest`.
+    async fn of_events(
+        &self,
+        tasks: &Tasks,
+        name: WindowName,
+        part: &str,
+        rest: &[&str],
+        request: Request<Body>,
+    ) -> Response<Body> {
+        let (method, query) = (request.method(), request.uri().query().unwrap_or_default());
+        let (events, windows) = (&self.events, &self.windows);
+        let parked = |sub: &str, event: &str| format!("{name}/{sub}/{event}");
+        let (get, post, delete) = (
+            method == Method::GET,
+            method == Method::POST,
+            method == Method::DELETE,
+        );
+        match (part, rest) {
+            ("events", []) if get => {
+                events::list(events, windows, &self.shutdown, &name, query).await
+            }
+            ("events", [sequence]) if get => events::show(events, windows, &name, sequence).await,
+            ("events", [] | [_]) => reply::method_not_allowed("GET"),
+            ("subscriptions", [sub]) if get => events::subscription(events, &name, sub),
+            ("subscriptions", [_]) => reply::method_not_allowed("GET"),
+            ("subscriptions", [sub, "parked"]) if delete => {
+                events::all_parked(tasks, events, Parked::Drop, name, sub).await
+            }
+            ("subscriptions", [sub, "parked", "retry"]) if post => {
+                events::all_parked(tasks, events, Parked::Retry, name, sub).await
+            }
+            ("subscriptions", [_, "parked", "retry"]) => reply::method_not_allowed("POST"),
+            ("subscriptions", [sub, "parked", event]) if delete => {
+                events::one_parked(tasks, events, Parked::Drop, parked(sub, event)).await
+            }
+            ("subscriptions", [_, "parked"] | [_, "parked", _]) => {
+                reply::method_not_allowed("DELETE")
+            }
+            ("subscriptions", [sub, "parked", event, "retry"]) if post => {
+                events::one_parked(tasks, events, Parked::Retry, parked(sub, event)).await
+            }
+            ("subscriptions", [sub, verb @ ("pause" | "resume" | "replay")]) if post => {
+                let body = request.into_body();
+                events::change(tasks, events, name, sub, verb, body).await
+            }
+            ("schedules", [schedule, "run"]) if post => {
+                events::run(tasks, events, name, schedule).await
+            }
+            ("subscriptions", [_, "pause" | "resume" | "replay"] | [_, "parked", _, "retry"])
+            | ("schedules", [_, "run"]) => reply::method_not_allowed("POST"),
+            _ => not_found(),
+        }
+    }
+
     async fn verb(
         &self,
         tasks: &Tasks,
@@ -271,20 +354,27 @@ impl Admin {
     }
 }
 
-/// Whether a request may wait long, for a disk, a compiler or its client. Requests that look, close
-/// or remove something do not.
-fn gives(method: &Method, segments: &[&str]) -> bool {
+/// Whether a request may wait long, for a disk, a compiler, its client or the next event. Other
+/// requests that look, close or remove something do not.
+fn gives(method: &Method, segments: &[&str], query: &str) -> bool {
     match (method, segments) {
         (_, ["backup"]) => true,
+        (_, ["windows", _, "events"]) if query.contains("follow") => true,
         (&Method::GET | &Method::HEAD | &Method::DELETE, _) => false,
         (_, ["windows", _, "stop" | "abort"]) => false,
+        (_, ["windows", _, "subscriptions", _, "pause"]) => false,
         _ => true,
     }
 }
 
 fn not_found() -> Response<Body> {
     let detail = "not found; the paths of the admin API are /windows, /windows/NAME, \
-                  /windows/NAME/start|stop|rollback|canary|promote|abort|log|limits|grants, \
+                  /windows/NAME/start|stop|rollback|canary|promote|abort|log|limits|grants|events, \
+                  /windows/NAME/events/SEQUENCE, /windows/NAME/subscriptions/SUB, \
+                  /windows/NAME/subscriptions/SUB/pause|resume|replay|parked, \
+                  /windows/NAME/subscriptions/SUB/parked/retry|EVENT, \
+                  /windows/NAME/subscriptions/SUB/parked/EVENT/retry, \
+                  /windows/NAME/schedules/SCHEDULE/run, /subscriptions, /parked, /schedules, \
                   /grants, /routes, /routes/NAME, /keys, /keys/ID, /backup, /healthz, /readyz and /metrics";
     reply::refuse(StatusCode::NOT_FOUND, "not-found", detail)
 }

@@ -12,9 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// the 64 connections are kept for probes.
 const MAX_AT_WORK: usize = 56;
 
-/// Those of them that upload, deploy or open something. The other 16 are for requests that look,
-/// close or remove something, so deploys that wait for a disk or a compiler do not prevent an
-/// operator from stopping a window.
+/// Those of them that upload, deploy or open something, or wait for an event. The other 16 are for
+/// requests that look, close or remove something, so deploys that wait for a disk or a compiler do
+/// not prevent an operator from stopping a window.
 const MAX_GIVING: usize = 40;
 
 /// The room of all requests with the token.

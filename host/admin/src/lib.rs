@@ -10,6 +10,7 @@
 mod api;
 mod backup;
 mod claimed;
+mod events;
 mod grants;
 mod keys;
 mod limits;

@@ -4,6 +4,7 @@ use super::claimed::{Claimed, Rooms};
 use super::token::AdminToken;
 use super::{Admin, Backups, Metrics, Readiness, Tasks};
 use hms_core::body;
+use hms_events::{Events, EventsConfig, EventsLimits, system_clock};
 use hms_gateway::plugins::auth::{ApiKeys, AuthConfig, KeySource, dev_secret};
 use hms_gateway::{Gateway, GatewayConfig};
 use hms_grants::{GrantsFolder, GrantsMetrics};
@@ -51,6 +52,15 @@ impl Fixture {
         };
         let config = GatewayConfig::new(&routes, auth);
         let windows = inner.registry.clone();
+        let deliveries = EventsConfig {
+            stores: windows.stores().clone(),
+            windows: windows.clone(),
+            outgoing: None,
+            grants: Arc::default(),
+            limits: EventsLimits::default(),
+            clock: system_clock,
+        };
+        let events = Events::open(data.join("events.redb"), deliveries).await;
         let gateway = Gateway::new(config, windows.clone());
         let admin = Admin {
             token: AdminToken::fixed("token"),
@@ -66,6 +76,8 @@ impl Fixture {
             readiness: Readiness::default(),
             tasks: Tasks::default(),
             backups: Backups::new(data.to_owned(), CancellationToken::new()),
+            events: events.unwrap(),
+            shutdown: CancellationToken::new(),
         };
         Fixture { inner, admin }
     }

@@ -1,5 +1,6 @@
 //! Operators' requests about windows.
 
+use super::events;
 use super::query::Query;
 use super::reply;
 use super::tasks::Tasks;
@@ -11,6 +12,7 @@ use hms_api::{
 };
 use hms_core::body::Body;
 use hms_core::units::Time;
+use hms_events::Events;
 use hms_windows::{
     ChangeError, DeployOptions, Probe, Registry, Removed, TrafficShare, Upload, WindowName,
 };
@@ -35,14 +37,21 @@ const MAX_BY_BYTES: usize = 128;
 /// Steps that may wait to be read by a slow client; a deploy has five.
 const PROGRESS_QUEUE: usize = 16;
 
-pub(super) fn list(windows: &Registry) -> Response<Body> {
-    let windows = windows.statuses();
+pub(super) fn list(windows: &Registry, events: &Events) -> Response<Body> {
+    let mut waiting = events::waiting(events);
+    let mut windows = windows.statuses();
+    for window in &mut windows {
+        window.deliveries = waiting.remove(&window.name);
+    }
     reply::json(StatusCode::OK, &WindowList { windows })
 }
 
-pub(super) fn show(windows: &Registry, name: &WindowName) -> Response<Body> {
+pub(super) fn show(windows: &Registry, events: &Events, name: &WindowName) -> Response<Body> {
     match windows.status(name) {
-        Ok((window, releases)) => reply::json(StatusCode::OK, &WindowDetail { window, releases }),
+        Ok((mut window, releases)) => {
+            window.deliveries = events::waiting(events).remove(name.as_str());
+            reply::json(StatusCode::OK, &WindowDetail { window, releases })
+        }
         Err(error) => reply::not_shown(&error),
     }
 }

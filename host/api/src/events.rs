@@ -114,6 +114,14 @@ pub struct CursorStatus {
     pub last: u64,
 }
 
+/// The answer to `POST /windows/NAME/subscriptions/SUB/pause` and `resume`, in a
+/// [`Changed`](crate::Changed).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChangedSubscription {
+    /// The subscription after the change.
+    pub subscription: SubscriptionStatus,
+}
+
 /// The body of a request to deliver events once more.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -123,7 +131,7 @@ pub struct ReplayRequest {
     pub from: OffsetDateTime,
 }
 
-/// What is delivered once more.
+/// What is delivered once more, in a [`Changed`](crate::Changed).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Replayed {
     /// How many events of all sources.
@@ -166,6 +174,29 @@ pub struct ParkedEvent {
     pub why: String,
     /// It is to be tried again.
     pub retrying: bool,
+}
+
+/// Parked events that are to be tried again, in a [`Changed`](crate::Changed).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RetriedEvents {
+    /// How many, those that were to be tried again already included.
+    pub retried: u64,
+}
+
+/// Parked events that were dropped, in a [`Changed`](crate::Changed).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DroppedEvents {
+    /// How many.
+    pub dropped: u64,
+    /// How many were left because they are being delivered now.
+    pub in_flight: u64,
+}
+
+/// The answer to `POST /windows/NAME/schedules/S/run`, in a [`Changed`](crate::Changed).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunSchedule {
+    /// The schedule after the run has begun.
+    pub schedule: ScheduleStatus,
 }
 
 /// All schedules.

@@ -30,8 +30,9 @@ mod words;
 pub use change::Changed;
 pub use deploy::{DeployEvent, DeployLine, Deployed, Difference, GainedAndLost, Step};
 pub use events::{
-    CursorStatus, Event, EventList, ParkedEvent, ParkedList, PausedStatus, ReplayRequest, Replayed,
-    ScheduleList, ScheduleStatus, SubscriptionList, SubscriptionState, SubscriptionStatus,
+    ChangedSubscription, CursorStatus, DroppedEvents, Event, EventList, ParkedEvent, ParkedList,
+    PausedStatus, ReplayRequest, Replayed, RetriedEvents, RunSchedule, ScheduleList,
+    ScheduleStatus, SubscriptionList, SubscriptionState, SubscriptionStatus,
 };
 pub use files::{Fault, FileState};
 pub use grants::{
@@ -45,7 +46,8 @@ pub use routes::{
     HostField, LiveRoute, PathRule, RemovedRoute, RouteDetail, RouteList, RouteStatus, TargetStatus,
 };
 pub use windows::{
-    CanaryStatus, ChangedWindow, DrainStatus, LeftFile, LogLine, LogLines, Release, RemovedWindow,
-    SideStatus, StoreFate, Unsaved, WindowDetail, WindowList, WindowState, WindowStatus,
+    CanaryStatus, ChangedWindow, DeliveriesStatus, DrainStatus, LeftFile, LogLine, LogLines,
+    Release, RemovedWindow, SideStatus, StoreFate, Unsaved, WindowDetail, WindowList, WindowState,
+    WindowStatus,
 };
 pub use words::Word;

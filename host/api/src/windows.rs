@@ -65,6 +65,18 @@ pub struct WindowStatus {
     pub unsaved: Option<Unsaved>,
     /// Why the record in `host.redb` cannot be read. None if it can.
     pub unreadable: Option<String>,
+    /// What of its subscriptions waits for a person. None: nothing, or it was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deliveries: Option<DeliveriesStatus>,
+}
+
+/// Subscriptions of a window that wait for a person.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveriesStatus {
+    /// Names of those that are paused.
+    pub paused: Vec<String>,
+    /// Parked events of all of them.
+    pub parked: u64,
 }
 
 words! {

@@ -31,6 +31,7 @@ fn operations_page_lists_every_code_of_the_admin_api() {
     let page = include_str!("../../../docs/operations.md");
     let files = [
         "admin/api.rs",
+        "admin/events.rs",
         "admin/grants.rs",
         "admin/keys.rs",
         "admin/limits.rs",

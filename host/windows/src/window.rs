@@ -243,6 +243,8 @@ impl Window {
             draining: draining.filter(|drain| drain.leases > 0).collect(),
             unsaved: self.recorded.unsaved(),
             unreadable: known.unreadable.clone(),
+            // Known to whoever delivers.
+            deliveries: None,
         }
     }
 }

@@ -193,6 +193,8 @@ impl OpenHost {
             readiness,
             tasks: Tasks::default(),
             backups,
+            events: events.clone(),
+            shutdown: signals.shutdown.clone(),
         });
         Ok(Some(OpenHost {
             windows,
