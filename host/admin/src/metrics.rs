@@ -2,6 +2,7 @@
 
 use super::Backups;
 use hms_api::{WindowState, Word};
+use hms_core::limits::Limit;
 use hms_core::printable::Label;
 use hms_disk::reserve::Reserve;
 use hms_events::EventsMetrics;
@@ -31,6 +32,7 @@ pub struct Metrics {
     tripped: Family<WindowLabel, Gauge>,
     half_open: Family<WindowLabel, Gauge>,
     canary_skipped: Family<WindowLabel, Gauge>,
+    outbox_limit: Family<WindowLabel, Gauge>,
     failures: Family<FailureLabel, Counter>,
     calls: Family<CallLabel, Counter>,
     stores: StoreMetrics,
@@ -62,9 +64,10 @@ struct CallLabel {
     outcome: &'static str,
 }
 
-/// How disks delay the stores of the windows.
+/// How disks delay the stores of the windows, and what is emitted into them.
 #[derive(Default)]
 struct StoreMetrics {
+    emitted: Family<WindowLabel, Counter>,
     waited: Family<WindowLabel, Counter>,
     waiting: Family<WindowLabel, Gauge>,
     reopened: Family<WindowLabel, Counter>,
@@ -88,6 +91,11 @@ impl StoreMetrics {
             "Times the window's store was reopened after a fault of its file",
             stores.reopened.clone(),
         );
+        registry.register(
+            "events_emitted",
+            "Events that the window emitted, those that wait for their time included",
+            stores.emitted.clone(),
+        );
         stores
     }
 
@@ -95,12 +103,16 @@ impl StoreMetrics {
         self.waited.clear();
         self.waiting.clear();
         self.reopened.clear();
+        self.emitted.clear();
         for (window, stats) in windows.store_stats() {
             let window = Label(window);
             let label = WindowLabel { window };
             self.waited.get_or_create(&label).inc_by(stats.waited);
             self.waiting.get_or_create(&label).set(stats.waiting as i64);
             self.reopened.get_or_create(&label).inc_by(stats.reopened);
+            if stats.events > 0 {
+                self.emitted.get_or_create(&label).inc_by(stats.events);
+            }
         }
     }
 }
@@ -157,6 +169,7 @@ impl Metrics {
         let tripped = Family::default();
         let half_open = Family::default();
         let canary_skipped = Family::default();
+        let outbox_limit = Family::default();
         let failures = Family::default();
         let calls = Family::default();
         let unsaved = Family::default();
@@ -190,6 +203,11 @@ impl Metrics {
             "window_canary_skipped",
             "Requests of the running canary that were not compared, because too many were in flight",
             canary_skipped.clone(),
+        );
+        registry.register(
+            "outbox_limit_bytes",
+            "The most that the window's log of events and what waits may take: the limit --outbox",
+            outbox_limit.clone(),
         );
         registry.register(
             "window_failures",
@@ -249,6 +267,7 @@ impl Metrics {
             tripped,
             half_open,
             canary_skipped,
+            outbox_limit,
             failures,
             calls,
             stores,
@@ -346,6 +365,7 @@ impl Metrics {
             &self.tripped,
             &self.half_open,
             &self.canary_skipped,
+            &self.outbox_limit,
         ] {
             family.clear();
         }
@@ -363,6 +383,10 @@ impl Metrics {
                 .get_or_create(&label)
                 .set(i64::from(status.half_open.is_some()));
             self.queued.get_or_create(&label).set(status.queued as i64);
+            let outbox = status.limits.get(Limit::OutboxBytes.row().name).copied();
+            let outbox = outbox.unwrap_or(0);
+            let outbox_limit = self.outbox_limit.get_or_create(&label);
+            outbox_limit.set(i64::try_from(outbox).unwrap_or(i64::MAX));
             if let Some(canary) = &status.canary {
                 let skipped = self.canary_skipped.get_or_create(&label);
                 skipped.set(canary.skipped as i64);
