@@ -68,8 +68,8 @@ pub enum ChangeError {
     },
     /// The store holds events that are not delivered. Says whose, as a sentence.
     #[error(
-        "{0}; they would be lost with the store: wait until they are delivered, or take the \
-        subscription out of its file"
+        "{0}; they would be lost with the store: wait until they are delivered \
+        (`hms subscriptions` shows how far they are), or take the subscription out of its file"
     )]
     Undelivered(String),
     /// The change is not possible while a canary runs.

@@ -16,6 +16,7 @@ mod check;
 mod client;
 mod deploy;
 mod environment;
+mod events;
 mod grants;
 mod identity;
 mod keys;
@@ -76,6 +77,14 @@ enum Verb {
     Limits(limits::Limits),
     /// Show what windows are granted, or change it for one window
     Grants(grants::Grants),
+    /// Show the events that a window emitted, or follow them
+    Events(events::EventLog),
+    /// List the subscriptions to events, or pause, resume or replay one
+    Subscriptions(events::Subscriptions),
+    /// List the events that could not be delivered, or have them tried again or dropped
+    Parked(events::Parked),
+    /// List the schedules and when they run next, or run one now
+    Schedules(events::Schedules),
     /// Open a stopped window
     Start(verbs::Start),
     /// Close a window; requests in flight complete
@@ -233,6 +242,10 @@ fn run(verb: Verb) -> anyhow::Result<()> {
                 Verb::Logs(logs) => logs.run().await,
                 Verb::Limits(limits) => limits.run().await,
                 Verb::Grants(grants) => grants.run().await,
+                Verb::Events(events) => events.run().await,
+                Verb::Subscriptions(subscriptions) => subscriptions.run().await,
+                Verb::Parked(parked) => parked.run().await,
+                Verb::Schedules(schedules) => schedules.run().await,
                 Verb::Start(start) => start.run().await,
                 Verb::Stop(stop) => stop.run().await,
                 Verb::Rollback(rollback) => rollback.run().await,

@@ -2,7 +2,7 @@
 
 use super::HostArgs;
 use clap::Args;
-use hms_api::{CanaryStatus, DrainStatus, LogLines, WindowDetail, WindowList};
+use hms_api::{CanaryStatus, DeliveriesStatus, DrainStatus, LogLines, WindowDetail, WindowList};
 use hms_core::printable::printable;
 use hms_core::units::Size;
 use hms_telemetry::tell_json;
@@ -66,6 +66,9 @@ impl Windows {
             if let Some(unsaved) = &window.unsaved {
                 let why = text(&unsaved.why);
                 say!("\n{name}: its last change is not yet on disk: {why}");
+            }
+            if let Some(deliveries) = &window.deliveries {
+                say!("\n{name}: {}", waiting(deliveries));
             }
         }
         Ok(())
@@ -188,6 +191,19 @@ fn canary(canary: &CanaryStatus) -> String {
         "{} at {share} ({} of {} failed)",
         canary.number, seen.failures, seen.requests
     )
+}
+
+/// What of the deliveries to a window waits for a person.
+fn waiting(deliveries: &DeliveriesStatus) -> String {
+    let paused: Vec<String> = deliveries.paused.iter().map(|name| text(name)).collect();
+    let paused = (!paused.is_empty()).then(|| {
+        let paused = paused.join(", ");
+        format!("paused subscriptions: {paused} (`hms subscriptions`)")
+    });
+    let parked = deliveries.parked;
+    let parked = (parked > 0).then(|| format!("parked events: {parked} (`hms parked`)"));
+    let all: Vec<String> = paused.into_iter().chain(parked).collect();
+    all.join("; ")
 }
 
 fn draining(releases: &[DrainStatus]) -> String {
