@@ -27,6 +27,7 @@ mod descriptors;
 mod documents;
 mod egress;
 mod events;
+mod events_operators;
 mod exercise;
 mod fetch;
 mod folder_watch;

@@ -1,0 +1,90 @@
+//! `hms parked`.
+
+use super::{
+    LIST, NOWHERE, emit, failed, got, host, refusal, said, status, subscribe, subscription,
+};
+use hms_api::ParkedList;
+use http::Method;
+
+#[tokio::test]
+async fn parked_events_are_listed_dropped_and_delivered_once_the_cause_is_gone() {
+    let host = host(&subscription(NOWHERE)).await;
+    for event in ["first;", "second;", "third;"] {
+        emit(&host, "a.v1", event.trim_end_matches(';'), event).await;
+    }
+    status(&host, |status| status.parked == 3).await;
+    let list: ParkedList = host
+        .admin(Method::GET, "/parked?window=inbox", "")
+        .await
+        .read();
+    let first = &list.parked[0];
+    assert_eq!(
+        (first.source.as_str(), first.status),
+        ("emitter", Some(404))
+    );
+    assert_eq!(first.event.data.as_deref(), Some("first;"));
+    let path = format!("/parked?limit=2&after={}", first.id);
+    let after: ParkedList = host.admin(Method::GET, &path, "").await.read();
+    assert_eq!((after.parked.len(), after.more), (2, false));
+    let table = said(&host, "parked", &["--of", "inbox/all"]).await;
+    assert!(
+        list.parked.iter().all(|one| table.contains(&one.id)),
+        "{table}"
+    );
+    assert_eq!(
+        said(&host, "parked", &["--of", "emitter"])
+            .await
+            .lines()
+            .count(),
+        1
+    );
+    let windows = said(&host, "windows", &[]).await;
+    assert!(windows.contains("inbox: parked events: 3"), "{windows}");
+
+    let asked = failed(&host, "parked", &["drop", &first.id]).await;
+    assert!(asked.contains("repeat with --yes to drop"), "{asked}");
+    let dropped = said(&host, "parked", &["drop", &first.id, "--yes"]).await;
+    assert_eq!(dropped, format!("{}: 1 event is dropped\n", first.id));
+    let gone = "/windows/inbox/subscriptions/all/parked/0-1";
+    for (method, path) in [
+        (Method::POST, format!("{gone}/retry")),
+        (Method::DELETE, gone.into()),
+    ] {
+        let refused = refusal(&host, method, &path, "").await;
+        assert_eq!(refused, (404, "no-such-parked-event".into()));
+    }
+    let error = failed(&host, "parked", &["retry", &first.id]).await;
+    assert!(error.contains("`hms parked` lists them"), "{error}");
+    let error = failed(&host, "parked", &["retry", "inbox"]).await;
+    assert!(error.contains("write WINDOW/SUBSCRIPTION/EVENT"), "{error}");
+    let all = "/windows/inbox/subscriptions/nobody/parked";
+    let refused = refusal(&host, Method::DELETE, all, "").await;
+    assert_eq!(refused, (404, "no-such-subscription".into()));
+
+    // A path that the window has.
+    subscribe(&host, &subscription(LIST), 1).await;
+    let one = &list.parked[1].id;
+    let retried = said(&host, "parked", &["retry", one]).await;
+    assert_eq!(retried, format!("{one}: 1 event is to be tried again\n"));
+    got(&host, &["second;"]).await;
+    status(&host, |status| status.parked == 1).await;
+    let retried = said(&host, "parked", &["retry", "inbox/all"]).await;
+    assert_eq!(retried, "inbox/all: 1 event is to be tried again\n");
+    let text = got(&host, &["third;"]).await;
+    assert!(!text.contains("first;"), "{text}");
+    status(&host, |status| status.parked == 0).await;
+}
+
+#[tokio::test]
+async fn all_parked_events_of_a_subscription_are_dropped_at_once() {
+    let host = host(&subscription(NOWHERE)).await;
+    for number in 0..10 {
+        emit(&host, "a.v1", &number.to_string(), "x").await;
+    }
+    status(&host, |status| status.parked == 10).await;
+    let dropped = said(&host, "parked", &["drop", "inbox/all", "--yes"]).await;
+    assert_eq!(dropped, "inbox/all: 10 events are dropped\n");
+    status(&host, |status| status.parked == 0 && status.lag == 0).await;
+    let list: ParkedList = host.admin(Method::GET, "/parked", "").await.read();
+    assert!(list.parked.is_empty() && !list.more);
+}
