@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -468,11 +469,23 @@ impl Events {
         let _ = tokio::task::spawn_blocking(move || state.close()).await;
     }
 
-    /// A copy of the state of the deliveries, for a backup. Blocks as [`Store::snapshot`] does.
+    /// Has a copy of the state of the deliveries say of no log how it stands: the stores are copied
+    /// after it, and a window may emit in between. Whoever opens the copy looks at all of them.
+    ///
+    /// # Errors
+    /// If it cannot be noted.
+    pub(crate) async fn before_snapshot(&self) -> Result<(), StoreError> {
+        self.shared.logs.unsettle();
+        self.shared.state.flush().await
+    }
+
+    /// A copy of the state of the deliveries, for a backup, of which the stores are copied later.
+    /// Blocks as [`Store::snapshot`] does, on a blocking thread of the runtime.
     ///
     /// # Errors
     /// Why there is none.
     pub fn snapshot(&self, scratch: &mut Scratch<'_>) -> Result<Snapshot, StoreError> {
+        Handle::current().block_on(self.before_snapshot())?;
         self.shared.state.snapshot(scratch)
     }
 

@@ -54,6 +54,8 @@ pub(crate) struct Logs {
     marked: RwLock<HashSet<String>>,
     /// How the logs stand is noted for good: no event may come any more.
     closed: AtomicBool,
+    /// A copy was made in this run, so that clean logs are noted as dirty.
+    copied: AtomicBool,
     /// One marking at a time, so that none is done twice.
     marking: tokio::sync::Mutex<()>,
     opening: Semaphore,
@@ -83,6 +85,7 @@ impl Logs {
             known: Mutex::new(known.collect()),
             marked: RwLock::default(),
             closed: AtomicBool::new(false),
+            copied: AtomicBool::new(false),
             marking: tokio::sync::Mutex::default(),
             opening: Semaphore::new(OPEN_AT_ONCE),
             readers: RwLock::default(),
@@ -268,10 +271,25 @@ impl Logs {
         self.marked.read().contains(window) && !self.closed.load(Relaxed)
     }
 
+    /// Notes of all logs that they may stand elsewhere: in a copy of this state that is older than
+    /// the copies of the stores, none is exact.
+    pub(crate) fn unsettle(&self) {
+        self.copied.store(true, Relaxed);
+        for (window, log) in self.all() {
+            let record = LogRecord {
+                last: log.last,
+                next_due_ms: log.next_due_ms,
+                dirty: true,
+            };
+            self.state.put((LOGS.to_owned(), window), &record);
+        }
+    }
+
     /// Notes how all logs stand. After the last event of the run.
     pub(crate) fn settle(&self) {
+        let copied = self.copied.load(Relaxed);
         for (window, log) in self.all() {
-            if log.seen {
+            if log.seen || (copied && !log.dirty) {
                 let record = LogRecord {
                     last: log.last,
                     next_due_ms: log.next_due_ms,

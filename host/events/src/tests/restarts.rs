@@ -169,3 +169,21 @@ impl Host {
         count
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn copy_for_a_backup_says_of_no_log_that_it_is_exact_and_a_usual_end_makes_them_so() {
+    let mut host = Host::new(&[("b", subscription("all", "a"))]).await;
+    host.emit("a", &["x"]).await;
+    host.caught_up("b", "all").await;
+    host.restart().await;
+    let is_dirty = async |host: &Host| {
+        let state = &host.events.shared.state;
+        let record: Option<LogRecord> = state.get(LOGS, "a").await.unwrap();
+        record.unwrap().dirty
+    };
+    assert!(!is_dirty(&host).await);
+    host.events.before_snapshot().await.unwrap();
+    assert!(is_dirty(&host).await);
+    host.restart().await;
+    assert!(!is_dirty(&host).await);
+}
