@@ -61,8 +61,9 @@ impl EventLog {
             let list: EventList = answer.read()?;
             match self.json {
                 true => {
-                    let events = answer.read::<Value>()?["events"].take();
-                    for event in events.as_array().into_iter().flatten() {
+                    let list: Value = answer.read()?;
+                    let events = list.get("events").and_then(Value::as_array);
+                    for event in events.into_iter().flatten() {
                         tell_json(event);
                     }
                 }

@@ -22,7 +22,7 @@ impl FromStr for Of {
             Some((window, name)) => (window, Some(part(name)?)),
             None => (text, None),
         };
-        let window = window.parse().map_err(|why| format!("{why}"))?;
+        let window = window.parse()?;
         Ok(Of { window, name })
     }
 }

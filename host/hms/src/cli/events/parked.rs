@@ -88,10 +88,10 @@ impl Parked {
             let path = format!("/parked?{query}{after}");
             let answer = client.call(Method::GET, &path).await?;
             let list: ParkedList = answer.read()?;
-            if self.json
-                && let Value::Array(more) = answer.read::<Value>()?["parked"].take()
-            {
-                values.extend(more);
+            if self.json {
+                let list: Value = answer.read()?;
+                let more = list.get("parked").and_then(Value::as_array);
+                values.extend(more.into_iter().flatten().cloned());
             }
             if let Some(last) = list.parked.last() {
                 after = format!("&after={}", last.id);
