@@ -7,7 +7,7 @@ use crate::entry::Entry;
 use crate::policy::Fit;
 use crate::target::Target;
 use hms_grants::{OutboundGrant, WindowGrants};
-use hms_net::client::{Connections, Health, Permits};
+use hms_net::client::{Connections, Health, LookUps, Permits};
 use http::Method;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -32,6 +32,8 @@ pub(crate) struct Windows(Mutex<All>);
 struct All {
     by_name: HashMap<Arc<str>, Arc<Window>>,
     looked: Option<Instant>,
+    /// Of all of them.
+    look_ups: LookUps,
 }
 
 /// One window.
@@ -63,7 +65,15 @@ impl Windows {
             all.looked = Some(now);
             all.by_name.retain(|_, window| !window.is_idle(now));
         }
-        all.by_name.entry(name.clone()).or_default().clone()
+        let look_ups = all.look_ups.clone();
+        let window = all.by_name.entry(name.clone());
+        let window = window.or_insert_with(|| {
+            Arc::new(Window {
+                connections: Arc::new(Connections::sharing(look_ups)),
+                ..Window::default()
+            })
+        });
+        window.clone()
     }
 }
 

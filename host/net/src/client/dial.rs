@@ -1,7 +1,7 @@
 //! Connects to a service: its name is resolved, each address checked, and what passes is dialled.
 
-use super::connections::Connections;
-use super::error::{BoxError, Unresolved};
+use super::connections::{Connections, TooManyConnections};
+use super::error::{BoxError, Unresolved, find};
 use super::permits::Permit;
 use super::{NotAllowed, Screen};
 use futures_util::future::BoxFuture;
@@ -89,6 +89,7 @@ impl Dialer {
             screen: self.screen.clone(),
             port,
             permit,
+            connections: self.connections.clone(),
         };
         let mut connector = HttpConnector::new_with_resolver(resolver);
         connector.set_connect_timeout(Some(self.connect_timeout));
@@ -183,6 +184,40 @@ struct Resolver {
     /// The one that is connected to.
     port: u16,
     permit: Option<Arc<Permit>>,
+    connections: Option<Arc<Connections>>,
+}
+
+impl Resolver {
+    /// The addresses of a name, whatever the screen says of them. The system's look-up does not end
+    /// with those who wait for it: it counts until its end.
+    async fn look_up(mut self, name: Name) -> io::Result<Vec<SocketAddr>> {
+        let look_up = match &self.connections {
+            Some(connections) => Some(connections.look_up().await.map_err(io::Error::other)?),
+            None => None,
+        };
+        if let Some(given) = &self.given {
+            return given.resolve(name.as_str()).await;
+        }
+        let counts = (look_up, self.permit);
+        let resolving = self.system.call(name);
+        if counts.0.is_none() {
+            return Ok(resolving.await?.collect());
+        }
+        let counted = async move {
+            let found = resolving.await;
+            drop(counts);
+            found
+        };
+        Ok(tokio::spawn(counted).await??.collect())
+    }
+}
+
+/// The name has no address, unless it was not even looked up.
+fn unresolved(error: io::Error) -> io::Error {
+    match find::<TooManyConnections>(&error) {
+        Some(_) => error,
+        None => io::Error::new(error.kind(), Unresolved(error)),
+    }
 }
 
 impl Service<Name> for Resolver {
@@ -195,29 +230,10 @@ impl Service<Name> for Resolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let resolving: BoxFuture<'static, io::Result<Vec<SocketAddr>>> = match &self.given {
-            Some(given) => given.resolve(name.as_str()),
-            None => {
-                let resolving = self.system.call(name);
-                match self.permit.clone() {
-                    None => Box::pin(async move { Ok(resolving.await?.collect()) }),
-                    // The system's look-up does not end with those who wait for it: it counts
-                    // until its end.
-                    Some(permit) => Box::pin(async move {
-                        let counted = async move {
-                            let found = resolving.await;
-                            drop(permit);
-                            found
-                        };
-                        Ok(tokio::spawn(counted).await??.collect())
-                    }),
-                }
-            }
-        };
+        let resolving = self.clone().look_up(name);
         let (screen, port) = (self.screen.clone(), self.port);
         Box::pin(async move {
-            let found = resolving.await;
-            let found = found.map_err(|error| io::Error::new(error.kind(), Unresolved(error)))?;
+            let found = resolving.await.map_err(unresolved)?;
             let (mut passed, mut refused) = (Vec::new(), None);
             for mut address in found {
                 address.set_port(port);

@@ -5,9 +5,11 @@ mod tls;
 
 use super::*;
 use crate::pem::Pem;
+use futures_util::future::BoxFuture;
 use hms_core::body;
 use http::StatusCode;
 use http_body_util::BodyExt;
+use std::io;
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
 
@@ -88,6 +90,49 @@ async fn connections_are_bounded_by_every_protocol_and_also_while_they_are_made(
         };
         let ended = tokio::time::timeout(PATIENCE / 2, ended).await;
         assert!(ended.is_ok(), "{protocol:?}");
+    }
+}
+
+/// A name server that never answers.
+struct Silent;
+
+impl Resolve for Silent {
+    fn resolve(&self, _: &str) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_that_nobody_resolves_take_a_bounded_number_of_look_ups() {
+    let look_ups = LookUps::default();
+    let clients: Vec<_> = (0..17)
+        .map(|_| {
+            let connections = Arc::new(Connections::sharing(look_ups.clone()));
+            connections.set_most(100);
+            HttpClient::new(ClientSettings {
+                connections: Some(connections),
+                resolver: Some(Arc::new(Silent)),
+                ..settings()
+            })
+        })
+        .collect();
+    let ask = |client: &HttpClient, name: u32| {
+        let (client, request) = (client.clone(), get(&format!("http://{name}.example/")));
+        tokio::spawn(async move { client.ask(Protocol::Http, false, request).await.err() })
+    };
+    // Eight of each of sixteen windows; the ninth of one is refused, and any of the last window.
+    for client in &clients[..16] {
+        for name in 0..8 {
+            ask(client, name);
+        }
+    }
+    tokio::task::yield_now().await;
+    for client in [&clients[0], &clients[16]] {
+        let refused = ask(client, 9).await.unwrap();
+        assert!(
+            matches!(refused, Some(SendError::TooManyConnections)),
+            "{refused:?}"
+        );
     }
 }
 
