@@ -11,8 +11,8 @@
 
 mod events;
 
-use crate::outbound::TemplatePart;
-use crate::{CallGrant, HostPattern, OutboundGrant, WindowGrants};
+use crate::outbound::{ClientCert, TemplatePart};
+use crate::{CallGrant, HostPattern, OutboundGrant, SecretSource, WindowGrants};
 use http::Method;
 use http::uri::Scheme;
 use ipnet::IpNet;
@@ -40,18 +40,18 @@ enum Atom {
     Emit,
     /// To call a service.
     Send(Scope),
-    /// A secret that the host adds there.
-    Secret(Scope, String),
+    /// A secret that the host adds there, and where its value is.
+    Secret(Scope, String, Option<SecretSource>),
     /// The client certificate by which the host identifies itself there.
-    Certificate(Scope, PathBuf),
+    Certificate(Scope, ClientCert),
     /// A certificate authority beside the system's: whoever has its key can pose as the service.
     Authority(Scope, PathBuf),
     /// A network beside the public internet in which the service may be.
     Private(Scope, IpNet),
     /// To call a window, and whether with the user of the request in hand.
     Call(String, bool),
-    /// To read a secret.
-    Reveal(String),
+    /// To read a secret, and where its value is.
+    Reveal(String, Option<SecretSource>),
     /// To have events of a window delivered.
     Events(events::Delivered),
 }
@@ -108,10 +108,14 @@ pub fn abilities(imports: &[String], granted: &WindowGrants) -> Vec<Ability> {
     }
     if let Some(import) = http {
         let grants = &granted.grants;
-        let outbound = grants.outbound.iter().map(|grant| Ability {
+        // What no request reaches is not had: with the earlier entry gone, it would be gained.
+        let unreached = shadowed(granted);
+        let reached = grants.outbound.iter();
+        let reached = reached.filter(|grant| !unreached.iter().any(|of| std::ptr::eq(*of, *grant)));
+        let outbound = reached.map(|grant| Ability {
             import: import.to_owned(),
             may: format!("{} ({})", outbound(grant), granted.at(grant.line)),
-            atoms: atoms(grant),
+            atoms: atoms(grant, &grants.secrets),
         });
         abilities.extend(outbound);
         let calls = grants.calls.iter().map(|grant| Ability {
@@ -126,7 +130,10 @@ pub fn abilities(imports: &[String], granted: &WindowGrants) -> Vec<Ability> {
         let reveal = granted.grants.reveal.iter().map(|name| Ability {
             import: import.to_owned(),
             may: format!("read secret {name} ({line})"),
-            atoms: vec![Atom::Reveal(name.clone())],
+            atoms: vec![Atom::Reveal(
+                name.clone(),
+                granted.grants.secrets.get(name).cloned(),
+            )],
         });
         abilities.extend(reveal);
     }
@@ -257,11 +264,13 @@ impl Atom {
     fn covers(&self, other: &Atom) -> bool {
         match (self, other) {
             (Atom::Send(ours), Atom::Send(theirs)) => ours.covers(theirs),
-            (Atom::Secret(ours, name), Atom::Secret(theirs, other)) => {
-                name == other && ours.covers(theirs)
+            (Atom::Secret(ours, name, source), Atom::Secret(theirs, other, other_source)) => {
+                name == other && source == other_source && ours.covers(theirs)
             }
-            (Atom::Certificate(ours, file), Atom::Certificate(theirs, other))
-            | (Atom::Authority(ours, file), Atom::Authority(theirs, other)) => {
+            (Atom::Certificate(ours, files), Atom::Certificate(theirs, other)) => {
+                files == other && ours.covers(theirs)
+            }
+            (Atom::Authority(ours, file), Atom::Authority(theirs, other)) => {
                 file == other && ours.covers(theirs)
             }
             (Atom::Private(ours, network), Atom::Private(theirs, other)) => {
@@ -364,14 +373,17 @@ fn scopes(grant: &OutboundGrant) -> Vec<Scope> {
     scopes
 }
 
-fn atoms(grant: &OutboundGrant) -> Vec<Atom> {
+fn atoms(grant: &OutboundGrant, sources: &BTreeMap<String, SecretSource>) -> Vec<Atom> {
     let mut atoms = Vec::new();
     for scope in scopes(grant) {
-        let secrets = secrets(grant).map(|name| Atom::Secret(scope.clone(), name.clone()));
+        let secrets = secrets(grant).map(|name| {
+            let source = sources.get(name).cloned();
+            Atom::Secret(scope.clone(), name.clone(), source)
+        });
         let private = grant.private.iter();
         let private = private.map(|network| Atom::Private(scope.clone(), *network));
         let certificate = grant.client_cert.iter();
-        let certificate = certificate.map(|c| Atom::Certificate(scope.clone(), c.cert.clone()));
+        let certificate = certificate.map(|c| Atom::Certificate(scope.clone(), c.clone()));
         let authority = grant.ca.iter();
         let authority = authority.map(|ca| Atom::Authority(scope.clone(), ca.clone()));
         atoms.extend(secrets.chain(private).chain(certificate).chain(authority));

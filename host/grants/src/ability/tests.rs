@@ -55,6 +55,10 @@ fn every_way_to_grow_is_asked_for() {
         more("{card-key}\"", "{card-key}{other}\""),
         more("    paths", "    private: [10.0.0.0/8]\n    paths"),
         more("    paths", "    ca: my.pem\n    paths"),
+        more(
+            "card-key: {file: k}",
+            "card-key: {file: ../data/admin.token}",
+        ),
         format!("{CARD}calls: [docs]\n"),
     ] {
         assert!(asks(CARD, &after).is_some(), "{after}");
@@ -173,6 +177,29 @@ fn plain_sentences_say_everything_and_no_value() {
 fn secret_that_nothing_uses_is_found_with_its_line() {
     let unused = unused_secrets(&granted(CARD));
     assert_eq!(unused, [("other".to_owned(), 6)]);
+}
+
+#[test]
+fn revealed_secret_from_another_file_is_asked_for() {
+    let file = |path: &str| format!("secrets: {{s: {{file: {path}}}}}\nreveal: [s]\n");
+    let settings = ["wasi:config/store@0.2.0-rc.1".to_owned()];
+    let [before, after] = ["a", "b"].map(|path| abilities(&settings, &granted(&file(path))));
+    assert_eq!(gained(&before, &before), []);
+    let asked = sentence(2, &gained(&before, &after)).unwrap();
+    assert!(
+        asked.ends_with("it may now read secret s (windows/payments.yaml:2)"),
+        "{asked}"
+    );
+}
+
+#[test]
+fn entry_that_is_reached_once_an_earlier_one_is_gone_is_asked_for() {
+    let first = "outbound:\n  - {to: \"https://a.example\", paths: [/x/**]}\n";
+    let second = "  - {to: \"https://a.example\", paths: [/x/**], private: [10.0.0.0/8]}\n";
+    let both = format!("{first}{second}");
+    let alone = format!("outbound:\n{second}");
+    assert!(asks(&both, &alone).is_some());
+    assert_eq!(asks(&alone, &both), None);
 }
 
 #[test]
