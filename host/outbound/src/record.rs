@@ -125,7 +125,11 @@ impl Drop for Record {
     fn drop(&mut self) {
         let took = self.started.elapsed();
         let to = self.entry.as_ref().map(|entry| &*entry.to);
-        let class = self.error.unwrap_or_else(|| class(self.status));
+        let class = match (self.error, self.status) {
+            // A refusal of the service is one, whether or not its text is read.
+            (Some(GIVEN_UP), Some(400..)) | (None, _) => class(self.status),
+            (Some(error), _) => error,
+        };
         self.metrics.ended(&self.window, to, class, took);
         let method = self.method.as_str();
         let target = self.target.as_ref();

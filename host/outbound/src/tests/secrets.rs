@@ -119,6 +119,19 @@ async fn secret_is_in_no_log_metric_or_error() {
 }
 
 #[tokio::test]
+async fn refusal_of_a_service_whose_text_nobody_reads_counts_as_one() {
+    let refuse = |_| async {
+        let response = Response::builder().status(503);
+        response.body(body::full("no")).unwrap()
+    };
+    let (world, at) = (World::new(), service(refuse).await);
+    world.grant_with(&[granted(at)], &[("card-key", VALUE)]);
+    drop(world.call(get(format!("http://{at}/"))).await.unwrap());
+    let row = "class=\"5xx\"} 1";
+    assert!(world.metrics().contains(row), "{}", world.metrics());
+}
+
+#[tokio::test]
 async fn call_is_one_log_line_once_its_answer_has_ended() {
     let lines = Lines::default();
     let _recording = lines.record();
