@@ -15,6 +15,7 @@ use hms_core::limits::Limit;
 use hms_core::outgoing::{CallError, OnBehalf, Outgoing, RequestedTimeouts};
 use hms_core::path::{check_query, normalise};
 use hms_core::stream_idle::StreamIdle;
+use hms_grants::mask::masked_uri;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderName, HeaderValue, Request, Response, Version, header};
 use std::sync::atomic::Ordering::Relaxed;
@@ -74,8 +75,8 @@ impl Call {
             }
             Err(CallError::Denied) => {
                 let context = &self.context;
-                let file = context.grants.load().path();
-                let (reason, sentence) = refusal::not_granted(&file, &method, &uri);
+                let granted = context.grants.load();
+                let (reason, sentence) = refusal::not_granted(&granted, &method, &uri);
                 context.failures.count(reason, &sentence);
             }
             Err(error @ CallError::LoopDetected) => {
@@ -90,7 +91,8 @@ impl Call {
     }
 
     fn count(&self, reason: &'static str, uri: &Uri, error: &CallError) {
-        let host = uri.host().unwrap_or_default();
+        let granted = self.context.grants.load();
+        let host = masked_uri(&granted, uri.host().unwrap_or_default());
         let sentence = format!("a call of '{host}' was refused: {error}");
         self.context.failures.count(reason, &sentence);
     }

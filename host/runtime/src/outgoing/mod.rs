@@ -98,9 +98,9 @@ impl WasiHttpHooks for Outside {
             }
             Some(Sending::Refused(reason, sentence)) => self.failures.count(reason, sentence),
             None => {
-                let file = self.grants.load().path();
+                let granted = self.grants.load();
                 let (reason, sentence) =
-                    refusal::not_granted(&file, request.method(), request.uri());
+                    refusal::not_granted(&granted, request.method(), request.uri());
                 self.failures.count(reason, &sentence);
             }
         }

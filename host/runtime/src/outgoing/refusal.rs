@@ -1,6 +1,8 @@
 //! What an operator reads of a request that was refused: the grant that would allow it.
 
 use super::destination::Destination;
+use hms_grants::WindowGrants;
+use hms_grants::mask::masked_uri;
 use http::{Method, Uri};
 use std::path::Path;
 
@@ -10,8 +12,18 @@ pub(super) const NO_NETWORK: &str = "no-network";
 /// The reason of a refused call of a window.
 pub(super) const NOT_GRANTED: &str = "not-granted";
 
-/// Under which it is counted, and the sentence. `file` is where it would be granted.
-pub(super) fn not_granted(file: &Path, method: &Method, uri: &Uri) -> (&'static str, String) {
+/// Under which it is counted, and the sentence, without the values of secrets. `granted` is what the
+/// window is granted.
+pub(super) fn not_granted(
+    granted: &WindowGrants,
+    method: &Method,
+    uri: &Uri,
+) -> (&'static str, String) {
+    let (reason, sentence) = plain(&granted.path(), method, uri);
+    (reason, masked_uri(granted, &sentence).into_owned())
+}
+
+fn plain(file: &Path, method: &Method, uri: &Uri) -> (&'static str, String) {
     let file = file.display();
     match Destination::of(uri) {
         Ok(Destination::Window(callee)) => (
@@ -47,11 +59,17 @@ pub(super) fn not_granted(file: &Path, method: &Method, uri: &Uri) -> (&'static 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hms_grants::Secret;
 
     #[test]
     fn refusal_names_the_grant_that_would_allow_it() {
-        let file = Path::new("windows/payments.yaml");
-        let said = |method, uri: &str| not_granted(file, &method, &uri.parse().unwrap());
+        let granted = WindowGrants {
+            folder: "windows".into(),
+            file: "payments.yaml".into(),
+            secrets: [("key".to_owned(), Secret::new(b"s3cret-4711".to_vec()))].into(),
+            ..WindowGrants::default()
+        };
+        let said = |method, uri: &str| not_granted(&granted, &method, &uri.parse().unwrap());
         let (reason, sentence) = said(Method::POST, "https://user:key@api.card.example/v1?a=b");
         assert_eq!(reason, "no-network");
         assert!(
@@ -72,6 +90,11 @@ mod tests {
             sentence.ends_with("add to windows/payments.yaml: calls: [docs]"),
             "{sentence}"
         );
+        for uri in ["http://hms-svc-s3cret-4711/", "http://S3CRET-4711.example/"] {
+            let (_, sentence) = said(Method::GET, uri);
+            let found = sentence.to_lowercase().contains("s3cret");
+            assert!(!found && sentence.contains("***"), "{sentence}");
+        }
         let (_, sentence) = said(Method::GET, "https://hms-svc-docs/");
         assert!(sentence.contains("http://"), "{sentence}");
     }
