@@ -6,7 +6,7 @@
 //! which move. So whether one is new is decided by its atoms: one for each method and path, one
 //! for each secret that may leave by them, and so on.
 //!
-//! Events are the exception: they are delivered to a window whatever its release imports. [`events`]
+//! Events are the exception: they are delivered to a window whatever its release imports. `events`
 //! has what is said of them.
 
 mod events;
