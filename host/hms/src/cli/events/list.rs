@@ -141,5 +141,5 @@ fn listed(event: &Event) {
 
 /// Columns of one width, because the lines of `--follow` come one by one.
 fn line(sequence: &str, when: &str, kind: &str, subject: &str, data: &str) {
-    say!("{sequence:<8}  {when:<24}  {kind:<28}  {subject:<16}  {data}");
+    say!("{sequence:<8}  {when:<24}  {kind:<28}  {subject:<36}  {data}");
 }
