@@ -220,6 +220,7 @@ impl Events {
         name: &str,
     ) -> Result<SubscriptionStatus, EventsError> {
         let subscriber = self.subscriber(window, name)?;
+        let _loaded = subscriber.loading.lock().await;
         subscriber.resume();
         self.shared.state.flush().await?;
         Ok(subscriber.status())
@@ -329,21 +330,25 @@ impl Events {
         })
     }
 
-    /// The subscription and the record of a parked event.
+    /// The subscription of a parked event.
+    fn of_parked(&self, id: &str) -> Result<Arc<Subscriber>, EventsError> {
+        let of = id.rsplit_once('/').and_then(|(of, _)| Id::of_key(of));
+        let subscriber = of.and_then(|of| self.shared.subscriber(&of.window, &of.name));
+        subscriber.ok_or_else(|| EventsError::NoParked(id.to_owned()))
+    }
+
+    /// The id of a parked event in its subscription, and its record.
     async fn find_parked(
         &self,
+        subscriber: &Subscriber,
         id: &str,
-    ) -> Result<(Arc<Subscriber>, String, ParkedRecord), EventsError> {
+    ) -> Result<(String, ParkedRecord), EventsError> {
         let none = || EventsError::NoParked(id.to_owned());
-        let (of, event) = id.rsplit_once('/').ok_or_else(none)?;
-        let of = Id::of_key(of).ok_or_else(none)?;
-        let subscriber = self
-            .shared
-            .subscriber(&of.window, &of.name)
-            .ok_or_else(none)?;
+        let (_, event) = id.rsplit_once('/').ok_or_else(none)?;
         self.shared.state.flush().await?;
-        let record = self.shared.state.get(&of.parked(), event).await?;
-        Ok((subscriber, event.to_owned(), record.ok_or_else(none)?))
+        let parked = subscriber.id.parked();
+        let record = self.shared.state.get(&parked, event).await?;
+        Ok((event.to_owned(), record.ok_or_else(none)?))
     }
 
     /// Has a parked event be tried again, from the first attempt on. Without effect if it is
@@ -353,7 +358,9 @@ impl Events {
     /// # Errors
     /// If there is none of that id, or it cannot be noted.
     pub async fn retry_parked(&self, id: &str) -> Result<(), EventsError> {
-        let (subscriber, event, record) = self.find_parked(id).await?;
+        let subscriber = self.of_parked(id)?;
+        let _loaded = subscriber.loading.lock().await;
+        let (event, record) = self.find_parked(&subscriber, id).await?;
         subscriber.retry(&event, record);
         Ok(self.shared.state.flush().await?)
     }
@@ -363,7 +370,9 @@ impl Events {
     /// # Errors
     /// If there is none of that id, it is being delivered, or it cannot be noted.
     pub async fn drop_parked(&self, id: &str) -> Result<(), EventsError> {
-        let (subscriber, event, record) = self.find_parked(id).await?;
+        let subscriber = self.of_parked(id)?;
+        let _loaded = subscriber.loading.lock().await;
+        let (event, record) = self.find_parked(&subscriber, id).await?;
         if !subscriber.discard(&event, &record) {
             return Err(EventsError::InFlight(id.to_owned()));
         }

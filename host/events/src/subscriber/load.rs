@@ -15,6 +15,7 @@ impl Subscriber {
     /// # Errors
     /// Why it cannot be read: nothing has changed.
     pub(super) async fn load(self: &Arc<Self>) -> Result<(), StoreError> {
+        let _loading = self.loading.lock().await;
         let state = &self.shared.state;
         // Of one of the same name before it.
         state.flush().await?;

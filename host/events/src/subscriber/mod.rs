@@ -34,6 +34,9 @@ pub(crate) struct Subscriber {
     pub(super) inner: Mutex<Inner>,
     pub wake: Arc<Notify>,
     cancel: CancellationToken,
+    /// Locked while what is on disk is read, which replaces what is in memory. Whoever changes both
+    /// waits for it.
+    pub(crate) loading: tokio::sync::Mutex<()>,
     /// True once its task is over.
     over: watch::Sender<bool>,
 }
@@ -85,6 +88,7 @@ impl Subscriber {
             inner: Mutex::default(),
             wake: Arc::default(),
             cancel: CancellationToken::new(),
+            loading: tokio::sync::Mutex::default(),
             over: watch::channel(false).0,
         })
     }
