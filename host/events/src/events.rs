@@ -1,6 +1,6 @@
 //! The deliveries of the host as a whole: opened, started, stopped and closed once.
 
-use crate::limits::{EventsLimits, SWEEP, TRIM};
+use crate::limits::{AFTER_FAILURE, EventsLimits, SWEEP, TRIM};
 use crate::logs::{Logs, Readers};
 use crate::metrics::EventsMetrics;
 use crate::records::{Id, SUBSCRIPTIONS, SubscriptionRecord};
@@ -14,7 +14,7 @@ use hms_grants::subscription::Subscription;
 use hms_grants::{AllGrants, WindowGrants};
 use hms_store::{Scratch, Snapshot, Store, StoreError, StoreLimits, Stores, Transacted, open_file};
 use parking_lot::{Mutex, RwLock};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -83,9 +83,22 @@ pub(crate) struct Shared {
     changed: Notify,
     /// From which event on each log is needed, as it was last said.
     needed: Mutex<HashMap<String, u64>>,
-    /// Logs that are being looked at because nobody knows how they stand.
-    looking: Mutex<HashSet<String>>,
+    /// What is being done for each window. After a failure: until when it is left alone.
+    chores: Mutex<HashMap<(Chore, String), Option<Instant>>>,
     tasks: TaskTracker,
+}
+
+/// What is done for a window beside its deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Chore {
+    /// To see how a log stands of which nobody knows.
+    Look,
+    /// To append to a log what is due.
+    Promote,
+    /// To run the schedules that are due.
+    Schedules,
+    /// To drop what is too old. For all windows, one after the other.
+    Trim,
 }
 
 /// The grants that the subscriptions are of: what holds now is compared by pointer.
@@ -195,6 +208,8 @@ impl Shared {
 
     /// Forgets subscriptions that have been gone for long, and notes since when others are.
     async fn forget_gone(&self) -> Result<(), StoreError> {
+        // None comes back meanwhile.
+        let _turn = self.changing.lock().await;
         let all: Vec<(String, SubscriptionRecord)> = self.state.all(SUBSCRIPTIONS).await?;
         let keep = u64::try_from(self.limits.keep.as_millis()).unwrap_or(u64::MAX);
         for (key, mut record) in all {
@@ -230,15 +245,11 @@ impl Shared {
     /// Looks at durable state for whatever a wake-up should have said.
     fn look(self: &Arc<Self>) {
         for window in self.logs.dirty() {
-            if !self.looking.lock().insert(window.clone()) {
-                continue;
-            }
-            let shared = self.clone();
-            self.tasks.spawn(async move {
+            let look = async move |shared: Arc<Shared>, window: String| {
                 // A store that fails has said so itself.
-                let _ = shared.logs.store(&window).await;
-                shared.looking.lock().remove(&window);
-            });
+                shared.logs.store(&window).await.is_ok()
+            };
+            self.chore(Chore::Look, &window, look);
         }
         for (window, log) in self.logs.all() {
             if log.seen
@@ -272,23 +283,76 @@ impl Shared {
         }
     }
 
-    async fn promote(self: &Arc<Self>) {
+    /// Does a chore of a window in a task of its own, so that a store that hangs keeps no other
+    /// window waiting. Not while it is being done already, nor for a moment after it has failed.
+    pub(crate) fn chore<F>(
+        self: &Arc<Self>,
+        chore: Chore,
+        window: &str,
+        work: impl FnOnce(Arc<Shared>, String) -> F,
+    ) where
+        F: Future<Output = bool> + Send + 'static,
+    {
+        let key = (chore, window.to_owned());
+        let mut chores = self.chores.lock();
+        let begins = match chores.get(&key) {
+            None => true,
+            Some(None) => false,
+            Some(Some(until)) => *until <= Instant::now(),
+        };
+        if !begins {
+            return;
+        }
+        chores.insert(key.clone(), None);
+        drop(chores);
+        let (shared, work) = (self.clone(), work(self.clone(), window.to_owned()));
+        self.tasks.spawn(async move {
+            let is_done = work.await;
+            let mut chores = shared.chores.lock();
+            match is_done {
+                true => chores.remove(&key),
+                false => chores.insert(key, Some(Instant::now() + AFTER_FAILURE)),
+            };
+            drop(chores);
+            if chore == Chore::Promote {
+                shared.logs.due.notify_one();
+            }
+        });
+    }
+
+    fn promote(self: &Arc<Self>) {
         let now = self.now_ms();
         for (window, log) in self.logs.all() {
-            if log.next_due_ms.is_none_or(|due| due > now) {
-                continue;
+            if log.next_due_ms.is_some_and(|due| due <= now) {
+                self.chore(Chore::Promote, &window, async move |shared, window| {
+                    shared.promote_all(&window, now).await
+                });
             }
-            loop {
-                match self.logs.promote(&window, now).await {
-                    Ok(true) => {}
-                    Ok(false) => break,
-                    Err(error) => {
-                        tracing::warn!(window, "events that are due wait: {error}");
-                        break;
-                    }
+        }
+    }
+
+    async fn promote_all(&self, window: &str, now_ms: u64) -> bool {
+        loop {
+            match self.logs.promote(window, now_ms).await {
+                Ok(true) => {}
+                Ok(false) => return true,
+                Err(error) => {
+                    tracing::warn!(window, "events that are due wait: {error}");
+                    return false;
                 }
             }
         }
+    }
+
+    /// When the next event is due in a log of which it is not being seen to.
+    fn next_due_ms(&self) -> Option<u64> {
+        let chores = self.chores.lock();
+        let logs = self.logs.all().into_iter();
+        let due = logs.filter_map(|(window, log)| {
+            let due = log.next_due_ms?;
+            (!chores.contains_key(&(Chore::Promote, window))).then_some(due)
+        });
+        due.min()
     }
 
     async fn trim(&self) {
@@ -369,7 +433,7 @@ impl Events {
             changing: tokio::sync::Mutex::default(),
             changed: Notify::new(),
             needed: Mutex::default(),
-            looking: Mutex::default(),
+            chores: Mutex::default(),
             stores: config.stores,
             windows: config.windows,
             outgoing: config.outgoing,
@@ -400,17 +464,20 @@ impl Events {
             let mut trimmed = Instant::now();
             while !stop.is_cancelled() {
                 shared.reconcile().await;
-                shared.promote().await;
-                shared.schedules.tick(&shared).await;
+                shared.promote();
+                shared.schedules.tick(&shared);
                 shared.look();
                 if trimmed.elapsed() >= TRIM {
                     trimmed = Instant::now();
-                    shared.trim().await;
-                    if let Err(error) = shared.forget_gone().await {
-                        tracing::warn!("the state of deliveries cannot be read: {error}");
-                    }
+                    shared.chore(Chore::Trim, "", async move |shared, _| {
+                        shared.trim().await;
+                        if let Err(error) = shared.forget_gone().await {
+                            tracing::warn!("the state of deliveries cannot be read: {error}");
+                        }
+                        true
+                    });
                 }
-                let due = shared.logs.next_due_ms();
+                let due = shared.next_due_ms();
                 let due = due.map(|due| due.saturating_sub(shared.now_ms()).max(1));
                 let wait = due.map_or(SWEEP, |due| SWEEP.min(Duration::from_millis(due)));
                 tokio::select! {

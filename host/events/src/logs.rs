@@ -186,15 +186,6 @@ impl Logs {
         dirty.map(|(window, _)| window.clone()).collect()
     }
 
-    /// When the next event is due.
-    pub(crate) fn next_due_ms(&self) -> Option<u64> {
-        self.known
-            .lock()
-            .values()
-            .filter_map(|log| log.next_due_ms)
-            .min()
-    }
-
     /// The store of `window`, opened if necessary. None if there is none.
     ///
     /// # Errors
@@ -241,6 +232,11 @@ impl Logs {
     }
 
     async fn mark(&self, window: &str) -> Result<(), String> {
+        let said =
+            |error: StoreError| format!("the host cannot note that there are events: {error}");
+        // Before there is a new event: a log that is not what it was is noticed now. Before the
+        // lock: a store that hangs keeps no other window from emitting.
+        let store = self.stores.open_async(window).await.map_err(said)?;
         let _turn = self.marking.lock().await;
         if self.closed.load(Relaxed) {
             return Err("the host is ending".to_owned());
@@ -248,10 +244,6 @@ impl Logs {
         if self.is_marked(window) {
             return Ok(());
         }
-        let said =
-            |error: StoreError| format!("the host cannot note that there are events: {error}");
-        // Before there is a new event: a log that is not what it was is noticed now.
-        let store = self.stores.open_async(window).await.map_err(said)?;
         let state = store.log_state();
         self.observe(window, state);
         let record = LogRecord {

@@ -4,7 +4,7 @@
 //! The event of an occurrence is emitted under a `once` key, so a host that ends between that and
 //! the note of it in events.redb emits none twice.
 
-use crate::events::{Seen, Shared};
+use crate::events::{Chore, Seen, Shared};
 use crate::records::{Id, SCHEDULES, ScheduleRecord};
 use crate::state::State;
 use hms_core::events::EmitGuard;
@@ -14,7 +14,7 @@ use hms_grants::subscription::{
 };
 use hms_store::{NewEvent, StoreError, Transaction};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The type of the events of a schedule.
@@ -107,19 +107,36 @@ impl Schedules {
             .collect()
     }
 
-    /// Runs what is due.
-    pub(crate) async fn tick(&self, shared: &Arc<Shared>) {
+    /// Has what is due be run.
+    pub(crate) fn tick(&self, shared: &Arc<Shared>) {
         let now = shared.now_ms();
+        let windows: BTreeSet<String> = self.due(now).map(|(id, ..)| id.window).collect();
+        for window in windows {
+            shared.chore(Chore::Schedules, &window, async move |shared, window| {
+                shared.schedules.run_due(&shared, &window, now).await
+            });
+        }
+    }
+
+    /// Those of a window that are due at `now`, one after the other. Gives whether none failed.
+    async fn run_due(&self, shared: &Arc<Shared>, window: &str, now: u64) -> bool {
+        let mut all_ran = true;
+        for (id, spec, record) in self.due(now).filter(|(id, ..)| id.window == window) {
+            if let Err(error) = self.run(shared, &id, &spec, record, now).await {
+                let schedule = &id.name;
+                tracing::warn!(window, schedule, "a run waits: {error}");
+                all_ran = false;
+            }
+        }
+        all_ran
+    }
+
+    fn due(&self, now: u64) -> impl Iterator<Item = (Id, Schedule, ScheduleRecord)> + use<> {
         let due = self.each(|id, known, spec| {
             let is_due = known.next_ms.is_some_and(|next| next <= now);
             is_due.then(|| (id.clone(), spec.clone(), known.record.clone()))
         });
-        for (id, spec, record) in due.into_iter().flatten() {
-            if let Err(error) = self.run(shared, &id, &spec, record, now).await {
-                let (window, schedule) = (&id.window, &id.name);
-                tracing::warn!(window, schedule, "a run waits: {error}");
-            }
-        }
+        due.into_iter().flatten()
     }
 
     async fn run(

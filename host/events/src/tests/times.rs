@@ -2,8 +2,11 @@
 
 use super::fixture::{EPOCH, clock, event};
 use super::*;
+use crate::events::Chore;
 use hms_grants::schedule::{Missed, Overlap, Schedule};
 use hms_store::NewEvent;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 fn minutely(overlap: Overlap) -> Schedule {
@@ -89,4 +92,33 @@ async fn run_is_left_out_while_the_last_one_is_not_over_or_waits() {
         assert_eq!(seen.len(), expected, "{overlap:?}: {seen:?}");
         assert_eq!(host.most_at_once(), 1);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn store_that_hangs_or_fails_keeps_no_timer_of_another_waiting_and_is_left_alone_for_a_moment()
+ {
+    let host = Host::new(&[("b", subscription("own", "b"))]).await;
+    let shared = &host.events.shared;
+    shared.chore(Chore::Promote, "a", async |_, _| {
+        std::future::pending().await
+    });
+    let timer = NewEvent {
+        not_before_ms: Some(clock() + 1_000),
+        ..event("x")
+    };
+    host.transact("b", vec![timer]).await;
+    let begun = Arc::new(AtomicUsize::new(0));
+    for _ in 0..100 {
+        for window in ["a", "c"] {
+            let begun = begun.clone();
+            shared.chore(Chore::Promote, window, async move |_, _| {
+                begun.fetch_add(1, Relaxed);
+                false
+            });
+        }
+        host.pass(Duration::from_millis(20)).await;
+    }
+    assert_eq!(host.sequences(), [1]);
+    // That of c, once a second.
+    assert_eq!(begun.load(Relaxed), 2);
 }
