@@ -128,7 +128,8 @@ pub struct StoredEvent {
     /// Unlike that of any other event, also of a store of the same name that was removed. Kept from
     /// the transaction on.
     pub id: String,
-    /// When it was emitted, in milliseconds since the epoch; of one that waited, when it became due.
+    /// When it was emitted, in milliseconds since the epoch; of one that waited, when it became
+    /// due.
     pub time_ms: u64,
     /// As it was emitted.
     pub event: NewEvent,

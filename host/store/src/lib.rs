@@ -242,8 +242,8 @@ pub trait Store: Send + Sync + 'static {
     /// ([`StoreLimits::max_batch_bytes`]) as they are counted against [`LogBounds::max_bytes`].
     fn events(&self, after: u64, limit: usize, max_bytes: usize) -> Read<EventsPage>;
 
-    /// Events that wait for their time, each with it, in the order in which they are due. Bounded as
-    /// [`Store::events`].
+    /// Events that wait for their time, each with it, in the order in which they are due. Bounded
+    /// as [`Store::events`].
     fn waiting_events(&self, limit: usize) -> Read<Vec<(u64, StoredEvent)>>;
 
     /// Appends to the log what is due by `now_ms`, at most `limit` events

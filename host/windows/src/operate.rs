@@ -102,8 +102,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// If there is no such window, or its store is to be deleted with events that another window has
-    /// not got yet.
+    /// If there is no such window, or its store is to be deleted with events that another window
+    /// has not got yet.
     pub async fn remove(
         self: &Arc<Self>,
         name: &WindowName,

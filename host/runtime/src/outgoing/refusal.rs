@@ -12,8 +12,8 @@ pub(super) const NO_NETWORK: &str = "no-network";
 /// The reason of a refused call of a window.
 pub(super) const NOT_GRANTED: &str = "not-granted";
 
-/// Under which it is counted, and the sentence, without the values of secrets. `granted` is what the
-/// window is granted.
+/// Under which it is counted, and the sentence, without the values of secrets. `granted` is what
+/// the window is granted.
 pub(super) fn not_granted(
     granted: &WindowGrants,
     method: &Method,

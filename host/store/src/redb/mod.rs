@@ -3,9 +3,9 @@
 //! The life of a write: `redb_store` checks it against the limits and passes it to `commit`, which
 //! gathers what arrives while an earlier commit runs. `plan` decides each write by itself, so that
 //! a failing one does not affect the others. `layout` puts the accepted ones into the tables, and
-//! `log` their events. One commit makes them durable, and only then are their futures resolved. `file` holds the open
-//! database and reopens it after a fault. `create` creates a new file so that a crash never leaves
-//! an incomplete one. `files` is the backend, a folder of them.
+//! `log` their events. One commit makes them durable, and only then are their futures resolved.
+//! `file` holds the open database and reopens it after a fault. `create` creates a new file so that
+//! a crash never leaves an incomplete one. `files` is the backend, a folder of them.
 //!
 //! A read, in `reads`, uses the view that the last commit left. `disk_file` is the file as redb
 //! sees it. A read that would wait for the disk leaves its thread by `waiting`. A file whose sync

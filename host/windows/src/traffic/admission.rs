@@ -21,8 +21,8 @@
 //! leave room in what is shared for the heaviest request of the level below, by the first
 //! invariant's sum. So the deepest that wait can always go on, once those have gone that wait for
 //! nobody; no room is kept from them for a request above them. Chains deeper than
-//! [`levels::LEVELS`] share the last level; what they wait for is bounded by the queue's time alone.
-//! A window's own instances are divided in the same way, as far as there are enough of them.
+//! [`levels::LEVELS`] share the last level; what they wait for is bounded by the queue's time
+//! alone. A window's own instances are divided in the same way, as far as there are enough of them.
 
 mod levels;
 

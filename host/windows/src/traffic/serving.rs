@@ -126,8 +126,8 @@ impl Canary {
 
 /// Who asks: the user, or the address where there is none. The gateway sets both, so neither can be
 /// chosen by the client. A call of another window has no address; where it has no user either, each
-/// request is a caller of its own, or all of them would be on one side. A delivery counts by the key
-/// of its event.
+/// request is a caller of its own, or all of them would be on one side. A delivery counts by the
+/// key of its event.
 fn caller(call: &WindowCall) -> Caller<'_> {
     if let Some(delivery) = call.delivery() {
         return Caller::Event(delivery.group.as_bytes());
