@@ -248,6 +248,8 @@ impl Subscriber {
             inner.again.remove(&at);
             inner.flow.finished(at);
         }
+        // Else a pause by rejections would have it be tried again.
+        inner.rejected.retain(|(known, _)| known != id);
         self.unpark(&mut inner, id.to_owned());
         if let Some(key) = &record.key {
             let source = Self::source_number(&mut inner, &record.source);
