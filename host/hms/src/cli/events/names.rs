@@ -78,10 +78,12 @@ impl fmt::Display for ParkedId {
     }
 }
 
-/// What can stand in a path of the admin API.
+/// What can stand in a path of the admin API. The runs of a schedule have a subscription of their
+/// own, `hms.schedule.NAME`.
 fn part(text: &str) -> Result<String, String> {
+    let name = text.strip_prefix("hms.schedule.").unwrap_or(text);
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    match (1..=64).contains(&text.len()) && text.bytes().all(fits) {
+    match (1..=64).contains(&name.len()) && name.bytes().all(fits) {
         true => Ok(text.to_owned()),
         false => Err(format!(
             "'{}' has something other than lower-case letters, digits and hyphens, or is empty or \
@@ -116,7 +118,21 @@ mod tests {
         };
         assert_eq!(of("w"), Ok(("w".into(), None)));
         assert_eq!(of("w/all"), Ok(("w".into(), Some("all".into()))));
-        for wrong in ["", "/", "w/", "w/a/b", "w/A", "w/a%2f", "W"] {
+        let runs = "hms.schedule.nightly";
+        assert_eq!(
+            of(&format!("w/{runs}")),
+            Ok(("w".into(), Some(runs.into())))
+        );
+        for wrong in [
+            "",
+            "/",
+            "w/",
+            "w/a/b",
+            "w/A",
+            "w/a%2f",
+            "w/hms.schedule.",
+            "W",
+        ] {
             assert!(of(wrong).is_err(), "{wrong}");
         }
     }
