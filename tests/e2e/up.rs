@@ -21,12 +21,12 @@ impl Workspace {
         // The same profile and the same lock file: what the tests' own guests are built from is
         // used.
         let manifest = fs::read_to_string(ours.join("components/Cargo.toml")).unwrap();
-        let members = "members = [\"*\", \"../sdk\", \"../tests/guests/*\"]";
+        let members = "members = [\"*\", \"../sdk/rust\", \"../tests/guests/*\"]";
         assert!(manifest.contains(members), "{manifest}");
-        let sdk = format!("\"{}\"", ours.join("sdk").display());
+        let sdk = format!("\"{}\"", ours.join("sdk/rust").display());
         let manifest = manifest
             .replace(members, "members = [\"*\"]")
-            .replace("\"../sdk\"", &sdk);
+            .replace("\"../sdk/rust\"", &sdk);
         fs::write(workspace.dir().join("Cargo.toml"), manifest).unwrap();
         let lock = ours.join("components/Cargo.lock");
         fs::copy(lock, workspace.dir().join("Cargo.lock")).unwrap();

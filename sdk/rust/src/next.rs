@@ -5,7 +5,7 @@ use crate::{Problem, Request, Response};
 use wasip3::http::types::{self, ErrorCode};
 
 wasip3::wit_bindgen::generate!({
-    path: "../wit",
+    path: "wit",
     world: "chain",
     runtime_path: "wasip3::wit_bindgen::rt",
     with: {

@@ -40,6 +40,8 @@
 //! An instance's memory ends with its request: the host starts a fresh instance for the next. Keep
 //! data in the store. Lines on standard output and error go to the window's log.
 
+#![deny(missing_docs)]
+
 /// The code in the README compiles.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

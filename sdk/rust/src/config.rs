@@ -4,7 +4,7 @@ use std::fmt;
 use wasi::config::store;
 
 wasip3::wit_bindgen::generate!({
-    path: "../wit",
+    path: "wit",
     world: "configuration",
     runtime_path: "wasip3::wit_bindgen::rt",
     generate_all,

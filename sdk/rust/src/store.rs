@@ -6,7 +6,7 @@ use std::fmt;
 use wasi::keyvalue::{atomics, batch, store};
 
 wasip3::wit_bindgen::generate!({
-    path: "../wit",
+    path: "wit",
     world: "storage",
     runtime_path: "wasip3::wit_bindgen::rt",
     generate_all,

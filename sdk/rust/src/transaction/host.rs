@@ -4,7 +4,7 @@ use super::error::TransactionError;
 use crate::StoreError;
 
 wasip3::wit_bindgen::generate!({
-    path: "../wit",
+    path: "wit",
     world: "events",
     runtime_path: "wasip3::wit_bindgen::rt",
     generate_all,
