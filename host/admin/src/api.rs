@@ -4,7 +4,7 @@ use super::claimed::Claimed;
 use super::events::Verb as Parked;
 use super::tasks::Tasks;
 use super::token::AdminToken;
-use super::{Backups, Metrics, events, grants, keys, limits, reply, routes, windows};
+use super::{Backups, Metrics, events, grants, keys, limits, reply, requests, routes, windows};
 use hms_api::{Health, HealthStatus, Word};
 use hms_core::body::Body;
 use hms_events::Events;
@@ -182,6 +182,13 @@ impl Admin {
                 events::schedules(&self.events, query)
             }
             ["subscriptions" | "parked" | "schedules"] => reply::method_not_allowed("GET"),
+            ["requests"] if request.method() == Method::GET => {
+                requests::list(self.gateway.recent(), query)
+            }
+            ["requests", id] if request.method() == Method::GET => {
+                requests::show(self.gateway.recent(), id)
+            }
+            ["requests"] | ["requests", _] => reply::method_not_allowed("GET"),
             ["routes"] if request.method() == Method::GET => routes::list(&self.gateway),
             ["routes"] => reply::method_not_allowed("GET"),
             ["routes", name] => match *request.method() {
@@ -375,6 +382,6 @@ fn not_found() -> Response<Body> {
                   /windows/NAME/subscriptions/SUB/parked/retry|EVENT, \
                   /windows/NAME/subscriptions/SUB/parked/EVENT/retry, \
                   /windows/NAME/schedules/SCHEDULE/run, /subscriptions, /parked, /schedules, \
-                  /grants, /routes, /routes/NAME, /keys, /keys/ID, /backup, /healthz, /readyz and /metrics";
+                  /grants, /requests, /requests/ID, /routes, /routes/NAME, /keys, /keys/ID, /backup, /healthz, /readyz and /metrics";
     reply::refuse(StatusCode::NOT_FOUND, "not-found", detail)
 }

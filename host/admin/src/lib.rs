@@ -18,6 +18,7 @@ mod manifests;
 mod metrics;
 mod query;
 mod reply;
+mod requests;
 mod routes;
 mod tasks;
 #[cfg(test)]

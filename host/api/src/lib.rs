@@ -1,9 +1,9 @@
 //! The admin API: the type of every JSON body that goes over it, in both directions. The host
 //! writes these types, and the command line, the tests and other clients read the same ones.
 //!
-//! [`windows`], [`deploy`], [`limits`], [`routes`], [`grants`], [`keys`], [`events`] and [`health`]
-//! follow the paths of the API; [`files`] is common to routes and grants, [`change`] is what the answers to all changes have in common, [`problem`]
-//! every refusal. docs/admin-api.md shows an example of each, which the tests of this crate read.
+//! [`windows`], [`deploy`], [`limits`], [`routes`], [`grants`], [`keys`], [`events`],
+//! [`requests`] and [`health`] follow the paths of the API; [`files`] is common to routes and grants,
+//! [`change`] is what the answers to all changes have in common, [`problem`] every refusal. docs/admin-api.md shows an example of each, which the tests of this crate read.
 //!
 //! Names on the wire are a contract: scripts use them. A reader ignores fields that it does not
 //! know, so an old client understands a new host. A field that is added later has a default, so a
@@ -21,6 +21,7 @@ pub mod health;
 pub mod keys;
 pub mod limits;
 pub mod problem;
+pub mod requests;
 pub mod routes;
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,7 @@ pub use health::{Health, HealthStatus};
 pub use keys::{CreatedKey, Key, KeyList, NewKey, RevokedKey, UnsavedKeys};
 pub use limits::{LimitSource, LimitValues, Limits, LimitsPatch, ShownLimits};
 pub use problem::Problem;
+pub use requests::{RequestList, RequestTrace, SpanTrace, TraceKind};
 pub use routes::{
     HostField, LiveRoute, PathRule, RemovedRoute, RouteDetail, RouteList, RouteStatus, TargetStatus,
 };

@@ -16,7 +16,7 @@ fn round_trip<T: DeserializeOwned + Serialize>(text: &str) -> Result<Value, serd
 }
 
 /// Everything that goes over the API. What is inside of these is shown in their examples.
-const TYPES: [(&str, RoundTrip); 34] = [
+const TYPES: [(&str, RoundTrip); 36] = [
     (
         "Changed<ChangedSubscription>",
         round_trip::<Changed<ChangedSubscription>>,
@@ -61,6 +61,8 @@ const TYPES: [(&str, RoundTrip); 34] = [
     ("ParkedList", round_trip::<ParkedList>),
     ("Problem", round_trip::<Problem>),
     ("ReplayRequest", round_trip::<ReplayRequest>),
+    ("RequestList", round_trip::<RequestList>),
+    ("RequestTrace", round_trip::<RequestTrace>),
     ("RouteDetail", round_trip::<RouteDetail>),
     ("RouteList", round_trip::<RouteList>),
     ("ScheduleList", round_trip::<ScheduleList>),

@@ -5,6 +5,7 @@ use crate::error::RequestError;
 use crate::next::Next;
 use crate::outgoing::CallChain;
 use crate::stream_idle::StreamIdle;
+use crate::trace::Spans;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub struct WindowCall {
     pub waiting: usize,
     /// Who asks; none where a client does, through the gateway.
     pub from: Option<Box<Asker>>,
+    /// Where the parts of its work are noted.
+    pub spans: Spans,
 }
 
 /// Who asks a window, if it is not a client.
@@ -59,6 +62,7 @@ impl WindowCall {
             stream_idle: None,
             waiting: 0,
             from: None,
+            spans: Spans::default(),
         }
     }
 

@@ -17,6 +17,8 @@ pub const WINDOW: HeaderName = HeaderName::from_static("x-hms-window");
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The request's place in its trace (W3C Trace Context).
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// What tracing systems add to that (W3C Trace Context).
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// Where API keys may stand, ours and those of upstreams.
 pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 

@@ -2,6 +2,7 @@
 //! through the trait; who is behind it decides what is granted.
 
 use crate::body::Body;
+use crate::trace::Spans;
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Response};
 use std::sync::Arc;
@@ -69,6 +70,8 @@ pub struct OnBehalf {
     pub calls: Arc<AtomicU32>,
     /// How the request came to this window.
     pub chain: CallChain,
+    /// Where the call is noted.
+    pub spans: Spans,
 }
 
 /// The windows through which a request has come, the first first, and what all of them may still

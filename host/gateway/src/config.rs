@@ -4,6 +4,7 @@ use crate::limits::Limits;
 use crate::plugins::auth::AuthConfig;
 use hms_net::certificate::Certificate;
 use hms_net::lanes::Lanes;
+use hms_telemetry::trace::Tracer;
 use ipnet::IpNet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ pub struct GatewayConfig {
     /// The threads that serve connections. None: they are served by the runtime that calls
     /// [`crate::Gateway::serve`].
     pub lanes: Option<Lanes>,
+    /// What keeps the traces of requests.
+    pub tracer: Arc<Tracer>,
 }
 
 impl GatewayConfig {
@@ -49,6 +52,7 @@ impl GatewayConfig {
             upstream_allow: Vec::new(),
             certificate: None,
             lanes: None,
+            tracer: Arc::default(),
         }
     }
 }

@@ -34,6 +34,7 @@ use futures_util::FutureExt;
 use hms_core::body::Body;
 use hms_core::call::Windows;
 use hms_core::error::{Problem, RequestError};
+use hms_core::trace::{SpanKind, Spans};
 use hms_net::client::{ClientSettings, HttpClient, Roots, Screen};
 use hms_net::connection_limit::AtWork;
 use hms_net::linger::Inbound;
@@ -173,9 +174,10 @@ impl Gateway {
             },
             Kind::Expectation => Rejection::ExpectationFailed,
         });
-        let trace = Trace::read(&HeaderMap::new());
+        let (trace, spans) = Trace::read(&HeaderMap::new(), false, &self.config.tracer);
         let (metrics, id) = (self.metrics.clone(), trace.request_id.clone());
         let mut record = Record::new(metrics, violation.method, "-".into(), id);
+        record.spans = Some((self.config.tracer.clone(), spans));
         record.client = Some(connection.client);
         let mut response = error.response(Some(&trace.request_id));
         headers::clean_response(response.headers_mut(), &trace.request_id);
@@ -206,19 +208,29 @@ enum Admitted {
 impl<'a> Handling<'a> {
     fn begin(gateway: &'a Gateway, head: Parts, connection: Origin, at_work: AtWork) -> Self {
         let limits = &gateway.config.limits;
-        let trace = Trace::read(&head.headers);
+        let config = &gateway.config;
+        let trusted = !connection.untold && connection.is_trusted(&config.trusted_proxies);
+        let (trace, spans) = Trace::read(&head.headers, trusted, &config.tracer);
         let mut record = Record::new(
             gateway.metrics.clone(),
             head.method.clone(),
             head.uri.path().to_string(),
             trace.request_id.clone(),
         );
+        record.spans = Some((config.tracer.clone(), spans.clone()));
         record.at_work = Some(at_work);
         record.kept = head.version == Version::HTTP_2;
         record.client = Some(connection.client);
         let bounds = Bounds::new(limits.max_body_bytes, limits.body_pace);
         let (plugins, upstreams) = (gateway.plugins.clone(), gateway.upstreams.clone());
-        let exchange = Exchange::new(plugins, upstreams, head, trace, connection, bounds);
+        let exchange = Exchange::new(
+            plugins,
+            upstreams,
+            head,
+            (trace, Spans::of(spans)),
+            connection,
+            bounds,
+        );
         Handling {
             gateway,
             record,
@@ -321,12 +333,18 @@ impl<'a> Handling<'a> {
         let route = exchange.matched()?.clone();
         record.route = Some(route.name.clone());
         record.upstream = Some(route.upstream.label());
+        record.at_window = !route.upstream.has_services();
 
         // Before the keys are removed.
         if exchange.upgrade.is_some() || !route.rules.middlewares().is_empty() {
             exchange.admission = Admission::of(&route, &exchange.head.headers);
         }
+        let whole = exchange.spans.clone();
+        let plugins = whole.begin(SpanKind::Plugins);
+        exchange.spans = plugins.spans().clone();
         let admitted = gateway.plugins.request(&route, exchange).await;
+        let admitted = plugins.ended(admitted);
+        exchange.spans = whole;
         record.user = exchange.caller.as_ref().map(|caller| caller.user.clone());
         if let Some(answer) = admitted? {
             return Ok(Admitted::Answered(answer));

@@ -8,11 +8,17 @@ use hms_api::RouteStatus;
 use hms_core::reload::ReadAgain;
 use hms_manifest::{EditError, Saved, in_time};
 use hms_store::{Scratch, Snapshot};
+use hms_telemetry::trace::Recent;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
 impl Gateway {
+    /// The last requests, and the last failed and slow ones.
+    pub fn recent(&self) -> &Recent {
+        self.config.tracer.recent()
+    }
+
     /// Every manifest and its state.
     pub fn routes(&self) -> Vec<RouteStatus> {
         self.routes.status()

@@ -224,7 +224,10 @@ impl Inner {
             refuse(&line, Refusal::Secret, record)
         })?;
         record.used(&used);
-        headers::name(&mut parts.headers, from);
+        record
+            .span
+            .about(|| format!("{} {}", parts.method, masked_uri(granted, &origin)).into());
+        headers::name(&mut parts.headers, from, &record.span);
         parts.uri = target.uri()?;
         let host = http::HeaderValue::try_from(target.origin.authority());
         let host = host.map_err(|_| CallError::UriInvalid("it has no valid host"))?;

@@ -6,7 +6,7 @@ use hms_core::headers::{
     takes_trailers,
 };
 use hms_core::outgoing::OnBehalf;
-use hms_core::trace;
+use hms_core::trace::{self, Span};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// What the host says of a request, beside what ends at it.
@@ -52,13 +52,17 @@ pub(crate) fn clean(headers: &mut HeaderMap, exact: Option<u64>) -> Said {
     said
 }
 
-/// Names the request: the request that it is made for, and a new span of its trace.
-pub(crate) fn name(headers: &mut HeaderMap, from: &OnBehalf) {
+/// Names the request: the request that it is made for, and its `span` of that one's trace; where
+/// that is noted nowhere, a new one.
+pub(crate) fn name(headers: &mut HeaderMap, from: &OnBehalf, span: &Span) {
     if let Some(id) = &from.request_id {
         headers.insert(REQUEST_ID, id.clone());
     }
-    let above = from.traceparent.as_ref();
-    let below = trace::child_of(above.and_then(|value| value.to_str().ok()));
+    let noted = span.spans().context().map(|context| context.to_string());
+    let below = noted.unwrap_or_else(|| {
+        let above = from.traceparent.as_ref();
+        trace::child_of(above.and_then(|value| value.to_str().ok()))
+    });
     if let Ok(value) = HeaderValue::try_from(below) {
         headers.insert(TRACEPARENT, value);
     }
@@ -103,6 +107,7 @@ fn number(digits: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hms_core::trace::SpanKind;
 
     fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -180,7 +185,8 @@ mod tests {
             ..crate::tests::on_behalf("payments")
         };
         let mut sent = headers(&[("x-request-id", "other")]);
-        name(&mut sent, &from);
+        let span = from.spans.begin(SpanKind::Call);
+        name(&mut sent, &from, &span);
         assert_eq!(sent[REQUEST_ID], "abc");
         let trace = sent[TRACEPARENT].to_str().unwrap();
         assert!(

@@ -7,6 +7,7 @@ use crate::metrics::{InFlight, OutboundMetrics, Refusal};
 use crate::target::Target;
 use crate::upload::Progress;
 use hms_core::outgoing::{CallError, OnBehalf};
+use hms_core::trace::{Span, SpanKind};
 use hms_grants::WindowGrants;
 use hms_grants::mask::masked_uri;
 use http::{HeaderValue, Method};
@@ -43,6 +44,8 @@ pub(crate) struct Record {
     status: Option<u16>,
     error: Option<&'static str>,
     cause: Option<String>,
+    /// To the head of the answer.
+    pub(crate) span: Span,
 }
 
 impl Record {
@@ -70,6 +73,7 @@ impl Record {
             status: None,
             error: Some(GIVEN_UP),
             cause: None,
+            span: from.spans.begin(SpanKind::Call),
         }
     }
 
@@ -108,11 +112,15 @@ impl Record {
     /// The head of the answer is there.
     pub(crate) fn answered(&mut self, status: u16) {
         self.status = Some(status);
+        self.span.answered(status);
+        self.span.end();
     }
 
     /// It ends with an error.
     pub(crate) fn failed(&mut self, error: &CallError) {
         self.error = Some(code(error));
+        self.span.fail();
+        self.span.end();
     }
 
     /// The answer has ended.

@@ -10,6 +10,7 @@ use super::shortage::Short;
 use super::waiters::LaneGuard;
 use futures_util::task::AtomicWaker;
 use hms_core::stream_idle::StreamIdle;
+use hms_core::trace::{Span, SpanKind, Spans};
 use parking_lot::Mutex;
 use std::any::Any;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -70,6 +71,12 @@ pub struct InFlight {
     calling: Option<Arc<Calling>>,
     /// Its wall time is what the window that calls had left, and less than its own window's.
     lent: bool,
+    /// Where the parts of its work are noted.
+    spans: Spans,
+    /// Until an instance has accepted it.
+    starting: OnceLock<Span>,
+    /// The instance's work for it.
+    guest: OnceLock<Span>,
     /// What must live as long as anything of this request does: the lease.
     _lease: Held,
 }
@@ -104,6 +111,9 @@ impl InFlight {
             guard: Mutex::new(None),
             calling: None,
             lent: false,
+            spans: Spans::default(),
+            starting: OnceLock::new(),
+            guest: OnceLock::new(),
             _lease: lease,
         }
     }
@@ -111,6 +121,12 @@ impl InFlight {
     /// With what it may do beyond its answer.
     pub(super) fn with_calling(mut self, calling: Option<Arc<Calling>>) -> Self {
         self.calling = calling;
+        self
+    }
+
+    /// With a record of its parts.
+    pub(super) fn noted_in(mut self, spans: &Spans) -> Self {
+        self.spans = spans.clone();
         self
     }
 
@@ -151,9 +167,24 @@ impl InFlight {
         self.trial.get()
     }
 
+    /// It is handed to an instance, which may have to start first.
+    pub(super) fn start(&self) {
+        self.starting
+            .get_or_init(|| self.spans.begin(SpanKind::InstanceStart));
+    }
+
     /// An instance has accepted it.
     pub(super) fn begin(&self) {
         self.begun.store(true, Relaxed);
+        if let Some(starting) = self.starting.get() {
+            starting.end();
+        }
+        self.guest.get_or_init(|| self.spans.begin(SpanKind::Guest));
+    }
+
+    /// Where is noted what its instance does for it.
+    pub(super) fn spans(&self) -> &Spans {
+        self.guest.get().map_or(&self.spans, Span::spans)
     }
 
     pub(super) fn is_begun(&self) -> bool {
@@ -418,6 +449,8 @@ impl InFlight {
             _ => error,
         };
         if self.failure.set(error).is_ok() {
+            let at_work = self.guest.get().or(self.starting.get());
+            at_work.into_iter().for_each(Span::fail);
             self.failed.wake();
         }
         self.over();
@@ -435,6 +468,9 @@ impl InFlight {
 
     /// The instance is gone, or done with this request.
     pub(super) fn end(&self) {
+        if let Some(guest) = self.guest.get() {
+            guest.end();
+        }
         let given_back = self.permit.lock().take();
         drop(given_back);
         self.ended.store(true, Release);

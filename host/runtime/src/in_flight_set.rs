@@ -6,6 +6,7 @@ use super::error::InstanceError;
 use super::failure::MemoryExhausted;
 use super::in_flight::InFlight;
 use super::shortage::Short;
+use hms_core::trace::Spans;
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -153,6 +154,17 @@ impl InFlightSet {
             in_flight.fail(error.clone());
         }
         any
+    }
+
+    /// Where is noted what the instance does, if it has one request at work: of several, nobody can
+    /// tell here which one it is for.
+    pub(crate) fn spans(&self) -> Spans {
+        let state = self.state();
+        let mut at_work = state.requests.iter().filter(|it| !it.is_finished());
+        match (at_work.next(), at_work.next()) {
+            (Some(only), None) => only.spans().clone(),
+            _ => Spans::default(),
+        }
     }
 
     /// The instance is gone.

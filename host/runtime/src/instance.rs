@@ -22,6 +22,7 @@ use hms_core::events::EmitGuard;
 use hms_core::framing;
 use hms_core::limits::{Limit, LiveLimits, WindowLimits};
 use hms_core::outgoing::Outgoing;
+use hms_core::trace::Spans;
 use hms_grants::{LiveGrants, WindowGrants};
 use hms_net::lanes::PerLane;
 use hms_store::Stores;
@@ -84,6 +85,19 @@ pub struct InstanceContext {
     pub failures: Arc<Failures>,
     /// Whether requests find no permit.
     pub short: Arc<Short>,
+    /// The requests of one instance, once it is there.
+    pub at_work: InstanceAtWork,
+}
+
+/// What an instance is at work on; nothing until it is there.
+#[derive(Clone, Default)]
+pub struct InstanceAtWork(Option<Arc<InFlightSet>>);
+
+impl InstanceAtWork {
+    /// Where is noted what the instance does.
+    pub(crate) fn spans(&self) -> Spans {
+        self.0.as_ref().map(|set| set.spans()).unwrap_or_default()
+    }
 }
 
 /// The state of one instance in wasmtime.
@@ -105,11 +119,12 @@ pub(super) struct InstanceState {
 
 impl InstanceState {
     pub(super) fn new(
-        context: InstanceContext,
+        mut context: InstanceContext,
         limits: &WindowLimits,
         in_flight_set: Arc<InFlightSet>,
         cpu_share: CpuShare,
     ) -> Self {
+        context.at_work = InstanceAtWork(Some(in_flight_set.clone()));
         let wasi = WasiCtxBuilder::new()
             .stdout(context.log.stream())
             .stderr(context.log.stream())
@@ -326,6 +341,7 @@ impl Instances {
         let calling = Calling::of(call, context, code.linked.transacts, may_wait);
         let (lease, permit) = (Box::new(lease) as Held, Box::new(permit) as Held);
         let in_flight = InFlight::new(lease, permit, wall_time).within(left);
+        let in_flight = in_flight.noted_in(&call.spans);
         Arc::new(in_flight.with_calling(calling).with_idle(call.stream_idle))
     }
 
@@ -386,6 +402,7 @@ impl Instances {
             // It may block its thread for long.
             (self.handlers.beside(), Some(slow_pool))
         };
+        in_flight.start();
         let mut handled = pin!(handler.handle(in_flight.clone(), request));
         // An instance that serves others continues when the time of this request is over, and
         // reports nothing about it.

@@ -70,7 +70,7 @@ pub use failures::Failures;
 pub use hms_core::limits::{Limit, LimitsChange, LimitsSet, LiveLimits, WindowLimits};
 pub use in_flight::InFlight;
 pub use inspect::{Inspection, Refusal};
-pub use instance::{InstanceContext, Instances};
+pub use instance::{InstanceAtWork, InstanceContext, Instances};
 pub use log::WindowLog;
 pub use reuse::ReuseOff;
 pub use shortage::{Short, Shortage};

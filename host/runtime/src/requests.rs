@@ -11,6 +11,7 @@
 use super::in_flight::InFlight;
 use super::in_flight_set::InFlightSet;
 use super::outgoing::Calling;
+use hms_core::trace::Spans;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -35,6 +36,12 @@ pub(super) struct RequestInHand {
 }
 
 impl RequestInHand {
+    /// Where is noted what is sent for it.
+    pub(super) fn spans(&self) -> Spans {
+        let in_flight = self.in_flight.upgrade();
+        in_flight.map(|it| it.spans().clone()).unwrap_or_default()
+    }
+
     /// When a call for it is over at the latest, as things stand now: some time before the request
     /// is, so that the guest can answer for a service or a window that does not. Else that would
     /// count as the guest's own failure.

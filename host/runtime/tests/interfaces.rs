@@ -19,8 +19,8 @@ use hms_harness::guests;
 use hms_runtime::engine::precompile;
 use hms_runtime::log::Level;
 use hms_runtime::{
-    CpuShares, EngineConfig, Failures, InstanceContext, Instances, LiveLimits, Runtime,
-    WindowLimits, WindowLog, native,
+    CpuShares, EngineConfig, Failures, InstanceAtWork, InstanceContext, Instances, LiveLimits,
+    Runtime, WindowLimits, WindowLog, native,
 };
 use hms_store::{StoreLimits, Stores};
 use http::{HeaderValue, Request};
@@ -107,6 +107,7 @@ impl Window {
             cpu_shares: CpuShares::default(),
             failures: failures.clone(),
             short: Arc::default(),
+            at_work: InstanceAtWork::default(),
         };
         let code = match runtime.load(&native, guest, trap_unknown) {
             Ok(code) => code,

@@ -1,10 +1,12 @@
-//! The host's own log: to stderr, as text for people or JSON for collectors. Written by a thread of
-//! its own, so that no request waits for whoever reads it.
+//! What the host says of itself. Its log goes to stderr, as text for people or JSON for collectors,
+//! written by a thread of its own, so that no request waits for whoever reads it. [`trace`] keeps
+//! when each part of a request began and ended.
 
 // The documentation is for whoever carries on, and built with its private items.
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod fields;
+pub mod trace;
 mod writer;
 
 use clap::ValueEnum;

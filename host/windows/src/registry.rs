@@ -24,7 +24,7 @@ use hms_core::events::{EmitGuard, Outboxes};
 use hms_core::outgoing::Outgoing;
 use hms_disk::reserve::Reserve;
 use hms_grants::AllGrants;
-use hms_runtime::instance::InstanceContext;
+use hms_runtime::instance::{InstanceAtWork, InstanceContext};
 use hms_runtime::log::Line;
 use hms_runtime::{CompileLimits, Compiler, EngineConfig, Limit, Runtime, WindowLimits};
 use hms_store::{Store, StoreError, StoreLimits, StoreStats, Stores, open_file};
@@ -431,6 +431,7 @@ impl Registry {
             cpu_shares: window.cpu_shares.clone(),
             failures: window.failures.clone(),
             short: window.queue.short().clone(),
+            at_work: InstanceAtWork::default(),
         }
     }
 

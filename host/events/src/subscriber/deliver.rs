@@ -11,6 +11,7 @@ use hms_core::call::{Asker, Delivery, WindowCall};
 use hms_core::error::RequestError;
 use hms_core::headers::{REQUEST_ID, TRACEPARENT};
 use hms_core::outgoing::{CallChain, OnBehalf, RequestedTimeouts};
+use hms_core::trace::Spans;
 use hms_disk::crash;
 use hms_grants::subscription::DeliverTo;
 use hms_store::{StoreError, StoredEvent};
@@ -195,6 +196,7 @@ impl Subscriber {
             deadline: None,
             calls: Arc::default(),
             chain: CallChain::default(),
+            spans: Spans::default(),
         };
         match outgoing
             .send(from, request, RequestedTimeouts::default())

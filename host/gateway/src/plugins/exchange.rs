@@ -13,6 +13,7 @@ use crate::request::upload::Upload;
 use crate::routes::ActiveRoute;
 use crate::upstream::{UpgradeRequest, Upstreams};
 use hms_core::error::RequestError;
+use hms_core::trace::Spans;
 use hms_net::connection_limit::Holder;
 use http::header::HeaderMap;
 use http::request::Parts;
@@ -31,6 +32,8 @@ pub struct Exchange {
 
     /// The request id and the trace context.
     pub trace: Trace,
+    /// Where the parts of its work are noted.
+    pub spans: Spans,
     /// As it came, for the log and the response side.
     pub method: Method,
     /// As received; cleaned once it has been checked; empty once the request has been forwarded.
@@ -109,7 +112,7 @@ impl Exchange {
         plugins: Arc<Plugins>,
         upstreams: Arc<Upstreams>,
         head: Parts,
-        trace: Trace,
+        (trace, spans): (Trace, Spans),
         connection: Origin,
         bounds: Bounds,
     ) -> Self {
@@ -117,6 +120,7 @@ impl Exchange {
             plugins,
             upstreams,
             trace,
+            spans,
             method: head.method.clone(),
             head,
             target: Target::default(),
@@ -185,6 +189,7 @@ impl Exchange {
             asked: &self.asked,
             stripped: &self.matched()?.strip,
             trace: &self.trace,
+            context: self.trace.context,
             caller: self.caller.as_ref(),
         };
         Ok(stamp(headers, &passage)?)

@@ -47,6 +47,7 @@ impl Rest for Upstream {
             upgrade: exchange.upgrade.as_ref().filter(|_| direct),
             stream_idle: exchange.bounds.stream_idle,
             trailers: exchange.trailers,
+            spans: &exchange.spans,
         };
         exchange.upstreams.call(&sending, request).await
     }

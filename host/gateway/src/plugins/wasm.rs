@@ -18,6 +18,7 @@ use hms_core::error::RequestError;
 use hms_core::next::Next;
 use hms_core::path::{Oddities, read_path};
 use hms_core::stream_idle::StreamIdle;
+use hms_core::trace::SpanKind;
 use hms_manifest::{Field, Kind, Map};
 use http::uri::PathAndQuery;
 use http::{Request, Response};
@@ -97,14 +98,19 @@ impl Exchange {
         address_window(&mut request, &self.target, window)?;
         let exchange = self.clone();
         let rest = Next::new(move |request| exchange.clone().rest::<R>(index, request));
+        let span = self.spans.begin(SpanKind::Middleware);
+        span.about(|| window.as_str().into());
         let call = WindowCall {
             request,
             next: Some(rest),
             stream_idle: self.bounds.stream_idle.map(StreamIdle),
             waiting: index,
             from: None,
+            spans: span.spans().clone(),
         };
-        Ok(self.upstreams.window(window, call).await)
+        let answer = self.upstreams.window(window, call).await;
+        span.note(&answer.outcome);
+        Ok(answer)
     }
 
     /// The rest of the chain, from the middleware at `index`. Always answers.

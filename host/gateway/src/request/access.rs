@@ -8,7 +8,9 @@ use crate::request::untaken;
 use bytes::Bytes;
 use hms_core::body::{self, Body, BodyError};
 use hms_core::error::{Problem, RequestError};
+use hms_core::trace::{Outline, SpanLog, TraceId, What};
 use hms_net::connection_limit::AtWork;
+use hms_telemetry::trace::Tracer;
 use http::Method;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::net::IpAddr;
@@ -37,6 +39,8 @@ pub struct Record {
     pub route: Option<Arc<str>>,
     /// The label of the upstream, or of the target that was asked.
     pub upstream: Option<String>,
+    /// Whether that is a window.
+    pub at_window: bool,
     /// The number of the release; none for services.
     pub release: Option<u64>,
     /// The caller, as `auth` proved it.
@@ -49,6 +53,10 @@ pub struct Record {
     pub kept: bool,
     /// Tries at the upstream, if it had several targets.
     pub tries: Option<usize>,
+    /// The record of its parts, and who takes it.
+    pub spans: Option<(Arc<Tracer>, Arc<SpanLog>)>,
+    /// When the head of the answer was decided.
+    head: Option<Duration>,
     status: u16,
     bytes: u64,
     problem: Option<Problem>,
@@ -67,12 +75,15 @@ impl Record {
             request_id,
             route: None,
             upstream: None,
+            at_window: false,
             release: None,
             user: None,
             client: None,
             at_work: None,
             kept: false,
             tries: None,
+            spans: None,
+            head: None,
             status: Problem::ConnectionEnded.row().status,
             bytes: 0,
             problem: Some(Problem::ConnectionEnded),
@@ -89,6 +100,26 @@ impl Record {
     /// The head of the answer is decided; `problem` is the failure, if any.
     pub fn answered(&mut self, status: u16, problem: Option<Problem>) {
         (self.status, self.problem) = (status, problem);
+        self.head = Some(self.started.elapsed());
+    }
+}
+
+impl Record {
+    /// What came of it. Takes the texts, which are needed no more.
+    fn outline(&mut self) -> Outline {
+        Outline {
+            what: What::Request,
+            request_id: std::mem::take(&mut self.request_id),
+            method: std::mem::take(&mut self.method),
+            route: self.route.take(),
+            path: std::mem::take(&mut self.path),
+            upstream: self.upstream.take(),
+            window: self.at_window,
+            release: self.release,
+            status: self.status,
+            error: self.problem.map(Problem::code),
+            head: self.head,
+        }
     }
 }
 
@@ -96,6 +127,9 @@ impl Drop for Record {
     fn drop(&mut self) {
         let took = self.started.elapsed();
         let route = self.route.as_deref().unwrap_or("-");
+        let context = self.spans.as_ref().map(|(_, spans)| spans.start().context);
+        let sampled = context.filter(|context| context.sampled);
+        let sampled = sampled.map(|context| TraceId(context.trace_id));
         self.metrics
             .answered(route, self.status, took, self.problem);
         tracing::info!(
@@ -115,7 +149,11 @@ impl Drop for Record {
             error = self.problem.map(Problem::code),
             fault = self.problem.map(|problem| problem.fault().name()),
             cause = self.cause.as_deref(),
+            trace_id = sampled.map(tracing::field::display),
         );
+        if let Some((tracer, spans)) = self.spans.take() {
+            tracer.finish(spans, self.outline());
+        }
     }
 }
 

@@ -9,7 +9,7 @@
 use crate::request::rejection::Rejection;
 use hms_core::fields::only;
 pub use hms_core::headers::{
-    API_KEY, REQUEST_ID, SCOPES, TRACEPARENT, USER, claims_identity, clean_trailers,
+    API_KEY, REQUEST_ID, SCOPES, TRACEPARENT, TRACESTATE, USER, claims_identity, clean_trailers,
     drop_hop_by_hop, drop_where, is_api_key, is_credential, takes_trailers,
 };
 use hms_core::headers::{HOP_BY_HOP, clean_trailer_names, is_claim, is_told, reads_as};

@@ -9,6 +9,7 @@ use super::origin::{Asked, Origin};
 use super::target::Target;
 use super::trace::Trace;
 use crate::request::rejection::Rejection;
+use hms_core::trace::TraceContext;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// What the upstream learns about the path of this request.
@@ -21,8 +22,10 @@ pub struct Passage<'a> {
     pub asked: &'a Asked,
     /// The prefix cut off the path, or empty.
     pub stripped: &'a str,
-    /// The request id and the trace context.
+    /// The request id and the trace.
     pub trace: &'a Trace,
+    /// The span that the upstream is below.
+    pub context: TraceContext,
     /// The caller, if the route has `auth`.
     pub caller: Option<&'a Caller>,
 }
@@ -34,6 +37,7 @@ pub struct Passage<'a> {
 ///
 /// [`clean_request`]: super::headers::clean_request
 pub fn stamp(headers: &mut HeaderMap, passage: &Passage<'_>) -> Result<(), Rejection> {
+    passage.trace.clean(headers);
     let mut set = |name: HeaderName, value: &str| -> Result<(), Rejection> {
         let value = HeaderValue::from_str(value).map_err(|_| {
             Rejection::BadRequest(
@@ -49,7 +53,7 @@ pub fn stamp(headers: &mut HeaderMap, passage: &Passage<'_>) -> Result<(), Rejec
         set(SCOPES, &caller.scopes.join(" "))?;
     }
     set(REQUEST_ID, &passage.trace.request_id)?;
-    set(TRACEPARENT, &passage.trace.traceparent)?;
+    set(TRACEPARENT, &passage.context.to_string())?;
     set(FORWARDED_FOR, &passage.origin.client.to_string())?;
     set(FORWARDED_PROTO, passage.origin.scheme())?;
     if let Some(authority) = passage.target.authority()

@@ -24,6 +24,7 @@ use hms_core::body::Body;
 use hms_core::call::{WindowAnswer, WindowCall, Windows};
 use hms_core::error::{Cause, RequestError};
 use hms_core::stream_idle::StreamIdle;
+use hms_core::trace::SpanKind;
 use hms_net::client::{HttpClient, Protocol, SendError};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
@@ -147,6 +148,7 @@ impl Upstreams {
                 let call = WindowCall {
                     stream_idle: sending.stream_idle.map(StreamIdle),
                     waiting: sending.route.rules.middlewares().len(),
+                    spans: sending.spans.clone(),
                     ..WindowCall::of_client(request)
                 };
                 Ok(self.windows.call(name, call).await.into())
@@ -165,10 +167,22 @@ impl Upstreams {
                         HeaderValue::from_str(asked.as_str()).map_err(RequestError::internal)?;
                     request.headers_mut().insert(header::HOST, host);
                 }
+                let span = sending.spans.begin(SpanKind::Upstream);
+                span.about(|| {
+                    let (method, scheme) = (request.method(), protocol.scheme());
+                    format!("{method} {scheme}://{authority}").into()
+                });
+                if let Some(context) = span.spans().context() {
+                    let below = HeaderValue::try_from(context.to_string());
+                    let below = below.map_err(RequestError::internal)?;
+                    request.headers_mut().insert(headers::TRACEPARENT, below);
+                }
                 // Boxed, so that the state of a request to a window, which is moved, reserves no
                 // space for it.
                 let service = self.service(sending, *protocol, request, at_service);
-                Ok(Box::pin(service).await)
+                let answer = Box::pin(service).await;
+                span.note(&answer.outcome);
+                Ok(answer)
             }
         }
     }

@@ -13,6 +13,7 @@ use crate::routes::ActiveRoute;
 use crate::routes::manifest::Endpoint;
 use hms_core::body::Body;
 use hms_core::error::{Fault, Ran, RequestError};
+use hms_core::trace::Spans;
 use hms_net::client::{Health, Retained};
 use hms_net::connection_limit::Holder;
 use http::{Request, Response, StatusCode};
@@ -38,6 +39,8 @@ pub struct Sending<'a> {
     pub stream_idle: Option<Duration>,
     /// Whether the client accepts trailers.
     pub trailers: bool,
+    /// Where the parts of its work are noted.
+    pub spans: &'a Spans,
 }
 
 /// The result of one try.

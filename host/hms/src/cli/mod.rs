@@ -22,6 +22,7 @@ mod identity;
 mod keys;
 mod limits;
 mod outgoing;
+mod requests;
 mod restore;
 mod routes;
 mod serve;
@@ -71,6 +72,8 @@ enum Verb {
     History(show::History),
     /// List the routes: live ones, and refused files with the reason
     Routes(routes::Routes),
+    /// List the last requests, or show where the time of one went
+    Requests(requests::Requests),
     /// Show the output of a window's instances
     Logs(show::Logs),
     /// Show or change the limits of a window
@@ -239,6 +242,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
                 Verb::Windows(windows) => windows.run().await,
                 Verb::History(history) => history.run().await,
                 Verb::Routes(routes) => routes.run().await,
+                Verb::Requests(requests) => requests.run().await,
                 Verb::Logs(logs) => logs.run().await,
                 Verb::Limits(limits) => limits.run().await,
                 Verb::Grants(grants) => grants.run().await,

@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use hms_core::body::{self, Body};
 use hms_core::limits::{Limit, WindowLimits};
 use hms_core::outgoing::{CallChain, CallError, OnBehalf, Outgoing, RequestedTimeouts};
+use hms_core::trace::Spans;
 use hms_grants::{AllGrants, Grants, HostPattern, OutboundGrant, Secret, Secrets, WindowGrants};
 use hms_net::client::{OwnListeners, Resolve, Roots};
 use http::uri::Scheme;
@@ -48,6 +49,7 @@ pub(crate) fn on_behalf(window: &str) -> OnBehalf {
         deadline: None,
         calls: Arc::new(AtomicU32::new(0)),
         chain: CallChain::default(),
+        spans: Spans::default(),
     }
 }
 

@@ -15,6 +15,7 @@ use hms_core::limits::Limit;
 use hms_core::outgoing::{CallError, OnBehalf, Outgoing, RequestedTimeouts};
 use hms_core::path::{check_query, normalise};
 use hms_core::stream_idle::StreamIdle;
+use hms_core::trace::SpanKind;
 use hms_grants::mask::masked_uri;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderName, HeaderValue, Request, Response, Version, header};
@@ -106,7 +107,8 @@ impl Call {
             return Err(CallError::TooManyCalls);
         }
         let traceparent = self.request.calling.traceparent.clone();
-        Ok(behalf.said(&self.context, traceparent, self.request.deadline()))
+        let trace = (traceparent, self.request.spans());
+        Ok(behalf.said(&self.context, trace, self.request.deadline()))
     }
 
     fn credentials(&self) -> &[HeaderValue] {
@@ -145,7 +147,7 @@ impl Call {
     ) -> Result<Response<Body>, CallError> {
         let grants = self.context.grants.current();
         let grant = grants.grants.call(callee).ok_or(CallError::Denied)?;
-        let from = self.begin()?;
+        let mut from = self.begin()?;
         let chain = from.chain.onward(&from.window, callee)?;
         let behalf = self.request.calling.behalf.as_ref();
         // One that had its place in the pool before the window could call any would hold it while
@@ -161,12 +163,18 @@ impl Call {
         let windows = self.context.windows.upgrade();
         let windows = windows.ok_or(CallError::Unavailable)?;
         let request_id = from.request_id.clone();
+        let span = from.spans.begin(SpanKind::CallWindow);
+        span.about(|| callee.into());
+        if let Some(context) = span.spans().context() {
+            from.traceparent = HeaderValue::try_from(context.to_string()).ok();
+        }
         let call = WindowCall {
             next: None,
             stream_idle: requested
                 .between_bytes
                 .map(|timeout| StreamIdle(timeout.min(StreamIdle::default().0))),
             waiting,
+            spans: span.spans().clone(),
             from: Some(Box::new(Asker::Window(CallingWindow {
                 window: from.window.clone(),
                 chain,
@@ -179,6 +187,8 @@ impl Call {
             None => answered.await,
             Some(timeout) => within(timeout, answered).await?,
         };
+        span.note(&answered.outcome);
+        drop(span);
         let response = answered.outcome.unwrap_or_else(|error| {
             let request_id = request_id.as_ref().and_then(|id| id.to_str().ok());
             // The caller may make anything of the answer, so the cause is said here.

@@ -6,6 +6,7 @@ use hms_core::call::WindowCall;
 use hms_core::headers::{REQUEST_ID, SCOPES, TRACEPARENT, USER};
 use hms_core::next::Next;
 use hms_core::outgoing::{CallChain, OnBehalf};
+use hms_core::trace::Spans;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -109,12 +110,12 @@ impl Behalf {
         }
     }
 
-    /// Said for one call of the window of `context`. `traceparent`: that of the request; `deadline`:
-    /// when it is over.
+    /// Said for one call of the window of `context`. `traceparent` and `spans`: those of the
+    /// request; `deadline`: when it is over.
     pub(crate) fn said(
         &self,
         context: &InstanceContext,
-        traceparent: Option<HeaderValue>,
+        (traceparent, spans): (Option<HeaderValue>, Spans),
         deadline: Option<Instant>,
     ) -> OnBehalf {
         OnBehalf {
@@ -127,6 +128,7 @@ impl Behalf {
             deadline,
             calls: self.calls.clone(),
             chain: self.chain.clone(),
+            spans,
         }
     }
 }

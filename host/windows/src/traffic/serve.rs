@@ -15,6 +15,7 @@ use hms_core::body::{Body, BodyError, PolledFrame};
 use hms_core::call::{WindowAnswer, WindowCall};
 use hms_core::delegate;
 use hms_core::error::RequestError;
+use hms_core::trace::SpanKind;
 use hms_runtime::{InFlight, Limit, ReuseOff};
 use http::Response;
 use http_body_util::BodyExt;
@@ -115,7 +116,8 @@ async fn serve_on(
 ) -> Result<Response<Body>, RequestError> {
     let calls = !window.grants.load().grants.calls.is_empty();
     let ask = Ask::of(&call, release.instances.weight(), calls);
-    let permit = match window.queue.acquire(ask).await {
+    let queued = call.spans.begin(SpanKind::Queue);
+    let permit = match queued.ended(window.queue.acquire(ask).await) {
         Ok(permit) => permit,
         Err(busy) => {
             let error = RequestError::from(busy);

@@ -7,6 +7,7 @@ use crate::request::headers::drop_credentials;
 use crate::routes::manifest::Route;
 use hms_core::body::Body;
 use hms_core::error::RequestError;
+use hms_core::trace::SpanKind;
 use hms_manifest::{Field, Map};
 use http::Response;
 
@@ -32,7 +33,9 @@ impl Plugin for Rule {
         _: &Route,
         exchange: &mut Exchange,
     ) -> Result<Option<Response<Body>>, RequestError> {
-        let caller = verifier.caller(&exchange.head.headers, self).await?;
+        let span = exchange.spans.begin(SpanKind::Auth);
+        let caller = verifier.caller(&exchange.head.headers, self).await;
+        let caller = span.ended(caller)?;
         let caller = exchange.caller.insert(caller);
         self.admit(caller, &exchange.method)?;
         Ok(None)

@@ -8,9 +8,10 @@
 mod draft;
 mod draft2;
 
-use crate::instance::{InstanceContext, InstanceState};
+use crate::instance::{InstanceAtWork, InstanceContext, InstanceState};
 use crate::meter::Meter;
 use hms_core::limits::{Limit, LiveLimits, WindowLimits};
+use hms_core::trace::SpanKind;
 use hms_store::{Applied, Entry, MAX_BATCH_OPS, MAX_BUCKET_BYTES, Op, Page, Store, StoreError};
 use std::sync::Arc;
 use wasmtime::component::{HasData, Linker, ResourceTable, ResourceTableError};
@@ -18,18 +19,33 @@ use wasmtime::component::{HasData, Linker, ResourceTable, ResourceTableError};
 /// An opened bucket.
 #[derive(Clone)]
 pub struct Bucket {
-    store: Arc<dyn Store>,
+    store: NotedStore,
     name: Arc<str>,
     limits: LiveLimits,
 }
 
 /// A compare-and-swap in progress: the entry when it began.
 pub struct Cas {
-    store: Arc<dyn Store>,
+    store: NotedStore,
     bucket: Arc<str>,
     key: String,
     seen: Option<Entry>,
     limits: LiveLimits,
+}
+
+/// The store of an instance's window, and where its commits are noted.
+#[derive(Clone)]
+pub(super) struct NotedStore {
+    store: Arc<dyn Store>,
+    at_work: InstanceAtWork,
+}
+
+impl std::ops::Deref for NotedStore {
+    type Target = Arc<dyn Store>;
+
+    fn deref(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
 }
 
 /// The reason where a handle cannot be made.
@@ -178,7 +194,7 @@ pub(super) fn open_bucket(
     identifier: String,
 ) -> impl Future<Output = KvResult<Bucket>> + Send + use<> {
     let (stores, window) = (context.stores.clone(), context.window.clone());
-    let limits = context.limits.clone();
+    let (limits, at_work) = (context.limits.clone(), context.at_work.clone());
     async move {
         let (len, limit) = (identifier.len(), MAX_BUCKET_BYTES);
         if len > limit {
@@ -186,7 +202,7 @@ pub(super) fn open_bucket(
         }
         let store = stores.open_async(&window).await?;
         Ok(Bucket {
-            store,
+            store: NotedStore { store, at_work },
             name: identifier.into(),
             limits,
         })
@@ -208,7 +224,7 @@ impl Bucket {
     }
 
     /// The store that it is in.
-    pub(super) fn store(&self) -> &Arc<dyn Store> {
+    pub(super) fn store(&self) -> &NotedStore {
         &self.store
     }
 
@@ -300,11 +316,12 @@ pub(super) fn check(limits: &WindowLimits, key: &str, value: &[u8]) -> Result<()
 
 /// Writes `ops` and waits until they are durable. The handles are borrowed no longer than the call
 /// that makes the operations, so the guest's table is free meanwhile.
-pub(super) async fn write(store: Arc<dyn Store>, ops: Vec<Op>) -> KvResult<Vec<Applied>> {
+pub(super) async fn write(store: NotedStore, ops: Vec<Op>) -> KvResult<Vec<Applied>> {
     if ops.is_empty() {
         return Ok(Vec::new());
     }
-    Ok(store.write(ops).await?)
+    let span = store.at_work.spans().begin(SpanKind::StoreCommit);
+    Ok(span.ended(store.write(ops).await)?)
 }
 
 /// The counter's new value from the answer to one [`Op::Increment`].

@@ -14,6 +14,7 @@ use self::convert::Submission;
 use self::error::Refusal;
 use crate::instance::{InstanceContext, InstanceState};
 use crate::requests::Caller;
+use hms_core::trace::SpanKind;
 use hms_store::{Place, StoreError, Transacted};
 use std::time::{SystemTime, UNIX_EPOCH};
 use wasmtime::StoreContextMut;
@@ -116,7 +117,8 @@ async fn commit(
         ready.await.map_err(Refusal::cannot_emit)?;
     }
     let Submission { transaction, added } = submission;
-    match store.transact(transaction).await {
+    let span = context.at_work.spans().begin(SpanKind::StoreCommit);
+    match span.ended(store.transact(transaction).await) {
         Ok(Transacted::Committed(committed)) => Ok(committed.into()),
         Ok(Transacted::Conflict(places)) => Err(Refusal::conflict(places)),
         Err(StoreError::NotANumber { key } | StoreError::Overflow { key }) => {

@@ -1,0 +1,153 @@
+//! W3C Trace Context: the `traceparent` that a request goes on with.
+
+use std::fmt;
+use uuid::Uuid;
+
+/// A place in a trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TraceContext {
+    /// Never 0.
+    pub trace_id: u128,
+    /// The span: never 0.
+    pub span_id: u64,
+    /// Whether the trace is recorded, as whoever wrote it has decided.
+    pub sampled: bool,
+}
+
+impl TraceContext {
+    /// A new trace. All bits of its id are random, so that samplers of any kind can use them.
+    pub fn new(sampled: bool) -> Self {
+        let (a, b) = (Uuid::new_v4().as_u128(), Uuid::new_v4());
+        // A UUID has a version and a variant at fixed places. Turned by half, they are elsewhere.
+        let trace_id = a ^ b.as_u128().rotate_left(64);
+        let (high, low) = b.as_u64_pair();
+        TraceContext {
+            trace_id: trace_id.max(1),
+            span_id: (high ^ low.rotate_left(32)).max(1),
+            sampled,
+        }
+    }
+
+    /// A new span of the same trace.
+    pub fn child(self) -> Self {
+        let (high, low) = Uuid::new_v4().as_u64_pair();
+        TraceContext {
+            span_id: (high ^ low.rotate_left(32)).max(1),
+            ..self
+        }
+    }
+
+    /// Reads a `traceparent`. Of an unknown version, the known part is used. None where it is
+    /// broken. Of the flags only "sampled" has a meaning here.
+    pub fn parse(value: &str) -> Option<Self> {
+        let mut parts = value.split('-');
+        let (version, trace, parent, flags) =
+            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let is_hex = |text: &str, length| {
+            text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        let valid = is_hex(version, 2)
+            && version != "ff"
+            && (version != "00" || parts.next().is_none())
+            && is_hex(trace, 32)
+            && is_hex(parent, 16)
+            && is_hex(flags, 2);
+        if !valid {
+            return None;
+        }
+        let context = TraceContext {
+            trace_id: u128::from_str_radix(trace, 16).ok()?,
+            span_id: u64::from_str_radix(parent, 16).ok()?,
+            sampled: u8::from_str_radix(flags, 16).ok()? & 1 == 1,
+        };
+        (context.trace_id != 0 && context.span_id != 0).then_some(context)
+    }
+}
+
+/// A trace's id, as it is written: 32 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TraceId(pub u128);
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// As a `traceparent` of version 00.
+impl fmt::Display for TraceContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TraceContext {
+            trace_id,
+            span_id,
+            sampled,
+        } = self;
+        let flags = u8::from(*sampled);
+        write!(f, "00-{trace_id:032x}-{span_id:016x}-{flags:02x}")
+    }
+}
+
+/// A `traceparent` of version 00 below `above`, which a part of this host wrote: the same trace
+/// with a new parent id. Where that is broken or not there, a new trace, which nobody records.
+pub fn child_of(above: Option<&str>) -> String {
+    let above = above.and_then(TraceContext::parse);
+    let below = above.map_or_else(|| TraceContext::new(false), TraceContext::child);
+    below.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn valid_trace_continues_under_a_new_parent() {
+        let inbound = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let trace = child_of(Some(inbound));
+        assert!(
+            trace.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-") && trace.ends_with("-01")
+        );
+        assert_ne!(trace, inbound);
+        assert!(TraceContext::parse(&trace).is_some());
+    }
+
+    #[test]
+    fn context_is_read_as_it_is_written() {
+        for sampled in [true, false] {
+            let context = TraceContext::new(sampled);
+            assert_eq!(TraceContext::parse(&context.to_string()), Some(context));
+        }
+        let later = "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-ff-more";
+        let read = TraceContext::parse(later).unwrap();
+        assert!(read.sampled && read.to_string().ends_with("-01"));
+    }
+
+    #[test]
+    fn trace_that_nobody_records_is_not_called_sampled() {
+        assert!(child_of(None).ends_with("-00"));
+    }
+
+    #[test]
+    fn every_bit_of_a_trace_id_is_random() {
+        let ids = (0..200).map(|_| TraceContext::new(false).trace_id);
+        let (ones, zeros) = ids.fold((0, 0), |(ones, zeros), id| (ones | id, zeros | !id));
+        assert_eq!((ones, zeros), (u128::MAX, u128::MAX));
+    }
+
+    #[test]
+    fn malformed_trace_is_not_continued() {
+        for bad in [
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "nonsense",
+        ] {
+            let trace = child_of(Some(bad));
+            assert!(
+                !trace.contains("4bf92f3577b34da6") && TraceContext::parse(&trace).is_some(),
+                "{bad}"
+            );
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The last records, for operators: found by their request ids.
+
+use super::shown::{self, Detail};
+use hms_api::RequestTrace;
+use hms_core::trace::SpanLog;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// Records that are kept whatever came of them. 500: a few minutes of a quiet host, and 2 MiB.
+const LAST: usize = 500;
+
+/// Failed ones and slow ones that are kept beside those, of each kind. 100: the bad minute is still
+/// there when somebody looks.
+const NOTABLE: usize = 100;
+
+/// The last records: all, and failed and slow ones for longer.
+#[derive(Debug)]
+pub struct Recent {
+    all: Ring,
+    failed: Ring,
+    slow: Ring,
+}
+
+/// Which records to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only failed ones.
+    pub failed: bool,
+    /// Only slow ones. With `failed`: those that are one of both.
+    pub slow: bool,
+    /// Only those for this window.
+    pub window: Option<String>,
+    /// At most so many; none: all that are kept.
+    pub limit: Option<usize>,
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Recent {
+            all: Ring::of(LAST),
+            failed: Ring::of(NOTABLE),
+            slow: Ring::of(NOTABLE),
+        }
+    }
+}
+
+impl Recent {
+    /// Keeps a record that is over. Gives one that is no longer kept among all of them.
+    pub(super) fn push(&self, log: Arc<SpanLog>) -> Option<Arc<SpanLog>> {
+        let finished = log.finished();
+        if finished.is_some_and(|it| it.outline.is_failed()) {
+            self.failed.push(log.clone());
+        }
+        if finished.is_some_and(|it| it.slow) {
+            self.slow.push(log.clone());
+        }
+        self.all.push(log)
+    }
+
+    /// The records that `filter` asks for, the latest first, without their spans.
+    pub fn list(&self, filter: &Filter) -> Vec<RequestTrace> {
+        let rings: &[&Ring] = match (filter.failed, filter.slow) {
+            (false, false) => &[&self.all, &self.failed, &self.slow],
+            (true, false) => &[&self.failed],
+            (false, true) => &[&self.slow],
+            (true, true) => &[&self.failed, &self.slow],
+        };
+        let mut found: Vec<Arc<SpanLog>> = rings.iter().flat_map(|ring| ring.all()).collect();
+        if let Some(window) = &filter.window {
+            found.retain(|log| shown::window(log) == Some(window));
+        }
+        found.sort_unstable_by_key(|log| (std::cmp::Reverse(log.started()), Arc::as_ptr(log)));
+        found.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        let most = filter.limit.unwrap_or(usize::MAX);
+        let shown = found
+            .iter()
+            .filter_map(|log| shown::shown(log, Detail::Outline));
+        shown.take(most).collect()
+    }
+
+    /// The last record with this request id, with its spans.
+    pub fn get(&self, request_id: &str) -> Option<RequestTrace> {
+        let rings = [&self.all, &self.failed, &self.slow];
+        let found = rings.into_iter().flat_map(Ring::all);
+        let found = found.filter(|log| {
+            let finished = log.finished();
+            finished.is_some_and(|it| it.outline.request_id == request_id)
+        });
+        let last = found.max_by_key(|log| log.started())?;
+        shown::shown(&last, Detail::Spans)
+    }
+}
+
+/// The last records of one kind. Each place has a lock of its own, which is held for a moment: one
+/// who puts something in meets another only if that one is a whole turn behind.
+#[derive(Debug)]
+struct Ring {
+    places: Box<[Mutex<Option<Arc<SpanLog>>>]>,
+    next: AtomicUsize,
+}
+
+impl Ring {
+    fn of(places: usize) -> Self {
+        Ring {
+            places: (0..places).map(|_| Mutex::default()).collect(),
+            next: AtomicUsize::new(0),
+        }
+    }
+
+    /// Gives what was in its place.
+    fn push(&self, log: Arc<SpanLog>) -> Option<Arc<SpanLog>> {
+        let at = self.next.fetch_add(1, Relaxed) % self.places.len().max(1);
+        self.places.get(at)?.lock().replace(log)
+    }
+
+    fn all(&self) -> Vec<Arc<SpanLog>> {
+        let places = self.places.iter();
+        places.filter_map(|place| place.lock().clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Tracer;
+    use super::*;
+    use crate::trace::Sampler;
+    use hms_core::trace::{Outline, SpanKind, Spans, What};
+    use http::Method;
+    use std::time::Duration;
+
+    fn outline(id: &str, status: u16) -> Outline {
+        Outline {
+            what: What::Request,
+            request_id: id.into(),
+            method: Method::GET,
+            route: Some("payments".into()),
+            path: "/api/v1/payments".into(),
+            upstream: Some(if id.starts_with('d') { "docs" } else { "pay" }.into()),
+            window: true,
+            release: Some(1),
+            status,
+            error: (status >= 500).then_some("instance-trapped"),
+            head: Some(Duration::from_millis(if id.starts_with("slow") {
+                2000
+            } else {
+                1
+            })),
+        }
+    }
+
+    fn ask(tracer: &Tracer, id: &str, status: u16) {
+        let log = tracer.begin(None);
+        drop(Spans::of(log.clone()).begin(SpanKind::Guest));
+        tracer.finish(log, outline(id, status));
+    }
+
+    fn ids(tracer: &Tracer, filter: &Filter) -> Vec<String> {
+        let listed = tracer.recent().list(filter).into_iter();
+        listed.map(|request| request.request_id).collect()
+    }
+
+    #[test]
+    fn failed_and_slow_requests_stay_when_the_last_ones_have_gone_by() {
+        let tracer = Tracer::default();
+        ask(&tracer, "failed", 502);
+        ask(&tracer, "slow", 200);
+        ask(&tracer, "usual", 200);
+        for n in 0..LAST {
+            ask(&tracer, &format!("d{n}"), 404);
+        }
+        let failed = Filter {
+            failed: true,
+            ..Filter::default()
+        };
+        let slow = Filter {
+            slow: true,
+            ..Filter::default()
+        };
+        assert_eq!(ids(&tracer, &failed), ["failed"]);
+        assert_eq!(ids(&tracer, &slow), ["slow"]);
+        assert_eq!(ids(&tracer, &Filter::default()).len(), LAST + 2);
+        let of_window = Filter {
+            window: Some("docs".into()),
+            limit: Some(2),
+            ..Filter::default()
+        };
+        assert_eq!(ids(&tracer, &of_window), ["d499", "d498"]);
+        let found = tracer.recent().get("failed").unwrap();
+        assert!(found.failed && !found.slow && found.spans.len() == 1);
+        assert_eq!(found.error.as_deref(), Some("instance-trapped"));
+        assert_eq!(found.spans[0].parent_id, found.span_id);
+        assert!(tracer.recent().get("usual").is_none());
+    }
+
+    #[test]
+    fn records_are_used_again() {
+        let tracer = Tracer::new(Sampler::off(), super::super::SLOW_FROM);
+        for n in 0..LAST {
+            ask(&tracer, &n.to_string(), 200);
+        }
+        let first = Arc::as_ptr(&tracer.recent.all.all()[0]);
+        ask(&tracer, "one more", 200);
+        let log = tracer.begin(None);
+        assert_eq!(Arc::as_ptr(&log), first);
+        assert_eq!(log.spans().count(), 0);
+    }
+}
