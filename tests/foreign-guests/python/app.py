@@ -4,7 +4,7 @@ from componentize_py_async_support import spawn
 from componentize_py_types import Ok
 from wit_world import byte_stream, exports
 from wit_world import result_option_wasi_http_types_fields_wasi_http_types_error_code_future as trailers
-from wit_world.imports import store
+from wit_world.imports import wasi_keyvalue_store as store
 from wit_world.imports.wasi_http_types import Fields, Request, Response
 
 

@@ -1,0 +1,202 @@
+"""What needs no host."""
+
+import json
+import textwrap
+
+import pytest
+
+from hms_window import Event, Headers, Problem, Request, Response, Store
+from hms_window._host import NoHost
+from hms_window.build import reason, uses_transactions
+from hms_window.paging import page
+from hms_window.serve import explained, failure
+
+
+def test_segments_are_decoded_after_they_are_split():
+    assert Request(path="/docs/a%2Fb%20c").segments == ["docs", "a/b c"]
+    assert Request(path="/docs/").segments == ["docs", ""]
+    assert Request(path="/").segments == [""]
+
+
+def test_parameters_are_typed_and_a_wrong_one_is_named():
+    request = Request(query="limit=20&cursor=a%26b&limit=30&bad=x")
+    assert request.param("limit", int, 50) == 20
+    assert request.params("limit", int) == [20, 30]
+    assert request.param("cursor") == "a&b"
+    assert request.param("offset", int) is None
+    with pytest.raises(Problem, match="'bad'") as refused:
+        request.param("bad", int)
+    assert refused.value.status == 400
+
+
+def test_caller_is_read_from_the_gateway_headers():
+    headers = Headers({"X-HMS-User": "zoë", "x-hms-scopes": "docs.read docs.write"})
+    caller = Request(headers=headers).caller()
+    assert caller.user == "zoë"
+    assert caller.has_scope("docs.write") and not caller.has_scope("docs")
+    with pytest.raises(Problem) as refused:
+        Request().caller()
+    assert refused.value.status == 401
+
+
+def test_body_that_is_no_json_or_another_is_400():
+    assert Request(body=b'{"a": 1}').json(dict) == {"a": 1}
+    for body, kind in [(b"", None), (b"{", None), (b"[]", dict), (b"\xff", None)]:
+        with pytest.raises(Problem) as refused:
+            Request(body=body).json(kind)
+        assert refused.value.status == 400
+
+
+def test_problem_is_sent_as_rfc_9457_says():
+    sent = Problem.bad_request("the amount is missing").response("r-1")
+    assert sent.status == 400
+    assert sent.headers["content-type"] == "application/problem+json"
+    assert json.loads(sent.body) == {
+        "type": "urn:hms:problem:bad-request",
+        "title": "Bad Request",
+        "status": 400,
+        "detail": "the amount is missing",
+        "request-id": "r-1",
+    }
+    assert Problem.method_not_allowed("GET, HEAD").headers["allow"] == "GET, HEAD"
+    assert Problem(503, "busy", "later").retry_after(1.5).headers["retry-after"] == "2"
+
+
+def test_exception_is_500_and_only_the_log_says_why(capsys):
+    def charge():
+        raise KeyError("card")
+
+    with pytest.raises(KeyError) as raised:
+        charge()
+    problem = failure(raised.value)
+    assert problem.status == 500 and "card" not in problem.detail
+    said = capsys.readouterr().err
+    assert said.startswith("KeyError: 'card'") and "test_window.py" in said.splitlines()[1]
+
+
+def test_cause_of_an_exception_is_said_after_it():
+    try:
+        try:
+            raise OSError("disk")
+        except OSError as error:
+            raise ValueError("no fee") from error
+    except ValueError as error:
+        text = explained(error)
+    assert text.index("ValueError: no fee") < text.index("because of OSError: disk")
+
+
+def test_event_in_binary_mode_is_read():
+    headers = Headers({
+        "x-hms-delivery": "fees; attempt=2; round=1",
+        "ce-id": "7", "ce-source": "urn:hms:window:payments", "ce-specversion": "1.0",
+        "ce-type": "gov.payment.paid.v1", "ce-subject": "a%20b", "content-type": "application/json",
+    })  # fmt: skip
+    event = Request(headers=headers, body=b'{"amount": 1}').event()
+    assert (event.subscription, event.attempt, event.replay_round) == ("fees", 2, 1)
+    assert (event.type, event.subject) == ("gov.payment.paid.v1", "a b")
+    assert event.json() == {"amount": 1}
+    assert event.once_key == "event/fees/1/urn:hms:window:payments/7"
+
+
+def test_event_in_structured_mode_is_read():
+    headers = Headers({"x-hms-delivery": "fees", "content-type": "application/cloudevents+json"})
+    members = {"specversion": "1.0", "id": "7", "source": "s", "type": "t", "data": {"a": 1}}
+    event = Request(headers=headers, body=json.dumps(members).encode()).event()
+    assert event.json() == {"a": 1} and event.attempt == 1
+    members = {**members, "data": None, "data_base64": "AP8="}
+    event = Request(headers=headers, body=json.dumps(members).encode()).event()
+    assert event.data == b"\x00\xff"
+
+
+def test_request_of_a_client_is_no_event():
+    def status(headers):
+        with pytest.raises(Problem) as refused:
+            Request(headers=Headers(headers)).event()
+        return refused.value.status
+
+    assert status({"ce-id": "1"}) == 403
+    for mark in ["", "; attempt=1", "a; attempt=x", "a; round=-1"]:
+        assert status({"x-hms-delivery": mark}) == 400
+
+
+def test_data_of_an_event_are_json_or_bytes():
+    assert Event("t", {"a": 1}).payload() == ("application/json", b'{"a":1}')
+    assert Event("t", b"x").payload() == ("application/octet-stream", b"x")
+    assert Event("t").payload() == ("", b"")
+
+
+def test_pages_of_any_size_show_every_key_once_and_in_order():
+    def host(count, size):
+        def fetch(cursor):
+            start = int(cursor or 0)
+            end = min(count, start + size)
+            return [f"{key:02}" for key in range(start, end)], str(end) if end < count else None
+
+        return fetch
+
+    for count in range(12):
+        for size in range(1, 6):
+            for limit in range(1, 6):
+                seen, cursor = [], None
+                while True:
+                    found = page(cursor, limit, host(count, size))
+                    assert len(found.keys) == limit or found.next is None
+                    seen += found.keys
+                    cursor = found.next
+                    if cursor is None:
+                        break
+                assert seen == [f"{key:02}" for key in range(count)]
+
+
+def test_foreign_cursor_is_rejected():
+    for wrong in ["", "x", "9.abc", "-1.a", "1.é", "١.a"]:
+        with pytest.raises(ValueError):
+            page(wrong, 5, lambda cursor: (["a"], None))
+
+
+def test_answer_has_the_headers_it_is_given():
+    answer = Response.json({"a": 1}, 201, {"location": "/a"}).header("x-a", "1").header("x-a", "2")
+    assert answer.headers.get_all("x-a") == ["2"]
+    assert answer.headers["Content-Type"] == "application/json"
+
+
+def test_store_outside_of_a_window_says_so():
+    with pytest.raises(NoHost, match="inside of a window"):
+        Store("fees")
+
+
+def test_transactions_are_found_in_the_source(tmp_path):
+    for source, expected in [
+        ("from hms_window import Store", False),
+        ("from hms_window import Store, transaction", True),
+        ("from hms_window import *", True),
+        ("import hms_window as w", True),
+        ("from other import transaction", False),
+        ("def (", False),
+    ]:
+        file = tmp_path / "app.py"
+        file.write_text(source)
+        assert uses_transactions(file) is expected, source
+
+
+def test_failed_build_shows_the_authors_error_alone():
+    stderr = textwrap.dedent("""\
+        Traceback (most recent call last):
+          File "/bin/componentize-py", line 8, in <module>
+        AssertionError: Traceback (most recent call last):
+          File "/1/hms_window_entry.py", line 3, in <module>
+            import app
+          File "/2/app.py", line 7, in <module>
+            from wit_world.imports import store
+        ImportError: cannot import name 'store'
+
+
+        Caused by:
+            ImportError
+
+        Stack backtrace:
+           0: x
+        """)
+    said = reason(stderr, "app")
+    assert said.endswith("ImportError: cannot import name 'store'")
+    assert 'File "app.py"' in said and "entry" not in said and "import app" not in said
