@@ -1,7 +1,7 @@
 //! `POST /events`: what the host delivers. Each event has its effect once, in one transaction.
 
 use crate::records::{self, REMINDER, Records};
-use crate::renewal::{Document, Payment, Status};
+use crate::renewal::{Document, Payment, Renewal, Status};
 use hms_window::{
     Event, Problem, ReceivedEvent, Request, Response, Transaction, TransactionError, now_ms,
     transaction,
@@ -94,14 +94,11 @@ fn refunded(
     let Some(id) = payment.renewal() else {
         return Ok(());
     };
-    if let Some(mut renewal) = records.find(tx, id)?
-        && renewal.refunded(&payment.id)
+    let refunded = |renewal: &mut Renewal| renewal.refunded(&payment.id);
+    if let Some(renewal) = change(tx, records, id, refunded)?
+        && renewal.status == Status::Approved
     {
-        if renewal.status == Status::Approved {
-            eprintln!("renewal {id}: it is approved, and its fee was taken back");
-        }
-        renewal.updated = now_ms();
-        records.change(tx, &renewal)?;
+        eprintln!("renewal {id}: it is approved, and its fee was taken back");
     }
     Ok(())
 }
@@ -112,14 +109,8 @@ fn stored(
     document: &Document,
 ) -> Result<(), TransactionError> {
     records.keep_document(tx, document)?;
-    let Some(id) = records.open_of(tx, &document.owner)? else {
-        return Ok(());
-    };
-    if let Some(mut renewal) = records.find(tx, &id)?
-        && renewal.stored(document)
-    {
-        renewal.updated = now_ms();
-        records.change(tx, &renewal)?;
+    if let Some(id) = records.open_of(tx, &document.owner)? {
+        change(tx, records, &id, |renewal| renewal.stored(document))?;
     }
     Ok(())
 }
@@ -130,25 +121,33 @@ fn removed(
     document: &Document,
 ) -> Result<(), TransactionError> {
     records.drop_document(tx, document)?;
-    let Some(id) = records.open_of(tx, &document.owner)? else {
-        return Ok(());
-    };
-    if let Some(mut renewal) = records.find(tx, &id)?
-        && renewal.removed(&document.id)
-    {
-        renewal.updated = now_ms();
-        records.change(tx, &renewal)?;
+    if let Some(id) = records.open_of(tx, &document.owner)? {
+        change(tx, records, &id, |renewal| renewal.removed(&document.id))?;
     }
     Ok(())
 }
 
 fn remind(tx: &mut Transaction<'_>, records: &Records, id: &str) -> Result<(), TransactionError> {
-    if let Some(mut renewal) = records.find(tx, id)?
-        && renewal.remind(now_ms())
-    {
-        renewal.updated = now_ms();
-        records.change(tx, &renewal)?;
-        tx.emit(records::incomplete(&renewal)?)?;
+    match change(tx, records, id, |renewal| renewal.remind(now_ms()))? {
+        Some(renewal) => tx.emit(records::incomplete(&renewal)?),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// The renewal as `change` has made it; none if there is none, or `change` says that it did nothing.
+fn change(
+    tx: &mut Transaction<'_>,
+    records: &Records,
+    id: &str,
+    change: impl FnOnce(&mut Renewal) -> bool,
+) -> Result<Option<Renewal>, TransactionError> {
+    let Some(mut renewal) = records.find(tx, id)? else {
+        return Ok(None);
+    };
+    if !change(&mut renewal) {
+        return Ok(None);
+    }
+    renewal.updated = now_ms();
+    records.change(tx, &renewal)?;
+    Ok(Some(renewal))
 }
