@@ -254,3 +254,17 @@ async fn misspelt_option_deploys_nothing() {
     }
     assert_eq!(live(&host, "w").await, 1);
 }
+
+#[tokio::test]
+async fn deploy_of_the_same_component_prints_no_empty_line() {
+    let host = Host::with_open_windows(&[]).await;
+    let file = hms_harness::guests::path("hello-wasip3").await;
+    for _ in 0..2 {
+        let said = host
+            .cli("deploy", &[file.to_str().unwrap(), "--as", "w"])
+            .await;
+        assert!(said.status.success(), "{said:?}");
+        let text = String::from_utf8(said.stdout).unwrap();
+        assert!(text.lines().all(|line| !line.is_empty()), "{text:?}");
+    }
+}

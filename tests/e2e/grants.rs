@@ -377,3 +377,41 @@ async fn backup_brings_grants_back_and_no_value_of_a_secret() {
     let granted = shown(&restored, "w").await.grants.granted.unwrap();
     assert!(granted.secrets[0].fault.is_some(), "{granted:?}");
 }
+
+#[tokio::test]
+async fn window_without_a_file_is_said_to_be_granted_nothing() {
+    let host = Host::with_open_windows(&[]).await;
+    let said = host.cli("grants", &["nobody"]).await;
+    assert!(said.status.success(), "{said:?}");
+    let text = String::from_utf8(said.stdout).unwrap();
+    assert_eq!(
+        text,
+        "nobody is granted nothing: it has no file of grants\n"
+    );
+    let said = host.cli("grants", &["nobody", "--json"]).await;
+    assert!(said.status.success(), "{said:?}");
+    let value: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert!(value["grants"].is_null(), "{value}");
+}
+
+#[tokio::test]
+async fn secret_that_others_may_read_is_named_by_the_next_edit_of_the_same_text() {
+    let host = Host::with_open_windows(&[]).await;
+    let file = host.data().join("w.yaml");
+    fs::write(&file, CARD).unwrap();
+    let set = async || {
+        let args = ["w", "--set", file.to_str().unwrap()];
+        let said = host.cli("grants", &args).await;
+        assert!(said.status.success(), "{said:?}");
+        String::from_utf8(said.stdout).unwrap()
+    };
+    write_secret(&host, 0o600);
+    let fine = set().await;
+    assert!(!fine.contains("cannot be read"), "{fine}");
+    write_secret(&host, 0o644);
+    let named = set().await;
+    assert!(
+        named.contains("w: secret card-key cannot be read"),
+        "{named}"
+    );
+}

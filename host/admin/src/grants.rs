@@ -67,9 +67,12 @@ pub(super) async fn put(
     }
     let grants = grants.clone();
     let change = async move {
-        let files = grants.files().clone();
+        let folder = grants.clone();
         let put = in_time(grants.files().dir(), move || {
-            files.put(name.as_str(), &text)
+            let put = folder.files().put(name.as_str(), &text);
+            // A text that holds already is not read again, and neither are its secrets.
+            folder.reload_secrets_of(name.as_str());
+            put
         });
         match put.await {
             Ok((status, new)) => {

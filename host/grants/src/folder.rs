@@ -139,6 +139,11 @@ impl GrantsFolder {
         self.applied.reload_secrets();
     }
 
+    /// The same for one window, as far as its disk answers in 2 s. Blocks.
+    pub fn reload_secrets_of(&self, window: &str) {
+        self.applied.reload_secrets_of(window);
+    }
+
     /// Reads the files and the secrets again now, and gives what became of both.
     pub async fn read_again(&self) -> [ReadAgain; 2] {
         let (files, secrets) = (self.set.clone(), self.applied.clone());
@@ -290,32 +295,45 @@ impl Applied {
         let files = self.files.lock().clone();
         for (window, followed) in files {
             let looked = (self.look)(&followed.file, &self.folder);
-            let mut storing = self.storing.lock();
-            let now = self.files.lock().get(&window).cloned();
-            // Another file is in force meanwhile, or none.
-            if !now.is_some_and(|now| Arc::ptr_eq(&now.file, &followed.file)) {
-                continue;
+            self.looked_at(&window, &followed, looked);
+        }
+    }
+
+    fn reload_secrets_of(&self, window: &str) {
+        let followed = self.files.lock().get(window).cloned();
+        if let Some(followed) = followed {
+            let looked = self.looked_in_time(&followed);
+            self.looked_at(window, &followed, looked);
+        }
+    }
+
+    /// Has what was read for a window hold.
+    fn looked_at(&self, window: &str, followed: &Followed, looked: Looked) {
+        let mut storing = self.storing.lock();
+        let now = self.files.lock().get(window).cloned();
+        // Another file is in force meanwhile, or none.
+        if !now.is_some_and(|now| Arc::ptr_eq(&now.file, &followed.file)) {
+            return;
+        }
+        let before = self.all.window(window).current();
+        let known = storing.entry(window.to_owned()).or_default();
+        let mut has_new_pem = false;
+        for (path, stamp) in &looked.pem {
+            // One that is away for a moment, as while it is replaced, changes nothing.
+            if stamp.is_some() && known.get(path) != Some(stamp) {
+                known.insert(path.clone(), *stamp);
+                has_new_pem = true;
             }
-            let before = self.all.window(&window).current();
-            let known = storing.entry(window.clone()).or_default();
-            let mut has_new_pem = false;
-            for (path, stamp) in &looked.pem {
-                // One that is away for a moment, as while it is replaced, changes nothing.
-                if stamp.is_some() && known.get(path) != Some(stamp) {
-                    known.insert(path.clone(), *stamp);
-                    has_new_pem = true;
-                }
-            }
-            if has_new_pem {
-                tracing::info!(
-                    window,
-                    "certificate files have changed: its clients are made anew"
-                );
-            }
-            self.apply(&window, &followed, looked, has_new_pem);
-            if self.all.window(&window).load().secrets != before.secrets {
-                tracing::info!(window, "secrets have changed");
-            }
+        }
+        if has_new_pem {
+            tracing::info!(
+                window,
+                "certificate files have changed: its clients are made anew"
+            );
+        }
+        self.apply(window, followed, looked, has_new_pem);
+        if self.all.window(window).load().secrets != before.secrets {
+            tracing::info!(window, "secrets have changed");
         }
     }
 

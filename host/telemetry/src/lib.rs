@@ -75,6 +75,16 @@ pub fn tell_json(what: &Value) {
     }
 }
 
+/// The same on one line in any case: of objects that come one by one.
+pub fn tell_json_line(what: &Value) {
+    match HOST.get() {
+        Some(_) => tell_json(what),
+        None => {
+            let _ = writeln!(io::stdout(), "{}", printable_json(&what.to_string()));
+        }
+    }
+}
+
 /// Says something on stderr, whatever `HMS_LOG` is. Made harmless here.
 pub fn warn(what: &str) {
     say("WARN", what);

@@ -81,6 +81,14 @@ async fn events_of_a_window_are_listed_and_shown() {
     }
     let error = failed(&host, "events", &["nobody"]).await;
     assert!(error.contains("there is no window 'nobody'"), "{error}");
+    let output = host.cli("events", &["nobody"]).await;
+    assert!(output.stdout.is_empty(), "{output:?}");
+    let lines = said(&host, "events", &["emitter", "--after", "0", "--json"]).await;
+    let sequences = lines.lines().map(|line| {
+        let event: Event = serde_json::from_str(line).unwrap();
+        event.sequence
+    });
+    assert_eq!(sequences.collect::<Vec<_>>(), [1, 2, 3]);
 
     let sample = r#"hms_events_emitted_total{window="emitter"}"#;
     assert_eq!(host.metric(sample).await, Some(3));

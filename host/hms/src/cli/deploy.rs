@@ -209,7 +209,12 @@ async fn follow(client: &Client, mut body: Incoming, show: bool) -> anyhow::Resu
 
 fn told(event: &DeployEvent) {
     match event {
-        DeployEvent::Difference { difference } => say!("{}", changes(difference).trim_end()),
+        DeployEvent::Difference { difference } => {
+            let changes = changes(difference);
+            if !changes.is_empty() {
+                say!("{}", changes.trim_end());
+            }
+        }
         DeployEvent::Waiting { waiting, ahead } => {
             say!("  waiting for a {}, {ahead} ahead", text(waiting));
         }

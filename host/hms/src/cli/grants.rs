@@ -14,7 +14,7 @@ use hms_manifest::MAX_MANIFEST_BYTES;
 use hms_telemetry::tell_json;
 use hms_windows::WindowName;
 use http::{Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -50,7 +50,19 @@ impl Grants {
             (Some(file), _) => self.put(&client, &path, file).await,
             (None, true) => self.delete(&client, &path).await,
             (None, false) => {
-                let answer = client.call(Method::GET, &path).await?;
+                let answer = client.send(Method::GET, &path, &[], body::empty()).await?;
+                if answer.status() == StatusCode::NOT_FOUND {
+                    let why = client.problem(answer).await?;
+                    if why.kind != problem_type("no-such-grants") {
+                        bail!("{}", refusal(StatusCode::NOT_FOUND, Some(&why)));
+                    }
+                    match self.json {
+                        true => tell_json(&json!({ "grants": null, "manifest": null })),
+                        false => say!("{name} is granted nothing: it has no file of grants"),
+                    }
+                    return Ok(());
+                }
+                let answer = client.take(answer).await?;
                 match self.json {
                     true => tell_json(&answer.read::<Value>()?),
                     false => show(&answer.read::<GrantsDetail>()?.grants),

@@ -6,7 +6,7 @@ use crate::cli::show::{dash, size, text, time};
 use clap::Args;
 use form_urlencoded::Serializer;
 use hms_api::{Event, EventList};
-use hms_telemetry::tell_json;
+use hms_telemetry::tell_json_line;
 use hms_windows::WindowName;
 use http::Method;
 use serde_json::Value;
@@ -35,7 +35,7 @@ pub(in crate::cli) struct EventLog {
     /// Wait for more events, until it is interrupted
     #[arg(long)]
     follow: bool,
-    /// Print JSON, one value per event
+    /// Print JSON: one line for each event
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -48,23 +48,25 @@ impl EventLog {
         if let Some(sequence) = self.sequence {
             return self.show(&client, sequence).await;
         }
-        if !self.json {
-            let [sequence, when, kind, subject] = ["SEQUENCE", "TIME", "TYPE", "SUBJECT"];
-            line(sequence, when, kind, subject, "DATA");
-        }
         let mut after = self.after;
+        let mut has_head = self.json;
         // What was there before, as it is, and then what comes.
         let mut waits = false;
         loop {
             let path = self.path(after, waits);
             let answer = client.call(Method::GET, &path).await?;
             let list: EventList = answer.read()?;
+            // Only once it is known that there is such a window.
+            if !std::mem::replace(&mut has_head, true) {
+                let [sequence, when, kind, subject] = ["SEQUENCE", "TIME", "TYPE", "SUBJECT"];
+                line(sequence, when, kind, subject, "DATA");
+            }
             match self.json {
                 true => {
                     let list: Value = answer.read()?;
                     let events = list.get("events").and_then(Value::as_array);
                     for event in events.into_iter().flatten() {
-                        tell_json(event);
+                        tell_json_line(event);
                     }
                 }
                 false => list.events.iter().for_each(listed),
@@ -96,7 +98,7 @@ impl EventLog {
         let path = format!("/windows/{}/events/{sequence}", self.window);
         let answer = client.call(Method::GET, &path).await?;
         if self.json {
-            tell_json(&answer.read()?);
+            tell_json_line(&answer.read()?);
             return Ok(());
         }
         let event: Event = answer.read()?;
