@@ -19,6 +19,10 @@ use time::format_description::well_known::Rfc3339;
 /// else can set it, because fields that begin with `x-hms-` are dropped from whatever comes in.
 pub const DELIVERY: HeaderName = HeaderName::from_static("x-hms-delivery");
 
+/// The attribute of an event in a replay: its round. Services do not get [`DELIVERY`], and would
+/// else take the event for one that they have. No guest can set it: its name begins with `hms`.
+const ROUND: &str = "hmsround";
+
 /// Which delivery it is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Which<'a> {
@@ -81,7 +85,10 @@ pub(crate) fn request(
     stored: &StoredEvent,
     mode: ContentMode,
 ) -> Result<Request<Body>, String> {
-    let attributes = attributes(window, stored);
+    let mut attributes = attributes(window, stored);
+    if which.round > 0 {
+        attributes.push((ROUND.to_owned(), which.round.to_string()));
+    }
     let mut headers = HeaderMap::new();
     let data = match mode {
         ContentMode::Binary => {

@@ -24,10 +24,14 @@ fn stored(content_type: &str, data: &[u8]) -> StoredEvent {
 }
 
 fn made(mode: ContentMode, stored: &StoredEvent) -> Request<Body> {
+    made_in(2, mode, stored)
+}
+
+fn made_in(round: u64, mode: ContentMode, stored: &StoredEvent) -> Request<Body> {
     let which = Which {
         subscription: "paid",
         attempt: 3,
-        round: 2,
+        round,
     };
     let to = Uri::from_static("http://hms-svc-notifications/events");
     request(to, which, "payments", stored, mode).unwrap()
@@ -101,6 +105,19 @@ async fn structured_delivery_is_one_document() {
     let event = document("image/png", &[0xff, 0]).await;
     assert_eq!(event["data_base64"], "/wA=");
     assert!(event.get("data").is_none());
+}
+
+#[tokio::test]
+async fn replay_is_told_from_a_first_delivery_by_an_attribute_in_either_mode() {
+    let stored = stored("application/json", b"{}");
+    let binary = |round| made_in(round, ContentMode::Binary, &stored);
+    assert_eq!(binary(2).headers()["ce-hmsround"], "2");
+    assert!(!binary(0).headers().contains_key("ce-hmsround"));
+    for (round, said) in [(2, json!("2")), (0, Value::Null)] {
+        let request = made_in(round, ContentMode::Structured, &stored);
+        let document: Value = serde_json::from_slice(&bytes(request).await).unwrap();
+        assert_eq!(document["hmsround"], said);
+    }
 }
 
 #[test]
