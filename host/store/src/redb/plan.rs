@@ -101,7 +101,14 @@ pub(super) fn transact(
             limit: max_store_bytes,
         }));
     }
-    let outbox = match Outbox::plan(tables.log()?.as_deref(), transaction, bounds)? {
+    // The tables of the log are opened only for what is about it.
+    let is_about_log =
+        once.is_some() || !transaction.events.is_empty() || !transaction.cancel.is_empty();
+    let outbox = match is_about_log {
+        true => Some(Outbox::plan(tables.log()?.as_deref(), transaction, bounds)?),
+        false => None,
+    };
+    let outbox = match outbox.transpose() {
         Ok(outbox) => outbox,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -110,7 +117,9 @@ pub(super) fn transact(
     tables.stored_bytes = stored_bytes;
     let version = tables.version;
     let mut event_ids = Vec::new();
-    if once.is_some() || !outbox.is_empty() {
+    if let Some(outbox) = outbox
+        && (once.is_some() || !outbox.is_empty())
+    {
         let log = tables.log_to_change(outbox.log_id())?;
         if let Some(once) = once {
             log.remember(once, version, transaction.now_ms)?;
