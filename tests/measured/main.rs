@@ -23,6 +23,7 @@ mod leak;
 mod neighbours;
 mod routes;
 mod slow_clients;
+mod slow_subscriber;
 mod zero_failures;
 
 use tokio::sync::{Mutex, MutexGuard};

@@ -321,7 +321,7 @@ async fn each_parked(
     window: &str,
     name: &str,
 ) -> Result<(u64, u64), EventsError> {
-    events.subscription(window, name)?;
+    events.is_known(window, name).await?;
     let mut ids: Vec<String> = Vec::new();
     loop {
         let after = ids.last().map(String::as_str);
@@ -410,6 +410,7 @@ fn refuse(error: &EventsError) -> Response<Body> {
         EventsError::NoSubscription { .. } => (StatusCode::NOT_FOUND, "no-such-subscription"),
         EventsError::NoSchedule { .. } => (StatusCode::NOT_FOUND, "no-such-schedule"),
         EventsError::NoParked(_) => (StatusCode::NOT_FOUND, "no-such-parked-event"),
+        EventsError::Removed { .. } => (StatusCode::CONFLICT, "subscription-removed"),
         EventsError::InFlight(_) => (StatusCode::CONFLICT, "delivery-in-flight"),
         EventsError::TooManyReplays(_) => (StatusCode::CONFLICT, "too-many-replays"),
         EventsError::Refused(_) => (StatusCode::SERVICE_UNAVAILABLE, "schedule-not-run"),

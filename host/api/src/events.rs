@@ -60,7 +60,7 @@ words! {
         Active = "active",
         /// It delivers nothing until it is resumed.
         Paused = "paused",
-        /// Its state is being read.
+        /// Where it stands is being read, and how long the logs are; its lag is not known yet.
         Starting = "starting",
     }
 }
@@ -174,6 +174,10 @@ pub struct ParkedEvent {
     pub why: String,
     /// It is to be tried again.
     pub retrying: bool,
+    /// Its subscription is no longer in the window's file. It can be dropped, or tried again once
+    /// the subscription is back.
+    #[serde(default)]
+    pub removed: bool,
 }
 
 /// Parked events that are to be tried again, in a [`Changed`](crate::Changed).
@@ -233,8 +237,22 @@ pub struct ScheduleStatus {
         skip_serializing_if = "Option::is_none"
     )]
     pub next: Option<OffsetDateTime>,
-    /// Runs that were left out since it was declared.
+    /// Runs that were left out since it was declared: missed ones, and those that came while the
+    /// one before was not over.
     pub left_out: u64,
+    /// The time of the last of them.
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub last_left_out: Option<OffsetDateTime>,
     /// The last run is not over.
     pub running: bool,
+    /// Why its runs are not delivered. Its subscription is `hms.schedule.NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<PausedStatus>,
+    /// Runs that were parked.
+    #[serde(default)]
+    pub parked: usize,
 }

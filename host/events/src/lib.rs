@@ -7,8 +7,9 @@
 //! bounds the deliveries in flight, so that citizens are not starved.
 //!
 //! [`logs`] knows how all logs stand without opening their stores, [`state`] gathers what is
-//! written, and [`records`] is what it is. [`schedules`] emits events at certain times. [`Events`]
-//! puts it all together; [`operate`] has the verbs of operators, and [`gate`] what windows ask.
+//! written, and [`records`] is what it is. [`schedules`] emits events at certain times, and
+//! [`upkeep`] is what is seen to beside deliveries. [`Events`] puts it all together; [`operate`] has
+//! the verbs of operators, and [`gate`] what windows ask.
 
 // The documentation is for whoever carries on, and built with its private items.
 #![allow(rustdoc::private_intra_doc_links)]
@@ -30,6 +31,7 @@ mod state;
 mod subscriber;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 pub use binding::DELIVERY;
 pub use events::{Events, EventsConfig, system_clock};

@@ -63,8 +63,6 @@ pub struct EventsLimits {
     /// How long events are kept that nobody needs any more, and the state of a subscription that is
     /// no longer in its file. 7 days.
     pub keep: Duration,
-    /// Bytes of one log. 256 MiB.
-    pub log_bytes: u64,
     /// How long deliveries in flight may take to end when the host shuts down. 10 s.
     pub stop_time: Duration,
 }
@@ -74,7 +72,6 @@ impl Default for EventsLimits {
         EventsLimits {
             in_flight: 64,
             keep: Duration::from_secs(7 * 24 * 3600),
-            log_bytes: 256 << 20,
             stop_time: Duration::from_secs(10),
         }
     }

@@ -10,6 +10,7 @@ use crate::state::State;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hms_core::events::EmitGuard;
+use hms_disk::crash;
 use hms_store::{LogState, Store, StoreError, Stores};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{HashMap, HashSet};
@@ -58,7 +59,10 @@ pub(crate) struct Logs {
     copied: AtomicBool,
     /// One marking at a time, so that none is done twice.
     marking: tokio::sync::Mutex<()>,
-    opening: Semaphore,
+    /// Whoever opens a store has its turn first, so that of the places of `opening` one that hangs
+    /// takes one.
+    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    opening: Arc<Semaphore>,
     readers: RwLock<Option<Arc<dyn Readers>>>,
     /// Of those who follow a log.
     pub(crate) any: Notify,
@@ -87,7 +91,8 @@ impl Logs {
             closed: AtomicBool::new(false),
             copied: AtomicBool::new(false),
             marking: tokio::sync::Mutex::default(),
-            opening: Semaphore::new(OPEN_AT_ONCE),
+            turns: Mutex::default(),
+            opening: Arc::new(Semaphore::new(OPEN_AT_ONCE)),
             readers: RwLock::default(),
             any: Notify::new(),
             due: Notify::new(),
@@ -168,6 +173,14 @@ impl Logs {
         }
     }
 
+    /// As after a crash.
+    #[cfg(test)]
+    pub(crate) fn doubt(&self, window: &str) {
+        if let Some(log) = self.known.lock().get_mut(window) {
+            log.dirty = true;
+        }
+    }
+
     /// What is known of the log of `window`. None: nothing.
     pub(crate) fn of(&self, window: &str) -> Option<Log> {
         self.known.lock().get(window).copied()
@@ -194,13 +207,28 @@ impl Logs {
         if let Some(store) = self.stores.get(window) {
             return Ok(Some(store));
         }
-        let Ok(_turn) = self.opening.acquire().await else {
+        let turn = self
+            .turns
+            .lock()
+            .entry(window.to_owned())
+            .or_default()
+            .clone();
+        let turn = turn.lock_owned().await;
+        if let Some(store) = self.stores.get(window) {
+            return Ok(Some(store));
+        }
+        let Ok(place) = self.opening.clone().acquire_owned().await else {
             return Err(StoreError::Closed);
         };
         let (stores, name) = (self.stores.clone(), window.to_owned());
-        let opened = tokio::task::spawn_blocking(move || stores.open_existing(&name));
+        let open = move || {
+            // Both are kept until the store answers, even if the caller leaves.
+            let _both = (turn, place);
+            stores.open_existing(&name)
+        };
+        let opened = tokio::task::spawn_blocking(open).await;
         // An error says that the runtime ends.
-        let opened = opened.await.unwrap_or(Err(StoreError::Closed))?;
+        let opened = opened.unwrap_or(Err(StoreError::Closed))?;
         match &opened {
             // The observer is not told of an empty log.
             Some(store) => self.observe(window, store.log_state()),
@@ -224,7 +252,9 @@ impl Logs {
         if let Some(marking) = self.before_emit(window) {
             marking.await?;
         }
+        crash::point("promoting");
         let done = store.promote_due(now_ms, PROMOTE).await;
+        crash::point("promoted");
         done.map_err(|error| error.to_string())?;
         let state = store.log_state();
         self.observe(window, state);
@@ -296,6 +326,7 @@ impl Logs {
     pub(crate) fn forget(&self, window: &str) {
         self.known.lock().remove(window);
         self.marked.write().remove(window);
+        self.turns.lock().remove(window);
         self.state.delete((LOGS.to_owned(), window.to_owned()));
     }
 }
@@ -306,5 +337,68 @@ impl EmitGuard for Logs {
             return None;
         }
         Some(self.mark(window).boxed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hms_store::conformance::Memory;
+    use hms_store::{Backend, StoreId, StoreLimits};
+    use std::collections::BTreeMap;
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::Duration;
+
+    /// Stores of which one hangs until the test ends.
+    struct Hanging(Memory, Mutex<Receiver<()>>);
+
+    impl Backend for Hanging {
+        fn open(&self, name: &str, create: bool) -> Result<Option<Arc<dyn Store>>, StoreError> {
+            if name == "hangs" {
+                let _ = self.1.lock().recv();
+            }
+            self.0.open(name, create)
+        }
+
+        fn list(&self) -> Result<BTreeMap<String, StoreId>, StoreError> {
+            self.0.list()
+        }
+
+        fn remove(&self, name: &str) -> Result<(), StoreError> {
+            self.0.remove(name)
+        }
+    }
+
+    #[tokio::test]
+    async fn store_that_hangs_takes_one_place_however_many_wait_for_it() {
+        let memory = || Memory::new(StoreLimits::default());
+        let (end, hangs) = channel();
+        let backend = Hanging(memory(), Mutex::new(hangs));
+        backend.open("other", true).unwrap();
+        let state = memory().open("events", true).unwrap().unwrap();
+        let stores = Arc::new(Stores::over(Box::new(backend)));
+        let state = Arc::new(State::new(state));
+        let logs = Logs::load(state, stores).await.unwrap();
+        let waiting: Vec<_> = (0..2 * OPEN_AT_ONCE)
+            .map(|number| {
+                let logs = logs.clone();
+                let wait = async move { logs.store("hangs").await.map(drop) };
+                match number % 2 {
+                    0 => tokio::spawn(wait),
+                    // It leaves, and what it has begun goes on.
+                    _ => tokio::spawn(async {
+                        let _ = tokio::time::timeout(Duration::from_millis(10), wait).await;
+                        Ok(())
+                    }),
+                }
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let other = tokio::time::timeout(Duration::from_secs(30), logs.store("other"));
+        assert!(other.await.unwrap().unwrap().is_some());
+        drop(end);
+        for waiting in waiting {
+            waiting.await.unwrap().unwrap();
+        }
     }
 }

@@ -87,10 +87,11 @@ impl Collector for EventsMetrics {
         let all: Vec<_> = shared
             .subscribers()
             .iter()
-            .map(|one| one.status())
+            .map(|one| (one.status(), one.is_lag_known()))
             .collect();
-        let each = |of: fn(&hms_api::SubscriptionStatus) -> i64| {
-            let all = all.iter().map(|status| {
+        let some = |of: fn(&hms_api::SubscriptionStatus) -> i64, known: bool| {
+            let all = all.iter().filter(|(_, is_known)| *is_known || !known);
+            let all = all.map(|(status, _)| {
                 let label = NameLabel {
                     window: Label(status.window.clone()),
                     name: Label(status.name.clone()),
@@ -99,16 +100,19 @@ impl Collector for EventsMetrics {
             });
             all.collect::<Vec<_>>()
         };
+        let each = |of| some(of, false);
+        // A lag that is too small would be worse than none.
+        let known = |of| some(of, true);
         gauge(
             "subscription_lag",
-            "Events that the subscription has not finished",
-            each(|status| status.lag as i64),
+            "Events that the subscription has not finished; absent while that is not known",
+            known(|status| status.lag as i64),
             encoder,
         )?;
         gauge(
             "subscription_lag_seconds",
             "Age of the oldest event that the subscription knows of and has not finished",
-            each(|status| status.lag_seconds as i64),
+            known(|status| status.lag_seconds as i64),
             encoder,
         )?;
         gauge(

@@ -72,6 +72,9 @@ pub(crate) struct Paused {
     pub since_ms: u64,
     /// A sentence.
     pub why: String,
+    /// Where its events went, if it is paused because of that: it goes on once they go elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because_of: Option<String>,
 }
 
 /// A subscription as a whole.
@@ -158,6 +161,9 @@ pub(crate) struct ScheduleRecord {
     /// Occurrences left out since it was declared.
     #[serde(default)]
     pub left_out: u64,
+    /// The time of the last one of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_left_out_ms: Option<u64>,
 }
 
 /// A payload: everything of the event but its data in one line of JSON, and then the data.

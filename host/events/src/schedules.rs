@@ -4,10 +4,12 @@
 //! The event of an occurrence is emitted under a `once` key, so a host that ends between that and
 //! the note of it in events.redb emits none twice.
 
-use crate::events::{Chore, Seen, Shared};
+use crate::events::{Seen, Shared};
 use crate::records::{Id, SCHEDULES, ScheduleRecord};
 use crate::state::State;
+use crate::upkeep::Chore;
 use hms_core::events::EmitGuard;
+use hms_disk::crash;
 use hms_grants::schedule::{Occurrence, Overlap, Schedule};
 use hms_grants::subscription::{
     AfterPark, ContentMode, DeliverTo, Filter, Order, Retry, Start, Subscription,
@@ -149,6 +151,7 @@ impl Schedules {
     ) -> Result<(), String> {
         let due = spec.due(&id.window, record.last_ms, now);
         record.left_out += due.skipped as u64;
+        record.last_left_out_ms = due.last_skipped_ms.or(record.last_left_out_ms);
         for occurrence in &due.run {
             // Not known yet: at the next look.
             let Some(running) = is_running(shared, id, &record) else {
@@ -162,6 +165,7 @@ impl Schedules {
                     "a run is left out: the last one is not over"
                 );
                 record.left_out += 1;
+                record.last_left_out_ms = Some(occurrence.at_ms);
                 continue;
             }
             let name = format!("hms-schedule/{}", occurrence.name);
@@ -248,6 +252,8 @@ async fn emit(
         now_ms: shared.now_ms(),
         ..Transaction::default()
     };
+    crash::point("running-schedule");
     store.transact(transaction).await.map_err(said)?;
+    crash::point("ran-schedule");
     Ok(store.log_state().last)
 }

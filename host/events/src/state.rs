@@ -22,6 +22,16 @@ use tokio_util::sync::CancellationToken;
 const WRITE_OPS: usize = 1_000;
 const WRITE_BYTES: usize = 8 << 20;
 
+/// Where a test ends the host at the commit of a record: by what its bucket begins with, the points
+/// before and after it.
+const POINTS: [(&str, &str, &str); 5] = [
+    ("cursors/", "acknowledging", "acknowledged"),
+    ("logs", "marking-log", "marked-log"),
+    ("parked/", "parking", "parked"),
+    ("schedules", "noting-run", "noted-run"),
+    ("tries/", "counting-attempt", "counted-attempt"),
+];
+
 /// What has a position to be committed.
 pub(crate) trait Cursors: Send + Sync {
     /// The positions that have changed since this was last asked.
@@ -122,7 +132,6 @@ impl State {
         let moved = std::mem::take(&mut *self.moved.lock());
         let cursors = moved.values().filter_map(Weak::upgrade);
         let cursors: Vec<_> = cursors.flat_map(|who| who.changed()).collect();
-        let has_cursors = !cursors.is_empty();
         let gathered = std::mem::take(&mut *self.gathered.lock());
         let mut all: Vec<(Place, Option<Vec<u8>>)> = gathered.into_iter().collect();
         all.extend(
@@ -130,10 +139,22 @@ impl State {
                 .into_iter()
                 .map(|(place, value)| (place, Some(value))),
         );
+        // Deletions are of what has its own point.
+        let is_in = |(begin, ..): &&(&str, &str, &str)| {
+            let mut all = all.iter();
+            all.any(|((bucket, _), value)| value.is_some() && bucket.starts_with(begin))
+        };
+        let points: Vec<_> = match cfg!(debug_assertions) {
+            true => POINTS.iter().filter(is_in).collect(),
+            false => Vec::new(),
+        };
         let mut batch = Batch {
             state: self,
             ops: all.into(),
         };
+        points
+            .iter()
+            .for_each(|(_, before, _)| crash::point(before));
         while !batch.ops.is_empty() {
             let mut bytes = 0;
             let fits = |(_, value): &&(Place, Option<Vec<u8>>)| {
@@ -151,9 +172,7 @@ impl State {
             self.store.write(part).await?;
             batch.ops.drain(..count);
         }
-        if has_cursors {
-            crash::point("acknowledged");
-        }
+        points.iter().for_each(|(_, _, after)| crash::point(after));
         Ok(())
     }
 

@@ -37,11 +37,26 @@ pub struct Subscription {
     pub line: usize,
 }
 
+/// What the types of the host's own events begin with, such as those of schedules.
+pub const HOST_TYPES: &str = "hms.";
+
 impl Subscription {
-    /// Whether it wants the event whose attributes these are: all its filters match.
+    /// Whether it wants the event whose attributes these are: all its filters match, and an event
+    /// of the host is [asked for](Subscription::asks_for_host_events).
     pub fn matches(&self, attributes: Attributes<'_, '_>) -> bool {
+        let kind = attributes("type");
+        let is_host_event = kind.is_some_and(|kind| kind.starts_with(HOST_TYPES));
         let mut filters = self.filters.iter();
         filters.all(|filter| filter.matches(attributes))
+            && (!is_host_event || self.asks_for_host_events())
+    }
+
+    /// Whether a filter names a type that begins with [`HOST_TYPES`]. Otherwise the host's own
+    /// events are left out: who subscribes to a window wants what the window says, and not when its
+    /// schedules run.
+    pub fn asks_for_host_events(&self) -> bool {
+        let mut filters = self.filters.iter();
+        filters.any(|filter| filter.names("type", HOST_TYPES))
     }
 }
 
@@ -147,5 +162,56 @@ mod tests {
         assert_eq!(key.key(None, Some("b")), Some("b"));
         assert_eq!(key.key(None, None), None);
         assert_eq!(Order::None.key(Some("a"), Some("b")), None);
+    }
+
+    #[test]
+    fn host_events_are_wanted_only_by_a_filter_that_names_their_type() {
+        let exact = |kind: &str| Filter::Exact(vec![("type".into(), kind.into())]);
+        let prefix = |kind: &str| Filter::Prefix(vec![("type".into(), kind.into())]);
+        let run = "hms.schedule.nightly";
+        for (filters, expected) in [
+            (vec![], false),
+            (vec![prefix("h")], false),
+            (vec![Filter::Not(Box::new(exact("hms.other")))], false),
+            (
+                vec![Filter::Suffix(vec![("type".into(), run.into())])],
+                false,
+            ),
+            (vec![exact(run)], true),
+            (vec![prefix("hms.")], true),
+            (
+                vec![Filter::Any(vec![prefix("gov."), prefix("hms.")])],
+                true,
+            ),
+            (vec![prefix("hms."), exact("hms.other")], false),
+        ] {
+            let subscription = Subscription {
+                filters,
+                ..example()
+            };
+            let wants = |kind: &'static str| {
+                subscription.matches(&|name| (name == "type").then_some(kind.into()))
+            };
+            assert_eq!(wants(run), expected, "{:?}", subscription.filters);
+            if subscription.filters.is_empty() {
+                assert!(wants("gov.payment.paid.v1") && wants("hmsx"));
+            }
+        }
+    }
+
+    fn example() -> Subscription {
+        Subscription {
+            name: "all".into(),
+            from: Vec::new(),
+            filters: Vec::new(),
+            to: DeliverTo::Path("/events".into()),
+            start: Start::Now,
+            order: Order::Key,
+            concurrency: 8,
+            retry: Retry::DEFAULT,
+            after_park: AfterPark::Continue,
+            content: ContentMode::Binary,
+            line: 1,
+        }
     }
 }

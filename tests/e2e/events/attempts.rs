@@ -5,6 +5,7 @@ use super::office::{
 };
 use hms_harness::guest;
 use serde_json::json;
+use std::time::Duration;
 
 #[tokio::test]
 async fn event_on_which_a_release_fails_is_delivered_to_the_next_one() {
@@ -127,4 +128,26 @@ async fn full_outbox_refuses_its_producer_until_all_have_taken_what_is_in_it() {
     let id = answer.await.json()["ids"][0].as_str().unwrap().to_owned();
     taken.push(id);
     each_once(&host, "inbox", &taken).await;
+}
+
+#[tokio::test]
+async fn subscription_pauses_a_thousand_events_beyond_one_that_fails_and_goes_on_by_itself() {
+    let host = host(&["inbox"]).await;
+    let failing = answering(&json!({ "status": 503 }));
+    host.write_grants("inbox", &format!("{}{failing}", all(&[])));
+    // Those of the first key wait for the first of them.
+    for _ in 0..4 {
+        let events: Vec<_> = (0..250).map(|_| event("one", "x")).collect();
+        emit(&host, &events).await;
+    }
+    emit(&host, &[event("two", "beyond")]).await;
+    gauge_is(&host, "lag", "inbox", 1_001).await;
+    came_to(&host, "inbox", "again").await;
+    // Longer than the sweep that looks for what was missed.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let seen = deliveries(&host, "inbox").await;
+    assert!(seen.iter().all(|one| one.data == "x"), "it was read");
+    host.write_grants("inbox", &all(&[]));
+    delivered(&host, "inbox", "beyond").await;
+    gauge_is(&host, "paused", "inbox", 0).await;
 }

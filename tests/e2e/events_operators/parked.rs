@@ -88,3 +88,29 @@ async fn all_parked_events_of_a_subscription_are_dropped_at_once() {
     let list: ParkedList = host.admin(Method::GET, "/parked", "").await.read();
     assert!(list.parked.is_empty() && !list.more);
 }
+
+#[tokio::test]
+async fn parked_events_of_a_removed_subscription_are_listed_until_they_are_dropped() {
+    let host = host(&subscription(NOWHERE)).await;
+    for event in ["first;", "second;"] {
+        emit(&host, "a.v1", "one", event).await;
+    }
+    status(&host, |status| status.parked == 2).await;
+    subscribe(&host, "internal: false\n", 0).await;
+    let list: ParkedList = host.admin(Method::GET, "/parked", "").await.read();
+    assert!(list.parked.len() == 2 && list.parked.iter().all(|one| one.removed));
+    let table = said(&host, "parked", &[]).await;
+    assert!(table.contains("inbox/all is removed"), "{table}");
+    let first = &list.parked[0].id;
+    let error = failed(&host, "parked", &["retry", first]).await;
+    assert!(error.contains("put it back there"), "{error}");
+    let path = "/windows/inbox/subscriptions/all/parked/retry";
+    let refused = refusal(&host, Method::POST, path, "").await;
+    assert_eq!(refused, (409, "subscription-removed".into()));
+    for dropped in [&**first, "inbox/all"] {
+        let said = said(&host, "parked", &["drop", dropped, "--yes"]).await;
+        assert_eq!(said, format!("{dropped}: 1 event is dropped\n"));
+    }
+    let list: ParkedList = host.admin(Method::GET, "/parked", "").await.read();
+    assert!(list.parked.is_empty());
+}

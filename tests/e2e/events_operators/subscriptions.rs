@@ -138,7 +138,8 @@ async fn schedule_is_run_when_an_operator_says_so() {
         subscription(LIST)
     );
     let host = host(&subscription(LIST)).await;
-    subscribe(&host, &both, 1).await;
+    // Its runs have a subscription of their own.
+    subscribe(&host, &both, 2).await;
     let list = eventually("the schedule is known", || async {
         let list = said(&host, "schedules", &[]).await;
         list.contains("inbox/yearly").then_some(list)
@@ -168,6 +169,18 @@ async fn schedule_is_run_when_an_operator_says_so() {
     let path = "/windows/inbox/schedules/yearly/run";
     let run: Changed<RunSchedule> = host.admin(Method::POST, path, "").await.read();
     assert_eq!(run.what.schedule.name, "yearly");
+    let runs = "inbox/hms.schedule.yearly";
+    said(&host, "subscriptions", &[runs, "pause"]).await;
+    let paused = format!("{runs} is paused since ");
+    for verb in ["schedules", "subscriptions"] {
+        let list = said(&host, verb, &[]).await;
+        assert!(list.contains(&paused), "{list}");
+    }
+    let windows = said(&host, "windows", &[]).await;
+    assert!(
+        windows.contains("inbox: paused subscriptions: hms.schedule.yearly"),
+        "{windows}"
+    );
     let error = failed(&host, "schedules", &["run", "inbox/nightly"]).await;
     assert!(error.contains("no schedule 'nightly'"), "{error}");
     let none: ScheduleList = host

@@ -3,7 +3,7 @@
 use super::{Cursor, Inner, Subscriber, key_hash};
 use crate::done::Done;
 use crate::flow::{Ref, Tries};
-use crate::records::{CursorRecord, ParkedRecord, SUBSCRIPTIONS, SubscriptionRecord};
+use crate::records::{CursorRecord, ParkedRecord, Paused, SUBSCRIPTIONS, SubscriptionRecord};
 use hms_grants::subscription::{AfterPark, Start};
 use hms_store::{Store, StoreError};
 use std::sync::Arc;
@@ -26,6 +26,22 @@ impl Subscriber {
             ..Inner::default()
         };
         inner.record.gone_ms = None;
+        let target = self.target();
+        let is_elsewhere = |paused: &mut Paused| {
+            let because_of = paused.because_of.as_deref();
+            because_of.is_some_and(|before| before != target)
+        };
+        if let Some(paused) = inner.record.paused.take_if(is_elsewhere) {
+            let (window, subscription) = (&*self.window, &*self.id.name);
+            let before = paused.because_of;
+            tracing::info!(
+                window,
+                subscription,
+                target,
+                before,
+                "resumed: its file has another target"
+            );
+        }
         let mut begun = Vec::new();
         for source in &self.spec.from {
             let source = source.as_str();

@@ -14,7 +14,7 @@ use crate::events::Shared;
 use crate::flow::{Flow, Ref, Tries};
 use crate::records::{CursorRecord, Id, ParkedRecord, Paused, SUBSCRIPTIONS, SubscriptionRecord};
 use crate::state::{Cursors, Place};
-use hms_grants::subscription::Subscription;
+use hms_grants::subscription::{DeliverTo, Subscription};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -102,13 +102,20 @@ impl Subscriber {
         let _ = tokio::time::timeout(longest, over.wait_for(|over| *over)).await;
     }
 
+    /// Where its events go.
+    pub(crate) fn target(&self) -> &str {
+        match &self.spec.to {
+            DeliverTo::Path(to) | DeliverTo::Service(to) => to,
+        }
+    }
+
     /// Stops it until somebody resumes it.
     pub(crate) fn pause(&self, why: &str) {
         let mut inner = self.inner.lock();
-        self.pause_inner(&mut inner, why);
+        self.pause_inner(&mut inner, why, None);
     }
 
-    fn pause_inner(&self, inner: &mut Inner, why: &str) {
+    fn pause_inner(&self, inner: &mut Inner, why: &str, because_of: Option<&str>) {
         if inner.record.paused.is_some() {
             return;
         }
@@ -117,6 +124,7 @@ impl Subscriber {
         inner.record.paused = Some(Paused {
             since_ms: self.shared.now_ms(),
             why: why.to_owned(),
+            because_of: because_of.map(str::to_owned),
         });
         self.keep(inner);
     }

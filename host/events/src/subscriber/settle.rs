@@ -42,7 +42,8 @@ impl Subscriber {
             }
             Verdict::Gone => {
                 inner.flow.put_back(at);
-                self.pause_inner(inner, "it answered 410: it wants no more events");
+                let why = "it answered 410: it wants no more events";
+                self.pause_inner(inner, why, Some(self.target()));
             }
         }
         self.wake.notify_one();
@@ -195,7 +196,7 @@ impl Subscriber {
         tracing::warn!(window, subscription, event, why, "an event is parked");
         if inner.parked.len() >= MAX_PARKED {
             let why = format!("{MAX_PARKED} events are parked: retry or drop some, and resume");
-            self.pause_inner(inner, &why);
+            self.pause_inner(inner, &why, None);
         }
         record
     }
@@ -218,7 +219,7 @@ impl Subscriber {
         let all: Vec<_> = all.collect();
         inner.rejected = all;
         let why = format!("{count} events in a row were rejected ({why}); none is lost: resume it");
-        self.pause_inner(inner, &why);
+        self.pause_inner(inner, &why, Some(self.target()));
     }
 
     /// Has a parked event be tried again. None where there is none of this id.

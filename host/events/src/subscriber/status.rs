@@ -1,8 +1,7 @@
 //! A subscription as operators see it.
 
-use super::Subscriber;
+use super::{Inner, Subscriber};
 use hms_api::{CursorStatus, PausedStatus, SubscriptionState, SubscriptionStatus};
-use hms_grants::subscription::DeliverTo;
 use time::OffsetDateTime;
 
 impl Subscriber {
@@ -33,18 +32,16 @@ impl Subscriber {
         SubscriptionStatus {
             window: self.id.window.clone(),
             name: self.id.name.clone(),
-            state: match (inner.loaded, &inner.record.paused) {
-                (false, _) => SubscriptionState::Starting,
-                (true, Some(_)) => SubscriptionState::Paused,
-                (true, None) => SubscriptionState::Active,
+            state: match (&inner.record.paused, self.knows_lag(&inner)) {
+                (Some(_), _) => SubscriptionState::Paused,
+                (None, false) => SubscriptionState::Starting,
+                (None, true) => SubscriptionState::Active,
             },
             paused: inner.record.paused.as_ref().map(|paused| PausedStatus {
                 since: time(paused.since_ms),
                 why: paused.why.clone(),
             }),
-            to: match &self.spec.to {
-                DeliverTo::Path(to) | DeliverTo::Service(to) => to.clone(),
-            },
+            to: self.target().to_owned(),
             sources,
             lag,
             lag_seconds: oldest.map_or(0, |oldest| now.saturating_sub(oldest) / 1_000),
@@ -52,6 +49,20 @@ impl Subscriber {
             blocked_keys: inner.flow.blocked_keys(),
             parked: inner.parked.len(),
         }
+    }
+
+    /// Whether its lag is known: where it stands was read, and after a crash how long the logs are.
+    pub(crate) fn is_lag_known(&self) -> bool {
+        self.knows_lag(&self.inner.lock())
+    }
+
+    fn knows_lag(&self, inner: &Inner) -> bool {
+        let mut sources = self.spec.from.iter();
+        inner.loaded
+            && sources.all(|source| {
+                let log = self.shared.logs.of(source.as_str());
+                log.is_none_or(|log| !log.is_unsure())
+            })
     }
 
     /// How many events of `source` it has not finished. What was not read yet counts, whether or

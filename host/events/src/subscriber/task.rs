@@ -131,6 +131,11 @@ impl Subscriber {
         let inner = self.inner.lock();
         let (cursor, of) = (inner.cursors.get(at)?, inner.flow.sources.get(at)?);
         let room = inner.flow.room(at).min(PAGE_EVENTS);
+        // A page at a time rather than an event at a time, as long as there is enough to deliver.
+        let enough = self.spec.concurrency.max(1);
+        if room < PAGE_EVENTS && inner.flow.offered(enough) == enough {
+            return None;
+        }
         let after = of.done.next_gap(of.read.saturating_add(1)) - 1;
         let log = self.shared.logs.of(&cursor.source);
         let more = log.is_none_or(|log| log.is_unsure() || log.last > after);
@@ -196,25 +201,19 @@ impl Subscriber {
     }
 
     fn wants(&self, source: &str, stored: &StoredEvent) -> bool {
-        if self.spec.filters.is_empty() {
-            return true;
-        }
         let event = &stored.event;
-        self.spec.matches(&|name: &str| {
-            let text = |text: &Option<String>| text.clone().map(Cow::Owned);
-            match name {
-                "type" => Some(Cow::Owned(event.kind.clone())),
-                "subject" => text(&event.subject),
-                "partitionkey" => text(&event.partition_key),
-                "datacontenttype" => {
-                    let kind = Some(event.content_type.clone());
-                    kind.filter(|kind| !kind.is_empty()).map(Cow::Owned)
-                }
-                name => {
-                    let all = binding::attributes(source, stored);
-                    let found = all.into_iter().find(|(known, _)| known == name);
-                    found.map(|(_, value)| Cow::Owned(value))
-                }
+        self.spec.matches(&|name: &str| match name {
+            "type" => Some(Cow::Borrowed(&*event.kind)),
+            "subject" => event.subject.as_deref().map(Cow::Borrowed),
+            "partitionkey" => event.partition_key.as_deref().map(Cow::Borrowed),
+            "datacontenttype" => {
+                let kind = Some(&*event.content_type);
+                kind.filter(|kind| !kind.is_empty()).map(Cow::Borrowed)
+            }
+            name => {
+                let all = binding::attributes(source, stored);
+                let found = all.into_iter().find(|(known, _)| known == name);
+                found.map(|(_, value)| Cow::Owned(value))
             }
         })
     }

@@ -2,8 +2,11 @@
 
 use super::fixture::{EPOCH, clock};
 use super::*;
-use crate::operate::Shown;
-use hms_grants::subscription::{Start, Subscription};
+use crate::operate::{EventsError, Shown};
+use hms_api::SubscriptionState;
+use hms_grants::subscription::{DeliverTo, Start, Subscription};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 use std::time::{Duration, UNIX_EPOCH};
 use time::OffsetDateTime;
 
@@ -215,4 +218,85 @@ async fn event_is_shown_with_all_its_data_whatever_they_are() {
             None
         ]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn pause_because_of_a_target_ends_with_another_target_and_that_of_an_operator_stays() {
+    let to = |path: &str| Subscription {
+        to: DeliverTo::Path(path.into()),
+        ..subscription("all", "a")
+    };
+    let host = Host::new(&[("b", to("/old"))]).await;
+    host.script(|_| Reply::Status(410));
+    host.emit("a", &["x"]).await;
+    host.settle().await;
+    let paused = || host.events.subscription("b", "all").unwrap().paused;
+    assert!(paused().is_some());
+    host.script(|_| Reply::Status(200));
+    let slower = Subscription {
+        concurrency: 1,
+        ..to("/old")
+    };
+    host.grant("b", vec![slower]);
+    host.settle().await;
+    assert!(paused().is_some());
+    host.grant("b", vec![to("/new")]);
+    host.caught_up("b", "all").await;
+    assert!(paused().is_none());
+    host.events.pause("b", "all").await.unwrap();
+    host.grant("b", vec![to("/newest")]);
+    host.settle().await;
+    assert!(paused().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn parked_event_of_a_removed_subscription_is_listed_and_can_be_dropped_or_wait_for_it() {
+    let one = subscription("all", "a");
+    let host = Host::new(&[("b", one.clone())]).await;
+    host.script(|_| Reply::Status(400));
+    host.emit("a", &["x", "y"]).await;
+    host.settle().await;
+    host.grant("b", Vec::new());
+    host.settle().await;
+    let parked = async || {
+        let list = host.events.parked(Some("b"), Some("all"), None, 10).await;
+        list.unwrap().parked
+    };
+    let all = parked().await;
+    assert_eq!(all.len(), 2);
+    assert!(all.iter().all(|one| one.removed), "{all:?}");
+    let refused = host.events.retry_parked(&all[0].id).await.unwrap_err();
+    assert!(matches!(refused, EventsError::Removed { .. }), "{refused}");
+    host.events.drop_parked(&all[0].id).await.unwrap();
+    assert!(host.events.drop_parked(&all[0].id).await.is_err());
+    assert!(host.events.retry_parked("b/none/1-1").await.is_err());
+    host.grant("b", vec![one]);
+    host.settle().await;
+    let left = parked().await;
+    assert_eq!((left.len(), left[0].removed), (1, false));
+    host.seen();
+    host.script(|_| Reply::Status(200));
+    host.events.retry_parked(&left[0].id).await.unwrap();
+    host.settle().await;
+    assert_eq!((host.sequences(), parked().await.len()), (vec![2], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn lag_is_not_told_until_the_length_of_the_log_is_known_again() {
+    let host = Host::new(&[("b", subscription("all", "a"))]).await;
+    host.emit("a", &["x"]).await;
+    host.caught_up("b", "all").await;
+    let told = || {
+        let mut registry = Registry::default();
+        host.events.metrics().register(&mut registry);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        let state = host.events.subscription("b", "all").unwrap().state;
+        (text.contains("subscription_lag{"), state)
+    };
+    assert_eq!(told(), (true, SubscriptionState::Active));
+    host.events.shared.logs.doubt("a");
+    assert_eq!(told(), (false, SubscriptionState::Starting));
+    host.pass(Duration::from_secs(2)).await;
+    assert_eq!(told(), (true, SubscriptionState::Active));
 }

@@ -2,8 +2,9 @@
 
 use super::fixture::{EPOCH, clock, event};
 use super::*;
-use crate::events::Chore;
+use crate::upkeep::Chore;
 use hms_grants::schedule::{Missed, Overlap, Schedule};
+use hms_grants::subscription::{Filter, Subscription};
 use hms_store::NewEvent;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -90,6 +91,13 @@ async fn run_is_left_out_while_the_last_one_is_not_over_or_waits() {
         host.pass(Duration::from_secs(215)).await;
         let seen = host.seen();
         assert_eq!(seen.len(), expected, "{overlap:?}: {seen:?}");
+        let shown = host.events.schedules().remove(0);
+        let last = shown.last_left_out.map(|last| last.second());
+        let wanted = match overlap {
+            Overlap::Skip => (2, Some(0)),
+            Overlap::Queue => (0, None),
+        };
+        assert_eq!((shown.left_out, last), wanted);
         assert_eq!(host.most_at_once(), 1);
     }
 }
@@ -121,4 +129,44 @@ async fn store_that_hangs_or_fails_keeps_no_timer_of_another_waiting_and_is_left
     assert_eq!(host.sequences(), [1]);
     // That of c, once a second.
     assert_eq!(begun.load(Relaxed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_of_a_schedule_go_to_others_only_where_a_filter_names_them() {
+    let runs = Subscription {
+        filters: vec![Filter::Prefix(vec![("type".into(), "hms.".into())])],
+        ..subscription("runs", "a")
+    };
+    let all = subscription("all", "a");
+    let host = Host::new(&[("b", all), ("c", runs)]).await;
+    host.schedule("a", minutely(Overlap::Skip));
+    host.settle().await;
+    host.events.run_schedule("a", "job").await.unwrap();
+    host.emit("a", &["x"]).await;
+    host.settle().await;
+    let mut seen: Vec<_> = host
+        .seen()
+        .into_iter()
+        .map(|seen| (seen.window, seen.sequence))
+        .collect();
+    seen.sort();
+    let one = |window: &str, sequence| (window.to_owned(), sequence);
+    assert_eq!(seen, [one("a", 1), one("b", 2), one("c", 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn schedule_whose_runs_are_paused_or_parked_says_so() {
+    let host = Host::new(&[]).await;
+    host.schedule("a", minutely(Overlap::Skip));
+    host.settle().await;
+    for (status, expected) in [(400, (1, false)), (410, (1, true))] {
+        host.script(move |_| Reply::Status(status));
+        host.events.run_schedule("a", "job").await.unwrap();
+        host.settle().await;
+        let shown = host.events.schedules().remove(0);
+        assert_eq!((shown.parked, shown.paused.is_some()), expected);
+        let runs = host.events.subscriptions().remove(0);
+        assert_eq!((runs.parked, runs.paused.is_some()), expected);
+        assert_eq!(runs.name, "hms.schedule.job");
+    }
 }

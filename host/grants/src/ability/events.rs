@@ -12,13 +12,17 @@ pub(super) struct Delivered {
     /// The service that they leave to; none where the window itself gets them.
     service: Option<String>,
     filters: Vec<Filter>,
+    /// [`Subscription::asks_for_host_events`].
+    with_host_events: bool,
 }
 
 impl Delivered {
-    /// Whether it has all events that `other` has: no filter of it is not one of `other`, too.
+    /// Whether it has all events that `other` has: no filter of it is not one of `other`, too, and
+    /// it has those of the host if `other` has.
     pub(super) fn covers(&self, other: &Delivered) -> bool {
         let mut filters = self.filters.iter();
         let wider = filters.all(|filter| other.filters.contains(filter));
+        let wider = wider && (self.with_host_events || !other.with_host_events);
         self.from == other.from && self.service == other.service && wider
     }
 }
@@ -51,6 +55,7 @@ pub(super) fn abilities(granted: &WindowGrants) -> Vec<Ability> {
                 from,
                 service: service.cloned(),
                 filters: subscription.filters.clone(),
+                with_host_events: subscription.asks_for_host_events(),
             })
         });
         Some(Ability {

@@ -32,6 +32,8 @@ pub struct Due {
     pub run: Vec<Occurrence>,
     /// How many were left out, at most [`MAX_COUNTED`].
     pub skipped: usize,
+    /// The time of the last one that was left out.
+    pub last_skipped_ms: Option<u64>,
     /// What to say as `last_ms` at the next look: the time of the last occurrence that is run or
     /// left out by this one. Kept in the same commit as the runs.
     pub last_ms: u64,
@@ -113,12 +115,18 @@ impl Schedule {
         // All of these were missed: those before the first one that is run, or all.
         let skipped_until = first.map_or(newest, |first| first.saturating_sub(1));
         let skipped = between(&clock, last_ms, skipped_until).take(MAX_COUNTED);
+        let skipped = skipped.count();
+        let last_skipped_ms = match skipped {
+            0 => None,
+            _ => last_between(&clock, last_ms, skipped_until),
+        };
         let next_ms = match seen < newest {
             true => Some(now_ms),
             false => later(seen),
         };
         Due {
-            skipped: skipped.count(),
+            skipped,
+            last_skipped_ms,
             last_ms: seen,
             next_ms,
             run: run

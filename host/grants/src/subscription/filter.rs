@@ -23,6 +23,21 @@ impl Filter {
             Filter::Not(filter) => !filter.matches(attributes),
         }
     }
+
+    /// Whether it demands, by value or by beginning, that `attribute` begins with `prefix`. What is
+    /// within a `not` demands nothing.
+    pub(super) fn names(&self, attribute: &str, prefix: &str) -> bool {
+        match self {
+            Filter::Exact(pairs) | Filter::Prefix(pairs) => {
+                let mut pairs = pairs.iter();
+                pairs.any(|(name, wanted)| name == attribute && wanted.starts_with(prefix))
+            }
+            Filter::All(filters) | Filter::Any(filters) => {
+                filters.iter().any(|filter| filter.names(attribute, prefix))
+            }
+            Filter::Suffix(_) | Filter::Not(_) => false,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -10,15 +10,16 @@ use hms_api::{Changed, DroppedEvents, ParkedEvent, ParkedList, RetriedEvents};
 use hms_telemetry::tell_json;
 use http::Method;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 
 /// List the events that could not be delivered, or have them tried again or dropped
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     hms parked --of notifications\n  \
-    hms parked retry notifications/payments-paid/3f0a9d1c5b7e2846-17\n  \
-    hms parked retry notifications/payments-paid\n  \
-    hms parked drop notifications/payments-paid/3f0a9d1c5b7e2846-17")]
+    hms parked retry notifications/payments/3f0a9d1c5b7e2846-17\n  \
+    hms parked retry notifications/payments\n  \
+    hms parked drop notifications/payments/3f0a9d1c5b7e2846-17")]
 pub(in crate::cli) struct Parked {
     /// What to do with the events [default: list them]
     #[arg(requires = "ids")]
@@ -83,7 +84,7 @@ impl Parked {
         let query = query.join("&");
         let mut after = String::new();
         let (mut values, mut rows) = (Vec::new(), Vec::new());
-        let mut reasons = Vec::new();
+        let (mut reasons, mut removed) = (Vec::new(), BTreeSet::new());
         loop {
             let path = format!("/parked?{query}{after}");
             let answer = client.call(Method::GET, &path).await?;
@@ -98,6 +99,13 @@ impl Parked {
             }
             for parked in &list.parked {
                 rows.push(row(parked));
+                if parked.removed {
+                    removed.insert(format!(
+                        "{}/{}",
+                        text(&parked.window),
+                        text(&parked.subscription)
+                    ));
+                }
                 reasons.push(format!("{}: {}", text(&parked.id), text(&parked.why)));
             }
             if !list.more {
@@ -120,6 +128,12 @@ impl Parked {
         }
         for reason in reasons {
             say!("{reason}");
+        }
+        for name in removed {
+            say!(
+                "\n{name} is removed: it is no longer in its window's file. Put it back there to have \
+                 its events tried again, or drop them"
+            );
         }
         Ok(())
     }
@@ -183,9 +197,10 @@ fn row(parked: &ParkedEvent) -> [String; 9] {
         time(parked.parked),
         parked.attempts.to_string(),
         parked.status.map_or_else(dash, |status| status.to_string()),
-        match parked.retrying {
-            true => "yes".to_owned(),
-            false => dash(),
+        match (parked.removed, parked.retrying) {
+            (true, _) => "removed".to_owned(),
+            (false, true) => "yes".to_owned(),
+            (false, false) => dash(),
         },
     ]
 }

@@ -72,7 +72,10 @@ impl Schedules {
                 text(&one.to),
                 one.last.map_or_else(dash, time),
                 one.next.map_or_else(|| "never".to_owned(), time),
-                one.left_out.to_string(),
+                match one.last_left_out {
+                    Some(last) => format!("{}, last {}", one.left_out, time(last)),
+                    None => one.left_out.to_string(),
+                },
                 match one.running {
                     true => "yes".to_owned(),
                     false => dash(),
@@ -92,6 +95,19 @@ impl Schedules {
             ],
             rows.collect(),
         );
+        for one in &schedules {
+            let name = format!("{}/hms.schedule.{}", text(&one.window), text(&one.name));
+            if let Some(paused) = &one.paused {
+                let (since, why) = (time(paused.since), text(&paused.why));
+                say!(
+                    "\n{name} is paused since {since}: {why}; `hms subscriptions {name} resume` ends \
+                     that"
+                );
+            }
+            if one.parked > 0 {
+                say!("\n{name} has parked events: `hms parked --of {name}` lists them");
+            }
+        }
         Ok(())
     }
 }

@@ -19,8 +19,8 @@ use time::OffsetDateTime;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     hms subscriptions\n  \
-    hms subscriptions notifications/payments-paid pause\n  \
-    hms subscriptions notifications/payments-paid replay --from 2h")]
+    hms subscriptions notifications/payments pause\n  \
+    hms subscriptions notifications/payments replay --from 2h")]
 pub(in crate::cli) struct Subscriptions {
     /// WINDOW, or WINDOW/NAME [default: all]
     name: Option<Of>,
