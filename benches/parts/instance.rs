@@ -7,7 +7,8 @@ use hms_harness::guests;
 use hms_runtime::engine::precompile;
 use hms_runtime::native;
 use hms_runtime::{
-    CpuShares, EngineConfig, Failures, InstanceContext, Instances, Runtime, WindowLimits,
+    CpuShares, EngineConfig, Failures, InstanceAtWork, InstanceContext, Instances, Runtime,
+    WindowLimits,
 };
 use hms_store::{StoreLimits, Stores};
 use hms_windows::Registry;
@@ -44,6 +45,7 @@ fn fresh(bencher: Bencher, guest: &str) {
         emit_guard: None,
         cpu_shares: CpuShares::default(),
         short: Arc::default(),
+        at_work: InstanceAtWork::default(),
     };
     let code = engine.load(&native, guest, false).expect("native code");
     let instances = Instances::new(code, context).expect("a window");
