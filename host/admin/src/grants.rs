@@ -56,9 +56,13 @@ pub(super) async fn put(
         Ok(text) => text,
         Err(refusal) => return refusal,
     };
-    let read = match GrantsFile::parse(name.as_str(), &text) {
+    let (files, of, sent) = (grants.files().clone(), name.clone(), text.clone());
+    let read = in_time(grants.files().dir(), move || {
+        files.parse(of.as_str(), &sent)
+    });
+    let read = match read.await {
         Ok(read) => read,
-        Err(faults) => return refuse(&KIND, &EditError::Refused(faults)),
+        Err(error) => return refuse(&KIND, &error),
     };
     let after = grants.would_be(name.as_str(), &read);
     let asks = windows.asks_of_grants(name.as_str(), &after);

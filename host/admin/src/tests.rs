@@ -7,7 +7,7 @@ use hms_core::body;
 use hms_events::{Events, EventsConfig, EventsLimits, system_clock};
 use hms_gateway::plugins::auth::{ApiKeys, AuthConfig, KeySource, dev_secret};
 use hms_gateway::{Gateway, GatewayConfig};
-use hms_grants::{GrantsFolder, GrantsMetrics};
+use hms_grants::{GrantsFolder, GrantsMetrics, NamedFiles};
 use hms_net::connection_limit::Activity;
 use hms_windows::WindowRecord;
 use hms_windows::testing::{self, Seen, component};
@@ -68,7 +68,7 @@ impl Fixture {
             metrics: Metrics::new(&gateway),
             gateway,
             grants: Arc::new(GrantsFolder::load(
-                data.join("grants"),
+                NamedFiles::of(data.join("grants")),
                 None,
                 Arc::default(),
                 GrantsMetrics::default(),

@@ -13,6 +13,7 @@ mod events;
 
 use crate::outbound::{ClientCert, TemplatePart};
 use crate::{CallGrant, HostPattern, OutboundGrant, SecretSource, WindowGrants};
+use hms_core::path::Pattern;
 use http::Method;
 use http::uri::Scheme;
 use ipnet::IpNet;
@@ -63,9 +64,8 @@ struct Scope {
     host: HostPattern,
     port: u16,
     method: Method,
-    /// As in the file. None: every path, also those that services read differently and no pattern
-    /// matches.
-    path: Option<String>,
+    /// None: every path, also those that services read differently and no pattern matches.
+    path: Option<Pattern>,
 }
 
 /// What the imports of a release come to.
@@ -144,7 +144,10 @@ pub fn abilities(imports: &[String], granted: &WindowGrants) -> Vec<Ability> {
 /// Those of `after` that go beyond all of `before`.
 pub fn gained(before: &[Ability], after: &[Ability]) -> Vec<Ability> {
     let had: Vec<&Atom> = before.iter().flat_map(|ability| &ability.atoms).collect();
-    let is_new = |atom: &Atom| !had.iter().any(|before| before.covers(atom));
+    let is_new = |atom: &Atom| {
+        let had_alone = had.iter().any(|before| before.covers(atom));
+        !had_alone && !had_together(&had, atom)
+    };
     let after = after.iter();
     let gained = after.filter(|ability| ability.atoms.iter().any(is_new));
     gained.cloned().collect()
@@ -259,6 +262,20 @@ pub fn shadowed(granted: &WindowGrants) -> Vec<&OutboundGrant> {
     shadowed.map(|(_, entry)| entry).collect()
 }
 
+/// Whether several of `had`, none of which does, come to `atom` together: networks that are parts of
+/// one.
+fn had_together(had: &[&Atom], atom: &Atom) -> bool {
+    let Atom::Private(scope, network) = atom else {
+        return false;
+    };
+    let networks = had.iter().filter_map(|before| match before {
+        Atom::Private(ours, network) if ours.covers(scope) => Some(*network),
+        _ => None,
+    });
+    let joined = IpNet::aggregate(&networks.collect());
+    joined.iter().any(|had| had.contains(network))
+}
+
 impl Atom {
     /// Whether whoever has this has `other` as well.
     fn covers(&self, other: &Atom) -> bool {
@@ -297,12 +314,7 @@ impl Scope {
         let path = match (&self.path, &other.path) {
             (None, _) => true,
             (Some(_), None) => false,
-            (Some(ours), Some(theirs)) => match ours.strip_suffix("/**") {
-                Some(base) => theirs
-                    .strip_prefix(base)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
-                None => ours == theirs,
-            },
+            (Some(ours), Some(theirs)) => ours.covers(theirs),
         };
         let same = self.scheme == other.scheme && self.port == other.port;
         same && self.method == other.method && host && path
@@ -332,11 +344,17 @@ fn first<'a>(imports: &'a [String], wanted: &Interface) -> Option<&'a str> {
     imports.find(|import| interface(import).is_some_and(is_it))
 }
 
-/// Its paths; none: every path.
-fn paths(grant: &OutboundGrant) -> Vec<Option<String>> {
+/// Its paths; none: every path. One that cannot be read lets nothing pass.
+fn paths(grant: &OutboundGrant) -> Vec<Option<Pattern>> {
     match grant.paths.is_empty() {
         true => vec![None],
-        false => grant.paths.iter().cloned().map(Some).collect(),
+        false => {
+            let paths = grant.paths.iter();
+            paths
+                .filter_map(|path| Pattern::parse(path).ok())
+                .map(Some)
+                .collect()
+        }
     }
 }
 
@@ -396,7 +414,7 @@ fn atoms(grant: &OutboundGrant, sources: &BTreeMap<String, SecretSource>) -> Vec
 fn outbound(grant: &OutboundGrant) -> String {
     let methods: Vec<String> = methods(grant).iter().map(Method::to_string).collect();
     let origin = grant.to();
-    let named = |path: Option<String>| match path {
+    let named = |path: Option<Pattern>| match path {
         Some(path) => format!("{origin}{path}"),
         None => format!("{origin} on every path"),
     };

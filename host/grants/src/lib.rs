@@ -4,8 +4,8 @@
 //! ([`outbound`]), the windows it may ask, its configuration and environment, and which
 //! [`secret`]s it has. [`live`] is what holds now, shared by all that enforce it, so that an edit
 //! of the file is in effect at once: `folder` watches the files, and `values` reads the secrets.
-//! [`ability`] says what a release can do by it, and when that grows. [`mask`] keeps the values of
-//! secrets out of logs.
+//! [`ability`] says what a release can do by it, and when that grows. [`suggest`] says what to write
+//! where a call was refused, and [`mask`] keeps the values of secrets out of logs.
 
 pub mod ability;
 mod file;
@@ -18,6 +18,7 @@ pub mod schedule;
 pub mod secret;
 mod status;
 pub mod subscription;
+pub mod suggest;
 mod values;
 
 pub use file::{GrantsFile, fields, schema};
@@ -27,7 +28,7 @@ pub use metrics::GrantsMetrics;
 pub use outbound::{HostPattern, Inject, OutboundGrant};
 pub use secret::{Secret, SecretSource, Secrets};
 pub use status::{grants_status, of_file};
-pub use values::{read_certificates, read_secret};
+pub use values::{NamedFile, NamedFiles};
 
 use hms_core::limits::{Limit, LimitsSet};
 use hms_core::window_name::WindowName;

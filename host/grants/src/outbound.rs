@@ -3,6 +3,7 @@
 use http::uri::Scheme;
 use http::{HeaderName, Method};
 use ipnet::IpNet;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -95,6 +96,47 @@ pub fn authority(scheme: &Scheme, host: &str, port: u16) -> String {
     }
 }
 
+/// Bytes of a name (RFC 1035 section 2.3.4).
+const MAX_NAME: usize = 253;
+
+/// The host of a URI in the one form in which it is granted, compared and asked: in lower case,
+/// without a dot at its end; addresses in their usual form, without brackets.
+///
+/// # Errors
+/// What is wrong with it, as in "its host is not ...".
+pub fn canonical_host(given: &str) -> Result<String, &'static str> {
+    if let Some(bracketed) = given.strip_prefix('[') {
+        let address = bracketed
+            .strip_suffix(']')
+            .map(str::parse::<Ipv6Addr>)
+            .and_then(Result::ok);
+        let address = address.ok_or("its host is not an IPv6 address")?;
+        return Ok(address.to_string());
+    }
+    let name = given.to_ascii_lowercase();
+    let name = name.strip_suffix('.').unwrap_or(&name);
+    if !name.is_ascii() {
+        return Err("its host is not ASCII: write the A-label, which begins with 'xn--'");
+    }
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    if name.len() > MAX_NAME || !name.split('.').all(is_label) {
+        return Err("its host is not a name or an address");
+    }
+    // `127.1`, `0x7f.1` and the like are addresses to the system's resolver, and names to everybody
+    // else: nobody can have granted them in this form.
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let numeric = last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
+    if numeric && name.parse::<Ipv4Addr>().is_err() {
+        return Err("its host is an address that is not written as four numbers");
+    }
+    Ok(name.to_owned())
+}
+
 /// A client certificate for TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientCert {
@@ -133,6 +175,19 @@ pub struct Inject {
     pub header: HeaderName,
     /// Text and secrets, in order.
     pub parts: Vec<TemplatePart>,
+}
+
+impl Inject {
+    /// Whether a careless service could read a field of this name as the one that is set.
+    pub fn reads_as(&self, name: &HeaderName) -> bool {
+        let folded = |byte: u8| match byte {
+            b'a'..=b'z' | b'0'..=b'9' => byte,
+            _ => b'-',
+        };
+        let (name, own) = (name.as_str(), self.header.as_str());
+        let mut bytes = name.bytes().zip(own.bytes());
+        name.len() == own.len() && bytes.all(|(one, other)| folded(one) == folded(other))
+    }
 }
 
 /// A piece of a header template.

@@ -1,13 +1,21 @@
 //! Reads the values of secrets, and files of certificates.
 
 use crate::{Secret, SecretSource, Secrets};
+use hms_manifest::Fault;
 use rustix::fs::OFlags;
 use std::collections::BTreeMap;
 use std::env;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// How long an edit of a file waits for the disk of what it names. 2 s: then it is in force without
+/// what was not read, and the next look brings that.
+pub(crate) const READ_TIME: Duration = Duration::from_secs(2);
 
 /// Bytes of one secret: a private key with its chain fits.
 const MAX_SECRET_BYTES: u64 = 64 << 10;
@@ -18,50 +26,184 @@ const MAX_CERTIFICATES_BYTES: u64 = 4 << 20;
 /// Where systemd puts the credentials of a service (systemd.exec(5)).
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
-/// Where the values of `source` are. `folder` is that of the grants.
-///
-/// # Errors
-/// Where there is no folder of credentials.
-pub(crate) fn path(source: &SecretSource, folder: &Path) -> Result<PathBuf, String> {
-    match source {
-        SecretSource::File(path) => Ok(folder.join(path)),
-        SecretSource::Credential(name) => match env::var_os(CREDENTIALS) {
-            Some(credentials) => Ok(Path::new(&credentials).join(name)),
-            None => Err(format!(
-                "${CREDENTIALS} is not set: start the host by systemd with LoadCredential={name}:PATH"
-            )),
-        },
-    }
+/// The files that grants name: where they are, and where none may be. Clones are cheap enough for
+/// one per client.
+#[derive(Debug, Clone, Default)]
+pub struct NamedFiles {
+    folder: PathBuf,
+    /// Which folder the data folder is, by whatever path it is reached. None where it is not known.
+    data: Option<(PathBuf, FolderId)>,
 }
 
-/// The values of all `sources`, and what is wrong with the others, by name. Blocks.
-pub(crate) fn read_all(
-    sources: &BTreeMap<String, SecretSource>,
-    folder: &Path,
-) -> (Secrets, BTreeMap<String, String>) {
-    let (mut secrets, mut faults) = (Secrets::new(), BTreeMap::new());
-    for (name, source) in sources {
-        match path(source, folder).and_then(|path| read_secret(&path)) {
-            Ok(secret) => drop(secrets.insert(name.clone(), secret)),
-            Err(reason) => drop(faults.insert(name.clone(), reason)),
+/// Device and inode.
+type FolderId = (u64, u64);
+
+/// A file as a grants file names it, and where it does so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedFile {
+    /// As written.
+    pub path: PathBuf,
+    /// From 1.
+    pub line: usize,
+    /// From 1.
+    pub column: usize,
+}
+
+impl NamedFiles {
+    /// Those of the grants in `folder`, wherever they are.
+    pub fn of(folder: impl Into<PathBuf>) -> Self {
+        NamedFiles {
+            folder: folder.into(),
+            data: None,
         }
     }
-    (secrets, faults)
+
+    /// The same outside of the host's data folder: its files, such as the admin token, are no
+    /// window's to know. One that is not there keeps nothing out. Blocks.
+    pub fn outside_of(self, data: &Path) -> Self {
+        let data = fs::metadata(data).map(|found| (data.to_owned(), id(&found)));
+        NamedFiles {
+            data: data.ok(),
+            ..self
+        }
+    }
+
+    /// The folder of the grants.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where the value of `source` is.
+    ///
+    /// # Errors
+    /// Where there is no folder of credentials.
+    pub(crate) fn path(&self, source: &SecretSource) -> Result<PathBuf, String> {
+        match source {
+            SecretSource::File(path) => Ok(self.folder.join(path)),
+            SecretSource::Credential(name) => match env::var_os(CREDENTIALS) {
+                Some(credentials) => Ok(Path::new(&credentials).join(name)),
+                None => Err(format!(
+                    "${CREDENTIALS} is not set: start the host by systemd with \
+                     LoadCredential={name}:PATH"
+                )),
+            },
+        }
+    }
+
+    /// The values of all `sources`, and what is wrong with the others, by name. Blocks.
+    pub(crate) fn read_all(
+        &self,
+        sources: &BTreeMap<String, SecretSource>,
+    ) -> (Secrets, BTreeMap<String, String>) {
+        let (mut secrets, mut faults) = (Secrets::new(), BTreeMap::new());
+        for (name, source) in sources {
+            let modes = match source {
+                SecretSource::File(_) => OWN_MODES,
+                SecretSource::Credential(_) => CREDENTIAL_MODES,
+            };
+            let read = self.path(source).and_then(|path| self.value(&path, modes));
+            match read {
+                Ok(secret) => drop(secrets.insert(name.clone(), secret)),
+                Err(reason) => drop(faults.insert(name.clone(), reason)),
+            }
+        }
+        (secrets, faults)
+    }
+
+    /// The value in a file of at most 64 KiB that only its owner can read. One line feed at its
+    /// end, which editors and `echo` leave, is not part of it. `path` is relative to the folder.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// A sentence with the file at fault, and nothing of its content.
+    pub fn read_secret(&self, path: &Path) -> Result<Secret, String> {
+        self.value(&self.folder.join(path), OWN_MODES)
+    }
+
+    fn value(&self, path: &Path, modes: &[u32]) -> Result<Secret, String> {
+        self.check(path)?;
+        read_value(path, modes)
+    }
+
+    /// The content of a file of certificates, of at most 4 MiB. `path` is relative to the folder.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// A sentence with the file at fault.
+    pub fn read_certificates(&self, path: &Path) -> Result<Vec<u8>, String> {
+        let path = self.folder.join(path);
+        self.check(&path)?;
+        read_certificates(&path)
+    }
+
+    /// What is wrong with the places of `named`, as far as their disk answers in time: a file that
+    /// cannot be looked at now is looked at again when it is read.
+    pub(crate) fn faults(&self, named: &[NamedFile]) -> Vec<Fault> {
+        if self.data.is_none() || named.is_empty() {
+            return Vec::new();
+        }
+        let (files, named) = (self.clone(), named.to_vec());
+        let (done, checked) = mpsc::channel();
+        let fault = move |file: &NamedFile| {
+            let path = files.folder.join(&file.path);
+            files.check(&path).err().map(|reason| Fault {
+                line: file.line,
+                column: file.column,
+                reason,
+            })
+        };
+        // One that is too late is nobody's.
+        thread::spawn(move || done.send(named.iter().filter_map(fault).collect()));
+        checked.recv_timeout(READ_TIME).unwrap_or_default()
+    }
+
+    /// That `path` leads out of the data folder, or was never in it, once its links are followed.
+    fn check(&self, path: &Path) -> Result<(), String> {
+        let Some((data, forbidden)) = &self.data else {
+            return Ok(());
+        };
+        // Of one that is not there, the folder in which it would be.
+        let real = path
+            .ancestors()
+            .find_map(|path| fs::canonicalize(path).ok());
+        let real = real.unwrap_or_default();
+        // By what they are, not by name: one folder may be mounted in two places.
+        let is_data = |folder: &Path| fs::metadata(folder).is_ok_and(|it| id(&it) == *forbidden);
+        match real.ancestors().any(is_data) {
+            false => Ok(()),
+            true => Err(format!(
+                "{} is in the data folder {}, whose files are the host's alone: put what a window \
+                 is granted elsewhere, as beside the grants files",
+                path.display(),
+                data.display()
+            )),
+        }
+    }
 }
 
-/// The value in a file of at most 64 KiB that only its owner can read. One line feed at its end,
-/// which editors and `echo` leave, is not part of it. Blocks.
-///
-/// # Errors
-/// A sentence with the file at fault, and nothing of its content.
-pub fn read_secret(path: &Path) -> Result<Secret, String> {
+fn id(metadata: &Metadata) -> FolderId {
+    (metadata.dev(), metadata.ino())
+}
+
+/// The modes of a file that only its owner can read.
+const OWN_MODES: &[u32] = &[0o400, 0o600];
+
+/// The same of a credential: for a service with `User=`, systemd adds an access control list, whose
+/// mask is shown in place of the rights of the group (acl(5)).
+const CREDENTIAL_MODES: &[u32] = &[0o400, 0o600, 0o440];
+
+fn read_value(path: &Path, modes: &[u32]) -> Result<Secret, String> {
     let shown = path.display();
     let said = |error: io::Error| format!("{shown}: {error}");
     let (file, metadata) = open(path, MAX_SECRET_BYTES)?;
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    let mode = metadata.permissions().mode() & 0o7777;
+    if !modes.contains(&mode) {
+        let why = match mode & 0o077 {
+            0 => "is not a file of mode 0400 or 0600",
+            _ => "can be read by others",
+        };
         return Err(format!(
-            "{shown} can be read by others (mode {mode:04o}), so it is not used: chmod 600 {shown}"
+            "{shown} {why} (mode {mode:04o}), so it is not used: chmod 600 {shown}"
         ));
     }
     // At its full size at once: a buffer that grows leaves copies behind.
@@ -85,11 +227,7 @@ pub fn read_secret(path: &Path) -> Result<Secret, String> {
     }
 }
 
-/// The content of a file of certificates, of at most 4 MiB. Blocks.
-///
-/// # Errors
-/// A sentence with the file at fault.
-pub fn read_certificates(path: &Path) -> Result<Vec<u8>, String> {
+fn read_certificates(path: &Path) -> Result<Vec<u8>, String> {
     let (file, _) = open(path, MAX_CERTIFICATES_BYTES)?;
     let mut text = Vec::new();
     let read = file.take(MAX_CERTIFICATES_BYTES + 1).read_to_end(&mut text);
@@ -123,7 +261,10 @@ fn too_large(path: &Path, most: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
+
+    fn read_secret(path: &Path) -> Result<Secret, String> {
+        NamedFiles::default().read_secret(path)
+    }
 
     fn file(folder: &Path, text: &str, mode: u32) -> PathBuf {
         let path = folder.join("key");
@@ -152,6 +293,56 @@ mod tests {
             );
         }
         assert!(read_secret(&file(folder.path(), "sk_1", 0o400)).is_ok());
+    }
+
+    #[test]
+    fn secret_of_any_other_mode_is_refused_and_a_credential_may_have_systemds() {
+        let folder = tempfile::tempdir().unwrap();
+        for mode in [0o700, 0o500, 0o4400, 0o440] {
+            let reason = read_secret(&file(folder.path(), "sk_1", mode)).unwrap_err();
+            let shown = format!("(mode {mode:04o})");
+            assert!(
+                reason.contains(&shown) && reason.contains("chmod 600"),
+                "{reason}"
+            );
+        }
+        let path = file(folder.path(), "sk_1", 0o440);
+        assert!(read_value(&path, CREDENTIAL_MODES).is_ok());
+        let path = file(folder.path(), "sk_1", 0o444);
+        assert!(read_value(&path, CREDENTIAL_MODES).is_err());
+    }
+
+    #[test]
+    fn file_in_the_data_folder_is_refused_by_whatever_way_it_is_reached() {
+        let dir = tempfile::tempdir().unwrap();
+        let [grants, data] = ["windows", "data"].map(|name| dir.path().join(name));
+        for folder in [&grants, &data, &data.join("sub")] {
+            fs::create_dir(folder).unwrap();
+        }
+        file(&data, "admin", 0o600);
+        file(&data.join("sub"), "admin", 0o600);
+        file(&grants, "sk_1", 0o600);
+        std::os::unix::fs::symlink(&data, grants.join("link")).unwrap();
+        std::os::unix::fs::symlink("link/key", grants.join("other")).unwrap();
+        let files = NamedFiles::of(&grants).outside_of(&data);
+        let inside = data.join("sub/key");
+        for path in [
+            "../data/key",
+            "../windows/../data/key",
+            "link/key",
+            "link/sub/key",
+            "other",
+            "link/not-there-yet",
+            inside.to_str().unwrap(),
+        ] {
+            let path = Path::new(path);
+            let reason = files.read_secret(path).unwrap_err();
+            assert!(reason.contains("is in the data folder"), "{reason}");
+            assert!(files.read_certificates(path).is_err(), "{path:?}");
+        }
+        assert!(files.read_secret(Path::new("key")).is_ok());
+        let missing = files.read_secret(Path::new("none")).unwrap_err();
+        assert!(missing.contains("No such file"), "{missing}");
     }
 
     #[test]
@@ -209,7 +400,7 @@ mod tests {
             ("good".to_owned(), SecretSource::File("key".into())),
             ("gone".to_owned(), SecretSource::File("none".into())),
         ]);
-        let (secrets, faults) = read_all(&sources, folder.path());
+        let (secrets, faults) = NamedFiles::of(folder.path()).read_all(&sources);
         assert!(secrets.contains_key("good") && secrets.len() == 1);
         assert!(faults["gone"].contains("none"), "{faults:?}");
     }

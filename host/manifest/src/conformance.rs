@@ -79,7 +79,8 @@ impl<'a, M: Manifest> Folder<'a, M> {
         let live = self.live.clone();
         let serve = move |now| *live.lock() = now;
         let metrics = ManifestMetrics::default();
-        ManifestSet::load(self.path(), Some(kept), MOST, metrics, serve)
+        let no_more = |_: &M| Vec::new();
+        ManifestSet::load(self.path(), Some(kept), MOST, metrics, no_more, serve)
     }
 
     fn write(&self, file: &str, text: &str) {

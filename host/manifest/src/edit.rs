@@ -1,5 +1,6 @@
 //! Changing the folder through the admin API: checked as a whole before anything is written.
 
+use super::files::parse;
 use super::folder::MAX_MANIFEST_BYTES;
 use super::set::LOOK_TIME;
 use super::{Fault, FileStatus, Manifest, ManifestSet, Words};
@@ -81,15 +82,23 @@ impl EditError {
 }
 
 impl<M: Manifest> ManifestSet<M> {
-    /// Checks `text` and makes it the manifest `name`; live when this returns. Whether the file is
-    /// new. Blocks on the file system.
-    pub fn put(&self, name: &str, text: &str) -> Result<(FileStatus<M>, bool), EditError> {
+    /// What `text` would be as the manifest `name`. Blocks on the file system.
+    ///
+    /// # Errors
+    /// That it is refused, and why.
+    pub fn parse(&self, name: &str, text: &str) -> Result<M, EditError> {
         check_name(name)?;
         if text.len() as u64 > MAX_MANIFEST_BYTES {
             let reason = format!("it is larger than {MAX_MANIFEST_BYTES} bytes");
             return Err(EditError::Refused(vec![Fault::whole(reason)]));
         }
-        let manifest = M::parse(name, text).map_err(EditError::Refused)?;
+        parse(self.check(), name, text).map_err(EditError::Refused)
+    }
+
+    /// Checks `text` and makes it the manifest `name`; live when this returns. Whether the file is
+    /// new. Blocks on the file system.
+    pub fn put(&self, name: &str, text: &str) -> Result<(FileStatus<M>, bool), EditError> {
+        let manifest = self.parse(name, text)?;
         let mut files = self.files_in_time()?;
         // What changed on the disk meanwhile may claim the same.
         self.reload_locked(&mut files);

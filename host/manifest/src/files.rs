@@ -8,8 +8,26 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+/// What is wrong with a manifest that its text alone does not show. It holds up what is live for as
+/// long as it takes.
+pub(super) type Check<M> = Arc<dyn Fn(&M) -> Vec<Fault> + Send + Sync>;
+
+/// Reads the text of the manifest `name`, and has it checked.
+pub(super) fn parse<M: Manifest>(
+    check: &Check<M>,
+    name: &str,
+    text: &str,
+) -> Result<M, Vec<Fault>> {
+    let manifest = M::parse(name, text)?;
+    match check(&manifest) {
+        faults if faults.is_empty() => Ok(manifest),
+        faults => Err(faults),
+    }
+}
+
 /// All files.
 pub(super) struct Files<M> {
+    check: Check<M>,
     pub by_name: BTreeMap<String, Entry<M>>,
     /// Last good texts of an earlier run, by file, for those that are bad when they are seen first.
     kept: BTreeMap<String, String>,
@@ -32,8 +50,9 @@ pub(super) struct Files<M> {
 pub type Saved = Result<Arc<str>, String>;
 
 impl<M: Manifest> Files<M> {
-    pub(super) fn new(kept: BTreeMap<String, String>) -> Files<M> {
+    pub(super) fn new(check: Check<M>, kept: BTreeMap<String, String>) -> Files<M> {
         Files {
+            check,
             by_name: BTreeMap::new(),
             kept,
             withdrawn: BTreeMap::new(),
@@ -80,7 +99,7 @@ impl<M: Manifest> Files<M> {
             return false;
         }
         for (file, text) in &self.kept {
-            let wanted = M::parse(name_of(file), text).map(Arc::new);
+            let wanted = parse(&self.check, name_of(file), text).map(Arc::new);
             let entry = Entry::new(Some(text.as_str().into()), wanted, None);
             self.by_name.insert(file.clone(), entry);
         }
@@ -203,7 +222,7 @@ impl<M: Manifest> Files<M> {
             let (text, wanted) = match found.content {
                 Content::Unchanged => continue,
                 Content::Text(text) => {
-                    let wanted = M::parse(name_of(&file), &text).map(Arc::new);
+                    let wanted = parse(&self.check, name_of(&file), &text).map(Arc::new);
                     (Some(text.into()), wanted)
                 }
                 Content::Bad(reason) | Content::Beyond(reason) => {
@@ -219,7 +238,7 @@ impl<M: Manifest> Files<M> {
             }
             let entry = self.by_name.entry(file).or_insert_with_key(|file| {
                 changed = true;
-                let live = kept.and_then(|text| M::parse(name_of(file), &text).ok());
+                let live = kept.and_then(|text| parse(&self.check, name_of(file), &text).ok());
                 Entry::new(text.clone(), wanted.clone(), live.map(Arc::new))
             });
             changed |= entry.text != text || entry.wanted.as_ref().err() != wanted.as_ref().err();
@@ -260,7 +279,7 @@ impl<M: Manifest> Files<M> {
 /// name, or is gone.
 pub fn check_file<M: Manifest>(path: &Path) -> Option<Vec<FileStatus<M>>> {
     let (name, found) = folder::read_one(path)?;
-    let mut files = Files::new(BTreeMap::new());
+    let mut files = Files::new(Arc::new(|_: &M| Vec::new()), BTreeMap::new());
     files.take_in(Listing {
         folder: FolderId::default(),
         files: BTreeMap::from([(name, found)]),

@@ -1,10 +1,10 @@
 //! Which manifests are live. A file whose new text is bad, or claims what another file has, keeps
 //! its last good one, over a restart too.
 
-use super::files::{Files, Saved, name_of};
+use super::files::{Check, Files, Saved, name_of};
 use super::folder::{self, Listing};
 use super::last_good::LastGood;
-use super::{EditError, FileStatus, Manifest, ManifestMetrics};
+use super::{EditError, Fault, FileStatus, Manifest, ManifestMetrics};
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
@@ -36,6 +36,7 @@ pub struct ManifestSet<M: Manifest> {
     /// Manifests that are followed.
     most: usize,
     metrics: ManifestMetrics,
+    check: Check<M>,
     files: Mutex<Files<M>>,
     serve: Serve<M>,
     /// What the last look at the folder found, for those who do not wait for the next one: it may
@@ -50,24 +51,28 @@ impl<M: Manifest> ManifestSet<M> {
     /// Reads the folder, and of it at most so many manifests. Bad files are said in the log and in
     /// [`ManifestSet::status`], as are those beyond the bound; the rest serves. With `kept`, a file
     /// that is bad at the start serves as it was when it was good, and so do all files where the
-    /// folder cannot be read or has no manifest. `serve` is given what serves, by file, before this
+    /// folder cannot be read or has no manifest. `check` says what is wrong with a manifest beside
+    /// its text, and is to be quick: the folder waits for it. `serve` is given what serves, by file, before this
     /// returns and whenever that may have changed; it must not call the set.
     pub fn load(
         dir: impl Into<PathBuf>,
         kept: Option<PathBuf>,
         most: usize,
         metrics: ManifestMetrics,
+        check: impl Fn(&M) -> Vec<Fault> + Send + Sync + 'static,
         serve: impl Fn(BTreeMap<String, Arc<M>>) + Send + Sync + 'static,
     ) -> ManifestSet<M> {
         let dir = dir.into();
         let kept = kept.map(|file| LastGood::open(file, &dir, M::WORDS.many));
         let texts = kept.as_ref().map(LastGood::texts).unwrap_or_default();
-        let files = Files::new(texts);
+        let check: Check<M> = Arc::new(check);
+        let files = Files::new(check.clone(), texts);
         let set = ManifestSet {
             dir,
             most,
             metrics,
             shown: ArcSwap::from_pointee(Shown::of(&files)),
+            check,
             files: Mutex::new(files),
             serve: Box::new(serve),
             kept: Mutex::new(kept),
@@ -85,6 +90,10 @@ impl<M: Manifest> ManifestSet<M> {
     /// Manifests that are followed at most.
     pub(super) fn most(&self) -> usize {
         self.most
+    }
+
+    pub(super) fn check(&self) -> &Check<M> {
+        &self.check
     }
 
     pub(super) fn files(&self) -> MutexGuard<'_, Files<M>> {

@@ -1,7 +1,7 @@
 //! The certificate files of a window's grants, and what they said when they could last be used:
 //! that is used while they are away, or while a certificate and its key are no pair.
 
-use hms_grants::{OutboundGrant, Secret, read_certificates, read_secret};
+use hms_grants::{NamedFiles, OutboundGrant, Secret};
 use hms_net::client::{Identity, Roots};
 use hms_net::pem::Pem;
 use parking_lot::Mutex;
@@ -48,19 +48,18 @@ struct Good<T> {
 }
 
 impl Read {
-    /// Reads the files of `grant`, which are relative to `folder`. Blocks.
-    pub(crate) fn files(grant: &OutboundGrant, folder: &Path, system: Roots) -> Read {
+    /// Reads the files of `grant`, which are among `named`. Blocks.
+    pub(crate) fn files(grant: &OutboundGrant, named: &NamedFiles, system: Roots) -> Read {
+        let shown = |path: &Path| named.folder().join(path).display().to_string();
         let authority = grant.ca.as_ref().map(|ca| {
-            let text = Secret::new(read_certificates(&folder.join(ca))?);
-            let roots = system.and(pem(&folder.join(ca).display().to_string(), &text))?;
+            let text = Secret::new(named.read_certificates(ca)?);
+            let roots = system.and(pem(&shown(ca), &text))?;
             Ok((vec![text], roots))
         });
         let identity = grant.client_cert.as_ref().map(|both| {
-            let paths = [folder.join(&both.cert), folder.join(&both.key)];
-            let [chain, key] = paths.each_ref();
-            let chain = Secret::new(read_certificates(chain)?);
-            let key = read_secret(key)?;
-            let [cert_name, key_name] = paths.map(|path| path.display().to_string());
+            let chain = Secret::new(named.read_certificates(&both.cert)?);
+            let key = named.read_secret(&both.key)?;
+            let [cert_name, key_name] = [&both.cert, &both.key].map(|path| shown(path));
             let identity = Identity::from_pem(pem(&cert_name, &chain), pem(&key_name, &key))?;
             Ok((vec![chain, key], identity))
         });

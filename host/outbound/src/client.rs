@@ -3,13 +3,12 @@
 use crate::certificates::{Certificates, Read};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-use hms_grants::OutboundGrant;
+use hms_grants::{NamedFiles, OutboundGrant};
 use hms_net::client::{
     ClientSettings, Connections, HttpClient, OwnListeners, Resolve, Roots, Screen,
 };
 use http::uri::Scheme;
 use prometheus_client::metrics::counter::Counter;
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ pub(crate) type Reading = Shared<BoxFuture<'static, Result<Arc<Read>, String>>>;
 
 /// What all clients have in common.
 pub(crate) struct Clients {
-    pub(crate) folder: PathBuf,
+    pub(crate) files: NamedFiles,
     pub(crate) own_listeners: OwnListeners,
     /// Read at the first call, because that takes some milliseconds.
     pub(crate) roots: OnceLock<Roots>,
@@ -39,14 +38,14 @@ impl Clients {
     pub(crate) fn read(&self, grant: &OutboundGrant) -> Reading {
         // Not read where it is there: to clone one that is not would read it again each time.
         let system = self.roots.get().cloned();
-        let (folder, grant) = (self.folder.clone(), grant.clone());
+        let (files, grant) = (self.files.clone(), grant.clone());
         if let (Some(system), None) = (&system, grant.files().next()) {
-            let nothing = Arc::new(Read::files(&grant, &folder, system.clone()));
+            let nothing = Arc::new(Read::files(&grant, &files, system.clone()));
             return std::future::ready(Ok(nothing)).boxed().shared();
         }
         let reading = tokio::task::spawn_blocking(move || {
             let system = system.unwrap_or_else(Roots::of_system);
-            Arc::new(Read::files(&grant, &folder, system))
+            Arc::new(Read::files(&grant, &files, system))
         });
         let reading = async move { reading.await.map_err(|error| error.to_string()) };
         reading.boxed().shared()

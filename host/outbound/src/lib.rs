@@ -38,10 +38,9 @@ use futures_util::future::BoxFuture;
 use hms_core::body::Body;
 use hms_core::limits::WindowLimits;
 use hms_core::outgoing::{CallError, OnBehalf, Outgoing, RequestedTimeouts};
-use hms_grants::AllGrants;
+use hms_grants::{AllGrants, NamedFiles};
 use hms_net::client::{OwnListeners, Permits, Resolve, Roots};
 use http::{Request, Response};
-use std::path::PathBuf;
 use std::sync::Arc;
 use window::Windows;
 
@@ -58,8 +57,8 @@ pub trait Callers: Send + Sync {
 pub struct OutboundConfig {
     /// What windows may do.
     pub grants: Arc<AllGrants>,
-    /// The folder of the grants files, to which the paths in them are relative.
-    pub folder: PathBuf,
+    /// The certificate files that grants name.
+    pub files: NamedFiles,
     /// Who calls.
     pub callers: Arc<dyn Callers>,
     /// Refused whatever is granted.
@@ -95,7 +94,7 @@ impl Outbound {
     pub fn new(config: OutboundConfig) -> Self {
         Outbound(Arc::new(Inner {
             clients: Clients {
-                folder: config.folder,
+                files: config.files,
                 own_listeners: config.own_listeners,
                 roots: config.roots.map(Into::into).unwrap_or_default(),
                 resolver: config.resolver,

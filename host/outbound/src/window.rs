@@ -167,7 +167,7 @@ mod tests {
     use super::*;
     use crate::client::Clients;
     use crate::policy::tests::grant;
-    use hms_grants::{Grants, Secret};
+    use hms_grants::{Grants, NamedFiles, Secret};
     use hms_net::client::{OwnListeners, Roots};
 
     fn grants(outbound: Vec<OutboundGrant>) -> Arc<WindowGrants> {
@@ -209,7 +209,7 @@ mod tests {
 
     fn clients() -> Clients {
         Clients {
-            folder: ".".into(),
+            files: NamedFiles::of("."),
             own_listeners: OwnListeners::default(),
             roots: Roots::of_system().into(),
             resolver: None,

@@ -119,6 +119,25 @@ impl Pattern {
         text
     }
 
+    /// Whether every path that `other` matches is one that this matches.
+    pub fn covers(&self, other: &Pattern) -> bool {
+        let mut theirs = other.segments.iter();
+        for segment in &self.segments {
+            let covers = match (segment, theirs.next()) {
+                // What is below `other` may have fewer segments.
+                (_, None) => false,
+                (Segment::Literal(ours), Some(Segment::Literal(theirs))) => ours == theirs,
+                (Segment::Literal(_), Some(Segment::Any(_))) => false,
+                (Segment::Any(_), Some(Segment::Literal(theirs))) => !theirs.is_empty(),
+                (Segment::Any(_), Some(Segment::Any(_))) => true,
+            };
+            if !covers {
+                return false;
+            }
+        }
+        self.below || (theirs.next().is_none() && !other.below)
+    }
+
     /// Whether `path` matches. The route table finds the same by lookup; this is the definition.
     pub fn matches(&self, path: &str) -> bool {
         let mut given = segments_of(path);
@@ -181,5 +200,56 @@ fn placeholders(path: &str) -> Result<(String, Vec<Option<String>>), String> {
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.write(|name| format!("{{{name}}}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn pattern(text: &str) -> Pattern {
+        Pattern::parse(text).unwrap()
+    }
+
+    #[test]
+    fn pattern_covers_what_it_matches_more_of() {
+        for (ours, theirs, covers) in [
+            ("/a/{id}", "/a/x", true),
+            ("/a/{id}", "/a/{name}", true),
+            ("/a/x", "/a/{id}", false),
+            ("/a/{id}", "/a/", false),
+            ("/a/{id}", "/a/x/y", false),
+            ("/a/{id}", "/a/**", false),
+            ("/a/{id}/**", "/a/x/y", true),
+            ("/a/{id}/**", "/a/x/**", true),
+            ("/a/**", "/a", true),
+            ("/a/**", "/a/", true),
+            ("/a/**", "/ab", false),
+            ("/a/b/**", "/a/**", false),
+            ("/**", "/a/{id}/**", true),
+            ("/**", "/", true),
+            ("/a/%7Ex", "/a/~x", true),
+        ] {
+            let found = pattern(ours).covers(&pattern(theirs));
+            assert_eq!(found, covers, "{ours} {theirs}");
+        }
+    }
+
+    proptest! {
+        /// Whoever is covered matches no path that the other does not.
+        #[test]
+        fn covered_pattern_matches_no_other_path(
+            ours in "(/(a|b|\\{x\\})){0,3}(/\\*\\*|/)?",
+            theirs in "(/(a|b|\\{x\\})){0,3}(/\\*\\*|/)?",
+            path in "(/[abc]?){1,4}",
+        ) {
+            let (Ok(ours), Ok(theirs)) = (Pattern::parse(&ours), Pattern::parse(&theirs)) else {
+                return Ok(());
+            };
+            if ours.covers(&theirs) && theirs.matches(&path) {
+                prop_assert!(ours.matches(&path), "{ours} {theirs} {path}");
+            }
+        }
     }
 }

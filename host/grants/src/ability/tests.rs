@@ -76,6 +76,54 @@ fn no_paths_are_more_than_every_pattern() {
 }
 
 #[test]
+fn path_that_a_pattern_covers_is_not_asked_for() {
+    let of = |path: &str| CARD.replace("/v1/charges/**", &format!("'{path}'"));
+    for (before, after, grows) in [
+        ("/a/{id}", "/a/x", false),
+        ("/a/{id}/**", "/a/x/**", false),
+        ("/a/{id}", "/a/{name}", false),
+        ("/a/x", "/a/{id}", true),
+        ("/a/{id}", "/a/x/y", true),
+    ] {
+        let asked = asks(&of(before), &of(after));
+        assert_eq!(asked.is_some(), grows, "{before} {after}: {asked:?}");
+    }
+}
+
+#[test]
+fn network_of_parts_that_were_had_is_not_asked_for() {
+    let of = |networks: &str| {
+        CARD.replace(
+            "    paths",
+            &format!("    private: [{networks}]\n    paths"),
+        )
+    };
+    for (before, after, grows) in [
+        ("10.0.0.0/9, 10.128.0.0/9", "10.0.0.0/8", false),
+        (
+            "10.0.0.0/9, 10.128.0.0/10, 10.192.0.0/10",
+            "10.0.0.0/8",
+            false,
+        ),
+        ("10.0.0.0/8", "10.0.0.0/9, 10.128.0.0/9", false),
+        ("10.0.0.0/9, 10.128.0.0/10", "10.0.0.0/8", true),
+        ("'fd00::/9', 'fd80::/9'", "'fd00::/8'", false),
+    ] {
+        let asked = asks(&of(before), &of(after));
+        assert_eq!(asked.is_some(), grows, "{before} {after}: {asked:?}");
+    }
+    // Halves of which each is for another service come to nothing.
+    let two = |first: &str, second: &str| {
+        format!(
+            "outbound:\n  - {{to: 'https://a.example', private: [{first}]}}\n  - {{to: \
+             'https://b.example', private: [{second}]}}\n"
+        )
+    };
+    let halves = two("10.0.0.0/9", "10.128.0.0/9");
+    assert!(asks(&halves, &two("10.0.0.0/8", "10.128.0.0/9")).is_some());
+}
+
+#[test]
 fn authority_is_named_and_not_asked_for_where_it_is_taken_away() {
     let with_ca = CARD.replace("    paths", "    ca: my.pem\n    paths");
     let asked = asks(CARD, &with_ca).unwrap();

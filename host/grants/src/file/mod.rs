@@ -14,12 +14,13 @@ mod secrets;
 mod subscriptions;
 mod template;
 
-use crate::{CallGrant, Grants, Lines};
+use crate::{CallGrant, Grants, Lines, NamedFile};
 use hms_core::window_name::WindowName;
 use hms_manifest::{Fault, Field, Kind, Manifest, Map, Node, Tree, Words, object, read_document};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Entries of one list or mapping: far more than a window needs, and quickly searched.
 const MAX_ENTRIES: usize = 256;
@@ -88,6 +89,8 @@ pub struct GrantsFile {
     pub window: WindowName,
     /// What it grants.
     pub grants: Grants,
+    /// The files that it names, be they of secrets or of certificates.
+    pub named: Vec<NamedFile>,
     /// SHA-256 of the text, in hexadecimal.
     pub digest: String,
     text: String,
@@ -133,10 +136,12 @@ impl Manifest for GrantsFile {
                 return Err(vec![Fault::whole(reason)]);
             }
         };
-        let grants = read_document(text, Self::WORDS.one, |node| read(&window, text, node))?;
+        let (grants, named) =
+            read_document(text, Self::WORDS.one, |node| read(&window, text, node))?;
         Ok(GrantsFile {
             window,
             grants,
+            named,
             digest: digest(text),
             text: text.to_owned(),
         })
@@ -160,11 +165,13 @@ fn digest(text: &str) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn read(window: &WindowName, text: &str, node: &Node<'_>) -> Option<Grants> {
+fn read(window: &WindowName, text: &str, node: &Node<'_>) -> Option<(Grants, Vec<NamedFile>)> {
     let expected = "grants: outbound, calls, internal, config, secrets, reveal, env, \
                     subscriptions, schedules, limits";
     let map = node.map(FIELDS, expected)?;
-    let secrets = map.get("secrets").map(|node| secrets::read(text, node));
+    let mut named = Vec::new();
+    let secrets = map.get("secrets");
+    let secrets = secrets.map(|node| secrets::read(text, node, &mut named));
     let (secrets, secret_lines) = secrets.unwrap_or_default();
     let declared = |name: &str| match secrets.contains_key(name) {
         true => Ok(name.to_owned()),
@@ -173,7 +180,7 @@ fn read(window: &WindowName, text: &str, node: &Node<'_>) -> Option<Grants> {
         )),
     };
     let services = map.get("outbound");
-    let outbound = services.map(|node| outbound::read(text, node, &declared));
+    let outbound = services.map(|node| outbound::read(text, node, &declared, &mut named));
     let outbound = outbound.unwrap_or_default();
     // Where an entry has a fault, what it would allow is not known.
     let written = services.map_or(0, |node| match node.tree() {
@@ -197,7 +204,7 @@ fn read(window: &WindowName, text: &str, node: &Node<'_>) -> Option<Grants> {
     }
     let limits = map.get("limits").map(|node| limits::read(text, node));
     let (limits, limit_lines) = limits.unwrap_or_default();
-    Some(Grants {
+    let grants = Grants {
         lines: Lines {
             limits: limit_lines,
             secrets: secret_lines,
@@ -217,7 +224,18 @@ fn read(window: &WindowName, text: &str, node: &Node<'_>) -> Option<Grants> {
         schedules: schedules.unwrap_or_default(),
         limits,
         secrets,
-    })
+    };
+    Some((grants, named))
+}
+
+/// A file that `node` names.
+fn named(text: &str, node: &Node<'_>, path: &Path) -> NamedFile {
+    let (line, column) = node.place(text);
+    NamedFile {
+        path: path.to_owned(),
+        line,
+        column,
+    }
 }
 
 /// A mapping of names to texts, bounded.

@@ -1,15 +1,17 @@
 //! `outbound`: which services a window may call.
 
-use super::{MAX_ENTRIES, template};
-use crate::outbound::ClientCert;
-use crate::{HostPattern, Inject, OutboundGrant};
+use super::{MAX_ENTRIES, named, template};
+use crate::outbound::{ClientCert, canonical_host};
+use crate::{HostPattern, Inject, NamedFile, OutboundGrant};
+use hms_core::headers::{claims_identity, reads_as};
+use hms_core::path::Pattern;
 use hms_core::units::Time;
 use hms_manifest::{Field, Kind, Map, Node, object};
 use http::uri::Scheme;
 use http::{HeaderName, Method};
 use ipnet::IpNet;
 use serde_json::{Value, json};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 const OUTBOUND: &[Field] = &[
@@ -99,11 +101,13 @@ pub(super) fn schema() -> Value {
     json!({ "type": "array", "items": object(OUTBOUND, &["to"]), "maxItems": MAX_ENTRIES })
 }
 
-/// `text` is the file's; `declared` checks the name of a secret.
+/// `text` is the file's; `declared` checks the name of a secret. The files that it names are added
+/// to `files`.
 pub(super) fn read(
     text: &str,
     node: &Node<'_>,
     declared: &dyn Fn(&str) -> Result<String, String>,
+    files: &mut Vec<NamedFile>,
 ) -> Vec<OutboundGrant> {
     let Some(items) = node.list("a list, as in 'outbound: [{to: https://api.card.example}]'")
     else {
@@ -113,7 +117,7 @@ pub(super) fn read(
         node.fault(format_args!("more than {MAX_ENTRIES} entries"));
         return Vec::new();
     }
-    let one = |item: &Node<'_>| entry(text, item, declared);
+    let one = |item: &Node<'_>| entry(text, item, declared, files);
     items.iter().filter_map(one).collect()
 }
 
@@ -121,6 +125,7 @@ fn entry(
     text: &str,
     item: &Node<'_>,
     declared: &dyn Fn(&str) -> Result<String, String>,
+    files: &mut Vec<NamedFile>,
 ) -> Option<OutboundGrant> {
     let map = item.map(
         OUTBOUND,
@@ -141,11 +146,14 @@ fn entry(
             if inject
                 .iter()
                 .take(index)
-                .any(|other| other.header == one.header)
+                .any(|other| other.reads_as(&one.header))
             {
                 node.key_fault(
                     index,
-                    format_args!("the header '{}' is set twice", one.header),
+                    format_args!(
+                        "the header '{}' is set twice: services may take '_' for '-'",
+                        one.header
+                    ),
                 );
             }
         }
@@ -161,8 +169,10 @@ fn entry(
             .number("at-once")
             .and_then(|count| usize::try_from(count).ok()),
         private: map.each("private", network).unwrap_or_default(),
-        ca: map.parsed("ca", file),
-        client_cert: map.map("client-cert").and_then(|map| client_cert(&map)),
+        ca: file_of(text, &map, "ca", files),
+        client_cert: map
+            .map("client-cert")
+            .and_then(|map| client_cert(text, &map, files)),
         scheme: to.as_ref()?.scheme.clone(),
         host: to.as_ref()?.host.clone(),
         port: to?.port,
@@ -178,15 +188,22 @@ fn entry(
     grant
 }
 
-fn client_cert(map: &Map<'_>) -> Option<ClientCert> {
+fn client_cert(text: &str, map: &Map<'_>, files: &mut Vec<NamedFile>) -> Option<ClientCert> {
     let (cert, key) = (map.require("cert").is_some(), map.require("key").is_some());
     match (cert, key) {
         (true, true) => Some(ClientCert {
-            cert: map.parsed("cert", file)?,
-            key: map.parsed("key", file)?,
+            cert: file_of(text, map, "cert", files)?,
+            key: file_of(text, map, "key", files)?,
         }),
         _ => None,
     }
+}
+
+/// The file that a field names, which is added to `files`.
+fn file_of(text: &str, map: &Map<'_>, field: &str, files: &mut Vec<NamedFile>) -> Option<PathBuf> {
+    let path = map.parsed(field, file)?;
+    files.extend(map.get(field).map(|node| named(text, node, &path)));
+    Some(path)
 }
 
 fn file(text: &str) -> Result<PathBuf, String> {
@@ -201,6 +218,9 @@ fn method(text: &str) -> Result<Method, String> {
     let upper = !text.bytes().any(|b| b.is_ascii_lowercase());
     match method {
         Some(Method::CONNECT) => Err("CONNECT opens a tunnel, which no window is granted".into()),
+        Some(method) if method.as_str() == "*" => {
+            Err("'*' is not a method: name each that is allowed, as in [GET, POST]".into())
+        }
         Some(method) if upper => Ok(method),
         _ => Err(format!(
             "'{}' is not a method: write it in capital letters, as in POST",
@@ -210,20 +230,20 @@ fn method(text: &str) -> Result<Method, String> {
 }
 
 fn path(text: &str) -> Result<String, String> {
-    let inner = text.strip_suffix("/**").unwrap_or(text);
-    if !text.starts_with('/') || inner.contains(['*', '?', '#']) {
-        return Err(format!(
-            "'{}' is not a path pattern: '/a/b', '/a/{{id}}', or '/a/**' for everything below",
+    match Pattern::parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(reason) => Err(format!(
+            "'{}' is not a path pattern, as '/a/b', '/a/{{id}}', or '/a/**' for everything below: \
+             no request fits it: {reason}",
             text.escape_debug()
-        ));
+        )),
     }
-    Ok(text.to_owned())
 }
 
 fn header(name: &str) -> Result<HeaderName, String> {
     let header = HeaderName::from_bytes(name.as_bytes())
         .map_err(|_| format!("'{}' is not the name of a header", name.escape_debug()))?;
-    let own = OWN_HEADERS.contains(&header.as_str()) || header.as_str().starts_with("x-hms-");
+    let own = OWN_HEADERS.iter().any(|own| reads_as(&header, own)) || claims_identity(&header);
     match own {
         true => Err(format!(
             "the header '{header}' is the host's own: it cannot be set here"
@@ -312,23 +332,22 @@ fn host_pattern(host: &str, bracketed: bool) -> Result<HostPattern, String> {
         Some(name) => (name, true),
         None => (host, false),
     };
-    if !name.is_ascii() {
-        return Err(
-            "has a host that is not ASCII: write its A-label, which begins with 'xn--'".into(),
-        );
-    }
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
     if name.contains('*') {
         return Err("has a '*' that is not in front: '*.card.example' is everything below".into());
     }
-    if name.len() > 253 || !name.split('.').all(label) {
-        return Err("has no valid host".into());
+    if let Some(name) = name.strip_suffix('.') {
+        return Err(format!(
+            "has a dot at the end of its host: leave it out, as in '{name}'"
+        ));
     }
+    let canonical = canonical_host(name).map_err(|why| match inet_aton(name) {
+        Some(address) => format!("is not canonical: {why}; write {address}"),
+        None => format!("cannot be called: {why}"),
+    })?;
+    if name.split('.').any(|label| label.len() > 63) {
+        return Err("has a host with a label of more than 63 characters".into());
+    }
+    let name = canonical.as_str();
     match below {
         true if !name.contains('.') => {
             Err("has a wildcard over a whole top-level domain: name at least two labels".into())
@@ -336,4 +355,25 @@ fn host_pattern(host: &str, bracketed: bool) -> Result<HostPattern, String> {
         true => Ok(HostPattern::Below(name.to_owned())),
         false => Ok(HostPattern::Exact(name.to_owned())),
     }
+}
+
+/// The address that the system's resolver makes of a number with fewer than four parts, or in
+/// another base (inet_aton(3)).
+fn inet_aton(host: &str) -> Option<Ipv4Addr> {
+    let number = |part: &str| match part.strip_prefix("0x") {
+        Some(hex) => u32::from_str_radix(hex, 16).ok(),
+        None if part.len() > 1 && part.starts_with('0') => u32::from_str_radix(part, 8).ok(),
+        None => part.parse().ok(),
+    };
+    let parts: Option<Vec<u32>> = host.split('.').map(number).collect();
+    let parts = parts?;
+    let (last, front) = parts.split_last().filter(|(_, front)| front.len() < 4)?;
+    let mut address = 0u32;
+    for (index, part) in front.iter().enumerate() {
+        let byte = u8::try_from(*part).ok()?;
+        address |= u32::from(byte) << (24 - 8 * index);
+    }
+    // What the last part may be depends on how many bytes are left for it.
+    let left = 32 - 8 * front.len();
+    (u64::from(*last) < 1 << left).then(|| Ipv4Addr::from(address | last))
 }

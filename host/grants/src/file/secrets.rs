@@ -1,7 +1,7 @@
 //! `secrets`: where the values of secrets come from.
 
-use super::MAX_ENTRIES;
-use crate::SecretSource;
+use super::{MAX_ENTRIES, named};
+use crate::{NamedFile, SecretSource};
 use hms_manifest::{Field, Kind, Node, Tree, object};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -28,10 +28,11 @@ pub(super) fn schema() -> Value {
     })
 }
 
-/// The secrets, and the line of each in `text`.
+/// The secrets, and the line of each in `text`. Their files are added to `files`.
 pub(super) fn read(
     text: &str,
     node: &Node<'_>,
+    files: &mut Vec<NamedFile>,
 ) -> (BTreeMap<String, SecretSource>, BTreeMap<String, usize>) {
     let (mut secrets, mut lines) = (BTreeMap::new(), BTreeMap::new());
     let expected = "secrets, as in 'secrets: {card-key: {file: secrets/card-key}}'";
@@ -45,7 +46,7 @@ pub(super) fn read(
             node.key_fault(index, reason);
             continue;
         }
-        let Some(source) = source(entry) else {
+        let Some(source) = source(text, entry, files) else {
             continue;
         };
         lines.insert((*name).to_owned(), entry.line(text));
@@ -70,7 +71,7 @@ fn check_name(name: &str) -> Result<(), String> {
     })
 }
 
-fn source(entry: &Node<'_>) -> Option<SecretSource> {
+fn source(text: &str, entry: &Node<'_>, files: &mut Vec<NamedFile>) -> Option<SecretSource> {
     if let Tree::Text(_) | Tree::Number(_) = entry.tree() {
         // Not repeated: it may be the value.
         entry.fault("name where the value is, {file: PATH} or {credential: NAME}: the value itself does not belong into this file");
@@ -90,7 +91,11 @@ fn source(entry: &Node<'_>) -> Option<SecretSource> {
         name => Ok(name.to_owned()),
     };
     match (map.get("file").is_some(), map.get("credential").is_some()) {
-        (true, false) => map.parsed("file", path).map(SecretSource::File),
+        (true, false) => {
+            let path = map.parsed("file", path)?;
+            files.extend(map.get("file").map(|node| named(text, node, &path)));
+            Some(SecretSource::File(path))
+        }
         (false, true) => map
             .parsed("credential", credential)
             .map(SecretSource::Credential),

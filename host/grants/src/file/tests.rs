@@ -127,6 +127,50 @@ fn each_fault_has_its_line_and_says_what_to_do() {
             "capital letters",
         ),
         (
+            "outbound:\n  - to: https://a.example\n    methods: ['*']",
+            3,
+            "as in [GET, POST]",
+        ),
+        ("outbound:\n  - to: http://127.1", 2, "write 127.0.0.1"),
+        ("outbound:\n  - to: http://0x7f.1:80", 2, "write 127.0.0.1"),
+        ("outbound:\n  - to: http://2130706433", 2, "write 127.0.0.1"),
+        (
+            "outbound:\n  - to: http://0177.0.0.01",
+            2,
+            "write 127.0.0.1",
+        ),
+        ("outbound:\n  - to: http://1.2.3.400", 2, "four numbers"),
+        (
+            "outbound:\n  - to: https://X.EXAMPLE.",
+            2,
+            "leave it out, as in 'x.example'",
+        ),
+        (
+            "outbound:\n  - to: https://a.example\n    paths: [/a/../b]",
+            3,
+            "dot segment",
+        ),
+        (
+            "outbound:\n  - to: https://a.example\n    paths: [/a%2fb]",
+            3,
+            "encoded slash",
+        ),
+        (
+            "outbound:\n  - to: https://a.example\n    paths: [/a/*]",
+            3,
+            "{name}",
+        ),
+        (
+            "outbound:\n  - to: https://a.example\n    inject: {x-key: a, x_key: b}",
+            3,
+            "set twice",
+        ),
+        (
+            "outbound:\n  - to: https://a.example\n    inject: {content_length: '3'}",
+            3,
+            "host's own",
+        ),
+        (
             "outbound:\n  - to: https://a.example\n    methods: [CONNECT]",
             3,
             "tunnel",
@@ -183,6 +227,14 @@ fn each_fault_has_its_line_and_says_what_to_do() {
 fn fault_about_a_secret_does_not_repeat_what_may_be_its_value() {
     let (_, reason) = fault("secrets: {a: hunter2}");
     assert!(!reason.contains("hunter2"), "{reason}");
+}
+
+#[test]
+fn host_is_read_in_lower_case() {
+    let read = grants("outbound: [{to: 'https://API.Card.EXAMPLE:8443'}]").unwrap();
+    assert_eq!(read.outbound[0].to(), "https://api.card.example:8443");
+    let read = grants("outbound: [{to: 'https://[::FFFF:1.2.3.4]'}]").unwrap();
+    assert_eq!(read.outbound[0].to(), "https://[::ffff:1.2.3.4]");
 }
 
 #[test]

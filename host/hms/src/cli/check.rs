@@ -13,7 +13,8 @@ use hms_gateway::routes::{RouteSet, route_status};
 use hms_gateway::{GatewayMetrics, Limits};
 use hms_grants::ability::{shadowed, unused_secrets};
 use hms_grants::{
-    AllGrants, GrantsFile, GrantsFolder, GrantsMetrics, WindowGrants, grants_status, of_file,
+    AllGrants, GrantsFile, GrantsFolder, GrantsMetrics, NamedFiles, WindowGrants, grants_status,
+    of_file,
 };
 use hms_manifest::{FileStatus, MAX_MANIFEST_BYTES, Manifest, check_file, line_of};
 use hms_telemetry::tell_json;
@@ -182,7 +183,7 @@ impl Found {
             .with_context(|| format!("cannot read the grants folder {shown}"))?;
         let (folder, files) = if metadata.is_dir() {
             let (all, counts) = (Arc::<AllGrants>::default(), GrantsMetrics::default());
-            let set = GrantsFolder::load(path.to_owned(), None, all, counts);
+            let set = GrantsFolder::load(NamedFiles::of(path), None, all, counts);
             if let Some(fault) = set.files().folder_fault() {
                 bail!("cannot read the grants folder {shown}: {fault}");
             }

@@ -3,11 +3,10 @@
 use crate::descriptors;
 use hms_core::limits::WindowLimits;
 use hms_core::outgoing::Outgoing;
-use hms_grants::AllGrants;
+use hms_grants::{AllGrants, NamedFiles};
 use hms_net::client::OwnListeners;
 use hms_outbound::{Callers, Outbound, OutboundConfig, OutboundMetrics};
 use hms_windows::Registry;
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
 use tokio::net::TcpListener;
 
@@ -24,14 +23,14 @@ pub(super) struct OutgoingCalls {
 struct OpenWindows(OnceLock<Weak<Registry>>);
 
 impl OutgoingCalls {
-    /// Calls by `grants`, whose files are in `folder`. `open_files` bounds them.
-    pub(super) fn new(grants: Arc<AllGrants>, folder: PathBuf, open_files: Option<u64>) -> Self {
+    /// Calls by `grants`, with the `files` that they name. `open_files` bounds them.
+    pub(super) fn new(grants: Arc<AllGrants>, files: NamedFiles, open_files: Option<u64>) -> Self {
         let metrics = OutboundMetrics::default();
         let windows = Arc::<OpenWindows>::default();
         let own_listeners = OwnListeners::default();
         let outbound = Outbound::new(OutboundConfig {
             grants,
-            folder,
+            files,
             callers: windows.clone(),
             own_listeners: own_listeners.clone(),
             max_at_once: descriptors::calls(open_files),

@@ -16,7 +16,7 @@ use hms_disk::reserve::Reserve;
 use hms_events::{Events, EventsConfig, EventsLimits, Gate, system_clock};
 use hms_gateway::plugins::auth::{KeySource, check_exposure};
 use hms_gateway::{Gateway, GatewayConfig};
-use hms_grants::{AllGrants, GrantsFolder, GrantsMetrics};
+use hms_grants::{AllGrants, GrantsFolder, GrantsMetrics, NamedFiles};
 use hms_net::certificate::Certificate;
 use hms_net::lanes::{Lanes, Threads};
 use hms_net::listen::bind;
@@ -88,16 +88,16 @@ impl OpenHost {
         let grants_metrics = GrantsMetrics::default();
         let folder = settings.grants_folder().to_owned();
         windows_config.grants = Arc::new(AllGrants::of(folder));
+        let named = NamedFiles::of(settings.grants_folder()).outside_of(data.path());
         let grants = {
-            let folder = settings.grants_folder().to_owned();
+            let named = named.clone();
             let kept = data.path().join("grants.json");
             let (all, counts) = (windows_config.grants.clone(), grants_metrics.clone());
-            let load = move || GrantsFolder::load(folder, Some(kept), all, counts);
+            let load = move || GrantsFolder::load(named, Some(kept), all, counts);
             Arc::new(tokio::task::spawn_blocking(load).await?)
         };
         let open_files = descriptors::raise();
-        let folder = settings.grants_folder().to_owned();
-        let outgoing = OutgoingCalls::new(windows_config.grants.clone(), folder, open_files);
+        let outgoing = OutgoingCalls::new(windows_config.grants.clone(), named, open_files);
         outgoing.refuse(gateway_listeners.iter().chain(&admin_listeners));
         windows_config.outgoing = Some(outgoing.sender());
         let gate = Arc::<Gate>::default();

@@ -170,7 +170,12 @@ impl<'a> Node<'a> {
 
     /// The node's line in `text`, the text of the document, from 1.
     pub fn line(&self, text: &str) -> usize {
-        super::tree::locate(text, &self.steps).0
+        self.place(text).0
+    }
+
+    /// The node's line and column in `text`, the text of the document, both from 1.
+    pub fn place(&self, text: &str) -> (usize, usize) {
+        super::tree::locate(text, &self.steps)
     }
 
     /// Notes what is wrong with this node.

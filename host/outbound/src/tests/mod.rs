@@ -15,7 +15,9 @@ use hms_core::body::{self, Body};
 use hms_core::limits::{Limit, WindowLimits};
 use hms_core::outgoing::{CallChain, CallError, OnBehalf, Outgoing, RequestedTimeouts};
 use hms_core::trace::Spans;
-use hms_grants::{AllGrants, Grants, HostPattern, OutboundGrant, Secret, Secrets, WindowGrants};
+use hms_grants::{
+    AllGrants, Grants, HostPattern, NamedFiles, OutboundGrant, Secret, Secrets, WindowGrants,
+};
 use hms_net::client::{OwnListeners, Resolve, Roots};
 use http::uri::Scheme;
 use http::{Method, Request, Response};
@@ -117,7 +119,7 @@ impl World {
         let metrics = OutboundMetrics::default();
         let outbound = Outbound::new(OutboundConfig {
             grants: grants.clone(),
-            folder: "windows".into(),
+            files: NamedFiles::of("windows"),
             callers: window.clone(),
             own_listeners: own.clone(),
             max_at_once,
